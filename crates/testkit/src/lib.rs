@@ -1,0 +1,1 @@
+//! Private servers and faults for tests, benchmarks and the demo.

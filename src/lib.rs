@@ -1,0 +1,1 @@
+//! The PHP extension `celery`: a native Celery client.

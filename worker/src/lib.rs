@@ -1,0 +1,1 @@
+//! A library to write Celery workers with, and the worker `celery-worker`.
