@@ -1,1 +1,28 @@
 //! Private servers and faults for tests, benchmarks and the demo.
+//!
+//! Everything here runs on a free port of the loopback interface and in a temporary folder of its own, and is
+//! gone when its value is dropped: tests run side by side and leave nothing behind. What is missing on the
+//! machine is named together with the Debian package that brings it.
+//!
+//! # Layout
+//!
+//! * [`Process`] – any program with its output captured; lines of it can be waited for.
+//! * [`Redis`] – a Redis server, with a password, persistence, a memory limit or a primary if asked for.
+//! * [`MariaDb`] – a MariaDB server with an empty database.
+//! * [`wait_for`] – the only way to wait for a condition: with a deadline and a name for what was waited for.
+//!
+//! The crate speaks neither Celery nor SQL: what is sent to the servers is the business of the tests.
+
+mod error;
+mod mariadb;
+mod ports;
+mod process;
+mod redis;
+mod wait;
+
+pub use error::Error;
+pub use mariadb::MariaDb;
+pub use ports::free_port;
+pub use process::Process;
+pub use redis::{Redis, RedisOptions};
+pub use wait::wait_for;

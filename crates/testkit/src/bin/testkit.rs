@@ -1,0 +1,3 @@
+//! `testkit up …`: placeholder until the servers exist.
+
+fn main() {}

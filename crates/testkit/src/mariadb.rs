@@ -1,0 +1,306 @@
+//! A private MariaDB server with one empty database and one user who owns it.
+//!
+//! Making the system tables takes seconds, so it is done once for each version of the server and kept under
+//! `target/`; every start copies that folder. Commits survive a killed server, not a power cut.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::ports::find_program;
+use crate::{Error, Process, free_port};
+
+/// The Debian package that brings the server and the program that makes its tables.
+const PACKAGE: &str = "mariadb-server";
+/// Time for a start, which after a kill includes recovery.
+const START: Duration = Duration::from_secs(60);
+/// How many free ports are tried before giving up: each can be lost to somebody faster.
+const TRIES: usize = 5;
+/// The database, its owner and the owner's password.
+const NAME: &str = "celery";
+/// The file that says that the socket's folder, database and user are there.
+const READY: &str = "ready for connections";
+/// Small files, because they are copied at every start.
+const SMALL: [&str; 2] = [
+    "--innodb-log-file-size=8M",
+    "--innodb-data-file-path=ibdata1:4M:autoextend",
+];
+
+/// A private MariaDB server; dropped, it is killed and its folder removed.
+#[derive(Debug)]
+pub struct MariaDb {
+    process: Process,
+    port: u16,
+    extra: Vec<String>,
+    folder: TempDir,
+}
+
+impl MariaDb {
+    /// Starts a server and waits until it accepts connections.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] when `mariadbd` is not installed, [`Error::Ended`] when it cannot start.
+    pub fn start() -> Result<Self, Error> {
+        Self::start_with(&[])
+    }
+
+    /// As [`MariaDb::start`], with more of the server's options: `--max-connections=5`.
+    ///
+    /// # Errors
+    ///
+    /// As [`MariaDb::start`].
+    pub fn start_with(options: &[&str]) -> Result<Self, Error> {
+        let extra: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let folder = tempfile::Builder::new()
+            .prefix("mariadb-")
+            .tempdir()
+            .map_err(Error::io("making a temporary folder"))?;
+        copy_folder(&template()?, &folder.path().join("data"))?;
+        fs::write(folder.path().join("init.sql"), first_statements())
+            .map_err(Error::io("writing init.sql"))?;
+        let mut tries = 1;
+        loop {
+            let port = free_port()?;
+            match spawn(&extra, port, folder.path()) {
+                Ok(process) => {
+                    return Ok(Self {
+                        process,
+                        port,
+                        extra,
+                        folder,
+                    });
+                }
+                Err(Error::Ended { log, .. })
+                    if tries < TRIES && log.contains("Bind on TCP/IP port") =>
+                {
+                    tries += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// `mysql://user:password@127.0.0.1:port/database`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("mysql://{NAME}:{NAME}@127.0.0.1:{}/{NAME}", self.port)
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The path of the unix socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("mariadb.sock")
+    }
+
+    /// The user's name.
+    #[must_use]
+    pub fn username(&self) -> &'static str {
+        NAME
+    }
+
+    /// The user's password.
+    #[must_use]
+    pub fn password(&self) -> &'static str {
+        NAME
+    }
+
+    /// The database's name.
+    #[must_use]
+    pub fn database(&self) -> &'static str {
+        NAME
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// The server's log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Runs statements as `root` in the database and gives the rows, tab-separated, without headings.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] with the server's words.
+    pub fn sql(&self, statements: &str) -> Result<String, Error> {
+        let output = Command::new(find_program("mariadb", "mariadb-client")?)
+            .args(["--no-defaults", "--batch", "--skip-column-names"])
+            .args(["--default-character-set=utf8mb4", "--user=root"])
+            .arg(format!("--socket={}", self.socket().display()))
+            .args(["--execute", statements, NAME])
+            .output()
+            .map_err(Error::io("running mariadb"))?;
+        if !output.status.success() {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            return Err(Error::Failed(format!("mariadb: {errors}")));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned())
+    }
+
+    /// Kills the server as a crash would: SIGKILL. [`MariaDb::restart`] brings it back.
+    pub fn kill9(&mut self) {
+        self.process.kill9();
+    }
+
+    /// Ends the server as its operator would: SIGTERM.
+    pub fn stop(&mut self) {
+        self.process.stop();
+    }
+
+    /// Starts the server again on the same port and over the same files; ends it first if it runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`MariaDb::start`].
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.process.stop();
+        self.process = spawn(&self.extra, self.port, self.folder.path())?;
+        Ok(())
+    }
+
+    /// Freezes the server: connections stay open and nothing answers.
+    pub fn pause(&self) {
+        self.process.pause();
+    }
+
+    /// Lets a frozen server go on.
+    pub fn resume(&self) {
+        self.process.resume();
+    }
+}
+
+/// The statements run at every start; they change nothing the second time.
+fn first_statements() -> String {
+    let mut sql = format!("CREATE DATABASE IF NOT EXISTS {NAME} CHARACTER SET utf8mb4;\n");
+    for host in ["localhost", "127.0.0.1", "%"] {
+        sql.push_str(&format!(
+            "CREATE USER IF NOT EXISTS {NAME}@'{host}' IDENTIFIED BY '{NAME}';\n\
+             GRANT ALL PRIVILEGES ON {NAME}.* TO {NAME}@'{host}';\n"
+        ));
+    }
+    sql
+}
+
+fn spawn(extra: &[String], port: u16, folder: &Path) -> Result<Process, Error> {
+    let mut command = server()?;
+    let at = |name: &str| folder.join(name).display().to_string();
+    command
+        .arg(format!("--datadir={}", at("data")))
+        .arg(format!("--tmpdir={}", folder.display()))
+        .arg(format!("--socket={}", at("mariadb.sock")))
+        .arg(format!("--pid-file={}", at("mariadb.pid")))
+        .arg(format!("--init-file={}", at("init.sql")))
+        .arg(format!("--port={port}"))
+        .args(["--bind-address=127.0.0.1", "--skip-name-resolve"])
+        .args(["--character-set-server=utf8mb4", "--skip-log-bin"])
+        // Written to the system at commit, synced once a second: a killed server loses nothing.
+        .arg("--innodb-flush-log-at-trx-commit=2")
+        .args(["--innodb-buffer-pool-size=32M", "--performance-schema=OFF"])
+        .args(extra);
+    let log = folder.join("mariadb.log");
+    let before = fs::metadata(&log).map_or(0, |file| file.len());
+    let mut process = Process::spawn_logged("mariadbd", &mut command, &log, false)?;
+    let offset = usize::try_from(before).unwrap_or_default();
+    process.wait_for_line_after(START, READY, offset)?;
+    Ok(process)
+}
+
+/// `mariadbd` without the machine's own settings.
+fn server() -> Result<Command, Error> {
+    let mut command = Command::new(find_program("mariadbd", PACKAGE)?);
+    command.arg("--no-defaults").args(SMALL);
+    if rustix::process::geteuid().is_root() {
+        command.arg("--user=root");
+    }
+    Ok(command)
+}
+
+/// A data folder as the installed version makes it, made the first time.
+fn template() -> Result<PathBuf, Error> {
+    let version = Command::new(find_program("mariadbd", PACKAGE)?)
+        .args(["--no-defaults", "--version"])
+        .output()
+        .map_err(Error::io("running mariadbd"))?;
+    let name: String = String::from_utf8_lossy(&version.stdout)
+        .split_whitespace()
+        .nth(2)
+        .unwrap_or("unknown")
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    let cache = target_folder().join("testkit");
+    let ready = cache.join(format!("mariadb-{name}"));
+    if ready.is_dir() {
+        return Ok(ready);
+    }
+    fs::create_dir_all(&cache).map_err(Error::io(format!("making {}", cache.display())))?;
+    let fresh = tempfile::tempdir_in(&cache).map_err(Error::io("making a temporary folder"))?;
+    let data = fresh.path().join("data");
+    let mut install = Command::new(find_program("mariadb-install-db", PACKAGE)?);
+    install
+        .args(["--no-defaults", "--skip-test-db", "--skip-name-resolve"])
+        .arg("--auth-root-authentication-method=normal")
+        .arg(format!("--datadir={}", data.display()))
+        .args(SMALL);
+    if rustix::process::geteuid().is_root() {
+        install.arg("--user=root");
+    }
+    let output = install
+        .output()
+        .map_err(Error::io("running mariadb-install-db"))?;
+    if !output.status.success() {
+        return Err(Error::Failed(format!(
+            "mariadb-install-db: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )));
+    }
+    // Another test may have made it meanwhile; then the two are alike and either will do.
+    if let Err(error) = fs::rename(&data, &ready)
+        && !ready.is_dir()
+    {
+        return Err(Error::io(format!("making {}", ready.display()))(error));
+    }
+    Ok(ready)
+}
+
+/// Cargo's target folder, where what can be made again is kept.
+fn target_folder() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
+        PathBuf::from,
+    )
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
+    let fail = || Error::io(format!("copying {} to {}", from.display(), to.display()));
+    fs::create_dir(to).map_err(fail())?;
+    for entry in fs::read_dir(from).map_err(fail())? {
+        let entry = entry.map_err(fail())?;
+        let target = to.join(entry.file_name());
+        if entry.file_type().map_err(fail())?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target).map_err(fail())?;
+        }
+    }
+    Ok(())
+}

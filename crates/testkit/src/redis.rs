@@ -1,0 +1,252 @@
+//! A private Redis server.
+//!
+//! It listens on a free port of the loopback interface and on a socket in its folder. Without options it keeps
+//! nothing on disk, so that killing it loses what it held; with [`RedisOptions::aof`] it loses nothing.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::ports::find_program;
+use crate::{Error, Process, free_port};
+
+/// The Debian package that brings the server.
+const PACKAGE: &str = "redis-server";
+/// Time for a start, which on a busy machine includes reading an append-only file.
+const START: Duration = Duration::from_secs(30);
+/// How many free ports are tried before giving up: each can be lost to somebody faster.
+const TRIES: usize = 5;
+
+/// What a private Redis shall be like; the default is a server with nothing special.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct RedisOptions {
+    password: Option<String>,
+    aof: bool,
+    maxmemory: Option<String>,
+    replica_of: Option<u16>,
+    extra: Vec<String>,
+}
+
+impl RedisOptions {
+    /// A server with nothing special.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Clients must name this password.
+    #[must_use]
+    pub fn password(mut self, password: &str) -> Self {
+        self.password = Some(password.to_owned());
+        self
+    }
+
+    /// Every write is on disk before it is answered: `appendonly yes`, `appendfsync always`.
+    #[must_use]
+    pub fn aof(mut self) -> Self {
+        self.aof = true;
+        self
+    }
+
+    /// Writes that need more memory are refused: `maxmemory`, with the policy `noeviction`.
+    #[must_use]
+    pub fn maxmemory(mut self, bytes: &str) -> Self {
+        self.maxmemory = Some(bytes.to_owned());
+        self
+    }
+
+    /// A replica of the private server on this port.
+    #[must_use]
+    pub fn replica_of(mut self, port: u16) -> Self {
+        self.replica_of = Some(port);
+        self
+    }
+
+    /// One more setting of `redis.conf`, on the command line's terms: `("maxclients", "20")`.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.extra.push(format!("--{name}"));
+        self.extra.push(value.to_owned());
+        self
+    }
+
+    /// Starts the server.
+    ///
+    /// # Errors
+    ///
+    /// See [`Redis::start`].
+    pub fn start(self) -> Result<Redis, Error> {
+        Redis::start(self)
+    }
+}
+
+/// A private Redis server; dropped, it is killed and its folder removed.
+#[derive(Debug)]
+pub struct Redis {
+    process: Process,
+    options: RedisOptions,
+    port: u16,
+    folder: TempDir,
+}
+
+impl Redis {
+    /// Starts a server and waits until it accepts connections.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] when `redis-server` is not installed, [`Error::Ended`] when it refuses its settings.
+    pub fn start(options: RedisOptions) -> Result<Self, Error> {
+        let folder = tempfile::Builder::new()
+            .prefix("redis-")
+            .tempdir()
+            .map_err(Error::io("making a temporary folder"))?;
+        let mut tries = 1;
+        loop {
+            let port = free_port()?;
+            match spawn(&options, port, &folder) {
+                Ok(process) => {
+                    return Ok(Self {
+                        process,
+                        options,
+                        port,
+                        folder,
+                    });
+                }
+                Err(Error::Ended { log, .. })
+                    if tries < TRIES && log.contains("Address already in use") =>
+                {
+                    tries += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// `redis://[:password@]127.0.0.1:port/0`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url_of_db(0)
+    }
+
+    /// The address of another database of the same server.
+    #[must_use]
+    pub fn url_of_db(&self, db: u8) -> String {
+        let password = self
+            .options
+            .password
+            .as_deref()
+            .map(|password| format!(":{password}@"))
+            .unwrap_or_default();
+        format!("redis://{password}127.0.0.1:{}/{db}", self.port)
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The path of the unix socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// The server's log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Kills the server as a crash would: SIGKILL. [`Redis::restart`] brings it back.
+    pub fn kill9(&mut self) {
+        self.process.kill9();
+    }
+
+    /// Ends the server as its operator would: SIGTERM.
+    pub fn stop(&mut self) {
+        self.process.stop();
+    }
+
+    /// Starts the server again on the same port and over the same files; ends it first if it runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Redis::start`].
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.process.stop();
+        self.process = spawn(&self.options, self.port, &self.folder)?;
+        Ok(())
+    }
+
+    /// Freezes the server: connections stay open and nothing answers.
+    pub fn pause(&self) {
+        self.process.pause();
+    }
+
+    /// Lets a frozen server go on.
+    pub fn resume(&self) {
+        self.process.resume();
+    }
+
+    /// Runs one command by `redis-cli` and gives its answer without the final line break.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] with the server's words.
+    pub fn cli<S: AsRef<str>>(&self, command: &[S]) -> Result<String, Error> {
+        let mut cli = Command::new(find_program("redis-cli", "redis-tools")?);
+        cli.args(["-e", "-s"]).arg(self.socket());
+        if let Some(password) = &self.options.password {
+            cli.env("REDISCLI_AUTH", password);
+        }
+        let output = cli
+            .args(command.iter().map(AsRef::as_ref))
+            .output()
+            .map_err(Error::io("running redis-cli"))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !output.status.success() {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            return Err(Error::Failed(format!("redis-cli: {text}{errors}")));
+        }
+        Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
+    }
+}
+
+fn spawn(options: &RedisOptions, port: u16, folder: &TempDir) -> Result<Process, Error> {
+    let mut command = Command::new(find_program("redis-server", PACKAGE)?);
+    let port = port.to_string();
+    command
+        .current_dir(folder.path())
+        .args(["--port", &port, "--bind", "127.0.0.1"])
+        .args(["--unixsocket", "redis.sock", "--unixsocketperm", "777"])
+        .args(["--daemonize", "no", "--save", "", "--dir", "."]);
+    if options.aof {
+        command.args(["--appendonly", "yes", "--appendfsync", "always"]);
+    }
+    if let Some(password) = &options.password {
+        command.args(["--requirepass", password, "--masterauth", password]);
+    }
+    if let Some(bytes) = &options.maxmemory {
+        command.args(["--maxmemory", bytes, "--maxmemory-policy", "noeviction"]);
+    }
+    if let Some(primary) = options.replica_of {
+        command.args(["--replicaof", "127.0.0.1", &primary.to_string()]);
+    }
+    command.args(&options.extra);
+    let log = folder.path().join("redis.log");
+    let before = std::fs::metadata(&log).map_or(0, |file| file.len());
+    let mut process = Process::spawn_logged("redis-server", &mut command, &log, false)?;
+    let offset = usize::try_from(before).unwrap_or_default();
+    process.wait_for_line_after(START, "Ready to accept connections", offset)?;
+    Ok(process)
+}
