@@ -9,20 +9,36 @@
 //! * [`Process`] – any program with its output captured; lines of it can be waited for.
 //! * [`Redis`] – a Redis server, with a password, persistence, a memory limit or a primary if asked for.
 //! * [`MariaDb`] – a MariaDB server with an empty database.
+//! * [`Php`] – PHP with the extension switched on; [`Fpm`] – PHP-FPM and nginx serving a folder with it.
 //! * [`wait_for`] – the only way to wait for a condition: with a deadline and a name for what was waited for.
 //!
 //! The crate speaks neither Celery nor SQL: what is sent to the servers is the business of the tests.
 
 mod error;
+mod fpm;
 mod mariadb;
+mod php;
 mod ports;
 mod process;
 mod redis;
 mod wait;
 
+use std::env;
+use std::path::{Path, PathBuf};
+
 pub use error::Error;
+pub use fpm::Fpm;
 pub use mariadb::MariaDb;
+pub use php::Php;
 pub use ports::free_port;
-pub use process::Process;
+pub use process::{Process, leave_terminal_group};
 pub use redis::{Redis, RedisOptions};
 pub use wait::wait_for;
+
+/// Cargo's target folder: what is built, and what can be made again, is there.
+fn target_folder() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
+        PathBuf::from,
+    )
+}

@@ -3,7 +3,6 @@
 //! Making the system tables takes seconds, so it is done once for each version of the server and kept under
 //! `target/`; every start copies that folder. Commits survive a killed server, not a power cut.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,7 +21,7 @@ const START: Duration = Duration::from_secs(60);
 const TRIES: usize = 5;
 /// The database, its owner and the owner's password.
 const NAME: &str = "celery";
-/// The file that says that the socket's folder, database and user are there.
+/// What the server writes once its socket, database and user are there.
 const READY: &str = "ready for connections";
 /// Small files, because they are copied at every start.
 const SMALL: [&str; 2] = [
@@ -246,7 +245,7 @@ fn template() -> Result<PathBuf, Error> {
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect();
-    let cache = target_folder().join("testkit");
+    let cache = crate::target_folder().join("testkit");
     let ready = cache.join(format!("mariadb-{name}"));
     if ready.is_dir() {
         return Ok(ready);
@@ -280,14 +279,6 @@ fn template() -> Result<PathBuf, Error> {
         return Err(Error::io(format!("making {}", ready.display()))(error));
     }
     Ok(ready)
-}
-
-/// Cargo's target folder, where what can be made again is kept.
-fn target_folder() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
-        PathBuf::from,
-    )
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -18,6 +19,16 @@ use crate::{Error, wait_for};
 const GRACE: Duration = Duration::from_secs(10);
 /// How much of the output an error quotes.
 const QUOTED: usize = 4000;
+
+/// Whether every program gets a process group of its own; see [`leave_terminal_group`].
+static OWN_GROUPS: AtomicBool = AtomicBool::new(false);
+
+/// Puts every program started from now on into a process group of its own, so that Ctrl-C does not reach it.
+///
+/// Tests leave this alone: a test runner that gives up on a test kills the test's group, and all it started.
+pub fn leave_terminal_group() {
+    OWN_GROUPS.store(true, Ordering::Relaxed);
+}
 
 /// A running program.
 #[derive(Debug)]
@@ -72,6 +83,7 @@ impl Process {
         let errors = output
             .try_clone()
             .map_err(Error::io(format!("opening {}", log.display())))?;
+        let group = group || OWN_GROUPS.load(Ordering::Relaxed);
         if group {
             command.process_group(0);
         }

@@ -1,3 +1,179 @@
-//! `testkit up …`: placeholder until the servers exist.
+//! `testkit up SERVICE… -- COMMAND…`: private servers around one command.
+//!
+//! The command finds their addresses in its environment, gets the signals sent to `testkit`, and decides the
+//! exit code. When it ends, everything is stopped and removed. Ctrl-C reaches the command alone: it may take its
+//! time to end, with its servers still there.
 
-fn main() {}
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode};
+use std::thread;
+
+use celery_testkit::{Error, Fpm, MariaDb, Php, Process, Redis, RedisOptions};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithOrigin;
+
+const USAGE: &str = "\
+usage: testkit up SERVICE... -- COMMAND...
+
+Starts private servers on free ports, runs COMMAND, and stops everything when it ends.
+
+services, and the variables that COMMAND finds:
+  redis         REDIS_URL REDIS_HOST REDIS_PORT REDIS_SOCKET REDIS_PID
+  redis=aof     the same; it loses nothing when killed
+  mariadb       DATABASE_URL DB_HOST DB_PORT DB_SOCKET DB_USERNAME DB_PASSWORD DB_DATABASE DB_PID
+  php           PHP_INI_SCAN_DIR: every `php` loads the extension that was built last, or $CELERY_EXTENSION
+  fpm=FOLDER    APP_URL FPM_PID: nginx and PHP-FPM with the extension serve FOLDER
+";
+
+/// What was started, in an order in which it can be dropped.
+#[derive(Default)]
+struct Services {
+    web: Vec<Fpm>,
+    php: Option<Php>,
+    redis: Vec<Redis>,
+    mariadb: Vec<MariaDb>,
+    environment: Vec<(&'static str, OsString)>,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    let Some((services, command)) = parse(&arguments) else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match up(&services, command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("testkit: {error}");
+            ExitCode::from(70)
+        }
+    }
+}
+
+fn parse(arguments: &[OsString]) -> Option<(Vec<&str>, &[OsString])> {
+    let [verb, rest @ ..] = arguments else {
+        return None;
+    };
+    let end = rest.iter().position(|argument| argument == "--")?;
+    let command = &rest[end + 1..];
+    if verb != "up" || command.is_empty() {
+        return None;
+    }
+    let services: Option<Vec<_>> = rest[..end].iter().map(|name| name.to_str()).collect();
+    Some((services?, command))
+}
+
+fn up(names: &[&str], command: &[OsString]) -> Result<ExitCode, Error> {
+    // Before the first server: a signal that comes while they start must not leave them behind.
+    let mut signals =
+        SignalsInfo::<WithOrigin>::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2])
+            .map_err(|source| Error::Failed(format!("catching signals: {source}")))?;
+    celery_testkit::leave_terminal_group();
+    let mut services = Services::default();
+    for name in names {
+        services.start(name)?;
+    }
+    let (program, arguments) = command
+        .split_first()
+        .ok_or_else(|| Error::Failed("no command".to_owned()))?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .envs(
+            services
+                .environment
+                .iter()
+                .map(|(name, value)| (name, value)),
+        )
+        .spawn()
+        .map_err(|source| {
+            Error::Failed(format!("starting {}: {source}", program.to_string_lossy()))
+        })?;
+    let target = pid(&child);
+    thread::spawn(move || {
+        for origin in signals.forever() {
+            // One without a sender comes from the terminal, and the command has got it already.
+            if origin.process.is_some()
+                && let (Some(target), Some(signal)) =
+                    (target, Signal::from_named_raw(origin.signal))
+            {
+                let _gone = kill_process(target, signal);
+            }
+        }
+    });
+    let status = child
+        .wait()
+        .map_err(|source| Error::Failed(format!("waiting for the command: {source}")))?;
+    drop(services);
+    let code = u8::try_from(Process::shell_code(status)).unwrap_or(1);
+    Ok(ExitCode::from(code))
+}
+
+fn pid(child: &Child) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(child.id()).ok()?)
+}
+
+impl Services {
+    fn start(&mut self, name: &str) -> Result<(), Error> {
+        match name.split_once('=').unwrap_or((name, "")) {
+            ("redis", "") => self.redis(RedisOptions::new()),
+            ("redis", "aof") => self.redis(RedisOptions::new().aof()),
+            ("mariadb", "") => self.mariadb(),
+            ("php", "") => self.php(),
+            ("fpm", folder) if !folder.is_empty() => self.fpm(Path::new(folder)),
+            _ => Err(Error::Failed(format!("unknown service {name}\n{USAGE}"))),
+        }
+    }
+
+    fn export(&mut self, name: &'static str, value: impl Into<OsString>) {
+        self.environment.push((name, value.into()));
+    }
+
+    fn redis(&mut self, options: RedisOptions) -> Result<(), Error> {
+        let redis = options.start()?;
+        self.export("REDIS_URL", redis.url());
+        self.export("REDIS_HOST", "127.0.0.1");
+        self.export("REDIS_PORT", redis.port().to_string());
+        self.export("REDIS_SOCKET", redis.socket());
+        self.export("REDIS_PID", redis.pid().to_string());
+        self.redis.push(redis);
+        Ok(())
+    }
+
+    fn mariadb(&mut self) -> Result<(), Error> {
+        let mariadb = MariaDb::start()?;
+        self.export("DATABASE_URL", mariadb.url());
+        self.export("DB_HOST", "127.0.0.1");
+        self.export("DB_PORT", mariadb.port().to_string());
+        self.export("DB_SOCKET", mariadb.socket());
+        self.export("DB_USERNAME", mariadb.username());
+        self.export("DB_PASSWORD", mariadb.password());
+        self.export("DB_DATABASE", mariadb.database());
+        self.export("DB_PID", mariadb.pid().to_string());
+        self.mariadb.push(mariadb);
+        Ok(())
+    }
+
+    fn php(&mut self) -> Result<(), Error> {
+        if self.php.is_none() {
+            let php = Php::with_extension(&Php::built_extension()?, &[])?;
+            self.export("PHP_INI_SCAN_DIR", php.scan_dir());
+            self.php = Some(php);
+        }
+        Ok(())
+    }
+
+    fn fpm(&mut self, folder: &Path) -> Result<(), Error> {
+        self.php()?;
+        if let Some(php) = &self.php {
+            let fpm = Fpm::start(folder, php, 4, &self.environment)?;
+            self.export("APP_URL", fpm.url());
+            self.export("FPM_PID", fpm.pid().to_string());
+            self.web.push(fpm);
+        }
+        Ok(())
+    }
+}
