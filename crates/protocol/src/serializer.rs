@@ -1,0 +1,74 @@
+//! Content types, and MessagePack and YAML as JSON.
+//!
+//! Bodies and results are JSON inside this crate; the other formats are translated on the way in and out.
+//! Pickle is refused: reading it would run its author's code.
+
+/// A format of bodies and results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Serializer {
+    /// `application/json`, the default.
+    #[default]
+    Json,
+    /// `application/x-msgpack`.
+    Msgpack,
+    /// `application/x-yaml`.
+    Yaml,
+}
+
+/// Data that could not be translated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SerializerError {
+    /// The data is not of its format, or says something JSON cannot.
+    #[error("not {}: {detail}", format.content_type())]
+    Invalid {
+        /// The format it should have been.
+        format: Serializer,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The data becomes larger than allowed, for example by YAML aliases.
+    #[error("data becomes larger than {limit} bytes")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+}
+
+impl Serializer {
+    /// The serializer of a name (`json`) or content type (`application/json`).
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "json" | "application/json" => Self::Json,
+            "msgpack" | "application/x-msgpack" => Self::Msgpack,
+            "yaml" | "application/x-yaml" => Self::Yaml,
+            _ => return None,
+        })
+    }
+
+    /// Celery's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Msgpack => "msgpack",
+            Self::Yaml => "yaml",
+        }
+    }
+
+    /// The content type.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Msgpack => "application/x-msgpack",
+            Self::Yaml => "application/x-yaml",
+        }
+    }
+
+    /// The content encoding.
+    pub fn content_encoding(self) -> &'static str {
+        match self {
+            Self::Json | Self::Yaml => "utf-8",
+            Self::Msgpack => "binary",
+        }
+    }
+}
