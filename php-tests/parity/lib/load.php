@@ -1,0 +1,12 @@
+<?php
+
+/** Loads this suite's own classes. The library under test comes from elsewhere: the extension, or record.php. */
+
+declare(strict_types=1);
+
+require_once __DIR__ . '/PrivateRedis.php';
+require_once __DIR__ . '/Observation.php';
+require_once __DIR__ . '/Message.php';
+require_once __DIR__ . '/Lab.php';
+require_once __DIR__ . '/Transcript.php';
+require_once __DIR__ . '/../fixtures/values.php';

@@ -1,0 +1,38 @@
+<?php
+
+/**
+ * Writes transcript.json: what the real celery-php 2.1.2 answers to every case.
+ *
+ *     CELERY_PHP_DIR=<celery-php's folder> php php-tests/parity/record.php
+ *
+ * celery-php is not part of this project and is not needed to run the tests. predis comes from Debian's php-predis.
+ */
+
+declare(strict_types=1);
+
+namespace CeleryParity;
+
+require __DIR__ . '/lib/load.php';
+
+if (extension_loaded('celery')) {
+    fwrite(STDERR, "record.php records celery-php: run it without the extension\n");
+    exit(2);
+}
+$folder = getenv('CELERY_PHP_DIR');
+if ($folder === false || !is_file("$folder/celery.php")) {
+    fwrite(STDERR, "CELERY_PHP_DIR must name a folder that holds celery-php 2.1.2 (its celery.php)\n");
+    exit(2);
+}
+// It is of PHP 5's time: dynamic properties, which PHP 8.2 deprecates, are its own affair.
+error_reporting(E_ALL & ~E_DEPRECATED);
+require 'Predis/autoload.php';
+require "$folder/celery.php";
+
+$redis = PrivateRedis::start();
+$seen = [];
+foreach (require __DIR__ . '/cases.php' as $name => $case) {
+    $seen[$name] = Transcript::observe($case, $redis);
+}
+$about = ['observed' => 'celery-php 2.1.2', 'with' => 'predis ' . \Predis\Client::VERSION, 'php' => PHP_MAJOR_VERSION . '.' . PHP_MINOR_VERSION];
+file_put_contents(Transcript::FILE, Transcript::encode($about + ['cases' => $seen]) . "\n");
+printf("%d cases recorded\n", count($seen));
