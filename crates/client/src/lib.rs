@@ -1,1 +1,24 @@
 //! Brokers and result backends of Celery: one set of commands and scripts, a blocking and an async driver.
+//!
+//! # Layout
+//!
+//! * [`endpoint`]: where a Redis is and how to enter it, from a URL or from separate options.
+//! * [`error`]: what can go wrong, and whether a post may have arrived nevertheless.
+//! * [`secret`]: passwords that cannot be printed by accident.
+//! * [`tls`]: the configuration of rustls for an endpoint, on ring, never installed as a default.
+//! * [`redis`]: the commands and Lua scripts that both drivers send.
+//! * `blocking` (feature `blocking`): the driver of the PHP extension – no runtime, every call under one deadline.
+//! * `aio` (feature `aio`): the driver of the worker, on tokio.
+
+pub mod endpoint;
+pub mod error;
+pub mod redis;
+pub mod secret;
+pub mod tls;
+
+#[cfg(feature = "blocking")]
+pub mod blocking;
+
+pub use endpoint::Endpoint;
+pub use error::{ClientError, ConfigError, PublishError, ServerError};
+pub use secret::Secret;

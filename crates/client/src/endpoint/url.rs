@@ -1,0 +1,353 @@
+//! An endpoint from a URL, as Celery writes them.
+//!
+//! `redis://`, `rediss://`, `redis+socket://` (also `unix://` and `redis+unix://`), with `user:password@`, the database as path
+//! or as `virtual_host=`, Celery's `ssl_…` parameters, everything percent-decoded. Parameters that tune redis-py's
+//! sockets have no meaning here and are passed over; any other unknown parameter is an error.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use url::Url;
+
+use super::builder::{check, database, host_name, path, truth};
+use super::{Address, DEFAULT_PORT, Endpoint, TlsOptions};
+use crate::error::ConfigError;
+use crate::secret::Secret;
+
+/// Parameters of redis-py and kombu that may stand in a URL shared with Python and change nothing here: every call
+/// has its own deadline, and the connections are pooled by the process.
+const PASSED_OVER: [&str; 8] = [
+    "client_name",
+    "health_check_interval",
+    "max_connections",
+    "retry_on_timeout",
+    "socket_connect_timeout",
+    "socket_keepalive",
+    "socket_timeout",
+    "timeout",
+];
+
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// A text as part of a URL.
+pub(super) fn encode(text: &str) -> String {
+    utf8_percent_encode(text, UNRESERVED).to_string()
+}
+
+impl Endpoint {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says what cannot be used. It never repeats the URL, which may hold a password.
+    pub fn from_url(text: &str) -> Result<Self, ConfigError> {
+        // The parser below would silently drop line breaks.
+        check("URL", text)?;
+        let (scheme, rest) = text.split_once("://").ok_or(ConfigError::NotAUrl)?;
+        match scheme.to_ascii_lowercase().as_str() {
+            "redis" => tcp(rest, false),
+            "rediss" => tcp(rest, true),
+            "redis+socket" | "redis+unix" | "unix" | "socket" => unix(rest),
+            _ => Err(ConfigError::Scheme {
+                scheme: scheme.chars().take(32).collect(),
+            }),
+        }
+    }
+}
+
+fn tcp(rest: &str, secure: bool) -> Result<Endpoint, ConfigError> {
+    // Any scheme that the URL standard has no special rules for.
+    let url = Url::parse(&format!("redis://{rest}")).map_err(|_| ConfigError::NotAUrl)?;
+    let host = match url.host_str() {
+        None | Some("") => "localhost".to_owned(),
+        Some(host) => host_name(&decode("host", host)?)?,
+    };
+    let mut query = Query {
+        tls: secure.then(TlsOptions::default),
+        database: None,
+    };
+    query.read(&url)?;
+    Ok(Endpoint {
+        address: Address::Tcp {
+            host,
+            port: url.port().unwrap_or(DEFAULT_PORT),
+        },
+        tls: query.tls,
+        username: username(&url)?,
+        password: password(&url)?,
+        database: one_database(&decode("path", url.path())?, query.database)?,
+        key_prefix: String::new(),
+    })
+}
+
+fn unix(rest: &str) -> Result<Endpoint, ConfigError> {
+    // `user:password@/path` has no host, which the URL standard does not allow beside credentials.
+    let with_host = match rest.split_once('/') {
+        Some((authority, path)) if authority.is_empty() || authority.ends_with('@') => {
+            format!("redis://{authority}localhost/{path}")
+        }
+        _ => {
+            return Err(ConfigError::Value {
+                name: "URL",
+                reason: "a unix socket needs an absolute path",
+            });
+        }
+    };
+    let url = Url::parse(&with_host).map_err(|_| ConfigError::NotAUrl)?;
+    let mut query = Query {
+        tls: None,
+        database: None,
+    };
+    query.read(&url)?;
+    Ok(Endpoint {
+        address: Address::Unix(decode("path", url.path())?.into()),
+        tls: None,
+        username: username(&url)?,
+        password: password(&url)?,
+        database: query.database.unwrap_or_default(),
+        key_prefix: String::new(),
+    })
+}
+
+fn username(url: &Url) -> Result<Option<String>, ConfigError> {
+    Ok(Some(decode("login", url.username())?).filter(|user| !user.is_empty()))
+}
+
+fn password(url: &Url) -> Result<Option<Secret>, ConfigError> {
+    let text = url
+        .password()
+        .map(|text| decode("password", text))
+        .transpose()?;
+    Ok(text.filter(|text| !text.is_empty()).map(Secret::new))
+}
+
+fn one_database(path: &str, of_query: Option<u32>) -> Result<u32, ConfigError> {
+    let of_path = database(path)?;
+    match of_query {
+        Some(number) if path.len() > 1 && number != of_path => Err(ConfigError::Contradiction {
+            what: "a path and a virtual_host that name different databases",
+        }),
+        Some(number) => Ok(number),
+        None => Ok(of_path),
+    }
+}
+
+fn decode(name: &'static str, text: &str) -> Result<String, ConfigError> {
+    let text = percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| ConfigError::Value {
+            name,
+            reason: "it is not UTF-8",
+        })?;
+    check(name, &text)?;
+    Ok(text.into_owned())
+}
+
+/// What the part behind the question mark says.
+struct Query {
+    tls: Option<TlsOptions>,
+    database: Option<u32>,
+}
+
+impl Query {
+    fn read(&mut self, url: &Url) -> Result<(), ConfigError> {
+        for (name, value) in url.query_pairs() {
+            check("URL", &value)?;
+            match &*name {
+                "virtual_host" | "db" => self.database = Some(database(&value)?),
+                name if name.starts_with("ssl_") => self.read_tls(name, &value)?,
+                name if PASSED_OVER.contains(&name) => {}
+                name => {
+                    return Err(ConfigError::UnknownOption {
+                        name: name.to_owned(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_tls(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+        let tls = self.tls.as_mut().ok_or(ConfigError::Contradiction {
+            what: "ssl_ parameters in a URL that is not rediss://",
+        })?;
+        match name {
+            "ssl_cert_reqs" => {
+                let word = value.to_ascii_lowercase();
+                // A client of Python's ssl module treats `optional` as `required`.
+                tls.verify_peer = match word.strip_prefix("cert_").unwrap_or(&word) {
+                    "required" | "optional" => true,
+                    "none" => false,
+                    _ => {
+                        return Err(ConfigError::Value {
+                            name: "ssl_cert_reqs",
+                            reason: "it is none of required, optional, none",
+                        });
+                    }
+                };
+            }
+            "ssl_ca_certs" => tls.ca_file = path(value),
+            "ssl_ca_path" => tls.ca_path = path(value),
+            "ssl_certfile" => tls.local_cert = path(value),
+            "ssl_keyfile" => tls.local_pk = path(value),
+            "ssl_check_hostname" => tls.verify_peer_name = truth(name, value)?,
+            _ => {
+                return Err(ConfigError::UnknownOption {
+                    name: name.to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn endpoint(url: &str) -> Endpoint {
+        Endpoint::from_url(url).unwrap_or_else(|error| panic!("{url}: {error}"))
+    }
+
+    #[test]
+    fn what_is_absent_has_redis_defaults() {
+        let local = Address::Tcp {
+            host: "localhost".into(),
+            port: 6379,
+        };
+        for url in [
+            "redis://",
+            "redis:///",
+            "redis://localhost",
+            "REDIS://localhost:6379/0",
+            "redis://localhost?db=0",
+        ] {
+            let endpoint = endpoint(url);
+            assert_eq!(endpoint.address(), &local, "{url}");
+            assert_eq!(
+                (
+                    endpoint.database(),
+                    endpoint.username(),
+                    endpoint.password()
+                ),
+                (0, None, None),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn credentials_are_decoded_and_masked() {
+        let endpoint = endpoint("redis://us%40er:p%2Fa%3Ass@h:1/9");
+        assert_eq!(endpoint.username(), Some("us@er"));
+        assert_eq!(endpoint.password().map(Secret::reveal), Some("p/a:ss"));
+        assert_eq!(endpoint.display_url(), "redis://us%40er:********@h:1/9");
+        assert!(!format!("{endpoint:?} {endpoint}").contains("a:ss"));
+    }
+
+    #[test]
+    fn a_password_alone() {
+        let endpoint = endpoint("redis://:secret@h");
+        assert_eq!(
+            (endpoint.username(), endpoint.password().map(Secret::reveal)),
+            (None, Some("secret"))
+        );
+    }
+
+    #[test]
+    fn unix_sockets() {
+        for url in [
+            "redis+socket:///run/r%20s.sock?virtual_host=2",
+            "unix:///run/r%20s.sock?db=2",
+            "redis+unix:///run/r s.sock?virtual_host=/2",
+        ] {
+            let endpoint = endpoint(url);
+            assert_eq!(
+                (endpoint.address(), endpoint.database()),
+                (&Address::Unix("/run/r s.sock".into()), 2),
+                "{url}"
+            );
+        }
+        let with_password = endpoint("redis+socket://:pw@/run/x");
+        assert_eq!(with_password.password().map(Secret::reveal), Some("pw"));
+        assert!(Endpoint::from_url("unix://run/x").is_err());
+    }
+
+    #[test]
+    fn tls_parameters_of_celery() {
+        let endpoint = endpoint(
+            "rediss://h/1?ssl_cert_reqs=CERT_REQUIRED&ssl_ca_certs=%2Fca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
+        );
+        let tls = endpoint.tls().unwrap();
+        assert!(tls.verify_peer && tls.verify_peer_name);
+        assert_eq!(tls.ca_file.as_deref(), Some(Path::new("/ca.pem")));
+        assert_eq!(tls.local_cert.as_deref(), Some(Path::new("/c.pem")));
+        assert_eq!(tls.local_pk.as_deref(), Some(Path::new("/k.pem")));
+        for (word, verified) in [
+            ("none", false),
+            ("CERT_NONE", false),
+            ("optional", true),
+            ("required", true),
+        ] {
+            let url = format!("rediss://h?ssl_cert_reqs={word}");
+            assert_eq!(
+                Endpoint::from_url(&url).unwrap().tls().unwrap().verify_peer,
+                verified,
+                "{word}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for url in [
+            "",
+            "h:6379",
+            "amqp://h",
+            "sentinel://h",
+            "redis://h/x",
+            "redis://h/-1",
+            "redis://h:99999",
+            "redis://h/1?db=2",
+            "redis://h?ssl_cert_reqs=none",
+            "rediss://h?ssl_cert_reqs=perhaps",
+            "rediss://h?ssl_version=3",
+            "redis://h?unknown=1",
+            "redis://h\r\n/0",
+            "redis://h%0d%0a/0",
+            "redis://:p%00@h",
+            "redis://a%ff@h",
+        ] {
+            assert!(Endpoint::from_url(url).is_err(), "{url:?}");
+        }
+    }
+
+    #[test]
+    fn errors_do_not_repeat_the_url() {
+        let error = Endpoint::from_url("redis://:hunter2@h:port/x").unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn identity_tells_servers_apart_and_passwords_not() {
+        let name = |url| endpoint(url).identity();
+        assert_eq!(name("redis://u:a@h/1"), name("redis://u:b@H:6379/1"));
+        for other in [
+            "redis://v:a@h/1",
+            "redis://u:a@g/1",
+            "redis://u:a@h:1/1",
+            "redis://u:a@h/2",
+            "rediss://u:a@h/1",
+        ] {
+            assert_ne!(name("redis://u:a@h/1"), name(other), "{other}");
+        }
+        // Stored results of other processes and older versions carry it: it must never change.
+        assert_eq!(
+            name("redis://localhost"),
+            "13de018f1afc7b7f602b1047bdb5032d"
+        );
+    }
+}

@@ -1,0 +1,252 @@
+//! What can go wrong, in families.
+//!
+//! * [`ConfigError`]: an endpoint that cannot be meant; found before anything is opened.
+//! * [`ClientError`]: what most callers meet – no connection, no answer in time, a refusal by the server.
+//! * [`PublishError`]: a task that was not confirmed, and whether it may have arrived nevertheless.
+//!
+//! No message repeats a password: endpoints are shown by their masked URL.
+
+use std::fmt;
+use std::time::Duration;
+
+/// An endpoint, or an option of one, that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The text has no scheme, or cannot be read as a URL at all.
+    #[error("this is not a URL of a Redis server")]
+    NotAUrl,
+    /// The scheme is not one of Redis'.
+    #[error("the scheme `{scheme}` is not supported: use redis, rediss or redis+socket")]
+    Scheme {
+        /// The scheme as given.
+        scheme: String,
+    },
+    /// One part has an impossible value.
+    #[error("the {name} cannot be used: {reason}")]
+    Value {
+        /// Which part.
+        name: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
+    /// An option should be true or false.
+    #[error("the option `{name}` is neither true nor false")]
+    NotATruthValue {
+        /// The option's name.
+        name: String,
+    },
+    /// An option nobody knows.
+    #[error("unknown option `{name}`")]
+    UnknownOption {
+        /// The option's name.
+        name: String,
+    },
+    /// Two options that cannot both be meant.
+    #[error("contradicting options: {what}")]
+    Contradiction {
+        /// Which ones.
+        what: &'static str,
+    },
+    /// A file that TLS needs.
+    #[error("cannot use {path}: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// An error that Redis answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerError {
+    code: String,
+    message: String,
+}
+
+impl ServerError {
+    /// From the code (the first word of the answer) and the rest.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            message: message.into(),
+        }
+    }
+
+    /// The first word of the answer: `OOM`, `READONLY`, `ERR`, ….
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// The answer without its first word.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether the server refused for a reason that passes by itself: a failover, a start, a full memory.
+    /// Redis refuses before it executes, so a command answered like this can be repeated.
+    pub fn is_transient(&self) -> bool {
+        match self.code.as_str() {
+            "LOADING" | "READONLY" | "MASTERDOWN" | "MOVED" | "ASK" | "TRYAGAIN"
+            | "CLUSTERDOWN" | "OOM" | "MISCONF" | "NOREPLICAS" | "BUSY" => true,
+            // The farewell to a connection beyond `maxclients`; it has no code of its own.
+            "ERR" => self.message.starts_with("max number of clients"),
+            _ => false,
+        }
+    }
+
+    /// Whether another connection may do better: the server is no longer the right one, or did not take this one.
+    pub fn wants_new_connection(&self) -> bool {
+        matches!(
+            self.code.as_str(),
+            "READONLY" | "MASTERDOWN" | "MOVED" | "ASK" | "CLUSTERDOWN"
+        ) || (self.code == "ERR" && self.message.starts_with("max number of clients"))
+    }
+
+    /// Whether credentials were wanted or refused.
+    pub fn is_auth(&self) -> bool {
+        matches!(self.code.as_str(), "NOAUTH" | "WRONGPASS")
+            || (self.code == "ERR"
+                && (self.message.starts_with("AUTH ")
+                    || self.message.starts_with("invalid password")))
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.code, self.message)
+    }
+}
+
+/// A call that did not come to its end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The endpoint cannot be used as it is configured.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No connection: unknown name, refused, TLS not agreed, ….
+    #[error("cannot connect to {endpoint}: {reason}")]
+    Connect {
+        /// The masked URL.
+        endpoint: String,
+        /// What the system, the resolver or TLS said.
+        reason: String,
+    },
+    /// The server wants credentials, or others.
+    #[error("{endpoint} refused the credentials: {answer}")]
+    Auth {
+        /// The masked URL.
+        endpoint: String,
+        /// The server's answer.
+        answer: ServerError,
+    },
+    /// The deadline passed.
+    #[error("no end of {what} within {after:?}")]
+    Timeout {
+        /// What was waited for.
+        what: &'static str,
+        /// The whole time that was allowed.
+        after: Duration,
+    },
+    /// The connection broke while an answer was outstanding.
+    #[error("lost the connection to {endpoint}: {reason}")]
+    Disconnected {
+        /// The masked URL.
+        endpoint: String,
+        /// What was seen.
+        reason: String,
+    },
+    /// The server answered with an error.
+    #[error("Redis answered: {0}")]
+    Server(ServerError),
+    /// What came back is not an answer that the question allows.
+    #[error("unexpected answer from Redis: {0}")]
+    Protocol(String),
+    /// The caller's own interrupt (a signal, PHP's time limit) ended the wait.
+    #[error("interrupted")]
+    Interrupted,
+    /// A task was not confirmed.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+impl ClientError {
+    /// Whether the same call may succeed a moment later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Timeout { .. } | Self::Disconnected { .. } => true,
+            Self::Server(error) => error.is_transient(),
+            Self::Publish(error) => error.cause.is_retryable(),
+            Self::Config(_) | Self::Auth { .. } | Self::Protocol(_) | Self::Interrupted => false,
+        }
+    }
+
+    /// Whether a task may have been queued although its post failed.
+    pub fn outcome_unknown(&self) -> bool {
+        matches!(self, Self::Publish(error) if error.outcome_unknown)
+    }
+}
+
+impl From<ServerError> for ClientError {
+    fn from(error: ServerError) -> Self {
+        Self::Server(error)
+    }
+}
+
+/// A task whose post was not confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("task {task_id} {}: {cause}", if *.outcome_unknown { "may or may not have been queued" } else { "was not queued" })]
+#[non_exhaustive]
+pub struct PublishError {
+    /// The task.
+    pub task_id: String,
+    /// True if it may have been queued: everything was written, and then no answer came. A repeat by the caller
+    /// may queue it twice.
+    pub outcome_unknown: bool,
+    /// What happened.
+    pub cause: Box<ClientError>,
+}
+
+impl PublishError {
+    /// A failed post of `task_id`.
+    pub fn new(task_id: impl Into<String>, outcome_unknown: bool, cause: ClientError) -> Self {
+        Self {
+            task_id: task_id.into(),
+            outcome_unknown,
+            cause: Box::new(cause),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_that_pass() {
+        for code in ["LOADING", "READONLY", "MOVED", "OOM", "MISCONF"] {
+            assert!(ServerError::new(code, "x").is_transient(), "{code}");
+        }
+        for code in ["WRONGTYPE", "NOPERM", "NOAUTH", "ERR", "NOSCRIPT"] {
+            assert!(!ServerError::new(code, "x").is_transient(), "{code}");
+        }
+        assert!(ServerError::new("ERR", "max number of clients reached").is_transient());
+    }
+
+    #[test]
+    fn an_unknown_outcome_is_said() {
+        let cause = ClientError::Timeout {
+            what: "the post",
+            after: Duration::from_secs(5),
+        };
+        let error = ClientError::from(PublishError::new("id-1", true, cause.clone()));
+        assert!(error.outcome_unknown() && error.is_retryable());
+        assert_eq!(
+            error.to_string(),
+            "task id-1 may or may not have been queued: no end of the post within 5s"
+        );
+        assert!(!ClientError::from(PublishError::new("id-1", false, cause)).outcome_unknown());
+    }
+}

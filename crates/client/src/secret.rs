@@ -1,0 +1,49 @@
+//! A password that cannot be printed by accident.
+//!
+//! `Debug` and `Display` show a mask; the text is reached only through [`Secret::reveal`], so that every place
+//! that uses it can be found by name. It does not wipe memory.
+
+use std::fmt;
+
+/// What is shown in place of a secret.
+pub(crate) const MASK: &str = "********";
+
+/// A text that is masked wherever it is printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself: for authentication, never for a message.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_never_printed() {
+        let secret = Secret::new("hunter2");
+        assert_eq!(format!("{secret} {secret:?}"), format!("{MASK} {MASK}"));
+        assert_eq!(secret.reveal(), "hunter2");
+    }
+}

@@ -1,0 +1,1 @@
+//! rustls for an endpoint.
