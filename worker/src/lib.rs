@@ -1,5 +1,6 @@
 //! A library to write Celery workers with, and the worker `celery-worker`.
 
+pub mod delivery;
 mod shutdown;
 
 pub use shutdown::{Phase, Shutdown};
