@@ -16,4 +16,5 @@ return array_merge(
     require __DIR__ . '/cases/states.php',
     require __DIR__ . '/cases/shape.php',
     require __DIR__ . '/cases/inheritance.php',
+    require __DIR__ . '/cases/namespaced.php',
 );

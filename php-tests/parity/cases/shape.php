@@ -5,61 +5,13 @@
 declare(strict_types=1);
 
 use CeleryParity\Lab;
-
-/**
- * A parameter as its callers see it. `mixed` and no type at all accept and allow the same, overriding included, so they
- * are one here.
- */
-$parameter = function (ReflectionParameter $parameter, Lab $lab): array {
-    $type = (string) $parameter->getType();
-
-    return [
-        'name' => $parameter->getName(),
-        'type' => $type === 'mixed' ? '' : $type,
-        'optional' => $parameter->isOptional(),
-        'by reference' => $parameter->isPassedByReference(),
-        'variadic' => $parameter->isVariadic(),
-    ] + ($parameter->isDefaultValueAvailable() ? ['default' => $lab->observation->value($parameter->getDefaultValue())] : []);
-};
-
-$method = fn (ReflectionMethod $method, Lab $lab) => [
-    'static' => $method->isStatic(),
-    'abstract' => $method->isAbstract(),
-    'final' => $method->isFinal(),
-    'by reference' => $method->returnsReference(),
-    'return type' => (string) ($method->getReturnType() ?? $method->getTentativeReturnType()),
-    'parameters' => array_map(fn (ReflectionParameter $p) => $parameter($p, $lab), $method->getParameters()),
-];
-
-$class = fn (string $name) => function (Lab $lab) use ($name, $method): array {
-    $class = new ReflectionClass($name);
-    $methods = [];
-    foreach ($class->getMethods(ReflectionMethod::IS_PUBLIC) as $one) {
-        if (!$one->getDeclaringClass()->isSubclassOf(Throwable::class) && $one->getDeclaringClass()->getName() !== 'Exception') {
-            $methods[$one->getName()] = $method($one, $lab);
-        }
-    }
-    $interfaces = $class->getInterfaceNames();
-    sort($interfaces);
-
-    return [
-        'abstract' => $class->isAbstract(),
-        'final' => $class->isFinal(),
-        'instantiable' => $class->isInstantiable(),
-        'cloneable' => $class->isCloneable(),
-        'parents' => array_values(class_parents($name)),
-        'interfaces' => $interfaces,
-        'constants' => array_keys($class->getConstants()),
-        'public properties' => array_map(fn (ReflectionProperty $p) => $p->getName(), $class->getProperties(ReflectionProperty::IS_PUBLIC)),
-        'methods' => $methods,
-    ];
-};
+use CeleryParity\Shape;
 
 $classes = ['CeleryAbstract', 'Celery', 'CeleryAdvanced', 'AsyncResult', 'CeleryException', 'CeleryTimeoutException', 'CeleryPublishException'];
 
 return array_combine(
     array_map(fn (string $name) => "shape: $name", $classes),
-    array_map($class, $classes),
+    array_map(fn (string $name) => fn (Lab $lab) => Shape::of($name, $lab->observation), $classes),
 ) + [
     'shape: which are instances of which' => function (Lab $lab): array {
         $values = [

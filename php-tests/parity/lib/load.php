@@ -8,5 +8,6 @@ require_once __DIR__ . '/PrivateRedis.php';
 require_once __DIR__ . '/Observation.php';
 require_once __DIR__ . '/Message.php';
 require_once __DIR__ . '/Lab.php';
+require_once __DIR__ . '/Shape.php';
 require_once __DIR__ . '/Transcript.php';
 require_once __DIR__ . '/../fixtures/values.php';

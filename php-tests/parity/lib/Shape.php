@@ -1,0 +1,60 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryParity;
+
+/** What reflection says of a class: all that code which extends, mocks or calls it by names of arguments relies on. */
+final class Shape
+{
+    public static function of(string $name, Observation $observation): array
+    {
+        $class = new \ReflectionClass($name);
+        $methods = [];
+        foreach ($class->getMethods(\ReflectionMethod::IS_PUBLIC) as $method) {
+            if ($method->getDeclaringClass()->getName() !== 'Exception') {
+                $methods[$method->getName()] = self::method($method, $observation);
+            }
+        }
+        $interfaces = $class->getInterfaceNames();
+        sort($interfaces);
+
+        return [
+            'abstract' => $class->isAbstract(),
+            'final' => $class->isFinal(),
+            'instantiable' => $class->isInstantiable(),
+            'cloneable' => $class->isCloneable(),
+            'parents' => array_values(class_parents($name)),
+            'interfaces' => $interfaces,
+            'constants' => array_keys($class->getConstants()),
+            'public properties' => array_map(fn (\ReflectionProperty $p) => $p->getName(), $class->getProperties(\ReflectionProperty::IS_PUBLIC)),
+            'methods' => $methods,
+        ];
+    }
+
+    private static function method(\ReflectionMethod $method, Observation $observation): array
+    {
+        return [
+            'static' => $method->isStatic(),
+            'abstract' => $method->isAbstract(),
+            'final' => $method->isFinal(),
+            'by reference' => $method->returnsReference(),
+            'return type' => (string) ($method->getReturnType() ?? $method->getTentativeReturnType()),
+            'parameters' => array_map(fn (\ReflectionParameter $p) => self::parameter($p, $observation), $method->getParameters()),
+        ];
+    }
+
+    /** `mixed` and no type at all accept and allow the same, overriding included: they are one here. */
+    private static function parameter(\ReflectionParameter $parameter, Observation $observation): array
+    {
+        $type = (string) $parameter->getType();
+
+        return [
+            'name' => $parameter->getName(),
+            'type' => $type === 'mixed' ? '' : $type,
+            'optional' => $parameter->isOptional(),
+            'by reference' => $parameter->isPassedByReference(),
+            'variadic' => $parameter->isVariadic(),
+        ] + ($parameter->isDefaultValueAvailable() ? ['default' => $observation->value($parameter->getDefaultValue())] : []);
+    }
+}
