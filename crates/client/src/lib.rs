@@ -16,6 +16,8 @@ pub mod redis;
 pub mod secret;
 pub mod tls;
 
+#[cfg(feature = "aio")]
+pub mod aio;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 

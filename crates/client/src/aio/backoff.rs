@@ -1,0 +1,71 @@
+//! Pauses between tries: doubling, capped, jittered. No clock and no randomness of its own.
+
+use std::time::Duration;
+
+/// The first pause. A restarted Redis is back within some ten milliseconds, so the first tries come quickly.
+const FLOOR: Duration = Duration::from_millis(25);
+
+/// The longest pause. Two seconds after a server is back everything must work again, and a try may follow a pause that
+/// has only just begun.
+const CAP: Duration = Duration::from_millis(800);
+
+/// How long to wait before the next try.
+#[derive(Clone, Debug, Default)]
+pub struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// As after a success.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Notes a failure and tells the pause before the next try: between half and all of a duration that doubles up to
+    /// the cap. `random` is in 0..1.
+    pub fn failed(&mut self, random: f64) -> Duration {
+        let whole = FLOOR.saturating_mul(1 << self.failures.min(16)).min(CAP);
+        self.failures = self.failures.saturating_add(1);
+        whole.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
+    }
+
+    /// Notes a success: the next pause is the shortest again.
+    pub fn worked(&mut self) {
+        self.failures = 0;
+    }
+}
+
+/// A number in 0..1 for jitter; from a random UUID, which this crate needs anyway.
+pub(super) fn random() -> f64 {
+    let (bits, _) = uuid::Uuid::new_v4().as_u64_pair();
+    (bits >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_cap_and_start_again() {
+        let mut backoff = Backoff::new();
+        let pauses: Vec<_> = (0..8).map(|_| backoff.failed(1.0).as_millis()).collect();
+        assert_eq!(pauses, [25, 50, 100, 200, 400, 800, 800, 800]);
+        backoff.worked();
+        assert_eq!(backoff.failed(1.0), FLOOR);
+    }
+
+    #[test]
+    fn jitter_takes_up_to_half() {
+        let mut backoff = Backoff::new();
+        assert_eq!(backoff.failed(0.0), FLOOR / 2);
+        for _ in 0..100 {
+            backoff.failed(0.0);
+        }
+        assert_eq!(backoff.failed(0.0), CAP / 2);
+    }
+
+    #[test]
+    fn random_is_in_range() {
+        assert!((0..1000).map(|_| random()).all(|x| (0.0..1.0).contains(&x)));
+    }
+}

@@ -1,0 +1,238 @@
+//! One connection to one server.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Cmd, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo,
+    RedisError, Value,
+};
+use tokio::task::JoinHandle;
+
+use super::transport::Transport;
+use crate::endpoint::Endpoint;
+use crate::redis::Script;
+
+/// How a connection is opened and how long it may stay silent.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectOptions {
+    /// For everything from looking up the name to the first answer.
+    pub connect_timeout: Duration,
+    /// For each command. Never unset: a link whose peer vanished would otherwise hold its role for ever.
+    pub response_timeout: Duration,
+    /// Shown by `CLIENT LIST`; tells operators, and tests, which connection is which.
+    pub name: String,
+}
+
+impl ConnectOptions {
+    /// The defaults for a connection of this name: 2 s to connect (`celery.connect_timeout`), 5 s for an answer.
+    pub fn new(name: impl Into<String>) -> Self {
+        ConnectOptions {
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(5),
+            name: name.into(),
+        }
+    }
+}
+
+/// Why a command has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The server could not be reached or did not let us in. Nothing was sent.
+    #[error("{0}")]
+    Connect(String),
+    /// The connection broke or stayed silent too long: whether the command was executed is unknown.
+    #[error("{0}")]
+    Lost(String),
+    /// The server refused: nothing was executed, but for what a script did before its error.
+    #[error("{code} {detail}")]
+    Refused {
+        /// The first word of the error: `OOM`, `READONLY`, `DUPCLAIM`, …
+        code: String,
+        /// The rest.
+        detail: String,
+    },
+    /// The answer is not what the command answers.
+    #[error("unexpected answer to {0}")]
+    Answer(&'static str),
+}
+
+impl Failure {
+    /// True if the command may have been executed although no answer came.
+    pub fn outcome_unknown(&self) -> bool {
+        matches!(self, Failure::Lost(_) | Failure::Answer(_))
+    }
+
+    /// True if the server refused with this code.
+    pub fn is_refusal(&self, wanted: &str) -> bool {
+        matches!(self, Failure::Refused { code, .. } if code == wanted)
+    }
+}
+
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Self {
+        match error.code() {
+            Some(code) => Failure::Refused {
+                code: code.to_owned(),
+                detail: error.detail().unwrap_or_default().to_owned(),
+            },
+            None => Failure::Lost(error.to_string()),
+        }
+    }
+}
+
+/// What a server says without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// A tracked key changed.
+    Invalidated,
+    /// The connection is gone.
+    Disconnected,
+}
+
+/// A connection. Dropping it closes it.
+pub struct Connection {
+    inner: MultiplexedConnection,
+    driver: JoinHandle<()>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Connection {
+    /// Connects, authenticates and selects the database, all before one deadline.
+    pub async fn open(endpoint: &Endpoint, options: &ConnectOptions) -> Result<Self, Failure> {
+        Self::open_with(
+            endpoint,
+            options,
+            ProtocolVersion::RESP2,
+            AsyncConnectionConfig::new(),
+        )
+        .await
+    }
+
+    /// The same, with a hand for what the server pushes. Needs RESP3.
+    pub async fn open_listening(
+        endpoint: &Endpoint,
+        options: &ConnectOptions,
+        heard: impl Fn(Push) + Send + Sync + 'static,
+    ) -> Result<Self, Failure> {
+        let sender = move |push: PushInfo| -> Result<(), ()> {
+            match push.kind {
+                PushKind::Invalidate => heard(Push::Invalidated),
+                PushKind::Disconnection => heard(Push::Disconnected),
+                _ => {}
+            }
+            Ok(())
+        };
+        let config = AsyncConnectionConfig::new().set_push_sender(sender);
+        Self::open_with(endpoint, options, ProtocolVersion::RESP3, config).await
+    }
+
+    async fn open_with(
+        endpoint: &Endpoint,
+        options: &ConnectOptions,
+        protocol: ProtocolVersion,
+        config: AsyncConnectionConfig,
+    ) -> Result<Self, Failure> {
+        let mut info = RedisConnectionInfo::default()
+            .set_protocol(protocol)
+            .set_db(endpoint.database().into())
+            .set_lib_name("celery-native", env!("CARGO_PKG_VERSION"));
+        if let Some(user) = endpoint.username() {
+            info = info.set_username(user);
+        }
+        if let Some(password) = endpoint.password() {
+            info = info.set_password(password.reveal());
+        }
+        let config = config.set_response_timeout(Some(options.response_timeout));
+        let opening = async {
+            let stream = Transport::open(endpoint)
+                .await
+                .map_err(|e| Failure::Connect(e.to_string()))?;
+            let (inner, driver) = MultiplexedConnection::new_with_config(&info, stream, config)
+                .await
+                .map_err(not_let_in)?;
+            let mut connection = Connection {
+                inner,
+                driver: tokio::spawn(driver),
+            };
+            let mut named = Cmd::new();
+            named.arg("CLIENT").arg("SETNAME").arg(&options.name);
+            match connection.query(&named).await {
+                // The name is a courtesy; a server that forbids it can be worked with.
+                Ok(_) | Err(Failure::Refused { .. }) => Ok(connection),
+                Err(failure) => Err(failure),
+            }
+        };
+        tokio::time::timeout(options.connect_timeout, opening)
+            .await
+            .unwrap_or_else(|_| Err(Failure::Connect("timed out while connecting".into())))
+    }
+
+    /// Sends one command, once.
+    pub async fn query(&mut self, cmd: &Cmd) -> Result<Value, Failure> {
+        checked(self.inner.send_packed_command(cmd).await?)
+    }
+
+    /// Sends commands in one piece; the answers come in their order. One that is refused fails the call, but the others
+    /// are executed all the same.
+    pub async fn pipeline(&mut self, commands: &redis::Pipeline) -> Result<Vec<Value>, Failure> {
+        let answers = self
+            .inner
+            .send_packed_commands(commands, 0, commands.len())
+            .await?;
+        answers.into_iter().map(checked).collect()
+    }
+
+    /// Calls a script. `call` was made for this script by [`scripts::call`](super::scripts::call). A server that does not know the script (it was
+    /// restarted, or its scripts were flushed) executed nothing; it is taught and asked again.
+    pub async fn run(&mut self, script: &Script, call: &Cmd) -> Result<Value, Failure> {
+        match self.query(call).await {
+            Err(failure) if failure.is_refusal("NOSCRIPT") => {
+                let mut load = Cmd::new();
+                load.arg("SCRIPT").arg("LOAD").arg(script.source());
+                self.query(&load).await?;
+                self.query(call).await
+            }
+            other => other,
+        }
+    }
+}
+
+/// Whatever goes wrong before the first command means that nothing was executed. Says how the server put it, which
+/// never includes the password.
+fn not_let_in(error: RedisError) -> Failure {
+    let detail = match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        (_, Some(detail)) => format!("{}: {detail}", error.category()),
+        _ => error.to_string(),
+    };
+    Failure::Connect(detail)
+}
+
+fn checked(value: Value) -> Result<Value, Failure> {
+    match value {
+        Value::ServerError(error) => Err(Failure::Refused {
+            code: error.code().to_owned(),
+            detail: error.details().unwrap_or_default().to_owned(),
+        }),
+        value => Ok(value),
+    }
+}
+
+/// Shares a push handler between connections that follow one another.
+pub(super) type Heard = Arc<dyn Fn(Push) + Send + Sync>;

@@ -1,0 +1,163 @@
+//! The connection of one role, for ever.
+//!
+//! Whoever plays the role asks for [`Supervised::connection`] before each command, and reports [`Supervised::failed`]
+//! or [`Supervised::worked`] after it. A connection that failed is closed – whatever the server said. That is the
+//! right answer to a lost link, but also to `READONLY` after a failover (the name may lead elsewhere now), to `NOAUTH`
+//! after a password change, and to `LOADING`, where a pause is all that is needed.
+//!
+//! Roles share a [`Health`]: the log has one line when the first of them loses its server and one when the last has it
+//! back, not one a try and not one a role.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::backoff::{Backoff, random};
+use super::connection::{ConnectOptions, Connection, Failure, Heard, Push};
+use crate::endpoint::Endpoint;
+
+/// How many roles are without their server.
+#[derive(Debug, Default)]
+pub struct Health {
+    down: AtomicUsize,
+    /// Whether the log has told of the present outage.
+    told: AtomicBool,
+    changed: tokio::sync::Notify,
+}
+
+impl Health {
+    /// True if every role has its server, as far as they know.
+    pub fn is_up(&self) -> bool {
+        self.down.load(Ordering::Acquire) == 0
+    }
+
+    /// Waits until every role has its server.
+    pub async fn up(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.is_up() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn lost(&self, server: &str, why: &str) {
+        if !self.told.swap(true, Ordering::AcqRel) {
+            tracing::error!("consumer: Cannot connect to {server}: {why}. Trying again...");
+        }
+    }
+
+    fn back(&self, server: &str) {
+        if self.down.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.told.store(false, Ordering::Release);
+            tracing::info!("Connected to {server}");
+        }
+        self.changed.notify_waiters();
+    }
+}
+
+/// A connection that is opened again whenever it was lost.
+pub struct Supervised {
+    endpoint: Arc<Endpoint>,
+    options: ConnectOptions,
+    heard: Option<Heard>,
+    health: Arc<Health>,
+    open: Option<Connection>,
+    backoff: Backoff,
+    pause: Option<Duration>,
+    down: bool,
+}
+
+impl Supervised {
+    /// The connection of a role; opened when it is first asked for. Until then the role counts as without its server,
+    /// so that [`Health::up`] can be waited for at the start.
+    pub fn new(endpoint: Arc<Endpoint>, options: ConnectOptions, health: Arc<Health>) -> Self {
+        health.down.fetch_add(1, Ordering::AcqRel);
+        Supervised {
+            endpoint,
+            options,
+            heard: None,
+            health,
+            open: None,
+            backoff: Backoff::new(),
+            pause: None,
+            down: true,
+        }
+    }
+
+    /// Listens to what the server pushes, on this connection and those that follow it.
+    pub fn listening(mut self, heard: impl Fn(Push) + Send + Sync + 'static) -> Self {
+        self.heard = Some(Arc::new(heard));
+        self
+    }
+
+    /// True if a connection is open, as far as known.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// The connection, opened if need be, however long that takes. May be dropped at any time without loss.
+    pub async fn connection(&mut self) -> &mut Connection {
+        let connection = match self.open.take() {
+            Some(connection) => connection,
+            None => self.reopen().await,
+        };
+        self.open.insert(connection)
+    }
+
+    async fn reopen(&mut self) -> Connection {
+        loop {
+            if let Some(pause) = self.pause {
+                tokio::time::sleep(pause).await;
+                self.pause = None;
+            }
+            match self.try_open().await {
+                Ok(connection) => return connection,
+                Err(failure) => self.failed(&failure),
+            }
+        }
+    }
+
+    async fn try_open(&self) -> Result<Connection, Failure> {
+        match &self.heard {
+            None => Connection::open(&self.endpoint, &self.options).await,
+            Some(heard) => {
+                let heard = Arc::clone(heard);
+                Connection::open_listening(&self.endpoint, &self.options, move |push| heard(push))
+                    .await
+            }
+        }
+    }
+
+    /// A command failed: the connection is closed, and the next one opened after a pause.
+    pub fn failed(&mut self, failure: &Failure) {
+        self.open = None;
+        self.pause = Some(self.backoff.failed(random()));
+        tracing::debug!(role = %self.options.name, "{failure}");
+        if !self.down {
+            self.down = true;
+            self.health.down.fetch_add(1, Ordering::AcqRel);
+        }
+        self.health
+            .lost(&self.endpoint.display_url(), &failure.to_string());
+    }
+
+    /// A command was answered as it should be.
+    pub fn worked(&mut self) {
+        self.backoff.worked();
+        if self.down {
+            self.down = false;
+            self.health.back(&self.endpoint.display_url());
+        }
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        if self.down {
+            self.health.down.fetch_sub(1, Ordering::AcqRel);
+            self.health.changed.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,74 @@
+-- ack_claim, version 1
+-- Acknowledges a finished batch and takes the next messages, in one step.
+--
+-- A claimed message is written to the hash and the index before it leaves its list, so that an error in between repeats
+-- it and never loses it. What is no object (`{`..`}`) would break a sweeper of Celery's that reads the hash: it goes
+-- straight to the dead-letter stream.
+--
+-- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)
+--       4.. the lists, in the order in which they are to be emptied
+-- ARGV  1 how many to take, 0..1000
+--       2 the base of the tags, never used before: 'rs:<instance>:<call>:'; message i gets base .. %04d
+--       3 name of the worker  4 about how many dead letters to keep  5 how many acknowledgements follow, 0..1000
+--       then the tags to acknowledge
+--       then two for each list: the tail `,"","<queue as JSON>"]`, the queue's plain name
+-- returns { positions of acknowledgements whose lease was lost, taken from each list, number of dead letters, message 1, .. }
+-- error   'DUPCLAIM <base>' if the base was used before. Nothing is claimed then, but the acknowledgements are done
+local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
+local want, base, worker, keep, acks = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+redis.call('ZREM', index, '') -- changes nothing; a script that has written may go on writing when memory is full
+local lost = {}
+if acks > 0 then
+  local tags = {}
+  for i = 1, acks do tags[i] = ARGV[5 + i] end
+  if redis.call('HDEL', unacked, unpack(tags)) ~= acks then
+    -- Whoever takes a lease away clears hash and index in one step: the index still tells which are gone.
+    local scores = redis.call('ZMSCORE', index, unpack(tags))
+    for i = 1, acks do
+      if not scores[i] then lost[#lost + 1] = i end
+    end
+  end
+  redis.call('ZREM', index, unpack(tags))
+end
+if want > 0 and redis.call('HEXISTS', unacked, base .. '0001') == 1 then
+  return redis.error_reply('DUPCLAIM ' .. base)
+end
+local lists = #KEYS - 3
+local time = redis.call('TIME')
+local now = string.format('%d.%06d', time[1], time[2])
+local reply, taken = { lost, 0, 0 }, {}
+local entries, scores, bad, good = {}, {}, {}, 0
+for k = 1, lists do
+  local got = 0
+  if good + #bad < want then
+    local found = redis.call('LRANGE', KEYS[3 + k], good + #bad - want, -1)
+    local tail, queue = ARGV[4 + acks + 2 * k], ARGV[5 + acks + 2 * k]
+    got = #found
+    for i = got, 1, -1 do
+      local raw = found[i]
+      if raw:byte(1) == 123 and raw:byte(-1) == 125 then
+        good = good + 1
+        local tag = base .. string.format('%04d', good)
+        entries[2 * good - 1], entries[2 * good] = tag, '[' .. raw .. tail
+        scores[2 * good - 1], scores[2 * good] = now, tag
+        reply[3 + good] = raw
+      else
+        bad[#bad + 1] = { queue, raw }
+      end
+    end
+  end
+  taken[k] = got
+end
+if good > 0 then
+  redis.call('HSET', unacked, unpack(entries))
+  redis.call('ZADD', index, unpack(scores))
+end
+for _, letter in ipairs(bad) do
+  redis.call('XADD', dead, 'MAXLEN', '~', keep, '*', 'queue', letter[1], 'id', '', 'task', '',
+    'cause', 'not-an-object', 'worker', worker, 'time', now, 'raw', letter[2])
+end
+for k = 1, lists do
+  if taken[k] > 0 then redis.call('LTRIM', KEYS[3 + k], 0, -1 - taken[k]) end
+end
+reply[2], reply[3] = taken, #bad
+return reply

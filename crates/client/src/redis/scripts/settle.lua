@@ -1,0 +1,86 @@
+-- settle, version 1
+-- Carries out verdicts: results, follow-up messages, dead letters, and last of all the acknowledgement. Each task's part is
+-- done only while its tag is still held, and nothing of it otherwise; sent twice, it is done once.
+--
+-- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)  4.. whatever the steps name
+-- ARGV  1 seconds a result lives (0: for ever)  2 name of the worker  3 about how many dead letters to keep
+--       4 how many tasks, 1..1000, then their tags, then for each task: how many steps, then the steps:
+--         'result' <place in KEYS> <document>          stored and published, unless a SUCCESS is stored already
+--         'push'   <place in KEYS> <message>           to the end of a list
+--         'front'  <place in KEYS> <message>           to the head of a list: next to be consumed
+--         'return' <place in KEYS> <length of tail>    the held message itself, unchanged, to the head of a list
+--         'dead'   <length of tail> <queue> <id> <task> <cause>     the held message itself, to the dead letters
+--         'note'   <queue> <id> <task> <cause> <raw>   a dead letter beside the verdict
+-- returns { positions of tasks whose lease was lost, position and error in turn of tasks that could not be done }
+--         a task that could not be done is still held; its result and acknowledgement were not written
+local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
+local ttl, worker, keep, n = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+redis.call('ZREM', index, '') -- changes nothing; a script that has written may go on writing when memory is full
+local time = redis.call('TIME')
+local now = string.format('%d.%06d', time[1], time[2])
+local tags = {}
+for i = 1, n do tags[i] = ARGV[4 + i] end
+local scores = redis.call('ZMSCORE', index, unpack(tags))
+local operands = { result = 2, push = 2, front = 2, ['return'] = 2, dead = 5, note = 5 }
+
+-- A document whose first field says SUCCESS, as Celery and we write it, whatever the spacing.
+local function succeeded(key)
+  local stored = redis.pcall('GET', key)
+  return type(stored) == 'string' and stored:find('^{%s*"status"%s*:%s*"SUCCESS"') ~= nil
+end
+
+local function letter(queue, id, task, cause, raw)
+  return redis.pcall('XADD', dead, 'MAXLEN', '~', keep, '*', 'queue', queue, 'id', id, 'task', task,
+    'cause', cause, 'worker', worker, 'time', now, 'raw', raw)
+end
+
+local function step(tag, at)
+  local kind, a, b = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  if kind == 'result' then
+    local key = KEYS[tonumber(a)]
+    if succeeded(key) then return end
+    local done
+    if ttl == '0' then done = redis.pcall('SET', key, b) else done = redis.pcall('SET', key, b, 'EX', ttl) end
+    if type(done) == 'table' and done.err then return done end
+    return redis.pcall('PUBLISH', key, b)
+  elseif kind == 'push' then
+    return redis.pcall('LPUSH', KEYS[tonumber(a)], b)
+  elseif kind == 'front' then
+    return redis.pcall('RPUSH', KEYS[tonumber(a)], b)
+  elseif kind == 'return' then
+    local entry = redis.call('HGET', unacked, tag)
+    return entry and redis.pcall('RPUSH', KEYS[tonumber(a)], entry:sub(2, -1 - tonumber(b)))
+  elseif kind == 'dead' then
+    local entry = redis.call('HGET', unacked, tag)
+    return entry and letter(b, ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], entry:sub(2, -1 - tonumber(a)))
+  else
+    return letter(a, b, ARGV[at + 3], ARGV[at + 4], ARGV[at + 5])
+  end
+end
+
+local lost, failed, own = {}, {}, {}
+local at = 5 + n
+for i = 1, n do
+  local steps = tonumber(ARGV[at])
+  local problem
+  at = at + 1
+  if not scores[i] then lost[#lost + 1] = i end
+  for _ = 1, steps do
+    if scores[i] and not problem then
+      local done = step(tags[i], at)
+      if type(done) == 'table' and done.err then problem = done.err end
+    end
+    at = at + 1 + operands[ARGV[at]]
+  end
+  if problem then
+    failed[#failed + 1] = i
+    failed[#failed + 1] = problem
+  elseif scores[i] then
+    own[#own + 1] = tags[i]
+  end
+end
+if #own > 0 then
+  redis.call('HDEL', unacked, unpack(own))
+  redis.call('ZREM', index, unpack(own))
+end
+return { lost, failed }

@@ -1,0 +1,69 @@
+//! What a consumer is told at its start.
+
+use std::time::Duration;
+
+use celery_client::endpoint::Endpoint;
+
+/// Where results go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Results {
+    /// To the broker: then a result and the acknowledgement of its message are one step.
+    Broker,
+    /// To another server: stored first, acknowledged after, so that a result can be stored twice but never be lost.
+    Server(Endpoint),
+    /// Nowhere.
+    Disabled,
+}
+
+/// What a consumer consumes, how much it holds, and for how long others respect that.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConsumerOptions {
+    /// The broker.
+    pub broker: Endpoint,
+    /// The queues, without prefix. They are served in turns.
+    pub queues: Vec<String>,
+    /// The node's name, `celery@host`.
+    pub node: String,
+    /// How many messages may be held; see [`held_limit`](crate::delivery::held_limit).
+    pub held: usize,
+    /// How many messages may wait for their ETA; without a limit, memory is one (about a hundred bytes each). Celery's
+    /// `worker_eta_task_limit`.
+    pub eta_task_limit: Option<usize>,
+    /// How old the lease of a worker of ours may become before others rescue its messages.
+    pub lease: Duration,
+    /// How old that of a Python worker may become: kombu's `visibility_timeout`. The shortest in a fleet decides for all.
+    pub visibility_timeout: Duration,
+    /// Where results go.
+    pub results: Results,
+    /// How long they live; zero is for ever. Celery's `result_expires`.
+    pub result_expires: Duration,
+    /// How often a message that is marked as redelivered may come before it is a dead letter.
+    pub redelivery_limit: u32,
+}
+
+impl ConsumerOptions {
+    /// The defaults: queue `celery`, 400 messages held, results on the broker for a day.
+    pub fn new(broker: Endpoint, node: impl Into<String>) -> Self {
+        ConsumerOptions {
+            broker,
+            queues: vec!["celery".into()],
+            node: node.into(),
+            held: 400,
+            eta_task_limit: None,
+            lease: Duration::from_secs(30),
+            visibility_timeout: Duration::from_secs(3600),
+            results: Results::Broker,
+            result_expires: Duration::from_secs(86_400),
+            redelivery_limit: 5,
+        }
+    }
+
+    /// How often leases are renewed: every 10 s, and at least three times a lease and four times a visibility timeout.
+    pub(crate) fn renewal(&self) -> Duration {
+        Duration::from_secs(10)
+            .min(self.visibility_timeout / 4)
+            .min(self.lease / 3)
+    }
+}
