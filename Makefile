@@ -1,0 +1,29 @@
+# Everything people run is here; `make help` prints the list from the comments behind each target.
+
+# The extension and the worker are built by separate commands: in one command cargo would unify their features and
+# pull the worker's async runtime into the extension.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+TESTKIT := $(TARGET)/release/testkit
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test check
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what a bare Debian 12 lacks (root or sudo); again: a second
+	@scripts/setup
+
+build: ## target/release: libcelery.so, celery-worker, examples/playground, testkit
+	cargo build --release -p celery-php
+	cargo build --release -p celery-worker --bins --examples
+	cargo build --release -p celery-testkit --bins
+
+demo: setup build ## the whole story: Laravel page, Redis, worker, MySQL (WORKER=python: Python's worker)
+	@$(TESTKIT) up redis mariadb fpm=examples/laravel-tasks/public -- scripts/demo
+
+test: setup build ## every suite, with totals
+	@scripts/test
+
+check: setup ## format, lints, docs, stubs: what has to be clean before a commit
+	@scripts/check

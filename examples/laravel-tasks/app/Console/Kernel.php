@@ -1,0 +1,13 @@
+<?php
+
+namespace App\Console;
+
+use Illuminate\Foundation\Console\Kernel as ConsoleKernel;
+
+class Kernel extends ConsoleKernel
+{
+    protected function commands()
+    {
+        $this->load(__DIR__ . '/Commands');
+    }
+}

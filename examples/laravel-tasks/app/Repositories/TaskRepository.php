@@ -1,0 +1,22 @@
+<?php
+
+namespace App\Repositories;
+
+use App\Models\Task;
+use Illuminate\Support\Collection;
+
+class TaskRepository
+{
+    /**
+     * All tasks, the newest first.
+     */
+    public function fetchAll(): Collection
+    {
+        return Task::query()->orderByDesc('id')->get();
+    }
+
+    public function create(array $attributes): Task
+    {
+        return Task::create($attributes);
+    }
+}
