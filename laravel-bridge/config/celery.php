@@ -1,0 +1,68 @@
+<?php
+
+/*
+|--------------------------------------------------------------------------
+| Celery
+|--------------------------------------------------------------------------
+|
+| Publish this file with
+|
+|     php artisan vendor:publish --tag=celery-config
+|
+| A key left out, or null, means the value shown here. A flat file of eleven keys (host, user, password, vhost,
+| exchange, …), as applications of celery-php have it, is read as the connection "default".
+|
+*/
+
+return [
+
+    // The connection used when none is named.
+    'default' => env('CELERY_CONNECTION', 'default'),
+
+    'connections' => [
+
+        'default' => [
+
+            // Where the broker is. The first of these three that is set counts:
+            // a URL (redis://, rediss://, unix:///path),
+            'url' => env('CELERY_BROKER_URL'),
+
+            // the name of one of Laravel's own connections in config/database.php ("default" is database.redis.default),
+            'redis' => env('CELERY_REDIS'),
+
+            // or the single values. A host that begins with "/" is a unix socket.
+            'host' => env('CELERY_HOST', '127.0.0.1'),
+            'port' => env('CELERY_PORT', 6379),
+            'username' => env('CELERY_USERNAME'),
+            'password' => env('CELERY_PASSWORD'),
+            'database' => env('CELERY_DATABASE', 0),
+
+            // TLS. Any option set here turns it on as well; they are those of PHP's "ssl" stream context.
+            'tls' => env('CELERY_TLS', false),
+            'ssl' => [
+                'cafile' => env('CELERY_SSL_CAFILE'),
+                'peer_name' => env('CELERY_SSL_PEER_NAME'),
+                'local_cert' => env('CELERY_SSL_LOCAL_CERT'),
+                'local_pk' => env('CELERY_SSL_LOCAL_PK'),
+                'passphrase' => env('CELERY_SSL_PASSPHRASE'),
+                'verify_peer' => env('CELERY_SSL_VERIFY_PEER'),
+                'verify_peer_name' => env('CELERY_SSL_VERIFY_PEER_NAME'),
+            ],
+
+            // The queue of a task that names none.
+            'queue' => env('CELERY_QUEUE', 'celery'),
+
+            // Where results are read: a URL, or an array with the keys above. Null: where the tasks go.
+            'result_backend' => env('CELERY_RESULT_BACKEND'),
+
+            // Seconds that a post may take in all (name, connect, TLS, answer). Null: the INI setting celery.post_timeout.
+            'timeout' => env('CELERY_TIMEOUT'),
+
+            // Inside a database transaction a task is posted after the commit, and dropped on a rollback.
+            'after_commit' => env('CELERY_AFTER_COMMIT', true),
+
+        ],
+
+    ],
+
+];

@@ -1,0 +1,123 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge;
+
+use CeleryBridge\Contracts\Client;
+use CeleryBridge\Contracts\Result;
+use CeleryBridge\Contracts\Transport;
+use CeleryBridge\Events\TaskPosted;
+use CeleryBridge\Events\TaskPostFailed;
+use CeleryBridge\Events\TaskPosting;
+use Illuminate\Contracts\Container\Container;
+use Illuminate\Contracts\Events\Dispatcher;
+use InvalidArgumentException;
+use Throwable;
+use UnitEnum;
+
+/**
+ * The client of one connection: transactions and events around a transport.
+ */
+final class CeleryClient implements Client
+{
+    /**
+     * @param  string  $queue  the queue of a task that names none
+     * @param  bool  $afterCommit  whether a task that does not say otherwise waits for the commit
+     * @param  bool  $deferring  whether tasks wait for a commit at all
+     */
+    public function __construct(
+        private readonly Container $container,
+        private readonly Transport $transport,
+        private readonly string $name,
+        private readonly string $queue,
+        private readonly bool $afterCommit,
+        private readonly bool $deferring = true,
+    ) {
+    }
+
+    public function name(): string
+    {
+        return $this->name;
+    }
+
+    public function post(string $task, array $args = [], string|UnitEnum|null $queue = null, array $options = []): Result
+    {
+        return $this->send(TaskMessage::make($task, $args, $queue, $options));
+    }
+
+    public function postMany(iterable $tasks): array
+    {
+        $results = [];
+
+        foreach ($tasks as $key => $task) {
+            $results[$key] = $this->send(match (true) {
+                $task instanceof TaskMessage => $task,
+                $task instanceof PendingTask => $task->toMessage(),
+                default => throw new InvalidArgumentException('postMany() takes tasks made by task(), not '.get_debug_type($task)),
+            });
+        }
+
+        return $results;
+    }
+
+    public function task(string $name, array $args = []): PendingTask
+    {
+        return new PendingTask($this, $name, $args);
+    }
+
+    public function result(string $id): Result
+    {
+        return $this->transport->result($id);
+    }
+
+    public function forget(string $id): void
+    {
+        $this->result($id)->forget();
+    }
+
+    public function revoke(string $id, bool $terminate = false): void
+    {
+        $this->result($id)->revoke($terminate);
+    }
+
+    private function send(TaskMessage $task): Result
+    {
+        // Told now, while the transaction can still roll back, not after the commit.
+        $this->transport->ensureUsable();
+
+        $task = $task->queue === null ? $task->withQueue($this->queue) : $task;
+
+        if ($this->deferring && ($task->afterCommit ?? $this->afterCommit) && $this->container->bound('db.transactions')) {
+            $this->container->make('db.transactions')->addCallback(fn () => $this->deliver($task));
+        } else {
+            $this->deliver($task);
+        }
+
+        return $this->transport->result($task->id, $task->name);
+    }
+
+    private function deliver(TaskMessage $task): void
+    {
+        $this->raise(new TaskPosting($task));
+
+        try {
+            $this->transport->post($task);
+        } catch (Throwable $e) {
+            $this->raise(new TaskPostFailed($task, $e));
+
+            throw $e;
+        }
+
+        $this->raise(new TaskPosted($task));
+    }
+
+    private function raise(object $event): void
+    {
+        if ($this->container->bound('events')) {
+            $events = $this->container->make('events');
+            assert($events instanceof Dispatcher);
+            $events->dispatch($event);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Concerns;
+
+use CeleryBridge\CeleryManager;
+use CeleryBridge\Queue\TaskMapper;
+use Illuminate\Container\Container;
+use Throwable;
+
+/**
+ * The `handle()` of a job that stands for a Celery task and is run by a PHP worker, or at once by the `sync`
+ * connection: it posts the task.
+ *
+ * If the task cannot be posted, the job throws: Laravel tries again by the job's `$tries` and `backoff`, and calls its
+ * `failed()` after the last try. All tries post the same task id. Inside a transaction (the `sync` connection) the task
+ * is posted after the commit; there Laravel is done with the job, so this trait calls `failed()`.
+ */
+trait PostsCeleryTask
+{
+    public function handle(CeleryManager $celery): void
+    {
+        $connection = TaskMapper::connection($this);
+        $options = ['after_commit' => false];
+        if (isset($this->job)) {
+            $options['id'] = $this->job->uuid();
+        }
+
+        $post = fn () => $celery->connection($connection)->post(
+            TaskMapper::name($this),
+            TaskMapper::arguments($this),
+            TaskMapper::queue($this),
+            $options,
+        );
+
+        $container = Container::getInstance();
+        $afterCommit = ($this->afterCommit ?? $celery->settings($connection)->afterCommit) && $celery->defersToCommit();
+        if (! $afterCommit || ! $container->bound('db.transactions')) {
+            $post();
+
+            return;
+        }
+
+        $handled = false;
+        $container->make('db.transactions')->addCallback(function () use ($post, &$handled): void {
+            try {
+                $post();
+            } catch (Throwable $e) {
+                if ($handled && method_exists($this, 'failed')) {
+                    $this->failed($e);
+                }
+
+                throw $e;
+            }
+        });
+        $handled = true;
+    }
+}

@@ -1,0 +1,93 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Config;
+
+use CeleryBridge\Exceptions\InvalidConfiguration;
+use Illuminate\Contracts\Config\Repository;
+use SensitiveParameter;
+
+/**
+ * One connection of config/celery.php, read and checked. A plain value; holds no connection.
+ */
+final class ConnectionSettings
+{
+    private function __construct(
+        public readonly string $name,
+        public readonly Endpoint $broker,
+        public readonly ?Endpoint $resultBackend,
+        public readonly string $queue,
+        public readonly ?float $timeout,
+        public readonly bool $afterCommit,
+    ) {
+    }
+
+    public static function fromRepository(Repository $config, ?string $name = null): self
+    {
+        $name ??= self::defaultName($config);
+        $all = (array) $config->get('celery', []);
+        $connections = (array) ($all['connections'] ?? []);
+        if (FlatConfig::isFlat($all)) {
+            $connections += ['default' => $all];
+        }
+
+        if (! is_array($connections[$name] ?? null)) {
+            throw InvalidConfiguration::in($name, sprintf(
+                'it is not configured; config/celery.php has: %s',
+                implode(', ', array_keys($connections)) ?: 'none',
+            ));
+        }
+
+        return self::fromArray($name, $connections[$name], (array) $config->get('database.redis', []));
+    }
+
+    public static function defaultName(Repository $config): string
+    {
+        return (string) ($config->get('celery.default') ?: 'default');
+    }
+
+    /**
+     * @param  array<string, mixed>  $config
+     * @param  array<string, mixed>  $redis  Laravel's database.redis
+     */
+    public static function fromArray(string $name, #[SensitiveParameter] array $config, #[SensitiveParameter] array $redis = []): self
+    {
+        $backend = $config['result_backend'] ?? null;
+        if (is_string($backend) && $backend !== '') {
+            $backend = ['url' => $backend];
+        }
+
+        $timeout = $config['timeout'] ?? null;
+        if ($timeout !== null && $timeout !== '' && (! is_numeric($timeout) || $timeout <= 0)) {
+            throw InvalidConfiguration::in($name, 'timeout must be a number of seconds above 0');
+        }
+
+        return new self(
+            $name,
+            self::endpoint($name, $config, $redis),
+            is_array($backend) && $backend !== [] ? self::endpoint("{$name}.result_backend", $backend, $redis) : null,
+            (string) (($config['queue'] ?? null) ?: ($config['exchange'] ?? null) ?: 'celery'),
+            is_numeric($timeout) ? (float) $timeout : null,
+            filter_var($config['after_commit'] ?? true, FILTER_VALIDATE_BOOL),
+        );
+    }
+
+    /**
+     * @param  array<string, mixed>  $config
+     * @param  array<string, mixed>  $redis
+     */
+    private static function endpoint(string $name, #[SensitiveParameter] array $config, #[SensitiveParameter] array $redis): Endpoint
+    {
+        $reference = $config['redis'] ?? null;
+
+        if (! empty($config['url']) || $reference === null || $reference === '') {
+            return Endpoint::fromArray($name, $config);
+        }
+        if (! is_string($reference) || ! is_array($redis[$reference] ?? null) || in_array($reference, ['options', 'clusters'], true)) {
+            throw InvalidConfiguration::in($name, "config/database.php has no redis connection [{$reference}]");
+        }
+
+        return Endpoint::fromArray($name, $redis[$reference]);
+    }
+}

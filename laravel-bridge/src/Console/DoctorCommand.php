@@ -1,0 +1,126 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Console;
+
+use CeleryBridge\CeleryManager;
+use CeleryBridge\Config\ConnectionSettings;
+use CeleryBridge\Exceptions\ExtensionNotLoaded;
+use CeleryBridge\Transport\Extension;
+use CeleryBridge\Transport\ExtensionTransport;
+use Illuminate\Console\Command;
+use Illuminate\Contracts\Config\Repository;
+use Throwable;
+
+/**
+ * Checks the set-up from PHP to the broker. It changes nothing, shows no secret, and ends within each connection's
+ * deadline whatever is down.
+ */
+final class DoctorCommand extends Command
+{
+    /** @var string */
+    protected $signature = 'celery:doctor
+        {--connection= : Only this connection of config/celery.php}
+        {--json : Answer with JSON}';
+
+    /** @var string */
+    protected $description = 'Check the Celery extension, the configuration and the brokers';
+
+    /** @var list<array{check: string, ok: bool, detail: string}> */
+    private array $checks = [];
+
+    public function handle(CeleryManager $celery, Repository $config): int
+    {
+        $this->checks = [];
+        $this->note('PHP', true, PHP_VERSION.' '.PHP_SAPI.', Laravel '.$this->laravel->version());
+        $this->note(
+            'extension',
+            Extension::loaded(),
+            Extension::loaded() ? 'celery '.(Extension::version() ?? '') : ExtensionNotLoaded::make()->getMessage(),
+        );
+
+        foreach ($this->connectionNames($config) as $name) {
+            $this->examine($celery, $name);
+        }
+
+        $healthy = ! in_array(false, array_column($this->checks, 'ok'), true);
+
+        if ($this->option('json')) {
+            $this->line((string) json_encode(
+                ['ok' => $healthy, 'checks' => $this->checks],
+                JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE,
+            ));
+        } else {
+            foreach ($this->checks as $check) {
+                $this->line(sprintf(
+                    '%s  %-28s %s',
+                    $check['ok'] ? '<info>ok  </info>' : '<error>FAIL</error>',
+                    $check['check'],
+                    $check['detail'],
+                ));
+            }
+        }
+
+        return $healthy ? self::SUCCESS : self::FAILURE;
+    }
+
+    private function examine(CeleryManager $celery, string $name): void
+    {
+        try {
+            $settings = $celery->settings($name);
+        } catch (Throwable $e) {
+            $this->note("{$name}: configuration", false, $e->getMessage());
+
+            return;
+        }
+
+        $this->note("{$name}: queue", true, $settings->queue);
+
+        if (! Extension::loaded()) {
+            $this->note("{$name}: broker", false, "{$settings->broker->display()}: not tried without the extension");
+
+            return;
+        }
+
+        $transport = new ExtensionTransport($settings);
+        $this->attempt("{$name}: broker", $settings->broker->display(), $transport->pingBroker(...));
+
+        if ($settings->resultBackend !== null) {
+            $this->attempt("{$name}: result backend", $settings->resultBackend->display(), $transport->pingResultBackend(...));
+        }
+    }
+
+    private function attempt(string $check, string $address, callable $ping): void
+    {
+        $begin = hrtime(true);
+
+        try {
+            $ping();
+            $this->note($check, true, sprintf('%s answers in %.1f ms', $address, (hrtime(true) - $begin) / 1e6));
+        } catch (Throwable $e) {
+            $this->note($check, false, "{$address}: {$e->getMessage()}");
+        }
+    }
+
+    /**
+     * @return list<string>
+     */
+    private function connectionNames(Repository $config): array
+    {
+        $only = $this->option('connection');
+
+        if ($only !== null) {
+            return [$only];
+        }
+
+        $names = array_map(strval(...), array_keys((array) $config->get('celery.connections', [])));
+
+        return $names === [] ? [ConnectionSettings::defaultName($config)] : $names;
+    }
+
+    private function note(string $check, bool $ok, string $detail): void
+    {
+        $this->checks[] = ['check' => $check, 'ok' => $ok, 'detail' => $detail];
+    }
+}

@@ -1,0 +1,45 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Console;
+
+use CeleryBridge\Contracts\Factory;
+use Illuminate\Console\Command;
+use Throwable;
+
+/**
+ * Tells the workers not to run tasks.
+ */
+final class RevokeCommand extends Command
+{
+    use ShowsResults;
+
+    /** @var string */
+    protected $signature = 'celery:revoke
+        {id* : The tasks\' ids}
+        {--connection= : A connection of config/celery.php}
+        {--terminate : Stop the tasks if they are running}
+        {--json : Answer with JSON}';
+
+    /** @var string */
+    protected $description = 'Tell the Celery workers not to run tasks';
+
+    public function handle(Factory $celery): int
+    {
+        try {
+            $client = $celery->connection($this->option('connection'));
+            $ids = (array) $this->argument('id');
+
+            foreach ($ids as $id) {
+                $client->revoke($id, (bool) $this->option('terminate'));
+            }
+
+            $this->answer(['revoked' => $ids], 'Told the workers running now: '.implode(', ', $ids));
+
+            return self::SUCCESS;
+        } catch (Throwable $e) {
+            return $this->fault($e);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Console;
+
+use CeleryBridge\Contracts\Result;
+use CeleryBridge\Exceptions\ResultTimedOut;
+use CeleryBridge\Exceptions\TaskFailed;
+use InvalidArgumentException;
+use Throwable;
+
+/**
+ * What the commands share: answers in words or JSON, and the exit codes.
+ *
+ * 0: done; 1: the task failed, or the command could not do its work; 2: the task has not ended in time.
+ */
+trait ShowsResults
+{
+    private const NOT_ENDED = 2;
+
+    private function showResult(Result $result, float $wait): int
+    {
+        try {
+            $value = $result->get($wait);
+        } catch (ResultTimedOut $e) {
+            $status = $result->status();
+            $this->answer(['id' => $result->id(), 'status' => $status], "{$result->id()} {$status}");
+
+            return self::NOT_ENDED;
+        } catch (TaskFailed $e) {
+            $this->answer(
+                ['id' => $result->id(), 'status' => $e->status, 'error' => $e->getMessage(), 'traceback' => $e->traceback],
+                trim("{$e->getMessage()}\n{$e->traceback}"),
+            );
+
+            return self::FAILURE;
+        }
+
+        $this->answer(
+            ['id' => $result->id(), 'status' => 'SUCCESS', 'result' => $value],
+            "{$result->id()} SUCCESS\n".json_encode($value, JSON_PRETTY_PRINT | JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES),
+        );
+
+        return self::SUCCESS;
+    }
+
+    /**
+     * @param  array<string, mixed>  $data
+     */
+    private function answer(array $data, string $words): void
+    {
+        $this->line($this->option('json')
+            ? (string) json_encode($data, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE)
+            : $words);
+    }
+
+    private function fault(Throwable $e): int
+    {
+        if ($this->option('json')) {
+            $this->answer(['error' => $e->getMessage()], '');
+        } else {
+            $this->error($e->getMessage());
+        }
+
+        return self::FAILURE;
+    }
+
+    private function number(string $option): ?float
+    {
+        $value = $this->option($option);
+        if ($value === null) {
+            return null;
+        }
+        if (! is_numeric($value) || $value < 0) {
+            throw new InvalidArgumentException("--{$option} must be a number of seconds");
+        }
+
+        return (float) $value;
+    }
+}

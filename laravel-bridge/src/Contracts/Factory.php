@@ -1,0 +1,16 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Contracts;
+
+/**
+ * The named connections of config/celery.php.
+ */
+interface Factory
+{
+    /**
+     * The client of a connection; without a name, of the default one.
+     */
+    public function connection(?string $name = null): Client;
+}

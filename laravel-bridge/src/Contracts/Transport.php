@@ -1,0 +1,24 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Contracts;
+
+use CeleryBridge\TaskMessage;
+
+/**
+ * What carries the tasks of one connection: the extension, or the fake.
+ */
+interface Transport
+{
+    /**
+     * Throw if this transport cannot work at all (the extension is not loaded). Makes no connection.
+     */
+    public function ensureUsable(): void;
+
+    /** Send a task, or throw. */
+    public function post(TaskMessage $task): void;
+
+    /** The result of a task, by its id. Makes no connection. */
+    public function result(string $id, ?string $task = null): Result;
+}

@@ -1,0 +1,19 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Events;
+
+use CeleryBridge\TaskMessage;
+use Throwable;
+
+/**
+ * A task could not be posted. The exception goes to the caller as well; its `outcomeUnknown()`, where it has one, tells
+ * whether the broker may have taken the task nevertheless.
+ */
+final class TaskPostFailed
+{
+    public function __construct(public readonly TaskMessage $task, public readonly Throwable $exception)
+    {
+    }
+}

@@ -1,0 +1,27 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Exceptions;
+
+use LogicException;
+
+/**
+ * A job was sent to Celery that no Celery worker could run.
+ */
+final class JobCannotRunOnCelery extends LogicException implements CeleryBridgeException
+{
+    public static function because(mixed $job, string $reason): self
+    {
+        $name = is_string($job) ? $job : get_debug_type($job);
+
+        return new self("[{$name}] cannot run on Celery: {$reason}");
+    }
+
+    public static function unmapped(mixed $job): self
+    {
+        return self::because($job, 'it names no Celery task, and a Celery worker cannot unserialize PHP objects. '
+            .'Give the class the attribute #[CeleryTask(\'name\')] or a method celeryTask(), or dispatch it to a '
+            .'queue connection that PHP workers serve.');
+    }
+}

@@ -1,0 +1,40 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Jobs;
+
+use CeleryBridge\Contracts\Factory;
+use CeleryBridge\Contracts\Result;
+use Illuminate\Container\Container;
+
+/**
+ * For classes in the style that goes with celery-php: an object with a `dispatch()` of its own that calls `send()`.
+ *
+ *     final class TaskCreatedJob extends AbstractCeleryTaskJob
+ *     {
+ *         public function dispatch($id): Result
+ *         {
+ *             return $this->send('task_created', [$id]);
+ *         }
+ *     }
+ *
+ * Over the original it brings the named connections, posting after the commit, the events and the fake. It throws when
+ * the task cannot be posted.
+ */
+abstract class AbstractCeleryTaskJob
+{
+    /** A name in config/celery.php; null: its default. */
+    protected ?string $celeryConnection = null;
+
+    /**
+     * @param  array<array-key, mixed>  $args
+     */
+    protected function send(string $taskName, array $args = []): Result
+    {
+        return Container::getInstance()
+            ->make(Factory::class)
+            ->connection($this->celeryConnection)
+            ->post($taskName, $args);
+    }
+}

@@ -1,0 +1,42 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Queue;
+
+use CeleryBridge\CeleryManager;
+use CeleryBridge\Contracts\Factory;
+use Illuminate\Contracts\Container\Container;
+use Illuminate\Queue\Connectors\ConnectorInterface;
+
+/**
+ * Makes the queue connection `'driver' => 'celery'` of config/queue.php:
+ *
+ *     'celery' => [
+ *         'driver' => 'celery',
+ *         'connection' => 'default',   // of config/celery.php
+ *         'queue' => 'celery',         // null: as the Celery connection says
+ *         'after_commit' => true,      // null: as the Celery connection says
+ *         'call_failed' => true,       // false where another connection takes over, as in a failover
+ *     ],
+ */
+final class CeleryConnector implements ConnectorInterface
+{
+    public function __construct(private readonly Container $container)
+    {
+    }
+
+    /**
+     * @param  array<string, mixed>  $config
+     */
+    public function connect(array $config): CeleryQueue
+    {
+        return new CeleryQueue(
+            fn (): CeleryManager => $this->container->make(Factory::class),
+            $config['connection'] ?? null,
+            $config['queue'] ?? null,
+            $config['after_commit'] ?? null,
+            (bool) ($config['call_failed'] ?? true),
+        );
+    }
+}

@@ -1,0 +1,282 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Queue;
+
+use CeleryBridge\CeleryManager;
+use CeleryBridge\Config\ConnectionSettings;
+use CeleryBridge\Contracts\Client;
+use CeleryBridge\Exceptions\JobCannotRunOnCelery;
+use CeleryBridge\TaskMessage;
+use Closure;
+use Illuminate\Contracts\Queue\ClearableQueue;
+use Illuminate\Contracts\Queue\Queue as QueueContract;
+use Illuminate\Contracts\Queue\ShouldBeEncrypted;
+use Illuminate\Queue\Queue;
+use Illuminate\Support\Str;
+use LogicException;
+use Throwable;
+
+/**
+ * Laravel's queue interface over Celery: jobs that name a Celery task are posted as that task.
+ *
+ * A job is never serialized, and never run here: PHP cannot take tasks from Celery's queues (`pop()` says so), and what
+ * no Celery worker could run is refused (`push()` throws).
+ */
+final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
+{
+    /**
+     * @param  Closure(): CeleryManager  $manager  asked for at each use, so that a fake set later counts
+     * @param  string|null  $celeryConnection  a name in config/celery.php; null: its default
+     * @param  string|null  $defaultQueue  null: as the Celery connection says
+     * @param  bool|null  $afterCommit  null: as the Celery connection says
+     * @param  bool  $callFailed  whether a job that cannot be posted is told so by its `failed()`
+     */
+    public function __construct(
+        private readonly Closure $manager,
+        private readonly ?string $celeryConnection = null,
+        private readonly ?string $defaultQueue = null,
+        private readonly ?bool $afterCommit = null,
+        private readonly bool $callFailed = true,
+    ) {
+    }
+
+    /**
+     * @param  mixed  $job
+     * @param  mixed  $data
+     * @param  mixed  $queue
+     * @return string the task's id
+     */
+    public function push($job, $data = '', $queue = null)
+    {
+        return $this->enqueue($job, $queue, null);
+    }
+
+    /**
+     * @param  mixed  $delay  seconds, an interval, or a time: the task's ETA
+     * @param  mixed  $job
+     * @param  mixed  $data
+     * @param  mixed  $queue
+     * @return string the task's id
+     */
+    public function later($delay, $job, $data = '', $queue = null)
+    {
+        return $this->enqueue($job, $queue, $delay);
+    }
+
+    /**
+     * All jobs are looked at before the first one is posted: one that must be refused stops none half-way.
+     *
+     * @param  mixed  $jobs
+     * @param  mixed  $data
+     * @param  mixed  $queue
+     * @return void
+     */
+    public function bulk($jobs, $data = '', $queue = null)
+    {
+        foreach ((array) $jobs as $job) {
+            $this->refuseUnlessMapped($job);
+        }
+        foreach ((array) $jobs as $job) {
+            $this->enqueue($job, $queue, $job->delay ?? null);
+        }
+    }
+
+    /**
+     * @param  mixed  $payload
+     * @param  mixed  $queue
+     * @param  array<string, mixed>  $options
+     * @return never
+     */
+    public function pushRaw($payload, $queue = null, array $options = [])
+    {
+        throw JobCannotRunOnCelery::because('a raw payload', 'it is a job of Laravel\'s, which only PHP workers '
+            .'understand. Post a task by its name: Celery::post($task, $args, $queue).');
+    }
+
+    /**
+     * @param  mixed  $queue
+     * @return never
+     */
+    public function pop($queue = null)
+    {
+        throw new LogicException(sprintf(
+            'The queue connection [%s] can only be posted to: its tasks are taken by Celery workers. Start one with '
+            .'`celery-worker -Q %s` (or `celery -A proj worker -Q %2$s`) instead of `queue:work`.',
+            $this->connectionName,
+            $this->queueFor($queue),
+        ));
+    }
+
+    /**
+     * Messages waiting in the queue.
+     *
+     * @param  mixed  $queue
+     * @return int
+     */
+    public function size($queue = null)
+    {
+        return $this->redis()->size($this->queueFor($queue));
+    }
+
+    /**
+     * @param  mixed  $queue
+     * @return int
+     */
+    public function pendingSize($queue = null)
+    {
+        return $this->size($queue);
+    }
+
+    /**
+     * Always 0: tasks with an ETA wait in the queue or at a worker, among the others.
+     *
+     * @param  mixed  $queue
+     * @return int
+     */
+    public function delayedSize($queue = null)
+    {
+        return 0;
+    }
+
+    /**
+     * Tasks that workers hold, of all queues of the broker together: Celery does not keep them by queue.
+     *
+     * @param  mixed  $queue
+     * @return int
+     */
+    public function reservedSize($queue = null)
+    {
+        return $this->redis()->heldByWorkers();
+    }
+
+    /**
+     * Always null: a Celery message does not say when it was posted.
+     *
+     * @param  mixed  $queue
+     * @return int|null
+     */
+    public function creationTimeOfOldestPendingJob($queue = null)
+    {
+        return null;
+    }
+
+    /**
+     * Delete the messages waiting in the queue; those at workers stay.
+     *
+     * @param  mixed  $queue
+     * @return int how many
+     */
+    public function clear($queue)
+    {
+        return $this->redis()->clear($this->queueFor($queue));
+    }
+
+    /**
+     * @param  mixed  $job
+     * @return bool
+     */
+    protected function shouldDispatchAfterCommit($job)
+    {
+        if (! ($this->manager)()->defersToCommit()) {
+            return false;
+        }
+
+        $this->dispatchAfterCommit = $this->afterCommit ?? $this->settings()->afterCommit;
+
+        return (bool) parent::shouldDispatchAfterCommit($job);
+    }
+
+    private function enqueue(mixed $job, mixed $queue, mixed $delay): mixed
+    {
+        $this->refuseUnlessMapped($job);
+
+        $task = $this->toTask($job, TaskMessage::queueName($queue), $delay);
+
+        // enqueueUsing() only hands this on, to the event JobQueued and those who listen to it.
+        $description = json_encode([
+            'uuid' => $task->id,
+            'displayName' => $this->getDisplayName($job),
+            'job' => $task->name,
+            'maxTries' => $job->tries ?? null,
+            'timeout' => $job->timeout ?? null,
+            'data' => ['queue' => $task->queue],
+        ], JSON_UNESCAPED_UNICODE | JSON_PARTIAL_OUTPUT_ON_ERROR);
+
+        return $this->enqueueUsing(
+            $job,
+            $description,
+            $task->queue,
+            $delay,
+            function () use ($job, $task): string {
+                try {
+                    $this->client($job)->postMany([$task]);
+                } catch (Throwable $e) {
+                    if ($this->callFailed && method_exists($job, 'failed')) {
+                        $job->failed($e);
+                    }
+
+                    throw $e;
+                }
+
+                return $task->id;
+            },
+        );
+    }
+
+    private function toTask(object $job, ?string $queue, mixed $delay): TaskMessage
+    {
+        $headers = array_filter([
+            'tries' => $job->tries ?? null,
+            'backoff' => $this->getJobBackoff($job),
+        ], static fn (mixed $value): bool => $value !== null);
+
+        if (isset($job->timeout)) {
+            $headers['timelimit'] = [$job->timeout, null];
+        }
+
+        return TaskMessage::make(
+            TaskMapper::name($job),
+            TaskMapper::arguments($job),
+            $queue ?? TaskMapper::queue($job) ?? $this->defaultQueue,
+            ['id' => (string) Str::uuid(), 'delay' => $delay, 'after_commit' => false] + $headers,
+        );
+    }
+
+    private function refuseUnlessMapped(mixed $job): void
+    {
+        if (! TaskMapper::maps($job)) {
+            throw JobCannotRunOnCelery::unmapped($job);
+        }
+        if (! empty($job->chained)) {
+            throw JobCannotRunOnCelery::because($job, 'it begins a chain of jobs, and a Celery worker would not start the next');
+        }
+        if (! empty($job->batchId)) {
+            throw JobCannotRunOnCelery::because($job, 'it belongs to a batch, and a Celery worker would not report to it');
+        }
+        if ($job instanceof ShouldBeEncrypted) {
+            throw JobCannotRunOnCelery::because($job, 'it must be encrypted, and a Celery worker reads plain arguments');
+        }
+    }
+
+    private function client(object $job): Client
+    {
+        return ($this->manager)()->connection($this->celeryConnection ?? TaskMapper::connection($job));
+    }
+
+    private function queueFor(mixed $queue): string
+    {
+        return TaskMessage::queueName($queue) ?? $this->defaultQueue ?? $this->settings()->queue;
+    }
+
+    private function settings(): ConnectionSettings
+    {
+        return ($this->manager)()->settings($this->celeryConnection);
+    }
+
+    private function redis(): RedisQueues
+    {
+        return new RedisQueues($this->settings());
+    }
+}

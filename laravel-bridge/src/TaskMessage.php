@@ -1,0 +1,123 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge;
+
+use BackedEnum;
+use DateInterval;
+use DateTimeImmutable;
+use DateTimeInterface;
+use DateTimeZone;
+use Illuminate\Support\Str;
+use InvalidArgumentException;
+use UnitEnum;
+
+/**
+ * One task on its way to the broker: everything that is known of it before it is encoded. A plain value.
+ */
+final class TaskMessage
+{
+    /**
+     * @param  string  $id  the task's and its result's id
+     * @param  string  $name  the task's name
+     * @param  array<array-key, mixed>  $args  a list is positional arguments, any other array keyword arguments
+     * @param  string|null  $queue  null: the connection's queue
+     * @param  array<string, mixed>  $fields  further fields of the message, by the names of celery-php's $task_args
+     * @param  bool|null  $afterCommit  null: as the connection is set
+     */
+    public function __construct(
+        public readonly string $id,
+        public readonly string $name,
+        public readonly array $args = [],
+        public readonly ?string $queue = null,
+        public readonly array $fields = [],
+        public readonly ?bool $afterCommit = null,
+    ) {
+        if ($name === '') {
+            throw new InvalidArgumentException('a Celery task needs a name');
+        }
+    }
+
+    /**
+     * @param  array<array-key, mixed>  $args
+     * @param  array<string, mixed>  $options
+     *     `id` string (a fresh UUID otherwise);
+     *     `delay` or `countdown` seconds, DateInterval or a time; `eta` a time;
+     *     `expires` a time, or seconds from now;
+     *     `after_commit` bool;
+     *     `queue`, where the parameter is null;
+     *     anything else goes into the message: `timelimit`, `retries`, `callbacks`, …; unknown names become headers
+     */
+    public static function make(
+        string $name,
+        array $args = [],
+        string|UnitEnum|null $queue = null,
+        array $options = [],
+    ): self {
+        $fields = array_diff_key($options, array_flip(['id', 'queue', 'delay', 'countdown', 'after_commit']));
+
+        $delay = $options['eta'] ?? $options['delay'] ?? $options['countdown'] ?? null;
+        unset($fields['eta']);
+        if ($delay !== null && $delay !== 0) {
+            $fields['eta'] = self::time($delay, 'eta');
+        }
+
+        if (isset($fields['expires'])) {
+            $fields['expires'] = self::time($fields['expires'], 'expires');
+        }
+
+        return new self(
+            isset($options['id']) ? (string) $options['id'] : (string) Str::uuid(),
+            $name,
+            $args,
+            self::queueName($queue ?? $options['queue'] ?? null),
+            $fields,
+            isset($options['after_commit']) ? (bool) $options['after_commit'] : null,
+        );
+    }
+
+    /**
+     * The same task for another queue.
+     */
+    public function withQueue(string $queue): self
+    {
+        return new self($this->id, $this->name, $this->args, $queue, $this->fields, $this->afterCommit);
+    }
+
+    /**
+     * The name of a queue given as Laravel allows it; empty means none.
+     */
+    public static function queueName(mixed $queue): ?string
+    {
+        if ($queue instanceof BackedEnum) {
+            $queue = $queue->value;
+        } elseif ($queue instanceof UnitEnum) {
+            $queue = $queue->name;
+        }
+
+        return $queue === null || $queue === '' ? null : (string) $queue;
+    }
+
+    /**
+     * A time as Celery writes it, in UTC: 2026-11-22T07:40:20.996002+00:00.
+     */
+    private static function time(mixed $when, string $field): string
+    {
+        $now = new DateTimeImmutable('now', new DateTimeZone('UTC'));
+
+        $time = match (true) {
+            $when instanceof DateTimeInterface => DateTimeImmutable::createFromInterface($when),
+            $when instanceof DateInterval => $now->add($when),
+            is_int($when), is_float($when), is_string($when) && is_numeric($when) => $now->modify(
+                sprintf('%+d microseconds', (int) round((float) $when * 1_000_000)),
+            ),
+            is_string($when) => new DateTimeImmutable($when, new DateTimeZone('UTC')),
+            default => throw new InvalidArgumentException(
+                "{$field} must be a time, an interval or seconds, not ".get_debug_type($when),
+            ),
+        };
+
+        return $time->setTimezone(new DateTimeZone('UTC'))->format('Y-m-d\TH:i:s.uP');
+    }
+}

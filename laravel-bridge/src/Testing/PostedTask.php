@@ -1,0 +1,32 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Testing;
+
+use CeleryBridge\TaskMessage;
+
+/**
+ * A task the fake has recorded.
+ */
+final class PostedTask
+{
+    /**
+     * @param  array<array-key, mixed>  $args
+     * @param  array<string, mixed>  $fields  eta, expires, … and headers
+     */
+    public function __construct(
+        public readonly string $id,
+        public readonly string $name,
+        public readonly array $args,
+        public readonly string $queue,
+        public readonly array $fields,
+        public readonly string $connection,
+    ) {
+    }
+
+    public static function fromMessage(TaskMessage $task, string $connection): self
+    {
+        return new self($task->id, $task->name, $task->args, (string) $task->queue, $task->fields, $connection);
+    }
+}

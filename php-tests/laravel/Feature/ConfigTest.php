@@ -1,0 +1,206 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Tests\Feature;
+
+use CeleryBridge\Config\ConnectionSettings;
+use CeleryBridge\Exceptions\InvalidConfiguration;
+use CeleryBridge\Facades\Celery;
+use CeleryBridge\Tests\Support\TestCase;
+
+/**
+ * How config/celery.php is read, in each of the forms it may have.
+ */
+final class ConfigTest extends TestCase
+{
+    /** The file that goes with celery-php, as applications have it. */
+    private const FLAT = [
+        'host' => 'redis',
+        'user' => null,
+        'password' => null,
+        'vhost' => 0,
+        'exchange' => 'celery',
+        'binding' => 'celery',
+        'port' => 6379,
+        'connector' => 'redis',
+        'persistent_messages' => false,
+        'result_expire' => 0,
+        'sslOptions' => [],
+    ];
+
+    protected function config(): array
+    {
+        return match ($this->testName()) {
+            'test_a_flat_file_is_the_connection_default' => ['celery' => self::FLAT],
+            'test_a_flat_file_with_tls_options_sets_celery_ssl_options' => [
+                'celery' => ['sslOptions' => ['cafile' => '/ca.pem', 'passphrase' => null]] + self::FLAT,
+            ],
+            'test_the_gaps_of_an_old_flat_file_are_filled' => ['celery' => ['host' => 'broker', 'vhost' => '/3', 'exchange' => null]],
+            'test_a_file_without_some_keys_gets_them' => ['celery' => ['connections' => ['mine' => ['host' => 'm']], 'default' => 'mine']],
+            default => [],
+        };
+    }
+
+    /** PHPUnit 9 calls it getName(), later ones name(). */
+    private function testName(): string
+    {
+        return method_exists($this, 'name') ? $this->name() : $this->getName(false);
+    }
+
+    public function test_a_flat_file_is_the_connection_default(): void
+    {
+        $settings = Celery::settings();
+
+        $this->assertSame('default', $settings->name);
+        $this->assertSame([
+            'host' => 'redis',
+            'login' => null,
+            'password' => null,
+            'vhost' => 0,
+            'exchange' => 'celery',
+            'binding' => 'celery',
+            'port' => 6379,
+            'connector' => 'redis',
+            'persistent_messages' => false,
+            'result_expire' => 0,
+            'ssl_options' => [],
+        ], $settings->broker->toArguments());
+        $this->assertSame('celery', $settings->queue);
+        $this->assertSame([], config('celery.ssl_options'));
+        $this->assertSame('redis', config('celery.host'), 'the keys stay for code that reads them itself');
+    }
+
+    public function test_a_flat_file_with_tls_options_sets_celery_ssl_options(): void
+    {
+        $this->assertSame(['cafile' => '/ca.pem', 'passphrase' => null], config('celery.ssl_options'));
+
+        $settings = Celery::settings();
+        $this->assertSame(['cafile' => '/ca.pem'], $settings->broker->ssl);
+        $this->assertSame('rediss://redis:6379/0', $settings->broker->display());
+    }
+
+    public function test_the_gaps_of_an_old_flat_file_are_filled(): void
+    {
+        $this->assertSame('redis', config('celery.connector'));
+        $this->assertSame([], config('celery.ssl_options'));
+        $this->assertSame('default', config('celery.default'));
+        $this->assertSame('redis://broker:6379/3', Celery::settings()->broker->display());
+        $this->assertSame('celery', Celery::settings()->queue);
+    }
+
+    public function test_a_flat_value_set_later_counts(): void
+    {
+        config(['celery' => self::FLAT]);
+        config(['celery.host' => 'other', 'celery.user' => 'u', 'celery.password' => 'p', 'celery.exchange' => 'ml']);
+
+        $this->assertSame('redis://u:***@other:6379/0', Celery::settings()->broker->display());
+        $this->assertSame('ml', Celery::settings()->queue);
+    }
+
+    public function test_a_file_without_some_keys_gets_them(): void
+    {
+        $this->assertSame('mine', Celery::settings()->name);
+        $this->assertSame('redis://m:6379/0', Celery::settings()->broker->display());
+    }
+
+    public function test_laravels_own_redis_connections_can_be_referred_to(): void
+    {
+        config(['database.redis.queues' => [
+            'url' => 'tls://laravel:pw@redis.test:6400/5',
+            'host' => 'not-this',
+            'context' => ['stream' => ['verify_peer' => false]],
+        ]]);
+        config(['celery.connections.default' => ['redis' => 'queues', 'host' => 'nor-this', 'queue' => 'ml']]);
+        $broker = Celery::settings()->broker;
+
+        $this->assertSame('rediss://laravel:***@redis.test:6400/5', $broker->display());
+        $this->assertSame(['verify_peer' => false], $broker->ssl);
+        $this->assertSame('pw', $broker->toArguments()['password']);
+        $this->assertSame('ml', Celery::settings()->queue);
+    }
+
+    public function test_a_missing_redis_connection_is_named(): void
+    {
+        config(['celery.connections.default' => ['redis' => 'nowhere']]);
+
+        $this->expectException(InvalidConfiguration::class);
+        $this->expectExceptionMessage('[nowhere]');
+        Celery::settings();
+    }
+
+    public function test_an_unknown_connection_is_named_with_those_there_are(): void
+    {
+        $this->expectException(InvalidConfiguration::class);
+        $this->expectExceptionMessage('Celery connection [other]: it is not configured; config/celery.php has: default');
+        Celery::connection('other');
+    }
+
+    public function test_addresses(): void
+    {
+        $cases = [
+            [['url' => 'redis://h'], 'redis://h:6379/0'],
+            [['url' => 'redis://h:1/2'], 'redis://h:1/2'],
+            [['url' => 'redis://:p%40ss@h:1/'], 'redis://:***@h:1/0'],
+            [['url' => 'redis://[::1]:7/1'], 'redis://[::1]:7/1'],
+            [['url' => 'unix:///run/redis.sock?db=3'], 'unix:///run/redis.sock?db=3'],
+            [['url' => 'redis+socket://:pw@/run/redis.sock?virtual_host=4'], 'unix://:***@/run/redis.sock?db=4'],
+            [['url' => 'rediss://h?ssl_cert_reqs=required&ssl_ca_certs=/ca.pem'], 'rediss://h:6379/0'],
+            [['host' => '/run/redis.sock', 'database' => '2'], 'unix:///run/redis.sock?db=2'],
+            [['host' => 'tls://h', 'port' => '6390'], 'rediss://h:6390/0'],
+            [['host' => 'h', 'scheme' => 'tls'], 'rediss://h:6379/0'],
+            [['host' => 'h', 'tls' => 'true', 'vhost' => '/'], 'rediss://h:6379/0'],
+            [['host' => 'h', 'login' => '', 'password' => '', 'vhost' => null, 'port' => null], 'redis://h:6379/0'],
+            [['url' => '', 'host' => 'h', 'vhost' => '/9'], 'redis://h:6379/9'],
+        ];
+
+        foreach ($cases as [$config, $address]) {
+            $settings = ConnectionSettings::fromArray('c', $config);
+            $this->assertSame($address, $settings->broker->display(), (string) json_encode($config));
+        }
+
+        $this->assertSame('p@ss', ConnectionSettings::fromArray('c', ['url' => 'redis://:p%40ss@h'])->broker->toArguments()['password']);
+        $this->assertSame(
+            ['verify_peer' => true, 'cafile' => '/ca.pem'],
+            ConnectionSettings::fromArray('c', ['url' => 'rediss://h?ssl_cert_reqs=required&ssl_ca_certs=/ca.pem'])->broker->ssl,
+        );
+    }
+
+    public function test_what_cannot_be_right_is_refused(): void
+    {
+        $cases = [
+            [['url' => 'amqp://h'], 'amqp'],
+            [['url' => 'nonsense'], 'its url'],
+            [['url' => 'redis://h?colour=red'], 'colour'],
+            [['vhost' => 'name'], 'is a number'],
+            [['timeout' => 0], 'timeout'],
+            [['timeout' => 'soon'], 'timeout'],
+            [['ssl' => true], 'ssl must be an array'],
+        ];
+
+        foreach ($cases as [$config, $words]) {
+            try {
+                ConnectionSettings::fromArray('c', $config);
+                $this->fail(json_encode($config).' was accepted');
+            } catch (InvalidConfiguration $e) {
+                $this->assertStringContainsString($words, $e->getMessage());
+                $this->assertStringStartsWith('Celery connection [c]: ', $e->getMessage());
+            }
+        }
+    }
+
+    public function test_passwords_are_in_no_dump(): void
+    {
+        $settings = ConnectionSettings::fromArray('c', [
+            'url' => 'redis://user:s3cret@h', 'result_backend' => 'redis://:s3cret@r',
+        ]);
+
+        ob_start();
+        var_dump($settings);
+        print_r($settings);
+        $shown = (string) ob_get_clean().json_encode($settings);
+
+        $this->assertStringNotContainsString('s3cret', $shown);
+        $this->assertStringContainsString('user:***@h', $shown);
+    }
+}

@@ -1,0 +1,186 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Tests\Feature;
+
+use CeleryBridge\Events\TaskPosted;
+use CeleryBridge\Events\TaskPostFailed;
+use CeleryBridge\Events\TaskPosting;
+use CeleryBridge\Facades\Celery;
+use CeleryBridge\Testing\PostedTask;
+use CeleryBridge\Tests\Support\TestCase;
+use DateInterval;
+use DateTimeImmutable;
+use Illuminate\Support\Facades\DB;
+use Illuminate\Support\Facades\Event;
+use RuntimeException;
+
+/**
+ * Queues, delays and other options; transactions; events.
+ */
+final class PostingTest extends TestCase
+{
+    public function test_options_become_fields_of_the_message(): void
+    {
+        Celery::fake();
+        $eta = new DateTimeImmutable('2030-01-02 03:04:05.6 +02:00');
+
+        Celery::task('a', [1])
+            ->withId('my-id')
+            ->delay($eta)
+            ->expires(new DateTimeImmutable('2030-01-03 00:00:00 UTC'))
+            ->timeLimit(30, 20)
+            ->with(['tenant' => 7])
+            ->post();
+
+        Celery::assertPosted('a', fn (PostedTask $task): bool => $task->id === 'my-id' && $task->fields === [
+            'expires' => '2030-01-03T00:00:00.000000+00:00',
+            'timelimit' => [30.0, 20.0],
+            'tenant' => 7,
+            'eta' => '2030-01-02T01:04:05.600000+00:00',
+        ]);
+    }
+
+    public function test_a_delay_is_counted_from_now(): void
+    {
+        Celery::fake();
+        $begin = microtime(true);
+
+        Celery::task('a')->delay(60)->post();
+        Celery::task('a')->delay(new DateInterval('PT1M'))->post();
+        Celery::post('a', [], null, ['countdown' => '60']);
+        Celery::task('a')->delay(0)->post();
+        Celery::task('a')->delay(null)->post();
+        $took = microtime(true) - $begin;
+
+        $etas = Celery::posted()->map(fn (PostedTask $task) => $task->fields['eta'] ?? null)->all();
+        foreach (array_slice($etas, 0, 3) as $eta) {
+            $seconds = (float) (new DateTimeImmutable($eta))->format('U.u') - $begin;
+            $this->assertGreaterThanOrEqual(59.999, $seconds);
+            $this->assertLessThanOrEqual(60.001 + $took, $seconds);
+        }
+        $this->assertSame([null, null], array_slice($etas, 3));
+    }
+
+    public function test_queues(): void
+    {
+        config(['celery.connections.reports' => ['host' => 'r', 'queue' => 'pdf']]);
+        Celery::fake();
+
+        Celery::post('a');
+        Celery::post('a', [], 'ml');
+        Celery::post('a', [], Queues::Mail);
+        Celery::post('a', [], null, ['queue' => 'opt']);
+        Celery::connection('reports')->post('a');
+        Celery::connection('reports')->post('a', [], 'celery');
+
+        $this->assertSame(['celery', 'ml', 'mail', 'opt', 'pdf', 'celery'], Celery::posted()->pluck('queue')->all());
+        $this->assertSame('reports', Celery::posted()->last()->connection);
+    }
+
+    public function test_many_keep_their_keys_and_order(): void
+    {
+        Celery::fake(['a' => 1, 'b' => 2]);
+
+        $results = Celery::postMany(['x' => Celery::task('a')->onQueue('ml'), 'y' => Celery::task('b')]);
+
+        $this->assertSame(['x' => 1, 'y' => 2], array_map(fn ($result) => $result->get(), $results));
+        $this->assertSame(['a', 'b'], Celery::posted()->pluck('name')->all());
+        Celery::assertPostedOn('ml', 'a');
+    }
+
+    public function test_a_task_is_posted_after_the_commit(): void
+    {
+        $fake = Celery::fake()->respectTransactions();
+
+        DB::transaction(function () use ($fake): void {
+            $result = Celery::post('a');
+            $fake->assertNothingPosted();
+            $this->assertSame('PENDING', $result->status());
+
+            DB::transaction(fn () => Celery::post('b'));
+            $fake->assertNothingPosted();
+
+            Celery::task('c')->beforeCommit()->post();
+            $fake->assertCount(1);
+        });
+
+        $this->assertSame(['c', 'a', 'b'], $fake->posted()->pluck('name')->all());
+    }
+
+    public function test_a_task_is_dropped_when_the_transaction_rolls_back(): void
+    {
+        $fake = Celery::fake()->respectTransactions();
+        Event::fake([TaskPosting::class, TaskPosted::class]);
+
+        try {
+            DB::transaction(function (): void {
+                Celery::post('a');
+
+                throw new RuntimeException('rolled back');
+            });
+            $this->fail('the transaction succeeded');
+        } catch (RuntimeException $e) {
+            $this->assertSame('rolled back', $e->getMessage());
+        }
+
+        Celery::post('b');
+        $this->assertSame(['b'], $fake->posted()->pluck('name')->all());
+        Event::assertDispatchedTimes(TaskPosting::class, 1);
+    }
+
+    public function test_a_connection_can_be_told_not_to_wait(): void
+    {
+        config(['celery.connections.default.after_commit' => false]);
+        $fake = Celery::fake()->respectTransactions();
+
+        DB::transaction(function () use ($fake): void {
+            Celery::post('a');
+            $fake->assertCount(1);
+            Celery::task('b')->afterCommit()->post();
+            $fake->assertCount(1);
+        });
+
+        $fake->assertCount(2);
+    }
+
+    public function test_a_plain_fake_records_inside_a_transaction(): void
+    {
+        $fake = Celery::fake();
+
+        DB::transaction(function () use ($fake): void {
+            Celery::post('a');
+            Celery::task('b')->afterCommit()->post();
+            $fake->assertCount(2);
+        });
+    }
+
+    public function test_events_tell_of_posting_posted_and_failed(): void
+    {
+        $fake = Celery::fake();
+        $seen = [];
+        Event::listen([TaskPosting::class, TaskPosted::class, TaskPostFailed::class], function (object $event) use (&$seen): void {
+            $seen[] = class_basename($event).' '.$event->task->name.' '.$event->task->queue;
+        });
+
+        Celery::post('a');
+        $fake->failPosting(new RuntimeException('down'));
+        try {
+            Celery::post('b', [], 'ml');
+            $this->fail('it was posted');
+        } catch (RuntimeException $e) {
+            $this->assertSame('down', $e->getMessage());
+        }
+
+        $this->assertSame(
+            ['TaskPosting a celery', 'TaskPosted a celery', 'TaskPosting b ml', 'TaskPostFailed b ml'],
+            $seen,
+        );
+    }
+}
+
+enum Queues: string
+{
+    case Mail = 'mail';
+}

@@ -1,0 +1,79 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Tests\Support;
+
+use Redis;
+use stdClass;
+
+/**
+ * The other side of a private Redis: looks at what was posted, and answers as a worker would.
+ */
+final class Broker
+{
+    public readonly string $host;
+
+    public readonly int $port;
+
+    private readonly Redis $redis;
+
+    public function __construct(public readonly string $url)
+    {
+        $this->host = (string) parse_url($url, PHP_URL_HOST);
+        $this->port = (int) parse_url($url, PHP_URL_PORT);
+        $this->redis = new Redis();
+        $this->redis->connect($this->host, $this->port, 2.0);
+    }
+
+    public function flush(): void
+    {
+        $this->redis->flushAll();
+    }
+
+    /**
+     * The messages waiting in a queue, the oldest first: each the envelope, with its body decoded as `args`, `kwargs`.
+     *
+     * @return list<stdClass>
+     */
+    public function messages(string $queue, int $database = 0): array
+    {
+        $this->redis->select($database);
+        $raw = $this->redis->lRange($queue, 0, -1);
+        $this->redis->select(0);
+
+        return array_map(static function (string $text): stdClass {
+            $message = json_decode($text, false, 512, JSON_THROW_ON_ERROR);
+            [$message->args, $message->kwargs] = json_decode(base64_decode($message->body), false, 512, JSON_THROW_ON_ERROR);
+
+            return $message;
+        }, array_reverse($raw));
+    }
+
+    /**
+     * End a task as a worker does.
+     */
+    public function finish(string $id, string $status, mixed $result, ?string $traceback = null): void
+    {
+        $document = (string) json_encode([
+            'status' => $status,
+            'result' => $result,
+            'traceback' => $traceback,
+            'children' => [],
+            'date_done' => '2026-11-22T07:40:20.996002+00:00',
+            'task_id' => $id,
+        ]);
+        $this->redis->setex("celery-task-meta-{$id}", 86400, $document);
+        $this->redis->publish("celery-task-meta-{$id}", $document);
+    }
+
+    public function hasResult(string $id): bool
+    {
+        return (bool) $this->redis->exists("celery-task-meta-{$id}");
+    }
+
+    public function redis(): Redis
+    {
+        return $this->redis;
+    }
+}

@@ -1,0 +1,87 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Tests\Support;
+
+use CeleryBridge\Transport\Extension;
+use Illuminate\Contracts\Console\Kernel;
+use Illuminate\Database\Schema\Blueprint;
+use Illuminate\Foundation\Testing\TestCase as LaravelTestCase;
+use Illuminate\Support\Facades\Schema;
+
+/**
+ * A test inside an application of its own.
+ */
+abstract class TestCase extends LaravelTestCase
+{
+    protected Sandbox $sandbox;
+
+    public function createApplication()
+    {
+        $this->sandbox = new Sandbox($this->config());
+
+        return $this->sandbox->boot();
+    }
+
+    protected function tearDown(): void
+    {
+        $path = $this->sandbox ?? null;
+        parent::tearDown();
+        $path?->remove();
+    }
+
+    /**
+     * Configuration files of this test's application, beside or instead of the plain ones.
+     *
+     * @return array<string, array<string, mixed>>
+     */
+    protected function config(): array
+    {
+        return [];
+    }
+
+    /**
+     * Run an Artisan command; gives its exit code and output.
+     *
+     * @param  array<string, mixed>  $parameters
+     * @return array{int, string}
+     */
+    protected function command(string $command, array $parameters = []): array
+    {
+        $kernel = $this->app->make(Kernel::class);
+        $code = $kernel->call($command, $parameters);
+
+        return [$code, $kernel->output()];
+    }
+
+    protected function createTasksTable(): void
+    {
+        Schema::create('tasks', static function (Blueprint $table): void {
+            $table->increments('id');
+            $table->string('name');
+            $table->string('status')->default('pending');
+            $table->string('message')->nullable();
+            $table->timestamps();
+        });
+    }
+
+    /**
+     * The URL of a private Redis, emptied; skips the test where there is none, or no extension to reach it with.
+     */
+    protected function broker(): Broker
+    {
+        if (! Extension::loaded()) {
+            $this->markTestSkipped('the extension is not loaded: run with php -d extension=…/libcelery.so');
+        }
+        $url = getenv('REDIS_URL');
+        if (! is_string($url) || $url === '') {
+            $this->markTestSkipped('REDIS_URL is not set: run under `testkit up redis --`');
+        }
+
+        $broker = new Broker($url);
+        $broker->flush();
+
+        return $broker;
+    }
+}
