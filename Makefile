@@ -19,6 +19,7 @@ build: ## target/release: libcelery.so, celery-worker, examples/playground, test
 	cargo build --release -p celery-worker --bins --examples
 	cargo build --release -p celery-testkit --bins
 
+demo: export APP_KEY := base64:$(shell head -c 32 /dev/urandom | base64)
 demo: setup build ## the whole story: Laravel page, Redis, worker, MySQL (WORKER=python: Python's worker)
 	@$(TESTKIT) up redis mariadb fpm=examples/laravel-tasks/public -- scripts/demo
 

@@ -10,6 +10,7 @@
 //! * [`Redis`] – a Redis server, with a password, persistence, a memory limit or a primary if asked for.
 //! * [`MariaDb`] – a MariaDB server with an empty database.
 //! * [`Php`] – PHP with the extension switched on; [`Fpm`] – PHP-FPM and nginx serving a folder with it.
+//! * [`Proxy`] – a TCP proxy that delays, drips, falls silent or resets.
 //! * [`wait_for`] – the only way to wait for a condition: with a deadline and a name for what was waited for.
 //!
 //! The crate speaks neither Celery nor SQL: what is sent to the servers is the business of the tests.
@@ -20,6 +21,7 @@ mod mariadb;
 mod php;
 mod ports;
 mod process;
+mod proxy;
 mod redis;
 mod wait;
 
@@ -32,6 +34,7 @@ pub use mariadb::MariaDb;
 pub use php::Php;
 pub use ports::free_port;
 pub use process::{Process, leave_terminal_group};
+pub use proxy::{Fault, Proxy};
 pub use redis::{Redis, RedisOptions};
 pub use wait::wait_for;
 

@@ -5,8 +5,7 @@
     <meta charset="utf-8">
     <meta name="viewport" content="width=device-width, initial-scale=1">
     @if ($waiting)
-        {{-- Until every task has an answer. --}}
-        <meta http-equiv="refresh" content="2">
+        <noscript><meta http-equiv="refresh" content="2"></noscript>
     @endif
     <title>Tasks</title>
     <style>
@@ -53,7 +52,7 @@
             @enderror
         </form>
 
-        <div class="scroll">
+        <div class="scroll" id="tasks">
             <table>
                 <caption>{{ $tasks->count() }} {{ Illuminate\Support\Str::plural('task', $tasks->count()) }}, the newest first</caption>
                 <thead>
@@ -79,5 +78,17 @@
             </table>
         </div>
     </main>
+    @if ($waiting)
+        <script>
+            // Only the table is renewed, until every task has an answer: what somebody is typing stays.
+            const timer = setInterval(async () => {
+                const answer = await fetch(location.pathname);
+                if (!answer.ok) return;
+                const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+                document.getElementById('tasks').replaceWith(page.getElementById('tasks'));
+                if (!document.querySelector('.status.pending')) clearInterval(timer);
+            }, 1000);
+        </script>
+    @endif
 </body>
 </html>

@@ -1,0 +1,222 @@
+//! A TCP proxy on the loopback interface that misbehaves on request.
+//!
+//! Put between a client and a server, it makes the faults of a network: delay, a trickle, silence, a reset. What
+//! is set holds for the connections that are open and for those that come. Swallowed packets it cannot make: the
+//! system acknowledges what the proxy has not read.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::Error;
+
+/// How often a connection looks at what it shall do; also the granularity of every fault.
+const TICK: Duration = Duration::from_millis(5);
+/// What is passed on at once.
+const CHUNK: usize = 16 * 1024;
+
+/// How the proxy behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Everything is passed on at once.
+    #[default]
+    None,
+    /// What was read is passed on after this time.
+    Latency(Duration),
+    /// One byte is passed on in each such interval.
+    Drip(Duration),
+    /// Nothing is read any more and nothing is said: connections stay open and silent, new ones too.
+    Silence,
+    /// New connections are reset.
+    Reset,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    fault: Mutex<Fault>,
+    /// Connections of an older generation are to be reset.
+    generation: AtomicU64,
+    accepted: AtomicU64,
+    open: AtomicU64,
+    closing: AtomicBool,
+}
+
+impl Shared {
+    fn fault(&self) -> MutexGuard<'_, Fault> {
+        // A plain value: a thread that died holding the lock left it whole.
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The running proxy; dropped, it resets what is open and stops listening.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Proxy {
+    /// A proxy on a free port in front of `target`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when no port can be listened on.
+    pub fn start(target: SocketAddr) -> Result<Self, Error> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .map_err(Error::io("listening for the proxy"))?;
+        let address = listener
+            .local_addr()
+            .map_err(Error::io("listening for the proxy"))?;
+        let shared = Arc::new(Shared::default());
+        let state = Arc::clone(&shared);
+        thread::spawn(move || accept(&listener, target, &state));
+        Ok(Self { address, shared })
+    }
+
+    /// A proxy in front of a server of this machine.
+    ///
+    /// # Errors
+    ///
+    /// As [`Proxy::start`].
+    pub fn to_port(port: u16) -> Result<Self, Error> {
+        Self::start(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
+    /// The port on 127.0.0.1 to connect to.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Changes the behaviour, from now on and for all connections.
+    pub fn set(&self, fault: Fault) {
+        *self.shared.fault() = fault;
+    }
+
+    /// Resets every open connection: the client sees `ECONNRESET`, not an orderly end.
+    pub fn reset_all(&self) {
+        self.shared.generation.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many connections have been accepted so far.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.shared.open.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, Ordering::SeqCst);
+        self.reset_all();
+        // Wakes the accepting thread, which then sees that it is over.
+        let _woken = TcpStream::connect(self.address);
+    }
+}
+
+fn accept(listener: &TcpListener, target: SocketAddr, shared: &Arc<Shared>) {
+    for client in listener.incoming() {
+        if shared.closing.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(client) = client else { continue };
+        shared.accepted.fetch_add(1, Ordering::SeqCst);
+        if *shared.fault() == Fault::Reset {
+            reset(&client);
+            continue;
+        }
+        let shared = Arc::clone(shared);
+        thread::spawn(move || serve(&client, target, &shared));
+    }
+}
+
+/// One connection, until either side ends it or it is to be reset.
+fn serve(client: &TcpStream, target: SocketAddr, shared: &Shared) {
+    shared.open.fetch_add(1, Ordering::SeqCst);
+    let generation = shared.generation.load(Ordering::SeqCst);
+    let outcome = TcpStream::connect(target).and_then(|server| {
+        thread::scope(|scope| {
+            let back = scope.spawn(|| pass(&server, client, shared, generation));
+            let there = pass(client, &server, shared, generation);
+            let back = back.join().unwrap_or_else(|_| Err(broken()));
+            there.and(back)
+        })
+    });
+    if outcome.is_err() {
+        reset(client);
+    }
+    shared.open.fetch_sub(1, Ordering::SeqCst);
+}
+
+/// Passes on what comes from one side until its end.
+fn pass(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    shared: &Shared,
+    generation: u64,
+) -> io::Result<()> {
+    from.set_read_timeout(Some(TICK))?;
+    to.set_nodelay(true)?;
+    let mut buffer = vec![0; CHUNK];
+    let still_wanted = || shared.generation.load(Ordering::SeqCst) == generation;
+    loop {
+        if !still_wanted() {
+            return Err(broken());
+        }
+        if *shared.fault() == Fault::Silence {
+            thread::sleep(TICK);
+            continue;
+        }
+        let read = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if is_idle(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        let mut rest = &buffer[..read];
+        while !rest.is_empty() {
+            let fault = *shared.fault();
+            let (part, pause) = match fault {
+                Fault::Latency(time) => (rest.len(), time),
+                Fault::Drip(interval) => (1, interval),
+                Fault::Silence => (0, TICK),
+                Fault::None | Fault::Reset => (rest.len(), Duration::ZERO),
+            };
+            thread::sleep(pause);
+            if !still_wanted() {
+                return Err(broken());
+            }
+            to.write_all(&rest[..part])?;
+            rest = &rest[part..];
+        }
+    }
+    // The other direction may go on: one side has said all it had to say.
+    to.shutdown(Shutdown::Write)
+}
+
+fn is_idle(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
+
+fn broken() -> io::Error {
+    io::Error::from(io::ErrorKind::ConnectionReset)
+}
+
+/// Closes with a reset: no time to linger means that what is unsent is thrown away and the other side told so.
+fn reset(stream: &TcpStream) {
+    // Failing means that the connection is gone, which is what was wanted.
+    let _gone = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+}

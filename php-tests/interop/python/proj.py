@@ -1,0 +1,55 @@
+"""The tasks that every worker of these tests serves; the Rust worker's `playground` example has the same ones."""
+
+import os
+import time
+
+from celery import Celery
+
+app = Celery("proj", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
+app.conf.broker_connection_retry_on_startup = True
+
+
+@app.task(name="proj.add")
+def add(x, y):
+    return x + y
+
+
+@app.task(name="proj.mul")
+def mul(x, y):
+    return x * y
+
+
+@app.task(name="proj.xsum")
+def xsum(numbers):
+    return sum(numbers)
+
+
+@app.task(name="proj.echo")
+def echo(*args, **kwargs):
+    return {"args": list(args), "kwargs": kwargs}
+
+
+@app.task(name="proj.fail")
+def fail(message="failed"):
+    raise ValueError(message)
+
+
+@app.task(name="proj.retrying", bind=True, max_retries=2)
+def retrying(self):
+    try:
+        raise OSError("not yet")
+    except OSError as error:
+        raise self.retry(exc=error, countdown=0.2)
+
+
+@app.task(name="proj.sleep")
+def sleep(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+@app.task(name="proj.custom_state", bind=True)
+def custom_state(self):
+    self.update_state(state="PROGRESS", meta={"current": 50, "total": 100})
+    time.sleep(0.7)
+    return "finished"

@@ -1,0 +1,96 @@
+<?php
+
+namespace CeleryTests;
+
+/**
+ * The programs under test, and Python Celery beside them.
+ */
+final class Programs
+{
+    public const PYTHONS = ['5.7', '5.4', '5.2'];
+
+    public static function root(): string
+    {
+        return dirname(__DIR__, 2);
+    }
+
+    /**
+     * The shipped worker, ready, on database $db of the private Redis.
+     */
+    public static function worker(array $options = [], int $db = 0): Background
+    {
+        return self::startWorker('celery-worker', $options, $db);
+    }
+
+    /**
+     * The example worker with the tasks `proj.*`.
+     */
+    public static function playground(array $options = [], int $db = 0): Background
+    {
+        return self::startWorker('examples/playground', $options, $db);
+    }
+
+    /**
+     * A Python worker with the tasks `proj.*`, ready.
+     */
+    public static function pythonWorker(string $version, int $db = 0): Background
+    {
+        $worker = new Background(
+            [self::python($version), '-m', 'celery', '-A', 'proj', 'worker', '-l', 'info', '-P', 'threads', '-c', '4'],
+            ['REDIS_URL' => self::redisUrl($db), 'PYTHONDONTWRITEBYTECODE' => '1', 'PYTHONUNBUFFERED' => '1'],
+            self::root() . '/php-tests/interop/python'
+        );
+        $worker->waitForText(' ready.', 60);
+
+        return $worker;
+    }
+
+    public static function python(string $version): string
+    {
+        return self::existing(self::root() . "/.venv/celery-$version/bin/python", 'make setup');
+    }
+
+    public static function redisUrl(int $db = 0): string
+    {
+        return 'redis://' . getenv('REDIS_HOST') . ':' . getenv('REDIS_PORT') . "/$db";
+    }
+
+    /**
+     * A connection past the extension, to look at what it did.
+     */
+    public static function redis(int $db = 0): \Redis
+    {
+        $redis = new \Redis();
+        $redis->connect(getenv('REDIS_HOST'), (int) getenv('REDIS_PORT'));
+        $redis->select($db);
+
+        return $redis;
+    }
+
+    public static function database(): \PDO
+    {
+        $address = sprintf('mysql:host=%s;port=%s;dbname=%s', getenv('DB_HOST'), getenv('DB_PORT'), getenv('DB_DATABASE'));
+
+        return new \PDO($address, getenv('DB_USERNAME'), getenv('DB_PASSWORD'));
+    }
+
+    private static function startWorker(string $name, array $options, int $db): Background
+    {
+        $folder = getenv('CELERY_BIN') ?: self::root() . '/target/release';
+        $program = self::existing("$folder/$name", 'make build');
+        $url = self::redisUrl($db);
+        $worker = new Background([$program, '-b', $url, '--result-backend', $url, '-l', 'info', ...$options]);
+        $worker->waitForText(' ready.', 30);
+
+        return $worker;
+    }
+
+    private static function existing(string $path, string $remedy): string
+    {
+        if (!is_executable($path)) {
+            throw new \RuntimeException("$path is not there: $remedy");
+        }
+
+        return $path;
+    }
+}
