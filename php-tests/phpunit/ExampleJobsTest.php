@@ -1,6 +1,6 @@
 <?php
 
-namespace CeleryTests\Laravel;
+namespace CeleryTests\PhpUnit;
 
 use App\Jobs\TaskCreatedJob;
 use App\Models\Task;
@@ -10,9 +10,9 @@ use CeleryTests\Programs;
 use PHPUnit\Framework\TestCase;
 
 /**
- * The application's classes inside a real Laravel.
+ * The example application's classes inside a real Laravel.
  */
-class JobsTest extends TestCase
+class ExampleJobsTest extends TestCase
 {
     private \Illuminate\Foundation\Application $app;
 

@@ -1,6 +1,6 @@
 <?php
 
-namespace CeleryTests\Laravel;
+namespace CeleryTests\PhpUnit;
 
 use CeleryTests\Application;
 use CeleryTests\Browser;
@@ -9,9 +9,9 @@ use CeleryTests\Wait;
 use PHPUnit\Framework\TestCase;
 
 /**
- * The page over HTTP, served by PHP-FPM.
+ * The example application's page over HTTP, served by PHP-FPM.
  */
-class PageTest extends TestCase
+class ExamplePageTest extends TestCase
 {
     private Browser $browser;
 
