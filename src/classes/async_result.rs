@@ -1,0 +1,514 @@
+//! `AsyncResult`: a task that was posted, and what came of it.
+//!
+//! A final result is fetched once and kept by the object; before that, only the methods that ask the backend
+//! (`isReady`, `get` and what builds on them) know anything. The object holds no connection, so any number of results
+//! can be held. Like celery-php's, the methods call one another through the object: a subclass may override them.
+
+mod stored;
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use celery_protocol::result::State;
+use ext_php_rs::flags::DataType;
+use ext_php_rs::types::Zval;
+
+use crate::classes::family::{Api, text_argument};
+use crate::connection::{Connection, Details};
+use crate::ffi::call::{Call, handler};
+use crate::ffi::class::{Class, DeclareError, Param, alias, method, optional, required};
+use crate::ffi::interrupt;
+use crate::ffi::json::Objects;
+use crate::ffi::object::{self, Serializable, state};
+use crate::ffi::throw::{Kind, Thrown, warning};
+use crate::ffi::value;
+use crate::messages::Document;
+use crate::post::Message;
+use crate::results::{self, Reading};
+use crate::values::{self, type_name};
+use crate::{broker, registry, settings};
+
+/// The code of `CeleryTimeoutException`, celery-php's.
+const TIMEOUT_CODE: i64 = 4;
+/// `get()`'s defaults, celery-php's.
+const DEFAULT_TIMEOUT: f64 = 10.0;
+const DEFAULT_INTERVAL: f64 = 0.5;
+/// An interval shorter than this would only burn time.
+const SHORTEST_INTERVAL: f64 = 0.001;
+/// The longest wait that is understood: a year, far from any overflow.
+const LONGEST: f64 = 365.0 * 24.0 * 3600.0;
+/// How long a wait may keep PHP from serving signals.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// Where a result's client was connected to.
+#[derive(Clone, Default)]
+enum Place {
+    #[default]
+    Unknown,
+    Known(Rc<Connection>),
+    /// The name in a stored result, looked up at the first use.
+    Named(String),
+}
+
+impl Place {
+    fn name(&self) -> Option<String> {
+        match self {
+            Place::Unknown => None,
+            Place::Known(connection) => Some(connection.endpoint.identity()),
+            Place::Named(name) => Some(name.clone()),
+        }
+    }
+
+    fn find(&self) -> Result<Rc<Connection>, Thrown> {
+        match self {
+            Place::Known(connection) => Ok(Rc::clone(connection)),
+            Place::Named(name) => registry::find(name),
+            Place::Unknown => Err(Thrown::celery(
+                "This result has no connection: its constructor did not run. A subclass must call \
+                 parent::__construct().",
+            )),
+        }
+    }
+}
+
+/// What the object knows.
+#[derive(Clone, Default)]
+pub(crate) struct AsyncResult {
+    api: Api,
+    id: String,
+    task_name: Option<String>,
+    /// The positional arguments as JSON; of a stored result, the beginning of it.
+    args: Option<String>,
+    backend: Place,
+    broker: Place,
+    /// The final result, once it was fetched.
+    document: Option<Rc<Document>>,
+}
+
+state!(AsyncResult, "AsyncResult");
+
+impl AsyncResult {
+    /// The result of a task just posted.
+    pub(crate) fn posted(
+        api: Api,
+        message: &Message,
+        broker: Rc<Connection>,
+        backend: Rc<Connection>,
+    ) -> Self {
+        AsyncResult {
+            api,
+            id: message.post.task_id.clone(),
+            task_name: Some(message.task_name.clone()),
+            args: Some(message.args.clone()),
+            backend: Place::Known(backend),
+            broker: Place::Known(broker),
+            document: None,
+        }
+    }
+
+    fn fetched(&self, method: &str) -> Result<Rc<Document>, Thrown> {
+        self.document.clone().ok_or_else(|| {
+            Thrown::celery(format!(
+                "{method}() was called before the task was ready. Call isReady() or get() first, which ask the \
+                 result backend."
+            ))
+        })
+    }
+}
+
+/// Whether reading through this API, when asked to remove, deletes final results.
+pub(crate) fn reading(api: Api, remove: bool) -> Reading {
+    match api {
+        Api::DropIn if remove && !settings::keep_results() => Reading::Consume,
+        Api::Namespaced if remove => Reading::Consume,
+        _ => Reading::Keep,
+    }
+}
+
+/// Declares the class and its name under `Celery\`.
+pub(crate) fn declare() -> Result<(), DeclareError> {
+    let class = Class {
+        methods: vec![
+            method(
+                "__construct",
+                handler!(construct),
+                [
+                    required("id"),
+                    required("connection_details").sensitive(),
+                    optional("task_name", "null"),
+                    optional("task_args", "null"),
+                ],
+            ),
+            method("getId", handler!(get_id), []),
+            method("isReady", handler!(is_ready), []),
+            method("ready", handler!(ready), []),
+            method("getStatus", handler!(get_status), []),
+            method("isSuccess", handler!(is_success), []),
+            method("successful", handler!(successful), []),
+            method("failed", handler!(failed), []),
+            method("getTraceback", handler!(get_traceback), []),
+            method("getResult", handler!(get_result), []),
+            method("get", handler!(get), wait_parameters()),
+            method("wait", handler!(wait), wait_parameters()),
+            method("forget", handler!(forget), []),
+            method("revoke", handler!(revoke), []),
+            method("__get", handler!(property), [required("property")]),
+            method("__serialize", handler!(stored::serialize), [])
+                .returning(DataType::Array, false),
+            method(
+                "__unserialize",
+                handler!(stored::unserialize),
+                [required("data").typed(DataType::Array)],
+            )
+            .returning(DataType::Void, false),
+        ],
+        ..Class::new("AsyncResult")
+    }
+    .declare()?;
+    alias(class, "Celery\\AsyncResult")?;
+    object::attach::<AsyncResult>(class, Serializable::Yes);
+    Ok(())
+}
+
+fn wait_parameters() -> Vec<Param> {
+    vec![
+        optional("timeout", "10"),
+        optional("propagate", "true"),
+        optional("interval", "0.5"),
+    ]
+}
+
+fn construct(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let id = text_argument(call, 0, "task id")?;
+    let connection =
+        Details::from_array(call.argument(1), "$connection_details")?.connect_later()?;
+    registry::remember(&connection);
+    let task_name = call
+        .argument(2)
+        .filter(|name| !name.is_null())
+        .and_then(values::text);
+    let args = match call.argument(3) {
+        Some(args) if !args.is_null() => {
+            values::encode(args, values::Root::Option("task_args")).ok()
+        }
+        _ => None,
+    };
+    *call.state::<AsyncResult>()? = AsyncResult {
+        api: Api::DropIn,
+        id,
+        task_name,
+        args: args.map(|args| args.get().to_owned()),
+        backend: Place::Known(Rc::clone(&connection)),
+        broker: Place::Known(connection),
+        document: None,
+    };
+    Ok(())
+}
+
+fn get_id(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let id = call.state::<AsyncResult>()?.id.clone();
+    call.give_string(&id);
+    Ok(())
+}
+
+/// `isReady()`: one read, unless the final result is here already.
+fn is_ready(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let ready = fetch(call)?;
+    call.give_bool(ready);
+    Ok(())
+}
+
+fn ready(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let ready = ask_ready(call)?;
+    call.give_bool(ready);
+    Ok(())
+}
+
+fn fetch(call: &mut Call<'_>) -> Result<bool, Thrown> {
+    let this = call.state::<AsyncResult>()?.clone();
+    if this.document.is_some() {
+        return Ok(true);
+    }
+    let document = results::read(&*this.backend.find()?, &this.id, reading(this.api, true))?;
+    keep(call, document)
+}
+
+/// Keeps a document if it is final.
+fn keep(call: &mut Call<'_>, document: Option<Document>) -> Result<bool, Thrown> {
+    match document.filter(Document::is_final) {
+        Some(document) => {
+            call.state::<AsyncResult>()?.document = Some(Rc::new(document));
+            Ok(true)
+        }
+        None => Ok(false),
+    }
+}
+
+/// `$this->isReady()`, which a subclass may have overridden.
+fn ask_ready(call: &mut Call<'_>) -> Result<bool, Thrown> {
+    match call.invoke_override("isReady")? {
+        Some(answer) => Ok(answer.coerce_to_bool()),
+        None => fetch(call),
+    }
+}
+
+/// `$this->getStatus()`.
+fn ask_status(call: &mut Call<'_>) -> Result<Zval, Thrown> {
+    match call.invoke_override("getStatus")? {
+        Some(answer) => Ok(answer),
+        None => status(call),
+    }
+}
+
+/// `$this->isSuccess()`.
+fn ask_success(call: &mut Call<'_>) -> Result<bool, Thrown> {
+    match call.invoke_override("isSuccess")? {
+        Some(answer) => Ok(answer.coerce_to_bool()),
+        None => success(call),
+    }
+}
+
+/// `$this->getResult()`.
+fn ask_result(call: &mut Call<'_>) -> Result<Zval, Thrown> {
+    match call.invoke_override("getResult")? {
+        Some(answer) => Ok(answer),
+        None => result(call),
+    }
+}
+
+fn status(call: &mut Call<'_>) -> Result<Zval, Thrown> {
+    let document = call.state::<AsyncResult>()?.fetched("getStatus")?;
+    Ok(value::string(document.doc.status.as_str().as_bytes()))
+}
+
+fn get_status(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let status = status(call)?;
+    call.give(status);
+    Ok(())
+}
+
+fn success(call: &mut Call<'_>) -> Result<bool, Thrown> {
+    let status = ask_status(call)?;
+    Ok(value::bytes(&status) == Some(State::Success.as_str().as_bytes()))
+}
+
+fn is_success(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let success = success(call)?;
+    call.give_bool(success);
+    Ok(())
+}
+
+fn successful(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let success = ask_success(call)?;
+    call.give_bool(success);
+    Ok(())
+}
+
+fn failed(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let failed = ask_ready(call)? && !ask_success(call)?;
+    call.give_bool(failed);
+    Ok(())
+}
+
+fn get_traceback(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let document = call.state::<AsyncResult>()?.fetched("getTraceback")?;
+    if let Some(traceback) = &document.doc.traceback {
+        call.give_string(traceback);
+    }
+    Ok(())
+}
+
+fn result(call: &mut Call<'_>) -> Result<Zval, Thrown> {
+    let document = call.state::<AsyncResult>()?.fetched("getResult")?;
+    values::decode(&document.doc.result)
+}
+
+fn get_result(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let result = result(call)?;
+    call.give(result);
+    Ok(())
+}
+
+/// `wait()`: another name of `get()`.
+fn wait(call: &mut Call<'_>) -> Result<(), Thrown> {
+    match call.invoke_override_with_arguments("get")? {
+        Some(answer) => {
+            call.give(answer);
+            Ok(())
+        }
+        None => get(call),
+    }
+}
+
+/// `get($timeout = 10, $propagate = true, $interval = 0.5)`
+fn get(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let timeout = timeout(call)?;
+    let interval = seconds(call, 2, "interval")?
+        .unwrap_or(DEFAULT_INTERVAL)
+        .max(SHORTEST_INTERVAL);
+    let interval = Duration::from_secs_f64(interval);
+
+    let ready = if call.overrides("isReady")? {
+        poll(call, timeout, interval)?
+    } else if timeout.is_zero() || call.state::<AsyncResult>()?.document.is_some() {
+        fetch(call)?
+    } else {
+        let this = call.state::<AsyncResult>()?.clone();
+        let document = results::wait(
+            &*this.backend.find()?,
+            &this.id,
+            timeout,
+            interval,
+            reading(this.api, true),
+        )?;
+        keep(call, document)?
+    };
+    if !ready {
+        return Err(timed_out(call, timeout));
+    }
+    propagate(call)?;
+    let result = ask_result(call)?;
+    call.give(result);
+    Ok(())
+}
+
+/// The time allowed: null means the directive, nought and less one read.
+fn timeout(call: &Call<'_>) -> Result<Duration, Thrown> {
+    if call.argument(0).is_some_and(Zval::is_null) {
+        return Ok(settings::result_timeout());
+    }
+    let seconds = seconds(call, 0, "timeout")?.unwrap_or(DEFAULT_TIMEOUT);
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+fn seconds(call: &Call<'_>, index: usize, what: &str) -> Result<Option<f64>, Thrown> {
+    let Some(value) = call.argument(index).filter(|value| !value.is_null()) else {
+        return Ok(None);
+    };
+    let number = if value.is_bool() {
+        Some(if value.is_true() { 1.0 } else { 0.0 })
+    } else {
+        values::text(value).and_then(|text| text.trim().parse::<f64>().ok())
+    };
+    match number {
+        Some(number) if !number.is_nan() => Ok(Some(number.clamp(0.0, LONGEST))),
+        _ => Err(Thrown::celery(format!(
+            "The {what} must be a number of seconds, {} given.",
+            type_name(value)
+        ))),
+    }
+}
+
+/// Waits by asking an overridden `isReady()`, as celery-php does.
+fn poll(call: &mut Call<'_>, timeout: Duration, interval: Duration) -> Result<bool, Thrown> {
+    let start = Instant::now();
+    loop {
+        if ask_ready(call)? {
+            return Ok(true);
+        }
+        let rest = interval.min(timeout.saturating_sub(start.elapsed()));
+        if rest.is_zero() {
+            return Ok(false);
+        }
+        let asleep = Instant::now();
+        while asleep.elapsed() < rest {
+            std::thread::sleep(rest.saturating_sub(asleep.elapsed()).min(SLICE));
+            interrupt::serve().map_err(|interrupt::Raised| Thrown::Pending)?;
+        }
+    }
+}
+
+fn timed_out(call: &mut Call<'_>, timeout: Duration) -> Thrown {
+    let this = match call.state::<AsyncResult>() {
+        Ok(this) => this,
+        Err(thrown) => return thrown,
+    };
+    let name = this.task_name.as_deref().unwrap_or("(unnamed)");
+    let args = this.args.as_deref().unwrap_or_default();
+    let seconds = timeout.as_secs_f64();
+    let message = format!(
+        "Task {name}({args}) with the id {} was not done after {seconds} seconds. It may be done later: ask again, or \
+         allow more time.",
+        this.id
+    );
+    Thrown::new(Kind::Timeout, message).with_code(TIMEOUT_CODE)
+}
+
+/// Throws a failure, for the API that does so and a caller that has not declined.
+fn propagate(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let wanted = call.argument(1).is_none_or(Zval::coerce_to_bool);
+    let this = call.state::<AsyncResult>()?;
+    let Some(document) = this
+        .document
+        .as_ref()
+        .filter(|_| wanted && this.api == Api::Namespaced)
+    else {
+        return Ok(());
+    };
+    if document.doc.status == State::Success {
+        return Ok(());
+    }
+    let reason = match document.doc.exception() {
+        Some(Ok(exception)) => exception.summary(),
+        _ => document.doc.result.get().to_owned(),
+    };
+    let name = this.task_name.as_deref().unwrap_or("(unnamed)");
+    let status = document.doc.status.as_str();
+    Err(Thrown::celery(format!(
+        "Task {name} with the id {} ended in {status}: {reason}",
+        this.id
+    )))
+}
+
+fn forget(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let this = call.state::<AsyncResult>()?.clone();
+    results::forget(&*this.backend.find()?, &this.id)?;
+    call.state::<AsyncResult>()?.document = None;
+    Ok(())
+}
+
+fn revoke(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let this = call.state::<AsyncResult>()?.clone();
+    broker::revoke(&*this.broker.find()?, &this.id)
+}
+
+/// `__get`: `result`, `state`, `status`, and what celery-php's private properties gave away by it.
+fn property(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let name = text_argument(call, 0, "name of the property")?;
+    let answer = match name.as_str() {
+        "result" if ask_ready(call)? => ask_result(call)?,
+        "result" => Zval::null(),
+        "state" | "status" if ask_ready(call)? => ask_status(call)?,
+        "state" | "status" => value::string(State::Pending.as_str().as_bytes()),
+        _ => own_property(call.state::<AsyncResult>()?.clone(), &name)?,
+    };
+    call.give(answer);
+    Ok(())
+}
+
+fn own_property(this: AsyncResult, name: &str) -> Result<Zval, Thrown> {
+    let text =
+        |text: Option<&str>| text.map_or_else(Zval::null, |text| value::string(text.as_bytes()));
+    let document = |objects| {
+        this.document
+            .as_ref()
+            .map_or_else(|| Ok(Zval::null()), |d| d.decoded(objects))
+    };
+    match name {
+        "task_id" => Ok(text(Some(&this.id))),
+        "task_name" => Ok(text(this.task_name.as_deref())),
+        "task_args" => {
+            let args = this
+                .args
+                .as_deref()
+                .and_then(|args| crate::ffi::json::decode(args, Objects::AsArrays));
+            Ok(args.unwrap_or_else(Zval::null))
+        }
+        "body" => document(Objects::AsObjects),
+        "complete_result" => document(Objects::AsArrays),
+        _ => {
+            warning(&format!("Undefined property: AsyncResult::${name}"));
+            Ok(Zval::null())
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! `CeleryAbstract`, `Celery`, `CeleryAdvanced` and their twins under `Celery\`.
+//!
+//! Constructing connects to nothing: the first post does. Objects of a subclass that never called its parent's
+//! constructor are valid, and say so when they are used.
+
+use std::rc::Rc;
+
+use ext_php_rs::types::Zval;
+
+use crate::ffi::call::{Call, handler};
+use crate::ffi::class::{Class, DeclareError, Param, alias, method, optional, required};
+use crate::ffi::object::{self, Serializable, state};
+use crate::ffi::throw::Thrown;
+
+use crate::classes::async_result::{self, AsyncResult};
+use crate::connection::{Connection, Details};
+use crate::values::{self, type_name};
+use crate::{broker, messages, post, registry, results};
+
+/// Which of celery-php's two APIs an object serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Api {
+    /// 2.1's: reading a final result deletes it, and a failure is returned as a value.
+    #[default]
+    DropIn,
+    /// The one under `Celery\`: results stay until forgotten, and a failure is thrown.
+    Namespaced,
+}
+
+/// What a client object knows.
+#[derive(Clone, Default)]
+pub(crate) struct Client {
+    api: Api,
+    broker: Option<Rc<Connection>>,
+    /// Where results are; the broker if it was not built.
+    backend: Option<Rc<Connection>>,
+}
+
+state!(Client, "CeleryAbstract");
+
+/// Declares the classes.
+pub(crate) fn declare() -> Result<(), DeclareError> {
+    let base = Class {
+        is_abstract: true,
+        methods: vec![
+            method(
+                "BuildConnection",
+                handler!(build_connection),
+                [
+                    required("connection_details").sensitive(),
+                    optional("is_backend", "false"),
+                ],
+            ),
+            method(
+                "InitializeAMQPConnection",
+                handler!(initialize),
+                [required("details").sensitive()],
+            )
+            .as_static(),
+            method(
+                "PostTask",
+                handler!(post_task),
+                post_parameters("task_args"),
+            ),
+            method(
+                "getAsyncResultMessage",
+                handler!(result_message),
+                [
+                    required("taskName"),
+                    required("taskId"),
+                    optional("args", "null"),
+                    optional("removeMessageFromQueue", "true"),
+                ],
+            ),
+        ],
+        ..Class::new("CeleryAbstract")
+    };
+    let class = base.declare()?;
+    alias(class, "Celery\\CeleryAbstract")?;
+    // It holds credentials.
+    object::attach::<Client>(class, Serializable::No);
+
+    Class {
+        parent: Some("celeryabstract"),
+        methods: vec![method(
+            "__construct",
+            handler!(construct),
+            connection_parameters(true),
+        )],
+        ..Class::new("Celery")
+    }
+    .declare()?;
+    Class {
+        parent: Some("celeryabstract"),
+        methods: vec![method(
+            "__construct",
+            handler!(construct_advanced),
+            advanced_parameters(),
+        )],
+        ..Class::new("CeleryAdvanced")
+    }
+    .declare()?;
+
+    Class {
+        parent: Some("celeryabstract"),
+        methods: vec![
+            method(
+                "__construct",
+                handler!(construct_namespaced),
+                connection_parameters(false),
+            ),
+            method("PostTask", handler!(post_task), post_parameters("options")),
+        ],
+        ..Class::new("Celery\\Celery")
+    }
+    .declare()?;
+    Class {
+        parent: Some("celeryadvanced"),
+        methods: vec![
+            method(
+                "__construct",
+                handler!(construct_advanced_namespaced),
+                advanced_parameters(),
+            ),
+            method("PostTask", handler!(post_task), post_parameters("options")),
+        ],
+        ..Class::new("Celery\\CeleryAdvanced")
+    }
+    .declare()?;
+    Ok(())
+}
+
+fn connection_parameters(persistent_messages: bool) -> Vec<Param> {
+    let mut parameters = vec![
+        // It may be a URL with a password in it.
+        required("host").sensitive(),
+        required("login"),
+        required("password").sensitive(),
+        required("vhost"),
+        optional("exchange", "'celery'"),
+        optional("binding", "'celery'"),
+        optional("port", "5672"),
+        optional("connector", "false"),
+    ];
+    if persistent_messages {
+        parameters.push(optional("persistent_messages", "false"));
+    }
+    parameters.push(optional("result_expire", "0"));
+    // It may hold a key's passphrase.
+    parameters.push(optional("ssl_options", "[]").sensitive());
+    parameters
+}
+
+fn advanced_parameters() -> Vec<Param> {
+    vec![
+        required("broker_connection").sensitive(),
+        optional("backend_connection", "false").sensitive(),
+    ]
+}
+
+fn post_parameters(last: &'static str) -> Vec<Param> {
+    vec![
+        required("task"),
+        required("args"),
+        optional("async_result", "true"),
+        optional("routing_key", "'celery'"),
+        optional(last, "[]"),
+    ]
+}
+
+fn construct(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let details = Details::from_arguments(call, true)?;
+    build_both(call, Api::DropIn, &details, None)
+}
+
+fn construct_namespaced(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let details = Details::from_arguments(call, false)?;
+    build_both(call, Api::Namespaced, &details, None)
+}
+
+fn construct_advanced(call: &mut Call<'_>) -> Result<(), Thrown> {
+    construct_from_arrays(call, Api::DropIn)
+}
+
+fn construct_advanced_namespaced(call: &mut Call<'_>) -> Result<(), Thrown> {
+    construct_from_arrays(call, Api::Namespaced)
+}
+
+fn construct_from_arrays(call: &mut Call<'_>, api: Api) -> Result<(), Thrown> {
+    let broker = Details::from_array(call.argument(0), "$broker_connection")?;
+    // As in celery-php, anything empty means the same connection.
+    let backend = match call.argument(1) {
+        Some(value) if value.coerce_to_bool() => {
+            Some(Details::from_array(Some(value), "$backend_connection")?)
+        }
+        _ => None,
+    };
+    build_both(call, api, &broker, backend.as_ref())
+}
+
+fn build_both(
+    call: &mut Call<'_>,
+    api: Api,
+    broker: &Details,
+    backend: Option<&Details>,
+) -> Result<(), Thrown> {
+    let broker = broker.connect_later()?;
+    let backend = match backend {
+        Some(details) => Some(details.connect_later()?),
+        None => Connection::configured_backend()?,
+    };
+    let backend = backend.unwrap_or_else(|| Rc::clone(&broker));
+    registry::remember(&broker);
+    registry::remember(&backend);
+    *call.state::<Client>()? = Client {
+        api,
+        broker: Some(broker),
+        backend: Some(backend),
+    };
+    Ok(())
+}
+
+/// `BuildConnection($connection_details, $is_backend = false)`: what subclasses of `CeleryAbstract` call in their constructors.
+fn build_connection(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let connection = Details::from_array(call.argument(0), "$details")?.connect_later()?;
+    let is_backend = call.argument(1).is_some_and(Zval::coerce_to_bool);
+    registry::remember(&connection);
+    let client = call.state::<Client>()?;
+    if is_backend {
+        client.backend = Some(connection);
+    } else {
+        client.broker = Some(connection);
+    }
+    Ok(())
+}
+
+/// `InitializeAMQPConnection($details)`: there is no PHP object behind a connection here.
+fn initialize(_call: &mut Call<'_>) -> Result<(), Thrown> {
+    Err(Thrown::celery(
+        "InitializeAMQPConnection() has nothing to return: the extension keeps its connections itself and has no PHP \
+         connection objects. Use PostTask() and AsyncResult.",
+    ))
+}
+
+impl Client {
+    fn broker(&self) -> Result<Rc<Connection>, Thrown> {
+        self.broker.clone().ok_or_else(|| {
+            Thrown::celery(
+                "This client has no connection: its constructor did not run. A subclass must call \
+                 parent::__construct() (or BuildConnection()) in its own constructor.",
+            )
+        })
+    }
+
+    fn backend(&self) -> Result<Rc<Connection>, Thrown> {
+        self.backend.clone().map_or_else(|| self.broker(), Ok)
+    }
+}
+
+/// `PostTask($task, $args, $async_result = true, $routing_key = 'celery', $task_args = [])`
+fn post_task(call: &mut Call<'_>) -> Result<(), Thrown> {
+    // Taken out of the object first: encoding the arguments runs PHP code, which may do anything to it.
+    let client = call.state::<Client>()?;
+    let (api, broker, backend) = (client.api, client.broker()?, client.backend()?);
+
+    let name = text_argument(call, 0, "task name")?;
+    let args = call
+        .argument(1)
+        .ok_or_else(|| Thrown::celery("PostTask() needs arguments."))?;
+    let wants_result = call.argument(2).is_none_or(Zval::coerce_to_bool);
+    let routing_key = optional_text(call, 3, "routing key")?;
+    let message = post::prepare(
+        name,
+        args,
+        call.argument(4),
+        routing_key.as_deref(),
+        &broker,
+    )?;
+
+    broker::publish(&broker, &message)?;
+
+    if wants_result {
+        let result = AsyncResult::posted(api, &message, broker, backend);
+        call.give(object::new(result));
+    } else {
+        call.give_bool(true);
+    }
+    Ok(())
+}
+
+/// `getAsyncResultMessage($taskName, $taskId, $args = null, $removeMessageFromQueue = true)`
+fn result_message(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let client = call.state::<Client>()?;
+    let (api, backend) = (client.api, client.backend()?);
+    let id = text_argument(call, 1, "task id")?;
+    let remove = match (api, call.argument(3)) {
+        // Only what is asked for: results stay by default under `Celery\`.
+        (Api::Namespaced, None) => false,
+        (_, given) => given.is_none_or(Zval::coerce_to_bool),
+    };
+    match results::read(&backend, &id, async_result::reading(api, remove))? {
+        Some(document) => call.give(messages::result_message(&document)?),
+        None => call.give_bool(false),
+    }
+    Ok(())
+}
+
+/// A required argument that is text, or a number written as such.
+pub(crate) fn text_argument(call: &Call<'_>, index: usize, what: &str) -> Result<String, Thrown> {
+    let value = call
+        .argument(index)
+        .ok_or_else(|| Thrown::celery(format!("The {what} is missing.")))?;
+    values::text(value).ok_or_else(|| {
+        Thrown::celery(format!(
+            "The {what} must be a string of valid UTF-8, {} given.",
+            type_name(value)
+        ))
+    })
+}
+
+/// An optional argument that is text; null, false and '' count as not given.
+fn optional_text(call: &Call<'_>, index: usize, what: &str) -> Result<Option<String>, Thrown> {
+    match call.argument(index) {
+        Some(value) if value.coerce_to_bool() || value.is_long() => {
+            text_argument(call, index, what).map(Some)
+        }
+        Some(value) if value.is_string() => text_argument(call, index, what)
+            .map(Some)
+            .map(|t| t.filter(|t| !t.is_empty())),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,19 @@
+//! The classes that PHP sees.
+//!
+//! `Celery`, `CeleryAdvanced` and `CeleryAbstract` are one family with one Rust state ([`family`]); `AsyncResult`
+//! has its own. The names under `Celery\` serve code written for celery-php's unreleased 3.0: aliases where the two
+//! APIs agree, classes of their own where a signature differs (`Celery\Celery` lacks `$persistent_messages`, and the
+//! last parameter of `PostTask` is `$options`).
+
+pub(crate) mod async_result;
+pub(crate) mod exceptions;
+pub(crate) mod family;
+
+use crate::ffi::class::DeclareError;
+
+/// Declares all classes and aliases: parents first.
+pub(crate) fn declare() -> Result<(), DeclareError> {
+    exceptions::declare()?;
+    family::declare()?;
+    async_result::declare()
+}

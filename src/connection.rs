@@ -1,0 +1,308 @@
+//! Where a client's messages and results are: celery-php's connection arguments as an endpoint.
+//!
+//! The arguments may come from a framework's configuration, so null and the empty string always count as not given,
+//! and numbers may be strings. What cannot be meant is refused here, before anything is sent, with a message that
+//! says what to write instead.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use celery_client::endpoint::{Endpoint, EndpointBuilder};
+use celery_client::error::ConfigError;
+use ext_php_rs::types::Zval;
+
+use crate::ffi::call::Call;
+use crate::ffi::throw::Thrown;
+use crate::ffi::value::{self, Key};
+use crate::settings;
+use crate::values::{text, type_name};
+
+/// celery-php's default port is RabbitMQ's: beside a Redis connector it means that no port was given.
+const DEFAULT_PORT_OF_CELERY_PHP: u16 = 5672;
+
+/// A place messages go to or results come from.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// celery-php's `$exchange`, which on Redis is the queue.
+    pub(crate) exchange: Option<String>,
+}
+
+impl Connection {
+    /// The connection of a URL in php.ini.
+    fn configured(directive: &str, url: &str) -> Result<Rc<Self>, Thrown> {
+        let endpoint = Endpoint::from_url(url).map_err(|error| {
+            Thrown::celery(format!(
+                "The directive {directive} cannot be used: {error}."
+            ))
+        })?;
+        Ok(Rc::new(Connection {
+            endpoint: Arc::new(with_settings(endpoint)),
+            exchange: None,
+        }))
+    }
+
+    /// The result backend that php.ini names, if any.
+    pub(crate) fn configured_backend() -> Result<Option<Rc<Self>>, Thrown> {
+        settings::result_backend()
+            .map(|url| Self::configured("celery.result_backend", &url))
+            .transpose()
+    }
+}
+
+fn with_settings(endpoint: Endpoint) -> Endpoint {
+    let endpoint = endpoint.with_key_prefix(settings::key_prefix());
+    match settings::ca_file() {
+        Some(file) => endpoint.with_default_ca_file(Path::new(&file)),
+        None => endpoint,
+    }
+}
+
+/// Connection arguments as they were given, checked for their types only.
+#[derive(Default)]
+pub(crate) struct Details {
+    host: Option<String>,
+    login: Option<String>,
+    password: Option<String>,
+    vhost: Option<String>,
+    exchange: Option<String>,
+    port: Option<u16>,
+    connector: Option<String>,
+    /// Names as PHP's `ssl` stream context has them; booleans are `1` and ``.
+    ssl_options: Vec<(String, String)>,
+}
+
+impl Details {
+    /// The arguments of `Celery::__construct`; `Celery\Celery`'s lack `$persistent_messages`.
+    pub(crate) fn from_arguments(
+        call: &Call<'_>,
+        persistent_messages: bool,
+    ) -> Result<Self, Thrown> {
+        // `$binding` (5), `$persistent_messages` (8) and `$result_expire` mean nothing on Redis.
+        let ssl_options = if persistent_messages { 10 } else { 9 };
+        let names = [
+            ("host", 0),
+            ("login", 1),
+            ("password", 2),
+            ("vhost", 3),
+            ("exchange", 4),
+            ("port", 6),
+            ("connector", 7),
+        ];
+        let mut details = Details::default();
+        for (name, index) in names.into_iter().chain([("ssl_options", ssl_options)]) {
+            details.set(name, call.argument(index))?;
+        }
+        Ok(details)
+    }
+
+    /// An array with celery-php's keys; others are ignored, as there.
+    pub(crate) fn from_array(value: Option<&Zval>, what: &str) -> Result<Self, Thrown> {
+        let Some(array) = value.and_then(Zval::array) else {
+            let given = value.map_or("nothing".to_owned(), type_name);
+            return Err(Thrown::celery(format!(
+                "{what} must be an array with the keys host, login, password, vhost, exchange, port and connector; \
+                 {given} given."
+            )));
+        };
+        let mut details = Details::default();
+        for name in [
+            "host",
+            "login",
+            "password",
+            "vhost",
+            "exchange",
+            "port",
+            "connector",
+            "ssl_options",
+        ] {
+            details.set(name, array.get(name).map(Zval::dereference))?;
+        }
+        Ok(details)
+    }
+
+    fn set(&mut self, name: &str, value: Option<&Zval>) -> Result<(), Thrown> {
+        let Some(value) = value else { return Ok(()) };
+        match name {
+            "ssl_options" => self.ssl_options = ssl_options(value)?,
+            "port" => self.port = port(value)?,
+            _ => {
+                let text = given_text(name, value)?;
+                match name {
+                    "host" => self.host = text,
+                    "login" => self.login = text,
+                    "password" => self.password = text,
+                    "vhost" => self.vhost = text,
+                    "exchange" => self.exchange = text,
+                    _ => self.connector = text,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks everything and names the place, without connecting to it.
+    pub(crate) fn connect_later(&self) -> Result<Rc<Connection>, Thrown> {
+        let Some(host) = &self.host else {
+            return match settings::broker_url() {
+                Some(url) => {
+                    let configured = Connection::configured("celery.broker_url", &url)?;
+                    let endpoint = Arc::clone(&configured.endpoint);
+                    Ok(Rc::new(Connection {
+                        endpoint,
+                        exchange: self.exchange.clone(),
+                    }))
+                }
+                None => Err(Thrown::celery(
+                    "There is no broker to connect to: $host is empty and the directive celery.broker_url is not set.",
+                )),
+            };
+        };
+        let secure = self.speaks_tls(host)?;
+        let is_url = host.contains("://");
+        let mut builder = Endpoint::builder().host(host.as_str());
+        if let Some(port) = self.port.filter(|&port| port != DEFAULT_PORT_OF_CELERY_PHP) {
+            builder = builder.port(port);
+        }
+        if let Some(login) = &self.login {
+            builder = builder.login(login.as_str());
+        }
+        if let Some(password) = &self.password {
+            builder = builder.password(password.as_str());
+        }
+        if let Some(vhost) = &self.vhost {
+            builder = builder.vhost(vhost.as_str());
+        }
+        if secure && !is_url {
+            builder = builder.tls();
+        }
+        let endpoint = self
+            .tls_options(builder)
+            .and_then(EndpointBuilder::build)
+            .map_err(refused)?;
+        let endpoint = Arc::new(with_settings(endpoint));
+        Ok(Rc::new(Connection {
+            endpoint,
+            exchange: self.exchange.clone(),
+        }))
+    }
+
+    fn tls_options(&self, mut builder: EndpointBuilder) -> Result<EndpointBuilder, ConfigError> {
+        for (name, value) in &self.ssl_options {
+            builder = builder.tls_option(name, value)?;
+        }
+        Ok(builder)
+    }
+
+    /// Whether TLS is asked for; refuses connectors that are not Redis's.
+    fn speaks_tls(&self, host: &str) -> Result<bool, Thrown> {
+        let options = !self.ssl_options.is_empty();
+        let scheme = host
+            .split_once("://")
+            .map(|(scheme, _)| scheme.to_ascii_lowercase());
+        if let Some(scheme) = scheme.as_deref().filter(|scheme| scheme.contains("amqp")) {
+            return Err(only_redis(&format!("the URL's scheme is {scheme}")));
+        }
+        match self
+            .connector
+            .as_deref()
+            .map(str::to_ascii_lowercase)
+            .as_deref()
+        {
+            Some("redis") => Ok(options),
+            Some("rediss") if scheme.as_deref().is_some_and(|scheme| scheme != "rediss") => {
+                Err(Thrown::celery(
+                    "The connector 'rediss' contradicts the URL given as host, which speaks no TLS. Write rediss:// there.",
+                ))
+            }
+            Some("rediss") => Ok(true),
+            Some(other) => Err(only_redis(&format!(
+                "the connector {other:?} was asked for"
+            ))),
+            None if scheme.is_some() || host.starts_with('/') => Ok(options),
+            None => Err(only_redis(
+                "no connector was given, which means AMQP in celery-php",
+            )),
+        }
+    }
+}
+
+fn only_redis(reason: &str) -> Thrown {
+    Thrown::celery(format!(
+        "Only Redis is supported so far, and {reason}. Pass the connector 'redis' (or 'rediss' for TLS) and the port \
+         of your Redis, for example new Celery('localhost', '', '', 0, 'celery', 'celery', 6379, 'redis'), or a URL \
+         such as redis://localhost:6379/0 as the host."
+    ))
+}
+
+fn refused(error: ConfigError) -> Thrown {
+    Thrown::celery(format!(
+        "These connection arguments cannot be used: {error}."
+    ))
+}
+
+/// A text or number; null, false and '' are nothing.
+fn given_text(name: &str, value: &Zval) -> Result<Option<String>, Thrown> {
+    if value.is_null() || value.is_false() {
+        return Ok(None);
+    }
+    match text(value) {
+        Some(text) => Ok(Some(text).filter(|text| !text.is_empty())),
+        None => Err(Thrown::celery(format!(
+            "The connection argument {name} must be a string of valid UTF-8, {} given.",
+            type_name(value)
+        ))),
+    }
+}
+
+fn port(value: &Zval) -> Result<Option<u16>, Thrown> {
+    let Some(text) = given_text("port", value)? else {
+        return Ok(None);
+    };
+    match text.trim().parse::<u16>() {
+        // Some configurations write 0 beside a unix socket.
+        Ok(0) => Ok(None),
+        Ok(port) => Ok(Some(port)),
+        Err(_) => Err(Thrown::celery(format!(
+            "The port must be a number from 1 to 65535, {text:?} given."
+        ))),
+    }
+}
+
+fn ssl_options(value: &Zval) -> Result<Vec<(String, String)>, Thrown> {
+    if value.is_null() || value.is_false() {
+        return Ok(Vec::new());
+    }
+    let array = value.array().ok_or_else(|| {
+        Thrown::celery(format!(
+            "The connection argument ssl_options must be an array, {} given.",
+            type_name(value)
+        ))
+    })?;
+    let mut options = Vec::new();
+    let problem = value::find_in_array(array, |key, value| {
+        let name = match key {
+            Key::Name(name) => String::from_utf8_lossy(name).into_owned(),
+            Key::Index(index) => index.to_string(),
+        };
+        let given = if value.is_bool() {
+            Some(if value.is_true() { "1" } else { "" }.to_owned())
+        } else if value.is_null() {
+            return None;
+        } else {
+            text(value)
+        };
+        match given {
+            Some(given) => {
+                options.push((name, given));
+                None
+            }
+            None => Some(format!(
+                "The TLS option {name:?} must be a string or a bool, {} given.",
+                type_name(value)
+            )),
+        }
+    });
+    problem.map_or(Ok(options), |message| Err(Thrown::celery(message)))
+}

@@ -1,0 +1,163 @@
+//! One call of a method: its arguments, its object and its return value.
+//!
+//! Arguments beyond those declared are ignored, as a method written in PHP ignores them.
+
+use std::panic::AssertUnwindSafe;
+
+use ext_php_rs::class::RegisteredClass;
+use ext_php_rs::convert::IntoZvalDyn;
+use ext_php_rs::ffi;
+use ext_php_rs::types::{ZendClassObject, ZendObject, Zval};
+use ext_php_rs::zend::{ExecuteData, run_handler};
+
+use super::throw::Thrown;
+
+/// What a method does: it sets the return value (null if it does not) or throws.
+pub(crate) type Body = fn(&mut Call<'_>) -> Result<(), Thrown>;
+
+/// What PHP calls. Windows has another calling convention and is not supported.
+pub(crate) type Handler = extern "C" fn(&mut ExecuteData, &mut Zval);
+
+/// Makes the C function that runs a [`Body`].
+macro_rules! handler {
+    ($body:path) => {{
+        extern "C" fn handler(
+            execute_data: &mut ext_php_rs::zend::ExecuteData,
+            return_value: &mut ext_php_rs::types::Zval,
+        ) {
+            $crate::ffi::call::run(execute_data, return_value, $body);
+        }
+        handler as $crate::ffi::call::Handler
+    }};
+}
+pub(crate) use handler;
+
+/// A call in progress.
+pub(crate) struct Call<'a> {
+    arguments: &'a [Zval],
+    object: Option<&'a mut ZendObject>,
+    return_value: &'a mut Zval,
+}
+
+/// Runs `body` for a call from PHP; no panic leaves it, and PHP's bailouts pass through.
+pub(crate) fn run(execute_data: &mut ExecuteData, return_value: &mut Zval, body: Body) {
+    run_handler(AssertUnwindSafe(|| {
+        // SAFETY: the number of arguments is set by the engine for every call, and they stand side by side in the
+        // frame, which outlives the call. `func` is the function being called.
+        let (arguments, required) = unsafe {
+            let count = execute_data.This.u2.num_args as usize;
+            let arguments = match execute_data.zend_call_arg(0) {
+                Some(first) if count > 0 => {
+                    std::slice::from_raw_parts(std::ptr::from_mut(first).cast_const(), count)
+                }
+                _ => &[],
+            };
+            (
+                arguments,
+                (*execute_data.func).common.required_num_args as usize,
+            )
+        };
+        if arguments.len() < required {
+            // SAFETY: it throws an ArgumentCountError that names the function being called.
+            unsafe { ffi::zend_wrong_parameters_count_error(to_u32(required), u32::MAX) };
+            return;
+        }
+        let mut call = Call {
+            arguments,
+            object: execute_data.This.object_mut(),
+            return_value,
+        };
+        if let Err(thrown) = body(&mut call) {
+            thrown.throw();
+        }
+    }));
+}
+
+fn to_u32(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+impl<'a> Call<'a> {
+    /// An argument, or `None` if it was not passed.
+    pub(crate) fn argument(&self, index: usize) -> Option<&'a Zval> {
+        self.arguments.get(index).map(Zval::dereference)
+    }
+
+    /// The object the method was called on.
+    pub(crate) fn object(&mut self) -> Result<&mut ZendObject, Thrown> {
+        self.object
+            .as_deref_mut()
+            .ok_or_else(|| Thrown::celery("This method was called without an object."))
+    }
+
+    /// The Rust state of the object. Hold it only while no PHP code can run.
+    pub(crate) fn state<T: RegisteredClass>(&mut self) -> Result<&mut T, Thrown> {
+        let class = T::CLASS_NAME;
+        self.object
+            .as_deref_mut()
+            .and_then(ZendClassObject::<T>::from_zend_obj_mut)
+            .map(|object| &mut **object)
+            .ok_or_else(|| Thrown::celery(format!("This object is no working {class}.")))
+    }
+
+    /// Whether a subclass written in PHP has overridden a method.
+    pub(crate) fn overrides(&mut self, method: &str) -> Result<bool, Thrown> {
+        let lower = method.to_ascii_lowercase();
+        let object = self.object()?;
+        // SAFETY: a live object has a class, whose function table maps lower-case names to functions.
+        Ok(unsafe {
+            let functions = &raw const (*object.ce).function_table;
+            ffi::zend_hash_str_find(functions, lower.as_ptr().cast(), lower.len())
+                .as_ref()
+                .and_then(|slot| slot.value.func.as_ref())
+                .is_some_and(|function| u32::from(function.type_) != ffi::ZEND_INTERNAL_FUNCTION)
+        })
+    }
+
+    /// Calls a method without arguments if a subclass has overridden it.
+    pub(crate) fn invoke_override(&mut self, method: &str) -> Result<Option<Zval>, Thrown> {
+        self.invoke(method, Vec::new())
+    }
+
+    /// Calls a method with our own arguments if a subclass has overridden it.
+    pub(crate) fn invoke_override_with_arguments(
+        &mut self,
+        method: &str,
+    ) -> Result<Option<Zval>, Thrown> {
+        let arguments: Vec<Zval> = self.arguments.iter().map(Zval::shallow_clone).collect();
+        self.invoke(method, arguments)
+    }
+
+    fn invoke(&mut self, method: &str, arguments: Vec<Zval>) -> Result<Option<Zval>, Thrown> {
+        if !self.overrides(method)? {
+            return Ok(None);
+        }
+        let arguments = arguments
+            .iter()
+            .map(|argument| argument as &dyn IntoZvalDyn)
+            .collect();
+        let answer = self.object()?.try_call_method(method, arguments);
+        if super::throw::is_pending() {
+            return Err(Thrown::Pending);
+        }
+        answer
+            .map(Some)
+            .map_err(|error| Thrown::celery(format!("{method}() could not be called: {error}.")))
+    }
+
+    /// Sets the return value.
+    pub(crate) fn give(&mut self, value: Zval) {
+        *self.return_value = value;
+    }
+
+    /// Returns a boolean.
+    pub(crate) fn give_bool(&mut self, value: bool) {
+        self.return_value.set_bool(value);
+    }
+
+    /// Returns a string.
+    pub(crate) fn give_string(&mut self, value: &str) {
+        self.return_value
+            .set_zend_string(ext_php_rs::types::ZendStr::new(value, false));
+    }
+}

@@ -1,0 +1,113 @@
+//! PHP's configuration directives: declaring and reading them.
+
+use std::ffi::{CStr, c_char, c_int};
+
+use ext_php_rs::ffi;
+use ext_php_rs::flags::IniEntryPermission;
+use ext_php_rs::zend::{IniEntryDef, IniEntryDefs, ModuleEntry};
+
+unsafe extern "C" {
+    fn zend_ini_string_ex(
+        name: *const c_char,
+        len: usize,
+        orig: c_int,
+        exists: *mut bool,
+    ) -> *mut c_char;
+    fn zend_unregister_ini_entries(module_number: c_int);
+    fn display_ini_entries(module: *mut ModuleEntry);
+}
+
+/// `ZEND_INI_DISPLAY_ORIG`: phpinfo's column of master values.
+const DISPLAY_ORIGINAL: c_int = 1;
+
+/// A directive that scripts may change.
+pub(crate) const fn open(name: &'static CStr, default: &'static CStr) -> IniEntryDef {
+    IniEntryDef::new(name, default, IniEntryPermission::All)
+}
+
+/// A directive that only the administrator sets (php.ini, `php_admin_value`, `.user.ini`).
+pub(crate) const fn fixed(name: &'static CStr, default: &'static CStr) -> IniEntryDef {
+    let permission = IniEntryPermission::System.union(IniEntryPermission::PerDir);
+    IniEntryDef::new(name, default, permission)
+}
+
+/// A directive of the administrator's that holds a URL: phpinfo shows it without its password.
+pub(crate) const fn secret_url(name: &'static CStr) -> IniEntryDef {
+    let mut entry = fixed(name, c"");
+    entry.displayer = Some(display_masked);
+    entry
+}
+
+/// Makes directives known. Only while the module starts.
+pub(crate) fn register<const N: usize>(entries: &'static IniEntryDefs<N>, module_number: i32) {
+    IniEntryDef::register(entries.as_slice(), module_number);
+}
+
+/// Forgets the module's directives. Only while the module stops.
+pub(crate) fn unregister(module_number: i32) {
+    // SAFETY: called from MSHUTDOWN with the module's own number.
+    unsafe { zend_unregister_ini_entries(module_number) };
+}
+
+/// Prints the module's directives for phpinfo.
+pub(crate) fn display(module: *mut ModuleEntry) {
+    // SAFETY: called from the info function with the entry that PHP passed to it.
+    unsafe { display_ini_entries(module) };
+}
+
+/// Reads a directive; empty if it does not exist.
+pub(crate) fn read(name: &CStr) -> String {
+    let mut exists = false;
+    // SAFETY: the name is valid for its length; the value is a C string owned by the engine, copied at once.
+    unsafe {
+        let value = zend_ini_string_ex(name.as_ptr(), name.count_bytes(), 0, &raw mut exists);
+        if value.is_null() {
+            String::new()
+        } else {
+            CStr::from_ptr(value).to_string_lossy().into_owned()
+        }
+    }
+}
+
+unsafe extern "C" fn display_masked(entry: *mut ffi::zend_ini_entry, kind: c_int) {
+    // SAFETY: the engine passes a live entry whose values are null or live strings.
+    let value = unsafe {
+        entry.as_ref().and_then(|entry| {
+            let original = kind == DISPLAY_ORIGINAL && !entry.orig_value.is_null();
+            (if original {
+                entry.orig_value
+            } else {
+                entry.value
+            })
+            .as_ref()
+        })
+    };
+    let text = value
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .unwrap_or_default();
+    let shown = if text.is_empty() {
+        "no value".to_owned()
+    } else {
+        mask(&text)
+    };
+    let _ = ext_php_rs::zend::output_write(shown.as_bytes());
+}
+
+/// A URL without its user information and its query, where secrets stand.
+fn mask(url: &str) -> String {
+    let (scheme, rest) = url
+        .split_once("://")
+        .map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    let hidden = if place.len() == rest.len() {
+        ""
+    } else {
+        "***@"
+    };
+    if scheme.is_empty() {
+        format!("{hidden}{place}")
+    } else {
+        format!("{scheme}://{hidden}{place}")
+    }
+}

@@ -1,0 +1,136 @@
+//! PHP's own JSON encoder and decoder, so that values look exactly as `json_encode` and `json_decode` make them.
+
+use std::ffi::{c_char, c_int};
+use std::ptr;
+
+use ext_php_rs::ffi;
+use ext_php_rs::types::Zval;
+
+unsafe extern "C" {
+    fn php_json_encode_ex(
+        buffer: *mut SmartStr,
+        value: *mut Zval,
+        options: c_int,
+        depth: ffi::zend_long,
+    ) -> c_int;
+    fn php_json_decode_ex(
+        value: *mut Zval,
+        text: *const c_char,
+        len: usize,
+        options: ffi::zend_long,
+        depth: ffi::zend_long,
+    ) -> c_int;
+}
+
+#[cfg(not(php_zts))]
+unsafe extern "C" {
+    static mut json_globals: Globals;
+}
+
+#[cfg(php_zts)]
+unsafe extern "C" {
+    static json_globals_id: c_int;
+    fn tsrm_get_ls_cache() -> *mut std::ffi::c_void;
+}
+
+/// `zend_json_globals`, the same in every PHP since 7.1.
+#[repr(C)]
+struct Globals {
+    encoder_depth: c_int,
+    encode_max_depth: c_int,
+    error_code: c_int,
+}
+
+/// What `json_last_error()` would say. The encoder's own return value is not enough: it succeeds with half a text.
+fn last_error() -> c_int {
+    #[cfg(not(php_zts))]
+    // SAFETY: without threads, PHP's JSON extension, which is always there, has its globals in this variable.
+    unsafe {
+        (&raw const json_globals.error_code).read()
+    }
+    #[cfg(php_zts)]
+    // SAFETY: TSRM keeps a table of pointers for each thread; ids count from one.
+    unsafe {
+        let table = *tsrm_get_ls_cache().cast::<*mut *mut Globals>();
+        let index = usize::try_from(json_globals_id - 1).unwrap_or(0);
+        (**table.add(index)).error_code
+    }
+}
+
+/// `smart_str`: a string under construction.
+#[repr(C)]
+struct SmartStr {
+    string: *mut ffi::zend_string,
+    allocated: usize,
+}
+
+/// The default of `json_encode` and `json_decode`.
+pub(crate) const DEPTH: usize = 512;
+/// `JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_LINE_TERMINATORS`: the same values, fewer bytes.
+const COMPACT: c_int = (1 << 6) | (1 << 8) | (1 << 11);
+/// `JSON_OBJECT_AS_ARRAY`
+const AS_ARRAY: ffi::zend_long = 1;
+
+/// `json_encode` refused the value, or PHP code that it called has thrown.
+#[derive(Debug)]
+pub(crate) struct EncodeError;
+
+/// What `json_encode` makes of a value. Runs PHP code (`jsonSerialize`).
+pub(crate) fn encode(value: &Zval) -> Result<String, EncodeError> {
+    let mut buffer = SmartStr {
+        string: ptr::null_mut(),
+        allocated: 0,
+    };
+    // SAFETY: the encoder only reads the value (it may mark it while it descends, and unmarks it); the buffer starts
+    // empty, is filled with a string that we own, and is released below whatever happened.
+    unsafe {
+        let value = ptr::from_ref(value).cast_mut();
+        let outcome = php_json_encode_ex(&raw mut buffer, value, COMPACT, depth());
+        let text = buffer.string.as_ref().map(|string| {
+            // `smart_str` grows ahead and sets the final length as it goes.
+            String::from_utf8_lossy(string.as_bytes()).into_owned()
+        });
+        if !buffer.string.is_null() {
+            ffi::ext_php_rs_zend_string_release(buffer.string);
+        }
+        if outcome == 0 && last_error() == 0 && !super::throw::is_pending() {
+            text.ok_or(EncodeError)
+        } else {
+            Err(EncodeError)
+        }
+    }
+}
+
+/// How objects are represented.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Objects {
+    /// As `stdClass`, which is PHP's default.
+    AsObjects,
+    /// As associative arrays.
+    AsArrays,
+}
+
+/// What `json_decode` makes of a text; `None` if it is no JSON.
+pub(crate) fn decode(text: &str, objects: Objects) -> Option<Zval> {
+    let mut value = Zval::new();
+    let options = if objects == Objects::AsArrays {
+        AS_ARRAY
+    } else {
+        0
+    };
+    // SAFETY: the text is valid for its length and the value is initialised; on failure it is left null.
+    let outcome = unsafe {
+        php_json_decode_ex(
+            &raw mut value,
+            text.as_ptr().cast(),
+            text.len(),
+            options,
+            depth(),
+        )
+    };
+    (outcome == 0).then_some(value)
+}
+
+fn depth() -> ffi::zend_long {
+    ffi::zend_long::try_from(DEPTH).unwrap_or(ffi::zend_long::MAX)
+}

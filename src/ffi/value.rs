@@ -1,0 +1,142 @@
+//! Looking at PHP values without changing them.
+
+use std::ffi::c_int;
+use std::ptr;
+
+use ext_php_rs::ffi;
+use ext_php_rs::types::{ZendHashTable, ZendObject, ZendStr, Zval};
+
+unsafe extern "C" {
+    fn zend_get_properties_for(object: *mut Zval, purpose: c_int) -> *mut ffi::HashTable;
+    fn php_date_get_interface_ce() -> *mut ffi::zend_class_entry;
+    static php_json_serializable_ce: *mut ffi::zend_class_entry;
+    static zend_ce_unit_enum: *mut ffi::zend_class_entry;
+    static zend_ce_backed_enum: *mut ffi::zend_class_entry;
+}
+
+/// `ZEND_PROP_PURPOSE_JSON`
+const PURPOSE_JSON: c_int = 4;
+
+/// The bytes of a string value.
+pub(crate) fn bytes(value: &Zval) -> Option<&[u8]> {
+    value.zend_str().map(ZendStr::as_bytes)
+}
+
+/// A string value of arbitrary bytes.
+pub(crate) fn string(bytes: &[u8]) -> Zval {
+    let mut value = Zval::new();
+    value.set_zend_string(ZendStr::new(bytes, false));
+    value
+}
+
+/// Calls `visit` for every element until it returns something. Keys are bytes: PHP's need not be UTF-8.
+pub(crate) fn find_in_array<T>(
+    array: &ZendHashTable,
+    mut visit: impl FnMut(Key<'_>, &Zval) -> Option<T>,
+) -> Option<T> {
+    let table = ptr::from_ref(array).cast_mut();
+    let mut position: ffi::HashPosition = 0;
+    loop {
+        let mut key = Zval::new();
+        // SAFETY: the table is live for the loop, the position is one the engine gave (or the first), and the engine
+        // returns null beyond the end. The key is a copy that `key` owns.
+        let element = unsafe {
+            let element = ffi::zend_hash_get_current_data_ex(table, &raw mut position);
+            ffi::zend_hash_get_current_key_zval_ex(table, &raw mut key, &raw mut position);
+            element.as_ref()?
+        };
+        let element = element.indirect().unwrap_or(element).dereference();
+        let found = match (key.long(), bytes(&key)) {
+            (Some(index), _) => visit(Key::Index(index), element),
+            (_, Some(name)) => visit(Key::Name(name), element),
+            _ => None,
+        };
+        if found.is_some() {
+            return found;
+        }
+        // SAFETY: as above.
+        unsafe { ffi::zend_hash_move_forward_ex(table, &raw mut position) };
+    }
+}
+
+/// A key of a PHP array.
+#[derive(Clone, Copy)]
+pub(crate) enum Key<'a> {
+    Index(i64),
+    Name(&'a [u8]),
+}
+
+/// What the JSON encoder would do with an object.
+pub(crate) enum JsonShape {
+    /// Call its `jsonSerialize()`.
+    Serializable,
+    /// Write its value.
+    BackedEnum,
+    /// Refuse it.
+    PureEnum,
+    /// Write its public properties.
+    Properties,
+}
+
+/// How the JSON encoder sees an object.
+pub(crate) fn json_shape(object: &ZendObject) -> JsonShape {
+    // SAFETY: the engine sets these class entries before any module starts, and they outlive it.
+    let (serializable, backed, unit) = unsafe {
+        (
+            php_json_serializable_ce.as_ref(),
+            zend_ce_backed_enum.as_ref(),
+            zend_ce_unit_enum.as_ref(),
+        )
+    };
+    let is = |class: Option<&ffi::zend_class_entry>| {
+        class.is_some_and(|class| object.instance_of(class))
+    };
+    if is(serializable) {
+        JsonShape::Serializable
+    } else if is(backed) {
+        JsonShape::BackedEnum
+    } else if is(unit) {
+        JsonShape::PureEnum
+    } else {
+        JsonShape::Properties
+    }
+}
+
+/// Whether an object is a `DateTimeInterface`.
+pub(crate) fn is_date(object: &ZendObject) -> bool {
+    // SAFETY: returns the interface that the date extension, always present, registered before us.
+    unsafe { php_date_get_interface_ce().as_ref() }.is_some_and(|class| object.instance_of(class))
+}
+
+/// Calls `visit` for each property that the JSON encoder would write, until it returns something.
+pub(crate) fn find_in_object<T>(
+    object: &Zval,
+    mut visit: impl FnMut(Key<'_>, &Zval) -> Option<T>,
+) -> Option<T> {
+    // SAFETY: `object` holds an object; the engine returns null or a table with a reference that we give back by
+    // dropping the array value made of it.
+    let table = unsafe {
+        zend_get_properties_for(ptr::from_ref(object).cast_mut(), PURPOSE_JSON)
+            .cast::<ZendHashTable>()
+    };
+    if table.is_null() {
+        return None;
+    }
+    let mut holder = Zval::new();
+    // SAFETY: see above.
+    holder.set_hashtable(unsafe { ext_php_rs::boxed::ZBox::from_raw(table) });
+    find_in_array(holder.array()?, |key, value| match key {
+        // Names of private and protected properties begin with a NUL.
+        Key::Name(name) if name.first() == Some(&0) => None,
+        key => visit(key, value),
+    })
+}
+
+/// An address that tells an array or object from every other alive.
+pub(crate) fn identity(value: &Zval) -> Option<usize> {
+    match (value.array(), value.object()) {
+        (Some(array), _) => Some(ptr::from_ref(array).addr()),
+        (_, Some(object)) => Some(ptr::from_ref(object).addr()),
+        _ => None,
+    }
+}

@@ -1,0 +1,28 @@
+//! What happens when the module starts and stops, and at the end of each request.
+
+use crate::classes;
+use crate::ffi::class::DeclareError;
+
+/// Declares the classes.
+pub(crate) fn module_start() -> Result<(), DeclareError> {
+    classes::declare()
+}
+
+/// The process ends: connections are closed by their destructors.
+pub(crate) fn module_stop() {}
+
+/// The end of a request.
+pub(crate) fn request_end() {}
+
+/// The rows of phpinfo's table.
+pub(crate) fn info() -> Vec<(String, String)> {
+    vec![
+        ("Celery for PHP".to_owned(), "enabled".to_owned()),
+        ("Version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        (
+            "Brokers and result backends".to_owned(),
+            "redis, rediss, redis+socket".to_owned(),
+        ),
+        ("Task message protocols".to_owned(), "2, 1".to_owned()),
+    ]
+}

@@ -1,0 +1,93 @@
+//! From the arguments of `PostTask` to a finished message.
+//!
+//! `$task_args` are celery-php's: they are merged over the fields of a message of protocol 1 (`eta`, `expires`,
+//! `retries`, `timelimit`, …). Those fields are mapped to where protocol 2 has them; what Celery does not define
+//! becomes a header.
+
+mod options;
+
+use celery_client::blocking::Post;
+use celery_protocol::keys;
+use celery_protocol::message::{EncodeOptions, Protocol, Task};
+use ext_php_rs::types::Zval;
+
+use crate::connection::Connection;
+use crate::ffi::throw::Thrown;
+use crate::{process, settings, values};
+
+/// celery-php's default routing key, which counts as not given.
+const DEFAULT_ROUTING_KEY: &str = "celery";
+
+/// A message ready to be sent, and what its result needs to know.
+pub(crate) struct Message {
+    pub(crate) post: Post,
+    pub(crate) task_name: String,
+    /// The positional arguments as JSON, for messages and `AsyncResult`.
+    pub(crate) args: String,
+}
+
+/// Checks and encodes a task. Runs PHP code (`jsonSerialize`, `DateTimeInterface::format`).
+pub(crate) fn prepare(
+    name: String,
+    args: &Zval,
+    task_args: Option<&Zval>,
+    routing_key: Option<&str>,
+    broker: &Connection,
+) -> Result<Message, Thrown> {
+    let arguments = values::arguments(args)?;
+    let mut task = Task::new(
+        process::new_id(),
+        name,
+        arguments.positional,
+        arguments.keyword,
+    );
+    options::merge(&mut task, task_args)?;
+    keys::check_task_name(&task.name).map_err(|error| not_sent("task name", &error))?;
+    keys::check_task_id(&task.id).map_err(|error| not_sent("task id", &error))?;
+
+    let queue = queue(routing_key, broker);
+    keys::check_queue_name(&queue).map_err(|error| not_sent("queue", &error))?;
+
+    let (delivery_tag, origin, reply_to) =
+        (process::new_id(), process::origin(), process::reply_to());
+    let protocol = if settings::protocol_1() {
+        Protocol::V1
+    } else {
+        Protocol::V2
+    };
+    let options = EncodeOptions::new(&queue, &delivery_tag)
+        .lang("php")
+        .origin(&origin)
+        .reply_to(&reply_to)
+        .protocol(protocol);
+    let envelope = task
+        .encode_redis(&options)
+        .map_err(|error| Thrown::celery(format!("The task was not sent: {error}.")))?;
+
+    let post = Post {
+        priority: task.priority(),
+        queue,
+        task_id: task.id,
+        envelope,
+    };
+    Ok(Message {
+        post,
+        task_name: task.name,
+        args: task.args.get().to_owned(),
+    })
+}
+
+/// The queue on Redis: the routing key where one was given, else the exchange (celery-php uses it alone), else the
+/// default queue.
+fn queue(routing_key: Option<&str>, broker: &Connection) -> String {
+    routing_key
+        .filter(|key| !key.is_empty() && *key != DEFAULT_ROUTING_KEY)
+        .or(broker.exchange.as_deref())
+        .map_or_else(settings::default_queue, str::to_owned)
+}
+
+fn not_sent(what: &str, reason: &dyn std::fmt::Display) -> Thrown {
+    Thrown::celery(format!(
+        "The task was not sent: the {what} cannot be used: {reason}."
+    ))
+}

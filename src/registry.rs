@@ -1,0 +1,50 @@
+//! The connections that this process (this thread, under ZTS) has known, by name.
+//!
+//! A stored result names its connection by a hash. It is looked up here and nowhere else but in php.ini, so that no
+//! serialized string can lead us to an address. The names are bounded in number because a long-running process may
+//! be given ever new databases; the oldest are forgotten.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::connection::Connection;
+use crate::ffi::throw::Thrown;
+
+/// More connections than one process sensibly has; each costs a few hundred bytes.
+const MOST: usize = 256;
+
+thread_local! {
+    static KNOWN: RefCell<VecDeque<(String, Rc<Connection>)>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Remembers a connection under its name; a newer one replaces an older of the same name (a changed password).
+pub(crate) fn remember(connection: &Rc<Connection>) {
+    let name = connection.endpoint.identity();
+    KNOWN.with_borrow_mut(|known| {
+        known.retain(|(other, _)| *other != name);
+        known.push_back((name, Rc::clone(connection)));
+        if known.len() > MOST {
+            known.pop_front();
+        }
+    });
+}
+
+/// Finds a connection by its name, else the result backend of php.ini.
+pub(crate) fn find(name: &str) -> Result<Rc<Connection>, Thrown> {
+    let known = KNOWN.with_borrow(|known| {
+        known
+            .iter()
+            .find(|(other, _)| other == name)
+            .map(|(_, found)| Rc::clone(found))
+    });
+    if let Some(connection) = known {
+        return Ok(connection);
+    }
+    Connection::configured_backend()?.ok_or_else(|| {
+        Thrown::celery(
+            "The connection of this stored result is not known here. Construct the client it was posted with (new \
+             Celery(…)) before using the result, or set the directive celery.result_backend.",
+        )
+    })
+}

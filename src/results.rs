@@ -1,0 +1,83 @@
+//! Calls to a result backend: reading, awaiting and forgetting results.
+
+use std::time::Duration;
+
+use celery_client::ClientError;
+use celery_client::blocking::Deadline;
+
+use crate::connection::Connection;
+use crate::errors;
+use crate::ffi::throw::Thrown;
+use crate::messages::Document;
+use crate::{pool, settings};
+
+/// What becomes of a final result that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// It is deleted, as celery-php does.
+    Consume,
+    /// It stays.
+    Keep,
+}
+
+/// Reads a result once; `None` if nothing is stored. What is not final always stays.
+pub(crate) fn read(
+    backend: &Connection,
+    id: &str,
+    reading: Reading,
+) -> Result<Option<Document>, Thrown> {
+    let deadline = Deadline::after(settings::command_timeout());
+    let stored = pool::with(&backend.endpoint, deadline, |client, wait| match reading {
+        Reading::Consume => client.take_result(id, wait),
+        Reading::Keep => client.get_result(id, wait),
+    })
+    .map_err(|error| errors::command("read the result", &backend.endpoint, error))?;
+    stored.map(|stored| Document::read(id, &stored)).transpose()
+}
+
+/// Waits for a final result; `None` if there is none at the end of `timeout`.
+///
+/// PHP's signals and time limits are served meanwhile. No connection is needed after the result has come: it may be
+/// gone by the time PHP code sees it.
+pub(crate) fn wait(
+    backend: &Connection,
+    id: &str,
+    timeout: Duration,
+    interval: Duration,
+    reading: Reading,
+) -> Result<Option<Document>, Thrown> {
+    let deadline = Deadline::after(timeout);
+    let awaited = pool::with_listener(&backend.endpoint, deadline, |client, listener, wait| {
+        client.wait_result(listener, id, interval, wait)
+    });
+    let stored = match awaited {
+        Ok(stored) => stored,
+        Err(ClientError::Timeout { .. }) if deadline.has_passed() => return Ok(None),
+        Err(error) => {
+            return Err(errors::command(
+                "wait for the result",
+                &backend.endpoint,
+                error,
+            ));
+        }
+    };
+    let document = Document::read(id, &stored)?;
+    if reading == Reading::Consume {
+        let deadline = Deadline::after(settings::command_timeout());
+        // The caller has its result; if it cannot be deleted now, it expires by itself.
+        let _ = pool::with(&backend.endpoint, deadline, |client, wait| {
+            client.remove_result(id, &stored, wait)
+        });
+    }
+    Ok(Some(document))
+}
+
+/// Deletes a result, whatever its state.
+pub(crate) fn forget(backend: &Connection, id: &str) -> Result<(), Thrown> {
+    let deadline = Deadline::after(settings::command_timeout());
+    pool::with(&backend.endpoint, deadline, |client, wait| {
+        client.forget(id, wait)
+    })
+    .map(|_| ())
+    .map_err(|error| errors::command("forget the result", &backend.endpoint, error))
+}

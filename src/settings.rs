@@ -1,0 +1,144 @@
+//! The extension's directives in php.ini.
+//!
+//! They are read when they are needed, so that `ini_set` and per-directory values take effect at once. A value that
+//! is no number, or out of range, counts as the default: a typing error must not let a request wait for ever.
+
+use std::ffi::CStr;
+use std::time::Duration;
+
+use ext_php_rs::zend::{IniEntryDef, IniEntryDefs};
+
+use crate::ffi::ini::{self, fixed, open, secret_url};
+
+/// Scripts may change all but where messages go: the URLs and the prefix are the administrator's.
+static DIRECTIVES: IniEntryDefs<15> = IniEntryDefs::new([
+    secret_url(c"celery.broker_url"),
+    secret_url(c"celery.result_backend"),
+    open(c"celery.default_queue", c"celery"),
+    open(c"celery.connect_timeout", c"2.0"),
+    open(c"celery.post_timeout", c"5.0"),
+    open(c"celery.command_timeout", c"5.0"),
+    open(c"celery.result_timeout", c"60"),
+    open(c"celery.keep_results", c"0"),
+    open(c"celery.max_connections", c"8"),
+    open(c"celery.idle_check", c"30"),
+    open(c"celery.publish", c"confirmed"),
+    open(c"celery.task_protocol", c"2"),
+    fixed(c"celery.key_prefix", c""),
+    open(c"celery.ca_file", c""),
+    IniEntryDef::end(),
+]);
+
+/// The longest time any directive may name: a year, far from any overflow.
+const LONGEST: f64 = 365.0 * 24.0 * 3600.0;
+
+/// Makes the directives known to PHP.
+pub(crate) fn register(module_number: i32) {
+    ini::register(&DIRECTIVES, module_number);
+}
+
+/// `celery.broker_url`: the broker where the code names none.
+pub(crate) fn broker_url() -> Option<String> {
+    text(c"celery.broker_url")
+}
+
+/// `celery.result_backend`: where results are, if not in the broker.
+pub(crate) fn result_backend() -> Option<String> {
+    text(c"celery.result_backend")
+}
+
+/// `celery.default_queue`: the queue of a post that names none.
+pub(crate) fn default_queue() -> String {
+    text(c"celery.default_queue").unwrap_or_else(|| "celery".to_owned())
+}
+
+/// `celery.connect_timeout`: for name, connection, TLS and login together.
+pub(crate) fn connect_timeout() -> Duration {
+    seconds(c"celery.connect_timeout", 2.0)
+}
+
+/// `celery.post_timeout`: for everything in a post, connecting included.
+pub(crate) fn post_timeout() -> Duration {
+    seconds(c"celery.post_timeout", 5.0)
+}
+
+/// `celery.command_timeout`: for one read of a result, forget, revoke.
+pub(crate) fn command_timeout() -> Duration {
+    seconds(c"celery.command_timeout", 5.0)
+}
+
+/// `celery.result_timeout`: for `get(null)`.
+pub(crate) fn result_timeout() -> Duration {
+    seconds(c"celery.result_timeout", 60.0)
+}
+
+/// `celery.keep_results`: whether the drop-in classes leave a result they have read in the backend.
+pub(crate) fn keep_results() -> bool {
+    matches!(
+        ini::read(c"celery.keep_results")
+            .trim()
+            .to_ascii_lowercase()
+            .as_str(),
+        "1" | "on" | "yes" | "true"
+    )
+}
+
+/// `celery.max_connections`: how many idle connections a process (a thread under ZTS) keeps.
+pub(crate) fn max_connections() -> usize {
+    ini::read(c"celery.max_connections")
+        .trim()
+        .parse()
+        .ok()
+        .filter(|&number| number >= 1)
+        .unwrap_or(8)
+}
+
+/// `celery.idle_check`: a connection idle for longer is probed before use.
+pub(crate) fn idle_check() -> Duration {
+    seconds(c"celery.idle_check", 30.0)
+}
+
+/// `celery.key_prefix`: what every key begins with, kombu's `global_keyprefix`.
+pub(crate) fn key_prefix() -> String {
+    ini::read(c"celery.key_prefix")
+}
+
+/// `celery.ca_file`: the authorities to trust where TLS is spoken and the code names none.
+pub(crate) fn ca_file() -> Option<String> {
+    text(c"celery.ca_file")
+}
+
+/// How a post is made safe against a lost answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Publish {
+    /// Wait for the broker's answer; a lost one leaves the outcome unknown.
+    Confirmed,
+    /// The same, guarded by a key for the task's id, so that it may be repeated.
+    Once,
+}
+
+/// `celery.publish`.
+pub(crate) fn publish() -> Result<Publish, String> {
+    match ini::read(c"celery.publish").trim() {
+        "" | "confirmed" => Ok(Publish::Confirmed),
+        "once" => Ok(Publish::Once),
+        other => Err(format!(
+            "celery.publish is {other:?}; it must be \"confirmed\" or \"once\"."
+        )),
+    }
+}
+
+/// `celery.task_protocol`: 1 or 2.
+pub(crate) fn protocol_1() -> bool {
+    ini::read(c"celery.task_protocol").trim() == "1"
+}
+
+fn text(name: &CStr) -> Option<String> {
+    Some(ini::read(name)).filter(|value| !value.is_empty())
+}
+
+fn seconds(name: &CStr, default: f64) -> Duration {
+    let value = ini::read(name).trim().parse().ok();
+    let value = value.filter(|value| (0.0..=LONGEST).contains(value) && *value > 0.0);
+    Duration::from_secs_f64(value.unwrap_or(default))
+}

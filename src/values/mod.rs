@@ -1,0 +1,120 @@
+//! PHP values as JSON text, and JSON text as PHP values.
+//!
+//! Both directions are PHP's own (`json_encode`, `json_decode`). What this folder adds: the split into positional
+//! and keyword arguments, and an error that names the place of what cannot be sent.
+
+mod place;
+
+use celery_protocol::RawValue;
+use ext_php_rs::types::{ZendHashTable, Zval};
+
+use crate::ffi::json::{self, Objects};
+use crate::ffi::throw::{self, Thrown};
+
+/// The arguments of a task as JSON texts.
+pub(crate) struct Arguments {
+    /// A JSON array.
+    pub(crate) positional: Box<RawValue>,
+    /// A JSON object.
+    pub(crate) keyword: Box<RawValue>,
+}
+
+/// Splits and encodes `$args`: a list is positional arguments, any other array keyword arguments.
+pub(crate) fn arguments(args: &Zval) -> Result<Arguments, Thrown> {
+    let Some(array) = args.array() else {
+        return Err(Thrown::celery(format!(
+            "The arguments of a task must be an array, {} given. A list is passed on as positional arguments, any \
+             other array as keyword arguments.",
+            type_name(args)
+        )));
+    };
+    if is_list(array) {
+        Ok(Arguments {
+            positional: encode(args, Root::Arguments)?,
+            keyword: raw("{}")?,
+        })
+    } else {
+        Ok(Arguments {
+            positional: raw("[]")?,
+            keyword: encode(args, Root::Arguments)?,
+        })
+    }
+}
+
+/// What a place in an error message is counted from.
+#[derive(Clone, Copy)]
+pub(crate) enum Root<'a> {
+    /// The elements of the value are the task's arguments.
+    Arguments,
+    /// The value is an option of that name.
+    Option(&'a str),
+}
+
+/// Encodes a value exactly as `json_encode` does. Runs PHP code (`jsonSerialize`).
+pub(crate) fn encode(value: &Zval, root: Root<'_>) -> Result<Box<RawValue>, Thrown> {
+    match json::encode(value) {
+        Ok(text) => raw(&text),
+        Err(_) if throw::is_pending() => Err(Thrown::Pending),
+        Err(_) => Err(Thrown::celery(format!(
+            "The task was not sent: {}.",
+            place::problem(value, root)
+        ))),
+    }
+}
+
+/// Decodes JSON text as `json_decode` does by default.
+pub(crate) fn decode(text: &RawValue) -> Result<Zval, Thrown> {
+    json::decode(text.get(), Objects::AsObjects).ok_or_else(|| {
+        Thrown::celery(
+            "The result cannot be represented in PHP: it is nested deeper than 512 levels.",
+        )
+    })
+}
+
+/// Whether an array's keys are 0, 1, 2, … in this order; an empty array is a list.
+pub(crate) fn is_list(array: &ZendHashTable) -> bool {
+    array.has_sequential_keys()
+}
+
+/// A value as text, as PHP converts it: strings of valid UTF-8, numbers, and objects that can be strings.
+pub(crate) fn text(value: &Zval) -> Option<String> {
+    if let Some(bytes) = crate::ffi::value::bytes(value) {
+        return std::str::from_utf8(bytes).ok().map(str::to_owned);
+    }
+    if value.is_long() || value.is_double() || value.is_object() {
+        value.coerce_to_string()
+    } else {
+        None
+    }
+}
+
+/// A type's name as PHP's error messages have it.
+pub(crate) fn type_name(value: &Zval) -> String {
+    if value.is_null() {
+        "null".to_owned()
+    } else if value.is_bool() {
+        "bool".to_owned()
+    } else if value.is_long() {
+        "int".to_owned()
+    } else if value.is_double() {
+        "float".to_owned()
+    } else if value.is_string() {
+        "string".to_owned()
+    } else if value.is_array() {
+        "array".to_owned()
+    } else if value.is_resource() {
+        "resource".to_owned()
+    } else if let Some(object) = value.object() {
+        object
+            .get_class_name()
+            .unwrap_or_else(|_| "object".to_owned())
+    } else {
+        "unknown".to_owned()
+    }
+}
+
+/// A text that is JSON already.
+pub(crate) fn raw(text: &str) -> Result<Box<RawValue>, Thrown> {
+    RawValue::from_string(text.to_owned())
+        .map_err(|error| Thrown::celery(format!("This is no JSON: {error}.")))
+}

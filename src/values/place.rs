@@ -1,0 +1,189 @@
+//! Finding what `json_encode` refused, and naming its place as PHP code would write it.
+//!
+//! Only called after a refusal, so it may be slow. It runs no PHP code: what a `jsonSerialize()` returned cannot be
+//! looked at again, so such an object is named itself where nothing else is wrong.
+
+use ext_php_rs::types::Zval;
+
+use crate::ffi::json::DEPTH;
+use crate::ffi::value::{self, JsonShape, Key};
+
+use super::Root;
+
+/// A clause that says what cannot be sent, and where it stands.
+pub(super) fn problem(value: &Zval, root: Root<'_>) -> String {
+    let mut walk = Walk {
+        path: Path::new(root),
+        open: Vec::new(),
+        suspect: None,
+    };
+    match walk.visit(value).or(walk.suspect) {
+        Some(clause) => clause,
+        None => match root {
+            Root::Arguments => "the arguments cannot be encoded as JSON".to_owned(),
+            Root::Option(name) => format!("the option {name:?} cannot be encoded as JSON"),
+        },
+    }
+}
+
+struct Walk<'a> {
+    path: Path<'a>,
+    /// The arrays and objects we are inside of, to notice recursion.
+    open: Vec<usize>,
+    /// The first object whose `jsonSerialize()` may have returned the culprit.
+    suspect: Option<String>,
+}
+
+impl Walk<'_> {
+    fn visit(&mut self, value: &Zval) -> Option<String> {
+        if let Some(bytes) = value::bytes(value) {
+            let error = std::str::from_utf8(bytes).err()?;
+            let offset = error.valid_up_to();
+            return Some(format!(
+                "{} is not valid UTF-8 (at byte {offset})",
+                self.path
+            ));
+        }
+        if let Some(number) = value.double() {
+            return match number {
+                n if n.is_nan() => Some(format!("{} is NAN, which JSON cannot express", self.path)),
+                n if n.is_infinite() => {
+                    Some(format!("{} is INF, which JSON cannot express", self.path))
+                }
+                _ => None,
+            };
+        }
+        if value.is_resource() {
+            return Some(format!("{} is a resource, which cannot be sent", self.path));
+        }
+        if value.array().is_none() && value.object().is_none() {
+            return None;
+        }
+        self.visit_compound(value)
+    }
+
+    fn visit_compound(&mut self, value: &Zval) -> Option<String> {
+        let identity = value::identity(value)?;
+        if self.open.contains(&identity) {
+            return Some(format!("{} contains itself", self.path));
+        }
+        if self.open.len() >= DEPTH {
+            return Some(format!(
+                "{} is nested deeper than {DEPTH} levels",
+                self.path
+            ));
+        }
+        self.open.push(identity);
+        let found = match (value.array(), value.object()) {
+            (Some(array), _) => {
+                value::find_in_array(array, |key, element| self.visit_child(key, element, false))
+            }
+            (_, Some(object)) => match value::json_shape(object) {
+                JsonShape::Properties => value::find_in_object(value, |key, property| {
+                    self.visit_child(key, property, true)
+                }),
+                JsonShape::PureEnum => Some(format!(
+                    "{} is the case of an enum without values ({}), which JSON cannot express",
+                    self.path,
+                    super::type_name(value)
+                )),
+                JsonShape::BackedEnum => None,
+                JsonShape::Serializable => {
+                    let clause = || {
+                        let class = super::type_name(value);
+                        format!(
+                            "what jsonSerialize() of {class} returned for {} cannot be encoded",
+                            self.path
+                        )
+                    };
+                    if self.suspect.is_none() {
+                        self.suspect = Some(clause());
+                    }
+                    None
+                }
+            },
+            _ => None,
+        };
+        self.open.pop();
+        found
+    }
+
+    fn visit_child(&mut self, key: Key<'_>, child: &Zval, of_object: bool) -> Option<String> {
+        let mark = self.path.push(key, of_object);
+        let bad_key = match key {
+            Key::Name(name) if std::str::from_utf8(name).is_err() => Some(format!(
+                "the key of {} is not valid UTF-8",
+                self.path.quoted()
+            )),
+            _ => None,
+        };
+        let found = bad_key.or_else(|| self.visit(child));
+        self.path.truncate(mark);
+        found
+    }
+}
+
+/// Where we are, written as PHP would access it: `argument 0["name"]->list[3]`.
+struct Path<'a> {
+    root: Root<'a>,
+    text: String,
+}
+
+/// How much of a path is shown.
+const LONGEST: usize = 300;
+
+impl<'a> Path<'a> {
+    fn new(root: Root<'a>) -> Self {
+        let text = match root {
+            Root::Arguments => String::new(),
+            Root::Option(name) => format!("option {name:?}"),
+        };
+        Path { root, text }
+    }
+
+    /// Goes into a child; returns what [`Path::truncate`] needs to come back.
+    fn push(&mut self, key: Key<'_>, of_object: bool) -> usize {
+        let mark = self.text.len();
+        let first = self.text.is_empty() && matches!(self.root, Root::Arguments);
+        let step = match key {
+            Key::Index(index) if first => format!("argument {index}"),
+            Key::Index(index) => format!("[{index}]"),
+            Key::Name(name) => {
+                let name = String::from_utf8_lossy(name);
+                match (first, of_object) {
+                    (true, _) => format!("argument {name:?}"),
+                    (_, true) => format!("->{name}"),
+                    (_, false) => format!("[{name:?}]"),
+                }
+            }
+        };
+        self.text.push_str(&step);
+        mark
+    }
+
+    fn truncate(&mut self, mark: usize) {
+        self.text.truncate(mark);
+    }
+
+    fn quoted(&self) -> String {
+        if self.text.is_empty() {
+            "the arguments".to_owned()
+        } else {
+            cut(&self.text)
+        }
+    }
+}
+
+impl std::fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.quoted())
+    }
+}
+
+fn cut(text: &str) -> String {
+    if text.chars().count() <= LONGEST {
+        return text.to_owned();
+    }
+    let begin: String = text.chars().take(LONGEST).collect();
+    format!("{begin}…")
+}
