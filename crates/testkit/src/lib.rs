@@ -11,6 +11,7 @@
 //! * [`MariaDb`] – a MariaDB server with an empty database.
 //! * [`Php`] – PHP with the extension switched on; [`Fpm`] – PHP-FPM and nginx serving a folder with it.
 //! * [`Proxy`] – a TCP proxy that delays, drips, falls silent or resets.
+//! * [`Certificates`] – an authority and what it signed, for servers with TLS.
 //! * [`wait_for`] – the only way to wait for a condition: with a deadline and a name for what was waited for.
 //!
 //! The crate speaks neither Celery nor SQL: what is sent to the servers is the business of the tests.
@@ -23,6 +24,7 @@ mod ports;
 mod process;
 mod proxy;
 mod redis;
+mod tls;
 mod wait;
 
 use std::env;
@@ -36,6 +38,7 @@ pub use ports::free_port;
 pub use process::{Process, leave_terminal_group};
 pub use proxy::{Fault, Proxy};
 pub use redis::{Redis, RedisOptions};
+pub use tls::{Certificates, ServerName};
 pub use wait::wait_for;
 
 /// Cargo's target folder: what is built, and what can be made again, is there.

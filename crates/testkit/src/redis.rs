@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::ports::find_program;
-use crate::{Error, Process, free_port};
+use crate::{Certificates, Error, Process, ServerName, free_port};
 
 /// The Debian package that brings the server.
 const PACKAGE: &str = "redis-server";
@@ -27,6 +27,7 @@ pub struct RedisOptions {
     aof: bool,
     maxmemory: Option<String>,
     replica_of: Option<u16>,
+    tls: Option<ServerName>,
     extra: Vec<String>,
 }
 
@@ -65,6 +66,13 @@ impl RedisOptions {
         self
     }
 
+    /// Encrypted connections besides the plain ones, on a port of their own; see [`Redis::tls_url`].
+    #[must_use]
+    pub fn tls(mut self, name: ServerName) -> Self {
+        self.tls = Some(name);
+        self
+    }
+
     /// One more setting of `redis.conf`, on the command line's terms: `("maxclients", "20")`.
     #[must_use]
     pub fn set(mut self, name: &str, value: &str) -> Self {
@@ -89,7 +97,14 @@ pub struct Redis {
     process: Process,
     options: RedisOptions,
     port: u16,
+    tls: Option<Tls>,
     folder: TempDir,
+}
+
+#[derive(Debug)]
+struct Tls {
+    port: u16,
+    certificates: Certificates,
 }
 
 impl Redis {
@@ -106,12 +121,20 @@ impl Redis {
         let mut tries = 1;
         loop {
             let port = free_port()?;
-            match spawn(&options, port, &folder) {
+            let tls = match options.tls {
+                Some(name) => Some(Tls {
+                    port: free_port()?,
+                    certificates: Certificates::generate(folder.path(), name)?,
+                }),
+                None => None,
+            };
+            match spawn(&options, port, tls.as_ref(), &folder) {
                 Ok(process) => {
                     return Ok(Self {
                         process,
                         options,
                         port,
+                        tls,
                         folder,
                     });
                 }
@@ -134,13 +157,34 @@ impl Redis {
     /// The address of another database of the same server.
     #[must_use]
     pub fn url_of_db(&self, db: u8) -> String {
-        let password = self
-            .options
+        format!("redis://{}127.0.0.1:{}/{db}", self.login(), self.port)
+    }
+
+    fn login(&self) -> String {
+        self.options
             .password
             .as_deref()
             .map(|password| format!(":{password}@"))
-            .unwrap_or_default();
-        format!("redis://{password}127.0.0.1:{}/{db}", self.port)
+            .unwrap_or_default()
+    }
+
+    /// `rediss://localhost:port/0`, where [`RedisOptions::tls`] was asked for.
+    #[must_use]
+    pub fn tls_url(&self) -> Option<String> {
+        let tls = self.tls.as_ref()?;
+        Some(format!("rediss://{}localhost:{}/0", self.login(), tls.port))
+    }
+
+    /// The files of the authority, the server and a client, where [`RedisOptions::tls`] was asked for.
+    #[must_use]
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.tls.as_ref().map(|tls| &tls.certificates)
+    }
+
+    /// The port for encrypted connections.
+    #[must_use]
+    pub fn tls_port(&self) -> Option<u16> {
+        self.tls.as_ref().map(|tls| tls.port)
     }
 
     /// The port on 127.0.0.1.
@@ -184,7 +228,7 @@ impl Redis {
     /// As [`Redis::start`].
     pub fn restart(&mut self) -> Result<(), Error> {
         self.process.stop();
-        self.process = spawn(&self.options, self.port, &self.folder)?;
+        self.process = spawn(&self.options, self.port, self.tls.as_ref(), &self.folder)?;
         Ok(())
     }
 
@@ -222,7 +266,12 @@ impl Redis {
     }
 }
 
-fn spawn(options: &RedisOptions, port: u16, folder: &TempDir) -> Result<Process, Error> {
+fn spawn(
+    options: &RedisOptions,
+    port: u16,
+    tls: Option<&Tls>,
+    folder: &TempDir,
+) -> Result<Process, Error> {
     let mut command = Command::new(find_program("redis-server", PACKAGE)?);
     let port = port.to_string();
     command
@@ -241,6 +290,18 @@ fn spawn(options: &RedisOptions, port: u16, folder: &TempDir) -> Result<Process,
     }
     if let Some(primary) = options.replica_of {
         command.args(["--replicaof", "127.0.0.1", &primary.to_string()]);
+    }
+    if let Some(tls) = tls {
+        let (certificate, key) = tls.certificates.server();
+        command
+            .args(["--tls-port", &tls.port.to_string()])
+            .args(["--tls-auth-clients", "optional"])
+            .arg("--tls-ca-cert-file")
+            .arg(tls.certificates.ca())
+            .arg("--tls-cert-file")
+            .arg(certificate)
+            .arg("--tls-key-file")
+            .arg(key);
     }
     command.args(&options.extra);
     let log = folder.path().join("redis.log");

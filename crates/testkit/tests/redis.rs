@@ -6,8 +6,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 
-use celery_testkit::{Redis, RedisOptions};
+use celery_testkit::{Certificates, Redis, RedisOptions, ServerName};
 
 fn ping(stream: &mut (impl Read + Write)) -> String {
     stream.write_all(b"PING\r\n").unwrap();
@@ -80,4 +81,29 @@ fn a_wrong_setting_is_reported_with_the_servers_words() {
         .start()
         .unwrap_err();
     assert!(error.to_string().contains("no-such-setting"), "{error}");
+}
+
+#[test]
+fn speaks_tls_with_a_certificate_of_its_own_authority() {
+    let redis = RedisOptions::new().tls(ServerName::Right).start().unwrap();
+    let certificates = redis.certificates().unwrap();
+    let ping = |ca: &std::path::Path| {
+        Command::new("redis-cli")
+            .args([
+                "-h",
+                "localhost",
+                "-p",
+                &redis.tls_port().unwrap().to_string(),
+            ])
+            .args(["-e", "--tls", "--cacert"])
+            .arg(ca)
+            .arg("PING")
+            .output()
+            .unwrap()
+    };
+    assert_eq!(ping(&certificates.ca()).stdout, b"PONG\n");
+    let stranger = tempfile::tempdir().unwrap();
+    let stranger = Certificates::generate(stranger.path(), ServerName::Right).unwrap();
+    assert!(!ping(&stranger.ca()).status.success());
+    assert!(redis.tls_url().unwrap().starts_with("rediss://localhost:"));
 }

@@ -1,0 +1,118 @@
+//! Certificates made for one test: an authority, and a server that it vouches for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+
+use crate::Error;
+
+/// Files of a private certificate authority and of certificates that it signed.
+#[derive(Debug, Clone)]
+pub struct Certificates {
+    folder: PathBuf,
+}
+
+/// What is said about the server in its certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ServerName {
+    /// `localhost` and `127.0.0.1`, valid for years.
+    #[default]
+    Right,
+    /// Another host's name.
+    OtherHost,
+    /// The right names, but expired.
+    Expired,
+}
+
+impl Certificates {
+    /// Writes `ca.crt`, `server.crt`, `server.key`, `client.crt` and `client.key` into `folder`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when a file cannot be written, [`Error::Failed`] when no key can be made.
+    pub fn generate(folder: &Path, name: ServerName) -> Result<Self, Error> {
+        let names = match name {
+            ServerName::OtherHost => vec!["other.example".to_owned()],
+            ServerName::Right | ServerName::Expired => {
+                vec!["localhost".to_owned(), "127.0.0.1".to_owned()]
+            }
+        };
+        let certificates = Self {
+            folder: folder.to_owned(),
+        };
+        let mut server = params(names)?;
+        if name == ServerName::Expired {
+            server.not_before = date_time_ymd(2001, 1, 1);
+            server.not_after = date_time_ymd(2002, 1, 1);
+        }
+        let issuer = certificates.authority()?;
+        certificates.sign("server", &server, &issuer)?;
+        certificates.sign("client", &params(vec!["client".to_owned()])?, &issuer)?;
+        Ok(certificates)
+    }
+
+    /// The authority's certificate.
+    #[must_use]
+    pub fn ca(&self) -> PathBuf {
+        self.folder.join("ca.crt")
+    }
+
+    /// The server's certificate and key.
+    #[must_use]
+    pub fn server(&self) -> (PathBuf, PathBuf) {
+        (
+            self.folder.join("server.crt"),
+            self.folder.join("server.key"),
+        )
+    }
+
+    /// A client's certificate and key.
+    #[must_use]
+    pub fn client(&self) -> (PathBuf, PathBuf) {
+        (
+            self.folder.join("client.crt"),
+            self.folder.join("client.key"),
+        )
+    }
+
+    fn authority(&self) -> Result<Issuer<'static, KeyPair>, Error> {
+        let mut authority = params(vec![])?;
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority
+            .distinguished_name
+            .push(DnType::CommonName, "a private authority for tests");
+        let key = KeyPair::generate().map_err(failed)?;
+        let certificate = authority.self_signed(&key).map_err(failed)?;
+        self.write("ca.crt", &certificate.pem())?;
+        Ok(Issuer::new(authority, key))
+    }
+
+    fn sign(
+        &self,
+        name: &str,
+        params: &CertificateParams,
+        issuer: &Issuer<'static, KeyPair>,
+    ) -> Result<(), Error> {
+        let key = KeyPair::generate().map_err(failed)?;
+        let certificate = params.signed_by(&key, issuer).map_err(failed)?;
+        self.write(&format!("{name}.crt"), &certificate.pem())?;
+        self.write(&format!("{name}.key"), &key.serialize_pem())
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), Error> {
+        fs::write(self.folder.join(name), text).map_err(Error::io(format!("writing {name}")))
+    }
+}
+
+fn params(names: Vec<String>) -> Result<CertificateParams, Error> {
+    let mut params = CertificateParams::new(names).map_err(failed)?;
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2100, 1, 1);
+    Ok(params)
+}
+
+fn failed(error: rcgen::Error) -> Error {
+    Error::Failed(format!("making a certificate: {error}"))
+}
