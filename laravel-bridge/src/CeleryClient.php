@@ -73,12 +73,12 @@ final class CeleryClient implements Client
 
     public function forget(string $id): void
     {
-        $this->result($id)->forget();
+        $this->transport->forget($id);
     }
 
-    public function revoke(string $id, bool $terminate = false): void
+    public function revoke(string $id): void
     {
-        $this->result($id)->revoke($terminate);
+        $this->transport->revoke($id);
     }
 
     private function send(TaskMessage $task): Result

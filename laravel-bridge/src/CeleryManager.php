@@ -82,9 +82,9 @@ class CeleryManager implements Factory, Client
         $this->connection()->forget($id);
     }
 
-    public function revoke(string $id, bool $terminate = false): void
+    public function revoke(string $id): void
     {
-        $this->connection()->revoke($id, $terminate);
+        $this->connection()->revoke($id);
     }
 
     public function name(): string

@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace CeleryBridge\Concerns;
 
 use CeleryBridge\CeleryManager;
+use CeleryBridge\Queue\FailedCallback;
 use CeleryBridge\Queue\TaskMapper;
 use Illuminate\Container\Container;
 use Throwable;
@@ -43,12 +44,12 @@ trait PostsCeleryTask
         }
 
         $handled = false;
-        $container->make('db.transactions')->addCallback(function () use ($post, &$handled): void {
+        $container->make('db.transactions')->addCallback(function () use ($container, $post, &$handled): void {
             try {
                 $post();
             } catch (Throwable $e) {
-                if ($handled && method_exists($this, 'failed')) {
-                    $this->failed($e);
+                if ($handled) {
+                    FailedCallback::call($container, $this, $e);
                 }
 
                 throw $e;

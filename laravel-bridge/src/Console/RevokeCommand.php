@@ -19,7 +19,6 @@ final class RevokeCommand extends Command
     protected $signature = 'celery:revoke
         {id* : The tasks\' ids}
         {--connection= : A connection of config/celery.php}
-        {--terminate : Stop the tasks if they are running}
         {--json : Answer with JSON}';
 
     /** @var string */
@@ -32,7 +31,7 @@ final class RevokeCommand extends Command
             $ids = (array) $this->argument('id');
 
             foreach ($ids as $id) {
-                $client->revoke($id, (bool) $this->option('terminate'));
+                $client->revoke($id);
             }
 
             $this->answer(['revoked' => $ids], 'Told the workers running now: '.implode(', ', $ids));

@@ -53,9 +53,9 @@ interface Client
     public function forget(string $id): void;
 
     /**
-     * Tell the workers not to run a task; with $terminate, to stop it if it is running.
+     * Tell the workers running now not to run a task. A task that runs already goes on.
      */
-    public function revoke(string $id, bool $terminate = false): void;
+    public function revoke(string $id): void;
 
     /**
      * The name of this client's connection in config/celery.php.

@@ -40,6 +40,6 @@ interface Result
     /** Delete the stored result. */
     public function forget(): void;
 
-    /** Tell the workers not to run the task; with $terminate, to stop it if it is running. */
-    public function revoke(bool $terminate = false): void;
+    /** Tell the workers running now not to run the task. A task that runs already goes on. */
+    public function revoke(): void;
 }

@@ -19,6 +19,12 @@ interface Transport
     /** Send a task, or throw. */
     public function post(TaskMessage $task): void;
 
+    /** Delete the stored result of a task. */
+    public function forget(string $id): void;
+
+    /** Tell the workers running now not to run a task. */
+    public function revoke(string $id): void;
+
     /** The result of a task, by its id. Makes no connection. */
     public function result(string $id, ?string $task = null): Result;
 }

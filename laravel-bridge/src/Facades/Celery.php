@@ -20,7 +20,7 @@ use Illuminate\Support\Facades\Facade;
  * @method static \CeleryBridge\PendingTask task(string $name, array $args = [])
  * @method static \CeleryBridge\Contracts\Result result(string $id)
  * @method static void forget(string $id)
- * @method static void revoke(string $id, bool $terminate = false)
+ * @method static void revoke(string $id)
  * @method static void assertPosted(string|\Closure $task, \Closure|int|null $callback = null)
  * @method static void assertPostedOn(string|\UnitEnum $queue, string|\Closure $task, \Closure|null $callback = null)
  * @method static void assertNotPosted(string|\Closure $task, \Closure|null $callback = null)

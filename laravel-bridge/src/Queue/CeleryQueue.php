@@ -213,8 +213,8 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
                 try {
                     $this->client($job)->postMany([$task]);
                 } catch (Throwable $e) {
-                    if ($this->callFailed && method_exists($job, 'failed')) {
-                        $job->failed($e);
+                    if ($this->callFailed) {
+                        FailedCallback::call($this->container, $job, $e);
                     }
 
                     throw $e;

@@ -4,33 +4,28 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Results;
 
-use AsyncResult;
 use CeleryBridge\Contracts\Result;
 use CeleryBridge\Exceptions\ResultTimedOut;
 use CeleryBridge\Exceptions\TaskFailed;
-use CeleryBridge\Transport\Extension;
+use CeleryBridge\Transport\ExtensionTransport;
 use CeleryTimeoutException;
-use Closure;
 
 /**
- * A result read through the extension. Its object there is made on the first question, so that holding a result – of a
- * task not yet posted, without the extension – costs nothing.
- *
- * The extension deletes a final result that is read through its drop-in classes; every call here asks it to keep it.
+ * A result read through the extension. Holding one costs nothing: it may be that of a task which is posted later, or
+ * never. Once the task has ended, the result is not read again.
  */
 final class ExtensionResult implements Result
 {
-    private ?AsyncResult $result = null;
+    /** Celery's states after which nothing changes. */
+    private const FINAL = ['SUCCESS', 'FAILURE', 'REVOKED'];
 
-    /**
-     * @param  array<string, float|null>  $settings  INI settings of every call
-     * @param  Closure(): AsyncResult  $make
-     */
+    /** @var array<string, mixed>|null the document of a task that has ended */
+    private ?array $final = null;
+
     public function __construct(
+        private readonly ExtensionTransport $transport,
         private readonly string $id,
-        private readonly ?string $task,
-        private readonly array $settings,
-        private readonly Closure $make,
+        private readonly ?string $task = null,
     ) {
     }
 
@@ -39,77 +34,91 @@ final class ExtensionResult implements Result
         return $this->id;
     }
 
-    /**
-     * The task's name, where it is known: a result asked for by its id alone has none.
-     */
-    public function task(): ?string
-    {
-        return $this->task;
-    }
-
     public function status(): string
     {
-        return $this->ask(static fn (AsyncResult $result): string => (string) $result->state);
+        return (string) ($this->document()['status'] ?? 'PENDING');
     }
 
     public function ready(): bool
     {
-        return $this->ask(static fn (AsyncResult $result): bool => (bool) $result->isReady());
+        return in_array($this->status(), self::FINAL, true);
     }
 
     public function successful(): bool
     {
-        return $this->ask(static fn (AsyncResult $result): bool => $result->isReady() && $result->isSuccess());
+        return $this->status() === 'SUCCESS';
     }
 
     public function failed(): bool
     {
-        return $this->ask(static fn (AsyncResult $result): bool => $result->isReady() && $result->getStatus() === 'FAILURE');
+        return $this->status() === 'FAILURE';
     }
 
     public function get(?float $timeout = null): mixed
     {
-        return $this->ask(function (AsyncResult $result) use ($timeout): mixed {
-            try {
-                $value = $result->get($timeout, false);
-            } catch (CeleryTimeoutException $e) {
-                throw new ResultTimedOut($this->id, $timeout, $e);
-            }
+        $document = $this->final ?? $this->awaitDocument($timeout);
 
-            if (! $result->isSuccess()) {
-                throw TaskFailed::fromStored($this->id, (string) $result->getStatus(), $value, $result->getTraceback());
-            }
+        if ($document['status'] !== 'SUCCESS') {
+            throw TaskFailed::fromStored(
+                $this->id,
+                (string) $document['status'],
+                $document['result'] ?? null,
+                isset($document['traceback']) ? (string) $document['traceback'] : null,
+            );
+        }
 
-            return $value;
-        });
+        return $document['result'] ?? null;
     }
 
     public function traceback(): ?string
     {
-        return $this->ask(static fn (AsyncResult $result): ?string => $result->isReady() ? $result->getTraceback() : null);
+        $traceback = $this->document()['traceback'] ?? null;
+
+        return is_string($traceback) ? $traceback : null;
     }
 
     public function forget(): void
     {
-        $this->ask(static fn (AsyncResult $result) => $result->forget());
+        $this->transport->forget($this->id);
+        $this->final = null;
     }
 
-    public function revoke(bool $terminate = false): void
+    public function revoke(): void
     {
-        $this->ask(static fn (AsyncResult $result) => $result->revoke($terminate));
+        $this->transport->revoke($this->id);
     }
 
     /**
-     * @template T
-     *
-     * @param  Closure(AsyncResult): T  $question
-     * @return T
+     * @return array<string, mixed>
      */
-    private function ask(Closure $question): mixed
+    private function awaitDocument(?float $timeout): array
     {
-        return Extension::with(
-            ['celery.keep_results' => 1] + $this->settings,
-            fn () => $question($this->result ??= ($this->make)()),
-        );
+        try {
+            $this->transport->await($this->id, $this->task, $timeout);
+        } catch (CeleryTimeoutException $e) {
+            throw new ResultTimedOut($this->id, $timeout, $e);
+        }
+
+        $this->document();
+
+        // It had ended a moment ago; now it is gone.
+        return $this->final ?? throw new ResultTimedOut($this->id, $timeout);
+    }
+
+    /**
+     * @return array<string, mixed>
+     */
+    private function document(): array
+    {
+        if ($this->final !== null) {
+            return $this->final;
+        }
+
+        $document = $this->transport->stored($this->id) ?? [];
+        if (in_array($document['status'] ?? null, self::FINAL, true)) {
+            $this->final = $document;
+        }
+
+        return $document;
     }
 }

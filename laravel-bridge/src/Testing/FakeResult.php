@@ -68,7 +68,7 @@ final class FakeResult implements Result
         $this->fake->forgetOutcome($this->id);
     }
 
-    public function revoke(bool $terminate = false): void
+    public function revoke(): void
     {
         $this->fake->markRevoked($this->id);
     }

@@ -26,6 +26,16 @@ final class FakeTransport implements Transport
         $this->fake->record(PostedTask::fromMessage($task, $this->connection));
     }
 
+    public function forget(string $id): void
+    {
+        $this->fake->forgetOutcome($id);
+    }
+
+    public function revoke(string $id): void
+    {
+        $this->fake->markRevoked($id);
+    }
+
     public function result(string $id, ?string $task = null): Result
     {
         return new FakeResult($this->fake, $id);

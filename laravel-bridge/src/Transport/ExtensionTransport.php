@@ -5,22 +5,23 @@ declare(strict_types=1);
 namespace CeleryBridge\Transport;
 
 use AsyncResult;
-use Celery;
 use CeleryAdvanced;
 use CeleryBridge\Config\ConnectionSettings;
+use CeleryBridge\Config\Endpoint;
 use CeleryBridge\Contracts\Result;
 use CeleryBridge\Contracts\Transport;
 use CeleryBridge\Results\ExtensionResult;
 use CeleryBridge\TaskMessage;
+use Closure;
 use Illuminate\Support\Str;
 
 /**
- * Carries tasks through the PHP extension. Holds its client object only; connections belong to the extension, which
- * keeps them for the process, so that nothing here is wrong after a fork or between two requests.
+ * Carries tasks through the PHP extension. Holds a client object of the extension only; connections belong to the
+ * extension, which keeps them for the process, so that nothing here is wrong after a fork or between two requests.
  */
 final class ExtensionTransport implements Transport
 {
-    private Celery|CeleryAdvanced|null $client = null;
+    private ?CeleryAdvanced $client = null;
 
     public function __construct(private readonly ConnectionSettings $settings)
     {
@@ -33,9 +34,7 @@ final class ExtensionTransport implements Transport
 
     public function post(TaskMessage $task): void
     {
-        Extension::ensureLoaded();
-
-        Extension::with($this->deadline(), fn () => $this->client()->PostTask(
+        $this->call(fn () => $this->client()->PostTask(
             $task->name,
             $task->args,
             true,
@@ -46,14 +45,39 @@ final class ExtensionTransport implements Transport
 
     public function result(string $id, ?string $task = null): Result
     {
-        return new ExtensionResult($id, $task, $this->deadline(), function () use ($id, $task): AsyncResult {
-            Extension::ensureLoaded();
+        return new ExtensionResult($this, $id, $task);
+    }
 
-            // Made by the client of this connection first: a result finds its way back by that connection's name.
-            $this->client();
+    /**
+     * What a worker has stored of a task so far.
+     *
+     * @return array<string, mixed>|null Celery's document (status, result, traceback, …) with objects as stdClass
+     */
+    public function stored(string $id): ?array
+    {
+        $message = $this->call(fn () => $this->client()->getAsyncResultMessage('', $id, null, false));
 
-            return new AsyncResult($id, ($this->settings->resultBackend ?? $this->settings->broker)->toArguments(), $task);
-        });
+        return is_array($message) ? get_object_vars((object) json_decode((string) $message['body'])) : null;
+    }
+
+    /**
+     * Wait until a task has ended. The stored result stays.
+     *
+     * @throws \CeleryTimeoutException
+     */
+    public function await(string $id, ?string $task, ?float $timeout): void
+    {
+        $this->call(fn () => $this->handle($this->results(), $id, $task)->get($timeout, false));
+    }
+
+    public function forget(string $id): void
+    {
+        $this->call(fn () => $this->handle($this->results(), $id)->forget());
+    }
+
+    public function revoke(string $id): void
+    {
+        $this->call(fn () => $this->handle($this->settings->broker->toArguments(), $id)->revoke());
     }
 
     /**
@@ -61,9 +85,7 @@ final class ExtensionTransport implements Transport
      */
     public function pingBroker(): void
     {
-        Extension::ensureLoaded();
-
-        $this->ask(new CeleryAdvanced($this->settings->broker->toArguments()));
+        $this->ping($this->settings->broker);
     }
 
     /**
@@ -71,36 +93,61 @@ final class ExtensionTransport implements Transport
      */
     public function pingResultBackend(): void
     {
-        Extension::ensureLoaded();
-
-        $this->ask($this->client());
+        $this->ping($this->settings->resultBackend ?? $this->settings->broker);
     }
 
-    private function ask(Celery|CeleryAdvanced $client): void
+    private function ping(Endpoint $endpoint): void
     {
-        Extension::with(
-            $this->deadline(),
-            static fn () => $client->getAsyncResultMessage('ping', (string) Str::uuid(), null, false),
-        );
-    }
-
-    private function client(): Celery|CeleryAdvanced
-    {
-        $broker = $this->settings->broker->toArguments();
-
-        return $this->client ??= $this->settings->resultBackend === null
-            ? new Celery(...array_values($broker))
-            : new CeleryAdvanced($broker, $this->settings->resultBackend->toArguments());
+        $this->call(static function () use ($endpoint): void {
+            $server = $endpoint->toArguments();
+            (new CeleryAdvanced($server, $server))->getAsyncResultMessage('', (string) Str::uuid(), null, false);
+        });
     }
 
     /**
-     * @return array<string, float|null>
+     * @template T
+     *
+     * @param  Closure(): T  $call
+     * @return T
      */
-    private function deadline(): array
+    private function call(Closure $call): mixed
     {
-        return [
+        Extension::ensureLoaded();
+
+        return Extension::with([
             'celery.post_timeout' => $this->settings->timeout,
             'celery.command_timeout' => $this->settings->timeout,
-        ];
+            // Else a final result that is read would be deleted.
+            'celery.keep_results' => 1,
+        ], $call);
+    }
+
+    private function client(): CeleryAdvanced
+    {
+        return $this->client ??= new CeleryAdvanced($this->settings->broker->toArguments(), $this->results());
+    }
+
+    /**
+     * @param  array<string, mixed>  $server
+     */
+    private function handle(array $server, string $id, ?string $task = null): AsyncResult
+    {
+        return new AsyncResult($id, $server, $task);
+    }
+
+    /**
+     * Where results are: as the connection says, else as php.ini says, else in the broker.
+     *
+     * @return array<string, mixed>
+     */
+    private function results(): array
+    {
+        $configured = (string) ini_get('celery.result_backend');
+
+        return match (true) {
+            $this->settings->resultBackend !== null => $this->settings->resultBackend->toArguments(),
+            $configured !== '' => ['host' => $configured, 'connector' => 'redis'],
+            default => $this->settings->broker->toArguments(),
+        };
     }
 }

@@ -1,0 +1,58 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Tests\Feature;
+
+use CeleryBridge\Tests\Support\TestCase;
+use Symfony\Component\Process\Process;
+
+/**
+ * A PHP without the extension: everything boots, and the first use says what is missing. Run in a process of its own,
+ * because this one may have the extension.
+ */
+final class ExtensionMissingTest extends TestCase
+{
+    public function test_booting_works_and_the_first_use_names_the_extension(): void
+    {
+        $answer = $this->withoutExtension();
+
+        $this->assertSame('default', $answer['client'], 'the contract resolves');
+        foreach (['post', 'dispatch', 'result', 'inside a transaction'] as $use) {
+            $this->assertSame('CeleryBridge\Exceptions\ExtensionNotLoaded', $answer[$use]['class'] ?? null, $use);
+            $this->assertStringContainsString('The PHP extension "celery" is not loaded', $answer[$use]['message']);
+            $this->assertStringContainsString('extension=celery', $answer[$use]['message']);
+        }
+    }
+
+    public function test_the_fake_needs_no_extension(): void
+    {
+        $this->assertSame(5, $this->withoutExtension()['fake']);
+    }
+
+    public function test_the_doctor_works_and_says_so(): void
+    {
+        $answer = $this->withoutExtension();
+
+        $this->assertSame(1, $answer['doctor']['code']);
+        $this->assertStringContainsString('extension=celery', $answer['doctor']['output']);
+    }
+
+    /**
+     * @return array<string, mixed>
+     */
+    private function withoutExtension(): array
+    {
+        // -d options of this process are not handed down: only an extension of php.ini would be there.
+        $process = new Process([PHP_BINARY, __DIR__.'/../fixtures/app/without-extension.php']);
+        $process->setTimeout(60)->mustRun();
+        $answer = json_decode($process->getOutput(), true);
+        $this->assertIsArray($answer, $process->getOutput());
+
+        if ($answer['loaded']) {
+            $this->markTestSkipped('php.ini loads the extension into every PHP');
+        }
+
+        return $answer;
+    }
+}

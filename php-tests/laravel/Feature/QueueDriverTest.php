@@ -1,0 +1,259 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Tests\Feature;
+
+use CeleryBridge\Exceptions\JobCannotRunOnCelery;
+use CeleryBridge\Facades\Celery;
+use CeleryBridge\Testing\PostedTask;
+use CeleryBridge\Tests\fixtures\jobs\PlainJob;
+use CeleryBridge\Tests\fixtures\jobs\TaskCreated;
+use CeleryBridge\Tests\fixtures\jobs\TrainModel;
+use CeleryBridge\Tests\Support\TestCase;
+use Closure;
+use DateTimeImmutable;
+use Illuminate\Bus\Batchable;
+use Illuminate\Contracts\Queue\Queue as QueueContract;
+use Illuminate\Contracts\Queue\ShouldBeEncrypted;
+use Illuminate\Queue\Events\JobQueued;
+use Illuminate\Support\Facades\Bus;
+use Illuminate\Support\Facades\DB;
+use Illuminate\Support\Facades\Event;
+use Illuminate\Support\Facades\Queue;
+use Illuminate\Support\Facades\Schema;
+use LogicException;
+use RuntimeException;
+
+/**
+ * The queue connection `'driver' => 'celery'`.
+ */
+final class QueueDriverTest extends TestCase
+{
+    protected function setUp(): void
+    {
+        parent::setUp();
+        $this->createTasksTable();
+    }
+
+    public function test_a_dispatched_job_is_posted_as_its_task(): void
+    {
+        Celery::fake();
+        $begin = microtime(true);
+
+        TrainModel::dispatch('mnist')->onConnection('celery')->onQueue('ml')->delay(60);
+        TaskCreated::dispatch(7)->onConnection('celery');
+
+        Celery::assertPostedOn('ml', 'ml.train', function (PostedTask $task) use ($begin): bool {
+            $this->assertSame(['dataset' => 'mnist'], $task->args);
+            $this->assertSame(5, $task->fields['tries']);
+            $this->assertSame('1,5', $task->fields['backoff']);
+            $this->assertSame([30, null], $task->fields['timelimit']);
+            $seconds = (float) (new DateTimeImmutable($task->fields['eta']))->format('U.u') - $begin;
+            $this->assertGreaterThanOrEqual(59.999, $seconds);
+            $this->assertLessThanOrEqual(60.001 + microtime(true) - $begin, $seconds);
+
+            return true;
+        });
+        Celery::assertPostedOn('celery', 'task_created', fn (PostedTask $task): bool => $task->args === [7] && $task->fields === []);
+    }
+
+    public function test_pushing_gives_the_tasks_id(): void
+    {
+        Celery::fake();
+
+        $id = Queue::connection('celery')->push(new TaskCreated(1));
+        $this->assertSame(Celery::posted()->sole()->id, $id);
+        $id = Queue::connection('celery')->laterOn('ml', 5, new TaskCreated(1));
+        $this->assertSame(Celery::posted()->last()->id, $id);
+        $id = Queue::connection('celery')->pushOn('ml', new TaskCreated(1));
+        $this->assertSame(Celery::posted()->last()->id, $id);
+    }
+
+    public function test_the_connection_may_name_its_queue_and_celery_connection(): void
+    {
+        config(['celery.connections.second' => ['host' => 's', 'queue' => 'theirs']]);
+        config(['queue.connections.here' => ['driver' => 'celery', 'connection' => 'second', 'queue' => 'mine']]);
+        config(['queue.connections.there' => ['driver' => 'celery', 'connection' => 'second']]);
+        Celery::fake();
+
+        TaskCreated::dispatch(1)->onConnection('here');
+        TaskCreated::dispatch(1)->onConnection('there');
+        TaskCreated::dispatch(1)->onConnection('there')->onQueue('other');
+
+        $this->assertSame(['mine', 'theirs', 'other'], Celery::posted()->pluck('queue')->all());
+        $this->assertSame(['second'], Celery::posted()->pluck('connection')->unique()->all());
+    }
+
+    public function test_laravels_job_queued_is_raised(): void
+    {
+        Celery::fake();
+        $event = null;
+        Event::listen(JobQueued::class, function (JobQueued $queued) use (&$event): void {
+            $event = $queued;
+        });
+        $job = new TaskCreated(1);
+
+        Queue::connection('celery')->push($job);
+
+        $this->assertNotNull($event);
+        $this->assertSame('celery', $event->connectionName);
+        $this->assertSame(Celery::posted()->sole()->id, $event->id);
+        $this->assertSame($job, $event->job);
+    }
+
+    public function test_what_no_celery_worker_could_run_is_refused(): void
+    {
+        Celery::fake();
+        $queue = Queue::connection('celery');
+
+        $this->assertRefused('PlainJob] cannot run on Celery: it names no Celery task', fn () => PlainJob::dispatch()->onConnection('celery'));
+        $this->assertRefused('names no Celery task', fn () => $queue->push('App\Jobs\Old@handle', ['x']));
+        $this->assertRefused('names no Celery task', fn () => $queue->push(fn () => 1));
+        $this->assertRefused('PHP workers understand', fn () => $queue->pushRaw('{}'));
+        $this->assertRefused('begins a chain', fn () => Bus::chain([new TaskCreated(1), new PlainJob()])->onConnection('celery')->dispatch());
+        $this->assertRefused('belongs to a batch', fn () => $queue->push((new InABatch(1))->withBatchId('b')));
+        $this->assertRefused('encrypted', fn () => $queue->push(new Encrypted(1)));
+        $this->assertRefused('names no Celery task', fn () => $queue->bulk([new TaskCreated(1), new PlainJob()]));
+
+        Celery::assertNothingPosted();
+    }
+
+    public function test_bulk_posts_all(): void
+    {
+        Celery::fake();
+
+        Queue::connection('celery')->bulk([new TaskCreated(1), (new TaskCreated(2))->delay(60), new TrainModel('x')], '', 'ml');
+
+        $this->assertSame(['task_created', 'task_created', 'ml.train'], Celery::posted()->pluck('name')->all());
+        $this->assertSame(['ml'], Celery::posted()->pluck('queue')->unique()->all());
+        $this->assertSame([false, true, false], Celery::posted()->map(fn ($task) => isset($task->fields['eta']))->all());
+    }
+
+    public function test_pop_explains(): void
+    {
+        $this->expectException(LogicException::class);
+        $this->expectExceptionMessage('The queue connection [celery] can only be posted to');
+        $this->expectExceptionMessage('celery-worker -Q ml');
+        Queue::connection('celery')->pop('ml');
+    }
+
+    public function test_after_commit_holds_for_dispatched_jobs(): void
+    {
+        $fake = Celery::fake()->respectTransactions();
+
+        DB::transaction(function () use ($fake): void {
+            TaskCreated::dispatch(1)->onConnection('celery');
+            TaskCreated::dispatch(2)->onConnection('celery')->beforeCommit();
+            $fake->assertCount(1);
+        });
+        $this->assertSame([[2], [1]], $fake->posted()->pluck('args')->all());
+
+        try {
+            DB::transaction(function (): void {
+                TaskCreated::dispatch(3)->onConnection('celery');
+
+                throw new RuntimeException('rolled back');
+            });
+        } catch (RuntimeException) {
+        }
+        $fake->assertCount(2);
+    }
+
+    public function test_the_queue_connection_may_say_otherwise(): void
+    {
+        config(['queue.connections.now' => ['driver' => 'celery', 'after_commit' => false]]);
+        $fake = Celery::fake()->respectTransactions();
+
+        DB::transaction(function () use ($fake): void {
+            TaskCreated::dispatch(1)->onConnection('now');
+            $fake->assertCount(1);
+            TaskCreated::dispatch(2)->onConnection('now')->afterCommit();
+            $fake->assertCount(1);
+        });
+        $fake->assertCount(2);
+    }
+
+    public function test_a_job_that_cannot_be_posted_throws_and_marks_its_row(): void
+    {
+        $fake = Celery::fake()->failPosting(new RuntimeException('broker down'));
+        $id = DB::table('tasks')->insertGetId(['name' => 'x']);
+
+        $this->assertThrown('broker down', fn () => TaskCreated::dispatch($id)->onConnection('celery'));
+        $this->assertSame('failed', DB::table('tasks')->value('status'));
+
+        DB::table('tasks')->delete();
+        $fake->respectTransactions();
+        $this->assertThrown('broker down', fn () => DB::transaction(
+            fn () => TaskCreated::dispatch(DB::table('tasks')->insertGetId(['name' => 'x']))->onConnection('celery'),
+        ));
+        $this->assertSame('failed', DB::table('tasks')->value('status'), 'the row is committed, and says what became of it');
+    }
+
+    public function test_a_failed_method_that_fails_does_not_hide_the_reason(): void
+    {
+        Celery::fake()->failPosting(new RuntimeException('broker down'));
+        Schema::drop('tasks');
+
+        $this->assertThrown('broker down', fn () => TaskCreated::dispatch(1)->onConnection('celery'));
+    }
+
+    public function test_where_another_connection_takes_over_failed_is_not_called(): void
+    {
+        config(['queue.connections.first' => ['driver' => 'celery', 'call_failed' => false]]);
+        Celery::fake()->failPosting(new RuntimeException('broker down'));
+        $id = DB::table('tasks')->insertGetId(['name' => 'x', 'status' => 'pending']);
+
+        $this->assertThrown('broker down', fn () => TaskCreated::dispatch($id)->onConnection('first'));
+        $this->assertSame('pending', DB::table('tasks')->value('status'));
+    }
+
+    public function test_it_has_every_method_of_every_version_of_the_contract(): void
+    {
+        $queue = Queue::connection('celery');
+
+        foreach (get_class_methods(QueueContract::class) as $method) {
+            $this->assertTrue(method_exists($queue, $method), $method);
+        }
+        foreach (['pendingSize', 'delayedSize', 'reservedSize', 'creationTimeOfOldestPendingJob'] as $method) {
+            $this->assertTrue(method_exists($queue, $method), $method);
+        }
+        $this->assertSame(0, $queue->delayedSize());
+        $this->assertNull($queue->creationTimeOfOldestPendingJob());
+    }
+
+    private function assertRefused(string $message, Closure $push): void
+    {
+        try {
+            $push();
+        } catch (JobCannotRunOnCelery $e) {
+            $this->assertStringContainsString($message, $e->getMessage());
+
+            return;
+        }
+
+        $this->fail("not refused, where this was expected: {$message}");
+    }
+
+    private function assertThrown(string $message, Closure $call): void
+    {
+        try {
+            $call();
+        } catch (RuntimeException $e) {
+            $this->assertSame($message, $e->getMessage());
+
+            return;
+        }
+
+        $this->fail("nothing was thrown, where this was expected: {$message}");
+    }
+}
+
+final class InABatch extends TaskCreated
+{
+    use Batchable;
+}
+
+final class Encrypted extends TaskCreated implements ShouldBeEncrypted
+{
+}

@@ -1,0 +1,288 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Tests\Feature;
+
+use CeleryBridge\Contracts\Client;
+use CeleryBridge\Events\TaskPosted;
+use CeleryBridge\Exceptions\ResultTimedOut;
+use CeleryBridge\Exceptions\TaskFailed;
+use CeleryBridge\Facades\Celery;
+use CeleryBridge\Tests\fixtures\jobs\TaskCreated;
+use CeleryBridge\Tests\fixtures\jobs\TrainModel;
+use CeleryBridge\Tests\Support\Broker;
+use CeleryBridge\Tests\Support\TestCase;
+use CeleryConnectionException;
+use CeleryException;
+use DateTimeImmutable;
+use Illuminate\Support\Facades\DB;
+use Illuminate\Support\Facades\Event;
+use Illuminate\Support\Facades\Queue;
+use RuntimeException;
+use stdClass;
+
+/**
+ * Through the extension to a real Redis.
+ */
+final class RealBrokerTest extends TestCase
+{
+    private Broker $broker;
+
+    protected function setUp(): void
+    {
+        parent::setUp();
+        $this->broker = $this->broker();
+        config(['celery.connections.default.url' => $this->broker->url]);
+    }
+
+    public function test_a_post_is_a_celery_message(): void
+    {
+        $result = $this->app->make(Client::class)->post('proj.add', [2, 3]);
+
+        [$message] = $this->broker->messages('celery');
+        $this->assertSame('proj.add', $message->headers->task);
+        $this->assertSame($result->id(), $message->headers->id);
+        $this->assertSame([2, 3], $message->args);
+        $this->assertEquals(new stdClass(), $message->kwargs);
+        $this->assertSame('celery', $message->properties->delivery_info->routing_key);
+
+        Celery::post('proj.add', ['x' => 2, 'y' => 3], 'ml', ['tenant' => 7]);
+        [$message] = $this->broker->messages('ml');
+        $this->assertSame([], $message->args);
+        $this->assertEquals((object) ['x' => 2, 'y' => 3], $message->kwargs);
+        $this->assertSame(7, $message->headers->tenant);
+    }
+
+    public function test_a_post_to_celery_goes_there_even_where_the_connection_has_another_queue(): void
+    {
+        config(['celery.connections.default.queue' => 'ml']);
+
+        Celery::post('a');
+        Celery::post('b', [], 'celery');
+
+        $this->assertSame('a', $this->broker->messages('ml')[0]->headers->task);
+        $this->assertSame('b', $this->broker->messages('celery')[0]->headers->task);
+    }
+
+    public function test_a_dispatched_job_is_a_celery_message(): void
+    {
+        TrainModel::dispatch('mnist')->onConnection('celery')->onQueue('ml')->delay(60);
+
+        [$message] = $this->broker->messages('ml');
+        $this->assertSame('ml.train', $message->headers->task);
+        $this->assertEquals((object) ['dataset' => 'mnist'], $message->kwargs);
+        $this->assertEquals([30, null], $message->headers->timelimit);
+        $this->assertSame(5, $message->headers->tries);
+        $this->assertSame('1,5', $message->headers->backoff);
+        $this->assertGreaterThan(time() + 30, (new DateTimeImmutable($message->headers->eta))->getTimestamp());
+    }
+
+    public function test_sizes_and_clearing_are_real(): void
+    {
+        $queue = Queue::connection('celery');
+        $this->assertSame(0, $queue->size());
+
+        $queue->bulk([new TaskCreated(1), new TaskCreated(2), new TaskCreated(3)]);
+        Celery::post('urgent', [], null, ['priority' => 9]);
+        Celery::post('elsewhere', [], 'ml');
+        $this->broker->redis()->zAdd('unacked_index', 1, 'tag');
+
+        $this->assertSame(4, $queue->size());
+        $this->assertSame(4, $queue->pendingSize('celery'));
+        $this->assertSame(1, $queue->size('ml'));
+        $this->assertSame(1, $queue->reservedSize());
+
+        [$code, $output] = $this->command('queue:clear', ['connection' => 'celery', '--queue' => 'celery', '--force' => true]);
+        $this->assertSame(0, $code, $output);
+        $this->assertStringContainsString('4', $output);
+        $this->assertSame([0, 1], [$queue->size(), $queue->size('ml')]);
+    }
+
+    public function test_results_are_read_and_stay(): void
+    {
+        $result = Celery::post('proj.echo', [1]);
+        $this->assertSame('PENDING', $result->status());
+        $this->assertFalse($result->ready());
+
+        $this->broker->finish($result->id(), 'STARTED', ['pid' => 1]);
+        $this->assertSame('STARTED', $result->status());
+        $this->assertFalse($result->ready());
+
+        $this->broker->finish($result->id(), 'SUCCESS', ['sum' => 5, 'list' => [1]]);
+        $this->assertEquals((object) ['sum' => 5, 'list' => [1]], $result->get(5));
+        $this->assertTrue($result->successful());
+        $this->assertNull($result->traceback());
+        $this->assertTrue($this->broker->hasResult($result->id()));
+
+        $again = Celery::result($result->id());
+        $this->assertSame('SUCCESS', $again->status());
+        $again->forget();
+        $this->assertFalse($this->broker->hasResult($result->id()));
+        $this->assertSame('PENDING', $again->status());
+    }
+
+    public function test_a_failure_is_raised_with_what_the_worker_said(): void
+    {
+        $result = Celery::post('proj.fail');
+        $this->broker->finish(
+            $result->id(),
+            'FAILURE',
+            ['exc_type' => 'ValueError', 'exc_message' => ['no such row', 7], 'exc_module' => 'builtins'],
+            'Traceback (most recent call last): …',
+        );
+
+        $this->assertTrue($result->failed());
+        $this->assertSame('Traceback (most recent call last): …', $result->traceback());
+        try {
+            $result->get(5);
+            $this->fail('a failed task gave a value');
+        } catch (TaskFailed $e) {
+            $this->assertSame(['ValueError', 'FAILURE', $result->id()], [$e->type, $e->status, $e->taskId]);
+            $this->assertStringContainsString('ValueError: no such row, 7', $e->getMessage());
+            $this->assertSame('Traceback (most recent call last): …', $e->traceback);
+        }
+    }
+
+    public function test_waiting_ends_at_its_time(): void
+    {
+        $result = Celery::post('slow');
+
+        $this->expectException(ResultTimedOut::class);
+        $this->expectExceptionMessage($result->id());
+        $result->get(0.1);
+    }
+
+    public function test_results_may_be_on_another_server(): void
+    {
+        config(['celery.connections.default.result_backend' => $this->broker->url.'/5']);
+        $result = Celery::post('a');
+        $this->broker->redis()->select(5);
+        $this->broker->finish($result->id(), 'SUCCESS', 'there');
+        $this->broker->redis()->select(0);
+
+        $this->assertCount(1, $this->broker->messages('celery'));
+        $this->assertSame('there', $result->get(5));
+    }
+
+    public function test_the_broker_may_be_one_of_laravels_own_connections(): void
+    {
+        config(['database.redis.tasks' => ['host' => $this->broker->host, 'port' => (string) $this->broker->port, 'database' => '3']]);
+        config(['celery.connections.own' => ['redis' => 'tasks']]);
+        config(['queue.connections.own' => ['driver' => 'celery', 'connection' => 'own']]);
+
+        Celery::connection('own')->post('a');
+
+        $this->assertCount(1, $this->broker->messages('celery', 3));
+        $this->assertSame(1, Queue::connection('own')->size(), 'without the prefix of the application');
+    }
+
+    public function test_after_commit_and_rollback(): void
+    {
+        $this->createTasksTable();
+
+        DB::transaction(function (): void {
+            TaskCreated::dispatch(DB::table('tasks')->insertGetId(['name' => 'x']))->onConnection('celery');
+            Celery::post('direct');
+            $this->assertSame([], $this->broker->messages('celery'));
+        });
+        $this->assertCount(2, $this->broker->messages('celery'));
+
+        try {
+            DB::transaction(function (): void {
+                Celery::post('dropped');
+
+                throw new RuntimeException('rolled back');
+            });
+        } catch (RuntimeException) {
+        }
+        $this->assertCount(2, $this->broker->messages('celery'));
+    }
+
+    public function test_posted_is_raised_once_the_broker_has_the_task(): void
+    {
+        $there = null;
+        Event::listen(TaskPosted::class, function (TaskPosted $event) use (&$there): void {
+            $there = $this->broker->messages('celery')[0]->headers->id === $event->task->id;
+        });
+
+        Celery::post('a');
+
+        $this->assertTrue($there);
+    }
+
+    public function test_with_the_broker_down_a_post_throws_within_its_time(): void
+    {
+        config(['celery.connections.default.url' => 'redis://:s3cret@127.0.0.1:1', 'celery.connections.default.timeout' => 1]);
+        $begin = microtime(true);
+
+        try {
+            Celery::post('a');
+            $this->fail('it was posted');
+        } catch (CeleryConnectionException $e) {
+            $this->assertStringNotContainsString('s3cret', (string) $e);
+        }
+
+        $this->assertLessThan(1 + 2, microtime(true) - $begin, 'the deadline and two seconds');
+    }
+
+    public function test_arguments_that_cannot_be_sent_are_refused(): void
+    {
+        $this->expectException(CeleryException::class);
+
+        try {
+            Celery::post('a', ["\xff"]);
+        } finally {
+            $this->assertSame([], $this->broker->messages('celery'));
+        }
+    }
+
+    public function test_settings_of_a_call_are_put_back(): void
+    {
+        config(['celery.connections.default.timeout' => 1.5]);
+        $before = [ini_get('celery.post_timeout'), ini_get('celery.keep_results')];
+
+        Celery::post('a')->ready();
+
+        $this->assertSame($before, [ini_get('celery.post_timeout'), ini_get('celery.keep_results')]);
+    }
+
+    public function test_revoking_tells_the_workers(): void
+    {
+        $this->broker->redis()->setOption(\Redis::OPT_READ_TIMEOUT, '10');
+
+        // Nobody listens; that it goes through is what can be seen from here.
+        Celery::revoke('some-id');
+        Celery::result('some-id')->revoke();
+        [$code] = $this->command('celery:revoke', ['id' => ['some-id']]);
+
+        $this->assertSame(0, $code);
+    }
+
+    public function test_the_doctor_finds_everything_well(): void
+    {
+        config(['celery.connections.default.result_backend' => $this->broker->url.'/5']);
+
+        [$code, $output] = $this->command('celery:doctor', ['--json' => true]);
+        $checks = array_column(json_decode($output, true)['checks'], null, 'check');
+
+        $this->assertSame(0, $code, $output);
+        $this->assertStringContainsString('answers in', $checks['default: broker']['detail']);
+        $this->assertStringContainsString('answers in', $checks['default: result backend']['detail']);
+    }
+
+    public function test_commands_work_with_the_real_thing(): void
+    {
+        [$code, $output] = $this->command('celery:post', ['task' => 'a', 'args' => ['1'], '--json' => true]);
+        $this->assertSame(0, $code, $output);
+        $id = json_decode($output, true)['id'];
+
+        [$code] = $this->command('celery:result', ['id' => $id]);
+        $this->assertSame(2, $code);
+
+        $this->broker->finish($id, 'SUCCESS', 6);
+        [$code, $output] = $this->command('celery:result', ['id' => $id, '--json' => true]);
+        $this->assertSame(0, $code);
+        $this->assertSame(6, json_decode($output, true)['result']);
+    }
+}
