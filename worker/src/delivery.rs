@@ -17,6 +17,8 @@ use celery_protocol::result::ExceptionDoc;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::source::Settlement;
+
 /// The most messages one worker holds, whatever its concurrency: what a claim may cost to give back or to run again.
 pub const MAX_HELD: usize = 4_000;
 
@@ -139,6 +141,8 @@ pub struct Settler {
 pub(crate) enum Order {
     /// A verdict, final for this delivery.
     Finish(Delivery, Verdict),
+    /// The end of a message that was never handed out.
+    Settle(Settlement),
     /// An intermediate state of a task that goes on running.
     State {
         task: Arc<Task>,

@@ -3,5 +3,6 @@
 pub mod consumer;
 pub mod delivery;
 mod shutdown;
+mod source;
 
 pub use shutdown::{Phase, Shutdown};

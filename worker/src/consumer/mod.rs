@@ -1,27 +1,80 @@
 //! Claims messages, hands them to the executor, and carries out its verdicts.
+//!
+//! ```text
+//!              bell ─┐
+//!                    ▼ rings
+//!   Redis ═══► fetch ────────► intake ────────► deliveries ──► executor
+//!     ▲          ▲  claimed      │ ▲ due                          │
+//!     ║          │ acks          │ └─ parked                      │ verdicts
+//!     ║        ledger ◄──────────┼────────────── settling ◄───────┘
+//!     ╚══════════════════════════╧═══════════════════╝
+//!       renew, sweep
+//! ```
+//!
+//! Each role is a task with a connection of its own: a large answer to one must not delay a renewal of another. None of
+//! them ends on an error; each connects again for as long as it takes. What is held is in the [`ledger`]; its limit is
+//! what keeps every queue between the roles bounded.
 
+mod canvas;
+mod fetch;
+mod intake;
+mod leases;
+mod ledger;
 mod options;
+mod pace;
+mod parked;
+mod settling;
+mod transition;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use celery_client::Endpoint;
+use celery_client::aio::Health;
+use celery_protocol::keys::Keys;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{AbortHandle, JoinHandle};
 
 pub use options::{ConsumerOptions, Results};
 
+use self::fetch::Fetch;
+use self::intake::Intake;
+use self::ledger::Ledger;
+use self::parked::Parked;
+use self::settling::Settling;
+use self::transition::Rules;
 use crate::Shutdown;
 use crate::delivery::{Delivery, Settler, TaskNames};
+use crate::source::redis::doorbell::{self, Bell};
+use crate::source::redis::{Broker, Layout};
 
-/// A running consumer. It ends with [`close`](Self::close).
-#[derive(Debug)]
-pub struct Consumer {}
+/// A running consumer. It ends with [`close`](Self::close); dropped, it ends at once, and what it holds comes back when
+/// the leases have run out.
+pub struct Consumer {
+    broker: Broker,
+    ledger: Arc<Ledger>,
+    intake: JoinHandle<()>,
+    renewing: AbortHandle,
+    roles: Vec<AbortHandle>,
+}
 
 /// What a consumer could not finish.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Left {
-    /// Deliveries whose verdict was not given or not carried out in time. Their leases run out, and others get them.
+    /// Deliveries without a verdict that were given back at the end, marked as redelivered.
+    pub returned: usize,
+    /// Deliveries that could neither be settled nor given back. Their leases run out, and others get them.
     pub held: usize,
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("ledger", &self.ledger)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Consumer {
@@ -34,19 +87,164 @@ impl Consumer {
         names: Arc<dyn TaskNames>,
         shutdown: &Shutdown,
     ) -> (Consumer, mpsc::Receiver<Delivery>, Settler) {
-        let _ = (options, names, shutdown);
-        todo!()
+        let renewal = options.renewal();
+        let held = options.held.max(1);
+        let broker = broker(&options);
+        let results = results(&options, &broker);
+        let ledger = Arc::new(Ledger::new(held));
+        let rules = Arc::new(Rules {
+            results: options.results != Results::Disabled,
+            default_queue: Arc::from(options.default_queue.as_str()),
+            origin: options.node.clone(),
+            reply_to: uuid::Uuid::new_v4().to_string(),
+            names,
+        });
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let (claims, claimed) = mpsc::unbounded_channel();
+        // A place for everything that can be held, so that intake never waits for the executor.
+        let (deliveries, delivered) = mpsc::channel(held);
+        let (bell, rung) = (Arc::new(Bell::default()), Arc::new(Notify::new()));
+
+        let fetch = Fetch {
+            source: broker.role("fetch"),
+            ledger: Arc::clone(&ledger),
+            bell: Arc::clone(&bell),
+            rung: Arc::clone(&rung),
+            eta_limit: options.eta_task_limit.unwrap_or(usize::MAX),
+            shutdown: shutdown.clone(),
+        };
+        let intake = Intake {
+            source: broker.role("intake"),
+            ledger: Arc::clone(&ledger),
+            rules: Arc::clone(&rules),
+            orders: orders.clone(),
+            deliveries,
+            redelivery_limit: options.redelivery_limit,
+            shutdown: shutdown.clone(),
+            parked: Parked::default(),
+        };
+        let settling = Settling {
+            source: broker.role("complete"),
+            results: results.map(|results| results.role("results")),
+            ledger: Arc::clone(&ledger),
+            rules,
+        };
+        let sweeping = leases::sweep(
+            broker.role("sweep"),
+            options.lease,
+            options.visibility_timeout,
+        );
+        let renewing = leases::renew(broker.role("lease"), Arc::clone(&ledger), renewal);
+        let ringing = doorbell::serve(broker.clone(), bell, move || rung.notify_one());
+
+        let intake = tokio::spawn(intake.run(claimed));
+        let roles = vec![
+            tokio::spawn(fetch.run(claims)).abort_handle(),
+            tokio::spawn(settling.run(ordered)).abort_handle(),
+            tokio::spawn(sweeping).abort_handle(),
+            tokio::spawn(ringing).abort_handle(),
+        ];
+        let renewing = tokio::spawn(renewing).abort_handle();
+        (
+            Consumer {
+                broker,
+                ledger,
+                intake,
+                renewing,
+                roles,
+            },
+            delivered,
+            Settler { orders },
+        )
     }
 
     /// Waits until every connection to the broker stands.
     pub async fn connected(&self) {
-        todo!()
+        self.broker.health.up().await;
     }
 
-    /// Carries out every verdict handed in so far and gives back what waits for its ETA, then ends. To be called after
-    /// the last verdict; waits no longer than `patience`.
-    pub async fn close(self, patience: Duration) -> Left {
-        let _ = patience;
-        todo!()
+    /// Whether every connection to the broker stands, as far as known.
+    pub fn is_connected(&self) -> bool {
+        self.broker.health.is_up()
+    }
+
+    /// How many deliveries wait for their ETA.
+    pub fn parked(&self) -> usize {
+        self.ledger.parked_count()
+    }
+
+    /// Carries out every verdict handed in so far, and ends. To be called after the shutdown has begun and the last
+    /// verdict was handed in; what has none after `patience` is given back, marked as redelivered.
+    pub async fn close(mut self, patience: Duration) -> Left {
+        let settled = tokio::time::timeout(patience, async {
+            // Ends when nothing is claimed any longer, and gives back what is parked.
+            let _ = (&mut self.intake).await;
+            self.ledger.empty().await;
+        });
+        if settled.await.is_ok() {
+            return Left::default();
+        }
+        // Nothing may change the scores of what is given back now.
+        self.stop();
+        let tags = self.ledger.leases();
+        let mut source = self.broker.role("close");
+        let abandoned = tokio::time::timeout(LAST_EFFORT, source.abandon(&tags)).await;
+        let returned = match abandoned {
+            Ok(Ok(swept)) => swept.restored + swept.dead,
+            _ => 0,
+        };
+        Left {
+            returned,
+            held: tags.len().saturating_sub(returned),
+        }
+    }
+
+    fn stop(&self) {
+        self.intake.abort();
+        self.renewing.abort();
+        for role in &self.roles {
+            role.abort();
+        }
+    }
+}
+
+/// How long giving back at the very end may take. Short: if the broker is away, the leases do the same in half a minute.
+const LAST_EFFORT: Duration = Duration::from_secs(2);
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn broker(options: &ConsumerOptions) -> Broker {
+    let prefix = options.broker.key_prefix();
+    let keys = match &options.results {
+        Results::Server(server) => Keys::with_prefixes(prefix, server.key_prefix()),
+        Results::Broker | Results::Disabled => Keys::new(prefix),
+    };
+    let queues: Vec<Arc<str>> = options
+        .queues
+        .iter()
+        .map(|queue| Arc::from(queue.as_str()))
+        .collect();
+    let instance = uuid::Uuid::new_v4().simple().to_string();
+    let ttl = options.result_expires.as_secs();
+    let layout = Layout::new(keys, &queues, &instance, &options.node, ttl);
+    connect_to(&options.broker, Arc::new(layout))
+}
+
+fn results(options: &ConsumerOptions, broker: &Broker) -> Option<Broker> {
+    match &options.results {
+        Results::Server(server) => Some(connect_to(server, Arc::clone(&broker.layout))),
+        Results::Broker | Results::Disabled => None,
+    }
+}
+
+fn connect_to(endpoint: &Endpoint, layout: Arc<Layout>) -> Broker {
+    Broker {
+        endpoint: Arc::new(endpoint.clone()),
+        layout,
+        health: Arc::new(Health::default()),
     }
 }

@@ -24,6 +24,8 @@ pub struct ConsumerOptions {
     pub broker: Endpoint,
     /// The queues, without prefix. They are served in turns.
     pub queues: Vec<String>,
+    /// Where follow-ups go that name no queue. Celery's `task_default_queue`.
+    pub default_queue: String,
     /// The node's name, `celery@host`.
     pub node: String,
     /// How many messages may be held; see [`held_limit`](crate::delivery::held_limit).
@@ -49,6 +51,7 @@ impl ConsumerOptions {
         ConsumerOptions {
             broker,
             queues: vec!["celery".into()],
+            default_queue: "celery".into(),
             node: node.into(),
             held: 400,
             eta_task_limit: None,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Cmd, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo,
-    RedisError, Value,
+    AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, PushKind,
+    RedisConnectionInfo, RedisError, Value,
 };
 use tokio::task::JoinHandle;
 
@@ -98,6 +98,7 @@ pub enum Push {
 pub struct Connection {
     inner: MultiplexedConnection,
     driver: JoinHandle<()>,
+    hears: bool,
 }
 
 impl fmt::Debug for Connection {
@@ -124,7 +125,8 @@ impl Connection {
         .await
     }
 
-    /// The same, with a hand for what the server pushes. Needs RESP3.
+    /// The same, with a hand for what the server pushes. That needs RESP3; where it is not spoken (some proxies), the
+    /// connection is a deaf one.
     pub async fn open_listening(
         endpoint: &Endpoint,
         options: &ConnectOptions,
@@ -139,7 +141,17 @@ impl Connection {
             Ok(())
         };
         let config = AsyncConnectionConfig::new().set_push_sender(sender);
-        Self::open_with(endpoint, options, ProtocolVersion::RESP3, config).await
+        match Self::open_with(endpoint, options, ProtocolVersion::RESP3, config).await {
+            Err(Failure::Connect(why)) if why.starts_with(NO_RESP3) => {
+                Self::open(endpoint, options).await
+            }
+            other => other,
+        }
+    }
+
+    /// Whether what the server pushes is heard.
+    pub fn hears(&self) -> bool {
+        self.hears
     }
 
     async fn open_with(
@@ -167,6 +179,7 @@ impl Connection {
                 .await
                 .map_err(not_let_in)?;
             let mut connection = Connection {
+                hears: matches!(protocol, ProtocolVersion::RESP3),
                 inner,
                 driver: tokio::spawn(driver),
             };
@@ -213,9 +226,15 @@ impl Connection {
     }
 }
 
+/// How the failure of a server that speaks only RESP2 begins.
+const NO_RESP3: &str = "RESP3 is not spoken";
+
 /// Whatever goes wrong before the first command means that nothing was executed. Says how the server put it, which
 /// never includes the password.
 fn not_let_in(error: RedisError) -> Failure {
+    if error.kind() == ErrorKind::RESP3NotSupported {
+        return Failure::Connect(format!("{NO_RESP3}: {error}"));
+    }
     let detail = match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
         (_, Some(detail)) => format!("{}: {detail}", error.category()),

@@ -12,7 +12,7 @@
 --       3 name of the worker  4 about how many dead letters to keep  5 how many acknowledgements follow, 0..1000
 --       then the tags to acknowledge
 --       then two for each list: the tail `,"","<queue as JSON>"]`, the queue's plain name
--- returns { positions of acknowledgements whose lease was lost, taken from each list, number of dead letters, message 1, .. }
+-- returns { positions of acknowledgements whose lease was lost, how many messages come from each list, number of dead letters, message 1, .. }
 -- error   'DUPCLAIM <base>' if the base was used before. Nothing is claimed then, but the acknowledgements are done
 local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
 local want, base, worker, keep, acks = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -36,10 +36,11 @@ end
 local lists = #KEYS - 3
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])
-local reply, taken = { lost, 0, 0 }, {}
+local taken, from = {}, {}
+local reply = { lost, from, 0 }
 local entries, scores, bad, good = {}, {}, {}, 0
 for k = 1, lists do
-  local got = 0
+  local before, got = good, 0
   if good + #bad < want then
     local found = redis.call('LRANGE', KEYS[3 + k], good + #bad - want, -1)
     local tail, queue = ARGV[4 + acks + 2 * k], ARGV[5 + acks + 2 * k]
@@ -57,18 +58,18 @@ for k = 1, lists do
       end
     end
   end
-  taken[k] = got
-end
-if good > 0 then
-  redis.call('HSET', unacked, unpack(entries))
-  redis.call('ZADD', index, unpack(scores))
+  taken[k], from[k] = got, good - before
 end
 for _, letter in ipairs(bad) do
   redis.call('XADD', dead, 'MAXLEN', '~', keep, '*', 'queue', letter[1], 'id', '', 'task', '',
     'cause', 'not-an-object', 'worker', worker, 'time', now, 'raw', letter[2])
 end
+if good > 0 then
+  redis.call('HSET', unacked, unpack(entries))
+  redis.call('ZADD', index, unpack(scores))
+end
 for k = 1, lists do
   if taken[k] > 0 then redis.call('LTRIM', KEYS[3 + k], 0, -1 - taken[k]) end
 end
-reply[2], reply[3] = taken, #bad
+reply[3] = #bad
 return reply

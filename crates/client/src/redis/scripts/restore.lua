@@ -4,25 +4,24 @@
 --
 -- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)  4.. destination lists
 -- ARGV  1 name of the worker  2 about how many dead letters to keep
---       then in fives, for each message: tag, the score exactly as it was read,
---       place of the destination in KEYS (4..), or 3 for the dead letters,
---       the message to push, or '' to drop an index entry without a body; the queue's name and cause for a dead letter
+--       then in sevens, for each message: tag, the score exactly as it was read, the places of its destinations in KEYS
+--       (4.. joined by commas, or 3 for the dead letters), the message, and for a dead letter its queue, id and cause
 -- returns the number moved
 local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
 redis.call('ZREM', index, '') -- changes nothing; a script that has written may go on writing when memory is full
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])
 local moved = 0
-for i = 3, #ARGV, 5 do
-  local tag, seen, place, message, note = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3], ARGV[i + 4]
+for i = 3, #ARGV, 7 do
+  local tag, seen, places, message = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local score = redis.call('ZSCORE', index, tag)
   if score and tonumber(score) == tonumber(seen) then
     if redis.call('HEXISTS', unacked, tag) == 1 then
-      if place == 3 then
-        redis.call('XADD', dead, 'MAXLEN', '~', ARGV[2], '*', 'queue', '', 'id', '', 'task', '',
-          'cause', note, 'worker', ARGV[1], 'time', now, 'raw', message)
+      if places == '3' then
+        redis.call('XADD', dead, 'MAXLEN', '~', ARGV[2], '*', 'queue', ARGV[i + 4], 'id', ARGV[i + 5], 'task', '',
+          'cause', ARGV[i + 6], 'worker', ARGV[1], 'time', now, 'raw', message)
       else
-        redis.call('RPUSH', KEYS[place], message)
+        for place in places:gmatch('%d+') do redis.call('RPUSH', KEYS[tonumber(place)], message) end
       end
       redis.call('HDEL', unacked, tag)
       moved = moved + 1

@@ -1,0 +1,95 @@
+//! The fetch role: acknowledges and claims, in one call after another, and never two at once.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{Notify, mpsc};
+
+use super::ledger::Ledger;
+use super::pace::{Move, Pace, View};
+use crate::source::redis::doorbell::Bell;
+use crate::source::redis::{MAX_CLAIM, MAX_TAGS};
+use crate::source::{Claimed, Source};
+use crate::{Phase, Shutdown};
+
+/// What the role works with.
+pub(crate) struct Fetch<S> {
+    pub(crate) source: S,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) bell: Arc<Bell>,
+    /// Notified when the bell rings.
+    pub(crate) rung: Arc<Notify>,
+    pub(crate) eta_limit: usize,
+    pub(crate) shutdown: Shutdown,
+}
+
+impl<S: Source> Fetch<S> {
+    /// Runs for ever: acknowledgements are carried out to the end of the process. Claims until the shutdown begins; then
+    /// `claimed` is closed.
+    pub(crate) async fn run(mut self, claimed: mpsc::UnboundedSender<Vec<Claimed>>) {
+        let mut claimed = Some(claimed);
+        let mut pace = Pace::new();
+        loop {
+            if !self.shutdown.is_running() {
+                claimed = None;
+            }
+            let view = View {
+                room: if claimed.is_some() { self.room() } else { 0 },
+                limit: self.ledger.limit(),
+                acks: self.ledger.acks_waiting(),
+            };
+            match pace.next(Instant::now(), view) {
+                Move::Claim => {
+                    let filled = self.claim(view.room, claimed.as_ref()).await;
+                    pace.claimed(Instant::now(), view.room, filled);
+                    if view.room > 0 && !filled {
+                        self.bell.arm();
+                    }
+                }
+                Move::Wait(until) => tokio::select! {
+                    () = self.ledger.nudge.notified() => {}
+                    () = self.rung.notified() => pace.rang(),
+                    () = tokio::time::sleep_until(until.into()) => {}
+                    () = self.shutdown.reached(Phase::Draining), if claimed.is_some() => {}
+                },
+            }
+        }
+    }
+
+    fn room(&self) -> usize {
+        let eta_room = self.eta_limit.saturating_sub(self.ledger.parked_count());
+        self.ledger.free().min(MAX_CLAIM).min(eta_room)
+    }
+
+    /// One call. Tells whether there may be more to claim.
+    async fn claim(
+        &mut self,
+        want: usize,
+        claimed: Option<&mpsc::UnboundedSender<Vec<Claimed>>>,
+    ) -> bool {
+        let acks = self.ledger.take_acks(MAX_TAGS);
+        let claim = self.source.claim(want, &acks).await;
+        self.ledger.acknowledged(&acks);
+        if !claim.lost.is_empty() {
+            tracing::warn!(
+                "{} tasks were done here, but their leases were lost: others may run them too",
+                claim.lost.len()
+            );
+        }
+        if claim.dead > 0 {
+            tracing::error!(
+                "Received {} messages that are no tasks: moved to the dead letters",
+                claim.dead
+            );
+        }
+        if !claim.messages.is_empty()
+            && let Some(claimed) = claimed
+        {
+            self.ledger
+                .hold(claim.messages.iter().map(|message| message.tag));
+            // Its reader ends only after this role's sender is gone.
+            let _ = claimed.send(claim.messages);
+        }
+        claim.filled
+    }
+}

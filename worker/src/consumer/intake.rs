@@ -1,0 +1,255 @@
+//! The intake role: reads what was claimed and decides, message by message, whether it is run, waits or ends here.
+//!
+//! Everything claimed is read at once, before anything else happens: in `unacked`, what cannot be read would break
+//! Python's sweepers, so it must not stay there.
+//!
+//! ```text
+//!   read ──► not readable ─► dead letter          known ──► expired ─► REVOKED
+//!     │                                             │
+//!     └────► redelivered too often ─► dead letter   ├─────► ETA ahead ─► parked ──► due ─┐
+//!     └────► name unknown ─► dead letter            └────────────────────────────────────┴──► delivered
+//! ```
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use celery_protocol::message::Task;
+use celery_protocol::time::Timestamp;
+use tokio::sync::mpsc;
+
+use super::ledger::Ledger;
+use super::parked::{Parked, Waiting};
+use super::settling::now;
+use super::transition::Rules;
+use crate::delivery::{Delivery, Order, Tag};
+use crate::source::redis::{MAX_PARKED, RedisSource};
+use crate::source::{Claimed, Settlement, Source, Step};
+use crate::{Phase, Shutdown};
+
+/// The wall clock is looked at this often while something waits for its ETA, so that a clock that is set right is
+/// noticed.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(crate) struct Intake {
+    pub(crate) source: RedisSource,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) orders: mpsc::UnboundedSender<Order>,
+    pub(crate) deliveries: mpsc::Sender<Delivery>,
+    pub(crate) redelivery_limit: u32,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) parked: Parked,
+}
+
+impl Intake {
+    /// Runs until no more can be claimed; then gives back what waits, and ends the deliveries.
+    pub(crate) async fn run(mut self, mut claimed: mpsc::UnboundedReceiver<Vec<Claimed>>) {
+        loop {
+            tokio::select! {
+                batch = claimed.recv() => match batch {
+                    Some(batch) => self.receive(batch).await,
+                    None => break,
+                },
+                () = until_due(self.parked.next_eta()) => self.fetch_due().await,
+                () = self.shutdown.reached(Phase::Draining), if self.parked.next_eta().is_some() => {
+                    self.give_back_parked().await;
+                }
+            }
+        }
+        self.give_back_parked().await;
+    }
+
+    async fn receive(&mut self, batch: Vec<Claimed>) {
+        let now = now();
+        let mut read = Vec::with_capacity(batch.len());
+        for Claimed { tag, queue, raw } in batch {
+            match Task::decode_redis(&raw) {
+                Ok(task) => read.push(self.delivery(tag, queue, task)),
+                Err(error) => {
+                    tracing::error!(
+                        "Received invalid task message: {error}. It was moved to the dead letters"
+                    );
+                    self.settle(tag, self.rules.malformed(&queue, &error, now));
+                }
+            }
+        }
+        let read = self.without_poison(read, now).await;
+        let mut park = Vec::new();
+        for delivery in read {
+            if !self.rules.names.knows(&delivery.task.name) {
+                tracing::error!(
+                    "Received unregistered task of type '{}'. The message was moved to the dead letters",
+                    delivery.task.name
+                );
+                self.settle(delivery.tag, self.rules.unknown(&delivery, now));
+                continue;
+            }
+            tracing::info!("Task {}[{}] received", delivery.task.name, delivery.task.id);
+            match delivery.task.eta {
+                Some(eta)
+                    if eta.unix_micros() > now.unix_micros() && !expired(&delivery.task, now) =>
+                {
+                    park.push(Waiting {
+                        eta: eta.unix_micros(),
+                        tag: delivery.tag,
+                        queue: delivery.queue,
+                        priority: delivery.task.priority(),
+                    });
+                }
+                _ => self.deliver(delivery, now).await,
+            }
+        }
+        self.park(park).await;
+    }
+
+    fn delivery(&self, tag: Tag, queue: Arc<str>, task: Task) -> Delivery {
+        Delivery {
+            tag,
+            queue,
+            task: Arc::new(task),
+            received: Instant::now(),
+        }
+    }
+
+    /// Hands out what may run now.
+    async fn deliver(&self, delivery: Delivery, now: Timestamp) {
+        if expired(&delivery.task, now) {
+            tracing::info!(
+                "Discarding revoked task: {}[{}]",
+                delivery.task.name,
+                delivery.task.id
+            );
+            self.settle(delivery.tag, self.rules.expired(&delivery.task, now));
+            return;
+        }
+        // The channel has a place for everything that can be held. It is closed only when the executor is gone; then the
+        // lease brings the message back.
+        let _ = self.deliveries.send(delivery).await;
+    }
+
+    /// Sorts out what was delivered too often without being finished. Only messages marked as redelivered are counted.
+    async fn without_poison(&mut self, read: Vec<Delivery>, now: Timestamp) -> Vec<Delivery> {
+        if !read.iter().any(|delivery| delivery.task.redelivered) {
+            return read;
+        }
+        let (again, mut first): (Vec<_>, Vec<_>) = read
+            .into_iter()
+            .partition(|delivery| delivery.task.redelivered);
+        let names: Vec<String> = again
+            .iter()
+            .map(|delivery| name_of(&delivery.task).to_owned())
+            .collect();
+        let counts = self.source.count_redelivered(&names).await;
+        for (delivery, count) in again.into_iter().zip(counts) {
+            if count > u64::from(self.redelivery_limit) {
+                tracing::error!(
+                    "Task {}[{}] was redelivered {count} times without being finished: moved to the dead letters",
+                    delivery.task.name,
+                    delivery.task.id,
+                );
+                self.settle(delivery.tag, self.rules.poison(&delivery, count, now));
+            } else {
+                first.push(delivery);
+            }
+        }
+        first
+    }
+
+    async fn park(&mut self, waiting: Vec<Waiting>) {
+        if waiting.is_empty() {
+            return;
+        }
+        let scores: Vec<(Tag, i64)> = waiting.iter().map(|w| (w.tag, w.eta)).collect();
+        let tags: Vec<Tag> = waiting.iter().map(|w| w.tag).collect();
+        // Out of the renewals first, which would overwrite the score.
+        self.ledger.park(&tags);
+        let lost = self.source.park(&scores).await;
+        for waiting in waiting {
+            if lost.contains(&waiting.tag) {
+                self.ledger.unpark(1);
+            } else {
+                self.parked.push(waiting);
+            }
+        }
+    }
+
+    async fn fetch_due(&mut self) {
+        let now = now();
+        let due = self.parked.due(now.unix_micros(), MAX_PARKED);
+        if due.is_empty() {
+            return;
+        }
+        let tags: Vec<Tag> = due.iter().map(|waiting| waiting.tag).collect();
+        let messages = self.source.fetch_parked(&tags).await;
+        let held: Vec<Tag> = tags
+            .iter()
+            .zip(&messages)
+            .filter(|(_, m)| m.is_some())
+            .map(|(tag, _)| *tag)
+            .collect();
+        self.ledger.hold(held.iter().copied());
+        self.ledger.unpark(due.len());
+        for (tag, message) in tags.into_iter().zip(messages) {
+            // Gone: somebody else has it, or it was purged.
+            let Some((queue, raw)) = message else {
+                continue;
+            };
+            match Task::decode_redis(&raw) {
+                Ok(task) => self.deliver(self.delivery(tag, queue, task), now).await,
+                Err(error) => self.settle(tag, self.rules.malformed(&queue, &error, now)),
+            }
+        }
+    }
+
+    /// Other workers may hold what waits here.
+    async fn give_back_parked(&mut self) {
+        let mut waiting = self.parked.drain();
+        if waiting.is_empty() {
+            return;
+        }
+        tracing::info!(
+            "Giving back {} tasks that wait for their ETA",
+            waiting.len()
+        );
+        // The one that was claimed first has to stand in front of the others.
+        waiting.sort_unstable_by_key(|waiting| std::cmp::Reverse(waiting.tag));
+        for chunk in waiting.chunks(MAX_PARKED) {
+            let batch: Vec<Settlement> = chunk
+                .iter()
+                .map(|waiting| Settlement {
+                    tag: waiting.tag,
+                    steps: vec![Step::Return {
+                        queue: Arc::clone(&waiting.queue),
+                        priority: waiting.priority,
+                    }],
+                })
+                .collect();
+            self.source.settle(&batch).await;
+            self.ledger.unpark(chunk.len());
+        }
+    }
+
+    fn settle(&self, tag: Tag, steps: Vec<Step>) {
+        // The settle role ends after this one.
+        let _ = self.orders.send(Order::Settle(Settlement { tag, steps }));
+    }
+}
+
+fn expired(task: &Task, now: Timestamp) -> bool {
+    task.expires
+        .is_some_and(|expires| expires.unix_micros() <= now.unix_micros())
+}
+
+/// What redeliveries of a message are counted by: its own delivery tag, which stays the same through all of them.
+fn name_of(task: &Task) -> &str {
+    task.delivery_tag.as_deref().unwrap_or(&task.id)
+}
+
+async fn until_due(eta: Option<i64>) {
+    let Some(eta) = eta else {
+        return std::future::pending().await;
+    };
+    let wait = u64::try_from(eta.saturating_sub(now().unix_micros())).unwrap_or(0);
+    tokio::time::sleep(Duration::from_micros(wait).min(LOOK)).await;
+}

@@ -1,0 +1,188 @@
+//! When to claim, as a state machine without a clock.
+//!
+//! Few, large calls: under load a claim waits until it can take much, or carry many acknowledgements, or until the
+//! first acknowledgement has waited [`LINGER`]. When nothing is held, or a bell rang, it does not wait at all.
+
+use std::time::{Duration, Instant};
+
+/// So many acknowledgements are not kept waiting.
+pub(crate) const ACKS: usize = 100;
+
+/// The longest an acknowledgement, or a free place under load, waits for company.
+pub(crate) const LINGER: Duration = Duration::from_millis(5);
+
+/// A claim this often whatever happens: a doorbell can fail without a sound (a slot that moves, a proxy that drops
+/// pushes).
+pub(crate) const SAFETY: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    /// The last claim found all it asked for: there may be more.
+    hungry: bool,
+    /// The bell rang since the last claim.
+    rung: bool,
+    last: Option<Instant>,
+    /// Since when acknowledgements wait.
+    waiting: Option<Instant>,
+}
+
+/// What the fetch loop sees when it asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    /// How many may be claimed now.
+    pub(crate) room: usize,
+    /// How many at most at any time.
+    pub(crate) limit: usize,
+    /// How many acknowledgements wait.
+    pub(crate) acks: usize,
+}
+
+/// What it shall do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Move {
+    /// Claim as much as there is room for, and acknowledge.
+    Claim,
+    /// Wait until then, or until something happens.
+    Wait(Instant),
+}
+
+impl Pace {
+    pub(crate) fn new() -> Self {
+        Pace {
+            hungry: true,
+            rung: false,
+            last: None,
+            waiting: None,
+        }
+    }
+
+    /// The bell rang.
+    pub(crate) fn rang(&mut self) {
+        self.rung = true;
+    }
+
+    /// A claim was answered.
+    pub(crate) fn claimed(&mut self, now: Instant, want: usize, filled: bool) {
+        self.waiting = None;
+        if want > 0 {
+            self.last = Some(now);
+            self.hungry = filled;
+            self.rung = false;
+        }
+    }
+
+    pub(crate) fn next(&mut self, now: Instant, view: View) -> Move {
+        if view.acks == 0 {
+            self.waiting = None;
+        } else {
+            let since = *self.waiting.get_or_insert(now);
+            if view.acks >= ACKS || now >= since + LINGER {
+                return Move::Claim;
+            }
+        }
+        let Some(last) = self.last else {
+            return if view.room > 0 {
+                Move::Claim
+            } else {
+                Move::Wait(now + SAFETY)
+            };
+        };
+        let mut wake = last + SAFETY;
+        if view.room > 0 {
+            // Half of everything, or a full claim: less than that is worth waiting a moment for.
+            let plenty = view.room >= (view.limit / 2).clamp(1, crate::source::redis::MAX_CLAIM);
+            if self.rung
+                || now >= last + SAFETY
+                || (self.hungry && (plenty || now >= last + LINGER))
+            {
+                return Move::Claim;
+            }
+            if self.hungry {
+                wake = wake.min(last + LINGER);
+            }
+        } else {
+            wake = now + SAFETY;
+        }
+        if let Some(since) = self.waiting {
+            wake = wake.min(since + LINGER);
+        }
+        Move::Wait(wake)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    fn view(room: usize, acks: usize) -> View {
+        View {
+            room,
+            limit: 400,
+            acks,
+        }
+    }
+
+    #[test]
+    fn starts_with_a_claim_and_then_waits_for_the_bell_or_a_second() {
+        let t = Instant::now();
+        let mut pace = Pace::new();
+        assert_eq!(pace.next(t, view(400, 0)), Move::Claim);
+        pace.claimed(t, 250, false);
+        assert_eq!(pace.next(t + ms(1), view(400, 0)), Move::Wait(t + SAFETY));
+        pace.rang();
+        assert_eq!(pace.next(t + ms(2), view(400, 0)), Move::Claim);
+        pace.claimed(t + ms(2), 250, false);
+        assert_eq!(pace.next(t + ms(1002), view(400, 0)), Move::Claim);
+    }
+
+    #[test]
+    fn acknowledgements_linger_until_they_are_many_or_old() {
+        let t = Instant::now();
+        let mut pace = Pace::new();
+        pace.claimed(t, 250, false);
+        assert_eq!(pace.next(t + ms(10), view(0, 1)), Move::Wait(t + ms(15)));
+        assert_eq!(pace.next(t + ms(12), view(0, 99)), Move::Wait(t + ms(15)));
+        assert_eq!(pace.next(t + ms(13), view(0, 100)), Move::Claim);
+        assert_eq!(pace.next(t + ms(15), view(0, 5)), Move::Claim);
+        pace.claimed(t + ms(15), 0, false);
+        assert_eq!(pace.next(t + ms(16), view(0, 1)), Move::Wait(t + ms(21)));
+    }
+
+    #[test]
+    fn under_load_small_claims_wait_a_moment_for_more_room() {
+        let t = Instant::now();
+        let mut pace = Pace::new();
+        pace.claimed(t, 250, true);
+        assert_eq!(pace.next(t + ms(1), view(10, 0)), Move::Wait(t + LINGER));
+        assert_eq!(pace.next(t + ms(1), view(200, 0)), Move::Claim);
+        assert_eq!(pace.next(t + ms(5), view(10, 0)), Move::Claim);
+        assert_eq!(
+            pace.next(
+                t + ms(1),
+                View {
+                    room: 1,
+                    limit: 1,
+                    acks: 0
+                }
+            ),
+            Move::Claim
+        );
+    }
+
+    #[test]
+    fn without_room_nothing_is_claimed() {
+        let t = Instant::now();
+        let mut pace = Pace::new();
+        pace.claimed(t, 250, true);
+        pace.rang();
+        assert!(matches!(
+            pace.next(t + ms(5_000), view(0, 0)),
+            Move::Wait(_)
+        ));
+    }
+}

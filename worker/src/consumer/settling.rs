@@ -1,0 +1,238 @@
+//! The settle role: collects verdicts and carries them out in batches.
+//!
+//! * A verdict that needs nothing but an acknowledgement goes to the ledger at once and rides with the next claim.
+//! * Others wait up to [`LINGER`] for company and are then done in one call.
+//! * With results on another server, they are stored there first: lease looked at, result stored, then settled here.
+//!
+//! Bounded by what is held: every order is about a delivery that keeps its place until it is settled. While the broker or
+//! the result backend is away, nothing is claimed for long.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use celery_protocol::message::mark_redelivered;
+use celery_protocol::time::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::ledger::Ledger;
+use super::pace::{ACKS, LINGER};
+use super::transition::{Plan, Rules};
+use crate::delivery::{Delivery, Order, Tag};
+use crate::source::redis::RedisSource;
+use crate::source::{Letter, Settlement, Source, Step};
+
+/// The most settlements of one call. Keeps a call's script in the range of a few milliseconds.
+const BATCH: usize = 250;
+
+/// The wall clock, as Celery's documents and messages use it.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::from_unix_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// See the module.
+pub(crate) struct Settling {
+    pub(crate) source: RedisSource,
+    /// The server of the results, if it is another.
+    pub(crate) results: Option<RedisSource>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) rules: Arc<Rules>,
+}
+
+/// What was ordered and is not yet done.
+#[derive(Default)]
+struct Pending {
+    acks: Vec<Tag>,
+    settlements: Vec<Settlement>,
+    /// To be read, marked and put back.
+    redeliver: Vec<(Delivery, bool)>,
+    states: Vec<(String, Vec<u8>)>,
+    stored: Vec<oneshot::Sender<()>>,
+}
+
+impl Settling {
+    pub(crate) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        let mut pending = Pending::default();
+        let mut received = Vec::with_capacity(BATCH);
+        let mut deadline: Option<Instant> = None;
+        loop {
+            let full = pending.settlements.len() >= ACKS;
+            tokio::select! {
+                biased;
+                () = sleep_until(deadline), if deadline.is_some() || full => {
+                    deadline = None;
+                    self.settle(&mut pending.settlements).await;
+                }
+                count = orders.recv_many(&mut received, BATCH), if !full => {
+                    if count == 0 {
+                        return self.settle(&mut pending.settlements).await;
+                    }
+                    for order in received.drain(..) {
+                        self.take(order, &mut pending);
+                    }
+                    self.do_at_once(&mut pending).await;
+                    if pending.settlements.is_empty() {
+                        deadline = None;
+                    } else if pending.settlements.len() >= ACKS {
+                        deadline = Some(Instant::now());
+                    } else {
+                        deadline.get_or_insert_with(|| Instant::now() + LINGER);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&self, order: Order, pending: &mut Pending) {
+        match order {
+            Order::Finish(delivery, verdict) => match self.rules.plan(&delivery, verdict, now()) {
+                Plan::Steps(steps) if steps.is_empty() => pending.acks.push(delivery.tag),
+                Plan::Steps(steps) => pending.settlements.push(Settlement {
+                    tag: delivery.tag,
+                    steps,
+                }),
+                Plan::Redeliver { front } => pending.redeliver.push((delivery, front)),
+            },
+            Order::Settle(settlement) if settlement.steps.is_empty() => {
+                pending.acks.push(settlement.tag)
+            }
+            Order::Settle(settlement) => pending.settlements.push(settlement),
+            Order::State {
+                task,
+                state,
+                meta,
+                stored,
+            } => {
+                if let Some(document) = self.rules.state(&task, &state, meta, now()) {
+                    pending.states.push((task.id.clone(), document));
+                    pending.stored.push(stored);
+                } else {
+                    // Nobody reads it; whoever reports goes on.
+                    let _ = stored.send(());
+                }
+            }
+        }
+    }
+
+    async fn do_at_once(&mut self, pending: &mut Pending) {
+        if !pending.acks.is_empty() {
+            self.ledger.acknowledge(&pending.acks);
+            pending.acks.clear();
+        }
+        if !pending.states.is_empty() {
+            let source = self.results.as_mut().unwrap_or(&mut self.source);
+            source.store_results(&pending.states).await;
+            pending.states.clear();
+            for stored in pending.stored.drain(..) {
+                let _ = stored.send(());
+            }
+        }
+        if !pending.redeliver.is_empty() {
+            let settlements = self
+                .redeliveries(std::mem::take(&mut pending.redeliver))
+                .await;
+            pending.settlements.extend(settlements);
+        }
+    }
+
+    /// Reads what is to be put back, and marks it.
+    async fn redeliveries(&mut self, deliveries: Vec<(Delivery, bool)>) -> Vec<Settlement> {
+        let tags: Vec<Tag> = deliveries
+            .iter()
+            .map(|(delivery, _)| delivery.tag)
+            .collect();
+        let bodies = self.source.bodies(&tags).await;
+        let settle = |((delivery, front), body): ((Delivery, bool), Option<Vec<u8>>)| {
+            let (tag, queue, task) = (delivery.tag, delivery.queue, &delivery.task);
+            let step = match mark_redelivered(&body.unwrap_or_default()) {
+                Ok(marked) if front => Step::Front {
+                    queue,
+                    priority: marked.priority,
+                    message: marked.raw,
+                },
+                Ok(marked) => Step::Push {
+                    queue,
+                    priority: marked.priority,
+                    message: marked.raw,
+                },
+                // It was read once, so this is a message that vanished: the fence will say so, and nothing is done.
+                Err(error) => {
+                    let cause = error.cause().code().to_owned();
+                    Step::Dead(Letter {
+                        queue,
+                        id: task.id.clone(),
+                        task: task.name.clone(),
+                        cause,
+                    })
+                }
+            };
+            Settlement {
+                tag,
+                steps: vec![step],
+            }
+        };
+        deliveries.into_iter().zip(bodies).map(settle).collect()
+    }
+
+    async fn settle(&mut self, settlements: &mut Vec<Settlement>) {
+        while !settlements.is_empty() {
+            let rest = settlements.split_off(settlements.len().min(BATCH));
+            let batch = std::mem::replace(settlements, rest);
+            self.settle_batch(batch).await;
+        }
+    }
+
+    async fn settle_batch(&mut self, mut batch: Vec<Settlement>) {
+        if self.results.is_some() {
+            self.store_elsewhere(&mut batch).await;
+        }
+        let settled = self.source.settle(&batch).await;
+        let tags: Vec<Tag> = batch.iter().map(|settlement| settlement.tag).collect();
+        if !settled.lost.is_empty() && !settled.repeated {
+            tracing::warn!(
+                "The leases of {} tasks were lost: what they returned is discarded",
+                settled.lost.len()
+            );
+        }
+        for (position, why) in &settled.failed {
+            let tag = batch
+                .get(*position)
+                .map_or_else(String::new, |settlement| settlement.tag.to_string());
+            tracing::error!("Delivery {tag} cannot be settled and will be delivered again: {why}");
+        }
+        self.ledger.forget(&tags);
+    }
+
+    /// Stores the results of a batch on their own server, and takes them out of it.
+    async fn store_elsewhere(&mut self, batch: &mut [Settlement]) {
+        let Some(results) = &mut self.results else {
+            return;
+        };
+        let tags: Vec<Tag> = batch.iter().map(|settlement| settlement.tag).collect();
+        // A window of one round trip stays in which a lease can be lost after this look at it.
+        let lost = self.source.renew(&tags).await;
+        let mut documents = Vec::with_capacity(batch.len());
+        for settlement in batch {
+            let steps = std::mem::take(&mut settlement.steps);
+            for step in steps {
+                match step {
+                    Step::Result { id, document } if !lost.contains(&settlement.tag) => {
+                        documents.push((id, document))
+                    }
+                    Step::Result { .. } => {}
+                    step => settlement.steps.push(step),
+                }
+            }
+        }
+        results.store_results(&documents).await;
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline).await;
+    }
+}

@@ -1,0 +1,301 @@
+//! What a verdict, or a message that gets none, means for broker and result backend. Pure: no I/O, no clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use celery_protocol::message::{DecodeError, EncodeOptions, Task};
+use celery_protocol::result::{ExceptionDoc, ResultDoc, State};
+use celery_protocol::time::Timestamp;
+use serde_json::value::RawValue;
+
+use super::canvas;
+use crate::delivery::{Delivery, TaskNames, Verdict};
+use crate::source::{Letter, Step};
+
+/// The module of Celery's own exceptions, as results name it.
+const CELERY: &str = "celery.exceptions";
+
+/// What is the same for all messages of a worker.
+pub(crate) struct Rules {
+    /// Whether results are stored at all.
+    pub(crate) results: bool,
+    /// Where follow-ups go that name no queue (`task_default_queue`).
+    pub(crate) default_queue: Arc<str>,
+    /// Written into messages published here.
+    pub(crate) origin: String,
+    pub(crate) reply_to: String,
+    pub(crate) names: Arc<dyn TaskNames>,
+}
+
+/// What is to be done for a delivery.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Plan {
+    /// These steps, then the acknowledgement.
+    Steps(Vec<Step>),
+    /// The message itself, marked as redelivered, back to its queue: its head, or its end.
+    Redeliver { front: bool },
+}
+
+impl Rules {
+    /// Whether this task's result is stored.
+    pub(crate) fn stores(&self, task: &Task) -> bool {
+        self.results
+            && !task
+                .ignore_result
+                .unwrap_or_else(|| self.names.ignores_result(&task.name))
+    }
+
+    pub(crate) fn plan(&self, delivery: &Delivery, verdict: Verdict, now: Timestamp) -> Plan {
+        let task = &*delivery.task;
+        Plan::Steps(match verdict {
+            Verdict::Success(result) => self.success(task, result, now),
+            Verdict::Failure {
+                exception,
+                traceback,
+            } => self.failure(task, &exception, traceback, now),
+            Verdict::Retry {
+                countdown,
+                reason,
+                traceback,
+                max_retries,
+            } => {
+                if max_retries.is_some_and(|most| task.retries >= most) {
+                    self.out_of_retries(task, reason, traceback, now)
+                } else {
+                    self.retry(delivery, countdown, reason, traceback, now)
+                }
+            }
+            Verdict::Revoked(reason) => self.revoked(task, &reason, now),
+            Verdict::Ignore => Vec::new(),
+            Verdict::Reject { requeue: true } => return Plan::Redeliver { front: false },
+            Verdict::Reject { requeue: false } => {
+                let exception =
+                    ExceptionDoc::new("Reject", "rejected", Some(CELERY)).with_args(vec![
+                        serde_json::Value::Null,
+                        serde_json::Value::Bool(false),
+                    ]);
+                self.dead(delivery, &exception, "rejected", now)
+            }
+            Verdict::GiveBack { started: true } => return Plan::Redeliver { front: true },
+            Verdict::GiveBack { started: false } => vec![Step::Return {
+                queue: Arc::clone(&delivery.queue),
+                priority: task.priority(),
+            }],
+        })
+    }
+
+    fn success(&self, task: &Task, result: Box<RawValue>, now: Timestamp) -> Vec<Step> {
+        let mut follow = canvas::after_success(self, task, &result, now);
+        if self.stores(task) {
+            let mut doc = ResultDoc::success(&task.id, result, now);
+            doc.children = follow.children;
+            follow.steps.push(result_step(task, doc));
+        }
+        follow.steps
+    }
+
+    pub(crate) fn failure(
+        &self,
+        task: &Task,
+        exception: &ExceptionDoc,
+        traceback: Option<String>,
+        now: Timestamp,
+    ) -> Vec<Step> {
+        let mut steps = canvas::after_failure(self, task, exception, traceback.as_deref(), now);
+        if self.stores(task) {
+            steps.push(result_step(
+                task,
+                ResultDoc::failure(&task.id, exception, traceback, now),
+            ));
+        }
+        steps
+    }
+
+    fn revoked(&self, task: &Task, reason: &str, now: Timestamp) -> Vec<Step> {
+        if !self.stores(task) {
+            return Vec::new();
+        }
+        vec![result_step(task, ResultDoc::revoked(&task.id, reason, now))]
+    }
+
+    fn retry(
+        &self,
+        delivery: &Delivery,
+        countdown: Duration,
+        reason: Option<ExceptionDoc>,
+        traceback: Option<String>,
+        now: Timestamp,
+    ) -> Vec<Step> {
+        let task = &*delivery.task;
+        // As in Celery, a countdown of nothing is no ETA.
+        let wait = i64::try_from(countdown.as_micros()).unwrap_or(i64::MAX);
+        let eta = (wait > 0).then(|| now.plus_micros(wait));
+        let why = reason
+            .as_ref()
+            .map_or_else(String::new, |reason| format!(": {}", reason.summary()));
+        let next = task.retry(eta, now, &self.origin);
+        let message = match self.encode(&next, &delivery.queue) {
+            Ok(message) => message,
+            Err(why) => {
+                tracing::error!("Task {}[{}] cannot be retried: {why}", task.name, task.id);
+                let exception = ExceptionDoc::new("Reject", why, Some(CELERY));
+                return self.dead(delivery, &exception, "retry-not-encodable", now);
+            }
+        };
+        tracing::info!(
+            "Task {}[{}] retry: Retry in {}s{why}",
+            task.name,
+            task.id,
+            countdown.as_secs_f64()
+        );
+        let mut steps = vec![Step::Push {
+            queue: Arc::clone(&delivery.queue),
+            priority: next.priority(),
+            message,
+        }];
+        if self.stores(task) {
+            steps.push(result_step(
+                task,
+                ResultDoc::retry(&task.id, reason.as_ref(), traceback),
+            ));
+        }
+        steps
+    }
+
+    fn out_of_retries(
+        &self,
+        task: &Task,
+        reason: Option<ExceptionDoc>,
+        traceback: Option<String>,
+        now: Timestamp,
+    ) -> Vec<Step> {
+        let exception = reason.unwrap_or_else(|| {
+            let text = format!(
+                "Can't retry {}[{}] args:{} kwargs:{}",
+                task.name,
+                task.id,
+                task.argsrepr.as_deref().unwrap_or(task.args.get()),
+                task.kwargsrepr.as_deref().unwrap_or(task.kwargs.get()),
+            );
+            ExceptionDoc::new("MaxRetriesExceededError", text, Some(CELERY))
+        });
+        tracing::error!(
+            "Task {}[{}] raised unexpected: {}",
+            task.name,
+            task.id,
+            exception.summary()
+        );
+        self.failure(task, &exception, traceback, now)
+    }
+
+    /// FAILURE, and the message itself among the dead letters.
+    fn dead(
+        &self,
+        delivery: &Delivery,
+        exception: &ExceptionDoc,
+        cause: &str,
+        now: Timestamp,
+    ) -> Vec<Step> {
+        let mut steps = self.failure(&delivery.task, exception, None, now);
+        steps.insert(0, Step::Dead(letter(delivery, cause)));
+        steps
+    }
+
+    /// A message that cannot be read.
+    pub(crate) fn malformed(
+        &self,
+        queue: &Arc<str>,
+        error: &DecodeError,
+        now: Timestamp,
+    ) -> Vec<Step> {
+        let mut steps = vec![Step::Dead(Letter {
+            queue: Arc::clone(queue),
+            id: error.id().unwrap_or_default().to_owned(),
+            task: error.task().unwrap_or_default().to_owned(),
+            cause: error.cause().code().to_owned(),
+        })];
+        if self.results
+            && let Some(id) = error.id()
+            && celery_protocol::keys::check_task_id(id).is_ok()
+        {
+            let doc = ResultDoc::failure(id, &error.exception(), None, now);
+            steps.push(Step::Result {
+                id: id.to_owned(),
+                document: doc.encode(),
+            });
+        }
+        steps
+    }
+
+    /// A task of a name that nobody registered.
+    pub(crate) fn unknown(&self, delivery: &Delivery, now: Timestamp) -> Vec<Step> {
+        let exception =
+            ExceptionDoc::new("NotRegistered", delivery.task.name.as_str(), Some(CELERY));
+        self.dead(delivery, &exception, "not-registered", now)
+    }
+
+    /// A message that was delivered too often, each time to a worker that did not live to finish it.
+    pub(crate) fn poison(&self, delivery: &Delivery, times: u64, now: Timestamp) -> Vec<Step> {
+        let text = format!("Delivered again {times} times without being finished.");
+        let exception = ExceptionDoc::new("WorkerLostError", text, Some("billiard.exceptions"));
+        self.dead(delivery, &exception, "poison", now)
+    }
+
+    /// A task whose time is over.
+    pub(crate) fn expired(&self, task: &Task, now: Timestamp) -> Vec<Step> {
+        self.revoked(task, "expired", now)
+    }
+
+    /// The document of an intermediate state, if this task's states are stored.
+    pub(crate) fn state(
+        &self,
+        task: &Task,
+        state: &str,
+        meta: Box<RawValue>,
+        now: Timestamp,
+    ) -> Option<Vec<u8>> {
+        self.stores(task).then(|| {
+            let state = State::from_word(state);
+            with_family(
+                task,
+                ResultDoc::new(&task.id, state, meta, Some(now.to_string())),
+            )
+            .encode()
+        })
+    }
+
+    /// A task as a message for a queue.
+    pub(crate) fn encode(&self, task: &Task, queue: &str) -> Result<Vec<u8>, String> {
+        let tag = uuid::Uuid::new_v4().to_string();
+        let options = EncodeOptions::new(queue, &tag)
+            .origin(&self.origin)
+            .reply_to(&self.reply_to)
+            .protocol(task.protocol)
+            .serializer(task.serializer)
+            .compression(task.compression);
+        task.encode_redis(&options)
+            .map_err(|error| error.to_string())
+    }
+}
+
+fn letter(delivery: &Delivery, cause: &str) -> Letter {
+    Letter {
+        queue: Arc::clone(&delivery.queue),
+        id: delivery.task.id.clone(),
+        task: delivery.task.name.clone(),
+        cause: cause.to_owned(),
+    }
+}
+
+fn with_family(task: &Task, mut doc: ResultDoc) -> ResultDoc {
+    doc.group_id.clone_from(&task.group);
+    doc.parent_id.clone_from(&task.parent_id);
+    doc
+}
+
+fn result_step(task: &Task, doc: ResultDoc) -> Step {
+    Step::Result {
+        id: task.id.clone(),
+        document: with_family(task, doc).encode(),
+    }
+}

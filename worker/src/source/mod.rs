@@ -1,0 +1,101 @@
+//! Where messages come from, in batches: claim some, renew what is held, settle what is done.
+//!
+//! The consumer is written against [`Source`], so that another broker can stand beneath it. A source moves messages and
+//! knows nothing of tasks: it does not decode a message, and what a verdict means has been worked out before it is
+//! told. Every instance has a connection of its own; the consumer takes one for each of its roles.
+
+pub(crate) mod redis;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::delivery::Tag;
+
+/// A message as it was claimed.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) tag: Tag,
+    pub(crate) queue: Arc<str>,
+    pub(crate) raw: Vec<u8>,
+}
+
+/// What one claim brought.
+#[derive(Debug, Default)]
+pub(crate) struct Claim {
+    pub(crate) messages: Vec<Claimed>,
+    /// Acknowledged deliveries that were no longer ours. After a claim that had to be repeated they are only unknown.
+    pub(crate) lost: Vec<Tag>,
+    /// Messages that were no objects and are dead letters now.
+    pub(crate) dead: usize,
+    /// Whether there may be more: everything asked for was found.
+    pub(crate) filled: bool,
+}
+
+/// One thing to do for a delivery before it is acknowledged. All of them and the acknowledgement are one step for the
+/// broker, done only while the delivery is still ours.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Step {
+    /// Store and publish a result, unless a SUCCESS is stored already.
+    Result { id: String, document: Vec<u8> },
+    /// Put a message at the end of a queue.
+    Push {
+        queue: Arc<str>,
+        priority: u8,
+        message: Vec<u8>,
+    },
+    /// Put a message where it is consumed next.
+    Front {
+        queue: Arc<str>,
+        priority: u8,
+        message: Vec<u8>,
+    },
+    /// Put the held message itself, unchanged, where it is consumed next.
+    Return { queue: Arc<str>, priority: u8 },
+    /// Put the held message itself to the dead letters.
+    Dead(Letter),
+    /// Put something else to the dead letters.
+    Note(Letter, Vec<u8>),
+}
+
+/// What a dead letter says beside the message.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Letter {
+    pub(crate) queue: Arc<str>,
+    pub(crate) id: String,
+    pub(crate) task: String,
+    pub(crate) cause: String,
+}
+
+/// The end of one delivery.
+#[derive(Debug)]
+pub(crate) struct Settlement {
+    pub(crate) tag: Tag,
+    /// In this order. Empty: only acknowledged.
+    pub(crate) steps: Vec<Step>,
+}
+
+/// How a batch of settlements went. Positions count from 0.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    /// No longer ours: nothing was done.
+    pub(crate) lost: Vec<usize>,
+    /// Refused, and why: still held.
+    pub(crate) failed: Vec<(usize, String)>,
+    /// Whether the batch had to be sent again, so that "lost" may mean "done by the first try".
+    pub(crate) repeated: bool,
+}
+
+/// A broker, over one connection.
+///
+/// Every call lasts until the broker has answered: a lost connection is opened again and the call repeated where that is
+/// safe. All futures may be dropped at any time; a claim whose answer is dropped with it is recovered by the next claim.
+pub(crate) trait Source: Send + 'static {
+    /// Acknowledges `acks` and claims up to `want` messages, in one step.
+    fn claim(&mut self, want: usize, acks: &[Tag]) -> impl Future<Output = Claim> + Send;
+
+    /// Renews the leases of what is held; gives back the tags that are gone.
+    fn renew(&mut self, tags: &[Tag]) -> impl Future<Output = Vec<Tag>> + Send;
+
+    /// Settles a batch, each delivery as one step.
+    fn settle(&mut self, batch: &[Settlement]) -> impl Future<Output = Settled> + Send;
+}

@@ -1,0 +1,188 @@
+//! Claiming, and finding out about a claim that was not answered.
+
+use celery_client::aio::{Cmd, Failure, Value, scripts};
+
+use super::{DEAD_LETTERS, MAX_TAGS, RedisSource, bytes, number, positions};
+use crate::delivery::Tag;
+use crate::source::{Claim, Claimed};
+
+/// The most messages of one claim. Larger ones hold Redis for milliseconds and gain nothing; and a tag's number has four
+/// digits.
+pub(crate) const MAX_CLAIM: usize = 250;
+
+impl RedisSource {
+    pub(super) async fn claim_messages(&mut self, want: usize, acks: &[Tag]) -> Claim {
+        let mut want = want.min(MAX_CLAIM);
+        let acks = &acks[..acks.len().min(MAX_TAGS)];
+        let mut recovered = Vec::new();
+        let mut repeated = false;
+        loop {
+            if let Some(call) = self.unanswered {
+                let found = self.recover(call).await;
+                self.unanswered = None;
+                want = want.saturating_sub(found.len());
+                recovered.extend(found);
+            }
+            let number = self.calls + 1;
+            let call = self.claim_call(number, want, acks);
+            let connection = self.link.connection().await;
+            self.calls = number;
+            self.unanswered = (want > 0).then_some(number);
+            let answer = connection.run(&scripts::ACK_CLAIM, &call).await;
+            match answer.and_then(|value| self.read(number, want, acks, value)) {
+                Ok(mut claim) => {
+                    self.unanswered = None;
+                    self.link.worked();
+                    if repeated {
+                        // The first try may have acknowledged them.
+                        claim.lost.clear();
+                    }
+                    if !recovered.is_empty() {
+                        recovered.append(&mut claim.messages);
+                        claim.messages = recovered;
+                    }
+                    return claim;
+                }
+                // Its tags are in use: it was carried out before, and what it took is found by them.
+                Err(failure) if failure.is_refusal("DUPCLAIM") => repeated = true,
+                Err(failure) => {
+                    repeated = true;
+                    if !failure.outcome_unknown() {
+                        self.unanswered = None;
+                    }
+                    self.link.failed(&failure);
+                }
+            }
+        }
+    }
+
+    fn claim_call(&self, number: u64, want: usize, acks: &[Tag]) -> Cmd {
+        let layout = &*self.layout;
+        let lists = if want == 0 { 0 } else { layout.lists() };
+        let mut call = scripts::call(
+            &scripts::ACK_CLAIM,
+            3 + lists,
+            8 + acks.len() + 3 * lists,
+            40 * (acks.len() + 3 * lists),
+        );
+        call.arg(&layout.unacked)
+            .arg(&layout.index)
+            .arg(&layout.dead);
+        for (_, key) in layout.claim_order(number).take(lists) {
+            call.arg(key);
+        }
+        call.arg(want)
+            .arg(layout.base(number))
+            .arg(&layout.node)
+            .arg(DEAD_LETTERS)
+            .arg(acks.len());
+        for tag in acks {
+            call.arg(layout.tag(*tag));
+        }
+        for (queue, _) in layout.claim_order(number).take(lists) {
+            let queue = &layout.queues[queue];
+            call.arg(&queue.tail).arg(&*queue.name);
+        }
+        call
+    }
+
+    fn read(
+        &self,
+        number_of_call: u64,
+        want: usize,
+        acks: &[Tag],
+        answer: Value,
+    ) -> Result<Claim, Failure> {
+        self.read_claim(number_of_call, want, acks, answer)
+            .ok_or(Failure::Answer("ack_claim"))
+    }
+
+    fn read_claim(&self, call: u64, want: usize, acks: &[Tag], answer: Value) -> Option<Claim> {
+        let Value::Array(items) = answer else {
+            return None;
+        };
+        let mut items = items.into_iter();
+        let lost = positions(items.next()?)?;
+        let Value::Array(from) = items.next()? else {
+            return None;
+        };
+        let dead = number(&items.next()?)?;
+        let mut messages = Vec::with_capacity(items.len());
+        let mut index = 0;
+        for ((queue, _), count) in self.layout.claim_order(call).zip(&from) {
+            for _ in 0..number(count)? {
+                index += 1;
+                messages.push(Claimed {
+                    tag: Tag { call, index },
+                    queue: self.layout.queues[queue].name.clone(),
+                    raw: bytes(items.next()?)?,
+                });
+            }
+        }
+        Some(Claim {
+            lost: lost
+                .into_iter()
+                .filter_map(|i| acks.get(i).copied())
+                .collect(),
+            filled: want > 0 && messages.len() + dead >= want,
+            dead,
+            messages,
+        })
+    }
+
+    /// What a claim without an answer took.
+    async fn recover(&mut self, call: u64) -> Vec<Claimed> {
+        let tags: Vec<Tag> = (1..=MAX_CLAIM as u16)
+            .map(|index| Tag { call, index })
+            .collect();
+        let entries = self.entries(&tags).await;
+        let found: Vec<Claimed> = tags
+            .into_iter()
+            .zip(entries)
+            .filter_map(|(tag, entry)| {
+                let (queue, raw) = self.layout.open_entry(entry?)?;
+                Some(Claimed { tag, queue, raw })
+            })
+            .collect();
+        if !found.is_empty() {
+            tracing::info!(
+                "recovered {} messages of a claim that was not answered",
+                found.len()
+            );
+        }
+        found
+    }
+
+    /// The entries of held messages; none for those that are gone.
+    pub(super) async fn entries(&mut self, tags: &[Tag]) -> Vec<Option<Vec<u8>>> {
+        let mut get = Cmd::with_capacity(2 + tags.len(), 40 * tags.len());
+        get.arg("HMGET").arg(&self.layout.unacked);
+        for tag in tags {
+            get.arg(self.layout.tag(*tag));
+        }
+        loop {
+            match self.link.connection().await.query(&get).await {
+                Ok(Value::Array(entries)) => {
+                    self.link.worked();
+                    return entries.into_iter().map(bytes).collect();
+                }
+                Ok(_) => self.link.failed(&Failure::Answer("HMGET")),
+                Err(failure) => self.link.failed(&failure),
+            }
+        }
+    }
+
+    /// The messages of held deliveries; none for those that are gone.
+    pub(crate) async fn bodies(&mut self, tags: &[Tag]) -> Vec<Option<Vec<u8>>> {
+        let mut bodies = Vec::with_capacity(tags.len());
+        for chunk in tags.chunks(MAX_TAGS) {
+            let entries = self.entries(chunk).await;
+            bodies.extend(
+                entries
+                    .into_iter()
+                    .map(|entry| Some(self.layout.open_entry(entry?)?.1)),
+            );
+        }
+        bodies
+    }
+}

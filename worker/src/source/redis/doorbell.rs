@@ -1,0 +1,139 @@
+//! Knowing that there is something to claim, without asking all the time.
+//!
+//! Redis tells a connection with `CLIENT TRACKING` when a key changes that this connection has looked at. One `EXISTS`
+//! over all lists therefore arms the bell: either it finds something, or the next push rings. It is one-shot, so a
+//! busy worker, which does not arm it, causes no traffic.
+//!
+//! The connection does nothing else. Its own writes would use up the arming without ringing, and a script on it
+//! would arm the script's keys too. Where tracking is refused, the lists are polled. In either case the consumer claims
+//! once a second whatever happens: not everything that goes wrong with a link makes a sound.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use celery_client::aio::{Cmd, Failure, Push, Supervised, Value};
+use tokio::sync::Notify;
+
+use super::Broker;
+
+/// The pause of the first poll where tracking is refused.
+const POLL_FLOOR: Duration = Duration::from_millis(5);
+/// And the longest.
+const POLL_CAP: Duration = Duration::from_millis(100);
+/// While nothing rings, the link is tried this often, so that one that is dead does not stay unnoticed.
+const CHECK: Duration = Duration::from_secs(15);
+
+/// The consumer's side.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    armed: AtomicBool,
+    wanted: Notify,
+}
+
+impl Bell {
+    /// Asks for a ring at the next message. Does nothing if that was asked for already.
+    pub(crate) fn arm(&self) {
+        if !self.armed.swap(true, Ordering::AcqRel) {
+            self.wanted.notify_one();
+        }
+    }
+}
+
+/// Serves the bell for ever: whenever it is armed, `ring` is called once, when there is something to claim.
+pub(crate) async fn serve(broker: Broker, bell: Arc<Bell>, ring: impl Fn() + Send + 'static) {
+    let heard = Arc::new(Notify::new());
+    let link = Supervised::new(
+        Arc::clone(&broker.endpoint),
+        broker.options("doorbell"),
+        Arc::clone(&broker.health),
+    )
+    .listening({
+        let heard = Arc::clone(&heard);
+        move |_: Push| heard.notify_one()
+    });
+    let mut doorbell = Doorbell {
+        exists: exists(&broker),
+        link,
+        heard,
+        tracked: false,
+    };
+    // Opened at the start, not at the first arming: a worker says that it is ready when every connection stands.
+    doorbell.look().await;
+    loop {
+        bell.wanted.notified().await;
+        doorbell.wait().await;
+        bell.armed.store(false, Ordering::Release);
+        ring();
+    }
+}
+
+fn exists(broker: &Broker) -> Cmd {
+    let mut cmd = Cmd::new();
+    cmd.arg("EXISTS");
+    for (_, key) in broker.layout.claim_order(0) {
+        cmd.arg(key);
+    }
+    cmd
+}
+
+struct Doorbell {
+    link: Supervised,
+    exists: Cmd,
+    heard: Arc<Notify>,
+    /// Whether the present connection tracks.
+    tracked: bool,
+}
+
+impl Doorbell {
+    /// Waits until a list has a message.
+    async fn wait(&mut self) {
+        let mut pause = POLL_FLOOR;
+        while !self.look().await {
+            if self.tracked {
+                let _ = tokio::time::timeout(CHECK, self.heard.notified()).await;
+            } else {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(POLL_CAP);
+            }
+        }
+    }
+
+    /// Whether a list has a message; if none has, the next one will ring.
+    async fn look(&mut self) -> bool {
+        loop {
+            match self.try_look().await {
+                Ok(found) => {
+                    self.link.worked();
+                    return found;
+                }
+                Err(failure) => self.link.failed(&failure),
+            }
+        }
+    }
+
+    async fn try_look(&mut self) -> Result<bool, Failure> {
+        let fresh = !self.link.is_open();
+        let connection = self.link.connection().await;
+        if fresh {
+            self.tracked = false;
+            if connection.hears() {
+                let mut tracking = Cmd::new();
+                tracking.arg("CLIENT").arg("TRACKING").arg("ON");
+                match connection.query(&tracking).await {
+                    Ok(_) => self.tracked = true,
+                    Err(refused @ Failure::Refused { .. }) => {
+                        tracing::warn!(
+                            "CLIENT TRACKING is refused ({refused}): the queues are polled instead"
+                        );
+                    }
+                    Err(failure) => return Err(failure),
+                }
+            }
+        }
+        match connection.query(&self.exists).await? {
+            Value::Int(n) => Ok(n > 0),
+            _ => Err(Failure::Answer("EXISTS")),
+        }
+    }
+}

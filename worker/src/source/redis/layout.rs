@@ -1,0 +1,180 @@
+//! Names and texts that are the same for every call: keys, lists, tails, tags.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use celery_protocol::keys::{Keys, PRIORITY_STEPS};
+
+use crate::delivery::Tag;
+
+/// What all tags of ours begin with, and no tag of a Python worker's does (those are UUIDs).
+pub(crate) const TAG_PREFIX: &str = "rs:";
+
+/// A queue that is consumed.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) name: Arc<str>,
+    /// What follows the message in its entry: `,"","<name>"]`. The exchange is always the anonymous one: kombu's restore
+    /// drops, silently, a message whose named exchange has no binding.
+    pub(crate) tail: String,
+    /// Its lists, in the order of [`PRIORITY_STEPS`].
+    lists: [String; PRIORITY_STEPS.len()],
+}
+
+/// Everything a call needs besides its own data. One a worker, shared by its roles.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub(crate) keys: Keys,
+    pub(crate) unacked: String,
+    pub(crate) index: String,
+    pub(crate) dead: String,
+    pub(crate) queues: Vec<Queue>,
+    /// `rs:<instance>:`, random for each start of a worker, so that no tag is ever used twice.
+    instance: String,
+    /// The worker's node name, for dead letters.
+    pub(crate) node: String,
+    /// Seconds a result lives; 0 is for ever.
+    pub(crate) result_ttl: u64,
+}
+
+impl Layout {
+    pub(crate) fn new(
+        keys: Keys,
+        queues: &[Arc<str>],
+        instance: &str,
+        node: &str,
+        result_ttl: u64,
+    ) -> Self {
+        let queues = queues
+            .iter()
+            .map(|name| Queue {
+                name: Arc::clone(name),
+                tail: format!(r#","",{}]"#, serde_json::Value::from(&**name)),
+                lists: keys.queue_lists(name),
+            })
+            .collect();
+        Layout {
+            unacked: keys.unacked(),
+            index: keys.unacked_index(),
+            dead: keys.dead(),
+            queues,
+            instance: format!("{TAG_PREFIX}{instance}:"),
+            node: node.to_owned(),
+            result_ttl,
+            keys,
+        }
+    }
+
+    /// How many lists there are.
+    pub(crate) fn lists(&self) -> usize {
+        self.queues.len() * PRIORITY_STEPS.len()
+    }
+
+    /// The lists in the order in which a claim empties them, as (place of the queue, key): all queues at their most
+    /// urgent step, then at the next – kombu's order. `turn` rotates the queues, so that none starves the others.
+    pub(crate) fn claim_order(&self, turn: u64) -> impl Iterator<Item = (usize, &str)> + Clone {
+        let n = self.queues.len();
+        let first = if n == 0 {
+            0
+        } else {
+            (turn % n as u64) as usize
+        };
+        (0..PRIORITY_STEPS.len()).flat_map(move |step| {
+            (0..n).map(move |i| {
+                let queue = (first + i) % n;
+                (queue, self.queues[queue].lists[step].as_str())
+            })
+        })
+    }
+
+    /// A tag as Redis knows it.
+    pub(crate) fn tag(&self, tag: Tag) -> String {
+        let mut text = self.base(tag.call);
+        // Writing to a string does not fail. Padded, so that ties in the index keep the order of the claim.
+        let _ = write!(text, "{:04}", tag.index);
+        text
+    }
+
+    /// What the tags of one claim begin with.
+    pub(crate) fn base(&self, call: u64) -> String {
+        format!("{}{call}:", self.instance)
+    }
+
+    /// Whether a tag in the index was made by any worker of ours.
+    pub(crate) fn is_ours(tag: &str) -> bool {
+        tag.starts_with(TAG_PREFIX)
+    }
+
+    /// The length of what follows a held message of this queue in its entry. Messages of a queue that is not consumed
+    /// are not held.
+    pub(crate) fn tail_length(&self, queue: &str) -> usize {
+        self.queues
+            .iter()
+            .find(|q| &*q.name == queue)
+            .map_or(0, |q| q.tail.len())
+    }
+
+    /// The queue and the message of an entry that a worker like this one wrote.
+    pub(crate) fn open_entry(&self, mut entry: Vec<u8>) -> Option<(Arc<str>, Vec<u8>)> {
+        let queue = self
+            .queues
+            .iter()
+            .find(|q| entry.ends_with(q.tail.as_bytes()))?;
+        entry.truncate(entry.len() - queue.tail.len());
+        if entry.first() != Some(&b'[') {
+            return None;
+        }
+        entry.remove(0);
+        Some((Arc::clone(&queue.name), entry))
+    }
+
+    /// The list for a message of this priority.
+    pub(crate) fn list(&self, queue: &str, priority: u8) -> String {
+        self.keys
+            .queue(queue, celery_protocol::keys::step(priority))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(queues: &[&str]) -> Layout {
+        let queues: Vec<Arc<str>> = queues.iter().map(|q| Arc::from(*q)).collect();
+        Layout::new(Keys::new("p:"), &queues, "abc", "celery@here", 86_400)
+    }
+
+    #[test]
+    fn queues_take_turns_within_a_step() {
+        let layout = layout(&["a", "b"]);
+        let names = |turn| {
+            layout
+                .claim_order(turn)
+                .map(|(q, k)| (q, k.replace("\u{6}\u{16}", "/")))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names(0)[..3],
+            [(0, "p:a".into()), (1, "p:b".into()), (0, "p:a/3".into())]
+        );
+        assert_eq!(
+            names(1)[..3],
+            [(1, "p:b".into()), (0, "p:a".into()), (1, "p:b/3".into())]
+        );
+        assert_eq!(names(7).len(), 8);
+    }
+
+    #[test]
+    fn tags_sort_as_they_were_claimed() {
+        let layout = layout(&["a"]);
+        assert_eq!(layout.tag(Tag { call: 12, index: 7 }), "rs:abc:12:0007");
+        assert!(Layout::is_ours("rs:x:1:0001") && !Layout::is_ours("7b6c…"));
+    }
+
+    #[test]
+    fn the_prefix_is_not_part_of_the_routing_key() {
+        let layout = layout(&["a\"b"]);
+        assert_eq!(layout.queues[0].tail, r#","","a\"b"]"#);
+        assert_eq!(layout.tail_length("a\"b"), layout.queues[0].tail.len());
+    }
+}

@@ -1,0 +1,198 @@
+//! Messages on Redis, in kombu's layout, without its gaps.
+//!
+//! # States
+//!
+//! A message is always in exactly one of these places, and every arrow is one script – one step for Redis:
+//!
+//! ```text
+//!                     claim                         settle: acknowledge (+ result, follow-ups)
+//!    ┌── list ────────────────────► held ──────────────────────────────────────────► gone
+//!    │    ▲  ▲                      │  ▲ renew, each 10 s
+//!    │    │  │  settle: give back   │  │                settle: dead
+//!    │    │  └──────────────────────┤  └─┐ fetch    ┌────────────────────────────► celery.dead
+//!    │    │                         │    │          │                                    ▲
+//!    │    │                         └─► parked ─────┘                                    │
+//!    │    │                        park    (score = ETA)                                 │
+//!    │    │                                                                              │
+//!    │    └── restore, if the lease has run out (held: 30 s; parked: 30 s after the ETA; Python's: an hour)
+//!    └─────── claim: what is no JSON object ──────────────────────────────────────────────┘
+//! ```
+//!
+//! *Held* and *parked* are an entry in the hash `unacked` and one in the sorted set `unacked_index`, as kombu has them: a
+//! Python worker can restore and run what we abandon, and we what it abandons.
+//!
+//! # Authority
+//!
+//! Redis decides who holds a message: whoever's tag is in the index. Tags are `rs:<instance>:<call>:<number>`, made
+//! anew for every claim and never used again, so that "my tag is gone" can only mean "I do not hold it any longer". Every
+//! script that changes the state of a held message looks at the tag in the same step (the *fence*); nobody else's
+//! opinion – not this process's memory, not the last renewal – counts.
+//!
+//! # Trust window
+//!
+//! A renewal is a promise to others ("do not rescue this for another lease"), not a proof: a Python sweeper that had
+//! read an older score may still take the message. And the code of a task that is frozen for longer than a lease will go
+//! on when it thaws, although another worker has the message. What it wrote elsewhere stays written; what it settles is
+//! refused by the fence. Times are Redis's in all scripts, so that only Python's clocks can be wrong.
+//!
+//! # What is never repeated blindly
+//!
+//! A claim whose answer did not arrive may have been carried out. It is not sent again: its tags are known, so what it
+//! took is read from the hash. Should the claim be carried out even later (a frozen server thaws), nobody renews what it
+//! took, and a lease later it is back in its list. Everything else is fenced and may be sent twice.
+//!
+//! Scripts touch the hash `unacked` as seldom as possible, in large batches: Python's sweepers WATCH the whole hash, and
+//! many small writes starve them.
+
+mod claim;
+pub(crate) mod doorbell;
+mod layout;
+mod parking;
+mod settle;
+pub(crate) mod sweep;
+
+use std::sync::Arc;
+
+use celery_client::Endpoint;
+use celery_client::aio::{Cmd, ConnectOptions, Failure, Health, Supervised, Value, scripts};
+use celery_client::redis::Script;
+
+pub(crate) use claim::MAX_CLAIM;
+pub(crate) use layout::Layout;
+pub(crate) use parking::MAX_PARKED;
+
+use super::{Claim, Settled, Settlement, Source};
+use crate::delivery::Tag;
+
+/// About how many dead letters are kept.
+pub(crate) const DEAD_LETTERS: usize = 100_000;
+
+/// The most tags in one call: Lua unpacks arguments onto a stack of 8,000.
+pub(crate) const MAX_TAGS: usize = 1_000;
+
+/// What all roles of a worker share.
+#[derive(Clone, Debug)]
+pub(crate) struct Broker {
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) health: Arc<Health>,
+}
+
+impl Broker {
+    /// A source with a connection of its own, for this role.
+    pub(crate) fn role(&self, role: &str) -> RedisSource {
+        RedisSource {
+            link: Supervised::new(
+                Arc::clone(&self.endpoint),
+                self.options(role),
+                Arc::clone(&self.health),
+            ),
+            layout: Arc::clone(&self.layout),
+            calls: 0,
+            unanswered: None,
+        }
+    }
+
+    fn options(&self, role: &str) -> ConnectOptions {
+        // Redis refuses spaces in a name.
+        let node: String = self
+            .layout
+            .node
+            .chars()
+            .map(|c| if c.is_ascii_graphic() { c } else { '_' })
+            .collect();
+        ConnectOptions::new(format!("{node}/{role}"))
+    }
+}
+
+/// One role's connection and what it needs to speak of messages.
+pub(crate) struct RedisSource {
+    link: Supervised,
+    layout: Arc<Layout>,
+    /// The number of the last claim.
+    calls: u64,
+    /// A claim that may have been carried out although no answer came.
+    unanswered: Option<u64>,
+}
+
+impl RedisSource {
+    /// Sends a call that may be sent twice until it is answered. Tells whether it was sent more than once.
+    async fn insist<T>(
+        &mut self,
+        script: &Script,
+        call: &Cmd,
+        read: impl Fn(Value) -> Option<T>,
+        what: &'static str,
+    ) -> (T, bool) {
+        let mut repeated = false;
+        loop {
+            let answer = self.link.connection().await.run(script, call).await;
+            match answer.and_then(|value| read(value).ok_or(Failure::Answer(what))) {
+                Ok(answer) => {
+                    self.link.worked();
+                    return (answer, repeated);
+                }
+                Err(failure) => {
+                    repeated = true;
+                    self.link.failed(&failure);
+                }
+            }
+        }
+    }
+
+    /// Renews one chunk; the positions of tags that are gone.
+    async fn renew_chunk(&mut self, tags: &[Tag]) -> Vec<usize> {
+        let mut call = scripts::call(&scripts::RENEW, 1, 1 + tags.len(), 40 * tags.len());
+        call.arg(&self.layout.index);
+        for tag in tags {
+            call.arg(self.layout.tag(*tag));
+        }
+        self.insist(&scripts::RENEW, &call, positions, "renew")
+            .await
+            .0
+    }
+}
+
+impl Source for RedisSource {
+    async fn claim(&mut self, want: usize, acks: &[Tag]) -> Claim {
+        self.claim_messages(want, acks).await
+    }
+
+    async fn renew(&mut self, tags: &[Tag]) -> Vec<Tag> {
+        let mut lost = Vec::new();
+        for chunk in tags.chunks(MAX_TAGS) {
+            let gone = self.renew_chunk(chunk).await;
+            lost.extend(gone.into_iter().filter_map(|i| chunk.get(i)));
+        }
+        lost
+    }
+
+    async fn settle(&mut self, batch: &[Settlement]) -> Settled {
+        self.settle_batch(batch).await
+    }
+}
+
+/// Positions as Lua counts them, from 1, as positions from 0.
+fn positions(value: Value) -> Option<Vec<usize>> {
+    let Value::Array(items) = value else {
+        return None;
+    };
+    items
+        .iter()
+        .map(|item| number(item)?.checked_sub(1))
+        .collect()
+}
+
+fn number(value: &Value) -> Option<usize> {
+    match value {
+        Value::Int(n) => usize::try_from(*n).ok(),
+        _ => None,
+    }
+}
+
+fn bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        _ => None,
+    }
+}

@@ -1,0 +1,99 @@
+//! Messages that wait for their ETA, and the count of redeliveries.
+
+use std::sync::Arc;
+
+use celery_client::aio::{Cmd, Value, scripts};
+
+use super::{RedisSource, bytes, positions};
+use crate::delivery::Tag;
+
+/// The most messages parked or fetched in one call; fetched bodies are answered all at once.
+pub(crate) const MAX_PARKED: usize = 250;
+
+/// How long a count of redeliveries is kept: longer than any chain of rescues of one message takes.
+const COUNT_TTL: u64 = 7 * 86_400;
+
+impl RedisSource {
+    /// Lets held messages wait until their ETA, given in Unix microseconds; gives back the tags that are gone.
+    pub(crate) async fn park(&mut self, messages: &[(Tag, i64)]) -> Vec<Tag> {
+        let mut lost = Vec::new();
+        for chunk in messages.chunks(MAX_PARKED) {
+            let mut call = scripts::call(&scripts::PARK, 1, 1 + 2 * chunk.len(), 60 * chunk.len());
+            call.arg(&self.layout.index);
+            for (tag, eta) in chunk {
+                let eta = (*eta).max(0);
+                call.arg(self.layout.tag(*tag)).arg(format!(
+                    "{}.{:06}",
+                    eta / 1_000_000,
+                    eta % 1_000_000
+                ));
+            }
+            let (gone, _) = self.insist(&scripts::PARK, &call, positions, "park").await;
+            lost.extend(gone.into_iter().filter_map(|i| Some(chunk.get(i)?.0)));
+        }
+        lost
+    }
+
+    /// The messages that are due, held from now on again; none for those that are gone.
+    pub(crate) async fn fetch_parked(&mut self, tags: &[Tag]) -> Vec<Option<(Arc<str>, Vec<u8>)>> {
+        let mut messages = Vec::with_capacity(tags.len());
+        for chunk in tags.chunks(MAX_PARKED) {
+            let mut call =
+                scripts::call(&scripts::FETCH_PARKED, 2, 2 + chunk.len(), 40 * chunk.len());
+            call.arg(&self.layout.unacked).arg(&self.layout.index);
+            for tag in chunk {
+                call.arg(self.layout.tag(*tag));
+            }
+            let read = |value| match value {
+                Value::Array(entries) if entries.len() == chunk.len() => Some(entries),
+                _ => None,
+            };
+            let (entries, _) = self
+                .insist(&scripts::FETCH_PARKED, &call, read, "fetch_parked")
+                .await;
+            messages.extend(
+                entries
+                    .into_iter()
+                    .map(|entry| self.layout.open_entry(bytes(entry)?)),
+            );
+        }
+        messages
+    }
+
+    /// Counts one more delivery for each of these messages, by their own delivery tags. The count cannot be kept in the
+    /// message: Python restores without changing it, and copies unknown headers into retries. Where Redis refuses to
+    /// count (it is full), nothing is known and 0 is answered.
+    pub(crate) async fn count_redelivered(&mut self, delivery_tags: &[String]) -> Vec<u64> {
+        let mut counts = Vec::with_capacity(delivery_tags.len());
+        for tag in delivery_tags {
+            let key = self.layout.keys.redelivered(tag);
+            counts.push(self.count(&key).await);
+        }
+        counts
+    }
+
+    async fn count(&mut self, key: &str) -> u64 {
+        let mut increase = Cmd::new();
+        increase.arg("INCR").arg(key);
+        let mut expire = Cmd::new();
+        expire.arg("EXPIRE").arg(key).arg(COUNT_TTL);
+        loop {
+            let connection = self.link.connection().await;
+            let answer = match connection.query(&increase).await {
+                Ok(value) => connection.query(&expire).await.map(|_| value),
+                Err(failure) => Err(failure),
+            };
+            match answer {
+                Ok(Value::Int(n)) => {
+                    self.link.worked();
+                    return u64::try_from(n).unwrap_or(0);
+                }
+                Ok(_) => return 0,
+                Err(failure) if failure.is_refusal("OOM") || failure.is_refusal("WRONGTYPE") => {
+                    return 0;
+                }
+                Err(failure) => self.link.failed(&failure),
+            }
+        }
+    }
+}

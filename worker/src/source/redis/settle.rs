@@ -1,0 +1,159 @@
+//! Carrying out verdicts.
+
+use celery_client::aio::{Cmd, Value, scripts};
+
+use super::{DEAD_LETTERS, MAX_TAGS, RedisSource, bytes, number, positions};
+use crate::source::{Letter, Settled, Settlement, Step};
+
+impl RedisSource {
+    pub(super) async fn settle_batch(&mut self, batch: &[Settlement]) -> Settled {
+        if batch.is_empty() {
+            return Settled::default();
+        }
+        let call = self.settle_call(batch);
+        let (mut settled, repeated) = self
+            .insist(&scripts::SETTLE, &call, read_settled, "settle")
+            .await;
+        settled.repeated = repeated;
+        settled
+    }
+
+    /// Stores results and states, and publishes them, whoever holds the messages.
+    pub(crate) async fn store_results(&mut self, documents: &[(String, Vec<u8>)]) {
+        for chunk in documents.chunks(MAX_TAGS) {
+            let size = chunk
+                .iter()
+                .map(|(id, document)| id.len() + document.len() + 64)
+                .sum();
+            let mut call = scripts::call(
+                &scripts::STORE_RESULTS,
+                chunk.len(),
+                1 + 2 * chunk.len(),
+                size,
+            );
+            for (id, _) in chunk {
+                call.arg(self.layout.keys.result(id));
+            }
+            call.arg(self.layout.result_ttl);
+            for (_, document) in chunk {
+                call.arg(document);
+            }
+            self.insist(&scripts::STORE_RESULTS, &call, positions, "store_results")
+                .await;
+        }
+    }
+
+    fn settle_call(&self, batch: &[Settlement]) -> Cmd {
+        let layout = &*self.layout;
+        let keys: Vec<String> = batch
+            .iter()
+            .flat_map(|s| &s.steps)
+            .filter_map(|step| self.key_of(step))
+            .collect();
+        let size: usize = batch.iter().flat_map(|s| &s.steps).map(size_of).sum();
+        let arguments =
+            3 + keys.len() + 4 + batch.iter().map(|s| 2 + 6 * s.steps.len()).sum::<usize>();
+        let mut call = scripts::call(
+            &scripts::SETTLE,
+            3 + keys.len(),
+            arguments,
+            size + 100 * arguments,
+        );
+        call.arg(&layout.unacked)
+            .arg(&layout.index)
+            .arg(&layout.dead)
+            .arg(&keys);
+        call.arg(layout.result_ttl)
+            .arg(&layout.node)
+            .arg(DEAD_LETTERS)
+            .arg(batch.len());
+        for settlement in batch {
+            call.arg(layout.tag(settlement.tag));
+        }
+        // The fixed three come first, and Lua counts from 1.
+        let mut place = 4;
+        let mut next = || {
+            place += 1;
+            place - 1
+        };
+        for settlement in batch {
+            call.arg(settlement.steps.len());
+            for step in &settlement.steps {
+                match step {
+                    Step::Result { document, .. } => call.arg("result").arg(next()).arg(document),
+                    Step::Push { message, .. } => call.arg("push").arg(next()).arg(message),
+                    Step::Front { message, .. } => call.arg("front").arg(next()).arg(message),
+                    Step::Return { queue, .. } => call
+                        .arg("return")
+                        .arg(next())
+                        .arg(layout.tail_length(queue)),
+                    Step::Dead(letter) => letter_args(
+                        call.arg("dead").arg(layout.tail_length(&letter.queue)),
+                        letter,
+                    ),
+                    Step::Note(letter, raw) => letter_args(call.arg("note"), letter).arg(raw),
+                };
+            }
+        }
+        call
+    }
+
+    /// The key that a step needs, if any.
+    fn key_of(&self, step: &Step) -> Option<String> {
+        match step {
+            Step::Result { id, .. } => Some(self.layout.keys.result(id)),
+            Step::Push {
+                queue, priority, ..
+            }
+            | Step::Front {
+                queue, priority, ..
+            }
+            | Step::Return { queue, priority } => Some(self.layout.list(queue, *priority)),
+            Step::Dead(_) | Step::Note(..) => None,
+        }
+    }
+}
+
+fn letter_args<'a>(call: &'a mut Cmd, letter: &Letter) -> &'a mut Cmd {
+    call.arg(&*letter.queue)
+        .arg(&letter.id)
+        .arg(&letter.task)
+        .arg(&letter.cause)
+}
+
+fn size_of(step: &Step) -> usize {
+    match step {
+        Step::Result {
+            document: bytes, ..
+        }
+        | Step::Push { message: bytes, .. }
+        | Step::Front { message: bytes, .. }
+        | Step::Note(_, bytes) => bytes.len(),
+        Step::Return { .. } | Step::Dead(_) => 0,
+    }
+}
+
+fn read_settled(answer: Value) -> Option<Settled> {
+    let Value::Array(parts) = answer else {
+        return None;
+    };
+    let mut parts = parts.into_iter();
+    let lost = positions(parts.next()?)?;
+    let Value::Array(problems) = parts.next()? else {
+        return None;
+    };
+    let mut problems = problems.into_iter();
+    let mut failed = Vec::new();
+    while let Some(position) = problems.next() {
+        let why = bytes(problems.next()?)?;
+        failed.push((
+            number(&position)?.checked_sub(1)?,
+            String::from_utf8_lossy(&why).into_owned(),
+        ));
+    }
+    Some(Settled {
+        lost,
+        failed,
+        repeated: false,
+    })
+}
