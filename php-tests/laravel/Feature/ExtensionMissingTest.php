@@ -43,8 +43,12 @@ final class ExtensionMissingTest extends TestCase
      */
     private function withoutExtension(): array
     {
-        // -d options of this process are not handed down: only an extension of php.ini would be there.
-        $process = new Process([PHP_BINARY, __DIR__.'/../fixtures/app/without-extension.php']);
+        // Only the machine's own php.ini counts there, not the options and settings this process was started with.
+        $process = new Process(
+            [PHP_BINARY, __DIR__.'/../fixtures/app/without-extension.php'],
+            null,
+            ['PHP_INI_SCAN_DIR' => false],
+        );
         $process->setTimeout(60)->mustRun();
         $answer = json_decode($process->getOutput(), true);
         $this->assertIsArray($answer, $process->getOutput());

@@ -249,14 +249,18 @@ final class RealBrokerTest extends TestCase
 
     public function test_revoking_tells_the_workers(): void
     {
-        $this->broker->redis()->setOption(\Redis::OPT_READ_TIMEOUT, '10');
+        $heard = $this->broker->listen('/0.celery.pidbox');
 
-        // Nobody listens; that it goes through is what can be seen from here.
-        Celery::revoke('some-id');
-        Celery::result('some-id')->revoke();
-        [$code] = $this->command('celery:revoke', ['id' => ['some-id']]);
+        Celery::revoke('one');
+        Celery::result('two')->revoke();
+        [$code] = $this->command('celery:revoke', ['id' => ['three']]);
 
         $this->assertSame(0, $code);
+        foreach (['one', 'two', 'three'] as $id) {
+            $order = json_decode(base64_decode(json_decode($heard(), false)->body));
+            $this->assertSame('revoke', $order->method);
+            $this->assertSame([$id], (array) $order->arguments->task_id);
+        }
     }
 
     public function test_the_doctor_finds_everything_well(): void

@@ -4,7 +4,9 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Tests\Support;
 
+use Closure;
 use Redis;
+use RuntimeException;
 use stdClass;
 
 /**
@@ -70,6 +72,38 @@ final class Broker
     public function hasResult(string $id): bool
     {
         return (bool) $this->redis->exists("celery-task-meta-{$id}");
+    }
+
+    /**
+     * Subscribe to a channel from now on; each call of what is given waits for one message.
+     *
+     * @return Closure(): string
+     */
+    public function listen(string $channel): Closure
+    {
+        $socket = stream_socket_client("tcp://{$this->host}:{$this->port}", $code, $message, 2.0);
+        if ($socket === false) {
+            throw new RuntimeException($message);
+        }
+        stream_set_timeout($socket, 10);
+        fwrite($socket, "SUBSCRIBE {$channel}\r\n");
+
+        // Each answer is an array of three: what it is, the channel, and a text or number.
+        $read = static function () use ($socket): string {
+            $values = [];
+            for ($header = fgets($socket); count($values) < 3 && is_string($header);) {
+                $value = (string) fgets($socket);
+                $values[] = $value[0] === '$' ? (string) stream_get_contents($socket, (int) substr($value, 1)) : $value;
+                if ($value[0] === '$') {
+                    fgets($socket);
+                }
+            }
+
+            return $values[2] ?? throw new RuntimeException('nothing was heard in time');
+        };
+        $read();
+
+        return $read;
     }
 
     public function redis(): Redis

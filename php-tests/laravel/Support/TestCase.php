@@ -72,7 +72,7 @@ abstract class TestCase extends LaravelTestCase
     protected function broker(): Broker
     {
         if (! Extension::loaded()) {
-            $this->markTestSkipped('the extension is not loaded: run with php -d extension=…/libcelery.so');
+            $this->markTestSkipped('the extension is not loaded: run under `testkit up redis php --`');
         }
         $url = getenv('REDIS_URL');
         if (! is_string($url) || $url === '') {
