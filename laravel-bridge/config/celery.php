@@ -27,7 +27,7 @@ return [
             // a URL (redis://, rediss://, unix:///path),
             'url' => env('CELERY_BROKER_URL'),
 
-            // the name of one of Laravel's own connections in config/database.php ("default" is database.redis.default),
+            // the name of one of Laravel's own connections ("default" is database.redis.default),
             'redis' => env('CELERY_REDIS'),
 
             // or the single values. A host that begins with "/" is a unix socket.
@@ -55,7 +55,8 @@ return [
             // Where results are read: a URL, or an array with the keys above. Null: where the tasks go.
             'result_backend' => env('CELERY_RESULT_BACKEND'),
 
-            // Seconds that a post may take in all (name, connect, TLS, answer). Null: the INI setting celery.post_timeout.
+            // Seconds that a post may take in all: name, connect, TLS, answer. Null: the INI setting
+            // celery.post_timeout.
             'timeout' => env('CELERY_TIMEOUT'),
 
             // Inside a database transaction a task is posted after the commit, and dropped on a rollback.

@@ -41,8 +41,12 @@ final class CeleryClient implements Client
         return $this->name;
     }
 
-    public function post(string $task, array $args = [], string|UnitEnum|null $queue = null, array $options = []): Result
-    {
+    public function post(
+        string $task,
+        array $args = [],
+        string|UnitEnum|null $queue = null,
+        array $options = [],
+    ): Result {
         return $this->send(TaskMessage::make($task, $args, $queue, $options));
     }
 
@@ -54,7 +58,9 @@ final class CeleryClient implements Client
             $results[$key] = $this->send(match (true) {
                 $task instanceof TaskMessage => $task,
                 $task instanceof PendingTask => $task->toMessage(),
-                default => throw new InvalidArgumentException('postMany() takes tasks made by task(), not '.get_debug_type($task)),
+                default => throw new InvalidArgumentException(
+                    'postMany() takes tasks made by task(), not '.get_debug_type($task),
+                ),
             });
         }
 
@@ -88,7 +94,9 @@ final class CeleryClient implements Client
 
         $task = $task->queue === null ? $task->withQueue($this->queue) : $task;
 
-        if ($this->deferring && ($task->afterCommit ?? $this->afterCommit) && $this->container->bound('db.transactions')) {
+        $defer = $this->deferring && ($task->afterCommit ?? $this->afterCommit);
+
+        if ($defer && $this->container->bound('db.transactions')) {
             $this->container->make('db.transactions')->addCallback(fn () => $this->deliver($task));
         } else {
             $this->deliver($task);

@@ -57,8 +57,12 @@ class CeleryManager implements Factory, Client
         return true;
     }
 
-    public function post(string $task, array $args = [], string|UnitEnum|null $queue = null, array $options = []): Result
-    {
+    public function post(
+        string $task,
+        array $args = [],
+        string|UnitEnum|null $queue = null,
+        array $options = [],
+    ): Result {
         return $this->connection()->post($task, $args, $queue, $options);
     }
 

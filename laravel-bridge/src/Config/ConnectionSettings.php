@@ -51,8 +51,11 @@ final class ConnectionSettings
      * @param  array<string, mixed>  $config
      * @param  array<string, mixed>  $redis  Laravel's database.redis
      */
-    public static function fromArray(string $name, #[SensitiveParameter] array $config, #[SensitiveParameter] array $redis = []): self
-    {
+    public static function fromArray(
+        string $name,
+        #[SensitiveParameter] array $config,
+        #[SensitiveParameter] array $redis = [],
+    ): self {
         $backend = $config['result_backend'] ?? null;
         if (is_string($backend) && $backend !== '') {
             $backend = ['url' => $backend];
@@ -77,15 +80,22 @@ final class ConnectionSettings
      * @param  array<string, mixed>  $config
      * @param  array<string, mixed>  $redis
      */
-    private static function endpoint(string $name, #[SensitiveParameter] array $config, #[SensitiveParameter] array $redis): Endpoint
-    {
+    private static function endpoint(
+        string $name,
+        #[SensitiveParameter] array $config,
+        #[SensitiveParameter] array $redis,
+    ): Endpoint {
         $reference = $config['redis'] ?? null;
 
         if (! empty($config['url']) || $reference === null || $reference === '') {
             return Endpoint::fromArray($name, $config);
         }
-        if (! is_string($reference) || ! is_array($redis[$reference] ?? null) || in_array($reference, ['options', 'clusters'], true)) {
-            throw InvalidConfiguration::in($name, "config/database.php has no redis connection [{$reference}]");
+
+        unset($redis['options'], $redis['clusters']);
+        if (! is_string($reference) || ! is_array($redis[$reference] ?? null)) {
+            $said = is_string($reference) ? $reference : get_debug_type($reference);
+
+            throw InvalidConfiguration::in($name, "config/database.php has no redis connection [{$said}]");
         }
 
         return Endpoint::fromArray($name, $redis[$reference]);

@@ -50,7 +50,7 @@ final class Endpoint
             || $ssl !== [];
         $host = (string) ($given['host'] ?? ($config['path'] ?? null) ?: ($config['host'] ?? null) ?: '127.0.0.1');
 
-        if (preg_match('#^(tls|rediss|tcp|redis|ssl)://(.+)$#', $host, $parts) === 1 && ! str_contains($parts[2], '/')) {
+        if (preg_match('#^(tls|rediss|tcp|redis|ssl)://([^/]+)$#', $host, $parts) === 1) {
             $tls = $tls || in_array($parts[1], ['tls', 'rediss', 'ssl'], true);
             $host = $parts[2];
         }
@@ -75,8 +75,19 @@ final class Endpoint
     /**
      * The arguments of celery-php's constructor, by name. The exchange stays Celery's own: queues are named a post.
      *
-     * @return array{host: string, login: ?string, password: ?string, vhost: int, exchange: string, binding: string,
-     *     port: int, connector: string, persistent_messages: bool, result_expire: int, ssl_options: array<string, mixed>}
+     * @return array{
+     *     host: string,
+     *     login: string|null,
+     *     password: string|null,
+     *     vhost: int,
+     *     exchange: string,
+     *     binding: string,
+     *     port: int,
+     *     connector: string,
+     *     persistent_messages: bool,
+     *     result_expire: int,
+     *     ssl_options: array<string, mixed>,
+     * }
      */
     public function toArguments(): array
     {
@@ -116,11 +127,11 @@ final class Endpoint
         } elseif ($this->isTls()) {
             $config += ['scheme' => 'tls', 'context' => ['stream' => $this->ssl], 'ssl' => $this->ssl];
         }
-        if ($this->password !== null) {
-            $config['password'] = $this->username === null ? $this->password : [$this->username, $this->password];
-        }
 
-        return $config;
+        return $config + array_filter(
+            ['username' => $this->username, 'password' => $this->password],
+            static fn (?string $value): bool => $value !== null,
+        );
     }
 
     public function isSocket(): bool
@@ -166,7 +177,8 @@ final class Endpoint
      */
     private static function parseUrl(string $name, #[SensitiveParameter] string $url): array
     {
-        if (preg_match('#^(unix|redis\+socket)://(?:(?<login>[^@/]*)@)?(?<path>/[^?]*)(?:\?(?<query>.*))?$#', $url, $parts) === 1) {
+        $socket = '#^(?:unix|redis\+socket)://(?:(?<login>[^@/]*)@)?(?<path>/[^?]*)(?:\?(?<query>.*))?$#';
+        if (preg_match($socket, $url, $parts) === 1) {
             parse_str($parts['query'] ?? '', $query);
             [$user, $password] = array_pad(explode(':', $parts['login'] ?? '', 2), 2, '');
 
@@ -181,14 +193,20 @@ final class Endpoint
 
         $parts = parse_url($url);
         if ($parts === false || ! isset($parts['scheme'], $parts['host'])) {
-            throw InvalidConfiguration::in($name, 'its url is not one: redis://[user]:[password]@host:port/database is expected');
+            throw InvalidConfiguration::in(
+                $name,
+                'its url is not one: redis://[user]:[password]@host:port/database is expected',
+            );
         }
         parse_str($parts['query'] ?? '', $query);
 
         [$connector, $tls] = match (strtolower($parts['scheme'])) {
             'redis', 'tcp' => ['redis', false],
             'rediss', 'tls' => ['redis', true],
-            default => throw InvalidConfiguration::in($name, "the scheme \"{$parts['scheme']}\" of its url is not redis, rediss or unix"),
+            default => throw InvalidConfiguration::in(
+                $name,
+                "the scheme \"{$parts['scheme']}\" of its url is not redis, rediss or unix",
+            ),
         };
 
         return array_filter([

@@ -87,7 +87,11 @@ final class DoctorCommand extends Command
         $this->attempt("{$name}: broker", $settings->broker->display(), $transport->pingBroker(...));
 
         if ($settings->resultBackend !== null) {
-            $this->attempt("{$name}: result backend", $settings->resultBackend->display(), $transport->pingResultBackend(...));
+            $this->attempt(
+                "{$name}: result backend",
+                $settings->resultBackend->display(),
+                $transport->pingResultBackend(...),
+            );
         }
     }
 

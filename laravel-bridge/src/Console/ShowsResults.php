@@ -30,7 +30,12 @@ trait ShowsResults
             return self::NOT_ENDED;
         } catch (TaskFailed $e) {
             $this->answer(
-                ['id' => $result->id(), 'status' => $e->status, 'error' => $e->getMessage(), 'traceback' => $e->traceback],
+                [
+                    'id' => $result->id(),
+                    'status' => $e->status,
+                    'error' => $e->getMessage(),
+                    'traceback' => $e->traceback,
+                ],
                 trim("{$e->getMessage()}\n{$e->traceback}"),
             );
 
@@ -39,7 +44,7 @@ trait ShowsResults
 
         $this->answer(
             ['id' => $result->id(), 'status' => 'SUCCESS', 'result' => $value],
-            "{$result->id()} SUCCESS\n".json_encode($value, JSON_PRETTY_PRINT | JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES),
+            "{$result->id()} SUCCESS\n".$this->json($value, JSON_PRETTY_PRINT),
         );
 
         return self::SUCCESS;
@@ -51,8 +56,16 @@ trait ShowsResults
     private function answer(array $data, string $words): void
     {
         $this->line($this->option('json')
-            ? (string) json_encode($data, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE)
+            ? $this->json($data)
             : $words);
+    }
+
+    private function json(mixed $value, int $flags = 0): string
+    {
+        return (string) json_encode(
+            $value,
+            $flags | JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE,
+        );
     }
 
     private function fault(Throwable $e): int

@@ -6,6 +6,7 @@ namespace CeleryBridge\Contracts;
 
 use CeleryBridge\PendingTask;
 use CeleryBridge\TaskMessage;
+use UnitEnum;
 
 /**
  * What an application does with Celery: post tasks, look at their results, take tasks back.
@@ -22,10 +23,15 @@ interface Client
      *
      * @param  string  $task  the task's name, as the worker registers it
      * @param  array<array-key, mixed>  $args  a list is positional arguments, any other array keyword arguments
-     * @param  string|\UnitEnum|null  $queue  null: the connection's queue
+     * @param  string|UnitEnum|null  $queue  null: the connection's queue
      * @param  array<string, mixed>  $options  see {@see TaskMessage::make()}
      */
-    public function post(string $task, array $args = [], string|\UnitEnum|null $queue = null, array $options = []): Result;
+    public function post(
+        string $task,
+        array $args = [],
+        string|UnitEnum|null $queue = null,
+        array $options = [],
+    ): Result;
 
     /**
      * Post several tasks, in their order.

@@ -15,7 +15,7 @@ final class ResultTimedOut extends RuntimeException implements CeleryBridgeExcep
     public function __construct(public readonly string $taskId, ?float $timeout, ?Throwable $previous = null)
     {
         parent::__construct(
-            sprintf('task %s has not ended within %s', $taskId, $timeout === null ? 'the time allowed' : "{$timeout} s"),
+            "task {$taskId} has not ended within ".($timeout === null ? 'the time allowed' : "{$timeout} s"),
             0,
             $previous,
         );

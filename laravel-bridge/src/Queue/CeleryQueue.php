@@ -250,13 +250,13 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
             throw JobCannotRunOnCelery::unmapped($job);
         }
         if (! empty($job->chained)) {
-            throw JobCannotRunOnCelery::because($job, 'it begins a chain of jobs, and a Celery worker would not start the next');
+            throw JobCannotRunOnCelery::because($job, 'it begins a chain, and a Celery worker starts no next job');
         }
         if (! empty($job->batchId)) {
-            throw JobCannotRunOnCelery::because($job, 'it belongs to a batch, and a Celery worker would not report to it');
+            throw JobCannotRunOnCelery::because($job, 'it belongs to a batch, and a Celery worker reports to none');
         }
         if ($job instanceof ShouldBeEncrypted) {
-            throw JobCannotRunOnCelery::because($job, 'it must be encrypted, and a Celery worker reads plain arguments');
+            throw JobCannotRunOnCelery::because($job, 'it must be encrypted, and a Celery worker cannot decrypt it');
         }
     }
 

@@ -99,9 +99,14 @@ final class RedisQueues
             ),
         };
 
-        $manager = new RedisManager(Container::getInstance(), $driver, [
-            'celery' => $this->settings->broker->toLaravelRedis($this->settings->timeout ?? self::TIMEOUT),
-        ]);
+        $config = $this->settings->broker->toLaravelRedis($this->settings->timeout ?? self::TIMEOUT);
+        if ($driver === 'phpredis' && isset($config['username'])) {
+            // Laravel 8 hands on the password only.
+            $config['password'] = [$config['username'], $config['password'] ?? ''];
+            unset($config['username']);
+        }
+
+        $manager = new RedisManager(Container::getInstance(), $driver, ['celery' => $config]);
 
         return $this->connection = $manager->connection('celery');
     }
