@@ -248,6 +248,8 @@ pub enum NameKind {
     Task,
     /// One task's id.
     TaskId,
+    /// The broker's name of one message.
+    DeliveryTag,
 }
 
 impl fmt::Display for NameKind {
@@ -256,6 +258,7 @@ impl fmt::Display for NameKind {
             Self::Queue => "queue name",
             Self::Task => "task name",
             Self::TaskId => "task id",
+            Self::DeliveryTag => "delivery tag",
         })
     }
 }
@@ -277,6 +280,11 @@ pub fn check_task_name(name: &str) -> Result<(), NameError> {
 /// Refuses a task id that is empty, too long or has control characters.
 pub fn check_task_id(id: &str) -> Result<(), NameError> {
     check(NameKind::TaskId, id)
+}
+
+/// Refuses a delivery tag that is empty, too long or has control characters.
+pub fn check_delivery_tag(tag: &str) -> Result<(), NameError> {
+    check(NameKind::DeliveryTag, tag)
 }
 
 fn check(kind: NameKind, name: &str) -> Result<(), NameError> {

@@ -3,11 +3,18 @@
 //! Members are written in Python's order. What of them is known only to the task – the result, the
 //! arguments, stamps – stays JSON text.
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::compression::{Compression, CompressionError};
 use crate::fields::Fields;
+use crate::json::write::Object;
+use crate::json::{self, Special, each_member, write};
+use crate::message::DEFAULT_MAX_BODY;
+use crate::repr;
 use crate::serializer::{Serializer, SerializerError};
 
 /// A task's state.
@@ -74,7 +81,7 @@ impl std::fmt::Display for State {
 }
 
 /// An exception as it stands in a result. It is data only: nothing is ever made of the names in it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ExceptionDoc {
     /// The class.
@@ -108,19 +115,57 @@ impl ExceptionDoc {
     /// Reads an exception from a result. A message that is no list, and a module that is null or absent,
     /// are accepted.
     pub fn from_json(json: &str) -> Result<Self, ResultError> {
-        let _ = json;
-        todo!()
+        let Raised {
+            exc_type,
+            exc_message,
+            exc_module,
+        } = serde_json::from_str(json)
+            .map_err(|error| ResultError::Invalid(format!("no exception: {error}")))?;
+        let exc_message = match exc_message {
+            Value::Array(args) => args,
+            Value::Null => Vec::new(),
+            text => vec![text],
+        };
+        Ok(Self {
+            exc_type,
+            exc_message,
+            exc_module,
+        })
     }
 
     /// The exception as the value of `result`.
     pub fn to_json(&self) -> Box<RawValue> {
-        todo!()
+        to_raw_value(self).unwrap_or_else(|_| RawValue::NULL.to_owned())
     }
 
-    /// One line for logs: `ValueError('boom')`.
+    /// One line for logs, as Python shows an exception: `ValueError('boom')`.
     pub fn summary(&self) -> String {
-        todo!()
+        let args: Vec<_> = self
+            .exc_message
+            .iter()
+            .map(|arg| repr::value(&arg.to_string(), repr::MAX_CHARS))
+            .collect();
+        format!("{}({})", self.exc_type, args.join(", "))
     }
+}
+
+/// An exception as the versions of Celery have written it.
+#[derive(Deserialize)]
+struct Raised {
+    exc_type: String,
+    #[serde(default)]
+    exc_message: Value,
+    #[serde(default)]
+    exc_module: Option<String>,
+}
+
+/// What a worker writes in front of compressed results: this, the content type of the compression, a zero.
+const COMPRESSED: &[u8] = b"\0celery-compressed\0";
+
+/// Whether this is a pickle of protocol 2 or later, as Celery writes them. No document in another format
+/// begins so: in MessagePack it is an empty map with something behind it.
+fn is_pickle(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x80, 2..=5, ..])
 }
 
 /// What a worker stores for a task.
@@ -242,14 +287,23 @@ impl ResultDoc {
         reason: Option<&ExceptionDoc>,
         traceback: Option<String>,
     ) -> Self {
-        let _ = (task_id.into(), reason, traceback);
-        todo!()
+        let result = reason.map_or_else(|| RawValue::NULL.to_owned(), ExceptionDoc::to_json);
+        let mut doc = Self::new(task_id, State::Retry, result, None);
+        doc.traceback = traceback;
+        doc.children.extend(child(&doc.task_id));
+        doc
     }
 
     /// A task that a worker runs.
     pub fn started(task_id: impl Into<String>, pid: u32, hostname: &str) -> Self {
-        let _ = (task_id.into(), pid, hostname);
-        todo!()
+        #[derive(Serialize)]
+        struct Process<'a> {
+            pid: u32,
+            hostname: &'a str,
+        }
+        let process =
+            to_raw_value(&Process { pid, hostname }).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        Self::new(task_id, State::Started, process, None)
     }
 
     /// A task that will not be run, or was ended; Celery's reasons are `revoked`, `terminated` and
@@ -274,7 +328,31 @@ impl ResultDoc {
 
     /// The document in compact JSON.
     pub fn encode(&self) -> Vec<u8> {
-        todo!()
+        let mut out = Vec::with_capacity(
+            self.result.get().len() + self.traceback.as_ref().map_or(0, String::len) + 256,
+        );
+        let mut doc = Object::new(&mut out);
+        doc.string("status", self.status.as_str());
+        doc.raw("result", Some(&self.result));
+        doc.optional("traceback", self.traceback.as_deref());
+        write::raws(doc.name("children"), &self.children);
+        doc.optional("date_done", self.date_done.as_deref());
+        doc.present("group_id", self.group_id.as_deref());
+        doc.present("parent_id", self.parent_id.as_deref());
+        if let Some(extended) = &self.extended {
+            doc.optional("name", extended.name.as_deref());
+            doc.raw("args", extended.args.as_deref());
+            doc.raw("kwargs", extended.kwargs.as_deref());
+            doc.optional("worker", extended.worker.as_deref());
+            doc.optional_integer("retries", extended.retries);
+            doc.optional("queue", extended.queue.as_deref());
+        }
+        for (name, value) in self.extra.iter() {
+            doc.raw(name, Some(value));
+        }
+        doc.string("task_id", &self.task_id);
+        doc.end();
+        out
     }
 
     /// The document in another format, compressed if asked.
@@ -283,8 +361,18 @@ impl ResultDoc {
         serializer: Serializer,
         compression: Option<Compression>,
     ) -> Result<Vec<u8>, ResultError> {
-        let _ = (serializer, compression);
-        todo!()
+        let data = match serializer {
+            Serializer::Json => self.encode(),
+            other => other.from_json(&self.encode())?,
+        };
+        let Some(compression) = compression else {
+            return Ok(data);
+        };
+        let mut out = COMPRESSED.to_vec();
+        out.extend_from_slice(compression.content_type().as_bytes());
+        out.push(0);
+        out.extend_from_slice(&compression.compress(&data)?);
+        Ok(out)
     }
 
     /// Reads a stored document in JSON, compressed or not.
@@ -294,7 +382,146 @@ impl ResultDoc {
 
     /// Reads a stored document in the backend's serializer, compressed or not.
     pub fn decode_with(bytes: &[u8], serializer: Serializer) -> Result<Self, ResultError> {
-        let _ = (bytes, serializer);
-        todo!()
+        let json = document(bytes, serializer)?;
+        let mut doc = Self::new(
+            String::new(),
+            State::Pending,
+            RawValue::NULL.to_owned(),
+            None,
+        );
+        let (mut task_id, mut status) = (None, None);
+        let mut extended = Extended::default();
+        let mut is_extended = false;
+        let members = each_member(&json, |name, value| match &*name {
+            "task_id" => task_id = text(value),
+            "status" => status = text(value),
+            "result" => doc.result = value.to_owned(),
+            "traceback" => doc.traceback = text(value),
+            "children" => doc.children = serde_json::from_str(value.get()).unwrap_or_default(),
+            "date_done" => doc.date_done = date(value),
+            "group_id" => doc.group_id = text(value),
+            "parent_id" => doc.parent_id = text(value),
+            other if extended.take(other, value) => is_extended = true,
+            _ => doc.extra.insert(name, value.to_owned()),
+        });
+        members.map_err(|error| ResultError::Invalid(error.to_string()))?;
+        let (Some(task_id), Some(status)) = (task_id, status) else {
+            return Err(ResultError::Invalid(
+                "it has no task_id or no status".to_owned(),
+            ));
+        };
+        doc.task_id = task_id;
+        doc.status = State::from_word(&status);
+        doc.extended = is_extended.then_some(extended);
+        Ok(doc)
     }
+}
+
+impl Extended {
+    /// Takes a member that is one of these; false if it is not.
+    fn take(&mut self, name: &str, value: &RawValue) -> bool {
+        match name {
+            "name" => self.name = text(value),
+            "args" => self.args = present(value),
+            "kwargs" => self.kwargs = present(value),
+            "worker" => self.worker = text(value),
+            "retries" => self.retries = serde_json::from_str(value.get()).ok(),
+            "queue" => self.queue = text(value),
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// A saved group result (Celery's `GroupResult.save()`).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct GroupDoc {
+    /// The group as a tuple: `[[group id, parent], [member, …]]`.
+    pub result: Box<RawValue>,
+}
+
+impl GroupDoc {
+    /// A group to be saved.
+    pub fn new(result: Box<RawValue>) -> Self {
+        Self { result }
+    }
+
+    /// The document in compact JSON.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.result.get().len() + 16);
+        let mut doc = Object::new(&mut out);
+        doc.raw("result", Some(&self.result));
+        doc.end();
+        out
+    }
+
+    /// Reads a saved group in the backend's serializer, compressed or not.
+    pub fn decode_with(bytes: &[u8], serializer: Serializer) -> Result<Self, ResultError> {
+        let json = document(bytes, serializer)?;
+        let mut result = None;
+        let members = each_member(&json, |name, value| {
+            if name == "result" {
+                result = Some(value.to_owned());
+            }
+        });
+        members.map_err(|error| ResultError::Invalid(error.to_string()))?;
+        match result {
+            Some(result) => Ok(Self { result }),
+            None => Err(ResultError::Invalid("it has no result".to_owned())),
+        }
+    }
+}
+
+/// A task without children of its own, as a member of `children`.
+pub fn child(task_id: &str) -> Option<Box<RawValue>> {
+    to_raw_value(&((task_id, None::<&str>), None::<&str>)).ok()
+}
+
+/// A stored document as strict JSON.
+fn document(bytes: &[u8], serializer: Serializer) -> Result<String, ResultError> {
+    let bytes = match bytes.strip_prefix(COMPRESSED) {
+        None => Cow::Borrowed(bytes),
+        Some(rest) => Cow::Owned(decompressed(rest)?),
+    };
+    if is_pickle(&bytes) {
+        return Err(ResultError::Pickle);
+    }
+    match serializer {
+        Serializer::Json => match json::normalise(&bytes) {
+            Ok(json) => Ok(json.into_owned()),
+            Err(error) => Err(ResultError::Invalid(error.to_string())),
+        },
+        other => Ok(other.to_json(&bytes, DEFAULT_MAX_BODY)?),
+    }
+}
+
+/// What follows the mark of compressed results: a content type, a zero and the data.
+fn decompressed(marked: &[u8]) -> Result<Vec<u8>, ResultError> {
+    let invalid = || ResultError::Invalid("unknown compression".to_owned());
+    let end = marked
+        .iter()
+        .position(|byte| *byte == 0)
+        .ok_or_else(invalid)?;
+    let name = std::str::from_utf8(&marked[..end]).map_err(|_| invalid())?;
+    let compression = Compression::from_name(name).ok_or_else(invalid)?;
+    Ok(compression.decompress(&marked[end + 1..], DEFAULT_MAX_BODY)?)
+}
+
+fn text(value: &RawValue) -> Option<String> {
+    serde_json::from_str(value.get()).ok()
+}
+
+fn present(value: &RawValue) -> Option<Box<RawValue>> {
+    (value.get() != "null").then(|| value.to_owned())
+}
+
+/// A date as text; some versions wrapped it as a special value.
+fn date(value: &RawValue) -> Option<String> {
+    text(value).or_else(
+        || match Special::from_value(&serde_json::from_str(value.get()).ok()?) {
+            Some(Ok(Special::Datetime(time))) => Some(time.to_string()),
+            _ => None,
+        },
+    )
 }

@@ -272,7 +272,7 @@ impl fmt::Display for Timestamp {
             second / 60 % 60,
             second % 60
         )?;
-        if self.microseconds != 0 {
+        if self.microseconds != 0 && wall == self.wall_seconds {
             write!(f, ".{:06}", self.microseconds)?;
         }
         if let Some(offset) = self.offset {

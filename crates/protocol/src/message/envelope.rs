@@ -1,1 +1,221 @@
-//! Kombus envelope.
+//! kombu's envelope and the members that the protocols give meaning to, as text not yet understood.
+//!
+//! Reading is in two steps: first every member's text is found, then each is converted where it is
+//! needed. So the id of a task can be told even if its `eta` is no date.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::{Cause, DecodeError};
+use crate::fields::Fields;
+use crate::json::{Name, each_member};
+
+/// An element of a queue.
+#[derive(Default)]
+pub(super) struct Envelope<'a> {
+    pub(super) body: Option<Cow<'a, str>>,
+    pub(super) content_type: Option<Cow<'a, str>>,
+    pub(super) content_encoding: Option<Cow<'a, str>>,
+    pub(super) headers: Option<&'a str>,
+    pub(super) body_encoding: Option<Cow<'a, str>>,
+    pub(super) correlation_id: Option<&'a RawValue>,
+    pub(super) reply_to: Option<&'a RawValue>,
+    pub(super) delivery_mode: Option<&'a RawValue>,
+    pub(super) priority: Option<&'a RawValue>,
+    pub(super) expiration: Option<&'a RawValue>,
+    pub(super) tag: Option<&'a RawValue>,
+    pub(super) exchange: Option<&'a RawValue>,
+    pub(super) routing_key: Option<&'a RawValue>,
+    pub(super) redelivered: Option<&'a RawValue>,
+    pub(super) extra: Fields,
+}
+
+impl<'a> Envelope<'a> {
+    pub(super) fn read(text: &'a str) -> Result<Self, DecodeError> {
+        let mut envelope = Self::default();
+        let (mut body, mut properties) = (None, None);
+        let members = each_member(text, |name, value| match &*name {
+            "body" => body = Some(value),
+            "content-type" => envelope.content_type = string(value),
+            "content-encoding" => envelope.content_encoding = string(value),
+            "headers" => envelope.headers = Some(value.get()),
+            "properties" => properties = Some(value),
+            _ => {}
+        });
+        members.map_err(|error| refused("the message is no JSON object", &error))?;
+        envelope.headers = envelope.headers.filter(|headers| *headers != "null");
+        if let Some(properties) = properties.filter(|properties| !is_null(properties)) {
+            envelope.read_properties(properties.get())?;
+        }
+        if let Some(body) = body {
+            envelope.body = string(body);
+            if envelope.body.is_none() {
+                return Err(DecodeError {
+                    delivery_tag: envelope.delivery_tag(),
+                    ..DecodeError::new(Cause::Envelope, "the body is not a string")
+                });
+            }
+        }
+        Ok(envelope)
+    }
+
+    fn read_properties(&mut self, properties: &'a str) -> Result<(), DecodeError> {
+        let mut delivery_info = None;
+        let mut body_encoding = None;
+        let members = each_member(properties, |name, value| match &*name {
+            "correlation_id" => self.correlation_id = Some(value),
+            "reply_to" => self.reply_to = Some(value),
+            "delivery_mode" => self.delivery_mode = Some(value),
+            "priority" => self.priority = Some(value),
+            "expiration" => self.expiration = Some(value),
+            "delivery_info" => delivery_info = Some(value),
+            "body_encoding" => body_encoding = Some(value),
+            "delivery_tag" => self.tag = Some(value),
+            _ => self.extra.insert(name, value.to_owned()),
+        });
+        members.map_err(|error| refused("the properties are no JSON object", &error))?;
+        // An encoding that is no string is kept as its text, which no encoding is called.
+        self.body_encoding = body_encoding
+            .filter(|value| !is_null(value))
+            .map(|value| string(value).unwrap_or(Cow::Borrowed(value.get())));
+        let Some(delivery_info) = delivery_info.filter(|value| !is_null(value)) else {
+            return Ok(());
+        };
+        let members = each_member(delivery_info.get(), |name, value| match &*name {
+            "exchange" => self.exchange = Some(value),
+            "routing_key" => self.routing_key = Some(value),
+            "redelivered" => self.redelivered = Some(value),
+            _ => {}
+        });
+        members.map_err(|error| refused("delivery_info is no JSON object", &error))
+    }
+
+    pub(super) fn delivery_tag(&self) -> Option<String> {
+        self.tag
+            .and_then(string)
+            .filter(|tag| !tag.is_empty())
+            .map(Cow::into_owned)
+    }
+}
+
+fn refused(what: &str, error: &serde_json::Error) -> DecodeError {
+    DecodeError::new(Cause::Envelope, format!("{what}: {error}"))
+}
+
+/// Members of headers or of a protocol 1 body, by the names that the protocols give meaning to.
+#[derive(Default)]
+pub(super) struct Meta<'a> {
+    pub(super) task: Option<&'a RawValue>,
+    pub(super) id: Option<&'a RawValue>,
+    pub(super) lang: Option<&'a RawValue>,
+    pub(super) shadow: Option<&'a RawValue>,
+    pub(super) eta: Option<&'a RawValue>,
+    pub(super) expires: Option<&'a RawValue>,
+    pub(super) group: Option<&'a RawValue>,
+    pub(super) group_index: Option<&'a RawValue>,
+    pub(super) retries: Option<&'a RawValue>,
+    pub(super) timelimit: Option<&'a RawValue>,
+    pub(super) root_id: Option<&'a RawValue>,
+    pub(super) parent_id: Option<&'a RawValue>,
+    pub(super) argsrepr: Option<&'a RawValue>,
+    pub(super) kwargsrepr: Option<&'a RawValue>,
+    pub(super) origin: Option<&'a RawValue>,
+    pub(super) ignore_result: Option<&'a RawValue>,
+    pub(super) replaced_task_nesting: Option<&'a RawValue>,
+    pub(super) stamped_headers: Option<&'a RawValue>,
+    pub(super) stamps: Option<&'a RawValue>,
+    pub(super) compression: Option<&'a RawValue>,
+    pub(super) redelivered: Option<&'a RawValue>,
+}
+
+impl<'a> Meta<'a> {
+    /// Where the member of this name is kept, if the protocols know it.
+    fn slot(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>> {
+        Some(match name {
+            "task" => &mut self.task,
+            "id" => &mut self.id,
+            "lang" => &mut self.lang,
+            "shadow" => &mut self.shadow,
+            "eta" => &mut self.eta,
+            "expires" => &mut self.expires,
+            "group" => &mut self.group,
+            "group_index" => &mut self.group_index,
+            "retries" => &mut self.retries,
+            "timelimit" => &mut self.timelimit,
+            "root_id" => &mut self.root_id,
+            "parent_id" => &mut self.parent_id,
+            "argsrepr" => &mut self.argsrepr,
+            "kwargsrepr" => &mut self.kwargsrepr,
+            "origin" => &mut self.origin,
+            "ignore_result" => &mut self.ignore_result,
+            "replaced_task_nesting" => &mut self.replaced_task_nesting,
+            "stamped_headers" => &mut self.stamped_headers,
+            "stamps" => &mut self.stamps,
+            "compression" => &mut self.compression,
+            "redelivered" => &mut self.redelivered,
+            _ => return None,
+        })
+    }
+
+    /// Takes what headers say; what the protocols do not know goes to `custom`.
+    pub(super) fn read_headers(
+        &mut self,
+        headers: &'a str,
+        custom: &mut Fields,
+    ) -> Result<(), DecodeError> {
+        let members = each_member(headers, |name, value| match self.slot(&name) {
+            Some(slot) => *slot = Some(value),
+            None => custom.insert(name, value.to_owned()),
+        });
+        members.map_err(|error| refused("the headers are no JSON object", &error))
+    }
+
+    /// Takes a member of a protocol 1 body, unless a header said it already.
+    pub(super) fn add(&mut self, name: &str, value: &'a RawValue) {
+        if let Some(slot) = self.slot(name) {
+            slot.get_or_insert(value);
+        }
+    }
+}
+
+/// Whether a header belongs to the protocol, so that a caller cannot use its name.
+pub(super) fn is_known_header(name: &str) -> bool {
+    Meta::default().slot(name).is_some()
+}
+
+/// Whether a property belongs to the protocol or the transport.
+pub(super) fn is_known_property(name: &str) -> bool {
+    matches!(
+        name,
+        "correlation_id"
+            | "reply_to"
+            | "delivery_mode"
+            | "priority"
+            | "expiration"
+            | "delivery_info"
+            | "body_encoding"
+            | "delivery_tag"
+    )
+}
+
+pub(super) fn is_null(value: &RawValue) -> bool {
+    value.get() == "null"
+}
+
+/// The string that a value is.
+pub(super) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
+    let json = value.get();
+    if !json.starts_with('"') {
+        return None;
+    }
+    serde_json::from_str::<Name<'_>>(json)
+        .ok()
+        .map(|Name(text)| text)
+}
+
+/// A text of the message for an error, quoted and cut.
+pub(super) fn quoted(text: &str) -> String {
+    let cut: String = text.chars().take(64).collect();
+    format!("{cut:?}")
+}

@@ -148,6 +148,9 @@ pub enum EncodeError {
     /// A header or property of the caller's has the name of one that the protocol defines.
     #[error("{0:?} is a name of the protocol's own")]
     Reserved(String),
+    /// Protocol 1 has no place for something the task says.
+    #[error("protocol 1 cannot say {0}")]
+    NotInProtocol1(&'static str),
     /// The body cannot be said in the chosen serializer.
     #[error(transparent)]
     Serializer(#[from] SerializerError),

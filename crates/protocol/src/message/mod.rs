@@ -9,6 +9,7 @@
 //!
 //! This module neither chooses ids nor knows the time; both are given to it.
 
+mod body;
 mod decode;
 mod encode;
 mod envelope;

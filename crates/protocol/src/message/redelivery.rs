@@ -4,7 +4,12 @@
 //! marks it as redelivered and pushes it back. Both work on the text: everything else in the message stays
 //! byte for byte, whether or not it is something this crate understands.
 
-use super::DecodeError;
+use std::ops::Range;
+
+use super::body::priority;
+use super::envelope::string;
+use super::{Cause, DecodeError};
+use crate::json::{self, Elements, JsonError, Members, write};
 
 /// A message marked as redelivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,42 +28,252 @@ pub struct Redelivery {
 /// Objects that are missing are added, as is the mark; the rest keeps its bytes. An envelope that is no
 /// JSON object, or in which one of those three is something else than an object, is an error.
 pub fn mark_redelivered(raw: &[u8]) -> Result<Redelivery, DecodeError> {
-    let _ = raw;
-    todo!()
+    mark(raw).map_err(|error| not_envelope(&error))
+}
+
+fn not_envelope(error: &JsonError) -> DecodeError {
+    DecodeError::new(
+        Cause::Envelope,
+        format!("the message cannot be restored: {error}"),
+    )
+}
+
+fn mark(raw: &[u8]) -> Result<Redelivery, JsonError> {
+    check(raw)?;
+    let properties = Members::find(raw, "properties")?.map_or(&b"{}"[..], |place| &raw[place]);
+    let delivery_info =
+        Members::find(properties, "delivery_info")?.map_or(&b"{}"[..], |place| &properties[place]);
+    let headers = Members::find(raw, "headers")?.map_or(&b"{}"[..], |place| &raw[place]);
+    let delivery_info = with_member(delivery_info, "redelivered", b"true")?;
+    let new_properties = with_member(properties, "delivery_info", &delivery_info)?;
+    let headers = with_member(headers, "redelivered", b"true")?;
+    let marked = with_member(
+        &with_member(raw, "headers", &headers)?,
+        "properties",
+        &new_properties,
+    )?;
+    Ok(Redelivery {
+        raw: marked,
+        priority: member(properties, "priority")?
+            .and_then(|value| priority(&value))
+            .unwrap_or(0),
+        delivery_tag: member(properties, "delivery_tag")?
+            .and_then(|value| Some(string(&value)?.into_owned())),
+    })
+}
+
+/// The text must be what Python's JSON reads, so that a Python worker can read what is pushed back.
+fn check(raw: &[u8]) -> Result<(), JsonError> {
+    let text = match json::normalise(raw) {
+        Err(JsonError::Utf8 { .. }) => json::normalise(String::from_utf8_lossy(raw).as_bytes())?
+            .into_owned()
+            .into(),
+        other => other?,
+    };
+    serde_json::from_str::<serde::de::IgnoredAny>(&text)?;
+    Ok(())
+}
+
+/// A member's value, if it is strict JSON.
+fn member(
+    object: &[u8],
+    name: &str,
+) -> Result<Option<Box<serde_json::value::RawValue>>, JsonError> {
+    let place = Members::find(object, name)?;
+    Ok(place.and_then(|place| serde_json::from_slice(&object[place]).ok()))
+}
+
+/// The object's text with a member set: in its place, or behind the others.
+fn with_member(object: &[u8], name: &str, value: &[u8]) -> Result<Vec<u8>, JsonError> {
+    let mut out = Vec::with_capacity(object.len() + name.len() + value.len() + 4);
+    if let Some(place) = Members::find(object, name)? {
+        out.extend_from_slice(&object[..place.start]);
+        out.extend_from_slice(value);
+        out.extend_from_slice(&object[place.end..]);
+        return Ok(out);
+    }
+    let object = object.trim_ascii();
+    let (inside, empty) = match object {
+        [b'{', inside @ .., b'}'] => (inside, inside.trim_ascii().is_empty()),
+        _ => return Err(JsonError::Syntax("not an object".to_owned())),
+    };
+    out.push(b'{');
+    out.extend_from_slice(inside);
+    if !empty {
+        out.push(b',');
+    }
+    write::string(&mut out, name);
+    out.push(b':');
+    out.extend_from_slice(value);
+    out.push(b'}');
+    Ok(out)
 }
 
 /// An entry of the hash `unacked`, taken apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unacked<'a> {
-    /// The envelope's text.
+    /// The envelope's text: an object, whose inside was not looked at.
     pub envelope: &'a [u8],
-    /// The text of the exchange, a JSON string or null.
-    exchange: &'a [u8],
-    /// The text of the routing key, a JSON string or null.
-    routing_key: &'a [u8],
+    /// The exchange it was sent to.
+    pub exchange: String,
+    /// The routing key it was sent with: with an empty exchange, the queue.
+    pub routing_key: String,
 }
 
 impl<'a> Unacked<'a> {
     /// Takes an entry apart. It must be an array of an object and two strings (or nulls).
     pub fn parse(entry: &'a [u8]) -> Result<Self, DecodeError> {
-        let _ = entry;
-        todo!()
+        let [envelope, exchange, routing_key] =
+            three(entry).map_err(|error| not_envelope(&error))?;
+        let envelope = &entry[envelope];
+        if envelope.first() != Some(&b'{') {
+            return Err(not_envelope(&JsonError::Syntax(
+                "it is not an object".to_owned(),
+            )));
+        }
+        let text = |place: Range<usize>| {
+            serde_json::from_slice::<Option<String>>(&entry[place])
+                .map(Option::unwrap_or_default)
+                .map_err(|error| not_envelope(&error.into()))
+        };
+        Ok(Self {
+            envelope,
+            exchange: text(exchange)?,
+            routing_key: text(routing_key)?,
+        })
     }
+}
 
-    /// The exchange it was sent to.
-    pub fn exchange(&self) -> String {
-        todo!()
+/// The places of an array's elements, which must be three.
+fn three(array: &[u8]) -> Result<[Range<usize>; 3], JsonError> {
+    let mut elements = Elements::new(array)?;
+    if let (Some(first), Some(second), Some(third)) =
+        (elements.next()?, elements.next()?, elements.next()?)
+    {
+        if elements.next()?.is_none() {
+            return Ok([first, second, third]);
+        }
     }
-
-    /// The routing key it was sent with: with an empty exchange, the queue.
-    pub fn routing_key(&self) -> String {
-        todo!()
-    }
+    Err(JsonError::Syntax("it has not three elements".to_owned()))
 }
 
 /// An entry of the hash `unacked`, as kombu writes it, from an envelope that is valid JSON.
 pub fn unacked_entry(envelope: &[u8], exchange: &str, routing_key: &str) -> Vec<u8> {
-    let _ = (envelope, exchange, routing_key);
-    todo!()
+    let mut out = Vec::with_capacity(envelope.len() + exchange.len() + routing_key.len() + 8);
+    out.push(b'[');
+    out.extend_from_slice(envelope);
+    out.push(b',');
+    write::string(&mut out, exchange);
+    out.push(b',');
+    write::string(&mut out, routing_key);
+    out.push(b']');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marked(text: &str) -> String {
+        String::from_utf8(mark_redelivered(text.as_bytes()).unwrap().raw).unwrap()
+    }
+
+    #[test]
+    fn only_the_marks_change() {
+        let text = r#"{"body": "W10=", "headers": {"id": "1", "n": 12345678901234567890123, "f": 1.50, "e": {}, "l": [], "x": NaN}, "properties": {"delivery_info": {"exchange": "", "routing_key": "q"}, "priority": 4, "delivery_tag": "t"}, "other": "\ud800"}"#;
+        let redelivery = mark_redelivered(text.as_bytes()).unwrap();
+        let expected = text
+            .replace(r#""x": NaN}"#, r#""x": NaN,"redelivered":true}"#)
+            .replace(
+                r#""routing_key": "q"}"#,
+                r#""routing_key": "q","redelivered":true}"#,
+            );
+        assert_eq!(String::from_utf8(redelivery.raw.clone()).unwrap(), expected);
+        assert_eq!(
+            (redelivery.priority, redelivery.delivery_tag.as_deref()),
+            (4, Some("t"))
+        );
+        assert_eq!(mark_redelivered(&redelivery.raw).unwrap(), redelivery);
+    }
+
+    #[test]
+    fn what_is_missing_is_added() {
+        let all = r#"{"headers":{"redelivered":true},"properties":{"delivery_info":{"redelivered":true}}}"#;
+        assert_eq!(marked("{}"), all);
+        assert_eq!(
+            marked(r#"{"headers":{"redelivered":false},"properties":{}}"#),
+            all
+        );
+        assert_eq!(
+            marked(
+                r#"{"headers":{"redelivered":1,"redelivered":0},"properties":{"delivery_info":{}}}"#
+            ),
+            r#"{"headers":{"redelivered":1,"redelivered":true},"properties":{"delivery_info":{"redelivered":true}}}"#
+        );
+    }
+
+    #[test]
+    fn priorities_are_read_as_kombu_has_them() {
+        for (priority, read) in [
+            ("4", 4),
+            ("99", 9),
+            ("-1", 0),
+            ("\"high\"", 0),
+            ("null", 0),
+            ("1e400", 0),
+        ] {
+            let text = format!("{{\"properties\":{{\"priority\":{priority}}}}}");
+            assert_eq!(mark_redelivered(text.as_bytes()).unwrap().priority, read);
+        }
+    }
+
+    #[test]
+    fn what_python_could_not_read_is_refused() {
+        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(200), "]".repeat(200));
+        for text in [
+            "",
+            "x",
+            "[]",
+            "null",
+            "\"abc\"",
+            "{",
+            r#"{"headers":null}"#,
+            r#"{"headers":[]}"#,
+            r#"{"properties":null}"#,
+            r#"{"properties":{"delivery_info":[]}}"#,
+            r#"{"a":"\x"}"#,
+            "{\"a\":\"\n\"}",
+            "{}{}",
+            deep.as_str(),
+        ] {
+            assert!(mark_redelivered(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn entries_are_kombus() {
+        let entry = unacked_entry(br#"{"body": "x"}"#, "", "a\"b");
+        assert_eq!(entry, br#"[{"body": "x"},"","a\"b"]"#);
+        let parsed = Unacked::parse(&entry).unwrap();
+        assert_eq!(
+            (parsed.envelope, &*parsed.exchange, &*parsed.routing_key),
+            (&br#"{"body": "x"}"#[..], "", "a\"b")
+        );
+        let python = br#"[{"a": [1, "]"]}, null, "celery"]"#;
+        assert_eq!(Unacked::parse(python).unwrap().routing_key, "celery");
+        for text in [
+            "",
+            "{}",
+            "[]",
+            "[null,\"\",\"q\"]",
+            "[{},\"\"]",
+            "[{},\"\",\"\",1]",
+            "[{},1,\"q\"]",
+            "[{},\"\",\"q\"",
+            "[\"x\",\"\",\"q\"]",
+        ] {
+            assert!(Unacked::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
 }

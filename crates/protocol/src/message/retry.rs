@@ -1,6 +1,8 @@
 //! The message of a task's next try.
 
-use super::Task;
+use serde_json::value::to_raw_value;
+
+use super::{DeliveryInfo, Task};
 use crate::time::Timestamp;
 
 impl Task {
@@ -8,10 +10,24 @@ impl Task {
     ///
     /// It has the same id and everything the caller gave – limits, priority, what follows, group, stamps,
     /// custom headers, `reply_to` – with one retry more and a new `eta`. `parent_id` becomes the task's own
-    /// id if it had no parent, and `origin` is written as a property as well. Write it to the queue that
-    /// the message came from.
+    /// id if it had no parent, and `origin` is written as a property as well. Time without an offset counts
+    /// as UTC in `expiration`. Write it to the queue that the message came from.
     pub fn retry(&self, eta: Option<Timestamp>, now: Timestamp, origin: &str) -> Task {
-        let _ = (eta, now, origin);
-        todo!()
+        let mut task = self.clone();
+        task.retries = self.retries.saturating_add(1);
+        task.eta = eta;
+        task.root_id = Some(self.root().to_owned());
+        task.parent_id = Some(self.parent_id.as_ref().unwrap_or(&self.id).clone());
+        if let Some(expires) = self.expires {
+            task.set_expires(expires, now);
+        }
+        if let Ok(origin) = to_raw_value(origin) {
+            task.properties.extra.insert("origin", origin);
+        }
+        // These are of the message that was received, not of the one to be sent.
+        task.redelivered = false;
+        task.delivery_tag = None;
+        task.delivery_info = DeliveryInfo::default();
+        task
     }
 }

@@ -3,6 +3,15 @@
 //! Bodies and results are JSON inside this crate; the other formats are translated on the way in and out.
 //! Pickle is refused: reading it would run its author's code.
 
+mod msgpack;
+mod tree;
+mod yaml;
+
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use crate::json;
+
 /// A format of bodies and results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Serializer {
@@ -69,6 +78,45 @@ impl Serializer {
         match self {
             Self::Json | Self::Yaml => "utf-8",
             Self::Msgpack => "binary",
+        }
+    }
+
+    /// Translates JSON into this format.
+    ///
+    /// The values of the message are kept; MessagePack has no integers beyond 64 bits, which are an error.
+    pub fn from_json(self, json: &[u8]) -> Result<Vec<u8>, SerializerError> {
+        let json = json::normalise(json).map_err(|error| self.invalid(error))?;
+        let value: &RawValue = serde_json::from_str(&json).map_err(|error| self.invalid(error))?;
+        match self {
+            Self::Json => Ok(json.into_owned().into_bytes()),
+            Self::Msgpack => msgpack::write(value),
+            Self::Yaml => yaml::write(value),
+        }
+    }
+
+    /// Translates data of this format into strict JSON of at most `limit` bytes.
+    ///
+    /// Bytes become kombu's `{"__type__": "bytes" | "base64", …}`, numbers that are not finite become
+    /// null, keys that are no strings become the strings that Python's JSON makes of them.
+    pub fn to_json(self, data: &[u8], limit: usize) -> Result<String, SerializerError> {
+        match self {
+            Self::Json => {
+                let json = json::normalise(data).map_err(|error| self.invalid(error))?;
+                if json.len() > limit {
+                    return Err(SerializerError::TooLarge { limit });
+                }
+                serde_json::from_str::<IgnoredAny>(&json).map_err(|error| self.invalid(error))?;
+                Ok(json.into_owned())
+            }
+            Self::Msgpack => msgpack::read(data, limit),
+            Self::Yaml => yaml::read(data, limit),
+        }
+    }
+
+    fn invalid(self, detail: impl ToString) -> SerializerError {
+        SerializerError::Invalid {
+            format: self,
+            detail: detail.to_string(),
         }
     }
 }

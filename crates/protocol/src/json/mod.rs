@@ -1,0 +1,275 @@
+//! Lenient reading of the JSON that Python writes, and the values JSON itself has no form for.
+//!
+//! Python writes `NaN`, `Infinity` and `-Infinity` bare and lone surrogates as escapes; strict parsers
+//! refuse both. [`normalise`] makes strict JSON of such a text: a bare number becomes `null` (what
+//! JavaScript's `JSON.stringify` makes of it), a lone surrogate becomes U+FFFD. Depth is bounded by
+//! [`MAX_DEPTH`], for strict text too, so that no parser behind it can exhaust its stack.
+//!
+//! Numbers stay as they are written: `1e400` and integers of any length pass, and it is for who reads the
+//! value to refuse them.
+
+mod scan;
+mod special;
+pub(crate) mod write;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+pub(crate) use scan::{Elements, Members, skip_value};
+pub use special::Special;
+
+/// How deep arrays and objects may nest: the limit of serde_json, so that what passes here parses there.
+pub const MAX_DEPTH: usize = 127;
+
+/// A text that is not the JSON that Python writes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JsonError {
+    /// Arrays and objects nest deeper than [`MAX_DEPTH`].
+    #[error("nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    /// The text is not UTF-8.
+    #[error("not UTF-8 at byte {at}")]
+    Utf8 {
+        /// The first bad byte.
+        at: usize,
+    },
+    /// The text is not JSON.
+    #[error("{0}")]
+    Syntax(String),
+}
+
+impl From<serde_json::Error> for JsonError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Syntax(error.to_string())
+    }
+}
+
+/// Strict JSON of a text that Python wrote. Borrowed if nothing had to change.
+///
+/// Only what is named in the module's description is changed; a text that is not JSON may still be none
+/// afterwards.
+///
+/// ```
+/// use celery_protocol::json::normalise;
+/// assert_eq!(normalise(br#"[NaN, -Infinity, "NaN"]"#).unwrap(), r#"[null, null, "NaN"]"#);
+/// assert!(normalise("[".repeat(1_000_000).as_bytes()).is_err());
+/// ```
+pub fn normalise(text: &[u8]) -> Result<Cow<'_, str>, JsonError> {
+    let text = std::str::from_utf8(text).map_err(|error| JsonError::Utf8 {
+        at: error.valid_up_to(),
+    })?;
+    if is_strict(text.as_bytes())? {
+        return Ok(Cow::Borrowed(text));
+    }
+    Ok(Cow::Owned(rewritten(text)))
+}
+
+/// Bounds the depth, and tells whether the text is free of what has to be changed.
+fn is_strict(text: &[u8]) -> Result<bool, JsonError> {
+    let mut depth = 0_usize;
+    let mut strict = true;
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        at += 1;
+        match byte {
+            b'"' => {
+                let end = scan::string_end(text, at);
+                strict = strict && next_lone_surrogate(text, at, end).is_none();
+                at = end;
+            }
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Err(JsonError::TooDeep);
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'N' | b'I' => strict = false,
+            _ => {}
+        }
+    }
+    Ok(strict)
+}
+
+fn rewritten(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    let mut copied = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => {
+                let end = scan::string_end(bytes, at + 1);
+                at += 1;
+                while let Some(lone) = next_lone_surrogate(bytes, at, end) {
+                    out.push_str(&text[copied..lone]);
+                    out.push_str("\\ufffd");
+                    at = lone + 6;
+                    copied = at;
+                }
+                at = end;
+            }
+            b'N' if bytes[at..].starts_with(b"NaN") => {
+                out.push_str(&text[copied..at]);
+                out.push_str("null");
+                at += 3;
+                copied = at;
+            }
+            b'I' if bytes[at..].starts_with(b"Infinity") => {
+                out.push_str(&text[copied..at]);
+                if out.ends_with('-') {
+                    out.pop();
+                }
+                out.push_str("null");
+                at += 8;
+                copied = at;
+            }
+            _ => at += 1,
+        }
+    }
+    out.push_str(&text[copied..]);
+    out
+}
+
+/// Where in a string's inside the next escape is half of a surrogate pair without its other half.
+fn next_lone_surrogate(text: &[u8], start: usize, end: usize) -> Option<usize> {
+    let mut at = start;
+    while let Some(backslash) = memchr::memchr(b'\\', &text[at..end]) {
+        let escape = at + backslash;
+        match escaped_unit(text, escape) {
+            Some(0xD800..=0xDBFF) => {
+                if !matches!(escaped_unit(text, escape + 6), Some(0xDC00..=0xDFFF)) {
+                    return Some(escape);
+                }
+                at = escape + 12;
+            }
+            Some(0xDC00..=0xDFFF) => return Some(escape),
+            _ => at = escape + 2,
+        }
+        if at >= end {
+            return None;
+        }
+    }
+    None
+}
+
+/// The code unit of a `\uXXXX` escape that starts here.
+fn escaped_unit(text: &[u8], at: usize) -> Option<u16> {
+    let escape = text.get(at..at.checked_add(6)?)?;
+    let digits = escape.strip_prefix(b"\\u")?;
+    digits.iter().try_fold(0_u16, |unit, digit| {
+        let value = char::from(*digit).to_digit(16)?;
+        Some(unit << 4 | u16::try_from(value).ok()?)
+    })
+}
+
+/// Gives each member of an object to a function, in order. The text must be strict JSON.
+pub(crate) fn each_member<'a>(
+    object: &'a str,
+    mut take: impl FnMut(Cow<'a, str>, &'a RawValue),
+) -> Result<(), serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(object);
+    deserializer.deserialize_map(MemberVisitor(&mut take))?;
+    deserializer.end()
+}
+
+struct MemberVisitor<'f, F>(&'f mut F);
+
+impl<'de, F: FnMut(Cow<'de, str>, &'de RawValue)> Visitor<'de> for MemberVisitor<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+            (self.0)(name, value);
+        }
+        Ok(())
+    }
+}
+
+/// A string that borrows where it has no escapes (serde's own `Cow` never borrows).
+#[derive(serde::Deserialize)]
+pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strict_text_is_borrowed() {
+        for text in [
+            r#"{"a": [1, "NaN \ud834\udd1e \\ud800"]}"#,
+            "1e400",
+            "",
+            "]]]",
+        ] {
+            assert!(
+                matches!(normalise(text.as_bytes()), Ok(Cow::Borrowed(same)) if same == text),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_only_python_reads_is_replaced() {
+        for (text, strict) in [
+            ("[NaN, Infinity, -Infinity]", "[null, null, null]"),
+            (
+                r#"{"NaN": NaN, "\"I": Infinity}"#,
+                r#"{"NaN": null, "\"I": null}"#,
+            ),
+            (
+                r#"["\ud800", "\udc00\ud800x", "\ud834\udd1e\uD834"]"#,
+                r#"["\ufffd", "\ufffd\ufffdx", "\ud834\udd1e\ufffd"]"#,
+            ),
+            (r#"["a\\\ud800\\"]"#, r#"["a\\\ufffd\\"]"#),
+        ] {
+            let out = normalise(text.as_bytes()).unwrap();
+            assert_eq!(out, strict);
+            serde_json::from_str::<serde_json::Value>(&out).unwrap();
+        }
+    }
+
+    #[test]
+    fn broken_text_stays_broken() {
+        for text in [
+            "[N",
+            "Inf",
+            "\"\\u",
+            "\"\\ud8",
+            "\"\\ud800",
+            "[\"\\ud800\\",
+            "-",
+            "NaN\"",
+            "\"abc\\",
+        ] {
+            if let Ok(out) = normalise(text.as_bytes()) {
+                assert!(
+                    serde_json::from_str::<serde_json::Value>(&out).is_err(),
+                    "{text}"
+                );
+            }
+        }
+        assert_eq!(normalise(b"\"\xff\""), Err(JsonError::Utf8 { at: 1 }));
+    }
+
+    #[test]
+    fn the_depth_limit_is_serde_jsons() {
+        let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        let deepest = nested(MAX_DEPTH);
+        assert!(serde_json::from_str::<serde_json::Value>(&deepest).is_ok());
+        assert!(normalise(deepest.as_bytes()).is_ok());
+        assert!(serde_json::from_str::<serde_json::Value>(&nested(MAX_DEPTH + 1)).is_err());
+        assert_eq!(
+            normalise(nested(MAX_DEPTH + 1).as_bytes()),
+            Err(JsonError::TooDeep)
+        );
+    }
+}

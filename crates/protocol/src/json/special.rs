@@ -1,0 +1,126 @@
+//! Values that kombu wraps as `{"__type__": …, "__value__": …}`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::JsonError;
+use crate::time::Timestamp;
+
+/// A value of Python's that kombu writes as `{"__type__": …, "__value__": …}`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Special {
+    /// `datetime`.
+    Datetime(Timestamp),
+    /// `date`, as `2026-01-02`.
+    Date(String),
+    /// `time`, as `03:04:05`.
+    Time(String),
+    /// `decimal`, its digits.
+    Decimal(String),
+    /// `uuid`, as 32 hexadecimal digits.
+    Uuid(String),
+    /// `bytes` or `base64`.
+    Bytes(Vec<u8>),
+}
+
+impl Special {
+    /// Reads a special value. `None` if the value is not one: kombu requires exactly the two members.
+    ///
+    /// An unknown type, or a value that is not of its type, is an error, as it is in Python.
+    pub fn from_value(value: &Value) -> Option<Result<Self, JsonError>> {
+        let object = value.as_object().filter(|object| object.len() == 2)?;
+        let kind = object.get("__type__")?.as_str()?;
+        let inner = object.get("__value__")?;
+        Some(
+            Self::read(kind, inner)
+                .ok_or_else(|| JsonError::Syntax(format!("{inner} is no {kind}"))),
+        )
+    }
+
+    fn read(kind: &str, inner: &Value) -> Option<Self> {
+        if kind == "uuid" {
+            let hex = inner.get("hex")?.as_str()?;
+            let valid = hex.len() == 32 && hex.bytes().all(|digit| digit.is_ascii_hexdigit());
+            return valid.then(|| Self::Uuid(hex.to_owned()));
+        }
+        let text = inner.as_str()?;
+        match kind {
+            "datetime" => Timestamp::parse(text).ok().map(Self::Datetime),
+            "date" => Timestamp::parse(text)
+                .ok()
+                .filter(|_| text.len() == 10)
+                .map(|_| Self::Date(text.to_owned())),
+            "time" => Timestamp::parse(&format!("1970-01-01T{text}"))
+                .ok()
+                .map(|_| Self::Time(text.to_owned())),
+            "decimal" => Some(Self::Decimal(text.to_owned())),
+            "bytes" => Some(Self::Bytes(text.as_bytes().to_vec())),
+            "base64" => STANDARD.decode(text).ok().map(Self::Bytes),
+            _ => None,
+        }
+    }
+
+    /// Writes it as kombu does.
+    pub fn to_value(&self) -> Value {
+        let (kind, value) = match self {
+            Self::Datetime(time) => ("datetime", time.to_string().into()),
+            Self::Date(text) => ("date", text.as_str().into()),
+            Self::Time(text) => ("time", text.as_str().into()),
+            Self::Decimal(text) => ("decimal", text.as_str().into()),
+            Self::Uuid(hex) => ("uuid", json!({ "hex": hex })),
+            Self::Bytes(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => ("bytes", text.into()),
+                Err(_) => ("base64", Value::String(STANDARD.encode(bytes))),
+            },
+        };
+        json!({ "__type__": kind, "__value__": value })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_survives_both_ways() {
+        for value in [
+            json!({"__type__": "datetime", "__value__": "2026-01-02T03:04:05.678901+00:00"}),
+            json!({"__type__": "datetime", "__value__": "2026-01-02T03:04:05"}),
+            json!({"__type__": "date", "__value__": "2026-01-02"}),
+            json!({"__type__": "time", "__value__": "03:04:05"}),
+            json!({"__type__": "uuid", "__value__": {"hex": "12345678123456781234567812345678"}}),
+            json!({"__type__": "decimal", "__value__": "1.10"}),
+            json!({"__type__": "base64", "__value__": "/wBhYmM="}),
+            json!({"__type__": "bytes", "__value__": "abc"}),
+        ] {
+            let special = Special::from_value(&value).unwrap().unwrap();
+            assert_eq!(special.to_value(), value);
+        }
+    }
+
+    #[test]
+    fn only_exactly_two_members_are_special() {
+        assert!(Special::from_value(&json!({"__type__": "date"})).is_none());
+        assert!(
+            Special::from_value(&json!({"__type__": "date", "__value__": "2026-01-02", "x": 1}))
+                .is_none()
+        );
+        assert!(
+            Special::from_value(&json!({"__type__": "foo", "__value__": 1}))
+                .unwrap()
+                .is_err()
+        );
+        assert!(
+            Special::from_value(&json!({"__type__": "uuid", "__value__": {"hex": "12"}}))
+                .unwrap()
+                .is_err()
+        );
+        assert!(
+            Special::from_value(&json!({"__type__": "base64", "__value__": "/w="}))
+                .unwrap()
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,184 @@
+//! Writing JSON text straight into a buffer.
+
+use serde_json::value::RawValue;
+
+use crate::time::Timestamp;
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Appends a string with its quotes; only what JSON must escape is escaped.
+pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let mut copied = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let short = match byte {
+            b'"' | b'\\' => byte,
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            0..0x20 => 0,
+            _ => continue,
+        };
+        out.extend_from_slice(&text.as_bytes()[copied..at]);
+        copied = at + 1;
+        if short == 0 {
+            let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+            out.extend_from_slice(b"\\u00");
+            out.extend_from_slice(&digits);
+        } else {
+            out.extend_from_slice(&[b'\\', short]);
+        }
+    }
+    out.extend_from_slice(&text.as_bytes()[copied..]);
+    out.push(b'"');
+}
+
+/// Appends an integer.
+pub(crate) fn integer(out: &mut Vec<u8>, number: i64) {
+    out.extend_from_slice(number.to_string().as_bytes());
+}
+
+/// Appends a finite number, whole ones without a fraction.
+pub(crate) fn float(out: &mut Vec<u8>, number: f64) {
+    let text = if number.fract() == 0.0 && number.abs() < 1e15 {
+        format!("{number:.0}")
+    } else {
+        format!("{number:?}")
+    };
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends a finite number, or null.
+pub(crate) fn optional_float(out: &mut Vec<u8>, number: Option<f64>) {
+    match number {
+        Some(number) => float(out, number),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+/// Appends an array of strings.
+pub(crate) fn strings<T: AsRef<str>>(out: &mut Vec<u8>, texts: &[T]) {
+    out.push(b'[');
+    for (index, text) in texts.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        string(out, text.as_ref());
+    }
+    out.push(b']');
+}
+
+/// Appends an array of values.
+pub(crate) fn raws(out: &mut Vec<u8>, values: &[Box<RawValue>]) {
+    out.push(b'[');
+    for (index, value) in values.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(value.get().as_bytes());
+    }
+    out.push(b']');
+}
+
+/// An object being written.
+pub(crate) struct Object<'o> {
+    out: &'o mut Vec<u8>,
+    empty: bool,
+}
+
+impl<'o> Object<'o> {
+    pub(crate) fn new(out: &'o mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, empty: true }
+    }
+
+    /// Writes a member's name and gives the buffer for its value.
+    pub(crate) fn name(&mut self, name: &str) -> &mut Vec<u8> {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+        string(self.out, name);
+        self.out.push(b':');
+        self.out
+    }
+
+    pub(crate) fn string(&mut self, name: &str, value: &str) {
+        string(self.name(name), value);
+    }
+
+    pub(crate) fn null(&mut self, name: &str) {
+        self.name(name).extend_from_slice(b"null");
+    }
+
+    /// A string, or null.
+    pub(crate) fn optional(&mut self, name: &str, value: Option<&str>) {
+        match value {
+            Some(value) => self.string(name, value),
+            None => self.null(name),
+        }
+    }
+
+    /// A string, or nothing at all.
+    pub(crate) fn present(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.string(name, value);
+        }
+    }
+
+    pub(crate) fn integer(&mut self, name: &str, value: i64) {
+        integer(self.name(name), value);
+    }
+
+    pub(crate) fn optional_integer(&mut self, name: &str, value: Option<i64>) {
+        match value {
+            Some(value) => self.integer(name, value),
+            None => self.null(name),
+        }
+    }
+
+    pub(crate) fn time(&mut self, name: &str, value: Option<Timestamp>) {
+        match value {
+            Some(value) => self.string(name, &value.to_string()),
+            None => self.null(name),
+        }
+    }
+
+    pub(crate) fn raw(&mut self, name: &str, value: Option<&RawValue>) {
+        self.name(name)
+            .extend_from_slice(value.map_or("null", RawValue::get).as_bytes());
+    }
+
+    pub(crate) fn end(self) {
+        self.out.push(b'}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn strings_are_what_a_parser_reads_back() {
+        let text: String = (0..0x300_u32)
+            .filter_map(char::from_u32)
+            .chain("𝄞\u{2028}".chars())
+            .collect();
+        let mut out = Vec::new();
+        super::string(&mut out, &text);
+        assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+    }
+
+    #[test]
+    fn whole_floats_have_no_fraction() {
+        for (number, text) in [
+            (30.0, "30"),
+            (0.5, "0.5"),
+            (-2.0, "-2"),
+            (1e300, "1e300"),
+            (1e-7, "1e-7"),
+        ] {
+            let mut out = Vec::new();
+            super::float(&mut out, number);
+            assert_eq!(out, text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! YAML, read with its aliases bounded and written in the flow style that every reader agrees on.
+//!
+//! Reading follows YAML 1.2, PyYAML writes 1.1: a plain word such as `1e3`, which PyYAML writes for the
+//! string, is read as a number. Writing quotes every string, so nothing of the kind can happen there.
+//! Dates without quotes are read as their text, tags other than YAML's own are refused.
+
+use std::fmt::Write as _;
+
+use serde_json::value::RawValue;
+
+use super::tree::{Node, to_json};
+use super::{Serializer, SerializerError};
+
+/// The longest YAML that is read. The parser keeps about a hundred bytes for each byte of the worst text.
+const MAX_TEXT: usize = 2 << 20;
+
+/// PyYAML accepts `key: value` only with keys shorter than this, else it wants `? key : value`.
+const MAX_SIMPLE_KEY: usize = 1_000;
+
+pub(super) fn read(data: &[u8], limit: usize) -> Result<String, SerializerError> {
+    if data.len() > MAX_TEXT {
+        return Err(SerializerError::TooLarge { limit: MAX_TEXT });
+    }
+    to_json(
+        Serializer::Yaml,
+        serde_yaml_ng::Deserializer::from_slice(data),
+        limit,
+    )
+}
+
+pub(super) fn write(value: &RawValue) -> Result<Vec<u8>, SerializerError> {
+    let mut out = String::with_capacity(value.get().len() + 1);
+    write_value(&mut out, value).map_err(|error| Serializer::Yaml.invalid(error))?;
+    out.push('\n');
+    Ok(out.into_bytes())
+}
+
+/// Recurses as deep as the text nests, which was bounded before.
+fn write_value(out: &mut String, value: &RawValue) -> Result<(), serde_json::Error> {
+    match Node::of(value)? {
+        Node::Null => out.push_str("null"),
+        Node::Bool(value) => out.push_str(if value { "true" } else { "false" }),
+        Node::Number(text) => write_number(out, text),
+        Node::String(text) => write_string(out, &text),
+        Node::Array(elements) => {
+            out.push('[');
+            for (index, element) in elements.into_iter().enumerate() {
+                out.push_str(if index > 0 { ", " } else { "" });
+                write_value(out, element)?;
+            }
+            out.push(']');
+        }
+        Node::Object(members) => {
+            out.push('{');
+            for (index, (name, member)) in members.into_iter().enumerate() {
+                out.push_str(if index > 0 { ", " } else { "" });
+                write_key(out, &name);
+                write_value(out, member)?;
+            }
+            out.push('}');
+        }
+    }
+    Ok(())
+}
+
+fn write_key(out: &mut String, name: &str) {
+    let start = out.len();
+    write_string(out, name);
+    if out.len() - start > MAX_SIMPLE_KEY {
+        out.insert_str(start, "? ");
+        out.push(' ');
+    }
+    out.push_str(": ");
+}
+
+/// In YAML 1.1 a float has a point and a signed exponent: `1e5` would be a string.
+fn write_number(out: &mut String, text: &str) {
+    if !text.contains(['.', 'e', 'E']) {
+        return out.push_str(text);
+    }
+    match text.parse::<f64>() {
+        Ok(number) if number.is_infinite() => {
+            out.push_str(if number > 0.0 { ".inf" } else { "-.inf" })
+        }
+        Ok(number) => {
+            let shown = format!("{number:?}");
+            let (mantissa, exponent) = shown.split_once('e').unwrap_or((&shown, ""));
+            out.push_str(mantissa);
+            out.push_str(if mantissa.contains('.') { "" } else { ".0" });
+            if !exponent.is_empty() {
+                out.push_str(if exponent.starts_with('-') { "e" } else { "e+" });
+                out.push_str(exponent);
+            }
+        }
+        Err(_) => out.push_str(text),
+    }
+}
+
+fn write_string(out: &mut String, text: &str) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            ' '..='~' => out.push(character),
+            _ => {
+                let code = u32::from(character);
+                // Writing into a string cannot fail.
+                let _ = match code {
+                    0..0x100 => write!(out, "\\x{code:02X}"),
+                    0x100..0x1_0000 => write!(out, "\\u{code:04X}"),
+                    _ => write!(out, "\\U{code:08X}"),
+                };
+            }
+        }
+    }
+    out.push('"');
+}
