@@ -1,0 +1,175 @@
+//! A worker that serves the tasks the captured messages of Python Celery name, and `noop`: for tests, benchmarks and
+//! trying out. It has the command line of `celery-worker`.
+//!
+//! ```text
+//! playground --broker redis://localhost/0 --loglevel INFO
+//! ```
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use celery_worker::{Args, Context, Exception, Kwargs, TaskError, TaskResult, cli, task};
+use serde_json::{Number, Value, json};
+
+/// Does nothing, for measuring what everything else costs.
+#[task]
+async fn noop(_args: Args, _kwargs: Kwargs) {}
+
+/// The sum of two numbers.
+#[task(name = "proj.add")]
+async fn add(x: Number, y: Number) -> TaskResult<Number> {
+    arithmetic(&x, &y, i64::checked_add, |x, y| x + y)
+}
+
+/// The product of two numbers.
+#[task(name = "proj.mul")]
+async fn mul(x: Number, y: Number) -> TaskResult<Number> {
+    arithmetic(&x, &y, i64::checked_mul, |x, y| x * y)
+}
+
+/// The sum of a list, as the body of a chord gets it.
+#[task(name = "proj.xsum")]
+async fn xsum(numbers: Vec<Number>) -> TaskResult<Number> {
+    numbers.iter().try_fold(Number::from(0), |sum, number| {
+        arithmetic(&sum, number, i64::checked_add, |x, y| x + y)
+    })
+}
+
+/// What it was called with.
+#[task(name = "proj.echo")]
+async fn echo(args: Args, kwargs: Kwargs) -> Value {
+    json!({ "args": args.0, "kwargs": kwargs.0 })
+}
+
+/// Fails with a `ValueError`.
+#[task(name = "proj.fail")]
+async fn fail(#[default("boom".to_owned())] msg: String) -> TaskResult<()> {
+    Err(TaskError::value_error(msg))
+}
+
+/// Fails with an `OSError` twice more, a second apart, and then for good.
+#[task(name = "proj.retrying", max_retries = 2)]
+async fn retrying(context: Context, _args: Args, _kwargs: Kwargs) -> TaskResult<()> {
+    let error = Exception::with_args("OSError", vec![json!(5), json!("io failed")]);
+    Err(context
+        .retry()
+        .countdown(Duration::from_secs(1))
+        .because(error)
+        .into())
+}
+
+/// Asks to be run again in ten minutes, for no reason.
+#[task(name = "proj.retry_noexc")]
+async fn retry_noexc(context: Context) -> TaskResult<()> {
+    Err(context.retry().countdown(Duration::from_secs(600)).into())
+}
+
+/// Sleeps so many seconds.
+#[task(name = "proj.sleep")]
+async fn sleep(#[default(Number::from(1))] n: Number) -> TaskResult<Number> {
+    tokio::time::sleep(seconds(&n)?).await;
+    Ok(n)
+}
+
+/// Sleeps, but heeds its soft time limit.
+#[task(name = "proj.soft", soft_time_limit = "1s", time_limit = "3s")]
+async fn soft(context: Context, n: Number) -> TaskResult<()> {
+    tokio::select! {
+        () = context.cancelled() => Err(TaskError::soft_time_limit_exceeded()),
+        () = tokio::time::sleep(seconds(&n)?) => Ok(()),
+    }
+}
+
+/// Shows a state of its own for a moment.
+#[task(name = "proj.custom_state")]
+async fn custom_state(
+    context: Context,
+    #[default(Number::from(1))] wait: Number,
+) -> TaskResult<&'static str> {
+    context
+        .update_state("PROGRESS", json!({ "current": 1, "total": 2 }))
+        .await?;
+    tokio::time::sleep(seconds(&wait)?).await;
+    Ok("done")
+}
+
+/// Leaves a state of its own behind, and no result.
+#[task(name = "proj.ignore")]
+async fn ignore(context: Context) -> TaskResult<()> {
+    context.update_state("MYSTATE", json!({ "a": 1 })).await?;
+    Err(TaskError::Ignore)
+}
+
+/// Refuses its message.
+#[task(name = "proj.reject")]
+async fn reject(#[default(false)] requeue: bool) -> TaskResult<()> {
+    Err(TaskError::Reject {
+        reason: "no".to_owned(),
+        requeue,
+    })
+}
+
+/// Kills its process, for tests of what happens then.
+#[task(name = "proj.killself")]
+async fn killself() -> TaskResult<()> {
+    std::process::Command::new("kill")
+        .args(["-9", &std::process::id().to_string()])
+        .status()?;
+    Ok(())
+}
+
+/// Panics.
+#[task(name = "proj.panic")]
+async fn panic(#[default("boom".to_owned())] msg: String) -> TaskResult<()> {
+    std::panic::panic_any(msg)
+}
+
+/// Python's arithmetic: whole numbers stay whole.
+fn arithmetic(
+    x: &Number,
+    y: &Number,
+    whole: fn(i64, i64) -> Option<i64>,
+    real: fn(f64, f64) -> f64,
+) -> TaskResult<Number> {
+    if let (Some(x), Some(y)) = (x.as_i64(), y.as_i64()) {
+        let overflow = || Exception::new("OverflowError", "the result needs more than 64 bits");
+        return Ok(whole(x, y).ok_or_else(overflow)?.into());
+    }
+    let result = x.as_f64().zip(y.as_f64()).map(|(x, y)| real(x, y));
+    let no_number = || Exception::new("OverflowError", "the result is no number");
+    Ok(result.and_then(Number::from_f64).ok_or_else(no_number)?)
+}
+
+fn seconds(number: &Number) -> TaskResult<Duration> {
+    let time = number.as_f64().map(Duration::try_from_secs_f64);
+    match time {
+        Some(Ok(time)) => Ok(time),
+        _ => Err(TaskError::value_error(format!(
+            "{number} is no time to sleep"
+        ))),
+    }
+}
+
+fn main() -> ExitCode {
+    cli::main(|worker| {
+        [
+            noop(),
+            add(),
+            mul(),
+            xsum(),
+            echo(),
+            fail(),
+            retrying(),
+            retry_noexc(),
+            sleep(),
+            soft(),
+            custom_state(),
+            ignore(),
+            reject(),
+            killself(),
+            panic(),
+        ]
+        .into_iter()
+        .fold(worker, celery_worker::WorkerBuilder::register)
+    })
+}

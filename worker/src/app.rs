@@ -1,0 +1,304 @@
+//! The worker as a whole: what it is made of, how it starts and how it stops.
+//!
+//! Start: settings are checked, then the database is asked once. One that cannot be reached is no obstacle: the worker says
+//! so once and serves; tasks that need it wait, still held, until it comes. One that is there and refuses us is a
+//! mistake in the settings, and ends the start.
+//!
+//! Stop: see [`Phase`]. The order is executor first (every delivery has its verdict), then the consumer (every verdict is
+//! carried out, what waits goes back).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, ConfigError, Settings, setting};
+use crate::consumer::{Consumer, ConsumerOptions};
+use crate::database::{Database, Kind};
+use crate::delivery::{TaskNames, held_limit};
+use crate::executor::{self, Ended, Stage};
+use crate::logging::ALWAYS;
+use crate::shutdown::{Phase, Shutdown};
+use crate::task::{Registry, Shared, States, TaskDef};
+
+/// How long the last verdicts may take at a warm stop: longer than a short outage of the broker.
+const WARM_PATIENCE: Duration = Duration::from_secs(30);
+/// The same for a cold stop: somebody is pressing Ctrl-C.
+const COLD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a worker could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A task asks for a state nobody gave.
+    #[error("the task {task} needs a State<{state}>, which this worker was not given")]
+    State {
+        /// The task.
+        task: String,
+        /// The type of the state.
+        state: &'static str,
+    },
+    /// No task is registered.
+    #[error("no task is registered")]
+    NoTask,
+    /// The process cannot listen to signals.
+    #[error("cannot listen to signals: {0}")]
+    Signals(#[from] std::io::Error),
+}
+
+/// How a worker came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stopped {
+    /// Everything that ran was finished; the rest went back.
+    Warm,
+    /// What ran was dropped and went back.
+    Cold,
+    /// So many tasks did not end when told to that the process is better started anew.
+    Stuck {
+        /// How many.
+        tasks: usize,
+    },
+}
+
+/// A worker that is ready to run.
+pub struct Worker {
+    config: Config,
+    registry: Arc<Registry>,
+    states: States,
+    shutdown: Shutdown,
+}
+
+/// Makes a [`Worker`].
+#[derive(Default)]
+pub struct WorkerBuilder {
+    pub(crate) settings: Settings,
+    registry: Registry,
+    states: States,
+    shutdown: Shutdown,
+}
+
+impl Worker {
+    /// A worker with the defaults of `celery-worker`.
+    pub fn builder() -> WorkerBuilder {
+        WorkerBuilder::default()
+    }
+
+    /// The names of its tasks, sorted.
+    pub(crate) fn task_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.registry.iter().map(|task| &*task.name).collect();
+        names.sort_unstable();
+        names
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Serves until it is told to stop: by [`WorkerBuilder::shutdown`]'s value or by a signal.
+    pub async fn run(self) -> Result<Stopped, StartError> {
+        let Worker {
+            config,
+            registry,
+            states,
+            shutdown,
+        } = self;
+        shutdown.listen()?;
+        let mut options = ConsumerOptions::new(config.broker.clone(), &config.hostname);
+        options.queues = config.queues.clone();
+        options.held = held_limit(
+            config.concurrency,
+            config.prefetch_multiplier,
+            registry.largest_batch(),
+        );
+        options.eta_task_limit = config.eta_task_limit;
+        options.lease = config.lease;
+        options.visibility_timeout = config.visibility_timeout;
+        options.results = config.results.clone();
+        options.result_expires = config.result_expires;
+        let names: Arc<dyn TaskNames> = Arc::clone(&registry) as _;
+        let (consumer, deliveries, settler) = Consumer::start(options, names, &shutdown);
+
+        let shared = Arc::new(Shared {
+            states,
+            settler,
+            hostname: config.hostname.as_str().into(),
+        });
+        let stage = Stage::new(shared, shutdown.clone(), config.concurrency);
+        let mut running = std::pin::pin!(executor::run(deliveries, &registry, stage));
+        let ended = tokio::select! {
+            biased;
+            ended = &mut running => ended,
+            () = consumer.connected() => {
+                tracing::info!(target: ALWAYS, "{} ready.", config.hostname);
+                running.await
+            }
+        };
+        if let Ended::Stuck { tasks } = ended {
+            consumer.close(COLD_PATIENCE).await;
+            return Ok(Stopped::Stuck { tasks });
+        }
+        // Drained: everything is done, but the end has not been asked for.
+        shutdown.reached(Phase::Warm).await;
+        let patience = match shutdown.phase() {
+            Phase::Cold => COLD_PATIENCE,
+            _ => WARM_PATIENCE,
+        };
+        let left = tokio::select! {
+            left = consumer.close(patience) => left.held,
+            () = forced(&shutdown) => 0,
+        };
+        if left > 0 {
+            tracing::warn!("{left} messages could not be settled; they come back after the lease");
+        }
+        Ok(match shutdown.phase() {
+            Phase::Cold => Stopped::Cold,
+            _ => Stopped::Warm,
+        })
+    }
+}
+
+/// A cold stop in the middle of a warm one still leaves the consumer a moment to give back what it holds.
+async fn forced(shutdown: &Shutdown) {
+    shutdown.reached(Phase::Cold).await;
+    tokio::time::sleep(COLD_PATIENCE).await;
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Worker({})", self.config.hostname)
+    }
+}
+
+impl WorkerBuilder {
+    /// The broker: `redis://[user:password@]host[:port][/db]`, `rediss://`, `redis+socket://`.
+    #[must_use]
+    pub fn broker(mut self, url: impl Into<String>) -> Self {
+        self.settings.broker = Some(url.into());
+        self
+    }
+
+    /// Where results go, if not to the broker; `disabled` for nowhere.
+    #[must_use]
+    pub fn result_backend(mut self, url: impl Into<String>) -> Self {
+        self.settings.result_backend = Some(url.into());
+        self
+    }
+
+    /// The database, which tasks then get as `State<Database>`: `mysql://`, `postgres://` or `sqlite:`.
+    #[must_use]
+    pub fn database(mut self, url: impl Into<String>) -> Self {
+        self.settings.database = Some(url.into());
+        self
+    }
+
+    /// The queues to consume; `celery` unless said.
+    #[must_use]
+    pub fn queues<I: IntoIterator<Item = S>, S: Into<String>>(mut self, queues: I) -> Self {
+        self.settings.queues = Some(queues.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// How many tasks run at once; 100 unless said.
+    #[must_use]
+    pub fn concurrency(mut self, slots: usize) -> Self {
+        self.settings.concurrency = Some(slots);
+        self
+    }
+
+    /// The node's name; `celery@%h` unless said.
+    #[must_use]
+    pub fn hostname(mut self, name: impl Into<String>) -> Self {
+        self.settings.hostname = Some(name.into());
+        self
+    }
+
+    /// How old a lease of this kind of worker may become before another one rescues its messages; 30 s unless said.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.settings.lease = Some(crate::config::Text::Real(lease.as_secs_f64()));
+        self
+    }
+
+    /// Adds a task. A later one of the same name replaces an earlier one.
+    #[must_use]
+    pub fn register(mut self, task: TaskDef) -> Self {
+        self.registry.insert(task);
+        self
+    }
+
+    /// A value that tasks get as `State<T>`.
+    #[must_use]
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.states.insert(value);
+        self
+    }
+
+    /// Something to stop the worker with, besides signals.
+    #[must_use]
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.shutdown = shutdown;
+        self
+    }
+
+    /// Checks everything that can be checked without connecting. Call it on a tokio runtime.
+    pub fn build(mut self) -> Result<Worker, StartError> {
+        let config = Config::new(self.settings)?;
+        if let Some(url) = &config.database {
+            let database = Database::from_url(url)
+                .map_err(|error| ConfigError::new(setting::DATABASE, error))?;
+            self.states.insert(database);
+        }
+        if self.registry.iter().next().is_none() {
+            return Err(StartError::NoTask);
+        }
+        for task in self.registry.iter() {
+            let Some(state) = task.lacks(&self.states) else {
+                continue;
+            };
+            if state == std::any::type_name::<Database>() {
+                let cause = format!("not set, and the task {} needs it", task.name);
+                return Err(ConfigError::new(setting::DATABASE, cause).into());
+            }
+            let task = task.name.to_string();
+            return Err(StartError::State { task, state });
+        }
+        Ok(Worker {
+            config,
+            registry: Arc::new(self.registry),
+            states: self.states,
+            shutdown: self.shutdown,
+        })
+    }
+
+    /// Builds the worker, asks the database once, and runs until told to stop.
+    pub async fn run(self) -> Result<Stopped, StartError> {
+        let worker = self.build()?;
+        worker.check_database().await?;
+        worker.run().await
+    }
+}
+
+impl Worker {
+    /// Asks the database once: refused is an error, away is not.
+    pub(crate) async fn check_database(&self) -> Result<(), ConfigError> {
+        let Ok(database) = self.states.get::<Database>() else {
+            return Ok(());
+        };
+        match database.ping().await {
+            Err(error) if error.kind() == Kind::Refused => {
+                let cause = format!("{}: {error}", database.display_url());
+                Err(ConfigError::new(setting::DATABASE, cause))
+            }
+            // Said in the log by the database itself.
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for WorkerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WorkerBuilder({:?})", self.registry)
+    }
+}

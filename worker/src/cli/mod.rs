@@ -1,0 +1,115 @@
+//! The command line of `celery-worker`, for any worker written with this library.
+//!
+//! Exit codes: 0 after a warm stop, 1 after a cold one or an error, 64 for a command line that cannot be read, 70 when stuck tasks
+//! made the worker stop, 78 for a setting that cannot be used.
+
+mod banner;
+mod options;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::app::{StartError, Stopped, Worker, WorkerBuilder};
+use crate::config::{ConfigError, Settings};
+use crate::logging;
+use options::Options;
+
+/// `EX_USAGE` of sysexits.h.
+const USAGE: u8 = 64;
+/// `EX_SOFTWARE`.
+const STUCK: u8 = 70;
+/// `EX_CONFIG`.
+const CONFIG: u8 = 78;
+
+/// Threads of the runtime at least: a task that blocks one by mistake must not stop the renewing of leases.
+const THREADS: usize = 4;
+
+/// Runs a worker as the command line says. `tasks` registers what it serves.
+///
+/// ```no_run
+/// use celery_worker::{cli, task};
+///
+/// #[task(name = "proj.add")]
+/// async fn add(x: i64, y: i64) -> i64 {
+///     x + y
+/// }
+///
+/// fn main() -> std::process::ExitCode {
+///     cli::main(|worker| worker.register(add()))
+/// }
+/// ```
+pub fn main(tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> ExitCode {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => {
+            // To standard output or error, as it is help or a complaint.
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                _ => ExitCode::from(USAGE),
+            };
+        }
+    };
+    let threads =
+        std::thread::available_parallelism().map_or(THREADS, |cores| cores.get().max(THREADS));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("celery-worker: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(run(options, tasks));
+    // Tasks that do not end must not keep the process.
+    runtime.shutdown_background();
+    match ended {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("celery-worker: {error}");
+            match error {
+                StartError::Signals(_) => ExitCode::FAILURE,
+                _ => ExitCode::from(CONFIG),
+            }
+        }
+    }
+}
+
+async fn run(
+    options: Options,
+    tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder,
+) -> Result<ExitCode, StartError> {
+    let print_config = options.print_config;
+    let file = match &options.config {
+        None => Settings::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                ConfigError::new("--config", format!("{}: {error}", path.display()))
+            })?;
+            Settings::from_toml(&text)?
+        }
+    };
+    let mut builder = tasks(Worker::builder());
+    // What the program itself chose is a default: the command line goes before it.
+    let chosen = std::mem::take(&mut builder.settings);
+    builder.settings = options.settings().or(file).or(chosen);
+    let worker = builder.build()?;
+    if print_config {
+        print!("{}", worker.config());
+        return Ok(ExitCode::SUCCESS);
+    }
+    logging::start(worker.config())?;
+    worker.check_database().await?;
+    banner::print(&worker);
+    let stopped = worker.run().await?;
+    Ok(match stopped {
+        Stopped::Warm => ExitCode::SUCCESS,
+        Stopped::Cold => ExitCode::FAILURE,
+        Stopped::Stuck { .. } => ExitCode::from(STUCK),
+    })
+}

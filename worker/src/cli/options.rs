@@ -1,0 +1,118 @@
+//! The options, named as those of `celery worker`; each has a variable in the environment.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::config::{Settings, Text};
+
+/// Runs Celery tasks: claims messages from Redis, runs them, stores the results.
+///
+/// Settings come from the command line, the environment, the file given with --config, and the defaults, in this order.
+/// Times are seconds, or have a unit: 500ms, 10s, 2m, 1h.
+#[derive(Debug, Parser)]
+#[command(name = "celery-worker", version, max_term_width = 100)]
+pub(crate) struct Options {
+    /// The broker [default: redis://localhost:6379/0]
+    #[arg(
+        short,
+        long,
+        value_name = "URL",
+        env = "CELERY_BROKER_URL",
+        hide_env_values = true
+    )]
+    broker: Option<String>,
+
+    /// Where results go: a URL, or "disabled" [default: the broker]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "CELERY_RESULT_BACKEND",
+        hide_env_values = true
+    )]
+    result_backend: Option<String>,
+
+    /// How long results are kept; 0 is for ever [default: 1d]
+    #[arg(long, value_name = "TIME", env = "CELERY_WORKER_RESULT_EXPIRES")]
+    result_expires: Option<String>,
+
+    /// The database of the tasks: mysql://, postgres:// or sqlite:
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    database: Option<String>,
+
+    /// The queues to consume, separated by commas [default: celery]
+    #[arg(
+        short = 'Q',
+        long,
+        value_delimiter = ',',
+        value_name = "QUEUES",
+        env = "CELERY_WORKER_QUEUES"
+    )]
+    queues: Option<Vec<String>>,
+
+    /// How many tasks run at once [default: 100]
+    #[arg(short, long, value_name = "N", env = "CELERY_WORKER_CONCURRENCY")]
+    concurrency: Option<usize>,
+
+    /// How many messages are held for each task that may run; 0 is no limit [default: 4]
+    #[arg(long, value_name = "N", env = "CELERY_WORKER_PREFETCH_MULTIPLIER")]
+    prefetch_multiplier: Option<usize>,
+
+    /// The node's name; %h is the host, %n its name, %d its domain [default: celery@%h]
+    #[arg(short = 'n', long, value_name = "NAME", env = "CELERY_WORKER_HOSTNAME")]
+    hostname: Option<String>,
+
+    /// DEBUG, INFO, WARNING, ERROR or CRITICAL [default: WARNING]
+    #[arg(short, long, value_name = "LEVEL", env = "CELERY_WORKER_LOGLEVEL")]
+    loglevel: Option<String>,
+
+    /// The file log lines go to [default: standard error]
+    #[arg(short = 'f', long, value_name = "FILE", env = "CELERY_WORKER_LOGFILE")]
+    logfile: Option<PathBuf>,
+
+    /// text, as Celery's, or json [default: text]
+    #[arg(long, value_name = "FORMAT", env = "CELERY_WORKER_LOG_FORMAT")]
+    log_format: Option<String>,
+
+    /// When messages held by a Python worker count as lost [default: 1h]
+    #[arg(long, value_name = "TIME", env = "CELERY_WORKER_VISIBILITY_TIMEOUT")]
+    visibility_timeout: Option<String>,
+
+    /// When messages held by a worker like this one count as lost [default: 30s]
+    #[arg(long, value_name = "TIME", env = "CELERY_WORKER_LEASE")]
+    lease: Option<String>,
+
+    /// How many messages may wait in memory for their ETA [default: no limit]
+    #[arg(long, value_name = "N", env = "CELERY_WORKER_ETA_TASK_LIMIT")]
+    eta_task_limit: Option<usize>,
+
+    /// A file with settings (TOML)
+    #[arg(long, value_name = "FILE", env = "CELERY_WORKER_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print the settings, without passwords, and exit
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+impl Options {
+    /// What the command line and the environment say.
+    pub(crate) fn settings(self) -> Settings {
+        Settings {
+            broker: self.broker,
+            result_backend: self.result_backend,
+            result_expires: self.result_expires.map(Text::Text),
+            database: self.database,
+            queues: self.queues,
+            concurrency: self.concurrency,
+            prefetch_multiplier: self.prefetch_multiplier,
+            hostname: self.hostname,
+            loglevel: self.loglevel,
+            logfile: self.logfile,
+            log_format: self.log_format,
+            visibility_timeout: self.visibility_timeout.map(Text::Text),
+            lease: self.lease.map(Text::Text),
+            eta_task_limit: self.eta_task_limit,
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! The worker's settings, from the command line, the environment, a file, or the defaults – in this order.
+//!
+//! [`Settings`] is one such source: every value may be missing, and none is checked. [`Config`] is what they amount to,
+//! checked, with an error that names the setting in the words of all three sources. Nothing here connects.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use celery_client::endpoint::Endpoint;
+use serde::Deserialize;
+
+use crate::consumer::Results;
+use crate::database::mask;
+use crate::duration;
+
+/// How many tasks run at once unless said (ours are futures: Celery's default is the number of cores).
+const CONCURRENCY: usize = 100;
+/// Celery's `worker_prefetch_multiplier`.
+const PREFETCH_MULTIPLIER: usize = 4;
+/// More slots than messages a worker may hold are never used.
+const MOST_SLOTS: usize = crate::delivery::MAX_HELD;
+
+/// The settings of one source. The names are those of the file; the command line writes `-` for `_`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) broker: Option<String>,
+    pub(crate) result_backend: Option<String>,
+    pub(crate) result_expires: Option<Text>,
+    pub(crate) database: Option<String>,
+    pub(crate) queues: Option<Vec<String>>,
+    pub(crate) concurrency: Option<usize>,
+    pub(crate) prefetch_multiplier: Option<usize>,
+    pub(crate) hostname: Option<String>,
+    pub(crate) loglevel: Option<String>,
+    pub(crate) logfile: Option<PathBuf>,
+    pub(crate) log_format: Option<String>,
+    pub(crate) visibility_timeout: Option<Text>,
+    pub(crate) lease: Option<Text>,
+    pub(crate) eta_task_limit: Option<usize>,
+}
+
+/// A value that may also be written as a number.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Text {
+    Text(String),
+    Whole(u64),
+    Real(f64),
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Text::Text(text) => f.write_str(text),
+            Text::Whole(number) => number.fmt(f),
+            Text::Real(number) => number.fmt(f),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads a file.
+    pub(crate) fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| ConfigError {
+            setting: "--config",
+            // Only the message: the excerpt that `Display` prints could show a password.
+            cause: match error.span() {
+                Some(span) => {
+                    let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
+                    format!("line {line}: {}", error.message())
+                }
+                None => error.message().to_owned(),
+            },
+        })
+    }
+
+    /// What is missing here, from there.
+    pub(crate) fn or(self, other: Settings) -> Settings {
+        Settings {
+            broker: self.broker.or(other.broker),
+            result_backend: self.result_backend.or(other.result_backend),
+            result_expires: self.result_expires.or(other.result_expires),
+            database: self.database.or(other.database),
+            queues: self.queues.or(other.queues),
+            concurrency: self.concurrency.or(other.concurrency),
+            prefetch_multiplier: self.prefetch_multiplier.or(other.prefetch_multiplier),
+            hostname: self.hostname.or(other.hostname),
+            loglevel: self.loglevel.or(other.loglevel),
+            logfile: self.logfile.or(other.logfile),
+            log_format: self.log_format.or(other.log_format),
+            visibility_timeout: self.visibility_timeout.or(other.visibility_timeout),
+            lease: self.lease.or(other.lease),
+            eta_task_limit: self.eta_task_limit.or(other.eta_task_limit),
+        }
+    }
+}
+
+/// A setting that cannot be used. The text contains no password.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{setting}: {cause}")]
+pub struct ConfigError {
+    /// The setting, as it can be written in each source.
+    pub(crate) setting: &'static str,
+    /// What is wrong with it.
+    pub(crate) cause: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(setting: &'static str, cause: impl fmt::Display) -> Self {
+        ConfigError {
+            setting,
+            cause: cause.to_string(),
+        }
+    }
+}
+
+/// The names of the settings whose values can be wrong.
+pub(crate) mod setting {
+    pub(crate) const BROKER: &str = "broker (-b/--broker, CELERY_BROKER_URL)";
+    pub(crate) const RESULT_BACKEND: &str =
+        "result_backend (--result-backend, CELERY_RESULT_BACKEND)";
+    pub(crate) const RESULT_EXPIRES: &str =
+        "result_expires (--result-expires, CELERY_WORKER_RESULT_EXPIRES)";
+    pub(crate) const DATABASE: &str = "database (--database, DATABASE_URL)";
+    pub(crate) const QUEUES: &str = "queues (-Q/--queues, CELERY_WORKER_QUEUES)";
+    pub(crate) const CONCURRENCY: &str =
+        "concurrency (-c/--concurrency, CELERY_WORKER_CONCURRENCY)";
+    pub(crate) const LOGLEVEL: &str = "loglevel (-l/--loglevel, CELERY_WORKER_LOGLEVEL)";
+    pub(crate) const LOGFILE: &str = "logfile (-f/--logfile, CELERY_WORKER_LOGFILE)";
+    pub(crate) const LOG_FORMAT: &str = "log_format (--log-format, CELERY_WORKER_LOG_FORMAT)";
+    pub(crate) const VISIBILITY_TIMEOUT: &str =
+        "visibility_timeout (--visibility-timeout, CELERY_WORKER_VISIBILITY_TIMEOUT)";
+    pub(crate) const LEASE: &str = "lease (--lease, CELERY_WORKER_LEASE)";
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// As Celery's.
+    Text,
+    /// An object a line.
+    Json,
+}
+
+/// Settings that make sense.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) broker: Endpoint,
+    pub(crate) results: Results,
+    pub(crate) result_expires: Duration,
+    pub(crate) database: Option<String>,
+    pub(crate) queues: Vec<String>,
+    pub(crate) concurrency: usize,
+    pub(crate) prefetch_multiplier: usize,
+    pub(crate) hostname: String,
+    pub(crate) loglevel: tracing::Level,
+    pub(crate) logfile: Option<PathBuf>,
+    pub(crate) log_format: LogFormat,
+    pub(crate) visibility_timeout: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) eta_task_limit: Option<usize>,
+}
+
+impl Config {
+    /// Checks settings and fills in the defaults.
+    pub(crate) fn new(settings: Settings) -> Result<Self, ConfigError> {
+        let broker = settings
+            .broker
+            .as_deref()
+            .unwrap_or("redis://localhost:6379/0");
+        let broker =
+            Endpoint::from_url(broker).map_err(|error| ConfigError::new(setting::BROKER, error))?;
+        let results = match settings.result_backend.as_deref() {
+            None | Some("") => Results::Broker,
+            Some("disabled" | "disabled://") => Results::Disabled,
+            Some(url) => {
+                let endpoint = Endpoint::from_url(url)
+                    .map_err(|error| ConfigError::new(setting::RESULT_BACKEND, error))?;
+                match endpoint.identity() == broker.identity()
+                    && endpoint.key_prefix() == broker.key_prefix()
+                {
+                    true => Results::Broker,
+                    false => Results::Server(endpoint),
+                }
+            }
+        };
+        let queues = settings.queues.unwrap_or_else(|| vec!["celery".to_owned()]);
+        if queues.is_empty() {
+            return Err(ConfigError::new(
+                setting::QUEUES,
+                "at least one queue is needed",
+            ));
+        }
+        for queue in &queues {
+            celery_protocol::keys::check_queue_name(queue)
+                .map_err(|error| ConfigError::new(setting::QUEUES, error))?;
+        }
+        let concurrency = settings.concurrency.unwrap_or(CONCURRENCY);
+        if concurrency == 0 || concurrency > MOST_SLOTS {
+            let cause = format!("{concurrency} is not between 1 and {MOST_SLOTS}");
+            return Err(ConfigError::new(setting::CONCURRENCY, cause));
+        }
+        let time = |value: Option<Text>, default: u64, name, least: u64| match value {
+            None => Ok(Duration::from_secs(default)),
+            Some(text) => match duration::parse(&text.to_string()) {
+                Ok(time) if time >= Duration::from_secs(least) => Ok(time),
+                Ok(_) => Err(ConfigError::new(name, format!("less than {least}s"))),
+                Err(error) => Err(ConfigError::new(name, error)),
+            },
+        };
+        let database = settings.database.filter(|url| !url.is_empty());
+        if let Some(url) = &database {
+            crate::database::check_url(url)
+                .map_err(|error| ConfigError::new(setting::DATABASE, error))?;
+        }
+        Ok(Config {
+            broker,
+            results,
+            result_expires: time(settings.result_expires, 86_400, setting::RESULT_EXPIRES, 0)?,
+            database,
+            queues,
+            concurrency,
+            prefetch_multiplier: settings.prefetch_multiplier.unwrap_or(PREFETCH_MULTIPLIER),
+            hostname: node_name(settings.hostname.as_deref().unwrap_or("celery@%h"), &host()),
+            loglevel: log_level(settings.loglevel.as_deref().unwrap_or("WARNING"))?,
+            logfile: settings.logfile,
+            log_format: match settings.log_format.as_deref() {
+                None | Some("text") => LogFormat::Text,
+                Some("json") => LogFormat::Json,
+                Some(other) => {
+                    let cause = format!("{other:?} is neither text nor json");
+                    return Err(ConfigError::new(setting::LOG_FORMAT, cause));
+                }
+            },
+            visibility_timeout: time(
+                settings.visibility_timeout,
+                3_600,
+                setting::VISIBILITY_TIMEOUT,
+                1,
+            )?,
+            lease: time(settings.lease, 30, setting::LEASE, 1)?,
+            eta_task_limit: settings.eta_task_limit,
+        })
+    }
+}
+
+/// Prints the settings as a file that would give them again, but for passwords.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |value: &str| toml::Value::from(value).to_string();
+        let time = |time: Duration| text(&format!("{}s", time.as_secs_f64()));
+        writeln!(f, "broker = {}", text(&self.broker.display_url()))?;
+        match &self.results {
+            Results::Server(server) => {
+                writeln!(f, "result_backend = {}", text(&server.display_url()))?;
+            }
+            Results::Disabled => writeln!(f, "result_backend = \"disabled\"")?,
+            _ => {}
+        }
+        writeln!(f, "result_expires = {}", time(self.result_expires))?;
+        if let Some(database) = &self.database {
+            writeln!(f, "database = {}", text(&mask(database)))?;
+        }
+        writeln!(f, "queues = {}", toml::Value::from(self.queues.clone()))?;
+        writeln!(f, "concurrency = {}", self.concurrency)?;
+        writeln!(f, "prefetch_multiplier = {}", self.prefetch_multiplier)?;
+        writeln!(f, "hostname = {}", text(&self.hostname))?;
+        writeln!(f, "loglevel = {}", text(level_name(self.loglevel)))?;
+        if let Some(file) = &self.logfile {
+            writeln!(f, "logfile = {}", text(&file.to_string_lossy()))?;
+        }
+        let format = match self.log_format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        writeln!(f, "log_format = {}", text(format))?;
+        writeln!(f, "visibility_timeout = {}", time(self.visibility_timeout))?;
+        writeln!(f, "lease = {}", time(self.lease))?;
+        match self.eta_task_limit {
+            Some(limit) => writeln!(f, "eta_task_limit = {limit}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn host() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
+}
+
+/// A node's name as Celery expands it: `%h` the whole host name, `%n` its first part, `%d` the rest.
+fn node_name(pattern: &str, host: &str) -> String {
+    let (first, domain) = host.split_once('.').unwrap_or((host, ""));
+    let mut name = String::new();
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match (c, c == '%') {
+            (_, true) => match chars.next() {
+                Some('h') => name.push_str(host),
+                Some('n') => name.push_str(first),
+                Some('d') => name.push_str(domain),
+                Some('%') | None => name.push('%'),
+                Some(other) => name.extend(['%', other]),
+            },
+            (c, false) => name.push(c),
+        }
+    }
+    match name.contains('@') {
+        true => name,
+        false => format!("{name}@{host}"),
+    }
+}
+
+fn log_level(text: &str) -> Result<tracing::Level, ConfigError> {
+    match text.to_ascii_uppercase().as_str() {
+        "DEBUG" => Ok(tracing::Level::DEBUG),
+        "INFO" => Ok(tracing::Level::INFO),
+        "WARNING" | "WARN" => Ok(tracing::Level::WARN),
+        "ERROR" | "CRITICAL" | "FATAL" => Ok(tracing::Level::ERROR),
+        _ => Err(ConfigError::new(
+            setting::LOGLEVEL,
+            format!("{text:?} is none of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+        )),
+    }
+}
+
+/// The level in Celery's word for it.
+pub(crate) fn level_name(level: tracing::Level) -> &'static str {
+    match level {
+        tracing::Level::ERROR => "ERROR",
+        tracing::Level::WARN => "WARNING",
+        tracing::Level::INFO => "INFO",
+        _ => "DEBUG",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_source_wins() {
+        let first = Settings {
+            concurrency: Some(1),
+            ..Settings::default()
+        };
+        let second =
+            Settings::from_toml("concurrency = 2\nqueues = ['a', 'b']\nlease = 5").unwrap();
+        let config = Config::new(first.or(second)).unwrap();
+        assert_eq!(config.concurrency, 1);
+        assert_eq!(config.queues, ["a", "b"]);
+        assert_eq!(config.lease, Duration::from_secs(5));
+        assert_eq!(config.visibility_timeout, Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn wrong_settings_are_named() {
+        let wrong = |toml: &str| {
+            let error = Settings::from_toml(toml).and_then(Config::new);
+            error.unwrap_err().to_string()
+        };
+        for (toml, part) in [
+            ("broker = 'http://u:secret@h'", "CELERY_BROKER_URL"),
+            (
+                "result_backend = 'mongo://u:secret@h'",
+                "CELERY_RESULT_BACKEND",
+            ),
+            ("database = 'oracle://u:secret@h/d'", "DATABASE_URL"),
+            ("queues = []", "--queues"),
+            ("queues = [\"a\\r\\nb\"]", "--queues"),
+            ("concurrency = 0", "--concurrency"),
+            ("loglevel = 'LOUD'", "--loglevel"),
+            ("lease = 'soon'", "--lease"),
+            ("\nbroker = 5 # secret", "line 2"),
+            ("colour = 'secret'", "colour"),
+        ] {
+            let text = wrong(toml);
+            assert!(text.contains(part), "{text}");
+            assert!(!text.contains("secret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_printed_settings_hide_passwords_and_can_be_read() {
+        let settings = Settings {
+            broker: Some("redis://u:secret@h/1".into()),
+            result_backend: Some("redis://:secret@other".into()),
+            database: Some("mysql://u:secret@h/d".into()),
+            ..Settings::default()
+        };
+        let printed = Config::new(settings).unwrap().to_string();
+        assert!(!printed.contains("secret"), "{printed}");
+        assert!(Config::new(Settings::from_toml(&printed).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn node_names() {
+        assert_eq!(node_name("celery@%h", "a.b.c"), "celery@a.b.c");
+        assert_eq!(node_name("w1@%n", "a.b.c"), "w1@a");
+        assert_eq!(node_name("%n@%d", "a.b.c"), "a@b.c");
+        assert_eq!(node_name("w%%1", "a"), "w%1@a");
+    }
+}

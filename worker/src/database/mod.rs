@@ -1,0 +1,221 @@
+//! The database tasks work on: MySQL or MariaDB, PostgreSQL, SQLite, by URL.
+//!
+//! Three invariants:
+//!
+//! * Once begun, the future of a statement is never dropped: the MySQL driver would leave its connection in the middle of an
+//!   answer. All work happens in tasks of the runtime of its own; a caller that goes away merely does not learn the outcome.
+//! * Nothing is connected before it is needed. A server that is away is an error of kind [`Kind::Unavailable`], which makes
+//!   the worker keep the task; the log has one line when it goes and one when it comes back.
+//! * Values are bound, never pasted (see [`Params`]).
+
+mod error;
+mod params;
+mod transaction;
+mod url;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::mysql::MySqlPoolOptions;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::sqlite::SqlitePoolOptions;
+
+pub use error::{DatabaseError, Kind};
+pub use params::{ParamError, Params};
+pub use transaction::Transaction;
+use url::Address;
+pub use url::DatabaseUrlError;
+pub(crate) use url::mask;
+
+/// How long one try to get a connection may take. The task tries again, so that this only bounds how soon an absence
+/// is noticed.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections at most, to a server. More would wait for each other's locks inside the server instead of in line here.
+const CONNECTIONS: u32 = 16;
+/// How often a deadlock or a lock wait is met by doing the same again before it counts as a failure.
+const TRIES: u32 = 6;
+/// The first wait between these tries; it doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(10);
+
+/// Which words a database understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    MySql,
+    Postgres,
+    Sqlite,
+}
+
+/// A pool of connections to one database. Clones share it.
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool,
+    /// The URL, masked.
+    shown: String,
+    /// Whether the last thing heard of it was that it is away.
+    away: AtomicBool,
+}
+
+pub(crate) enum Pool {
+    MySql(sqlx::MySqlPool),
+    Postgres(sqlx::PgPool),
+    Sqlite(sqlx::SqlitePool),
+}
+
+/// Whether a URL is one of a database.
+pub(crate) fn check_url(url: &str) -> Result<(), DatabaseUrlError> {
+    Address::parse(url).map(drop)
+}
+
+impl Database {
+    /// A database by its URL. Nothing is connected yet. Call it on the runtime of the worker.
+    pub fn from_url(url: &str) -> Result<Self, DatabaseUrlError> {
+        let pool = match Address::parse(url)? {
+            Address::MySql(options) => Pool::MySql(
+                MySqlPoolOptions::new()
+                    .max_connections(CONNECTIONS)
+                    .acquire_timeout(CONNECT_TIMEOUT)
+                    .connect_lazy_with(options),
+            ),
+            Address::Postgres(options) => Pool::Postgres(
+                PgPoolOptions::new()
+                    .max_connections(CONNECTIONS)
+                    .acquire_timeout(CONNECT_TIMEOUT)
+                    .connect_lazy_with(options),
+            ),
+            // SQLite has one writer at a time; in line here is better than at the file's lock.
+            Address::Sqlite(options) => Pool::Sqlite(
+                SqlitePoolOptions::new()
+                    .max_connections(1)
+                    .acquire_timeout(CONNECT_TIMEOUT)
+                    .connect_lazy_with(options),
+            ),
+        };
+        Ok(Database {
+            inner: Arc::new(Inner {
+                pool,
+                shown: mask(url),
+                away: AtomicBool::new(false),
+            }),
+        })
+    }
+
+    /// The URL without its password.
+    pub fn display_url(&self) -> &str {
+        &self.inner.shown
+    }
+
+    /// Connects, or uses a connection, and asks nothing.
+    pub async fn ping(&self) -> Result<(), DatabaseError> {
+        self.transaction(|_| Box::pin(async { Ok(()) })).await
+    }
+
+    /// Runs one statement and says how many rows it matched (on MySQL also those it left as they were).
+    pub async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64, DatabaseError> {
+        let sql: Arc<str> = Arc::from(sql);
+        let params: Arc<[(String, serde_json::Value)]> = params
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
+        self.transaction(move |transaction| {
+            let (sql, params) = (Arc::clone(&sql), Arc::clone(&params));
+            Box::pin(async move {
+                let params: Vec<_> = params
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.clone()))
+                    .collect();
+                transaction.execute(&sql, &params).await
+            })
+        })
+        .await
+    }
+
+    /// Runs `work` in a transaction, which is committed if it succeeds. After a deadlock or a lock wait it is run again.
+    ///
+    /// When the connection is lost during the commit the outcome is unknown; the error is then
+    /// [`Kind::Unavailable`], and the worker runs the task again: what a task does here must bear that.
+    pub async fn transaction<T, F>(&self, work: F) -> Result<T, DatabaseError>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, DatabaseError>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let database = self.clone();
+        let running = tokio::spawn(async move {
+            let outcome = database.repeat(&work).await;
+            database.note(outcome.as_ref().err());
+            outcome
+        });
+        match running.await {
+            Ok(outcome) => outcome,
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(DatabaseError::unavailable("the worker is stopping")),
+            },
+        }
+    }
+
+    async fn repeat<T, F>(&self, work: &F) -> Result<T, DatabaseError>
+    where
+        F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, DatabaseError>>,
+    {
+        let mut wait = FIRST_WAIT;
+        for _ in 1..TRIES {
+            match self.once(work).await {
+                Err(error) if error.kind() == Kind::Transient => {
+                    tracing::debug!("the database asks to try again: {error}");
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                }
+                outcome => return outcome,
+            }
+        }
+        self.once(work).await
+    }
+
+    async fn once<T, F>(&self, work: &F) -> Result<T, DatabaseError>
+    where
+        F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, DatabaseError>>,
+    {
+        let mut transaction = Transaction::begin(&self.inner.pool).await?;
+        match work(&mut transaction).await {
+            Ok(value) => {
+                transaction.commit().await?;
+                Ok(value)
+            }
+            Err(error) => {
+                transaction.roll_back().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// One line in the log for each change of state.
+    fn note(&self, error: Option<&DatabaseError>) {
+        let away = &self.inner.away;
+        match error.filter(|error| matches!(error.kind(), Kind::Unavailable | Kind::Refused)) {
+            Some(error) if !away.swap(true, Ordering::Relaxed) => tracing::warn!(
+                "The database {} is unavailable: {error}. Tasks that need it wait.",
+                self.inner.shown
+            ),
+            None if away.load(Ordering::Relaxed) && away.swap(false, Ordering::Relaxed) => {
+                tracing::warn!("The database {} is available again.", self.inner.shown);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Database({})", self.inner.shown)
+    }
+}

@@ -1,0 +1,248 @@
+//! Named parameters: `:name` in a statement, bound by value, never pasted into the text.
+//!
+//! The tokenizer knows as much of SQL as it takes to leave alone what only looks like a parameter: strings, quoted
+//! names, comments, PostgreSQL's casts and dollar quotes, MySQL's `:=`. A list stands for as many placeholders as it
+//! has values: `WHERE id IN (:ids)`.
+
+use serde_json::Value;
+
+use super::Dialect;
+
+/// Values by name. A list becomes several placeholders.
+pub type Params<'p> = &'p [(&'p str, Value)];
+
+/// What is wrong with a statement or its parameters.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParamError {
+    /// The statement names a parameter that was not given.
+    #[error("the statement names the parameter :{0}, which was not given")]
+    Missing(String),
+    /// A parameter was given that the statement does not name.
+    #[error("the parameter :{0} is given but not named in the statement")]
+    Unused(String),
+    /// A string, a quoted name or a comment does not end.
+    #[error("the statement ends inside {0}")]
+    Unterminated(&'static str),
+}
+
+/// A statement in the words of one kind of database.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Statement {
+    pub(crate) sql: String,
+    /// The values of its placeholders, in their order.
+    pub(crate) values: Vec<Value>,
+}
+
+/// Rewrites the `:name` of a statement to the placeholders of `dialect`.
+pub(crate) fn rewrite(
+    sql: &str,
+    dialect: Dialect,
+    params: Params<'_>,
+) -> Result<Statement, ParamError> {
+    let mut out = String::with_capacity(sql.len() + 16);
+    let mut values = Vec::new();
+    let mut used = vec![false; params.len()];
+    let mut rest = sql;
+    while let Some(next) = rest.chars().next() {
+        let token = token(rest, next, dialect)?;
+        let (text, after) = rest.split_at(token.length);
+        rest = after;
+        if !token.is_parameter {
+            out.push_str(text);
+            continue;
+        }
+        let name = &text[1..];
+        let Some(at) = params.iter().position(|(given, _)| *given == name) else {
+            return Err(ParamError::Missing(name.to_owned()));
+        };
+        used[at] = true;
+        match &params[at].1 {
+            Value::Array(list) => push_list(list, dialect, &mut out, &mut values),
+            value => push(value, dialect, &mut out, &mut values),
+        }
+    }
+    match used.iter().position(|used| !used) {
+        Some(at) => Err(ParamError::Unused(params[at].0.to_owned())),
+        None => Ok(Statement { sql: out, values }),
+    }
+}
+
+fn push(value: &Value, dialect: Dialect, out: &mut String, values: &mut Vec<Value>) {
+    values.push(value.clone());
+    match dialect {
+        Dialect::MySql | Dialect::Sqlite => out.push('?'),
+        Dialect::Postgres => out.push_str(&format!("${}", values.len())),
+    }
+}
+
+/// A list is filled up to a power of two with its last value, so that lists of all lengths make few distinct
+/// statements: each of them is prepared and kept by the server. An empty list matches nothing.
+fn push_list(list: &[Value], dialect: Dialect, out: &mut String, values: &mut Vec<Value>) {
+    let Some(last) = list.last() else {
+        out.push_str("NULL");
+        return;
+    };
+    for at in 0..list.len().next_power_of_two() {
+        if at > 0 {
+            out.push_str(", ");
+        }
+        push(list.get(at).unwrap_or(last), dialect, out, values);
+    }
+}
+
+struct Token {
+    length: usize,
+    is_parameter: bool,
+}
+
+/// The first token of `rest`, which begins with `next`.
+fn token(rest: &str, next: char, dialect: Dialect) -> Result<Token, ParamError> {
+    let text = |length| {
+        Ok(Token {
+            length,
+            is_parameter: false,
+        })
+    };
+    let until = |from: usize, end: &str, what| match rest[from..].find(end) {
+        Some(at) => text(from + at + end.len()),
+        None => Err(ParamError::Unterminated(what)),
+    };
+    match next {
+        '\'' | '"' | '`' => {
+            let backslash = dialect == Dialect::MySql && next != '`';
+            match quoted(rest, next, backslash) {
+                Some(length) => text(length),
+                None => Err(ParamError::Unterminated("quotes")),
+            }
+        }
+        '-' if rest.starts_with("--") => text(rest.find('\n').unwrap_or(rest.len())),
+        '#' if dialect == Dialect::MySql => text(rest.find('\n').unwrap_or(rest.len())),
+        '/' if rest.starts_with("/*") => until(2, "*/", "a comment"),
+        '$' if dialect == Dialect::Postgres => {
+            let tag = rest[1..]
+                .find(|c: char| !is_name(c))
+                .map_or(rest.len(), |at| at + 1);
+            match rest[tag..].starts_with('$') {
+                true => until(tag + 1, &rest[..=tag], "a dollar quote"),
+                false => text(1),
+            }
+        }
+        ':' => {
+            let name = rest[1..]
+                .find(|c: char| !is_name(c))
+                .unwrap_or(rest.len() - 1);
+            let starts = rest[1..].starts_with(|c: char| is_name(c) && !c.is_ascii_digit());
+            match () {
+                () if starts => Ok(Token {
+                    length: 1 + name,
+                    is_parameter: true,
+                }),
+                // A cast; the name behind it is no parameter.
+                () if rest.starts_with("::") => text(2),
+                () => text(1),
+            }
+        }
+        // A name or number in one piece, so that `a:b` inside of none of them is misread.
+        _ if is_name(next) => text(rest.find(|c: char| !is_name(c)).unwrap_or(rest.len())),
+        _ => text(next.len_utf8()),
+    }
+}
+
+/// The length of the quoted text `rest` begins with; a doubled quote stands for itself.
+fn quoted(rest: &str, quote: char, backslash: bool) -> Option<usize> {
+    let mut chars = rest.char_indices().skip(1).peekable();
+    while let Some((at, c)) = chars.next() {
+        if c == '\\' && backslash {
+            chars.next();
+        } else if c == quote {
+            match chars.peek() {
+                Some((_, doubled)) if *doubled == quote => chars.next(),
+                _ => return Some(at + 1),
+            };
+        }
+    }
+    None
+}
+
+fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn mysql(sql: &str, params: Params<'_>) -> Result<(String, Vec<Value>), ParamError> {
+        rewrite(sql, Dialect::MySql, params).map(|statement| (statement.sql, statement.values))
+    }
+
+    #[test]
+    fn each_dialect_has_its_placeholders() {
+        let params: Params<'_> = &[("a", json!(1)), ("b", json!("x"))];
+        let sql = "SELECT :a, :b, :a";
+        let (text, values) = mysql(sql, params).unwrap();
+        assert_eq!(text, "SELECT ?, ?, ?");
+        assert_eq!(values, [json!(1), json!("x"), json!(1)]);
+        let postgres = rewrite(sql, Dialect::Postgres, params).unwrap();
+        assert_eq!(postgres.sql, "SELECT $1, $2, $3");
+    }
+
+    #[test]
+    fn lists_are_padded() {
+        let (text, values) = mysql("IN (:ids)", &[("ids", json!([1, 2, 3]))]).unwrap();
+        assert_eq!(text, "IN (?, ?, ?, ?)");
+        assert_eq!(values, [json!(1), json!(2), json!(3), json!(3)]);
+        assert_eq!(
+            mysql("IN (:ids)", &[("ids", json!([]))]).unwrap().0,
+            "IN (NULL)"
+        );
+    }
+
+    #[test]
+    fn what_only_looks_like_a_parameter_stays() {
+        for sql in [
+            "SELECT ':a'",
+            r"SELECT 'it\':a'",
+            "SELECT 'it'':a'",
+            "SELECT `:a`, \":a\"",
+            "SELECT 1 -- :a\n",
+            "SELECT 1 # :a",
+            "SELECT /* :a */ 1",
+            "SET @x := 1",
+            "SELECT '12:30'",
+            "SELECT 'Zoë :a'",
+        ] {
+            assert_eq!(mysql(sql, &[]).unwrap().0, sql);
+        }
+        for sql in [
+            "SELECT x::text",
+            "SELECT $$ :a $$",
+            "SELECT $q$ :a $$ $q$",
+            r"SELECT '\', x::int",
+        ] {
+            assert_eq!(rewrite(sql, Dialect::Postgres, &[]).unwrap().sql, sql);
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert_eq!(
+            mysql("SELECT :a", &[]),
+            Err(ParamError::Missing("a".into()))
+        );
+        assert_eq!(
+            mysql("SELECT 1", &[("a", json!(1))]),
+            Err(ParamError::Unused("a".into()))
+        );
+        assert_eq!(
+            mysql("SELECT 'x", &[]),
+            Err(ParamError::Unterminated("quotes"))
+        );
+        assert_eq!(
+            mysql("SELECT /* x", &[]),
+            Err(ParamError::Unterminated("a comment"))
+        );
+    }
+}

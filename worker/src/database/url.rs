@@ -1,0 +1,201 @@
+//! The address of a database: which kind it is, how its connection is protected, and how it is shown.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::sqlite::SqliteConnectOptions;
+use url::Url;
+
+/// A URL that is no database's. Its text never contains the password.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatabaseUrlError {
+    /// Not a URL at all.
+    #[error("{0} is not a URL")]
+    Malformed(String),
+    /// A scheme that is not spoken.
+    #[error("{url}: the scheme {scheme} is not supported; use mysql, mariadb, postgres or sqlite")]
+    Scheme {
+        /// The URL, masked.
+        url: String,
+        /// Its scheme.
+        scheme: String,
+    },
+    /// No database is named.
+    #[error("{0} names no database")]
+    NoDatabase(String),
+    /// The driver refuses an option.
+    #[error("{url}: {cause}")]
+    Option {
+        /// The URL, masked.
+        url: String,
+        /// What the driver says.
+        cause: String,
+    },
+}
+
+/// How to connect.
+#[derive(Clone, Debug)]
+pub(crate) enum Address {
+    MySql(MySqlConnectOptions),
+    Postgres(PgConnectOptions),
+    Sqlite(SqliteConnectOptions),
+}
+
+impl Address {
+    /// Reads a URL. `mysql+pymysql://` and the like, as Python writes them, are read as `mysql://`.
+    pub(crate) fn parse(text: &str) -> Result<Self, DatabaseUrlError> {
+        let Some((scheme, rest)) = text.split_once(':') else {
+            return Err(DatabaseUrlError::Malformed(mask(text)));
+        };
+        let option = |error: sqlx::Error| DatabaseUrlError::Option {
+            url: mask(text),
+            cause: error.to_string(),
+        };
+        let plain = scheme.split('+').next().unwrap_or(scheme);
+        match plain {
+            "mysql" | "mariadb" => {
+                let url = server(&format!("mysql:{rest}"), text)?;
+                let options = MySqlConnectOptions::from_str(url.as_str()).map_err(option)?;
+                let says = says_how_to_protect(&url, &["ssl-mode", "sslmode"]);
+                Ok(Address::MySql(match says || is_local(&url) {
+                    true => options,
+                    false => options.ssl_mode(MySqlSslMode::VerifyIdentity),
+                }))
+            }
+            "postgres" | "postgresql" => {
+                let url = server(&format!("postgres:{rest}"), text)?;
+                let options = PgConnectOptions::from_str(url.as_str()).map_err(option)?;
+                let says = says_how_to_protect(&url, &["ssl-mode", "sslmode"]);
+                Ok(Address::Postgres(match says || is_local(&url) {
+                    true => options,
+                    false => options.ssl_mode(PgSslMode::VerifyFull),
+                }))
+            }
+            "sqlite" => {
+                let options = SqliteConnectOptions::from_str(text).map_err(option)?;
+                // A worker and a web application share the file: wait for the other's lock rather than fail.
+                Ok(Address::Sqlite(options.busy_timeout(BUSY)))
+            }
+            _ => Err(DatabaseUrlError::Scheme {
+                url: mask(text),
+                scheme: scheme.to_owned(),
+            }),
+        }
+    }
+}
+
+/// How long a SQLite statement waits for another process's lock.
+const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
+
+fn server(url: &str, text: &str) -> Result<Url, DatabaseUrlError> {
+    let url = Url::parse(url).map_err(|_| DatabaseUrlError::Malformed(mask(text)))?;
+    if url.path().trim_matches('/').is_empty() {
+        return Err(DatabaseUrlError::NoDatabase(mask(text)));
+    }
+    Ok(url)
+}
+
+fn says_how_to_protect(url: &Url, names: &[&str]) -> bool {
+    url.query_pairs().any(|(name, _)| names.contains(&&*name))
+}
+
+/// Whether nobody between us and the server can listen: loopback or a socket in the file system.
+fn is_local(url: &Url) -> bool {
+    if url
+        .query_pairs()
+        .any(|(name, value)| name == "socket" || (name == "host" && value.starts_with('/')))
+    {
+        return true;
+    }
+    match url.host_str() {
+        None | Some("" | "localhost") => true,
+        Some(host) => {
+            let address = host.trim_start_matches('[').trim_end_matches(']');
+            address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        }
+    }
+}
+
+/// The URL with its password, and what may be one, replaced by `**` as Celery does.
+pub(crate) fn mask(text: &str) -> String {
+    // Taken apart by hand: what cannot be parsed must be masked all the same.
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return match text.split_once(':') {
+            Some((scheme, rest)) if !text.contains('@') => format!("{scheme}:{rest}"),
+            Some((scheme, _)) => format!("{scheme}:**"),
+            None => "**".to_owned(),
+        };
+    };
+    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    let (place, query) = rest.split_at(end);
+    let masked = match place.rfind('@') {
+        Some(at) => match place[..at].split_once(':') {
+            Some((user, _)) => format!("{user}:**{}", &place[at..]),
+            None => place.to_owned(),
+        },
+        None => place.to_owned(),
+    };
+    let query = if query.to_ascii_lowercase().contains("password") {
+        "?**"
+    } else {
+        query
+    };
+    format!("{scheme}://{masked}{query}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_masked_whatever_they_contain() {
+        assert_eq!(mask("mysql://u:p@h/d"), "mysql://u:**@h/d");
+        assert_eq!(mask("mysql://u:p@ss/w@h/d"), "mysql://u:**@h/d");
+        assert_eq!(mask("mysql://u:p:q@h:1/d?x=y"), "mysql://u:**@h:1/d?x=y");
+        assert_eq!(mask("mysql:/u:secret@h"), "mysql:**");
+        assert_eq!(mask("secret"), "**");
+        assert_eq!(
+            mask("postgres://h/d?user=u&password=p"),
+            "postgres://h/d?**"
+        );
+        assert_eq!(mask("sqlite:///tmp/x.db"), "sqlite:///tmp/x.db");
+        assert_eq!(mask("sqlite:x.db"), "sqlite:x.db");
+    }
+
+    #[test]
+    fn tls_is_verified_unless_local_or_told_otherwise() {
+        let mode = |url| match Address::parse(url) {
+            Ok(Address::MySql(options)) => format!("{:?}", options.get_ssl_mode()),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(mode("mysql://u:p@127.0.0.1/d"), "Preferred");
+        assert_eq!(mode("mysql+pymysql://u:p@localhost/d"), "Preferred");
+        assert_eq!(mode("mariadb://u:p@db.example/d"), "VerifyIdentity");
+        assert_eq!(
+            mode("mysql://u:p@db.example/d?ssl-mode=DISABLED"),
+            "Disabled"
+        );
+        assert_eq!(
+            mode("mysql://u:p@db.example/d?socket=/run/my.sock"),
+            "Preferred"
+        );
+    }
+
+    #[test]
+    fn wrong_urls_are_named_without_their_password() {
+        for (url, part) in [
+            ("oracle://u:secret@h/d", "oracle"),
+            ("mysql://u:secret@h", "names no database"),
+            ("nonsense", "not a URL"),
+            ("mysql://u:secret@h:99999999/d", "not a URL"),
+            ("mysql://u:secret@h/d?ssl-mode=MAYBE", "ssl"),
+        ] {
+            let text = Address::parse(url).unwrap_err().to_string();
+            assert!(text.to_lowercase().contains(part), "{text}");
+            assert!(!text.contains("secret"), "{text}");
+        }
+    }
+}

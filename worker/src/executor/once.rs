@@ -1,0 +1,248 @@
+//! One call from its start to an outcome: limits kept, panics caught, and run again while what it needs is away.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use celery_protocol::message::Task;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::{Stage, report};
+use crate::shutdown::Phase;
+use crate::task::{Call, Context, Exception, Outcome, Policy, Run, TaskDef, TaskError};
+
+/// A task told to end that has not done so after this time is stuck (decided, not Celery's: it kills a process).
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+/// Waits between the tries of a task whose database is away: soon enough to be unnoticed after a restart, …
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// … and rare enough not to storm a server that is coming up.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// How a call ended.
+pub(crate) enum End {
+    /// With an answer or an error, after this time.
+    Outcome(Outcome, Duration),
+    /// It was stopped by its hard time limit; `ended` tells whether it obeyed.
+    TimeLimit { limit: Duration, ended: bool },
+    /// The worker stops first.
+    GaveUp { started: bool },
+}
+
+/// The waits while something is away: doubled up to a limit.
+pub(crate) struct Waits(Duration);
+
+impl Waits {
+    pub(crate) fn new() -> Self {
+        Waits(FIRST_WAIT)
+    }
+
+    fn next(&mut self) -> Duration {
+        let wait = self.0;
+        self.0 = (wait * 2).min(LONGEST_WAIT);
+        wait
+    }
+
+    /// Waits; false if the worker stops meanwhile.
+    pub(crate) async fn wait(&mut self, stage: &Stage) -> bool {
+        tokio::select! {
+            biased;
+            () = stage.shutdown.reached(Phase::Warm) => false,
+            () = sleep(self.next()) => true,
+        }
+    }
+}
+
+/// Runs a call, again and again while it is [`TaskError::Unavailable`].
+pub(crate) async fn until_settled(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> End {
+    let mut waits = Waits::new();
+    loop {
+        let started = Instant::now();
+        match attempt(task, def, stage).await {
+            Attempt::Outcome(Err(TaskError::Unavailable { cause })) => {
+                tracing::debug!("Task {} waits: {cause}", report::label(task));
+                if !waits.wait(stage).await {
+                    // As if it had not begun: a broken database must not count against the message.
+                    return End::GaveUp { started: false };
+                }
+            }
+            Attempt::Outcome(outcome) => return End::Outcome(outcome, started.elapsed()),
+            Attempt::TimeLimit { limit, ended } => return End::TimeLimit { limit, ended },
+            Attempt::Dropped => return End::GaveUp { started: true },
+        }
+    }
+}
+
+enum Attempt {
+    Outcome(Outcome),
+    TimeLimit { limit: Duration, ended: bool },
+    Dropped,
+}
+
+/// The message's limits, else the task's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Limits {
+    soft: Option<Duration>,
+    hard: Option<Duration>,
+}
+
+impl Limits {
+    fn of(task: &Task, policy: &Policy) -> Self {
+        // Limits that are no time (negative, infinite) limit nothing; nor does 0, as in Celery.
+        let seconds = |limit: Option<f64>| {
+            limit
+                .and_then(|limit| Duration::try_from_secs_f64(limit).ok())
+                .filter(|limit| !limit.is_zero())
+        };
+        Limits {
+            soft: seconds(task.time_limit.soft).or(policy.soft_time_limit),
+            hard: seconds(task.time_limit.hard).or(policy.time_limit),
+        }
+    }
+}
+
+async fn attempt(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> Attempt {
+    let limits = Limits::of(task, &def.policy);
+    let (cancel, cancelled) = match limits.soft {
+        Some(_) => {
+            let (sender, receiver) = watch::channel(false);
+            (Some(sender), Some(receiver))
+        }
+        None => (None, None),
+    };
+    let (task_of_call, shared) = (Arc::clone(task), Arc::clone(&stage.shared));
+    let context = Context::new(task_of_call, shared, cancelled, &def.policy);
+    let Some(future) = caught(Call { context }, def, stage) else {
+        return Attempt::Dropped;
+    };
+    if limits.soft.is_none() && limits.hard.is_none() {
+        return tokio::select! {
+            biased;
+            outcome = future => Attempt::Outcome(outcome),
+            () = stage.shutdown.reached(Phase::Cold) => Attempt::Dropped,
+        };
+    }
+    // In a task of its own: its limits hold even while it does not yield.
+    let mut running = tokio::spawn(future);
+    let mut soft = std::pin::pin!(after(limits.soft));
+    let mut hard = std::pin::pin!(after(limits.hard));
+    let mut told = false;
+    loop {
+        tokio::select! {
+            biased;
+            ended = &mut running => {
+                let outcome = ended.unwrap_or_else(|error| Err(panicked(&error.to_string())));
+                return Attempt::Outcome(outcome);
+            }
+            limit = &mut hard => {
+                running.abort();
+                let ended = timeout(STUCK_AFTER, running).await.is_ok();
+                return Attempt::TimeLimit { limit, ended };
+            }
+            limit = &mut soft, if !told => {
+                told = true;
+                if let Some(cancel) = &cancel {
+                    cancel.send_replace(true);
+                }
+                report::soft_limit(task, limit);
+            }
+            () = stage.shutdown.reached(Phase::Cold) => {
+                running.abort();
+                return Attempt::Dropped;
+            }
+        }
+    }
+}
+
+/// Ends after `limit`, with it; never without one.
+async fn after(limit: Option<Duration>) -> Duration {
+    match limit {
+        Some(limit) => {
+            sleep(limit).await;
+            limit
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// The call as a future that does not panic. `None` for what can only run in batches.
+fn caught(call: Call, def: &TaskDef, stage: &Arc<Stage>) -> Option<BoxFuture<'static, Outcome>> {
+    match &def.run {
+        Run::Function(run) => {
+            let run = Arc::clone(run);
+            let future = AssertUnwindSafe(async move { run(call).await }).catch_unwind();
+            Some(Box::pin(async {
+                future
+                    .await
+                    .unwrap_or_else(|panic| Err(caught_panic(&*panic)))
+            }))
+        }
+        Run::Blocking(run) => {
+            let (run, cores) = (Arc::clone(run), Arc::clone(&stage.cores));
+            Some(Box::pin(async move {
+                // The semaphore is never closed.
+                let core = cores.acquire_owned().await.ok();
+                let computing = tokio::task::spawn_blocking(move || {
+                    let _core = core;
+                    std::panic::catch_unwind(AssertUnwindSafe(|| run(call)))
+                        .unwrap_or_else(|panic| Err(caught_panic(&*panic)))
+                });
+                computing
+                    .await
+                    .unwrap_or_else(|error| Err(panicked(&error.to_string())))
+            }))
+        }
+        Run::Batched(..) => None,
+    }
+}
+
+/// What was thrown, as an error of the task.
+pub(crate) fn caught_panic(panic: &(dyn Any + Send)) -> TaskError {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    panicked(message.as_deref().unwrap_or("no message"))
+}
+
+/// A panic is a bug, which running again does not mend.
+fn panicked(message: &str) -> TaskError {
+    let exception = Exception::new("RuntimeError", format!("the task panicked: {message}"));
+    TaskError::Failed(exception.permanent())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::testing;
+
+    #[test]
+    fn the_messages_limits_come_first() {
+        let policy = Policy {
+            time_limit: Some(Duration::from_secs(60)),
+            ..Policy::default()
+        };
+        let mut task = testing::task("t", "[]");
+        assert_eq!(
+            Limits::of(&task, &policy).hard,
+            Some(Duration::from_secs(60))
+        );
+        task.time_limit.hard = Some(1.5);
+        task.time_limit.soft = Some(f64::NAN);
+        let limits = Limits::of(&task, &policy);
+        assert_eq!(limits.hard, Some(Duration::from_millis(1500)));
+        assert_eq!(limits.soft, None);
+    }
+
+    #[test]
+    fn waits_grow_to_a_limit() {
+        let mut waits = Waits::new();
+        let times: Vec<Duration> = (0..8).map(|_| waits.next()).collect();
+        assert_eq!(times[0], FIRST_WAIT);
+        assert_eq!(times[1], FIRST_WAIT * 2);
+        assert_eq!(times[7], LONGEST_WAIT);
+    }
+}

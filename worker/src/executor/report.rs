@@ -1,0 +1,88 @@
+//! What the worker says about its tasks, in Celery's words.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use celery_protocol::message::Task;
+use celery_protocol::repr;
+use serde_json::value::RawValue;
+use tracing::Level;
+
+use crate::task::{Exception, Retry};
+
+/// The longest result shown, in characters, as Celery cuts results in its log.
+const RESULT_CHARS: usize = 46;
+
+/// `proj.add[id]`.
+pub(crate) fn label(task: &Task) -> String {
+    format!("{}[{}]", printable(&task.name), printable(&task.id))
+}
+
+/// One line stays one line, whatever a message calls itself.
+fn printable(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) {
+        Cow::Owned(text.escape_debug().to_string())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+pub(crate) fn received(task: &Task) {
+    if tracing::enabled!(Level::INFO) {
+        tracing::info!("Task {} received", label(task));
+    }
+}
+
+pub(crate) fn succeeded(task: &Task, took: Duration, result: &RawValue) {
+    if tracing::enabled!(Level::INFO) {
+        let (label, took) = (label(task), took.as_secs_f64());
+        let shown = repr::value(result.get(), RESULT_CHARS);
+        tracing::info!("Task {label} succeeded in {took}s: {shown}");
+    }
+}
+
+pub(crate) fn failed(task: &Task, exception: &Exception, traceback: &str) {
+    let (label, traceback) = (label(task), traceback.trim_end());
+    tracing::error!("Task {label} raised unexpected: {exception}\n{traceback}");
+}
+
+pub(crate) fn retry(task: &Task, retry: &Retry) {
+    if tracing::enabled!(Level::INFO) {
+        tracing::info!("Task {} retry: {retry}", label(task));
+    }
+}
+
+pub(crate) fn ignored(task: &Task) {
+    if tracing::enabled!(Level::INFO) {
+        tracing::info!("Task {} ignored", label(task));
+    }
+}
+
+pub(crate) fn rejected(task: &Task, reason: &str, requeue: bool) {
+    let requeue = if requeue { "True" } else { "False" };
+    let (label, reason) = (label(task), printable(reason));
+    tracing::warn!("Task {label} reject requeue={requeue}: {reason}");
+}
+
+pub(crate) fn soft_limit(task: &Task, limit: Duration) {
+    let (label, limit) = (label(task), limit.as_secs_f64());
+    tracing::warn!("Soft time limit ({limit}s) exceeded for {label}");
+}
+
+pub(crate) fn hard_limit(task: &Task, limit: Duration) {
+    let (label, limit) = (label(task), limit.as_secs_f64());
+    tracing::error!("Hard time limit ({limit}s) exceeded for {label}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::testing;
+
+    #[test]
+    fn a_message_cannot_forge_log_lines() {
+        let mut task = testing::task("proj.add", "[]");
+        task.id = "x\n[2026-11-22: INFO] forged".to_owned();
+        assert_eq!(label(&task), "proj.add[x\\n[2026-11-22: INFO] forged]");
+    }
+}

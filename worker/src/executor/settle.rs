@@ -1,0 +1,119 @@
+//! From what a task returned to what becomes of its message.
+
+use std::time::Duration;
+
+use celery_protocol::repr;
+use serde_json::Value;
+
+use super::report;
+use crate::delivery::{Delivery, Settler, Verdict};
+use crate::task::{DEFAULT_RETRY_DELAY, Exception, Outcome, Retry, TaskDef, TaskError};
+
+/// Says in the log what happened, and hands in the verdict.
+pub(crate) fn outcome(
+    delivery: Delivery,
+    outcome: Outcome,
+    took: Duration,
+    def: &TaskDef,
+    settler: &Settler,
+) {
+    let task = &delivery.task;
+    let verdict = match outcome {
+        Ok(value) => {
+            report::succeeded(task, took, &value);
+            Verdict::Success(value)
+        }
+        Err(TaskError::Failed(exception)) => {
+            match retry_of_failure(&exception, task.retries, def) {
+                Some(retry) => retried(&delivery, retry),
+                None => failed(&delivery, &exception),
+            }
+        }
+        Err(TaskError::Retry(retry)) => match retry.max_retries {
+            Some(most) if task.retries >= most => {
+                let exception = retry.reason.unwrap_or_else(|| exhausted(&delivery));
+                failed(&delivery, &exception)
+            }
+            _ => retried(&delivery, retry),
+        },
+        Err(TaskError::Ignore) => {
+            report::ignored(task);
+            Verdict::Ignore
+        }
+        Err(TaskError::Reject { reason, requeue }) => {
+            report::rejected(task, &reason, requeue);
+            if requeue {
+                Verdict::Reject { requeue }
+            } else {
+                // As Celery 5.7: a refused task is a failure to whoever waits for it.
+                let args = vec![Value::String(reason), Value::Bool(false)];
+                let exception = Exception::with_args("Reject", args).module("celery.exceptions");
+                without_traceback(&exception)
+            }
+        }
+        // The executor runs these again and never settles them.
+        Err(TaskError::Unavailable { .. }) => Verdict::GiveBack { started: false },
+    };
+    settler.finish(delivery, verdict);
+}
+
+/// The failure of a task that had to be stopped.
+pub(crate) fn time_limit(delivery: Delivery, limit: Duration, settler: &Settler) {
+    report::hard_limit(&delivery.task, limit);
+    let seconds = match limit.subsec_nanos() {
+        0 => Value::from(limit.as_secs()),
+        _ => Value::from(limit.as_secs_f64()),
+    };
+    let exception = Exception::with_args("TimeLimitExceeded", vec![seconds]);
+    let verdict = without_traceback(&exception.module("billiard.exceptions"));
+    settler.finish(delivery, verdict);
+}
+
+/// Whether the task's policy has a failure run again.
+fn retry_of_failure(exception: &Exception, retries: u32, def: &TaskDef) -> Option<Retry> {
+    let most = def.policy.max_retries?;
+    (exception.is_retryable() && retries < most).then(|| Retry {
+        countdown: def.policy.retry_delay.unwrap_or(DEFAULT_RETRY_DELAY),
+        reason: Some(exception.clone()),
+        max_retries: Some(most),
+    })
+}
+
+fn retried(delivery: &Delivery, retry: Retry) -> Verdict {
+    report::retry(&delivery.task, &retry);
+    Verdict::Retry {
+        countdown: retry.countdown,
+        traceback: retry.reason.as_ref().map(Exception::traceback),
+        reason: retry.reason.map(|reason| reason.document().clone()),
+        max_retries: retry.max_retries,
+    }
+}
+
+fn failed(delivery: &Delivery, exception: &Exception) -> Verdict {
+    let traceback = exception.traceback();
+    report::failed(&delivery.task, exception, &traceback);
+    Verdict::Failure {
+        exception: exception.document().clone(),
+        traceback: Some(traceback),
+    }
+}
+
+fn without_traceback(exception: &Exception) -> Verdict {
+    Verdict::Failure {
+        exception: exception.document().clone(),
+        traceback: None,
+    }
+}
+
+/// What Celery raises when there is no retry left and no other exception.
+fn exhausted(delivery: &Delivery) -> Exception {
+    let task = &delivery.task;
+    let message = format!(
+        "Can't retry {}[{}] args:{} kwargs:{}",
+        task.name,
+        task.id,
+        repr::args(task.args.get()),
+        repr::value(task.kwargs.get(), repr::MAX_CHARS),
+    );
+    Exception::new("MaxRetriesExceededError", message).module("celery.exceptions")
+}

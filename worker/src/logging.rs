@@ -1,0 +1,142 @@
+//! Log lines as Celery writes them, or as JSON.
+//!
+//! `[2026-11-22 11:00:00,123: INFO/MainProcess] Task proj.add[…] received`, in local time, on standard error or into a
+//! file. The program's own lines follow the level asked for; libraries speak from `WARNING` on.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use jiff::Zoned;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{Config, ConfigError, LogFormat, level_name, setting};
+
+/// Lines of this target are written at every level: who starts a worker waits for them.
+pub(crate) const ALWAYS: &str = "celery_worker::lifecycle";
+
+/// Starts logging, for the whole process. A logger that is there already stays.
+pub(crate) fn start(config: &Config) -> Result<(), ConfigError> {
+    let level = config.loglevel;
+    let filter = filter_fn(move |line: &Metadata<'_>| wanted(line, level));
+    let output = match &config.logfile {
+        None => Output::Stderr,
+        Some(path) => {
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            Output::File(Arc::new(file.map_err(|error| {
+                ConfigError::new(setting::LOGFILE, format!("{}: {error}", path.display()))
+            })?))
+        }
+    };
+    let colours = matches!(output, Output::Stderr) && std::io::stderr().is_terminal();
+    let layer = tracing_subscriber::fmt::layer().with_writer(move || output.clone());
+    let layer = match config.log_format {
+        LogFormat::Text => layer
+            .event_format(AsCelery { colours })
+            .with_filter(filter)
+            .boxed(),
+        LogFormat::Json => layer.json().with_filter(filter).boxed(),
+    };
+    // Fails only where a program that uses the library has set up a logger of its own, which then is to be used.
+    let _ = tracing_subscriber::registry().with(layer).try_init();
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    Ok(())
+}
+
+fn wanted(line: &Metadata<'_>, level: Level) -> bool {
+    let target = line.target();
+    if target == ALWAYS {
+        return true;
+    }
+    // Rust orders levels by verbosity: ERROR is the least.
+    let library = !target.starts_with("celery") && !target.starts_with("playground");
+    let most = if library {
+        level.min(Level::WARN)
+    } else {
+        level
+    };
+    *line.level() <= most
+}
+
+#[derive(Clone)]
+enum Output {
+    Stderr,
+    File(Arc<std::fs::File>),
+}
+
+impl std::io::Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Output::Stderr => std::io::stderr().write(bytes),
+            Output::File(file) => (&**file).write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+struct AsCelery {
+    colours: bool,
+}
+
+impl<S, N> FormatEvent<S, N> for AsCelery
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let now = Zoned::now();
+        let (time, millis) = (now.strftime("%Y-%m-%d %H:%M:%S"), now.millisecond());
+        let level = *event.metadata().level();
+        let mut text = Text::default();
+        event.record(&mut text);
+        let colour = match level {
+            Level::ERROR => "\x1b[1;31m",
+            Level::WARN => "\x1b[1;33m",
+            _ => "",
+        };
+        let (colour, end) = match self.colours && !colour.is_empty() {
+            true => (colour, "\x1b[0m"),
+            false => ("", ""),
+        };
+        let (level, message, rest) = (level_name(level), text.message, text.rest);
+        writeln!(
+            out,
+            "{colour}[{time},{millis:03}: {level}/MainProcess] {message}{rest}{end}"
+        )
+    }
+}
+
+/// The message of a line, and its other fields.
+#[derive(Default)]
+struct Text {
+    message: String,
+    rest: String,
+}
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        use fmt::Write;
+        // Writing to a string does not fail.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name if name.starts_with("log.") => Ok(()),
+            name => write!(self.rest, " {name}={value:?}"),
+        };
+    }
+}

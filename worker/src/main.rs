@@ -1,0 +1,7 @@
+//! The worker that needs no Rust: it serves `task_created`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    celery_worker::cli::main(|worker| worker.register(celery_worker::tasks::task_created()))
+}

@@ -1,0 +1,408 @@
+//! From a message's arguments to a function's parameters, with Python's rules and Python's complaints.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::error::{Exception, TaskError};
+
+/// The parameters of a task, as callers see them. Written by `#[task]`.
+#[derive(Debug)]
+pub struct Signature {
+    /// The function's name, for complaints.
+    pub function: &'static str,
+    /// The named parameters, in order.
+    pub params: &'static [Param],
+    /// Takes further positional arguments ([`Args`]).
+    pub rest: bool,
+    /// Takes further keyword arguments ([`Kwargs`]).
+    pub keywords: bool,
+}
+
+/// One named parameter.
+#[derive(Debug)]
+pub struct Param {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether a call must give it.
+    pub required: bool,
+}
+
+/// The positional arguments no named parameter takes, as Python's `*args`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Args(pub Vec<Value>);
+
+/// The keyword arguments no named parameter takes, as Python's `**kwargs`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kwargs(pub Map<String, Value>);
+
+/// A message's arguments, put in the places of a [`Signature`].
+#[derive(Debug)]
+pub struct Bound<'m> {
+    signature: &'static Signature,
+    values: Vec<Option<&'m RawValue>>,
+    rest: Vec<&'m RawValue>,
+    keywords: Vec<(Cow<'m, str>, &'m RawValue)>,
+}
+
+impl<'m> Bound<'m> {
+    pub(crate) fn new(
+        signature: &'static Signature,
+        args: &'m RawValue,
+        kwargs: &'m RawValue,
+    ) -> Result<Self, TaskError> {
+        let function = signature.function;
+        let args: Vec<&RawValue> = serde_json::from_str(args.get())
+            .map_err(|_| type_error(format!("{function}() argument after * must be a list")))?;
+        let kwargs = pairs(kwargs)
+            .map_err(|_| type_error(format!("{function}() argument after ** must be a mapping")))?;
+        let places = signature.params.len();
+        if args.len() > places && !signature.rest {
+            let given = args.len();
+            return Err(type_error(format!(
+                "{function}() takes {places} positional argument{} but {given} {} given",
+                if places == 1 { "" } else { "s" },
+                if given == 1 { "was" } else { "were" },
+            )));
+        }
+        let mut args = args.into_iter();
+        let mut values: Vec<Option<&RawValue>> =
+            signature.params.iter().map(|_| args.next()).collect();
+        let mut keywords = Vec::new();
+        for (name, value) in kwargs {
+            match signature.params.iter().position(|param| param.name == name) {
+                Some(at) if values[at].is_some() => {
+                    return Err(type_error(format!(
+                        "{function}() got multiple values for argument '{name}'"
+                    )));
+                }
+                Some(at) => values[at] = Some(value),
+                None if signature.keywords => keywords.push((name, value)),
+                None => {
+                    return Err(type_error(format!(
+                        "{function}() got an unexpected keyword argument '{name}'"
+                    )));
+                }
+            }
+        }
+        let missing: Vec<String> = std::iter::zip(signature.params, &values)
+            .filter(|(param, value)| param.required && value.is_none())
+            .map(|(param, _)| format!("'{}'", param.name))
+            .collect();
+        if let Some((last, others)) = missing.split_last() {
+            let names = match others {
+                [] => last.clone(),
+                [only] => format!("{only} and {last}"),
+                others => format!("{}, and {last}", others.join(", ")),
+            };
+            let plural = if others.is_empty() { "" } else { "s" };
+            return Err(type_error(format!(
+                "{function}() missing {} required positional argument{plural}: {names}",
+                missing.len(),
+            )));
+        }
+        Ok(Bound {
+            signature,
+            values,
+            rest: args.collect(),
+            keywords,
+        })
+    }
+
+    /// The parameter at this place, which the signature calls required.
+    pub fn required<T: DeserializeOwned>(&mut self, at: usize) -> Result<T, TaskError> {
+        self.optional(at)?.ok_or_else(|| {
+            let name = self
+                .signature
+                .params
+                .get(at)
+                .map_or("?", |param| param.name);
+            type_error(format!("{}() missing '{name}'", self.signature.function))
+        })
+    }
+
+    /// The parameter at this place, if the call gave it.
+    pub fn optional<T: DeserializeOwned>(&mut self, at: usize) -> Result<Option<T>, TaskError> {
+        let Some(value) = self.values.get_mut(at).and_then(Option::take) else {
+            return Ok(None);
+        };
+        serde_json::from_str(value.get())
+            .map(Some)
+            .map_err(|error| {
+                let name = self
+                    .signature
+                    .params
+                    .get(at)
+                    .map_or("?", |param| param.name);
+                let function = self.signature.function;
+                type_error(format!(
+                    "{function}() argument '{name}': {}",
+                    without_place(&error)
+                ))
+            })
+    }
+
+    /// What is left of the positional arguments.
+    pub fn args(&mut self) -> Args {
+        Args(
+            std::mem::take(&mut self.rest)
+                .into_iter()
+                .map(to_value)
+                .collect(),
+        )
+    }
+
+    /// What is left of the keyword arguments.
+    pub fn kwargs(&mut self) -> Kwargs {
+        let keywords = std::mem::take(&mut self.keywords).into_iter();
+        Kwargs(
+            keywords
+                .map(|(name, value)| (name.into_owned(), to_value(value)))
+                .collect(),
+        )
+    }
+}
+
+/// One call of a task in batches as a value of its own type: a struct takes positional arguments in the order of its
+/// fields, and keyword arguments by their names; a tuple takes positional ones only.
+pub(crate) fn bind_whole<T: DeserializeOwned>(
+    function: &str,
+    args: &RawValue,
+    kwargs: &RawValue,
+) -> Result<T, TaskError> {
+    let complain =
+        |error: serde_json::Error| type_error(format!("{function}(): {}", without_place(&error)));
+    if kwargs.get() == "{}" {
+        return serde_json::from_str(args.get()).map_err(complain);
+    }
+    let mut values: Map<String, Value> = serde_json::from_str(kwargs.get()).map_err(complain)?;
+    let args: Vec<Value> = serde_json::from_str(args.get()).map_err(complain)?;
+    let fields = field_names::<T>();
+    if args.len() > fields.len() {
+        return Err(type_error(format!(
+            "{function}() takes {} positional arguments but {} were given",
+            fields.len(),
+            args.len(),
+        )));
+    }
+    for (field, value) in std::iter::zip(fields, args) {
+        if values.insert((*field).to_owned(), value).is_some() {
+            return Err(type_error(format!(
+                "{function}() got multiple values for argument '{field}'"
+            )));
+        }
+    }
+    serde_json::from_value(Value::Object(values)).map_err(complain)
+}
+
+/// A wrong call: running it again cannot help.
+pub(crate) fn type_error(message: String) -> TaskError {
+    TaskError::Failed(Exception::new("TypeError", message).permanent())
+}
+
+/// serde_json ends with " at line 1 column 3", which says nothing about an argument.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
+}
+
+fn to_value(raw: &RawValue) -> Value {
+    // What was valid as a part of the message is valid alone; beyond the parser's depth it is not representable.
+    serde_json::from_str(raw.get()).unwrap_or(Value::Null)
+}
+
+/// The members of an object in their order, values unparsed.
+fn pairs(object: &RawValue) -> serde_json::Result<Vec<(Cow<'_, str>, &RawValue)>> {
+    struct Pairs;
+    impl<'de> Visitor<'de> for Pairs {
+        type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(
+            self,
+            mut map: A,
+        ) -> Result<Self::Value, A::Error> {
+            let mut pairs: Self::Value = Vec::new();
+            while let Some(name) = map.next_key::<Name<'de>>()? {
+                let value = map.next_value()?;
+                // As in Python, the last of two equal names counts.
+                match pairs.iter_mut().find(|pair| pair.0 == name.0) {
+                    Some(pair) => pair.1 = value,
+                    None => pairs.push((name.0, value)),
+                }
+            }
+            Ok(pairs)
+        }
+    }
+    #[derive(Deserialize)]
+    #[serde(transparent)]
+    struct Name<'n>(#[serde(borrow)] Cow<'n, str>);
+
+    if object.get() == "{}" {
+        return Ok(Vec::new());
+    }
+    let mut reader = serde_json::Deserializer::from_str(object.get());
+    reader.deserialize_map(Pairs)
+}
+
+/// The names of a struct's fields, learnt from what it asks of a deserializer; empty for anything else.
+fn field_names<T: DeserializeOwned>() -> &'static [&'static str] {
+    struct Ask<'c>(&'c Cell<&'static [&'static str]>);
+    impl<'de> Deserializer<'de> for Ask<'_> {
+        type Error = serde::de::value::Error;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+            Err(serde::de::Error::custom("only asked for names"))
+        }
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            visitor: V,
+        ) -> Result<V::Value, Self::Error> {
+            self.0.set(fields);
+            self.deserialize_any(visitor)
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+            unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+    let names: Cell<&'static [&'static str]> = Cell::new(&[]);
+    let _ = T::deserialize(Ask(&names));
+    names.get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADD: Signature = Signature {
+        function: "add",
+        params: &[
+            Param {
+                name: "x",
+                required: true,
+            },
+            Param {
+                name: "y",
+                required: true,
+            },
+        ],
+        rest: false,
+        keywords: false,
+    };
+    const ECHO: Signature = Signature {
+        function: "echo",
+        params: &[],
+        rest: true,
+        keywords: true,
+    };
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
+
+    fn add(args: &str, kwargs: &str) -> Result<(i64, i64), String> {
+        let (args, kwargs) = (raw(args), raw(kwargs));
+        let bound = Bound::new(&ADD, &args, &kwargs);
+        bound
+            .and_then(|mut bound| Ok((bound.required(0)?, bound.required(1)?)))
+            .map_err(|error| match error {
+                TaskError::Failed(exception) => exception.to_string(),
+                other => format!("{other:?}"),
+            })
+    }
+
+    #[test]
+    fn positional_and_keyword() {
+        assert_eq!(add("[2, 3]", "{}"), Ok((2, 3)));
+        assert_eq!(add("[2]", r#"{"y": 3}"#), Ok((2, 3)));
+        assert_eq!(add("[]", r#"{"y": 3, "\u0078": 2}"#), Ok((2, 3)));
+    }
+
+    #[test]
+    fn complaints_are_pythons() {
+        for (args, kwargs, complaint) in [
+            (
+                "[1]",
+                "{}",
+                r#"TypeError("add() missing 1 required positional argument: 'y'")"#,
+            ),
+            (
+                "[]",
+                "{}",
+                r#"TypeError("add() missing 2 required positional arguments: 'x' and 'y'")"#,
+            ),
+            (
+                "[1,2,3]",
+                "{}",
+                "TypeError('add() takes 2 positional arguments but 3 were given')",
+            ),
+            (
+                "[1,2]",
+                r#"{"z":1}"#,
+                r#"TypeError("add() got an unexpected keyword argument 'z'")"#,
+            ),
+            (
+                "[1,2]",
+                r#"{"x":1}"#,
+                r#"TypeError("add() got multiple values for argument 'x'")"#,
+            ),
+            (
+                r#"["a",2]"#,
+                "{}",
+                r#"TypeError('add() argument \'x\': invalid type: string "a", expected i64')"#,
+            ),
+        ] {
+            assert_eq!(
+                add(args, kwargs),
+                Err(complaint.to_owned()),
+                "{args} {kwargs}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_rest_is_kept() {
+        let (args, kwargs) = (raw(r#"[1,"a"]"#), raw(r#"{"k":[null]}"#));
+        let mut bound = Bound::new(&ECHO, &args, &kwargs).unwrap();
+        assert_eq!(bound.args(), Args(vec![1.into(), "a".into()]));
+        assert_eq!(bound.kwargs().0["k"], serde_json::json!([null]));
+    }
+
+    #[test]
+    fn a_whole_call_is_a_struct_or_a_tuple() {
+        #[derive(Debug, Deserialize, PartialEq)]
+        struct Move {
+            from: u32,
+            to: u32,
+        }
+        let whole =
+            |args: &str, kwargs: &str| bind_whole::<Move>("mv", &raw(args), &raw(kwargs)).ok();
+        assert_eq!(whole("[1,2]", "{}"), Some(Move { from: 1, to: 2 }));
+        assert_eq!(whole("[1]", r#"{"to":2}"#), Some(Move { from: 1, to: 2 }));
+        assert_eq!(
+            whole("[]", r#"{"to":2,"from":1}"#),
+            Some(Move { from: 1, to: 2 })
+        );
+        assert_eq!(whole("[1]", r#"{"from":2}"#), None);
+        assert_eq!(whole("[1]", "{}"), None);
+        assert_eq!(
+            bind_whole::<(u8,)>("one", &raw("[7]"), &raw("{}")).ok(),
+            Some((7,))
+        );
+    }
+}

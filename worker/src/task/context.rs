@@ -1,0 +1,194 @@
+//! What a running task can know and do besides its arguments.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use celery_protocol::message::Task;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::args::{Bound, Signature};
+use super::error::{Retry, TaskError};
+use crate::delivery::Settler;
+
+/// Celery's `default_retry_delay`.
+pub(crate) const DEFAULT_RETRY_DELAY: Duration = Duration::from_secs(180);
+/// Celery's `max_retries`.
+const DEFAULT_MAX_RETRIES: u32 = 3;
+
+/// What all tasks of a worker share.
+pub(crate) struct Shared {
+    pub(crate) states: States,
+    pub(crate) settler: Settler,
+    pub(crate) hostname: Arc<str>,
+}
+
+/// The values tasks ask for with [`State`], one of each type.
+#[derive(Clone, Default)]
+pub(crate) struct States(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
+
+impl States {
+    pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
+        self.0.insert(TypeId::of::<T>(), Arc::new(value));
+    }
+
+    pub(crate) fn has(&self, id: TypeId) -> bool {
+        self.0.contains_key(&id)
+    }
+
+    pub(crate) fn get<T: Send + Sync + 'static>(&self) -> Result<State<T>, TaskError> {
+        let value = self.0.get(&TypeId::of::<T>()).cloned();
+        match value.and_then(|value| value.downcast::<T>().ok()) {
+            Some(value) => Ok(State(value)),
+            None => Err(TaskError::runtime_error(format!(
+                "this worker has no state of type {}",
+                std::any::type_name::<T>()
+            ))),
+        }
+    }
+}
+
+/// A value of the worker, given to [`WorkerBuilder::state`](crate::WorkerBuilder::state) and shared by all tasks. A
+/// parameter of this type is not an argument of the message.
+#[derive(Debug)]
+pub struct State<T>(pub Arc<T>);
+
+impl<T> Deref for State<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// The call that runs. A parameter of this type is not an argument of the message.
+#[derive(Clone)]
+pub struct Context {
+    task: Arc<Task>,
+    shared: Arc<Shared>,
+    /// Absent where there is no soft time limit.
+    cancelled: Option<watch::Receiver<bool>>,
+    max_retries: Option<u32>,
+    retry_delay: Option<Duration>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        task: Arc<Task>,
+        shared: Arc<Shared>,
+        cancelled: Option<watch::Receiver<bool>>,
+        policy: &super::Policy,
+    ) -> Self {
+        Context {
+            task,
+            shared,
+            cancelled,
+            max_retries: policy.max_retries,
+            retry_delay: policy.retry_delay,
+        }
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> &str {
+        &self.task.id
+    }
+
+    /// The task's name.
+    pub fn name(&self) -> &str {
+        &self.task.name
+    }
+
+    /// How often it has been retried: 0 in the first run.
+    pub fn retries(&self) -> u32 {
+        self.task.retries
+    }
+
+    /// The node name of the worker, `celery@host`.
+    pub fn hostname(&self) -> &str {
+        &self.shared.hostname
+    }
+
+    /// Everything the message says.
+    pub fn message(&self) -> &Arc<Task> {
+        &self.task
+    }
+
+    /// Stores a state of the task's own, such as `PROGRESS`, for whoever waits for the result.
+    pub async fn update_state(&self, state: &str, meta: impl Serialize) -> Result<(), TaskError> {
+        let meta = serde_json::value::to_raw_value(&meta)?;
+        let settler = &self.shared.settler;
+        Ok(settler.store_state(&self.task, state, meta).await?)
+    }
+
+    /// A wish to be run again, to be returned as the error: `return Err(context.retry().into())`. Unless said
+    /// otherwise after the task's `retry_delay` (180 s) and at most `max_retries` (3) times, as in Celery.
+    pub fn retry(&self) -> Retry {
+        Retry {
+            countdown: self.retry_delay.unwrap_or(DEFAULT_RETRY_DELAY),
+            reason: None,
+            max_retries: Some(self.max_retries.unwrap_or(DEFAULT_MAX_RETRIES)),
+        }
+    }
+
+    /// Whether the soft time limit has passed: the task should come to an end.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.as_ref().is_some_and(|flag| *flag.borrow())
+    }
+
+    /// Waits until the soft time limit has passed; for ever if there is none.
+    pub async fn cancelled(&self) {
+        let Some(mut flag) = self.cancelled.clone() else {
+            return std::future::pending().await;
+        };
+        if flag.wait_for(|passed| *passed).await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Context({}[{}])", self.name(), self.id())
+    }
+}
+
+/// One call, before its arguments are in place. Used by the code `#[task]` writes.
+#[derive(Debug)]
+pub struct Call {
+    pub(crate) context: Context,
+}
+
+impl Call {
+    /// The message's arguments in the places of `signature`.
+    pub fn bind(&self, signature: &'static Signature) -> Result<Bound<'_>, TaskError> {
+        let task = &self.context.task;
+        Bound::new(signature, &task.args, &task.kwargs)
+    }
+
+    /// A [`Context`] or a [`State`].
+    pub fn extract<T: Extract>(&self) -> Result<T, TaskError> {
+        T::extract(&self.context)
+    }
+}
+
+/// What a task's parameter can be besides an argument.
+pub trait Extract: Sized {
+    /// Takes it from the context of the call.
+    fn extract(context: &Context) -> Result<Self, TaskError>;
+}
+
+impl Extract for Context {
+    fn extract(context: &Context) -> Result<Self, TaskError> {
+        Ok(context.clone())
+    }
+}
+
+impl<T: Send + Sync + 'static> Extract for State<T> {
+    fn extract(context: &Context) -> Result<Self, TaskError> {
+        context.shared.states.get()
+    }
+}

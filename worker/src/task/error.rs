@@ -1,0 +1,274 @@
+//! How a task ends other than by returning a value.
+//!
+//! Errors are stored in the shape of Python exceptions, so that a Python or PHP client sees what it would see from a
+//! Python worker: an `exc_type` such as `ValueError`, its arguments, and the module it would be imported from.
+//!
+//! Any Rust error becomes a [`TaskError`] by `?`. Errors of the [`Database`](crate::Database) keep their meaning: a
+//! database that cannot be reached is [`TaskError::Unavailable`], which costs the task nothing but time.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use celery_protocol::repr;
+use celery_protocol::result::ExceptionDoc;
+use serde_json::Value;
+
+use crate::database::DatabaseError;
+
+/// The `Result` of a task.
+pub type TaskResult<T> = Result<T, TaskError>;
+
+/// Why a task returned no value.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// It failed. Tasks with `max_retries` are run again until that is used up.
+    Failed(Exception),
+    /// It asks to be run again later.
+    Retry(Retry),
+    /// Neither success nor failure: acknowledged, nothing stored.
+    Ignore,
+    /// It refuses the message.
+    Reject {
+        /// Why; stored and logged.
+        reason: String,
+        /// Back to its queue instead of the dead-letter stream.
+        requeue: bool,
+    },
+    /// Something it needs is away. The worker keeps the message, and runs the task again when there is hope.
+    Unavailable {
+        /// What is away and what was seen of it.
+        cause: String,
+    },
+}
+
+impl TaskError {
+    /// A `ValueError`.
+    pub fn value_error(message: impl Into<String>) -> Self {
+        TaskError::Failed(Exception::new("ValueError", message))
+    }
+
+    /// A `RuntimeError`.
+    pub fn runtime_error(message: impl Into<String>) -> Self {
+        TaskError::Failed(Exception::new("RuntimeError", message))
+    }
+
+    /// What a task returns that noticed its soft time limit and gave up.
+    pub fn soft_time_limit_exceeded() -> Self {
+        let exception = Exception::with_args("SoftTimeLimitExceeded", Vec::new());
+        TaskError::Failed(exception.module("billiard.exceptions"))
+    }
+}
+
+impl<E: Error + 'static> From<E> for TaskError {
+    fn from(error: E) -> Self {
+        let text = chain(&error);
+        let name = short_type_name::<E>();
+        let error: Box<dyn Any> = Box::new(error);
+        let error = match error.downcast::<Exception>() {
+            Ok(exception) => return TaskError::Failed(*exception),
+            Err(error) => error,
+        };
+        let error = match error.downcast::<Retry>() {
+            Ok(retry) => return TaskError::Retry(*retry),
+            Err(error) => error,
+        };
+        let error = match error.downcast::<DatabaseError>() {
+            Ok(error) => return error.into_task_error(),
+            Err(error) => error,
+        };
+        let kind = if error.is::<std::io::Error>() {
+            "OSError".to_owned()
+        } else if error.is::<serde_json::Error>() || error.is::<std::num::ParseIntError>() {
+            "ValueError".to_owned()
+        } else {
+            name
+        };
+        TaskError::Failed(Exception::new(kind, text))
+    }
+}
+
+/// `my_crate::errors::QuotaExceeded<T>` → `QuotaExceeded`.
+fn short_type_name<E>() -> String {
+    let name = std::any::type_name::<E>();
+    let plain = name.split('<').next().unwrap_or(name);
+    plain.rsplit("::").next().unwrap_or(plain).to_owned()
+}
+
+/// The error and what caused it, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        // Many errors already print their source.
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+/// A failure in the shape of a Python exception.
+#[derive(Clone, Debug)]
+pub struct Exception {
+    document: ExceptionDoc,
+    retryable: bool,
+    whole_batch: bool,
+}
+
+impl Exception {
+    /// An exception with one argument, its message.
+    pub fn new(exc_type: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::with_args(exc_type, vec![Value::String(message.into())])
+    }
+
+    /// An exception with these arguments.
+    pub fn with_args(exc_type: impl Into<String>, args: Vec<Value>) -> Self {
+        Exception {
+            document: ExceptionDoc::new(exc_type, Value::Null, Some("builtins")).with_args(args),
+            retryable: true,
+            whole_batch: false,
+        }
+    }
+
+    /// The Python module of its class; `builtins` unless said.
+    #[must_use]
+    pub fn module(mut self, module: impl Into<String>) -> Self {
+        self.document.exc_module = Some(module.into());
+        self
+    }
+
+    /// Running the task again cannot help (wrong arguments, a bug): `max_retries` does not apply.
+    #[must_use]
+    pub fn permanent(mut self) -> Self {
+        self.retryable = false;
+        self
+    }
+
+    /// In a batch: the fault lies with no single call, so that there is no use in bisecting.
+    #[must_use]
+    pub fn of_whole_batch(mut self) -> Self {
+        self.whole_batch = true;
+        self
+    }
+
+    pub(crate) fn is_retryable(&self) -> bool {
+        self.retryable
+    }
+
+    pub(crate) fn is_of_whole_batch(&self) -> bool {
+        self.whole_batch
+    }
+
+    /// As it is stored.
+    pub(crate) fn document(&self) -> &ExceptionDoc {
+        &self.document
+    }
+
+    /// The last line of a Python traceback: `ValueError: boom`.
+    pub(crate) fn traceback(&self) -> String {
+        let kind = &self.document.exc_type;
+        let qualified = match self.document.exc_module.as_deref() {
+            None | Some("builtins") => kind.clone(),
+            Some(module) => format!("{module}.{kind}"),
+        };
+        match self.document.exc_message.as_slice() {
+            [] => format!("{qualified}\n"),
+            [Value::String(message)] => format!("{qualified}: {message}\n"),
+            args => {
+                let shown = repr::args(&Value::Array(args.to_vec()).to_string());
+                format!("{qualified}: {shown}\n")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Exception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.document.summary())
+    }
+}
+
+impl Error for Exception {}
+
+/// A wish to be run again, made by [`Context::retry`](crate::Context::retry).
+#[derive(Clone, Debug)]
+pub struct Retry {
+    pub(crate) countdown: Duration,
+    pub(crate) reason: Option<Exception>,
+    pub(crate) max_retries: Option<u32>,
+}
+
+impl Retry {
+    /// How long to wait first.
+    #[must_use]
+    pub fn countdown(mut self, wait: Duration) -> Self {
+        self.countdown = wait;
+        self
+    }
+
+    /// The failure behind it: shown while waiting, and the final one when no retry is left.
+    #[must_use]
+    pub fn because(mut self, reason: Exception) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    /// The most retries, all told; `None` is no limit.
+    #[must_use]
+    pub fn max_retries(mut self, most: Option<u32>) -> Self {
+        self.max_retries = most;
+        self
+    }
+}
+
+impl fmt::Display for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Retry in {}s", self.countdown.as_secs_f64())?;
+        match &self.reason {
+            Some(reason) => write!(f, ": {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for Retry {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_become_exceptions_with_pythons_names() {
+        let io: TaskError = std::io::Error::other("disk").into();
+        assert!(matches!(io, TaskError::Failed(e) if e.to_string() == "OSError('disk')"));
+        let json: TaskError = serde_json::from_str::<u8>("x").unwrap_err().into();
+        assert!(matches!(json, TaskError::Failed(e) if e.document().exc_type == "ValueError"));
+        let own: TaskError = Exception::new("KeyError", "k").into();
+        assert!(matches!(own, TaskError::Failed(e) if e.document().exc_type == "KeyError"));
+        let other: TaskError = std::env::VarError::NotPresent.into();
+        assert!(matches!(other, TaskError::Failed(e) if e.document().exc_type == "VarError"));
+    }
+
+    #[test]
+    fn wording() {
+        let exception = Exception::with_args("OSError", vec![5.into(), "io failed".into()]);
+        assert_eq!(exception.to_string(), "OSError(5, 'io failed')");
+        assert_eq!(exception.traceback(), "OSError: (5, 'io failed')\n");
+        let retry = Retry {
+            countdown: Duration::from_secs(10),
+            reason: None,
+            max_retries: Some(3),
+        };
+        assert_eq!(retry.to_string(), "Retry in 10s");
+        assert_eq!(
+            retry.because(exception).to_string(),
+            "Retry in 10s: OSError(5, 'io failed')"
+        );
+    }
+}

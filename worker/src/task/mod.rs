@@ -1,0 +1,250 @@
+//! What a task is: a name, a policy and something to run.
+//!
+//! [`TaskDef`]s are made by `#[task]` or by hand; the executor runs them. This module knows nothing of brokers.
+
+mod args;
+mod batch;
+mod context;
+mod error;
+
+use std::any::{TypeId, type_name};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use celery_protocol::message::Task;
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::{RawValue, to_raw_value};
+
+pub use args::{Args, Bound, Kwargs, Param, Signature};
+pub use batch::{Answers, Batch};
+pub(crate) use context::DEFAULT_RETRY_DELAY;
+pub use context::{Call, Context, Extract, State};
+pub(crate) use context::{Shared, States};
+pub use error::{Exception, Retry, TaskError, TaskResult};
+
+use crate::delivery::TaskNames;
+
+/// One answer, as JSON.
+pub(crate) type Outcome = Result<Box<RawValue>, TaskError>;
+/// Runs many calls; an answer for each, in their order.
+pub(crate) type RunBatch = dyn Fn(Vec<Arc<Task>>, Arc<Shared>) -> BoxFuture<'static, Result<Vec<Outcome>, TaskError>>
+    + Send
+    + Sync;
+
+/// A task as a worker registers it.
+pub struct TaskDef {
+    pub(crate) name: Arc<str>,
+    pub(crate) policy: Policy,
+    pub(crate) run: Run,
+    /// The states it asks for, with their types' names.
+    needs: Vec<(TypeId, &'static str)>,
+}
+
+/// The ways to run a task.
+pub(crate) enum Run {
+    /// A future on the worker's runtime.
+    Function(Arc<dyn Fn(Call) -> BoxFuture<'static, Outcome> + Send + Sync>),
+    /// A plain function on the blocking pool.
+    Blocking(Arc<dyn Fn(Call) -> Outcome + Send + Sync>),
+    /// Many calls at once.
+    Batched(BatchOptions, Arc<RunBatch>),
+}
+
+/// When a batch is complete.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchOptions {
+    /// With so many calls,
+    pub size: usize,
+    /// or so long after its first one.
+    pub linger: Duration,
+}
+
+/// What applies to every call of a task.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Policy {
+    pub(crate) max_retries: Option<u32>,
+    pub(crate) retry_delay: Option<Duration>,
+    pub(crate) soft_time_limit: Option<Duration>,
+    pub(crate) time_limit: Option<Duration>,
+}
+
+impl TaskDef {
+    fn new(name: impl Into<Arc<str>>, run: Run) -> Self {
+        TaskDef {
+            name: name.into(),
+            policy: Policy::default(),
+            run,
+            needs: Vec::new(),
+        }
+    }
+
+    /// A task that is a future.
+    pub fn function<F, Fut>(name: impl Into<Arc<str>>, run: F) -> Self
+    where
+        F: Fn(Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = TaskResult<Box<RawValue>>> + Send + 'static,
+    {
+        Self::new(
+            name,
+            Run::Function(Arc::new(move |call| Box::pin(run(call)))),
+        )
+    }
+
+    /// A task that computes. It runs on a pool of as many threads as there are cores.
+    pub fn blocking<F>(name: impl Into<Arc<str>>, run: F) -> Self
+    where
+        F: Fn(Call) -> TaskResult<Box<RawValue>> + Send + Sync + 'static,
+    {
+        Self::new(name, Run::Blocking(Arc::new(run)))
+    }
+
+    /// A task that takes many calls at once. `function` is its name in complaints about arguments.
+    pub fn batched<T, R, F, Fut>(
+        name: impl Into<Arc<str>>,
+        function: &'static str,
+        options: BatchOptions,
+        run: F,
+    ) -> Self
+    where
+        T: DeserializeOwned + Send + 'static,
+        R: Serialize + Send + 'static,
+        F: Fn(Batch<T>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = TaskResult<Answers<R>>> + Send + 'static,
+    {
+        let run = Arc::new(run);
+        let run = move |tasks: Vec<Arc<Task>>, shared: Arc<Shared>| {
+            let run = Arc::clone(&run);
+            let future = async move {
+                let (mut calls, mut unreadable) = (Vec::with_capacity(tasks.len()), Vec::new());
+                for task in &tasks {
+                    match args::bind_whole::<T>(function, &task.args, &task.kwargs) {
+                        Ok(call) => {
+                            calls.push(call);
+                            unreadable.push(None);
+                        }
+                        Err(error) => unreadable.push(Some(error)),
+                    }
+                }
+                let answers = match calls.is_empty() {
+                    true => Vec::new(),
+                    false => run(Batch { calls, shared }).await?,
+                };
+                batch::merge(unreadable, answers.into_iter().map(Self::answer).collect())
+            };
+            Box::pin(future) as BoxFuture<'static, _>
+        };
+        Self::new(name, Run::Batched(options, Arc::new(run)))
+    }
+
+    /// The answer of a function that returns a `Result`.
+    pub fn answer<R: Serialize, E: Into<TaskError>>(
+        result: Result<R, E>,
+    ) -> TaskResult<Box<RawValue>> {
+        Self::answer_value(result.map_err(Into::into)?)
+    }
+
+    /// The answer of a function that returns a value.
+    pub fn answer_value<R: Serialize>(value: R) -> TaskResult<Box<RawValue>> {
+        to_raw_value(&value).map_err(|error| {
+            let message = format!("the result cannot be written as JSON: {error}");
+            TaskError::Failed(Exception::new("EncodeError", message).permanent())
+        })
+    }
+
+    /// Failures are retried so many times.
+    #[must_use]
+    pub fn max_retries(mut self, retries: u32) -> Self {
+        self.policy.max_retries = Some(retries);
+        self
+    }
+
+    /// How long before a retry; 180 s unless said, as in Celery.
+    #[must_use]
+    pub fn retry_delay(mut self, delay: Duration) -> Self {
+        self.policy.retry_delay = Some(delay);
+        self
+    }
+
+    /// After so long [`Context::cancelled`] tells the task to end, unless the message says otherwise.
+    #[must_use]
+    pub fn soft_time_limit(mut self, limit: Duration) -> Self {
+        self.policy.soft_time_limit = Some(limit);
+        self
+    }
+
+    /// After so long the task is stopped and fails, unless the message says otherwise.
+    #[must_use]
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.policy.time_limit = Some(limit);
+        self
+    }
+
+    /// It asks for a [`State`] of this type; a worker without one does not start.
+    #[must_use]
+    pub fn needs<S: 'static>(mut self) -> Self {
+        self.needs.push((TypeId::of::<S>(), type_name::<S>()));
+        self
+    }
+
+    /// The first state it asks for that is not there.
+    pub(crate) fn lacks(&self, states: &States) -> Option<&'static str> {
+        let missing = self.needs.iter().find(|(id, _)| !states.has(*id));
+        missing.map(|(_, name)| *name)
+    }
+}
+
+impl fmt::Debug for TaskDef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TaskDef({})", self.name)
+    }
+}
+
+/// The tasks a worker serves, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Registry(HashMap<Arc<str>, Arc<TaskDef>>);
+
+impl Registry {
+    /// Adds a task; a later one of the same name takes the earlier one's place.
+    pub(crate) fn insert(&mut self, task: TaskDef) {
+        self.0.insert(Arc::clone(&task.name), Arc::new(task));
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<TaskDef>> {
+        self.0.get(name)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<TaskDef>> {
+        self.0.values()
+    }
+
+    /// The size of the largest batch, 0 if there is none.
+    pub(crate) fn largest_batch(&self) -> usize {
+        let sizes = self.iter().map(|task| match &task.run {
+            Run::Batched(options, _) => options.size,
+            _ => 0,
+        });
+        sizes.max().unwrap_or(0)
+    }
+}
+
+impl TaskNames for Registry {
+    fn knows(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use celery_protocol::message::Task;
+    use serde_json::value::RawValue;
+
+    /// A task with these positional arguments.
+    pub(crate) fn task(name: &str, args: &str) -> Task {
+        let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
+        Task::new("an-id", name, raw(args), raw("{}"))
+    }
+}

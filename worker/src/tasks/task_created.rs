@@ -1,0 +1,97 @@
+//! The task of the Laravel example: a row of `tasks` was created; complete it.
+
+use std::collections::{BTreeSet, HashSet};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::task::{Answers, Batch, Exception, State, TaskError};
+use crate::{Database, task};
+
+/// Completed rows are matched again, so that a message that comes twice is a success twice. The time is the server's.
+const UPDATE: &str = "UPDATE tasks SET status = :status, message = :message, \
+    updated_at = CURRENT_TIMESTAMP WHERE id IN (:ids)";
+const PRESENT: &str = "SELECT id FROM tasks WHERE id IN (:ids)";
+const STATUS: &str = "completed";
+const MESSAGE: &str = "Updated by celery worker!";
+
+/// The call `task_created(id)`.
+#[derive(Debug, Deserialize)]
+struct Created {
+    id: Id,
+}
+
+/// A row's key. PHP often has it as text.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Id {
+    Number(i64),
+    Text(String),
+}
+
+impl Id {
+    fn number(&self) -> Result<i64, TaskError> {
+        match self {
+            Id::Number(id) => Ok(*id),
+            Id::Text(text) => text.trim().parse().map_err(|_| {
+                let message = format!("task_created() argument 'id' is not a number: {text:?}");
+                TaskError::Failed(Exception::new("ValueError", message).permanent())
+            }),
+        }
+    }
+}
+
+/// Sets the rows of many calls to `completed` in one statement and one commit. Answers `true`; a call whose row does not
+/// exist fails alone, and is retried: whoever posted it may not have committed yet.
+#[task(
+    max_retries = 3,
+    retry_delay = "10s",
+    batch(size = 500, linger = "5ms")
+)]
+pub async fn task_created(
+    database: State<Database>,
+    calls: Batch<Created>,
+) -> Result<Answers<bool>, TaskError> {
+    let numbers: Vec<Result<i64, TaskError>> = calls.iter().map(|call| call.id.number()).collect();
+    // Sorted: batches that overlap take their locks in the same order.
+    let ids: BTreeSet<i64> = numbers
+        .iter()
+        .filter_map(|id| id.as_ref().ok().copied())
+        .collect();
+    let missing = complete(&database, ids).await?;
+    let answer = |id: i64| match missing.contains(&i128::from(id)) {
+        true => Err(TaskError::Failed(Exception::new(
+            "LookupError",
+            format!("no row of tasks has the id {id}"),
+        ))),
+        false => Ok(true),
+    };
+    Ok(numbers.into_iter().map(|id| id.and_then(answer)).collect())
+}
+
+/// Completes the rows; those of `ids` that do not exist come back.
+async fn complete(database: &Database, ids: BTreeSet<i64>) -> Result<HashSet<i128>, TaskError> {
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let list = Value::from(ids.iter().copied().collect::<Vec<_>>());
+    let missing = database.transaction(move |transaction| {
+        let (list, ids) = (list.clone(), ids.clone());
+        Box::pin(async move {
+            let params = [
+                ("status", json!(STATUS)),
+                ("message", json!(MESSAGE)),
+                ("ids", list.clone()),
+            ];
+            let matched = transaction.execute(UPDATE, &params).await?;
+            if usize::try_from(matched).is_ok_and(|matched| matched >= ids.len()) {
+                return Ok(HashSet::new());
+            }
+            let present = transaction.keys(PRESENT, &[("ids", list)]).await?;
+            let present: HashSet<i128> = present.into_iter().collect();
+            let wanted = ids.iter().map(|id| i128::from(*id));
+            Ok(wanted.filter(|id| !present.contains(id)).collect())
+        })
+    });
+    Ok(missing.await?)
+}
