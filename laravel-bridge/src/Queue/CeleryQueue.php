@@ -13,6 +13,8 @@ use Closure;
 use Illuminate\Contracts\Queue\ClearableQueue;
 use Illuminate\Contracts\Queue\Queue as QueueContract;
 use Illuminate\Contracts\Queue\ShouldBeEncrypted;
+use Illuminate\Queue\Attributes\Timeout;
+use Illuminate\Queue\Attributes\Tries;
 use Illuminate\Queue\Queue;
 use Illuminate\Support\Str;
 use LogicException;
@@ -199,8 +201,8 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
             'uuid' => $task->id,
             'displayName' => $this->getDisplayName($job),
             'job' => $task->name,
-            'maxTries' => $job->tries ?? null,
-            'timeout' => $job->timeout ?? null,
+            'maxTries' => $this->setting($job, 'tries', Tries::class),
+            'timeout' => $this->setting($job, 'timeout', Timeout::class),
             'data' => ['queue' => $task->queue],
         ], JSON_UNESCAPED_UNICODE | JSON_PARTIAL_OUTPUT_ON_ERROR);
 
@@ -228,12 +230,13 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     private function toTask(object $job, ?string $queue, mixed $delay): TaskMessage
     {
         $headers = array_filter([
-            'tries' => $job->tries ?? null,
+            'tries' => $this->setting($job, 'tries', Tries::class),
             'backoff' => $this->getJobBackoff($job),
         ], static fn (mixed $value): bool => $value !== null);
 
-        if (isset($job->timeout)) {
-            $headers['timelimit'] = [$job->timeout, null];
+        $timeout = $this->setting($job, 'timeout', Timeout::class);
+        if ($timeout !== null) {
+            $headers['timelimit'] = [$timeout, null];
         }
 
         return TaskMessage::make(
@@ -242,6 +245,16 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
             $queue ?? TaskMapper::queue($job) ?? $this->defaultQueue,
             ['id' => (string) Str::uuid(), 'delay' => $delay, 'after_commit' => false] + $headers,
         );
+    }
+
+    /**
+     * What a job says by a property or, since Laravel 13, by an attribute.
+     */
+    private function setting(object $job, string $property, string $attribute): mixed
+    {
+        return method_exists($this, 'getAttributeValue')
+            ? $this->getAttributeValue($job, $attribute, $property)
+            : ($job->{$property} ?? null);
     }
 
     private function refuseUnlessMapped(mixed $job): void

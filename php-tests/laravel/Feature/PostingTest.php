@@ -106,7 +106,8 @@ final class PostingTest extends TestCase
             $fake->assertCount(1);
         });
 
-        $this->assertSame(['c', 'a', 'b'], $fake->posted()->pluck('name')->all());
+        $this->assertSame('c', $fake->posted()->first()->name);
+        $this->assertEqualsCanonicalizing(['a', 'b', 'c'], $fake->posted()->pluck('name')->all());
     }
 
     public function test_a_task_is_dropped_when_the_transaction_rolls_back(): void

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Tests\Feature;
 
+use CeleryBridge\Events\TaskPostFailed;
 use CeleryBridge\Exceptions\JobCannotRunOnCelery;
 use CeleryBridge\Facades\Celery;
 use CeleryBridge\Testing\PostedTask;
@@ -208,6 +209,38 @@ final class QueueDriverTest extends TestCase
         $this->assertSame('pending', DB::table('tasks')->value('status'));
     }
 
+    public function test_inside_a_failover_connection_the_next_one_takes_over(): void
+    {
+        if (! class_exists(\Illuminate\Queue\FailoverQueue::class)) {
+            $this->markTestSkipped('this Laravel has no failover connections');
+        }
+        config(['queue.connections.first' => ['driver' => 'celery', 'call_failed' => false]]);
+        config(['celery.connections.second' => ['host' => 's']]);
+        config(['queue.connections.second' => ['driver' => 'celery', 'connection' => 'second']]);
+        config(['queue.connections.both' => ['driver' => 'failover', 'connections' => ['first', 'second']]]);
+        $fake = Celery::fake();
+        Event::listen(TaskPostFailed::class, fn () => $fake->failPosting(null));
+        $fake->failPosting(new RuntimeException('broker down'));
+
+        TaskCreated::dispatch(1)->onConnection('both');
+
+        $this->assertSame('second', $fake->posted()->sole()->connection);
+    }
+
+    public function test_attributes_of_newer_laravels_count(): void
+    {
+        if (! class_exists(\Illuminate\Queue\Attributes\Tries::class)) {
+            $this->markTestSkipped('this Laravel has no attributes for jobs');
+        }
+        Celery::fake();
+
+        SaysByAttributes::dispatch(1)->onConnection('celery');
+
+        Celery::assertPosted('task_created', fn (PostedTask $task): bool => $task->fields === [
+            'tries' => 4, 'timelimit' => [9, null],
+        ]);
+    }
+
     public function test_it_has_every_method_of_every_version_of_the_contract(): void
     {
         $queue = Queue::connection('celery');
@@ -255,5 +288,11 @@ final class InABatch extends TaskCreated
 }
 
 final class Encrypted extends TaskCreated implements ShouldBeEncrypted
+{
+}
+
+#[\Illuminate\Queue\Attributes\Tries(4)]
+#[\Illuminate\Queue\Attributes\Timeout(9)]
+final class SaysByAttributes extends TaskCreated
 {
 }

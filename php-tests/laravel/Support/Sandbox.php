@@ -52,11 +52,23 @@ final class Sandbox
 
     public function boot(): Application
     {
-        $app = new Application($this->path);
+        $app = self::application($this->path);
+        $app->make(ConsoleKernel::class)->bootstrap();
+
+        return $app;
+    }
+
+    public static function application(string $path): Application
+    {
+        $app = new Application($path);
         $app->singleton(HttpKernel::class, \Illuminate\Foundation\Http\Kernel::class);
         $app->singleton(ConsoleKernel::class, \Illuminate\Foundation\Console\Kernel::class);
         $app->singleton(ExceptionHandler::class, \Illuminate\Foundation\Exceptions\Handler::class);
-        $app->make(ConsoleKernel::class)->bootstrap();
+
+        // Since Laravel 11 the framework's own files fill the gaps; Debian's package does not have them.
+        if (method_exists($app, 'dontMergeFrameworkConfiguration')) {
+            $app->dontMergeFrameworkConfiguration();
+        }
 
         return $app;
     }
