@@ -118,11 +118,16 @@ pub(crate) fn decode(text: &str, objects: Objects) -> Option<Zval> {
     } else {
         0
     };
-    // SAFETY: the text is valid for its length and the value is initialised; on failure it is left null.
+    // PHP's scanner takes a NUL for the end of the text and looks for it there, as in every string of PHP's own.
+    let mut terminated = Vec::with_capacity(text.len() + 1);
+    terminated.extend_from_slice(text.as_bytes());
+    terminated.push(0);
+    // SAFETY: the text is valid for its length and the NUL after it, and the value is initialised; on failure it is
+    // left null.
     let outcome = unsafe {
         php_json_decode_ex(
             &raw mut value,
-            text.as_ptr().cast(),
+            terminated.as_ptr().cast(),
             text.len(),
             options,
             depth(),
