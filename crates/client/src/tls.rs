@@ -1,1 +1,275 @@
-//! rustls for an endpoint.
+//! The configuration of rustls for an endpoint.
+//!
+//! The provider is ring, passed explicitly and never installed as the process' default: inside PHP the process is not
+//! ours. Chain and host name are checked unless an option says otherwise; the options mean what they mean in PHP's
+//! `ssl` stream context. Files are read at every connection, so that a renewed certificate is used at once; the
+//! system's authorities are read once a process.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::endpoint::TlsOptions;
+use crate::error::ConfigError;
+
+/// What rustls needs to open a connection with these options.
+///
+/// # Errors
+/// [`ConfigError::File`] names the file that cannot be used, and why.
+pub fn client_config(options: &TlsOptions) -> Result<ClientConfig, ConfigError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let (roots, pinned) = if options.verify_peer {
+        authorities(options)?
+    } else {
+        (Arc::new(RootCertStore::empty()), Vec::new())
+    };
+    let verifier = Verifier {
+        provider: provider.clone(),
+        roots,
+        pinned,
+        options: options.clone(),
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ConfigError::File {
+            path: "TLS".to_owned(),
+            reason: error.to_string(),
+        })?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    match &options.local_cert {
+        None => Ok(builder.with_no_client_auth()),
+        Some(file) => {
+            let chain = certificates(file)?;
+            let key_file = options.local_pk.as_ref().unwrap_or(file);
+            let key = private_key(key_file)?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| unusable(key_file, error))
+        }
+    }
+}
+
+/// The name that the server's certificate must be for, and that is asked for in the handshake.
+///
+/// # Errors
+/// [`ConfigError::Value`] if the name cannot stand in a certificate.
+pub fn server_name(options: &TlsOptions, host: &str) -> Result<ServerName<'static>, ConfigError> {
+    let name = options.peer_name.as_deref().unwrap_or(host);
+    ServerName::try_from(name.to_owned()).map_err(|_| ConfigError::Value {
+        name: "host",
+        reason: "it cannot be the name in a certificate",
+    })
+}
+
+type Authorities = (Arc<RootCertStore>, Vec<CertificateDer<'static>>);
+
+/// The authorities to trust, and the certificates that were named by file (one of them may be the server's own).
+fn authorities(options: &TlsOptions) -> Result<Authorities, ConfigError> {
+    let mut named = Vec::new();
+    if let Some(file) = &options.ca_file {
+        named.extend(certificates(file)?);
+    }
+    if let Some(folder) = &options.ca_path {
+        named.extend(certificates_in(folder)?);
+    }
+    if options.ca_file.is_none() && options.ca_path.is_none() {
+        return Ok((system_authorities(), named));
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(named.iter().cloned());
+    Ok((Arc::new(roots), named))
+}
+
+/// Reading them takes milliseconds, and they hardly change while a process lives.
+fn system_authorities() -> Arc<RootCertStore> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    ROOTS
+        .get_or_init(|| {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            Arc::new(roots)
+        })
+        .clone()
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let all = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match all {
+        Ok(all) if all.is_empty() => Err(unusable(file, "there is no PEM certificate in it")),
+        Ok(all) => Ok(all),
+        Err(error) => Err(unusable(file, error)),
+    }
+}
+
+fn certificates_in(folder: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|error| unusable(folder, error))? {
+        let file = entry.map_err(|error| unusable(folder, error))?.path();
+        // Such folders hold other things, too; what is no certificate is passed over, as OpenSSL does.
+        if file.is_file()
+            && let Ok(some) = certificates(&file)
+        {
+            all.extend(some);
+        }
+    }
+    if all.is_empty() {
+        return Err(unusable(folder, "there is no PEM certificate in it"));
+    }
+    Ok(all)
+}
+
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, ConfigError> {
+    let text = std::fs::read(file).map_err(|error| unusable(file, error))?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
+        // Both PEM forms of an encrypted key contain the word; rustls reads neither.
+        if text.windows(9).any(|window| window == b"ENCRYPTED") {
+            unusable(
+                file,
+                "encrypted private keys are not supported; store the key without a passphrase",
+            )
+        } else {
+            unusable(file, error)
+        }
+    })
+}
+
+fn unusable(file: &Path, reason: impl ToString) -> ConfigError {
+    ConfigError::File {
+        path: file.display().to_string(),
+        reason: reason.to_string(),
+    }
+}
+
+/// Checks a server's certificate as far as the options ask for it.
+#[derive(Debug)]
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
+    pinned: Vec<CertificateDer<'static>>,
+    options: TlsOptions,
+}
+
+impl Verifier {
+    fn verify_chain(
+        &self,
+        leaf: &CertificateDer<'_>,
+        parsed: &ParsedCertificate<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        let outcome = verify_server_cert_signed_by_trust_anchor(
+            parsed,
+            &self.roots,
+            intermediates,
+            now,
+            algorithms,
+        );
+        let error = match outcome {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        // A certificate that the CA file itself contains is trusted, as OpenSSL does: `openssl req -x509` makes
+        // server certificates that are their own authority, which webpki refuses for that reason only.
+        if is_own_authority(&error) && self.pinned.iter().any(|pinned| pinned == leaf) {
+            return Ok(());
+        }
+        if self.options.allow_self_signed
+            && intermediates.is_empty()
+            && is_self_issued(leaf)
+            && !is_out_of_date(&error)
+        {
+            return Ok(());
+        }
+        Err(error)
+    }
+}
+
+fn is_own_authority(error: &rustls::Error) -> bool {
+    let rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) = error else {
+        return false;
+    };
+    matches!(
+        other.0.downcast_ref(),
+        Some(webpki::Error::CaUsedAsEndEntity)
+    )
+}
+
+fn is_out_of_date(error: &rustls::Error) -> bool {
+    use rustls::CertificateError as E;
+    matches!(
+        error,
+        rustls::Error::InvalidCertificate(
+            E::Expired | E::ExpiredContext { .. } | E::NotValidYet | E::NotValidYetContext { .. }
+        )
+    )
+}
+
+fn is_self_issued(certificate: &CertificateDer<'_>) -> bool {
+    webpki::EndEntityCert::try_from(certificate)
+        .is_ok_and(|parsed| parsed.issuer() == parsed.subject())
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.options.verify_peer || self.options.verify_peer_name {
+            let parsed = ParsedCertificate::try_from(leaf)?;
+            if self.options.verify_peer {
+                self.verify_chain(leaf, &parsed, intermediates, now)?;
+            }
+            if self.options.verify_peer_name {
+                verify_server_name(&parsed, name)?;
+            }
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}

@@ -1,9 +1,28 @@
-//! A client of one Redis: it connects when it must.
+//! A client of one Redis: it connects when it must, and repeats what may be repeated.
+//!
+//! What was only asked (a read, a deletion, a notice to workers) is repeated once after a lost connection, and until
+//! the deadline after an answer that says "not now". What changes a queue follows the rules in `publish`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::endpoint::Endpoint;
+use celery_protocol::keys::Keys;
+use redis::{Cmd, Value};
+
+use super::link::{Link, Owed};
+use super::resolve;
+use super::stream::NotOpen;
+use super::wait::Wait;
+use crate::endpoint::{Address, Endpoint};
+use crate::error::{ClientError, PublishError, ServerError};
+
+/// Pauses between tries to connect, as Celery's `task_publish_retry_policy` has them (start 0, step 0.2 s, 3 tries):
+/// a restarting server is survived, an absent one is reported in well under a second.
+const CONNECT_PAUSES: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+];
 
 /// The numbers a client works with.
 #[derive(Clone, Debug)]
@@ -26,28 +45,266 @@ impl Default for ClientOptions {
         Self {
             connect_timeout: Duration::from_secs(2),
             idle_check: Duration::from_secs(30),
-            // Redis' own limit for one value.
-            max_reply: 512 << 20,
+            // Redis' own limit for one value, with room for the frame around it.
+            max_reply: (512 << 20) + 1024,
             window_posts: 1000,
             window_bytes: 4 << 20,
         }
     }
 }
 
-/// One server, and at most one connection to it. Calls are made through the methods in `publish`, `results` and `control`.
+/// One server, and at most one connection to it. The calls are in `publish`, `results` and `control`.
 pub struct Client {
-    pub(crate) endpoint: Arc<Endpoint>,
+    endpoint: Arc<Endpoint>,
+    keys: Keys,
+    pub(super) options: ClientOptions,
+    link: Option<Link>,
+    /// Failures of pipelined posts that were found while something else was done.
+    pub(super) late: Vec<PublishError>,
 }
 
 impl Client {
     /// A client without a connection yet.
     pub fn new(endpoint: Arc<Endpoint>, options: ClientOptions) -> Self {
-        let _ = options;
-        Self { endpoint }
+        let keys = Keys::new(endpoint.key_prefix());
+        Self {
+            endpoint,
+            keys,
+            options,
+            link: None,
+            late: Vec::new(),
+        }
     }
 
     /// Where it connects to.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
+    }
+
+    /// The names of keys and channels it uses.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Asks the server whether it is there.
+    ///
+    /// # Errors
+    /// Whatever keeps it from answering `PONG`.
+    pub fn ping(&mut self, wait: &mut Wait<'_>) -> Result<(), ClientError> {
+        self.ask(&redis::cmd("PING"), wait, "the answer to PING")
+            .map(drop)
+    }
+
+    /// Whether there is nothing to report and nothing outstanding.
+    pub(super) fn is_settled(&self) -> bool {
+        self.late.is_empty() && self.outstanding() == 0
+    }
+
+    /// Whether it has a connection that can be used again.
+    pub(super) fn is_whole(&self) -> bool {
+        self.link.as_ref().is_some_and(Link::is_whole)
+    }
+
+    /// Pipelined posts that are not answered yet.
+    pub fn outstanding(&self) -> usize {
+        let owed = self.link.as_ref().map(Link::owed).into_iter().flatten();
+        owed.filter(|owed| matches!(owed, Owed::Post { .. }))
+            .count()
+    }
+
+    /// The connection, taken out: put it back with [`keep`](Self::keep) if it is still good. A resting one is looked at
+    /// first; a new one is opened where there is none.
+    pub(super) fn link(&mut self, wait: &mut Wait<'_>) -> Result<Link, ClientError> {
+        if let Some(mut link) = self.link.take() {
+            match self.is_usable(&mut link, wait) {
+                Ok(true) => return Ok(link),
+                Ok(false) => {
+                    let cause = lost(&self.endpoint);
+                    self.abandon(link, || cause.clone());
+                }
+                Err(error) => {
+                    self.abandon(link, || error.clone());
+                    return Err(error);
+                }
+            }
+        }
+        self.open(wait)
+    }
+
+    /// Keeps the connection for the next call.
+    pub(super) fn keep(&mut self, mut link: Link) {
+        link.touch();
+        self.link = Some(link);
+    }
+
+    /// Drops a connection; the posts still unanswered on it have an unknown outcome.
+    pub(super) fn abandon(&mut self, mut link: Link, cause: impl Fn() -> ClientError) {
+        for owed in link.take_owed() {
+            if let Owed::Post { task_id, .. } = owed {
+                self.late.push(PublishError::new(task_id, true, cause()));
+            }
+        }
+    }
+
+    /// An error ends the call: the deadline or an interrupt.
+    fn is_usable(&mut self, link: &mut Link, wait: &mut Wait<'_>) -> Result<bool, ClientError> {
+        if !link.is_whole() || !link.is_alive() {
+            return Ok(false);
+        }
+        if link.last_used().elapsed() <= self.options.idle_check || !link.owed().is_empty() {
+            return Ok(true);
+        }
+        let mut wait = wait.within(self.options.connect_timeout);
+        let asked = link
+            .await_departure(&mut wait)
+            .and_then(|()| link.call(&redis::cmd("PING"), &mut wait, "the answer to PING"));
+        match asked {
+            Ok(_) => Ok(true),
+            Err(ClientError::Interrupted) => Err(ClientError::Interrupted),
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn open(&mut self, wait: &mut Wait<'_>) -> Result<Link, ClientError> {
+        let mut wait = wait.within(self.options.connect_timeout);
+        let mut pauses = CONNECT_PAUSES.iter();
+        loop {
+            match Link::open(&self.endpoint, &self.options, &mut wait) {
+                Ok(link) => return Ok(link),
+                Err(NotOpen {
+                    error: error @ ClientError::Server(_),
+                    ..
+                }) => return Err(error),
+                Err(NotOpen {
+                    error: ClientError::Timeout { what, after },
+                    ..
+                }) => {
+                    self.forget_name();
+                    let reason = format!("no end of {what} within {after:?}");
+                    return Err(ClientError::Connect {
+                        endpoint: self.endpoint.display_url(),
+                        reason,
+                    });
+                }
+                Err(NotOpen { error, again }) => match pauses.next().filter(|_| again) {
+                    Some(pause) if *pause < wait.deadline().remaining() => {
+                        wait.pause(*pause, "connecting")?
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
+    /// The name may lead elsewhere by now.
+    pub(super) fn forget_name(&self) {
+        if let Address::Tcp { host, .. } = self.endpoint.address() {
+            resolve::forget(host);
+        }
+    }
+
+    /// A connection on which commands are answered: nothing owed, no channel listened to.
+    pub(super) fn quiet_link(&mut self, wait: &mut Wait<'_>) -> Result<Link, ClientError> {
+        let mut link = self.link(wait)?;
+        let quiet = self
+            .settle(&mut link, wait)
+            .and_then(|()| link.await_departure(wait));
+        match quiet {
+            Ok(()) => Ok(link),
+            Err(error) => {
+                self.abandon(link, || error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// A connection to subscribe on: nothing owed; leaving a channel is finished together with entering the next.
+    pub(super) fn quiet_or_leaving_link(
+        &mut self,
+        wait: &mut Wait<'_>,
+    ) -> Result<Link, ClientError> {
+        let mut link = self.link(wait)?;
+        match self.settle(&mut link, wait) {
+            Ok(()) => Ok(link),
+            Err(error) => {
+                self.abandon(link, || error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// One command that may be repeated, and its answer.
+    pub(super) fn ask(
+        &mut self,
+        cmd: &Cmd,
+        wait: &mut Wait<'_>,
+        what: &'static str,
+    ) -> Result<Value, ClientError> {
+        let mut backoff = Backoff::new();
+        let mut lost_before = false;
+        loop {
+            let asked = self.quiet_link(wait).and_then(|mut link| {
+                let answer = link.call(cmd, wait, what)?;
+                if !answer
+                    .as_ref()
+                    .is_err_and(ServerError::wants_new_connection)
+                {
+                    self.keep(link);
+                }
+                answer.map_err(|answer| self.refused(answer))
+            });
+            match asked {
+                Err(ClientError::Disconnected { .. }) if !lost_before => lost_before = true,
+                Err(ClientError::Server(answer)) if answer.is_transient() => {
+                    if answer.wants_new_connection() {
+                        self.forget_name();
+                    }
+                    if backoff.pause(wait).is_err() {
+                        return Err(ClientError::Server(answer));
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    pub(super) fn refused(&self, answer: ServerError) -> ClientError {
+        if answer.is_auth() {
+            ClientError::Auth {
+                endpoint: self.endpoint.display_url(),
+                answer,
+            }
+        } else {
+            ClientError::Server(answer)
+        }
+    }
+}
+
+fn lost(endpoint: &Endpoint) -> ClientError {
+    ClientError::Disconnected {
+        endpoint: endpoint.display_url(),
+        reason: "the server closed it".to_owned(),
+    }
+}
+
+/// Growing pauses with jitter, so that many clients do not come back in step.
+pub(super) struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(20);
+    /// `interval_max` of Celery's `task_publish_retry_policy`.
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    pub(super) fn new() -> Self {
+        Self { next: Self::FIRST }
+    }
+
+    /// Sleeps; an error if the deadline comes first, or an interrupt.
+    pub(super) fn pause(&mut self, wait: &mut Wait<'_>) -> Result<(), ClientError> {
+        let pause = self.next.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.next = (self.next * 2).min(Self::LONGEST);
+        wait.pause(pause, "waiting for the server to recover")
     }
 }

@@ -19,7 +19,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Layout: `wait` (deadline and interrupt), `resolve` (names), `socket` (bytes), `reply` (answers), `link` (one
+//! Layout: `wait` (deadline and interrupt), `resolve` (names), `socket` and `stream` (bytes), `reply` (answers), `link` (one
 //! connection), `pool`, `client` (connecting and repeating), `publish`, `results`, `control`.
 
 mod client;
@@ -31,6 +31,7 @@ mod reply;
 mod resolve;
 mod results;
 mod socket;
+mod stream;
 mod wait;
 
 pub use client::{Client, ClientOptions};

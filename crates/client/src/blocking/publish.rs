@@ -1,7 +1,29 @@
 //! Posting tasks: one, many in one round trip, or pipelined.
+//!
+//! # When a post is repeated
+//!
+//! * Nothing, or not all of the command, was written: it was not executed. Repeated until the deadline.
+//! * The server answered with an error: it was not executed. Repeated until the deadline if the error passes by
+//!   itself (`LOADING`, `READONLY`, `OOM`, …), else reported.
+//! * All of it was written and no answer came: the outcome is unknown. Reported with the task's id – unless the post
+//!   goes through the script guarded by that id ([`Publish::Once`]), which is repeated until the deadline.
+//!
+//! The first post to a queue on a connection takes the queue's binding with it, in the same pipeline: a Python worker
+//! that restores a task looks for it. A binding that is refused does not keep a post from being made.
 
+use redis::{Cmd, Value};
+
+use super::client::Backoff;
+use super::link::{Link, Owed};
 use super::{Client, Wait};
-use crate::error::{ClientError, PublishError};
+use crate::error::{ClientError, PublishError, ServerError};
+use crate::redis::{PUBLISH_ONCE, PUBLISH_ONCE_GUARD};
+use celery_protocol::keys::{own_binding_member, step};
+
+/// Packed bytes after which a batch begins to be written: Redis then works on the first tasks while the last are packed.
+const CHUNK: usize = 64 << 10;
+/// Pipelined posts between two looks at what has been answered.
+const LOOK_EVERY: usize = 64;
 
 /// A finished message on its way to a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +48,24 @@ pub enum Publish {
     Once,
 }
 
+/// What became of one task in one try.
+enum Try {
+    Done,
+    Refused(ServerError),
+    /// Not all of it was written.
+    NotSent(ClientError),
+    /// All of it was written, and the answer did not come.
+    Unanswered(ClientError),
+}
+
+/// A task of a batch that has no outcome yet.
+struct Open {
+    index: usize,
+    /// An earlier try may have queued it.
+    maybe: bool,
+    cause: Option<ClientError>,
+}
+
 impl Client {
     /// Posts one task and waits for the answer.
     ///
@@ -37,8 +77,9 @@ impl Client {
         mode: Publish,
         wait: &mut Wait<'_>,
     ) -> Result<(), PublishError> {
-        let _ = (post, mode, wait);
-        todo!()
+        self.publish_batch(std::slice::from_ref(post), mode, wait)
+            .pop()
+            .unwrap_or(Ok(()))
     }
 
     /// Posts many tasks in one round trip; one outcome a task, in their order.
@@ -48,36 +89,319 @@ impl Client {
         mode: Publish,
         wait: &mut Wait<'_>,
     ) -> Vec<Result<(), PublishError>> {
-        let _ = (posts, mode, wait);
-        todo!()
+        let mut outcomes: Vec<Result<(), PublishError>> = posts.iter().map(|_| Ok(())).collect();
+        let mut open: Vec<Open> = (0..posts.len())
+            .map(|index| Open {
+                index,
+                maybe: false,
+                cause: None,
+            })
+            .collect();
+        let mut backoff = Backoff::new();
+        let mut script_missing = false;
+        while !open.is_empty() {
+            let tries = match self.quiet_link(wait) {
+                Ok(link) => self.try_all(link, posts, &open, mode, script_missing, wait),
+                Err(error) => open.iter().map(|_| not_connected(&error)).collect(),
+            };
+            let mut again = false;
+            script_missing = false;
+            let mut still_open = Vec::new();
+            for (mut task, tried) in open.drain(..).zip(tries) {
+                let cause = match tried {
+                    Try::Done => continue,
+                    Try::Refused(answer)
+                        if mode == Publish::Once && answer.code() == "NOSCRIPT" =>
+                    {
+                        script_missing = true;
+                        still_open.push(task);
+                        continue;
+                    }
+                    Try::Refused(answer) => self.refused(answer),
+                    Try::NotSent(cause) => cause,
+                    Try::Unanswered(cause) => {
+                        task.maybe = true;
+                        cause
+                    }
+                };
+                if may_repeat(&cause, task.maybe, mode) {
+                    again = true;
+                    task.cause = Some(cause);
+                    still_open.push(task);
+                } else {
+                    outcomes[task.index] = Err(PublishError::new(
+                        &*posts[task.index].task_id,
+                        task.maybe,
+                        cause,
+                    ));
+                }
+            }
+            open = still_open;
+            if again && let Err(ended) = backoff.pause(wait) {
+                for task in open.drain(..) {
+                    let cause = task.cause.unwrap_or_else(|| ended.clone());
+                    outcomes[task.index] = Err(PublishError::new(
+                        &*posts[task.index].task_id,
+                        task.maybe,
+                        cause,
+                    ));
+                }
+            }
+        }
+        outcomes
     }
 
-    /// Writes one task and leaves its answer for later: for the next call that needs room, or [`collect`](Self::collect).
+    /// Writes all open tasks and reads their answers.
+    fn try_all(
+        &mut self,
+        mut link: Link,
+        posts: &[Post],
+        open: &[Open],
+        mode: Publish,
+        eval: bool,
+        wait: &mut Wait<'_>,
+    ) -> Vec<Try> {
+        let mut ends = Vec::with_capacity(open.len());
+        let mut bindings = Vec::with_capacity(open.len());
+        let mut failure = None;
+        for (nth, task) in open.iter().enumerate() {
+            let post = &posts[task.index];
+            bindings.push(self.pack_binding(&mut link, &post.queue));
+            // The first full script loads it for those behind it.
+            ends.push(link.pack(&self.command(post, mode, eval && nth == 0)));
+            if link.unsent() >= CHUNK
+                && let Err(error) = link.flush(wait)
+            {
+                failure = Some(error);
+                break;
+            }
+        }
+        if failure.is_none() {
+            failure = link.flush(wait).err();
+        }
+        let mut tries = Vec::with_capacity(open.len());
+        for (end, bound) in ends.iter().zip(&bindings) {
+            if failure.is_none() {
+                match read_answer(&mut link, *bound, wait) {
+                    Ok(tried) => {
+                        tries.push(tried);
+                        continue;
+                    }
+                    Err(error) => failure = Some(error),
+                }
+            }
+            if let Some(error) = &failure {
+                tries.push(if link.has_sent(*end) {
+                    Try::Unanswered(error.clone())
+                } else {
+                    Try::NotSent(error.clone())
+                });
+            }
+        }
+        if let Some(error) = failure {
+            // Tasks behind a failed write were not even packed.
+            tries.resize_with(open.len(), || Try::NotSent(error.clone()));
+        } else if tries
+            .iter()
+            .any(|tried| matches!(tried, Try::Refused(answer) if answer.wants_new_connection()))
+        {
+            self.forget_name();
+        } else {
+            self.keep(link);
+        }
+        tries
+    }
+
+    /// Packs the writing of a queue's own binding, if this connection has not done it yet. True if there will be answers.
+    fn pack_binding(&self, link: &mut Link, queue: &str) -> bool {
+        if !link.declare(queue) {
+            return false;
+        }
+        // Celery declares a queue together with a direct exchange of the same name.
+        let member = own_binding_member(queue);
+        for set in [
+            self.keys().binding(queue),
+            self.keys().binding_permanent(queue),
+        ] {
+            link.pack(redis::cmd("SADD").arg(set).arg(&member));
+        }
+        true
+    }
+
+    fn command(&self, post: &Post, mode: Publish, eval: bool) -> Cmd {
+        let list = self.keys().queue(&post.queue, step(post.priority));
+        match mode {
+            Publish::Confirmed => {
+                let mut cmd = redis::cmd("LPUSH");
+                cmd.arg(list).arg(post.envelope.as_slice());
+                cmd
+            }
+            Publish::Once => {
+                let guard = self.keys().published(&post.task_id);
+                let keys = [list.as_str(), guard.as_str()];
+                let mut cmd = if eval {
+                    PUBLISH_ONCE.eval(&keys)
+                } else {
+                    PUBLISH_ONCE.evalsha(&keys)
+                };
+                cmd.arg(post.envelope.as_slice())
+                    .arg(PUBLISH_ONCE_GUARD.as_secs());
+                cmd
+            }
+        }
+    }
+
+    /// Writes one task and leaves its answer for later: for the next call on this client, or
+    /// [`collect`](Self::collect).
     ///
     /// # Errors
     /// [`PublishError`] of this task, if it could not be written. Failures found of earlier tasks are kept for `collect`.
     pub fn publish_later(&mut self, post: &Post, wait: &mut Wait<'_>) -> Result<(), PublishError> {
-        let _ = (post, wait);
-        todo!()
+        let mut backoff = Backoff::new();
+        loop {
+            let (error, sent) = match self.write_later(post, wait) {
+                Ok(()) => return Ok(()),
+                Err(failed) => failed,
+            };
+            if !may_repeat(&error, sent, Publish::Confirmed) || backoff.pause(wait).is_err() {
+                return Err(PublishError::new(&*post.task_id, sent, error));
+            }
+        }
+    }
+
+    /// The error, and whether the task may have been queued.
+    fn write_later(&mut self, post: &Post, wait: &mut Wait<'_>) -> Result<(), (ClientError, bool)> {
+        let mut link = self.link(wait).map_err(|error| (error, false))?;
+        let mut prepared = link.await_departure(wait);
+        if prepared.is_ok() && self.is_window_full(&link) {
+            prepared = self.settle(&mut link, wait);
+        } else if prepared.is_ok() && link.owed().len() % LOOK_EVERY == LOOK_EVERY - 1 {
+            prepared = self.settle_at_hand(&mut link);
+        }
+        if let Err(error) = prepared {
+            self.abandon(link, || error.clone());
+            return Err((error, false));
+        }
+        if self.pack_binding(&mut link, &post.queue) {
+            link.owe(Owed::Binding);
+            link.owe(Owed::Binding);
+        }
+        let end = link.pack(&self.command(post, Publish::Confirmed, false));
+        match link.flush(wait) {
+            Ok(()) => {
+                link.owe(Owed::Post {
+                    task_id: post.task_id.clone(),
+                    bytes: post.envelope.len(),
+                });
+                self.keep(link);
+                Ok(())
+            }
+            Err(error) => {
+                let sent = link.has_sent(end);
+                self.abandon(link, || error.clone());
+                Err((error, sent))
+            }
+        }
+    }
+
+    fn is_window_full(&self, link: &Link) -> bool {
+        link.owed().len() >= self.options.window_posts
+            || link.owed_bytes() >= self.options.window_bytes
     }
 
     /// Waits for all outstanding answers and returns the tasks that were not accepted.
     pub fn collect(&mut self, wait: &mut Wait<'_>) -> Vec<PublishError> {
-        let _ = wait;
-        todo!()
+        if self.outstanding() > 0
+            && let Ok(link) = self.quiet_link(wait)
+        {
+            self.keep(link);
+        }
+        std::mem::take(&mut self.late)
     }
 
-    /// Pipelined posts that are not answered yet.
-    pub fn outstanding(&self) -> usize {
-        todo!()
+    /// Reads everything that a connection owes.
+    pub(super) fn settle(
+        &mut self,
+        link: &mut Link,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), ClientError> {
+        while let Some((owed, answer)) = link.next_owed(wait)? {
+            self.account(link, owed, answer)?;
+        }
+        Ok(())
     }
 
-    /// Asks the server whether it is there.
-    ///
-    /// # Errors
-    /// Whatever keeps it from answering `PONG`.
-    pub fn ping(&mut self, wait: &mut Wait<'_>) -> Result<(), ClientError> {
-        let _ = wait;
-        todo!()
+    /// Reads what has been answered so far.
+    fn settle_at_hand(&mut self, link: &mut Link) -> Result<(), ClientError> {
+        while let Some((owed, answer)) = link.next_owed_at_hand()? {
+            self.account(link, owed, answer)?;
+        }
+        Ok(())
+    }
+
+    fn account(
+        &mut self,
+        link: &mut Link,
+        owed: Owed,
+        answer: Result<Value, ServerError>,
+    ) -> Result<(), ClientError> {
+        match (owed, answer) {
+            (Owed::Binding, Ok(_)) | (Owed::Post { .. }, Ok(Value::Int(_))) => {}
+            (Owed::Binding, Err(_)) => link.undeclare_all(),
+            (Owed::Post { task_id, .. }, Err(answer)) => {
+                let cause = self.refused(answer);
+                self.late.push(PublishError::new(task_id, false, cause));
+            }
+            (Owed::Post { task_id, .. }, Ok(_)) => {
+                link.give_up();
+                let cause = odd_answer();
+                self.late
+                    .push(PublishError::new(task_id, true, cause.clone()));
+                return Err(cause);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the answer to a post, and those to its binding before it.
+fn read_answer(link: &mut Link, bound: bool, wait: &mut Wait<'_>) -> Result<Try, ClientError> {
+    if bound {
+        for _ in 0..2 {
+            if link.answer(wait, "the answer to SADD")?.is_err() {
+                link.undeclare_all();
+            }
+        }
+    }
+    match link.answer(wait, "the post")? {
+        Ok(Value::Int(_)) => Ok(Try::Done),
+        Ok(_) => {
+            link.give_up();
+            Err(odd_answer())
+        }
+        Err(refused) => Ok(Try::Refused(refused)),
+    }
+}
+
+fn odd_answer() -> ClientError {
+    ClientError::Protocol("a post was answered with something that is no number".to_owned())
+}
+
+/// Whether a task is tried again after this.
+fn may_repeat(cause: &ClientError, maybe: bool, mode: Publish) -> bool {
+    match (maybe, mode) {
+        (true, Publish::Confirmed) => false,
+        // Only a repeat finds out what became of the task: worth waiting for the server until the deadline.
+        (true, Publish::Once) => cause.is_retryable(),
+        // Connecting has repeats and a time-out of its own.
+        (false, _) => cause.is_retryable() && !matches!(cause, ClientError::Connect { .. }),
+    }
+}
+
+/// A server that refuses the connection has executed nothing.
+fn not_connected(error: &ClientError) -> Try {
+    match error {
+        ClientError::Server(answer) => Try::Refused(answer.clone()),
+        other => Try::NotSent(other.clone()),
     }
 }

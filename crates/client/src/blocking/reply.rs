@@ -1,1 +1,306 @@
-//! To come.
+//! Answers, found in bytes that arrive in any pieces.
+//!
+//! First *check* where an answer ends, then *parse*: a small scanner follows the lengths of RESP2, remembers where it
+//! stopped, and refuses what is too long or too deep before anything is allocated for it; redis-rs' parser then reads
+//! the whole answer. An integer, which is what a post is answered with, is read directly.
+
+use redis::Value;
+
+/// Deeper than any answer to what we send; the parser behind would allow 100.
+const MAX_DEPTH: usize = 16;
+/// A line is a status, an error or a length. Redis' longest error messages are a few hundred bytes.
+const MAX_LINE: usize = 64 << 10;
+/// What an element takes at least: type, digit, line end.
+const MIN_ELEMENT: usize = 4;
+/// The buffer's size at rest: one read brings what Redis writes at once.
+const RESTING: usize = 16 << 10;
+/// A buffer larger than this is given back when it is empty.
+const LARGE: usize = 256 << 10;
+
+/// Collects bytes and gives out answers.
+pub(super) struct ReplyReader {
+    buffer: Vec<u8>,
+    /// Bytes of `buffer` that are filled.
+    filled: usize,
+    /// Where the current answer begins.
+    start: usize,
+    /// How far it was scanned.
+    scanned: usize,
+    /// Elements still missing of each open array.
+    open: Vec<usize>,
+    /// The largest answer that is accepted.
+    limit: usize,
+}
+
+impl ReplyReader {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            buffer: Vec::new(),
+            filled: 0,
+            start: 0,
+            scanned: 0,
+            open: Vec::new(),
+            limit,
+        }
+    }
+
+    /// Whether nothing was received that was not given out.
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.filled
+    }
+
+    /// Room to read into; say with [`filled`](Self::filled) how much was used.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        if self.is_empty() && self.open.is_empty() {
+            (self.filled, self.start, self.scanned) = (0, 0, 0);
+            if self.buffer.len() > LARGE {
+                self.buffer = Vec::new();
+            }
+        } else if self.start > 0 && self.filled == self.buffer.len() {
+            self.buffer.copy_within(self.start..self.filled, 0);
+            self.filled -= self.start;
+            self.scanned -= self.start;
+            self.start = 0;
+        }
+        if self.filled == self.buffer.len() {
+            // Doubling keeps the copying of a large answer linear.
+            let size = (self.buffer.len() * 2).max(RESTING);
+            self.buffer.resize(size, 0);
+        }
+        &mut self.buffer[self.filled..]
+    }
+
+    /// `count` more bytes are in the room.
+    pub(super) fn filled(&mut self, count: usize) {
+        self.filled += count;
+    }
+
+    /// The next answer, if it is complete; an error if the bytes cannot become one.
+    pub(super) fn next(&mut self) -> Result<Option<Value>, String> {
+        if !self.scan()? {
+            return Ok(None);
+        }
+        let bytes = &self.buffer[self.start..self.scanned];
+        let value = match integer(bytes) {
+            Some(number) => Value::Int(number),
+            None => redis::parse_redis_value(bytes).map_err(|error| error.to_string())?,
+        };
+        self.start = self.scanned;
+        Ok(Some(value))
+    }
+
+    /// Moves on to the end of the answer; true if it is there.
+    fn scan(&mut self) -> Result<bool, String> {
+        loop {
+            let at = self.scanned;
+            let Some(line) = self.line(at)? else {
+                return Ok(false);
+            };
+            let next = at + line.len() + 2;
+            let mut end = next;
+            match line.first() {
+                Some(b'+' | b'-') => {}
+                Some(b':') => {
+                    length(&line[1..]).ok_or("a number that is none")?;
+                }
+                Some(b'$') => match length(&line[1..]) {
+                    Some(-1) => {}
+                    Some(size) => {
+                        let size = usize::try_from(size)
+                            .ok()
+                            .filter(|size| *size <= self.limit)
+                            .ok_or("a text that is too long")?;
+                        end = next + size + 2;
+                        self.check_size(end)?;
+                        if end > self.filled {
+                            return Ok(false);
+                        }
+                        if self.buffer[end - 2..end] != *b"\r\n" {
+                            return Err("a text that does not end where it should".to_owned());
+                        }
+                    }
+                    None => return Err("a length that is none".to_owned()),
+                },
+                Some(b'*') => match length(&line[1..]) {
+                    Some(-1 | 0) => {}
+                    Some(count) => {
+                        let most = self.limit / MIN_ELEMENT;
+                        let count = usize::try_from(count)
+                            .ok()
+                            .filter(|count| *count <= most)
+                            .ok_or("an array that is too long")?;
+                        if self.open.len() == MAX_DEPTH {
+                            return Err("arrays that are nested too deeply".to_owned());
+                        }
+                        self.open.push(count);
+                        self.scanned = next;
+                        self.check_size(next)?;
+                        continue;
+                    }
+                    None => return Err("a length that is none".to_owned()),
+                },
+                _ => return Err("bytes that are no answer of Redis".to_owned()),
+            }
+            self.scanned = end;
+            self.check_size(end)?;
+            if self.element_ended() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// The line that begins at `at`, without its end; `None` while its end is missing.
+    fn line(&self, at: usize) -> Result<Option<&[u8]>, String> {
+        let rest = &self.buffer[at..self.filled];
+        match rest.iter().position(|byte| *byte == b'\n') {
+            Some(end) if end > 0 && rest[end - 1] == b'\r' => Ok(Some(&rest[..end - 1])),
+            Some(_) => Err("a line that ends badly".to_owned()),
+            None if rest.len() > MAX_LINE => Err("a line that does not end".to_owned()),
+            None => Ok(None),
+        }
+    }
+
+    fn check_size(&self, end: usize) -> Result<(), String> {
+        if end - self.start > self.limit {
+            return Err(format!("an answer of more than {} bytes", self.limit));
+        }
+        Ok(())
+    }
+
+    /// Counts one element; true if it was the last of the answer.
+    fn element_ended(&mut self) -> bool {
+        while let Some(missing) = self.open.last_mut() {
+            *missing -= 1;
+            if *missing > 0 {
+                return false;
+            }
+            self.open.pop();
+        }
+        true
+    }
+}
+
+fn length(digits: &[u8]) -> Option<i64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+fn integer(answer: &[u8]) -> Option<i64> {
+    length(answer.strip_prefix(b":")?.strip_suffix(b"\r\n")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMIT: usize = 1 << 20;
+
+    fn feed(reader: &mut ReplyReader, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = reader.room();
+            let count = room.len().min(bytes.len());
+            room[..count].copy_from_slice(&bytes[..count]);
+            reader.filled(count);
+            bytes = &bytes[count..];
+        }
+    }
+
+    fn read_all(reader: &mut ReplyReader, into: &mut Vec<Value>) -> Result<(), String> {
+        while let Some(value) = reader.next()? {
+            into.push(value);
+        }
+        Ok(())
+    }
+
+    /// An answer as bytes, as Redis writes it.
+    fn answers() -> impl Strategy<Value = Vec<u8>> {
+        let leaf = prop_oneof![
+            any::<i64>().prop_map(|n| format!(":{n}\r\n").into_bytes()),
+            "[A-Za-z ]{0,20}".prop_map(|text| format!("+{text}\r\n").into_bytes()),
+            "[A-Z]{1,10} [a-z ]{0,20}".prop_map(|text| format!("-{text}\r\n").into_bytes()),
+            Just(b"$-1\r\n".to_vec()),
+            Just(b"*-1\r\n".to_vec()),
+            prop::collection::vec(any::<u8>(), 0..300).prop_map(|text| {
+                let mut bytes = format!("${}\r\n", text.len()).into_bytes();
+                bytes.extend(text);
+                bytes.extend(b"\r\n");
+                bytes
+            }),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop::collection::vec(inner, 0..6).prop_map(|parts| {
+                let mut bytes = format!("*{}\r\n", parts.len()).into_bytes();
+                bytes.extend(parts.concat());
+                bytes
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_do_not_matter(answers in prop::collection::vec(answers(), 1..8), cuts in prop::collection::vec(1usize..50, 1..40)) {
+            let expected: Vec<Value> = answers.iter().map(|bytes| redis::parse_redis_value(bytes).unwrap()).collect();
+            let all = answers.concat();
+            let mut reader = ReplyReader::new(LIMIT);
+            let mut got = Vec::new();
+            let mut rest = all.as_slice();
+            let mut cuts = cuts.iter().cycle();
+            while !rest.is_empty() {
+                let (piece, later) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+                feed(&mut reader, piece);
+                read_all(&mut reader, &mut got).unwrap();
+                rest = later;
+            }
+            prop_assert_eq!(got, expected);
+            prop_assert!(reader.is_empty());
+        }
+
+        #[test]
+        fn no_bytes_do_harm(bytes in prop::collection::vec(prop_oneof![Just(b'*'), Just(b'$'), Just(b':'), Just(b'\r'), Just(b'\n'), b'0'..=b'9', any::<u8>()], 0..200)) {
+            let mut reader = ReplyReader::new(LIMIT);
+            feed(&mut reader, &bytes);
+            let _ = read_all(&mut reader, &mut Vec::new());
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_before_it_is_allocated() {
+        for bytes in [
+            "$99999999999\r\n",
+            "*2147483647\r\n",
+            "$-2\r\n",
+            "*-7\r\n",
+            "$1048577\r\n",
+            "!x\r\n",
+            "+a\n",
+            ":x\r\n",
+            "$1\r\nabc",
+        ] {
+            let mut reader = ReplyReader::new(LIMIT);
+            feed(&mut reader, bytes.as_bytes());
+            assert!(reader.next().is_err(), "{bytes:?}");
+        }
+        let mut deep = ReplyReader::new(LIMIT);
+        feed(&mut deep, "*1\r\n".repeat(17).as_bytes());
+        assert!(deep.next().is_err());
+        let mut endless = ReplyReader::new(LIMIT);
+        feed(&mut endless, &vec![b'+'; MAX_LINE + 2]);
+        assert!(endless.next().is_err());
+    }
+
+    #[test]
+    fn a_large_buffer_is_given_back() {
+        let mut reader = ReplyReader::new(LIMIT);
+        let text = "x".repeat(LARGE * 2);
+        feed(
+            &mut reader,
+            format!("${}\r\n{text}\r\n", text.len()).as_bytes(),
+        );
+        assert_eq!(
+            reader.next(),
+            Ok(Some(Value::BulkString(text.into_bytes())))
+        );
+        assert!(reader.room().len() <= RESTING);
+    }
+}

@@ -1,9 +1,42 @@
 //! Reading, awaiting and forgetting results.
+//!
+//! A result is handed over as the bytes that were stored; whether it is final is decided here, by decoding it. A final
+//! result is waited for by subscribing to its channel on a second connection *before* the key is read, so that no
+//! state can be missed between the two. Only states that Celery calls ready end a wait.
 
 use std::time::Duration;
 
+use celery_protocol::result::ResultDoc;
+use redis::Value;
+
+use super::client::Backoff;
 use super::{Client, Wait};
 use crate::error::ClientError;
+use crate::redis::{DELETE_UNCHANGED, sha1};
+
+/// While a channel is silent, the key is read this often: a message can be lost with a connection that died unnoticed.
+const REREAD: Duration = Duration::from_secs(5);
+/// Where subscribing is not permitted, the pause before the second read; it doubles up to the caller's interval.
+const FIRST_POLL: Duration = Duration::from_millis(10);
+
+/// What the bytes of a result say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// `SUCCESS`, `FAILURE` or `REVOKED`.
+    Final,
+    /// Any other state.
+    Underway,
+    /// Written in a way that this client does not read. A wait ends here, too: it would not get any better.
+    Unreadable,
+}
+
+fn standing(bytes: &[u8]) -> Standing {
+    match ResultDoc::decode(bytes) {
+        Ok(result) if result.status.ready() => Standing::Final,
+        Ok(_) => Standing::Underway,
+        Err(_) => Standing::Unreadable,
+    }
+}
 
 impl Client {
     /// The stored result of a task, as it was written; `None` while there is none.
@@ -15,8 +48,9 @@ impl Client {
         task_id: &str,
         wait: &mut Wait<'_>,
     ) -> Result<Option<Vec<u8>>, ClientError> {
-        let _ = (task_id, wait);
-        todo!()
+        let mut get = redis::cmd("GET");
+        get.arg(self.keys().result(task_id));
+        text(self.ask(&get, wait, "reading the result")?)
     }
 
     /// The stored results of many tasks, in their order, in one round trip.
@@ -28,11 +62,24 @@ impl Client {
         task_ids: &[&str],
         wait: &mut Wait<'_>,
     ) -> Result<Vec<Option<Vec<u8>>>, ClientError> {
-        let _ = (task_ids, wait);
-        todo!()
+        if task_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut get = redis::cmd("MGET");
+        for id in task_ids {
+            get.arg(self.keys().result(id));
+        }
+        match self.ask(&get, wait, "reading the results")? {
+            Value::Array(values) if values.len() == task_ids.len() => {
+                values.into_iter().map(text).collect()
+            }
+            _ => Err(ClientError::Protocol(
+                "MGET was answered with something else".to_owned(),
+            )),
+        }
     }
 
-    /// Reads a result and deletes it if it is final; what is intermediate stays.
+    /// Reads a result and deletes it if it is final; what is intermediate, or cannot be read, stays.
     ///
     /// # Errors
     /// [`ClientError`], if it could not be read. Once it was read it is returned, even if it could not be deleted.
@@ -41,8 +88,14 @@ impl Client {
         task_id: &str,
         wait: &mut Wait<'_>,
     ) -> Result<Option<Vec<u8>>, ClientError> {
-        let _ = (task_id, wait);
-        todo!()
+        let result = self.get_result(task_id, wait)?;
+        if let Some(bytes) = &result
+            && standing(bytes) == Standing::Final
+        {
+            // It expires by itself if it cannot be deleted now; the caller has what it asked for.
+            let _ = self.remove_result(task_id, bytes, wait);
+        }
+        Ok(result)
     }
 
     /// Deletes a result that was read, if it has not changed since; true if it did.
@@ -55,8 +108,17 @@ impl Client {
         read: &[u8],
         wait: &mut Wait<'_>,
     ) -> Result<bool, ClientError> {
-        let _ = (task_id, read, wait);
-        todo!()
+        let key = self.keys().result(task_id);
+        let keys = [key.as_str()];
+        let digest = sha1(read);
+        let what = "deleting the result";
+        let answer = match self.ask(DELETE_UNCHANGED.evalsha(&keys).arg(&digest), wait, what) {
+            Err(ClientError::Server(refused)) if refused.code() == "NOSCRIPT" => {
+                self.ask(DELETE_UNCHANGED.eval(&keys).arg(&digest), wait, what)
+            }
+            other => other,
+        };
+        Ok(matches!(answer?, Value::Int(1)))
     }
 
     /// Waits for a final result and returns it. `listener` is another client of the same endpoint: it subscribes to the
@@ -71,8 +133,74 @@ impl Client {
         interval: Duration,
         wait: &mut Wait<'_>,
     ) -> Result<Vec<u8>, ClientError> {
-        let _ = (listener, task_id, interval, wait);
-        todo!()
+        let channel = self.keys().result(task_id);
+        let mut backoff = Backoff::new();
+        loop {
+            match self.listen(listener, &channel, task_id, wait) {
+                Ok(Heard::Result(bytes)) => return Ok(bytes),
+                Ok(Heard::NotPermitted) => return self.poll_result(task_id, interval, wait),
+                Err(error) if error.is_retryable() && !wait.deadline().has_passed() => {
+                    if let Err(ended) = backoff.pause(wait) {
+                        // A time-out of the whole wait says less than what kept it from succeeding.
+                        return Err(if ended == ClientError::Interrupted {
+                            ended
+                        } else {
+                            error
+                        });
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Subscribes, reads, and listens, over one life of the listening connection.
+    fn listen(
+        &mut self,
+        listener: &mut Client,
+        channel: &str,
+        task_id: &str,
+        wait: &mut Wait<'_>,
+    ) -> Result<Heard, ClientError> {
+        let mut link = listener.quiet_or_leaving_link(wait)?;
+        if let Err(refused) = link.subscribe(channel, wait)? {
+            listener.keep(link);
+            return match refused.code() {
+                "NOPERM" | "ERR" => Ok(Heard::NotPermitted),
+                _ => Err(listener.refused(refused)),
+            };
+        }
+        let heard = loop {
+            let read = self.get_result(task_id, wait);
+            if let Some(bytes) = read?.filter(|bytes| standing(bytes) != Standing::Underway) {
+                break bytes;
+            }
+            if let Some(bytes) = next_final_message(&mut link, wait)? {
+                break bytes;
+            }
+        };
+        if link.unsubscribe(wait).is_ok() {
+            listener.keep(link);
+        }
+        Ok(Heard::Result(heard))
+    }
+
+    fn poll_result(
+        &mut self,
+        task_id: &str,
+        interval: Duration,
+        wait: &mut Wait<'_>,
+    ) -> Result<Vec<u8>, ClientError> {
+        let mut pause = FIRST_POLL;
+        loop {
+            if let Some(bytes) = self.get_result(task_id, wait)?
+                && standing(&bytes) != Standing::Underway
+            {
+                return Ok(bytes);
+            }
+            wait.pause(pause, "the result")?;
+            pause = (pause * 2).min(interval.max(FIRST_POLL));
+        }
     }
 
     /// Deletes the result of a task, final or not; true if there was one.
@@ -80,7 +208,50 @@ impl Client {
     /// # Errors
     /// [`ClientError`], if the server could not be asked.
     pub fn forget(&mut self, task_id: &str, wait: &mut Wait<'_>) -> Result<bool, ClientError> {
-        let _ = (task_id, wait);
-        todo!()
+        let mut del = redis::cmd("DEL");
+        del.arg(self.keys().result(task_id));
+        Ok(matches!(
+            self.ask(&del, wait, "forgetting the result")?,
+            Value::Int(1..)
+        ))
+    }
+}
+
+/// What listening came to.
+enum Heard {
+    Result(Vec<u8>),
+    /// This user may not subscribe.
+    NotPermitted,
+}
+
+/// A message with a final state, or `None` when it is time to read the key again.
+fn next_final_message(
+    link: &mut super::Link,
+    wait: &mut Wait<'_>,
+) -> Result<Option<Vec<u8>>, ClientError> {
+    let mut part = wait.within(REREAD);
+    loop {
+        match link.message(&mut part) {
+            Ok(bytes) if standing(&bytes) != Standing::Underway => return Ok(Some(bytes)),
+            Ok(_) => {}
+            Err(ClientError::Timeout { what, .. }) => {
+                // Nothing was cut off: an answer that has arrived in part is still in the link.
+                link.still_whole();
+                return if wait.deadline().has_passed() {
+                    Err(wait.timeout(what))
+                } else {
+                    Ok(None)
+                };
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn text(value: Value) -> Result<Option<Vec<u8>>, ClientError> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => Ok(Some(bytes)),
+        _ => Err(ClientError::Protocol("a result that is no text".to_owned())),
     }
 }

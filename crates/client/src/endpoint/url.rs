@@ -175,17 +175,17 @@ impl Query {
         match name {
             "ssl_cert_reqs" => {
                 let word = value.to_ascii_lowercase();
-                // A client of Python's ssl module treats `optional` as `required`.
-                tls.verify_peer = match word.strip_prefix("cert_").unwrap_or(&word) {
-                    "required" | "optional" => true,
-                    "none" => false,
+                match word.strip_prefix("cert_").unwrap_or(&word) {
+                    // A client of Python's ssl module treats `optional` as `required`.
+                    "required" | "optional" => tls.verify_peer = true,
+                    "none" => (tls.verify_peer, tls.verify_peer_name) = (false, false),
                     _ => {
                         return Err(ConfigError::Value {
                             name: "ssl_cert_reqs",
                             reason: "it is none of required, optional, none",
                         });
                     }
-                };
+                }
             }
             "ssl_ca_certs" => tls.ca_file = path(value),
             "ssl_ca_path" => tls.ca_path = path(value),

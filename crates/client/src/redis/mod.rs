@@ -6,6 +6,15 @@
 
 use std::fmt::Write;
 use std::sync::OnceLock;
+use std::time::Duration;
+
+/// Posts a message unless the guard of its task's id exists. KEYS: list, guard. ARGV: message, seconds.
+pub static PUBLISH_ONCE: Script = Script::new(include_str!("scripts/publish_once.lua"));
+/// How long the guard of a post is kept: far longer than any post may take, so that a repeat always finds it, and short
+/// enough that an hour's posts are the most that are remembered.
+pub const PUBLISH_ONCE_GUARD: Duration = Duration::from_secs(3600);
+/// Deletes a value that has not changed since it was read. KEYS: key. ARGV: SHA-1 of the value.
+pub static DELETE_UNCHANGED: Script = Script::new(include_str!("scripts/delete_unchanged.lua"));
 
 /// A Lua script and its name in Redis' cache.
 pub struct Script {

@@ -1,0 +1,310 @@
+//! An open stream to an endpoint: a socket, perhaps TLS over it.
+//!
+//! Opening tries each address of the name within the deadline. Errors are told in words for the caller: nothing here
+//! knows what the bytes mean.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use nix::poll::PollFlags;
+use rustls::ClientConnection;
+
+use super::reply::ReplyReader;
+use super::resolve;
+use super::socket::{Peek, Socket};
+use super::wait::Wait;
+use crate::endpoint::{Address, Endpoint};
+use crate::error::ClientError;
+use crate::tls;
+
+/// What one record of TLS can hold.
+const RECORD: usize = 16 << 10;
+
+/// Why a stream could not be opened.
+pub(super) struct NotOpen {
+    pub(super) error: ClientError,
+    /// Whether the same may work a moment later.
+    pub(super) again: bool,
+}
+
+/// The open stream.
+pub(super) struct Stream {
+    socket: Socket,
+    tls: Option<Box<ClientConnection>>,
+}
+
+impl Stream {
+    pub(super) fn open(endpoint: &Endpoint, wait: &mut Wait<'_>) -> Result<Self, NotOpen> {
+        let socket = open_socket(endpoint, wait)?;
+        let (Some(options), Address::Tcp { host, .. }) = (endpoint.tls(), endpoint.address())
+        else {
+            return Ok(Self { socket, tls: None });
+        };
+        let never = |error: ClientError| NotOpen {
+            error,
+            again: false,
+        };
+        let name = tls::server_name(options, host).map_err(|error| never(error.into()))?;
+        let config = tls::client_config(options).map_err(|error| never(error.into()))?;
+        let session = ClientConnection::new(Arc::new(config), name)
+            .map_err(|error| never(refused(endpoint, error)))?;
+        let mut stream = Self {
+            socket,
+            tls: Some(Box::new(session)),
+        };
+        stream.shake_hands(endpoint, wait)?;
+        Ok(stream)
+    }
+
+    fn shake_hands(&mut self, endpoint: &Endpoint, wait: &mut Wait<'_>) -> Result<(), NotOpen> {
+        let Some(session) = &mut self.tls else {
+            return Ok(());
+        };
+        let broken = |error: io::Error| NotOpen {
+            error: refused(endpoint, format!("TLS: {error}")),
+            again: true,
+        };
+        while session.is_handshaking() {
+            let events = if session.wants_write() {
+                PollFlags::POLLOUT
+            } else {
+                PollFlags::POLLIN
+            };
+            let moved = if session.wants_write() {
+                session.write_tls(&mut &self.socket)
+            } else {
+                session.read_tls(&mut &self.socket)
+            };
+            match moved {
+                Ok(0) if events == PollFlags::POLLIN => {
+                    return Err(broken(ErrorKind::UnexpectedEof.into()));
+                }
+                Ok(_) => {
+                    if let Err(error) = session.process_new_packets() {
+                        // The alert that tells the server why; if it cannot be sent, the server will see us leave.
+                        let _ = session.write_tls(&mut &self.socket);
+                        return Err(NotOpen {
+                            error: refused(endpoint, format!("TLS: {error}")),
+                            again: false,
+                        });
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let waited = self.socket.wait_for(events, wait, "the TLS handshake");
+                    waited.map_err(|error| NotOpen {
+                        error,
+                        again: false,
+                    })?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(broken(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of `bytes`, counting in `sent` what may have left, and reading meanwhile, so that two full buffers
+    /// never wait for each other.
+    pub(super) fn write(
+        &mut self,
+        bytes: &[u8],
+        sent: &mut u64,
+        replies: &mut ReplyReader,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), Broken> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let step = match &mut self.tls {
+                None => self.socket.send(rest),
+                Some(session) => session.writer().write(&rest[..rest.len().min(RECORD)]),
+            };
+            match step {
+                Ok(count) => {
+                    *sent += count as u64;
+                    rest = &rest[count..];
+                    self.push(replies, wait)?;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.wait_while_writing(replies, wait)?
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => wait.check()?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings what TLS has encrypted onto the wire.
+    fn push(&mut self, replies: &mut ReplyReader, wait: &mut Wait<'_>) -> Result<(), Broken> {
+        while let Some(session) = self.tls.as_mut().filter(|session| session.wants_write()) {
+            match session.write_tls(&mut &self.socket) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.wait_while_writing(replies, wait)?
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => wait.check()?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_while_writing(
+        &mut self,
+        replies: &mut ReplyReader,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), Broken> {
+        let events =
+            self.socket
+                .wait_for(PollFlags::POLLOUT | PollFlags::POLLIN, wait, "writing")?;
+        if events.contains(PollFlags::POLLIN) {
+            self.read_available(replies)?;
+        }
+        Ok(())
+    }
+
+    /// Reads at least one byte.
+    pub(super) fn read(
+        &mut self,
+        replies: &mut ReplyReader,
+        wait: &mut Wait<'_>,
+        what: &'static str,
+    ) -> Result<(), Broken> {
+        while self.read_available(replies)? == 0 {
+            self.socket.wait_for(PollFlags::POLLIN, wait, what)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what one call brings, perhaps nothing. The end of the stream is an error.
+    pub(super) fn read_available(&mut self, replies: &mut ReplyReader) -> Result<usize, Broken> {
+        loop {
+            let got = match &mut self.tls {
+                None => self.socket.receive(replies.room()),
+                Some(session) => read_tls(session, &self.socket, replies.room()),
+            };
+            match got {
+                Ok(0) => return Err(Broken::Lost("the server closed it".to_owned())),
+                Ok(count) => {
+                    replies.filled(count);
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Looks whether the other end is still there.
+    pub(super) fn peek(&self) -> Peek {
+        self.socket.peek()
+    }
+
+    /// Whether TLS is spoken: then bytes may arrive that are no answers.
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+}
+
+/// Decrypted bytes, or `WouldBlock` once the socket has no more.
+fn read_tls(
+    session: &mut ClientConnection,
+    mut socket: &Socket,
+    room: &mut [u8],
+) -> io::Result<usize> {
+    loop {
+        match session.reader().read(room) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            other => return other,
+        }
+        session.read_tls(&mut socket)?;
+        session.process_new_packets().map_err(io::Error::other)?;
+    }
+}
+
+/// Why a stream in use cannot be used any longer.
+pub(super) enum Broken {
+    /// The stream itself broke.
+    Lost(String),
+    /// The wait ended.
+    Ended(ClientError),
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(error.to_string())
+    }
+}
+
+impl From<ClientError> for Broken {
+    fn from(error: ClientError) -> Self {
+        Self::Ended(error)
+    }
+}
+
+fn open_socket(endpoint: &Endpoint, wait: &mut Wait<'_>) -> Result<Socket, NotOpen> {
+    let ended = |error| NotOpen {
+        error,
+        again: false,
+    };
+    let (host, port) = match endpoint.address() {
+        Address::Unix(path) => {
+            let opened = Socket::unix(path, wait).map_err(ended)?;
+            return opened.map_err(|error| NotOpen {
+                error: refused(endpoint, error),
+                again: true,
+            });
+        }
+        Address::Tcp { host, port } => (host, *port),
+    };
+    let addresses = match resolve::addresses(host, wait).map_err(ended)? {
+        Ok(addresses) => addresses,
+        Err(error) => {
+            return Err(NotOpen {
+                error: refused(endpoint, error),
+                again: false,
+            });
+        }
+    };
+    let opened = first_that_connects(&addresses, port, wait).map_err(|error| {
+        resolve::forget(host);
+        ended(error)
+    })?;
+    opened.map_err(|error| {
+        resolve::forget(host);
+        NotOpen {
+            error: refused(endpoint, error),
+            again: true,
+        }
+    })
+}
+
+/// Tries the addresses in turn; each may take its share of the time that is left, so that one that swallows
+/// everything does not keep the others from being tried.
+fn first_that_connects(
+    addresses: &[IpAddr],
+    port: u16,
+    wait: &mut Wait<'_>,
+) -> Result<io::Result<Socket>, ClientError> {
+    let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for (index, address) in addresses.iter().enumerate() {
+        let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+        let share = wait.deadline().remaining() / left;
+        match Socket::tcp(*address, port, &mut wait.within(share)) {
+            Ok(Ok(socket)) => return Ok(Ok(socket)),
+            Ok(Err(error)) => last = error,
+            Err(ClientError::Timeout { .. }) if left > 1 => last = ErrorKind::TimedOut.into(),
+            Err(ended) => return Err(ended),
+        }
+    }
+    Ok(Err(last))
+}
+
+fn refused(endpoint: &Endpoint, reason: impl ToString) -> ClientError {
+    ClientError::Connect {
+        endpoint: endpoint.display_url(),
+        reason: reason.to_string(),
+    }
+}
