@@ -141,3 +141,171 @@ impl Pool {
         self.owner = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use celery_testkit::{Redis, RedisOptions};
+
+    use super::super::{NeverInterrupt, Post, Wait};
+    use super::*;
+
+    fn redis() -> (Redis, Arc<Endpoint>) {
+        let redis = Redis::start(RedisOptions::new()).unwrap();
+        let endpoint = Endpoint::from_url(&redis.url()).unwrap().into();
+        (redis, endpoint)
+    }
+
+    fn ping(client: &mut Client) {
+        client
+            .ping(&mut Wait::new(Duration::from_secs(20), &mut NeverInterrupt))
+            .unwrap();
+    }
+
+    /// Connections of everybody but the asking command line.
+    fn connections(redis: &Redis) -> usize {
+        redis
+            .cli(&["CLIENT", "LIST"])
+            .unwrap()
+            .lines()
+            .filter(|line| !line.contains("cmd=client"))
+            .count()
+    }
+
+    #[test]
+    fn a_connection_is_used_again() {
+        let (redis, endpoint) = redis();
+        let mut pool = Pool::new(PoolOptions::default());
+        for _ in 0..5 {
+            let mut client = pool.take(&endpoint);
+            ping(&mut client);
+            pool.put(client);
+        }
+        let stats = redis.cli(&["INFO", "stats"]).unwrap();
+        let received = stats
+            .lines()
+            .find_map(|line| line.strip_prefix("total_connections_received:"))
+            .unwrap();
+        assert_eq!((pool.len(), connections(&redis)), (1, 1));
+        // One of the pool, one of each command line, one or two that waited for the start.
+        assert!(received.trim().parse::<u32>().unwrap() < 6, "{received}");
+    }
+
+    #[test]
+    fn equal_endpoints_share_and_others_do_not() {
+        let (redis, endpoint) = redis();
+        let mut pool = Pool::new(PoolOptions::default());
+        let mut client = pool.take(&endpoint);
+        ping(&mut client);
+        pool.put(client);
+        let other = Arc::new(Endpoint::from_url(&redis.url_of_db(1)).unwrap());
+        assert!(!pool.take(&other).is_whole());
+        let equal = Arc::new(Endpoint::from_url(&redis.url()).unwrap());
+        assert!(pool.take(&equal).is_whole());
+    }
+
+    #[test]
+    fn what_rests_is_bounded() {
+        let (redis, endpoint) = redis();
+        let mut options = PoolOptions::default();
+        options.max_connections = 3;
+        let mut pool = Pool::new(options);
+        let mut clients: Vec<Client> = (0..10).map(|_| pool.take(&endpoint)).collect();
+        clients.iter_mut().for_each(ping);
+        clients.into_iter().for_each(|client| pool.put(client));
+        assert_eq!(pool.len(), 3);
+        celery_testkit::wait_for(Duration::from_secs(20), "closed connections", || {
+            connections(&redis) == 3
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_fork_leaves_its_parents_connections_alone() {
+        let (_redis, endpoint) = redis();
+        let mut pool = Pool::new(PoolOptions::default());
+        let (mut resting, mut out) = (pool.take(&endpoint), pool.take(&endpoint));
+        ping(&mut resting);
+        ping(&mut out);
+        pool.put(resting);
+        pool.pretend_fork();
+        // Out when the fork happened: not taken back.
+        pool.put(out);
+        assert!(pool.is_empty());
+        let mut own = pool.take(&endpoint);
+        assert!(!own.is_whole());
+        ping(&mut own);
+        pool.put(own);
+        assert_eq!(pool.len(), 1);
+    }
+
+    #[test]
+    fn a_fork_reports_nothing_of_its_parent() {
+        let (redis, endpoint) = redis();
+        let mut pool = Pool::new(PoolOptions::default());
+        let mut client = pool.take(&endpoint);
+        let post = Post {
+            queue: "q".into(),
+            priority: 0,
+            task_id: "a".into(),
+            envelope: b"{}".to_vec(),
+        };
+        client
+            .publish_later(
+                &post,
+                &mut Wait::new(Duration::from_secs(20), &mut NeverInterrupt),
+            )
+            .unwrap();
+        pool.put(client);
+        pool.pretend_fork();
+        assert!(pool.take_unsettled().is_none());
+        celery_testkit::wait_for(Duration::from_secs(20), "the post", || {
+            redis.cli(&["LLEN", "q"]).unwrap().trim() == "1"
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn unanswered_posts_are_found_at_the_end_of_a_request() {
+        let (_redis, endpoint) = redis();
+        let mut pool = Pool::new(PoolOptions::default());
+        let mut wait_for = NeverInterrupt;
+        let mut wait = Wait::new(Duration::from_secs(20), &mut wait_for);
+        let mut client = pool.take(&endpoint);
+        let post = Post {
+            queue: "q".into(),
+            priority: 0,
+            task_id: "a".into(),
+            envelope: b"{}".to_vec(),
+        };
+        client.publish_later(&post, &mut wait).unwrap();
+        pool.put(client);
+        let mut found = pool.take_unsettled().unwrap();
+        assert!(found.collect(&mut wait).is_empty());
+        pool.put(found);
+        assert!(pool.take_unsettled().is_none());
+        assert_eq!(pool.len(), 1);
+    }
+
+    #[test]
+    fn a_connection_that_rested_long_is_asked_first() {
+        let (redis, endpoint) = redis();
+        let mut options = PoolOptions::default();
+        options.client.idle_check = Duration::ZERO;
+        let mut pool = Pool::new(options);
+        for _ in 0..3 {
+            let mut client = pool.take(&endpoint);
+            client
+                .forget(
+                    "x",
+                    &mut Wait::new(Duration::from_secs(20), &mut NeverInterrupt),
+                )
+                .unwrap();
+            pool.put(client);
+        }
+        let stats = redis.cli(&["INFO", "commandstats"]).unwrap();
+        // One on entering, two before the second and third use.
+        assert!(stats.contains("cmdstat_ping:calls=3,"), "{stats}");
+    }
+}

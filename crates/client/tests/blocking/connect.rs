@@ -1,0 +1,135 @@
+//! Getting in: addresses, credentials, databases, servers that are not there, or not quite.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use celery_client::ClientError;
+use celery_client::blocking::Publish;
+use celery_testkit::{RedisOptions, free_port};
+
+use super::{at_leisure, cli, client, client_of, post, queued, redis, within};
+
+#[test]
+fn by_name_address_and_socket() {
+    let redis = redis();
+    let port = redis.port();
+    let socket = format!("redis+socket://{}?virtual_host=0", redis.socket().display());
+    for url in [
+        format!("redis://localhost:{port}"),
+        format!("redis://127.0.0.1:{port}"),
+        socket,
+    ] {
+        at_leisure(|wait| client_of(&url).ping(wait))
+            .unwrap_or_else(|error| panic!("{url}: {error}"));
+    }
+}
+
+#[test]
+fn databases_are_selected_again_on_every_connection() {
+    let redis = redis();
+    let mut client = client_of(&redis.url_of_db(3));
+    at_leisure(|wait| client.publish(&post("a"), Publish::Confirmed, wait)).unwrap();
+    cli(&redis, &["CLIENT", "KILL", "TYPE", "normal"]);
+    at_leisure(|wait| client.publish(&post("b"), Publish::Confirmed, wait)).unwrap();
+    assert_eq!(queued(&redis, "q").len(), 0);
+    assert_eq!(cli(&redis, &["-n", "3", "LLEN", "q"]), "2");
+}
+
+#[test]
+fn a_database_that_does_not_exist() {
+    let error = at_leisure(|wait| client_of(&redis().url_of_db(99)).ping(wait)).unwrap_err();
+    assert!(
+        matches!(&error, ClientError::Server(answer) if answer.message().contains("DB index")),
+        "{error}"
+    );
+}
+
+#[test]
+fn passwords() {
+    let redis = RedisOptions::new().password("s p@ce/ü").start().unwrap();
+    let port = redis.port();
+    at_leisure(|wait| {
+        client_of(&format!("redis://:s%20p%40ce%2F%C3%BC@127.0.0.1:{port}")).ping(wait)
+    })
+    .unwrap();
+    for url in [
+        format!("redis://:wrong-pw@127.0.0.1:{port}"),
+        format!("redis://127.0.0.1:{port}"),
+        format!("redis://nobody:wrong-pw@127.0.0.1:{port}"),
+    ] {
+        let error = within(Duration::from_secs(5), |wait| {
+            client_of(&url).publish(&post("a"), Publish::Confirmed, wait)
+        })
+        .unwrap_err();
+        assert!(
+            matches!(*error.cause, ClientError::Auth { .. }),
+            "{url}: {error}"
+        );
+        assert!(!error.outcome_unknown && !format!("{error} {error:?}").contains("wrong-pw"));
+    }
+}
+
+#[test]
+fn a_password_nobody_asked_for() {
+    let redis = redis();
+    let error =
+        at_leisure(|wait| client_of(&format!("redis://:pw@127.0.0.1:{}", redis.port())).ping(wait))
+            .unwrap_err();
+    assert!(matches!(error, ClientError::Auth { .. }), "{error}");
+}
+
+#[test]
+fn nobody_listens() {
+    let url = format!("redis://127.0.0.1:{}", free_port().unwrap());
+    for url in [url.as_str(), "unix:///nonexistent/redis.sock"] {
+        let error = within(Duration::from_secs(5), |wait| {
+            client_of(url).publish(&post("a"), Publish::Confirmed, wait)
+        })
+        .unwrap_err();
+        assert!(
+            !error.outcome_unknown && matches!(*error.cause, ClientError::Connect { .. }),
+            "{url}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_name_nobody_knows() {
+    let error = within(Duration::from_secs(3), |wait| {
+        client_of("redis://no-such-host.invalid").ping(wait)
+    })
+    .unwrap_err();
+    assert!(matches!(error, ClientError::Connect { .. }), "{error}");
+}
+
+#[test]
+fn a_server_that_accepts_and_says_nothing() {
+    // The system accepts for a listener that never does.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let error = within(Duration::from_millis(300), |wait| {
+        client_of(&url).publish(&post("a"), Publish::Confirmed, wait)
+    })
+    .unwrap_err();
+    // Nothing was posted before the server had said anything: the outcome is known.
+    assert!(
+        !error.outcome_unknown && matches!(*error.cause, ClientError::Connect { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_server_that_is_down_for_a_moment() {
+    let mut redis = RedisOptions::new().aof().start().unwrap();
+    let mut client = client(&redis);
+    at_leisure(|wait| client.publish(&post("a"), Publish::Confirmed, wait)).unwrap();
+    redis.kill9();
+    let error = within(Duration::from_secs(5), |wait| {
+        client.publish(&post("b"), Publish::Confirmed, wait)
+    })
+    .unwrap_err();
+    assert!(!error.outcome_unknown, "{error}");
+    redis.restart().unwrap();
+    at_leisure(|wait| client.publish(&post("c"), Publish::Confirmed, wait)).unwrap();
+    assert_eq!(queued(&redis, "q"), ["a", "c"]);
+}

@@ -1,0 +1,80 @@
+//! The blocking driver against real servers, and against what is no proper server.
+
+mod connect;
+mod publish;
+mod results;
+mod tls;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use celery_client::Endpoint;
+use celery_client::blocking::{Client, ClientOptions, NeverInterrupt, Post, Wait};
+use celery_testkit::{Redis, RedisOptions};
+
+/// Far more than any call here needs.
+const PLENTY: Duration = Duration::from_secs(20);
+/// What a deadline may be overshot by before it counts as a hang, on a machine with anything else to do.
+const SLACK: Duration = Duration::from_secs(2);
+
+fn redis() -> Redis {
+    Redis::start(RedisOptions::new()).unwrap()
+}
+
+fn client_of(url: &str) -> Client {
+    Client::new(
+        Arc::new(Endpoint::from_url(url).unwrap()),
+        ClientOptions::default(),
+    )
+}
+
+fn client(redis: &Redis) -> Client {
+    client_of(&redis.url())
+}
+
+fn post(id: &str) -> Post {
+    Post {
+        queue: "q".into(),
+        priority: 0,
+        task_id: id.into(),
+        envelope: format!("{{\"{id}\":1}}").into_bytes(),
+    }
+}
+
+/// One call with plenty of time.
+fn at_leisure<T>(call: impl FnOnce(&mut Wait<'_>) -> T) -> T {
+    call(&mut Wait::new(PLENTY, &mut NeverInterrupt))
+}
+
+/// One call that must be over in time.
+fn within<T>(limit: Duration, call: impl FnOnce(&mut Wait<'_>) -> T) -> T {
+    let begin = Instant::now();
+    let result = call(&mut Wait::new(limit, &mut NeverInterrupt));
+    let took = begin.elapsed();
+    assert!(took < limit + SLACK, "{took:?} for a deadline of {limit:?}");
+    result
+}
+
+/// The tasks in a list, by the order of posting.
+fn queued(redis: &Redis, list: &str) -> Vec<String> {
+    let text = redis.cli(&["LRANGE", list, "0", "-1"]).unwrap();
+    text.lines()
+        .filter(|line| !line.is_empty())
+        .rev()
+        .map(|line| line.replace(['{', '}', '"'], "").replace(":1", ""))
+        .collect()
+}
+
+fn cli(redis: &Redis, command: &[&str]) -> String {
+    redis.cli(command).unwrap().trim().to_owned()
+}
+
+/// How often a command was called, by clients or scripts.
+fn calls(redis: &Redis, command: &str) -> u64 {
+    let stats = cli(redis, &["INFO", "commandstats"]);
+    let line = stats
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.and_then(|rest| rest.split(',').next()?.parse().ok())
+        .unwrap_or(0)
+}
