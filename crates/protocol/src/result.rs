@@ -180,8 +180,9 @@ pub struct ResultDoc {
     pub result: Box<RawValue>,
     /// The traceback of an exception.
     pub traceback: Option<String>,
-    /// What the task published, each as Celery's `[[id, parent], members]`.
-    pub children: Vec<Box<RawValue>>,
+    /// What the task published, each as Celery's `[[id, parent], members]`. None is written as null, as
+    /// Celery does for a state that no running task stored (a revoked task).
+    pub children: Option<Vec<Box<RawValue>>>,
     /// When it ended, only if it did. Celery before 5.4 wrote no offset.
     pub date_done: Option<String>,
     /// Its group.
@@ -246,7 +247,7 @@ impl ResultDoc {
             status,
             result,
             traceback: None,
-            children: Vec::new(),
+            children: Some(Vec::new()),
             date_done,
             group_id: None,
             parent_id: None,
@@ -290,7 +291,7 @@ impl ResultDoc {
         let result = reason.map_or_else(|| RawValue::NULL.to_owned(), ExceptionDoc::to_json);
         let mut doc = Self::new(task_id, State::Retry, result, None);
         doc.traceback = traceback;
-        doc.children.extend(child(&doc.task_id));
+        doc.children = Some(child(&doc.task_id).into_iter().collect());
         doc
     }
 
@@ -335,7 +336,10 @@ impl ResultDoc {
         doc.string("status", self.status.as_str());
         doc.raw("result", Some(&self.result));
         doc.optional("traceback", self.traceback.as_deref());
-        write::raws(doc.name("children"), &self.children);
+        match &self.children {
+            Some(children) => write::raws(doc.name("children"), children),
+            None => doc.null("children"),
+        }
         doc.optional("date_done", self.date_done.as_deref());
         doc.present("group_id", self.group_id.as_deref());
         doc.present("parent_id", self.parent_id.as_deref());

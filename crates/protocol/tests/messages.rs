@@ -47,7 +47,10 @@ fn decode(raw: &[u8]) -> Result<Task, celery_protocol::message::DecodeError> {
 fn body(envelope: &Value) -> Value {
     let mut body = STANDARD.decode(envelope["body"].as_str().unwrap()).unwrap();
     if let Some(name) = envelope["headers"]["compression"].as_str() {
-        body = Compression::from_name(name).unwrap().decompress(&body, 1 << 20).unwrap();
+        body = Compression::from_name(name)
+            .unwrap()
+            .decompress(&body, 1 << 20)
+            .unwrap();
     }
     let serializer = Serializer::from_name(envelope["content-type"].as_str().unwrap()).unwrap();
     serde_json::from_str(&serializer.to_json(&body, 1 << 20).unwrap()).unwrap()
@@ -71,7 +74,10 @@ fn every_message_is_decoded() {
                 assert_eq!(error.cause(), Cause::ContentDisallowed);
                 assert_eq!(error.exception().exc_type, "ContentDisallowed");
                 assert_eq!(error.id().is_some(), protocol == Protocol::V2);
-                assert_eq!(error.delivery_tag(), envelope["properties"]["delivery_tag"].as_str());
+                assert_eq!(
+                    error.delivery_tag(),
+                    envelope["properties"]["delivery_tag"].as_str()
+                );
                 continue;
             }
             let task = decode(&raw).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -90,24 +96,66 @@ fn every_message_is_decoded() {
             assert_eq!(json!(task.group), meta["group"], "{name}");
             assert_eq!(json!(task.group_index), meta["group_index"], "{name}");
             assert_eq!(json!(task.retries), meta["retries"], "{name}");
-            assert_eq!(json!(task.eta.map(|eta| eta.to_string())), meta["eta"], "{name}");
-            assert_eq!(json!(task.expires.map(|time| time.to_string())), meta["expires"], "{name}");
-            assert_eq!(json!(task.time_limit.hard), json!(meta["timelimit"][0].as_f64()), "{name}");
-            assert_eq!(json!(task.time_limit.soft), json!(meta["timelimit"][1].as_f64()), "{name}");
-            assert_eq!(json!(task.delivery_tag), properties["delivery_tag"], "{name}");
-            assert_eq!(json!(task.properties.reply_to), properties["reply_to"], "{name}");
-            assert_eq!(json!(task.properties.expiration), properties.get("expiration").cloned().into(), "{name}");
+            assert_eq!(
+                json!(task.eta.map(|eta| eta.to_string())),
+                meta["eta"],
+                "{name}"
+            );
+            assert_eq!(
+                json!(task.expires.map(|time| time.to_string())),
+                meta["expires"],
+                "{name}"
+            );
+            assert_eq!(
+                json!(task.time_limit.hard),
+                json!(meta["timelimit"][0].as_f64()),
+                "{name}"
+            );
+            assert_eq!(
+                json!(task.time_limit.soft),
+                json!(meta["timelimit"][1].as_f64()),
+                "{name}"
+            );
+            assert_eq!(
+                json!(task.delivery_tag),
+                properties["delivery_tag"],
+                "{name}"
+            );
+            assert_eq!(
+                json!(task.properties.reply_to),
+                properties["reply_to"],
+                "{name}"
+            );
+            assert_eq!(
+                json!(task.properties.expiration),
+                properties["expiration"],
+                "{name}"
+            );
             assert_eq!(json!(task.priority()), properties["priority"], "{name}");
-            assert_eq!(task.delivery_info.exchange, properties["delivery_info"]["exchange"], "{name}");
-            assert_eq!(task.delivery_info.routing_key, properties["delivery_info"]["routing_key"], "{name}");
+            assert_eq!(
+                task.delivery_info.exchange, properties["delivery_info"]["exchange"],
+                "{name}"
+            );
+            assert_eq!(
+                task.delivery_info.routing_key, properties["delivery_info"]["routing_key"],
+                "{name}"
+            );
             assert!(!task.redelivered, "{name}");
             if protocol == Protocol::V2 {
                 assert_eq!(json!(task.root_id), meta["root_id"], "{name}");
                 assert_eq!(json!(task.parent_id), meta["parent_id"], "{name}");
                 assert_eq!(json!(task.shadow), meta["shadow"], "{name}");
                 assert_eq!(json!(task.ignore_result), meta["ignore_result"], "{name}");
-                assert_eq!(json!(task.stamped_headers), meta["stamped_headers"], "{name}");
-                assert_eq!(serde_json::to_value(&task.stamps).unwrap(), meta["stamps"], "{name}");
+                assert_eq!(
+                    json!(task.stamped_headers),
+                    meta["stamped_headers"],
+                    "{name}"
+                );
+                assert_eq!(
+                    serde_json::to_value(&task.stamps).unwrap(),
+                    meta["stamps"],
+                    "{name}"
+                );
                 assert_eq!(json!(task.argsrepr), meta["argsrepr"], "{name}");
             }
         }
@@ -135,7 +183,12 @@ fn every_message_is_written_as_python_wrote_it() {
                 .compression(task.compression);
             let again = task.encode_redis(&options).unwrap();
             assert_eq!(opened(&again), expected, "{}", fixture.name);
-            assert_eq!(parsed(&again)["content-encoding"], expected["content-encoding"], "{}", fixture.name);
+            assert_eq!(
+                parsed(&again)["content-encoding"],
+                expected["content-encoding"],
+                "{}",
+                fixture.name
+            );
             written += 1;
         }
     }
@@ -176,18 +229,28 @@ fn messages_lie_in_the_list_of_their_priority() {
             "exchange_topic_by_queue" => "images",
             _ => &task.delivery_info.routing_key,
         };
-        assert_eq!(*key, Keys::default().queue(queue, step(task.priority())), "{}", fixture.name);
+        assert_eq!(
+            *key,
+            Keys::default().queue(queue, step(task.priority())),
+            "{}",
+            fixture.name
+        );
     }
 }
 
 #[test]
 fn bare_numbers_come_out_as_they_went_in() {
-    let (_, raw) = messages(Protocol::V2).into_iter().find(|(fixture, _)| fixture.name == "json_nan").unwrap();
+    let (_, raw) = messages(Protocol::V2)
+        .into_iter()
+        .find(|(fixture, _)| fixture.name == "json_nan")
+        .unwrap();
     let mut task = Task::decode_redis(&raw).unwrap();
     assert_eq!(task.args.get(), "[null, null, 1e+100, 1e-07]");
     let text = |task: &Task| {
         let raw = task.encode_redis(&EncodeOptions::new("q", "t")).unwrap();
-        let body = STANDARD.decode(parsed(&raw)["body"].as_str().unwrap()).unwrap();
+        let body = STANDARD
+            .decode(parsed(&raw)["body"].as_str().unwrap())
+            .unwrap();
         String::from_utf8(body).unwrap()
     };
     assert!(text(&task).starts_with("[[NaN, Infinity, 1e+100, 1e-07],{},"));
@@ -204,14 +267,23 @@ fn marking_changes_nothing_else() {
             expected["headers"]["redelivered"] = json!(true);
             expected["properties"]["delivery_info"]["redelivered"] = json!(true);
             assert_eq!(parsed(&redelivery.raw), expected, "{}", fixture.name);
-            assert_eq!(json!(redelivery.priority), expected["properties"]["priority"]);
-            assert_eq!(json!(redelivery.delivery_tag), expected["properties"]["delivery_tag"]);
+            assert_eq!(
+                json!(redelivery.priority),
+                expected["properties"]["priority"]
+            );
+            assert_eq!(
+                json!(redelivery.delivery_tag),
+                expected["properties"]["delivery_tag"]
+            );
             if let Ok(task) = decode(&redelivery.raw) {
                 assert!(task.redelivered);
             }
             let entry = unacked_entry(&redelivery.raw, "", "celery");
             let held = Unacked::parse(&entry).unwrap();
-            assert_eq!((held.envelope, &*held.exchange, &*held.routing_key), (&*redelivery.raw, "", "celery"));
+            assert_eq!(
+                (held.envelope, &*held.exchange, &*held.routing_key),
+                (&*redelivery.raw, "", "celery")
+            );
         }
     }
 }
@@ -243,10 +315,16 @@ fn malformed_messages_tell_what_is_wrong_and_whose_they_are() {
         let headers = &json["message"]["headers"];
         assert_eq!(error.id(), headers["id"].as_str(), "{name}");
         assert_eq!(error.task(), headers["task"].as_str(), "{name}");
-        assert!(mark_redelivered(&raw).is_err() == (name == "headers_null"), "{name}");
+        assert!(
+            mark_redelivered(&raw).is_err() == (name == "headers_null"),
+            "{name}"
+        );
     }
     // What Python runs, we run.
-    let runs: Vec<_> = fixtures.iter().filter(|fixture| fixture.json["result_backend"].is_string()).collect();
+    let runs: Vec<_> = fixtures
+        .iter()
+        .filter(|fixture| fixture.json["result_backend"].is_string())
+        .collect();
     assert_eq!(runs.len(), 8);
     for fixture in runs {
         let raw = serde_json::to_vec(&fixture.json["message"]).unwrap();

@@ -1,7 +1,10 @@
 //! Messages and results captured from Python Celery 5.7, and the means to compare with them.
 
-#![allow(dead_code, reason = "each test uses its own part")]
-#![allow(clippy::unwrap_used, reason = "a fixture that cannot be read is a failed test")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses its own part")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a fixture that cannot be read is a failed test"
+)]
 
 use std::path::{Path, PathBuf};
 
@@ -17,8 +20,13 @@ pub struct Fixture {
 
 /// All files of a folder, which must be exactly `count`, so that none is forgotten.
 pub fn folder(name: &str, count: usize) -> Vec<Fixture> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name);
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     assert_eq!(files.len(), count, "files in {}", folder.display());
     files
@@ -38,7 +46,9 @@ impl Fixture {
             .filter(|(_, key)| key["type"] == "list")
             .flat_map(|(name, key)| {
                 let items = key["items_head_to_tail"].as_array().unwrap();
-                items.iter().map(move |item| (name.clone(), bytes(item, "").unwrap()))
+                items
+                    .iter()
+                    .map(move |item| (name.clone(), bytes(item, "").unwrap()))
             })
             .collect()
     }
@@ -54,10 +64,17 @@ impl Fixture {
 
     /// Documents published on result channels, each with its channel.
     pub fn published(&self) -> Vec<(String, Vec<u8>)> {
-        let Some(messages) = self.json["pubsub_result_messages"].as_array() else { return Vec::new() };
+        let Some(messages) = self.json["pubsub_result_messages"].as_array() else {
+            return Vec::new();
+        };
         messages
             .iter()
-            .map(|message| (message["channel"].as_str().unwrap().to_owned(), bytes(message, "data").unwrap()))
+            .map(|message| {
+                (
+                    message["channel"].as_str().unwrap().to_owned(),
+                    bytes(message, "data").unwrap(),
+                )
+            })
             .collect()
     }
 }
