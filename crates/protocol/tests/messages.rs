@@ -281,7 +281,7 @@ fn marking_changes_nothing_else() {
             let entry = unacked_entry(&redelivery.raw, "", "celery");
             let held = Unacked::parse(&entry).unwrap();
             assert_eq!(
-                (held.envelope, &*held.exchange, &*held.routing_key),
+                (held.envelope, &*held.exchange(), &*held.routing_key()),
                 (&*redelivery.raw, "", "celery")
             );
         }

@@ -230,7 +230,10 @@ fn documents_made_here_are_pythons() {
         to_raw_value(&python["result"]).unwrap(),
         date(&python),
     );
-    ours.children = python["children"][0][0][0].as_str().and_then(child).map(|child| vec![child]);
+    ours.children = python["children"][0][0][0]
+        .as_str()
+        .and_then(child)
+        .map(|child| vec![child]);
     assert_eq!(parsed(&ours.encode()), python);
 }
 
@@ -245,7 +248,7 @@ fn a_retry_is_published_as_python_publishes_it() {
         .unwrap();
     let (tag, entry) = held.iter().next().unwrap();
     let held = Unacked::parse(entry.as_str().unwrap().as_bytes()).unwrap();
-    assert_eq!((&*held.exchange, &*held.routing_key), ("", "celery"));
+    assert_eq!((&*held.exchange(), &*held.routing_key()), ("", "celery"));
     let python = parsed(held.envelope);
 
     // The message of the first try was not captured; it differs from the second's in what a retry changes.
@@ -264,9 +267,8 @@ fn a_retry_is_published_as_python_publishes_it() {
     let eta = Timestamp::parse(python["headers"]["eta"].as_str().unwrap()).unwrap();
     let origin = python["headers"]["origin"].as_str().unwrap();
     let second = first.retry(Some(eta), eta, origin);
-    let options = EncodeOptions::new(&held.routing_key, tag)
-        .lang("py")
-        .origin(origin);
+    let queue = held.routing_key();
+    let options = EncodeOptions::new(&queue, tag).lang("py").origin(origin);
     let mut ours = parsed(&second.encode_redis(&options).unwrap());
     let mut python = python.clone();
     for envelope in [&mut ours, &mut python] {

@@ -88,7 +88,7 @@ impl Rules {
         let mut follow = canvas::after_success(self, task, &result, now);
         if self.stores(task) {
             let mut doc = ResultDoc::success(&task.id, result, now);
-            doc.children = follow.children;
+            doc.children = Some(follow.children);
             follow.steps.push(result_step(task, doc));
         }
         follow.steps

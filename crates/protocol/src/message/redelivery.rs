@@ -115,10 +115,8 @@ fn with_member(object: &[u8], name: &str, value: &[u8]) -> Result<Vec<u8>, JsonE
 pub struct Unacked<'a> {
     /// The envelope's text: an object, whose inside was not looked at.
     pub envelope: &'a [u8],
-    /// The exchange it was sent to.
-    pub exchange: String,
-    /// The routing key it was sent with: with an empty exchange, the queue.
-    pub routing_key: String,
+    exchange: String,
+    routing_key: String,
 }
 
 impl<'a> Unacked<'a> {
@@ -142,6 +140,16 @@ impl<'a> Unacked<'a> {
             exchange: text(exchange)?,
             routing_key: text(routing_key)?,
         })
+    }
+
+    /// The exchange it was sent to.
+    pub fn exchange(&self) -> String {
+        self.exchange.clone()
+    }
+
+    /// The routing key it was sent with: with an empty exchange, the queue.
+    pub fn routing_key(&self) -> String {
+        self.routing_key.clone()
     }
 }
 
@@ -257,11 +265,11 @@ mod tests {
         assert_eq!(entry, br#"[{"body": "x"},"","a\"b"]"#);
         let parsed = Unacked::parse(&entry).unwrap();
         assert_eq!(
-            (parsed.envelope, &*parsed.exchange, &*parsed.routing_key),
+            (parsed.envelope, &*parsed.exchange(), &*parsed.routing_key()),
             (&br#"{"body": "x"}"#[..], "", "a\"b")
         );
         let python = br#"[{"a": [1, "]"]}, null, "celery"]"#;
-        assert_eq!(Unacked::parse(python).unwrap().routing_key, "celery");
+        assert_eq!(Unacked::parse(python).unwrap().routing_key(), "celery");
         for text in [
             "",
             "{}",
