@@ -1,13 +1,6 @@
 //! A library to write Celery workers with, and the worker `celery-worker`.
 
-<<<<<<< HEAD
-pub mod consumer;
-pub mod delivery;
-mod shutdown;
-mod source;
-=======
 extern crate self as celery_worker;
->>>>>>> 725930d (Worker: tasks, executor, databases, command line)
 
 mod app;
 pub mod cli;
@@ -19,6 +12,7 @@ mod duration;
 mod executor;
 mod logging;
 mod shutdown;
+mod source;
 mod task;
 pub mod tasks;
 
