@@ -182,14 +182,26 @@ impl Verifier {
         if is_own_authority(&error) && self.pinned.iter().any(|pinned| pinned == leaf) {
             return Ok(());
         }
-        if self.options.allow_self_signed
-            && intermediates.is_empty()
-            && is_self_issued(leaf)
-            && !is_out_of_date(&error)
-        {
-            return Ok(());
+        if self.options.allow_self_signed && intermediates.is_empty() {
+            return self.verify_self_signed(leaf, parsed, now);
         }
         Err(error)
+    }
+
+    /// Lets a certificate vouch for itself: signature, dates and everything but the authority are checked.
+    fn verify_self_signed(
+        &self,
+        leaf: &CertificateDer<'_>,
+        parsed: &ParsedCertificate<'_>,
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let mut itself = RootCertStore::empty();
+        itself.add(leaf.clone().into_owned())?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        match verify_server_cert_signed_by_trust_anchor(parsed, &itself, &[], now, algorithms) {
+            Err(error) if !(is_own_authority(&error) && is_self_issued(leaf)) => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -200,16 +212,6 @@ fn is_own_authority(error: &rustls::Error) -> bool {
     matches!(
         other.0.downcast_ref(),
         Some(webpki::Error::CaUsedAsEndEntity)
-    )
-}
-
-fn is_out_of_date(error: &rustls::Error) -> bool {
-    use rustls::CertificateError as E;
-    matches!(
-        error,
-        rustls::Error::InvalidCertificate(
-            E::Expired | E::ExpiredContext { .. } | E::NotValidYet | E::NotValidYetContext { .. }
-        )
     )
 }
 

@@ -97,9 +97,16 @@ impl Link {
             last_used: Instant::now(),
             broken: false,
         };
-        link.enter(wait).map_err(|error| NotOpen {
-            again: error.is_retryable(),
-            error,
+        link.enter(wait).map_err(|error| match error {
+            // Nothing was asked for yet: it is the connection that failed.
+            ClientError::Disconnected { endpoint, reason } => NotOpen {
+                error: ClientError::Connect { endpoint, reason },
+                again: true,
+            },
+            error => NotOpen {
+                again: error.is_retryable(),
+                error,
+            },
         })?;
         Ok(link)
     }

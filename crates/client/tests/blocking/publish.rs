@@ -254,7 +254,7 @@ fn once_survives_a_lost_answer() {
 
 #[test]
 fn a_full_memory_is_waited_for_and_then_told() {
-    let redis = RedisOptions::new().maxmemory("1mb").start().unwrap();
+    let redis = RedisOptions::new().maxmemory("1").start().unwrap();
     for mode in MODES {
         let mut client = client(&redis);
         let error = within(Duration::from_millis(300), |wait| {
@@ -274,7 +274,7 @@ fn a_full_memory_is_waited_for_and_then_told() {
         .unwrap();
         cli(&redis, &["CONFIG", "SET", "maxmemory", "0"]);
         posted.join().unwrap().unwrap();
-        cli(&redis, &["CONFIG", "SET", "maxmemory", "1mb"]);
+        cli(&redis, &["CONFIG", "SET", "maxmemory", "1"]);
         cli(&redis, &["DEL", "rs.published.a"]);
     }
     assert_eq!(queued(&redis, "q"), ["a", "a"]);

@@ -1,1 +1,335 @@
 //! TLS: whom we trust, and whom not.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use celery_client::ClientError;
+use celery_client::blocking::{Client, Post, Publish};
+use celery_client::endpoint::{Endpoint, EndpointBuilder};
+use celery_testkit::{Redis, RedisOptions, free_port};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+
+use super::{at_leisure, post, queued, within};
+
+/// Certificates in a folder of their own.
+struct Authority {
+    folder: tempfile::TempDir,
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "An authority");
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("ca.pem"), issuer.pem()).unwrap();
+        Self { folder, issuer }
+    }
+
+    fn ca(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// A certificate for a name, and its key.
+    fn issue(&self, name: &str) -> (PathBuf, PathBuf) {
+        self.issue_with(name, |_| {})
+    }
+
+    fn issue_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (PathBuf, PathBuf) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        change(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        write(self.folder.path(), name, &certificate.pem(), &key)
+    }
+}
+
+fn write(folder: &Path, name: &str, certificate: &str, key: &KeyPair) -> (PathBuf, PathBuf) {
+    let files = (
+        folder.join(format!("{name}.pem")),
+        folder.join(format!("{name}.key")),
+    );
+    fs::write(&files.0, certificate).unwrap();
+    fs::write(&files.1, key.serialize_pem()).unwrap();
+    files
+}
+
+/// A certificate that nobody but itself vouches for.
+fn self_signed(folder: &Path, is_ca: IsCa) -> (PathBuf, PathBuf) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.is_ca = is_ca;
+    write(
+        folder,
+        "self",
+        &params.self_signed(&key).unwrap().pem(),
+        &key,
+    )
+}
+
+/// A Redis that speaks TLS with this certificate, and the port where it does.
+fn serve(certificate: &(PathBuf, PathBuf), clients: Option<&Path>) -> (Redis, u16) {
+    let port = free_port().unwrap();
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let options = RedisOptions::new()
+        .set("tls-port", &port.to_string())
+        .set("tls-cert-file", &path(&certificate.0))
+        .set("tls-key-file", &path(&certificate.1))
+        .set("tls-ca-cert-file", &path(clients.unwrap_or(&certificate.0)))
+        .set(
+            "tls-auth-clients",
+            if clients.is_some() { "yes" } else { "no" },
+        );
+    (options.start().unwrap(), port)
+}
+
+fn to(host: &str, port: u16) -> EndpointBuilder {
+    Endpoint::builder().host(host).port(port).tls()
+}
+
+fn option(builder: EndpointBuilder, name: &str, value: impl AsRef<Path>) -> EndpointBuilder {
+    builder
+        .tls_option(name, value.as_ref().to_str().unwrap())
+        .unwrap()
+}
+
+fn ping(builder: EndpointBuilder) -> Result<(), ClientError> {
+    let mut client = Client::new(builder.build().unwrap().into(), Default::default());
+    within(Duration::from_secs(5), |wait| client.ping(wait))
+}
+
+fn refused(builder: EndpointBuilder, word: &str) {
+    let error = ping(builder).unwrap_err();
+    assert!(
+        matches!(&error, ClientError::Connect { reason, .. } if reason.contains(word)),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_server_of_the_right_authority_is_trusted() {
+    let authority = Authority::new();
+    let (redis, port) = serve(&authority.issue("localhost"), None);
+    let url = format!(
+        "rediss://localhost:{port}/0?ssl_cert_reqs=required&ssl_ca_certs={}",
+        authority.ca().display()
+    );
+    let mut client = super::client_of(&url);
+    at_leisure(|wait| client.publish(&post("a"), Publish::Confirmed, wait)).unwrap();
+    // Larger than a record of TLS, and than the buffers below it.
+    let large = Post {
+        envelope: vec![b'x'; 8 << 20],
+        queue: "large".into(),
+        ..post("b")
+    };
+    at_leisure(|wait| client.publish(&large, Publish::Confirmed, wait)).unwrap();
+    assert_eq!(at_leisure(|wait| client.get_result("none", wait)), Ok(None));
+    assert_eq!(queued(&redis, "q"), ["a"]);
+    // By the folder that holds it, among things that are no certificates.
+    let _ = ping(option(
+        to("localhost", port),
+        "capath",
+        authority.folder.path(),
+    ))
+    .unwrap();
+}
+
+#[test]
+fn a_connection_of_tls_is_used_again() {
+    let authority = Authority::new();
+    let (redis, port) = serve(&authority.issue("localhost"), None);
+    let endpoint = option(to("localhost", port), "cafile", authority.ca())
+        .build()
+        .unwrap()
+        .into();
+    let mut pool = celery_client::blocking::Pool::new(Default::default());
+    let mut ids = std::collections::HashSet::new();
+    for _ in 0..3 {
+        let mut client = pool.take(&endpoint);
+        at_leisure(|wait| client.ping(wait)).unwrap();
+        pool.put(client);
+        let list = super::cli(&redis, &["CLIENT", "LIST"]);
+        ids.extend(
+            list.lines()
+                .filter(|line| line.contains("cmd=ping"))
+                .map(|line| line.split(' ').next().unwrap().to_owned()),
+        );
+    }
+    assert_eq!(ids.len(), 1);
+}
+
+#[test]
+fn an_unknown_authority_is_refused() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (_redis, port) = serve(&authority.issue("localhost"), None);
+    refused(to("localhost", port), "UnknownIssuer");
+    refused(
+        option(to("localhost", port), "cafile", other.ca()),
+        "certificate",
+    );
+    // Not even a self-signed one was allowed here: this one is not.
+    refused(
+        option(
+            option(to("localhost", port), "cafile", other.ca()),
+            "allow_self_signed",
+            "1",
+        ),
+        "certificate",
+    );
+    ping(option(
+        option(to("localhost", port), "verify_peer", "0"),
+        "verify_peer_name",
+        "0",
+    ))
+    .unwrap();
+}
+
+#[test]
+fn a_certificate_for_another_host_is_refused() {
+    let authority = Authority::new();
+    let (_redis, port) = serve(&authority.issue("elsewhere.test"), None);
+    let trusting = || option(to("localhost", port), "cafile", authority.ca());
+    refused(trusting(), "not valid for name");
+    // The name is checked even where the chain is not, as PHP does.
+    refused(
+        option(to("localhost", port), "verify_peer", "0"),
+        "not valid for name",
+    );
+    ping(option(trusting(), "peer_name", "elsewhere.test")).unwrap();
+    ping(option(trusting(), "verify_peer_name", "0")).unwrap();
+    // An address is a name, too.
+    refused(
+        option(to("127.0.0.1", port), "cafile", authority.ca()),
+        "not valid for name",
+    );
+}
+
+#[test]
+fn an_expired_certificate_is_refused() {
+    let authority = Authority::new();
+    let expired = authority.issue_with("localhost", |params| {
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1)
+    });
+    let (_redis, port) = serve(&expired, None);
+    refused(
+        option(to("localhost", port), "cafile", authority.ca()),
+        "xpired",
+    );
+}
+
+#[test]
+fn a_self_signed_certificate_needs_leave() {
+    for is_ca in [IsCa::NoCa, IsCa::Ca(BasicConstraints::Unconstrained)] {
+        let folder = tempfile::tempdir().unwrap();
+        let files = self_signed(folder.path(), is_ca);
+        let (_redis, port) = serve(&files, None);
+        refused(to("localhost", port), "certificate");
+        ping(option(to("localhost", port), "allow_self_signed", "1")).unwrap();
+        // Named as an authority, it is trusted like one.
+        ping(option(to("localhost", port), "cafile", &files.0)).unwrap();
+    }
+}
+
+#[test]
+fn a_client_shows_its_certificate() {
+    let authority = Authority::new();
+    let (_redis, port) = serve(&authority.issue("localhost"), Some(&authority.ca()));
+    let (certificate, key) = authority.issue("client");
+    let trusting = || option(to("localhost", port), "cafile", authority.ca());
+    refused(trusting(), "ertificate");
+    ping(option(
+        option(trusting(), "local_cert", &certificate),
+        "local_pk",
+        &key,
+    ))
+    .unwrap();
+    // Both in one file, as PHP allows.
+    let both = authority.folder.path().join("both.pem");
+    fs::write(
+        &both,
+        [fs::read(&certificate).unwrap(), fs::read(&key).unwrap()].concat(),
+    )
+    .unwrap();
+    ping(option(trusting(), "local_cert", &both)).unwrap();
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (empty, encrypted) = (
+        folder.path().join("empty.pem"),
+        folder.path().join("encrypted.pem"),
+    );
+    fs::write(&empty, "").unwrap();
+    fs::write(
+        &encrypted,
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    )
+    .unwrap();
+    let authority = Authority::new();
+    let (_redis, port) = serve(&authority.issue("localhost"), None);
+    for (name, file, word) in [
+        ("cafile", &empty, "no PEM certificate"),
+        ("cafile", &folder.path().join("absent.pem"), "absent.pem"),
+        ("capath", &folder.path().join("absent"), "absent"),
+    ] {
+        let error = ping(option(to("localhost", port), name, file)).unwrap_err();
+        assert!(
+            matches!(error, ClientError::Config(_)) && error.to_string().contains(word),
+            "{error}"
+        );
+    }
+    let (certificate, _) = authority.issue("client");
+    let with_key = option(
+        option(to("localhost", port), "local_cert", certificate),
+        "local_pk",
+        &encrypted,
+    );
+    let error = ping(with_key).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("encrypted private keys are not supported"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_server_that_speaks_no_tls() {
+    let redis = super::redis();
+    refused(to("localhost", redis.port()), "TLS");
+}
+
+#[test]
+fn a_handshake_that_nobody_answers_ends_in_time() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = to("127.0.0.1", listener.local_addr().unwrap().port())
+        .build()
+        .unwrap();
+    let mut client = Client::new(endpoint.into(), Default::default());
+    let error = within(Duration::from_millis(300), |wait| {
+        client.publish(&post("a"), Publish::Confirmed, wait)
+    })
+    .unwrap_err();
+    assert!(
+        !error.outcome_unknown && matches!(*error.cause, ClientError::Connect { .. }),
+        "{error}"
+    );
+}
