@@ -1,0 +1,467 @@
+//! Every answer of the worker's scripts, from a real Redis.
+#![cfg(feature = "aio")]
+
+use celery_client::Endpoint;
+use celery_client::aio::{Cmd, ConnectOptions, Connection, Failure, Value, scripts};
+use celery_client::redis::Script;
+use celery_testkit::{Redis, RedisOptions};
+
+/// A server, and a connection to it.
+struct Bench {
+    connection: Connection,
+    redis: Redis,
+}
+
+impl Bench {
+    async fn new() -> Bench {
+        let redis = RedisOptions::new().start().unwrap();
+        let endpoint = Endpoint::from_url(&redis.url()).unwrap();
+        let options = ConnectOptions::new("test");
+        let connection = Connection::open(&endpoint, &options).await.unwrap();
+        Bench { connection, redis }
+    }
+
+    async fn run(
+        &mut self,
+        script: &Script,
+        keys: &[&str],
+        arguments: &[&str],
+    ) -> Result<String, Failure> {
+        let mut call = scripts::call(script, keys.len(), keys.len() + arguments.len(), 0);
+        call.arg(keys).arg(arguments);
+        self.connection
+            .run(script, &call)
+            .await
+            .map(|value| text(&value))
+    }
+
+    /// A command, and its answer as text.
+    async fn ask(&mut self, words: &[&str]) -> String {
+        let mut cmd = Cmd::new();
+        cmd.arg(words);
+        text(&self.connection.query(&cmd).await.unwrap())
+    }
+
+    /// Pushes messages to the list `q` and claims as many.
+    async fn held(&mut self, messages: &[&str]) {
+        let mut push = vec!["LPUSH", "q"];
+        push.extend(messages);
+        self.ask(&push).await;
+        self.claim(messages.len(), "rs:a:1:", &[]).await.unwrap();
+    }
+
+    /// Claims from the list `q`, whose queue has this name too.
+    async fn claim(&mut self, want: usize, base: &str, acks: &[&str]) -> Result<String, Failure> {
+        self.claim_from(&["q"], want, base, acks).await
+    }
+
+    async fn claim_from(
+        &mut self,
+        lists: &[&str],
+        want: usize,
+        base: &str,
+        acks: &[&str],
+    ) -> Result<String, Failure> {
+        let mut keys = vec!["unacked", "index", "dead"];
+        keys.extend(lists);
+        let (want, count) = (want.to_string(), acks.len().to_string());
+        let mut arguments = vec![want.as_str(), base, "celery@test", "1000", count.as_str()];
+        arguments.extend(acks);
+        for _ in lists {
+            arguments.extend([r#","","q"]"#, "q"]);
+        }
+        self.run(&scripts::ACK_CLAIM, &keys, &arguments).await
+    }
+}
+
+/// An answer in one line: arrays in brackets, nothing as `-`.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Nil => "-".into(),
+        Value::Int(n) => n.to_string(),
+        Value::Okay => "OK".into(),
+        Value::SimpleString(text) => text.clone(),
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(" "))
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn ack_claim_takes_in_order_and_writes_kombus_entries() {
+    let mut b = Bench::new().await;
+    b.ask(&["LPUSH", "q", r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":3}"#])
+        .await;
+    let answer = b.claim(2, "rs:a:1:", &[]).await.unwrap();
+    assert_eq!(answer, r#"[[] [2] 0 {"n":1} {"n":2}]"#);
+    assert_eq!(
+        b.ask(&["HGET", "unacked", "rs:a:1:0002"]).await,
+        r#"[{"n":2},"","q"]"#
+    );
+    assert_eq!(
+        b.ask(&["ZRANGE", "index", "0", "-1"]).await,
+        "[rs:a:1:0001 rs:a:1:0002]"
+    );
+    assert_eq!(b.ask(&["LRANGE", "q", "0", "-1"]).await, r#"[{"n":3}]"#);
+}
+
+#[tokio::test]
+async fn ack_claim_empties_lists_in_the_given_order_and_counts_each() {
+    let mut b = Bench::new().await;
+    b.ask(&["LPUSH", "q0", "{1}", "{2}"]).await;
+    b.ask(&["LPUSH", "q3", "{3}", "{4}"]).await;
+    let answer = b.claim_from(&["q0", "none", "q3"], 3, "rs:a:1:", &[]).await;
+    assert_eq!(answer.unwrap(), "[[] [2 0 1] 0 {1} {2} {3}]");
+    assert_eq!(b.ask(&["LRANGE", "q3", "0", "-1"]).await, "[{4}]");
+}
+
+#[tokio::test]
+async fn ack_claim_moves_what_is_no_object_to_the_dead_letters() {
+    let mut b = Bench::new().await;
+    b.ask(&["LPUSH", "q", "[1]", "{1}", "", "{2}"]).await;
+    assert_eq!(b.claim(3, "rs:a:1:", &[]).await.unwrap(), "[[] [1] 2 {1}]");
+    assert_eq!(b.ask(&["XLEN", "dead"]).await, "2");
+    let letters = b.ask(&["XRANGE", "dead", "-", "+"]).await;
+    let wanted = "queue q id  task  cause not-an-object worker celery@test time 1";
+    assert!(letters.contains(wanted), "{letters}");
+    assert!(letters.contains("raw [1]]"), "{letters}");
+    assert_eq!(b.ask(&["LRANGE", "q", "0", "-1"]).await, "[{2}]");
+}
+
+#[tokio::test]
+async fn ack_claim_acknowledges_and_tells_which_were_lost() {
+    let mut b = Bench::new().await;
+    b.held(&["{1}", "{2}"]).await;
+    let acks = ["rs:a:1:0001", "rs:a:9:0001", "rs:a:1:0002"];
+    assert_eq!(b.claim(0, "rs:a:2:", &acks).await.unwrap(), "[[2] [0] 0]");
+    assert_eq!(b.ask(&["EXISTS", "unacked", "index"]).await, "0");
+    assert_eq!(
+        b.claim(0, "rs:a:3:", &acks[..1]).await.unwrap(),
+        "[[1] [0] 0]"
+    );
+}
+
+#[tokio::test]
+async fn ack_claim_refuses_a_used_base_and_overwrites_nothing() {
+    let mut b = Bench::new().await;
+    b.held(&["{1}"]).await;
+    b.ask(&["LPUSH", "q", "{2}"]).await;
+    let refused = b.claim(1, "rs:a:1:", &[]).await.unwrap_err();
+    assert!(refused.is_refusal("DUPCLAIM"), "{refused:?}");
+    assert_eq!(
+        b.ask(&["HGET", "unacked", "rs:a:1:0001"]).await,
+        r#"[{1},"","q"]"#
+    );
+    assert_eq!(b.ask(&["LLEN", "q"]).await, "1");
+}
+
+#[tokio::test]
+async fn a_full_server_can_be_drained() {
+    let mut b = Bench::new().await;
+    let message = format!("{{{}}}", "x".repeat(2_000));
+    for _ in 0..50 {
+        b.ask(&["LPUSH", "q", &message]).await;
+    }
+    b.ask(&["CONFIG", "SET", "maxmemory", "1mb"]).await;
+    let refused = b.redis.cli(&["SET", "some", "thing"]);
+    assert!(refused.map_or(true, |answer| answer.contains("OOM")));
+    let answer = b.claim(50, "rs:a:1:", &[]).await.unwrap();
+    assert!(answer.starts_with("[[] [50] 0 {x"), "{}", &answer[..40]);
+    assert_eq!(b.ask(&["HLEN", "unacked"]).await, "50");
+    let tags: Vec<String> = (1..=50).map(|n| format!("rs:a:1:{n:04}")).collect();
+    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+    assert_eq!(
+        b.run(&scripts::RENEW, &["index"], &tags).await.unwrap(),
+        "[]"
+    );
+    let result = ["60", "w", "1000", "1", tags[0], "1", "result", "4", "{}"];
+    let keys = ["unacked", "index", "dead", "r"];
+    assert_eq!(
+        b.run(&scripts::SETTLE, &keys, &result).await.unwrap(),
+        "[[] []]"
+    );
+    assert_eq!(
+        b.claim(0, "rs:a:2:", &tags[1..]).await.unwrap(),
+        "[[] [0] 0]"
+    );
+    assert_eq!(b.ask(&["EXISTS", "q", "unacked", "index"]).await, "0");
+}
+
+#[tokio::test]
+async fn a_claim_that_fails_loses_nothing() {
+    let mut b = Bench::new().await;
+    b.ask(&["LPUSH", "q", "{1}"]).await;
+    b.ask(&["SET", "unacked", "not a hash"]).await;
+    let failure = b.claim(1, "rs:a:1:", &[]).await.unwrap_err();
+    assert!(failure.to_string().contains("WRONGTYPE"), "{failure}");
+    assert_eq!(b.ask(&["LRANGE", "q", "0", "-1"]).await, "[{1}]");
+}
+
+#[tokio::test]
+async fn renew_moves_what_is_there_and_names_what_is_not() {
+    let mut b = Bench::new().await;
+    b.ask(&["ZADD", "index", "5", "old", "99999999999", "ahead"])
+        .await;
+    let lost = b
+        .run(&scripts::RENEW, &["index"], &["old", "gone", "ahead"])
+        .await;
+    assert_eq!(lost.unwrap(), "[2]");
+    let now = b.ask(&["ZSCORE", "index", "old"]).await;
+    assert!(now.parse::<f64>().unwrap() > 1.5e9);
+    assert_eq!(b.ask(&["ZSCORE", "index", "ahead"]).await, now);
+    assert_eq!(b.ask(&["ZCARD", "index"]).await, "2");
+}
+
+#[tokio::test]
+async fn park_sets_the_eta_and_fetch_parked_renews_and_answers() {
+    let mut b = Bench::new().await;
+    b.held(&["{1}"]).await;
+    let pairs = ["rs:a:1:0001", "4000000000.5", "gone", "1"];
+    assert_eq!(
+        b.run(&scripts::PARK, &["index"], &pairs).await.unwrap(),
+        "[2]"
+    );
+    assert_eq!(
+        b.ask(&["ZSCORE", "index", "rs:a:1:0001"]).await,
+        "4000000000.5"
+    );
+    let tags = ["gone", "rs:a:1:0001"];
+    let entries = b
+        .run(&scripts::FETCH_PARKED, &["unacked", "index"], &tags)
+        .await;
+    assert_eq!(entries.unwrap(), r#"[- [{1},"","q"]]"#);
+    let now = b.ask(&["ZSCORE", "index", "rs:a:1:0001"]).await;
+    assert!(now.parse::<f64>().unwrap() < 4e9);
+    assert_eq!(b.ask(&["ZCARD", "index"]).await, "1");
+}
+
+#[tokio::test]
+async fn restore_moves_only_what_is_as_it_was_seen() {
+    let mut b = Bench::new().await;
+    b.held(&["{1}", "{2}", "{3}", "{4}"]).await;
+    b.ask(&["HDEL", "unacked", "rs:a:1:0004"]).await;
+    let mut arguments = vec!["celery@test".to_owned(), "1000".into()];
+    for (n, place, cause) in [
+        (1, "4", ""),
+        (2, "3", "because"),
+        (3, "4", ""),
+        (4, "4", ""),
+    ] {
+        let tag = format!("rs:a:1:{n:04}");
+        let score = b.ask(&["ZINCRBY", "index", "-100", &tag]).await;
+        let message = format!("{{r{n}}}");
+        arguments.extend([
+            tag,
+            score,
+            place.into(),
+            message,
+            "q".into(),
+            "id".into(),
+            cause.into(),
+        ]);
+    }
+    // Renewed in the meantime.
+    b.run(&scripts::RENEW, &["index"], &["rs:a:1:0003"])
+        .await
+        .unwrap();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let keys = ["unacked", "index", "dead", "q"];
+    assert_eq!(
+        b.run(&scripts::RESTORE, &keys, &arguments).await.unwrap(),
+        "2"
+    );
+    assert_eq!(b.ask(&["LRANGE", "q", "0", "-1"]).await, "[{r1}]");
+    assert_eq!(b.ask(&["HKEYS", "unacked"]).await, "[rs:a:1:0003]");
+    assert_eq!(
+        b.ask(&["ZRANGE", "index", "0", "-1"]).await,
+        "[rs:a:1:0003]"
+    );
+    let letters = b.ask(&["XRANGE", "dead", "-", "+"]).await;
+    assert!(
+        letters.contains("queue q id id task  cause because worker celery@test"),
+        "{letters}"
+    );
+    assert!(letters.contains("raw {r2}"), "{letters}");
+    // A second sweeper that saw the same finds nothing to do.
+    assert_eq!(
+        b.run(&scripts::RESTORE, &keys, &arguments).await.unwrap(),
+        "0"
+    );
+}
+
+#[tokio::test]
+async fn restore_reaches_every_queue_of_a_topic() {
+    let mut b = Bench::new().await;
+    b.held(&["{1}"]).await;
+    let score = b.ask(&["ZSCORE", "index", "rs:a:1:0001"]).await;
+    let arguments = [
+        "celery@test",
+        "1000",
+        "rs:a:1:0001",
+        &score,
+        "4,5",
+        "{r}",
+        "",
+        "",
+        "",
+    ];
+    let keys = ["unacked", "index", "dead", "one", "two"];
+    assert_eq!(
+        b.run(&scripts::RESTORE, &keys, &arguments).await.unwrap(),
+        "1"
+    );
+    assert_eq!(b.ask(&["LRANGE", "one", "0", "-1"]).await, "[{r}]");
+    assert_eq!(b.ask(&["LRANGE", "two", "0", "-1"]).await, "[{r}]");
+}
+
+#[tokio::test]
+async fn settle_does_every_step_and_acknowledges_last() {
+    let mut b = Bench::new().await;
+    b.held(&["{1}", "{2}", "{3}"]).await;
+    let keys = ["unacked", "index", "dead", "result", "next", "front", "q"];
+    #[rustfmt::skip]
+    let arguments = [
+        "60", "celery@test", "1000", "4",
+        "rs:a:1:0001", "rs:a:1:0002", "rs:a:1:0003", "rs:a:1:0009",
+        "4", "push", "5", "{next}", "front", "6", "{front}", "result", "4", "{\"status\":\"SUCCESS\"}",
+             "note", "q", "id", "task", "beside", "{raw}",
+        "1", "return", "7", "8",
+        "1", "dead", "8", "q", "id3", "task3", "poison",
+        "1", "push", "5", "{never}",
+    ];
+    assert_eq!(
+        b.run(&scripts::SETTLE, &keys, &arguments).await.unwrap(),
+        "[[4] []]"
+    );
+    assert_eq!(b.ask(&["GET", "result"]).await, r#"{"status":"SUCCESS"}"#);
+    assert!(b.ask(&["TTL", "result"]).await.parse::<i64>().unwrap() > 50);
+    assert_eq!(b.ask(&["LRANGE", "next", "0", "-1"]).await, "[{next}]");
+    assert_eq!(b.ask(&["LRANGE", "front", "0", "-1"]).await, "[{front}]");
+    assert_eq!(b.ask(&["LRANGE", "q", "0", "-1"]).await, "[{2}]");
+    let letters = b.ask(&["XRANGE", "dead", "-", "+"]).await;
+    assert!(
+        letters.contains("queue q id id task task cause beside worker celery@test"),
+        "{letters}"
+    );
+    assert!(letters.contains("raw {raw}"), "{letters}");
+    assert!(
+        letters.contains("queue q id id3 task task3 cause poison"),
+        "{letters}"
+    );
+    assert!(letters.contains("raw {3}"), "{letters}");
+    assert_eq!(b.ask(&["EXISTS", "unacked", "index"]).await, "0");
+    // Sent again, nothing is done twice.
+    assert_eq!(
+        b.run(&scripts::SETTLE, &keys, &arguments).await.unwrap(),
+        "[[1 2 3 4] []]"
+    );
+    assert_eq!(b.ask(&["LLEN", "next"]).await, "1");
+    assert_eq!(b.ask(&["XLEN", "dead"]).await, "2");
+}
+
+#[tokio::test]
+async fn settle_keeps_what_it_could_not_do() {
+    let mut b = Bench::new().await;
+    b.held(&["{1}", "{2}"]).await;
+    b.ask(&["SET", "next", "no list"]).await;
+    let keys = ["unacked", "index", "dead", "next", "r1", "r2"];
+    #[rustfmt::skip]
+    let arguments = [
+        "0", "celery@test", "1000", "2", "rs:a:1:0001", "rs:a:1:0002",
+        "2", "push", "4", "{next}", "result", "5", "{}",
+        "1", "result", "6", "{}",
+    ];
+    let answer = b.run(&scripts::SETTLE, &keys, &arguments).await.unwrap();
+    assert!(answer.starts_with("[[] [1 WRONGTYPE"), "{answer}");
+    assert_eq!(b.ask(&["HKEYS", "unacked"]).await, "[rs:a:1:0001]");
+    assert_eq!(b.ask(&["EXISTS", "r1", "r2"]).await, "1");
+    assert_eq!(b.ask(&["TTL", "r2"]).await, "-1");
+}
+
+#[tokio::test]
+async fn a_stored_success_is_never_overwritten() {
+    let mut b = Bench::new().await;
+    b.ask(&["SET", "python", r#"{"status": "SUCCESS", "result": 1}"#])
+        .await;
+    b.ask(&["SET", "ours", r#"{"status":"SUCCESS","result":1}"#])
+        .await;
+    b.ask(&[
+        "SET",
+        "retry",
+        r#"{"status": "RETRY", "result": {"status": "SUCCESS"}}"#,
+    ])
+    .await;
+    b.ask(&["LPUSH", "other", "a list"]).await;
+    let documents = ["60", "{1}", "{2}", "{3}", "{4}", "{5}"];
+    let keys = ["python", "ours", "retry", "other", "new"];
+    assert_eq!(
+        b.run(&scripts::STORE_RESULTS, &keys, &documents)
+            .await
+            .unwrap(),
+        "[1 2]"
+    );
+    assert_eq!(
+        b.ask(&["MGET", "retry", "other", "new"]).await,
+        "[{3} {4} {5}]"
+    );
+    b.held(&["{1}"]).await;
+    let late = [
+        "60",
+        "w",
+        "1000",
+        "1",
+        "rs:a:1:0001",
+        "1",
+        "result",
+        "4",
+        "{late}",
+    ];
+    let keys = ["unacked", "index", "dead", "python"];
+    assert_eq!(
+        b.run(&scripts::SETTLE, &keys, &late).await.unwrap(),
+        "[[] []]"
+    );
+    assert!(b.ask(&["GET", "python"]).await.contains("SUCCESS"));
+    assert_eq!(b.ask(&["EXISTS", "unacked"]).await, "0");
+}
+
+#[tokio::test]
+async fn a_server_that_forgot_its_scripts_is_taught_again() {
+    let mut b = Bench::new().await;
+    b.ask(&["ZADD", "index", "1", "a"]).await;
+    assert_eq!(
+        b.run(&scripts::RENEW, &["index"], &["a"]).await.unwrap(),
+        "[]"
+    );
+    b.ask(&["SCRIPT", "FLUSH"]).await;
+    assert_eq!(
+        b.run(&scripts::RENEW, &["index"], &["a"]).await.unwrap(),
+        "[]"
+    );
+}
+
+#[tokio::test]
+async fn the_largest_calls_fit() {
+    let mut b = Bench::new().await;
+    b.held(&["{m}"; 1_000]).await;
+    assert_eq!(b.ask(&["HLEN", "unacked"]).await, "1000");
+    let tags: Vec<String> = (1..=1_000).map(|n| format!("rs:a:1:{n:04}")).collect();
+    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+    assert_eq!(
+        b.run(&scripts::RENEW, &["index"], &tags).await.unwrap(),
+        "[]"
+    );
+    let mut arguments = vec!["60", "w", "1000", "1000"];
+    arguments.extend(&tags);
+    for _ in &tags {
+        arguments.extend(["1", "result", "4", "{}"]);
+    }
+    let keys = ["unacked", "index", "dead", "r"];
+    assert_eq!(
+        b.run(&scripts::SETTLE, &keys, &arguments).await.unwrap(),
+        "[[] []]"
+    );
+    assert_eq!(b.ask(&["EXISTS", "unacked", "index"]).await, "0");
+}
