@@ -45,6 +45,7 @@ pub(crate) struct Intake {
 impl Intake {
     /// Runs until no more can be claimed; then gives back what waits, and ends the deliveries.
     pub(crate) async fn run(mut self, mut claimed: mpsc::UnboundedReceiver<Vec<Claimed>>) {
+        self.source.ready().await;
         loop {
             tokio::select! {
                 batch = claimed.recv() => match batch {

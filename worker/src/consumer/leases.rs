@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celery_client::aio::Failure;
 use tokio::time::Instant;
 
 use super::ledger::Ledger;
@@ -19,8 +18,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// Renews every lease, for ever.
 pub(crate) async fn renew<S: Source>(mut source: S, ledger: Arc<Ledger>, period: Duration) {
     let mut next = Instant::now() + period;
-    // Opened before there is anything to renew.
-    source.renew(&[]).await;
+    source.ready().await;
     loop {
         tokio::time::sleep_until(next).await;
         next = Instant::now() + period;
@@ -79,14 +77,13 @@ pub(crate) async fn sweep(mut source: RedisSource, lease: Duration, visibility_t
     let mut sentry = Sentry::new(lease);
     loop {
         let Some(next) = sentry.next(Instant::now(), random()) else {
-            source.reconnect().await;
+            source.ready().await;
             sentry.connected(Instant::now());
             continue;
         };
         tokio::time::sleep_until(next).await;
         match source.sweep(lease, visibility_timeout).await {
             Ok(swept) => report(&swept),
-            Err(Failure::Refused { .. }) if source.is_open() => {}
             Err(_) => sentry.lost(),
         }
     }

@@ -55,6 +55,7 @@ struct Pending {
 
 impl Settling {
     pub(crate) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        self.source.ready().await;
         let mut pending = Pending::default();
         let mut received = Vec::with_capacity(BATCH);
         let mut deadline: Option<Instant> = None;

@@ -130,9 +130,6 @@ impl Rules {
         // As in Celery, a countdown of nothing is no ETA.
         let wait = i64::try_from(countdown.as_micros()).unwrap_or(i64::MAX);
         let eta = (wait > 0).then(|| now.plus_micros(wait));
-        let why = reason
-            .as_ref()
-            .map_or_else(String::new, |reason| format!(": {}", reason.summary()));
         let next = task.retry(eta, now, &self.origin);
         let message = match self.encode(&next, &delivery.queue) {
             Ok(message) => message,
@@ -142,12 +139,6 @@ impl Rules {
                 return self.dead(delivery, &exception, "retry-not-encodable", now);
             }
         };
-        tracing::info!(
-            "Task {}[{}] retry: Retry in {}s{why}",
-            task.name,
-            task.id,
-            countdown.as_secs_f64()
-        );
         let mut steps = vec![Step::Push {
             queue: Arc::clone(&delivery.queue),
             priority: next.priority(),

@@ -90,6 +90,10 @@ pub(crate) struct Settled {
 /// Every call lasts until the broker has answered: a lost connection is opened again and the call repeated where that is
 /// safe. All futures may be dropped at any time; a claim whose answer is dropped with it is recovered by the next claim.
 pub(crate) trait Source: Send + 'static {
+    /// Waits until the connection stands. Roles that may have nothing to do for long begin with it, so that a worker that
+    /// says it is ready is.
+    fn ready(&mut self) -> impl Future<Output = ()> + Send;
+
     /// Acknowledges `acks` and claims up to `want` messages, in one step.
     fn claim(&mut self, want: usize, acks: &[Tag]) -> impl Future<Output = Claim> + Send;
 

@@ -154,6 +154,17 @@ impl RedisSource {
 }
 
 impl Source for RedisSource {
+    async fn ready(&mut self) {
+        let mut ping = Cmd::new();
+        ping.arg("PING");
+        loop {
+            match self.link.connection().await.query(&ping).await {
+                Ok(_) => return self.link.worked(),
+                Err(failure) => self.link.failed(&failure),
+            }
+        }
+    }
+
     async fn claim(&mut self, want: usize, acks: &[Tag]) -> Claim {
         self.claim_messages(want, acks).await
     }

@@ -50,23 +50,6 @@ enum Move {
 }
 
 impl RedisSource {
-    /// Whether this role's connection stands, as far as known.
-    pub(crate) fn is_open(&self) -> bool {
-        self.link.is_open()
-    }
-
-    /// Waits until it stands and answers.
-    pub(crate) async fn reconnect(&mut self) {
-        let mut ping = Cmd::new();
-        ping.arg("PING");
-        loop {
-            match self.link.connection().await.query(&ping).await {
-                Ok(_) => return self.link.worked(),
-                Err(failure) => self.link.failed(&failure),
-            }
-        }
-    }
-
     /// Restores messages of our workers that were not renewed for `lease`, and of others for `visibility_timeout`.
     /// Does not insist: after an outage the caller has to wait before it judges anybody.
     pub(crate) async fn sweep(
