@@ -116,12 +116,11 @@ impl AsyncResult {
     }
 }
 
-/// Whether reading through this API, when asked to remove, deletes final results.
-pub(crate) fn reading(api: Api, remove: bool) -> Reading {
+/// What becomes of a final result that this API reads when nobody says what.
+pub(crate) fn reading(api: Api) -> Reading {
     match api {
-        Api::DropIn if remove && !settings::keep_results() => Reading::Consume,
-        Api::Namespaced if remove => Reading::Consume,
-        _ => Reading::Keep,
+        Api::DropIn if !settings::keep_results() => Reading::Consume,
+        Api::DropIn | Api::Namespaced => Reading::Keep,
     }
 }
 
@@ -229,7 +228,7 @@ fn fetch(call: &mut Call<'_>) -> Result<bool, Thrown> {
     if this.document.is_some() {
         return Ok(true);
     }
-    let document = results::read(&*this.backend.find()?, &this.id, reading(this.api, true))?;
+    let document = results::read(&*this.backend.find()?, &this.id, reading(this.api))?;
     keep(call, document)
 }
 
@@ -359,7 +358,7 @@ fn get(call: &mut Call<'_>) -> Result<(), Thrown> {
             &this.id,
             timeout,
             interval,
-            reading(this.api, true),
+            reading(this.api),
         )?;
         keep(call, document)?
     };

@@ -14,8 +14,9 @@ use crate::ffi::throw::Thrown;
 
 use crate::classes::async_result::{self, AsyncResult};
 use crate::connection::{Connection, Details};
+use crate::results::{self, Reading};
 use crate::values::{self, type_name};
-use crate::{broker, messages, post, registry, results};
+use crate::{broker, messages, post, registry};
 
 /// Which of celery-php's two APIs an object serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -222,7 +223,8 @@ fn build_both(
 
 /// `BuildConnection($connection_details, $is_backend = false)`: what subclasses of `CeleryAbstract` call in their constructors.
 fn build_connection(call: &mut Call<'_>) -> Result<(), Thrown> {
-    let connection = Details::from_array(call.argument(0), "$details")?.connect_later()?;
+    let connection =
+        Details::from_array(call.argument(0), "$connection_details")?.connect_later()?;
     let is_backend = call.argument(1).is_some_and(Zval::coerce_to_bool);
     registry::remember(&connection);
     let client = call.state::<Client>()?;
@@ -293,12 +295,13 @@ fn result_message(call: &mut Call<'_>) -> Result<(), Thrown> {
     let client = call.state::<Client>()?;
     let (api, backend) = (client.api, client.backend()?);
     let id = text_argument(call, 1, "task id")?;
-    let remove = match (api, call.argument(3)) {
-        // Only what is asked for: results stay by default under `Celery\`.
-        (Api::Namespaced, None) => false,
-        (_, given) => given.is_none_or(Zval::coerce_to_bool),
+    let reading = match call.argument(3) {
+        Some(remove) if !remove.coerce_to_bool() => Reading::Keep,
+        // Under `Celery\` results stay, but for a caller who asks for the removal.
+        Some(_) if api == Api::Namespaced => Reading::Consume,
+        _ => async_result::reading(api),
     };
-    match results::read(&backend, &id, async_result::reading(api, remove))? {
+    match results::read(&backend, &id, reading)? {
         Some(document) => call.give(messages::result_message(&document)?),
         None => call.give_bool(false),
     }

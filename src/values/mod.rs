@@ -10,6 +10,7 @@ use ext_php_rs::types::{ZendHashTable, Zval};
 
 use crate::ffi::json::{self, Objects};
 use crate::ffi::throw::{self, Thrown};
+use crate::ffi::value::{self, Key};
 
 /// The arguments of a task as JSON texts.
 pub(crate) struct Arguments {
@@ -23,7 +24,7 @@ pub(crate) struct Arguments {
 pub(crate) fn arguments(args: &Zval) -> Result<Arguments, Thrown> {
     let Some(array) = args.array() else {
         return Err(Thrown::celery(format!(
-            "The arguments of a task must be an array, {} given. A list is passed on as positional arguments, any \
+            "Args must be an array, {} given. A list is passed on as positional arguments, any \
              other array as keyword arguments.",
             type_name(args)
         )));
@@ -73,12 +74,18 @@ pub(crate) fn decode(text: &RawValue) -> Result<Zval, Thrown> {
 
 /// Whether an array's keys are 0, 1, 2, … in this order; an empty array is a list.
 pub(crate) fn is_list(array: &ZendHashTable) -> bool {
-    array.has_sequential_keys()
+    let mut next = 0;
+    let gap = value::find_in_array(array, |key, _| {
+        let in_order = matches!(key, Key::Index(index) if index == next);
+        next += 1;
+        (!in_order).then_some(())
+    });
+    gap.is_none()
 }
 
 /// A value as text, as PHP converts it: strings of valid UTF-8, numbers, and objects that can be strings.
 pub(crate) fn text(value: &Zval) -> Option<String> {
-    if let Some(bytes) = crate::ffi::value::bytes(value) {
+    if let Some(bytes) = value::bytes(value) {
         return std::str::from_utf8(bytes).ok().map(str::to_owned);
     }
     if value.is_long() || value.is_double() || value.is_object() {

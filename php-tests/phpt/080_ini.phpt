@@ -1,0 +1,25 @@
+--TEST--
+The directives, their defaults and who may change them
+--EXTENSIONS--
+celery
+--FILE--
+<?php
+foreach (ini_get_all('celery') as $name => $entry) {
+    printf("%s = %s, %s\n", $name, var_export($entry['global_value'], true), $entry['access'] === INI_ALL ? 'all' : 'administrator');
+}
+?>
+--EXPECT--
+celery.broker_url = '', administrator
+celery.ca_file = '', all
+celery.command_timeout = '5.0', all
+celery.connect_timeout = '2.0', all
+celery.default_queue = 'celery', all
+celery.idle_check = '30', all
+celery.keep_results = '0', all
+celery.key_prefix = '', administrator
+celery.max_connections = '8', all
+celery.post_timeout = '5.0', all
+celery.publish = 'confirmed', all
+celery.result_backend = '', administrator
+celery.result_timeout = '60', all
+celery.task_protocol = '2', all

@@ -1,0 +1,380 @@
+<?php
+
+/**
+ * The classes of the extension `celery`, for IDEs and static analysis (PHPStan, Psalm). Never include this file.
+ *
+ * stubs/check.php compares it with the loaded extension.
+ */
+
+namespace {
+    /** The parent of all exceptions of this extension. */
+    class CeleryException extends \Exception
+    {
+    }
+
+    /** A result was not there in time. Its code is 4. */
+    class CeleryTimeoutException extends CeleryException
+    {
+    }
+
+    /** A broker or result backend could not be reached, or did not let us in. Nothing was sent. */
+    class CeleryConnectionException extends CeleryException
+    {
+    }
+
+    /** A task was not confirmed by the broker. */
+    class CeleryPublishException extends CeleryException
+    {
+        /** @var bool */
+        protected $outcomeUnknown = false;
+
+        /** @var string|null */
+        protected $taskId = null;
+
+        /**
+         * Whether the task may have been queued nevertheless: it was written, and no answer came. Posting it again
+         * may run it twice; with `celery.publish=once` the extension repeats such a post safely by itself.
+         */
+        public function outcomeUnknown(): bool
+        {
+        }
+
+        /** The id of the task that was to be posted. */
+        public function taskId(): ?string
+        {
+        }
+    }
+
+    /** What `Celery` and `CeleryAdvanced` have in common. */
+    abstract class CeleryAbstract
+    {
+        /**
+         * Sets the broker, or the result backend, of this client. Connects to nothing.
+         *
+         * @param array{host?: ?string, login?: ?string, password?: ?string, vhost?: int|string|null, exchange?: ?string, binding?: ?string, port?: int|string|null, connector?: string|false|null, persistent_messages?: bool, result_expire?: int, ssl_options?: array<string, string|bool|null>|null} $connection_details
+         * @param bool $is_backend whether this is where results are
+         * @return void
+         * @throws CeleryException if the details cannot be used
+         */
+        public function BuildConnection(#[\SensitiveParameter] $connection_details, $is_backend = false)
+        {
+        }
+
+        /**
+         * Not supported: the extension has no PHP objects behind its connections.
+         *
+         * @param array<string, mixed> $details
+         * @return never
+         * @throws CeleryException always
+         */
+        public static function InitializeAMQPConnection(#[\SensitiveParameter] $details)
+        {
+        }
+
+        /**
+         * Posts a task and waits for the broker's answer, at most `celery.post_timeout` seconds.
+         *
+         * The queue is the routing key if it is not `'celery'`, else the exchange of the constructor.
+         *
+         * @param string $task the registered name of the task
+         * @param array<array-key, mixed> $args a list is positional arguments, any other array keyword arguments
+         * @param bool $async_result whether an AsyncResult is wanted
+         * @param string|null $routing_key the queue
+         * @param array<string, mixed> $task_args fields of the message: id, eta, expires, countdown, retries, timelimit, priority, callbacks, errbacks, chain, chord, group, shadow, …; others become headers
+         * @return ($async_result is false ? true : AsyncResult)
+         * @throws CeleryPublishException if the broker did not confirm the task
+         * @throws CeleryConnectionException if the broker could not be reached
+         * @throws CeleryException if the task cannot be sent as it is
+         */
+        public function PostTask($task, $args, $async_result = true, $routing_key = 'celery', $task_args = [])
+        {
+        }
+
+        /**
+         * What is stored for a task at the moment, in whatever state.
+         *
+         * @param string|null $taskName not used
+         * @param string $taskId
+         * @param array<array-key, mixed>|null $args not used
+         * @param bool $removeMessageFromQueue whether a final result is deleted
+         * @return array{complete_result: array<string, mixed>, body: string}|false
+         * @throws CeleryException
+         */
+        public function getAsyncResultMessage($taskName, $taskId, $args = null, $removeMessageFromQueue = true)
+        {
+        }
+    }
+
+    /** A client of one Redis, for tasks and results. */
+    class Celery extends CeleryAbstract
+    {
+        /**
+         * Connects to nothing: the first post does.
+         *
+         * @param string|null $host a name, an address, /path/to/socket, or a whole URL; without one `celery.broker_url` counts
+         * @param string|null $login empty: the password alone
+         * @param string|null $password
+         * @param int|string|null $vhost the number of the database
+         * @param string|null $exchange the queue
+         * @param string|null $binding no effect on Redis
+         * @param int|string|null $port 5672, celery-php's default, means 6379 here
+         * @param string|false|null $connector `'redis'`, or `'rediss'` for TLS
+         * @param bool|null $persistent_messages no effect on Redis
+         * @param int|null $result_expire no effect on Redis
+         * @param array<string, string|bool|null>|null $ssl_options TLS, as in PHP's `ssl` stream context
+         * @throws CeleryException if the arguments cannot be used
+         */
+        public function __construct(#[\SensitiveParameter] $host, $login, #[\SensitiveParameter] $password, $vhost, $exchange = 'celery', $binding = 'celery', $port = 5672, $connector = false, $persistent_messages = false, $result_expire = 0, #[\SensitiveParameter] $ssl_options = [])
+        {
+        }
+    }
+
+    /** A client whose results are elsewhere than its tasks. */
+    class CeleryAdvanced extends CeleryAbstract
+    {
+        /**
+         * @param array{host?: ?string, login?: ?string, password?: ?string, vhost?: int|string|null, exchange?: ?string, binding?: ?string, port?: int|string|null, connector?: string|false|null, persistent_messages?: bool, result_expire?: int, ssl_options?: array<string, string|bool|null>|null} $broker_connection
+         * @param array{host?: ?string, login?: ?string, password?: ?string, vhost?: int|string|null, exchange?: ?string, binding?: ?string, port?: int|string|null, connector?: string|false|null, persistent_messages?: bool, result_expire?: int, ssl_options?: array<string, string|bool|null>|null}|false|null $backend_connection the same kind of array; empty: the broker
+         * @throws CeleryException if the arrays cannot be used
+         */
+        public function __construct(#[\SensitiveParameter] $broker_connection, #[\SensitiveParameter] $backend_connection = false)
+        {
+        }
+    }
+
+    /**
+     * A task that was posted, and what came of it.
+     *
+     * @property-read mixed $result the result, or null until the task is ready
+     * @property-read string $state the state, `'PENDING'` until the task is ready
+     * @property-read string $status the same
+     */
+    class AsyncResult
+    {
+        /**
+         * @param string $id
+         * @param array<string, mixed> $connection_details as for CeleryAdvanced
+         * @param string|null $task_name for messages
+         * @param array<array-key, mixed>|null $task_args for messages
+         * @throws CeleryException if the details cannot be used
+         */
+        public function __construct($id, #[\SensitiveParameter] $connection_details, $task_name = null, $task_args = null)
+        {
+        }
+
+        /** @return string the task's id */
+        public function getId()
+        {
+        }
+
+        /**
+         * Asks the result backend once, unless the result is here already.
+         *
+         * @return bool whether the task has ended
+         * @throws CeleryException
+         */
+        public function isReady()
+        {
+        }
+
+        /**
+         * @return bool as isReady()
+         * @throws CeleryException
+         */
+        public function ready()
+        {
+        }
+
+        /**
+         * @return string `'SUCCESS'`, `'FAILURE'` or `'REVOKED'`
+         * @throws CeleryException before the task is ready
+         */
+        public function getStatus()
+        {
+        }
+
+        /**
+         * @return bool whether the task succeeded
+         * @throws CeleryException before the task is ready
+         */
+        public function isSuccess()
+        {
+        }
+
+        /**
+         * @return bool as isSuccess()
+         * @throws CeleryException before the task is ready
+         */
+        public function successful()
+        {
+        }
+
+        /**
+         * Asks the result backend, as isReady() does.
+         *
+         * @return bool whether the task has ended without success
+         * @throws CeleryException
+         */
+        public function failed()
+        {
+        }
+
+        /**
+         * @return string|null the traceback of a failure
+         * @throws CeleryException before the task is ready
+         */
+        public function getTraceback()
+        {
+        }
+
+        /**
+         * @return mixed what the task returned, objects as stdClass; of a failure, the exception's description
+         * @throws CeleryException before the task is ready
+         */
+        public function getResult()
+        {
+        }
+
+        /**
+         * Waits until the task has ended. PHP's signals and time limits are served meanwhile.
+         *
+         * @param int|float|string|null $timeout seconds; null: `celery.result_timeout`; 0: one look
+         * @param bool $propagate whether a failure is thrown; only results of `Celery\Celery` and `Celery\CeleryAdvanced` do so
+         * @param int|float|string|null $interval seconds between two looks where the backend cannot tell by itself
+         * @return mixed as getResult()
+         * @throws CeleryTimeoutException if the task has not ended in time
+         * @throws CeleryException
+         */
+        public function get($timeout = 10, $propagate = true, $interval = 0.5)
+        {
+        }
+
+        /**
+         * @param int|float|string|null $timeout
+         * @param bool $propagate
+         * @param int|float|string|null $interval
+         * @return mixed as get()
+         * @throws CeleryTimeoutException
+         * @throws CeleryException
+         */
+        public function wait($timeout = 10, $propagate = true, $interval = 0.5)
+        {
+        }
+
+        /**
+         * Deletes the stored result, whatever its state.
+         *
+         * @return void
+         * @throws CeleryException
+         */
+        public function forget()
+        {
+        }
+
+        /**
+         * Tells all workers to skip the task. One that runs already is not ended.
+         *
+         * @return void
+         * @throws CeleryException
+         */
+        public function revoke()
+        {
+        }
+
+        /**
+         * @param string $property
+         * @return mixed
+         */
+        public function __get($property)
+        {
+        }
+
+        /** @return array<string, mixed> no address and no secret: only the name of the connection */
+        public function __serialize(): array
+        {
+        }
+
+        /**
+         * @param array<string, mixed> $data
+         * @throws CeleryException if the data is not of a stored result
+         */
+        public function __unserialize(array $data): void
+        {
+        }
+    }
+}
+
+namespace Celery {
+    class_alias(\CeleryException::class, CeleryException::class);
+    class_alias(\CeleryTimeoutException::class, CeleryTimeoutException::class);
+    class_alias(\CeleryConnectionException::class, CeleryConnectionException::class);
+    class_alias(\CeleryPublishException::class, CeleryPublishException::class);
+    class_alias(\CeleryAbstract::class, CeleryAbstract::class);
+    class_alias(\AsyncResult::class, AsyncResult::class);
+
+    /** `\Celery` with the signatures of celery-php 3.0; its results throw failures and are never deleted by reading. */
+    class Celery extends \CeleryAbstract
+    {
+        /**
+         * Connects to nothing: the first post does.
+         *
+         * @param string|null $host a name, an address, /path/to/socket, or a whole URL; without one `celery.broker_url` counts
+         * @param string|null $login empty: the password alone
+         * @param string|null $password
+         * @param int|string|null $vhost the number of the database
+         * @param string|null $exchange the queue
+         * @param string|null $binding no effect on Redis
+         * @param int|string|null $port 5672, celery-php's default, means 6379 here
+         * @param string|false|null $connector `'redis'`, or `'rediss'` for TLS
+         * @param int|null $result_expire no effect on Redis
+         * @param array<string, string|bool|null>|null $ssl_options TLS, as in PHP's `ssl` stream context
+         * @throws \CeleryException if the arguments cannot be used
+         */
+        public function __construct(#[\SensitiveParameter] $host, $login, #[\SensitiveParameter] $password, $vhost, $exchange = 'celery', $binding = 'celery', $port = 5672, $connector = false, $result_expire = 0, #[\SensitiveParameter] $ssl_options = [])
+        {
+        }
+
+        /**
+         * @see \CeleryAbstract::PostTask()
+         *
+         * @param string $task
+         * @param array<array-key, mixed> $args
+         * @param bool $async_result
+         * @param string|null $routing_key
+         * @param array<string, mixed> $options
+         * @return ($async_result is false ? true : \AsyncResult)
+         * @throws \CeleryException
+         */
+        public function PostTask($task, $args, $async_result = true, $routing_key = 'celery', $options = [])
+        {
+        }
+    }
+
+    /** `\CeleryAdvanced` with the signatures of celery-php 3.0; its results behave as those of `Celery\Celery`. */
+    class CeleryAdvanced extends \CeleryAdvanced
+    {
+        /**
+         * @param array<string, mixed> $broker_connection
+         * @param array<string, mixed>|false|null $backend_connection
+         * @throws \CeleryException if the arrays cannot be used
+         */
+        public function __construct(#[\SensitiveParameter] $broker_connection, #[\SensitiveParameter] $backend_connection = false)
+        {
+        }
+
+        /**
+         * @see \CeleryAbstract::PostTask()
+         *
+         * @param string $task
+         * @param array<array-key, mixed> $args
+         * @param bool $async_result
+         * @param string|null $routing_key
+         * @param array<string, mixed> $options
+         * @return ($async_result is false ? true : \AsyncResult)
+         * @throws \CeleryException
+         */
+        public function PostTask($task, $args, $async_result = true, $routing_key = 'celery', $options = [])
+        {
+        }
+    }
+}
