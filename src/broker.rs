@@ -1,26 +1,63 @@
-//! Calls to a broker: posting and revoking.
+//! Calls to a broker: posting one task, many, or without waiting; revoking.
 
-use celery_client::ClientError;
-use celery_client::blocking::{Deadline, Publish, Revoke};
+use celery_client::blocking::{Deadline, Post, Publish, Revoke};
+use celery_client::{ClientError, PublishError};
 
 use crate::connection::Connection;
 use crate::ffi::throw::Thrown;
 use crate::post::Message;
-use crate::{errors, pool, settings};
+use crate::{errors, pipeline, pool, settings};
 
 /// Posts a message and waits for the broker's answer, all inside `celery.post_timeout`.
 pub(crate) fn publish(broker: &Connection, message: &Message) -> Result<(), Thrown> {
-    let mode = match settings::publish().map_err(Thrown::celery)? {
-        settings::Publish::Confirmed => Publish::Confirmed,
-        settings::Publish::Once => Publish::Once,
-    };
+    let mode = settings::publish().map_err(Thrown::celery)?;
     let deadline = Deadline::after(settings::post_timeout());
+    let Some(mode) = confirmed(mode) else {
+        return pipeline::post(&broker.endpoint, &message.post, deadline).map_err(|error| {
+            errors::publish(
+                &message.post.task_id,
+                &broker.endpoint,
+                ClientError::from(error),
+            )
+        });
+    };
     pool::with(&broker.endpoint, deadline, |client, wait| {
         client
             .publish(&message.post, mode, wait)
             .map_err(ClientError::from)
     })
     .map_err(|error| errors::publish(&message.post.task_id, &broker.endpoint, error))
+}
+
+/// Posts many messages to one broker in one round trip, inside `celery.post_timeout`.
+pub(crate) fn publish_batch(broker: &Connection, messages: &[Message]) -> Result<(), Thrown> {
+    let mode = settings::publish().map_err(Thrown::celery)?;
+    let deadline = Deadline::after(settings::post_timeout());
+    let posts: Vec<Post> = messages
+        .iter()
+        .map(|message| message.post.clone())
+        .collect();
+    let outcomes = pool::with(&broker.endpoint, deadline, |client, wait| {
+        Ok(client.publish_batch(&posts, confirmed(mode).unwrap_or(Publish::Confirmed), wait))
+    })
+    .map_err(|error| errors::command("post the tasks", &broker.endpoint, error))?;
+    let failures: Vec<PublishError> = outcomes.into_iter().filter_map(Result::err).collect();
+    errors::unconfirmed(&broker.endpoint, failures)
+}
+
+/// Reads the answers of pipelined posts, inside `celery.post_timeout`.
+pub(crate) fn flush(broker: &Connection) -> Result<(), Thrown> {
+    let failures = pipeline::flush(&broker.endpoint, Deadline::after(settings::post_timeout()));
+    errors::unconfirmed(&broker.endpoint, failures)
+}
+
+/// How to wait for an answer, if it is waited for.
+fn confirmed(mode: settings::Publish) -> Option<Publish> {
+    match mode {
+        settings::Publish::Confirmed => Some(Publish::Confirmed),
+        settings::Publish::Once => Some(Publish::Once),
+        settings::Publish::Pipelined => None,
+    }
 }
 
 /// Tells all workers to skip a task.

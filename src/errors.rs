@@ -3,10 +3,10 @@
 //! Each message says what did not happen, where, why, and what to do about it. Endpoints are shown without their
 //! passwords.
 
-use celery_client::{ClientError, Endpoint};
+use celery_client::{ClientError, Endpoint, PublishError};
 use ext_php_rs::types::Zval;
 
-use crate::classes::exceptions::{OUTCOME_UNKNOWN, TASK_ID};
+use crate::classes::exceptions::{OUTCOME_UNKNOWN, TASK_ID, TASK_IDS};
 use crate::ffi::throw::{self, Kind, Thrown};
 use crate::ffi::value;
 
@@ -40,6 +40,54 @@ pub(crate) fn publish(task_id: &str, endpoint: &Endpoint, error: ClientError) ->
     )
     .with_property(OUTCOME_UNKNOWN, unknown)
     .with_property(TASK_ID, value::string(task_id.as_bytes()))
+    .with_property(TASK_IDS, value::list([value::string(task_id.as_bytes())]))
+}
+
+/// Several tasks were posted and some of them not confirmed.
+pub(crate) fn unconfirmed(endpoint: &Endpoint, failures: Vec<PublishError>) -> Result<(), Thrown> {
+    if throw::is_pending() {
+        return Err(Thrown::Pending);
+    }
+    let Some(first) = failures.first() else {
+        return Ok(());
+    };
+    let message = format!(
+        "{} (broker {endpoint}: {})",
+        summary(&failures),
+        reason(&first.cause)
+    );
+    let mut unknown = Zval::new();
+    unknown.set_bool(failures.iter().any(|failure| failure.outcome_unknown));
+    let ids = failures
+        .iter()
+        .map(|failure| value::string(failure.task_id.as_bytes()));
+    Err(Thrown::new(Kind::Publish, message)
+        .with_property(OUTCOME_UNKNOWN, unknown)
+        .with_property(TASK_ID, value::string(first.task_id.as_bytes()))
+        .with_property(TASK_IDS, value::list(ids)))
+}
+
+/// Which tasks were not confirmed, in words.
+pub(crate) fn summary(failures: &[PublishError]) -> String {
+    let ids = |unknown: bool| {
+        let failures = failures
+            .iter()
+            .filter(|failure| failure.outcome_unknown == unknown);
+        failures
+            .map(|failure| failure.task_id.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let (refused, unknown) = (ids(false), ids(true));
+    match (refused.is_empty(), unknown.is_empty()) {
+        (_, true) => format!("These tasks were not queued: {refused}"),
+        (true, false) => format!("These tasks may or may not have been queued: {unknown}"),
+        (false, false) => {
+            format!(
+                "These tasks were not queued: {refused}; these may or may not have been: {unknown}"
+            )
+        }
+    }
 }
 
 /// Something else could not be done.

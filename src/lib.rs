@@ -11,7 +11,7 @@
 //! * `values`: PHP values to JSON and back, and where a value stands that cannot be sent.
 //! * `post`: from `PostTask`'s arguments to a message; `process`: what a message says of its sender.
 //! * `broker`, `results`: calls to the two servers; `messages`: what comes back; `errors`: what goes wrong.
-//! * `pool`: the connections at rest, outliving requests.
+//! * `pool`: the connections at rest, outliving requests; `pipeline`: posts whose answers are still to come.
 //! * `settings`: php.ini; `lifecycle`: start and stop of module and requests.
 
 mod broker;
@@ -21,6 +21,7 @@ mod errors;
 mod ffi;
 mod lifecycle;
 mod messages;
+mod pipeline;
 mod pool;
 mod post;
 mod process;

@@ -1,7 +1,11 @@
 //! What happens when the module starts and stops, and at the end of each request.
 
+use celery_client::blocking::Deadline;
+
 use crate::classes;
 use crate::ffi::class::DeclareError;
+use crate::ffi::throw::warning;
+use crate::{errors, pipeline, settings};
 
 /// Declares the classes.
 pub(crate) fn module_start() -> Result<(), DeclareError> {
@@ -11,8 +15,13 @@ pub(crate) fn module_start() -> Result<(), DeclareError> {
 /// The process ends: connections are closed by their destructors.
 pub(crate) fn module_stop() {}
 
-/// The end of a request.
-pub(crate) fn request_end() {}
+/// The end of a request: pipelined posts are not left without their answers.
+pub(crate) fn request_end() {
+    let failures = pipeline::flush_all(Deadline::after(settings::post_timeout()));
+    if let Some(first) = failures.first() {
+        warning(&format!("{}: {}", errors::summary(&failures), first.cause));
+    }
+}
 
 /// The rows of phpinfo's table.
 pub(crate) fn info() -> Vec<(String, String)> {

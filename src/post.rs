@@ -30,7 +30,7 @@ pub(crate) struct Message {
 pub(crate) fn prepare(
     name: String,
     args: &Zval,
-    task_args: Option<&Zval>,
+    task_args: [Option<&Zval>; 2],
     routing_key: Option<&str>,
     broker: &Connection,
 ) -> Result<Message, Thrown> {
@@ -41,7 +41,9 @@ pub(crate) fn prepare(
         arguments.positional,
         arguments.keyword,
     );
-    options::merge(&mut task, task_args)?;
+    for options in task_args {
+        options::merge(&mut task, options)?;
+    }
     keys::check_task_name(&task.name).map_err(|error| not_sent("task name", &error))?;
     keys::check_task_id(&task.id).map_err(|error| not_sent("task id", &error))?;
 

@@ -115,6 +115,8 @@ pub(crate) enum Publish {
     Confirmed,
     /// The same, guarded by a key for the task's id, so that it may be repeated.
     Once,
+    /// Write the task at once and read the answer later.
+    Pipelined,
 }
 
 /// `celery.publish`.
@@ -122,8 +124,9 @@ pub(crate) fn publish() -> Result<Publish, String> {
     match ini::read(c"celery.publish").trim() {
         "" | "confirmed" => Ok(Publish::Confirmed),
         "once" => Ok(Publish::Once),
+        "pipelined" => Ok(Publish::Pipelined),
         other => Err(format!(
-            "celery.publish is {other:?}; it must be \"confirmed\" or \"once\"."
+            "celery.publish is {other:?}; it must be \"confirmed\", \"once\" or \"pipelined\"."
         )),
     }
 }

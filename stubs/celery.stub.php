@@ -31,6 +31,9 @@ namespace {
         /** @var string|null */
         protected $taskId = null;
 
+        /** @var list<string>|null */
+        protected $taskIds = null;
+
         /**
          * Whether the task may have been queued nevertheless: it was written, and no answer came. Posting it again
          * may run it twice; with `celery.publish=once` the extension repeats such a post safely by itself.
@@ -41,6 +44,15 @@ namespace {
 
         /** The id of the task that was to be posted. */
         public function taskId(): ?string
+        {
+        }
+
+        /**
+         * The ids of all tasks that were not confirmed, where several were posted.
+         *
+         * @return list<string>
+         */
+        public function taskIds(): array
         {
         }
     }
@@ -87,6 +99,32 @@ namespace {
          * @throws CeleryException if the task cannot be sent as it is
          */
         public function PostTask($task, $args, $async_result = true, $routing_key = 'celery', $task_args = [])
+        {
+        }
+
+        /**
+         * Posts many tasks in one round trip, inside `celery.post_timeout`.
+         *
+         * @param array<array-key, array{0: string, 1: array<array-key, mixed>, 2?: array<string, mixed>}> $tasks each `[$task, $args]` or `[$task, $args, $task_args]`
+         * @param bool $async_result whether AsyncResults are wanted
+         * @param string|null $routing_key the queue of all
+         * @param array<string, mixed> $task_args for all, beneath each task's own
+         * @return ($async_result is false ? true : array<array-key, AsyncResult>) with the keys of $tasks
+         * @throws CeleryPublishException if the broker did not confirm all of them; its taskIds() names those
+         * @throws CeleryConnectionException if the broker could not be reached
+         * @throws CeleryException if one of them cannot be sent as it is; then none was
+         */
+        public function PostTasks($tasks, $async_result = true, $routing_key = 'celery', $task_args = [])
+        {
+        }
+
+        /**
+         * Waits for the broker's answers to posts made with `celery.publish=pipelined`. The end of the request does
+         * so by itself, with a warning instead of an exception.
+         *
+         * @throws CeleryPublishException if some were not confirmed; its taskIds() names those
+         */
+        public function flush(): void
         {
         }
 

@@ -6,11 +6,15 @@ use ext_php_rs::types::Zval;
 use crate::ffi::call::{Call, handler};
 use crate::ffi::class::{Class, DeclareError, Property, alias, method};
 use crate::ffi::throw::{self, Thrown};
+use crate::ffi::value;
 
 /// The property behind `CeleryPublishException::outcomeUnknown()`.
 pub(crate) const OUTCOME_UNKNOWN: &str = "outcomeUnknown";
 /// The property behind `CeleryPublishException::taskId()`.
 pub(crate) const TASK_ID: &str = "taskId";
+
+/// The property behind `CeleryPublishException::taskIds()`.
+pub(crate) const TASK_IDS: &str = "taskIds";
 
 const PUBLISH: &str = "CeleryPublishException";
 
@@ -42,6 +46,7 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
             method("outcomeUnknown", handler!(outcome_unknown), [])
                 .returning(DataType::Bool, false),
             method("taskId", handler!(task_id), []).returning(DataType::String, true),
+            method("taskIds", handler!(task_ids), []).returning(DataType::Array, false),
         ],
         properties: vec![
             Property {
@@ -51,6 +56,11 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
             },
             Property {
                 name: TASK_ID,
+                flags: PropertyFlags::Protected,
+                default: Zval::null(),
+            },
+            Property {
+                name: TASK_IDS,
                 flags: PropertyFlags::Protected,
                 default: Zval::null(),
             },
@@ -71,5 +81,15 @@ fn task_id(call: &mut Call<'_>) -> Result<(), Thrown> {
     if value.is_string() {
         call.give(value);
     }
+    Ok(())
+}
+
+fn task_ids(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let value = throw::read_property(PUBLISH, call.object()?, TASK_IDS);
+    call.give(if value.is_array() {
+        value
+    } else {
+        value::list([])
+    });
     Ok(())
 }

@@ -5,12 +5,14 @@
 
 use std::rc::Rc;
 
+use ext_php_rs::flags::DataType;
 use ext_php_rs::types::Zval;
 
 use crate::ffi::call::{Call, handler};
 use crate::ffi::class::{Class, DeclareError, Param, alias, method, optional, required};
 use crate::ffi::object::{self, Serializable, state};
 use crate::ffi::throw::Thrown;
+use crate::ffi::value;
 
 use crate::classes::async_result::{self, AsyncResult};
 use crate::connection::{Connection, Details};
@@ -63,6 +65,17 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
                 handler!(post_task),
                 post_parameters("task_args"),
             ),
+            method(
+                "PostTasks",
+                handler!(post_tasks),
+                [
+                    required("tasks"),
+                    optional("async_result", "true"),
+                    optional("routing_key", "'celery'"),
+                    optional("task_args", "[]"),
+                ],
+            ),
+            method("flush", handler!(flush), []).returning(DataType::Void, false),
             method(
                 "getAsyncResultMessage",
                 handler!(result_message),
@@ -274,7 +287,7 @@ fn post_task(call: &mut Call<'_>) -> Result<(), Thrown> {
     let message = post::prepare(
         name,
         args,
-        call.argument(4),
+        [call.argument(4), None],
         routing_key.as_deref(),
         &broker,
     )?;
@@ -288,6 +301,72 @@ fn post_task(call: &mut Call<'_>) -> Result<(), Thrown> {
         call.give_bool(true);
     }
     Ok(())
+}
+
+/// `PostTasks($tasks, $async_result = true, $routing_key = 'celery', $task_args = [])`: each task is
+/// `[$task, $args, $task_args = []]`; all go in one round trip. The results have the keys of `$tasks`.
+fn post_tasks(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let client = call.state::<Client>()?;
+    let (api, broker, backend) = (client.api, client.broker()?, client.backend()?);
+    let tasks = call.argument(0).and_then(Zval::array).ok_or_else(|| {
+        Thrown::celery("PostTasks() needs an array of tasks, each [$task, $args] or [$task, $args, $task_args].")
+    })?;
+    let wants_results = call.argument(1).is_none_or(Zval::coerce_to_bool);
+    let routing_key = optional_text(call, 2, "routing key")?;
+
+    let mut keys = Vec::with_capacity(tasks.len());
+    let mut messages = Vec::with_capacity(tasks.len());
+    let failed = value::find_in_array(tasks, |key, task| {
+        match one_of_many(task, call.argument(3), routing_key.as_deref(), &broker) {
+            Ok(message) => {
+                keys.push(key.to_zval());
+                messages.push(message);
+                None
+            }
+            Err(thrown) => Some(thrown),
+        }
+    });
+    if let Some(thrown) = failed {
+        return Err(thrown);
+    }
+    broker::publish_batch(&broker, &messages)?;
+
+    if !wants_results {
+        call.give_bool(true);
+        return Ok(());
+    }
+    let results = messages.iter().map(|message| {
+        object::new(AsyncResult::posted(
+            api,
+            message,
+            Rc::clone(&broker),
+            Rc::clone(&backend),
+        ))
+    });
+    call.give(value::map(keys.iter().zip(results)));
+    Ok(())
+}
+
+fn one_of_many(
+    task: &Zval,
+    common: Option<&Zval>,
+    routing_key: Option<&str>,
+    broker: &Connection,
+) -> Result<post::Message, Thrown> {
+    let shape = || {
+        Thrown::celery("Each task of PostTasks() is [$task, $args] or [$task, $args, $task_args].")
+    };
+    let task = task.array().ok_or_else(shape)?;
+    let part = |index| task.get_index(index).map(Zval::dereference);
+    let (name, args) = (part(0).ok_or_else(shape)?, part(1).ok_or_else(shape)?);
+    let name = values::text(name).ok_or_else(shape)?;
+    post::prepare(name, args, [common, part(2)], routing_key, broker)
+}
+
+/// `flush()`: waits for the answers of pipelined posts to this client's broker.
+fn flush(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let broker = call.state::<Client>()?.broker()?;
+    broker::flush(&broker)
 }
 
 /// `getAsyncResultMessage($taskName, $taskId, $args = null, $removeMessageFromQueue = true)`

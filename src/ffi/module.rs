@@ -54,7 +54,7 @@ static STARTUP: Mutex<Option<ModuleStartup>> = Mutex::new(None);
 
 /// What PHP looks up in the shared object.
 #[unsafe(no_mangle)]
-pub extern "C" fn get_module() -> *mut ModuleEntry {
+pub(crate) extern "C" fn get_module() -> *mut ModuleEntry {
     static ENTRY: StaticModuleEntry = StaticModuleEntry::new();
     ENTRY.get_or_init(|| {
         let builder = ModuleBuilder::new("celery", env!("CARGO_PKG_VERSION"))

@@ -1,6 +1,7 @@
 //! Looking at PHP values without changing them.
 
 use std::ffi::c_int;
+use std::mem::ManuallyDrop;
 use std::ptr;
 
 use ext_php_rs::ffi;
@@ -59,11 +60,64 @@ pub(crate) fn find_in_array<T>(
     }
 }
 
+/// A list of values.
+pub(crate) fn list(values: impl IntoIterator<Item = Zval>) -> Zval {
+    let mut list = ZendHashTable::new();
+    for value in values {
+        // It fails only beyond PHP's largest index.
+        let _ = list.push(value);
+    }
+    let mut value = Zval::new();
+    value.set_hashtable(list);
+    value
+}
+
 /// A key of a PHP array.
 #[derive(Clone, Copy)]
 pub(crate) enum Key<'a> {
     Index(i64),
     Name(&'a [u8]),
+}
+
+impl Key<'_> {
+    /// The key as a value of its own.
+    pub(crate) fn to_zval(self) -> Zval {
+        match self {
+            Key::Index(index) => {
+                let mut value = Zval::new();
+                value.set_long(index);
+                value
+            }
+            Key::Name(name) => string(name),
+        }
+    }
+}
+
+/// An array with keys, which are numbers or strings.
+pub(crate) fn map<'a>(entries: impl IntoIterator<Item = (&'a Zval, Zval)>) -> Zval {
+    let mut map = ZendHashTable::new();
+    for (key, entry) in entries {
+        let mut entry = ManuallyDrop::new(entry);
+        // SAFETY: the table is ours; it takes over the entry's reference, and copies the key.
+        unsafe {
+            match (key.long(), key.zend_str()) {
+                (Some(index), _) => {
+                    ffi::zend_hash_index_update(
+                        &raw mut *map,
+                        index.cast_unsigned(),
+                        &raw mut *entry,
+                    );
+                }
+                (_, Some(name)) => {
+                    ffi::zend_hash_update(&raw mut *map, name.as_ptr().cast_mut(), &raw mut *entry);
+                }
+                _ => ManuallyDrop::drop(&mut entry),
+            }
+        }
+    }
+    let mut value = Zval::new();
+    value.set_hashtable(map);
+    value
 }
 
 /// What the JSON encoder would do with an object.

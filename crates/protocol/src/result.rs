@@ -409,12 +409,11 @@ impl ResultDoc {
             _ => doc.extra.insert(name, value.to_owned()),
         });
         members.map_err(|error| ResultError::Invalid(error.to_string()))?;
-        let (Some(task_id), Some(status)) = (task_id, status) else {
-            return Err(ResultError::Invalid(
-                "it has no task_id or no status".to_owned(),
-            ));
+        let Some(status) = status else {
+            return Err(ResultError::Invalid("it has no status".to_owned()));
         };
-        doc.task_id = task_id;
+        // Whoever reads a result knows the id: it is the key.
+        doc.task_id = task_id.unwrap_or_default();
         doc.status = State::from_word(&status);
         doc.extended = is_extended.then_some(extended);
         Ok(doc)

@@ -1,0 +1,80 @@
+//! Posts whose answers are still to come (`celery.publish=pipelined`).
+//!
+//! Such a post is written at once; its answer is read when the window is full, at `flush()`, or at the end of the
+//! request. So a loop of posts costs no round trip each, and no failure stays unsaid. A forked child drops what it
+//! inherited: the answers are its parent's.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use celery_client::blocking::{Client, Deadline, Interrupt, NeverInterrupt, Post, Wait};
+use celery_client::{Endpoint, PublishError};
+use ext_php_rs::zend::BailoutGuard;
+
+use crate::pool::{self, PhpInterrupt};
+
+/// A client with outstanding answers, and the process that awaits them.
+struct Open {
+    owner: u32,
+    client: Client,
+}
+
+thread_local! {
+    static OPEN: RefCell<Vec<Open>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes a task; an error is of this task alone.
+pub(crate) fn post(
+    endpoint: &Arc<Endpoint>,
+    post: &Post,
+    deadline: Deadline,
+) -> Result<(), PublishError> {
+    let mut client = BailoutGuard::new(take(endpoint).unwrap_or_else(|| pool::take(endpoint)));
+    let outcome = client.publish_later(post, &mut Wait::until(deadline, &mut PhpInterrupt));
+    let open = Open {
+        owner: std::process::id(),
+        client: client.into_inner(),
+    };
+    OPEN.with_borrow_mut(|all| all.push(open));
+    outcome
+}
+
+/// Reads the outstanding answers of one broker; the tasks that were not accepted come back.
+pub(crate) fn flush(endpoint: &Arc<Endpoint>, deadline: Deadline) -> Vec<PublishError> {
+    take(endpoint)
+        .map(|client| collect(client, deadline, &mut PhpInterrupt))
+        .unwrap_or_default()
+}
+
+/// The same for all brokers, at the end of a request, when no PHP code may run any more.
+pub(crate) fn flush_all(deadline: Deadline) -> Vec<PublishError> {
+    let all = OPEN.take();
+    own(all)
+        .flat_map(|client| collect(client, deadline, &mut NeverInterrupt))
+        .collect()
+}
+
+fn collect(client: Client, deadline: Deadline, interrupt: &mut dyn Interrupt) -> Vec<PublishError> {
+    let mut client = BailoutGuard::new(client);
+    let failures = client.collect(&mut Wait::until(deadline, interrupt));
+    pool::put(client.into_inner());
+    failures
+}
+
+fn take(endpoint: &Arc<Endpoint>) -> Option<Client> {
+    let found = OPEN.with_borrow_mut(|all| {
+        let index = all
+            .iter()
+            .position(|open| open.client.endpoint() == endpoint)?;
+        Some(all.swap_remove(index))
+    });
+    own(found).next()
+}
+
+/// Those that this process opened; the others' sockets are only closed.
+fn own(open: impl IntoIterator<Item = Open>) -> impl Iterator<Item = Client> {
+    let pid = std::process::id();
+    open.into_iter()
+        .filter(move |open| open.owner == pid)
+        .map(|open| open.client)
+}
