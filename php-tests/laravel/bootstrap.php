@@ -17,6 +17,14 @@ if (! class_exists(Mockery::class)) {
     require_once 'Mockery/autoload.php';
 }
 
+// What this environment says of brokers is not the tests' configuration.
+foreach (array_keys(getenv()) as $name) {
+    if (str_starts_with($name, 'CELERY_')) {
+        putenv($name);
+        unset($_ENV[$name], $_SERVER[$name]);
+    }
+}
+
 spl_autoload_register(static function (string $class): void {
     $roots = [
         'CeleryBridge\\Tests\\' => __DIR__.'/',

@@ -249,6 +249,7 @@ final class RealBrokerTest extends TestCase
 
     public function test_revoking_tells_the_workers(): void
     {
+        config(['celery.connections.default.result_backend' => $this->broker->url.'/5']);
         $heard = $this->broker->listen('/0.celery.pidbox');
 
         Celery::revoke('one');

@@ -24,11 +24,39 @@ abstract class TestCase extends LaravelTestCase
         return $this->sandbox->boot();
     }
 
+    /** @var array{mixed, mixed} PHPUnit's own handlers of errors and exceptions */
+    private array $handlers;
+
+    protected function setUp(): void
+    {
+        $this->handlers = self::handlers();
+        parent::setUp();
+    }
+
     protected function tearDown(): void
     {
-        $path = $this->sandbox ?? null;
         parent::tearDown();
-        $path?->remove();
+        $this->sandbox->remove();
+
+        // Older Laravels leave their handlers behind, one pair an application; PHPUnit 11 calls that risky.
+        for ($left = 20; $left > 0 && self::handlers()[0] !== $this->handlers[0]; $left--) {
+            restore_error_handler();
+        }
+        for ($left = 20; $left > 0 && self::handlers()[1] !== $this->handlers[1]; $left--) {
+            restore_exception_handler();
+        }
+    }
+
+    /**
+     * @return array{mixed, mixed}
+     */
+    private static function handlers(): array
+    {
+        $handlers = [set_error_handler(null), set_exception_handler(null)];
+        restore_error_handler();
+        restore_exception_handler();
+
+        return $handlers;
     }
 
     /**
