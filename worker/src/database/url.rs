@@ -189,8 +189,8 @@ mod tests {
         for (url, part) in [
             ("oracle://u:secret@h/d", "oracle"),
             ("mysql://u:secret@h", "names no database"),
-            ("nonsense", "not a URL"),
-            ("mysql://u:secret@h:99999999/d", "not a URL"),
+            ("nonsense", "not a url"),
+            ("mysql://u:secret@h:99999999/d", "not a url"),
             ("mysql://u:secret@h/d?ssl-mode=MAYBE", "ssl"),
         ] {
             let text = Address::parse(url).unwrap_err().to_string();

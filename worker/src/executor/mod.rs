@@ -11,6 +11,8 @@ mod batch;
 mod once;
 mod report;
 mod settle;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -162,7 +164,6 @@ fn start(
     batches: &HashMap<Arc<str>, mpsc::UnboundedSender<Delivery>>,
     busy: &mpsc::Sender<()>,
 ) {
-    report::received(&delivery.task);
     let Some(task) = registry.get(&delivery.task.name) else {
         // The consumer asks the registry first; should the two ever disagree, another worker may know it.
         return stage.give_back(delivery);

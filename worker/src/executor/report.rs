@@ -1,4 +1,5 @@
-//! What the worker says about its tasks, in Celery's words.
+//! What the worker says about its tasks, in Celery's words. That they were received, and that they will be retried, says
+//! the consumer.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use celery_protocol::repr;
 use serde_json::value::RawValue;
 use tracing::Level;
 
-use crate::task::{Exception, Retry};
+use crate::task::Exception;
 
 /// The longest result shown, in characters, as Celery cuts results in its log.
 const RESULT_CHARS: usize = 46;
@@ -27,12 +28,6 @@ fn printable(text: &str) -> Cow<'_, str> {
     }
 }
 
-pub(crate) fn received(task: &Task) {
-    if tracing::enabled!(Level::INFO) {
-        tracing::info!("Task {} received", label(task));
-    }
-}
-
 pub(crate) fn succeeded(task: &Task, took: Duration, result: &RawValue) {
     if tracing::enabled!(Level::INFO) {
         let (label, took) = (label(task), took.as_secs_f64());
@@ -44,12 +39,6 @@ pub(crate) fn succeeded(task: &Task, took: Duration, result: &RawValue) {
 pub(crate) fn failed(task: &Task, exception: &Exception, traceback: &str) {
     let (label, traceback) = (label(task), traceback.trim_end());
     tracing::error!("Task {label} raised unexpected: {exception}\n{traceback}");
-}
-
-pub(crate) fn retry(task: &Task, retry: &Retry) {
-    if tracing::enabled!(Level::INFO) {
-        tracing::info!("Task {} retry: {retry}", label(task));
-    }
 }
 
 pub(crate) fn ignored(task: &Task) {

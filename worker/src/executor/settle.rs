@@ -25,7 +25,7 @@ pub(crate) fn outcome(
         }
         Err(TaskError::Failed(exception)) => {
             match retry_of_failure(&exception, task.retries, def) {
-                Some(retry) => retried(&delivery, retry),
+                Some(retry) => retried(retry),
                 None => failed(&delivery, &exception),
             }
         }
@@ -34,7 +34,7 @@ pub(crate) fn outcome(
                 let exception = retry.reason.unwrap_or_else(|| exhausted(&delivery));
                 failed(&delivery, &exception)
             }
-            _ => retried(&delivery, retry),
+            _ => retried(retry),
         },
         Err(TaskError::Ignore) => {
             report::ignored(task);
@@ -79,8 +79,7 @@ fn retry_of_failure(exception: &Exception, retries: u32, def: &TaskDef) -> Optio
     })
 }
 
-fn retried(delivery: &Delivery, retry: Retry) -> Verdict {
-    report::retry(&delivery.task, &retry);
+fn retried(retry: Retry) -> Verdict {
     Verdict::Retry {
         countdown: retry.countdown,
         traceback: retry.reason.as_ref().map(Exception::traceback),

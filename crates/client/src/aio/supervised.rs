@@ -86,6 +86,15 @@ impl Supervised {
         }
     }
 
+    /// For a role that has nothing to do at first: it counts as without its server only once it has failed.
+    pub fn at_need(mut self) -> Self {
+        if self.down {
+            self.down = false;
+            self.health.down.fetch_sub(1, Ordering::AcqRel);
+        }
+        self
+    }
+
     /// Listens to what the server pushes, on this connection and those that follow it.
     pub fn listening(mut self, heard: impl Fn(Push) + Send + Sync + 'static) -> Self {
         self.heard = Some(Arc::new(heard));

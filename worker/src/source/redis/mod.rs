@@ -81,12 +81,17 @@ pub(crate) struct Broker {
 impl Broker {
     /// A source with a connection of its own, for this role.
     pub(crate) fn role(&self, role: &str) -> RedisSource {
+        let link = Supervised::new(
+            Arc::clone(&self.endpoint),
+            self.options(role),
+            Arc::clone(&self.health),
+        );
         RedisSource {
-            link: Supervised::new(
-                Arc::clone(&self.endpoint),
-                self.options(role),
-                Arc::clone(&self.health),
-            ),
+            // Only the fetcher speaks at once; the others wait for something to do.
+            link: match role {
+                "fetch" => link,
+                _ => link.at_need(),
+            },
             layout: Arc::clone(&self.layout),
             calls: 0,
             unanswered: None,

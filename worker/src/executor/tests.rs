@@ -1,0 +1,256 @@
+//! The executor alone: deliveries in, verdicts out, no broker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::delivery::{Order, Tag};
+use crate::task::{
+    Answers, Batch, BatchOptions, Exception, States, TaskDef, TaskError, TaskResult, testing,
+};
+
+/// An executor that runs these tasks.
+struct Bench {
+    deliveries: mpsc::Sender<Delivery>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    shutdown: Shutdown,
+    ended: tokio::task::JoinHandle<Ended>,
+    sent: u16,
+}
+
+impl Bench {
+    fn new(concurrency: usize, tasks: Vec<TaskDef>) -> Self {
+        let mut registry = Registry::default();
+        tasks.into_iter().for_each(|task| registry.insert(task));
+        let (settler, orders) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            states: States::default(),
+            settler: Settler { orders: settler },
+            hostname: "celery@test".into(),
+        });
+        let shutdown = Shutdown::new();
+        let stage = Stage::new(shared, shutdown.clone(), concurrency);
+        let (deliveries, delivered) = mpsc::channel(1000);
+        let ended = tokio::spawn(async move { run(delivered, &registry, stage).await });
+        Bench {
+            deliveries,
+            orders,
+            shutdown,
+            ended,
+            sent: 0,
+        }
+    }
+
+    async fn send(&mut self, name: &str, args: &str, retries: u32) {
+        self.sent += 1;
+        let mut task = testing::task(name, args);
+        task.retries = retries;
+        task.id = format!("id-{}", self.sent);
+        let delivery = Delivery {
+            tag: Tag {
+                call: 1,
+                index: self.sent,
+            },
+            queue: "celery".into(),
+            task: Arc::new(task),
+            received: Instant::now(),
+        };
+        self.deliveries.send(delivery).await.unwrap();
+    }
+
+    /// The next verdict, in short, with the arguments of its task.
+    async fn verdict(&mut self) -> (String, String) {
+        let order = tokio::time::timeout(Duration::from_secs(30), self.orders.recv());
+        match order.await.expect("a verdict in time") {
+            Some(Order::Finish(delivery, verdict)) => {
+                let verdict = match verdict {
+                    Verdict::Success(value) => format!("success {}", value.get()),
+                    Verdict::Failure { exception, .. } => {
+                        format!("failure {}", exception.summary())
+                    }
+                    Verdict::Retry { countdown, .. } => format!("retry {countdown:?}"),
+                    Verdict::Ignore => "ignore".into(),
+                    Verdict::GiveBack { started } => format!("give back {started}"),
+                    other => format!("{other:?}"),
+                };
+                (delivery.task.args.get().to_owned(), verdict)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn answer(value: impl serde::Serialize) -> TaskResult<Box<RawValue>> {
+    TaskDef::answer_value(value)
+}
+
+fn failing(name: &'static str) -> TaskDef {
+    TaskDef::function(name, |_| async { Err(TaskError::runtime_error("no")) })
+}
+
+#[tokio::test]
+async fn a_value_an_error_a_panic() {
+    let panics = TaskDef::function("panics", |_| async { std::panic::panic_any("oh") });
+    let computes = TaskDef::blocking("computes", |_| answer(42));
+    let mut bench = Bench::new(2, vec![failing("fails"), panics, computes]);
+    for (name, verdict) in [
+        ("fails", "failure RuntimeError('no')"),
+        ("panics", "failure RuntimeError('the task panicked: oh')"),
+        ("computes", "success 42"),
+    ] {
+        bench.send(name, "[]", 0).await;
+        assert_eq!(bench.verdict().await.1, verdict);
+    }
+    bench.shutdown.advance(Phase::Warm);
+    assert_eq!(bench.ended.await.unwrap(), Ended::Asked);
+}
+
+#[tokio::test]
+async fn failures_are_retried_until_that_is_used_up() {
+    let task = failing("t")
+        .max_retries(2)
+        .retry_delay(Duration::from_secs(7));
+    let mut bench = Bench::new(1, vec![task]);
+    bench.send("t", "[]", 1).await;
+    assert_eq!(bench.verdict().await.1, "retry 7s");
+    bench.send("t", "[]", 2).await;
+    assert_eq!(bench.verdict().await.1, "failure RuntimeError('no')");
+}
+
+#[tokio::test]
+async fn what_is_away_is_waited_for() {
+    let tries = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&tries);
+    let task = TaskDef::function("t", move |_| {
+        let tries = Arc::clone(&tries);
+        async move {
+            match tries.fetch_add(1, Ordering::Relaxed) {
+                0 | 1 => Err(TaskError::Unavailable {
+                    cause: "gone".into(),
+                }),
+                _ => answer("done"),
+            }
+        }
+    });
+    let mut bench = Bench::new(1, vec![task]);
+    bench.send("t", "[]", 0).await;
+    assert_eq!(bench.verdict().await.1, "success \"done\"");
+    assert_eq!(seen.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn a_stop_gives_back_what_waits_for_a_database() {
+    let task = TaskDef::function("t", |_| async {
+        Err(TaskError::Unavailable {
+            cause: "gone".into(),
+        })
+    });
+    let mut bench = Bench::new(1, vec![task]);
+    bench.send("t", "[1]", 0).await;
+    bench.send("t", "[2]", 0).await;
+    bench.shutdown.advance(Phase::Warm);
+    for _ in 0..2 {
+        assert_eq!(bench.verdict().await.1, "give back false");
+    }
+    assert_eq!(bench.ended.await.unwrap(), Ended::Asked);
+}
+
+#[tokio::test]
+async fn a_cold_stop_drops_what_runs() {
+    let (begun, mut begin) = mpsc::unbounded_channel();
+    let task = TaskDef::function("t", move |_| {
+        let begun = begun.clone();
+        async move {
+            let _ = begun.send(());
+            std::future::pending().await
+        }
+    });
+    let mut bench = Bench::new(1, vec![task]);
+    bench.send("t", "[]", 0).await;
+    begin.recv().await.unwrap();
+    bench.shutdown.advance(Phase::Cold);
+    assert_eq!(bench.verdict().await.1, "give back true");
+    assert_eq!(bench.ended.await.unwrap(), Ended::Asked);
+}
+
+#[tokio::test]
+async fn a_hard_limit_stops_a_task() {
+    let task = TaskDef::function("t", |_| std::future::pending());
+    let mut bench = Bench::new(1, vec![task.time_limit(Duration::from_millis(10))]);
+    bench.send("t", "[]", 0).await;
+    assert_eq!(bench.verdict().await.1, "failure TimeLimitExceeded(0.01)");
+}
+
+/// A task that refuses every batch that holds a 13, and counts its runs.
+fn superstitious(runs: Arc<AtomicUsize>) -> TaskDef {
+    let options = BatchOptions {
+        size: 8,
+        linger: Duration::from_secs(60),
+    };
+    TaskDef::batched("b", "b", options, move |calls: Batch<(u32,)>| {
+        runs.fetch_add(1, Ordering::Relaxed);
+        async move {
+            if calls.iter().any(|call| call.0 == 13) {
+                return Err(Exception::new("IntegrityError", "13").into());
+            }
+            Ok(calls
+                .iter()
+                .map(|call| Ok(call.0))
+                .collect::<Answers<u32>>())
+        }
+    })
+}
+
+#[tokio::test]
+async fn one_bad_call_of_a_batch_fails_alone() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let mut bench = Bench::new(1, vec![superstitious(Arc::clone(&runs))]);
+    for args in ["[1]", "[2]", "[3]", "[13]", "[5]", "[\"x\"]", "[7]", "[8]"] {
+        bench.send("b", args, 0).await;
+    }
+    for _ in 0..8 {
+        let (args, verdict) = bench.verdict().await;
+        match args.as_str() {
+            "[13]" => assert_eq!(verdict, "failure IntegrityError('13')"),
+            "[\"x\"]" => assert!(verdict.starts_with("failure TypeError"), "{verdict}"),
+            args => assert_eq!(
+                format!("[{}]", verdict.trim_start_matches("success ")),
+                args
+            ),
+        }
+    }
+    // 8 calls, then 4 + 4, then 2 + 2, then 1 + 1.
+    assert_eq!(runs.load(Ordering::Relaxed), 7);
+}
+
+#[tokio::test]
+async fn a_fault_of_everyone_is_not_bisected() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&runs);
+    let options = BatchOptions {
+        size: 4,
+        linger: Duration::from_secs(60),
+    };
+    let task = TaskDef::batched("b", "b", options, move |_: Batch<(u32,)>| {
+        runs.fetch_add(1, Ordering::Relaxed);
+        async {
+            let error = Exception::new("ProgrammingError", "no such table").of_whole_batch();
+            Err::<Answers<u32>, TaskError>(error.into())
+        }
+    });
+    let mut bench = Bench::new(1, vec![task]);
+    for args in ["[1]", "[2]", "[3]", "[4]"] {
+        bench.send("b", args, 0).await;
+    }
+    for _ in 0..4 {
+        assert_eq!(
+            bench.verdict().await.1,
+            "failure ProgrammingError('no such table')"
+        );
+    }
+    assert_eq!(seen.load(Ordering::Relaxed), 1);
+}

@@ -1,0 +1,117 @@
+//! `Database` on real servers.
+
+use celery_testkit::MariaDb;
+use celery_worker::{Database, Kind};
+use serde_json::json;
+
+const TABLE: &str = "CREATE TABLE t (id INT UNSIGNED PRIMARY KEY, name VARCHAR(20))";
+
+async fn fill(database: &Database) {
+    let sql = "INSERT INTO t (id, name) VALUES (:id, :name)";
+    for (id, name) in [(1, "it's"), (2, ":id"), (4_000_000_000_u32, "ü")] {
+        let params = [("id", json!(id)), ("name", json!(name))];
+        assert_eq!(database.execute(sql, &params).await.unwrap(), 1);
+    }
+}
+
+async fn same_everywhere(database: &Database) {
+    fill(database).await;
+    // Matched, not changed, is what counts.
+    let update = "UPDATE t SET name = :name WHERE id IN (:ids)";
+    for _ in 0..2 {
+        let params = [("name", json!("x")), ("ids", json!([1, 2, 3]))];
+        assert_eq!(database.execute(update, &params).await.unwrap(), 2);
+    }
+    let keys = database.transaction(|open| {
+        Box::pin(async { open.keys("SELECT id FROM t ORDER BY id", &[]).await })
+    });
+    assert_eq!(keys.await.unwrap(), [1, 2, 4_000_000_000]);
+    // What fails leaves nothing behind.
+    let failed = database.transaction(|open| {
+        Box::pin(async {
+            open.execute("DELETE FROM t", &[]).await?;
+            open.execute("INSERT INTO nowhere VALUES (1)", &[]).await
+        })
+    });
+    assert_eq!(failed.await.unwrap_err().kind(), Kind::Schema);
+    let params = [("id", json!(1)), ("name", json!("twice"))];
+    let twice = database.execute("INSERT INTO t (id, name) VALUES (:id, :name)", &params);
+    assert_eq!(twice.await.unwrap_err().kind(), Kind::Statement);
+}
+
+#[tokio::test]
+async fn mariadb() {
+    let mut server = MariaDb::start().unwrap();
+    server.sql(TABLE).unwrap();
+    let database = Database::from_url(&server.url()).unwrap();
+    same_everywhere(&database).await;
+
+    // A lost server is an absence, and no error once it is back.
+    server.kill9();
+    let away = database.ping().await.unwrap_err();
+    assert_eq!(away.kind(), Kind::Unavailable, "{away}");
+    server.restart().unwrap();
+    database.ping().await.unwrap();
+
+    let wrong = server.url().replace(server.password(), "wrong");
+    let refused = Database::from_url(&wrong)
+        .unwrap()
+        .ping()
+        .await
+        .unwrap_err();
+    assert_eq!(refused.kind(), Kind::Refused, "{refused}");
+}
+
+#[tokio::test]
+async fn deadlocks_are_met_by_trying_again() {
+    let server = MariaDb::start().unwrap();
+    server.sql(TABLE).unwrap();
+    let database = Database::from_url(&server.url()).unwrap();
+    fill(&database).await;
+    // Each holds one row and then wants the other's: the server must refuse one of them.
+    let meeting = std::sync::Arc::new(tokio::sync::Barrier::new(2));
+    let both = [[1, 2], [2, 1]].map(|order| {
+        let (database, meeting) = (database.clone(), std::sync::Arc::clone(&meeting));
+        let first = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+        tokio::spawn(async move {
+            database
+                .transaction(move |open| {
+                    let (meeting, first) = (
+                        std::sync::Arc::clone(&meeting),
+                        std::sync::Arc::clone(&first),
+                    );
+                    Box::pin(async move {
+                        let sql = "UPDATE t SET name = CONCAT(name, '!') WHERE id = :id";
+                        open.execute(sql, &[("id", json!(order[0]))]).await?;
+                        if first.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                            meeting.wait().await;
+                        }
+                        open.execute(sql, &[("id", json!(order[1]))]).await
+                    })
+                })
+                .await
+        })
+    });
+    for one in both {
+        one.await.unwrap().unwrap();
+    }
+    let names = server
+        .sql("SELECT name FROM t WHERE id < 3 ORDER BY id")
+        .unwrap();
+    assert!(
+        names.contains("it's!!") && names.contains(":id!!"),
+        "{names}"
+    );
+}
+
+#[tokio::test]
+async fn sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("test.db");
+    let url = format!("sqlite://{}", file.display());
+    let missing = Database::from_url(&url).unwrap().ping().await.unwrap_err();
+    assert_eq!(missing.kind(), Kind::Refused, "{missing}");
+    let database = Database::from_url(&format!("{url}?mode=rwc")).unwrap();
+    database.execute(TABLE, &[]).await.unwrap();
+    same_everywhere(&database).await;
+}

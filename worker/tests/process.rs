@@ -1,0 +1,263 @@
+//! The built binary as a process: real Redis, real MariaDB, real signals.
+
+use std::collections::HashMap;
+use std::process::Command;
+use std::time::Duration;
+
+use celery_protocol::message::{EncodeOptions, Task};
+use celery_testkit::{MariaDb, Process, Redis, RedisOptions, wait_for};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const TABLE: &str = "CREATE TABLE tasks (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, \
+    name VARCHAR(255) NOT NULL, status VARCHAR(255) NOT NULL DEFAULT 'pending', \
+    message VARCHAR(255) NULL, created_at TIMESTAMP NULL, updated_at TIMESTAMP NULL)";
+
+fn command(redis: &Redis, database: &str, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
+    command
+        .args(["--broker", &redis.url(), "--database", database])
+        .args(more);
+    command
+}
+
+fn worker(redis: &Redis, database: &str, more: &[&str]) -> Process {
+    Process::spawn("celery-worker", &mut command(redis, database, more)).unwrap()
+}
+
+/// A worker that is ready.
+fn ready(redis: &Redis, database: &str, more: &[&str]) -> Process {
+    let mut worker = worker(redis, database, more);
+    worker.wait_for_line(PATIENCE, "ready.").unwrap();
+    worker
+}
+
+/// Posts `task_created(id)` for each; the tasks' ids are `t<id>`.
+fn post(redis: &Redis, ids: impl IntoIterator<Item = u32>) {
+    let messages: Vec<String> = ids
+        .into_iter()
+        .map(|id| {
+            let raw = |json: String| RawValue::from_string(json).unwrap();
+            let task = Task::new(
+                format!("t{id}"),
+                "task_created",
+                raw(format!("[{id}]")),
+                raw("{}".into()),
+            );
+            let tag = format!("tag-{id}");
+            let message = task
+                .encode_redis(&EncodeOptions::new("celery", &tag))
+                .unwrap();
+            String::from_utf8(message).unwrap()
+        })
+        .collect();
+    for some in messages.chunks(100) {
+        let mut command = vec!["LPUSH", "celery"];
+        command.extend(some.iter().map(String::as_str));
+        redis.cli(&command).unwrap();
+    }
+}
+
+/// Rows 1 to `count`.
+fn rows(database: &MariaDb, count: u32) {
+    database.sql(TABLE).unwrap();
+    let values: Vec<String> = (1..=count)
+        .map(|id| format!("({id}, 'task {id}')"))
+        .collect();
+    database
+        .sql(&format!(
+            "INSERT INTO tasks (id, name) VALUES {}",
+            values.join(", ")
+        ))
+        .unwrap();
+}
+
+fn completed(database: &MariaDb) -> u32 {
+    let sql = "SELECT COUNT(*) AS n FROM tasks WHERE status = 'completed' \
+        AND message = 'Updated by celery worker!' AND updated_at IS NOT NULL";
+    let answer = database.sql(sql).unwrap();
+    let number = answer.split_whitespace().find_map(|word| word.parse().ok());
+    number.unwrap_or_else(|| panic!("{answer}"))
+}
+
+fn all_completed(database: &MariaDb, count: u32, worker: &Process) {
+    if let Err(error) = wait_for(PATIENCE, "all rows to be completed", || {
+        completed(database) == count
+    }) {
+        panic!(
+            "{error}; {} of {count}; the worker said:\n{}",
+            completed(database),
+            worker.log()
+        );
+    }
+}
+
+fn result(redis: &Redis, id: &str) -> Option<Value> {
+    let answer = redis
+        .cli(&["GET", &format!("celery-task-meta-{id}")])
+        .unwrap();
+    serde_json::from_str(answer.trim()).ok()
+}
+
+fn is_idle(redis: &Redis) -> bool {
+    ["LLEN celery", "HLEN unacked", "ZCARD unacked_index"]
+        .iter()
+        .all(|command| {
+            let words: Vec<&str> = command.split(' ').collect();
+            redis
+                .cli(&words)
+                .unwrap()
+                .trim()
+                .trim_start_matches("(integer) ")
+                == "0"
+        })
+}
+
+#[test]
+fn rows_are_completed_and_a_warm_stop_is_0() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let database = MariaDb::start().unwrap();
+    rows(&database, 300);
+    let mut worker = ready(&redis, &database.url(), &["-l", "info"]);
+    post(&redis, 1..=300);
+    all_completed(&database, 300, &worker);
+    wait_for(PATIENCE, "every acknowledgement", || is_idle(&redis)).unwrap();
+    let document = result(&redis, "t7").unwrap();
+    assert_eq!(document["status"], "SUCCESS");
+    assert_eq!(document["result"], true);
+    assert!(
+        !worker.log().contains(database.password()),
+        "{}",
+        worker.log()
+    );
+
+    // The same again is a success again; a row that is not there is retried, alone.
+    redis.cli(&["DEL", "celery-task-meta-t7"]).unwrap();
+    post(&redis, [7, 7, 999]);
+    let state = |id| result(&redis, id).map(|document| document["status"].clone());
+    wait_for(PATIENCE, "both answers", || {
+        state("t7") == Some("SUCCESS".into()) && state("t999") == Some("RETRY".into())
+    })
+    .unwrap();
+    assert_eq!(
+        result(&redis, "t999").unwrap()["result"]["exc_type"],
+        "LookupError"
+    );
+
+    worker.terminate();
+    assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
+    // What waited for its retry is back in its queue.
+    assert!(redis.cli(&["LLEN", "celery"]).unwrap().contains('1'));
+}
+
+#[test]
+fn an_absent_database_is_waited_for() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let mut database = MariaDb::start().unwrap();
+    rows(&database, 200);
+    let url = database.url();
+    database.stop();
+    let mut worker = ready(&redis, &url, &["-l", "info"]);
+    post(&redis, 1..=100);
+    worker
+        .wait_for_line(PATIENCE, "Tasks that need it wait")
+        .unwrap();
+    database.restart().unwrap();
+    all_completed(&database, 100, &worker);
+
+    let said = worker.log_len();
+    database.kill9();
+    post(&redis, 101..=200);
+    worker
+        .wait_for_line_after(PATIENCE, "Tasks that need it wait", said)
+        .unwrap();
+    database.restart().unwrap();
+    all_completed(&database, 200, &worker);
+    wait_for(PATIENCE, "every acknowledgement", || is_idle(&redis)).unwrap();
+    assert!(redis.cli(&["XLEN", "celery.dead"]).unwrap().contains('0'));
+    assert_eq!(
+        worker.log().matches("Tasks that need it wait").count(),
+        2,
+        "{}",
+        worker.log()
+    );
+    worker.terminate();
+    assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
+}
+
+#[test]
+fn killed_20_times_under_load_nothing_is_lost() {
+    const TASKS: u32 = 4_000;
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let database = MariaDb::start().unwrap();
+    rows(&database, TASKS);
+    let more = ["--lease", "2", "-c", "4", "--prefetch-multiplier", "100"];
+    for kill in 0..20 {
+        let mut worker = ready(&redis, &database.url(), &more);
+        let before = completed(&database);
+        let share = TASKS / 20;
+        post(&redis, kill * share + 1..=(kill + 1) * share);
+        // In the middle of the work, wherever that is.
+        let _ = wait_for(Duration::from_secs(1), "", || completed(&database) > before);
+        worker.kill9();
+        invariant(&redis, &database, (kill + 1) * share);
+    }
+    let worker = ready(&redis, &database.url(), &more);
+    all_completed(&database, TASKS, &worker);
+    wait_for(PATIENCE, "nothing to be held", || is_idle(&redis)).unwrap();
+    assert!(redis.cli(&["XLEN", "celery.dead"]).unwrap().contains('0'));
+    for id in 1..=TASKS / 40 {
+        let document = result(&redis, &format!("t{}", id * 40)).unwrap();
+        assert_eq!(document["result"], true);
+    }
+}
+
+/// Every id that was sent is done, queued, held or a dead letter. The worker is dead.
+fn invariant(redis: &Redis, database: &MariaDb, sent: u32) {
+    let mut seen: HashMap<u32, &str> = HashMap::new();
+    let done = database
+        .sql("SELECT id FROM tasks WHERE status = 'completed'")
+        .unwrap();
+    seen.extend(
+        done.split_whitespace()
+            .filter_map(|id| Some((id.parse().ok()?, "done"))),
+    );
+    for (place, command) in [
+        ("queued", vec!["LRANGE", "celery", "0", "-1"]),
+        ("held", vec!["HVALS", "unacked"]),
+        ("dead", vec!["XRANGE", "celery.dead", "-", "+"]),
+    ] {
+        let text = redis.cli(&command).unwrap();
+        let tags = text.split("tag-").skip(1);
+        seen.extend(tags.filter_map(|rest| {
+            let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+            Some((digits.parse().ok()?, place))
+        }));
+    }
+    let lost: Vec<u32> = (1..=sent).filter(|id| !seen.contains_key(id)).collect();
+    assert!(lost.is_empty(), "{} lost: {lost:?}", lost.len());
+}
+
+#[test]
+fn mistakes_in_settings_end_the_start_and_are_named() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let database = MariaDb::start().unwrap();
+    let wrong = database
+        .url()
+        .replace(database.password(), "not-the-password");
+    for (url, code, part) in [
+        (wrong.as_str(), 78, "DATABASE_URL"),
+        ("oracle://u:not-the-password@h/d", 78, "--database"),
+    ] {
+        let output = command(&redis, url, &[]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains(part), "{text}");
+        assert!(!text.contains("not-the-password"), "{text}");
+    }
+    let usage = command(&redis, "sqlite::memory:", &["--colour"])
+        .output()
+        .unwrap();
+    assert_eq!(usage.status.code(), Some(64));
+}
