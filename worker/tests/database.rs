@@ -53,7 +53,8 @@ async fn mariadb() {
     server.restart().unwrap();
     database.ping().await.unwrap();
 
-    let wrong = server.url().replace(server.password(), "wrong");
+    let secret = format!(":{}@", server.password());
+    let wrong = server.url().replace(&secret, ":wrong@");
     let refused = Database::from_url(&wrong)
         .unwrap()
         .ping()

@@ -111,9 +111,28 @@ impl Database {
         &self.inner.shown
     }
 
-    /// Connects, or uses a connection, and asks nothing.
+    /// Connects, or uses a connection, and asks nothing. A refusal is for the caller to tell.
     pub async fn ping(&self) -> Result<(), DatabaseError> {
-        self.transaction(|_| Box::pin(async { Ok(()) })).await
+        let database = self.clone();
+        let running = tokio::spawn(async move {
+            let outcome = Transaction::begin(&database.inner.pool).await;
+            match outcome {
+                Ok(open) => {
+                    open.roll_back().await;
+                    database.note(None);
+                    Ok(())
+                }
+                Err(error) => {
+                    if error.kind() != Kind::Refused {
+                        database.note(Some(&error));
+                    }
+                    Err(error)
+                }
+            }
+        });
+        running
+            .await
+            .unwrap_or_else(|_| Err(DatabaseError::unavailable("the worker is stopping")))
     }
 
     /// Runs one statement and says how many rows it matched (on MySQL also those it left as they were).
