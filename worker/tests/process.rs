@@ -257,3 +257,65 @@ fn mistakes_in_settings_end_the_start_and_are_named() {
         .unwrap();
     assert_eq!(usage.status.code(), Some(64));
 }
+
+#[test]
+fn dead_letters_can_be_seen_put_back_and_deleted() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let database = MariaDb::start().unwrap();
+    let dead = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
+        let output = command
+            .args(["dead"])
+            .args(words)
+            .args(["-b", &redis.url()])
+            .output();
+        let output = output.unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    };
+    let mut worker = ready(&redis, &database.url(), &[]);
+    redis
+        .cli(&["LPUSH", "celery", "{\"no\":1}", "neither"])
+        .unwrap();
+    let letters = || redis.cli(&["XLEN", "celery.dead"]).unwrap();
+    wait_for(PATIENCE, "two dead letters", || letters().contains('2')).unwrap();
+    worker.terminate();
+    assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
+
+    let (code, list) = dead(&["list"]);
+    assert_eq!((code, list.lines().count()), (Some(0), 2), "{list}");
+    let place = list.split_whitespace().next().unwrap();
+    assert!(dead(&["show", place]).1.contains("raw: "), "{list}");
+    assert_eq!(dead(&["show", "1-1"]).0, Some(1));
+    assert_eq!(dead(&["replay", place]), (Some(0), "1 put back\n".into()));
+    assert_eq!(dead(&["replay", place]), (Some(1), "0 put back\n".into()));
+    assert!(redis.cli(&["LLEN", "celery"]).unwrap().contains('1'));
+    assert_eq!(dead(&["purge"]).0, Some(64));
+    assert_eq!(dead(&["purge", "--all"]), (Some(0), "1 deleted\n".into()));
+    assert!(letters().contains('0'));
+}
+
+#[test]
+fn the_check_finds_what_could_lose_tasks() {
+    let safe = Redis::start(RedisOptions::new().aof()).unwrap();
+    let unsafe_ = RedisOptions::new().set("maxmemory-policy", "allkeys-lru");
+    let unsafe_ = Redis::start(unsafe_).unwrap();
+    let check = |url: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
+        let output = command.args(["check", "-b", url]).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    };
+    let (code, text) = check(&safe.url());
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = check(&unsafe_.url());
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("allkeys-lru") && text.contains("appendonly"),
+        "{text}"
+    );
+}

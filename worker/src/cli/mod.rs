@@ -4,7 +4,10 @@
 //! made the worker stop, 78 for a setting that cannot be used.
 
 mod banner;
+mod check;
+mod dead;
 mod options;
+mod redis;
 
 use std::process::ExitCode;
 
@@ -12,9 +15,9 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::app::{StartError, Stopped, Worker, WorkerBuilder};
-use crate::config::{ConfigError, Settings};
+use crate::config::{Config, ConfigError, Settings};
 use crate::logging;
-use options::Options;
+use options::{Command, Options};
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
@@ -85,6 +88,7 @@ async fn run(
     tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder,
 ) -> Result<ExitCode, StartError> {
     let print_config = options.print_config;
+    let command = options.command.clone();
     let file = match &options.config {
         None => Settings::default(),
         Some(path) => {
@@ -98,14 +102,23 @@ async fn run(
     // What the program itself chose is a default: the command line goes before it.
     let chosen = std::mem::take(&mut builder.settings);
     builder.settings = options.settings().or(file).or(chosen);
+    match command {
+        Some(Command::Check) => return check::run(Config::new(builder.settings)?).await,
+        Some(Command::Dead { command }) => {
+            return Ok(dead::run(&Config::new(builder.settings)?, command).await);
+        }
+        None => {}
+    }
     let worker = builder.build()?;
     if print_config {
         print!("{}", worker.config());
         return Ok(ExitCode::SUCCESS);
     }
     logging::start(worker.config())?;
+    check::broker_lets_us_in(&worker.config().broker).await?;
     worker.check_database().await?;
     banner::print(&worker);
+    tokio::spawn(check::warn(worker.config().broker.clone()));
     let stopped = worker.run().await?;
     Ok(match stopped {
         Stopped::Warm => ExitCode::SUCCESS,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::config::{Settings, Text};
 
@@ -13,10 +13,14 @@ use crate::config::{Settings, Text};
 #[derive(Debug, Parser)]
 #[command(name = "celery-worker", version, max_term_width = 100)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     /// The broker [default: redis://localhost:6379/0]
     #[arg(
         short,
         long,
+        global = true,
         value_name = "URL",
         env = "CELERY_BROKER_URL",
         hide_env_values = true
@@ -93,6 +97,49 @@ pub(crate) struct Options {
     /// Print the settings, without passwords, and exit
     #[arg(long)]
     pub(crate) print_config: bool,
+}
+
+/// What Celery's command line has no word for.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Look at the broker and the database, and say what could lose tasks
+    Check,
+    /// Messages that could not be run: the stream celery.dead
+    Dead {
+        #[command(subcommand)]
+        command: Dead,
+    },
+}
+
+/// What can be done with dead letters.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Dead {
+    /// List them, oldest first
+    List {
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+    },
+    /// Show one of them with its message
+    Show {
+        /// Its place, as `dead list` prints it
+        place: String,
+    },
+    /// Put them back into their queues
+    Replay(Which),
+    /// Delete them
+    Purge(Which),
+}
+
+/// Some dead letters, or all.
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Which {
+    /// Their places, as `dead list` prints them
+    pub(crate) places: Vec<String>,
+    /// All of them
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 impl Options {

@@ -18,6 +18,8 @@ pub static RESTORE: Script = Script::new(include_str!("../redis/scripts/restore.
 pub static SETTLE: Script = Script::new(include_str!("../redis/scripts/settle.lua"));
 /// Stores results on a server that is not the broker.
 pub static STORE_RESULTS: Script = Script::new(include_str!("../redis/scripts/store_results.lua"));
+/// Puts a dead letter back into its queue.
+pub static REPLAY: Script = Script::new(include_str!("../redis/scripts/replay.lua"));
 
 /// Begins a call of `script` with `keys` keys, `arguments` arguments (keys included) and about `bytes` bytes of them: the
 /// keys and then the other arguments are to be appended. The sizes save growing, nothing else.

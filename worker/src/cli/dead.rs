@@ -1,0 +1,199 @@
+//! `celery-worker dead`: dead letters listed, shown, put back, deleted.
+
+use std::process::ExitCode;
+
+use celery_client::aio::{Connection, Failure, Value, scripts};
+use celery_protocol::keys::Keys;
+use celery_protocol::message::Task;
+
+use super::options::{Dead, Which};
+use super::redis::{command, connect, items, text};
+use crate::config::Config;
+
+/// How many letters are read at a time.
+const PAGE: usize = 500;
+
+/// A message that could not be run.
+struct Letter {
+    place: String,
+    fields: Vec<(String, Value)>,
+}
+
+impl Letter {
+    fn read(entry: Value) -> Option<Self> {
+        let mut parts = items(entry).into_iter();
+        let place = text(&parts.next()?);
+        let mut values = items(parts.next()?).into_iter();
+        let mut fields = Vec::new();
+        while let (Some(name), Some(value)) = (values.next(), values.next()) {
+            fields.push((text(&name), value));
+        }
+        Some(Letter { place, fields })
+    }
+
+    fn field(&self, name: &str) -> String {
+        let value = self.fields.iter().find(|(given, _)| given == name);
+        value.map(|(_, value)| text(value)).unwrap_or_default()
+    }
+
+    /// One line. What a message says of itself cannot make it two.
+    fn line(&self) -> String {
+        let parts = ["queue", "id", "task", "cause"]
+            .map(|name| self.field(name).escape_debug().to_string());
+        format!("{}  {}", self.place, parts.join("  "))
+    }
+}
+
+/// Does as told; 1 if that could not be done.
+pub(crate) async fn run(config: &Config, dead: Dead) -> ExitCode {
+    let keys = Keys::new(config.broker.key_prefix());
+    let done = match connect(&config.broker).await {
+        Ok(mut connection) => obey(&mut connection, &keys, dead).await,
+        Err(failure) => Err(failure),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("celery-worker: {}: {failure}", config.broker.display_url());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn obey(connection: &mut Connection, keys: &Keys, dead: Dead) -> Result<bool, Failure> {
+    match dead {
+        Dead::List { limit } => {
+            let mut after = "-".to_owned();
+            let mut left = limit;
+            while left > 0 {
+                let letters = page(connection, keys, &after, left.min(PAGE)).await?;
+                let Some(last) = letters.last() else { break };
+                after = format!("({}", last.place);
+                left -= letters.len();
+                letters
+                    .iter()
+                    .for_each(|letter| println!("{}", letter.line()));
+            }
+            Ok(true)
+        }
+        Dead::Show { place } => match letter(connection, keys, &place).await? {
+            Some(letter) => {
+                println!("place: {}", letter.place);
+                for (name, value) in &letter.fields {
+                    println!("{name}: {}", text(value));
+                }
+                Ok(true)
+            }
+            None => Ok(unknown(&place)),
+        },
+        Dead::Replay(which) => {
+            each(
+                connection,
+                keys,
+                which,
+                "put back",
+                async |connection, letter| replay(connection, keys, letter).await,
+            )
+            .await
+        }
+        Dead::Purge(which) => {
+            each(
+                connection,
+                keys,
+                which,
+                "deleted",
+                async |connection, letter| {
+                    let deleted = connection
+                        .query(&command(&["XDEL", &keys.dead(), &letter.place]))
+                        .await?;
+                    Ok(deleted == Value::Int(1))
+                },
+            )
+            .await
+        }
+    }
+}
+
+/// Does something with each of the letters meant.
+async fn each(
+    connection: &mut Connection,
+    keys: &Keys,
+    which: Which,
+    done: &str,
+    act: impl AsyncFn(&mut Connection, &Letter) -> Result<bool, Failure>,
+) -> Result<bool, Failure> {
+    let (mut count, mut good) = (0, true);
+    if which.all {
+        let mut after = "-".to_owned();
+        loop {
+            let letters = page(connection, keys, &after, PAGE).await?;
+            let Some(last) = letters.last() else { break };
+            after = format!("({}", last.place);
+            for letter in &letters {
+                count += usize::from(act(connection, letter).await?);
+            }
+        }
+    }
+    for place in &which.places {
+        match letter(connection, keys, place).await? {
+            Some(letter) => count += usize::from(act(connection, &letter).await?),
+            None => good = unknown(place),
+        }
+    }
+    println!("{count} {done}");
+    Ok(good)
+}
+
+fn unknown(place: &str) -> bool {
+    eprintln!("celery-worker: there is no dead letter {place}");
+    false
+}
+
+async fn replay(
+    connection: &mut Connection,
+    keys: &Keys,
+    letter: &Letter,
+) -> Result<bool, Failure> {
+    let raw = letter.field("raw");
+    let task = Task::decode_redis(raw.as_bytes()).ok();
+    // Back to the list of its priority; what cannot be read has none.
+    let priority = task
+        .as_ref()
+        .and_then(|task| task.properties.priority)
+        .unwrap_or(0);
+    let queue = keys.queue(
+        &letter.field("queue"),
+        celery_protocol::keys::step(priority),
+    );
+    let tag = task.and_then(|task| task.delivery_tag).unwrap_or_default();
+    let mut call = scripts::call(&scripts::REPLAY, 3, 4, 256);
+    call.arg(keys.dead())
+        .arg(queue)
+        .arg(keys.redelivered(&tag))
+        .arg(&letter.place);
+    Ok(connection.run(&scripts::REPLAY, &call).await? == Value::Int(1))
+}
+
+async fn page(
+    connection: &mut Connection,
+    keys: &Keys,
+    after: &str,
+    count: usize,
+) -> Result<Vec<Letter>, Failure> {
+    let count = count.to_string();
+    let words = ["XRANGE", &keys.dead(), after, "+", "COUNT", &count];
+    let answer = connection.query(&command(&words)).await?;
+    Ok(items(answer).into_iter().filter_map(Letter::read).collect())
+}
+
+async fn letter(
+    connection: &mut Connection,
+    keys: &Keys,
+    place: &str,
+) -> Result<Option<Letter>, Failure> {
+    let answer = connection
+        .query(&command(&["XRANGE", &keys.dead(), place, place]))
+        .await?;
+    Ok(items(answer).into_iter().find_map(Letter::read))
+}

@@ -1,0 +1,40 @@
+//! The few things the command line asks Redis by itself.
+
+use celery_client::aio::{Cmd, ConnectOptions, Connection, Failure, Value};
+use celery_client::endpoint::Endpoint;
+
+/// A connection for one command of the command line.
+pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Connection, Failure> {
+    Connection::open(endpoint, &ConnectOptions::new("celery-worker/cli")).await
+}
+
+/// A command of these words.
+pub(crate) fn command<S: AsRef<str>>(words: &[S]) -> Cmd {
+    let mut command = Cmd::new();
+    for word in words {
+        command.arg(word.as_ref());
+    }
+    command
+}
+
+/// The text of an answer; empty if it has none. What is no UTF-8 is replaced.
+pub(crate) fn text(value: &Value) -> String {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => text.clone(),
+        Value::Int(number) => number.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// The elements of a list, or the keys and values of a map in turn.
+pub(crate) fn items(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) | Value::Set(items) => items,
+        Value::Map(pairs) => pairs
+            .into_iter()
+            .flat_map(|(key, value)| [key, value])
+            .collect(),
+        _ => Vec::new(),
+    }
+}
