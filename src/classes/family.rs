@@ -59,7 +59,7 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
                 handler!(initialize),
                 [required("details").sensitive()],
             )
-            .as_static(),
+            .made_static(),
             method(
                 "PostTask",
                 handler!(post_task),
@@ -182,14 +182,45 @@ fn post_parameters(last: &'static str) -> Vec<Param> {
     ]
 }
 
+/// The names of the constructor's parameters, which are the keys of the array that describes a connection.
+fn parameter_names(persistent_messages: bool) -> impl Iterator<Item = (usize, &'static str)> {
+    let parameters = connection_parameters(persistent_messages);
+    parameters
+        .into_iter()
+        .map(|parameter| parameter.name())
+        .enumerate()
+}
+
 fn construct(call: &mut Call<'_>) -> Result<(), Thrown> {
-    let details = Details::from_arguments(call, true)?;
-    build_both(call, Api::DropIn, &details, None)
+    construct_from_arguments(call, Api::DropIn, true)
 }
 
 fn construct_namespaced(call: &mut Call<'_>) -> Result<(), Thrown> {
-    let details = Details::from_arguments(call, false)?;
-    build_both(call, Api::Namespaced, &details, None)
+    construct_from_arguments(call, Api::Namespaced, false)
+}
+
+fn construct_from_arguments(
+    call: &mut Call<'_>,
+    api: Api,
+    persistent_messages: bool,
+) -> Result<(), Thrown> {
+    if call.overrides("BuildConnection")? {
+        let given = parameter_names(persistent_messages).filter_map(|(index, name)| {
+            Some((
+                value::string(name.as_bytes()),
+                call.argument(index)?.shallow_clone(),
+            ))
+        });
+        let given: Vec<(Zval, Zval)> = given.collect();
+        let details = value::map(
+            given
+                .iter()
+                .map(|(name, argument)| (name, argument.shallow_clone())),
+        );
+        return build_by_override(call, api, &details, &details);
+    }
+    let details = Details::from_arguments(call, persistent_messages)?;
+    build_both(call, api, &details, None)
 }
 
 fn construct_advanced(call: &mut Call<'_>) -> Result<(), Thrown> {
@@ -201,15 +232,33 @@ fn construct_advanced_namespaced(call: &mut Call<'_>) -> Result<(), Thrown> {
 }
 
 fn construct_from_arrays(call: &mut Call<'_>, api: Api) -> Result<(), Thrown> {
-    let broker = Details::from_array(call.argument(0), "$broker_connection")?;
     // As in celery-php, anything empty means the same connection.
-    let backend = match call.argument(1) {
-        Some(value) if value.coerce_to_bool() => {
-            Some(Details::from_array(Some(value), "$backend_connection")?)
-        }
-        _ => None,
+    let backend = call.argument(1).filter(|backend| backend.coerce_to_bool());
+    if let (true, Some(broker)) = (call.overrides("BuildConnection")?, call.argument(0)) {
+        return build_by_override(call, api, broker, backend.unwrap_or(broker));
+    }
+    let broker = Details::from_array(call.argument(0), "$broker_connection")?;
+    let backend = match backend {
+        Some(_) => Some(Details::from_array(backend, "$backend_connection")?),
+        None => None,
     };
     build_both(call, api, &broker, backend.as_ref())
+}
+
+/// Lets a subclass's `BuildConnection()` build both connections, as celery-php's constructors do.
+fn build_by_override(
+    call: &mut Call<'_>,
+    api: Api,
+    broker: &Zval,
+    backend: &Zval,
+) -> Result<(), Thrown> {
+    call.state::<Client>()?.api = api;
+    for (details, is_backend) in [(broker, false), (backend, true)] {
+        let mut flag = Zval::new();
+        flag.set_bool(is_backend);
+        call.invoke("BuildConnection", vec![details.shallow_clone(), flag])?;
+    }
+    Ok(())
 }
 
 fn build_both(

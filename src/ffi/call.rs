@@ -128,7 +128,12 @@ impl<'a> Call<'a> {
         self.invoke(method, arguments)
     }
 
-    fn invoke(&mut self, method: &str, arguments: Vec<Zval>) -> Result<Option<Zval>, Thrown> {
+    /// Calls a method with the given arguments if a subclass has overridden it.
+    pub(crate) fn invoke(
+        &mut self,
+        method: &str,
+        arguments: Vec<Zval>,
+    ) -> Result<Option<Zval>, Thrown> {
         if !self.overrides(method)? {
             return Ok(None);
         }

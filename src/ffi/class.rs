@@ -74,6 +74,11 @@ pub(crate) const fn optional(name: &'static str, default: &'static str) -> Param
 }
 
 impl Param {
+    /// Its name, without the `$`.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Hides the value in stack traces (`#[SensitiveParameter]`).
     pub(crate) const fn sensitive(mut self) -> Self {
         self.sensitive = true;
@@ -113,7 +118,7 @@ pub(crate) fn method(
 
 impl Method {
     /// Makes the method static.
-    pub(crate) fn as_static(mut self) -> Self {
+    pub(crate) fn made_static(mut self) -> Self {
         self.is_static = true;
         self
     }
