@@ -1,5 +1,10 @@
 //! Every answer of the worker's scripts, from a real Redis.
 #![cfg(feature = "aio")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use celery_client::Endpoint;
 use celery_client::aio::{Cmd, ConnectOptions, Connection, Failure, Value, scripts};

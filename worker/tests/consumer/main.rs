@@ -1,5 +1,13 @@
 //! The consumer against a real Redis: messages in, deliveries out, verdicts carried out, faults survived.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "tests"
+)]
+
 mod faults;
 mod rescue;
 mod rig;

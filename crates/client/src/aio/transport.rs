@@ -5,6 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::endpoint::{Address, Endpoint};
+use crate::tls;
 
 /// Idle time before the kernel probes a connection. A doorbell hears nothing for hours; a peer that vanished without a
 /// FIN must not keep it waiting (the safety claim notices sooner, but costs a connection).
@@ -45,8 +47,12 @@ impl Transport {
         let Some(options) = endpoint.tls() else {
             return Ok(Transport::Tcp(stream));
         };
-        let _ = (options, host);
-        Err(io::Error::other("TLS is not there yet"))
+        let config = tls::client_config(options).map_err(io::Error::other)?;
+        let name = tls::server_name(options, host).map_err(io::Error::other)?;
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        Ok(Transport::Tls(Box::new(
+            connector.connect(name, stream).await?,
+        )))
     }
 }
 

@@ -1,0 +1,171 @@
+//! The async driver's connections: ways in, refusals, silence, and coming back.
+#![cfg(feature = "aio")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use celery_client::Endpoint;
+use celery_client::aio::{
+    Cmd, ConnectOptions, Connection, Failure, Health, Push, Supervised, Value,
+};
+use celery_testkit::{RedisOptions, ServerName};
+
+fn command(words: &[&str]) -> Cmd {
+    let mut cmd = Cmd::new();
+    cmd.arg(words);
+    cmd
+}
+
+async fn open(url: &str) -> Result<Connection, Failure> {
+    Connection::open(
+        &Endpoint::from_url(url).unwrap(),
+        &ConnectOptions::new("test"),
+    )
+    .await
+}
+
+async fn why_not(url: &str) -> String {
+    match open(url).await {
+        Err(Failure::Connect(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn every_way_in_leads_to_the_right_database() {
+    let redis = RedisOptions::new().start().unwrap();
+    let socket = format!("redis+socket://{}?virtual_host=3", redis.socket().display());
+    for url in [redis.url_of_db(3), socket] {
+        let mut connection = open(&url).await.unwrap();
+        let client = connection
+            .query(&command(&["CLIENT", "INFO"]))
+            .await
+            .unwrap();
+        let Value::BulkString(client) = client else {
+            panic!("{client:?}")
+        };
+        let client = String::from_utf8(client).unwrap();
+        assert!(
+            client.contains(" db=3 ") && client.contains(" name=test "),
+            "{client}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn tls_is_spoken_and_the_server_is_checked() {
+    let redis = RedisOptions::new().tls(ServerName::Right).start().unwrap();
+    let url = redis.tls_url().unwrap();
+    let authority = redis.certificates().unwrap().ca();
+    let endpoint = Endpoint::from_url(&url)
+        .unwrap()
+        .with_default_ca_file(&authority);
+    let mut connection = Connection::open(&endpoint, &ConnectOptions::new("test"))
+        .await
+        .unwrap();
+    connection.query(&command(&["PING"])).await.unwrap();
+    let why = why_not(&url).await;
+    assert!(why.to_lowercase().contains("certificate"), "{why}");
+}
+
+#[tokio::test]
+async fn a_refusal_says_why_and_never_the_password() {
+    let redis = RedisOptions::new().password("open sesame").start().unwrap();
+    let port = redis.port();
+    let wrong = why_not(&format!("redis://:guess@127.0.0.1:{port}/0")).await;
+    assert!(
+        wrong.contains("authentication failed") && !wrong.contains("guess"),
+        "{wrong}"
+    );
+    let none = why_not(&format!("redis://127.0.0.1:{port}/1")).await;
+    assert!(none.contains("NOAUTH"), "{none}");
+    let full = RedisOptions::new().set("maxclients", "1").start().unwrap();
+    let _first = open(&full.url()).await.unwrap();
+    let why = why_not(&full.url()).await;
+    assert!(why.contains("max number of clients"), "{why}");
+}
+
+#[tokio::test]
+async fn a_silent_server_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}/1", listener.local_addr().unwrap());
+    let mut options = ConnectOptions::new("test");
+    options.connect_timeout = Duration::from_millis(100);
+    let failure = Connection::open(&Endpoint::from_url(&url).unwrap(), &options)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&failure, Failure::Connect(why) if why.contains("timed out")),
+        "{failure:?}"
+    );
+
+    let redis = RedisOptions::new().start().unwrap();
+    let mut options = ConnectOptions::new("test");
+    options.response_timeout = Duration::from_millis(100);
+    let endpoint = Endpoint::from_url(&redis.url()).unwrap();
+    let mut connection = Connection::open(&endpoint, &options).await.unwrap();
+    redis.pause();
+    let failure = connection.query(&command(&["PING"])).await.unwrap_err();
+    redis.resume();
+    assert!(failure.outcome_unknown(), "{failure:?}");
+}
+
+#[tokio::test]
+async fn what_is_tracked_is_heard_also_after_the_connection_was_lost() {
+    let redis = RedisOptions::new().start().unwrap();
+    let endpoint = Arc::new(Endpoint::from_url(&redis.url()).unwrap());
+    let heard = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+    let health = Arc::new(Health::default());
+    let mut link = Supervised::new(endpoint, ConnectOptions::new("bell"), Arc::clone(&health))
+        .listening({
+            let heard = Arc::clone(&heard);
+            move |push| {
+                let place = usize::from(push == Push::Disconnected);
+                heard[place].fetch_add(1, Ordering::SeqCst);
+            }
+        });
+    let wait = |place: usize, count| {
+        let heard = Arc::clone(&heard);
+        async move {
+            let waiting = async {
+                while heard[place].load(Ordering::SeqCst) < count {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), waiting)
+                .await
+                .unwrap();
+        }
+    };
+    assert!(!health.is_up());
+    for round in 1..=2 {
+        let connection = link.connection().await;
+        assert!(connection.hears());
+        connection
+            .query(&command(&["CLIENT", "TRACKING", "ON"]))
+            .await
+            .unwrap();
+        connection.query(&command(&["EXISTS", "q"])).await.unwrap();
+        link.worked();
+        assert!(health.is_up());
+        redis.cli(&["LPUSH", "q", "x"]).unwrap();
+        wait(0, round).await;
+        redis.cli(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+        wait(1, round).await;
+        let failure = link
+            .connection()
+            .await
+            .query(&command(&["PING"]))
+            .await
+            .unwrap_err();
+        link.failed(&failure);
+        assert!(!health.is_up());
+    }
+}
