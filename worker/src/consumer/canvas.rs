@@ -2,9 +2,9 @@
 //!
 //! The messages are steps of the settlement, so that they are published exactly when the task is acknowledged.
 //!
-//! Not here: counting the members of a chord, and steps that are themselves groups or chords within a chain. A task
-//! that carries such a thing is not forgotten: what could not be published goes to the dead letters with the cause
-//! `follow-up`, from where it can be replayed.
+//! Not here: counting the members of a chord, and chords as steps of a chain. A task that carries such a thing is not
+//! forgotten: what could not be published goes to the dead letters with the cause `follow-up`, from where it can be
+//! replayed.
 
 use std::sync::Arc;
 
@@ -66,9 +66,9 @@ struct Options<'a> {
     chain: Option<&'a RawValue>,
 }
 
-/// The kwargs of a `celery.chain` signature.
+/// The kwargs of a `celery.chain` or `celery.group` signature.
 #[derive(Deserialize)]
-struct ChainKwargs<'a> {
+struct Tasks<'a> {
     #[serde(borrow)]
     tasks: Vec<&'a RawValue>,
 }
@@ -136,6 +136,9 @@ pub(crate) fn after_failure(
         parent.call_all(embed.errbacks.as_deref(), &mut follow);
     }
     if rules.results {
+        if let Some(chord) = &embed.chord {
+            follow.steps.extend(fail_chord(task, chord, exception, now));
+        }
         for step in list(embed.chain.as_deref()) {
             let id = serde_json::from_str::<Signature<'_>>(step.get())
                 .ok()
@@ -150,6 +153,24 @@ pub(crate) fn after_failure(
         }
     }
     follow.steps
+}
+
+/// The body of a chord will not be run when a member of its header has failed.
+fn fail_chord(
+    task: &Task,
+    body: &RawValue,
+    exception: &ExceptionDoc,
+    now: Timestamp,
+) -> Option<Step> {
+    let id = serde_json::from_str::<Signature<'_>>(body.get())
+        .ok()?
+        .options
+        .task_id?;
+    celery_protocol::keys::check_task_id(&id).ok()?;
+    let text = format!("Dependency {} raised {}", task.id, exception.summary());
+    let exception = ExceptionDoc::new("ChordError", text, Some("celery.exceptions"));
+    let document = ResultDoc::failure(&id, &exception, None, now).encode();
+    Some(Step::Result { id, document })
 }
 
 impl Parent<'_> {
@@ -172,6 +193,11 @@ impl Parent<'_> {
         rest: Option<&[&RawValue]>,
         follow: &mut FollowUps,
     ) {
+        match self.members(signature, rest) {
+            Ok(Some((id, members))) => return self.call_group(&id, &members, follow),
+            Ok(None) => {}
+            Err(why) => return follow.steps.push(self.not_published(signature, &why)),
+        }
         match self.message(signature, group, rest) {
             Ok((step, id)) => {
                 follow.steps.push(step);
@@ -182,6 +208,42 @@ impl Parent<'_> {
             }
             Err(why) => follow.steps.push(self.not_published(signature, &why)),
         }
+    }
+
+    /// The id and the members, if the signature is a group.
+    fn members<'s>(
+        &self,
+        text: &'s RawValue,
+        rest: Option<&[&RawValue]>,
+    ) -> Result<Option<(String, Vec<&'s RawValue>)>, String> {
+        let signature: Signature<'s> =
+            serde_json::from_str(text.get()).map_err(|error| error.to_string())?;
+        if signature.subtask_type.as_deref() != Some("group") {
+            return Ok(None);
+        }
+        if rest.is_some_and(|rest| !rest.is_empty()) {
+            return Err("a group that is followed by something is a chord".to_owned());
+        }
+        let kwargs = signature.kwargs.map_or("{}", RawValue::get);
+        let members: Tasks<'s> = serde_json::from_str(kwargs).map_err(|error| error.to_string())?;
+        Ok(Some((
+            signature.options.task_id.unwrap_or_else(new_id),
+            members.tasks,
+        )))
+    }
+
+    /// Every member is called with the same first argument.
+    fn call_group(&self, id: &str, members: &[&RawValue], follow: &mut FollowUps) {
+        let mut group = FollowUps::default();
+        for (index, member) in members.iter().enumerate() {
+            let index = i64::try_from(index).unwrap_or(0);
+            self.call(member, Some((id, index)), None, &mut group);
+        }
+        follow.steps.append(&mut group.steps);
+        let tuple = serde_json::json!([[id, self.task.id], group.children]);
+        follow
+            .children
+            .extend(serde_json::value::to_raw_value(&tuple));
     }
 
     /// The message of a signature, and its task's id.
@@ -261,8 +323,7 @@ impl Parent<'_> {
         rest: Option<&[&RawValue]>,
     ) -> Result<(Step, String), String> {
         let kwargs = signature.kwargs.map_or("{}", RawValue::get);
-        let steps: ChainKwargs<'_> =
-            serde_json::from_str(kwargs).map_err(|error| error.to_string())?;
+        let steps: Tasks<'_> = serde_json::from_str(kwargs).map_err(|error| error.to_string())?;
         let (first, others) = steps.tasks.split_first().ok_or("an empty chain")?;
         // Stored in reverse: what is left of ours comes last, so it stands first.
         let mut chain = rest.unwrap_or_default().to_vec();

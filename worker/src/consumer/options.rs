@@ -7,6 +7,7 @@ use celery_client::endpoint::Endpoint;
 /// Where results go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "there is one a worker")]
 pub enum Results {
     /// To the broker: then a result and the acknowledgement of its message are one step.
     Broker,

@@ -445,3 +445,67 @@ async fn a_failed_step_fails_the_rest_of_its_chain() {
         "ValueError"
     );
 }
+
+#[tokio::test]
+async fn a_chain_may_end_with_a_group() {
+    let mut broker = Broker::start(RedisOptions::new()).await;
+    let mut rig = broker.consume(broker.options());
+    let mut first = task("first");
+    first.embed.chain = Some(json(
+        r#"[{"task":"celery.group","args":[],"options":{"task_id":"g"},"subtask_type":"group","kwargs":{"tasks":[
+            {"task":"proj.mul","args":[2],"kwargs":{},"options":{"task_id":"x"}},
+            {"task":"proj.mul","args":[3],"kwargs":{},"options":{"task_id":"y"}}]}}]"#,
+    ));
+    broker.push("celery", &[message(&first, "celery")]).await;
+    assert_eq!(rig.finish(1).await, ["first"]);
+    for (id, args, index) in [("x", "[5,2]", 0), ("y", "[5,3]", 1)] {
+        let member = rig.next().await;
+        assert_eq!(
+            (member.task.id.as_str(), member.task.args.get()),
+            (id, args)
+        );
+        assert_eq!(
+            (member.task.group.as_deref(), member.task.group_index),
+            (Some("g"), Some(index))
+        );
+        rig.settler.finish(member, Verdict::Ignore);
+    }
+    broker.until_clean().await;
+}
+
+#[tokio::test]
+async fn a_chord_is_not_forgotten() {
+    let mut broker = Broker::start(RedisOptions::new()).await;
+    let mut rig = broker.consume(broker.options());
+    let body = json(r#"{"task":"proj.xsum","args":[],"kwargs":{},"options":{"task_id":"body"}}"#);
+    let (mut good, mut bad) = (task("good"), task("bad"));
+    good.embed.chord = Some(body.clone());
+    bad.embed.chord = Some(body);
+    broker
+        .push(
+            "celery",
+            &[message(&good, "celery"), message(&bad, "celery")],
+        )
+        .await;
+    assert_eq!(rig.finish(1).await, ["good"]);
+    let failing = rig.next().await;
+    rig.settler.finish(
+        failing,
+        Verdict::Failure {
+            exception: boom(),
+            traceback: None,
+        },
+    );
+    broker.until_clean().await;
+    let letters = broker.ask(&["XRANGE", "celery.dead", "-", "+"]).await;
+    assert!(
+        letters.contains("id good task proj.add cause follow-up"),
+        "{letters}"
+    );
+    let stored = broker.result("body").await;
+    assert_eq!(stored["result"]["exc_type"], "ChordError");
+    assert_eq!(
+        stored["result"]["exc_message"][0],
+        "Dependency bad raised ValueError('boom')"
+    );
+}

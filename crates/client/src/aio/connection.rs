@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, PushKind,
+    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind,
     RedisConnectionInfo, RedisError, Value,
 };
 use tokio::task::JoinHandle;
@@ -203,7 +203,7 @@ impl Connection {
 
     /// Sends commands in one piece; the answers come in their order. One that is refused fails the call, but the others
     /// are executed all the same.
-    pub async fn pipeline(&mut self, commands: &redis::Pipeline) -> Result<Vec<Value>, Failure> {
+    pub async fn pipeline(&mut self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
         let answers = self
             .inner
             .send_packed_commands(commands, 0, commands.len())

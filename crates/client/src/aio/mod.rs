@@ -21,5 +21,7 @@ pub use supervised::{Health, Supervised};
 
 /// The command builder of redis-rs, which packs what [`Connection::query`] and [`Connection::run`] send.
 pub use redis::Cmd;
+/// Several commands, for [`Connection::pipeline`].
+pub use redis::Pipeline;
 /// A decoded answer.
 pub use redis::Value;

@@ -186,3 +186,99 @@ impl RedisSource {
         bodies
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use celery_client::Endpoint;
+    use celery_protocol::keys::Keys;
+    use celery_testkit::{Redis, RedisOptions};
+
+    use super::*;
+    use crate::source::redis::{Broker, Layout};
+
+    fn source(redis: &Redis) -> RedisSource {
+        let queues = [Arc::from("q"), Arc::from("r")];
+        let layout = Layout::new(Keys::default(), &queues, "me", "celery@test", 60);
+        Broker {
+            endpoint: Arc::new(Endpoint::from_url(&redis.url()).unwrap()),
+            layout: Arc::new(layout),
+            health: Arc::default(),
+        }
+        .role("fetch")
+    }
+
+    fn texts(claim: &Claim) -> Vec<(&str, String)> {
+        let text = |m: &Claimed| String::from_utf8_lossy(&m.raw).into_owned();
+        claim
+            .messages
+            .iter()
+            .map(|m| (&*m.queue, text(m)))
+            .collect()
+    }
+
+    fn both() -> Vec<(&'static str, String)> {
+        vec![("q", "{1}".into()), ("r", "{2}".into())]
+    }
+
+    async fn two_claimed(redis: &Redis) -> (RedisSource, Claim) {
+        redis.cli(&["LPUSH", "q", "{1}"]).unwrap();
+        redis.cli(&["LPUSH", "r", "{2}"]).unwrap();
+        let mut source = source(redis);
+        // The second call, whose turn it is to begin with the first queue.
+        source.calls = 1;
+        let claim = source.claim_messages(10, &[]).await;
+        assert_eq!(texts(&claim), both());
+        assert!(!claim.filled);
+        (source, claim)
+    }
+
+    #[tokio::test]
+    async fn what_an_unanswered_claim_took_is_found_again() {
+        let redis = RedisOptions::new().start().unwrap();
+        let (mut source, first) = two_claimed(&redis).await;
+        redis.cli(&["LPUSH", "q", "{3}"]).unwrap();
+        // As if the connection had been lost before the answer.
+        source.unanswered = Some(source.calls);
+        let again = source.claim_messages(10, &[]).await;
+        assert_eq!(texts(&again)[..2], both());
+        assert_eq!(texts(&again)[2], ("q", "{3}".into()));
+        let tags = |claim: &Claim| {
+            claim.messages[..2]
+                .iter()
+                .map(|m| m.tag)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(tags(&first), tags(&again));
+    }
+
+    #[tokio::test]
+    async fn a_base_that_is_in_use_leads_to_its_messages() {
+        let redis = RedisOptions::new().start().unwrap();
+        let (mut source, _) = two_claimed(&redis).await;
+        // As if the same call had been sent twice.
+        source.calls -= 1;
+        let again = source.claim_messages(10, &[]).await;
+        assert_eq!(texts(&again), both());
+        assert_eq!(redis.cli(&["HLEN", "unacked"]).unwrap().trim(), "2");
+    }
+
+    #[tokio::test]
+    async fn a_full_claim_says_that_there_may_be_more() {
+        let redis = RedisOptions::new().start().unwrap();
+        redis.cli(&["LPUSH", "q", "{1}", "{2}", "[3]"]).unwrap();
+        let mut source = source(&redis);
+        let claim = source.claim_messages(2, &[]).await;
+        assert!(claim.filled);
+        let acks: Vec<Tag> = claim.messages.iter().map(|m| m.tag).collect();
+        let rest = source.claim_messages(2, &acks).await;
+        assert_eq!(
+            (rest.messages.len(), rest.dead, rest.filled, rest.lost.len()),
+            (0, 1, false, 0)
+        );
+        let lost = source.claim_messages(0, &acks[..1]).await.lost;
+        assert_eq!(lost, acks[..1]);
+        assert_eq!(redis.cli(&["XLEN", "celery.dead"]).unwrap().trim(), "1");
+    }
+}

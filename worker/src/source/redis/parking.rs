@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use celery_client::aio::{Cmd, Value, scripts};
+use celery_client::aio::{Failure, Pipeline, Value, scripts};
 
-use super::{RedisSource, bytes, positions};
+use super::{RedisSource, bytes, number, positions};
 use crate::delivery::Tag;
 
 /// The most messages parked or fetched in one call; fetched bodies are answered all at once.
@@ -64,33 +64,23 @@ impl RedisSource {
     /// message: Python restores without changing it, and copies unknown headers into retries. Where Redis refuses to
     /// count (it is full), nothing is known and 0 is answered.
     pub(crate) async fn count_redelivered(&mut self, delivery_tags: &[String]) -> Vec<u64> {
-        let mut counts = Vec::with_capacity(delivery_tags.len());
+        let mut counting = Pipeline::new();
         for tag in delivery_tags {
             let key = self.layout.keys.redelivered(tag);
-            counts.push(self.count(&key).await);
+            counting.cmd("INCR").arg(&key);
+            counting.cmd("EXPIRE").arg(&key).arg(COUNT_TTL);
         }
-        counts
-    }
-
-    async fn count(&mut self, key: &str) -> u64 {
-        let mut increase = Cmd::new();
-        increase.arg("INCR").arg(key);
-        let mut expire = Cmd::new();
-        expire.arg("EXPIRE").arg(key).arg(COUNT_TTL);
         loop {
-            let connection = self.link.connection().await;
-            let answer = match connection.query(&increase).await {
-                Ok(value) => connection.query(&expire).await.map(|_| value),
-                Err(failure) => Err(failure),
-            };
-            match answer {
-                Ok(Value::Int(n)) => {
+            match self.link.connection().await.pipeline(&counting).await {
+                Ok(answers) => {
                     self.link.worked();
-                    return u64::try_from(n).unwrap_or(0);
+                    let counts = answers.iter().step_by(2);
+                    return counts
+                        .map(|count| number(count).unwrap_or(0) as u64)
+                        .collect();
                 }
-                Ok(_) => return 0,
-                Err(failure) if failure.is_refusal("OOM") || failure.is_refusal("WRONGTYPE") => {
-                    return 0;
+                Err(Failure::Refused { code, .. }) if code == "OOM" || code == "WRONGTYPE" => {
+                    return vec![0; delivery_tags.len()];
                 }
                 Err(failure) => self.link.failed(&failure),
             }
