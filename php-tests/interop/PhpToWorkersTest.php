@@ -99,7 +99,7 @@ class PhpToWorkersTest extends TestCase
     /** @dataProvider workers */
     public function test_progress_is_not_mistaken_for_the_result(string $worker, int $db): void
     {
-        $this->assertSame('finished', $this->client($worker, $db)->PostTask('proj.custom_state', [])->get(20));
+        $this->assertSame('done', $this->client($worker, $db)->PostTask('proj.custom_state', [])->get(20));
     }
 
     /** @dataProvider workers */

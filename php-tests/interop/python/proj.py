@@ -52,4 +52,4 @@ def sleep(seconds):
 def custom_state(self):
     self.update_state(state="PROGRESS", meta={"current": 50, "total": 100})
     time.sleep(0.7)
-    return "finished"
+    return "done"
