@@ -12,4 +12,454 @@ declare(strict_types=1);
 
 namespace CeleryParity;
 
-return [];
+/** The places that change when a call throws which returned something before. */
+$throws = fn (string $call, string $class, array $parents = [], int $code = 0): array => array_combine(
+    array_map(fn (string $part) => $call === '' ? $part : "$call > $part", ['returned', 'threw', 'parents', 'code']),
+    [Transcript::ABSENT, $class, $parents, $code],
+);
+/** The places that change when a call returns which threw before. */
+$returns = fn (string $call, mixed $value): array => array_combine(
+    array_map(fn (string $part) => $call === '' ? $part : "$call > $part", ['returned', 'threw', 'parents', 'code']),
+    [$value, Transcript::ABSENT, Transcript::ABSENT, Transcript::ABSENT],
+);
+
+return [
+    [
+        'why' => 'Nothing is connected before it is needed, and what then fails is a CeleryException, not one of predis.',
+        'cases' => [
+            'connect: nobody listens' => [
+                ...$returns('construct', null),
+                ...$throws('post', 'CeleryConnectionException', ['CeleryException']),
+            ],
+        ],
+    ],
+    [
+        'why' => 'Databases may be written as in a URL; a name that is no number is refused by name, not by the server.',
+        'cases' => [
+            'connect: vhost a slash' => [
+                ...$returns('answer', true),
+                'databases > 0' => 0,
+            ],
+            'connect: vhost "/3"' => [
+                ...$returns('answer', true),
+                'databases > 0' => 3,
+            ],
+            'connect: vhost that is no number' => [
+                'answer > threw' => 'CeleryException',
+            ],
+        ],
+    ],
+    [
+        'why' => 'The connector\'s name may be in any case; one that does not exist is a CeleryException.',
+        'cases' => [
+            'connect: connector in capitals' => [
+                ...$returns('answer', true),
+                'databases > 0' => 0,
+            ],
+            'connect: connector unknown' => [
+                'answer > threw' => 'CeleryException',
+            ],
+            'connect: connector left to choose' => [
+                'answer > threw' => 'CeleryException',
+            ],
+            'connect: connector null' => [
+                'answer > threw' => 'CeleryException',
+            ],
+        ],
+    ],
+    [
+        'why' => 'Connection details that are no array are a CeleryException like every other wrong setting.',
+        'cases' => [
+            'advanced: not an array' => [
+                'threw' => 'CeleryException',
+            ],
+        ],
+    ],
+    [
+        'why' => 'There is no PHP object behind a connection.',
+        'cases' => [
+            'build: a connection object' => [
+                ...$throws('', 'CeleryException'),
+            ],
+        ],
+    ],
+    [
+        'why' => 'No exchange means the queue "celery", not a queue without a name.',
+        'cases' => [
+            'connect: exchange null' => [
+                'databases > 0' => 0,
+            ],
+            'queue: exchange and binding that are null' => [
+                'posted > 0 > queue' => 'celery',
+            ],
+            'queue: exchange that is empty' => [
+                'posted > 0 > queue' => 'celery',
+            ],
+        ],
+    ],
+    [
+        'why' => 'A routing key is honoured when it is not the default.',
+        'cases' => [
+            'queue: a routing key' => [
+                'posted > 0 > queue' => 'mail',
+            ],
+            'queue: an exchange and a routing key' => [
+                'posted > 0 > queue' => 'slow',
+            ],
+        ],
+    ],
+    [
+        'why' => 'A task\'s name is text that a worker can have registered.',
+        'cases' => [
+            'task: an empty name' => [
+                ...$throws('answer', 'CeleryException'),
+                'posted > 0' => Transcript::ABSENT,
+            ],
+            'task: a number' => [
+                'posted > 0 > task' => '5',
+            ],
+            'task: null' => [
+                ...$throws('answer', 'CeleryException'),
+                'posted > 0' => Transcript::ABSENT,
+            ],
+            'task: an array' => [
+                ...$throws('answer', 'CeleryException'),
+                'posted > 0' => Transcript::ABSENT,
+            ],
+            'task: a line feed' => [
+                ...$throws('answer', 'CeleryException'),
+                'posted > 0' => Transcript::ABSENT,
+            ],
+        ],
+    ],
+    [
+        'why' => 'An eta that is no time would only fail in the worker; seconds until expiry become a moment, as Celery makes them.',
+        'cases' => [
+            'task_args: eta that is no time' => [
+                ...$throws('answer', 'CeleryException'),
+                'posted > 0' => Transcript::ABSENT,
+            ],
+            'task_args: expires as a number' => [
+                'expires' => '<in sixty seconds>',
+            ],
+        ],
+    ],
+    [
+        'why' => 'Null counts as not given.',
+        'cases' => [
+            'task_args: null instead of an array' => [
+                ...$returns('answer', ['object' => 'AsyncResult']),
+                'posted > 0' => ['queue' => 'celery', 'task' => 'proj.add', 'id' => '<id>', 'args' => [2, 3], 'kwargs' => ['stdClass' => []]],
+            ],
+        ],
+    ],
+    [
+        'why' => 'An id given in $task_args is the result\'s id.',
+        'cases' => [
+            'task_args: an id, asked of the result' => [
+                'is the given one' => true,
+            ],
+        ],
+    ],
+    [
+        'why' => 'Ids are UUIDs, which nobody can guess.',
+        'cases' => [
+            'envelope: form of an id' => [
+                'UUID' => true,
+            ],
+        ],
+    ],
+    [
+        'why' => 'The envelope is the one Celery\'s own producers write.',
+        'cases' => [
+            'envelope' => [
+                'envelope > stdClass > content-encoding' => 'utf-8',
+                'envelope > stdClass > properties > stdClass > reply_to' => '<another id>',
+                'envelope > stdClass > properties > stdClass > delivery_info > stdClass > priority' => Transcript::ABSENT,
+                'envelope > stdClass > properties > stdClass > delivery_info > stdClass > routing_key' => '<queue>',
+                'envelope > stdClass > properties > stdClass > delivery_info > stdClass > exchange' => '',
+                'envelope > stdClass > properties > stdClass > delivery_tag' => '<another id>',
+                'envelope > stdClass > properties > stdClass > correlation_id' => '<id>',
+                'envelope > stdClass > properties > stdClass > priority' => 0,
+                'keys > 0' => '_kombu.binding.<queue>',
+                'keys > 1' => '_kombu.binding_permanent.<queue>',
+                'keys > 2' => '<queue>',
+            ],
+        ],
+    ],
+    [
+        'why' => 'Protocol 2 is the default.',
+        'protocol' => 2,
+        'cases' => [
+            'envelope' => ['envelope > stdClass > headers > array > protocol 2' => true],
+        ],
+    ],
+    [
+        'why' => 'What JSON cannot express is refused before anything is sent; celery-php posts an empty body, which kills a Python worker.',
+        'cases' => [
+            'cannot travel: a string of invalid UTF-8' => [
+                ...$throws('answer', 'CeleryException'),
+                'answer > warned' => Transcript::ABSENT,
+                'posted > 0' => Transcript::ABSENT,
+            ],
+            'cannot travel: a name of invalid UTF-8' => [
+                ...$throws('answer', 'CeleryException'),
+                'answer > warned' => Transcript::ABSENT,
+                'posted > 0' => Transcript::ABSENT,
+            ],
+            'cannot travel: infinity' => [
+                ...$throws('answer', 'CeleryException'),
+                'answer > warned' => Transcript::ABSENT,
+                'posted > 0' => Transcript::ABSENT,
+            ],
+            'cannot travel: not a number' => [
+                ...$throws('answer', 'CeleryException'),
+                'answer > warned' => Transcript::ABSENT,
+                'posted > 0' => Transcript::ABSENT,
+            ],
+            'cannot travel: a resource' => [
+                ...$throws('answer', 'CeleryException'),
+                'answer > warned' => Transcript::ABSENT,
+                'posted > 0' => Transcript::ABSENT,
+            ],
+            'cannot travel: an enum without values' => [
+                ...$throws('answer', 'CeleryException'),
+                'answer > warned' => Transcript::ABSENT,
+                'posted > 0' => Transcript::ABSENT,
+            ],
+            'cannot travel: an array within itself' => [
+                ...$throws('answer', 'CeleryException'),
+                'answer > warned' => Transcript::ABSENT,
+                'posted > 0' => Transcript::ABSENT,
+            ],
+            'cannot travel: an object within itself' => [
+                ...$throws('answer', 'CeleryException'),
+                'answer > warned' => Transcript::ABSENT,
+                'posted > 0' => Transcript::ABSENT,
+            ],
+            'cannot travel: too deep' => [
+                ...$throws('answer', 'CeleryException'),
+                'answer > warned' => Transcript::ABSENT,
+                'posted > 0' => Transcript::ABSENT,
+            ],
+        ],
+    ],
+    [
+        'why' => 'A result is ready on the call that fetches it, get(0) is one read, and get(null) waits as long as the settings allow.',
+        'cases' => [
+            'success: every method' => [
+                '0 isReady > returned' => true,
+            ],
+            'success: getStatus first' => [
+                '1 isReady > returned' => true,
+            ],
+            'failure: every method' => [
+                '0 isReady > returned' => true,
+            ],
+            'state: REVOKED' => [
+                '0 isReady > returned' => true,
+            ],
+            'properties: asked first' => [
+                'result > 0 > returned' => 5,
+                'state > 0 > returned' => 'SUCCESS',
+                'status > 0 > returned' => 'SUCCESS',
+            ],
+            'get: zero, already there' => [
+                ...$returns('first', 5),
+            ],
+            'get: null, already there' => [
+                ...$returns('', 5),
+            ],
+        ],
+    ],
+    [
+        'why' => 'Only a final state ends the waiting and is deleted when read; what a task says meanwhile stays, for getAsyncResultMessage().',
+        'cases' => [
+            'state: STARTED' => [
+                ...$throws('2 getStatus', 'CeleryException'),
+                ...$throws('3 isSuccess', 'CeleryException'),
+                ...$throws('5 getResult', 'CeleryException'),
+                '1 isReady > returned' => false,
+                '4 failed > returned' => false,
+                'property state > returned' => 'PENDING',
+                'property result > returned' => null,
+                'stored' => true,
+            ],
+            'state: RETRY' => [
+                ...$throws('2 getStatus', 'CeleryException'),
+                ...$throws('3 isSuccess', 'CeleryException'),
+                ...$throws('5 getResult', 'CeleryException'),
+                '1 isReady > returned' => false,
+                '4 failed > returned' => false,
+                'property state > returned' => 'PENDING',
+                'property result > returned' => null,
+                'stored' => true,
+            ],
+            'state: PROGRESS' => [
+                ...$throws('2 getStatus', 'CeleryException'),
+                ...$throws('3 isSuccess', 'CeleryException'),
+                ...$throws('5 getResult', 'CeleryException'),
+                '1 isReady > returned' => false,
+                '4 failed > returned' => false,
+                'property state > returned' => 'PENDING',
+                'property result > returned' => null,
+                'stored' => true,
+            ],
+            'state: get() of PROGRESS' => [
+                ...$throws('get', 'CeleryTimeoutException', ['CeleryException'], 4),
+                'stored' => true,
+            ],
+            'state: from PROGRESS to SUCCESS' => [
+                'get > returned' => 9,
+                'state > returned' => 'SUCCESS',
+            ],
+            'message: custom state' => [
+                'stored' => true,
+            ],
+        ],
+    ],
+    [
+        'why' => 'Python writes NaN where JSON has none: it is read as null. celery-php deletes the result and waits for ever.',
+        'cases' => [
+            'value: not a number, as Python writes it' => [
+                ...$returns('get', null),
+            ],
+        ],
+    ],
+    [
+        'why' => 'What is no result is said to be none, at once, and stays where it is; celery-php deletes it unread.',
+        'cases' => [
+            'document: no JSON' => [
+                'get > threw' => 'CeleryException',
+                'get > parents > 0' => Transcript::ABSENT,
+                'get > code' => 0,
+                'stored' => true,
+            ],
+            'document: empty' => [
+                'get > threw' => 'CeleryException',
+                'get > parents > 0' => Transcript::ABSENT,
+                'get > code' => 0,
+            ],
+            'document: an empty object' => [
+                'get > threw' => 'CeleryException',
+                'get > parents > 0' => Transcript::ABSENT,
+                'get > code' => 0,
+                'stored' => true,
+            ],
+            'document: a number' => [
+                ...$throws('get', 'CeleryException'),
+                'get > warned' => Transcript::ABSENT,
+                'stored' => true,
+            ],
+            'document: a list' => [
+                ...$throws('get', 'CeleryException'),
+                'get > warned' => Transcript::ABSENT,
+                'stored' => true,
+            ],
+            'document: no status' => [
+                ...$throws('get', 'CeleryException'),
+                'stored' => true,
+            ],
+            'message: no JSON' => [
+                ...$throws('answer', 'CeleryException'),
+                'stored' => true,
+            ],
+        ],
+    ],
+    [
+        'why' => 'A field that the worker left out is null without a warning.',
+        'cases' => [
+            'document: no result' => [
+                'get > warned' => Transcript::ABSENT,
+            ],
+            'success: no traceback in the document' => [
+                'traceback > warned' => Transcript::ABSENT,
+            ],
+        ],
+    ],
+    [
+        'why' => 'forget() works.',
+        'cases' => [
+            'forget' => [
+                'stored' => false,
+            ],
+        ],
+    ],
+    [
+        'why' => 'Secrets are shown nowhere.',
+        'cases' => [
+            'serialize: the secret' => [
+                'in the string' => false,
+            ],
+            'client: shown' => [
+                'the secret is in print_r' => false,
+            ],
+        ],
+    ],
+    [
+        'why' => 'The string of a serialized result is made and read by the extension.',
+        'cases' => [
+            'shape: AsyncResult' => [
+                'methods > __wakeup' => Transcript::ABSENT,
+                'methods > __serialize' => ['static' => false, 'abstract' => false, 'final' => false, 'by reference' => false, 'return type' => 'array', 'parameters' => []],
+                'methods > __unserialize' => ['static' => false, 'abstract' => false, 'final' => false, 'by reference' => false, 'return type' => 'void', 'parameters' => [['name' => 'data', 'type' => 'array', 'optional' => false, 'by reference' => false, 'variadic' => false]]],
+            ],
+            '3.0 shape: Celery\\AsyncResult' => [
+                'methods > __wakeup' => Transcript::ABSENT,
+                'methods > __serialize' => ['static' => false, 'abstract' => false, 'final' => false, 'by reference' => false, 'return type' => 'array', 'parameters' => []],
+                'methods > __unserialize' => ['static' => false, 'abstract' => false, 'final' => false, 'by reference' => false, 'return type' => 'void', 'parameters' => [['name' => 'data', 'type' => 'array', 'optional' => false, 'by reference' => false, 'variadic' => false]]],
+            ],
+        ],
+    ],
+    [
+        'why' => 'A failed post says whether it may have arrived all the same.',
+        'cases' => [
+            'shape: CeleryPublishException' => [
+                'methods' => ['outcomeUnknown' => ['static' => false, 'abstract' => false, 'final' => false, 'by reference' => false, 'return type' => 'bool', 'parameters' => []], 'taskId' => ['static' => false, 'abstract' => false, 'final' => false, 'by reference' => false, 'return type' => '?string', 'parameters' => []]],
+            ],
+        ],
+    ],
+    [
+        'why' => 'An object whose constructor forgot its parent says so.',
+        'cases' => [
+            'extend: a constructor that forgets its parent' => [
+                'threw' => 'CeleryException',
+            ],
+        ],
+    ],
+    [
+        'why' => 'Where the two APIs agree they are one class under two names, and bear the older one.',
+        'cases' => [
+            '3.0 shape: Celery\\CeleryAbstract' => [
+                'methods > PostTask > parameters > 4 > name' => 'task_args',
+            ],
+            '3.0 shape: Celery\\Celery' => [
+                'parents > 0' => 'CeleryAbstract',
+            ],
+            '3.0 shape: Celery\\CeleryAdvanced' => [
+                'parents > 0' => 'CeleryAdvanced',
+                'parents > 1' => 'CeleryAbstract',
+            ],
+            '3.0 shape: Celery\\CeleryConnectionException' => [
+                'parents > 0' => 'CeleryException',
+            ],
+            '3.0 shape: Celery\\CeleryTimeoutException' => [
+                'parents > 0' => 'CeleryException',
+            ],
+            '3.0 shape: Celery\\CeleryPublishException' => [
+                'parents > 0' => 'CeleryException',
+                'methods' => ['outcomeUnknown' => ['static' => false, 'abstract' => false, 'final' => false, 'by reference' => false, 'return type' => 'bool', 'parameters' => []], 'taskId' => ['static' => false, 'abstract' => false, 'final' => false, 'by reference' => false, 'return type' => '?string', 'parameters' => []]],
+            ],
+            '3.0: not args' => [
+                'threw' => 'CeleryException',
+            ],
+            '3.0: nothing there' => [
+                'threw' => 'CeleryTimeoutException',
+                'parents > 0' => 'CeleryException',
+            ],
+            '3.0: too early' => [
+                'threw' => 'CeleryException',
+            ],
+        ],
+    ],
+];

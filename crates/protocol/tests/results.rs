@@ -324,7 +324,6 @@ fn what_is_no_document_is_an_error() {
         b"null",
         b"[]",
         b"{}",
-        br#"{"status":"SUCCESS"}"#,
         br#"{"task_id":"1"}"#,
         b"\0celery-compressed\0",
         b"\0celery-compressed\0application/x-gzip",
@@ -338,6 +337,8 @@ fn what_is_no_document_is_an_error() {
         ResultDoc::decode(b"\x80\x04N.").unwrap_err(),
         ResultError::Pickle
     );
+    let nameless = ResultDoc::decode(br#"{"status":"SUCCESS"}"#).unwrap();
+    assert_eq!(nameless.task_id, "");
     let odd = ResultDoc::decode(br#"{"task_id":"1","status":"SUCCESS","children":null,"date_done":{"__type__":"datetime","__value__":"2026-01-02T03:04:05"},"result":NaN}"#).unwrap();
     assert_eq!(
         (odd.result.get(), odd.date_done.as_deref()),

@@ -67,7 +67,15 @@ return [
     'task_args: eta and expires' => $with(['eta' => $at, 'expires' => '2030-02-02T03:04:05+00:00']),
     'task_args: eta of another form' => $with(['eta' => '2030-01-02T03:04:05']),
     'task_args: eta that is no time' => $with(['eta' => 'tomorrow']),
-    'task_args: expires as a number' => $with(['expires' => 60]),
+    'task_args: expires as a number' => function (Lab $lab): array {
+        $before = time();
+        $lab->client()->PostTask('proj.add', [2, 3], true, 'celery', ['expires' => 60]);
+        $after = time();
+        $expires = $lab->posted()[0]['expires'];
+        $moment = is_string($expires) ? strtotime($expires) : 0;
+
+        return ['expires' => $before + 60 <= $moment && $moment <= $after + 60 ? '<in sixty seconds>' : $expires];
+    },
     'task_args: retries' => $with(['retries' => 2]),
     'task_args: timelimit' => $with(['timelimit' => [30, 20]]),
     'task_args: callbacks and errbacks' => $with([
@@ -85,7 +93,7 @@ return [
     'task_args: null instead of an array' => fn (Lab $lab) => $lab->post(fn () => $lab->client()->PostTask('proj.add', [2, 3], true, 'celery', null)),
     'task_args: a list' => $with(['surprise']),
     'task_args: an id' => function (Lab $lab): array {
-        $lab->observation->rename('my-own-id', '<given>');
+        $lab->observation->name('my-own-id', '<given>');
 
         return $lab->post(fn () => $lab->client()->PostTask('proj.add', [2, 3], true, 'celery', ['id' => 'my-own-id']));
     },
@@ -96,8 +104,11 @@ return [
     },
 
     'envelope' => function (Lab $lab): array {
-        $result = $lab->result();
-        $envelope = $lab->envelopes()['celery'][0];
+        // A queue that nothing used before: what the extension says of a queue it says once on each connection.
+        $queue = uniqid('envelopes-');
+        $lab->observation->name($queue, '<queue>');
+        $result = $lab->result($lab->client(['exchange' => $queue]));
+        $envelope = $lab->envelopes()[$queue][0];
         $is = fn (mixed $value) => is_string($value) && $value !== '' && $value !== $result->getId() ? '<another id>' : $lab->observation->value($value);
         $envelope->properties->delivery_tag = $is($envelope->properties->delivery_tag);
         $envelope->properties->reply_to = $is($envelope->properties->reply_to);
@@ -107,7 +118,7 @@ return [
         $keys = $lab->redis->command('KEYS', '*');
         sort($keys);
 
-        return ['envelope' => $lab->observation->value($envelope), 'keys' => $keys];
+        return ['envelope' => $lab->observation->value($envelope), 'keys' => $lab->observation->value($keys)];
     },
     'envelope: persistent messages' => function (Lab $lab): array {
         $lab->client(['persistent_messages' => true])->PostTask('proj.add', [2, 3]);

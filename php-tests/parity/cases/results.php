@@ -68,17 +68,18 @@ return [
     'value: object with numbers as names' => $success((object) ['0' => 'a', '1' => 'b']),
     'value: object with an empty name' => $success((object) ['' => 1]),
     'value: integer beyond 64 bits' => $text('{"status": "SUCCESS", "result": 12345678901234567890123, "traceback": null, "task_id": "x"}'),
-    'value: float of many digits' => $text('{"status": "SUCCESS", "result": 0.30000000000000004, "traceback": null}'),
-    'value: escaped characters' => $text('{"status": "SUCCESS", "result": "\u00fc \ud83d\ude00 \u0000", "traceback": null}'),
-    'value: a special type' => $text('{"status": "SUCCESS", "result": {"__type__": "datetime", "__value__": "2026-11-22T07:40:20"}, "traceback": null}'),
-    'value: not a number, as Python writes it' => $text('{"status": "SUCCESS", "result": NaN, "traceback": null}'),
+    'value: float of many digits' => $text('{"status": "SUCCESS", "result": 0.30000000000000004, "traceback": null, "task_id": "x"}'),
+    'value: escaped characters' => $text('{"status": "SUCCESS", "result": "\u00fc \ud83d\ude00 \u0000", "traceback": null, "task_id": "x"}'),
+    'value: a special type' => $text('{"status": "SUCCESS", "result": {"__type__": "datetime", "__value__": "2026-11-22T07:40:20"}, "traceback": null, "task_id": "x"}'),
+    'value: not a number, as Python writes it' => $text('{"status": "SUCCESS", "result": NaN, "traceback": null, "task_id": "x"}'),
     'document: no JSON' => $text('not json'),
     'document: empty' => $text(''),
     'document: an empty object' => $text('{}'),
     'document: a number' => $text('5'),
     'document: a list' => $text('[1, 2]'),
-    'document: no status' => $text('{"result": 5}'),
-    'document: no result' => $text('{"status": "SUCCESS", "traceback": null}'),
+    'document: no id' => $text('{"status": "SUCCESS", "result": 5, "traceback": null}'),
+    'document: no status' => $text('{"result": 5, "task_id": "x"}'),
+    'document: no result' => $text('{"status": "SUCCESS", "traceback": null, "task_id": "x"}'),
 
     'before: every method' => function (Lab $lab) use ($everything): array {
         $result = $lab->result();
@@ -111,7 +112,7 @@ return [
     'failure: of a plain form' => $ask(['status' => 'FAILURE', 'result' => 'boom', 'traceback' => null], ['get', 'getTraceback', 'failed']),
     'success: no traceback in the document' => function (Lab $lab): array {
         $result = $lab->result();
-        $lab->store($result->getId(), '{"status": "SUCCESS", "result": 5}');
+        $lab->store($result->getId(), '{"status": "SUCCESS", "result": 5, "task_id": "x"}');
 
         return ['get' => $lab->answer(fn () => $result->get(5, true, 0.01)), 'traceback' => $lab->answer(fn () => $result->getTraceback())];
     },

@@ -66,7 +66,7 @@ final class Lab
 
     public function known(\AsyncResult $result, string $name = '<id>'): \AsyncResult
     {
-        $this->observation->rename($result->getId(), $name);
+        $this->observation->name($result->getId(), $name);
 
         return $result;
     }
@@ -112,7 +112,7 @@ final class Lab
             foreach ($envelopes as $envelope) {
                 $task = Message::task($envelope);
                 if (is_string($task['id'] ?? null) && preg_match(self::MADE_ID, $task['id']) === 1) {
-                    $this->observation->nameOnce($task['id'], '<id>');
+                    $this->observation->name($task['id'], '<id>');
                 }
                 $tasks[] = array_map($this->observation->value(...), ['queue' => $queue] + $task);
             }

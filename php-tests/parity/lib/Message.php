@@ -21,7 +21,7 @@ final class Message
             $fields = array_diff_key((array) $envelope->headers, array_flip(self::BOOKKEEPING));
             $fields = ['args' => $body[0], 'kwargs' => $body[1]] + $fields + (array) $body[2];
         } elseif ($body instanceof \stdClass) {
-            $fields = (array) $body;
+            $fields = (array) $body + (array) $envelope->headers;
         } else {
             return ['unreadable' => true];
         }

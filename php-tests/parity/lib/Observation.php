@@ -19,13 +19,8 @@ final class Observation
     /** @var list<string> kinds of warnings since the last answer */
     private array $warnings = [];
 
-    public function rename(string $id, string $name): void
-    {
-        $this->names[$id] = $name;
-    }
-
-    /** The same for an id that may have its name already. */
-    public function nameOnce(string $id, string $name): void
+    /** From now on $id bears $name; a name it has already stays. */
+    public function name(string $id, string $name): void
     {
         $this->names += [$id => $name];
     }
