@@ -7,14 +7,26 @@ namespace CeleryParity;
 /** What reflection says of a class: all that code which extends, mocks or calls it by names of arguments relies on. */
 final class Shape
 {
+    private const CLIENT = ['BuildConnection', 'InitializeAMQPConnection', 'PostTask', 'getAsyncResultMessage'];
+
+    /** celery-php's public methods. What the extension has beyond them is no matter of parity. */
+    private const METHODS = [
+        'CeleryAbstract' => self::CLIENT,
+        'Celery' => ['__construct', ...self::CLIENT],
+        'CeleryAdvanced' => ['__construct', ...self::CLIENT],
+        'AsyncResult' => [
+            '__construct', '__wakeup', '__get', 'getId', 'isReady', 'ready', 'getStatus', 'isSuccess', 'successful', 'failed',
+            'getTraceback', 'getResult', 'get', 'wait', 'forget', 'revoke',
+        ],
+    ];
+
     public static function of(string $name, Observation $observation): array
     {
         $class = new \ReflectionClass($name);
         $methods = [];
-        foreach ($class->getMethods(\ReflectionMethod::IS_PUBLIC) as $method) {
-            if ($method->getDeclaringClass()->getName() !== 'Exception') {
-                $methods[$method->getName()] = self::method($method, $observation);
-            }
+        foreach (self::METHODS[substr($name, (int) strrpos("\\$name", '\\'))] ?? [] as $method) {
+            $known = $class->hasMethod($method) && $class->getMethod($method)->isPublic();
+            $methods[$method] = $known ? self::method($class->getMethod($method), $observation) : null;
         }
         $interfaces = $class->getInterfaceNames();
         sort($interfaces);
