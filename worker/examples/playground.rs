@@ -119,9 +119,10 @@ async fn killself() -> TaskResult<()> {
 }
 
 /// Panics.
+#[allow(clippy::panic, reason = "that is what it is for")]
 #[task(name = "proj.panic")]
-async fn panic(#[default("boom".to_owned())] msg: String) -> TaskResult<()> {
-    std::panic::panic_any(msg)
+async fn panics(#[default("boom".to_owned())] msg: String) -> TaskResult<()> {
+    panic!("{msg}")
 }
 
 /// Python's arithmetic: whole numbers stay whole.
@@ -167,7 +168,7 @@ fn main() -> ExitCode {
             ignore(),
             reject(),
             killself(),
-            panic(),
+            panics(),
         ]
         .into_iter()
         .fold(worker, celery_worker::WorkerBuilder::register)

@@ -45,7 +45,7 @@ pub(crate) struct Settings {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Text {
-    Text(String),
+    Written(String),
     Whole(u64),
     Real(f64),
 }
@@ -53,7 +53,7 @@ pub(crate) enum Text {
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Text::Text(text) => f.write_str(text),
+            Text::Written(text) => f.write_str(text),
             Text::Whole(number) => number.fmt(f),
             Text::Real(number) => number.fmt(f),
         }

@@ -1,5 +1,11 @@
 //! `Database` on real servers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use celery_testkit::MariaDb;
 use celery_worker::{Database, Kind};
 use serde_json::json;

@@ -1,5 +1,11 @@
 //! The built binary as a process: real Redis, real MariaDB, real signals.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::collections::HashMap;
 use std::process::Command;
 use std::time::Duration;

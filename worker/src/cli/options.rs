@@ -148,7 +148,7 @@ impl Options {
         Settings {
             broker: self.broker,
             result_backend: self.result_backend,
-            result_expires: self.result_expires.map(Text::Text),
+            result_expires: self.result_expires.map(Text::Written),
             database: self.database,
             queues: self.queues,
             concurrency: self.concurrency,
@@ -157,8 +157,8 @@ impl Options {
             loglevel: self.loglevel,
             logfile: self.logfile,
             log_format: self.log_format,
-            visibility_timeout: self.visibility_timeout.map(Text::Text),
-            lease: self.lease.map(Text::Text),
+            visibility_timeout: self.visibility_timeout.map(Text::Written),
+            lease: self.lease.map(Text::Written),
             eta_task_limit: self.eta_task_limit,
         }
     }
