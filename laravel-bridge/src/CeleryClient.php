@@ -53,15 +53,29 @@ final class CeleryClient implements Client
     public function postMany(iterable $tasks): array
     {
         $results = [];
+        $now = [];
+        $later = [];
 
         foreach ($tasks as $key => $task) {
-            $results[$key] = $this->send(match (true) {
+            $task = $this->complete(match (true) {
                 $task instanceof TaskMessage => $task,
                 $task instanceof PendingTask => $task->toMessage(),
                 default => throw new InvalidArgumentException(
                     'postMany() takes tasks made by task(), not '.get_debug_type($task),
                 ),
             });
+            $results[$key] = $this->transport->result($task->id, $task->name);
+            if ($this->defers($task)) {
+                $later[] = $task;
+            } else {
+                $now[] = $task;
+            }
+        }
+
+        $this->transport->ensureUsable();
+        $this->deliverMany($now);
+        if ($later !== []) {
+            $this->container->make('db.transactions')->addCallback(fn () => $this->deliverMany($later));
         }
 
         return $results;
@@ -92,17 +106,75 @@ final class CeleryClient implements Client
         // Told now, while the transaction can still roll back, not after the commit.
         $this->transport->ensureUsable();
 
-        $task = $task->queue === null ? $task->withQueue($this->queue) : $task;
+        $task = $this->complete($task);
 
-        $defer = $this->deferring && ($task->afterCommit ?? $this->afterCommit);
-
-        if ($defer && $this->container->bound('db.transactions')) {
+        if ($this->defers($task)) {
             $this->container->make('db.transactions')->addCallback(fn () => $this->deliver($task));
         } else {
             $this->deliver($task);
         }
 
         return $this->transport->result($task->id, $task->name);
+    }
+
+    private function complete(TaskMessage $task): TaskMessage
+    {
+        return $task->queue === null ? $task->withQueue($this->queue) : $task;
+    }
+
+    /**
+     * Whether a task waits for the commit. Outside a transaction waiting takes no time.
+     */
+    private function defers(TaskMessage $task): bool
+    {
+        return $this->deferring
+            && ($task->afterCommit ?? $this->afterCommit)
+            && $this->container->bound('db.transactions');
+    }
+
+    /**
+     * @param  list<TaskMessage>  $tasks
+     */
+    private function deliverMany(array $tasks): void
+    {
+        if (count($tasks) === 1) {
+            // The exception of a single post says more.
+            $this->deliver($tasks[0]);
+
+            return;
+        }
+
+        $queues = [];
+        foreach ($tasks as $task) {
+            $this->raise(new TaskPosting($task));
+            $queues[(string) $task->queue][] = $task;
+        }
+
+        while ($queues !== []) {
+            $queue = (string) array_key_first($queues);
+
+            try {
+                $this->transport->postMany($queue, $queues[$queue]);
+            } catch (Throwable $e) {
+                // Some exceptions name the tasks that were not confirmed; the others of this queue were posted.
+                $unconfirmed = method_exists($e, 'taskIds') ? $e->taskIds() : [];
+                foreach ($queues[$queue] as $task) {
+                    $posted = $unconfirmed !== [] && ! in_array($task->id, $unconfirmed, true);
+                    $this->raise($posted ? new TaskPosted($task) : new TaskPostFailed($task, $e));
+                }
+                unset($queues[$queue]);
+                foreach (array_merge(...array_values($queues)) as $task) {
+                    $this->raise(new TaskPostFailed($task, $e));
+                }
+
+                throw $e;
+            }
+
+            foreach ($queues[$queue] as $task) {
+                $this->raise(new TaskPosted($task));
+            }
+            unset($queues[$queue]);
+        }
     }
 
     private function deliver(TaskMessage $task): void

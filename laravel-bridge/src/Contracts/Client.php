@@ -34,7 +34,10 @@ interface Client
     ): Result;
 
     /**
-     * Post several tasks, in their order.
+     * Post several tasks, those of one queue in one round trip and in their order.
+     *
+     * It throws when not all could be posted; the events {@see \CeleryBridge\Events\TaskPosted} and
+     * {@see \CeleryBridge\Events\TaskPostFailed} say which.
      *
      * @param  iterable<array-key, PendingTask|TaskMessage>  $tasks
      * @return array<array-key, Result> under the keys of $tasks

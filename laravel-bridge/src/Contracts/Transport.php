@@ -19,6 +19,13 @@ interface Transport
     /** Send a task, or throw. */
     public function post(TaskMessage $task): void;
 
+    /**
+     * Send several tasks to one queue in one round trip, or throw.
+     *
+     * @param  non-empty-list<TaskMessage>  $tasks
+     */
+    public function postMany(string $queue, array $tasks): void;
+
     /** Delete the stored result of a task. */
     public function forget(string $id): void;
 

@@ -26,6 +26,11 @@ final class FakeTransport implements Transport
         $this->fake->record(PostedTask::fromMessage($task, $this->connection));
     }
 
+    public function postMany(string $queue, array $tasks): void
+    {
+        array_map($this->post(...), $tasks);
+    }
+
     public function forget(string $id): void
     {
         $this->fake->forgetOutcome($id);

@@ -43,6 +43,18 @@ final class ExtensionTransport implements Transport
         ));
     }
 
+    public function postMany(string $queue, array $tasks): void
+    {
+        $this->call(fn () => $this->client()->PostTasks(
+            array_map(
+                static fn (TaskMessage $task): array => [$task->name, $task->args, ['id' => $task->id] + $task->fields],
+                $tasks,
+            ),
+            true,
+            $queue,
+        ));
+    }
+
     public function result(string $id, ?string $task = null): Result
     {
         return new ExtensionResult($this, $id, $task);

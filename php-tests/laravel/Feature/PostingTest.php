@@ -90,6 +90,36 @@ final class PostingTest extends TestCase
         Celery::assertPostedOn('ml', 'a');
     }
 
+    public function test_many_wait_for_the_commit_too(): void
+    {
+        $fake = Celery::fake()->respectTransactions();
+
+        DB::transaction(function () use ($fake): void {
+            Celery::postMany([Celery::task('a'), Celery::task('b')->beforeCommit()]);
+            $this->assertSame(['b'], $fake->posted()->pluck('name')->all());
+        });
+
+        $this->assertSame(['b', 'a'], $fake->posted()->pluck('name')->all());
+    }
+
+    public function test_many_that_fail_say_which(): void
+    {
+        Celery::fake()->failPosting(new RuntimeException('down'));
+        $failed = [];
+        Event::listen(TaskPostFailed::class, function (TaskPostFailed $event) use (&$failed): void {
+            $failed[] = $event->task->name;
+        });
+
+        try {
+            Celery::postMany([Celery::task('a'), Celery::task('b')->onQueue('ml'), Celery::task('c')]);
+            $this->fail('they were posted');
+        } catch (RuntimeException $e) {
+            $this->assertSame('down', $e->getMessage());
+        }
+
+        $this->assertEqualsCanonicalizing(['a', 'b', 'c'], $failed);
+    }
+
     public function test_a_task_is_posted_after_the_commit(): void
     {
         $fake = Celery::fake()->respectTransactions();

@@ -65,6 +65,24 @@ final class RealBrokerTest extends TestCase
         $this->assertSame('b', $this->broker->messages('celery')[0]->headers->task);
     }
 
+    public function test_many_are_posted_each_to_its_queue(): void
+    {
+        $results = Celery::postMany([
+            'x' => Celery::task('a', [1]),
+            'y' => Celery::task('b', ['k' => 2])->onQueue('ml')->delay(60),
+            'z' => Celery::task('c'),
+        ]);
+
+        $posted = $this->broker->messages('celery');
+        $this->assertSame(['a', 'c'], array_map(fn (stdClass $message): string => $message->headers->task, $posted));
+        $this->assertSame($results['x']->id(), $posted[0]->headers->id);
+        $this->assertSame([1], $posted[0]->args);
+        [$other] = $this->broker->messages('ml');
+        $this->assertSame([$results['y']->id(), 'b'], [$other->headers->id, $other->headers->task]);
+        $this->assertEquals((object) ['k' => 2], $other->kwargs);
+        $this->assertNotNull($other->headers->eta);
+    }
+
     public function test_a_dispatched_job_is_a_celery_message(): void
     {
         TrainModel::dispatch('mnist')->onConnection('celery')->onQueue('ml')->delay(60);
