@@ -73,17 +73,27 @@ class TaskCreatedTest extends TestCase
 
     public function test_nothing_is_lost_when_a_worker_is_killed(): void
     {
-        $ids = $this->table->insert(300);
+        $ids = $this->table->insert(100);
         $client = $this->client();
         foreach ($ids as $id) {
             $client->PostTask('task_created', [$id], false);
         }
+        $redis = Programs::redis();
+
+        // A locked table holds the first worker in the middle of its tasks.
+        $lock = Programs::database();
+        $lock->exec('LOCK TABLES tasks WRITE');
         $first = $this->worker('--lease', '2');
-        Wait::until('the first rows', self::ANSWER, fn () => $this->table->count('completed') > 0);
+        Wait::until('tasks in the first worker\'s hands', self::ANSWER, fn () => $redis->hLen('unacked') > 0);
         $first->signal(SIGKILL);
+        Wait::until('its end', self::ANSWER, fn () => !$first->isRunning());
+        $this->assertSame(100, $redis->lLen('celery') + $redis->hLen('unacked'));
+        $lock->exec('UNLOCK TABLES');
+
         $second = $this->worker('--lease', '2');
-        Wait::until('all rows', 60, fn () => $this->table->count('completed') === 300);
+        Wait::until('all rows', 60, fn () => $this->table->count('completed') === 100);
         $second->stop();
+        $this->assertSame([0, 0], [$redis->lLen('celery'), $redis->hLen('unacked')]);
     }
 
     public function test_a_worker_finds_the_broker_again(): void
