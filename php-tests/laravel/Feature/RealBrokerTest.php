@@ -173,7 +173,7 @@ final class RealBrokerTest extends TestCase
 
     public function test_results_may_be_on_another_server(): void
     {
-        config(['celery.connections.default.result_backend' => $this->broker->url.'/5']);
+        config(['celery.connections.default.result_backend' => $this->broker->database(5)]);
         $result = Celery::post('a');
         $this->broker->redis()->select(5);
         $this->broker->finish($result->id(), 'SUCCESS', 'there');
@@ -267,7 +267,7 @@ final class RealBrokerTest extends TestCase
 
     public function test_revoking_tells_the_workers(): void
     {
-        config(['celery.connections.default.result_backend' => $this->broker->url.'/5']);
+        config(['celery.connections.default.result_backend' => $this->broker->database(5)]);
         $heard = $this->broker->listen('/0.celery.pidbox');
 
         Celery::revoke('one');
@@ -284,7 +284,7 @@ final class RealBrokerTest extends TestCase
 
     public function test_the_doctor_finds_everything_well(): void
     {
-        config(['celery.connections.default.result_backend' => $this->broker->url.'/5']);
+        config(['celery.connections.default.result_backend' => $this->broker->database(5)]);
 
         [$code, $output] = $this->command('celery:doctor', ['--json' => true]);
         $checks = array_column(json_decode($output, true)['checks'], null, 'check');

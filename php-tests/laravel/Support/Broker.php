@@ -28,6 +28,14 @@ final class Broker
         $this->redis->connect($this->host, $this->port, 2.0);
     }
 
+    /**
+     * The URL of another database of the same server.
+     */
+    public function database(int $number): string
+    {
+        return "redis://{$this->host}:{$this->port}/{$number}";
+    }
+
     public function flush(): void
     {
         $this->redis->flushAll();
