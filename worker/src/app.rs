@@ -244,11 +244,18 @@ impl WorkerBuilder {
 
     /// Checks everything that can be checked without connecting. Call it on a tokio runtime.
     pub fn build(mut self) -> Result<Worker, StartError> {
+        let sql_tasks = std::mem::take(&mut self.settings.tasks);
         let config = Config::new(self.settings)?;
         if let Some(url) = &config.database {
             let database = Database::from_url(url)
                 .map_err(|error| ConfigError::new(setting::DATABASE, error))?;
+            for (name, task) in sql_tasks {
+                self.registry.insert(task.define(name, database.dialect())?);
+            }
             self.states.insert(database);
+        } else if let Some(name) = sql_tasks.into_keys().next() {
+            let cause = format!("not set, and the task {name} needs it");
+            return Err(ConfigError::new(setting::DATABASE, cause).into());
         }
         if self.registry.iter().next().is_none() {
             return Err(StartError::NoTask);

@@ -3,6 +3,7 @@
 //! [`Settings`] is one such source: every value may be missing, and none is checked. [`Config`] is what they amount to,
 //! checked, with an error that names the setting in the words of all three sources. Nothing here connects.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use crate::consumer::Results;
 use crate::database::mask;
 use crate::duration;
+use crate::tasks::SqlTask;
 
 /// How many tasks run at once unless said (ours are futures: Celery's default is the number of cores).
 const CONCURRENCY: usize = 100;
@@ -39,6 +41,9 @@ pub(crate) struct Settings {
     pub(crate) visibility_timeout: Option<Text>,
     pub(crate) lease: Option<Text>,
     pub(crate) eta_task_limit: Option<usize>,
+    /// SQL tasks by name; only in the file.
+    #[serde(default)]
+    pub(crate) tasks: BTreeMap<String, SqlTask>,
 }
 
 /// A value that may also be written as a number.
@@ -93,6 +98,10 @@ impl Settings {
             visibility_timeout: self.visibility_timeout.or(other.visibility_timeout),
             lease: self.lease.or(other.lease),
             eta_task_limit: self.eta_task_limit.or(other.eta_task_limit),
+            tasks: match self.tasks.is_empty() {
+                true => other.tasks,
+                false => self.tasks,
+            },
         }
     }
 }
@@ -132,6 +141,7 @@ pub(crate) mod setting {
     pub(crate) const LOG_FORMAT: &str = "log_format (--log-format, CELERY_WORKER_LOG_FORMAT)";
     pub(crate) const VISIBILITY_TIMEOUT: &str =
         "visibility_timeout (--visibility-timeout, CELERY_WORKER_VISIBILITY_TIMEOUT)";
+    pub(crate) const TASKS: &str = "tasks (in the file of --config)";
     pub(crate) const LEASE: &str = "lease (--lease, CELERY_WORKER_LEASE)";
 }
 

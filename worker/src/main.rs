@@ -1,4 +1,4 @@
-//! The worker that needs no Rust: it serves `task_created`.
+//! The worker that needs no Rust: it serves `task_created` and the SQL tasks of its configuration file.
 
 use std::process::ExitCode;
 

@@ -304,6 +304,62 @@ fn dead_letters_can_be_seen_put_back_and_deleted() {
 }
 
 #[test]
+fn statements_in_the_file_are_tasks() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let database = MariaDb::start().unwrap();
+    rows(&database, 3);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("worker.toml");
+    let config = format!(
+        "database = '{}'\nbroker = '{}'\n\
+        [tasks.rename]\nsql = 'UPDATE tasks SET name = :name WHERE id = :id'\nmust_match = true\n\
+        [tasks.close]\nsql = 'UPDATE tasks SET status = \"closed\" WHERE id IN (:id)'\n\
+        batch = {{ size = 10, linger = '5ms' }}\n",
+        database.url(),
+        redis.url()
+    );
+    std::fs::write(&file, config).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
+    let mut worker = Process::spawn("celery-worker", command.arg("--config").arg(&file)).unwrap();
+    worker.wait_for_line(PATIENCE, "ready.").unwrap();
+    let injection = r#"["x', status = 'hacked", 1]"#;
+    for (id, name, args) in [
+        ("r1", "rename", injection),
+        ("r2", "rename", r#"["y", 77]"#),
+        ("c2", "close", "[2]"),
+        ("c3", "close", "[3]"),
+        ("c4", "close", "[3, 4]"),
+    ] {
+        let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
+        let task = Task::new(id, name, raw(args), raw("{}"));
+        let message = task
+            .encode_redis(&EncodeOptions::new("celery", id))
+            .unwrap();
+        redis
+            .cli(&["LPUSH", "celery", &String::from_utf8(message).unwrap()])
+            .unwrap();
+    }
+    let ids = ["r1", "r2", "c2", "c3", "c4"];
+    wait_for(PATIENCE, "all results", || {
+        ids.iter().all(|id| result(&redis, id).is_some())
+    })
+    .unwrap();
+    let [r1, r2, c2, _, c4] = ids.map(|id| result(&redis, id).unwrap());
+    assert_eq!(
+        (&r1["status"], &r1["result"]),
+        (&"SUCCESS".into(), &1.into())
+    );
+    assert_eq!(r2["result"]["exc_type"], "LookupError");
+    assert_eq!(c2["status"], "SUCCESS");
+    assert_eq!(c4["result"]["exc_type"], "TypeError");
+    let names = database
+        .sql("SELECT name, status FROM tasks ORDER BY id")
+        .unwrap();
+    assert!(names.contains("x', status = 'hacked\tpending"), "{names}");
+    assert_eq!(names.matches("closed").count(), 2, "{names}");
+}
+
+#[test]
 fn the_check_finds_what_could_lose_tasks() {
     let safe = Redis::start(RedisOptions::new().aof()).unwrap();
     let unsafe_ = RedisOptions::new().set("maxmemory-policy", "allkeys-lru");

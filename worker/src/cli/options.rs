@@ -160,6 +160,7 @@ impl Options {
             visibility_timeout: self.visibility_timeout.map(Text::Written),
             lease: self.lease.map(Text::Written),
             eta_task_limit: self.eta_task_limit,
+            ..Settings::default()
         }
     }
 }

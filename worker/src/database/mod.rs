@@ -24,6 +24,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::SqlitePoolOptions;
 
 pub use error::{DatabaseError, Kind};
+pub(crate) use params::names as parameter_names;
 pub use params::{ParamError, Params};
 pub use transaction::Transaction;
 use url::Address;
@@ -104,6 +105,14 @@ impl Database {
                 away: AtomicBool::new(false),
             }),
         })
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self.inner.pool {
+            Pool::MySql(_) => Dialect::MySql,
+            Pool::Postgres(_) => Dialect::Postgres,
+            Pool::Sqlite(_) => Dialect::Sqlite,
+        }
     }
 
     /// The URL without its password.

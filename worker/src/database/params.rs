@@ -68,6 +68,21 @@ pub(crate) fn rewrite(
     }
 }
 
+/// The parameters a statement names, in the order in which it names them first.
+pub(crate) fn names(sql: &str, dialect: Dialect) -> Result<Vec<String>, ParamError> {
+    let mut names: Vec<String> = Vec::new();
+    let mut rest = sql;
+    while let Some(next) = rest.chars().next() {
+        let token = token(rest, next, dialect)?;
+        let (text, after) = rest.split_at(token.length);
+        rest = after;
+        if token.is_parameter && !names.iter().any(|name| *name == text[1..]) {
+            names.push(text[1..].to_owned());
+        }
+    }
+    Ok(names)
+}
+
 fn push(value: &Value, dialect: Dialect, out: &mut String, values: &mut Vec<Value>) {
     values.push(value.clone());
     match dialect {
@@ -187,6 +202,15 @@ mod tests {
         assert_eq!(values, [json!(1), json!("x"), json!(1)]);
         let postgres = rewrite(sql, Dialect::Postgres, params).unwrap();
         assert_eq!(postgres.sql, "SELECT $1, $2, $3");
+    }
+
+    #[test]
+    fn parameters_are_named_once_in_their_order() {
+        let sql = "SELECT :b, ':c', :a, :b";
+        assert_eq!(
+            names(sql, Dialect::Sqlite),
+            Ok(vec!["b".to_owned(), "a".to_owned()])
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 
+pub(crate) use args::type_error;
 pub use args::{Args, Bound, Kwargs, Param, Signature};
 pub use batch::{Answers, Batch};
 pub(crate) use context::DEFAULT_RETRY_DELAY;

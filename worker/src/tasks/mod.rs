@@ -1,5 +1,9 @@
-//! The tasks the shipped worker serves without any configuration but URLs.
+//! The tasks the shipped worker serves: `task_created` without any configuration but URLs, and those that its
+//! configuration file describes.
 
+mod sql;
 mod task_created;
+
+pub(crate) use sql::SqlTask;
 
 pub use task_created::task_created;
