@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Each role is a task with a connection of its own: a large answer to one must not delay a renewal of another. None of
-//! them ends on an error; each connects again for as long as it takes. What is held is in the [`ledger`]; its limit is
+//! them ends on an error; each connects again for as long as it takes. What is held is in the `ledger`; its limit is
 //! what keeps every queue between the roles bounded.
 
 mod canvas;
