@@ -208,8 +208,10 @@ mod tests {
     #[test]
     fn what_rests_is_bounded() {
         let (redis, endpoint) = redis();
-        let mut options = PoolOptions::default();
-        options.max_connections = 3;
+        let options = PoolOptions {
+            max_connections: 3,
+            ..PoolOptions::default()
+        };
         let mut pool = Pool::new(options);
         let mut clients: Vec<Client> = (0..10).map(|_| pool.take(&endpoint)).collect();
         clients.iter_mut().for_each(ping);
@@ -291,8 +293,14 @@ mod tests {
     #[test]
     fn a_connection_that_rested_long_is_asked_first() {
         let (redis, endpoint) = redis();
-        let mut options = PoolOptions::default();
-        options.client.idle_check = Duration::ZERO;
+        let client = ClientOptions {
+            idle_check: Duration::ZERO,
+            ..ClientOptions::default()
+        };
+        let options = PoolOptions {
+            client,
+            ..PoolOptions::default()
+        };
         let mut pool = Pool::new(options);
         for _ in 0..3 {
             let mut client = pool.take(&endpoint);

@@ -1,4 +1,8 @@
-//! Bytes to and from a server, without ever blocking: whoever must wait does so with a [`Wait`].
+//! Bytes to and from a server, never waiting longer than a slice of a [`Wait`].
+//!
+//! Sending and receiving never block. Only [`Socket::receive_waiting`] does, in the system's `recv` itself, which wakes
+//! up after one slice (`SO_RCVTIMEO`) and after every signal: for the one answer to the one command, which is most of
+//! what happens here, that is one system call instead of a failed `recv`, a `poll` and another `recv`.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +14,7 @@ use nix::poll::PollFlags;
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, Protocol, SockAddr, Socket as RawSocket, Type};
 
-use super::wait::Wait;
+use super::wait::{SLICE, Wait};
 use crate::error::ClientError;
 
 /// The pause before a unix socket with a full backlog is tried again: the kernel offers nothing to wait for.
@@ -55,7 +59,7 @@ impl Socket {
         };
         socket.wait_for(PollFlags::POLLOUT, wait, "connecting")?;
         Ok(match socket.0.take_error() {
-            Ok(None) => Ok(socket),
+            Ok(None) => socket.blocking_by_slices(),
             Ok(Some(error)) | Err(error) => Err(error),
         })
     }
@@ -74,7 +78,7 @@ impl Socket {
         };
         loop {
             match socket.connect(&address) {
-                Ok(()) => return Ok(Ok(Self(socket))),
+                Ok(()) => return Ok(Self(socket).blocking_by_slices()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     wait.pause(FULL_BACKLOG, "connecting")?
                 }
@@ -84,14 +88,30 @@ impl Socket {
         }
     }
 
+    /// From here on, what must not block says so at each call.
+    fn blocking_by_slices(self) -> io::Result<Self> {
+        self.0.set_read_timeout(Some(SLICE))?;
+        self.0.set_nonblocking(false)?;
+        Ok(self)
+    }
+
     /// Sends what can be sent at once.
     pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         // Without a signal: a closed connection is an error here, not the end of the process.
-        Ok(send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?)
+        Ok(send(
+            self.0.as_raw_fd(),
+            bytes,
+            MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
+        )?)
     }
 
     /// Receives what is there; 0 at the end of the stream.
     pub(super) fn receive(&self, room: &mut [u8]) -> io::Result<usize> {
+        Ok(recv(self.0.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT)?)
+    }
+
+    /// Receives what comes within a slice; `WouldBlock` if nothing does, `Interrupted` after a signal.
+    pub(super) fn receive_waiting(&self, room: &mut [u8]) -> io::Result<usize> {
         Ok(recv(self.0.as_raw_fd(), room, MsgFlags::empty())?)
     }
 

@@ -13,7 +13,7 @@ use rustls::ClientConnection;
 use super::reply::ReplyReader;
 use super::resolve;
 use super::socket::{Peek, Socket};
-use super::wait::Wait;
+use super::wait::{SLICE, Wait};
 use crate::endpoint::{Address, Endpoint};
 use crate::error::ClientError;
 use crate::tls;
@@ -171,10 +171,31 @@ impl Stream {
         wait: &mut Wait<'_>,
         what: &'static str,
     ) -> Result<(), Broken> {
-        while self.read_available(replies)? == 0 {
-            self.socket.wait_for(PollFlags::POLLIN, wait, what)?;
+        loop {
+            // A whole slice of time, and no TLS in between: the system may do the waiting.
+            let got = if self.tls.is_none() && wait.slice(what)? == SLICE {
+                self.socket.receive_waiting(replies.room())
+            } else {
+                match self.read_available(replies)? {
+                    0 => self.socket.wait_for(PollFlags::POLLIN, wait, what)?,
+                    _ => return Ok(()),
+                };
+                continue;
+            };
+            match got {
+                Ok(0) => return Err(closed()),
+                Ok(count) => {
+                    replies.filled(count);
+                    return Ok(());
+                }
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+                {
+                    wait.check()?
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(())
     }
 
     /// Reads what one call brings, perhaps nothing. The end of the stream is an error.
@@ -185,7 +206,7 @@ impl Stream {
                 Some(session) => read_tls(session, &self.socket, replies.room()),
             };
             match got {
-                Ok(0) => return Err(Broken::Lost("the server closed it".to_owned())),
+                Ok(0) => return Err(closed()),
                 Ok(count) => {
                     replies.filled(count);
                     return Ok(count);
@@ -242,6 +263,10 @@ impl From<ClientError> for Broken {
     fn from(error: ClientError) -> Self {
         Self::Ended(error)
     }
+}
+
+fn closed() -> Broken {
+    Broken::Lost("the server closed it".to_owned())
 }
 
 fn open_socket(endpoint: &Endpoint, wait: &mut Wait<'_>) -> Result<Socket, NotOpen> {

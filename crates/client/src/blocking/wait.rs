@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::error::ClientError;
 
 /// The longest sleep between two looks at the interrupt: short for a person, and 20 wake-ups a second cost nothing.
-const SLICE: Duration = Duration::from_millis(50);
+pub(super) const SLICE: Duration = Duration::from_millis(50);
 
 /// An absolute point in time, with the whole time that it allowed.
 #[derive(Clone, Copy, Debug)]
