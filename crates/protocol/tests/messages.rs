@@ -315,10 +315,7 @@ fn malformed_messages_tell_what_is_wrong_and_whose_they_are() {
         let headers = &json["message"]["headers"];
         assert_eq!(error.id(), headers["id"].as_str(), "{name}");
         assert_eq!(error.task(), headers["task"].as_str(), "{name}");
-        assert!(
-            mark_redelivered(&raw).is_err() == (name == "headers_null"),
-            "{name}"
-        );
+        assert!(mark_redelivered(&raw).is_ok(), "{name}");
     }
     // What Python runs, we run.
     let runs: Vec<_> = fixtures

@@ -31,12 +31,9 @@ impl Special {
     /// An unknown type, or a value that is not of its type, is an error, as it is in Python.
     pub fn from_value(value: &Value) -> Option<Result<Self, JsonError>> {
         let object = value.as_object().filter(|object| object.len() == 2)?;
-        let kind = object.get("__type__")?.as_str()?;
-        let inner = object.get("__value__")?;
-        Some(
-            Self::read(kind, inner)
-                .ok_or_else(|| JsonError::Syntax(format!("{inner} is no {kind}"))),
-        )
+        let (kind, inner) = (object.get("__type__")?, object.get("__value__")?);
+        let special = kind.as_str().and_then(|kind| Self::read(kind, inner));
+        Some(special.ok_or(JsonError::Special))
     }
 
     fn read(kind: &str, inner: &Value) -> Option<Self> {
@@ -55,7 +52,11 @@ impl Special {
             "time" => Timestamp::parse(&format!("1970-01-01T{text}"))
                 .ok()
                 .map(|_| Self::Time(text.to_owned())),
-            "decimal" => Some(Self::Decimal(text.to_owned())),
+            // Python's decimals are written as its floats are.
+            "decimal" => text
+                .parse::<f64>()
+                .ok()
+                .map(|_| Self::Decimal(text.to_owned())),
             "bytes" => Some(Self::Bytes(text.as_bytes().to_vec())),
             "base64" => STANDARD.decode(text).ok().map(Self::Bytes),
             _ => None,
@@ -76,6 +77,18 @@ impl Special {
             },
         };
         json!({ "__type__": kind, "__value__": value })
+    }
+}
+
+/// Whether every special value in a value is one.
+pub(super) fn check_all(value: &Value) -> Result<(), JsonError> {
+    if let Some(special) = Special::from_value(value) {
+        return special.map(drop);
+    }
+    match value {
+        Value::Array(elements) => elements.iter().try_for_each(check_all),
+        Value::Object(members) => members.values().try_for_each(check_all),
+        _ => Ok(()),
     }
 }
 
@@ -106,6 +119,11 @@ mod tests {
         assert!(
             Special::from_value(&json!({"__type__": "date", "__value__": "2026-01-02", "x": 1}))
                 .is_none()
+        );
+        assert!(
+            Special::from_value(&json!({"__type__": [], "__value__": 1}))
+                .unwrap()
+                .is_err()
         );
         assert!(
             Special::from_value(&json!({"__type__": "foo", "__value__": 1}))

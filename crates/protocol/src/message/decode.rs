@@ -11,7 +11,7 @@ use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::value::RawValue;
 
 use super::body::BodyParts;
-use super::envelope::{Envelope, Meta, is_null, quoted, string};
+use super::envelope::{Envelope, Meta, envelope_text, is_null, quoted, string};
 use super::{Cause, DecodeError, OriginalArguments, Protocol, Task};
 use crate::compression::{Compression, CompressionError};
 use crate::fields::Fields;
@@ -69,7 +69,9 @@ impl Task {
 
     /// Reads one element of a Redis queue, accepting what the options say.
     pub fn decode_redis_with(raw: &[u8], options: &DecodeOptions<'_>) -> Result<Task, DecodeError> {
-        let text = envelope_text(raw)?;
+        let text = envelope_text(raw).map_err(|error| {
+            DecodeError::new(Cause::Envelope, format!("the message is not JSON: {error}"))
+        })?;
         let envelope = Envelope::read(&text)?;
         let mut meta = Meta::default();
         let mut custom = Fields::new();
@@ -102,21 +104,6 @@ fn non_empty(value: &RawValue) -> Option<String> {
     string(value)
         .filter(|text| !text.is_empty())
         .map(Cow::into_owned)
-}
-
-/// The envelope as strict JSON. Bytes that are not UTF-8 become U+FFFD, as kombu's sweeper makes them; the
-/// body is base64 and not touched by it.
-fn envelope_text(raw: &[u8]) -> Result<Cow<'_, str>, DecodeError> {
-    let text = match json::normalise(raw) {
-        Err(JsonError::Utf8 { .. }) => {
-            let lossy = String::from_utf8_lossy(raw).into_owned();
-            json::normalise(lossy.as_bytes()).map(|text| Cow::Owned(text.into_owned()))
-        }
-        other => other,
-    };
-    text.map_err(|error| {
-        DecodeError::new(Cause::Envelope, format!("the message is not JSON: {error}"))
-    })
 }
 
 /// The body as strict JSON.

@@ -9,7 +9,24 @@ use serde_json::value::RawValue;
 
 use super::{Cause, DecodeError};
 use crate::fields::Fields;
-use crate::json::{Name, each_member};
+use crate::json::{self, JsonError, Name, each_member};
+
+/// An envelope as strict JSON, if kombu could read it too: what a Python worker cannot read must not be
+/// held where Python workers look for orphans.
+///
+/// Bytes that are not UTF-8 become U+FFFD, as kombu's sweeper makes them; the body is base64 and not
+/// touched by it.
+pub(super) fn envelope_text(raw: &[u8]) -> Result<Cow<'_, str>, JsonError> {
+    let text = match json::normalise(raw) {
+        Err(JsonError::Utf8 { .. }) => {
+            let lossy = String::from_utf8_lossy(raw);
+            Cow::Owned(json::normalise(lossy.as_bytes())?.into_owned())
+        }
+        other => other?,
+    };
+    json::check_python_reads(&text)?;
+    Ok(text)
+}
 
 /// An element of a queue.
 #[derive(Default)]

@@ -6,10 +6,13 @@
 
 use std::ops::Range;
 
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
 use super::body::priority;
-use super::envelope::string;
+use super::envelope::{envelope_text, string};
 use super::{Cause, DecodeError};
-use crate::json::{self, Elements, JsonError, Members, write};
+use crate::json::{Elements, JsonError, Members, write};
 
 /// A message marked as redelivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +28,8 @@ pub struct Redelivery {
 
 /// Sets `headers.redelivered` and `properties.delivery_info.redelivered` in an envelope.
 ///
-/// Objects that are missing are added, as is the mark; the rest keeps its bytes. An envelope that is no
-/// JSON object, or in which one of those three is something else than an object, is an error.
+/// Objects that are missing or null are added, as is the mark; the rest keeps its bytes. An envelope that
+/// kombu could not read, or in which one of those three is something else than an object, is an error.
 pub fn mark_redelivered(raw: &[u8]) -> Result<Redelivery, DecodeError> {
     mark(raw).map_err(|error| not_envelope(&error))
 }
@@ -39,11 +42,10 @@ fn not_envelope(error: &JsonError) -> DecodeError {
 }
 
 fn mark(raw: &[u8]) -> Result<Redelivery, JsonError> {
-    check(raw)?;
-    let properties = Members::find(raw, "properties")?.map_or(&b"{}"[..], |place| &raw[place]);
-    let delivery_info =
-        Members::find(properties, "delivery_info")?.map_or(&b"{}"[..], |place| &properties[place]);
-    let headers = Members::find(raw, "headers")?.map_or(&b"{}"[..], |place| &raw[place]);
+    serde_json::from_str::<IgnoredAny>(&envelope_text(raw)?)?;
+    let headers = object(raw, "headers")?;
+    let properties = object(raw, "properties")?;
+    let delivery_info = object(properties, "delivery_info")?;
     let delivery_info = with_member(delivery_info, "redelivered", b"true")?;
     let new_properties = with_member(properties, "delivery_info", &delivery_info)?;
     let headers = with_member(headers, "redelivered", b"true")?;
@@ -62,23 +64,14 @@ fn mark(raw: &[u8]) -> Result<Redelivery, JsonError> {
     })
 }
 
-/// The text must be what Python's JSON reads, so that a Python worker can read what is pushed back.
-fn check(raw: &[u8]) -> Result<(), JsonError> {
-    let text = match json::normalise(raw) {
-        Err(JsonError::Utf8 { .. }) => json::normalise(String::from_utf8_lossy(raw).as_bytes())?
-            .into_owned()
-            .into(),
-        other => other?,
-    };
-    serde_json::from_str::<serde::de::IgnoredAny>(&text)?;
-    Ok(())
+/// The text of a member that should be an object; missing and null count as empty.
+fn object<'a>(object: &'a [u8], name: &str) -> Result<&'a [u8], JsonError> {
+    let member = Members::find(object, name)?.map(|place| &object[place]);
+    Ok(member.filter(|member| *member != b"null").unwrap_or(b"{}"))
 }
 
 /// A member's value, if it is strict JSON.
-fn member(
-    object: &[u8],
-    name: &str,
-) -> Result<Option<Box<serde_json::value::RawValue>>, JsonError> {
+fn member(object: &[u8], name: &str) -> Result<Option<Box<RawValue>>, JsonError> {
     let place = Members::find(object, name)?;
     Ok(place.and_then(|place| serde_json::from_slice(&object[place]).ok()))
 }
@@ -209,6 +202,7 @@ mod tests {
     fn what_is_missing_is_added() {
         let all = r#"{"headers":{"redelivered":true},"properties":{"delivery_info":{"redelivered":true}}}"#;
         assert_eq!(marked("{}"), all);
+        assert_eq!(marked(r#"{"headers":null,"properties":null}"#), all);
         assert_eq!(
             marked(r#"{"headers":{"redelivered":false},"properties":{}}"#),
             all
@@ -246,9 +240,7 @@ mod tests {
             "null",
             "\"abc\"",
             "{",
-            r#"{"headers":null}"#,
             r#"{"headers":[]}"#,
-            r#"{"properties":null}"#,
             r#"{"properties":{"delivery_info":[]}}"#,
             r#"{"a":"\x"}"#,
             "{\"a\":\"\n\"}",
