@@ -73,12 +73,16 @@ impl Task {
             DecodeError::new(Cause::Envelope, format!("the message is not JSON: {error}"))
         })?;
         let envelope = Envelope::read(&text)?;
+        let delivery_tag = envelope.delivery_tag();
         let mut meta = Meta::default();
         let mut custom = Fields::new();
         if let Some(headers) = envelope.headers {
-            meta.read_headers(headers, &mut custom)?;
+            meta.read_headers(headers, &mut custom)
+                .map_err(|error| DecodeError {
+                    delivery_tag: delivery_tag.clone(),
+                    ..error
+                })?;
         }
-        let delivery_tag = envelope.delivery_tag();
         let known = |error: DecodeError, meta: &Meta<'_>| DecodeError {
             id: meta.id.and_then(non_empty),
             task: meta.task.and_then(non_empty),

@@ -2,7 +2,8 @@
 //!
 //! Reading follows YAML 1.2, PyYAML writes 1.1: a plain word such as `1e3`, which PyYAML writes for the
 //! string, is read as a number. Writing quotes every string, so nothing of the kind can happen there.
-//! Dates without quotes are read as their text, tags other than YAML's own are refused.
+//! Dates without quotes are read as their text. Tags are never acted upon: `!!python/…` is dropped, other
+//! tags are refused.
 
 use std::fmt::Write as _;
 
@@ -14,12 +15,25 @@ use super::{Serializer, SerializerError};
 /// The longest YAML that is read. The parser keeps about a hundred bytes for each byte of the worst text.
 const MAX_TEXT: usize = 2 << 20;
 
+/// The most `[` and `{` in a text that is read. The parser's time grows with the square of how deep they
+/// nest, which cannot be told without parsing; PyYAML itself writes block style, without any.
+const MAX_FLOW: usize = 4_096;
+
 /// PyYAML accepts `key: value` only with keys shorter than this, else it wants `? key : value`.
 const MAX_SIMPLE_KEY: usize = 1_000;
 
 pub(super) fn read(data: &[u8], limit: usize) -> Result<String, SerializerError> {
     if data.len() > MAX_TEXT {
         return Err(SerializerError::TooLarge { limit: MAX_TEXT });
+    }
+    if data
+        .iter()
+        .filter(|byte| matches!(byte, b'[' | b'{'))
+        .count()
+        > MAX_FLOW
+    {
+        let detail = format!("more than {MAX_FLOW} collections in flow style");
+        return Err(Serializer::Yaml.invalid(detail));
     }
     to_json(
         Serializer::Yaml,

@@ -1,0 +1,495 @@
+//! Input made to hurt: deep, large, damaged, or growing when it is read. Everything is answered with a
+//! task or an error, in the stack and memory of an ordinary thread.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use celery_protocol::compression::Compression;
+use celery_protocol::json::{MAX_DEPTH, normalise};
+use celery_protocol::message::{
+    Cause, DecodeError, DecodeOptions, EncodeError, EncodeOptions, Task, Unacked, mark_redelivered,
+};
+use celery_protocol::repr;
+use celery_protocol::result::{ExceptionDoc, ResultDoc};
+use celery_protocol::serializer::{Serializer, SerializerError};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+const ALL: &[Serializer] = &[Serializer::Json, Serializer::Msgpack, Serializer::Yaml];
+
+/// An envelope around a body, with everything else in order.
+fn envelope(body: &[u8], content_type: &str, compression: Option<&str>) -> Vec<u8> {
+    let mut headers = json!({"task": "proj.add", "id": "1"});
+    if let Some(compression) = compression {
+        headers["compression"] = json!(compression);
+    }
+    let properties = json!({"body_encoding": "base64", "delivery_tag": "t"});
+    serde_json::to_vec(&json!({
+        "body": STANDARD.encode(body), "content-type": content_type, "content-encoding": "utf-8",
+        "headers": headers, "properties": properties,
+    }))
+    .unwrap()
+}
+
+fn decode(raw: &[u8]) -> Result<Task, DecodeError> {
+    Task::decode_redis_with(raw, &DecodeOptions::default().accept(ALL).max_body(1 << 20))
+}
+
+fn decode_body(body: &[u8]) -> Result<Task, DecodeError> {
+    decode(&envelope(body, "application/json", None))
+}
+
+fn raw(json: &str) -> Box<RawValue> {
+    RawValue::from_string(json.to_owned()).unwrap()
+}
+
+/// Gives a text to every reader.
+fn read_all(bytes: &[u8]) {
+    let _ = decode(bytes);
+    let _ = mark_redelivered(bytes);
+    let _ = Unacked::parse(bytes);
+    let _ = normalise(bytes);
+    for serializer in ALL {
+        let _ = serializer.to_json(bytes, 1 << 20);
+        let _ = serializer.from_json(bytes);
+        let _ = ResultDoc::decode_with(bytes, *serializer);
+        let _ = decode(&envelope(bytes, serializer.content_type(), None));
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        repr::args(text);
+        let _ = ExceptionDoc::from_json(text);
+    }
+}
+
+#[test]
+fn a_million_levels_are_an_error() {
+    const LEVELS: usize = 1_000_000;
+    for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[{\"a\":", "}]")] {
+        for deep in [
+            open.repeat(LEVELS),
+            format!("{}1{}", open.repeat(LEVELS), close.repeat(LEVELS)),
+        ] {
+            read_all(deep.as_bytes());
+            let options = DecodeOptions::default();
+            let raw = envelope(
+                format!("[[{deep}],{{}},null]").as_bytes(),
+                "application/json",
+                None,
+            );
+            assert_eq!(
+                Task::decode_redis_with(&raw, &options).unwrap_err().cause(),
+                Cause::Body
+            );
+            let headers = format!("{{\"headers\":{deep}}}");
+            assert_eq!(
+                decode(headers.as_bytes()).unwrap_err().cause(),
+                Cause::Envelope
+            );
+            assert!(mark_redelivered(headers.as_bytes()).is_err());
+            let doc = format!("{{\"task_id\":\"1\",\"status\":\"SUCCESS\",\"result\":{deep}}}");
+            assert!(ResultDoc::decode(doc.as_bytes()).is_err());
+        }
+    }
+    let nested =
+        |depth: usize| format!("[[{}1{}],{{}},null]", "[".repeat(depth), "]".repeat(depth));
+    assert!(decode_body(nested(MAX_DEPTH - 2).as_bytes()).is_ok());
+    assert_eq!(
+        decode_body(nested(MAX_DEPTH - 1).as_bytes())
+            .unwrap_err()
+            .cause(),
+        Cause::Body
+    );
+}
+
+#[test]
+fn deep_messagepack_and_yaml_are_errors() {
+    for serializer in [Serializer::Msgpack, Serializer::Yaml] {
+        let deep: Vec<Vec<u8>> = match serializer {
+            Serializer::Msgpack => vec![vec![0x91; 1_000_000], b"\x81\xa1a".repeat(300_000)],
+            _ => vec![
+                b"[".repeat(1_000_000),
+                b"{a: ".repeat(300_000),
+                b"- ".repeat(500_000),
+                b"? ".repeat(500_000),
+                (0..1_000)
+                    .flat_map(|depth| format!("{}a:\n", " ".repeat(depth)).into_bytes())
+                    .collect(),
+            ],
+        };
+        for bytes in deep {
+            assert!(serializer.to_json(&bytes, 1 << 20).is_err());
+            assert!(ResultDoc::decode_with(&bytes, serializer).is_err());
+        }
+    }
+    // Written, too, nothing is deeper than can be read.
+    let deep = raw(&format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)));
+    for serializer in [Serializer::Msgpack, Serializer::Yaml] {
+        let task = Task::new("1", "t", deep.clone(), raw("{}"));
+        let options = EncodeOptions::new("q", "t").serializer(serializer);
+        assert!(matches!(
+            task.encode_redis(&options),
+            Err(EncodeError::Serializer(_))
+        ));
+    }
+}
+
+#[test]
+fn lengths_that_lie_allocate_nothing() {
+    for bytes in [
+        &b"\xdd\xff\xff\xff\xff"[..],
+        b"\xdf\xff\xff\xff\xff",
+        b"\xdb\xff\xff\xff\xffabc",
+        b"\xc6\xff\xff\xff\xff\0",
+        b"\xc9\xff\xff\xff\xff\x01",
+        b"\xc7\x01\x05\0",
+        b"\xd6\xff\0\0\0\0",
+        b"\x93\x01",
+        b"\x01\x02",
+        b"\xc1",
+    ] {
+        assert!(
+            Serializer::Msgpack.to_json(bytes, 1 << 20).is_err(),
+            "{bytes:?}"
+        );
+    }
+}
+
+#[test]
+fn yaml_aliases_do_not_explode() {
+    let mut laughs = String::from("a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]\n");
+    for level in 1..30 {
+        let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
+        laughs.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+    }
+    assert!(
+        Serializer::Yaml
+            .to_json(laughs.as_bytes(), 1 << 20)
+            .is_err()
+    );
+    let long = format!(
+        "a: &a {}\nb: [{}]\n",
+        "x".repeat(10_000),
+        vec!["*a"; 1_000].join(", ")
+    );
+    assert_eq!(
+        Serializer::Yaml.to_json(long.as_bytes(), 1 << 20),
+        Err(SerializerError::TooLarge { limit: 1 << 20 })
+    );
+    assert!(Serializer::Yaml.to_json(b"a: &a [*a]", 1 << 20).is_err());
+    // A tag of Python's is not acted upon.
+    let tagged = Serializer::Yaml.to_json(b"!!python/object/apply:os.system [id]", 1 << 20);
+    assert_eq!(tagged.as_deref(), Ok("[\"id\"]"));
+    assert!(Serializer::Yaml.to_json(b"- !x 1", 1 << 20).is_err());
+    assert!(
+        Serializer::Yaml
+            .to_json(b"a: 1\n---\nb: 2\n", 1 << 20)
+            .is_err()
+    );
+    assert!(matches!(
+        Serializer::Yaml.to_json(&vec![b'a'; 3 << 20], 8 << 20),
+        Err(SerializerError::TooLarge { .. })
+    ));
+}
+
+#[test]
+fn compression_bombs_stop_at_the_limit() {
+    let zeros = vec![b' '; 4 << 20];
+    for format in [
+        Compression::Zlib,
+        Compression::Bzip2,
+        Compression::Xz,
+        Compression::Zstd,
+        Compression::Brotli,
+    ] {
+        let bomb = format.compress(&zeros).unwrap();
+        let error = decode(&envelope(
+            &bomb,
+            "application/json",
+            Some(format.content_type()),
+        ))
+        .unwrap_err();
+        assert_eq!(
+            (error.cause(), error.id(), error.task()),
+            (Cause::TooLarge, Some("1"), Some("proj.add"))
+        );
+        let half = decode(&envelope(
+            &bomb[..bomb.len() / 2],
+            "application/json",
+            Some(format.content_type()),
+        ));
+        assert!(matches!(
+            half.unwrap_err().cause(),
+            Cause::Compression | Cause::TooLarge
+        ));
+    }
+    let error = decode(&envelope(b"x", "application/json", Some("application/zip"))).unwrap_err();
+    assert_eq!(error.cause(), Cause::Compression);
+}
+
+#[test]
+fn sixty_four_mebibytes_are_read_in_one_piece() {
+    let argument = "x".repeat(47 << 20);
+    let raw = envelope(
+        format!("[[\"{argument}\"],{{}},null]").as_bytes(),
+        "application/json",
+        None,
+    );
+    assert!(raw.len() > 62 << 20);
+    let read = Task::decode_redis(&raw).unwrap();
+    assert_eq!(read.args.get().len(), argument.len() + 4);
+    assert_eq!(decode(&raw).unwrap_err().cause(), Cause::TooLarge);
+}
+
+#[test]
+fn numbers_beyond_every_type_pass_through() {
+    let numbers = format!(
+        "[1e400,-1e400,18446744073709551616,{},0.1e-400,-0]",
+        "9".repeat(4_000)
+    );
+    let task = decode_body(format!("[{numbers},{{\"n\":1e400}},null]").as_bytes()).unwrap();
+    assert_eq!(
+        (task.args.get(), task.kwargs.get()),
+        (&*numbers, "{\"n\":1e400}")
+    );
+    let again = task.encode_redis(&EncodeOptions::new("q", "t")).unwrap();
+    assert_eq!(decode(&again).unwrap().args.get(), numbers);
+    // MessagePack has no such integers: an error, not another number.
+    let options = EncodeOptions::new("q", "t").serializer(Serializer::Msgpack);
+    assert!(matches!(
+        task.encode_redis(&options),
+        Err(EncodeError::Serializer(_))
+    ));
+    for (field, value) in [
+        ("retries", "1e400"),
+        ("retries", "-1"),
+        ("retries", "99999999999"),
+        ("timelimit", "[1e400,null]"),
+        ("timelimit", "5"),
+        ("group", "5"),
+        ("eta", "1e400"),
+        ("expires", "[]"),
+    ] {
+        let text = format!(
+            "{{\"body\":\"W1tdLHt9LG51bGxd\",\"headers\":{{\"task\":\"t\",\"id\":\"7\",\"{field}\":{value}}},\"properties\":{{\"body_encoding\":\"base64\"}}}}"
+        );
+        let error = Task::decode_redis(text.as_bytes()).unwrap_err();
+        assert_eq!(
+            (error.cause(), error.id()),
+            (Cause::Field, Some("7")),
+            "{field} {value}"
+        );
+    }
+}
+
+#[test]
+fn damaged_text_is_told_apart() {
+    let plain = |headers: &str, body: &str| {
+        let text = format!(
+            "{{\"body\":{body},\"headers\":{headers},\"properties\":{{\"delivery_tag\":\"t\"}}}}"
+        );
+        Task::decode_redis(text.as_bytes()).map_err(|error| {
+            assert_eq!(error.delivery_tag(), Some("t"));
+            error.cause()
+        })
+    };
+    let headers = r#"{"task":"t","id":"1"}"#;
+    let body = r#""[[],{},null]""#;
+    assert!(plain(headers, body).is_ok());
+    // Repeated names: the last counts, as in Python.
+    assert_eq!(
+        plain(r#"{"task":"a","id":"1","task":"b"}"#, body)
+            .unwrap()
+            .name,
+        "b"
+    );
+    // Half a surrogate pair becomes the replacement character.
+    assert_eq!(
+        plain(r#"{"task":"t","id":"\ud800"}"#, body).unwrap().id,
+        "\u{fffd}"
+    );
+    for (headers, cause) in [
+        ("[]", Cause::Envelope),
+        ("5", Cause::Envelope),
+        (r#"{"task":"t"}"#, Cause::NoId),
+        (r#"{"task":"t","id":""}"#, Cause::NoId),
+        (r#"{"task":"t","id":5}"#, Cause::NoId),
+        (r#"{"task":"","id":"1"}"#, Cause::NoTask),
+        (r#"{"task":null,"id":"1"}"#, Cause::NoTask),
+        ("{}", Cause::NoTask),
+        ("null", Cause::NoTask),
+    ] {
+        assert_eq!(plain(headers, body).unwrap_err(), cause, "{headers}");
+    }
+    for (body, cause) in [
+        (r#""""#, Cause::Body),
+        (r#""[""#, Cause::Body),
+        (r#""[[],{},null]x""#, Cause::Body),
+        (r#""[1,]""#, Cause::Body),
+        (r#""null""#, Cause::BodyShape),
+        (r#""[]""#, Cause::BodyShape),
+        (r#""[[],{},null,1]""#, Cause::BodyShape),
+        (r#""[[],{},[]]""#, Cause::BodyShape),
+        (r#""[[],{},{\"chain\":{}}]""#, Cause::BodyShape),
+        (r#""[{},{},null]""#, Cause::Arguments),
+        (r#""[null,{},null]""#, Cause::Arguments),
+        (r#""[[],[],null]""#, Cause::Arguments),
+    ] {
+        assert_eq!(plain(headers, body).unwrap_err(), cause, "{body}");
+    }
+    for body in ["5", "null", "{}"] {
+        assert_eq!(plain(headers, body).unwrap_err(), Cause::Envelope, "{body}");
+    }
+    for (encoding, body) in [
+        ("base64", "W1tdLHt9LG51bGx"),
+        ("base64", "*"),
+        ("base32", "W1tdLHt9LG51bGxd"),
+    ] {
+        let text = format!(
+            "{{\"body\":\"{body}\",\"headers\":{headers},\"properties\":{{\"body_encoding\":\"{encoding}\"}}}}"
+        );
+        assert_eq!(
+            Task::decode_redis(text.as_bytes()).unwrap_err().cause(),
+            Cause::Encoding,
+            "{encoding} {body}"
+        );
+    }
+    let lines = format!(
+        "{{\"body\":\"W1td\\nLHt9\\r\\nLG51bGxd\\n\",\"headers\":{headers},\"properties\":{{\"body_encoding\":\"base64\"}}}}"
+    );
+    assert!(Task::decode_redis(lines.as_bytes()).is_ok());
+    assert_eq!(
+        decode_body(b"[[\"\xff\"],{},null]").unwrap_err().cause(),
+        Cause::Body
+    );
+    let latin =
+        br#"{"body":"[[],{},null]","content-encoding":"latin-1","headers":{"task":"t","id":"1"}}"#;
+    assert_eq!(
+        Task::decode_redis(latin).unwrap_err().cause(),
+        Cause::Encoding
+    );
+    let odd =
+        b"{\"body\":\"[[],{},null]\",\"headers\":{\"task\":\"t\",\"id\":\"1\",\"x\":\"\xff\"}}";
+    assert_eq!(
+        Task::decode_redis(odd)
+            .unwrap()
+            .headers
+            .get("x")
+            .map(RawValue::get),
+        Some("\"\u{fffd}\"")
+    );
+}
+
+#[test]
+fn protocol_1_is_read_in_its_variants() {
+    let plain = |headers: &str, body: &str| {
+        let text = json!({"body": body, "headers": serde_json::from_str::<serde_json::Value>(headers).unwrap()});
+        Task::decode_redis(text.to_string().as_bytes()).map_err(|error| error.cause())
+    };
+    let task = plain(
+        "{}",
+        r#"{"task":"t","id":"1","args":[1],"kwargs":{},"taskset":"g","retries":2}"#,
+    )
+    .unwrap();
+    assert_eq!(
+        (
+            &*task.name,
+            &*task.id,
+            task.args.get(),
+            task.group.as_deref(),
+            task.retries
+        ),
+        ("t", "1", "[1]", Some("g"), 2)
+    );
+    assert_eq!(
+        plain("{}", r#"{"task":"t","id":"1","args":[1]}"#).unwrap_err(),
+        Cause::Arguments
+    );
+    assert_eq!(
+        plain("{}", r#"{"id":"1","args":[],"kwargs":{}}"#).unwrap_err(),
+        Cause::NoTask
+    );
+    // The mixture: headers name the task, the body is that of protocol 1.
+    let task = plain(
+        r#"{"task":"h","id":"9","x":1}"#,
+        r#"{"task":"t","args":[1],"eta":"2026-01-01T00:00:00Z"}"#,
+    )
+    .unwrap();
+    assert_eq!(
+        (
+            &*task.name,
+            &*task.id,
+            task.kwargs.get(),
+            task.eta.is_some()
+        ),
+        ("h", "9", "{}", true)
+    );
+    assert_eq!(task.headers.len(), 1);
+}
+
+#[test]
+fn what_python_would_choke_on_cannot_be_written() {
+    let options = EncodeOptions::new("q", "tag");
+    let task = || Task::new("1", "t", raw("[]"), raw("{}"));
+    let refused = |change: &dyn Fn(&mut Task)| {
+        let mut task = task();
+        change(&mut task);
+        task.encode_redis(&options).unwrap_err()
+    };
+    assert!(task().encode_redis(&options).is_ok());
+    assert!(matches!(
+        refused(&|task| task.id.clear()),
+        EncodeError::Name(_)
+    ));
+    assert!(matches!(
+        refused(&|task| task.name.clear()),
+        EncodeError::Name(_)
+    ));
+    assert!(matches!(
+        refused(&|task| task.name = "a\r\nb".into()),
+        EncodeError::Name(_)
+    ));
+    assert!(matches!(
+        refused(&|task| task.args = raw("{}")),
+        EncodeError::Args
+    ));
+    assert!(matches!(
+        refused(&|task| task.kwargs = raw("[]")),
+        EncodeError::Kwargs
+    ));
+    assert!(matches!(
+        refused(&|task| task.embed.chain = Some(raw("{}"))),
+        EncodeError::Embed("chain")
+    ));
+    assert!(matches!(
+        refused(&|task| task.embed.chord = Some(raw("[]"))),
+        EncodeError::Embed("chord")
+    ));
+    assert!(matches!(
+        refused(&|task| task.time_limit.hard = Some(f64::NAN)),
+        EncodeError::Number(_)
+    ));
+    assert!(matches!(
+        refused(&|task| task.headers.set("id", "2").unwrap()),
+        EncodeError::Reserved(_)
+    ));
+    assert!(matches!(
+        refused(&|task| task.properties.extra.set("priority", &1).unwrap()),
+        EncodeError::Reserved(_)
+    ));
+    for (queue, tag) in [("", "t"), ("q\u{6}\u{16}3", "t"), ("q\n", "t"), ("q", "")] {
+        assert!(matches!(
+            task().encode_redis(&EncodeOptions::new(queue, tag)),
+            Err(EncodeError::Name(_))
+        ));
+    }
+    let mut chain = task();
+    chain.embed.chain = Some(raw("[{}]"));
+    let options = options.protocol(celery_protocol::message::Protocol::V1);
+    assert!(matches!(
+        chain.encode_redis(&options),
+        Err(EncodeError::NotInProtocol1(_))
+    ));
+}
