@@ -154,6 +154,9 @@ impl<'a> Elements<'a> {
     }
 }
 
+/// A member's name, and the place of its value.
+type Member<'a> = (Cow<'a, [u8]>, Range<usize>);
+
 /// The members of an object, as places in its text.
 pub(crate) struct Members<'a>(Parts<'a>);
 
@@ -162,7 +165,7 @@ impl<'a> Members<'a> {
         Parts::new(object, b'{', b'}').map(Self)
     }
 
-    pub(crate) fn next(&mut self) -> Result<Option<(Cow<'a, [u8]>, Range<usize>)>, JsonError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Member<'a>>, JsonError> {
         let parts = &mut self.0;
         if !parts.advance()? {
             return Ok(None);

@@ -76,10 +76,8 @@ impl<'a> BodyParts<'a> {
                 "the body has no args or no kwargs",
             ));
         }
-        if let Some(group) = taskset {
-            if meta.group.is_none_or(is_null) {
-                meta.group = Some(group);
-            }
+        if meta.group.is_none_or(is_null) {
+            meta.group = taskset.or(meta.group);
         }
         let args = args.map_or_else(|| empty("[]"), |args| Ok(Cow::Borrowed(args)))?;
         let kwargs = kwargs.map_or_else(|| empty("{}"), |kwargs| Ok(Cow::Borrowed(kwargs)))?;

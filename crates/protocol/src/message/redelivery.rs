@@ -149,12 +149,9 @@ impl<'a> Unacked<'a> {
 /// The places of an array's elements, which must be three.
 fn three(array: &[u8]) -> Result<[Range<usize>; 3], JsonError> {
     let mut elements = Elements::new(array)?;
-    if let (Some(first), Some(second), Some(third)) =
-        (elements.next()?, elements.next()?, elements.next()?)
-    {
-        if elements.next()?.is_none() {
-            return Ok([first, second, third]);
-        }
+    let parts = [elements.next()?, elements.next()?, elements.next()?];
+    if let ([Some(first), Some(second), Some(third)], None) = (parts, elements.next()?) {
+        return Ok([first, second, third]);
     }
     Err(JsonError::Syntax("it has not three elements".to_owned()))
 }
