@@ -151,7 +151,8 @@ fn clear(endpoint: &Arc<Endpoint>) -> Result<(), Failure> {
     let mut client = Client::new(endpoint.clone(), ClientOptions::default());
     let mut stream = bare(endpoint)?;
     stream.write_all(b"*2\r\n$3\r\nDEL\r\n$5\r\nbench\r\n")?;
-    stream.read(&mut [0; 64])?;
+    // `:0` or `:1`, and the end of the line.
+    stream.read_exact(&mut [0; 4])?;
     client
         .ping(&mut Wait::new(Duration::from_secs(5), &mut NeverInterrupt))
         .map_err(Into::into)
