@@ -1,5 +1,11 @@
 //! The blocking driver against real servers, and against what is no proper server.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
+
 mod connect;
 mod publish;
 mod results;
