@@ -143,7 +143,7 @@ fn a_server_of_the_right_authority_is_trusted() {
     assert_eq!(at_leisure(|wait| client.get_result("none", wait)), Ok(None));
     assert_eq!(queued(&redis, "q"), ["a"]);
     // By the folder that holds it, among things that are no certificates.
-    let _ = ping(option(
+    ping(option(
         to("localhost", port),
         "capath",
         authority.folder.path(),
