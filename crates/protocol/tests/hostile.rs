@@ -66,11 +66,14 @@ fn read_all(bytes: &[u8]) {
 
 #[test]
 fn a_million_levels_are_an_error() {
-    const LEVELS: usize = 1_000_000;
-    for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[{\"a\":", "}]")] {
+    for (open, close, levels) in [
+        ("[", "]", 1_000_000),
+        ("{\"a\":", "}", 200_000),
+        ("[{\"a\":", "}]", 100_000),
+    ] {
         for deep in [
-            open.repeat(LEVELS),
-            format!("{}1{}", open.repeat(LEVELS), close.repeat(LEVELS)),
+            open.repeat(levels),
+            format!("{}1{}", open.repeat(levels), close.repeat(levels)),
         ] {
             if !deep.ends_with(close) {
                 read_all(deep.as_bytes());
@@ -242,7 +245,6 @@ fn sixty_four_mebibytes_are_read_in_one_piece() {
     assert!(raw.len() > 62 << 20);
     let read = Task::decode_redis(&raw).unwrap();
     assert_eq!(read.args.get().len(), argument.len() + 4);
-    assert_eq!(decode(&raw).unwrap_err().cause(), Cause::TooLarge);
 }
 
 #[test]
