@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::JsonError;
+use super::{JsonError, normalise};
 
 /// The index after the string whose inside starts here; the text's end if it is not closed.
 pub(super) fn string_end(text: &[u8], inside: usize) -> usize {
@@ -193,12 +193,17 @@ impl<'a> Members<'a> {
     }
 }
 
+/// A name as Python reads it: half a surrogate pair or a byte that is no UTF-8 is a name like any other.
 fn unquoted(token: &[u8]) -> Result<Cow<'_, [u8]>, JsonError> {
     match token {
         [b'"', inside @ .., b'"'] if !inside.contains(&b'\\') => Ok(Cow::Borrowed(inside)),
-        _ => Ok(Cow::Owned(
-            serde_json::from_slice::<String>(token)?.into_bytes(),
-        )),
+        _ => {
+            let text = String::from_utf8_lossy(token);
+            let strict = normalise(text.as_bytes())?;
+            Ok(Cow::Owned(
+                serde_json::from_str::<String>(&strict)?.into_bytes(),
+            ))
+        }
     }
 }
 

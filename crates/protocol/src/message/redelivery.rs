@@ -213,6 +213,15 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_be_what_only_python_reads() {
+        for name in [&br#""\ud812""#[..], &b"\"\xff\\n\""[..]] {
+            let raw = [b"{", name, b":1}"].concat();
+            let marked = mark_redelivered(&raw).unwrap();
+            assert_eq!(marked.raw[..raw.len() - 1], raw[..raw.len() - 1]);
+        }
+    }
+
+    #[test]
     fn priorities_are_read_as_kombu_has_them() {
         for (priority, read) in [
             ("4", 4),
