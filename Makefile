@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TESTKIT := $(TARGET)/release/testkit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check
+.PHONY: help setup build demo test chaos check
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ demo: setup build ## the whole story: Laravel page, Redis, worker, MySQL (WORKER
 
 test: setup build ## every suite, with totals
 	@scripts/test
+
+chaos: setup ## the fault suite in large numbers, with a table at the end (SCALE=short|middle|long, default long)
+	@scripts/chaos $(or $(SCALE),long)
 
 check: setup ## format, lints, docs, stubs: what has to be clean before a commit
 	@scripts/check

@@ -1,0 +1,156 @@
+//! Python's workers and ours on one queue.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use celery_testkit::wait_for;
+
+use crate::programs::seconds;
+use crate::world::{Kind, PATIENCE, World, by_scale};
+
+/// How often each task of a worker's log has succeeded there.
+fn successes(logs: &[String]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for line in logs.iter().flat_map(|log| log.lines()) {
+        if let Some((head, _)) = line.split_once("] succeeded in ")
+            && let Some((_, id)) = head.rsplit_once('[')
+        {
+            *counts.entry(id.to_owned()).or_default() += 1;
+        }
+    }
+    counts
+}
+
+fn received(log: &str, ids: &[String]) -> usize {
+    ids.iter()
+        .filter(|id| log.contains(&format!("[{id}] received")))
+        .count()
+}
+
+#[test]
+fn a_mixed_fleet_does_everything_once() {
+    let tasks = by_scale(1_000, 1_000, 10_000);
+    let mut world = World::new("Python and Rust on one queue");
+    let mut python = world.python("play", 3_600);
+    let ours = world.playground(&["-c", "4", "-l", "info"]);
+    // Long enough that neither can take them all before the other looks.
+    let ids = world.post(Kind::Sleep(0.005), tasks);
+    world.drain(&[&ours]);
+    python.terminate();
+    python.wait(PATIENCE).unwrap();
+    let (theirs, mine) = (successes(&[python.log()]), successes(&[ours.process.log()]));
+    assert!(
+        !theirs.is_empty() && !mine.is_empty(),
+        "one of them did nothing"
+    );
+    world.note(format!("Python did {}, Rust {}", theirs.len(), mine.len()));
+    let both = successes(&[python.log(), ours.process.log()]);
+    let twice: Vec<_> = both.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(twice.is_empty(), "done more than once: {twice:?}");
+    assert_eq!(both.len(), ids.len());
+    world.finish(1, vec![ours]);
+}
+
+#[test]
+fn a_killed_python_workers_tasks_are_done_by_ours() {
+    let times = by_scale(1, 3, 10);
+    let mut world = World::new("Python killed, Rust goes on");
+    for _ in 0..times {
+        let mut python = world.python("play", 3_600);
+        let ids = world.post(Kind::Sleep(1.0), 12);
+        wait_for(PATIENCE, "Python to hold them", || {
+            received(&python.log(), &ids) == ids.len()
+        })
+        .unwrap();
+        python.kill9();
+        world.invariant("after the kill of a Python worker");
+        let ours = world.playground(&["--visibility-timeout", "3s"]);
+        world.drain(&[&ours]);
+        ours.stop();
+    }
+    world.finish(times, vec![]);
+}
+
+#[test]
+fn a_killed_rust_workers_tasks_are_done_by_python() {
+    let times = by_scale(1, 3, 10);
+    let mut world = World::new("Rust killed, Python goes on");
+    for _ in 0..times {
+        let mut ours = world.playground(&["-l", "info"]);
+        let ids = world.post(Kind::Sleep(2.0), 12);
+        wait_for(PATIENCE, "ours to hold them", || {
+            received(&ours.process.log(), &ids) == ids.len()
+        })
+        .unwrap();
+        ours.process.kill9();
+        world.invariant("after the kill of a Rust worker");
+        let mut python = world.python("play", 3);
+        world.drain(&[]);
+        python.terminate();
+        python.wait(PATIENCE).unwrap();
+    }
+    world.finish(times, vec![]);
+}
+
+#[test]
+fn a_killed_rust_workers_tasks_start_again_within_a_lease() {
+    let (times, lease) = by_scale((1, 3), (2, 3), (3, 30));
+    let mut world = World::new("Rust killed, Rust goes on");
+    let lease_option = format!("{lease}s");
+    let more = ["-l", "info", "--lease", &lease_option];
+    let mut slowest = Duration::ZERO;
+    for _ in 0..times {
+        let mut first = world.playground(&more);
+        let ids = world.post(Kind::Sleep(1.0), 20);
+        wait_for(PATIENCE, "the first to hold them", || {
+            received(&first.process.log(), &ids) == ids.len()
+        })
+        .unwrap();
+        let second = world.playground(&more);
+        first.process.kill9();
+        let killed = Instant::now();
+        wait_for(PATIENCE, "the second to get them", || {
+            received(&second.process.log(), &ids) == ids.len()
+        })
+        .unwrap();
+        slowest = slowest.max(killed.elapsed());
+        world.drain(&[&second]);
+        second.stop();
+    }
+    assert!(
+        slowest < Duration::from_secs(lease + 10),
+        "{slowest:?} with a lease of {lease} s"
+    );
+    world.note(format!(
+        "started again after {} (lease {lease} s)",
+        seconds(slowest)
+    ));
+    world.finish(times, vec![]);
+}
+
+#[test]
+fn a_task_held_for_three_visibility_timeouts_runs_once() {
+    let mut world = World::new("held for 3 visibility timeouts");
+    let timeout = by_scale(2, 5, 10);
+    // They sweep every second, and would run it: two of them on the same queue.
+    let ours = world.playground(&["-l", "info", "--visibility-timeout", &format!("{timeout}s")]);
+    let id = world.post(Kind::Sleep(f64::from(3 * timeout)), 1);
+    wait_for(PATIENCE, "ours to hold it", || {
+        received(&ours.process.log(), &id) == 1
+    })
+    .unwrap();
+    let mut pythons = [world.python("play", timeout), world.python("play", timeout)];
+    world.drain(&[&ours]);
+    let mut logs = vec![ours.process.log()];
+    for python in &mut pythons {
+        python.terminate();
+        python.wait(PATIENCE).unwrap();
+        logs.push(python.log());
+    }
+    assert_eq!(successes(&logs), BTreeMap::from([(id[0].clone(), 1)]));
+    assert!(
+        logs[1..].iter().all(|log| received(log, &id) == 0),
+        "a Python worker got it"
+    );
+    world.finish(1, vec![ours]);
+}

@@ -1,0 +1,51 @@
+//! `kill -9` at random moments.
+
+use std::time::Duration;
+
+use crate::world::{Kind, World, by_scale};
+
+/// Kills between two times at which a worker may finish everything, with its rescue of what the dead held.
+const EPISODE: usize = 20;
+
+/// What one round gives the workers to do.
+const TABLE_TASKS: u32 = 20;
+const PLAIN_TASKS: u32 = 20;
+
+#[test]
+fn killed_workers_lose_nothing() {
+    let kills = by_scale(20, 100, 1_000);
+    let mut world = World::new("kill -9 under load").with_database(&[]);
+    let more = ["-c", "4", "--prefetch-multiplier", "10"];
+    let mut killed = 0;
+    while killed < kills {
+        let mut pair = if world.random.u8(0..8) == 0 {
+            // Not even ready.
+            let spawn = |command: &mut _| crate::programs::Worker::spawn(command);
+            [
+                spawn(&mut world.worker_command(&more)),
+                spawn(&mut world.playground_command(&more)),
+            ]
+        } else {
+            [world.worker(&more), world.playground(&more)]
+        };
+        world.random.shuffle(&mut pair);
+        world.post(Kind::Created, TABLE_TASKS / 2);
+        world.post(Kind::Effect, TABLE_TASKS / 2);
+        world.post(Kind::Noop, PLAIN_TASKS);
+        for worker in &mut pair {
+            let moment = Duration::from_millis(world.random.u64(0..400));
+            world.work_a_little(moment);
+            worker.process.kill9();
+            killed += 1;
+        }
+        world.invariant(&format!("after {killed} kills"));
+        if killed % EPISODE == 0 && killed < kills {
+            let (worker, playground) = (world.worker(&more), world.playground(&more));
+            world.drain(&[&worker, &playground]);
+            worker.stop();
+            playground.stop();
+        }
+    }
+    let workers = vec![world.worker(&more), world.playground(&more)];
+    world.finish(killed, workers);
+}

@@ -1,0 +1,139 @@
+//! The programs under test: the shipped worker, the example worker, and Python's.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use celery_testkit::Process;
+
+use crate::world::{PATIENCE, World};
+
+/// A worker, with what it held open when it was ready.
+pub struct Worker {
+    pub process: Process,
+    files: Option<usize>,
+}
+
+/// The workers' lease, unless a scenario says otherwise: what a killed one held comes back soon. On a slow machine it only
+/// makes tasks run twice.
+const LEASE: &str = "1s";
+/// Open files beyond those at the start that are no leak: the pool of database connections, connections on their way.
+const FILES: usize = 24;
+
+impl World {
+    /// `celery-worker` with the table's tasks; it serves the queue `celery`.
+    pub fn worker(&self, more: &[&str]) -> Worker {
+        self.start(&mut self.worker_command(more))
+    }
+
+    pub fn worker_command(&self, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
+        command.args(["--queues", "celery", "--config"]);
+        command.arg(self.settings());
+        command.args(["--broker", &self.broker]).args(more);
+        command.env("CELERY_WORKER_LEASE", LEASE);
+        command
+    }
+
+    /// The example worker, with tasks that need no table; it serves the queue `play`.
+    pub fn playground(&self, more: &[&str]) -> Worker {
+        self.start(&mut self.playground_command(more))
+    }
+
+    pub fn playground_command(&self, more: &[&str]) -> Command {
+        let mut command = Command::new(example("playground"));
+        command.args(["--queues", "play", "--broker", &self.broker]);
+        command.args(more).env("CELERY_WORKER_LEASE", LEASE);
+        command
+    }
+
+    /// A worker of Python Celery 5.7 with the tasks `proj.*`, on these queues. It sweeps every second, and what is held
+    /// for `visibility_timeout` seconds counts as lost.
+    pub fn python(&self, queues: &str, visibility_timeout: u32) -> Process {
+        let python = root().join(".venv/celery-5.7/bin/python");
+        assert!(
+            python.exists(),
+            "{} is not there: make setup",
+            python.display()
+        );
+        let here = root().join("worker/tests/chaos");
+        let tasks = root().join("php-tests/interop/python");
+        let mut command = Command::new(python);
+        command
+            .args(["-m", "celery", "-A", "python_fleet", "worker", "-l", "info"])
+            .args([
+                "-P",
+                "threads",
+                "-c",
+                "4",
+                "-n",
+                &format!("{}@%h", uuid::Uuid::new_v4()),
+            ])
+            .args(["-Q", queues, "--without-mingle", "--without-gossip"])
+            .env(
+                "PYTHONPATH",
+                format!("{}:{}", here.display(), tasks.display()),
+            )
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("PYTHONUNBUFFERED", "1")
+            .env("REDIS_URL", &self.broker)
+            .env("VISIBILITY_TIMEOUT", visibility_timeout.to_string());
+        let mut process = Process::spawn_group("python worker", &mut command).unwrap();
+        process.wait_for_line(PATIENCE, " ready.").unwrap();
+        process
+    }
+
+    /// Starts a worker and waits until it is ready.
+    pub fn start(&self, command: &mut Command) -> Worker {
+        let mut worker = Worker::spawn(command);
+        worker.process.wait_for_line(PATIENCE, "ready.").unwrap();
+        worker.files = open_files(&worker.process);
+        worker
+    }
+}
+
+impl Worker {
+    /// A worker that may not come to be ready.
+    pub fn spawn(command: &mut Command) -> Worker {
+        Worker {
+            process: Process::spawn("worker", command).unwrap(),
+            files: None,
+        }
+    }
+
+    /// Ends the worker warm; it must have leaked nothing.
+    pub fn stop(mut self) {
+        if let (Some(before), Some(now)) = (self.files, open_files(&self.process)) {
+            assert!(now <= before + FILES, "{before} open files became {now}");
+        }
+        self.process.terminate();
+        let status = self.process.wait(PATIENCE).unwrap();
+        assert_eq!(status.code(), Some(0), "{}", self.process.log());
+    }
+}
+
+/// How many files a process has open, while it lives.
+fn open_files(process: &Process) -> Option<usize> {
+    let files = std::fs::read_dir(format!("/proc/{}/fd", process.pid())).ok()?;
+    Some(files.count())
+}
+
+fn example(name: &str) -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_celery-worker")).with_file_name("examples");
+    let program = program.join(name);
+    assert!(
+        program.exists(),
+        "{} is not there: cargo build -p celery-worker --examples",
+        program.display()
+    );
+    program
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// How long something took, for people.
+pub fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
+}

@@ -1,0 +1,540 @@
+//! A private Redis, a private MariaDB, the tasks that were sent to them, and the invariant.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use celery_protocol::message::{EncodeOptions, Task};
+use celery_testkit::{MariaDb, Redis, RedisOptions, wait_for};
+use regex::Regex;
+use serde_json::value::RawValue;
+use tempfile::TempDir;
+
+use crate::programs::{Worker, seconds};
+
+/// Everything here happens within this or has failed. Generous: the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// A task sent after an outage starts within two seconds; this is what a busy machine gets.
+const AFTER_OUTAGE: Duration = Duration::from_secs(8);
+/// Rows there are to complete.
+const ROWS: u32 = 50_000;
+const TABLES: &str = "CREATE TABLE tasks (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, \
+    name VARCHAR(255) NOT NULL, status VARCHAR(255) NOT NULL DEFAULT 'pending', \
+    message VARCHAR(255) NULL, created_at TIMESTAMP NULL, updated_at TIMESTAMP NULL); \
+    CREATE TABLE effects (task INT UNSIGNED NOT NULL, KEY (task))";
+/// Those of KEYS that are results of success.
+const DONE: &str = r#"
+local done = {}
+for i, key in ipairs(KEYS) do
+  local result = redis.call('GET', key)
+  if result and string.find(result, '"status": ?"SUCCESS"') then done[#done + 1] = i end
+end
+return done"#;
+
+/// How much is done of everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scale {
+    Short,
+    Middle,
+    Long,
+}
+
+/// The scale of this run.
+pub fn scale() -> Scale {
+    match std::env::var("CHAOS_SCALE").as_deref() {
+        Ok("long") => Scale::Long,
+        Ok("middle") => Scale::Middle,
+        Ok("short") | Err(_) => Scale::Short,
+        Ok(other) => panic!("CHAOS_SCALE={other} is none of short, middle, long"),
+    }
+}
+
+/// One of three, by the scale of this run.
+pub fn by_scale<T>(short: T, middle: T, long: T) -> T {
+    match scale() {
+        Scale::Short => short,
+        Scale::Middle => middle,
+        Scale::Long => long,
+    }
+}
+
+/// What a task does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Completes the row of its number: twice is the same as once.
+    Created,
+    /// Adds a row to `effects`: shows how often it was run.
+    Effect,
+    /// Nothing.
+    Noop,
+    /// Sleeps so many seconds.
+    Sleep(f64),
+}
+
+impl Kind {
+    fn letter(self) -> char {
+        match self {
+            Kind::Created => 'c',
+            Kind::Effect => 'e',
+            Kind::Noop => 'n',
+            Kind::Sleep(_) => 's',
+        }
+    }
+
+    fn queue(self) -> &'static str {
+        match self {
+            Kind::Created | Kind::Effect => "celery",
+            Kind::Noop | Kind::Sleep(_) => "play",
+        }
+    }
+
+    fn name_and_args(self, number: u32) -> (&'static str, String) {
+        match self {
+            Kind::Created => ("task_created", format!("[{number}]")),
+            Kind::Effect => ("effect", format!("[{number}]")),
+            Kind::Noop => ("noop", "[]".to_owned()),
+            Kind::Sleep(seconds) => ("proj.sleep", format!("[{seconds}]")),
+        }
+    }
+}
+
+/// See the module.
+pub struct World {
+    pub redis: Redis,
+    pub database: Option<MariaDb>,
+    /// The broker's address for the workers; a scenario may put a proxy there.
+    pub broker: String,
+    /// The database's address for the workers.
+    pub database_url: String,
+    pub random: fastrand::Rng,
+    scenario: &'static str,
+    folder: TempDir,
+    link: Option<redis::Connection>,
+    ids: Regex,
+    /// Sent, and not seen done.
+    open: BTreeMap<String, Kind>,
+    /// Done since the rows were looked at.
+    unchecked: Vec<u32>,
+    created: BTreeSet<u32>,
+    effects: BTreeSet<u32>,
+    sent: u32,
+    done: usize,
+    lost: usize,
+    progress: Instant,
+    stall: Duration,
+    /// The longest time from the end of a fault to the end of a task sent then.
+    recovery: Option<Duration>,
+    notes: Vec<String>,
+}
+
+impl World {
+    /// Redis alone; it keeps everything on disk.
+    pub fn new(scenario: &'static str) -> World {
+        World::on(scenario, RedisOptions::new().aof())
+    }
+
+    /// Redis alone, of a certain kind.
+    pub fn on(scenario: &'static str, options: RedisOptions) -> World {
+        let redis = Redis::start(options).unwrap();
+        let seed = std::env::var("CHAOS_SEED")
+            .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+        println!("{scenario}: CHAOS_SEED={seed}");
+        World {
+            broker: redis.url(),
+            redis,
+            database: None,
+            database_url: "sqlite::memory:".to_owned(),
+            random: fastrand::Rng::with_seed(seed),
+            scenario,
+            folder: tempfile::tempdir().unwrap(),
+            link: None,
+            ids: Regex::new(r#""id": ?"([a-z]\d+)""#).unwrap(),
+            open: BTreeMap::new(),
+            unchecked: Vec::new(),
+            created: BTreeSet::new(),
+            effects: BTreeSet::new(),
+            sent: 0,
+            done: 0,
+            lost: 0,
+            progress: Instant::now(),
+            stall: Duration::ZERO,
+            recovery: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// And a database with rows to complete, started with these options.
+    pub fn with_database(mut self, options: &[&str]) -> World {
+        let database = MariaDb::start_with(options).unwrap();
+        let rows = format!(
+            "INSERT INTO tasks (id, name) SELECT seq, CONCAT('task ', seq) FROM seq_1_to_{ROWS}"
+        );
+        database.sql(&format!("{TABLES}; {rows}")).unwrap();
+        self.database_url = database.url();
+        self.database = Some(database);
+        self
+    }
+
+    /// The file of settings for the workers.
+    pub fn settings(&self) -> PathBuf {
+        let file = self.folder.path().join("worker.toml");
+        let text = format!(
+            "database = '{}'\n[tasks.effect]\nsql = 'INSERT INTO effects (task) VALUES (:task)'\n",
+            self.database_url
+        );
+        std::fs::write(&file, text).unwrap();
+        file
+    }
+
+    pub fn sql(&self, statements: &str) -> String {
+        self.database.as_ref().unwrap().sql(statements).unwrap()
+    }
+
+    /// A connection of the tests' own, which faults spare.
+    fn link(&mut self) -> redis::RedisResult<&mut redis::Connection> {
+        if self.link.is_none() {
+            let url = format!("unix://{}", self.redis.socket().display());
+            self.link = Some(redis::Client::open(url)?.get_connection()?);
+        }
+        Ok(self.link.as_mut().unwrap())
+    }
+
+    /// One command, by the same connection every time.
+    pub fn try_ask<T: redis::FromRedisValue>(
+        &mut self,
+        command: &redis::Cmd,
+    ) -> redis::RedisResult<T> {
+        let answer = self.link().and_then(|link| command.query(link));
+        if answer
+            .as_ref()
+            .is_err_and(redis::RedisError::is_unrecoverable_error)
+        {
+            self.link = None;
+        }
+        answer
+    }
+
+    pub fn ask<T: redis::FromRedisValue>(&mut self, words: &[&str]) -> T {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        self.try_ask(&command)
+            .unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// Sends some tasks and gives their ids.
+    pub fn post(&mut self, kind: Kind, count: u32) -> Vec<String> {
+        let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
+        let mut ids = Vec::new();
+        let mut push = redis::cmd("LPUSH");
+        push.arg(kind.queue());
+        for _ in 0..count {
+            self.sent += 1;
+            let number = self.sent;
+            let id = format!("{}{number}", kind.letter());
+            let (name, args) = kind.name_and_args(number);
+            let task = Task::new(&id, name, raw(&args), raw("{}"));
+            let tag = format!("tag-{id}");
+            push.arg(
+                task.encode_redis(&EncodeOptions::new(kind.queue(), &tag))
+                    .unwrap(),
+            );
+            ids.push(id);
+        }
+        if self.open.is_empty() {
+            self.progress = Instant::now();
+        }
+        let number = |id: &String| id[1..].parse::<u32>().unwrap();
+        match kind {
+            Kind::Created => self.created.extend(ids.iter().map(number)),
+            Kind::Effect => self.effects.extend(ids.iter().map(number)),
+            Kind::Noop | Kind::Sleep(_) => {}
+        }
+        self.open.extend(ids.iter().map(|id| (id.clone(), kind)));
+        let _length: u64 = self.try_ask(&push).unwrap();
+        ids
+    }
+
+    /// Whether a task is not seen done.
+    pub fn is_open(&self, id: &str) -> bool {
+        self.open.contains_key(id)
+    }
+
+    /// Looks for results. While Redis cannot be asked there are none.
+    pub fn observe(&mut self) {
+        let ids: Vec<String> = self.open.keys().cloned().collect();
+        let mut done = Vec::new();
+        for some in ids.chunks(1000) {
+            let mut script = redis::cmd("EVAL");
+            script.arg(DONE).arg(some.len());
+            for id in some {
+                script.arg(format!("celery-task-meta-{id}"));
+            }
+            let Ok(positions) = self.try_ask::<Vec<usize>>(&script) else {
+                break;
+            };
+            done.extend(positions.into_iter().map(|position| &some[position - 1]));
+        }
+        let now = Instant::now();
+        if !self.open.is_empty() {
+            self.stall = self.stall.max(now - self.progress);
+        }
+        if !done.is_empty() {
+            self.progress = now;
+        }
+        for id in done {
+            if self.open.remove(id) == Some(Kind::Created) {
+                self.unchecked.push(id[1..].parse().unwrap());
+            }
+            self.done += 1;
+        }
+    }
+
+    /// Waits until at most `count` tasks are open. Tells whether that came to be in time.
+    pub fn wait_until_open(&mut self, count: usize, patience: Duration) -> bool {
+        let waited = wait_for(patience, "", || {
+            self.observe();
+            self.open.len() <= count
+        });
+        waited.is_ok()
+    }
+
+    /// Lets the workers do some of what is open, at most `patience` long: a moment in the midst of the work.
+    pub fn work_a_little(&mut self, patience: Duration) {
+        let left = self.random.usize(0..=self.open.len());
+        self.wait_until_open(left, patience);
+    }
+
+    /// The invariant. No worker may be running.
+    pub fn invariant(&mut self, when: &str) {
+        self.observe();
+        let seen = self.places();
+        let missing: Vec<&String> = self
+            .open
+            .keys()
+            .filter(|id| !seen.contains_key(*id))
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "{when}: {} lost: {missing:?}",
+            missing.len()
+        );
+        self.check_rows();
+    }
+
+    /// What of the tasks is in Redis other than as a result, and where.
+    pub fn places(&mut self) -> BTreeMap<String, &'static str> {
+        let mut places = BTreeMap::new();
+        let texts: [(&str, Vec<Vec<u8>>); 3] = [
+            (
+                "queued",
+                [
+                    self.ask::<Vec<_>>(&["LRANGE", "celery", "0", "-1"]),
+                    self.ask(&["LRANGE", "play", "0", "-1"]),
+                ]
+                .concat(),
+            ),
+            ("held", self.ask(&["HVALS", "unacked"])),
+            ("dead", self.dead_letters()),
+        ];
+        for (place, messages) in texts {
+            for message in messages {
+                let text = String::from_utf8_lossy(&message);
+                if let Some(found) = self.ids.captures(&text) {
+                    places.insert(found[1].to_owned(), place);
+                }
+            }
+        }
+        places
+    }
+
+    fn dead_letters(&mut self) -> Vec<Vec<u8>> {
+        let letters: Vec<(String, BTreeMap<String, Vec<u8>>)> =
+            self.ask(&["XRANGE", "celery.dead", "-", "+"]);
+        letters
+            .into_iter()
+            .flat_map(|(_, fields)| fields.into_values())
+            .collect()
+    }
+
+    /// A stored success of `task_created` is a committed row.
+    fn check_rows(&mut self) {
+        let done = std::mem::take(&mut self.unchecked);
+        if done.is_empty() {
+            return;
+        }
+        let ids: Vec<String> = done.iter().map(u32::to_string).collect();
+        let pending = self.sql(&format!(
+            "SELECT id FROM tasks WHERE status <> 'completed' AND id IN ({})",
+            ids.join(",")
+        ));
+        assert_eq!(
+            pending, "",
+            "results were stored for rows that are not completed"
+        );
+    }
+
+    /// Waits until everything is done and nothing is left in Redis, puts back what was delivered too often on the way.
+    pub fn drain(&mut self, workers: &[&Worker]) {
+        let mut replayed = 0;
+        let clean = wait_for(PATIENCE, "", || {
+            self.observe();
+            if self
+                .try_ask::<u64>(redis::cmd("XLEN").arg("celery.dead"))
+                .is_ok_and(|dead| dead > 0)
+            {
+                replayed += self.replay();
+            }
+            self.open.is_empty() && self.is_idle()
+        });
+        if clean.is_err() {
+            let places = self.places();
+            let stuck: Vec<_> = self
+                .open
+                .keys()
+                .map(|id| (id, places.get(id)))
+                .take(50)
+                .collect();
+            for worker in workers {
+                println!("a worker said:\n{}", worker.process.log());
+            }
+            panic!("not done: {stuck:?}; in Redis: {places:?}");
+        }
+        if replayed > 0 {
+            self.note(format!("{replayed} redelivered too often, replayed"));
+        }
+        self.check_rows();
+    }
+
+    fn is_idle(&mut self) -> bool {
+        [
+            "LLEN celery",
+            "LLEN play",
+            "HLEN unacked",
+            "ZCARD unacked_index",
+        ]
+        .iter()
+        .all(|command| {
+            let (name, key) = command.split_once(' ').unwrap();
+            self.try_ask::<u64>(redis::cmd(name).arg(key))
+                .is_ok_and(|length| length == 0)
+        })
+    }
+
+    /// What an operator does with messages that only their dying workers made suspect.
+    fn replay(&mut self) -> usize {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_celery-worker"));
+        let output = command
+            .args(["dead", "replay", "--all", "--broker", &self.redis.url()])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.split(' ')
+            .next()
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// Sends a task and tells how long it took to be done.
+    pub fn one_more(&mut self) -> Duration {
+        let sent = Instant::now();
+        let id = self.post(Kind::Noop, 1).remove(0);
+        let done = wait_for(PATIENCE, "a task sent after the fault", || {
+            self.observe();
+            !self.is_open(&id)
+        });
+        done.unwrap();
+        sent.elapsed()
+    }
+
+    /// The same, where the fault has just ended: consuming must be going on at once.
+    pub fn one_more_soon(&mut self) {
+        let took = self.one_more();
+        assert!(
+            took < AFTER_OUTAGE,
+            "the first task after the fault took {took:?}"
+        );
+        self.recovery = self.recovery.max(Some(took));
+    }
+
+    /// Starts Redis again; ends it first if it runs.
+    pub fn restart_redis(&mut self) {
+        self.redis.restart().unwrap();
+        self.link = None;
+    }
+
+    /// What Redis itself has lost, and nobody else could keep.
+    pub fn write_off_what_redis_lost(&mut self) {
+        self.observe();
+        let places = self.places();
+        let before = self.open.len();
+        self.open.retain(|id, _| places.contains_key(id));
+        self.lost = before - self.open.len();
+        self.note("the loss is Redis's: it keeps nothing on disk here".to_owned());
+    }
+
+    /// Something for the report.
+    pub fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// Everything done, the workers stopped, nothing left; then the line of the report.
+    pub fn finish(mut self, times: usize, workers: Vec<Worker>) {
+        self.drain(&workers.iter().collect::<Vec<_>>());
+        for worker in workers {
+            worker.stop();
+        }
+        self.invariant("at the end");
+        assert!(
+            self.is_idle(),
+            "the workers left something behind: {:?}",
+            self.places()
+        );
+        let twice = self.database.is_some().then(|| self.check_effects());
+        let none = || "–".to_owned();
+        let line = [
+            self.scenario.to_owned(),
+            times.to_string(),
+            self.sent.to_string(),
+            self.done.to_string(),
+            twice.map_or_else(none, |twice| twice.to_string()),
+            self.lost.to_string(),
+            seconds(self.stall),
+            self.recovery.map_or_else(none, seconds),
+            self.notes.join("; "),
+        ];
+        report(&line);
+    }
+
+    /// Every row is completed, every effect is there; how many are there more than once?
+    fn check_effects(&self) -> usize {
+        let numbers = |text: String| -> Vec<u32> {
+            text.split_whitespace()
+                .map(|n| n.parse().unwrap())
+                .collect()
+        };
+        let rows = numbers(
+            self.sql("SELECT id FROM tasks WHERE status = 'completed' AND updated_at IS NOT NULL"),
+        );
+        let rows: BTreeSet<u32> = rows.into_iter().collect();
+        assert!(rows == self.created, "completed rows are not those sent");
+        let effects = numbers(self.sql("SELECT task FROM effects"));
+        let once: BTreeSet<u32> = effects.iter().copied().collect();
+        assert!(once == self.effects, "effects are not those sent");
+        effects.len() - once.len()
+    }
+}
+
+/// Prints a line, and adds it to the file that `make chaos` makes its table from.
+fn report(line: &[String]) {
+    let line = format!("| {} |", line.join(" | "));
+    println!("{line}");
+    if let Some(file) = std::env::var_os("CHAOS_REPORT") {
+        let mut file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(file)
+            .unwrap();
+        writeln!(file, "{line}").unwrap();
+    }
+}
