@@ -107,6 +107,7 @@ impl Worker {
         shutdown.listen()?;
         let mut options = ConsumerOptions::new(config.broker.clone(), &config.hostname);
         options.queues = config.queues.clone();
+        options.queue_order = config.queue_order.clone();
         options.held = held_limit(
             config.concurrency,
             config.prefetch_multiplier,

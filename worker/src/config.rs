@@ -11,7 +11,7 @@ use std::time::Duration;
 use celery_client::endpoint::Endpoint;
 use serde::Deserialize;
 
-use crate::consumer::Results;
+use crate::consumer::{QueueOrder, Results};
 use crate::database::mask;
 use crate::duration;
 use crate::tasks::SqlTask;
@@ -20,6 +20,8 @@ use crate::tasks::SqlTask;
 const CONCURRENCY: usize = 100;
 /// Celery's `worker_prefetch_multiplier`.
 const PREFETCH_MULTIPLIER: usize = 4;
+/// Larger weights are a mistake: only their proportion counts.
+const MOST_WEIGHT: u32 = 100;
 /// More slots than messages a worker may hold are never used.
 const MOST_SLOTS: usize = crate::delivery::MAX_HELD;
 
@@ -32,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) result_expires: Option<Text>,
     pub(crate) database: Option<String>,
     pub(crate) queues: Option<Vec<String>>,
+    pub(crate) queue_order_strategy: Option<String>,
+    pub(crate) queue_weights: Option<BTreeMap<String, u32>>,
     pub(crate) concurrency: Option<usize>,
     pub(crate) prefetch_multiplier: Option<usize>,
     pub(crate) hostname: Option<String>,
@@ -89,6 +93,8 @@ impl Settings {
             result_expires: self.result_expires.or(other.result_expires),
             database: self.database.or(other.database),
             queues: self.queues.or(other.queues),
+            queue_order_strategy: self.queue_order_strategy.or(other.queue_order_strategy),
+            queue_weights: self.queue_weights.or(other.queue_weights),
             concurrency: self.concurrency.or(other.concurrency),
             prefetch_multiplier: self.prefetch_multiplier.or(other.prefetch_multiplier),
             hostname: self.hostname.or(other.hostname),
@@ -134,6 +140,10 @@ pub(crate) mod setting {
         "result_expires (--result-expires, CELERY_WORKER_RESULT_EXPIRES)";
     pub(crate) const DATABASE: &str = "database (--database, DATABASE_URL)";
     pub(crate) const QUEUES: &str = "queues (-Q/--queues, CELERY_WORKER_QUEUES)";
+    pub(crate) const QUEUE_ORDER_STRATEGY: &str =
+        "queue_order_strategy (--queue-order-strategy, CELERY_WORKER_QUEUE_ORDER_STRATEGY)";
+    pub(crate) const QUEUE_WEIGHTS: &str =
+        "queue_weights (--queue-weights, CELERY_WORKER_QUEUE_WEIGHTS)";
     pub(crate) const CONCURRENCY: &str =
         "concurrency (-c/--concurrency, CELERY_WORKER_CONCURRENCY)";
     pub(crate) const LOGLEVEL: &str = "loglevel (-l/--loglevel, CELERY_WORKER_LOGLEVEL)";
@@ -162,6 +172,7 @@ pub(crate) struct Config {
     pub(crate) result_expires: Duration,
     pub(crate) database: Option<String>,
     pub(crate) queues: Vec<String>,
+    pub(crate) queue_order: QueueOrder,
     pub(crate) concurrency: usize,
     pub(crate) prefetch_multiplier: usize,
     pub(crate) hostname: String,
@@ -207,6 +218,11 @@ impl Config {
             celery_protocol::keys::check_queue_name(queue)
                 .map_err(|error| ConfigError::new(setting::QUEUES, error))?;
         }
+        let queue_order = queue_order(
+            settings.queue_order_strategy.as_deref(),
+            settings.queue_weights,
+            &queues,
+        )?;
         let concurrency = settings.concurrency.unwrap_or(CONCURRENCY);
         if concurrency == 0 || concurrency > MOST_SLOTS {
             let cause = format!("{concurrency} is not between 1 and {MOST_SLOTS}");
@@ -231,6 +247,7 @@ impl Config {
             result_expires: time(settings.result_expires, 86_400, setting::RESULT_EXPIRES, 0)?,
             database,
             queues,
+            queue_order,
             concurrency,
             prefetch_multiplier: settings.prefetch_multiplier.unwrap_or(PREFETCH_MULTIPLIER),
             hostname: node_name(settings.hostname.as_deref().unwrap_or("celery@%h"), &host()),
@@ -274,6 +291,18 @@ impl fmt::Display for Config {
             writeln!(f, "database = {}", text(&mask(database)))?;
         }
         writeln!(f, "queues = {}", toml::Value::from(self.queues.clone()))?;
+        match &self.queue_order {
+            QueueOrder::RoundRobin => {}
+            QueueOrder::Sorted => writeln!(f, "queue_order_strategy = \"sorted\"")?,
+            QueueOrder::Priority => writeln!(f, "queue_order_strategy = \"priority\"")?,
+            QueueOrder::Weighted(weights) => {
+                let weights: Vec<String> = weights
+                    .iter()
+                    .map(|(queue, weight)| format!("{} = {weight}", text(queue)))
+                    .collect();
+                writeln!(f, "queue_weights = {{ {} }}", weights.join(", "))?;
+            }
+        }
         writeln!(f, "concurrency = {}", self.concurrency)?;
         writeln!(f, "prefetch_multiplier = {}", self.prefetch_multiplier)?;
         writeln!(f, "hostname = {}", text(&self.hostname))?;
@@ -292,6 +321,35 @@ impl fmt::Display for Config {
             Some(limit) => writeln!(f, "eta_task_limit = {limit}"),
             None => Ok(()),
         }
+    }
+}
+
+fn queue_order(
+    strategy: Option<&str>,
+    weights: Option<BTreeMap<String, u32>>,
+    queues: &[String],
+) -> Result<QueueOrder, ConfigError> {
+    let wrong = |cause: String| Err(ConfigError::new(setting::QUEUE_WEIGHTS, cause));
+    match (strategy, weights) {
+        (Some(strategy), Some(_)) => wrong(format!("the strategy is {strategy:?} already")),
+        (None, Some(weights)) => {
+            for (queue, weight) in &weights {
+                if !queues.contains(queue) {
+                    return wrong(format!("the queue {queue:?} is not consumed"));
+                }
+                if !(1..=MOST_WEIGHT).contains(weight) {
+                    return wrong(format!("{weight} is not between 1 and {MOST_WEIGHT}"));
+                }
+            }
+            Ok(QueueOrder::Weighted(weights))
+        }
+        (None | Some("round_robin"), None) => Ok(QueueOrder::RoundRobin),
+        (Some("sorted"), None) => Ok(QueueOrder::Sorted),
+        (Some("priority"), None) => Ok(QueueOrder::Priority),
+        (Some(other), None) => Err(ConfigError::new(
+            setting::QUEUE_ORDER_STRATEGY,
+            format!("{other:?} is none of round_robin, sorted, priority"),
+        )),
     }
 }
 
@@ -379,6 +437,13 @@ mod tests {
             ("database = 'oracle://u:secret@h/d'", "DATABASE_URL"),
             ("queues = []", "--queues"),
             ("queues = [\"a\\r\\nb\"]", "--queues"),
+            ("queue_order_strategy = 'best'", "--queue-order-strategy"),
+            ("queue_weights = { celery = 0 }", "--queue-weights"),
+            ("queue_weights = { other = 2 }", "not consumed"),
+            (
+                "queue_order_strategy = 'sorted'\nqueue_weights = { celery = 2 }",
+                "already",
+            ),
             ("concurrency = 0", "--concurrency"),
             ("loglevel = 'LOUD'", "--loglevel"),
             ("lease = 'soon'", "--lease"),
@@ -397,11 +462,14 @@ mod tests {
             broker: Some("redis://u:secret@h/1".into()),
             result_backend: Some("redis://:secret@other".into()),
             database: Some("mysql://u:secret@h/d".into()),
+            queues: Some(vec!["a b".into()]),
+            queue_weights: Some([("a b".into(), 3)].into()),
             ..Settings::default()
         };
         let printed = Config::new(settings).unwrap().to_string();
         assert!(!printed.contains("secret"), "{printed}");
-        assert!(Config::new(Settings::from_toml(&printed).unwrap()).is_ok());
+        let again = Config::new(Settings::from_toml(&printed).unwrap()).unwrap();
+        assert_eq!(again.to_string(), printed);
     }
 
     #[test]

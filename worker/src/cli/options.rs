@@ -54,6 +54,24 @@ pub(crate) struct Options {
     )]
     queues: Option<Vec<String>>,
 
+    /// Which queue goes first: round_robin, sorted (by name), priority (as listed) [default: round_robin]
+    #[arg(
+        long,
+        value_name = "STRATEGY",
+        env = "CELERY_WORKER_QUEUE_ORDER_STRATEGY"
+    )]
+    queue_order_strategy: Option<String>,
+
+    /// Turns for each queue, such as celery=3,mails=1, instead of a strategy
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "WEIGHTS",
+        value_parser = weight,
+        env = "CELERY_WORKER_QUEUE_WEIGHTS"
+    )]
+    queue_weights: Option<Vec<(String, u32)>>,
+
     /// How many tasks run at once [default: 100]
     #[arg(short, long, value_name = "N", env = "CELERY_WORKER_CONCURRENCY")]
     concurrency: Option<usize>,
@@ -142,6 +160,14 @@ pub(crate) struct Which {
     pub(crate) all: bool,
 }
 
+/// `queue=weight`.
+fn weight(text: &str) -> Result<(String, u32), String> {
+    let parts = text.rsplit_once('=');
+    parts
+        .and_then(|(queue, weight)| Some((queue.to_owned(), weight.parse().ok()?)))
+        .ok_or_else(|| "write queue=weight".to_owned())
+}
+
 impl Options {
     /// What the command line and the environment say.
     pub(crate) fn settings(self) -> Settings {
@@ -151,6 +177,8 @@ impl Options {
             result_expires: self.result_expires.map(Text::Written),
             database: self.database,
             queues: self.queues,
+            queue_order_strategy: self.queue_order_strategy,
+            queue_weights: self.queue_weights.map(|all| all.into_iter().collect()),
             concurrency: self.concurrency,
             prefetch_multiplier: self.prefetch_multiplier,
             hostname: self.hostname,

@@ -36,7 +36,7 @@ use celery_protocol::keys::Keys;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};
 
-pub use options::{ConsumerOptions, Results};
+pub use options::{ConsumerOptions, QueueOrder, Results};
 
 use self::fetch::Fetch;
 use self::intake::Intake;
@@ -223,14 +223,23 @@ fn broker(options: &ConsumerOptions) -> Broker {
         Results::Server(server) => Keys::with_prefixes(prefix, server.key_prefix()),
         Results::Broker | Results::Disabled => Keys::new(prefix),
     };
-    let queues: Vec<Arc<str>> = options
-        .queues
-        .iter()
-        .map(|queue| Arc::from(queue.as_str()))
-        .collect();
+    // A claim that named a list twice would take its messages twice.
+    let mut queues: Vec<Arc<str>> = Vec::with_capacity(options.queues.len());
+    for queue in &options.queues {
+        if !queues.iter().any(|known| **known == **queue) {
+            queues.push(Arc::from(queue.as_str()));
+        }
+    }
     let instance = uuid::Uuid::new_v4().simple().to_string();
     let ttl = options.result_expires.as_secs();
-    let layout = Layout::new(keys, &queues, &instance, &options.node, ttl);
+    let layout = Layout::new(
+        keys,
+        &queues,
+        &options.queue_order,
+        &instance,
+        &options.node,
+        ttl,
+    );
     connect_to(&options.broker, Arc::new(layout))
 }
 

@@ -1,5 +1,6 @@
 //! What a consumer is told at its start.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use celery_client::endpoint::Endpoint;
@@ -17,14 +18,32 @@ pub enum Results {
     Disabled,
 }
 
+/// Which queue is emptied first when there is more work than hands. In none of them a queue starves another for ever.
+/// Within a queue, and before the order of queues, a message's priority counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QueueOrder {
+    /// In turns. kombu's `queue_order_strategy` `round_robin`.
+    #[default]
+    RoundRobin,
+    /// By name, but for one turn in ten. kombu's `sorted`.
+    Sorted,
+    /// As they are listed, but for one turn in ten. kombu's `priority`.
+    Priority,
+    /// In turns, of which a queue gets as many as its weight says, one unless said.
+    Weighted(BTreeMap<String, u32>),
+}
+
 /// What a consumer consumes, how much it holds, and for how long others respect that.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConsumerOptions {
     /// The broker.
     pub broker: Endpoint,
-    /// The queues, without prefix. They are served in turns.
+    /// The queues, without prefix. One that is named twice counts once.
     pub queues: Vec<String>,
+    /// Which of them is served first.
+    pub queue_order: QueueOrder,
     /// Where follow-ups go that name no queue. Celery's `task_default_queue`.
     pub default_queue: String,
     /// The node's name, `celery@host`.
@@ -52,6 +71,7 @@ impl ConsumerOptions {
         ConsumerOptions {
             broker,
             queues: vec!["celery".into()],
+            queue_order: QueueOrder::default(),
             default_queue: "celery".into(),
             node: node.into(),
             held: 400,

@@ -9,6 +9,7 @@
 )]
 
 mod faults;
+mod queues;
 mod rescue;
 mod rig;
 mod verdicts;

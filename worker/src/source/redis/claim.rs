@@ -32,6 +32,7 @@ impl RedisSource {
             match answer.and_then(|value| self.read(number, want, acks, value)) {
                 Ok(mut claim) => {
                     self.unanswered = None;
+                    self.turn = self.turn.wrapping_add(usize::from(want > 0));
                     self.link.worked();
                     if repeated {
                         // The first try may have acknowledged them.
@@ -68,7 +69,7 @@ impl RedisSource {
         call.arg(&layout.unacked)
             .arg(&layout.index)
             .arg(&layout.dead);
-        for (_, key) in layout.claim_order(number).take(lists) {
+        for (_, key) in layout.claim_order(self.turn).take(lists) {
             call.arg(key);
         }
         call.arg(want)
@@ -79,7 +80,7 @@ impl RedisSource {
         for tag in acks {
             call.arg(layout.tag(*tag));
         }
-        for (queue, _) in layout.claim_order(number).take(lists) {
+        for (queue, _) in layout.claim_order(self.turn).take(lists) {
             let queue = &layout.queues[queue];
             call.arg(&queue.tail).arg(&*queue.name);
         }
@@ -109,7 +110,7 @@ impl RedisSource {
         let dead = number(&items.next()?)?;
         let mut messages = Vec::with_capacity(items.len());
         let mut index = 0;
-        for ((queue, _), count) in self.layout.claim_order(call).zip(&from) {
+        for ((queue, _), count) in self.layout.claim_order(self.turn).zip(&from) {
             for _ in 0..number(count)? {
                 index += 1;
                 messages.push(Claimed {
@@ -196,11 +197,13 @@ mod tests {
     use celery_testkit::{Redis, RedisOptions};
 
     use super::*;
+    use crate::consumer::QueueOrder;
     use crate::source::redis::{Broker, Layout};
 
     fn source(redis: &Redis) -> RedisSource {
         let queues = [Arc::from("q"), Arc::from("r")];
-        let layout = Layout::new(Keys::default(), &queues, "me", "celery@test", 60);
+        let order = QueueOrder::Priority;
+        let layout = Layout::new(Keys::default(), &queues, &order, "me", "celery@test", 60);
         Broker {
             endpoint: Arc::new(Endpoint::from_url(&redis.url()).unwrap()),
             layout: Arc::new(layout),
@@ -226,8 +229,6 @@ mod tests {
         redis.cli(&["LPUSH", "q", "{1}"]).unwrap();
         redis.cli(&["LPUSH", "r", "{2}"]).unwrap();
         let mut source = source(redis);
-        // The second call, whose turn it is to begin with the first queue.
-        source.calls = 1;
         let claim = source.claim_messages(10, &[]).await;
         assert_eq!(texts(&claim), both());
         assert!(!claim.filled);

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use celery_protocol::keys::{Keys, PRIORITY_STEPS};
 
+use super::order::Turns;
+use crate::consumer::QueueOrder;
 use crate::delivery::Tag;
 
 /// What all tags of ours begin with, and no tag of a Python worker's does (those are UUIDs).
@@ -29,6 +31,7 @@ pub(crate) struct Layout {
     pub(crate) index: String,
     pub(crate) dead: String,
     pub(crate) queues: Vec<Queue>,
+    turns: Turns,
     /// `rs:<instance>:`, random for each start of a worker, so that no tag is ever used twice.
     instance: String,
     /// The worker's node name, for dead letters.
@@ -41,10 +44,12 @@ impl Layout {
     pub(crate) fn new(
         keys: Keys,
         queues: &[Arc<str>],
+        order: &QueueOrder,
         instance: &str,
         node: &str,
         result_ttl: u64,
     ) -> Self {
+        let turns = Turns::new(queues, order);
         let queues = queues
             .iter()
             .map(|name| Queue {
@@ -58,6 +63,7 @@ impl Layout {
             index: keys.unacked_index(),
             dead: keys.dead(),
             queues,
+            turns,
             instance: format!("{TAG_PREFIX}{instance}:"),
             node: node.to_owned(),
             result_ttl,
@@ -71,19 +77,13 @@ impl Layout {
     }
 
     /// The lists in the order in which a claim empties them, as (place of the queue, key): all queues at their most
-    /// urgent step, then at the next – kombu's order. `turn` rotates the queues, so that none starves the others.
-    pub(crate) fn claim_order(&self, turn: u64) -> impl Iterator<Item = (usize, &str)> + Clone {
-        let n = self.queues.len();
-        let first = if n == 0 {
-            0
-        } else {
-            (turn % n as u64) as usize
-        };
+    /// urgent step, then at the next – kombu's order. Each turn has its order of queues.
+    pub(crate) fn claim_order(&self, turn: usize) -> impl Iterator<Item = (usize, &str)> + Clone {
+        let queues = self.turns.order(turn);
         (0..PRIORITY_STEPS.len()).flat_map(move |step| {
-            (0..n).map(move |i| {
-                let queue = (first + i) % n;
-                (queue, self.queues[queue].lists[step].as_str())
-            })
+            queues
+                .clone()
+                .map(move |queue| (queue, self.queues[queue].lists[step].as_str()))
         })
     }
 
@@ -141,7 +141,15 @@ mod tests {
 
     fn layout(queues: &[&str]) -> Layout {
         let queues: Vec<Arc<str>> = queues.iter().map(|q| Arc::from(*q)).collect();
-        Layout::new(Keys::new("p:"), &queues, "abc", "celery@here", 86_400)
+        let order = QueueOrder::RoundRobin;
+        Layout::new(
+            Keys::new("p:"),
+            &queues,
+            &order,
+            "abc",
+            "celery@here",
+            86_400,
+        )
     }
 
     #[test]

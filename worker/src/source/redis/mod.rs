@@ -47,6 +47,7 @@
 mod claim;
 pub(crate) mod doorbell;
 mod layout;
+mod order;
 mod parking;
 mod settle;
 pub(crate) mod sweep;
@@ -94,6 +95,7 @@ impl Broker {
             },
             layout: Arc::clone(&self.layout),
             calls: 0,
+            turn: 0,
             unanswered: None,
         }
     }
@@ -116,6 +118,9 @@ pub(crate) struct RedisSource {
     layout: Arc<Layout>,
     /// The number of the last claim.
     calls: u64,
+    /// Whose turn it is at the next claim. Not the number of the call: of those, some acknowledge only, and if that were
+    /// every other one, it would always be the turn of the same queue.
+    turn: usize,
     /// A claim that may have been carried out although no answer came.
     unanswered: Option<u64>,
 }

@@ -1,0 +1,137 @@
+//! Whose turn it is: in which order a claim empties the queues.
+//!
+//! A claim takes all it can from the first queue before it looks at the next. So with more work than hands only the
+//! first one is served, and starving is a question of who is first how often.
+
+use crate::consumer::QueueOrder;
+
+/// By name or as listed, one claim in so many begins with one of the other queues, each in its turn: a queue that is
+/// never empty slows the others down and does not stop them.
+const FAIR_TURN: usize = 10;
+
+/// The orders, one after the other, for ever.
+#[derive(Debug)]
+pub(super) struct Turns {
+    /// All queues, as places in the list they were given in.
+    base: Vec<usize>,
+    /// Who is first, as places in `base`.
+    firsts: Vec<usize>,
+    /// Whether the others follow in a ring, or in the order of `base`.
+    ring: bool,
+}
+
+impl Turns {
+    pub(super) fn new(queues: &[impl AsRef<str>], order: &QueueOrder) -> Self {
+        let mut base: Vec<usize> = (0..queues.len()).collect();
+        let name = |queue: usize| queues[queue].as_ref();
+        let firsts = match order {
+            QueueOrder::RoundRobin => base.clone(),
+            QueueOrder::Sorted => {
+                base.sort_by_key(|queue| name(*queue));
+                mostly_first(queues.len())
+            }
+            QueueOrder::Priority => mostly_first(queues.len()),
+            QueueOrder::Weighted(weights) => {
+                let weight = |queue: &usize| weights.get(name(*queue)).copied().unwrap_or(1);
+                weighted(&base.iter().map(weight).collect::<Vec<_>>())
+            }
+        };
+        Turns {
+            base,
+            firsts,
+            ring: matches!(order, QueueOrder::RoundRobin | QueueOrder::Weighted(_)),
+        }
+    }
+
+    /// The queues in the order of this turn.
+    pub(super) fn order(&self, turn: usize) -> impl Iterator<Item = usize> + Clone {
+        let n = self.base.len();
+        let first = match self.firsts.len() {
+            0 => 0,
+            turns => self.firsts[turn % turns],
+        };
+        (0..n).map(move |i| {
+            self.base[match i {
+                0 => first,
+                _ if self.ring => (first + i) % n,
+                // The base without the one that has gone before it.
+                _ if i <= first => i - 1,
+                _ => i,
+            }]
+        })
+    }
+}
+
+fn mostly_first(queues: usize) -> Vec<usize> {
+    let mut firsts = vec![0];
+    for other in 1..queues {
+        firsts.resize(other * FAIR_TURN - 1, 0);
+        firsts.push(other);
+    }
+    firsts
+}
+
+/// Spread out as evenly as can be: the queue that is owed most goes first.
+fn weighted(weights: &[u32]) -> Vec<usize> {
+    let total: i64 = weights.iter().copied().map(i64::from).sum();
+    let mut owed = vec![0_i64; weights.len()];
+    let mut firsts = Vec::new();
+    for _ in 0..total {
+        for (owed, weight) in owed.iter_mut().zip(weights) {
+            *owed += i64::from(*weight);
+        }
+        // Of equals the one that was listed first.
+        let most = owed.iter().enumerate().rev().max_by_key(|(_, owed)| **owed);
+        if let Some((queue, _)) = most {
+            owed[queue] -= total;
+            firsts.push(queue);
+        }
+    }
+    firsts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turns(queues: &[&'static str], order: &QueueOrder, count: usize) -> Vec<String> {
+        let turns = Turns::new(queues, order);
+        (0..count)
+            .map(|turn| turns.order(turn).map(|queue| queues[queue]).collect())
+            .collect()
+    }
+
+    #[test]
+    fn in_turns_each_is_first_in_a_ring() {
+        let all = turns(&["a", "b", "c"], &QueueOrder::RoundRobin, 4);
+        assert_eq!(all, ["abc", "bca", "cab", "abc"]);
+        assert_eq!(turns(&["a"], &QueueOrder::RoundRobin, 2), ["a", "a"]);
+        assert_eq!(turns(&[], &QueueOrder::Priority, 1), [""]);
+    }
+
+    #[test]
+    fn as_listed_the_others_are_first_now_and_then() {
+        let all = turns(&["c", "a", "b"], &QueueOrder::Priority, 40);
+        let others: Vec<(usize, &str)> = all
+            .iter()
+            .enumerate()
+            .filter(|(_, order)| *order != "cab")
+            .map(|(turn, order)| (turn, order.as_str()))
+            .collect();
+        assert_eq!(others, [(9, "acb"), (19, "bca"), (29, "acb"), (39, "bca")]);
+    }
+
+    #[test]
+    fn by_name_is_as_listed_in_the_order_of_names() {
+        let all = turns(&["c", "a", "b"], &QueueOrder::Sorted, 10);
+        assert_eq!((&*all[0], &*all[8], &*all[9]), ("abc", "abc", "bac"));
+    }
+
+    #[test]
+    fn weights_are_shares_of_the_first_places() {
+        let weights = [("a".to_owned(), 3), ("c".to_owned(), 2)].into();
+        let all = turns(&["a", "b", "c"], &QueueOrder::Weighted(weights), 12);
+        let firsts: String = all.iter().map(|order| &order[..1]).collect();
+        assert_eq!(firsts, "acabcaacabca");
+    }
+}

@@ -1,0 +1,64 @@
+//! Several queues: their turns, and names that are given twice.
+
+use celery_testkit::RedisOptions;
+use celery_worker::consumer::QueueOrder;
+use celery_worker::delivery::Verdict;
+
+use crate::rig::{Broker, json, message, task};
+
+/// Posts `count` tasks to each queue and finishes them one at a time with room for one; the queues in the order served.
+async fn served(queues: &[&str], order: QueueOrder, count: usize) -> String {
+    let mut broker = Broker::start(RedisOptions::new()).await;
+    for queue in queues {
+        let messages: Vec<_> = (0..count)
+            .map(|n| message(&task(&format!("{queue}{n}")), queue))
+            .collect();
+        broker.push(queue, &messages).await;
+    }
+    let mut options = broker.options();
+    options.queues = queues.iter().map(|queue| (*queue).to_owned()).collect();
+    options.queue_order = order;
+    options.held = 1;
+    let mut rig = broker.consume(options);
+    let mut served = String::new();
+    for _ in 0..queues.len() * count {
+        let delivery = rig.next().await;
+        served.push_str(&delivery.queue);
+        rig.settler.finish(delivery, Verdict::Success(json("5")));
+    }
+    served
+}
+
+#[tokio::test]
+async fn queues_take_turns_although_all_are_full() {
+    let served = served(&["a", "b"], QueueOrder::RoundRobin, 15).await;
+    assert_eq!(served, "ab".repeat(15));
+}
+
+#[tokio::test]
+async fn a_queue_that_comes_first_lets_the_others_through_now_and_then() {
+    let served = served(&["b", "a"], QueueOrder::Priority, 20).await;
+    assert_eq!(&served[..20], "bbbbbbbbbabbbbbbbbba");
+}
+
+#[tokio::test]
+async fn weights_are_shares_of_the_work() {
+    let weights = [("a".to_owned(), 3)].into();
+    let served = served(&["a", "b"], QueueOrder::Weighted(weights), 12).await;
+    assert_eq!(&served[..12], "aabaaabaaaba");
+}
+
+#[tokio::test]
+async fn a_queue_named_twice_is_consumed_once() {
+    let mut broker = Broker::start(RedisOptions::new()).await;
+    broker.push("a", &[message(&task("1"), "a")]).await;
+    let mut options = broker.options();
+    options.queues = vec!["a".into(), "a".into()];
+    let mut rig = broker.consume(options);
+    let delivery = rig.next().await;
+    assert_eq!(broker.ask(&["HLEN", "unacked"]).await, "1");
+    rig.settler.finish(delivery, Verdict::Success(json("5")));
+    broker
+        .until(&["EXISTS", "unacked", "unacked_index", "a"], "0")
+        .await;
+}
