@@ -118,6 +118,20 @@ async fn killself() -> TaskResult<()> {
     Ok(())
 }
 
+/// Keeps its thread for so many seconds without ever yielding, whatever it is told: what an async task must not do.
+#[task(name = "proj.spin")]
+async fn spin(wait: Number) -> TaskResult<()> {
+    std::thread::sleep(seconds(&wait)?);
+    Ok(())
+}
+
+/// The same in a task that computes, which has a thread of its own.
+#[task(name = "proj.compute")]
+fn compute(wait: Number) -> TaskResult<()> {
+    std::thread::sleep(seconds(&wait)?);
+    Ok(())
+}
+
 /// Panics.
 #[allow(clippy::panic, reason = "that is what it is for")]
 #[task(name = "proj.panic")]
@@ -168,6 +182,8 @@ fn main() -> ExitCode {
             ignore(),
             reject(),
             killself(),
+            spin(),
+            compute(),
             panics(),
         ]
         .into_iter()

@@ -4,11 +4,16 @@
 //! so once and serves; tasks that need it wait, still held, until it comes. One that is there and refuses us is a
 //! mistake in the settings, and ends the start.
 //!
+//! Run: on two runtimes. The one it was started on runs the code of the tasks; a small one of its own does everything else.
+//! Whatever a task does to its threads, leases are renewed, limits kept, signals heard and questions answered.
+//!
 //! Stop: see [`Phase`]. The order is executor first (every delivery has its verdict), then the consumer (every verdict is
 //! carried out, what waits goes back).
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::runtime::{Handle, Runtime};
 
 use crate::config::{Config, ConfigError, Settings, setting};
 use crate::consumer::{Consumer, ConsumerOptions};
@@ -23,6 +28,9 @@ use crate::task::{Registry, Shared, States, TaskDef};
 const WARM_PATIENCE: Duration = Duration::from_secs(30);
 /// The same for a cold stop: somebody is pressing Ctrl-C.
 const COLD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Threads of the worker's own runtime: one may be busy with a large claim while another renews leases.
+const THREADS: usize = 2;
 
 /// Why a worker could not start.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +52,10 @@ pub enum StartError {
     NoTask,
     /// The process cannot listen to signals.
     #[error("cannot listen to signals: {0}")]
-    Signals(#[from] std::io::Error),
+    Signals(#[source] std::io::Error),
+    /// The process can have no more threads.
+    #[error("cannot start threads: {0}")]
+    Threads(#[source] std::io::Error),
 }
 
 /// How a worker came to its end.
@@ -96,15 +107,31 @@ impl Worker {
         &self.config
     }
 
-    /// Serves until it is told to stop: by [`WorkerBuilder::shutdown`]'s value or by a signal.
+    /// Serves until it is told to stop: by [`WorkerBuilder::shutdown`]'s value or by a signal. Tasks run on the runtime
+    /// this is called on.
     pub async fn run(self) -> Result<Stopped, StartError> {
+        let own = OwnRuntime::start().map_err(StartError::Threads)?;
+        match own.handle.spawn(self.serve(Handle::current())).await {
+            Ok(stopped) => stopped,
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // Only the end of the runtime cancels it, and that is waiting here.
+                Err(_) => Ok(Stopped::Cold),
+            },
+        }
+    }
+
+    /// The worker's own side of it.
+    async fn serve(self, tasks: Handle) -> Result<Stopped, StartError> {
         let Worker {
             config,
             registry,
             states,
             shutdown,
         } = self;
-        shutdown.listen()?;
+        shutdown
+            .listen(config.soft_shutdown_timeout)
+            .map_err(StartError::Signals)?;
         let mut options = ConsumerOptions::new(config.broker.clone(), &config.hostname);
         options.queues = config.queues.clone();
         options.queue_order = config.queue_order.clone();
@@ -126,7 +153,7 @@ impl Worker {
             settler,
             hostname: config.hostname.as_str().into(),
         });
-        let stage = Stage::new(shared, shutdown.clone(), config.concurrency);
+        let stage = Stage::new(shared, shutdown.clone(), config.concurrency, tasks);
         let mut running = std::pin::pin!(executor::run(deliveries, &registry, stage));
         let ended = tokio::select! {
             biased;
@@ -142,16 +169,12 @@ impl Worker {
         }
         // Drained: everything is done, but the end has not been asked for.
         shutdown.reached(Phase::Warm).await;
-        let patience = match shutdown.phase() {
-            Phase::Cold => COLD_PATIENCE,
-            _ => WARM_PATIENCE,
-        };
-        let left = tokio::select! {
-            left = consumer.close(patience) => left.held,
-            () = forced(&shutdown) => 0,
-        };
-        if left > 0 {
-            tracing::warn!("{left} messages could not be settled; they come back after the lease");
+        let left = consumer.close_before(patience(&shutdown)).await;
+        if left.held > 0 {
+            tracing::warn!(
+                "{} messages could not be settled; they come back after the lease",
+                left.held
+            );
         }
         Ok(match shutdown.phase() {
             Phase::Cold => Stopped::Cold,
@@ -160,10 +183,45 @@ impl Worker {
     }
 }
 
-/// A cold stop in the middle of a warm one still leaves the consumer a moment to give back what it holds.
-async fn forced(shutdown: &Shutdown) {
-    shutdown.reached(Phase::Cold).await;
-    tokio::time::sleep(COLD_PATIENCE).await;
+/// The runtime of everything but the tasks.
+struct OwnRuntime {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl OwnRuntime {
+    fn start() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("celery-worker")
+            .enable_all()
+            .build()?;
+        Ok(OwnRuntime {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+        })
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        // Not waited for: this is a thread of another runtime, which must not block.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Lasts as long as the last verdicts may take. A cold stop in the middle of a warm one makes it short.
+async fn patience(shutdown: &Shutdown) {
+    let cold = async {
+        shutdown.reached(Phase::Cold).await;
+        tokio::time::sleep(COLD_PATIENCE).await;
+    };
+    tokio::select! {
+        () = cold => {}
+        () = tokio::time::sleep(WARM_PATIENCE) => {}
+    }
 }
 
 impl std::fmt::Debug for Worker {

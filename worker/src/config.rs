@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) visibility_timeout: Option<Text>,
     pub(crate) lease: Option<Text>,
     pub(crate) eta_task_limit: Option<usize>,
+    #[serde(alias = "worker_soft_shutdown_timeout")]
+    pub(crate) soft_shutdown_timeout: Option<Text>,
     /// SQL tasks by name; only in the file.
     #[serde(default)]
     pub(crate) tasks: BTreeMap<String, SqlTask>,
@@ -104,6 +106,7 @@ impl Settings {
             visibility_timeout: self.visibility_timeout.or(other.visibility_timeout),
             lease: self.lease.or(other.lease),
             eta_task_limit: self.eta_task_limit.or(other.eta_task_limit),
+            soft_shutdown_timeout: self.soft_shutdown_timeout.or(other.soft_shutdown_timeout),
             tasks: match self.tasks.is_empty() {
                 true => other.tasks,
                 false => self.tasks,
@@ -152,6 +155,8 @@ pub(crate) mod setting {
     pub(crate) const VISIBILITY_TIMEOUT: &str =
         "visibility_timeout (--visibility-timeout, CELERY_WORKER_VISIBILITY_TIMEOUT)";
     pub(crate) const TASKS: &str = "tasks (in the file of --config)";
+    pub(crate) const SOFT_SHUTDOWN_TIMEOUT: &str =
+        "soft_shutdown_timeout (--soft-shutdown-timeout, CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT)";
     pub(crate) const LEASE: &str = "lease (--lease, CELERY_WORKER_LEASE)";
 }
 
@@ -182,6 +187,8 @@ pub(crate) struct Config {
     pub(crate) visibility_timeout: Duration,
     pub(crate) lease: Duration,
     pub(crate) eta_task_limit: Option<usize>,
+    /// Zero: none.
+    pub(crate) soft_shutdown_timeout: Duration,
 }
 
 impl Config {
@@ -269,6 +276,12 @@ impl Config {
             )?,
             lease: time(settings.lease, 30, setting::LEASE, 1)?,
             eta_task_limit: settings.eta_task_limit,
+            soft_shutdown_timeout: time(
+                settings.soft_shutdown_timeout,
+                0,
+                setting::SOFT_SHUTDOWN_TIMEOUT,
+                0,
+            )?,
         })
     }
 }
@@ -317,10 +330,11 @@ impl fmt::Display for Config {
         writeln!(f, "log_format = {}", text(format))?;
         writeln!(f, "visibility_timeout = {}", time(self.visibility_timeout))?;
         writeln!(f, "lease = {}", time(self.lease))?;
-        match self.eta_task_limit {
-            Some(limit) => writeln!(f, "eta_task_limit = {limit}"),
-            None => Ok(()),
+        if let Some(limit) = self.eta_task_limit {
+            writeln!(f, "eta_task_limit = {limit}")?;
         }
+        let soft = time(self.soft_shutdown_timeout);
+        writeln!(f, "soft_shutdown_timeout = {soft}")
     }
 }
 

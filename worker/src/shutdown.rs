@@ -10,13 +10,18 @@
 //! | SIGTERM, first SIGINT | warm | claim no more; finish what runs; give the rest back; exit 0 |
 //! | SIGQUIT, a further SIGINT | cold | drop what runs (its messages go back to the queue); exit |
 //!
-//! As with Celery, `REMAP_SIGTERM=SIGQUIT` in the environment makes SIGTERM cold.
+//! As with Celery, `REMAP_SIGTERM=SIGQUIT` in the environment makes SIGTERM cold, and `worker_soft_shutdown_timeout` makes
+//! a signal for a cold stop a warm one that becomes cold after that time, or at the next such signal.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+use crate::logging::ALWAYS;
 
 /// A stage of the worker's life. The order is the order in which they are passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +40,8 @@ pub enum Phase {
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     phase: Arc<watch::Sender<Phase>>,
+    /// A soft shutdown has begun: the next signal ends it.
+    soft: Arc<AtomicBool>,
 }
 
 impl Default for Shutdown {
@@ -48,6 +55,7 @@ impl Shutdown {
     pub fn new() -> Self {
         Shutdown {
             phase: Arc::new(watch::Sender::new(Phase::Running)),
+            soft: Arc::default(),
         }
     }
 
@@ -63,12 +71,43 @@ impl Shutdown {
 
     /// Goes on to `phase`; a phase that is already passed changes nothing.
     pub fn advance(&self, phase: Phase) {
-        self.phase.send_if_modified(|now| {
+        let advanced = self.phase.send_if_modified(|now| {
             let further = phase > *now;
             if further {
                 *now = phase;
             }
             further
+        });
+        if advanced {
+            // Celery's words.
+            match phase {
+                Phase::Running => {}
+                Phase::Draining => tracing::info!(target: ALWAYS, "worker: Draining (MainProcess)"),
+                Phase::Warm => {
+                    tracing::info!(target: ALWAYS, "worker: Warm shutdown (MainProcess)")
+                }
+                Phase::Cold => {
+                    tracing::info!(target: ALWAYS, "worker: Cold shutdown (MainProcess)")
+                }
+            }
+        }
+    }
+
+    /// A wish for a cold stop: what runs has `patience` to end, unless the wish is repeated. Without patience, or when a
+    /// wish is repeated, the stop is cold at once. Needs a tokio runtime.
+    pub fn soften(&self, patience: Duration) {
+        if patience.is_zero() || self.soft.swap(true, Ordering::AcqRel) {
+            return self.advance(Phase::Cold);
+        }
+        tracing::warn!(
+            "Initiating Soft Shutdown, terminating in {} seconds",
+            patience.as_secs_f64()
+        );
+        self.advance(Phase::Warm);
+        let shutdown = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(patience).await;
+            shutdown.advance(Phase::Cold);
         });
     }
 
@@ -79,27 +118,35 @@ impl Shutdown {
         let _ = seen.wait_for(|now| *now >= phase).await;
     }
 
-    /// Listens for the process's signals from now on. Needs a tokio runtime.
-    pub fn listen(&self) -> io::Result<()> {
+    /// Listens for the process's signals from now on. Needs a tokio runtime. `soft_shutdown_timeout` is Celery's setting of
+    /// this name; zero is none.
+    pub fn listen(&self, soft_shutdown_timeout: Duration) -> io::Result<()> {
+        let patience = soft_shutdown_timeout;
         let cold_term = std::env::var("REMAP_SIGTERM").is_ok_and(|to| to == "SIGQUIT");
-        self.on(SignalKind::user_defined1(), Phase::Draining, None)?;
-        let term = if cold_term { Phase::Cold } else { Phase::Warm };
-        self.on(SignalKind::terminate(), term, None)?;
-        self.on(SignalKind::interrupt(), Phase::Warm, Some(Phase::Cold))?;
-        self.on(SignalKind::quit(), Phase::Cold, None)
+        self.on(SignalKind::user_defined1(), |shutdown| {
+            shutdown.advance(Phase::Draining);
+        })?;
+        self.on(SignalKind::terminate(), move |shutdown| match cold_term {
+            true => shutdown.soften(patience),
+            false => shutdown.advance(Phase::Warm),
+        })?;
+        self.on(SignalKind::interrupt(), move |shutdown| {
+            match shutdown.phase() >= Phase::Warm {
+                true => shutdown.soften(patience),
+                false => shutdown.advance(Phase::Warm),
+            }
+        })?;
+        self.on(SignalKind::quit(), move |shutdown| {
+            shutdown.soften(patience)
+        })
     }
 
-    /// One signal: the phase it leads to, and the one it leads to when that is already reached.
-    fn on(&self, kind: SignalKind, first: Phase, again: Option<Phase>) -> io::Result<()> {
+    fn on(&self, kind: SignalKind, act: impl Fn(&Shutdown) + Send + 'static) -> io::Result<()> {
         let mut signals = signal(kind)?;
         let shutdown = self.clone();
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
-                let next = match again {
-                    Some(again) if shutdown.phase() >= first => again,
-                    _ => first,
-                };
-                shutdown.advance(next);
+                act(&shutdown);
             }
         });
         Ok(())
@@ -119,6 +166,22 @@ mod tests {
         shutdown.advance(Phase::Draining);
         assert_eq!(other.phase(), Phase::Warm);
         other.advance(Phase::Cold);
+        assert_eq!(shutdown.phase(), Phase::Cold);
+    }
+
+    #[tokio::test]
+    async fn a_soft_stop_becomes_cold_in_time_or_when_asked_again() {
+        let shutdown = Shutdown::new();
+        shutdown.soften(Duration::from_millis(20));
+        assert_eq!(shutdown.phase(), Phase::Warm);
+        shutdown.reached(Phase::Cold).await;
+
+        let shutdown = Shutdown::new();
+        shutdown.soften(Duration::from_secs(3600));
+        shutdown.soften(Duration::from_secs(3600));
+        assert_eq!(shutdown.phase(), Phase::Cold);
+        let shutdown = Shutdown::new();
+        shutdown.soften(Duration::ZERO);
         assert_eq!(shutdown.phase(), Phase::Cold);
     }
 

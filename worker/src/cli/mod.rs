@@ -26,7 +26,7 @@ const STUCK: u8 = 70;
 /// `EX_CONFIG`.
 const CONFIG: u8 = 78;
 
-/// Threads of the runtime at least: a task that blocks one by mistake must not stop the renewing of leases.
+/// Threads for the tasks at least: one that blocks its thread by mistake must not stop all others.
 const THREADS: usize = 4;
 
 /// Runs a worker as the command line says. `tasks` registers what it serves.
@@ -76,7 +76,7 @@ pub fn main(tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> ExitCode {
         Err(error) => {
             eprintln!("celery-worker: {error}");
             match error {
-                StartError::Signals(_) => ExitCode::FAILURE,
+                StartError::Signals(_) | StartError::Threads(_) => ExitCode::FAILURE,
                 _ => ExitCode::from(CONFIG),
             }
         }

@@ -108,6 +108,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", env = "CELERY_WORKER_ETA_TASK_LIMIT")]
     eta_task_limit: Option<usize>,
 
+    /// How long running tasks have at a cold shutdown, before they are dropped [default: 0]
+    #[arg(
+        long,
+        alias = "worker-soft-shutdown-timeout",
+        value_name = "TIME",
+        env = "CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT"
+    )]
+    soft_shutdown_timeout: Option<String>,
+
     /// A file with settings (TOML)
     #[arg(long, value_name = "FILE", env = "CELERY_WORKER_CONFIG")]
     pub(crate) config: Option<PathBuf>,
@@ -188,6 +197,7 @@ impl Options {
             visibility_timeout: self.visibility_timeout.map(Text::Written),
             lease: self.lease.map(Text::Written),
             eta_task_limit: self.eta_task_limit,
+            soft_shutdown_timeout: self.soft_shutdown_timeout.map(Text::Written),
             ..Settings::default()
         }
     }

@@ -175,14 +175,21 @@ impl Consumer {
 
     /// Carries out every verdict handed in so far, and ends. To be called after the shutdown has begun and the last
     /// verdict was handed in; what has none after `patience` is given back, marked as redelivered.
-    pub async fn close(mut self, patience: Duration) -> Left {
-        let settled = tokio::time::timeout(patience, async {
+    pub async fn close(self, patience: Duration) -> Left {
+        self.close_before(tokio::time::sleep(patience)).await
+    }
+
+    /// The same; the patience ends with a future.
+    pub(crate) async fn close_before(mut self, end: impl Future<Output = ()>) -> Left {
+        let settled = async {
             // Ends when nothing is claimed any longer, and gives back what is parked.
             let _ = (&mut self.intake).await;
             self.ledger.empty().await;
-        });
-        if settled.await.is_ok() {
-            return Left::default();
+        };
+        tokio::select! {
+            biased;
+            () = settled => return Left::default(),
+            () = end => {}
         }
         // Nothing may change the scores of what is given back now.
         self.stop();

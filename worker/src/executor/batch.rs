@@ -54,7 +54,8 @@ impl Runner {
                 batch.push(call);
             }
             let (runner, busy) = (self.clone(), busy.clone());
-            tokio::spawn(async move {
+            let tasks = runner.stage.tasks.clone();
+            tasks.spawn(async move {
                 runner.settle(batch, slot).await;
                 drop(busy);
             });

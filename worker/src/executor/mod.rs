@@ -3,9 +3,12 @@
 //! A *slot* is the right to run: there are as many as the worker's concurrency, and a batch takes one. A delivery that
 //! waits for a slot is still held by the consumer, which bounds how many there can be and renews their leases.
 //!
+//! Two runtimes: the code of tasks runs on the one the worker was started on, everything else on the worker's own. A task
+//! that never yields can therefore block its own kind, but neither its time limit nor a lease nor a signal.
+//!
 //! Ends: in [`Phase::Warm`] whatever has not begun goes back and what runs is waited for; in [`Phase::Cold`] what runs
-//! is dropped and goes back too. When a quarter of the slots are lost to tasks that do not end, the executor stops the
-//! worker by itself and says so.
+//! is dropped and goes back too. When a quarter of the slots, or every thread, is lost to tasks that do not end, the
+//! executor stops the worker by itself and says so.
 
 mod batch;
 mod once;
@@ -17,7 +20,9 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::delivery::{Delivery, Settler, Verdict};
@@ -26,6 +31,10 @@ use crate::task::{Registry, Run, Shared, TaskDef};
 
 /// One in so many slots may be lost to stuck tasks before the process is better started anew.
 const STUCK_SHARE: usize = 4;
+
+/// How long a cold stop waits for tasks to be dropped. One that yields at all has done so by then; one that does not is
+/// left behind, and its message goes back with the rest.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
 
 /// How the executor came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +53,14 @@ pub(crate) struct Stage {
     pub(crate) shared: Arc<Shared>,
     pub(crate) settler: Settler,
     pub(crate) shutdown: Shutdown,
+    /// Where the code of tasks runs.
+    pub(crate) tasks: Handle,
     slots: Arc<Semaphore>,
     concurrency: usize,
+    /// Tasks that did not end when told to,
     stuck: AtomicUsize,
+    /// and how many of them keep a thread of `tasks` from doing anything else.
+    blocked: AtomicUsize,
     /// As many places as there are cores, for tasks that compute.
     pub(crate) cores: Arc<Semaphore>,
 }
@@ -55,15 +69,22 @@ pub(crate) struct Stage {
 pub(crate) struct Slot(OwnedSemaphorePermit);
 
 impl Stage {
-    pub(crate) fn new(shared: Arc<Shared>, shutdown: Shutdown, concurrency: usize) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        shutdown: Shutdown,
+        concurrency: usize,
+        tasks: Handle,
+    ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Stage {
             settler: shared.settler.clone(),
             shared,
             shutdown,
+            tasks,
             slots: Arc::new(Semaphore::new(concurrency)),
             concurrency,
             stuck: AtomicUsize::new(0),
+            blocked: AtomicUsize::new(0),
             cores: Arc::new(Semaphore::new(cores)),
         }
     }
@@ -83,11 +104,15 @@ impl Stage {
         }
     }
 
-    /// Writes off the slot of a task that does not end.
-    pub(crate) fn write_off(&self, slot: Slot) {
+    /// Writes off the slot of a task that does not end. What only computes has a thread of its own; anything else blocks
+    /// one that others need.
+    fn write_off(&self, slot: Slot, run: &Run) {
         slot.0.forget();
+        if matches!(run, Run::Function(_)) {
+            self.blocked.fetch_add(1, Ordering::Relaxed);
+        }
         let stuck = self.stuck.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.is_beyond_hope(stuck) {
+        if self.is_beyond_hope() {
             tracing::error!(
                 "{stuck} of {} slots are lost to tasks that do not end; giving back what is held and stopping",
                 self.concurrency
@@ -96,14 +121,22 @@ impl Stage {
         }
     }
 
-    fn is_beyond_hope(&self, stuck: usize) -> bool {
-        stuck * STUCK_SHARE >= self.concurrency
+    fn is_beyond_hope(&self) -> bool {
+        let (stuck, blocked) = (
+            self.stuck.load(Ordering::Relaxed),
+            self.blocked.load(Ordering::Relaxed),
+        );
+        stuck > 0
+            && (stuck * STUCK_SHARE >= self.concurrency
+                || blocked >= self.tasks.metrics().num_workers())
     }
 
     fn ended(&self) -> Ended {
-        match self.stuck.load(Ordering::Relaxed) {
-            tasks if tasks > 0 && self.is_beyond_hope(tasks) => Ended::Stuck { tasks },
-            _ => Ended::Asked,
+        match self.is_beyond_hope() {
+            true => Ended::Stuck {
+                tasks: self.stuck.load(Ordering::Relaxed),
+            },
+            false => Ended::Asked,
         }
     }
 
@@ -114,7 +147,8 @@ impl Stage {
     }
 }
 
-/// Runs deliveries until there are no more or the worker stops; returns when nothing runs any longer.
+/// Runs deliveries until there are no more or the worker stops; returns when nothing runs any longer, or nothing that can
+/// be waited for.
 pub(crate) async fn run(
     mut deliveries: mpsc::Receiver<Delivery>,
     registry: &Registry,
@@ -152,9 +186,19 @@ pub(crate) async fn run(
     }
     drop(batches);
     drop(busy);
-    // Nothing is ever sent: this is the end of the last clone.
-    let _ = idle.recv().await;
+    tokio::select! {
+        // Nothing is ever sent: this is the end of the last clone.
+        _ = idle.recv() => {}
+        () = last_moment(&stage.shutdown) => {
+            tracing::warn!("Some tasks do not even end when dropped; their messages go back all the same");
+        }
+    }
     stage.ended()
+}
+
+async fn last_moment(shutdown: &Shutdown) {
+    shutdown.reached(Phase::Cold).await;
+    tokio::time::sleep(LAST_MOMENT).await;
 }
 
 fn start(
@@ -175,7 +219,12 @@ fn start(
         return;
     }
     let (task, stage, busy) = (Arc::clone(task), Arc::clone(stage), busy.clone());
-    tokio::spawn(async move {
+    // Whoever keeps the limits of a task must not wait behind it.
+    let place = match once::is_limited(&delivery.task, &task) {
+        true => Handle::current(),
+        false => stage.tasks.clone(),
+    };
+    place.spawn(async move {
         run_one(delivery, &task, &stage).await;
         drop(busy);
     });
@@ -199,7 +248,7 @@ async fn run_one(delivery: Delivery, task: &TaskDef, stage: &Arc<Stage>) {
         once::End::TimeLimit { limit, ended } => {
             settle::time_limit(delivery, limit, &stage.settler);
             if !ended {
-                stage.write_off(slot);
+                stage.write_off(slot, &task.run);
             }
         }
     }

@@ -3,12 +3,13 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use celery_protocol::message::Task;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::{Stage, report};
@@ -104,6 +105,36 @@ impl Limits {
     }
 }
 
+/// Whether a call has to be watched while it runs.
+pub(crate) fn is_limited(task: &Task, def: &TaskDef) -> bool {
+    let limits = Limits::of(task, &def.policy);
+    limits.soft.is_some() || limits.hard.is_some()
+}
+
+/// The life of a call's code, which can outlast the future that waits for it.
+struct Life {
+    /// Dropped with the code.
+    _end: oneshot::Sender<()>,
+    /// Whether its place among the cores was given back.
+    core: Arc<AtomicBool>,
+}
+
+/// The other end of a [`Life`].
+struct Watch {
+    end: oneshot::Receiver<()>,
+    core: Arc<AtomicBool>,
+}
+
+fn life() -> (Life, Watch) {
+    let (sender, end) = oneshot::channel();
+    let core = Arc::new(AtomicBool::new(false));
+    let life = Life {
+        _end: sender,
+        core: Arc::clone(&core),
+    };
+    (life, Watch { end, core })
+}
+
 async fn attempt(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> Attempt {
     let limits = Limits::of(task, &def.policy);
     let (cancel, cancelled) = match limits.soft {
@@ -115,7 +146,8 @@ async fn attempt(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> Attempt
     };
     let (task_of_call, shared) = (Arc::clone(task), Arc::clone(&stage.shared));
     let context = Context::new(task_of_call, shared, cancelled, &def.policy);
-    let Some(future) = caught(Call { context }, def, stage) else {
+    let (life, watch) = life();
+    let Some(future) = caught(Call { context }, def, stage, life) else {
         return Attempt::Dropped;
     };
     if limits.soft.is_none() && limits.hard.is_none() {
@@ -125,8 +157,8 @@ async fn attempt(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> Attempt
             () = stage.shutdown.reached(Phase::Cold) => Attempt::Dropped,
         };
     }
-    // In a task of its own: its limits hold even while it does not yield.
-    let mut running = tokio::spawn(future);
+    // Among its own kind, while this watches from the worker's runtime: its limits hold even while it does not yield.
+    let mut running = stage.tasks.spawn(future);
     let mut soft = std::pin::pin!(after(limits.soft));
     let mut hard = std::pin::pin!(after(limits.hard));
     let mut told = false;
@@ -139,7 +171,12 @@ async fn attempt(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> Attempt
             }
             limit = &mut hard => {
                 running.abort();
-                let ended = timeout(STUCK_AFTER, running).await.is_ok();
+                // Not the future's end, but the code's: what computes goes on without anybody waiting for it.
+                let ended = timeout(STUCK_AFTER, watch.end).await.is_ok();
+                if !ended && matches!(def.run, Run::Blocking(_)) && !watch.core.swap(true, Ordering::AcqRel) {
+                    // The others have to compute too.
+                    stage.cores.add_permits(1);
+                }
                 return Attempt::TimeLimit { limit, ended };
             }
             limit = &mut soft, if !told => {
@@ -169,11 +206,20 @@ async fn after(limit: Option<Duration>) -> Duration {
 }
 
 /// The call as a future that does not panic. `None` for what can only run in batches.
-fn caught(call: Call, def: &TaskDef, stage: &Arc<Stage>) -> Option<BoxFuture<'static, Outcome>> {
+fn caught(
+    call: Call,
+    def: &TaskDef,
+    stage: &Arc<Stage>,
+    life: Life,
+) -> Option<BoxFuture<'static, Outcome>> {
     match &def.run {
         Run::Function(run) => {
             let run = Arc::clone(run);
-            let future = AssertUnwindSafe(async move { run(call).await }).catch_unwind();
+            let future = AssertUnwindSafe(async move {
+                let _life = life;
+                run(call).await
+            })
+            .catch_unwind();
             Some(Box::pin(async {
                 future
                     .await
@@ -186,9 +232,16 @@ fn caught(call: Call, def: &TaskDef, stage: &Arc<Stage>) -> Option<BoxFuture<'st
                 // The semaphore is never closed.
                 let core = cores.acquire_owned().await.ok();
                 let computing = tokio::task::spawn_blocking(move || {
-                    let _core = core;
-                    std::panic::catch_unwind(AssertUnwindSafe(|| run(call)))
-                        .unwrap_or_else(|panic| Err(caught_panic(&*panic)))
+                    // All of it: a closure takes only the fields it names.
+                    let life = life;
+                    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| run(call)))
+                        .unwrap_or_else(|panic| Err(caught_panic(&*panic)));
+                    if let Some(core) = core
+                        && life.core.swap(true, Ordering::AcqRel)
+                    {
+                        core.forget();
+                    }
+                    outcome
                 });
                 computing
                     .await

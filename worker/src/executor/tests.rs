@@ -33,7 +33,8 @@ impl Bench {
             hostname: "celery@test".into(),
         });
         let shutdown = Shutdown::new();
-        let stage = Stage::new(shared, shutdown.clone(), concurrency);
+        let tasks = tokio::runtime::Handle::current();
+        let stage = Stage::new(shared, shutdown.clone(), concurrency, tasks);
         let (deliveries, delivered) = mpsc::channel(1000);
         let ended = tokio::spawn(async move { run(delivered, &registry, stage).await });
         Bench {
