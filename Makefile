@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TESTKIT := $(TARGET)/release/testkit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos check
+.PHONY: help setup build demo test chaos bench check
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ test: setup build ## every suite, with totals
 
 chaos: setup ## the fault suite in large numbers, with a table at the end (SCALE=short|middle|long, default long)
 	@scripts/chaos $(or $(SCALE),long)
+
+bench: setup build ## speed beside others' (half an hour; QUICK=1: minutes; ROW="post worker": only these)
+	cargo build --release --manifest-path bench/Cargo.toml --target-dir bench/target
+	@$(TESTKIT) up redis mariadb -- .venv/celery-5.7/bin/python -B bench/run.py $(if $(QUICK),--quick) $(if $(OUTPUT),--output $(OUTPUT)) $(ROW)
 
 check: setup ## format, lints, docs, stubs: what has to be clean before a commit
 	@scripts/check

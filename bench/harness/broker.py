@@ -1,0 +1,107 @@
+"""The private Redis: what is put into its queues, what is left there, and how often it was called.
+
+Tasks are in database 0, which every round begins empty. Messages for workers wait in database 1 and are copied.
+"""
+
+import base64
+import json
+import os
+import uuid
+
+import redis
+
+QUEUE = "celery"
+# Where messages are whose task is not done yet: kombu's layout, which is ours, and rusty-celery's.
+HELD = ["unacked", "_celery.celery_process_map"]
+TASK_ID = "11111111-2222-4333-8444-555555555555"
+NUMBER = 987654321
+
+
+def connect(database=0):
+    return redis.Redis(unix_socket_path=os.environ["REDIS_SOCKET"], db=database)
+
+
+class Messages:
+    """Messages of Python Celery's own making; only ids and arguments are ours."""
+
+    def __init__(self):
+        from celery import Celery
+
+        app = Celery(broker=os.environ["REDIS_URL"])
+        self.samples = {}
+        for task, args in {"noop": [NUMBER], "noop sized": [NUMBER, "BODY"], "task_created": [NUMBER]}.items():
+            app.send_task(task.split()[0], args, task_id=TASK_ID, queue="bench:sample")
+            self.samples[task] = json.loads(connect().rpop("bench:sample"))
+        connect().flushdb()
+        app.close()
+
+    def make(self, task, numbers, size=0):
+        """One message for each number: `task(number)`, or with a second argument of `size` bytes."""
+        sample = self.samples[f"{task} sized" if size else task]
+        body = base64.b64decode(sample["body"]).replace(b"BODY", b"x" * size)
+        sample = dict(sample, body="<body>", properties=dict(sample["properties"], delivery_tag="<tag>"))
+        text = json.dumps(sample)
+        for number in numbers:
+            arguments = base64.b64encode(body.replace(str(NUMBER).encode(), str(number).encode())).decode()
+            yield (
+                text.replace("<body>", arguments)
+                .replace("<tag>", str(uuid.uuid4()))
+                .replace(TASK_ID, str(uuid.uuid4()))
+                .replace(str(NUMBER), str(number))
+            )
+
+
+class Broker:
+    """Redis as a benchmark needs it."""
+
+    def __init__(self):
+        self.redis = connect()
+        self.store = connect(1)
+        self.messages = Messages()
+        self.reads = 0
+
+    def stage(self, name, task, numbers, size=0):
+        """Makes messages once and for all rounds."""
+        if self.store.exists(name):
+            return
+        batch = []
+        for message in self.messages.make(task, numbers, size):
+            batch.append(message)
+            if len(batch) * (size + 1000) > 4_000_000:
+                self.store.lpush(name, *batch)
+                batch.clear()
+        if batch:
+            self.store.lpush(name, *batch)
+
+    def prepare(self, name):
+        """Copies staged messages to where `release` finds them."""
+        self.store.copy(name, "bench:staged", destination_db=0, replace=True)
+
+    def release(self):
+        """All at once, the queue has them."""
+        self.redis.rename("bench:staged", QUEUE)
+
+    def left(self):
+        """How many messages wait, and how many are held by workers."""
+        with self.redis.pipeline(transaction=False) as pipe:
+            pipe.llen(QUEUE)
+            for key in HELD:
+                pipe.hlen(key)
+            waiting, *held = pipe.execute()
+        self.reads += 1
+        return waiting, sum(held)
+
+    def queued_ids(self):
+        """How many different ids the messages in the queue have."""
+        ids, count = set(), self.redis.llen(QUEUE)
+        for start in range(0, count, 500):
+            for raw in self.redis.lrange(QUEUE, start, start + 499):
+                message = json.loads(raw)
+                # Protocol 1 has the id in the body.
+                ids.add(message["headers"].get("id") or json.loads(base64.b64decode(message["body"]))["id"])
+        return len(ids)
+
+    def calls(self):
+        """Calls a command, and how often Redis read from a socket, without the harness's own looks at `left`."""
+        stats = {name.removeprefix("cmdstat_"): entry["calls"] for name, entry in self.redis.info("commandstats").items()}
+        return stats, self.redis.info("stats")["total_reads_processed"] - self.reads

@@ -1,0 +1,148 @@
+"""Rounds, ratios and tables.
+
+Absolute figures of a shared machine mean little. So all systems of a table take turns (A B C, A B C, …), a ratio is
+that of two systems in the same round, and what is shown is the median with the least and the greatest.
+"""
+
+import statistics
+import sys
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Sample:
+    """One system in one round: its figure, and whether its tasks all arrived, once each.
+
+    `processor` is the seconds of the processor that the client took, where that is asked for.
+    """
+
+    value: float
+    sent: int = 0
+    done: int = 0
+    twice: int = 0
+    processor: float = 0
+
+    @property
+    def lost(self):
+        return self.sent - self.done
+
+
+@dataclass
+class Goal:
+    """A figure that is wanted."""
+
+    text: str
+    figures: list
+    wanted: float
+    at_most: bool = False
+    unit: str = "×"
+
+    @property
+    def met(self):
+        median = statistics.median(self.figures)
+        return median <= self.wanted if self.at_most else median >= self.wanted
+
+    def __str__(self):
+        sign = "≤" if self.at_most else "≥"
+        found = f"{figure(statistics.median(self.figures))} {self.unit}".strip()
+        spread = f" ({figure(min(self.figures))} to {figure(max(self.figures))})" if len(self.figures) > 1 else ""
+        return f"{'met' if self.met else 'MISSED'}: {self.text}: {found}{spread}, wanted {sign} {figure(self.wanted)}"
+
+
+@dataclass
+class Table:
+    """What was measured of some systems in the same rounds."""
+
+    title: str
+    unit: str = "tasks/s"
+    systems: dict = field(default_factory=dict)
+    goals: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
+
+    def add(self, name, sample):
+        self.systems.setdefault(name, []).append(sample)
+
+    def values(self, name):
+        return [sample.value for sample in self.systems[name]]
+
+    def ratios(self, one, other):
+        """Round by round: how many times as much the one does as the other."""
+        return [a / b for a, b in zip(self.values(one), self.values(other))]
+
+    def note_processor(self):
+        """A note on the clients' own cost, which noise touches less than the wall clock."""
+        costs = {
+            name: statistics.median(sample.processor / sample.sent for sample in samples)
+            for name, samples in self.systems.items()
+        }
+        self.notes.append(
+            "µs of the processor in the client, a post: "
+            + ", ".join(f"{name} {figure(cost * 1e6)}" for name, cost in costs.items())
+        )
+
+    def want(self, text, one, other, at_least):
+        """A goal for a ratio; nothing where the other system was not there."""
+        if one in self.systems and other in self.systems:
+            self.goals.append(Goal(f"{text}", self.ratios(one, other), at_least))
+
+    def want_of_best(self, text, one, others, at_least):
+        """The same against the best of several settings of one system."""
+        there = [name for name in others if name in self.systems]
+        if there:
+            best = max(there, key=lambda name: statistics.median(self.values(name)))
+            self.want(f"{text} ({best})", one, best, at_least)
+
+    def __str__(self):
+        heading = ["", self.unit, "least", "greatest", "sent", "done", "twice", "lost"]
+        rows = []
+        for name, samples in self.systems.items():
+            values = [sample.value for sample in samples]
+            totals = [sum(getattr(sample, what) for sample in samples) for what in ("sent", "done", "twice", "lost")]
+            counts = [f"{total:,}" for total in totals] if totals[0] else ["–"] * 4
+            rows.append([name, figure(statistics.median(values)), figure(min(values)), figure(max(values)), *counts])
+        widths = [max(len(row[n]) for row in [heading, *rows]) for n in range(len(heading))]
+
+        def line(cells):
+            first, *others = (
+                cell.ljust(width) if n == 0 else cell.rjust(width) for n, (cell, width) in enumerate(zip(cells, widths))
+            )
+            return "| " + " | ".join([first, *others]) + " |"
+
+        rule = "|" + "|".join("-" * (width + 2) if n == 0 else "-" * (width + 1) + ":" for n, width in enumerate(widths)) + "|"
+        parts = [f"### {self.title}", "", line(heading), rule, *map(line, rows), ""]
+        parts += [f"* {goal}" for goal in self.goals] + [f"* {note}" for note in self.notes]
+        return "\n".join(parts) + "\n"
+
+
+def interleave(table, systems, rounds):
+    """Runs each system once a round, in turn, and once before that does not count."""
+    for number in range(rounds + 1):
+        for name, run in systems.items():
+            progress(f"{table.title}: {name}, {f'round {number} of {rounds}' if number else 'warming up'}")
+            sample = run()
+            if number:
+                table.add(name, sample)
+    progress("")
+    return table
+
+
+def progress(text):
+    """One line that is written over, where somebody looks."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{text[:100]}")
+        sys.stderr.flush()
+
+
+def figure(number):
+    """Three digits are more than the spread allows."""
+    if number == 0:
+        return "0"
+    if abs(number) >= 1000:
+        digits = 3 - len(str(int(abs(number))))
+        return f"{round(number, digits):,.0f}"
+    return f"{number:.3g}"
+
+
+def percentile(values, share):
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,0 +1,189 @@
+"""The processes that are measured: clients, which post on an order, and workers, which drain a queue."""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from .broker import QUEUE
+from .measure import Sample
+
+# Without any progress for so many seconds a worker is given up, and what it left counts as lost.
+STALLED = 60
+WARM_UP = 200
+
+
+class Client:
+    """A process that is given orders, as JSON lines."""
+
+    def __init__(self, command, **environment):
+        self.command = [str(part) for part in command]
+        self.process = subprocess.Popen(
+            self.command,
+            env=os.environ | environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.answer()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line.startswith("{"):
+            raise SystemExit(f"bench: {' '.join(self.command)}: {line}{self.process.stdout.read()}")
+        return json.loads(line)
+
+    def order(self, **order):
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def posting(broker, client, posts, same_bytes=False, **order):
+    """A system that posts, for `interleave`: tasks a second into a queue that begins empty.
+
+    What pushes the same bytes again and again has no ids to look for: its messages are only counted.
+    """
+
+    def run():
+        broker.redis.delete(QUEUE)
+        answer = client.order(posts=posts, **order)
+        count = broker.redis.llen(QUEUE)
+        ids = count if same_bytes else broker.queued_ids()
+        broker.redis.delete(QUEUE)
+        return Sample(posts / answer["seconds"], posts, ids, count - ids, answer["processor"])
+
+    return run
+
+
+class Worker:
+    """A worker that was started, its output kept for the case that it fails."""
+
+    def __init__(self, command, **environment):
+        self.command = [str(part) for part in command]
+        self.folder = tempfile.TemporaryDirectory(prefix="bench-")
+        self.log = Path(self.folder.name) / "log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                env=os.environ
+                | {"CELERY_BROKER_URL": os.environ["REDIS_URL"], "BENCH_TALLY": self.folder.name}
+                | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def check(self):
+        if self.process.poll() is not None:
+            raise SystemExit(f"bench: {' '.join(self.command)} ended by itself\n{self.log.read_text()}")
+
+    def stop(self):
+        """Ends it warmly, so that it writes what it counted."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def runs(self, count):
+        """How often each of the first `count` numbers ran, over all its processes."""
+        total = bytes(count)
+        for file in Path(self.folder.name).glob("*.runs"):
+            runs = file.read_bytes()[:count]
+            total = runs if not any(total) else bytes(a + b for a, b in zip(total, runs))
+        return total
+
+    def resident(self):
+        """Its resident memory in bytes, with its children's."""
+        pids = [self.process.pid]
+        for pid in pids:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            pids += map(int, children)
+        lines = "".join(Path(f"/proc/{pid}/status").read_text() for pid in pids).splitlines()
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
+
+
+@dataclass
+class Drained:
+    """A queue that was emptied by a worker."""
+
+    seconds: float
+    left: int
+    calls: dict
+    reads: int
+    worker: Worker
+
+
+def drain(broker, command, stage, count, warm_up="noop", **environment):
+    """Starts a worker, lets it run a few tasks, gives it a full queue, and times it from the first task taken to the
+    last one acknowledged. The worker is stopped when this returns."""
+    broker.redis.flushdb()
+    worker = Worker(command, **environment)
+    try:
+        # Numbers behind those that are counted.
+        broker.redis.lpush(QUEUE, *broker.messages.make(warm_up, range(count + 1, count + 1 + WARM_UP)))
+        wait_until_empty(broker, worker)
+        broker.prepare(stage)
+        before, reads_before = broker.calls()
+        broker.release()
+        begin = wait_until_begun(broker, worker, count)
+        end, left = wait_until_empty(broker, worker)
+        after, reads = broker.calls()
+    finally:
+        worker.stop()
+    calls = {name: after[name] - before.get(name, 0) for name in after if after[name] > before.get(name, 0)}
+    return Drained(end - begin, left, calls, reads - reads_before, worker)
+
+
+def wait_until_begun(broker, worker, count):
+    """When the worker took its first message: how it learns of them is another row's matter."""
+    released = time.perf_counter()
+    while True:
+        before = time.perf_counter()
+        if broker.left()[0] < count or before > released + STALLED:
+            return before
+        worker.check()
+        time.sleep(0.0005)
+
+
+def wait_until_empty(broker, worker):
+    """When nothing waited and nothing was held any more, and how much was left when nothing went on."""
+    last, moved = None, time.perf_counter()
+    while True:
+        left = sum(broker.left())
+        now = time.perf_counter()
+        if left == 0:
+            # A worker that takes a message in two steps holds it nowhere in between.
+            time.sleep(0.002)
+            if sum(broker.left()) == 0:
+                return now, 0
+        if left != last:
+            last, moved = left, now
+        elif now > moved + STALLED:
+            return moved, left
+        worker.check()
+        time.sleep(0.002 if left < 5000 else 0.01)
+
+
+def draining(broker, command, stage, count, kept=None, **environment):
+    """A worker that drains a queue of `noop`, for `interleave`; `kept`, if given, gets each `Drained`."""
+
+    def run():
+        drained = drain(broker, command, stage, count, **environment)
+        runs = drained.worker.runs(count)
+        if kept is not None:
+            kept.append(drained)
+        done = count - runs.count(0)
+        return Sample(count / drained.seconds, sent=count, done=done, twice=sum(runs) - done)
+
+    return run

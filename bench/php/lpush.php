@@ -1,0 +1,28 @@
+<?php
+
+/**
+ * The limit: phpredis pushes the bytes that the extension sent for such a task, found in the key `bench:message`.
+ * Order: {posts, batch}; a batch of 0 is one LPUSH a round trip, else so many a pipeline. Answer: {seconds, processor}.
+ */
+
+require __DIR__ . '/serve.php';
+
+$redis = phpredis();
+serve(function (array $order) use ($redis): array {
+    $message = $redis->get('bench:message');
+    return timed(function () use ($redis, $order, $message): void {
+        if (!$order['batch']) {
+            for ($i = 0; $i < $order['posts']; $i++) {
+                $redis->lPush('celery', $message);
+            }
+            return;
+        }
+        for ($sent = 0; $sent < $order['posts']; $sent += $order['batch']) {
+            $pipeline = $redis->pipeline();
+            for ($i = 0; $i < $order['batch']; $i++) {
+                $pipeline->lPush('celery', $message);
+            }
+            $pipeline->exec();
+        }
+    });
+});

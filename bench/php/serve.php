@@ -1,0 +1,44 @@
+<?php
+
+/**
+ * One system under measurement, driven over its standard input: each line is an order as JSON, each answer is one line
+ * of JSON. The process and its connections live through all rounds, as those of a PHP-FPM child do.
+ *
+ * @param callable(array): array $work what is done for an order; its answer
+ */
+function serve(callable $work): void
+{
+    echo json_encode(['ready' => true]), "\n";
+    while (($line = fgets(STDIN)) !== false) {
+        echo json_encode($work(json_decode($line, true))), "\n";
+    }
+}
+
+/** Seconds that something takes. */
+function seconds(callable $work): float
+{
+    $begin = hrtime(true);
+    $work();
+    return (hrtime(true) - $begin) / 1e9;
+}
+
+/** The same, with the processor's seconds of this process: {seconds, processor}. */
+function timed(callable $work): array
+{
+    $before = processor();
+    return ['seconds' => seconds($work), 'processor' => processor() - $before];
+}
+
+function processor(): float
+{
+    $usage = getrusage();
+    return $usage['ru_utime.tv_sec'] + $usage['ru_stime.tv_sec'] + ($usage['ru_utime.tv_usec'] + $usage['ru_stime.tv_usec']) / 1e6;
+}
+
+/** A redis server: by its unix socket if `BENCH_UNIX` is set, else by TCP. */
+function phpredis(): Redis
+{
+    $redis = new Redis();
+    getenv('BENCH_UNIX') ? $redis->connect(getenv('REDIS_SOCKET')) : $redis->connect(getenv('REDIS_HOST'), (int) getenv('REDIS_PORT'));
+    return $redis;
+}

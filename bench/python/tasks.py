@@ -1,0 +1,66 @@
+"""What Python's workers serve: the tasks of the other workers, written as one writes them in Python.
+
+BENCH_RESULTS=0 stores no results. Messages are acknowledged after the task, as ours are. At its end each process writes
+how often each number ran into the folder BENCH_TALLY, one byte a number.
+"""
+
+import os
+from pathlib import Path
+
+from celery import Celery
+from celery.signals import worker_process_shutdown, worker_shutdown
+
+broker = os.environ["REDIS_URL"]
+results = os.environ.get("BENCH_RESULTS") != "0"
+app = Celery("bench", broker=broker, backend=broker if results else None)
+app.conf.update(
+    broker_connection_retry_on_startup=True,
+    task_acks_late=True,
+    task_ignore_result=not results,
+    worker_prefetch_multiplier=int(os.environ.get("BENCH_PREFETCH", 4)),
+    # Everything that costs time and is not asked for is off.
+    worker_disable_rate_limits=True,
+    worker_send_task_events=False,
+    worker_enable_remote_control=False,
+)
+
+runs = bytearray(1 << 21)
+
+
+@app.task(name="noop")
+def noop(number):
+    runs[number] += 1
+
+
+@app.task(name="proj.add")
+def add(x, y):
+    return x + y
+
+
+@worker_process_shutdown.connect
+@worker_shutdown.connect
+def write_runs(**_):
+    folder = os.environ.get("BENCH_TALLY")
+    if folder and any(runs):
+        (Path(folder) / f"{os.getpid()}.runs").write_bytes(runs)
+
+
+if os.environ.get("DATABASE_URL"):
+    from sqlalchemy import create_engine, text
+
+    database = create_engine(os.environ["DATABASE_URL"].replace("mysql://", "mysql+pymysql://", 1))
+
+    @app.task(name="task_created")
+    def task_created(task_id):
+        """One UPDATE and one commit a task, over SQLAlchemy's pool of connections."""
+        with database.begin() as connection:
+            updated = connection.execute(
+                text(
+                    "UPDATE tasks SET status = 'completed', message = :message, updated_at = UTC_TIMESTAMP()"
+                    " WHERE id = :id"
+                ),
+                {"id": task_id, "message": "Updated by celery worker!"},
+            )
+            if updated.rowcount == 0:
+                raise LookupError(f"there is no task {task_id}")
+        return True

@@ -1,0 +1,68 @@
+"""`task_created`: a row of a table is updated, committed, and the result stored; acknowledged after the commit.
+
+Python's worker does one UPDATE and one commit a task over SQLAlchemy, as the blog's does. The limit is one UPDATE of 500
+rows after another by a plain client.
+"""
+
+import time
+
+from harness.measure import Sample, Table, interleave
+from harness.systems import drain
+
+OURS = "celery-worker"
+POOLS = {"prefork -c 2": 64, "prefork -c 8": 16, "threads -c 10": 16}
+LIMIT = "UPDATE of 500 rows, a plain client"
+
+
+def run(bench):
+    many, few = bench.count(50_000, quick=20_000), bench.count(2_000, quick=500)
+    bench.sql(
+        "CREATE TABLE tasks (id int unsigned auto_increment primary key, name varchar(255) not null,"
+        " status varchar(255) not null default 'pending', message varchar(255), created_at timestamp null,"
+        " updated_at timestamp null)"
+    )
+    # Some more than are counted: those that warm up.
+    bench.sql(f"INSERT INTO tasks (name, created_at) SELECT 'a task', UTC_TIMESTAMP() FROM seq_1_to_{many + 1000}")
+    for count in (many, few):
+        bench.stage(f"task_created {count}", "task_created", range(1, count + 1))
+    systems = {OURS: worker(bench, [bench.binary("celery-worker")], many), LIMIT: plain(bench, many)}
+    for pool, prefetch in POOLS.items():
+        command = bench.python_worker(*f"-P {pool}".split())
+        systems[f"Python -P {pool}"] = worker(bench, command, few, BENCH_PREFETCH=str(prefetch))
+    table = interleave(Table("Worker, task_created on MariaDB, results stored"), systems, bench.rounds)
+    bench.sql("DROP TABLE tasks")
+    table.want_of_best("P5, celery-worker ÷ Python's best", OURS, [name for name in systems if name.startswith("Python")], 100)
+    table.want("P5, celery-worker ÷ the limit", OURS, LIMIT, 0.3)
+    yield table
+
+
+def worker(bench, command, count, **environment):
+    def measure():
+        reset(bench)
+        drained = drain(bench, command, f"task_created {count}", count, warm_up="task_created", **environment)
+        return Sample(count / drained.seconds, sent=count, done=completed(bench, count))
+
+    return measure
+
+
+def plain(bench, count):
+    def measure():
+        reset(bench)
+        begin = time.perf_counter()
+        for first in range(1, count + 1, 500):
+            ids = ",".join(str(number) for number in range(first, min(first + 500, count + 1)))
+            bench.sql(
+                "UPDATE tasks SET status = 'completed', message = 'Updated by celery worker!', updated_at = UTC_TIMESTAMP()"
+                f" WHERE id IN ({ids})"
+            )
+        return Sample(count / (time.perf_counter() - begin), sent=count, done=completed(bench, count))
+
+    return measure
+
+
+def reset(bench):
+    bench.sql("UPDATE tasks SET status = 'pending', message = NULL, updated_at = NULL")
+
+
+def completed(bench, count):
+    return bench.sql(f"SELECT COUNT(*) FROM tasks WHERE id <= {count} AND status = 'completed'")[0][0]

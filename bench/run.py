@@ -1,0 +1,118 @@
+"""Measures how fast this is, and how fast others are at the same work: `make bench`.
+
+    make bench                      all rows: half an hour and more
+    make bench QUICK=1              fewer rounds and tasks: some minutes
+    make bench ROW="post worker"    only these
+
+Runs under `testkit up redis mariadb`. README.md has the method.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import pymysql
+
+from harness import machine
+from harness.broker import Broker
+from harness.measure import progress
+from rows import batch, database, post, round_trip, worker
+
+HERE = Path(__file__).resolve().parent
+ROWS = {"post": post, "batch": batch, "worker": worker, "database": database, "round-trip": round_trip}
+
+
+class Bench(Broker):
+    """What the rows share: the servers, the programs, and how much is measured."""
+
+    def __init__(self, quick):
+        super().__init__()
+        self.quick = quick
+        self.rounds = 3 if quick else 7
+        self.root = HERE.parent
+        self.target = Path(os.environ.get("CARGO_TARGET_DIR", self.root / "target")).resolve() / "release"
+        self.celery_php = os.environ.get("CELERY_PHP_DIR")
+        self.notes = []
+        self.database = None
+
+    def count(self, full, quick):
+        return quick if self.quick else full
+
+    def say(self, text):
+        self.notes.append(text)
+
+    def binary(self, name):
+        return self.target / name
+
+    def peer(self, name):
+        path = HERE / "target/release" / name
+        return path if path.exists() else None
+
+    def php(self, script, *settings):
+        """PHP with the extension."""
+        return ["php", "-d", f"extension={self.target / 'libcelery.so'}", *settings, HERE / "php" / script]
+
+    def bare_php(self, script):
+        """PHP without it."""
+        return ["php", HERE / "php" / script]
+
+    def python(self, script):
+        return [sys.executable, HERE / "python" / script]
+
+    def python_worker(self, *options):
+        """Python's worker, with everything off that costs time and is not asked for."""
+        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "ERROR"]
+        return [sys.executable, "-m", "celery", "--workdir", HERE / "python", "-A", "tasks", "worker", *quiet, *options]
+
+    def sql(self, statement):
+        """As root, over a connection that stays."""
+        if self.database is None:
+            self.database = pymysql.connect(
+                unix_socket=os.environ["DB_SOCKET"], user="root", database=os.environ["DB_DATABASE"], autocommit=True
+            )
+        with self.database.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=" ".join(ROWS))
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--output", type=Path, help="a file for the same text")
+    options = parser.parse_args()
+    unknown = [name for name in options.rows if name not in ROWS]
+    if unknown:
+        parser.error(f"unknown row {unknown[0]}; there are {' '.join(ROWS)}")
+    bench = Bench(options.quick)
+    written = []
+
+    def write(text):
+        progress("")
+        print(text, flush=True)
+        written.append(text)
+        if options.output:
+            options.output.write_text("\n".join(written))
+
+    # As MySQL does by default: a commit is on disk when it is answered.
+    bench.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
+    write("".join(f"* {line}\n" for line in machine.describe(bench)))
+    if not bench.celery_php:
+        write("celery-php is left out: CELERY_PHP_DIR names no folder with version 2.1.2 and predis.\n")
+    missed = []
+    for name in options.rows or ROWS:
+        begin = time.monotonic()
+        for table in ROWS[name].run(bench):
+            table.notes += bench.notes
+            bench.notes.clear()
+            write(str(table))
+            missed += [goal for goal in table.goals if not goal.met]
+        bench.redis.flushall()
+        write(f"_{name}: {time.monotonic() - begin:.0f} s; the load is {machine.load()}_\n")
+    write(f"{len(missed)} goals missed.\n" + "".join(f"* {goal}\n" for goal in missed))
+
+
+if __name__ == "__main__":
+    main()
