@@ -65,6 +65,11 @@ pub struct Delivery {
     pub received: Instant,
 }
 
+/// What redeliveries of a message are counted by: its own delivery tag, which stays the same through all of them.
+pub(crate) fn redelivery_name(task: &Task) -> &str {
+    task.delivery_tag.as_deref().unwrap_or(&task.id)
+}
+
 /// What became of a delivery.
 #[derive(Debug)]
 pub enum Verdict {

@@ -298,6 +298,14 @@ fn dead_letters_can_be_seen_put_back_and_deleted() {
     assert_eq!(dead(&["replay", place]), (Some(0), "1 put back\n".into()));
     assert_eq!(dead(&["replay", place]), (Some(1), "0 put back\n".into()));
     assert!(redis.cli(&["LLEN", "celery"]).unwrap().contains('1'));
+    // Nowhere to put it back to.
+    let lost = ["queue", "", "cause", "unacked-entry", "raw", "{}"];
+    redis
+        .cli(&[&["XADD", "celery.dead", "99999999999999-1"][..], &lost].concat())
+        .unwrap();
+    assert_eq!(dead(&["replay", "99999999999999-1"]).0, Some(1));
+    assert_eq!(redis.cli(&["EXISTS", ""]).unwrap().trim(), "0");
+    dead(&["purge", "99999999999999-1"]);
     assert_eq!(dead(&["purge"]).0, Some(64));
     assert_eq!(dead(&["purge", "--all"]), (Some(0), "1 deleted\n".into()));
     assert!(letters().contains('0'));

@@ -9,6 +9,7 @@ use celery_protocol::message::Task;
 use super::options::{Dead, Which};
 use super::redis::{command, connect, items, text};
 use crate::config::Config;
+use crate::delivery::redelivery_name;
 
 /// How many letters are read at a time.
 const PAGE: usize = 500;
@@ -125,19 +126,30 @@ async fn each(
 ) -> Result<bool, Failure> {
     let (mut count, mut good) = (0, true);
     if which.all {
+        // Up to the last one there is now: what is put back may be a dead letter again at once.
+        let newest = command(&["XREVRANGE", &keys.dead(), "+", "-", "COUNT", "1"]);
+        let newest = items(connection.query(&newest).await?);
+        let until = newest.into_iter().find_map(Letter::read);
+        let until = until.map_or_else(|| "-".to_owned(), |letter| letter.place);
         let mut after = "-".to_owned();
         loop {
-            let letters = page(connection, keys, &after, PAGE).await?;
+            let letters = page_until(connection, keys, &after, &until, PAGE).await?;
             let Some(last) = letters.last() else { break };
             after = format!("({}", last.place);
             for letter in &letters {
-                count += usize::from(act(connection, letter).await?);
+                match act(connection, letter).await? {
+                    true => count += 1,
+                    false => good = false,
+                }
             }
         }
     }
     for place in &which.places {
         match letter(connection, keys, place).await? {
-            Some(letter) => count += usize::from(act(connection, &letter).await?),
+            Some(letter) => match act(connection, &letter).await? {
+                true => count += 1,
+                false => good = false,
+            },
             None => good = unknown(place),
         }
     }
@@ -155,6 +167,16 @@ async fn replay(
     keys: &Keys,
     letter: &Letter,
 ) -> Result<bool, Failure> {
+    let queue = letter.field("queue");
+    let why = match letter.field("cause").as_str() {
+        _ if queue.is_empty() => "it is not known from which queue it came",
+        "follow-up" => "it is the signature of a task, not a message",
+        _ => "",
+    };
+    if !why.is_empty() {
+        eprintln!("celery-worker: {} cannot be put back: {why}", letter.place);
+        return Ok(false);
+    }
     let raw = letter.field("raw");
     let task = Task::decode_redis(raw.as_bytes()).ok();
     // Back to the list of its priority; what cannot be read has none.
@@ -162,11 +184,9 @@ async fn replay(
         .as_ref()
         .and_then(|task| task.properties.priority)
         .unwrap_or(0);
-    let queue = keys.queue(
-        &letter.field("queue"),
-        celery_protocol::keys::step(priority),
-    );
-    let tag = task.and_then(|task| task.delivery_tag).unwrap_or_default();
+    let queue = keys.queue(&queue, celery_protocol::keys::step(priority));
+    let tag = task.map(|task| redelivery_name(&task).to_owned());
+    let tag = tag.unwrap_or_default();
     let mut call = scripts::call(&scripts::REPLAY, 3, 4, 256);
     call.arg(keys.dead())
         .arg(queue)
@@ -181,8 +201,18 @@ async fn page(
     after: &str,
     count: usize,
 ) -> Result<Vec<Letter>, Failure> {
+    page_until(connection, keys, after, "+", count).await
+}
+
+async fn page_until(
+    connection: &mut Connection,
+    keys: &Keys,
+    after: &str,
+    until: &str,
+    count: usize,
+) -> Result<Vec<Letter>, Failure> {
     let count = count.to_string();
-    let words = ["XRANGE", &keys.dead(), after, "+", "COUNT", &count];
+    let words = ["XRANGE", &keys.dead(), after, until, "COUNT", &count];
     let answer = connection.query(&command(&words)).await?;
     Ok(items(answer).into_iter().filter_map(Letter::read).collect())
 }

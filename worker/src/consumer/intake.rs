@@ -21,7 +21,7 @@ use super::ledger::Ledger;
 use super::parked::{Parked, Waiting};
 use super::settling::now;
 use super::transition::Rules;
-use crate::delivery::{Delivery, Order, Tag};
+use crate::delivery::{Delivery, Order, Tag, redelivery_name};
 use crate::source::redis::{MAX_PARKED, RedisSource};
 use crate::source::{Claimed, Settlement, Source, Step};
 use crate::{Phase, Shutdown};
@@ -134,15 +134,18 @@ impl Intake {
         if !read.iter().any(|delivery| delivery.task.redelivered) {
             return read;
         }
-        let (again, mut first): (Vec<_>, Vec<_>) = read
-            .into_iter()
-            .partition(|delivery| delivery.task.redelivered);
-        let names: Vec<String> = again
+        let names: Vec<String> = read
             .iter()
-            .map(|delivery| name_of(&delivery.task).to_owned())
+            .filter(|delivery| delivery.task.redelivered)
+            .map(|delivery| redelivery_name(&delivery.task).to_owned())
             .collect();
-        let counts = self.source.count_redelivered(&names).await;
-        for (delivery, count) in again.into_iter().zip(counts) {
+        let mut counts = self.source.count_redelivered(&names).await.into_iter();
+        let mut good = Vec::with_capacity(read.len());
+        for delivery in read {
+            let count = match delivery.task.redelivered {
+                true => counts.next().unwrap_or(0),
+                false => 0,
+            };
             if count > u64::from(self.redelivery_limit) {
                 tracing::error!(
                     "Task {}[{}] was redelivered {count} times without being finished: moved to the dead letters",
@@ -151,21 +154,27 @@ impl Intake {
                 );
                 self.settle(delivery.tag, self.rules.poison(&delivery, count, now));
             } else {
-                first.push(delivery);
+                good.push(delivery);
             }
         }
-        first
+        good
     }
 
     async fn park(&mut self, waiting: Vec<Waiting>) {
         if waiting.is_empty() {
             return;
         }
-        let scores: Vec<(Tag, i64)> = waiting.iter().map(|w| (w.tag, w.eta)).collect();
+        let now = now().unix_micros();
+        let waits: Vec<(Tag, i64)> = waiting
+            .iter()
+            .map(|w| (w.tag, w.eta.saturating_sub(now)))
+            .collect();
         let tags: Vec<Tag> = waiting.iter().map(|w| w.tag).collect();
-        // Out of the renewals first, which would overwrite the score.
+        // Out of the renewals first, and none of those under way: they would overwrite the score.
+        let scores = self.ledger.scores.lock().await;
         self.ledger.park(&tags);
-        let lost = self.source.park(&scores).await;
+        let lost = self.source.park(&waits).await;
+        drop(scores);
         for waiting in waiting {
             if lost.contains(&waiting.tag) {
                 self.ledger.unpark(1);
@@ -240,11 +249,6 @@ impl Intake {
 fn expired(task: &Task, now: Timestamp) -> bool {
     task.expires
         .is_some_and(|expires| expires.unix_micros() <= now.unix_micros())
-}
-
-/// What redeliveries of a message are counted by: its own delivery tag, which stays the same through all of them.
-fn name_of(task: &Task) -> &str {
-    task.delivery_tag.as_deref().unwrap_or(&task.id)
 }
 
 async fn until_due(eta: Option<i64>) {

@@ -22,8 +22,9 @@ pub(crate) async fn renew<S: Source>(mut source: S, ledger: Arc<Ledger>, period:
     loop {
         tokio::time::sleep_until(next).await;
         next = Instant::now() + period;
-        let tags = ledger.leases();
-        let lost = source.renew(&tags).await;
+        let scores = ledger.scores.lock().await;
+        let lost = source.renew(&ledger.leases()).await;
+        drop(scores);
         report_lost(&ledger, &lost);
     }
 }
@@ -36,14 +37,20 @@ fn report_lost(ledger: &Ledger, lost: &[Tag]) {
     }
 }
 
+/// The least that counts as a jump of a clock, or as a sweeper that was frozen: a busy machine is not one.
+const JUMP: Duration = Duration::from_secs(5);
+
 /// When a sweeper may judge. No clock of its own.
 ///
-/// Whoever has just come back from an outage must not: the others could not renew either.
+/// Whoever has just come back from an outage must not: the others could not renew either. Nor may anybody by a clock that
+/// has just jumped, or who was frozen himself: the others need a moment to set their leases by the new time.
 #[derive(Debug)]
 pub(crate) struct Sentry {
     lease: Duration,
     period: Duration,
     trusted_from: Option<Instant>,
+    /// Redis's time when it was last looked at, and when that was.
+    seen: Option<(f64, Instant)>,
 }
 
 impl Sentry {
@@ -52,12 +59,30 @@ impl Sentry {
             lease,
             period: SWEEP.min(lease / 2),
             trusted_from: None,
+            seen: None,
         }
     }
 
     /// The connection stands since now.
     pub(crate) fn connected(&mut self, now: Instant) {
         self.trusted_from = Some(now + self.lease);
+        self.seen = None;
+    }
+
+    /// Redis says that it is `time` (Unix seconds). False if leases cannot be judged by that.
+    pub(crate) fn saw(&mut self, time: f64, now: Instant) -> bool {
+        let Some((then, at)) = self.seen.replace((time, now)) else {
+            return true;
+        };
+        let passed = now.duration_since(at);
+        let jumped =
+            (time - then - passed.as_secs_f64()).abs() > JUMP.max(self.lease / 2).as_secs_f64();
+        let frozen = passed > self.period * 2 + JUMP.max(self.lease / 2);
+        if jumped || frozen {
+            self.trusted_from = Some(now + self.lease);
+            self.seen = None;
+        }
+        !jumped && !frozen
     }
 
     /// The connection was lost.
@@ -73,7 +98,12 @@ impl Sentry {
 }
 
 /// Sweeps, for ever.
-pub(crate) async fn sweep(mut source: RedisSource, lease: Duration, visibility_timeout: Duration) {
+pub(crate) async fn sweep(
+    mut source: RedisSource,
+    ledger: Arc<Ledger>,
+    lease: Duration,
+    visibility_timeout: Duration,
+) {
     let mut sentry = Sentry::new(lease);
     loop {
         let Some(next) = sentry.next(Instant::now(), random()) else {
@@ -82,7 +112,15 @@ pub(crate) async fn sweep(mut source: RedisSource, lease: Duration, visibility_t
             continue;
         };
         tokio::time::sleep_until(next).await;
-        match source.sweep(lease, visibility_timeout).await {
+        let swept = match source.time().await {
+            Ok(time) if sentry.saw(time, Instant::now()) => {
+                let holds = |tag| ledger.holds(tag);
+                source.sweep(time, lease, visibility_timeout, holds).await
+            }
+            Ok(_) => continue,
+            Err(failure) => Err(failure),
+        };
+        match swept {
             Ok(swept) => report(&swept),
             Err(_) => sentry.lost(),
         }
@@ -129,6 +167,23 @@ mod tests {
         assert_eq!(sentry.next(later, 0.5), None);
         sentry.connected(later);
         assert_eq!(sentry.next(later, 0.5), Some(later + lease));
+    }
+
+    #[test]
+    fn nobody_is_judged_by_a_clock_that_jumped_or_after_a_freeze() {
+        let t = Instant::now();
+        let seconds = Duration::from_secs;
+        let lease = seconds(30);
+        let mut sentry = Sentry::new(lease);
+        sentry.connected(t);
+        assert!(sentry.saw(1000.0, t + seconds(30)));
+        assert!(sentry.saw(1005.5, t + seconds(35)));
+        // Redis's clock was set forward by an hour: every lease looks an hour old.
+        assert!(!sentry.saw(4610.0, t + seconds(40)));
+        assert_eq!(sentry.next(t + seconds(40), 0.5), Some(t + seconds(70)));
+        assert!(sentry.saw(4640.0, t + seconds(70)));
+        // This process was stopped for a minute, and the workers beside it perhaps, too.
+        assert!(!sentry.saw(4705.0, t + seconds(135)));
     }
 
     #[test]

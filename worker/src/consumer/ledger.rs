@@ -25,6 +25,8 @@ pub(crate) struct Ledger {
     busy: AtomicUsize,
     parked: AtomicUsize,
     inner: Mutex<Inner>,
+    /// Held by whoever changes scores in the index by what the leases here are: renewing and parking take turns.
+    pub(crate) scores: tokio::sync::Mutex<()>,
     /// Wakes the fetch loop: there is room, or something to acknowledge.
     pub(crate) nudge: Notify,
     /// Wakes whoever waits for everything to be settled.
@@ -45,6 +47,7 @@ impl Ledger {
             busy: AtomicUsize::new(0),
             parked: AtomicUsize::new(0),
             inner: Mutex::default(),
+            scores: tokio::sync::Mutex::new(()),
             nudge: Notify::new(),
             settled: Notify::new(),
         }

@@ -131,6 +131,7 @@ impl Consumer {
         };
         let sweeping = leases::sweep(
             broker.role("sweep"),
+            Arc::clone(&ledger),
             options.lease,
             options.visibility_timeout,
         );

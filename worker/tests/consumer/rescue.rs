@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use celery_protocol::message::mark_redelivered;
 use celery_testkit::RedisOptions;
 use celery_worker::delivery::Verdict;
 
@@ -167,6 +168,46 @@ async fn an_unreadable_orphan_is_a_dead_letter() {
         assert!(letters.contains(cause), "{cause} is not in {letters}");
     }
     drop(rig);
+}
+
+#[tokio::test]
+async fn one_bad_orphan_does_not_keep_the_others() {
+    let mut broker = Broker::start(RedisOptions::new()).await;
+    let mut options = broker.options();
+    options.lease = Duration::from_millis(500);
+    // To a key that is no list, by a binding key that is no set, under a tag that is no UTF-8.
+    broker.ask(&["SET", "string", "x"]).await;
+    broker.ask(&["SET", "_kombu.binding.named", "x"]).await;
+    for (tag, entry) in [
+        (
+            b"a".as_slice(),
+            br#"[{"headers": {}}, "", "string"]"#.as_slice(),
+        ),
+        (b"b", br#"[{"headers": {}}, "named", "celery"]"#),
+        (b"\xff\xfe", br#"[{"headers": {}}, "", ""]"#),
+        (b"z", &entry("good")),
+    ] {
+        broker
+            .ask(&[b"HSET", b"unacked".as_slice(), tag, entry])
+            .await;
+        broker
+            .ask(&[b"ZADD", b"unacked_index".as_slice(), b"1000", tag])
+            .await;
+    }
+    let mut rig = broker.consume(options);
+    assert_eq!(rig.finish(1).await, ["good"]);
+    broker.until_clean().await;
+    assert_eq!(broker.ask(&["XLEN", "celery.dead"]).await, "3");
+}
+
+#[tokio::test]
+async fn the_redelivered_keep_their_place_before_the_others() {
+    let mut broker = Broker::start(RedisOptions::new()).await;
+    let marked = mark_redelivered(&message(&task("again"), "celery")).unwrap();
+    let messages = [marked.raw, message(&task("new"), "celery")];
+    broker.push("celery", &messages).await;
+    let mut rig = broker.consume(broker.options());
+    assert_eq!(rig.finish(2).await, ["again", "new"]);
 }
 
 #[tokio::test]

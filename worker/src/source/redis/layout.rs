@@ -101,8 +101,18 @@ impl Layout {
     }
 
     /// Whether a tag in the index was made by any worker of ours.
-    pub(crate) fn is_ours(tag: &str) -> bool {
-        tag.starts_with(TAG_PREFIX)
+    pub(crate) fn is_ours(tag: &[u8]) -> bool {
+        tag.starts_with(TAG_PREFIX.as_bytes())
+    }
+
+    /// The delivery of this very worker that a tag in the index names, if it is one.
+    pub(crate) fn own(&self, tag: &[u8]) -> Option<Tag> {
+        let tag = std::str::from_utf8(tag).ok()?;
+        let (call, index) = tag.strip_prefix(&*self.instance)?.split_once(':')?;
+        Some(Tag {
+            call: call.parse().ok()?,
+            index: index.parse().ok()?,
+        })
     }
 
     /// The length of what follows a held message of this queue in its entry. Messages of a queue that is not consumed
@@ -176,7 +186,12 @@ mod tests {
     fn tags_sort_as_they_were_claimed() {
         let layout = layout(&["a"]);
         assert_eq!(layout.tag(Tag { call: 12, index: 7 }), "rs:abc:12:0007");
-        assert!(Layout::is_ours("rs:x:1:0001") && !Layout::is_ours("7b6c…"));
+        assert!(Layout::is_ours(b"rs:x:1:0001") && !Layout::is_ours(b"7b6c"));
+        assert_eq!(
+            layout.own(b"rs:abc:12:0007"),
+            Some(Tag { call: 12, index: 7 })
+        );
+        assert_eq!(layout.own(b"rs:other:12:0007"), None);
     }
 
     #[test]

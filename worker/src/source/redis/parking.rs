@@ -14,18 +14,19 @@ pub(crate) const MAX_PARKED: usize = 250;
 const COUNT_TTL: u64 = 7 * 86_400;
 
 impl RedisSource {
-    /// Lets held messages wait until their ETA, given in Unix microseconds; gives back the tags that are gone.
+    /// Lets held messages wait for so many microseconds; gives back the tags that are gone. A wait and no time of day: the
+    /// clock by which orphans are judged is Redis's, not this machine's.
     pub(crate) async fn park(&mut self, messages: &[(Tag, i64)]) -> Vec<Tag> {
         let mut lost = Vec::new();
         for chunk in messages.chunks(MAX_PARKED) {
             let mut call = scripts::call(&scripts::PARK, 1, 1 + 2 * chunk.len(), 60 * chunk.len());
             call.arg(&self.layout.index);
-            for (tag, eta) in chunk {
-                let eta = (*eta).max(0);
+            for (tag, wait) in chunk {
+                let wait = (*wait).max(0);
                 call.arg(self.layout.tag(*tag)).arg(format!(
                     "{}.{:06}",
-                    eta / 1_000_000,
-                    eta % 1_000_000
+                    wait / 1_000_000,
+                    wait % 1_000_000
                 ));
             }
             let (gone, _) = self.insist(&scripts::PARK, &call, positions, "park").await;
@@ -62,7 +63,7 @@ impl RedisSource {
 
     /// Counts one more delivery for each of these messages, by their own delivery tags. The count cannot be kept in the
     /// message: Python restores without changing it, and copies unknown headers into retries. Where Redis refuses to
-    /// count (it is full), nothing is known and 0 is answered.
+    /// count (it is full, or it is forbidden), nothing is known and 0 is answered.
     pub(crate) async fn count_redelivered(&mut self, delivery_tags: &[String]) -> Vec<u64> {
         let mut counting = Pipeline::new();
         for tag in delivery_tags {
@@ -79,7 +80,10 @@ impl RedisSource {
                         .map(|count| number(count).unwrap_or(0) as u64)
                         .collect();
                 }
-                Err(Failure::Refused { code, .. }) if code == "OOM" || code == "WRONGTYPE" => {
+                // Full, forbidden, or no number: that will not change by asking again.
+                Err(Failure::Refused { code, .. })
+                    if ["OOM", "NOPERM", "WRONGTYPE", "ERR"].contains(&code.as_str()) =>
+                {
                     return vec![0; delivery_tags.len()];
                 }
                 Err(failure) => self.link.failed(&failure),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use celery_client::aio::{Cmd, Failure, Value, scripts};
+use celery_client::aio::{Cmd, Failure, Pipeline, Value, scripts};
 use celery_protocol::message::{Unacked, mark_redelivered};
 
 use super::{DEAD_LETTERS, Layout, RedisSource, bytes, number};
@@ -18,8 +18,10 @@ const PAGE: usize = 1_000;
 /// The most pages of one sweep: what is beyond waits for the next. Between the two deadlines stand the messages that
 /// Python's workers hold rightly; each sweep passes over them.
 const PAGES: usize = 50;
-/// Bodies read and moved at a time.
+/// Bodies read and moved at a time, …
 const BATCH: usize = 100;
+/// … and about their bytes: they have to arrive in the time of an answer.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// What a sweep did.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -32,13 +34,18 @@ pub(crate) struct Swept {
 
 /// A lease that has run out: tag and score as Redis gave them.
 struct Orphan {
-    tag: String,
+    /// Bytes: whoever wrote it need not have written UTF-8.
+    tag: Vec<u8>,
     score: String,
 }
 
 /// Where a message goes.
 enum Move {
-    Lists(Vec<String>, Vec<u8>),
+    Lists {
+        lists: Vec<String>,
+        queue: String,
+        message: Vec<u8>,
+    },
     Dead {
         raw: Vec<u8>,
         queue: String,
@@ -50,27 +57,41 @@ enum Move {
 }
 
 impl RedisSource {
-    /// Restores messages of our workers that were not renewed for `lease`, and of others for `visibility_timeout`.
-    /// Does not insist: after an outage the caller has to wait before it judges anybody.
+    /// Redis's time in Unix seconds. Does not insist.
+    pub(crate) async fn time(&mut self) -> Result<f64, Failure> {
+        let time = self.server_time().await;
+        self.noted(time)
+    }
+
+    /// Restores messages of our workers that were not renewed for `lease`, and of others for `visibility_timeout`, at
+    /// Redis's time `now`. Leaves alone what this very worker `holds`: only its renewals are late. Does not insist: after
+    /// an outage the caller has to wait before it judges anybody.
     pub(crate) async fn sweep(
         &mut self,
+        now: f64,
         lease: Duration,
         visibility_timeout: Duration,
+        holds: impl Fn(Tag) -> bool + Send,
     ) -> Result<Swept, Failure> {
-        let swept = self.try_sweep(lease, visibility_timeout).await;
-        match &swept {
+        let swept = self.try_sweep(now, lease, visibility_timeout, holds).await;
+        self.noted(swept)
+    }
+
+    fn noted<T>(&mut self, outcome: Result<T, Failure>) -> Result<T, Failure> {
+        match &outcome {
             Ok(_) => self.link.worked(),
             Err(failure) => self.link.failed(failure),
         }
-        swept
+        outcome
     }
 
     async fn try_sweep(
         &mut self,
+        now: f64,
         lease: Duration,
         visibility_timeout: Duration,
+        holds: impl Fn(Tag) -> bool + Send,
     ) -> Result<Swept, Failure> {
-        let now = self.server_time().await?;
         let ours = now - lease.as_secs_f64();
         let foreign = now - visibility_timeout.as_secs_f64();
         let mut swept = Swept::default();
@@ -88,6 +109,7 @@ impl RedisSource {
                     .score
                     .parse::<f64>()
                     .is_ok_and(|score| score <= deadline)
+                    && !self.layout.own(&entry.tag).is_some_and(&holds)
             });
             passed += others.len();
             for batch in orphans.chunks(BATCH) {
@@ -107,7 +129,10 @@ impl RedisSource {
         for chunk in tags.chunks(BATCH) {
             let mut scores = Cmd::new();
             scores.arg("ZMSCORE").arg(&self.layout.index);
-            let names: Vec<String> = chunk.iter().map(|tag| self.layout.tag(*tag)).collect();
+            let names: Vec<Vec<u8>> = chunk
+                .iter()
+                .map(|tag| self.layout.tag(*tag).into_bytes())
+                .collect();
             scores.arg(&names);
             let Value::Array(scores) = self.link.connection().await.query(&scores).await? else {
                 return Err(Failure::Answer("ZMSCORE"));
@@ -155,21 +180,39 @@ impl RedisSource {
         let Value::Array(items) = self.link.connection().await.query(&range).await? else {
             return Err(Failure::Answer("ZRANGE"));
         };
-        let texts: Option<Vec<String>> = items.into_iter().map(text).collect();
-        let texts = texts.ok_or(Failure::Answer("ZRANGE"))?;
-        Ok(texts
-            .chunks_exact(2)
-            .map(|pair| Orphan {
-                tag: pair[0].clone(),
-                score: pair[1].clone(),
-            })
-            .collect())
+        let mut items = items.into_iter();
+        let mut page = Vec::with_capacity(items.len() / 2);
+        while let (Some(tag), Some(score)) = (items.next(), items.next()) {
+            page.push(Orphan {
+                tag: bytes(tag).ok_or(Failure::Answer("ZRANGE"))?,
+                score: text(score).ok_or(Failure::Answer("ZRANGE"))?,
+            });
+        }
+        Ok(page)
     }
 
     async fn rescue(&mut self, orphans: &[Orphan], swept: &mut Swept) -> Result<(), Failure> {
         if orphans.is_empty() {
             return Ok(());
         }
+        let mut lengths = Pipeline::new();
+        for orphan in orphans {
+            lengths
+                .cmd("HSTRLEN")
+                .arg(&self.layout.unacked)
+                .arg(&orphan.tag);
+        }
+        let lengths = self.link.connection().await.pipeline(&lengths).await?;
+        let mut rest = orphans;
+        for few in split(&lengths) {
+            let (some, others) = rest.split_at(few.min(rest.len()));
+            rest = others;
+            self.rescue_some(some, swept).await?;
+        }
+        Ok(())
+    }
+
+    async fn rescue_some(&mut self, orphans: &[Orphan], swept: &mut Swept) -> Result<(), Failure> {
         let mut get = Cmd::new();
         get.arg("HMGET").arg(&self.layout.unacked);
         for orphan in orphans {
@@ -255,7 +298,11 @@ impl RedisSource {
             .iter()
             .map(|queue| self.layout.list(queue, marked.priority))
             .collect();
-        Ok(Move::Lists(lists, marked.raw))
+        Ok(Move::Lists {
+            lists,
+            queue: routing_key,
+            message: marked.raw,
+        })
     }
 
     async fn bindings(&mut self, exchange: &str) -> Result<Vec<Binding>, Failure> {
@@ -263,12 +310,15 @@ impl RedisSource {
         members
             .arg("SMEMBERS")
             .arg(self.layout.keys.binding(exchange));
-        match self.link.connection().await.query(&members).await? {
-            Value::Array(items) | Value::Set(items) => Ok(items
+        match self.link.connection().await.query(&members).await {
+            Ok(Value::Array(items) | Value::Set(items)) => Ok(items
                 .into_iter()
                 .filter_map(|item| Binding::read(&text(item)?))
                 .collect()),
-            _ => Err(Failure::Answer("SMEMBERS")),
+            // No set: an exchange that leads nowhere, which must not end the sweep.
+            Err(failure) if failure.is_refusal("WRONGTYPE") => Ok(Vec::new()),
+            Ok(_) => Err(Failure::Answer("SMEMBERS")),
+            Err(failure) => Err(failure),
         }
     }
 
@@ -277,7 +327,7 @@ impl RedisSource {
         let mut places = BTreeMap::new();
         let mut keys = vec![&self.layout.unacked, &self.layout.index, &self.layout.dead];
         for list in moves.iter().flat_map(|m| {
-            if let Move::Lists(lists, _) = m {
+            if let Move::Lists { lists, .. } = m {
                 lists.as_slice()
             } else {
                 &[]
@@ -298,7 +348,11 @@ impl RedisSource {
         for (orphan, destination) in orphans.iter().zip(moves) {
             call.arg(&orphan.tag).arg(&orphan.score);
             match destination {
-                Move::Lists(lists, message) => {
+                Move::Lists {
+                    lists,
+                    queue,
+                    message,
+                } => {
                     let places: Vec<String> = lists
                         .iter()
                         .filter_map(|l| places.get(l))
@@ -306,7 +360,7 @@ impl RedisSource {
                         .collect();
                     call.arg(places.join(","))
                         .arg(message)
-                        .arg("")
+                        .arg(queue)
                         .arg("")
                         .arg("");
                 }
@@ -331,6 +385,23 @@ impl RedisSource {
             .await?;
         number(&answer).ok_or(Failure::Answer("restore"))
     }
+}
+
+/// How many of the bodies of these lengths are read at a time: at least one, and not much more than [`BATCH_BYTES`].
+fn split(lengths: &[Value]) -> Vec<usize> {
+    let mut parts = Vec::new();
+    let (mut count, mut bytes) = (0, 0);
+    for length in lengths {
+        let length = number(length).unwrap_or(0);
+        if count > 0 && bytes + length > BATCH_BYTES {
+            parts.push(count);
+            (count, bytes) = (0, 0);
+        }
+        count += 1;
+        bytes += length;
+    }
+    parts.push(count);
+    parts
 }
 
 fn text(value: Value) -> Option<String> {
@@ -375,7 +446,46 @@ impl Binding {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use celery_client::Endpoint;
+    use celery_protocol::keys::Keys;
+    use celery_testkit::RedisOptions;
+
     use super::*;
+    use crate::consumer::QueueOrder;
+    use crate::source::redis::Broker;
+
+    #[tokio::test]
+    async fn what_this_worker_holds_is_no_orphan_to_it() {
+        let redis = RedisOptions::new().start().unwrap();
+        redis
+            .cli(&["LPUSH", "celery", "{\"a\":1}", "{\"b\":2}"])
+            .unwrap();
+        let order = QueueOrder::default();
+        let layout = Layout::new(Keys::default(), &["celery".into()], &order, "me", "n", 60);
+        let broker = Broker {
+            endpoint: Arc::new(Endpoint::from_url(&redis.url()).unwrap()),
+            layout: Arc::new(layout),
+            health: Arc::default(),
+        };
+        let held = broker.role("fetch").claim_messages(10, &[]).await.messages;
+        let late = Duration::ZERO;
+        let mut source = broker.role("sweep");
+        let now = source.time().await.unwrap();
+        let first = |tag| tag == held[0].tag;
+        let swept = source.sweep(now, late, late, first).await.unwrap();
+        assert_eq!((swept.restored, held.len()), (1, 2));
+        assert_eq!(redis.cli(&["HLEN", "unacked"]).unwrap().trim(), "1");
+    }
+
+    #[test]
+    fn large_bodies_are_read_in_parts() {
+        let lengths = |sizes: &[i64]| sizes.iter().map(|n| Value::Int(*n)).collect::<Vec<_>>();
+        let mib = 1 << 20;
+        assert_eq!(split(&lengths(&[1, 2, 3])), [3]);
+        assert_eq!(split(&lengths(&[9 * mib, 1, 3 * mib, 2 * mib])), [1, 2, 1]);
+    }
 
     #[test]
     fn bindings_lead_by_key_or_pattern() {

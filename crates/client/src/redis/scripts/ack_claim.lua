@@ -1,9 +1,9 @@
--- ack_claim, version 1
+-- ack_claim, version 2
 -- Acknowledges a finished batch and takes the next messages, in one step.
 --
 -- A claimed message is written to the hash and the index before it leaves its list, so that an error in between repeats
 -- it and never loses it. What is no object (`{`..`}`) would break a sweeper of Celery's that reads the hash: it goes
--- straight to the dead-letter stream.
+-- straight to the dead-letter stream. No further messages are taken once they come to 4 MiB.
 --
 -- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)
 --       4.. the lists, in the order in which they are to be emptied
@@ -39,16 +39,18 @@ local now = string.format('%d.%06d', time[1], time[2])
 local taken, from = {}, {}
 local reply = { lost, from, 0 }
 local entries, scores, bad, good = {}, {}, {}, 0
+local bytes, most = 0, 4194304
 for k = 1, lists do
-  local before, got = good, 0
-  if good + #bad < want then
-    local found = redis.call('LRANGE', KEYS[3 + k], good + #bad - want, -1)
-    local tail, queue = ARGV[4 + acks + 2 * k], ARGV[5 + acks + 2 * k]
-    got = #found
-    for i = got, 1, -1 do
+  -- Read in slices that double, so that a few large messages are noticed before they have become many.
+  local before, got, slice, tail, queue = good, 0, 2, ARGV[4 + acks + 2 * k], ARGV[5 + acks + 2 * k]
+  while good + #bad < want and bytes < most do
+    local n = math.min(slice, want - good - #bad)
+    local found = redis.call('LRANGE', KEYS[3 + k], -got - n, -got - 1)
+    for i = #found, 1, -1 do
       local raw = found[i]
       if raw:byte(1) == 123 and raw:byte(-1) == 125 then
         good = good + 1
+        bytes = bytes + #raw
         local tag = base .. string.format('%04d', good)
         entries[2 * good - 1], entries[2 * good] = tag, '[' .. raw .. tail
         scores[2 * good - 1], scores[2 * good] = now, tag
@@ -57,6 +59,9 @@ for k = 1, lists do
         bad[#bad + 1] = { queue, raw }
       end
     end
+    got = got + #found
+    if #found < n then break end
+    slice = 2 * slice
   end
   taken[k], from[k] = got, good - before
 end

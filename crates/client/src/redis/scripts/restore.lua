@@ -1,11 +1,12 @@
--- restore, version 1
+-- restore, version 2
 -- Moves orphaned messages back to their lists, or to the dead letters. The caller has read them, judged them and
 -- rewritten them; one that was renewed, acknowledged or restored in the meantime is left alone. Needs no mutex.
+-- A destination that is no list makes the message a dead letter, so that those behind it are moved all the same.
 --
 -- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)  4.. destination lists
 -- ARGV  1 name of the worker  2 about how many dead letters to keep
 --       then in sevens, for each message: tag, the score exactly as it was read, the places of its destinations in KEYS
---       (4.. joined by commas, or 3 for the dead letters), the message, and for a dead letter its queue, id and cause
+--       (4.. joined by commas, or 3 for the dead letters), the message, its queue and id, and for a dead letter its cause
 -- returns the number moved
 local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
 redis.call('ZREM', index, '') -- changes nothing; a script that has written may go on writing when memory is full
@@ -17,11 +18,16 @@ for i = 3, #ARGV, 7 do
   local score = redis.call('ZSCORE', index, tag)
   if score and tonumber(score) == tonumber(seen) then
     if redis.call('HEXISTS', unacked, tag) == 1 then
-      if places == '3' then
+      local cause = places == '3' and ARGV[i + 6]
+      if not cause then
+        for place in places:gmatch('%d+') do
+          local pushed = redis.pcall('RPUSH', KEYS[tonumber(place)], message)
+          if type(pushed) == 'table' then cause = 'not-a-list' end
+        end
+      end
+      if cause then
         redis.call('XADD', dead, 'MAXLEN', '~', ARGV[2], '*', 'queue', ARGV[i + 4], 'id', ARGV[i + 5], 'task', '',
-          'cause', ARGV[i + 6], 'worker', ARGV[1], 'time', now, 'raw', message)
-      else
-        for place in places:gmatch('%d+') do redis.call('RPUSH', KEYS[tonumber(place)], message) end
+          'cause', cause, 'worker', ARGV[1], 'time', now, 'raw', message)
       end
       redis.call('HDEL', unacked, tag)
       moved = moved + 1
