@@ -248,10 +248,16 @@ impl Config {
             crate::database::check_url(url)
                 .map_err(|error| ConfigError::new(setting::DATABASE, error))?;
         }
+        let result_expires = time(settings.result_expires, 86_400, setting::RESULT_EXPIRES, 0)?;
+        if !result_expires.is_zero() && result_expires < Duration::from_secs(1) {
+            // Redis counts seconds, and 0 of them are for ever.
+            let cause = "neither 0 nor at least 1s";
+            return Err(ConfigError::new(setting::RESULT_EXPIRES, cause));
+        }
         Ok(Config {
             broker,
             results,
-            result_expires: time(settings.result_expires, 86_400, setting::RESULT_EXPIRES, 0)?,
+            result_expires,
             database,
             queues,
             queue_order,
@@ -461,6 +467,7 @@ mod tests {
             ("concurrency = 0", "--concurrency"),
             ("loglevel = 'LOUD'", "--loglevel"),
             ("lease = 'soon'", "--lease"),
+            ("result_expires = '500ms'", "--result-expires"),
             ("\nbroker = 5 # secret", "line 2"),
             ("colour = 'secret'", "colour"),
         ] {

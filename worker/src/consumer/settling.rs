@@ -25,6 +25,9 @@ use crate::source::{Letter, Settlement, Source, Step};
 /// The most settlements of one call. Keeps a call's script in the range of a few milliseconds.
 const BATCH: usize = 250;
 
+/// About the most bytes of one call: they have to arrive in the time of an answer.
+const BATCH_BYTES: usize = 4 << 20;
+
 /// The wall clock, as Celery's documents and messages use it.
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now()
@@ -180,7 +183,7 @@ impl Settling {
 
     async fn settle(&mut self, settlements: &mut Vec<Settlement>) {
         while !settlements.is_empty() {
-            let rest = settlements.split_off(settlements.len().min(BATCH));
+            let rest = settlements.split_off(one_call(settlements));
             let batch = std::mem::replace(settlements, rest);
             self.settle_batch(batch).await;
         }
@@ -232,8 +235,40 @@ impl Settling {
     }
 }
 
+/// How many of the settlements go into one call: at least one.
+fn one_call(settlements: &[Settlement]) -> usize {
+    let mut bytes = 0;
+    let fits = settlements.iter().take(BATCH).take_while(|settlement| {
+        let first = bytes == 0;
+        bytes += settlement.size().max(1);
+        first || bytes <= BATCH_BYTES
+    });
+    fits.count()
+}
+
 async fn sleep_until(deadline: Option<Instant>) {
     if let Some(deadline) = deadline {
         tokio::time::sleep_until(deadline).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_bounded_in_bytes() {
+        let settlement = |bytes: usize| Settlement {
+            tag: Tag { call: 1, index: 1 },
+            steps: vec![Step::Result {
+                id: "a".into(),
+                document: vec![b' '; bytes],
+            }],
+        };
+        let sizes = |sizes: &[usize]| sizes.iter().map(|n| settlement(*n)).collect::<Vec<_>>();
+        assert_eq!(one_call(&sizes(&[10; 300])), BATCH);
+        assert_eq!(one_call(&sizes(&[2 * BATCH_BYTES, 1])), 1);
+        assert_eq!(one_call(&sizes(&[1, BATCH_BYTES, 1])), 1);
+        assert_eq!(one_call(&sizes(&[1, 2, BATCH_BYTES / 2, BATCH_BYTES])), 3);
     }
 }

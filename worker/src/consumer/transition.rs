@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celery_protocol::message::{DecodeError, EncodeOptions, Task};
+use celery_protocol::message::{DEFAULT_MAX_BODY, DecodeError, EncodeOptions, Task};
 use celery_protocol::result::{ExceptionDoc, ResultDoc, State};
 use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
@@ -85,6 +85,13 @@ impl Rules {
     }
 
     fn success(&self, task: &Task, result: Box<RawValue>, now: Timestamp) -> Vec<Step> {
+        if result.get().len() > DEFAULT_MAX_BODY {
+            // Redis would close the connection on it, every time.
+            let text = format!("the result has {} bytes", result.get().len());
+            tracing::error!("Task {}[{}]: {text}", task.name, task.id);
+            let exception = ExceptionDoc::new("EncodeError", text, Some("kombu.exceptions"));
+            return self.failure(task, &exception, None, now);
+        }
         let mut follow = canvas::after_success(self, task, &result, now);
         if self.stores(task) {
             let mut doc = ResultDoc::success(&task.id, result, now);

@@ -74,6 +74,28 @@ pub(crate) struct Settlement {
     pub(crate) steps: Vec<Step>,
 }
 
+impl Settlement {
+    /// About how many bytes it takes to tell the broker.
+    pub(crate) fn size(&self) -> usize {
+        self.steps.iter().map(Step::size).sum()
+    }
+}
+
+impl Step {
+    /// The bytes that are carried to the broker.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Step::Result {
+                document: bytes, ..
+            }
+            | Step::Push { message: bytes, .. }
+            | Step::Front { message: bytes, .. }
+            | Step::Note(_, bytes) => bytes.len(),
+            Step::Return { .. } | Step::Dead(_) => 0,
+        }
+    }
+}
+
 /// How a batch of settlements went. Positions count from 0.
 #[derive(Debug, Default)]
 pub(crate) struct Settled {

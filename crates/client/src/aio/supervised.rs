@@ -66,8 +66,14 @@ pub struct Supervised {
     open: Option<Connection>,
     backoff: Backoff,
     pause: Option<Duration>,
+    /// How often in a row an answer did not come. Each time the next one is given twice as long: a call too large for
+    /// its time would otherwise be sent again for ever.
+    unanswered: u32,
     down: bool,
 }
+
+/// After so many the time for an answer does not grow any more: 16 times what it was.
+const MOST_DOUBLINGS: u32 = 4;
 
 impl Supervised {
     /// The connection of a role; opened when it is first asked for. Until then the role counts as without its server,
@@ -82,6 +88,7 @@ impl Supervised {
             open: None,
             backoff: Backoff::new(),
             pause: None,
+            unanswered: 0,
             down: true,
         }
     }
@@ -129,12 +136,13 @@ impl Supervised {
     }
 
     async fn try_open(&self) -> Result<Connection, Failure> {
+        let mut options = self.options.clone();
+        options.response_timeout *= 1 << self.unanswered;
         match &self.heard {
-            None => Connection::open(&self.endpoint, &self.options).await,
+            None => Connection::open(&self.endpoint, &options).await,
             Some(heard) => {
                 let heard = Arc::clone(heard);
-                Connection::open_listening(&self.endpoint, &self.options, move |push| heard(push))
-                    .await
+                Connection::open_listening(&self.endpoint, &options, move |push| heard(push)).await
             }
         }
     }
@@ -142,6 +150,9 @@ impl Supervised {
     /// A command failed: the connection is closed, and the next one opened after a pause.
     pub fn failed(&mut self, failure: &Failure) {
         self.open = None;
+        if matches!(failure, Failure::Lost(_)) {
+            self.unanswered = (self.unanswered + 1).min(MOST_DOUBLINGS);
+        }
         self.pause = Some(self.backoff.failed(random()));
         tracing::debug!(role = %self.options.name, "{failure}");
         if !self.down {
@@ -155,6 +166,7 @@ impl Supervised {
     /// A command was answered as it should be.
     pub fn worked(&mut self) {
         self.backoff.worked();
+        self.unanswered = 0;
         if self.down {
             self.down = false;
             self.health.back(&self.endpoint.display_url());

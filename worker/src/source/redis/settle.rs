@@ -50,7 +50,7 @@ impl RedisSource {
             .flat_map(|s| &s.steps)
             .filter_map(|step| self.key_of(step))
             .collect();
-        let size: usize = batch.iter().flat_map(|s| &s.steps).map(size_of).sum();
+        let size: usize = batch.iter().map(Settlement::size).sum();
         let arguments =
             3 + keys.len() + 4 + batch.iter().map(|s| 2 + 6 * s.steps.len()).sum::<usize>();
         let mut call = scripts::call(
@@ -119,18 +119,6 @@ fn letter_args<'a>(call: &'a mut Cmd, letter: &Letter) -> &'a mut Cmd {
         .arg(&letter.id)
         .arg(&letter.task)
         .arg(&letter.cause)
-}
-
-fn size_of(step: &Step) -> usize {
-    match step {
-        Step::Result {
-            document: bytes, ..
-        }
-        | Step::Push { message: bytes, .. }
-        | Step::Front { message: bytes, .. }
-        | Step::Note(_, bytes) => bytes.len(),
-        Step::Return { .. } | Step::Dead(_) => 0,
-    }
 }
 
 fn read_settled(answer: Value) -> Option<Settled> {
