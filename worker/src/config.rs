@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use celery_client::endpoint::Endpoint;
+use celery_protocol::keys::Keys;
 use serde::Deserialize;
 
 use crate::consumer::{QueueOrder, Results};
@@ -224,6 +225,11 @@ impl Config {
         for queue in &queues {
             celery_protocol::keys::check_queue_name(queue)
                 .map_err(|error| ConfigError::new(setting::QUEUES, error))?;
+            let keys = Keys::default();
+            if [keys.unacked(), keys.unacked_index(), keys.dead()].contains(queue) {
+                let cause = format!("{queue:?} is where messages are kept that are in no queue");
+                return Err(ConfigError::new(setting::QUEUES, cause));
+            }
         }
         let queue_order = queue_order(
             settings.queue_order_strategy.as_deref(),
@@ -456,6 +462,7 @@ mod tests {
             ),
             ("database = 'oracle://u:secret@h/d'", "DATABASE_URL"),
             ("queues = []", "--queues"),
+            ("queues = ['unacked_index']", "--queues"),
             ("queues = [\"a\\r\\nb\"]", "--queues"),
             ("queue_order_strategy = 'best'", "--queue-order-strategy"),
             ("queue_weights = { celery = 0 }", "--queue-weights"),

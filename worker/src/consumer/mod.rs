@@ -239,7 +239,9 @@ fn broker(options: &ConsumerOptions) -> Broker {
         }
     }
     let instance = uuid::Uuid::new_v4().simple().to_string();
-    let ttl = options.result_expires.as_secs();
+    // Redis counts in seconds, and 0 would be for ever.
+    let ttl = options.result_expires.as_millis().div_ceil(1000);
+    let ttl = u64::try_from(ttl).unwrap_or(u64::MAX);
     let layout = Layout::new(
         keys,
         &queues,

@@ -104,6 +104,15 @@ impl Stage {
         }
     }
 
+    /// Waits for a core to compute on; `None` when the worker stops first.
+    async fn core(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            biased;
+            () = self.shutdown.reached(Phase::Warm) => None,
+            core = Arc::clone(&self.cores).acquire_owned() => core.ok(),
+        }
+    }
+
     /// Writes off the slot of a task that does not end. What only computes has a thread of its own; anything else blocks
     /// one that others need.
     fn write_off(&self, slot: Slot, run: &Run) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use celery_protocol::message::Task;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::{Stage, report};
@@ -72,7 +72,7 @@ pub(crate) async fn until_settled(task: &Arc<Task>, def: &TaskDef, stage: &Arc<S
             }
             Attempt::Outcome(outcome) => return End::Outcome(outcome, started.elapsed()),
             Attempt::TimeLimit { limit, ended } => return End::TimeLimit { limit, ended },
-            Attempt::Dropped => return End::GaveUp { started: true },
+            Attempt::GaveUp { started } => return End::GaveUp { started },
         }
     }
 }
@@ -80,7 +80,7 @@ pub(crate) async fn until_settled(task: &Arc<Task>, def: &TaskDef, stage: &Arc<S
 enum Attempt {
     Outcome(Outcome),
     TimeLimit { limit: Duration, ended: bool },
-    Dropped,
+    GaveUp { started: bool },
 }
 
 /// The message's limits, else the task's.
@@ -147,14 +147,22 @@ async fn attempt(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> Attempt
     let (task_of_call, shared) = (Arc::clone(task), Arc::clone(&stage.shared));
     let context = Context::new(task_of_call, shared, cancelled, &def.policy);
     let (life, watch) = life();
-    let Some(future) = caught(Call { context }, def, stage, life) else {
-        return Attempt::Dropped;
+    let core = match &def.run {
+        Run::Blocking(_) => match stage.core().await {
+            // Its limits count from here: waiting for a core is not running.
+            Some(core) => Some(core),
+            None => return Attempt::GaveUp { started: false },
+        },
+        _ => None,
+    };
+    let Some(future) = caught(Call { context }, def, core, life) else {
+        return Attempt::GaveUp { started: false };
     };
     if limits.soft.is_none() && limits.hard.is_none() {
         return tokio::select! {
             biased;
             outcome = future => Attempt::Outcome(outcome),
-            () = stage.shutdown.reached(Phase::Cold) => Attempt::Dropped,
+            () = stage.shutdown.reached(Phase::Cold) => Attempt::GaveUp { started: true },
         };
     }
     // Among its own kind, while this watches from the worker's runtime: its limits hold even while it does not yield.
@@ -188,7 +196,7 @@ async fn attempt(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> Attempt
             }
             () = stage.shutdown.reached(Phase::Cold) => {
                 running.abort();
-                return Attempt::Dropped;
+                return Attempt::GaveUp { started: true };
             }
         }
     }
@@ -209,7 +217,7 @@ async fn after(limit: Option<Duration>) -> Duration {
 fn caught(
     call: Call,
     def: &TaskDef,
-    stage: &Arc<Stage>,
+    core: Option<OwnedSemaphorePermit>,
     life: Life,
 ) -> Option<BoxFuture<'static, Outcome>> {
     match &def.run {
@@ -227,10 +235,8 @@ fn caught(
             }))
         }
         Run::Blocking(run) => {
-            let (run, cores) = (Arc::clone(run), Arc::clone(&stage.cores));
+            let run = Arc::clone(run);
             Some(Box::pin(async move {
-                // The semaphore is never closed.
-                let core = cores.acquire_owned().await.ok();
                 let computing = tokio::task::spawn_blocking(move || {
                     // All of it: a closure takes only the fields it names.
                     let life = life;

@@ -186,6 +186,33 @@ async fn a_hard_limit_stops_a_task() {
     assert_eq!(bench.verdict().await.1, "failure TimeLimitExceeded(0.01)");
 }
 
+#[tokio::test]
+async fn waiting_for_a_core_is_not_running() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (begun, mut begin) = mpsc::unbounded_channel();
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let task = TaskDef::blocking("t", move |_| {
+        let _ = begun.send(());
+        let _ = gate.lock().map(|gate| gate.recv());
+        answer(42)
+    });
+    let mut bench = Bench::new(cores + 1, vec![task]);
+    for _ in 0..=cores {
+        bench.send("t", "[]", 0).await;
+    }
+    for _ in 0..cores {
+        begin.recv().await.unwrap();
+    }
+    bench.shutdown.advance(Phase::Warm);
+    assert_eq!(bench.verdict().await.1, "give back false");
+    for _ in 0..cores {
+        release.send(()).unwrap();
+        assert_eq!(bench.verdict().await.1, "success 42");
+    }
+    assert_eq!(bench.ended.await.unwrap(), Ended::Asked);
+}
+
 /// A task that refuses every batch that holds a 13, and counts its runs.
 fn superstitious(runs: Arc<AtomicUsize>) -> TaskDef {
     let options = BatchOptions {
