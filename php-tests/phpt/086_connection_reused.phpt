@@ -10,7 +10,7 @@ redis()->rawCommand('ACL', 'SETUSER', $user, 'on', '>x', '~*', '&*', '+@all');
 $connections = fn () => count(array_filter(redis()->client('list'), fn ($client) => ($client['user'] ?? '') === $user));
 $queue = fresh('queue');
 $results = [];
-for ($i = 0; $i < 50; ++$i) {
+for ($i = 0; $i < 200; ++$i) {
     $results[] = client(['login' => $user, 'password' => 'x', 'exchange' => $queue])->PostTask('proj.add', [$i]);
 }
 foreach ($results as $result) {
@@ -21,5 +21,5 @@ var_dump(count($same), $connections() <= 2);
 redis()->rawCommand('ACL', 'DELUSER', $user);
 ?>
 --EXPECT--
-int(50)
+int(200)
 bool(true)

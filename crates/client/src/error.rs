@@ -9,6 +9,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::secret::MASK;
+
 /// An endpoint, or an option of one, that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -58,6 +60,9 @@ pub enum ConfigError {
     },
 }
 
+/// What stands before the arguments that Redis quotes when it knows no such command (it may be renamed).
+const QUOTED_ARGUMENTS: &str = ", with args beginning with";
+
 /// An error that Redis answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerError {
@@ -72,6 +77,18 @@ impl ServerError {
             code: code.into(),
             message: message.into(),
         }
+    }
+
+    /// The same without what must not be repeated: what the server quotes of the command, and `secret` wherever it stands.
+    pub(crate) fn without(mut self, secret: &str) -> Self {
+        if let Some(end) = self.message.find(QUOTED_ARGUMENTS) {
+            self.message.truncate(end);
+        }
+        if !secret.is_empty() {
+            self.code = self.code.replace(secret, MASK);
+            self.message = self.message.replace(secret, MASK);
+        }
+        self
     }
 
     /// The first word of the answer: `OOM`, `READONLY`, `ERR`, ….
@@ -167,6 +184,9 @@ pub enum ClientError {
     /// The caller's own interrupt (a signal, PHP's time limit) ended the wait.
     #[error("interrupted")]
     Interrupted,
+    /// The process was forked while it waited, and this is the child: the call goes on in the parent.
+    #[error("the process was forked in the middle of the call")]
+    Forked,
     /// A task was not confirmed.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -179,7 +199,11 @@ impl ClientError {
             Self::Connect { .. } | Self::Timeout { .. } | Self::Disconnected { .. } => true,
             Self::Server(error) => error.is_transient(),
             Self::Publish(error) => error.cause.is_retryable(),
-            Self::Config(_) | Self::Auth { .. } | Self::Protocol(_) | Self::Interrupted => false,
+            Self::Config(_)
+            | Self::Auth { .. }
+            | Self::Protocol(_)
+            | Self::Interrupted
+            | Self::Forked => false,
         }
     }
 
@@ -233,6 +257,24 @@ mod tests {
             assert!(!ServerError::new(code, "x").is_transient(), "{code}");
         }
         assert!(ServerError::new("ERR", "max number of clients reached").is_transient());
+    }
+
+    #[test]
+    fn what_a_server_repeats_is_not_passed_on() {
+        let answer = |message| {
+            ServerError::new("ERR", message)
+                .without("hunter2")
+                .to_string()
+        };
+        assert_eq!(
+            answer("unknown command 'AUTH', with args beginning with: 'me' 'hunter2' "),
+            "ERR unknown command 'AUTH'"
+        );
+        assert_eq!(answer("what is hunter2?"), "ERR what is ********?");
+        assert_eq!(
+            ServerError::new("ERR", "as it was").without("").to_string(),
+            "ERR as it was"
+        );
     }
 
     #[test]

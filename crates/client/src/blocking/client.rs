@@ -160,7 +160,7 @@ impl Client {
             .and_then(|()| link.call(&redis::cmd("PING"), &mut wait, "the answer to PING"));
         match asked {
             Ok(_) => Ok(true),
-            Err(ClientError::Interrupted) => Err(ClientError::Interrupted),
+            Err(ended @ (ClientError::Interrupted | ClientError::Forked)) => Err(ended),
             Err(_) => Ok(false),
         }
     }

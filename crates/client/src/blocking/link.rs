@@ -17,7 +17,8 @@ use super::socket::Peek;
 use super::stream::{Broken, NotOpen, Stream};
 use super::wait::Wait;
 use crate::endpoint::Endpoint;
-use crate::error::{ClientError, ServerError};
+use crate::error::{ClientError, ConfigError, ServerError};
+use crate::secret::Secret;
 
 /// Queues whose binding a link remembers having written. Writing one again does no harm.
 const MAX_DECLARED: usize = 1024;
@@ -135,11 +136,22 @@ impl Link {
         self.flush(wait)?;
         if auth.is_some() {
             let answer = self.answer(wait, "the answer to AUTH")?;
-            answer.map_err(|answer| self.refused(answer))?;
+            let secret = endpoint.password().map_or("", Secret::reveal);
+            answer.map_err(|answer| self.refused(answer.without(secret)))?;
         }
         if select.is_some() {
-            let answer = self.answer(wait, "the answer to SELECT")?;
-            answer.map_err(|answer| self.refused(answer))?;
+            match self.answer(wait, "the answer to SELECT")? {
+                Ok(_) => {}
+                Err(answer) if answer.is_auth() || answer.is_transient() => {
+                    return Err(self.refused(answer));
+                }
+                Err(_) => {
+                    return Err(ClientError::Config(ConfigError::Value {
+                        name: "database",
+                        reason: "the server has none of this number",
+                    }));
+                }
+            }
         }
         match self.answer(wait, "the answer to PING")? {
             // A user may lack the permission to PING: that is an answer, too.
@@ -216,10 +228,9 @@ impl Link {
         match self.replies.next() {
             Ok(Some(Value::ServerError(error))) => {
                 let code = error.code().to_owned();
-                Ok(Some(Err(ServerError::new(
-                    code,
-                    error.details().unwrap_or_default(),
-                ))))
+                let answer = ServerError::new(code, error.details().unwrap_or_default());
+                // The arguments of a command are a task's, or a password.
+                Ok(Some(Err(answer.without(""))))
             }
             Ok(Some(value)) => Ok(Some(Ok(value))),
             Ok(None) => Ok(None),
@@ -267,6 +278,10 @@ impl Link {
 
     /// Looks, without waiting, whether the other end is still there and has nothing to say that nobody asked for.
     pub(super) fn is_alive(&mut self) -> bool {
+        if !self.expects_something() && !self.replies.is_empty() {
+            // Whatever was read beyond the last answer is the answer to nothing.
+            return false;
+        }
         match self.stream.peek() {
             Peek::Quiet => true,
             Peek::Closed => false,

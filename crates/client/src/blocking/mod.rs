@@ -20,12 +20,13 @@
 //! ```
 //!
 //! Layout: `wait` (deadline and interrupt), `resolve` (names), `socket` and `stream` (bytes), `reply` (answers), `link` (one
-//! connection), `pool`, `client` (connecting and repeating), `publish`, `results`, `control`.
+//! connection), `process` (forks), `pool`, `client` (connecting and repeating), `publish`, `results`, `control`.
 
 mod client;
 mod control;
 mod link;
 mod pool;
+mod process;
 mod publish;
 mod reply;
 mod resolve;
@@ -38,5 +39,6 @@ pub use client::{Client, ClientOptions};
 pub use control::Revoke;
 pub use link::Link;
 pub use pool::{Pool, PoolOptions};
+pub use process::Process;
 pub use publish::{Post, Publish};
 pub use wait::{Deadline, Interrupt, Interrupted, NeverInterrupt, Wait};

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::client::{Client, ClientOptions};
+use super::process::Process;
 use crate::endpoint::Endpoint;
 
 /// How many connections rest, and how the clients behave.
@@ -34,7 +35,7 @@ pub struct Pool {
     /// The one used last stands last.
     resting: Vec<Client>,
     /// The process whose connections these are.
-    owner: u32,
+    owner: Process,
 }
 
 impl Pool {
@@ -43,7 +44,7 @@ impl Pool {
         Self {
             options,
             resting: Vec::new(),
-            owner: std::process::id(),
+            owner: Process::current(),
         }
     }
 
@@ -126,11 +127,11 @@ impl Pool {
 
     /// False in a process that has just found out that it is a fork.
     fn check_owner(&mut self) -> bool {
-        let pid = std::process::id();
-        if self.owner == pid {
+        let process = Process::current();
+        if self.owner == process {
             return true;
         }
-        self.owner = pid;
+        self.owner = process;
         self.resting.clear();
         false
     }
@@ -138,7 +139,7 @@ impl Pool {
     /// As if this were a fork of the process that filled the pool.
     #[cfg(test)]
     pub(super) fn pretend_fork(&mut self) {
-        self.owner = 0;
+        self.owner = Process::another();
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 
+use super::process::Process;
 use super::wait::Wait;
 use crate::error::ClientError;
 
@@ -27,7 +28,7 @@ type Answer = io::Result<Vec<IpAddr>>;
 /// A question that a helper thread is working on.
 struct Asked {
     /// The process that asked: a forked child has the receiver, but not the thread.
-    by: u32,
+    by: Process,
     answer: Receiver<Answer>,
 }
 
@@ -113,7 +114,7 @@ fn remember(host: &str, addresses: &[IpAddr]) {
 /// Takes over an earlier question for the same name.
 fn join(host: &str) -> Option<Asked> {
     let asked = NAMES.with_borrow_mut(|names| names.asked.remove(host))?;
-    if asked.by == std::process::id() {
+    if asked.by == Process::current() {
         return Some(asked);
     }
     // Its thread stayed in the parent process, perhaps in the middle of the channel: it must not be touched.
@@ -137,7 +138,7 @@ fn ask(host: &str) -> io::Result<Asked> {
         });
     before.thread_set_mask()?;
     started.map(|_| Asked {
-        by: std::process::id(),
+        by: Process::current(),
         answer,
     })
 }
@@ -187,7 +188,7 @@ mod tests {
         }
         let (sender, answer) = channel();
         let asked = Asked {
-            by: std::process::id(),
+            by: Process::current(),
             answer,
         };
         NAMES.with_borrow_mut(|names| names.asked.insert("silent".to_owned(), asked));

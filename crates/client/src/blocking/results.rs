@@ -142,10 +142,10 @@ impl Client {
                 Err(error) if error.is_retryable() && !wait.deadline().has_passed() => {
                     if let Err(ended) = backoff.pause(wait) {
                         // A time-out of the whole wait says less than what kept it from succeeding.
-                        return Err(if ended == ClientError::Interrupted {
-                            ended
-                        } else {
+                        return Err(if matches!(ended, ClientError::Timeout { .. }) {
                             error
+                        } else {
+                            ended
                         });
                     }
                 }

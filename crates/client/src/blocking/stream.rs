@@ -173,7 +173,8 @@ impl Stream {
     ) -> Result<(), Broken> {
         loop {
             // A whole slice of time, and no TLS in between: the system may do the waiting.
-            let got = if self.tls.is_none() && wait.slice(what)? == SLICE {
+            let slice = wait.slice(what)?;
+            let got = if self.tls.is_none() && slice == SLICE {
                 self.socket.receive_waiting(replies.room())
             } else {
                 match self.read_available(replies)? {

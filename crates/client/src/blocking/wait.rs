@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::process::Process;
 use crate::error::ClientError;
 
 /// The longest sleep between two looks at the interrupt: short for a person, and 20 wake-ups a second cost nothing.
@@ -83,6 +84,8 @@ impl Interrupt for NeverInterrupt {
 pub struct Wait<'a> {
     deadline: Deadline,
     interrupt: &'a mut dyn Interrupt,
+    /// Who began to wait: an interrupt may run a whole PHP function, which may fork.
+    process: Process,
 }
 
 impl<'a> Wait<'a> {
@@ -96,6 +99,7 @@ impl<'a> Wait<'a> {
         Self {
             deadline,
             interrupt,
+            process: Process::current(),
         }
     }
 
@@ -109,14 +113,20 @@ impl<'a> Wait<'a> {
         Wait {
             deadline: self.deadline.within(total),
             interrupt: self.interrupt,
+            process: self.process,
         }
     }
 
-    /// Asks the interrupt.
+    /// Asks the interrupt. In a child that was forked meanwhile the call ends: its connection is the parent's.
     pub(crate) fn check(&mut self) -> Result<(), ClientError> {
         self.interrupt
             .check()
-            .map_err(|Interrupted| ClientError::Interrupted)
+            .map_err(|Interrupted| ClientError::Interrupted)?;
+        if self.process == Process::current() {
+            Ok(())
+        } else {
+            Err(ClientError::Forked)
+        }
     }
 
     /// The next slice to sleep: an error once the deadline has passed.
@@ -170,4 +180,18 @@ impl<'a> Wait<'a> {
 fn timeout_of(slice: Duration) -> PollTimeout {
     let millis = slice.as_micros().div_ceil(1000);
     PollTimeout::from(u16::try_from(millis).unwrap_or(u16::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_does_not_go_on_with_its_parents_call() {
+        let mut never = NeverInterrupt;
+        let mut wait = Wait::new(Duration::from_secs(20), &mut never);
+        wait.process = Process::another();
+        let ended = wait.pause(Duration::from_secs(10), "the end");
+        assert_eq!(ended, Err(ClientError::Forked));
+    }
 }

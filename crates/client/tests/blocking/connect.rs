@@ -1,5 +1,6 @@
 //! Getting in: addresses, credentials, databases, servers that are not there, or not quite.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -39,9 +40,33 @@ fn databases_are_selected_again_on_every_connection() {
 fn a_database_that_does_not_exist() {
     let error = at_leisure(|wait| client_of(&redis().url_of_db(99)).ping(wait)).unwrap_err();
     assert!(
-        matches!(&error, ClientError::Server(answer) if answer.message().contains("DB index")),
+        matches!(&error, ClientError::Config(config) if config.to_string().contains("database")),
         "{error}"
     );
+}
+
+#[test]
+fn an_answer_too_many_is_the_answer_to_nothing() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let serving = std::thread::spawn(move || {
+        // To each connection: PONG on entering, then one answer and one too many.
+        for _ in 0..2 {
+            let mut stream = server.accept().unwrap().0;
+            for answer in ["+PONG\r\n", ":1\r\n:0\r\n"] {
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+            // Until the client leaves, or asks again.
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+        }
+    });
+    let mut client = client_of(&format!("redis://127.0.0.1:{port}"));
+    for _ in 0..2 {
+        assert!(at_leisure(|wait| client.forget("x", wait)).unwrap());
+    }
+    drop(client);
+    serving.join().unwrap();
 }
 
 #[test]
