@@ -42,6 +42,9 @@ pub(crate) fn publish_batch(broker: &Connection, messages: &[Message]) -> Result
     })
     .map_err(|error| errors::command("post the tasks", &broker.endpoint, error))?;
     let failures: Vec<PublishError> = outcomes.into_iter().filter_map(Result::err).collect();
+    if failures.len() == posts.len() {
+        return errors::none_confirmed(&broker.endpoint, failures);
+    }
     errors::unconfirmed(&broker.endpoint, failures)
 }
 

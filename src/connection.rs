@@ -274,14 +274,14 @@ fn ssl_options(value: &Zval) -> Result<Vec<(String, String)>, Thrown> {
     if value.is_null() || value.is_false() {
         return Ok(Vec::new());
     }
-    let array = value.array().ok_or_else(|| {
-        Thrown::celery(format!(
+    if !value.is_array() {
+        return Err(Thrown::celery(format!(
             "The connection argument ssl_options must be an array, {} given.",
             type_name(value)
-        ))
-    })?;
+        )));
+    }
     let mut options = Vec::new();
-    let problem = value::find_in_array(array, |key, value| {
+    let problem = value::find_in_array(value, |key, value| {
         let name = match key {
             Key::Name(name) => String::from_utf8_lossy(name).into_owned(),
             Key::Index(index) => index.to_string(),

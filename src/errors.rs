@@ -24,14 +24,10 @@ pub(crate) fn publish(task_id: &str, endpoint: &Endpoint, error: ClientError) ->
     } else {
         "The task was not queued."
     };
-    let why = reason(&cause);
     if !outcome_unknown && is_connection(&cause) {
-        let hint = hint(&cause);
-        return Thrown::new(
-            Kind::Connection,
-            format!("Cannot reach the broker {endpoint}: {why}. {advice}{hint}"),
-        );
+        return unreachable(endpoint, &cause, advice);
     }
+    let why = reason(&cause);
     let mut unknown = Zval::new();
     unknown.set_bool(outcome_unknown);
     Thrown::new(
@@ -41,6 +37,34 @@ pub(crate) fn publish(task_id: &str, endpoint: &Endpoint, error: ClientError) ->
     .with_property(OUTCOME_UNKNOWN, unknown)
     .with_property(TASK_ID, value::string(task_id.as_bytes()))
     .with_property(TASK_IDS, value::list([value::string(task_id.as_bytes())]))
+}
+
+/// Several tasks were posted and none confirmed: perhaps because the broker could not be reached at all.
+pub(crate) fn none_confirmed(
+    endpoint: &Endpoint,
+    failures: Vec<PublishError>,
+) -> Result<(), Thrown> {
+    if throw::is_pending() {
+        return Err(Thrown::Pending);
+    }
+    match failures.first() {
+        Some(first)
+            if is_connection(&first.cause)
+                && failures.iter().all(|failure| !failure.outcome_unknown) =>
+        {
+            Err(unreachable(endpoint, &first.cause, "No task was queued."))
+        }
+        _ => unconfirmed(endpoint, failures),
+    }
+}
+
+/// The broker could not be talked to, and nothing was posted.
+fn unreachable(endpoint: &Endpoint, cause: &ClientError, advice: &str) -> Thrown {
+    let (why, hint) = (reason(cause), hint(cause));
+    Thrown::new(
+        Kind::Connection,
+        format!("Cannot reach the broker {endpoint}: {why}. {advice}{hint}"),
+    )
 }
 
 /// Several tasks were posted and some of them not confirmed.

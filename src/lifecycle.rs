@@ -4,7 +4,7 @@ use celery_client::blocking::Deadline;
 
 use crate::classes;
 use crate::ffi::class::DeclareError;
-use crate::ffi::throw::warning;
+use crate::ffi::throw::late_warning;
 use crate::{errors, pipeline, settings};
 
 /// Declares the classes.
@@ -12,14 +12,11 @@ pub(crate) fn module_start() -> Result<(), DeclareError> {
     classes::declare()
 }
 
-/// The process ends: connections are closed by their destructors.
-pub(crate) fn module_stop() {}
-
 /// The end of a request: pipelined posts are not left without their answers.
 pub(crate) fn request_end() {
     let failures = pipeline::flush_all(Deadline::after(settings::post_timeout()));
     if let Some(first) = failures.first() {
-        warning(&format!("{}: {}", errors::summary(&failures), first.cause));
+        late_warning(&format!("{}: {}", errors::summary(&failures), first.cause));
     }
 }
 

@@ -4,9 +4,10 @@ use celery_protocol::json as lenient;
 use celery_protocol::result::ResultDoc;
 use ext_php_rs::types::{ZendHashTable, Zval};
 
-use crate::ffi::json::{self, Objects};
+use crate::ffi::json::Objects;
 use crate::ffi::throw::Thrown;
 use crate::ffi::value;
+use crate::values;
 
 /// What a worker stored for a task.
 pub(crate) struct Document {
@@ -42,9 +43,7 @@ impl Document {
 
     /// The whole document as `json_decode` gives it.
     pub(crate) fn decoded(&self, objects: Objects) -> Result<Zval, Thrown> {
-        json::decode(&self.text, objects).ok_or_else(|| {
-            Thrown::celery("The result is nested deeper than PHP decodes (512 levels).")
-        })
+        values::decode_as(&self.text, objects)
     }
 }
 
@@ -56,7 +55,7 @@ pub(crate) fn result_message(document: &Document) -> Result<Zval, Thrown> {
         .insert("complete_result", document.decoded(Objects::AsArrays)?)
         .map_err(failed)?;
     array
-        .insert("body", value::string(document.text.as_bytes()))
+        .insert("body", value::large_string(document.text.as_bytes())?)
         .map_err(failed)?;
     let mut answer = Zval::new();
     answer.set_hashtable(array);

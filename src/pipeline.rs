@@ -7,15 +7,14 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use celery_client::blocking::{Client, Deadline, Interrupt, NeverInterrupt, Post, Wait};
+use celery_client::blocking::{Client, Deadline, Interrupt, NeverInterrupt, Post, Process, Wait};
 use celery_client::{Endpoint, PublishError};
-use ext_php_rs::zend::BailoutGuard;
 
 use crate::pool::{self, PhpInterrupt};
 
 /// A client with outstanding answers, and the process that awaits them.
 struct Open {
-    owner: u32,
+    owner: Process,
     client: Client,
 }
 
@@ -29,21 +28,21 @@ pub(crate) fn post(
     post: &Post,
     deadline: Deadline,
 ) -> Result<(), PublishError> {
-    let mut client = BailoutGuard::new(take(endpoint).unwrap_or_else(|| pool::take(endpoint)));
+    // Before the wait, in which a signal handler may fork.
+    let owner = Process::current();
+    let mut client = take(endpoint).unwrap_or_else(|| pool::take(endpoint));
     let outcome = client.publish_later(post, &mut Wait::until(deadline, &mut PhpInterrupt));
-    let open = Open {
-        owner: std::process::id(),
-        client: client.into_inner(),
-    };
+    let open = Open { owner, client };
     OPEN.with_borrow_mut(|all| all.push(open));
     outcome
 }
 
 /// Reads the outstanding answers of one broker; the tasks that were not accepted come back.
 pub(crate) fn flush(endpoint: &Arc<Endpoint>, deadline: Deadline) -> Vec<PublishError> {
-    take(endpoint)
-        .map(|client| collect(client, deadline, &mut PhpInterrupt))
-        .unwrap_or_default()
+    // More than one, if a signal handler posted in the middle of a post.
+    std::iter::from_fn(|| take(endpoint))
+        .flat_map(|client| collect(client, deadline, &mut PhpInterrupt))
+        .collect()
 }
 
 /// The same for all brokers, at the end of a request, when no PHP code may run any more.
@@ -54,10 +53,13 @@ pub(crate) fn flush_all(deadline: Deadline) -> Vec<PublishError> {
         .collect()
 }
 
-fn collect(client: Client, deadline: Deadline, interrupt: &mut dyn Interrupt) -> Vec<PublishError> {
-    let mut client = BailoutGuard::new(client);
+fn collect(
+    mut client: Client,
+    deadline: Deadline,
+    interrupt: &mut dyn Interrupt,
+) -> Vec<PublishError> {
     let failures = client.collect(&mut Wait::until(deadline, interrupt));
-    pool::put(client.into_inner());
+    pool::put(client);
     failures
 }
 
@@ -73,8 +75,8 @@ fn take(endpoint: &Arc<Endpoint>) -> Option<Client> {
 
 /// Those that this process opened; the others' sockets are only closed.
 fn own(open: impl IntoIterator<Item = Open>) -> impl Iterator<Item = Client> {
-    let pid = std::process::id();
+    let process = Process::current();
     open.into_iter()
-        .filter(move |open| open.owner == pid)
+        .filter(move |open| open.owner == process)
         .map(|open| open.client)
 }

@@ -1,8 +1,8 @@
 //! The connections at rest of this process (this thread, under ZTS), outliving requests.
 //!
 //! A client is taken out, used while the slot is free for others (a signal handler may post a task while we wait
-//! for a result), and put back; the pool closes what is not in order. A bailout closes the connection it interrupts:
-//! the guard sees to that where Rust's destructors are jumped over.
+//! for a result), and put back; the pool closes what is not in order. PHP code runs only inside the interrupt, which
+//! turns a bailout into an error: so the connection it interrupts is closed.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -11,8 +11,6 @@ use celery_client::blocking::{
     Client, ClientOptions, Deadline, Interrupt, Interrupted, Pool, PoolOptions, Wait,
 };
 use celery_client::{ClientError, Endpoint};
-
-use ext_php_rs::zend::BailoutGuard;
 
 use crate::ffi::interrupt;
 use crate::settings;
@@ -60,9 +58,9 @@ pub(crate) fn with<T>(
     deadline: Deadline,
     call: impl FnOnce(&mut Client, &mut Wait<'_>) -> Result<T, ClientError>,
 ) -> Result<T, ClientError> {
-    let mut client = BailoutGuard::new(take(endpoint));
+    let mut client = take(endpoint);
     let outcome = call(&mut client, &mut Wait::until(deadline, &mut PhpInterrupt));
-    put(client.into_inner());
+    put(client);
     outcome
 }
 
@@ -72,11 +70,11 @@ pub(crate) fn with_listener<T>(
     deadline: Deadline,
     call: impl FnOnce(&mut Client, &mut Client, &mut Wait<'_>) -> Result<T, ClientError>,
 ) -> Result<T, ClientError> {
-    let mut listener = BailoutGuard::new(take(endpoint));
+    let mut listener = take(endpoint);
     let outcome = with(endpoint, deadline, |client, wait| {
         call(client, &mut listener, wait)
     });
-    put(listener.into_inner());
+    put(listener);
     outcome
 }
 
@@ -84,6 +82,9 @@ fn options() -> PoolOptions {
     let mut client = ClientOptions::default();
     client.connect_timeout = settings::connect_timeout();
     client.idle_check = settings::idle_check();
+    if let Some(limit) = settings::memory_limit() {
+        client.max_reply = client.max_reply.min(limit);
+    }
     let mut options = PoolOptions::default();
     options.max_connections = settings::max_connections();
     options.client = client;

@@ -8,7 +8,7 @@ mod options;
 
 use celery_client::blocking::Post;
 use celery_protocol::keys;
-use celery_protocol::message::{EncodeOptions, Protocol, Task};
+use celery_protocol::message::{EncodeOptions, Task};
 use ext_php_rs::types::Zval;
 
 use crate::connection::Connection;
@@ -52,16 +52,11 @@ pub(crate) fn prepare(
 
     let (delivery_tag, origin, reply_to) =
         (process::new_id(), process::origin(), process::reply_to());
-    let protocol = if settings::protocol_1() {
-        Protocol::V1
-    } else {
-        Protocol::V2
-    };
     let options = EncodeOptions::new(&queue, &delivery_tag)
         .lang("php")
         .origin(&origin)
         .reply_to(&reply_to)
-        .protocol(protocol);
+        .protocol(settings::protocol().map_err(Thrown::celery)?);
     let envelope = task
         .encode_redis(&options)
         .map_err(|error| Thrown::celery(format!("The task was not sent: {error}.")))?;

@@ -7,9 +7,12 @@ use celery_client::blocking::Deadline;
 
 use crate::connection::Connection;
 use crate::errors;
-use crate::ffi::throw::Thrown;
+use crate::ffi::throw::{self, Thrown};
 use crate::messages::Document;
 use crate::{pool, settings};
+
+/// What the deletion of a result may take that came at the very end of a wait.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 /// What becomes of a final result that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,7 @@ pub(crate) fn read(
         Reading::Keep => client.get_result(id, wait),
     })
     .map_err(|error| errors::command("read the result", &backend.endpoint, error))?;
+    unless_pending()?;
     stored.map(|stored| Document::read(id, &stored)).transpose()
 }
 
@@ -63,13 +67,23 @@ pub(crate) fn wait(
     };
     let document = Document::read(id, &stored)?;
     if reading == Reading::Consume {
-        let deadline = Deadline::after(settings::command_timeout());
+        let deadline = Deadline::after(deadline.remaining().max(LAST_MOMENT));
         // The caller has its result; if it cannot be deleted now, it expires by itself.
         let _ = pool::with(&backend.endpoint, deadline, |client, wait| {
             client.remove_result(id, &stored, wait)
         });
+        unless_pending()?;
     }
     Ok(Some(document))
+}
+
+/// A deletion's failure is nobody's concern, but for what PHP code did meanwhile.
+fn unless_pending() -> Result<(), Thrown> {
+    if throw::is_pending() {
+        Err(Thrown::Pending)
+    } else {
+        Ok(())
+    }
 }
 
 /// Deletes a result, whatever its state.

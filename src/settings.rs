@@ -6,6 +6,7 @@
 use std::ffi::CStr;
 use std::time::Duration;
 
+use celery_protocol::message::Protocol;
 use ext_php_rs::zend::{IniEntryDef, IniEntryDefs};
 
 use crate::ffi::ini::{self, fixed, open, secret_url};
@@ -132,8 +133,29 @@ pub(crate) fn publish() -> Result<Publish, String> {
 }
 
 /// `celery.task_protocol`: 1 or 2.
-pub(crate) fn protocol_1() -> bool {
-    ini::read(c"celery.task_protocol").trim() == "1"
+pub(crate) fn protocol() -> Result<Protocol, String> {
+    match ini::read(c"celery.task_protocol").trim() {
+        "" | "2" => Ok(Protocol::V2),
+        "1" => Ok(Protocol::V1),
+        other => Err(format!(
+            "celery.task_protocol is {other:?}; it must be 2 or 1."
+        )),
+    }
+}
+
+/// PHP's own `memory_limit`, in bytes; `None` without one. What is larger can never become a PHP value.
+pub(crate) fn memory_limit() -> Option<usize> {
+    let text = ini::read(c"memory_limit");
+    let text = text.trim();
+    let shift = match text.bytes().last()?.to_ascii_lowercase() {
+        b'k' => 10,
+        b'm' => 20,
+        b'g' => 30,
+        _ => 0,
+    };
+    let digits = text.trim_end_matches(|last: char| !last.is_ascii_digit());
+    let number: usize = digits.parse().ok().filter(|&number| number > 0)?;
+    number.checked_mul(1 << shift)
 }
 
 fn text(name: &CStr) -> Option<String> {

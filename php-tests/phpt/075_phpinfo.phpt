@@ -4,7 +4,7 @@ phpinfo() has a section, without passwords
 celery
 --INI--
 celery.broker_url="rediss://user:hush-hush@broker:6379/1?ssl_keyfile=hush"
-celery.result_backend="redis://:hush@backend/2"
+celery.result_backend="redis://:hush?hush/hush@backend/2"
 --FILE--
 <?php
 ob_start();

@@ -7,6 +7,15 @@ celery
 foreach (ini_get_all('celery') as $name => $entry) {
     printf("%s = %s, %s\n", $name, var_export($entry['global_value'], true), $entry['access'] === INI_ALL ? 'all' : 'administrator');
 }
+foreach (['publish' => 'Confirmed', 'task_protocol' => '3'] as $name => $value) {
+    ini_set("celery.$name", $value);
+    try {
+        (new Celery('localhost', '', '', 0, 'celery', 'celery', 1, 'redis'))->PostTask('proj.add', []);
+    } catch (CeleryException $e) {
+        echo $e->getMessage(), "\n";
+    }
+    ini_restore("celery.$name");
+}
 ?>
 --EXPECT--
 celery.broker_url = '', administrator
@@ -23,3 +32,5 @@ celery.publish = 'confirmed', all
 celery.result_backend = '', administrator
 celery.result_timeout = '60', all
 celery.task_protocol = '2', all
+celery.publish is "Confirmed"; it must be "confirmed", "once" or "pipelined".
+celery.task_protocol is "3"; it must be 2 or 1.

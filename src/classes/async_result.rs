@@ -124,6 +124,17 @@ pub(crate) fn reading(api: Api) -> Reading {
     }
 }
 
+/// How much of a task's arguments is kept in a stored result and shown in messages, in characters.
+const LONGEST_ARGS: usize = 200;
+
+/// The beginning of a task's arguments.
+fn shortened(args: &str) -> String {
+    match args.char_indices().nth(LONGEST_ARGS) {
+        Some((end, _)) => format!("{}…", &args[..end]),
+        None => args.to_owned(),
+    }
+}
+
 /// Declares the class and its name under `Celery\`.
 pub(crate) fn declare() -> Result<(), DeclareError> {
     let class = Class {
@@ -312,7 +323,7 @@ fn failed(call: &mut Call<'_>) -> Result<(), Thrown> {
 fn get_traceback(call: &mut Call<'_>) -> Result<(), Thrown> {
     let document = call.state::<AsyncResult>()?.fetched("getTraceback")?;
     if let Some(traceback) = &document.doc.traceback {
-        call.give_string(traceback);
+        call.give(value::large_string(traceback.as_bytes())?);
     }
     Ok(())
 }
@@ -423,7 +434,7 @@ fn timed_out(call: &mut Call<'_>, timeout: Duration) -> Thrown {
         Err(thrown) => return thrown,
     };
     let name = this.task_name.as_deref().unwrap_or("(unnamed)");
-    let args = this.args.as_deref().unwrap_or_default();
+    let args = shortened(this.args.as_deref().unwrap_or_default());
     let seconds = timeout.as_secs_f64();
     let message = format!(
         "Task {name}({args}) with the id {} was not done after {seconds} seconds. It may be done later: ask again, or \
@@ -500,7 +511,7 @@ fn own_property(this: AsyncResult, name: &str) -> Result<Zval, Thrown> {
             let args = this
                 .args
                 .as_deref()
-                .and_then(|args| crate::ffi::json::decode(args, Objects::AsArrays));
+                .and_then(|args| crate::ffi::json::decode(args, Objects::AsArrays).ok());
             Ok(args.unwrap_or_else(Zval::null))
         }
         "body" => document(Objects::AsObjects),

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use ext_php_rs::flags::DataType;
-use ext_php_rs::types::Zval;
+use ext_php_rs::types::{ZendHashTable, Zval};
 
 use crate::ffi::call::{Call, handler};
 use crate::ffi::class::{Class, DeclareError, Param, alias, method, optional, required};
@@ -357,14 +357,15 @@ fn post_task(call: &mut Call<'_>) -> Result<(), Thrown> {
 fn post_tasks(call: &mut Call<'_>) -> Result<(), Thrown> {
     let client = call.state::<Client>()?;
     let (api, broker, backend) = (client.api, client.broker()?, client.backend()?);
-    let tasks = call.argument(0).and_then(Zval::array).ok_or_else(|| {
+    let tasks = call.argument(0).filter(|tasks| tasks.is_array()).ok_or_else(|| {
         Thrown::celery("PostTasks() needs an array of tasks, each [$task, $args] or [$task, $args, $task_args].")
     })?;
     let wants_results = call.argument(1).is_none_or(Zval::coerce_to_bool);
     let routing_key = optional_text(call, 2, "routing key")?;
 
-    let mut keys = Vec::with_capacity(tasks.len());
-    let mut messages = Vec::with_capacity(tasks.len());
+    let count = tasks.array().map_or(0, ZendHashTable::len);
+    let mut keys = Vec::with_capacity(count);
+    let mut messages = Vec::with_capacity(count);
     let failed = value::find_in_array(tasks, |key, task| {
         match one_of_many(task, call.argument(3), routing_key.as_deref(), &broker) {
             Ok(message) => {
@@ -406,10 +407,15 @@ fn one_of_many(
         Thrown::celery("Each task of PostTasks() is [$task, $args] or [$task, $args, $task_args].")
     };
     let task = task.array().ok_or_else(shape)?;
-    let part = |index| task.get_index(index).map(Zval::dereference);
-    let (name, args) = (part(0).ok_or_else(shape)?, part(1).ok_or_else(shape)?);
-    let name = values::text(name).ok_or_else(shape)?;
-    post::prepare(name, args, [common, part(2)], routing_key, broker)
+    // Held: PHP code that runs below may replace the task, where it was reached by a reference.
+    let part = |index| {
+        task.get_index(index)
+            .map(|part| part.dereference().shallow_clone())
+    };
+    let (name, args, options) = (part(0), part(1), part(2));
+    let (name, args) = (name.ok_or_else(shape)?, args.ok_or_else(shape)?);
+    let name = values::text(&name).ok_or_else(shape)?;
+    post::prepare(name, &args, [common, options.as_ref()], routing_key, broker)
 }
 
 /// `flush()`: waits for the answers of pipelined posts to this client's broker.

@@ -10,6 +10,7 @@ use ext_php_rs::ffi;
 use ext_php_rs::types::{ZendClassObject, ZendObject, Zval};
 use ext_php_rs::zend::{ExecuteData, run_handler};
 
+use super::bailout;
 use super::throw::Thrown;
 
 /// What a method does: it sets the return value (null if it does not) or throws.
@@ -70,6 +71,7 @@ pub(crate) fn run(execute_data: &mut ExecuteData, return_value: &mut Zval, body:
         if let Err(thrown) = body(&mut call) {
             thrown.throw();
         }
+        bailout::resume();
     }));
 }
 
@@ -141,7 +143,11 @@ impl<'a> Call<'a> {
             .iter()
             .map(|argument| argument as &dyn IntoZvalDyn)
             .collect();
-        let answer = self.object()?.try_call_method(method, arguments);
+        if super::throw::is_pending() {
+            return Err(Thrown::Pending);
+        }
+        let object = self.object()?;
+        let answer = bailout::catch(|| object.try_call_method(method, arguments))?;
         if super::throw::is_pending() {
             return Err(Thrown::Pending);
         }

@@ -98,13 +98,12 @@ fn mask(url: &str) -> String {
     let (scheme, rest) = url
         .split_once("://")
         .map_or(("", url), |(scheme, rest)| (scheme, rest));
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-    let hidden = if place.len() == rest.len() {
-        ""
-    } else {
-        "***@"
+    // The last one: a password may contain any character, if nobody encoded it.
+    let (hidden, place) = match rest.rsplit_once('@') {
+        Some((_, place)) => ("***@", place),
+        None => ("", rest),
     };
+    let place = place.split(['?', '#']).next().unwrap_or_default();
     if scheme.is_empty() {
         format!("{hidden}{place}")
     } else {

@@ -6,6 +6,8 @@ use std::ptr;
 use ext_php_rs::ffi;
 use ext_php_rs::types::Zval;
 
+use super::bailout::{self, Bailout};
+
 unsafe extern "C" {
     fn php_json_encode_ex(
         buffer: *mut SmartStr,
@@ -71,7 +73,7 @@ const COMPACT: c_int = (1 << 6) | (1 << 8) | (1 << 11);
 /// `JSON_OBJECT_AS_ARRAY`
 const AS_ARRAY: ffi::zend_long = 1;
 
-/// `json_encode` refused the value, or PHP code that it called has thrown.
+/// `json_encode` refused the value, or PHP code that it called has thrown or bailed out.
 #[derive(Debug)]
 pub(crate) struct EncodeError;
 
@@ -82,10 +84,13 @@ pub(crate) fn encode(value: &Zval) -> Result<String, EncodeError> {
         allocated: 0,
     };
     // SAFETY: the encoder only reads the value (it may mark it while it descends, and unmarks it); the buffer starts
-    // empty, is filled with a string that we own, and is released below whatever happened.
+    // empty, is filled with a string that we own, and is released below – but after a bailout, when the engine frees
+    // all its memory itself.
     unsafe {
         let value = ptr::from_ref(value).cast_mut();
-        let outcome = php_json_encode_ex(&raw mut buffer, value, COMPACT, depth());
+        let outcome =
+            bailout::catch(|| php_json_encode_ex(&raw mut buffer, value, COMPACT, depth()))
+                .map_err(|Bailout| EncodeError)?;
         let text = buffer.string.as_ref().map(|string| {
             // `smart_str` grows ahead and sets the final length as it goes.
             String::from_utf8_lossy(string.as_bytes()).into_owned()
@@ -110,8 +115,26 @@ pub(crate) enum Objects {
     AsArrays,
 }
 
-/// What `json_decode` makes of a text; `None` if it is no JSON.
-pub(crate) fn decode(text: &str, objects: Objects) -> Option<Zval> {
+/// Why `json_decode` refused a text.
+#[derive(Debug)]
+pub(crate) enum DecodeError {
+    /// More than [`DEPTH`] levels.
+    Depth,
+    /// An object's name begins with a NUL byte, which PHP keeps for itself.
+    Name,
+    /// It is no JSON.
+    Syntax,
+    /// PHP's memory is exhausted: the script is about to end.
+    Bailout,
+}
+
+/// `PHP_JSON_ERROR_DEPTH`
+const ERROR_DEPTH: c_int = 1;
+/// `PHP_JSON_ERROR_INVALID_PROPERTY_NAME`
+const ERROR_NAME: c_int = 9;
+
+/// What `json_decode` makes of a text.
+pub(crate) fn decode(text: &str, objects: Objects) -> Result<Zval, DecodeError> {
     let mut value = Zval::new();
     let options = if objects == Objects::AsArrays {
         AS_ARRAY
@@ -124,7 +147,7 @@ pub(crate) fn decode(text: &str, objects: Objects) -> Option<Zval> {
     terminated.push(0);
     // SAFETY: the text is valid for its length and the NUL after it, and the value is initialised; on failure it is
     // left null.
-    let outcome = unsafe {
+    let outcome = bailout::catch(|| unsafe {
         php_json_decode_ex(
             &raw mut value,
             terminated.as_ptr().cast(),
@@ -132,8 +155,16 @@ pub(crate) fn decode(text: &str, objects: Objects) -> Option<Zval> {
             options,
             depth(),
         )
-    };
-    (outcome == 0).then_some(value)
+    });
+    match outcome {
+        Ok(0) => Ok(value),
+        Ok(_) => Err(match last_error() {
+            ERROR_DEPTH => DecodeError::Depth,
+            ERROR_NAME => DecodeError::Name,
+            _ => DecodeError::Syntax,
+        }),
+        Err(Bailout) => Err(DecodeError::Bailout),
+    }
 }
 
 fn depth() -> ffi::zend_long {

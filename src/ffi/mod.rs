@@ -5,9 +5,10 @@
 //!
 //! Two rules keep PHP's *bailout* (a `longjmp` on `exit`, a fatal error or the memory limit) harmless, because it
 //! skips Rust's destructors: no `RefCell` borrow and no lock is held while PHP code can run or PHP memory can be
-//! allocated, and what must survive a bailout is taken out of its slot first and put back after success.
+//! allocated, and PHP code and large allocations run inside [`bailout::catch`].
 #![allow(unsafe_code, reason = "PHP's interface is C")]
 
+pub(crate) mod bailout;
 pub(crate) mod call;
 pub(crate) mod class;
 pub(crate) mod ini;

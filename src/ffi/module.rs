@@ -6,6 +6,7 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
+use celery_client::blocking::Process;
 use ext_php_rs::builders::{ModuleBuilder, ModuleStartup};
 use ext_php_rs::ffi;
 use ext_php_rs::zend::{ModuleAllocations, ModuleEntry, StaticModuleEntry, try_catch};
@@ -13,6 +14,14 @@ use ext_php_rs::zend::{ModuleAllocations, ModuleEntry, StaticModuleEntry, try_ca
 use crate::{lifecycle, settings};
 
 use super::ini;
+
+unsafe extern "C" {
+    fn pthread_atfork(
+        prepare: Option<extern "C" fn()>,
+        parent: Option<extern "C" fn()>,
+        child: Option<extern "C" fn()>,
+    ) -> c_int;
+}
 
 const SUCCESS: c_int = 0;
 const FAILURE: c_int = -1;
@@ -79,6 +88,7 @@ pub(crate) extern "C" fn get_module() -> *mut ModuleEntry {
 unsafe extern "C" fn start(kind: c_int, module_number: c_int) -> c_int {
     let outcome = catch_unwind(|| {
         quiet_panics();
+        watch_forks();
         settings::register(module_number);
         let started = STARTUP
             .lock()
@@ -102,10 +112,8 @@ unsafe extern "C" fn start(kind: c_int, module_number: c_int) -> c_int {
 }
 
 unsafe extern "C" fn stop(_kind: c_int, module_number: c_int) -> c_int {
-    let outcome = catch_unwind(|| {
-        lifecycle::module_stop();
-        ini::unregister(module_number);
-    });
+    // Connections are closed by their destructors.
+    let outcome = catch_unwind(|| ini::unregister(module_number));
     if outcome.is_ok() { SUCCESS } else { FAILURE }
 }
 
@@ -139,6 +147,21 @@ unsafe fn row(name: &str, value: &str) {
     let (name, value): (&CStr, &CStr) = (&name, &value);
     // SAFETY: two columns, two C strings.
     unsafe { ffi::php_info_print_table_row(2, name.as_ptr(), value.as_ptr()) };
+}
+
+/// Hears of every fork of this process, so that no call has to ask the system which process it is in.
+fn watch_forks() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the handler only counts. glibc forgets it when it unloads this library.
+        if unsafe { pthread_atfork(None, None, Some(forked)) } == 0 {
+            Process::forks_are_reported();
+        }
+    });
+}
+
+extern "C" fn forked() {
+    Process::forked();
 }
 
 /// A panic is reported as a PHP `Error`; the standard hook's text on stderr would end up in web servers' logs twice.

@@ -7,6 +7,8 @@ use ext_php_rs::ffi;
 use ext_php_rs::types::{ZendObject, ZendStr, Zval};
 use ext_php_rs::zend::{ClassEntry, ExecutorGlobals, ce};
 
+use super::bailout::{self, Bailout};
+
 unsafe extern "C" {
     fn zend_update_property(
         scope: *mut ClassEntry,
@@ -40,7 +42,7 @@ impl Kind {
 /// Why a method ends without a value.
 #[derive(Debug)]
 pub(crate) enum Thrown {
-    /// PHP code that we called has thrown: its exception is pending already.
+    /// PHP code that we called has thrown, or has bailed out: what is pending goes on when the method has ended.
     Pending,
     /// One of ours, still to be thrown.
     Ours(Box<Exception>),
@@ -53,6 +55,12 @@ pub(crate) struct Exception {
     message: String,
     code: i64,
     properties: Vec<(&'static str, Zval)>,
+}
+
+impl From<Bailout> for Thrown {
+    fn from(_: Bailout) -> Self {
+        Thrown::Pending
+    }
 }
 
 impl Thrown {
@@ -120,9 +128,9 @@ impl Thrown {
     }
 }
 
-/// Whether PHP code has thrown.
+/// Whether PHP code has thrown or bailed out.
 pub(crate) fn is_pending() -> bool {
-    ExecutorGlobals::has_exception()
+    bailout::is_caught() || ExecutorGlobals::has_exception()
 }
 
 /// Sets a property from within the scope of `class`.
@@ -158,6 +166,19 @@ pub(crate) fn read_property(class_name: &str, object: &mut ZendObject, name: &st
         )
         .as_ref()
         .map_or_else(Zval::null, Zval::shallow_clone)
+    }
+}
+
+/// Raises an `E_WARNING` that PHP code does not hear of: the error handler of a request that has ended is gone.
+pub(crate) fn late_warning(message: &str) {
+    // SAFETY: the executor's globals live as long as the thread. While the handler's type is nought (`IS_UNDEF`), the
+    // engine takes it for none, and nothing else looks at it.
+    unsafe {
+        let globals = ffi::ext_php_rs_executor_globals();
+        let kind = &raw mut (*globals).user_error_handler.u1.type_info;
+        let set = kind.replace(0);
+        warning(message);
+        kind.write(set);
     }
 }
 

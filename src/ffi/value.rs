@@ -7,6 +7,8 @@ use std::ptr;
 use ext_php_rs::ffi;
 use ext_php_rs::types::{ZendHashTable, ZendObject, ZendStr, Zval};
 
+use super::bailout::{self, Bailout};
+
 unsafe extern "C" {
     fn zend_get_properties_for(object: *mut Zval, purpose: c_int) -> *mut ffi::HashTable;
     fn php_date_get_interface_ce() -> *mut ffi::zend_class_entry;
@@ -30,12 +32,20 @@ pub(crate) fn string(bytes: &[u8]) -> Zval {
     value
 }
 
-/// Calls `visit` for every element until it returns something. Keys are bytes: PHP's need not be UTF-8.
+/// The same of bytes that may be more than PHP's memory limit allows.
+pub(crate) fn large_string(bytes: &[u8]) -> Result<Zval, Bailout> {
+    bailout::catch(|| string(bytes))
+}
+
+/// Calls `visit` for every element of an array until it returns something. Keys are bytes: PHP's need not be UTF-8.
+///
+/// `visit` may run PHP code: the array is held, even if a variable that it was reached by is replaced.
 pub(crate) fn find_in_array<T>(
-    array: &ZendHashTable,
+    array: &Zval,
     mut visit: impl FnMut(Key<'_>, &Zval) -> Option<T>,
 ) -> Option<T> {
-    let table = ptr::from_ref(array).cast_mut();
+    let held = array.shallow_clone();
+    let table = ptr::from_ref(held.array()?).cast_mut();
     let mut position: ffi::HashPosition = 0;
     loop {
         let mut key = Zval::new();
@@ -179,7 +189,7 @@ pub(crate) fn find_in_object<T>(
     let mut holder = Zval::new();
     // SAFETY: see above.
     holder.set_hashtable(unsafe { ext_php_rs::boxed::ZBox::from_raw(table) });
-    find_in_array(holder.array()?, |key, value| match key {
+    find_in_array(&holder, |key, value| match key {
         // Names of private and protected properties begin with a NUL.
         Key::Name(name) if name.first() == Some(&0) => None,
         key => visit(key, value),

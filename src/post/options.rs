@@ -7,6 +7,7 @@ use celery_protocol::message::Task;
 use celery_protocol::time::Timestamp;
 use ext_php_rs::types::Zval;
 
+use crate::ffi::bailout;
 use crate::ffi::throw::{self, Thrown};
 use crate::ffi::value::{self, Key};
 use crate::values::{self, Root, type_name};
@@ -16,13 +17,13 @@ pub(super) fn merge(task: &mut Task, options: Option<&Zval>) -> Result<(), Throw
     let Some(options) = options.filter(|value| !value.is_null() && !value.is_false()) else {
         return Ok(());
     };
-    let array = options.array().ok_or_else(|| {
-        Thrown::celery(format!(
+    if !options.is_array() {
+        return Err(Thrown::celery(format!(
             "The task was not sent: $task_args must be an array, {} given.",
             type_name(options)
-        ))
-    })?;
-    let failed = value::find_in_array(array, |key, value| {
+        )));
+    }
+    let failed = value::find_in_array(options, |key, value| {
         let name = match key {
             Key::Index(index) => index.to_string(),
             Key::Name(name) => match std::str::from_utf8(name) {
@@ -92,9 +93,10 @@ fn optional_text(name: &str, value: &Zval) -> Result<Option<String>, Thrown> {
 }
 
 fn list(name: &str, value: &Zval) -> Result<Box<RawValue>, Thrown> {
-    match value.array() {
-        Some(array) if values::is_list(array) => values::encode(value, Root::Option(name)),
-        _ => Err(refuse(name, "must be a list")),
+    if value.is_array() && values::is_list(value) {
+        values::encode(value, Root::Option(name))
+    } else {
+        Err(refuse(name, "must be a list"))
     }
 }
 
@@ -137,7 +139,9 @@ fn number(name: &str, value: &Zval) -> Result<Option<f64>, Thrown> {
     if value.is_null() {
         return Ok(None);
     }
-    let number = if value.is_long() || value.is_double() || value.is_string() {
+    let number = if let Some(number) = value.double() {
+        Some(number)
+    } else if value.is_long() || value.is_string() {
         values::text(value).and_then(|text| text.trim().parse::<f64>().ok())
     } else {
         None
@@ -223,7 +227,8 @@ fn time(name: &str, value: &Zval) -> Result<Option<Timestamp>, Thrown> {
     let text = match value.object() {
         Some(object) if value::is_date(object) => {
             // Runs PHP code only if a subclass overrides it.
-            let format = object.try_call_method("format", vec![&"Y-m-d\\TH:i:s.uP"]);
+            let format =
+                bailout::catch(|| object.try_call_method("format", vec![&"Y-m-d\\TH:i:s.uP"]))?;
             if throw::is_pending() {
                 return Err(Thrown::Pending);
             }

@@ -6,9 +6,10 @@
 mod place;
 
 use celery_protocol::RawValue;
-use ext_php_rs::types::{ZendHashTable, Zval};
+use ext_php_rs::types::Zval;
 
-use crate::ffi::json::{self, Objects};
+use crate::ffi::bailout;
+use crate::ffi::json::{self, DecodeError, Objects};
 use crate::ffi::throw::{self, Thrown};
 use crate::ffi::value::{self, Key};
 
@@ -22,14 +23,16 @@ pub(crate) struct Arguments {
 
 /// Splits and encodes `$args`: a list is positional arguments, any other array keyword arguments.
 pub(crate) fn arguments(args: &Zval) -> Result<Arguments, Thrown> {
-    let Some(array) = args.array() else {
+    // PHP code that runs meanwhile may replace what a reference leads to.
+    let args = &args.shallow_clone();
+    if !args.is_array() {
         return Err(Thrown::celery(format!(
             "Args must be an array, {} given. A list is passed on as positional arguments, any \
              other array as keyword arguments.",
             type_name(args)
         )));
-    };
-    if is_list(array) {
+    }
+    if is_list(args) {
         Ok(Arguments {
             positional: encode(args, Root::Arguments)?,
             keyword: raw("{}")?,
@@ -65,15 +68,24 @@ pub(crate) fn encode(value: &Zval, root: Root<'_>) -> Result<Box<RawValue>, Thro
 
 /// Decodes JSON text as `json_decode` does by default.
 pub(crate) fn decode(text: &RawValue) -> Result<Zval, Thrown> {
-    json::decode(text.get(), Objects::AsObjects).ok_or_else(|| {
-        Thrown::celery(
-            "The result cannot be represented in PHP: it is nested deeper than 512 levels.",
-        )
+    decode_as(text.get(), Objects::AsObjects)
+}
+
+/// Decodes JSON text with objects as the caller likes them.
+pub(crate) fn decode_as(text: &str, objects: Objects) -> Result<Zval, Thrown> {
+    json::decode(text, objects).map_err(|error| {
+        let why = match error {
+            DecodeError::Bailout => return Thrown::Pending,
+            DecodeError::Depth => "it is nested deeper than 512 levels",
+            DecodeError::Name => "a name in it begins with a NUL byte",
+            DecodeError::Syntax => "PHP finds it malformed",
+        };
+        Thrown::celery(format!("The result cannot be represented in PHP: {why}."))
     })
 }
 
 /// Whether an array's keys are 0, 1, 2, … in this order; an empty array is a list.
-pub(crate) fn is_list(array: &ZendHashTable) -> bool {
+pub(crate) fn is_list(array: &Zval) -> bool {
     let mut next = 0;
     let gap = value::find_in_array(array, |key, _| {
         let in_order = matches!(key, Key::Index(index) if index == next);
@@ -88,8 +100,12 @@ pub(crate) fn text(value: &Zval) -> Option<String> {
     if let Some(bytes) = value::bytes(value) {
         return std::str::from_utf8(bytes).ok().map(str::to_owned);
     }
-    if value.is_long() || value.is_double() || value.is_object() {
+    if value.is_long() || value.is_double() {
         value.coerce_to_string()
+    } else if value.is_object() {
+        // Its `__toString()` may drop the last reference to it.
+        let held = value.shallow_clone();
+        bailout::catch(|| held.coerce_to_string()).ok().flatten()
     } else {
         None
     }

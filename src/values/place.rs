@@ -75,8 +75,8 @@ impl Walk<'_> {
         }
         self.open.push(identity);
         let found = match (value.array(), value.object()) {
-            (Some(array), _) => {
-                value::find_in_array(array, |key, element| self.visit_child(key, element, false))
+            (Some(_), _) => {
+                value::find_in_array(value, |key, element| self.visit_child(key, element, false))
             }
             (_, Some(object)) => match value::json_shape(object) {
                 JsonShape::Properties => value::find_in_object(value, |key, property| {

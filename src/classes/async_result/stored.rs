@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use ext_php_rs::types::{ZendHashTable, Zval};
 
-use super::{AsyncResult, Place};
+use super::{AsyncResult, Place, shortened};
 use crate::classes::family::Api;
 use crate::ffi::call::Call;
 use crate::ffi::object;
@@ -19,8 +19,6 @@ use crate::values;
 
 /// The version of this form. Newer ones must keep reading older ones.
 const VERSION: i64 = 1;
-/// How much of the arguments is kept, for messages.
-const LONGEST_ARGS: usize = 200;
 
 /// `__serialize()`
 pub(super) fn serialize(call: &mut Call<'_>) -> Result<(), Thrown> {
@@ -50,11 +48,10 @@ pub(super) fn serialize(call: &mut Call<'_>) -> Result<(), Thrown> {
     put("broker", text(this.broker.name().as_deref()))?;
     put(
         "result",
-        text(
-            this.document
-                .as_ref()
-                .map(|document| document.text.as_str()),
-        ),
+        match &this.document {
+            Some(document) => value::large_string(document.text.as_bytes())?,
+            None => Zval::null(),
+        },
     )?;
     if properties
         .array()
@@ -141,12 +138,4 @@ fn field(array: &ZendHashTable, name: &str) -> Result<Option<String>, Thrown> {
 
 fn broken(why: &str) -> Thrown {
     Thrown::celery(format!("This is not a stored AsyncResult: {why}."))
-}
-
-fn shortened(args: &str) -> String {
-    if args.chars().count() <= LONGEST_ARGS {
-        return args.to_owned();
-    }
-    let begin: String = args.chars().take(LONGEST_ARGS).collect();
-    format!("{begin}…")
 }

@@ -1,0 +1,32 @@
+--TEST--
+A fatal error in the middle of a wait closes the connections it was waiting on
+--EXTENSIONS--
+celery
+pcntl
+--INI--
+display_errors=0
+log_errors=0
+--FILE--
+<?php
+require __DIR__ . '/support.inc';
+function sockets(): int
+{
+    return count(array_filter(glob('/proc/self/fd/*'), fn ($file) => str_starts_with((string) @readlink($file), 'socket:')));
+}
+pcntl_async_signals(true);
+pcntl_signal(SIGALRM, fn () => trigger_error('enough', E_USER_ERROR));
+$before = sockets();
+$client = client();
+$result = new AsyncResult(fresh('id'), arguments());
+register_shutdown_function(function () use ($before, $client, $result) {
+    store($result->getId(), 'SUCCESS', 5);
+    // One to ask and one to listen, as ever.
+    var_dump($result->get(5), sockets() - $before);
+});
+pcntl_alarm(1);
+$result->get(30);
+echo "never\n";
+?>
+--EXPECT--
+int(5)
+int(2)
