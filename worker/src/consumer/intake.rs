@@ -21,7 +21,7 @@ use super::ledger::Ledger;
 use super::parked::{Parked, Waiting};
 use super::settling::now;
 use super::transition::Rules;
-use crate::delivery::{Delivery, Order, Tag, redelivery_name};
+use crate::delivery::{Delivery, Order, Tag, Verdict, redelivery_name};
 use crate::source::redis::{MAX_PARKED, RedisSource};
 use crate::source::{Claimed, Settlement, Source, Step};
 use crate::{Phase, Shutdown};
@@ -124,9 +124,12 @@ impl Intake {
             self.settle(delivery.tag, self.rules.expired(&delivery.task, now));
             return;
         }
-        // The channel has a place for everything that can be held. It is closed only when the executor is gone; then the
-        // lease brings the message back.
-        let _ = self.deliveries.send(delivery).await;
+        // The channel has a place for everything that can be held. It is closed when the executor starts nothing any more,
+        // which can be while a claim is under way: what that one brings goes back.
+        if let Err(refused) = self.deliveries.send(delivery).await {
+            let verdict = Verdict::GiveBack { started: false };
+            let _ = self.orders.send(Order::Finish(refused.0, verdict));
+        }
     }
 
     /// Sorts out what was delivered too often without being finished. Only messages marked as redelivered are counted.
