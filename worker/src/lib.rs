@@ -46,6 +46,7 @@ mod database;
 pub mod delivery;
 mod duration;
 mod executor;
+mod failpoint;
 mod logging;
 mod shutdown;
 mod source;

@@ -170,6 +170,11 @@ impl Process {
         self.signal(Signal::INT);
     }
 
+    /// Sends SIGQUIT.
+    pub fn quit(&self) {
+        self.signal(Signal::QUIT);
+    }
+
     /// Sends SIGUSR1.
     pub fn usr1(&self) {
         self.signal(Signal::USR1);

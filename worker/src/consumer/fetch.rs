@@ -7,6 +7,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::ledger::Ledger;
 use super::pace::{Move, Pace, View};
+use crate::failpoint::failpoint;
 use crate::source::redis::doorbell::Bell;
 use crate::source::redis::{MAX_CLAIM, MAX_TAGS};
 use crate::source::{Claimed, Source};
@@ -81,6 +82,9 @@ impl<S: Source> Fetch<S> {
                 "Received {} messages that are no tasks: moved to the dead letters",
                 claim.dead
             );
+        }
+        if !claim.messages.is_empty() {
+            failpoint!("claimed");
         }
         if !claim.messages.is_empty()
             && let Some(claimed) = claimed

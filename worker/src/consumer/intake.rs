@@ -22,6 +22,7 @@ use super::parked::{Parked, Waiting};
 use super::settling::now;
 use super::transition::Rules;
 use crate::delivery::{Delivery, Order, Tag, Verdict, redelivery_name};
+use crate::failpoint::failpoint;
 use crate::source::redis::{MAX_PARKED, RedisSource};
 use crate::source::{Claimed, Settlement, Source, Step};
 use crate::{Phase, Shutdown};
@@ -124,6 +125,7 @@ impl Intake {
             self.settle(delivery.tag, self.rules.expired(&delivery.task, now));
             return;
         }
+        failpoint!("deliver");
         // The channel has a place for everything that can be held. It is closed when the executor starts nothing any more,
         // which can be while a claim is under way: what that one brings goes back.
         if let Err(refused) = self.deliveries.send(delivery).await {

@@ -19,6 +19,7 @@ use super::ledger::Ledger;
 use super::pace::{ACKS, LINGER};
 use super::transition::{Plan, Rules};
 use crate::delivery::{Delivery, Order, Tag};
+use crate::failpoint::failpoint;
 use crate::source::redis::RedisSource;
 use crate::source::{Letter, Settlement, Source, Step};
 
@@ -193,7 +194,9 @@ impl Settling {
         if self.results.is_some() {
             self.store_elsewhere(&mut batch).await;
         }
+        failpoint!("settle");
         let settled = self.source.settle(&batch).await;
+        failpoint!("settled");
         let tags: Vec<Tag> = batch.iter().map(|settlement| settlement.tag).collect();
         if !settled.lost.is_empty() && !settled.repeated {
             tracing::warn!(
@@ -232,6 +235,7 @@ impl Settling {
             }
         }
         results.store_results(&documents).await;
+        failpoint!("stored");
     }
 }
 

@@ -23,6 +23,7 @@ use sqlx::mysql::MySqlPoolOptions;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::SqlitePoolOptions;
 
+use crate::failpoint::failpoint;
 pub use error::{DatabaseError, Kind};
 pub(crate) use params::names as parameter_names;
 pub use params::{ParamError, Params};
@@ -216,7 +217,9 @@ impl Database {
         let mut transaction = Transaction::begin(&self.inner.pool).await?;
         match work(&mut transaction).await {
             Ok(value) => {
+                failpoint!("commit");
                 transaction.commit().await?;
+                failpoint!("committed");
                 Ok(value)
             }
             Err(error) => {

@@ -15,6 +15,7 @@ use tokio::time::timeout_at;
 use super::once::{Waits, caught_panic};
 use super::{Slot, Stage, settle};
 use crate::delivery::{Delivery, Verdict};
+use crate::failpoint::failpoint;
 use crate::shutdown::Phase;
 use crate::task::{BatchOptions, Outcome, RunBatch, TaskDef, TaskError};
 
@@ -140,6 +141,7 @@ impl Runner {
     async fn answers(&self, part: &[Delivery]) -> Option<Result<Vec<Outcome>, TaskError>> {
         let tasks = part.iter().map(|call| Arc::clone(&call.task)).collect();
         let shared = Arc::clone(&self.stage.shared);
+        failpoint!("run");
         let future = async { (self.run)(tasks, shared).await };
         let future = AssertUnwindSafe(future).catch_unwind();
         tokio::select! {

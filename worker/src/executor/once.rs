@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::{Stage, report};
+use crate::failpoint::failpoint;
 use crate::shutdown::Phase;
 use crate::task::{Call, Context, Exception, Outcome, Policy, Run, TaskDef, TaskError};
 
@@ -136,6 +137,7 @@ fn life() -> (Life, Watch) {
 }
 
 async fn attempt(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> Attempt {
+    failpoint!("run");
     let limits = Limits::of(task, &def.policy);
     let (cancel, cancelled) = match limits.soft {
         Some(_) => {

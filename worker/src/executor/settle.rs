@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::report;
 use crate::delivery::{Delivery, Settler, Verdict};
+use crate::failpoint::failpoint;
 use crate::task::{DEFAULT_RETRY_DELAY, Exception, Outcome, Retry, TaskDef, TaskError};
 
 /// Says in the log what happened, and hands in the verdict.
@@ -17,6 +18,7 @@ pub(crate) fn outcome(
     def: &TaskDef,
     settler: &Settler,
 ) {
+    failpoint!("ran");
     let task = &delivery.task;
     let verdict = match outcome {
         Ok(value) => {

@@ -17,7 +17,12 @@
 )]
 
 mod broker;
+mod clock;
+mod database;
 mod fleet;
 mod kills;
+mod process;
 mod programs;
+#[cfg(feature = "failpoints")]
+mod steps;
 mod world;

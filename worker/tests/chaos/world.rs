@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use celery_protocol::message::{EncodeOptions, Task};
+use celery_protocol::time::Timestamp;
 use celery_testkit::{MariaDb, Redis, RedisOptions, wait_for};
 use regex::Regex;
 use serde_json::value::RawValue;
@@ -23,12 +24,14 @@ const TABLES: &str = "CREATE TABLE tasks (id INT UNSIGNED AUTO_INCREMENT PRIMARY
     name VARCHAR(255) NOT NULL, status VARCHAR(255) NOT NULL DEFAULT 'pending', \
     message VARCHAR(255) NULL, created_at TIMESTAMP NULL, updated_at TIMESTAMP NULL); \
     CREATE TABLE effects (task INT UNSIGNED NOT NULL, KEY (task))";
-/// Those of KEYS that are results of success.
+/// Which of KEYS in the database ARGV[1] are final results: their positions, those of failures negative.
 const DONE: &str = r#"
+redis.call('SELECT', ARGV[1])
 local done = {}
 for i, key in ipairs(KEYS) do
   local result = redis.call('GET', key)
   if result and string.find(result, '"status": ?"SUCCESS"') then done[#done + 1] = i end
+  if result and string.find(result, '"status": ?"FAILURE"') then done[#done + 1] = -i end
 end
 return done"#;
 
@@ -70,6 +73,10 @@ pub enum Kind {
     Noop,
     /// Sleeps so many seconds.
     Sleep(f64),
+    /// Panics: its failure is what is waited for.
+    Panic,
+    /// Keeps its thread so many seconds, its time limit being one: its failure is what is waited for.
+    Spin(u32),
 }
 
 impl Kind {
@@ -79,14 +86,20 @@ impl Kind {
             Kind::Effect => 'e',
             Kind::Noop => 'n',
             Kind::Sleep(_) => 's',
+            Kind::Panic => 'p',
+            Kind::Spin(_) => 'l',
         }
     }
 
     fn queue(self) -> &'static str {
         match self {
             Kind::Created | Kind::Effect => "celery",
-            Kind::Noop | Kind::Sleep(_) => "play",
+            Kind::Noop | Kind::Sleep(_) | Kind::Panic | Kind::Spin(_) => "play",
         }
+    }
+
+    fn fails(self) -> bool {
+        matches!(self, Kind::Panic | Kind::Spin(_))
     }
 
     fn name_and_args(self, number: u32) -> (&'static str, String) {
@@ -95,6 +108,8 @@ impl Kind {
             Kind::Effect => ("effect", format!("[{number}]")),
             Kind::Noop => ("noop", "[]".to_owned()),
             Kind::Sleep(seconds) => ("proj.sleep", format!("[{seconds}]")),
+            Kind::Panic => ("proj.panic", "[]".to_owned()),
+            Kind::Spin(seconds) => ("proj.spin", format!("[{seconds}]")),
         }
     }
 }
@@ -111,6 +126,8 @@ pub struct World {
     scenario: &'static str,
     folder: TempDir,
     link: Option<redis::Connection>,
+    /// The database of Redis in which the results are.
+    pub results_db: u8,
     ids: Regex,
     /// Sent, and not seen done.
     open: BTreeMap<String, Kind>,
@@ -149,6 +166,7 @@ impl World {
             scenario,
             folder: tempfile::tempdir().unwrap(),
             link: None,
+            results_db: 0,
             ids: Regex::new(r#""id": ?"([a-z]\d+)""#).unwrap(),
             open: BTreeMap::new(),
             unchecked: Vec::new(),
@@ -222,8 +240,18 @@ impl World {
             .unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
+    /// The number of the task sent last; they are counted from 1.
+    pub fn sent(&self) -> u32 {
+        self.sent
+    }
+
     /// Sends some tasks and gives their ids.
     pub fn post(&mut self, kind: Kind, count: u32) -> Vec<String> {
+        self.post_at(kind, count, None)
+    }
+
+    /// The same, not to be run before `eta`.
+    pub fn post_at(&mut self, kind: Kind, count: u32, eta: Option<Timestamp>) -> Vec<String> {
         let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
         let mut ids = Vec::new();
         let mut push = redis::cmd("LPUSH");
@@ -233,7 +261,11 @@ impl World {
             let number = self.sent;
             let id = format!("{}{number}", kind.letter());
             let (name, args) = kind.name_and_args(number);
-            let task = Task::new(&id, name, raw(&args), raw("{}"));
+            let mut task = Task::new(&id, name, raw(&args), raw("{}"));
+            task.eta = eta;
+            if matches!(kind, Kind::Spin(_)) {
+                task.time_limit.hard = Some(1.0);
+            }
             let tag = format!("tag-{id}");
             push.arg(
                 task.encode_redis(&EncodeOptions::new(kind.queue(), &tag))
@@ -248,7 +280,7 @@ impl World {
         match kind {
             Kind::Created => self.created.extend(ids.iter().map(number)),
             Kind::Effect => self.effects.extend(ids.iter().map(number)),
-            Kind::Noop | Kind::Sleep(_) => {}
+            _ => {}
         }
         self.open.extend(ids.iter().map(|id| (id.clone(), kind)));
         let _length: u64 = self.try_ask(&push).unwrap();
@@ -270,10 +302,14 @@ impl World {
             for id in some {
                 script.arg(format!("celery-task-meta-{id}"));
             }
-            let Ok(positions) = self.try_ask::<Vec<usize>>(&script) else {
+            script.arg(self.results_db);
+            let Ok(positions) = self.try_ask::<Vec<isize>>(&script) else {
                 break;
             };
-            done.extend(positions.into_iter().map(|position| &some[position - 1]));
+            done.extend(positions.into_iter().map(|position| {
+                let id = &some[position.unsigned_abs() - 1];
+                (id, position < 0)
+            }));
         }
         let now = Instant::now();
         if !self.open.is_empty() {
@@ -282,8 +318,14 @@ impl World {
         if !done.is_empty() {
             self.progress = now;
         }
-        for id in done {
-            if self.open.remove(id) == Some(Kind::Created) {
+        for (id, failed) in done {
+            let kind = self.open.remove(id).unwrap();
+            assert_eq!(
+                kind.fails(),
+                failed,
+                "{id} has ended otherwise than it should"
+            );
+            if kind == Kind::Created {
                 self.unchecked.push(id[1..].parse().unwrap());
             }
             self.done += 1;
@@ -463,6 +505,12 @@ impl World {
         self.link = None;
     }
 
+    /// Takes tasks out of everything: nobody waits for them.
+    pub fn forget(&mut self, ids: &[String]) {
+        self.open.retain(|id, _| !ids.contains(id));
+        let _deleted: u64 = self.ask(&["DEL", "unacked", "unacked_index"]);
+    }
+
     /// What Redis itself has lost, and nobody else could keep.
     pub fn write_off_what_redis_lost(&mut self) {
         self.observe();
@@ -529,7 +577,7 @@ impl World {
 fn report(line: &[String]) {
     let line = format!("| {} |", line.join(" | "));
     println!("{line}");
-    if let Some(file) = std::env::var_os("CHAOS_REPORT") {
+    if let Some(file) = std::env::var_os("CHAOS_REPORT").filter(|file| !file.is_empty()) {
         let mut file = std::fs::File::options()
             .create(true)
             .append(true)

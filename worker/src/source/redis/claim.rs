@@ -4,6 +4,7 @@ use celery_client::aio::{Cmd, Failure, Value, scripts};
 
 use super::{DEAD_LETTERS, MAX_TAGS, RedisSource, bytes, number, positions};
 use crate::delivery::Tag;
+use crate::failpoint::failpoint;
 use crate::source::{Claim, Claimed};
 
 /// The most messages of one claim. Larger ones hold Redis for milliseconds and gain nothing; and a tag's number has four
@@ -31,6 +32,7 @@ impl RedisSource {
             let connection = self.link.connection().await;
             self.calls = number;
             self.unanswered = (want > 0).then_some(number);
+            failpoint!("claim");
             let answer = connection.run(&scripts::ACK_CLAIM, &call).await;
             match answer.and_then(|value| self.read(number, want, acks, value)) {
                 Ok(mut claim) => {

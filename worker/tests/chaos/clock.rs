@@ -1,0 +1,104 @@
+//! Clocks that are wrong, and times that are odd.
+
+use std::process::Command;
+use std::time::Duration;
+
+use celery_protocol::time::Timestamp;
+use celery_testkit::wait_for;
+
+use crate::programs::Worker;
+use crate::world::{Kind, PATIENCE, World, by_scale};
+
+/// Sets the clock of a command's process wrong by `shift`; false if that cannot be had here.
+fn set_wrong(command: &mut Command, shift: &str) -> bool {
+    // What `faketime` sets, without `faketime`: it would stand between the worker and its signals.
+    let Ok(output) = Command::new("faketime").args(["-f", shift, "env"]).output() else {
+        return false;
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let variables = text.lines().filter_map(|line| line.split_once('='));
+    let (mut library, mut time) = (false, false);
+    for (name, value) in variables {
+        library |= name == "LD_PRELOAD";
+        time |= name == "FAKETIME";
+        if name == "LD_PRELOAD" || name.starts_with("FAKETIME") {
+            command.env(name, value);
+        }
+    }
+    library && time
+}
+
+#[test]
+fn clocks_an_hour_apart_steal_nothing() {
+    let tasks = by_scale(300, 1_000, 5_000);
+    let mut world = World::new("worker clocks an hour off");
+    let more = ["-c", "4", "-l", "info"];
+    let mut workers = Vec::new();
+    for shift in ["+1h", "-1h"] {
+        let mut command = world.playground_command(&more);
+        if !set_wrong(&mut command, shift) {
+            println!("skipped: no faketime here");
+            return;
+        }
+        workers.push(world.start(&mut command));
+    }
+    // The log lines bear the wrong time: the clock is wrong indeed.
+    let hour = |worker: &Worker| {
+        worker
+            .process
+            .log()
+            .lines()
+            .find(|l| l.contains("ready."))
+            .unwrap()[..14]
+            .to_owned()
+    };
+    assert_ne!(hour(&workers[0]), hour(&workers[1]));
+    workers.push(world.playground(&more));
+    let ids = world.post(Kind::Sleep(0.01), tasks);
+    // Held for longer than a lease, renewed all the while.
+    let long = world.post(Kind::Sleep(4.0), 6);
+    world.drain(&workers.iter().collect::<Vec<_>>());
+    let logs: String = workers.iter().map(|worker| worker.process.log()).collect();
+    for id in ids.iter().chain(&long) {
+        assert_eq!(
+            logs.matches(&format!("[{id}] succeeded in")).count(),
+            1,
+            "{id}"
+        );
+    }
+    world.finish(2, workers);
+}
+
+#[test]
+fn odd_etas_are_kept() {
+    let mut world = World::new("ETA in the past and in the year 9999");
+    let worker = world.playground(&["-l", "info"]);
+    let past = Timestamp::from_unix_micros(-1);
+    let far = Timestamp::from_unix_micros(253_402_300_799_000_000);
+    let old = world.post_at(Kind::Noop, 5, Some(past));
+    assert!(world.wait_until_open(0, PATIENCE), "{old:?}");
+    let late = world.post_at(Kind::Noop, 5, Some(far));
+    let parked = |world: &mut World| {
+        world.ask::<u64>(&["ZCOUNT", "unacked_index", "253402300000", "+inf"]) == 5
+    };
+    wait_for(PATIENCE, "them to be parked", || parked(&mut world)).unwrap();
+    world.one_more_soon();
+    worker.stop();
+    world.invariant("with tasks of the year 9999");
+    let queued = world.places();
+    assert!(
+        late.iter().all(|id| queued.get(id) == Some(&"queued")),
+        "{queued:?}"
+    );
+    // A killed worker's come back a lease after their time: not in our lives, but they are held.
+    let mut killed = world.playground(&[]);
+    wait_for(PATIENCE, "them to be parked", || parked(&mut world)).unwrap();
+    killed.process.kill9();
+    world.invariant("after the kill");
+    let another = world.playground(&[]);
+    assert!(world.one_more() < Duration::from_secs(10));
+    world.forget(&late);
+    another.stop();
+    world.note("5 of the year 9999 still wait".to_owned());
+    world.finish(1, vec![]);
+}

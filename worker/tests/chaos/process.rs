@@ -1,0 +1,141 @@
+//! What can happen to a worker's process other than its death.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use celery_testkit::{Process, wait_for};
+
+use crate::programs::seconds;
+use crate::world::{Kind, PATIENCE, World, by_scale};
+
+#[test]
+fn a_frozen_worker_overwrites_nothing() {
+    let times = by_scale(1, 3, 20);
+    let mut world = World::new("SIGSTOP past the lease, SIGCONT");
+    let more = ["-l", "info", "--visibility-timeout", "4s"];
+    for _ in 0..times {
+        let mut frozen = world.playground(&more);
+        let ids = world.post(Kind::Sleep(0.5), 20);
+        frozen
+            .process
+            .wait_for_line(PATIENCE, &format!("[{}] received", ids[19]))
+            .unwrap();
+        frozen.process.pause();
+        let other = world.playground(&more);
+        assert!(
+            world.wait_until_open(0, PATIENCE),
+            "the other did not take over"
+        );
+        let results = documents(&mut world, &ids);
+        let said = frozen.process.log_len();
+        frozen.process.resume();
+        frozen
+            .process
+            .wait_for_line_after(PATIENCE, "lost", said)
+            .unwrap();
+        // It is itself again, and does what it gets.
+        other.stop();
+        world.one_more_soon();
+        assert_eq!(documents(&mut world, &ids), results);
+        frozen.stop();
+    }
+    world.finish(times, vec![]);
+}
+
+fn documents(world: &mut World, ids: &[String]) -> BTreeMap<String, String> {
+    ids.iter()
+        .map(|id| {
+            (
+                id.clone(),
+                world.ask(&["GET", &format!("celery-task-meta-{id}")]),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_panic_is_a_failure_of_its_task_alone() {
+    let times = by_scale(20, 100, 1_000);
+    let mut world = World::new("panic in a task");
+    let worker = world.playground(&["-c", "4"]);
+    for _ in 0..times {
+        world.post(Kind::Panic, 2);
+        world.post(Kind::Noop, 5);
+    }
+    world.drain(&[&worker]);
+    world.one_more_soon();
+    world.finish(times * 2, vec![worker]);
+}
+
+#[test]
+fn a_task_that_does_not_yield_holds_up_nobody_else() {
+    let mut world = World::new("a task that never yields");
+    let more = ["-c", "8", "-l", "info"];
+    let (mut worker, other) = (world.playground(&more), world.playground(&more));
+    // Beyond its limit by more than the ten seconds after which it counts as stuck.
+    let id = world.post(Kind::Spin(30), 1).remove(0);
+    let name = format!("[{id}] received");
+    wait_for(PATIENCE, "one of them to run it", || {
+        worker.process.log().contains(&name) || other.process.log().contains(&name)
+    })
+    .unwrap();
+    let mut others = 0;
+    while world.is_open(&id) {
+        world.post(Kind::Noop, 10);
+        others += 10;
+        assert!(world.wait_until_open(1, PATIENCE), "the others wait for it");
+    }
+    world.note(format!("{others} others were done beside it"));
+    let logs = worker.process.log() + &other.process.log();
+    assert_eq!(logs.matches(&name).count(), 1, "it lost its lease: {logs}");
+    other.stop();
+    // Two of eight slots lost: the worker gives up, and its supervisor starts another.
+    world.post(Kind::Spin(3_600), 2);
+    let status = worker.process.wait(PATIENCE).unwrap();
+    assert_eq!(status.code(), Some(70), "{}", worker.process.log());
+    world.invariant("after the end of a stuck worker");
+    let next = world.playground(&more);
+    world.finish(1, vec![next]);
+}
+
+/// A stop that takes longer than this, with tasks that are over at once, waits for something that will not come.
+const STOPPED: Duration = Duration::from_secs(4);
+
+/// Stops workers under load by a signal; what they give back is in the queues, and nothing is held.
+fn stopped_under_load(scenario: &'static str, signal: fn(&Process), code: i32) {
+    let times = by_scale(5, 20, 100);
+    let mut world = World::new(scenario).with_database(&[]);
+    let more = ["-c", "4", "--prefetch-multiplier", "10"];
+    let mut slowest = Duration::ZERO;
+    for turn in 1..=times {
+        let mut pair = [world.worker(&more), world.playground(&more)];
+        world.post(Kind::Created, 20);
+        world.post(Kind::Effect, 20);
+        world.post(Kind::Sleep(0.02), 50);
+        for worker in &mut pair {
+            world.work_a_little(Duration::from_millis(300));
+            let told = Instant::now();
+            signal(&worker.process);
+            let status = worker.process.wait(PATIENCE).unwrap();
+            slowest = slowest.max(told.elapsed());
+            assert_eq!(status.code(), Some(code), "{}", worker.process.log());
+        }
+        world.invariant(&format!("after {turn} stops"));
+        let held: u64 = world.ask(&["HLEN", "unacked"]);
+        assert_eq!(held, 0, "a stopped worker still holds something");
+    }
+    assert!(slowest < STOPPED, "a stop took {slowest:?}");
+    world.note(format!("slowest stop {}", seconds(slowest)));
+    let workers = vec![world.worker(&more), world.playground(&more)];
+    world.finish(2 * times, workers);
+}
+
+#[test]
+fn a_warm_stop_under_load_gives_everything_back() {
+    stopped_under_load("warm stop under load", Process::terminate, 0);
+}
+
+#[test]
+fn a_cold_stop_under_load_gives_everything_back() {
+    stopped_under_load("cold stop under load", Process::quit, 1);
+}
