@@ -13,6 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::config::{Config, ConfigError, Settings, setting};
@@ -21,6 +22,9 @@ use crate::database::{Database, Kind};
 use crate::delivery::{TaskNames, held_limit};
 use crate::executor::{self, Ended, Stage};
 use crate::logging::ALWAYS;
+use crate::monitor::metrics::Metrics;
+use crate::monitor::systemd::Manager;
+use crate::monitor::{Monitor, Vitals, http};
 use crate::shutdown::{Phase, Shutdown};
 use crate::task::{Registry, Shared, States, TaskDef};
 
@@ -56,6 +60,14 @@ pub enum StartError {
     /// The process can have no more threads.
     #[error("cannot start threads: {0}")]
     Threads(#[source] std::io::Error),
+    /// Nobody can listen at the address for metrics now; an older process may still do.
+    #[error("cannot listen on {address} for metrics: {cause}")]
+    Metrics {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why not.
+        cause: std::io::Error,
+    },
 }
 
 /// How a worker came to its end.
@@ -132,7 +144,14 @@ impl Worker {
         shutdown
             .listen(config.soft_shutdown_timeout)
             .map_err(StartError::Signals)?;
+        let pages = listen(&config).await?;
+        let metrics = match pages {
+            Some(_) => Metrics::on(&config.hostname),
+            None => Metrics::default(),
+        };
+        let monitor = Monitor::new(metrics);
         let mut options = ConsumerOptions::new(config.broker.clone(), &config.hostname);
+        options.monitor = monitor.clone();
         options.queues = config.queues.clone();
         options.queue_order = config.queue_order.clone();
         options.held = held_limit(
@@ -148,12 +167,39 @@ impl Worker {
         let names: Arc<dyn TaskNames> = Arc::clone(&registry) as _;
         let (consumer, deliveries, settler) = Consumer::start(options, names, &shutdown);
 
+        let manager = Manager::from_env();
+        if let Some(manager) = manager.clone() {
+            let (view, consuming) = (consumer.view(), Arc::clone(&monitor.consuming));
+            let ready = async move { view.connected().await };
+            tokio::spawn(manager.serve(ready, consuming, shutdown.clone()));
+        }
+        if let Some(listener) = pages {
+            let database = states.get::<Database>().ok();
+            let database = database.map(|database| (*database).clone());
+            if let Some(database) = &database {
+                monitor.metrics.adopt(
+                    "celery_worker_database_retries",
+                    "Transactions run again after a deadlock or a lock wait",
+                    database.retries(),
+                );
+            }
+            let vitals = Vitals::new(
+                monitor.clone(),
+                consumer.view(),
+                database,
+                config.concurrency,
+                shutdown.clone(),
+            );
+            vitals.watch(&tasks);
+            tokio::spawn(http::serve(listener, Arc::new(vitals)));
+        }
+
         let shared = Arc::new(Shared {
             states,
             settler,
             hostname: config.hostname.as_str().into(),
         });
-        let stage = Stage::new(shared, shutdown.clone(), config.concurrency, tasks);
+        let stage = Stage::new(shared, shutdown.clone(), config.concurrency, tasks, monitor);
         let mut running = std::pin::pin!(executor::run(deliveries, &registry, stage));
         let ended = tokio::select! {
             biased;
@@ -164,11 +210,17 @@ impl Worker {
             }
         };
         if let Ended::Stuck { tasks } = ended {
+            if let Some(manager) = &manager {
+                manager.stopping();
+            }
             consumer.close(COLD_PATIENCE).await;
             return Ok(Stopped::Stuck { tasks });
         }
         // Drained: everything is done, but the end has not been asked for.
         shutdown.reached(Phase::Warm).await;
+        if let Some(manager) = &manager {
+            manager.stopping();
+        }
         let left = consumer.close_before(patience(&shutdown)).await;
         if left.held > 0 {
             tracing::warn!(
@@ -181,6 +233,18 @@ impl Worker {
             _ => Stopped::Warm,
         })
     }
+}
+
+/// The place of the pages, if they are asked for. Port 0 becomes a free one, so the log says which.
+async fn listen(config: &Config) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = config.metrics_addr else {
+        return Ok(None);
+    };
+    let (listener, address) = http::listen(address)
+        .await
+        .map_err(|cause| StartError::Metrics { address, cause })?;
+    tracing::info!(target: ALWAYS, "/healthz, /readyz and /metrics on http://{address}");
+    Ok(Some(listener))
 }
 
 /// The runtime of everything but the tasks.
@@ -270,6 +334,13 @@ impl WorkerBuilder {
     #[must_use]
     pub fn hostname(mut self, name: impl Into<String>) -> Self {
         self.settings.hostname = Some(name.into());
+        self
+    }
+
+    /// Where `/healthz`, `/readyz` and `/metrics` are served, such as `127.0.0.1:9808`; nowhere unless said.
+    #[must_use]
+    pub fn metrics_addr(mut self, address: impl Into<String>) -> Self {
+        self.settings.metrics_addr = Some(address.into());
         self
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) visibility_timeout: Option<Text>,
     pub(crate) lease: Option<Text>,
     pub(crate) eta_task_limit: Option<usize>,
+    pub(crate) metrics_addr: Option<String>,
     #[serde(alias = "worker_soft_shutdown_timeout")]
     pub(crate) soft_shutdown_timeout: Option<Text>,
     /// SQL tasks by name; only in the file.
@@ -107,6 +109,7 @@ impl Settings {
             visibility_timeout: self.visibility_timeout.or(other.visibility_timeout),
             lease: self.lease.or(other.lease),
             eta_task_limit: self.eta_task_limit.or(other.eta_task_limit),
+            metrics_addr: self.metrics_addr.or(other.metrics_addr),
             soft_shutdown_timeout: self.soft_shutdown_timeout.or(other.soft_shutdown_timeout),
             tasks: match self.tasks.is_empty() {
                 true => other.tasks,
@@ -156,6 +159,8 @@ pub(crate) mod setting {
     pub(crate) const VISIBILITY_TIMEOUT: &str =
         "visibility_timeout (--visibility-timeout, CELERY_WORKER_VISIBILITY_TIMEOUT)";
     pub(crate) const TASKS: &str = "tasks (in the file of --config)";
+    pub(crate) const METRICS_ADDR: &str =
+        "metrics_addr (--metrics-addr, CELERY_WORKER_METRICS_ADDR)";
     pub(crate) const SOFT_SHUTDOWN_TIMEOUT: &str =
         "soft_shutdown_timeout (--soft-shutdown-timeout, CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT)";
     pub(crate) const LEASE: &str = "lease (--lease, CELERY_WORKER_LEASE)";
@@ -188,6 +193,8 @@ pub(crate) struct Config {
     pub(crate) visibility_timeout: Duration,
     pub(crate) lease: Duration,
     pub(crate) eta_task_limit: Option<usize>,
+    /// `None`: no pages.
+    pub(crate) metrics_addr: Option<SocketAddr>,
     /// Zero: none.
     pub(crate) soft_shutdown_timeout: Duration,
 }
@@ -288,6 +295,11 @@ impl Config {
             )?,
             lease: time(settings.lease, 30, setting::LEASE, 1)?,
             eta_task_limit: settings.eta_task_limit,
+            metrics_addr: settings
+                .metrics_addr
+                .filter(|text| !text.is_empty())
+                .map(|text| metrics_addr(&text))
+                .transpose()?,
             soft_shutdown_timeout: time(
                 settings.soft_shutdown_timeout,
                 0,
@@ -345,6 +357,9 @@ impl fmt::Display for Config {
         if let Some(limit) = self.eta_task_limit {
             writeln!(f, "eta_task_limit = {limit}")?;
         }
+        if let Some(address) = self.metrics_addr {
+            writeln!(f, "metrics_addr = {}", text(&address.to_string()))?;
+        }
         let soft = time(self.soft_shutdown_timeout);
         writeln!(f, "soft_shutdown_timeout = {soft}")
     }
@@ -377,6 +392,18 @@ fn queue_order(
             format!("{other:?} is none of round_robin, sorted, priority"),
         )),
     }
+}
+
+/// An address with its port; a port alone is one of loopback.
+fn metrics_addr(text: &str) -> Result<SocketAddr, ConfigError> {
+    let port = text.strip_prefix(':').unwrap_or(text);
+    if let Ok(port) = port.parse::<u16>() {
+        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+    text.parse().map_err(|_| {
+        let cause = format!("{text:?} is not an address such as 127.0.0.1:9808, nor a port");
+        ConfigError::new(setting::METRICS_ADDR, cause)
+    })
 }
 
 fn host() -> String {
@@ -475,6 +502,11 @@ mod tests {
             ("loglevel = 'LOUD'", "--loglevel"),
             ("lease = 'soon'", "--lease"),
             ("result_expires = '500ms'", "--result-expires"),
+            ("metrics_addr = 'all:9808'", "--metrics-addr"),
+            (
+                "worker_soft_shutdown_timeout = 'x'",
+                "--soft-shutdown-timeout",
+            ),
             ("\nbroker = 5 # secret", "line 2"),
             ("colour = 'secret'", "colour"),
         ] {
@@ -498,6 +530,18 @@ mod tests {
         assert!(!printed.contains("secret"), "{printed}");
         let again = Config::new(Settings::from_toml(&printed).unwrap()).unwrap();
         assert_eq!(again.to_string(), printed);
+    }
+
+    #[test]
+    fn a_port_alone_is_one_of_loopback() {
+        for (text, address) in [
+            ("9808", "127.0.0.1:9808"),
+            (":0", "127.0.0.1:0"),
+            ("0.0.0.0:80", "0.0.0.0:80"),
+            ("[::1]:80", "[::1]:80"),
+        ] {
+            assert_eq!(metrics_addr(text).unwrap().to_string(), address);
+        }
     }
 
     #[test]

@@ -48,6 +48,7 @@ mod duration;
 mod executor;
 mod failpoint;
 mod logging;
+mod monitor;
 mod shutdown;
 mod source;
 mod task;

@@ -6,12 +6,16 @@
     reason = "a test fails by panicking"
 )]
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use celery_protocol::message::{EncodeOptions, Task, TimeLimit};
-use celery_testkit::{Process, Redis, RedisOptions, wait_for};
+use celery_testkit::{MariaDb, Process, Redis, RedisOptions, wait_for};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -85,6 +89,49 @@ fn wait_until_claimed(redis: &Redis, worker: &mut Process, id: &str) {
     .unwrap();
 }
 
+/// The pages of a worker that was started with `--metrics-addr`.
+struct Pages(String);
+
+impl Pages {
+    fn of(worker: &mut Process) -> Self {
+        let line = worker
+            .wait_for_line(PATIENCE, "/metrics on http://")
+            .unwrap();
+        Pages(line.trim().rsplit('/').next().unwrap().to_owned())
+    }
+
+    /// Sends a request as it is, and reads all that comes.
+    fn send(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(&self.0).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // Whoever is refused early may be so before all is written.
+        let _ = stream.write_all(request.as_bytes());
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8(answer).unwrap()
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let answer = self.send(&format!("GET {path} HTTP/1.1\r\nHost: worker\r\n\r\n"));
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, body.to_owned())
+    }
+
+    fn wait_for(&self, path: &str, status: u16) -> String {
+        let mut last = String::new();
+        let what = format!("{path} to be {status}");
+        if let Err(error) = wait_for(PATIENCE, &what, || {
+            let (got, text) = self.get(path);
+            last = text;
+            got == status
+        }) {
+            panic!("{error}: {last}");
+        }
+        last
+    }
+}
+
 fn quit(worker: &Process) {
     let pid = worker.pid().to_string();
     let status = Command::new("kill").args(["-QUIT", &pid]).status();
@@ -94,7 +141,10 @@ fn quit(worker: &Process) {
 #[test]
 fn a_task_that_never_yields_fails_and_at_a_quarter_of_the_slots_the_process_ends() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
-    let mut worker = start(&mut command(&redis, &["-c", "8", "-l", "info"]));
+    let more = ["-c", "8", "-l", "info", "--metrics-addr", "0"];
+    let mut worker = start(&mut command(&redis, &more));
+    let pages = Pages::of(&mut worker);
+    assert_eq!(pages.get("/healthz").0, 200);
     // One of eight: written off, the others go on.
     post(&redis, "s1", "proj.spin", "[600]", Some(1.0));
     wait_for_status(&redis, "s1", "FAILURE", &worker);
@@ -102,6 +152,9 @@ fn a_task_that_never_yields_fails_and_at_a_quarter_of_the_slots_the_process_ends
     assert_eq!(failure["result"]["exc_type"], "TimeLimitExceeded");
     post(&redis, "a1", "proj.add", "[1, 2]", None);
     wait_for_status(&redis, "a1", "SUCCESS", &worker);
+    let (status, text) = pages.get("/healthz");
+    assert_eq!(status, 503);
+    assert!(text.contains("1 tasks did not end when told to"), "{text}");
     // The second, of the kind that computes, is one too many. What runs or waits meanwhile goes back.
     post(&redis, "c1", "proj.compute", "[600]", Some(1.0));
     for id in ["w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8"] {
@@ -213,4 +266,191 @@ fn a_soft_shutdown_ends_with_its_last_task_or_at_the_next_signal() {
     worker.interrupt();
     assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(1));
     assert_eq!(count(&redis, &["LLEN", "celery"]), 1);
+}
+
+#[test]
+fn the_pages_tell_of_health_readiness_and_counts() {
+    let mut redis = Redis::start(RedisOptions::new()).unwrap();
+    let more = [
+        "-l",
+        "info",
+        "--metrics-addr",
+        "127.0.0.1:0",
+        "-n",
+        "w1@box",
+    ];
+    let mut worker = start(&mut command(&redis, &more));
+    let pages = Pages::of(&mut worker);
+    assert_eq!(pages.get("/healthz"), (200, "ok\n".into()));
+    assert_eq!(pages.get("/readyz"), (200, "ok\n".into()));
+
+    post(&redis, "a1", "proj.add", "[1, 2]", None);
+    post(&redis, "a2", "proj.add", "[1, 2]", None);
+    post(&redis, "f1", "proj.fail", "[]", None);
+    post(&redis, "r1", "proj.retrying", "[]", None);
+    post(&redis, "u1", "proj.unknown", "[]", None);
+    post(&redis, "p1", "proj.sleep", "[600]", None);
+    wait_for_status(&redis, "a2", "SUCCESS", &worker);
+    wait_for_status(&redis, "f1", "FAILURE", &worker);
+    wait_for_status(&redis, "r1", "RETRY", &worker);
+    wait_for_status(&redis, "u1", "FAILURE", &worker);
+    let of = |name: &str| format!("name=\"{name}\",hostname=\"box\",queue_name=\"celery\"");
+    let expected = [
+        format!("celery_task_received_total{{{}}} 2", of("proj.add")),
+        format!("celery_task_succeeded_total{{{}}} 2", of("proj.add")),
+        format!("celery_task_runtime_count{{{}}} 2", of("proj.add")),
+        format!(
+            "celery_task_failed_total{{{},exception=\"ValueError\"}} 1",
+            of("proj.fail")
+        ),
+        format!("celery_task_started_total{{{}}} 1", of("proj.sleep")),
+        "celery_worker_tasks_active{hostname=\"box\"} 1".to_owned(),
+        "celery_worker_dead_letters_total{cause=\"not-registered\"} 1".to_owned(),
+        "celery_worker_slots 100".to_owned(),
+        "celery_worker_broker_up 1".to_owned(),
+        "# EOF".to_owned(),
+    ];
+    let mut text = String::new();
+    if let Err(error) = wait_for(PATIENCE, "the counts", || {
+        text = pages.get("/metrics").1;
+        expected
+            .iter()
+            .all(|line| text.lines().any(|found| found == line))
+    }) {
+        panic!("{error}:\n{text}");
+    }
+    assert!(
+        text.contains("celery_task_retried_total{name=\"proj.retrying\""),
+        "{text}"
+    );
+
+    // Other requests are refused, and large ones are not read to their end.
+    assert_eq!(pages.get("/").0, 404);
+    assert!(
+        pages
+            .send("POST /metrics HTTP/1.1\r\nHost: w\r\n\r\n")
+            .contains(" 405 ")
+    );
+    let large = format!(
+        "GET /healthz HTTP/1.1\r\nHost: w\r\nX: {}\r\n\r\n",
+        "x".repeat(1 << 20)
+    );
+    assert!(!pages.send(&large).contains(" 200 "));
+    // Many that say nothing keep nobody out for long.
+    let silent: Vec<TcpStream> = (0..20)
+        .map(|_| TcpStream::connect(&pages.0).unwrap())
+        .collect();
+    assert_eq!(pages.get("/healthz").0, 200);
+    drop(silent);
+
+    // Its address is taken: another worker says so, and may try again.
+    let address = pages.0.clone();
+    let output = command(&redis, &["--metrics-addr", &address])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&address));
+
+    // A broker that is away is no illness.
+    redis.stop();
+    let text = pages.wait_for("/readyz", 503);
+    assert!(text.contains("the broker is not reached"), "{text}");
+    assert_eq!(pages.get("/healthz").0, 200);
+    redis.restart().unwrap();
+    pages.wait_for("/readyz", 200);
+    let text = pages.get("/metrics").1;
+    let reconnects = text
+        .lines()
+        .find_map(|line| line.strip_prefix("celery_worker_broker_reconnects_total "));
+    assert!(reconnects.unwrap().parse::<u32>().unwrap() > 0, "{text}");
+
+    worker.usr1();
+    let text = pages.wait_for("/readyz", 503);
+    assert!(text.contains("claims no more"), "{text}");
+    assert_eq!(pages.get("/healthz").0, 200);
+}
+
+#[test]
+fn a_database_that_is_away_makes_a_worker_unready() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let mut database = MariaDb::start().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
+    let url = database.url();
+    command.args(["--broker", &redis.url(), "--database", &url]);
+    let mut worker = start(command.args(["--metrics-addr", "0"]));
+    let pages = Pages::of(&mut worker);
+    assert_eq!(pages.get("/readyz").0, 200);
+    database.stop();
+    let text = pages.wait_for("/readyz", 503);
+    assert_eq!(text, "the database is not reached\n");
+    assert_eq!(pages.get("/healthz").0, 200);
+    database.restart().unwrap();
+    pages.wait_for("/readyz", 200);
+}
+
+/// What a service manager hears.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn at(address: &SocketAddr) -> Self {
+        let socket = UnixDatagram::bind_addr(address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Manager(socket)
+    }
+
+    /// Listens until this is said; all that was said until then.
+    fn hear(&self, state: &str) -> Vec<String> {
+        let mut heard = Vec::new();
+        let mut buffer = [0; 1024];
+        while !heard.iter().any(|line| line == state) {
+            let length = match self.0.recv(&mut buffer) {
+                Ok(length) => length,
+                Err(error) => panic!("waiting for {state}: {error}; heard {heard:?}"),
+            };
+            let text = String::from_utf8(buffer[..length].to_vec()).unwrap();
+            heard.extend(text.lines().map(str::to_owned));
+        }
+        heard
+    }
+}
+
+#[test]
+fn the_service_manager_hears_of_start_life_and_end() {
+    let mut redis = Redis::start(RedisOptions::new()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let name = format!("celery-worker-test-{}", std::process::id());
+    for (address, variable) in [
+        (
+            SocketAddr::from_pathname(&path).unwrap(),
+            path.display().to_string(),
+        ),
+        (
+            SocketAddr::from_abstract_name(&name).unwrap(),
+            format!("@{name}"),
+        ),
+    ] {
+        let manager = Manager::at(&address);
+        // A broker that is away delays the start; the manager is asked for patience.
+        redis.stop();
+        let mut command = command(&redis, &[]);
+        command
+            .env("NOTIFY_SOCKET", &variable)
+            .env("WATCHDOG_USEC", "200000");
+        let mut worker = Process::spawn("playground", &mut command).unwrap();
+        let heard = manager.hear("EXTEND_TIMEOUT_USEC=30000000");
+        assert!(!heard.iter().any(|line| line == "READY=1"), "{heard:?}");
+        redis.restart().unwrap();
+        manager.hear("READY=1");
+        manager.hear("WATCHDOG=1");
+        // Nor is an outage a reason to restart: nothing but the broker can end it.
+        redis.stop();
+        worker.wait_for_line(PATIENCE, "Cannot connect").unwrap();
+        manager.hear("WATCHDOG=1");
+        manager.hear("WATCHDOG=1");
+        redis.restart().unwrap();
+        worker.terminate();
+        manager.hear("STOPPING=1");
+        assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
+    }
 }

@@ -76,7 +76,9 @@ pub fn main(tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> ExitCode {
         Err(error) => {
             eprintln!("celery-worker: {error}");
             match error {
-                StartError::Signals(_) | StartError::Threads(_) => ExitCode::FAILURE,
+                StartError::Signals(_) | StartError::Threads(_) | StartError::Metrics { .. } => {
+                    ExitCode::FAILURE
+                }
                 _ => ExitCode::from(CONFIG),
             }
         }

@@ -108,6 +108,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", env = "CELERY_WORKER_ETA_TASK_LIMIT")]
     eta_task_limit: Option<usize>,
 
+    /// Where /healthz, /readyz and /metrics are served: an address, or a port of loopback [default: nowhere]
+    #[arg(long, value_name = "ADDRESS", env = "CELERY_WORKER_METRICS_ADDR")]
+    metrics_addr: Option<String>,
+
     /// How long running tasks have at a cold shutdown, before they are dropped [default: 0]
     #[arg(
         long,
@@ -197,6 +201,7 @@ impl Options {
             visibility_timeout: self.visibility_timeout.map(Text::Written),
             lease: self.lease.map(Text::Written),
             eta_task_limit: self.eta_task_limit,
+            metrics_addr: self.metrics_addr,
             soft_shutdown_timeout: self.soft_shutdown_timeout.map(Text::Written),
             ..Settings::default()
         }

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, mpsc};
 use super::ledger::Ledger;
 use super::pace::{Move, Pace, View};
 use crate::failpoint::failpoint;
+use crate::monitor::Monitor;
 use crate::source::redis::doorbell::Bell;
 use crate::source::redis::{MAX_CLAIM, MAX_TAGS};
 use crate::source::{Claimed, Source};
@@ -22,6 +23,7 @@ pub(crate) struct Fetch<S> {
     pub(crate) rung: Arc<Notify>,
     pub(crate) eta_limit: usize,
     pub(crate) shutdown: Shutdown,
+    pub(crate) monitor: Monitor,
 }
 
 impl<S: Source> Fetch<S> {
@@ -31,6 +33,7 @@ impl<S: Source> Fetch<S> {
         let mut claimed = Some(claimed);
         let mut pace = Pace::new();
         loop {
+            self.monitor.consuming.beat();
             if !self.shutdown.is_running() {
                 claimed = None;
             }
@@ -71,6 +74,10 @@ impl<S: Source> Fetch<S> {
         let acks = self.ledger.take_acks(MAX_TAGS);
         let claim = self.source.claim(want, &acks).await;
         self.ledger.acknowledged(&acks);
+        let metrics = &self.monitor.metrics;
+        metrics.claimed(claim.messages.len());
+        metrics.lost(claim.lost.len());
+        metrics.dead("not-an-object", claim.dead);
         if !claim.lost.is_empty() {
             tracing::warn!(
                 "{} tasks were done here, but their leases were lost: others may run them too",

@@ -23,6 +23,7 @@ use super::settling::now;
 use super::transition::Rules;
 use crate::delivery::{Delivery, Order, Tag, Verdict, redelivery_name};
 use crate::failpoint::failpoint;
+use crate::monitor::metrics::{Metrics, Of};
 use crate::source::redis::{MAX_PARKED, RedisSource};
 use crate::source::{Claimed, Settlement, Source, Step};
 use crate::{Phase, Shutdown};
@@ -41,6 +42,7 @@ pub(crate) struct Intake {
     pub(crate) redelivery_limit: u32,
     pub(crate) shutdown: Shutdown,
     pub(crate) parked: Parked,
+    pub(crate) metrics: Metrics,
 }
 
 impl Intake {
@@ -88,6 +90,7 @@ impl Intake {
                 continue;
             }
             tracing::info!("Task {}[{}] received", delivery.task.name, delivery.task.id);
+            self.metrics.received(Of::delivery(&delivery));
             match delivery.task.eta {
                 Some(eta)
                     if eta.unix_micros() > now.unix_micros() && !expired(&delivery.task, now) =>
@@ -122,6 +125,7 @@ impl Intake {
                 delivery.task.name,
                 delivery.task.id
             );
+            self.metrics.revoked(Of::delivery(&delivery));
             self.settle(delivery.tag, self.rules.expired(&delivery.task, now));
             return;
         }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::ledger::Ledger;
 use crate::delivery::Tag;
+use crate::monitor::metrics::Metrics;
 use crate::source::Source;
 use crate::source::redis::RedisSource;
 use crate::source::redis::sweep::Swept;
@@ -16,7 +17,12 @@ use crate::source::redis::sweep::Swept;
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// Renews every lease, for ever.
-pub(crate) async fn renew<S: Source>(mut source: S, ledger: Arc<Ledger>, period: Duration) {
+pub(crate) async fn renew<S: Source>(
+    mut source: S,
+    ledger: Arc<Ledger>,
+    period: Duration,
+    metrics: Metrics,
+) {
     let mut next = Instant::now() + period;
     source.ready().await;
     loop {
@@ -25,13 +31,14 @@ pub(crate) async fn renew<S: Source>(mut source: S, ledger: Arc<Ledger>, period:
         let scores = ledger.scores.lock().await;
         let lost = source.renew(&ledger.leases()).await;
         drop(scores);
-        report_lost(&ledger, &lost);
+        report_lost(&ledger, &lost, &metrics);
     }
 }
 
-fn report_lost(ledger: &Ledger, lost: &[Tag]) {
+fn report_lost(ledger: &Ledger, lost: &[Tag], metrics: &Metrics) {
     // Those that were settled between the two looks are not lost.
     let lost = lost.iter().filter(|tag| ledger.holds(**tag)).count();
+    metrics.lost(lost);
     if lost > 0 {
         tracing::warn!("The leases of {lost} tasks were lost: others may run them too");
     }
@@ -103,6 +110,7 @@ pub(crate) async fn sweep(
     ledger: Arc<Ledger>,
     lease: Duration,
     visibility_timeout: Duration,
+    metrics: Metrics,
 ) {
     let mut sentry = Sentry::new(lease);
     loop {
@@ -121,7 +129,11 @@ pub(crate) async fn sweep(
             Err(failure) => Err(failure),
         };
         match swept {
-            Ok(swept) => report(&swept),
+            Ok(swept) => {
+                metrics.restored(swept.restored);
+                metrics.dead("unreadable-orphan", swept.dead);
+                report(&swept);
+            }
             Err(_) => sentry.lost(),
         }
     }

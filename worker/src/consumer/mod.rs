@@ -53,10 +53,48 @@ use crate::source::redis::{Broker, Layout};
 /// the leases have run out.
 pub struct Consumer {
     broker: Broker,
+    results: Option<Arc<Health>>,
     ledger: Arc<Ledger>,
     intake: JoinHandle<()>,
     renewing: AbortHandle,
     roles: Vec<AbortHandle>,
+}
+
+/// What can be seen of a consumer from outside.
+#[derive(Clone)]
+pub(crate) struct View {
+    broker: Arc<Health>,
+    results: Option<Arc<Health>>,
+    ledger: Arc<Ledger>,
+}
+
+impl View {
+    /// Waits until every connection to the broker stands.
+    pub(crate) async fn connected(&self) {
+        self.broker.up().await;
+    }
+
+    /// Whether every connection stands, to the broker and to the server of the results.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.servers().all(Health::is_up)
+    }
+
+    pub(crate) fn reconnects(&self) -> u64 {
+        self.servers().map(Health::reconnects).sum()
+    }
+
+    /// Messages that are claimed and not yet settled.
+    pub(crate) fn held(&self) -> usize {
+        self.ledger.limit() - self.ledger.free()
+    }
+
+    pub(crate) fn parked(&self) -> usize {
+        self.ledger.parked_count()
+    }
+
+    fn servers(&self) -> impl Iterator<Item = &Health> {
+        std::iter::once(&*self.broker).chain(self.results.as_deref())
+    }
 }
 
 /// What a consumer could not finish.
@@ -91,7 +129,10 @@ impl Consumer {
         let held = options.held.max(1);
         let broker = broker(&options);
         let results = results(&options, &broker);
+        let elsewhere = results.as_ref().map(|results| Arc::clone(&results.health));
         let ledger = Arc::new(Ledger::new(held));
+        let (monitor, metrics) = (options.monitor.clone(), options.monitor.metrics.clone());
+        let consuming = Arc::clone(&monitor.consuming);
         let rules = Arc::new(Rules {
             results: options.results != Results::Disabled,
             default_queue: Arc::from(options.default_queue.as_str()),
@@ -106,12 +147,13 @@ impl Consumer {
         let (bell, rung) = (Arc::new(Bell::default()), Arc::new(Notify::new()));
 
         let fetch = Fetch {
-            source: broker.role("fetch"),
+            source: broker.role("fetch").watched(move || consuming.beat()),
             ledger: Arc::clone(&ledger),
             bell: Arc::clone(&bell),
             rung: Arc::clone(&rung),
             eta_limit: options.eta_task_limit.unwrap_or(usize::MAX),
             shutdown: shutdown.clone(),
+            monitor,
         };
         let intake = Intake {
             source: broker.role("intake"),
@@ -122,20 +164,23 @@ impl Consumer {
             redelivery_limit: options.redelivery_limit,
             shutdown: shutdown.clone(),
             parked: Parked::default(),
+            metrics: metrics.clone(),
         };
         let settling = Settling {
             source: broker.role("complete"),
             results: results.map(|results| results.role("results")),
             ledger: Arc::clone(&ledger),
             rules,
+            metrics: metrics.clone(),
         };
         let sweeping = leases::sweep(
             broker.role("sweep"),
             Arc::clone(&ledger),
             options.lease,
             options.visibility_timeout,
+            metrics.clone(),
         );
-        let renewing = leases::renew(broker.role("lease"), Arc::clone(&ledger), renewal);
+        let renewing = leases::renew(broker.role("lease"), Arc::clone(&ledger), renewal, metrics);
         let ringing = doorbell::serve(broker.clone(), bell, move || rung.notify_one());
 
         let intake = tokio::spawn(intake.run(claimed));
@@ -149,6 +194,7 @@ impl Consumer {
         (
             Consumer {
                 broker,
+                results: elsewhere,
                 ledger,
                 intake,
                 renewing,
@@ -167,6 +213,14 @@ impl Consumer {
     /// Whether every connection to the broker stands, as far as known.
     pub fn is_connected(&self) -> bool {
         self.broker.health.is_up()
+    }
+
+    pub(crate) fn view(&self) -> View {
+        View {
+            broker: Arc::clone(&self.broker.health),
+            results: self.results.clone(),
+            ledger: Arc::clone(&self.ledger),
+        }
     }
 
     /// How many deliveries wait for their ETA.

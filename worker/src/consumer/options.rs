@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use celery_client::endpoint::Endpoint;
 
+use crate::monitor::Monitor;
+
 /// Where results go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -63,6 +65,8 @@ pub struct ConsumerOptions {
     pub result_expires: Duration,
     /// How often a message that is marked as redelivered may come before it is a dead letter.
     pub redelivery_limit: u32,
+    /// Where it is noted what happens.
+    pub(crate) monitor: Monitor,
 }
 
 impl ConsumerOptions {
@@ -81,6 +85,7 @@ impl ConsumerOptions {
             results: Results::Broker,
             result_expires: Duration::from_secs(86_400),
             redelivery_limit: 5,
+            monitor: Monitor::default(),
         }
     }
 

@@ -20,6 +20,7 @@ use super::pace::{ACKS, LINGER};
 use super::transition::{Plan, Rules};
 use crate::delivery::{Delivery, Order, Tag};
 use crate::failpoint::failpoint;
+use crate::monitor::metrics::Metrics;
 use crate::source::redis::RedisSource;
 use crate::source::{Letter, Settlement, Source, Step};
 
@@ -44,6 +45,7 @@ pub(crate) struct Settling {
     pub(crate) results: Option<RedisSource>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) rules: Arc<Rules>,
+    pub(crate) metrics: Metrics,
 }
 
 /// What was ordered and is not yet done.
@@ -197,8 +199,14 @@ impl Settling {
         failpoint!("settle");
         let settled = self.source.settle(&batch).await;
         failpoint!("settled");
+        for step in batch.iter().flat_map(|settlement| &settlement.steps) {
+            if let Step::Dead(letter) | Step::Note(letter, _) = step {
+                self.metrics.dead(&letter.cause, 1);
+            }
+        }
         let tags: Vec<Tag> = batch.iter().map(|settlement| settlement.tag).collect();
         if !settled.lost.is_empty() && !settled.repeated {
+            self.metrics.lost(settled.lost.len());
             tracing::warn!(
                 "The leases of {} tasks were lost: what they returned is discarded",
                 settled.lost.len()

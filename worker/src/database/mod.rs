@@ -16,9 +16,11 @@ mod url;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use prometheus_client::metrics::counter::Counter;
 use sqlx::mysql::MySqlPoolOptions;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::SqlitePoolOptions;
@@ -62,6 +64,10 @@ struct Inner {
     shown: String,
     /// Whether the last thing heard of it was that it is away.
     away: AtomicBool,
+    /// When that was.
+    heard: Mutex<Option<Instant>>,
+    /// Transactions that were run again after a deadlock or a lock wait.
+    retries: Counter,
 }
 
 pub(crate) enum Pool {
@@ -104,6 +110,8 @@ impl Database {
                 pool,
                 shown: mask(url),
                 away: AtomicBool::new(false),
+                heard: Mutex::default(),
+                retries: Counter::default(),
             }),
         })
     }
@@ -201,6 +209,7 @@ impl Database {
             match self.once(work).await {
                 Err(error) if error.kind() == Kind::Transient => {
                     tracing::debug!("the database asks to try again: {error}");
+                    self.inner.retries.inc();
                     tokio::time::sleep(wait).await;
                     wait *= 2;
                 }
@@ -229,8 +238,35 @@ impl Database {
         }
     }
 
+    /// Whether it was there when last heard of; true if nothing was.
+    pub(crate) fn is_up(&self) -> bool {
+        !self.inner.away.load(Ordering::Relaxed)
+    }
+
+    /// The same, if that is not longer ago.
+    pub(crate) fn heard_within(&self, time: Duration) -> Option<bool> {
+        let heard = *self.heard();
+        heard
+            .is_some_and(|heard| heard.elapsed() <= time)
+            .then(|| self.is_up())
+    }
+
+    /// Counts transactions that were run again.
+    pub(crate) fn retries(&self) -> Counter {
+        self.inner.retries.clone()
+    }
+
+    fn heard(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        // A plain value: a thread that died holding the lock left it whole.
+        self.inner
+            .heard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// One line in the log for each change of state.
     fn note(&self, error: Option<&DatabaseError>) {
+        *self.heard() = Some(Instant::now());
         let away = &self.inner.away;
         match error.filter(|error| matches!(error.kind(), Kind::Unavailable | Kind::Refused)) {
             Some(error) if !away.swap(true, Ordering::Relaxed) => tracing::warn!(

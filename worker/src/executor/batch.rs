@@ -16,6 +16,7 @@ use super::once::{Waits, caught_panic};
 use super::{Slot, Stage, settle};
 use crate::delivery::{Delivery, Verdict};
 use crate::failpoint::failpoint;
+use crate::monitor::metrics::Of;
 use crate::shutdown::Phase;
 use crate::task::{BatchOptions, Outcome, RunBatch, TaskDef, TaskError};
 
@@ -65,6 +66,10 @@ impl Runner {
 
     /// Runs a batch until every call has its verdict. Parts of it run one after the other.
     async fn settle(&self, batch: Vec<Delivery>, _slot: Slot) {
+        let metrics = &self.stage.monitor.metrics;
+        batch
+            .iter()
+            .for_each(|call| metrics.started(Of::delivery(call)));
         let mut parts = VecDeque::from([batch]);
         let mut waits = Waits::new();
         while let Some(part) = parts.pop_front() {
@@ -127,8 +132,7 @@ impl Runner {
     }
 
     fn finish(&self, call: Delivery, answer: Outcome, started: Instant) {
-        let settler = &self.stage.settler;
-        settle::outcome(call, answer, started.elapsed(), &self.def, settler);
+        settle::outcome(call, answer, started.elapsed(), &self.def, &self.stage);
     }
 
     fn give_back(&self, calls: impl IntoIterator<Item = Delivery>) {
@@ -139,6 +143,9 @@ impl Runner {
 
     /// One run of the task's function; `None` when the worker stops cold meanwhile.
     async fn answers(&self, part: &[Delivery]) -> Option<Result<Vec<Outcome>, TaskError>> {
+        let metrics = &self.stage.monitor.metrics;
+        metrics.batch(&self.def.name, part.len());
+        let _running = metrics.running(part.len());
         let tasks = part.iter().map(|call| Arc::clone(&call.task)).collect();
         let shared = Arc::clone(&self.stage.shared);
         failpoint!("run");

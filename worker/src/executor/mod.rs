@@ -26,6 +26,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::delivery::{Delivery, Settler, Verdict};
+use crate::monitor::Monitor;
 use crate::shutdown::{Phase, Shutdown};
 use crate::task::{Registry, Run, Shared, TaskDef};
 
@@ -57,10 +58,9 @@ pub(crate) struct Stage {
     pub(crate) tasks: Handle,
     slots: Arc<Semaphore>,
     concurrency: usize,
-    /// Tasks that did not end when told to,
-    stuck: AtomicUsize,
-    /// and how many of them keep a thread of `tasks` from doing anything else.
+    /// Stuck tasks that keep a thread of `tasks` from doing anything else.
     blocked: AtomicUsize,
+    pub(crate) monitor: Monitor,
     /// As many places as there are cores, for tasks that compute.
     pub(crate) cores: Arc<Semaphore>,
 }
@@ -74,6 +74,7 @@ impl Stage {
         shutdown: Shutdown,
         concurrency: usize,
         tasks: Handle,
+        monitor: Monitor,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Stage {
@@ -83,8 +84,8 @@ impl Stage {
             tasks,
             slots: Arc::new(Semaphore::new(concurrency)),
             concurrency,
-            stuck: AtomicUsize::new(0),
             blocked: AtomicUsize::new(0),
+            monitor,
             cores: Arc::new(Semaphore::new(cores)),
         }
     }
@@ -120,7 +121,7 @@ impl Stage {
         if matches!(run, Run::Function(_)) {
             self.blocked.fetch_add(1, Ordering::Relaxed);
         }
-        let stuck = self.stuck.fetch_add(1, Ordering::Relaxed) + 1;
+        let stuck = self.monitor.one_more_stuck();
         if self.is_beyond_hope() {
             tracing::error!(
                 "{stuck} of {} slots are lost to tasks that do not end; giving back what is held and stopping",
@@ -131,10 +132,7 @@ impl Stage {
     }
 
     fn is_beyond_hope(&self) -> bool {
-        let (stuck, blocked) = (
-            self.stuck.load(Ordering::Relaxed),
-            self.blocked.load(Ordering::Relaxed),
-        );
+        let (stuck, blocked) = (self.monitor.stuck(), self.blocked.load(Ordering::Relaxed));
         stuck > 0
             && (stuck * STUCK_SHARE >= self.concurrency
                 || blocked >= self.tasks.metrics().num_workers())
@@ -143,7 +141,7 @@ impl Stage {
     fn ended(&self) -> Ended {
         match self.is_beyond_hope() {
             true => Ended::Stuck {
-                tasks: self.stuck.load(Ordering::Relaxed),
+                tasks: self.monitor.stuck(),
             },
             false => Ended::Asked,
         }
@@ -243,11 +241,11 @@ async fn run_one(delivery: Delivery, task: &TaskDef, stage: &Arc<Stage>) {
     let Some(slot) = stage.slot().await else {
         return stage.give_back(delivery);
     };
-    match once::until_settled(&delivery.task, task, stage).await {
+    match once::until_settled(&delivery, task, stage).await {
         once::End::Outcome(outcome, took) => {
             // The slot is free before the verdict is written: settling is the consumer's work.
             drop(slot);
-            settle::outcome(delivery, outcome, took, task, &stage.settler);
+            settle::outcome(delivery, outcome, took, task, stage);
         }
         once::End::GaveUp { started } => {
             stage
@@ -255,7 +253,7 @@ async fn run_one(delivery: Delivery, task: &TaskDef, stage: &Arc<Stage>) {
                 .finish(delivery, Verdict::GiveBack { started });
         }
         once::End::TimeLimit { limit, ended } => {
-            settle::time_limit(delivery, limit, &stage.settler);
+            settle::time_limit(delivery, limit, stage);
             if !ended {
                 stage.write_off(slot, &task.run);
             }

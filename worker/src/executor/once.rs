@@ -13,7 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::{Stage, report};
+use crate::delivery::Delivery;
 use crate::failpoint::failpoint;
+use crate::monitor::metrics::Of;
 use crate::shutdown::Phase;
 use crate::task::{Call, Context, Exception, Outcome, Policy, Run, TaskDef, TaskError};
 
@@ -59,11 +61,16 @@ impl Waits {
 }
 
 /// Runs a call, again and again while it is [`TaskError::Unavailable`].
-pub(crate) async fn until_settled(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> End {
+pub(crate) async fn until_settled(delivery: &Delivery, def: &TaskDef, stage: &Arc<Stage>) -> End {
+    let (task, metrics) = (&delivery.task, &stage.monitor.metrics);
+    metrics.started(Of::delivery(delivery));
     let mut waits = Waits::new();
     loop {
         let started = Instant::now();
-        match attempt(task, def, stage).await {
+        let running = metrics.running(1);
+        let attempt = attempt(task, def, stage).await;
+        drop(running);
+        match attempt {
             Attempt::Outcome(Err(TaskError::Unavailable { cause })) => {
                 tracing::debug!("Task {} waits: {cause}", report::label(task));
                 if !waits.wait(stage).await {

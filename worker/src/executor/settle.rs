@@ -5,9 +5,10 @@ use std::time::Duration;
 use celery_protocol::repr;
 use serde_json::Value;
 
-use super::report;
-use crate::delivery::{Delivery, Settler, Verdict};
+use super::{Stage, report};
+use crate::delivery::{Delivery, Verdict};
 use crate::failpoint::failpoint;
+use crate::monitor::metrics::Of;
 use crate::task::{DEFAULT_RETRY_DELAY, Exception, Outcome, Retry, TaskDef, TaskError};
 
 /// Says in the log what happened, and hands in the verdict.
@@ -16,27 +17,29 @@ pub(crate) fn outcome(
     outcome: Outcome,
     took: Duration,
     def: &TaskDef,
-    settler: &Settler,
+    stage: &Stage,
 ) {
     failpoint!("ran");
     let task = &delivery.task;
+    let (of, metrics) = (Of::delivery(&delivery), &stage.monitor.metrics);
     let verdict = match outcome {
         Ok(value) => {
             report::succeeded(task, took, &value);
+            metrics.succeeded(of, took);
             Verdict::Success(value)
         }
         Err(TaskError::Failed(exception)) => {
             match retry_of_failure(&exception, task.retries, def) {
-                Some(retry) => retried(retry),
-                None => failed(&delivery, &exception),
+                Some(retry) => retried(&delivery, retry, stage),
+                None => failed(&delivery, &exception, stage),
             }
         }
         Err(TaskError::Retry(retry)) => match retry.max_retries {
             Some(most) if task.retries >= most => {
                 let exception = retry.reason.unwrap_or_else(|| exhausted(&delivery));
-                failed(&delivery, &exception)
+                failed(&delivery, &exception, stage)
             }
-            _ => retried(retry),
+            _ => retried(&delivery, retry, stage),
         },
         Err(TaskError::Ignore) => {
             report::ignored(task);
@@ -44,6 +47,7 @@ pub(crate) fn outcome(
         }
         Err(TaskError::Reject { reason, requeue }) => {
             report::rejected(task, &reason, requeue);
+            metrics.rejected(of);
             if requeue {
                 Verdict::Reject { requeue }
             } else {
@@ -56,19 +60,21 @@ pub(crate) fn outcome(
         // The executor runs these again and never settles them.
         Err(TaskError::Unavailable { .. }) => Verdict::GiveBack { started: false },
     };
-    settler.finish(delivery, verdict);
+    stage.settler.finish(delivery, verdict);
 }
 
 /// The failure of a task that had to be stopped.
-pub(crate) fn time_limit(delivery: Delivery, limit: Duration, settler: &Settler) {
+pub(crate) fn time_limit(delivery: Delivery, limit: Duration, stage: &Stage) {
     report::hard_limit(&delivery.task, limit);
+    let metrics = &stage.monitor.metrics;
+    metrics.failed(Of::delivery(&delivery), "TimeLimitExceeded");
     let seconds = match limit.subsec_nanos() {
         0 => Value::from(limit.as_secs()),
         _ => Value::from(limit.as_secs_f64()),
     };
     let exception = Exception::with_args("TimeLimitExceeded", vec![seconds]);
     let verdict = without_traceback(&exception.module("billiard.exceptions"));
-    settler.finish(delivery, verdict);
+    stage.settler.finish(delivery, verdict);
 }
 
 /// Whether the task's policy has a failure run again.
@@ -81,7 +87,8 @@ fn retry_of_failure(exception: &Exception, retries: u32, def: &TaskDef) -> Optio
     })
 }
 
-fn retried(retry: Retry) -> Verdict {
+fn retried(delivery: &Delivery, retry: Retry, stage: &Stage) -> Verdict {
+    stage.monitor.metrics.retried(Of::delivery(delivery));
     Verdict::Retry {
         countdown: retry.countdown,
         traceback: retry.reason.as_ref().map(Exception::traceback),
@@ -90,7 +97,9 @@ fn retried(retry: Retry) -> Verdict {
     }
 }
 
-fn failed(delivery: &Delivery, exception: &Exception) -> Verdict {
+fn failed(delivery: &Delivery, exception: &Exception, stage: &Stage) -> Verdict {
+    let metrics = &stage.monitor.metrics;
+    metrics.failed(Of::delivery(delivery), &exception.document().exc_type);
     let traceback = exception.traceback();
     report::failed(&delivery.task, exception, &traceback);
     Verdict::Failure {

@@ -34,7 +34,13 @@ impl Bench {
         });
         let shutdown = Shutdown::new();
         let tasks = tokio::runtime::Handle::current();
-        let stage = Stage::new(shared, shutdown.clone(), concurrency, tasks);
+        let stage = Stage::new(
+            shared,
+            shutdown.clone(),
+            concurrency,
+            tasks,
+            Monitor::default(),
+        );
         let (deliveries, delivered) = mpsc::channel(1000);
         let ended = tokio::spawn(async move { run(delivered, &registry, stage).await });
         Bench {

@@ -9,7 +9,7 @@
 //! back, not one a try and not one a role.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::backoff::{Backoff, random};
@@ -22,6 +22,7 @@ pub struct Health {
     down: AtomicUsize,
     /// Whether the log has told of the present outage.
     told: AtomicBool,
+    reconnects: AtomicU64,
     changed: tokio::sync::Notify,
 }
 
@@ -29,6 +30,11 @@ impl Health {
     /// True if every role has its server, as far as they know.
     pub fn is_up(&self) -> bool {
         self.down.load(Ordering::Acquire) == 0
+    }
+
+    /// How often a role had lost its server and has it back.
+    pub fn reconnects(&self) -> u64 {
+        self.reconnects.load(Ordering::Relaxed)
     }
 
     /// Waits until every role has its server.
@@ -62,6 +68,7 @@ pub struct Supervised {
     endpoint: Arc<Endpoint>,
     options: ConnectOptions,
     heard: Option<Heard>,
+    turned: Option<Box<dyn Fn() + Send + Sync>>,
     health: Arc<Health>,
     open: Option<Connection>,
     backoff: Backoff,
@@ -70,6 +77,8 @@ pub struct Supervised {
     /// its time would otherwise be sent again for ever.
     unanswered: u32,
     down: bool,
+    /// Whether it is down because something failed, not because it has not begun.
+    lost: bool,
 }
 
 /// After so many the time for an answer does not grow any more: 16 times what it was.
@@ -84,12 +93,14 @@ impl Supervised {
             endpoint,
             options,
             heard: None,
+            turned: None,
             health,
             open: None,
             backoff: Backoff::new(),
             pause: None,
             unanswered: 0,
             down: true,
+            lost: false,
         }
     }
 
@@ -105,6 +116,13 @@ impl Supervised {
     /// Listens to what the server pushes, on this connection and those that follow it.
     pub fn listening(mut self, heard: impl Fn(Push) + Send + Sync + 'static) -> Self {
         self.heard = Some(Arc::new(heard));
+        self
+    }
+
+    /// Is told of every answer and every failed try, so that somebody can see that the role lives even while its server
+    /// is away.
+    pub fn watched(mut self, turned: impl Fn() + Send + Sync + 'static) -> Self {
+        self.turned = Some(Box::new(turned));
         self
     }
 
@@ -149,6 +167,8 @@ impl Supervised {
 
     /// A command failed: the connection is closed, and the next one opened after a pause.
     pub fn failed(&mut self, failure: &Failure) {
+        self.turned();
+        self.lost = true;
         self.open = None;
         if matches!(failure, Failure::Lost(_)) {
             self.unanswered = (self.unanswered + 1).min(MOST_DOUBLINGS);
@@ -165,11 +185,23 @@ impl Supervised {
 
     /// A command was answered as it should be.
     pub fn worked(&mut self) {
+        self.turned();
         self.backoff.worked();
         self.unanswered = 0;
+        if std::mem::take(&mut self.lost) {
+            self.health.reconnects.fetch_add(1, Ordering::Relaxed);
+        }
         if self.down {
             self.down = false;
             self.health.back(&self.endpoint.display_url());
+        }
+    }
+}
+
+impl Supervised {
+    fn turned(&self) {
+        if let Some(turned) = &self.turned {
+            turned();
         }
     }
 }

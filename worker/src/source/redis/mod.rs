@@ -126,6 +126,12 @@ pub(crate) struct RedisSource {
 }
 
 impl RedisSource {
+    /// Is told of every answer and every failed try.
+    pub(crate) fn watched(mut self, turned: impl Fn() + Send + Sync + 'static) -> Self {
+        self.link = self.link.watched(turned);
+        self
+    }
+
     /// Sends a call that may be sent twice until it is answered. Tells whether it was sent more than once.
     async fn insist<T>(
         &mut self,

@@ -1,0 +1,122 @@
+//! Three pages over HTTP/1: `/healthz`, `/readyz`, `/metrics`.
+//!
+//! For probes and a Prometheus server near by, so everything is small and bounded: few connections, one request each, a
+//! deadline over all of it, no body read. There is no TLS and no password: it listens on loopback unless another
+//! address is asked for.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::Vitals;
+
+/// Connections at once. More wait in the listener's queue.
+const CONNECTIONS: usize = 16;
+/// The time a connection has for everything.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// The largest request: its line and its headers. The least that hyper allows.
+const LARGEST: usize = 8192;
+const HEADERS: usize = 32;
+/// Between two tries to accept when that fails: there are no descriptors left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Listens. Port 0 is any that is free: the address says which.
+pub(crate) async fn listen(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Answers, to the end of the process.
+pub(crate) async fn serve(listener: TcpListener, vitals: Arc<Vitals>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        // Never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!("a connection for metrics was not accepted: {error}");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let vitals = Arc::clone(&vitals);
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(DEADLINE, connection(stream, vitals)).await;
+            drop(place);
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, vitals: Arc<Vitals>) {
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let vitals = Arc::clone(&vitals);
+        async move { Ok::<_, Infallible>(answer(request.method(), request.uri().path(), &vitals).await) }
+    });
+    let served = http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(LARGEST)
+        .max_headers(HEADERS)
+        // The deadline over the whole connection is enough.
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(stream), answer)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!("a request for metrics failed: {error}");
+    }
+}
+
+async fn answer(method: &Method, path: &str, vitals: &Vitals) -> Response<Full<Bytes>> {
+    let (status, kind, text) = match path {
+        _ if method != Method::GET && method != Method::HEAD => {
+            let text = "only GET and HEAD\n".to_owned();
+            (StatusCode::METHOD_NOT_ALLOWED, PLAIN, text)
+        }
+        "/healthz" => {
+            let complaints = vitals.health();
+            (status(complaints.none()), PLAIN, complaints.to_string())
+        }
+        "/readyz" => {
+            let complaints = vitals.readiness().await;
+            (status(complaints.none()), PLAIN, complaints.to_string())
+        }
+        "/metrics" => (StatusCode::OK, OPEN_METRICS, vitals.metrics()),
+        _ => {
+            let text = "/healthz, /readyz or /metrics\n".to_owned();
+            (StatusCode::NOT_FOUND, PLAIN, text)
+        }
+    };
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
+
+fn status(well: bool) -> StatusCode {
+    match well {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}

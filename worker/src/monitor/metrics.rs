@@ -1,0 +1,511 @@
+//! What is counted, under the names celery-exporter (danihodovic/celery-exporter) has given to what it can see, so that
+//! its dashboards and alerts fit; what only this worker can see is called `celery_worker_…`. docs/worker.md has the table.
+//!
+//! Off by default: then nothing is kept and every method returns at once. Labels are bounded: the names are those of
+//! registered tasks, of consumed queues, of causes fixed in the code, and of exceptions, which tasks choose.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::delivery::Delivery;
+
+/// Seconds; those of Python's `prometheus_client`, which celery-exporter uses.
+const RUNTIMES: [f64; 14] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
+/// Calls. The default size of a batch is 500.
+const BATCHES: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0];
+
+/// The counters of a worker. Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct Metrics(Option<Arc<Counted>>);
+
+/// Text that labels share.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Text(Arc<str>);
+
+impl EncodeLabelValue for Text {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        (&*self.0).encode(encoder)
+    }
+}
+
+/// celery-exporter's labels of everything about a task.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTask {
+    name: Text,
+    hostname: Text,
+    queue_name: Text,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfFailure {
+    name: Text,
+    hostname: Text,
+    queue_name: Text,
+    exception: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfBatch {
+    name: Text,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfLetter {
+    cause: String,
+}
+
+#[derive(Clone)]
+struct Buckets(&'static [f64]);
+
+impl MetricConstructor<Histogram> for Buckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(self.0.iter().copied())
+    }
+}
+
+type ByTask = Family<OfTask, Counter>;
+
+struct Counted {
+    hostname: Text,
+    registry: std::sync::Mutex<Registry>,
+    received: ByTask,
+    started: ByTask,
+    succeeded: ByTask,
+    failed: Family<OfFailure, Counter>,
+    retried: ByTask,
+    rejected: ByTask,
+    revoked: ByTask,
+    runtime: Family<OfTask, Histogram, Buckets>,
+    running: Arc<AtomicI64>,
+    batches: Family<OfBatch, Histogram, Buckets>,
+    claims: Counter,
+    claimed: Counter,
+    lost: Counter,
+    restored: Counter,
+    dead: Family<OfLetter, Counter>,
+    present: Present,
+}
+
+/// What is looked up when it is asked for, rather than counted.
+#[derive(Default)]
+struct Present {
+    active: Gauge,
+    slots: Gauge,
+    stuck: Gauge,
+    held: Gauge,
+    parked: Gauge,
+    broker_up: Gauge,
+    /// Counted by the connections themselves.
+    reconnects: Counter,
+    database_up: Gauge,
+}
+
+/// The present values of a worker.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Now {
+    pub(super) slots: usize,
+    pub(super) stuck: usize,
+    pub(super) held: usize,
+    pub(super) parked: usize,
+    pub(super) broker_up: bool,
+    pub(super) reconnects: u64,
+    /// `None` without a database.
+    pub(super) database_up: Option<bool>,
+}
+
+/// A task of which a counter tells.
+#[derive(Clone, Copy)]
+pub(crate) struct Of<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) queue: &'a Arc<str>,
+}
+
+impl<'a> Of<'a> {
+    pub(crate) fn delivery(delivery: &'a Delivery) -> Self {
+        Of {
+            name: &delivery.task.name,
+            queue: &delivery.queue,
+        }
+    }
+}
+
+/// So many tasks run, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    running: Option<Arc<AtomicI64>>,
+    count: i64,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(running) = &self.running {
+            running.fetch_sub(self.count, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Metrics {
+    /// Counting, for the node of this name.
+    pub(crate) fn on(node: &str) -> Self {
+        Metrics(Some(Arc::new(Counted::new(node))))
+    }
+
+    /// Claimed, and of a name that is known here.
+    pub(crate) fn received(&self, of: Of<'_>) {
+        self.count(of, |counted| &counted.received);
+    }
+
+    /// Its code begins to run.
+    pub(crate) fn started(&self, of: Of<'_>) {
+        self.count(of, |counted| &counted.started);
+    }
+
+    pub(crate) fn succeeded(&self, of: Of<'_>, took: Duration) {
+        if let Some(counted) = &self.0 {
+            let labels = counted.labels(of);
+            counted.succeeded.get_or_create(&labels).inc();
+            let runtime = counted.runtime.get_or_create(&labels);
+            runtime.observe(took.as_secs_f64());
+        }
+    }
+
+    pub(crate) fn failed(&self, of: Of<'_>, exception: &str) {
+        if let Some(counted) = &self.0 {
+            let OfTask {
+                name,
+                hostname,
+                queue_name,
+            } = counted.labels(of);
+            let labels = OfFailure {
+                name,
+                hostname,
+                queue_name,
+                exception: exception.to_owned(),
+            };
+            counted.failed.get_or_create(&labels).inc();
+        }
+    }
+
+    pub(crate) fn retried(&self, of: Of<'_>) {
+        self.count(of, |counted| &counted.retried);
+    }
+
+    pub(crate) fn rejected(&self, of: Of<'_>) {
+        self.count(of, |counted| &counted.rejected);
+    }
+
+    pub(crate) fn revoked(&self, of: Of<'_>) {
+        self.count(of, |counted| &counted.revoked);
+    }
+
+    /// So many tasks run until what is returned is dropped.
+    pub(crate) fn running(&self, count: usize) -> Running {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let running = self.0.as_ref().map(|counted| Arc::clone(&counted.running));
+        if let Some(running) = &running {
+            running.fetch_add(count, Ordering::Relaxed);
+        }
+        Running { running, count }
+    }
+
+    /// A batch of this size is run.
+    pub(crate) fn batch(&self, name: &Arc<str>, size: usize) {
+        if let Some(counted) = &self.0 {
+            let name = Text(Arc::clone(name));
+            let sizes = counted.batches.get_or_create(&OfBatch { name });
+            sizes.observe(f64::from(u32::try_from(size).unwrap_or(u32::MAX)));
+        }
+    }
+
+    /// A claim was answered with so many messages.
+    pub(crate) fn claimed(&self, messages: usize) {
+        if let Some(counted) = &self.0 {
+            counted.claims.inc();
+            counted.claimed.inc_by(messages as u64);
+        }
+    }
+
+    /// So many messages were taken away from this worker.
+    pub(crate) fn lost(&self, leases: usize) {
+        if let Some(counted) = &self.0 {
+            counted.lost.inc_by(leases as u64);
+        }
+    }
+
+    /// So many messages were rescued from workers that are gone.
+    pub(crate) fn restored(&self, messages: usize) {
+        if let Some(counted) = &self.0 {
+            counted.restored.inc_by(messages as u64);
+        }
+    }
+
+    /// So many messages became dead letters.
+    pub(crate) fn dead(&self, cause: &str, messages: usize) {
+        if messages == 0 {
+            return;
+        }
+        if let Some(counted) = &self.0 {
+            let cause = cause.to_owned();
+            let letters = counted.dead.get_or_create(&OfLetter { cause });
+            letters.inc_by(messages as u64);
+        }
+    }
+
+    /// A counter that somebody else keeps.
+    pub(crate) fn adopt(&self, name: &str, help: &str, counter: Counter) {
+        if let Some(counted) = &self.0 {
+            counted.registry().register(name, help, counter);
+        }
+    }
+
+    /// Everything, as Prometheus reads it (OpenMetrics text).
+    pub(super) fn text(&self, now: &Now) -> String {
+        let mut text = String::new();
+        if let Some(counted) = &self.0 {
+            counted.present.set(now);
+            let active = counted.running.load(Ordering::Relaxed);
+            counted.present.active.set(active);
+            // Writing to a string does not fail.
+            let _ = prometheus_client::encoding::text::encode(&mut text, &counted.registry());
+        }
+        text
+    }
+
+    fn count(&self, of: Of<'_>, which: impl FnOnce(&Counted) -> &ByTask) {
+        if let Some(counted) = &self.0 {
+            which(counted).get_or_create(&counted.labels(of)).inc();
+        }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Some(_) => "Metrics(on)",
+            None => "Metrics(off)",
+        })
+    }
+}
+
+impl Counted {
+    fn new(node: &str) -> Self {
+        // As celery-exporter: the part behind the @.
+        let hostname = node.split_once('@').map_or(node, |(_, host)| host);
+        let counted = Counted {
+            hostname: Text(Arc::from(hostname)),
+            registry: std::sync::Mutex::new(Registry::default()),
+            received: Family::default(),
+            started: Family::default(),
+            succeeded: Family::default(),
+            failed: Family::default(),
+            retried: Family::default(),
+            rejected: Family::default(),
+            revoked: Family::default(),
+            runtime: Family::new_with_constructor(Buckets(&RUNTIMES)),
+            running: Arc::default(),
+            batches: Family::new_with_constructor(Buckets(&BATCHES)),
+            claims: Counter::default(),
+            claimed: Counter::default(),
+            lost: Counter::default(),
+            restored: Counter::default(),
+            dead: Family::default(),
+            present: Present::default(),
+        };
+        counted.register();
+        counted
+    }
+
+    fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
+        // A list that only grows: a thread that died holding the lock left it whole.
+        self.registry
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn labels(&self, of: Of<'_>) -> OfTask {
+        OfTask {
+            name: Text(Arc::from(of.name)),
+            hostname: self.hostname.clone(),
+            queue_name: Text(Arc::clone(of.queue)),
+        }
+    }
+
+    /// The names. A counter's gets `_total` at its end.
+    fn register(&self) {
+        let mut registry = self.registry();
+        let by_task = [
+            ("received", "Tasks claimed by this worker", &self.received),
+            ("started", "Tasks whose code began to run", &self.started),
+            ("succeeded", "Tasks that succeeded", &self.succeeded),
+            (
+                "retried",
+                "Tasks that failed and will be run again",
+                &self.retried,
+            ),
+            (
+                "rejected",
+                "Tasks that refused their message",
+                &self.rejected,
+            ),
+            (
+                "revoked",
+                "Tasks that were not run: they had expired",
+                &self.revoked,
+            ),
+        ];
+        for (state, help, family) in by_task {
+            registry.register(format!("celery_task_{state}"), help, family.clone());
+        }
+        registry.register(
+            "celery_task_failed",
+            "Tasks that failed",
+            self.failed.clone(),
+        );
+        registry.register(
+            "celery_task_runtime",
+            "Seconds that successful tasks took",
+            self.runtime.clone(),
+        );
+        registry.register(
+            "celery_worker_batch_size",
+            "Calls that were run at once",
+            self.batches.clone(),
+        );
+        for (name, help, counter) in [
+            ("claims", "Answered claims", &self.claims),
+            ("claimed_messages", "Messages claimed", &self.claimed),
+            (
+                "lost_leases",
+                "Messages taken away from this worker while it held them",
+                &self.lost,
+            ),
+            (
+                "restored_messages",
+                "Messages rescued from workers that are gone",
+                &self.restored,
+            ),
+        ] {
+            registry.register(format!("celery_worker_{name}"), help, counter.clone());
+        }
+        registry.register(
+            "celery_worker_dead_letters",
+            "Messages moved to the dead letters",
+            self.dead.clone(),
+        );
+        self.present.register(&mut registry, &self.hostname);
+    }
+}
+
+impl Present {
+    fn register(&self, registry: &mut Registry, hostname: &Text) {
+        let label = ("hostname".into(), hostname.0.to_string().into());
+        let exporters = registry.sub_registry_with_label(label);
+        let up = Gauge::<i64>::default();
+        up.set(1);
+        exporters.register("celery_worker_up", "1 while the worker lives", up);
+        exporters.register(
+            "celery_worker_tasks_active",
+            "Tasks that run now",
+            self.active.clone(),
+        );
+        for (name, help, gauge) in [
+            ("slots", "Tasks that may run at once", &self.slots),
+            (
+                "stuck_tasks",
+                "Tasks that did not end when told to",
+                &self.stuck,
+            ),
+            (
+                "held_messages",
+                "Messages that are held and not yet settled",
+                &self.held,
+            ),
+            (
+                "parked_messages",
+                "Messages that wait here for their ETA",
+                &self.parked,
+            ),
+            (
+                "broker_up",
+                "1 while every connection to the broker stands",
+                &self.broker_up,
+            ),
+            (
+                "database_up",
+                "1 while the database is there; 0 also if none is set",
+                &self.database_up,
+            ),
+        ] {
+            registry.register(format!("celery_worker_{name}"), help, gauge.clone());
+        }
+        registry.register(
+            "celery_worker_broker_reconnects",
+            "Connections to broker and result backend that were lost and came back",
+            self.reconnects.clone(),
+        );
+    }
+
+    fn set(&self, now: &Now) {
+        let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.slots.set(number(now.slots));
+        self.stuck.set(number(now.stuck));
+        self.held.set(number(now.held));
+        self.parked.set(number(now.parked));
+        self.broker_up.set(now.broker_up.into());
+        let reconnects = self.reconnects.inner();
+        reconnects.store(now.reconnects, Ordering::Relaxed);
+        self.database_up
+            .set(now.database_up.unwrap_or_default().into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_labels_are_the_exporters() {
+        let metrics = Metrics::on("w1@host.example");
+        let queue: Arc<str> = "celery".into();
+        let of = Of {
+            name: "proj.\"add\"\n",
+            queue: &queue,
+        };
+        metrics.received(of);
+        metrics.succeeded(of, Duration::from_millis(30));
+        metrics.failed(of, "ValueError");
+        metrics.dead("poison", 2);
+        let running = metrics.running(3);
+        let text = metrics.text(&Now {
+            held: 7,
+            ..Now::default()
+        });
+        let labels = r#"name="proj.\"add\"\n",hostname="host.example",queue_name="celery""#;
+        for line in [
+            format!("celery_task_received_total{{{labels}}} 1"),
+            format!("celery_task_runtime_bucket{{le=\"0.05\",{labels}}} 1"),
+            format!("celery_task_failed_total{{{labels},exception=\"ValueError\"}} 1"),
+            "celery_worker_dead_letters_total{cause=\"poison\"} 2".to_owned(),
+            "celery_worker_held_messages 7".to_owned(),
+            "celery_worker_tasks_active{hostname=\"host.example\"} 3".to_owned(),
+            "celery_worker_up{hostname=\"host.example\"} 1".to_owned(),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        drop(running);
+        let text = metrics.text(&Now::default());
+        assert!(text.contains("tasks_active{hostname=\"host.example\"} 0"));
+        assert_eq!(Metrics::default().text(&Now::default()), "");
+    }
+}

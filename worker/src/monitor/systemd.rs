@@ -1,0 +1,174 @@
+//! The service manager's side: `READY=1`, `WATCHDOG=1`, `STOPPING=1` to the socket of `NOTIFY_SOCKET`, as
+//! sd_notify(3) and sd_watchdog_enabled(3) describe them. Without that variable nothing happens.
+//!
+//! The watchdog is fed for as long as the consumer's loop turns – also while the broker is away, because a
+//! restart would not bring it back.
+//!
+//! Written here because the crate `sd-notify` knows no abstract sockets, which is what containers often have.
+
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::Pulse;
+use crate::shutdown::{Phase, Shutdown};
+
+/// How often the manager hears of a start that takes its time, and for how long it is asked to be patient: a broker that
+/// is away is no reason to give up.
+const STARTING: Duration = Duration::from_secs(5);
+const STARTING_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A service manager that listens.
+#[derive(Debug)]
+pub(crate) struct Manager {
+    socket: UnixDatagram,
+    address: SocketAddr,
+    /// How often it wants to hear that we live, if at all.
+    watchdog: Option<Duration>,
+    stopping: AtomicBool,
+}
+
+impl Manager {
+    /// The manager this process was started by, if it wants to be told anything.
+    pub(crate) fn from_env() -> Option<Arc<Self>> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let path = variable("NOTIFY_SOCKET").filter(|path| !path.is_empty())?;
+        let watchdog = watchdog(
+            variable("WATCHDOG_USEC").as_deref(),
+            variable("WATCHDOG_PID").as_deref(),
+            std::process::id(),
+        );
+        Self::open(&path, watchdog)
+            .inspect_err(|error| tracing::warn!("NOTIFY_SOCKET cannot be used: {error}"))
+            .ok()
+            .map(Arc::new)
+    }
+
+    fn open(path: &str, watchdog: Option<Duration>) -> io::Result<Self> {
+        let address = match path.strip_prefix('@') {
+            Some(name) => SocketAddr::from_abstract_name(name)?,
+            None => SocketAddr::from_pathname(path)?,
+        };
+        let socket = UnixDatagram::unbound()?;
+        // A manager that is slow must not slow us.
+        socket.set_nonblocking(true)?;
+        Ok(Manager {
+            socket,
+            address,
+            watchdog,
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    fn tell(&self, state: &str) {
+        if let Err(error) = self.socket.send_to_addr(state.as_bytes(), &self.address) {
+            tracing::debug!("the service manager was not told {state:?}: {error}");
+        }
+    }
+
+    /// The worker is on its way to its end. Said once; whoever sees it first says it, because a worker that has nothing to do
+    /// ends at once.
+    pub(crate) fn stopping(&self) {
+        if !self.stopping.swap(true, Ordering::Relaxed) {
+            self.tell("STOPPING=1\nSTATUS=Stopping");
+        }
+    }
+
+    /// Tells the manager everything, to the end of the process. `ready` ends when the worker is.
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        ready: impl Future<Output = ()>,
+        consuming: Arc<Pulse>,
+        shutdown: Shutdown,
+    ) {
+        let mut ready = std::pin::pin!(ready);
+        let mut is_ready = false;
+        let mut told = Phase::Running;
+        // Twice as often as asked for, as sd_watchdog_enabled(3) advises.
+        let period = self
+            .watchdog
+            .map_or(STARTING, |time| (time / 2).min(STARTING));
+        let mut tick = tokio::time::interval(period);
+        self.tell("STATUS=Connecting to the broker");
+        loop {
+            tokio::select! {
+                () = &mut ready, if !is_ready => {
+                    is_ready = true;
+                    self.tell("READY=1\nSTATUS=Ready");
+                }
+                () = shutdown.reached(Phase::Draining), if told == Phase::Running => {
+                    told = Phase::Draining;
+                    self.tell("STATUS=Draining");
+                }
+                () = shutdown.reached(Phase::Warm), if told < Phase::Warm => {
+                    told = Phase::Warm;
+                    self.stopping();
+                }
+                _ = tick.tick() => {
+                    let starting = !is_ready && told < Phase::Warm;
+                    let alive = consuming.is_alive(Instant::now());
+                    if let Some(state) = sign_of_life(alive, starting, self.watchdog.is_some()) {
+                        self.tell(&state);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the manager hears regularly: nothing when the worker hangs.
+fn sign_of_life(alive: bool, starting: bool, watched: bool) -> Option<String> {
+    let mut lines = Vec::new();
+    if starting {
+        let patience = STARTING_PATIENCE.as_micros();
+        lines.push(format!("EXTEND_TIMEOUT_USEC={patience}"));
+    }
+    if watched {
+        lines.push("WATCHDOG=1".to_owned());
+    }
+    (alive && !lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// The interval of the watchdog, if it is meant for this process.
+fn watchdog(usec: Option<&str>, pid: Option<&str>, own: u32) -> Option<Duration> {
+    if pid.is_some_and(|pid| pid.parse() != Ok(own)) {
+        return None;
+    }
+    let usec: u64 = usec?.parse().ok()?;
+    (usec > 0).then(|| Duration::from_micros(usec))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_hangs_gives_no_sign_of_life() {
+        for (starting, watched) in [(true, true), (false, true), (true, false)] {
+            assert_eq!(sign_of_life(false, starting, watched), None);
+            let sign = sign_of_life(true, starting, watched).unwrap();
+            assert_eq!(sign.contains("WATCHDOG=1"), watched);
+            assert_eq!(sign.contains("EXTEND_TIMEOUT_USEC=30000000"), starting);
+        }
+        assert_eq!(sign_of_life(true, false, false), None);
+    }
+
+    #[test]
+    fn the_watchdog_may_be_meant_for_another() {
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(watchdog(Some("1000000"), None, 7), second);
+        assert_eq!(watchdog(Some("1000000"), Some("7"), 7), second);
+        for (usec, pid) in [
+            (None, Some("7")),
+            (Some("0"), None),
+            (Some("soon"), None),
+            (Some("1000000"), Some("8")),
+            (Some("1000000"), Some("x")),
+        ] {
+            assert_eq!(watchdog(usec, pid, 7), None, "{usec:?} {pid:?}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What makes a worker healthy, and what makes it ready.
+//!
+//! *Healthy*: a restart would not help. Not so when tasks are stuck, when the loop that claims messages does not turn, or when
+//! every thread that runs tasks is blocked. A broker or database that is away is no illness of this process.
+//!
+//! *Ready*: it claims, and reaches what tasks need.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+
+use super::metrics::Now;
+use super::{Monitor, Pulse};
+use crate::consumer::View;
+use crate::database::Database;
+use crate::shutdown::Shutdown;
+
+/// How often the threads of the tasks are asked for a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+/// What was heard of the database so recently still holds.
+const FRESH: Duration = Duration::from_secs(5);
+/// How long a probe waits for the database: probes themselves have time-outs of seconds.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Sees into every part of a worker.
+pub(crate) struct Vitals {
+    monitor: Monitor,
+    consumer: View,
+    /// Beats while a thread that runs tasks is free.
+    threads: Arc<Pulse>,
+    database: Option<Database>,
+    slots: usize,
+    shutdown: Shutdown,
+}
+
+/// What is wrong, a line each; nothing if all is well.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Complaints(Vec<String>);
+
+impl Complaints {
+    pub(super) fn none(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Complaints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.none() {
+            return writeln!(f, "ok");
+        }
+        self.0.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
+
+impl Vitals {
+    pub(crate) fn new(
+        monitor: Monitor,
+        consumer: View,
+        database: Option<Database>,
+        slots: usize,
+        shutdown: Shutdown,
+    ) -> Self {
+        Vitals {
+            monitor,
+            consumer,
+            threads: Arc::default(),
+            database,
+            slots,
+            shutdown,
+        }
+    }
+
+    /// Watches the threads of a runtime, to the end of the process.
+    pub(crate) fn watch(&self, tasks: &Handle) {
+        let threads = Arc::clone(&self.threads);
+        tasks.spawn(async move {
+            loop {
+                threads.beat();
+                tokio::time::sleep(SIGN_OF_LIFE).await;
+            }
+        });
+    }
+
+    pub(super) fn health(&self) -> Complaints {
+        let (now, mut complaints) = (Instant::now(), Vec::new());
+        if self.monitor.stuck() > 0 {
+            complaints.push(format!(
+                "{} tasks did not end when told to",
+                self.monitor.stuck()
+            ));
+        }
+        let consuming = &self.monitor.consuming;
+        if !consuming.is_alive(now) {
+            let age = consuming.age(now).as_secs();
+            complaints.push(format!("the consumer has hung for {age} s"));
+        }
+        if !self.threads.is_alive(now) {
+            let age = self.threads.age(now).as_secs();
+            complaints.push(format!(
+                "all threads of the tasks have been blocked for {age} s"
+            ));
+        }
+        Complaints(complaints)
+    }
+
+    pub(super) async fn readiness(&self) -> Complaints {
+        let Complaints(mut complaints) = self.health();
+        if !self.shutdown.is_running() {
+            complaints.push("the worker claims no more messages".to_owned());
+        }
+        if !self.consumer.is_connected() {
+            complaints.push("the broker is not reached".to_owned());
+        }
+        if let Some(database) = &self.database {
+            // Asked only if nothing was heard of it lately: probes cost a busy worker nothing.
+            if database.heard_within(FRESH).is_none() {
+                let _ = tokio::time::timeout(ANSWER, database.ping()).await;
+            }
+            if database.heard_within(FRESH) != Some(true) {
+                complaints.push("the database is not reached".to_owned());
+            }
+        }
+        Complaints(complaints)
+    }
+
+    pub(super) fn metrics(&self) -> String {
+        self.monitor.metrics.text(&Now {
+            slots: self.slots,
+            stuck: self.monitor.stuck(),
+            held: self.consumer.held(),
+            parked: self.consumer.parked(),
+            broker_up: self.consumer.is_connected(),
+            reconnects: self.consumer.reconnects(),
+            database_up: self.database.as_ref().map(Database::is_up),
+        })
+    }
+}
