@@ -435,7 +435,7 @@ async fn settle_keeps_what_it_could_not_do() {
     #[rustfmt::skip]
     let arguments = [
         "0", "celery@test", "1000", "2", "rs:a:1:0001", "rs:a:1:0002",
-        "2", "push", "4", "{next}", "result", "5", "{}",
+        "2", "front", "4", "{next}", "result", "5", "{}",
         "1", "result", "6", "{}",
     ];
     let answer = b.run(&scripts::SETTLE, &keys, &arguments).await.unwrap();

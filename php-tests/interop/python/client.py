@@ -71,14 +71,15 @@ CHECKS = {
 }
 
 
-def main():
+def report(checks):
     answers = {}
-    for name in sys.argv[1:] or CHECKS:
+    for name in sys.argv[1:] or checks:
         try:
-            answers[name] = CHECKS[name]()
+            answers[name] = checks[name]()
         except Exception as error:  # reported under the check's name, so that the others still run
             answers[name] = {"error": f"{type(error).__name__}: {error}"}
     json.dump(answers, sys.stdout)
 
 
-main()
+if __name__ == "__main__":
+    report(CHECKS)

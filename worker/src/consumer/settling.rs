@@ -7,6 +7,7 @@
 //! Bounded by what is held: every order is about a delivery that keeps its place until it is settled. While the broker or
 //! the result backend is away, nothing is claimed for long.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +16,7 @@ use celery_protocol::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::canvas;
 use super::ledger::Ledger;
 use super::pace::{ACKS, LINGER};
 use super::transition::{Plan, Rules};
@@ -22,7 +24,7 @@ use crate::delivery::{Delivery, Order, Tag};
 use crate::failpoint::failpoint;
 use crate::monitor::metrics::Metrics;
 use crate::source::redis::RedisSource;
-use crate::source::{Letter, Settlement, Source, Step};
+use crate::source::{Letter, Part, Settlement, Source, Step};
 
 /// The most settlements of one call. Keeps a call's script in the range of a few milliseconds.
 const BATCH: usize = 250;
@@ -193,8 +195,10 @@ impl Settling {
     }
 
     async fn settle_batch(&mut self, mut batch: Vec<Settlement>) {
+        self.count_parts(&mut batch).await;
+        let mut ends = Vec::new();
         if self.results.is_some() {
-            self.store_elsewhere(&mut batch).await;
+            ends = self.store_elsewhere(&mut batch).await;
         }
         failpoint!("settle");
         let settled = self.source.settle(&batch).await;
@@ -218,32 +222,99 @@ impl Settling {
                 .map_or_else(String::new, |settlement| settlement.tag.to_string());
             tracing::error!("Delivery {tag} cannot be settled and will be delivered again: {why}");
         }
+        if let Some(results) = &mut self.results {
+            ends.retain(|(position, _)| !settled.lost.contains(position));
+            let ends: Vec<_> = ends.into_iter().map(|(_, end)| end).collect();
+            results.chords(&[], &ends).await;
+        }
         self.ledger.forget(&tags);
     }
 
-    /// Stores the results of a batch on their own server, and takes them out of it.
-    async fn store_elsewhere(&mut self, batch: &mut [Settlement]) {
-        let Some(results) = &mut self.results else {
-            return;
-        };
+    /// Counts the members of chords in a batch, and adds what follows from chords that are complete. The failure of a
+    /// chord's body can be a member of another chord: until there is nothing more to count.
+    async fn count_parts(&mut self, batch: &mut [Settlement]) {
+        let mut lost = None;
+        loop {
+            let (mut places, mut parts) = (Vec::new(), Vec::new());
+            for (place, settlement) in batch.iter_mut().enumerate() {
+                for part in settlement.take_parts() {
+                    places.push(place);
+                    parts.push(part);
+                }
+            }
+            if parts.is_empty() {
+                return;
+            }
+            if lost.is_none() {
+                // What another worker does now, that one counts. As with results elsewhere, a window stays after this look.
+                let tags: Vec<Tag> = places.iter().map(|place| batch[*place].tag).collect();
+                lost = Some(self.source.renew(&tags).await);
+            }
+            let gone = |place: &usize| {
+                let tag = batch[*place].tag;
+                lost.as_ref().is_some_and(|lost| lost.contains(&tag))
+            };
+            let (places, parts): (Vec<usize>, Vec<Part>) = places
+                .into_iter()
+                .zip(parts)
+                .filter(|(place, _)| !gone(place))
+                .unzip();
+            let source = self.results.as_mut().unwrap_or(&mut self.source);
+            let mut counted = Vec::with_capacity(parts.len());
+            for chunk in parts.chunks(BATCH) {
+                counted.extend(source.count_parts(chunk).await);
+            }
+            for ((place, part), complete) in places.into_iter().zip(&parts).zip(counted) {
+                if let Some(complete) = complete {
+                    let steps = canvas::after_chord(&self.rules, part, &complete, now());
+                    batch[place].steps.extend(steps);
+                }
+            }
+        }
+    }
+
+    /// Stores the results of a batch on their own server, and takes them out of it. Gives back the chords that end with
+    /// it, each with the position of its settlement.
+    async fn store_elsewhere(
+        &mut self,
+        batch: &mut [Settlement],
+    ) -> Vec<(usize, (String, String))> {
         let tags: Vec<Tag> = batch.iter().map(|settlement| settlement.tag).collect();
+        let mut ends = Vec::new();
+        let Some(results) = &mut self.results else {
+            return ends;
+        };
         // A window of one round trip stays in which a lease can be lost after this look at it.
         let lost = self.source.renew(&tags).await;
         let mut documents = Vec::with_capacity(batch.len());
-        for settlement in batch {
-            let steps = std::mem::take(&mut settlement.steps);
-            for step in steps {
+        let mut begins = Vec::new();
+        for (position, settlement) in batch.iter_mut().enumerate() {
+            if lost.contains(&settlement.tag) {
+                // Nothing of it will be done.
+                settlement.steps.clear();
+                continue;
+            }
+            let mut steps: VecDeque<Step> = std::mem::take(&mut settlement.steps).into();
+            while let Some(step) = steps.pop_front() {
                 match step {
-                    Step::Result { id, document } if !lost.contains(&settlement.tag) => {
-                        documents.push((id, document))
+                    Step::Result { id, document } => documents.push((id, document)),
+                    step @ Step::Chord { .. } => begins.push(step),
+                    Step::Join {
+                        group,
+                        word,
+                        steps: then,
+                    } => {
+                        ends.push((position, (group, word)));
+                        steps.extend(then);
                     }
-                    Step::Result { .. } => {}
                     step => settlement.steps.push(step),
                 }
             }
         }
         results.store_results(&documents).await;
         failpoint!("stored");
+        results.chords(&begins, &[]).await;
+        ends
     }
 }
 

@@ -13,7 +13,7 @@ use crate::delivery::{Delivery, TaskNames, Verdict};
 use crate::source::{Letter, Step};
 
 /// The module of Celery's own exceptions, as results name it.
-const CELERY: &str = "celery.exceptions";
+pub(super) const CELERY: &str = "celery.exceptions";
 
 /// What is the same for all messages of a worker.
 pub(crate) struct Rules {
@@ -46,7 +46,7 @@ impl Rules {
     }
 
     pub(crate) fn plan(&self, delivery: &Delivery, verdict: Verdict, now: Timestamp) -> Plan {
-        let task = &*delivery.task;
+        let task = &delivery.task;
         Plan::Steps(match verdict {
             Verdict::Success(result) => self.success(task, result, now),
             Verdict::Failure {
@@ -84,7 +84,7 @@ impl Rules {
         })
     }
 
-    fn success(&self, task: &Task, result: Box<RawValue>, now: Timestamp) -> Vec<Step> {
+    fn success(&self, task: &Arc<Task>, result: Box<RawValue>, now: Timestamp) -> Vec<Step> {
         if result.get().len() > DEFAULT_MAX_BODY {
             // Redis would close the connection on it, every time.
             let text = format!("the result has {} bytes", result.get().len());
@@ -103,7 +103,7 @@ impl Rules {
 
     pub(crate) fn failure(
         &self,
-        task: &Task,
+        task: &Arc<Task>,
         exception: &ExceptionDoc,
         traceback: Option<String>,
         now: Timestamp,
@@ -118,11 +118,16 @@ impl Rules {
         steps
     }
 
-    fn revoked(&self, task: &Task, reason: &str, now: Timestamp) -> Vec<Step> {
-        if !self.stores(task) {
-            return Vec::new();
+    fn revoked(&self, task: &Arc<Task>, reason: &str, now: Timestamp) -> Vec<Step> {
+        let doc = ResultDoc::revoked(&task.id, reason, now);
+        let mut steps = Vec::new();
+        if let Some(Ok(exception)) = doc.exception() {
+            steps.extend(canvas::after_revoke(self, task, &exception, now));
         }
-        vec![result_step(task, ResultDoc::revoked(&task.id, reason, now))]
+        if self.stores(task) {
+            steps.push(result_step(task, doc));
+        }
+        steps
     }
 
     fn retry(
@@ -162,7 +167,7 @@ impl Rules {
 
     fn out_of_retries(
         &self,
-        task: &Task,
+        task: &Arc<Task>,
         reason: Option<ExceptionDoc>,
         traceback: Option<String>,
         now: Timestamp,
@@ -240,7 +245,7 @@ impl Rules {
     }
 
     /// A task whose time is over.
-    pub(crate) fn expired(&self, task: &Task, now: Timestamp) -> Vec<Step> {
+    pub(crate) fn expired(&self, task: &Arc<Task>, now: Timestamp) -> Vec<Step> {
         self.revoked(task, "expired", now)
     }
 

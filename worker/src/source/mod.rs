@@ -9,6 +9,10 @@ pub(crate) mod redis;
 use std::future::Future;
 use std::sync::Arc;
 
+use celery_protocol::message::Task;
+use celery_protocol::result::State;
+use serde_json::value::RawValue;
+
 use crate::delivery::Tag;
 
 /// A message as it was claimed.
@@ -55,6 +59,56 @@ pub(crate) enum Step {
     Dead(Letter),
     /// Put something else to the dead letters.
     Note(Letter, Vec<u8>),
+    /// Begin a chord whose header has so many members.
+    Chord { group: String, size: usize },
+    /// Count a member of a chord's header. Done before the other steps, and taken out of them.
+    Count(Box<Part>),
+    /// Forget a chord, and take these steps – unless the claim on its body is no longer ours.
+    Join {
+        group: String,
+        word: String,
+        steps: Vec<Step>,
+    },
+}
+
+/// A member of a chord's header that has ended.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) group: String,
+    /// Its place in the header.
+    pub(crate) index: Option<i64>,
+    pub(crate) id: String,
+    pub(crate) state: State,
+    pub(crate) result: Box<RawValue>,
+    /// The signature to be called with all results.
+    pub(crate) body: Box<RawValue>,
+    /// The task whose end this is, the parent of the body.
+    pub(crate) task: Arc<Task>,
+}
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.group, self.index, &self.id) == (&other.group, other.index, &other.id)
+    }
+}
+
+impl Part {
+    /// What the claim on the body is called if this member was the last.
+    pub(crate) fn word(&self) -> String {
+        let index = self
+            .index
+            .map_or_else(String::new, |index| index.to_string());
+        format!("rs:{}:{index}", self.id)
+    }
+}
+
+/// A chord whose last member was counted, and whose body is to be published here.
+#[derive(Debug)]
+pub(crate) struct Complete {
+    /// The saved result of the group, if its members are no plain tasks.
+    pub(crate) saved: Option<Vec<u8>>,
+    /// Each as `[1, id, state, result]`, in the order of the header.
+    pub(crate) members: Vec<Vec<u8>>,
 }
 
 /// What a dead letter says beside the message.
@@ -75,6 +129,18 @@ pub(crate) struct Settlement {
 }
 
 impl Settlement {
+    /// Takes out the members of chords that are to be counted.
+    pub(crate) fn take_parts(&mut self) -> Vec<Part> {
+        let counted = |step: &mut Step| matches!(step, Step::Count(_));
+        let parts = self.steps.extract_if(.., counted);
+        parts
+            .filter_map(|step| match step {
+                Step::Count(part) => Some(*part),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// About how many bytes it takes to tell the broker.
     pub(crate) fn size(&self) -> usize {
         self.steps.iter().map(Step::size).sum()
@@ -91,7 +157,9 @@ impl Step {
             | Step::Push { message: bytes, .. }
             | Step::Front { message: bytes, .. }
             | Step::Note(_, bytes) => bytes.len(),
-            Step::Return { .. } | Step::Dead(_) => 0,
+            Step::Count(part) => part.result.get().len(),
+            Step::Join { steps, .. } => steps.iter().map(Step::size).sum(),
+            Step::Return { .. } | Step::Dead(_) | Step::Chord { .. } => 0,
         }
     }
 }

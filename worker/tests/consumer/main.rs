@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod chords;
 mod faults;
 mod queues;
 mod rescue;

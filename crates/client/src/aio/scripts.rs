@@ -16,6 +16,10 @@ pub static FETCH_PARKED: Script = Script::new(include_str!("../redis/scripts/fet
 pub static RESTORE: Script = Script::new(include_str!("../redis/scripts/restore.lua"));
 /// Carries out verdicts.
 pub static SETTLE: Script = Script::new(include_str!("../redis/scripts/settle.lua"));
+/// Counts members of chords.
+pub static COUNT_PARTS: Script = Script::new(include_str!("../redis/scripts/count_parts.lua"));
+/// Begins and ends chords on a server that is not the broker.
+pub static CHORDS: Script = Script::new(include_str!("../redis/scripts/chords.lua"));
 /// Stores results on a server that is not the broker.
 pub static STORE_RESULTS: Script = Script::new(include_str!("../redis/scripts/store_results.lua"));
 /// Puts a dead letter back into its queue.

@@ -44,6 +44,7 @@
 //! Scripts touch the hash `unacked` as seldom as possible, in large batches: Python's sweepers WATCH the whole hash, and
 //! many small writes starve them.
 
+mod chord;
 mod claim;
 pub(crate) mod doorbell;
 mod layout;

@@ -45,14 +45,15 @@ impl RedisSource {
 
     fn settle_call(&self, batch: &[Settlement]) -> Cmd {
         let layout = &*self.layout;
-        let keys: Vec<String> = batch
+        let flat: Vec<Vec<&Step>> = batch.iter().map(|s| flatten(&s.steps)).collect();
+        let keys: Vec<String> = flat
             .iter()
-            .flat_map(|s| &s.steps)
-            .filter_map(|step| self.key_of(step))
+            .flatten()
+            .flat_map(|step| self.keys_of(step))
             .collect();
         let size: usize = batch.iter().map(Settlement::size).sum();
         let arguments =
-            3 + keys.len() + 4 + batch.iter().map(|s| 2 + 6 * s.steps.len()).sum::<usize>();
+            3 + keys.len() + 4 + flat.iter().map(|steps| 2 + 6 * steps.len()).sum::<usize>();
         let mut call = scripts::call(
             &scripts::SETTLE,
             3 + keys.len(),
@@ -72,13 +73,14 @@ impl RedisSource {
         }
         // The fixed three come first, and Lua counts from 1.
         let mut place = 4;
-        let mut next = || {
-            place += 1;
-            place - 1
+        let mut skip = |keys: usize| {
+            place += keys;
+            place - keys
         };
-        for settlement in batch {
-            call.arg(settlement.steps.len());
-            for step in &settlement.steps {
+        for steps in flat {
+            call.arg(steps.len());
+            for step in steps {
+                let mut next = || skip(1);
                 match step {
                     Step::Result { document, .. } => call.arg("result").arg(next()).arg(document),
                     Step::Push { message, .. } => call.arg("push").arg(next()).arg(message),
@@ -92,26 +94,53 @@ impl RedisSource {
                         letter,
                     ),
                     Step::Note(letter, raw) => letter_args(call.arg("note"), letter).arg(raw),
+                    Step::Chord { size, .. } => call.arg("chord").arg(skip(2)).arg(*size),
+                    Step::Join { word, steps, .. } => call
+                        .arg("join")
+                        .arg(skip(5))
+                        .arg(word)
+                        .arg(flatten(steps).len()),
+                    // Taken out by `flatten`.
+                    Step::Count(_) => &mut call,
                 };
             }
         }
         call
     }
 
-    /// The key that a step needs, if any.
-    fn key_of(&self, step: &Step) -> Option<String> {
+    /// The keys that a step needs.
+    fn keys_of(&self, step: &Step) -> Vec<String> {
+        let keys = &self.layout.keys;
         match step {
-            Step::Result { id, .. } => Some(self.layout.keys.result(id)),
+            Step::Result { id, .. } => vec![keys.result(id)],
             Step::Push {
                 queue, priority, ..
             }
             | Step::Front {
                 queue, priority, ..
             }
-            | Step::Return { queue, priority } => Some(self.layout.list(queue, *priority)),
-            Step::Dead(_) | Step::Note(..) => None,
+            | Step::Return { queue, priority } => vec![self.layout.list(queue, *priority)],
+            Step::Chord { group, .. } => self.begin_keys(group),
+            Step::Join { group, .. } => self.end_keys(group),
+            Step::Dead(_) | Step::Note(..) | Step::Count(_) => Vec::new(),
         }
     }
+}
+
+/// The steps in a row: those behind a condition follow it.
+fn flatten(steps: &[Step]) -> Vec<&Step> {
+    let mut flat = Vec::with_capacity(steps.len());
+    for step in steps {
+        match step {
+            Step::Count(_) => {}
+            Step::Join { steps, .. } => {
+                flat.push(step);
+                flat.extend(flatten(steps));
+            }
+            step => flat.push(step),
+        }
+    }
+    flat
 }
 
 fn letter_args<'a>(call: &'a mut Cmd, letter: &Letter) -> &'a mut Cmd {

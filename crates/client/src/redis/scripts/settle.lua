@@ -1,4 +1,4 @@
--- settle, version 1
+-- settle, version 2
 -- Carries out verdicts: results, follow-up messages, dead letters, and last of all the acknowledgement. Each task's part is
 -- done only while its tag is still held, and nothing of it otherwise; sent twice, it is done once.
 --
@@ -6,11 +6,14 @@
 -- ARGV  1 seconds a result lives (0: for ever)  2 name of the worker  3 about how many dead letters to keep
 --       4 how many tasks, 1..1000, then their tags, then for each task: how many steps, then the steps:
 --         'result' <place in KEYS> <document>          stored and published, unless a SUCCESS is stored already
---         'push'   <place in KEYS> <message>           to the end of a list
+--         'push'   <place in KEYS> <message>           to the end of a list; if it is none, to the dead letters
 --         'front'  <place in KEYS> <message>           to the head of a list: next to be consumed
 --         'return' <place in KEYS> <length of tail>    the held message itself, unchanged, to the head of a list
 --         'dead'   <length of tail> <queue> <id> <task> <cause>     the held message itself, to the dead letters
 --         'note'   <queue> <id> <task> <cause> <raw>   a dead letter beside the verdict
+--         'chord'  <place of .s, before .c> <size>     a chord begins whose header has so many members
+--         'join'   <place of .c, before .j .t .s .d> <word> <steps>     a chord ends: forgotten, and the so many steps after
+--                  this one are done; unless the claim on its body has become another's: then they are not
 -- returns { positions of tasks whose lease was lost, position and error in turn of tasks that could not be done }
 --         a task that could not be done is still held; its result and acknowledgement were not written
 local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
@@ -21,7 +24,8 @@ local now = string.format('%d.%06d', time[1], time[2])
 local tags = {}
 for i = 1, n do tags[i] = ARGV[4 + i] end
 local scores = redis.call('ZMSCORE', index, unpack(tags))
-local operands = { result = 2, push = 2, front = 2, ['return'] = 2, dead = 5, note = 5 }
+local operands = { result = 2, push = 2, front = 2, ['return'] = 2, dead = 5, note = 5, chord = 2, join = 3 }
+local remembered = 300 -- seconds, as in Celery: what is counted as late as that begins a chord anew
 
 -- A document whose first field says SUCCESS, as Celery and we write it, whatever the spacing.
 local function succeeded(key)
@@ -44,7 +48,10 @@ local function step(tag, at)
     if type(done) == 'table' and done.err then return done end
     return redis.pcall('PUBLISH', key, b)
   elseif kind == 'push' then
-    return redis.pcall('LPUSH', KEYS[tonumber(a)], b)
+    local key = KEYS[tonumber(a)]
+    local pushed = redis.pcall('LPUSH', key, b)
+    -- The task has been run: running it again would not make a list of it.
+    if type(pushed) == 'table' then return letter('', '', '', 'not-a-list ' .. key, b) end
   elseif kind == 'front' then
     return redis.pcall('RPUSH', KEYS[tonumber(a)], b)
   elseif kind == 'return' then
@@ -53,6 +60,17 @@ local function step(tag, at)
   elseif kind == 'dead' then
     local entry = redis.call('HGET', unacked, tag)
     return entry and letter(b, ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], entry:sub(2, -1 - tonumber(a)))
+  elseif kind == 'chord' then
+    local size = tonumber(a)
+    redis.call('DEL', KEYS[size + 1])
+    if ttl == '0' then return redis.pcall('SET', KEYS[size], b) end
+    return redis.pcall('SET', KEYS[size], b, 'EX', ttl)
+  elseif kind == 'join' then
+    local c = tonumber(a)
+    local claim = redis.call('GET', KEYS[c])
+    if claim ~= b and (claim or redis.call('EXISTS', KEYS[c + 3]) == 0) then return { skip = tonumber(ARGV[at + 3]) } end
+    redis.call('DEL', KEYS[c + 1], KEYS[c + 2], KEYS[c + 3], KEYS[c + 4])
+    redis.call('SET', KEYS[c], 'done', 'EX', remembered)
   else
     return letter(a, b, ARGV[at + 3], ARGV[at + 4], ARGV[at + 5])
   end
@@ -61,14 +79,16 @@ end
 local lost, failed, own = {}, {}, {}
 local at = 5 + n
 for i = 1, n do
-  local steps = tonumber(ARGV[at])
+  local steps, skip = tonumber(ARGV[at]), 0
   local problem
   at = at + 1
   if not scores[i] then lost[#lost + 1] = i end
   for _ = 1, steps do
-    if scores[i] and not problem then
+    if skip > 0 then
+      skip = skip - 1
+    elseif scores[i] and not problem then
       local done = step(tags[i], at)
-      if type(done) == 'table' and done.err then problem = done.err end
+      if type(done) == 'table' then problem, skip = done.err, done.skip or 0 end
     end
     at = at + 1 + operands[ARGV[at]]
   end

@@ -1,0 +1,114 @@
+//! Counting the members of chords, in the keys of Celery's Redis backend.
+
+use celery_client::aio::{Value, scripts};
+use celery_protocol::keys::ChordPart;
+use serde_json::value::to_raw_value;
+
+use super::{RedisSource, bytes, number};
+use crate::source::{Complete, Part, Step};
+
+/// How long the claim on a body lives in seconds: longer than a short outage between the count and the settlement, and
+/// no longer than a lease, so that whoever gets the message of a killed worker need not wait.
+const CLAIM: u64 = 30;
+
+/// For how many seconds a chord that ended is remembered, as in Celery.
+const REMEMBERED: u64 = 300;
+
+impl RedisSource {
+    /// Counts members of headers. Those that complete a chord, and have its body to publish, get its results.
+    pub(crate) async fn count_parts(&mut self, parts: &[Part]) -> Vec<Option<Complete>> {
+        let size = parts.iter().map(|part| part.result.get().len() + 512).sum();
+        let arguments = 2 + 10 * parts.len();
+        let mut call = scripts::call(&scripts::COUNT_PARTS, 6 * parts.len(), arguments, size);
+        for part in parts {
+            let key = |which| self.layout.keys.chord(&part.group, which);
+            call.arg(key(ChordPart::Joined))
+                .arg(key(ChordPart::Delta))
+                .arg(key(ChordPart::Size))
+                .arg(key(ChordPart::Deduplication))
+                .arg(key(ChordPart::Claim))
+                .arg(self.layout.keys.group(&part.group));
+        }
+        call.arg(self.layout.result_ttl).arg(CLAIM);
+        for part in parts {
+            let place = part
+                .index
+                .map_or_else(|| "+inf".to_owned(), |index| index.to_string());
+            let member = to_raw_value(&(1, &part.id, part.state.as_str(), &part.result));
+            let member =
+                member.map_or_else(|_| "null".to_owned(), |member| member.get().to_owned());
+            call.arg(&part.id).arg(place).arg(member).arg(part.word());
+        }
+        let read = |answer| match answer {
+            Value::Array(answers) if answers.len() == parts.len() => {
+                Some(answers.into_iter().map(complete).collect())
+            }
+            _ => None,
+        };
+        self.insist(&scripts::COUNT_PARTS, &call, read, "count_parts")
+            .await
+            .0
+    }
+
+    /// Begins chords and ends others on a server that is not the broker.
+    pub(crate) async fn chords(&mut self, begin: &[Step], end: &[(String, String)]) {
+        let begin: Vec<(&String, &usize)> = begin
+            .iter()
+            .filter_map(|step| match step {
+                Step::Chord { group, size } => Some((group, size)),
+                _ => None,
+            })
+            .collect();
+        if begin.is_empty() && end.is_empty() {
+            return;
+        }
+        let keys: Vec<String> = begin
+            .iter()
+            .flat_map(|(group, _)| self.begin_keys(group))
+            .chain(end.iter().flat_map(|(group, _)| self.end_keys(group)))
+            .collect();
+        let mut call = scripts::call(&scripts::CHORDS, keys.len(), 2 * keys.len() + 3, 0);
+        call.arg(&keys);
+        call.arg(self.layout.result_ttl)
+            .arg(REMEMBERED)
+            .arg(begin.len());
+        for (_, size) in begin {
+            call.arg(*size);
+        }
+        for (_, word) in end {
+            call.arg(word);
+        }
+        let read = |answer| number(&answer);
+        self.insist(&scripts::CHORDS, &call, read, "chords").await;
+    }
+
+    /// The keys of a chord's begin, in the scripts' order.
+    pub(super) fn begin_keys(&self, group: &str) -> Vec<String> {
+        let key = |which| self.layout.keys.chord(group, which);
+        vec![key(ChordPart::Size), key(ChordPart::Claim)]
+    }
+
+    /// The keys of a chord's end, in the scripts' order.
+    pub(super) fn end_keys(&self, group: &str) -> Vec<String> {
+        let key = |which| self.layout.keys.chord(group, which);
+        vec![
+            key(ChordPart::Claim),
+            key(ChordPart::Joined),
+            key(ChordPart::Delta),
+            key(ChordPart::Size),
+            key(ChordPart::Deduplication),
+        ]
+    }
+}
+
+/// A completed chord, if that is what was answered.
+fn complete(answer: Value) -> Option<Complete> {
+    let Value::Array(parts) = answer else {
+        return None;
+    };
+    let mut parts = parts.into_iter();
+    Some(Complete {
+        saved: bytes(parts.next()?),
+        members: parts.filter_map(bytes).collect(),
+    })
+}
