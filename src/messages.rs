@@ -24,13 +24,13 @@ impl Document {
                 "What is stored as the result of task {task_id} cannot be read: {reason}."
             ))
         };
-        let doc = ResultDoc::decode(stored).map_err(|error| unreadable(&error))?;
+        let doc = ResultDoc::decode_any(stored).map_err(|error| unreadable(&error))?;
         let text = if stored.first() == Some(&b'{') {
             lenient::normalise(stored)
                 .map_err(|error| unreadable(&error))?
                 .into_owned()
         } else {
-            // It was compressed.
+            // It was compressed, or written in another serializer.
             String::from_utf8(doc.encode()).map_err(|error| unreadable(&error))?
         };
         Ok(Document { doc, text })

@@ -386,7 +386,16 @@ impl ResultDoc {
 
     /// Reads a stored document in the backend's serializer, compressed or not.
     pub fn decode_with(bytes: &[u8], serializer: Serializer) -> Result<Self, ResultError> {
-        let json = document(bytes, serializer)?;
+        Self::from_document(&document(bytes, Some(serializer))?)
+    }
+
+    /// Reads a stored document in whichever serializer it was written, compressed or not: for clients, which are not
+    /// told the worker's `result_serializer`. A document is a map, and the three begin theirs differently.
+    pub fn decode_any(bytes: &[u8]) -> Result<Self, ResultError> {
+        Self::from_document(&document(bytes, None)?)
+    }
+
+    fn from_document(json: &str) -> Result<Self, ResultError> {
         let mut doc = Self::new(
             String::new(),
             State::Pending,
@@ -396,7 +405,7 @@ impl ResultDoc {
         let (mut task_id, mut status) = (None, None);
         let mut extended = Extended::default();
         let mut is_extended = false;
-        let members = each_member(&json, |name, value| match &*name {
+        let members = each_member(json, |name, value| match &*name {
             "task_id" => task_id = text(value),
             "status" => status = text(value),
             "result" => doc.result = value.to_owned(),
@@ -461,7 +470,7 @@ impl GroupDoc {
 
     /// Reads a saved group in the backend's serializer, compressed or not.
     pub fn decode_with(bytes: &[u8], serializer: Serializer) -> Result<Self, ResultError> {
-        let json = document(bytes, serializer)?;
+        let json = document(bytes, Some(serializer))?;
         let mut result = None;
         let members = each_member(&json, |name, value| {
             if name == "result" {
@@ -481,8 +490,18 @@ pub fn child(task_id: &str) -> Option<Box<RawValue>> {
     to_raw_value(&((task_id, None::<&str>), None::<&str>)).ok()
 }
 
+/// The serializer of a stored map, by its first byte: msgpack's maps begin with bytes that begin no text, JSON's with a
+/// brace, and YAML's, as Python writes them, with their first name.
+fn recognised(bytes: &[u8]) -> Serializer {
+    match bytes.first() {
+        Some(0x80..=0x8f | 0xde | 0xdf) => Serializer::Msgpack,
+        Some(first) if first.is_ascii_alphabetic() => Serializer::Yaml,
+        _ => Serializer::Json,
+    }
+}
+
 /// A stored document as strict JSON.
-fn document(bytes: &[u8], serializer: Serializer) -> Result<String, ResultError> {
+fn document(bytes: &[u8], serializer: Option<Serializer>) -> Result<String, ResultError> {
     let bytes = match bytes.strip_prefix(COMPRESSED) {
         None => Cow::Borrowed(bytes),
         Some(rest) => Cow::Owned(decompressed(rest)?),
@@ -490,7 +509,7 @@ fn document(bytes: &[u8], serializer: Serializer) -> Result<String, ResultError>
     if is_pickle(&bytes) {
         return Err(ResultError::Pickle);
     }
-    match serializer {
+    match serializer.unwrap_or_else(|| recognised(&bytes)) {
         Serializer::Json => match json::normalise(&bytes) {
             Ok(json) => Ok(json.into_owned()),
             Err(error) => Err(ResultError::Invalid(error.to_string())),

@@ -59,6 +59,8 @@ fn every_document_is_read_and_written_again() {
             }
             let doc = ResultDoc::decode_with(&bytes, serializer)
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
+            let unasked = ResultDoc::decode_any(&bytes).unwrap();
+            assert_eq!(unasked.encode(), doc.encode(), "{name}");
             assert!(
                 key.ends_with(&format!("celery-task-meta-{}", doc.task_id)),
                 "{name}"

@@ -31,7 +31,7 @@ enum Standing {
 }
 
 fn standing(bytes: &[u8]) -> Standing {
-    match ResultDoc::decode(bytes) {
+    match ResultDoc::decode_any(bytes) {
         Ok(result) if result.status.ready() => Standing::Final,
         Ok(_) => Standing::Underway,
         Err(_) => Standing::Unreadable,
