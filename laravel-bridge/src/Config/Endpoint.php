@@ -39,7 +39,7 @@ final class Endpoint
      */
     public static function fromArray(string $name, #[SensitiveParameter] array $config): self
     {
-        $url = $config['url'] ?? null;
+        $url = $config['url'] ?? null ?: self::urlAsHost($config['host'] ?? null);
         $given = is_string($url) && $url !== '' ? self::parseUrl($name, $url) : [];
 
         $ssl = ($given['ssl'] ?? []) + self::sslOptions($name, $config);
@@ -170,6 +170,14 @@ final class Endpoint
     public function __debugInfo(): array
     {
         return ['address' => $this->display()];
+    }
+
+    /**
+     * A whole URL given as host, which the extension understands as well: more than a scheme and a name.
+     */
+    private static function urlAsHost(#[SensitiveParameter] mixed $host): ?string
+    {
+        return is_string($host) && preg_match('#^(?:rediss?|tls|tcp)://.*[@/?]#', $host) === 1 ? $host : null;
     }
 
     /**

@@ -148,6 +148,8 @@ final class ConfigTest extends TestCase
             [['url' => 'rediss://h?ssl_cert_reqs=required&ssl_ca_certs=/ca.pem'], 'rediss://h:6379/0'],
             [['host' => '/run/redis.sock', 'database' => '2'], 'unix:///run/redis.sock?db=2'],
             [['host' => 'tls://h', 'port' => '6390'], 'rediss://h:6390/0'],
+            [['host' => 'redis://u:pw@h:7000/2', 'port' => 6379, 'vhost' => 0], 'redis://u:***@h:7000/2'],
+            [['host' => 'rediss://:pw@h', 'port' => 6390, 'vhost' => 1], 'rediss://:***@h:6379/1'],
             [['host' => 'h', 'scheme' => 'tls'], 'rediss://h:6379/0'],
             [['host' => 'h', 'tls' => 'true', 'vhost' => '/'], 'rediss://h:6379/0'],
             [['host' => 'h', 'login' => '', 'password' => '', 'vhost' => null, 'port' => null], 'redis://h:6379/0'],
