@@ -1,6 +1,6 @@
 //! Calls to a broker: posting one task, many, or without waiting; revoking.
 
-use celery_client::blocking::{Deadline, Post, Publish, Revoke};
+use celery_client::blocking::{Deadline, Publish, Revoke};
 use celery_client::{ClientError, PublishError};
 
 use crate::connection::Connection;
@@ -33,16 +33,12 @@ pub(crate) fn publish(broker: &Connection, message: &Message) -> Result<(), Thro
 pub(crate) fn publish_batch(broker: &Connection, messages: &[Message]) -> Result<(), Thrown> {
     let mode = settings::publish().map_err(Thrown::celery)?;
     let deadline = Deadline::after(settings::post_timeout());
-    let posts: Vec<Post> = messages
-        .iter()
-        .map(|message| message.post.clone())
-        .collect();
     let outcomes = pool::with(&broker.endpoint, deadline, |client, wait| {
-        Ok(client.publish_batch(&posts, confirmed(mode).unwrap_or(Publish::Confirmed), wait))
+        Ok(client.publish_batch(messages, confirmed(mode).unwrap_or(Publish::Confirmed), wait))
     })
     .map_err(|error| errors::command("post the tasks", &broker.endpoint, error))?;
     let failures: Vec<PublishError> = outcomes.into_iter().filter_map(Result::err).collect();
-    if failures.len() == posts.len() {
+    if failures.len() == messages.len() {
         return errors::none_confirmed(&broker.endpoint, failures);
     }
     errors::unconfirmed(&broker.endpoint, failures)

@@ -26,6 +26,12 @@ pub(crate) struct Message {
     pub(crate) args: String,
 }
 
+impl AsRef<Post> for Message {
+    fn as_ref(&self) -> &Post {
+        &self.post
+    }
+}
+
 /// Checks and encodes a task. Runs PHP code (`jsonSerialize`, `DateTimeInterface::format`).
 pub(crate) fn prepare(
     name: String,

@@ -75,23 +75,18 @@ pub(crate) fn result_timeout() -> Duration {
 
 /// `celery.keep_results`: whether the drop-in classes leave a result they have read in the backend.
 pub(crate) fn keep_results() -> bool {
-    matches!(
-        ini::read(c"celery.keep_results")
-            .trim()
-            .to_ascii_lowercase()
-            .as_str(),
-        "1" | "on" | "yes" | "true"
-    )
+    ini::read_as(c"celery.keep_results", |value| {
+        matches!(
+            value.trim().to_ascii_lowercase().as_str(),
+            "1" | "on" | "yes" | "true"
+        )
+    })
 }
 
 /// `celery.max_connections`: how many idle connections a process (a thread under ZTS) keeps.
 pub(crate) fn max_connections() -> usize {
-    ini::read(c"celery.max_connections")
-        .trim()
-        .parse()
-        .ok()
-        .filter(|&number| number >= 1)
-        .unwrap_or(8)
+    let number = ini::read_as(c"celery.max_connections", |value| value.trim().parse().ok());
+    number.filter(|&number| number >= 1).unwrap_or(8)
 }
 
 /// `celery.idle_check`: a connection idle for longer is probed before use.
@@ -122,30 +117,34 @@ pub(crate) enum Publish {
 
 /// `celery.publish`.
 pub(crate) fn publish() -> Result<Publish, String> {
-    match ini::read(c"celery.publish").trim() {
+    ini::read_as(c"celery.publish", |value| match value.trim() {
         "" | "confirmed" => Ok(Publish::Confirmed),
         "once" => Ok(Publish::Once),
         "pipelined" => Ok(Publish::Pipelined),
         other => Err(format!(
             "celery.publish is {other:?}; it must be \"confirmed\", \"once\" or \"pipelined\"."
         )),
-    }
+    })
 }
 
 /// `celery.task_protocol`: 1 or 2.
 pub(crate) fn protocol() -> Result<Protocol, String> {
-    match ini::read(c"celery.task_protocol").trim() {
+    ini::read_as(c"celery.task_protocol", |value| match value.trim() {
         "" | "2" => Ok(Protocol::V2),
         "1" => Ok(Protocol::V1),
         other => Err(format!(
             "celery.task_protocol is {other:?}; it must be 2 or 1."
         )),
-    }
+    })
 }
 
 /// PHP's own `memory_limit`, in bytes; `None` without one. What is larger can never become a PHP value.
 pub(crate) fn memory_limit() -> Option<usize> {
-    let text = ini::read(c"memory_limit");
+    ini::read_as(c"memory_limit", bytes)
+}
+
+/// `128M`, as PHP writes sizes.
+fn bytes(text: &str) -> Option<usize> {
     let text = text.trim();
     let shift = match text.bytes().last()?.to_ascii_lowercase() {
         b'k' => 10,
@@ -163,7 +162,7 @@ fn text(name: &CStr) -> Option<String> {
 }
 
 fn seconds(name: &CStr, default: f64) -> Duration {
-    let value = ini::read(name).trim().parse().ok();
+    let value = ini::read_as(name, |value| value.trim().parse().ok());
     let value = value.filter(|value| (0.0..=LONGEST).contains(value) && *value > 0.0);
     Duration::from_secs_f64(value.unwrap_or(default))
 }

@@ -57,16 +57,23 @@ pub(crate) fn display(module: *mut ModuleEntry) {
 
 /// Reads a directive; empty if it does not exist.
 pub(crate) fn read(name: &CStr) -> String {
+    read_as(name, str::to_owned)
+}
+
+/// Reads what a directive means. `meaning` must not call PHP.
+pub(crate) fn read_as<T>(name: &CStr, meaning: impl FnOnce(&str) -> T) -> T {
     let mut exists = false;
-    // SAFETY: the name is valid for its length; the value is a C string owned by the engine, copied at once.
-    unsafe {
+    // SAFETY: the name is valid for its length; the value is a C string owned by the engine, which does not change it
+    // while no code of its own runs.
+    let value = unsafe {
         let value = zend_ini_string_ex(name.as_ptr(), name.count_bytes(), 0, &raw mut exists);
         if value.is_null() {
-            String::new()
+            c""
         } else {
-            CStr::from_ptr(value).to_string_lossy().into_owned()
+            CStr::from_ptr(value)
         }
-    }
+    };
+    meaning(&value.to_string_lossy())
 }
 
 unsafe extern "C" fn display_masked(entry: *mut ffi::zend_ini_entry, kind: c_int) {

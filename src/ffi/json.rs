@@ -92,8 +92,12 @@ pub(crate) fn encode(value: &Zval) -> Result<String, EncodeError> {
             bailout::catch(|| php_json_encode_ex(&raw mut buffer, value, COMPACT, depth()))
                 .map_err(|Bailout| EncodeError)?;
         let text = buffer.string.as_ref().map(|string| {
-            // `smart_str` grows ahead and sets the final length as it goes.
-            String::from_utf8_lossy(string.as_bytes()).into_owned()
+            // `smart_str` grows ahead and sets the final length as it goes. What the encoder gave up upon may end
+            // in the middle of a character.
+            match str::from_utf8(string.as_bytes()) {
+                Ok(text) => text.to_owned(),
+                Err(_) => String::from_utf8_lossy(string.as_bytes()).into_owned(),
+            }
         });
         if !buffer.string.is_null() {
             ffi::ext_php_rs_zend_string_release(buffer.string);

@@ -105,7 +105,7 @@ fn object(name: &str, value: &Zval) -> Result<Box<RawValue>, Thrown> {
         .array()
         .is_some_and(ext_php_rs::types::ZendHashTable::is_empty)
     {
-        return values::raw("{}");
+        return values::raw("{}".to_owned());
     }
     let text = values::encode(value, Root::Option(name))?;
     if text.get().starts_with('{') {
@@ -130,7 +130,7 @@ fn signatures(name: &str, value: &Zval) -> Result<Option<Box<RawValue>>, Thrown>
     };
     match text.get().as_bytes().first() {
         Some(b'[') => Ok(Some(text)),
-        Some(b'{') => values::raw(&format!("[{}]", text.get())).map(Some),
+        Some(b'{') => values::raw(format!("[{}]", text.get())).map(Some),
         _ => Err(refuse(name, "must be a signature or a list of signatures")),
     }
 }

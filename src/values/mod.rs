@@ -35,11 +35,11 @@ pub(crate) fn arguments(args: &Zval) -> Result<Arguments, Thrown> {
     if is_list(args) {
         Ok(Arguments {
             positional: encode(args, Root::Arguments)?,
-            keyword: raw("{}")?,
+            keyword: raw("{}".to_owned())?,
         })
     } else {
         Ok(Arguments {
-            positional: raw("[]")?,
+            positional: raw("[]".to_owned())?,
             keyword: encode(args, Root::Arguments)?,
         })
     }
@@ -57,7 +57,7 @@ pub(crate) enum Root<'a> {
 /// Encodes a value exactly as `json_encode` does. Runs PHP code (`jsonSerialize`).
 pub(crate) fn encode(value: &Zval, root: Root<'_>) -> Result<Box<RawValue>, Thrown> {
     match json::encode(value) {
-        Ok(text) => raw(&text),
+        Ok(text) => raw(text),
         Err(_) if throw::is_pending() => Err(Thrown::Pending),
         Err(_) => Err(Thrown::celery(format!(
             "The task was not sent: {}.",
@@ -137,7 +137,7 @@ pub(crate) fn type_name(value: &Zval) -> String {
 }
 
 /// A text that is JSON already.
-pub(crate) fn raw(text: &str) -> Result<Box<RawValue>, Thrown> {
-    RawValue::from_string(text.to_owned())
+pub(crate) fn raw(text: String) -> Result<Box<RawValue>, Thrown> {
+    RawValue::from_string(text)
         .map_err(|error| Thrown::celery(format!("This is no JSON: {error}.")))
 }

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use crate::json::swar::{plain_run, unprintable};
+
 /// What kombu puts between the parts of a name (its transport option `sep`).
 pub const SEPARATOR: &str = "\u{6}\u{16}";
 
@@ -293,6 +295,9 @@ fn check(kind: NameKind, name: &str) -> Result<(), NameError> {
     }
     if name.len() > MAX_NAME_BYTES {
         return Err(NameError::TooLong(kind));
+    }
+    if plain_run(name.as_bytes(), unprintable) == name.len() {
+        return Ok(());
     }
     match name
         .char_indices()

@@ -4,6 +4,7 @@
 //! `[...]` and `{...}`, the whole cut with `...`. Only as much of a value is read as is shown.
 
 use crate::json::skip_value;
+use crate::json::swar::{self, plain_run};
 
 /// The longest text that is written into a message, in characters (Celery's own is about as long).
 pub const MAX_CHARS: usize = 1024;
@@ -34,7 +35,7 @@ fn show(json: &str, max_chars: usize, as_tuple: bool) -> String {
         cut: false,
     };
     let mut at = 0;
-    let mut closers: Vec<&'static str> = Vec::new();
+    let mut closers: Vec<&'static str> = Vec::with_capacity(MAX_LEVELS + 1);
     let mut alone = true;
     while let Some(&byte) = json.as_bytes().get(at) {
         if shown.room == 0 {
@@ -101,9 +102,21 @@ struct Shown {
 
 impl Shown {
     fn push(&mut self, text: &str) {
-        for character in text.chars() {
-            self.push_char(character);
+        if text.is_ascii() {
+            self.push_ascii(text);
+        } else {
+            for character in text.chars() {
+                self.push_char(character);
+            }
         }
+    }
+
+    /// A byte is a character.
+    fn push_ascii(&mut self, text: &str) {
+        let length = text.len().min(self.room);
+        self.room -= length;
+        self.text.push_str(&text[..length]);
+        self.cut |= length < text.len();
     }
 
     fn push_char(&mut self, character: char) {
@@ -182,6 +195,13 @@ fn show_string(shown: &mut Shown, json: &str, start: usize) -> usize {
     shown.push_char(quote);
     let mut rest = inside.chars();
     while shown.room > 0 {
+        let text = rest.as_str();
+        let shown_at_most = text.len().min(shown.room);
+        let plain = plain_run(&text.as_bytes()[..shown_at_most], |word| {
+            swar::unprintable(word) | swar::equal(word, quote as u8) | swar::equal(word, b'\\')
+        });
+        shown.push_ascii(&text[..plain]);
+        rest = text[plain..].chars();
         let Some(character) = rest.next() else { break };
         let character = if character == '\\' {
             unescaped(&mut rest)

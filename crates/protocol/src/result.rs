@@ -352,7 +352,7 @@ impl ResultDoc {
             doc.optional("queue", extended.queue.as_deref());
         }
         for (name, value) in self.extra.iter() {
-            doc.raw(name, Some(value));
+            doc.other(name, value);
         }
         doc.string("task_id", &self.task_id);
         doc.end();

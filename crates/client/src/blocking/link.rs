@@ -24,6 +24,8 @@ use crate::secret::Secret;
 const MAX_DECLARED: usize = 1024;
 /// A write buffer larger than this is given back after use.
 const LARGE: usize = 256 << 10;
+/// What a part of a command takes beside its bytes: its length in digits, and two ends of lines.
+const FRAME: usize = 25;
 
 /// A connection, and what is still unanswered on it.
 pub struct Link {
@@ -41,6 +43,8 @@ pub struct Link {
     /// Bytes of the messages of these posts.
     owed_bytes: usize,
     listening: Listening,
+    /// Whether the stream gathers small writes: so it is while posts are pipelined.
+    gathering: bool,
     /// Queues whose bindings were written over this link.
     declared: HashSet<Box<str>>,
     last_used: Instant,
@@ -94,6 +98,7 @@ impl Link {
             owed: VecDeque::new(),
             owed_bytes: 0,
             listening: Listening::No,
+            gathering: false,
             declared: HashSet::new(),
             last_used: Instant::now(),
             broken: false,
@@ -185,6 +190,21 @@ impl Link {
         self.packed
     }
 
+    /// The same for a command in parts, which are copied once.
+    pub(super) fn pack_parts<const N: usize>(&mut self, parts: [&[u8]; N]) -> u64 {
+        let before = self.out.len();
+        let bytes: usize = parts.iter().map(|part| part.len() + FRAME).sum();
+        self.out.reserve(bytes + FRAME);
+        write_length(&mut self.out, b'*', N);
+        for part in parts {
+            write_length(&mut self.out, b'$', part.len());
+            self.out.extend_from_slice(part);
+            self.out.extend_from_slice(b"\r\n");
+        }
+        self.packed += (self.out.len() - before) as u64;
+        self.packed
+    }
+
     /// Bytes that wait for a flush.
     pub(super) fn unsent(&self) -> usize {
         self.out.len()
@@ -218,6 +238,8 @@ impl Link {
             if let Some(answer) = self.answer_at_hand()? {
                 return Ok(answer);
             }
+            // What is waited for must have left.
+            self.gather(false);
             let read = self.stream.read(&mut self.replies, wait, what);
             read.map_err(|broken| self.lost(broken))?;
         }
@@ -328,6 +350,14 @@ impl Link {
     }
 
     // Pipelined posts.
+
+    /// Lets the system send the posts of a loop in few packets. None waits for more than the answer to an earlier one.
+    pub(super) fn gather(&mut self, on: bool) {
+        if self.gathering != on {
+            self.gathering = on;
+            self.stream.gather(on);
+        }
+    }
 
     pub(super) fn owe(&mut self, owed: Owed) {
         self.owed_bytes += owed.bytes();
@@ -450,6 +480,20 @@ impl Link {
         }
         Ok(())
     }
+}
+
+/// A line of the protocol that announces a length.
+fn write_length(out: &mut Vec<u8>, kind: u8, length: usize) {
+    let mut digits = [0; 20];
+    let (mut at, mut rest) = (digits.len(), length);
+    while at == digits.len() || rest > 0 {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    out.push(kind);
+    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(b"\r\n");
 }
 
 fn is_text(value: Option<&Value>, text: &[u8]) -> bool {

@@ -11,7 +11,7 @@
 //! The first post to a queue on a connection takes the queue's binding with it, in the same pipeline: a Python worker
 //! that restores a task looks for it. A binding that is refused does not keep a post from being made.
 
-use redis::{Cmd, Value};
+use redis::Value;
 
 use super::client::Backoff;
 use super::link::{Link, Owed};
@@ -36,6 +36,12 @@ pub struct Post {
     pub task_id: String,
     /// What `Task::encode_redis` made.
     pub envelope: Vec<u8>,
+}
+
+impl AsRef<Post> for Post {
+    fn as_ref(&self) -> &Post {
+        self
+    }
 }
 
 /// What a post does about an unknown outcome.
@@ -85,7 +91,7 @@ impl Client {
     /// Posts many tasks in one round trip; one outcome a task, in their order.
     pub fn publish_batch(
         &mut self,
-        posts: &[Post],
+        posts: &[impl AsRef<Post>],
         mode: Publish,
         wait: &mut Wait<'_>,
     ) -> Vec<Result<(), PublishError>> {
@@ -130,7 +136,7 @@ impl Client {
                     still_open.push(task);
                 } else {
                     outcomes[task.index] = Err(PublishError::new(
-                        &*posts[task.index].task_id,
+                        &*posts[task.index].as_ref().task_id,
                         task.maybe,
                         cause,
                     ));
@@ -141,7 +147,7 @@ impl Client {
                 for task in open.drain(..) {
                     let cause = task.cause.unwrap_or_else(|| ended.clone());
                     outcomes[task.index] = Err(PublishError::new(
-                        &*posts[task.index].task_id,
+                        &*posts[task.index].as_ref().task_id,
                         task.maybe,
                         cause,
                     ));
@@ -155,7 +161,7 @@ impl Client {
     fn try_all(
         &mut self,
         mut link: Link,
-        posts: &[Post],
+        posts: &[impl AsRef<Post>],
         open: &[Open],
         mode: Publish,
         eval: bool,
@@ -165,10 +171,10 @@ impl Client {
         let mut bindings = Vec::with_capacity(open.len());
         let mut failure = None;
         for (nth, task) in open.iter().enumerate() {
-            let post = &posts[task.index];
+            let post = posts[task.index].as_ref();
             bindings.push(self.pack_binding(&mut link, &post.queue));
             // The first full script loads it for those behind it.
-            ends.push(link.pack(&self.command(post, mode, eval && nth == 0)));
+            ends.push(self.pack_post(&mut link, post, mode, eval && nth == 0));
             if link.unsent() >= CHUNK
                 && let Err(error) = link.flush(wait)
             {
@@ -228,14 +234,11 @@ impl Client {
         true
     }
 
-    fn command(&self, post: &Post, mode: Publish, eval: bool) -> Cmd {
+    /// Packs the post; gives where it ends.
+    fn pack_post(&self, link: &mut Link, post: &Post, mode: Publish, eval: bool) -> u64 {
         let list = self.keys().queue(&post.queue, step(post.priority));
         match mode {
-            Publish::Confirmed => {
-                let mut cmd = redis::cmd("LPUSH");
-                cmd.arg(list).arg(post.envelope.as_slice());
-                cmd
-            }
+            Publish::Confirmed => link.pack_parts([b"LPUSH", list.as_bytes(), &post.envelope]),
             Publish::Once => {
                 let guard = self.keys().published(&post.task_id);
                 let keys = [list.as_str(), guard.as_str()];
@@ -246,7 +249,7 @@ impl Client {
                 };
                 cmd.arg(post.envelope.as_slice())
                     .arg(PUBLISH_ONCE_GUARD.as_secs());
-                cmd
+                link.pack(&cmd)
             }
         }
     }
@@ -286,7 +289,8 @@ impl Client {
             link.owe(Owed::Binding);
             link.owe(Owed::Binding);
         }
-        let end = link.pack(&self.command(post, Publish::Confirmed, false));
+        let end = self.pack_post(&mut link, post, Publish::Confirmed, false);
+        link.gather(true);
         match link.flush(wait) {
             Ok(()) => {
                 link.owe(Owed::Post {

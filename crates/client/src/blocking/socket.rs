@@ -105,6 +105,13 @@ impl Socket {
         )?)
     }
 
+    /// Whether small writes are gathered while earlier ones are under way (Nagle's algorithm); what was gathered leaves
+    /// when this is switched off. Unix sockets gather nothing.
+    pub(super) fn gather(&self, on: bool) {
+        // A refusal changes only the speed.
+        let _ = self.0.set_tcp_nodelay(!on);
+    }
+
     /// Receives what is there; 0 at the end of the stream.
     pub(super) fn receive(&self, room: &mut [u8]) -> io::Result<usize> {
         Ok(recv(self.0.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT)?)

@@ -104,6 +104,11 @@ impl Stream {
         Ok(())
     }
 
+    /// See [`Socket::gather`].
+    pub(super) fn gather(&self, on: bool) {
+        self.socket.gather(on);
+    }
+
     /// Writes all of `bytes`, counting in `sent` what may have left, and reading meanwhile, so that two full buffers
     /// never wait for each other.
     pub(super) fn write(

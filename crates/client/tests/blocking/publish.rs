@@ -118,7 +118,7 @@ fn a_batch_is_one_outcome_a_task_in_order() {
         assert_eq!(queued(&redis, "q"), ["t0", "t2"], "{mode:?}");
     }
     assert!(
-        at_leisure(|wait| client(&redis).publish_batch(&[], Publish::Confirmed, wait)).is_empty()
+        at_leisure(|wait| client(&redis).publish_batch(&posts(0), Publish::Confirmed, wait)).is_empty()
     );
 }
 

@@ -10,6 +10,7 @@
 
 mod scan;
 mod special;
+pub(crate) mod swar;
 pub(crate) mod write;
 
 use std::borrow::Cow;

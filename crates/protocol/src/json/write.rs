@@ -2,40 +2,47 @@
 
 use serde_json::value::RawValue;
 
+use super::swar::{self, plain_run};
 use crate::time::Timestamp;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends a string with its quotes; only what JSON must escape is escaped.
 pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
+    let mut rest = text.as_bytes();
+    out.reserve(rest.len() + 2);
     out.push(b'"');
-    let mut copied = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let short = match byte {
-            b'"' | b'\\' => byte,
-            b'\n' => b'n',
-            b'\r' => b'r',
-            b'\t' => b't',
-            0..0x20 => 0,
-            _ => continue,
-        };
-        out.extend_from_slice(&text.as_bytes()[copied..at]);
-        copied = at + 1;
-        if short == 0 {
-            let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
-            out.extend_from_slice(b"\\u00");
-            out.extend_from_slice(&digits);
-        } else {
-            out.extend_from_slice(&[b'\\', short]);
+    loop {
+        let plain = plain_run(rest, escaped);
+        out.extend_from_slice(&rest[..plain]);
+        let Some(&byte) = rest.get(plain) else { break };
+        rest = &rest[plain + 1..];
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => {
+                let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&digits);
+            }
         }
     }
-    out.extend_from_slice(&text.as_bytes()[copied..]);
     out.push(b'"');
+}
+
+fn escaped(word: u64) -> u64 {
+    swar::less(word, 0x20) | swar::equal(word, b'"') | swar::equal(word, b'\\')
 }
 
 /// Appends an integer.
 pub(crate) fn integer(out: &mut Vec<u8>, number: i64) {
-    out.extend_from_slice(number.to_string().as_bytes());
+    match u8::try_from(number) {
+        // Most of a message's numbers are counters that stand at nought.
+        Ok(digit @ 0..10) => out.push(b'0' + digit),
+        _ => out.extend_from_slice(number.to_string().as_bytes()),
+    }
 }
 
 /// Appends a finite number, whole ones without a fraction.
@@ -92,27 +99,42 @@ impl<'o> Object<'o> {
         Self { out, empty: true }
     }
 
-    /// Writes a member's name and gives the buffer for its value.
-    pub(crate) fn name(&mut self, name: &str) -> &mut Vec<u8> {
+    /// Writes the name of one of the protocol's members, which needs no escapes, and gives the buffer for its value.
+    pub(crate) fn name(&mut self, name: &'static str) -> &mut Vec<u8> {
+        debug_assert_eq!(plain_run(name.as_bytes(), escaped), name.len(), "{name}");
+        self.separate();
+        self.out.reserve(name.len() + 3);
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.out
+    }
+
+    /// Writes a member of any name.
+    pub(crate) fn other(&mut self, name: &str, value: &RawValue) {
+        self.separate();
+        string(self.out, name);
+        self.out.push(b':');
+        self.out.extend_from_slice(value.get().as_bytes());
+    }
+
+    fn separate(&mut self) {
         if !self.empty {
             self.out.push(b',');
         }
         self.empty = false;
-        string(self.out, name);
-        self.out.push(b':');
-        self.out
     }
 
-    pub(crate) fn string(&mut self, name: &str, value: &str) {
+    pub(crate) fn string(&mut self, name: &'static str, value: &str) {
         string(self.name(name), value);
     }
 
-    pub(crate) fn null(&mut self, name: &str) {
+    pub(crate) fn null(&mut self, name: &'static str) {
         self.name(name).extend_from_slice(b"null");
     }
 
     /// A string, or null.
-    pub(crate) fn optional(&mut self, name: &str, value: Option<&str>) {
+    pub(crate) fn optional(&mut self, name: &'static str, value: Option<&str>) {
         match value {
             Some(value) => self.string(name, value),
             None => self.null(name),
@@ -120,31 +142,31 @@ impl<'o> Object<'o> {
     }
 
     /// A string, or nothing at all.
-    pub(crate) fn present(&mut self, name: &str, value: Option<&str>) {
+    pub(crate) fn present(&mut self, name: &'static str, value: Option<&str>) {
         if let Some(value) = value {
             self.string(name, value);
         }
     }
 
-    pub(crate) fn integer(&mut self, name: &str, value: i64) {
+    pub(crate) fn integer(&mut self, name: &'static str, value: i64) {
         integer(self.name(name), value);
     }
 
-    pub(crate) fn optional_integer(&mut self, name: &str, value: Option<i64>) {
+    pub(crate) fn optional_integer(&mut self, name: &'static str, value: Option<i64>) {
         match value {
             Some(value) => self.integer(name, value),
             None => self.null(name),
         }
     }
 
-    pub(crate) fn time(&mut self, name: &str, value: Option<Timestamp>) {
+    pub(crate) fn time(&mut self, name: &'static str, value: Option<Timestamp>) {
         match value {
             Some(value) => self.string(name, &value.to_string()),
             None => self.null(name),
         }
     }
 
-    pub(crate) fn raw(&mut self, name: &str, value: Option<&RawValue>) {
+    pub(crate) fn raw(&mut self, name: &'static str, value: Option<&RawValue>) {
         self.name(name)
             .extend_from_slice(value.map_or("null", RawValue::get).as_bytes());
     }

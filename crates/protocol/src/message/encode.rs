@@ -237,7 +237,7 @@ impl Task {
         embed.raw("chain", self.embed.chain.as_deref());
         embed.raw("chord", self.embed.chord.as_deref());
         for (name, value) in self.embed.extra.iter() {
-            embed.raw(name, Some(value));
+            embed.other(name, value);
         }
         embed.end();
         out.push(b']');
@@ -301,7 +301,7 @@ impl Task {
         }
         let mut stamps = Object::new(headers.name("stamps"));
         for (name, value) in self.stamps.iter() {
-            stamps.raw(name, Some(value));
+            stamps.other(name, value);
         }
         stamps.end();
         self.write_custom_headers(headers, options);
@@ -314,7 +314,7 @@ impl Task {
             options.compression.map(Compression::content_type),
         );
         for (name, value) in self.headers.iter() {
-            headers.raw(name, Some(value));
+            headers.other(name, value);
         }
         headers.end();
     }
@@ -336,7 +336,7 @@ impl Task {
             own.reply_to.as_deref().unwrap_or(options.reply_to),
         );
         for (name, value) in own.extra.iter() {
-            properties.raw(name, Some(value));
+            properties.other(name, value);
         }
         properties.integer(
             "delivery_mode",

@@ -1,0 +1,62 @@
+//! Bytes looked for eight at a time: strings are most of a message, and most of their bytes are nothing special.
+//!
+//! A *mask* has the highest bit of each byte set that was found. Only the lowest one found is sure: the subtraction may
+//! borrow from the bytes above it.
+
+const ONES: u64 = u64::MAX / 255;
+const HIGHS: u64 = ONES << 7;
+
+/// Marks bytes below `limit`, which is at most 0x80.
+pub(crate) const fn less(word: u64, limit: u8) -> u64 {
+    word.wrapping_sub(ONES * limit as u64) & !word & HIGHS
+}
+
+/// Marks bytes that are `byte`.
+pub(crate) const fn equal(word: u64, byte: u8) -> u64 {
+    less(word ^ (ONES * byte as u64), 1)
+}
+
+/// Marks bytes that are no printable ASCII.
+pub(crate) const fn unprintable(word: u64) -> u64 {
+    less(word, b' ') | equal(word, 0x7f) | (word & HIGHS)
+}
+
+/// How many bytes stand before the first one that `special` marks, which must not mark `a`.
+pub(crate) fn plain_run(bytes: &[u8], special: impl Fn(u64) -> u64) -> usize {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (nth, word) in words.iter().enumerate() {
+        let found = special(u64::from_le_bytes(*word));
+        if found != 0 {
+            return nth * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let mut last = [b'a'; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let found = special(u64::from_le_bytes(last));
+    let short = found.trailing_zeros() as usize / 8;
+    words.len() * 8 + short.min(rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_special_byte_is_found_wherever_it_stands() {
+        let is_special = |byte| !matches!(byte, b' '..=b'~') || byte == b'"';
+        let special = |word| unprintable(word) | equal(word, b'"');
+        for byte in 0..=u8::MAX {
+            for before in 0..20 {
+                // What follows must not matter, whatever it borrows.
+                for after in [b'!', b'"', 0, 0x1f, 0x20, 0x80, 0xff] {
+                    let mut bytes = vec![b'x'; before];
+                    bytes.push(byte);
+                    bytes.extend([after; 9]);
+                    let expected = bytes.iter().position(|&byte| is_special(byte));
+                    let found = plain_run(&bytes, special);
+                    assert_eq!(found, expected.unwrap_or(bytes.len()), "{bytes:?}");
+                }
+            }
+        }
+    }
+}
