@@ -34,7 +34,11 @@ pub(crate) fn publish_batch(broker: &Connection, messages: &[Message]) -> Result
     let mode = settings::publish().map_err(Thrown::celery)?;
     let deadline = Deadline::after(settings::post_timeout());
     let outcomes = pool::with(&broker.endpoint, deadline, |client, wait| {
-        Ok(client.publish_batch(messages, confirmed(mode).unwrap_or(Publish::Confirmed), wait))
+        Ok(client.publish_batch(
+            messages,
+            confirmed(mode).unwrap_or(Publish::Confirmed),
+            wait,
+        ))
     })
     .map_err(|error| errors::command("post the tasks", &broker.endpoint, error))?;
     let failures: Vec<PublishError> = outcomes.into_iter().filter_map(Result::err).collect();

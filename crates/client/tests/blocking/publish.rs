@@ -118,7 +118,8 @@ fn a_batch_is_one_outcome_a_task_in_order() {
         assert_eq!(queued(&redis, "q"), ["t0", "t2"], "{mode:?}");
     }
     assert!(
-        at_leisure(|wait| client(&redis).publish_batch(&posts(0), Publish::Confirmed, wait)).is_empty()
+        at_leisure(|wait| client(&redis).publish_batch(&posts(0), Publish::Confirmed, wait))
+            .is_empty()
     );
 }
 
@@ -387,6 +388,16 @@ fn a_pipelined_post_that_is_refused_is_named() {
     );
     assert_eq!(queued(&redis, "q"), ["a", "c"]);
     assert!(at_leisure(|wait| client.collect(wait)).is_empty());
+}
+
+#[test]
+fn pipelined_posts_leave_though_nobody_asks_for_their_answers() {
+    let redis = redis();
+    let mut client = client(&redis);
+    for post in posts(50) {
+        at_leisure(|wait| client.publish_later(&post, wait)).unwrap();
+    }
+    wait_for(PLENTY, "all of them", || queued(&redis, "q").len() == 50).unwrap();
 }
 
 #[test]
