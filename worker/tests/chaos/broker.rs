@@ -17,8 +17,9 @@ fn a_restart_with_aof_loses_nothing() {
     let workers = vec![world.worker(&SMALL), world.playground(&SMALL)];
     for turn in 0..times {
         world.post(Kind::Created, 100);
-        world.post(Kind::Effect, 50);
+        world.post(Kind::Effect, 100);
         world.post(Kind::Noop, 100);
+        world.post(Kind::Sleep(0.02), 50);
         world.work_a_little(Duration::from_millis(500));
         if turn % 2 == 0 {
             world.redis.stop();
@@ -38,6 +39,7 @@ fn without_persistence_both_sides_recover() {
     let workers = vec![world.playground(&SMALL)];
     for _ in 0..times {
         world.post(Kind::Noop, 300);
+        world.post(Kind::Sleep(0.02), 200);
         world.work_a_little(Duration::from_millis(200));
         // It ends without an answer.
         let _gone = world.try_ask::<()>(redis::cmd("SHUTDOWN").arg("NOSAVE"));
@@ -55,8 +57,9 @@ fn killed_connections_lose_nothing() {
     let workers = vec![world.worker(&SMALL), world.playground(&SMALL)];
     for _ in 0..kills {
         world.post(Kind::Created, 10);
-        world.post(Kind::Effect, 5);
-        world.post(Kind::Noop, 10);
+        world.post(Kind::Effect, 10);
+        world.post(Kind::Noop, 20);
+        world.post(Kind::Sleep(0.02), 20);
         world.work_a_little(Duration::from_millis(100));
         for kind in ["normal", "pubsub"] {
             let _killed: u64 = world.ask(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]);
@@ -75,7 +78,8 @@ fn last(seconds: u64) {
 fn busy(world: &mut World) -> Vec<Worker> {
     let workers = vec![world.playground(&SMALL)];
     world.post(Kind::Noop, 300);
-    world.work_a_little(Duration::from_millis(200));
+    world.post(Kind::Sleep(0.02), 200);
+    world.work_a_little(Duration::from_millis(300));
     workers
 }
 
@@ -152,6 +156,7 @@ fn flushed_scripts_are_sent_again() {
     let workers = busy(&mut world);
     for _ in 0..times {
         world.post(Kind::Noop, 20);
+        world.post(Kind::Sleep(0.02), 20);
         world.work_a_little(Duration::from_millis(50));
         let _ok: String = world.ask(&["SCRIPT", "FLUSH"]);
     }

@@ -162,7 +162,7 @@ fn a_deadlock_is_done_again() {
     while met(&workers) < times {
         assert!(turns.next().is_some(), "the worker meets no deadlocks");
         // The next two rows are the tasks'. Who has changed more rows than the others is never the victim.
-        let (first, last) = (world.sent() + 1, world.sent() + 2);
+        let (first, last) = (world.rows() + 1, world.rows() + 2);
         let adversary = format!(
             "BEGIN; UPDATE tasks SET name = 'changed' WHERE id > {last} AND id < {last} + 1000; \
              UPDATE tasks SET name = 'changed' WHERE id = {last}; SELECT GET_LOCK('go', 60); \

@@ -7,9 +7,13 @@ use crate::world::{Kind, World, by_scale};
 /// Kills between two times at which a worker may finish everything, with its rescue of what the dead held.
 const EPISODE: usize = 20;
 
-/// What one round gives the workers to do.
-const TABLE_TASKS: u32 = 20;
-const PLAIN_TASKS: u32 = 20;
+/// What one round gives the workers to do: more than they can before they die.
+const LOAD: [(Kind, u32); 4] = [
+    (Kind::Created, 60),
+    (Kind::Effect, 60),
+    (Kind::Noop, 100),
+    (Kind::Sleep(0.02), 40),
+];
 
 #[test]
 fn killed_workers_lose_nothing() {
@@ -29,9 +33,9 @@ fn killed_workers_lose_nothing() {
             [world.worker(&more), world.playground(&more)]
         };
         world.random.shuffle(&mut pair);
-        world.post(Kind::Created, TABLE_TASKS / 2);
-        world.post(Kind::Effect, TABLE_TASKS / 2);
-        world.post(Kind::Noop, PLAIN_TASKS);
+        for (kind, count) in LOAD {
+            world.post(kind, count);
+        }
         for worker in &mut pair {
             let moment = Duration::from_millis(world.random.u64(0..400));
             world.work_a_little(moment);

@@ -136,12 +136,16 @@ pub struct World {
     created: BTreeSet<u32>,
     effects: BTreeSet<u32>,
     sent: u32,
+    /// The number given last, by the letter of the kind.
+    numbers: BTreeMap<char, u32>,
     done: usize,
     lost: usize,
     progress: Instant,
     stall: Duration,
     /// The longest time from the end of a fault to the end of a task sent then.
     recovery: Option<Duration>,
+    /// How many faults came in the midst of the work, and how many tasks were open then, added up.
+    moments: (usize, usize),
     notes: Vec<String>,
 }
 
@@ -173,11 +177,13 @@ impl World {
             created: BTreeSet::new(),
             effects: BTreeSet::new(),
             sent: 0,
+            numbers: BTreeMap::new(),
             done: 0,
             lost: 0,
             progress: Instant::now(),
             stall: Duration::ZERO,
             recovery: None,
+            moments: (0, 0),
             notes: Vec::new(),
         }
     }
@@ -240,9 +246,9 @@ impl World {
             .unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
-    /// The number of the task sent last; they are counted from 1.
-    pub fn sent(&self) -> u32 {
-        self.sent
+    /// How many rows have a task that completes them: these are the first ones.
+    pub fn rows(&self) -> u32 {
+        u32::try_from(self.created.len()).unwrap()
     }
 
     /// Sends some tasks and gives their ids.
@@ -258,7 +264,9 @@ impl World {
         push.arg(kind.queue());
         for _ in 0..count {
             self.sent += 1;
-            let number = self.sent;
+            let counter = self.numbers.entry(kind.letter()).or_default();
+            *counter += 1;
+            let number = *counter;
             let id = format!("{}{number}", kind.letter());
             let (name, args) = kind.name_and_args(number);
             let mut task = Task::new(&id, name, raw(&args), raw("{}"));
@@ -345,6 +353,8 @@ impl World {
     pub fn work_a_little(&mut self, patience: Duration) {
         let left = self.random.usize(0..=self.open.len());
         self.wait_until_open(left, patience);
+        self.moments.0 += 1;
+        self.moments.1 += self.open.len();
     }
 
     /// The invariant. No worker may be running.
@@ -538,6 +548,12 @@ impl World {
             "the workers left something behind: {:?}",
             self.places()
         );
+        if let (times @ 1.., open) = self.moments {
+            self.note(format!(
+                "tasks open at the fault: {} on average",
+                open / times
+            ));
+        }
         let twice = self.database.is_some().then(|| self.check_effects());
         let none = || "–".to_owned();
         let line = [
