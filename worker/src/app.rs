@@ -173,14 +173,22 @@ impl Worker {
             let ready = async move { view.connected().await };
             tokio::spawn(manager.serve(ready, consuming, shutdown.clone()));
         }
+        let database = states.get::<Database>().ok();
+        let database = database.map(|database| (*database).clone());
+        if let Some(database) = database.clone().filter(|_| !config.inbox_expires.is_zero()) {
+            tokio::spawn(database.keep_inbox_small(config.inbox_expires));
+        }
         if let Some(listener) = pages {
-            let database = states.get::<Database>().ok();
-            let database = database.map(|database| (*database).clone());
             if let Some(database) = &database {
                 monitor.metrics.adopt(
                     "celery_worker_database_retries",
                     "Transactions run again after a deadlock or a lock wait",
                     database.retries(),
+                );
+                monitor.metrics.adopt(
+                    "celery_worker_inbox_hits",
+                    "Calls that were not applied because they had been before",
+                    database.known(),
                 );
             }
             let vitals = Vitals::new(
@@ -198,6 +206,7 @@ impl Worker {
             states,
             settler,
             hostname: config.hostname.as_str().into(),
+            exactly_once: config.exactly_once,
         });
         let stage = Stage::new(shared, shutdown.clone(), config.concurrency, tasks, monitor);
         let mut running = std::pin::pin!(executor::run(deliveries, &registry, stage));
@@ -337,6 +346,14 @@ impl WorkerBuilder {
         self
     }
 
+    /// Has `task_created` apply each call once, with the help of the table `celery_inbox`. Tasks of one's own use
+    /// [`Database::once`].
+    #[must_use]
+    pub fn exactly_once(mut self, once: bool) -> Self {
+        self.settings.exactly_once = Some(once);
+        self
+    }
+
     /// Where `/healthz`, `/readyz` and `/metrics` are served, such as `127.0.0.1:9808`; nowhere unless said.
     #[must_use]
     pub fn metrics_addr(mut self, address: impl Into<String>) -> Self {
@@ -374,13 +391,15 @@ impl WorkerBuilder {
 
     /// Checks everything that can be checked without connecting. Call it on a tokio runtime.
     pub fn build(mut self) -> Result<Worker, StartError> {
-        let sql_tasks = std::mem::take(&mut self.settings.tasks);
+        let sql_tasks = self.settings.tasks.clone();
         let config = Config::new(self.settings)?;
         if let Some(url) = &config.database {
             let database = Database::from_url(url)
                 .map_err(|error| ConfigError::new(setting::DATABASE, error))?;
             for (name, task) in sql_tasks {
-                self.registry.insert(task.define(name, database.dialect())?);
+                let once = config.exactly_once;
+                self.registry
+                    .insert(task.define(name, database.dialect(), once)?);
             }
             self.states.insert(database);
         } else if let Some(name) = sql_tasks.into_keys().next() {
@@ -418,7 +437,7 @@ impl WorkerBuilder {
 }
 
 impl Worker {
-    /// Asks the database once: refused is an error, away is not.
+    /// Asks the database once: refused is an error, and so is a table that is needed and not there; away is not.
     pub(crate) async fn check_database(&self) -> Result<(), ConfigError> {
         let Ok(database) = self.states.get::<Database>() else {
             return Ok(());
@@ -428,6 +447,16 @@ impl Worker {
                 let cause = format!("{}: {error}", database.display_url());
                 Err(ConfigError::new(setting::DATABASE, cause))
             }
+            Ok(()) if self.config.inbox => match database.probe_inbox().await {
+                Err(error) if error.kind() == Kind::Schema => {
+                    let cause = format!(
+                        "the table celery_inbox cannot be used: {error}. It is made by: {}",
+                        database.inbox_ddl()
+                    );
+                    Err(ConfigError::new(setting::EXACTLY_ONCE, cause))
+                }
+                _ => Ok(()),
+            },
             // Said in the log by the database itself.
             _ => Ok(()),
         }

@@ -24,6 +24,8 @@ const CONCURRENCY: usize = 100;
 const PREFETCH_MULTIPLIER: usize = 4;
 /// Larger weights are a mistake: only their proportion counts.
 const MOST_WEIGHT: u32 = 100;
+/// Rows of `celery_inbox` live for a week: longer than a message that may come again stays around.
+const INBOX_EXPIRES: u64 = 7 * 86_400;
 /// More slots than messages a worker may hold are never used.
 const MOST_SLOTS: usize = crate::delivery::MAX_HELD;
 
@@ -47,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) visibility_timeout: Option<Text>,
     pub(crate) lease: Option<Text>,
     pub(crate) eta_task_limit: Option<usize>,
+    pub(crate) exactly_once: Option<bool>,
+    pub(crate) inbox_expires: Option<Text>,
     pub(crate) metrics_addr: Option<String>,
     #[serde(alias = "worker_soft_shutdown_timeout")]
     pub(crate) soft_shutdown_timeout: Option<Text>,
@@ -109,6 +113,8 @@ impl Settings {
             visibility_timeout: self.visibility_timeout.or(other.visibility_timeout),
             lease: self.lease.or(other.lease),
             eta_task_limit: self.eta_task_limit.or(other.eta_task_limit),
+            exactly_once: self.exactly_once.or(other.exactly_once),
+            inbox_expires: self.inbox_expires.or(other.inbox_expires),
             metrics_addr: self.metrics_addr.or(other.metrics_addr),
             soft_shutdown_timeout: self.soft_shutdown_timeout.or(other.soft_shutdown_timeout),
             tasks: match self.tasks.is_empty() {
@@ -159,6 +165,10 @@ pub(crate) mod setting {
     pub(crate) const VISIBILITY_TIMEOUT: &str =
         "visibility_timeout (--visibility-timeout, CELERY_WORKER_VISIBILITY_TIMEOUT)";
     pub(crate) const TASKS: &str = "tasks (in the file of --config)";
+    pub(crate) const EXACTLY_ONCE: &str =
+        "exactly_once (--exactly-once, CELERY_WORKER_EXACTLY_ONCE), or once of a task";
+    pub(crate) const INBOX_EXPIRES: &str =
+        "inbox_expires (--inbox-expires, CELERY_WORKER_INBOX_EXPIRES)";
     pub(crate) const METRICS_ADDR: &str =
         "metrics_addr (--metrics-addr, CELERY_WORKER_METRICS_ADDR)";
     pub(crate) const SOFT_SHUTDOWN_TIMEOUT: &str =
@@ -193,6 +203,11 @@ pub(crate) struct Config {
     pub(crate) visibility_timeout: Duration,
     pub(crate) lease: Duration,
     pub(crate) eta_task_limit: Option<usize>,
+    pub(crate) exactly_once: bool,
+    /// Whether any task uses the inbox.
+    pub(crate) inbox: bool,
+    /// Zero: rows stay for ever.
+    pub(crate) inbox_expires: Duration,
     /// `None`: no pages.
     pub(crate) metrics_addr: Option<SocketAddr>,
     /// Zero: none.
@@ -248,6 +263,8 @@ impl Config {
             let cause = format!("{concurrency} is not between 1 and {MOST_SLOTS}");
             return Err(ConfigError::new(setting::CONCURRENCY, cause));
         }
+        let exactly_once = settings.exactly_once.unwrap_or_default();
+        let inbox = exactly_once || settings.tasks.values().any(|task| task.is_once(false));
         let time = |value: Option<Text>, default: u64, name, least: u64| match value {
             None => Ok(Duration::from_secs(default)),
             Some(text) => match duration::parse(&text.to_string()) {
@@ -295,6 +312,14 @@ impl Config {
             )?,
             lease: time(settings.lease, 30, setting::LEASE, 1)?,
             eta_task_limit: settings.eta_task_limit,
+            exactly_once,
+            inbox,
+            inbox_expires: time(
+                settings.inbox_expires,
+                INBOX_EXPIRES,
+                setting::INBOX_EXPIRES,
+                0,
+            )?,
             metrics_addr: settings
                 .metrics_addr
                 .filter(|text| !text.is_empty())
@@ -357,6 +382,8 @@ impl fmt::Display for Config {
         if let Some(limit) = self.eta_task_limit {
             writeln!(f, "eta_task_limit = {limit}")?;
         }
+        writeln!(f, "exactly_once = {}", self.exactly_once)?;
+        writeln!(f, "inbox_expires = {}", time(self.inbox_expires))?;
         if let Some(address) = self.metrics_addr {
             writeln!(f, "metrics_addr = {}", text(&address.to_string()))?;
         }

@@ -10,7 +10,7 @@
 //! * [`Redis`] – a Redis server, with a password, persistence, a memory limit or a primary if asked for.
 //! * [`MariaDb`] – a MariaDB server with an empty database.
 //! * [`Php`] – PHP with the extension switched on; [`Fpm`] – PHP-FPM and nginx serving a folder with it.
-//! * [`Proxy`] – a TCP proxy that delays, drips, falls silent or resets.
+//! * [`Proxy`] – a TCP proxy that delays, drips, falls silent, resets, or cuts a connection at a request.
 //! * [`Certificates`] – an authority and what it signed, for servers with TLS.
 //! * [`wait_for`] – the only way to wait for a condition: with a deadline and a name for what was waited for.
 //!
@@ -36,7 +36,7 @@ pub use mariadb::MariaDb;
 pub use php::Php;
 pub use ports::free_port;
 pub use process::{Process, leave_terminal_group};
-pub use proxy::{Fault, Proxy};
+pub use proxy::{Cut, Fault, Proxy};
 pub use redis::{Redis, RedisOptions};
 pub use tls::{Certificates, ServerName};
 pub use wait::wait_for;

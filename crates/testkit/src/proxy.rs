@@ -35,9 +35,22 @@ pub enum Fault {
     Reset,
 }
 
+/// Where a connection is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cut {
+    /// Before the request: the server never sees it.
+    Request,
+    /// After it: the server has carried it out, and its answer is thrown away.
+    Answer,
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     fault: Mutex<Fault>,
+    /// What a request has to contain for its connection to be cut, and where.
+    cut: Mutex<Option<(Vec<u8>, Cut)>>,
+    cuts: AtomicU64,
     /// Connections of an older generation are to be reset.
     generation: AtomicU64,
     accepted: AtomicU64,
@@ -46,6 +59,20 @@ struct Shared {
 }
 
 impl Shared {
+    fn cut(&self) -> MutexGuard<'_, Option<(Vec<u8>, Cut)>> {
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where to cut because of this request, if at all.
+    fn cut_because_of(&self, request: &[u8]) -> Option<Cut> {
+        let mut armed = self.cut();
+        let (text, cut) = armed.as_ref()?;
+        let mut parts = request.windows(text.len().max(1));
+        let cut = parts.any(|part| part == text).then_some(*cut)?;
+        *armed = None;
+        Some(cut)
+    }
+
     fn fault(&self) -> MutexGuard<'_, Fault> {
         // A plain value: a thread that died holding the lock left it whole.
         self.fault.lock().unwrap_or_else(PoisonError::into_inner)
@@ -102,6 +129,18 @@ impl Proxy {
         self.shared.generation.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Cuts the connection of the next request that contains `text`: only that one, and once. A request of more than some
+    /// kilobytes may be overlooked.
+    pub fn cut_at(&self, text: &str, cut: Cut) {
+        *self.shared.cut() = Some((text.as_bytes().to_vec(), cut));
+    }
+
+    /// How many connections have been cut by [`Proxy::cut_at`].
+    #[must_use]
+    pub fn cuts(&self) -> u64 {
+        self.shared.cuts.load(Ordering::SeqCst)
+    }
+
     /// How many connections have been accepted so far.
     #[must_use]
     pub fn accepted(&self) -> u64 {
@@ -144,10 +183,30 @@ fn accept(listener: &TcpListener, target: SocketAddr, shared: &Arc<Shared>) {
 fn serve(client: &TcpStream, target: SocketAddr, shared: &Shared) {
     shared.open.fetch_add(1, Ordering::SeqCst);
     let generation = shared.generation.load(Ordering::SeqCst);
+    let (cut, over) = (AtomicBool::new(false), AtomicBool::new(false));
+    let end = || {
+        over.store(true, Ordering::SeqCst);
+        shared.cuts.fetch_add(1, Ordering::SeqCst);
+        Err(broken())
+    };
+    let request = |bytes: &[u8]| match shared.cut_because_of(bytes) {
+        Some(Cut::Request) => end(),
+        Some(Cut::Answer) => {
+            cut.store(true, Ordering::SeqCst);
+            Ok(())
+        }
+        None => Ok(()),
+    };
+    let answer = |_: &[u8]| match cut.load(Ordering::SeqCst) {
+        true => end(),
+        false => Ok(()),
+    };
+    let wanted =
+        || !over.load(Ordering::SeqCst) && shared.generation.load(Ordering::SeqCst) == generation;
     let outcome = TcpStream::connect(target).and_then(|server| {
         thread::scope(|scope| {
-            let back = scope.spawn(|| pass(&server, client, shared, generation));
-            let there = pass(client, &server, shared, generation);
+            let back = scope.spawn(|| pass(&server, client, shared, wanted, answer));
+            let there = pass(client, &server, shared, wanted, request);
             let back = back.join().unwrap_or_else(|_| Err(broken()));
             there.and(back)
         })
@@ -158,17 +217,17 @@ fn serve(client: &TcpStream, target: SocketAddr, shared: &Shared) {
     shared.open.fetch_sub(1, Ordering::SeqCst);
 }
 
-/// Passes on what comes from one side until its end.
+/// Passes on what comes from one side until its end. `look` sees it first.
 fn pass(
     mut from: &TcpStream,
     mut to: &TcpStream,
     shared: &Shared,
-    generation: u64,
+    still_wanted: impl Fn() -> bool,
+    look: impl Fn(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     from.set_read_timeout(Some(TICK))?;
     to.set_nodelay(true)?;
     let mut buffer = vec![0; CHUNK];
-    let still_wanted = || shared.generation.load(Ordering::SeqCst) == generation;
     loop {
         if !still_wanted() {
             return Err(broken());
@@ -183,6 +242,7 @@ fn pass(
             Err(error) if is_idle(&error) => continue,
             Err(error) => return Err(error),
         };
+        look(&buffer[..read])?;
         let mut rest = &buffer[..read];
         while !rest.is_empty() {
             let fault = *shared.fault();

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use celery_testkit::{Fault, Proxy, Redis, RedisOptions, wait_for};
+use celery_testkit::{Cut, Fault, Proxy, Redis, RedisOptions, wait_for};
 
 const SOON: Duration = Duration::from_secs(10);
 const PONG: &str = "+PONG\r\n";
@@ -90,4 +90,26 @@ fn resets_what_is_open_and_what_comes() {
     assert!(refused.is_err());
     proxy.set(Fault::None);
     assert_eq!(ping(&mut connect(&proxy)).unwrap(), PONG);
+}
+
+#[test]
+fn cuts_a_connection_at_a_request_or_at_its_answer() {
+    let (redis, proxy) = setup();
+    for (cut, counted) in [(Cut::Request, "0"), (Cut::Answer, "1")] {
+        let mut stream = connect(&proxy);
+        let mut other = connect(&proxy);
+        proxy.cut_at("INCR", cut);
+        assert_eq!(ping(&mut stream).unwrap(), PONG);
+        stream.write_all(b"INCR n\r\n").unwrap();
+        let mut answer = [0; 1];
+        assert!(stream.read_exact(&mut answer).is_err());
+        // Once, and only that connection.
+        assert_eq!(ping(&mut other).unwrap(), PONG);
+        let n = redis.cli(&["GET", "n"]).unwrap();
+        assert!(
+            n.trim() == counted || counted == "0" && n.trim().is_empty(),
+            "{n}"
+        );
+    }
+    assert_eq!(proxy.cuts(), 2);
 }

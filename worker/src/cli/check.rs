@@ -37,7 +37,17 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode, StartError> {
         let database =
             Database::from_url(url).map_err(|error| ConfigError::new(setting::DATABASE, error))?;
         match database.ping().await {
-            Ok(()) => println!("OK       database {}: connected", database.display_url()),
+            Ok(()) => {
+                println!("OK       database {}: connected", database.display_url());
+                match database.probe_inbox().await {
+                    Ok(()) => println!("OK       table celery_inbox: there"),
+                    Err(error) if config.inbox => wrong(format!(
+                        "table celery_inbox, which tasks need to be applied once: {error}. It is made by:\n{}",
+                        database.inbox_ddl()
+                    )),
+                    Err(_) => println!("OK       table celery_inbox: not there, and not needed"),
+                }
+            }
             Err(error) => wrong(format!("database {}: {error}", database.display_url())),
         }
     }

@@ -108,6 +108,21 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", env = "CELERY_WORKER_ETA_TASK_LIMIT")]
     eta_task_limit: Option<usize>,
 
+    /// Apply each call of task_created and of SQL tasks once, with the help of the table celery_inbox [default: false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        env = "CELERY_WORKER_EXACTLY_ONCE"
+    )]
+    exactly_once: Option<bool>,
+
+    /// How long celery_inbox remembers a call; 0 is for ever [default: 7d]
+    #[arg(long, value_name = "TIME", env = "CELERY_WORKER_INBOX_EXPIRES")]
+    inbox_expires: Option<String>,
+
     /// Where /healthz, /readyz and /metrics are served: an address, or a port of loopback [default: nowhere]
     #[arg(long, value_name = "ADDRESS", env = "CELERY_WORKER_METRICS_ADDR")]
     metrics_addr: Option<String>,
@@ -201,6 +216,8 @@ impl Options {
             visibility_timeout: self.visibility_timeout.map(Text::Written),
             lease: self.lease.map(Text::Written),
             eta_task_limit: self.eta_task_limit,
+            exactly_once: self.exactly_once,
+            inbox_expires: self.inbox_expires.map(Text::Written),
             metrics_addr: self.metrics_addr,
             soft_shutdown_timeout: self.soft_shutdown_timeout.map(Text::Written),
             ..Settings::default()

@@ -52,6 +52,24 @@ impl DatabaseError {
         }
     }
 
+    /// Code that does not do what it has to.
+    pub(super) fn misuse(message: String) -> Self {
+        DatabaseError {
+            kind: Kind::Schema,
+            name: "RuntimeError",
+            code: None,
+            message,
+        }
+    }
+
+    /// Of a key that is taken since this transaction looked: the same again will see it.
+    pub(super) fn of_a_race(mut self) -> Self {
+        if self.name == "IntegrityError" {
+            self.kind = Kind::Transient;
+        }
+        self
+    }
+
     pub(crate) fn into_task_error(self) -> TaskError {
         if matches!(self.kind, Kind::Unavailable | Kind::Refused) {
             return TaskError::Unavailable {

@@ -9,6 +9,7 @@
 //! * Values are bound, never pasted (see [`Params`]).
 
 mod error;
+mod inbox;
 mod params;
 mod transaction;
 mod url;
@@ -68,6 +69,10 @@ struct Inner {
     heard: Mutex<Option<Instant>>,
     /// Transactions that were run again after a deadlock or a lock wait.
     retries: Counter,
+    /// Whether `celery_inbox` is used.
+    inbox: AtomicBool,
+    /// Calls found in it.
+    known: Counter,
 }
 
 pub(crate) enum Pool {
@@ -112,6 +117,8 @@ impl Database {
                 away: AtomicBool::new(false),
                 heard: Mutex::default(),
                 retries: Counter::default(),
+                inbox: AtomicBool::new(false),
+                known: Counter::default(),
             }),
         })
     }
@@ -176,7 +183,8 @@ impl Database {
     /// Runs `work` in a transaction, which is committed if it succeeds. After a deadlock or a lock wait it is run again.
     ///
     /// When the connection is lost during the commit the outcome is unknown; the error is then
-    /// [`Kind::Unavailable`], and the worker runs the task again: what a task does here must bear that.
+    /// [`Kind::Unavailable`], and the worker runs the task again: what a task does here must bear that, or be done
+    /// [`once`](Self::once).
     pub async fn transaction<T, F>(&self, work: F) -> Result<T, DatabaseError>
     where
         T: Send + 'static,
@@ -206,7 +214,7 @@ impl Database {
     {
         let mut wait = FIRST_WAIT;
         for _ in 1..TRIES {
-            match self.once(work).await {
+            match self.attempt(work).await {
                 Err(error) if error.kind() == Kind::Transient => {
                     tracing::debug!("the database asks to try again: {error}");
                     self.inner.retries.inc();
@@ -216,10 +224,10 @@ impl Database {
                 outcome => return outcome,
             }
         }
-        self.once(work).await
+        self.attempt(work).await
     }
 
-    async fn once<T, F>(&self, work: &F) -> Result<T, DatabaseError>
+    async fn attempt<T, F>(&self, work: &F) -> Result<T, DatabaseError>
     where
         F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, DatabaseError>>,
     {
@@ -254,6 +262,11 @@ impl Database {
     /// Counts transactions that were run again.
     pub(crate) fn retries(&self) -> Counter {
         self.inner.retries.clone()
+    }
+
+    /// Counts calls that were not applied because they had been before.
+    pub(crate) fn known(&self) -> Counter {
+        self.inner.known.clone()
     }
 
     fn heard(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {

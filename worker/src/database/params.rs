@@ -32,6 +32,8 @@ pub(crate) struct Statement {
     pub(crate) sql: String,
     /// The values of its placeholders, in their order.
     pub(crate) values: Vec<Value>,
+    /// Whether it is worth to be kept prepared: not if it is of a length that seldom comes again.
+    pub(crate) kept: bool,
 }
 
 /// Rewrites the `:name` of a statement to the placeholders of `dialect`.
@@ -64,7 +66,11 @@ pub(crate) fn rewrite(
     }
     match used.iter().position(|used| !used) {
         Some(at) => Err(ParamError::Unused(params[at].0.to_owned())),
-        None => Ok(Statement { sql: out, values }),
+        None => Ok(Statement {
+            sql: out,
+            values,
+            kept: true,
+        }),
     }
 }
 

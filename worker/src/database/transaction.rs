@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::params::{self, Params};
+use super::params::{self, Params, Statement};
 use super::{DatabaseError, Dialect, Pool};
 
 /// A transaction that is open. See [`Database::transaction`](super::Database::transaction).
@@ -18,7 +18,7 @@ enum Open {
 /// Binds the values to a query. The three drivers have the same methods and no common type.
 macro_rules! bound {
     ($statement:expr) => {{
-        let mut query = sqlx::query(AssertSqlSafe($statement.sql));
+        let mut query = sqlx::query(AssertSqlSafe($statement.sql)).persistent($statement.kept);
         for value in $statement.values {
             query = match value {
                 Value::Null => query.bind(None::<String>),
@@ -48,7 +48,7 @@ impl Transaction {
         }))
     }
 
-    fn dialect(&self) -> Dialect {
+    pub(super) fn dialect(&self) -> Dialect {
         match self.0 {
             Open::MySql(_) => Dialect::MySql,
             Open::Postgres(_) => Dialect::Postgres,
@@ -59,6 +59,11 @@ impl Transaction {
     /// Runs a statement and says how many rows it matched (on MySQL also those it left as they were).
     pub async fn execute(&mut self, sql: &str, params: Params<'_>) -> Result<u64, DatabaseError> {
         let statement = params::rewrite(sql, self.dialect(), params)?;
+        self.run(statement).await
+    }
+
+    /// The same with the placeholders of the database.
+    pub(super) async fn run(&mut self, statement: Statement) -> Result<u64, DatabaseError> {
         Ok(match &mut self.0 {
             Open::MySql(open) => bound!(statement)
                 .execute(&mut **open)
@@ -110,6 +115,37 @@ impl Transaction {
             }
         }
         Ok(keys)
+    }
+
+    /// The first column of a query as text, and the second, which may be null.
+    pub(super) async fn texts(
+        &mut self,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<Vec<(String, Option<String>)>, DatabaseError> {
+        let statement = params::rewrite(sql, self.dialect(), params)?;
+        let mut rows = Vec::new();
+        match &mut self.0 {
+            Open::MySql(open) => {
+                for row in bound!(statement).fetch_all(&mut **open).await? {
+                    // Bytes or text, as the table has it.
+                    let first: Vec<u8> = row.try_get(0)?;
+                    let first = String::from_utf8_lossy(&first).into_owned();
+                    rows.push((first, row.try_get(1)?));
+                }
+            }
+            Open::Postgres(open) => {
+                for row in bound!(statement).fetch_all(&mut **open).await? {
+                    rows.push((row.try_get(0)?, row.try_get(1)?));
+                }
+            }
+            Open::Sqlite(open) => {
+                for row in bound!(statement).fetch_all(&mut **open).await? {
+                    rows.push((row.try_get(0)?, row.try_get(1)?));
+                }
+            }
+        }
+        Ok(rows)
     }
 
     pub(super) async fn commit(self) -> Result<(), DatabaseError> {

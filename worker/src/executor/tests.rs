@@ -31,6 +31,7 @@ impl Bench {
             states: States::default(),
             settler: Settler { orders: settler },
             hostname: "celery@test".into(),
+            exactly_once: false,
         });
         let shutdown = Shutdown::new();
         let tasks = tokio::runtime::Handle::current();

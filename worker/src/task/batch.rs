@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use celery_protocol::message::Task;
+
 use super::Outcome;
 use super::context::{Shared, State};
 use super::error::TaskError;
@@ -15,6 +17,8 @@ pub type Answers<R> = Vec<Result<R, TaskError>>;
 /// The calls of a batch, each as a `T` made of its arguments.
 pub struct Batch<T> {
     pub(crate) calls: Vec<T>,
+    /// Their messages, in the same order.
+    pub(crate) tasks: Vec<Arc<Task>>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -22,6 +26,16 @@ impl<T> Batch<T> {
     /// The calls.
     pub fn iter(&self) -> std::slice::Iter<'_, T> {
         self.calls.iter()
+    }
+
+    /// The tasks' ids, in the calls' order; what [`Database::once_each`](crate::Database::once_each) wants.
+    pub fn ids(&self) -> Vec<String> {
+        self.tasks.iter().map(|task| task.id.clone()).collect()
+    }
+
+    /// Whether the worker is set to apply each call once.
+    pub(crate) fn exactly_once(&self) -> bool {
+        self.shared.exactly_once
     }
 
     /// How many there are; at least one.

@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) states: States,
     pub(crate) settler: Settler,
     pub(crate) hostname: Arc<str>,
+    /// Whether tasks that can be applied once are.
+    pub(crate) exactly_once: bool,
 }
 
 /// The values tasks ask for with [`State`], one of each type.

@@ -121,10 +121,12 @@ impl TaskDef {
             let run = Arc::clone(&run);
             let future = async move {
                 let (mut calls, mut unreadable) = (Vec::with_capacity(tasks.len()), Vec::new());
-                for task in &tasks {
+                let mut readable = Vec::with_capacity(tasks.len());
+                for task in tasks {
                     match args::bind_whole::<T>(function, &task.args, &task.kwargs) {
                         Ok(call) => {
                             calls.push(call);
+                            readable.push(task);
                             unreadable.push(None);
                         }
                         Err(error) => unreadable.push(Some(error)),
@@ -132,7 +134,15 @@ impl TaskDef {
                 }
                 let answers = match calls.is_empty() {
                     true => Vec::new(),
-                    false => run(Batch { calls, shared }).await?,
+                    false => {
+                        let tasks = readable;
+                        run(Batch {
+                            calls,
+                            tasks,
+                            shared,
+                        })
+                        .await?
+                    }
                 };
                 batch::merge(unreadable, answers.into_iter().map(Self::answer).collect())
             };

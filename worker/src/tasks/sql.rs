@@ -4,14 +4,17 @@
 //! statement names them first. They are bound, never pasted. With `batch`, one run of the statement serves many calls: each
 //! parameter stands for the list of their values.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::config::{ConfigError, Text, setting};
-use crate::database::{Database, Dialect, parameter_names};
+use crate::database::{Database, DatabaseError, Dialect, Transaction, parameter_names};
 use crate::duration;
 use crate::task::{
-    Answers, Batch, BatchOptions, Exception, Param, Signature, State, TaskDef, type_error,
+    Answers, Batch, BatchOptions, Context, Exception, Param, Signature, State, TaskDef, TaskError,
+    type_error,
 };
 
 /// A section `[tasks.NAME]` of the configuration file.
@@ -24,6 +27,8 @@ pub(crate) struct SqlTask {
     /// A statement that matches no row is a failure.
     #[serde(default)]
     must_match: bool,
+    /// Each call is applied once, whatever becomes of its message; the worker's `exactly_once` unless said.
+    once: Option<bool>,
     batch: Option<SqlBatch>,
 }
 
@@ -35,8 +40,19 @@ struct SqlBatch {
 }
 
 impl SqlTask {
-    /// The task, for a database that speaks `dialect`.
-    pub(crate) fn define(self, name: String, dialect: Dialect) -> Result<TaskDef, ConfigError> {
+    /// Whether each call is applied once.
+    pub(crate) fn is_once(&self, exactly_once: bool) -> bool {
+        self.once.unwrap_or(exactly_once)
+    }
+
+    /// The task, for a database that speaks `dialect`, on a worker whose setting is `exactly_once`.
+    pub(crate) fn define(
+        self,
+        name: String,
+        dialect: Dialect,
+        exactly_once: bool,
+    ) -> Result<TaskDef, ConfigError> {
+        let once = self.is_once(exactly_once);
         let wrong = |cause: String| ConfigError::new(setting::TASKS, format!("{name}: {cause}"));
         let time = |text: &Text| {
             duration::parse(&text.to_string()).map_err(|error| wrong(error.to_string()))
@@ -46,7 +62,7 @@ impl SqlTask {
             parameter_names(&self.sql, dialect).map_err(|error| wrong(error.to_string()))?;
         let retry_delay = self.retry_delay.as_ref().map(time).transpose()?;
         let mut task = match &self.batch {
-            None => single(name.clone(), self.sql, names, self.must_match),
+            None => single(name.clone(), self.sql, names, self.must_match, once),
             Some(_) if self.must_match => {
                 return Err(wrong(
                     "must_match cannot be told for each call of a batch".to_owned(),
@@ -61,7 +77,7 @@ impl SqlTask {
                 if options.size == 0 {
                     return Err(wrong("a batch holds at least one call".to_owned()));
                 }
-                batched(name.clone(), self.sql, names, options)
+                batched(name.clone(), self.sql, names, options, once)
             }
         };
         if let Some(retries) = self.max_retries {
@@ -79,7 +95,7 @@ fn keep(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }
 
-fn single(name: String, sql: String, names: Vec<String>, must_match: bool) -> TaskDef {
+fn single(name: String, sql: String, names: Vec<String>, must_match: bool, once: bool) -> TaskDef {
     let params: Vec<Param> = names
         .into_iter()
         .map(|name| Param {
@@ -101,15 +117,39 @@ fn single(name: String, sql: String, names: Vec<String>, must_match: bool) -> Ta
         for (at, param) in signature.params.iter().enumerate() {
             values.push((param.name, bound.required::<Value>(at)?));
         }
-        let matched = database.execute(sql, &values).await?;
-        if must_match && matched == 0 {
-            return Err(Exception::new("LookupError", "the statement matched no row").into());
-        }
+        // With `must_match`, none is an error, which the inbox does not store.
+        let answer = move |matched: u64| match must_match && matched == 0 {
+            true => Err(TaskError::Failed(Exception::new(
+                "LookupError",
+                "the statement matched no row",
+            ))),
+            false => Ok(matched),
+        };
+        let matched = match once {
+            false => answer(database.execute(sql, &values).await?)?,
+            true => {
+                let id = call.extract::<Context>()?.id().to_owned();
+                let answers = database.once_each(vec![id], move |open, _| {
+                    let values = values.clone();
+                    Box::pin(async move { Ok(vec![answer(open.execute(sql, &values).await?)]) })
+                });
+                return answers.await?.pop().map_or_else(
+                    || Err(TaskError::runtime_error("the statement gave no answer")),
+                    TaskDef::answer,
+                );
+            }
+        };
         TaskDef::answer_value(matched)
     })
 }
 
-fn batched(name: String, sql: String, names: Vec<String>, options: BatchOptions) -> TaskDef {
+fn batched(
+    name: String,
+    sql: String,
+    names: Vec<String>,
+    options: BatchOptions,
+    once: bool,
+) -> TaskDef {
     let (sql, function) = (keep(sql), keep(name.clone()));
     let names: &'static [&'static str] = Box::leak(
         names
@@ -124,30 +164,53 @@ fn batched(name: String, sql: String, names: Vec<String>, options: BatchOptions)
         options,
         move |calls: Batch<Vec<Value>>| async move {
             let database: State<Database> = calls.extract()?;
-            let fits = |call: &&Vec<Value>| call.len() == names.len();
-            let columns: Vec<(&str, Value)> = names
-                .iter()
-                .enumerate()
-                .map(|(at, name)| {
-                    let values = calls
-                        .iter()
-                        .filter(fits)
-                        .filter_map(|call| call.get(at).cloned());
-                    (*name, Value::Array(values.collect()))
-                })
-                .collect();
-            if calls.iter().any(|call| fits(&call)) {
-                database.execute(sql, &columns).await?;
-            }
-            let answer = |call: &Vec<Value>| match fits(&call) {
-                true => Ok(()),
-                false => Err(type_error(format!(
+            let unfit = |call: &Vec<Value>| {
+                type_error(format!(
                     "{function}() takes {} positional arguments but {} were given",
                     names.len(),
                     call.len()
-                ))),
+                ))
             };
-            Ok(calls.iter().map(answer).collect::<Answers<()>>())
+            let fits: Arc<[Result<Vec<Value>, TaskError>]> = calls
+                .iter()
+                .map(|call| match call.len() == names.len() {
+                    true => Ok(call.clone()),
+                    false => Err(unfit(call)),
+                })
+                .collect();
+            if !once {
+                let answers = database.transaction(move |open| {
+                    let calls = Arc::clone(&fits);
+                    Box::pin(async move { all(open, sql, names, &calls).await })
+                });
+                return Ok(answers.await?);
+            }
+            let answers = database.once_each(calls.ids(), move |open, fresh| {
+                let calls: Vec<_> = fresh.iter().map(|at| fits[*at].clone()).collect();
+                Box::pin(async move { all(open, sql, names, &calls).await })
+            });
+            answers.await
         },
     )
+}
+
+/// One run of the statement for those calls that fit it; an answer for each.
+async fn all(
+    open: &mut Transaction,
+    sql: &str,
+    names: &[&str],
+    calls: &[Result<Vec<Value>, TaskError>],
+) -> Result<Answers<()>, DatabaseError> {
+    let fitting: Vec<&Vec<Value>> = calls.iter().flatten().collect();
+    if !fitting.is_empty() {
+        let column = |at: usize| fitting.iter().filter_map(move |call| call.get(at).cloned());
+        let columns: Vec<(&str, Value)> = names
+            .iter()
+            .enumerate()
+            .map(|(at, name)| (*name, Value::Array(column(at).collect())))
+            .collect();
+        open.execute(sql, &columns).await?;
+    }
+    let answers = calls.iter().cloned();
+    Ok(answers.map(|call| call.map(drop)).collect())
 }

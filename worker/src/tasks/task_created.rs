@@ -1,12 +1,13 @@
 //! The task of the Laravel example: a row of `tasks` was created; complete it.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::task::{Answers, Batch, Exception, State, TaskError};
-use crate::{Database, task};
+use crate::{Database, DatabaseError, Transaction, task};
 
 /// Completed rows are matched again, so that a message that comes twice is a success twice. The time is the server's.
 const UPDATE: &str = "UPDATE tasks SET status = :status, message = :message, \
@@ -52,13 +53,33 @@ pub async fn task_created(
     database: State<Database>,
     calls: Batch<Created>,
 ) -> Result<Answers<bool>, TaskError> {
-    let numbers: Vec<Result<i64, TaskError>> = calls.iter().map(|call| call.id.number()).collect();
+    let numbers: Arc<[Result<i64, TaskError>]> =
+        calls.iter().map(|call| call.id.number()).collect();
+    if !calls.exactly_once() {
+        let answers = database.transaction(move |open| {
+            let numbers = Arc::clone(&numbers);
+            Box::pin(async move { complete(open, &numbers).await })
+        });
+        return Ok(answers.await?);
+    }
+    let answers = database.once_each(calls.ids(), move |open, fresh| {
+        let numbers: Vec<_> = fresh.iter().map(|at| numbers[*at].clone()).collect();
+        Box::pin(async move { complete(open, &numbers).await })
+    });
+    answers.await
+}
+
+/// Completes the rows of those that are numbers; an answer for each.
+async fn complete(
+    open: &mut Transaction,
+    numbers: &[Result<i64, TaskError>],
+) -> Result<Answers<bool>, DatabaseError> {
     // Sorted: batches that overlap take their locks in the same order.
     let ids: BTreeSet<i64> = numbers
         .iter()
         .filter_map(|id| id.as_ref().ok().copied())
         .collect();
-    let missing = complete(&database, ids).await?;
+    let missing = update(open, &ids).await?;
     let answer = |id: i64| match missing.contains(&i128::from(id)) {
         true => Err(TaskError::Failed(Exception::new(
             "LookupError",
@@ -66,32 +87,30 @@ pub async fn task_created(
         ))),
         false => Ok(true),
     };
-    Ok(numbers.into_iter().map(|id| id.and_then(answer)).collect())
+    let answers = numbers.iter().cloned();
+    Ok(answers.map(|id| id.and_then(answer)).collect())
 }
 
 /// Completes the rows; those of `ids` that do not exist come back.
-async fn complete(database: &Database, ids: BTreeSet<i64>) -> Result<HashSet<i128>, TaskError> {
+async fn update(
+    open: &mut Transaction,
+    ids: &BTreeSet<i64>,
+) -> Result<HashSet<i128>, DatabaseError> {
     if ids.is_empty() {
         return Ok(HashSet::new());
     }
     let list = Value::from(ids.iter().copied().collect::<Vec<_>>());
-    let missing = database.transaction(move |transaction| {
-        let (list, ids) = (list.clone(), ids.clone());
-        Box::pin(async move {
-            let params = [
-                ("status", json!(STATUS)),
-                ("message", json!(MESSAGE)),
-                ("ids", list.clone()),
-            ];
-            let matched = transaction.execute(UPDATE, &params).await?;
-            if usize::try_from(matched).is_ok_and(|matched| matched >= ids.len()) {
-                return Ok(HashSet::new());
-            }
-            let present = transaction.keys(PRESENT, &[("ids", list)]).await?;
-            let present: HashSet<i128> = present.into_iter().collect();
-            let wanted = ids.iter().map(|id| i128::from(*id));
-            Ok(wanted.filter(|id| !present.contains(id)).collect())
-        })
-    });
-    Ok(missing.await?)
+    let params = [
+        ("status", json!(STATUS)),
+        ("message", json!(MESSAGE)),
+        ("ids", list.clone()),
+    ];
+    let matched = open.execute(UPDATE, &params).await?;
+    if usize::try_from(matched).is_ok_and(|matched| matched >= ids.len()) {
+        return Ok(HashSet::new());
+    }
+    let present = open.keys(PRESENT, &[("ids", list)]).await?;
+    let present: HashSet<i128> = present.into_iter().collect();
+    let wanted = ids.iter().map(|id| i128::from(*id));
+    Ok(wanted.filter(|id| !present.contains(id)).collect())
 }

@@ -1,0 +1,405 @@
+//! An effect that happens once, however often its message comes.
+//!
+//! A message can come twice: its worker died after the COMMIT, its lease was lost, or the answer to the COMMIT never
+//! arrived. So the transaction that does the work also writes the task's id into the table `celery_inbox`. Whoever comes later
+//! finds the row, does nothing, and answers what was answered then.
+//!
+//! ```text
+//!   BEGIN ─► SELECT the ids ─► there: the stored answers
+//!                  └─────────► not there: the work ─► INSERT the ids and answers ─► COMMIT
+//! ```
+//!
+//! * The row is written last, so that it can hold the answer, and so that a call of a batch that failed has none.
+//! * Two workers with the same message at the same time both do the work; the second one's INSERT waits for the first one's
+//!   COMMIT and then meets the key. Its transaction is rolled back and begun anew, and then it finds the row.
+//! * A COMMIT whose answer was lost is [`Kind::Unavailable`](super::Kind::Unavailable) like any absence: the worker runs
+//!   the task again, and the SELECT tells what became of it.
+//!
+//! The table is made by hand ([`ddl`]), because workers seldom may make tables. Rows are deleted when they are old.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::params::Statement;
+use super::{Database, DatabaseError, Dialect, Transaction};
+use crate::task::{Answers, Exception, TaskError};
+
+/// The longest id, in bytes. A longer one does not fit the table.
+const LONGEST_ID: usize = 255;
+/// Ids looked up at a time: databases bound the placeholders of a statement.
+const LOOKED_UP: usize = 1_000;
+/// Rows written at a time, for the same reason; each has two placeholders.
+const WRITTEN: usize = 1_000;
+/// Old rows deleted in one transaction, so that nobody waits long for its locks.
+const PRUNED: u64 = 1_000;
+/// Such transactions in a row. What is left is deleted a while later.
+const PRUNINGS: usize = 100;
+/// The time between.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+const LOOK: &str = "SELECT task_id, result FROM celery_inbox WHERE task_id IN (:ids)";
+/// Asks only whether the table is there.
+const PROBE: &str = "SELECT task_id, result FROM celery_inbox WHERE 1 = 0";
+
+/// The statements that make the table.
+pub(crate) fn ddl(dialect: Dialect) -> &'static str {
+    match dialect {
+        // Bytes, so that no collation takes two ids for one.
+        Dialect::MySql => {
+            "CREATE TABLE celery_inbox (task_id VARBINARY(255) NOT NULL PRIMARY KEY, \
+            result LONGTEXT CHARACTER SET utf8mb4 NULL, \
+            created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, \
+            INDEX celery_inbox_created_at (created_at)) ENGINE = InnoDB;"
+        }
+        Dialect::Postgres => {
+            "CREATE TABLE celery_inbox (task_id text PRIMARY KEY, result text, \
+            created_at timestamptz NOT NULL DEFAULT now()); \
+            CREATE INDEX celery_inbox_created_at ON celery_inbox (created_at);"
+        }
+        Dialect::Sqlite => {
+            "CREATE TABLE celery_inbox (task_id TEXT NOT NULL PRIMARY KEY, result TEXT, \
+            created_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP); \
+            CREATE INDEX celery_inbox_created_at ON celery_inbox (created_at);"
+        }
+    }
+}
+
+/// Deletes rows older than `:age` seconds, at most `:most`.
+fn prune(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::MySql => {
+            "DELETE FROM celery_inbox WHERE created_at < CURRENT_TIMESTAMP - INTERVAL :age SECOND \
+            ORDER BY created_at LIMIT :most"
+        }
+        Dialect::Postgres => {
+            "DELETE FROM celery_inbox WHERE task_id IN (SELECT task_id FROM celery_inbox \
+            WHERE created_at < now() - make_interval(secs => :age) ORDER BY created_at LIMIT :most \
+            FOR UPDATE SKIP LOCKED)"
+        }
+        Dialect::Sqlite => {
+            "DELETE FROM celery_inbox WHERE task_id IN (SELECT task_id FROM celery_inbox \
+            WHERE created_at < datetime('now', '-' || :age || ' seconds') ORDER BY created_at LIMIT :most)"
+        }
+    }
+}
+
+/// What becomes of each call: the positions of those whose work is still to be done, once each.
+struct Sorted {
+    fresh: Vec<usize>,
+    places: Vec<Place>,
+}
+
+enum Place {
+    /// Done before; the stored answer, if one was stored.
+    Done(Option<String>),
+    /// To be done, or the same as one that is: the position among the fresh.
+    Fresh(usize),
+    /// Its id does not fit.
+    TooLong,
+}
+
+fn sort(ids: &[String], mut seen: HashMap<String, Option<String>>) -> Sorted {
+    let mut fresh = Vec::new();
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    let places = ids
+        .iter()
+        .enumerate()
+        .map(|(position, id)| {
+            if id.len() > LONGEST_ID {
+                return Place::TooLong;
+            }
+            if let Some(stored) = seen.get_mut(id) {
+                return Place::Done(stored.clone());
+            }
+            Place::Fresh(*first.entry(id).or_insert_with(|| {
+                fresh.push(position);
+                fresh.len() - 1
+            }))
+        })
+        .collect();
+    Sorted { fresh, places }
+}
+
+impl Database {
+    /// Runs `work` in a transaction, once for this id, and stores its answer with it. If that was done before – for an
+    /// earlier delivery of the same message, say – the stored answer is returned, and nothing is done.
+    ///
+    /// A task passes [`Context::id`](crate::Context::id), or, if it has several such parts, something made of it. Everything
+    /// else is as with [`transaction`](Self::transaction). The table `celery_inbox` must be there: `celery-worker check` prints
+    /// the statements that make it.
+    pub async fn once<T, F>(&self, id: &str, work: F) -> Result<T, TaskError>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+        F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, DatabaseError>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let answers = self.once_each(vec![id.to_owned()], move |open, _| {
+            let working = work(open);
+            Box::pin(async move { Ok(vec![Ok(working.await?)]) })
+        });
+        let nothing = || Err(TaskError::runtime_error("the work gave no answer"));
+        answers.await?.pop().unwrap_or_else(nothing)
+    }
+
+    /// The same for many calls at once, for tasks in batches; `ids` are [`Batch::ids`](crate::Batch::ids). `work` gets
+    /// the positions of the calls that are not done yet, each id once, and gives an answer for each of these. One that is
+    /// an error is not stored, and its call is done again if it comes again: what `work` did for it must be nothing.
+    ///
+    /// Answers come in the order of the ids.
+    pub async fn once_each<R, F>(&self, ids: Vec<String>, work: F) -> Result<Answers<R>, TaskError>
+    where
+        R: Serialize + DeserializeOwned + Send + 'static,
+        F: for<'t> Fn(
+                &'t mut Transaction,
+                Vec<usize>,
+            ) -> BoxFuture<'t, Result<Answers<R>, DatabaseError>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.inner.inbox.store(true, Ordering::Relaxed);
+        let (ids, work) = (Arc::<[String]>::from(ids), Arc::new(work));
+        let answers = self.transaction(move |open| {
+            let (ids, work) = (Arc::clone(&ids), Arc::clone(&work));
+            Box::pin(async move { apply(open, &ids, &*work).await })
+        });
+        let (answers, known) = answers.await?;
+        self.inner.known.inc_by(known);
+        Ok(answers
+            .into_iter()
+            .map(|answer| answer.and_then(|json| read(&json)))
+            .collect())
+    }
+
+    /// Whether the table is there. An error of kind [`Kind::Schema`](super::Kind::Schema) says that it is not.
+    pub(crate) async fn probe_inbox(&self) -> Result<(), DatabaseError> {
+        let probe = self.transaction(|open| Box::pin(async { open.texts(PROBE, &[]).await }));
+        probe.await.map(drop)
+    }
+
+    /// The statements that make the table, in the words of this database.
+    pub(crate) fn inbox_ddl(&self) -> &'static str {
+        ddl(self.dialect())
+    }
+
+    /// Deletes the rows older than `age`, again and again, to the end of the process. Does nothing while nobody uses the
+    /// table.
+    pub(crate) async fn keep_inbox_small(self, age: Duration) {
+        loop {
+            tokio::time::sleep(PRUNE_EVERY).await;
+            if !self.inner.inbox.load(Ordering::Relaxed) {
+                continue;
+            }
+            match self.prune_inbox(age).await {
+                Ok(0) => {}
+                Ok(rows) => tracing::debug!("{rows} old rows deleted from celery_inbox"),
+                // Said by the database itself, or tried again soon.
+                Err(error) => tracing::debug!("celery_inbox was not pruned: {error}"),
+            }
+        }
+    }
+
+    /// Deletes rows older than `age`, a bounded number; how many.
+    pub(crate) async fn prune_inbox(&self, age: Duration) -> Result<u64, DatabaseError> {
+        let sql = prune(self.dialect());
+        let params = [("age", json!(age.as_secs())), ("most", json!(PRUNED))];
+        let mut all = 0;
+        for _ in 0..PRUNINGS {
+            let rows = self.execute(sql, &params).await?;
+            all += rows;
+            if rows < PRUNED {
+                break;
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// One transaction: the answers as JSON, and how many calls were done before.
+async fn apply<R, F>(
+    open: &mut Transaction,
+    ids: &[String],
+    work: &F,
+) -> Result<(Vec<Result<String, TaskError>>, u64), DatabaseError>
+where
+    R: Serialize + Send,
+    F: for<'t> Fn(
+            &'t mut Transaction,
+            Vec<usize>,
+        ) -> BoxFuture<'t, Result<Answers<R>, DatabaseError>>
+        + Sync,
+{
+    let Sorted { fresh, places } = sort(ids, look(open, ids).await?);
+    let mut done = Vec::new();
+    if !fresh.is_empty() {
+        let answers = work(open, fresh.clone()).await?;
+        if answers.len() != fresh.len() {
+            return Err(DatabaseError::misuse(format!(
+                "the work for {} calls gave {} answers",
+                fresh.len(),
+                answers.len()
+            )));
+        }
+        done.extend(answers.into_iter().map(|answer| {
+            answer.and_then(|value| serde_json::to_string(&value).map_err(TaskError::from))
+        }));
+    }
+    let mut rows: Vec<(&str, &str)> = fresh
+        .iter()
+        .zip(&done)
+        .filter_map(|(position, answer)| {
+            Some((ids[*position].as_str(), answer.as_ref().ok()?.as_str()))
+        })
+        .collect();
+    // Sorted: batches that overlap take their locks in the same order.
+    rows.sort_unstable();
+    for rows in rows.chunks(WRITTEN) {
+        open.write_inbox(rows).await?;
+    }
+    let mut known = 0;
+    let answers = places.into_iter().zip(ids).map(|(place, id)| match place {
+        Place::Done(stored) => {
+            known += 1;
+            Ok(stored.unwrap_or_else(|| "null".to_owned()))
+        }
+        Place::Fresh(at) => done[at].clone(),
+        Place::TooLong => Err(too_long(id)),
+    });
+    Ok((answers.collect(), known))
+}
+
+/// Which of the ids are in the table, with their answers.
+async fn look(
+    open: &mut Transaction,
+    ids: &[String],
+) -> Result<HashMap<String, Option<String>>, DatabaseError> {
+    let mut seen = HashMap::new();
+    let fitting: Vec<&String> = ids.iter().filter(|id| id.len() <= LONGEST_ID).collect();
+    for ids in fitting.chunks(LOOKED_UP) {
+        seen.extend(open.texts(LOOK, &[("ids", json!(ids))]).await?);
+    }
+    Ok(seen)
+}
+
+fn read<R: DeserializeOwned>(json: &str) -> Result<R, TaskError> {
+    serde_json::from_str(json).map_err(|error| {
+        let message =
+            format!("the task was done before, but its stored answer cannot be read: {error}");
+        TaskError::Failed(Exception::new("ValueError", message).permanent())
+    })
+}
+
+fn too_long(id: &str) -> TaskError {
+    let message = format!(
+        "an id of {} bytes does not fit celery_inbox, whose longest is {LONGEST_ID}",
+        id.len()
+    );
+    TaskError::Failed(Exception::new("ValueError", message).permanent())
+}
+
+impl Transaction {
+    /// Writes ids and answers. An id that is there already means that somebody else has just done the same work: what
+    /// was done here has to be undone, and the transaction begun anew.
+    async fn write_inbox(&mut self, rows: &[(&str, &str)]) -> Result<(), DatabaseError> {
+        let mut sql = "INSERT INTO celery_inbox (task_id, result) VALUES ".to_owned();
+        let mut values = Vec::with_capacity(2 * rows.len());
+        for (at, (id, answer)) in rows.iter().enumerate() {
+            if at > 0 {
+                sql.push_str(", ");
+            }
+            sql.push_str(&match self.dialect() {
+                Dialect::Postgres => format!("(${}, ${})", 2 * at + 1, 2 * at + 2),
+                Dialect::MySql | Dialect::Sqlite => "(?, ?)".to_owned(),
+            });
+            values.push(Value::from(*id));
+            values.push(Value::from(*answer));
+        }
+        let statement = Statement {
+            sql,
+            values,
+            kept: rows.len() == 1,
+        };
+        let written = self.run(statement).await;
+        written.map(drop).map_err(DatabaseError::of_a_race)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes the table as it is documented, and deletes what is old.
+    async fn pruned(database: &Database, old: &str) {
+        // Drivers run one statement at a time.
+        for sql in database.inbox_ddl().split_inclusive(';') {
+            database
+                .execute(sql.trim_end_matches(';'), &[])
+                .await
+                .unwrap();
+        }
+        for id in ["new", "old", "older"] {
+            let done = database.once(id, |_| Box::pin(async { Ok(()) }));
+            done.await.unwrap();
+        }
+        let age = format!("UPDATE celery_inbox SET created_at = {old} WHERE task_id LIKE 'old%'");
+        database.execute(&age, &[]).await.unwrap();
+        let day = Duration::from_secs(86_400);
+        assert_eq!(database.prune_inbox(3 * day).await.unwrap(), 0);
+        assert_eq!(database.prune_inbox(day).await.unwrap(), 2);
+        assert_eq!(database.prune_inbox(day).await.unwrap(), 0);
+        database.probe_inbox().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn old_rows_go_mariadb() {
+        let server = celery_testkit::MariaDb::start().unwrap();
+        let database = Database::from_url(&server.url()).unwrap();
+        let missing = database.probe_inbox().await.unwrap_err();
+        assert_eq!(missing.kind(), crate::Kind::Schema);
+        pruned(&database, "CURRENT_TIMESTAMP - INTERVAL 2 DAY").await;
+    }
+
+    #[tokio::test]
+    async fn old_rows_go_sqlite() {
+        let database = Database::from_url("sqlite::memory:").unwrap();
+        let missing = database.probe_inbox().await.unwrap_err();
+        assert_eq!(missing.kind(), crate::Kind::Schema);
+        pruned(&database, "datetime('now', '-2 days')").await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs an empty database in CELERY_TEST_POSTGRES_URL"]
+    async fn old_rows_go_postgres() {
+        let url = std::env::var("CELERY_TEST_POSTGRES_URL").unwrap();
+        let database = Database::from_url(&url).unwrap();
+        pruned(&database, "now() - interval '2 days'").await;
+    }
+
+    #[test]
+    fn each_id_is_fresh_once() {
+        let ids = ["a", "b", "a", "c", "b"].map(str::to_owned);
+        let long = "x".repeat(LONGEST_ID + 1);
+        let ids: Vec<String> = ids.into_iter().chain([long]).collect();
+        let seen = HashMap::from([("c".to_owned(), Some("3".to_owned()))]);
+        let Sorted { fresh, places } = sort(&ids, seen);
+        assert_eq!(fresh, [0, 1]);
+        let places: Vec<i32> = places
+            .iter()
+            .map(|place| match place {
+                Place::Fresh(at) => i32::try_from(*at).unwrap(),
+                Place::Done(_) => -1,
+                Place::TooLong => -2,
+            })
+            .collect();
+        assert_eq!(places, [0, 1, 0, -1, 1, -2]);
+    }
+}
