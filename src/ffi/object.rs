@@ -9,6 +9,8 @@ use ext_php_rs::flags::ClassFlags;
 use ext_php_rs::types::{ZendClassObject, ZendHashTable, ZendObject, Zval};
 use ext_php_rs::zend::{ClassEntry, ZendObjectHandlers};
 
+use super::value::{self, Key};
+
 unsafe extern "C" {
     fn zend_std_build_object_properties_array(object: *mut ZendObject) -> *mut ffi::HashTable;
     fn object_properties_load(object: *mut ZendObject, properties: *mut ffi::HashTable);
@@ -119,6 +121,26 @@ pub(crate) fn properties(object: &mut ZendObject) -> Zval {
     value
         .set_hashtable(unsafe { ext_php_rs::boxed::ZBox::from_raw(table.cast::<ZendHashTable>()) });
     value
+}
+
+/// Whether each private property among `properties` belongs to the object's class or to a parent of it. For any other
+/// class the engine would call the autoloader, with a name that the array's author chose.
+pub(crate) fn owns_privates(object: &ZendObject, properties: &Zval) -> bool {
+    let class = object.get_class_entry();
+    let is_own = |name: &[u8]| {
+        std::iter::successors(Some(class), |class| class.parent())
+            .filter_map(ClassEntry::name)
+            .any(|own| own.as_bytes().eq_ignore_ascii_case(name))
+    };
+    let foreign = value::find_in_array(properties, |key, _| {
+        // A private one is written as NUL, class, NUL, name; a protected one has a star for the class.
+        let Key::Name([0, rest @ ..]) = key else {
+            return None;
+        };
+        let class = rest.split(|&byte| byte == 0).next().unwrap_or_default();
+        (class != b"*" && !is_own(class)).then_some(())
+    });
+    foreign.is_none()
 }
 
 /// Sets the PHP properties of an object from what [`properties`] returned.

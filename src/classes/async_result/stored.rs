@@ -108,11 +108,15 @@ pub(super) fn unserialize(call: &mut Call<'_>) -> Result<(), Thrown> {
     };
     let properties = match array.get("properties").map(Zval::dereference) {
         None => None,
-        Some(properties) => Some(
-            properties
+        Some(properties) => {
+            let table = properties
                 .array()
-                .ok_or_else(|| broken("its properties are no array"))?,
-        ),
+                .ok_or_else(|| broken("its properties are no array"))?;
+            if !object::owns_privates(call.object()?, properties) {
+                return Err(broken("it has a private property of another class"));
+            }
+            Some(table)
+        }
     };
     *call.state::<AsyncResult>()? = restored;
     if let Some(properties) = properties {
