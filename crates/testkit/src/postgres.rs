@@ -1,0 +1,180 @@
+//! A private PostgreSQL server with one empty database and one user who owns it.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::ports::find_program;
+use crate::{Error, Process, free_port};
+
+/// The Debian package that brings the server.
+const PACKAGE: &str = "postgresql";
+/// Where Debian keeps its versions, each with a folder `bin`.
+const VERSIONS: &str = "/usr/lib/postgresql";
+/// Time for a start, which after a kill includes recovery.
+const START: Duration = Duration::from_secs(60);
+/// How many free ports are tried before giving up: each can be lost to somebody faster.
+const TRIES: usize = 5;
+/// The owner, and the owner's password. The database is the one that every server has.
+const NAME: &str = "celery";
+const DATABASE: &str = "postgres";
+/// What the server writes once it can be used.
+const READY: &str = "database system is ready to accept connections";
+/// The server refuses to run as root: then it runs as nobody, whose number this is everywhere.
+const NOBODY: u32 = 65_534;
+
+/// A private PostgreSQL server; dropped, it is killed and its folder removed.
+#[derive(Debug)]
+pub struct Postgres {
+    process: Process,
+    port: u16,
+    folder: TempDir,
+}
+
+impl Postgres {
+    /// Starts a server and waits until it accepts connections.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] when PostgreSQL is not installed, [`Error::Ended`] when it cannot start.
+    pub fn start() -> Result<Self, Error> {
+        let folder = tempfile::Builder::new()
+            .prefix("postgres-")
+            .tempdir()
+            .map_err(Error::io("making a temporary folder"))?;
+        let path = folder.path();
+        let password = path.join("password");
+        fs::write(&password, NAME).map_err(Error::io("writing the password"))?;
+        if is_root() {
+            for owned in [path, &password] {
+                chown(owned, Some(NOBODY), Some(NOBODY))
+                    .map_err(Error::io("giving the folder to nobody"))?;
+            }
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+            .map_err(Error::io("closing the folder"))?;
+        let output = program("initdb")?
+            .args(["--no-sync", "--locale=C", "--encoding=UTF8"])
+            .args(["--auth=scram-sha-256", &format!("--username={NAME}")])
+            .arg(format!("--pwfile={}", password.display()))
+            .arg(path.join("data"))
+            .current_dir(path)
+            .output()
+            .map_err(Error::io("running initdb"))?;
+        if !output.status.success() {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            return Err(Error::Failed(format!("initdb: {errors}")));
+        }
+        let mut tries = 1;
+        loop {
+            let port = free_port()?;
+            match spawn(port, path) {
+                Ok(process) => {
+                    return Ok(Self {
+                        process,
+                        port,
+                        folder,
+                    });
+                }
+                Err(Error::Ended { log, .. })
+                    if tries < TRIES && log.contains("could not bind") =>
+                {
+                    tries += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// `postgres://user:password@127.0.0.1:port/database`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!(
+            "postgres://{NAME}:{NAME}@127.0.0.1:{}/{DATABASE}",
+            self.port
+        )
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The server's log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Kills the server as a crash would: SIGKILL. [`Postgres::restart`] brings it back.
+    pub fn kill9(&mut self) {
+        self.process.kill9();
+    }
+
+    /// Starts the server again on the same port and over the same files; ends it first if it runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Postgres::start`].
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.process.stop();
+        // A killed server leaves it behind, with the number of a process that may be another's now.
+        let _ = fs::remove_file(self.folder.path().join("data/postmaster.pid"));
+        self.process = spawn(self.port, self.folder.path())?;
+        Ok(())
+    }
+}
+
+fn spawn(port: u16, folder: &Path) -> Result<Process, Error> {
+    let mut command = program("postgres")?;
+    command
+        .arg("-D")
+        .arg(folder.join("data"))
+        .args(["-p", &port.to_string()])
+        .args(["-c", "listen_addresses=127.0.0.1"])
+        .arg("-c")
+        .arg(format!("unix_socket_directories={}", folder.display()))
+        // A killed server loses nothing; only a power cut would.
+        .args(["-c", "fsync=off", "-c", "shared_buffers=16MB"])
+        .current_dir(folder);
+    let log = folder.join("postgres.log");
+    let before = fs::metadata(&log).map_or(0, |file| file.len());
+    let mut process = Process::spawn_logged("postgres", &mut command, &log, false)?;
+    let offset = usize::try_from(before).unwrap_or_default();
+    process.wait_for_line_after(START, READY, offset)?;
+    Ok(process)
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A program of the newest version that is installed, as somebody it works for.
+fn program(name: &str) -> Result<Command, Error> {
+    let path = newest().map_or_else(|| find_program(name, PACKAGE), |bin| Ok(bin.join(name)))?;
+    if !is_root() {
+        return Ok(Command::new(path));
+    }
+    let mut command = Command::new(find_program("setpriv", "util-linux")?);
+    command
+        .arg(format!("--reuid={NOBODY}"))
+        .arg(format!("--regid={NOBODY}"))
+        .args(["--clear-groups", "--"])
+        .arg(path);
+    Ok(command)
+}
+
+fn newest() -> Option<PathBuf> {
+    let versions = fs::read_dir(VERSIONS).ok()?.filter_map(Result::ok);
+    let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
+    versions
+        .map(|version| version.path())
+        .filter(|path| path.join("bin/postgres").is_file())
+        .max_by_key(number)
+        .map(|path| path.join("bin"))
+}
