@@ -394,8 +394,10 @@ impl WorkerBuilder {
         let sql_tasks = self.settings.tasks.clone();
         let config = Config::new(self.settings)?;
         if let Some(url) = &config.database {
+            let limit = config.database_timeout;
             let database = Database::from_url(url)
-                .map_err(|error| ConfigError::new(setting::DATABASE, error))?;
+                .map_err(|error| ConfigError::new(setting::DATABASE, error))?
+                .timeout((!limit.is_zero()).then_some(limit));
             for (name, task) in sql_tasks {
                 let once = config.exactly_once;
                 self.registry

@@ -37,6 +37,7 @@ pub(crate) struct Settings {
     pub(crate) result_backend: Option<String>,
     pub(crate) result_expires: Option<Text>,
     pub(crate) database: Option<String>,
+    pub(crate) database_timeout: Option<Text>,
     pub(crate) queues: Option<Vec<String>>,
     pub(crate) queue_order_strategy: Option<String>,
     pub(crate) queue_weights: Option<BTreeMap<String, u32>>,
@@ -101,6 +102,7 @@ impl Settings {
             result_backend: self.result_backend.or(other.result_backend),
             result_expires: self.result_expires.or(other.result_expires),
             database: self.database.or(other.database),
+            database_timeout: self.database_timeout.or(other.database_timeout),
             queues: self.queues.or(other.queues),
             queue_order_strategy: self.queue_order_strategy.or(other.queue_order_strategy),
             queue_weights: self.queue_weights.or(other.queue_weights),
@@ -152,6 +154,8 @@ pub(crate) mod setting {
     pub(crate) const RESULT_EXPIRES: &str =
         "result_expires (--result-expires, CELERY_WORKER_RESULT_EXPIRES)";
     pub(crate) const DATABASE: &str = "database (--database, DATABASE_URL)";
+    pub(crate) const DATABASE_TIMEOUT: &str =
+        "database_timeout (--database-timeout, CELERY_WORKER_DATABASE_TIMEOUT)";
     pub(crate) const QUEUES: &str = "queues (-Q/--queues, CELERY_WORKER_QUEUES)";
     pub(crate) const QUEUE_ORDER_STRATEGY: &str =
         "queue_order_strategy (--queue-order-strategy, CELERY_WORKER_QUEUE_ORDER_STRATEGY)";
@@ -192,6 +196,8 @@ pub(crate) struct Config {
     pub(crate) results: Results,
     pub(crate) result_expires: Duration,
     pub(crate) database: Option<String>,
+    /// Zero is no limit.
+    pub(crate) database_timeout: Duration,
     pub(crate) queues: Vec<String>,
     pub(crate) queue_order: QueueOrder,
     pub(crate) concurrency: usize,
@@ -289,6 +295,7 @@ impl Config {
             results,
             result_expires,
             database,
+            database_timeout: time(settings.database_timeout, 300, setting::DATABASE_TIMEOUT, 0)?,
             queues,
             queue_order,
             concurrency,
@@ -351,6 +358,7 @@ impl fmt::Display for Config {
         writeln!(f, "result_expires = {}", time(self.result_expires))?;
         if let Some(database) = &self.database {
             writeln!(f, "database = {}", text(&mask(database)))?;
+            writeln!(f, "database_timeout = {}", time(self.database_timeout))?;
         }
         writeln!(f, "queues = {}", toml::Value::from(self.queues.clone()))?;
         match &self.queue_order {

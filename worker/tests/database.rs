@@ -6,7 +6,10 @@
     reason = "a test fails by panicking"
 )]
 
-use celery_testkit::MariaDb;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use celery_testkit::{Fault, MariaDb, Postgres, Proxy};
 use celery_worker::{Database, Kind};
 use serde_json::json;
 
@@ -121,4 +124,107 @@ async fn sqlite() {
     let database = Database::from_url(&format!("{url}?mode=rwc")).unwrap();
     database.execute(TABLE, &[]).await.unwrap();
     same_everywhere(&database).await;
+}
+
+#[tokio::test]
+async fn postgresql() {
+    let mut server = Postgres::start().unwrap();
+    let database = Database::from_url(&server.url()).unwrap();
+    let table = "CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR(20))";
+    database.execute(table, &[]).await.unwrap();
+    same_everywhere(&database).await;
+    // A value is text where the server cannot know better; a cast tells it.
+    let cast = "UPDATE t SET name = :name::varchar WHERE id = CAST(:id AS bigint)";
+    let params = [("id", json!("1")), ("name", json!(null))];
+    assert_eq!(database.execute(cast, &params).await.unwrap(), 1);
+
+    server.kill9();
+    let away = database.ping().await.unwrap_err();
+    assert_eq!(away.kind(), Kind::Unavailable, "{away}");
+    server.restart().unwrap();
+    database.ping().await.unwrap();
+
+    let wrong = server.url().replace(":celery@", ":wrong@");
+    let wrong = Database::from_url(&wrong).unwrap();
+    let refused = wrong.ping().await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Refused, "{refused}");
+}
+
+#[tokio::test]
+async fn a_link_that_swallows_everything_is_given_up() {
+    let server = MariaDb::start().unwrap();
+    server.sql(TABLE).unwrap();
+    let proxy = Proxy::to_port(server.port()).unwrap();
+    let own = format!(":{}/", server.port());
+    let url = server.url().replace(&own, &format!(":{}/", proxy.port()));
+    let limit = Duration::from_secs(1);
+    let database = Database::from_url(&url).unwrap().timeout(Some(limit));
+    fill(&database).await;
+    let silent = Arc::new(tokio::sync::Notify::new());
+    let begun = Arc::clone(&silent);
+    let running = database.transaction(move |open| {
+        let begun = Arc::clone(&begun);
+        Box::pin(async move {
+            open.execute("UPDATE t SET name = 'x' WHERE id = 1", &[])
+                .await?;
+            begun.notify_one();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            open.execute("UPDATE t SET name = 'y' WHERE id = 2", &[])
+                .await
+        })
+    });
+    let silence = async {
+        silent.notified().await;
+        proxy.set(Fault::Silence);
+    };
+    let asked = Instant::now();
+    let (outcome, ()) = tokio::join!(running, silence);
+    assert_eq!(outcome.unwrap_err().kind(), Kind::Unavailable);
+    assert!(
+        asked.elapsed() < limit + Duration::from_secs(20),
+        "{:?}",
+        asked.elapsed()
+    );
+    // Consuming again, over other connections.
+    proxy.set(Fault::None);
+    let params = [("name", json!("z"))];
+    let again = database.execute("UPDATE t SET name = :name WHERE id = 4000000000", &params);
+    assert_eq!(again.await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_task_that_was_stopped_commits_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!(
+        "sqlite://{}?mode=rwc",
+        folder.path().join("test.db").display()
+    );
+    let database = Database::from_url(&url).unwrap();
+    database.execute(TABLE, &[]).await.unwrap();
+    let (begun, begin) = tokio::sync::oneshot::channel();
+    let begun = Arc::new(std::sync::Mutex::new(Some(begun)));
+    let go = Arc::new(tokio::sync::Notify::new());
+    let (going, running) = (Arc::clone(&go), database.clone());
+    let task = tokio::spawn(async move {
+        let work = running.transaction(move |open| {
+            let (begun, going) = (Arc::clone(&begun), Arc::clone(&going));
+            Box::pin(async move {
+                open.execute("INSERT INTO t VALUES (1, 'late')", &[])
+                    .await?;
+                let begun = begun.lock().unwrap().take();
+                begun.unwrap().send(()).unwrap();
+                going.notified().await;
+                Ok(())
+            })
+        });
+        work.await
+    });
+    begin.await.unwrap();
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    go.notify_one();
+    // The only connection is free again when that transaction has ended.
+    let rows =
+        database.transaction(|open| Box::pin(async { open.keys("SELECT id FROM t", &[]).await }));
+    assert!(rows.await.unwrap().is_empty());
 }

@@ -11,7 +11,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use celery_protocol::message::{EncodeOptions, Task};
-use celery_testkit::{MariaDb, Process, Redis, RedisOptions, wait_for};
+use celery_testkit::{MariaDb, Postgres, Process, Redis, RedisOptions, wait_for};
+use celery_worker::Database;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -152,6 +153,49 @@ fn rows_are_completed_and_a_warm_stop_is_0() {
     assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
     // What waited for its retry is back in its queue.
     assert!(redis.cli(&["LLEN", "celery"]).unwrap().contains('1'));
+}
+
+#[test]
+fn a_missing_table_is_waited_for() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let database = MariaDb::start().unwrap();
+    let mut worker = ready(&redis, &database.url(), &[]);
+    post(&redis, 1..=20);
+    worker.wait_for_line(PATIENCE, "lacks a table").unwrap();
+    // The migration comes after the worker.
+    rows(&database, 20);
+    all_completed(&database, 20, &worker);
+    wait_for(PATIENCE, "every acknowledgement", || is_idle(&redis)).unwrap();
+    assert_eq!(result(&redis, "t20").unwrap()["status"], "SUCCESS");
+    assert_eq!(worker.log().matches("lacks a table").count(), 1);
+    worker.terminate();
+    assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_postgresql_are_completed() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let server = Postgres::start().unwrap();
+    let database = Database::from_url(&server.url()).unwrap();
+    let table = "CREATE TABLE tasks (id SERIAL PRIMARY KEY, name VARCHAR(255) NOT NULL, \
+        status VARCHAR(255) NOT NULL DEFAULT 'pending', message VARCHAR(255) NULL, \
+        created_at TIMESTAMP NULL, updated_at TIMESTAMP NULL)";
+    database.execute(table, &[]).await.unwrap();
+    let fill = "INSERT INTO tasks (name) SELECT 'task ' || n FROM generate_series(1, 300) AS n";
+    assert_eq!(database.execute(fill, &[]).await.unwrap(), 300);
+    let mut worker = ready(&redis, &server.url(), &["-l", "info"]);
+    post(&redis, 1..=300);
+    wait_for(PATIENCE, "every acknowledgement", || is_idle(&redis)).unwrap();
+    let done = "UPDATE tasks SET name = name WHERE status = 'completed' AND updated_at IS NOT NULL";
+    assert_eq!(
+        database.execute(done, &[]).await.unwrap(),
+        300,
+        "{}",
+        worker.log()
+    );
+    assert_eq!(result(&redis, "t300").unwrap()["result"], true);
+    worker.terminate();
+    assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
 }
 
 #[test]

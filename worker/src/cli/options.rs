@@ -44,6 +44,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     database: Option<String>,
 
+    /// How long a transaction may take before its connection counts as lost; 0 is no limit [default: 5m]
+    #[arg(long, value_name = "TIME", env = "CELERY_WORKER_DATABASE_TIMEOUT")]
+    database_timeout: Option<String>,
+
     /// The queues to consume, separated by commas [default: celery]
     #[arg(
         short = 'Q',
@@ -204,6 +208,7 @@ impl Options {
             result_backend: self.result_backend,
             result_expires: self.result_expires.map(Text::Written),
             database: self.database,
+            database_timeout: self.database_timeout.map(Text::Written),
             queues: self.queues,
             queue_order_strategy: self.queue_order_strategy,
             queue_weights: self.queue_weights.map(|all| all.into_iter().collect()),

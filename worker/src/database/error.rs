@@ -22,7 +22,8 @@ pub enum Kind {
     Refused,
     /// A deadlock or a lock that was waited for too long: the same again may succeed at once.
     Transient,
-    /// The statement fits no table: every task of the kind meets it.
+    /// The statement fits no table: every task of the kind meets it. Where the whole table is missing, tasks wait for it:
+    /// whoever makes it may be about to.
     Schema,
     /// This statement with these values.
     Statement,
@@ -35,6 +36,7 @@ pub struct DatabaseError {
     name: &'static str,
     code: Option<Value>,
     message: String,
+    misses_table: bool,
 }
 
 impl DatabaseError {
@@ -49,6 +51,7 @@ impl DatabaseError {
             name: "OperationalError",
             code: None,
             message: message.into(),
+            misses_table: false,
         }
     }
 
@@ -59,6 +62,7 @@ impl DatabaseError {
             name: "RuntimeError",
             code: None,
             message,
+            misses_table: false,
         }
     }
 
@@ -70,8 +74,21 @@ impl DatabaseError {
         self
     }
 
+    /// What the work of a task ends with that has been stopped.
+    pub(super) fn stopped() -> Self {
+        DatabaseError {
+            kind: Kind::Statement,
+            ..Self::unavailable("the task was stopped")
+        }
+    }
+
+    /// Whether the statement needs a table that is not there.
+    pub(super) fn misses_table(&self) -> bool {
+        self.misses_table
+    }
+
     pub(crate) fn into_task_error(self) -> TaskError {
-        if matches!(self.kind, Kind::Unavailable | Kind::Refused) {
+        if matches!(self.kind, Kind::Unavailable | Kind::Refused) || self.misses_table {
             return TaskError::Unavailable {
                 cause: self.to_string(),
             };
@@ -80,7 +97,8 @@ impl DatabaseError {
         args.push(Value::String(self.message));
         let exception = Exception::with_args(self.name, args).module("celery_worker.database");
         TaskError::Failed(match self.kind {
-            Kind::Schema => exception.of_whole_batch(),
+            // That was tried often enough: with each half of the batch again, it would take hours.
+            Kind::Schema | Kind::Transient => exception.of_whole_batch(),
             _ => exception,
         })
     }
@@ -105,6 +123,7 @@ impl From<ParamError> for DatabaseError {
             name: "ProgrammingError",
             code: None,
             message: error.to_string(),
+            misses_table: false,
         }
     }
 }
@@ -154,12 +173,25 @@ impl From<sqlx::Error> for DatabaseError {
             }
             other => other.to_string(),
         };
+        let misses_table = kind == Kind::Schema && misses_table(code.as_ref(), &message);
         DatabaseError {
             kind,
             name,
             code,
             message,
+            misses_table,
         }
+    }
+}
+
+/// SQLite has one code for all of it.
+fn misses_table(code: Option<&Value>, message: &str) -> bool {
+    match code {
+        Some(Value::String(state)) => state == "42P01",
+        Some(Value::Number(number)) => {
+            number.as_u64() == Some(1146) || message.starts_with("no such table")
+        }
+        _ => false,
     }
 }
 
@@ -232,6 +264,15 @@ mod tests {
         assert_eq!(of_sqlstate(""), Kind::Statement);
         assert_eq!(of_sqlite(517), Kind::Transient);
         assert_eq!(of_sqlite(14), Kind::Refused);
+    }
+
+    #[test]
+    fn a_missing_table_is_waited_for() {
+        assert!(misses_table(Some(&1146.into()), ""));
+        assert!(misses_table(Some(&"42P01".into()), ""));
+        assert!(misses_table(Some(&1.into()), "no such table: t"));
+        assert!(!misses_table(Some(&1.into()), "no such column: c"));
+        assert!(!misses_table(Some(&1054.into()), ""));
     }
 
     #[test]

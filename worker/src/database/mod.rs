@@ -2,8 +2,9 @@
 //!
 //! Three invariants:
 //!
-//! * Once begun, the future of a statement is never dropped: the MySQL driver would leave its connection in the middle of an
-//!   answer. All work happens in tasks of the runtime of its own; a caller that goes away merely does not learn the outcome.
+//! * Once begun, the future of a statement is not dropped: the MySQL driver would leave its connection in the middle of an
+//!   answer. All work happens in tasks of the runtime of its own; if the caller goes away, its transaction is rolled back.
+//!   The one exception is a server that does not answer in time: then the whole pool is parted with.
 //! * Nothing is connected before it is needed. A server that is away is an error of kind [`Kind::Unavailable`], which makes
 //!   the worker keep the task; the log has one line when it goes and one when it comes back.
 //! * Values are bound, never pasted (see [`Params`]).
@@ -14,10 +15,10 @@ mod params;
 mod transaction;
 mod url;
 
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -42,6 +43,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTIONS: u32 = 16;
 /// How often a deadlock or a lock wait is met by doing the same again before it counts as a failure.
 const TRIES: u32 = 6;
+/// How long a transaction may take unless said. The drivers wait for an answer for ever, also over a link that swallows
+/// everything; lock waits of a server (MySQL's `innodb_lock_wait_timeout` is 50 s) must fit in.
+const TIMEOUT: Duration = Duration::from_secs(300);
 /// The first wait between these tries; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 
@@ -60,7 +64,13 @@ pub struct Database {
 }
 
 struct Inner {
-    pool: Pool,
+    address: Address,
+    /// Another one takes its place when a connection of it does not answer: see [`Inner::give_up`].
+    pool: RwLock<Arc<Pool>>,
+    /// How long a transaction may take.
+    timeout: Option<Duration>,
+    /// Tables that were missed, each told of once.
+    missed: Mutex<HashSet<String>>,
     /// The URL, masked.
     shown: String,
     /// Whether the last thing heard of it was that it is away.
@@ -81,15 +91,10 @@ pub(crate) enum Pool {
     Sqlite(sqlx::SqlitePool),
 }
 
-/// Whether a URL is one of a database.
-pub(crate) fn check_url(url: &str) -> Result<(), DatabaseUrlError> {
-    Address::parse(url).map(drop)
-}
-
-impl Database {
-    /// A database by its URL. Nothing is connected yet. Call it on the runtime of the worker.
-    pub fn from_url(url: &str) -> Result<Self, DatabaseUrlError> {
-        let pool = match Address::parse(url)? {
+impl Pool {
+    /// A pool with no connection yet.
+    fn of(address: &Address) -> Self {
+        match address.clone() {
             Address::MySql(options) => Pool::MySql(
                 MySqlPoolOptions::new()
                     .max_connections(CONNECTIONS)
@@ -109,10 +114,40 @@ impl Database {
                     .acquire_timeout(CONNECT_TIMEOUT)
                     .connect_lazy_with(options),
             ),
-        };
+        }
+    }
+}
+
+impl Inner {
+    fn pool(&self) -> Arc<Pool> {
+        Arc::clone(&self.pool.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Parts with a pool one of whose connections does not answer. That connection is in the middle of an answer and
+    /// cannot be used again, and what holds for it may hold for the others: a link that swallows everything.
+    fn give_up(&self, old: &Arc<Pool>) {
+        let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&pool, old) {
+            *pool = Arc::new(Pool::of(&self.address));
+        }
+    }
+}
+
+/// Whether a URL is one of a database.
+pub(crate) fn check_url(url: &str) -> Result<(), DatabaseUrlError> {
+    Address::parse(url).map(drop)
+}
+
+impl Database {
+    /// A database by its URL. Nothing is connected yet. Call it on the runtime of the worker.
+    pub fn from_url(url: &str) -> Result<Self, DatabaseUrlError> {
+        let address = Address::parse(url)?;
         Ok(Database {
             inner: Arc::new(Inner {
-                pool,
+                pool: RwLock::new(Arc::new(Pool::of(&address))),
+                address,
+                timeout: Some(TIMEOUT),
+                missed: Mutex::default(),
                 shown: mask(url),
                 away: AtomicBool::new(false),
                 heard: Mutex::default(),
@@ -123,11 +158,21 @@ impl Database {
         })
     }
 
+    /// How long a transaction may take, 5 minutes unless said; `None` is no limit. One that takes longer counts as lost
+    /// with its connection. To be called before the database is shared.
+    #[must_use]
+    pub fn timeout(mut self, limit: Option<Duration>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.timeout = limit;
+        }
+        self
+    }
+
     pub(crate) fn dialect(&self) -> Dialect {
-        match self.inner.pool {
-            Pool::MySql(_) => Dialect::MySql,
-            Pool::Postgres(_) => Dialect::Postgres,
-            Pool::Sqlite(_) => Dialect::Sqlite,
+        match self.inner.address {
+            Address::MySql(_) => Dialect::MySql,
+            Address::Postgres(_) => Dialect::Postgres,
+            Address::Sqlite(_) => Dialect::Sqlite,
         }
     }
 
@@ -140,7 +185,12 @@ impl Database {
     pub async fn ping(&self) -> Result<(), DatabaseError> {
         let database = self.clone();
         let running = tokio::spawn(async move {
-            let outcome = Transaction::begin(&database.inner.pool).await;
+            let pool = database.inner.pool();
+            let begin = tokio::time::timeout(2 * CONNECT_TIMEOUT, Transaction::begin(&pool));
+            let outcome = begin.await.unwrap_or_else(|_| {
+                database.inner.give_up(&pool);
+                Err(DatabaseError::unavailable("no answer"))
+            });
             match outcome {
                 Ok(open) => {
                     open.roll_back().await;
@@ -194,12 +244,17 @@ impl Database {
             + 'static,
     {
         let database = self.clone();
+        // Gone with this future, when whoever waits for it has been stopped.
+        let caller = Arc::new(());
+        let waits = Arc::downgrade(&caller);
         let running = tokio::spawn(async move {
-            let outcome = database.repeat(&work).await;
+            let outcome = database.repeat(&work, &waits).await;
             database.note(outcome.as_ref().err());
             outcome
         });
-        match running.await {
+        let outcome = running.await;
+        drop(caller);
+        match outcome {
             Ok(outcome) => outcome,
             Err(failed) => match failed.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -208,13 +263,13 @@ impl Database {
         }
     }
 
-    async fn repeat<T, F>(&self, work: &F) -> Result<T, DatabaseError>
+    async fn repeat<T, F>(&self, work: &F, caller: &Weak<()>) -> Result<T, DatabaseError>
     where
         F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, DatabaseError>>,
     {
         let mut wait = FIRST_WAIT;
         for _ in 1..TRIES {
-            match self.attempt(work).await {
+            match self.attempt(work, caller).await {
                 Err(error) if error.kind() == Kind::Transient => {
                     tracing::debug!("the database asks to try again: {error}");
                     self.inner.retries.inc();
@@ -224,15 +279,49 @@ impl Database {
                 outcome => return outcome,
             }
         }
-        self.attempt(work).await
+        self.attempt(work, caller).await
     }
 
-    async fn attempt<T, F>(&self, work: &F) -> Result<T, DatabaseError>
+    async fn attempt<T, F>(&self, work: &F, caller: &Weak<()>) -> Result<T, DatabaseError>
     where
         F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, DatabaseError>>,
     {
-        let mut transaction = Transaction::begin(&self.inner.pool).await?;
-        match work(&mut transaction).await {
+        let pool = self.inner.pool();
+        let transaction = self.one_transaction(&pool, work, caller);
+        // SQLite has no server that could fall silent, and a database in memory ends with its pool.
+        let limit = match self.inner.address {
+            Address::Sqlite(_) => None,
+            _ => self.inner.timeout,
+        };
+        let Some(limit) = limit else {
+            return transaction.await;
+        };
+        match tokio::time::timeout(limit, transaction).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                self.inner.give_up(&pool);
+                let text = format!("no answer within {} s", limit.as_secs_f64());
+                Err(DatabaseError::unavailable(text))
+            }
+        }
+    }
+
+    async fn one_transaction<T, F>(
+        &self,
+        pool: &Pool,
+        work: &F,
+        caller: &Weak<()>,
+    ) -> Result<T, DatabaseError>
+    where
+        F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, DatabaseError>>,
+    {
+        let mut transaction = Transaction::begin(pool).await?;
+        let outcome = match work(&mut transaction).await {
+            // The task was stopped in the meantime; it has failed, or will be run again.
+            Ok(_) if caller.strong_count() == 0 => Err(DatabaseError::stopped()),
+            outcome => outcome,
+        };
+        match outcome {
             Ok(value) => {
                 failpoint!("commit");
                 transaction.commit().await?;
@@ -280,6 +369,18 @@ impl Database {
     /// One line in the log for each change of state.
     fn note(&self, error: Option<&DatabaseError>) {
         *self.heard() = Some(Instant::now());
+        if let Some(error) = error.filter(|error| error.misses_table()) {
+            let mut missed = self.inner.missed.lock();
+            let missed = missed
+                .as_mut()
+                .map(|missed| missed.insert(error.to_string()));
+            if missed.unwrap_or(true) {
+                tracing::warn!(
+                    "The database {} lacks a table: {error}. Tasks that need it wait.",
+                    self.inner.shown
+                );
+            }
+        }
         let away = &self.inner.away;
         match error.filter(|error| matches!(error.kind(), Kind::Unavailable | Kind::Refused)) {
             Some(error) if !away.swap(true, Ordering::Relaxed) => tracing::warn!(
