@@ -23,7 +23,7 @@
 //! ```
 //!
 //! A message is acknowledged after its task has ended and its result is stored, and never before: a worker that dies loses
-//! nothing, and what it had begun is run again. Tasks must bear that.
+//! nothing, and what it had begun is run again. Tasks must bear that, or use [`Database::once`].
 //!
 //! # Layout
 //!

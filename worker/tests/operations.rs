@@ -454,3 +454,22 @@ fn the_service_manager_hears_of_start_life_and_end() {
         assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
     }
 }
+
+#[test]
+fn an_sql_task_has_a_time_limit() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let database = MariaDb::start().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("worker.toml");
+    let tasks = "[tasks.slow]\nsql = 'DO SLEEP(:seconds)'\ntime_limit = '1s'\nmax_retries = 3\n";
+    std::fs::write(&file, tasks).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
+    command.args(["--broker", &redis.url(), "--database", &database.url()]);
+    let worker = start(command.arg("--config").arg(&file));
+    post(&redis, "slow", "slow", "[20]", None);
+    wait_for_status(&redis, "slow", "FAILURE", &worker);
+    let document = result(&redis, "slow").unwrap();
+    assert_eq!(document["result"]["exc_type"], "TimeLimitExceeded");
+    post(&redis, "quick", "slow", "[0]", None);
+    wait_for_status(&redis, "quick", "SUCCESS", &worker);
+}

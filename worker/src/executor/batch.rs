@@ -2,17 +2,21 @@
 //!
 //! A batch keeps its one slot until the last of its calls has an answer. While what it needs is away it waits as single
 //! calls do; when the worker stops meanwhile, its calls go back as if they had not begun.
+//!
+//! The time limit of the task's definition holds for one run of a batch, and one that takes longer is halved like one that
+//! fails. The limits of the messages are not looked at: they are meant for a call that is alone.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use tokio::sync::mpsc;
-use tokio::time::timeout_at;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout, timeout_at};
 
-use super::once::{Waits, caught_panic};
+use super::once::{STUCK_AFTER, Waits, caught_panic, panicked};
 use super::{Slot, Stage, settle};
 use crate::delivery::{Delivery, Verdict};
 use crate::failpoint::failpoint;
@@ -56,8 +60,12 @@ impl Runner {
                 batch.push(call);
             }
             let (runner, busy) = (self.clone(), busy.clone());
-            let tasks = runner.stage.tasks.clone();
-            tasks.spawn(async move {
+            // Whoever keeps the limit must not wait behind the task.
+            let place = match self.def.policy.time_limit {
+                Some(_) => Handle::current(),
+                None => self.stage.tasks.clone(),
+            };
+            place.spawn(async move {
                 runner.settle(batch, slot).await;
                 drop(busy);
             });
@@ -65,7 +73,7 @@ impl Runner {
     }
 
     /// Runs a batch until every call has its verdict. Parts of it run one after the other.
-    async fn settle(&self, batch: Vec<Delivery>, _slot: Slot) {
+    async fn settle(&self, batch: Vec<Delivery>, slot: Slot) {
         let metrics = &self.stage.monitor.metrics;
         batch
             .iter()
@@ -74,12 +82,22 @@ impl Runner {
         let mut waits = Waits::new();
         while let Some(part) = parts.pop_front() {
             let started = Instant::now();
-            let Some(answers) = self.answers(&part).await else {
-                for call in part.into_iter().chain(parts.into_iter().flatten()) {
-                    let verdict = Verdict::GiveBack { started: true };
-                    self.stage.settler.finish(call, verdict);
+            let answers = match self.run_once(&part).await {
+                Ran::Ended(answers) => answers,
+                Ran::Dropped => {
+                    for call in part.into_iter().chain(parts.into_iter().flatten()) {
+                        let verdict = Verdict::GiveBack { started: true };
+                        self.stage.settler.finish(call, verdict);
+                    }
+                    return;
                 }
-                return;
+                Ran::Stuck(limit) => {
+                    for call in part {
+                        settle::time_limit(call, limit, &self.stage);
+                    }
+                    self.stage.write_off(slot, &self.def.run);
+                    return self.give_back(parts.into_iter().flatten());
+                }
             };
             let mut away = Vec::new();
             match answers {
@@ -141,20 +159,58 @@ impl Runner {
             .for_each(|call| self.stage.give_back(call));
     }
 
-    /// One run of the task's function; `None` when the worker stops cold meanwhile.
-    async fn answers(&self, part: &[Delivery]) -> Option<Result<Vec<Outcome>, TaskError>> {
+    /// One run of the task's function.
+    async fn run_once(&self, part: &[Delivery]) -> Ran {
         let metrics = &self.stage.monitor.metrics;
         metrics.batch(&self.def.name, part.len());
         let _running = metrics.running(part.len());
         let tasks = part.iter().map(|call| Arc::clone(&call.task)).collect();
-        let shared = Arc::clone(&self.stage.shared);
+        let (run, shared) = (Arc::clone(&self.run), Arc::clone(&self.stage.shared));
         failpoint!("run");
-        let future = async { (self.run)(tasks, shared).await };
-        let future = AssertUnwindSafe(future).catch_unwind();
+        // Dropped with the task's code.
+        let (life, end) = oneshot::channel::<()>();
+        let future = AssertUnwindSafe(async move {
+            let _life = life;
+            run(tasks, shared).await
+        });
+        let future = future
+            .catch_unwind()
+            .map(|answers| answers.unwrap_or_else(|panic| Err(caught_panic(&*panic))));
+        let stopped = self.stage.shutdown.reached(Phase::Cold);
+        let Some(limit) = self.def.policy.time_limit else {
+            return tokio::select! {
+                biased;
+                answers = future => Ran::Ended(answers),
+                () = stopped => Ran::Dropped,
+            };
+        };
+        let mut running = self.stage.tasks.spawn(future);
         tokio::select! {
             biased;
-            answers = future => Some(answers.unwrap_or_else(|panic| Err(caught_panic(&*panic)))),
-            () = self.stage.shutdown.reached(Phase::Cold) => None,
+            answers = &mut running => {
+                Ran::Ended(answers.unwrap_or_else(|error| Err(panicked(&error.to_string()))))
+            }
+            () = sleep(limit) => {
+                running.abort();
+                match timeout(STUCK_AFTER, end).await {
+                    Ok(_) => Ran::Ended(Err(TaskError::Failed(settle::limit_exceeded(limit)))),
+                    Err(_) => Ran::Stuck(limit),
+                }
+            }
+            () = stopped => {
+                running.abort();
+                Ran::Dropped
+            }
         }
     }
+}
+
+/// What came of one run.
+enum Ran {
+    /// Answers, or an error in their place; taking too long is one.
+    Ended(Result<Vec<Outcome>, TaskError>),
+    /// It took longer than this and did not end when dropped.
+    Stuck(Duration),
+    /// The worker stops cold.
+    Dropped,
 }

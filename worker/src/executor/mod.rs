@@ -118,7 +118,7 @@ impl Stage {
     /// one that others need.
     fn write_off(&self, slot: Slot, run: &Run) {
         slot.0.forget();
-        if matches!(run, Run::Function(_)) {
+        if !matches!(run, Run::Blocking(_)) {
             self.blocked.fetch_add(1, Ordering::Relaxed);
         }
         let stuck = self.monitor.one_more_stuck();

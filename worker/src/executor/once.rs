@@ -20,7 +20,7 @@ use crate::shutdown::Phase;
 use crate::task::{Call, Context, Exception, Outcome, Policy, Run, TaskDef, TaskError};
 
 /// A task told to end that has not done so after this time is stuck (decided, not Celery's: it kills a process).
-const STUCK_AFTER: Duration = Duration::from_secs(10);
+pub(super) const STUCK_AFTER: Duration = Duration::from_secs(10);
 /// Waits between the tries of a task whose database is away: soon enough to be unnoticed after a restart, …
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// … and rare enough not to storm a server that is coming up.
@@ -277,7 +277,7 @@ pub(crate) fn caught_panic(panic: &(dyn Any + Send)) -> TaskError {
 }
 
 /// A panic is a bug, which running again does not mend.
-fn panicked(message: &str) -> TaskError {
+pub(super) fn panicked(message: &str) -> TaskError {
     let exception = Exception::new("RuntimeError", format!("the task panicked: {message}"));
     TaskError::Failed(exception.permanent())
 }

@@ -68,13 +68,19 @@ pub(crate) fn time_limit(delivery: Delivery, limit: Duration, stage: &Stage) {
     report::hard_limit(&delivery.task, limit);
     let metrics = &stage.monitor.metrics;
     metrics.failed(Of::delivery(&delivery), "TimeLimitExceeded");
+    let verdict = without_traceback(&limit_exceeded(limit));
+    stage.settler.finish(delivery, verdict);
+}
+
+/// Celery's exception for a hard time limit. A task that took too long once is not run again.
+pub(super) fn limit_exceeded(limit: Duration) -> Exception {
     let seconds = match limit.subsec_nanos() {
         0 => Value::from(limit.as_secs()),
         _ => Value::from(limit.as_secs_f64()),
     };
-    let exception = Exception::with_args("TimeLimitExceeded", vec![seconds]);
-    let verdict = without_traceback(&exception.module("billiard.exceptions"));
-    stage.settler.finish(delivery, verdict);
+    Exception::with_args("TimeLimitExceeded", vec![seconds])
+        .module("billiard.exceptions")
+        .permanent()
 }
 
 /// Whether the task's policy has a failure run again.

@@ -289,3 +289,64 @@ async fn a_fault_of_everyone_is_not_bisected() {
     }
     assert_eq!(seen.load(Ordering::Relaxed), 1);
 }
+
+/// A batch that never answers while it holds a 13.
+fn endless(
+    wait: impl Fn() -> futures_util::future::BoxFuture<'static, ()> + Send + Sync + 'static,
+) -> TaskDef {
+    let options = BatchOptions {
+        size: 4,
+        linger: Duration::from_secs(60),
+    };
+    TaskDef::batched("b", "b", options, move |calls: Batch<(u32,)>| {
+        let waiting = calls.iter().any(|call| call.0 == 13).then(&wait);
+        async move {
+            if let Some(waiting) = waiting {
+                waiting.await;
+            }
+            Ok(calls
+                .iter()
+                .map(|call| Ok(call.0))
+                .collect::<Answers<u32>>())
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_batch_that_takes_too_long_is_halved() {
+    let task = endless(|| Box::pin(std::future::pending()));
+    let task = task.max_retries(3).time_limit(Duration::from_millis(50));
+    let mut bench = Bench::new(1, vec![task]);
+    for args in ["[1]", "[13]", "[3]", "[4]"] {
+        bench.send("b", args, 0).await;
+    }
+    for _ in 0..4 {
+        let (args, verdict) = bench.verdict().await;
+        match args.as_str() {
+            "[13]" => assert_eq!(verdict, "failure TimeLimitExceeded(0.05)"),
+            _ => assert!(verdict.starts_with("success"), "{verdict}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_never_yields_is_stuck() {
+    // Ends with the test, which else would not end.
+    let (_release, released) = std::sync::mpsc::channel::<()>();
+    let released = Arc::new(std::sync::Mutex::new(released));
+    let task = endless(move || {
+        let released = Arc::clone(&released);
+        Box::pin(async move {
+            let _ = released.lock().unwrap().recv();
+        })
+    });
+    let mut bench = Bench::new(4, vec![task.time_limit(Duration::from_millis(50))]);
+    for args in ["[1]", "[13]", "[3]", "[4]"] {
+        bench.send("b", args, 0).await;
+    }
+    for _ in 0..4 {
+        let verdict = bench.verdict().await.1;
+        assert_eq!(verdict, "failure TimeLimitExceeded(0.05)");
+    }
+    assert_eq!(bench.ended.await.unwrap(), Ended::Stuck { tasks: 1 });
+}

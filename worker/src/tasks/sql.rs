@@ -24,6 +24,7 @@ pub(crate) struct SqlTask {
     sql: String,
     max_retries: Option<u32>,
     retry_delay: Option<Text>,
+    time_limit: Option<Text>,
     /// A statement that matches no row is a failure.
     #[serde(default)]
     must_match: bool,
@@ -61,6 +62,7 @@ impl SqlTask {
         let names =
             parameter_names(&self.sql, dialect).map_err(|error| wrong(error.to_string()))?;
         let retry_delay = self.retry_delay.as_ref().map(time).transpose()?;
+        let time_limit = self.time_limit.as_ref().map(time).transpose()?;
         let mut task = match &self.batch {
             None => single(name.clone(), self.sql, names, self.must_match, once),
             Some(_) if self.must_match => {
@@ -85,6 +87,9 @@ impl SqlTask {
         }
         if let Some(delay) = retry_delay {
             task = task.retry_delay(delay);
+        }
+        if let Some(limit) = time_limit.filter(|limit| !limit.is_zero()) {
+            task = task.time_limit(limit);
         }
         Ok(task.needs::<Database>())
     }
