@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use celery_protocol::message::{EncodeOptions, Task};
-use celery_testkit::{Cut, MariaDb, Process, Proxy, Redis, RedisOptions, wait_for};
+use celery_testkit::{Cut, MariaDb, Postgres, Process, Proxy, Redis, RedisOptions, wait_for};
 use celery_worker::{Database, Exception, Kind, TaskError};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -185,10 +185,9 @@ async fn sqlite() {
 }
 
 #[tokio::test]
-#[ignore = "needs an empty database in CELERY_TEST_POSTGRES_URL"]
 async fn postgres() {
-    let url = std::env::var("CELERY_TEST_POSTGRES_URL").unwrap();
-    let database = Database::from_url(&url).unwrap();
+    let server = Postgres::start().unwrap();
+    let database = Database::from_url(&server.url()).unwrap();
     for sql in [
         COUNTERS,
         START,

@@ -377,10 +377,9 @@ mod tests {
     }
 
     #[tokio::test]
-    #[ignore = "needs an empty database in CELERY_TEST_POSTGRES_URL"]
     async fn old_rows_go_postgres() {
-        let url = std::env::var("CELERY_TEST_POSTGRES_URL").unwrap();
-        let database = Database::from_url(&url).unwrap();
+        let server = celery_testkit::Postgres::start().unwrap();
+        let database = Database::from_url(&server.url()).unwrap();
         pruned(&database, "now() - interval '2 days'").await;
     }
 
