@@ -49,6 +49,11 @@ impl ReplyReader {
         self.start == self.filled
     }
 
+    /// Whether more than the largest answer waits to be given out: only a server that nobody asked writes that much.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.filled - self.start > self.limit
+    }
+
     /// Room to read into; say with [`filled`](Self::filled) how much was used.
     pub(super) fn room(&mut self) -> &mut [u8] {
         if self.is_empty() && self.open.is_empty() {
@@ -287,6 +292,15 @@ mod tests {
         let mut endless = ReplyReader::new(LIMIT);
         feed(&mut endless, &vec![b'+'; MAX_LINE + 2]);
         assert!(endless.next().is_err());
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_bounded() {
+        let mut reader = ReplyReader::new(LIMIT);
+        feed(&mut reader, &vec![b':'; LIMIT]);
+        assert!(!reader.is_overfull());
+        feed(&mut reader, b":");
+        assert!(reader.is_overfull());
     }
 
     #[test]

@@ -165,6 +165,9 @@ impl Stream {
                 .wait_for(PollFlags::POLLOUT | PollFlags::POLLIN, wait, "writing")?;
         if events.contains(PollFlags::POLLIN) {
             self.read_available(replies)?;
+            if replies.is_overfull() {
+                return Err(Broken::Lost("more answers than questions".to_owned()));
+            }
         }
         Ok(())
     }
