@@ -43,6 +43,13 @@ impl Connection {
         }))
     }
 
+    /// The broker that php.ini names, if any.
+    pub(crate) fn configured_broker() -> Result<Option<Rc<Self>>, Thrown> {
+        settings::broker_url()
+            .map(|url| Self::configured("celery.broker_url", &url))
+            .transpose()
+    }
+
     /// The result backend that php.ini names, if any.
     pub(crate) fn configured_backend() -> Result<Option<Rc<Self>>, Thrown> {
         settings::result_backend()
@@ -145,9 +152,8 @@ impl Details {
     /// Checks everything and names the place, without connecting to it.
     pub(crate) fn connect_later(&self) -> Result<Rc<Connection>, Thrown> {
         let Some(host) = &self.host else {
-            return match settings::broker_url() {
-                Some(url) => {
-                    let configured = Connection::configured("celery.broker_url", &url)?;
+            return match Connection::configured_broker()? {
+                Some(configured) => {
                     let endpoint = Arc::clone(&configured.endpoint);
                     Ok(Rc::new(Connection {
                         endpoint,

@@ -30,21 +30,34 @@ pub(crate) fn remember(connection: &Rc<Connection>) {
     });
 }
 
-/// Finds a connection by its name, else the result backend of php.ini.
-pub(crate) fn find(name: &str) -> Result<Rc<Connection>, Thrown> {
-    let known = KNOWN.with_borrow(|known| {
+/// Finds a result backend by its name, else that of php.ini.
+pub(crate) fn backend(name: &str) -> Result<Rc<Connection>, Thrown> {
+    if let Some(connection) = known(name) {
+        return Ok(connection);
+    }
+    Connection::configured_backend()?.ok_or_else(|| unknown("celery.result_backend"))
+}
+
+/// Finds a broker by its name, else that of php.ini.
+pub(crate) fn broker(name: &str) -> Result<Rc<Connection>, Thrown> {
+    if let Some(connection) = known(name) {
+        return Ok(connection);
+    }
+    Connection::configured_broker()?.ok_or_else(|| unknown("celery.broker_url"))
+}
+
+fn known(name: &str) -> Option<Rc<Connection>> {
+    KNOWN.with_borrow(|known| {
         known
             .iter()
             .find(|(other, _)| other == name)
             .map(|(_, found)| Rc::clone(found))
-    });
-    if let Some(connection) = known {
-        return Ok(connection);
-    }
-    Connection::configured_backend()?.ok_or_else(|| {
-        Thrown::celery(
-            "The connection of this stored result is not known here. Construct the client it was posted with (new \
-             Celery(…)) before using the result, or set the directive celery.result_backend.",
-        )
     })
+}
+
+fn unknown(directive: &str) -> Thrown {
+    Thrown::celery(format!(
+        "The connection of this stored result is not known here. Construct the client it was posted with (new \
+         Celery(…)) before using the result, or set the directive {directive}."
+    ))
 }

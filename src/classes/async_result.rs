@@ -50,6 +50,9 @@ enum Place {
     Named(String),
 }
 
+/// How a name leads to a connection: a broker's otherwise than a backend's.
+type Lookup = fn(&str) -> Result<Rc<Connection>, Thrown>;
+
 impl Place {
     fn name(&self) -> Option<String> {
         match self {
@@ -59,10 +62,10 @@ impl Place {
         }
     }
 
-    fn find(&self) -> Result<Rc<Connection>, Thrown> {
+    fn find(&self, named: Lookup) -> Result<Rc<Connection>, Thrown> {
         match self {
             Place::Known(connection) => Ok(Rc::clone(connection)),
-            Place::Named(name) => registry::find(name),
+            Place::Named(name) => named(name),
             Place::Unknown => Err(Thrown::celery(
                 "This result has no connection: its constructor did not run. A subclass must call \
                  parent::__construct().",
@@ -239,7 +242,11 @@ fn fetch(call: &mut Call<'_>) -> Result<bool, Thrown> {
     if this.document.is_some() {
         return Ok(true);
     }
-    let document = results::read(&*this.backend.find()?, &this.id, reading(this.api))?;
+    let document = results::read(
+        &*this.backend.find(registry::backend)?,
+        &this.id,
+        reading(this.api),
+    )?;
     keep(call, document)
 }
 
@@ -365,7 +372,7 @@ fn get(call: &mut Call<'_>) -> Result<(), Thrown> {
     } else {
         let this = call.state::<AsyncResult>()?.clone();
         let document = results::wait(
-            &*this.backend.find()?,
+            &*this.backend.find(registry::backend)?,
             &this.id,
             timeout,
             interval,
@@ -472,14 +479,14 @@ fn propagate(call: &mut Call<'_>) -> Result<(), Thrown> {
 
 fn forget(call: &mut Call<'_>) -> Result<(), Thrown> {
     let this = call.state::<AsyncResult>()?.clone();
-    results::forget(&*this.backend.find()?, &this.id)?;
+    results::forget(&*this.backend.find(registry::backend)?, &this.id)?;
     call.state::<AsyncResult>()?.document = None;
     Ok(())
 }
 
 fn revoke(call: &mut Call<'_>) -> Result<(), Thrown> {
     let this = call.state::<AsyncResult>()?.clone();
-    broker::revoke(&*this.broker.find()?, &this.id)
+    broker::revoke(&*this.broker.find(registry::broker)?, &this.id)
 }
 
 /// `__get`: `result`, `state`, `status`, and what celery-php's private properties gave away by it.
