@@ -466,10 +466,16 @@ fn an_sql_task_has_a_time_limit() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
     command.args(["--broker", &redis.url(), "--database", &database.url()]);
     let worker = start(command.arg("--config").arg(&file));
-    post(&redis, "slow", "slow", "[20]", None);
+    post(&redis, "slow", "slow", "[600]", None);
     wait_for_status(&redis, "slow", "FAILURE", &worker);
     let document = result(&redis, "slow").unwrap();
     assert_eq!(document["result"]["exc_type"], "TimeLimitExceeded");
+    // Nor does the server go on with it.
+    let running = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'";
+    wait_for(PATIENCE, "the end of the statement", || {
+        database.sql(running).unwrap() == "0"
+    })
+    .unwrap();
     post(&redis, "quick", "slow", "[0]", None);
     wait_for_status(&redis, "quick", "SUCCESS", &worker);
 }

@@ -3,12 +3,14 @@
 //! Three invariants:
 //!
 //! * Once begun, the future of a statement is not dropped: the MySQL driver would leave its connection in the middle of an
-//!   answer. All work happens in tasks of the runtime of its own; if the caller goes away, its transaction is rolled back.
+//!   answer. All work happens in tasks of the runtime of its own; if the caller goes away, its statement is cancelled from
+//!   another connection and its transaction rolled back.
 //!   The one exception is a server that does not answer in time: then the whole pool is parted with.
 //! * Nothing is connected before it is needed. A server that is away is an error of kind [`Kind::Unavailable`], which makes
 //!   the worker keep the task; the log has one line when it goes and one when it comes back.
 //! * Values are bound, never pasted (see [`Params`]).
 
+mod caller;
 mod error;
 mod inbox;
 mod params;
@@ -18,9 +20,11 @@ mod url;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use caller::Caller;
+pub(crate) use caller::stoppable;
 use futures_util::future::BoxFuture;
 use prometheus_client::metrics::counter::Counter;
 use sqlx::mysql::MySqlPoolOptions;
@@ -244,17 +248,24 @@ impl Database {
             + 'static,
     {
         let database = self.clone();
-        // Gone with this future, when whoever waits for it has been stopped.
-        let caller = Arc::new(());
-        let waits = Arc::downgrade(&caller);
+        // Dropped with this future, when whoever waits for it has been stopped.
+        let (_waiting, caller) = Caller::here();
         let running = tokio::spawn(async move {
-            let outcome = database.repeat(&work, &waits).await;
+            let mut working = std::pin::pin!(database.repeat(&work, &caller));
+            let outcome = tokio::select! {
+                biased;
+                outcome = &mut working => outcome,
+                () = caller.left() => {
+                    // The work keeps its connection meanwhile: nobody else's statement can be hit.
+                    database.cancel(&caller).await;
+                    // What a cancelled statement says is nothing about the server.
+                    return working.await;
+                }
+            };
             database.note(outcome.as_ref().err());
             outcome
         });
-        let outcome = running.await;
-        drop(caller);
-        match outcome {
+        match running.await {
             Ok(outcome) => outcome,
             Err(failed) => match failed.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -263,7 +274,32 @@ impl Database {
         }
     }
 
-    async fn repeat<T, F>(&self, work: &F, caller: &Weak<()>) -> Result<T, DatabaseError>
+    /// Has the server stop the statement of somebody who is gone. If that fails, it ends by itself.
+    async fn cancel(&self, caller: &Caller) {
+        let Some(session) = caller.session() else {
+            return;
+        };
+        let Some(sql) = transaction::cancel(self.dialect(), session) else {
+            return;
+        };
+        let pool = self.inner.pool();
+        let cancelling = async {
+            let mut open = Transaction::begin(&pool).await?;
+            let cancelled = open.execute(&sql, &[]).await;
+            open.roll_back().await;
+            cancelled
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, cancelling).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!("a statement was not cancelled: {error}"),
+            Err(_) => {
+                // Its connection may be in the middle of an answer.
+                self.inner.give_up(&pool);
+            }
+        }
+    }
+
+    async fn repeat<T, F>(&self, work: &F, caller: &Caller) -> Result<T, DatabaseError>
     where
         F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, DatabaseError>>,
     {
@@ -282,7 +318,7 @@ impl Database {
         self.attempt(work, caller).await
     }
 
-    async fn attempt<T, F>(&self, work: &F, caller: &Weak<()>) -> Result<T, DatabaseError>
+    async fn attempt<T, F>(&self, work: &F, caller: &Caller) -> Result<T, DatabaseError>
     where
         F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, DatabaseError>>,
     {
@@ -310,15 +346,22 @@ impl Database {
         &self,
         pool: &Pool,
         work: &F,
-        caller: &Weak<()>,
+        caller: &Caller,
     ) -> Result<T, DatabaseError>
     where
         F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, DatabaseError>>,
     {
         let mut transaction = Transaction::begin(pool).await?;
+        if caller.is_stoppable() {
+            caller.works_in(transaction.session().await?);
+        }
+        if caller.is_gone() {
+            transaction.roll_back().await;
+            return Err(DatabaseError::stopped());
+        }
         let outcome = match work(&mut transaction).await {
             // The task was stopped in the meantime; it has failed, or will be run again.
-            Ok(_) if caller.strong_count() == 0 => Err(DatabaseError::stopped()),
+            Ok(_) if caller.is_gone() => Err(DatabaseError::stopped()),
             outcome => outcome,
         };
         match outcome {

@@ -15,6 +15,15 @@ enum Open {
     Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
 }
 
+/// What another session says to stop the statement of this one.
+pub(super) fn cancel(dialect: Dialect, session: i64) -> Option<String> {
+    match dialect {
+        Dialect::MySql => Some(format!("KILL QUERY {session}")),
+        Dialect::Postgres => Some(format!("SELECT pg_cancel_backend({session})")),
+        Dialect::Sqlite => None,
+    }
+}
+
 /// Binds the values to a query. The three drivers have the same methods and no common type.
 macro_rules! bound {
     ($statement:expr) => {{
@@ -54,6 +63,20 @@ impl Transaction {
             Open::Postgres(_) => Dialect::Postgres,
             Open::Sqlite(_) => Dialect::Sqlite,
         }
+    }
+
+    /// The number of the server's session, for [`cancel`]; 0 where there is none.
+    pub(super) async fn session(&mut self) -> Result<i64, DatabaseError> {
+        let sql = match self.dialect() {
+            Dialect::MySql => "SELECT CONNECTION_ID()",
+            Dialect::Postgres => "SELECT pg_backend_pid()",
+            Dialect::Sqlite => return Ok(0),
+        };
+        let session = self.keys(sql, &[]).await?;
+        Ok(session
+            .first()
+            .and_then(|session| i64::try_from(*session).ok())
+            .unwrap_or(0))
     }
 
     /// Runs a statement and says how many rows it matched (on MySQL also those it left as they were).

@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout, timeout_at};
 
 use super::once::{STUCK_AFTER, Waits, caught_panic, panicked};
 use super::{Slot, Stage, settle};
+use crate::database::stoppable;
 use crate::delivery::{Delivery, Verdict};
 use crate::failpoint::failpoint;
 use crate::monitor::metrics::Of;
@@ -184,7 +185,7 @@ impl Runner {
                 () = stopped => Ran::Dropped,
             };
         };
-        let mut running = self.stage.tasks.spawn(future);
+        let mut running = self.stage.tasks.spawn(stoppable(future));
         tokio::select! {
             biased;
             answers = &mut running => {
