@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use celery_protocol::message::Task;
 use celery_protocol::result::ExceptionDoc;
+use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
@@ -68,6 +69,12 @@ pub struct Delivery {
 /// What redeliveries of a message are counted by: its own delivery tag, which stays the same through all of them.
 pub(crate) fn redelivery_name(task: &Task) -> &str {
     task.delivery_tag.as_deref().unwrap_or(&task.id)
+}
+
+/// Whether a task is not to be run any more.
+pub(crate) fn is_expired(task: &Task, now: Timestamp) -> bool {
+    task.expires
+        .is_some_and(|expires| expires.unix_micros() <= now.unix_micros())
 }
 
 /// What became of a delivery.
@@ -146,6 +153,8 @@ pub struct Settler {
 pub(crate) enum Order {
     /// A verdict, final for this delivery.
     Finish(Delivery, Verdict),
+    /// The code of a redelivered message is about to run. It comes back if it may.
+    Begin(Delivery, oneshot::Sender<Delivery>),
     /// The end of a message that was never handed out.
     Settle(Settlement),
     /// An intermediate state of a task that goes on running.
@@ -158,6 +167,19 @@ pub(crate) enum Order {
 }
 
 impl Settler {
+    /// To be called before the code of a delivery runs. Counts the runs of messages that are marked as redelivered: one
+    /// that was begun too often without being finished is not handed back, but is a dead letter. What waits in a worker
+    /// that dies is not counted: it is not what killed it.
+    pub async fn begin(&self, delivery: Delivery) -> Option<Delivery> {
+        if !delivery.task.redelivered {
+            return Some(delivery);
+        }
+        let (begun, begin) = oneshot::channel();
+        // Refused only after the consumer has closed; then the lease returns the message to its queue.
+        self.orders.send(Order::Begin(delivery, begun)).ok()?;
+        begin.await.ok()
+    }
+
     /// Hands in the verdict on a delivery. Never waits: what is handed in is bounded by what is held.
     pub fn finish(&self, delivery: Delivery, verdict: Verdict) {
         // Refused only after the consumer has closed; then the lease returns the message to its queue.

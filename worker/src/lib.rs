@@ -40,6 +40,7 @@ extern crate self as celery_worker;
 
 mod app;
 pub mod cli;
+mod clock;
 mod config;
 pub mod consumer;
 mod database;

@@ -6,7 +6,7 @@
 //! ```text
 //!   read ──► not readable ─► dead letter          known ──► expired ─► REVOKED
 //!     │                                             │
-//!     └────► redelivered too often ─► dead letter   ├─────► ETA ahead ─► parked ──► due ─┐
+//!     │                                             ├─────► ETA ahead ─► parked ──► due ─┐
 //!     └────► name unknown ─► dead letter            └────────────────────────────────────┴──► delivered
 //! ```
 
@@ -19,9 +19,9 @@ use tokio::sync::mpsc;
 
 use super::ledger::Ledger;
 use super::parked::{Parked, Waiting};
-use super::settling::now;
 use super::transition::Rules;
-use crate::delivery::{Delivery, Order, Tag, Verdict, redelivery_name};
+use crate::clock::now;
+use crate::delivery::{Delivery, Order, Tag, Verdict, is_expired};
 use crate::failpoint::failpoint;
 use crate::monitor::metrics::{Metrics, Of};
 use crate::source::redis::{MAX_PARKED, RedisSource};
@@ -39,7 +39,6 @@ pub(crate) struct Intake {
     pub(crate) rules: Arc<Rules>,
     pub(crate) orders: mpsc::UnboundedSender<Order>,
     pub(crate) deliveries: mpsc::Sender<Delivery>,
-    pub(crate) redelivery_limit: u32,
     pub(crate) shutdown: Shutdown,
     pub(crate) parked: Parked,
     pub(crate) metrics: Metrics,
@@ -78,7 +77,6 @@ impl Intake {
                 }
             }
         }
-        let read = self.without_poison(read, now).await;
         let mut park = Vec::new();
         for delivery in read {
             if !self.rules.names.knows(&delivery.task.name) {
@@ -93,7 +91,8 @@ impl Intake {
             self.metrics.received(Of::delivery(&delivery));
             match delivery.task.eta {
                 Some(eta)
-                    if eta.unix_micros() > now.unix_micros() && !expired(&delivery.task, now) =>
+                    if eta.unix_micros() > now.unix_micros()
+                        && !is_expired(&delivery.task, now) =>
                 {
                     park.push(Waiting {
                         eta: eta.unix_micros(),
@@ -119,7 +118,7 @@ impl Intake {
 
     /// Hands out what may run now.
     async fn deliver(&self, delivery: Delivery, now: Timestamp) {
-        if expired(&delivery.task, now) {
+        if is_expired(&delivery.task, now) {
             tracing::info!(
                 "Discarding revoked task: {}[{}]",
                 delivery.task.name,
@@ -136,37 +135,6 @@ impl Intake {
             let verdict = Verdict::GiveBack { started: false };
             let _ = self.orders.send(Order::Finish(refused.0, verdict));
         }
-    }
-
-    /// Sorts out what was delivered too often without being finished. Only messages marked as redelivered are counted.
-    async fn without_poison(&mut self, read: Vec<Delivery>, now: Timestamp) -> Vec<Delivery> {
-        if !read.iter().any(|delivery| delivery.task.redelivered) {
-            return read;
-        }
-        let names: Vec<String> = read
-            .iter()
-            .filter(|delivery| delivery.task.redelivered)
-            .map(|delivery| redelivery_name(&delivery.task).to_owned())
-            .collect();
-        let mut counts = self.source.count_redelivered(&names).await.into_iter();
-        let mut good = Vec::with_capacity(read.len());
-        for delivery in read {
-            let count = match delivery.task.redelivered {
-                true => counts.next().unwrap_or(0),
-                false => 0,
-            };
-            if count > u64::from(self.redelivery_limit) {
-                tracing::error!(
-                    "Task {}[{}] was redelivered {count} times without being finished: moved to the dead letters",
-                    delivery.task.name,
-                    delivery.task.id,
-                );
-                self.settle(delivery.tag, self.rules.poison(&delivery, count, now));
-            } else {
-                good.push(delivery);
-            }
-        }
-        good
     }
 
     async fn park(&mut self, waiting: Vec<Waiting>) {
@@ -195,20 +163,23 @@ impl Intake {
 
     async fn fetch_due(&mut self) {
         let now = now();
-        let due = self.parked.due(now.unix_micros(), MAX_PARKED);
-        if due.is_empty() {
+        let mut due = self.parked.due(now.unix_micros(), MAX_PARKED);
+        // Where there is no room for all, the others go to the head of their queue: whoever has room finds them there.
+        let mut beyond = due.split_off(due.len().min(self.ledger.free()));
+        // Their places are taken before anything is waited for: the fetch role claims what is free.
+        let tags: Vec<Tag> = due.iter().map(|waiting| waiting.tag).collect();
+        self.ledger.hold(tags.iter().copied());
+        self.ledger.unpark(due.len());
+        // What is due first has to stand in front of the others.
+        beyond.reverse();
+        self.give_back(&beyond).await;
+        if tags.is_empty() {
             return;
         }
-        let tags: Vec<Tag> = due.iter().map(|waiting| waiting.tag).collect();
         let messages = self.source.fetch_parked(&tags).await;
-        let held: Vec<Tag> = tags
-            .iter()
-            .zip(&messages)
-            .filter(|(_, m)| m.is_some())
-            .map(|(tag, _)| *tag)
-            .collect();
-        self.ledger.hold(held.iter().copied());
-        self.ledger.unpark(due.len());
+        let gone = tags.iter().zip(&messages).filter(|(_, m)| m.is_none());
+        let gone: Vec<Tag> = gone.map(|(tag, _)| *tag).collect();
+        self.ledger.forget(&gone);
         for (tag, message) in tags.into_iter().zip(messages) {
             // Gone: somebody else has it, or it was purged.
             let Some((queue, raw)) = message else {
@@ -233,6 +204,11 @@ impl Intake {
         );
         // The one that was claimed first has to stand in front of the others.
         waiting.sort_unstable_by_key(|waiting| std::cmp::Reverse(waiting.tag));
+        self.give_back(&waiting).await;
+    }
+
+    /// Puts parked messages to the heads of their queues, the last one foremost.
+    async fn give_back(&mut self, waiting: &[Waiting]) {
         for chunk in waiting.chunks(MAX_PARKED) {
             let batch: Vec<Settlement> = chunk
                 .iter()
@@ -253,11 +229,6 @@ impl Intake {
         // The settle role ends after this one.
         let _ = self.orders.send(Order::Settle(Settlement { tag, steps }));
     }
-}
-
-fn expired(task: &Task, now: Timestamp) -> bool {
-    task.expires
-        .is_some_and(|expires| expires.unix_micros() <= now.unix_micros())
 }
 
 async fn until_due(eta: Option<i64>) {

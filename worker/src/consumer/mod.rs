@@ -27,12 +27,14 @@ mod settling;
 mod transition;
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use celery_client::Endpoint;
 use celery_client::aio::Health;
 use celery_protocol::keys::Keys;
+use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -44,10 +46,10 @@ use self::ledger::Ledger;
 use self::parked::Parked;
 use self::settling::Settling;
 use self::transition::Rules;
-use crate::Shutdown;
 use crate::delivery::{Delivery, Settler, TaskNames};
 use crate::source::redis::doorbell::{self, Bell};
 use crate::source::redis::{Broker, Layout};
+use crate::{Phase, Shutdown};
 
 /// A running consumer. It ends with [`close`](Self::close); dropped, it ends at once, and what it holds comes back when
 /// the leases have run out.
@@ -161,7 +163,6 @@ impl Consumer {
             rules: Arc::clone(&rules),
             orders: orders.clone(),
             deliveries,
-            redelivery_limit: options.redelivery_limit,
             shutdown: shutdown.clone(),
             parked: Parked::default(),
             metrics: metrics.clone(),
@@ -171,6 +172,7 @@ impl Consumer {
             results: results.map(|results| results.role("results")),
             ledger: Arc::clone(&ledger),
             rules,
+            redelivery_limit: options.redelivery_limit,
             metrics: metrics.clone(),
         };
         let sweeping = leases::sweep(
@@ -183,14 +185,14 @@ impl Consumer {
         let renewing = leases::renew(broker.role("lease"), Arc::clone(&ledger), renewal, metrics);
         let ringing = doorbell::serve(broker.clone(), bell, move || rung.notify_one());
 
-        let intake = tokio::spawn(intake.run(claimed));
+        let intake = spawn("intake", shutdown, intake.run(claimed));
         let roles = vec![
-            tokio::spawn(fetch.run(claims)).abort_handle(),
-            tokio::spawn(settling.run(ordered)).abort_handle(),
-            tokio::spawn(sweeping).abort_handle(),
-            tokio::spawn(ringing).abort_handle(),
+            spawn("fetch", shutdown, fetch.run(claims)).abort_handle(),
+            spawn("complete", shutdown, settling.run(ordered)).abort_handle(),
+            spawn("sweep", shutdown, sweeping).abort_handle(),
+            spawn("doorbell", shutdown, ringing).abort_handle(),
         ];
-        let renewing = tokio::spawn(renewing).abort_handle();
+        let renewing = spawn("lease", shutdown, renewing).abort_handle();
         (
             Consumer {
                 broker,
@@ -268,6 +270,22 @@ impl Consumer {
             role.abort();
         }
     }
+}
+
+/// Starts a role. One that ends by a bug would leave a worker that looks alive and holds what it never finishes: the
+/// worker is stopped, for its supervisor to start anew.
+fn spawn(
+    name: &'static str,
+    shutdown: &Shutdown,
+    role: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        if AssertUnwindSafe(role).catch_unwind().await.is_err() {
+            tracing::error!("The worker's part {name:?} ended by a bug: stopping");
+            shutdown.advance(Phase::Cold);
+        }
+    })
 }
 
 /// How long giving back at the very end may take. Short: if the broker is away, the leases do the same in half a minute.

@@ -63,7 +63,7 @@ pub struct ConsumerOptions {
     pub results: Results,
     /// How long they live; zero is for ever. Celery's `result_expires`.
     pub result_expires: Duration,
-    /// How often a message that is marked as redelivered may come before it is a dead letter.
+    /// How often the task of a message that is marked as redelivered may be begun before the message is a dead letter.
     pub redelivery_limit: u32,
     /// Where it is noted what happens.
     pub(crate) monitor: Monitor,

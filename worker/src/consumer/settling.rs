@@ -9,10 +9,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use celery_protocol::message::mark_redelivered;
-use celery_protocol::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -20,7 +18,8 @@ use super::canvas;
 use super::ledger::Ledger;
 use super::pace::{ACKS, LINGER};
 use super::transition::{Plan, Rules};
-use crate::delivery::{Delivery, Order, Tag};
+use crate::clock::now;
+use crate::delivery::{Delivery, Order, Tag, Verdict, redelivery_name};
 use crate::failpoint::failpoint;
 use crate::monitor::metrics::Metrics;
 use crate::source::redis::RedisSource;
@@ -32,14 +31,6 @@ const BATCH: usize = 250;
 /// About the most bytes of one call: they have to arrive in the time of an answer.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// The wall clock, as Celery's documents and messages use it.
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_unix_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
-
 /// See the module.
 pub(crate) struct Settling {
     pub(crate) source: RedisSource,
@@ -47,6 +38,7 @@ pub(crate) struct Settling {
     pub(crate) results: Option<RedisSource>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) rules: Arc<Rules>,
+    pub(crate) redelivery_limit: u32,
     pub(crate) metrics: Metrics,
 }
 
@@ -57,6 +49,8 @@ struct Pending {
     settlements: Vec<Settlement>,
     /// To be read, marked and put back.
     redeliver: Vec<(Delivery, bool)>,
+    /// To be counted before they run.
+    begin: Vec<(Delivery, oneshot::Sender<Delivery>)>,
     states: Vec<(String, Vec<u8>)>,
     stored: Vec<oneshot::Sender<()>>,
 }
@@ -97,14 +91,8 @@ impl Settling {
 
     fn take(&self, order: Order, pending: &mut Pending) {
         match order {
-            Order::Finish(delivery, verdict) => match self.rules.plan(&delivery, verdict, now()) {
-                Plan::Steps(steps) if steps.is_empty() => pending.acks.push(delivery.tag),
-                Plan::Steps(steps) => pending.settlements.push(Settlement {
-                    tag: delivery.tag,
-                    steps,
-                }),
-                Plan::Redeliver { front } => pending.redeliver.push((delivery, front)),
-            },
+            Order::Finish(delivery, verdict) => self.finish(delivery, verdict, pending),
+            Order::Begin(delivery, begun) => pending.begin.push((delivery, begun)),
             Order::Settle(settlement) if settlement.steps.is_empty() => {
                 pending.acks.push(settlement.tag)
             }
@@ -126,7 +114,47 @@ impl Settling {
         }
     }
 
+    fn finish(&self, delivery: Delivery, verdict: Verdict, pending: &mut Pending) {
+        match self.rules.plan(&delivery, verdict, now()) {
+            Plan::Steps(steps) if steps.is_empty() => pending.acks.push(delivery.tag),
+            Plan::Steps(steps) => pending.settlements.push(Settlement {
+                tag: delivery.tag,
+                steps,
+            }),
+            Plan::Redeliver { front } => pending.redeliver.push((delivery, front)),
+        }
+    }
+
+    /// Sorts out what was begun too often without being finished.
+    async fn begin(&mut self, pending: &mut Pending) {
+        let deliveries = std::mem::take(&mut pending.begin);
+        let names: Vec<String> = deliveries
+            .iter()
+            .map(|(delivery, _)| redelivery_name(&delivery.task).to_owned())
+            .collect();
+        let counts = self.source.count_redelivered(&names).await;
+        for ((delivery, begun), count) in deliveries.into_iter().zip(counts) {
+            if count > u64::from(self.redelivery_limit) {
+                tracing::error!(
+                    "Task {}[{}] was redelivered {count} times without being finished: moved to the dead letters",
+                    delivery.task.name,
+                    delivery.task.id,
+                );
+                let steps = self.rules.poison(&delivery, count, now());
+                let tag = delivery.tag;
+                pending.settlements.push(Settlement { tag, steps });
+            } else if let Err(delivery) = begun.send(delivery) {
+                // The worker has stopped waiting for it.
+                let verdict = Verdict::GiveBack { started: false };
+                self.finish(delivery, verdict, pending);
+            }
+        }
+    }
+
     async fn do_at_once(&mut self, pending: &mut Pending) {
+        if !pending.begin.is_empty() {
+            self.begin(pending).await;
+        }
         if !pending.acks.is_empty() {
             self.ledger.acknowledge(&pending.acks);
             pending.acks.clear();

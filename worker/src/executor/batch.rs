@@ -12,14 +12,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout, timeout_at};
 
 use super::once::{STUCK_AFTER, Waits, caught_panic, panicked};
 use super::{Slot, Stage, settle};
+use crate::clock::now;
 use crate::database::stoppable;
-use crate::delivery::{Delivery, Verdict};
+use crate::delivery::{Delivery, Verdict, is_expired};
 use crate::failpoint::failpoint;
 use crate::monitor::metrics::Of;
 use crate::shutdown::Phase;
@@ -75,6 +77,12 @@ impl Runner {
 
     /// Runs a batch until every call has its verdict. Parts of it run one after the other.
     async fn settle(&self, batch: Vec<Delivery>, slot: Slot) {
+        let settler = &self.stage.settler;
+        let batch: Vec<Delivery> = join_all(batch.into_iter().map(|call| settler.begin(call)))
+            .await
+            .into_iter()
+            .flatten()
+            .collect();
         let metrics = &self.stage.monitor.metrics;
         batch
             .iter()
@@ -82,6 +90,17 @@ impl Runner {
         let mut parts = VecDeque::from([batch]);
         let mut waits = Waits::new();
         while let Some(part) = parts.pop_front() {
+            // Looked at when they were claimed, too; but they have waited since.
+            let now = now();
+            let (late, part): (Vec<_>, Vec<_>) = part
+                .into_iter()
+                .partition(|call| is_expired(&call.task, now));
+            for call in late {
+                settle::expired(call, &self.stage);
+            }
+            if part.is_empty() {
+                continue;
+            }
             let started = Instant::now();
             let answers = match self.run_once(&part).await {
                 Ran::Ended(answers) => answers,

@@ -241,6 +241,9 @@ async fn run_one(delivery: Delivery, task: &TaskDef, stage: &Arc<Stage>) {
     let Some(slot) = stage.slot().await else {
         return stage.give_back(delivery);
     };
+    let Some(delivery) = stage.settler.begin(delivery).await else {
+        return;
+    };
     match once::until_settled(&delivery, task, stage).await {
         once::End::Outcome(outcome, took) => {
             // The slot is free before the verdict is written: settling is the consumer's work.
@@ -252,6 +255,7 @@ async fn run_one(delivery: Delivery, task: &TaskDef, stage: &Arc<Stage>) {
                 .settler
                 .finish(delivery, Verdict::GiveBack { started });
         }
+        once::End::Expired => settle::expired(delivery, stage),
         once::End::TimeLimit { limit, ended } => {
             settle::time_limit(delivery, limit, stage);
             if !ended {

@@ -13,8 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::{Stage, report};
+use crate::clock::now;
 use crate::database::stoppable;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, is_expired};
 use crate::failpoint::failpoint;
 use crate::monitor::metrics::Of;
 use crate::shutdown::Phase;
@@ -35,6 +36,8 @@ pub(crate) enum End {
     TimeLimit { limit: Duration, ended: bool },
     /// The worker stops first.
     GaveUp { started: bool },
+    /// Its time was over before it could begin.
+    Expired,
 }
 
 /// The waits while something is away: doubled up to a limit.
@@ -64,9 +67,16 @@ impl Waits {
 /// Runs a call, again and again while it is [`TaskError::Unavailable`].
 pub(crate) async fn until_settled(delivery: &Delivery, def: &TaskDef, stage: &Arc<Stage>) -> End {
     let (task, metrics) = (&delivery.task, &stage.monitor.metrics);
-    metrics.started(Of::delivery(delivery));
     let mut waits = Waits::new();
+    let mut begun = false;
     loop {
+        // Looked at when it was claimed, too; but it has waited for a slot since, or for its database.
+        if is_expired(task, now()) {
+            return End::Expired;
+        }
+        if !std::mem::replace(&mut begun, true) {
+            metrics.started(Of::delivery(delivery));
+        }
         let started = Instant::now();
         let running = metrics.running(1);
         let attempt = attempt(task, def, stage).await;

@@ -41,6 +41,10 @@ pub(crate) fn failed(task: &Task, exception: &Exception, traceback: &str) {
     tracing::error!("Task {label} raised unexpected: {exception}\n{traceback}");
 }
 
+pub(crate) fn expired(task: &Task) {
+    tracing::info!("Discarding revoked task: {}", label(task));
+}
+
 pub(crate) fn ignored(task: &Task) {
     if tracing::enabled!(Level::INFO) {
         tracing::info!("Task {} ignored", label(task));

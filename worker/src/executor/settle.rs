@@ -63,6 +63,14 @@ pub(crate) fn outcome(
     stage.settler.finish(delivery, verdict);
 }
 
+/// The end of a task whose time was over before it could begin.
+pub(crate) fn expired(delivery: Delivery, stage: &Stage) {
+    report::expired(&delivery.task);
+    stage.monitor.metrics.revoked(Of::delivery(&delivery));
+    let verdict = Verdict::Revoked("expired".to_owned());
+    stage.settler.finish(delivery, verdict);
+}
+
 /// The failure of a task that had to be stopped.
 pub(crate) fn time_limit(delivery: Delivery, limit: Duration, stage: &Stage) {
     report::hard_limit(&delivery.task, limit);

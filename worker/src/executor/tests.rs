@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use celery_protocol::message::Task;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
@@ -53,12 +54,13 @@ impl Bench {
         }
     }
 
-    async fn send(&mut self, name: &str, args: &str, retries: u32) {
+    /// A delivery of this task, with whatever else its message says.
+    fn delivery(&mut self, name: &str, args: &str, change: impl FnOnce(&mut Task)) -> Delivery {
         self.sent += 1;
         let mut task = testing::task(name, args);
-        task.retries = retries;
         task.id = format!("id-{}", self.sent);
-        let delivery = Delivery {
+        change(&mut task);
+        Delivery {
             tag: Tag {
                 call: 1,
                 index: self.sent,
@@ -66,7 +68,11 @@ impl Bench {
             queue: "celery".into(),
             task: Arc::new(task),
             received: Instant::now(),
-        };
+        }
+    }
+
+    async fn send(&mut self, name: &str, args: &str, retries: u32) {
+        let delivery = self.delivery(name, args, |task| task.retries = retries);
         self.deliveries.send(delivery).await.unwrap();
     }
 
@@ -183,6 +189,46 @@ async fn a_cold_stop_drops_what_runs() {
     bench.shutdown.advance(Phase::Cold);
     assert_eq!(bench.verdict().await.1, "give back true");
     assert_eq!(bench.ended.await.unwrap(), Ended::Asked);
+}
+
+#[tokio::test]
+async fn what_expires_while_it_waits_for_a_slot_is_not_run() {
+    let (begun, mut begin) = mpsc::unbounded_channel();
+    let go = Arc::new(tokio::sync::Notify::new());
+    let going = Arc::clone(&go);
+    let task = TaskDef::function("t", move |_| {
+        let (begun, going) = (begun.clone(), Arc::clone(&going));
+        async move {
+            let _ = begun.send(());
+            going.notified().await;
+            answer(())
+        }
+    });
+    let options = BatchOptions {
+        size: 8,
+        linger: Duration::from_millis(1),
+    };
+    let batch = TaskDef::batched("b", "b", options, |calls: Batch<(u32,)>| async move {
+        Ok(calls.iter().map(|_| Ok(())).collect::<Answers<()>>())
+    });
+    let mut bench = Bench::new(1, vec![task, batch]);
+    bench.send("t", "[1]", 0).await;
+    begin.recv().await.unwrap();
+    // Both wait for the slot, and their time is over before they get it.
+    for name in ["t", "b"] {
+        let late = bench.delivery(name, "[2]", |task| {
+            task.expires = Some(celery_protocol::time::Timestamp::from_unix(1, 0));
+        });
+        bench.deliveries.send(late).await.unwrap();
+    }
+    go.notify_one();
+    let mut verdicts = Vec::new();
+    for _ in 0..3 {
+        verdicts.push(bench.verdict().await.1);
+    }
+    verdicts.sort_unstable();
+    let revoked = "Revoked(\"expired\")";
+    assert_eq!(verdicts, [revoked, revoked, "success null"]);
 }
 
 #[tokio::test]

@@ -220,9 +220,12 @@ async fn a_message_that_comes_back_too_often_is_a_dead_letter() {
     for times in 0..=5 {
         let delivery = rig.next().await;
         assert_eq!(delivery.task.redelivered, times > 0);
+        let delivery = rig.settler.begin(delivery).await.unwrap();
         rig.settler
             .finish(delivery, Verdict::GiveBack { started: true });
     }
+    let delivery = rig.next().await;
+    assert!(rig.settler.begin(delivery).await.is_none());
     broker.until(&["XLEN", "celery.dead"], "1").await;
     broker.until_clean().await;
     let letters = broker.ask(&["XRANGE", "celery.dead", "-", "+"]).await;
@@ -231,6 +234,38 @@ async fn a_message_that_comes_back_too_often_is_a_dead_letter() {
         broker.result("a").await["result"]["exc_type"],
         "WorkerLostError"
     );
+}
+
+#[tokio::test]
+async fn what_only_waited_beside_a_message_that_kills_is_not_counted() {
+    let mut broker = Broker::start(RedisOptions::new()).await;
+    let mut options = broker.options();
+    options.lease = Duration::from_millis(500);
+    let mut rig = broker.consume(options.clone());
+    broker
+        .push("celery", &[message(&task("waits"), "celery")])
+        .await;
+    for _ in 0..8 {
+        // Delivered, not begun; and its worker dies.
+        drop(rig.next().await);
+        rig = broker.consume(options.clone());
+    }
+    let delivery = rig.next().await;
+    let delivery = rig.settler.begin(delivery).await.unwrap();
+    rig.settler.finish(delivery, Verdict::Success(json("1")));
+    broker.until_clean().await;
+    assert_eq!(broker.result("waits").await["status"], "SUCCESS");
+}
+
+#[tokio::test]
+async fn a_part_that_ends_by_a_bug_stops_the_worker() {
+    let mut broker = Broker::start(RedisOptions::new()).await;
+    let rig = broker.consume(broker.options());
+    let mut bug = task("a");
+    bug.name = "bug".into();
+    broker.push("celery", &[message(&bug, "celery")]).await;
+    let stopped = rig.shutdown.reached(celery_worker::Phase::Cold);
+    tokio::time::timeout(DEADLINE, stopped).await.unwrap();
 }
 
 #[tokio::test]

@@ -273,6 +273,34 @@ async fn a_message_with_an_eta_waits_without_a_place() {
     assert_eq!(rig.consumer.close(DEADLINE).await, Default::default());
 }
 
+#[tokio::test]
+async fn no_more_become_due_than_there_is_room_for() {
+    let mut broker = Broker::start(RedisOptions::new()).await;
+    let mut options = broker.options();
+    options.held = 2;
+    let mut rig = broker.consume(options);
+    let eta = now_micros() + 500_000;
+    let messages: Vec<_> = (0..6)
+        .map(|n| {
+            let mut late = task(&n.to_string());
+            late.eta = Some(Timestamp::from_unix_micros(eta + n));
+            message(&late, "celery")
+        })
+        .collect();
+    broker.push("celery", &messages).await;
+    let mut first = vec![rig.next().await, rig.next().await];
+    broker.until(&["LLEN", "celery"], "4").await;
+    assert_eq!(broker.ask(&["HLEN", "unacked"]).await, "2");
+    assert_eq!(rig.consumer.parked(), 0);
+    let mut ids: Vec<String> = first.iter().map(|d| d.task.id.clone()).collect();
+    for delivery in first.drain(..) {
+        rig.settler.finish(delivery, Verdict::Success(json("1")));
+    }
+    ids.extend(rig.finish(4).await);
+    assert_eq!(ids, ["0", "1", "2", "3", "4", "5"]);
+    broker.until_clean().await;
+}
+
 fn now_micros() -> i64 {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
