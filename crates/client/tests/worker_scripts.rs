@@ -169,7 +169,7 @@ async fn a_full_server_can_be_drained() {
     for _ in 0..50 {
         b.ask(&["LPUSH", "q", &message]).await;
     }
-    b.ask(&["CONFIG", "SET", "maxmemory", "1mb"]).await;
+    b.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
     let refused = b.redis.cli(&["SET", "some", "thing"]);
     assert!(refused.map_or(true, |answer| answer.contains("OOM")));
     let answer = b.claim(50, "rs:a:1:", &[]).await.unwrap();

@@ -49,11 +49,14 @@ final class Observation
     {
         $this->warnings = [];
         set_error_handler($this->warned(...));
+        // PHPUnit's newer versions switch most levels off while a test runs.
+        $level = error_reporting(E_ALL);
         try {
             $answer = ['returned' => $this->value($call())];
         } catch (\Throwable $thrown) {
             $answer = $this->thrown($thrown, $facts);
         } finally {
+            error_reporting($level);
             restore_error_handler();
         }
         if ($this->warnings !== []) {
