@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TESTKIT := $(TARGET)/release/testkit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos matrix bench check
+.PHONY: help setup build demo test chaos matrix fuzz bench check
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ chaos: setup ## the fault suite in large numbers, with a table at the end (SCALE
 
 matrix: ## the suites on PHP 8.4, thread-safe PHP, Laravel 10 and Redis 8, in a Debian 13 of their own (root; ONLY=...)
 	@scripts/matrix $(ONLY)
+
+fuzz: ## made-up bytes for everything that reads bytes (FUZZ_SECONDS for each target, default 60; ONLY=...)
+	@scripts/fuzz $(ONLY)
 
 bench: setup build ## speed beside others' (half an hour; QUICK=1: minutes; ROW="post worker": only these)
 	cargo build --release --manifest-path bench/Cargo.toml --target-dir bench/target

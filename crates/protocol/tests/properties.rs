@@ -3,20 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
+#[path = "common/readers.rs"]
+mod readers;
 
 use std::sync::OnceLock;
 
 use celery_protocol::compression::Compression;
 use celery_protocol::json::normalise;
-use celery_protocol::message::{
-    DecodeOptions, EncodeError, EncodeOptions, Protocol, Task, Unacked, mark_redelivered,
-    unacked_entry,
-};
+use celery_protocol::message::{DecodeOptions, EncodeOptions, Protocol, Task, unacked_entry};
 use celery_protocol::repr;
-use celery_protocol::result::{ExceptionDoc, ResultDoc, State};
+use celery_protocol::result::{ResultDoc, State};
 use celery_protocol::serializer::Serializer;
 use celery_protocol::time::Timestamp;
 use proptest::prelude::*;
+use readers::READERS;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -191,39 +191,10 @@ fn damaged(mut bytes: Vec<u8>, damages: &[Damage]) -> Vec<u8> {
     bytes
 }
 
-/// Every reader takes the bytes; what is read as a task can be marked and sent again.
+/// Every reader takes the bytes.
 fn read_all(bytes: &[u8]) {
-    let options = DecodeOptions::default().accept(ALL).max_body(1 << 20);
-    let _ = Unacked::parse(bytes);
-    for serializer in ALL {
-        let _ =
-            ResultDoc::decode_with(bytes, *serializer).map(|doc| (doc.encode(), doc.exception()));
-        let _ = serializer.to_json(bytes, 1 << 20);
-        let _ = serializer.from_json(bytes);
-    }
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        repr::args(text);
-        repr::value(text, 10);
-        let _ = Timestamp::parse(text);
-        let _ = ExceptionDoc::from_json(text).map(|exception| exception.summary());
-    }
-    let Ok(task) = Task::decode_redis_with(bytes, &options) else {
-        return;
-    };
-    let marked = mark_redelivered(bytes).unwrap();
-    assert!(
-        Task::decode_redis_with(&marked.raw, &options)
-            .unwrap()
-            .redelivered
-    );
-    let now = Timestamp::from_unix(0, 0);
-    match task
-        .retry(None, now, "w")
-        .encode_redis(&EncodeOptions::new("q", "t"))
-    {
-        Ok(raw) => assert_eq!(Task::decode_redis(&raw).unwrap().id, task.id),
-        Err(EncodeError::Name(_)) => {}
-        Err(error) => panic!("{error}"),
+    for (_, read) in READERS {
+        read(bytes);
     }
 }
 

@@ -1,0 +1,249 @@
+//! What has to hold whatever the bytes are: one function for each kind of reader.
+//!
+//! The fuzz targets (`fuzz/`), the kept corpus and the properties run the same functions. Each returns for any
+//! input; what it asserts on the way is what the rest of the project relies on.
+
+#![allow(dead_code, unreachable_pub, reason = "each user takes its own part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a property that does not hold is a failed test"
+)]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use celery_protocol::compression::Compression;
+use celery_protocol::json::{Special, normalise};
+use celery_protocol::message::{
+    DecodeOptions, EncodeError, EncodeOptions, Task, Unacked, mark_redelivered, unacked_entry,
+};
+use celery_protocol::repr;
+use celery_protocol::result::{ExceptionDoc, GroupDoc, ResultDoc};
+use celery_protocol::serializer::Serializer;
+use celery_protocol::time::Timestamp;
+use serde_json::Value;
+
+const SERIALIZERS: &[Serializer] = &[Serializer::Json, Serializer::Msgpack, Serializer::Yaml];
+
+const COMPRESSIONS: &[Compression] = &[
+    Compression::Zlib,
+    Compression::Bzip2,
+    Compression::Xz,
+    Compression::Zstd,
+    Compression::Brotli,
+];
+
+/// The largest text that anything may become.
+const LIMIT: usize = 1 << 20;
+
+/// A kind of reader, by the name of its fuzz target and of its folder of the kept corpus.
+pub type Reader = (&'static str, fn(&[u8]));
+
+/// Every kind of reader.
+pub const READERS: &[Reader] = &[
+    ("message", message),
+    ("body", body),
+    ("unacked", unacked),
+    ("result", result),
+    ("compression", compression),
+    ("serializer", serializer),
+    ("json", json),
+    ("text", text),
+];
+
+/// An element of a queue: what is read as a task can be marked as redelivered, held, given back and sent again.
+pub fn message(bytes: &[u8]) {
+    if let Ok(marked) = mark_redelivered(bytes) {
+        assert_eq!(mark_redelivered(&marked.raw).as_ref(), Ok(&marked));
+        let entry = unacked_entry(&marked.raw, "", "celery");
+        let held = Unacked::parse(&entry).unwrap();
+        assert_eq!(held.envelope, marked.raw.trim_ascii());
+    }
+    let options = DecodeOptions::default().accept(SERIALIZERS).max_body(LIMIT);
+    let task = match Task::decode_redis_with(bytes, &options) {
+        Ok(task) => task,
+        Err(error) => {
+            // What goes to the dead letters says why.
+            assert!(!error.detail().is_empty());
+            error.exception();
+            return;
+        }
+    };
+    let marked = mark_redelivered(bytes).unwrap();
+    let again = Task::decode_redis_with(&marked.raw, &options).unwrap();
+    assert!(again.redelivered);
+    assert_eq!(
+        (&again.id, &again.name, again.args.get(), again.kwargs.get()),
+        (&task.id, &task.name, task.args.get(), task.kwargs.get())
+    );
+    let retry = task.retry(None, Timestamp::from_unix(0, 0), "w");
+    match retry.encode_redis(&EncodeOptions::new("q", "t")) {
+        Ok(raw) => {
+            let sent = Task::decode_redis(&raw).unwrap();
+            assert_eq!((&sent.id, &sent.name), (&task.id, &task.name));
+            assert_eq!(
+                (sent.args.get(), sent.kwargs.get()),
+                (task.args.get(), task.kwargs.get())
+            );
+        }
+        // A name that could be read may be one that must not be written: with a line break, for example.
+        Err(EncodeError::Name(_)) => {}
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The body of a message, behind two bytes that choose protocol, serializer and compression.
+pub fn body(bytes: &[u8]) {
+    let Some((&[kind, compression], body)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let serializer = SERIALIZERS[usize::from(kind >> 1) % SERIALIZERS.len()];
+    let headers = if kind & 1 == 0 {
+        r#""task":"t","id":"1""#
+    } else {
+        ""
+    };
+    // One more than there are formats: none.
+    let compression = match COMPRESSIONS.get(usize::from(compression) % (COMPRESSIONS.len() + 1)) {
+        None => String::new(),
+        Some(format) => {
+            let comma = if headers.is_empty() { "" } else { "," };
+            format!(r#"{comma}"compression":"{}""#, format.content_type())
+        }
+    };
+    message(
+        format!(
+            r#"{{"body":"{}","content-type":"{}","headers":{{{headers}{compression}}},"properties":{{"body_encoding":"base64"}}}}"#,
+            STANDARD.encode(body),
+            serializer.content_type(),
+        )
+        .as_bytes(),
+    );
+}
+
+/// An entry of the hash `unacked`.
+pub fn unacked(bytes: &[u8]) {
+    let Ok(held) = Unacked::parse(bytes) else {
+        return;
+    };
+    let again = unacked_entry(held.envelope, &held.exchange(), &held.routing_key());
+    assert_eq!(Unacked::parse(&again).as_ref(), Ok(&held));
+    message(held.envelope);
+}
+
+/// A stored result or group: what is read can be stored again, and is the same then.
+pub fn result(bytes: &[u8]) {
+    for &serializer in SERIALIZERS {
+        let _ = GroupDoc::decode_with(bytes, serializer).map(|group| group.encode());
+        let Ok(doc) = ResultDoc::decode_with(bytes, serializer) else {
+            continue;
+        };
+        if let Some(Ok(exception)) = doc.exception() {
+            exception.summary();
+            let again = ExceptionDoc::from_json(exception.to_json().get()).unwrap();
+            assert_eq!(again, exception);
+        }
+        let stored = doc.encode();
+        let again = ResultDoc::decode(&stored).unwrap();
+        assert_eq!(again.result.get(), doc.result.get());
+        assert_eq!(String::from_utf8(again.encode()), String::from_utf8(stored));
+    }
+}
+
+/// Compressed data, behind a byte that chooses the format: what is read can be written again.
+pub fn compression(bytes: &[u8]) {
+    let Some((kind, data)) = bytes.split_first() else {
+        return;
+    };
+    let format = COMPRESSIONS[usize::from(*kind) % COMPRESSIONS.len()];
+    let Ok(out) = format.decompress(data, LIMIT) else {
+        return;
+    };
+    assert!(out.len() <= LIMIT);
+    let again = format.compress(&out).unwrap();
+    assert_eq!(format.decompress(&again, LIMIT), Ok(out));
+}
+
+/// MessagePack and YAML, behind a byte that chooses: what is read can be written, and is the same then.
+pub fn serializer(bytes: &[u8]) {
+    let Some((kind, data)) = bytes.split_first() else {
+        return;
+    };
+    let serializer = SERIALIZERS[usize::from(*kind) % SERIALIZERS.len()];
+    let Ok(json) = serializer.to_json(data, LIMIT) else {
+        return;
+    };
+    assert!(json.len() <= LIMIT);
+    assert_eq!(normalise(json.as_bytes()).as_deref(), Ok(&*json));
+    // Numbers beyond every type are infinite where they are no text, and come back as null.
+    let Some(strict) = value(&json) else {
+        return;
+    };
+    for other in SERIALIZERS {
+        // MessagePack has no integers beyond 64 bits.
+        if let Ok(written) = other.from_json(json.as_bytes()) {
+            let read = other.to_json(&written, 8 * LIMIT).unwrap();
+            assert_eq!(value(&read).as_ref(), Some(&strict), "{}", other.name());
+        }
+    }
+}
+
+/// A text that Python wrote as JSON, and the special values in it.
+pub fn json(bytes: &[u8]) {
+    let strict: Option<Value> = serde_json::from_slice(bytes).ok();
+    match normalise(bytes) {
+        Ok(text) => {
+            assert_eq!(normalise(text.as_bytes()).as_ref(), Ok(&text));
+            if let Some(value) = strict {
+                assert_eq!(text.as_bytes(), bytes);
+                special(&value);
+            }
+        }
+        Err(error) => assert!(strict.is_none(), "{error}"),
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = ExceptionDoc::from_json(text).map(|exception| exception.summary());
+    }
+}
+
+fn special(value: &Value) {
+    if let Some(Ok(special)) = Special::from_value(value) {
+        let again = Special::from_value(&special.to_value()).unwrap().unwrap();
+        assert_eq!(again, special);
+    }
+    match value {
+        Value::Array(elements) => elements.iter().for_each(self::special),
+        Value::Object(members) => members.values().for_each(self::special),
+        _ => {}
+    }
+}
+
+/// Short texts: dates, and values that are shown to people.
+pub fn text(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    assert!(repr::args(text).chars().count() <= repr::MAX_CHARS);
+    assert!(repr::value(text, 10).chars().count() <= 10);
+    if let Ok(time) = Timestamp::parse(text) {
+        let again = Timestamp::parse(&time.to_string());
+        assert_eq!(again.as_ref(), Ok(&time));
+    }
+}
+
+/// The text as a value; none if it has numbers beyond every type.
+fn value(json: &str) -> Option<Value> {
+    let mut value = serde_json::from_str(json).ok()?;
+    without_sign_of_zero(&mut value);
+    Some(value)
+}
+
+/// The integer -0 is 0 to Python and -0.0 to serde_json.
+fn without_sign_of_zero(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.as_f64() == Some(0.0) => *value = 0.into(),
+        Value::Array(elements) => elements.iter_mut().for_each(without_sign_of_zero),
+        Value::Object(members) => members.values_mut().for_each(without_sign_of_zero),
+        _ => {}
+    }
+}
