@@ -4,7 +4,7 @@ phpinfo() has a section, without passwords
 celery
 --INI--
 celery.broker_url="rediss://user:hush-hush@broker:6379/1?ssl_keyfile=hush"
-celery.result_backend="redis://:hush?hush/hush@backend/2"
+celery.result_backend="redis://:hush?hush/hush@back<b>end/2"
 --FILE--
 <?php
 ob_start();
@@ -12,7 +12,7 @@ phpinfo(INFO_MODULES);
 $text = ob_get_clean();
 $section = substr($text, strpos($text, "\ncelery\n"), 1500);
 var_dump(str_contains($section, 'celery.broker_url => rediss://***@broker:6379/1 => rediss://***@broker:6379/1'));
-var_dump(str_contains($section, 'celery.result_backend => redis://***@backend/2'));
+var_dump(str_contains($section, 'celery.result_backend => redis://***@back%3Cb%3Eend/2'));
 var_dump(str_contains($section, 'celery.post_timeout => 5.0'), str_contains($section, 'hush'));
 ?>
 --EXPECT--

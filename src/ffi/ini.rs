@@ -95,9 +95,24 @@ unsafe extern "C" fn display_masked(entry: *mut ffi::zend_ini_entry, kind: c_int
     let shown = if text.is_empty() {
         "no value".to_owned()
     } else {
-        mask(&text)
+        without_markup(&mask(&text))
     };
     let _ = ext_php_rs::zend::output_write(shown.as_bytes());
+}
+
+/// Percent-encodes what would be markup where phpinfo writes HTML.
+fn without_markup(url: &str) -> String {
+    let mut shown = String::with_capacity(url.len());
+    for character in url.chars() {
+        match character {
+            '<' => shown.push_str("%3C"),
+            '>' => shown.push_str("%3E"),
+            '"' => shown.push_str("%22"),
+            '&' => shown.push_str("%26"),
+            other => shown.push(other),
+        }
+    }
+    shown
 }
 
 /// A URL without its user information and its query, where secrets stand.
