@@ -70,6 +70,35 @@ fn an_answer_too_many_is_the_answer_to_nothing() {
 }
 
 #[test]
+fn an_answer_that_comes_too_late_is_nobodys() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let serving = std::thread::spawn(move || {
+        let enter = || {
+            let mut stream = server.accept().unwrap().0;
+            for answer in ["+PONG\r\n", ""] {
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+            stream
+        };
+        let mut late = enter();
+        // Nothing more may come but the end of the connection; whatever else does gets the answer to the first question.
+        if late.read(&mut [0; 4096]).unwrap() > 0 {
+            late.write_all(b"$5\r\nstale\r\n").unwrap();
+        } else {
+            enter().write_all(b"$5\r\nfresh\r\n").unwrap();
+        }
+    });
+    let mut client = client_of(&format!("redis://127.0.0.1:{port}"));
+    let timeout = within(Duration::from_secs(2), |wait| client.get_result("x", wait)).unwrap_err();
+    assert!(matches!(timeout, ClientError::Timeout { .. }), "{timeout}");
+    let answer = at_leisure(|wait| client.get_result("x", wait)).unwrap();
+    assert_eq!(answer.as_deref(), Some(&b"fresh"[..]));
+    serving.join().unwrap();
+}
+
+#[test]
 fn passwords() {
     let redis = RedisOptions::new().password("s p@ce/ü").start().unwrap();
     let port = redis.port();
