@@ -61,6 +61,10 @@ pub enum ConfigError {
 }
 
 /// What stands before the arguments that Redis quotes when it knows no such command (it may be renamed).
+#[cfg_attr(
+    not(any(feature = "blocking", feature = "aio")),
+    allow(dead_code, reason = "only the drivers hear answers")
+)]
 const QUOTED_ARGUMENTS: &str = ", with args beginning with";
 
 /// An error that Redis answered.
@@ -80,6 +84,10 @@ impl ServerError {
     }
 
     /// The same without what must not be repeated: what the server quotes of the command, and `secret` wherever it stands.
+    #[cfg_attr(
+        not(any(feature = "blocking", feature = "aio")),
+        allow(dead_code, reason = "only the drivers hear answers")
+    )]
     pub(crate) fn without(mut self, secret: &str) -> Self {
         if let Some(end) = self.message.find(QUOTED_ARGUMENTS) {
             self.message.truncate(end);

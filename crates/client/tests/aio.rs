@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -86,6 +87,21 @@ async fn a_refusal_says_why_and_never_the_password() {
     );
     let none = why_not(&format!("redis://127.0.0.1:{port}/1")).await;
     assert!(none.contains("Authentication required"), "{none}");
+}
+
+#[tokio::test]
+async fn a_server_that_repeats_the_password_is_not_quoted() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://me:hunter2@{}/0", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept()?;
+        let answer = "-ERR unknown command 'AUTH', with args beginning with: 'me' 'hunter2' \r\n";
+        // One for every command of the greeting.
+        stream.write_all(answer.repeat(8).as_bytes())?;
+        stream.read_to_end(&mut Vec::new())
+    });
+    let why = why_not(&url).await;
+    assert!(!why.contains("hunter2"), "{why}");
 }
 
 #[tokio::test]

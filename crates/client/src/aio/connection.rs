@@ -13,7 +13,9 @@ use tokio::task::JoinHandle;
 
 use super::transport::Transport;
 use crate::endpoint::Endpoint;
+use crate::error::ServerError;
 use crate::redis::Script;
+use crate::secret::Secret;
 
 /// How a connection is opened and how long it may stay silent.
 #[derive(Clone, Debug)]
@@ -177,7 +179,7 @@ impl Connection {
                 .map_err(|e| Failure::Connect(e.to_string()))?;
             let (inner, driver) = MultiplexedConnection::new_with_config(&info, stream, config)
                 .await
-                .map_err(not_let_in)?;
+                .map_err(|error| not_let_in(error, endpoint))?;
             let mut connection = Connection {
                 hears: matches!(protocol, ProtocolVersion::RESP3),
                 inner,
@@ -229,18 +231,19 @@ impl Connection {
 /// How the failure of a server that speaks only RESP2 begins.
 const NO_RESP3: &str = "RESP3 is not spoken";
 
-/// Whatever goes wrong before the first command means that nothing was executed. Says how the server put it, which
-/// never includes the password.
-fn not_let_in(error: RedisError) -> Failure {
+/// Whatever goes wrong before the first command means that nothing was executed. Says how the server put it, without
+/// the password, which some repeat.
+fn not_let_in(error: RedisError, endpoint: &Endpoint) -> Failure {
     if error.kind() == ErrorKind::RESP3NotSupported {
         return Failure::Connect(format!("{NO_RESP3}: {error}"));
     }
-    let detail = match (error.code(), error.detail()) {
-        (Some(code), Some(detail)) => format!("{code} {detail}"),
-        (_, Some(detail)) => format!("{}: {detail}", error.category()),
-        _ => error.to_string(),
+    let answer = match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => ServerError::new(code, detail),
+        (_, Some(detail)) => ServerError::new(format!("{}:", error.category()), detail),
+        (_, None) => return Failure::Connect(error.to_string()),
     };
-    Failure::Connect(detail)
+    let secret = endpoint.password().map_or("", Secret::reveal);
+    Failure::Connect(answer.without(secret).to_string())
 }
 
 fn checked(value: Value) -> Result<Value, Failure> {
