@@ -367,6 +367,57 @@ async fn expired_unknown_and_malformed_messages_end_here() {
 }
 
 #[tokio::test]
+async fn every_malformed_message_ends_and_none_stops_the_others() {
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../crates/protocol/tests/fixtures/malformed/redis"
+    );
+    let mut messages: Vec<Vec<u8>> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            let fixture: Value = serde_json::from_str(&text).unwrap();
+            serde_json::to_vec(&fixture["message"]).unwrap()
+        })
+        .collect();
+    assert_eq!(messages.len(), 17);
+    let deep = format!("{{\"a\":{}1{}}}", "[".repeat(5_000), "]".repeat(5_000));
+    let others = [
+        "",
+        "null",
+        "[]",
+        "{}",
+        "{\"a\":\"\n\"}",
+        "{\"headers\":[]}",
+        &deep,
+    ];
+    messages.extend(others.map(|text| text.as_bytes().to_vec()));
+    messages.push(b"{\"headers\":{\"id\":\"\xff\"}}".to_vec());
+    let count = messages.len();
+    messages.push(message(&task("last"), "celery"));
+    let mut broker = Broker::start(RedisOptions::new()).await;
+    broker.push("celery", &messages).await;
+    let mut rig = broker.consume(broker.options());
+    let mut delivered = 0;
+    loop {
+        let delivery = rig.next().await;
+        let last = delivery.task.id == "last";
+        rig.settler.finish(delivery, Verdict::Success(json("1")));
+        if last {
+            break;
+        }
+        delivered += 1;
+    }
+    broker.until_clean().await;
+    let dead: usize = broker.ask(&["XLEN", "celery.dead"]).await.parse().unwrap();
+    assert_eq!(delivered + dead, count);
+    let letters = broker.ask(&["XRANGE", "celery.dead", "-", "+"]).await;
+    for id in ["no_id_header", "body_not_3_tuple", "headers_null"] {
+        assert!(letters.contains(id), "{id} is not in {letters}");
+    }
+}
+
+#[tokio::test]
 async fn states_are_stored_and_a_result_elsewhere_before_the_acknowledgement() {
     let mut broker = Broker::start(RedisOptions::new()).await;
     let mut backend = Broker::start(RedisOptions::new()).await;
