@@ -18,10 +18,18 @@ import pymysql
 from harness import machine
 from harness.broker import Broker
 from harness.measure import progress
-from rows import batch, database, post, round_trip, worker
+from rows import batch, database, growth, memory, post, round_trip, worker
 
 HERE = Path(__file__).resolve().parent
-ROWS = {"post": post, "batch": batch, "worker": worker, "database": database, "round-trip": round_trip}
+ROWS = {
+    "post": post,
+    "batch": batch,
+    "worker": worker,
+    "database": database,
+    "round-trip": round_trip,
+    "memory": memory,
+    "growth": growth,
+}
 
 
 class Bench(Broker):

@@ -15,6 +15,7 @@ QUEUE = "celery"
 HELD = ["unacked", "_celery.celery_process_map"]
 TASK_ID = "11111111-2222-4333-8444-555555555555"
 NUMBER = 987654321
+DAY = 24 * 3600
 
 
 def connect(database=0):
@@ -29,8 +30,14 @@ class Messages:
 
         app = Celery(broker=os.environ["REDIS_URL"])
         self.samples = {}
-        for task, args in {"noop": [NUMBER], "noop sized": [NUMBER, "BODY"], "task_created": [NUMBER]}.items():
-            app.send_task(task.split()[0], args, task_id=TASK_ID, queue="bench:sample")
+        for task, args in {
+            "noop": [NUMBER],
+            "noop sized": [NUMBER, "BODY"],
+            "noop eta": [NUMBER],
+            "task_created": [NUMBER],
+        }.items():
+            countdown = DAY if task == "noop eta" else None
+            app.send_task(task.split()[0], args, task_id=TASK_ID, queue="bench:sample", countdown=countdown)
             self.samples[task] = json.loads(connect().rpop("bench:sample"))
         connect().flushdb()
         app.close()

@@ -31,6 +31,7 @@ def run(bench):
         systems[f"Python -P {pool}"] = worker(bench, command, few, BENCH_PREFETCH=str(prefetch))
     table = interleave(Table("Worker, task_created on MariaDB, results stored"), systems, bench.rounds)
     bench.sql("DROP TABLE tasks")
+    table.want("P5, celery-worker ÷ the blog's worker, prefork as it starts by itself", OURS, "Python -P prefork -c 2", 100)
     table.want_of_best("P5, celery-worker ÷ Python's best", OURS, [name for name in systems if name.startswith("Python")], 100)
     table.want("P5, celery-worker ÷ the limit", OURS, LIMIT, 0.3)
     yield table

@@ -1,0 +1,36 @@
+"""Whether a task costs the same however many are queued, and how it grows with its bytes: our worker alone."""
+
+import statistics
+
+from harness.measure import Goal, Table, figure, interleave
+from harness.systems import draining
+
+BODIES = {"64 B": 64, "1 KiB": 1 << 10, "64 KiB": 64 << 10}
+
+
+def run(bench):
+    command = [bench.binary("examples/playground"), "--result-backend", "disabled"]
+    lengths = [1_000, 10_000, 100_000] + ([] if bench.quick else [1_000_000])
+    systems = {}
+    for count in lengths:
+        bench.stage(f"noop {count}", "noop", range(count))
+        systems[f"{count:,} queued"] = draining(bench, command, f"noop {count}", count)
+    table = interleave(Table("Worker, queues of different lengths"), systems, 3)
+    table.goals.append(
+        Goal(
+            f"P10, {lengths[-1]:,} queued ÷ 10,000 queued",
+            table.ratios(f"{lengths[-1]:,} queued", "10,000 queued"),
+            0.8,
+        )
+    )
+    yield table
+
+    count = bench.count(5_000, quick=1_000)
+    systems = {}
+    for name, size in BODIES.items():
+        bench.stage(f"noop {count} of {name}", "noop", range(count), size)
+        systems[f"argument of {name}"] = draining(bench, command, f"noop {count} of {name}", count)
+    table = interleave(Table("Worker, tasks of different sizes"), systems, 3)
+    large = statistics.median(table.values("argument of 64 KiB"))
+    table.notes.append(f"64 KiB arguments: {figure(large * 64 / 1024)} MiB of arguments a second")
+    yield table
