@@ -106,6 +106,8 @@ def main():
 
     # As MySQL does by default: a commit is on disk when it is answered.
     bench.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
+    kind = "quick" if bench.quick else "full"
+    write(f"# A {kind} reading by `make bench`, {bench.rounds} rounds\n")
     write("".join(f"* {line}\n" for line in machine.describe(bench)))
     if not bench.celery_php:
         write("celery-php is left out: CELERY_PHP_DIR names no folder with version 2.1.2 and predis.\n")

@@ -24,6 +24,10 @@ const CONNECT_PAUSES: [Duration; 3] = [
     Duration::from_millis(400),
 ];
 
+/// Pipelined posts that follow each other so closely are a loop. Its connection is not looked at before each: a look makes
+/// the system send what it gathers, and the answers will tell.
+const LOOP: Duration = Duration::from_millis(1);
+
 /// The numbers a client works with.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -148,10 +152,12 @@ impl Client {
 
     /// An error ends the call: the deadline or an interrupt.
     fn is_usable(&mut self, link: &mut Link, wait: &mut Wait<'_>) -> Result<bool, ClientError> {
-        if !link.is_whole() || !link.is_alive() {
+        let rested = link.last_used().elapsed();
+        let in_a_loop = !link.owed().is_empty() && rested < LOOP;
+        if !link.is_whole() || !(in_a_loop || link.is_alive()) {
             return Ok(false);
         }
-        if link.last_used().elapsed() <= self.options.idle_check || !link.owed().is_empty() {
+        if rested <= self.options.idle_check || !link.owed().is_empty() {
             return Ok(true);
         }
         let mut wait = wait.within(self.options.connect_timeout);
