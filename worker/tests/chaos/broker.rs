@@ -17,7 +17,8 @@ fn a_restart_with_aof_loses_nothing() {
     let workers = vec![world.worker(&SMALL), world.playground(&SMALL)];
     for turn in 0..times {
         world.post(Kind::Created, 100);
-        world.post(Kind::Effect, 100);
+        world.post(Kind::Effect, 60);
+        world.post(Kind::Once, 40);
         world.post(Kind::Noop, 100);
         world.post(Kind::Sleep(0.02), 50);
         world.work_a_little(Duration::from_millis(500));
@@ -57,7 +58,8 @@ fn killed_connections_lose_nothing() {
     let workers = vec![world.worker(&SMALL), world.playground(&SMALL)];
     for _ in 0..kills {
         world.post(Kind::Created, 10);
-        world.post(Kind::Effect, 10);
+        world.post(Kind::Effect, 5);
+        world.post(Kind::Once, 5);
         world.post(Kind::Noop, 20);
         world.post(Kind::Sleep(0.02), 20);
         world.work_a_little(Duration::from_millis(100));
@@ -197,24 +199,39 @@ fn a_server_with_no_place_for_us_is_waited_for() {
     world.finish(1, workers);
 }
 
+#[test]
+fn a_server_that_takes_no_writes_is_waited_for() {
+    let mut world = World::new("-READONLY");
+    let mut workers = busy(&mut world);
+    // A replica whose primary is not there, as one is for a while after a failover.
+    let _ok: String = world.ask(&["REPLICAOF", "127.0.0.1", "1"]);
+    let refused = world.try_ask::<String>(redis::cmd("SET").arg("more").arg("1"));
+    assert!(refused.is_err_and(|error| error.code() == Some("READONLY")));
+    workers[0]
+        .process
+        .wait_for_line(PATIENCE, "READONLY")
+        .unwrap();
+    last(by_scale(1, 10, 60));
+    let _ok: String = world.ask(&["REPLICAOF", "NO", "ONE"]);
+    world.one_more_soon();
+    world.finish(1, workers);
+}
+
 /// The way to Redis is faulty for a while; then it is not.
 fn on_a_faulty_way(scenario: &'static str, fault: Fault, seconds: u64) {
     let mut world = World::new(scenario);
     let proxy = Proxy::to_port(world.redis.port()).unwrap();
     world.broker = format!("redis://127.0.0.1:{}/0", proxy.port());
     let workers = busy(&mut world);
-    let times = by_scale(1, 2, 3);
-    for _ in 0..times {
-        proxy.set(fault);
-        if fault == Fault::Reset {
-            proxy.reset_all();
-        }
-        world.post(Kind::Noop, 50);
-        world.wait_until_open(0, Duration::from_secs(seconds));
-        proxy.set(Fault::None);
-        world.one_more_soon();
+    proxy.set(fault);
+    if fault == Fault::Reset {
+        proxy.reset_all();
     }
-    world.finish(times, workers);
+    world.post(Kind::Noop, 50);
+    world.wait_until_open(0, Duration::from_secs(seconds));
+    proxy.set(Fault::None);
+    world.one_more_soon();
+    world.finish(1, workers);
 }
 
 #[test]

@@ -20,7 +20,8 @@ fn world(scenario: &'static str, options: &[&str]) -> (World, Vec<Worker>) {
 
 fn load(world: &mut World) {
     world.post(Kind::Created, 50);
-    world.post(Kind::Effect, 50);
+    world.post(Kind::Effect, 30);
+    world.post(Kind::Once, 20);
 }
 
 #[test]
@@ -79,6 +80,7 @@ fn a_commit_without_an_answer_is_done_again() {
             let holder = holder(&database);
             world.post(Kind::Created, 5);
             world.post(Kind::Effect, 5);
+            world.post(Kind::Once, 5);
             until(
                 &database,
                 "the worker to commit",
@@ -233,8 +235,18 @@ fn a_server_without_a_free_connection_is_waited_for() {
             .process
             .wait_for_line(PATIENCE, "Tasks that need it wait")
             .unwrap();
-        for id in database.sql(sleepers).unwrap().lines() {
-            let _ended = database.sql(&format!("KILL {id}"));
+        // The worker's tries are in the way of the administrator's.
+        let patiently = |statement: &str| {
+            let mut answer = None;
+            let answered = wait_for(PATIENCE, "the one more connection", || {
+                answer = database.sql(statement).ok();
+                answer.is_some()
+            });
+            answered.unwrap();
+            answer.unwrap()
+        };
+        for id in patiently(sleepers).lines() {
+            patiently(&format!("KILL {id}"));
         }
         vec![worker]
     });

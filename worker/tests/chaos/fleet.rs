@@ -32,7 +32,7 @@ fn a_mixed_fleet_does_everything_once() {
     let tasks = by_scale(1_000, 1_000, 10_000);
     let mut world = World::new("Python and Rust on one queue");
     let mut python = world.python("play", 3_600);
-    let ours = world.playground(&["-c", "4", "-l", "info"]);
+    let ours = world.playground(&["-c", "4", "-l", "info", "--lease", "10s"]);
     // Long enough that neither can take them all before the other looks.
     let ids = world.post(Kind::Sleep(0.005), tasks);
     world.drain(&[&ours]);
@@ -131,7 +131,7 @@ fn a_killed_rust_workers_tasks_start_again_within_a_lease() {
 #[test]
 fn a_task_held_for_three_visibility_timeouts_runs_once() {
     let mut world = World::new("held for 3 visibility timeouts");
-    let timeout = by_scale(2, 5, 10);
+    let timeout = by_scale(3, 5, 10);
     // They sweep every second, and would run it: two of them on the same queue.
     let ours = world.playground(&["-l", "info", "--visibility-timeout", &format!("{timeout}s")]);
     let id = world.post(Kind::Sleep(f64::from(3 * timeout)), 1);

@@ -8,9 +8,10 @@ use crate::world::{Kind, World, by_scale};
 const EPISODE: usize = 20;
 
 /// What one round gives the workers to do: more than they can before they die.
-const LOAD: [(Kind, u32); 4] = [
+const LOAD: [(Kind, u32); 5] = [
     (Kind::Created, 60),
-    (Kind::Effect, 60),
+    (Kind::Effect, 40),
+    (Kind::Once, 40),
     (Kind::Noop, 100),
     (Kind::Sleep(0.02), 40),
 ];

@@ -61,6 +61,7 @@ fn a_panic_is_a_failure_of_its_task_alone() {
     for _ in 0..times {
         world.post(Kind::Panic, 2);
         world.post(Kind::Noop, 5);
+        world.observe();
     }
     world.drain(&[&worker]);
     world.one_more_soon();
@@ -70,7 +71,7 @@ fn a_panic_is_a_failure_of_its_task_alone() {
 #[test]
 fn a_task_that_does_not_yield_holds_up_nobody_else() {
     let mut world = World::new("a task that never yields");
-    let more = ["-c", "8", "-l", "info"];
+    let more = ["-c", "8", "-l", "info", "--lease", "3s"];
     let (mut worker, other) = (world.playground(&more), world.playground(&more));
     // Beyond its limit by more than the ten seconds after which it counts as stuck.
     let id = world.post(Kind::Spin(30), 1).remove(0);
@@ -110,7 +111,8 @@ fn stopped_under_load(scenario: &'static str, signal: fn(&Process), code: i32) {
     for turn in 1..=times {
         let mut pair = [world.worker(&more), world.playground(&more)];
         world.post(Kind::Created, 20);
-        world.post(Kind::Effect, 20);
+        world.post(Kind::Effect, 10);
+        world.post(Kind::Once, 10);
         world.post(Kind::Sleep(0.02), 50);
         for worker in &mut pair {
             world.work_a_little(Duration::from_millis(300));

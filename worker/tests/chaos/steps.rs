@@ -30,7 +30,8 @@ const ABORTED: i32 = 6;
 
 fn die_at(world: &mut World, step: &str, passes: u32, more: &[&str]) {
     world.post(Kind::Created, TASKS / 2);
-    world.post(Kind::Effect, TASKS / 2);
+    world.post(Kind::Effect, TASKS / 4);
+    world.post(Kind::Once, TASKS / 4);
     let pass = world.random.u32(1..=passes);
     let place = format!("{step}:{pass}");
     let mut command = world.worker_command(more);

@@ -23,7 +23,20 @@ const ROWS: u32 = 50_000;
 const TABLES: &str = "CREATE TABLE tasks (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, \
     name VARCHAR(255) NOT NULL, status VARCHAR(255) NOT NULL DEFAULT 'pending', \
     message VARCHAR(255) NULL, created_at TIMESTAMP NULL, updated_at TIMESTAMP NULL); \
-    CREATE TABLE effects (task INT UNSIGNED NOT NULL, KEY (task))";
+    CREATE TABLE effects (task INT UNSIGNED NOT NULL, KEY (task)); \
+    CREATE TABLE effects_once (task INT UNSIGNED NOT NULL, KEY (task)); \
+    CREATE TABLE celery_inbox (task_id VARBINARY(255) NOT NULL PRIMARY KEY, \
+    result LONGTEXT CHARACTER SET utf8mb4 NULL, \
+    created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, \
+    INDEX celery_inbox_created_at (created_at)) ENGINE = InnoDB";
+/// The tasks on these tables besides `task_created`.
+const TASKS: &str = "\
+[tasks.effect]
+sql = 'INSERT INTO effects (task) VALUES (:task)'
+[tasks.effect_once]
+sql = 'INSERT INTO effects_once (task) VALUES (:task)'
+once = true
+";
 /// Which of KEYS in the database ARGV[1] are final results: their positions, those of failures negative.
 const DONE: &str = r#"
 redis.call('SELECT', ARGV[1])
@@ -69,6 +82,8 @@ pub enum Kind {
     Created,
     /// Adds a row to `effects`: shows how often it was run.
     Effect,
+    /// Adds a row to `effects_once`, and asks that this be done once.
+    Once,
     /// Nothing.
     Noop,
     /// Sleeps so many seconds.
@@ -84,6 +99,7 @@ impl Kind {
         match self {
             Kind::Created => 'c',
             Kind::Effect => 'e',
+            Kind::Once => 'o',
             Kind::Noop => 'n',
             Kind::Sleep(_) => 's',
             Kind::Panic => 'p',
@@ -93,7 +109,7 @@ impl Kind {
 
     fn queue(self) -> &'static str {
         match self {
-            Kind::Created | Kind::Effect => "celery",
+            Kind::Created | Kind::Effect | Kind::Once => "celery",
             Kind::Noop | Kind::Sleep(_) | Kind::Panic | Kind::Spin(_) => "play",
         }
     }
@@ -106,6 +122,7 @@ impl Kind {
         match self {
             Kind::Created => ("task_created", format!("[{number}]")),
             Kind::Effect => ("effect", format!("[{number}]")),
+            Kind::Once => ("effect_once", format!("[{number}]")),
             Kind::Noop => ("noop", "[]".to_owned()),
             Kind::Sleep(seconds) => ("proj.sleep", format!("[{seconds}]")),
             Kind::Panic => ("proj.panic", "[]".to_owned()),
@@ -135,6 +152,7 @@ pub struct World {
     unchecked: Vec<u32>,
     created: BTreeSet<u32>,
     effects: BTreeSet<u32>,
+    once: BTreeSet<u32>,
     sent: u32,
     /// The number given last, by the letter of the kind.
     numbers: BTreeMap<char, u32>,
@@ -176,6 +194,7 @@ impl World {
             unchecked: Vec::new(),
             created: BTreeSet::new(),
             effects: BTreeSet::new(),
+            once: BTreeSet::new(),
             sent: 0,
             numbers: BTreeMap::new(),
             done: 0,
@@ -203,10 +222,7 @@ impl World {
     /// The file of settings for the workers.
     pub fn settings(&self) -> PathBuf {
         let file = self.folder.path().join("worker.toml");
-        let text = format!(
-            "database = '{}'\n[tasks.effect]\nsql = 'INSERT INTO effects (task) VALUES (:task)'\n",
-            self.database_url
-        );
+        let text = format!("database = '{}'\n{TASKS}", self.database_url);
         std::fs::write(&file, text).unwrap();
         file
     }
@@ -288,6 +304,7 @@ impl World {
         match kind {
             Kind::Created => self.created.extend(ids.iter().map(number)),
             Kind::Effect => self.effects.extend(ids.iter().map(number)),
+            Kind::Once => self.once.extend(ids.iter().map(number)),
             _ => {}
         }
         self.open.extend(ids.iter().map(|id| (id.clone(), kind)));
@@ -583,9 +600,15 @@ impl World {
         let rows: BTreeSet<u32> = rows.into_iter().collect();
         assert!(rows == self.created, "completed rows are not those sent");
         let effects = numbers(self.sql("SELECT task FROM effects"));
-        let once: BTreeSet<u32> = effects.iter().copied().collect();
-        assert!(once == self.effects, "effects are not those sent");
-        effects.len() - once.len()
+        let distinct: BTreeSet<u32> = effects.iter().copied().collect();
+        assert!(distinct == self.effects, "effects are not those sent");
+        let once = numbers(self.sql("SELECT task FROM effects_once ORDER BY task"));
+        let wanted: Vec<u32> = self.once.iter().copied().collect();
+        assert!(
+            once == wanted,
+            "effects that ask to happen once are not there once"
+        );
+        effects.len() - distinct.len()
     }
 }
 
