@@ -120,7 +120,7 @@ impl fmt::Debug for Consumer {
 impl Consumer {
     /// Starts consuming. Needs a tokio runtime; does not wait for the broker.
     ///
-    /// The deliveries end (`None`) when `shutdown` leaves [`Phase::Running`](crate::Phase::Running) and everything
+    /// The deliveries end (`None`) when `shutdown` leaves [`Phase::Running`] and everything
     /// claimed until then has been handed out or given back.
     pub fn start(
         options: ConsumerOptions,
