@@ -60,7 +60,12 @@ impl Ledger {
 
     /// How many more may be claimed.
     pub(crate) fn free(&self) -> usize {
-        self.limit.saturating_sub(self.busy.load(Ordering::Acquire))
+        self.limit.saturating_sub(self.busy())
+    }
+
+    /// How many are held that are neither parked nor done but for their acknowledgement.
+    pub(crate) fn busy(&self) -> usize {
+        self.busy.load(Ordering::Acquire)
     }
 
     pub(crate) fn limit(&self) -> usize {

@@ -15,6 +15,12 @@ pub(crate) const LINGER: Duration = Duration::from_millis(5);
 /// pushes).
 pub(crate) const SAFETY: Duration = Duration::from_secs(1);
 
+/// Whether so many verdicts are settled at once: they are many, or all that is `busy` is among them, so that nobody is
+/// left who could keep them company. An idle worker answers without delay.
+pub(crate) fn is_complete(verdicts: usize, busy: usize) -> bool {
+    verdicts >= ACKS.min(busy)
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -125,6 +131,13 @@ mod tests {
             limit: 400,
             acks,
         }
+    }
+
+    #[test]
+    fn verdicts_wait_only_for_company_that_can_come() {
+        assert!(is_complete(1, 1));
+        assert!(!is_complete(1, 2));
+        assert!(!is_complete(ACKS - 1, 400) && is_complete(ACKS, 400));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The settle role: collects verdicts and carries them out in batches.
 //!
 //! * A verdict that needs nothing but an acknowledgement goes to the ledger at once and rides with the next claim.
-//! * Others wait up to [`LINGER`] for company and are then done in one call.
+//! * Others wait up to [`LINGER`] for company, if there is any, and are then done in one call.
 //! * With results on another server, they are stored there first: lease looked at, result stored, then settled here.
 //!
 //! Bounded by what is held: every order is about a delivery that keeps its place until it is settled. While the broker or
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::canvas;
 use super::ledger::Ledger;
-use super::pace::{ACKS, LINGER};
+use super::pace::{ACKS, LINGER, is_complete};
 use super::transition::{Plan, Rules};
 use crate::clock::now;
 use crate::delivery::{Delivery, Order, Tag, Verdict, redelivery_name};
@@ -79,7 +79,7 @@ impl Settling {
                     self.do_at_once(&mut pending).await;
                     if pending.settlements.is_empty() {
                         deadline = None;
-                    } else if pending.settlements.len() >= ACKS {
+                    } else if is_complete(pending.settlements.len(), self.ledger.busy()) {
                         deadline = Some(Instant::now());
                     } else {
                         deadline.get_or_insert_with(|| Instant::now() + LINGER);
