@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::canvas;
 use super::ledger::Ledger;
-use super::pace::{ACKS, LINGER, is_complete};
+use super::pace::{LINGER, is_complete};
 use super::transition::{Plan, Rules};
 use crate::clock::now;
 use crate::delivery::{Delivery, Order, Tag, Verdict, redelivery_name};
@@ -62,14 +62,18 @@ impl Settling {
         let mut received = Vec::with_capacity(BATCH);
         let mut deadline: Option<Instant> = None;
         loop {
-            let full = pending.settlements.len() >= ACKS;
+            // Without a timer, which takes a millisecond at least.
+            if is_complete(pending.settlements.len(), self.ledger.busy()) {
+                deadline = None;
+                self.settle(&mut pending.settlements).await;
+            }
             tokio::select! {
                 biased;
-                () = sleep_until(deadline), if deadline.is_some() || full => {
+                () = sleep_until(deadline), if deadline.is_some() => {
                     deadline = None;
                     self.settle(&mut pending.settlements).await;
                 }
-                count = orders.recv_many(&mut received, BATCH), if !full => {
+                count = orders.recv_many(&mut received, BATCH) => {
                     if count == 0 {
                         return self.settle(&mut pending.settlements).await;
                     }
@@ -77,11 +81,7 @@ impl Settling {
                         self.take(order, &mut pending);
                     }
                     self.do_at_once(&mut pending).await;
-                    if pending.settlements.is_empty() {
-                        deadline = None;
-                    } else if is_complete(pending.settlements.len(), self.ledger.busy()) {
-                        deadline = Some(Instant::now());
-                    } else {
+                    if !pending.settlements.is_empty() {
                         deadline.get_or_insert_with(|| Instant::now() + LINGER);
                     }
                 }
