@@ -18,6 +18,9 @@ use UnitEnum;
  */
 final class TaskMessage
 {
+    /** Seconds, about 7,900 years: what is added to today stays within four digits of a year. */
+    private const FAR = 250_000_000_000;
+
     /**
      * @param  string  $id  the task's and its result's id
      * @param  string  $name  the task's name
@@ -109,9 +112,7 @@ final class TaskMessage
         $time = match (true) {
             $when instanceof DateTimeInterface => DateTimeImmutable::createFromInterface($when),
             $when instanceof DateInterval => $now->add($when),
-            is_int($when), is_float($when), is_string($when) && is_numeric($when) => $now->modify(
-                sprintf('%+d microseconds', (int) round((float) $when * 1_000_000)),
-            ),
+            is_int($when), is_float($when), is_string($when) && is_numeric($when) => self::after($now, (float) $when, $field),
             is_string($when) => new DateTimeImmutable($when, new DateTimeZone('UTC')),
             default => throw new InvalidArgumentException(
                 "{$field} must be a time, an interval or seconds, not ".get_debug_type($when),
@@ -119,5 +120,21 @@ final class TaskMessage
         };
 
         return $time->setTimezone(new DateTimeZone('UTC'))->format('Y-m-d\TH:i:s.uP');
+    }
+
+    /**
+     * So many seconds later. In two parts: PHP's parser takes a large number of microseconds for a smaller one.
+     */
+    private static function after(DateTimeImmutable $now, float $seconds, string $field): DateTimeImmutable
+    {
+        $whole = floor($seconds);
+        if (abs($whole) > self::FAR || is_nan($seconds)) {
+            throw new InvalidArgumentException("{$field} is too far away: Celery knows times until the year 9999");
+        }
+        $microseconds = (int) $now->format('u') + (int) round(($seconds - $whole) * 1_000_000);
+
+        return $now
+            ->setTimestamp($now->getTimestamp() + (int) $whole + intdiv($microseconds, 1_000_000))
+            ->modify(sprintf('+%d microseconds', $microseconds % 1_000_000));
     }
 }

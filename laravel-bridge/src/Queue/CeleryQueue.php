@@ -6,15 +6,16 @@ namespace CeleryBridge\Queue;
 
 use CeleryBridge\CeleryManager;
 use CeleryBridge\Config\ConnectionSettings;
-use CeleryBridge\Contracts\Client;
 use CeleryBridge\Exceptions\JobCannotRunOnCelery;
 use CeleryBridge\TaskMessage;
 use Closure;
 use Illuminate\Contracts\Queue\ClearableQueue;
 use Illuminate\Contracts\Queue\Queue as QueueContract;
 use Illuminate\Contracts\Queue\ShouldBeEncrypted;
+use Illuminate\Contracts\Queue\ShouldBeUnique;
 use Illuminate\Queue\Attributes\Timeout;
 use Illuminate\Queue\Attributes\Tries;
+use Illuminate\Queue\Attributes\UniqueFor;
 use Illuminate\Queue\Queue;
 use Illuminate\Support\Str;
 use LogicException;
@@ -68,7 +69,8 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
-     * All jobs are looked at before the first one is posted: one that must be refused stops none half-way.
+     * Posts the jobs of one queue in one round trip. All are looked at before the first one is posted: one that must be
+     * refused stops none half-way.
      *
      * @param  mixed  $jobs
      * @param  mixed  $data
@@ -77,11 +79,19 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
      */
     public function bulk($jobs, $data = '', $queue = null)
     {
+        $now = $later = [];
         foreach ((array) $jobs as $job) {
-            $this->refuseUnlessMapped($job);
+            $posting = $this->prepare($job, $queue, $job->delay ?? null);
+            if ($this->shouldDispatchAfterCommit($job) && $this->container->bound('db.transactions')) {
+                $later[] = $posting;
+            } else {
+                $now[] = $posting;
+            }
         }
-        foreach ((array) $jobs as $job) {
-            $this->enqueue($job, $queue, $job->delay ?? null);
+
+        $this->postAll($now);
+        if ($later !== []) {
+            $this->container->make('db.transactions')->addCallback(fn () => $this->postAll($later));
         }
     }
 
@@ -185,16 +195,75 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
             return false;
         }
 
-        $this->dispatchAfterCommit = $this->afterCommit ?? $this->settings()->afterCommit;
+        $this->dispatchAfterCommit = $this->afterCommit
+            ?? $this->settings(is_object($job) ? $job : null)->afterCommit;
 
         return (bool) parent::shouldDispatchAfterCommit($job);
     }
 
     private function enqueue(mixed $job, mixed $queue, mixed $delay): mixed
     {
-        $this->refuseUnlessMapped($job);
+        $posting = $this->prepare($job, $queue, $delay);
 
-        $task = $this->toTask($job, TaskMessage::queueName($queue), $delay);
+        return $this->queued($posting, function () use ($posting): string {
+            $this->post([$posting]);
+
+            return $posting->task->id;
+        });
+    }
+
+    /**
+     * @throws JobCannotRunOnCelery
+     */
+    private function prepare(mixed $job, mixed $queue, mixed $delay): Posting
+    {
+        try {
+            $this->refuseUnlessMapped($job);
+        } catch (JobCannotRunOnCelery $e) {
+            UniqueLocks::release($this->container, $job);
+
+            throw $e;
+        }
+
+        return new Posting($job, $this->toTask($job, TaskMessage::queueName($queue), $delay), $delay);
+    }
+
+    /**
+     * Post what is due now, a round trip for each queue. What comes behind a failure is not posted.
+     *
+     * @param  list<Posting>  $postings
+     */
+    private function postAll(array $postings): void
+    {
+        $groups = [];
+        foreach ($postings as $posting) {
+            $groups[$this->connectionFor($posting->job)."\0".$posting->task->queue][] = $posting;
+        }
+
+        while (($group = array_shift($groups)) !== null) {
+            try {
+                $this->post($group);
+            } catch (Throwable $e) {
+                foreach (array_merge(...array_values($groups)) as $posting) {
+                    $this->failed($posting, $e);
+                }
+
+                throw $e;
+            }
+            foreach ($group as $posting) {
+                $this->queued($posting, static fn (): string => $posting->task->id);
+            }
+        }
+    }
+
+    /**
+     * Laravel's frame around a post: it waits for the commit where it must, and tells by events.
+     *
+     * @param  Closure(): string  $post  gives the task's id
+     */
+    private function queued(Posting $posting, Closure $post): mixed
+    {
+        [$job, $task] = [$posting->job, $posting->task];
 
         // enqueueUsing() only hands this on, to the event JobQueued and those who listen to it.
         $description = json_encode([
@@ -206,25 +275,42 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
             'data' => ['queue' => $task->queue],
         ], JSON_UNESCAPED_UNICODE | JSON_PARTIAL_OUTPUT_ON_ERROR);
 
-        return $this->enqueueUsing(
-            $job,
-            $description,
-            $task->queue,
-            $delay,
-            function () use ($job, $task): string {
-                try {
-                    $this->client($job)->postMany([$task]);
-                } catch (Throwable $e) {
-                    if ($this->callFailed) {
-                        FailedCallback::call($this->container, $job, $e);
-                    }
+        return $this->enqueueUsing($job, $description, $task->queue, $posting->delay, $post);
+    }
 
-                    throw $e;
+    /**
+     * @param  non-empty-list<Posting>  $postings  of one connection and queue
+     */
+    private function post(array $postings): void
+    {
+        $client = ($this->manager)()->connection($this->connectionFor($postings[0]->job));
+
+        try {
+            $client->postMany(array_map(static fn (Posting $posting): TaskMessage => $posting->task, $postings));
+        } catch (Throwable $e) {
+            // Some exceptions name the tasks that were not confirmed; the others were posted.
+            $unconfirmed = method_exists($e, 'taskIds') ? $e->taskIds() : [];
+            foreach ($postings as $posting) {
+                if ($unconfirmed !== [] && ! in_array($posting->task->id, $unconfirmed, true)) {
+                    $this->queued($posting, static fn (): string => $posting->task->id);
+                } else {
+                    $this->failed($posting, $e);
                 }
+            }
 
-                return $task->id;
-            },
-        );
+            throw $e;
+        }
+    }
+
+    /**
+     * Nobody tries again, unless another connection takes over.
+     */
+    private function failed(Posting $posting, Throwable $reason): void
+    {
+        if ($this->callFailed) {
+            UniqueLocks::release($this->container, $posting->job);
+            FailedCallback::call($this->container, $posting->job, $reason);
+        }
     }
 
     private function toTask(object $job, ?string $queue, mixed $delay): TaskMessage
@@ -271,11 +357,25 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
         if ($job instanceof ShouldBeEncrypted) {
             throw JobCannotRunOnCelery::because($job, 'it must be encrypted, and a Celery worker cannot decrypt it');
         }
+        if ($job instanceof ShouldBeUnique && $this->uniqueFor($job) <= 0) {
+            throw JobCannotRunOnCelery::because($job, 'it is unique without an end: nothing here sees the end of a Celery '
+                .'task, so its lock would stay for ever. Give it a $uniqueFor of some seconds');
+        }
     }
 
-    private function client(object $job): Client
+    private function uniqueFor(object $job): int
     {
-        return ($this->manager)()->connection($this->celeryConnection ?? TaskMapper::connection($job));
+        return (int) (method_exists($job, 'uniqueFor')
+            ? $job->uniqueFor()
+            : $this->setting($job, 'uniqueFor', UniqueFor::class));
+    }
+
+    /**
+     * The name of the Celery connection a job is posted to; null is the default one.
+     */
+    private function connectionFor(?object $job): ?string
+    {
+        return $this->celeryConnection ?? ($job === null ? null : TaskMapper::connection($job));
     }
 
     private function queueFor(mixed $queue): string
@@ -283,9 +383,9 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
         return TaskMessage::queueName($queue) ?? $this->defaultQueue ?? $this->settings()->queue;
     }
 
-    private function settings(): ConnectionSettings
+    private function settings(?object $job = null): ConnectionSettings
     {
-        return ($this->manager)()->settings($this->celeryConnection);
+        return ($this->manager)()->settings($this->connectionFor($job));
     }
 
     private function redis(): RedisQueues

@@ -131,6 +131,8 @@ final class ExtensionTransport implements Transport
             'celery.command_timeout' => $this->settings->timeout,
             // Else a final result that is read would be deleted.
             'celery.keep_results' => 1,
+            // Pipelined, a post that failed would be told at the end of the request, when nobody can try again.
+            'celery.publish' => ini_get('celery.publish') === 'pipelined' ? 'confirmed' : null,
         ], $call);
     }
 

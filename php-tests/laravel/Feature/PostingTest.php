@@ -14,6 +14,7 @@ use DateInterval;
 use DateTimeImmutable;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Event;
+use InvalidArgumentException;
 use RuntimeException;
 
 /**
@@ -61,6 +62,51 @@ final class PostingTest extends TestCase
             $this->assertLessThanOrEqual(60.001 + $took, $seconds);
         }
         $this->assertSame([null, null], array_slice($etas, 3));
+    }
+
+    /**
+     * @dataProvider farTimes
+     */
+    public function test_far_times_are_right(string $field, int|float $seconds): void
+    {
+        Celery::fake();
+        $begin = microtime(true);
+
+        Celery::post('a', [], null, [$field => $seconds]);
+        $took = microtime(true) - $begin;
+
+        $fields = Celery::posted()->sole()->fields;
+        $time = (float) (new DateTimeImmutable($fields['eta'] ?? $fields['expires']))->format('U.u') - $begin;
+        $this->assertGreaterThanOrEqual($seconds - 0.001, $time);
+        $this->assertLessThanOrEqual($seconds + 0.001 + $took, $time);
+    }
+
+    /**
+     * @return iterable<string, array{string, int|float}>
+     */
+    public static function farTimes(): iterable
+    {
+        yield 'half a second ago' => ['delay', -0.5];
+        yield 'a part of a second' => ['delay', 1.75];
+        yield 'the last that PHP takes in microseconds' => ['expires', 9_999_999];
+        yield 'the first that it does not' => ['delay', 10_000_000];
+        yield 'a year' => ['expires', 365 * 86_400];
+        yield 'a thousand years' => ['delay', 1_000 * 365.25 * 86_400];
+    }
+
+    public function test_times_that_celery_cannot_read_are_refused(): void
+    {
+        Celery::fake();
+
+        foreach ([1e12, -1e12, INF, NAN] as $seconds) {
+            try {
+                Celery::post('a', [], null, ['delay' => $seconds]);
+                $this->fail("{$seconds} was taken");
+            } catch (InvalidArgumentException $e) {
+                $this->assertStringContainsString('too far away', $e->getMessage());
+            }
+        }
+        Celery::assertNothingPosted();
     }
 
     public function test_queues(): void

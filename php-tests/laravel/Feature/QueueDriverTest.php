@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Tests\Feature;
 
+use CeleryBridge\Attributes\CeleryTask;
 use CeleryBridge\Events\TaskPostFailed;
 use CeleryBridge\Exceptions\JobCannotRunOnCelery;
 use CeleryBridge\Facades\Celery;
@@ -17,6 +18,7 @@ use DateTimeImmutable;
 use Illuminate\Bus\Batchable;
 use Illuminate\Contracts\Queue\Queue as QueueContract;
 use Illuminate\Contracts\Queue\ShouldBeEncrypted;
+use Illuminate\Contracts\Queue\ShouldBeUnique;
 use Illuminate\Queue\Events\JobQueued;
 use Illuminate\Support\Facades\Bus;
 use Illuminate\Support\Facades\DB;
@@ -129,6 +131,80 @@ final class QueueDriverTest extends TestCase
         $this->assertSame(['task_created', 'task_created', 'ml.train'], Celery::posted()->pluck('name')->all());
         $this->assertSame(['ml'], Celery::posted()->pluck('queue')->unique()->all());
         $this->assertSame([false, true, false], Celery::posted()->map(fn ($task) => isset($task->fields['eta']))->all());
+    }
+
+    public function test_bulk_waits_for_the_commit_and_tells_of_each(): void
+    {
+        $fake = Celery::fake()->respectTransactions();
+        $queued = [];
+        Event::listen(JobQueued::class, function (JobQueued $event) use (&$queued): void {
+            $queued[] = [$event->job->id, $event->id];
+        });
+
+        DB::transaction(function () use ($fake): void {
+            Queue::connection('celery')->bulk([
+                new TaskCreated(1),
+                (new TaskCreated(2))->beforeCommit(),
+                new TaskCreated(3),
+            ]);
+            $fake->assertCount(1);
+        });
+
+        $this->assertSame([[2], [1], [3]], $fake->posted()->pluck('args')->all());
+        $this->assertSame(
+            $fake->posted()->map(fn (PostedTask $task): array => [$task->args[0], $task->id])->all(),
+            $queued,
+        );
+    }
+
+    public function test_a_bulk_that_fails_marks_every_row(): void
+    {
+        Celery::fake()->failPosting(new RuntimeException('broker down'));
+        $jobs = [];
+        foreach (['celery', 'ml'] as $name) {
+            $jobs[] = new TaskCreated(DB::table('tasks')->insertGetId(['name' => $name]));
+        }
+        // Another queue: a round trip of its own, which is not tried.
+        $jobs[] = new TrainModel('x');
+
+        $this->assertThrown('broker down', fn () => Queue::connection('celery')->bulk($jobs));
+        $this->assertSame(['failed', 'failed'], DB::table('tasks')->pluck('status')->all());
+    }
+
+    public function test_the_job_s_own_celery_connection_says_whether_it_waits_for_the_commit(): void
+    {
+        config(['celery.connections.second' => ['host' => 's', 'after_commit' => false]]);
+        $fake = Celery::fake()->respectTransactions();
+
+        DB::transaction(function () use ($fake): void {
+            OnTheSecondConnection::dispatch(1)->onConnection('celery');
+            $fake->assertCount(1);
+            TaskCreated::dispatch(1)->onConnection('celery');
+            $fake->assertCount(1);
+        });
+        $this->assertSame(['second', 'default'], $fake->posted()->pluck('connection')->all());
+    }
+
+    public function test_a_unique_job_that_was_not_posted_can_be_dispatched_again(): void
+    {
+        $fake = Celery::fake()->failPosting(new RuntimeException('broker down'));
+
+        $this->assertThrown('broker down', fn () => UniqueForAMinute::dispatch(1)->onConnection('celery'));
+        $fake->failPosting(null);
+        UniqueForAMinute::dispatch(1)->onConnection('celery');
+        UniqueForAMinute::dispatch(1)->onConnection('celery');
+
+        $fake->assertCount(1);
+    }
+
+    public function test_a_job_that_would_be_unique_for_ever_is_refused(): void
+    {
+        $fake = Celery::fake();
+
+        foreach ([1, 2] as $_again) {
+            $this->assertRefused('unique without an end', fn () => UniqueForEver::dispatch(1)->onConnection('celery'));
+        }
+        $fake->assertNothingPosted();
     }
 
     public function test_pop_explains(): void
@@ -280,6 +356,20 @@ final class QueueDriverTest extends TestCase
 
         $this->fail("nothing was thrown, where this was expected: {$message}");
     }
+}
+
+#[CeleryTask('task_created', connection: 'second')]
+final class OnTheSecondConnection extends TaskCreated
+{
+}
+
+final class UniqueForAMinute extends TaskCreated implements ShouldBeUnique
+{
+    public int $uniqueFor = 60;
+}
+
+final class UniqueForEver extends TaskCreated implements ShouldBeUnique
+{
 }
 
 final class InABatch extends TaskCreated

@@ -96,6 +96,38 @@ final class RealBrokerTest extends TestCase
         $this->assertGreaterThan(time() + 30, (new DateTimeImmutable($message->headers->eta))->getTimestamp());
     }
 
+    public function test_a_bulk_is_no_round_trip_for_each(): void
+    {
+        $queue = Queue::connection('celery');
+        $queue->push(new TaskCreated(0));
+        $before = $this->broker->reads();
+
+        $queue->bulk(array_map(static fn (int $id): TaskCreated => new TaskCreated($id), range(1, 50)));
+
+        $this->assertLessThan(25, $this->broker->reads() - $before);
+        $this->assertSame(51, $queue->size());
+    }
+
+    public function test_a_post_is_confirmed_even_where_php_ini_says_pipelined(): void
+    {
+        $this->broker->redis()->set('celery', 'no list');
+        $before = ini_set('celery.publish', 'pipelined');
+        $posted = false;
+        Event::listen(TaskPosted::class, function () use (&$posted): void {
+            $posted = true;
+        });
+
+        try {
+            Celery::post('a');
+            $this->fail('a post that the broker refused was taken for one that was not');
+        } catch (CeleryException $e) {
+            $this->assertStringContainsString('WRONGTYPE', $e->getMessage());
+        } finally {
+            ini_set('celery.publish', (string) $before);
+        }
+        $this->assertFalse($posted);
+    }
+
     public function test_sizes_and_clearing_are_real(): void
     {
         $queue = Queue::connection('celery');

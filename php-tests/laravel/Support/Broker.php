@@ -61,6 +61,15 @@ final class Broker
     }
 
     /**
+     * How often the server has read from a connection, this question included: a round trip of another client is one read,
+     * and what is pipelined arrives in few.
+     */
+    public function reads(): int
+    {
+        return (int) $this->redis->info('stats')['total_reads_processed'];
+    }
+
+    /**
      * End a task as a worker does.
      */
     public function finish(string $id, string $status, mixed $result, ?string $traceback = null): void

@@ -1,0 +1,37 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Queue;
+
+use Illuminate\Bus\UniqueLock;
+use Illuminate\Contracts\Cache\Repository as Cache;
+use Illuminate\Contracts\Container\Container;
+use Illuminate\Contracts\Queue\ShouldBeUnique;
+
+/**
+ * The lock Laravel takes when a `ShouldBeUnique` job is dispatched. Its own workers release it; of a job whose task was
+ * not posted, nobody else would.
+ */
+final class UniqueLocks
+{
+    public static function release(Container $container, mixed $job): void
+    {
+        if (! $job instanceof ShouldBeUnique) {
+            return;
+        }
+
+        $cache = $container->make(Cache::class);
+        $lock = new UniqueLock($cache);
+        if (method_exists($lock, 'release')) {
+            $lock->release($job);
+
+            return;
+        }
+
+        // Before Laravel 10 only its worker knew how: CallQueuedHandler::ensureUniqueJobLockIsReleased().
+        $id = method_exists($job, 'uniqueId') ? $job->uniqueId() : ($job->uniqueId ?? '');
+        $cache = method_exists($job, 'uniqueVia') ? $job->uniqueVia() : $cache;
+        $cache->lock('laravel_unique_job:'.get_class($job).$id)->forceRelease();
+    }
+}
