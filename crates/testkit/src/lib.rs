@@ -10,7 +10,8 @@
 //! * [`Redis`] – a Redis server, with a password, persistence, a memory limit or a primary if asked for.
 //! * [`MariaDb`] – a MariaDB server with an empty database.
 //! * [`Php`] – PHP with the extension switched on; [`Fpm`] – PHP-FPM and nginx serving a folder with it.
-//! * [`Proxy`] – a TCP proxy that delays, drips, falls silent, resets, or cuts a connection at a request.
+//! * [`Proxy`] – a TCP proxy that delays, drips, falls silent, resets, cuts a connection at a request, or leads
+//!   elsewhere.
 //! * [`Certificates`] – an authority and what it signed, for servers with TLS.
 //! * [`wait_for`] – the only way to wait for a condition: with a deadline and a name for what was waited for.
 //!

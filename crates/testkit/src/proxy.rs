@@ -1,8 +1,8 @@
 //! A TCP proxy on the loopback interface that misbehaves on request.
 //!
 //! Put between a client and a server, it makes the faults of a network: delay, a trickle, silence, a reset. What
-//! is set holds for the connections that are open and for those that come. Swallowed packets it cannot make: the
-//! system acknowledges what the proxy has not read.
+//! is set holds for the connections that are open and for those that come. It can leave the open ones behind for good, and
+//! lead new ones elsewhere. Swallowed packets it cannot make: the system acknowledges what the proxy has not read.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -45,20 +45,42 @@ pub enum Cut {
     Answer,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    /// Where new connections lead.
+    target: Mutex<SocketAddr>,
     fault: Mutex<Fault>,
     /// What a request has to contain for its connection to be cut, and where.
     cut: Mutex<Option<(Vec<u8>, Cut)>>,
     cuts: AtomicU64,
     /// Connections of an older generation are to be reset.
     generation: AtomicU64,
+    /// So many connections, the first ones accepted, are silent for ever.
+    stranded: AtomicU64,
     accepted: AtomicU64,
     open: AtomicU64,
     closing: AtomicBool,
 }
 
 impl Shared {
+    fn leading_to(target: SocketAddr) -> Self {
+        Shared {
+            target: Mutex::new(target),
+            fault: Mutex::default(),
+            cut: Mutex::default(),
+            cuts: AtomicU64::default(),
+            generation: AtomicU64::default(),
+            stranded: AtomicU64::default(),
+            accepted: AtomicU64::default(),
+            open: AtomicU64::default(),
+            closing: AtomicBool::default(),
+        }
+    }
+
+    fn target(&self) -> MutexGuard<'_, SocketAddr> {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn cut(&self) -> MutexGuard<'_, Option<(Vec<u8>, Cut)>> {
         self.cut.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,9 +120,9 @@ impl Proxy {
         let address = listener
             .local_addr()
             .map_err(Error::io("listening for the proxy"))?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::leading_to(target));
         let state = Arc::clone(&shared);
-        thread::spawn(move || accept(&listener, target, &state));
+        thread::spawn(move || accept(&listener, &state));
         Ok(Self { address, shared })
     }
 
@@ -127,6 +149,18 @@ impl Proxy {
     /// Resets every open connection: the client sees `ECONNRESET`, not an orderly end.
     pub fn reset_all(&self) {
         self.shared.generation.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Leads connections that come elsewhere, as a name or an address does that has moved. Open ones stay where they are.
+    pub fn retarget(&self, target: SocketAddr) {
+        *self.shared.target() = target;
+    }
+
+    /// Has every open connection fall silent for ever, as when something on the way has forgotten it: it stays open, and
+    /// nothing passes. New ones are served.
+    pub fn strand_all(&self) {
+        let accepted = self.shared.accepted.load(Ordering::SeqCst);
+        self.shared.stranded.store(accepted, Ordering::SeqCst);
     }
 
     /// Cuts the connection of the next request that contains `text`: only that one, and once. A request of more than some
@@ -163,25 +197,26 @@ impl Drop for Proxy {
     }
 }
 
-fn accept(listener: &TcpListener, target: SocketAddr, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     for client in listener.incoming() {
         if shared.closing.load(Ordering::SeqCst) {
             return;
         }
         let Ok(client) = client else { continue };
-        shared.accepted.fetch_add(1, Ordering::SeqCst);
+        let number = shared.accepted.fetch_add(1, Ordering::SeqCst);
         if *shared.fault() == Fault::Reset {
             reset(&client);
             continue;
         }
         let shared = Arc::clone(shared);
-        thread::spawn(move || serve(&client, target, &shared));
+        thread::spawn(move || serve(&client, number, &shared));
     }
 }
 
 /// One connection, until either side ends it or it is to be reset.
-fn serve(client: &TcpStream, target: SocketAddr, shared: &Shared) {
+fn serve(client: &TcpStream, number: u64, shared: &Shared) {
     shared.open.fetch_add(1, Ordering::SeqCst);
+    let target = *shared.target();
     let generation = shared.generation.load(Ordering::SeqCst);
     let (cut, over) = (AtomicBool::new(false), AtomicBool::new(false));
     let end = || {
@@ -203,10 +238,12 @@ fn serve(client: &TcpStream, target: SocketAddr, shared: &Shared) {
     };
     let wanted =
         || !over.load(Ordering::SeqCst) && shared.generation.load(Ordering::SeqCst) == generation;
+    let silent =
+        || *shared.fault() == Fault::Silence || number < shared.stranded.load(Ordering::SeqCst);
     let outcome = TcpStream::connect(target).and_then(|server| {
         thread::scope(|scope| {
-            let back = scope.spawn(|| pass(&server, client, shared, wanted, answer));
-            let there = pass(client, &server, shared, wanted, request);
+            let back = scope.spawn(|| pass(&server, client, shared, wanted, silent, answer));
+            let there = pass(client, &server, shared, wanted, silent, request);
             let back = back.join().unwrap_or_else(|_| Err(broken()));
             there.and(back)
         })
@@ -223,6 +260,7 @@ fn pass(
     mut to: &TcpStream,
     shared: &Shared,
     still_wanted: impl Fn() -> bool,
+    is_silent: impl Fn() -> bool,
     look: impl Fn(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     from.set_read_timeout(Some(TICK))?;
@@ -232,7 +270,7 @@ fn pass(
         if !still_wanted() {
             return Err(broken());
         }
-        if *shared.fault() == Fault::Silence {
+        if is_silent() {
             thread::sleep(TICK);
             continue;
         }
@@ -247,10 +285,10 @@ fn pass(
         while !rest.is_empty() {
             let fault = *shared.fault();
             let (part, pause) = match fault {
+                _ if is_silent() => (0, TICK),
                 Fault::Latency(time) => (rest.len(), time),
                 Fault::Drip(interval) => (1, interval),
-                Fault::Silence => (0, TICK),
-                Fault::None | Fault::Reset => (rest.len(), Duration::ZERO),
+                Fault::None | Fault::Reset | Fault::Silence => (rest.len(), Duration::ZERO),
             };
             thread::sleep(pause);
             if !still_wanted() {

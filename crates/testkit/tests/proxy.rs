@@ -77,6 +77,36 @@ fn falls_silent_and_recovers() {
 }
 
 #[test]
+fn leaves_open_connections_behind_and_serves_new_ones() {
+    let (_redis, proxy) = setup();
+    let mut stream = connect(&proxy);
+    assert_eq!(ping(&mut stream).unwrap(), PONG);
+    proxy.strand_all();
+    stream
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    let error = ping(&mut stream).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    assert_eq!(ping(&mut connect(&proxy)).unwrap(), PONG);
+}
+
+#[test]
+fn leads_new_connections_elsewhere() {
+    let (redis, proxy) = setup();
+    let other = Redis::start(RedisOptions::new()).unwrap();
+    let mut stream = connect(&proxy);
+    assert_eq!(ping(&mut stream).unwrap(), PONG);
+    proxy.retarget(([127, 0, 0, 1], other.port()).into());
+    for stream in [&mut stream, &mut connect(&proxy)] {
+        stream.write_all(b"INCR n\r\n").unwrap();
+        stream.read_exact(&mut [0; 4]).unwrap();
+    }
+    for server in [redis, other] {
+        assert_eq!(server.cli(&["GET", "n"]).unwrap().trim(), "1");
+    }
+}
+
+#[test]
 fn resets_what_is_open_and_what_comes() {
     let (_redis, proxy) = setup();
     let mut stream = connect(&proxy);
