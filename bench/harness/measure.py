@@ -92,6 +92,20 @@ class Table:
             best = max(there, key=lambda name: statistics.median(self.values(name)))
             self.want(f"{text} ({best})", one, best, at_least)
 
+    def note_best(self, text, one, others):
+        """A note on the ratio to the best of several settings of one system."""
+        best = max(others, key=lambda name: statistics.median(self.values(name)))
+        ratios = self.ratios(one, best)
+        spread = f"{figure(min(ratios))} to {figure(max(ratios))}"
+        self.notes.append(f"{text} ({best}): {figure(statistics.median(ratios))} × ({spread})")
+
+    def faults(self):
+        """Systems of which tasks were lost or done twice: their speed says nothing."""
+        for name, samples in self.systems.items():
+            lost, twice = (sum(getattr(sample, what) for sample in samples) for what in ("lost", "twice"))
+            if lost or twice:
+                yield f"{self.title}: {name}: {lost:,} lost, {twice:,} twice"
+
     def __str__(self):
         heading = ["", self.unit, "least", "greatest", "sent", "done", "twice", "lost"]
         rows = []
