@@ -15,10 +15,11 @@ pub(crate) const LINGER: Duration = Duration::from_millis(5);
 /// pushes).
 pub(crate) const SAFETY: Duration = Duration::from_secs(1);
 
-/// Whether so many verdicts are settled at once: they are many, or all that is `busy` is among them, so that nobody is
-/// left who could keep them company. An idle worker answers without delay.
-pub(crate) fn is_complete(verdicts: usize, busy: usize) -> bool {
-    verdicts >= ACKS.min(busy)
+/// Whether so many verdicts are settled at once, `quiet` after the last ones: they are many, or all that is `busy` is
+/// among them, so that nobody is left who could keep them company, or there have been none for long, so that none are to
+/// be expected. A worker with little to do answers without delay.
+pub(crate) fn is_complete(verdicts: usize, busy: usize, quiet: Duration) -> bool {
+    verdicts > 0 && (verdicts >= ACKS.min(busy) || quiet >= LINGER)
 }
 
 /// See the module.
@@ -135,9 +136,11 @@ mod tests {
 
     #[test]
     fn verdicts_wait_only_for_company_that_can_come() {
-        assert!(is_complete(1, 1));
-        assert!(!is_complete(1, 2));
-        assert!(!is_complete(ACKS - 1, 400) && is_complete(ACKS, 400));
+        assert!(is_complete(1, 1, ms(0)));
+        assert!(!is_complete(1, 2, ms(4)));
+        assert!(is_complete(1, 2, ms(5)));
+        assert!(!is_complete(0, 2, ms(5)));
+        assert!(!is_complete(ACKS - 1, 400, ms(0)) && is_complete(ACKS, 400, ms(0)));
     }
 
     #[test]

@@ -61,17 +61,21 @@ impl Settling {
         let mut pending = Pending::default();
         let mut received = Vec::with_capacity(BATCH);
         let mut deadline: Option<Instant> = None;
+        let mut settled = Instant::now();
         loop {
             // Without a timer, which takes a millisecond at least.
-            if is_complete(pending.settlements.len(), self.ledger.busy()) {
+            let verdicts = pending.settlements.len();
+            if is_complete(verdicts, self.ledger.busy(), settled.elapsed()) {
                 deadline = None;
                 self.settle(&mut pending.settlements).await;
+                settled = Instant::now();
             }
             tokio::select! {
                 biased;
                 () = sleep_until(deadline), if deadline.is_some() => {
                     deadline = None;
                     self.settle(&mut pending.settlements).await;
+                    settled = Instant::now();
                 }
                 count = orders.recv_many(&mut received, BATCH) => {
                     if count == 0 {

@@ -259,7 +259,11 @@ pub(super) fn priority(value: &RawValue) -> Option<u8> {
 }
 
 fn parse<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
-    serde_json::from_str(value.get()).ok()
+    // Several fields of every message are null: that is no error, which would be costly to make.
+    match value.get() {
+        "null" => None,
+        json => serde_json::from_str(json).ok(),
+    }
 }
 
 fn informative(value: Option<&RawValue>) -> Option<String> {
