@@ -5,15 +5,16 @@ declare(strict_types=1);
 namespace CeleryBridge\Config;
 
 use CeleryBridge\Exceptions\InvalidConfiguration;
+use JsonSerializable;
 use SensitiveParameter;
 
 /**
  * One server: where it is and how to log in. Made from the array of one connection, in any of the spellings that
  * config/celery.php, Laravel's database.redis.* and celery-php use.
  *
- * Neither `var_dump` nor `print_r` shows the password.
+ * Neither `var_dump`, `print_r` nor `json_encode` shows the password or the passphrase of a key.
  */
-final class Endpoint
+final class Endpoint implements JsonSerializable
 {
     private const DEFAULT_PORT = 6379;
 
@@ -170,6 +171,14 @@ final class Endpoint
     public function __debugInfo(): array
     {
         return ['address' => $this->display()];
+    }
+
+    /**
+     * @return array<string, string>
+     */
+    public function jsonSerialize(): array
+    {
+        return $this->__debugInfo();
     }
 
     /**

@@ -195,6 +195,7 @@ final class ConfigTest extends TestCase
     {
         $settings = ConnectionSettings::fromArray('c', [
             'url' => 'redis://user:s3cret@h', 'result_backend' => 'redis://:s3cret@r',
+            'ssl' => ['local_pk' => '/key.pem', 'passphrase' => 's3cret'],
         ]);
 
         ob_start();
