@@ -3,17 +3,29 @@
 //! Custom headers, unknown properties and stamps pass through a client or a worker without being
 //! understood. Keeping their text keeps big integers, float digits and the difference between `[]` and
 //! `{}`. A repeated name keeps its last value, as Python does.
+//!
+//! What is read is read in time that grows with the text, and has at most [`MAX_MEMBERS`] members.
 
+use std::collections::HashMap;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
+
+/// The most members read into one map. Celery's own objects have some twenty; a thousand stamps are still
+/// far below, and what has more is made to hurt.
+pub const MAX_MEMBERS: usize = 10_000;
+
+/// So many names are found as fast one by one as by an index.
+const FEW: usize = 32;
 
 /// Members of a JSON object, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     entries: Vec<(String, Box<RawValue>)>,
+    /// Where each name stands, once there are more than a few.
+    places: Option<HashMap<String, usize>>,
 }
 
 impl Fields {
@@ -24,18 +36,24 @@ impl Fields {
 
     /// The text of a member's value.
     pub fn get(&self, name: &str) -> Option<&RawValue> {
-        self.entries
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| &**value)
+        let (_, value) = self.entries.get(self.place(name)?)?;
+        Some(value)
     }
 
     /// Sets a member, in its old place if it is there already.
     pub fn insert(&mut self, name: impl Into<String>, value: Box<RawValue>) {
         let name = name.into();
-        match self.entries.iter_mut().find(|(key, _)| *key == name) {
-            Some(entry) => entry.1 = value,
-            None => self.entries.push((name, value)),
+        let old = self.place(&name);
+        if let Some(entry) = old.and_then(|place| self.entries.get_mut(place)) {
+            entry.1 = value;
+            return;
+        }
+        if let Some(places) = &mut self.places {
+            places.insert(name.clone(), self.entries.len());
+        }
+        self.entries.push((name, value));
+        if self.places.is_none() {
+            self.index();
         }
     }
 
@@ -50,10 +68,12 @@ impl Fields {
         Ok(())
     }
 
-    /// Takes a member out.
+    /// Takes a member out. The time it takes grows with the number of members.
     pub fn remove(&mut self, name: &str) -> Option<Box<RawValue>> {
-        let place = self.entries.iter().position(|(key, _)| key == name)?;
-        Some(self.entries.remove(place).1)
+        let place = self.place(name)?;
+        let (_, value) = self.entries.remove(place);
+        self.index();
+        Some(value)
     }
 
     /// The members in order.
@@ -71,6 +91,57 @@ impl Fields {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Bytes of the names and values.
+    pub(crate) fn size(&self) -> usize {
+        let sizes = self.entries.iter();
+        sizes
+            .map(|(name, value)| name.len() + value.get().len())
+            .sum()
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        match &self.places {
+            None => self.entries.iter().position(|(key, _)| key == name),
+            Some(places) => places.get(name).copied(),
+        }
+    }
+
+    /// Makes the index anew.
+    fn index(&mut self) {
+        self.places = (self.entries.len() > FEW).then(|| {
+            let names = self.entries.iter().map(|(name, _)| name.clone());
+            names.zip(0..).collect()
+        });
+    }
+}
+
+/// A text whose object has more members than are read into a [`Fields`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("more than {MAX_MEMBERS} members")]
+pub(crate) struct TooManyMembers;
+
+/// Members being read from a text: it is answered whether there were too many when it ends.
+#[derive(Default)]
+pub(crate) struct Reading {
+    fields: Fields,
+    too_many: bool,
+}
+
+impl Reading {
+    pub(crate) fn take(&mut self, name: impl Into<String>, value: &RawValue) {
+        self.too_many = self.too_many || self.fields.len() >= MAX_MEMBERS;
+        if !self.too_many {
+            self.fields.insert(name, value.to_owned());
+        }
+    }
+
+    pub(crate) fn end(self) -> Result<Fields, TooManyMembers> {
+        match self.too_many {
+            false => Ok(self.fields),
+            true => Err(TooManyMembers),
+        }
     }
 }
 
@@ -96,10 +167,42 @@ impl<'de> Deserialize<'de> for Fields {
                 let mut fields = Fields::new();
                 while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
                     fields.insert(name, value);
+                    if fields.len() > MAX_MEMBERS {
+                        return Err(A::Error::custom(TooManyMembers));
+                    }
                 }
                 Ok(fields)
             }
         }
         deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_and_the_last_value_stay_with_and_without_an_index() {
+        for count in [FEW - 1, FEW, FEW + 1, 1_000] {
+            let mut fields = Fields::new();
+            for round in 0..2 {
+                for nth in 0..count {
+                    fields.set(format!("h{nth}"), &(nth + round)).unwrap();
+                }
+            }
+            assert_eq!(fields.places.is_some(), count > FEW);
+            assert_eq!(fields.remove("h0").as_deref().map(RawValue::get), Some("1"));
+            fields.set("h0", "again").unwrap();
+            assert!(fields.remove("none").is_none());
+            let names = fields.iter().map(|(name, _)| name.to_owned());
+            let expected = (1..count).chain([0]).map(|nth| format!("h{nth}"));
+            assert!(names.eq(expected), "{count}");
+            for nth in 1..count {
+                let value = fields.get(&format!("h{nth}")).map(RawValue::get);
+                assert_eq!(value, Some(&*(nth + 1).to_string()));
+            }
+            assert_eq!(fields.get("h0").map(RawValue::get), Some("\"again\""));
+        }
     }
 }

@@ -10,10 +10,10 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::compression::{Compression, CompressionError};
-use crate::fields::Fields;
+use crate::fields::{Fields, Reading};
 use crate::json::write::Object;
 use crate::json::{self, Special, each_member, write};
-use crate::message::DEFAULT_MAX_BODY;
+use crate::message::DecodeOptions;
 use crate::repr;
 use crate::serializer::{Serializer, SerializerError};
 
@@ -405,6 +405,7 @@ impl ResultDoc {
         let (mut task_id, mut status) = (None, None);
         let mut extended = Extended::default();
         let mut is_extended = false;
+        let mut extra = Reading::default();
         let members = each_member(json, |name, value| match &*name {
             "task_id" => task_id = text(value),
             "status" => status = text(value),
@@ -415,9 +416,12 @@ impl ResultDoc {
             "group_id" => doc.group_id = text(value),
             "parent_id" => doc.parent_id = text(value),
             other if extended.take(other, value) => is_extended = true,
-            _ => doc.extra.insert(name, value.to_owned()),
+            _ => extra.take(name, value),
         });
         members.map_err(|error| ResultError::Invalid(error.to_string()))?;
+        doc.extra = extra
+            .end()
+            .map_err(|error| ResultError::Invalid(error.to_string()))?;
         let Some(status) = status else {
             return Err(ResultError::Invalid("it has no status".to_owned()));
         };
@@ -500,11 +504,19 @@ fn recognised(bytes: &[u8]) -> Serializer {
     }
 }
 
-/// A stored document as strict JSON.
+/// A stored document as strict JSON. It may become as large as a message's body.
 fn document(bytes: &[u8], serializer: Option<Serializer>) -> Result<String, ResultError> {
-    let bytes = match bytes.strip_prefix(COMPRESSED) {
-        None => Cow::Borrowed(bytes),
-        Some(rest) => Cow::Owned(decompressed(rest)?),
+    let limits = DecodeOptions::default();
+    let (bytes, compression) = match bytes.strip_prefix(COMPRESSED) {
+        None => (Cow::Borrowed(bytes), None),
+        Some(rest) => {
+            let (compression, data) = compressed(rest)?;
+            let limit = limits.limit(serializer.unwrap_or_default(), Some(compression));
+            (
+                Cow::Owned(compression.decompress(data, limit)?),
+                Some(compression),
+            )
+        }
     };
     if is_pickle(&bytes) {
         return Err(ResultError::Pickle);
@@ -514,20 +526,19 @@ fn document(bytes: &[u8], serializer: Option<Serializer>) -> Result<String, Resu
             Ok(json) => Ok(json.into_owned()),
             Err(error) => Err(ResultError::Invalid(error.to_string())),
         },
-        other => Ok(other.to_json(&bytes, DEFAULT_MAX_BODY)?),
+        other => Ok(other.to_json(&bytes, limits.limit(other, compression))?),
     }
 }
 
 /// What follows the mark of compressed results: a content type, a zero and the data.
-fn decompressed(marked: &[u8]) -> Result<Vec<u8>, ResultError> {
-    let invalid = || ResultError::Invalid("unknown compression".to_owned());
-    let end = marked
-        .iter()
-        .position(|byte| *byte == 0)
-        .ok_or_else(invalid)?;
-    let name = std::str::from_utf8(&marked[..end]).map_err(|_| invalid())?;
-    let compression = Compression::from_name(name).ok_or_else(invalid)?;
-    Ok(compression.decompress(&marked[end + 1..], DEFAULT_MAX_BODY)?)
+fn compressed(marked: &[u8]) -> Result<(Compression, &[u8]), ResultError> {
+    let mut parts = marked.splitn(2, |byte| *byte == 0);
+    let name = parts.next().and_then(|name| str::from_utf8(name).ok());
+    let compression = name.and_then(Compression::from_name);
+    match (compression, parts.next()) {
+        (Some(compression), Some(data)) => Ok((compression, data)),
+        _ => Err(ResultError::Invalid("unknown compression".to_owned())),
+    }
 }
 
 fn text(value: &RawValue) -> Option<String> {

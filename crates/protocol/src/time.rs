@@ -3,7 +3,8 @@
 //!
 //! A [`Timestamp`] keeps the wall clock and the offset it was written with, so that writing it again gives
 //! what Python's `isoformat()` would: microseconds only if there are any, `+00:00` rather than `Z`, and no
-//! offset where there was none. A time without an offset means the reader's own time zone.
+//! offset where there was none. A time without an offset counts as UTC, whatever the reader's time zone, as
+//! Celery counts it.
 
 use std::fmt;
 

@@ -8,9 +8,13 @@ use serde_json::value::RawValue;
 
 use super::envelope::{Envelope, Meta, is_null, quoted, string};
 use super::{Cause, DecodeError, DeliveryInfo, Embed, Properties, Protocol, Task, TimeLimit};
-use crate::fields::Fields;
+use crate::fields::{Fields, Reading};
 use crate::json::each_member;
+use crate::keys::{self, NameError};
 use crate::time::Timestamp;
+
+/// The highest of kombu's priorities.
+const LEAST_URGENT: f64 = 9.0;
 
 /// What a body says, whatever its protocol.
 pub(super) struct BodyParts<'a> {
@@ -58,7 +62,7 @@ impl<'a> BodyParts<'a> {
             "taskset" => taskset = Some(value),
             "callbacks" => embed.callbacks = present(value),
             "errbacks" => embed.errbacks = present(value),
-            "chain" => embed.chain = present(value),
+            // Protocol 1 has no chain: Celery looks at none here.
             "chord" => embed.chord = present(value),
             _ => meta.add(&name, value),
         });
@@ -166,14 +170,18 @@ fn read_embed(json: &RawValue) -> Result<Embed, DecodeError> {
     if is_null(json) {
         return Ok(embed);
     }
+    let mut extra = Reading::default();
     let members = each_member(json.get(), |name, value| match &*name {
         "callbacks" => embed.callbacks = present(value),
         "errbacks" => embed.errbacks = present(value),
         "chain" => embed.chain = present(value),
         "chord" => embed.chord = present(value),
-        _ => embed.extra.insert(name, value.to_owned()),
+        _ => extra.take(name, value),
     });
     members.map_err(|error| shape(&format!("the body's third element is no object: {error}")))?;
+    embed.extra = extra
+        .end()
+        .map_err(|error| error.of("the body's third element"))?;
     check_embed(&embed)?;
     Ok(embed)
 }
@@ -203,8 +211,8 @@ impl Meta<'_> {
         headers: Fields,
         envelope: &Envelope<'_>,
     ) -> Result<Task, DecodeError> {
-        let name = required(self.task, "task", Cause::NoTask)?;
-        let id = required(self.id, "id", Cause::NoId)?;
+        let name = required(self.task, "task", Cause::NoTask, keys::check_task_name)?;
+        let id = required(self.id, "id", Cause::NoId, keys::check_task_id)?;
         let mut task = Task::new(id, name, parts.args.into_owned(), parts.kwargs.into_owned());
         task.protocol = parts.protocol;
         task.embed = parts.embed;
@@ -225,7 +233,7 @@ impl Meta<'_> {
         task.origin = informative(self.origin);
         task.replaced_task_nesting = self.replaced_task_nesting.and_then(parse).unwrap_or(0);
         task.stamped_headers = self.stamped_headers.and_then(parse);
-        task.stamps = self.stamps.and_then(parse).unwrap_or_default();
+        task.stamps = stamps(self.stamps)?;
         task.headers = headers;
         task.redelivered = [self.redelivered, envelope.redelivered]
             .into_iter()
@@ -241,6 +249,16 @@ impl Meta<'_> {
     }
 }
 
+fn stamps(value: Option<&RawValue>) -> Result<Fields, DecodeError> {
+    let Some(value) = value.filter(|value| value.get().starts_with('{')) else {
+        return Ok(Fields::new());
+    };
+    let mut stamps = Reading::default();
+    let members = each_member(value.get(), |name, value| stamps.take(name, value));
+    members.map_err(|_| bad_field("stamps", value))?;
+    stamps.end().map_err(|error| error.of("the stamps"))
+}
+
 fn properties(envelope: &Envelope<'_>) -> Properties {
     Properties {
         correlation_id: informative(envelope.correlation_id),
@@ -252,10 +270,23 @@ fn properties(envelope: &Envelope<'_>) -> Properties {
     }
 }
 
-/// A priority as Redis has it: whole numbers beyond the ends count as the ends, anything else as none.
+/// A priority as kombu reads it: what Python's `int()` makes of a number or of a string of digits. Beyond the
+/// ends it counts as the ends; anything else is none.
 pub(super) fn priority(value: &RawValue) -> Option<u8> {
-    let number: i64 = parse(value)?;
-    u8::try_from(number.clamp(0, 9)).ok()
+    let number: f64 = match string(value) {
+        Some(text) => integer(text.trim())?,
+        None => value.get().parse().ok()?,
+    };
+    number
+        .is_finite()
+        .then(|| number.clamp(0.0, LEAST_URGENT) as u8)
+}
+
+/// A string of digits with or without a sign.
+fn integer(text: &str) -> Option<f64> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let digits_only = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits_only.then(|| text.parse().ok()).flatten()
 }
 
 fn parse<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
@@ -270,11 +301,19 @@ fn informative(value: Option<&RawValue>) -> Option<String> {
     value.and_then(string).map(Cow::into_owned)
 }
 
-fn required(value: Option<&RawValue>, name: &str, cause: Cause) -> Result<String, DecodeError> {
+fn required(
+    value: Option<&RawValue>,
+    name: &str,
+    missing: Cause,
+    check: impl Fn(&str) -> Result<(), NameError>,
+) -> Result<String, DecodeError> {
     match value.and_then(string) {
-        Some(text) if !text.is_empty() => Ok(text.into_owned()),
+        Some(text) if !text.is_empty() => match check(&text) {
+            Ok(()) => Ok(text.into_owned()),
+            Err(error) => Err(DecodeError::new(Cause::Field, error.to_string())),
+        },
         _ => Err(DecodeError::new(
-            cause,
+            missing,
             format!("{name} is missing, empty or not a string"),
         )),
     }

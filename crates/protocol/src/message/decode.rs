@@ -12,10 +12,10 @@ use serde_json::value::RawValue;
 
 use super::body::BodyParts;
 use super::envelope::{Envelope, Meta, envelope_text, is_null, quoted, string};
-use super::{Cause, DecodeError, OriginalArguments, Protocol, Task};
+use super::{Cause, DecodeError, OriginalArguments, Protocol, Task, glimpse};
 use crate::compression::{Compression, CompressionError};
-use crate::fields::Fields;
 use crate::json::{self, Elements, JsonError, Members};
+use crate::keys::{self, NameError};
 use crate::serializer::{Serializer, SerializerError};
 
 /// Base64 as Python reads it: padding is required, unused bits at the end are not looked at.
@@ -30,19 +30,28 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub struct DecodeOptions<'a> {
     /// Serializers accepted, as Celery's `accept_content`.
     pub accept: &'a [Serializer],
-    /// The largest body after base64 and decompression.
+    /// The largest body after base64 and decompression, in bytes.
     pub max_body: usize,
+    /// The same for bodies that may grow in the reading: compressed ones, and YAML with its aliases. What is
+    /// larger than [`max_body`](Self::max_body) is refused nevertheless.
+    pub max_unpacked: usize,
 }
 
-/// The largest body accepted unless told otherwise: twice the 64 MiB that a large message has, and small
-/// enough that a few compression bombs do not exhaust a worker
+/// The largest body accepted unless told otherwise: twice the 64 MiB that a large message has. Its sender had to
+/// send, and Redis to hold, as much.
 pub const DEFAULT_MAX_BODY: usize = 128 << 20;
+
+/// The largest body accepted that is larger than what was sent. A bomb grows a thousandfold: 32 KiB become this,
+/// and a worker takes up to 250 messages at once. What compresses well is text, to a tenth: so it lets pass what
+/// was compressed to 3 MiB, more than a queue should carry.
+pub const DEFAULT_MAX_UNPACKED: usize = 32 << 20;
 
 impl Default for DecodeOptions<'_> {
     fn default() -> Self {
         Self {
             accept: &[Serializer::Json],
             max_body: DEFAULT_MAX_BODY,
+            max_unpacked: DEFAULT_MAX_UNPACKED,
         }
     }
 }
@@ -59,6 +68,20 @@ impl<'a> DecodeOptions<'a> {
         self.max_body = bytes;
         self
     }
+
+    /// Sets the largest body of those that may grow in the reading.
+    pub fn max_unpacked(mut self, bytes: usize) -> Self {
+        self.max_unpacked = bytes;
+        self
+    }
+
+    /// How large a body of this kind may become.
+    pub(crate) fn limit(&self, serializer: Serializer, compression: Option<Compression>) -> usize {
+        match (serializer, compression) {
+            (Serializer::Json | Serializer::Msgpack, None) => self.max_body,
+            _ => self.max_unpacked.min(self.max_body),
+        }
+    }
 }
 
 impl Task {
@@ -70,25 +93,23 @@ impl Task {
     /// Reads one element of a Redis queue, accepting what the options say.
     pub fn decode_redis_with(raw: &[u8], options: &DecodeOptions<'_>) -> Result<Task, DecodeError> {
         let text = envelope_text(raw).map_err(|error| {
-            DecodeError::new(Cause::Envelope, format!("the message is not JSON: {error}"))
+            let detail = format!("the message is not JSON: {error}");
+            glimpse::add_to(DecodeError::new(Cause::Envelope, detail), raw)
         })?;
-        let envelope = Envelope::read(&text)?;
-        let delivery_tag = envelope.delivery_tag();
+        let mut envelope = Envelope::read(&text).map_err(|error| glimpse::add_to(error, raw))?;
         let mut meta = Meta::default();
-        let mut custom = Fields::new();
-        if let Some(headers) = envelope.headers {
-            meta.read_headers(headers, &mut custom)
-                .map_err(|error| DecodeError {
-                    delivery_tag: delivery_tag.clone(),
-                    ..error
-                })?;
-        }
+        // Both are read before either fails: the id is in the one, the delivery tag in the other.
+        let headers = meta.read_headers(envelope.headers);
+        let properties = envelope.read_properties();
+        let delivery_tag = envelope.delivery_tag();
         let known = |error: DecodeError, meta: &Meta<'_>| DecodeError {
-            id: meta.id.and_then(non_empty),
-            task: meta.task.and_then(non_empty),
+            id: usable(meta.id, keys::check_task_id),
+            task: usable(meta.task, keys::check_task_name),
             delivery_tag: delivery_tag.clone(),
             ..error
         };
+        let custom = headers.map_err(|error| known(error, &meta))?;
+        properties.map_err(|error| known(error, &meta))?;
         let body = read_body(&envelope, &meta, options).map_err(|error| known(error, &meta))?;
         let parts = BodyParts::read(&body.json, &mut meta).map_err(|error| known(error, &meta))?;
         let original_arguments = body.original_arguments(&parts);
@@ -104,9 +125,13 @@ impl Task {
     }
 }
 
-fn non_empty(value: &RawValue) -> Option<String> {
-    string(value)
-        .filter(|text| !text.is_empty())
+/// A name that can be part of a key and of a log line.
+fn usable(
+    value: Option<&RawValue>,
+    check: impl Fn(&str) -> Result<(), NameError>,
+) -> Option<String> {
+    string(value?)
+        .filter(|name| check(name).is_ok())
         .map(Cow::into_owned)
 }
 
@@ -149,16 +174,21 @@ fn read_body<'a>(
         None => None,
         Some(value) => Some(known_compression(value)?),
     };
-    let Some(body) = &envelope.body else {
+    let Some(body) = envelope.body else {
         return Err(DecodeError::new(Cause::Envelope, "the message has no body"));
     };
+    let Some(body) = string(body) else {
+        let detail = "the body is not a string";
+        return Err(DecodeError::new(Cause::Envelope, detail));
+    };
     let bytes = unpack(body, envelope.body_encoding.as_deref(), options.max_body)?;
+    let limit = options.limit(serializer, compression);
     let bytes = match compression {
         None => bytes,
-        Some(compression) => Cow::Owned(compression.decompress(&bytes, options.max_body)?),
+        Some(compression) => Cow::Owned(compression.decompress(&bytes, limit)?),
     };
     if serializer != Serializer::Json {
-        let json = Cow::Owned(serializer.to_json(&bytes, options.max_body)?);
+        let json = Cow::Owned(serializer.to_json(&bytes, limit)?);
         return Ok(Body {
             json,
             received: None,
@@ -205,7 +235,7 @@ fn known_compression(value: &RawValue) -> Result<Compression, DecodeError> {
 
 /// Undoes the transport's encoding of the body.
 fn unpack<'a>(
-    body: &Cow<'a, str>,
+    body: Cow<'a, str>,
     encoding: Option<&str>,
     limit: usize,
 ) -> Result<Cow<'a, [u8]>, DecodeError> {
@@ -239,7 +269,7 @@ fn unpack<'a>(
         None if body.len() > limit => Err(too_large()),
         None => Ok(match body {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-            Cow::Owned(text) => Cow::Owned(text.clone().into_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
         }),
         Some(other) => Err(DecodeError::new(
             Cause::Encoding,

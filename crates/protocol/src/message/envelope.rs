@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::{Cause, DecodeError};
-use crate::fields::Fields;
+use crate::fields::{Fields, Reading};
 use crate::json::{self, JsonError, Name, each_member};
 
 /// An envelope as strict JSON, if kombu could read it too: what a Python worker cannot read must not be
@@ -28,13 +28,15 @@ pub(super) fn envelope_text(raw: &[u8]) -> Result<Cow<'_, str>, JsonError> {
     Ok(text)
 }
 
-/// An element of a queue.
+/// An element of a queue. What is missing or of the wrong kind is an error only where it is needed, so that
+/// the error can say as much of the rest as can be read.
 #[derive(Default)]
 pub(super) struct Envelope<'a> {
-    pub(super) body: Option<Cow<'a, str>>,
+    pub(super) body: Option<&'a RawValue>,
     pub(super) content_type: Option<Cow<'a, str>>,
     pub(super) content_encoding: Option<Cow<'a, str>>,
-    pub(super) headers: Option<&'a str>,
+    pub(super) headers: Option<&'a RawValue>,
+    properties: Option<&'a RawValue>,
     pub(super) body_encoding: Option<Cow<'a, str>>,
     pub(super) correlation_id: Option<&'a RawValue>,
     pub(super) reply_to: Option<&'a RawValue>,
@@ -49,54 +51,46 @@ pub(super) struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
+    /// Finds the envelope's members.
     pub(super) fn read(text: &'a str) -> Result<Self, DecodeError> {
         let mut envelope = Self::default();
-        let (mut body, mut properties) = (None, None);
         let members = each_member(text, |name, value| match &*name {
-            "body" => body = Some(value),
+            "body" => envelope.body = Some(value),
             "content-type" => envelope.content_type = string(value),
             "content-encoding" => envelope.content_encoding = string(value),
-            "headers" => envelope.headers = Some(value.get()),
-            "properties" => properties = Some(value),
+            "headers" => envelope.headers = present(value),
+            "properties" => envelope.properties = present(value),
             _ => {}
         });
         members.map_err(|error| refused("the message is no JSON object", &error))?;
-        envelope.headers = envelope.headers.filter(|headers| *headers != "null");
-        if let Some(properties) = properties.filter(|properties| !is_null(properties)) {
-            envelope.read_properties(properties.get())?;
-        }
-        if let Some(body) = body {
-            envelope.body = string(body);
-            if envelope.body.is_none() {
-                return Err(DecodeError {
-                    delivery_tag: envelope.delivery_tag(),
-                    ..DecodeError::new(Cause::Envelope, "the body is not a string")
-                });
-            }
-        }
         Ok(envelope)
     }
 
-    fn read_properties(&mut self, properties: &'a str) -> Result<(), DecodeError> {
+    /// Finds the members of the properties. After an error there is what could be found.
+    pub(super) fn read_properties(&mut self) -> Result<(), DecodeError> {
+        let Some(properties) = self.properties else {
+            return Ok(());
+        };
         let mut delivery_info = None;
         let mut body_encoding = None;
-        let members = each_member(properties, |name, value| match &*name {
+        let mut extra = Reading::default();
+        let members = each_member(properties.get(), |name, value| match &*name {
             "correlation_id" => self.correlation_id = Some(value),
             "reply_to" => self.reply_to = Some(value),
             "delivery_mode" => self.delivery_mode = Some(value),
             "priority" => self.priority = Some(value),
             "expiration" => self.expiration = Some(value),
-            "delivery_info" => delivery_info = Some(value),
-            "body_encoding" => body_encoding = Some(value),
+            "delivery_info" => delivery_info = present(value),
+            "body_encoding" => body_encoding = present(value),
             "delivery_tag" => self.tag = Some(value),
-            _ => self.extra.insert(name, value.to_owned()),
+            _ => extra.take(name, value),
         });
         members.map_err(|error| refused("the properties are no JSON object", &error))?;
         // An encoding that is no string is kept as its text, which no encoding is called.
-        self.body_encoding = body_encoding
-            .filter(|value| !is_null(value))
-            .map(|value| string(value).unwrap_or(Cow::Borrowed(value.get())));
-        let Some(delivery_info) = delivery_info.filter(|value| !is_null(value)) else {
+        self.body_encoding =
+            body_encoding.map(|value| string(value).unwrap_or(Cow::Borrowed(value.get())));
+        self.extra = extra.end().map_err(|error| error.of("the properties"))?;
+        let Some(delivery_info) = delivery_info else {
             return Ok(());
         };
         let members = each_member(delivery_info.get(), |name, value| match &*name {
@@ -175,17 +169,22 @@ impl<'a> Meta<'a> {
         })
     }
 
-    /// Takes what headers say; what the protocols do not know goes to `custom`.
+    /// Takes what headers say, and gives those that the protocols do not know. After an error there is what
+    /// could be found.
     pub(super) fn read_headers(
         &mut self,
-        headers: &'a str,
-        custom: &mut Fields,
-    ) -> Result<(), DecodeError> {
-        let members = each_member(headers, |name, value| match self.slot(&name) {
+        headers: Option<&'a RawValue>,
+    ) -> Result<Fields, DecodeError> {
+        let Some(headers) = headers else {
+            return Ok(Fields::new());
+        };
+        let mut custom = Reading::default();
+        let members = each_member(headers.get(), |name, value| match self.slot(&name) {
             Some(slot) => *slot = Some(value),
-            None => custom.insert(name, value.to_owned()),
+            None => custom.take(name, value),
         });
-        members.map_err(|error| refused("the headers are no JSON object", &error))
+        members.map_err(|error| refused("the headers are no JSON object", &error))?;
+        custom.end().map_err(|error| error.of("the headers"))
     }
 
     /// Takes a member of a protocol 1 body, unless a header said it already.
@@ -218,6 +217,11 @@ pub(super) fn is_known_property(name: &str) -> bool {
 
 pub(super) fn is_null(value: &RawValue) -> bool {
     value.get() == "null"
+}
+
+/// The value, unless it is null.
+fn present(value: &RawValue) -> Option<&RawValue> {
+    Some(value).filter(|value| !is_null(value))
 }
 
 /// The string that a value is.

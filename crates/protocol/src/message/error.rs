@@ -4,6 +4,7 @@
 //! stored for whoever waits for the task, and it says which Python exception Celery would have shown.
 
 use crate::compression::CompressionError;
+use crate::fields::TooManyMembers;
 use crate::keys::NameError;
 use crate::result::ExceptionDoc;
 use crate::serializer::SerializerError;
@@ -40,12 +41,13 @@ impl DecodeError {
         &self.detail
     }
 
-    /// The task's id, if it could be read.
+    /// The task's id, if it could be read and [`check_task_id`](crate::keys::check_task_id) has nothing against it.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// The task's name, if it could be read.
+    /// The task's name, if it could be read and [`check_task_name`](crate::keys::check_task_name) has nothing against
+    /// it.
     pub fn task(&self) -> Option<&str> {
         self.task.as_deref()
     }
@@ -88,7 +90,8 @@ pub enum Cause {
     Encoding,
     /// The compression is unknown or the compressed body is damaged.
     Compression,
-    /// The body is larger, or becomes larger, than is allowed.
+    /// The body is larger, or becomes larger, than is allowed, or an object of the message's own has too many
+    /// members.
     TooLarge,
     /// The body cannot be read in its content type.
     Body,
@@ -96,7 +99,7 @@ pub enum Cause {
     BodyShape,
     /// The arguments are no array or the keyword arguments no object.
     Arguments,
-    /// A header has a value of a kind it cannot have, such as an `eta` that is no date.
+    /// A header has a value it cannot have, such as an `eta` that is no date or an id with a line break.
     Field,
 }
 
@@ -116,6 +119,13 @@ impl Cause {
             Self::Arguments => "arguments",
             Self::Field => "field",
         }
+    }
+}
+
+impl TooManyMembers {
+    /// The error of a message in which this object has too many.
+    pub(super) fn of(self, object: &str) -> DecodeError {
+        DecodeError::new(Cause::TooLarge, format!("{object}: {self}"))
     }
 }
 

@@ -14,12 +14,14 @@ mod decode;
 mod encode;
 mod envelope;
 mod error;
+mod glimpse;
 mod redelivery;
 mod retry;
+mod size;
 
 use serde_json::value::RawValue;
 
-pub use decode::{DEFAULT_MAX_BODY, DecodeOptions};
+pub use decode::{DEFAULT_MAX_BODY, DEFAULT_MAX_UNPACKED, DecodeOptions};
 pub use encode::EncodeOptions;
 pub use error::{Cause, DecodeError, EncodeError};
 pub use redelivery::{Redelivery, Unacked, mark_redelivered, unacked_entry};
@@ -43,9 +45,11 @@ pub enum Protocol {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Task {
-    /// The id of this task and the key of its result. Never empty once decoded.
+    /// The id of this task and the key of its result. Once decoded,
+    /// [`check_task_id`](crate::keys::check_task_id) has nothing against it.
     pub id: String,
-    /// The registered name of the task type. Never empty once decoded.
+    /// The registered name of the task type. Once decoded,
+    /// [`check_task_name`](crate::keys::check_task_name) has nothing against it.
     pub name: String,
     /// Positional arguments: a JSON array.
     pub args: Box<RawValue>,
