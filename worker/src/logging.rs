@@ -2,7 +2,11 @@
 //!
 //! `[2026-11-22 11:00:00,123: INFO/MainProcess] Task proj.add[…] received`, in local time, on standard error or into a
 //! file. The program's own lines follow the level asked for; libraries speak from `WARNING` on.
+//!
+//! What messages, tasks and servers say cannot pass for a line of the worker's or command a terminal: control
+//! characters are escaped, and what follows a line break, as a traceback does, is indented.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::IsTerminal;
@@ -114,12 +118,32 @@ where
             true => (colour, "\x1b[0m"),
             false => ("", ""),
         };
-        let (level, message, rest) = (level_name(level), text.message, text.rest);
+        let (level, message) = (level_name(level), printable(&text.message));
+        let rest = printable(&text.rest);
         writeln!(
             out,
             "{colour}[{time},{millis:03}: {level}/MainProcess] {message}{rest}{end}"
         )
     }
+}
+
+/// How lines after the first begin. None of the worker's begins so.
+const CONTINUED: &str = "\n  ";
+
+fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match character {
+            '\n' => out.push_str(CONTINUED),
+            '\t' => out.push('\t'),
+            _ if character.is_control() => out.extend(character.escape_default()),
+            _ => out.push(character),
+        }
+    }
+    Cow::Owned(out)
 }
 
 /// The message of a line, and its other fields.
@@ -138,5 +162,58 @@ impl Visit for Text {
             name if name.starts_with("log.") => Ok(()),
             name => write!(self.rest, " {name}={value:?}"),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Everything written while a function runs.
+    fn written(speak: impl FnOnce()) -> String {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+        impl std::io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(move || writer.clone())
+            .event_format(AsCelery { colours: false });
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), speak);
+        let bytes = lines.0.lock().unwrap();
+        String::from_utf8(bytes.clone()).unwrap()
+    }
+
+    #[test]
+    fn what_a_message_says_cannot_pass_for_a_line_or_command_a_terminal() {
+        let hostile = "x\r\n[2026-11-22: INFO] forged\u{1b}[2J\u{9b}1m\0\u{7f}";
+        let text = written(|| {
+            tracing::warn!(header = %hostile, quoted = hostile, "Task {hostile} für später\tgut");
+        });
+        assert!(!text.contains(|char: char| char.is_control() && char != '\n' && char != '\t'));
+        assert_eq!(text.lines().filter(|line| line.starts_with('[')).count(), 1);
+        let shown = "x\\r\n  [2026-11-22: INFO] forged\\u{1b}[2J\\u{9b}1m\\u{0}\\u{7f}";
+        assert!(text.contains(&format!(
+            "Task {shown} für später\tgut header={shown} quoted="
+        )));
+    }
+
+    #[test]
+    fn a_traceback_keeps_its_lines() {
+        let text = written(|| tracing::error!("raised\nTraceback:\n  File\nValueError: boom"));
+        let (_, message) = text.split_once("ERROR/MainProcess] ").unwrap();
+        assert_eq!(
+            message,
+            "raised\n  Traceback:\n    File\n  ValueError: boom\n"
+        );
     }
 }

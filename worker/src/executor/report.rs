@@ -1,7 +1,6 @@
 //! What the worker says about its tasks, in Celery's words. That they were received, and that they will be retried, says
 //! the consumer.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use celery_protocol::message::Task;
@@ -16,16 +15,7 @@ const RESULT_CHARS: usize = 46;
 
 /// `proj.add[id]`.
 pub(crate) fn label(task: &Task) -> String {
-    format!("{}[{}]", printable(&task.name), printable(&task.id))
-}
-
-/// One line stays one line, whatever a message calls itself.
-fn printable(text: &str) -> Cow<'_, str> {
-    if text.contains(char::is_control) {
-        Cow::Owned(text.escape_debug().to_string())
-    } else {
-        Cow::Borrowed(text)
-    }
+    format!("{}[{}]", task.name, task.id)
 }
 
 pub(crate) fn succeeded(task: &Task, took: Duration, result: &RawValue) {
@@ -53,7 +43,7 @@ pub(crate) fn ignored(task: &Task) {
 
 pub(crate) fn rejected(task: &Task, reason: &str, requeue: bool) {
     let requeue = if requeue { "True" } else { "False" };
-    let (label, reason) = (label(task), printable(reason));
+    let label = label(task);
     tracing::warn!("Task {label} reject requeue={requeue}: {reason}");
 }
 
@@ -65,17 +55,4 @@ pub(crate) fn soft_limit(task: &Task, limit: Duration) {
 pub(crate) fn hard_limit(task: &Task, limit: Duration) {
     let (label, limit) = (label(task), limit.as_secs_f64());
     tracing::error!("Hard time limit ({limit}s) exceeded for {label}");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::task::testing;
-
-    #[test]
-    fn a_message_cannot_forge_log_lines() {
-        let mut task = testing::task("proj.add", "[]");
-        task.id = "x\n[2026-11-22: INFO] forged".to_owned();
-        assert_eq!(label(&task), "proj.add[x\\n[2026-11-22: INFO] forged]");
-    }
 }
