@@ -1,7 +1,7 @@
 //! The fetch role: acknowledges and claims, in one call after another, and never two at once.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
 
@@ -22,6 +22,7 @@ pub(crate) struct Fetch<S> {
     /// Notified when the bell rings.
     pub(crate) rung: Arc<Notify>,
     pub(crate) eta_limit: usize,
+    pub(crate) safety: Duration,
     pub(crate) shutdown: Shutdown,
     pub(crate) monitor: Monitor,
 }
@@ -31,7 +32,7 @@ impl<S: Source> Fetch<S> {
     /// `claimed` is closed.
     pub(crate) async fn run(mut self, claimed: mpsc::UnboundedSender<Vec<Claimed>>) {
         let mut claimed = Some(claimed);
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(self.safety);
         loop {
             self.monitor.consuming.beat();
             if !self.shutdown.is_running() {

@@ -154,6 +154,7 @@ impl Consumer {
             bell: Arc::clone(&bell),
             rung: Arc::clone(&rung),
             eta_limit: options.eta_task_limit.unwrap_or(usize::MAX),
+            safety: options.safety_claim,
             shutdown: shutdown.clone(),
             monitor,
         };

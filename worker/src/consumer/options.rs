@@ -65,6 +65,9 @@ pub struct ConsumerOptions {
     pub result_expires: Duration,
     /// How often the task of a message that is marked as redelivered may be begun before the message is a dead letter.
     pub redelivery_limit: u32,
+    /// An idle worker claims this often also when no bell has rung: one can fail without a sound (a slot that moves, a
+    /// proxy that drops pushes).
+    pub safety_claim: Duration,
     /// Where it is noted what happens.
     pub(crate) monitor: Monitor,
 }
@@ -85,6 +88,7 @@ impl ConsumerOptions {
             results: Results::Broker,
             result_expires: Duration::from_secs(86_400),
             redelivery_limit: 5,
+            safety_claim: Duration::from_secs(1),
             monitor: Monitor::default(),
         }
     }

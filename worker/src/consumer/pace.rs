@@ -11,10 +11,6 @@ pub(crate) const ACKS: usize = 100;
 /// The longest an acknowledgement, or a free place under load, waits for company.
 pub(crate) const LINGER: Duration = Duration::from_millis(5);
 
-/// A claim this often whatever happens: a doorbell can fail without a sound (a slot that moves, a proxy that drops
-/// pushes).
-pub(crate) const SAFETY: Duration = Duration::from_secs(1);
-
 /// Whether so many verdicts are settled at once, `quiet` after the last ones: they are many, or all that is `busy` is
 /// among them, so that nobody is left who could keep them company, or there have been none for long, so that none are to
 /// be expected. A worker with little to do answers without delay.
@@ -25,6 +21,8 @@ pub(crate) fn is_complete(verdicts: usize, busy: usize, quiet: Duration) -> bool
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Pace {
+    /// A claim this often whatever happens.
+    safety: Duration,
     /// The last claim found all it asked for: there may be more.
     hungry: bool,
     /// The bell rang since the last claim.
@@ -55,8 +53,9 @@ pub(crate) enum Move {
 }
 
 impl Pace {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(safety: Duration) -> Self {
         Pace {
+            safety,
             hungry: true,
             rung: false,
             last: None,
@@ -92,15 +91,15 @@ impl Pace {
             return if view.room > 0 {
                 Move::Claim
             } else {
-                Move::Wait(now + SAFETY)
+                Move::Wait(now + self.safety)
             };
         };
-        let mut wake = last + SAFETY;
+        let mut wake = last + self.safety;
         if view.room > 0 {
             // Half of everything, or a full claim: less than that is worth waiting a moment for.
             let plenty = view.room >= (view.limit / 2).clamp(1, crate::source::redis::MAX_CLAIM);
             if self.rung
-                || now >= last + SAFETY
+                || now >= last + self.safety
                 || (self.hungry && (plenty || now >= last + LINGER))
             {
                 return Move::Claim;
@@ -109,7 +108,7 @@ impl Pace {
                 wake = wake.min(last + LINGER);
             }
         } else {
-            wake = now + SAFETY;
+            wake = now + self.safety;
         }
         if let Some(since) = self.waiting {
             wake = wake.min(since + LINGER);
@@ -121,6 +120,8 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SAFETY: Duration = Duration::from_secs(1);
 
     fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
@@ -146,7 +147,7 @@ mod tests {
     #[test]
     fn starts_with_a_claim_and_then_waits_for_the_bell_or_a_second() {
         let t = Instant::now();
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(SAFETY);
         assert_eq!(pace.next(t, view(400, 0)), Move::Claim);
         pace.claimed(t, 250, false);
         assert_eq!(pace.next(t + ms(1), view(400, 0)), Move::Wait(t + SAFETY));
@@ -159,7 +160,7 @@ mod tests {
     #[test]
     fn acknowledgements_linger_until_they_are_many_or_old() {
         let t = Instant::now();
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(SAFETY);
         pace.claimed(t, 250, false);
         assert_eq!(pace.next(t + ms(10), view(0, 1)), Move::Wait(t + ms(15)));
         assert_eq!(pace.next(t + ms(12), view(0, 99)), Move::Wait(t + ms(15)));
@@ -172,7 +173,7 @@ mod tests {
     #[test]
     fn under_load_small_claims_wait_a_moment_for_more_room() {
         let t = Instant::now();
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(SAFETY);
         pace.claimed(t, 250, true);
         assert_eq!(pace.next(t + ms(1), view(10, 0)), Move::Wait(t + LINGER));
         assert_eq!(pace.next(t + ms(1), view(200, 0)), Move::Claim);
@@ -193,7 +194,7 @@ mod tests {
     #[test]
     fn without_room_nothing_is_claimed() {
         let t = Instant::now();
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(SAFETY);
         pace.claimed(t, 250, true);
         pace.rang();
         assert!(matches!(

@@ -3,10 +3,14 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use celery_testkit::RedisOptions;
+use celery_client::aio::scripts;
+use celery_testkit::{Cut, Proxy, RedisOptions};
 use celery_worker::delivery::Verdict;
 
 use crate::rig::{Broker, json, message, task};
+
+/// Longer than any test.
+const NEVER: Duration = Duration::from_secs(3_600);
 
 /// Finishes deliveries until every one of these ids was delivered at least once.
 async fn finish_all(rig: &mut crate::rig::Rig, count: usize) {
@@ -55,7 +59,9 @@ async fn killed_connections_lose_nothing() {
 #[tokio::test]
 async fn an_idle_worker_hears_of_a_message_after_its_connections_were_killed() {
     let mut broker = Broker::start(RedisOptions::new()).await;
-    let mut rig = broker.consume(broker.options());
+    let mut options = broker.options();
+    options.safety_claim = NEVER;
+    let mut rig = broker.consume(options);
     rig.consumer.connected().await;
     for id in ["a", "b", "c"] {
         broker
@@ -148,18 +154,17 @@ async fn a_full_server_is_drained() {
 #[tokio::test]
 async fn an_unanswered_claim_is_recovered() {
     let mut broker = Broker::start(RedisOptions::new()).await;
-    let mut options = broker.options();
-    // No sweeper may be what brings the messages.
-    options.lease = Duration::from_secs(3_600);
+    let proxy = Proxy::to_port(broker.redis.port()).unwrap();
+    let mut options = broker.options_by(&format!("redis://127.0.0.1:{}/0", proxy.port()));
+    // Neither a sweeper nor anything but the bell may be what brings the messages.
+    options.lease = NEVER;
+    options.safety_claim = NEVER;
     let mut rig = broker.consume(options);
     rig.consumer.connected().await;
-    // Claims pass, answers do not: the connection is killed while it is held up behind the pause.
-    broker.ask(&["CLIENT", "PAUSE", "100", "WRITE"]).await;
+    proxy.cut_at(scripts::ACK_CLAIM.sha(), Cut::Answer);
     push(&mut broker, 20).await;
-    broker
-        .ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
-        .await;
     finish_all(&mut rig, 20).await;
+    assert_eq!(proxy.cuts(), 1);
     broker.until_clean().await;
 }
 
@@ -169,11 +174,13 @@ async fn without_tracking_the_queues_are_polled() {
     broker
         .ask(&["ACL", "SETUSER", "default", "-client|tracking"])
         .await;
-    let mut rig = broker.consume(broker.options());
+    let mut options = broker.options();
+    options.safety_claim = NEVER;
+    let mut rig = broker.consume(options);
     rig.consumer.connected().await;
-    broker
-        .push("celery", &[message(&task("a"), "celery")])
-        .await;
-    assert_eq!(rig.finish(1).await, ["a"]);
+    for id in ["a", "b"] {
+        broker.push("celery", &[message(&task(id), "celery")]).await;
+        assert_eq!(rig.finish(1).await, [id]);
+    }
     broker.until_clean().await;
 }

@@ -66,6 +66,19 @@ impl Broker {
         ConsumerOptions::new(self.endpoint.clone(), "celery@test")
     }
 
+    /// The same over another way to the server, or as another user of it.
+    pub fn options_by(&self, url: &str) -> ConsumerOptions {
+        ConsumerOptions::new(Endpoint::from_url(url).unwrap(), "celery@test")
+    }
+
+    /// As a user of these rights: its rights are all it has.
+    pub async fn options_as(&mut self, rights: &[&str]) -> ConsumerOptions {
+        let user = [&["ACL", "SETUSER", "limited", "on", ">secret"], rights].concat();
+        self.ask(&user).await;
+        let url = format!("redis://limited:secret@127.0.0.1:{}/0", self.redis.port());
+        self.options_by(&url)
+    }
+
     pub fn consume(&self, options: ConsumerOptions) -> Rig {
         let shutdown = Shutdown::new();
         let (consumer, deliveries, settler) = Consumer::start(options, Arc::new(Names), &shutdown);
