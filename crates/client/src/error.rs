@@ -75,11 +75,16 @@ pub struct ServerError {
 }
 
 impl ServerError {
-    /// From the code (the first word of the answer) and the rest.
+    /// From the code (the first word of the answer) and the rest. What ended a script is what counts, also where a server
+    /// before Redis 7 puts words of its own before it.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            code: code.into(),
-            message: message.into(),
+        let (code, message) = (code.into(), message.into());
+        match end_of_script(&code, &message) {
+            Some((code, message)) => Self {
+                code: code.to_owned(),
+                message: message.to_owned(),
+            },
+            None => Self { code, message },
         }
     }
 
@@ -142,6 +147,21 @@ impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.code, self.message)
     }
+}
+
+/// The code and the rest of the error that ended a script, out of
+/// `ERR Error running script (call to f_…): @user_script:9: @user_script: 9: -OOM command not allowed …`: so Redis 6.2 has
+/// it. Redis 7 answers the error itself.
+fn end_of_script<'m>(code: &str, message: &'m str) -> Option<(&'m str, &'m str)> {
+    let told = message
+        .strip_prefix("Error running script")
+        .filter(|_| code == "ERR")?;
+    let (_, error) = told.rsplit_once("user_script")?;
+    // The line's number, and the minus of an error reply.
+    let error = error.trim_start_matches(|c: char| c.is_ascii_digit() || ": -".contains(c));
+    let (code, message) = error.split_once(' ')?;
+    let is_code = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    is_code.then_some((code, message))
 }
 
 /// A call that did not come to its end.
@@ -265,6 +285,32 @@ mod tests {
             assert!(!ServerError::new(code, "x").is_transient(), "{code}");
         }
         assert!(ServerError::new("ERR", "max number of clients reached").is_transient());
+    }
+
+    #[test]
+    fn what_ended_a_script_counts() {
+        let of_script = |error: &str| {
+            let message = format!("Error running script (call to f_0a1b): @user_script:9: {error}");
+            ServerError::new("ERR", message)
+        };
+        for (told, answer) in [
+            (
+                "@user_script: 9: -OOM command not allowed when used memory > 'maxmemory'.",
+                "OOM command not allowed when used memory > 'maxmemory'.",
+            ),
+            (
+                "@user_script: 9: -READONLY You can't write against a read only replica.",
+                "READONLY You can't write against a read only replica.",
+            ),
+            ("WRONGTYPE Operation against", "WRONGTYPE Operation against"),
+        ] {
+            let error = of_script(told);
+            assert_eq!(error.to_string(), answer);
+            assert_eq!(error.is_transient(), !told.starts_with("WRONGTYPE"));
+        }
+        let bug = of_script("attempt to compare nil with number");
+        assert_eq!(bug.code(), "ERR");
+        assert!(bug.message().starts_with("Error running script"), "{bug}");
     }
 
     #[test]

@@ -10,13 +10,13 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use celery_client::Endpoint;
 use celery_client::aio::{
     Cmd, ConnectOptions, Connection, Failure, Health, Push, Supervised, Value,
 };
-use celery_testkit::{RedisOptions, ServerName};
+use celery_testkit::{Fault, Proxy, RedisOptions, ServerName};
 
 fn command(words: &[&str]) -> Cmd {
     let mut cmd = Cmd::new();
@@ -188,4 +188,51 @@ async fn what_is_tracked_is_heard_also_after_the_connection_was_lost() {
         link.failed(&failure);
         assert!(!health.is_up());
     }
+}
+
+/// Asks over a link that has become silent, and reports it. How long the answer was waited for.
+async fn silence(proxy: &Proxy, link: &mut Supervised) -> Duration {
+    let connection = link.connection().await;
+    proxy.set(Fault::Silence);
+    let begun = Instant::now();
+    let failure = connection.query(&command(&["PING"])).await.unwrap_err();
+    let waited = begun.elapsed();
+    assert!(matches!(failure, Failure::Silent(_)), "{failure:?}");
+    proxy.set(Fault::None);
+    link.failed(&failure);
+    waited
+}
+
+#[tokio::test]
+async fn the_time_for_an_answer_grows_with_silence_and_falls_with_the_first_answer() {
+    let redis = RedisOptions::new().start().unwrap();
+    let proxy = Proxy::to_port(redis.port()).unwrap();
+    let url = format!("redis://127.0.0.1:{}/0", proxy.port());
+    let mut options = ConnectOptions::new("test");
+    let short = Duration::from_millis(50);
+    options.response_timeout = short;
+    options.connect_timeout = Duration::from_secs(20);
+    let endpoint = Arc::new(Endpoint::from_url(&url).unwrap());
+    let mut link = Supervised::new(endpoint, options, Arc::default());
+    // Resets say nothing about how long an answer takes.
+    for _ in 0..5 {
+        let connection = link.connection().await;
+        proxy.reset_all();
+        let failure = connection.query(&command(&["PING"])).await.unwrap_err();
+        assert!(matches!(failure, Failure::Lost(_)), "{failure:?}");
+        link.failed(&failure);
+    }
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        times.push(silence(&proxy, &mut link).await);
+    }
+    assert!(times[0] < 12 * short, "{times:?}");
+    for (time, least) in times.iter().zip([1, 2, 4, 8, 16]) {
+        assert!(*time >= least * short, "{times:?}");
+    }
+    let connection = link.connection().await;
+    connection.query(&command(&["PING"])).await.unwrap();
+    link.worked();
+    let time = silence(&proxy, &mut link).await;
+    assert!(time < 12 * short, "{time:?}");
 }

@@ -40,6 +40,13 @@ impl Bench {
             .map(|value| text(&value))
     }
 
+    /// From now on everything is done by a user with exactly these rights.
+    async fn become_user(&mut self, rights: &[&str]) {
+        let user = [&["ACL", "SETUSER", "limited", "on", ">secret"], rights].concat();
+        self.ask(&user).await;
+        self.ask(&["AUTH", "limited", "secret"]).await;
+    }
+
     /// A command, and its answer as text.
     async fn ask(&mut self, words: &[&str]) -> String {
         let mut cmd = Cmd::new();
@@ -202,7 +209,7 @@ async fn states_are_stored_on_a_full_server() {
         b.run(&scripts::STORE_RESULTS, &["r"], &["60", "{}"])
             .await
             .unwrap(),
-        "[]"
+        "[[]]"
     );
     assert_eq!(b.ask(&["GET", "r"]).await, "{}");
 }
@@ -465,7 +472,7 @@ async fn a_stored_success_is_never_overwritten() {
         b.run(&scripts::STORE_RESULTS, &keys, &documents)
             .await
             .unwrap(),
-        "[1 2]"
+        "[[1 2]]"
     );
     assert_eq!(
         b.ask(&["MGET", "retry", "other", "new"]).await,
@@ -529,4 +536,100 @@ async fn the_largest_calls_fit() {
         "[[] []]"
     );
     assert_eq!(b.ask(&["EXISTS", "unacked", "index"]).await, "0");
+}
+
+#[tokio::test]
+async fn what_may_not_be_published_is_stored_all_the_same() {
+    let mut b = Bench::new().await;
+    b.held(&["{1}"]).await;
+    b.become_user(&["~*", "+@all", "resetchannels"]).await;
+    let keys = ["unacked", "index", "dead", "next", "r1"];
+    #[rustfmt::skip]
+    let arguments = [
+        "60", "w", "1000", "1", "rs:a:1:0001",
+        "2", "push", "4", "{next}", "result", "5", "{}",
+    ];
+    let answer = b.run(&scripts::SETTLE, &keys, &arguments).await.unwrap();
+    assert!(answer.starts_with("[[] [] "), "{answer}");
+    assert!(answer.contains("channel"), "{answer}");
+    assert_eq!(b.ask(&["LLEN", "next"]).await, "1");
+    assert_eq!(b.ask(&["GET", "r1"]).await, "{}");
+    assert_eq!(b.ask(&["EXISTS", "unacked", "index"]).await, "0");
+    let answer = b
+        .run(
+            &scripts::STORE_RESULTS,
+            &["r2", "r3"],
+            &["60", "{2}", "{3}"],
+        )
+        .await
+        .unwrap();
+    assert!(answer.starts_with("[[] "), "{answer}");
+    assert!(answer.contains("channel"), "{answer}");
+    assert_eq!(b.ask(&["MGET", "r2", "r3"]).await, "[{2} {3}]");
+}
+
+#[tokio::test]
+async fn a_claim_passes_over_what_is_no_list() {
+    let mut b = Bench::new().await;
+    b.ask(&["SET", "string", "x"]).await;
+    b.ask(&["LPUSH", "q", "{1}"]).await;
+    let answer = b.claim_from(&["string", "q"], 2, "rs:a:1:", &[]).await;
+    let answer = answer.unwrap();
+    assert!(answer.starts_with("[[] [WRONGTYPE "), "{answer}");
+    assert!(answer.ends_with(" 1] 0 {1}]"), "{answer}");
+    assert_eq!(b.ask(&["GET", "string"]).await, "x");
+}
+
+/// The keys of a chord's member, and what counts it as number `place` of its header.
+fn part(group: &str, place: &str) -> ([String; 6], [String; 4]) {
+    let keys = [".j", ".t", ".s", ".d", ".c", ""].map(|part| format!("{group}{part}"));
+    let id = format!("id{place}");
+    let member = format!("[1,{id}]");
+    (keys, [id, place.to_owned(), member, format!("rs:{place}")])
+}
+
+#[tokio::test]
+async fn a_chord_that_is_none_keeps_no_other_from_being_counted() {
+    let mut b = Bench::new().await;
+    for part in ["", ".j", ".t", ".s", ".d", ".c"] {
+        let broken = format!("broken{part}");
+        b.ask(&["FLUSHALL"]).await;
+        b.ask(&["LPUSH", &broken, "x"]).await;
+        if part == ".j" {
+            // A list is what Celery has where results are not ordered.
+            b.ask(&["DEL", &broken]).await;
+            b.ask(&["SET", &broken, "x"]).await;
+        }
+        b.ask(&["SET", "sound.s", "1"]).await;
+        let [one, two] = ["broken", "sound"].map(|group| self::part(group, "0"));
+        let keys: Vec<&str> = one.0.iter().chain(&two.0).map(String::as_str).collect();
+        let members = one.1.iter().chain(&two.1).map(String::as_str);
+        let arguments: Vec<&str> = ["60", "30"].into_iter().chain(members).collect();
+        let answer = b.run(&scripts::COUNT_PARTS, &keys, &arguments).await;
+        let wanted = format!("[WRONGTYPE {broken} is a ");
+        let answer = answer.unwrap();
+        assert!(answer.starts_with(&wanted), "{answer}");
+        assert!(answer.ends_with(" [- [1,id0]]]"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_is_counted_once() {
+    let mut b = Bench::new().await;
+    b.ask(&["LPUSH", "other", "a list"]).await;
+    for (arguments, counts) in [
+        (["60", "3", "rs:a:1:0001", "rs:a:1:0002", "x"], "[1 1 0]"),
+        (["60", "3", "rs:a:1:0001", "rs:a:2:0001", "x"], "[1 2 0]"),
+        (["60", "3", "rs:a:1:0001", "rs:a:3:0001", "x"], "[1 3 0]"),
+        (["60", "3", "rs:a:1:0001", "rs:a:4:0001", "x"], "[1 3 0]"),
+    ] {
+        let keys = ["one", "two", "other"];
+        let answer = b.run(&scripts::COUNT_BEGUN, &keys, &arguments).await;
+        assert_eq!(answer.unwrap(), counts);
+    }
+    assert!(b.ask(&["TTL", "one"]).await.parse::<i64>().unwrap() > 50);
+    b.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let full = ["60", "3", "rs:a:5:0001"];
+    let answer = b.run(&scripts::COUNT_BEGUN, &["three"], &full).await;
+    assert_eq!(answer.unwrap(), "[1]");
 }

@@ -242,6 +242,13 @@ pub(crate) fn after_chord(
     counted
 }
 
+/// A member of a chord that cannot be counted: its body will not be published. The task has been run; running it again
+/// would not make a chord of those keys.
+pub(crate) fn not_counted(rules: &Rules, part: &Part, why: &str, now: Timestamp) -> Step {
+    let parent = Parent::new(rules, &part.task, part.result.clone(), now);
+    parent.not_published(&part.body, why)
+}
+
 /// The results of a header, in its order and shape, or why there are none.
 fn results(complete: &Complete) -> Result<Box<RawValue>, String> {
     let broken = |why: String| format!("Join error: {why}");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use celery_client::aio::random;
 use tokio::time::Instant;
 
 use super::ledger::Ledger;
@@ -152,12 +153,6 @@ fn report(swept: &Swept) {
             swept.dead
         );
     }
-}
-
-/// A number in 0..1.
-fn random() -> f64 {
-    let (bits, _) = uuid::Uuid::new_v4().as_u64_pair();
-    (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]

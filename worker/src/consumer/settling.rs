@@ -132,13 +132,14 @@ impl Settling {
     /// Sorts out what was begun too often without being finished.
     async fn begin(&mut self, pending: &mut Pending) {
         let deliveries = std::mem::take(&mut pending.begin);
-        let names: Vec<String> = deliveries
+        let begun: Vec<(Tag, &str)> = deliveries
             .iter()
-            .map(|(delivery, _)| redelivery_name(&delivery.task).to_owned())
+            .map(|(delivery, _)| (delivery.tag, redelivery_name(&delivery.task)))
             .collect();
-        let counts = self.source.count_redelivered(&names).await;
+        let limit = u64::from(self.redelivery_limit);
+        let counts = self.source.count_begun(&begun, limit + 1).await;
         for ((delivery, begun), count) in deliveries.into_iter().zip(counts) {
-            if count > u64::from(self.redelivery_limit) {
+            if count > limit {
                 tracing::error!(
                     "Task {}[{}] was redelivered {count} times without being finished: moved to the dead letters",
                     delivery.task.name,
@@ -296,11 +297,13 @@ impl Settling {
             for chunk in parts.chunks(BATCH) {
                 counted.extend(source.count_parts(chunk).await);
             }
-            for ((place, part), complete) in places.into_iter().zip(&parts).zip(counted) {
-                if let Some(complete) = complete {
-                    let steps = canvas::after_chord(&self.rules, part, &complete, now());
-                    batch[place].steps.extend(steps);
-                }
+            for ((place, part), counted) in places.into_iter().zip(&parts).zip(counted) {
+                let steps = match counted {
+                    Ok(None) => continue,
+                    Ok(Some(complete)) => canvas::after_chord(&self.rules, part, &complete, now()),
+                    Err(why) => vec![canvas::not_counted(&self.rules, part, &why, now())],
+                };
+                batch[place].steps.extend(steps);
             }
         }
     }

@@ -11,6 +11,7 @@
 mod chords;
 mod faults;
 mod queues;
+mod refusals;
 mod rescue;
 mod rig;
 mod verdicts;

@@ -36,7 +36,7 @@ impl Backoff {
 }
 
 /// A number in 0..1 for jitter; from a random UUID, which this crate needs anyway.
-pub(super) fn random() -> f64 {
+pub fn random() -> f64 {
     let (bits, _) = uuid::Uuid::new_v4().as_u64_pair();
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -10,6 +10,7 @@ use redis::{
     RedisConnectionInfo, RedisError, Value,
 };
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::transport::Transport;
 use crate::endpoint::Endpoint;
@@ -47,17 +48,15 @@ pub enum Failure {
     /// The server could not be reached or did not let us in. Nothing was sent.
     #[error("{0}")]
     Connect(String),
-    /// The connection broke or stayed silent too long: whether the command was executed is unknown.
+    /// The connection broke: whether the command was executed is unknown.
     #[error("{0}")]
     Lost(String),
+    /// No answer came in time: whether the command was executed is unknown.
+    #[error("{0}")]
+    Silent(String),
     /// The server refused: nothing was executed, but for what a script did before its error.
-    #[error("{code} {detail}")]
-    Refused {
-        /// The first word of the error: `OOM`, `READONLY`, `DUPCLAIM`, …
-        code: String,
-        /// The rest.
-        detail: String,
-    },
+    #[error("{0}")]
+    Refused(ServerError),
     /// The answer is not what the command answers.
     #[error("unexpected answer to {0}")]
     Answer(&'static str),
@@ -66,22 +65,36 @@ pub enum Failure {
 impl Failure {
     /// True if the command may have been executed although no answer came.
     pub fn outcome_unknown(&self) -> bool {
-        matches!(self, Failure::Lost(_) | Failure::Answer(_))
+        matches!(
+            self,
+            Failure::Lost(_) | Failure::Silent(_) | Failure::Answer(_)
+        )
     }
 
     /// True if the server refused with this code.
     pub fn is_refusal(&self, wanted: &str) -> bool {
-        matches!(self, Failure::Refused { code, .. } if code == wanted)
+        matches!(self, Failure::Refused(answer) if answer.code() == wanted)
+    }
+
+    /// True if the server refused for a reason that does not pass by itself, such as `WRONGTYPE` or `NOPERM`: the same call
+    /// would be refused again. Credentials are not among them: they are rotated.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            // Its script is loaded before the next try.
+            Failure::Refused(answer) if answer.code() == "NOSCRIPT" => false,
+            Failure::Refused(answer) => !answer.is_transient() && !answer.is_auth(),
+            _ => false,
+        }
     }
 }
 
 impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Self {
         match error.code() {
-            Some(code) => Failure::Refused {
-                code: code.to_owned(),
-                detail: error.detail().unwrap_or_default().to_owned(),
-            },
+            Some(code) => {
+                Failure::Refused(ServerError::new(code, error.detail().unwrap_or_default()))
+            }
+            None if error.is_timeout() => Failure::Silent(error.to_string()),
             None => Failure::Lost(error.to_string()),
         }
     }
@@ -173,8 +186,9 @@ impl Connection {
             info = info.set_password(password.reveal());
         }
         let config = config.set_response_timeout(Some(options.response_timeout));
+        let deadline = Instant::now() + options.connect_timeout;
         let opening = async {
-            let stream = Transport::open(endpoint)
+            let stream = Transport::open(endpoint, deadline)
                 .await
                 .map_err(|e| Failure::Connect(e.to_string()))?;
             let (inner, driver) = MultiplexedConnection::new_with_config(&info, stream, config)
@@ -189,13 +203,18 @@ impl Connection {
             named.arg("CLIENT").arg("SETNAME").arg(&options.name);
             match connection.query(&named).await {
                 // The name is a courtesy; a server that forbids it can be worked with.
-                Ok(_) | Err(Failure::Refused { .. }) => Ok(connection),
+                Ok(_) | Err(Failure::Refused(_)) => Ok(connection),
                 Err(failure) => Err(failure),
             }
         };
-        tokio::time::timeout(options.connect_timeout, opening)
+        tokio::time::timeout_at(deadline, opening)
             .await
             .unwrap_or_else(|_| Err(Failure::Connect("timed out while connecting".into())))
+    }
+
+    /// From the next command on, an answer may take so long.
+    pub fn set_response_timeout(&mut self, timeout: Duration) {
+        self.inner.set_response_timeout(timeout);
     }
 
     /// Sends one command, once.
@@ -248,10 +267,10 @@ fn not_let_in(error: RedisError, endpoint: &Endpoint) -> Failure {
 
 fn checked(value: Value) -> Result<Value, Failure> {
     match value {
-        Value::ServerError(error) => Err(Failure::Refused {
-            code: error.code().to_owned(),
-            detail: error.details().unwrap_or_default().to_owned(),
-        }),
+        Value::ServerError(error) => Err(Failure::Refused(ServerError::new(
+            error.code(),
+            error.details().unwrap_or_default(),
+        ))),
         value => Ok(value),
     }
 }

@@ -16,6 +16,8 @@ pub static FETCH_PARKED: Script = Script::new(include_str!("../redis/scripts/fet
 pub static RESTORE: Script = Script::new(include_str!("../redis/scripts/restore.lua"));
 /// Carries out verdicts.
 pub static SETTLE: Script = Script::new(include_str!("../redis/scripts/settle.lua"));
+/// Counts how often messages were begun.
+pub static COUNT_BEGUN: Script = Script::new(include_str!("../redis/scripts/count_begun.lua"));
 /// Counts members of chords.
 pub static COUNT_PARTS: Script = Script::new(include_str!("../redis/scripts/count_parts.lua"));
 /// Begins and ends chords on a server that is not the broker.

@@ -48,9 +48,17 @@ impl Health {
         }
     }
 
-    fn lost(&self, server: &str, why: &str) {
-        if !self.told.swap(true, Ordering::AcqRel) {
-            tracing::error!("consumer: Cannot connect to {server}: {why}. Trying again...");
+    fn lost(&self, server: &str, failure: &Failure) {
+        if self.told.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        match failure {
+            Failure::Refused(answer) => {
+                tracing::error!("consumer: {server} refuses: {answer}. Trying again...");
+            }
+            _ => {
+                tracing::error!("consumer: Cannot connect to {server}: {failure}. Trying again...")
+            }
         }
     }
 
@@ -73,8 +81,8 @@ pub struct Supervised {
     open: Option<Connection>,
     backoff: Backoff,
     pause: Option<Duration>,
-    /// How often in a row an answer did not come. Each time the next one is given twice as long: a call too large for
-    /// its time would otherwise be sent again for ever.
+    /// How often in a row an answer did not come in time. Each time the next one is given twice as long: a call too large
+    /// for its time would otherwise be sent again for ever. The first answer sets the time back.
     unanswered: u32,
     down: bool,
     /// Whether it is down because something failed, not because it has not begun.
@@ -170,7 +178,7 @@ impl Supervised {
         self.turned();
         self.lost = true;
         self.open = None;
-        if matches!(failure, Failure::Lost(_)) {
+        if matches!(failure, Failure::Silent(_)) {
             self.unanswered = (self.unanswered + 1).min(MOST_DOUBLINGS);
         }
         self.pause = Some(self.backoff.failed(random()));
@@ -179,15 +187,18 @@ impl Supervised {
             self.down = true;
             self.health.down.fetch_add(1, Ordering::AcqRel);
         }
-        self.health
-            .lost(&self.endpoint.display_url(), &failure.to_string());
+        self.health.lost(&self.endpoint.display_url(), failure);
     }
 
     /// A command was answered as it should be.
     pub fn worked(&mut self) {
         self.turned();
         self.backoff.worked();
-        self.unanswered = 0;
+        if std::mem::take(&mut self.unanswered) > 0
+            && let Some(connection) = &mut self.open
+        {
+            connection.set_response_timeout(self.options.response_timeout);
+        }
         if std::mem::take(&mut self.lost) {
             self.health.reconnects.fetch_add(1, Ordering::Relaxed);
         }

@@ -4,6 +4,7 @@
 //! that the blocking driver and this one share what TLS means.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,7 +12,8 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::{Instant, timeout_at};
 
 use crate::endpoint::{Address, Endpoint};
 use crate::tls;
@@ -30,13 +32,14 @@ pub(super) enum Transport {
 }
 
 impl Transport {
-    /// Connects. Bounded by the caller's deadline.
-    pub(super) async fn open(endpoint: &Endpoint) -> io::Result<Self> {
+    /// Connects. The caller ends it at the deadline; here it decides how long each address of a name is tried.
+    pub(super) async fn open(endpoint: &Endpoint, deadline: Instant) -> io::Result<Self> {
         let (host, port) = match endpoint.address() {
             Address::Unix(path) => return UnixStream::connect(path).await.map(Transport::Unix),
             Address::Tcp { host, port } => (host.as_str(), *port),
         };
-        let stream = TcpStream::connect((host, port)).await?;
+        let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
+        let stream = connect_to_one_of(&addresses, deadline).await?;
         // Scripts are written whole; waiting for more would only add 40 ms.
         stream.set_nodelay(true)?;
         let keepalive = TcpKeepalive::new()
@@ -54,6 +57,23 @@ impl Transport {
             connector.connect(name, stream).await?,
         )))
     }
+}
+
+/// Connects to the first address that answers. Each may take its share of the time that is left: one that swallows
+/// everything does not hide those behind it.
+async fn connect_to_one_of(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (tried, address) in addresses.iter().enumerate() {
+        let now = Instant::now();
+        let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        let share = deadline.saturating_duration_since(now) / left;
+        match timeout_at(now + share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, "timed out while connecting"),
+        }
+    }
+    Err(last)
 }
 
 impl AsyncRead for Transport {
@@ -97,5 +117,47 @@ impl AsyncWrite for Transport {
             Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Transport::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    /// A listener nobody accepts at, and the connections that fill its backlog: the kernel swallows what comes then.
+    async fn black_hole() -> (Socket, SocketAddr, Vec<TcpStream>) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..16 {
+            let soon = Instant::now() + Duration::from_millis(200);
+            match timeout_at(soon, TcpStream::connect(address)).await {
+                Ok(stream) => waiting.push(stream.unwrap()),
+                Err(_) => return (socket, address, waiting),
+            }
+        }
+        panic!("the backlog has no end");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_swallows_everything_does_not_hide_the_next() {
+        let (_socket, silent, _waiting) = black_hole().await;
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .unwrap();
+        let there = listener.local_addr().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let addresses = [silent, silent, there];
+        let connecting = connect_to_one_of(&addresses, deadline);
+        let stream = timeout_at(deadline, connecting).await.unwrap().unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), there);
+        let nobody = connect_to_one_of(&[], deadline).await.unwrap_err();
+        assert_eq!(nobody.kind(), io::ErrorKind::NotFound);
     }
 }

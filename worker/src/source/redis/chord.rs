@@ -1,6 +1,6 @@
 //! Counting the members of chords, in the keys of Celery's Redis backend.
 
-use celery_client::aio::{Value, scripts};
+use celery_client::aio::{Cmd, Value, scripts};
 use celery_protocol::keys::ChordPart;
 use serde_json::value::to_raw_value;
 
@@ -15,8 +15,37 @@ const CLAIM: u64 = 30;
 const REMEMBERED: u64 = 300;
 
 impl RedisSource {
-    /// Counts members of headers. Those that complete a chord, and have its body to publish, get its results.
-    pub(crate) async fn count_parts(&mut self, parts: &[Part]) -> Vec<Option<Complete>> {
+    /// Counts members of headers. Those that complete a chord, and have its body to publish, get its results; those that
+    /// cannot be counted, because the chord's keys are something else, the reason.
+    pub(crate) async fn count_parts(
+        &mut self,
+        parts: &[Part],
+    ) -> Vec<Result<Option<Complete>, String>> {
+        let read = |answer, count| match answer {
+            Value::Array(answers) if answers.len() == count => {
+                Some(answers.into_iter().map(complete).collect::<Vec<_>>())
+            }
+            _ => None,
+        };
+        let answers = self
+            .in_parts(
+                parts,
+                &scripts::COUNT_PARTS,
+                Self::count_call,
+                read,
+                "count_parts",
+            )
+            .await;
+        answers
+            .into_iter()
+            .flat_map(|(_, answer)| match answer {
+                Ok((counted, _)) => counted,
+                Err(refused) => vec![Err(refused.to_string())],
+            })
+            .collect()
+    }
+
+    fn count_call(&self, parts: &[Part]) -> Cmd {
         let size = parts.iter().map(|part| part.result.get().len() + 512).sum();
         let arguments = 2 + 10 * parts.len();
         let mut call = scripts::call(&scripts::COUNT_PARTS, 6 * parts.len(), arguments, size);
@@ -39,15 +68,7 @@ impl RedisSource {
                 member.map_or_else(|_| "null".to_owned(), |member| member.get().to_owned());
             call.arg(&part.id).arg(place).arg(member).arg(part.word());
         }
-        let read = |answer| match answer {
-            Value::Array(answers) if answers.len() == parts.len() => {
-                Some(answers.into_iter().map(complete).collect())
-            }
-            _ => None,
-        };
-        self.insist(&scripts::COUNT_PARTS, &call, read, "count_parts")
-            .await
-            .0
+        call
     }
 
     /// Begins chords and ends others on a server that is not the broker.
@@ -101,14 +122,17 @@ impl RedisSource {
     }
 }
 
-/// A completed chord, if that is what was answered.
-fn complete(answer: Value) -> Option<Complete> {
-    let Value::Array(parts) = answer else {
-        return None;
-    };
-    let mut parts = parts.into_iter();
-    Some(Complete {
-        saved: bytes(parts.next()?),
-        members: parts.filter_map(bytes).collect(),
-    })
+/// A completed chord, if that is what was answered, or why the member cannot be counted.
+fn complete(answer: Value) -> Result<Option<Complete>, String> {
+    match answer {
+        Value::Array(parts) => {
+            let mut parts = parts.into_iter();
+            Ok(Some(Complete {
+                saved: parts.next().and_then(bytes),
+                members: parts.filter_map(bytes).collect(),
+            }))
+        }
+        Value::BulkString(why) => Err(String::from_utf8_lossy(&why).into_owned()),
+        _ => Ok(None),
+    }
 }

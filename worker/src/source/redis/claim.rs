@@ -115,8 +115,18 @@ impl RedisSource {
         let dead = number(&items.next()?)?;
         let mut messages = Vec::with_capacity(items.len());
         let mut index = 0;
-        for ((queue, _), count) in self.layout.claim_order(self.turn).zip(&from) {
-            for _ in 0..number(count)? {
+        for ((queue, key), count) in self.layout.claim_order(self.turn).zip(from) {
+            let count = match count {
+                Value::BulkString(why) => {
+                    self.layout.pass_over(key, &String::from_utf8_lossy(&why));
+                    continue;
+                }
+                count => number(&count)?,
+            };
+            if count > 0 {
+                self.layout.take_in(key);
+            }
+            for _ in 0..count {
                 index += 1;
                 messages.push(Claimed {
                     tag: Tag { call, index },

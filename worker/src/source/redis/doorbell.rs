@@ -16,7 +16,7 @@ use celery_client::aio::{Cmd, Failure, Push, Supervised, Value};
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 
-use super::Broker;
+use super::{Broker, Layout};
 
 /// The pause of the first poll where tracking is refused.
 const POLL_FLOOR: Duration = Duration::from_millis(5);
@@ -54,10 +54,11 @@ pub(crate) async fn serve(broker: Broker, bell: Arc<Bell>, ring: impl Fn() + Sen
         move |_: Push| heard.notify_one()
     });
     let mut doorbell = Doorbell {
-        exists: exists(&broker),
+        layout: Arc::clone(&broker.layout),
         link,
         heard,
         tracked: false,
+        told: false,
     };
     // Opened at the start, not at the first arming: a worker says that it is ready when every connection stands.
     doorbell.look().await;
@@ -69,21 +70,14 @@ pub(crate) async fn serve(broker: Broker, bell: Arc<Bell>, ring: impl Fn() + Sen
     }
 }
 
-fn exists(broker: &Broker) -> Cmd {
-    let mut cmd = Cmd::new();
-    cmd.arg("EXISTS");
-    for (_, key) in broker.layout.claim_order(0) {
-        cmd.arg(key);
-    }
-    cmd
-}
-
 struct Doorbell {
     link: Supervised,
-    exists: Cmd,
+    layout: Arc<Layout>,
     heard: Arc<Notify>,
     /// Whether the present connection tracks.
     tracked: bool,
+    /// Whether the log says that tracking is refused.
+    told: bool,
 }
 
 impl Doorbell {
@@ -123,10 +117,12 @@ impl Doorbell {
                 tracking.arg("CLIENT").arg("TRACKING").arg("ON");
                 match connection.query(&tracking).await {
                     Ok(_) => self.tracked = true,
-                    Err(refused @ Failure::Refused { .. }) => {
-                        tracing::warn!(
-                            "CLIENT TRACKING is refused ({refused}): the queues are polled instead"
-                        );
+                    Err(refused @ Failure::Refused(_)) => {
+                        if !std::mem::replace(&mut self.told, true) {
+                            tracing::warn!(
+                                "CLIENT TRACKING is refused ({refused}): the queues are polled instead"
+                            );
+                        }
                     }
                     Err(failure) => return Err(failure),
                 }
@@ -134,7 +130,14 @@ impl Doorbell {
         }
         // What rang before this look, it sees; most of it is our own claims, which empty the lists.
         let _ = self.heard.notified().now_or_never();
-        match connection.query(&self.exists).await? {
+        // A key that is no list would ring for ever.
+        let keys: Vec<&str> = self.layout.readable().collect();
+        if keys.is_empty() {
+            return Ok(false);
+        }
+        let mut exists = Cmd::new();
+        exists.arg("EXISTS").arg(keys);
+        match connection.query(&exists).await? {
             Value::Int(n) => Ok(n > 0),
             _ => Err(Failure::Answer("EXISTS")),
         }

@@ -1,7 +1,8 @@
 //! Names and texts that are the same for every call: keys, lists, tails, tags.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use celery_protocol::keys::{Keys, PRIORITY_STEPS};
 
@@ -38,6 +39,8 @@ pub(crate) struct Layout {
     pub(crate) node: String,
     /// Seconds a result lives; 0 is for ever.
     pub(crate) result_ttl: u64,
+    /// Keys of queues that are something else than lists, as the last claim found.
+    passed_over: Mutex<BTreeSet<String>>,
 }
 
 impl Layout {
@@ -67,6 +70,7 @@ impl Layout {
             instance: format!("{TAG_PREFIX}{instance}:"),
             node: node.to_owned(),
             result_ttl,
+            passed_over: Mutex::default(),
             keys,
         }
     }
@@ -85,6 +89,35 @@ impl Layout {
                 .clone()
                 .map(move |queue| (queue, self.queues[queue].lists[step].as_str()))
         })
+    }
+
+    /// Notes that nothing can be claimed from this key. Said once.
+    pub(crate) fn pass_over(&self, key: &str, why: &str) {
+        if self.passed_over().insert(key.to_owned()) {
+            let key = key.escape_debug();
+            tracing::error!(
+                "consumer: The key {key} of a queue is no list, and is passed over: {why}"
+            );
+        }
+    }
+
+    /// Notes that this key is a list with messages.
+    pub(crate) fn take_in(&self, key: &str) {
+        self.passed_over().remove(key);
+    }
+
+    /// The lists from which messages can come.
+    pub(crate) fn readable(&self) -> impl Iterator<Item = &str> {
+        let passed_over = self.passed_over().clone();
+        let keys = self.claim_order(0).map(|(_, key)| key);
+        keys.filter(move |key| !passed_over.contains(*key))
+    }
+
+    fn passed_over(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // A plain value: whoever panicked with it left it whole.
+        self.passed_over
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A tag as Redis knows it.
@@ -180,6 +213,16 @@ mod tests {
             [(1, "p:b".into()), (0, "p:a".into()), (1, "p:b/3".into())]
         );
         assert_eq!(names(7).len(), 8);
+    }
+
+    #[test]
+    fn what_is_no_list_is_not_listened_to() {
+        let layout = layout(&["a", "b"]);
+        layout.pass_over("p:a", "WRONGTYPE");
+        assert_eq!(layout.readable().next(), Some("p:b"));
+        assert_eq!(layout.readable().count(), 7);
+        layout.take_in("p:a");
+        assert_eq!(layout.readable().count(), 8);
     }
 
     #[test]

@@ -41,9 +41,17 @@
 //! took is read from the hash. Should the claim be carried out even later (a frozen server thaws), nobody renews what it
 //! took, and a lease later it is back in its list. Everything else is fenced and may be sent twice.
 //!
+//! # What is refused
+//!
+//! A refusal that passes (a failover, a full memory, a rotated password) is waited for like an absence, and so is one that
+//! concerns the worker's own keys. One that lasts and concerns a single message (a key of another type, a key that it must
+//! not touch) is that message's affair: the batch is divided, what is refused is told of and left to its lease, and the
+//! count of its deliveries ends it.
+//!
 //! Scripts touch the hash `unacked` as seldom as possible, in large batches: Python's sweepers WATCH the whole hash, and
 //! many small writes starve them.
 
+mod binding;
 mod chord;
 mod claim;
 pub(crate) mod doorbell;
@@ -98,6 +106,7 @@ impl Broker {
             calls: 0,
             turn: 0,
             unanswered: None,
+            passed_over: 0,
         }
     }
 
@@ -124,6 +133,8 @@ pub(crate) struct RedisSource {
     turn: usize,
     /// A claim that may have been carried out although no answer came.
     unanswered: Option<u64>,
+    /// Where in the index the next sweep begins.
+    passed_over: usize,
 }
 
 impl RedisSource {
@@ -133,28 +144,84 @@ impl RedisSource {
         self
     }
 
-    /// Sends a call that may be sent twice until it is answered. Tells whether it was sent more than once.
+    /// Sends a call that may be sent twice until it is answered. For calls in which nothing but the worker's own keys is
+    /// named: a server that refuses those is waited for like one that is away.
     async fn insist<T>(
         &mut self,
         script: &Script,
         call: &Cmd,
         read: impl Fn(Value) -> Option<T>,
         what: &'static str,
-    ) -> (T, bool) {
+    ) -> T {
+        loop {
+            match self.until_told(script, call, &read, what).await {
+                Ok((answer, _)) => return answer,
+                Err(refused) => self.link.failed(&refused),
+            }
+        }
+    }
+
+    /// Sends a call that may be sent twice until it is answered, or refused for good. Tells whether it was sent more than
+    /// once.
+    async fn until_told<T>(
+        &mut self,
+        script: &Script,
+        call: &Cmd,
+        read: impl Fn(Value) -> Option<T>,
+        what: &'static str,
+    ) -> Result<(T, bool), Failure> {
         let mut repeated = false;
         loop {
             let answer = self.link.connection().await.run(script, call).await;
             match answer.and_then(|value| read(value).ok_or(Failure::Answer(what))) {
                 Ok(answer) => {
                     self.link.worked();
-                    return (answer, repeated);
+                    return Ok((answer, repeated));
                 }
+                Err(refused) if refused.is_lasting() => return Err(refused),
                 Err(failure) => {
                     repeated = true;
                     self.link.failed(&failure);
                 }
             }
         }
+    }
+
+    /// Does a batch in one call; where the server refuses that for good, in halves, until what it refuses stands alone.
+    /// So one message that names a key it must not, or that is too large, does not keep the others. The answers come in
+    /// order, each with the place of the first that it is about.
+    async fn in_parts<I, T>(
+        &mut self,
+        batch: &[I],
+        script: &Script,
+        call: impl Fn(&Self, &[I]) -> Cmd,
+        read: impl Fn(Value, usize) -> Option<T>,
+        what: &'static str,
+    ) -> Vec<(usize, Result<(T, bool), Failure>)> {
+        let mut answers = Vec::with_capacity(1);
+        let mut parts = Vec::from([(0, batch.len())]);
+        while let Some((start, end)) = parts.pop() {
+            let items = batch.get(start..end).unwrap_or_default();
+            if items.is_empty() {
+                continue;
+            }
+            let call = call(self, items);
+            let read = |value| read(value, items.len());
+            match self.until_told(script, &call, read, what).await {
+                Err(_) if items.len() > 1 => {
+                    let middle = start + items.len() / 2;
+                    parts.extend([(middle, end), (start, middle)]);
+                }
+                answer => {
+                    if answer.is_err() {
+                        // It has been heard.
+                        self.link.worked();
+                    }
+                    answers.push((start, answer));
+                }
+            }
+        }
+        answers
     }
 
     /// Renews one chunk; the positions of tags that are gone.
@@ -166,7 +233,6 @@ impl RedisSource {
         }
         self.insist(&scripts::RENEW, &call, positions, "renew")
             .await
-            .0
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use celery_client::aio::{Failure, Pipeline, Value, scripts};
+use celery_client::aio::{Cmd, Failure, Value, scripts};
 
-use super::{RedisSource, bytes, number, positions};
+use super::{MAX_TAGS, RedisSource, bytes, number, positions};
 use crate::delivery::Tag;
 
 /// The most messages parked or fetched in one call; fetched bodies are answered all at once.
@@ -29,7 +29,7 @@ impl RedisSource {
                     wait % 1_000_000
                 ));
             }
-            let (gone, _) = self.insist(&scripts::PARK, &call, positions, "park").await;
+            let gone = self.insist(&scripts::PARK, &call, positions, "park").await;
             lost.extend(gone.into_iter().filter_map(|i| Some(chunk.get(i)?.0)));
         }
         lost
@@ -49,7 +49,7 @@ impl RedisSource {
                 Value::Array(entries) if entries.len() == chunk.len() => Some(entries),
                 _ => None,
             };
-            let (entries, _) = self
+            let entries = self
                 .insist(&scripts::FETCH_PARKED, &call, read, "fetch_parked")
                 .await;
             messages.extend(
@@ -61,30 +61,49 @@ impl RedisSource {
         messages
     }
 
-    /// Counts one more delivery for each of these messages, by their own delivery tags. The count cannot be kept in the
-    /// message: Python restores without changing it, and copies unknown headers into retries. Where Redis refuses to
-    /// count (it is full, or it is forbidden), nothing is known and 0 is answered.
-    pub(crate) async fn count_redelivered(&mut self, delivery_tags: &[String]) -> Vec<u64> {
-        let mut counting = Pipeline::new();
-        for tag in delivery_tags {
-            let key = self.layout.keys.redelivered(tag);
-            counting.cmd("INCR").arg(&key);
-            counting.cmd("EXPIRE").arg(&key).arg(COUNT_TTL);
+    /// Counts that these deliveries are begun, each of a message that has come again: how many of each message were, by
+    /// its own delivery tag, up to `most`. A delivery counts once, also if the answer is lost and the call repeated. The
+    /// count cannot be kept in the message: Python restores without changing it, and copies unknown headers into
+    /// retries. Where Redis refuses to count (it is full, or it is forbidden), nothing is known and 0 is answered.
+    pub(crate) async fn count_begun(&mut self, begun: &[(Tag, &str)], most: u64) -> Vec<u64> {
+        let mut counts = Vec::with_capacity(begun.len());
+        for chunk in begun.chunks(MAX_TAGS) {
+            let arguments = 2 + 2 * chunk.len();
+            let mut call = scripts::call(&scripts::COUNT_BEGUN, chunk.len(), arguments, 0);
+            for (_, name) in chunk {
+                call.arg(self.layout.keys.redelivered(name));
+            }
+            call.arg(COUNT_TTL).arg(most);
+            for (tag, _) in chunk {
+                call.arg(self.layout.tag(*tag));
+            }
+            counts.extend(self.count_chunk(&call, chunk.len()).await);
         }
+        counts
+    }
+
+    async fn count_chunk(&mut self, call: &Cmd, len: usize) -> Vec<u64> {
+        let read = |answer| match answer {
+            Value::Array(counts) if counts.len() == len => {
+                let count = |value| number(value).unwrap_or(0) as u64;
+                Some(counts.iter().map(count).collect())
+            }
+            _ => None,
+        };
         loop {
-            match self.link.connection().await.pipeline(&counting).await {
-                Ok(answers) => {
+            let answer = self
+                .link
+                .connection()
+                .await
+                .run(&scripts::COUNT_BEGUN, call);
+            let answer = answer.await;
+            match answer.and_then(|value| read(value).ok_or(Failure::Answer("count_begun"))) {
+                Ok(counts) => {
                     self.link.worked();
-                    let counts = answers.iter().step_by(2);
-                    return counts
-                        .map(|count| number(count).unwrap_or(0) as u64)
-                        .collect();
+                    return counts;
                 }
-                // Full, forbidden, or no number: that will not change by asking again.
-                Err(Failure::Refused { code, .. })
-                    if ["OOM", "NOPERM", "WRONGTYPE", "ERR"].contains(&code.as_str()) =>
-                {
-                    return vec![0; delivery_tags.len()];
+                Err(refused) if refused.is_lasting() || refused.is_refusal("OOM") => {
+                    return vec![0; len];
                 }
                 Err(failure) => self.link.failed(&failure),
             }

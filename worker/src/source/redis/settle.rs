@@ -1,5 +1,7 @@
 //! Carrying out verdicts.
 
+use std::sync::Once;
+
 use celery_client::aio::{Cmd, Value, scripts};
 
 use super::{DEAD_LETTERS, MAX_TAGS, RedisSource, bytes, number, positions};
@@ -7,14 +9,29 @@ use crate::source::{Letter, Settled, Settlement, Step};
 
 impl RedisSource {
     pub(super) async fn settle_batch(&mut self, batch: &[Settlement]) -> Settled {
-        if batch.is_empty() {
-            return Settled::default();
-        }
-        let call = self.settle_call(batch);
-        let (mut settled, repeated) = self
-            .insist(&scripts::SETTLE, &call, read_settled, "settle")
+        let answers = self
+            .in_parts(
+                batch,
+                &scripts::SETTLE,
+                Self::settle_call,
+                |value, _| read_settled(value),
+                "settle",
+            )
             .await;
-        settled.repeated = repeated;
+        let mut settled = Settled::default();
+        for (start, answer) in answers {
+            match answer {
+                Ok((answer, repeated)) => {
+                    let lost = answer.lost.into_iter().map(|place| start + place);
+                    settled.lost.extend(lost);
+                    let failed = answer.failed.into_iter();
+                    let failed = failed.map(|(place, why)| (start + place, why));
+                    settled.failed.extend(failed);
+                    settled.repeated |= repeated;
+                }
+                Err(refused) => settled.failed.push((start, refused.to_string())),
+            }
+        }
         settled
     }
 
@@ -38,7 +55,7 @@ impl RedisSource {
             for (_, document) in chunk {
                 call.arg(document);
             }
-            self.insist(&scripts::STORE_RESULTS, &call, positions, "store_results")
+            self.insist(&scripts::STORE_RESULTS, &call, read_stored, "store_results")
                 .await;
         }
     }
@@ -150,6 +167,30 @@ fn letter_args<'a>(call: &'a mut Cmd, letter: &Letter) -> &'a mut Cmd {
         .arg(&letter.cause)
 }
 
+/// Says, once, that results are stored and not published.
+fn heard_by_nobody(error: Option<Value>) {
+    static TOLD: Once = Once::new();
+    if let Some(error) = error.and_then(bytes) {
+        let error = String::from_utf8_lossy(&error).into_owned();
+        TOLD.call_once(|| {
+            tracing::warn!(
+                "Results are stored, but publishing them is refused ({error}): whoever waits for one \
+                 finds it when it looks again. The ACL rule that allows it is &*"
+            );
+        });
+    }
+}
+
+fn read_stored(answer: Value) -> Option<Vec<usize>> {
+    let Value::Array(parts) = answer else {
+        return None;
+    };
+    let mut parts = parts.into_iter();
+    let kept = positions(parts.next()?)?;
+    heard_by_nobody(parts.next());
+    Some(kept)
+}
+
 fn read_settled(answer: Value) -> Option<Settled> {
     let Value::Array(parts) = answer else {
         return None;
@@ -159,6 +200,7 @@ fn read_settled(answer: Value) -> Option<Settled> {
     let Value::Array(problems) = parts.next()? else {
         return None;
     };
+    heard_by_nobody(parts.next());
     let mut problems = problems.into_iter();
     let mut failed = Vec::new();
     while let Some(position) = problems.next() {

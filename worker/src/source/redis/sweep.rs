@@ -10,13 +10,14 @@ use std::time::Duration;
 use celery_client::aio::{Cmd, Failure, Pipeline, Value, scripts};
 use celery_protocol::message::{Unacked, mark_redelivered};
 
+use super::binding::Binding;
 use super::{DEAD_LETTERS, Layout, RedisSource, bytes, number};
 use crate::delivery::Tag;
 
 /// Index entries read at a time.
 const PAGE: usize = 1_000;
-/// The most pages of one sweep: what is beyond waits for the next. Between the two deadlines stand the messages that
-/// Python's workers hold rightly; each sweep passes over them.
+/// The most pages of one sweep; the next one goes on from there. Between the two deadlines stand the messages that
+/// Python's workers hold rightly; they are passed over.
 const PAGES: usize = 50;
 /// Bodies read and moved at a time, …
 const BATCH: usize = 100;
@@ -95,7 +96,8 @@ impl RedisSource {
         let ours = now - lease.as_secs_f64();
         let foreign = now - visibility_timeout.as_secs_f64();
         let mut swept = Swept::default();
-        let mut passed = 0;
+        // What goes before it in the meantime makes it pass over some, which the sweep after the next one sees.
+        let mut passed = self.passed_over;
         for _ in 0..PAGES {
             let page = self.page(ours.max(foreign), passed).await?;
             let full = page.len() == PAGE;
@@ -116,9 +118,12 @@ impl RedisSource {
                 self.rescue(batch, &mut swept).await?;
             }
             if !full {
-                break;
+                // The end: the next one begins at the front.
+                self.passed_over = 0;
+                return Ok(swept);
             }
         }
+        self.passed_over = passed;
         Ok(swept)
     }
 
@@ -282,7 +287,7 @@ impl RedisSource {
             table
                 .iter()
                 .filter(|b| b.leads(&routing_key))
-                .map(|b| b.queue.clone())
+                .map(Binding::queue)
                 .collect()
         };
         if queues.is_empty() || queues.iter().any(String::is_empty) {
@@ -408,42 +413,6 @@ fn text(value: Value) -> Option<String> {
     String::from_utf8(bytes(value)?).ok()
 }
 
-/// A member of kombu's binding set: what an exchange sends to a queue.
-#[derive(Debug)]
-struct Binding {
-    routing_key: String,
-    pattern: Option<regex::Regex>,
-    queue: String,
-}
-
-impl Binding {
-    fn read(member: &str) -> Option<Self> {
-        let mut parts = member.split(celery_protocol::keys::SEPARATOR);
-        let (routing_key, pattern, queue) = (parts.next()?, parts.next()?, parts.next()?);
-        let pattern = match pattern {
-            "" => None,
-            pattern => regex::RegexBuilder::new(pattern)
-                .size_limit(1 << 16)
-                .build()
-                .ok(),
-        };
-        Some(Binding {
-            routing_key: routing_key.into(),
-            pattern,
-            queue: queue.into(),
-        })
-    }
-
-    /// Whether a message with this key goes there: by equality, or by the pattern of a topic exchange.
-    fn leads(&self, routing_key: &str) -> bool {
-        self.routing_key == routing_key
-            || self
-                .pattern
-                .as_ref()
-                .is_some_and(|p| p.is_match(routing_key))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -479,21 +448,45 @@ mod tests {
         assert_eq!(redis.cli(&["HLEN", "unacked"]).unwrap().trim(), "1");
     }
 
+    #[tokio::test]
+    async fn what_is_left_alone_does_not_hide_what_lies_behind_it() {
+        let redis = RedisOptions::new().start().unwrap();
+        let order = QueueOrder::default();
+        let layout = Layout::new(Keys::default(), &["celery".into()], &order, "me", "n", 60);
+        let broker = Broker {
+            endpoint: Arc::new(Endpoint::from_url(&redis.url()).unwrap()),
+            layout: Arc::new(layout),
+            health: Arc::default(),
+        };
+        let mut source = broker.role("sweep");
+        let now = source.time().await.unwrap();
+        // What a Python worker holds, longer than a lease and not too long; and behind it one of ours.
+        let held = format!(
+            "for i = 1, {} do redis.call('ZADD', 'unacked_index', {}, i) end",
+            PAGE * PAGES,
+            now - 500.0
+        );
+        redis.cli(&["EVAL", &held, "0"]).unwrap();
+        let ours = "rs:other:1:0001";
+        let since = (now - 400.0).to_string();
+        redis.cli(&["ZADD", "unacked_index", &since, ours]).unwrap();
+        let entry = r#"[{"headers":{}},"","celery"]"#;
+        redis.cli(&["HSET", "unacked", ours, entry]).unwrap();
+        let (lease, timeout) = (Duration::from_secs(30), Duration::from_secs(3_600));
+        let mut restored = Vec::new();
+        for _ in 0..3 {
+            let swept = source.sweep(now, lease, timeout, |_| false).await.unwrap();
+            restored.push(swept.restored);
+        }
+        assert_eq!(restored, [0, 1, 0]);
+        assert_eq!(source.passed_over, PAGE * PAGES);
+    }
+
     #[test]
     fn large_bodies_are_read_in_parts() {
         let lengths = |sizes: &[i64]| sizes.iter().map(|n| Value::Int(*n)).collect::<Vec<_>>();
         let mib = 1 << 20;
         assert_eq!(split(&lengths(&[1, 2, 3])), [3]);
         assert_eq!(split(&lengths(&[9 * mib, 1, 3 * mib, 2 * mib])), [1, 2, 1]);
-    }
-
-    #[test]
-    fn bindings_lead_by_key_or_pattern() {
-        let direct = Binding::read("celery\u{6}\u{16}\u{6}\u{16}celery").unwrap();
-        assert!(direct.leads("celery") && !direct.leads("other"));
-        let topic = Binding::read("image.#\u{6}\u{16}^image\\..*?$\u{6}\u{16}photos").unwrap();
-        assert!(topic.leads("image.resize") && !topic.leads("imagexresize"));
-        assert_eq!(topic.queue, "photos");
-        assert!(Binding::read("nonsense").is_none());
     }
 }

@@ -1,9 +1,10 @@
--- ack_claim, version 2
+-- ack_claim, version 3
 -- Acknowledges a finished batch and takes the next messages, in one step.
 --
 -- A claimed message is written to the hash and the index before it leaves its list, so that an error in between repeats
 -- it and never loses it. What is no object (`{`..`}`) would break a sweeper of Celery's that reads the hash: it goes
--- straight to the dead-letter stream. No further messages are taken once they come to 4 MiB.
+-- straight to the dead-letter stream. No further messages are taken once they come to 4 MiB. A key that is no list is
+-- passed over.
 --
 -- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)
 --       4.. the lists, in the order in which they are to be emptied
@@ -12,7 +13,8 @@
 --       3 name of the worker  4 about how many dead letters to keep  5 how many acknowledgements follow, 0..1000
 --       then the tags to acknowledge
 --       then two for each list: the tail `,"","<queue as JSON>"]`, the queue's plain name
--- returns { positions of acknowledgements whose lease was lost, how many messages come from each list, number of dead letters, message 1, .. }
+-- returns { positions of acknowledgements whose lease was lost, how many messages come from each list (or why it cannot be
+--           read), number of dead letters, message 1, .. }
 -- error   'DUPCLAIM <base>' if the base was used before. Nothing is claimed then, but the acknowledgements are done
 local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
 local want, base, worker, keep, acks = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -45,7 +47,11 @@ for k = 1, lists do
   local before, got, slice, tail, queue = good, 0, 2, ARGV[4 + acks + 2 * k], ARGV[5 + acks + 2 * k]
   while good + #bad < want and bytes < most do
     local n = math.min(slice, want - good - #bad)
-    local found = redis.call('LRANGE', KEYS[3 + k], -got - n, -got - 1)
+    local found = redis.pcall('LRANGE', KEYS[3 + k], -got - n, -got - 1)
+    if found.err then
+      from[k] = found.err
+      break
+    end
     for i = #found, 1, -1 do
       local raw = found[i]
       if raw:byte(1) == 123 and raw:byte(-1) == 125 then
@@ -63,7 +69,7 @@ for k = 1, lists do
     if #found < n then break end
     slice = 2 * slice
   end
-  taken[k], from[k] = got, good - before
+  taken[k], from[k] = got, from[k] or good - before
 end
 for _, letter in ipairs(bad) do
   redis.call('XADD', dead, 'MAXLEN', '~', keep, '*', 'queue', letter[1], 'id', '', 'task', '',

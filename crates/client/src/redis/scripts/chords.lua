@@ -1,10 +1,10 @@
--- chords, version 1
+-- chords, version 2
 -- Notes the sizes of chords that begin, and forgets those whose body was published, where the broker is another server.
 --
 -- KEYS  for each chord that begins: its .s, .c; then for each that ends: its .c, .j, .t, .s, .d
 -- ARGV  1 seconds a size lives (0: for ever)  2 seconds an end is remembered  3 how many chords begin, then their sizes,
 --       then for each that ends the claim's word
--- returns how many ended
+-- returns how many ended. An end whose claim is no string is none
 local begin, ended = tonumber(ARGV[3]), 0
 for i = 1, begin do
   local s, c = KEYS[2 * i - 1], KEYS[2 * i]
@@ -13,7 +13,7 @@ for i = 1, begin do
 end
 for i = 1, (#KEYS - 2 * begin) / 5 do
   local k = 2 * begin + 5 * i - 5
-  if redis.call('GETEX', KEYS[k + 1]) == ARGV[3 + begin + i] then
+  if redis.pcall('GETEX', KEYS[k + 1]) == ARGV[3 + begin + i] then
     redis.call('DEL', KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], KEYS[k + 5])
     redis.call('SET', KEYS[k + 1], 'done', 'EX', ARGV[2])
     ended = ended + 1

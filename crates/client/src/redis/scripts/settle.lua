@@ -1,11 +1,12 @@
--- settle, version 2
+-- settle, version 3
 -- Carries out verdicts: results, follow-up messages, dead letters, and last of all the acknowledgement. Each task's part is
 -- done only while its tag is still held, and nothing of it otherwise; sent twice, it is done once.
 --
 -- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)  4.. whatever the steps name
 -- ARGV  1 seconds a result lives (0: for ever)  2 name of the worker  3 about how many dead letters to keep
 --       4 how many tasks, 1..1000, then their tags, then for each task: how many steps, then the steps:
---         'result' <place in KEYS> <document>          stored and published, unless a SUCCESS is stored already
+--         'result' <place in KEYS> <document>          stored and published, unless a SUCCESS is stored already; where
+--                  publishing is refused, stored only: whoever waits looks for it now and then
 --         'push'   <place in KEYS> <message>           to the end of a list; if it is none, to the dead letters
 --         'front'  <place in KEYS> <message>           to the head of a list: next to be consumed
 --         'return' <place in KEYS> <length of tail>    the held message itself, unchanged, to the head of a list
@@ -14,8 +15,9 @@
 --         'chord'  <place of .s, before .c> <size>     a chord begins whose header has so many members
 --         'join'   <place of .c, before .j .t .s .d> <word> <steps>     a chord ends: forgotten, and the so many steps after
 --                  this one are done; unless the claim on its body has become another's: then they are not
--- returns { positions of tasks whose lease was lost, position and error in turn of tasks that could not be done }
---         a task that could not be done is still held; its result and acknowledgement were not written
+-- returns { positions of tasks whose lease was lost, position and error in turn of tasks that could not be done,
+--           and, if publishing was refused, the error }
+--         a task that could not be done is still held; the step that failed and those behind it were not done
 local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
 local ttl, worker, keep, n = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 redis.call('ZREM', index, '') -- changes nothing; a script that has written may go on writing when memory is full
@@ -26,6 +28,7 @@ for i = 1, n do tags[i] = ARGV[4 + i] end
 local scores = redis.call('ZMSCORE', index, unpack(tags))
 local operands = { result = 2, push = 2, front = 2, ['return'] = 2, dead = 5, note = 5, chord = 2, join = 3 }
 local remembered = 300 -- seconds, as in Celery: what is counted as late as that begins a chord anew
+local unheard -- why nobody was told of a result
 
 -- A document whose first field says SUCCESS, as Celery and we write it, whatever the spacing.
 local function succeeded(key)
@@ -46,7 +49,8 @@ local function step(tag, at)
     local done
     if ttl == '0' then done = redis.pcall('SET', key, b) else done = redis.pcall('SET', key, b, 'EX', ttl) end
     if type(done) == 'table' and done.err then return done end
-    return redis.pcall('PUBLISH', key, b)
+    local told = redis.pcall('PUBLISH', key, b)
+    if type(told) == 'table' then unheard = told.err end
   elseif kind == 'push' then
     local key = KEYS[tonumber(a)]
     local pushed = redis.pcall('LPUSH', key, b)
@@ -67,7 +71,8 @@ local function step(tag, at)
     return redis.pcall('SET', KEYS[size], b, 'EX', ttl)
   elseif kind == 'join' then
     local c = tonumber(a)
-    local claim = redis.call('GET', KEYS[c])
+    local claim = redis.pcall('GET', KEYS[c])
+    if type(claim) == 'table' then return claim end
     if claim ~= b and (claim or redis.call('EXISTS', KEYS[c + 3]) == 0) then return { skip = tonumber(ARGV[at + 3]) } end
     redis.call('DEL', KEYS[c + 1], KEYS[c + 2], KEYS[c + 3], KEYS[c + 4])
     redis.call('SET', KEYS[c], 'done', 'EX', remembered)
@@ -103,4 +108,4 @@ if #own > 0 then
   redis.call('HDEL', unacked, unpack(own))
   redis.call('ZREM', index, unpack(own))
 end
-return { lost, failed }
+return { lost, failed, unheard }

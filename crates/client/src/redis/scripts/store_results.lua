@@ -1,10 +1,12 @@
--- store_results, version 1
--- Stores results and intermediate states, and publishes them. A stored SUCCESS is never overwritten.
+-- store_results, version 2
+-- Stores results and intermediate states, and publishes them. A stored SUCCESS is never overwritten. Where publishing is
+-- refused, they are stored only: whoever waits looks for them now and then.
 --
 -- KEYS  the results' keys, 1..1000; a key is also the name of its channel
 -- ARGV  1 seconds a result lives (0: for ever), then a document for each key
--- returns the positions of the documents that were not stored because a SUCCESS was there
-local ttl, kept = ARGV[1], {}
+-- returns { positions of the documents that were not stored because a SUCCESS was there, and, if publishing was refused, the
+--           error }
+local ttl, kept, unheard = ARGV[1], {}, nil
 for i = 1, #KEYS do
   local key, document = KEYS[i], ARGV[1 + i]
   -- Reads like GET and counts as a write: a script that has written may go on writing when memory is full.
@@ -13,7 +15,8 @@ for i = 1, #KEYS do
     kept[#kept + 1] = i
   else
     if ttl == '0' then redis.call('SET', key, document) else redis.call('SET', key, document, 'EX', ttl) end
-    redis.call('PUBLISH', key, document)
+    local told = redis.pcall('PUBLISH', key, document)
+    if type(told) == 'table' then unheard = told.err end
   end
 end
-return kept
+return { kept, unheard }
