@@ -397,7 +397,8 @@ impl WorkerBuilder {
             let limit = config.database_timeout;
             let database = Database::from_url(url)
                 .map_err(|error| ConfigError::new(setting::DATABASE, error))?
-                .timeout((!limit.is_zero()).then_some(limit));
+                .timeout((!limit.is_zero()).then_some(limit))
+                .connections(config.database_connections);
             for (name, task) in sql_tasks {
                 let once = config.exactly_once;
                 self.registry

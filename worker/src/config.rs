@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use celery_protocol::keys::Keys;
 use serde::Deserialize;
 
 use crate::consumer::{QueueOrder, Results};
-use crate::database::mask;
+use crate::database::{CONNECTIONS, mask};
 use crate::duration;
 use crate::tasks::SqlTask;
 
@@ -38,6 +39,7 @@ pub(crate) struct Settings {
     pub(crate) result_expires: Option<Text>,
     pub(crate) database: Option<String>,
     pub(crate) database_timeout: Option<Text>,
+    pub(crate) database_connections: Option<u16>,
     pub(crate) queues: Option<Vec<String>>,
     pub(crate) queue_order_strategy: Option<String>,
     pub(crate) queue_weights: Option<BTreeMap<String, u32>>,
@@ -103,6 +105,7 @@ impl Settings {
             result_expires: self.result_expires.or(other.result_expires),
             database: self.database.or(other.database),
             database_timeout: self.database_timeout.or(other.database_timeout),
+            database_connections: self.database_connections.or(other.database_connections),
             queues: self.queues.or(other.queues),
             queue_order_strategy: self.queue_order_strategy.or(other.queue_order_strategy),
             queue_weights: self.queue_weights.or(other.queue_weights),
@@ -156,6 +159,8 @@ pub(crate) mod setting {
     pub(crate) const DATABASE: &str = "database (--database, DATABASE_URL)";
     pub(crate) const DATABASE_TIMEOUT: &str =
         "database_timeout (--database-timeout, CELERY_WORKER_DATABASE_TIMEOUT)";
+    pub(crate) const DATABASE_CONNECTIONS: &str =
+        "database_connections (--database-connections, CELERY_WORKER_DATABASE_CONNECTIONS)";
     pub(crate) const QUEUES: &str = "queues (-Q/--queues, CELERY_WORKER_QUEUES)";
     pub(crate) const QUEUE_ORDER_STRATEGY: &str =
         "queue_order_strategy (--queue-order-strategy, CELERY_WORKER_QUEUE_ORDER_STRATEGY)";
@@ -198,6 +203,7 @@ pub(crate) struct Config {
     pub(crate) database: Option<String>,
     /// Zero is no limit.
     pub(crate) database_timeout: Duration,
+    pub(crate) database_connections: NonZeroU16,
     pub(crate) queues: Vec<String>,
     pub(crate) queue_order: QueueOrder,
     pub(crate) concurrency: usize,
@@ -296,6 +302,14 @@ impl Config {
             result_expires,
             database,
             database_timeout: time(settings.database_timeout, 300, setting::DATABASE_TIMEOUT, 0)?,
+            database_connections: match settings.database_connections.map(NonZeroU16::new) {
+                None => CONNECTIONS,
+                Some(Some(most)) => most,
+                Some(None) => {
+                    let cause = "at least one is needed";
+                    return Err(ConfigError::new(setting::DATABASE_CONNECTIONS, cause));
+                }
+            },
             queues,
             queue_order,
             concurrency,
@@ -359,6 +373,7 @@ impl fmt::Display for Config {
         if let Some(database) = &self.database {
             writeln!(f, "database = {}", text(&mask(database)))?;
             writeln!(f, "database_timeout = {}", time(self.database_timeout))?;
+            writeln!(f, "database_connections = {}", self.database_connections)?;
         }
         writeln!(f, "queues = {}", toml::Value::from(self.queues.clone()))?;
         match &self.queue_order {
@@ -534,6 +549,7 @@ mod tests {
                 "already",
             ),
             ("concurrency = 0", "--concurrency"),
+            ("database_connections = 0", "--database-connections"),
             ("loglevel = 'LOUD'", "--loglevel"),
             ("lease = 'soon'", "--lease"),
             ("result_expires = '500ms'", "--result-expires"),

@@ -192,6 +192,175 @@ async fn a_link_that_swallows_everything_is_given_up() {
     assert_eq!(again.await.unwrap(), 1);
 }
 
+/// The URL of a server, by way of a proxy.
+fn by_way_of(proxy: &Proxy, url: &str, port: u16) -> String {
+    url.replace(&format!(":{port}/"), &format!(":{}/", proxy.port()))
+}
+
+/// The link is forgotten in the middle of a transaction, and nobody is told. New connections work.
+async fn a_dead_link_is_found_out(url: &str, port: u16) {
+    let proxy = Proxy::to_port(port).unwrap();
+    let database = Database::from_url(&by_way_of(&proxy, url, port)).unwrap();
+    let locks = "UPDATE t SET name = 'locked' WHERE id = 1";
+    let (begun, mut begin) = tokio::sync::mpsc::unbounded_channel();
+    let working = tokio::spawn({
+        let database = database.clone();
+        async move {
+            let working = database.transaction(move |open| {
+                let begun = begun.clone();
+                Box::pin(async move {
+                    open.execute(locks, &[]).await?;
+                    let (go, going) = tokio::sync::oneshot::channel::<()>();
+                    begun.send(go).unwrap();
+                    let _ = going.await;
+                    open.execute(locks, &[]).await
+                })
+            });
+            working.await
+        }
+    });
+    let go = begin.recv().await.unwrap();
+    proxy.strand_all();
+    go.send(()).unwrap();
+    let lost = working.await.unwrap().unwrap_err();
+    assert_eq!(lost.kind(), Kind::Unavailable, "{lost}");
+    assert!(
+        lost.to_string().contains("the connection is dead"),
+        "{lost}"
+    );
+    // Its session is ended, with its locks.
+    let direct = Database::from_url(url).unwrap();
+    let again = tokio::time::timeout(Duration::from_secs(20), direct.execute(locks, &[]));
+    assert_eq!(again.await.unwrap().unwrap(), 1);
+    // So is an idle connection's death, and nothing comes of it.
+    database.execute(locks, &[]).await.unwrap();
+    proxy.strand_all();
+    assert_eq!(database.execute(locks, &[]).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_dead_link_is_found_out_mariadb() {
+    let server = MariaDb::start().unwrap();
+    server.sql(TABLE).unwrap();
+    fill(&Database::from_url(&server.url()).unwrap()).await;
+    a_dead_link_is_found_out(&server.url(), server.port()).await;
+}
+
+#[tokio::test]
+async fn a_dead_link_is_found_out_postgres() {
+    let server = Postgres::start().unwrap();
+    let database = Database::from_url(&server.url()).unwrap();
+    let table = "CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR(20))";
+    database.execute(table, &[]).await.unwrap();
+    fill(&database).await;
+    a_dead_link_is_found_out(&server.url(), server.port()).await;
+}
+
+#[tokio::test]
+async fn a_long_statement_is_let_run() {
+    let (mariadb, postgres) = (MariaDb::start().unwrap(), Postgres::start().unwrap());
+    let [mariadb, postgres] =
+        [mariadb.url(), postgres.url()].map(|url| Database::from_url(&url).unwrap());
+    // Longer than it takes to be asked about, twice.
+    let (mariadb, postgres) = tokio::join!(
+        mariadb.execute("DO SLEEP(14)", &[]),
+        postgres.execute("SELECT pg_sleep(14)", &[])
+    );
+    mariadb.unwrap();
+    postgres.unwrap();
+}
+
+#[tokio::test]
+async fn to_wait_for_a_connection_is_no_absence() {
+    let server = MariaDb::start().unwrap();
+    let database = Database::from_url(&server.url()).unwrap();
+    let sleepers: Vec<_> = (0..40)
+        .map(|_| {
+            let database = database.clone();
+            tokio::spawn(async move { database.execute("DO SLEEP(2)", &[]).await })
+        })
+        .collect();
+    for sleeper in sleepers {
+        // Also while all of them are in use.
+        database.ping().await.unwrap();
+        sleeper.await.unwrap().unwrap();
+    }
+    let connections = server
+        .sql("SHOW STATUS LIKE 'Max_used_connections'")
+        .unwrap();
+    let most: u32 = connections
+        .split_whitespace()
+        .last()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((16..=19).contains(&most), "{connections}");
+}
+
+#[tokio::test]
+async fn what_the_server_would_not_take_is_refused_here() {
+    let server = MariaDb::start_with(&["--max-allowed-packet=1M"]).unwrap();
+    server
+        .sql("CREATE TABLE t (id INT UNSIGNED PRIMARY KEY, name LONGTEXT)")
+        .unwrap();
+    let database = Database::from_url(&server.url()).unwrap();
+    let insert = "INSERT INTO t (id, name) VALUES (:id, :name)";
+    let of = |id: u32, bytes: usize| [("id", json!(id)), ("name", json!("x".repeat(bytes)))];
+    for (id, bytes) in [(1, 1_048_000), (2, 500_000)] {
+        assert_eq!(database.execute(insert, &of(id, bytes)).await.unwrap(), 1);
+    }
+    for bytes in [1_050_000, 3_000_000] {
+        let error = database.execute(insert, &of(3, bytes)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Statement, "{error}");
+        assert!(error.to_string().contains("(1153)"), "{error}");
+    }
+    let values: Vec<u32> = (0..40_000).collect();
+    let select = "SELECT id FROM t WHERE id IN (:ids)";
+    let params = [("ids", json!(values))];
+    let many = database.execute(select, &params);
+    assert_eq!(many.await.unwrap_err().kind(), Kind::Statement);
+}
+
+#[tokio::test]
+async fn after_a_failover_writes_go_to_the_new_server() {
+    let (old, new) = (MariaDb::start().unwrap(), MariaDb::start().unwrap());
+    for server in [&old, &new] {
+        server.sql(TABLE).unwrap();
+        fill(&Database::from_url(&server.url()).unwrap()).await;
+    }
+    let proxy = Proxy::to_port(old.port()).unwrap();
+    let database = Database::from_url(&by_way_of(&proxy, &old.url(), old.port())).unwrap();
+    let update = "UPDATE t SET name = 'new' WHERE id = 1";
+    database.execute("SELECT 1", &[]).await.unwrap();
+    old.sql("SET GLOBAL read_only = 1").unwrap();
+    proxy.retarget(([127, 0, 0, 1], new.port()).into());
+    // The connections stay where they are; what is only said over them is no reason to part.
+    let refused = database.execute(update, &[]).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Unavailable, "{refused}");
+    assert_eq!(database.execute(update, &[]).await.unwrap(), 1);
+    let name = |server: &MariaDb| server.sql("SELECT name FROM t WHERE id = 1").unwrap();
+    assert_eq!((name(&old).as_str(), name(&new).as_str()), ("it's", "new"));
+}
+
+#[tokio::test]
+async fn a_statement_outlives_a_change_of_its_table() {
+    let (mariadb, postgres) = (MariaDb::start().unwrap(), Postgres::start().unwrap());
+    for url in [mariadb.url(), postgres.url()] {
+        let database = Database::from_url(&url).unwrap();
+        let table = "CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR(20))";
+        database.execute(table, &[]).await.unwrap();
+        fill(&database).await;
+        for column in ["a", "b"] {
+            let rows = database.transaction(|open| {
+                Box::pin(async { open.keys("SELECT * FROM t WHERE id = 1", &[]).await })
+            });
+            assert_eq!(rows.await.unwrap(), [1]);
+            let alter = format!("ALTER TABLE t ADD COLUMN {column} INT");
+            database.execute(&alter, &[]).await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_task_that_was_stopped_commits_nothing() {
     let folder = tempfile::tempdir().unwrap();

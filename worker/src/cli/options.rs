@@ -48,6 +48,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", env = "CELERY_WORKER_DATABASE_TIMEOUT")]
     database_timeout: Option<String>,
 
+    /// How many connections to the database there may be [default: 16]
+    #[arg(long, value_name = "N", env = "CELERY_WORKER_DATABASE_CONNECTIONS")]
+    database_connections: Option<u16>,
+
     /// The queues to consume, separated by commas [default: celery]
     #[arg(
         short = 'Q',
@@ -209,6 +213,7 @@ impl Options {
             result_expires: self.result_expires.map(Text::Written),
             database: self.database,
             database_timeout: self.database_timeout.map(Text::Written),
+            database_connections: self.database_connections,
             queues: self.queues,
             queue_order_strategy: self.queue_order_strategy,
             queue_weights: self.queue_weights.map(|all| all.into_iter().collect()),

@@ -1,33 +1,23 @@
 //! Whoever waits for a transaction, and what becomes of it when nobody waits any longer.
 //!
 //! A task that is stopped drops the future it waits with. The statement that runs then must not be dropped with it: its
-//! connection would be left in the middle of an answer. It goes on in a task of the runtime, is cancelled from a second
-//! connection if its task has a time limit, and is rolled back.
+//! connection would be lost, and the server would go on with it. It goes on in a task of the runtime, is cancelled from a second
+//! connection, and is rolled back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
-tokio::task_local! {
-    /// Set around the code of tasks that may be stopped. To be told which session to cancel costs a round trip, which others
-    /// need not pay.
-    static STOPPABLE: ();
-}
-
-/// The code of a task that may be stopped: its statements are then cancelled.
-pub(crate) fn stoppable<F: Future>(code: F) -> impl Future<Output = F::Output> {
-    STOPPABLE.scope((), code)
-}
+use super::watch::AtWork;
 
 /// What the work knows of whoever waits for it.
 #[derive(Debug)]
 pub(super) struct Caller {
     gone: AtomicBool,
     left: Notify,
-    /// The number of the server's session that works, 0 while there is none.
-    session: AtomicI64,
-    stoppable: bool,
+    /// What is done for them.
+    pub(super) work: Arc<AtWork>,
 }
 
 /// Held by whoever waits; dropped, they are gone.
@@ -46,8 +36,7 @@ impl Caller {
         let caller = Arc::new(Caller {
             gone: AtomicBool::new(false),
             left: Notify::new(),
-            session: AtomicI64::new(0),
-            stoppable: STOPPABLE.try_with(|()| ()).is_ok(),
+            work: Arc::default(),
         });
         (Waiting(Arc::clone(&caller)), caller)
     }
@@ -60,40 +49,30 @@ impl Caller {
     pub(super) async fn left(&self) {
         self.left.notified().await;
     }
-
-    pub(super) fn is_stoppable(&self) -> bool {
-        self.stoppable
-    }
-
-    /// The session that works from now on. To be followed by a look at [`Caller::is_gone`]: who left before this could
-    /// not be cancelled.
-    pub(super) fn works_in(&self, session: i64) {
-        self.session.store(session, Ordering::SeqCst);
-    }
-
-    pub(super) fn session(&self) -> Option<i64> {
-        Some(self.session.load(Ordering::SeqCst)).filter(|session| *session != 0)
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
     use std::time::Duration;
 
-    use super::*;
     use crate::Database;
 
-    /// Stops a task in the middle of a statement, and sees the statement end.
+    /// Stops tasks in the middle of statements that take every connection, and sees the statements end.
     async fn stopped(url: &str, statement: &'static str, running: &'static str) {
-        let database = Database::from_url(url).unwrap();
-        let working = tokio::spawn(stoppable({
-            let database = database.clone();
-            async move { database.execute(statement, &[]).await }
-        }));
-        for count in [1, 0] {
+        let places = NonZeroU16::new(3).unwrap();
+        let database = Database::from_url(url).unwrap().connections(places);
+        let working: Vec<_> = (0..places.get())
+            .map(|_| {
+                let database = database.clone();
+                tokio::spawn(async move { database.execute(statement, &[]).await })
+            })
+            .collect();
+        let looking = Database::from_url(url).unwrap();
+        for count in [places.get().into(), 0] {
             let seen = async {
                 loop {
-                    let look = database.transaction(move |open| {
+                    let look = looking.transaction(move |open| {
                         Box::pin(async move { open.keys(running, &[]).await })
                     });
                     if look.await.unwrap() == [count] {
@@ -104,17 +83,19 @@ mod tests {
             };
             let seen = tokio::time::timeout(Duration::from_secs(60), seen).await;
             assert!(seen.is_ok(), "waited for {count} of {statement}");
-            working.abort();
+            working.iter().for_each(|one| one.abort());
         }
-        assert!(working.await.unwrap_err().is_cancelled());
+        for one in working {
+            assert!(one.await.unwrap_err().is_cancelled());
+        }
         assert!(database.is_up());
     }
 
     #[tokio::test]
     async fn a_stopped_task_leaves_no_statement_behind_mariadb() {
         let server = celery_testkit::MariaDb::start().unwrap();
-        let running =
-            "SELECT COUNT(*) FROM information_schema.processlist WHERE info = 'DO SLEEP(600)'";
+        let running = "SELECT COUNT(*) FROM information_schema.processlist \
+            WHERE info = 'DO SLEEP(600)' AND command = 'Execute'";
         stopped(&server.url(), "DO SLEEP(600)", running).await;
     }
 

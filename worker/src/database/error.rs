@@ -4,9 +4,11 @@
 //! arguments are those of Python's database interface (`OperationalError(1213, '…')`), as Python workers store them.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::mysql::MySqlDatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use super::params::ParamError;
 use crate::task::{Exception, TaskError};
@@ -15,7 +17,8 @@ use crate::task::{Exception, TaskError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// The server cannot be reached, is stopping, or takes no writes: the task waits until it does.
+    /// The server cannot be reached, is stopping, takes no writes, or no connection to it became free in time: the task waits
+    /// until that has changed.
     Unavailable,
     /// It is there and lets us not in: wrong user, password, database or file. At the start this is a mistake in the
     /// settings; later it is waited for, like an absence.
@@ -36,7 +39,18 @@ pub struct DatabaseError {
     name: &'static str,
     code: Option<Value>,
     message: String,
-    misses_table: bool,
+    waits_for: Option<WaitsFor>,
+}
+
+/// What has to change before the same can succeed, though the server is there and says no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WaitsFor {
+    /// A table that whoever makes it may be about to make.
+    Table,
+    /// A place among our own connections.
+    Place,
+    /// Somebody who is about to commit the same call.
+    Twin,
 }
 
 impl DatabaseError {
@@ -51,7 +65,7 @@ impl DatabaseError {
             name: "OperationalError",
             code: None,
             message: message.into(),
-            misses_table: false,
+            waits_for: None,
         }
     }
 
@@ -62,14 +76,60 @@ impl DatabaseError {
             name: "RuntimeError",
             code: None,
             message,
-            misses_table: false,
+            waits_for: None,
         }
     }
 
-    /// Of a key that is taken since this transaction looked: the same again will see it.
+    /// All connections are in use, and have been for so long.
+    pub(super) fn busy(waited: Duration) -> Self {
+        DatabaseError {
+            waits_for: Some(WaitsFor::Place),
+            ..Self::unavailable(format!(
+                "no connection became free within {} s",
+                waited.as_secs_f64()
+            ))
+        }
+    }
+
+    /// What MySQL says of a statement that it does not take.
+    pub(super) fn too_large(bytes: usize, largest: usize) -> Self {
+        Self::refused_here(
+            1153,
+            format!(
+                "Got a packet bigger than 'max_allowed_packet' bytes: about {bytes}, and the server takes {largest}"
+            ),
+        )
+    }
+
+    /// The same of one with too many values; the other databases have such limits as well.
+    pub(super) fn too_many(values: usize, most: usize) -> Self {
+        Self::refused_here(
+            1390,
+            format!(
+                "Prepared statement contains too many placeholders: {values}, and at most {most} can be sent"
+            ),
+        )
+    }
+
+    /// A statement that the server would refuse, in MySQL's words for it.
+    fn refused_here(code: u16, message: String) -> Self {
+        DatabaseError {
+            kind: Kind::Statement,
+            name: "DatabaseError",
+            code: Some(code.into()),
+            message,
+            waits_for: None,
+        }
+    }
+
+    /// Of a key that is taken since this transaction looked, or that somebody is about to commit: the same again will see
+    /// it. However long they take, it is their work that counts.
     pub(super) fn of_a_race(mut self) -> Self {
         if self.name == "IntegrityError" {
             self.kind = Kind::Transient;
+        }
+        if self.kind == Kind::Transient {
+            self.waits_for = Some(WaitsFor::Twin);
         }
         self
     }
@@ -84,11 +144,16 @@ impl DatabaseError {
 
     /// Whether the statement needs a table that is not there.
     pub(super) fn misses_table(&self) -> bool {
-        self.misses_table
+        self.waits_for == Some(WaitsFor::Table)
+    }
+
+    /// Whether it says nothing about the server.
+    pub(super) fn is_our_own(&self) -> bool {
+        self.waits_for == Some(WaitsFor::Place)
     }
 
     pub(crate) fn into_task_error(self) -> TaskError {
-        if matches!(self.kind, Kind::Unavailable | Kind::Refused) || self.misses_table {
+        if matches!(self.kind, Kind::Unavailable | Kind::Refused) || self.waits_for.is_some() {
             return TaskError::Unavailable {
                 cause: self.to_string(),
             };
@@ -123,7 +188,7 @@ impl From<ParamError> for DatabaseError {
             name: "ProgrammingError",
             code: None,
             message: error.to_string(),
-            misses_table: false,
+            waits_for: None,
         }
     }
 }
@@ -133,7 +198,10 @@ impl From<sqlx::Error> for DatabaseError {
         let (kind, name, code) = match &error {
             sqlx::Error::Database(database) => {
                 let (kind, code) = match database.try_downcast_ref::<MySqlDatabaseError>() {
-                    Some(mysql) => (of_mysql(mysql.number()), Some(mysql.number().into())),
+                    Some(mysql) => {
+                        let number = mysql.number();
+                        (of_mysql(number, mysql.message()), Some(number.into()))
+                    }
                     None => {
                         let code = database.code().unwrap_or_default();
                         // A SQLSTATE has five characters; SQLite's codes are small numbers.
@@ -141,7 +209,7 @@ impl From<sqlx::Error> for DatabaseError {
                             Ok(number) if code.len() < 5 => {
                                 (of_sqlite(number), Some(number.into()))
                             }
-                            _ => (of_sqlstate(&code), Some(code.into_owned().into())),
+                            _ => (of_postgres(&error, &code), Some(code.into_owned().into())),
                         }
                     }
                 };
@@ -158,28 +226,27 @@ impl From<sqlx::Error> for DatabaseError {
             }
             // A certificate that does not fit will not fit later either, but its server may.
             sqlx::Error::Tls(_) => (Kind::Refused, "OperationalError", None),
-            sqlx::Error::Io(_)
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed
-            | sqlx::Error::BeginFailed => (Kind::Unavailable, "OperationalError", None),
+            // The drivers count the values themselves, with no word of the server.
+            sqlx::Error::Protocol(said) if said.contains("parameters") => {
+                (Kind::Schema, "ProgrammingError", None)
+            }
+            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+                (Kind::Unavailable, "OperationalError", None)
+            }
             _ => (Kind::Statement, "InterfaceError", None),
         };
         let message = match &error {
             sqlx::Error::Database(database) => database.message().to_owned(),
-            sqlx::Error::PoolTimedOut => {
-                "no connection to the database could be made in time".into()
-            }
             other => other.to_string(),
         };
         let misses_table = kind == Kind::Schema && misses_table(code.as_ref(), &message);
+        let waits_for = misses_table.then_some(WaitsFor::Table);
         DatabaseError {
             kind,
             name,
             code,
             message,
-            misses_table,
+            waits_for,
         }
     }
 }
@@ -195,23 +262,44 @@ fn misses_table(code: Option<&Value>, message: &str) -> bool {
     }
 }
 
+/// Whether the table was changed under a statement that the connection keeps prepared. It will say so for ever.
+pub(super) fn outlived(error: &sqlx::Error) -> bool {
+    let postgres = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    // "cached plan must not change result type", in the language of the server; told from others of 0A000 by its place.
+    postgres.is_some_and(|error| {
+        error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery")
+    })
+}
+
 /// By the error numbers of MySQL and MariaDB.
-fn of_mysql(number: u16) -> Kind {
+fn of_mysql(number: u16, message: &str) -> Kind {
     match number {
-        // Too many connections, shutting down, network errors, read-only, killed connection, host blocked.
-        1040
+        // Too many connections, shutting down, network errors, read-only, killed connection, host blocked, a Galera node that
+        // is not ready, no room on the disk or in the table space. A statement that is too large (1153) is none of them.
+        1021
+        | 1040
+        | 1047
         | 1053
         | 1077
         | 1079
+        | 1114
         | 1129
-        | 1152..=1161
+        | 1152
+        | 1154..=1161
         | 1184
         | 1203
         | 1226
         | 1290
+        | 1792
         | 1836
         | 1927
         | 4031 => Kind::Unavailable,
+        // Writing to a file; why not is only in the text. 28 is ENOSPC.
+        3 | 1026 | 1030 if message.contains("rror 28") || message.contains("rrno: 28") => {
+            Kind::Unavailable
+        }
         // Access denied, no such database.
         1044 | 1045 | 1049 | 1130 | 1251 | 1698 => Kind::Refused,
         // Lock wait, deadlock, a prepared statement that the table has outlived, a table that changed.
@@ -220,6 +308,20 @@ fn of_mysql(number: u16) -> Kind {
         1054 | 1064 | 1142 | 1143 | 1146 | 1109 | 1305 | 1176 => Kind::Schema,
         _ => Kind::Statement,
     }
+}
+
+fn of_postgres(error: &sqlx::Error, code: &str) -> Kind {
+    if outlived(error) {
+        return Kind::Transient;
+    }
+    let postgres = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    // PgBouncer has this code for whatever goes wrong, and then ends the connection.
+    if code == "08P01" && postgres.is_some_and(|error| error.severity() == PgSeverity::Error) {
+        return Kind::Schema;
+    }
+    of_sqlstate(code)
 }
 
 /// By PostgreSQL's SQLSTATE.
@@ -254,11 +356,17 @@ mod tests {
 
     #[test]
     fn kinds() {
-        assert_eq!(of_mysql(1213), Kind::Transient);
-        assert_eq!(of_mysql(1146), Kind::Schema);
-        assert_eq!(of_mysql(1045), Kind::Refused);
-        assert_eq!(of_mysql(1290), Kind::Unavailable);
-        assert_eq!(of_mysql(1062), Kind::Statement);
+        assert_eq!(of_mysql(1213, ""), Kind::Transient);
+        assert_eq!(of_mysql(1146, ""), Kind::Schema);
+        assert_eq!(of_mysql(1045, ""), Kind::Refused);
+        for away in [1021, 1047, 1114, 1152, 1154, 1290, 1792] {
+            assert_eq!(of_mysql(away, ""), Kind::Unavailable, "{away}");
+        }
+        assert_eq!(of_mysql(1062, ""), Kind::Statement);
+        assert_eq!(of_mysql(1153, ""), Kind::Statement);
+        let full = "Got error 28 \"No space left on device\" from storage engine";
+        assert_eq!(of_mysql(1030, full), Kind::Unavailable);
+        assert_eq!(of_mysql(1030, "Got error 1"), Kind::Statement);
         assert_eq!(of_sqlstate("40P01"), Kind::Transient);
         assert_eq!(of_sqlstate("57P01"), Kind::Unavailable);
         assert_eq!(of_sqlstate(""), Kind::Statement);
@@ -273,6 +381,33 @@ mod tests {
         assert!(misses_table(Some(&1.into()), "no such table: t"));
         assert!(!misses_table(Some(&1.into()), "no such column: c"));
         assert!(!misses_table(Some(&1054.into()), ""));
+    }
+
+    #[test]
+    fn a_driver_that_counts_the_values_is_no_absence() {
+        let said = "prepared statement expected 2 parameters but 1 parameters were provided";
+        let error: DatabaseError = sqlx::Error::Protocol(said.to_owned()).into();
+        assert_eq!(error.kind(), Kind::Schema);
+    }
+
+    #[test]
+    fn who_waits_for_a_twin_fails_never() {
+        for code in [1205, 1062] {
+            let name = if code == 1062 {
+                "IntegrityError"
+            } else {
+                "OperationalError"
+            };
+            let locked = DatabaseError {
+                kind: of_mysql(code, ""),
+                name,
+                ..DatabaseError::refused_here(code, String::new())
+            };
+            let waiting = locked.of_a_race();
+            assert_eq!(waiting.kind(), Kind::Transient);
+            let answer = waiting.into_task_error();
+            assert!(matches!(answer, TaskError::Unavailable { .. }));
+        }
     }
 
     #[test]

@@ -2,34 +2,37 @@
 //!
 //! Three invariants:
 //!
-//! * Once begun, the future of a statement is not dropped: the MySQL driver would leave its connection in the middle of an
-//!   answer. All work happens in tasks of the runtime of its own; if the caller goes away, its statement is cancelled from
-//!   another connection and its transaction rolled back.
-//!   The one exception is a server that does not answer in time: then the whole pool is parted with.
+//! * A statement is not left to itself. All work happens in tasks of the runtime of its own; if the caller goes away, its
+//!   statement is cancelled from another connection and its transaction rolled back. A connection that is dropped in the middle
+//!   of one is closed, and its session ended in the server.
 //! * Nothing is connected before it is needed. A server that is away is an error of kind [`Kind::Unavailable`], which makes
 //!   the worker keep the task; the log has one line when it goes and one when it comes back.
 //! * Values are bound, never pasted (see [`Params`]).
 
 mod caller;
+mod connection;
 mod error;
+mod health;
 mod inbox;
 mod params;
+mod pool;
 mod transaction;
 mod url;
+mod watch;
 
-use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use caller::Caller;
-pub(crate) use caller::stoppable;
+use connection::Connection;
 use futures_util::future::BoxFuture;
+use health::Health;
+use pool::Pool;
 use prometheus_client::metrics::counter::Counter;
-use sqlx::mysql::MySqlPoolOptions;
-use sqlx::postgres::PgPoolOptions;
-use sqlx::sqlite::SqlitePoolOptions;
+use watch::Outside;
 
 use crate::failpoint::failpoint;
 pub use error::{DatabaseError, Kind};
@@ -40,17 +43,15 @@ use url::Address;
 pub use url::DatabaseUrlError;
 pub(crate) use url::mask;
 
-/// How long one try to get a connection may take. The task tries again, so that this only bounds how soon an absence
-/// is noticed.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Connections at most, to a server. More would wait for each other's locks inside the server instead of in line here.
-const CONNECTIONS: u32 = 16;
+/// Connections at most, to a server, unless said. More would wait for each other's locks inside the server instead of in line
+/// here.
+pub(crate) const CONNECTIONS: NonZeroU16 = NonZeroU16::new(16).unwrap();
 /// How often a deadlock or a lock wait is met by doing the same again before it counts as a failure.
 const TRIES: u32 = 6;
-/// How long a transaction may take unless said. The drivers wait for an answer for ever, also over a link that swallows
-/// everything; lock waits of a server (MySQL's `innodb_lock_wait_timeout` is 50 s) must fit in.
+/// How long a transaction may take unless said, and how long one waits for a connection. Lock waits of a server (MySQL's `innodb_lock_wait_timeout` is 50 s) must fit in.
 const TIMEOUT: Duration = Duration::from_secs(300);
-/// The first wait between these tries; it doubles.
+/// The first wait between these tries; it doubles, and is drawn from its half to one and a half of it: two who met would meet
+/// again.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 
 /// Which words a database understands.
@@ -61,6 +62,18 @@ pub(crate) enum Dialect {
     Sqlite,
 }
 
+impl Dialect {
+    /// How many values a statement can have.
+    fn most_placeholders(self) -> usize {
+        match self {
+            // Their number has 16 bits in both protocols.
+            Dialect::MySql | Dialect::Postgres => 65_535,
+            // SQLITE_MAX_VARIABLE_NUMBER
+            Dialect::Sqlite => 32_766,
+        }
+    }
+}
+
 /// A pool of connections to one database. Clones share it.
 #[derive(Clone)]
 pub struct Database {
@@ -68,73 +81,17 @@ pub struct Database {
 }
 
 struct Inner {
-    address: Address,
-    /// Another one takes its place when a connection of it does not answer: see [`Inner::give_up`].
-    pool: RwLock<Arc<Pool>>,
+    pool: Arc<Pool>,
+    outside: Outside,
     /// How long a transaction may take.
     timeout: Option<Duration>,
-    /// Tables that were missed, each told of once.
-    missed: Mutex<HashSet<String>>,
-    /// The URL, masked.
-    shown: String,
-    /// Whether the last thing heard of it was that it is away.
-    away: AtomicBool,
-    /// When that was.
-    heard: Mutex<Option<Instant>>,
+    health: Health,
     /// Transactions that were run again after a deadlock or a lock wait.
     retries: Counter,
     /// Whether `celery_inbox` is used.
     inbox: AtomicBool,
     /// Calls found in it.
     known: Counter,
-}
-
-pub(crate) enum Pool {
-    MySql(sqlx::MySqlPool),
-    Postgres(sqlx::PgPool),
-    Sqlite(sqlx::SqlitePool),
-}
-
-impl Pool {
-    /// A pool with no connection yet.
-    fn of(address: &Address) -> Self {
-        match address.clone() {
-            Address::MySql(options) => Pool::MySql(
-                MySqlPoolOptions::new()
-                    .max_connections(CONNECTIONS)
-                    .acquire_timeout(CONNECT_TIMEOUT)
-                    .connect_lazy_with(options),
-            ),
-            Address::Postgres(options) => Pool::Postgres(
-                PgPoolOptions::new()
-                    .max_connections(CONNECTIONS)
-                    .acquire_timeout(CONNECT_TIMEOUT)
-                    .connect_lazy_with(options),
-            ),
-            // SQLite has one writer at a time; in line here is better than at the file's lock.
-            Address::Sqlite(options) => Pool::Sqlite(
-                SqlitePoolOptions::new()
-                    .max_connections(1)
-                    .acquire_timeout(CONNECT_TIMEOUT)
-                    .connect_lazy_with(options),
-            ),
-        }
-    }
-}
-
-impl Inner {
-    fn pool(&self) -> Arc<Pool> {
-        Arc::clone(&self.pool.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Parts with a pool one of whose connections does not answer. That connection is in the middle of an answer and
-    /// cannot be used again, and what holds for it may hold for the others: a link that swallows everything.
-    fn give_up(&self, old: &Arc<Pool>) {
-        let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
-        if Arc::ptr_eq(&pool, old) {
-            *pool = Arc::new(Pool::of(&self.address));
-        }
-    }
 }
 
 /// Whether a URL is one of a database.
@@ -148,13 +105,10 @@ impl Database {
         let address = Address::parse(url)?;
         Ok(Database {
             inner: Arc::new(Inner {
-                pool: RwLock::new(Arc::new(Pool::of(&address))),
-                address,
+                pool: Arc::new(pool(address, CONNECTIONS)),
+                outside: Outside::new(),
                 timeout: Some(TIMEOUT),
-                missed: Mutex::default(),
-                shown: mask(url),
-                away: AtomicBool::new(false),
-                heard: Mutex::default(),
+                health: Health::of(mask(url)),
                 retries: Counter::default(),
                 inbox: AtomicBool::new(false),
                 known: Counter::default(),
@@ -162,8 +116,18 @@ impl Database {
         })
     }
 
+    /// How many connections there may be, 16 unless said; transactions wait in line for them. SQLite always has one. To be
+    /// called before the database is shared.
+    #[must_use]
+    pub fn connections(mut self, most: NonZeroU16) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.pool = Arc::new(pool(inner.pool.address().clone(), most));
+        }
+        self
+    }
+
     /// How long a transaction may take, 5 minutes unless said; `None` is no limit. One that takes longer counts as lost
-    /// with its connection. To be called before the database is shared.
+    /// with its connection. It may wait as long for that connection before. To be called before the database is shared.
     #[must_use]
     pub fn timeout(mut self, limit: Option<Duration>) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
@@ -173,41 +137,45 @@ impl Database {
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
-        match self.inner.address {
-            Address::MySql(_) => Dialect::MySql,
-            Address::Postgres(_) => Dialect::Postgres,
-            Address::Sqlite(_) => Dialect::Sqlite,
-        }
+        self.inner.pool.address().dialect()
     }
 
     /// The URL without its password.
     pub fn display_url(&self) -> &str {
-        &self.inner.shown
+        self.inner.health.shown()
     }
 
-    /// Connects, or uses a connection, and asks nothing. A refusal is for the caller to tell.
+    /// Connects, or uses a connection that is free, and asks nothing. A refusal is for the caller to tell.
     pub async fn ping(&self) -> Result<(), DatabaseError> {
         let database = self.clone();
         let running = tokio::spawn(async move {
-            let pool = database.inner.pool();
-            let begin = tokio::time::timeout(2 * CONNECT_TIMEOUT, Transaction::begin(&pool));
-            let outcome = begin.await.unwrap_or_else(|_| {
-                database.inner.give_up(&pool);
-                Err(DatabaseError::unavailable("no answer"))
-            });
-            match outcome {
-                Ok(open) => {
-                    open.roll_back().await;
-                    database.note(None);
-                    Ok(())
-                }
-                Err(error) => {
-                    if error.kind() != Kind::Refused {
-                        database.note(Some(&error));
+            let Inner { pool, health, .. } = &*database.inner;
+            let outcome = match pool.free_place() {
+                Some(place) => match Transaction::begin(pool, place, &Arc::default()).await {
+                    Ok(open) => {
+                        open.roll_back().await;
+                        Ok(())
                     }
-                    Err(error)
-                }
+                    Err(error) => Err(error),
+                },
+                // SQLite has but one, which somebody else is using.
+                None if database.dialect() == Dialect::Sqlite => Ok(()),
+                None => match Connection::make(pool.address()).await {
+                    Ok(connection) => {
+                        connection.close().await;
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            if outcome
+                .as_ref()
+                .err()
+                .is_none_or(|error| error.kind() != Kind::Refused)
+            {
+                health.note(outcome.as_ref().err());
             }
+            outcome
         });
         running
             .await
@@ -256,13 +224,21 @@ impl Database {
                 biased;
                 outcome = &mut working => outcome,
                 () = caller.left() => {
+                    // Nothing has begun.
+                    let Some(session) = caller.work.session() else {
+                        return match database.dialect() {
+                            Dialect::Sqlite => working.await,
+                            _ => Err(DatabaseError::stopped()),
+                        };
+                    };
+                    let Inner { pool, outside, .. } = &*database.inner;
                     // The work keeps its connection meanwhile: nobody else's statement can be hit.
-                    database.cancel(&caller).await;
+                    outside.cancel(pool.address(), &session).await;
                     // What a cancelled statement says is nothing about the server.
                     return working.await;
                 }
             };
-            database.note(outcome.as_ref().err());
+            database.inner.health.note(outcome.as_ref().err());
             outcome
         });
         match running.await {
@@ -271,31 +247,6 @@ impl Database {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => Err(DatabaseError::unavailable("the worker is stopping")),
             },
-        }
-    }
-
-    /// Has the server stop the statement of somebody who is gone. If that fails, it ends by itself.
-    async fn cancel(&self, caller: &Caller) {
-        let Some(session) = caller.session() else {
-            return;
-        };
-        let Some(sql) = transaction::cancel(self.dialect(), session) else {
-            return;
-        };
-        let pool = self.inner.pool();
-        let cancelling = async {
-            let mut open = Transaction::begin(&pool).await?;
-            let cancelled = open.execute(&sql, &[]).await;
-            open.roll_back().await;
-            cancelled
-        };
-        match tokio::time::timeout(CONNECT_TIMEOUT, cancelling).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::debug!("a statement was not cancelled: {error}"),
-            Err(_) => {
-                // Its connection may be in the middle of an answer.
-                self.inner.give_up(&pool);
-            }
         }
     }
 
@@ -309,7 +260,7 @@ impl Database {
                 Err(error) if error.kind() == Kind::Transient => {
                     tracing::debug!("the database asks to try again: {error}");
                     self.inner.retries.inc();
-                    tokio::time::sleep(wait).await;
+                    tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
                     wait *= 2;
                 }
                 outcome => return outcome,
@@ -322,39 +273,50 @@ impl Database {
     where
         F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, DatabaseError>>,
     {
-        let pool = self.inner.pool();
-        let transaction = self.one_transaction(&pool, work, caller);
-        // SQLite has no server that could fall silent, and a database in memory ends with its pool.
-        let limit = match self.inner.address {
-            Address::Sqlite(_) => None,
-            _ => self.inner.timeout,
+        let Inner {
+            pool,
+            outside,
+            timeout,
+            ..
+        } = &*self.inner;
+        // SQLite has no server that could fall silent.
+        let limit = timeout.filter(|_| self.dialect() != Dialect::Sqlite);
+        let Some(place) = within(limit, pool.place()).await else {
+            return Err(DatabaseError::busy(limit.unwrap_or_default()));
         };
-        let Some(limit) = limit else {
-            return transaction.await;
-        };
-        match tokio::time::timeout(limit, transaction).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                self.inner.give_up(&pool);
-                let text = format!("no answer within {} s", limit.as_secs_f64());
-                Err(DatabaseError::unavailable(text))
+        let place = place?;
+        let lost = {
+            let transaction = self.one_transaction(place, work, caller);
+            tokio::select! {
+                biased;
+                outcome = within(limit, transaction) => match outcome {
+                    Some(outcome) => return outcome,
+                    None => format!("no answer within {} s", limit.unwrap_or_default().as_secs_f64()),
+                },
+                () = outside.dead_link(pool.address(), &caller.work) => {
+                    "the connection is dead: the server waits at its other end".to_owned()
+                }
             }
+        };
+        // Its connection went with it; the others may be no better.
+        pool.give_up();
+        if let Some(session) = caller.work.session() {
+            outside.end(pool.address(), &session).await;
+            caller.work.in_session(None);
         }
+        Err(DatabaseError::unavailable(lost))
     }
 
     async fn one_transaction<T, F>(
         &self,
-        pool: &Pool,
+        place: pool::Place,
         work: &F,
         caller: &Caller,
     ) -> Result<T, DatabaseError>
     where
         F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, DatabaseError>>,
     {
-        let mut transaction = Transaction::begin(pool).await?;
-        if caller.is_stoppable() {
-            caller.works_in(transaction.session().await?);
-        }
+        let mut transaction = Transaction::begin(&self.inner.pool, place, &caller.work).await?;
         if caller.is_gone() {
             transaction.roll_back().await;
             return Err(DatabaseError::stopped());
@@ -380,15 +342,12 @@ impl Database {
 
     /// Whether it was there when last heard of; true if nothing was.
     pub(crate) fn is_up(&self) -> bool {
-        !self.inner.away.load(Ordering::Relaxed)
+        self.inner.health.is_up()
     }
 
     /// The same, if that is not longer ago.
     pub(crate) fn heard_within(&self, time: Duration) -> Option<bool> {
-        let heard = *self.heard();
-        heard
-            .is_some_and(|heard| heard.elapsed() <= time)
-            .then(|| self.is_up())
+        self.inner.health.heard_within(time)
     }
 
     /// Counts transactions that were run again.
@@ -400,46 +359,27 @@ impl Database {
     pub(crate) fn known(&self) -> Counter {
         self.inner.known.clone()
     }
+}
 
-    fn heard(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        // A plain value: a thread that died holding the lock left it whole.
-        self.inner
-            .heard
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
+fn pool(address: Address, most: NonZeroU16) -> Pool {
+    // SQLite has one writer at a time; in line here is better than at the file's lock.
+    let places = match address {
+        Address::Sqlite(_) => 1,
+        _ => most.get(),
+    };
+    Pool::new(address, places.into())
+}
 
-    /// One line in the log for each change of state.
-    fn note(&self, error: Option<&DatabaseError>) {
-        *self.heard() = Some(Instant::now());
-        if let Some(error) = error.filter(|error| error.misses_table()) {
-            let mut missed = self.inner.missed.lock();
-            let missed = missed
-                .as_mut()
-                .map(|missed| missed.insert(error.to_string()));
-            if missed.unwrap_or(true) {
-                tracing::warn!(
-                    "The database {} lacks a table: {error}. Tasks that need it wait.",
-                    self.inner.shown
-                );
-            }
-        }
-        let away = &self.inner.away;
-        match error.filter(|error| matches!(error.kind(), Kind::Unavailable | Kind::Refused)) {
-            Some(error) if !away.swap(true, Ordering::Relaxed) => tracing::warn!(
-                "The database {} is unavailable: {error}. Tasks that need it wait.",
-                self.inner.shown
-            ),
-            None if away.load(Ordering::Relaxed) && away.swap(false, Ordering::Relaxed) => {
-                tracing::warn!("The database {} is available again.", self.inner.shown);
-            }
-            _ => {}
-        }
+/// `None` if it takes longer.
+async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, future).await.ok(),
+        None => Some(future.await),
     }
 }
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Database({})", self.inner.shown)
+        write!(f, "Database({})", self.inner.health.shown())
     }
 }

@@ -24,6 +24,9 @@ pub enum ParamError {
     /// A string, a quoted name or a comment does not end.
     #[error("the statement ends inside {0}")]
     Unterminated(&'static str),
+    /// A placeholder of the database's own, for which there would be no value.
+    #[error("the statement has the placeholder {0}; parameters are written :name")]
+    Placeholder(String),
 }
 
 /// A statement in the words of one kind of database.
@@ -34,6 +37,22 @@ pub(crate) struct Statement {
     pub(crate) values: Vec<Value>,
     /// Whether it is worth to be kept prepared: not if it is of a length that seldom comes again.
     pub(crate) kept: bool,
+}
+
+/// What a server may count for a value besides its own bytes: its type, its length.
+const AROUND_A_VALUE: usize = 16;
+
+impl Statement {
+    /// About as many as are sent to the server.
+    pub(crate) fn bytes(&self) -> usize {
+        let value = |value: &Value| match value {
+            Value::String(text) => text.len(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            json => json.to_string().len(),
+        };
+        let values = self.values.iter().map(|one| AROUND_A_VALUE + value(one));
+        self.sql.len() + values.sum::<usize>()
+    }
 }
 
 /// Rewrites the `:name` of a statement to the placeholders of `dialect`.
@@ -129,6 +148,7 @@ fn token(rest: &str, next: char, dialect: Dialect) -> Result<Token, ParamError> 
         Some(at) => text(from + at + end.len()),
         None => Err(ParamError::Unterminated(what)),
     };
+    let placeholder = |length| Err(ParamError::Placeholder(rest[..length].to_owned()));
     match next {
         '\'' | '"' | '`' => {
             let backslash = dialect == Dialect::MySql && next != '`';
@@ -146,8 +166,15 @@ fn token(rest: &str, next: char, dialect: Dialect) -> Result<Token, ParamError> 
                 .map_or(rest.len(), |at| at + 1);
             match rest[tag..].starts_with('$') {
                 true => until(tag + 1, &rest[..=tag], "a dollar quote"),
+                false if rest[1..].starts_with(|c: char| c.is_ascii_digit()) => placeholder(tag),
                 false => text(1),
             }
+        }
+        // PostgreSQL has operators of it.
+        '?' if dialect != Dialect::Postgres => placeholder(1),
+        '$' | '@' if dialect == Dialect::Sqlite && rest[1..].starts_with(is_name) => {
+            let name = rest[1..].find(|c: char| !is_name(c));
+            placeholder(name.map_or(rest.len(), |at| at + 1))
         }
         ':' => {
             let name = rest[1..]
@@ -165,7 +192,10 @@ fn token(rest: &str, next: char, dialect: Dialect) -> Result<Token, ParamError> 
             }
         }
         // A name or number in one piece, so that `a:b` inside of none of them is misread.
-        _ if is_name(next) => text(rest.find(|c: char| !is_name(c)).unwrap_or(rest.len())),
+        _ if is_name(next) => {
+            let inside = |c: char| is_name(c) || c == '$';
+            text(rest.find(|c: char| !inside(c)).unwrap_or(rest.len()))
+        }
         _ => text(next.len_utf8()),
     }
 }
@@ -243,6 +273,7 @@ mod tests {
             "SET @x := 1",
             "SELECT '12:30'",
             "SELECT 'Zoë :a'",
+            "SELECT 'why?', @x, a$1",
         ] {
             assert_eq!(mysql(sql, &[]).unwrap().0, sql);
         }
@@ -250,6 +281,7 @@ mod tests {
             "SELECT x::text",
             "SELECT $$ :a $$",
             "SELECT $q$ :a $$ $q$",
+            "SELECT a$1, '$1', j ? 'k'",
             r"SELECT '\', x::int",
         ] {
             assert_eq!(rewrite(sql, Dialect::Postgres, &[]).unwrap().sql, sql);
@@ -274,5 +306,24 @@ mod tests {
             mysql("SELECT /* x", &[]),
             Err(ParamError::Unterminated("a comment"))
         );
+        for (dialect, placeholder) in [
+            (Dialect::MySql, "?"),
+            (Dialect::Postgres, "$12"),
+            (Dialect::Sqlite, "?"),
+            (Dialect::Sqlite, "$a"),
+            (Dialect::Sqlite, "@a"),
+        ] {
+            let sql = format!("SELECT 1, {placeholder}, 2");
+            let wrong = Err(ParamError::Placeholder(placeholder.into()));
+            assert_eq!(names(&sql, dialect), wrong, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_statement_knows_its_size() {
+        let params: Params<'_> = &[("a", json!("x".repeat(1_000))), ("b", json!([1, 2, 3]))];
+        let statement = rewrite("SELECT :a, :b", Dialect::MySql, params).unwrap();
+        let placeholders = "SELECT ?, ?, ?, ?, ?".len() + 5 * AROUND_A_VALUE;
+        assert_eq!(statement.bytes(), 1_000 + placeholders);
     }
 }

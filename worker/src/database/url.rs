@@ -8,6 +8,8 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::sqlite::SqliteConnectOptions;
 use url::Url;
 
+use super::Dialect;
+
 /// A URL that is no database's. Its text never contains the password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -45,6 +47,14 @@ pub(crate) enum Address {
 }
 
 impl Address {
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self {
+            Address::MySql(_) => Dialect::MySql,
+            Address::Postgres(_) => Dialect::Postgres,
+            Address::Sqlite(_) => Dialect::Sqlite,
+        }
+    }
+
     /// Reads a URL. `mysql+pymysql://` and the like, as Python writes them, are read as `mysql://`.
     pub(crate) fn parse(text: &str) -> Result<Self, DatabaseUrlError> {
         let Some((scheme, rest)) = text.split_once(':') else {

@@ -20,7 +20,6 @@ use tokio::time::{sleep, timeout, timeout_at};
 use super::once::{STUCK_AFTER, Waits, caught_panic, panicked};
 use super::{Slot, Stage, settle};
 use crate::clock::now;
-use crate::database::stoppable;
 use crate::delivery::{Delivery, Verdict, is_expired};
 use crate::failpoint::failpoint;
 use crate::monitor::metrics::Of;
@@ -204,7 +203,7 @@ impl Runner {
                 () = stopped => Ran::Dropped,
             };
         };
-        let mut running = self.stage.tasks.spawn(stoppable(future));
+        let mut running = self.stage.tasks.spawn(future);
         tokio::select! {
             biased;
             answers = &mut running => {

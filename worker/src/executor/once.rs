@@ -14,7 +14,6 @@ use tokio::time::{sleep, timeout};
 
 use super::{Stage, report};
 use crate::clock::now;
-use crate::database::stoppable;
 use crate::delivery::{Delivery, is_expired};
 use crate::failpoint::failpoint;
 use crate::monitor::metrics::Of;
@@ -186,7 +185,7 @@ async fn attempt(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> Attempt
         };
     }
     // Among its own kind, while this watches from the worker's runtime: its limits hold even while it does not yield.
-    let mut running = stage.tasks.spawn(stoppable(future));
+    let mut running = stage.tasks.spawn(future);
     let mut soft = std::pin::pin!(after(limits.soft));
     let mut hard = std::pin::pin!(after(limits.hard));
     let mut told = false;

@@ -1,0 +1,189 @@
+//! One connection to the database, in the words of whichever driver it is.
+//!
+//! Every step of making one and of beginning a transaction on it has a deadline. What runs on it later has none here: see
+//! [`watch`](super::watch).
+
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, Row};
+use tokio::time::timeout;
+
+use super::url::Address;
+use super::{DatabaseError, Dialect};
+
+/// How long one try to get a connection, or to begin on one, may take. The task tries again, so that this only bounds how
+/// soon an absence is noticed.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Begins and tells, in the same round trip, who works where: behind a pooler each transaction may be another session.
+const MYSQL_BEGIN: &str = "BEGIN; \
+    SELECT CONCAT_WS(' ', CONNECTION_ID(), CONCAT(@@hostname, ':', @@port), @@max_allowed_packet)";
+/// Two servers do not start in the same microsecond.
+const POSTGRES_BEGIN: &str =
+    "BEGIN; SELECT pg_backend_pid() || ' ' || extract(epoch from pg_postmaster_start_time())";
+/// Taking the write lock at once: taking it later can fail without a wait.
+const SQLITE_BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// A session of a server. Its number means nothing to another server that answers at the same address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Session {
+    pub(super) number: i64,
+    pub(super) server: String,
+}
+
+/// A connection, and when it was made and used.
+pub(super) struct Connection {
+    pub(super) raw: Raw,
+    made: Instant,
+    used: Instant,
+}
+
+pub(super) enum Raw {
+    MySql(sqlx::MySqlConnection),
+    Postgres(sqlx::PgConnection),
+    Sqlite(sqlx::SqliteConnection),
+}
+
+/// What a server says when a transaction begins.
+#[derive(Default)]
+pub(super) struct Begun {
+    /// `None` where there are no sessions.
+    pub(super) session: Option<Session>,
+    /// The largest statement it takes, in bytes, where it has such a limit.
+    pub(super) largest: Option<usize>,
+}
+
+impl Connection {
+    /// Makes one.
+    pub(super) async fn make(address: &Address) -> Result<Self, DatabaseError> {
+        let connecting = async {
+            Ok(match address {
+                Address::MySql(options) => Raw::MySql(options.connect().await?),
+                Address::Postgres(options) => Raw::Postgres(options.connect().await?),
+                Address::Sqlite(options) => Raw::Sqlite(options.connect().await?),
+            })
+        };
+        let raw = in_time(connecting).await?;
+        let now = Instant::now();
+        Ok(Connection {
+            raw,
+            made: now,
+            used: now,
+        })
+    }
+
+    /// Begins a transaction.
+    pub(super) async fn begin(&mut self) -> Result<Begun, DatabaseError> {
+        let said = in_time(async {
+            match &mut self.raw {
+                Raw::MySql(open) => {
+                    let rows = sqlx::raw_sql(MYSQL_BEGIN).fetch_all(open).await?;
+                    // Bytes or text, as the server has its name.
+                    let said = rows.first().map(|row| row.try_get::<Vec<u8>, _>(0));
+                    Ok(said
+                        .transpose()?
+                        .map(|said| String::from_utf8_lossy(&said).into_owned()))
+                }
+                Raw::Postgres(open) => {
+                    let rows = sqlx::raw_sql(POSTGRES_BEGIN).fetch_all(open).await?;
+                    Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
+                }
+                Raw::Sqlite(open) => {
+                    open.execute(SQLITE_BEGIN).await?;
+                    Ok(None)
+                }
+            }
+        });
+        Ok(said.await?.map_or_else(Begun::default, |said| begun(&said)))
+    }
+
+    /// Runs a statement without parameters and gives the first column of its rows as text; a NULL is empty.
+    pub(super) async fn column(&mut self, sql: &str) -> Result<Vec<String>, DatabaseError> {
+        let sql = AssertSqlSafe(sql);
+        Ok(match &mut self.raw {
+            Raw::MySql(open) => {
+                let rows = sqlx::raw_sql(sql).fetch_all(open).await?;
+                let text = |row: sqlx::mysql::MySqlRow| {
+                    let text = row.try_get::<Option<Vec<u8>>, _>(0);
+                    text.map(|text| String::from_utf8_lossy(&text.unwrap_or_default()).into_owned())
+                };
+                rows.into_iter().map(text).collect::<Result<_, _>>()?
+            }
+            Raw::Postgres(open) => {
+                let rows = sqlx::raw_sql(sql).fetch_all(open).await?;
+                let text = |row: sqlx::postgres::PgRow| {
+                    row.try_get::<Option<String>, _>(0)
+                        .map(Option::unwrap_or_default)
+                };
+                rows.into_iter().map(text).collect::<Result<_, _>>()?
+            }
+            Raw::Sqlite(open) => {
+                open.execute(sql).await?;
+                Vec::new()
+            }
+        })
+    }
+
+    /// Runs `COMMIT` or `ROLLBACK`.
+    pub(super) async fn end(&mut self, word: &'static str) -> Result<(), DatabaseError> {
+        match &mut self.raw {
+            Raw::MySql(open) => open.execute(word).await.map(drop)?,
+            Raw::Postgres(open) => open.execute(word).await.map(drop)?,
+            Raw::Sqlite(open) => open.execute(word).await.map(drop)?,
+        }
+        self.used = Instant::now();
+        Ok(())
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        match self.raw {
+            Raw::MySql(_) => Dialect::MySql,
+            Raw::Postgres(_) => Dialect::Postgres,
+            Raw::Sqlite(_) => Dialect::Sqlite,
+        }
+    }
+
+    /// Whether it has been neither idle nor there for too long.
+    pub(super) fn is_fresh(&self, idle: Duration, life: Duration) -> bool {
+        // A database in memory ends with its only connection.
+        matches!(self.raw, Raw::Sqlite(_))
+            || self.used.elapsed() < idle && self.made.elapsed() < life
+    }
+
+    /// Says good-bye. Dropping it does as well, only that some servers note it as a fault.
+    pub(super) async fn close(self) {
+        let closing = async {
+            match self.raw {
+                Raw::MySql(open) => open.close().await,
+                Raw::Postgres(open) => open.close().await,
+                Raw::Sqlite(open) => open.close().await,
+            }
+        };
+        let _unheard = timeout(CONNECT_TIMEOUT, closing).await;
+    }
+}
+
+async fn in_time<T>(
+    step: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, DatabaseError> {
+    match timeout(CONNECT_TIMEOUT, step).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(DatabaseError::unavailable(format!(
+            "no answer within {} s",
+            CONNECT_TIMEOUT.as_secs()
+        ))),
+    }
+}
+
+/// `<session> <server> [<largest statement>]`.
+fn begun(said: &str) -> Begun {
+    let mut words = said.split_whitespace();
+    let number = words.next().and_then(|number| number.parse().ok());
+    let server = words.next().map(str::to_owned);
+    Begun {
+        session: number
+            .zip(server)
+            .map(|(number, server)| Session { number, server }),
+        largest: words.next().and_then(|largest| largest.parse().ok()),
+    }
+}

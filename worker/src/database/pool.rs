@@ -1,0 +1,158 @@
+//! Connections that are kept, and the line for them.
+//!
+//! A *place* is the right to have a connection; there are as many as the setting says, given in the order in which they are
+//! asked for. Waiting for one says nothing about the server. A connection that goes back must be between two transactions;
+//! whatever is in another state is dropped, which closes it. So nothing here can be handed on half-used, and a future that
+//! holds a connection may be dropped at any time.
+//!
+//! After trouble with the server nothing that was connected before is trusted: idle connections are dropped, and those in use are when
+//! they come back. The next ones look the server's name up again, and find the server that has taken its place.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::connection::{Begun, Connection};
+use super::url::Address;
+use super::{DatabaseError, Kind};
+
+/// Idle connections are parted with after this time: firewalls forget them, servers pay for them.
+const IDLE: Duration = Duration::from_secs(600);
+/// No connection is used longer, so that servers behind one name get their share again.
+const LIFE: Duration = Duration::from_secs(1_800);
+
+/// See the module.
+pub(super) struct Pool {
+    address: Address,
+    places: Arc<Semaphore>,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Default)]
+struct Idle {
+    /// The one used last is used next.
+    connections: Vec<Connection>,
+    /// Those of an older one do not come back.
+    generation: u64,
+}
+
+/// The right to have a connection; given back when dropped.
+pub(super) struct Place(#[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
+
+/// A connection on which a transaction has begun.
+pub(super) struct Taken<P = Place> {
+    pub(super) connection: Connection,
+    pub(super) begun: Begun,
+    generation: u64,
+    _place: P,
+}
+
+impl Taken<()> {
+    fn with(self, place: Place) -> Taken {
+        Taken {
+            connection: self.connection,
+            begun: self.begun,
+            generation: self.generation,
+            _place: place,
+        }
+    }
+}
+
+impl Pool {
+    /// With no connection yet.
+    pub(super) fn new(address: Address, places: usize) -> Self {
+        Pool {
+            address,
+            places: Arc::new(Semaphore::new(places)),
+            idle: Mutex::default(),
+        }
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Waits for a place as long as it takes.
+    pub(super) async fn place(&self) -> Result<Place, DatabaseError> {
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        place
+            .map(Place)
+            .map_err(|_| DatabaseError::unavailable("the worker is stopping"))
+    }
+
+    /// A place if there is a free one.
+    pub(super) fn free_place(&self) -> Option<Place> {
+        Arc::clone(&self.places).try_acquire_owned().ok().map(Place)
+    }
+
+    /// Begins a transaction on an idle connection or a new one. An idle one may have died since; nothing was done on it,
+    /// so that a new one can take its part.
+    pub(super) async fn begin(&self, place: Place) -> Result<Taken, DatabaseError> {
+        let (idle, generation) = {
+            let mut idle = self.idle();
+            (idle.connections.pop(), idle.generation)
+        };
+        if let Some(idle) = idle.filter(|idle| idle.is_fresh(IDLE, LIFE)) {
+            match self.begin_on(idle, generation).await {
+                Err(error) if error.kind() != Kind::Transient => self.give_up(),
+                begun => return begun.map(|begun| begun.with(place)),
+            }
+        }
+        let generation = self.idle().generation;
+        let made = Connection::make(&self.address).await?;
+        let begun = self.begin_on(made, generation).await?;
+        Ok(begun.with(place))
+    }
+
+    async fn begin_on(
+        &self,
+        mut connection: Connection,
+        generation: u64,
+    ) -> Result<Taken<()>, DatabaseError> {
+        match connection.begin().await {
+            Ok(begun) => Ok(Taken {
+                connection,
+                begun,
+                generation,
+                _place: (),
+            }),
+            Err(error) => {
+                // SQLite's lock, which somebody else has.
+                if error.kind() == Kind::Transient {
+                    self.put_back(connection, generation);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a connection back whose transaction has ended.
+    pub(super) fn take_back(&self, taken: Taken) {
+        self.put_back(taken.connection, taken.generation);
+    }
+
+    fn put_back(&self, connection: Connection, generation: u64) {
+        let mut idle = self.idle();
+        if idle.generation == generation {
+            // Those at the bottom are used when there is much to do; they go first.
+            idle.connections.retain(|idle| idle.is_fresh(IDLE, LIFE));
+            idle.connections.push(connection);
+        }
+    }
+
+    /// Parts with every connection: now with the idle ones, with the others when they come back.
+    pub(super) fn give_up(&self) {
+        let mut idle = self.idle();
+        // A database in memory ends with its only connection.
+        if !matches!(self.address, Address::Sqlite(_)) {
+            idle.generation += 1;
+            idle.connections.clear();
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        // Whole at every moment.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

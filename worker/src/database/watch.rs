@@ -1,0 +1,221 @@
+//! Statements that take long: does the server still run them?
+//!
+//! A driver waits for its answer for ever, also over a link that swallows everything or that somebody on the way has forgotten.
+//! So the server is asked over another connection. Two answers in a row that the session is gone, or waits for us while we wait for
+//! it, mean that the link is dead: the connection is dropped and the session ended, so that its locks do not outlive it.
+//! A server that cannot be asked, or is not the one that runs the statement (there may be several behind an address), gives no
+//! verdict.
+//!
+//! Connections for this, and for cancelling statements of stopped tasks, are not the pool's: it may be full of what they are
+//! about. There are at most [`OUTSIDE`] at a time.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use super::connection::{CONNECT_TIMEOUT, Connection, Session};
+use super::url::Address;
+use super::{DatabaseError, Dialect};
+
+/// Connections besides those of the pool.
+const OUTSIDE: usize = 2;
+/// Statements seldom take longer; to ask costs a connection.
+const LONG: Duration = Duration::from_secs(10);
+/// Slower links are none. A server seems to wait for us while a large statement is on its way.
+const SLOWEST: u64 = 100_000;
+/// How long one question may take, the connecting included: shorter than the pauses of a TCP handshake that is repeated, so
+/// that the first one after an outage is soon.
+const ANSWER: Duration = Duration::from_secs(2);
+/// Between two questions while there is no clear answer.
+const AGAIN: Duration = Duration::from_secs(1);
+/// An answer may be on its way when the server is asked; not when it is asked the second time.
+const SURE: u32 = 2;
+
+/// What a transaction does at the moment; shared with those who watch it.
+#[derive(Debug, Default)]
+pub(super) struct AtWork(Mutex<Now>);
+
+#[derive(Debug, Default)]
+struct Now {
+    session: Option<Session>,
+    /// When the statement that runs has taken long. Also tells one statement from another.
+    late_at: Option<Instant>,
+}
+
+/// While it lives, a statement runs.
+pub(super) struct Running<'w>(&'w AtWork);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.now().late_at = None;
+    }
+}
+
+impl AtWork {
+    /// Where it works from now on; `None` when it is over.
+    pub(super) fn in_session(&self, session: Option<Session>) {
+        self.now().session = session;
+    }
+
+    pub(super) fn session(&self) -> Option<Session> {
+        self.now().session.clone()
+    }
+
+    /// A statement of so many bytes begins.
+    pub(super) fn runs(&self, bytes: usize) -> Running<'_> {
+        let transfer = Duration::from_secs(bytes as u64 / SLOWEST);
+        self.now().late_at = Some(Instant::now() + LONG + transfer);
+        Running(self)
+    }
+
+    fn late_at(&self) -> Option<Instant> {
+        self.now().late_at
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        // Plain values: a thread that died holding the lock left them whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a session is doing, as its server says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Running,
+    /// It is gone, or waits for its client.
+    NotRunning,
+    Unclear,
+}
+
+/// Asks and tells a server about sessions, over connections of its own.
+#[derive(Debug)]
+pub(super) struct Outside {
+    places: Semaphore,
+}
+
+impl Outside {
+    pub(super) fn new() -> Self {
+        Outside {
+            places: Semaphore::new(OUTSIDE),
+        }
+    }
+
+    /// Returns when the link of a transaction is dead; never, if it is not.
+    pub(super) async fn dead_link(&self, address: &Address, work: &AtWork) {
+        loop {
+            let Some(late_at) = work.late_at() else {
+                sleep(AGAIN).await;
+                continue;
+            };
+            let left = late_at.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                sleep(left.max(AGAIN)).await;
+                continue;
+            }
+            let Some(session) = work.session() else {
+                return std::future::pending().await;
+            };
+            let mut sure = 0;
+            while work.late_at() == Some(late_at) {
+                let pause = match self.look(address, &session).await {
+                    Seen::Running => {
+                        sure = 0;
+                        LONG
+                    }
+                    Seen::Unclear => AGAIN,
+                    Seen::NotRunning => {
+                        sure += 1;
+                        AGAIN
+                    }
+                };
+                if sure >= SURE && work.late_at() == Some(late_at) {
+                    return;
+                }
+                sleep(pause).await;
+            }
+        }
+    }
+
+    async fn look(&self, address: &Address, session: &Session) -> Seen {
+        let sql = match address {
+            Address::MySql(_) => format!(
+                "SELECT command FROM information_schema.processlist WHERE id = {}",
+                session.number
+            ),
+            Address::Postgres(_) => format!(
+                "SELECT state FROM pg_stat_activity WHERE pid = {}",
+                session.number
+            ),
+            Address::Sqlite(_) => return Seen::Running,
+        };
+        match timeout(ANSWER, self.ask(address, session, &sql)).await {
+            Ok(Ok(state)) => seen(address, state.first().map(String::as_str)),
+            Ok(Err(error)) => {
+                tracing::debug!("a server was not asked about a session: {error}");
+                Seen::Unclear
+            }
+            Err(_) => Seen::Unclear,
+        }
+    }
+
+    /// Has the server stop the statement of somebody who is gone. If that fails, it ends by itself.
+    pub(super) async fn cancel(&self, address: &Address, session: &Session) {
+        self.tell(address, session, |dialect, number| match dialect {
+            Dialect::MySql => format!("KILL QUERY {number}"),
+            _ => format!("SELECT CAST(pg_cancel_backend({number}) AS text)"),
+        })
+        .await;
+    }
+
+    /// Has the server end a session whose connection was dropped: it may not learn of that for hours, and keep its locks.
+    pub(super) async fn end(&self, address: &Address, session: &Session) {
+        self.tell(address, session, |dialect, number| match dialect {
+            Dialect::MySql => format!("KILL {number}"),
+            _ => format!("SELECT CAST(pg_terminate_backend({number}) AS text)"),
+        })
+        .await;
+    }
+
+    async fn tell(
+        &self,
+        address: &Address,
+        session: &Session,
+        words: impl Fn(Dialect, i64) -> String,
+    ) {
+        let sql = words(address.dialect(), session.number);
+        match timeout(CONNECT_TIMEOUT, self.ask(address, session, &sql)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!("{sql}: {error}"),
+            Err(_) => tracing::debug!("{sql}: no answer"),
+        }
+    }
+
+    async fn ask(
+        &self,
+        address: &Address,
+        session: &Session,
+        sql: &str,
+    ) -> Result<Vec<String>, DatabaseError> {
+        let _place = self.places.acquire().await;
+        let mut connection = Connection::make(address).await?;
+        let here = connection.begin().await?.session;
+        if here.is_none_or(|here| here.server != session.server) {
+            return Err(DatabaseError::unavailable("another server answered"));
+        }
+        let said = connection.column(sql).await?;
+        connection.close().await;
+        Ok(said)
+    }
+}
+
+fn seen(address: &Address, state: Option<&str>) -> Seen {
+    match (address, state) {
+        (_, None) | (Address::MySql(_), Some("Sleep")) => Seen::NotRunning,
+        // PostgreSQL shows no state if it keeps none (track_activities).
+        (_, Some("")) => Seen::Unclear,
+        (Address::Postgres(_), Some(state)) if state.starts_with("idle") => Seen::NotRunning,
+        _ => Seen::Running,
+    }
+}
