@@ -28,7 +28,7 @@ fn a_restart_with_aof_loses_nothing() {
             world.redis.kill9();
         }
         world.restart_redis();
-        world.one_more_soon();
+        world.one_more_soon(Kind::Noop);
     }
     world.finish(times, workers);
 }
@@ -45,7 +45,7 @@ fn without_persistence_both_sides_recover() {
         // It ends without an answer.
         let _gone = world.try_ask::<()>(redis::cmd("SHUTDOWN").arg("NOSAVE"));
         world.restart_redis();
-        world.one_more_soon();
+        world.one_more_soon(Kind::Noop);
     }
     world.write_off_what_redis_lost();
     world.finish(times, workers);
@@ -67,7 +67,7 @@ fn killed_connections_lose_nothing() {
             let _killed: u64 = world.ask(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]);
         }
     }
-    world.one_more_soon();
+    world.one_more_soon(Kind::Noop);
     world.finish(kills, workers);
 }
 
@@ -93,7 +93,7 @@ fn an_outage_of_a_minute_is_over_within_two_seconds() {
     world.redis.stop();
     last(seconds);
     world.restart_redis();
-    world.one_more_soon();
+    world.one_more_soon(Kind::Noop);
     world.note(format!("away {seconds} s"));
     world.finish(1, workers);
 }
@@ -107,7 +107,7 @@ fn a_paused_server_is_waited_for() {
     let _ok: String = world.ask(&["CLIENT", "PAUSE", &milliseconds, "ALL"]);
     // Answered when the pause is over.
     let _pong: String = world.ask(&["PING"]);
-    world.one_more_soon();
+    world.one_more_soon(Kind::Noop);
     world.note(format!("{seconds} s"));
     world.finish(1, workers);
 }
@@ -126,7 +126,7 @@ fn a_server_that_is_loading_is_waited_for() {
         let _ok: String = world.ask(&["CONFIG", "SET", name, value]);
     }
     let _ok: String = world.ask(&["DEBUG", "RELOAD"]);
-    world.one_more_soon();
+    world.one_more_soon(Kind::Noop);
     workers[0]
         .process
         .wait_for_line(PATIENCE, "LOADING")
@@ -146,7 +146,7 @@ fn a_full_server_is_drained() {
         assert!(refused.is_err_and(|error| error.code() == Some("OOM")));
         world.drain(&workers.iter().collect::<Vec<_>>());
         let _ok: String = world.ask(&["CONFIG", "SET", "maxmemory", "0"]);
-        world.one_more_soon();
+        world.one_more_soon(Kind::Noop);
     }
     world.finish(times, workers);
 }
@@ -162,7 +162,7 @@ fn flushed_scripts_are_sent_again() {
         world.work_a_little(Duration::from_millis(50));
         let _ok: String = world.ask(&["SCRIPT", "FLUSH"]);
     }
-    world.one_more_soon();
+    world.one_more_soon(Kind::Noop);
     world.finish(times, workers);
 }
 
@@ -177,7 +177,7 @@ fn a_changed_password_is_waited_for() {
     cannot_connect(&mut workers);
     last(by_scale(1, 10, 60));
     let _ok: String = world.ask(&["CONFIG", "SET", "requirepass", ""]);
-    world.one_more_soon();
+    world.one_more_soon(Kind::Noop);
     world.finish(1, workers);
 }
 
@@ -195,7 +195,7 @@ fn a_server_with_no_place_for_us_is_waited_for() {
     cannot_connect(&mut workers);
     last(by_scale(1, 10, 60));
     let _ok: String = world.ask(&["CONFIG", "SET", "maxclients", "10000"]);
-    world.one_more_soon();
+    world.one_more_soon(Kind::Noop);
     world.finish(1, workers);
 }
 
@@ -213,7 +213,7 @@ fn a_server_that_takes_no_writes_is_waited_for() {
         .unwrap();
     last(by_scale(1, 10, 60));
     let _ok: String = world.ask(&["REPLICAOF", "NO", "ONE"]);
-    world.one_more_soon();
+    world.one_more_soon(Kind::Noop);
     world.finish(1, workers);
 }
 
@@ -230,7 +230,7 @@ fn on_a_faulty_way(scenario: &'static str, fault: Fault, seconds: u64) {
     world.post(Kind::Noop, 50);
     world.wait_until_open(0, Duration::from_secs(seconds));
     proxy.set(Fault::None);
-    world.one_more_soon();
+    world.one_more_soon(Kind::Noop);
     world.finish(1, workers);
 }
 

@@ -83,7 +83,7 @@ fn odd_etas_are_kept() {
         world.ask::<u64>(&["ZCOUNT", "unacked_index", "253402300000", "+inf"]) == 5
     };
     wait_for(PATIENCE, "them to be parked", || parked(&mut world)).unwrap();
-    world.one_more_soon();
+    world.one_more_soon(Kind::Noop);
     worker.stop();
     world.invariant("with tasks of the year 9999");
     let queued = world.places();
@@ -97,7 +97,7 @@ fn odd_etas_are_kept() {
     killed.process.kill9();
     world.invariant("after the kill");
     let another = world.playground(&[]);
-    assert!(world.one_more() < Duration::from_secs(10));
+    assert!(world.one_more(Kind::Noop) < Duration::from_secs(10));
     world.forget(&late);
     another.stop();
     world.note("5 of the year 9999 still wait".to_owned());

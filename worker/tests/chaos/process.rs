@@ -35,7 +35,7 @@ fn a_frozen_worker_overwrites_nothing() {
             .unwrap();
         // It is itself again, and does what it gets.
         other.stop();
-        world.one_more_soon();
+        world.one_more_soon(Kind::Noop);
         assert_eq!(documents(&mut world, &ids), results);
         frozen.stop();
     }
@@ -64,7 +64,7 @@ fn a_panic_is_a_failure_of_its_task_alone() {
         world.observe();
     }
     world.drain(&[&worker]);
-    world.one_more_soon();
+    world.one_more_soon(Kind::Noop);
     world.finish(times * 2, vec![worker]);
 }
 

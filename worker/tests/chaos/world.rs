@@ -505,9 +505,9 @@ impl World {
     }
 
     /// Sends a task and tells how long it took to be done.
-    pub fn one_more(&mut self) -> Duration {
+    pub fn one_more(&mut self, kind: Kind) -> Duration {
         let sent = Instant::now();
-        let id = self.post(Kind::Noop, 1).remove(0);
+        let id = self.post(kind, 1).remove(0);
         let done = wait_for(PATIENCE, "a task sent after the fault", || {
             self.observe();
             !self.is_open(&id)
@@ -516,9 +516,9 @@ impl World {
         sent.elapsed()
     }
 
-    /// The same, where the fault has just ended: consuming must be going on at once.
-    pub fn one_more_soon(&mut self) {
-        let took = self.one_more();
+    /// The same, where the fault has just ended: consuming must be going on at once, and so must what the task works on.
+    pub fn one_more_soon(&mut self, kind: Kind) {
+        let took = self.one_more(kind);
         assert!(
             took < AFTER_OUTAGE,
             "the first task after the fault took {took:?}"
