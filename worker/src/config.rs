@@ -35,7 +35,9 @@ const MOST_SLOTS: usize = crate::delivery::MAX_HELD;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) broker: Option<String>,
+    pub(crate) key_prefix: Option<String>,
     pub(crate) result_backend: Option<String>,
+    pub(crate) result_key_prefix: Option<String>,
     pub(crate) result_expires: Option<Text>,
     pub(crate) database: Option<String>,
     pub(crate) database_timeout: Option<Text>,
@@ -101,7 +103,9 @@ impl Settings {
     pub(crate) fn or(self, other: Settings) -> Settings {
         Settings {
             broker: self.broker.or(other.broker),
+            key_prefix: self.key_prefix.or(other.key_prefix),
             result_backend: self.result_backend.or(other.result_backend),
+            result_key_prefix: self.result_key_prefix.or(other.result_key_prefix),
             result_expires: self.result_expires.or(other.result_expires),
             database: self.database.or(other.database),
             database_timeout: self.database_timeout.or(other.database_timeout),
@@ -154,6 +158,9 @@ pub(crate) mod setting {
     pub(crate) const BROKER: &str = "broker (-b/--broker, CELERY_BROKER_URL)";
     pub(crate) const RESULT_BACKEND: &str =
         "result_backend (--result-backend, CELERY_RESULT_BACKEND)";
+    pub(crate) const KEY_PREFIX: &str = "key_prefix (--key-prefix, CELERY_WORKER_KEY_PREFIX)";
+    pub(crate) const RESULT_KEY_PREFIX: &str =
+        "result_key_prefix (--result-key-prefix, CELERY_WORKER_RESULT_KEY_PREFIX)";
     pub(crate) const RESULT_EXPIRES: &str =
         "result_expires (--result-expires, CELERY_WORKER_RESULT_EXPIRES)";
     pub(crate) const DATABASE: &str = "database (--database, DATABASE_URL)";
@@ -233,22 +240,13 @@ impl Config {
             .broker
             .as_deref()
             .unwrap_or("redis://localhost:6379/0");
-        let broker =
-            Endpoint::from_url(broker).map_err(|error| ConfigError::new(setting::BROKER, error))?;
-        let results = match settings.result_backend.as_deref() {
-            None | Some("") => Results::Broker,
-            Some("disabled" | "disabled://") => Results::Disabled,
-            Some(url) => {
-                let endpoint = Endpoint::from_url(url)
-                    .map_err(|error| ConfigError::new(setting::RESULT_BACKEND, error))?;
-                match endpoint.identity() == broker.identity()
-                    && endpoint.key_prefix() == broker.key_prefix()
-                {
-                    true => Results::Broker,
-                    false => Results::Server(endpoint),
-                }
-            }
-        };
+        let prefix = key_prefix(settings.key_prefix, setting::KEY_PREFIX)?.unwrap_or_default();
+        let result_prefix = key_prefix(settings.result_key_prefix, setting::RESULT_KEY_PREFIX)?
+            .unwrap_or_else(|| prefix.clone());
+        let broker = Endpoint::from_url(broker)
+            .map_err(|error| ConfigError::new(setting::BROKER, error))?
+            .with_key_prefix(prefix);
+        let results = results(settings.result_backend.as_deref(), &broker, result_prefix)?;
         let queues = settings.queues.unwrap_or_else(|| vec!["celery".to_owned()]);
         if queues.is_empty() {
             return Err(ConfigError::new(
@@ -362,9 +360,15 @@ impl fmt::Display for Config {
         let text = |value: &str| toml::Value::from(value).to_string();
         let time = |time: Duration| text(&format!("{}s", time.as_secs_f64()));
         writeln!(f, "broker = {}", text(&self.broker.display_url()))?;
+        if !self.broker.key_prefix().is_empty() {
+            writeln!(f, "key_prefix = {}", text(self.broker.key_prefix()))?;
+        }
         match &self.results {
             Results::Server(server) => {
                 writeln!(f, "result_backend = {}", text(&server.display_url()))?;
+                if server.key_prefix() != self.broker.key_prefix() {
+                    writeln!(f, "result_key_prefix = {}", text(server.key_prefix()))?;
+                }
             }
             Results::Disabled => writeln!(f, "result_backend = \"disabled\"")?,
             _ => {}
@@ -413,6 +417,33 @@ impl fmt::Display for Config {
         let soft = time(self.soft_shutdown_timeout);
         writeln!(f, "soft_shutdown_timeout = {soft}")
     }
+}
+
+/// What keys are to begin with, if that is said.
+fn key_prefix(text: Option<String>, setting: &'static str) -> Result<Option<String>, ConfigError> {
+    match text {
+        Some(text) if text.chars().any(char::is_control) => {
+            Err(ConfigError::new(setting, "it has a control character"))
+        }
+        text => Ok(text),
+    }
+}
+
+/// Where results go. Under another prefix they are on another server, as far as the worker knows.
+fn results(url: Option<&str>, broker: &Endpoint, prefix: String) -> Result<Results, ConfigError> {
+    let endpoint = match url {
+        None | Some("") => broker.clone(),
+        Some("disabled" | "disabled://") => return Ok(Results::Disabled),
+        Some(url) => Endpoint::from_url(url)
+            .map_err(|error| ConfigError::new(setting::RESULT_BACKEND, error))?,
+    };
+    let endpoint = endpoint.with_key_prefix(prefix);
+    let is_broker =
+        endpoint.identity() == broker.identity() && endpoint.key_prefix() == broker.key_prefix();
+    Ok(match is_broker {
+        true => Results::Broker,
+        false => Results::Server(endpoint),
+    })
 }
 
 fn queue_order(
@@ -552,6 +583,8 @@ mod tests {
             ("database_connections = 0", "--database-connections"),
             ("loglevel = 'LOUD'", "--loglevel"),
             ("lease = 'soon'", "--lease"),
+            ("lease = 1e19", "--lease"),
+            ("key_prefix = \"a\\n\"", "--key-prefix"),
             ("result_expires = '500ms'", "--result-expires"),
             ("metrics_addr = 'all:9808'", "--metrics-addr"),
             (
@@ -573,6 +606,8 @@ mod tests {
             broker: Some("redis://u:secret@h/1".into()),
             result_backend: Some("redis://:secret@other".into()),
             database: Some("mysql://u:secret@h/d".into()),
+            key_prefix: Some("shop:".into()),
+            result_key_prefix: Some(String::new()),
             queues: Some(vec!["a b".into()]),
             queue_weights: Some([("a b".into(), 3)].into()),
             ..Settings::default()
@@ -581,6 +616,22 @@ mod tests {
         assert!(!printed.contains("secret"), "{printed}");
         let again = Config::new(Settings::from_toml(&printed).unwrap()).unwrap();
         assert_eq!(again.to_string(), printed);
+    }
+
+    #[test]
+    fn results_lie_under_the_brokers_prefix_unless_said() {
+        let config = |toml: &str| Config::new(Settings::from_toml(toml).unwrap()).unwrap();
+        let shop = config("key_prefix = 'shop:'");
+        assert_eq!(shop.broker.key_prefix(), "shop:");
+        assert_eq!(shop.results, Results::Broker);
+        let elsewhere = config("key_prefix = 'shop:'\nresult_backend = 'redis://other'");
+        let bare = config("key_prefix = 'shop:'\nresult_key_prefix = ''");
+        for (config, prefix) in [(elsewhere, "shop:"), (bare, "")] {
+            let Results::Server(server) = config.results else {
+                panic!("{:?}", config.results)
+            };
+            assert_eq!(server.key_prefix(), prefix);
+        }
     }
 
     #[test]

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+/// The longest time there is, a hundred years: added to any clock it does not overflow.
+pub(crate) const LONGEST: Duration = Duration::from_secs(36_525 * 86_400);
+
 /// Text that is no time.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is not a time; write for example 30, 1.5s, 500ms, 2m or 1h")]
+#[error("{0:?} is not a time; write for example 30, 1.5s, 500ms, 2m or 1h, and at most 36525d")]
 pub(crate) struct DurationError(String);
 
 /// Reads a time.
@@ -24,7 +27,10 @@ pub(crate) fn parse(text: &str) -> Result<Duration, DurationError> {
         "d" => number * 86_400.0,
         _ => return Err(wrong()),
     };
-    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if time <= LONGEST => Ok(time),
+        _ => Err(wrong()),
+    }
 }
 
 #[cfg(test)]
@@ -41,10 +47,11 @@ mod tests {
             ("1.5", 1_500),
             ("2m", 120_000),
             ("1d", 86_400_000),
+            ("36525d", 3_155_760_000_000),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for wrong in ["", "s", "-1", "1 s", "1y", "1e3", "9999999999999999999999s"] {
+        for wrong in ["", "s", "-1", "1 s", "1y", "1e3", "36526d", "9999999999s"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

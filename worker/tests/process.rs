@@ -356,6 +356,43 @@ fn dead_letters_can_be_seen_put_back_and_deleted() {
 }
 
 #[test]
+fn a_prefix_is_before_every_key_and_an_empty_variable_is_none() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let mut command = command(&redis, "sqlite::memory:", &["--key-prefix", "shop:"]);
+    for empty in [
+        "CELERY_WORKER_CONCURRENCY",
+        "CELERY_WORKER_LEASE",
+        "CELERY_RESULT_BACKEND",
+    ] {
+        command.env(empty, "");
+    }
+    let mut worker = Process::spawn("celery-worker", &mut command).unwrap();
+    worker.wait_for_line(PATIENCE, "ready.").unwrap();
+    redis.cli(&["LPUSH", "shop:celery", "neither"]).unwrap();
+    wait_for(PATIENCE, "a dead letter", || {
+        redis
+            .cli(&["XLEN", "shop:celery.dead"])
+            .unwrap()
+            .contains('1')
+    })
+    .unwrap();
+    worker.terminate();
+    assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
+    let mut dead = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
+    let list = dead
+        .args(["dead", "list", "--broker", &redis.url()])
+        .env("CELERY_WORKER_KEY_PREFIX", "shop:")
+        .output()
+        .unwrap();
+    let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    assert!(list.contains("not-an-object"), "{list}");
+    assert_eq!(
+        redis.cli(&["KEYS", "*"]).unwrap().trim(),
+        "shop:celery.dead"
+    );
+}
+
+#[test]
 fn statements_in_the_file_are_tasks() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let database = MariaDb::start().unwrap();

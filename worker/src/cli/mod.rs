@@ -11,7 +11,6 @@ mod redis;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::app::{StartError, Stopped, Worker, WorkerBuilder};
@@ -44,7 +43,7 @@ const THREADS: usize = 4;
 /// }
 /// ```
 pub fn main(tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> ExitCode {
-    let options = match Options::try_parse() {
+    let options = match Options::read() {
         Ok(options) => options,
         Err(error) => {
             // To standard output or error, as it is help or a complaint.

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Settings, Text};
 
@@ -27,6 +28,15 @@ pub(crate) struct Options {
     )]
     broker: Option<String>,
 
+    /// What every key begins with: Celery's global_keyprefix [default: nothing]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PREFIX",
+        env = "CELERY_WORKER_KEY_PREFIX"
+    )]
+    key_prefix: Option<String>,
+
     /// Where results go: a URL, or "disabled" [default: the broker]
     #[arg(
         long,
@@ -35,6 +45,10 @@ pub(crate) struct Options {
         hide_env_values = true
     )]
     result_backend: Option<String>,
+
+    /// What the keys of results begin with [default: --key-prefix]
+    #[arg(long, value_name = "PREFIX", env = "CELERY_WORKER_RESULT_KEY_PREFIX")]
+    result_key_prefix: Option<String>,
 
     /// How long results are kept; 0 is for ever [default: 1d]
     #[arg(long, value_name = "TIME", env = "CELERY_WORKER_RESULT_EXPIRES")]
@@ -205,11 +219,24 @@ fn weight(text: &str) -> Result<(String, u32), String> {
 }
 
 impl Options {
+    /// Reads the command line and the environment. A variable that is empty counts as unset: files of variables and
+    /// units have lines for settings that nobody gives.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        let unset = |arg: Arg| match arg.get_env().map(std::env::var_os) {
+            Some(Some(value)) if value.is_empty() => arg.env(Resettable::Reset),
+            _ => arg,
+        };
+        let matches = Self::command().mut_args(unset).try_get_matches()?;
+        Self::from_arg_matches(&matches)
+    }
+
     /// What the command line and the environment say.
     pub(crate) fn settings(self) -> Settings {
         Settings {
             broker: self.broker,
+            key_prefix: self.key_prefix,
             result_backend: self.result_backend,
+            result_key_prefix: self.result_key_prefix,
             result_expires: self.result_expires.map(Text::Written),
             database: self.database,
             database_timeout: self.database_timeout.map(Text::Written),

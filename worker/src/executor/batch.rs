@@ -21,6 +21,7 @@ use super::once::{STUCK_AFTER, Waits, caught_panic, panicked};
 use super::{Slot, Stage, settle};
 use crate::clock::now;
 use crate::delivery::{Delivery, Verdict, is_expired};
+use crate::duration::LONGEST;
 use crate::failpoint::failpoint;
 use crate::monitor::metrics::Of;
 use crate::shutdown::Phase;
@@ -45,7 +46,7 @@ impl Runner {
         let size = self.options.size;
         while let Some(first) = calls.recv().await {
             let mut batch = vec![first];
-            let complete_at = tokio::time::Instant::now() + self.options.linger;
+            let complete_at = tokio::time::Instant::now() + self.options.linger.min(LONGEST);
             while batch.len() < size {
                 match timeout_at(complete_at, calls.recv()).await {
                     Ok(Some(call)) => batch.push(call),

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use celery_protocol::keys::{ChordPart, Keys};
+use celery_protocol::message::{EncodeOptions, Task};
 use celery_testkit::wait_for;
+use serde_json::value::RawValue;
 
 use crate::programs::seconds;
 use crate::world::{Kind, PATIENCE, World, by_scale};
@@ -49,6 +52,43 @@ fn a_mixed_fleet_does_everything_once() {
     assert!(twice.is_empty(), "done more than once: {twice:?}");
     assert_eq!(both.len(), ids.len());
     world.finish(1, vec![ours]);
+}
+
+#[test]
+fn a_fleet_under_a_prefix_shares_queues_results_and_chords() {
+    let mut world = World::new("Python and Rust under a prefix");
+    // Without a separator: results get an underscore.
+    world.prefix = "shop";
+    let keys = Keys::new(world.prefix);
+    let mut python = world.python("theirs", 3_600);
+    let ours = world.playground(&[]);
+    let body = r#"{"task":"proj.xsum","args":[],"kwargs":{},"options":{"task_id":"body","queue":"theirs"},
+        "subtask_type":null,"immutable":false}"#;
+    let size = keys.chord("g", ChordPart::Size);
+    let _set: String = world.ask(&["SET", &size, "2"]);
+    let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+    for (index, queue) in ["play", "theirs"].into_iter().enumerate() {
+        let mut member = Task::new(queue, "proj.add", raw("[2,3]"), raw("{}"));
+        member.group = Some("g".into());
+        member.group_index = i64::try_from(index).ok();
+        member.embed.chord = Some(raw(body));
+        let message = member.encode_redis(&EncodeOptions::new(queue, queue));
+        let message = String::from_utf8(message.unwrap()).unwrap();
+        let _length: u64 = world.ask(&["LPUSH", &keys.queue(queue, 0), &message]);
+    }
+    let result = keys.result("body");
+    wait_for(PATIENCE, "the body's result", || {
+        world.ask::<u64>(&["EXISTS", &result]) == 1
+    })
+    .unwrap();
+    let document: String = world.ask(&["GET", &result]);
+    assert!(document.contains(r#""result": 10"#), "{document}");
+    ours.stop();
+    python.terminate();
+    python.wait(PATIENCE).unwrap();
+    let all: Vec<String> = world.ask(&["KEYS", "*"]);
+    let bare: Vec<_> = all.iter().filter(|key| !key.starts_with("shop")).collect();
+    assert!(bare.is_empty(), "{bare:?}");
 }
 
 #[test]

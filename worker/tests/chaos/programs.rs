@@ -44,6 +44,7 @@ impl World {
         let mut command = Command::new(example("playground"));
         command.args(["--queues", "play", "--broker", &self.broker]);
         command.args(more).env("CELERY_WORKER_LEASE", LEASE);
+        command.env("CELERY_WORKER_KEY_PREFIX", self.prefix);
         command
     }
 
@@ -77,6 +78,7 @@ impl World {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("PYTHONUNBUFFERED", "1")
             .env("REDIS_URL", &self.broker)
+            .env("KEY_PREFIX", self.prefix)
             .env("VISIBILITY_TIMEOUT", visibility_timeout.to_string());
         let mut process = Process::spawn_group("python worker", &mut command).unwrap();
         process.wait_for_line(PATIENCE, " ready.").unwrap();

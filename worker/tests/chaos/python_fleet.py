@@ -10,3 +10,6 @@ app.conf.broker_transport_options = {
     "unacked_restore_throttle": 1,
 }
 app.conf.task_acks_late = True
+if prefix := os.environ.get("KEY_PREFIX"):
+    app.conf.broker_transport_options["global_keyprefix"] = prefix
+    app.conf.result_backend_transport_options = {"global_keyprefix": prefix}

@@ -137,6 +137,8 @@ pub struct World {
     pub database: Option<MariaDb>,
     /// The broker's address for the workers; a scenario may put a proxy there.
     pub broker: String,
+    /// What all keys of workers for tasks without a table begin with.
+    pub prefix: &'static str,
     /// The database's address for the workers.
     pub database_url: String,
     pub random: fastrand::Rng,
@@ -181,6 +183,7 @@ impl World {
         println!("{scenario}: CHAOS_SEED={seed}");
         World {
             broker: redis.url(),
+            prefix: "",
             redis,
             database: None,
             database_url: "sqlite::memory:".to_owned(),
