@@ -32,6 +32,7 @@ impl World {
         command.arg(self.settings());
         command.args(["--broker", &self.broker]).args(more);
         command.env("CELERY_WORKER_LEASE", LEASE);
+        command.env("CELERY_WORKER_EXACTLY_ONCE", self.exactly_once.to_string());
         command
     }
 

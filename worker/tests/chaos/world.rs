@@ -22,7 +22,10 @@ const AFTER_OUTAGE: Duration = Duration::from_secs(8);
 const ROWS: u32 = 50_000;
 const TABLES: &str = "CREATE TABLE tasks (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, \
     name VARCHAR(255) NOT NULL, status VARCHAR(255) NOT NULL DEFAULT 'pending', \
-    message VARCHAR(255) NULL, created_at TIMESTAMP NULL, updated_at TIMESTAMP NULL); \
+    message VARCHAR(255) NULL, created_at TIMESTAMP NULL, updated_at TIMESTAMP NULL, \
+    n INT UNSIGNED NOT NULL DEFAULT 0); \
+    CREATE TRIGGER completions BEFORE UPDATE ON tasks \
+    FOR EACH ROW SET NEW.n = OLD.n + (NEW.status = 'completed'); \
     CREATE TABLE effects (task INT UNSIGNED NOT NULL, KEY (task)); \
     CREATE TABLE effects_once (task INT UNSIGNED NOT NULL, KEY (task)); \
     CREATE TABLE celery_inbox (task_id VARBINARY(255) NOT NULL PRIMARY KEY, \
@@ -36,7 +39,12 @@ sql = 'INSERT INTO effects (task) VALUES (:task)'
 [tasks.effect_once]
 sql = 'INSERT INTO effects_once (task) VALUES (:task)'
 once = true
+[tasks.text]
+sql = 'DO CONCAT_WS(NULL, :text)'
+batch = { size = 500, linger = '100ms' }
 ";
+/// MySQL's `max_allowed_packet` in the scenario of texts.
+pub const LARGEST: u32 = 1 << 20;
 /// Which of KEYS in the database ARGV[1] are final results: their positions, those of failures negative.
 const DONE: &str = r#"
 redis.call('SELECT', ARGV[1])
@@ -84,6 +92,9 @@ pub enum Kind {
     Effect,
     /// Adds a row to `effects_once`, and asks that this be done once.
     Once,
+    /// Sends a text of so many bytes to the database, with others in a batch. More than [`LARGEST`] is more than it takes: its
+    /// failure is what is waited for.
+    Text(u32),
     /// Nothing.
     Noop,
     /// Sleeps so many seconds.
@@ -100,6 +111,7 @@ impl Kind {
             Kind::Created => 'c',
             Kind::Effect => 'e',
             Kind::Once => 'o',
+            Kind::Text(_) => 't',
             Kind::Noop => 'n',
             Kind::Sleep(_) => 's',
             Kind::Panic => 'p',
@@ -109,13 +121,16 @@ impl Kind {
 
     fn queue(self) -> &'static str {
         match self {
-            Kind::Created | Kind::Effect | Kind::Once => "celery",
+            Kind::Created | Kind::Effect | Kind::Once | Kind::Text(_) => "celery",
             Kind::Noop | Kind::Sleep(_) | Kind::Panic | Kind::Spin(_) => "play",
         }
     }
 
     fn fails(self) -> bool {
-        matches!(self, Kind::Panic | Kind::Spin(_))
+        match self {
+            Kind::Text(bytes) => bytes > LARGEST,
+            _ => matches!(self, Kind::Panic | Kind::Spin(_)),
+        }
     }
 
     fn name_and_args(self, number: u32) -> (&'static str, String) {
@@ -123,6 +138,7 @@ impl Kind {
             Kind::Created => ("task_created", format!("[{number}]")),
             Kind::Effect => ("effect", format!("[{number}]")),
             Kind::Once => ("effect_once", format!("[{number}]")),
+            Kind::Text(bytes) => ("text", format!("[\"{}\"]", "x".repeat(bytes as usize))),
             Kind::Noop => ("noop", "[]".to_owned()),
             Kind::Sleep(seconds) => ("proj.sleep", format!("[{seconds}]")),
             Kind::Panic => ("proj.panic", "[]".to_owned()),
@@ -145,6 +161,8 @@ pub struct World {
     scenario: &'static str,
     folder: TempDir,
     link: Option<redis::Connection>,
+    /// Whether the workers apply each call of `task_created` once.
+    pub exactly_once: bool,
     /// The database of Redis in which the results are.
     pub results_db: u8,
     ids: Regex,
@@ -153,6 +171,8 @@ pub struct World {
     /// Done since the rows were looked at.
     unchecked: Vec<u32>,
     created: BTreeSet<u32>,
+    /// Those of them that are to be completed once.
+    created_once: BTreeSet<u32>,
     effects: BTreeSet<u32>,
     once: BTreeSet<u32>,
     sent: u32,
@@ -191,11 +211,13 @@ impl World {
             scenario,
             folder: tempfile::tempdir().unwrap(),
             link: None,
+            exactly_once: false,
             results_db: 0,
             ids: Regex::new(r#""id": ?"([a-z]\d+)""#).unwrap(),
             open: BTreeMap::new(),
             unchecked: Vec::new(),
             created: BTreeSet::new(),
+            created_once: BTreeSet::new(),
             effects: BTreeSet::new(),
             once: BTreeSet::new(),
             sent: 0,
@@ -309,6 +331,9 @@ impl World {
             Kind::Effect => self.effects.extend(ids.iter().map(number)),
             Kind::Once => self.once.extend(ids.iter().map(number)),
             _ => {}
+        }
+        if kind == Kind::Created && self.exactly_once {
+            self.created_once.extend(ids.iter().map(number));
         }
         self.open.extend(ids.iter().map(|id| (id.clone(), kind)));
         let _length: u64 = self.try_ask(&push).unwrap();
@@ -556,8 +581,9 @@ impl World {
         self.notes.push(note);
     }
 
-    /// Everything done, the workers stopped, nothing left; then the line of the report.
-    pub fn finish(mut self, times: usize, workers: Vec<Worker>) {
+    /// Everything done, the workers stopped, nothing left; then the line of the report. Tells how many effects are there more
+    /// than once.
+    pub fn finish(mut self, times: usize, workers: Vec<Worker>) -> usize {
         self.drain(&workers.iter().collect::<Vec<_>>());
         for worker in workers {
             worker.stop();
@@ -588,6 +614,7 @@ impl World {
             self.notes.join("; "),
         ];
         report(&line);
+        twice.unwrap_or_default()
     }
 
     /// Every row is completed, every effect is there; how many are there more than once?
@@ -602,6 +629,9 @@ impl World {
         );
         let rows: BTreeSet<u32> = rows.into_iter().collect();
         assert!(rows == self.created, "completed rows are not those sent");
+        let again = numbers(self.sql("SELECT id FROM tasks WHERE n > 1"));
+        let again = again.iter().find(|id| self.created_once.contains(id));
+        assert_eq!(again, None, "completed more than once");
         let effects = numbers(self.sql("SELECT task FROM effects"));
         let distinct: BTreeSet<u32> = effects.iter().copied().collect();
         assert!(distinct == self.effects, "effects are not those sent");
