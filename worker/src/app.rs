@@ -169,9 +169,9 @@ impl Worker {
 
         let manager = Manager::from_env();
         if let Some(manager) = manager.clone() {
-            let (view, consuming) = (consumer.view(), Arc::clone(&monitor.consuming));
+            let (view, pulses) = (consumer.view(), Arc::clone(&monitor.pulses));
             let ready = async move { view.connected().await };
-            tokio::spawn(manager.serve(ready, consuming, shutdown.clone()));
+            tokio::spawn(manager.serve(ready, pulses, shutdown.clone()));
         }
         let database = states.get::<Database>().ok();
         let database = database.map(|database| (*database).clone());

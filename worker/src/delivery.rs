@@ -18,10 +18,15 @@ use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::consumer::Ledger;
 use crate::source::Settlement;
 
 /// The most messages one worker holds, whatever its concurrency: what a claim may cost to give back or to run again.
 pub const MAX_HELD: usize = 4_000;
+
+/// About how much memory the messages that a worker holds may take before it reads and claims no more: two of the largest
+/// bodies, or 64 KiB for each of [`MAX_HELD`]; a small part of what a machine has that runs a hundred tasks.
+pub const MAX_HELD_BYTES: usize = 256 << 20;
 
 /// How many messages a worker may hold at once.
 ///
@@ -52,7 +57,7 @@ impl fmt::Display for Tag {
     }
 }
 
-/// A message to be run.
+/// A message to be run. One that is dropped without a verdict, by a bug, goes back as if its task had begun.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Delivery {
@@ -64,6 +69,36 @@ pub struct Delivery {
     pub task: Arc<Task>,
     /// When it was claimed, or, for one with an ETA, when it became due.
     pub received: Instant,
+    /// The bytes of the message, as it was claimed.
+    pub(crate) size: usize,
+    /// Where its verdict goes, until there is one.
+    pub(crate) orders: Option<mpsc::UnboundedSender<Order>>,
+}
+
+impl Delivery {
+    /// This delivery with its verdict.
+    pub(crate) fn settled(mut self, verdict: Verdict) -> Order {
+        self.orders = None;
+        Order::Finish(self, verdict)
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        let Some(orders) = self.orders.take() else {
+            return;
+        };
+        let delivery = Delivery {
+            tag: self.tag,
+            queue: Arc::clone(&self.queue),
+            task: Arc::clone(&self.task),
+            received: self.received,
+            size: self.size,
+            orders: None,
+        };
+        // Refused only after the consumer has closed; then the lease returns the message to its queue.
+        let _ = orders.send(delivery.settled(Verdict::GiveBack { started: true }));
+    }
 }
 
 /// What redeliveries of a message are counted by: its own delivery tag, which stays the same through all of them.
@@ -146,6 +181,7 @@ pub enum StateError {
 #[derive(Clone, Debug)]
 pub struct Settler {
     pub(crate) orders: mpsc::UnboundedSender<Order>,
+    pub(crate) ledger: Arc<Ledger>,
 }
 
 /// What the settle buffer is asked to do.
@@ -169,8 +205,13 @@ pub(crate) enum Order {
 impl Settler {
     /// To be called before the code of a delivery runs. Counts the runs of messages that are marked as redelivered: one
     /// that was begun too often without being finished is not handed back, but is a dead letter. What waits in a worker
-    /// that dies is not counted: it is not what killed it.
+    /// that dies is not counted: it is not what killed it. One whose lease is known to be lost is not handed back either:
+    /// others run it.
     pub async fn begin(&self, delivery: Delivery) -> Option<Delivery> {
+        if !self.is_ours(&delivery).await {
+            self.finish(delivery, Verdict::GiveBack { started: false });
+            return None;
+        }
         if !delivery.task.redelivered {
             return Some(delivery);
         }
@@ -183,7 +224,17 @@ impl Settler {
     /// Hands in the verdict on a delivery. Never waits: what is handed in is bounded by what is held.
     pub fn finish(&self, delivery: Delivery, verdict: Verdict) {
         // Refused only after the consumer has closed; then the lease returns the message to its queue.
-        let _ = self.orders.send(Order::Finish(delivery, verdict));
+        let _ = self.orders.send(delivery.settled(verdict));
+    }
+
+    /// Whether this delivery is still ours; waits for the broker where that is in doubt.
+    pub(crate) async fn is_ours(&self, delivery: &Delivery) -> bool {
+        self.ledger.is_ours(delivery.tag).await
+    }
+
+    /// Whether others have this delivery now, as far as known.
+    pub(crate) fn is_lost(&self, delivery: &Delivery) -> bool {
+        self.ledger.is_lost(delivery.tag)
     }
 
     /// Stores an intermediate state (`STARTED`, `PROGRESS`, …) and publishes it, as Celery's `update_state`. Returns

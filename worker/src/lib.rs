@@ -48,6 +48,7 @@ pub mod delivery;
 mod duration;
 mod executor;
 mod failpoint;
+mod label;
 mod logging;
 mod monitor;
 mod shutdown;

@@ -9,6 +9,7 @@
 //! | SIGUSR1 | draining | claim no more; finish what is held; stay up until a signal ends it |
 //! | SIGTERM, first SIGINT | warm | claim no more; finish what runs; give the rest back; exit 0 |
 //! | SIGQUIT, a further SIGINT | cold | drop what runs (its messages go back to the queue); exit |
+//! | SIGQUIT or SIGINT after that | | the process ends at once, with 1: what is held comes back by its lease |
 //!
 //! As with Celery, `REMAP_SIGTERM=SIGQUIT` in the environment makes SIGTERM cold, and `worker_soft_shutdown_timeout` makes
 //! a signal for a cold stop a warm one that becomes cold after that time, or at the next such signal.
@@ -22,6 +23,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::logging::ALWAYS;
+
+/// The exit code of a process that ends at once, as that of a cold stop.
+const HARD: i32 = 1;
 
 /// A stage of the worker's life. The order is the order in which they are passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,18 +131,27 @@ impl Shutdown {
             shutdown.advance(Phase::Draining);
         })?;
         self.on(SignalKind::terminate(), move |shutdown| match cold_term {
-            true => shutdown.soften(patience),
+            true => shutdown.insist(patience),
             false => shutdown.advance(Phase::Warm),
         })?;
         self.on(SignalKind::interrupt(), move |shutdown| {
             match shutdown.phase() >= Phase::Warm {
-                true => shutdown.soften(patience),
+                true => shutdown.insist(patience),
                 false => shutdown.advance(Phase::Warm),
             }
         })?;
         self.on(SignalKind::quit(), move |shutdown| {
-            shutdown.soften(patience)
+            shutdown.insist(patience)
         })
+    }
+
+    /// A signal for a cold stop. Whoever sends it while one is under way wants an end, whatever it costs.
+    fn insist(&self, patience: Duration) {
+        if self.phase() < Phase::Cold {
+            return self.soften(patience);
+        }
+        tracing::warn!(target: ALWAYS, "worker: Hard shutdown (MainProcess)");
+        std::process::exit(HARD);
     }
 
     fn on(&self, kind: SignalKind, act: impl Fn(&Shutdown) + Send + 'static) -> io::Result<()> {

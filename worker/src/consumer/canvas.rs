@@ -18,7 +18,8 @@ use celery_protocol::time::Timestamp;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::transition::{CELERY, Rules};
+use super::transition::{CELERY, Rules, caught};
+use crate::label::label;
 use crate::source::{Complete, Letter, Part, Step};
 
 /// Signatures inside each other beyond this depth are not followed: nobody writes them.
@@ -207,6 +208,15 @@ pub(crate) fn after_chord(
     complete: &Complete,
     now: Timestamp,
 ) -> Vec<Step> {
+    caught(|| join(rules, part, complete, now)).unwrap_or_else(|| {
+        let (group, word) = (part.group.clone(), part.word());
+        let parent = Parent::new(rules, &part.task, RawValue::NULL.to_owned(), now);
+        let steps = vec![parent.not_published(&part.body, "a bug of the worker")];
+        vec![Step::Join { group, word, steps }]
+    })
+}
+
+fn join(rules: &Rules, part: &Part, complete: &Complete, now: Timestamp) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut counted = Vec::new();
     match results(complete) {
@@ -218,7 +228,7 @@ pub(crate) fn after_chord(
         }
         Err(why) => {
             let exception = ExceptionDoc::new("ChordError", why, Some(CELERY));
-            tracing::error!("Chord {:?} raised: {}", part.group, exception.summary());
+            tracing::error!("Chord {} raised: {}", part.group, exception.summary());
             let mut failing = Failing {
                 rules,
                 task: &part.task,
@@ -760,9 +770,9 @@ impl<'a> Parent<'a> {
 
     fn not_published(&self, signature: &RawValue, why: &str) -> Step {
         tracing::error!(
-            "Task {}[{}]: a follow-up was not published but moved to the dead letters: {why}",
-            self.task.name,
-            self.task.id,
+            "Task {}: a follow-up was not published but moved to the dead letters: {}",
+            label(self.task),
+            why,
         );
         let letter = Letter {
             queue: Arc::clone(&self.rules.default_queue),

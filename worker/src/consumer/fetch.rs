@@ -8,7 +8,8 @@ use tokio::sync::{Notify, mpsc};
 use super::ledger::Ledger;
 use super::pace::{Move, Pace, View};
 use crate::failpoint::failpoint;
-use crate::monitor::Monitor;
+use crate::monitor::Pulse;
+use crate::monitor::metrics::Metrics;
 use crate::source::redis::doorbell::Bell;
 use crate::source::redis::{MAX_CLAIM, MAX_TAGS};
 use crate::source::{Claimed, Source};
@@ -24,7 +25,8 @@ pub(crate) struct Fetch<S> {
     pub(crate) eta_limit: usize,
     pub(crate) safety: Duration,
     pub(crate) shutdown: Shutdown,
-    pub(crate) monitor: Monitor,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) metrics: Metrics,
 }
 
 impl<S: Source> Fetch<S> {
@@ -34,7 +36,7 @@ impl<S: Source> Fetch<S> {
         let mut claimed = Some(claimed);
         let mut pace = Pace::new(self.safety);
         loop {
-            self.monitor.consuming.beat();
+            self.pulse.beat();
             if !self.shutdown.is_running() {
                 claimed = None;
             }
@@ -73,16 +75,17 @@ impl<S: Source> Fetch<S> {
         claimed: Option<&mpsc::UnboundedSender<Vec<Claimed>>>,
     ) -> bool {
         let acks = self.ledger.take_acks(MAX_TAGS);
+        let since = Instant::now();
         let claim = self.source.claim(want, &acks).await;
+        let lost = self.ledger.lose(&claim.lost);
         self.ledger.acknowledged(&acks);
-        let metrics = &self.monitor.metrics;
+        let metrics = &self.metrics;
         metrics.claimed(claim.messages.len());
-        metrics.lost(claim.lost.len());
+        metrics.lost(lost);
         metrics.dead("not-an-object", claim.dead);
-        if !claim.lost.is_empty() {
+        if lost > 0 {
             tracing::warn!(
-                "{} tasks were done here, but their leases were lost: others may run them too",
-                claim.lost.len()
+                "{lost} tasks were done here, but their leases were lost: others may run them too"
             );
         }
         if claim.dead > 0 {
@@ -97,8 +100,8 @@ impl<S: Source> Fetch<S> {
         if !claim.messages.is_empty()
             && let Some(claimed) = claimed
         {
-            self.ledger
-                .hold(claim.messages.iter().map(|message| message.tag));
+            let held = claim.messages.iter().map(|it| (it.tag, it.raw.len()));
+            self.ledger.hold(since, held);
             // Its reader ends only after this role's sender is gone.
             let _ = claimed.send(claim.messages);
         }

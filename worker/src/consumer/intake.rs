@@ -1,7 +1,10 @@
 //! The intake role: reads what was claimed and decides, message by message, whether it is run, waits or ends here.
 //!
-//! Everything claimed is read at once, before anything else happens: in `unacked`, what cannot be read would break
-//! Python's sweepers, so it must not stay there.
+//! One message after another is read and handed out, while what is held takes no more memory than it may: how much a body
+//! becomes is known only then. What is over waits as it came, and goes back unread when the worker stops.
+//!
+//! A message about which there is a bug – here or in what follows from it – is a dead letter and stops nobody. One that
+//! ends the process is counted (see `peek`).
 //!
 //! ```text
 //!   read ──► not readable ─► dead letter          known ──► expired ─► REVOKED
@@ -10,27 +13,34 @@
 //!     └────► name unknown ─► dead letter            └────────────────────────────────────┴──► delivered
 //! ```
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use celery_protocol::message::Task;
+use celery_protocol::message::{DecodeError, Task, mark_redelivered};
 use celery_protocol::time::Timestamp;
 use tokio::sync::mpsc;
 
 use super::ledger::Ledger;
 use super::parked::{Parked, Waiting};
-use super::transition::Rules;
+use super::peek::Peek;
+use super::transition::{BUG, Rules, caught};
 use crate::clock::now;
 use crate::delivery::{Delivery, Order, Tag, Verdict, is_expired};
 use crate::failpoint::failpoint;
+use crate::label::label;
+use crate::monitor::Pulse;
 use crate::monitor::metrics::{Metrics, Of};
 use crate::source::redis::{MAX_PARKED, RedisSource};
-use crate::source::{Claimed, Settlement, Source, Step};
+use crate::source::{Claimed, Letter, Settlement, Source, Step};
 use crate::{Phase, Shutdown};
 
 /// The wall clock is looked at this often while something waits for its ETA, so that a clock that is set right is
 /// noticed.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// About the most bytes of messages that are due and fetched at once: they have to arrive in the time of an answer.
+pub(crate) const FETCH_BYTES: usize = 4 << 20;
 
 /// See the module.
 pub(crate) struct Intake {
@@ -41,91 +51,199 @@ pub(crate) struct Intake {
     pub(crate) deliveries: mpsc::Sender<Delivery>,
     pub(crate) shutdown: Shutdown,
     pub(crate) parked: Parked,
+    pub(crate) unread: Unread,
+    pub(crate) redelivery_limit: u32,
+    pub(crate) pulse: Arc<Pulse>,
     pub(crate) metrics: Metrics,
+}
+
+/// What is held and not yet read, first come, first read.
+#[derive(Debug, Default)]
+pub(crate) struct Unread {
+    /// Each with whether it has waited for its ETA.
+    messages: VecDeque<(Claimed, bool)>,
+    bytes: usize,
+}
+
+impl Unread {
+    fn push(&mut self, message: Claimed, was_due: bool) {
+        self.bytes += message.raw.len();
+        self.messages.push_back((message, was_due));
+    }
+
+    fn pop(&mut self) -> Option<(Claimed, bool)> {
+        let (message, was_due) = self.messages.pop_front()?;
+        self.bytes -= message.raw.len();
+        Some((message, was_due))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
 }
 
 impl Intake {
     /// Runs until no more can be claimed; then gives back what waits, and ends the deliveries.
     pub(crate) async fn run(mut self, mut claimed: mpsc::UnboundedReceiver<Vec<Claimed>>) {
         self.source.ready().await;
-        loop {
+        let mut open = true;
+        while open || !self.unread.is_empty() {
+            self.pulse.beat();
             tokio::select! {
-                batch = claimed.recv() => match batch {
-                    Some(batch) => self.receive(batch).await,
-                    None => break,
+                batch = claimed.recv(), if open => match batch {
+                    Some(batch) => batch.into_iter().for_each(|it| self.unread.push(it, false)),
+                    None => open = false,
                 },
+                () = self.ledger.lighter.notified(), if !self.unread.is_empty() => {}
                 () = until_due(self.parked.next_eta()) => self.fetch_due().await,
                 () = self.shutdown.reached(Phase::Draining), if self.parked.next_eta().is_some() => {
                     self.give_back_parked().await;
                 }
+                () = self.shutdown.reached(Phase::Warm), if !self.unread.is_empty() => {
+                    self.give_back_unread();
+                }
+                () = self.pulse.turn() => {}
             }
+            self.read().await;
         }
         self.give_back_parked().await;
     }
 
-    async fn receive(&mut self, batch: Vec<Claimed>) {
-        let now = now();
-        let mut read = Vec::with_capacity(batch.len());
-        for Claimed { tag, queue, raw } in batch {
-            match Task::decode_redis(&raw) {
-                Ok(task) => read.push(self.delivery(tag, queue, task)),
-                Err(error) => {
-                    tracing::error!(
-                        "Received invalid task message: {error}. It was moved to the dead letters"
-                    );
-                    self.settle(tag, self.rules.malformed(&queue, &error, now));
-                }
-            }
-        }
+    /// Reads what there is room for.
+    async fn read(&mut self) {
         let mut park = Vec::new();
-        for delivery in read {
-            if !self.rules.names.knows(&delivery.task.name) {
-                tracing::error!(
-                    "Received unregistered task of type '{}'. The message was moved to the dead letters",
-                    delivery.task.name
-                );
-                self.settle(delivery.tag, self.rules.unknown(&delivery, now));
-                continue;
-            }
-            tracing::info!("Task {}[{}] received", delivery.task.name, delivery.task.id);
-            self.metrics.received(Of::delivery(&delivery));
-            match delivery.task.eta {
-                Some(eta)
-                    if eta.unix_micros() > now.unix_micros()
-                        && !is_expired(&delivery.task, now) =>
-                {
-                    park.push(Waiting {
-                        eta: eta.unix_micros(),
-                        tag: delivery.tag,
-                        queue: delivery.queue,
-                        priority: delivery.task.priority(),
-                    });
-                }
-                _ => self.deliver(delivery, now).await,
-            }
+        while self.has_room()
+            && let Some((message, was_due)) = self.unread.pop()
+        {
+            park.extend(self.receive(message, was_due).await);
         }
         self.park(park).await;
     }
 
-    fn delivery(&self, tag: Tag, queue: Arc<str>, task: Task) -> Delivery {
-        Delivery {
+    /// Whether one more may be read. What is not read does not count, or there would be no end to it.
+    fn has_room(&self) -> bool {
+        let read = self.ledger.bytes().saturating_sub(self.unread.bytes);
+        read < self.ledger.byte_limit()
+    }
+
+    /// Reads one message. Gives back what is to be parked of it.
+    async fn receive(&mut self, message: Claimed, was_due: bool) -> Option<Waiting> {
+        let Claimed { tag, queue, raw } = message;
+        let peek = Peek::at(&raw);
+        if let Some(peek) = &peek
+            && !self.may_be_read(peek, tag, &queue).await
+        {
+            return None;
+        }
+        let task = caught(|| {
+            failpoint!("read");
+            Task::decode_redis(&raw)
+        });
+        if let Some(peek) = peek {
+            self.source.forget_begun(&peek.count).await;
+        }
+        let now = now();
+        let task = match task {
+            Some(Ok(task)) => task,
+            Some(Err(error)) => {
+                self.malformed(tag, &queue, &error, now);
+                return None;
+            }
+            None => {
+                tracing::error!(
+                    "Received a message that cannot be read because of a bug. It was moved to the dead letters"
+                );
+                self.settle(tag, vec![Step::Dead(Letter::unread(&queue, BUG))]);
+                return None;
+            }
+        };
+        self.ledger.weigh(tag, task.size());
+        let delivery = Delivery {
             tag,
             queue,
             task: Arc::new(task),
             received: Instant::now(),
+            size: raw.len(),
+            orders: None,
+        };
+        drop(raw);
+        self.sort(delivery, was_due, now).await
+    }
+
+    /// Whether one that may have ended workers while they read it is to be read once more.
+    async fn may_be_read(&mut self, peek: &Peek, tag: Tag, queue: &Arc<str>) -> bool {
+        let limit = u64::from(self.redelivery_limit);
+        let read = [(tag, peek.count.as_str())];
+        let counts = self.source.count_begun(&read, limit + 1).await;
+        let count = counts.first().copied().unwrap_or(0);
+        if count <= limit {
+            return true;
         }
+        tracing::error!(
+            "Task {}[{}] ended {} workers that read it: moved to the dead letters",
+            peek.task,
+            peek.id,
+            count - 1,
+        );
+        let steps = self
+            .rules
+            .unreadable(queue, &peek.id, &peek.task, count - 1, now());
+        self.settle(tag, steps);
+        false
+    }
+
+    async fn sort(
+        &mut self,
+        mut delivery: Delivery,
+        was_due: bool,
+        now: Timestamp,
+    ) -> Option<Waiting> {
+        let task = &delivery.task;
+        match caught(|| self.rules.names.knows(&task.name)) {
+            Some(true) => {}
+            Some(false) => {
+                tracing::error!(
+                    "Received unregistered task of type '{}'. The message was moved to the dead letters",
+                    task.name
+                );
+                self.settle(delivery.tag, self.rules.unknown(&delivery, now));
+                return None;
+            }
+            None => {
+                self.settle(delivery.tag, self.rules.bug(&delivery, now));
+                return None;
+            }
+        }
+        if !was_due {
+            if tracing::enabled!(tracing::Level::INFO) {
+                tracing::info!("Task {} received", label(task));
+            }
+            self.metrics.received(Of::delivery(&delivery));
+            if let Some(eta) = task.eta.map(|eta| eta.unix_micros())
+                && eta > now.unix_micros()
+                && !is_expired(task, now)
+            {
+                return Some(Waiting {
+                    eta,
+                    tag: delivery.tag,
+                    queue: Arc::clone(&delivery.queue),
+                    priority: task.priority(),
+                    size: delivery.size,
+                });
+            }
+        }
+        delivery.orders = Some(self.orders.clone());
+        self.deliver(delivery, now).await;
+        None
     }
 
     /// Hands out what may run now.
     async fn deliver(&self, delivery: Delivery, now: Timestamp) {
         if is_expired(&delivery.task, now) {
-            tracing::info!(
-                "Discarding revoked task: {}[{}]",
-                delivery.task.name,
-                delivery.task.id
-            );
+            tracing::info!("Discarding revoked task: {}", label(&delivery.task));
             self.metrics.revoked(Of::delivery(&delivery));
-            self.settle(delivery.tag, self.rules.expired(&delivery.task, now));
+            let verdict = Verdict::Revoked("expired".to_owned());
+            let _ = self.orders.send(delivery.settled(verdict));
             return;
         }
         failpoint!("deliver");
@@ -133,7 +251,7 @@ impl Intake {
         // which can be while a claim is under way: what that one brings goes back.
         if let Err(refused) = self.deliveries.send(delivery).await {
             let verdict = Verdict::GiveBack { started: false };
-            let _ = self.orders.send(Order::Finish(refused.0, verdict));
+            let _ = self.orders.send(refused.0.settled(verdict));
         }
     }
 
@@ -163,16 +281,17 @@ impl Intake {
 
     async fn fetch_due(&mut self) {
         let now = now();
-        let mut due = self.parked.due(now.unix_micros(), MAX_PARKED);
+        let mut due = self.parked.due(now.unix_micros(), MAX_PARKED, FETCH_BYTES);
         // Where there is no room for all, the others go to the head of their queue: whoever has room finds them there.
         let mut beyond = due.split_off(due.len().min(self.ledger.free()));
         // Their places are taken before anything is waited for: the fetch role claims what is free.
-        let tags: Vec<Tag> = due.iter().map(|waiting| waiting.tag).collect();
-        self.ledger.hold(tags.iter().copied());
+        let held = due.iter().map(|waiting| (waiting.tag, waiting.size));
+        self.ledger.hold(Instant::now(), held);
         self.ledger.unpark(due.len());
         // What is due first has to stand in front of the others.
         beyond.reverse();
         self.give_back(&beyond).await;
+        let tags: Vec<Tag> = due.iter().map(|waiting| waiting.tag).collect();
         if tags.is_empty() {
             return;
         }
@@ -182,14 +301,32 @@ impl Intake {
         self.ledger.forget(&gone);
         for (tag, message) in tags.into_iter().zip(messages) {
             // Gone: somebody else has it, or it was purged.
-            let Some((queue, raw)) = message else {
-                continue;
-            };
-            match Task::decode_redis(&raw) {
-                Ok(task) => self.deliver(self.delivery(tag, queue, task), now).await,
-                Err(error) => self.settle(tag, self.rules.malformed(&queue, &error, now)),
+            if let Some((queue, raw)) = message {
+                self.unread.push(Claimed { tag, queue, raw }, true);
             }
         }
+    }
+
+    /// The last one first: the one that was claimed first has to stand in front of the others.
+    fn give_back_unread(&mut self) {
+        let unread = std::mem::take(&mut self.unread);
+        for (Claimed { tag, queue, raw }, _) in unread.messages.into_iter().rev() {
+            match mark_redelivered(&raw) {
+                Ok(envelope) => {
+                    let priority = envelope.priority;
+                    self.settle(tag, vec![Step::Return { queue, priority }]);
+                }
+                Err(error) => self.malformed(tag, &queue, &error, now()),
+            }
+        }
+    }
+
+    fn malformed(&self, tag: Tag, queue: &Arc<str>, error: &DecodeError, now: Timestamp) {
+        tracing::error!(
+            "Received invalid task message: {}. It was moved to the dead letters",
+            error
+        );
+        self.settle(tag, self.rules.malformed(queue, error, now));
     }
 
     /// Other workers may hold what waits here.

@@ -7,7 +7,7 @@ use celery_client::aio::random;
 use tokio::time::Instant;
 
 use super::ledger::Ledger;
-use crate::delivery::Tag;
+use crate::monitor::Pulse;
 use crate::monitor::metrics::Metrics;
 use crate::source::Source;
 use crate::source::redis::RedisSource;
@@ -22,26 +22,33 @@ pub(crate) async fn renew<S: Source>(
     mut source: S,
     ledger: Arc<Ledger>,
     period: Duration,
+    pulse: Arc<Pulse>,
     metrics: Metrics,
 ) {
     let mut next = Instant::now() + period;
     source.ready().await;
     loop {
-        tokio::time::sleep_until(next).await;
-        next = Instant::now() + period;
+        pulse
+            .idle(async {
+                tokio::select! {
+                    () = tokio::time::sleep_until(next) => {}
+                    () = ledger.doubt.notified() => {}
+                }
+            })
+            .await;
+        let at = Instant::now();
+        next = at + period;
         let scores = ledger.scores.lock().await;
-        let lost = source.renew(&ledger.leases()).await;
+        let tags = ledger.leases();
+        let lost = source.renew(&tags).await;
         drop(scores);
-        report_lost(&ledger, &lost, &metrics);
-    }
-}
-
-fn report_lost(ledger: &Ledger, lost: &[Tag], metrics: &Metrics) {
-    // Those that were settled between the two looks are not lost.
-    let lost = lost.iter().filter(|tag| ledger.holds(**tag)).count();
-    metrics.lost(lost);
-    if lost > 0 {
-        tracing::warn!("The leases of {lost} tasks were lost: others may run them too");
+        let lost = ledger.renewed(&tags, &lost, at.into_std());
+        metrics.lost(lost);
+        if lost > 0 {
+            tracing::warn!(
+                "The leases of {lost} tasks were lost: others may run them too. What has not begun here will not"
+            );
+        }
     }
 }
 
@@ -111,6 +118,7 @@ pub(crate) async fn sweep(
     ledger: Arc<Ledger>,
     lease: Duration,
     visibility_timeout: Duration,
+    pulse: Arc<Pulse>,
     metrics: Metrics,
 ) {
     let mut sentry = Sentry::new(lease);
@@ -120,7 +128,7 @@ pub(crate) async fn sweep(
             sentry.connected(Instant::now());
             continue;
         };
-        tokio::time::sleep_until(next).await;
+        pulse.idle(tokio::time::sleep_until(next)).await;
         let swept = match source.time().await {
             Ok(time) if sentry.saw(time, Instant::now()) => {
                 let holds = |tag| ledger.holds(tag);

@@ -23,6 +23,7 @@ mod ledger;
 mod options;
 mod pace;
 mod parked;
+mod peek;
 mod settling;
 mod transition;
 
@@ -41,14 +42,15 @@ use tokio::task::{AbortHandle, JoinHandle};
 pub use options::{ConsumerOptions, QueueOrder, Results};
 
 use self::fetch::Fetch;
-use self::intake::Intake;
-use self::ledger::Ledger;
+use self::intake::{Intake, Unread};
+pub(crate) use self::ledger::Ledger;
 use self::parked::Parked;
 use self::settling::Settling;
 use self::transition::Rules;
 use crate::delivery::{Delivery, Settler, TaskNames};
+use crate::monitor::Pulse;
 use crate::source::redis::doorbell::{self, Bell};
-use crate::source::redis::{Broker, Layout};
+use crate::source::redis::{Broker, Layout, RedisSource};
 use crate::{Phase, Shutdown};
 
 /// A running consumer. It ends with [`close`](Self::close); dropped, it ends at once, and what it holds comes back when
@@ -87,7 +89,7 @@ impl View {
 
     /// Messages that are claimed and not yet settled.
     pub(crate) fn held(&self) -> usize {
-        self.ledger.limit() - self.ledger.free()
+        self.ledger.busy()
     }
 
     pub(crate) fn parked(&self) -> usize {
@@ -132,9 +134,12 @@ impl Consumer {
         let broker = broker(&options);
         let results = results(&options, &broker);
         let elsewhere = results.as_ref().map(|results| Arc::clone(&results.health));
-        let ledger = Arc::new(Ledger::new(held));
-        let (monitor, metrics) = (options.monitor.clone(), options.monitor.metrics.clone());
-        let consuming = Arc::clone(&monitor.consuming);
+        let ledger = Arc::new(Ledger::new(held, options.held_bytes, options.lease));
+        let (monitor, metrics) = (&options.monitor, &options.monitor.metrics);
+        let role = |name: &'static str| {
+            let pulse = monitor.pulses.watch(name);
+            (watched(&broker, name, &pulse), pulse)
+        };
         let rules = Arc::new(Rules {
             results: options.results != Results::Disabled,
             default_queue: Arc::from(options.default_queue.as_str()),
@@ -148,43 +153,55 @@ impl Consumer {
         let (deliveries, delivered) = mpsc::channel(held);
         let (bell, rung) = (Arc::new(Bell::default()), Arc::new(Notify::new()));
 
+        let (source, pulse) = role("fetch");
         let fetch = Fetch {
-            source: broker.role("fetch").watched(move || consuming.beat()),
+            source,
             ledger: Arc::clone(&ledger),
             bell: Arc::clone(&bell),
             rung: Arc::clone(&rung),
             eta_limit: options.eta_task_limit.unwrap_or(usize::MAX),
             safety: options.safety_claim,
             shutdown: shutdown.clone(),
-            monitor,
+            pulse,
+            metrics: metrics.clone(),
         };
+        let (source, pulse) = role("intake");
         let intake = Intake {
-            source: broker.role("intake"),
+            source,
             ledger: Arc::clone(&ledger),
             rules: Arc::clone(&rules),
             orders: orders.clone(),
             deliveries,
             shutdown: shutdown.clone(),
             parked: Parked::default(),
+            unread: Unread::default(),
+            redelivery_limit: options.redelivery_limit,
+            pulse,
             metrics: metrics.clone(),
         };
+        let (source, pulse) = role("complete");
         let settling = Settling {
-            source: broker.role("complete"),
-            results: results.map(|results| results.role("results")),
+            source,
+            results: results.map(|results| watched(&results, "results", &pulse)),
             ledger: Arc::clone(&ledger),
             rules,
             redelivery_limit: options.redelivery_limit,
+            pulse,
             metrics: metrics.clone(),
         };
+        let (source, pulse) = role("sweep");
         let sweeping = leases::sweep(
-            broker.role("sweep"),
+            source,
             Arc::clone(&ledger),
             options.lease,
             options.visibility_timeout,
+            pulse,
             metrics.clone(),
         );
-        let renewing = leases::renew(broker.role("lease"), Arc::clone(&ledger), renewal, metrics);
-        let ringing = doorbell::serve(broker.clone(), bell, move || rung.notify_one());
+        let (source, pulse) = role("lease");
+        let renewing = leases::renew(source, Arc::clone(&ledger), renewal, pulse, metrics.clone());
+        let pulse = monitor.pulses.watch("doorbell");
+        let ringing = doorbell::serve(broker.clone(), bell, pulse, move || rung.notify_one());
 
         let intake = spawn("intake", shutdown, intake.run(claimed));
         let roles = vec![
@@ -198,13 +215,13 @@ impl Consumer {
             Consumer {
                 broker,
                 results: elsewhere,
-                ledger,
+                ledger: Arc::clone(&ledger),
                 intake,
                 renewing,
                 roles,
             },
             delivered,
-            Settler { orders },
+            Settler { orders, ledger },
         )
     }
 
@@ -247,6 +264,8 @@ impl Consumer {
         tokio::select! {
             biased;
             () = settled => return Left::default(),
+            // The roles try until the broker is back; there is nothing to wait for.
+            () = deserted(&self.broker.health, &self.ledger) => return Left::default(),
             () = end => {}
         }
         // Nothing may change the scores of what is given back now.
@@ -273,6 +292,21 @@ impl Consumer {
     }
 }
 
+/// How often it is looked whether the broker is away, once nothing is held.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Waits until nothing is held and the broker is away. A claim whose answer did not arrive may have taken something: that
+/// comes back by its lease, as after a kill.
+async fn deserted(health: &Health, ledger: &Ledger) {
+    loop {
+        ledger.deserted().await;
+        if !health.is_up() {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 /// Starts a role. One that ends by a bug would leave a worker that looks alive and holds what it never finishes: the
 /// worker is stopped, for its supervisor to start anew.
 fn spawn(
@@ -282,6 +316,10 @@ fn spawn(
 ) -> JoinHandle<()> {
     let shutdown = shutdown.clone();
     tokio::spawn(async move {
+        #[cfg(feature = "failpoints")]
+        if crate::failpoint::hangs(name) {
+            std::future::pending::<()>().await;
+        }
         if AssertUnwindSafe(role).catch_unwind().await.is_err() {
             tracing::error!("The worker's part {name:?} ended by a bug: stopping");
             shutdown.advance(Phase::Cold);
@@ -296,6 +334,12 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// The source of a role that beats whenever its server answers, or does not.
+fn watched(broker: &Broker, name: &str, pulse: &Arc<Pulse>) -> RedisSource {
+    let pulse = Arc::clone(pulse);
+    broker.role(name).watched(move || pulse.beat())
 }
 
 fn broker(options: &ConsumerOptions) -> Broker {
@@ -338,5 +382,18 @@ fn connect_to(endpoint: &Endpoint, layout: Arc<Layout>) -> Broker {
         endpoint: Arc::new(endpoint.clone()),
         layout,
         health: Arc::new(Health::default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_role_that_ends_by_a_bug_stops_the_worker() {
+        let shutdown = Shutdown::new();
+        let bug = async { std::panic::panic_any("as the test wants it") };
+        spawn("fetch", &shutdown, bug).await.unwrap();
+        assert_eq!(shutdown.phase(), Phase::Cold);
     }
 }

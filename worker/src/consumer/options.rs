@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use celery_client::endpoint::Endpoint;
 
+use crate::delivery::MAX_HELD_BYTES;
 use crate::monitor::Monitor;
 
 /// Where results go.
@@ -52,6 +53,8 @@ pub struct ConsumerOptions {
     pub node: String,
     /// How many messages may be held; see [`held_limit`](crate::delivery::held_limit).
     pub held: usize,
+    /// About how much memory they may take before no more are read and claimed; one message more than that is possible.
+    pub held_bytes: usize,
     /// How many messages may wait for their ETA; without a limit, memory is one (about a hundred bytes each). Celery's
     /// `worker_eta_task_limit`.
     pub eta_task_limit: Option<usize>,
@@ -73,7 +76,7 @@ pub struct ConsumerOptions {
 }
 
 impl ConsumerOptions {
-    /// The defaults: queue `celery`, 400 messages held, results on the broker for a day.
+    /// The defaults: queue `celery`, 400 messages held in 256 MiB, results on the broker for a day.
     pub fn new(broker: Endpoint, node: impl Into<String>) -> Self {
         ConsumerOptions {
             broker,
@@ -82,6 +85,7 @@ impl ConsumerOptions {
             default_queue: "celery".into(),
             node: node.into(),
             held: 400,
+            held_bytes: MAX_HELD_BYTES,
             eta_task_limit: None,
             lease: Duration::from_secs(30),
             visibility_timeout: Duration::from_secs(3600),

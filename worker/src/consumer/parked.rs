@@ -1,6 +1,6 @@
 //! Messages that wait for their ETA, in the order in which they are due. No clock.
 //!
-//! Only what is needed to ask for the body again is kept: some sixty bytes a message.
+//! Only what is needed to ask for the body again is kept: some seventy bytes a message.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,6 +16,8 @@ pub(crate) struct Waiting {
     pub(crate) tag: Tag,
     pub(crate) queue: Arc<str>,
     pub(crate) priority: u8,
+    /// Its bytes, as it was claimed.
+    pub(crate) size: usize,
 }
 
 /// See the module.
@@ -34,11 +36,13 @@ impl Parked {
         self.heap.peek().map(|Reverse(first)| first.eta)
     }
 
-    /// Takes up to `most` that are due at `now`.
-    pub(crate) fn due(&mut self, now: i64, most: usize) -> Vec<Waiting> {
-        let mut due = Vec::new();
-        while due.len() < most && self.next_eta().is_some_and(|eta| eta <= now) {
-            due.extend(self.heap.pop().map(|Reverse(waiting)| waiting));
+    /// Takes up to `most` that are due at `now`; no more once they have so many bytes.
+    pub(crate) fn due(&mut self, now: i64, most: usize, bytes: usize) -> Vec<Waiting> {
+        let (mut due, mut size) = (Vec::new(), 0);
+        while due.len() < most && size < bytes && self.next_eta().is_some_and(|eta| eta <= now) {
+            let first = self.heap.pop().map(|Reverse(waiting)| waiting);
+            size += first.as_ref().map_or(0, |first| first.size);
+            due.extend(first);
         }
         due
     }
@@ -62,6 +66,7 @@ mod tests {
             tag: Tag { call: 1, index },
             queue: "celery".into(),
             priority: 0,
+            size: 100,
         }
     }
 
@@ -72,12 +77,18 @@ mod tests {
             parked.push(waiting(eta, index));
         }
         assert_eq!(parked.next_eta(), Some(10));
-        assert!(parked.due(9, 10).is_empty());
-        let first: Vec<_> = parked.due(20, 2).iter().map(|w| w.tag.index).collect();
+        assert!(parked.due(9, 10, 1000).is_empty());
+        let first: Vec<_> = parked
+            .due(20, 2, 1000)
+            .iter()
+            .map(|w| w.tag.index)
+            .collect();
         assert_eq!(first, [2, 4]);
         // A clock that jumps back takes nothing out of turn.
-        assert!(parked.due(5, 10).is_empty());
-        assert_eq!(parked.due(i64::MAX, 10).len(), 2);
+        assert!(parked.due(5, 10, 1000).is_empty());
+        // Nor are more taken than fit, but one at least.
+        assert_eq!(parked.due(i64::MAX, 10, 1).len(), 1);
+        assert_eq!(parked.due(i64::MAX, 10, 1000).len(), 1);
         assert_eq!(parked.next_eta(), None);
     }
 

@@ -21,6 +21,8 @@ use super::transition::{Plan, Rules};
 use crate::clock::now;
 use crate::delivery::{Delivery, Order, Tag, Verdict, redelivery_name};
 use crate::failpoint::failpoint;
+use crate::label::label;
+use crate::monitor::Pulse;
 use crate::monitor::metrics::Metrics;
 use crate::source::redis::RedisSource;
 use crate::source::{Letter, Part, Settlement, Source, Step};
@@ -39,6 +41,7 @@ pub(crate) struct Settling {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) rules: Arc<Rules>,
     pub(crate) redelivery_limit: u32,
+    pub(crate) pulse: Arc<Pulse>,
     pub(crate) metrics: Metrics,
 }
 
@@ -63,6 +66,7 @@ impl Settling {
         let mut deadline: Option<Instant> = None;
         let mut settled = Instant::now();
         loop {
+            self.pulse.beat();
             // Without a timer, which takes a millisecond at least.
             let verdicts = pending.settlements.len();
             if is_complete(verdicts, self.ledger.busy(), settled.elapsed()) {
@@ -89,6 +93,7 @@ impl Settling {
                         deadline.get_or_insert_with(|| Instant::now() + LINGER);
                     }
                 }
+                () = self.pulse.turn() => {}
             }
         }
     }
@@ -100,7 +105,7 @@ impl Settling {
             Order::Settle(settlement) if settlement.steps.is_empty() => {
                 pending.acks.push(settlement.tag)
             }
-            Order::Settle(settlement) => pending.settlements.push(settlement),
+            Order::Settle(settlement) => self.settles(settlement, pending),
             Order::State {
                 task,
                 state,
@@ -121,12 +126,17 @@ impl Settling {
     fn finish(&self, delivery: Delivery, verdict: Verdict, pending: &mut Pending) {
         match self.rules.plan(&delivery, verdict, now()) {
             Plan::Steps(steps) if steps.is_empty() => pending.acks.push(delivery.tag),
-            Plan::Steps(steps) => pending.settlements.push(Settlement {
-                tag: delivery.tag,
-                steps,
-            }),
+            Plan::Steps(steps) => {
+                let tag = delivery.tag;
+                self.settles(Settlement { tag, steps }, pending);
+            }
             Plan::Redeliver { front } => pending.redeliver.push((delivery, front)),
         }
+    }
+
+    fn settles(&self, settlement: Settlement, pending: &mut Pending) {
+        self.ledger.answered(settlement.tag, settlement.size());
+        pending.settlements.push(settlement);
     }
 
     /// Sorts out what was begun too often without being finished.
@@ -138,18 +148,19 @@ impl Settling {
             .collect();
         let limit = u64::from(self.redelivery_limit);
         let counts = self.source.count_begun(&begun, limit + 1).await;
-        for ((delivery, begun), count) in deliveries.into_iter().zip(counts) {
+        for ((mut delivery, begun), count) in deliveries.into_iter().zip(counts) {
             if count > limit {
                 tracing::error!(
-                    "Task {}[{}] was redelivered {count} times without being finished: moved to the dead letters",
-                    delivery.task.name,
-                    delivery.task.id,
+                    "Task {} was redelivered {count} times without being finished: moved to the dead letters",
+                    label(&delivery.task),
                 );
                 let steps = self.rules.poison(&delivery, count, now());
                 let tag = delivery.tag;
-                pending.settlements.push(Settlement { tag, steps });
-            } else if let Err(delivery) = begun.send(delivery) {
+                delivery.orders = None;
+                self.settles(Settlement { tag, steps }, pending);
+            } else if let Err(mut delivery) = begun.send(delivery) {
                 // The worker has stopped waiting for it.
+                delivery.orders = None;
                 let verdict = Verdict::GiveBack { started: false };
                 self.finish(delivery, verdict, pending);
             }
@@ -172,23 +183,33 @@ impl Settling {
                 let _ = stored.send(());
             }
         }
-        if !pending.redeliver.is_empty() {
-            let settlements = self
-                .redeliveries(std::mem::take(&mut pending.redeliver))
-                .await;
-            pending.settlements.extend(settlements);
+        let mut redeliver = std::mem::take(&mut pending.redeliver);
+        while !redeliver.is_empty() {
+            let sizes = redeliver.iter().map(|(delivery, _)| delivery.size);
+            let rest = redeliver.split_off(one_call(sizes));
+            for settlement in self.redeliveries(redeliver).await {
+                self.settles(settlement, pending);
+            }
+            redeliver = rest;
         }
     }
 
-    /// Reads what is to be put back, and marks it.
+    /// Reads what is to be put back, and marks it. What its task put to the end of the queue by its own wish is not counted
+    /// any more: it may do so for ever, as with Celery.
     async fn redeliveries(&mut self, deliveries: Vec<(Delivery, bool)>) -> Vec<Settlement> {
+        for (delivery, front) in &deliveries {
+            if !front && delivery.task.redelivered {
+                let name = redelivery_name(&delivery.task);
+                self.source.forget_begun(name).await;
+            }
+        }
         let tags: Vec<Tag> = deliveries
             .iter()
             .map(|(delivery, _)| delivery.tag)
             .collect();
         let bodies = self.source.bodies(&tags).await;
         let settle = |((delivery, front), body): ((Delivery, bool), Option<Vec<u8>>)| {
-            let (tag, queue, task) = (delivery.tag, delivery.queue, &delivery.task);
+            let (tag, queue, task) = (delivery.tag, Arc::clone(&delivery.queue), &delivery.task);
             let step = match mark_redelivered(&body.unwrap_or_default()) {
                 Ok(marked) if front => Step::Front {
                     queue,
@@ -221,7 +242,7 @@ impl Settling {
 
     async fn settle(&mut self, settlements: &mut Vec<Settlement>) {
         while !settlements.is_empty() {
-            let rest = settlements.split_off(one_call(settlements));
+            let rest = settlements.split_off(one_call(settlements.iter().map(Settlement::size)));
             let batch = std::mem::replace(settlements, rest);
             self.settle_batch(batch).await;
         }
@@ -242,12 +263,17 @@ impl Settling {
             }
         }
         let tags: Vec<Tag> = batch.iter().map(|settlement| settlement.tag).collect();
-        if !settled.lost.is_empty() && !settled.repeated {
-            self.metrics.lost(settled.lost.len());
-            tracing::warn!(
-                "The leases of {} tasks were lost: what they returned is discarded",
-                settled.lost.len()
-            );
+        if !settled.repeated {
+            let lost = settled.lost.iter().filter_map(|at| tags.get(*at));
+            let lost: Vec<Tag> = lost.copied().collect();
+            // Those that are known of were told of.
+            let lost = self.ledger.lose(&lost);
+            self.metrics.lost(lost);
+            if lost > 0 {
+                tracing::warn!(
+                    "The leases of {lost} tasks were lost: what they returned is discarded"
+                );
+            }
         }
         for (position, why) in &settled.failed {
             let tag = batch
@@ -353,12 +379,12 @@ impl Settling {
     }
 }
 
-/// How many of the settlements go into one call: at least one.
-fn one_call(settlements: &[Settlement]) -> usize {
+/// How many of these sizes go into one call: one at least.
+fn one_call(sizes: impl Iterator<Item = usize>) -> usize {
     let mut bytes = 0;
-    let fits = settlements.iter().take(BATCH).take_while(|settlement| {
+    let fits = sizes.take(BATCH).take_while(|size| {
         let first = bytes == 0;
-        bytes += settlement.size().max(1);
+        bytes += size.max(&1);
         first || bytes <= BATCH_BYTES
     });
     fits.count()
@@ -376,17 +402,10 @@ mod tests {
 
     #[test]
     fn a_call_is_bounded_in_bytes() {
-        let settlement = |bytes: usize| Settlement {
-            tag: Tag { call: 1, index: 1 },
-            steps: vec![Step::Result {
-                id: "a".into(),
-                document: vec![b' '; bytes],
-            }],
-        };
-        let sizes = |sizes: &[usize]| sizes.iter().map(|n| settlement(*n)).collect::<Vec<_>>();
-        assert_eq!(one_call(&sizes(&[10; 300])), BATCH);
-        assert_eq!(one_call(&sizes(&[2 * BATCH_BYTES, 1])), 1);
-        assert_eq!(one_call(&sizes(&[1, BATCH_BYTES, 1])), 1);
-        assert_eq!(one_call(&sizes(&[1, 2, BATCH_BYTES / 2, BATCH_BYTES])), 3);
+        let fit = |sizes: &[usize]| one_call(sizes.iter().copied());
+        assert_eq!(fit(&[10; 300]), BATCH);
+        assert_eq!(fit(&[2 * BATCH_BYTES, 1]), 1);
+        assert_eq!(fit(&[1, BATCH_BYTES, 1]), 1);
+        assert_eq!(fit(&[1, 2, BATCH_BYTES / 2, BATCH_BYTES]), 3);
     }
 }

@@ -1,5 +1,6 @@
 //! What a verdict, or a message that gets none, means for broker and result backend. Pure: no I/O, no clock.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +11,24 @@ use serde_json::value::RawValue;
 
 use super::canvas;
 use crate::delivery::{Delivery, TaskNames, Verdict};
+use crate::label::label;
 use crate::source::{Letter, Step};
 
 /// The module of Celery's own exceptions, as results name it.
 pub(super) const CELERY: &str = "celery.exceptions";
+
+/// The module of its exceptions about processes.
+const BILLIARD: &str = "billiard.exceptions";
+
+/// Causes of dead letters: the code here failed; workers ended time and again.
+pub(super) const BUG: &str = "bug";
+const POISON: &str = "poison";
+
+/// What `this` gives, unless it panics: a bug about one message must not end the worker, and with the next delivery the
+/// next one. The panic itself is told of by the process's panic hook.
+pub(super) fn caught<T>(this: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(this)).ok()
+}
 
 /// What is the same for all messages of a worker.
 pub(crate) struct Rules {
@@ -46,6 +61,11 @@ impl Rules {
     }
 
     pub(crate) fn plan(&self, delivery: &Delivery, verdict: Verdict, now: Timestamp) -> Plan {
+        caught(|| self.decide(delivery, verdict, now))
+            .unwrap_or_else(|| Plan::Steps(self.bug(delivery, now)))
+    }
+
+    fn decide(&self, delivery: &Delivery, verdict: Verdict, now: Timestamp) -> Plan {
         let task = &delivery.task;
         Plan::Steps(match verdict {
             Verdict::Success(result) => self.success(task, result, now),
@@ -88,7 +108,7 @@ impl Rules {
         if result.get().len() > DEFAULT_MAX_BODY {
             // Redis would close the connection on it, every time.
             let text = format!("the result has {} bytes", result.get().len());
-            tracing::error!("Task {}[{}]: {text}", task.name, task.id);
+            tracing::error!("Task {}: {text}", label(task));
             let exception = ExceptionDoc::new("EncodeError", text, Some("kombu.exceptions"));
             return self.failure(task, &exception, None, now);
         }
@@ -146,7 +166,7 @@ impl Rules {
         let message = match self.encode(&next, &delivery.queue) {
             Ok(message) => message,
             Err(why) => {
-                tracing::error!("Task {}[{}] cannot be retried: {why}", task.name, task.id);
+                tracing::error!("Task {} cannot be retried: {why}", label(task));
                 let exception = ExceptionDoc::new("Reject", why, Some(CELERY));
                 return self.dead(delivery, &exception, "retry-not-encodable", now);
             }
@@ -183,9 +203,8 @@ impl Rules {
             ExceptionDoc::new("MaxRetriesExceededError", text, Some(CELERY))
         });
         tracing::error!(
-            "Task {}[{}] raised unexpected: {}",
-            task.name,
-            task.id,
+            "Task {} raised unexpected: {}",
+            label(task),
             exception.summary()
         );
         self.failure(task, &exception, traceback, now)
@@ -232,21 +251,67 @@ impl Rules {
 
     /// A task of a name that nobody registered.
     pub(crate) fn unknown(&self, delivery: &Delivery, now: Timestamp) -> Vec<Step> {
-        let exception =
-            ExceptionDoc::new("NotRegistered", delivery.task.name.as_str(), Some(CELERY));
-        self.dead(delivery, &exception, "not-registered", now)
+        caught(|| {
+            let name = delivery.task.name.as_str();
+            let exception = ExceptionDoc::new("NotRegistered", name, Some(CELERY));
+            self.dead(delivery, &exception, "not-registered", now)
+        })
+        .unwrap_or_else(|| self.bug(delivery, now))
+    }
+
+    /// What follows from a message cannot be worked out here. Its callbacks, its chain and its chord are part of that: they
+    /// hear nothing.
+    pub(crate) fn bug(&self, delivery: &Delivery, now: Timestamp) -> Vec<Step> {
+        let task = &*delivery.task;
+        tracing::error!(
+            "Task {} met a bug of this worker: the message was moved to the dead letters",
+            label(task)
+        );
+        let mut steps = vec![Step::Dead(letter(delivery, BUG))];
+        if self.results && task.ignore_result != Some(true) {
+            let text = "a bug of the worker; its log says more";
+            let exception = ExceptionDoc::new("RuntimeError", text, Some("builtins"));
+            steps.push(result_step(
+                task,
+                ResultDoc::failure(&task.id, &exception, None, now),
+            ));
+        }
+        steps
+    }
+
+    /// A message that ended so many workers while they read it.
+    pub(crate) fn unreadable(
+        &self,
+        queue: &Arc<str>,
+        id: &str,
+        task: &str,
+        times: u64,
+        now: Timestamp,
+    ) -> Vec<Step> {
+        let letter = Letter {
+            id: id.to_owned(),
+            task: task.to_owned(),
+            ..Letter::unread(queue, POISON)
+        };
+        let mut steps = vec![Step::Dead(letter)];
+        if self.results && celery_protocol::keys::check_task_id(id).is_ok() {
+            let text = format!("{times} workers ended while they read this message.");
+            let exception = ExceptionDoc::new("WorkerLostError", text, Some(BILLIARD));
+            let document = ResultDoc::failure(id, &exception, None, now).encode();
+            steps.push(Step::Result {
+                id: id.to_owned(),
+                document,
+            });
+        }
+        steps
     }
 
     /// A message that was delivered too often, each time to a worker that did not live to finish it.
     pub(crate) fn poison(&self, delivery: &Delivery, times: u64, now: Timestamp) -> Vec<Step> {
         let text = format!("Delivered again {times} times without being finished.");
-        let exception = ExceptionDoc::new("WorkerLostError", text, Some("billiard.exceptions"));
-        self.dead(delivery, &exception, "poison", now)
-    }
-
-    /// A task whose time is over.
-    pub(crate) fn expired(&self, task: &Arc<Task>, now: Timestamp) -> Vec<Step> {
-        self.revoked(task, "expired", now)
+        let exception = ExceptionDoc::new("WorkerLostError", text, Some(BILLIARD));
+        caught(|| self.dead(delivery, &exception, POISON, now))
+            .unwrap_or_else(|| self.bug(delivery, now))
     }
 
     /// The document of an intermediate state, if this task's states are stored.

@@ -77,12 +77,8 @@ impl Runner {
 
     /// Runs a batch until every call has its verdict. Parts of it run one after the other.
     async fn settle(&self, batch: Vec<Delivery>, slot: Slot) {
-        let settler = &self.stage.settler;
-        let batch: Vec<Delivery> = join_all(batch.into_iter().map(|call| settler.begin(call)))
-            .await
-            .into_iter()
-            .flatten()
-            .collect();
+        let begun = batch.into_iter().map(|call| self.stage.begin(call));
+        let batch: Vec<Delivery> = join_all(begun).await.into_iter().flatten().collect();
         let metrics = &self.stage.monitor.metrics;
         batch
             .iter()
@@ -98,6 +94,9 @@ impl Runner {
             for call in late {
                 settle::expired(call, &self.stage);
             }
+            let lost = |call: &Delivery| self.stage.settler.is_lost(call);
+            let (lost, part): (Vec<_>, Vec<_>) = part.into_iter().partition(lost);
+            self.give_back(lost);
             if part.is_empty() {
                 continue;
             }

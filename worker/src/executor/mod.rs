@@ -107,11 +107,8 @@ impl Stage {
 
     /// Waits for a core to compute on; `None` when the worker stops first.
     async fn core(&self) -> Option<OwnedSemaphorePermit> {
-        tokio::select! {
-            biased;
-            () = self.shutdown.reached(Phase::Warm) => None,
-            core = Arc::clone(&self.cores).acquire_owned() => core.ok(),
-        }
+        let core = Arc::clone(&self.cores).acquire_owned();
+        self.unless_warm(core).await?.ok()
     }
 
     /// Writes off the slot of a task that does not end. What only computes has a thread of its own; anything else blocks
@@ -144,6 +141,27 @@ impl Stage {
                 tasks: self.monitor.stuck(),
             },
             false => Ended::Asked,
+        }
+    }
+
+    /// Whether the code of a delivery may run now. It comes back if it may; if not, or if the worker stops first, it has its
+    /// verdict.
+    pub(crate) async fn begin(&self, delivery: Delivery) -> Option<Delivery> {
+        let ours = self.settler.is_ours(&delivery);
+        if self.unless_warm(ours).await.is_none() {
+            self.give_back(delivery);
+            return None;
+        }
+        // Whoever answers too late gives it back.
+        self.unless_warm(self.settler.begin(delivery)).await?
+    }
+
+    /// What this gives, if it does before the worker stops.
+    async fn unless_warm<T>(&self, this: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            given = this => Some(given),
+            () = self.shutdown.reached(Phase::Warm) => None,
         }
     }
 
@@ -241,7 +259,7 @@ async fn run_one(delivery: Delivery, task: &TaskDef, stage: &Arc<Stage>) {
     let Some(slot) = stage.slot().await else {
         return stage.give_back(delivery);
     };
-    let Some(delivery) = stage.settler.begin(delivery).await else {
+    let Some(delivery) = stage.begin(delivery).await else {
         return;
     };
     match once::until_settled(&delivery, task, stage).await {

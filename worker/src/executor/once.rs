@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use celery_client::aio::random;
 use celery_protocol::message::Task;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -16,6 +17,7 @@ use super::{Stage, report};
 use crate::clock::now;
 use crate::delivery::{Delivery, is_expired};
 use crate::failpoint::failpoint;
+use crate::label::label;
 use crate::monitor::metrics::Of;
 use crate::shutdown::Phase;
 use crate::task::{Call, Context, Exception, Outcome, Policy, Run, TaskDef, TaskError};
@@ -39,7 +41,8 @@ pub(crate) enum End {
     Expired,
 }
 
-/// The waits while something is away: doubled up to a limit.
+/// The waits while something is away: doubled up to a limit. Of each, chance takes up to half, so that neither the slots of
+/// a worker nor the workers of a fleet ask in step.
 pub(crate) struct Waits(Duration);
 
 impl Waits {
@@ -47,10 +50,11 @@ impl Waits {
         Waits(FIRST_WAIT)
     }
 
-    fn next(&mut self) -> Duration {
+    /// `random` is in 0..1.
+    fn next(&mut self, random: f64) -> Duration {
         let wait = self.0;
         self.0 = (wait * 2).min(LONGEST_WAIT);
-        wait
+        wait.mul_f64(1.0 - random / 2.0)
     }
 
     /// Waits; false if the worker stops meanwhile.
@@ -58,7 +62,7 @@ impl Waits {
         tokio::select! {
             biased;
             () = stage.shutdown.reached(Phase::Warm) => false,
-            () = sleep(self.next()) => true,
+            () = sleep(self.next(random())) => true,
         }
     }
 }
@@ -82,9 +86,12 @@ pub(crate) async fn until_settled(delivery: &Delivery, def: &TaskDef, stage: &Ar
         drop(running);
         match attempt {
             Attempt::Outcome(Err(TaskError::Unavailable { cause })) => {
-                tracing::debug!("Task {} waits: {cause}", report::label(task));
+                tracing::debug!("Task {} waits: {cause}", label(task));
                 if !waits.wait(stage).await {
                     // As if it had not begun: a broken database must not count against the message.
+                    return End::GaveUp { started: false };
+                }
+                if stage.settler.is_lost(delivery) {
                     return End::GaveUp { started: false };
                 }
             }
@@ -318,9 +325,10 @@ mod tests {
     #[test]
     fn waits_grow_to_a_limit() {
         let mut waits = Waits::new();
-        let times: Vec<Duration> = (0..8).map(|_| waits.next()).collect();
+        let times: Vec<Duration> = (0..8).map(|_| waits.next(0.0)).collect();
         assert_eq!(times[0], FIRST_WAIT);
         assert_eq!(times[1], FIRST_WAIT * 2);
         assert_eq!(times[7], LONGEST_WAIT);
+        assert_eq!(waits.next(0.5), LONGEST_WAIT.mul_f64(0.75));
     }
 }

@@ -1,5 +1,4 @@
-//! What the worker says about its tasks, in Celery's words. That they were received, and that they will be retried, says
-//! the consumer.
+//! What the worker says about its tasks, in Celery's words. That they were received says the consumer.
 
 use std::time::Duration;
 
@@ -8,15 +7,11 @@ use celery_protocol::repr;
 use serde_json::value::RawValue;
 use tracing::Level;
 
+use crate::label::label;
 use crate::task::Exception;
 
 /// The longest result shown, in characters, as Celery cuts results in its log.
 const RESULT_CHARS: usize = 46;
-
-/// `proj.add[id]`.
-pub(crate) fn label(task: &Task) -> String {
-    format!("{}[{}]", task.name, task.id)
-}
 
 pub(crate) fn succeeded(task: &Task, took: Duration, result: &RawValue) {
     if tracing::enabled!(Level::INFO) {
@@ -29,6 +24,16 @@ pub(crate) fn succeeded(task: &Task, took: Duration, result: &RawValue) {
 pub(crate) fn failed(task: &Task, exception: &Exception, traceback: &str) {
     let (label, traceback) = (label(task), traceback.trim_end());
     tracing::error!("Task {label} raised unexpected: {exception}\n{traceback}");
+}
+
+pub(crate) fn retried(task: &Task, countdown: Duration, reason: Option<&Exception>) {
+    if tracing::enabled!(Level::INFO) {
+        let (label, wait) = (label(task), countdown.as_secs_f64());
+        match reason {
+            Some(reason) => tracing::info!("Task {label} retry: Retry in {wait}s: {reason}"),
+            None => tracing::info!("Task {label} retry: Retry in {wait}s"),
+        }
+    }
 }
 
 pub(crate) fn expired(task: &Task) {

@@ -103,6 +103,7 @@ fn retry_of_failure(exception: &Exception, retries: u32, def: &TaskDef) -> Optio
 
 fn retried(delivery: &Delivery, retry: Retry, stage: &Stage) -> Verdict {
     stage.monitor.metrics.retried(Of::delivery(delivery));
+    report::retried(&delivery.task, retry.countdown, retry.reason.as_ref());
     Verdict::Retry {
         countdown: retry.countdown,
         traceback: retry.reason.as_ref().map(Exception::traceback),

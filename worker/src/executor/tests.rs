@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::consumer::Ledger;
 use crate::delivery::{Order, Tag};
 use crate::task::{
     Answers, Batch, BatchOptions, Exception, States, TaskDef, TaskError, TaskResult, testing,
@@ -20,6 +21,7 @@ struct Bench {
     orders: mpsc::UnboundedReceiver<Order>,
     shutdown: Shutdown,
     ended: tokio::task::JoinHandle<Ended>,
+    ledger: Arc<Ledger>,
     sent: u16,
 }
 
@@ -28,9 +30,13 @@ impl Bench {
         let mut registry = Registry::default();
         tasks.into_iter().for_each(|task| registry.insert(task));
         let (settler, orders) = mpsc::unbounded_channel();
+        let ledger = Arc::new(Ledger::new(1000, 1 << 20, Duration::from_secs(30)));
         let shared = Arc::new(Shared {
             states: States::default(),
-            settler: Settler { orders: settler },
+            settler: Settler {
+                orders: settler,
+                ledger: Arc::clone(&ledger),
+            },
             hostname: "celery@test".into(),
             exactly_once: false,
         });
@@ -50,6 +56,7 @@ impl Bench {
             orders,
             shutdown,
             ended,
+            ledger,
             sent: 0,
         }
     }
@@ -68,6 +75,8 @@ impl Bench {
             queue: "celery".into(),
             task: Arc::new(task),
             received: Instant::now(),
+            size: 100,
+            orders: None,
         }
     }
 
@@ -133,6 +142,21 @@ async fn failures_are_retried_until_that_is_used_up() {
     assert_eq!(bench.verdict().await.1, "retry 7s");
     bench.send("t", "[]", 2).await;
     assert_eq!(bench.verdict().await.1, "failure RuntimeError('no')");
+}
+
+#[tokio::test]
+async fn what_was_lost_is_not_begun() {
+    let mut bench = Bench::new(1, vec![TaskDef::function("t", |_| async { answer(1) })]);
+    for lost in [false, true] {
+        let delivery = bench.delivery("t", "[]", |_| {});
+        let tag = delivery.tag;
+        bench.ledger.hold(Instant::now(), [(tag, 1)].into_iter());
+        let news = bench.ledger.lose(&[tag][..usize::from(lost)]);
+        assert_eq!(news, usize::from(lost));
+        bench.deliveries.send(delivery).await.unwrap();
+        let verdict = if lost { "give back false" } else { "success 1" };
+        assert_eq!(bench.verdict().await.1, verdict);
+    }
 }
 
 #[tokio::test]

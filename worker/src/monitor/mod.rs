@@ -1,6 +1,6 @@
 //! What others may know of a running worker: a supervisor (systemd), a probe, a Prometheus server.
 //!
-//! * `pulse` – whether a loop still turns.
+//! * `pulse` – whether loops still turn.
 //! * `metrics` – what is counted; nothing unless somebody asked for it.
 //! * `vitals` – what makes a worker healthy, and what makes it ready.
 //! * `http` – the three pages: `/healthz`, `/readyz`, `/metrics`.
@@ -18,14 +18,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::metrics::Metrics;
-pub(crate) use self::pulse::Pulse;
+pub(crate) use self::pulse::{Pulse, Pulses};
 pub(crate) use self::vitals::Vitals;
 
 /// What the parts of a worker write into. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Monitor {
-    /// Beats with every turn of the loop that claims messages, and every try to reach the broker.
-    pub(crate) consuming: Arc<Pulse>,
+    /// Those of the consumer's roles: each beats with every turn of its loop, and every try to reach the broker.
+    pub(crate) pulses: Arc<Pulses>,
     pub(crate) metrics: Metrics,
     stuck: Arc<AtomicUsize>,
 }

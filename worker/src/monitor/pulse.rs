@@ -1,11 +1,46 @@
-//! Whether a loop still turns.
+//! Whether loops still turn. A loop that has nothing to do turns all the same, from time to time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// A loop that has not turned for so long hangs. Every wait in the loops that are watched is shorter: an answer of the
 /// broker, which after several that did not come is given 80 s, is the longest.
-pub(super) const STALLED: Duration = Duration::from_secs(90);
+const STALLED: Duration = Duration::from_secs(90);
+
+fn stalled() -> Duration {
+    #[cfg(feature = "failpoints")]
+    if let Some(stalled) = crate::failpoint::stalled() {
+        return stalled;
+    }
+    STALLED
+}
+
+/// The loops that are watched.
+#[derive(Debug, Default)]
+pub(crate) struct Pulses(Mutex<Vec<(&'static str, Weak<Pulse>)>>);
+
+impl Pulses {
+    /// The pulse of a loop, watched until it is dropped with the loop.
+    pub(crate) fn watch(&self, name: &'static str) -> Arc<Pulse> {
+        let pulse = Arc::new(Pulse::default());
+        let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.push((name, Arc::downgrade(&pulse)));
+        pulse
+    }
+
+    /// The loops that do not turn any more, each with how long.
+    pub(crate) fn hanging(&self, now: Instant) -> Vec<(&'static str, Duration)> {
+        let watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pulses = watched
+            .iter()
+            .filter_map(|(name, pulse)| Some((*name, pulse.upgrade()?)));
+        pulses
+            .filter(|(_, pulse)| !pulse.is_alive(now))
+            .map(|(name, pulse)| (name, pulse.age(now)))
+            .collect()
+    }
+}
 
 /// The time of a loop's last turn.
 #[derive(Debug)]
@@ -30,6 +65,24 @@ impl Pulse {
         self.beat_at(Instant::now());
     }
 
+    /// Waits for something to do, however long that takes.
+    pub(crate) async fn idle<T>(&self, wait: impl Future<Output = T>) -> T {
+        let mut wait = std::pin::pin!(wait);
+        loop {
+            self.beat();
+            tokio::select! {
+                biased;
+                done = &mut wait => return done,
+                () = self.turn() => {}
+            }
+        }
+    }
+
+    /// Ends when it is time to turn.
+    pub(crate) async fn turn(&self) {
+        tokio::time::sleep(stalled() / 6).await;
+    }
+
     fn beat_at(&self, now: Instant) {
         let since = now.saturating_duration_since(self.born).as_millis();
         let since = u64::try_from(since).unwrap_or(u64::MAX);
@@ -45,7 +98,7 @@ impl Pulse {
 
     /// Whether it still turns.
     pub(crate) fn is_alive(&self, now: Instant) -> bool {
-        self.age(now) < STALLED
+        self.age(now) < stalled()
     }
 }
 
@@ -62,6 +115,15 @@ mod tests {
         pulse.beat_at(later);
         assert!(pulse.is_alive(later + STALLED - Duration::from_secs(1)));
         assert!(!pulse.is_alive(later + STALLED));
+        // It is missed by its name, until it ends.
+        let pulses = Pulses::default();
+        let (fetch, lease) = (pulses.watch("fetch"), pulses.watch("lease"));
+        let late = lease.born + 2 * STALLED;
+        fetch.beat_at(late);
+        let hanging: Vec<_> = pulses.hanging(late).iter().map(|(name, _)| *name).collect();
+        assert_eq!(hanging, ["lease"]);
+        drop(lease);
+        assert!(pulses.hanging(late).is_empty());
         // A clock that is read out of order is no death.
         assert_eq!(pulse.age(pulse.born), Duration::ZERO);
     }

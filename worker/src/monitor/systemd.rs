@@ -1,7 +1,7 @@
 //! The service manager's side: `READY=1`, `WATCHDOG=1`, `STOPPING=1` to the socket of `NOTIFY_SOCKET`, as
 //! sd_notify(3) and sd_watchdog_enabled(3) describe them. Without that variable nothing happens.
 //!
-//! The watchdog is fed for as long as the consumer's loop turns – also while the broker is away, because a
+//! The watchdog is fed for as long as every loop of the consumer turns – also while the broker is away, because a
 //! restart would not bring it back.
 //!
 //! Written here because the crate `sd-notify` knows no abstract sockets, which is what containers often have.
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Pulse;
+use super::Pulses;
 use crate::shutdown::{Phase, Shutdown};
 
 /// How often the manager hears of a start that takes its time, and for how long it is asked to be patient: a broker that
@@ -81,7 +81,7 @@ impl Manager {
     pub(crate) async fn serve(
         self: Arc<Self>,
         ready: impl Future<Output = ()>,
-        consuming: Arc<Pulse>,
+        pulses: Arc<Pulses>,
         shutdown: Shutdown,
     ) {
         let mut ready = std::pin::pin!(ready);
@@ -109,7 +109,7 @@ impl Manager {
                 }
                 _ = tick.tick() => {
                     let starting = !is_ready && told < Phase::Warm;
-                    let alive = consuming.is_alive(Instant::now());
+                    let alive = pulses.hanging(Instant::now()).is_empty();
                     if let Some(state) = sign_of_life(alive, starting, self.watchdog.is_some()) {
                         self.tell(&state);
                     }

@@ -1,6 +1,6 @@
 //! What makes a worker healthy, and what makes it ready.
 //!
-//! *Healthy*: a restart would not help. Not so when tasks are stuck, when the loop that claims messages does not turn, or when
+//! *Healthy*: a restart would not help. Not so when tasks are stuck, when a loop of the consumer does not turn, or when
 //! every thread that runs tasks is blocked. A broker or database that is away is no illness of this process.
 //!
 //! *Ready*: it claims, and reaches what tasks need.
@@ -91,10 +91,9 @@ impl Vitals {
                 self.monitor.stuck()
             ));
         }
-        let consuming = &self.monitor.consuming;
-        if !consuming.is_alive(now) {
-            let age = consuming.age(now).as_secs();
-            complaints.push(format!("the consumer has hung for {age} s"));
+        for (part, age) in self.monitor.pulses.hanging(now) {
+            let age = age.as_secs();
+            complaints.push(format!("the consumer's part {part:?} has hung for {age} s"));
         }
         if !self.threads.is_alive(now) {
             let age = self.threads.age(now).as_secs();

@@ -120,6 +120,18 @@ pub(crate) struct Letter {
     pub(crate) cause: String,
 }
 
+impl Letter {
+    /// About a message of which nothing is known.
+    pub(crate) fn unread(queue: &Arc<str>, cause: &str) -> Self {
+        Letter {
+            queue: Arc::clone(queue),
+            id: String::new(),
+            task: String::new(),
+            cause: cause.to_owned(),
+        }
+    }
+}
+
 /// The end of one delivery.
 #[derive(Debug)]
 pub(crate) struct Settlement {

@@ -10,6 +10,7 @@
 
 mod chords;
 mod faults;
+mod hostile;
 mod queues;
 mod refusals;
 mod rescue;

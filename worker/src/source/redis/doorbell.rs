@@ -17,6 +17,7 @@ use futures_util::FutureExt;
 use tokio::sync::Notify;
 
 use super::{Broker, Layout};
+use crate::monitor::Pulse;
 
 /// The pause of the first poll where tracking is refused.
 const POLL_FLOOR: Duration = Duration::from_millis(5);
@@ -42,18 +43,28 @@ impl Bell {
 }
 
 /// Serves the bell for ever: whenever it is armed, `ring` is called once, when there is something to claim.
-pub(crate) async fn serve(broker: Broker, bell: Arc<Bell>, ring: impl Fn() + Send + 'static) {
+pub(crate) async fn serve(
+    broker: Broker,
+    bell: Arc<Bell>,
+    pulse: Arc<Pulse>,
+    ring: impl Fn() + Send + 'static,
+) {
     let heard = Arc::new(Notify::new());
     let link = Supervised::new(
         Arc::clone(&broker.endpoint),
         broker.options("doorbell"),
         Arc::clone(&broker.health),
     )
+    .watched({
+        let pulse = Arc::clone(&pulse);
+        move || pulse.beat()
+    })
     .listening({
         let heard = Arc::clone(&heard);
         move |_: Push| heard.notify_one()
     });
     let mut doorbell = Doorbell {
+        pulse,
         layout: Arc::clone(&broker.layout),
         link,
         heard,
@@ -63,7 +74,7 @@ pub(crate) async fn serve(broker: Broker, bell: Arc<Bell>, ring: impl Fn() + Sen
     // Opened at the start, not at the first arming: a worker says that it is ready when every connection stands.
     doorbell.look().await;
     loop {
-        bell.wanted.notified().await;
+        doorbell.pulse.idle(bell.wanted.notified()).await;
         doorbell.wait().await;
         bell.armed.store(false, Ordering::Release);
         ring();
@@ -71,6 +82,7 @@ pub(crate) async fn serve(broker: Broker, bell: Arc<Bell>, ring: impl Fn() + Sen
 }
 
 struct Doorbell {
+    pulse: Arc<Pulse>,
     link: Supervised,
     layout: Arc<Layout>,
     heard: Arc<Notify>,
@@ -86,7 +98,8 @@ impl Doorbell {
         let mut pause = POLL_FLOOR;
         while !self.look().await {
             if self.tracked {
-                let _ = tokio::time::timeout(CHECK, self.heard.notified()).await;
+                let heard = tokio::time::timeout(CHECK, self.heard.notified());
+                let _ = self.pulse.idle(heard).await;
             } else {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(POLL_CAP);

@@ -109,4 +109,18 @@ impl RedisSource {
             }
         }
     }
+
+    /// Forgets what was counted for this message. Where Redis refuses, the count stays.
+    pub(crate) async fn forget_begun(&mut self, delivery_tag: &str) {
+        let mut forget = Cmd::new();
+        forget
+            .arg("DEL")
+            .arg(self.layout.keys.redelivered(delivery_tag));
+        loop {
+            match self.link.connection().await.query(&forget).await {
+                Ok(_) | Err(Failure::Refused { .. }) => return self.link.worked(),
+                Err(failure) => self.link.failed(&failure),
+            }
+        }
+    }
 }

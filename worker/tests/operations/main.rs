@@ -1,0 +1,8 @@
+//! The life of the process as its supervisor, its operator and its monitoring see it: the built programs, real signals.
+
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
+
+mod leases;
+mod life;
+mod stopping;
+mod world;

@@ -1,0 +1,73 @@
+//! How a worker stops when that is not easy, and how it drains.
+
+use std::time::Instant;
+
+use celery_testkit::{Process, Redis, RedisOptions, wait_for};
+
+use crate::world::*;
+
+#[test]
+fn with_nothing_held_a_stop_does_not_wait_for_the_broker() {
+    let mut redis = Redis::start(RedisOptions::new()).unwrap();
+    // One that never reached its broker, and one that lost it.
+    for reached in [false, true] {
+        let mut command = command(&redis, &["-l", "info"]);
+        if !reached {
+            redis.stop();
+        }
+        let mut worker = Process::spawn("playground", &mut command).unwrap();
+        if reached {
+            worker.wait_for_line(PATIENCE, "ready.").unwrap();
+            redis.stop();
+        }
+        worker.wait_for_line(PATIENCE, "Cannot connect").unwrap();
+        let asked = Instant::now();
+        worker.terminate();
+        assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
+        // Far less than the patience of a warm stop.
+        assert!(asked.elapsed().as_secs() < 15, "{:?}", asked.elapsed());
+        redis.restart().unwrap();
+    }
+}
+
+#[test]
+fn whoever_insists_on_a_cold_stop_ends_the_process() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let mut worker = start(&mut command(&redis, &["-l", "info", "--lease", "1"]));
+    post(&redis, "s1", "proj.spin", "[600]", None);
+    wait_until_claimed(&redis, &mut worker, "s1");
+    // A broker that does not answer: a cold stop takes its time.
+    redis.pause();
+    worker.quit();
+    worker.wait_for_line(PATIENCE, "Cold shutdown").unwrap();
+    worker.interrupt();
+    assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(1));
+    assert!(worker.log().contains("Hard shutdown"), "{}", worker.log());
+    redis.resume();
+    // What was held comes back by its lease.
+    let mut other = start(&mut command(&redis, &["-l", "info", "--lease", "1"]));
+    other.wait_for_line(PATIENCE, "[s1] received").unwrap();
+}
+
+#[test]
+fn a_worker_that_drains_finishes_what_it_holds_and_claims_no_more() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let mut worker = start(&mut command(&redis, &["-l", "info", "-c", "1"]));
+    post(&redis, "s1", "proj.sleep", "[1]", None);
+    post(&redis, "s2", "proj.sleep", "[0]", None);
+    wait_until_claimed(&redis, &mut worker, "s2");
+    worker.usr1();
+    worker.wait_for_line(PATIENCE, "Draining").unwrap();
+    post(&redis, "late", "proj.add", "[1, 2]", None);
+    wait_for_status(&redis, "s1", "SUCCESS", &worker);
+    wait_for_status(&redis, "s2", "SUCCESS", &worker);
+    wait_for(PATIENCE, "the last acknowledgement", || {
+        count(&redis, &["HLEN", "unacked"]) == 0
+    })
+    .unwrap();
+    assert!(worker.exit_status().is_none());
+    worker.terminate();
+    assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
+    assert_eq!(count(&redis, &["LLEN", "celery"]), 1);
+    assert!(!worker.log().contains("[late]"), "{}", worker.log());
+}
