@@ -354,6 +354,17 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The names of all keys.
+    pub(crate) fn keys(&self) -> Keys {
+        let broker = self.broker.key_prefix();
+        match &self.results {
+            Results::Server(server) => Keys::with_prefixes(broker, server.key_prefix()),
+            Results::Broker | Results::Disabled => Keys::new(broker),
+        }
+    }
+}
+
 /// Prints the settings as a file that would give them again, but for passwords.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -453,14 +453,16 @@ fn the_check_finds_what_could_lose_tasks() {
     let safe = Redis::start(RedisOptions::new().aof()).unwrap();
     let unsafe_ = RedisOptions::new().set("maxmemory-policy", "allkeys-lru");
     let unsafe_ = Redis::start(unsafe_).unwrap();
-    let check = |url: &str| {
+    let check_with = |url: &str, results: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
+        command.env("CELERY_RESULT_BACKEND", results);
         let output = command.args(["check", "-b", url]).output().unwrap();
         (
             output.status.code(),
             String::from_utf8_lossy(&output.stdout).into_owned(),
         )
     };
+    let check = |url: &str| check_with(url, "");
     let (code, text) = check(&safe.url());
     assert_eq!(code, Some(0), "{text}");
     let (code, text) = check(&unsafe_.url());
@@ -469,4 +471,51 @@ fn the_check_finds_what_could_lose_tasks() {
         text.contains("allkeys-lru") && text.contains("appendonly"),
         "{text}"
     );
+    // Results may be evicted; they must be reached.
+    let (code, text) = check_with(&safe.url(), &unsafe_.url());
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("OK       result backend"), "{text}");
+    let locked = Redis::start(RedisOptions::new().password("open sesame")).unwrap();
+    let wrong = format!("redis://:guess@127.0.0.1:{}/0", locked.port());
+    for (broker, results, server) in [
+        (wrong.clone(), "", "broker"),
+        (safe.url(), wrong.as_str(), "result backend"),
+    ] {
+        let (code, text) = check_with(&broker, results);
+        assert_eq!(code, Some(1), "{text}");
+        let line = format!("WARNING  {server} redis://:********@127.0.0.1");
+        assert!(text.contains(&line), "{text}");
+        assert!(text.contains("authentication failed"), "{text}");
+        assert!(!text.contains("guess"), "{text}");
+    }
+}
+
+#[test]
+fn a_login_that_is_refused_ends_the_start() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let locked = Redis::start(RedisOptions::new().password("open sesame")).unwrap();
+    let wrong = format!("redis://:guess@127.0.0.1:{}/0", locked.port());
+    for (option, name) in [
+        ("--broker", "CELERY_BROKER_URL"),
+        ("--result-backend", "CELERY_RESULT_BACKEND"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
+        command.env("CELERY_BROKER_URL", redis.url());
+        command.args(["--database", "sqlite::memory:", option, &wrong]);
+        let mut worker = Process::spawn("celery-worker", &mut command).unwrap();
+        let status = worker.wait(PATIENCE).unwrap();
+        assert_eq!(status.code(), Some(78), "{}", worker.log());
+        let text = worker.log();
+        assert!(text.contains(name) && !text.contains("guess"), "{text}");
+    }
+}
+
+#[test]
+fn a_broker_that_comes_late_is_warned_of_then() {
+    let mut redis = Redis::start(RedisOptions::new()).unwrap();
+    redis.kill9();
+    let mut worker = worker(&redis, "sqlite::memory:", &[]);
+    worker.wait_for_line(PATIENCE, "Cannot connect").unwrap();
+    redis.restart().unwrap();
+    worker.wait_for_line(PATIENCE, "appendonly is off").unwrap();
 }

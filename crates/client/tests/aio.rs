@@ -34,7 +34,14 @@ async fn open(url: &str) -> Result<Connection, Failure> {
 
 async fn why_not(url: &str) -> String {
     match open(url).await {
-        Err(Failure::Connect(why)) => why,
+        Err(Failure::Connect(why) | Failure::Denied(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn why_denied(url: &str) -> String {
+    match open(url).await {
+        Err(Failure::Denied(why)) => why,
         other => panic!("{other:?}"),
     }
 }
@@ -80,13 +87,15 @@ async fn tls_is_spoken_and_the_server_is_checked() {
 async fn a_refusal_says_why_and_never_the_password() {
     let redis = RedisOptions::new().password("open sesame").start().unwrap();
     let port = redis.port();
-    let wrong = why_not(&format!("redis://:guess@127.0.0.1:{port}/0")).await;
+    let wrong = why_denied(&format!("redis://:guess@127.0.0.1:{port}/0")).await;
     assert!(
         wrong.contains("authentication failed") && !wrong.contains("guess"),
         "{wrong}"
     );
-    let none = why_not(&format!("redis://127.0.0.1:{port}/1")).await;
+    let none = why_denied(&format!("redis://127.0.0.1:{port}/1")).await;
     assert!(none.contains("Authentication required"), "{none}");
+    let far = why_denied(&format!("redis://:open%20sesame@127.0.0.1:{port}/99")).await;
+    assert!(far.contains("DB index is out of range"), "{far}");
 }
 
 #[tokio::test]

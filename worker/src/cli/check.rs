@@ -1,16 +1,21 @@
-//! `celery-worker check`, and the warnings at the start: what about the broker could lose tasks.
+//! `celery-worker check`, and the warnings at the start: what about the broker could lose tasks, and what about the result
+//! backend results.
 //!
 //! Everything is only asked, nothing changed. What Redis does not let us ask (CONFIG is often forbidden) is skipped.
 
+use std::fmt;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use celery_client::aio::{Connection, Failure};
+use celery_client::aio::{Backoff, Connection, Failure, random};
 use celery_client::endpoint::Endpoint;
+use futures_util::future::join_all;
 
 use super::redis::{command, connect, items, text};
+use super::rights;
 use crate::app::StartError;
 use crate::config::{Config, ConfigError, setting};
+use crate::consumer::Results;
 use crate::database::Database;
 
 /// The first version with the commands the scripts use.
@@ -25,13 +30,14 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode, StartError> {
         println!("WARNING  {text}");
         code = ExitCode::FAILURE;
     };
-    let broker = config.broker.display_url();
-    match findings(&config.broker).await {
-        Ok(findings) => {
-            println!("OK       broker {broker}: connected");
-            findings.into_iter().for_each(&mut wrong);
+    for server in Server::all(&config) {
+        match server.findings(&config).await {
+            Ok(findings) => {
+                println!("OK       {server}: connected");
+                findings.into_iter().for_each(&mut wrong);
+            }
+            Err(failure) => wrong(format!("{server}: {failure}")),
         }
-        Err(failure) => wrong(format!("broker {broker}: {failure}")),
     }
     if let Some(url) = &config.database {
         let database =
@@ -54,37 +60,98 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode, StartError> {
     Ok(code)
 }
 
-/// Logs what is found, once. A broker that is away is the consumer's affair.
-pub(crate) async fn warn(broker: Endpoint) {
-    for finding in findings(&broker).await.unwrap_or_default() {
-        tracing::warn!("{finding}");
+/// Logs what is found, once. A server that is away is asked when it is there; its absence is the consumer's affair.
+pub(crate) async fn warn(config: Config) {
+    join_all(Server::all(&config).map(|server| server.warn(&config))).await;
+}
+
+/// A server that is there and refuses us is a mistake in the settings; one that is away is not.
+pub(crate) async fn servers_let_us_in(config: &Config) -> Result<(), ConfigError> {
+    for server in Server::all(config) {
+        server.lets_us_in().await?;
+    }
+    Ok(())
+}
+
+/// A Redis of the worker's, and what it is to the worker.
+#[derive(Clone, Copy)]
+enum Server<'c> {
+    Broker(&'c Endpoint),
+    Results(&'c Endpoint),
+}
+
+impl fmt::Display for Server<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Server::Broker(endpoint) => write!(f, "broker {endpoint}"),
+            Server::Results(endpoint) => write!(f, "result backend {endpoint}"),
+        }
     }
 }
 
-/// A broker that is there and refuses us is a mistake in the settings; one that is away is not.
-pub(crate) async fn broker_lets_us_in(broker: &Endpoint) -> Result<(), ConfigError> {
-    let Err(failure) = connect(broker).await else {
-        return Ok(());
-    };
-    let said = failure.to_string();
-    let refused = [
-        "WRONGPASS",
-        "NOAUTH",
-        "invalid password",
-        "AUTH",
-        "DB index is out of range",
-    ];
-    match refused.iter().any(|word| said.contains(word)) {
-        true => Err(ConfigError::new(
-            setting::BROKER,
-            format!("{}: {said}", broker.display_url()),
-        )),
-        false => Ok(()),
+impl<'c> Server<'c> {
+    fn all(config: &'c Config) -> impl Iterator<Item = Server<'c>> {
+        let results = match &config.results {
+            Results::Server(server) => Some(Server::Results(server)),
+            Results::Broker | Results::Disabled => None,
+        };
+        std::iter::once(Server::Broker(&config.broker)).chain(results)
+    }
+
+    async fn findings(self, config: &Config) -> Result<Vec<String>, Failure> {
+        match self {
+            Server::Broker(endpoint) => {
+                let mut connection = connect(endpoint).await?;
+                let mut findings = of_both(&mut connection).await;
+                findings.extend(of_broker(&mut connection).await);
+                let keys = config.keys();
+                let rights = rights::of_broker(&mut connection, &keys, &config.queues).await;
+                findings.extend(rights);
+                if config.results == Results::Broker {
+                    findings.extend(rights::of_results(&mut connection, &keys).await);
+                }
+                Ok(findings)
+            }
+            Server::Results(endpoint) => {
+                let mut connection = connect(endpoint).await?;
+                let mut findings = of_both(&mut connection).await;
+                findings.extend(rights::of_results(&mut connection, &config.keys()).await);
+                Ok(findings)
+            }
+        }
+    }
+
+    async fn warn(self, config: &Config) {
+        let mut backoff = Backoff::new();
+        loop {
+            match self.findings(config).await {
+                Ok(findings) => {
+                    for finding in findings {
+                        tracing::warn!("{self}: {finding}");
+                    }
+                    return;
+                }
+                Err(_) => tokio::time::sleep(backoff.failed(random())).await,
+            }
+        }
+    }
+
+    async fn lets_us_in(self) -> Result<(), ConfigError> {
+        let (endpoint, setting) = match self {
+            Server::Broker(endpoint) => (endpoint, setting::BROKER),
+            Server::Results(endpoint) => (endpoint, setting::RESULT_BACKEND),
+        };
+        match connect(endpoint).await {
+            Err(Failure::Denied(why)) => {
+                Err(ConfigError::new(setting, format!("{endpoint}: {why}")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-async fn findings(broker: &Endpoint) -> Result<Vec<String>, Failure> {
-    let mut connection = connect(broker).await?;
+/// What matters wherever the worker's scripts run.
+async fn of_both(connection: &mut Connection) -> Vec<String> {
     let mut findings = Vec::new();
     if let Ok(info) = connection.query(&command(&["INFO", "server"])).await {
         let info = text(&info);
@@ -96,7 +163,13 @@ async fn findings(broker: &Endpoint) -> Result<Vec<String>, Failure> {
             ));
         }
     }
-    let policy = setting_of(&mut connection, "maxmemory-policy").await;
+    findings
+}
+
+/// What matters where the tasks are.
+async fn of_broker(connection: &mut Connection) -> Vec<String> {
+    let mut findings = Vec::new();
+    let policy = setting_of(connection, "maxmemory-policy").await;
     if let Some(policy) = policy.filter(|policy| policy != "noeviction") {
         findings.push(format!(
             "maxmemory-policy is {policy}: a full Redis would throw tasks away; set noeviction"
@@ -123,7 +196,7 @@ async fn findings(broker: &Endpoint) -> Result<Vec<String>, Failure> {
             ));
         }
     }
-    Ok(findings)
+    findings
 }
 
 async fn setting_of(connection: &mut Connection, name: &str) -> Option<String> {

@@ -8,6 +8,7 @@ mod check;
 mod dead;
 mod options;
 mod redis;
+mod rights;
 
 use std::process::ExitCode;
 
@@ -116,10 +117,10 @@ async fn run(
         return Ok(ExitCode::SUCCESS);
     }
     logging::start(worker.config())?;
-    check::broker_lets_us_in(&worker.config().broker).await?;
+    check::servers_let_us_in(worker.config()).await?;
     worker.check_database().await?;
     banner::print(&worker);
-    tokio::spawn(check::warn(worker.config().broker.clone()));
+    tokio::spawn(check::warn(worker.config().clone()));
     let stopped = worker.run().await?;
     Ok(match stopped {
         Stopped::Warm => ExitCode::SUCCESS,

@@ -15,4 +15,5 @@ mod queues;
 mod refusals;
 mod rescue;
 mod rig;
+mod rights;
 mod verdicts;

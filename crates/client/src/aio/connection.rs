@@ -45,9 +45,12 @@ impl ConnectOptions {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// The server could not be reached or did not let us in. Nothing was sent.
+    /// The server could not be reached, or has no place for us now. Nothing was sent.
     #[error("{0}")]
     Connect(String),
+    /// The server is there and does not let us in: it wants other credentials, or has no such database. Nothing was sent.
+    #[error("{0}")]
+    Denied(String),
     /// The connection broke: whether the command was executed is unknown.
     #[error("{0}")]
     Lost(String),
@@ -247,6 +250,9 @@ impl Connection {
     }
 }
 
+/// Answers to a greeting that have no code of their own; the first is how redis-rs puts `NOAUTH`.
+const DENIALS: [&str; 2] = ["Authentication required.", "DB index is out of range"];
+
 /// How the failure of a server that speaks only RESP2 begins.
 const NO_RESP3: &str = "RESP3 is not spoken";
 
@@ -256,13 +262,20 @@ fn not_let_in(error: RedisError, endpoint: &Endpoint) -> Failure {
     if error.kind() == ErrorKind::RESP3NotSupported {
         return Failure::Connect(format!("{NO_RESP3}: {error}"));
     }
+    let denied = error.kind() == ErrorKind::AuthenticationFailed;
     let answer = match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => ServerError::new(code, detail),
         (_, Some(detail)) => ServerError::new(format!("{}:", error.category()), detail),
+        (_, None) if denied => return Failure::Denied(error.to_string()),
         (_, None) => return Failure::Connect(error.to_string()),
     };
+    let denied = denied || answer.is_auth() || DENIALS.contains(&answer.message());
     let secret = endpoint.password().map_or("", Secret::reveal);
-    Failure::Connect(answer.without(secret).to_string())
+    let said = answer.without(secret).to_string();
+    match denied {
+        true => Failure::Denied(said),
+        false => Failure::Connect(said),
+    }
 }
 
 fn checked(value: Value) -> Result<Value, Failure> {

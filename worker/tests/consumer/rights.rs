@@ -1,0 +1,152 @@
+//! A worker with exactly the rights that the documentation names, and everything that needs any.
+
+use std::process::Command;
+use std::time::Duration;
+
+use celery_protocol::keys::binding_member;
+use celery_protocol::message::mark_redelivered;
+use celery_protocol::time::Timestamp;
+use celery_testkit::RedisOptions;
+use celery_worker::Phase;
+use celery_worker::delivery::Verdict;
+
+use crate::rig::{Broker, json, message, task};
+
+/// The rules behind the user's name and password in `docs/worker.md`.
+fn rules() -> Vec<&'static str> {
+    let documentation = include_str!("../../../docs/worker.md");
+    let (_, rule) = documentation
+        .split_once("ACL SETUSER worker on '>PASSWORD'")
+        .unwrap();
+    let (rule, _) = rule.split_once("```").unwrap();
+    let words = rule.split_whitespace().filter(|word| *word != "\\");
+    words.map(|word| word.trim_matches('\'')).collect()
+}
+
+fn cli(url: &str, words: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
+    let output = command.args(words).args(["-b", url]).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+#[tokio::test]
+async fn the_documented_rights_are_enough() {
+    let mut broker = Broker::start(RedisOptions::new().aof()).await;
+    let mut options = broker.options_as(&rules()).await;
+    options.lease = Duration::from_millis(500);
+    let time = broker.ask(&["TIME"]).await;
+    let time = time.trim_start_matches('[').split(' ').next().unwrap();
+    let seconds: i64 = time.parse().unwrap();
+
+    let mut eta = task("eta");
+    eta.eta = Some(Timestamp::from_unix_micros((seconds + 2) * 1_000_000));
+    let mut member = task("member");
+    member.group = Some("g".into());
+    member.group_index = Some(0);
+    member.embed.chord = Some(json(r#"{"task":"proj.xsum","options":{"task_id":"body"}}"#));
+    broker.ask(&["SET", "celery-taskset-meta-g.s", "1"]).await;
+    let mut chain = task("chain");
+    // The last one of a chain goes first.
+    chain.embed.chain = Some(json(
+        r#"[{"task":"proj.add","args":[1],"kwargs":{},"options":{"task_id":"next","priority":3}}]"#,
+    ));
+    let again = mark_redelivered(&message(&task("again"), "celery")).unwrap();
+    // Of a Python worker that is gone, by an exchange with a name.
+    let binding = binding_member("key", "", "celery");
+    broker
+        .ask(&["SADD", "_kombu.binding.named", &binding])
+        .await;
+    let orphan = String::from_utf8(message(&task("orphan"), "celery")).unwrap();
+    let orphan = orphan.replace(r#""exchange":"""#, r#""exchange":"named""#);
+    let entry = format!(r#"[{orphan}, "named", "key"]"#);
+    broker.ask(&["HSET", "unacked", "0b0e6d1f", &entry]).await;
+    broker
+        .ask(&["ZADD", "unacked_index", "1000", "0b0e6d1f"])
+        .await;
+    let mut rig = broker.consume(options.clone());
+    let messages = [eta, member, chain].map(|task| message(&task, "celery"));
+    broker.push("celery", &messages).await;
+    broker
+        .push("celery", &[again.raw, b"neither".to_vec()])
+        .await;
+
+    let wanted = ["again", "body", "chain", "eta", "member", "next", "orphan"];
+    let mut done = Vec::new();
+    while done.len() < wanted.len() {
+        let delivery = rig.next().await;
+        let id = delivery.task.id.clone();
+        let delivery = rig.settler.begin(delivery).await.unwrap();
+        if id == "chain" && !delivery.task.redelivered {
+            rig.settler
+                .finish(delivery, Verdict::GiveBack { started: true });
+            continue;
+        }
+        rig.settler.finish(delivery, Verdict::Success(json("1")));
+        done.push(id);
+    }
+    done.sort_unstable();
+    assert_eq!(done, wanted);
+    broker.until_clean().await;
+    for id in wanted {
+        assert_eq!(broker.result(id).await["status"], "SUCCESS");
+    }
+    // What has no verdict at the end is given back.
+    broker
+        .push("celery", &[message(&task("last"), "celery")])
+        .await;
+    let _last = rig.next().await;
+    rig.shutdown.advance(Phase::Cold);
+    let left = rig.consumer.close(Duration::from_millis(50)).await;
+    assert_eq!((left.returned, left.held), (1, 0));
+    assert_eq!(broker.ask(&["ACL", "LOG"]).await, "[]");
+
+    let url = options_url(&broker);
+    broker
+        .ask(&["ACL", "SETUSER", "limited", "+info", "+config|get"])
+        .await;
+    let (code, text) = cli(&url, &["check"]);
+    assert_eq!(code, Some(0), "{text}");
+    broker
+        .ask(&[
+            "ACL",
+            "SETUSER",
+            "limited",
+            "+xrange",
+            "+xrevrange",
+            "+xdel",
+        ])
+        .await;
+    let (code, text) = cli(&url, &["dead", "list"]);
+    assert_eq!((code, text.lines().count()), (Some(0), 1), "{text}");
+    for words in [["dead", "replay", "--all"], ["dead", "purge", "--all"]] {
+        let (code, text) = cli(&url, &words);
+        assert_eq!(code, Some(0), "{text}");
+    }
+    assert_eq!(broker.ask(&["ACL", "LOG"]).await, "[]");
+}
+
+fn options_url(broker: &Broker) -> String {
+    format!("redis://limited:secret@127.0.0.1:{}/0", broker.redis.port())
+}
+
+#[tokio::test]
+async fn the_check_names_the_rights_that_lack() {
+    let mut broker = Broker::start(RedisOptions::new().aof()).await;
+    for (rights, lacking, warnings) in [
+        (["~*", "resetchannels", "+@all"], "may not publish", 1),
+        (["~celery*", "~unacked*", "&*"], "the key rs.redelivered", 1),
+        (["~celery", "&*", "+@all"], "unacked_index, celery.dead", 2),
+        (["~*", "&*", "-client|tracking"], "CLIENT TRACKING", 1),
+    ] {
+        let user = [&["resetkeys", "+@all"], &rights[..]].concat();
+        broker.options_as(&user).await;
+        let (code, text) = cli(&options_url(&broker), &["check"]);
+        assert_eq!(code, Some(1), "{text}");
+        assert_eq!(text.matches("WARNING").count(), warnings, "{text}");
+        assert!(text.contains(lacking), "{lacking}: {text}");
+    }
+}
