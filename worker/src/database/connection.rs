@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::url::Address;
 use super::{DatabaseError, Dialect};
 
-/// How long one try to get a connection, or to begin on one, may take. The task tries again, so that this only bounds how
+/// How long one try to get a connection, or to begin on a new one, may take. The task tries again, so that this only bounds how
 /// soon an absence is noticed.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -63,7 +63,7 @@ impl Connection {
                 Address::Sqlite(options) => Raw::Sqlite(options.connect().await?),
             })
         };
-        let raw = in_time(connecting).await?;
+        let raw = in_time(CONNECT_TIMEOUT, connecting).await?;
         let now = Instant::now();
         Ok(Connection {
             raw,
@@ -72,9 +72,9 @@ impl Connection {
         })
     }
 
-    /// Begins a transaction.
-    pub(super) async fn begin(&mut self) -> Result<Begun, DatabaseError> {
-        let said = in_time(async {
+    /// Begins a transaction. The server has so long to answer.
+    pub(super) async fn begin(&mut self, limit: Duration) -> Result<Begun, DatabaseError> {
+        let said = in_time(limit, async {
             match &mut self.raw {
                 Raw::MySql(open) => {
                     let rows = sqlx::raw_sql(MYSQL_BEGIN).fetch_all(open).await?;
@@ -164,13 +164,14 @@ impl Connection {
 }
 
 async fn in_time<T>(
+    limit: Duration,
     step: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, DatabaseError> {
-    match timeout(CONNECT_TIMEOUT, step).await {
+    match timeout(limit, step).await {
         Ok(outcome) => Ok(outcome?),
         Err(_) => Err(DatabaseError::unavailable(format!(
             "no answer within {} s",
-            CONNECT_TIMEOUT.as_secs()
+            limit.as_secs()
         ))),
     }
 }

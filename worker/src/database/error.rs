@@ -147,6 +147,11 @@ impl DatabaseError {
         self.waits_for == Some(WaitsFor::Table)
     }
 
+    /// Whether nothing was heard of the server, not even a refusal.
+    pub(super) fn is_silence(&self) -> bool {
+        self.kind == Kind::Unavailable && self.code.is_none() && !self.is_our_own()
+    }
+
     /// Whether it says nothing about the server.
     pub(super) fn is_our_own(&self) -> bool {
         self.waits_for == Some(WaitsFor::Place)

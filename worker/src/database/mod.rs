@@ -277,6 +277,7 @@ impl Database {
             pool,
             outside,
             timeout,
+            health,
             ..
         } = &*self.inner;
         // SQLite has no server that could fall silent.
@@ -293,7 +294,7 @@ impl Database {
                     Some(outcome) => return outcome,
                     None => format!("no answer within {} s", limit.unwrap_or_default().as_secs_f64()),
                 },
-                () = outside.dead_link(pool.address(), &caller.work) => {
+                () = outside.dead_link(pool, &caller.work, health) => {
                     "the connection is dead: the server waits at its other end".to_owned()
                 }
             }

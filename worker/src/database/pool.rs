@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::connection::{Begun, Connection};
+use super::connection::{Begun, CONNECT_TIMEOUT, Connection};
 use super::url::Address;
 use super::{DatabaseError, Kind};
 
@@ -21,6 +21,9 @@ use super::{DatabaseError, Kind};
 const IDLE: Duration = Duration::from_secs(600);
 /// No connection is used longer, so that servers behind one name get their share again.
 const LIFE: Duration = Duration::from_secs(1_800);
+
+/// An idle connection on which nothing can be begun in this time is dead, or its server is; a new one tells.
+const ALIVE: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub(super) struct Pool {
@@ -86,6 +89,10 @@ impl Pool {
         Arc::clone(&self.places).try_acquire_owned().ok().map(Place)
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        self.places.available_permits() == 0
+    }
+
     /// Begins a transaction on an idle connection or a new one. An idle one may have died since; nothing was done on it,
     /// so that a new one can take its part.
     pub(super) async fn begin(&self, place: Place) -> Result<Taken, DatabaseError> {
@@ -94,14 +101,14 @@ impl Pool {
             (idle.connections.pop(), idle.generation)
         };
         if let Some(idle) = idle.filter(|idle| idle.is_fresh(IDLE, LIFE)) {
-            match self.begin_on(idle, generation).await {
+            match self.begin_on(idle, generation, ALIVE).await {
                 Err(error) if error.kind() != Kind::Transient => self.give_up(),
                 begun => return begun.map(|begun| begun.with(place)),
             }
         }
         let generation = self.idle().generation;
         let made = Connection::make(&self.address).await?;
-        let begun = self.begin_on(made, generation).await?;
+        let begun = self.begin_on(made, generation, CONNECT_TIMEOUT).await?;
         Ok(begun.with(place))
     }
 
@@ -109,8 +116,9 @@ impl Pool {
         &self,
         mut connection: Connection,
         generation: u64,
+        limit: Duration,
     ) -> Result<Taken<()>, DatabaseError> {
-        match connection.begin().await {
+        match connection.begin(limit).await {
             Ok(begun) => Ok(Taken {
                 connection,
                 begun,

@@ -16,6 +16,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::connection::{CONNECT_TIMEOUT, Connection, Session};
+use super::health::Health;
+use super::pool::Pool;
 use super::url::Address;
 use super::{DatabaseError, Dialect};
 
@@ -23,6 +25,8 @@ use super::{DatabaseError, Dialect};
 const OUTSIDE: usize = 2;
 /// Statements seldom take longer; to ask costs a connection.
 const LONG: Duration = Duration::from_secs(10);
+/// The same while others wait for the connection.
+const LONG_FOR_OTHERS: Duration = Duration::from_secs(3);
 /// Slower links are none. A server seems to wait for us while a large statement is on its way.
 const SLOWEST: u64 = 100_000;
 /// How long one question may take, the connecting included: shorter than the pauses of a TCP handshake that is repeated, so
@@ -40,8 +44,8 @@ pub(super) struct AtWork(Mutex<Now>);
 #[derive(Debug, Default)]
 struct Now {
     session: Option<Session>,
-    /// When the statement that runs has taken long. Also tells one statement from another.
-    late_at: Option<Instant>,
+    /// Since when the statement runs, the time taken off in which it may be on its way. Also tells one from another.
+    since: Option<Instant>,
 }
 
 /// While it lives, a statement runs.
@@ -49,7 +53,7 @@ pub(super) struct Running<'w>(&'w AtWork);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.now().late_at = None;
+        self.0.now().since = None;
     }
 }
 
@@ -66,12 +70,12 @@ impl AtWork {
     /// A statement of so many bytes begins.
     pub(super) fn runs(&self, bytes: usize) -> Running<'_> {
         let transfer = Duration::from_secs(bytes as u64 / SLOWEST);
-        self.now().late_at = Some(Instant::now() + LONG + transfer);
+        self.now().since = Some(Instant::now() + transfer);
         Running(self)
     }
 
-    fn late_at(&self) -> Option<Instant> {
-        self.now().late_at
+    fn since(&self) -> Option<Instant> {
+        self.now().since
     }
 
     fn now(&self) -> MutexGuard<'_, Now> {
@@ -103,23 +107,22 @@ impl Outside {
     }
 
     /// Returns when the link of a transaction is dead; never, if it is not.
-    pub(super) async fn dead_link(&self, address: &Address, work: &AtWork) {
+    pub(super) async fn dead_link(&self, pool: &Pool, work: &AtWork, health: &Health) {
         loop {
-            let Some(late_at) = work.late_at() else {
-                sleep(AGAIN).await;
+            sleep(AGAIN).await;
+            let long = match pool.is_full() {
+                true => LONG_FOR_OTHERS,
+                false => LONG,
+            };
+            let Some(since) = work.since().filter(|since| since.elapsed() >= long) else {
                 continue;
             };
-            let left = late_at.saturating_duration_since(Instant::now());
-            if !left.is_zero() {
-                sleep(left.max(AGAIN)).await;
-                continue;
-            }
             let Some(session) = work.session() else {
                 return std::future::pending().await;
             };
             let mut sure = 0;
-            while work.late_at() == Some(late_at) {
-                let pause = match self.look(address, &session).await {
+            while work.since() == Some(since) {
+                let pause = match self.look(pool.address(), &session, health).await {
                     Seen::Running => {
                         sure = 0;
                         LONG
@@ -130,7 +133,7 @@ impl Outside {
                         AGAIN
                     }
                 };
-                if sure >= SURE && work.late_at() == Some(late_at) {
+                if sure >= SURE && work.since() == Some(since) {
                     return;
                 }
                 sleep(pause).await;
@@ -138,7 +141,7 @@ impl Outside {
         }
     }
 
-    async fn look(&self, address: &Address, session: &Session) -> Seen {
+    async fn look(&self, address: &Address, session: &Session, health: &Health) -> Seen {
         let sql = match address {
             Address::MySql(_) => format!(
                 "SELECT command FROM information_schema.processlist WHERE id = {}",
@@ -150,13 +153,17 @@ impl Outside {
             ),
             Address::Sqlite(_) => return Seen::Running,
         };
-        match timeout(ANSWER, self.ask(address, session, &sql)).await {
-            Ok(Ok(state)) => seen(address, state.first().map(String::as_str)),
-            Ok(Err(error)) => {
-                tracing::debug!("a server was not asked about a session: {error}");
+        let asked = timeout(ANSWER, self.ask(address, session, &sql)).await;
+        match asked.unwrap_or_else(|_| Err(DatabaseError::unavailable("no answer"))) {
+            Ok(Some(state)) => seen(address, state.first().map(String::as_str)),
+            Ok(None) => Seen::Unclear,
+            Err(error) => {
+                // Whoever waits for their statements would else not say so.
+                if error.is_silence() {
+                    health.note(Some(&error));
+                }
                 Seen::Unclear
             }
-            Err(_) => Seen::Unclear,
         }
     }
 
@@ -192,19 +199,20 @@ impl Outside {
         }
     }
 
+    /// `None` if another server answers.
     async fn ask(
         &self,
         address: &Address,
         session: &Session,
         sql: &str,
-    ) -> Result<Vec<String>, DatabaseError> {
+    ) -> Result<Option<Vec<String>>, DatabaseError> {
         let _place = self.places.acquire().await;
         let mut connection = Connection::make(address).await?;
-        let here = connection.begin().await?.session;
-        if here.is_none_or(|here| here.server != session.server) {
-            return Err(DatabaseError::unavailable("another server answered"));
-        }
-        let said = connection.column(sql).await?;
+        let here = connection.begin(ANSWER).await?.session;
+        let said = match here {
+            Some(here) if here.server == session.server => Some(connection.column(sql).await?),
+            _ => None,
+        };
         connection.close().await;
         Ok(said)
     }
