@@ -1,15 +1,27 @@
-//! What can happen to the database and to the way there.
+//! What can happen to the database.
 
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use celery_testkit::{MariaDb, Proxy, wait_for};
+use celery_testkit::{MariaDb, wait_for};
 
 use crate::programs::Worker;
 use crate::world::{Kind, LARGEST, PATIENCE, World, by_scale};
 
 /// Connections of the worker, by their numbers.
-const OURS: &str = "SELECT id FROM information_schema.processlist WHERE user = 'celery'";
+pub const OURS: &str = "SELECT id FROM information_schema.processlist WHERE user = 'celery'";
+
+/// What a worker says of a database that it waits for.
+pub const WAITS: &str = "Tasks that need it wait";
+
+/// Connections of the worker that wait for the lock of a row.
+const WAITING: &str = "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx \
+    WHERE trx_state = 'LOCK WAIT' AND trx_mysql_thread_id IN \
+    (SELECT id FROM information_schema.processlist WHERE user = 'celery')";
 
 fn world(scenario: &'static str, options: &[&str]) -> (World, Vec<Worker>) {
     let mut world = World::new(scenario).with_database(options);
@@ -18,7 +30,7 @@ fn world(scenario: &'static str, options: &[&str]) -> (World, Vec<Worker>) {
     (world, workers)
 }
 
-fn load(world: &mut World) {
+pub fn load(world: &mut World) {
     world.post(Kind::Created, 50);
     world.post(Kind::Effect, 30);
     world.post(Kind::Once, 20);
@@ -45,6 +57,27 @@ fn a_restarted_database_is_waited_for() {
 }
 
 #[test]
+fn a_frozen_database_is_waited_for() {
+    let times = by_scale(1, 3, 10);
+    let (mut world, mut workers) = world("MariaDB frozen", &[]);
+    for _ in 0..times {
+        load(&mut world);
+        world.work_a_little(Duration::from_millis(100));
+        let said = workers[0].process.log_len();
+        world.database.as_ref().unwrap().pause();
+        load(&mut world);
+        let waits = workers[0]
+            .process
+            .wait_for_line_after(PATIENCE, WAITS, said);
+        world.database.as_ref().unwrap().resume();
+        waits.unwrap();
+        world.one_more_soon(Kind::Created);
+        world.drain(&workers.iter().collect::<Vec<_>>());
+    }
+    world.finish(times, workers);
+}
+
+#[test]
 fn killed_database_connections_lose_nothing() {
     let kills = by_scale(20, 50, 300);
     let (mut world, workers) = world("KILL of database connections", &[]);
@@ -59,55 +92,17 @@ fn killed_database_connections_lose_nothing() {
     world.finish(kills, workers);
 }
 
-#[test]
-fn a_commit_without_an_answer_is_done_again() {
-    let times = by_scale(2, 5, 20);
-    let mut world = World::new("connection lost during COMMIT").with_database(&[]);
-    let proxy = Proxy::to_port(world.database.as_ref().unwrap().port()).unwrap();
-    let direct = format!(":{}/", world.database.as_ref().unwrap().port());
-    world.database_url = world
-        .database_url
-        .replace(&direct, &format!(":{}/", proxy.port()));
-    let workers = vec![world.worker(&["-c", "10"])];
-    for _ in 0..times {
-        let database = world.database.take().unwrap();
-        let blocking = format!(
-            "BACKUP STAGE START; BACKUP STAGE FLUSH; BACKUP STAGE BLOCK_DDL; BACKUP STAGE BLOCK_COMMIT; {HOLD}"
-        );
-        thread::scope(|scope| {
-            // Nobody can commit while this lasts.
-            scope.spawn(|| database.sql(&blocking));
-            let holder = holder(&database);
-            world.post(Kind::Created, 5);
-            world.post(Kind::Effect, 5);
-            world.post(Kind::Once, 5);
-            until(
-                &database,
-                "the worker to commit",
-                &format!("{OURS} AND info = 'COMMIT'"),
-            );
-            // Redis and the worker learn nothing; the server commits all the same.
-            proxy.reset_all();
-            let _ended = database.sql(&format!("KILL {holder}"));
-        });
-        world.database = Some(database);
-        world.drain(&workers.iter().collect::<Vec<_>>());
-    }
-    // Some were done again, or this has shown nothing.
-    assert!(world.finish(times, workers) > 0);
-}
-
 /// Holds what its connection has taken, until it is killed.
-const HOLD: &str = "SELECT SLEEP(60)";
+pub const HOLD: &str = "SELECT SLEEP(60)";
 
 /// The number of the connection that holds something.
-fn holder(database: &MariaDb) -> String {
+pub fn holder(database: &MariaDb) -> String {
     let sleeping = "SELECT id FROM information_schema.processlist WHERE state = 'User sleep'";
     until(database, "the holder to hold", sleeping)
 }
 
 /// Waits until a query has an answer.
-fn until(database: &MariaDb, what: &str, query: &str) -> String {
+pub fn until(database: &MariaDb, what: &str, query: &str) -> String {
     let mut answer = String::new();
     let waited = wait_for(PATIENCE, what, || {
         answer = database.sql(query).unwrap();
@@ -118,7 +113,7 @@ fn until(database: &MariaDb, what: &str, query: &str) -> String {
 }
 
 /// Runs something while another connection has the locks of these statements.
-fn while_locked(world: &mut World, locking: &str, act: impl FnOnce(&mut World, &MariaDb)) {
+pub fn while_locked(world: &mut World, locking: &str, act: impl FnOnce(&mut World, &MariaDb)) {
     let database = world.database.take().unwrap();
     let locking = format!("BEGIN; {locking}; {HOLD}");
     thread::scope(|scope| {
@@ -178,11 +173,7 @@ fn a_deadlock_is_done_again() {
             let adversary = scope.spawn(|| database.sql(&adversary));
             until(&database, "the adversary to have its locks", HELD_UP);
             world.post(Kind::Created, 2);
-            until(
-                &database,
-                "the worker to wait for them",
-                &format!("{OURS} AND state = 'Updating'"),
-            );
+            until(&database, "the worker to wait for them", WAITING);
             let _ended = database.sql(&format!("KILL {holder}"));
             adversary.join().unwrap().unwrap();
         });
@@ -204,6 +195,116 @@ fn a_batch_the_server_would_not_take_is_divided() {
     world.finish(1, workers);
 }
 
+#[test]
+fn a_statement_past_the_limit_is_ended_and_done_again() {
+    let times = by_scale(1, 3, 10);
+    let mut world = World::new("statement past --database-timeout").with_database(&[]);
+    let mut workers = vec![world.worker(&["-c", "10", "--database-timeout", "2s"])];
+    for _ in 0..times {
+        let said = workers[0].process.log_len();
+        while_locked(
+            &mut world,
+            "UPDATE tasks SET name = 'slow'",
+            |world, database| {
+                world.post(Kind::Created, 50);
+                let waits = workers[0]
+                    .process
+                    .wait_for_line_after(PATIENCE, WAITS, said);
+                waits.unwrap();
+                // The next try, and nothing of the one before.
+                until(database, "the next try", WAITING);
+                wait_for(PATIENCE, "the ones before to be ended", || {
+                    let waiting = database.sql(WAITING).unwrap();
+                    waiting.lines().count() <= 1
+                })
+                .unwrap();
+            },
+        );
+        world.one_more_soon(Kind::Created);
+        world.drain(&workers.iter().collect::<Vec<_>>());
+    }
+    world.finish(times, workers);
+}
+
+#[test]
+fn tables_may_change_under_load() {
+    let changes = by_scale(10, 50, 300);
+    let (mut world, workers) = world("ALTER TABLE under load", &[]);
+    for change in 0..changes {
+        load(&mut world);
+        world.work_a_little(Duration::from_millis(100));
+        world.sql(match change % 2 {
+            0 => {
+                "ALTER TABLE tasks ADD COLUMN more INT; ALTER TABLE effects ADD COLUMN more INT; \
+                ALTER TABLE effects_once ADD COLUMN more INT, ALGORITHM = COPY"
+            }
+            _ => {
+                "ALTER TABLE tasks DROP COLUMN more, ALGORITHM = COPY; \
+                ALTER TABLE effects DROP COLUMN more; ALTER TABLE effects_once DROP COLUMN more"
+            }
+        });
+        world.one_more_soon(Kind::Created);
+    }
+    world.finish(changes, workers);
+}
+
+/// A disk of its own in memory; gone when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// `None` if this user may not have one.
+    fn mount(megabytes: u32) -> Option<Self> {
+        let place = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={megabytes}M"), "tmpfs"]);
+        let mounted = mount.arg(place.path()).output();
+        let is_mounted = mounted.is_ok_and(|output| output.status.success());
+        is_mounted.then(|| SmallDisk(place))
+    }
+
+    /// Takes all the room there is, until the file is removed.
+    fn fill(&self) -> PathBuf {
+        let file = self.0.path().join("filler");
+        let mut filler = File::create(&file).unwrap();
+        while filler.write_all(&[0; 4096]).is_ok() {}
+        file
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _unmounted = Command::new("umount").arg("-l").arg(self.0.path()).output();
+    }
+}
+
+#[test]
+fn a_full_disk_is_waited_for() {
+    let Some(disk) = SmallDisk::mount(200) else {
+        println!("skipped: no tmpfs may be mounted here");
+        return;
+    };
+    let times = by_scale(1, 3, 10);
+    let database = MariaDb::start_in(disk.0.path(), &[]).unwrap();
+    let mut world = World::new("disk of MariaDB full").with(database);
+    let mut workers = vec![world.worker(&["-c", "10"])];
+    for _ in 0..times {
+        load(&mut world);
+        world.work_a_little(Duration::from_millis(100));
+        let said = workers[0].process.log_len();
+        let filler = disk.fill();
+        // Enough to need room that the tables do not have yet.
+        world.post(Kind::Effect, 4_000);
+        let waits = workers[0]
+            .process
+            .wait_for_line_after(PATIENCE, WAITS, said);
+        std::fs::remove_file(filler).unwrap();
+        waits.unwrap();
+        world.one_more_soon(Kind::Created);
+        world.drain(&workers.iter().collect::<Vec<_>>());
+    }
+    world.finish(times, workers);
+}
+
 /// Connections that wait for a lock by name.
 const HELD_UP: &str = "SELECT id FROM information_schema.processlist WHERE state = 'User lock'";
 #[test]
@@ -217,7 +318,7 @@ fn a_server_that_takes_no_writes_is_waited_for() {
         load(&mut world);
         workers[0]
             .process
-            .wait_for_line_after(PATIENCE, "Tasks that need it wait", said)
+            .wait_for_line_after(PATIENCE, WAITS, said)
             .unwrap();
         world.sql("SET GLOBAL read_only = 0");
         world.drain(&workers.iter().collect::<Vec<_>>());
@@ -244,10 +345,7 @@ fn a_server_without_a_free_connection_is_waited_for() {
         let mut worker = world.worker(&["-c", "10"]);
         world.post(Kind::Created, 50);
         world.post(Kind::Effect, 50);
-        worker
-            .process
-            .wait_for_line(PATIENCE, "Tasks that need it wait")
-            .unwrap();
+        worker.process.wait_for_line(PATIENCE, WAITS).unwrap();
         // The worker's tries are in the way of the administrator's.
         let patiently = |statement: &str| {
             let mut answer = None;

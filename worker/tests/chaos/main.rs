@@ -19,6 +19,7 @@
 mod broker;
 mod clock;
 mod database;
+mod database_link;
 mod fleet;
 mod kills;
 mod process;

@@ -233,8 +233,12 @@ impl World {
     }
 
     /// And a database with rows to complete, started with these options.
-    pub fn with_database(mut self, options: &[&str]) -> World {
-        let database = MariaDb::start_with(options).unwrap();
+    pub fn with_database(self, options: &[&str]) -> World {
+        self.with(MariaDb::start_with(options).unwrap())
+    }
+
+    /// And this one, with rows to complete.
+    pub fn with(mut self, database: MariaDb) -> World {
         let rows = format!(
             "INSERT INTO tasks (id, name) SELECT seq, CONCAT('task ', seq) FROM seq_1_to_{ROWS}"
         );
