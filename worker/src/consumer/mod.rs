@@ -145,6 +145,7 @@ impl Consumer {
             default_queue: Arc::from(options.default_queue.as_str()),
             origin: options.node.clone(),
             reply_to: uuid::Uuid::new_v4().to_string(),
+            most: canvas::MOST,
             names,
         });
         let (orders, ordered) = mpsc::unbounded_channel();

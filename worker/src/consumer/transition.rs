@@ -39,6 +39,8 @@ pub(crate) struct Rules {
     /// Written into messages published here.
     pub(crate) origin: String,
     pub(crate) reply_to: String,
+    /// The most bytes that may follow from one task; see `canvas`.
+    pub(crate) most: usize,
     pub(crate) names: Arc<dyn TaskNames>,
 }
 

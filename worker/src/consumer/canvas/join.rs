@@ -1,0 +1,144 @@
+//! A chord whose last member has ended: its body.
+
+use std::collections::HashMap;
+
+use celery_protocol::json;
+use celery_protocol::message::DEFAULT_MAX_BODY;
+use celery_protocol::result::{ExceptionDoc, State};
+use celery_protocol::time::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::call::Parent;
+use super::fail::Failing;
+use super::signature::{DEPTH, Place, raw};
+use super::{FollowUps, Load};
+use crate::consumer::transition::{CELERY, Rules, caught};
+use crate::source::{Complete, Part, Step};
+
+/// Every member of a chord's header has ended: its body is called with their results, or fails with the first of them
+/// that failed.
+pub(crate) fn after_chord(
+    rules: &Rules,
+    part: &Part,
+    complete: &Complete,
+    now: Timestamp,
+) -> Vec<Step> {
+    caught(|| join(rules, part, complete, now)).unwrap_or_else(|| {
+        let (group, word) = (part.group.clone(), part.word());
+        let parent = Parent::new(rules, &part.task, RawValue::NULL.to_owned(), now);
+        let steps = vec![parent.not_published(&part.body, "a bug of the worker")];
+        vec![Step::Join { group, word, steps }]
+    })
+}
+
+fn join(rules: &Rules, part: &Part, complete: &Complete, now: Timestamp) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut counted = Vec::new();
+    match results(complete) {
+        Ok(results) => {
+            let mut follow = FollowUps::default();
+            let parent = Parent::new(rules, &part.task, results, now);
+            parent.call(&part.body, Place::default(), &[], &mut follow);
+            steps = follow.steps;
+        }
+        Err(why) => {
+            let exception = ExceptionDoc::new("ChordError", why, Some(CELERY));
+            tracing::error!("Chord {} raised: {}", part.group, exception.summary());
+            let mut failing = Failing {
+                rules,
+                task: &part.task,
+                exception: &exception,
+                traceback: None,
+                now,
+                steps: Vec::new(),
+                full: false,
+                load: Load::new(rules),
+            };
+            failing.fail(&part.body, true, 0);
+            for step in failing.steps {
+                match step {
+                    // The body is a member of another chord.
+                    step @ Step::Count(_) => counted.push(step),
+                    step => steps.push(step),
+                }
+            }
+        }
+    }
+    let (group, word) = (part.group.clone(), part.word());
+    counted.push(Step::Join { group, word, steps });
+    counted
+}
+
+/// A member of a chord that cannot be counted: its body will not be published. The task has been run; running it again
+/// would not make a chord of those keys.
+pub(crate) fn not_counted(rules: &Rules, part: &Part, why: &str, now: Timestamp) -> Step {
+    let parent = Parent::new(rules, &part.task, part.result.clone(), now);
+    parent.not_published(&part.body, why)
+}
+
+/// The results of a header, in its order and shape, or why there are none.
+fn results(complete: &Complete) -> Result<Box<RawValue>, String> {
+    let broken = |why: String| format!("Join error: {why}");
+    let bytes: usize = complete.members.iter().map(Vec::len).sum();
+    if bytes > DEFAULT_MAX_BODY {
+        return Err(broken(format!("the results have {bytes} bytes")));
+    }
+    let mut members = Vec::with_capacity(complete.members.len());
+    for member in &complete.members {
+        let text = json::normalise(member).map_err(|error| broken(error.to_string()))?;
+        let (_, id, state, result): (u8, String, String, Box<RawValue>) =
+            serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
+        if matches!(State::from_word(&state), State::Failure | State::Revoked) {
+            let raised = ExceptionDoc::from_json(result.get());
+            let raised = raised.map_or_else(|_| result.get().to_owned(), |doc| doc.summary());
+            return Err(format!("Dependency {id} raised {raised}"));
+        }
+        members.push((id, result));
+    }
+    let saved = complete.saved.as_deref().and_then(|saved| {
+        let text = json::normalise(saved).ok()?;
+        serde_json::from_str::<Saved>(&text).ok()
+    });
+    match saved {
+        Some(saved) => {
+            let by_id: HashMap<String, Box<RawValue>> = members.into_iter().collect();
+            shaped(&saved.result.1.unwrap_or_default(), &by_id, 0).map_err(broken)
+        }
+        None => {
+            let results: Vec<Box<RawValue>> =
+                members.into_iter().map(|(_, result)| result).collect();
+            raw(&results).map_err(broken)
+        }
+    }
+}
+
+/// A saved group.
+#[derive(Deserialize)]
+struct Saved {
+    result: Tree,
+}
+
+/// Celery's result tuple: `[[id, parent], members]`.
+#[derive(Deserialize)]
+struct Tree((String, serde::de::IgnoredAny), Option<Vec<Tree>>);
+
+/// The results of a group whose members may be groups.
+fn shaped(
+    members: &[Tree],
+    by_id: &HashMap<String, Box<RawValue>>,
+    depth: usize,
+) -> Result<Box<RawValue>, String> {
+    if depth > DEPTH {
+        return Err("groups in groups without end".to_owned());
+    }
+    let results: Result<Vec<Box<RawValue>>, String> = members
+        .iter()
+        .map(|member| match (&member.1, by_id.get(&member.0.0)) {
+            (Some(members), _) => shaped(members, by_id, depth + 1),
+            (None, Some(result)) => Ok(result.clone()),
+            (None, None) => Err(format!("{} has no result", member.0.0)),
+        })
+        .collect();
+    raw(&results?)
+}

@@ -1,0 +1,268 @@
+//! What follows a task: callbacks, the rest of its chain and the count in its chord after a success, error callbacks and
+//! the failure of whatever will not be run after a failure.
+//!
+//! The messages are steps of the settlement, so that they are published exactly when the task is acknowledged. The rules
+//! are those of `celery/canvas.py` and `celery/backends/base.py` of 5.7, down to who is whose parent.
+//!
+//! What cannot be published (a signature that cannot be read, a chord without a result backend, more than [`MOST`] bytes)
+//! goes to the dead letters with the cause `follow-up`: nothing is dropped in silence.
+//!
+//! * `signature` – signatures as JSON.
+//! * `call` – signatures become messages.
+//! * `fail` – what will not be run fails.
+//! * `join` – the body of a chord.
+
+mod call;
+mod fail;
+mod join;
+mod signature;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use celery_protocol::message::Task;
+use celery_protocol::result::{ExceptionDoc, State};
+use celery_protocol::time::Timestamp;
+use serde_json::value::{RawValue, to_raw_value};
+
+use self::call::Parent;
+use self::fail::Failing;
+pub(crate) use self::join::{after_chord, not_counted};
+use self::signature::{Place, list};
+use super::transition::Rules;
+use crate::source::{Part, Step};
+
+/// The most bytes that may follow from one task, unless it is a single message. Every member of a group carries what
+/// its parent returned, and every member of a header the body of the chord: without a limit a message of a few MiB
+/// could ask for any number of GiB. Far more than a broker should be told at once.
+pub(crate) const MOST: usize = 64 << 20;
+
+/// The bytes that follow from one task.
+#[derive(Clone, Debug)]
+struct Load {
+    most: usize,
+    bytes: Rc<Cell<usize>>,
+}
+
+impl Load {
+    fn new(rules: &Rules) -> Self {
+        Load {
+            most: rules.most,
+            bytes: Rc::default(),
+        }
+    }
+
+    /// So many more, unless that is too much.
+    fn add(&self, bytes: usize) -> Result<(), String> {
+        let before = self.bytes.get();
+        let after = before.saturating_add(bytes);
+        if before > 0 && after > self.most {
+            let most = self.most;
+            return Err(format!("more than {most} bytes follow from one task"));
+        }
+        self.bytes.set(after);
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes.get()
+    }
+
+    /// What was added since then will not be sent.
+    fn put_back(&self, bytes: usize) {
+        self.bytes.set(bytes);
+    }
+}
+
+/// What is published after a task.
+#[derive(Debug, Default)]
+pub(crate) struct FollowUps {
+    pub(crate) steps: Vec<Step>,
+    /// Each as Celery's result tuple `[[id, null], members]`, for the document's `children`. Where Python has a parent in it
+    /// that is a tuple, too; an id there would be an error to its clients.
+    pub(crate) children: Vec<Box<RawValue>>,
+}
+
+impl FollowUps {
+    fn child(&mut self, tuple: &serde_json::Value) {
+        self.children.extend(to_raw_value(tuple));
+    }
+}
+
+/// Callbacks, then the next step of the chain, with the result as their first argument; then the count in the chord.
+pub(crate) fn after_success(
+    rules: &Rules,
+    task: &Arc<Task>,
+    result: &RawValue,
+    now: Timestamp,
+) -> FollowUps {
+    let mut follow = FollowUps::default();
+    let embed = &task.embed;
+    if embed.callbacks.is_none() && embed.chain.is_none() && embed.chord.is_none() {
+        return follow;
+    }
+    let parent = Parent::new(rules, task, result.to_owned(), now);
+    parent.call_all(embed.callbacks.as_deref(), &mut follow);
+    let mut rest = list(embed.chain.as_deref());
+    if let Some(next) = rest.pop() {
+        parent.call(next, Place::default(), &rest, &mut follow);
+    }
+    let counted = count_own(rules, task, State::Success, result.to_owned(), now);
+    follow.steps.extend(counted);
+    follow
+}
+
+/// Error callbacks with the id of the failed task, the failure of every step of the chain that will not be run, and the
+/// count in the chord.
+pub(crate) fn after_failure(
+    rules: &Rules,
+    task: &Arc<Task>,
+    exception: &ExceptionDoc,
+    traceback: Option<&str>,
+    now: Timestamp,
+) -> Vec<Step> {
+    let mut failing = Failing {
+        rules,
+        task,
+        exception,
+        traceback,
+        now,
+        steps: Vec::new(),
+        full: false,
+        load: Load::new(rules),
+    };
+    failing.call_errbacks(&task.id, task.root(), task.embed.errbacks.as_deref());
+    let counted = count_own(rules, task, State::Failure, exception.to_json(), now);
+    failing.steps.extend(counted);
+    for step in list(task.embed.chain.as_deref()) {
+        failing.fail(step, false, 0);
+    }
+    failing.steps
+}
+
+/// The count in the chord of a task that will not be run.
+pub(crate) fn after_revoke(
+    rules: &Rules,
+    task: &Arc<Task>,
+    exception: &ExceptionDoc,
+    now: Timestamp,
+) -> Option<Step> {
+    count_own(rules, task, State::Revoked, exception.to_json(), now)
+}
+
+/// The count of a task in the chord to whose header it belongs.
+fn count_own(
+    rules: &Rules,
+    task: &Arc<Task>,
+    state: State,
+    result: Box<RawValue>,
+    now: Timestamp,
+) -> Option<Step> {
+    let body = task.embed.chord.as_deref()?;
+    match &task.group {
+        Some(group) if rules.results => Some(Step::Count(Box::new(Part {
+            group: group.clone(),
+            index: task.group_index,
+            id: task.id.clone(),
+            state,
+            result,
+            body: body.to_owned(),
+            task: Arc::clone(task),
+        }))),
+        _ => {
+            let parent = Parent::new(rules, task, result, now);
+            Some(parent.not_published(body, "a chord needs a group and a result backend"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::delivery::TaskNames;
+    use crate::task::testing;
+
+    const MIB: usize = 1 << 20;
+
+    struct Names;
+
+    impl TaskNames for Names {
+        fn knows(&self, _: &str) -> bool {
+            true
+        }
+    }
+
+    fn rules() -> Rules {
+        Rules {
+            results: true,
+            default_queue: "celery".into(),
+            origin: "celery@test".into(),
+            reply_to: "r".into(),
+            most: MIB,
+            names: Arc::new(Names),
+        }
+    }
+
+    fn task(change: impl FnOnce(&mut Task)) -> Arc<Task> {
+        let mut task = testing::task("proj.add", "[]");
+        change(&mut task);
+        Arc::new(task)
+    }
+
+    fn raw(value: &serde_json::Value) -> Box<RawValue> {
+        to_raw_value(value).unwrap()
+    }
+
+    /// How many messages, and how many dead letters.
+    fn counts(steps: &[Step]) -> (usize, usize) {
+        let letters = steps.iter().filter(|step| matches!(step, Step::Note(..)));
+        let letters = letters.count();
+        let chords = steps
+            .iter()
+            .filter(|step| matches!(step, Step::Chord { .. }));
+        (steps.len() - letters - chords.count(), letters)
+    }
+
+    #[test]
+    fn what_follows_from_a_task_has_a_limit() {
+        let signature = json!({ "task": "proj.echo" });
+        let members = |count: usize| vec![signature.clone(); count];
+        let group = |count: usize| json!({ "task": "celery.group", "subtask_type": "group", "kwargs": { "tasks": members(count) } });
+        let body = json!({ "task": "proj.xsum", "args": ["x".repeat(MIB / 64)] });
+        let chord = json!({
+            "task": "celery.chord", "subtask_type": "chord",
+            "kwargs": { "header": members(100), "body": body },
+        });
+        let some = raw(&json!("x".repeat(MIB / 64)));
+        let much = raw(&json!("x".repeat(MIB)));
+        for (callbacks, result, expected) in [
+            (json!([group(20)]), &some, (20, 0)),
+            // All of it or nothing; what is called beside it is.
+            (json!([group(100), signature.clone()]), &some, (1, 1)),
+            (json!([chord, signature.clone()]), &some, (1, 1)),
+            // One message may be larger.
+            (json!([signature.clone()]), &much, (1, 0)),
+            (json!([signature.clone(), signature.clone()]), &much, (1, 1)),
+        ] {
+            let task = task(|task| task.embed.callbacks = Some(raw(&callbacks)));
+            let follow = after_success(&rules(), &task, result, crate::clock::now());
+            assert_eq!(counts(&follow.steps), expected);
+        }
+    }
+
+    #[test]
+    fn what_fails_with_a_task_has_a_limit() {
+        let step =
+            |id: usize| json!({ "task": "proj.echo", "options": { "task_id": id.to_string() } });
+        let steps: Vec<_> = (0..1_000).map(step).collect();
+        let task = task(|task| task.embed.chain = Some(raw(&json!(steps))));
+        let exception = ExceptionDoc::new("ValueError", "x".repeat(MIB / 64), None);
+        let steps = after_failure(&rules(), &task, &exception, None, crate::clock::now());
+        let (results, letters) = counts(&steps);
+        assert!((50..=64).contains(&results), "{results}");
+        assert_eq!(letters, 1);
+    }
+}
