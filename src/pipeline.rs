@@ -31,6 +31,7 @@ pub(crate) fn post(
     // Before the wait, in which a signal handler may fork.
     let owner = Process::current();
     let mut client = take(endpoint).unwrap_or_else(|| pool::take(endpoint));
+    client.set_options(pool::client_options());
     let outcome = client.publish_later(post, &mut Wait::until(deadline, &mut PhpInterrupt));
     let open = Open { owner, client };
     OPEN.with_borrow_mut(|all| all.push(open));

@@ -78,15 +78,22 @@ pub(crate) fn with_listener<T>(
     outcome
 }
 
-fn options() -> PoolOptions {
+/// What php.ini says now, for a client that is kept elsewhere.
+pub(crate) fn client_options() -> ClientOptions {
     let mut client = ClientOptions::default();
     client.connect_timeout = settings::connect_timeout();
+    client.command_timeout = settings::command_timeout();
+    client.replicas = settings::replicas();
     client.idle_check = settings::idle_check();
     if let Some(limit) = settings::memory_limit() {
         client.max_reply = client.max_reply.min(limit);
     }
+    client
+}
+
+fn options() -> PoolOptions {
     let mut options = PoolOptions::default();
     options.max_connections = settings::max_connections();
-    options.client = client;
+    options.client = client_options();
     options
 }

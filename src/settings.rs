@@ -12,7 +12,7 @@ use ext_php_rs::zend::{IniEntryDef, IniEntryDefs};
 use crate::ffi::ini::{self, fixed, open, secret_url};
 
 /// Scripts may change all but where messages go: the URLs and the prefix are the administrator's.
-static DIRECTIVES: IniEntryDefs<15> = IniEntryDefs::new([
+static DIRECTIVES: IniEntryDefs<16> = IniEntryDefs::new([
     secret_url(c"celery.broker_url"),
     secret_url(c"celery.result_backend"),
     open(c"celery.default_queue", c"celery"),
@@ -24,6 +24,7 @@ static DIRECTIVES: IniEntryDefs<15> = IniEntryDefs::new([
     open(c"celery.max_connections", c"8"),
     open(c"celery.idle_check", c"30"),
     open(c"celery.publish", c"confirmed"),
+    open(c"celery.replicas", c"0"),
     open(c"celery.task_protocol", c"2"),
     fixed(c"celery.key_prefix", c""),
     open(c"celery.ca_file", c""),
@@ -125,6 +126,12 @@ pub(crate) fn publish() -> Result<Publish, String> {
             "celery.publish is {other:?}; it must be \"confirmed\", \"once\" or \"pipelined\"."
         )),
     })
+}
+
+/// `celery.replicas`: how many replicas must have a post before it counts as confirmed.
+pub(crate) fn replicas() -> u32 {
+    let number = ini::read_as(c"celery.replicas", |value| value.trim().parse().ok());
+    number.unwrap_or(0)
 }
 
 /// `celery.task_protocol`: 1 or 2.

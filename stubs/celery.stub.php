@@ -35,8 +35,9 @@ namespace {
         protected $taskIds = null;
 
         /**
-         * Whether the task may have been queued nevertheless: it was written, and no answer came. Posting it again
-         * may run it twice; with `celery.publish=once` the extension repeats such a post safely by itself.
+         * Whether the task may have been queued nevertheless: it was written, and no answer came, or fewer replicas
+         * confirmed it than `celery.replicas` wants. Posting it again may run it twice; with `celery.publish=once` the
+         * extension repeats such a post safely by itself.
          */
         public function outcomeUnknown(): bool
         {

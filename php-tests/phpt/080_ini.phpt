@@ -29,6 +29,7 @@ celery.key_prefix = '', administrator
 celery.max_connections = '8', all
 celery.post_timeout = '5.0', all
 celery.publish = 'confirmed', all
+celery.replicas = '0', all
 celery.result_backend = '', administrator
 celery.result_timeout = '60', all
 celery.task_protocol = '2', all

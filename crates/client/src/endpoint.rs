@@ -11,6 +11,8 @@ mod url;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "blocking")]
+use crate::error::{ClientError, ServerError};
 use crate::secret::{MASK, Secret};
 
 pub use builder::EndpointBuilder;
@@ -191,6 +193,19 @@ impl Endpoint {
                     self.database
                 )
             }
+        }
+    }
+
+    /// What this server answered, as an error; where credentials were wanted or refused, it says by whom.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn refused(&self, answer: ServerError) -> ClientError {
+        if answer.is_auth() {
+            ClientError::Auth {
+                endpoint: self.display_url(),
+                answer,
+            }
+        } else {
+            ClientError::Server(answer)
         }
     }
 

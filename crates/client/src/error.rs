@@ -206,6 +206,14 @@ pub enum ClientError {
     /// The server answered with an error.
     #[error("Redis answered: {0}")]
     Server(ServerError),
+    /// A task was queued, and too few replicas said that they have it: a failover now may lose it.
+    #[error("{confirmed} of {wanted} replicas confirmed it")]
+    Replicas {
+        /// How many were asked for.
+        wanted: u32,
+        /// How many answered in time.
+        confirmed: u32,
+    },
     /// What came back is not an answer that the question allows.
     #[error("unexpected answer from Redis: {0}")]
     Protocol(String),
@@ -224,7 +232,10 @@ impl ClientError {
     /// Whether the same call may succeed a moment later.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Timeout { .. } | Self::Disconnected { .. } => true,
+            Self::Connect { .. }
+            | Self::Timeout { .. }
+            | Self::Disconnected { .. }
+            | Self::Replicas { .. } => true,
             Self::Server(error) => error.is_transient(),
             Self::Publish(error) => error.cause.is_retryable(),
             Self::Config(_)
@@ -254,8 +265,8 @@ impl From<ServerError> for ClientError {
 pub struct PublishError {
     /// The task.
     pub task_id: String,
-    /// True if it may have been queued: everything was written, and then no answer came. A repeat by the caller
-    /// may queue it twice.
+    /// True if it may have been queued: everything was written, and then no answer came, or too few replicas confirmed it.
+    /// A repeat by the caller may queue it twice.
     pub outcome_unknown: bool,
     /// What happened.
     pub cause: Box<ClientError>,

@@ -9,12 +9,12 @@ use std::time::Duration;
 use celery_protocol::keys::Keys;
 use redis::{Cmd, Value};
 
-use super::link::{Link, Owed};
+use super::link::Link;
 use super::resolve;
 use super::stream::NotOpen;
 use super::wait::Wait;
 use crate::endpoint::{Address, Endpoint};
-use crate::error::{ClientError, PublishError, ServerError};
+use crate::error::{ClientError, PublishError};
 
 /// Pauses between tries to connect, as Celery's `task_publish_retry_policy` has them (start 0, step 0.2 s, 3 tries):
 /// a restarting server is survived, an absent one is reported in well under a second.
@@ -34,11 +34,16 @@ const LOOP: Duration = Duration::from_millis(1);
 pub struct ClientOptions {
     /// Everything up to an accepted connection: name, TCP, TLS, AUTH, SELECT; always inside the call's deadline.
     pub connect_timeout: Duration,
+    /// One step of a wait for a result – subscribing, or reading the key. A connection that takes longer is dropped as
+    /// dead, and the wait goes on over another, which gets twice the time.
+    pub command_timeout: Duration,
+    /// Replicas that must have a post before it counts as confirmed (`WAIT`); 0: none is asked.
+    pub replicas: u32,
     /// A connection that rested for longer is asked (PING) before it is used.
     pub idle_check: Duration,
     /// The largest answer that is accepted, in bytes.
     pub max_reply: usize,
-    /// Pipelined posts whose answers may be outstanding.
+    /// Pipelined posts that may be open: unanswered, or answered and not yet confirmed by the replicas.
     pub window_posts: usize,
     /// Bytes of pipelined posts whose answers may be outstanding.
     pub window_bytes: usize,
@@ -48,6 +53,8 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(2),
+            command_timeout: Duration::from_secs(5),
+            replicas: 0,
             idle_check: Duration::from_secs(30),
             // Redis' own limit for one value, with room for the frame around it.
             max_reply: (512 << 20) + 1024,
@@ -85,6 +92,11 @@ impl Client {
         &self.endpoint
     }
 
+    /// Other options, from the next call on.
+    pub fn set_options(&mut self, options: ClientOptions) {
+        self.options = options;
+    }
+
     /// The names of keys and channels it uses.
     pub fn keys(&self) -> &Keys {
         &self.keys
@@ -109,11 +121,9 @@ impl Client {
         self.link.as_ref().is_some_and(Link::is_whole)
     }
 
-    /// Pipelined posts that are not answered yet.
+    /// Pipelined posts that are not confirmed yet.
     pub fn outstanding(&self) -> usize {
-        let owed = self.link.as_ref().map(Link::owed).into_iter().flatten();
-        owed.filter(|owed| matches!(owed, Owed::Post { .. }))
-            .count()
+        self.link.as_ref().map_or(0, Link::open_posts)
     }
 
     /// The connection, taken out: put it back with [`keep`](Self::keep) if it is still good. A resting one is looked at
@@ -135,24 +145,44 @@ impl Client {
         self.open(wait)
     }
 
-    /// Keeps the connection for the next call.
+    /// Keeps the connection for the next call – unless its server is no longer the right one, and owes nothing more.
     pub(super) fn keep(&mut self, mut link: Link) {
+        if link.is_retired() {
+            self.forget_name();
+            if link.open_posts() == 0 {
+                return;
+            }
+        }
         link.touch();
         self.link = Some(link);
     }
 
-    /// Drops a connection; the posts still unanswered on it have an unknown outcome.
+    /// The connection as it is, if there is one.
+    pub(super) fn take_link(&mut self) -> Option<Link> {
+        self.link.take()
+    }
+
+    /// Drops a connection; the posts still open on it have an unknown outcome.
     pub(super) fn abandon(&mut self, mut link: Link, cause: impl Fn() -> ClientError) {
-        for owed in link.take_owed() {
-            if let Owed::Post { task_id, .. } = owed {
-                self.late.push(PublishError::new(task_id, true, cause()));
-            }
-        }
+        let open = link.take_open_posts();
+        self.late
+            .extend(open.map(|task_id| PublishError::new(task_id, true, cause())));
+    }
+
+    /// Drops a connection at rest that may have died unnoticed. One that owes answers will tell by itself.
+    pub(super) fn doubt(&mut self) {
+        self.link.take_if(|link| link.open_posts() == 0);
     }
 
     /// An error ends the call: the deadline or an interrupt.
     fn is_usable(&mut self, link: &mut Link, wait: &mut Wait<'_>) -> Result<bool, ClientError> {
         let rested = link.last_used().elapsed();
+        if link.is_retired() {
+            return match self.settle(link, wait) {
+                Err(ended @ (ClientError::Interrupted | ClientError::Forked)) => Err(ended),
+                _ => Ok(false),
+            };
+        }
         let in_a_loop = !link.owed().is_empty() && rested < LOOP;
         if !link.is_whole() || !(in_a_loop || link.is_alive()) {
             return Ok(false);
@@ -160,6 +190,8 @@ impl Client {
         if rested <= self.options.idle_check || !link.owed().is_empty() {
             return Ok(true);
         }
+        // Half of what is left in any case: a dead connection must leave time for another.
+        let mut wait = wait.share(2, Duration::ZERO);
         let mut wait = wait.within(self.options.connect_timeout);
         let asked = link
             .await_departure(&mut wait)
@@ -178,9 +210,14 @@ impl Client {
             match Link::open(&self.endpoint, &self.options, &mut wait) {
                 Ok(link) => return Ok(link),
                 Err(NotOpen {
-                    error: error @ ClientError::Server(_),
+                    error: ClientError::Server(answer),
                     ..
-                }) => return Err(error),
+                }) => {
+                    if answer.wants_new_connection() {
+                        self.forget_name();
+                    }
+                    return Err(ClientError::Server(answer));
+                }
                 Err(NotOpen {
                     error: ClientError::Timeout { what, after },
                     ..
@@ -203,7 +240,7 @@ impl Client {
     }
 
     /// The name may lead elsewhere by now.
-    pub(super) fn forget_name(&self) {
+    fn forget_name(&self) {
         if let Address::Tcp { host, .. } = self.endpoint.address() {
             resolve::forget(host);
         }
@@ -211,17 +248,9 @@ impl Client {
 
     /// A connection on which commands are answered: nothing owed, no channel listened to.
     pub(super) fn quiet_link(&mut self, wait: &mut Wait<'_>) -> Result<Link, ClientError> {
-        let mut link = self.link(wait)?;
-        let quiet = self
-            .settle(&mut link, wait)
-            .and_then(|()| link.await_departure(wait));
-        match quiet {
-            Ok(()) => Ok(link),
-            Err(error) => {
-                self.abandon(link, || error.clone());
-                Err(error)
-            }
-        }
+        let mut link = self.quiet_or_leaving_link(wait)?;
+        link.await_departure(&mut wait.share(2, Duration::ZERO))?;
+        Ok(link)
     }
 
     /// A connection to subscribe on: nothing owed; leaving a channel is finished together with entering the next.
@@ -231,6 +260,10 @@ impl Client {
     ) -> Result<Link, ClientError> {
         let mut link = self.link(wait)?;
         match self.settle(&mut link, wait) {
+            Ok(()) if link.is_retired() => {
+                self.keep(link);
+                self.link(wait)
+            }
             Ok(()) => Ok(link),
             Err(error) => {
                 self.abandon(link, || error.clone());
@@ -251,37 +284,20 @@ impl Client {
         loop {
             let asked = self.quiet_link(wait).and_then(|mut link| {
                 let answer = link.call(cmd, wait, what)?;
-                if !answer
-                    .as_ref()
-                    .is_err_and(ServerError::wants_new_connection)
-                {
-                    self.keep(link);
-                }
-                answer.map_err(|answer| self.refused(answer))
+                self.keep(link);
+                answer.map_err(|answer| self.endpoint.refused(answer))
             });
             match asked {
                 Err(ClientError::Disconnected { .. }) if !lost_before => lost_before = true,
+                // Only the share of leaving a channel was over: nothing was asked yet.
+                Err(ClientError::Timeout { .. }) if !wait.deadline().has_passed() => {}
                 Err(ClientError::Server(answer)) if answer.is_transient() => {
-                    if answer.wants_new_connection() {
-                        self.forget_name();
-                    }
                     if backoff.pause(wait).is_err() {
                         return Err(ClientError::Server(answer));
                     }
                 }
                 other => return other,
             }
-        }
-    }
-
-    pub(super) fn refused(&self, answer: ServerError) -> ClientError {
-        if answer.is_auth() {
-            ClientError::Auth {
-                endpoint: self.endpoint.display_url(),
-                answer,
-            }
-        } else {
-            ClientError::Server(answer)
         }
     }
 }

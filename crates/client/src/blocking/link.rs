@@ -40,8 +40,12 @@ pub struct Link {
     sent: u64,
     /// Pipelined posts without an answer, the oldest first.
     owed: VecDeque<Owed>,
+    /// How many of these are posts.
+    owed_posts: usize,
     /// Bytes of the messages of these posts.
     owed_bytes: usize,
+    /// Pipelined posts that were accepted, and that no replica was asked about yet.
+    accepted: Vec<String>,
     listening: Listening,
     /// Whether the stream gathers small writes: so it is while posts are pipelined.
     gathering: bool,
@@ -49,6 +53,8 @@ pub struct Link {
     declared: HashSet<Box<str>>,
     last_used: Instant,
     broken: bool,
+    /// Whether an answer said that another connection may do better.
+    retired: bool,
 }
 
 /// An answer that a pipelined post left open.
@@ -58,12 +64,18 @@ pub(super) enum Owed {
     Binding,
     /// Of the post of this task.
     Post { task_id: String, bytes: usize },
+    /// Of the question how many replicas have the posts before it.
+    Replicas,
 }
 
 impl Owed {
+    fn posts(&self) -> usize {
+        usize::from(matches!(self, Self::Post { .. }))
+    }
+
     fn bytes(&self) -> usize {
         match self {
-            Self::Binding => 0,
+            Self::Binding | Self::Replicas => 0,
             Self::Post { bytes, .. } => *bytes,
         }
     }
@@ -96,12 +108,15 @@ impl Link {
             packed: 0,
             sent: 0,
             owed: VecDeque::new(),
+            owed_posts: 0,
             owed_bytes: 0,
+            accepted: Vec::new(),
             listening: Listening::No,
             gathering: false,
             declared: HashSet::new(),
             last_used: Instant::now(),
             broken: false,
+            retired: false,
         };
         link.enter(wait).map_err(|error| match error {
             // Nothing was asked for yet: it is the connection that failed.
@@ -142,13 +157,13 @@ impl Link {
         if auth.is_some() {
             let answer = self.answer(wait, "the answer to AUTH")?;
             let secret = endpoint.password().map_or("", Secret::reveal);
-            answer.map_err(|answer| self.refused(answer.without(secret)))?;
+            answer.map_err(|answer| endpoint.refused(answer.without(secret)))?;
         }
         if select.is_some() {
             match self.answer(wait, "the answer to SELECT")? {
                 Ok(_) => {}
                 Err(answer) if answer.is_auth() || answer.is_transient() => {
-                    return Err(self.refused(answer));
+                    return Err(endpoint.refused(answer));
                 }
                 Err(_) => {
                     return Err(ClientError::Config(ConfigError::Value {
@@ -160,19 +175,10 @@ impl Link {
         }
         match self.answer(wait, "the answer to PING")? {
             // A user may lack the permission to PING: that is an answer, too.
-            Err(answer) if answer.is_auth() || answer.is_transient() => Err(self.refused(answer)),
-            _ => Ok(()),
-        }
-    }
-
-    fn refused(&self, answer: ServerError) -> ClientError {
-        if answer.is_auth() {
-            ClientError::Auth {
-                endpoint: self.endpoint.display_url(),
-                answer,
+            Err(answer) if answer.is_auth() || answer.is_transient() => {
+                Err(endpoint.refused(answer))
             }
-        } else {
-            ClientError::Server(answer)
+            _ => Ok(()),
         }
     }
 
@@ -251,6 +257,7 @@ impl Link {
             Ok(Some(Value::ServerError(error))) => {
                 let code = error.code().to_owned();
                 let answer = ServerError::new(code, error.details().unwrap_or_default());
+                self.retired |= answer.wants_new_connection();
                 // The arguments of a command are a task's, or a password.
                 Ok(Some(Err(answer.without(""))))
             }
@@ -291,6 +298,11 @@ impl Link {
     /// Gives the link up: an answer made no sense.
     pub(super) fn give_up(&mut self) {
         self.broken = true;
+    }
+
+    /// Whether the next command should go over another connection. What is owed will still be answered on this one.
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired
     }
 
     /// Whether it may be used again.
@@ -360,6 +372,7 @@ impl Link {
     }
 
     pub(super) fn owe(&mut self, owed: Owed) {
+        self.owed_posts += owed.posts();
         self.owed_bytes += owed.bytes();
         self.owed.push_back(owed);
     }
@@ -372,10 +385,30 @@ impl Link {
         self.owed_bytes
     }
 
-    /// Everything owed: it will never be answered.
-    pub(super) fn take_owed(&mut self) -> VecDeque<Owed> {
-        self.owed_bytes = 0;
-        std::mem::take(&mut self.owed)
+    /// Pipelined posts that are not answered, or whose replicas were not asked.
+    pub(super) fn open_posts(&self) -> usize {
+        self.owed_posts + self.accepted.len()
+    }
+
+    /// A post was accepted, and its replicas will be asked.
+    pub(super) fn accepted(&mut self, task_id: String) {
+        self.accepted.push(task_id);
+    }
+
+    /// The posts whose replicas were to be asked.
+    pub(super) fn take_accepted(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.accepted)
+    }
+
+    /// The tasks of all open posts: there will be no answers any more.
+    pub(super) fn take_open_posts(&mut self) -> impl Iterator<Item = String> {
+        (self.owed_posts, self.owed_bytes) = (0, 0);
+        let owed = std::mem::take(&mut self.owed).into_iter();
+        let owed = owed.filter_map(|owed| match owed {
+            Owed::Post { task_id, .. } => Some(task_id),
+            Owed::Binding | Owed::Replicas => None,
+        });
+        self.take_accepted().into_iter().chain(owed)
     }
 
     /// Waits for the oldest owed answer.
@@ -406,6 +439,7 @@ impl Link {
 
     fn pay(&mut self, answer: Answer) -> Option<(Owed, Answer)> {
         let owed = self.owed.pop_front()?;
+        self.owed_posts -= owed.posts();
         self.owed_bytes -= owed.bytes();
         Some((owed, answer))
     }

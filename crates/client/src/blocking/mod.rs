@@ -20,14 +20,16 @@
 //! ```
 //!
 //! Layout: `wait` (deadline and interrupt), `resolve` (names), `socket` and `stream` (bytes), `reply` (answers), `link` (one
-//! connection), `process` (forks), `pool`, `client` (connecting and repeating), `publish`, `results`, `control`.
+//! connection), `process` (forks), `pool`, `client` (connecting and repeating), `publish`, `pipeline`, `replicas`, `results`, `control`.
 
 mod client;
 mod control;
 mod link;
+mod pipeline;
 mod pool;
 mod process;
 mod publish;
+mod replicas;
 mod reply;
 mod resolve;
 mod results;

@@ -1,4 +1,4 @@
-//! Posting tasks: one, many in one round trip, or pipelined.
+//! Posting tasks: one, or many in one round trip. Pipelined posts are in `pipeline`.
 //!
 //! # When a post is repeated
 //!
@@ -6,24 +6,32 @@
 //! * The server answered with an error: it was not executed. Repeated until the deadline if the error passes by
 //!   itself (`LOADING`, `READONLY`, `OOM`, …), else reported.
 //! * All of it was written and no answer came: the outcome is unknown. Reported with the task's id – unless the post
-//!   goes through the script guarded by that id ([`Publish::Once`]), which is repeated until the deadline.
+//!   goes through the script guarded by that id ([`Publish::Once`]), which is repeated until the deadline. Such a post
+//!   does not wait for one silent connection until then: it gives each step a share of the time.
+//!
+//! * Too few replicas confirmed it, where some were asked: the outcome is as unknown as without an answer.
 //!
 //! The first post to a queue on a connection takes the queue's binding with it, in the same pipeline: a Python worker
 //! that restores a task looks for it. A binding that is refused does not keep a post from being made.
 
+use std::time::Duration;
+
 use redis::Value;
 
 use super::client::Backoff;
-use super::link::{Link, Owed};
-use super::{Client, Wait};
+use super::link::Link;
+use super::{Client, Wait, replicas};
 use crate::error::{ClientError, PublishError, ServerError};
 use crate::redis::{PUBLISH_ONCE, PUBLISH_ONCE_GUARD};
 use celery_protocol::keys::{own_binding_member, step};
 
 /// Packed bytes after which a batch begins to be written: Redis then works on the first tasks while the last are packed.
 const CHUNK: usize = 64 << 10;
-/// Pipelined posts between two looks at what has been answered.
-const LOOK_EVERY: usize = 64;
+/// A step of [`Publish::Once`] – writing, or the wait for one answer – has one part in so many of the time that is left:
+/// there is time for two more connections.
+const SHARES: u32 = 3;
+/// The shortest such share. Shorter than this, a busy server is not a dead one.
+const LEAST_SHARE: Duration = Duration::from_secs(1);
 
 /// A finished message on its way to a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +68,8 @@ enum Try {
     Refused(ServerError),
     /// Not all of it was written.
     NotSent(ClientError),
-    /// All of it was written, and the answer did not come.
-    Unanswered(ClientError),
+    /// All of it was written, and the answer did not come, or was that too few replicas have it.
+    Unconfirmed(ClientError),
 }
 
 /// A task of a batch that has no outcome yet.
@@ -70,6 +78,22 @@ struct Open {
     /// An earlier try may have queued it.
     maybe: bool,
     cause: Option<ClientError>,
+}
+
+impl Open {
+    fn failed(&self, posts: &[impl AsRef<Post>], cause: ClientError) -> PublishError {
+        PublishError::new(&*posts[self.index].as_ref().task_id, self.maybe, cause)
+    }
+}
+
+impl Publish {
+    /// The time for one step: writing what is packed, or one answer.
+    fn step<'w>(self, wait: &'w mut Wait<'_>) -> Wait<'w> {
+        match self {
+            Self::Confirmed => wait.share(1, Duration::ZERO),
+            Self::Once => wait.share(SHARES, LEAST_SHARE),
+        }
+    }
 }
 
 impl Client {
@@ -123,34 +147,42 @@ impl Client {
                         still_open.push(task);
                         continue;
                     }
-                    Try::Refused(answer) => self.refused(answer),
+                    Try::Refused(answer) => self.endpoint().refused(answer),
                     Try::NotSent(cause) => cause,
-                    Try::Unanswered(cause) => {
+                    Try::Unconfirmed(cause) => {
                         task.maybe = true;
                         cause
                     }
                 };
                 if may_repeat(&cause, task.maybe, mode) {
                     again = true;
-                    task.cause = Some(cause);
+                    // No answer says less than how many replicas there were before.
+                    if !matches!(
+                        (&task.cause, &cause),
+                        (
+                            Some(ClientError::Replicas { .. }),
+                            ClientError::Timeout { .. }
+                        )
+                    ) {
+                        task.cause = Some(cause);
+                    }
                     still_open.push(task);
                 } else {
-                    outcomes[task.index] = Err(PublishError::new(
-                        &*posts[task.index].as_ref().task_id,
-                        task.maybe,
-                        cause,
-                    ));
+                    outcomes[task.index] = Err(task.failed(posts, cause));
                 }
             }
             open = still_open;
             if again && let Err(ended) = backoff.pause(wait) {
-                for task in open.drain(..) {
-                    let cause = task.cause.unwrap_or_else(|| ended.clone());
-                    outcomes[task.index] = Err(PublishError::new(
-                        &*posts[task.index].as_ref().task_id,
-                        task.maybe,
-                        cause,
-                    ));
+                for mut task in open.drain(..) {
+                    let cause = match (task.cause.take(), &ended) {
+                        // Not of one step.
+                        (Some(ClientError::Timeout { what, .. }), ClientError::Timeout { .. }) => {
+                            wait.timeout(what)
+                        }
+                        (Some(cause), _) => cause,
+                        (None, ended) => ended.clone(),
+                    };
+                    outcomes[task.index] = Err(task.failed(posts, cause));
                 }
             }
         }
@@ -176,19 +208,24 @@ impl Client {
             // The first full script loads it for those behind it.
             ends.push(self.pack_post(&mut link, post, mode, eval && nth == 0));
             if link.unsent() >= CHUNK
-                && let Err(error) = link.flush(wait)
+                && let Err(error) = link.flush(&mut mode.step(wait))
             {
                 failure = Some(error);
                 break;
             }
         }
+        let wanted = self.options.replicas;
+        let question = replicas::question(wanted, &mode.step(wait));
+        if let Some(question) = &question {
+            link.pack(question);
+        }
         if failure.is_none() {
-            failure = link.flush(wait).err();
+            failure = link.flush(&mut mode.step(wait)).err();
         }
         let mut tries = Vec::with_capacity(open.len());
         for (end, bound) in ends.iter().zip(&bindings) {
             if failure.is_none() {
-                match read_answer(&mut link, *bound, wait) {
+                match read_answer(&mut link, *bound, &mut mode.step(wait)) {
                     Ok(tried) => {
                         tries.push(tried);
                         continue;
@@ -198,20 +235,30 @@ impl Client {
             }
             if let Some(error) = &failure {
                 tries.push(if link.has_sent(*end) {
-                    Try::Unanswered(error.clone())
+                    Try::Unconfirmed(error.clone())
                 } else {
                     Try::NotSent(error.clone())
                 });
             }
         }
+        if failure.is_none() && question.is_some() {
+            let answer = link.answer(&mut mode.step(wait), "the answer of the replicas");
+            let confirmed = match answer {
+                Ok(answer) => replicas::check(&mut link, wanted, answer),
+                Err(error) => {
+                    failure = Some(error.clone());
+                    Err(error)
+                }
+            };
+            if let Err(error) = confirmed {
+                for tried in tries.iter_mut().filter(|tried| matches!(tried, Try::Done)) {
+                    *tried = Try::Unconfirmed(error.clone());
+                }
+            }
+        }
         if let Some(error) = failure {
             // Tasks behind a failed write were not even packed.
             tries.resize_with(open.len(), || Try::NotSent(error.clone()));
-        } else if tries
-            .iter()
-            .any(|tried| matches!(tried, Try::Refused(answer) if answer.wants_new_connection()))
-        {
-            self.forget_name();
         } else {
             self.keep(link);
         }
@@ -219,7 +266,7 @@ impl Client {
     }
 
     /// Packs the writing of a queue's own binding, if this connection has not done it yet. True if there will be answers.
-    fn pack_binding(&self, link: &mut Link, queue: &str) -> bool {
+    pub(super) fn pack_binding(&self, link: &mut Link, queue: &str) -> bool {
         if !link.declare(queue) {
             return false;
         }
@@ -235,7 +282,7 @@ impl Client {
     }
 
     /// Packs the post; gives where it ends.
-    fn pack_post(&self, link: &mut Link, post: &Post, mode: Publish, eval: bool) -> u64 {
+    pub(super) fn pack_post(&self, link: &mut Link, post: &Post, mode: Publish, eval: bool) -> u64 {
         let list = self.keys().queue(&post.queue, step(post.priority));
         match mode {
             Publish::Confirmed => link.pack_parts([b"LPUSH", list.as_bytes(), &post.envelope]),
@@ -252,119 +299,6 @@ impl Client {
                 link.pack(&cmd)
             }
         }
-    }
-
-    /// Writes one task and leaves its answer for later: for the next call on this client, or
-    /// [`collect`](Self::collect).
-    ///
-    /// # Errors
-    /// [`PublishError`] of this task, if it could not be written. Failures found of earlier tasks are kept for `collect`.
-    pub fn publish_later(&mut self, post: &Post, wait: &mut Wait<'_>) -> Result<(), PublishError> {
-        let mut backoff = Backoff::new();
-        loop {
-            let (error, sent) = match self.write_later(post, wait) {
-                Ok(()) => return Ok(()),
-                Err(failed) => failed,
-            };
-            if !may_repeat(&error, sent, Publish::Confirmed) || backoff.pause(wait).is_err() {
-                return Err(PublishError::new(&*post.task_id, sent, error));
-            }
-        }
-    }
-
-    /// The error, and whether the task may have been queued.
-    fn write_later(&mut self, post: &Post, wait: &mut Wait<'_>) -> Result<(), (ClientError, bool)> {
-        let mut link = self.link(wait).map_err(|error| (error, false))?;
-        let mut prepared = link.await_departure(wait);
-        if prepared.is_ok() && self.is_window_full(&link) {
-            prepared = self.settle(&mut link, wait);
-        } else if prepared.is_ok() && link.owed().len() % LOOK_EVERY == LOOK_EVERY - 1 {
-            prepared = self.settle_at_hand(&mut link);
-        }
-        if let Err(error) = prepared {
-            self.abandon(link, || error.clone());
-            return Err((error, false));
-        }
-        if self.pack_binding(&mut link, &post.queue) {
-            link.owe(Owed::Binding);
-            link.owe(Owed::Binding);
-        }
-        let end = self.pack_post(&mut link, post, Publish::Confirmed, false);
-        link.gather(true);
-        match link.flush(wait) {
-            Ok(()) => {
-                link.owe(Owed::Post {
-                    task_id: post.task_id.clone(),
-                    bytes: post.envelope.len(),
-                });
-                self.keep(link);
-                Ok(())
-            }
-            Err(error) => {
-                let sent = link.has_sent(end);
-                self.abandon(link, || error.clone());
-                Err((error, sent))
-            }
-        }
-    }
-
-    fn is_window_full(&self, link: &Link) -> bool {
-        link.owed().len() >= self.options.window_posts
-            || link.owed_bytes() >= self.options.window_bytes
-    }
-
-    /// Waits for all outstanding answers and returns the tasks that were not accepted.
-    pub fn collect(&mut self, wait: &mut Wait<'_>) -> Vec<PublishError> {
-        if self.outstanding() > 0
-            && let Ok(link) = self.quiet_link(wait)
-        {
-            self.keep(link);
-        }
-        std::mem::take(&mut self.late)
-    }
-
-    /// Reads everything that a connection owes.
-    pub(super) fn settle(
-        &mut self,
-        link: &mut Link,
-        wait: &mut Wait<'_>,
-    ) -> Result<(), ClientError> {
-        while let Some((owed, answer)) = link.next_owed(wait)? {
-            self.account(link, owed, answer)?;
-        }
-        Ok(())
-    }
-
-    /// Reads what has been answered so far.
-    fn settle_at_hand(&mut self, link: &mut Link) -> Result<(), ClientError> {
-        while let Some((owed, answer)) = link.next_owed_at_hand()? {
-            self.account(link, owed, answer)?;
-        }
-        Ok(())
-    }
-
-    fn account(
-        &mut self,
-        link: &mut Link,
-        owed: Owed,
-        answer: Result<Value, ServerError>,
-    ) -> Result<(), ClientError> {
-        match (owed, answer) {
-            (Owed::Binding, Ok(_)) | (Owed::Post { .. }, Ok(Value::Int(_))) => {}
-            (Owed::Binding, Err(_)) => link.undeclare_all(),
-            (Owed::Post { task_id, .. }, Err(answer)) => {
-                let cause = self.refused(answer);
-                self.late.push(PublishError::new(task_id, false, cause));
-            }
-            (Owed::Post { task_id, .. }, Ok(_)) => {
-                link.give_up();
-                let cause = odd_answer();
-                self.late
-                    .push(PublishError::new(task_id, true, cause.clone()));
-                return Err(cause);
-            }
-        }
-        Ok(())
     }
 }
 
@@ -387,12 +321,12 @@ fn read_answer(link: &mut Link, bound: bool, wait: &mut Wait<'_>) -> Result<Try,
     }
 }
 
-fn odd_answer() -> ClientError {
+pub(super) fn odd_answer() -> ClientError {
     ClientError::Protocol("a post was answered with something that is no number".to_owned())
 }
 
 /// Whether a task is tried again after this.
-fn may_repeat(cause: &ClientError, maybe: bool, mode: Publish) -> bool {
+pub(super) fn may_repeat(cause: &ClientError, maybe: bool, mode: Publish) -> bool {
     match (maybe, mode) {
         (true, Publish::Confirmed) => false,
         // Only a repeat finds out what became of the task: worth waiting for the server until the deadline.

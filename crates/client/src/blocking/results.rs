@@ -53,32 +53,6 @@ impl Client {
         text(self.ask(&get, wait, "reading the result")?)
     }
 
-    /// The stored results of many tasks, in their order, in one round trip.
-    ///
-    /// # Errors
-    /// [`ClientError`], if they could not be read.
-    pub fn get_results(
-        &mut self,
-        task_ids: &[&str],
-        wait: &mut Wait<'_>,
-    ) -> Result<Vec<Option<Vec<u8>>>, ClientError> {
-        if task_ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut get = redis::cmd("MGET");
-        for id in task_ids {
-            get.arg(self.keys().result(id));
-        }
-        match self.ask(&get, wait, "reading the results")? {
-            Value::Array(values) if values.len() == task_ids.len() => {
-                values.into_iter().map(text).collect()
-            }
-            _ => Err(ClientError::Protocol(
-                "MGET was answered with something else".to_owned(),
-            )),
-        }
-    }
-
     /// Reads a result and deletes it if it is final; what is intermediate, or cannot be read, stays.
     ///
     /// # Errors
@@ -135,11 +109,27 @@ impl Client {
     ) -> Result<Vec<u8>, ClientError> {
         let channel = self.keys().result(task_id);
         let mut backoff = Backoff::new();
+        let mut may_listen = true;
+        let mut step = self.options.command_timeout;
         loop {
-            match self.listen(listener, &channel, task_id, wait) {
+            let heard = if may_listen {
+                self.listen(listener, &channel, task_id, step, wait)
+            } else {
+                self.poll(task_id, interval, step, wait).map(Heard::Result)
+            };
+            match heard {
                 Ok(Heard::Result(bytes)) => return Ok(bytes),
-                Ok(Heard::NotPermitted) => return self.poll_result(task_id, interval, wait),
+                Ok(Heard::NotPermitted) => may_listen = false,
                 Err(error) if error.is_retryable() && !wait.deadline().has_passed() => {
+                    if !matches!(error, ClientError::Server(_)) {
+                        // What broke one connection has most likely broken both.
+                        self.doubt();
+                        listener.doubt();
+                    }
+                    if matches!(error, ClientError::Timeout { .. }) {
+                        // Perhaps it is not dead but slow, or the result is large.
+                        step = step.saturating_mul(2);
+                    }
                     if let Err(ended) = backoff.pause(wait) {
                         // A time-out of the whole wait says less than what kept it from succeeding.
                         return Err(if matches!(ended, ClientError::Timeout { .. }) {
@@ -154,24 +144,27 @@ impl Client {
         }
     }
 
-    /// Subscribes, reads, and listens, over one life of the listening connection.
+    /// Subscribes, reads, and listens, over one life of the listening connection. Every question has the time of
+    /// one `step`: a connection that died unnoticed must not eat the whole wait.
     fn listen(
         &mut self,
         listener: &mut Client,
         channel: &str,
         task_id: &str,
+        step: Duration,
         wait: &mut Wait<'_>,
     ) -> Result<Heard, ClientError> {
-        let mut link = listener.quiet_or_leaving_link(wait)?;
-        if let Err(refused) = link.subscribe(channel, wait)? {
+        let mut entering = wait.within(step);
+        let mut link = listener.quiet_or_leaving_link(&mut entering)?;
+        if let Err(refused) = link.subscribe(channel, &mut entering)? {
             listener.keep(link);
             return match refused.code() {
                 "NOPERM" | "ERR" => Ok(Heard::NotPermitted),
-                _ => Err(listener.refused(refused)),
+                _ => Err(listener.endpoint().refused(refused)),
             };
         }
         let heard = loop {
-            let read = self.get_result(task_id, wait);
+            let read = self.get_result(task_id, &mut wait.within(step));
             if let Some(bytes) = read?.filter(|bytes| standing(bytes) != Standing::Underway) {
                 break bytes;
             }
@@ -185,17 +178,18 @@ impl Client {
         Ok(Heard::Result(heard))
     }
 
-    fn poll_result(
+    /// Reads again and again.
+    fn poll(
         &mut self,
         task_id: &str,
         interval: Duration,
+        step: Duration,
         wait: &mut Wait<'_>,
     ) -> Result<Vec<u8>, ClientError> {
         let mut pause = FIRST_POLL;
         loop {
-            if let Some(bytes) = self.get_result(task_id, wait)?
-                && standing(&bytes) != Standing::Underway
-            {
+            let read = self.get_result(task_id, &mut wait.within(step));
+            if let Some(bytes) = read?.filter(|bytes| standing(bytes) != Standing::Underway) {
                 return Ok(bytes);
             }
             wait.pause(pause, "the result")?;

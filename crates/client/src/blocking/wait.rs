@@ -84,6 +84,8 @@ impl Interrupt for NeverInterrupt {
 pub struct Wait<'a> {
     deadline: Deadline,
     interrupt: &'a mut dyn Interrupt,
+    /// When the interrupt was asked last.
+    asked: Instant,
     /// Who began to wait: an interrupt may run a whole PHP function, which may fork.
     process: Process,
 }
@@ -99,6 +101,7 @@ impl<'a> Wait<'a> {
         Self {
             deadline,
             interrupt,
+            asked: Instant::now(),
             process: Process::current(),
         }
     }
@@ -113,12 +116,19 @@ impl<'a> Wait<'a> {
         Wait {
             deadline: self.deadline.within(total),
             interrupt: self.interrupt,
+            asked: self.asked,
             process: self.process,
         }
     }
 
+    /// A part of this wait that may take one `nth` of what is left, and `least` in any case.
+    pub(super) fn share(&mut self, nth: u32, least: Duration) -> Wait<'_> {
+        self.within((self.deadline.remaining() / nth).max(least))
+    }
+
     /// Asks the interrupt. In a child that was forked meanwhile the call ends: its connection is the parent's.
     pub(crate) fn check(&mut self) -> Result<(), ClientError> {
+        self.asked = Instant::now();
         self.interrupt
             .check()
             .map_err(|Interrupted| ClientError::Interrupted)?;
@@ -129,8 +139,12 @@ impl<'a> Wait<'a> {
         }
     }
 
-    /// The next slice to sleep: an error once the deadline has passed.
-    pub(crate) fn slice(&self, what: &'static str) -> Result<Duration, ClientError> {
+    /// The next slice to sleep: an error once the deadline has passed. Whoever does not sleep, because there is always
+    /// something to do, asks for one, too: then the interrupt is asked here, once in the time of a slice.
+    pub(crate) fn slice(&mut self, what: &'static str) -> Result<Duration, ClientError> {
+        if self.asked.elapsed() >= SLICE {
+            self.check()?;
+        }
         match self.deadline.remaining() {
             Duration::ZERO => Err(self.timeout(what)),
             left => Ok(left.min(SLICE)),

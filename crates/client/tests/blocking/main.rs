@@ -7,8 +7,12 @@
 )]
 
 mod connect;
+mod faults;
+mod pipeline;
 mod publish;
+mod replicas;
 mod results;
+mod scripted;
 mod tls;
 
 use std::sync::Arc;
@@ -28,10 +32,11 @@ fn redis() -> Redis {
 }
 
 fn client_of(url: &str) -> Client {
-    Client::new(
-        Arc::new(Endpoint::from_url(url).unwrap()),
-        ClientOptions::default(),
-    )
+    client_with(url, ClientOptions::default())
+}
+
+fn client_with(url: &str, options: ClientOptions) -> Client {
+    Client::new(Arc::new(Endpoint::from_url(url).unwrap()), options)
 }
 
 fn client(redis: &Redis) -> Client {
@@ -45,6 +50,10 @@ fn post(id: &str) -> Post {
         task_id: id.into(),
         envelope: format!("{{\"{id}\":1}}").into_bytes(),
     }
+}
+
+fn posts(count: usize) -> Vec<Post> {
+    (0..count).map(|nth| post(&format!("t{nth}"))).collect()
 }
 
 /// One call with plenty of time.

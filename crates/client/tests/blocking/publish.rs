@@ -8,13 +8,11 @@ use celery_client::ClientError;
 use celery_client::blocking::{Post, Publish, Wait};
 use celery_testkit::{Fault, Proxy, RedisOptions, wait_for};
 
-use super::{PLENTY, at_leisure, calls, cli, client, client_of, post, queued, redis, within};
+use super::{
+    PLENTY, at_leisure, calls, cli, client, client_of, post, posts, queued, redis, within,
+};
 
 const MODES: [Publish; 2] = [Publish::Confirmed, Publish::Once];
-
-fn posts(count: usize) -> Vec<Post> {
-    (0..count).map(|nth| post(&format!("t{nth}"))).collect()
-}
 
 /// A server that accepts one connection, reads until it has seen `until`, sends `answer`, and ends the connection
 /// with a reset.
@@ -329,113 +327,6 @@ fn a_binding_that_is_refused_does_not_keep_the_post() {
     at_leisure(|wait| client.publish(&post("a"), Publish::Confirmed, wait)).unwrap();
     assert_eq!(queued(&redis, "q"), ["a"]);
     assert_eq!(cli(&redis, &["EXISTS", "_kombu.binding.q"]), "0");
-}
-
-#[test]
-fn pipelined_posts_arrive_in_order_and_are_collected() {
-    let redis = redis();
-    let mut client = client(&redis);
-    for post in posts(2500) {
-        at_leisure(|wait| client.publish_later(&post, wait)).unwrap();
-    }
-    assert_eq!(at_leisure(|wait| client.collect(wait)), []);
-    assert_eq!(client.outstanding(), 0);
-    let got = queued(&redis, "q");
-    assert_eq!(got.len(), 2500);
-    assert!(
-        got.iter()
-            .enumerate()
-            .all(|(nth, id)| *id == format!("t{nth}"))
-    );
-    assert_eq!(calls(&redis, "sadd"), 2);
-}
-
-#[test]
-fn what_is_asked_behind_a_pipeline_gets_its_own_answer() {
-    let redis = redis();
-    let mut client = client(&redis);
-    at_leisure(|wait| client.publish_later(&post("a"), wait)).unwrap();
-    assert_eq!(at_leisure(|wait| client.get_result("none", wait)), Ok(None));
-    at_leisure(|wait| client.publish_later(&post("b"), wait)).unwrap();
-    at_leisure(|wait| client.publish(&post("c"), Publish::Confirmed, wait)).unwrap();
-    assert_eq!(queued(&redis, "q"), ["a", "b", "c"]);
-}
-
-#[test]
-fn a_pipelined_post_that_is_refused_is_named() {
-    let redis = redis();
-    cli(&redis, &["SET", "occupied", "no list"]);
-    let mut client = client(&redis);
-    at_leisure(|wait| client.publish_later(&post("a"), wait)).unwrap();
-    at_leisure(|wait| {
-        client.publish_later(
-            &Post {
-                queue: "occupied".into(),
-                ..post("b")
-            },
-            wait,
-        )
-    })
-    .unwrap();
-    at_leisure(|wait| client.publish_later(&post("c"), wait)).unwrap();
-    let failures = at_leisure(|wait| client.collect(wait));
-    assert_eq!(
-        failures
-            .iter()
-            .map(|failure| (&*failure.task_id, failure.outcome_unknown))
-            .collect::<Vec<_>>(),
-        [("b", false)]
-    );
-    assert_eq!(queued(&redis, "q"), ["a", "c"]);
-    assert!(at_leisure(|wait| client.collect(wait)).is_empty());
-}
-
-#[test]
-fn pipelined_posts_leave_though_nobody_asks_for_their_answers() {
-    let redis = redis();
-    let mut client = client(&redis);
-    for post in posts(50) {
-        at_leisure(|wait| client.publish_later(&post, wait)).unwrap();
-    }
-    wait_for(PLENTY, "all of them", || queued(&redis, "q").len() == 50).unwrap();
-}
-
-#[test]
-fn pipelined_posts_without_an_answer_are_named() {
-    let redis = redis();
-    let mut client = client(&redis);
-    at_leisure(|wait| client.ping(wait)).unwrap();
-    redis.pause();
-    for post in posts(3) {
-        within(Duration::from_millis(300), |wait| {
-            client.publish_later(&post, wait)
-        })
-        .unwrap();
-    }
-    let failures = within(Duration::from_millis(300), |wait| client.collect(wait));
-    redis.resume();
-    assert_eq!(
-        failures
-            .iter()
-            .map(|failure| &*failure.task_id)
-            .collect::<Vec<_>>(),
-        ["t0", "t1", "t2"]
-    );
-    assert!(failures.iter().all(|failure| failure.outcome_unknown));
-}
-
-#[test]
-fn the_window_of_pipelined_posts_is_bounded() {
-    let redis = redis();
-    let mut options = celery_client::blocking::ClientOptions::default();
-    options.window_posts = 10;
-    let endpoint = celery_client::Endpoint::from_url(&redis.url()).unwrap();
-    let mut client = celery_client::blocking::Client::new(endpoint.into(), options);
-    for post in posts(100) {
-        at_leisure(|wait| client.publish_later(&post, wait)).unwrap();
-        assert!(client.outstanding() <= 10);
-    }
-    assert!(at_leisure(|wait| client.collect(wait)).is_empty());
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use base64::Engine;
-use celery_client::ClientError;
-use celery_client::blocking::Revoke;
+use celery_client::blocking::{Client, ClientOptions, Revoke};
+use celery_client::{ClientError, Endpoint};
 use celery_testkit::{Process, Proxy, wait_for};
 use serde_json::{Value, json};
 
@@ -44,9 +44,6 @@ fn reading() {
         at_leisure(|wait| client.get_result("id-1", wait)),
         Ok(Some(document("SUCCESS").into_bytes()))
     );
-    let many = at_leisure(|wait| client.get_results(&["none", "id-1"], wait)).unwrap();
-    assert_eq!(many, [None, Some(document("SUCCESS").into_bytes())]);
-    assert_eq!(at_leisure(|wait| client.get_results(&[], wait)), Ok(vec![]));
     assert_eq!(at_leisure(|wait| client.forget("id-1", wait)), Ok(true));
     assert_eq!(at_leisure(|wait| client.forget("id-1", wait)), Ok(false));
 }
@@ -195,6 +192,51 @@ fn a_wait_survives_lost_connections() {
     // Stored without being published: only a read after subscribing again can find it.
     store(&redis, "SUCCESS");
     proxy.reset_all();
+    assert_eq!(
+        waiting.join().unwrap(),
+        Ok(document("SUCCESS").into_bytes())
+    );
+}
+
+/// Two clients whose connections are open, and that do not wait long for one answer.
+fn hasty_clients(port: u16) -> [Client; 2] {
+    let url = format!("redis://127.0.0.1:{port}");
+    let mut options = ClientOptions::default();
+    options.command_timeout = Duration::from_millis(300);
+    [(); 2].map(|()| {
+        let endpoint = Endpoint::from_url(&url).unwrap();
+        let mut client = Client::new(endpoint.into(), options.clone());
+        at_leisure(|wait| client.ping(wait)).unwrap();
+        client
+    })
+}
+
+#[test]
+fn a_wait_survives_connections_that_died_unnoticed() {
+    let redis = redis();
+    let proxy = Proxy::to_port(redis.port()).unwrap();
+    let [mut reader, mut listener] = hasty_clients(proxy.port());
+    // Half-open from here on: both ends believe in them.
+    proxy.strand_all();
+    store(&redis, "SUCCESS");
+    let got = at_leisure(|wait| reader.wait_result(&mut listener, "id-1", DEFAULT_INTERVAL, wait));
+    assert_eq!(got, Ok(document("SUCCESS").into_bytes()));
+    // The second was not waited for: it was doubted at once.
+    assert_eq!(proxy.accepted(), 4);
+}
+
+#[test]
+fn reading_again_and_again_survives_a_connection_that_died_unnoticed() {
+    let redis = redis();
+    cli(&redis, &["ACL", "SETUSER", "default", "-subscribe"]);
+    let proxy = Proxy::to_port(redis.port()).unwrap();
+    let [mut reader, mut listener] = hasty_clients(proxy.port());
+    let waiting = std::thread::spawn(move || {
+        at_leisure(|wait| reader.wait_result(&mut listener, "id-1", DEFAULT_INTERVAL, wait))
+    });
+    wait_for(PLENTY, "a read", || calls(&redis, "get") > 1).unwrap();
+    proxy.strand_all();
+    store(&redis, "SUCCESS");
     assert_eq!(
         waiting.join().unwrap(),
         Ok(document("SUCCESS").into_bytes())

@@ -1,0 +1,39 @@
+//! A server that says what it was told to say, to one connection after the other.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+/// What is waited for, and what is then answered.
+type Step = (&'static str, &'static str);
+
+/// What entering looks like without a password.
+pub(super) const ENTER: Step = ("PING\r\n", "+PONG\r\n");
+/// The answers to a post that writes its binding first.
+pub(super) const POSTED: &str = ":1\r\n:1\r\n:1\r\n";
+
+/// The URL of a server that takes these connections, and falls silent at the end of each.
+pub(super) fn scripted(connections: &'static [&'static [Step]]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut silent = Vec::new();
+        for steps in connections {
+            let mut stream = listener.accept().unwrap().0;
+            for (until, answer) in *steps {
+                let mut seen = Vec::new();
+                while !String::from_utf8_lossy(&seen).contains(until) {
+                    let mut byte = [0];
+                    if stream.read(&mut byte).unwrap_or(0) == 0 {
+                        break;
+                    }
+                    seen.push(byte[0]);
+                }
+                let _ = stream.write_all(answer.as_bytes());
+            }
+            silent.push(stream);
+        }
+        // Silent is not closed.
+        std::mem::forget(silent);
+    });
+    url
+}
