@@ -302,6 +302,18 @@ fn mistakes_in_settings_end_the_start_and_are_named() {
         assert!(text.contains(part), "{text}");
         assert!(!text.contains("not-the-password"), "{text}");
     }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("worker.toml");
+    std::fs::write(
+        &file,
+        "[tasks.t]\nsql = 'UPDATE t SET n = ? WHERE id = :id'",
+    )
+    .unwrap();
+    let config = ["--config", file.to_str().unwrap()];
+    let output = command(&redis, &database.url(), &config).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{text}");
+    assert!(text.contains("parameters are written :name"), "{text}");
     let usage = command(&redis, "sqlite::memory:", &["--colour"])
         .output()
         .unwrap();

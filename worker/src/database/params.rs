@@ -148,14 +148,19 @@ fn token(rest: &str, next: char, dialect: Dialect) -> Result<Token, ParamError> 
         Some(at) => text(from + at + end.len()),
         None => Err(ParamError::Unterminated(what)),
     };
+    let string = |from: usize, quote, backslash| match quoted(&rest[from..], quote, backslash) {
+        Some(length) => text(from + length),
+        None => Err(ParamError::Unterminated("quotes")),
+    };
     let placeholder = |length| Err(ParamError::Placeholder(rest[..length].to_owned()));
     match next {
         '\'' | '"' | '`' => {
             let backslash = dialect == Dialect::MySql && next != '`';
-            match quoted(rest, next, backslash) {
-                Some(length) => text(length),
-                None => Err(ParamError::Unterminated("quotes")),
-            }
+            string(0, next, backslash)
+        }
+        // PostgreSQL's strings with escapes.
+        'E' | 'e' if dialect == Dialect::Postgres && rest[1..].starts_with('\'') => {
+            string(1, '\'', true)
         }
         '-' if rest.starts_with("--") => text(rest.find('\n').unwrap_or(rest.len())),
         '#' if dialect == Dialect::MySql => text(rest.find('\n').unwrap_or(rest.len())),
@@ -283,6 +288,7 @@ mod tests {
             "SELECT $q$ :a $$ $q$",
             "SELECT a$1, '$1', j ? 'k'",
             r"SELECT '\', x::int",
+            r"SELECT E'it\':a', e'\\', like'\'",
         ] {
             assert_eq!(rewrite(sql, Dialect::Postgres, &[]).unwrap().sql, sql);
         }
