@@ -29,9 +29,8 @@ const LONG: Duration = Duration::from_secs(10);
 const LONG_FOR_OTHERS: Duration = Duration::from_secs(3);
 /// Slower links are none. A server seems to wait for us while a large statement is on its way.
 const SLOWEST: u64 = 100_000;
-/// How long one question may take, the connecting included: shorter than the pauses of a TCP handshake that is repeated, so
-/// that the first one after an outage is soon.
-const ANSWER: Duration = Duration::from_secs(2);
+/// How long one question may take, the connecting included.
+const ANSWER: Duration = CONNECT_TIMEOUT;
 /// Between two questions while there is no clear answer.
 const AGAIN: Duration = Duration::from_secs(1);
 /// An answer may be on its way when the server is asked; not when it is asked the second time.
@@ -87,10 +86,12 @@ impl AtWork {
 /// What a session is doing, as its server says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
+    /// It runs, or nothing says otherwise.
     Running,
     /// It is gone, or waits for its client.
     NotRunning,
-    Unclear,
+    /// The server did not answer.
+    Nothing,
 }
 
 /// Asks and tells a server about sessions, over connections of its own.
@@ -127,7 +128,7 @@ impl Outside {
                         sure = 0;
                         LONG
                     }
-                    Seen::Unclear => AGAIN,
+                    Seen::Nothing => AGAIN,
                     Seen::NotRunning => {
                         sure += 1;
                         AGAIN
@@ -153,16 +154,15 @@ impl Outside {
             ),
             Address::Sqlite(_) => return Seen::Running,
         };
-        let asked = timeout(ANSWER, self.ask(address, session, &sql)).await;
-        match asked.unwrap_or_else(|_| Err(DatabaseError::unavailable("no answer"))) {
+        match self.ask(address, session, &sql).await {
             Ok(Some(state)) => seen(address, state.first().map(String::as_str)),
-            Ok(None) => Seen::Unclear,
+            Ok(None) => Seen::Running,
             Err(error) => {
                 // Whoever waits for their statements would else not say so.
                 if error.is_silence() {
                     health.note(Some(&error));
                 }
-                Seen::Unclear
+                Seen::Nothing
             }
         }
     }
@@ -192,10 +192,8 @@ impl Outside {
         words: impl Fn(Dialect, i64) -> String,
     ) {
         let sql = words(address.dialect(), session.number);
-        match timeout(CONNECT_TIMEOUT, self.ask(address, session, &sql)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::debug!("{sql}: {error}"),
-            Err(_) => tracing::debug!("{sql}: no answer"),
+        if let Err(error) = self.ask(address, session, &sql).await {
+            tracing::debug!("{sql}: {error}");
         }
     }
 
@@ -206,24 +204,28 @@ impl Outside {
         session: &Session,
         sql: &str,
     ) -> Result<Option<Vec<String>>, DatabaseError> {
+        // Waiting for the place is no silence of the server.
         let _place = self.places.acquire().await;
-        let mut connection = Connection::make(address).await?;
-        let here = connection.begin(ANSWER).await?.session;
-        let said = match here {
-            Some(here) if here.server == session.server => Some(connection.column(sql).await?),
-            _ => None,
+        let asking = async {
+            let mut connection = Connection::make(address).await?;
+            let here = connection.begin(ANSWER).await?.session;
+            let said = match here {
+                Some(here) if here.server == session.server => Some(connection.column(sql).await?),
+                _ => None,
+            };
+            connection.close().await;
+            Ok(said)
         };
-        connection.close().await;
-        Ok(said)
+        let asked = timeout(ANSWER, asking).await;
+        asked.unwrap_or_else(|_| Err(DatabaseError::unavailable("no answer")))
     }
 }
 
 fn seen(address: &Address, state: Option<&str>) -> Seen {
     match (address, state) {
         (_, None) | (Address::MySql(_), Some("Sleep")) => Seen::NotRunning,
-        // PostgreSQL shows no state if it keeps none (track_activities).
-        (_, Some("")) => Seen::Unclear,
         (Address::Postgres(_), Some(state)) if state.starts_with("idle") => Seen::NotRunning,
+        // PostgreSQL shows none if it keeps none (track_activities).
         _ => Seen::Running,
     }
 }
