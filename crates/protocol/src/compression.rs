@@ -14,6 +14,10 @@ use liblzma::stream::Stream;
 const XZ_PRESET: u32 = 6;
 /// Memory an xz stream may ask for: enough for its highest preset, which takes 65 MiB.
 const XZ_MEMORY: u64 = 96 << 20;
+/// The smallest and the largest window, as powers of two, that a zstd frame may ask for: 8 MiB, which every reader
+/// should allow (RFC 8878) and which the levels up to 19 take, and 128 MiB, which the highest level takes. Between them
+/// it may be as large as what is allowed to come out.
+const ZSTD_WINDOW: (u32, u32) = (23, 27);
 /// Brotli's levels above this cost ten times the time for little.
 const BROTLI_QUALITY: i32 = 5;
 /// Bytes brotli reads at once.
@@ -108,9 +112,12 @@ impl Compression {
             Self::Xz => Stream::new_stream_decoder(XZ_MEMORY, 0)
                 .map_err(io::Error::other)
                 .and_then(|stream| read_limited(XzDecoder::new_stream(data, stream), limit)),
-            Self::Zstd => zstd::stream::Decoder::new(data)
-                .map(zstd::stream::Decoder::single_frame)
-                .and_then(|decoder| read_limited(decoder, limit)),
+            Self::Zstd => {
+                zstd_decoder(data, limit).and_then(|decoder| read_limited(decoder, limit))
+            }
+            Self::Brotli if has_large_window(data) => Err(io::Error::other(
+                "a large window, which RFC 7932 does not know",
+            )),
             Self::Brotli => read_limited(brotli::Decompressor::new(data, BUFFER), limit),
         };
         match read {
@@ -126,6 +133,20 @@ impl Compression {
             detail: error.to_string(),
         }
     }
+}
+
+fn zstd_decoder(data: &[u8], limit: usize) -> io::Result<zstd::stream::Decoder<'static, &[u8]>> {
+    let mut decoder = zstd::stream::Decoder::with_buffer(data)?.single_frame();
+    let (smallest, largest) = ZSTD_WINDOW;
+    let all = limit.checked_next_power_of_two().unwrap_or(limit);
+    decoder.window_log_max(all.max(1).ilog2().clamp(smallest, largest))?;
+    Ok(decoder)
+}
+
+/// Whether a brotli stream begins as Google's extension to it does. The decoder knows it, and would take a gigabyte for
+/// a few bytes of data; Python's does not.
+fn has_large_window(data: &[u8]) -> bool {
+    data.first().is_some_and(|first| first & 0x7f == 0x11)
 }
 
 fn brotli_compress(mut data: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
@@ -195,6 +216,33 @@ mod tests {
                 "{format:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_header_cannot_ask_for_a_large_window() {
+        let params = brotli::enc::BrotliEncoderParams {
+            large_window: true,
+            lgwin: 30,
+            ..Default::default()
+        };
+        let mut large = Vec::new();
+        brotli::BrotliCompress(&mut &b"a task"[..], &mut large, &params).unwrap();
+        let refused = |format: Compression, data: &[u8]| {
+            let outcome = format.decompress(data, 32 << 20);
+            matches!(outcome, Err(CompressionError::Damaged { .. }))
+        };
+        assert!(refused(Compression::Brotli, &large));
+
+        // One block, raw, of one byte; the window is 2 to the power of 10 + exponent.
+        let frame = |exponent: u8| [0x28, 0xb5, 0x2f, 0xfd, 0, exponent << 3, 9, 0, 0, b'x'];
+        assert!(refused(Compression::Zstd, &frame(16)));
+        let small = |limit| Compression::Zstd.decompress(&frame(13), limit);
+        assert_eq!(
+            [small(1), small(32 << 20)],
+            [Ok(b"x".to_vec()), Ok(b"x".to_vec())]
+        );
+        let large = Compression::Zstd.decompress(&frame(15), 32 << 20);
+        assert_eq!(large.as_deref(), Ok(&b"x"[..]));
     }
 
     #[test]
