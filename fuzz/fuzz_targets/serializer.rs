@@ -1,2 +1,5 @@
+//! MessagePack and YAML.
+
 #![no_main]
+
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| celery_fuzz::serializer(bytes));

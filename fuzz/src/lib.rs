@@ -1,7 +1,11 @@
-//! The readers of `celery-protocol` for the fuzz targets: the functions that the ordinary tests run over the kept
-//! corpus.
+//! The readers for the fuzz targets: the functions that the ordinary tests of each crate run over its kept corpus.
 
+#[path = "../../crates/client/tests/common/readers.rs"]
+mod client;
 #[path = "../../crates/protocol/tests/common/readers.rs"]
-mod readers;
+mod protocol;
+mod statement;
 
-pub use readers::*;
+pub use client::{endpoint, reply};
+pub use protocol::*;
+pub use statement::statement;

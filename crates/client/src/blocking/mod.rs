@@ -43,4 +43,6 @@ pub use link::Link;
 pub use pool::{Pool, PoolOptions};
 pub use process::Process;
 pub use publish::{Post, Publish};
+#[doc(hidden)]
+pub use reply::answers;
 pub use wait::{Deadline, Interrupt, Interrupted, NeverInterrupt, Wait};

@@ -185,6 +185,34 @@ impl ReplyReader {
     }
 }
 
+/// The answers in bytes that arrive in pieces, and what is wrong behind the last of them: for the fuzz target and its
+/// kept corpus, which stand outside of the crate. It is no part of the interface.
+#[doc(hidden)]
+pub fn answers<'b>(
+    pieces: impl IntoIterator<Item = &'b [u8]>,
+    limit: usize,
+) -> (Vec<Value>, Result<(), String>) {
+    let mut reader = ReplyReader::new(limit);
+    let mut answers = Vec::new();
+    for mut piece in pieces {
+        while !piece.is_empty() {
+            let room = reader.room();
+            let (now, later) = piece.split_at(room.len().min(piece.len()));
+            room[..now.len()].copy_from_slice(now);
+            reader.filled(now.len());
+            piece = later;
+        }
+        loop {
+            match reader.next() {
+                Ok(Some(answer)) => answers.push(answer),
+                Ok(None) => break,
+                Err(error) => return (answers, Err(error)),
+            }
+        }
+    }
+    (answers, Ok(()))
+}
+
 fn length(digits: &[u8]) -> Option<i64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }

@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use celery_protocol::compression::Compression;
 use celery_protocol::json::{Special, normalise};
+use celery_protocol::keys;
 use celery_protocol::message::{
     DecodeOptions, EncodeError, EncodeOptions, Task, Unacked, mark_redelivered, unacked_entry,
 };
@@ -22,6 +23,7 @@ use celery_protocol::result::{ExceptionDoc, GroupDoc, ResultDoc};
 use celery_protocol::serializer::Serializer;
 use celery_protocol::time::Timestamp;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 const SERIALIZERS: &[Serializer] = &[Serializer::Json, Serializer::Msgpack, Serializer::Yaml];
 
@@ -49,6 +51,7 @@ pub const READERS: &[Reader] = &[
     ("serializer", serializer),
     ("json", json),
     ("text", text),
+    ("names", names),
 ];
 
 /// An element of a queue: what is read as a task can be marked as redelivered, held, given back and sent again.
@@ -86,8 +89,6 @@ pub fn message(bytes: &[u8]) {
                 (task.args.get(), task.kwargs.get())
             );
         }
-        // A name that could be read may be one that must not be written: with a line break, for example.
-        Err(EncodeError::Name(_)) => {}
         Err(error) => panic!("{error}"),
     }
 }
@@ -135,9 +136,12 @@ pub fn unacked(bytes: &[u8]) {
 pub fn result(bytes: &[u8]) {
     for &serializer in SERIALIZERS {
         let _ = GroupDoc::decode_with(bytes, serializer).map(|group| group.encode());
-        let Ok(doc) = ResultDoc::decode_with(bytes, serializer) else {
-            continue;
-        };
+    }
+    // Clients are not told the serializer: the bytes say it.
+    let told = SERIALIZERS
+        .iter()
+        .map(|&serializer| ResultDoc::decode_with(bytes, serializer));
+    for doc in told.chain([ResultDoc::decode_any(bytes)]).flatten() {
         if let Some(Ok(exception)) = doc.exception() {
             exception.summary();
             let again = ExceptionDoc::from_json(exception.to_json().get()).unwrap();
@@ -228,6 +232,35 @@ pub fn text(bytes: &[u8]) {
     if let Ok(time) = Timestamp::parse(text) {
         let again = Timestamp::parse(&time.to_string());
         assert_eq!(again.as_ref(), Ok(&time));
+    }
+}
+
+/// A name of a task, an id, a queue, a delivery tag: what is accepted can be written, and is read again.
+pub fn names(bytes: &[u8]) {
+    let Ok(name) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let checks = [
+        keys::check_task_id(name),
+        keys::check_task_name(name),
+        keys::check_queue_name(name),
+        keys::check_delivery_tag(name),
+    ];
+    let good =
+        !name.is_empty() && name.len() <= keys::MAX_NAME_BYTES && !name.contains(char::is_control);
+    assert!(checks.iter().all(|check| check.is_ok() == good));
+    let empty = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
+    let task = Task::new(name, name, empty("[]"), empty("{}"));
+    match task.encode_redis(&EncodeOptions::new(name, name)) {
+        Ok(raw) => {
+            let read = Task::decode_redis(&raw).unwrap();
+            assert_eq!(
+                (&*read.id, &*read.name, &*read.delivery_info.routing_key),
+                (name, name, name)
+            );
+            assert_eq!(read.delivery_tag.as_deref(), Some(name));
+        }
+        Err(error) => assert!(!good && matches!(error, EncodeError::Name(_))),
     }
 }
 

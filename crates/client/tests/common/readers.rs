@@ -1,0 +1,52 @@
+//! What has to hold whatever the bytes are, for what the client reads: the fuzz targets (`fuzz/`) and the kept corpus run
+//! these functions. Each returns for any input.
+
+#![allow(dead_code, unreachable_pub, reason = "each user takes its own part")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a property that does not hold is a failed test"
+)]
+
+use celery_client::Endpoint;
+use celery_client::blocking::answers;
+use celery_client::endpoint::Address;
+
+/// The largest answer.
+const LIMIT: usize = 1 << 20;
+
+/// A kind of reader, by the name of its fuzz target and of its folder of the kept corpus.
+pub type Reader = (&'static str, fn(&[u8]));
+
+/// Every kind of reader.
+pub const READERS: &[Reader] = &[("endpoint", endpoint), ("reply", reply)];
+
+/// A broker's URL: what is read is shown without its password, and what is shown names the same connection.
+pub fn endpoint(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let Ok(endpoint) = Endpoint::from_url(text) else {
+        return;
+    };
+    let shown = endpoint.display_url();
+    assert!(!shown.contains(char::is_control), "{shown:?}");
+    // The path of a socket is shown as it is.
+    if matches!(endpoint.address(), Address::Unix(_)) {
+        return;
+    }
+    let again = Endpoint::from_url(&shown).unwrap();
+    assert_eq!(again.identity(), endpoint.identity(), "{shown}");
+    let mask = again.password().map(|password| password.reveal());
+    assert_eq!(mask, endpoint.password().map(|_| "********"), "{shown}");
+}
+
+/// Answers of Redis, behind a byte that says how large the pieces are in which they arrive: they do not matter.
+pub fn reply(bytes: &[u8]) {
+    let Some((size, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let (whole, outcome) = answers([bytes], LIMIT);
+    let (pieces, same) = answers(bytes.chunks(usize::from(*size) + 1), LIMIT);
+    assert_eq!(pieces, whole);
+    assert_eq!(same.is_ok(), outcome.is_ok(), "{same:?} {outcome:?}");
+}

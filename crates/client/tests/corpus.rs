@@ -1,0 +1,29 @@
+//! The kept corpus: inputs of the fuzz targets, each of which takes a way of its own or once made a reader fail.
+
+#[path = "common/readers.rs"]
+mod readers;
+
+use std::fs;
+use std::path::Path;
+
+use readers::READERS;
+
+/// A folder has at least so many files.
+const FEWEST: usize = 10;
+
+#[test]
+fn the_kept_corpus_is_answered() -> std::io::Result<()> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    for (name, read) in READERS {
+        let mut count = 0;
+        for file in fs::read_dir(corpus.join(name))? {
+            let file = file?.path();
+            // The name of a file is all that a failure needs to be repeated.
+            println!("{}", file.display());
+            read(&fs::read(&file)?);
+            count += 1;
+        }
+        assert!(count >= FEWEST, "{count} files of {name}");
+    }
+    Ok(())
+}
