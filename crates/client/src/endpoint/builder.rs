@@ -178,7 +178,8 @@ pub(super) fn host_name(host: &str) -> Result<String, ConfigError> {
         .strip_prefix('[')
         .and_then(|h| h.strip_suffix(']'))
         .unwrap_or(host);
-    let odd = |c: char| c.is_whitespace() || matches!(c, '/' | '@' | '?' | '#' | '[' | ']');
+    // What no host has and a URL could not say again.
+    let odd = |c: char| c.is_whitespace() || "/@?#[]<>\\^|%".contains(c);
     if bare.is_empty() {
         return Err(ConfigError::Value {
             name: "host",

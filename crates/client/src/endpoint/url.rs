@@ -318,6 +318,8 @@ mod tests {
             "redis://h?unknown=1",
             "redis://h\r\n/0",
             "redis://h%0d%0a/0",
+            "redis://a%3Eb",
+            "redis://a%2541b",
             "redis://:p%00@h",
             "redis://a%ff@h",
         ] {
