@@ -200,6 +200,24 @@ fn yaml_aliases_do_not_explode() {
 }
 
 #[test]
+fn yaml_directives_are_refused_before_they_are_read() {
+    let read = |text: &str| Serializer::Yaml.to_json(text.as_bytes(), 1 << 20);
+    for line in ["%x\n", "%TAG ! tag:x,2000:\n", "%x\r", "%"] {
+        let detail = "a directive other than %YAML".to_owned();
+        let format = Serializer::Yaml;
+        assert_eq!(
+            read(&line.repeat((2 << 20) / line.len())),
+            Err(SerializerError::Invalid { format, detail })
+        );
+    }
+    assert_eq!(
+        read("%YAML 1.1\n---\na: 5 %\n").as_deref(),
+        Ok("{\"a\":\"5 %\"}")
+    );
+    assert!(read(&"%YAML 1.1\n".repeat(200_000)).is_err());
+}
+
+#[test]
 fn compression_bombs_stop_at_the_limit() {
     let zeros = vec![b' '; 4 << 20];
     for format in [

@@ -35,11 +35,23 @@ pub(super) fn read(data: &[u8], limit: usize) -> Result<String, SerializerError>
         let detail = format!("more than {MAX_FLOW} collections in flow style");
         return Err(Serializer::Yaml.invalid(detail));
     }
+    if has_directives(data) {
+        return Err(Serializer::Yaml.invalid("a directive other than %YAML"));
+    }
     to_json(
         Serializer::Yaml,
         serde_yaml_ng::Deserializer::from_slice(data),
         limit,
     )
+}
+
+/// Whether a line begins as a directive that is none of YAML's version. The parser's time grows with the square of their
+/// number; PyYAML writes none.
+fn has_directives(data: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', data).any(|at| {
+        let (before, directive) = data.split_at(at);
+        matches!(before.last(), None | Some(b'\n' | b'\r')) && !directive.starts_with(b"%YAML ")
+    })
 }
 
 pub(super) fn write(value: &RawValue) -> Result<Vec<u8>, SerializerError> {
