@@ -150,31 +150,6 @@ impl Keys {
         format!("{}/{db}.celery.pidbox", self.prefix)
     }
 
-    /// The exchange whose bindings lead remote control replies to their askers.
-    pub fn pidbox_reply_exchange(&self) -> &'static str {
-        "reply.celery.pidbox"
-    }
-
-    /// The name of the queue in which the asker `oid` finds its replies (not yet prefixed: give it to
-    /// [`queue`](Self::queue)).
-    pub fn pidbox_reply_queue(&self, oid: &str) -> String {
-        format!("{oid}.reply.celery.pidbox")
-    }
-
-    /// The channel of an event, whose type's dashes become dots.
-    pub fn event_channel(&self, db: u32, event_type: &str) -> String {
-        format!(
-            "{}/{db}.celeryev/{}",
-            self.prefix,
-            event_type.replace('-', ".")
-        )
-    }
-
-    /// The pattern that receives every event.
-    pub fn event_pattern(&self, db: u32) -> String {
-        format!("{}/{db}.celeryev/*", self.prefix)
-    }
-
     /// The stream of messages that could not be run. Celery has no such thing; the name is ours.
     pub fn dead(&self) -> String {
         self.broker("celery.dead")
@@ -334,10 +309,6 @@ mod tests {
             "celery\u{6}\u{16}\u{6}\u{16}celery"
         );
         assert_eq!(keys.pidbox_channel(0), "/0.celery.pidbox");
-        assert_eq!(
-            keys.event_channel(0, "worker-heartbeat"),
-            "/0.celeryev/worker.heartbeat"
-        );
         assert_eq!(
             keys.chord("g", ChordPart::Joined),
             "celery-taskset-meta-g.j"

@@ -57,27 +57,6 @@ impl Timestamp {
             .saturating_add(i64::from(self.microseconds))
     }
 
-    /// Whether the text named no offset, so that it means the reader's own time zone.
-    pub fn is_naive(&self) -> bool {
-        self.offset.is_none()
-    }
-
-    /// The same wall clock with this offset if it had none.
-    pub fn with_default_offset(mut self, seconds_east: i32) -> Self {
-        self.offset.get_or_insert(seconds_east);
-        self
-    }
-
-    /// The same moment, shown with another offset.
-    pub fn shown_at(self, seconds_east: i32) -> Self {
-        let shift = i64::from(seconds_east) - i64::from(self.offset.unwrap_or(0));
-        Self {
-            wall_seconds: self.wall_seconds.saturating_add(shift),
-            offset: Some(seconds_east),
-            ..self
-        }
-    }
-
     /// This moment and that many microseconds more.
     pub fn plus_micros(self, micros: i64) -> Self {
         let total = i64::from(self.microseconds).saturating_add(micros);
@@ -393,17 +372,6 @@ mod tests {
         ] {
             assert!(Timestamp::parse(text).is_err(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn a_naive_time_takes_the_readers_offset_once() {
-        let naive = Timestamp::parse("2030-07-02T03:04:05").unwrap();
-        assert!(naive.is_naive());
-        let berlin = naive.with_default_offset(7_200);
-        assert_eq!(berlin.to_string(), "2030-07-02T03:04:05+02:00");
-        assert_eq!(berlin.with_default_offset(0), berlin);
-        assert_eq!(berlin.shown_at(0).to_string(), "2030-07-02T01:04:05+00:00");
-        assert_eq!(berlin.shown_at(0).unix_micros(), berlin.unix_micros());
     }
 
     #[test]
