@@ -80,14 +80,15 @@ impl std::fmt::Display for State {
     }
 }
 
-/// An exception as it stands in a result. It is data only: nothing is ever made of the names in it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// An exception as it stands in a result. It is data only: nothing is ever made of the names in it, and its arguments
+/// stay the text they were.
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ExceptionDoc {
     /// The class.
     pub exc_type: String,
-    /// The exception's arguments.
-    pub exc_message: Vec<Value>,
+    /// The exception's arguments, each as JSON.
+    pub exc_message: Vec<Box<RawValue>>,
     /// The class's module.
     pub exc_module: Option<String>,
 }
@@ -99,32 +100,36 @@ impl ExceptionDoc {
         message: impl Into<Value>,
         module: Option<&str>,
     ) -> Self {
-        Self {
+        let exception = Self {
             exc_type: exc_type.into(),
-            exc_message: vec![message.into()],
+            exc_message: Vec::new(),
             exc_module: module.map(str::to_owned),
-        }
+        };
+        exception.with_args(vec![message.into()])
     }
 
     /// Replaces the arguments.
     pub fn with_args(mut self, args: Vec<Value>) -> Self {
-        self.exc_message = args;
+        let raw = |arg| to_raw_value(arg).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        self.exc_message = args.iter().map(raw).collect();
         self
     }
 
     /// Reads an exception from a result. A message that is no list, and a module that is null or absent,
     /// are accepted.
     pub fn from_json(json: &str) -> Result<Self, ResultError> {
+        let invalid = |error| ResultError::Invalid(format!("no exception: {error}"));
         let Raised {
             exc_type,
             exc_message,
             exc_module,
-        } = serde_json::from_str(json)
-            .map_err(|error| ResultError::Invalid(format!("no exception: {error}")))?;
+        } = serde_json::from_str(json).map_err(invalid)?;
         let exc_message = match exc_message {
-            Value::Array(args) => args,
-            Value::Null => Vec::new(),
-            text => vec![text],
+            None => Vec::new(),
+            Some(args) if args.get().starts_with('[') => {
+                serde_json::from_str(args.get()).map_err(invalid)?
+            }
+            Some(text) => vec![text.to_owned()],
         };
         Ok(Self {
             exc_type,
@@ -143,18 +148,27 @@ impl ExceptionDoc {
         let args: Vec<_> = self
             .exc_message
             .iter()
-            .map(|arg| repr::value(&arg.to_string(), repr::MAX_CHARS))
+            .map(|arg| repr::value(arg.get(), repr::MAX_CHARS))
             .collect();
         format!("{}({})", self.exc_type, args.join(", "))
     }
 }
 
+impl PartialEq for ExceptionDoc {
+    fn eq(&self, other: &Self) -> bool {
+        let [ours, theirs] = [self, other].map(|exception| exception.exc_message.iter());
+        self.exc_type == other.exc_type
+            && self.exc_module == other.exc_module
+            && ours.map(|arg| arg.get()).eq(theirs.map(|arg| arg.get()))
+    }
+}
+
 /// An exception as the versions of Celery have written it.
 #[derive(Deserialize)]
-struct Raised {
+struct Raised<'a> {
     exc_type: String,
-    #[serde(default)]
-    exc_message: Value,
+    #[serde(borrow, default)]
+    exc_message: Option<&'a RawValue>,
     #[serde(default)]
     exc_module: Option<String>,
 }
@@ -357,26 +371,6 @@ impl ResultDoc {
         doc.string("task_id", &self.task_id);
         doc.end();
         out
-    }
-
-    /// The document in another format, compressed if asked.
-    pub fn encode_with(
-        &self,
-        serializer: Serializer,
-        compression: Option<Compression>,
-    ) -> Result<Vec<u8>, ResultError> {
-        let data = match serializer {
-            Serializer::Json => self.encode(),
-            other => other.from_json(&self.encode())?,
-        };
-        let Some(compression) = compression else {
-            return Ok(data);
-        };
-        let mut out = COMPRESSED.to_vec();
-        out.extend_from_slice(compression.content_type().as_bytes());
-        out.push(0);
-        out.extend_from_slice(&compression.compress(&data)?);
-        Ok(out)
     }
 
     /// Reads a stored document in JSON, compressed or not.

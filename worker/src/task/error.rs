@@ -177,14 +177,17 @@ impl Exception {
             None | Some("builtins") => kind.clone(),
             Some(module) => format!("{module}.{kind}"),
         };
-        match self.document.exc_message.as_slice() {
-            [] => format!("{qualified}\n"),
-            [Value::String(message)] => format!("{qualified}: {message}\n"),
-            args => {
-                let shown = repr::args(&Value::Array(args.to_vec()).to_string());
-                format!("{qualified}: {shown}\n")
-            }
-        }
+        let args = &self.document.exc_message;
+        let message: Option<String> = match args.as_slice() {
+            [] => return format!("{qualified}\n"),
+            [message] => serde_json::from_str(message.get()).ok(),
+            _ => None,
+        };
+        let shown = message.unwrap_or_else(|| {
+            let args: Vec<&str> = args.iter().map(|arg| arg.get()).collect();
+            repr::args(&format!("[{}]", args.join(",")))
+        });
+        format!("{qualified}: {shown}\n")
     }
 }
 

@@ -8,6 +8,7 @@
 //! Numbers stay as they are written: `1e400` and integers of any length pass, and it is for who reads the
 //! value to refuse them.
 
+mod python;
 mod scan;
 mod special;
 pub(crate) mod swar;
@@ -19,14 +20,12 @@ use std::fmt;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+pub(crate) use python::check_python_reads;
 pub(crate) use scan::{Elements, Members, skip_value};
 pub use special::Special;
 
 /// How deep arrays and objects may nest: the limit of serde_json, so that what passes here parses there.
 pub const MAX_DEPTH: usize = 127;
-
-/// Python's `sys.int_info.default_max_str_digits`: reading a longer integer raises.
-const MAX_DIGITS: usize = 4_300;
 
 /// A text that is not the JSON that Python writes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +44,7 @@ pub enum JsonError {
     #[error("unknown or invalid __type__")]
     Special,
     /// An integer has more digits than Python converts.
-    #[error("integer of more than {MAX_DIGITS} digits")]
+    #[error("integer of more than {} digits", python::MAX_DIGITS)]
     Digits,
     /// The text is not JSON.
     #[error("{0}")]
@@ -177,45 +176,6 @@ fn escaped_unit(text: &[u8], at: usize) -> Option<u16> {
     })
 }
 
-/// Refuses strict JSON that kombu could not read nevertheless: integers that Python does not convert, and
-/// special values that are none. In kombu's `unacked` such a text would stop the sweeps of every Python
-/// worker.
-pub(crate) fn check_python_reads(text: &str) -> Result<(), JsonError> {
-    let bytes = text.as_bytes();
-    if bytes.len() > MAX_DIGITS && longest_number(bytes) > MAX_DIGITS {
-        return Err(JsonError::Digits);
-    }
-    // The names of a special value's members may be written with escapes.
-    let suspicious = ["__type__", "\\u00"]
-        .iter()
-        .any(|part| memchr::memmem::find(bytes, part.as_bytes()).is_some());
-    if suspicious {
-        special::check_all(&serde_json::from_str(text)?)
-    } else {
-        Ok(())
-    }
-}
-
-/// The longest run of digits outside of strings.
-fn longest_number(text: &[u8]) -> usize {
-    let (mut longest, mut run, mut at) = (0, 0, 0);
-    while let Some(&byte) = text.get(at) {
-        at += 1;
-        match byte {
-            b'0'..=b'9' => {
-                run += 1;
-                longest = longest.max(run);
-            }
-            b'"' => {
-                at = scan::string_end(text, at);
-                run = 0;
-            }
-            _ => run = 0,
-        }
-    }
-    longest
-}
-
 /// Gives each member of an object to a function, in order. The text must be strict JSON.
 pub(crate) fn each_member<'a>(
     object: &'a str,
@@ -307,32 +267,6 @@ mod tests {
             }
         }
         assert_eq!(normalise(b"\"\xff\""), Err(JsonError::Utf8 { at: 1 }));
-    }
-
-    #[test]
-    fn what_would_stop_a_python_sweeper_is_refused() {
-        let digits = |count: usize| {
-            format!(
-                "{{\"n\":{},\"s\":\"{}\"}}",
-                "9".repeat(count),
-                "9".repeat(9_000)
-            )
-        };
-        assert!(check_python_reads(&digits(4_300)).is_ok());
-        assert_eq!(check_python_reads(&digits(4_301)), Err(JsonError::Digits));
-        for (text, reads) in [
-            (r#"{"h":[{"__type__":"foo","__value__":1}]}"#, false),
-            (r#"{"h":{"\u005f_type__":"foo","__value__":1}}"#, false),
-            (r#"{"h":{"__type__":"datetime","__value__":"x"}}"#, false),
-            (
-                r#"{"h":{"__type__":"datetime","__value__":"2026-01-02T03:04:05"}}"#,
-                true,
-            ),
-            (r#"{"h":{"__type__":"foo","__value__":1,"x":2}}"#, true),
-            (r#"{"h":"__type__\u00e9"}"#, true),
-        ] {
-            assert_eq!(check_python_reads(text).is_ok(), reads, "{text}");
-        }
     }
 
     #[test]

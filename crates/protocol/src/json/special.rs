@@ -32,18 +32,23 @@ impl Special {
     pub fn from_value(value: &Value) -> Option<Result<Self, JsonError>> {
         let object = value.as_object().filter(|object| object.len() == 2)?;
         let (kind, inner) = (object.get("__type__")?, object.get("__value__")?);
-        let special = kind.as_str().and_then(|kind| Self::read(kind, inner));
+        let special = kind.as_str().and_then(|kind| {
+            let text = match kind {
+                "uuid" => inner.get("hex")?,
+                _ => inner,
+            };
+            Self::read(kind, text.as_str()?)
+        });
         Some(special.ok_or(JsonError::Special))
     }
 
-    fn read(kind: &str, inner: &Value) -> Option<Self> {
-        if kind == "uuid" {
-            let hex = inner.get("hex")?.as_str()?;
-            let valid = hex.len() == 32 && hex.bytes().all(|digit| digit.is_ascii_hexdigit());
-            return valid.then(|| Self::Uuid(hex.to_owned()));
-        }
-        let text = inner.as_str()?;
+    /// Reads the text of a kind; a UUID's is its member `hex`.
+    pub(super) fn read(kind: &str, text: &str) -> Option<Self> {
         match kind {
+            "uuid" => {
+                let valid = text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+                valid.then(|| Self::Uuid(text.to_owned()))
+            }
             "datetime" => Timestamp::parse(text).ok().map(Self::Datetime),
             "date" => Timestamp::parse(text)
                 .ok()
@@ -77,18 +82,6 @@ impl Special {
             },
         };
         json!({ "__type__": kind, "__value__": value })
-    }
-}
-
-/// Whether every special value in a value is one.
-pub(super) fn check_all(value: &Value) -> Result<(), JsonError> {
-    if let Some(special) = Special::from_value(value) {
-        return special.map(drop);
-    }
-    match value {
-        Value::Array(elements) => elements.iter().try_for_each(check_all),
-        Value::Object(members) => members.values().try_for_each(check_all),
-        _ => Ok(()),
     }
 }
 

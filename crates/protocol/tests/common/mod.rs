@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use celery_protocol::compression::Compression;
 use serde_json::Value;
 
 /// A fixture file.
@@ -86,6 +87,13 @@ fn bytes(value: &Value, name: &str) -> Option<Vec<u8>> {
         return Some(text.as_bytes().to_vec());
     }
     STANDARD.decode(value[format!("{name}_b64")].as_str()?).ok()
+}
+
+/// A result as a worker with `result_compression` stores it.
+pub fn compressed(format: Compression, document: &[u8]) -> Vec<u8> {
+    let data = format.compress(document).unwrap();
+    let mark = format!("\0celery-compressed\0{}\0", format.content_type());
+    [mark.as_bytes(), &data].concat()
 }
 
 /// A JSON text as a value, whatever Python put into it.

@@ -1,0 +1,217 @@
+//! What Python's reading refuses in strict JSON.
+//!
+//! Integers that Python does not convert, and special values that are none, are errors there. In kombu's `unacked` such
+//! a text would stop the sweeps of every Python worker.
+//!
+//! The text is gone through once and no value is made of it: a number may be one that no type holds, and a large text
+//! takes no more memory than it has.
+
+use std::ops::Range;
+
+use serde_json::value::RawValue;
+
+use super::scan::string_end;
+use super::{JsonError, Name, Special, each_member};
+
+/// Python's `sys.int_info.default_max_str_digits`: reading a longer integer raises.
+pub(super) const MAX_DIGITS: usize = 4_300;
+
+/// Refuses strict JSON that kombu could not read nevertheless. The depth of the text was bounded before.
+pub(crate) fn check_python_reads(text: &str) -> Result<(), JsonError> {
+    let bytes = text.as_bytes();
+    if bytes.len() > MAX_DIGITS && longest_number(bytes) > MAX_DIGITS {
+        return Err(JsonError::Digits);
+    }
+    // The names of a special value's members may be written with escapes.
+    let suspicious = ["__type__", "\\u00"]
+        .iter()
+        .any(|part| memchr::memmem::find(bytes, part.as_bytes()).is_some());
+    if suspicious {
+        check_special_values(text)
+    } else {
+        Ok(())
+    }
+}
+
+/// The longest run of digits outside of strings.
+fn longest_number(text: &[u8]) -> usize {
+    let (mut longest, mut run, mut at) = (0, 0, 0);
+    while let Some(&byte) = text.get(at) {
+        at += 1;
+        match byte {
+            b'0'..=b'9' => {
+                run += 1;
+                longest = longest.max(run);
+            }
+            b'"' => {
+                at = string_end(text, at);
+                run = 0;
+            }
+            _ => run = 0,
+        }
+    }
+    longest
+}
+
+/// An object or array that is not closed yet. In an array there are no names.
+#[derive(Default)]
+struct Open<'a> {
+    /// The last string, which is a name if a colon follows.
+    string: Range<usize>,
+    /// The name of the member that is being read.
+    name: Option<Range<usize>>,
+    /// Where its value begins.
+    value: usize,
+    kind: Option<&'a str>,
+    inner: Option<&'a str>,
+    /// Whether there is a member of another name: then it is no special value.
+    more: bool,
+}
+
+impl<'a> Open<'a> {
+    /// Takes the member that ends here, if one does.
+    fn end_member(&mut self, text: &'a str, at: usize) {
+        let Some(name) = self.name.take().and_then(|name| text.get(name)) else {
+            return;
+        };
+        let value = text.get(self.value..at).map(str::trim_ascii);
+        let name = serde_json::from_str::<Name<'_>>(name);
+        match name.as_ref().map(|Name(name)| &**name) {
+            Ok("__type__") => self.kind = value,
+            Ok("__value__") => self.inner = value,
+            _ => self.more = true,
+        }
+    }
+
+    /// Whether it is an object that can be read: a special value, or none.
+    fn check(self) -> Result<(), JsonError> {
+        match (self.more, self.kind, self.inner) {
+            (false, Some(kind), Some(inner)) => special(kind, inner).ok_or(JsonError::Special),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether every special value in a text is one.
+fn check_special_values(text: &str) -> Result<(), JsonError> {
+    let bytes = text.as_bytes();
+    let mut open: Vec<Open<'_>> = Vec::new();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let start = at;
+        at += 1;
+        if byte == b'"' {
+            at = string_end(bytes, at);
+        }
+        match (byte, open.last_mut()) {
+            (b'{' | b'[', _) => open.push(Open::default()),
+            (b'"', Some(object)) => object.string = start..at,
+            (b':', Some(object)) => {
+                object.name = Some(object.string.clone());
+                object.value = at;
+            }
+            (b',', Some(object)) => object.end_member(text, start),
+            (b'}' | b']', Some(object)) => {
+                object.end_member(text, start);
+                open.pop().map_or(Ok(()), Open::check)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether these two are a type and a value of it.
+fn special(kind: &str, inner: &str) -> Option<()> {
+    let Name(kind) = serde_json::from_str(kind).ok()?;
+    let mut hex: Option<&RawValue> = None;
+    let inner = match &*kind {
+        "uuid" => {
+            each_member(inner, |name, value| {
+                if name == "hex" {
+                    hex = Some(value);
+                }
+            })
+            .ok()?;
+            hex?.get()
+        }
+        _ => inner,
+    };
+    let Name(text) = serde_json::from_str(inner).ok()?;
+    Special::read(&kind, &text).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_stop_a_python_sweeper_is_refused() {
+        let digits = |count: usize| {
+            format!(
+                "{{\"n\":{},\"s\":\"{}\"}}",
+                "9".repeat(count),
+                "9".repeat(9_000)
+            )
+        };
+        assert!(check_python_reads(&digits(4_300)).is_ok());
+        assert_eq!(check_python_reads(&digits(4_301)), Err(JsonError::Digits));
+        for (text, reads) in [
+            (r#"{"h":[{"__type__":"foo","__value__":1}]}"#, false),
+            (r#"[1,{"__type__" : "foo" , "__value__" : 1 } ]"#, false),
+            (r#"{"h":{"\u005f_type__":"foo","__value__":1}}"#, false),
+            (r#"{"__type__":"date","__value__":"x"}"#, false),
+            (r#"{"__type__":"date","__value__":"2026-01-02"}"#, true),
+            (r#"{"__value__":"2026-01-02","__type__":"date"}"#, true),
+            (r#"{"__type__":["date"],"__value__":"2026-01-02"}"#, false),
+            (r#"{"__type__":"date","__value__":1e400}"#, false),
+            (
+                r#"{"__type__":"uuid","__value__":{"hex":"12345678123456781234567812345678","n":1e400}}"#,
+                true,
+            ),
+            (r#"{"__type__":"uuid","__value__":{"hex":12}}"#, false),
+            (
+                r#"{"__type__":"uuid","__value__":"12345678123456781234567812345678"}"#,
+                false,
+            ),
+            (
+                r#"{"__type__":"\u0064ate","__value__":"2026-01\u002d02"}"#,
+                true,
+            ),
+            // A repeated name has its last value; other members make it an ordinary object.
+            (
+                r#"{"__type__":"foo","__type__":"date","__value__":"2026-01-02"}"#,
+                true,
+            ),
+            (
+                r#"{"__type__":"date","__type__":"foo","__value__":"2026-01-02"}"#,
+                false,
+            ),
+            (r#"{"__type__":"foo","__value__":1,"x":2}"#, true),
+            (r#"{"__type__":"foo"}"#, true),
+            // Python reads what is inside first.
+            (
+                r#"{"__type__":"x","__value__":{"__type__":"foo","__value__":1},"x":1}"#,
+                false,
+            ),
+            (r#"{"a":"{\"__type__\":\"foo\",\"__value__\":1}"}"#, true),
+            (r#"{"h":"__type__\u00e9","n":[1e400,{"a":-1e999}]}"#, true),
+        ] {
+            assert_eq!(check_python_reads(text).is_ok(), reads, "{text}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_json_is_left_to_the_parser() {
+        for text in [
+            "__type__",
+            "]}__type__:,",
+            "{\"__type__\"",
+            "{\"__type__\":",
+            ":,\"__type__\":}",
+            "[:\"__type__\",]",
+        ] {
+            assert_eq!(check_python_reads(text), Ok(()), "{text}");
+        }
+    }
+}
