@@ -154,6 +154,7 @@ impl Worker {
         options.monitor = monitor.clone();
         options.queues = config.queues.clone();
         options.queue_order = config.queue_order.clone();
+        options.accept_content = config.accept_content.clone();
         options.held = held_limit(
             config.concurrency,
             config.prefetch_multiplier,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use celery_client::endpoint::Endpoint;
 use celery_protocol::keys::Keys;
+use celery_protocol::serializer::Serializer;
 use serde::Deserialize;
 
 use crate::consumer::{QueueOrder, Results};
@@ -45,6 +46,7 @@ pub(crate) struct Settings {
     pub(crate) queues: Option<Vec<String>>,
     pub(crate) queue_order_strategy: Option<String>,
     pub(crate) queue_weights: Option<BTreeMap<String, u32>>,
+    pub(crate) accept_content: Option<Vec<String>>,
     pub(crate) concurrency: Option<usize>,
     pub(crate) prefetch_multiplier: Option<usize>,
     pub(crate) hostname: Option<String>,
@@ -113,6 +115,7 @@ impl Settings {
             queues: self.queues.or(other.queues),
             queue_order_strategy: self.queue_order_strategy.or(other.queue_order_strategy),
             queue_weights: self.queue_weights.or(other.queue_weights),
+            accept_content: self.accept_content.or(other.accept_content),
             concurrency: self.concurrency.or(other.concurrency),
             prefetch_multiplier: self.prefetch_multiplier.or(other.prefetch_multiplier),
             hostname: self.hostname.or(other.hostname),
@@ -173,6 +176,8 @@ pub(crate) mod setting {
         "queue_order_strategy (--queue-order-strategy, CELERY_WORKER_QUEUE_ORDER_STRATEGY)";
     pub(crate) const QUEUE_WEIGHTS: &str =
         "queue_weights (--queue-weights, CELERY_WORKER_QUEUE_WEIGHTS)";
+    pub(crate) const ACCEPT_CONTENT: &str =
+        "accept_content (--accept-content, CELERY_WORKER_ACCEPT_CONTENT)";
     pub(crate) const CONCURRENCY: &str =
         "concurrency (-c/--concurrency, CELERY_WORKER_CONCURRENCY)";
     pub(crate) const LOGLEVEL: &str = "loglevel (-l/--loglevel, CELERY_WORKER_LOGLEVEL)";
@@ -213,6 +218,7 @@ pub(crate) struct Config {
     pub(crate) database_connections: NonZeroU16,
     pub(crate) queues: Vec<String>,
     pub(crate) queue_order: QueueOrder,
+    pub(crate) accept_content: Vec<Serializer>,
     pub(crate) concurrency: usize,
     pub(crate) prefetch_multiplier: usize,
     pub(crate) hostname: String,
@@ -310,6 +316,7 @@ impl Config {
             },
             queues,
             queue_order,
+            accept_content: accept_content(settings.accept_content)?,
             concurrency,
             prefetch_multiplier: settings.prefetch_multiplier.unwrap_or(PREFETCH_MULTIPLIER),
             hostname: node_name(settings.hostname.as_deref().unwrap_or("celery@%h"), &host()),
@@ -403,6 +410,9 @@ impl fmt::Display for Config {
                 writeln!(f, "queue_weights = {{ {} }}", weights.join(", "))?;
             }
         }
+        let names = self.accept_content.iter().map(|it| it.name().to_owned());
+        let names: Vec<String> = names.collect();
+        writeln!(f, "accept_content = {}", toml::Value::from(names))?;
         writeln!(f, "concurrency = {}", self.concurrency)?;
         writeln!(f, "prefetch_multiplier = {}", self.prefetch_multiplier)?;
         writeln!(f, "hostname = {}", text(&self.hostname))?;
@@ -455,6 +465,25 @@ fn results(url: Option<&str>, broker: &Endpoint, prefix: String) -> Result<Resul
         true => Results::Broker,
         false => Results::Server(endpoint),
     })
+}
+
+/// Celery's `accept_content`: names, or content types.
+fn accept_content(names: Option<Vec<String>>) -> Result<Vec<Serializer>, ConfigError> {
+    let names = names.unwrap_or_else(|| vec![Serializer::Json.name().to_owned()]);
+    if names.is_empty() {
+        let cause = "at least one is needed";
+        return Err(ConfigError::new(setting::ACCEPT_CONTENT, cause));
+    }
+    let known = |name: &String| {
+        Serializer::from_name(name.trim()).ok_or_else(|| {
+            let cause = match name.contains("pickle") {
+                true => "pickle is never read: it runs what its sender wants".to_owned(),
+                false => format!("{name:?} is none of json, msgpack, yaml"),
+            };
+            ConfigError::new(setting::ACCEPT_CONTENT, cause)
+        })
+    };
+    names.iter().map(known).collect()
 }
 
 fn queue_order(
@@ -581,6 +610,8 @@ mod tests {
             ),
             ("database = 'oracle://u:secret@h/d'", "DATABASE_URL"),
             ("queues = []", "--queues"),
+            ("accept_content = []", "--accept-content"),
+            ("accept_content = ['json', 'pickle']", "--accept-content"),
             ("queues = ['unacked_index']", "--queues"),
             ("queues = [\"a\\r\\nb\"]", "--queues"),
             ("queue_order_strategy = 'best'", "--queue-order-strategy"),

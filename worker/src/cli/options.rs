@@ -94,6 +94,15 @@ pub(crate) struct Options {
     )]
     queue_weights: Option<Vec<(String, u32)>>,
 
+    /// In what the bodies of messages may be written: json, msgpack, yaml [default: json]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "TYPES",
+        env = "CELERY_WORKER_ACCEPT_CONTENT"
+    )]
+    accept_content: Option<Vec<String>>,
+
     /// How many tasks run at once [default: 100]
     #[arg(short, long, value_name = "N", env = "CELERY_WORKER_CONCURRENCY")]
     concurrency: Option<usize>,
@@ -244,6 +253,7 @@ impl Options {
             queues: self.queues,
             queue_order_strategy: self.queue_order_strategy,
             queue_weights: self.queue_weights.map(|all| all.into_iter().collect()),
+            accept_content: self.accept_content,
             concurrency: self.concurrency,
             prefetch_multiplier: self.prefetch_multiplier,
             hostname: self.hostname,

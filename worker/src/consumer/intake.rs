@@ -17,7 +17,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use celery_protocol::message::{DecodeError, Task, mark_redelivered};
+use celery_protocol::message::{DecodeError, DecodeOptions, Task, mark_redelivered};
+use celery_protocol::serializer::Serializer;
 use celery_protocol::time::Timestamp;
 use tokio::sync::mpsc;
 
@@ -52,6 +53,7 @@ pub(crate) struct Intake {
     pub(crate) shutdown: Shutdown,
     pub(crate) parked: Parked,
     pub(crate) unread: Unread,
+    pub(crate) accept: Vec<Serializer>,
     pub(crate) redelivery_limit: u32,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) metrics: Metrics,
@@ -137,7 +139,7 @@ impl Intake {
         }
         let task = caught(|| {
             failpoint!("read");
-            Task::decode_redis(&raw)
+            Task::decode_redis_with(&raw, &DecodeOptions::default().accept(&self.accept))
         });
         if let Some(peek) = peek {
             self.source.forget_begun(&peek.count).await;

@@ -176,6 +176,7 @@ impl Consumer {
             shutdown: shutdown.clone(),
             parked: Parked::default(),
             unread: Unread::default(),
+            accept: options.accept_content,
             redelivery_limit: options.redelivery_limit,
             pulse,
             metrics: metrics.clone(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use celery_client::endpoint::Endpoint;
+use celery_protocol::serializer::Serializer;
 
 use crate::delivery::MAX_HELD_BYTES;
 use crate::monitor::Monitor;
@@ -47,6 +48,8 @@ pub struct ConsumerOptions {
     pub queues: Vec<String>,
     /// Which of them is served first.
     pub queue_order: QueueOrder,
+    /// In what the bodies of messages may be written; others are dead letters. Celery's `accept_content`.
+    pub accept_content: Vec<Serializer>,
     /// Where follow-ups go that name no queue. Celery's `task_default_queue`.
     pub default_queue: String,
     /// The node's name, `celery@host`.
@@ -76,12 +79,13 @@ pub struct ConsumerOptions {
 }
 
 impl ConsumerOptions {
-    /// The defaults: queue `celery`, 400 messages held in 256 MiB, results on the broker for a day.
+    /// The defaults: queue `celery`, JSON, 400 messages held in 256 MiB, results on the broker for a day.
     pub fn new(broker: Endpoint, node: impl Into<String>) -> Self {
         ConsumerOptions {
             broker,
             queues: vec!["celery".into()],
             queue_order: QueueOrder::default(),
+            accept_content: vec![Serializer::Json],
             default_queue: "celery".into(),
             node: node.into(),
             held: 400,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use celery_protocol::compression::Compression;
 use celery_protocol::message::{EncodeOptions, mark_redelivered};
+use celery_protocol::serializer::Serializer;
 use celery_testkit::RedisOptions;
 use celery_worker::Phase;
 use celery_worker::delivery::Verdict;
@@ -115,6 +116,33 @@ async fn a_message_that_meets_a_bug_is_a_dead_letter_and_stops_nobody() {
     }
     assert_eq!(broker.result("fine").await["status"], "SUCCESS");
     assert!(rig.shutdown.is_running());
+}
+
+#[tokio::test]
+async fn only_the_content_that_is_accepted_is_read() {
+    let mut broker = Broker::start(RedisOptions::new()).await;
+    let mut options = broker.options();
+    options.accept_content = vec![Serializer::Msgpack, Serializer::Yaml];
+    let mut rig = broker.consume(options);
+    let all = [Serializer::Json, Serializer::Msgpack, Serializer::Yaml];
+    let messages = all.map(|serializer| {
+        let tag = format!("tag-{}", serializer.name());
+        let options = EncodeOptions::new("celery", &tag).serializer(serializer);
+        task(serializer.name()).encode_redis(&options).unwrap()
+    });
+    broker.push("celery", &messages).await;
+    for name in ["msgpack", "yaml"] {
+        let delivery = rig.next().await;
+        assert_eq!(
+            (&*delivery.task.id, delivery.task.args.get()),
+            (name, "[2,3]")
+        );
+        rig.settler.finish(delivery, Verdict::Success(json("5")));
+    }
+    broker.until_clean().await;
+    let refused = broker.result("json").await;
+    assert_eq!(refused["result"]["exc_type"], "ContentDisallowed");
+    assert_eq!(broker.ask(&["XLEN", "celery.dead"]).await, "1");
 }
 
 #[tokio::test]
