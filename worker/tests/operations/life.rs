@@ -350,3 +350,19 @@ fn an_sql_task_has_a_time_limit() {
     post(&redis, "quick", "slow", "[0]", None);
     wait_for_status(&redis, "quick", "SUCCESS", &worker);
 }
+
+#[test]
+fn a_soft_time_limit_asks_a_task_to_end() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let mut worker = start(&mut command(&redis, &["-l", "info"]));
+    post(&redis, "soft", "proj.soft", "[600]", None);
+    let told = "Soft time limit (1s) exceeded for proj.soft[soft]";
+    worker.wait_for_line(PATIENCE, told).unwrap();
+    wait_for_status(&redis, "soft", "FAILURE", &worker);
+    let document = result(&redis, "soft").unwrap();
+    assert_eq!(document["result"]["exc_type"], "SoftTimeLimitExceeded");
+    // One that ends in time hears nothing.
+    post(&redis, "quick", "proj.soft", "[0]", None);
+    wait_for_status(&redis, "quick", "SUCCESS", &worker);
+    assert_eq!(worker.log().matches("Soft time limit").count(), 1);
+}

@@ -4,5 +4,6 @@
 
 mod leases;
 mod life;
+mod settings;
 mod stopping;
 mod world;

@@ -1,0 +1,174 @@
+//! Where settings come from and what the log looks like; the ways to a broker.
+
+use std::process::Command;
+
+use celery_protocol::message::{EncodeOptions, Task};
+use celery_testkit::{Process, Redis, RedisOptions, ServerName};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::world::*;
+
+#[test]
+fn the_command_line_goes_before_the_environment_and_that_before_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("worker.toml");
+    std::fs::write(
+        &file,
+        "concurrency = 1\nlease = '11s'\nqueues = ['filed']\n",
+    )
+    .unwrap();
+    let variables = [
+        ("CELERY_WORKER_CONCURRENCY", "2"),
+        ("CELERY_WORKER_LEASE", "12s"),
+    ];
+    for (environment, more, expected) in [
+        (
+            &variables[..0],
+            &[][..],
+            ["concurrency = 1", "lease = \"11s\"", "queues = [\"filed\"]"],
+        ),
+        (
+            &variables[..],
+            &[],
+            ["concurrency = 2", "lease = \"12s\"", "queues = [\"filed\"]"],
+        ),
+        (
+            &variables[..],
+            &["-c", "3", "-Q", "said"],
+            ["concurrency = 3", "lease = \"12s\"", "queues = [\"said\"]"],
+        ),
+    ] {
+        let mut command = Command::new(playground());
+        command.arg("--print-config").arg("--config").arg(&file);
+        command.args(more).envs(environment.iter().copied());
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{output:?}");
+        for line in expected {
+            assert!(
+                text.lines().any(|printed| printed == line),
+                "{line} is not in {text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn log_lines_can_be_json() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let mut worker = start(&mut command(
+        &redis,
+        &["-l", "info", "--log-format", "json"],
+    ));
+    post(&redis, "last", "proj.add", "[1, 2]", None);
+    worker
+        .wait_for_line(PATIENCE, "[last] succeeded in ")
+        .unwrap();
+    let log = worker.log();
+    let first = log.lines().position(|line| line.starts_with('{')).unwrap();
+    let lines: Vec<&str> = log.lines().skip(first).collect();
+    assert!(lines.len() > 4, "{log}");
+    for line in lines {
+        let line: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(
+            line["level"].is_string() && line["timestamp"].is_string(),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_message_cannot_forge_a_line() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let worker = start(&mut command(&redis, &["-l", "info"]));
+    let forged = "[2026-01-01 00:00:00,000: ERROR/MainProcess] forged";
+    let args = serde_json::to_string(&[format!("boom\n{forged}")]).unwrap();
+    post(&redis, "f1", "proj.fail", &args, None);
+    // An id and a name that no client of ours would send.
+    let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
+    let task = Task::new("ID", "proj.add", raw("[1, 2]"), raw("{}"));
+    let message = task.encode_redis(&EncodeOptions::new("celery", "tag"));
+    let message = String::from_utf8(message.unwrap()).unwrap();
+    for plain in ["ID", "proj.add"] {
+        let message = message.replace(plain, &format!("x\\n{forged}"));
+        redis.cli(&["LPUSH", "celery", &message]).unwrap();
+    }
+    post(&redis, "last", "proj.add", "[1, 2]", None);
+    wait_for_status(&redis, "f1", "FAILURE", &worker);
+    wait_for_status(&redis, "last", "SUCCESS", &worker);
+    let log = worker.log();
+    assert!(log.contains("forged"), "{log}");
+    assert!(!log.lines().any(|line| line.starts_with(forged)), "{log}");
+}
+
+#[test]
+fn a_retry_is_logged_in_celerys_words() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let mut worker = start(&mut command(&redis, &["-l", "info"]));
+    post(&redis, "r1", "proj.retrying", "[]", None);
+    post(&redis, "r2", "proj.retry_noexc", "[]", None);
+    let retry = "Task proj.retrying[r1] retry: Retry in 1s: OSError(5, 'io failed')";
+    worker.wait_for_line(PATIENCE, retry).unwrap();
+    worker
+        .wait_for_line(PATIENCE, "Task proj.retry_noexc[r2] retry: Retry in 600s")
+        .unwrap();
+}
+
+#[test]
+fn what_could_lose_tasks_is_said_at_the_start() {
+    let options = RedisOptions::new().set("maxmemory-policy", "allkeys-lru");
+    let redis = Redis::start(options).unwrap();
+    let mut worker = Process::spawn("playground", &mut command(&redis, &[])).unwrap();
+    for warning in ["maxmemory-policy is allkeys-lru", "appendonly is off"] {
+        worker.wait_for_line(PATIENCE, warning).unwrap();
+    }
+}
+
+#[test]
+fn a_broker_is_reached_over_tls_and_over_a_unix_socket() {
+    let redis = Redis::start(RedisOptions::new().tls(ServerName::Right)).unwrap();
+    let authority = redis.certificates().unwrap().ca();
+    let socket = format!("redis+socket://{}", redis.socket().display());
+    let tls = redis.tls_url().unwrap();
+    let tls = format!("{tls}?ssl_ca_certs={}", authority.display());
+    for (id, url) in [("s1", &socket), ("t1", &tls)] {
+        let mut command = Command::new(playground());
+        command.args(["--broker", url, "-l", "info"]);
+        let mut worker = start(&mut command);
+        post(&redis, id, "proj.add", "[1, 2]", None);
+        wait_for_status(&redis, id, "SUCCESS", &worker);
+        worker.terminate();
+        assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn systemd_has_nothing_against_the_unit() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let unit =
+        std::fs::read_to_string(format!("{root}/packaging/systemd/celery-worker.service")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    // The program need not be installed where the tests run.
+    let unit = unit.replace(
+        "/usr/bin/celery-worker",
+        env!("CARGO_BIN_EXE_celery-worker"),
+    );
+    let file = folder.path().join("celery-worker.service");
+    std::fs::write(&file, unit).unwrap();
+    let verify = Command::new("systemd-analyze")
+        .arg("verify")
+        .arg(&file)
+        .output();
+    let Ok(verify) = verify else {
+        println!("skipped: systemd-analyze is not there");
+        return;
+    };
+    let said = String::from_utf8_lossy(&verify.stderr);
+    let about = said
+        .lines()
+        .filter(|line| line.contains("celery-worker.service"));
+    let about: Vec<&str> = about.collect();
+    assert!(about.is_empty(), "{about:#?}");
+}
