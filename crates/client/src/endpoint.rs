@@ -46,7 +46,7 @@ pub struct TlsOptions {
     pub local_cert: Option<PathBuf>,
     /// PEM file of the client's private key (`local_pk`, `ssl_keyfile`).
     pub local_pk: Option<PathBuf>,
-    /// Passphrase of the private key. Encrypted keys are not supported: they are refused with a clear error.
+    /// Passphrase of the private key (`passphrase`), where it is encrypted.
     pub passphrase: Option<Secret>,
     /// Whether the server's certificate is checked at all (`verify_peer`, `ssl_cert_reqs`). On by default.
     pub verify_peer: bool,

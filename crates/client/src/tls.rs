@@ -5,6 +5,8 @@
 //! `ssl` stream context. Files are read at every connection, so that a renewed certificate is used at once; the
 //! system's authorities are read once a process.
 
+mod key;
+
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +14,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
@@ -49,7 +51,7 @@ pub fn client_config(options: &TlsOptions) -> Result<ClientConfig, ConfigError> 
         Some(file) => {
             let chain = certificates(file)?;
             let key_file = options.local_pk.as_ref().unwrap_or(file);
-            let key = private_key(key_file)?;
+            let key = key::private_key(key_file, options.passphrase.as_ref())?;
             builder
                 .with_client_auth_cert(chain, key)
                 .map_err(|error| unusable(key_file, error))
@@ -124,21 +126,6 @@ fn certificates_in(folder: &Path) -> Result<Vec<CertificateDer<'static>>, Config
         return Err(unusable(folder, "there is no PEM certificate in it"));
     }
     Ok(all)
-}
-
-fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, ConfigError> {
-    let text = std::fs::read(file).map_err(|error| unusable(file, error))?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
-        // Both PEM forms of an encrypted key contain the word; rustls reads neither.
-        if text.windows(9).any(|window| window == b"ENCRYPTED") {
-            unusable(
-                file,
-                "encrypted private keys are not supported; store the key without a passphrase",
-            )
-        } else {
-            unusable(file, error)
-        }
-    })
 }
 
 fn unusable(file: &Path, reason: impl ToString) -> ConfigError {

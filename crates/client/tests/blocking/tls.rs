@@ -49,15 +49,23 @@ impl Authority {
         name: &str,
         change: impl FnOnce(&mut CertificateParams),
     ) -> (PathBuf, PathBuf) {
-        let key = KeyPair::generate().unwrap();
+        self.certify(name, &KeyPair::generate().unwrap(), change)
+    }
+
+    fn certify(
+        &self,
+        name: &str,
+        key: &KeyPair,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (PathBuf, PathBuf) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
         change(&mut params);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        write(self.folder.path(), name, &certificate.pem(), &key)
+        let certificate = params.signed_by(key, &self.issuer).unwrap();
+        write(self.folder.path(), name, &certificate.pem(), key)
     }
 }
 
@@ -176,6 +184,46 @@ fn a_connection_of_tls_is_used_again() {
 }
 
 #[test]
+fn certificates_are_renewed_while_clients_run() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let (redis, port) = serve(&old.issue("localhost"), None);
+    // The place that is configured, whatever authority it has.
+    let trusted = old.folder.path().join("trusted.pem");
+    fs::copy(old.ca(), &trusted).unwrap();
+    let endpoint = option(to("localhost", port), "cafile", &trusted).build();
+    let mut client = Client::new(endpoint.unwrap().into(), Default::default());
+    at_leisure(|wait| client.publish(&post("a"), Publish::Confirmed, wait)).unwrap();
+
+    let (certificate, key) = new.issue("localhost");
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    super::cli(
+        &redis,
+        &[
+            "CONFIG",
+            "SET",
+            "tls-cert-file",
+            certificate,
+            "tls-key-file",
+            key,
+        ],
+    );
+    // Who is connected stays so; who comes back meets the new certificate, of which nobody has heard yet.
+    at_leisure(|wait| client.publish(&post("b"), Publish::Confirmed, wait)).unwrap();
+    super::cli(&redis, &["CLIENT", "KILL", "TYPE", "normal"]);
+    let error = within(Duration::from_secs(5), |wait| {
+        client.publish(&post("c"), Publish::Confirmed, wait)
+    })
+    .unwrap_err();
+    assert!(
+        !error.outcome_unknown && error.to_string().contains("certificate"),
+        "{error}"
+    );
+    fs::copy(new.ca(), &trusted).unwrap();
+    at_leisure(|wait| client.publish(&post("d"), Publish::Confirmed, wait)).unwrap();
+    assert_eq!(queued(&redis, "q"), ["a", "b", "d"]);
+}
+
+#[test]
 fn an_unknown_authority_is_refused() {
     let (authority, other) = (Authority::new(), Authority::new());
     let (_redis, port) = serve(&authority.issue("localhost"), None);
@@ -271,18 +319,29 @@ fn a_client_shows_its_certificate() {
 }
 
 #[test]
+fn a_client_shows_its_certificate_with_an_encrypted_key() {
+    let authority = Authority::new();
+    let (_redis, port) = serve(&authority.issue("localhost"), Some(&authority.ca()));
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
+    let key = fs::read_to_string(keys.join("plain.pem")).unwrap();
+    let key = KeyPair::from_pem(&key).unwrap();
+    let (certificate, _) = authority.certify("client", &key, |_| {});
+    let with = |passphrase: &str| {
+        let trusting = option(to("localhost", port), "cafile", authority.ca());
+        let shown = option(trusting, "local_cert", &certificate);
+        option(shown, "local_pk", keys.join("pbkdf2.pem")).tls_option("passphrase", passphrase)
+    };
+    ping(with("open sesame").unwrap()).unwrap();
+    let error = ping(with("close sesame").unwrap()).unwrap_err();
+    assert!(matches!(error, ClientError::Config(_)), "{error}");
+    assert!(!format!("{error} {error:?}").contains("sesame"));
+}
+
+#[test]
 fn files_that_cannot_be_used_are_named() {
     let folder = tempfile::tempdir().unwrap();
-    let (empty, encrypted) = (
-        folder.path().join("empty.pem"),
-        folder.path().join("encrypted.pem"),
-    );
+    let empty = folder.path().join("empty.pem");
     fs::write(&empty, "").unwrap();
-    fs::write(
-        &encrypted,
-        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
-    )
-    .unwrap();
     let authority = Authority::new();
     let (_redis, port) = serve(&authority.issue("localhost"), None);
     for (name, file, word) in [
@@ -296,19 +355,6 @@ fn files_that_cannot_be_used_are_named() {
             "{error}"
         );
     }
-    let (certificate, _) = authority.issue("client");
-    let with_key = option(
-        option(to("localhost", port), "local_cert", certificate),
-        "local_pk",
-        &encrypted,
-    );
-    let error = ping(with_key).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("encrypted private keys are not supported"),
-        "{error}"
-    );
 }
 
 #[test]
