@@ -4,6 +4,11 @@
 //! to pipelined posts – stands before everything asked later. A link that listened to a channel says so until Redis
 //! has confirmed that it left. Nothing is sent when a link is dropped, not even a farewell: after a fork the
 //! connection is the parent's.
+//!
+//! Layout: `owed` (pipelined posts), `channel` (listening).
+
+mod channel;
+mod owed;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -19,6 +24,8 @@ use super::wait::Wait;
 use crate::endpoint::Endpoint;
 use crate::error::{ClientError, ConfigError, ServerError};
 use crate::secret::Secret;
+
+pub(super) use owed::Owed;
 
 /// Queues whose binding a link remembers having written. Writing one again does no harm.
 const MAX_DECLARED: usize = 1024;
@@ -55,30 +62,6 @@ pub struct Link {
     broken: bool,
     /// Whether an answer said that another connection may do better.
     retired: bool,
-}
-
-/// An answer that a pipelined post left open.
-#[derive(Debug)]
-pub(super) enum Owed {
-    /// Of the writing of a binding.
-    Binding,
-    /// Of the post of this task.
-    Post { task_id: String, bytes: usize },
-    /// Of the question how many replicas have the posts before it.
-    Replicas,
-}
-
-impl Owed {
-    fn posts(&self) -> usize {
-        usize::from(matches!(self, Self::Post { .. }))
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Binding | Self::Replicas => 0,
-            Self::Post { bytes, .. } => *bytes,
-        }
-    }
 }
 
 /// What Redis answered: a value, or a refusal.
@@ -360,160 +343,6 @@ impl Link {
     pub(super) fn undeclare_all(&mut self) {
         self.declared.clear();
     }
-
-    // Pipelined posts.
-
-    /// Lets the system send the posts of a loop in few packets. None waits for more than the answer to an earlier one.
-    pub(super) fn gather(&mut self, on: bool) {
-        if self.gathering != on {
-            self.gathering = on;
-            self.stream.gather(on);
-        }
-    }
-
-    pub(super) fn owe(&mut self, owed: Owed) {
-        self.owed_posts += owed.posts();
-        self.owed_bytes += owed.bytes();
-        self.owed.push_back(owed);
-    }
-
-    pub(super) fn owed(&self) -> &VecDeque<Owed> {
-        &self.owed
-    }
-
-    pub(super) fn owed_bytes(&self) -> usize {
-        self.owed_bytes
-    }
-
-    /// Pipelined posts that are not answered, or whose replicas were not asked.
-    pub(super) fn open_posts(&self) -> usize {
-        self.owed_posts + self.accepted.len()
-    }
-
-    /// A post was accepted, and its replicas will be asked.
-    pub(super) fn accepted(&mut self, task_id: String) {
-        self.accepted.push(task_id);
-    }
-
-    /// The posts whose replicas were to be asked.
-    pub(super) fn take_accepted(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.accepted)
-    }
-
-    /// The tasks of all open posts: there will be no answers any more.
-    pub(super) fn take_open_posts(&mut self) -> impl Iterator<Item = String> {
-        (self.owed_posts, self.owed_bytes) = (0, 0);
-        let owed = std::mem::take(&mut self.owed).into_iter();
-        let owed = owed.filter_map(|owed| match owed {
-            Owed::Post { task_id, .. } => Some(task_id),
-            Owed::Binding | Owed::Replicas => None,
-        });
-        self.take_accepted().into_iter().chain(owed)
-    }
-
-    /// Waits for the oldest owed answer.
-    pub(super) fn next_owed(
-        &mut self,
-        wait: &mut Wait<'_>,
-    ) -> Result<Option<(Owed, Answer)>, ClientError> {
-        if self.owed.is_empty() {
-            return Ok(None);
-        }
-        let answer = self.answer(wait, "the answers to pipelined posts")?;
-        Ok(self.pay(answer))
-    }
-
-    /// The oldest owed answer, if it has arrived; reads at most once.
-    pub(super) fn next_owed_at_hand(&mut self) -> Result<Option<(Owed, Answer)>, ClientError> {
-        if self.owed.is_empty() {
-            return Ok(None);
-        }
-        let mut answer = self.answer_at_hand()?;
-        if answer.is_none() {
-            let read = self.stream.read_available(&mut self.replies);
-            read.map_err(|broken| self.lost(broken))?;
-            answer = self.answer_at_hand()?;
-        }
-        Ok(answer.and_then(|answer| self.pay(answer)))
-    }
-
-    fn pay(&mut self, answer: Answer) -> Option<(Owed, Answer)> {
-        let owed = self.owed.pop_front()?;
-        self.owed_posts -= owed.posts();
-        self.owed_bytes -= owed.bytes();
-        Some((owed, answer))
-    }
-
-    // Listening.
-
-    /// Subscribes to a channel; what Redis refused is the inner error. Nothing may be owed.
-    pub(super) fn subscribe(
-        &mut self,
-        channel: &str,
-        wait: &mut Wait<'_>,
-    ) -> Result<Result<(), ServerError>, ClientError> {
-        self.pack(redis::cmd("SUBSCRIBE").arg(channel));
-        self.flush(wait)?;
-        let was_leaving = self.listening == Listening::Leaving;
-        if was_leaving {
-            self.await_departure(wait)?;
-        }
-        self.listening = Listening::Yes;
-        match self.answer(wait, "the answer to SUBSCRIBE")? {
-            Ok(Value::Array(parts)) if is_text(parts.first(), b"subscribe") => Ok(Ok(())),
-            Ok(_) => {
-                self.broken = true;
-                Err(ClientError::Protocol(
-                    "SUBSCRIBE was answered with something else".to_owned(),
-                ))
-            }
-            Err(refused) => {
-                self.listening = Listening::No;
-                Ok(Err(refused))
-            }
-        }
-    }
-
-    /// The next message on the channel.
-    pub(super) fn message(&mut self, wait: &mut Wait<'_>) -> Result<Vec<u8>, ClientError> {
-        loop {
-            let Ok(Value::Array(mut parts)) = self.answer(wait, "the result")? else {
-                self.broken = true;
-                return Err(ClientError::Protocol(
-                    "a channel brought something that is no message".to_owned(),
-                ));
-            };
-            if let (true, Some(Value::BulkString(payload))) =
-                (is_text(parts.first(), b"message"), parts.pop())
-            {
-                return Ok(payload);
-            }
-        }
-    }
-
-    /// Takes back that the link broke: only the time for the next message was over.
-    pub(super) fn still_whole(&mut self) {
-        self.broken = false;
-    }
-
-    /// Leaves the channel without waiting for the answer: the next user reads up to it.
-    pub(super) fn unsubscribe(&mut self, wait: &mut Wait<'_>) -> Result<(), ClientError> {
-        self.listening = Listening::Leaving;
-        self.pack(&redis::cmd("UNSUBSCRIBE"));
-        self.flush(wait)
-    }
-
-    /// Makes sure that the link is in the state in which commands are answered.
-    pub(super) fn await_departure(&mut self, wait: &mut Wait<'_>) -> Result<(), ClientError> {
-        while self.listening == Listening::Leaving {
-            if let Ok(Value::Array(parts)) = self.answer(wait, "the answer to UNSUBSCRIBE")?
-                && is_text(parts.first(), b"unsubscribe")
-            {
-                self.listening = Listening::No;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A line of the protocol that announces a length.
@@ -528,8 +357,4 @@ fn write_length(out: &mut Vec<u8>, kind: u8, length: usize) {
     out.push(kind);
     out.extend_from_slice(&digits[at..]);
     out.extend_from_slice(b"\r\n");
-}
-
-fn is_text(value: Option<&Value>, text: &[u8]) -> bool {
-    matches!(value, Some(Value::BulkString(bytes)) if bytes == text)
 }

@@ -1,0 +1,116 @@
+//! What a link owes: the answers to pipelined posts, in their order, and those whose replicas were not asked yet.
+
+use std::collections::VecDeque;
+
+use super::{Answer, Link};
+use crate::blocking::Wait;
+use crate::error::ClientError;
+
+/// An answer that a pipelined post left open.
+#[derive(Debug)]
+pub(in crate::blocking) enum Owed {
+    /// Of the writing of a binding.
+    Binding,
+    /// Of the post of this task.
+    Post { task_id: String, bytes: usize },
+    /// Of the question how many replicas have the posts before it.
+    Replicas,
+}
+
+impl Owed {
+    fn posts(&self) -> usize {
+        usize::from(matches!(self, Self::Post { .. }))
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Binding | Self::Replicas => 0,
+            Self::Post { bytes, .. } => *bytes,
+        }
+    }
+}
+
+impl Link {
+    /// Lets the system send the posts of a loop in few packets. None waits for more than the answer to an earlier one.
+    pub(in crate::blocking) fn gather(&mut self, on: bool) {
+        if self.gathering != on {
+            self.gathering = on;
+            self.stream.gather(on);
+        }
+    }
+
+    pub(in crate::blocking) fn owe(&mut self, owed: Owed) {
+        self.owed_posts += owed.posts();
+        self.owed_bytes += owed.bytes();
+        self.owed.push_back(owed);
+    }
+
+    pub(in crate::blocking) fn owed(&self) -> &VecDeque<Owed> {
+        &self.owed
+    }
+
+    pub(in crate::blocking) fn owed_bytes(&self) -> usize {
+        self.owed_bytes
+    }
+
+    /// Pipelined posts that are not answered, or whose replicas were not asked.
+    pub(in crate::blocking) fn open_posts(&self) -> usize {
+        self.owed_posts + self.accepted.len()
+    }
+
+    /// A post was accepted, and its replicas will be asked.
+    pub(in crate::blocking) fn accepted(&mut self, task_id: String) {
+        self.accepted.push(task_id);
+    }
+
+    /// The posts whose replicas were to be asked.
+    pub(in crate::blocking) fn take_accepted(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.accepted)
+    }
+
+    /// The tasks of all open posts: there will be no answers any more.
+    pub(in crate::blocking) fn take_open_posts(&mut self) -> impl Iterator<Item = String> {
+        (self.owed_posts, self.owed_bytes) = (0, 0);
+        let owed = std::mem::take(&mut self.owed).into_iter();
+        let owed = owed.filter_map(|owed| match owed {
+            Owed::Post { task_id, .. } => Some(task_id),
+            Owed::Binding | Owed::Replicas => None,
+        });
+        self.take_accepted().into_iter().chain(owed)
+    }
+
+    /// Waits for the oldest owed answer.
+    pub(in crate::blocking) fn next_owed(
+        &mut self,
+        wait: &mut Wait<'_>,
+    ) -> Result<Option<(Owed, Answer)>, ClientError> {
+        if self.owed.is_empty() {
+            return Ok(None);
+        }
+        let answer = self.answer(wait, "the answers to pipelined posts")?;
+        Ok(self.pay(answer))
+    }
+
+    /// The oldest owed answer, if it has arrived; reads at most once.
+    pub(in crate::blocking) fn next_owed_at_hand(
+        &mut self,
+    ) -> Result<Option<(Owed, Answer)>, ClientError> {
+        if self.owed.is_empty() {
+            return Ok(None);
+        }
+        let mut answer = self.answer_at_hand()?;
+        if answer.is_none() {
+            let read = self.stream.read_available(&mut self.replies);
+            read.map_err(|broken| self.lost(broken))?;
+            answer = self.answer_at_hand()?;
+        }
+        Ok(answer.and_then(|answer| self.pay(answer)))
+    }
+
+    fn pay(&mut self, answer: Answer) -> Option<(Owed, Answer)> {
+        let owed = self.owed.pop_front()?;
+        self.owed_posts -= owed.posts();
+        self.owed_bytes -= owed.bytes();
+        Some((owed, answer))
+    }
+}
