@@ -20,6 +20,9 @@ const LEAST_MARGIN: Duration = Duration::from_millis(200);
 
 /// The question whether `wanted` replicas have everything; `None` if none has to.
 pub(super) fn question(wanted: u32, wait: &Wait<'_>) -> Option<Cmd> {
+    if wanted == 0 {
+        return None;
+    }
     let left = wait.deadline().remaining();
     let time = left - (left / MARGIN).max(LEAST_MARGIN).min(left / 2);
     // 0 would be for ever.
@@ -27,7 +30,7 @@ pub(super) fn question(wanted: u32, wait: &Wait<'_>) -> Option<Cmd> {
     let mut cmd = redis::cmd("WAIT");
     cmd.arg(wanted)
         .arg(u64::try_from(millis).unwrap_or(u64::MAX));
-    (wanted > 0).then_some(cmd)
+    Some(cmd)
 }
 
 /// An error, if the answer is not that enough of them have.
