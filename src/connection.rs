@@ -76,8 +76,9 @@ pub(crate) struct Details {
     exchange: Option<String>,
     port: Option<u16>,
     connector: Option<String>,
-    /// Names as PHP's `ssl` stream context has them; booleans are `1` and ``.
-    ssl_options: Vec<(String, String)>,
+    /// Names as PHP's `ssl` stream context has them; booleans are `1` and ``, null is none. Any entry asks for TLS: one
+    /// whose value was left out by mistake must not send a password in the clear.
+    ssl_options: Vec<(String, Option<String>)>,
 }
 
 impl Details {
@@ -149,25 +150,32 @@ impl Details {
         Ok(())
     }
 
-    /// Checks everything and names the place, without connecting to it.
+    /// Checks everything and names the place, without connecting to it. Without a host it is that of php.ini.
     pub(crate) fn connect_later(&self) -> Result<Rc<Connection>, Thrown> {
-        let Some(host) = &self.host else {
-            return match Connection::configured_broker()? {
-                Some(configured) => {
-                    let endpoint = Arc::clone(&configured.endpoint);
-                    Ok(Rc::new(Connection {
-                        endpoint,
-                        exchange: self.exchange.clone(),
-                    }))
-                }
-                None => Err(Thrown::celery(
-                    "There is no broker to connect to: $host is empty and the directive celery.broker_url is not set.",
-                )),
-            };
+        let endpoint = match &self.host {
+            Some(host) => self.endpoint(host, "")?,
+            None => {
+                let Some(url) = settings::broker_url() else {
+                    return Err(Thrown::celery(
+                        "There is no broker to connect to: $host is empty and the directive celery.broker_url is not \
+                         set.",
+                    ));
+                };
+                Connection::configured("celery.broker_url", &url)?;
+                self.endpoint(&url, " beside the directive celery.broker_url")?
+            }
         };
+        Ok(Rc::new(Connection {
+            endpoint: Arc::new(with_settings(endpoint)),
+            exchange: self.exchange.clone(),
+        }))
+    }
+
+    /// The arguments with `host` for the first of them; `beside` says in errors where that came from.
+    fn endpoint(&self, host: &str, beside: &str) -> Result<Endpoint, Thrown> {
         let secure = self.speaks_tls(host)?;
         let is_url = host.contains("://");
-        let mut builder = Endpoint::builder().host(host.as_str());
+        let mut builder = Endpoint::builder().host(host);
         if let Some(port) = self.port.filter(|&port| port != DEFAULT_PORT_OF_CELERY_PHP) {
             builder = builder.port(port);
         }
@@ -183,20 +191,25 @@ impl Details {
         if secure && !is_url {
             builder = builder.tls();
         }
-        let endpoint = self
-            .tls_options(builder)
+        self.tls_options(builder)
             .and_then(EndpointBuilder::build)
-            .map_err(refused)?;
-        let endpoint = Arc::new(with_settings(endpoint));
-        Ok(Rc::new(Connection {
-            endpoint,
-            exchange: self.exchange.clone(),
-        }))
+            .map_err(|error| {
+                Thrown::celery(format!(
+                    "These connection arguments cannot be used{beside}: {error}."
+                ))
+            })
     }
 
     fn tls_options(&self, mut builder: EndpointBuilder) -> Result<EndpointBuilder, ConfigError> {
         for (name, value) in &self.ssl_options {
-            builder = builder.tls_option(name, value)?;
+            builder = match value {
+                Some(value) => builder.tls_option(name, value)?,
+                None => {
+                    // Only the name is looked at.
+                    Endpoint::builder().tls_option(name, "")?;
+                    builder.tls()
+                }
+            };
         }
         Ok(builder)
     }
@@ -219,7 +232,7 @@ impl Details {
             Some("redis") => Ok(options),
             Some("rediss") if scheme.as_deref().is_some_and(|scheme| scheme != "rediss") => {
                 Err(Thrown::celery(
-                    "The connector 'rediss' contradicts the URL given as host, which speaks no TLS. Write rediss:// there.",
+                    "The connector 'rediss' contradicts the URL of the broker, which speaks no TLS. Write rediss:// there.",
                 ))
             }
             Some("rediss") => Ok(true),
@@ -239,12 +252,6 @@ fn only_redis(reason: &str) -> Thrown {
         "Only Redis is supported so far, and {reason}. Pass the connector 'redis' (or 'rediss' for TLS) and the port \
          of your Redis, for example new Celery('localhost', '', '', 0, 'celery', 'celery', 6379, 'redis'), or a URL \
          such as redis://localhost:6379/0 as the host."
-    ))
-}
-
-fn refused(error: ConfigError) -> Thrown {
-    Thrown::celery(format!(
-        "These connection arguments cannot be used: {error}."
     ))
 }
 
@@ -276,7 +283,7 @@ fn port(value: &Zval) -> Result<Option<u16>, Thrown> {
     }
 }
 
-fn ssl_options(value: &Zval) -> Result<Vec<(String, String)>, Thrown> {
+fn ssl_options(value: &Zval) -> Result<Vec<(String, Option<String>)>, Thrown> {
     if value.is_null() || value.is_false() {
         return Ok(Vec::new());
     }
@@ -292,12 +299,12 @@ fn ssl_options(value: &Zval) -> Result<Vec<(String, String)>, Thrown> {
             Key::Name(name) => String::from_utf8_lossy(name).into_owned(),
             Key::Index(index) => index.to_string(),
         };
-        let given = if value.is_bool() {
-            Some(if value.is_true() { "1" } else { "" }.to_owned())
-        } else if value.is_null() {
-            return None;
+        let given = if value.is_null() {
+            Some(None)
+        } else if value.is_bool() {
+            Some(Some(if value.is_true() { "1" } else { "" }.to_owned()))
         } else {
-            text(value)
+            text(value).map(Some)
         };
         match given {
             Some(given) => {

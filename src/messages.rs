@@ -1,5 +1,7 @@
 //! Result documents as PHP values.
 
+use std::cell::OnceCell;
+
 use celery_protocol::json as lenient;
 use celery_protocol::result::ResultDoc;
 use ext_php_rs::types::{ZendHashTable, Zval};
@@ -14,6 +16,8 @@ pub(crate) struct Document {
     pub(crate) doc: ResultDoc,
     /// The whole document as strict JSON.
     pub(crate) text: String,
+    /// The task's result, once it was decoded.
+    value: OnceCell<Zval>,
 }
 
 impl Document {
@@ -33,12 +37,25 @@ impl Document {
             // It was compressed, or written in another serializer.
             String::from_utf8(doc.encode()).map_err(|error| unreadable(&error))?
         };
-        Ok(Document { doc, text })
+        Ok(Document {
+            doc,
+            text,
+            value: OnceCell::new(),
+        })
     }
 
     /// Whether the task has ended.
     pub(crate) fn is_final(&self) -> bool {
         self.doc.status.ready()
+    }
+
+    /// The task's result. It is decoded once: PHP sees the same objects at each call, as in celery-php.
+    pub(crate) fn value(&self) -> Result<Zval, Thrown> {
+        if let Some(value) = self.value.get() {
+            return Ok(value.shallow_clone());
+        }
+        let value = values::decode(&self.doc.result)?;
+        Ok(self.value.get_or_init(|| value).shallow_clone())
     }
 
     /// The whole document as `json_decode` gives it.

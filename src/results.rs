@@ -24,32 +24,45 @@ pub(crate) enum Reading {
 }
 
 /// Reads a result once; `None` if nothing is stored. What is not final always stays.
-pub(crate) fn read(
+///
+/// `hand_over` makes PHP's own of the document. Only what it has taken is deleted: where a result does not fit into
+/// PHP's memory, it is still stored when the script has ended.
+pub(crate) fn read<T>(
     backend: &Connection,
     id: &str,
     reading: Reading,
-) -> Result<Option<Document>, Thrown> {
+    hand_over: impl FnOnce(Document) -> Result<T, Thrown>,
+) -> Result<Option<T>, Thrown> {
     let deadline = Deadline::after(settings::command_timeout());
-    let stored = pool::with(&backend.endpoint, deadline, |client, wait| match reading {
-        Reading::Consume => client.take_result(id, wait),
-        Reading::Keep => client.get_result(id, wait),
+    let stored = pool::with(&backend.endpoint, deadline, |client, wait| {
+        client.get_result(id, wait)
     })
     .map_err(|error| errors::command("read the result", &backend.endpoint, error))?;
     unless_pending()?;
-    stored.map(|stored| Document::read(id, &stored)).transpose()
+    let Some(stored) = stored else {
+        return Ok(None);
+    };
+    let document = Document::read(id, &stored)?;
+    let is_final = document.is_final();
+    let taken = hand_over(document)?;
+    if is_final && reading == Reading::Consume {
+        remove(backend, id, &stored, deadline)?;
+    }
+    Ok(Some(taken))
 }
 
-/// Waits for a final result; `None` if there is none at the end of `timeout`.
+/// Waits for a final result and hands it over as [`read`] does; `None` if there is none at the end of `timeout`.
 ///
 /// PHP's signals and time limits are served meanwhile. No connection is needed after the result has come: it may be
 /// gone by the time PHP code sees it.
-pub(crate) fn wait(
+pub(crate) fn wait<T>(
     backend: &Connection,
     id: &str,
     timeout: Duration,
     interval: Duration,
     reading: Reading,
-) -> Result<Option<Document>, Thrown> {
+    hand_over: impl FnOnce(Document) -> Result<T, Thrown>,
+) -> Result<Option<T>, Thrown> {
     let deadline = Deadline::after(timeout);
     let awaited = pool::with_listener(&backend.endpoint, deadline, |client, listener, wait| {
         client.wait_result(listener, id, interval, wait)
@@ -65,16 +78,21 @@ pub(crate) fn wait(
             ));
         }
     };
-    let document = Document::read(id, &stored)?;
+    let taken = hand_over(Document::read(id, &stored)?)?;
     if reading == Reading::Consume {
         let deadline = Deadline::after(deadline.remaining().max(LAST_MOMENT));
-        // The caller has its result; if it cannot be deleted now, it expires by itself.
-        let _ = pool::with(&backend.endpoint, deadline, |client, wait| {
-            client.remove_result(id, &stored, wait)
-        });
-        unless_pending()?;
+        remove(backend, id, &stored, deadline)?;
     }
-    Ok(Some(document))
+    Ok(Some(taken))
+}
+
+/// Deletes what was handed over, unless it has changed since.
+fn remove(backend: &Connection, id: &str, stored: &[u8], deadline: Deadline) -> Result<(), Thrown> {
+    // The caller has its result; if it cannot be deleted now, it expires by itself.
+    let _ = pool::with(&backend.endpoint, deadline, |client, wait| {
+        client.remove_result(id, stored, wait)
+    });
+    unless_pending()
 }
 
 /// A deletion's failure is nobody's concern, but for what PHP code did meanwhile.

@@ -35,6 +35,16 @@ database(['host' => '']);
 database(['ssl_options' => ['ciphers' => 'x']]);
 database(['ssl_options' => 'x']);
 database(['ssl_options' => ['cafile' => []]]);
+database(['ssl_options' => ['ciphers' => null]]);
+database(['host' => "redis://127.0.0.1:$port/2", 'port' => null, 'vhost' => null, 'ssl_options' => ['cafile' => null]]);
+// An option whose value is missing (an unset variable of the environment) still means TLS: no password goes in the clear.
+[$server, $silent] = silent_server();
+ini_set('celery.post_timeout', '0.5');
+try {
+    client(['port' => $silent, 'password' => 'secret', 'ssl_options' => ['cafile' => null]])->PostTask('proj.echo', [], false);
+} catch (CeleryConnectionException) {
+    echo bin2hex(substr(fread(stream_socket_accept($server, 5), 512), 0, 2)) === '1603' ? "a TLS handshake\n" : "plain text\n";
+}
 ?>
 --EXPECTF--
 int(0)
@@ -60,3 +70,6 @@ CeleryException: There is no broker to connect to: $host is empty and the direct
 CeleryException: These connection arguments cannot be used: unknown option `ciphers`.
 CeleryException: The connection argument ssl_options must be an array, string given.
 CeleryException: The TLS option "cafile" must be a string or a bool, array given.
+CeleryException: These connection arguments cannot be used: unknown option `ciphers`.
+CeleryException: These connection arguments cannot be used: contradicting options: TLS options beside a URL without TLS.
+a TLS handshake

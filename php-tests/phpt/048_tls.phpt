@@ -61,6 +61,7 @@ attempt('nothing verified', ['ssl_options' => ['verify_peer' => false, 'verify_p
 attempt('by URL', ['host' => "rediss://localhost:$port/0?ssl_ca_certs=$folder/authority.crt", 'port' => null]);
 ini_set('celery.ca_file', "$folder/authority.crt");
 attempt('celery.ca_file', ['connector' => 'rediss']);
+attempt('an option without a value', ['ssl_options' => ['cafile' => null]]);
 attempt('plain', []);
 proc_terminate($server);
 proc_close($server);
@@ -78,4 +79,5 @@ another name, expected: posted
 nothing verified: posted
 by URL: posted
 celery.ca_file: posted
+an option without a value: posted
 plain: refused

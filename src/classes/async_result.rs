@@ -242,23 +242,21 @@ fn fetch(call: &mut Call<'_>) -> Result<bool, Thrown> {
     if this.document.is_some() {
         return Ok(true);
     }
-    let document = results::read(
-        &*this.backend.find(registry::backend)?,
-        &this.id,
-        reading(this.api),
-    )?;
-    keep(call, document)
+    let backend = this.backend.find(registry::backend)?;
+    let ready = results::read(&backend, &this.id, reading(this.api), |document| {
+        keep(call, document)
+    })?;
+    Ok(ready.unwrap_or(false))
 }
 
-/// Keeps a document if it is final.
-fn keep(call: &mut Call<'_>, document: Option<Document>) -> Result<bool, Thrown> {
-    match document.filter(Document::is_final) {
-        Some(document) => {
-            call.state::<AsyncResult>()?.document = Some(Rc::new(document));
-            Ok(true)
-        }
-        None => Ok(false),
+/// Keeps a document if it is final, decoded: what PHP has no room for counts as not read.
+fn keep(call: &mut Call<'_>, document: Document) -> Result<bool, Thrown> {
+    if !document.is_final() {
+        return Ok(false);
     }
+    document.value()?;
+    call.state::<AsyncResult>()?.document = Some(Rc::new(document));
+    Ok(true)
 }
 
 /// `$this->isReady()`, which a subclass may have overridden.
@@ -337,7 +335,7 @@ fn get_traceback(call: &mut Call<'_>) -> Result<(), Thrown> {
 
 fn result(call: &mut Call<'_>) -> Result<Zval, Thrown> {
     let document = call.state::<AsyncResult>()?.fetched("getResult")?;
-    values::decode(&document.doc.result)
+    document.value()
 }
 
 fn get_result(call: &mut Call<'_>) -> Result<(), Thrown> {
@@ -371,14 +369,16 @@ fn get(call: &mut Call<'_>) -> Result<(), Thrown> {
         fetch(call)?
     } else {
         let this = call.state::<AsyncResult>()?.clone();
-        let document = results::wait(
-            &*this.backend.find(registry::backend)?,
+        let backend = this.backend.find(registry::backend)?;
+        results::wait(
+            &backend,
             &this.id,
             timeout,
             interval,
             reading(this.api),
-        )?;
-        keep(call, document)?
+            |document| keep(call, document),
+        )?
+        .unwrap_or(false)
     };
     if !ready {
         return Err(timed_out(call, timeout));

@@ -3,6 +3,8 @@
 //! Constructing connects to nothing: the first post does. Objects of a subclass that never called its parent's
 //! constructor are valid, and say so when they are used.
 
+mod build;
+
 use std::rc::Rc;
 
 use ext_php_rs::flags::DataType;
@@ -15,10 +17,10 @@ use crate::ffi::throw::Thrown;
 use crate::ffi::value;
 
 use crate::classes::async_result::{self, AsyncResult};
-use crate::connection::{Connection, Details};
+use crate::connection::Connection;
 use crate::results::{self, Reading};
 use crate::values::{self, type_name};
-use crate::{broker, messages, post, registry};
+use crate::{broker, messages, post};
 
 /// Which of celery-php's two APIs an object serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +50,7 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
         methods: vec![
             method(
                 "BuildConnection",
-                handler!(build_connection),
+                handler!(build::build_connection),
                 [
                     required("connection_details").sensitive(),
                     optional("is_backend", "false"),
@@ -56,7 +58,7 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
             ),
             method(
                 "InitializeAMQPConnection",
-                handler!(initialize),
+                handler!(build::initialize_amqp_connection),
                 [required("details").sensitive()],
             )
             .made_static(),
@@ -98,7 +100,7 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
         parent: Some("celeryabstract"),
         methods: vec![method(
             "__construct",
-            handler!(construct),
+            handler!(build::construct),
             connection_parameters(true),
         )],
         ..Class::new("Celery")
@@ -108,7 +110,7 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
         parent: Some("celeryabstract"),
         methods: vec![method(
             "__construct",
-            handler!(construct_advanced),
+            handler!(build::construct_advanced),
             advanced_parameters(),
         )],
         ..Class::new("CeleryAdvanced")
@@ -120,7 +122,7 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
         methods: vec![
             method(
                 "__construct",
-                handler!(construct_namespaced),
+                handler!(build::construct_namespaced),
                 connection_parameters(false),
             ),
             method("PostTask", handler!(post_task), post_parameters("options")),
@@ -133,7 +135,7 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
         methods: vec![
             method(
                 "__construct",
-                handler!(construct_advanced_namespaced),
+                handler!(build::construct_advanced_namespaced),
                 advanced_parameters(),
             ),
             method("PostTask", handler!(post_task), post_parameters("options")),
@@ -180,130 +182,6 @@ fn post_parameters(last: &'static str) -> Vec<Param> {
         optional("routing_key", "'celery'"),
         optional(last, "[]"),
     ]
-}
-
-/// The names of the constructor's parameters, which are the keys of the array that describes a connection.
-fn parameter_names(persistent_messages: bool) -> impl Iterator<Item = (usize, &'static str)> {
-    let parameters = connection_parameters(persistent_messages);
-    parameters
-        .into_iter()
-        .map(|parameter| parameter.name())
-        .enumerate()
-}
-
-fn construct(call: &mut Call<'_>) -> Result<(), Thrown> {
-    construct_from_arguments(call, Api::DropIn, true)
-}
-
-fn construct_namespaced(call: &mut Call<'_>) -> Result<(), Thrown> {
-    construct_from_arguments(call, Api::Namespaced, false)
-}
-
-fn construct_from_arguments(
-    call: &mut Call<'_>,
-    api: Api,
-    persistent_messages: bool,
-) -> Result<(), Thrown> {
-    if call.overrides("BuildConnection")? {
-        let given = parameter_names(persistent_messages).filter_map(|(index, name)| {
-            Some((
-                value::string(name.as_bytes()),
-                call.argument(index)?.shallow_clone(),
-            ))
-        });
-        let given: Vec<(Zval, Zval)> = given.collect();
-        let details = value::map(
-            given
-                .iter()
-                .map(|(name, argument)| (name, argument.shallow_clone())),
-        );
-        return build_by_override(call, api, &details, &details);
-    }
-    let details = Details::from_arguments(call, persistent_messages)?;
-    build_both(call, api, &details, None)
-}
-
-fn construct_advanced(call: &mut Call<'_>) -> Result<(), Thrown> {
-    construct_from_arrays(call, Api::DropIn)
-}
-
-fn construct_advanced_namespaced(call: &mut Call<'_>) -> Result<(), Thrown> {
-    construct_from_arrays(call, Api::Namespaced)
-}
-
-fn construct_from_arrays(call: &mut Call<'_>, api: Api) -> Result<(), Thrown> {
-    // As in celery-php, anything empty means the same connection.
-    let backend = call.argument(1).filter(|backend| backend.coerce_to_bool());
-    if let (true, Some(broker)) = (call.overrides("BuildConnection")?, call.argument(0)) {
-        return build_by_override(call, api, broker, backend.unwrap_or(broker));
-    }
-    let broker = Details::from_array(call.argument(0), "$broker_connection")?;
-    let backend = match backend {
-        Some(_) => Some(Details::from_array(backend, "$backend_connection")?),
-        None => None,
-    };
-    build_both(call, api, &broker, backend.as_ref())
-}
-
-/// Lets a subclass's `BuildConnection()` build both connections, as celery-php's constructors do.
-fn build_by_override(
-    call: &mut Call<'_>,
-    api: Api,
-    broker: &Zval,
-    backend: &Zval,
-) -> Result<(), Thrown> {
-    call.state::<Client>()?.api = api;
-    for (details, is_backend) in [(broker, false), (backend, true)] {
-        let mut flag = Zval::new();
-        flag.set_bool(is_backend);
-        call.invoke("BuildConnection", vec![details.shallow_clone(), flag])?;
-    }
-    Ok(())
-}
-
-fn build_both(
-    call: &mut Call<'_>,
-    api: Api,
-    broker: &Details,
-    backend: Option<&Details>,
-) -> Result<(), Thrown> {
-    let broker = broker.connect_later()?;
-    let backend = match backend {
-        Some(details) => Some(details.connect_later()?),
-        None => Connection::configured_backend()?,
-    };
-    let backend = backend.unwrap_or_else(|| Rc::clone(&broker));
-    registry::remember(&broker);
-    registry::remember(&backend);
-    *call.state::<Client>()? = Client {
-        api,
-        broker: Some(broker),
-        backend: Some(backend),
-    };
-    Ok(())
-}
-
-/// `BuildConnection($connection_details, $is_backend = false)`: what subclasses of `CeleryAbstract` call in their constructors.
-fn build_connection(call: &mut Call<'_>) -> Result<(), Thrown> {
-    let connection =
-        Details::from_array(call.argument(0), "$connection_details")?.connect_later()?;
-    let is_backend = call.argument(1).is_some_and(Zval::coerce_to_bool);
-    registry::remember(&connection);
-    let client = call.state::<Client>()?;
-    if is_backend {
-        client.backend = Some(connection);
-    } else {
-        client.broker = Some(connection);
-    }
-    Ok(())
-}
-
-/// `InitializeAMQPConnection($details)`: there is no PHP object behind a connection here.
-fn initialize(_call: &mut Call<'_>) -> Result<(), Thrown> {
-    Err(Thrown::celery(
-        "InitializeAMQPConnection() has nothing to return: the extension keeps its connections itself and has no PHP \
-         connection objects. Use PostTask() and AsyncResult.",
-    ))
 }
 
 impl Client {
@@ -435,8 +313,11 @@ fn result_message(call: &mut Call<'_>) -> Result<(), Thrown> {
         Some(_) if api == Api::Namespaced => Reading::Consume,
         _ => async_result::reading(api),
     };
-    match results::read(&backend, &id, reading)? {
-        Some(document) => call.give(messages::result_message(&document)?),
+    let message = results::read(&backend, &id, reading, |document| {
+        messages::result_message(&document)
+    })?;
+    match message {
+        Some(message) => call.give(message),
         None => call.give_bool(false),
     }
     Ok(())

@@ -1,0 +1,172 @@
+//! How clients come to their connections: the constructors, and `BuildConnection()`, which a subclass may override.
+//!
+//! Results are where the code says, else in php.ini's `celery.result_backend`, else in the broker; a client without a
+//! backend of its own means the last. Nothing here connects.
+
+use std::rc::Rc;
+
+use ext_php_rs::types::Zval;
+
+use super::{Api, Client, connection_parameters};
+use crate::connection::{Connection, Details};
+use crate::ffi::call::Call;
+use crate::ffi::throw::Thrown;
+use crate::ffi::value;
+use crate::registry;
+
+/// The names of the constructor's parameters, which are the keys of the array that describes a connection.
+fn parameter_names(persistent_messages: bool) -> impl Iterator<Item = (usize, &'static str)> {
+    let parameters = connection_parameters(persistent_messages);
+    parameters
+        .into_iter()
+        .map(|parameter| parameter.name())
+        .enumerate()
+}
+
+pub(super) fn construct(call: &mut Call<'_>) -> Result<(), Thrown> {
+    construct_from_arguments(call, Api::DropIn, true)
+}
+
+pub(super) fn construct_namespaced(call: &mut Call<'_>) -> Result<(), Thrown> {
+    construct_from_arguments(call, Api::Namespaced, false)
+}
+
+fn construct_from_arguments(
+    call: &mut Call<'_>,
+    api: Api,
+    persistent_messages: bool,
+) -> Result<(), Thrown> {
+    if call.overrides("BuildConnection")? {
+        let given = parameter_names(persistent_messages).filter_map(|(index, name)| {
+            Some((
+                value::string(name.as_bytes()),
+                call.argument(index)?.shallow_clone(),
+            ))
+        });
+        let given: Vec<(Zval, Zval)> = given.collect();
+        let details = value::map(
+            given
+                .iter()
+                .map(|(name, argument)| (name, argument.shallow_clone())),
+        );
+        build_by_override(call, api, &details, &details)?;
+        return prefer_configured_backend(call);
+    }
+    let details = Details::from_arguments(call, persistent_messages)?;
+    build_both(call, api, &details, None)
+}
+
+pub(super) fn construct_advanced(call: &mut Call<'_>) -> Result<(), Thrown> {
+    construct_from_arrays(call, Api::DropIn)
+}
+
+pub(super) fn construct_advanced_namespaced(call: &mut Call<'_>) -> Result<(), Thrown> {
+    construct_from_arrays(call, Api::Namespaced)
+}
+
+fn construct_from_arrays(call: &mut Call<'_>, api: Api) -> Result<(), Thrown> {
+    // As in celery-php, anything empty means the same connection.
+    let backend = call.argument(1).filter(|backend| backend.coerce_to_bool());
+    if let (true, Some(broker)) = (call.overrides("BuildConnection")?, call.argument(0)) {
+        build_by_override(call, api, broker, backend.unwrap_or(broker))?;
+        return match backend {
+            Some(_) => Ok(()),
+            None => prefer_configured_backend(call),
+        };
+    }
+    let broker = Details::from_array(call.argument(0), "$broker_connection")?;
+    let backend = match backend {
+        Some(_) => Some(Details::from_array(backend, "$backend_connection")?),
+        None => None,
+    };
+    build_both(call, api, &broker, backend.as_ref())
+}
+
+/// Lets a subclass's `BuildConnection()` build both connections, as celery-php's constructors do.
+fn build_by_override(
+    call: &mut Call<'_>,
+    api: Api,
+    broker: &Zval,
+    backend: &Zval,
+) -> Result<(), Thrown> {
+    call.state::<Client>()?.api = api;
+    for (details, is_backend) in [(broker, false), (backend, true)] {
+        let mut flag = Zval::new();
+        flag.set_bool(is_backend);
+        call.invoke("BuildConnection", vec![details.shallow_clone(), flag])?;
+    }
+    Ok(())
+}
+
+/// Where the code names no backend, that of php.ini counts, else the broker. A subclass names one by building its
+/// backend elsewhere than its broker.
+fn prefer_configured_backend(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let client = call.state::<Client>()?;
+    let is_named = match (&client.broker, &client.backend) {
+        (Some(broker), Some(backend)) => broker.endpoint.identity() != backend.endpoint.identity(),
+        (_, backend) => backend.is_some(),
+    };
+    if !is_named && let Some(configured) = configured_backend()? {
+        call.state::<Client>()?.backend = Some(configured);
+    }
+    Ok(())
+}
+
+/// The backend of php.ini, if any, remembered for stored results.
+fn configured_backend() -> Result<Option<Rc<Connection>>, Thrown> {
+    let configured = Connection::configured_backend()?;
+    if let Some(backend) = &configured {
+        registry::remember(backend);
+    }
+    Ok(configured)
+}
+
+fn build_both(
+    call: &mut Call<'_>,
+    api: Api,
+    broker: &Details,
+    backend: Option<&Details>,
+) -> Result<(), Thrown> {
+    let broker = broker.connect_later()?;
+    let backend = match backend {
+        Some(details) => {
+            let backend = details.connect_later()?;
+            registry::remember(&backend);
+            Some(backend)
+        }
+        None => configured_backend()?,
+    };
+    registry::remember(&broker);
+    *call.state::<Client>()? = Client {
+        api,
+        broker: Some(broker),
+        backend,
+    };
+    Ok(())
+}
+
+/// `BuildConnection($connection_details, $is_backend = false)`: what subclasses of `CeleryAbstract` call in their constructors.
+pub(super) fn build_connection(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let connection =
+        Details::from_array(call.argument(0), "$connection_details")?.connect_later()?;
+    let is_backend = call.argument(1).is_some_and(Zval::coerce_to_bool);
+    registry::remember(&connection);
+    if is_backend {
+        call.state::<Client>()?.backend = Some(connection);
+        return Ok(());
+    }
+    let client = call.state::<Client>()?;
+    client.broker = Some(connection);
+    if client.backend.is_none() {
+        client.backend = configured_backend()?;
+    }
+    Ok(())
+}
+
+/// `InitializeAMQPConnection($details)`: there is no PHP object behind a connection here.
+pub(super) fn initialize_amqp_connection(_call: &mut Call<'_>) -> Result<(), Thrown> {
+    Err(Thrown::celery(
+        "InitializeAMQPConnection() has nothing to return: the extension keeps its connections itself and has no PHP \
+         connection objects. Use PostTask() and AsyncResult.",
+    ))
+}
