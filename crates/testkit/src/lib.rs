@@ -12,6 +12,7 @@
 //! * [`Php`] – PHP with the extension switched on; [`Fpm`] – PHP-FPM and nginx serving a folder with it.
 //! * [`Proxy`] – a TCP proxy that delays, drips, falls silent, resets, cuts a connection at a request, or leads
 //!   elsewhere.
+//! * [`Wire`] – two network namespaces and a wire between them that can be cut: packets are swallowed.
 //! * [`Certificates`] – an authority and what it signed, for servers with TLS.
 //! * [`wait_for`] – the only way to wait for a condition: with a deadline and a name for what was waited for.
 //!
@@ -28,6 +29,7 @@ mod proxy;
 mod redis;
 mod tls;
 mod wait;
+mod wire;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -43,6 +45,7 @@ pub use proxy::{Cut, Fault, Proxy};
 pub use redis::{Redis, RedisOptions};
 pub use tls::{Certificates, ServerName};
 pub use wait::wait_for;
+pub use wire::Wire;
 
 /// Cargo's target folder: what is built, and what can be made again, is there.
 fn target_folder() -> PathBuf {

@@ -10,15 +10,13 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::ports::find_program;
-use crate::{Error, Process, free_port};
+use crate::ports::{find_program, on_a_free_port};
+use crate::{Error, Process};
 
 /// The Debian package that brings the server and the program that makes its tables.
 const PACKAGE: &str = "mariadb-server";
 /// Time for a start, which after a kill includes recovery.
 const START: Duration = Duration::from_secs(60);
-/// How many free ports are tried before giving up: each can be lost to somebody faster.
-const TRIES: usize = 5;
 /// The database, its owner and the owner's password.
 const NAME: &str = "celery";
 /// What the server writes once its socket, database and user are there.
@@ -71,26 +69,15 @@ impl MariaDb {
         copy_folder(&template()?, &folder.path().join("data"))?;
         fs::write(folder.path().join("init.sql"), first_statements())
             .map_err(Error::io("writing init.sql"))?;
-        let mut tries = 1;
-        loop {
-            let port = free_port()?;
-            match spawn(&extra, port, folder.path()) {
-                Ok(process) => {
-                    return Ok(Self {
-                        process,
-                        port,
-                        extra,
-                        folder,
-                    });
-                }
-                Err(Error::Ended { log, .. })
-                    if tries < TRIES && log.contains("Bind on TCP/IP port") =>
-                {
-                    tries += 1;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let (port, process) = on_a_free_port("Bind on TCP/IP port", |port| {
+            Ok((port, spawn(&extra, port, folder.path())?))
+        })?;
+        Ok(Self {
+            process,
+            port,
+            extra,
+            folder,
+        })
     }
 
     /// `mysql://user:password@127.0.0.1:port/database`.

@@ -9,6 +9,9 @@ use crate::Error;
 /// Where Debian puts servers; a plain user's `PATH` often lacks it.
 const SYSTEM_FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
+/// How many free ports are tried before giving up: each can be lost to somebody faster.
+const TRIES: usize = 5;
+
 /// A port of the loopback interface that nobody listens on at this moment.
 ///
 /// Somebody else may take it before it is used: whoever starts a server on it must be ready to try another.
@@ -23,6 +26,20 @@ pub fn free_port() -> Result<u16, Error> {
         .local_addr()
         .map_err(Error::io("finding a free port"))?;
     Ok(address.port())
+}
+
+/// Starts a server on a free port; on another one while its last words are that the port is `taken`.
+pub(crate) fn on_a_free_port<T>(
+    taken: &str,
+    mut start: impl FnMut(u16) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut tries = 1;
+    loop {
+        match start(free_port()?) {
+            Err(Error::Ended { log, .. }) if tries < TRIES && log.contains(taken) => tries += 1,
+            outcome => return outcome,
+        }
+    }
 }
 
 /// The path of `program`, which Debian's `package` brings.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::ports::find_program;
-use crate::{Error, Process, free_port};
+use crate::ports::{find_program, on_a_free_port};
+use crate::{Error, Process};
 
 /// The Debian package that brings the server.
 const PACKAGE: &str = "postgresql";
@@ -17,8 +17,6 @@ const PACKAGE: &str = "postgresql";
 const VERSIONS: &str = "/usr/lib/postgresql";
 /// Time for a start, which after a kill includes recovery.
 const START: Duration = Duration::from_secs(60);
-/// How many free ports are tried before giving up: each can be lost to somebody faster.
-const TRIES: usize = 5;
 /// The owner, and the owner's password. The database is the one that every server has.
 const NAME: &str = "celery";
 const DATABASE: &str = "postgres";
@@ -69,25 +67,13 @@ impl Postgres {
             let errors = String::from_utf8_lossy(&output.stderr);
             return Err(Error::Failed(format!("initdb: {errors}")));
         }
-        let mut tries = 1;
-        loop {
-            let port = free_port()?;
-            match spawn(port, path) {
-                Ok(process) => {
-                    return Ok(Self {
-                        process,
-                        port,
-                        folder,
-                    });
-                }
-                Err(Error::Ended { log, .. })
-                    if tries < TRIES && log.contains("could not bind") =>
-                {
-                    tries += 1;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let (port, process) =
+            on_a_free_port("could not bind", |port| Ok((port, spawn(port, path)?)))?;
+        Ok(Self {
+            process,
+            port,
+            folder,
+        })
     }
 
     /// `postgres://user:password@127.0.0.1:port/database`.

@@ -9,15 +9,13 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::ports::find_program;
+use crate::ports::{find_program, on_a_free_port};
 use crate::{Certificates, Error, Process, ServerName, free_port};
 
 /// The Debian package that brings the server.
 const PACKAGE: &str = "redis-server";
 /// Time for a start, which on a busy machine includes reading an append-only file.
 const START: Duration = Duration::from_secs(30);
-/// How many free ports are tried before giving up: each can be lost to somebody faster.
-const TRIES: usize = 5;
 
 /// What a private Redis shall be like; the default is a server with nothing special.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +27,7 @@ pub struct RedisOptions {
     replica_of: Option<u16>,
     tls: Option<ServerName>,
     extra: Vec<String>,
+    starter: Vec<String>,
 }
 
 impl RedisOptions {
@@ -81,6 +80,16 @@ impl RedisOptions {
         self
     }
 
+    /// The server is started by another program, which ends by running what it is told to: `ip netns exec NAME`.
+    #[must_use]
+    pub fn through<S: AsRef<str>>(mut self, starter: &[S]) -> Self {
+        self.starter = starter
+            .iter()
+            .map(|word| word.as_ref().to_owned())
+            .collect();
+        self
+    }
+
     /// Starts the server.
     ///
     /// # Errors
@@ -118,9 +127,7 @@ impl Redis {
             .prefix("redis-")
             .tempdir()
             .map_err(Error::io("making a temporary folder"))?;
-        let mut tries = 1;
-        loop {
-            let port = free_port()?;
+        let ((port, tls), process) = on_a_free_port("Address already in use", |port| {
             let tls = match options.tls {
                 Some(name) => Some(Tls {
                     port: free_port()?,
@@ -128,24 +135,16 @@ impl Redis {
                 }),
                 None => None,
             };
-            match spawn(&options, port, tls.as_ref(), &folder) {
-                Ok(process) => {
-                    return Ok(Self {
-                        process,
-                        options,
-                        port,
-                        tls,
-                        folder,
-                    });
-                }
-                Err(Error::Ended { log, .. })
-                    if tries < TRIES && log.contains("Address already in use") =>
-                {
-                    tries += 1;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+            let process = spawn(&options, port, tls.as_ref(), &folder)?;
+            Ok(((port, tls), process))
+        })?;
+        Ok(Self {
+            process,
+            options,
+            port,
+            tls,
+            folder,
+        })
     }
 
     /// `redis://[:password@]127.0.0.1:port/0`.
@@ -272,7 +271,15 @@ fn spawn(
     tls: Option<&Tls>,
     folder: &TempDir,
 ) -> Result<Process, Error> {
-    let mut command = Command::new(find_program("redis-server", PACKAGE)?);
+    let server = find_program("redis-server", PACKAGE)?;
+    let mut command = match options.starter.split_first() {
+        Some((starter, words)) => {
+            let mut command = Command::new(starter);
+            command.args(words).arg(server);
+            command
+        }
+        None => Command::new(server),
+    };
     let port = port.to_string();
     command
         .current_dir(folder.path())

@@ -24,33 +24,52 @@ pub enum ServerName {
     OtherHost,
     /// The right names, but expired.
     Expired,
+    /// The right names, vouched for by nobody.
+    SelfSigned,
 }
 
 impl Certificates {
-    /// Writes `ca.crt`, `server.crt`, `server.key`, `client.crt` and `client.key` into `folder`.
+    /// Writes `ca.crt`, `ca.key`, `server.crt`, `server.key`, `client.crt` and `client.key` into `folder`.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] when a file cannot be written, [`Error::Failed`] when no key can be made.
     pub fn generate(folder: &Path, name: ServerName) -> Result<Self, Error> {
-        let names = match name {
-            ServerName::OtherHost => vec!["other.example".to_owned()],
-            ServerName::Right | ServerName::Expired => {
-                vec!["localhost".to_owned(), "127.0.0.1".to_owned()]
-            }
-        };
         let certificates = Self {
             folder: folder.to_owned(),
+        };
+        let key = KeyPair::generate().map_err(failed)?;
+        let certificate = authority()?.self_signed(&key).map_err(failed)?;
+        certificates.write("ca.crt", &certificate.pem())?;
+        certificates.write("ca.key", &key.serialize_pem())?;
+        certificates.reissue(name)?;
+        let client = params(vec!["client".to_owned()])?;
+        certificates.sign("client", &client, Some(&certificates.issuer()?))?;
+        Ok(certificates)
+    }
+
+    /// Writes another certificate and key over the server's, by the same authority.
+    ///
+    /// # Errors
+    ///
+    /// As [`Certificates::generate`].
+    pub fn reissue(&self, name: ServerName) -> Result<(), Error> {
+        let names = match name {
+            ServerName::OtherHost => vec!["other.example".to_owned()],
+            ServerName::Right | ServerName::Expired | ServerName::SelfSigned => {
+                vec!["localhost".to_owned(), "127.0.0.1".to_owned()]
+            }
         };
         let mut server = params(names)?;
         if name == ServerName::Expired {
             server.not_before = date_time_ymd(2001, 1, 1);
             server.not_after = date_time_ymd(2002, 1, 1);
         }
-        let issuer = certificates.authority()?;
-        certificates.sign("server", &server, &issuer)?;
-        certificates.sign("client", &params(vec!["client".to_owned()])?, &issuer)?;
-        Ok(certificates)
+        let issuer = match name {
+            ServerName::SelfSigned => None,
+            _ => Some(self.issuer()?),
+        };
+        self.sign("server", &server, issuer.as_ref())
     }
 
     /// The authority's certificate.
@@ -77,26 +96,25 @@ impl Certificates {
         )
     }
 
-    fn authority(&self) -> Result<Issuer<'static, KeyPair>, Error> {
-        let mut authority = params(vec![])?;
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        authority
-            .distinguished_name
-            .push(DnType::CommonName, "a private authority for tests");
-        let key = KeyPair::generate().map_err(failed)?;
-        let certificate = authority.self_signed(&key).map_err(failed)?;
-        self.write("ca.crt", &certificate.pem())?;
-        Ok(Issuer::new(authority, key))
+    fn issuer(&self) -> Result<Issuer<'static, KeyPair>, Error> {
+        let key = fs::read_to_string(self.folder.join("ca.key"));
+        let key = key.map_err(Error::io("reading ca.key"))?;
+        let key = KeyPair::from_pem(&key).map_err(failed)?;
+        Ok(Issuer::new(authority()?, key))
     }
 
     fn sign(
         &self,
         name: &str,
         params: &CertificateParams,
-        issuer: &Issuer<'static, KeyPair>,
+        issuer: Option<&Issuer<'static, KeyPair>>,
     ) -> Result<(), Error> {
         let key = KeyPair::generate().map_err(failed)?;
-        let certificate = params.signed_by(&key, issuer).map_err(failed)?;
+        let certificate = match issuer {
+            Some(issuer) => params.signed_by(&key, issuer),
+            None => params.self_signed(&key),
+        };
+        let certificate = certificate.map_err(failed)?;
         self.write(&format!("{name}.crt"), &certificate.pem())?;
         self.write(&format!("{name}.key"), &key.serialize_pem())
     }
@@ -104,6 +122,14 @@ impl Certificates {
     fn write(&self, name: &str, text: &str) -> Result<(), Error> {
         fs::write(self.folder.join(name), text).map_err(Error::io(format!("writing {name}")))
     }
+}
+
+fn authority() -> Result<CertificateParams, Error> {
+    let mut authority = params(vec![])?;
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let name = &mut authority.distinguished_name;
+    name.push(DnType::CommonName, "a private authority for tests");
+    Ok(authority)
 }
 
 fn params(names: Vec<String>) -> Result<CertificateParams, Error> {
