@@ -271,6 +271,7 @@ impl Intake {
         let scores = self.ledger.scores.lock().await;
         self.ledger.park(&tags);
         let lost = self.source.park(&waits).await;
+        failpoint!("parked");
         drop(scores);
         for waiting in waiting {
             if lost.contains(&waiting.tag) {
@@ -297,6 +298,7 @@ impl Intake {
         if tags.is_empty() {
             return;
         }
+        failpoint!("due");
         let messages = self.source.fetch_parked(&tags).await;
         let gone = tags.iter().zip(&messages).filter(|(_, m)| m.is_none());
         let gone: Vec<Tag> = gone.map(|(tag, _)| *tag).collect();

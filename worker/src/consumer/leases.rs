@@ -7,6 +7,7 @@ use celery_client::aio::random;
 use tokio::time::Instant;
 
 use super::ledger::Ledger;
+use crate::failpoint::failpoint;
 use crate::monitor::Pulse;
 use crate::monitor::metrics::Metrics;
 use crate::source::Source;
@@ -42,6 +43,9 @@ pub(crate) async fn renew<S: Source>(
         let tags = ledger.leases();
         let lost = source.renew(&tags).await;
         drop(scores);
+        if !tags.is_empty() {
+            failpoint!("renewed");
+        }
         let lost = ledger.renewed(&tags, &lost, at.into_std());
         metrics.lost(lost);
         if lost > 0 {

@@ -7,7 +7,7 @@ use celery_protocol::time::Timestamp;
 use celery_testkit::wait_for;
 
 use crate::programs::Worker;
-use crate::world::{Kind, PATIENCE, World, by_scale};
+use crate::world::{Kind, PATIENCE, World, by_scale, from_now};
 
 /// Sets the clock of a command's process wrong by `shift`; false if that cannot be had here.
 fn set_wrong(command: &mut Command, shift: &str) -> bool {
@@ -32,6 +32,8 @@ fn set_wrong(command: &mut Command, shift: &str) -> bool {
 fn clocks_an_hour_apart_steal_nothing() {
     let tasks = by_scale(300, 1_000, 5_000);
     let mut world = World::new("worker clocks an hour off");
+    // The long ones.
+    world.fault = Duration::from_secs(6);
     // A lease that a busy machine does not let lapse: nothing may be done twice here.
     let more = ["-c", "4", "-l", "info", "--lease", "3s"];
     let mut workers = Vec::new();
@@ -68,6 +70,75 @@ fn clocks_an_hour_apart_steal_nothing() {
         );
     }
     world.finish(2, workers);
+}
+
+const HALF_AN_HOUR: Duration = Duration::from_secs(1_800);
+
+#[test]
+fn a_clock_that_jumps_steals_nothing() {
+    let times = by_scale(1, 3, 10);
+    let mut world = World::new("a worker's clock jumps an hour").with_database(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let clock = folder.path().join("clock");
+    let jump = |by: &str| {
+        // In one step: read while it is half written, it would be no time at all.
+        let next = folder.path().join("next");
+        std::fs::write(&next, by).unwrap();
+        std::fs::rename(&next, &clock).unwrap();
+    };
+    jump("+0");
+    let mut command = world.playground_command(&["-c", "8", "-l", "info", "--lease", "3s"]);
+    if !set_wrong(&mut command, "+0") {
+        println!("skipped: no faketime here");
+        return;
+    }
+    command
+        .env_remove("FAKETIME")
+        .env("FAKETIME_TIMESTAMP_FILE", &clock)
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let jumps = world.start(&mut command);
+    // On a queue of its own: it sweeps.
+    let right = world.worker(&["-l", "info", "--lease", "3s"]);
+    for _ in 0..times {
+        let long = world.post(Kind::Sleep(5.0), 4);
+        let early = world.post_at(Kind::Noop, 3, Some(from_now(HALF_AN_HOUR)));
+        let late = world.post_at(Kind::Noop, 3, Some(from_now(4 * HALF_AN_HOUR)));
+        let parked = |world: &mut World, count: u64| {
+            let all: u64 = world.ask(&["ZCARD", "unacked_index"]);
+            all == count
+        };
+        wait_for(PATIENCE, "them to be held and parked", || {
+            parked(&mut world, 10)
+        })
+        .unwrap();
+        jump("-1h");
+        assert!(world.one_more(Kind::Noop) < Duration::from_secs(10));
+        assert!(early.iter().all(|id| world.is_open(id)));
+        // An ETA is a time of day, and it is the worker's clock that tells it: now it has come.
+        jump("+1h");
+        world.fault = Duration::from_secs(5);
+        wait_for(PATIENCE, "what is due by this clock", || {
+            world.observe();
+            !early.iter().chain(&long).any(|id| world.is_open(id))
+        })
+        .unwrap();
+        assert!(late.iter().all(|id| world.is_open(id)));
+        jump("+0");
+        assert!(world.one_more(Kind::Noop) < Duration::from_secs(10));
+        // Nobody else has had them, and nothing was run again.
+        let log = jumps.process.log();
+        for id in long.iter().chain(&early) {
+            let done = format!("[{id}] succeeded in");
+            assert_eq!(log.matches(&done).count(), 1, "{id}");
+        }
+        world.forget(&late);
+    }
+    assert!(
+        !right.process.log().contains("Restored"),
+        "what was held was taken"
+    );
+    world.finish(2 * times, vec![right, jumps]);
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! Python's workers and ours on one queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use celery_protocol::keys::{ChordPart, Keys};
 use celery_protocol::message::{EncodeOptions, Task};
-use celery_testkit::wait_for;
+use celery_testkit::{Process, wait_for};
 use serde_json::value::RawValue;
 
-use crate::programs::seconds;
+use crate::busy::last;
+use crate::programs::{Worker, seconds};
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
 /// How often each task of a worker's log has succeeded there.
@@ -39,6 +40,7 @@ fn a_mixed_fleet_does_everything_once() {
     // Long enough that neither can take them all before the other looks.
     let ids = world.post(Kind::Sleep(0.005), tasks);
     world.drain(&[&ours]);
+    let again = each_others_retries(&mut world, &python, &ours);
     python.terminate();
     python.wait(PATIENCE).unwrap();
     let (theirs, mine) = (successes(&[python.log()]), successes(&[ours.process.log()]));
@@ -51,7 +53,69 @@ fn a_mixed_fleet_does_everything_once() {
     let twice: Vec<_> = both.iter().filter(|(_, count)| **count > 1).collect();
     assert!(twice.is_empty(), "done more than once: {twice:?}");
     assert_eq!(both.len(), ids.len());
+    world.note(format!("{again} retries by the other"));
     world.finish(1, vec![ours]);
+}
+
+/// Has tasks retried until each has run a message of the other's. Their count.
+fn each_others_retries(world: &mut World, python: &Process, ours: &Worker) -> usize {
+    let retried = |log: &str, ids: &[String]| -> BTreeSet<String> {
+        let retried = |id: &&String| log.contains(&format!("[{id}] retry"));
+        ids.iter().filter(retried).cloned().collect()
+    };
+    let mut turns = 0..10;
+    let mut ids = Vec::new();
+    loop {
+        assert!(turns.next().is_some(), "each keeps its own retries");
+        // Three runs each: the first two end in a retry, which is a message anew.
+        ids.extend(world.post(Kind::Retrying, 20));
+        world.drain(&[ours]);
+        let (theirs, mine) = (python.log(), ours.process.log());
+        let (a, b) = (retried(&theirs, &ids), retried(&mine, &ids));
+        let ended = |log: &str, ids: &BTreeSet<String>| {
+            let lines = |id: &&String| log.contains(&format!("[{id}] raised"));
+            ids.iter().filter(lines).count()
+        };
+        let (by_us, by_them) = (ended(&mine, &a), ended(&theirs, &b));
+        if by_us > 0 && by_them > 0 {
+            return by_us + by_them;
+        }
+    }
+}
+
+#[test]
+fn older_versions_take_over_and_are_taken_over_from() {
+    for version in ["5.4", "5.2"] {
+        let mut world = World::new(match version {
+            "5.4" => "Celery 5.4 and Rust, each killed",
+            _ => "Celery 5.2 and Rust, each killed",
+        });
+        world.fault = Duration::from_secs(3);
+        let mut python = world.python_of(version, "play", 3_600);
+        let ids = world.post(Kind::Sleep(1.0), 4);
+        wait_for(PATIENCE, "Python to hold them", || {
+            received(&python.log(), &ids) == ids.len()
+        })
+        .unwrap();
+        python.kill9();
+        world.invariant("after the kill of a Python worker");
+        let mut ours = world.playground(&["-l", "info", "--visibility-timeout", "2s"]);
+        world.drain(&[&ours]);
+        let ids = world.post(Kind::Sleep(2.0), 4);
+        wait_for(PATIENCE, "ours to hold them", || {
+            received(&ours.process.log(), &ids) == ids.len()
+        })
+        .unwrap();
+        ours.process.kill9();
+        world.invariant("after the kill of a Rust worker");
+        // They look when they start: by then what was held must count as lost.
+        last(&mut world, Duration::from_secs(2));
+        let mut python = world.python_of(version, "play", 1);
+        world.drain(&[]);
+        python.terminate();
+        python.wait(PATIENCE).unwrap();
+        world.finish(2, vec![]);
+    }
 }
 
 #[test]
@@ -95,6 +159,7 @@ fn a_fleet_under_a_prefix_shares_queues_results_and_chords() {
 fn a_killed_python_workers_tasks_are_done_by_ours() {
     let times = by_scale(1, 3, 10);
     let mut world = World::new("Python killed, Rust goes on");
+    world.fault = Duration::from_secs(3);
     for _ in 0..times {
         let mut python = world.python("play", 3_600);
         let ids = world.post(Kind::Sleep(1.0), 12);
@@ -115,6 +180,7 @@ fn a_killed_python_workers_tasks_are_done_by_ours() {
 fn a_killed_rust_workers_tasks_are_done_by_python() {
     let times = by_scale(1, 3, 10);
     let mut world = World::new("Rust killed, Python goes on");
+    world.fault = Duration::from_secs(3);
     for _ in 0..times {
         let mut ours = world.playground(&["-l", "info"]);
         let ids = world.post(Kind::Sleep(2.0), 12);
@@ -136,6 +202,7 @@ fn a_killed_rust_workers_tasks_are_done_by_python() {
 fn a_killed_rust_workers_tasks_start_again_within_a_lease() {
     let (times, lease) = by_scale((1, 3), (2, 3), (3, 30));
     let mut world = World::new("Rust killed, Rust goes on");
+    world.fault = Duration::from_secs(lease);
     let lease_option = format!("{lease}s");
     let more = ["-l", "info", "--lease", &lease_option];
     let mut slowest = Duration::ZERO;
@@ -172,6 +239,7 @@ fn a_killed_rust_workers_tasks_start_again_within_a_lease() {
 fn a_task_held_for_three_visibility_timeouts_runs_once() {
     let mut world = World::new("held for 3 visibility timeouts");
     let timeout = by_scale(3, 5, 10);
+    world.fault = Duration::from_secs(3 * u64::from(timeout));
     // They sweep every second, and would run it: two of them on the same queue.
     let ours = world.playground(&["-l", "info", "--visibility-timeout", &format!("{timeout}s")]);
     let id = world.post(Kind::Sleep(f64::from(3 * timeout)), 1);

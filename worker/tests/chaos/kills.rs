@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-use crate::world::{Kind, World, by_scale};
+use celery_testkit::wait_for;
+
+use crate::world::{Kind, PATIENCE, World, by_scale};
 
 /// Kills between two times at which a worker may finish everything, with its rescue of what the dead held. In every other
 /// episode `task_created` applies each call once.
 const EPISODE: usize = 10;
+
+/// Within so many milliseconds a worker has started, waited for a lease (a second), and rescued.
+const RESCUED: u64 = 4_000;
 
 /// What one round gives the workers to do: more than they can before they die.
 const LOAD: [(Kind, u32); 5] = [
@@ -22,7 +27,7 @@ fn killed_workers_lose_nothing() {
     let kills = by_scale(20, 100, 1_000);
     let mut world = World::new("kill -9 under load").with_database(&[]);
     let more = ["-c", "4", "--prefetch-multiplier", "10"];
-    let mut killed = 0;
+    let (mut killed, mut rescues) = (0, 0);
     while killed < kills {
         world.exactly_once = (killed / EPISODE) % 2 == 1;
         let mut pair = if world.random.u8(0..8) == 0 {
@@ -39,10 +44,18 @@ fn killed_workers_lose_nothing() {
         for (kind, count) in LOAD {
             world.post(kind, count);
         }
+        // In one of four rounds they live long enough to rescue what their forerunners held, and die at it.
+        let rescuing = world.random.u8(0..4) == 0;
         for worker in &mut pair {
-            let moment = Duration::from_millis(world.random.u64(0..400));
-            world.work_a_little(moment);
+            if rescuing {
+                let moment = Duration::from_millis(world.random.u64(0..RESCUED));
+                world.wait_until_open(0, moment);
+            } else {
+                let moment = Duration::from_millis(world.random.u64(0..400));
+                world.work_a_little(moment);
+            }
             worker.process.kill9();
+            rescues += worker.process.log().matches("Restored").count();
             killed += 1;
         }
         world.invariant(&format!("after {killed} kills"));
@@ -53,6 +66,36 @@ fn killed_workers_lose_nothing() {
             playground.stop();
         }
     }
+    world.note(format!("{rescues} rescues by workers that were killed"));
     let workers = vec![world.worker(&more), world.playground(&more)];
     world.finish(killed, workers);
+}
+
+#[test]
+fn what_was_delivered_too_often_can_be_put_back() {
+    let times = by_scale(1, 3, 10);
+    let mut world = World::new("kill -9 until suspect");
+    let more = ["-l", "info"];
+    for _ in 0..times {
+        let ids = world.post(Kind::Sleep(0.5), 5);
+        let received = |log: String| {
+            ids.iter()
+                .all(|id| log.contains(&format!("[{id}] received")))
+        };
+        // A first time, and the five times more that are not too often.
+        for _ in 0..6 {
+            let mut worker = world.playground(&more);
+            wait_for(PATIENCE, "it to run them", || {
+                received(worker.process.log())
+            })
+            .unwrap();
+            worker.process.kill9();
+            world.invariant("after a kill");
+        }
+        let worker = world.playground(&more);
+        world.drain(&[&worker]);
+        assert!(ids.iter().all(|id| world.was_replayed(id)), "{ids:?}");
+        worker.stop();
+    }
+    world.finish(6 * times, vec![]);
 }

@@ -17,13 +17,19 @@
 )]
 
 mod broker;
+mod busy;
 mod clock;
 mod database;
 mod database_link;
+mod endurance;
 mod fleet;
 mod kills;
+mod machine;
+mod network;
 mod process;
 mod programs;
+mod refusals;
 #[cfg(feature = "failpoints")]
 mod steps;
+mod tls;
 mod world;

@@ -1,17 +1,19 @@
 //! What can happen to a worker's process other than its death.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use celery_testkit::{Process, wait_for};
 
-use crate::programs::seconds;
+use crate::busy::last;
+use crate::programs::{Worker, seconds};
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
 #[test]
 fn a_frozen_worker_overwrites_nothing() {
     let times = by_scale(1, 3, 20);
     let mut world = World::new("SIGSTOP past the lease, SIGCONT");
+    world.fault = Duration::from_secs(4);
     let more = ["-l", "info", "--visibility-timeout", "4s"];
     for _ in 0..times {
         let mut frozen = world.playground(&more);
@@ -40,6 +42,57 @@ fn a_frozen_worker_overwrites_nothing() {
         frozen.stop();
     }
     world.finish(times, vec![]);
+}
+
+#[test]
+fn a_frozen_worker_takes_nothing_from_those_who_run_it_now() {
+    let timeout = 2;
+    let mut world = World::new("SIGSTOP, resumed while others run it").with_database(&[]);
+    let visibility = format!("{timeout}s");
+    let more = ["-l", "info", "--visibility-timeout", &visibility];
+    let frozen = [world.worker(&more), world.playground(&more)];
+    // Serves a queue of its own: it only sweeps.
+    let mut python = world.python("nothing", timeout);
+    world.post(Kind::Once, 20);
+    let long = world.post(Kind::Sleep(3.0), 5);
+    let received = |worker: &Worker| {
+        let log = worker.process.log();
+        long.iter()
+            .all(|id| log.contains(&format!("[{id}] received")))
+    };
+    wait_for(PATIENCE, "it to run them", || received(&frozen[1])).unwrap();
+    frozen.iter().for_each(|worker| worker.process.pause());
+    last(&mut world, Duration::from_secs(2 * u64::from(timeout)));
+    let mut others = [world.worker(&more), world.playground(&more)];
+    wait_for(PATIENCE, "the other to run them", || received(&others[1])).unwrap();
+    let [table, mut play] = frozen;
+    let said = play.process.log_len();
+    let held = tags(&mut world);
+    table.process.resume();
+    play.process.resume();
+    let lost = play.process.wait_for_line_after(PATIENCE, "lost", said);
+    lost.unwrap();
+    let now = tags(&mut world);
+    assert!(
+        now.is_subset(&held) && now.len() >= long.len(),
+        "{held:?} became {now:?}"
+    );
+    others.iter_mut().for_each(|worker| worker.process.kill9());
+    // For the invariant nobody may run.
+    table.process.pause();
+    play.process.pause();
+    world.invariant("after the kill of those who had taken over");
+    table.process.resume();
+    play.process.resume();
+    world.drain(&[&table, &play]);
+    python.terminate();
+    python.wait(PATIENCE).unwrap();
+    world.finish(1, vec![table, play]);
+}
+
+/// What is held, and by whom.
+fn tags(world: &mut World) -> BTreeSet<String> {
+    world.ask(&["HKEYS", "unacked"])
 }
 
 fn documents(world: &mut World, ids: &[String]) -> BTreeMap<String, String> {

@@ -17,8 +17,9 @@ pub struct Worker {
 /// The workers' lease, unless a scenario says otherwise: what a killed one held comes back soon. On a slow machine it only
 /// makes tasks run twice.
 const LEASE: &str = "1s";
-/// Open files beyond those at the start that are no leak: the pool of database connections, connections on their way.
-const FILES: usize = 24;
+/// Open files beyond those at the start that are no leak: the pool of database connections is filled when it is needed, as
+/// are the connections of roles that have nothing to do at first.
+const FILES: usize = 16;
 
 impl World {
     /// `celery-worker` with the table's tasks; it serves the queue `celery`.
@@ -52,7 +53,12 @@ impl World {
     /// A worker of Python Celery 5.7 with the tasks `proj.*`, on these queues. It sweeps every second, and what is held
     /// for `visibility_timeout` seconds counts as lost.
     pub fn python(&self, queues: &str, visibility_timeout: u32) -> Process {
-        let python = root().join(".venv/celery-5.7/bin/python");
+        self.python_of("5.7", queues, visibility_timeout)
+    }
+
+    /// The same of another version.
+    pub fn python_of(&self, version: &str, queues: &str, visibility_timeout: u32) -> Process {
+        let python = root().join(format!(".venv/celery-{version}/bin/python"));
         assert!(
             python.exists(),
             "{} is not there: make setup",
@@ -104,6 +110,17 @@ impl Worker {
         }
     }
 
+    /// The memory it has, in bytes.
+    pub fn rss(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.process.pid());
+        let text = std::fs::read_to_string(status).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib: u64 = line
+            .and_then(|line| line.split_whitespace().next()?.parse().ok())
+            .unwrap();
+        kib * 1024
+    }
+
     /// Ends the worker warm; it must have leaked nothing.
     pub fn stop(mut self) {
         if let (Some(before), Some(now)) = (self.files, open_files(&self.process)) {
@@ -115,8 +132,22 @@ impl Worker {
     }
 }
 
+/// The same command, started by another program, which ends by running what it is told to: `ip netns exec NAME`.
+pub fn through(starter: &[&str], command: &Command) -> Command {
+    let mut other = Command::new(starter[0]);
+    other.args(&starter[1..]).arg(command.get_program());
+    other.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => other.env(name, value),
+            None => other.env_remove(name),
+        };
+    }
+    other
+}
+
 /// How many files a process has open, while it lives.
-fn open_files(process: &Process) -> Option<usize> {
+pub fn open_files(process: &Process) -> Option<usize> {
     let files = std::fs::read_dir(format!("/proc/{}/fd", process.pid())).ok()?;
     Some(files.count())
 }

@@ -1,9 +1,11 @@
 //! Death at each step of claim, run, commit, settle. Needs the feature `failpoints`.
 
 use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::time::Duration;
 
 use crate::programs::Worker;
-use crate::world::{Kind, PATIENCE, World, by_scale};
+use crate::world::{Kind, PATIENCE, World, by_scale, from_now};
 
 /// The steps and how often one turn passes each of them at least.
 const STEPS: [(&str, u32); 9] = [
@@ -33,9 +35,13 @@ fn die_at(world: &mut World, step: &str, passes: u32, more: &[&str]) {
     world.post(Kind::Effect, TASKS / 4);
     world.post(Kind::Once, TASKS / 4);
     let pass = world.random.u32(1..=passes);
-    let place = format!("{step}:{pass}");
-    let mut command = world.worker_command(more);
-    let mut worker = Worker::spawn(command.env("CELERY_FAIL_AT", &place));
+    let command = world.worker_command(more);
+    die(world, command, &format!("{step}:{pass}"));
+}
+
+/// A worker that is started to die there.
+fn die(world: &mut World, mut command: Command, place: &str) {
+    let mut worker = Worker::spawn(command.env("CELERY_FAIL_AT", place));
     let status = worker.process.wait(PATIENCE).unwrap();
     assert_eq!(
         status.signal(),
@@ -43,7 +49,48 @@ fn die_at(world: &mut World, step: &str, passes: u32, more: &[&str]) {
         "{place}: {}",
         worker.process.log()
     );
-    world.invariant(&place);
+    world.invariant(place);
+}
+
+#[test]
+fn death_in_a_rescue_loses_nothing() {
+    let turns = by_scale(1, 5, 30);
+    // About to put back what others held; it is back; about to run what has come again, which was counted.
+    let steps = ["sweep", "swept", "begun"];
+    let mut world = World::new("death in a rescue").with_database(&[]);
+    for _ in 0..turns {
+        for step in steps {
+            die_at(&mut world, "claimed", 1, &[]);
+            let held: u64 = world.ask(&["HLEN", "unacked"]);
+            assert!(held > 0, "the dead worker holds nothing");
+            let command = world.worker_command(&[]);
+            die(&mut world, command, step);
+        }
+        let worker = world.worker(&[]);
+        world.drain(&[&worker]);
+        worker.stop();
+    }
+    world.finish(turns * steps.len(), vec![]);
+}
+
+#[test]
+fn death_while_holding_loses_nothing() {
+    let turns = by_scale(1, 5, 30);
+    // Leases renewed; messages parked; one that was parked is due.
+    let steps = ["renewed", "parked", "due"];
+    let mut world = World::new("death while holding and parking");
+    for _ in 0..turns {
+        for step in steps {
+            world.post(Kind::Sleep(0.7), 10);
+            world.post_at(Kind::Noop, 10, Some(from_now(Duration::from_secs(1))));
+            let command = world.playground_command(&["-c", "5"]);
+            die(&mut world, command, step);
+        }
+        let worker = world.playground(&[]);
+        world.drain(&[&worker]);
+        worker.stop();
+    }
+    world.finish(turns * steps.len(), vec![]);
 }
 
 #[test]

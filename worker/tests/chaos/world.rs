@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use celery_protocol::message::{EncodeOptions, Task};
 use celery_protocol::time::Timestamp;
@@ -18,8 +18,11 @@ use crate::programs::{Worker, seconds};
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// A task sent after an outage starts within two seconds; this is what a busy machine gets.
 const AFTER_OUTAGE: Duration = Duration::from_secs(8);
+/// The longest time without a result while tasks wait, beyond the fault itself: a lease, a sweep and the start of a worker,
+/// which take two seconds, on a busy machine.
+const STALL: Duration = Duration::from_secs(15);
 /// Rows there are to complete.
-const ROWS: u32 = 50_000;
+pub const ROWS: u32 = 50_000;
 const TABLES: &str = "CREATE TABLE tasks (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, \
     name VARCHAR(255) NOT NULL, status VARCHAR(255) NOT NULL DEFAULT 'pending', \
     message VARCHAR(255) NULL, created_at TIMESTAMP NULL, updated_at TIMESTAMP NULL, \
@@ -83,6 +86,14 @@ pub fn by_scale<T>(short: T, middle: T, long: T) -> T {
     }
 }
 
+/// A time to come, by this machine's clock.
+pub fn from_now(wait: Duration) -> Timestamp {
+    let then = (SystemTime::now() + wait)
+        .duration_since(UNIX_EPOCH)
+        .unwrap();
+    Timestamp::from_unix_micros(i64::try_from(then.as_micros()).unwrap())
+}
+
 /// What a task does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
@@ -99,6 +110,10 @@ pub enum Kind {
     Noop,
     /// Sleeps so many seconds.
     Sleep(f64),
+    /// Nothing, with an argument of 64 MiB.
+    Huge,
+    /// Asks to be run again twice, then fails: its failure is what is waited for.
+    Retrying,
     /// Panics: its failure is what is waited for.
     Panic,
     /// Keeps its thread so many seconds, its time limit being one: its failure is what is waited for.
@@ -113,6 +128,8 @@ impl Kind {
             Kind::Once => 'o',
             Kind::Text(_) => 't',
             Kind::Noop => 'n',
+            Kind::Huge => 'h',
+            Kind::Retrying => 'r',
             Kind::Sleep(_) => 's',
             Kind::Panic => 'p',
             Kind::Spin(_) => 'l',
@@ -122,14 +139,19 @@ impl Kind {
     fn queue(self) -> &'static str {
         match self {
             Kind::Created | Kind::Effect | Kind::Once | Kind::Text(_) => "celery",
-            Kind::Noop | Kind::Sleep(_) | Kind::Panic | Kind::Spin(_) => "play",
+            Kind::Noop
+            | Kind::Huge
+            | Kind::Retrying
+            | Kind::Sleep(_)
+            | Kind::Panic
+            | Kind::Spin(_) => "play",
         }
     }
 
     fn fails(self) -> bool {
         match self {
             Kind::Text(bytes) => bytes > LARGEST,
-            _ => matches!(self, Kind::Panic | Kind::Spin(_)),
+            _ => matches!(self, Kind::Panic | Kind::Spin(_) | Kind::Retrying),
         }
     }
 
@@ -140,7 +162,9 @@ impl Kind {
             Kind::Once => ("effect_once", format!("[{number}]")),
             Kind::Text(bytes) => ("text", format!("[\"{}\"]", "x".repeat(bytes as usize))),
             Kind::Noop => ("noop", "[]".to_owned()),
+            Kind::Huge => ("noop", format!("[\"{}\"]", "x".repeat(64 << 20))),
             Kind::Sleep(seconds) => ("proj.sleep", format!("[{seconds}]")),
+            Kind::Retrying => ("proj.retrying", "[]".to_owned()),
             Kind::Panic => ("proj.panic", "[]".to_owned()),
             Kind::Spin(seconds) => ("proj.spin", format!("[{seconds}]")),
         }
@@ -163,6 +187,8 @@ pub struct World {
     link: Option<redis::Connection>,
     /// Whether the workers apply each call of `task_created` once.
     pub exactly_once: bool,
+    /// How long at most nobody can work because of a fault of this scenario, or because of how long a task takes.
+    pub fault: Duration,
     /// The database of Redis in which the results are.
     pub results_db: u8,
     ids: Regex,
@@ -180,6 +206,8 @@ pub struct World {
     numbers: BTreeMap<char, u32>,
     done: usize,
     lost: usize,
+    /// Dead letters put back. The failure that was stored for each stands until the task has succeeded.
+    replayed: BTreeSet<String>,
     progress: Instant,
     stall: Duration,
     /// The longest time from the end of a fault to the end of a task sent then.
@@ -212,6 +240,7 @@ impl World {
             folder: tempfile::tempdir().unwrap(),
             link: None,
             exactly_once: false,
+            fault: Duration::ZERO,
             results_db: 0,
             ids: Regex::new(r#""id": ?"([a-z]\d+)""#).unwrap(),
             open: BTreeMap::new(),
@@ -224,6 +253,7 @@ impl World {
             numbers: BTreeMap::new(),
             done: 0,
             lost: 0,
+            replayed: BTreeSet::new(),
             progress: Instant::now(),
             stall: Duration::ZERO,
             recovery: None,
@@ -368,6 +398,7 @@ impl World {
                 (id, position < 0)
             }));
         }
+        self.pass_over_poison(&mut done);
         let now = Instant::now();
         if !self.open.is_empty() {
             self.stall = self.stall.max(now - self.progress);
@@ -387,6 +418,33 @@ impl World {
             }
             self.done += 1;
         }
+    }
+
+    /// Who was delivered too often has failed only until it is put back.
+    fn pass_over_poison(&mut self, done: &mut Vec<(&String, bool)>) {
+        let fails = |world: &World, id: &String| world.open[id].fails();
+        if done.iter().all(|(id, failed)| *failed == fails(self, id)) {
+            return;
+        }
+        let dead = self.poison();
+        done.retain(|(id, failed)| {
+            *failed == fails(self, id) || !(dead.contains_key(*id) || self.replayed.contains(*id))
+        });
+    }
+
+    /// The dead letters, by their ids, and where each is. There is one reason for them here.
+    fn poison(&mut self) -> BTreeMap<String, String> {
+        let letters: Vec<(String, BTreeMap<String, Vec<u8>>)> = self
+            .try_ask(redis::cmd("XRANGE").arg("celery.dead").arg("-").arg("+"))
+            .unwrap_or_default();
+        letters
+            .into_iter()
+            .map(|(place, fields)| {
+                let field = |name: &str| String::from_utf8_lossy(&fields[name]).into_owned();
+                assert_eq!(field("cause"), "poison", "{} is a dead letter", field("id"));
+                (field("id"), place)
+            })
+            .collect()
     }
 
     /// Waits until at most `count` tasks are open. Tells whether that came to be in time.
@@ -477,15 +535,9 @@ impl World {
 
     /// Waits until everything is done and nothing is left in Redis, puts back what was delivered too often on the way.
     pub fn drain(&mut self, workers: &[&Worker]) {
-        let mut replayed = 0;
         let clean = wait_for(PATIENCE, "", || {
             self.observe();
-            if self
-                .try_ask::<u64>(redis::cmd("XLEN").arg("celery.dead"))
-                .is_ok_and(|dead| dead > 0)
-            {
-                replayed += self.replay();
-            }
+            self.replay();
             self.open.is_empty() && self.is_idle()
         });
         if clean.is_err() {
@@ -500,9 +552,6 @@ impl World {
                 println!("a worker said:\n{}", worker.process.log());
             }
             panic!("not done: {stuck:?}; in Redis: {places:?}");
-        }
-        if replayed > 0 {
-            self.note(format!("{replayed} redelivered too often, replayed"));
         }
         self.check_rows();
     }
@@ -523,17 +572,26 @@ impl World {
     }
 
     /// What an operator does with messages that only their dying workers made suspect.
-    fn replay(&mut self) -> usize {
+    fn replay(&mut self) {
+        let dead = self.poison();
+        if dead.is_empty() {
+            return;
+        }
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_celery-worker"));
         let output = command
-            .args(["dead", "replay", "--all", "--broker", &self.redis.url()])
+            .args(["dead", "replay", "--broker", &self.redis.url()])
+            .args(dead.values())
             .output()
             .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.split(' ')
-            .next()
-            .and_then(|count| count.parse().ok())
-            .unwrap_or(0)
+        // With Redis away they are put back later.
+        if output.status.success() {
+            self.replayed.extend(dead.into_keys());
+        }
+    }
+
+    /// Whether a task was delivered too often, and put back.
+    pub fn was_replayed(&self, id: &str) -> bool {
+        self.replayed.contains(id)
     }
 
     /// Sends a task and tells how long it took to be done.
@@ -558,6 +616,12 @@ impl World {
         self.recovery = self.recovery.max(Some(took));
     }
 
+    /// Another Redis has become the one. Gives the old one.
+    pub fn moves_to(&mut self, redis: Redis) -> Redis {
+        self.link = None;
+        std::mem::replace(&mut self.redis, redis)
+    }
+
     /// Starts Redis again; ends it first if it runs.
     pub fn restart_redis(&mut self) {
         self.redis.restart().unwrap();
@@ -570,12 +634,18 @@ impl World {
         let _deleted: u64 = self.ask(&["DEL", "unacked", "unacked_index"]);
     }
 
-    /// What Redis itself has lost, and nobody else could keep.
-    pub fn write_off_what_redis_lost(&mut self) {
+    /// What is open. Taken when Redis is about to go, this is what it may lose.
+    pub fn all_open(&self) -> BTreeSet<String> {
+        self.open.keys().cloned().collect()
+    }
+
+    /// What Redis itself has lost of these, and nobody else could keep.
+    pub fn write_off_what_redis_lost(&mut self, at_its_end: &BTreeSet<String>) {
         self.observe();
         let places = self.places();
         let before = self.open.len();
-        self.open.retain(|id, _| places.contains_key(id));
+        self.open
+            .retain(|id, _| places.contains_key(id) || !at_its_end.contains(id));
         self.lost = before - self.open.len();
         self.note("the loss is Redis's: it keeps nothing on disk here".to_owned());
     }
@@ -598,6 +668,16 @@ impl World {
             "the workers left something behind: {:?}",
             self.places()
         );
+        let allowed = self.fault + STALL;
+        assert!(
+            self.stall < allowed,
+            "nothing was done for {:?}, more than {allowed:?}",
+            self.stall
+        );
+        if !self.replayed.is_empty() {
+            let count = self.replayed.len();
+            self.note(format!("{count} redelivered too often, put back"));
+        }
         if let (times @ 1.., open) = self.moments {
             self.note(format!(
                 "tasks open at the fault: {} on average",

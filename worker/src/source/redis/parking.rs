@@ -6,6 +6,7 @@ use celery_client::aio::{Cmd, Failure, Value, scripts};
 
 use super::{MAX_TAGS, RedisSource, bytes, number, positions};
 use crate::delivery::Tag;
+use crate::failpoint::failpoint;
 
 /// The most messages parked or fetched in one call; fetched bodies are answered all at once.
 pub(crate) const MAX_PARKED: usize = 250;
@@ -78,6 +79,7 @@ impl RedisSource {
                 call.arg(self.layout.tag(*tag));
             }
             counts.extend(self.count_chunk(&call, chunk.len()).await);
+            failpoint!("begun");
         }
         counts
     }

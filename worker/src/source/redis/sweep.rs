@@ -13,6 +13,7 @@ use celery_protocol::message::{Unacked, mark_redelivered};
 use super::binding::Binding;
 use super::{DEAD_LETTERS, Layout, RedisSource, bytes, number};
 use crate::delivery::Tag;
+use crate::failpoint::failpoint;
 
 /// Index entries read at a time.
 const PAGE: usize = 1_000;
@@ -382,12 +383,14 @@ impl RedisSource {
                 }
             }
         }
+        failpoint!("sweep");
         let answer = self
             .link
             .connection()
             .await
             .run(&scripts::RESTORE, &call)
             .await?;
+        failpoint!("swept");
         number(&answer).ok_or(Failure::Answer("restore"))
     }
 }

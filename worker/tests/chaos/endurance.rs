@@ -1,0 +1,125 @@
+//! Many tasks and many reconnects: nothing grows.
+
+use std::time::Duration;
+
+use celery_testkit::wait_for;
+
+use crate::busy::kill_clients;
+use crate::programs::{Worker, open_files};
+use crate::world::{Kind, ROWS, World, by_scale};
+
+/// What is posted at a time, half of it rows to complete: Redis and this test hold no more.
+const POST: u32 = 5_000;
+/// Tasks after which everything there is has been used once, and is measured.
+const FIRST: u32 = 10_000;
+/// How long a connection that was given up may stay seen by its server.
+const SETTLING: Duration = Duration::from_secs(10);
+/// Connections more or less that are no growth: the pool of the database is as large as the moment asks.
+const MARGIN: usize = 3;
+/// Memory that is no growth, beyond a fifth: what the allocator keeps. A leak of ten bytes a task would be more.
+const SLACK: u64 = 8 << 20;
+
+/// What could grow, of one worker.
+#[derive(Debug)]
+struct Size {
+    rss: u64,
+    files: usize,
+}
+
+/// What both hold.
+#[derive(Debug)]
+struct Held {
+    sizes: Vec<Size>,
+    redis: usize,
+    database: usize,
+}
+
+impl Held {
+    fn now(world: &mut World, workers: &[Worker]) -> Held {
+        let clients: String = world.ask(&["CLIENT", "LIST"]);
+        let sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'celery'";
+        Held {
+            sizes: workers
+                .iter()
+                .map(|worker| Size {
+                    rss: worker.rss(),
+                    files: open_files(&worker.process).unwrap(),
+                })
+                .collect(),
+            redis: clients.lines().count(),
+            database: world.sql(sql).parse().unwrap(),
+        }
+    }
+
+    /// Whether nothing but memory has grown since.
+    fn has_connections_of(&self, before: &Held) -> bool {
+        let files = |held: &Held| held.sizes.iter().map(|size| size.files).sum::<usize>();
+        self.redis <= before.redis
+            && self.database <= before.database + MARGIN
+            && files(self) <= files(before) + MARGIN
+    }
+
+    fn shown(&self) -> String {
+        let sizes: Vec<String> = self
+            .sizes
+            .iter()
+            .map(|size| {
+                format!(
+                    "{:.1} MiB, {} files",
+                    size.rss as f64 / 1_048_576.0,
+                    size.files
+                )
+            })
+            .collect();
+        let sizes = sizes.join(" and ");
+        format!("{sizes}; {} + {} connections", self.redis, self.database)
+    }
+}
+
+/// Has some posts done, with so many `CLIENT KILL` in their midst.
+fn work(world: &mut World, workers: &[Worker], tasks: u32, kills: u32) {
+    let posts = tasks / POST;
+    let mut killed = 0;
+    for post in 1..=posts {
+        world.post(Kind::Created, POST / 2);
+        world.post(Kind::Noop, POST / 2);
+        while killed < kills * post / posts {
+            world.work_a_little(Duration::from_millis(200));
+            kill_clients(world);
+            killed += 1;
+        }
+        world.drain(&workers.iter().collect::<Vec<_>>());
+        // The results are seen. What grows in Redis is not asked here.
+        let _ok: String = world.ask(&["FLUSHDB"]);
+    }
+}
+
+#[test]
+fn nothing_grows() {
+    let tasks = by_scale(30_000, 200_000, 1_000_000);
+    let kills = by_scale(10, 50, 100);
+    let mut world = World::new("endurance").with_database(&[]);
+    let rows = (FIRST + tasks) / 2;
+    world.sql(&format!(
+        "INSERT INTO tasks (id, name) SELECT seq, CONCAT('task ', seq) FROM seq_{}_to_{}",
+        ROWS + 1,
+        (ROWS + 1).max(rows)
+    ));
+    let workers = vec![world.worker(&["-c", "10"]), world.playground(&["-c", "10"])];
+    work(&mut world, &workers, FIRST, 2);
+    let before = Held::now(&mut world, &workers);
+    work(&mut world, &workers, tasks, kills);
+    let mut after = Held::now(&mut world, &workers);
+    let settled = wait_for(SETTLING, "", || {
+        after = Held::now(&mut world, &workers);
+        after.has_connections_of(&before)
+    });
+    assert!(settled.is_ok(), "{before:?} became {after:?}");
+    for (then, now) in before.sizes.iter().zip(&after.sizes) {
+        let allowed = then.rss + then.rss / 5 + SLACK;
+        assert!(now.rss <= allowed, "{before:?} became {after:?}");
+    }
+    world.note(format!("after {FIRST}: {}", before.shown()));
+    world.note(format!("after {tasks} more: {}", after.shown()));
+    world.finish(usize::try_from(kills).unwrap(), workers);
+}
