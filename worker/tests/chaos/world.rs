@@ -542,6 +542,9 @@ impl World {
         });
         if clean.is_err() {
             let places = self.places();
+            let tags: Vec<String> = self.ask(&["HKEYS", "unacked"]);
+            let leases: Vec<String> =
+                self.ask(&["ZRANGE", "unacked_index", "0", "-1", "WITHSCORES"]);
             let stuck: Vec<_> = self
                 .open
                 .keys()
@@ -551,7 +554,7 @@ impl World {
             for worker in workers {
                 println!("a worker said:\n{}", worker.process.log());
             }
-            panic!("not done: {stuck:?}; in Redis: {places:?}");
+            panic!("not done: {stuck:?}; in Redis: {places:?}; held: {tags:?}; leases: {leases:?}");
         }
         self.check_rows();
     }
