@@ -1,7 +1,7 @@
 //! What can happen on the way to the database, and to the broker behind its back.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use celery_testkit::{Fault, Proxy, wait_for};
 
@@ -62,6 +62,7 @@ fn a_partition_from_the_database_is_waited_for() {
         load(&mut world);
         world.work_a_little(Duration::from_millis(100));
         let said = workers[0].process.log_len();
+        let began = Instant::now();
         proxy.set(Fault::Silence);
         load(&mut world);
         let waits = workers[0]
@@ -69,6 +70,8 @@ fn a_partition_from_the_database_is_waited_for() {
             .wait_for_line_after(PATIENCE, WAITS, said);
         waits.unwrap();
         proxy.set(Fault::None);
+        // It lasts until the worker has noticed.
+        world.fault = world.fault.max(began.elapsed());
         world.one_more_soon(Kind::Created);
         world.drain(&workers.iter().collect::<Vec<_>>());
     }

@@ -20,7 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 const AFTER_OUTAGE: Duration = Duration::from_secs(8);
 /// The longest time without a result while tasks wait, beyond the fault itself: a lease, a sweep and the start of a worker,
 /// which take two seconds, on a busy machine.
-const STALL: Duration = Duration::from_secs(15);
+const STALL: Duration = Duration::from_secs(30);
 /// Rows there are to complete.
 pub const ROWS: u32 = 50_000;
 const TABLES: &str = "CREATE TABLE tasks (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, \
