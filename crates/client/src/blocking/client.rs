@@ -259,7 +259,19 @@ impl Client {
         wait: &mut Wait<'_>,
     ) -> Result<Link, ClientError> {
         let mut link = self.link(wait)?;
-        match self.settle(&mut link, wait) {
+        let settled = self.settle(&mut link, wait);
+        self.unless_retired(link, settled, wait)
+    }
+
+    /// A connection after its answers were read: itself; if one of them was a reason to leave its server, a new one; none
+    /// if they could not be read.
+    pub(super) fn unless_retired(
+        &mut self,
+        link: Link,
+        read: Result<(), ClientError>,
+        wait: &mut Wait<'_>,
+    ) -> Result<Link, ClientError> {
+        match read {
             Ok(()) if link.is_retired() => {
                 self.keep(link);
                 self.link(wait)

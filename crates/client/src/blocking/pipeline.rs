@@ -69,17 +69,7 @@ impl Client {
         } else if prepared.is_ok() && link.owed().len() % LOOK_EVERY == LOOK_EVERY - 1 {
             prepared = self.settle_at_hand(&mut link);
         }
-        match prepared {
-            Ok(()) if link.is_retired() => {
-                self.keep(link);
-                self.link(wait)
-            }
-            Ok(()) => Ok(link),
-            Err(error) => {
-                self.abandon(link, || error.clone());
-                Err(error)
-            }
-        }
+        self.unless_retired(link, prepared, wait)
     }
 
     fn is_window_full(&self, link: &Link) -> bool {

@@ -422,11 +422,21 @@ mod tests {
 
     use celery_client::Endpoint;
     use celery_protocol::keys::Keys;
-    use celery_testkit::RedisOptions;
+    use celery_testkit::{Redis, RedisOptions};
 
     use super::*;
     use crate::consumer::QueueOrder;
     use crate::source::redis::Broker;
+
+    fn broker(redis: &Redis) -> Broker {
+        let order = QueueOrder::default();
+        let layout = Layout::new(Keys::default(), &["celery".into()], &order, "me", "n", 60);
+        Broker {
+            endpoint: Arc::new(Endpoint::from_url(&redis.url()).unwrap()),
+            layout: Arc::new(layout),
+            health: Arc::default(),
+        }
+    }
 
     #[tokio::test]
     async fn what_this_worker_holds_is_no_orphan_to_it() {
@@ -434,13 +444,7 @@ mod tests {
         redis
             .cli(&["LPUSH", "celery", "{\"a\":1}", "{\"b\":2}"])
             .unwrap();
-        let order = QueueOrder::default();
-        let layout = Layout::new(Keys::default(), &["celery".into()], &order, "me", "n", 60);
-        let broker = Broker {
-            endpoint: Arc::new(Endpoint::from_url(&redis.url()).unwrap()),
-            layout: Arc::new(layout),
-            health: Arc::default(),
-        };
+        let broker = broker(&redis);
         let held = broker.role("fetch").claim_messages(10, &[]).await.messages;
         let late = Duration::ZERO;
         let mut source = broker.role("sweep");
@@ -454,13 +458,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_left_alone_does_not_hide_what_lies_behind_it() {
         let redis = RedisOptions::new().start().unwrap();
-        let order = QueueOrder::default();
-        let layout = Layout::new(Keys::default(), &["celery".into()], &order, "me", "n", 60);
-        let broker = Broker {
-            endpoint: Arc::new(Endpoint::from_url(&redis.url()).unwrap()),
-            layout: Arc::new(layout),
-            health: Arc::default(),
-        };
+        let broker = broker(&redis);
         let mut source = broker.role("sweep");
         let now = source.time().await.unwrap();
         // What a Python worker holds, longer than a lease and not too long; and behind it one of ours.
