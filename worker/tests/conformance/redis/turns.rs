@@ -1,25 +1,24 @@
-//! Several queues: their turns, and names that are given twice.
+//! In which order queues are served, turn by turn.
 
-use celery_testkit::RedisOptions;
 use celery_worker::consumer::QueueOrder;
 use celery_worker::delivery::Verdict;
 
-use crate::rig::{Broker, json, message, task};
+use super::Redis;
+use crate::broker::Broker;
+use crate::rig::{Rig, json, post, task};
 
 /// Posts `count` tasks to each queue and finishes them one at a time with room for one; the queues in the order served.
 async fn served(queues: &[&str], order: QueueOrder, count: usize) -> String {
-    let mut broker = Broker::start(RedisOptions::new()).await;
+    let mut broker = Redis::start().await;
     for queue in queues {
-        let messages: Vec<_> = (0..count)
-            .map(|n| message(&task(&format!("{queue}{n}")), queue))
-            .collect();
-        broker.push(queue, &messages).await;
+        let tasks: Vec<_> = (0..count).map(|n| task(&format!("{queue}{n}"))).collect();
+        post(&mut broker, queue, &tasks).await;
     }
     let mut options = broker.options();
     options.queues = queues.iter().map(|queue| (*queue).to_owned()).collect();
     options.queue_order = order;
     options.held = 1;
-    let mut rig = broker.consume(options);
+    let mut rig = Rig::start(options);
     let mut served = String::new();
     for _ in 0..queues.len() * count {
         let delivery = rig.next().await;
@@ -46,19 +45,4 @@ async fn weights_are_shares_of_the_work() {
     let weights = [("a".to_owned(), 3)].into();
     let served = served(&["a", "b"], QueueOrder::Weighted(weights), 12).await;
     assert_eq!(&served[..12], "aabaaabaaaba");
-}
-
-#[tokio::test]
-async fn a_queue_named_twice_is_consumed_once() {
-    let mut broker = Broker::start(RedisOptions::new()).await;
-    broker.push("a", &[message(&task("1"), "a")]).await;
-    let mut options = broker.options();
-    options.queues = vec!["a".into(), "a".into()];
-    let mut rig = broker.consume(options);
-    let delivery = rig.next().await;
-    assert_eq!(broker.ask(&["HLEN", "unacked"]).await, "1");
-    rig.settler.finish(delivery, Verdict::Success(json("5")));
-    broker
-        .until(&["EXISTS", "unacked", "unacked_index", "a"], "0")
-        .await;
 }

@@ -3,21 +3,41 @@
 use std::time::Duration;
 
 use celery_protocol::message::Task;
-use celery_testkit::{Cut, Proxy, RedisOptions};
+use celery_testkit::{Cut, Proxy};
 use celery_worker::delivery::Verdict;
 
-use crate::rig::{Broker, json, message, task};
+use super::Redis;
+use crate::broker::Broker;
+use crate::rig::{Rig, json, message, post, task};
+
+#[tokio::test]
+async fn a_follow_up_to_a_key_that_is_no_list_does_not_repeat_its_parent() {
+    let mut broker = Redis::start().await;
+    broker.ask(&["SET", "taken", "x"]).await;
+    let mut options = broker.options();
+    options.lease = Duration::from_millis(500);
+    let mut rig = Rig::start(options);
+    let mut first = task("first");
+    first.embed.chain = Some(json(
+        r#"[{"task":"proj.mul","args":[4],"kwargs":{},"options":{"queue":"taken"}}]"#,
+    ));
+    post(&mut broker, "celery", &[first]).await;
+    assert_eq!(rig.finish(1).await, ["first"]);
+    broker.until_clean().await;
+    assert_eq!(broker.result("first").await["status"], "SUCCESS");
+    assert_eq!(broker.dead().await.len(), 1);
+}
 
 #[tokio::test]
 async fn without_the_right_to_publish_tasks_are_done_once() {
-    let mut broker = Broker::start(RedisOptions::new()).await;
+    let mut broker = Redis::start().await;
     let options = broker.options_as(&["~*", "+@all", "resetchannels"]).await;
-    let mut rig = broker.consume(options);
+    let mut rig = Rig::start(options);
     let mut first = task("a");
     first.embed.callbacks = Some(json(
         r#"[{"task":"proj.add","args":[1],"kwargs":{},"options":{"task_id":"then"}}]"#,
     ));
-    broker.push("celery", &[message(&first, "celery")]).await;
+    post(&mut broker, "celery", &[first]).await;
     assert_eq!(rig.finish(2).await, ["a", "then"]);
     broker.until_clean().await;
     for id in ["a", "then"] {
@@ -29,20 +49,18 @@ async fn without_the_right_to_publish_tasks_are_done_once() {
 
 #[tokio::test]
 async fn a_queue_whose_key_is_no_list_does_not_keep_the_others() {
-    let mut broker = Broker::start(RedisOptions::new()).await;
+    let mut broker = Redis::start().await;
     broker.ask(&["SET", "string", "x"]).await;
     let mut options = broker.options();
     options.queues = vec!["string".into(), "celery".into()];
-    let mut rig = broker.consume(options);
+    let mut rig = Rig::start(options);
     for id in ["a", "b"] {
-        broker.push("celery", &[message(&task(id), "celery")]).await;
+        post(&mut broker, "celery", &[task(id)]).await;
         assert_eq!(rig.finish(1).await, [id]);
     }
     assert_eq!(broker.ask(&["GET", "string"]).await, "x");
     broker.ask(&["DEL", "string"]).await;
-    broker
-        .push("string", &[message(&task("c"), "string")])
-        .await;
+    post(&mut broker, "string", &[task("c")]).await;
     assert_eq!(rig.finish(1).await, ["c"]);
     broker.until_clean().await;
 }
@@ -59,7 +77,7 @@ fn member(id: &str, group: &str) -> Task {
 
 #[tokio::test]
 async fn a_group_that_is_none_keeps_no_other_chord() {
-    let mut broker = Broker::start(RedisOptions::new()).await;
+    let mut broker = Redis::start().await;
     broker
         .ask(&["LPUSH", "celery-taskset-meta-broken", "no group"])
         .await;
@@ -67,8 +85,9 @@ async fn a_group_that_is_none_keeps_no_other_chord() {
         let size = format!("celery-taskset-meta-{group}.s");
         broker.ask(&["SET", &size, "1"]).await;
     }
-    let mut rig = broker.consume(broker.options());
-    let members = ["broken", "sound"].map(|group| message(&member(group, group), "celery"));
+    let mut rig = Rig::start(broker.options());
+    let members =
+        ["broken", "sound"].map(|group| message::<Redis>(&member(group, group), "celery"));
     broker.push("celery", &members).await;
     assert_eq!(rig.finish(3).await, ["broken", "sound", "body-sound"]);
     broker.until_clean().await;
@@ -81,19 +100,19 @@ async fn a_group_that_is_none_keeps_no_other_chord() {
 
 #[tokio::test]
 async fn a_follow_up_that_is_refused_keeps_only_its_own_task() {
-    let mut broker = Broker::start(RedisOptions::new()).await;
+    let mut broker = Redis::start().await;
     let keys = ["~celery*", "~unacked*", "~rs.*", "&*", "+@all"];
     let mut options = broker.options_as(&keys).await;
     options.lease = Duration::from_millis(500);
-    let mut rig = broker.consume(options);
+    let mut rig = Rig::start(options);
     let mut bad = task("bad");
     bad.embed.callbacks = Some(json(
         r#"[{"task":"proj.add","args":[1],"kwargs":{},"options":{"task_id":"then","queue":"forbidden"}}]"#,
     ));
     let mut messages: Vec<Vec<u8>> = (0..20)
-        .map(|n| message(&task(&n.to_string()), "celery"))
+        .map(|n| message::<Redis>(&task(&n.to_string()), "celery"))
         .collect();
-    messages.insert(7, message(&bad, "celery"));
+    messages.insert(7, message::<Redis>(&bad, "celery"));
     broker.push("celery", &messages).await;
     // All verdicts in one batch.
     let mut deliveries = Vec::new();
@@ -117,18 +136,15 @@ async fn a_follow_up_that_is_refused_keeps_only_its_own_task() {
     let delivery = rig.next().await;
     assert!(rig.settler.begin(delivery).await.is_none());
     broker.until_clean().await;
-    assert_eq!(broker.ask(&["XLEN", "celery.dead"]).await, "1");
+    assert_eq!(broker.dead().await.len(), 1);
 }
 
 #[tokio::test]
 async fn lost_answers_alone_poison_no_message() {
-    let mut broker = Broker::start(RedisOptions::new()).await;
-    let proxy = Proxy::to_port(broker.redis.port()).unwrap();
-    let mut rig =
-        broker.consume(broker.options_by(&format!("redis://127.0.0.1:{}/0", proxy.port())));
-    broker
-        .push("celery", &[message(&task("a"), "celery")])
-        .await;
+    let mut broker = Redis::start().await;
+    let proxy = Proxy::to_port(broker.server.port()).unwrap();
+    let mut rig = Rig::start(broker.options_by(&format!("redis://127.0.0.1:{}/0", proxy.port())));
+    post(&mut broker, "celery", &[task("a")]).await;
     // Five times it comes back, and the answer to each count is lost.
     for times in 0..=5 {
         proxy.cut_at("rs.redelivered.", Cut::Answer);

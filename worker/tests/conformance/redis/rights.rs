@@ -6,15 +6,16 @@ use std::time::Duration;
 use celery_protocol::keys::binding_member;
 use celery_protocol::message::mark_redelivered;
 use celery_protocol::time::Timestamp;
-use celery_testkit::RedisOptions;
 use celery_worker::Phase;
 use celery_worker::delivery::Verdict;
 
-use crate::rig::{Broker, json, message, task};
+use super::Redis;
+use crate::broker::{Backend, Broker};
+use crate::rig::{Rig, json, message, post, task};
 
 /// The rules behind the user's name and password in `docs/worker.md`.
 fn rules() -> Vec<&'static str> {
-    let documentation = include_str!("../../../docs/worker.md");
+    let documentation = include_str!("../../../../docs/worker.md");
     let (_, rule) = documentation
         .split_once("ACL SETUSER worker on '>PASSWORD'")
         .unwrap();
@@ -35,7 +36,7 @@ fn cli(url: &str, words: &[&str]) -> (Option<i32>, String) {
 
 #[tokio::test]
 async fn the_documented_rights_are_enough() {
-    let mut broker = Broker::start(RedisOptions::new().aof()).await;
+    let mut broker = Redis::start_durable().await;
     let mut options = broker.options_as(&rules()).await;
     options.lease = Duration::from_millis(500);
     let time = broker.ask(&["TIME"]).await;
@@ -48,27 +49,27 @@ async fn the_documented_rights_are_enough() {
     member.group = Some("g".into());
     member.group_index = Some(0);
     member.embed.chord = Some(json(r#"{"task":"proj.xsum","options":{"task_id":"body"}}"#));
-    broker.ask(&["SET", "celery-taskset-meta-g.s", "1"]).await;
+    broker.backend().begin_chord("g", 1).await;
     let mut chain = task("chain");
     // The last one of a chain goes first.
     chain.embed.chain = Some(json(
         r#"[{"task":"proj.add","args":[1],"kwargs":{},"options":{"task_id":"next","priority":3}}]"#,
     ));
-    let again = mark_redelivered(&message(&task("again"), "celery")).unwrap();
+    let again = mark_redelivered(&message::<Redis>(&task("again"), "celery")).unwrap();
     // Of a Python worker that is gone, by an exchange with a name.
     let binding = binding_member("key", "", "celery");
     broker
         .ask(&["SADD", "_kombu.binding.named", &binding])
         .await;
-    let orphan = String::from_utf8(message(&task("orphan"), "celery")).unwrap();
+    let orphan = String::from_utf8(message::<Redis>(&task("orphan"), "celery")).unwrap();
     let orphan = orphan.replace(r#""exchange":"""#, r#""exchange":"named""#);
     let entry = format!(r#"[{orphan}, "named", "key"]"#);
     broker.ask(&["HSET", "unacked", "0b0e6d1f", &entry]).await;
     broker
         .ask(&["ZADD", "unacked_index", "1000", "0b0e6d1f"])
         .await;
-    let mut rig = broker.consume(options.clone());
-    let messages = [eta, member, chain].map(|task| message(&task, "celery"));
+    let mut rig = Rig::start(options.clone());
+    let messages = [eta, member, chain].map(|task| message::<Redis>(&task, "celery"));
     broker.push("celery", &messages).await;
     broker
         .push("celery", &[again.raw, b"neither".to_vec()])
@@ -95,16 +96,14 @@ async fn the_documented_rights_are_enough() {
         assert_eq!(broker.result(id).await["status"], "SUCCESS");
     }
     // What has no verdict at the end is given back.
-    broker
-        .push("celery", &[message(&task("last"), "celery")])
-        .await;
+    post(&mut broker, "celery", &[task("last")]).await;
     let _last = rig.next().await;
     rig.shutdown.advance(Phase::Cold);
     let left = rig.consumer.close(Duration::from_millis(50)).await;
     assert_eq!((left.returned, left.held), (1, 0));
     assert_eq!(broker.ask(&["ACL", "LOG"]).await, "[]");
 
-    let url = options_url(&broker);
+    let url = broker.limited_url();
     broker
         .ask(&["ACL", "SETUSER", "limited", "+info", "+config|get"])
         .await;
@@ -129,13 +128,9 @@ async fn the_documented_rights_are_enough() {
     assert_eq!(broker.ask(&["ACL", "LOG"]).await, "[]");
 }
 
-fn options_url(broker: &Broker) -> String {
-    format!("redis://limited:secret@127.0.0.1:{}/0", broker.redis.port())
-}
-
 #[tokio::test]
 async fn the_check_names_the_rights_that_lack() {
-    let mut broker = Broker::start(RedisOptions::new().aof()).await;
+    let mut broker = Redis::start_durable().await;
     for (rights, lacking, warnings) in [
         (["~*", "resetchannels", "+@all"], "may not publish", 1),
         (["~celery*", "~unacked*", "&*"], "the key rs.redelivered", 1),
@@ -144,7 +139,7 @@ async fn the_check_names_the_rights_that_lack() {
     ] {
         let user = [&["resetkeys", "+@all"], &rights[..]].concat();
         broker.options_as(&user).await;
-        let (code, text) = cli(&options_url(&broker), &["check"]);
+        let (code, text) = cli(&broker.limited_url(), &["check"]);
         assert_eq!(code, Some(1), "{text}");
         assert_eq!(text.matches("WARNING").count(), warnings, "{text}");
         assert!(text.contains(lacking), "{lacking}: {text}");

@@ -1,0 +1,82 @@
+//! Which message of a queue comes first.
+
+use std::time::Duration;
+
+use celery_protocol::message::Task;
+use celery_worker::delivery::Verdict;
+
+use crate::broker::Broker;
+use crate::rig::{Rig, json, post, task};
+
+/// One that comes last and one that comes first, posted in this order.
+fn pair<B: Broker>() -> [Task; 2] {
+    [("patient", B::LAST_PRIORITY), ("urgent", B::FIRST_PRIORITY)].map(|(id, priority)| {
+        let mut task = task(id);
+        task.properties.priority = Some(priority);
+        task
+    })
+}
+
+pub async fn the_urgent_come_before_the_patient<B: Broker>() {
+    let mut broker = B::start().await;
+    post(&mut broker, "celery", &pair::<B>()).await;
+    let mut options = broker.options();
+    options.held = 1;
+    let mut rig = Rig::start(options);
+    assert_eq!(rig.finish(2).await, ["urgent", "patient"]);
+    broker.until_clean().await;
+}
+
+pub async fn what_has_the_same_priority_comes_in_the_order_it_was_sent<B: Broker>() {
+    let mut broker = B::start().await;
+    let tasks: Vec<_> = (0..20)
+        .map(|n| {
+            let mut task = task(&format!("{n:02}"));
+            task.properties.priority = Some(B::LAST_PRIORITY);
+            task
+        })
+        .collect();
+    post(&mut broker, "celery", &tasks).await;
+    let mut rig = Rig::start(broker.options());
+    let wanted: Vec<_> = (0..20).map(|n| format!("{n:02}")).collect();
+    assert_eq!(rig.finish(20).await, wanted);
+    broker.until_clean().await;
+}
+
+pub async fn what_goes_back_keeps_its_priority<B: Broker>() {
+    for at_first in [0, 1] {
+        let mut broker = B::start().await;
+        let mut two = Vec::from(pair::<B>());
+        let one = two.remove(at_first);
+        post(&mut broker, "celery", &[one]).await;
+        Rig::start(broker.options()).give_back(1).await;
+        broker.until_depth("celery", 1, 0).await;
+        post(&mut broker, "celery", &two).await;
+        let mut options = broker.options();
+        options.held = 1;
+        let mut rig = Rig::start(options);
+        assert_eq!(rig.finish(2).await, ["urgent", "patient"]);
+        broker.until_clean().await;
+    }
+}
+
+pub async fn a_retry_keeps_its_priority<B: Broker>() {
+    let mut broker = B::start().await;
+    let mut rig = Rig::start(broker.options());
+    for task in pair::<B>() {
+        let priority = task.priority();
+        post(&mut broker, "celery", &[task]).await;
+        let delivery = rig.next().await;
+        let retry = Verdict::Retry {
+            countdown: Duration::ZERO,
+            reason: None,
+            traceback: None,
+            max_retries: None,
+        };
+        rig.settler.finish(delivery, retry);
+        let again = rig.next().await;
+        assert_eq!((again.task.retries, again.task.priority()), (1, priority));
+        rig.settler.finish(again, Verdict::Success(json("5")));
+    }
+    broker.until_clean().await;
+}

@@ -1,0 +1,79 @@
+//! Several queues, and one that is named twice.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use celery_worker::consumer::QueueOrder;
+use celery_worker::delivery::Verdict;
+
+use crate::broker::Broker;
+use crate::rig::{Rig, json, post, task, tasks};
+
+pub async fn no_queue_is_starved_by_a_full_one<B: Broker>() {
+    for order in [
+        QueueOrder::RoundRobin,
+        QueueOrder::Sorted,
+        QueueOrder::Priority,
+        QueueOrder::Weighted([("full".to_owned(), 10)].into()),
+    ] {
+        let mut broker = B::start().await;
+        post(&mut broker, "full", &tasks(100)).await;
+        post(&mut broker, "other", &[task("a")]).await;
+        let mut options = broker.options();
+        options.queues = vec!["full".into(), "other".into()];
+        options.queue_order = order;
+        options.held = 1;
+        let mut rig = Rig::start(options);
+        let mut before = 0;
+        loop {
+            let delivery = rig.next().await;
+            let other = &*delivery.queue == "other";
+            rig.settler.finish(delivery, Verdict::Success(json("5")));
+            if other {
+                break;
+            }
+            before += 1;
+        }
+        assert!(before < 50, "{before} of 100 came first");
+    }
+}
+
+pub async fn a_queue_named_twice_is_consumed_once<B: Broker>() {
+    is_bounded::<B>(&["a", "a"], &["a"]).await;
+}
+
+pub async fn no_more_is_held_of_all_queues_than_is_allowed<B: Broker>() {
+    is_bounded::<B>(&["a", "b"], &["a", "b"]).await;
+}
+
+/// Consumes `named` with room for four, with twelve messages in each of `queues`.
+async fn is_bounded<B: Broker>(named: &[&str], queues: &[&str]) {
+    let mut broker = B::start().await;
+    let mut all = 0;
+    for queue in queues {
+        let tasks: Vec<_> = (0..12).map(|n| task(&format!("{queue}{n}"))).collect();
+        post(&mut broker, queue, &tasks).await;
+        all += tasks.len();
+    }
+    let mut options = broker.options();
+    options.queues = named.iter().map(|queue| (*queue).to_owned()).collect();
+    options.held = 4;
+    let mut rig = Rig::start(options);
+    let mut done = BTreeSet::new();
+    let mut held = VecDeque::new();
+    while done.len() < all {
+        while held.len() < 4.min(all - done.len()) {
+            held.push_back(rig.next().await);
+        }
+        // Time enough for a fifth.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(rig.deliveries.try_recv().is_err());
+        for delivery in held.drain(..) {
+            assert!(done.insert(delivery.task.id.clone()), "{delivery:?} again");
+            rig.settler.finish(delivery, Verdict::Success(json("5")));
+        }
+    }
+    for queue in queues {
+        broker.until_depth(queue, 0, 0).await;
+    }
+}

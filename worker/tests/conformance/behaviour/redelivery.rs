@@ -1,0 +1,156 @@
+//! Messages whose worker is gone, and messages that end their workers.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use celery_worker::delivery::Verdict;
+
+use crate::broker::{Broker, DeadLetter};
+use crate::rig::{Rig, json, post, task, tasks};
+
+pub async fn what_a_dead_worker_held_is_delivered_to_another<B: Broker>() {
+    let mut broker = B::start().await;
+    let mut options = broker.options();
+    B::rescue_after(&mut options, Duration::from_millis(500));
+    let mut dying = Rig::start(options.clone());
+    post(&mut broker, "celery", &[task("a")]).await;
+    let lost = dying.next().await;
+    // As when the process is killed: nothing is given back.
+    drop(dying);
+    drop(lost);
+    let mut rig = Rig::start(options);
+    let delivery = rig.next().await;
+    assert_eq!(
+        (delivery.task.id.as_str(), delivery.task.redelivered),
+        ("a", true)
+    );
+    rig.settler.finish(delivery, Verdict::Success(json("2")));
+    broker.until_clean().await;
+    assert_eq!(broker.result("a").await["result"], 2);
+}
+
+pub async fn what_is_held_for_long_is_delivered_to_nobody_else<B: Broker>() {
+    let mut broker = B::start().await;
+    let mut options = broker.options();
+    B::rescue_after(&mut options, Duration::from_secs(2));
+    let (mut one, mut two) = (Rig::start(options.clone()), Rig::start(options));
+    post(&mut broker, "celery", &[task("a")]).await;
+    let (delivery, settler) = tokio::select! {
+        delivery = one.next() => (delivery, one.settler.clone()),
+        delivery = two.next() => (delivery, two.settler.clone()),
+    };
+    // For three times as long, with another worker there that would rescue it.
+    tokio::select! {
+        () = tokio::time::sleep(Duration::from_secs(6)) => {}
+        _ = one.deliveries.recv() => panic!("delivered twice"),
+        _ = two.deliveries.recv() => panic!("delivered twice"),
+    }
+    settler.finish(delivery, Verdict::Success(json("1")));
+    broker.until_clean().await;
+    assert_eq!(broker.result("a").await["result"], 1);
+}
+
+/// Begins until it is refused. How often that may be, the broker's way of counting decides.
+pub async fn a_message_that_comes_back_too_often_is_a_dead_letter<B: Broker>() {
+    let mut broker = B::start().await;
+    let mut rig = Rig::start(broker.options());
+    post(&mut broker, "celery", &[task("a")]).await;
+    let mut begun = 0;
+    loop {
+        let delivery = rig.next().await;
+        assert_eq!(delivery.task.redelivered, begun > 0);
+        let Some(delivery) = rig.settler.begin(delivery).await else {
+            break;
+        };
+        begun += 1;
+        rig.settler
+            .finish(delivery, Verdict::GiveBack { started: true });
+    }
+    assert!((5..=10).contains(&begun), "begun {begun} times");
+    is_poison(&mut broker).await;
+}
+
+pub async fn a_message_that_kills_its_workers_is_a_dead_letter<B: Broker>() {
+    let mut broker = B::start().await;
+    let mut options = broker.options();
+    B::rescue_after(&mut options, Duration::from_millis(500));
+    post(&mut broker, "celery", &[task("a")]).await;
+    let mut deaths = 0;
+    loop {
+        let mut rig = Rig::start(options.clone());
+        let delivery = rig.next().await;
+        let Some(begun) = rig.settler.begin(delivery).await else {
+            is_poison(&mut broker).await;
+            break;
+        };
+        deaths += 1;
+        drop(rig);
+        drop(begun);
+    }
+    assert!((5..=10).contains(&deaths), "{deaths} deaths");
+}
+
+/// It is the only dead letter, and whoever waits for it is told.
+async fn is_poison<B: Broker>(broker: &mut B) {
+    broker.until_dead(1).await;
+    broker.until_clean().await;
+    let letter = DeadLetter::of("a", "proj.add", "poison");
+    assert_eq!(broker.dead().await, [letter]);
+    assert_eq!(
+        broker.result("a").await["result"]["exc_type"],
+        "WorkerLostError"
+    );
+}
+
+pub async fn what_only_waited_beside_a_message_that_kills_is_not_counted<B: Broker>() {
+    let mut broker = B::start().await;
+    let mut options = broker.options();
+    B::rescue_after(&mut options, Duration::from_millis(500));
+    let mut rig = Rig::start(options.clone());
+    post(&mut broker, "celery", &[task("waits")]).await;
+    for _ in 0..8 {
+        // Delivered, not begun; and its worker dies.
+        let waits = rig.next().await;
+        rig = Rig::start(options.clone());
+        drop(waits);
+    }
+    let delivery = rig.next().await;
+    let delivery = rig.settler.begin(delivery).await.unwrap();
+    rig.settler.finish(delivery, Verdict::Success(json("1")));
+    broker.until_clean().await;
+    assert_eq!(broker.result("waits").await["status"], "SUCCESS");
+}
+
+pub async fn a_delivery_that_is_dropped_goes_back_as_if_it_had_begun<B: Broker>() {
+    let mut broker = B::start().await;
+    let mut rig = Rig::start(broker.options());
+    post(&mut broker, "celery", &[task("a")]).await;
+    drop(rig.next().await);
+    let delivery = rig.next().await;
+    assert!(delivery.task.redelivered);
+    rig.settler.finish(delivery, Verdict::Success(json("1")));
+    broker.until_clean().await;
+}
+
+pub async fn two_workers_share_the_work_and_each_task_is_done_once<B: Broker>() {
+    let mut broker = B::start().await;
+    let mut options = broker.options();
+    options.held = 5;
+    let (mut one, mut two) = (Rig::start(options.clone()), Rig::start(options));
+    one.consumer.connected().await;
+    two.consumer.connected().await;
+    post(&mut broker, "celery", &tasks(200)).await;
+    let (mut done, mut shares) = (BTreeSet::new(), [0, 0]);
+    while done.len() < 200 {
+        let (worker, delivery) = tokio::select! {
+            delivery = one.next() => (0, delivery),
+            delivery = two.next() => (1, delivery),
+        };
+        assert!(done.insert(delivery.task.id.clone()), "{delivery:?} again");
+        shares[worker] += 1;
+        let settler = [&one.settler, &two.settler][worker];
+        settler.finish(delivery, Verdict::Success(json("5")));
+    }
+    broker.until_clean().await;
+    assert!(shares[0] > 0 && shares[1] > 0, "{shares:?}");
+}

@@ -1,0 +1,26 @@
+//! What every broker has to do for the consumer, and what Redis does besides: messages in, deliveries out, verdicts carried
+//! out, faults survived. The real consumer, a real server.
+//!
+//! * [`broker`] – what the suite asks of a broker, in Celery's words;
+//! * [`behaviour`] – what has to hold on any of them, a module a subject;
+//! * [`suite`] – the list of it;
+//! * [`redis`] – the harness of Redis, and the tests of its keys, its clock, its scripts and its refusals.
+//!
+//! Another broker joins with a module of its own that implements [`broker::Broker`] and says
+//! `conformance!(crate::its::Name);`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    async_fn_in_trait,
+    reason = "tests"
+)]
+
+#[macro_use]
+mod suite;
+mod behaviour;
+mod broker;
+mod redis;
+mod rig;

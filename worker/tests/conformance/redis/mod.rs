@@ -1,0 +1,316 @@
+//! Redis: the harness of the suite, and what is Redis's own.
+
+mod chords;
+
+mod layout;
+mod refusals;
+mod rescue;
+mod rights;
+mod scripts_and_bell;
+mod turns;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use celery_client::Endpoint;
+use celery_client::aio::{Cmd, ConnectOptions, Connection, Value};
+use celery_protocol::keys::Keys;
+use celery_protocol::message::{EncodeOptions, Task};
+use celery_testkit::RedisOptions;
+use celery_worker::consumer::ConsumerOptions;
+
+use crate::broker::{Backend, Broker, DeadLetter, Depth, until};
+use crate::rig::NEVER;
+
+conformance!(crate::redis::Redis);
+
+/// Ready and unacknowledged at one moment: `KEYS` are the lists of a queue, `unacked` and its index.
+const DEPTH: &str = "local ready = 0
+for list = 1, #KEYS - 2 do ready = ready + redis.call('LLEN', KEYS[list]) end
+local held = redis.call('HLEN', KEYS[#KEYS - 1])
+return {ready, math.max(held, redis.call('ZCARD', KEYS[#KEYS]))}";
+
+/// How long a server that comes back is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Redis {
+    server: celery_testkit::Redis,
+    pub endpoint: Endpoint,
+    connection: Option<Connection>,
+}
+
+impl Redis {
+    fn serve(options: RedisOptions) -> Self {
+        let server = options.start().unwrap();
+        Redis {
+            endpoint: Endpoint::from_url(&server.url()).unwrap(),
+            server,
+            connection: None,
+        }
+    }
+
+    /// A consumer that comes another way to the server, or as another user of it.
+    fn options_by(&self, url: &str) -> ConsumerOptions {
+        ConsumerOptions::new(Endpoint::from_url(url).unwrap(), "celery@test")
+    }
+
+    /// A consumer as a user of these rights: its rights are all it has.
+    async fn options_as(&mut self, rights: &[&str]) -> ConsumerOptions {
+        let user = [&["ACL", "SETUSER", "limited", "on", ">secret"], rights].concat();
+        self.ask(&user).await;
+        self.options_by(&self.limited_url())
+    }
+
+    /// The address of the user whose rights are limited.
+    fn limited_url(&self) -> String {
+        format!("redis://limited:secret@127.0.0.1:{}/0", self.server.port())
+    }
+
+    /// Asks until there is an answer; an error is one, too.
+    async fn query<A: AsRef<[u8]>>(&mut self, words: &[A]) -> Value {
+        let mut cmd = Cmd::new();
+        for word in words {
+            cmd.arg(word.as_ref());
+        }
+        let asking = async {
+            loop {
+                let connection = match self.connection.take() {
+                    Some(connection) => Ok(connection),
+                    None => Connection::open(&self.endpoint, &ConnectOptions::new("test")).await,
+                };
+                if let Ok(mut connection) = connection
+                    && let Ok(answer) = connection.query(&cmd).await
+                {
+                    self.connection = Some(connection);
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let answer = tokio::time::timeout(PATIENCE, asking).await;
+        answer.expect("no answer from Redis")
+    }
+
+    /// The same as text.
+    async fn ask<A: AsRef<[u8]>>(&mut self, words: &[A]) -> String {
+        text(&self.query(words).await)
+    }
+
+    /// Waits until a command answers this.
+    async fn until(&mut self, words: &[&str], wanted: &str) {
+        until(&format!("{words:?}: {wanted}"), async || {
+            let answer = self.ask(words).await;
+            (answer == wanted).then_some(()).ok_or(answer)
+        })
+        .await;
+    }
+}
+
+impl Broker for Redis {
+    type Message = Vec<u8>;
+    type Backend = Redis;
+
+    const FIRST_PRIORITY: u8 = 0;
+    const LAST_PRIORITY: u8 = 9;
+
+    async fn start() -> Self {
+        Redis::serve(RedisOptions::new())
+    }
+
+    async fn start_durable() -> Self {
+        Redis::serve(RedisOptions::new().aof())
+    }
+
+    fn url(&self) -> String {
+        self.server.url()
+    }
+
+    fn options(&self) -> ConsumerOptions {
+        ConsumerOptions::new(self.endpoint.clone(), "celery@test")
+    }
+
+    fn rescue_after(options: &mut ConsumerOptions, time: Duration) {
+        options.lease = time;
+    }
+
+    fn without_polling(options: &mut ConsumerOptions) {
+        options.safety_claim = NEVER;
+    }
+
+    fn message(task: &Task, options: &EncodeOptions<'_>) -> Vec<u8> {
+        task.encode_redis(options).unwrap()
+    }
+
+    fn without_body(id: &str) -> Vec<u8> {
+        let headers = serde_json::json!({"id": id, "task": "proj.add"});
+        let properties = serde_json::json!({"delivery_tag": "t"});
+        let message = serde_json::json!({"headers": headers, "properties": properties});
+        message.to_string().into_bytes()
+    }
+
+    fn malformed() -> (Vec<Vec<u8>>, Vec<DeadLetter>) {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../crates/protocol/tests/fixtures/malformed/redis");
+        let files = std::fs::read_dir(fixtures).unwrap();
+        let mut messages: Vec<Vec<u8>> = files
+            .map(|file| {
+                let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+                let fixture: serde_json::Value = serde_json::from_str(&text).unwrap();
+                serde_json::to_vec(&fixture["message"]).unwrap()
+            })
+            .collect();
+        assert_eq!(messages.len(), 17);
+        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(5_000), "]".repeat(5_000));
+        let others = [
+            "",
+            "null",
+            "[]",
+            "{}",
+            "{\"a\":\"\n\"}",
+            "{\"headers\":[]}",
+            &deep,
+        ];
+        messages.extend(others.map(|text| text.as_bytes().to_vec()));
+        messages.push(b"{\"headers\":{\"id\":\"\xff\"}}".to_vec());
+        let letters = [
+            ("", "", "not-an-object"),
+            ("", "", "envelope"),
+            ("", "proj.add", "no-id"),
+            ("no_task_header", "", "no-task"),
+            ("bad_json_body", "proj.add", "body"),
+            ("body_not_3_tuple", "proj.add", "body-shape"),
+            ("kwargs_not_dict", "proj.add", "arguments"),
+            ("invalid_eta", "proj.add", "field"),
+            ("unknown_content_type", "proj.add", "content-disallowed"),
+        ];
+        let letters = letters.map(|(id, task, cause)| DeadLetter::of(id, task, cause));
+        (messages, letters.into())
+    }
+
+    /// As kombu does, each into the list of its priority; neighbours of one list by one command.
+    async fn push(&mut self, queue: &str, messages: &[Vec<u8>]) {
+        for batch in messages.chunk_by(|one, next| priority(one) == priority(next)) {
+            let list = Keys::new("").queue(queue, priority(&batch[0]));
+            let mut words: Vec<&[u8]> = vec![b"LPUSH", list.as_bytes()];
+            words.extend(batch.iter().map(Vec::as_slice));
+            self.query(&words).await;
+        }
+    }
+
+    async fn depth(&mut self, queue: &str) -> Depth {
+        let keys = Keys::new("");
+        let mut names = keys.queue_lists(queue).to_vec();
+        names.extend([keys.unacked(), keys.unacked_index()]);
+        let mut words = vec!["EVAL".to_owned(), DEPTH.to_owned(), names.len().to_string()];
+        words.append(&mut names);
+        let counts = items(self.query(&words).await);
+        let count = |place: usize| text(&counts[place]).parse().unwrap();
+        Depth {
+            ready: count(0),
+            unacknowledged: count(1),
+        }
+    }
+
+    async fn dead(&mut self) -> Vec<DeadLetter> {
+        let letters = items(self.query(&["XRANGE", "celery.dead", "-", "+"]).await);
+        letters
+            .into_iter()
+            .map(|entry| {
+                let fields: Vec<String> = items(items(entry).remove(1)).iter().map(text).collect();
+                let mut letter = DeadLetter::default();
+                for [name, value] in fields.as_chunks().0 {
+                    match name.as_str() {
+                        "queue" => letter.queue.clone_from(value),
+                        "id" => letter.id.clone_from(value),
+                        "task" => letter.task.clone_from(value),
+                        "cause" => letter.cause.clone_from(value),
+                        _ => {}
+                    }
+                }
+                letter
+            })
+            .collect()
+    }
+
+    fn backend(&mut self) -> &mut Redis {
+        self
+    }
+
+    async fn cut_connections(&mut self) {
+        self.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
+            .await;
+    }
+
+    async fn crash(&mut self) {
+        self.server.kill9();
+    }
+
+    async fn restart(&mut self) {
+        self.server.restart().unwrap();
+    }
+
+    async fn freeze(&mut self) {
+        self.server.pause();
+    }
+
+    async fn thaw(&mut self) {
+        self.server.resume();
+    }
+}
+
+impl Backend for Redis {
+    async fn stored_result(&mut self, id: &str) -> serde_json::Value {
+        let key = format!("celery-task-meta-{id}");
+        serde_json::from_str(&self.ask(&["GET", &key]).await).unwrap_or_default()
+    }
+
+    async fn stored_results(&mut self) -> usize {
+        items(self.query(&["KEYS", "celery-task-meta-*"]).await).len()
+    }
+
+    async fn begin_chord(&mut self, group: &str, size: usize) {
+        let key = format!("celery-taskset-meta-{group}.s");
+        self.ask(&["SET", &key, &size.to_string()]).await;
+    }
+
+    /// Of those that have ended only `.c` is left, which says so.
+    async fn open_chords(&mut self) -> usize {
+        let keys = items(self.query(&["KEYS", "celery-taskset-meta-*"]).await);
+        let open: BTreeSet<String> = keys
+            .iter()
+            .map(text)
+            .filter(|key| !key.ends_with(".c"))
+            .map(|key| key[..key.len() - 2].to_owned())
+            .collect();
+        open.len()
+    }
+}
+
+/// 0 where a message does not say, or cannot.
+fn priority(message: &[u8]) -> u8 {
+    let message: serde_json::Value = serde_json::from_slice(message).unwrap_or_default();
+    let priority = message["properties"]["priority"].as_u64().unwrap_or(0);
+    priority.try_into().unwrap()
+}
+
+fn items(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) => items,
+        _ => Vec::new(),
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Nil => "-".into(),
+        Value::Int(n) => n.to_string(),
+        Value::Okay => "OK".into(),
+        Value::SimpleString(text) => text.clone(),
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(" "))
+        }
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,107 @@
+//! The list of what has to hold on every broker.
+
+/// Has a broker, a type that implements [`Broker`](crate::broker::Broker), go through all of
+/// [`behaviour`](crate::behaviour): a test for each, in a module of this one for each subject.
+macro_rules! conformance {
+    ($broker:ty) => {
+        conformance! { $broker:
+            settlement {
+                a_success_is_stored_and_acknowledged
+                nothing_is_acknowledged_before_its_verdict
+                without_results_only_the_acknowledgement_remains
+                ignored_results_are_not_stored_nor_are_their_errors
+                a_failure_is_stored_with_its_exception
+                a_retry_publishes_the_task_again_until_there_were_enough
+                what_was_revoked_is_stored_as_such
+                states_are_stored_until_there_is_a_success
+                a_large_message_may_have_a_large_result
+                what_is_ignored_is_acknowledged_only
+                what_is_rejected_is_a_dead_letter_or_comes_again
+                what_puts_itself_back_may_do_so_for_ever
+            }
+            dead_letters {
+                unknown_tasks_and_missing_bodies_are_dead_letters
+                what_has_expired_is_revoked_and_no_dead_letter
+                a_message_that_meets_a_bug_is_a_dead_letter_and_stops_nobody
+                the_command_dead_replay_puts_letters_back
+            }
+            unreadable {
+                every_malformed_message_ends_and_none_stops_the_others
+                of_250_bombs_no_more_are_read_than_fit
+                only_the_content_that_is_accepted_is_read
+            }
+            redelivery {
+                what_a_dead_worker_held_is_delivered_to_another
+                what_is_held_for_long_is_delivered_to_nobody_else
+                a_message_that_comes_back_too_often_is_a_dead_letter
+                a_message_that_kills_its_workers_is_a_dead_letter
+                what_only_waited_beside_a_message_that_kills_is_not_counted
+                a_delivery_that_is_dropped_goes_back_as_if_it_had_begun
+                two_workers_share_the_work_and_each_task_is_done_once
+            }
+            eta {
+                a_message_with_an_eta_waits_without_a_place
+                nobody_runs_it_before_its_time_and_all_run_it_then
+                no_more_wait_for_their_eta_than_are_allowed
+                what_waits_with_a_dead_worker_is_run_by_another
+                what_waits_survives_a_restart_of_the_broker
+            }
+            queues {
+                no_queue_is_starved_by_a_full_one
+                a_queue_named_twice_is_consumed_once
+                no_more_is_held_of_all_queues_than_is_allowed
+            }
+            priorities {
+                the_urgent_come_before_the_patient
+                what_has_the_same_priority_comes_in_the_order_it_was_sent
+                what_goes_back_keeps_its_priority
+                a_retry_keeps_its_priority
+            }
+            shutdown {
+                what_was_not_begun_goes_back
+                what_was_not_read_goes_back
+                what_was_begun_goes_back_marked
+                a_worker_that_drains_takes_no_more_and_ends_what_it_has
+                a_stop_without_a_broker_ends_and_says_what_is_left
+                what_has_no_verdict_at_the_end_is_given_back
+            }
+            outages {
+                killed_connections_lose_nothing
+                a_verdict_on_what_came_before_a_cut_touches_nothing_else
+                an_idle_worker_hears_of_a_message_after_its_connections_were_killed
+                a_crash_loses_nothing
+                what_was_done_while_the_broker_was_frozen_is_settled
+                a_broker_that_comes_late_is_waited_for
+            }
+            follow_ups {
+                a_chain_goes_on_with_the_result
+                a_failed_step_fails_the_rest_of_its_chain
+                a_chain_may_end_with_a_group
+                options_of_a_follow_up_are_kept
+                a_follow_up_may_go_to_a_queue_that_nobody_knows_yet
+            }
+            chords {
+                the_body_is_called_with_all_results
+                a_failed_member_fails_the_body_when_all_have_ended
+                a_chord_in_a_chain_goes_on_with_the_chain
+                a_failed_chain_in_a_header_is_counted_by_its_last_step
+                a_chord_that_cannot_be_counted_is_not_forgotten
+            }
+            results_elsewhere {
+                states_and_results_are_stored_there
+                nothing_is_acknowledged_before_its_result_is_stored
+                chords_are_kept_there
+            }
+        }
+    };
+    ($broker:ty: $($subject:ident { $($behaviour:ident)+ })+) => {
+        mod conformance {
+            $(mod $subject {
+                $(#[tokio::test]
+                async fn $behaviour() {
+                    crate::behaviour::$subject::$behaviour::<$broker>().await;
+                })+
+            })+
+        }
+    };
+}
