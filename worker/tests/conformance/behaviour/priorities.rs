@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use celery_protocol::message::Task;
+use celery_worker::Phase;
 use celery_worker::delivery::Verdict;
 
 use crate::broker::Broker;
-use crate::rig::{Rig, json, post, task};
+use crate::rig::{DEADLINE, Rig, post, task};
 
 /// One that comes last and one that comes first, posted in this order.
 fn pair<B: Broker>() -> [Task; 2] {
@@ -44,39 +45,38 @@ pub async fn what_has_the_same_priority_comes_in_the_order_it_was_sent<B: Broker
 }
 
 pub async fn what_goes_back_keeps_its_priority<B: Broker>() {
-    for at_first in [0, 1] {
+    keeps_its_priority::<B>(|| Verdict::GiveBack { started: false }).await;
+    keeps_its_priority::<B>(|| Verdict::GiveBack { started: true }).await;
+    keeps_its_priority::<B>(|| Verdict::Reject { requeue: true }).await;
+}
+
+pub async fn a_retry_keeps_its_priority<B: Broker>() {
+    keeps_its_priority::<B>(|| Verdict::Retry {
+        countdown: Duration::ZERO,
+        reason: None,
+        traceback: None,
+        max_retries: None,
+    })
+    .await;
+}
+
+/// A worker that stops has this verdict on the first of a pair; then the other one is posted.
+async fn keeps_its_priority<B: Broker>(verdict: impl Fn() -> Verdict) {
+    for first in [0, 1] {
         let mut broker = B::start().await;
-        let mut two = Vec::from(pair::<B>());
-        let one = two.remove(at_first);
-        post(&mut broker, "celery", &[one]).await;
-        Rig::start(broker.options()).give_back(1).await;
+        let mut other = Vec::from(pair::<B>());
+        post(&mut broker, "celery", &[other.remove(first)]).await;
+        let mut rig = Rig::start(broker.options());
+        let delivery = rig.next().await;
+        rig.shutdown.advance(Phase::Warm);
+        rig.settler.finish(delivery, verdict());
+        assert_eq!(rig.consumer.close(DEADLINE).await, Default::default());
         broker.until_depth("celery", 1, 0).await;
-        post(&mut broker, "celery", &two).await;
+        post(&mut broker, "celery", &other).await;
         let mut options = broker.options();
         options.held = 1;
         let mut rig = Rig::start(options);
         assert_eq!(rig.finish(2).await, ["urgent", "patient"]);
         broker.until_clean().await;
     }
-}
-
-pub async fn a_retry_keeps_its_priority<B: Broker>() {
-    let mut broker = B::start().await;
-    let mut rig = Rig::start(broker.options());
-    for task in pair::<B>() {
-        let priority = task.priority();
-        post(&mut broker, "celery", &[task]).await;
-        let delivery = rig.next().await;
-        let retry = Verdict::Retry {
-            countdown: Duration::ZERO,
-            reason: None,
-            traceback: None,
-            max_retries: None,
-        };
-        rig.settler.finish(delivery, retry);
-        let again = rig.next().await;
-        assert_eq!((again.task.retries, again.task.priority()), (1, priority));
-        rig.settler.finish(again, Verdict::Success(json("5")));
-    }
-    broker.until_clean().await;
 }
