@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use celery_testkit::{Proxy, RedisOptions};
 
-use crate::busy::{SMALL, busy, last};
+use crate::busy::{SMALL, busy, last, seconds};
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
 #[test]
@@ -88,7 +88,7 @@ fn outages(scenario: &'static str, away: impl Fn(&mut World, Duration)) {
         away(&mut world, Duration::from_secs_f64(*seconds));
         world.one_more_soon(Kind::Noop);
     }
-    world.note(format!("away {lengths:?} s"));
+    world.note(format!("away {}", seconds(lengths)));
     world.finish(lengths.len(), workers);
 }
 

@@ -32,6 +32,12 @@ pub fn last(world: &mut World, time: Duration) {
     std::thread::sleep(time);
 }
 
+/// Such lengths, for the report.
+pub fn seconds(lengths: &[f64]) -> String {
+    let lengths: Vec<String> = lengths.iter().map(f64::to_string).collect();
+    format!("{} s", lengths.join(", "))
+}
+
 /// Closes the workers' connections.
 pub fn kill_clients(world: &mut World) {
     let _killed: u64 = world.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);

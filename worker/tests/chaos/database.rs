@@ -287,26 +287,40 @@ fn a_full_disk_is_waited_for() {
     let database = MariaDb::start_in(disk.0.path(), &[]).unwrap();
     let mut world = World::new("disk of MariaDB full").with(database);
     let mut workers = vec![world.worker(&["-c", "10"])];
+    let mut ended = 0;
     for _ in 0..times {
         load(&mut world);
         world.work_a_little(Duration::from_millis(100));
         let said = workers[0].process.log_len();
         let filler = disk.fill();
-        // Enough to need room that the tables do not have yet.
-        world.post(Kind::Effect, 4_000);
-        let waits = workers[0]
-            .process
-            .wait_for_line_after(PATIENCE, WAITS, said);
+        // Until they need room that the tables do not have yet.
+        let log = &mut workers[0].process;
+        let waits = wait_for(PATIENCE, "a task that waits for the database", || {
+            world.post(Kind::Effect, 1_000);
+            log.wait_for_line_after(Duration::from_secs(1), WAITS, said)
+                .is_ok()
+        });
         std::fs::remove_file(filler).unwrap();
         waits.unwrap();
+        // Without room for its own files InnoDB ends the server.
+        let database = world.database.as_mut().unwrap();
+        if database
+            .sql("CREATE TABLE room (n INT); DROP TABLE room")
+            .is_err()
+        {
+            database.restart().unwrap();
+            ended += 1;
+        }
         world.one_more_soon(Kind::Created);
         world.drain(&workers.iter().collect::<Vec<_>>());
     }
+    world.note(format!("MariaDB ended itself {ended} times"));
     world.finish(times, workers);
 }
 
 /// Connections that wait for a lock by name.
 const HELD_UP: &str = "SELECT id FROM information_schema.processlist WHERE state = 'User lock'";
+
 #[test]
 fn a_server_that_takes_no_writes_is_waited_for() {
     let times = by_scale(1, 5, 20);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use celery_testkit::{Fault, Proxy, Redis, RedisOptions, Wire, wait_for};
 
-use crate::busy::{SMALL, at_work, busy, last, says};
+use crate::busy::{SMALL, at_work, busy, last, says, seconds};
 use crate::programs::through;
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
@@ -170,6 +170,6 @@ fn swallowed_packets_are_an_outage() {
             says(&mut workers, "Cannot connect", said);
         }
     }
-    world.note(format!("{lengths:?} s"));
+    world.note(seconds(lengths));
     world.finish(lengths.len(), workers);
 }
