@@ -6,10 +6,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TESTKIT := $(TARGET)/release/testkit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos matrix fuzz bench check
+.PHONY: help setup build install uninstall demo test chaos matrix fuzz bench check
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what a bare Debian 12 lacks (root or sudo); again: a second
 	@scripts/setup
@@ -18,6 +18,12 @@ build: ## target/release: libcelery.so, celery-worker, examples/playground, test
 	cargo build --release -p celery-php
 	cargo build --release -p celery-worker --bins --examples
 	cargo build --release -p celery-testkit --bins
+
+install: ## put the extension into PHP, enabled, and the worker under PREFIX (root; DESTDIR=... for packagers)
+	@scripts/install
+
+uninstall: ## take away what install put there
+	@scripts/install --undo
 
 demo: export APP_KEY := base64:$(shell head -c 32 /dev/urandom | base64)
 demo: setup build ## the whole story: Laravel page, Redis, worker, MySQL (WORKER=python: Python's worker)

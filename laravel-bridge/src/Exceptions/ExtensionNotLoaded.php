@@ -16,11 +16,13 @@ final class ExtensionNotLoaded extends RuntimeException implements CeleryBridgeE
         $ini = php_ini_loaded_file() ?: 'php.ini (none is loaded now)';
 
         return new self(sprintf(
-            'The PHP extension "celery" is not loaded in this PHP (%s, %s). Install it and enable it with the line '
-            .'"extension=celery" in %s or in a file of the conf.d directory beside it, then restart PHP. '
+            'The PHP extension "celery" is not loaded in this PHP (%s, %s). In its sources, `make setup build` and '
+            .'`sudo make install` install and enable it. Where %s/celery.so is there already, `phpenmod celery` or the line '
+            .'"extension=celery" in %s enables it. Then restart PHP-FPM, or whatever runs this PHP. '
             .'`php -m` lists the loaded extensions, `php artisan celery:doctor` checks the whole set-up.',
             PHP_VERSION,
             PHP_SAPI,
+            ini_get('extension_dir'),
             $ini,
         ));
     }

@@ -21,7 +21,7 @@ final class ExtensionMissingTest extends TestCase
         foreach (['post', 'dispatch', 'result', 'inside a transaction'] as $use) {
             $this->assertSame('CeleryBridge\Exceptions\ExtensionNotLoaded', $answer[$use]['class'] ?? null, $use);
             $this->assertStringContainsString('The PHP extension "celery" is not loaded', $answer[$use]['message']);
-            $this->assertStringContainsString('extension=celery', $answer[$use]['message']);
+            $this->assertStringContainsString('sudo make install', $answer[$use]['message']);
         }
     }
 
@@ -35,7 +35,7 @@ final class ExtensionMissingTest extends TestCase
         $answer = $this->withoutExtension();
 
         $this->assertSame(1, $answer['doctor']['code']);
-        $this->assertStringContainsString('extension=celery', $answer['doctor']['output']);
+        $this->assertStringContainsString('sudo make install', $answer['doctor']['output']);
     }
 
     /**
