@@ -130,6 +130,8 @@ impl Client {
     /// first; a new one is opened where there is none.
     pub(super) fn link(&mut self, wait: &mut Wait<'_>) -> Result<Link, ClientError> {
         if let Some(mut link) = self.link.take() {
+            // It may have been opened for a caller with another limit.
+            link.accept_up_to(self.options.max_reply);
             match self.is_usable(&mut link, wait) {
                 Ok(true) => return Ok(link),
                 Ok(false) => {

@@ -145,15 +145,15 @@ impl Link {
         if select.is_some() {
             match self.answer(wait, "the answer to SELECT")? {
                 Ok(_) => {}
-                Err(answer) if answer.is_auth() || answer.is_transient() => {
-                    return Err(endpoint.refused(answer));
-                }
-                Err(_) => {
+                Err(answer)
+                    if answer.code() == "ERR" && !answer.is_auth() && !answer.is_transient() =>
+                {
                     return Err(ClientError::Config(ConfigError::Value {
                         name: "database",
                         reason: "the server has none of this number",
                     }));
                 }
+                Err(answer) => return Err(endpoint.refused(answer)),
             }
         }
         match self.answer(wait, "the answer to PING")? {
@@ -295,6 +295,9 @@ impl Link {
 
     /// Looks, without waiting, whether the other end is still there and has nothing to say that nobody asked for.
     pub(super) fn is_alive(&mut self) -> bool {
+        if self.owed.is_empty() && self.depart_at_hand().is_err() {
+            return false;
+        }
         if !self.expects_something() && !self.replies.is_empty() {
             // Whatever was read beyond the last answer is the answer to nothing.
             return false;
@@ -314,6 +317,11 @@ impl Link {
 
     fn expects_something(&self) -> bool {
         !self.owed.is_empty() || self.listening == Listening::Leaving
+    }
+
+    /// The largest answer that is accepted from now on.
+    pub(super) fn accept_up_to(&mut self, max_reply: usize) {
+        self.replies.set_limit(max_reply);
     }
 
     /// When it was last used.

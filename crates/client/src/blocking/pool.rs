@@ -151,6 +151,7 @@ mod tests {
 
     use super::super::{NeverInterrupt, Post, Wait};
     use super::*;
+    use crate::error::ClientError;
 
     fn redis() -> (Redis, Arc<Endpoint>) {
         let redis = Redis::start(RedisOptions::new()).unwrap();
@@ -289,6 +290,27 @@ mod tests {
         pool.put(found);
         assert!(pool.take_unsettled().is_none());
         assert_eq!(pool.len(), 1);
+    }
+
+    #[test]
+    fn a_resting_connection_has_the_limit_of_its_next_user() {
+        let (redis, endpoint) = redis();
+        let stored = "x".repeat(1000);
+        redis.cli(&["SET", "celery-task-meta-x", &stored]).unwrap();
+        let mut pool = Pool::new(PoolOptions::default());
+        let mut read = |id, max_reply| {
+            let mut options = PoolOptions::default();
+            options.client.max_reply = max_reply;
+            pool.set_options(options);
+            let mut client = pool.take(&endpoint);
+            let mut never = NeverInterrupt;
+            let read = client.get_result(id, &mut Wait::new(Duration::from_secs(20), &mut never));
+            pool.put(client);
+            read
+        };
+        assert_eq!(read("none", 100), Ok(None));
+        assert_eq!(read("x", 2000), Ok(Some(stored.into_bytes())));
+        assert!(matches!(read("x", 100), Err(ClientError::Protocol(_))));
     }
 
     #[test]

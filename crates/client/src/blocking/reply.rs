@@ -44,6 +44,11 @@ impl ReplyReader {
         }
     }
 
+    /// Another limit, from the next answer on.
+    pub(super) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Whether nothing was received that was not given out.
     pub(super) fn is_empty(&self) -> bool {
         self.start == self.filled

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use base64::Engine;
-use celery_client::blocking::{Client, ClientOptions, Revoke};
+use celery_client::blocking::{Client, ClientOptions, Publish, Revoke};
 use celery_client::{ClientError, Endpoint};
 use celery_testkit::{Process, Proxy, wait_for};
 use serde_json::{Value, json};
 
-use super::{PLENTY, at_leisure, calls, cli, client, client_of, redis, within};
+use super::{PLENTY, at_leisure, calls, cli, client, client_of, post, queued, redis, within};
 
 const KEY: &str = "celery-task-meta-id-1";
 const DEFAULT_INTERVAL: Duration = Duration::from_millis(500);
@@ -199,6 +199,22 @@ fn a_wait_survives_lost_connections() {
 }
 
 /// Two clients whose connections are open, and that do not wait long for one answer.
+#[test]
+fn a_listening_connection_that_was_closed_at_rest_is_not_used() {
+    let redis = redis();
+    let (mut client, mut listener) = (client(&redis), client_of(&redis.url()));
+    for id in ["a", "b", "c"] {
+        finish(&redis, "SUCCESS");
+        at_leisure(|wait| client.wait_result(&mut listener, "id-1", DEFAULT_INTERVAL, wait))
+            .unwrap();
+        cli(&redis, &["CLIENT", "KILL", "TYPE", "pubsub"]);
+        cli(&redis, &["CLIENT", "KILL", "TYPE", "normal"]);
+        // The answer to UNSUBSCRIBE stands before the end of the stream.
+        at_leisure(|wait| listener.publish(&post(id), Publish::Confirmed, wait)).unwrap();
+    }
+    assert_eq!(queued(&redis, "q"), ["a", "b", "c"]);
+}
+
 fn hasty_clients(port: u16) -> [Client; 2] {
     let url = format!("redis://127.0.0.1:{port}");
     let mut options = ClientOptions::default();

@@ -5,7 +5,7 @@
 
 use redis::Value;
 
-use super::{Link, Listening};
+use super::{Answer, Link, Listening};
 use crate::blocking::Wait;
 use crate::error::{ClientError, ServerError};
 
@@ -79,13 +79,35 @@ impl Link {
         wait: &mut Wait<'_>,
     ) -> Result<(), ClientError> {
         while self.listening == Listening::Leaving {
-            if let Ok(Value::Array(parts)) = self.answer(wait, "the answer to UNSUBSCRIBE")?
-                && is_text(parts.first(), b"unsubscribe")
-            {
-                self.listening = Listening::No;
+            let answer = self.answer(wait, "the answer to UNSUBSCRIBE")?;
+            self.depart(answer);
+        }
+        Ok(())
+    }
+
+    /// The same as far as answers have arrived: behind the last of them the server may have closed the connection.
+    pub(super) fn depart_at_hand(&mut self) -> Result<(), ClientError> {
+        while self.listening == Listening::Leaving {
+            match self.answer_at_hand()? {
+                Some(answer) => self.depart(answer),
+                None => {
+                    let read = self.stream.read_available(&mut self.replies);
+                    if read.map_err(|broken| self.lost(broken))? == 0 {
+                        break;
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    /// What comes before the answer to UNSUBSCRIBE was said to the channel.
+    fn depart(&mut self, answer: Answer) {
+        if let Ok(Value::Array(parts)) = answer
+            && is_text(parts.first(), b"unsubscribe")
+        {
+            self.listening = Listening::No;
+        }
     }
 }
 
