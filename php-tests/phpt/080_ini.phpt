@@ -15,6 +15,7 @@ foreach (['publish' => 'Confirmed', 'task_protocol' => '3'] as $name => $value) 
         echo $e->getMessage(), "\n";
     }
     ini_restore("celery.$name");
+    echo ini_get("celery.$name"), "\n";
 }
 ?>
 --EXPECT--
@@ -34,4 +35,6 @@ celery.result_backend = '', administrator
 celery.result_timeout = '60', all
 celery.task_protocol = '2', all
 celery.publish is "Confirmed"; it must be "confirmed", "once" or "pipelined".
+confirmed
 celery.task_protocol is "3"; it must be 2 or 1.
+2

@@ -1,6 +1,6 @@
 //! PHP's configuration directives: declaring and reading them.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
 use ext_php_rs::ffi;
 use ext_php_rs::flags::IniEntryPermission;
@@ -17,18 +17,42 @@ unsafe extern "C" {
     fn display_ini_entries(module: *mut ModuleEntry);
 }
 
+/// `zend_result`
+const SUCCESS: c_int = 0;
 /// `ZEND_INI_DISPLAY_ORIG`: phpinfo's column of master values.
 const DISPLAY_ORIGINAL: c_int = 1;
 
 /// A directive that scripts may change.
 pub(crate) const fn open(name: &'static CStr, default: &'static CStr) -> IniEntryDef {
-    IniEntryDef::new(name, default, IniEntryPermission::All)
+    directive(name, default, IniEntryPermission::All)
 }
 
 /// A directive that only the administrator sets (php.ini, `php_admin_value`, `.user.ini`).
 pub(crate) const fn fixed(name: &'static CStr, default: &'static CStr) -> IniEntryDef {
     let permission = IniEntryPermission::System.union(IniEntryPermission::PerDir);
-    IniEntryDef::new(name, default, permission)
+    directive(name, default, permission)
+}
+
+const fn directive(
+    name: &'static CStr,
+    default: &'static CStr,
+    permission: IniEntryPermission,
+) -> IniEntryDef {
+    let mut entry = IniEntryDef::new(name, default, permission);
+    entry.on_modify = Some(accept);
+    entry
+}
+
+/// Accepts every value: what one means is asked when it is needed. Without such a function `ini_restore()` does nothing.
+unsafe extern "C" fn accept(
+    _entry: *mut ffi::zend_ini_entry,
+    _value: *mut ffi::zend_string,
+    _: *mut c_void,
+    _: *mut c_void,
+    _: *mut c_void,
+    _stage: c_int,
+) -> c_int {
+    SUCCESS
 }
 
 /// A directive of the administrator's that holds a URL: phpinfo shows it without its password.
