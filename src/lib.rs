@@ -7,7 +7,7 @@
 //!
 //! * `ffi`: everything that touches PHP's C interface; the only folder with `unsafe`.
 //! * `classes`: the classes PHP sees – the clients, `AsyncResult`, the exceptions.
-//! * `connection`: celery-php's connection arguments as an endpoint; `registry`: the connections known by name.
+//! * `connection`: celery-php's connection arguments as an endpoint; `registry`: the connections of a request, by name.
 //! * `values`: PHP values to JSON and back, and where a value stands that cannot be sent.
 //! * `post`: from `PostTask`'s arguments to a message; `process`: what a message says of its sender.
 //! * `broker`, `results`: calls to the two servers; `messages`: what comes back; `errors`: what goes wrong.

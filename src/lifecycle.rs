@@ -5,15 +5,17 @@ use celery_client::blocking::Deadline;
 use crate::classes;
 use crate::ffi::class::DeclareError;
 use crate::ffi::throw::late_warning;
-use crate::{errors, pipeline, settings};
+use crate::{errors, pipeline, registry, settings};
 
 /// Declares the classes.
 pub(crate) fn module_start() -> Result<(), DeclareError> {
     classes::declare()
 }
 
-/// The end of a request: pipelined posts are not left without their answers.
+/// The end of a request: pipelined posts are not left without their answers, and nothing is left of the request but its
+/// connections at rest.
 pub(crate) fn request_end() {
+    registry::clear();
     let failures = pipeline::flush_all(Deadline::after(settings::post_timeout()));
     if let Some(first) = failures.first() {
         late_warning(&format!("{}: {}", errors::summary(&failures), first.cause));

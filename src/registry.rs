@@ -1,8 +1,9 @@
-//! The connections that this process (this thread, under ZTS) has known, by name.
+//! The connections that this request (this process, on the command line) has known, by name.
 //!
 //! A stored result names its connection by a hash. It is looked up here and nowhere else but in php.ini, so that no
-//! serialized string can lead us to an address. The names are bounded in number because a long-running process may
-//! be given ever new databases; the oldest are forgotten.
+//! serialized string can lead us to an address. All are forgotten at the end of the request: the next one may be of
+//! another site, with another key prefix for the same server, and must find the same in every process of a pool. They are
+//! bounded in number because a long-running process may be given ever new databases; the oldest are forgotten.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,7 +12,7 @@ use std::rc::Rc;
 use crate::connection::Connection;
 use crate::ffi::throw::Thrown;
 
-/// More connections than one process sensibly has; each costs a few hundred bytes.
+/// More connections than one request sensibly has; each costs a few hundred bytes.
 const MOST: usize = 256;
 
 thread_local! {
@@ -28,6 +29,11 @@ pub(crate) fn remember(connection: &Rc<Connection>) {
             known.pop_front();
         }
     });
+}
+
+/// Forgets all of them.
+pub(crate) fn clear() {
+    KNOWN.with_borrow_mut(VecDeque::clear);
 }
 
 /// Finds a result backend by its name, else that of php.ini.

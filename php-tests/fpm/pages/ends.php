@@ -1,0 +1,32 @@
+<?php
+
+/** Ends by ?by in the middle of a call: while it posts, or while it ?reads. */
+
+require __DIR__ . '/common.inc';
+
+final class EndsWhenEncoded implements JsonSerializable
+{
+    public function jsonSerialize(): mixed
+    {
+        end_by($_GET['by']);
+
+        return null;
+    }
+}
+
+final class EndsWhenAsked extends AsyncResult
+{
+    public function isReady()
+    {
+        end_by($_GET['by']);
+    }
+}
+
+client()->PostTask('proj.echo', [1]);
+result('known')->get(20);
+if (isset($_GET['reads'])) {
+    (new EndsWhenAsked('known', place()))->get(20);
+} else {
+    client()->PostTask('proj.echo', [new EndsWhenEncoded()]);
+}
+echo 'never';

@@ -1,0 +1,14 @@
+<?php
+
+/** Posts 5 tasks named after ?name without waiting for an answer, and ends by ?by. */
+
+require __DIR__ . '/common.inc';
+
+ini_set('celery.publish', 'pipelined');
+ini_set('celery.post_timeout', $_GET['post_timeout'] ?? '20');
+$client = client();
+for ($i = 1; $i <= 5; ++$i) {
+    $client->PostTask('proj.echo', [$i], false, 'celery', ['id' => "$_GET[name]-$i"]);
+}
+tell([]);
+end_by($_GET['by'] ?? 'its last line');

@@ -1,0 +1,146 @@
+<?php
+
+namespace CeleryTests;
+
+/**
+ * A private PHP-FPM, asked over FastCGI without a web server between: a test sees what a web server sees, a worker process
+ * that dies included. It loads the extension where `php` does (the service `php` of `testkit`).
+ */
+final class Fpm
+{
+    private const START = 20;
+    /** What a reload grants the requests under way. FPM's own default is nothing: it would kill them. */
+    private const RELOAD = 20;
+    private const READY = 'ready to handle connections';
+
+    private string $pages;
+    private string $folder;
+    private Background $master;
+
+    /**
+     * @param string $pages the folder of the scripts
+     * @param array<string, array<string, string|int>> $pools what each pool has beside what every one has here
+     * @param array<string, string> $environment what the pages find beside this process's own
+     */
+    public function __construct(string $pages, array $pools = ['www' => []], array $environment = [])
+    {
+        $this->pages = $pages;
+        $this->folder = sys_get_temp_dir() . '/fpm-' . bin2hex(random_bytes(6));
+        mkdir($this->folder);
+        file_put_contents("$this->folder/php-fpm.conf", $this->configuration($pools));
+        $command = [self::program(), '--fpm-config', "$this->folder/php-fpm.conf"];
+        if (self::isRoot()) {
+            $command[] = '--allow-to-run-as-root';
+        }
+        $this->master = new Background($command, $environment);
+        $this->master->waitForText(self::READY, self::START);
+    }
+
+    public function __destruct()
+    {
+        // Its workers follow a master that ends in order, and one that is killed only sometimes.
+        $this->master->stop();
+        array_map('unlink', glob("$this->folder/*"));
+        rmdir($this->folder);
+    }
+
+    /**
+     * Asks a page and waits for its answer.
+     *
+     * @param array<string, mixed> $query
+     */
+    public function get(string $page, array $query = [], string $pool = 'www'): FastCgiAnswer
+    {
+        return $this->begin($page, $query, $pool)->answer();
+    }
+
+    /**
+     * Asks a page.
+     *
+     * @param array<string, mixed> $query
+     */
+    public function begin(string $page, array $query = [], string $pool = 'www'): FastCgi
+    {
+        return new FastCgi("$this->folder/$pool.sock", [
+            'SCRIPT_FILENAME' => "$this->pages/$page",
+            'SCRIPT_NAME' => "/$page",
+            'DOCUMENT_ROOT' => $this->pages,
+            'REQUEST_METHOD' => 'GET',
+            'REQUEST_URI' => "/$page",
+            'QUERY_STRING' => http_build_query($query),
+            'SERVER_PROTOCOL' => 'HTTP/1.1',
+        ]);
+    }
+
+    /**
+     * Asks for new worker processes, as `systemctl reload` does. Returns at once: {@see reloads()} tells the end.
+     */
+    public function reload(): void
+    {
+        $this->master->signal(SIGUSR2);
+    }
+
+    /**
+     * How often it has reloaded.
+     */
+    public function reloads(): int
+    {
+        return substr_count($this->master->log(), self::READY) - 1;
+    }
+
+    /**
+     * What FPM says of itself and of its workers.
+     */
+    public function log(): string
+    {
+        return $this->master->log();
+    }
+
+    private function configuration(array $pools): string
+    {
+        $lines = [
+            '[global]',
+            'daemonize = no',
+            'error_log = /proc/self/fd/2',
+            'process_control_timeout = ' . self::RELOAD,
+        ];
+        foreach ($pools as $name => $settings) {
+            $settings += (self::isRoot() ? ['user' => 'root', 'group' => 'root'] : []) + [
+                'listen' => "$this->folder/$name.sock",
+                'pm' => 'static',
+                'pm.max_children' => 1,
+                'clear_env' => 'no',
+                'catch_workers_output' => 'yes',
+                'php_admin_flag[display_errors]' => 'off',
+                'php_admin_flag[log_errors]' => 'on',
+                'php_admin_flag[html_errors]' => 'off',
+            ];
+            $lines[] = "[$name]";
+            foreach ($settings as $setting => $value) {
+                $lines[] = "$setting = $value";
+            }
+        }
+
+        return implode("\n", $lines) . "\n";
+    }
+
+    /**
+     * The FPM of this very PHP: where PHP installs it, or where Debian does.
+     */
+    private static function program(): string
+    {
+        $version = PHP_MAJOR_VERSION . '.' . PHP_MINOR_VERSION;
+        foreach ([dirname(PHP_BINDIR) . '/sbin/php-fpm', "/usr/sbin/php-fpm$version"] as $program) {
+            if (is_executable($program)) {
+                return $program;
+            }
+        }
+
+        throw new \RuntimeException('php-fpm is not there (Debian package php-fpm)');
+    }
+
+    private static function isRoot(): bool
+    {
+        return posix_geteuid() === 0;
+    }
+}
