@@ -1,0 +1,48 @@
+--TEST--
+No file descriptor is left: an exception that says so, and the next call works once one is
+--EXTENSIONS--
+celery
+posix
+--INI--
+celery.post_timeout=1
+celery.command_timeout=1
+--FILE--
+<?php
+require __DIR__ . '/support.inc';
+$queue = fresh('queue');
+$client = client(['exchange' => $queue]);
+$result = new AsyncResult(fresh('id'), arguments());
+store($result->getId(), 'SUCCESS', 5);
+$redis = redis();
+posix_setrlimit(POSIX_RLIMIT_NOFILE, 64, (int) posix_getrlimit()['hard openfiles']);
+$open = [];
+while ($file = @fopen('/dev/null', 'r')) {
+    $open[] = $file;
+}
+echo "none left:\n";
+show(fn () => $client->PostTask('proj.add', [2, 3], false));
+show(fn () => $client->PostTasks([['proj.add', [2, 3]]], false));
+show(fn () => $result->isReady());
+show(fn () => $result->get(0.5));
+// One is enough to post; who waits for a result needs another to listen.
+array_pop($open);
+echo "one left:\n";
+show(fn () => $client->PostTask('proj.add', [2, 3], false));
+show(fn () => $result->get(0.5));
+array_pop($open);
+echo "two left:\n";
+show(fn () => $result->get(20));
+var_dump($redis->lLen($queue));
+?>
+--EXPECTF--
+none left:
+CeleryConnectionException: Cannot reach the broker redis://127.0.0.1:%d/0: Too many open files (os error 24). The task was not queued.%S
+CeleryConnectionException: Cannot reach the broker redis://127.0.0.1:%d/0: Too many open files (os error 24). No task was queued.%S
+CeleryConnectionException: Could not read the result on redis://127.0.0.1:%d/0: Too many open files (os error 24).%S
+CeleryConnectionException: Could not wait for the result on redis://127.0.0.1:%d/0: Too many open files (os error 24).%S
+one left:
+bool(true)
+CeleryConnectionException: Could not wait for the result on redis://127.0.0.1:%d/0: Too many open files (os error 24).%S
+two left:
+int(5)
+int(1)
