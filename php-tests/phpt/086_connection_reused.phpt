@@ -7,8 +7,13 @@ celery
 require __DIR__ . '/support.inc';
 $user = fresh('user');
 redis()->rawCommand('ACL', 'SETUSER', $user, 'on', '>x', '~*', '&*', '+@all');
-// By these numbers Redis tells a connection from its successor.
-$connections = fn () => array_column(array_filter(redis()->client('list'), fn ($client) => $client['user'] === $user), 'id');
+// By these numbers Redis tells a connection from its successor; it lists them in an order of its own.
+$connections = function () use ($user) {
+    $ids = array_column(array_filter(redis()->client('list'), fn ($client) => $client['user'] === $user), 'id');
+    sort($ids);
+
+    return $ids;
+};
 $queue = fresh('queue');
 $post = fn () => client(['login' => $user, 'password' => 'x', 'exchange' => $queue])->PostTask('proj.add', [2, 3]);
 $results = [$post()];

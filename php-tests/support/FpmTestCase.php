@@ -67,8 +67,11 @@ abstract class FpmTestCase extends TestCase
     protected static function connections(\Redis $redis): array
     {
         $pages = array_filter($redis->client('LIST'), fn ($client) => $client['user'] === 'page');
+        $ids = array_map('intval', array_column($pages, 'id'));
+        // Redis lists them in an order of its own.
+        sort($ids);
 
-        return array_map('intval', array_column($pages, 'id'));
+        return $ids;
     }
 
     /**
