@@ -35,9 +35,9 @@ $conf = tempnam(sys_get_temp_dir(), 'resolv');
 $maps = file_get_contents('/proc/self/maps');
 preg_match('#\S*libcelery\.so#', $maps, $so);
 $process = proc_open(['unshare', '--net', '--mount', 'sh', '-c', $shell], [1 => STDOUT, 2 => STDOUT], $pipes, null, [
-    'PATH' => getenv('PATH'), 'CONF' => $conf, 'PHP' => PHP_BINARY, 'SO' => $so[0] ?? 'celery', 'SCRIPT' => $script,
+    'CONF' => $conf, 'PHP' => PHP_BINARY, 'SO' => $so[0] ?? 'celery', 'SCRIPT' => $script,
     'SUPPORT' => __DIR__ . '/support.inc',
-]);
+] + getenv());
 proc_close($process);
 unlink($conf);
 ?>

@@ -51,9 +51,9 @@ $hosts = tempnam(sys_get_temp_dir(), 'hosts');
 $maps = file_get_contents('/proc/self/maps');
 preg_match('#\S*libcelery\.so#', $maps, $so);
 $process = proc_open(['unshare', '--mount', 'sh', '-c', $shell], [1 => STDOUT, 2 => STDOUT], $pipes, null, [
-    'PATH' => getenv('PATH'), 'HOSTS' => $hosts, 'PHP' => PHP_BINARY, 'SO' => $so[0] ?? 'celery', 'SCRIPT' => $script,
+    'HOSTS' => $hosts, 'PHP' => PHP_BINARY, 'SO' => $so[0] ?? 'celery', 'SCRIPT' => $script,
     'SUPPORT' => __DIR__ . '/support.inc', 'REDIS_URL' => redis_url(),
-]);
+] + getenv());
 proc_close($process);
 unlink($hosts);
 ?>

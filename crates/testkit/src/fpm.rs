@@ -113,14 +113,15 @@ fn start_fpm<K: AsRef<OsStr>, V: AsRef<OsStr>>(
     );
     let file = folder.join("php-fpm.conf");
     fs::write(&file, settings).map_err(Error::io("writing php-fpm.conf"))?;
-    let mut command = Command::new(find_fpm()?);
+    let program = find_fpm()?;
+    let mut command = Command::new(&program);
     command.arg("--fpm-config").arg(&file);
     if is_root() {
         command.arg("--allow-to-run-as-root");
     }
     command
-        .env("PHP_INI_SCAN_DIR", php.scan_dir())
-        .envs(environment.iter().map(|(name, value)| (name, value)));
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .env("PHP_INI_SCAN_DIR", php.scan_dir(&program)?);
     let log = folder.join("php-fpm.log");
     let mut fpm = Process::spawn_logged("php-fpm", &mut command, &log, true)?;
     fpm.wait_for_line(START, "ready to handle connections")?;

@@ -9,7 +9,7 @@
 //! * [`Process`] – any program with its output captured; lines of it can be waited for.
 //! * [`Redis`] – a Redis server, with a password, persistence, a memory limit or a primary if asked for.
 //! * [`MariaDb`] – a MariaDB server with an empty database.
-//! * [`Php`] – PHP with the extension switched on; [`Fpm`] – PHP-FPM and nginx serving a folder with it.
+//! * [`Php`] – PHP with the extension that was built, or none; [`Fpm`] – PHP-FPM and nginx serving a folder with it.
 //! * [`Proxy`] – a TCP proxy that delays, drips, falls silent, resets, cuts a connection at a request, or leads
 //!   elsewhere.
 //! * [`Wire`] – two network namespaces and a wire between them that can be cut: packets are swallowed.

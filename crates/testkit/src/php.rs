@@ -1,10 +1,15 @@
-//! PHP with the extension switched on, without touching the machine's own settings.
+//! PHP with the extension that was built, or with none, whatever the machine's own settings enable.
+//!
+//! An extension that is installed would be loaded first, and ours refused as loaded already. So a PHP gets a folder of
+//! ini files for itself: links to those that it reads by itself, but for the one that enables the extension, and a file
+//! of ours. Nothing of the machine is touched. An extension that the machine's php.ini itself enables is an error.
 
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -14,32 +19,36 @@ use crate::ports::find_program;
 /// The Debian package that brings the command line.
 const PACKAGE: &str = "php-cli";
 
-/// A folder with a `celery.ini` that PHP reads after the machine's own files.
+/// What every PHP of one `testkit` reads; dropped, it is gone.
 #[derive(Debug)]
 pub struct Php {
+    /// One folder of links for each program, and `own`.
     folder: TempDir,
 }
 
 impl Php {
-    /// Settings that load `extension` (an absolute path, or a name that PHP can find) and hold `lines` besides.
+    /// Settings without the extension.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the file cannot be written.
-    pub fn with_extension(extension: &Path, lines: &[&str]) -> Result<Self, Error> {
+    /// [`Error::Io`] when no temporary folder can be made.
+    pub fn new() -> Result<Self, Error> {
         let folder = tempfile::Builder::new()
             .prefix("php-")
             .tempdir()
             .map_err(Error::io("making a temporary folder"))?;
-        let mut ini = format!("extension=\"{}\"\n", extension.display());
-        for line in lines {
-            ini.push_str(line);
-            ini.push('\n');
-        }
-        // The machine's files begin with a number: ours comes last.
-        fs::write(folder.path().join("90-celery.ini"), ini)
-            .map_err(Error::io("writing 90-celery.ini"))?;
+        fs::create_dir(folder.path().join("own"))
+            .map_err(Error::io("making a temporary folder"))?;
         Ok(Self { folder })
+    }
+
+    /// The machine's `php`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] when it is not installed.
+    pub fn program() -> Result<PathBuf, Error> {
+        find_program("php", PACKAGE)
     }
 
     /// The extension built last: `$CELERY_EXTENSION`, else the newer of `target/{release,debug}/libcelery.so`.
@@ -70,22 +79,155 @@ impl Php {
             })
     }
 
-    /// The value of `PHP_INI_SCAN_DIR`: the machine's own folder, then ours.
-    #[must_use]
-    pub fn scan_dir(&self) -> OsString {
-        let mut value = OsString::from(":");
-        value.push(self.folder.path());
-        value
-    }
-
-    /// A `php` command with the extension switched on.
+    /// Every PHP that starts from now on loads `extension`, an absolute path.
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] when `php` is not installed.
-    pub fn command(&self) -> Result<Command, Error> {
-        let mut command = Command::new(find_program("php", PACKAGE)?);
-        command.env("PHP_INI_SCAN_DIR", self.scan_dir());
-        Ok(command)
+    /// [`Error::Io`] when the file cannot be written.
+    pub fn load(&self, extension: &Path) -> Result<(), Error> {
+        fs::write(
+            self.folder.path().join("own/celery.ini"),
+            format!("extension=\"{}\"\n", extension.display()),
+        )
+        .map_err(Error::io("writing celery.ini"))
+    }
+
+    /// The value of `PHP_INI_SCAN_DIR` for `program`: Debian's `php` and `php-fpm` read different folders.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when its php.ini enables the extension, [`Error::Io`] when it does not start or no link can be
+    /// made.
+    pub fn scan_dir(&self, program: &Path) -> Result<OsString, Error> {
+        let read = IniFiles::of(program)?;
+        if let Some(main) = read.main.filter(|file| enables_celery(file)) {
+            return Err(Error::Failed(format!(
+                "{} enables celery, so the one that was built cannot be used: take the line out",
+                main.display()
+            )));
+        }
+        let links = tempfile::Builder::new()
+            .prefix("links-")
+            .disable_cleanup(true) // It goes with the folder that it is in.
+            .tempdir_in(self.folder.path())
+            .map_err(Error::io("making a temporary folder"))?;
+        let others = read.scanned.iter().filter(|file| !enables_celery(file));
+        for (index, file) in others.enumerate() {
+            // PHP reads a folder by name, and these may come from several.
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            symlink(file, links.path().join(format!("{index:03}-{name}")))
+                .map_err(Error::io(format!("a link to {}", file.display())))?;
+        }
+        env::join_paths([links.path(), &self.folder.path().join("own")])
+            .map_err(|error| Error::Failed(error.to_string()))
+    }
+}
+
+/// The ini files that a PHP reads by itself.
+#[derive(Debug, PartialEq, Eq)]
+struct IniFiles {
+    main: Option<PathBuf>,
+    /// In their order.
+    scanned: Vec<PathBuf>,
+}
+
+impl IniFiles {
+    fn of(program: &Path) -> Result<Self, Error> {
+        // The one question that php-fpm answers too.
+        let output = Command::new(program)
+            .arg("-i")
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .map_err(Error::io(format!("starting {}", program.display())))?;
+        Self::parse(&String::from_utf8_lossy(&output.stdout))
+            .ok_or_else(|| Error::Failed(format!("{} -i names no ini files", program.display())))
+    }
+
+    /// `Loaded Configuration File => FILE` and `Additional .ini files parsed => FILE,\nFILE,\nFILE`.
+    fn parse(info: &str) -> Option<Self> {
+        let (_, rest) = info.split_once("\nLoaded Configuration File => ")?;
+        let (main, rest) = rest.split_once('\n')?;
+        let (_, rest) = rest.split_once("\nAdditional .ini files parsed => ")?;
+        let more = rest.lines().take_while(|line| line.ends_with(',')).count();
+        let existing = |file: &str| (file != "(none)").then(|| PathBuf::from(file));
+        Some(Self {
+            main: existing(main),
+            scanned: rest
+                .lines()
+                .take(more + 1)
+                .filter_map(|line| existing(line.trim_end_matches(',')))
+                .collect(),
+        })
+    }
+}
+
+/// Whether an ini file says `extension=celery`, in one of the ways to say it. One that cannot be read is left to PHP.
+fn enables_celery(file: &Path) -> bool {
+    let text = fs::read(file).unwrap_or_default();
+    String::from_utf8_lossy(&text).lines().any(|line| {
+        let line = line.split(';').next().unwrap_or_default();
+        line.split_once('=').is_some_and(|(name, value)| {
+            let value = Path::new(value.trim().trim_matches(['"', '\'']));
+            let stem = value.file_stem().and_then(|stem| stem.to_str());
+            name.trim() == "extension" && matches!(stem, Some("celery" | "libcelery"))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn the_ini_files_that_php_names() {
+        let info = |main, scanned| {
+            format!(
+                "phpinfo()\nPHP Version => 8.2.0\n\nLoaded Configuration File => {main}\n\
+                 Scan this dir for additional .ini files => /c\n\
+                 Additional .ini files parsed => {scanned}\n\nPHP API => 20220829\n"
+            )
+        };
+        let files = |main: Option<&str>, scanned: &[&str]| {
+            Some(IniFiles {
+                main: main.map(PathBuf::from),
+                scanned: scanned.iter().map(PathBuf::from).collect(),
+            })
+        };
+        assert_eq!(
+            IniFiles::parse(&info("/php.ini", "/c/10-a.ini,\n/c/20-b.ini,\n/d/9.ini")),
+            files(
+                Some("/php.ini"),
+                &["/c/10-a.ini", "/c/20-b.ini", "/d/9.ini"]
+            )
+        );
+        assert_eq!(
+            IniFiles::parse(&info("(none)", "/c/10-a.ini")),
+            files(None, &["/c/10-a.ini"])
+        );
+        assert_eq!(IniFiles::parse(&info("(none)", "(none)")), files(None, &[]));
+        assert_eq!(IniFiles::parse("Segmentation fault"), None);
+    }
+
+    #[test]
+    fn ways_to_enable_the_extension() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("some.ini");
+        let enables = |line: &str| {
+            fs::write(&file, format!("; a comment\nmemory_limit = 1G\n{line}\n")).unwrap();
+            enables_celery(&file)
+        };
+        assert!(enables("extension=celery"));
+        assert!(enables(
+            "  extension = \"/target/release/libcelery.so\" ; built"
+        ));
+        assert!(enables("extension='celery.so'\r"));
+        assert!(!enables(";extension=celery"));
+        assert!(!enables("extension=celery_other"));
+        assert!(!enables("celery.result_timeout = 7"));
+        assert!(!enables("zend_extension=opcache"));
+        assert!(!enables_celery(&folder.path().join("none.ini")));
     }
 }

@@ -25,15 +25,16 @@ services, and the variables that COMMAND finds:
   redis         REDIS_URL REDIS_HOST REDIS_PORT REDIS_SOCKET REDIS_PID
   redis=aof     the same; it loses nothing when killed
   mariadb       DATABASE_URL DB_HOST DB_PORT DB_SOCKET DB_USERNAME DB_PASSWORD DB_DATABASE DB_PID
-  php           PHP_INI_SCAN_DIR: every `php` loads the extension that was built last, or $CELERY_EXTENSION
-  fpm=FOLDER    APP_URL FPM_PID: nginx and PHP-FPM with the extension serve FOLDER
+  php           every `php` loads the extension that was built last, or $CELERY_EXTENSION
+  fpm=FOLDER    the same; APP_URL FPM_PID: nginx and PHP-FPM with the extension serve FOLDER
+
+PHP_INI_SCAN_DIR is set in any case: no `php` loads the extension that may be installed on this machine.
 ";
 
 /// What was started, in an order in which it can be dropped.
-#[derive(Default)]
 struct Services {
     web: Vec<Fpm>,
-    php: Option<Php>,
+    php: Php,
     redis: Vec<Redis>,
     mariadb: Vec<MariaDb>,
     environment: Vec<(&'static str, OsString)>,
@@ -73,7 +74,7 @@ fn up(names: &[&str], command: &[OsString]) -> Result<ExitCode, Error> {
         SignalsInfo::<WithOrigin>::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2])
             .map_err(|source| Error::Failed(format!("catching signals: {source}")))?;
     celery_testkit::leave_terminal_group();
-    let mut services = Services::default();
+    let mut services = Services::new()?;
     for name in names {
         services.start(name)?;
     }
@@ -117,6 +118,21 @@ fn pid(child: &Child) -> Option<Pid> {
 }
 
 impl Services {
+    fn new() -> Result<Self, Error> {
+        let mut services = Self {
+            web: Vec::new(),
+            php: Php::new()?,
+            redis: Vec::new(),
+            mariadb: Vec::new(),
+            environment: Vec::new(),
+        };
+        // Who needs no PHP needs none installed.
+        if let Ok(program) = Php::program() {
+            services.export("PHP_INI_SCAN_DIR", services.php.scan_dir(&program)?);
+        }
+        Ok(services)
+    }
+
     fn start(&mut self, name: &str) -> Result<(), Error> {
         match name.split_once('=').unwrap_or((name, "")) {
             ("redis", "") => self.redis(RedisOptions::new()),
@@ -158,22 +174,16 @@ impl Services {
     }
 
     fn php(&mut self) -> Result<(), Error> {
-        if self.php.is_none() {
-            let php = Php::with_extension(&Php::built_extension()?, &[])?;
-            self.export("PHP_INI_SCAN_DIR", php.scan_dir());
-            self.php = Some(php);
-        }
-        Ok(())
+        Php::program()?;
+        self.php.load(&Php::built_extension()?)
     }
 
     fn fpm(&mut self, folder: &Path) -> Result<(), Error> {
         self.php()?;
-        if let Some(php) = &self.php {
-            let fpm = Fpm::start(folder, php, 4, &self.environment)?;
-            self.export("APP_URL", fpm.url());
-            self.export("FPM_PID", fpm.pid().to_string());
-            self.web.push(fpm);
-        }
+        let fpm = Fpm::start(folder, &self.php, 4, &self.environment)?;
+        self.export("APP_URL", fpm.url());
+        self.export("FPM_PID", fpm.pid().to_string());
+        self.web.push(fpm);
         Ok(())
     }
 }
