@@ -32,6 +32,22 @@ class PipelinedTest extends FpmTestCase
         $this->assertSame([...self::names('a'), ...self::names('b')], $this->queued());
     }
 
+    public function test_a_page_that_has_answered_flushes_afterwards(): void
+    {
+        $fpm = self::fpm();
+        $pid = $fpm->get('works.php')->told()['pid'];
+        $this->redis->del('celery');
+        $this->redis->rawCommand('CLIENT', 'PAUSE', 60_000, 'WRITE');
+        $this->assertSame($pid, $fpm->get('pipelined.php', ['name' => 'a', 'finish' => 1])->told()['pid']);
+        $this->assertSame([], $this->queued());
+
+        // The process serves nobody else until the answers are there.
+        $next = $fpm->begin('pipelined.php', ['name' => 'b']);
+        $this->redis->rawCommand('CLIENT', 'UNPAUSE');
+        $this->assertSame($pid, $next->answer()->told()['pid']);
+        $this->assertSame([...self::names('a'), ...self::names('b')], $this->queued());
+    }
+
     public function test_what_was_refused_is_told_in_its_own_request(): void
     {
         $fpm = self::fpm();

@@ -1,6 +1,6 @@
 <?php
 
-/** Posts 5 tasks named after ?name without waiting for an answer, and ends by ?by. */
+/** Posts 5 tasks named after ?name without waiting for an answer, and ends by ?by. With ?finish it answers before. */
 
 require __DIR__ . '/common.inc';
 
@@ -11,4 +11,7 @@ for ($i = 1; $i <= 5; ++$i) {
     $client->PostTask('proj.echo', [$i], false, 'celery', ['id' => "$_GET[name]-$i"]);
 }
 tell([]);
+if (isset($_GET['finish'])) {
+    fastcgi_finish_request();
+}
 end_by($_GET['by'] ?? 'its last line');
