@@ -94,10 +94,15 @@ impl Rig {
     }
 
     pub async fn next(&mut self) -> Delivery {
+        let delivery = self.next_or_end().await;
+        delivery.expect("the deliveries have ended")
+    }
+
+    /// None if no more will come.
+    pub async fn next_or_end(&mut self) -> Option<Delivery> {
         tokio::time::timeout(DEADLINE, self.deliveries.recv())
             .await
             .expect("no delivery came")
-            .expect("the deliveries have ended")
     }
 
     /// The ids of the next deliveries, all of which succeed.
@@ -136,7 +141,7 @@ impl Rig {
                 .finish(delivery, Verdict::GiveBack { started: false });
         }
         // What was on its way comes, too.
-        while let Some(delivery) = self.deliveries.recv().await {
+        while let Some(delivery) = self.next_or_end().await {
             self.settler
                 .finish(delivery, Verdict::GiveBack { started: false });
         }

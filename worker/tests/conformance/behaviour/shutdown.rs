@@ -44,7 +44,7 @@ pub async fn a_worker_that_drains_takes_no_more_and_ends_what_it_has<B: Broker>(
     post(&mut broker, "celery", &[task("a")]).await;
     let delivery = rig.next().await;
     rig.shutdown.advance(Phase::Draining);
-    assert!(rig.deliveries.recv().await.is_none());
+    assert!(rig.next_or_end().await.is_none());
     post(&mut broker, "celery", &[task("b")]).await;
     rig.settler.finish(delivery, Verdict::Success(json("5")));
     assert_eq!(rig.consumer.close(DEADLINE).await, Default::default());
