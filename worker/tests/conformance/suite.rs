@@ -14,6 +14,7 @@ macro_rules! conformance {
                 a_retry_publishes_the_task_again_until_there_were_enough
                 what_was_revoked_is_stored_as_such
                 states_are_stored_until_there_is_a_success
+                a_success_stays_though_a_copy_fails_later
                 a_large_message_may_have_a_large_result
                 what_is_ignored_is_acknowledged_only
                 what_is_rejected_is_a_dead_letter_or_comes_again

@@ -159,6 +159,18 @@ pub async fn states_are_stored_until_there_is_a_success<B: Broker>() {
     assert_eq!(broker.result("a").await["status"], "SUCCESS");
 }
 
+pub async fn a_success_stays_though_a_copy_fails_later<B: Broker>() {
+    let mut broker = B::start().await;
+    let mut rig = Rig::start(broker.options());
+    for verdict in [Verdict::Success(json("5")), failed()] {
+        post(&mut broker, "celery", &[task("a")]).await;
+        let delivery = rig.next().await;
+        rig.settler.finish(delivery, verdict);
+        broker.until_clean().await;
+        assert_eq!(broker.result("a").await["status"], "SUCCESS");
+    }
+}
+
 pub async fn a_large_message_may_have_a_large_result<B: Broker>() {
     let mut broker = B::start().await;
     let mut rig = Rig::start(broker.options());
