@@ -17,7 +17,8 @@ use crate::endpoint::{Address, Endpoint};
 use crate::error::{ClientError, PublishError};
 
 /// Pauses between tries to connect, as Celery's `task_publish_retry_policy` has them (start 0, step 0.2 s, 3 tries):
-/// a restarting server is survived, an absent one is reported in well under a second.
+/// a restarting server is survived, an absent one is reported in well under a second. Each is off by up to a quarter: the
+/// processes of a pool lose their server at one moment, and should not come back in step.
 const CONNECT_PAUSES: [Duration; 3] = [
     Duration::ZERO,
     Duration::from_millis(200),
@@ -232,10 +233,14 @@ impl Client {
                     });
                 }
                 Err(NotOpen { error, again }) => match pauses.next().filter(|_| again) {
-                    Some(pause) if *pause < wait.deadline().remaining() => {
-                        wait.pause(*pause, "connecting")?
+                    Some(pause) => {
+                        let pause = pause.mul_f64(0.75 + fastrand::f64() / 2.0);
+                        if pause >= wait.deadline().remaining() {
+                            return Err(error);
+                        }
+                        wait.pause(pause, "connecting")?
                     }
-                    _ => return Err(error),
+                    None => return Err(error),
                 },
             }
         }
