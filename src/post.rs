@@ -7,6 +7,7 @@
 mod options;
 
 use celery_client::blocking::Post;
+use celery_protocol::RawValue;
 use celery_protocol::keys;
 use celery_protocol::message::{EncodeOptions, Task};
 use ext_php_rs::types::Zval;
@@ -23,7 +24,7 @@ pub(crate) struct Message {
     pub(crate) post: Post,
     pub(crate) task_name: String,
     /// The positional arguments as JSON, for messages and `AsyncResult`.
-    pub(crate) args: String,
+    pub(crate) args: Box<RawValue>,
 }
 
 impl AsRef<Post> for Message {
@@ -76,7 +77,7 @@ pub(crate) fn prepare(
     Ok(Message {
         post,
         task_name: task.name,
-        args: task.args.get().to_owned(),
+        args: task.args,
     })
 }
 

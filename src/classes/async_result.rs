@@ -94,15 +94,15 @@ impl AsyncResult {
     /// The result of a task just posted.
     pub(crate) fn posted(
         api: Api,
-        message: &Message,
+        message: Message,
         broker: Rc<Connection>,
         backend: Rc<Connection>,
     ) -> Self {
         AsyncResult {
             api,
-            id: message.post.task_id.clone(),
-            task_name: Some(message.task_name.clone()),
-            args: Some(message.args.clone()),
+            id: message.post.task_id,
+            task_name: Some(message.task_name),
+            args: Some(Box::<str>::from(message.args).into_string()),
             backend: Place::Known(backend),
             broker: Place::Known(broker),
             document: None,
@@ -210,7 +210,7 @@ fn construct(call: &mut Call<'_>) -> Result<(), Thrown> {
         api: Api::DropIn,
         id,
         task_name,
-        args: args.map(|args| args.get().to_owned()),
+        args: args.map(|args| Box::<str>::from(args).into_string()),
         backend: Place::Known(Rc::clone(&connection)),
         broker: Place::Known(connection),
         document: None,

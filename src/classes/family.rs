@@ -222,7 +222,7 @@ fn post_task(call: &mut Call<'_>) -> Result<(), Thrown> {
     broker::publish(&broker, &message)?;
 
     if wants_result {
-        let result = AsyncResult::posted(api, &message, broker, backend);
+        let result = AsyncResult::posted(api, message, broker, backend);
         call.give(object::new(result));
     } else {
         call.give_bool(true);
@@ -263,7 +263,7 @@ fn post_tasks(call: &mut Call<'_>) -> Result<(), Thrown> {
         call.give_bool(true);
         return Ok(());
     }
-    let results = messages.iter().map(|message| {
+    let results = messages.into_iter().map(|message| {
         object::new(AsyncResult::posted(
             api,
             message,

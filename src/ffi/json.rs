@@ -1,4 +1,8 @@
 //! PHP's own JSON encoder and decoder, so that values look exactly as `json_encode` and `json_decode` make them.
+//!
+//! `plain` does the encoder's work for what needs none of PHP.
+
+mod plain;
 
 use std::ffi::{c_char, c_int};
 use std::ptr;
@@ -7,6 +11,8 @@ use ext_php_rs::ffi;
 use ext_php_rs::types::Zval;
 
 use super::bailout::{self, Bailout};
+
+pub(crate) use plain::encode_plain;
 
 unsafe extern "C" {
     fn php_json_encode_ex(

@@ -17,6 +17,9 @@ unsafe extern "C" {
     static zend_ce_backed_enum: *mut ffi::zend_class_entry;
 }
 
+/// `HASH_FLAG_PACKED`
+const PACKED: u32 = 1 << 2;
+
 /// `ZEND_PROP_PURPOSE_JSON`
 const PURPOSE_JSON: c_int = 4;
 
@@ -68,6 +71,27 @@ pub(crate) fn find_in_array<T>(
         // SAFETY: as above.
         unsafe { ffi::zend_hash_move_forward_ex(table, &raw mut position) };
     }
+}
+
+/// Whether an array's keys are 0, 1, 2, … in this order; an empty array is a list.
+pub(crate) fn is_list(array: &Zval) -> bool {
+    if array.array().is_some_and(is_packed_without_holes) {
+        return true;
+    }
+    let mut next = 0;
+    let gap = find_in_array(array, |key, _| {
+        let in_order = matches!(key, Key::Index(index) if index == next);
+        next += 1;
+        (!in_order).then_some(())
+    });
+    gap.is_none()
+}
+
+/// Whether the engine keeps an array's elements in the order of their keys, 0, 1, 2, …, as it does for most lists.
+fn is_packed_without_holes(array: &ZendHashTable) -> bool {
+    // SAFETY: every array has its flags in this union.
+    let flags = unsafe { array.u.flags };
+    flags & PACKED != 0 && array.nNumUsed == array.nNumOfElements
 }
 
 /// A list of values.

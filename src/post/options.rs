@@ -93,7 +93,7 @@ fn optional_text(name: &str, value: &Zval) -> Result<Option<String>, Thrown> {
 }
 
 fn list(name: &str, value: &Zval) -> Result<Box<RawValue>, Thrown> {
-    if value.is_array() && values::is_list(value) {
+    if value.is_array() && value::is_list(value) {
         values::encode(value, Root::Option(name))
     } else {
         Err(refuse(name, "must be a list"))

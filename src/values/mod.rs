@@ -11,7 +11,7 @@ use ext_php_rs::types::Zval;
 use crate::ffi::bailout;
 use crate::ffi::json::{self, DecodeError, Objects};
 use crate::ffi::throw::{self, Thrown};
-use crate::ffi::value::{self, Key};
+use crate::ffi::value;
 
 /// The arguments of a task as JSON texts.
 pub(crate) struct Arguments {
@@ -32,7 +32,7 @@ pub(crate) fn arguments(args: &Zval) -> Result<Arguments, Thrown> {
             type_name(args)
         )));
     }
-    if is_list(args) {
+    if value::is_list(args) {
         Ok(Arguments {
             positional: encode(args, Root::Arguments)?,
             keyword: raw("{}".to_owned())?,
@@ -56,6 +56,9 @@ pub(crate) enum Root<'a> {
 
 /// Encodes a value exactly as `json_encode` does. Runs PHP code (`jsonSerialize`).
 pub(crate) fn encode(value: &Zval, root: Root<'_>) -> Result<Box<RawValue>, Thrown> {
+    if let Some(text) = json::encode_plain(value) {
+        return Ok(text);
+    }
     match json::encode(value) {
         Ok(text) => raw(text),
         Err(_) if throw::is_pending() => Err(Thrown::Pending),
@@ -82,17 +85,6 @@ pub(crate) fn decode_as(text: &str, objects: Objects) -> Result<Zval, Thrown> {
         };
         Thrown::celery(format!("The result cannot be represented in PHP: {why}."))
     })
-}
-
-/// Whether an array's keys are 0, 1, 2, … in this order; an empty array is a list.
-pub(crate) fn is_list(array: &Zval) -> bool {
-    let mut next = 0;
-    let gap = value::find_in_array(array, |key, _| {
-        let in_order = matches!(key, Key::Index(index) if index == next);
-        next += 1;
-        (!in_order).then_some(())
-    });
-    gap.is_none()
 }
 
 /// A value as text, as PHP converts it: strings of valid UTF-8, numbers, and objects that can be strings.

@@ -18,6 +18,7 @@
 //! * [`repr`]: Python's way of showing a value, for `argsrepr` and `kwargsrepr`.
 //! * [`time`]: the date formats that Celery's versions have written.
 
+mod base64;
 pub mod compression;
 pub mod fields;
 pub mod json;

@@ -187,7 +187,9 @@ fn show_string(shown: &mut Shown, json: &str, start: usize) -> usize {
     let end = skip_value(json.as_bytes(), start).unwrap_or(json.len());
     let token = &json[start + 1..end];
     let inside = token.strip_suffix('"').unwrap_or(token);
-    let quote = if inside.contains('\'') && !inside.contains("\\\"") {
+    // The quotes decide, wherever they stand: this is looked for in all of the string, the rest only in what is shown.
+    let has_single = memchr::memchr(b'\'', inside.as_bytes()).is_some();
+    let quote = if has_single && !inside.contains("\\\"") {
         '"'
     } else {
         '\''

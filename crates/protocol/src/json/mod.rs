@@ -23,6 +23,7 @@ use serde_json::value::RawValue;
 pub(crate) use python::check_python_reads;
 pub(crate) use scan::{Elements, Members, skip_value};
 pub use special::Special;
+pub use write::{integer as write_integer, string as write_string};
 
 /// How deep arrays and objects may nest: the limit of serde_json, so that what passes here parses there.
 pub const MAX_DEPTH: usize = 127;

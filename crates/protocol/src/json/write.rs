@@ -7,8 +7,8 @@ use crate::time::Timestamp;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Appends a string with its quotes; only what JSON must escape is escaped.
-pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
+/// Appends a string with its quotes; only what JSON must escape is escaped, and as Python and PHP do it.
+pub fn string(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
     out.reserve(rest.len() + 2);
     out.push(b'"');
@@ -19,6 +19,8 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
         rest = &rest[plain + 1..];
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x0c => out.extend_from_slice(b"\\f"),
             b'\n' => out.extend_from_slice(b"\\n"),
             b'\r' => out.extend_from_slice(b"\\r"),
             b'\t' => out.extend_from_slice(b"\\t"),
@@ -37,12 +39,8 @@ fn escaped(word: u64) -> u64 {
 }
 
 /// Appends an integer.
-pub(crate) fn integer(out: &mut Vec<u8>, number: i64) {
-    match u8::try_from(number) {
-        // Most of a message's numbers are counters that stand at nought.
-        Ok(digit @ 0..10) => out.push(b'0' + digit),
-        _ => out.extend_from_slice(number.to_string().as_bytes()),
-    }
+pub fn integer(out: &mut Vec<u8>, number: i64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Appends a finite number, whole ones without a fraction.

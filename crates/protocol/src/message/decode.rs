@@ -5,24 +5,16 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::value::RawValue;
 
 use super::body::BodyParts;
 use super::envelope::{Envelope, Meta, envelope_text, is_null, quoted, string};
 use super::{Cause, DecodeError, OriginalArguments, Protocol, Task, glimpse};
+use crate::base64;
 use crate::compression::{Compression, CompressionError};
 use crate::json::{self, Elements, JsonError, Members};
 use crate::keys::{self, NameError};
 use crate::serializer::{Serializer, SerializerError};
-
-/// Base64 as Python reads it: padding is required, unused bits at the end are not looked at.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
-);
 
 /// What a reader accepts.
 #[derive(Clone, Debug)]
@@ -250,7 +242,7 @@ fn unpack<'a>(
             if body.len() / 4 * 3 > limit.saturating_add(2) {
                 return Err(too_large());
             }
-            let bytes = BASE64.decode(body.as_bytes()).or_else(|error| {
+            let bytes = base64::decode(body.as_bytes()).or_else(|error| {
                 // Python skips line breaks and the like; the copy is made only for messages that have them.
                 let dense: Vec<u8> = body
                     .bytes()
@@ -259,7 +251,7 @@ fn unpack<'a>(
                 if dense.len() == body.len() {
                     Err(error)
                 } else {
-                    BASE64.decode(dense)
+                    base64::decode(&dense)
                 }
             });
             bytes.map(Cow::Owned).map_err(|error| {

@@ -3,12 +3,11 @@
 //! Everything is checked before the first byte is written; then the envelope goes straight into one
 //! buffer, in Python's order of members.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
 
 use super::envelope::{is_known_header, is_known_property};
 use super::{EncodeError, Protocol, Task};
+use crate::base64;
 use crate::compression::Compression;
 use crate::fields::Fields;
 use crate::json::write::{self, Object};
@@ -356,12 +355,7 @@ impl Task {
 
 fn base64_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
-    let start = out.len();
-    let length = bytes.len().div_ceil(3) * 4;
-    out.resize(start + length, b'=');
-    // The slice has exactly the length that base64 with padding needs.
-    let written = STANDARD.encode_slice(bytes, &mut out[start..]).unwrap_or(0);
-    debug_assert_eq!(written, length);
+    base64::encode(out, bytes);
     out.push(b'"');
 }
 

@@ -227,8 +227,10 @@ fn present(value: &RawValue) -> Option<&RawValue> {
 /// The string that a value is.
 pub(super) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     let json = value.get();
-    if !json.starts_with('"') {
-        return None;
+    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
+    if memchr::memchr(b'\\', inside.as_bytes()).is_none() {
+        // So it was parsed already; it may be a large body.
+        return Some(Cow::Borrowed(inside));
     }
     serde_json::from_str::<Name<'_>>(json)
         .ok()
