@@ -28,7 +28,18 @@ show(fn () => $result->get(0.5));
 array_pop($open);
 echo "one left:\n";
 show(fn () => $client->PostTask('proj.add', [2, 3], false));
-show(fn () => $result->get(0.5));
+show(function () use ($result) {
+    for ($call = 1; ; $call++) {
+        try {
+            return $result->get(0.5);
+        } catch (CeleryException $e) {
+            // The last try of a call may be cut short by its deadline, and then says that.
+            if ($call === 10 || str_contains($e->getMessage(), 'Too many open files')) {
+                throw $e;
+            }
+        }
+    }
+});
 array_pop($open);
 echo "two left:\n";
 show(fn () => $result->get(20));
