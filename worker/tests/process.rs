@@ -212,6 +212,10 @@ fn an_absent_database_is_waited_for() {
         .unwrap();
     database.restart().unwrap();
     all_completed(&database, 100, &worker);
+    // Until then another absence would be the same one.
+    worker
+        .wait_for_line(PATIENCE, "is available again")
+        .unwrap();
 
     let said = worker.log_len();
     database.kill9();

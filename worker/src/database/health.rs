@@ -1,11 +1,20 @@
-//! Whether the database is there, as last heard, and the lines of the log about it: one for each change of state.
+//! Whether the database is there, as last heard, and the lines of the log about its absences.
+//!
+//! A server may be there and refuse some statements – its disk is full, it takes no writes – while others succeed. So an
+//! absence is a spell: told when it begins, again now and then with what was refused last, and as over once nothing was
+//! refused for a while. Whether the database is up is another matter: that changes with each answer.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::DatabaseError;
 use super::Kind;
+
+/// No refusal for so long ends a spell. A task that waits tries again within 5 s: this gives it the time to be refused.
+const QUIET: Duration = Duration::from_secs(6);
+/// A spell is told again after this: twice a minute is enough to be found, and little in hours.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// See the module.
 #[derive(Debug)]
@@ -19,16 +28,86 @@ pub(super) struct Health {
 struct Heard {
     at: Option<Instant>,
     away: bool,
+    spell: Option<Spell>,
     /// Tables that were missed, each told of once.
     missed: HashSet<String>,
 }
 
+#[derive(Debug)]
+struct Spell {
+    refused: Instant,
+    told: Instant,
+    /// Whether somebody waits for its end.
+    watched: bool,
+}
+
+/// What to say of an absence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    Begins,
+    GoesOn,
+}
+
+/// What becomes of a spell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It is over, and that is to be told.
+    Now,
+    /// To be looked at again after so long.
+    After(Duration),
+    /// There is none, or nothing good was heard: the next that is good makes somebody look.
+    Unknown,
+}
+
+impl Heard {
+    fn refusal(&mut self, now: Instant) -> Option<Line> {
+        (self.at, self.away) = (Some(now), true);
+        let Some(spell) = &mut self.spell else {
+            self.spell = Some(Spell {
+                refused: now,
+                told: now,
+                watched: false,
+            });
+            return Some(Line::Begins);
+        };
+        spell.refused = now;
+        let is_due = now.saturating_duration_since(spell.told) >= AGAIN;
+        is_due.then(|| {
+            spell.told = now;
+            Line::GoesOn
+        })
+    }
+
+    /// An answer. True if somebody has to wait for the end of a spell from now on.
+    fn answer(&mut self, now: Instant) -> bool {
+        (self.at, self.away) = (Some(now), false);
+        let unwatched = self.spell.as_mut().filter(|spell| !spell.watched);
+        unwatched.map(|spell| spell.watched = true).is_some()
+    }
+
+    fn end(&mut self, now: Instant) -> End {
+        let Some(spell) = &mut self.spell else {
+            return End::Unknown;
+        };
+        let left = QUIET.saturating_sub(now.saturating_duration_since(spell.refused));
+        if !left.is_zero() {
+            return End::After(left);
+        }
+        if self.away {
+            spell.watched = false;
+            return End::Unknown;
+        }
+        self.spell = None;
+        End::Now
+    }
+}
+
 impl Health {
-    pub(super) fn of(shown: String) -> Self {
-        Health {
+    pub(super) fn of(shown: String) -> Arc<Self> {
+        Arc::new(Health {
             shown,
             heard: Mutex::default(),
-        }
+        })
     }
 
     pub(super) fn shown(&self) -> &str {
@@ -47,33 +126,149 @@ impl Health {
         fresh.then_some(!heard.away)
     }
 
-    /// What came of asking it.
-    pub(super) fn note(&self, error: Option<&DatabaseError>) {
+    /// What came of asking it. To be called on the runtime of the worker.
+    pub(super) fn note(self: &Arc<Self>, error: Option<&DatabaseError>) {
         if error.is_some_and(DatabaseError::is_our_own) {
             return;
         }
         let shown = &self.shown;
         let mut heard = self.heard();
-        heard.at = Some(Instant::now());
         if let Some(error) = error.filter(|error| error.misses_table())
             && heard.missed.insert(error.to_string())
         {
             tracing::warn!("The database {shown} lacks a table: {error}. Tasks that need it wait.");
         }
-        let absence =
+        let refusal =
             error.filter(|error| matches!(error.kind(), Kind::Unavailable | Kind::Refused));
-        match (absence, heard.away) {
-            (Some(error), false) => tracing::warn!(
-                "The database {shown} is unavailable: {error}. Tasks that need it wait."
-            ),
-            (None, true) => tracing::warn!("The database {shown} is available again."),
-            _ => {}
+        match refusal {
+            Some(error) => match heard.refusal(Instant::now()) {
+                Some(Line::Begins) => tracing::warn!(
+                    "The database {shown} is unavailable: {error}. Tasks that need it wait."
+                ),
+                Some(Line::GoesOn) => {
+                    tracing::warn!("The database {shown} is still unavailable: {error}.");
+                }
+                None => {}
+            },
+            None if heard.answer(Instant::now()) => {
+                tokio::spawn(Arc::clone(self).tell_the_end());
+            }
+            None => {}
         }
-        heard.away = absence.is_some();
+    }
+
+    async fn tell_the_end(self: Arc<Self>) {
+        loop {
+            let end = self.heard().end(Instant::now());
+            match end {
+                End::After(left) => tokio::time::sleep(left).await,
+                End::Now => {
+                    let shown = &self.shown;
+                    return tracing::warn!("The database {shown} is available again.");
+                }
+                End::Unknown => return,
+            }
+        }
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
         // Plain values: a thread that died holding the lock left them whole.
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is heard at which second, and what is told.
+    struct Story {
+        heard: Heard,
+        began: Instant,
+    }
+
+    impl Story {
+        fn new() -> Self {
+            Story {
+                heard: Heard::default(),
+                began: Instant::now(),
+            }
+        }
+
+        fn at(&self, seconds: f64) -> Instant {
+            self.began + Duration::from_secs_f64(seconds)
+        }
+
+        fn refusal(&mut self, seconds: f64) -> Option<Line> {
+            let now = self.at(seconds);
+            let line = self.heard.refusal(now);
+            assert!(self.heard.away, "at {seconds}");
+            line
+        }
+
+        fn answer(&mut self, seconds: f64) -> bool {
+            let now = self.at(seconds);
+            let watch = self.heard.answer(now);
+            assert!(!self.heard.away, "at {seconds}");
+            watch
+        }
+
+        fn end(&mut self, seconds: f64) -> End {
+            let now = self.at(seconds);
+            self.heard.end(now)
+        }
+    }
+
+    #[test]
+    fn answers_among_refusals_are_no_end() {
+        let mut story = Story::new();
+        assert_eq!(story.refusal(0.0), Some(Line::Begins));
+        assert!(story.answer(0.1));
+        // For an hour, a refusal and an answer twice a second; one is waiting for the end all the time.
+        let mut told = 0;
+        for half in 1..7200 {
+            let seconds = f64::from(half) / 2.0;
+            told += u32::from(story.refusal(seconds) == Some(Line::GoesOn));
+            assert!(!story.answer(seconds + 0.1));
+            assert!(matches!(story.end(seconds + 0.2), End::After(_)));
+        }
+        assert_eq!(told, 119);
+        assert_eq!(story.end(3606.0), End::Now);
+    }
+
+    #[test]
+    fn a_spell_ends_once_after_a_while_without_a_refusal() {
+        let mut story = Story::new();
+        assert!(!story.answer(0.0));
+        story.refusal(10.0);
+        assert!(story.answer(11.0));
+        assert_eq!(story.end(11.0), End::After(Duration::from_secs(5)));
+        assert_eq!(story.end(16.0), End::Now);
+        assert_eq!(story.end(17.0), End::Unknown);
+        assert!(!story.answer(18.0));
+        // The next is one of its own.
+        assert_eq!(story.refusal(19.0), Some(Line::Begins));
+    }
+
+    #[test]
+    fn silence_is_no_end() {
+        let mut story = Story::new();
+        story.refusal(0.0);
+        assert!(story.answer(1.0));
+        assert_eq!(story.refusal(2.0), None);
+        // Nobody has asked since, so nobody knows. The first answer is told at once.
+        assert_eq!(story.end(100.0), End::Unknown);
+        assert!(story.answer(200.0));
+        assert_eq!(story.end(200.0), End::Now);
+    }
+
+    #[test]
+    fn an_absence_is_told_again_now_and_then() {
+        let mut story = Story::new();
+        assert_eq!(story.refusal(0.0), Some(Line::Begins));
+        assert_eq!(story.refusal(29.0), None);
+        assert_eq!(story.refusal(31.0), Some(Line::GoesOn));
+        assert_eq!(story.refusal(60.0), None);
+        assert_eq!(story.refusal(61.0), Some(Line::GoesOn));
     }
 }

@@ -6,7 +6,7 @@
 //!   statement is cancelled from another connection and its transaction rolled back. A connection that is dropped in the middle
 //!   of one is closed, and its session ended in the server.
 //! * Nothing is connected before it is needed. A server that is away is an error of kind [`Kind::Unavailable`], which makes
-//!   the worker keep the task; the log has one line when it goes and one when it comes back.
+//!   the worker keep the task; the log says when it goes and when it is back.
 //! * Values are bound, never pasted (see [`Params`]).
 
 mod caller;
@@ -85,7 +85,7 @@ struct Inner {
     outside: Outside,
     /// How long a transaction may take.
     timeout: Option<Duration>,
-    health: Health,
+    health: Arc<Health>,
     /// Transactions that were run again after a deadlock or a lock wait.
     retries: Counter,
     /// Whether `celery_inbox` is used.

@@ -9,7 +9,7 @@
 //! Connections for this, and for cancelling statements of stopped tasks, are not the pool's: it may be full of what they are
 //! about. There are at most [`OUTSIDE`] at a time.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
@@ -108,7 +108,7 @@ impl Outside {
     }
 
     /// Returns when the link of a transaction is dead; never, if it is not.
-    pub(super) async fn dead_link(&self, pool: &Pool, work: &AtWork, health: &Health) {
+    pub(super) async fn dead_link(&self, pool: &Pool, work: &AtWork, health: &Arc<Health>) {
         loop {
             sleep(AGAIN).await;
             let long = match pool.is_full() {
@@ -142,7 +142,7 @@ impl Outside {
         }
     }
 
-    async fn look(&self, address: &Address, session: &Session, health: &Health) -> Seen {
+    async fn look(&self, address: &Address, session: &Session, health: &Arc<Health>) -> Seen {
         let sql = match address {
             Address::MySql(_) => format!(
                 "SELECT command FROM information_schema.processlist WHERE id = {}",

@@ -15,8 +15,19 @@ use crate::world::{Kind, LARGEST, PATIENCE, World, by_scale};
 /// Connections of the worker, by their numbers.
 pub const OURS: &str = "SELECT id FROM information_schema.processlist WHERE user = 'celery'";
 
-/// What a worker says of a database that it waits for.
+/// What a worker says of a database that it waits for, once for each absence.
 pub const WAITS: &str = "Tasks that need it wait";
+
+/// Everything is done, and the worker says that its database is back: the next absence is told as another.
+pub fn until_over(world: &mut World, worker: &Worker) {
+    world.drain(&[worker]);
+    let waited = wait_for(PATIENCE, "the absence to be told as over", || {
+        let log = worker.process.log();
+        let told = |line| log.matches(line).count();
+        told("is unavailable") == told("is available again")
+    });
+    waited.unwrap();
+}
 
 /// Connections of the worker that wait for the lock of a row. Not by `innodb_trx`, which shows an old picture to whoever asks
 /// often; nor by the state, which a trigger leaves empty.
@@ -72,7 +83,7 @@ fn a_frozen_database_is_waited_for() {
         world.database.as_ref().unwrap().resume();
         waits.unwrap();
         world.one_more_soon(Kind::Created);
-        world.drain(&workers.iter().collect::<Vec<_>>());
+        until_over(&mut world, &workers[0]);
     }
     world.finish(times, workers);
 }
@@ -221,7 +232,7 @@ fn a_statement_past_the_limit_is_ended_and_done_again() {
             },
         );
         world.one_more_soon(Kind::Created);
-        world.drain(&workers.iter().collect::<Vec<_>>());
+        until_over(&mut world, &workers[0]);
     }
     world.finish(times, workers);
 }
@@ -312,7 +323,7 @@ fn a_full_disk_is_waited_for() {
             ended += 1;
         }
         world.one_more_soon(Kind::Created);
-        world.drain(&workers.iter().collect::<Vec<_>>());
+        until_over(&mut world, &workers[0]);
     }
     world.note(format!("MariaDB ended itself {ended} times"));
     world.finish(times, workers);
@@ -335,7 +346,7 @@ fn a_server_that_takes_no_writes_is_waited_for() {
             .wait_for_line_after(PATIENCE, WAITS, said)
             .unwrap();
         world.sql("SET GLOBAL read_only = 0");
-        world.drain(&workers.iter().collect::<Vec<_>>());
+        until_over(&mut world, &workers[0]);
     }
     world.finish(times, workers);
 }
@@ -344,7 +355,7 @@ fn a_server_that_takes_no_writes_is_waited_for() {
 fn a_server_without_a_free_connection_is_waited_for() {
     let mut world = World::new("max_connections reached").with_database(&["--max-connections=10"]);
     let database = world.database.take().unwrap();
-    let mut workers = thread::scope(|scope| {
+    let workers = thread::scope(|scope| {
         for _ in 0..10 {
             scope.spawn(|| database.sql(HOLD));
         }
@@ -377,10 +388,6 @@ fn a_server_without_a_free_connection_is_waited_for() {
     });
     world.database = Some(database);
     load(&mut world);
-    world.drain(&workers.iter().collect::<Vec<_>>());
-    workers[0]
-        .process
-        .wait_for_line(PATIENCE, "is available again")
-        .unwrap();
+    until_over(&mut world, &workers[0]);
     world.finish(1, workers);
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use celery_testkit::{Fault, Proxy, wait_for};
 
-use crate::database::{HOLD, OURS, WAITS, holder, load, until, while_locked};
+use crate::database::{HOLD, OURS, WAITS, holder, load, until, until_over, while_locked};
 use crate::programs::seconds;
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
@@ -73,7 +73,7 @@ fn a_partition_from_the_database_is_waited_for() {
         // It lasts until the worker has noticed.
         world.fault = world.fault.max(began.elapsed());
         world.one_more_soon(Kind::Created);
-        world.drain(&workers.iter().collect::<Vec<_>>());
+        until_over(&mut world, &workers[0]);
     }
     world.finish(times, workers);
 }
