@@ -40,6 +40,47 @@ class EndingTest extends FpmTestCase
         $this->assertCount(5, $this->queued());
     }
 
+    public function test_requests_of_every_kind_in_any_order(): void
+    {
+        $fpm = self::fpm();
+        $pid = $fpm->get('posts.php')->told()['pid'];
+        $seed = random_int(0, PHP_INT_MAX);
+        mt_srand($seed);
+        $endings = ['exit', 'exception', 'fatal error', 'memory limit'];
+        $posted = 1;
+        for ($i = 0; $i < 400; ++$i) {
+            $what = ['works', 'works', 'prefixed', 'ends', 'pipelined', 'closed'][mt_rand(0, 5)];
+            $by = $endings[array_rand($endings)];
+            $where = "$what ($by), request $i with the seed $seed";
+            switch ($what) {
+                case 'works':
+                    $told = $fpm->get('works.php')->told();
+                    $this->assertSame([5, $pid], [$told['read'], $told['pid']], $where);
+                    ++$posted;
+                    break;
+                case 'prefixed':
+                    self::store($this->redis, 'known', $i, 'site.');
+                    $told = $fpm->get('prefixed/site.php', ['page' => 'works'])->told();
+                    $this->assertSame([$i, $pid], [$told['read'], $told['pid']], $where);
+                    break;
+                case 'ends':
+                    $this->assertSame('', $fpm->get('ends.php', ['by' => $by] + (mt_rand(0, 1) ? ['reads' => 1] : []))->body, $where);
+                    ++$posted;
+                    break;
+                case 'pipelined':
+                    $ended = $fpm->get('pipelined.php', ['name' => "task-$i", 'by' => $by]);
+                    $this->assertStringNotContainsString('queued', $ended->errors, $where);
+                    $posted += 5;
+                    break;
+                default:
+                    $this->redis->rawCommand('CLIENT', 'KILL', 'USER', 'page');
+            }
+            $this->assertSame($posted, $this->redis->lLen('celery'), $where);
+            // One to ask and one to listen, for each of two prefixes.
+            $this->assertLessThanOrEqual(4, count(self::connections($this->redis)), $where);
+        }
+    }
+
     public function test_a_time_limit_in_the_middle_of_a_wait(): void
     {
         $fpm = self::fpm();
