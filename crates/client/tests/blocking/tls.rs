@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use celery_client::ClientError;
@@ -13,7 +14,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 
-use super::{at_leisure, post, queued, within};
+use super::{at_leisure, cli, post, queued, within};
 
 /// Certificates in a folder of their own.
 struct Authority {
@@ -173,7 +174,7 @@ fn a_connection_of_tls_is_used_again() {
         let mut client = pool.take(&endpoint);
         at_leisure(|wait| client.ping(wait)).unwrap();
         pool.put(client);
-        let list = super::cli(&redis, &["CLIENT", "LIST"]);
+        let list = cli(&redis, &["CLIENT", "LIST"]);
         ids.extend(
             list.lines()
                 .filter(|line| line.contains("cmd=ping"))
@@ -181,6 +182,27 @@ fn a_connection_of_tls_is_used_again() {
         );
     }
     assert_eq!(ids.len(), 1);
+}
+
+#[test]
+fn a_connection_of_tls_that_was_closed_at_rest_is_not_used() {
+    let authority = Authority::new();
+    let (redis, port) = serve(&authority.issue("localhost"), None);
+    let endpoint = option(to("localhost", port), "cafile", authority.ca());
+    let endpoint = Arc::new(endpoint.build().unwrap());
+    let mut asks = Client::new(endpoint.clone(), Default::default());
+    let mut listens = Client::new(endpoint, Default::default());
+    let result = r#"{"status": "SUCCESS", "result": 5}"#;
+    cli(&redis, &["SET", "celery-task-meta-x", result]);
+    for _ in 0..3 {
+        let interval = Duration::from_secs(1);
+        at_leisure(|wait| asks.wait_result(&mut listens, "x", interval, wait)).unwrap();
+        cli(&redis, &["CLIENT", "KILL", "TYPE", "pubsub"]);
+        cli(&redis, &["CLIENT", "KILL", "TYPE", "normal"]);
+        for client in [&mut asks, &mut listens] {
+            at_leisure(|wait| client.publish(&post("a"), Publish::Confirmed, wait)).unwrap();
+        }
+    }
 }
 
 #[test]
@@ -196,7 +218,7 @@ fn certificates_are_renewed_while_clients_run() {
 
     let (certificate, key) = new.issue("localhost");
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
-    super::cli(
+    cli(
         &redis,
         &[
             "CONFIG",
@@ -209,7 +231,7 @@ fn certificates_are_renewed_while_clients_run() {
     );
     // Who is connected stays so; who comes back meets the new certificate, of which nobody has heard yet.
     at_leisure(|wait| client.publish(&post("b"), Publish::Confirmed, wait)).unwrap();
-    super::cli(&redis, &["CLIENT", "KILL", "TYPE", "normal"]);
+    cli(&redis, &["CLIENT", "KILL", "TYPE", "normal"]);
     let error = within(Duration::from_secs(5), |wait| {
         client.publish(&post("c"), Publish::Confirmed, wait)
     })
