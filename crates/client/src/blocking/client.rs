@@ -187,7 +187,11 @@ impl Client {
             };
         }
         let in_a_loop = !link.owed().is_empty() && rested < LOOP;
-        if !link.is_whole() || !(in_a_loop || link.is_alive()) {
+        if !link.is_whole() {
+            return Ok(false);
+        }
+        // Behind answers that have come, the server may have closed it: they count, and then nothing hides the end.
+        if !in_a_loop && (self.settle_at_hand(link).is_err() || !link.is_alive()) {
             return Ok(false);
         }
         if rested <= self.options.idle_check || !link.owed().is_empty() {

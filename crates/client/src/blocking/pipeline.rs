@@ -112,7 +112,7 @@ impl Client {
     }
 
     /// Reads what has been answered so far.
-    fn settle_at_hand(&mut self, link: &mut Link) -> Result<(), ClientError> {
+    pub(super) fn settle_at_hand(&mut self, link: &mut Link) -> Result<(), ClientError> {
         while let Some((owed, answer)) = link.next_owed_at_hand()? {
             self.account(link, owed, answer)?;
         }

@@ -177,3 +177,19 @@ fn what_a_left_connection_owes_is_still_answered() {
     assert_eq!(failures.len(), count);
     assert!(failures.iter().all(|failure| !failure.outcome_unknown));
 }
+
+#[test]
+fn what_was_answered_before_the_connection_was_closed_is_not_unknown() {
+    let redis = redis();
+    let mut client = client(&redis);
+    for id in ["a", "b", "c"] {
+        at_leisure(|wait| client.publish_later(&post(id), wait)).unwrap();
+        wait_for(PLENTY, "the post", || {
+            queued(&redis, "q").last().is_some_and(|last| last == id)
+        })
+        .unwrap();
+        cli(&redis, &["CLIENT", "KILL", "TYPE", "normal"]);
+    }
+    assert_eq!(at_leisure(|wait| client.collect(wait)), []);
+    assert_eq!(queued(&redis, "q"), ["a", "b", "c"]);
+}
