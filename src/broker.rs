@@ -10,8 +10,9 @@ use crate::{errors, pipeline, pool, settings};
 
 /// Posts a message and waits for the broker's answer, all inside `celery.post_timeout`.
 pub(crate) fn publish(broker: &Connection, message: &Message) -> Result<(), Thrown> {
-    let mode = settings::publish().map_err(Thrown::celery)?;
-    let deadline = Deadline::after(settings::post_timeout());
+    let settings = settings::current();
+    let mode = settings.publish.clone().map_err(Thrown::celery)?;
+    let deadline = Deadline::after(settings.post_timeout);
     let Some(mode) = confirmed(mode) else {
         return pipeline::post(&broker.endpoint, &message.post, deadline).map_err(|error| {
             errors::publish(
@@ -31,8 +32,9 @@ pub(crate) fn publish(broker: &Connection, message: &Message) -> Result<(), Thro
 
 /// Posts many messages to one broker in one round trip, inside `celery.post_timeout`.
 pub(crate) fn publish_batch(broker: &Connection, messages: &[Message]) -> Result<(), Thrown> {
-    let mode = settings::publish().map_err(Thrown::celery)?;
-    let deadline = Deadline::after(settings::post_timeout());
+    let settings = settings::current();
+    let mode = settings.publish.clone().map_err(Thrown::celery)?;
+    let deadline = Deadline::after(settings.post_timeout);
     let outcomes = pool::with(&broker.endpoint, deadline, |client, wait| {
         Ok(client.publish_batch(
             messages,
@@ -50,7 +52,10 @@ pub(crate) fn publish_batch(broker: &Connection, messages: &[Message]) -> Result
 
 /// Reads the answers of pipelined posts, inside `celery.post_timeout`.
 pub(crate) fn flush(broker: &Connection) -> Result<(), Thrown> {
-    let failures = pipeline::flush(&broker.endpoint, Deadline::after(settings::post_timeout()));
+    let failures = pipeline::flush(
+        &broker.endpoint,
+        Deadline::after(settings::current().post_timeout),
+    );
     errors::unconfirmed(&broker.endpoint, failures)
 }
 
@@ -65,7 +70,7 @@ fn confirmed(mode: settings::Publish) -> Option<Publish> {
 
 /// Tells all workers to skip a task.
 pub(crate) fn revoke(broker: &Connection, task_id: &str) -> Result<(), Thrown> {
-    let deadline = Deadline::after(settings::command_timeout());
+    let deadline = Deadline::after(settings::current().command_timeout);
     let revoke = Revoke {
         task_ids: &[task_id],
         terminate: false,

@@ -16,7 +16,7 @@ pub(crate) fn module_start() -> Result<(), DeclareError> {
 /// connections at rest.
 pub(crate) fn request_end() {
     registry::clear();
-    let failures = pipeline::flush_all(Deadline::after(settings::post_timeout()));
+    let failures = pipeline::flush_all(Deadline::after(settings::current().post_timeout));
     if let Some(first) = failures.first() {
         late_warning(&format!("{}: {}", errors::summary(&failures), first.cause));
     }

@@ -80,11 +80,12 @@ pub(crate) fn with_listener<T>(
 
 /// What php.ini says now, for a client that is kept elsewhere.
 pub(crate) fn client_options() -> ClientOptions {
+    let settings = settings::current();
     let mut client = ClientOptions::default();
-    client.connect_timeout = settings::connect_timeout();
-    client.command_timeout = settings::command_timeout();
-    client.replicas = settings::replicas();
-    client.idle_check = settings::idle_check();
+    client.connect_timeout = settings.connect_timeout;
+    client.command_timeout = settings.command_timeout;
+    client.replicas = settings.replicas;
+    client.idle_check = settings.idle_check;
     if let Some(limit) = settings::memory_limit() {
         client.max_reply = client.max_reply.min(limit);
     }
@@ -93,7 +94,7 @@ pub(crate) fn client_options() -> ClientOptions {
 
 fn options() -> PoolOptions {
     let mut options = PoolOptions::default();
-    options.max_connections = settings::max_connections();
+    options.max_connections = settings::current().max_connections;
     options.client = client_options();
     options
 }

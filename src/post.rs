@@ -14,7 +14,8 @@ use ext_php_rs::types::Zval;
 
 use crate::connection::Connection;
 use crate::ffi::throw::Thrown;
-use crate::{process, settings, values};
+use crate::settings::{self, Settings};
+use crate::{process, values};
 
 /// celery-php's default routing key, which counts as not given.
 const DEFAULT_ROUTING_KEY: &str = "celery";
@@ -54,16 +55,16 @@ pub(crate) fn prepare(
     keys::check_task_name(&task.name).map_err(|error| not_sent("task name", &error))?;
     keys::check_task_id(&task.id).map_err(|error| not_sent("task id", &error))?;
 
-    let queue = queue(routing_key, broker);
+    let settings = settings::current();
+    let queue = queue(routing_key, broker, &settings);
     keys::check_queue_name(&queue).map_err(|error| not_sent("queue", &error))?;
 
-    let (delivery_tag, origin, reply_to) =
-        (process::new_id(), process::origin(), process::reply_to());
+    let (delivery_tag, sender) = (process::new_id(), process::sender());
     let options = EncodeOptions::new(&queue, &delivery_tag)
         .lang("php")
-        .origin(&origin)
-        .reply_to(&reply_to)
-        .protocol(settings::protocol().map_err(Thrown::celery)?);
+        .origin(&sender.origin)
+        .reply_to(&sender.reply_to)
+        .protocol(settings.protocol.clone().map_err(Thrown::celery)?);
     let envelope = task
         .encode_redis(&options)
         .map_err(|error| Thrown::celery(format!("The task was not sent: {error}.")))?;
@@ -83,11 +84,12 @@ pub(crate) fn prepare(
 
 /// The queue on Redis: the routing key where one was given, else the exchange (celery-php uses it alone), else the
 /// default queue.
-fn queue(routing_key: Option<&str>, broker: &Connection) -> String {
+fn queue(routing_key: Option<&str>, broker: &Connection, settings: &Settings) -> String {
     routing_key
         .filter(|key| !key.is_empty() && *key != DEFAULT_ROUTING_KEY)
         .or(broker.exchange.as_deref())
-        .map_or_else(settings::default_queue, str::to_owned)
+        .unwrap_or(&settings.default_queue)
+        .to_owned()
 }
 
 fn not_sent(what: &str, reason: &dyn std::fmt::Display) -> Thrown {

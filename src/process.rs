@@ -4,6 +4,7 @@
 //! child must never give out the same id.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use celery_client::blocking::Process;
 use uuid::{Builder, Uuid};
@@ -16,11 +17,16 @@ const ID: usize = 16;
 /// What belongs to one process.
 struct Own {
     process: Process,
-    /// `php<pid>@<host>`, as Python's clients are `gen<pid>@<host>`.
-    origin: String,
-    /// Where it would await answers of `rpc://`.
-    reply_to: String,
+    sender: Rc<Sender>,
     random: Random,
+}
+
+/// What a message says of its sender: the same as long as the process (the thread, under ZTS) lives.
+pub(crate) struct Sender {
+    /// `php<pid>@<host>`, as Python's clients are `gen<pid>@<host>`.
+    pub(crate) origin: String,
+    /// Where it would await answers of `rpc://`, a random id.
+    pub(crate) reply_to: String,
 }
 
 impl Own {
@@ -30,8 +36,10 @@ impl Own {
         let mut random = Random::default();
         Own {
             process: Process::current(),
-            origin: format!("php{}@{host}", std::process::id()),
-            reply_to: random.id(),
+            sender: Rc::new(Sender {
+                origin: format!("php{}@{host}", std::process::id()),
+                reply_to: random.id(),
+            }),
             random,
         }
     }
@@ -48,14 +56,9 @@ fn own<T>(ask: impl FnOnce(&mut Own) -> T) -> T {
     })
 }
 
-/// `php<pid>@<host>`.
-pub(crate) fn origin() -> String {
-    own(|own| own.origin.clone())
-}
-
-/// One UUID a process (a thread, under ZTS).
-pub(crate) fn reply_to() -> String {
-    own(|own| own.reply_to.clone())
+/// This process as a sender.
+pub(crate) fn sender() -> Rc<Sender> {
+    own(|own| Rc::clone(&own.sender))
 }
 
 /// A random id, which nobody can guess.

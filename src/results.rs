@@ -33,7 +33,7 @@ pub(crate) fn read<T>(
     reading: Reading,
     hand_over: impl FnOnce(Document) -> Result<T, Thrown>,
 ) -> Result<Option<T>, Thrown> {
-    let deadline = Deadline::after(settings::command_timeout());
+    let deadline = Deadline::after(settings::current().command_timeout);
     let stored = pool::with(&backend.endpoint, deadline, |client, wait| {
         client.get_result(id, wait)
     })
@@ -106,7 +106,7 @@ fn unless_pending() -> Result<(), Thrown> {
 
 /// Deletes a result, whatever its state.
 pub(crate) fn forget(backend: &Connection, id: &str) -> Result<(), Thrown> {
-    let deadline = Deadline::after(settings::command_timeout());
+    let deadline = Deadline::after(settings::current().command_timeout);
     pool::with(&backend.endpoint, deadline, |client, wait| {
         client.forget(id, wait)
     })

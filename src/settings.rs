@@ -1,9 +1,13 @@
 //! The extension's directives in php.ini.
 //!
-//! They are read when they are needed, so that `ini_set` and per-directory values take effect at once. A value that
-//! is no number, or out of range, counts as the default: a typing error must not let a request wait for ever.
+//! They are read when they are needed, so that `ini_set` and per-directory values take effect at once. What every call
+//! asks – a post, ten of them – is read once, and again after any directive was changed. A value that is no number, or
+//! out of range, counts as the default: a typing error must not let a request wait for ever.
 
+use std::cell::RefCell;
 use std::ffi::CStr;
+use std::rc::Rc;
+use std::str::FromStr;
 use std::time::Duration;
 
 use celery_protocol::message::Protocol;
@@ -49,52 +53,6 @@ pub(crate) fn result_backend() -> Option<String> {
     text(c"celery.result_backend")
 }
 
-/// `celery.default_queue`: the queue of a post that names none.
-pub(crate) fn default_queue() -> String {
-    text(c"celery.default_queue").unwrap_or_else(|| "celery".to_owned())
-}
-
-/// `celery.connect_timeout`: for name, connection, TLS and login together.
-pub(crate) fn connect_timeout() -> Duration {
-    seconds(c"celery.connect_timeout", 2.0)
-}
-
-/// `celery.post_timeout`: for everything in a post, connecting included.
-pub(crate) fn post_timeout() -> Duration {
-    seconds(c"celery.post_timeout", 5.0)
-}
-
-/// `celery.command_timeout`: for one read of a result, forget, revoke.
-pub(crate) fn command_timeout() -> Duration {
-    seconds(c"celery.command_timeout", 5.0)
-}
-
-/// `celery.result_timeout`: for `get(null)`.
-pub(crate) fn result_timeout() -> Duration {
-    seconds(c"celery.result_timeout", 60.0)
-}
-
-/// `celery.keep_results`: whether the drop-in classes leave a result they have read in the backend.
-pub(crate) fn keep_results() -> bool {
-    ini::read_as(c"celery.keep_results", |value| {
-        matches!(
-            value.trim().to_ascii_lowercase().as_str(),
-            "1" | "on" | "yes" | "true"
-        )
-    })
-}
-
-/// `celery.max_connections`: how many idle connections a process (a thread under ZTS) keeps.
-pub(crate) fn max_connections() -> usize {
-    let number = ini::read_as(c"celery.max_connections", |value| value.trim().parse().ok());
-    number.filter(|&number| number >= 1).unwrap_or(8)
-}
-
-/// `celery.idle_check`: a connection idle for longer is probed before use.
-pub(crate) fn idle_check() -> Duration {
-    seconds(c"celery.idle_check", 30.0)
-}
-
 /// `celery.key_prefix`: what every key begins with, kombu's `global_keyprefix`.
 pub(crate) fn key_prefix() -> String {
     ini::read(c"celery.key_prefix")
@@ -116,33 +74,82 @@ pub(crate) enum Publish {
     Pipelined,
 }
 
-/// `celery.publish`.
-pub(crate) fn publish() -> Result<Publish, String> {
-    ini::read_as(c"celery.publish", |value| match value.trim() {
-        "" | "confirmed" => Ok(Publish::Confirmed),
-        "once" => Ok(Publish::Once),
-        "pipelined" => Ok(Publish::Pipelined),
-        other => Err(format!(
-            "celery.publish is {other:?}; it must be \"confirmed\", \"once\" or \"pipelined\"."
-        )),
+/// What the directives mean that every call asks.
+pub(crate) struct Settings {
+    /// `celery.default_queue`: the queue of a post that names none.
+    pub(crate) default_queue: String,
+    /// `celery.connect_timeout`: for name, connection, TLS and login together.
+    pub(crate) connect_timeout: Duration,
+    /// `celery.post_timeout`: for everything in a post, connecting included.
+    pub(crate) post_timeout: Duration,
+    /// `celery.command_timeout`: for one read of a result, forget, revoke.
+    pub(crate) command_timeout: Duration,
+    /// `celery.result_timeout`: for `get(null)`.
+    pub(crate) result_timeout: Duration,
+    /// `celery.keep_results`: whether the drop-in classes leave a result they have read in the backend.
+    pub(crate) keep_results: bool,
+    /// `celery.max_connections`: how many idle connections a process (a thread under ZTS) keeps.
+    pub(crate) max_connections: usize,
+    /// `celery.idle_check`: a connection idle for longer is probed before use.
+    pub(crate) idle_check: Duration,
+    /// `celery.replicas`: how many replicas must have a post before it counts as confirmed.
+    pub(crate) replicas: u32,
+    /// `celery.publish`, or that it is none.
+    pub(crate) publish: Result<Publish, String>,
+    /// `celery.task_protocol`: 1 or 2, or that it is neither.
+    pub(crate) protocol: Result<Protocol, String>,
+}
+
+thread_local! {
+    /// The settings, and the count of changes they were read at.
+    static READ: RefCell<Option<(u64, Rc<Settings>)>> = const { RefCell::new(None) };
+}
+
+/// What php.ini says now.
+pub(crate) fn current() -> Rc<Settings> {
+    READ.with_borrow_mut(|read| {
+        read.take_if(|(changes, _)| *changes != ini::changes());
+        let (_, settings) = read.get_or_insert_with(|| (ini::changes(), Rc::new(Settings::read())));
+        Rc::clone(settings)
     })
 }
 
-/// `celery.replicas`: how many replicas must have a post before it counts as confirmed.
-pub(crate) fn replicas() -> u32 {
-    let number = ini::read_as(c"celery.replicas", |value| value.trim().parse().ok());
-    number.unwrap_or(0)
-}
-
-/// `celery.task_protocol`: 1 or 2.
-pub(crate) fn protocol() -> Result<Protocol, String> {
-    ini::read_as(c"celery.task_protocol", |value| match value.trim() {
-        "" | "2" => Ok(Protocol::V2),
-        "1" => Ok(Protocol::V1),
-        other => Err(format!(
-            "celery.task_protocol is {other:?}; it must be 2 or 1."
-        )),
-    })
+impl Settings {
+    fn read() -> Self {
+        Settings {
+            default_queue: text(c"celery.default_queue").unwrap_or_else(|| "celery".to_owned()),
+            connect_timeout: seconds(c"celery.connect_timeout", 2.0),
+            post_timeout: seconds(c"celery.post_timeout", 5.0),
+            command_timeout: seconds(c"celery.command_timeout", 5.0),
+            result_timeout: seconds(c"celery.result_timeout", 60.0),
+            keep_results: ini::read_as(c"celery.keep_results", |value| {
+                matches!(
+                    value.trim().to_ascii_lowercase().as_str(),
+                    "1" | "on" | "yes" | "true"
+                )
+            }),
+            max_connections: number(c"celery.max_connections")
+                .filter(|&number| number >= 1)
+                .unwrap_or(8),
+            idle_check: seconds(c"celery.idle_check", 30.0),
+            replicas: number(c"celery.replicas").unwrap_or(0),
+            publish: ini::read_as(c"celery.publish", |value| match value.trim() {
+                "" | "confirmed" => Ok(Publish::Confirmed),
+                "once" => Ok(Publish::Once),
+                "pipelined" => Ok(Publish::Pipelined),
+                other => Err(format!(
+                    "celery.publish is {other:?}; it must be \"confirmed\", \"once\" or \"pipelined\"."
+                )),
+            }),
+            protocol: ini::read_as(c"celery.task_protocol", |value| match value.trim() {
+                "" | "2" => Ok(Protocol::V2),
+                "1" => Ok(Protocol::V1),
+                other => Err(format!(
+                    "celery.task_protocol is {other:?}; it must be 2 or 1."
+                )),
+            }),
+        }
+    }
 }
 
 /// PHP's own `memory_limit`, in bytes; `None` without one. What is larger can never become a PHP value.
@@ -168,8 +175,11 @@ fn text(name: &CStr) -> Option<String> {
     Some(ini::read(name)).filter(|value| !value.is_empty())
 }
 
+fn number<T: FromStr>(name: &CStr) -> Option<T> {
+    ini::read_as(name, |value| value.trim().parse().ok())
+}
+
 fn seconds(name: &CStr, default: f64) -> Duration {
-    let value = ini::read_as(name, |value| value.trim().parse().ok());
-    let value = value.filter(|value| (0.0..=LONGEST).contains(value) && *value > 0.0);
+    let value = number(name).filter(|value| (0.0..=LONGEST).contains(value) && *value > 0.0);
     Duration::from_secs_f64(value.unwrap_or(default))
 }

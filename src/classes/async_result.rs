@@ -122,7 +122,7 @@ impl AsyncResult {
 /// What becomes of a final result that this API reads when nobody says what.
 pub(crate) fn reading(api: Api) -> Reading {
     match api {
-        Api::DropIn if !settings::keep_results() => Reading::Consume,
+        Api::DropIn if !settings::current().keep_results => Reading::Consume,
         Api::DropIn | Api::Namespaced => Reading::Keep,
     }
 }
@@ -392,7 +392,7 @@ fn get(call: &mut Call<'_>) -> Result<(), Thrown> {
 /// The time allowed: null means the directive, nought and less one read.
 fn timeout(call: &Call<'_>) -> Result<Duration, Thrown> {
     if call.argument(0).is_some_and(Zval::is_null) {
-        return Ok(settings::result_timeout());
+        return Ok(settings::current().result_timeout);
     }
     let seconds = seconds(call, 0, "timeout")?.unwrap_or(DEFAULT_TIMEOUT);
     Ok(Duration::from_secs_f64(seconds))

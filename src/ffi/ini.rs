@@ -1,5 +1,6 @@
 //! PHP's configuration directives: declaring and reading them.
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 use ext_php_rs::ffi;
@@ -39,12 +40,22 @@ const fn directive(
     permission: IniEntryPermission,
 ) -> IniEntryDef {
     let mut entry = IniEntryDef::new(name, default, permission);
-    entry.on_modify = Some(accept);
+    entry.on_modify = Some(count_change);
     entry
 }
 
-/// Accepts every value: what one means is asked when it is needed. Without such a function `ini_restore()` does nothing.
-unsafe extern "C" fn accept(
+thread_local! {
+    static CHANGES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often a directive was changed (in this thread): what was read at another count may be out of date.
+pub(crate) fn changes() -> u64 {
+    CHANGES.get()
+}
+
+/// Accepts every value, which is stored after this: what it means is asked when it is needed. Without such a function
+/// `ini_restore()` does nothing.
+unsafe extern "C" fn count_change(
     _entry: *mut ffi::zend_ini_entry,
     _value: *mut ffi::zend_string,
     _: *mut c_void,
@@ -52,6 +63,7 @@ unsafe extern "C" fn accept(
     _: *mut c_void,
     _stage: c_int,
 ) -> c_int {
+    CHANGES.set(CHANGES.get().wrapping_add(1));
     SUCCESS
 }
 

@@ -13,10 +13,12 @@ use crate::ffi::value::{self, Key};
 
 /// Arrays nested deeper are PHP's: it knows how deep is too deep, and an array that contains itself.
 const MAX_DEPTH: usize = 32;
+/// Room for the arguments of most tasks.
+const ROOM: usize = 128;
 
 /// The text of a value that is plain all through; runs no PHP code.
 pub(crate) fn encode_plain(value: &Zval) -> Option<Box<RawValue>> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(ROOM);
     write(&mut out, value, MAX_DEPTH)?;
     // SAFETY: it is one JSON value without space around it, of ASCII and of texts that were found to be UTF-8.
     Some(unsafe { RawValue::from_string_unchecked(String::from_utf8_unchecked(out)) })

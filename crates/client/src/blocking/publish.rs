@@ -90,7 +90,7 @@ impl Publish {
     /// The time for one step: writing what is packed, or one answer.
     fn step<'w>(self, wait: &'w mut Wait<'_>) -> Wait<'w> {
         match self {
-            Self::Confirmed => wait.share(1, Duration::ZERO),
+            Self::Confirmed => wait.whole(),
             Self::Once => wait.share(SHARES, LEAST_SHARE),
         }
     }

@@ -111,13 +111,19 @@ impl<'a> Wait<'a> {
         self.deadline
     }
 
+    /// All of this wait, lent.
+    pub(super) fn whole(&mut self) -> Wait<'_> {
+        Wait {
+            interrupt: self.interrupt,
+            ..*self
+        }
+    }
+
     /// A part of this wait that may take at most `total`.
     pub fn within(&mut self, total: Duration) -> Wait<'_> {
         Wait {
             deadline: self.deadline.within(total),
-            interrupt: self.interrupt,
-            asked: self.asked,
-            process: self.process,
+            ..self.whole()
         }
     }
 

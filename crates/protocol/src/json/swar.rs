@@ -31,11 +31,13 @@ pub(crate) fn plain_run(bytes: &[u8], special: impl Fn(u64) -> u64) -> usize {
         .iter()
         .take_while(|block| block.iter().fold(0, |found, word| found | special_in(word)) == 0)
         .count();
-    for (nth, word) in words.iter().enumerate().skip(plain_blocks * 4) {
+    let mut plain = plain_blocks * 4;
+    while let Some(word) = words.get(plain) {
         let found = special_in(word);
         if found != 0 {
-            return nth * 8 + found.trailing_zeros() as usize / 8;
+            return plain * 8 + found.trailing_zeros() as usize / 8;
         }
+        plain += 1;
     }
     let mut last = [b'a'; 8];
     last[..rest.len()].copy_from_slice(rest);
