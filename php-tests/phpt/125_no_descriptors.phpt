@@ -22,6 +22,7 @@ while ($file = @fopen('/dev/null', 'r')) {
 echo "none left:\n";
 show(fn () => $client->PostTask('proj.add', [2, 3], false));
 show(fn () => $client->PostTasks([['proj.add', [2, 3]]], false));
+show(fn () => client(['host' => 'localhost', 'exchange' => $queue])->PostTask('proj.add', [2, 3], false));
 show(fn () => $result->isReady());
 show(fn () => $result->get(0.5));
 // One is enough to post; who waits for a result needs another to listen.
@@ -43,12 +44,15 @@ show(function () use ($result) {
 array_pop($open);
 echo "two left:\n";
 show(fn () => $result->get(20));
+$open = [];
+show(fn () => client(['host' => 'localhost', 'exchange' => $queue])->PostTask('proj.add', [2, 3], false));
 var_dump($redis->lLen($queue));
 ?>
 --EXPECTF--
 none left:
 CeleryConnectionException: Cannot reach the broker redis://127.0.0.1:%d/0: Too many open files (os error 24). The task was not queued.%S
 CeleryConnectionException: Cannot reach the broker redis://127.0.0.1:%d/0: Too many open files (os error 24). No task was queued.%S
+CeleryConnectionException: Cannot reach the broker redis://localhost:%d/0: Too many open files (os error 24). The task was not queued.%S
 CeleryConnectionException: Could not read the result on redis://127.0.0.1:%d/0: Too many open files (os error 24).%S
 CeleryConnectionException: Could not wait for the result on redis://127.0.0.1:%d/0: Too many open files (os error 24).%S
 one left:
@@ -56,4 +60,5 @@ bool(true)
 CeleryConnectionException: Could not wait for the result on redis://127.0.0.1:%d/0: Too many open files (os error 24).%S
 two left:
 int(5)
-int(1)
+bool(true)
+int(2)

@@ -88,6 +88,11 @@ impl Socket {
         }
     }
 
+    /// Why this process can make no socket, if it cannot: mostly, it has no file descriptor left.
+    pub(super) fn cannot_be_made() -> Option<io::Error> {
+        RawSocket::new(Domain::UNIX, Type::STREAM.cloexec(), None).err()
+    }
+
     /// From here on, what must not block says so at each call.
     fn blocking_by_slices(self) -> io::Result<Self> {
         self.0.set_read_timeout(Some(SLICE))?;

@@ -296,6 +296,8 @@ fn open_socket(endpoint: &Endpoint, wait: &mut Wait<'_>) -> Result<Socket, NotOp
     let addresses = match resolve::addresses(host, wait).map_err(ended)? {
         Ok(addresses) => addresses,
         Err(error) => {
+            // A resolver that may open no file calls the name unknown.
+            let error = Socket::cannot_be_made().unwrap_or(error);
             return Err(NotOpen {
                 error: refused(endpoint, error),
                 again: false,
