@@ -26,6 +26,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::delivery::{Delivery, Settler, Verdict};
+use crate::label::label;
 use crate::monitor::Monitor;
 use crate::shutdown::{Phase, Shutdown};
 use crate::task::{Registry, Run, Shared, TaskDef};
@@ -153,7 +154,15 @@ impl Stage {
             return None;
         }
         // Whoever answers too late gives it back.
-        self.unless_warm(self.settler.begin(delivery)).await?
+        let delivery = self.unless_warm(self.settler.begin(delivery)).await??;
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            tracing::debug!(
+                "Task accepted: {} pid:{}",
+                label(&delivery.task),
+                std::process::id()
+            );
+        }
+        Some(delivery)
     }
 
     /// What this gives, if it does before the worker stops.

@@ -74,9 +74,9 @@ fn tasks_that_block_every_thread_stop_neither_limits_nor_leases_nor_the_end() {
 #[test]
 fn a_cold_stop_leaves_behind_what_does_not_end() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
-    let mut worker = start(&mut command(&redis, &["-l", "info"]));
+    let mut worker = start(&mut command(&redis, &["-l", "debug"]));
     post(&redis, "s1", "proj.spin", "[600]", None);
-    wait_until_claimed(&redis, &mut worker, "s1");
+    wait_until_begun(&mut worker, "s1");
     worker.quit();
     let status = worker.wait(PATIENCE).unwrap();
     assert_eq!(status.code(), Some(1), "{}", worker.log());
@@ -92,11 +92,12 @@ fn a_cold_stop_leaves_behind_what_does_not_end() {
 #[test]
 fn a_soft_shutdown_waits_so_long_and_no_longer() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
-    let more = ["-l", "info", "--soft-shutdown-timeout", "5s"];
+    let more = ["-l", "debug", "--soft-shutdown-timeout", "5s"];
     let mut worker = start(command(&redis, &more).env("REMAP_SIGTERM", "SIGQUIT"));
     post(&redis, "short", "proj.sleep", "[1]", None);
     post(&redis, "long", "proj.sleep", "[600]", None);
-    wait_until_claimed(&redis, &mut worker, "long");
+    wait_until_begun(&mut worker, "short");
+    wait_until_begun(&mut worker, "long");
     worker.terminate();
     worker
         .wait_for_line(
@@ -116,17 +117,17 @@ fn a_soft_shutdown_waits_so_long_and_no_longer() {
 #[test]
 fn a_soft_shutdown_ends_with_its_last_task_or_at_the_next_signal() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
-    let more = ["-l", "info", "--soft-shutdown-timeout", "1h"];
+    let more = ["-l", "debug", "--soft-shutdown-timeout", "1h"];
     let mut worker = start(&mut command(&redis, &more));
     post(&redis, "short", "proj.sleep", "[1]", None);
-    wait_until_claimed(&redis, &mut worker, "short");
+    wait_until_begun(&mut worker, "short");
     worker.quit();
     assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
     assert_eq!(result(&redis, "short").unwrap()["status"], "SUCCESS");
 
     let mut worker = start(&mut command(&redis, &more));
     post(&redis, "long", "proj.sleep", "[600]", None);
-    wait_until_claimed(&redis, &mut worker, "long");
+    wait_until_begun(&mut worker, "long");
     // First warm, then soft, then cold.
     worker.interrupt();
     worker.wait_for_line(PATIENCE, "Warm shutdown").unwrap();

@@ -70,7 +70,13 @@ pub fn count(redis: &Redis, command: &[&str]) -> u64 {
     number.parse().unwrap_or_else(|_| panic!("{answer}"))
 }
 
-/// Waits until a task with this id is running: what it was claimed from is empty.
+/// Waits until the code of a task with this id runs. The worker's log level has to be debug.
+pub fn wait_until_begun(worker: &mut Process, id: &str) {
+    let log = worker.wait_for_line(PATIENCE, &format!("[{id}] pid:"));
+    log.unwrap();
+}
+
+/// Waits until a task with this id is held: what it was claimed from is empty.
 pub fn wait_until_claimed(redis: &Redis, worker: &mut Process, id: &str) {
     worker
         .wait_for_line(PATIENCE, &format!("[{id}] received"))
