@@ -198,7 +198,6 @@ fn a_wait_survives_lost_connections() {
     );
 }
 
-/// Two clients whose connections are open, and that do not wait long for one answer.
 #[test]
 fn a_listening_connection_that_was_closed_at_rest_is_not_used() {
     let redis = redis();
@@ -215,6 +214,7 @@ fn a_listening_connection_that_was_closed_at_rest_is_not_used() {
     assert_eq!(queued(&redis, "q"), ["a", "b", "c"]);
 }
 
+/// Two clients whose connections are open, and that do not wait long for one answer.
 fn hasty_clients(port: u16) -> [Client; 2] {
     let url = format!("redis://127.0.0.1:{port}");
     let mut options = ClientOptions::default();
