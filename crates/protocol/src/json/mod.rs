@@ -72,6 +72,11 @@ pub fn normalise(text: &[u8]) -> Result<Cow<'_, str>, JsonError> {
     let text = std::str::from_utf8(text).map_err(|error| JsonError::Utf8 {
         at: error.valid_up_to(),
     })?;
+    normalise_text(text)
+}
+
+/// The same of a text that is known to be UTF-8.
+pub(crate) fn normalise_text(text: &str) -> Result<Cow<'_, str>, JsonError> {
     if is_strict(text.as_bytes())? {
         return Ok(Cow::Borrowed(text));
     }

@@ -288,19 +288,17 @@ fn strict_json(bytes: Cow<'_, [u8]>) -> Result<(Cow<'_, str>, Option<Vec<u8>>), 
             Cow::Owned(changed) => (Cow::Owned(changed), Some(bytes.to_vec())),
         }),
         Cow::Owned(bytes) => {
-            let changed = match json::normalise(&bytes)? {
+            let text = String::from_utf8(bytes).map_err(|error| JsonError::Utf8 {
+                at: error.utf8_error().valid_up_to(),
+            })?;
+            let changed = match json::normalise_text(&text)? {
                 Cow::Borrowed(_) => None,
                 Cow::Owned(changed) => Some(changed),
             };
-            match changed {
-                Some(changed) => Ok((Cow::Owned(changed), Some(bytes))),
-                None => match String::from_utf8(bytes) {
-                    Ok(text) => Ok((Cow::Owned(text), None)),
-                    Err(error) => Err(JsonError::Utf8 {
-                        at: error.utf8_error().valid_up_to(),
-                    }),
-                },
-            }
+            Ok(match changed {
+                Some(changed) => (Cow::Owned(changed), Some(text.into_bytes())),
+                None => (Cow::Owned(text), None),
+            })
         }
     }
 }
