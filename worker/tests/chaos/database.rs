@@ -22,11 +22,14 @@ pub const WAITS: &str = "Tasks that need it wait";
 pub fn until_over(world: &mut World, worker: &Worker) {
     world.drain(&[worker]);
     let waited = wait_for(PATIENCE, "the absence to be told as over", || {
+        // A refusal may have been the last that the worker heard.
+        world.one_more(Kind::Created);
+        thread::sleep(Duration::from_millis(500));
         let log = worker.process.log();
         let told = |line| log.matches(line).count();
         told("is unavailable") == told("is available again")
     });
-    waited.unwrap();
+    assert!(waited.is_ok(), "not told:\n{}", worker.process.log());
 }
 
 /// Connections of the worker that wait for the lock of a row. Not by `innodb_trx`, which shows an old picture to whoever asks
