@@ -1,6 +1,6 @@
 //! Several queues, and one that is named twice.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use celery_worker::consumer::QueueOrder;
@@ -60,10 +60,10 @@ async fn is_bounded<B: Broker>(named: &[&str], queues: &[&str]) {
     options.held = 4;
     let mut rig = Rig::start(options);
     let mut done = BTreeSet::new();
-    let mut held = VecDeque::new();
+    let mut held = Vec::new();
     while done.len() < all {
         while held.len() < 4.min(all - done.len()) {
-            held.push_back(rig.next().await);
+            held.push(rig.next().await);
         }
         // Time enough for a fifth.
         tokio::time::sleep(Duration::from_millis(20)).await;

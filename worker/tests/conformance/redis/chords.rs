@@ -3,7 +3,7 @@
 use celery_worker::delivery::Verdict;
 
 use super::Redis;
-use crate::behaviour::chords::{body, member};
+use crate::behaviour::chords::{body, member, the_body_comes_and_ends_the_chord};
 use crate::broker::{Backend, Broker};
 use crate::rig::{Rig, json, post, task};
 
@@ -30,15 +30,7 @@ async fn members_that_python_counted_are_counted() {
         let delivery = rig.next().await;
         rig.settler.finish(delivery, Verdict::Success(json(result)));
     }
-    let called = rig.next().await;
-    assert_eq!(
-        (called.task.id.as_str(), called.task.args.get()),
-        ("body", "[[null,12345678901234567890,7],1]")
-    );
-    assert_eq!(called.task.group.as_deref(), Some("g"));
-    rig.settler.finish(called, Verdict::Success(json("1")));
-    broker.until_clean().await;
-    assert_eq!(broker.backend().open_chords().await, 0);
+    the_body_comes_and_ends_the_chord(&mut broker, &mut rig).await;
     assert_eq!(
         broker.ask(&["GET", "celery-taskset-meta-g.c"]).await,
         "done"
