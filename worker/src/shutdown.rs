@@ -7,9 +7,12 @@
 //! | signal | phase | meaning |
 //! |---|---|---|
 //! | SIGUSR1 | draining | claim no more; finish what is held; stay up until a signal ends it |
-//! | SIGTERM, first SIGINT | warm | claim no more; finish what runs; give the rest back; exit 0 |
+//! | SIGTERM, SIGHUP, first SIGINT | warm | claim no more; finish what runs; give the rest back; exit 0 |
 //! | SIGQUIT, a further SIGINT | cold | drop what runs (its messages go back to the queue); exit |
 //! | SIGQUIT or SIGINT after that | | the process ends at once, with 1: what is held comes back by its lease |
+//! | SIGUSR2 | | ignored: Celery opens a debugger at it, and a fleet may send it to all workers |
+//!
+//! A SIGHUP that was already ignored when the process started, as under `nohup`, stays ignored.
 //!
 //! As with Celery, `REMAP_SIGTERM=SIGQUIT` in the environment makes SIGTERM cold, and `worker_soft_shutdown_timeout` makes
 //! a signal for a cold stop a warm one that becomes cold after that time, or at the next such signal.
@@ -130,6 +133,14 @@ impl Shutdown {
         self.on(SignalKind::user_defined1(), |shutdown| {
             shutdown.advance(Phase::Draining);
         })?;
+        self.on(SignalKind::user_defined2(), |_| {
+            tracing::debug!("SIGUSR2 is ignored");
+        })?;
+        if !is_ignored(SignalKind::hangup()) {
+            self.on(SignalKind::hangup(), |shutdown| {
+                shutdown.advance(Phase::Warm)
+            })?;
+        }
         self.on(SignalKind::terminate(), move |shutdown| match cold_term {
             true => shutdown.insist(patience),
             false => shutdown.advance(Phase::Warm),
@@ -166,9 +177,32 @@ impl Shutdown {
     }
 }
 
+/// Returns `true` if the process ignores the signal now. Linux says so in proc(5), `SigIgn` of `/proc/self/status`; where
+/// that cannot be read, no signal counts as ignored.
+fn is_ignored(kind: SignalKind) -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, kind))
+}
+
+fn ignores(status: &str, kind: SignalKind) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Bit 0 is signal 1.
+    mask.is_some_and(|mask| mask >> (kind.as_raw_value() - 1) & 1 == 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ignored_signals_are_read_from_the_status_of_the_process() {
+        let (hangup, pipe) = (SignalKind::hangup(), SignalKind::pipe());
+        let status = "SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n";
+        assert!(!ignores(status, hangup));
+        assert!(ignores(status, pipe));
+        assert!(ignores("SigIgn:\t0000000000001001\n", hangup));
+        assert!(!ignores("", hangup));
+    }
 
     #[test]
     fn goes_forward_only() {

@@ -180,6 +180,16 @@ impl Process {
         self.signal(Signal::USR1);
     }
 
+    /// Sends SIGUSR2.
+    pub fn usr2(&self) {
+        self.signal(Signal::USR2);
+    }
+
+    /// Sends SIGHUP.
+    pub fn hangup(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Sends SIGKILL and waits for the end.
     pub fn kill9(&mut self) {
         self.signal(Signal::KILL);

@@ -1,5 +1,6 @@
 //! How a worker stops when that is not easy, and how it drains.
 
+use std::process::Command;
 use std::time::Instant;
 
 use celery_testkit::{Process, Redis, RedisOptions, wait_for};
@@ -47,6 +48,36 @@ fn whoever_insists_on_a_cold_stop_ends_the_process() {
     // What was held comes back by its lease.
     let mut other = start(&mut command(&redis, &["-l", "info", "--lease", "1"]));
     other.wait_for_line(PATIENCE, "[s1] received").unwrap();
+}
+
+#[test]
+fn a_hangup_is_a_warm_stop() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let mut worker = start(&mut command(&redis, &["-l", "info"]));
+    post(&redis, "s1", "proj.sleep", "[1]", None);
+    wait_until_claimed(&redis, &mut worker, "s1");
+    worker.usr2();
+    worker.hangup();
+    assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
+    assert!(worker.log().contains("Warm shutdown"), "{}", worker.log());
+    wait_for_status(&redis, "s1", "SUCCESS", &worker);
+}
+
+#[test]
+fn signals_that_are_ignored_leave_the_worker_running() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    // As `nohup` starts it.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+    command.arg(playground()).args(["-b", &redis.url()]);
+    command.args(["-l", "info", "--lease", "1"]);
+    let mut worker = start(&mut command);
+    worker.hangup();
+    worker.usr2();
+    post(&redis, "s1", "proj.add", "[1, 2]", None);
+    wait_for_status(&redis, "s1", "SUCCESS", &worker);
+    worker.terminate();
+    assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
 }
 
 #[test]
