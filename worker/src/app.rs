@@ -60,7 +60,7 @@ pub enum StartError {
     /// The process can have no more threads.
     #[error("cannot start threads: {0}")]
     Threads(#[source] std::io::Error),
-    /// Nobody can listen at the address for metrics now; an older process may still do.
+    /// The address for metrics cannot be listened on: another process has it, or this machine does not.
     #[error("cannot listen on {address} for metrics: {cause}")]
     Metrics {
         /// The address.

@@ -51,6 +51,7 @@ mod failpoint;
 mod label;
 mod logging;
 mod monitor;
+mod printable;
 mod shutdown;
 mod source;
 mod task;

@@ -1,18 +1,19 @@
-//! Log lines as Celery writes them, or as JSON.
+//! Log lines as Celery writes them, or as JSON; on standard error or into a file.
 //!
-//! `[2026-11-22 11:00:00,123: INFO/MainProcess] Task proj.add[…] received`, in local time, on standard error or into a
-//! file. The program's own lines follow the level asked for; libraries speak from `WARNING` on.
+//! * Text: `[2026-11-22 11:00:00,123: INFO/MainProcess] Task proj.add[…] received`, in local time. Text from messages,
+//!   tasks and servers is escaped (see [`crate::printable`]); lines after the first, as of a traceback, are indented.
+//! * JSON: one object a line, with `timestamp` (ISO 8601, UTC), `level` (a name of Celery's), `message` and `target`. Other
+//!   fields of a line stand beside them.
 //!
-//! What messages, tasks and servers say cannot pass for a line of the worker's or command a terminal: control
-//! characters are escaped, and what follows a line break, as a traceback does, is indented.
+//! The program's own lines follow the configured level; lines of libraries appear from `WARNING` on.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
 use jiff::Zoned;
+use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::filter_fn;
@@ -23,6 +24,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Config, ConfigError, LogFormat, level_name, setting};
+use crate::printable::indented;
 
 /// Lines of this target are written at every level: who starts a worker waits for them.
 pub(crate) const ALWAYS: &str = "celery_worker::lifecycle";
@@ -47,7 +49,7 @@ pub(crate) fn start(config: &Config) -> Result<(), ConfigError> {
             .event_format(AsCelery { colours })
             .with_filter(filter)
             .boxed(),
-        LogFormat::Json => layer.json().with_filter(filter).boxed(),
+        LogFormat::Json => layer.event_format(AsJson).with_filter(filter).boxed(),
     };
     // Fails only where a program that uses the library has set up a logger of its own, which then is to be used.
     let _ = tracing_subscriber::registry().with(layer).try_init();
@@ -107,8 +109,8 @@ where
         let now = Zoned::now();
         let (time, millis) = (now.strftime("%Y-%m-%d %H:%M:%S"), now.millisecond());
         let level = *event.metadata().level();
-        let mut text = Text::default();
-        event.record(&mut text);
+        let mut fields = Fields::default();
+        event.record(&mut fields);
         let colour = match level {
             Level::ERROR => "\x1b[1;31m",
             Level::WARN => "\x1b[1;33m",
@@ -118,50 +120,96 @@ where
             true => (colour, "\x1b[0m"),
             false => ("", ""),
         };
-        let (level, message) = (level_name(level), printable(&text.message));
-        let rest = printable(&text.rest);
-        writeln!(
+        let (level, message) = (level_name(level), indented(&fields.message));
+        write!(
             out,
-            "{colour}[{time},{millis:03}: {level}/MainProcess] {message}{rest}{end}"
-        )
+            "{colour}[{time},{millis:03}: {level}/MainProcess] {message}"
+        )?;
+        for (name, value) in &fields.others {
+            match value {
+                Value::String(text) => write!(out, " {name}={}", indented(text))?,
+                other => write!(out, " {name}={other}")?,
+            }
+        }
+        writeln!(out, "{end}")
     }
 }
 
-/// How lines after the first begin. None of the worker's begins so.
-const CONTINUED: &str = "\n  ";
+/// Writes a line as one JSON object.
+struct AsJson;
 
-fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        match character {
-            '\n' => out.push_str(CONTINUED),
-            '\t' => out.push('\t'),
-            _ if character.is_control() => out.extend(character.escape_default()),
-            _ => out.push(character),
+impl<S, N> FormatEvent<S, N> for AsJson
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let mut line = serde_json::Map::new();
+        for (name, value) in fields.others {
+            line.insert(name.to_owned(), value);
         }
+        let metadata = event.metadata();
+        let now = jiff::Timestamp::now();
+        for (name, value) in [
+            ("timestamp", format!("{now:.6}")),
+            ("level", level_name(*metadata.level()).to_owned()),
+            ("message", fields.message),
+            ("target", metadata.target().to_owned()),
+        ] {
+            line.insert(name.to_owned(), Value::String(value));
+        }
+        writeln!(out, "{}", Value::Object(line))
     }
-    Cow::Owned(out)
 }
 
 /// The message of a line, and its other fields.
 #[derive(Default)]
-struct Text {
+struct Fields {
     message: String,
-    rest: String,
+    others: Vec<(&'static str, Value)>,
 }
 
-impl Visit for Text {
+impl Fields {
+    fn add(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::String(text)) => self.message = text,
+            // What the crate `log` adds: file and line.
+            (name, _) if name.starts_with("log.") => {}
+            (name, value) => self.others.push((name, value)),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, value.into());
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        use fmt::Write;
-        // Writing to a string does not fail.
-        let _ = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            name if name.starts_with("log.") => Ok(()),
-            name => write!(self.rest, " {name}={value:?}"),
-        };
+        self.add(field, format!("{value:?}").into());
     }
 }
 

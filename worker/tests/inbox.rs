@@ -339,7 +339,7 @@ fn the_worker_applies_each_call_once() {
     assert_eq!(output.status.code(), Some(78), "{text}");
     assert!(text.contains("exactly_once"), "{text}");
     let output = command(&["check"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(78));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let made = text.lines().find(|line| line.starts_with("CREATE TABLE"));
     server.sql(made.unwrap()).unwrap();

@@ -357,6 +357,26 @@ fn dead_letters_can_be_seen_put_back_and_deleted() {
     assert_eq!((code, list.lines().count()), (Some(0), 2), "{list}");
     let place = list.split_whitespace().next().unwrap();
     assert!(dead(&["show", place]).1.contains("raw: "), "{list}");
+    // What a letter says of itself can neither command a terminal nor pass for a line.
+    let hostile = "x\u{1b}[2J\u{7}\r\nqueue: y\u{202e}";
+    let fields = ["queue", "id", "task", "cause"].map(|name| [name, hostile]);
+    redis
+        .cli(
+            &[
+                &["XADD", "celery.dead", "99999999999998-1"][..],
+                &fields.concat(),
+            ]
+            .concat(),
+        )
+        .unwrap();
+    let shown = r"x\u{1b}[2J\u{7}\r\nqueue: y\u{202e}";
+    let (_, text) = dead(&["show", "99999999999998-1"]);
+    let lines: Vec<&str> = text.lines().collect();
+    let expected = ["queue", "id", "task", "cause"].map(|name| format!("{name}: {shown}"));
+    assert_eq!(lines[1..], expected);
+    let (_, text) = dead(&["list"]);
+    assert_eq!(text.matches(shown).count(), 4, "{text}");
+    assert_eq!(dead(&["purge", "99999999999998-1"]).0, Some(0));
     assert_eq!(dead(&["show", "1-1"]).0, Some(1));
     assert_eq!(dead(&["replay", place]), (Some(0), "1 put back\n".into()));
     assert_eq!(dead(&["replay", place]), (Some(1), "0 put back\n".into()));
@@ -472,22 +492,39 @@ fn the_check_finds_what_could_lose_tasks() {
     let safe = Redis::start(RedisOptions::new().aof()).unwrap();
     let unsafe_ = RedisOptions::new().set("maxmemory-policy", "allkeys-lru");
     let unsafe_ = Redis::start(unsafe_).unwrap();
-    let check_with = |url: &str, results: &str| {
+    let run = |url: &str, results: &str, more: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
         command.env("CELERY_RESULT_BACKEND", results);
-        let output = command.args(["check", "-b", url]).output().unwrap();
+        let output = command.args(["check", "-b", url]).args(more);
+        let output = output.output().unwrap();
         (
             output.status.code(),
             String::from_utf8_lossy(&output.stdout).into_owned(),
         )
     };
+    let check_with = |url: &str, results: &str| run(url, results, &[]);
     let check = |url: &str| check_with(url, "");
-    let (code, text) = check(&safe.url());
+    let (code, text) = run(&safe.url(), "", &["--strict"]);
     assert_eq!(code, Some(0), "{text}");
+    // Warnings are an error only where that is asked for; every option of the worker may follow the word.
     let (code, text) = check(&unsafe_.url());
+    assert_eq!(code, Some(0), "{text}");
+    for warning in ["allkeys-lru", "appendonly"] {
+        assert!(text.contains(warning), "{text}");
+    }
+    let more = [
+        "--strict", "-c", "2", "-Q", "a,b", "--lease", "10s", "-l", "info",
+    ];
+    let (code, text) = run(&unsafe_.url(), "", &more);
+    assert_eq!(code, Some(1), "{text}");
+    let (code, text) = run(&safe.url(), "", &["--database", "sqlite::memory:"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("OK       database"), "{text}");
+    // A server that is away.
+    let (code, text) = check("redis://127.0.0.1:1/0");
     assert_eq!(code, Some(1), "{text}");
     assert!(
-        text.contains("allkeys-lru") && text.contains("appendonly"),
+        text.contains("ERROR    broker redis://127.0.0.1:1/0"),
         "{text}"
     );
     // Results may be evicted; they must be reached.
@@ -501,8 +538,8 @@ fn the_check_finds_what_could_lose_tasks() {
         (safe.url(), wrong.as_str(), "result backend"),
     ] {
         let (code, text) = check_with(&broker, results);
-        assert_eq!(code, Some(1), "{text}");
-        let line = format!("WARNING  {server} redis://:********@127.0.0.1");
+        assert_eq!(code, Some(78), "{text}");
+        let line = format!("ERROR    {server} redis://:********@127.0.0.1");
         assert!(text.contains(&line), "{text}");
         assert!(text.contains("authentication failed"), "{text}");
         assert!(!text.contains("guess"), "{text}");

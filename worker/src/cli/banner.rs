@@ -1,24 +1,47 @@
-//! What a worker says when it starts, in the order Celery says it.
+//! What a worker says when it starts: a banner in Celery's order, or a line of a JSON log.
 
 use std::io::Write;
 
 use crate::app::Worker;
+use crate::config::{Config, LogFormat};
 use crate::consumer::Results;
 use crate::database::mask;
+use crate::logging::ALWAYS;
 
-/// Prints the banner to standard output. URLs are shown without passwords.
+/// Prints the banner to standard output; with JSON logs, logs one line with its content instead. URLs are shown without
+/// passwords.
 pub(crate) fn print(worker: &Worker) {
-    // A closed standard output is no reason not to work.
-    let _ = std::io::stdout().lock().write_all(text(worker).as_bytes());
+    let config = worker.config();
+    match config.log_format {
+        // A closed standard output is no reason not to work.
+        LogFormat::Text => {
+            let _ = std::io::stdout().lock().write_all(text(worker).as_bytes());
+        }
+        LogFormat::Json => tracing::info!(
+            target: ALWAYS,
+            version = env!("CARGO_PKG_VERSION"),
+            transport = config.broker.display_url(),
+            results = results(config),
+            database = config.database.as_deref().map(mask),
+            concurrency = config.concurrency,
+            queues = config.queues.join(","),
+            tasks = worker.task_names().join(","),
+            "{} starts.",
+            config.hostname
+        ),
+    }
+}
+
+fn results(config: &Config) -> String {
+    match &config.results {
+        Results::Server(server) => server.display_url(),
+        Results::Disabled => "disabled".to_owned(),
+        Results::Broker => config.broker.display_url(),
+    }
 }
 
 fn text(worker: &Worker) -> String {
     let config = worker.config();
-    let results = match &config.results {
-        Results::Server(server) => server.display_url(),
-        Results::Disabled => "disabled".to_owned(),
-        _ => config.broker.display_url(),
-    };
     let mut lines = vec![
         String::new(),
         format!(
@@ -29,7 +52,7 @@ fn text(worker: &Worker) -> String {
         String::new(),
         "[config]".to_owned(),
         format!(".> transport:   {}", config.broker.display_url()),
-        format!(".> results:     {results}"),
+        format!(".> results:     {}", results(config)),
     ];
     if let Some(database) = &config.database {
         lines.push(format!(".> database:    {}", mask(database)));

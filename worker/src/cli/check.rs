@@ -1,7 +1,10 @@
-//! `celery-worker check`, and the warnings at the start: what about the broker could lose tasks, and what about the result
-//! backend results.
+//! `celery-worker check`, and the warnings at the start: what could lose tasks or results.
 //!
-//! Everything is only asked, nothing changed. What Redis does not let us ask (CONFIG is often forbidden) is skipped.
+//! The check asks the broker, the result backend and the database, and changes nothing. A question that Redis refuses to
+//! answer (CONFIG is often forbidden) is skipped.
+//!
+//! Exit codes: 0 if nothing is wrong or only warnings were found, 1 if something is wrong or, with `--strict`, if anything was
+//! found, 78 if a setting can never work, as at the start of the worker.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -16,48 +19,138 @@ use super::rights;
 use crate::app::StartError;
 use crate::config::{Config, ConfigError, setting};
 use crate::consumer::Results;
-use crate::database::Database;
+use crate::database::{Database, Kind};
 
 /// The first version with the commands the scripts use.
 const OLDEST: (u64, u64) = (6, 2);
 /// Clocks further apart make Python workers restore tasks that are not lost, or not restore those that are.
 const SKEW: Duration = Duration::from_secs(5);
 
-/// Prints what is found; 1 if something is wrong.
-pub(crate) async fn run(config: Config) -> Result<ExitCode, StartError> {
-    let mut code = ExitCode::SUCCESS;
-    let mut wrong = |text: String| {
-        println!("WARNING  {text}");
-        code = ExitCode::FAILURE;
+/// How bad a finding is. The order is from good to bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Severity {
+    /// As it should be.
+    Ok,
+    /// The worker works, and may lose tasks or be slow.
+    Warning,
+    /// The worker cannot do its work, or not all of it, until this has changed.
+    Error,
+    /// A setting that can never work: the worker does not start with it.
+    Mistake,
+}
+
+impl Severity {
+    fn word(self) -> &'static str {
+        match self {
+            Severity::Ok => "OK",
+            Severity::Warning => "WARNING",
+            Severity::Error | Severity::Mistake => "ERROR",
+        }
+    }
+}
+
+/// What the check found out about one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    severity: Severity,
+    text: String,
+}
+
+impl Finding {
+    pub(super) fn ok(text: impl Into<String>) -> Self {
+        Self::new(Severity::Ok, text)
+    }
+
+    pub(super) fn warning(text: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, text)
+    }
+
+    pub(super) fn error(text: impl Into<String>) -> Self {
+        Self::new(Severity::Error, text)
+    }
+
+    pub(super) fn mistake(text: impl Into<String>) -> Self {
+        Self::new(Severity::Mistake, text)
+    }
+
+    fn new(severity: Severity, text: impl Into<String>) -> Self {
+        Finding {
+            severity,
+            text: text.into(),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<8} {}", self.severity.word(), self.text)
+    }
+}
+
+/// What a run of the check ends with. With `strict`, a warning counts as an error.
+fn exit_code(worst: Severity, strict: bool) -> ExitCode {
+    match worst {
+        Severity::Ok => ExitCode::SUCCESS,
+        Severity::Warning if !strict => ExitCode::SUCCESS,
+        Severity::Warning | Severity::Error => ExitCode::FAILURE,
+        Severity::Mistake => ExitCode::from(super::CONFIG),
+    }
+}
+
+/// Prints each finding on a line of its own, to standard output, and returns the exit code.
+pub(crate) async fn run(config: Config, strict: bool) -> Result<ExitCode, StartError> {
+    let mut worst = Severity::Ok;
+    let mut report = |finding: Finding| {
+        worst = worst.max(finding.severity);
+        println!("{finding}");
     };
     for server in Server::all(&config) {
         match server.findings(&config).await {
             Ok(findings) => {
-                println!("OK       {server}: connected");
-                findings.into_iter().for_each(&mut wrong);
+                report(Finding::ok(format!("{server}: connected")));
+                findings.into_iter().for_each(&mut report);
             }
-            Err(failure) => wrong(format!("{server}: {failure}")),
+            Err(failure @ Failure::Denied(_)) => {
+                report(Finding::mistake(format!("{server}: {failure}")));
+            }
+            Err(failure) => report(Finding::error(format!("{server}: {failure}"))),
         }
     }
     if let Some(url) = &config.database {
         let database =
             Database::from_url(url).map_err(|error| ConfigError::new(setting::DATABASE, error))?;
-        match database.ping().await {
-            Ok(()) => {
-                println!("OK       database {}: connected", database.display_url());
-                match database.probe_inbox().await {
-                    Ok(()) => println!("OK       table celery_inbox: there"),
-                    Err(error) if config.inbox => wrong(format!(
-                        "table celery_inbox, which tasks need to be applied once: {error}. It is made by:\n{}",
-                        database.inbox_ddl()
-                    )),
-                    Err(_) => println!("OK       table celery_inbox: not there, and not needed"),
-                }
-            }
-            Err(error) => wrong(format!("database {}: {error}", database.display_url())),
-        }
+        of_database(&database, &config)
+            .await
+            .into_iter()
+            .for_each(&mut report);
     }
-    Ok(code)
+    Ok(exit_code(worst, strict))
+}
+
+async fn of_database(database: &Database, config: &Config) -> Vec<Finding> {
+    let name = format!("database {}", database.display_url());
+    match database.ping().await {
+        Ok(()) => {}
+        Err(error) if error.kind() == Kind::Refused => {
+            return vec![Finding::mistake(format!("{name}: {error}"))];
+        }
+        Err(error) => return vec![Finding::error(format!("{name}: {error}"))],
+    }
+    let inbox = match database.probe_inbox().await {
+        Ok(()) => Finding::ok("table celery_inbox: there"),
+        Err(error) if config.inbox => {
+            let text = format!(
+                "table celery_inbox, which tasks need to be applied once: {error}. It is made by:\n{}",
+                database.inbox_ddl()
+            );
+            match error.kind() {
+                Kind::Schema => Finding::mistake(text),
+                _ => Finding::error(text),
+            }
+        }
+        Err(_) => Finding::ok("table celery_inbox: not there, and not needed"),
+    };
+    vec![Finding::ok(format!("{name}: connected")), inbox]
 }
 
 /// Logs what is found, once. A server that is away is asked when it is there; its absence is the consumer's affair.
@@ -98,7 +191,7 @@ impl<'c> Server<'c> {
         std::iter::once(Server::Broker(&config.broker)).chain(results)
     }
 
-    async fn findings(self, config: &Config) -> Result<Vec<String>, Failure> {
+    async fn findings(self, config: &Config) -> Result<Vec<Finding>, Failure> {
         match self {
             Server::Broker(endpoint) => {
                 let mut connection = connect(endpoint).await?;
@@ -127,7 +220,7 @@ impl<'c> Server<'c> {
             match self.findings(config).await {
                 Ok(findings) => {
                     for finding in findings {
-                        tracing::warn!("{self}: {finding}");
+                        tracing::warn!("{self}: {}", finding.text);
                     }
                     return;
                 }
@@ -151,37 +244,36 @@ impl<'c> Server<'c> {
 }
 
 /// What matters wherever the worker's scripts run.
-async fn of_both(connection: &mut Connection) -> Vec<String> {
+async fn of_both(connection: &mut Connection) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Ok(info) = connection.query(&command(&["INFO", "server"])).await {
         let info = text(&info);
         let version = field(&info, "redis_version").unwrap_or_default();
         if is_too_old(version) {
             let (major, minor) = OLDEST;
-            findings.push(format!(
+            findings.push(Finding::error(format!(
                 "Redis {version} is older than {major}.{minor}, which the worker needs"
-            ));
+            )));
         }
     }
     findings
 }
 
 /// What matters where the tasks are.
-async fn of_broker(connection: &mut Connection) -> Vec<String> {
+async fn of_broker(connection: &mut Connection) -> Vec<Finding> {
     let mut findings = Vec::new();
     let policy = setting_of(connection, "maxmemory-policy").await;
     if let Some(policy) = policy.filter(|policy| policy != "noeviction") {
-        findings.push(format!(
+        findings.push(Finding::warning(format!(
             "maxmemory-policy is {policy}: a full Redis would throw tasks away; set noeviction"
-        ));
+        )));
     }
     if let Ok(info) = connection.query(&command(&["INFO", "persistence"])).await
         && field(&text(&info), "aof_enabled") == Some("0")
     {
-        findings.push(
-            "appendonly is off: a Redis that crashes loses the tasks since its last snapshot"
-                .to_owned(),
-        );
+        findings.push(Finding::warning(
+            "appendonly is off: a Redis that crashes loses the tasks since its last snapshot",
+        ));
     }
     if let Ok(time) = connection.query(&command(&["TIME"])).await {
         let seconds = items(time)
@@ -190,10 +282,10 @@ async fn of_broker(connection: &mut Connection) -> Vec<String> {
         if let Some(skew) = seconds.map(|seconds| skew(seconds, SystemTime::now()))
             && skew > SKEW
         {
-            findings.push(format!(
+            findings.push(Finding::warning(format!(
                 "the clocks of Redis and this machine are {} s apart",
                 skew.as_secs()
-            ));
+            )));
         }
     }
     findings
@@ -230,6 +322,19 @@ fn skew(seconds: u64, now: SystemTime) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn exit_codes() {
+        for (worst, code, strict) in [
+            (Severity::Ok, 0, 0),
+            (Severity::Warning, 0, 1),
+            (Severity::Error, 1, 1),
+            (Severity::Mistake, 78, 78),
+        ] {
+            assert_eq!(exit_code(worst, false), ExitCode::from(code), "{worst:?}");
+            assert_eq!(exit_code(worst, true), ExitCode::from(strict), "{worst:?}");
+        }
+    }
 
     #[test]
     fn versions() {

@@ -1,5 +1,7 @@
 //! `celery-worker dead`: dead letters listed, shown, put back, deleted.
 
+use std::borrow::Cow;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use celery_client::aio::{Connection, Failure, Value, scripts};
@@ -10,9 +12,12 @@ use super::options::{Dead, Which};
 use super::redis::{command, connect, items, text};
 use crate::config::Config;
 use crate::delivery::redelivery_name;
+use crate::printable::one_line;
 
 /// How many letters are read at a time.
 const PAGE: usize = 500;
+/// The field with the message as it came.
+const RAW: &str = "raw";
 
 /// A message that could not be run.
 struct Letter {
@@ -39,9 +44,18 @@ impl Letter {
 
     /// One line. What a message says of itself cannot make it two.
     fn line(&self) -> String {
-        let parts = ["queue", "id", "task", "cause"]
-            .map(|name| self.field(name).escape_debug().to_string());
+        let parts =
+            ["queue", "id", "task", "cause"].map(|name| one_line(&self.field(name)).into_owned());
         format!("{}  {}", self.place, parts.join("  "))
+    }
+}
+
+/// Returns a field as `dead show` prints it. The raw message comes unchanged where a program reads it, and escaped on a
+/// terminal.
+fn shown<'v>(name: &str, value: &'v str) -> Cow<'v, str> {
+    match name == RAW && !std::io::stdout().is_terminal() {
+        true => Cow::Borrowed(value),
+        false => one_line(value),
     }
 }
 
@@ -82,7 +96,7 @@ async fn obey(connection: &mut Connection, keys: &Keys, dead: Dead) -> Result<bo
             Some(letter) => {
                 println!("place: {}", letter.place);
                 for (name, value) in &letter.fields {
-                    println!("{name}: {}", text(value));
+                    println!("{}: {}", one_line(name), shown(name, &text(value)));
                 }
                 Ok(true)
             }
@@ -177,7 +191,7 @@ async fn replay(
         eprintln!("celery-worker: {} cannot be put back: {why}", letter.place);
         return Ok(false);
     }
-    let raw = letter.field("raw");
+    let raw = letter.field(RAW);
     let task = Task::decode_redis(raw.as_bytes()).ok();
     // Back to the list of its priority; what cannot be read has none.
     let priority = task

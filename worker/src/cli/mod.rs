@@ -1,7 +1,7 @@
 //! The command line of `celery-worker`, for any worker written with this library.
 //!
 //! Exit codes: 0 after a warm stop, 1 after a cold one or an error, 64 for a command line that cannot be read, 70 when stuck tasks
-//! made the worker stop, 78 for a setting that cannot be used.
+//! made the worker stop, 78 for a setting that cannot be used. `check` has codes of its own.
 
 mod banner;
 mod check;
@@ -76,9 +76,7 @@ pub fn main(tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> ExitCode {
         Err(error) => {
             eprintln!("celery-worker: {error}");
             match error {
-                StartError::Signals(_) | StartError::Threads(_) | StartError::Metrics { .. } => {
-                    ExitCode::FAILURE
-                }
+                StartError::Signals(_) | StartError::Threads(_) => ExitCode::FAILURE,
                 _ => ExitCode::from(CONFIG),
             }
         }
@@ -105,7 +103,9 @@ async fn run(
     let chosen = std::mem::take(&mut builder.settings);
     builder.settings = options.settings().or(file).or(chosen);
     match command {
-        Some(Command::Check) => return check::run(Config::new(builder.settings)?).await,
+        Some(Command::Check { strict }) => {
+            return check::run(Config::new(builder.settings)?, strict).await;
+        }
         Some(Command::Dead { command }) => {
             return Ok(dead::run(&Config::new(builder.settings)?, command).await);
         }

@@ -19,9 +19,9 @@ pub(crate) struct Options {
 
     /// The broker [default: redis://localhost:6379/0]
     #[arg(
+        help_heading = "Broker and results",
         short,
         long,
-        global = true,
         value_name = "URL",
         env = "CELERY_BROKER_URL",
         hide_env_values = true
@@ -30,8 +30,8 @@ pub(crate) struct Options {
 
     /// What every key begins with: Celery's global_keyprefix [default: nothing]
     #[arg(
+        help_heading = "Broker and results",
         long,
-        global = true,
         value_name = "PREFIX",
         env = "CELERY_WORKER_KEY_PREFIX"
     )]
@@ -39,6 +39,7 @@ pub(crate) struct Options {
 
     /// Where results go: a URL, or "disabled" [default: the broker]
     #[arg(
+        help_heading = "Broker and results",
         long,
         value_name = "URL",
         env = "CELERY_RESULT_BACKEND",
@@ -47,27 +48,73 @@ pub(crate) struct Options {
     result_backend: Option<String>,
 
     /// What the keys of results begin with [default: --key-prefix]
-    #[arg(long, value_name = "PREFIX", env = "CELERY_WORKER_RESULT_KEY_PREFIX")]
+    #[arg(
+        help_heading = "Broker and results",
+        long,
+        value_name = "PREFIX",
+        env = "CELERY_WORKER_RESULT_KEY_PREFIX"
+    )]
     result_key_prefix: Option<String>,
 
-    /// How long results are kept; 0 is for ever [default: 1d]
-    #[arg(long, value_name = "TIME", env = "CELERY_WORKER_RESULT_EXPIRES")]
+    /// How long results are kept; 0 is without limit [default: 1d]
+    #[arg(
+        help_heading = "Broker and results",
+        long,
+        value_name = "TIME",
+        env = "CELERY_WORKER_RESULT_EXPIRES"
+    )]
     result_expires: Option<String>,
 
     /// The database of the tasks: mysql://, postgres:// or sqlite:
-    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(
+        help_heading = "Database",
+        long,
+        value_name = "URL",
+        env = "DATABASE_URL",
+        hide_env_values = true
+    )]
     database: Option<String>,
 
     /// How long a transaction may take before its connection counts as lost; 0 is no limit [default: 5m]
-    #[arg(long, value_name = "TIME", env = "CELERY_WORKER_DATABASE_TIMEOUT")]
+    #[arg(
+        help_heading = "Database",
+        long,
+        value_name = "TIME",
+        env = "CELERY_WORKER_DATABASE_TIMEOUT"
+    )]
     database_timeout: Option<String>,
 
     /// How many connections to the database there may be [default: 16]
-    #[arg(long, value_name = "N", env = "CELERY_WORKER_DATABASE_CONNECTIONS")]
+    #[arg(
+        help_heading = "Database",
+        long,
+        value_name = "N",
+        env = "CELERY_WORKER_DATABASE_CONNECTIONS"
+    )]
     database_connections: Option<u16>,
+
+    /// Apply each call of task_created and of SQL tasks once, with the help of the table celery_inbox [default: false]
+    #[arg(help_heading = "Database", long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        env = "CELERY_WORKER_EXACTLY_ONCE"
+    )]
+    exactly_once: Option<bool>,
+
+    /// How long celery_inbox remembers a call; 0 is without limit [default: 7d]
+    #[arg(
+        help_heading = "Database",
+        long,
+        value_name = "TIME",
+        env = "CELERY_WORKER_INBOX_EXPIRES"
+    )]
+    inbox_expires: Option<String>,
 
     /// The queues to consume, separated by commas [default: celery]
     #[arg(
+        help_heading = "Queues and messages",
         short = 'Q',
         long,
         value_delimiter = ',',
@@ -78,6 +125,7 @@ pub(crate) struct Options {
 
     /// Which queue goes first: round_robin, sorted (by name), priority (as listed) [default: round_robin]
     #[arg(
+        help_heading = "Queues and messages",
         long,
         value_name = "STRATEGY",
         env = "CELERY_WORKER_QUEUE_ORDER_STRATEGY"
@@ -85,8 +133,7 @@ pub(crate) struct Options {
     queue_order_strategy: Option<String>,
 
     /// Turns for each queue, such as celery=3,mails=1, instead of a strategy
-    #[arg(
-        long,
+    #[arg(help_heading = "Queues and messages", long,
         value_delimiter = ',',
         value_name = "WEIGHTS",
         value_parser = weight,
@@ -94,8 +141,9 @@ pub(crate) struct Options {
     )]
     queue_weights: Option<Vec<(String, u32)>>,
 
-    /// In what the bodies of messages may be written: json, msgpack, yaml [default: json]
+    /// Serializers accepted in message bodies: json, msgpack, yaml [default: json]
     #[arg(
+        help_heading = "Queues and messages",
         long,
         value_delimiter = ',',
         value_name = "TYPES",
@@ -104,62 +152,36 @@ pub(crate) struct Options {
     accept_content: Option<Vec<String>>,
 
     /// How many tasks run at once [default: 100]
-    #[arg(short, long, value_name = "N", env = "CELERY_WORKER_CONCURRENCY")]
+    #[arg(
+        help_heading = "Running tasks",
+        short,
+        long,
+        value_name = "N",
+        env = "CELERY_WORKER_CONCURRENCY"
+    )]
     concurrency: Option<usize>,
 
     /// How many messages are held for each task that may run; 0 is no limit [default: 4]
-    #[arg(long, value_name = "N", env = "CELERY_WORKER_PREFETCH_MULTIPLIER")]
+    #[arg(
+        help_heading = "Running tasks",
+        long,
+        value_name = "N",
+        env = "CELERY_WORKER_PREFETCH_MULTIPLIER"
+    )]
     prefetch_multiplier: Option<usize>,
 
-    /// The node's name; %h is the host, %n its name, %d its domain [default: celery@%h]
-    #[arg(short = 'n', long, value_name = "NAME", env = "CELERY_WORKER_HOSTNAME")]
-    hostname: Option<String>,
-
-    /// DEBUG, INFO, WARNING, ERROR or CRITICAL [default: WARNING]
-    #[arg(short, long, value_name = "LEVEL", env = "CELERY_WORKER_LOGLEVEL")]
-    loglevel: Option<String>,
-
-    /// The file log lines go to [default: standard error]
-    #[arg(short = 'f', long, value_name = "FILE", env = "CELERY_WORKER_LOGFILE")]
-    logfile: Option<PathBuf>,
-
-    /// text, as Celery's, or json [default: text]
-    #[arg(long, value_name = "FORMAT", env = "CELERY_WORKER_LOG_FORMAT")]
-    log_format: Option<String>,
-
-    /// When messages held by a Python worker count as lost [default: 1h]
-    #[arg(long, value_name = "TIME", env = "CELERY_WORKER_VISIBILITY_TIMEOUT")]
-    visibility_timeout: Option<String>,
-
-    /// When messages held by a worker like this one count as lost [default: 30s]
-    #[arg(long, value_name = "TIME", env = "CELERY_WORKER_LEASE")]
-    lease: Option<String>,
-
     /// How many messages may wait in memory for their ETA [default: no limit]
-    #[arg(long, value_name = "N", env = "CELERY_WORKER_ETA_TASK_LIMIT")]
-    eta_task_limit: Option<usize>,
-
-    /// Apply each call of task_created and of SQL tasks once, with the help of the table celery_inbox [default: false]
     #[arg(
+        help_heading = "Running tasks",
         long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        env = "CELERY_WORKER_EXACTLY_ONCE"
+        value_name = "N",
+        env = "CELERY_WORKER_ETA_TASK_LIMIT"
     )]
-    exactly_once: Option<bool>,
-
-    /// How long celery_inbox remembers a call; 0 is for ever [default: 7d]
-    #[arg(long, value_name = "TIME", env = "CELERY_WORKER_INBOX_EXPIRES")]
-    inbox_expires: Option<String>,
-
-    /// Where /healthz, /readyz and /metrics are served: an address, or a port of loopback [default: nowhere]
-    #[arg(long, value_name = "ADDRESS", env = "CELERY_WORKER_METRICS_ADDR")]
-    metrics_addr: Option<String>,
+    eta_task_limit: Option<usize>,
 
     /// How long running tasks have at a cold shutdown, before they are dropped [default: 0]
     #[arg(
+        help_heading = "Running tasks",
         long,
         alias = "worker-soft-shutdown-timeout",
         value_name = "TIME",
@@ -167,12 +189,83 @@ pub(crate) struct Options {
     )]
     soft_shutdown_timeout: Option<String>,
 
+    /// When messages held by a Python worker count as lost [default: 1h]
+    #[arg(
+        help_heading = "Lost workers",
+        long,
+        value_name = "TIME",
+        env = "CELERY_WORKER_VISIBILITY_TIMEOUT"
+    )]
+    visibility_timeout: Option<String>,
+
+    /// When messages held by a worker like this one count as lost [default: 30s]
+    #[arg(
+        help_heading = "Lost workers",
+        long,
+        value_name = "TIME",
+        env = "CELERY_WORKER_LEASE"
+    )]
+    lease: Option<String>,
+
+    /// The node's name; %h is the host, %n its name, %d its domain [default: celery@%h]
+    #[arg(
+        help_heading = "Log and monitoring",
+        short = 'n',
+        long,
+        value_name = "NAME",
+        env = "CELERY_WORKER_HOSTNAME"
+    )]
+    hostname: Option<String>,
+
+    /// DEBUG, INFO, WARNING, ERROR or CRITICAL [default: WARNING]
+    #[arg(
+        help_heading = "Log and monitoring",
+        short,
+        long,
+        value_name = "LEVEL",
+        env = "CELERY_WORKER_LOGLEVEL"
+    )]
+    loglevel: Option<String>,
+
+    /// The file log lines go to [default: standard error]
+    #[arg(
+        help_heading = "Log and monitoring",
+        short = 'f',
+        long,
+        value_name = "FILE",
+        env = "CELERY_WORKER_LOGFILE"
+    )]
+    logfile: Option<PathBuf>,
+
+    /// text, as Celery's, or json [default: text]
+    #[arg(
+        help_heading = "Log and monitoring",
+        long,
+        value_name = "FORMAT",
+        env = "CELERY_WORKER_LOG_FORMAT"
+    )]
+    log_format: Option<String>,
+
+    /// Where /healthz, /readyz and /metrics are served: an address, or a port of loopback [default: nowhere]
+    #[arg(
+        help_heading = "Log and monitoring",
+        long,
+        value_name = "ADDRESS",
+        env = "CELERY_WORKER_METRICS_ADDR"
+    )]
+    metrics_addr: Option<String>,
+
     /// A file with settings (TOML)
-    #[arg(long, value_name = "FILE", env = "CELERY_WORKER_CONFIG")]
+    #[arg(
+        help_heading = "Configuration",
+        long,
+        value_name = "FILE",
+        env = "CELERY_WORKER_CONFIG"
+    )]
     pub(crate) config: Option<PathBuf>,
 
     /// Print the settings, without passwords, and exit
-    #[arg(long)]
+    #[arg(help_heading = "Configuration", long)]
     pub(crate) print_config: bool,
 }
 
@@ -180,7 +273,13 @@ pub(crate) struct Options {
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
     /// Look at the broker and the database, and say what could lose tasks
-    Check,
+    ///
+    /// Exits with 0 if nothing is wrong, 1 if something is, 78 if a setting can never work.
+    Check {
+        /// Exit with 1 also after warnings
+        #[arg(long)]
+        strict: bool,
+    },
     /// Messages that could not be run: the stream celery.dead
     Dead {
         #[command(subcommand)]
@@ -193,7 +292,7 @@ pub(crate) enum Command {
 pub(crate) enum Dead {
     /// List them, oldest first
     List {
-        /// At most so many
+        /// The most letters to list
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
     },
@@ -228,14 +327,15 @@ fn weight(text: &str) -> Result<(String, u32), String> {
 }
 
 impl Options {
-    /// Reads the command line and the environment. A variable that is empty counts as unset: files of variables and
-    /// units have lines for settings that nobody gives.
+    /// Reads the command line and the environment. Options may stand before a subcommand or behind it.
+    ///
+    /// An empty variable counts as unset: files of variables and units have lines for settings that are not given.
     pub(crate) fn read() -> Result<Self, clap::Error> {
-        let unset = |arg: Arg| match arg.get_env().map(std::env::var_os) {
-            Some(Some(value)) if value.is_empty() => arg.env(Resettable::Reset),
-            _ => arg,
+        let adapt = |arg: Arg| match arg.get_env().map(std::env::var_os) {
+            Some(Some(value)) if value.is_empty() => arg.env(Resettable::Reset).global(true),
+            _ => arg.global(true),
         };
-        let matches = Self::command().mut_args(unset).try_get_matches()?;
+        let matches = Self::command().mut_args(adapt).try_get_matches()?;
         Self::from_arg_matches(&matches)
     }
 

@@ -7,6 +7,7 @@ use celery_client::aio::{Connection, Failure, scripts};
 use celery_client::redis::DELETE_UNCHANGED;
 use celery_protocol::keys::Keys;
 
+use super::check::Finding;
 use super::redis::command;
 
 /// The id of a task that nobody posts and nobody waits for.
@@ -17,20 +18,21 @@ pub(super) async fn of_broker(
     connection: &mut Connection,
     keys: &Keys,
     queues: &[String],
-) -> Vec<String> {
+) -> Vec<Finding> {
     let fixed = [keys.unacked(), keys.unacked_index(), keys.dead()];
     if let Some(refused) = claim_nothing(connection, &fixed, None).await {
-        return vec![format!(
+        return vec![Finding::error(format!(
             "the user may not call the scripts of the worker, or not with the keys {}: {refused}",
             fixed.join(", ")
-        )];
+        ))];
     }
     let mut findings = Vec::new();
     let lists = queues.iter().flat_map(|queue| keys.queue_lists(queue));
     for key in lists.chain([keys.redelivered(NOBODY), keys.result(NOBODY)]) {
         if let Some(refused) = claim_nothing(connection, &fixed, Some(&key)).await {
             let key = key.escape_debug();
-            findings.push(format!("the user may not touch the key {key}: {refused}"));
+            let text = format!("the user may not touch the key {key}: {refused}");
+            findings.push(Finding::error(text));
         }
     }
     findings.extend(tracking(connection).await);
@@ -38,23 +40,22 @@ pub(super) async fn of_broker(
 }
 
 /// What the user may not do where results are stored.
-pub(super) async fn of_results(connection: &mut Connection, keys: &Keys) -> Vec<String> {
+pub(super) async fn of_results(connection: &mut Connection, keys: &Keys) -> Vec<Finding> {
     let key = keys.result(NOBODY);
     let mut findings = Vec::new();
     let mut call = scripts::call(&DELETE_UNCHANGED, 1, 2, 64);
     call.arg(&key).arg("");
     if let Err(Failure::Refused(refused)) = connection.run(&DELETE_UNCHANGED, &call).await {
-        findings.push(format!(
-            "the user may not store results such as {key}: {refused}"
-        ));
+        let text = format!("the user may not store results such as {key}: {refused}");
+        findings.push(Finding::error(text));
     }
     // Nobody listens.
     let publish = command(&["PUBLISH", &key, ""]);
     if let Err(Failure::Refused(refused)) = connection.query(&publish).await {
-        findings.push(format!(
-            "the user may not publish results on channels such as {key}, so that whoever waits for one is not told at \
-             once: {refused}"
-        ));
+        findings.push(Finding::error(format!(
+            "the user may not publish results on channels such as {key}, so that clients that wait for a result do not \
+             learn of it at once: {refused}"
+        )));
     }
     findings
 }
@@ -75,13 +76,13 @@ async fn claim_nothing(
         .filter(|failure| matches!(failure, Failure::Refused(_)))
 }
 
-async fn tracking(connection: &mut Connection) -> Option<String> {
+async fn tracking(connection: &mut Connection) -> Option<Finding> {
     // Off is what it is.
     let off = command(&["CLIENT", "TRACKING", "OFF"]);
     match connection.query(&off).await {
-        Err(refused @ Failure::Refused(_)) => Some(format!(
+        Err(refused @ Failure::Refused(_)) => Some(Finding::warning(format!(
             "the queues will be polled, because CLIENT TRACKING is refused: {refused}"
-        )),
+        ))),
         _ => None,
     }
 }

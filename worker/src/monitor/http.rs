@@ -3,7 +3,12 @@
 //! For probes and a Prometheus server near by, so everything is small and bounded: few connections, one request each, a
 //! deadline over all of it, no body read. There is no TLS and no password: it listens on loopback unless another
 //! address is asked for.
+//!
+//! A new connection is always accepted at once. Where that would be one too many, the oldest open connection is closed: a
+//! probe takes milliseconds, so the oldest is a client that does not send or does not read. Slow clients therefore
+//! cannot delay a probe, however many they are.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,13 +22,13 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use super::Vitals;
 
-/// Connections at once. More wait in the listener's queue.
-const CONNECTIONS: usize = 16;
-/// The time a connection has for everything.
+/// Connections at once. One more takes the place of the oldest.
+const CONNECTIONS: usize = 64;
+/// The time a connection has for everything: a Prometheus server waits 10 s for an answer by default.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The largest request: its line and its headers. The least that hyper allows.
 const LARGEST: usize = 8192;
@@ -43,12 +48,8 @@ pub(crate) async fn listen(address: SocketAddr) -> std::io::Result<(TcpListener,
 
 /// Answers, to the end of the process.
 pub(crate) async fn serve(listener: TcpListener, vitals: Arc<Vitals>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut places = Places::default();
     loop {
-        // Never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -58,10 +59,32 @@ pub(crate) async fn serve(listener: TcpListener, vitals: Arc<Vitals>) {
             }
         };
         let vitals = Arc::clone(&vitals);
-        tokio::spawn(async move {
+        let answered = tokio::spawn(async move {
             let _ = tokio::time::timeout(DEADLINE, connection(stream, vitals)).await;
-            drop(place);
         });
+        places.take(answered.abort_handle());
+    }
+}
+
+/// The open connections, oldest first; at most [`CONNECTIONS`].
+#[derive(Default)]
+struct Places {
+    open: VecDeque<AbortHandle>,
+}
+
+impl Places {
+    /// Adds a connection. Closes the oldest if there are too many.
+    fn take(&mut self, connection: AbortHandle) {
+        self.open.push_back(connection);
+        if self.open.len() <= CONNECTIONS {
+            return;
+        }
+        self.open.retain(|connection| !connection.is_finished());
+        if self.open.len() > CONNECTIONS
+            && let Some(oldest) = self.open.pop_front()
+        {
+            oldest.abort();
+        }
     }
 }
 

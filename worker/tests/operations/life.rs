@@ -1,5 +1,6 @@
 //! What the supervisor, the operator and the monitoring of a worker see.
 
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -208,19 +209,12 @@ fn the_pages_tell_of_health_readiness_and_counts() {
         "x".repeat(1 << 20)
     );
     assert!(!pages.send(&large).contains(" 200 "));
-    // Many that say nothing keep nobody out for long.
-    let silent: Vec<TcpStream> = (0..20)
-        .map(|_| TcpStream::connect(&pages.0).unwrap())
-        .collect();
-    assert_eq!(pages.get("/healthz").0, 200);
-    drop(silent);
-
-    // Its address is taken: another worker says so, and may try again.
+    // A taken address is a mistake in the settings: a supervisor must not restart the worker again and again.
     let address = pages.0.clone();
     let output = command(&redis, &["--metrics-addr", &address])
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8_lossy(&output.stderr).contains(&address));
 
     // A broker that is away is no illness.
@@ -240,6 +234,37 @@ fn the_pages_tell_of_health_readiness_and_counts() {
     let text = pages.wait_for("/readyz", 503);
     assert!(text.contains("claims no more"), "{text}");
     assert_eq!(pages.get("/healthz").0, 200);
+}
+
+#[test]
+fn slow_clients_do_not_delay_a_probe() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let mut worker = start(&mut command(&redis, &["--metrics-addr", "0"]));
+    let pages = Pages::of(&mut worker);
+    let slow = |count: usize, said: &[u8]| -> Vec<TcpStream> {
+        let connect = |_| {
+            let mut stream = TcpStream::connect(&pages.0).unwrap();
+            stream.write_all(said).unwrap();
+            stream
+        };
+        (0..count).map(connect).collect()
+    };
+    for (count, said) in [
+        (40, ""),
+        (40, "GET /healthz HTTP/1.1\r\nHost: w\r\n"),
+        (200, ""),
+        (200, "GET /metrics HTTP/1.1\r\n"),
+    ] {
+        let mut clients = slow(count, said.as_bytes());
+        assert_eq!(pages.get("/healthz").0, 200);
+        assert_eq!(pages.get("/readyz").0, 200);
+        // The answers came while the newest of the slow clients were connected, not after their deadline.
+        for client in clients.iter_mut().rev().take(40) {
+            client.set_nonblocking(true).unwrap();
+            let read = client.read(&mut [0]);
+            assert_eq!(read.unwrap_err().kind(), ErrorKind::WouldBlock, "{count}");
+        }
+    }
 }
 
 #[test]

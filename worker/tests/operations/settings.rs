@@ -61,22 +61,82 @@ fn log_lines_can_be_json() {
         &redis,
         &["-l", "info", "--log-format", "json"],
     ));
-    post(&redis, "last", "proj.add", "[1, 2]", None);
-    worker
-        .wait_for_line(PATIENCE, "[last] succeeded in ")
-        .unwrap();
-    let log = worker.log();
-    let first = log.lines().position(|line| line.starts_with('{')).unwrap();
-    let lines: Vec<&str> = log.lines().skip(first).collect();
-    assert!(lines.len() > 4, "{log}");
-    for line in lines {
-        let line: Value =
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        assert!(
-            line["level"].is_string() && line["timestamp"].is_string(),
-            "{line}"
-        );
+    for (id, name, args) in [
+        ("f1", "proj.fail", "[\"boom\"]"),
+        ("r1", "proj.retrying", "[]"),
+        ("u1", "proj.unknown", "[]"),
+        ("last", "proj.add", "[1, 2]"),
+    ] {
+        post(&redis, id, name, args, None);
     }
+    for end in [
+        "[last] succeeded in ",
+        "[f1] raised",
+        "[r1] retry",
+        "unregistered",
+    ] {
+        worker.wait_for_line(PATIENCE, end).unwrap();
+    }
+    let log = worker.log();
+    // No banner: every line is an object, from the first on.
+    let lines = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")));
+    let lines: Vec<Value> = lines.collect();
+    for line in &lines {
+        for name in ["timestamp", "level", "message", "target"] {
+            assert!(line[name].is_string(), "{name}: {line}");
+        }
+    }
+    let said = |text: &str| {
+        let line = lines.iter().find(|line| {
+            let message = line["message"].as_str().unwrap();
+            message.contains(text)
+        });
+        line.unwrap_or_else(|| panic!("{text}: {log}"))
+    };
+    let starts = said(" starts.");
+    assert_eq!(starts["queues"], "celery");
+    assert_eq!(starts["concurrency"], 100);
+    assert!(starts["tasks"].as_str().unwrap().contains("proj.add"));
+    assert_eq!(said("appendonly is off")["level"], "WARNING");
+    for (text, level) in [
+        ("[last] received", "INFO"),
+        ("[last] succeeded", "INFO"),
+        ("[f1] raised", "ERROR"),
+        ("[r1] retry", "INFO"),
+        ("unregistered", "ERROR"),
+    ] {
+        let line = said(text);
+        assert_eq!(line["level"], level, "{line}");
+    }
+}
+
+#[test]
+fn the_help_lists_the_options_in_groups() {
+    let output = Command::new(playground()).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    for (heading, option) in [
+        ("Broker and results:", "--broker"),
+        ("Database:", "--database-timeout"),
+        ("Queues and messages:", "--queues"),
+        ("Running tasks:", "--concurrency"),
+        ("Lost workers:", "--lease"),
+        ("Log and monitoring:", "--metrics-addr"),
+        ("Configuration:", "--print-config"),
+    ] {
+        let (_, group) = help.split_once(heading).expect(heading);
+        let group = group.split("\n\n\n").next().unwrap();
+        assert!(group.contains(option), "{heading} {option}: {help}");
+    }
+    // Help and version alone stand outside a group.
+    let (_, rest) = help.split_once("Options:").unwrap();
+    let rest = rest.split(":\n").next().unwrap();
+    assert_eq!(
+        rest.matches("  --").count() + rest.matches(", --").count(),
+        2,
+        "{help}"
+    );
 }
 
 #[test]

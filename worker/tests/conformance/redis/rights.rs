@@ -131,17 +131,41 @@ async fn the_documented_rights_are_enough() {
 #[tokio::test]
 async fn the_check_names_the_rights_that_lack() {
     let mut broker = Redis::start_durable().await;
-    for (rights, lacking, warnings) in [
-        (["~*", "resetchannels", "+@all"], "may not publish", 1),
-        (["~celery*", "~unacked*", "&*"], "the key rs.redelivered", 1),
-        (["~celery", "&*", "+@all"], "unacked_index, celery.dead", 2),
-        (["~*", "&*", "-client|tracking"], "CLIENT TRACKING", 1),
+    for (rights, lacking, code, severity, findings) in [
+        (
+            ["~*", "resetchannels", "+@all"],
+            "may not publish",
+            1,
+            "ERROR",
+            1,
+        ),
+        (
+            ["~celery*", "~unacked*", "&*"],
+            "the key rs.redelivered",
+            1,
+            "ERROR",
+            1,
+        ),
+        (
+            ["~celery", "&*", "+@all"],
+            "unacked_index, celery.dead",
+            1,
+            "ERROR",
+            2,
+        ),
+        (
+            ["~*", "&*", "-client|tracking"],
+            "CLIENT TRACKING",
+            0,
+            "WARNING",
+            1,
+        ),
     ] {
         let user = [&["resetkeys", "+@all"], &rights[..]].concat();
         broker.options_as(&user).await;
-        let (code, text) = cli(&broker.limited_url(), &["check"]);
-        assert_eq!(code, Some(1), "{text}");
-        assert_eq!(text.matches("WARNING").count(), warnings, "{text}");
+        let (ended, text) = cli(&broker.limited_url(), &["check"]);
+        assert_eq!(ended, Some(code), "{text}");
+        assert_eq!(text.matches(severity).count(), findings, "{text}");
         assert!(text.contains(lacking), "{lacking}: {text}");
     }
 }
