@@ -1,11 +1,12 @@
 //! The seam between the consumer, which moves messages, and the executor, which runs tasks.
 //!
-//! The consumer hands over [`Delivery`]s: decoded, due, not expired, and of a name the registry knows. The executor
-//! answers each of them exactly once with a [`Verdict`] through [`Settler::finish`]. Everything between the two – what
-//! a verdict means for the broker and for the result backend – is the consumer's affair.
+//! The consumer hands over [`Delivery`]s: decoded, due, not expired, and of a name the registry knows. The executor asks
+//! [`Settler::begin`] before it runs one, and reports exactly once what happened to it: an [`Outcome`], through
+//! [`Settler::finish`]. The executor reports facts only. What they mean for the message, the result, the log and the
+//! metrics is decided by the consumer's rules (`consumer/verdict.rs`) alone.
 //!
-//! Bounds: a delivery counts as *held* from its claim until its verdict has been carried out, and the consumer claims
-//! no more than [`held_limit`] allows. No queue between the two can therefore grow beyond that, and an
+//! Bounds: a delivery counts as *held* from its claim until it has been settled, and the consumer claims no more than
+//! [`held_limit`] allows. No queue between the two can therefore grow beyond that, and an
 //! executor or a backend that is slow slows the claiming down.
 
 use std::fmt;
@@ -18,6 +19,7 @@ use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock::now;
 use crate::consumer::Ledger;
 use crate::source::Settlement;
 
@@ -57,7 +59,7 @@ impl fmt::Display for Tag {
     }
 }
 
-/// A message to be run. One that is dropped without a verdict, by a bug, goes back as if its task had begun.
+/// A message to be run. One that is dropped without an outcome, by a bug, goes back as if its task had begun.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Delivery {
@@ -71,15 +73,21 @@ pub struct Delivery {
     pub received: Instant,
     /// The bytes of the message, as it was claimed.
     pub(crate) size: usize,
-    /// Where its verdict goes, until there is one.
+    /// Where its outcome goes, until there is one.
     pub(crate) orders: Option<mpsc::UnboundedSender<Order>>,
 }
 
 impl Delivery {
-    /// This delivery with its verdict.
-    pub(crate) fn settled(mut self, verdict: Verdict) -> Order {
+    /// Pairs the delivery with its outcome. It will not report another one when it is dropped.
+    pub(crate) fn ended(mut self, outcome: Outcome) -> Order {
         self.orders = None;
-        Order::Finish(self, verdict)
+        Order::Finish(self, outcome)
+    }
+
+    /// Returns `true` if its `expires` has passed, so that its task must not start any more.
+    pub(crate) fn is_expired(&self, now: Timestamp) -> bool {
+        let expires = self.task.expires;
+        expires.is_some_and(|expires| expires.unix_micros() <= now.unix_micros())
     }
 }
 
@@ -97,7 +105,7 @@ impl Drop for Delivery {
             orders: None,
         };
         // Refused only after the consumer has closed; then the lease returns the message to its queue.
-        let _ = orders.send(delivery.settled(Verdict::GiveBack { started: true }));
+        let _ = orders.send(delivery.ended(Outcome::Interrupted));
     }
 }
 
@@ -106,57 +114,77 @@ pub(crate) fn redelivery_name(task: &Task) -> &str {
     task.delivery_tag.as_deref().unwrap_or(&task.id)
 }
 
-/// Whether a task is not to be run any more.
-pub(crate) fn is_expired(task: &Task, now: Timestamp) -> bool {
-    task.expires
-        .is_some_and(|expires| expires.unix_micros() <= now.unix_micros())
-}
-
-/// What became of a delivery.
-#[derive(Debug)]
-pub enum Verdict {
-    /// It returned this value (JSON).
-    Success(Box<RawValue>),
-    /// It failed for good.
-    Failure {
-        /// The exception as it is stored.
-        exception: ExceptionDoc,
-        /// A text for people; Celery stores the Python traceback.
-        traceback: Option<String>,
+/// What happened to a delivery, as far as the executor knows.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Its code returned a value.
+    Succeeded {
+        /// The value, as JSON.
+        value: Box<RawValue>,
+        /// How long the code ran; in a batch, how long the whole batch ran.
+        runtime: Duration,
     },
-    /// It is to be run again: published anew with one retry more, unless that would exceed `max_retries` – then it is
-    /// a failure with `reason` or, without one, `MaxRetriesExceededError`.
+    /// Its code raised an error.
+    Raised {
+        /// The error, in the shape of a Python exception.
+        exception: ExceptionDoc,
+        /// Whether another run can end better. `false` for wrong arguments and bugs.
+        retryable: bool,
+    },
+    /// Its code asked to be run again.
     Retry {
-        /// How long to wait; becomes the ETA of the new message.
+        /// How long to wait before that run.
         countdown: Duration,
-        /// Why, for the RETRY document.
+        /// The error behind the request.
         reason: Option<ExceptionDoc>,
-        /// A text for people.
-        traceback: Option<String>,
-        /// The most retries allowed; `None` is no limit.
+        /// The largest number of retries that the code allows. `None` is no limit.
         max_retries: Option<u32>,
     },
-    /// It was stopped by a revoke or a terminate: REVOKED with this reason (`revoked`, `terminated`, `expired`).
-    Revoked(String),
-    /// Acknowledge, store nothing.
-    Ignore,
-    /// Refused by the task itself. With `requeue` it goes to the end of its queue, marked redelivered; without, to the
-    /// dead-letter stream.
-    Reject {
-        /// Whether it may be delivered again.
+    /// Its code refused the message.
+    Rejected {
+        /// Why.
+        reason: String,
+        /// Whether the message may be delivered again.
         requeue: bool,
     },
-    /// Not done here: the next worker gets it first. A message whose task had `started` is marked redelivered.
-    GiveBack {
-        /// Whether the task's code had begun to run.
-        started: bool,
+    /// Its code asked that its end is not recorded.
+    Ignored,
+    /// Its code panicked with this message.
+    Panicked(String),
+    /// Its code was stopped because it ran longer than this, its hard time limit.
+    TimedOut(Duration),
+    /// Its `expires` passed before its code began, or while its code waited for something that was away.
+    Expired,
+    /// Its code did not begin: the worker stops, or another worker has the message.
+    NotStarted,
+    /// Its code needs something that is away, and the worker stops or has lost the message to another worker.
+    Unavailable {
+        /// What is away, and what was seen of it.
+        cause: String,
     },
+    /// Its code was dropped unfinished because the worker stops.
+    Interrupted,
 }
 
-/// Whether a task name can be served here.
+/// How failures of a task are run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// The largest number of retries.
+    pub most: u32,
+    /// How long to wait before each.
+    pub delay: Duration,
+}
+
+/// What the consumer has to know of the tasks that are registered here.
 pub trait TaskNames: Send + Sync {
     /// True if a task of this name is registered.
     fn knows(&self, name: &str) -> bool;
+
+    /// Returns how failures of this task are run again. `None`: they are final.
+    fn retries(&self, name: &str) -> Option<Retries> {
+        let _ = name;
+        None
+    }
 
     /// Whether the results of this task are not stored when the message does not say.
     fn ignores_result(&self, name: &str) -> bool {
@@ -177,7 +205,7 @@ pub enum StateError {
     Invalid(String),
 }
 
-/// Takes the verdicts. Cheap to clone; every clone feeds the same buffer.
+/// Takes the outcomes. Cheap to clone; every clone feeds the same buffer.
 #[derive(Clone, Debug)]
 pub struct Settler {
     pub(crate) orders: mpsc::UnboundedSender<Order>,
@@ -187,8 +215,8 @@ pub struct Settler {
 /// What the settle buffer is asked to do.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// A verdict, final for this delivery.
-    Finish(Delivery, Verdict),
+    /// What happened to this delivery in the end.
+    Finish(Delivery, Outcome),
     /// The code of a redelivered message is about to run. It comes back if it may.
     Begin(Delivery, oneshot::Sender<Delivery>),
     /// The end of a message that was never handed out.
@@ -203,13 +231,29 @@ pub(crate) enum Order {
 }
 
 impl Settler {
-    /// To be called before the code of a delivery runs. Counts the runs of messages that are marked as redelivered: one
-    /// that was begun too often without being finished is not handed back, but is a dead letter. What waits in a worker
-    /// that dies is not counted: it is not what killed it. One whose lease is known to be lost is not handed back either:
-    /// others run it.
-    pub async fn begin(&self, delivery: Delivery) -> Option<Delivery> {
-        if !self.is_ours(&delivery).await {
-            self.finish(delivery, Verdict::GiveBack { started: false });
+    /// Returns the delivery if its code may start now; otherwise settles it and returns `None`. To be called before the
+    /// code runs.
+    ///
+    /// The code may not start when another worker has the message, when its `expires` has passed, or when `stop` ends
+    /// before all of this is known. A message that is marked as redelivered is counted: one that was begun too often
+    /// without being finished becomes a dead letter. Waiting in a worker that dies is not counted.
+    pub async fn begin(
+        &self,
+        delivery: Delivery,
+        stop: impl Future<Output = ()>,
+    ) -> Option<Delivery> {
+        let mut stop = std::pin::pin!(stop);
+        let ours = tokio::select! {
+            biased;
+            ours = self.ledger.is_ours(delivery.tag) => ours,
+            () = &mut stop => false,
+        };
+        if !ours {
+            self.finish(delivery, Outcome::NotStarted);
+            return None;
+        }
+        if delivery.is_expired(now()) {
+            self.finish(delivery, Outcome::Expired);
             return None;
         }
         if !delivery.task.redelivered {
@@ -218,23 +262,30 @@ impl Settler {
         let (begun, begin) = oneshot::channel();
         // Refused only after the consumer has closed; then the lease returns the message to its queue.
         self.orders.send(Order::Begin(delivery, begun)).ok()?;
-        begin.await.ok()
+        tokio::select! {
+            biased;
+            delivery = begin => delivery.ok(),
+            // An answer that comes later finds no receiver, and the delivery goes back.
+            () = stop => None,
+        }
     }
 
-    /// Hands in the verdict on a delivery. Never waits: what is handed in is bounded by what is held.
-    pub fn finish(&self, delivery: Delivery, verdict: Verdict) {
+    /// Returns what ends a delivery before its code runs once more, if anything does: another worker has the message, or
+    /// its `expires` has passed. For code that waited for something that was away.
+    pub(crate) fn obstacle(&self, delivery: &Delivery) -> Option<Outcome> {
+        if self.ledger.is_lost(delivery.tag) {
+            Some(Outcome::NotStarted)
+        } else if delivery.is_expired(now()) {
+            Some(Outcome::Expired)
+        } else {
+            None
+        }
+    }
+
+    /// Reports what happened to a delivery. Never waits: the number of reports is bounded by what is held.
+    pub fn finish(&self, delivery: Delivery, outcome: Outcome) {
         // Refused only after the consumer has closed; then the lease returns the message to its queue.
-        let _ = self.orders.send(delivery.settled(verdict));
-    }
-
-    /// Whether this delivery is still ours; waits for the broker where that is in doubt.
-    pub(crate) async fn is_ours(&self, delivery: &Delivery) -> bool {
-        self.ledger.is_ours(delivery.tag).await
-    }
-
-    /// Whether others have this delivery now, as far as known.
-    pub(crate) fn is_lost(&self, delivery: &Delivery) -> bool {
-        self.ledger.is_lost(delivery.tag)
+        let _ = self.orders.send(delivery.ended(outcome));
     }
 
     /// Stores an intermediate state (`STARTED`, `PROGRESS`, …) and publishes it, as Celery's `update_state`. Returns

@@ -27,7 +27,7 @@ use super::parked::{Parked, Waiting};
 use super::peek::Peek;
 use super::transition::{BUG, Rules, caught};
 use crate::clock::now;
-use crate::delivery::{Delivery, Order, Tag, Verdict, is_expired};
+use crate::delivery::{Delivery, Order, Outcome, Tag};
 use crate::failpoint::failpoint;
 use crate::label::label;
 use crate::monitor::Pulse;
@@ -221,40 +221,31 @@ impl Intake {
                 tracing::info!("Task {} received", label(task));
             }
             self.metrics.received(Of::delivery(&delivery));
-            if let Some(eta) = task.eta.map(|eta| eta.unix_micros())
-                && eta > now.unix_micros()
-                && !is_expired(task, now)
-            {
-                return Some(Waiting {
-                    eta,
-                    tag: delivery.tag,
-                    queue: Arc::clone(&delivery.queue),
-                    priority: task.priority(),
-                    size: delivery.size,
-                });
-            }
+        }
+        if delivery.is_expired(now) {
+            self.ended(delivery, Outcome::Expired);
+            return None;
+        }
+        if let Some(eta) = task.eta.map(|eta| eta.unix_micros())
+            && !was_due
+            && eta > now.unix_micros()
+        {
+            return Some(Waiting {
+                eta,
+                tag: delivery.tag,
+                queue: Arc::clone(&delivery.queue),
+                priority: task.priority(),
+                size: delivery.size,
+            });
         }
         delivery.orders = Some(self.orders.clone());
-        self.deliver(delivery, now).await;
-        None
-    }
-
-    /// Hands out what may run now.
-    async fn deliver(&self, delivery: Delivery, now: Timestamp) {
-        if is_expired(&delivery.task, now) {
-            tracing::info!("Discarding revoked task: {}", label(&delivery.task));
-            self.metrics.revoked(Of::delivery(&delivery));
-            let verdict = Verdict::Revoked("expired".to_owned());
-            let _ = self.orders.send(delivery.settled(verdict));
-            return;
-        }
         failpoint!("deliver");
         // The channel has a place for everything that can be held. It is closed when the executor starts nothing any more,
         // which can be while a claim is under way: what that one brings goes back.
         if let Err(refused) = self.deliveries.send(delivery).await {
-            let verdict = Verdict::GiveBack { started: false };
-            let _ = self.orders.send(refused.0.settled(verdict));
+            self.ended(refused.0, Outcome::NotStarted);
         }
+        None
     }
 
     async fn park(&mut self, waiting: Vec<Waiting>) {
@@ -364,6 +355,11 @@ impl Intake {
             self.source.settle(&batch).await;
             self.ledger.unpark(chunk.len());
         }
+    }
+
+    fn ended(&self, delivery: Delivery, outcome: Outcome) {
+        // The settle role ends after this one.
+        let _ = self.orders.send(delivery.ended(outcome));
     }
 
     fn settle(&self, tag: Tag, steps: Vec<Step>) {

@@ -1,11 +1,11 @@
-//! Claims messages, hands them to the executor, and carries out its verdicts.
+//! Claims messages, hands them to the executor, judges what happened to them, and carries the verdicts out.
 //!
 //! ```text
 //!              bell ─┐
 //!                    ▼ rings
 //!   Redis ═══► fetch ────────► intake ────────► deliveries ──► executor
 //!     ▲          ▲  claimed      │ ▲ due                          │
-//!     ║          │ acks          │ └─ parked                      │ verdicts
+//!     ║          │ acks          │ └─ parked                      │ outcomes
 //!     ║        ledger ◄──────────┼────────────── settling ◄───────┘
 //!     ╚══════════════════════════╧═══════════════════╝
 //!       renew, sweep
@@ -24,8 +24,10 @@ mod options;
 mod pace;
 mod parked;
 mod peek;
+mod report;
 mod settling;
 mod transition;
+mod verdict;
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -105,7 +107,7 @@ impl View {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Left {
-    /// Deliveries without a verdict that were given back at the end, marked as redelivered.
+    /// Deliveries without an outcome that were given back at the end, marked as redelivered.
     pub returned: usize,
     /// Deliveries that could neither be settled nor given back. Their leases run out, and others get them.
     pub held: usize,
@@ -250,8 +252,8 @@ impl Consumer {
         self.ledger.parked_count()
     }
 
-    /// Carries out every verdict handed in so far, and ends. To be called after the shutdown has begun and the last
-    /// verdict was handed in; what has none after `patience` is given back, marked as redelivered.
+    /// Settles everything that was reported so far, and ends. To be called after the shutdown has begun and the last
+    /// outcome was reported; what has none after `patience` is given back, marked as redelivered.
     pub async fn close(self, patience: Duration) -> Left {
         self.close_before(tokio::time::sleep(patience)).await
     }

@@ -1,4 +1,4 @@
-//! The settle role: collects verdicts and carries them out in batches.
+//! The settle role: has every outcome judged and reported, and carries the verdicts out in batches.
 //!
 //! * A verdict that needs nothing but an acknowledgement goes to the ledger at once and rides with the next claim.
 //! * Others wait up to [`LINGER`] for company, if there is any, and are then done in one call.
@@ -17,9 +17,10 @@ use tokio::time::Instant;
 use super::canvas;
 use super::ledger::Ledger;
 use super::pace::{LINGER, is_complete};
-use super::transition::{Plan, Rules};
+use super::report;
+use super::transition::{Plan, Rules, caught};
 use crate::clock::now;
-use crate::delivery::{Delivery, Order, Tag, Verdict, redelivery_name};
+use crate::delivery::{Delivery, Order, Outcome, Tag, redelivery_name};
 use crate::failpoint::failpoint;
 use crate::label::label;
 use crate::monitor::Pulse;
@@ -100,7 +101,7 @@ impl Settling {
 
     fn take(&self, order: Order, pending: &mut Pending) {
         match order {
-            Order::Finish(delivery, verdict) => self.finish(delivery, verdict, pending),
+            Order::Finish(delivery, outcome) => self.finish(delivery, outcome, pending),
             Order::Begin(delivery, begun) => pending.begin.push((delivery, begun)),
             Order::Settle(settlement) if settlement.steps.is_empty() => {
                 pending.acks.push(settlement.tag)
@@ -123,8 +124,14 @@ impl Settling {
         }
     }
 
-    fn finish(&self, delivery: Delivery, verdict: Verdict, pending: &mut Pending) {
-        match self.rules.plan(&delivery, verdict, now()) {
+    fn finish(&self, delivery: Delivery, outcome: Outcome, pending: &mut Pending) {
+        let now = now();
+        let plan = caught(|| {
+            let verdict = self.rules.judge(&delivery, outcome, now);
+            report::verdict(&delivery, &verdict, &self.metrics);
+            self.rules.plan(&delivery, verdict, now)
+        });
+        match plan.unwrap_or_else(|| Plan::Steps(self.rules.bug(&delivery, now))) {
             Plan::Steps(steps) if steps.is_empty() => pending.acks.push(delivery.tag),
             Plan::Steps(steps) => {
                 let tag = delivery.tag;
@@ -161,8 +168,7 @@ impl Settling {
             } else if let Err(mut delivery) = begun.send(delivery) {
                 // The worker has stopped waiting for it.
                 delivery.orders = None;
-                let verdict = Verdict::GiveBack { started: false };
-                self.finish(delivery, verdict, pending);
+                self.finish(delivery, Outcome::NotStarted, pending);
             }
         }
     }

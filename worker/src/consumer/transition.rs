@@ -1,16 +1,17 @@
-//! What a verdict, or a message that gets none, means for broker and result backend. Pure: no I/O, no clock.
+//! Turns a verdict, or the end of a message that was never run, into steps for broker and result backend. What the
+//! verdict is was decided in `verdict`. Pure: no I/O, no clock.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
-use celery_protocol::message::{DEFAULT_MAX_BODY, DecodeError, EncodeOptions, Task};
+use celery_protocol::message::{DecodeError, EncodeOptions, Task};
 use celery_protocol::result::{ExceptionDoc, ResultDoc, State};
 use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
 
 use super::canvas;
-use crate::delivery::{Delivery, TaskNames, Verdict};
+use super::verdict::{Failure, Verdict};
+use crate::delivery::{Delivery, TaskNames};
 use crate::label::label;
 use crate::source::{Letter, Step};
 
@@ -18,7 +19,7 @@ use crate::source::{Letter, Step};
 pub(super) const CELERY: &str = "celery.exceptions";
 
 /// The module of its exceptions about processes.
-const BILLIARD: &str = "billiard.exceptions";
+pub(super) const BILLIARD: &str = "billiard.exceptions";
 
 /// Causes of dead letters: the code here failed; workers ended time and again.
 pub(super) const BUG: &str = "bug";
@@ -62,79 +63,59 @@ impl Rules {
                 .unwrap_or_else(|| self.names.ignores_result(&task.name))
     }
 
+    /// Turns a verdict into what has to be done.
     pub(crate) fn plan(&self, delivery: &Delivery, verdict: Verdict, now: Timestamp) -> Plan {
-        caught(|| self.decide(delivery, verdict, now))
-            .unwrap_or_else(|| Plan::Steps(self.bug(delivery, now)))
-    }
-
-    fn decide(&self, delivery: &Delivery, verdict: Verdict, now: Timestamp) -> Plan {
         let task = &delivery.task;
         Plan::Steps(match verdict {
-            Verdict::Success(result) => self.success(task, result, now),
-            Verdict::Failure {
-                exception,
-                traceback,
-            } => self.failure(task, &exception, traceback, now),
+            Verdict::Success { value, .. } => self.success(task, value, now),
+            Verdict::Failure(failure) | Verdict::TimeLimit { failure, .. } => {
+                self.failure(task, failure, now)
+            }
+            Verdict::Dead { cause, failure, .. } => self.dead(delivery, failure, cause, now),
             Verdict::Retry {
-                countdown,
                 reason,
-                traceback,
-                max_retries,
+                priority,
+                message,
+                ..
             } => {
-                if max_retries.is_some_and(|most| task.retries >= most) {
-                    self.out_of_retries(task, reason, traceback, now)
-                } else {
-                    self.retry(delivery, countdown, reason, traceback, now)
-                }
+                let push = Step::Push {
+                    queue: Arc::clone(&delivery.queue),
+                    priority,
+                    message,
+                };
+                self.retry(task, push, reason)
             }
-            Verdict::Revoked(reason) => self.revoked(task, &reason, now),
-            Verdict::Ignore => Vec::new(),
-            Verdict::Reject { requeue: true } => return Plan::Redeliver { front: false },
-            Verdict::Reject { requeue: false } => {
-                let exception =
-                    ExceptionDoc::new("Reject", "rejected", Some(CELERY)).with_args(vec![
-                        serde_json::Value::Null,
-                        serde_json::Value::Bool(false),
-                    ]);
-                self.dead(delivery, &exception, "rejected", now)
-            }
-            Verdict::GiveBack { started: true } => return Plan::Redeliver { front: true },
-            Verdict::GiveBack { started: false } => vec![Step::Return {
+            Verdict::Revoked(reason) => self.revoked(task, reason, now),
+            Verdict::Ignored => Vec::new(),
+            Verdict::Requeue { .. } => return Plan::Redeliver { front: false },
+            Verdict::GiveBack { begun: true } => return Plan::Redeliver { front: true },
+            Verdict::GiveBack { begun: false } => vec![Step::Return {
                 queue: Arc::clone(&delivery.queue),
                 priority: task.priority(),
             }],
         })
     }
 
-    fn success(&self, task: &Arc<Task>, result: Box<RawValue>, now: Timestamp) -> Vec<Step> {
-        if result.get().len() > DEFAULT_MAX_BODY {
-            // Redis would close the connection on it, every time.
-            let text = format!("the result has {} bytes", result.get().len());
-            tracing::error!("Task {}: {text}", label(task));
-            let exception = ExceptionDoc::new("EncodeError", text, Some("kombu.exceptions"));
-            return self.failure(task, &exception, None, now);
-        }
-        let mut follow = canvas::after_success(self, task, &result, now);
+    fn success(&self, task: &Arc<Task>, value: Box<RawValue>, now: Timestamp) -> Vec<Step> {
+        let mut follow = canvas::after_success(self, task, &value, now);
         if self.stores(task) {
-            let mut doc = ResultDoc::success(&task.id, result, now);
+            let mut doc = ResultDoc::success(&task.id, value, now);
             doc.children = Some(follow.children);
             follow.steps.push(result_step(task, doc));
         }
         follow.steps
     }
 
-    pub(crate) fn failure(
-        &self,
-        task: &Arc<Task>,
-        exception: &ExceptionDoc,
-        traceback: Option<String>,
-        now: Timestamp,
-    ) -> Vec<Step> {
-        let mut steps = canvas::after_failure(self, task, exception, traceback.as_deref(), now);
+    fn failure(&self, task: &Arc<Task>, failure: Failure, now: Timestamp) -> Vec<Step> {
+        let Failure {
+            exception,
+            traceback,
+        } = failure;
+        let mut steps = canvas::after_failure(self, task, &exception, traceback.as_deref(), now);
         if self.stores(task) {
             steps.push(result_step(
                 task,
-                ResultDoc::failure(&task.id, exception, traceback, now),
+                ResultDoc::failure(&task.id, &exception, traceback, now),
             ));
         }
         steps
@@ -152,75 +133,30 @@ impl Rules {
         steps
     }
 
-    fn retry(
-        &self,
-        delivery: &Delivery,
-        countdown: Duration,
-        reason: Option<ExceptionDoc>,
-        traceback: Option<String>,
-        now: Timestamp,
-    ) -> Vec<Step> {
-        let task = &*delivery.task;
-        // As in Celery, a countdown of nothing is no ETA.
-        let wait = i64::try_from(countdown.as_micros()).unwrap_or(i64::MAX);
-        let eta = (wait > 0).then(|| now.plus_micros(wait));
-        let next = task.retry(eta, now, &self.origin);
-        let message = match self.encode(&next, &delivery.queue) {
-            Ok(message) => message,
-            Err(why) => {
-                tracing::error!("Task {} cannot be retried: {why}", label(task));
-                let exception = ExceptionDoc::new("Reject", why, Some(CELERY));
-                return self.dead(delivery, &exception, "retry-not-encodable", now);
-            }
-        };
-        let mut steps = vec![Step::Push {
-            queue: Arc::clone(&delivery.queue),
-            priority: next.priority(),
-            message,
-        }];
+    fn retry(&self, task: &Task, push: Step, reason: Option<Failure>) -> Vec<Step> {
+        let mut steps = vec![push];
         if self.stores(task) {
+            let (exception, traceback) = match reason {
+                Some(failure) => (Some(failure.exception), failure.traceback),
+                None => (None, None),
+            };
             steps.push(result_step(
                 task,
-                ResultDoc::retry(&task.id, reason.as_ref(), traceback),
+                ResultDoc::retry(&task.id, exception.as_ref(), traceback),
             ));
         }
         steps
-    }
-
-    fn out_of_retries(
-        &self,
-        task: &Arc<Task>,
-        reason: Option<ExceptionDoc>,
-        traceback: Option<String>,
-        now: Timestamp,
-    ) -> Vec<Step> {
-        let exception = reason.unwrap_or_else(|| {
-            let text = format!(
-                "Can't retry {}[{}] args:{} kwargs:{}",
-                task.name,
-                task.id,
-                task.argsrepr.as_deref().unwrap_or(task.args.get()),
-                task.kwargsrepr.as_deref().unwrap_or(task.kwargs.get()),
-            );
-            ExceptionDoc::new("MaxRetriesExceededError", text, Some(CELERY))
-        });
-        tracing::error!(
-            "Task {} raised unexpected: {}",
-            label(task),
-            exception.summary()
-        );
-        self.failure(task, &exception, traceback, now)
     }
 
     /// FAILURE, and the message itself among the dead letters.
     fn dead(
         &self,
         delivery: &Delivery,
-        exception: &ExceptionDoc,
+        failure: Failure,
         cause: &str,
         now: Timestamp,
     ) -> Vec<Step> {
-        let mut steps = self.failure(&delivery.task, exception, None, now);
+        let mut steps = self.failure(&delivery.task, failure, now);
         steps.insert(0, Step::Dead(letter(delivery, cause)));
         steps
     }
@@ -254,9 +190,9 @@ impl Rules {
     /// A task of a name that nobody registered.
     pub(crate) fn unknown(&self, delivery: &Delivery, now: Timestamp) -> Vec<Step> {
         caught(|| {
-            let name = delivery.task.name.as_str();
-            let exception = ExceptionDoc::new("NotRegistered", name, Some(CELERY));
-            self.dead(delivery, &exception, "not-registered", now)
+            let name = delivery.task.name.clone();
+            let failure = Failure::imposed("NotRegistered", CELERY, vec![name.into()]);
+            self.dead(delivery, failure, "not-registered", now)
         })
         .unwrap_or_else(|| self.bug(delivery, now))
     }
@@ -311,8 +247,8 @@ impl Rules {
     /// A message that was delivered too often, each time to a worker that did not live to finish it.
     pub(crate) fn poison(&self, delivery: &Delivery, times: u64, now: Timestamp) -> Vec<Step> {
         let text = format!("Delivered again {times} times without being finished.");
-        let exception = ExceptionDoc::new("WorkerLostError", text, Some(BILLIARD));
-        caught(|| self.dead(delivery, &exception, POISON, now))
+        let failure = Failure::imposed("WorkerLostError", BILLIARD, vec![text.into()]);
+        caught(|| self.dead(delivery, failure, POISON, now))
             .unwrap_or_else(|| self.bug(delivery, now))
     }
 

@@ -17,15 +17,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout, timeout_at};
 
-use super::once::{STUCK_AFTER, Waits, caught_panic, panicked};
-use super::{Slot, Stage, settle};
-use crate::clock::now;
-use crate::delivery::{Delivery, Verdict, is_expired};
+use super::once::{self, Caught, STUCK_AFTER, Waits, panic_message};
+use super::{Slot, Stage};
+use crate::delivery::{Delivery, Outcome};
 use crate::duration::LONGEST;
 use crate::failpoint::failpoint;
-use crate::monitor::metrics::Of;
 use crate::shutdown::Phase;
-use crate::task::{BatchOptions, Outcome, RunBatch, TaskDef, TaskError};
+use crate::task::{Answer, BatchOptions, RunBatch, TaskDef, TaskError};
 
 /// Collects and runs the calls of one task.
 #[derive(Clone)]
@@ -69,70 +67,55 @@ impl Runner {
                 None => self.stage.tasks.clone(),
             };
             place.spawn(async move {
-                runner.settle(batch, slot).await;
+                runner.run_until_done(batch, slot).await;
                 drop(busy);
             });
         }
     }
 
-    /// Runs a batch until every call has its verdict. Parts of it run one after the other.
-    async fn settle(&self, batch: Vec<Delivery>, slot: Slot) {
+    /// Runs a batch until every call has its outcome. Parts of it run one after the other.
+    async fn run_until_done(&self, batch: Vec<Delivery>, slot: Slot) {
         let begun = batch.into_iter().map(|call| self.stage.begin(call));
         let batch: Vec<Delivery> = join_all(begun).await.into_iter().flatten().collect();
-        let metrics = &self.stage.monitor.metrics;
-        batch
-            .iter()
-            .for_each(|call| metrics.started(Of::delivery(call)));
         let mut parts = VecDeque::from([batch]);
         let mut waits = Waits::new();
         while let Some(part) = parts.pop_front() {
-            // Looked at when they were claimed, too; but they have waited since.
-            let now = now();
-            let (late, part): (Vec<_>, Vec<_>) = part
-                .into_iter()
-                .partition(|call| is_expired(&call.task, now));
-            for call in late {
-                settle::expired(call, &self.stage);
-            }
-            let lost = |call: &Delivery| self.stage.settler.is_lost(call);
-            let (lost, part): (Vec<_>, Vec<_>) = part.into_iter().partition(lost);
-            self.give_back(lost);
+            let part = self.still_to_run(part);
             if part.is_empty() {
                 continue;
             }
             let started = Instant::now();
-            let answers = match self.run_once(&part).await {
-                Ran::Ended(answers) => answers,
-                Ran::Dropped => {
-                    for call in part.into_iter().chain(parts.into_iter().flatten()) {
-                        let verdict = Verdict::GiveBack { started: true };
-                        self.stage.settler.finish(call, verdict);
-                    }
-                    return;
-                }
-                Ran::Stuck(limit) => {
-                    for call in part {
-                        settle::time_limit(call, limit, &self.stage);
-                    }
-                    self.stage.write_off(slot, &self.def.run);
-                    return self.give_back(parts.into_iter().flatten());
-                }
-            };
+            let ran = self.run_once(&part).await;
             let mut away = Vec::new();
-            match answers {
-                Ok(answers) => {
+            match ran {
+                Ran::Answered(answers) => {
                     for (call, answer) in part.into_iter().zip(answers) {
-                        match answer {
-                            Err(TaskError::Unavailable { .. }) => away.push(call),
-                            answer => self.finish(call, answer, started),
+                        match once::outcome(answer, started.elapsed()) {
+                            Outcome::Unavailable { .. } => away.push(call),
+                            outcome => self.stage.finish(call, outcome),
                         }
                     }
                 }
-                Err(TaskError::Unavailable { cause }) => {
+                Ran::Unavailable { cause } => {
                     tracing::debug!("{} calls of {} wait: {cause}", part.len(), self.def.name);
                     away = part;
                 }
-                Err(error) => self.divide(part, error, started, &mut parts),
+                Ran::Failed { divisible, .. } if divisible && part.len() > 1 => {
+                    let mut part = part;
+                    let rest = part.split_off(part.len() / 2);
+                    parts.push_front(rest);
+                    parts.push_front(part);
+                }
+                Ran::Failed { outcome, .. } => self.finish_all(part, &outcome),
+                Ran::Dropped => {
+                    let calls = part.into_iter().chain(parts.into_iter().flatten());
+                    return self.finish_all(calls, &Outcome::Interrupted);
+                }
+                Ran::Stuck(limit) => {
+                    self.finish_all(part, &Outcome::TimedOut(limit));
+                    self.stage.write_off(slot, &self.def.run);
+                    return self.give_back(parts.into_iter().flatten());
+                }
             }
             if away.is_empty() {
                 continue;
@@ -145,31 +128,23 @@ impl Runner {
         self.give_back(parts.into_iter().flatten());
     }
 
-    /// A part that failed as a whole: all of it is at fault, or the one call in it, or somebody in either half.
-    fn divide(
-        &self,
-        mut part: Vec<Delivery>,
-        error: TaskError,
-        started: Instant,
-        parts: &mut VecDeque<Vec<Delivery>>,
-    ) {
-        let everyones = match &error {
-            TaskError::Failed(exception) => exception.is_of_whole_batch(),
-            _ => true,
-        };
-        if part.len() > 1 && !everyones {
-            let rest = part.split_off(part.len() / 2);
-            parts.push_front(rest);
-            parts.push_front(part);
-            return;
-        }
+    /// Settles the calls of a part that must not run any more, and returns the others. [`Stage::begin`] has looked at
+    /// them, too, but they have waited since.
+    fn still_to_run(&self, part: Vec<Delivery>) -> Vec<Delivery> {
+        let mut runnable = Vec::with_capacity(part.len());
         for call in part {
-            self.finish(call, Err(error.clone()), started);
+            match self.stage.settler.obstacle(&call) {
+                Some(obstacle) => self.stage.settler.finish(call, obstacle),
+                None => runnable.push(call),
+            }
         }
+        runnable
     }
 
-    fn finish(&self, call: Delivery, answer: Outcome, started: Instant) {
-        settle::outcome(call, answer, started.elapsed(), &self.def, &self.stage);
+    fn finish_all(&self, calls: impl IntoIterator<Item = Delivery>, outcome: &Outcome) {
+        for call in calls {
+            self.stage.finish(call, outcome.clone());
+        }
     }
 
     fn give_back(&self, calls: impl IntoIterator<Item = Delivery>) {
@@ -194,12 +169,12 @@ impl Runner {
         });
         let future = future
             .catch_unwind()
-            .map(|answers| answers.unwrap_or_else(|panic| Err(caught_panic(&*panic))));
+            .map(|answers| answers.map_err(|panic| panic_message(&*panic)));
         let stopped = self.stage.shutdown.reached(Phase::Cold);
         let Some(limit) = self.def.policy.time_limit else {
             return tokio::select! {
                 biased;
-                answers = future => Ran::Ended(answers),
+                answers = future => Ran::ended(answers),
                 () = stopped => Ran::Dropped,
             };
         };
@@ -207,12 +182,12 @@ impl Runner {
         tokio::select! {
             biased;
             answers = &mut running => {
-                Ran::Ended(answers.unwrap_or_else(|error| Err(panicked(&error.to_string()))))
+                Ran::ended(answers.unwrap_or_else(|error| Err(error.to_string())))
             }
             () = sleep(limit) => {
                 running.abort();
                 match timeout(STUCK_AFTER, end).await {
-                    Ok(_) => Ran::Ended(Err(TaskError::Failed(settle::limit_exceeded(limit)))),
+                    Ok(_) => Ran::Failed { outcome: Outcome::TimedOut(limit), divisible: true },
                     Err(_) => Ran::Stuck(limit),
                 }
             }
@@ -226,10 +201,32 @@ impl Runner {
 
 /// What came of one run.
 enum Ran {
-    /// Answers, or an error in their place; taking too long is one.
-    Ended(Result<Vec<Outcome>, TaskError>),
+    /// One answer for each call.
+    Answered(Vec<Answer>),
+    /// No answers, but this for all calls. If `divisible`, the fault may lie with some of them: the others are run again.
+    Failed { outcome: Outcome, divisible: bool },
+    /// Something that the batch needs is away.
+    Unavailable { cause: String },
     /// It took longer than this and did not end when dropped.
     Stuck(Duration),
     /// The worker stops cold.
     Dropped,
+}
+
+impl Ran {
+    /// What the task's function returned, if it did not panic.
+    fn ended(returned: Caught<Result<Vec<Answer>, TaskError>>) -> Self {
+        let (outcome, divisible) = match returned {
+            Ok(Ok(answers)) => return Ran::Answered(answers),
+            Ok(Err(TaskError::Unavailable { cause })) => return Ran::Unavailable { cause },
+            Ok(Err(TaskError::Failed(exception))) => {
+                let divisible = !exception.is_of_whole_batch();
+                (TaskError::Failed(exception).into(), divisible)
+            }
+            // Asked for by the function, for all calls.
+            Ok(Err(error)) => (error.into(), false),
+            Err(panic) => (Outcome::Panicked(panic), true),
+        };
+        Ran::Failed { outcome, divisible }
+    }
 }

@@ -1,4 +1,5 @@
-//! Runs the deliveries the consumer hands over, and answers each of them exactly once.
+//! Runs the deliveries that the consumer hands over, and reports what happened to each of them exactly once. What that
+//! means is decided by the consumer.
 //!
 //! A *slot* is the right to run: there are as many as the worker's concurrency, and a batch takes one. A delivery that
 //! waits for a slot is still held by the consumer, which bounds how many there can be and renews their leases.
@@ -12,8 +13,6 @@
 
 mod batch;
 mod once;
-mod report;
-mod settle;
 #[cfg(test)]
 mod tests;
 
@@ -25,9 +24,11 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::delivery::{Delivery, Settler, Verdict};
+use crate::delivery::{Delivery, Outcome, Settler};
+use crate::failpoint::failpoint;
 use crate::label::label;
 use crate::monitor::Monitor;
+use crate::monitor::metrics::Of;
 use crate::shutdown::{Phase, Shutdown};
 use crate::task::{Registry, Run, Shared, TaskDef};
 
@@ -108,8 +109,11 @@ impl Stage {
 
     /// Waits for a core to compute on; `None` when the worker stops first.
     async fn core(&self) -> Option<OwnedSemaphorePermit> {
-        let core = Arc::clone(&self.cores).acquire_owned();
-        self.unless_warm(core).await?.ok()
+        tokio::select! {
+            biased;
+            core = Arc::clone(&self.cores).acquire_owned() => core.ok(),
+            () = self.shutdown.reached(Phase::Warm) => None,
+        }
     }
 
     /// Writes off the slot of a task that does not end. What only computes has a thread of its own; anything else blocks
@@ -145,16 +149,10 @@ impl Stage {
         }
     }
 
-    /// Whether the code of a delivery may run now. It comes back if it may; if not, or if the worker stops first, it has its
-    /// verdict.
+    /// Returns the delivery if its code may run now; otherwise it has been settled.
     pub(crate) async fn begin(&self, delivery: Delivery) -> Option<Delivery> {
-        let ours = self.settler.is_ours(&delivery);
-        if self.unless_warm(ours).await.is_none() {
-            self.give_back(delivery);
-            return None;
-        }
-        // Whoever answers too late gives it back.
-        let delivery = self.unless_warm(self.settler.begin(delivery)).await??;
+        let stop = self.shutdown.reached(Phase::Warm);
+        let delivery = self.settler.begin(delivery, stop).await?;
         if tracing::enabled!(tracing::Level::DEBUG) {
             tracing::debug!(
                 "Task accepted: {} pid:{}",
@@ -162,22 +160,19 @@ impl Stage {
                 std::process::id()
             );
         }
+        self.monitor.metrics.started(Of::delivery(&delivery));
         Some(delivery)
     }
 
-    /// What this gives, if it does before the worker stops.
-    async fn unless_warm<T>(&self, this: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            biased;
-            given = this => Some(given),
-            () = self.shutdown.reached(Phase::Warm) => None,
-        }
+    /// Reports what happened to a delivery.
+    pub(crate) fn finish(&self, delivery: Delivery, outcome: Outcome) {
+        failpoint!("ran");
+        self.settler.finish(delivery, outcome);
     }
 
-    /// Hands a delivery back that has not begun.
+    /// Hands a delivery back whose code has not begun.
     pub(crate) fn give_back(&self, delivery: Delivery) {
-        self.settler
-            .finish(delivery, Verdict::GiveBack { started: false });
+        self.settler.finish(delivery, Outcome::NotStarted);
     }
 }
 
@@ -271,23 +266,14 @@ async fn run_one(delivery: Delivery, task: &TaskDef, stage: &Arc<Stage>) {
     let Some(delivery) = stage.begin(delivery).await else {
         return;
     };
-    match once::until_settled(&delivery, task, stage).await {
-        once::End::Outcome(outcome, took) => {
-            // The slot is free before the verdict is written: settling is the consumer's work.
-            drop(slot);
-            settle::outcome(delivery, outcome, took, task, stage);
-        }
-        once::End::GaveUp { started } => {
-            stage
-                .settler
-                .finish(delivery, Verdict::GiveBack { started });
-        }
-        once::End::Expired => settle::expired(delivery, stage),
-        once::End::TimeLimit { limit, ended } => {
-            settle::time_limit(delivery, limit, stage);
-            if !ended {
-                stage.write_off(slot, &task.run);
-            }
-        }
+    let end = once::until_ended(&delivery, task, stage).await;
+    if end.stuck {
+        // Reported first: the worker may stop because of it.
+        stage.finish(delivery, end.outcome);
+        stage.write_off(slot, &task.run);
+    } else {
+        // The slot is free before the end is written: settling is the consumer's work.
+        drop(slot);
+        stage.finish(delivery, end.outcome);
     }
 }

@@ -1,4 +1,5 @@
-//! One call from its start to an outcome: limits kept, panics caught, and run again while what it needs is away.
+//! Runs one call from its start to its outcome: keeps its limits, catches panics, and runs it again while what it needs
+//! is away.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -13,14 +14,12 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use super::{Stage, report};
-use crate::clock::now;
-use crate::delivery::{Delivery, is_expired};
+use super::Stage;
+use crate::delivery::{Delivery, Outcome};
 use crate::failpoint::failpoint;
 use crate::label::label;
-use crate::monitor::metrics::Of;
 use crate::shutdown::Phase;
-use crate::task::{Call, Context, Exception, Outcome, Policy, Run, TaskDef, TaskError};
+use crate::task::{Answer, Call, Context, Policy, Run, TaskDef};
 
 /// A task told to end that has not done so after this time is stuck (decided, not Celery's: it kills a process).
 pub(super) const STUCK_AFTER: Duration = Duration::from_secs(10);
@@ -30,15 +29,30 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// How a call ended.
-pub(crate) enum End {
-    /// With an answer or an error, after this time.
-    Outcome(Outcome, Duration),
-    /// It was stopped by its hard time limit; `ended` tells whether it obeyed.
-    TimeLimit { limit: Duration, ended: bool },
-    /// The worker stops first.
-    GaveUp { started: bool },
-    /// Its time was over before it could begin.
-    Expired,
+pub(crate) struct End {
+    pub(crate) outcome: Outcome,
+    /// Its code did not end when it was told to, and keeps its slot.
+    pub(crate) stuck: bool,
+}
+
+impl From<Outcome> for End {
+    fn from(outcome: Outcome) -> Self {
+        End {
+            outcome,
+            stuck: false,
+        }
+    }
+}
+
+/// An answer of a task's code, or the message of its panic.
+pub(crate) type Caught<T> = Result<T, String>;
+
+/// What an answer says about the call that it answers.
+pub(crate) fn outcome(answer: Answer, runtime: Duration) -> Outcome {
+    match answer {
+        Ok(value) => Outcome::Succeeded { value, runtime },
+        Err(error) => error.into(),
+    }
 }
 
 /// The waits while something is away: doubled up to a limit. Of each, chance takes up to half, so that neither the slots of
@@ -67,45 +81,25 @@ impl Waits {
     }
 }
 
-/// Runs a call, again and again while it is [`TaskError::Unavailable`].
-pub(crate) async fn until_settled(delivery: &Delivery, def: &TaskDef, stage: &Arc<Stage>) -> End {
-    let (task, metrics) = (&delivery.task, &stage.monitor.metrics);
+/// Runs a call, and runs it again while something that it needs is away.
+pub(crate) async fn until_ended(delivery: &Delivery, def: &TaskDef, stage: &Arc<Stage>) -> End {
+    let task = &delivery.task;
     let mut waits = Waits::new();
-    let mut begun = false;
     loop {
-        // Looked at when it was claimed, too; but it has waited for a slot since, or for its database.
-        if is_expired(task, now()) {
-            return End::Expired;
-        }
-        if !std::mem::replace(&mut begun, true) {
-            metrics.started(Of::delivery(delivery));
-        }
-        let started = Instant::now();
-        let running = metrics.running(1);
-        let attempt = attempt(task, def, stage).await;
+        let running = stage.monitor.metrics.running(1);
+        let end = attempt(task, def, stage).await;
         drop(running);
-        match attempt {
-            Attempt::Outcome(Err(TaskError::Unavailable { cause })) => {
-                tracing::debug!("Task {} waits: {cause}", label(task));
-                if !waits.wait(stage).await {
-                    // As if it had not begun: a broken database must not count against the message.
-                    return End::GaveUp { started: false };
-                }
-                if stage.settler.is_lost(delivery) {
-                    return End::GaveUp { started: false };
-                }
-            }
-            Attempt::Outcome(outcome) => return End::Outcome(outcome, started.elapsed()),
-            Attempt::TimeLimit { limit, ended } => return End::TimeLimit { limit, ended },
-            Attempt::GaveUp { started } => return End::GaveUp { started },
+        let Outcome::Unavailable { cause } = &end.outcome else {
+            return end;
+        };
+        tracing::debug!("Task {} waits: {cause}", label(task));
+        if !waits.wait(stage).await {
+            return end;
+        }
+        if let Some(obstacle) = stage.settler.obstacle(delivery) {
+            return obstacle.into();
         }
     }
-}
-
-enum Attempt {
-    Outcome(Outcome),
-    TimeLimit { limit: Duration, ended: bool },
-    GaveUp { started: bool },
 }
 
 /// The message's limits, else the task's.
@@ -160,8 +154,13 @@ fn life() -> (Life, Watch) {
     (life, Watch { end, core })
 }
 
-async fn attempt(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> Attempt {
+async fn attempt(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> End {
     failpoint!("run");
+    let started = Instant::now();
+    let ended = |answer: Caught<Answer>| match answer {
+        Ok(answer) => outcome(answer, started.elapsed()),
+        Err(panic) => Outcome::Panicked(panic),
+    };
     let limits = Limits::of(task, &def.policy);
     let (cancel, cancelled) = match limits.soft {
         Some(_) => {
@@ -177,18 +176,18 @@ async fn attempt(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> Attempt
         Run::Blocking(_) => match stage.core().await {
             // Its limits count from here: waiting for a core is not running.
             Some(core) => Some(core),
-            None => return Attempt::GaveUp { started: false },
+            None => return Outcome::NotStarted.into(),
         },
         _ => None,
     };
     let Some(future) = caught(Call { context }, def, core, life) else {
-        return Attempt::GaveUp { started: false };
+        return Outcome::NotStarted.into();
     };
     if limits.soft.is_none() && limits.hard.is_none() {
         return tokio::select! {
             biased;
-            outcome = future => Attempt::Outcome(outcome),
-            () = stage.shutdown.reached(Phase::Cold) => Attempt::GaveUp { started: true },
+            answer = future => ended(answer).into(),
+            () = stage.shutdown.reached(Phase::Cold) => Outcome::Interrupted.into(),
         };
     }
     // Among its own kind, while this watches from the worker's runtime: its limits hold even while it does not yield.
@@ -199,30 +198,30 @@ async fn attempt(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> Attempt
     loop {
         tokio::select! {
             biased;
-            ended = &mut running => {
-                let outcome = ended.unwrap_or_else(|error| Err(panicked(&error.to_string())));
-                return Attempt::Outcome(outcome);
+            answer = &mut running => {
+                return ended(answer.unwrap_or_else(|error| Err(error.to_string()))).into();
             }
             limit = &mut hard => {
                 running.abort();
                 // Not the future's end, but the code's: what computes goes on without anybody waiting for it.
-                let ended = timeout(STUCK_AFTER, watch.end).await.is_ok();
-                if !ended && matches!(def.run, Run::Blocking(_)) && !watch.core.swap(true, Ordering::AcqRel) {
+                let stuck = timeout(STUCK_AFTER, watch.end).await.is_err();
+                if stuck && matches!(def.run, Run::Blocking(_)) && !watch.core.swap(true, Ordering::AcqRel) {
                     // The others have to compute too.
                     stage.cores.add_permits(1);
                 }
-                return Attempt::TimeLimit { limit, ended };
+                return End { outcome: Outcome::TimedOut(limit), stuck };
             }
             limit = &mut soft, if !told => {
                 told = true;
                 if let Some(cancel) = &cancel {
                     cancel.send_replace(true);
                 }
-                report::soft_limit(task, limit);
+                let limit = limit.as_secs_f64();
+                tracing::warn!("Soft time limit ({limit}s) exceeded for {}", label(task));
             }
             () = stage.shutdown.reached(Phase::Cold) => {
                 running.abort();
-                return Attempt::GaveUp { started: true };
+                return Outcome::Interrupted.into();
             }
         }
     }
@@ -245,7 +244,7 @@ fn caught(
     def: &TaskDef,
     core: Option<OwnedSemaphorePermit>,
     life: Life,
-) -> Option<BoxFuture<'static, Outcome>> {
+) -> Option<BoxFuture<'static, Caught<Answer>>> {
     match &def.run {
         Run::Function(run) => {
             let run = Arc::clone(run);
@@ -255,9 +254,7 @@ fn caught(
             })
             .catch_unwind();
             Some(Box::pin(async {
-                future
-                    .await
-                    .unwrap_or_else(|panic| Err(caught_panic(&*panic)))
+                future.await.map_err(|panic| panic_message(&*panic))
             }))
         }
         Run::Blocking(run) => {
@@ -266,37 +263,31 @@ fn caught(
                 let computing = tokio::task::spawn_blocking(move || {
                     // All of it: a closure takes only the fields it names.
                     let life = life;
-                    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| run(call)))
-                        .unwrap_or_else(|panic| Err(caught_panic(&*panic)));
+                    let answer = std::panic::catch_unwind(AssertUnwindSafe(|| run(call)))
+                        .map_err(|panic| panic_message(&*panic));
                     if let Some(core) = core
                         && life.core.swap(true, Ordering::AcqRel)
                     {
                         core.forget();
                     }
-                    outcome
+                    answer
                 });
                 computing
                     .await
-                    .unwrap_or_else(|error| Err(panicked(&error.to_string())))
+                    .unwrap_or_else(|error| Err(error.to_string()))
             }))
         }
         Run::Batched(..) => None,
     }
 }
 
-/// What was thrown, as an error of the task.
-pub(crate) fn caught_panic(panic: &(dyn Any + Send)) -> TaskError {
+/// The message of a panic.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let message = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned());
-    panicked(message.as_deref().unwrap_or("no message"))
-}
-
-/// A panic is a bug, which running again does not mend.
-pub(super) fn panicked(message: &str) -> TaskError {
-    let exception = Exception::new("RuntimeError", format!("the task panicked: {message}"));
-    TaskError::Failed(exception.permanent())
+    message.unwrap_or_else(|| "no message".to_owned())
 }
 
 #[cfg(test)]

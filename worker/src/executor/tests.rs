@@ -1,4 +1,4 @@
-//! The executor alone: deliveries in, verdicts out, no broker.
+//! The executor alone: deliveries in, outcomes out, no broker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,8 @@ use super::*;
 use crate::consumer::Ledger;
 use crate::delivery::{Order, Tag};
 use crate::task::{
-    Answers, Batch, BatchOptions, Exception, States, TaskDef, TaskError, TaskResult, testing,
+    Answers, Batch, BatchOptions, Call, Context, Exception, States, TaskDef, TaskError, TaskResult,
+    testing,
 };
 
 /// An executor that runs these tasks.
@@ -85,22 +86,17 @@ impl Bench {
         self.deliveries.send(delivery).await.unwrap();
     }
 
-    /// The next verdict, in short, with the arguments of its task.
-    async fn verdict(&mut self) -> (String, String) {
+    /// The next outcome, in short, with the arguments of its task.
+    async fn outcome(&mut self) -> (String, String) {
         let order = tokio::time::timeout(Duration::from_secs(30), self.orders.recv());
-        match order.await.expect("a verdict in time") {
-            Some(Order::Finish(delivery, verdict)) => {
-                let verdict = match verdict {
-                    Verdict::Success(value) => format!("success {}", value.get()),
-                    Verdict::Failure { exception, .. } => {
-                        format!("failure {}", exception.summary())
-                    }
-                    Verdict::Retry { countdown, .. } => format!("retry {countdown:?}"),
-                    Verdict::Ignore => "ignore".into(),
-                    Verdict::GiveBack { started } => format!("give back {started}"),
+        match order.await.expect("an outcome in time") {
+            Some(Order::Finish(delivery, outcome)) => {
+                let outcome = match outcome {
+                    Outcome::Succeeded { value, .. } => format!("success {}", value.get()),
+                    Outcome::Raised { exception, .. } => format!("raised {}", exception.summary()),
                     other => format!("{other:?}"),
                 };
-                (delivery.task.args.get().to_owned(), verdict)
+                (delivery.task.args.get().to_owned(), outcome)
             }
             other => panic!("{other:?}"),
         }
@@ -120,28 +116,46 @@ async fn a_value_an_error_a_panic() {
     let panics = TaskDef::function("panics", |_| async { std::panic::panic_any("oh") });
     let computes = TaskDef::blocking("computes", |_| answer(42));
     let mut bench = Bench::new(2, vec![failing("fails"), panics, computes]);
-    for (name, verdict) in [
-        ("fails", "failure RuntimeError('no')"),
-        ("panics", "failure RuntimeError('the task panicked: oh')"),
+    for (name, outcome) in [
+        ("fails", "raised RuntimeError('no')"),
+        ("panics", "Panicked(\"oh\")"),
         ("computes", "success 42"),
     ] {
         bench.send(name, "[]", 0).await;
-        assert_eq!(bench.verdict().await.1, verdict);
+        assert_eq!(bench.outcome().await.1, outcome);
     }
     bench.shutdown.advance(Phase::Warm);
     assert_eq!(bench.ended.await.unwrap(), Ended::Asked);
 }
 
 #[tokio::test]
-async fn failures_are_retried_until_that_is_used_up() {
-    let task = failing("t")
-        .max_retries(2)
-        .retry_delay(Duration::from_secs(7));
-    let mut bench = Bench::new(1, vec![task]);
-    bench.send("t", "[]", 1).await;
-    assert_eq!(bench.verdict().await.1, "retry 7s");
-    bench.send("t", "[]", 2).await;
-    assert_eq!(bench.verdict().await.1, "failure RuntimeError('no')");
+async fn what_a_task_asks_for_is_reported_as_it_is() {
+    let asks = |name, error: fn(Call) -> TaskError| {
+        TaskDef::function(name, move |call| async move { Err(error(call)) })
+    };
+    let retries = asks("retries", |call| {
+        let retry = call.extract::<Context>().map(|context| context.retry());
+        retry.map_or_else(|error| error, Into::into)
+    });
+    let rejects = asks("rejects", |_| TaskError::Reject {
+        reason: "why".into(),
+        requeue: true,
+    });
+    let ignores = asks("ignores", |_| TaskError::Ignore);
+    let retries = retries.max_retries(2).retry_delay(Duration::from_secs(7));
+    let mut bench = Bench::new(1, vec![retries, rejects, ignores]);
+    // Whether there may be another retry is not for the executor to decide.
+    for (name, outcome) in [
+        (
+            "retries",
+            "Retry { countdown: 7s, reason: None, max_retries: Some(2) }",
+        ),
+        ("rejects", "Rejected { reason: \"why\", requeue: true }"),
+        ("ignores", "Ignored"),
+    ] {
+        bench.send(name, "[]", 2).await;
+        assert_eq!(bench.outcome().await.1, outcome);
+    }
 }
 
 #[tokio::test]
@@ -154,8 +168,8 @@ async fn what_was_lost_is_not_begun() {
         let news = bench.ledger.lose(&[tag][..usize::from(lost)]);
         assert_eq!(news, usize::from(lost));
         bench.deliveries.send(delivery).await.unwrap();
-        let verdict = if lost { "give back false" } else { "success 1" };
-        assert_eq!(bench.verdict().await.1, verdict);
+        let outcome = if lost { "NotStarted" } else { "success 1" };
+        assert_eq!(bench.outcome().await.1, outcome);
     }
 }
 
@@ -176,7 +190,7 @@ async fn what_is_away_is_waited_for() {
     });
     let mut bench = Bench::new(1, vec![task]);
     bench.send("t", "[]", 0).await;
-    assert_eq!(bench.verdict().await.1, "success \"done\"");
+    assert_eq!(bench.outcome().await.1, "success \"done\"");
     assert_eq!(seen.load(Ordering::Relaxed), 3);
 }
 
@@ -192,7 +206,9 @@ async fn a_stop_gives_back_what_waits_for_a_database() {
     bench.send("t", "[2]", 0).await;
     bench.shutdown.advance(Phase::Warm);
     for _ in 0..2 {
-        assert_eq!(bench.verdict().await.1, "give back false");
+        let outcome = bench.outcome().await.1;
+        let away = "Unavailable { cause: \"gone\" }";
+        assert!(["NotStarted", away].contains(&&*outcome), "{outcome}");
     }
     assert_eq!(bench.ended.await.unwrap(), Ended::Asked);
 }
@@ -211,7 +227,7 @@ async fn a_cold_stop_drops_what_runs() {
     bench.send("t", "[]", 0).await;
     begin.recv().await.unwrap();
     bench.shutdown.advance(Phase::Cold);
-    assert_eq!(bench.verdict().await.1, "give back true");
+    assert_eq!(bench.outcome().await.1, "Interrupted");
     assert_eq!(bench.ended.await.unwrap(), Ended::Asked);
 }
 
@@ -246,13 +262,12 @@ async fn what_expires_while_it_waits_for_a_slot_is_not_run() {
         bench.deliveries.send(late).await.unwrap();
     }
     go.notify_one();
-    let mut verdicts = Vec::new();
+    let mut outcomes = Vec::new();
     for _ in 0..3 {
-        verdicts.push(bench.verdict().await.1);
+        outcomes.push(bench.outcome().await.1);
     }
-    verdicts.sort_unstable();
-    let revoked = "Revoked(\"expired\")";
-    assert_eq!(verdicts, [revoked, revoked, "success null"]);
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, ["Expired", "Expired", "success null"]);
 }
 
 #[tokio::test]
@@ -260,7 +275,7 @@ async fn a_hard_limit_stops_a_task() {
     let task = TaskDef::function("t", |_| std::future::pending());
     let mut bench = Bench::new(1, vec![task.time_limit(Duration::from_millis(10))]);
     bench.send("t", "[]", 0).await;
-    assert_eq!(bench.verdict().await.1, "failure TimeLimitExceeded(0.01)");
+    assert_eq!(bench.outcome().await.1, "TimedOut(10ms)");
 }
 
 #[tokio::test]
@@ -282,10 +297,10 @@ async fn waiting_for_a_core_is_not_running() {
         begin.recv().await.unwrap();
     }
     bench.shutdown.advance(Phase::Warm);
-    assert_eq!(bench.verdict().await.1, "give back false");
+    assert_eq!(bench.outcome().await.1, "NotStarted");
     for _ in 0..cores {
         release.send(()).unwrap();
-        assert_eq!(bench.verdict().await.1, "success 42");
+        assert_eq!(bench.outcome().await.1, "success 42");
     }
     assert_eq!(bench.ended.await.unwrap(), Ended::Asked);
 }
@@ -318,12 +333,12 @@ async fn one_bad_call_of_a_batch_fails_alone() {
         bench.send("b", args, 0).await;
     }
     for _ in 0..8 {
-        let (args, verdict) = bench.verdict().await;
+        let (args, outcome) = bench.outcome().await;
         match args.as_str() {
-            "[13]" => assert_eq!(verdict, "failure IntegrityError('13')"),
-            "[\"x\"]" => assert!(verdict.starts_with("failure TypeError"), "{verdict}"),
+            "[13]" => assert_eq!(outcome, "raised IntegrityError('13')"),
+            "[\"x\"]" => assert!(outcome.starts_with("raised TypeError"), "{outcome}"),
             args => assert_eq!(
-                format!("[{}]", verdict.trim_start_matches("success ")),
+                format!("[{}]", outcome.trim_start_matches("success ")),
                 args
             ),
         }
@@ -353,8 +368,8 @@ async fn a_fault_of_everyone_is_not_bisected() {
     }
     for _ in 0..4 {
         assert_eq!(
-            bench.verdict().await.1,
-            "failure ProgrammingError('no such table')"
+            bench.outcome().await.1,
+            "raised ProgrammingError('no such table')"
         );
     }
     assert_eq!(seen.load(Ordering::Relaxed), 1);
@@ -391,10 +406,10 @@ async fn a_batch_that_takes_too_long_is_halved() {
         bench.send("b", args, 0).await;
     }
     for _ in 0..4 {
-        let (args, verdict) = bench.verdict().await;
+        let (args, outcome) = bench.outcome().await;
         match args.as_str() {
-            "[13]" => assert_eq!(verdict, "failure TimeLimitExceeded(0.05)"),
-            _ => assert!(verdict.starts_with("success"), "{verdict}"),
+            "[13]" => assert_eq!(outcome, "TimedOut(50ms)"),
+            _ => assert!(outcome.starts_with("success"), "{outcome}"),
         }
     }
 }
@@ -415,8 +430,8 @@ async fn a_batch_that_never_yields_is_stuck() {
         bench.send("b", args, 0).await;
     }
     for _ in 0..4 {
-        let verdict = bench.verdict().await.1;
-        assert_eq!(verdict, "failure TimeLimitExceeded(0.05)");
+        let outcome = bench.outcome().await.1;
+        assert_eq!(outcome, "TimedOut(50ms)");
     }
     assert_eq!(bench.ended.await.unwrap(), Ended::Stuck { tasks: 1 });
 }

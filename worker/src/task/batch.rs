@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use celery_protocol::message::Task;
 
-use super::Outcome;
+use super::Answer;
 use super::context::{Shared, State};
 use super::error::TaskError;
 
@@ -72,8 +72,8 @@ impl<T: std::fmt::Debug> std::fmt::Debug for Batch<T> {
 /// Puts the answers to the calls that could be read among the complaints about those that could not.
 pub(crate) fn merge(
     unreadable: Vec<Option<TaskError>>,
-    answers: Vec<Outcome>,
-) -> Result<Vec<Outcome>, TaskError> {
+    answers: Vec<Answer>,
+) -> Result<Vec<Answer>, TaskError> {
     let readable = unreadable.iter().filter(|error| error.is_none()).count();
     if answers.len() != readable {
         return Err(TaskError::Failed(

@@ -11,11 +11,11 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use celery_protocol::repr;
 use celery_protocol::result::ExceptionDoc;
 use serde_json::Value;
 
 use crate::database::DatabaseError;
+use crate::delivery::Outcome;
 
 /// The `Result` of a task.
 pub type TaskResult<T> = Result<T, TaskError>;
@@ -59,6 +59,25 @@ impl TaskError {
     pub fn soft_time_limit_exceeded() -> Self {
         let exception = Exception::with_args("SoftTimeLimitExceeded", Vec::new());
         TaskError::Failed(exception.module("billiard.exceptions"))
+    }
+}
+
+impl From<TaskError> for Outcome {
+    fn from(error: TaskError) -> Self {
+        match error {
+            TaskError::Failed(exception) => Outcome::Raised {
+                exception: exception.document,
+                retryable: exception.retryable,
+            },
+            TaskError::Retry(retry) => Outcome::Retry {
+                countdown: retry.countdown,
+                reason: retry.reason.map(|reason| reason.document),
+                max_retries: retry.max_retries,
+            },
+            TaskError::Ignore => Outcome::Ignored,
+            TaskError::Reject { reason, requeue } => Outcome::Rejected { reason, requeue },
+            TaskError::Unavailable { cause } => Outcome::Unavailable { cause },
+        }
     }
 }
 
@@ -157,37 +176,14 @@ impl Exception {
         self
     }
 
-    pub(crate) fn is_retryable(&self) -> bool {
-        self.retryable
-    }
-
     pub(crate) fn is_of_whole_batch(&self) -> bool {
         self.whole_batch
     }
 
     /// As it is stored.
+    #[cfg(test)]
     pub(crate) fn document(&self) -> &ExceptionDoc {
         &self.document
-    }
-
-    /// The last line of a Python traceback: `ValueError: boom`.
-    pub(crate) fn traceback(&self) -> String {
-        let kind = &self.document.exc_type;
-        let qualified = match self.document.exc_module.as_deref() {
-            None | Some("builtins") => kind.clone(),
-            Some(module) => format!("{module}.{kind}"),
-        };
-        let args = &self.document.exc_message;
-        let message: Option<String> = match args.as_slice() {
-            [] => return format!("{qualified}\n"),
-            [message] => serde_json::from_str(message.get()).ok(),
-            _ => None,
-        };
-        let shown = message.unwrap_or_else(|| {
-            let args: Vec<&str> = args.iter().map(|arg| arg.get()).collect();
-            repr::args(&format!("[{}]", args.join(",")))
-        });
-        format!("{qualified}: {shown}\n")
     }
 }
 
@@ -262,7 +258,6 @@ mod tests {
     fn wording() {
         let exception = Exception::with_args("OSError", vec![5.into(), "io failed".into()]);
         assert_eq!(exception.to_string(), "OSError(5, 'io failed')");
-        assert_eq!(exception.traceback(), "OSError: (5, 'io failed')\n");
         let retry = Retry {
             countdown: Duration::from_secs(10),
             reason: None,

@@ -27,12 +27,12 @@ pub use context::{Call, Context, Extract, State};
 pub(crate) use context::{Shared, States};
 pub use error::{Exception, Retry, TaskError, TaskResult};
 
-use crate::delivery::TaskNames;
+use crate::delivery::{Retries, TaskNames};
 
 /// One answer, as JSON.
-pub(crate) type Outcome = Result<Box<RawValue>, TaskError>;
+pub(crate) type Answer = Result<Box<RawValue>, TaskError>;
 /// Runs many calls; an answer for each, in their order.
-pub(crate) type RunBatch = dyn Fn(Vec<Arc<Task>>, Arc<Shared>) -> BoxFuture<'static, Result<Vec<Outcome>, TaskError>>
+pub(crate) type RunBatch = dyn Fn(Vec<Arc<Task>>, Arc<Shared>) -> BoxFuture<'static, Result<Vec<Answer>, TaskError>>
     + Send
     + Sync;
 
@@ -48,9 +48,9 @@ pub struct TaskDef {
 /// The ways to run a task.
 pub(crate) enum Run {
     /// A future on the worker's runtime.
-    Function(Arc<dyn Fn(Call) -> BoxFuture<'static, Outcome> + Send + Sync>),
+    Function(Arc<dyn Fn(Call) -> BoxFuture<'static, Answer> + Send + Sync>),
     /// A plain function on the blocking pool.
-    Blocking(Arc<dyn Fn(Call) -> Outcome + Send + Sync>),
+    Blocking(Arc<dyn Fn(Call) -> Answer + Send + Sync>),
     /// Many calls at once.
     Batched(BatchOptions, Arc<RunBatch>),
 }
@@ -245,6 +245,14 @@ impl Registry {
 impl TaskNames for Registry {
     fn knows(&self, name: &str) -> bool {
         self.0.contains_key(name)
+    }
+
+    fn retries(&self, name: &str) -> Option<Retries> {
+        let policy = &self.0.get(name)?.policy;
+        Some(Retries {
+            most: policy.max_retries?,
+            delay: policy.retry_delay.unwrap_or(DEFAULT_RETRY_DELAY),
+        })
     }
 }
 

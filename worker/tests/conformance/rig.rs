@@ -6,7 +6,7 @@ use std::time::Duration;
 use celery_protocol::message::{EncodeOptions, Task};
 use celery_protocol::result::ExceptionDoc;
 use celery_worker::consumer::{Consumer, ConsumerOptions};
-use celery_worker::delivery::{Delivery, Settler, TaskNames, Verdict};
+use celery_worker::delivery::{Delivery, Outcome, Retries, Settler, TaskNames};
 use celery_worker::{Phase, Shutdown};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -19,13 +19,21 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// Longer than any test.
 pub const NEVER: Duration = Duration::from_secs(3_600);
 
-/// Knows every task but those called `unknown`, and has a bug about those called `bug`, and a later one about `bug later`.
+/// Knows every task but those called `unknown`, has a bug about those called `bug`, and a later one about `bug later`.
+/// Failures of `stubborn` are run again once.
 struct Names;
 
 impl TaskNames for Names {
     fn knows(&self, name: &str) -> bool {
         assert!(name != "bug", "as the test wants it");
         name != "unknown"
+    }
+
+    fn retries(&self, name: &str) -> Option<Retries> {
+        (name == "stubborn").then_some(Retries {
+            most: 1,
+            delay: Duration::from_millis(50),
+        })
     }
 
     fn ignores_result(&self, name: &str) -> bool {
@@ -52,11 +60,27 @@ pub fn boom() -> ExceptionDoc {
     ExceptionDoc::new("ValueError", "boom", Some("builtins"))
 }
 
+/// The task returned this JSON.
+pub fn succeeded(value: &str) -> Outcome {
+    Outcome::Succeeded {
+        value: json(value),
+        runtime: Duration::from_secs(1),
+    }
+}
+
 /// The task failed with a `ValueError('boom')`.
-pub fn failed() -> Verdict {
-    Verdict::Failure {
+pub fn failed() -> Outcome {
+    Outcome::Raised {
         exception: boom(),
-        traceback: None,
+        retryable: true,
+    }
+}
+
+/// The task refused its message.
+pub fn rejected(requeue: bool) -> Outcome {
+    Outcome::Rejected {
+        reason: "no".to_owned(),
+        requeue,
     }
 }
 
@@ -111,7 +135,7 @@ impl Rig {
         for _ in 0..count {
             let delivery = self.next().await;
             ids.push(delivery.task.id.clone());
-            self.settler.finish(delivery, Verdict::Success(json("5")));
+            self.settler.finish(delivery, succeeded("5"));
         }
         ids
     }
@@ -120,7 +144,7 @@ impl Rig {
     pub async fn work_until(&mut self, done: impl Future<Output = ()>) {
         let work = async {
             while let Some(delivery) = self.deliveries.recv().await {
-                self.settler.finish(delivery, Verdict::Success(json("5")));
+                self.settler.finish(delivery, succeeded("5"));
             }
         };
         tokio::select! {
@@ -137,13 +161,11 @@ impl Rig {
         }
         self.shutdown.advance(Phase::Warm);
         for delivery in held.into_iter().rev() {
-            self.settler
-                .finish(delivery, Verdict::GiveBack { started: false });
+            self.settler.finish(delivery, Outcome::NotStarted);
         }
         // What was on its way comes, too.
         while let Some(delivery) = self.next_or_end().await {
-            self.settler
-                .finish(delivery, Verdict::GiveBack { started: false });
+            self.settler.finish(delivery, Outcome::NotStarted);
         }
         assert_eq!(self.consumer.close(DEADLINE).await, Default::default());
     }

@@ -11,8 +11,9 @@ macro_rules! conformance {
                 without_results_only_the_acknowledgement_remains
                 ignored_results_are_not_stored_nor_are_their_errors
                 a_failure_is_stored_with_its_exception
+                a_failure_is_run_again_as_its_task_says
                 a_retry_publishes_the_task_again_until_there_were_enough
-                what_was_revoked_is_stored_as_such
+                what_expires_before_it_begins_is_revoked
                 states_are_stored_until_there_is_a_success
                 a_success_stays_though_a_copy_fails_later
                 a_large_message_may_have_a_large_result

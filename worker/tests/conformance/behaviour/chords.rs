@@ -3,12 +3,12 @@
 use celery_protocol::message::Task;
 use celery_protocol::time::Timestamp;
 use celery_worker::consumer::Results;
-use celery_worker::delivery::Verdict;
+use celery_worker::delivery::Outcome;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::broker::{Backend, Broker, DeadLetter};
-use crate::rig::{Rig, failed, json, post, task};
+use crate::rig::{Rig, failed, json, post, succeeded, task};
 
 /// A member of the header of chord `g`.
 pub fn member(id: &str, index: i64, body: &RawValue) -> Task {
@@ -35,7 +35,7 @@ pub async fn the_body_comes_and_ends_the_chord<B: Broker>(broker: &mut B, rig: &
         ("body", "[[null,12345678901234567890,7],1]")
     );
     assert_eq!(called.task.group.as_deref(), Some("g"));
-    rig.settler.finish(called, Verdict::Success(json("1")));
+    rig.settler.finish(called, succeeded("1"));
     broker.until_clean().await;
     assert_eq!(broker.backend().open_chords().await, 0);
 }
@@ -51,7 +51,7 @@ pub async fn the_body_is_called_with_all_results<B: Broker>() {
     for result in ["7", "null", "12345678901234567890"] {
         let delivery = rig.next().await;
         assert_ne!(delivery.task.id, "body");
-        rig.settler.finish(delivery, Verdict::Success(json(result)));
+        rig.settler.finish(delivery, succeeded(result));
     }
     the_body_comes_and_ends_the_chord(&mut broker, &mut rig).await;
     // A copy that comes late begins nothing.
@@ -81,7 +81,7 @@ pub async fn a_failed_member_fails_the_body_when_all_have_ended<B: Broker>() {
         ("proj.errback", r#"["body"]"#)
     );
     assert_eq!(errback.task.parent_id.as_deref(), Some("body"));
-    rig.settler.finish(errback, Verdict::Ignore);
+    rig.settler.finish(errback, Outcome::Ignored);
     broker.until_clean().await;
     let stored = broker.result("body").await;
     assert_eq!(stored["result"]["exc_type"], "ChordError");
@@ -120,7 +120,7 @@ pub async fn a_chord_in_a_chain_goes_on_with_the_chain<B: Broker>() {
         let task = &delivery.task;
         assert_eq!((task.id.as_str(), task.args.get()), (id, args));
         assert_eq!(task.root(), "first");
-        rig.settler.finish(delivery, Verdict::Success(json(result)));
+        rig.settler.finish(delivery, succeeded(result));
     }
     broker.until_clean().await;
     assert_eq!(broker.backend().open_chords().await, 0);
@@ -141,7 +141,7 @@ pub async fn a_failed_chain_in_a_header_is_counted_by_its_last_step<B: Broker>()
     rig.settler.finish(delivery, failed());
     let errback = rig.next().await;
     assert_eq!(errback.task.args.get(), r#"["body"]"#);
-    rig.settler.finish(errback, Verdict::Ignore);
+    rig.settler.finish(errback, Outcome::Ignored);
     broker.until_clean().await;
     let stored = broker.result("body").await;
     assert_eq!(

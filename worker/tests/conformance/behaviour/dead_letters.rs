@@ -3,10 +3,9 @@
 use std::process::Command;
 
 use celery_protocol::time::Timestamp;
-use celery_worker::delivery::Verdict;
 
 use crate::broker::{Broker, DeadLetter};
-use crate::rig::{DEADLINE, Rig, message, post, task};
+use crate::rig::{DEADLINE, Rig, message, post, rejected, task};
 
 pub async fn unknown_tasks_and_missing_bodies_are_dead_letters<B: Broker>() {
     let mut broker = B::start().await;
@@ -78,8 +77,7 @@ pub async fn the_command_dead_replay_puts_letters_back<B: Broker>() {
     post(&mut broker, "celery", &[task("a"), task("b")]).await;
     for _ in 0..2 {
         let delivery = rig.next().await;
-        rig.settler
-            .finish(delivery, Verdict::Reject { requeue: false });
+        rig.settler.finish(delivery, rejected(false));
     }
     broker.until_dead(2).await;
     let listed = dead(&broker.url(), &["list"]).await;

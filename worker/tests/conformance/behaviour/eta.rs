@@ -5,10 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use celery_protocol::message::Task;
 use celery_protocol::time::Timestamp;
 use celery_worker::Phase;
-use celery_worker::delivery::Verdict;
 
 use crate::broker::{Backend, Broker, until};
-use crate::rig::{DEADLINE, Rig, json, post, task};
+use crate::rig::{DEADLINE, Rig, post, succeeded, task};
 
 fn now_micros() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -75,7 +74,7 @@ pub async fn nobody_runs_it_before_its_time_and_all_run_it_then<B: Broker>() {
         let depth = broker.depth("celery").await;
         assert!(depth.unacknowledged <= 2, "{depth:?}");
         ids.push(delivery.task.id.clone());
-        rig.settler.finish(delivery, Verdict::Success(json("1")));
+        rig.settler.finish(delivery, succeeded("1"));
     }
     ids.sort_unstable();
     assert_eq!(ids, ["0", "1", "2", "3", "4", "5"]);

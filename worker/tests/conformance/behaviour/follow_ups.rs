@@ -1,10 +1,10 @@
 //! What is published after a task: callbacks, errbacks, chains, groups.
 
-use celery_worker::delivery::Verdict;
+use celery_worker::delivery::Outcome;
 use serde_json::value::RawValue;
 
 use crate::broker::Broker;
-use crate::rig::{Rig, failed, json, post, task};
+use crate::rig::{Rig, failed, json, post, succeeded, task};
 
 pub async fn a_chain_goes_on_with_the_result<B: Broker>() {
     let mut broker = B::start().await;
@@ -34,7 +34,7 @@ pub async fn a_chain_goes_on_with_the_result<B: Broker>() {
             ),
             other => panic!("{other}"),
         }
-        rig.settler.finish(delivery, Verdict::Success(json("15")));
+        rig.settler.finish(delivery, succeeded("15"));
     }
     let third = rig.next().await;
     assert_eq!(
@@ -45,7 +45,7 @@ pub async fn a_chain_goes_on_with_the_result<B: Broker>() {
         (third.task.parent_id.as_deref(), third.task.root()),
         (Some("second"), "first")
     );
-    rig.settler.finish(third, Verdict::Success(json("4")));
+    rig.settler.finish(third, succeeded("4"));
     broker.until_clean().await;
     let children = broker.result("first").await["children"].clone();
     assert_eq!(
@@ -72,7 +72,7 @@ pub async fn a_failed_step_fails_the_rest_of_its_chain<B: Broker>() {
         (errback.task.name.as_str(), errback.task.args.get()),
         ("proj.errback", r#"["first"]"#)
     );
-    rig.settler.finish(errback, Verdict::Ignore);
+    rig.settler.finish(errback, Outcome::Ignored);
     broker.until_clean().await;
     assert_eq!(
         broker.result("second").await["result"]["exc_type"],
@@ -101,7 +101,7 @@ pub async fn a_chain_may_end_with_a_group<B: Broker>() {
             (member.task.group.as_deref(), member.task.group_index),
             (Some("g"), Some(index))
         );
-        rig.settler.finish(member, Verdict::Ignore);
+        rig.settler.finish(member, Outcome::Ignored);
     }
     broker.until_clean().await;
 }
@@ -122,7 +122,7 @@ pub async fn options_of_a_follow_up_are_kept<B: Broker>() {
     assert_eq!(task.shadow.as_deref(), Some("shade"));
     assert_eq!(task.headers.get("x").map(RawValue::get), Some("1"));
     assert_eq!(task.stamps.get("s").map(RawValue::get), Some(r#"["v"]"#));
-    rig.settler.finish(late, Verdict::Ignore);
+    rig.settler.finish(late, Outcome::Ignored);
     broker.until_clean().await;
     assert_eq!(broker.dead().await, []);
 }
@@ -148,6 +148,6 @@ pub async fn a_follow_up_may_go_to_a_queue_that_nobody_knows_yet<B: Broker>() {
     let then = rig.next().await;
     assert_eq!(then.task.priority(), B::LAST_PRIORITY);
     assert_eq!((then.task.id.as_str(), &*then.queue), ("then", "elsewhere"));
-    rig.settler.finish(then, Verdict::Success(json("1")));
+    rig.settler.finish(then, succeeded("1"));
     broker.until_depth("elsewhere", 0, 0).await;
 }

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use celery_worker::delivery::Verdict;
-
 use crate::broker::{Backend, Broker};
-use crate::rig::{Rig, json, post, task, tasks};
+use crate::rig::{Rig, post, succeeded, task, tasks};
 
 pub async fn killed_connections_lose_nothing<B: Broker>() {
     let mut broker = B::start().await;
@@ -33,7 +31,7 @@ pub async fn a_verdict_on_what_came_before_a_cut_touches_nothing_else<B: Broker>
         let before = rig.next().await;
         broker.cut_connections().await;
         rig.consumer.connected().await;
-        rig.settler.finish(before, Verdict::Success(json("1")));
+        rig.settler.finish(before, succeeded("1"));
     }
     rig.work_until(broker.until_clean()).await;
     assert_eq!(broker.backend().stored_results().await, 20);
@@ -65,7 +63,7 @@ pub async fn a_crash_loses_nothing<B: Broker>() {
     rig.finish(100).await;
     let held = rig.next().await;
     broker.crash().await;
-    rig.settler.finish(held, Verdict::Success(json("1")));
+    rig.settler.finish(held, succeeded("1"));
     be_refused().await;
     broker.restart().await;
     post(&mut broker, "celery", &[task("last")]).await;
@@ -85,7 +83,7 @@ pub async fn what_was_done_while_the_broker_was_frozen_is_settled<B: Broker>() {
     let held = [rig.next().await, rig.next().await, rig.next().await];
     broker.freeze().await;
     for delivery in held {
-        rig.settler.finish(delivery, Verdict::Success(json("1")));
+        rig.settler.finish(delivery, succeeded("1"));
     }
     // Longer than an answer is waited for, shorter than others leave it to us.
     tokio::time::sleep(Duration::from_secs(8)).await;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use celery_protocol::message::Task;
 use celery_worker::Phase;
-use celery_worker::delivery::Verdict;
+use celery_worker::delivery::Outcome;
 
 use crate::broker::Broker;
-use crate::rig::{DEADLINE, Rig, post, task};
+use crate::rig::{DEADLINE, Rig, post, rejected, task};
 
 /// One that comes last and one that comes first, posted in this order.
 fn pair<B: Broker>() -> [Task; 2] {
@@ -45,23 +45,22 @@ pub async fn what_has_the_same_priority_comes_in_the_order_it_was_sent<B: Broker
 }
 
 pub async fn what_goes_back_keeps_its_priority<B: Broker>() {
-    keeps_its_priority::<B>(|| Verdict::GiveBack { started: false }).await;
-    keeps_its_priority::<B>(|| Verdict::GiveBack { started: true }).await;
-    keeps_its_priority::<B>(|| Verdict::Reject { requeue: true }).await;
+    keeps_its_priority::<B>(|| Outcome::NotStarted).await;
+    keeps_its_priority::<B>(|| Outcome::Interrupted).await;
+    keeps_its_priority::<B>(|| rejected(true)).await;
 }
 
 pub async fn a_retry_keeps_its_priority<B: Broker>() {
-    keeps_its_priority::<B>(|| Verdict::Retry {
+    keeps_its_priority::<B>(|| Outcome::Retry {
         countdown: Duration::ZERO,
         reason: None,
-        traceback: None,
         max_retries: None,
     })
     .await;
 }
 
-/// A worker that stops has this verdict on the first of a pair; then the other one is posted.
-async fn keeps_its_priority<B: Broker>(verdict: impl Fn() -> Verdict) {
+/// A worker that stops has this outcome for the first of a pair; then the other one is posted.
+async fn keeps_its_priority<B: Broker>(outcome: impl Fn() -> Outcome) {
     for first in [0, 1] {
         let mut broker = B::start().await;
         let mut other = Vec::from(pair::<B>());
@@ -69,7 +68,7 @@ async fn keeps_its_priority<B: Broker>(verdict: impl Fn() -> Verdict) {
         let mut rig = Rig::start(broker.options());
         let delivery = rig.next().await;
         rig.shutdown.advance(Phase::Warm);
-        rig.settler.finish(delivery, verdict());
+        rig.settler.finish(delivery, outcome());
         assert_eq!(rig.consumer.close(DEADLINE).await, Default::default());
         broker.until_depth("celery", 1, 0).await;
         post(&mut broker, "celery", &other).await;

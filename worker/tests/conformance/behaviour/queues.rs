@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use celery_worker::consumer::QueueOrder;
-use celery_worker::delivery::Verdict;
 
 use crate::broker::Broker;
-use crate::rig::{Rig, json, post, task, tasks};
+use crate::rig::{Rig, post, succeeded, task, tasks};
 
 pub async fn no_queue_is_starved_by_a_full_one<B: Broker>() {
     for order in [
@@ -28,7 +27,7 @@ pub async fn no_queue_is_starved_by_a_full_one<B: Broker>() {
         loop {
             let delivery = rig.next().await;
             let other = &*delivery.queue == "other";
-            rig.settler.finish(delivery, Verdict::Success(json("5")));
+            rig.settler.finish(delivery, succeeded("5"));
             if other {
                 break;
             }
@@ -70,7 +69,7 @@ async fn is_bounded<B: Broker>(named: &[&str], queues: &[&str]) {
         assert!(rig.deliveries.try_recv().is_err());
         for delivery in held.drain(..) {
             assert!(done.insert(delivery.task.id.clone()), "{delivery:?} again");
-            rig.settler.finish(delivery, Verdict::Success(json("5")));
+            rig.settler.finish(delivery, succeeded("5"));
         }
     }
     for queue in queues {

@@ -1,12 +1,13 @@
 //! Messages whose worker is gone, and messages that end their workers.
 
 use std::collections::BTreeSet;
+use std::future::pending;
 use std::time::Duration;
 
-use celery_worker::delivery::Verdict;
+use celery_worker::delivery::Outcome;
 
 use crate::broker::{Broker, DeadLetter};
-use crate::rig::{Rig, json, post, task, tasks};
+use crate::rig::{Rig, post, succeeded, task, tasks};
 
 pub async fn what_a_dead_worker_held_is_delivered_to_another<B: Broker>() {
     let mut broker = B::start().await;
@@ -24,7 +25,7 @@ pub async fn what_a_dead_worker_held_is_delivered_to_another<B: Broker>() {
         (delivery.task.id.as_str(), delivery.task.redelivered),
         ("a", true)
     );
-    rig.settler.finish(delivery, Verdict::Success(json("2")));
+    rig.settler.finish(delivery, succeeded("2"));
     broker.until_clean().await;
     assert_eq!(broker.result("a").await["result"], 2);
 }
@@ -45,7 +46,7 @@ pub async fn what_is_held_for_long_is_delivered_to_nobody_else<B: Broker>() {
         _ = one.deliveries.recv() => panic!("delivered twice"),
         _ = two.deliveries.recv() => panic!("delivered twice"),
     }
-    settler.finish(delivery, Verdict::Success(json("1")));
+    settler.finish(delivery, succeeded("1"));
     broker.until_clean().await;
     assert_eq!(broker.result("a").await["result"], 1);
 }
@@ -63,13 +64,12 @@ pub async fn a_message_that_comes_back_too_often_is_a_dead_letter<B: Broker>() {
     loop {
         let delivery = rig.next().await;
         assert_eq!(delivery.task.redelivered, begun > 0);
-        let Some(delivery) = rig.settler.begin(delivery).await else {
+        let Some(delivery) = rig.settler.begin(delivery, pending()).await else {
             break;
         };
         begun += 1;
         assert!(begun <= MOST_BEGINS, "begun {begun} times");
-        rig.settler
-            .finish(delivery, Verdict::GiveBack { started: true });
+        rig.settler.finish(delivery, Outcome::Interrupted);
     }
     assert!(begun >= LEAST_BEGINS, "begun {begun} times only");
     is_poison(&mut broker).await;
@@ -84,7 +84,7 @@ pub async fn a_message_that_kills_its_workers_is_a_dead_letter<B: Broker>() {
     loop {
         let mut rig = Rig::start(options.clone());
         let delivery = rig.next().await;
-        let Some(begun) = rig.settler.begin(delivery).await else {
+        let Some(begun) = rig.settler.begin(delivery, pending()).await else {
             is_poison(&mut broker).await;
             break;
         };
@@ -121,8 +121,8 @@ pub async fn what_only_waited_beside_a_message_that_kills_is_not_counted<B: Brok
         drop(waits);
     }
     let delivery = rig.next().await;
-    let delivery = rig.settler.begin(delivery).await.unwrap();
-    rig.settler.finish(delivery, Verdict::Success(json("1")));
+    let delivery = rig.settler.begin(delivery, pending()).await.unwrap();
+    rig.settler.finish(delivery, succeeded("1"));
     broker.until_clean().await;
     assert_eq!(broker.result("waits").await["status"], "SUCCESS");
 }
@@ -134,7 +134,7 @@ pub async fn a_delivery_that_is_dropped_goes_back_as_if_it_had_begun<B: Broker>(
     drop(rig.next().await);
     let delivery = rig.next().await;
     assert!(delivery.task.redelivered);
-    rig.settler.finish(delivery, Verdict::Success(json("1")));
+    rig.settler.finish(delivery, succeeded("1"));
     broker.until_clean().await;
 }
 
@@ -155,7 +155,7 @@ pub async fn two_workers_share_the_work_and_each_task_is_done_once<B: Broker>() 
         assert!(done.insert(delivery.task.id.clone()), "{delivery:?} again");
         shares[worker] += 1;
         let settler = [&one.settler, &two.settler][worker];
-        settler.finish(delivery, Verdict::Success(json("5")));
+        settler.finish(delivery, succeeded("5"));
     }
     broker.until_clean().await;
     assert!(shares[0] > 0 && shares[1] > 0, "{shares:?}");

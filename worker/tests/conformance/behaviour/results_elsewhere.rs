@@ -1,12 +1,11 @@
 //! Results on another server than the broker's: a Redis beside whatever the broker is.
 
 use celery_worker::consumer::Results;
-use celery_worker::delivery::Verdict;
 use serde_json::Value;
 
 use crate::broker::{Backend, Broker};
 use crate::redis::Redis;
-use crate::rig::{Rig, json, post, task};
+use crate::rig::{Rig, json, post, succeeded, task};
 
 pub async fn states_and_results_are_stored_there<B: Broker>() {
     let (mut broker, mut backend) = (B::start().await, Redis::start().await);
@@ -24,7 +23,7 @@ pub async fn states_and_results_are_stored_there<B: Broker>() {
         (&stored["status"], &stored["date_done"]),
         (&"PROGRESS".into(), &Value::Null)
     );
-    rig.settler.finish(delivery, Verdict::Success(json("5")));
+    rig.settler.finish(delivery, succeeded("5"));
     broker.until_clean().await;
     assert_eq!(backend.stored_result("a").await["status"], "SUCCESS");
     assert_eq!(broker.backend().stored_results().await, 0);
@@ -39,7 +38,7 @@ pub async fn nothing_is_acknowledged_before_its_result_is_stored<B: Broker>() {
     post(&mut broker, "celery", &[task("a")]).await;
     let delivery = rig.next().await;
     backend.crash().await;
-    rig.settler.finish(delivery, Verdict::Success(json("5")));
+    rig.settler.finish(delivery, succeeded("5"));
     // Time enough for an acknowledgement that does not wait.
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     broker.until_depth("celery", 0, 1).await;
@@ -66,7 +65,7 @@ pub async fn chords_are_kept_there<B: Broker>() {
     assert_eq!(backend.open_chords().await, 1);
     assert_eq!(broker.backend().open_chords().await, 0);
     for delivery in header {
-        rig.settler.finish(delivery, Verdict::Success(json("5")));
+        rig.settler.finish(delivery, succeeded("5"));
     }
     assert_eq!(rig.finish(1).await, ["body"]);
     broker.until_clean().await;

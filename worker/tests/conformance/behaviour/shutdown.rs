@@ -1,12 +1,13 @@
 //! What goes back when a worker stops.
 
+use std::future::pending;
 use std::time::Duration;
 
 use celery_worker::Phase;
-use celery_worker::delivery::Verdict;
+use celery_worker::delivery::Outcome;
 
 use crate::broker::Broker;
-use crate::rig::{DEADLINE, Rig, json, post, task, tasks};
+use crate::rig::{DEADLINE, Rig, post, succeeded, task, tasks};
 
 /// The next worker gets all that the last one gave back.
 async fn arrives<B: Broker>(broker: &mut B, count: usize) {
@@ -46,7 +47,7 @@ pub async fn a_worker_that_drains_takes_no_more_and_ends_what_it_has<B: Broker>(
     rig.shutdown.advance(Phase::Draining);
     assert!(rig.next_or_end().await.is_none());
     post(&mut broker, "celery", &[task("b")]).await;
-    rig.settler.finish(delivery, Verdict::Success(json("5")));
+    rig.settler.finish(delivery, succeeded("5"));
     assert_eq!(rig.consumer.close(DEADLINE).await, Default::default());
     broker.until_depth("celery", 1, 0).await;
     assert_eq!(broker.result("a").await["status"], "SUCCESS");
@@ -76,11 +77,10 @@ pub async fn what_was_begun_goes_back_marked<B: Broker>() {
     let mut rig = Rig::start(broker.options());
     post(&mut broker, "celery", &[task("a")]).await;
     let delivery = rig.next().await;
-    let delivery = rig.settler.begin(delivery).await.unwrap();
+    let delivery = rig.settler.begin(delivery, pending()).await.unwrap();
     // With the shutdown begun, what is given back stays in the queue.
     rig.shutdown.advance(Phase::Warm);
-    rig.settler
-        .finish(delivery, Verdict::GiveBack { started: true });
+    rig.settler.finish(delivery, Outcome::Interrupted);
     assert_eq!(rig.consumer.close(DEADLINE).await, Default::default());
     broker.until_depth("celery", 1, 0).await;
     let mut rig = Rig::start(broker.options());

@@ -3,10 +3,10 @@
 use celery_protocol::compression::Compression;
 use celery_protocol::message::EncodeOptions;
 use celery_protocol::serializer::Serializer;
-use celery_worker::delivery::Verdict;
+use celery_worker::delivery::Outcome;
 
 use crate::broker::Broker;
-use crate::rig::{Rig, json, message, task};
+use crate::rig::{Rig, json, message, rejected, succeeded, task};
 
 /// What each of the bombs becomes.
 const BOMB: usize = 256 << 10;
@@ -22,7 +22,7 @@ pub async fn every_malformed_message_ends_and_none_stops_the_others<B: Broker>()
     loop {
         let delivery = rig.next().await;
         let last = delivery.task.id == "last";
-        rig.settler.finish(delivery, Verdict::Success(json("1")));
+        rig.settler.finish(delivery, succeeded("1"));
         if last {
             break;
         }
@@ -58,14 +58,14 @@ pub async fn of_250_bombs_no_more_are_read_than_fit<B: Broker>() {
         // The fourth may be read while there is almost room, and is one too many.
         let in_memory = 1 + rig.deliveries.len();
         assert!(in_memory <= 5, "{in_memory} are in memory");
-        rig.settler.finish(delivery, Verdict::Ignore);
+        rig.settler.finish(delivery, Outcome::Ignored);
     }
     let mut last = rig.next().await;
     for _ in 0..2 {
-        rig.settler.finish(last, Verdict::Reject { requeue: true });
+        rig.settler.finish(last, rejected(true));
         last = rig.next().await;
     }
-    rig.settler.finish(last, Verdict::Ignore);
+    rig.settler.finish(last, Outcome::Ignored);
     broker.until_clean().await;
 }
 
@@ -87,7 +87,7 @@ pub async fn only_the_content_that_is_accepted_is_read<B: Broker>() {
             (&*delivery.task.id, delivery.task.args.get()),
             (name, "[2,3]")
         );
-        rig.settler.finish(delivery, Verdict::Success(json("5")));
+        rig.settler.finish(delivery, succeeded("5"));
     }
     broker.until_clean().await;
     let refused = broker.result("json").await;

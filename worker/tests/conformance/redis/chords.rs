@@ -1,11 +1,9 @@
 //! Chords in the keys of Celery's backend, which Python's workers count in, too.
 
-use celery_worker::delivery::Verdict;
-
 use super::Redis;
 use crate::behaviour::chords::{body, member, the_body_comes_and_ends_the_chord};
 use crate::broker::{Backend, Broker};
-use crate::rig::{Rig, json, post, task};
+use crate::rig::{Rig, post, succeeded, task};
 
 #[tokio::test]
 async fn members_that_python_counted_are_counted() {
@@ -28,7 +26,7 @@ async fn members_that_python_counted_are_counted() {
     post(&mut broker, "celery", &ours).await;
     for result in ["7", "null"] {
         let delivery = rig.next().await;
-        rig.settler.finish(delivery, Verdict::Success(json(result)));
+        rig.settler.finish(delivery, succeeded(result));
     }
     the_body_comes_and_ends_the_chord(&mut broker, &mut rig).await;
     assert_eq!(

@@ -2,11 +2,10 @@
 
 use celery_protocol::time::Timestamp;
 use celery_worker::consumer::Results;
-use celery_worker::delivery::Verdict;
 
 use super::{Redis, items, text};
 use crate::broker::{Broker, DeadLetter};
-use crate::rig::{Rig, json, message, post, task, tasks};
+use crate::rig::{Rig, message, post, succeeded, task, tasks};
 
 const QUEUE: [&str; 4] = ["LRANGE", "celery", "0", "-1"];
 
@@ -19,7 +18,7 @@ async fn what_is_held_is_an_entry_of_kombu_and_a_result_expires() {
     let held = broker.ask(&["HVALS", "unacked"]).await;
     assert!(held.starts_with(r#"[[{"body":"#), "{held}");
     assert!(held.ends_with(r#","","celery"]]"#), "{held}");
-    rig.settler.finish(delivery, Verdict::Success(json("5")));
+    rig.settler.finish(delivery, succeeded("5"));
     broker.until_clean().await;
     let ttl = broker.ask(&["TTL", "celery-task-meta-a"]).await;
     assert!((86_000..=86_400).contains(&ttl.parse().unwrap()), "{ttl}");

@@ -1,14 +1,15 @@
 //! What Redis refuses for good: it concerns what was refused, and nothing else.
 
+use std::future::pending;
 use std::time::Duration;
 
 use celery_protocol::message::Task;
 use celery_testkit::{Cut, Proxy};
-use celery_worker::delivery::Verdict;
+use celery_worker::delivery::Outcome;
 
 use super::Redis;
 use crate::broker::Broker;
-use crate::rig::{Rig, json, message, post, task};
+use crate::rig::{Rig, json, message, post, succeeded, task};
 
 #[tokio::test]
 async fn a_follow_up_to_a_key_that_is_no_list_does_not_repeat_its_parent() {
@@ -120,7 +121,7 @@ async fn a_follow_up_that_is_refused_keeps_only_its_own_task() {
         deliveries.push(rig.next().await);
     }
     for delivery in deliveries {
-        rig.settler.finish(delivery, Verdict::Success(json("1")));
+        rig.settler.finish(delivery, succeeded("1"));
     }
     broker.until(&["HLEN", "unacked"], "1").await;
     for id in ["0", "6", "7", "19"] {
@@ -130,11 +131,11 @@ async fn a_follow_up_that_is_refused_keeps_only_its_own_task() {
     for _ in 0..5 {
         let delivery = rig.next().await;
         assert_eq!(delivery.task.id, "bad");
-        let delivery = rig.settler.begin(delivery).await.unwrap();
-        rig.settler.finish(delivery, Verdict::Success(json("1")));
+        let delivery = rig.settler.begin(delivery, pending()).await.unwrap();
+        rig.settler.finish(delivery, succeeded("1"));
     }
     let delivery = rig.next().await;
-    assert!(rig.settler.begin(delivery).await.is_none());
+    assert!(rig.settler.begin(delivery, pending()).await.is_none());
     broker.until_clean().await;
     assert_eq!(broker.dead().await.len(), 1);
 }
@@ -149,13 +150,13 @@ async fn lost_answers_alone_poison_no_message() {
     for times in 0..=5 {
         proxy.cut_at("rs.redelivered.", Cut::Answer);
         let delivery = rig.next().await;
-        let delivery = rig.settler.begin(delivery).await.unwrap();
+        let delivery = rig.settler.begin(delivery, pending()).await.unwrap();
         assert_eq!(proxy.cuts(), times);
-        let verdict = match times {
-            5 => Verdict::Success(json("1")),
-            _ => Verdict::GiveBack { started: true },
+        let outcome = match times {
+            5 => succeeded("1"),
+            _ => Outcome::Interrupted,
         };
-        rig.settler.finish(delivery, verdict);
+        rig.settler.finish(delivery, outcome);
     }
     broker.until_clean().await;
     assert_eq!(broker.result("a").await["status"], "SUCCESS");

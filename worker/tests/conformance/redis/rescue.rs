@@ -1,15 +1,16 @@
 //! Messages of which `unacked` says that somebody holds them.
 
+use std::future::pending;
 use std::time::Duration;
 
 use celery_protocol::compression::Compression;
 use celery_protocol::message::{EncodeOptions, mark_redelivered};
 use celery_worker::Phase;
-use celery_worker::delivery::Verdict;
+use celery_worker::delivery::Outcome;
 
 use super::Redis;
 use crate::broker::Broker;
-use crate::rig::{DEADLINE, Rig, json, message, post, task};
+use crate::rig::{DEADLINE, Rig, message, post, succeeded, task};
 
 /// An entry as kombu writes it, held since `score`.
 async fn orphan(broker: &mut Redis, tag: &str, score: &str, entry: &[u8]) {
@@ -46,7 +47,7 @@ async fn a_python_orphan_is_restored_after_the_visibility_timeout() {
     let delivery = rig.next().await;
     assert!(delivery.task.redelivered);
     assert_eq!(delivery.task.id, "old");
-    rig.settler.finish(delivery, Verdict::Success(json("1")));
+    rig.settler.finish(delivery, succeeded("1"));
     broker.until(&["HKEYS", "unacked"], "[7c1d4a2e]").await;
 }
 
@@ -121,14 +122,13 @@ async fn a_verdict_after_the_lease_was_lost_changes_nothing() {
     let (first, second) = (rig.next().await, rig.next().await);
     // Somebody restores both, as Python would.
     broker.ask(&["DEL", "unacked", "unacked_index"]).await;
-    rig.settler.finish(first, Verdict::Success(json("1")));
+    rig.settler.finish(first, succeeded("1"));
     let countdown = Duration::ZERO;
     rig.settler.finish(
         second,
-        Verdict::Retry {
+        Outcome::Retry {
             countdown,
             reason: None,
-            traceback: None,
             max_retries: None,
         },
     );
@@ -165,9 +165,9 @@ async fn after_a_freeze_nothing_begins_whose_lease_was_lost() {
     broker.ask(&["ZREM", "unacked_index", &tag_of("a")]).await;
     // All roles stand still, as when the process is stopped.
     std::thread::sleep(Duration::from_millis(700));
-    assert!(rig.settler.begin(a).await.is_none());
-    let b = rig.settler.begin(b).await.unwrap();
-    rig.settler.finish(b, Verdict::Success(json("1")));
+    assert!(rig.settler.begin(a, pending()).await.is_none());
+    let b = rig.settler.begin(b, pending()).await.unwrap();
+    rig.settler.finish(b, succeeded("1"));
     broker.until_clean().await;
     assert_eq!(broker.result("a").await, serde_json::Value::Null);
 }
@@ -183,7 +183,7 @@ async fn what_was_read_without_harm_is_not_counted() {
     let delivery = rig.next().await;
     assert!(delivery.task.redelivered);
     assert_eq!(broker.ask(&["KEYS", "*:read"]).await, "[]");
-    rig.settler.finish(delivery, Verdict::Success(json("1")));
+    rig.settler.finish(delivery, succeeded("1"));
     broker.until_clean().await;
 }
 
@@ -194,11 +194,10 @@ async fn a_message_may_be_begun_once_and_five_times_again() {
     post(&mut broker, "celery", &[task("a")]).await;
     for _ in 0..=5 {
         let delivery = rig.next().await;
-        let delivery = rig.settler.begin(delivery).await.unwrap();
-        rig.settler
-            .finish(delivery, Verdict::GiveBack { started: true });
+        let delivery = rig.settler.begin(delivery, pending()).await.unwrap();
+        rig.settler.finish(delivery, Outcome::Interrupted);
     }
     let delivery = rig.next().await;
-    assert!(rig.settler.begin(delivery).await.is_none());
+    assert!(rig.settler.begin(delivery, pending()).await.is_none());
     broker.until_dead(1).await;
 }

@@ -1,5 +1,6 @@
 //! A worker with exactly the rights that the documentation names, and everything that needs any.
 
+use std::future::pending;
 use std::process::Command;
 use std::time::Duration;
 
@@ -7,11 +8,11 @@ use celery_protocol::keys::binding_member;
 use celery_protocol::message::mark_redelivered;
 use celery_protocol::time::Timestamp;
 use celery_worker::Phase;
-use celery_worker::delivery::Verdict;
+use celery_worker::delivery::Outcome;
 
 use super::Redis;
 use crate::broker::{Backend, Broker};
-use crate::rig::{Rig, json, message, post, task};
+use crate::rig::{Rig, json, message, post, succeeded, task};
 
 /// The rules behind the user's name and password in `docs/worker.md`.
 fn rules() -> Vec<&'static str> {
@@ -80,13 +81,12 @@ async fn the_documented_rights_are_enough() {
     while done.len() < wanted.len() {
         let delivery = rig.next().await;
         let id = delivery.task.id.clone();
-        let delivery = rig.settler.begin(delivery).await.unwrap();
+        let delivery = rig.settler.begin(delivery, pending()).await.unwrap();
         if id == "chain" && !delivery.task.redelivered {
-            rig.settler
-                .finish(delivery, Verdict::GiveBack { started: true });
+            rig.settler.finish(delivery, Outcome::Interrupted);
             continue;
         }
-        rig.settler.finish(delivery, Verdict::Success(json("1")));
+        rig.settler.finish(delivery, succeeded("1"));
         done.push(id);
     }
     done.sort_unstable();

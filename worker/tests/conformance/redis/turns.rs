@@ -1,11 +1,10 @@
 //! In which order queues are served, turn by turn.
 
 use celery_worker::consumer::QueueOrder;
-use celery_worker::delivery::Verdict;
 
 use super::Redis;
 use crate::broker::Broker;
-use crate::rig::{Rig, json, post, task};
+use crate::rig::{Rig, post, succeeded, task};
 
 /// Posts `count` tasks to each queue and finishes them one at a time with room for one; the queues in the order served.
 async fn served(queues: &[&str], order: QueueOrder, count: usize) -> String {
@@ -23,7 +22,7 @@ async fn served(queues: &[&str], order: QueueOrder, count: usize) -> String {
     for _ in 0..queues.len() * count {
         let delivery = rig.next().await;
         served.push_str(&delivery.queue);
-        rig.settler.finish(delivery, Verdict::Success(json("5")));
+        rig.settler.finish(delivery, succeeded("5"));
     }
     served
 }

@@ -1,0 +1,355 @@
+//! Decides what an outcome means: the only place that does, for single tasks and for batches.
+//!
+//! The executor reports what happened (an [`Outcome`]). [`Rules::judge`] turns it into a [`Verdict`], which `report` logs
+//! and counts, and which `transition` turns into steps for broker and result backend. docs/worker.md has the table.
+//!
+//! Pure: no I/O, no clock.
+
+use std::time::Duration;
+
+use celery_protocol::message::{DEFAULT_MAX_BODY, Task};
+use celery_protocol::repr;
+use celery_protocol::result::ExceptionDoc;
+use celery_protocol::time::Timestamp;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::transition::{BILLIARD, CELERY, Rules};
+use crate::delivery::{Delivery, Outcome};
+
+/// The cause of the dead letter of a message that its task refused.
+const REJECTED: &str = "rejected";
+
+/// The cause of the dead letter of a task whose next run cannot be written as a message. Celery rejects these too.
+const NOT_ENCODABLE: &str = "retry-not-encodable";
+
+/// What is to become of a delivery.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// Stored as SUCCESS; what follows is published.
+    Success {
+        value: Box<RawValue>,
+        runtime: Duration,
+    },
+    /// Stored as FAILURE; error callbacks are called.
+    Failure(Failure),
+    /// Like a failure, after the hard time limit.
+    TimeLimit { limit: Duration, failure: Failure },
+    /// Like a failure, and the message becomes a dead letter with this cause.
+    Dead {
+        reason: String,
+        cause: &'static str,
+        failure: Failure,
+    },
+    /// Published again, with one retry more; stored as RETRY.
+    Retry {
+        countdown: Duration,
+        reason: Option<Failure>,
+        priority: u8,
+        message: Vec<u8>,
+    },
+    /// Stored as REVOKED, for this reason.
+    Revoked(&'static str),
+    /// Acknowledged only.
+    Ignored,
+    /// Put at the end of its queue, because its task refused it for this reason.
+    Requeue { reason: String },
+    /// Put at the head of its queue; marked as redelivered if its code had begun.
+    GiveBack { begun: bool },
+}
+
+/// An exception as it is stored.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exception: ExceptionDoc,
+    pub(crate) traceback: Option<String>,
+}
+
+impl Failure {
+    /// An exception that code raised, with the last line of the traceback that Python would store: `ValueError: boom`.
+    fn raised(exception: ExceptionDoc) -> Self {
+        let traceback = Some(traceback(&exception));
+        Failure {
+            exception,
+            traceback,
+        }
+    }
+
+    /// An exception that no code raised. Celery stores it without a traceback.
+    pub(super) fn imposed(exc_type: &str, module: &str, args: Vec<Value>) -> Self {
+        Failure {
+            exception: ExceptionDoc::new(exc_type, Value::Null, Some(module)).with_args(args),
+            traceback: None,
+        }
+    }
+}
+
+impl Rules {
+    /// Decides what an outcome means.
+    pub(crate) fn judge(&self, delivery: &Delivery, outcome: Outcome, now: Timestamp) -> Verdict {
+        let task = &*delivery.task;
+        match outcome {
+            Outcome::Succeeded { value, runtime } => success(value, runtime),
+            Outcome::Raised {
+                exception,
+                retryable,
+            } => match self.names.retries(&task.name) {
+                Some(retries) if retryable && task.retries < retries.most => {
+                    self.another_run(delivery, retries.delay, Some(exception), now)
+                }
+                _ => Verdict::Failure(Failure::raised(exception)),
+            },
+            Outcome::Retry {
+                reason,
+                max_retries: Some(most),
+                ..
+            } if task.retries >= most => {
+                let exception = reason.unwrap_or_else(|| retries_exceeded(task));
+                Verdict::Failure(Failure::raised(exception))
+            }
+            Outcome::Retry {
+                countdown, reason, ..
+            } => self.another_run(delivery, countdown, reason, now),
+            // A panic is a bug, which another run does not mend.
+            Outcome::Panicked(message) => {
+                let text = format!("the task panicked: {message}");
+                let exception = ExceptionDoc::new("RuntimeError", text, Some("builtins"));
+                Verdict::Failure(Failure::raised(exception))
+            }
+            // A task that took too long once is not run again.
+            Outcome::TimedOut(limit) => Verdict::TimeLimit {
+                limit,
+                failure: Failure::imposed("TimeLimitExceeded", BILLIARD, vec![seconds(limit)]),
+            },
+            Outcome::Rejected {
+                reason,
+                requeue: true,
+            } => Verdict::Requeue { reason },
+            Outcome::Rejected {
+                reason,
+                requeue: false,
+            } => dead(reason, REJECTED),
+            Outcome::Ignored => Verdict::Ignored,
+            Outcome::Expired => Verdict::Revoked("expired"),
+            // As if it had not begun: a broken database must not count against the message.
+            Outcome::NotStarted | Outcome::Unavailable { .. } => Verdict::GiveBack { begun: false },
+            Outcome::Interrupted => Verdict::GiveBack { begun: true },
+        }
+    }
+
+    /// Makes the message of the next run.
+    fn another_run(
+        &self,
+        delivery: &Delivery,
+        countdown: Duration,
+        reason: Option<ExceptionDoc>,
+        now: Timestamp,
+    ) -> Verdict {
+        // As in Celery, a countdown of nothing is no ETA.
+        let wait = i64::try_from(countdown.as_micros()).unwrap_or(i64::MAX);
+        let eta = (wait > 0).then(|| now.plus_micros(wait));
+        let next = delivery.task.retry(eta, now, &self.origin);
+        match self.encode(&next, &delivery.queue) {
+            Ok(message) => Verdict::Retry {
+                countdown,
+                reason: reason.map(Failure::raised),
+                priority: next.priority(),
+                message,
+            },
+            Err(why) => dead(format!("it cannot be retried: {why}"), NOT_ENCODABLE),
+        }
+    }
+}
+
+/// A value that is too large to be stored is a failure: Redis would close the connection on it, every time.
+fn success(value: Box<RawValue>, runtime: Duration) -> Verdict {
+    let bytes = value.get().len();
+    if bytes <= DEFAULT_MAX_BODY {
+        return Verdict::Success { value, runtime };
+    }
+    let text = format!("the result has {bytes} bytes, of which {DEFAULT_MAX_BODY} are allowed");
+    let exception = ExceptionDoc::new("EncodeError", text, Some("kombu.exceptions"));
+    Verdict::Failure(Failure::raised(exception))
+}
+
+/// As in Celery 5.7, a message that is refused for good is also a failure to whoever waits for the result.
+fn dead(reason: String, cause: &'static str) -> Verdict {
+    let args = vec![Value::String(reason.clone()), Value::Bool(false)];
+    Verdict::Dead {
+        reason,
+        cause,
+        failure: Failure::imposed("Reject", CELERY, args),
+    }
+}
+
+/// What Celery raises when no retry is left and the task gave no other exception.
+fn retries_exceeded(task: &Task) -> ExceptionDoc {
+    let text = format!(
+        "Can't retry {}[{}] args:{} kwargs:{}",
+        task.name,
+        task.id,
+        repr::args(task.args.get()),
+        repr::value(task.kwargs.get(), repr::MAX_CHARS),
+    );
+    ExceptionDoc::new("MaxRetriesExceededError", text, Some(CELERY))
+}
+
+/// A limit as Python shows it: `3` or `0.5`.
+fn seconds(limit: Duration) -> Value {
+    match limit.subsec_nanos() {
+        0 => Value::from(limit.as_secs()),
+        _ => Value::from(limit.as_secs_f64()),
+    }
+}
+
+fn traceback(exception: &ExceptionDoc) -> String {
+    let kind = &exception.exc_type;
+    let qualified = match exception.exc_module.as_deref() {
+        None | Some("builtins") => kind.clone(),
+        Some(module) => format!("{module}.{kind}"),
+    };
+    let args = &exception.exc_message;
+    let message: Option<String> = match args.as_slice() {
+        [] => return format!("{qualified}\n"),
+        [message] => serde_json::from_str(message.get()).ok(),
+        _ => None,
+    };
+    let shown = message.unwrap_or_else(|| {
+        let args: Vec<&str> = args.iter().map(|arg| arg.get()).collect();
+        repr::args(&format!("[{}]", args.join(",")))
+    });
+    format!("{qualified}: {shown}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::delivery::{Retries, Tag, TaskNames};
+    use crate::task::testing;
+
+    struct Names;
+
+    impl TaskNames for Names {
+        fn knows(&self, _name: &str) -> bool {
+            true
+        }
+
+        fn retries(&self, name: &str) -> Option<Retries> {
+            (name == "stubborn").then_some(Retries {
+                most: 2,
+                delay: Duration::from_secs(7),
+            })
+        }
+    }
+
+    fn judge(name: &str, retries: u32, outcome: Outcome) -> Verdict {
+        let rules = Rules {
+            results: true,
+            default_queue: "celery".into(),
+            origin: "celery@test".into(),
+            reply_to: "reply".into(),
+            most: usize::MAX,
+            names: Arc::new(Names),
+        };
+        let mut task = testing::task(name, "[1]");
+        task.retries = retries;
+        let delivery = Delivery {
+            tag: Tag { call: 1, index: 1 },
+            queue: "celery".into(),
+            task: Arc::new(task),
+            received: Instant::now(),
+            size: 100,
+            orders: None,
+        };
+        rules.judge(&delivery, outcome, Timestamp::from_unix(0, 0))
+    }
+
+    fn boom(retryable: bool) -> Outcome {
+        Outcome::Raised {
+            exception: ExceptionDoc::new("ValueError", "boom", Some("builtins")),
+            retryable,
+        }
+    }
+
+    #[test]
+    fn failures_are_run_again_until_that_is_used_up() {
+        for (name, retries, outcome, again) in [
+            ("stubborn", 0, boom(true), true),
+            ("stubborn", 1, boom(true), true),
+            ("stubborn", 2, boom(true), false),
+            ("stubborn", 0, boom(false), false),
+            ("stubborn", 0, Outcome::Panicked("oh".into()), false),
+            (
+                "stubborn",
+                0,
+                Outcome::TimedOut(Duration::from_secs(1)),
+                false,
+            ),
+            ("other", 0, boom(true), false),
+        ] {
+            let said = format!("{name} {retries} {outcome:?}");
+            match judge(name, retries, outcome) {
+                Verdict::Retry { countdown, .. } => {
+                    assert!(again && countdown.as_secs() == 7, "{said}");
+                }
+                Verdict::Failure(_) | Verdict::TimeLimit { .. } => assert!(!again, "{said}"),
+                other => panic!("{said}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_result_that_is_too_large_is_a_failure_and_no_success() {
+        let json = |bytes: usize| RawValue::from_string("1".repeat(bytes)).unwrap();
+        let runtime = Duration::from_secs(1);
+        for (bytes, fits) in [(DEFAULT_MAX_BODY, true), (DEFAULT_MAX_BODY + 1, false)] {
+            let value = json(bytes);
+            let verdict = judge("t", 0, Outcome::Succeeded { value, runtime });
+            match verdict {
+                Verdict::Success { .. } => assert!(fits),
+                Verdict::Failure(failure) => {
+                    assert!(!fits);
+                    assert_eq!(failure.exception.exc_type, "EncodeError");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn tracebacks_end_as_pythons_do() {
+        for (exc_type, module, args, text) in [
+            (
+                "OSError",
+                "builtins",
+                vec![5.into(), "io failed".into()],
+                "OSError: (5, 'io failed')\n",
+            ),
+            (
+                "ValueError",
+                "builtins",
+                vec!["boom".into()],
+                "ValueError: boom\n",
+            ),
+            ("KeyError", "builtins", vec![7.into()], "KeyError: (7,)\n"),
+            (
+                "SoftTimeLimitExceeded",
+                BILLIARD,
+                vec![],
+                "billiard.exceptions.SoftTimeLimitExceeded\n",
+            ),
+        ] {
+            let exception = ExceptionDoc::new(exc_type, Value::Null, Some(module)).with_args(args);
+            assert_eq!(traceback(&exception), text);
+        }
+    }
+
+    #[test]
+    fn a_limit_looks_as_in_python() {
+        assert_eq!(seconds(Duration::from_secs(3)).to_string(), "3");
+        assert_eq!(seconds(Duration::from_millis(500)).to_string(), "0.5");
+    }
+}
