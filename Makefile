@@ -6,10 +6,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TESTKIT := $(TARGET)/release/testkit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build install uninstall demo test chaos matrix fuzz bench check
+.PHONY: help setup build install uninstall demo test integration chaos matrix fuzz bench check
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what a bare Debian 12 lacks (root or sudo); again: a second
 	@scripts/setup
@@ -31,6 +31,9 @@ demo: setup build ## the whole story: Laravel page, Redis, worker, MySQL (WORKER
 
 test: setup build ## every suite, with totals
 	@scripts/test
+
+integration: setup build ## Celery's own integration suite beside Python's worker and ours (WORKER=python|ours: one of them)
+	@scripts/integration $(WORKER)
 
 chaos: setup ## the fault suite in large numbers, with a table at the end (SCALE=short|middle|long, default long)
 	@scripts/chaos $(or $(SCALE),long)

@@ -1,0 +1,169 @@
+"""A pytest plugin that runs Celery's integration suite beside a worker of another process.
+
+What it changes in the suite, which itself stays as it is:
+
+* No worker is embedded: the plugin starts the one that `SUITE_COMMAND` names, and stops it at the end.
+* Beside our worker `assert_ping` and `wait_until_idle` do nothing, because both need remote control.
+  Beside Python's they take the first answer, which is the only one.
+* Waits for what must not come last `ABSENCE` seconds instead of ten, other waits `TIMEOUT` seconds
+  instead of sixty. Each test has a limit of `PATIENCE` seconds.
+* Only functions that the list calls `runs` are run.
+
+Several runs share the tests: each takes the next one that no other has taken, so that waits overlap.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import shlex
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import listing
+import pytest
+
+# Celery's own fixtures, which its `conftest.py` imports in part.
+pytest_plugins = ["celery.contrib.pytest"]
+
+# The suite's `conftest.py` reads them.
+os.environ["TEST_BROKER"] = os.environ["TEST_BACKEND"] = os.environ["REDIS_URL"]
+FOLDER = Path(os.environ["SUITE_FOLDER"])
+SHARD = os.environ["SUITE_SHARD"]
+OURS = os.environ["SUITE_WORKER"] == "ours"
+WORKER = pytest.StashKey()
+# Seconds until a message that has to stay away counts as absent. A worker answers in milliseconds.
+ABSENCE = 3
+# Seconds until a result that has to come counts as missing.
+TIMEOUT = 30
+# Seconds that one test may take: the limit that upstream gives to some of them.
+PATIENCE = 300
+# Seconds that a worker may take to start and to stop.
+START = 60
+# The last lines of the worker's log that a failure shows.
+LOG_LINES = 40
+
+
+class Worker:
+    """The worker's process and its log."""
+
+    def __init__(self):
+        self.log = FOLDER / f"worker-{SHARD}.log"
+        with self.log.open("wb") as log:
+            command = shlex.split(os.path.expandvars(os.environ["SUITE_COMMAND"]))
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def wait_until_ready(self):
+        deadline = time.monotonic() + START
+        while " ready." not in self.text():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.exit(f"the worker did not start:\n{self.text()}", returncode=3)
+            time.sleep(0.05)
+
+    def text(self):
+        return self.log.read_text(errors="replace")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(START)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextlib.contextmanager
+def no_embedded_worker(*_, **__):
+    yield None
+
+
+def nothing(*_, **__):
+    pass
+
+
+def pytest_configure(config):
+    from celery.app import control
+    from celery.contrib.testing import manager, worker
+
+    worker.start_worker = no_embedded_worker
+    if OURS:
+        manager.ManagerMixin.wait_until_idle = nothing
+    else:
+        control.Inspect.__init__ = functools.partialmethod(control.Inspect.__init__, limit=1)
+    config.stash[WORKER] = Worker()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    entries = listing.read(Path(os.environ["SUITE_LIST"]))
+    items[:] = [item for item in items if entries[listing.function_of(item.nodeid)].runs]
+    # The longest first, so that no run is left alone with one at the end.
+    items.sort(key=lambda item: "flag_allow_error_cb_on_chord_header" not in item.name)
+    for item in items:
+        item.add_marker(pytest.mark.timeout(PATIENCE), append=False)
+    for module in {item.module for item in items}:
+        if OURS and hasattr(module, "assert_ping"):
+            module.assert_ping = nothing
+        module.TIMEOUT = min(module.TIMEOUT, TIMEOUT)
+        if hasattr(module, "await_redis_echo"):
+            module.await_redis_echo = impatient(module.await_redis_echo)
+
+
+def impatient(wait):
+    """Shortens the ten seconds after which `await_redis_echo` gives up."""
+
+    def shorter(*arguments, **options):
+        if "timeout" in options:
+            options["timeout"] = min(options["timeout"], ABSENCE)
+        return wait(*arguments, **options)
+
+    return shorter
+
+
+def pytest_runtestloop(session):
+    """Runs every test that no other run has taken yet."""
+    session.config.stash[WORKER].wait_until_ready()
+    for item in session.items:
+        if take(item.nodeid):
+            # With the session as the next item, only what the whole session shares is kept.
+            session.config.hook.pytest_runtest_protocol(item=item, nextitem=session)
+    return True
+
+
+def take(node_id):
+    """Returns `True` if this run is the first to ask for the test."""
+    name = node_id.replace("/", ".")
+    try:
+        os.close(os.open(FOLDER / f"taken-{name}", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def pytest_runtest_logreport(report):
+    told = {
+        "test": report.nodeid,
+        "when": report.when,
+        "outcome": report.outcome,
+        "text": text(report),
+    }
+    with (FOLDER / f"report-{SHARD}").open("a") as file:
+        file.write(json.dumps(told) + "\n")
+
+
+def text(report):
+    """Returns why a test was skipped, or how it failed and what the worker logged last."""
+    if hasattr(report, "wasxfail"):
+        return f"expected to fail: {report.wasxfail}"
+    if report.skipped:
+        return report.longrepr[2].removeprefix("Skipped: ")
+    if report.failed:
+        log = (FOLDER / f"worker-{SHARD}.log").read_text(errors="replace").splitlines()
+        return "\n".join([report.longreprtext, "the worker's log:", *log[-LOG_LINES:]])
+    return ""
+
+
+def pytest_sessionfinish(session):
+    session.config.stash[WORKER].stop()
