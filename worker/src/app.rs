@@ -326,6 +326,18 @@ impl WorkerBuilder {
         self
     }
 
+    /// Sets the time zone of database sessions: an IANA name, or an offset such as `+00:00`. Default:
+    /// the one that the server gives them.
+    ///
+    /// Dates that carry an offset are converted to this zone before they are bound. A pool that a task
+    /// makes by itself has its own: `sqlx` starts each session in UTC. To have it follow the server,
+    /// pass it `MySqlConnectOptions::timezone(None)`.
+    #[must_use]
+    pub fn database_time_zone(mut self, zone: impl Into<String>) -> Self {
+        self.settings.database_time_zone = Some(zone.into());
+        self
+    }
+
     /// The queues to consume; `celery` unless said.
     #[must_use]
     pub fn queues<I: IntoIterator<Item = S>, S: Into<String>>(mut self, queues: I) -> Self {
@@ -399,7 +411,8 @@ impl WorkerBuilder {
             let database = Database::from_url(url)
                 .map_err(|error| ConfigError::new(setting::DATABASE, error))?
                 .timeout((!limit.is_zero()).then_some(limit))
-                .connections(config.database_connections);
+                .connections(config.database_connections)
+                .time_zone(config.database_time_zone.clone());
             for (name, task) in sql_tasks {
                 let once = config.exactly_once;
                 self.registry

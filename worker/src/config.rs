@@ -16,7 +16,7 @@ use celery_protocol::serializer::Serializer;
 use serde::Deserialize;
 
 use crate::consumer::{QueueOrder, Results};
-use crate::database::{CONNECTIONS, mask};
+use crate::database::{CONNECTIONS, Zone, mask};
 use crate::duration;
 use crate::tasks::SqlTask;
 
@@ -43,6 +43,7 @@ pub(crate) struct Settings {
     pub(crate) database: Option<String>,
     pub(crate) database_timeout: Option<Text>,
     pub(crate) database_connections: Option<u16>,
+    pub(crate) database_time_zone: Option<String>,
     pub(crate) queues: Option<Vec<String>>,
     pub(crate) queue_order_strategy: Option<String>,
     pub(crate) queue_weights: Option<BTreeMap<String, u32>>,
@@ -112,6 +113,7 @@ impl Settings {
             database: self.database.or(other.database),
             database_timeout: self.database_timeout.or(other.database_timeout),
             database_connections: self.database_connections.or(other.database_connections),
+            database_time_zone: self.database_time_zone.or(other.database_time_zone),
             queues: self.queues.or(other.queues),
             queue_order_strategy: self.queue_order_strategy.or(other.queue_order_strategy),
             queue_weights: self.queue_weights.or(other.queue_weights),
@@ -171,6 +173,8 @@ pub(crate) mod setting {
         "database_timeout (--database-timeout, CELERY_WORKER_DATABASE_TIMEOUT)";
     pub(crate) const DATABASE_CONNECTIONS: &str =
         "database_connections (--database-connections, CELERY_WORKER_DATABASE_CONNECTIONS)";
+    pub(crate) const DATABASE_TIME_ZONE: &str =
+        "database_time_zone (--database-time-zone, CELERY_WORKER_DATABASE_TIME_ZONE)";
     pub(crate) const QUEUES: &str = "queues (-Q/--queues, CELERY_WORKER_QUEUES)";
     pub(crate) const QUEUE_ORDER_STRATEGY: &str =
         "queue_order_strategy (--queue-order-strategy, CELERY_WORKER_QUEUE_ORDER_STRATEGY)";
@@ -216,6 +220,8 @@ pub(crate) struct Config {
     /// Zero is no limit.
     pub(crate) database_timeout: Duration,
     pub(crate) database_connections: NonZeroU16,
+    /// `None`: the zone that the server has.
+    pub(crate) database_time_zone: Option<Zone>,
     pub(crate) queues: Vec<String>,
     pub(crate) queue_order: QueueOrder,
     pub(crate) accept_content: Vec<Serializer>,
@@ -314,6 +320,12 @@ impl Config {
                     return Err(ConfigError::new(setting::DATABASE_CONNECTIONS, cause));
                 }
             },
+            database_time_zone: settings
+                .database_time_zone
+                .filter(|zone| !zone.is_empty())
+                .map(|zone| zone.parse())
+                .transpose()
+                .map_err(|error| ConfigError::new(setting::DATABASE_TIME_ZONE, error))?,
             queues,
             queue_order,
             accept_content: accept_content(settings.accept_content)?,
@@ -396,6 +408,9 @@ impl fmt::Display for Config {
             writeln!(f, "database = {}", text(&mask(database)))?;
             writeln!(f, "database_timeout = {}", time(self.database_timeout))?;
             writeln!(f, "database_connections = {}", self.database_connections)?;
+            if let Some(zone) = &self.database_time_zone {
+                writeln!(f, "database_time_zone = {}", text(&zone.to_string()))?;
+            }
         }
         writeln!(f, "queues = {}", toml::Value::from(self.queues.clone()))?;
         match &self.queue_order {
@@ -623,6 +638,8 @@ mod tests {
             ),
             ("concurrency = 0", "--concurrency"),
             ("database_connections = 0", "--database-connections"),
+            ("database_time_zone = 'CEST'", "\"CEST\""),
+            ("database_time_zone = '+25:00'", "--database-time-zone"),
             ("loglevel = 'LOUD'", "--loglevel"),
             ("lease = 'soon'", "--lease"),
             ("lease = 1e19", "--lease"),
@@ -648,6 +665,7 @@ mod tests {
             broker: Some("redis://u:secret@h/1".into()),
             result_backend: Some("redis://:secret@other".into()),
             database: Some("mysql://u:secret@h/d".into()),
+            database_time_zone: Some("Europe/Berlin".into()),
             key_prefix: Some("shop:".into()),
             result_key_prefix: Some(String::new()),
             queues: Some(vec!["a b".into()]),

@@ -90,7 +90,8 @@ pub use app::{StartError, Stopped, Worker, WorkerBuilder};
 pub use celery_worker_macros::task;
 pub use config::ConfigError;
 pub use database::{
-    Database, DatabaseError, DatabaseUrlError, Kind, ParamError, Params, Transaction,
+    Database, DatabaseError, DatabaseUrlError, Kind, ParamError, Params, Transaction, Zone,
+    ZoneError,
 };
 pub use shutdown::{Phase, Shutdown};
 pub use task::{

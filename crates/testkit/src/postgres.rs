@@ -1,6 +1,7 @@
 //! A private PostgreSQL server with one empty database and one user who owns it.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,6 +41,15 @@ impl Postgres {
     ///
     /// [`Error::Missing`] when PostgreSQL is not installed, [`Error::Ended`] when it cannot start.
     pub fn start() -> Result<Self, Error> {
+        Self::start_with("")
+    }
+
+    /// Like [`Postgres::start`], with more lines for `postgresql.conf`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Postgres::start`].
+    pub fn start_with(settings: &str) -> Result<Self, Error> {
         let folder = tempfile::Builder::new()
             .prefix("postgres-")
             .tempdir()
@@ -67,6 +77,12 @@ impl Postgres {
             let errors = String::from_utf8_lossy(&output.stderr);
             return Err(Error::Failed(format!("initdb: {errors}")));
         }
+        let file = path.join("data/postgresql.conf");
+        fs::OpenOptions::new()
+            .append(true)
+            .open(file)
+            .and_then(|mut file| writeln!(file, "{settings}"))
+            .map_err(Error::io("writing the settings"))?;
         let (port, process) =
             on_a_free_port("could not bind", |port| Ok((port, spawn(port, path)?)))?;
         Ok(Self {
@@ -95,6 +111,32 @@ impl Postgres {
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// Runs statements with `psql` and gives the rows without headings, columns separated by `|`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] with the server's words.
+    pub fn sql(&self, statements: &str) -> Result<String, Error> {
+        let output = program("psql")?
+            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
+            .args([
+                "--set=ON_ERROR_STOP=1",
+                "--command",
+                statements,
+                &self.url(),
+            ])
+            .current_dir(self.folder.path())
+            .output()
+            .map_err(Error::io("running psql"))?;
+        if !output.status.success() {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            return Err(Error::Failed(format!("psql: {errors}")));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned())
     }
 
     /// Kills the server as a crash would: SIGKILL. [`Postgres::restart`] brings it back.

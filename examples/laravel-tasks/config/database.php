@@ -14,6 +14,9 @@ return [
             'charset' => 'utf8mb4',
             'collation' => 'utf8mb4_unicode_ci',
             'prefix' => '',
+            // Laravel writes dates in app.timezone, which is UTC here; so does the worker with
+            // --database-time-zone +00:00.
+            'timezone' => '+00:00',
             'strict' => true,
             'engine' => null,
         ],

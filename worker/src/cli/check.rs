@@ -119,6 +119,7 @@ pub(crate) async fn run(config: Config, strict: bool) -> Result<ExitCode, StartE
     if let Some(url) = &config.database {
         let database =
             Database::from_url(url).map_err(|error| ConfigError::new(setting::DATABASE, error))?;
+        let database = database.time_zone(config.database_time_zone.clone());
         of_database(&database, &config)
             .await
             .into_iter()

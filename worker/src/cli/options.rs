@@ -93,6 +93,16 @@ pub(crate) struct Options {
     )]
     database_connections: Option<u16>,
 
+    /// The time zone of database sessions: an IANA name or ±hh:mm [default: the server's]
+    #[arg(
+        help_heading = "Database",
+        long,
+        value_name = "ZONE",
+        env = "CELERY_WORKER_DATABASE_TIME_ZONE",
+        allow_hyphen_values = true
+    )]
+    database_time_zone: Option<String>,
+
     /// Apply each call of task_created and of SQL tasks once, with the help of the table celery_inbox [default: false]
     #[arg(help_heading = "Database", long,
         value_name = "BOOL",
@@ -350,6 +360,7 @@ impl Options {
             database: self.database,
             database_timeout: self.database_timeout.map(Text::Written),
             database_connections: self.database_connections,
+            database_time_zone: self.database_time_zone,
             queues: self.queues,
             queue_order_strategy: self.queue_order_strategy,
             queue_weights: self.queue_weights.map(|all| all.into_iter().collect()),

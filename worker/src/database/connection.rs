@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, Row};
 use tokio::time::timeout;
 
-use super::url::Address;
+use super::session::{self, SessionZone};
+use super::url::{Address, Options};
 use super::{DatabaseError, Dialect};
 
 /// How long one try to get a connection, or to begin on a new one, may take. The task tries again, so that this only bounds how
@@ -34,6 +35,12 @@ pub(super) struct Session {
 /// A connection, and when it was made and used.
 pub(super) struct Connection {
     pub(super) raw: Raw,
+    /// In which dates are read and shown.
+    #[expect(
+        dead_code,
+        reason = "the values of statements are converted to it in the next change"
+    )]
+    pub(super) zone: SessionZone,
     made: Instant,
     used: Instant,
 }
@@ -57,16 +64,19 @@ impl Connection {
     /// Makes one.
     pub(super) async fn make(address: &Address) -> Result<Self, DatabaseError> {
         let connecting = async {
-            Ok(match address {
-                Address::MySql(options) => Raw::MySql(options.connect().await?),
-                Address::Postgres(options) => Raw::Postgres(options.connect().await?),
-                Address::Sqlite(options) => Raw::Sqlite(options.connect().await?),
-            })
+            let mut raw = match &address.options {
+                Options::MySql(options) => Raw::MySql(options.connect().await?),
+                Options::Postgres(options) => Raw::Postgres(options.connect().await?),
+                Options::Sqlite(options) => Raw::Sqlite(options.connect().await?),
+            };
+            let zone = session::prepare(&mut raw, address.zone.as_ref()).await?;
+            Ok((raw, zone))
         };
-        let raw = in_time(CONNECT_TIMEOUT, connecting).await?;
+        let (raw, zone) = in_time(CONNECT_TIMEOUT, connecting).await?;
         let now = Instant::now();
         Ok(Connection {
             raw,
+            zone,
             made: now,
             used: now,
         })
@@ -165,10 +175,10 @@ impl Connection {
 
 async fn in_time<T>(
     limit: Duration,
-    step: impl Future<Output = Result<T, sqlx::Error>>,
+    step: impl Future<Output = Result<T, DatabaseError>>,
 ) -> Result<T, DatabaseError> {
     match timeout(limit, step).await {
-        Ok(outcome) => Ok(outcome?),
+        Ok(outcome) => outcome,
         Err(_) => Err(DatabaseError::unavailable(format!(
             "no answer within {} s",
             limit.as_secs()

@@ -69,6 +69,14 @@ impl DatabaseError {
         }
     }
 
+    /// A setting that the server does not take.
+    pub(super) fn refused(message: String) -> Self {
+        DatabaseError {
+            kind: Kind::Refused,
+            ..Self::unavailable(message)
+        }
+    }
+
     /// Code that does not do what it has to.
     pub(super) fn misuse(message: String) -> Self {
         DatabaseError {

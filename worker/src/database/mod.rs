@@ -16,9 +16,11 @@ mod health;
 mod inbox;
 mod params;
 mod pool;
+mod session;
 mod transaction;
 mod url;
 mod watch;
+mod zone;
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -42,6 +44,7 @@ pub use transaction::Transaction;
 use url::Address;
 pub use url::DatabaseUrlError;
 pub(crate) use url::mask;
+pub use zone::{Zone, ZoneError};
 
 /// Connections at most, to a server, unless said. More would wait for each other's locks inside the server instead of in line
 /// here.
@@ -132,6 +135,20 @@ impl Database {
     pub fn timeout(mut self, limit: Option<Duration>) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
             inner.timeout = limit;
+        }
+        self
+    }
+
+    /// Sets the time zone of each session. Default: the one that the server gives it. Call it before
+    /// the database is shared.
+    ///
+    /// Dates that carry an offset are converted to this zone before they are bound.
+    #[must_use]
+    pub fn time_zone(mut self, zone: Option<Zone>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner)
+            && let Some(pool) = Arc::get_mut(&mut inner.pool)
+        {
+            pool.set_zone(zone);
         }
         self
     }
@@ -364,8 +381,8 @@ impl Database {
 
 fn pool(address: Address, most: NonZeroU16) -> Pool {
     // SQLite has one writer at a time; in line here is better than at the file's lock.
-    let places = match address {
-        Address::Sqlite(_) => 1,
+    let places = match address.dialect() {
+        Dialect::Sqlite => 1,
         _ => most.get(),
     };
     Pool::new(address, places.into())

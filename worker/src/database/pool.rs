@@ -15,7 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::{Begun, CONNECT_TIMEOUT, Connection};
 use super::url::Address;
-use super::{DatabaseError, Kind};
+use super::zone::Zone;
+use super::{DatabaseError, Dialect, Kind};
 
 /// Idle connections are parted with after this time: firewalls forget them, servers pay for them.
 const IDLE: Duration = Duration::from_secs(600);
@@ -70,6 +71,11 @@ impl Pool {
             places: Arc::new(Semaphore::new(places)),
             idle: Mutex::default(),
         }
+    }
+
+    /// Sets the zone of the sessions that are made from now on.
+    pub(super) fn set_zone(&mut self, zone: Option<Zone>) {
+        self.address.zone = zone;
     }
 
     pub(super) fn address(&self) -> &Address {
@@ -153,7 +159,7 @@ impl Pool {
     pub(super) fn give_up(&self) {
         let mut idle = self.idle();
         // A database in memory ends with its only connection.
-        if !matches!(self.address, Address::Sqlite(_)) {
+        if self.address.dialect() != Dialect::Sqlite {
             idle.generation += 1;
             idle.connections.clear();
         }

@@ -9,6 +9,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use url::Url;
 
 use super::Dialect;
+use super::zone::Zone;
 
 /// A URL that is no database's. Its text never contains the password.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +39,17 @@ pub enum DatabaseUrlError {
     },
 }
 
-/// How to connect.
+/// How to connect, and what to set in each session.
 #[derive(Clone, Debug)]
-pub(crate) enum Address {
+pub(crate) struct Address {
+    pub(super) options: Options,
+    /// The zone of sessions. `None` leaves the one that the server has.
+    pub(super) zone: Option<Zone>,
+}
+
+/// The options of each driver.
+#[derive(Clone, Debug)]
+pub(crate) enum Options {
     MySql(MySqlConnectOptions),
     Postgres(PgConnectOptions),
     Sqlite(SqliteConnectOptions),
@@ -48,15 +57,24 @@ pub(crate) enum Address {
 
 impl Address {
     pub(crate) fn dialect(&self) -> Dialect {
-        match self {
-            Address::MySql(_) => Dialect::MySql,
-            Address::Postgres(_) => Dialect::Postgres,
-            Address::Sqlite(_) => Dialect::Sqlite,
+        match self.options {
+            Options::MySql(_) => Dialect::MySql,
+            Options::Postgres(_) => Dialect::Postgres,
+            Options::Sqlite(_) => Dialect::Sqlite,
         }
     }
 
     /// Reads a URL. `mysql+pymysql://` and the like, as Python writes them, are read as `mysql://`.
     pub(crate) fn parse(text: &str) -> Result<Self, DatabaseUrlError> {
+        Options::parse(text).map(|options| Address {
+            options,
+            zone: None,
+        })
+    }
+}
+
+impl Options {
+    fn parse(text: &str) -> Result<Self, DatabaseUrlError> {
         let Some((scheme, rest)) = text.split_once(':') else {
             return Err(DatabaseUrlError::Malformed(mask(text)));
         };
@@ -70,24 +88,29 @@ impl Address {
                 let url = server(&format!("mysql:{rest}"), text)?;
                 let options = MySqlConnectOptions::from_str(url.as_str()).map_err(option)?;
                 let says = says_how_to_protect(&url, &["ssl-mode", "sslmode"]);
-                Ok(Address::MySql(match says || is_local(&url) {
-                    true => options,
-                    false => options.ssl_mode(MySqlSslMode::VerifyIdentity),
-                }))
+                Ok(Options::MySql(as_the_server_has_it(
+                    match says || is_local(&url) {
+                        true => options,
+                        false => options.ssl_mode(MySqlSslMode::VerifyIdentity),
+                    },
+                )))
             }
             "postgres" | "postgresql" => {
                 let url = server(&format!("postgres:{rest}"), text)?;
                 let options = PgConnectOptions::from_str(url.as_str()).map_err(option)?;
                 let says = says_how_to_protect(&url, &["ssl-mode", "sslmode"]);
-                Ok(Address::Postgres(match says || is_local(&url) {
+                let options = options.extra_float_digits(None);
+                Ok(Options::Postgres(match says || is_local(&url) {
                     true => options,
                     false => options.ssl_mode(PgSslMode::VerifyFull),
                 }))
             }
             "sqlite" => {
-                let options = SqliteConnectOptions::from_str(text).map_err(option)?;
+                let (text, foreign_keys) = without_foreign_keys(text)?;
+                let options = SqliteConnectOptions::from_str(&text).map_err(option)?;
                 // A worker and a web application share the file: wait for the other's lock rather than fail.
-                Ok(Address::Sqlite(options.busy_timeout(BUSY)))
+                let options = options.busy_timeout(BUSY);
+                Ok(Options::Sqlite(options.foreign_keys(foreign_keys)))
             }
             _ => Err(DatabaseUrlError::Scheme {
                 url: mask(text),
@@ -99,6 +122,43 @@ impl Address {
 
 /// How long a SQLite statement waits for another process's lock.
 const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Has the driver change nothing of a session; see [`session`](super::session).
+fn as_the_server_has_it(options: MySqlConnectOptions) -> MySqlConnectOptions {
+    options
+        .pipes_as_concat(false)
+        .no_engine_substitution(false)
+        .timezone(None)
+        .set_names(false)
+}
+
+/// Takes `foreign_keys=on` or `off` out of a SQLite URL; it is off where nothing says otherwise, as in
+/// SQLite itself.
+fn without_foreign_keys(text: &str) -> Result<(String, bool), DatabaseUrlError> {
+    let Some((place, query)) = text.split_once('?') else {
+        return Ok((text.to_owned(), false));
+    };
+    let mut on = false;
+    let mut rest = Vec::new();
+    for part in query.split('&') {
+        match part.split_once('=') {
+            Some(("foreign_keys", "on" | "true" | "1")) => on = true,
+            Some(("foreign_keys", "off" | "false" | "0")) => on = false,
+            Some(("foreign_keys", other)) => {
+                return Err(DatabaseUrlError::Option {
+                    url: mask(text),
+                    cause: format!("foreign_keys is on or off, not {other:?}"),
+                });
+            }
+            _ => rest.push(part),
+        }
+    }
+    let text = match rest.is_empty() {
+        true => place.to_owned(),
+        false => format!("{place}?{}", rest.join("&")),
+    };
+    Ok((text, on))
+}
 
 fn server(url: &str, text: &str) -> Result<Url, DatabaseUrlError> {
     let url = Url::parse(url).map_err(|_| DatabaseUrlError::Malformed(mask(text)))?;
@@ -177,8 +237,8 @@ mod tests {
 
     #[test]
     fn tls_is_verified_unless_local_or_told_otherwise() {
-        let mode = |url| match Address::parse(url) {
-            Ok(Address::MySql(options)) => format!("{:?}", options.get_ssl_mode()),
+        let mode = |url| match Options::parse(url) {
+            Ok(Options::MySql(options)) => format!("{:?}", options.get_ssl_mode()),
             other => format!("{other:?}"),
         };
         assert_eq!(mode("mysql://u:p@127.0.0.1/d"), "Preferred");

@@ -143,16 +143,16 @@ impl Outside {
     }
 
     async fn look(&self, address: &Address, session: &Session, health: &Arc<Health>) -> Seen {
-        let sql = match address {
-            Address::MySql(_) => format!(
+        let sql = match address.dialect() {
+            Dialect::MySql => format!(
                 "SELECT command FROM information_schema.processlist WHERE id = {}",
                 session.number
             ),
-            Address::Postgres(_) => format!(
+            Dialect::Postgres => format!(
                 "SELECT state FROM pg_stat_activity WHERE pid = {}",
                 session.number
             ),
-            Address::Sqlite(_) => return Seen::Running,
+            Dialect::Sqlite => return Seen::Running,
         };
         match self.ask(address, session, &sql).await {
             Ok(Some(state)) => seen(address, state.first().map(String::as_str)),
@@ -222,9 +222,9 @@ impl Outside {
 }
 
 fn seen(address: &Address, state: Option<&str>) -> Seen {
-    match (address, state) {
-        (_, None) | (Address::MySql(_), Some("Sleep")) => Seen::NotRunning,
-        (Address::Postgres(_), Some(state)) if state.starts_with("idle") => Seen::NotRunning,
+    match (address.dialect(), state) {
+        (_, None) | (Dialect::MySql, Some("Sleep")) => Seen::NotRunning,
+        (Dialect::Postgres, Some(state)) if state.starts_with("idle") => Seen::NotRunning,
         // PostgreSQL shows none if it keeps none (track_activities).
         _ => Seen::Running,
     }
