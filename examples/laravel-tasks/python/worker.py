@@ -22,7 +22,7 @@ def task_created(task_id):
     with database.begin() as connection:
         updated = connection.execute(
             text(
-                "UPDATE tasks SET status = 'completed', message = :message, updated_at = UTC_TIMESTAMP()"
+                "UPDATE tasks SET status = 'completed', message = :message, updated_at = CURRENT_TIMESTAMP"
                 " WHERE id = :id"
             ),
             {"id": task_id, "message": "Updated by celery worker!"},
