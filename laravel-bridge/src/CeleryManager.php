@@ -16,11 +16,18 @@ use UnitEnum;
 
 /**
  * Makes and keeps the clients of the named connections; is itself the client of the default one.
+ *
+ * As with Laravel's own managers, a connection is what the configuration said at its first use, in every respect: where
+ * tasks go, where they are counted, whether they wait for a commit. What the configuration says later counts after
+ * `purge()` or `forgetConnections()`; the name of the default connection is read at each use.
  */
 class CeleryManager implements Factory, Client
 {
     /** @var array<string, Client> */
     private array $clients = [];
+
+    /** @var array<string, ConnectionSettings> what the configuration said of the connections in use */
+    private array $settings = [];
 
     public function __construct(protected readonly Container $container)
     {
@@ -34,19 +41,30 @@ class CeleryManager implements Factory, Client
     }
 
     /**
-     * What config/celery.php says of a connection.
+     * What config/celery.php said of a connection at its first use.
      */
     public function settings(?string $name = null): ConnectionSettings
     {
-        return ConnectionSettings::fromRepository($this->config(), $name);
+        $name ??= ConnectionSettings::defaultName($this->config());
+
+        return $this->settings[$name] ??= ConnectionSettings::fromRepository($this->config(), $name);
     }
 
     /**
-     * Forget the clients made so far: the next use reads the configuration again.
+     * Forget one connection: its next use reads the configuration again.
+     */
+    public function purge(?string $name = null): void
+    {
+        $name ??= ConnectionSettings::defaultName($this->config());
+        unset($this->clients[$name], $this->settings[$name]);
+    }
+
+    /**
+     * Forget all connections: the next use of each reads the configuration again.
      */
     public function forgetConnections(): void
     {
-        $this->clients = [];
+        $this->clients = $this->settings = [];
     }
 
     /**

@@ -27,9 +27,14 @@ final class ConnectionSettings
     {
         $name ??= self::defaultName($config);
         $all = (array) $config->get('celery', []);
+        $problem = KnownKeys::problemOfFile($all);
+        if ($problem !== null) {
+            throw InvalidConfiguration::ofFile($problem);
+        }
+
         $connections = (array) ($all['connections'] ?? []);
         if (FlatConfig::isFlat($all)) {
-            $connections += ['default' => $all];
+            $connections += ['default' => array_diff_key($all, ['default' => null, 'connections' => null])];
         }
 
         if (! is_array($connections[$name] ?? null)) {
@@ -56,9 +61,18 @@ final class ConnectionSettings
         #[SensitiveParameter] array $config,
         #[SensitiveParameter] array $redis = [],
     ): self {
+        $problem = KnownKeys::problemOfConnection($config);
+        if ($problem !== null) {
+            throw InvalidConfiguration::in($name, $problem);
+        }
+
         $backend = $config['result_backend'] ?? null;
         if (is_string($backend) && $backend !== '') {
             $backend = ['url' => $backend];
+        }
+        $problem = is_array($backend) ? KnownKeys::problemOfResultBackend($backend) : null;
+        if ($problem !== null) {
+            throw InvalidConfiguration::in("{$name}.result_backend", $problem);
         }
 
         $timeout = $config['timeout'] ?? null;

@@ -11,6 +11,11 @@ use InvalidArgumentException;
  */
 final class InvalidConfiguration extends InvalidArgumentException implements CeleryBridgeException
 {
+    public static function ofFile(string $problem): self
+    {
+        return new self("config/celery.php: {$problem}");
+    }
+
     public static function in(string $connection, string $problem): self
     {
         return new self("Celery connection [{$connection}]: {$problem}");

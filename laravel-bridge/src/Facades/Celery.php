@@ -15,6 +15,8 @@ use Illuminate\Support\Facades\Facade;
  *
  * @method static \CeleryBridge\Contracts\Client connection(?string $name = null)
  * @method static \CeleryBridge\Config\ConnectionSettings settings(?string $name = null)
+ * @method static void purge(?string $name = null)
+ * @method static void forgetConnections()
  * @method static \CeleryBridge\Contracts\Result post(string $task, array $args = [], string|\UnitEnum|null $queue = null, array $options = [])
  * @method static array<array-key, \CeleryBridge\Contracts\Result> postMany(iterable $tasks)
  * @method static \CeleryBridge\PendingTask task(string $name, array $args = [])

@@ -5,8 +5,11 @@ declare(strict_types=1);
 namespace CeleryBridge\Tests\Feature;
 
 use CeleryBridge\Config\ConnectionSettings;
+use CeleryBridge\Config\FlatConfig;
+use CeleryBridge\Config\KnownKeys;
 use CeleryBridge\Exceptions\InvalidConfiguration;
 use CeleryBridge\Facades\Celery;
+use CeleryBridge\Tests\Support\Sandbox;
 use CeleryBridge\Tests\Support\TestCase;
 
 /**
@@ -188,6 +191,83 @@ final class ConfigTest extends TestCase
                 $this->assertStringContainsString($words, $e->getMessage());
                 $this->assertStringStartsWith('Celery connection [c]: ', $e->getMessage());
             }
+        }
+    }
+
+    public function test_unknown_keys_of_a_connection_are_refused_with_what_was_meant(): void
+    {
+        $cases = [
+            [['broker' => 'redis://h'], '"broker" is not known; "url" is probably meant'],
+            [['broker_url' => 'redis://h'], '"url"'],
+            [['brokerUrl' => 'redis://h'], '"url"'],
+            [['URL' => 'redis://h'], '"url"'],
+            [['hosst' => 'h'], '"host"'],
+            [['hostname' => 'h'], '"host"'],
+            [['user_name' => 'u'], '"username"'],
+            [['resultBackend' => 'redis://h'], '"result_backend"'],
+            [['after-commit' => false], '"after_commit"'],
+            [['colour' => null], '"colour" is not known; there are url, redis, '],
+            [['redis://s3cret@h'], '"0" is not known'],
+            [['default' => 'x'], '"default" belongs to the file itself'],
+            [['result_backend' => ['broker' => 'redis://h']], '"broker" is not known; "url" is probably meant', 'c.result_backend'],
+            [['result_backend' => ['url' => 'redis://h', 'queue' => 'q']], '"queue" belongs to the connection', 'c.result_backend'],
+        ];
+
+        foreach ($cases as $case) {
+            [$config, $words] = $case;
+            $this->assertRefused(
+                fn () => ConnectionSettings::fromArray('c', $config + ['password' => 's3cret']),
+                'Celery connection ['.($case[2] ?? 'c').']: the key ',
+                $words,
+            );
+        }
+    }
+
+    public function test_unknown_keys_of_the_file_are_refused_with_what_was_meant(): void
+    {
+        $cases = [
+            [['broker' => 'redis://h'], '"broker" is not known; "url" is probably meant, which belongs to connections.default'],
+            [['url' => 'redis://h'], '"url" belongs to connections.default'],
+            [['conections' => []], '"conections" is not known; "connections" is probably meant'],
+            [['defualt' => 'x'], '"default"'],
+            [['timeout' => 3], '"timeout" belongs to connections.default'],
+            [['tenants' => []], '"tenants" is not known; there are default, connections'],
+            [['brokr_url' => 'redis://h'] + self::FLAT, '"brokr_url" is not known'],
+            [['result_backnd' => 'redis://h'] + self::FLAT, '"result_backend"'],
+        ];
+
+        foreach ($cases as [$file, $words]) {
+            config(['celery' => $file]);
+            $this->assertRefused(fn () => Celery::post('task'), 'config/celery.php: the key ', $words);
+        }
+    }
+
+    public function test_laravels_own_redis_connections_may_have_keys_of_their_own(): void
+    {
+        config(['database.redis.queues' => ['host' => 'r', 'prefix' => 'app_', 'read_timeout' => 60, 'persistent' => true]]);
+        config(['celery.connections.default' => ['redis' => 'queues']]);
+
+        $this->assertSame('redis://r:6379/0', Celery::settings()->broker->display());
+    }
+
+    public function test_every_key_of_the_published_file_is_known(): void
+    {
+        $file = require Sandbox::bridge('config/celery.php');
+
+        $this->assertNull(KnownKeys::problemOfFile($file));
+        $this->assertNull(KnownKeys::problemOfConnection($file['connections']['default']));
+        $this->assertNull(KnownKeys::problemOfFile(FlatConfig::complete(self::FLAT)));
+    }
+
+    private function assertRefused(callable $call, string $start, string $words): void
+    {
+        try {
+            $call();
+            $this->fail("not refused: {$words}");
+        } catch (InvalidConfiguration $e) {
+            $this->assertStringStartsWith($start, $e->getMessage());
+            $this->assertStringContainsString($words, $e->getMessage());
+            $this->assertStringNotContainsString('s3cret', $e->getMessage());
         }
     }
 
