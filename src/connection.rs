@@ -260,7 +260,7 @@ fn given_text(name: &str, value: &Zval) -> Result<Option<String>, Thrown> {
     if value.is_null() || value.is_false() {
         return Ok(None);
     }
-    match text(value) {
+    match text(value)? {
         Some(text) => Ok(Some(text).filter(|text| !text.is_empty())),
         None => Err(Thrown::celery(format!(
             "The connection argument {name} must be a string of valid UTF-8, {} given.",
@@ -304,18 +304,21 @@ fn ssl_options(value: &Zval) -> Result<Vec<(String, Option<String>)>, Thrown> {
         } else if value.is_bool() {
             Some(Some(if value.is_true() { "1" } else { "" }.to_owned()))
         } else {
-            text(value).map(Some)
+            match text(value) {
+                Ok(text) => text.map(Some),
+                Err(thrown) => return Some(thrown),
+            }
         };
         match given {
             Some(given) => {
                 options.push((name, given));
                 None
             }
-            None => Some(format!(
+            None => Some(Thrown::celery(format!(
                 "The TLS option {name:?} must be a string or a bool, {} given.",
                 type_name(value)
-            )),
+            ))),
         }
     });
-    problem.map_or(Ok(options), |message| Err(Thrown::celery(message)))
+    problem.map_or(Ok(options), Err)
 }

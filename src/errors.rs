@@ -28,15 +28,26 @@ pub(crate) fn publish(task_id: &str, endpoint: &Endpoint, error: ClientError) ->
         return unreachable(endpoint, &cause, advice);
     }
     let why = reason(&cause);
+    not_confirmed(
+        format!("Task {task_id} was not confirmed by the broker {endpoint}: {why}. {advice}"),
+        outcome_unknown,
+        &[task_id],
+    )
+}
+
+/// A `CeleryPublishException` that names tasks.
+fn not_confirmed(message: String, outcome_unknown: bool, task_ids: &[&str]) -> Thrown {
     let mut unknown = Zval::new();
     unknown.set_bool(outcome_unknown);
-    Thrown::new(
-        Kind::Publish,
-        format!("Task {task_id} was not confirmed by the broker {endpoint}: {why}. {advice}"),
-    )
-    .with_property(OUTCOME_UNKNOWN, unknown)
-    .with_property(TASK_ID, value::string(task_id.as_bytes()))
-    .with_property(TASK_IDS, value::list([value::string(task_id.as_bytes())]))
+    let first = task_ids.first().copied().unwrap_or_default();
+    let ids = value::list(task_ids.iter().map(|id| value::string(id.as_bytes())));
+    match ids {
+        Ok(ids) => Thrown::new(Kind::Publish, message)
+            .with_property(OUTCOME_UNKNOWN, unknown)
+            .with_property(TASK_ID, value::string(first.as_bytes()))
+            .with_property(TASK_IDS, ids),
+        Err(bailout) => bailout.into(),
+    }
 }
 
 /// Several tasks were posted and none confirmed: perhaps because the broker could not be reached at all.
@@ -80,15 +91,12 @@ pub(crate) fn unconfirmed(endpoint: &Endpoint, failures: Vec<PublishError>) -> R
         summary(&failures),
         reason(&first.cause)
     );
-    let mut unknown = Zval::new();
-    unknown.set_bool(failures.iter().any(|failure| failure.outcome_unknown));
-    let ids = failures
+    let outcome_unknown = failures.iter().any(|failure| failure.outcome_unknown);
+    let ids: Vec<&str> = failures
         .iter()
-        .map(|failure| value::string(failure.task_id.as_bytes()));
-    Err(Thrown::new(Kind::Publish, message)
-        .with_property(OUTCOME_UNKNOWN, unknown)
-        .with_property(TASK_ID, value::string(first.task_id.as_bytes()))
-        .with_property(TASK_IDS, value::list(ids)))
+        .map(|failure| failure.task_id.as_str())
+        .collect();
+    Err(not_confirmed(message, outcome_unknown, &ids))
 }
 
 /// Which tasks were not confirmed, in words.

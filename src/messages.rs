@@ -1,7 +1,5 @@
 //! Result documents as PHP values.
 
-use std::cell::OnceCell;
-
 use celery_protocol::json as lenient;
 use celery_protocol::result::ResultDoc;
 use ext_php_rs::types::{ZendHashTable, Zval};
@@ -16,8 +14,6 @@ pub(crate) struct Document {
     pub(crate) doc: ResultDoc,
     /// The whole document as strict JSON.
     pub(crate) text: String,
-    /// The task's result, once it was decoded.
-    value: OnceCell<Zval>,
 }
 
 impl Document {
@@ -37,11 +33,7 @@ impl Document {
             // It was compressed, or written in another serializer.
             String::from_utf8(doc.encode()).map_err(|error| unreadable(&error))?
         };
-        Ok(Document {
-            doc,
-            text,
-            value: OnceCell::new(),
-        })
+        Ok(Document { doc, text })
     }
 
     /// Whether the task has ended.
@@ -49,13 +41,9 @@ impl Document {
         self.doc.status.ready()
     }
 
-    /// The task's result. It is decoded once: PHP sees the same objects at each call, as in celery-php.
+    /// Decodes the task's result.
     pub(crate) fn value(&self) -> Result<Zval, Thrown> {
-        if let Some(value) = self.value.get() {
-            return Ok(value.shallow_clone());
-        }
-        let value = values::decode(&self.doc.result)?;
-        Ok(self.value.get_or_init(|| value).shallow_clone())
+        values::decode(&self.doc.result)
     }
 
     /// The whole document as `json_decode` gives it.

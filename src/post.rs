@@ -52,12 +52,12 @@ pub(crate) fn prepare(
     for options in task_args {
         options::merge(&mut task, options)?;
     }
-    keys::check_task_name(&task.name).map_err(|error| not_sent("task name", &error))?;
-    keys::check_task_id(&task.id).map_err(|error| not_sent("task id", &error))?;
+    keys::check_task_name(&task.name).map_err(|error| unusable("task name", &error))?;
+    keys::check_task_id(&task.id).map_err(|error| unusable("task id", &error))?;
 
     let settings = settings::current();
     let queue = queue(routing_key, broker, &settings);
-    keys::check_queue_name(&queue).map_err(|error| not_sent("queue", &error))?;
+    keys::check_queue_name(&queue).map_err(|error| unusable("queue", &error))?;
 
     let (delivery_tag, sender) = (process::new_id(), process::sender());
     let options = EncodeOptions::new(&queue, &delivery_tag)
@@ -67,7 +67,7 @@ pub(crate) fn prepare(
         .protocol(settings.protocol.clone().map_err(Thrown::celery)?);
     let envelope = task
         .encode_redis(&options)
-        .map_err(|error| Thrown::celery(format!("The task was not sent: {error}.")))?;
+        .map_err(|error| not_sent(format!("{error}.")))?;
 
     let post = Post {
         priority: task.priority(),
@@ -92,8 +92,11 @@ fn queue(routing_key: Option<&str>, broker: &Connection, settings: &Settings) ->
         .to_owned()
 }
 
-fn not_sent(what: &str, reason: &dyn std::fmt::Display) -> Thrown {
-    Thrown::celery(format!(
-        "The task was not sent: the {what} cannot be used: {reason}."
-    ))
+fn unusable(what: &str, reason: &dyn std::fmt::Display) -> Thrown {
+    not_sent(format!("the {what} cannot be used: {reason}."))
+}
+
+/// An exception for a task that cannot be sent as it is.
+pub(crate) fn not_sent(why: impl Into<String>) -> Thrown {
+    Thrown::celery(why).leading("The task was not sent: ")
 }

@@ -106,14 +106,14 @@ namespace {
         /**
          * Posts many tasks in one round trip, inside `celery.post_timeout`.
          *
-         * @param array<array-key, array{0: string, 1: array<array-key, mixed>, 2?: array<string, mixed>}> $tasks each `[$task, $args]` or `[$task, $args, $task_args]`
+         * @param iterable<array-key, array{0: string, 1: array<array-key, mixed>, 2?: array<string, mixed>}> $tasks each `[$task, $args]` or `[$task, $args, $task_args]`
          * @param bool $async_result whether AsyncResults are wanted
          * @param string|null $routing_key the queue of all
          * @param array<string, mixed> $task_args for all, beneath each task's own
          * @return ($async_result is false ? true : array<array-key, AsyncResult>) with the keys of $tasks
          * @throws CeleryPublishException if the broker did not confirm all of them; its taskIds() names those
          * @throws CeleryConnectionException if the broker could not be reached
-         * @throws CeleryException if one of them cannot be sent as it is; then none was
+         * @throws CeleryException if one of them cannot be sent as it is, with its key, name and place: `tasks[7] (proj.row): $args[1]`; then none was sent
          */
         public function PostTasks($tasks, $async_result = true, $routing_key = 'celery', $task_args = [])
         {
@@ -148,7 +148,8 @@ namespace {
     class Celery extends CeleryAbstract
     {
         /**
-         * Connects to nothing: the first post does.
+         * Connects to nothing: the first post does. A URL says everything; without one, $login, $password and $vhost
+         * must be passed (null where there is none).
          *
          * @param string|null $host a name, an address, /path/to/socket, or a whole URL; without one `celery.broker_url` counts
          * @param string|null $login empty: the password alone
@@ -162,8 +163,9 @@ namespace {
          * @param int|null $result_expire no effect on Redis
          * @param array<string, string|bool|null>|null $ssl_options TLS, as in PHP's `ssl` stream context
          * @throws CeleryException if the arguments cannot be used
+         * @throws ArgumentCountError if there are fewer than four and $host is not a URL
          */
-        public function __construct(#[\SensitiveParameter] $host, $login, #[\SensitiveParameter] $password, $vhost, $exchange = 'celery', $binding = 'celery', $port = 5672, $connector = false, $persistent_messages = false, $result_expire = 0, #[\SensitiveParameter] $ssl_options = [])
+        public function __construct(#[\SensitiveParameter] $host, $login = null, #[\SensitiveParameter] $password = null, $vhost = null, $exchange = 'celery', $binding = 'celery', $port = 5672, $connector = false, $persistent_messages = false, $result_expire = 0, #[\SensitiveParameter] $ssl_options = [])
         {
         }
     }
@@ -278,7 +280,7 @@ namespace {
          * Waits until the task has ended. PHP's signals and time limits are served meanwhile.
          *
          * @param int|float|string|null $timeout seconds; null: `celery.result_timeout`; 0: one look
-         * @param bool $propagate whether a failure is thrown; only results of `Celery\Celery` and `Celery\CeleryAdvanced` do so
+         * @param bool $propagate no effect, as in celery-php 2.1 and 3.0: the error of a failed task is returned
          * @param int|float|string|null $interval seconds between two looks where the backend cannot tell by itself
          * @return mixed as getResult()
          * @throws CeleryTimeoutException if the task has not ended in time
@@ -351,11 +353,12 @@ namespace Celery {
     class_alias(\CeleryAbstract::class, CeleryAbstract::class);
     class_alias(\AsyncResult::class, AsyncResult::class);
 
-    /** `\Celery` with the signatures of celery-php 3.0; its results throw failures and are never deleted by reading. */
+    /** `\Celery` with the signatures of celery-php 3.0; its results are never deleted by reading. */
     class Celery extends \CeleryAbstract
     {
         /**
-         * Connects to nothing: the first post does.
+         * Connects to nothing: the first post does. A URL says everything; without one, $login, $password and $vhost
+         * must be passed (null where there is none).
          *
          * @param string|null $host a name, an address, /path/to/socket, or a whole URL; without one `celery.broker_url` counts
          * @param string|null $login empty: the password alone
@@ -368,8 +371,9 @@ namespace Celery {
          * @param int|null $result_expire no effect on Redis
          * @param array<string, string|bool|null>|null $ssl_options TLS, as in PHP's `ssl` stream context
          * @throws \CeleryException if the arguments cannot be used
+         * @throws \ArgumentCountError if there are fewer than four and $host is not a URL
          */
-        public function __construct(#[\SensitiveParameter] $host, $login, #[\SensitiveParameter] $password, $vhost, $exchange = 'celery', $binding = 'celery', $port = 5672, $connector = false, $result_expire = 0, #[\SensitiveParameter] $ssl_options = [])
+        public function __construct(#[\SensitiveParameter] $host, $login = null, #[\SensitiveParameter] $password = null, $vhost = null, $exchange = 'celery', $binding = 'celery', $port = 5672, $connector = false, $result_expire = 0, #[\SensitiveParameter] $ssl_options = [])
         {
         }
 

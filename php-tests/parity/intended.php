@@ -23,7 +23,19 @@ $returns = fn (string $call, mixed $value): array => array_combine(
     [$value, Transcript::ABSENT, Transcript::ABSENT, Transcript::ABSENT],
 );
 
+/** The places of a constructor whose parameters behind `$host` may be left out. */
+$behindUrl = array_merge(...array_map(fn (int $index): array => [
+    "methods > __construct > parameters > $index > default" => null,
+    "methods > __construct > parameters > $index > optional" => true,
+], [1, 2, 3]));
+
 return [
+    [
+        'why' => 'A URL alone is enough: what stands behind it may be left out.',
+        'cases' => [
+            'shape: Celery' => $behindUrl,
+        ],
+    ],
     [
         'why' => 'Nothing is connected before it is needed, and what then fails is a CeleryException, not one of predis.',
         'cases' => [
@@ -451,6 +463,7 @@ return [
             ],
             '3.0 shape: Celery\\Celery' => [
                 'parents > 0' => 'CeleryAbstract',
+                ...$behindUrl,
             ],
             '3.0 shape: Celery\\CeleryAdvanced' => [
                 'parents > 0' => 'CeleryAdvanced',

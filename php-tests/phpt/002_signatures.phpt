@@ -29,8 +29,8 @@ signature('CeleryPublishException', 'outcomeUnknown');
 signature('CeleryPublishException', 'taskId');
 ?>
 --EXPECT--
-Celery::__construct($host, $login, $password, $vhost, $exchange = "celery", $binding = "celery", $port = 5672, $connector = false, $persistent_messages = false, $result_expire = 0, $ssl_options = [])
-Celery\Celery::__construct($host, $login, $password, $vhost, $exchange = "celery", $binding = "celery", $port = 5672, $connector = false, $result_expire = 0, $ssl_options = [])
+Celery::__construct($host, $login = null, $password = null, $vhost = null, $exchange = "celery", $binding = "celery", $port = 5672, $connector = false, $persistent_messages = false, $result_expire = 0, $ssl_options = [])
+Celery\Celery::__construct($host, $login = null, $password = null, $vhost = null, $exchange = "celery", $binding = "celery", $port = 5672, $connector = false, $result_expire = 0, $ssl_options = [])
 CeleryAdvanced::__construct($broker_connection, $backend_connection = false)
 AsyncResult::__construct($id, $connection_details, $task_name = null, $task_args = null)
 Celery::PostTask($task, $args, $async_result = true, $routing_key = "celery", $task_args = [])

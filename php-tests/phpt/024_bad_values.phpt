@@ -43,21 +43,21 @@ show(fn () => $client->PostTask('proj.echo', [1], true, 'celery', ['trace' => ['
 var_dump(redis()->exists($queue));
 ?>
 --EXPECTF--
-CeleryException: The task was not sent: argument 0 is not valid UTF-8 (at byte 0).
-CeleryException: The task was not sent: argument 1["name"] is not valid UTF-8 (at byte 3).
-CeleryException: The task was not sent: argument "x"["y"]->z is not valid UTF-8 (at byte 0).
-CeleryException: The task was not sent: the key of argument "%s" is not valid UTF-8.
-CeleryException: The task was not sent: the key of argument 0["k%s"] is not valid UTF-8.
-CeleryException: The task was not sent: argument 0 is INF, which JSON cannot express.
-CeleryException: The task was not sent: argument 0 is INF, which JSON cannot express.
-CeleryException: The task was not sent: argument 1[1] is NAN, which JSON cannot express.
-CeleryException: The task was not sent: argument 0 is a resource, which cannot be sent.
-CeleryException: The task was not sent: argument 0["r"][0] is a resource, which cannot be sent.
-CeleryException: The task was not sent: argument 0 is the case of an enum without values (Pure), which JSON cannot express.
-CeleryException: The task was not sent: argument 0->next->back contains itself.
-CeleryException: The task was not sent: what jsonSerialize() of Broken returned for argument 0 cannot be encoded.
-CeleryException: The task was not sent: what jsonSerialize() of Broken returned for argument "a"["b"] cannot be encoded.
-CeleryException: The task was not sent: argument 1%S contains itself.
-The task was not sent: argument 0[0]… is nested deeper than 512 levels.
+CeleryException: The task was not sent: $args[0] is not valid UTF-8 (at byte 0).
+CeleryException: The task was not sent: $args[1]["name"] is not valid UTF-8 (at byte 3).
+CeleryException: The task was not sent: $args["x"]["y"]->z is not valid UTF-8 (at byte 0).
+CeleryException: The task was not sent: the key of $args["%s"] is not valid UTF-8.
+CeleryException: The task was not sent: the key of $args[0]["k%s"] is not valid UTF-8.
+CeleryException: The task was not sent: $args[0] is INF, which JSON cannot express.
+CeleryException: The task was not sent: $args[0] is INF, which JSON cannot express.
+CeleryException: The task was not sent: $args[1][1] is NAN, which JSON cannot express.
+CeleryException: The task was not sent: $args[0] is a resource, which cannot be sent.
+CeleryException: The task was not sent: $args[0]["r"][0] is a resource, which cannot be sent.
+CeleryException: The task was not sent: $args[0] is the case of an enum without values (Pure), which JSON cannot express.
+CeleryException: The task was not sent: $args[0]->next->back contains itself.
+CeleryException: The task was not sent: what jsonSerialize() of Broken returned for $args[0] cannot be encoded.
+CeleryException: The task was not sent: what jsonSerialize() of Broken returned for $args["a"]["b"] cannot be encoded.
+CeleryException: The task was not sent: $args[1]%S contains itself.
+The task was not sent: $args[0]… is nested deeper than 512 levels.
 CeleryException: The task was not sent: option "trace"["a"] is not valid UTF-8 (at byte 0).
 int(0)

@@ -1,5 +1,5 @@
 --TEST--
-A failure is a value for Celery, whatever $propagate says, and thrown for Celery\Celery
+The error of a failed task is a value in both families, whatever $propagate says, as in celery-php 2.1 and 3.0
 --EXTENSIONS--
 celery
 --FILE--
@@ -7,31 +7,46 @@ celery
 require __DIR__ . '/support.inc';
 $failure = ['exc_type' => 'ValueError', 'exc_message' => ['no such row'], 'exc_module' => 'builtins'];
 $queue = fresh('queue');
-$result = client(['exchange' => $queue])->PostTask('proj.fail', []);
-store($result->getId(), 'FAILURE', $failure, "Traceback\nValueError: no such row\n");
-var_dump($result->get(5, true)->exc_type, $result->getStatus(), $result->failed(), $result->isSuccess(), $result->getTraceback());
-
-$client = new Celery\Celery('127.0.0.1', null, null, 0, $queue, port: redis_port(), connector: 'redis');
-$result = $client->PostTask('proj.fail', []);
-store($result->getId(), 'FAILURE', $failure);
-try {
-    $result->get(5);
-} catch (CeleryException $e) {
-    var_dump(get_class($e), str_contains($e->getMessage(), 'ValueError'), str_contains($e->getMessage(), 'no such row'), str_contains($e->getMessage(), $result->getId()));
+$clients = [
+    client(['exchange' => $queue]),
+    new CeleryAdvanced(arguments(['exchange' => $queue])),
+    new Celery\Celery('127.0.0.1', null, null, 0, $queue, port: redis_port(), connector: 'redis'),
+    new Celery\CeleryAdvanced(arguments(['exchange' => $queue])),
+    new class(...array_values(arguments(['exchange' => $queue]))) extends Celery\Celery {
+    },
+];
+foreach ($clients as $client) {
+    ini_set('celery.keep_results', '1');
+    $result = $client->PostTask('proj.fail', []);
+    store($result->getId(), 'FAILURE', $failure, "Traceback\nValueError: no such row\n");
+    foreach ([[5], [5, true], [5, false], [5, 1], [0]] as $arguments) {
+        echo $result->get(...$arguments)->exc_type, ' ';
+    }
+    echo $result->wait(5)->exc_type, ' ', $result->result->exc_message[0], ' ', $result->getStatus(), ' ',
+        json_encode([$result->failed(), $result->isSuccess(), $result->successful()]), ' ', strtok($result->getTraceback(), "\n"), "\n";
 }
-var_dump($result->get(5, false)->exc_type, $result->getResult()->exc_type);
+foreach ([
+    ['REVOKED', ['exc_type' => 'TaskRevokedError', 'exc_message' => ['revoked'], 'exc_module' => 'celery.exceptions']],
+    ['FAILURE', ['exc_type' => 'Mine', 'exc_message' => ['a', 7], 'exc_module' => 'proj']],
+    ['FAILURE', 'text of a worker that is not Python'],
+    ['FAILURE', null],
+] as [$status, $error]) {
+    $result = $clients[2]->PostTask('proj.fail', []);
+    store($result->getId(), $status, $error);
+    $value = $result->get(5);
+    echo json_encode($value), ' ', $result->getStatus(), ' ', json_encode($result->isSuccess()), "\n";
+}
+// README's first example.
+$value = $result->get();
+echo $result->isSuccess() ? $value : $result->getTraceback(), "\n";
 ?>
 --EXPECT--
-string(10) "ValueError"
-string(7) "FAILURE"
-bool(true)
-bool(false)
-string(34) "Traceback
-ValueError: no such row
-"
-string(15) "CeleryException"
-bool(true)
-bool(true)
-bool(true)
-string(10) "ValueError"
-string(10) "ValueError"
+ValueError ValueError ValueError ValueError ValueError ValueError no such row FAILURE [true,false,false] Traceback
+ValueError ValueError ValueError ValueError ValueError ValueError no such row FAILURE [true,false,false] Traceback
+ValueError ValueError ValueError ValueError ValueError ValueError no such row FAILURE [true,false,false] Traceback
+ValueError ValueError ValueError ValueError ValueError ValueError no such row FAILURE [true,false,false] Traceback
+ValueError ValueError ValueError ValueError ValueError ValueError no such row FAILURE [true,false,false] Traceback
+{"exc_type":"TaskRevokedError","exc_message":["revoked"],"exc_module":"celery.exceptions"} REVOKED false
+{"exc_type":"Mine","exc_message":["a",7],"exc_module":"proj"} FAILURE false
+"text of a worker that is not Python" FAILURE false
+null FAILURE false

@@ -42,7 +42,7 @@ bool(true)
 array(0) {
 }
 int(1)
-CeleryException: The task was not sent: argument 0 is not valid UTF-8 (at byte 0).
-CeleryException: Each task of PostTasks() is [$task, $args] or [$task, $args, $task_args].
-CeleryException: PostTasks() needs an array of tasks, each [$task, $args] or [$task, $args, $task_args].
+CeleryException: No task was sent: tasks[1] (proj.add): $args[0] is not valid UTF-8 (at byte 0).
+CeleryException: No task was sent: tasks[1]: each task of PostTasks() is [$task, $args] or [$task, $args, $task_args], and this one is of the type string.
+CeleryException: PostTasks() needs an array (or anything iterable) of tasks, each [$task, $args] or [$task, $args, $task_args].
 int(0)

@@ -24,9 +24,16 @@ if ($worker === 0) {
     posix_kill(posix_getpid(), SIGKILL);
 }
 redis($database)->flushDB();
+// One step of a long task, in place of the pause between two looks.
+function next_step(string $id, int $database): void
+{
+    static $steps = [['PROGRESS', ['done' => 50, 'total' => 100]], ['SUCCESS', 'trained']];
+    store($id, ...[...array_shift($steps), null, $database]);
+}
 preg_match_all('/^```php\n(.*?)^```$/ms', file_get_contents(__DIR__ . '/../../docs/php.md'), $blocks);
 foreach ($blocks[1] as $block) {
     $block = str_replace("'localhost', null, null, 0, 'celery', 'celery', 6379", "'127.0.0.1', null, null, $database, 'celery', 'celery', " . redis_port(), $block);
+    $block = str_replace('usleep(500_000);', 'next_step($result->getId(), $database);', $block);
     eval($block);
 }
 var_dump(count($blocks[1]), redis($database)->lLen('reports'), $e ?? null);
@@ -37,7 +44,9 @@ pcntl_waitpid($worker, $status);
 5
 a b
 SUCCESS 5
+50 of 100
+SUCCESS
 5
-int(7)
+int(8)
 int(1)
 NULL

@@ -3,6 +3,9 @@
 //! A final result is fetched once and kept by the object; before that, only the methods that ask the backend
 //! (`isReady`, `get` and what builds on them) know anything. The object holds no connection, so any number of results
 //! can be held. Like celery-php's, the methods call one another through the object: a subclass may override them.
+//!
+//! `get()` returns the error of a failed task as a value, in both families: neither celery-php 2.1 nor its 3.0 reads
+//! `$propagate`.
 
 mod stored;
 
@@ -15,11 +18,12 @@ use ext_php_rs::types::Zval;
 
 use crate::classes::family::{Api, text_argument};
 use crate::connection::{Connection, Details};
+use crate::ffi::bailout;
 use crate::ffi::call::{Call, handler};
 use crate::ffi::class::{Class, DeclareError, Param, alias, method, optional, required};
 use crate::ffi::interrupt;
 use crate::ffi::json::Objects;
-use crate::ffi::object::{self, Serializable, state};
+use crate::ffi::object::{self, Held, Serializable, state};
 use crate::ffi::throw::{Kind, Thrown, warning};
 use crate::ffi::value;
 use crate::messages::Document;
@@ -86,9 +90,12 @@ pub(crate) struct AsyncResult {
     broker: Place,
     /// The final result, once it was fetched.
     document: Option<Rc<Document>>,
+    /// The task's result, once it was decoded. Each object holds a reference of its own, which PHP's collector counts:
+    /// a clone shares the value, not the reference.
+    value: Option<Held>,
 }
 
-state!(AsyncResult, "AsyncResult");
+state!(AsyncResult, "AsyncResult", value);
 
 impl AsyncResult {
     /// The result of a task just posted.
@@ -106,6 +113,7 @@ impl AsyncResult {
             backend: Place::Known(backend),
             broker: Place::Known(broker),
             document: None,
+            value: None,
         }
     }
 
@@ -196,15 +204,18 @@ fn construct(call: &mut Call<'_>) -> Result<(), Thrown> {
     let connection =
         Details::from_array(call.argument(1), "$connection_details")?.connect_later()?;
     registry::remember(&connection);
-    let task_name = call
-        .argument(2)
-        .filter(|name| !name.is_null())
-        .and_then(values::text);
-    let args = match call.argument(3) {
-        Some(args) if !args.is_null() => {
-            values::encode(args, values::Root::Option("task_args")).ok()
-        }
-        _ => None,
+    let task_name = match call.argument(2).filter(|name| !name.is_null()) {
+        Some(name) => values::text(name)?,
+        None => None,
+    };
+    let args = match call.argument(3).filter(|args| !args.is_null()) {
+        // They are for messages alone: what JSON cannot express is left out.
+        Some(args) => match values::encode(args, values::Root::Option("task_args")) {
+            Ok(args) => Some(args),
+            Err(Thrown::Pending) => return Err(Thrown::Pending),
+            Err(Thrown::Ours(_)) => None,
+        },
+        None => None,
     };
     *call.state::<AsyncResult>()? = AsyncResult {
         api: Api::DropIn,
@@ -214,6 +225,7 @@ fn construct(call: &mut Call<'_>) -> Result<(), Thrown> {
         backend: Place::Known(Rc::clone(&connection)),
         broker: Place::Known(connection),
         document: None,
+        value: None,
     };
     Ok(())
 }
@@ -254,8 +266,10 @@ fn keep(call: &mut Call<'_>, document: Document) -> Result<bool, Thrown> {
     if !document.is_final() {
         return Ok(false);
     }
-    document.value()?;
-    call.state::<AsyncResult>()?.document = Some(Rc::new(document));
+    let value = document.value()?;
+    let this = call.state::<AsyncResult>()?;
+    this.document = Some(Rc::new(document));
+    this.value = Some(Held::new(value));
     Ok(true)
 }
 
@@ -333,9 +347,15 @@ fn get_traceback(call: &mut Call<'_>) -> Result<(), Thrown> {
     Ok(())
 }
 
+/// The task's result. It is decoded once: PHP sees one object at all calls, as in celery-php.
 fn result(call: &mut Call<'_>) -> Result<Zval, Thrown> {
-    let document = call.state::<AsyncResult>()?.fetched("getResult")?;
-    document.value()
+    let this = call.state::<AsyncResult>()?;
+    if let Some(value) = &this.value {
+        return Ok(value.get());
+    }
+    let value = this.fetched("getResult")?.value()?;
+    call.state::<AsyncResult>()?.value = Some(Held::new(value.shallow_clone()));
+    Ok(value)
 }
 
 fn get_result(call: &mut Call<'_>) -> Result<(), Thrown> {
@@ -383,7 +403,6 @@ fn get(call: &mut Call<'_>) -> Result<(), Thrown> {
     if !ready {
         return Err(timed_out(call, timeout));
     }
-    propagate(call)?;
     let result = ask_result(call)?;
     call.give(result);
     Ok(())
@@ -405,7 +424,7 @@ fn seconds(call: &Call<'_>, index: usize, what: &str) -> Result<Option<f64>, Thr
     let number = if value.is_bool() {
         Some(if value.is_true() { 1.0 } else { 0.0 })
     } else {
-        values::text(value).and_then(|text| text.trim().parse::<f64>().ok())
+        values::text(value)?.and_then(|text| text.trim().parse::<f64>().ok())
     };
     match number {
         Some(number) if !number.is_nan() => Ok(Some(number.clamp(0.0, LONGEST))),
@@ -451,36 +470,14 @@ fn timed_out(call: &mut Call<'_>, timeout: Duration) -> Thrown {
     Thrown::new(Kind::Timeout, message).with_code(TIMEOUT_CODE)
 }
 
-/// Throws a failure, for the API that does so and a caller that has not declined.
-fn propagate(call: &mut Call<'_>) -> Result<(), Thrown> {
-    let wanted = call.argument(1).is_none_or(Zval::coerce_to_bool);
-    let this = call.state::<AsyncResult>()?;
-    let Some(document) = this
-        .document
-        .as_ref()
-        .filter(|_| wanted && this.api == Api::Namespaced)
-    else {
-        return Ok(());
-    };
-    if document.doc.status == State::Success {
-        return Ok(());
-    }
-    let reason = match document.doc.exception() {
-        Some(Ok(exception)) => exception.summary(),
-        _ => document.doc.result.get().to_owned(),
-    };
-    let name = this.task_name.as_deref().unwrap_or("(unnamed)");
-    let status = document.doc.status.as_str();
-    Err(Thrown::celery(format!(
-        "Task {name} with the id {} ended in {status}: {reason}",
-        this.id
-    )))
-}
-
 fn forget(call: &mut Call<'_>) -> Result<(), Thrown> {
     let this = call.state::<AsyncResult>()?.clone();
     results::forget(&*this.backend.find(registry::backend)?, &this.id)?;
-    call.state::<AsyncResult>()?.document = None;
+    let this = call.state::<AsyncResult>()?;
+    this.document = None;
+    let value = this.value.take();
+    // It may be the last reference: a destructor may run.
+    bailout::catch(|| drop(value))?;
     Ok(())
 }
 
@@ -491,7 +488,11 @@ fn revoke(call: &mut Call<'_>) -> Result<(), Thrown> {
 
 /// `__get`: `result`, `state`, `status`, and what celery-php's private properties gave away by it.
 fn property(call: &mut Call<'_>) -> Result<(), Thrown> {
-    let name = text_argument(call, 0, "name of the property")?;
+    // A name that is not UTF-8 is one that no property has.
+    let name = match call.argument(0).and_then(value::bytes) {
+        Some(name) => String::from_utf8_lossy(name).into_owned(),
+        None => text_argument(call, 0, "name of the property")?,
+    };
     let answer = match name.as_str() {
         "result" if ask_ready(call)? => ask_result(call)?,
         "result" => Zval::null(),

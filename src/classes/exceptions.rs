@@ -89,7 +89,7 @@ fn task_ids(call: &mut Call<'_>) -> Result<(), Thrown> {
     call.give(if value.is_array() {
         value
     } else {
-        value::list([])
+        value::list([])?
     });
     Ok(())
 }

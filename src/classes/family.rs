@@ -4,17 +4,17 @@
 //! constructor are valid, and say so when they are used.
 
 mod build;
+mod many;
 
 use std::rc::Rc;
 
 use ext_php_rs::flags::DataType;
-use ext_php_rs::types::{ZendHashTable, Zval};
+use ext_php_rs::types::Zval;
 
 use crate::ffi::call::{Call, handler};
 use crate::ffi::class::{Class, DeclareError, Param, alias, method, optional, required};
 use crate::ffi::object::{self, Serializable, state};
 use crate::ffi::throw::Thrown;
-use crate::ffi::value;
 
 use crate::classes::async_result::{self, AsyncResult};
 use crate::connection::Connection;
@@ -22,13 +22,13 @@ use crate::results::{self, Reading};
 use crate::values::{self, type_name};
 use crate::{broker, messages, post};
 
-/// Which of celery-php's two APIs an object serves.
+/// Which of celery-php's two APIs an object serves. Both return the error of a failed task as a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Api {
-    /// 2.1's: reading a final result deletes it, and a failure is returned as a value.
+    /// 2.1's: reading a final result deletes it.
     #[default]
     DropIn,
-    /// The one under `Celery\`: results stay until forgotten, and a failure is thrown.
+    /// 3.0's, under `Celery\`: results stay until forgotten.
     Namespaced,
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
             ),
             method(
                 "PostTasks",
-                handler!(post_tasks),
+                handler!(many::post_tasks),
                 [
                     required("tasks"),
                     optional("async_result", "true"),
@@ -148,11 +148,11 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
 
 fn connection_parameters(persistent_messages: bool) -> Vec<Param> {
     let mut parameters = vec![
-        // It may be a URL with a password in it.
+        // It may be a URL with a password in it. Only behind a URL may the next three be left out.
         required("host").sensitive(),
-        required("login"),
-        required("password").sensitive(),
-        required("vhost"),
+        optional("login", "null"),
+        optional("password", "null").sensitive(),
+        optional("vhost", "null"),
         optional("exchange", "'celery'"),
         optional("binding", "'celery'"),
         optional("port", "5672"),
@@ -230,72 +230,6 @@ fn post_task(call: &mut Call<'_>) -> Result<(), Thrown> {
     Ok(())
 }
 
-/// `PostTasks($tasks, $async_result = true, $routing_key = 'celery', $task_args = [])`: each task is
-/// `[$task, $args, $task_args = []]`; all go in one round trip. The results have the keys of `$tasks`.
-fn post_tasks(call: &mut Call<'_>) -> Result<(), Thrown> {
-    let client = call.state::<Client>()?;
-    let (api, broker, backend) = (client.api, client.broker()?, client.backend()?);
-    let tasks = call.argument(0).filter(|tasks| tasks.is_array()).ok_or_else(|| {
-        Thrown::celery("PostTasks() needs an array of tasks, each [$task, $args] or [$task, $args, $task_args].")
-    })?;
-    let wants_results = call.argument(1).is_none_or(Zval::coerce_to_bool);
-    let routing_key = optional_text(call, 2, "routing key")?;
-
-    let count = tasks.array().map_or(0, ZendHashTable::len);
-    let mut keys = Vec::with_capacity(count);
-    let mut messages = Vec::with_capacity(count);
-    let failed = value::find_in_array(tasks, |key, task| {
-        match one_of_many(task, call.argument(3), routing_key.as_deref(), &broker) {
-            Ok(message) => {
-                keys.push(key.to_zval());
-                messages.push(message);
-                None
-            }
-            Err(thrown) => Some(thrown),
-        }
-    });
-    if let Some(thrown) = failed {
-        return Err(thrown);
-    }
-    broker::publish_batch(&broker, &messages)?;
-
-    if !wants_results {
-        call.give_bool(true);
-        return Ok(());
-    }
-    let results = messages.into_iter().map(|message| {
-        object::new(AsyncResult::posted(
-            api,
-            message,
-            Rc::clone(&broker),
-            Rc::clone(&backend),
-        ))
-    });
-    call.give(value::map(keys.iter().zip(results)));
-    Ok(())
-}
-
-fn one_of_many(
-    task: &Zval,
-    common: Option<&Zval>,
-    routing_key: Option<&str>,
-    broker: &Connection,
-) -> Result<post::Message, Thrown> {
-    let shape = || {
-        Thrown::celery("Each task of PostTasks() is [$task, $args] or [$task, $args, $task_args].")
-    };
-    let task = task.array().ok_or_else(shape)?;
-    // Held: PHP code that runs below may replace the task, where it was reached by a reference.
-    let part = |index| {
-        task.get_index(index)
-            .map(|part| part.dereference().shallow_clone())
-    };
-    let (name, args, options) = (part(0), part(1), part(2));
-    let (name, args) = (name.ok_or_else(shape)?, args.ok_or_else(shape)?);
-    let name = values::text(&name).ok_or_else(shape)?;
-    post::prepare(name, &args, [common, options.as_ref()], routing_key, broker)
-}
-
 /// `flush()`: waits for the answers of pipelined posts to this client's broker.
 fn flush(call: &mut Call<'_>) -> Result<(), Thrown> {
     let broker = call.state::<Client>()?.broker()?;
@@ -328,7 +262,7 @@ pub(crate) fn text_argument(call: &Call<'_>, index: usize, what: &str) -> Result
     let value = call
         .argument(index)
         .ok_or_else(|| Thrown::celery(format!("The {what} is missing.")))?;
-    values::text(value).ok_or_else(|| {
+    values::text(value)?.ok_or_else(|| {
         Thrown::celery(format!(
             "The {what} must be a string of valid UTF-8, {} given.",
             type_name(value)

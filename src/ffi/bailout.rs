@@ -2,6 +2,11 @@
 //!
 //! Whatever may leave that way – PHP code, large allocations – is run by [`catch`]. Rust then returns in order, closing
 //! and freeing what it holds, and at the end of the call from PHP the jump goes on where it was bound.
+//!
+//! Some builds of PHP put the fatal error of the memory limit off: the allocation succeeds, and the engine raises the
+//! error at its next safe point. Until then memory may grow to twice the limit; beyond that the process ends at once,
+//! with code 137 and without shutdown functions. [`catch`] reports such an error like a bailout, so loops that allocate
+//! PHP memory run each step in it, and [`resume`] is a safe point: it raises the error at the end of the call.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -12,13 +17,14 @@ thread_local! {
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A bailout was caught: return without running PHP code or allocating PHP memory.
+/// A bailout was caught, or is put off: return without running PHP code or allocating PHP memory.
 #[derive(Debug)]
 pub(crate) struct Bailout;
 
 /// Runs what may bail out.
 pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Bailout> {
     match try_catch(AssertUnwindSafe(call)) {
+        Ok(_) if put_off::is_pending() => Err(Bailout),
         Ok(value) => Ok(value),
         Err(CatchError::Panic(message)) => resume_unwind(Box::new(message)),
         Err(_) => {
@@ -28,15 +34,54 @@ pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Bailout> {
     }
 }
 
-/// Whether a bailout was caught that has still to go on.
-pub(crate) fn is_caught() -> bool {
-    CAUGHT.get()
+/// Returns `true` if a bailout was caught that has still to go on, or a fatal error is put off.
+pub(crate) fn is_pending() -> bool {
+    CAUGHT.get() || put_off::is_pending()
 }
 
-/// Lets a caught bailout go on. Call it when nothing is left to destroy.
+/// Lets a caught bailout go on, or raises what was put off. Call it when nothing is left to destroy.
 pub(crate) fn resume() {
     if CAUGHT.replace(false) {
         // SAFETY: the caller holds nothing any more, and is itself inside PHP's own catch.
         unsafe { ext_php_rs::zend::bailout() };
     }
+    put_off::raise();
+}
+
+/// A PHP that puts off the fatal error of the memory limit. The build script looks for it in PHP's headers.
+#[cfg(php_delayed_oom)]
+mod put_off {
+    use ext_php_rs::ffi;
+
+    unsafe extern "C" {
+        fn zend_handle_delayed_oom();
+    }
+
+    /// `ZEND_HAS_OOM()`
+    pub(super) fn is_pending() -> bool {
+        // SAFETY: the executor's globals live as long as the thread, which alone sets the state.
+        unsafe {
+            let globals = ffi::ext_php_rs_executor_globals();
+            (&raw const (*globals).delayed_oom.state).read()
+                != ffi::_zend_oom_state_ZEND_OOM_STATE_NONE
+        }
+    }
+
+    /// Raises the error: PHP then unwinds as after `exit`, or bails out where no PHP code is running.
+    pub(super) fn raise() {
+        if is_pending() {
+            // SAFETY: the caller holds nothing any more. The engine does nothing for an error that it has raised before.
+            unsafe { zend_handle_delayed_oom() };
+        }
+    }
+}
+
+/// A PHP whose allocator bails out itself.
+#[cfg(not(php_delayed_oom))]
+mod put_off {
+    pub(super) fn is_pending() -> bool {
+        false
+    }
+
+    pub(super) fn raise() {}
 }

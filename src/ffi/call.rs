@@ -85,6 +85,11 @@ impl<'a> Call<'a> {
         self.arguments.get(index).map(Zval::dereference)
     }
 
+    /// How many arguments were passed.
+    pub(crate) fn count(&self) -> usize {
+        self.arguments.len()
+    }
+
     /// The object the method was called on.
     pub(crate) fn object(&mut self) -> Result<&mut ZendObject, Thrown> {
         self.object

@@ -18,6 +18,10 @@ pub(crate) fn serve() -> Result<(), Raised> {
     if !is_pending() {
         return Ok(());
     }
+    // A fatal error that is put off is an interrupt, too. It is raised when the call has ended; no handler runs before.
+    if throw::is_pending() {
+        return Err(Raised);
+    }
     match bailout::catch(run) {
         Ok(()) if !throw::is_pending() => Ok(()),
         _ => Err(Raised),

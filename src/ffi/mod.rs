@@ -1,7 +1,7 @@
 //! Everything that talks to PHP's C interface, and the only folder with `unsafe`.
 //!
 //! The modules here offer safe functions to the rest of the extension: declaring classes, reading the arguments of
-//! a call, throwing, settings, JSON, interrupts. They know nothing of Celery.
+//! a call, throwing, settings, JSON, properties, interrupts. They know nothing of Celery.
 //!
 //! Two rules keep PHP's *bailout* (a `longjmp` on `exit`, a fatal error or the memory limit) harmless, because it
 //! skips Rust's destructors: no `RefCell` borrow and no lock is held while PHP code can run or PHP memory can be
@@ -13,8 +13,10 @@ pub(crate) mod call;
 pub(crate) mod class;
 pub(crate) mod ini;
 pub(crate) mod interrupt;
+pub(crate) mod iterable;
 pub(crate) mod json;
 pub(crate) mod module;
 pub(crate) mod object;
+pub(crate) mod properties;
 pub(crate) mod throw;
 pub(crate) mod value;

@@ -1,7 +1,12 @@
 //! Objects with Rust state, made so that userland subclasses, `clone` and `unserialize` work.
 //!
-//! Two corrections to ext-php-rs 0.16.4: an object is created for the class that was asked for (a subclass keeps its
-//! properties) and its state is always initialised; a clone has the class and the properties of its original.
+//! Four corrections to ext-php-rs 0.16.4. An object is created for the class that was asked for (a subclass keeps its
+//! properties), and its state is always initialised. A clone has the class and the properties of its original.
+//! Properties are PHP's own, whose names may be any bytes: no state here has properties in Rust. The PHP value that a
+//! state holds is known to PHP's collector of cycles.
+
+use std::ffi::c_int;
+use std::ptr;
 
 use ext_php_rs::class::RegisteredClass;
 use ext_php_rs::ffi;
@@ -9,19 +14,55 @@ use ext_php_rs::flags::ClassFlags;
 use ext_php_rs::types::{ZendClassObject, ZendHashTable, ZendObject, Zval};
 use ext_php_rs::zend::{ClassEntry, ZendObjectHandlers};
 
-use super::value::{self, Key};
-
 unsafe extern "C" {
-    fn zend_std_build_object_properties_array(object: *mut ZendObject) -> *mut ffi::HashTable;
-    fn object_properties_load(object: *mut ZendObject, properties: *mut ffi::HashTable);
+    fn zend_std_get_gc(
+        object: *mut ZendObject,
+        table: *mut *mut Zval,
+        count: *mut c_int,
+    ) -> *mut ZendHashTable;
+    fn zend_get_gc_buffer_create() -> *mut GcBuffer;
+    fn zend_get_gc_buffer_grow(buffer: *mut GcBuffer);
+}
+
+/// `zend_get_gc_buffer`: what an object tells the collector.
+#[repr(C)]
+struct GcBuffer {
+    next: *mut Zval,
+    end: *mut Zval,
+    start: *mut Zval,
 }
 
 /// State that a PHP object carries.
-pub(crate) trait State: RegisteredClass + Clone + Default {}
+pub(crate) trait State: RegisteredClass + Clone + Default {
+    /// The PHP value that it holds.
+    fn held(&self) -> Option<&Held>;
+}
+
+/// A PHP value inside Rust state. Each state, and each clone of it, holds a reference of its own.
+pub(crate) struct Held(Zval);
+
+impl Held {
+    pub(crate) fn new(value: Zval) -> Self {
+        Held(value)
+    }
+
+    /// The value, with a reference for the caller.
+    pub(crate) fn get(&self) -> Zval {
+        self.0.shallow_clone()
+    }
+}
+
+impl Clone for Held {
+    fn clone(&self) -> Self {
+        Held(self.get())
+    }
+}
 
 /// Implements what ext-php-rs wants to know of a state type whose class we declare ourselves.
+///
+/// A third argument names the field with the PHP value that the state holds, an `Option<Held>`.
 macro_rules! state {
-    ($type:ty, $class:literal) => {
+    ($type:ty, $class:literal $(, $held:ident)?) => {
         impl ext_php_rs::class::RegisteredClass for $type {
             const CLASS_NAME: &'static str = $class;
             const BUILDER_MODIFIER: Option<
@@ -56,7 +97,13 @@ macro_rules! state {
                 &[]
             }
         }
-        impl $crate::ffi::object::State for $type {}
+        impl $crate::ffi::object::State for $type {
+            fn held(&self) -> Option<&$crate::ffi::object::Held> {
+                let held = None;
+                $(let held = held.or(self.$held.as_ref());)?
+                held
+            }
+        }
     };
 }
 pub(crate) use state;
@@ -78,8 +125,50 @@ pub(crate) fn attach<T: State>(class: &'static mut ClassEntry, serializable: Ser
     let metadata = T::get_metadata();
     metadata.set_ce(class);
     let handlers = std::ptr::from_ref::<ZendObjectHandlers>(metadata.handlers()).cast_mut();
-    // SAFETY: the handlers were allocated for this class alone, and during MINIT no object uses them yet.
-    unsafe { (*handlers).clone_obj = Some(clone::<T>) };
+    // SAFETY: the handlers were allocated for this class alone, and during MINIT no object uses them yet. PHP's own, which
+    // replace those for properties in Rust, are plain C data.
+    unsafe {
+        let (offset, free_obj) = ((*handlers).offset, (*handlers).free_obj);
+        ptr::copy_nonoverlapping(&raw const ffi::std_object_handlers, handlers, 1);
+        (*handlers).offset = offset;
+        (*handlers).free_obj = free_obj;
+        (*handlers).clone_obj = Some(clone::<T>);
+        (*handlers).get_gc = Some(get_gc::<T>);
+    }
+}
+
+/// Tells the collector of cycles what an object refers to: its properties, and the PHP value in its state.
+unsafe extern "C" fn get_gc<T: State>(
+    object: *mut ZendObject,
+    table: *mut *mut Zval,
+    count: *mut c_int,
+) -> *mut ZendHashTable {
+    // SAFETY: the engine passes a live object and two places to write to. The values named stay where they are until it
+    // has looked at them; the buffer is the engine's own and keeps copies without references.
+    unsafe {
+        let properties = zend_std_get_gc(object, table, count);
+        let state =
+            ZendClassObject::<T>::from_zend_obj(&*object).and_then(|object| object.obj.as_ref());
+        let Some(held) = state.and_then(State::held) else {
+            return properties;
+        };
+        let buffer = zend_get_gc_buffer_create();
+        // Without a table of their own the properties are in what is returned.
+        let own = match usize::try_from(*count) {
+            Ok(count) if count > 0 => std::slice::from_raw_parts(*table, count),
+            _ => &[],
+        };
+        for value in own.iter().chain([&held.0]) {
+            if (*buffer).next == (*buffer).end {
+                zend_get_gc_buffer_grow(buffer);
+            }
+            ptr::copy_nonoverlapping(value, (*buffer).next, 1);
+            (*buffer).next = (*buffer).next.add(1);
+        }
+        *table = (*buffer).start;
+        *count = c_int::try_from((*buffer).next.offset_from((*buffer).start)).unwrap_or(0);
+        properties
+    }
 }
 
 unsafe extern "C" fn create<T: State>(class: *mut ClassEntry) -> *mut ZendObject {
@@ -110,41 +199,4 @@ pub(crate) fn new<T: State>(state: T) -> Zval {
     let mut value = Zval::new();
     value.set_object(&mut object.std);
     value
-}
-
-/// The PHP properties of an object (those of a userland subclass, and dynamic ones) as an array.
-pub(crate) fn properties(object: &mut ZendObject) -> Zval {
-    let mut value = Zval::new();
-    // SAFETY: the object is live; the engine returns a new array that we own.
-    let table = unsafe { zend_std_build_object_properties_array(object) };
-    // SAFETY: see above; the box takes over our reference.
-    value
-        .set_hashtable(unsafe { ext_php_rs::boxed::ZBox::from_raw(table.cast::<ZendHashTable>()) });
-    value
-}
-
-/// Whether each private property among `properties` belongs to the object's class or to a parent of it. For any other
-/// class the engine would call the autoloader, with a name that the array's author chose.
-pub(crate) fn owns_privates(object: &ZendObject, properties: &Zval) -> bool {
-    let class = object.get_class_entry();
-    let is_own = |name: &[u8]| {
-        std::iter::successors(Some(class), |class| class.parent())
-            .filter_map(ClassEntry::name)
-            .any(|own| own.as_bytes().eq_ignore_ascii_case(name))
-    };
-    let foreign = value::find_in_array(properties, |key, _| {
-        // A private one is written as NUL, class, NUL, name; a protected one has a star for the class.
-        let Key::Name([0, rest @ ..]) = key else {
-            return None;
-        };
-        let class = rest.split(|&byte| byte == 0).next().unwrap_or_default();
-        (class != b"*" && !is_own(class)).then_some(())
-    });
-    foreign.is_none()
-}
-
-/// Sets the PHP properties of an object from what [`properties`] returned.
-pub(crate) fn load_properties(object: &mut ZendObject, properties: &ZendHashTable) {
-    // SAFETY: both are live; the engine copies the values and ignores what the class does not allow.
-    unsafe { object_properties_load(object, std::ptr::from_ref(properties).cast_mut()) };
 }

@@ -19,13 +19,14 @@ unsafe extern "C" {
     );
 }
 
-/// Our exception classes.
+/// The classes that we throw: our own, and one of PHP's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Celery,
     Timeout,
     Publish,
     Connection,
+    ArgumentCount,
 }
 
 impl Kind {
@@ -35,6 +36,15 @@ impl Kind {
             Kind::Timeout => "CeleryTimeoutException",
             Kind::Publish => "CeleryPublishException",
             Kind::Connection => "CeleryConnectionException",
+            Kind::ArgumentCount => "ArgumentCountError",
+        }
+    }
+
+    /// The class that declares the message and the code.
+    fn root(self) -> &'static ClassEntry {
+        match self {
+            Kind::ArgumentCount => ce::error(),
+            _ => ce::exception(),
         }
     }
 }
@@ -52,6 +62,10 @@ pub(crate) enum Thrown {
 #[derive(Debug)]
 pub(crate) struct Exception {
     kind: Kind,
+    /// What stands before the place and the message: what did not happen.
+    lead: &'static str,
+    /// Where in the caller's data the cause stands; empty where only one place is possible.
+    place: String,
     message: String,
     code: i64,
     properties: Vec<(&'static str, Zval)>,
@@ -68,6 +82,8 @@ impl Thrown {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         Thrown::Ours(Box::new(Exception {
             kind,
+            lead: "",
+            place: String::new(),
             message: message.into(),
             code: 0,
             properties: Vec::new(),
@@ -77,6 +93,22 @@ impl Thrown {
     /// A `CeleryException`.
     pub(crate) fn celery(message: impl Into<String>) -> Self {
         Thrown::new(Kind::Celery, message)
+    }
+
+    /// Begins the message with what did not happen.
+    pub(crate) fn leading(mut self, lead: &'static str) -> Self {
+        if let Thrown::Ours(exception) = &mut self {
+            exception.lead = lead;
+        }
+        self
+    }
+
+    /// Says where in the caller's data the cause stands: between the lead and the message.
+    pub(crate) fn at(mut self, place: &str) -> Self {
+        if let Thrown::Ours(exception) = &mut self {
+            exception.place = format!("{place}: ");
+        }
+        self
     }
 
     /// Sets the exception's code.
@@ -95,7 +127,7 @@ impl Thrown {
         self
     }
 
-    /// Throws, unless an exception is pending.
+    /// Throws, unless an exception or a fatal error is pending.
     pub(crate) fn throw(self) {
         let Thrown::Ours(exception) = self else {
             return;
@@ -103,22 +135,29 @@ impl Thrown {
         if is_pending() {
             return;
         }
+        // A bailout in it goes on when the call has ended.
+        let _ = bailout::catch(|| exception.throw());
+    }
+}
+
+impl Exception {
+    fn throw(self) {
         // Looked up each time: a module may be stopped and started again, which frees its classes.
-        let name = exception.kind.class_name();
+        let name = self.kind.class_name();
         let Some(class) = ClassEntry::try_find(name) else {
             return;
         };
         let mut object = class.new();
-        let message = ZendStr::new(exception.message.as_bytes(), false);
+        let message = format!("{}{}{}", self.lead, self.place, self.message);
         let mut value = Zval::new();
-        value.set_zend_string(message);
-        set_property(ce::exception(), &mut object, "message", value);
-        if exception.code != 0 {
+        value.set_zend_string(ZendStr::new(message.as_bytes(), false));
+        set_property(self.kind.root(), &mut object, "message", value);
+        if self.code != 0 {
             let mut value = Zval::new();
-            value.set_long(exception.code);
-            set_property(ce::exception(), &mut object, "code", value);
+            value.set_long(self.code);
+            set_property(self.kind.root(), &mut object, "code", value);
         }
-        for (name, value) in exception.properties {
+        for (name, value) in self.properties {
             set_property(class, &mut object, name, value);
         }
         let mut thrown = std::mem::ManuallyDrop::new(Zval::new());
@@ -128,9 +167,9 @@ impl Thrown {
     }
 }
 
-/// Whether PHP code has thrown or bailed out.
+/// Returns `true` if PHP code has thrown or bailed out, or if a fatal error is put off: no more of it may run.
 pub(crate) fn is_pending() -> bool {
-    bailout::is_caught() || ExecutorGlobals::has_exception()
+    bailout::is_pending() || ExecutorGlobals::has_exception()
 }
 
 /// Sets a property from within the scope of `class`.
@@ -182,12 +221,19 @@ pub(crate) fn late_warning(message: &str) {
     }
 }
 
-/// Raises an `E_WARNING`.
+/// Raises an `E_WARNING`, unless an exception or a fatal error is pending: PHP code may hear of it.
 pub(crate) fn warning(message: &str) {
+    if is_pending() {
+        return;
+    }
     let Ok(text) = std::ffi::CString::new(message.replace('\0', "\\0")) else {
         return;
     };
     let warning = i32::try_from(ffi::E_WARNING).unwrap_or(2);
     // SAFETY: the format takes one C string, which outlives the call.
-    unsafe { ffi::php_error_docref(ptr::null(), warning, c"%s".as_ptr(), text.as_ptr()) };
+    let raise = || unsafe {
+        ffi::php_error_docref(ptr::null(), warning, c"%s".as_ptr(), text.as_ptr());
+    };
+    // A bailout in it goes on when the call has ended.
+    let _ = bailout::catch(raise);
 }

@@ -47,6 +47,16 @@ pub(crate) fn find_in_array<T>(
     array: &Zval,
     mut visit: impl FnMut(Key<'_>, &Zval) -> Option<T>,
 ) -> Option<T> {
+    find_raw_in_array(array, |key, element| {
+        visit(key, element.indirect().unwrap_or(element).dereference())
+    })
+}
+
+/// Like [`find_in_array`], with elements that may be references.
+pub(crate) fn find_raw_in_array<T>(
+    array: &Zval,
+    mut visit: impl FnMut(Key<'_>, &Zval) -> Option<T>,
+) -> Option<T> {
     let held = array.shallow_clone();
     let table = ptr::from_ref(held.array()?).cast_mut();
     let mut position: ffi::HashPosition = 0;
@@ -59,7 +69,6 @@ pub(crate) fn find_in_array<T>(
             ffi::zend_hash_get_current_key_zval_ex(table, &raw mut key, &raw mut position);
             element.as_ref()?
         };
-        let element = element.indirect().unwrap_or(element).dereference();
         let found = match (key.long(), bytes(&key)) {
             (Some(index), _) => visit(Key::Index(index), element),
             (_, Some(name)) => visit(Key::Name(name), element),
@@ -94,16 +103,15 @@ fn is_packed_without_holes(array: &ZendHashTable) -> bool {
     flags & PACKED != 0 && array.nNumUsed == array.nNumOfElements
 }
 
-/// A list of values.
-pub(crate) fn list(values: impl IntoIterator<Item = Zval>) -> Zval {
+/// A list of values. Each is made in a step of its own: an error once PHP has no memory left.
+pub(crate) fn list(values: impl IntoIterator<Item = Zval>) -> Result<Zval, Bailout> {
+    let mut values = values.into_iter();
     let mut list = ZendHashTable::new();
-    for value in values {
-        // It fails only beyond PHP's largest index.
-        let _ = list.push(value);
-    }
+    // Pushing fails only beyond PHP's largest index.
+    while bailout::catch(|| values.next().is_some_and(|value| list.push(value).is_ok()))? {}
     let mut value = Zval::new();
     value.set_hashtable(list);
-    value
+    Ok(value)
 }
 
 /// A key of a PHP array.
@@ -127,31 +135,57 @@ impl Key<'_> {
     }
 }
 
-/// An array with keys, which are numbers or strings.
-pub(crate) fn map<'a>(entries: impl IntoIterator<Item = (&'a Zval, Zval)>) -> Zval {
-    let mut map = ZendHashTable::new();
-    for (key, entry) in entries {
-        let mut entry = ManuallyDrop::new(entry);
-        // SAFETY: the table is ours; it takes over the entry's reference, and copies the key.
-        unsafe {
-            match (key.long(), key.zend_str()) {
-                (Some(index), _) => {
-                    ffi::zend_hash_index_update(
-                        &raw mut *map,
-                        index.cast_unsigned(),
-                        &raw mut *entry,
-                    );
-                }
-                (_, Some(name)) => {
-                    ffi::zend_hash_update(&raw mut *map, name.as_ptr().cast_mut(), &raw mut *entry);
-                }
-                _ => ManuallyDrop::drop(&mut entry),
-            }
-        }
+/// A key as an array has it: a string that is a whole number is that number.
+pub(crate) fn array_key(key: &Zval) -> Zval {
+    let text = bytes(key).and_then(|bytes| str::from_utf8(bytes).ok());
+    // The least number stays a text, as in the engine.
+    let number = text
+        .and_then(|text| {
+            text.parse::<i64>()
+                .ok()
+                .filter(|number| number.to_string() == text)
+        })
+        .filter(|&number| number != i64::MIN);
+    match number {
+        Some(number) => Key::Index(number).to_zval(),
+        None => key.shallow_clone(),
     }
+}
+
+/// An array with keys, which are numbers or strings. Each entry is made in a step of its own: an error once PHP has no
+/// memory left.
+pub(crate) fn map(entries: impl IntoIterator<Item = (Zval, Zval)>) -> Result<Zval, Bailout> {
+    let mut entries = entries.into_iter();
+    let mut map = ZendHashTable::new();
+    let mut step = || match entries.next() {
+        Some((key, entry)) => {
+            insert(&mut map, &key, entry);
+            true
+        }
+        None => false,
+    };
+    while bailout::catch(&mut step)? {}
     let mut value = Zval::new();
     value.set_hashtable(map);
-    value
+    Ok(value)
+}
+
+fn insert(map: &mut ZendHashTable, key: &Zval, entry: Zval) {
+    let mut entry = ManuallyDrop::new(entry);
+    // SAFETY: the table is ours; it takes over the entry's reference, and copies the key.
+    unsafe {
+        match (key.long(), key.zend_str()) {
+            (Some(index), _) => {
+                let index = index.cast_unsigned();
+                ffi::zend_hash_index_update(&raw mut *map, index, &raw mut *entry);
+            }
+            (_, Some(name)) => {
+                let name = name.as_ptr().cast_mut();
+                ffi::zend_hash_update(&raw mut *map, name, &raw mut *entry);
+            }
+            _ => ManuallyDrop::drop(&mut entry),
+        }
+    }
 }
 
 /// What the JSON encoder would do with an object.

@@ -18,8 +18,8 @@ pub(super) fn merge(task: &mut Task, options: Option<&Zval>) -> Result<(), Throw
         return Ok(());
     };
     if !options.is_array() {
-        return Err(Thrown::celery(format!(
-            "The task was not sent: $task_args must be an array, {} given.",
+        return Err(super::not_sent(format!(
+            "$task_args must be an array, {} given.",
             type_name(options)
         )));
     }
@@ -76,7 +76,7 @@ fn set(task: &mut Task, name: &str, value: &Zval) -> Result<(), Thrown> {
 }
 
 fn required_text(name: &str, value: &Zval) -> Result<String, Thrown> {
-    values::text(value).ok_or_else(|| {
+    values::text(value)?.ok_or_else(|| {
         refuse(
             name,
             &format!("must be a string, {} given", type_name(value)),
@@ -142,7 +142,7 @@ fn number(name: &str, value: &Zval) -> Result<Option<f64>, Thrown> {
     let number = if let Some(number) = value.double() {
         Some(number)
     } else if value.is_long() || value.is_string() {
-        values::text(value).and_then(|text| text.trim().parse::<f64>().ok())
+        values::text(value)?.and_then(|text| text.trim().parse::<f64>().ok())
     } else {
         None
     };
@@ -159,9 +159,10 @@ fn whole<T: TryFrom<i64>>(name: &str, value: &Zval) -> Result<Option<T>, Thrown>
     if value.is_null() {
         return Ok(None);
     }
-    let number = value
-        .long()
-        .or_else(|| values::text(value).and_then(|text| text.trim().parse().ok()));
+    let number = match value.long() {
+        Some(number) => Some(number),
+        None => values::text(value)?.and_then(|text| text.trim().parse().ok()),
+    };
     number
         .and_then(|number| T::try_from(number).ok())
         .map(Some)
@@ -232,10 +233,13 @@ fn time(name: &str, value: &Zval) -> Result<Option<Timestamp>, Thrown> {
             if throw::is_pending() {
                 return Err(Thrown::Pending);
             }
-            format.ok().and_then(|text| values::text(&text))
+            match format {
+                Ok(text) => values::text(&text)?,
+                Err(_) => None,
+            }
         }
         Some(_) => None,
-        None if value.is_string() => values::text(value),
+        None if value.is_string() => values::text(value)?,
         None => None,
     };
     let text = text.ok_or_else(|| {
@@ -265,5 +269,5 @@ fn from_now(seconds: f64) -> Timestamp {
 }
 
 fn refuse(name: &str, why: &str) -> Thrown {
-    Thrown::celery(format!("The task was not sent: the option {name} {why}."))
+    super::not_sent(format!("the option {name} {why}."))
 }

@@ -3,7 +3,7 @@
 //! Both directions are PHP's own (`json_encode`, `json_decode`). What this folder adds: the split into positional
 //! and keyword arguments, and an error that names the place of what cannot be sent.
 
-mod place;
+pub(crate) mod place;
 
 use celery_protocol::RawValue;
 use ext_php_rs::types::Zval;
@@ -12,6 +12,7 @@ use crate::ffi::bailout;
 use crate::ffi::json::{self, DecodeError, Objects};
 use crate::ffi::throw::{self, Thrown};
 use crate::ffi::value;
+use crate::post::not_sent;
 
 /// The arguments of a task as JSON texts.
 pub(crate) struct Arguments {
@@ -62,10 +63,7 @@ pub(crate) fn encode(value: &Zval, root: Root<'_>) -> Result<Box<RawValue>, Thro
     match json::encode(value) {
         Ok(text) => raw(text),
         Err(_) if throw::is_pending() => Err(Thrown::Pending),
-        Err(_) => Err(Thrown::celery(format!(
-            "The task was not sent: {}.",
-            place::problem(value, root)
-        ))),
+        Err(_) => Err(not_sent(format!("{}.", place::problem(value, root)))),
     }
 }
 
@@ -87,20 +85,27 @@ pub(crate) fn decode_as(text: &str, objects: Objects) -> Result<Zval, Thrown> {
     })
 }
 
-/// A value as text, as PHP converts it: strings of valid UTF-8, numbers, and objects that can be strings.
-pub(crate) fn text(value: &Zval) -> Option<String> {
+/// A value as text, as PHP converts it: strings of valid UTF-8, numbers, and objects that can be strings. `None` for all
+/// others.
+///
+/// Runs PHP code (`__toString`): an error means that it has thrown or bailed out, and that no more may run.
+pub(crate) fn text(value: &Zval) -> Result<Option<String>, Thrown> {
     if let Some(bytes) = value::bytes(value) {
-        return std::str::from_utf8(bytes).ok().map(str::to_owned);
+        return Ok(std::str::from_utf8(bytes).ok().map(str::to_owned));
     }
     if value.is_long() || value.is_double() {
-        value.coerce_to_string()
-    } else if value.is_object() {
-        // Its `__toString()` may drop the last reference to it.
-        let held = value.shallow_clone();
-        bailout::catch(|| held.coerce_to_string()).ok().flatten()
-    } else {
-        None
+        return Ok(value.coerce_to_string());
     }
+    if !value.is_object() {
+        return Ok(None);
+    }
+    // Its `__toString()` may drop the last reference to it.
+    let held = value.shallow_clone();
+    let text = bailout::catch(|| held.coerce_to_string())?;
+    if throw::is_pending() {
+        return Err(Thrown::Pending);
+    }
+    Ok(text)
 }
 
 /// A type's name as PHP's error messages have it.

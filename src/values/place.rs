@@ -26,15 +26,15 @@ pub(super) fn problem(value: &Zval, root: Root<'_>) -> String {
     }
 }
 
-struct Walk<'a> {
-    path: Path<'a>,
+struct Walk {
+    path: Path,
     /// The arrays and objects we are inside of, to notice recursion.
     open: Vec<usize>,
     /// The first object whose `jsonSerialize()` may have returned the culprit.
     suspect: Option<String>,
 }
 
-impl Walk<'_> {
+impl Walk {
     fn visit(&mut self, value: &Zval) -> Option<String> {
         if let Some(bytes) = value::bytes(value) {
             let error = std::str::from_utf8(bytes).err()?;
@@ -111,10 +111,9 @@ impl Walk<'_> {
     fn visit_child(&mut self, key: Key<'_>, child: &Zval, of_object: bool) -> Option<String> {
         let mark = self.path.push(key, of_object);
         let bad_key = match key {
-            Key::Name(name) if std::str::from_utf8(name).is_err() => Some(format!(
-                "the key of {} is not valid UTF-8",
-                self.path.quoted()
-            )),
+            Key::Name(name) if std::str::from_utf8(name).is_err() => {
+                Some(format!("the key of {} is not valid UTF-8", self.path))
+            }
             _ => None,
         };
         let found = bad_key.or_else(|| self.visit(child));
@@ -123,64 +122,56 @@ impl Walk<'_> {
     }
 }
 
-/// Where we are, written as PHP would access it: `argument 0["name"]->list[3]`.
-struct Path<'a> {
-    root: Root<'a>,
+/// Where we are, written as PHP would access it: `$args[0]["name"]->list[3]`.
+struct Path {
     text: String,
 }
 
 /// How much of a path is shown.
 const LONGEST: usize = 300;
 
-impl<'a> Path<'a> {
-    fn new(root: Root<'a>) -> Self {
+impl Path {
+    fn new(root: Root<'_>) -> Self {
         let text = match root {
-            Root::Arguments => String::new(),
+            Root::Arguments => "$args".to_owned(),
             Root::Option(name) => format!("option {name:?}"),
         };
-        Path { root, text }
+        Path { text }
     }
 
     /// Goes into a child; returns what [`Path::truncate`] needs to come back.
     fn push(&mut self, key: Key<'_>, of_object: bool) -> usize {
         let mark = self.text.len();
-        let first = self.text.is_empty() && matches!(self.root, Root::Arguments);
-        let step = match key {
-            Key::Index(index) if first => format!("argument {index}"),
-            Key::Index(index) => format!("[{index}]"),
-            Key::Name(name) => {
-                let name = String::from_utf8_lossy(name);
-                match (first, of_object) {
-                    (true, _) => format!("argument {name:?}"),
-                    (_, true) => format!("->{name}"),
-                    (_, false) => format!("[{name:?}]"),
-                }
-            }
-        };
-        self.text.push_str(&step);
+        if let (Key::Name(name), true) = (key, of_object) {
+            self.text.push_str("->");
+            self.text.push_str(&String::from_utf8_lossy(name));
+        } else {
+            self.text.push_str(&index(key));
+        }
         mark
     }
 
     fn truncate(&mut self, mark: usize) {
         self.text.truncate(mark);
     }
-
-    fn quoted(&self) -> String {
-        if self.text.is_empty() {
-            "the arguments".to_owned()
-        } else {
-            cut(&self.text)
-        }
-    }
 }
 
-impl std::fmt::Display for Path<'_> {
+impl std::fmt::Display for Path {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.quoted())
+        f.write_str(&cut(&self.text))
     }
 }
 
-fn cut(text: &str) -> String {
+/// A key as PHP code writes it behind an array.
+pub(crate) fn index(key: Key<'_>) -> String {
+    match key {
+        Key::Index(index) => format!("[{index}]"),
+        Key::Name(name) => format!("[{:?}]", String::from_utf8_lossy(name)),
+    }
+}
+
+/// The beginning of a path that is too long to show.
+pub(crate) fn cut(text: &str) -> String {
     if text.chars().count() <= LONGEST {
         return text.to_owned();
     }

@@ -2,7 +2,8 @@
 //!
 //! The string holds no address and no secret: only the *name* of its connection, which is looked up among the
 //! connections of this process. So a forged string can make nobody connect anywhere; and since it holds only strings,
-//! numbers and the properties PHP itself stores, it makes no objects but those PHP's own `unserialize()` makes.
+//! numbers and the properties PHP itself stores, it makes no objects but those PHP's own `unserialize()` makes. The
+//! properties pass PHP's own checks ([`properties`]).
 
 use std::rc::Rc;
 
@@ -11,7 +12,7 @@ use ext_php_rs::types::{ZendHashTable, Zval};
 use super::{AsyncResult, Place, shortened};
 use crate::classes::family::Api;
 use crate::ffi::call::Call;
-use crate::ffi::object;
+use crate::ffi::properties;
 use crate::ffi::throw::Thrown;
 use crate::ffi::value;
 use crate::messages::Document;
@@ -23,7 +24,7 @@ const VERSION: i64 = 1;
 /// `__serialize()`
 pub(super) fn serialize(call: &mut Call<'_>) -> Result<(), Thrown> {
     let this = call.state::<AsyncResult>()?.clone();
-    let properties = object::properties(call.object()?);
+    let own = properties::properties(call.object()?)?;
     let mut array = ZendHashTable::new();
     let mut put = |name: &str, value: Zval| {
         array
@@ -53,11 +54,8 @@ pub(super) fn serialize(call: &mut Call<'_>) -> Result<(), Thrown> {
             None => Zval::null(),
         },
     )?;
-    if properties
-        .array()
-        .is_some_and(|properties| !properties.is_empty())
-    {
-        put("properties", properties)?;
+    if own.array().is_some_and(|own| !own.is_empty()) {
+        put("properties", own)?;
     }
     let mut answer = Zval::new();
     answer.set_hashtable(array);
@@ -105,23 +103,22 @@ pub(super) fn unserialize(call: &mut Call<'_>) -> Result<(), Thrown> {
         backend: field(array, "connection")?.map_or(Place::Unknown, Place::Named),
         broker: field(array, "broker")?.map_or(Place::Unknown, Place::Named),
         document: document.map(Rc::new),
+        value: None,
     };
-    let properties = match array.get("properties").map(Zval::dereference) {
-        None => None,
-        Some(properties) => {
-            let table = properties
-                .array()
-                .ok_or_else(|| broken("its properties are no array"))?;
-            if !object::owns_privates(call.object()?, properties) {
-                return Err(broken("it has a private property of another class"));
-            }
-            Some(table)
+    // Held: PHP code that runs meanwhile may replace the array.
+    let own = array
+        .get("properties")
+        .map(|own| own.dereference().shallow_clone());
+    if let Some(own) = &own {
+        if !own.is_array() {
+            return Err(broken("its properties are not an array"));
         }
-    };
-    *call.state::<AsyncResult>()? = restored;
-    if let Some(properties) = properties {
-        object::load_properties(call.object()?, properties);
+        if !properties::owns_privates(call.object()?, own) {
+            return Err(broken("it has a private property of another class"));
+        }
+        properties::load(call.object()?, own)?;
     }
+    *call.state::<AsyncResult>()? = restored;
     Ok(())
 }
 
@@ -133,7 +130,7 @@ fn field(array: &ZendHashTable, name: &str) -> Result<Option<String>, Thrown> {
     match array.get(name).map(Zval::dereference) {
         None => Ok(None),
         Some(value) if value.is_null() => Ok(None),
-        Some(value) if value.is_string() => values::text(value)
+        Some(value) if value.is_string() => values::text(value)?
             .map(Some)
             .ok_or_else(|| broken(&format!("its field {name} is not valid UTF-8"))),
         Some(_) => Err(broken(&format!("its field {name} is no string"))),

@@ -10,9 +10,9 @@ use ext_php_rs::types::Zval;
 use super::{Api, Client, connection_parameters};
 use crate::connection::{Connection, Details};
 use crate::ffi::call::Call;
-use crate::ffi::throw::Thrown;
+use crate::ffi::throw::{Kind, Thrown};
 use crate::ffi::value;
-use crate::registry;
+use crate::{registry, settings, values};
 
 /// The names of the constructor's parameters, which are the keys of the array that describes a connection.
 fn parameter_names(persistent_messages: bool) -> impl Iterator<Item = (usize, &'static str)> {
@@ -36,6 +36,7 @@ fn construct_from_arguments(
     api: Api,
     persistent_messages: bool,
 ) -> Result<(), Thrown> {
+    require_arguments(call)?;
     if call.overrides("BuildConnection")? {
         let given = parameter_names(persistent_messages).filter_map(|(index, name)| {
             Some((
@@ -44,16 +45,42 @@ fn construct_from_arguments(
             ))
         });
         let given: Vec<(Zval, Zval)> = given.collect();
-        let details = value::map(
-            given
-                .iter()
-                .map(|(name, argument)| (name, argument.shallow_clone())),
-        );
+        let details = value::map(given)?;
         build_by_override(call, api, &details, &details)?;
         return prefer_configured_backend(call);
     }
     let details = Details::from_arguments(call, persistent_messages)?;
     build_both(call, api, &details, None)
+}
+
+/// celery-php's required arguments. Behind a URL, which names the place alone, they may be left out.
+const REQUIRED: usize = 4;
+
+/// Refuses a call that leaves out `$login`, `$password` or `$vhost` although no URL says them.
+fn require_arguments(call: &Call<'_>) -> Result<(), Thrown> {
+    let given = call.count();
+    if given >= REQUIRED {
+        return Ok(());
+    }
+    let url = match call.argument(0) {
+        Some(host) if value::bytes(host).is_some_and(|host| !host.is_empty()) => {
+            values::text(host)?
+        }
+        Some(host) if host.is_object() => values::text(host)?,
+        // Without a host it is the URL of php.ini, if there is one.
+        _ => settings::broker_url(),
+    };
+    if url.is_some_and(|url| url.contains("://")) {
+        return Ok(());
+    }
+    Err(Thrown::new(
+        Kind::ArgumentCount,
+        format!(
+            "Too few arguments, {given} passed and at least {REQUIRED} expected: $host is not a URL, so $login, \
+             $password and $vhost must follow it (null where there is none). Or pass a URL alone, such as \
+             redis://localhost:6379/0."
+        ),
+    ))
 }
 
 pub(super) fn construct_advanced(call: &mut Call<'_>) -> Result<(), Thrown> {

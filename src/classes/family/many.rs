@@ -1,0 +1,199 @@
+//! `PostTasks()`: many tasks in one round trip. All are checked before the first is sent.
+//!
+//! The tasks may come from anything that `foreach` goes through, which runs PHP code and need not end. An array is bounded
+//! by PHP's `memory_limit`; messages made of anything else are bounded by it here.
+
+use std::collections::HashSet;
+
+use celery_protocol::keys;
+use ext_php_rs::types::Zval;
+
+use crate::classes::async_result::AsyncResult;
+use crate::connection::Connection;
+use crate::ffi::call::Call;
+use crate::ffi::throw::Thrown;
+use crate::ffi::value::{self, Key};
+use crate::ffi::{iterable, object};
+use crate::values::{self, place, type_name};
+use crate::{broker, post, settings};
+
+use super::{Client, optional_text};
+
+/// What a message takes beside its texts: ids, queue, and the frames of the vectors.
+const FRAME: usize = 512;
+
+/// The lead of every refusal: nothing was sent.
+const NOT_SENT: &str = "No task was sent: ";
+
+/// `PostTasks($tasks, $async_result = true, $routing_key = 'celery', $task_args = [])`: each task is
+/// `[$task, $args, $task_args = []]`. The results have the keys of `$tasks`.
+pub(super) fn post_tasks(call: &mut Call<'_>) -> Result<(), Thrown> {
+    // Taken out of the object first: encoding the arguments runs PHP code, which may do anything to it.
+    let client = call.state::<Client>()?;
+    let (api, broker, backend) = (client.api, client.broker()?, client.backend()?);
+    let tasks = call
+        .argument(0)
+        .filter(|tasks| iterable::is_iterable(tasks));
+    let tasks = tasks.ok_or_else(|| {
+        Thrown::celery(
+            "PostTasks() needs an array (or anything iterable) of tasks, each [$task, $args] or \
+             [$task, $args, $task_args].",
+        )
+    })?;
+    let wants_results = call.argument(1).is_none_or(Zval::coerce_to_bool);
+    let routing_key = optional_text(call, 2, "routing key")?;
+
+    let mut keys = Keys::of(tasks);
+    let mut room = Room::of(tasks);
+    let mut messages = Vec::new();
+    let failed = iterable::find(tasks, |key, task| {
+        let mut row = || {
+            if wants_results {
+                keys.push(key)?;
+            }
+            let message =
+                one_of_many(key, task, call.argument(3), routing_key.as_deref(), &broker)?;
+            room.take(&message)?;
+            messages.push(message);
+            Ok(())
+        };
+        row().err()
+    })?;
+    if let Some(thrown) = failed {
+        return Err(thrown);
+    }
+    broker::publish_batch(&broker, &messages)?;
+
+    if !wants_results {
+        call.give_bool(true);
+        return Ok(());
+    }
+    let results = messages.into_iter().map(|message| {
+        object::new(AsyncResult::posted(
+            api,
+            message,
+            broker.clone(),
+            backend.clone(),
+        ))
+    });
+    let results = value::map(keys.keys.into_iter().zip(results))?;
+    call.give(results);
+    Ok(())
+}
+
+fn one_of_many(
+    key: &Zval,
+    task: &Zval,
+    common: Option<&Zval>,
+    routing_key: Option<&str>,
+    broker: &Connection,
+) -> Result<post::Message, Thrown> {
+    let place = place::cut(&format!("tasks{}", position(key)));
+    let wrong = |what: &str| {
+        let why = format!(
+            "each task of PostTasks() is [$task, $args] or [$task, $args, $task_args], and this one {what}."
+        );
+        Thrown::celery(why).leading(NOT_SENT).at(&place)
+    };
+    let task = task
+        .array()
+        .ok_or_else(|| wrong(&format!("is of the type {}", type_name(task))))?;
+    // Held: PHP code that runs below may replace the task, where it was reached by a reference.
+    let part = |index| {
+        task.get_index(index)
+            .map(|part| part.dereference().shallow_clone())
+    };
+    let (name, args, options) = (part(0), part(1), part(2));
+    let (Some(name), Some(args)) = (name, args) else {
+        return Err(wrong("lacks one of them"));
+    };
+    let Some(name) = values::text(&name)? else {
+        return Err(wrong(&match name.is_string() {
+            true => "has a name that is not valid UTF-8".to_owned(),
+            false => format!("has a name of the type {}", type_name(&name)),
+        }));
+    };
+    let place = match keys::check_task_name(&name) {
+        Ok(()) => format!("{place} ({name})"),
+        Err(_) => place,
+    };
+    post::prepare(name, &args, [common, options.as_ref()], routing_key, broker)
+        .map_err(|thrown| thrown.leading(NOT_SENT).at(&place))
+}
+
+/// A key of the tasks, as PHP code writes it.
+fn position(key: &Zval) -> String {
+    match (key.long(), value::bytes(key)) {
+        (Some(index), _) => place::index(Key::Index(index)),
+        (_, Some(name)) => place::index(Key::Name(name)),
+        _ => format!("[a key of the type {}]", type_name(key)),
+    }
+}
+
+/// The keys of the results. Those of an array differ from one another; those of anything else need not.
+struct Keys {
+    keys: Vec<Zval>,
+    /// The keys so far, where one may come twice.
+    seen: Option<HashSet<Vec<u8>>>,
+}
+
+impl Keys {
+    fn of(tasks: &Zval) -> Self {
+        Keys {
+            keys: Vec::new(),
+            seen: (!tasks.is_array()).then(HashSet::new),
+        }
+    }
+
+    fn push(&mut self, key: &Zval) -> Result<(), Thrown> {
+        let refuse = |why: &str| {
+            let place = format!("tasks{}", position(key));
+            let why = format!(
+                "{why}, and the results have the keys of the tasks. Pass other keys, or false for $async_result."
+            );
+            Err(Thrown::celery(why).leading(NOT_SENT).at(&place))
+        };
+        let text = match (key.long(), value::bytes(key)) {
+            (Some(index), _) => index.to_string().into_bytes(),
+            (_, Some(name)) => name.to_vec(),
+            _ => return refuse("the key is neither an int nor a string"),
+        };
+        let key = value::array_key(key);
+        if let Some(seen) = &mut self.seen
+            && !seen.insert(text)
+        {
+            return refuse("the key comes twice");
+        }
+        self.keys.push(key);
+        Ok(())
+    }
+}
+
+/// The room for the messages: PHP's `memory_limit` does not count them.
+struct Room {
+    left: Option<usize>,
+}
+
+impl Room {
+    fn of(tasks: &Zval) -> Self {
+        // An array with its arguments is in PHP's memory already, so that the messages are bounded, too.
+        let left = iterable::is_traversable(tasks).then(settings::memory_limit);
+        Room {
+            left: left.flatten(),
+        }
+    }
+
+    fn take(&mut self, message: &post::Message) -> Result<(), Thrown> {
+        let Some(left) = &mut self.left else {
+            return Ok(());
+        };
+        let size = message.post.envelope.len() + message.args.get().len() + FRAME;
+        *left = left.checked_sub(size).ok_or_else(|| {
+            Thrown::celery(
+                "the messages take more than PHP's memory_limit. Post the tasks in parts.",
+            )
+            .leading(NOT_SENT)
+        })?;
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! Going through arrays and `Traversable` objects as `foreach` does.
+
+use ext_php_rs::ffi;
+use ext_php_rs::types::Zval;
+use ext_php_rs::zend::ce;
+
+use super::bailout;
+use super::throw::{self, Thrown};
+use super::value;
+
+unsafe extern "C" {
+    fn zend_iterator_dtor(iterator: *mut ffi::zend_object_iterator);
+}
+
+/// `SUCCESS`
+const SUCCESS: ffi::zend_result = 0;
+
+/// Returns `true` if `foreach` goes through a value by its keys: an array, or an object that says how.
+pub(crate) fn is_iterable(value: &Zval) -> bool {
+    value.is_array() || is_traversable(value)
+}
+
+/// Returns `true` if a value is an object that says how to go through it.
+pub(crate) fn is_traversable(value: &Zval) -> bool {
+    value
+        .object()
+        .is_some_and(|object| object.instance_of(ce::traversable()))
+}
+
+/// Calls `visit` with each key and element of an iterable value until it returns something. Of an object this runs PHP
+/// code: an error means that it has thrown or bailed out.
+pub(crate) fn find<T>(
+    iterable: &Zval,
+    mut visit: impl FnMut(&Zval, &Zval) -> Option<T>,
+) -> Result<Option<T>, Thrown> {
+    if iterable.is_array() {
+        return Ok(value::find_in_array(iterable, |key, element| {
+            visit(&key.to_zval(), element)
+        }));
+    }
+    let Some(mut iterator) = Iterator::of(iterable)? else {
+        return Ok(None);
+    };
+    iterator.step(|iterator, funcs| {
+        if let Some(rewind) = funcs.rewind {
+            // SAFETY: see `step`.
+            unsafe { rewind(iterator) };
+        }
+    })?;
+    while let Some((key, element)) = iterator.current()? {
+        if let Some(found) = visit(&key, &element) {
+            return Ok(Some(found));
+        }
+        iterator.step(|iterator, funcs| {
+            if let Some(move_forward) = funcs.move_forward {
+                // SAFETY: see `step`.
+                unsafe { move_forward(iterator) };
+            }
+        })?;
+    }
+    Ok(None)
+}
+
+/// PHP's iterator of an object. It holds the object.
+struct Iterator(*mut ffi::zend_object_iterator);
+
+impl Iterator {
+    /// Starts going through an object; `None` if that is not possible.
+    fn of(iterable: &Zval) -> Result<Option<Self>, Thrown> {
+        let Some(object) = iterable.object() else {
+            return Ok(None);
+        };
+        let class = object.get_class_entry();
+        let Some(start) = class.get_iterator else {
+            return Ok(None);
+        };
+        let mut held = iterable.shallow_clone();
+        // SAFETY: the function is that of the object's own class; null means that it has thrown.
+        let iterator = bailout::catch(|| unsafe {
+            start(std::ptr::from_ref(class).cast_mut(), &raw mut held, 0)
+        })?;
+        let iterator = (!iterator.is_null()).then(|| Iterator(iterator));
+        if throw::is_pending() {
+            return Err(Thrown::Pending);
+        }
+        Ok(iterator)
+    }
+
+    /// Runs one of the iterator's functions, which may be PHP code.
+    fn step<T>(
+        &mut self,
+        run: impl FnOnce(*mut ffi::zend_object_iterator, &ffi::zend_object_iterator_funcs) -> T,
+    ) -> Result<T, Thrown> {
+        // SAFETY: the iterator is alive as long as `self`, and has functions; they are called with itself.
+        let done = bailout::catch(|| run(self.0, unsafe { &*(*self.0).funcs }))?;
+        if throw::is_pending() {
+            return Err(Thrown::Pending);
+        }
+        Ok(done)
+    }
+
+    /// The key and the element that it stands at; `None` at the end.
+    fn current(&mut self) -> Result<Option<(Zval, Zval)>, Thrown> {
+        let valid = self.step(|iterator, funcs| match funcs.valid {
+            // SAFETY: see `step`.
+            Some(valid) => unsafe { valid(iterator) == SUCCESS },
+            None => false,
+        })?;
+        if !valid {
+            return Ok(None);
+        }
+        // A copy: PHP code that runs meanwhile may move the iterator.
+        let element = self.step(|iterator, funcs| {
+            // SAFETY: see `step`; the engine returns null where it has thrown.
+            let element = funcs
+                .get_current_data
+                .and_then(|data| unsafe { data(iterator).as_ref() });
+            element.map(|element| element.dereference().shallow_clone())
+        })?;
+        let key = self.step(|iterator, funcs| {
+            let mut key = Zval::new();
+            match funcs.get_current_key {
+                // SAFETY: see `step`; the key is copied into an initialised value.
+                Some(get) => unsafe { get(iterator, &raw mut key) },
+                // SAFETY: see `step`.
+                None => key.set_long(unsafe { (*iterator).index }.cast_signed()),
+            }
+            key.dereference().shallow_clone()
+        })?;
+        Ok(element.map(|element| (key, element)))
+    }
+}
+
+impl Drop for Iterator {
+    fn drop(&mut self) {
+        // The end of a generator runs PHP code. After a bailout the engine frees it with everything else.
+        if !bailout::is_pending() {
+            // SAFETY: it is alive, and this gives up our reference.
+            let _ = bailout::catch(|| unsafe { zend_iterator_dtor(self.0) });
+        }
+    }
+}
