@@ -54,6 +54,18 @@ async fn echo(args: Args, kwargs: Kwargs) -> Value {
     json!({ "args": args.0, "kwargs": kwargs.0 })
 }
 
+/// Writes a line to the worker's log.
+#[task(name = "proj.log")]
+async fn log(text: String) {
+    tracing::warn!("{text}");
+}
+
+/// Writes a line to the worker's log from a thread that may block.
+#[task(name = "proj.log_blocking")]
+fn log_blocking(text: String) {
+    tracing::warn!("{text}");
+}
+
 /// Fails with a `ValueError`.
 #[task(name = "proj.fail")]
 async fn fail(#[default("boom".to_owned())] msg: String) -> TaskResult<()> {
@@ -200,6 +212,8 @@ fn serve() -> ExitCode {
             xsum(),
             echo(),
             fail(),
+            log(),
+            log_blocking(),
             retrying(),
             retry_noexc(),
             sleep(),

@@ -48,13 +48,13 @@ pub mod delivery;
 mod duration;
 mod executor;
 mod failpoint;
-mod label;
 mod logging;
 mod monitor;
 mod printable;
 mod shutdown;
 mod source;
 mod task;
+mod task_log;
 pub mod tasks;
 
 pub use app::{StartError, Stopped, Worker, WorkerBuilder};

@@ -1,9 +1,10 @@
 //! Log lines as Celery writes them, or as JSON; on standard error or into a file.
 //!
 //! * Text: `[2026-11-22 11:00:00,123: INFO/MainProcess] Task proj.add[…] received`, in local time. Text from messages,
-//!   tasks and servers is escaped (see [`crate::printable`]); lines after the first, as of a traceback, are indented.
-//! * JSON: one object a line, with `timestamp` (ISO 8601, UTC), `level` (a name of Celery's), `message` and `target`. Other
-//!   fields of a line stand beside them.
+//!   tasks and servers is escaped (see [`crate::printable`]); lines after the first, as of a traceback, are indented. A line
+//!   that a task's code writes names the task first.
+//! * JSON: one object a line, with `timestamp` (ISO 8601, UTC), `level` (a name of Celery's), `message` and `target`. A line
+//!   about a task, also one that its code writes, has `task_id`, `task_name` and `queue`. Other fields stand beside them.
 //!
 //! The program's own lines follow the configured level; lines of libraries appear from `WARNING` on.
 
@@ -24,7 +25,8 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Config, ConfigError, LogFormat, level_name, setting};
-use crate::printable::indented;
+use crate::printable::{indented, one_line};
+use crate::task_log;
 
 /// Lines of this target are written at every level: who starts a worker waits for them.
 pub(crate) const ALWAYS: &str = "celery_worker::lifecycle";
@@ -121,11 +123,17 @@ where
             false => ("", ""),
         };
         let (level, message) = (level_name(level), indented(&fields.message));
-        write!(
-            out,
-            "{colour}[{time},{millis:03}: {level}/MainProcess] {message}"
-        )?;
+        write!(out, "{colour}[{time},{millis:03}: {level}/MainProcess] ")?;
+        // Celery's worker_task_log_format.
+        if let Some([id, name, _]) = task_log::running() {
+            write!(out, "{}[{}]: ", one_line(&name), one_line(&id))?;
+        }
+        write!(out, "{message}")?;
         for (name, value) in &fields.others {
+            // The message names the task already, as Celery's does.
+            if task_log::FIELDS.contains(name) {
+                continue;
+            }
             match value {
                 Value::String(text) => write!(out, " {name}={}", indented(text))?,
                 other => write!(out, " {name}={other}")?,
@@ -152,6 +160,12 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         let mut line = serde_json::Map::new();
+        for (name, value) in task_log::FIELDS
+            .into_iter()
+            .zip(task_log::running().into_iter().flatten())
+        {
+            line.insert(name.to_owned(), Value::String(value));
+        }
         for (name, value) in fields.others {
             line.insert(name.to_owned(), value);
         }

@@ -29,11 +29,11 @@ use super::transition::{BUG, Rules, caught};
 use crate::clock::now;
 use crate::delivery::{Delivery, Order, Outcome, Tag};
 use crate::failpoint::failpoint;
-use crate::label::label;
 use crate::monitor::Pulse;
 use crate::monitor::metrics::{Metrics, Of};
 use crate::source::redis::{MAX_PARKED, RedisSource};
 use crate::source::{Claimed, Letter, Settlement, Source, Step};
+use crate::task_log::{label, log_task};
 use crate::{Phase, Shutdown};
 
 /// The wall clock is looked at this often while something waits for its ETA, so that a clock that is set right is
@@ -182,6 +182,9 @@ impl Intake {
             return true;
         }
         tracing::error!(
+            task_id = peek.id,
+            task_name = peek.task,
+            queue = &**queue,
             "Task {}[{}] ended {} workers that read it: moved to the dead letters",
             peek.task,
             peek.id,
@@ -204,7 +207,9 @@ impl Intake {
         match caught(|| self.rules.names.knows(&task.name)) {
             Some(true) => {}
             Some(false) => {
-                tracing::error!(
+                log_task!(
+                    error,
+                    delivery,
                     "Received unregistered task of type '{}'. The message was moved to the dead letters",
                     task.name
                 );
@@ -218,7 +223,7 @@ impl Intake {
         }
         if !was_due {
             if tracing::enabled!(tracing::Level::INFO) {
-                tracing::info!("Task {} received", label(task));
+                log_task!(info, delivery, "Task {} received", label(task));
             }
             self.metrics.received(Of::delivery(&delivery));
         }
@@ -318,6 +323,7 @@ impl Intake {
 
     fn malformed(&self, tag: Tag, queue: &Arc<str>, error: &DecodeError, now: Timestamp) {
         tracing::error!(
+            queue = &**queue,
             "Received invalid task message: {}. It was moved to the dead letters",
             error
         );

@@ -22,11 +22,11 @@ use super::transition::{Plan, Rules, caught};
 use crate::clock::now;
 use crate::delivery::{Delivery, Order, Outcome, Tag, redelivery_name};
 use crate::failpoint::failpoint;
-use crate::label::label;
 use crate::monitor::Pulse;
 use crate::monitor::metrics::Metrics;
 use crate::source::redis::RedisSource;
 use crate::source::{Letter, Part, Settlement, Source, Step};
+use crate::task_log::{label, log_task};
 
 /// The most settlements of one call. Keeps a call's script in the range of a few milliseconds.
 const BATCH: usize = 250;
@@ -157,7 +157,9 @@ impl Settling {
         let counts = self.source.count_begun(&begun, limit + 1).await;
         for ((mut delivery, begun), count) in deliveries.into_iter().zip(counts) {
             if count > limit {
-                tracing::error!(
+                log_task!(
+                    error,
+                    delivery,
                     "Task {} was redelivered {count} times without being finished: moved to the dead letters",
                     label(&delivery.task),
                 );

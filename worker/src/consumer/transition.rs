@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use super::canvas;
 use super::verdict::{Failure, Verdict};
 use crate::delivery::{Delivery, TaskNames};
-use crate::label::label;
 use crate::source::{Letter, Step};
+use crate::task_log::{label, log_task};
 
 /// The module of Celery's own exceptions, as results name it.
 pub(super) const CELERY: &str = "celery.exceptions";
@@ -201,7 +201,9 @@ impl Rules {
     /// hear nothing.
     pub(crate) fn bug(&self, delivery: &Delivery, now: Timestamp) -> Vec<Step> {
         let task = &*delivery.task;
-        tracing::error!(
+        log_task!(
+            error,
+            delivery,
             "Task {} met a bug of this worker: the message was moved to the dead letters",
             label(task)
         );

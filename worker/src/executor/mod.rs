@@ -26,11 +26,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::delivery::{Delivery, Outcome, Settler};
 use crate::failpoint::failpoint;
-use crate::label::label;
 use crate::monitor::Monitor;
 use crate::monitor::metrics::Of;
 use crate::shutdown::{Phase, Shutdown};
 use crate::task::{Registry, Run, Shared, TaskDef};
+use crate::task_log::{label, log_task};
 
 /// One in so many slots may be lost to stuck tasks before the process is better started anew.
 const STUCK_SHARE: usize = 4;
@@ -154,7 +154,9 @@ impl Stage {
         let stop = self.shutdown.reached(Phase::Warm);
         let delivery = self.settler.begin(delivery, stop).await?;
         if tracing::enabled!(tracing::Level::DEBUG) {
-            tracing::debug!(
+            log_task!(
+                debug,
+                delivery,
                 "Task accepted: {} pid:{}",
                 label(&delivery.task),
                 std::process::id()

@@ -17,9 +17,9 @@ use tokio::time::{sleep, timeout};
 use super::Stage;
 use crate::delivery::{Delivery, Outcome};
 use crate::failpoint::failpoint;
-use crate::label::label;
 use crate::shutdown::Phase;
 use crate::task::{Answer, Call, Context, Policy, Run, TaskDef};
+use crate::task_log::{Running, label, log_task};
 
 /// A task told to end that has not done so after this time is stuck (decided, not Celery's: it kills a process).
 pub(super) const STUCK_AFTER: Duration = Duration::from_secs(10);
@@ -87,12 +87,12 @@ pub(crate) async fn until_ended(delivery: &Delivery, def: &TaskDef, stage: &Arc<
     let mut waits = Waits::new();
     loop {
         let running = stage.monitor.metrics.running(1);
-        let end = attempt(task, def, stage).await;
+        let end = attempt(delivery, def, stage).await;
         drop(running);
         let Outcome::Unavailable { cause } = &end.outcome else {
             return end;
         };
-        tracing::debug!("Task {} waits: {cause}", label(task));
+        log_task!(debug, delivery, "Task {} waits: {cause}", label(task));
         if !waits.wait(stage).await {
             return end;
         }
@@ -154,8 +154,9 @@ fn life() -> (Life, Watch) {
     (life, Watch { end, core })
 }
 
-async fn attempt(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> End {
+async fn attempt(delivery: &Delivery, def: &TaskDef, stage: &Arc<Stage>) -> End {
     failpoint!("run");
+    let task = &delivery.task;
     let started = Instant::now();
     let ended = |answer: Caught<Answer>| match answer {
         Ok(answer) => outcome(answer, started.elapsed()),
@@ -180,7 +181,7 @@ async fn attempt(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> End {
         },
         _ => None,
     };
-    let Some(future) = caught(Call { context }, def, core, life) else {
+    let Some(future) = caught(Call { context }, def, Running::of(delivery), core, life) else {
         return Outcome::NotStarted.into();
     };
     if limits.soft.is_none() && limits.hard.is_none() {
@@ -217,7 +218,7 @@ async fn attempt(task: &Arc<Task>, def: &TaskDef, stage: &Arc<Stage>) -> End {
                     cancel.send_replace(true);
                 }
                 let limit = limit.as_secs_f64();
-                tracing::warn!("Soft time limit ({limit}s) exceeded for {}", label(task));
+                log_task!(warn, delivery, "Soft time limit ({limit}s) exceeded for {}", label(task));
             }
             () = stage.shutdown.reached(Phase::Cold) => {
                 running.abort();
@@ -242,6 +243,7 @@ async fn after(limit: Option<Duration>) -> Duration {
 fn caught(
     call: Call,
     def: &TaskDef,
+    running: Running,
     core: Option<OwnedSemaphorePermit>,
     life: Life,
 ) -> Option<BoxFuture<'static, Caught<Answer>>> {
@@ -250,7 +252,7 @@ fn caught(
             let run = Arc::clone(run);
             let future = AssertUnwindSafe(async move {
                 let _life = life;
-                run(call).await
+                running.run(run(call)).await
             })
             .catch_unwind();
             Some(Box::pin(async {
@@ -263,8 +265,10 @@ fn caught(
                 let computing = tokio::task::spawn_blocking(move || {
                     // All of it: a closure takes only the fields it names.
                     let life = life;
-                    let answer = std::panic::catch_unwind(AssertUnwindSafe(|| run(call)))
-                        .map_err(|panic| panic_message(&*panic));
+                    let answer = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                        running.run_blocking(|| run(call))
+                    }))
+                    .map_err(|panic| panic_message(&*panic));
                     if let Some(core) = core
                         && life.core.swap(true, Ordering::AcqRel)
                     {

@@ -65,11 +65,18 @@ fn log_lines_can_be_json() {
         ("f1", "proj.fail", "[\"boom\"]"),
         ("r1", "proj.retrying", "[]"),
         ("u1", "proj.unknown", "[]"),
+        ("l1", "proj.log", "[\"said by l1\"]"),
+        ("l2", "proj.log_blocking", "[\"said by l2\"]"),
         ("last", "proj.add", "[1, 2]"),
     ] {
         post(&redis, id, name, args, None);
     }
+    // One with a limit runs on threads of its own.
+    post(&redis, "l3", "proj.log", "[\"said by l3\"]", Some(60.0));
     for end in [
+        "[l1] succeeded",
+        "[l2] succeeded",
+        "[l3] succeeded",
         "[last] succeeded in ",
         "[f1] raised",
         "[r1] retry",
@@ -100,15 +107,21 @@ fn log_lines_can_be_json() {
     assert_eq!(starts["concurrency"], 100);
     assert!(starts["tasks"].as_str().unwrap().contains("proj.add"));
     assert_eq!(said("appendonly is off")["level"], "WARNING");
-    for (text, level) in [
-        ("[last] received", "INFO"),
-        ("[last] succeeded", "INFO"),
-        ("[f1] raised", "ERROR"),
-        ("[r1] retry", "INFO"),
-        ("unregistered", "ERROR"),
+    for (text, level, id, name) in [
+        ("[last] received", "INFO", "last", "proj.add"),
+        ("[last] succeeded", "INFO", "last", "proj.add"),
+        ("[f1] raised", "ERROR", "f1", "proj.fail"),
+        ("[r1] retry", "INFO", "r1", "proj.retrying"),
+        ("unregistered", "ERROR", "u1", "proj.unknown"),
+        ("said by l1", "WARNING", "l1", "proj.log"),
+        ("said by l2", "WARNING", "l2", "proj.log_blocking"),
+        ("said by l3", "WARNING", "l3", "proj.log"),
     ] {
         let line = said(text);
         assert_eq!(line["level"], level, "{line}");
+        assert_eq!(line["task_id"], id, "{line}");
+        assert_eq!(line["task_name"], name, "{line}");
+        assert_eq!(line["queue"], "celery", "{line}");
     }
 }
 
@@ -161,6 +174,20 @@ fn a_message_cannot_forge_a_line() {
     let log = worker.log();
     assert!(log.contains("forged"), "{log}");
     assert!(!log.lines().any(|line| line.starts_with(forged)), "{log}");
+}
+
+#[test]
+fn a_line_of_a_task_names_it() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let mut worker = start(&mut command(&redis, &[]));
+    post(&redis, "l1", "proj.log", "[\"said by l1\"]", None);
+    post(&redis, "l2", "proj.log_blocking", "[\"a\\nb\"]", None);
+    for line in [
+        "WARNING/MainProcess] proj.log[l1]: said by l1",
+        "WARNING/MainProcess] proj.log_blocking[l2]: a",
+    ] {
+        worker.wait_for_line(PATIENCE, line).unwrap();
+    }
 }
 
 #[test]

@@ -1,0 +1,70 @@
+//! How the log speaks of a task: by a label in the text of a line, and by fields for JSON.
+//!
+//! [`log_task!`] writes a line of the worker about a task. Lines that the code of a task writes itself get the same fields from
+//! [`running`], as those of Celery's `get_task_logger` do. The code of a batch runs for many tasks and gets none.
+
+use std::sync::Arc;
+
+use celery_protocol::message::Task;
+
+use crate::delivery::Delivery;
+
+/// The fields of a line about a task: its id, its name and the queue it came from.
+pub(crate) const FIELDS: [&str; 3] = ["task_id", "task_name", "queue"];
+
+/// Returns `proj.add[id]`.
+pub(crate) fn label(task: &Task) -> String {
+    format!("{}[{}]", task.name, task.id)
+}
+
+/// Logs a line about a delivery's task, with [`FIELDS`]: `log_task!(info, delivery, "Task {label} received")`.
+macro_rules! log_task {
+    ($level:ident, $delivery:expr, $($message:tt)+) => {
+        tracing::$level!(
+            task_id = $delivery.task.id.as_str(),
+            task_name = $delivery.task.name.as_str(),
+            queue = &*$delivery.queue,
+            $($message)+
+        )
+    };
+}
+pub(crate) use log_task;
+
+tokio::task_local! {
+    static RUNNING: Running;
+}
+
+/// The task whose code runs.
+#[derive(Clone)]
+pub(crate) struct Running {
+    task: Arc<Task>,
+    queue: Arc<str>,
+}
+
+impl Running {
+    pub(crate) fn of(delivery: &Delivery) -> Self {
+        Running {
+            task: Arc::clone(&delivery.task),
+            queue: Arc::clone(&delivery.queue),
+        }
+    }
+
+    /// Runs `code` as that of this task.
+    pub(crate) async fn run<F: Future>(self, code: F) -> F::Output {
+        RUNNING.scope(self, code).await
+    }
+
+    /// Like [`Running::run`], for code that blocks its thread.
+    pub(crate) fn run_blocking<R>(self, code: impl FnOnce() -> R) -> R {
+        RUNNING.sync_scope(self, code)
+    }
+}
+
+/// Returns the values of [`FIELDS`] for the task whose code calls this, if any.
+pub(crate) fn running() -> Option<[String; 3]> {
+    let fields = |running: &Running| {
+        let (task, queue) = (&running.task, &running.queue);
+        [task.id.clone(), task.name.clone(), queue.to_string()]
+    };
+    RUNNING.try_with(fields).ok()
+}
