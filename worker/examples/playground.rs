@@ -13,7 +13,9 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use celery_worker::{Args, Context, Exception, Kwargs, TaskError, TaskResult, cli, task};
+use celery_worker::{
+    Answers, Args, Batch, Context, Exception, Kwargs, TaskError, TaskResult, cli, task,
+};
 use serde_json::{Number, Value, json};
 
 /// How often `noop` ran with each number.
@@ -83,10 +85,13 @@ async fn retrying(context: Context, _args: Args, _kwargs: Kwargs) -> TaskResult<
         .into())
 }
 
-/// Asks to be run again in ten minutes, for no reason.
+/// Asks to be run again after this number of seconds, without a reason.
 #[task(name = "proj.retry_noexc")]
-async fn retry_noexc(context: Context) -> TaskResult<()> {
-    Err(context.retry().countdown(Duration::from_secs(600)).into())
+async fn retry_noexc(
+    context: Context,
+    #[default(Number::from(600))] countdown: Number,
+) -> TaskResult<()> {
+    Err(context.retry().countdown(seconds(&countdown)?).into())
 }
 
 /// Sleeps so many seconds.
@@ -132,6 +137,34 @@ async fn reject(#[default(false)] requeue: bool) -> TaskResult<()> {
         reason: "no".to_owned(),
         requeue,
     })
+}
+
+/// Ends each call of a batch as that call says.
+#[allow(clippy::panic, reason = "one of the ends")]
+#[task(
+    name = "proj.ends",
+    max_retries = 1,
+    retry_delay = "1s",
+    time_limit = "1s",
+    batch(size = 8, linger = "200ms")
+)]
+async fn ends(calls: Batch<(String,)>) -> TaskResult<Answers<String>> {
+    if calls.iter().any(|(end,)| end == "panic") {
+        panic!("boom");
+    }
+    if calls.iter().any(|(end,)| end == "hang") {
+        std::future::pending::<()>().await;
+    }
+    let answer = |(end,): &(String,)| match end.as_str() {
+        "fail" => Err(TaskError::value_error("boom")),
+        "ignore" => Err(TaskError::Ignore),
+        "reject" => Err(TaskError::Reject {
+            reason: "no".to_owned(),
+            requeue: false,
+        }),
+        _ => Ok(end.clone()),
+    };
+    Ok(calls.iter().map(answer).collect())
 }
 
 /// Kills its process, for tests of what happens then.
@@ -221,6 +254,7 @@ fn serve() -> ExitCode {
             custom_state(),
             ignore(),
             reject(),
+            ends(),
             killself(),
             spin(),
             compute(),

@@ -6,4 +6,5 @@ mod leases;
 mod life;
 mod settings;
 mod stopping;
+mod verdicts;
 mod world;

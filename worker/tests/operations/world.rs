@@ -39,12 +39,19 @@ pub fn start(command: &mut Command) -> Process {
 
 /// Posts a task with a hard time limit of so many seconds, if any.
 pub fn post(redis: &Redis, id: &str, name: &str, args: &str, limit: Option<f64>) {
+    post_with(redis, id, name, args, |task| {
+        task.time_limit = TimeLimit {
+            hard: limit,
+            soft: None,
+        };
+    });
+}
+
+/// Posts a task after a change to its message.
+pub fn post_with(redis: &Redis, id: &str, name: &str, args: &str, change: impl FnOnce(&mut Task)) {
     let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
     let mut task = Task::new(id, name, raw(args), raw("{}"));
-    task.time_limit = TimeLimit {
-        hard: limit,
-        soft: None,
-    };
+    change(&mut task);
     let message = task
         .encode_redis(&EncodeOptions::new("celery", id))
         .unwrap();
