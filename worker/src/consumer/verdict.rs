@@ -89,7 +89,7 @@ impl Rules {
     pub(crate) fn judge(&self, delivery: &Delivery, outcome: Outcome, now: Timestamp) -> Verdict {
         let task = &*delivery.task;
         match outcome {
-            Outcome::Succeeded { value, runtime } => success(value, runtime),
+            Outcome::Succeeded { value, runtime } => success(value, runtime, DEFAULT_MAX_BODY),
             Outcome::Raised {
                 exception,
                 retryable,
@@ -161,18 +161,18 @@ impl Rules {
     }
 }
 
-/// A value that is too large to be stored is a failure: Redis would close the connection on it, every time.
-fn success(value: Box<RawValue>, runtime: Duration) -> Verdict {
+/// A value of more than `most` bytes is a failure: Redis would close the connection on it, every time.
+fn success(value: Box<RawValue>, runtime: Duration, most: usize) -> Verdict {
     let bytes = value.get().len();
-    if bytes <= DEFAULT_MAX_BODY {
+    if bytes <= most {
         return Verdict::Success { value, runtime };
     }
-    let text = format!("the result has {bytes} bytes, of which {DEFAULT_MAX_BODY} are allowed");
+    let text = format!("the result has {bytes} bytes, of which {most} are allowed");
     let exception = ExceptionDoc::new("EncodeError", text, Some("kombu.exceptions"));
     Verdict::Failure(Failure::raised(exception))
 }
 
-/// As in Celery 5.7, a message that is refused for good is also a failure to whoever waits for the result.
+/// As in Celery 5.7, a message that is refused for good is also stored as a failure.
 fn dead(reason: String, cause: &'static str) -> Verdict {
     let args = vec![Value::String(reason.clone()), Value::Bool(false)];
     Verdict::Dead {
@@ -246,6 +246,12 @@ mod tests {
     }
 
     fn judge(name: &str, retries: u32, outcome: Outcome) -> Verdict {
+        let mut task = testing::task(name, "[1]");
+        task.retries = retries;
+        judge_task(task, outcome)
+    }
+
+    fn judge_task(task: Task, outcome: Outcome) -> Verdict {
         let rules = Rules {
             results: true,
             default_queue: "celery".into(),
@@ -254,8 +260,6 @@ mod tests {
             most: usize::MAX,
             names: Arc::new(Names),
         };
-        let mut task = testing::task(name, "[1]");
-        task.retries = retries;
         let delivery = Delivery {
             tag: Tag { call: 1, index: 1 },
             queue: "celery".into(),
@@ -302,12 +306,33 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_published_again_is_rejected() {
+        let mut task = testing::task("t", "[1]");
+        task.time_limit.hard = Some(f64::INFINITY);
+        let retry = Outcome::Retry {
+            countdown: Duration::ZERO,
+            reason: None,
+            max_retries: None,
+        };
+        match judge_task(task, retry) {
+            Verdict::Dead {
+                reason,
+                cause,
+                failure,
+            } => {
+                assert_eq!(cause, NOT_ENCODABLE);
+                assert_eq!(failure.exception.exc_type, "Reject");
+                assert!(reason.contains("finite number"), "{reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
     fn a_result_that_is_too_large_is_a_failure_and_no_success() {
-        let json = |bytes: usize| RawValue::from_string("1".repeat(bytes)).unwrap();
-        let runtime = Duration::from_secs(1);
-        for (bytes, fits) in [(DEFAULT_MAX_BODY, true), (DEFAULT_MAX_BODY + 1, false)] {
-            let value = json(bytes);
-            let verdict = judge("t", 0, Outcome::Succeeded { value, runtime });
+        for (json, fits) in [("12345", true), ("123456", false), ("\"1234\"", false)] {
+            let value = RawValue::from_string(json.to_owned()).unwrap();
+            let verdict = success(value, Duration::from_secs(1), 5);
             match verdict {
                 Verdict::Success { .. } => assert!(fits),
                 Verdict::Failure(failure) => {

@@ -205,7 +205,7 @@ fn a_rejection_without_requeue_is_a_failure_and_a_dead_letter() {
     let scene = Scene::start(&[]);
     scene.post("r1", "proj.reject", "[]");
     scene.post("r2", "proj.reject", "[false]");
-    // Nobody wants its result; the letter is written all the same.
+    // Its result is not wanted. The letter is written all the same.
     post_with(&scene.redis, "r3", "proj.reject", "[]", |task| {
         task.ignore_result = Some(true);
     });

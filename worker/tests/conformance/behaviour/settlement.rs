@@ -222,7 +222,7 @@ pub async fn what_expires_before_it_begins_is_revoked<B: Broker>() {
     assert_eq!(broker.dead().await, []);
 }
 
-/// The time in so long.
+/// Returns the time this long from now.
 fn from_now(time: Duration) -> Timestamp {
     let then = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time;
     Timestamp::from_unix_micros(i64::try_from(then.as_micros()).unwrap())
