@@ -20,6 +20,7 @@ mod fetch;
 mod intake;
 mod leases;
 mod ledger;
+mod members_first;
 mod options;
 mod pace;
 mod parked;
@@ -192,6 +193,7 @@ impl Consumer {
             redelivery_limit: options.redelivery_limit,
             pulse,
             metrics: metrics.clone(),
+            failed_chords: Default::default(),
         };
         let (source, pulse) = role("sweep");
         let sweeping = leases::sweep(

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::canvas;
 use super::ledger::Ledger;
+use super::members_first::MembersFirst;
 use super::pace::{LINGER, is_complete};
 use super::report;
 use super::transition::{Plan, Rules, caught};
@@ -44,6 +45,8 @@ pub(crate) struct Settling {
     pub(crate) redelivery_limit: u32,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) metrics: Metrics,
+    /// Settlements that wait until the members of their chords have been known for a moment.
+    pub(crate) failed_chords: MembersFirst,
 }
 
 /// What was ordered and is not yet done.
@@ -82,9 +85,15 @@ impl Settling {
                     self.settle(&mut pending.settlements).await;
                     settled = Instant::now();
                 }
+                () = sleep_until(self.failed_chords.due()), if self.failed_chords.due().is_some() => {
+                    let due = self.failed_chords.take_due(Instant::now());
+                    self.carry_out(due).await;
+                }
                 count = orders.recv_many(&mut received, BATCH) => {
                     if count == 0 {
-                        return self.settle(&mut pending.settlements).await;
+                        self.settle(&mut pending.settlements).await;
+                        let held = self.failed_chords.take_all();
+                        return self.carry_out(held).await;
                     }
                     for order in received.drain(..) {
                         self.take(order, &mut pending);
@@ -249,15 +258,30 @@ impl Settling {
     }
 
     async fn settle(&mut self, settlements: &mut Vec<Settlement>) {
+        let mut settlements = std::mem::take(settlements);
         while !settlements.is_empty() {
             let rest = settlements.split_off(one_call(settlements.iter().map(Settlement::size)));
-            let batch = std::mem::replace(settlements, rest);
-            self.settle_batch(batch).await;
+            self.count_parts(&mut settlements).await;
+            let first = self.failed_chords.hold(&mut settlements, Instant::now());
+            if !first.is_empty() {
+                let source = self.results.as_mut().unwrap_or(&mut self.source);
+                source.store_results(&first).await;
+            }
+            self.carry_out(settlements).await;
+            settlements = rest;
         }
     }
 
-    async fn settle_batch(&mut self, mut batch: Vec<Settlement>) {
-        self.count_parts(&mut batch).await;
+    /// Does what is left to do for settlements whose members of chords are counted.
+    async fn carry_out(&mut self, mut settlements: Vec<Settlement>) {
+        while !settlements.is_empty() {
+            let rest = settlements.split_off(one_call(settlements.iter().map(Settlement::size)));
+            self.carry_out_batch(settlements).await;
+            settlements = rest;
+        }
+    }
+
+    async fn carry_out_batch(&mut self, mut batch: Vec<Settlement>) {
         let mut ends = Vec::new();
         if self.results.is_some() {
             ends = self.store_elsewhere(&mut batch).await;
