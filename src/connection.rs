@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use celery_client::endpoint::{Endpoint, EndpointBuilder};
 use celery_client::error::ConfigError;
+use celery_protocol::priorities::{PriorityError, PrioritySteps, Separator};
 use ext_php_rs::types::Zval;
 
 use crate::ffi::call::Call;
@@ -38,7 +39,7 @@ impl Connection {
             ))
         })?;
         Ok(Rc::new(Connection {
-            endpoint: Arc::new(with_settings(endpoint)),
+            endpoint: Arc::new(with_settings(endpoint)?),
             exchange: None,
         }))
     }
@@ -58,12 +59,23 @@ impl Connection {
     }
 }
 
-fn with_settings(endpoint: Endpoint) -> Endpoint {
-    let endpoint = endpoint.with_key_prefix(settings::key_prefix());
-    match settings::ca_file() {
+fn with_settings(endpoint: Endpoint) -> Result<Endpoint, Thrown> {
+    let wrong = |directive: &'static str| {
+        move |error: PriorityError| {
+            Thrown::celery(format!(
+                "The directive {directive} cannot be used: {error}."
+            ))
+        }
+    };
+    let steps = settings::priority_steps().map_err(wrong("celery.priority_steps"))?;
+    let separator = settings::priority_sep().map_err(wrong("celery.priority_sep"))?;
+    let endpoint = endpoint
+        .with_key_prefix(settings::key_prefix())
+        .with_default_priorities(steps, separator);
+    Ok(match settings::ca_file() {
         Some(file) => endpoint.with_default_ca_file(Path::new(&file)),
         None => endpoint,
-    }
+    })
 }
 
 /// Connection arguments as they were given, checked for their types only.
@@ -79,6 +91,10 @@ pub(crate) struct Details {
     /// Names as PHP's `ssl` stream context has them; booleans are `1` and ``, null is none. Any entry asks for TLS: one
     /// whose value was left out by mistake must not send a password in the clear.
     ssl_options: Vec<(String, Option<String>)>,
+    /// kombu's `priority_steps`; only in an array.
+    priority_steps: Option<PrioritySteps>,
+    /// kombu's `sep`; only in an array.
+    separator: Option<Separator>,
 }
 
 impl Details {
@@ -124,6 +140,8 @@ impl Details {
             "port",
             "connector",
             "ssl_options",
+            "priority_steps",
+            "sep",
         ] {
             details.set(name, array.get(name).map(Zval::dereference))?;
         }
@@ -134,6 +152,8 @@ impl Details {
         let Some(value) = value else { return Ok(()) };
         match name {
             "ssl_options" => self.ssl_options = ssl_options(value)?,
+            "priority_steps" => self.priority_steps = priority_steps(value)?,
+            "sep" => self.separator = separator(value)?,
             "port" => self.port = port(value)?,
             _ => {
                 let text = given_text(name, value)?;
@@ -166,7 +186,7 @@ impl Details {
             }
         };
         Ok(Rc::new(Connection {
-            endpoint: Arc::new(with_settings(endpoint)),
+            endpoint: Arc::new(with_settings(endpoint)?),
             exchange: self.exchange.clone(),
         }))
     }
@@ -187,6 +207,12 @@ impl Details {
         }
         if let Some(vhost) = &self.vhost {
             builder = builder.vhost(vhost.as_str());
+        }
+        if let Some(steps) = &self.priority_steps {
+            builder = builder.priority_steps(steps.clone());
+        }
+        if let Some(separator) = &self.separator {
+            builder = builder.separator(separator.clone());
         }
         if secure && !is_url {
             builder = builder.tls();
@@ -281,6 +307,43 @@ fn port(value: &Zval) -> Result<Option<u16>, Thrown> {
             "The port must be a number from 1 to 65535, {text:?} given."
         ))),
     }
+}
+
+/// A list of numbers, or text that commas separate; null and false are nothing.
+fn priority_steps(value: &Zval) -> Result<Option<PrioritySteps>, Thrown> {
+    let steps = match value.array() {
+        None => match given_text("priority_steps", value)? {
+            Some(text) => text.parse(),
+            None => return Ok(None),
+        },
+        Some(array) => {
+            // Numbers and texts only: no code of PHP runs while the array is read.
+            let number = |step: &Zval| match step.long() {
+                Some(number) => Some(number),
+                None => std::str::from_utf8(value::bytes(step)?)
+                    .ok()?
+                    .trim()
+                    .parse()
+                    .ok(),
+            };
+            let numbers: Option<Vec<i64>> =
+                array.values().map(Zval::dereference).map(number).collect();
+            numbers.map_or(Err(PriorityError::NotSteps), PrioritySteps::new)
+        }
+    };
+    steps.map(Some).map_err(unusable)
+}
+
+fn separator(value: &Zval) -> Result<Option<Separator>, Thrown> {
+    let text = given_text("sep", value)?;
+    let separator = text.map(Separator::new).transpose();
+    separator.map_err(unusable)
+}
+
+fn unusable(error: PriorityError) -> Thrown {
+    Thrown::celery(format!(
+        "These connection arguments cannot be used: {error}."
+    ))
 }
 
 fn ssl_options(value: &Zval) -> Result<Vec<(String, Option<String>)>, Thrown> {

@@ -11,12 +11,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use celery_protocol::message::Protocol;
+use celery_protocol::priorities::{PriorityError, PrioritySteps, Separator};
 use ext_php_rs::zend::{IniEntryDef, IniEntryDefs};
 
 use crate::ffi::ini::{self, fixed, open, secret_url};
 
-/// Scripts may change all but where messages go: the URLs and the prefix are the administrator's.
-static DIRECTIVES: IniEntryDefs<16> = IniEntryDefs::new([
+/// Scripts may change all but where messages go: the URLs, the prefix and the names of lists are the
+/// administrator's.
+static DIRECTIVES: IniEntryDefs<18> = IniEntryDefs::new([
     secret_url(c"celery.broker_url"),
     secret_url(c"celery.result_backend"),
     open(c"celery.default_queue", c"celery"),
@@ -31,6 +33,8 @@ static DIRECTIVES: IniEntryDefs<16> = IniEntryDefs::new([
     open(c"celery.replicas", c"0"),
     open(c"celery.task_protocol", c"2"),
     fixed(c"celery.key_prefix", c""),
+    fixed(c"celery.priority_steps", c"0,3,6,9"),
+    fixed(c"celery.priority_sep", c""),
     open(c"celery.ca_file", c""),
     IniEntryDef::end(),
 ]);
@@ -56,6 +60,31 @@ pub(crate) fn result_backend() -> Option<String> {
 /// `celery.key_prefix`: what every key begins with, kombu's `global_keyprefix`.
 pub(crate) fn key_prefix() -> String {
     ini::read(c"celery.key_prefix")
+}
+
+/// `celery.priority_steps`: the priorities at which a queue's lists begin, kombu's option of this
+/// name.
+///
+/// # Errors
+/// [`PriorityError`] if it is no list of steps. To fall back to the default would hide tasks in
+/// lists that no worker reads.
+pub(crate) fn priority_steps() -> Result<Option<PrioritySteps>, PriorityError> {
+    ini::read_as(c"celery.priority_steps", |value| {
+        let value = Some(value).filter(|value| !value.trim().is_empty());
+        value.map(str::parse).transpose()
+    })
+}
+
+/// `celery.priority_sep`: the text before a step in the name of a list, kombu's `sep`. Empty for
+/// kombu's default, whose control characters no one could see in php.ini or phpinfo.
+///
+/// # Errors
+/// [`PriorityError`] if it is too long.
+pub(crate) fn priority_sep() -> Result<Option<Separator>, PriorityError> {
+    ini::read_as(c"celery.priority_sep", |value| {
+        let value = Some(value).filter(|value| !value.is_empty());
+        value.map(Separator::new).transpose()
+    })
 }
 
 /// `celery.ca_file`: the authorities to trust where TLS is spoken and the code names none.

@@ -55,6 +55,11 @@ return [
             // Where results are read: a URL, or an array with the keys above. Null: where the tasks go.
             'result_backend' => env('CELERY_RESULT_BACKEND'),
 
+            // The lists that a queue has on Redis: priority_steps and sep of Celery's broker_transport_options, which
+            // every worker and producer needs alike. Null: the INI settings celery.priority_steps, celery.priority_sep.
+            'priority_steps' => env('CELERY_PRIORITY_STEPS'),
+            'sep' => env('CELERY_PRIORITY_SEP'),
+
             // Seconds that a post may take in all: name, connect, TLS, answer. Null: the INI setting
             // celery.post_timeout.
             'timeout' => env('CELERY_TIMEOUT'),

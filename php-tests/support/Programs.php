@@ -33,16 +33,32 @@ final class Programs
     /**
      * A Python worker with the tasks `proj.*`, ready.
      */
-    public static function pythonWorker(string $version, int $db = 0): Background
+    public static function pythonWorker(string $version, int $db = 0, array $transportOptions = []): Background
     {
         $worker = new Background(
             [self::python($version), '-m', 'celery', '-A', 'proj', 'worker', '-l', 'info', '-P', 'threads', '-c', '4'],
-            ['REDIS_URL' => self::redisUrl($db), 'PYTHONDONTWRITEBYTECODE' => '1', 'PYTHONUNBUFFERED' => '1'],
+            self::pythonEnvironment($db, $transportOptions),
             self::root() . '/php-tests/interop/python'
         );
         $worker->waitForText(' ready.', 60);
 
         return $worker;
+    }
+
+    /**
+     * What the modules in php-tests/interop/python need to know.
+     *
+     * @param array<string, mixed> $transportOptions Celery's broker_transport_options
+     * @return array<string, string>
+     */
+    public static function pythonEnvironment(int $db, array $transportOptions = []): array
+    {
+        return [
+            'REDIS_URL' => self::redisUrl($db),
+            'TRANSPORT_OPTIONS' => json_encode((object) $transportOptions),
+            'PYTHONDONTWRITEBYTECODE' => '1',
+            'PYTHONUNBUFFERED' => '1',
+        ];
     }
 
     public static function python(string $version): string

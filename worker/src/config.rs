@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use celery_client::endpoint::Endpoint;
 use celery_protocol::keys::Keys;
+use celery_protocol::priorities::{PrioritySteps, Separator};
 use celery_protocol::serializer::Serializer;
 use serde::Deserialize;
 
@@ -47,6 +48,9 @@ pub(crate) struct Settings {
     pub(crate) queues: Option<Vec<String>>,
     pub(crate) queue_order_strategy: Option<String>,
     pub(crate) queue_weights: Option<BTreeMap<String, u32>>,
+    pub(crate) priority_steps: Option<Steps>,
+    /// kombu's `sep`. The command line calls it `--priority-sep`.
+    pub(crate) sep: Option<String>,
     pub(crate) accept_content: Option<Vec<String>>,
     pub(crate) concurrency: Option<usize>,
     pub(crate) prefetch_multiplier: Option<usize>,
@@ -86,6 +90,14 @@ impl fmt::Display for Text {
     }
 }
 
+/// Priority steps: a list in the file, text that commas separate elsewhere.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Steps {
+    Written(String),
+    Listed(Vec<i64>),
+}
+
 impl Settings {
     /// Reads a file.
     pub(crate) fn from_toml(text: &str) -> Result<Self, ConfigError> {
@@ -117,6 +129,8 @@ impl Settings {
             queues: self.queues.or(other.queues),
             queue_order_strategy: self.queue_order_strategy.or(other.queue_order_strategy),
             queue_weights: self.queue_weights.or(other.queue_weights),
+            priority_steps: self.priority_steps.or(other.priority_steps),
+            sep: self.sep.or(other.sep),
             accept_content: self.accept_content.or(other.accept_content),
             concurrency: self.concurrency.or(other.concurrency),
             prefetch_multiplier: self.prefetch_multiplier.or(other.prefetch_multiplier),
@@ -180,6 +194,9 @@ pub(crate) mod setting {
         "queue_order_strategy (--queue-order-strategy, CELERY_WORKER_QUEUE_ORDER_STRATEGY)";
     pub(crate) const QUEUE_WEIGHTS: &str =
         "queue_weights (--queue-weights, CELERY_WORKER_QUEUE_WEIGHTS)";
+    pub(crate) const PRIORITY_STEPS: &str =
+        "priority_steps (--priority-steps, CELERY_WORKER_PRIORITY_STEPS)";
+    pub(crate) const SEP: &str = "sep (--priority-sep, CELERY_WORKER_PRIORITY_SEP)";
     pub(crate) const ACCEPT_CONTENT: &str =
         "accept_content (--accept-content, CELERY_WORKER_ACCEPT_CONTENT)";
     pub(crate) const CONCURRENCY: &str =
@@ -258,6 +275,7 @@ impl Config {
         let broker = Endpoint::from_url(broker)
             .map_err(|error| ConfigError::new(setting::BROKER, error))?
             .with_key_prefix(prefix);
+        let broker = with_priorities(broker, settings.priority_steps, settings.sep)?;
         let results = results(settings.result_backend.as_deref(), &broker, result_prefix)?;
         let queues = settings.queues.unwrap_or_else(|| vec!["celery".to_owned()]);
         if queues.is_empty() {
@@ -274,6 +292,12 @@ impl Config {
                 let cause = format!("{queue:?} is where messages are kept that are in no queue");
                 return Err(ConfigError::new(setting::QUEUES, cause));
             }
+        }
+        if let Some((one, other)) = broker.keys().overlap(&queues) {
+            let cause = format!(
+                "with these priority_steps and this sep, {other:?} names a list of the queue {one:?}"
+            );
+            return Err(ConfigError::new(setting::QUEUES, cause));
         }
         let queue_order = queue_order(
             settings.queue_order_strategy.as_deref(),
@@ -376,10 +400,9 @@ impl Config {
 impl Config {
     /// The names of all keys.
     pub(crate) fn keys(&self) -> Keys {
-        let broker = self.broker.key_prefix();
         match &self.results {
-            Results::Server(server) => Keys::with_prefixes(broker, server.key_prefix()),
-            Results::Broker | Results::Disabled => Keys::new(broker),
+            Results::Server(server) => self.broker.keys_with_results(server.key_prefix()),
+            Results::Broker | Results::Disabled => self.broker.keys(),
         }
     }
 }
@@ -425,6 +448,13 @@ impl fmt::Display for Config {
                 writeln!(f, "queue_weights = {{ {} }}", weights.join(", "))?;
             }
         }
+        if let Some(steps) = self.broker.priority_steps() {
+            let steps: Vec<String> = steps.as_slice().iter().map(u8::to_string).collect();
+            writeln!(f, "priority_steps = [{}]", steps.join(", "))?;
+        }
+        if let Some(separator) = self.broker.separator() {
+            writeln!(f, "sep = {}", text(separator.as_str()))?;
+        }
         let names = self.accept_content.iter().map(|it| it.name().to_owned());
         let names: Vec<String> = names.collect();
         writeln!(f, "accept_content = {}", toml::Value::from(names))?;
@@ -463,6 +493,33 @@ fn key_prefix(text: Option<String>, setting: &'static str) -> Result<Option<Stri
         }
         text => Ok(text),
     }
+}
+
+/// Adds kombu's transport options `priority_steps` and `sep`, which the URL may have named.
+fn with_priorities(
+    mut broker: Endpoint,
+    steps: Option<Steps>,
+    separator: Option<String>,
+) -> Result<Endpoint, ConfigError> {
+    if let Some(steps) = steps {
+        let steps = match steps {
+            Steps::Written(text) => text.parse(),
+            Steps::Listed(steps) => PrioritySteps::new(steps),
+        };
+        let wrong = |error: &dyn fmt::Display| ConfigError::new(setting::PRIORITY_STEPS, error);
+        let steps = steps.map_err(|error| wrong(&error))?;
+        broker = broker
+            .with_priority_steps(steps)
+            .map_err(|error| wrong(&error))?;
+    }
+    if let Some(separator) = separator {
+        let wrong = |error: &dyn fmt::Display| ConfigError::new(setting::SEP, error);
+        let separator = Separator::new(separator).map_err(|error| wrong(&error))?;
+        broker = broker
+            .with_separator(separator)
+            .map_err(|error| wrong(&error))?;
+    }
+    Ok(broker)
 }
 
 /// Where results go. Under another prefix they are on another server, as far as the worker knows.
@@ -636,6 +693,16 @@ mod tests {
                 "queue_order_strategy = 'sorted'\nqueue_weights = { celery = 2 }",
                 "already",
             ),
+            ("priority_steps = [3, 6]", "--priority-steps"),
+            ("priority_steps = '0,10'", "--priority-steps"),
+            ("priority_steps = [0, 9, 3]", "must ascend"),
+            (
+                "broker = 'redis://h?priority_steps=0,3'\npriority_steps = [0, 9]",
+                "beside a URL",
+            ),
+            ("sep = ''", "CELERY_WORKER_PRIORITY_SEP"),
+            ("sep = '123456789'", "1 to 8 bytes"),
+            ("sep = ':'\nqueues = ['mail', 'mail:3']", "\"mail:3\""),
             ("concurrency = 0", "--concurrency"),
             ("database_connections = 0", "--database-connections"),
             ("database_time_zone = 'CEST'", "\"CEST\""),
@@ -691,6 +758,24 @@ mod tests {
                 panic!("{:?}", config.results)
             };
             assert_eq!(server.key_prefix(), prefix);
+        }
+    }
+
+    #[test]
+    fn priorities_come_from_the_url_or_from_settings() {
+        let config = |toml: &str| Config::new(Settings::from_toml(toml).unwrap()).unwrap();
+        for (toml, list) in [
+            ("", "q\u{6}\u{16}9"),
+            ("priority_steps = [0, 5]\nsep = ':'", "q:5"),
+            ("priority_steps = '0,8'", "q\u{6}\u{16}8"),
+            ("broker = 'redis://h?priority_steps=0,5&sep=:'", "q:5"),
+            ("broker = 'redis://h?priority_steps=0,5'\nsep = '-'", "q-5"),
+            ("sep = ':'\nqueues = ['a:b', 'a', 'a:4']", "q:9"),
+        ] {
+            let config = config(toml);
+            assert_eq!(config.keys().queue("q", 9), list, "{toml}");
+            let again = Settings::from_toml(&config.to_string()).and_then(Config::new);
+            assert_eq!(again.unwrap().keys().queue("q", 9), list, "{toml}");
         }
     }
 

@@ -395,6 +395,51 @@ fn dead_letters_can_be_seen_put_back_and_deleted() {
 }
 
 #[test]
+fn a_letter_goes_back_to_the_list_of_its_step() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    for (place, options, priority, list) in [
+        (
+            "1-1",
+            &["--priority-steps", "0,5"][..],
+            7,
+            "mail\u{6}\u{16}5",
+        ),
+        (
+            "2-1",
+            &["--priority-steps", "0,9", "--priority-sep", ":"],
+            9,
+            "mail:9",
+        ),
+        ("3-1", &["--priority-sep", "::"], 4, "mail::3"),
+        ("4-1", &["--priority-steps", "0"], 9, "mail"),
+    ] {
+        let task = Task::new(
+            "id",
+            "proj.unknown",
+            RawValue::from_string("[]".into()).unwrap(),
+            RawValue::from_string("{}".into()).unwrap(),
+        );
+        let message = task
+            .encode_redis(&EncodeOptions::new("mail", "tag"))
+            .unwrap();
+        let message = String::from_utf8(message).unwrap();
+        let message = message.replace(r#""priority":0"#, &format!(r#""priority":{priority}"#));
+        let letter = ["queue", "mail", "cause", "not-registered", "raw", &message];
+        redis
+            .cli(&[&["XADD", "celery.dead", place][..], &letter].concat())
+            .unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_celery-worker"))
+            .args(["--broker", &redis.url()])
+            .args(options)
+            .args(["dead", "replay", place])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(redis.cli(&["LLEN", list]).unwrap().trim(), "1", "{list:?}");
+    }
+}
+
+#[test]
 fn a_prefix_is_before_every_key_and_an_empty_variable_is_none() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let mut command = command(&redis, "sqlite::memory:", &["--key-prefix", "shop:"]);

@@ -11,6 +11,10 @@ mod url;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use celery_protocol::keys::Keys;
+use celery_protocol::priorities::{PrioritySteps, Separator};
+
+use crate::error::ConfigError;
 #[cfg(feature = "blocking")]
 use crate::error::{ClientError, ServerError};
 use crate::secret::{MASK, Secret};
@@ -91,6 +95,10 @@ pub struct Endpoint {
     password: Option<Secret>,
     database: u32,
     key_prefix: String,
+    /// kombu's `priority_steps`, if they were given.
+    priority_steps: Option<PrioritySteps>,
+    /// kombu's `sep`, if it was given.
+    separator: Option<Separator>,
 }
 
 impl Endpoint {
@@ -134,6 +142,71 @@ impl Endpoint {
     pub fn with_key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.key_prefix = prefix.into();
         self
+    }
+
+    /// Sets kombu's `priority_steps`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Contradiction`] if the URL names others.
+    pub fn with_priority_steps(mut self, steps: PrioritySteps) -> Result<Self, ConfigError> {
+        match self.priority_steps.replace(steps) {
+            Some(of_url) if self.priority_steps.as_ref() != Some(&of_url) => {
+                Err(ConfigError::Contradiction {
+                    what: "priority_steps beside a URL with others",
+                })
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// Sets kombu's `sep`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Contradiction`] if the URL names another.
+    pub fn with_separator(mut self, separator: Separator) -> Result<Self, ConfigError> {
+        match self.separator.replace(separator) {
+            Some(of_url) if self.separator.as_ref() != Some(&of_url) => {
+                Err(ConfigError::Contradiction {
+                    what: "a sep beside a URL with another one",
+                })
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// Sets kombu's `priority_steps` and `sep` where they were not given.
+    #[must_use]
+    pub fn with_default_priorities(
+        mut self,
+        steps: Option<PrioritySteps>,
+        separator: Option<Separator>,
+    ) -> Self {
+        self.priority_steps = self.priority_steps.or(steps);
+        self.separator = self.separator.or(separator);
+        self
+    }
+
+    /// Returns kombu's `priority_steps`, if they were given.
+    pub fn priority_steps(&self) -> Option<&PrioritySteps> {
+        self.priority_steps.as_ref()
+    }
+
+    /// Returns kombu's `sep`, if it was given.
+    pub fn separator(&self) -> Option<&Separator> {
+        self.separator.as_ref()
+    }
+
+    /// Returns the names of all keys, if results lie in the same place.
+    pub fn keys(&self) -> Keys {
+        self.keys_with_results(&self.key_prefix)
+    }
+
+    /// Returns the names of all keys, if the keys of results have a prefix of their own.
+    pub fn keys_with_results(&self, prefix: &str) -> Keys {
+        Keys::with_prefixes(&self.key_prefix, prefix).with_priorities(
+            self.priority_steps.clone().unwrap_or_default(),
+            self.separator.clone().unwrap_or_default(),
+        )
     }
 
     /// The same endpoint with an authority to trust, where TLS is spoken and none was named.

@@ -9,6 +9,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use celery_protocol::priorities::PriorityError;
+
 use crate::secret::MASK;
 
 /// An endpoint, or an option of one, that cannot be used.
@@ -50,6 +52,9 @@ pub enum ConfigError {
         /// Which ones.
         what: &'static str,
     },
+    /// kombu's `priority_steps` or `sep`.
+    #[error(transparent)]
+    Priorities(#[from] PriorityError),
     /// A file that TLS needs.
     #[error("cannot use {path}: {reason}")]
     File {

@@ -5,37 +5,11 @@
 //! Queue and task names become part of keys and of log lines: [`check_queue_name`], [`check_task_name`]
 //! and [`check_task_id`] refuse what would make them mean something else.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::json::swar::{plain_run, unprintable};
-
-/// What kombu puts between the parts of a name (its transport option `sep`).
-pub const SEPARATOR: &str = "\u{6}\u{16}";
-
-/// The lists a queue is made of, the most urgent first (kombu's `priority_steps`).
-///
-/// On Redis a lower number is more urgent, the reverse of RabbitMQ.
-pub const PRIORITY_STEPS: [u8; 4] = [0, 3, 6, 9];
-
-/// The step whose list holds messages of this priority: the nearest one below.
-pub fn step(priority: u8) -> u8 {
-    PRIORITY_STEPS
-        .iter()
-        .rev()
-        .copied()
-        .find(|step| *step <= priority)
-        .unwrap_or(0)
-}
-
-/// The member of a binding set that sends `routing_key` to `queue`.
-pub fn binding_member(routing_key: &str, pattern: &str, queue: &str) -> String {
-    format!("{routing_key}{SEPARATOR}{pattern}{SEPARATOR}{queue}")
-}
-
-/// The member that binds a queue to the exchange of its own name, as Celery declares every queue.
-pub fn own_binding_member(queue: &str) -> String {
-    binding_member(queue, "", queue)
-}
+use crate::priorities::{PrioritySteps, Separator};
 
 /// Names of keys and channels under one prefix.
 ///
@@ -50,6 +24,8 @@ pub fn own_binding_member(queue: &str) -> String {
 pub struct Keys {
     prefix: String,
     result_prefix: String,
+    steps: PrioritySteps,
+    separator: Separator,
 }
 
 impl Keys {
@@ -70,7 +46,16 @@ impl Keys {
         Self {
             prefix: broker.to_owned(),
             result_prefix,
+            steps: PrioritySteps::default(),
+            separator: Separator::default(),
         }
+    }
+
+    /// Replaces kombu's transport options `priority_steps` and `sep`.
+    #[must_use]
+    pub fn with_priorities(mut self, steps: PrioritySteps, separator: Separator) -> Self {
+        (self.steps, self.separator) = (steps, separator);
+        self
     }
 
     /// The prefix of broker names.
@@ -82,18 +67,54 @@ impl Keys {
         format!("{}{name}", self.prefix)
     }
 
-    /// The list of a queue's messages of one priority step.
-    pub fn queue(&self, queue: &str, step: u8) -> String {
-        if step == 0 {
-            self.broker(queue)
-        } else {
-            format!("{}{queue}{SEPARATOR}{step}", self.prefix)
+    /// Returns the list for a queue's messages of this priority, as kombu's `_q_for_pri`.
+    pub fn queue(&self, queue: &str, priority: u8) -> String {
+        match self.steps.of(priority) {
+            0 => self.broker(queue),
+            step => format!("{}{queue}{}{step}", self.prefix, self.separator),
         }
     }
 
-    /// All lists of a queue, the most urgent first.
-    pub fn queue_lists(&self, queue: &str) -> [String; 4] {
-        PRIORITY_STEPS.map(|step| self.queue(queue, step))
+    /// Returns all lists of a queue, the most urgent first: one for each step.
+    pub fn queue_lists(&self, queue: &str) -> Vec<String> {
+        let steps = self.steps.as_slice().iter();
+        steps.map(|step| self.queue(queue, *step)).collect()
+    }
+
+    /// Returns how many lists a queue has.
+    pub fn steps(&self) -> usize {
+        self.steps.as_slice().len()
+    }
+
+    /// Returns two of these queues that have a list in common, such as `mail` and `mail:3` where
+    /// the separator is a colon. A message in that list belongs to either.
+    pub fn overlap<'q>(&self, queues: &'q [String]) -> Option<(&'q str, &'q str)> {
+        let mut owners = HashMap::new();
+        for queue in queues {
+            for list in self.queue_lists(queue) {
+                match owners.insert(list, queue) {
+                    Some(other) if other != queue => return Some((other, queue)),
+                    _ => {}
+                }
+            }
+        }
+        None
+    }
+
+    /// Returns the text between the parts of a name.
+    pub fn separator(&self) -> &str {
+        self.separator.as_str()
+    }
+
+    /// Returns the member of a binding set that sends `routing_key` to `queue`.
+    pub fn binding_member(&self, routing_key: &str, pattern: &str, queue: &str) -> String {
+        [routing_key, pattern, queue].join(self.separator())
+    }
+
+    /// Returns the member that binds a queue to the exchange of its own name, as Celery declares
+    /// every queue.
+    pub fn own_binding_member(&self, queue: &str) -> String {
+        self.binding_member(queue, "", queue)
     }
 
     /// The set of an exchange's bindings.
@@ -305,7 +326,7 @@ mod tests {
         );
         assert_eq!(keys.binding("celery"), "_kombu.binding.celery");
         assert_eq!(
-            own_binding_member("celery"),
+            keys.own_binding_member("celery"),
             "celery\u{6}\u{16}\u{6}\u{16}celery"
         );
         assert_eq!(keys.pidbox_channel(0), "/0.celery.pidbox");
@@ -323,11 +344,34 @@ mod tests {
     }
 
     #[test]
-    fn priorities_fall_to_the_step_below() {
-        assert_eq!(
-            [0, 1, 2, 3, 4, 6, 8, 9, 255].map(step),
-            [0, 0, 0, 3, 3, 6, 6, 9, 9]
-        );
+    fn steps_and_separator_make_the_lists() {
+        let keys = |steps: &str, separator: &str| {
+            let (steps, separator) = (steps.parse().unwrap(), separator.parse().unwrap());
+            Keys::new("p:").with_priorities(steps, separator)
+        };
+        assert_eq!(keys("0,9", ":").queue_lists("q"), ["p:q", "p:q:9"]);
+        assert_eq!(keys("0", ":").queue_lists("a:b"), ["p:a:b"]);
+        let all = keys("0,1,2,3,4,5,6,7,8,9", "-");
+        assert_eq!((all.steps(), &*all.queue("q", 7)), (10, "p:q-7"));
+        assert_eq!(all.queue("q", 200), "p:q-9");
+        assert_eq!(all.own_binding_member("q"), "q--q");
+    }
+
+    #[test]
+    fn queues_with_a_common_list_are_found() {
+        let keys = |steps: &str, separator: &str| {
+            let (steps, separator) = (steps.parse().unwrap(), separator.parse().unwrap());
+            Keys::default().with_priorities(steps, separator)
+        };
+        let queues = |names: &[&str]| names.iter().map(|q| (*q).to_owned()).collect::<Vec<_>>();
+        let twins = queues(&["mail", "other", "mail:3"]);
+        assert_eq!(keys("0,3", ":").overlap(&twins), Some(("mail", "mail:3")));
+        assert_eq!(keys("0,9", ":").overlap(&twins), None);
+        assert_eq!(keys("0,3", "-").overlap(&twins), None);
+        let deep = queues(&["a:3:3", "a", "a:3"]);
+        assert_eq!(keys("0,3", ":").overlap(&deep), Some(("a", "a:3")));
+        let harmless = queues(&["a", "a:b", "a:b:c", "a:", "a"]);
+        assert_eq!(keys("0,3,6,9", ":").overlap(&harmless), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //!   rewriting that marks a message as redelivered.
 //! * [`result`]: the document a worker stores for each state of a task, and exceptions inside it.
 //! * [`keys`]: every Redis key and channel name, and the check of names that become part of one.
+//! * [`priorities`]: which lists a queue on Redis has.
 //! * [`json`]: lenient reading of what Python writes (bare `NaN`), depth limits, the `__type__` values.
 //! * [`fields`]: an ordered map of members whose values stay the text they were.
 //! * [`serializer`] and [`compression`]: content types, MessagePack and YAML to JSON and back, capped
@@ -24,6 +25,7 @@ pub mod fields;
 pub mod json;
 pub mod keys;
 pub mod message;
+pub mod priorities;
 pub mod repr;
 pub mod result;
 pub mod serializer;

@@ -7,7 +7,7 @@ mod common;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use celery_protocol::compression::Compression;
-use celery_protocol::keys::{Keys, step};
+use celery_protocol::keys::Keys;
 use celery_protocol::message::{
     Cause, DecodeOptions, EncodeOptions, Protocol, Task, Unacked, mark_redelivered, unacked_entry,
 };
@@ -222,19 +222,18 @@ fn messages_lie_in_the_list_of_their_priority() {
         let queued = fixture.queued();
         let (key, raw) = &queued[0];
         let Ok(task) = decode(raw) else { continue };
+        let mut keys = Keys::default();
         let queue = match fixture.name.as_str() {
-            // Prefix, steps and separator of their own.
-            "keyprefix_prio_steps_sep" => continue,
+            "keyprefix_prio_steps_sep" => {
+                let (steps, separator) = ("0,1,2,3,4,5,6,7,8,9".parse(), ":".parse());
+                keys = Keys::new("myapp:").with_priorities(steps.unwrap(), separator.unwrap());
+                "celery"
+            }
             "exchange_direct" => "direct_q",
             "exchange_topic_by_queue" => "images",
             _ => &task.delivery_info.routing_key,
         };
-        assert_eq!(
-            *key,
-            Keys::default().queue(queue, step(task.priority())),
-            "{}",
-            fixture.name
-        );
+        assert_eq!(*key, keys.queue(queue, task.priority()), "{}", fixture.name);
     }
 }
 

@@ -112,6 +112,8 @@ final class ConnectionSettings
             throw InvalidConfiguration::in($name, "config/database.php has no redis connection [{$said}]");
         }
 
-        return Endpoint::fromArray($name, $redis[$reference]);
+        $priorities = array_intersect_key($config, ['priority_steps' => 0, 'sep' => 0]);
+
+        return Endpoint::fromArray($name, $redis[$reference] + $priorities);
     }
 }

@@ -18,6 +18,9 @@ final class Endpoint implements JsonSerializable
 {
     private const DEFAULT_PORT = 6379;
 
+    /** kombu's transport options that a URL's query may have. */
+    private const PRIORITIES = ['priority_steps' => 0, 'sep' => 0];
+
     /**
      * @param  string  $host  a name, an address, or the path of a unix socket
      * @param  array<string, mixed>  $ssl  options of PHP's "ssl" stream context
@@ -31,6 +34,7 @@ final class Endpoint implements JsonSerializable
         private readonly ?string $password,
         public readonly int $database,
         public readonly array $ssl,
+        public readonly ?PriorityLists $priorities,
     ) {
     }
 
@@ -70,6 +74,11 @@ final class Endpoint implements JsonSerializable
             self::text($given['password'] ?? $config['password'] ?? null),
             self::database($name, $given['database'] ?? $config['database'] ?? $config['db'] ?? $config['vhost'] ?? 0),
             $ssl,
+            PriorityLists::fromConfig(
+                $name,
+                $given['priority_steps'] ?? $config['priority_steps'] ?? null,
+                $given['sep'] ?? $config['sep'] ?? null,
+            ),
         );
     }
 
@@ -88,6 +97,8 @@ final class Endpoint implements JsonSerializable
      *     persistent_messages: bool,
      *     result_expire: int,
      *     ssl_options: array<string, mixed>,
+     *     priority_steps?: list<int>,
+     *     sep?: string,
      * }
      */
     public function toArguments(): array
@@ -104,7 +115,7 @@ final class Endpoint implements JsonSerializable
             'persistent_messages' => false,
             'result_expire' => 0,
             'ssl_options' => $this->ssl,
-        ];
+        ] + ($this->priorities?->toArguments() ?? []);
     }
 
     /**
@@ -205,7 +216,7 @@ final class Endpoint implements JsonSerializable
                 'username' => rawurldecode($user),
                 'password' => rawurldecode($password),
                 'database' => $query['virtual_host'] ?? $query['db'] ?? $query['database'] ?? 0,
-            ], static fn (mixed $value): bool => $value !== '');
+            ] + array_intersect_key($query, self::PRIORITIES), static fn (mixed $value): bool => $value !== '');
         }
 
         $parts = parse_url($url);
@@ -234,8 +245,11 @@ final class Endpoint implements JsonSerializable
             'username' => rawurldecode($parts['user'] ?? ''),
             'password' => rawurldecode($parts['pass'] ?? ''),
             'database' => trim($parts['path'] ?? '', '/') ?: $query['virtual_host'] ?? $query['db'] ?? '',
-            'ssl' => self::sslQuery($name, array_diff_key($query, ['virtual_host' => 0, 'db' => 0])),
-        ], static fn (mixed $value): bool => $value !== '');
+            'ssl' => self::sslQuery(
+                $name,
+                array_diff_key($query, ['virtual_host' => 0, 'db' => 0] + self::PRIORITIES),
+            ),
+        ] + array_intersect_key($query, self::PRIORITIES), static fn (mixed $value): bool => $value !== '');
     }
 
     /**

@@ -18,7 +18,8 @@ final class KnownKeys
 
     /** What a connection has beside its server. The last three are celery-php's and mean nothing on Redis. */
     private const CONNECTION = [
-        'queue', 'exchange', 'result_backend', 'timeout', 'after_commit', 'binding', 'persistent_messages', 'result_expire',
+        'queue', 'exchange', 'result_backend', 'timeout', 'after_commit', 'priority_steps', 'sep',
+        'binding', 'persistent_messages', 'result_expire',
     ];
 
     private const FILE = ['default', 'connections'];

@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace CeleryBridge\Queue;
 
 use CeleryBridge\Config\ConnectionSettings;
+use CeleryBridge\Config\PriorityLists;
 use CeleryBridge\Exceptions\InvalidConfiguration;
 use Illuminate\Container\Container;
 use Illuminate\Redis\Connections\Connection;
@@ -20,12 +21,6 @@ final class RedisQueues
 {
     /** Seconds for one look when the connection sets no timeout, as the extension's celery.command_timeout. */
     private const TIMEOUT = 5.0;
-
-    /** What kombu puts between a queue's name and a priority step. */
-    private const SEPARATOR = "\x06\x16";
-
-    /** kombu's priority steps; the list of step 0 has the queue's bare name. */
-    private const STEPS = [3, 6, 9];
 
     private ?Connection $connection = null;
 
@@ -74,9 +69,7 @@ final class RedisQueues
      */
     private function lists(string $queue): array
     {
-        $list = $this->prefix().$queue;
-
-        return [$list, ...array_map(static fn (int $step): string => $list.self::SEPARATOR.$step, self::STEPS)];
+        return PriorityLists::of($this->settings->broker->priorities, $this->prefix().$queue);
     }
 
     private function prefix(): string

@@ -1,5 +1,6 @@
 """The tasks that every worker of these tests serves; the Rust worker's `playground` example has the same ones."""
 
+import json
 import os
 import time
 
@@ -7,6 +8,8 @@ from celery import Celery
 
 app = Celery("proj", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
 app.conf.broker_connection_retry_on_startup = True
+# What a test sets for all programs alike, such as priority_steps and sep.
+app.conf.broker_transport_options = json.loads(os.environ.get("TRANSPORT_OPTIONS", "{}"))
 
 
 @app.task(name="proj.add")

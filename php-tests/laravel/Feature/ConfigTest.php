@@ -7,6 +7,7 @@ namespace CeleryBridge\Tests\Feature;
 use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Config\FlatConfig;
 use CeleryBridge\Config\KnownKeys;
+use CeleryBridge\Config\PriorityLists;
 use CeleryBridge\Exceptions\InvalidConfiguration;
 use CeleryBridge\Facades\Celery;
 use CeleryBridge\Tests\Support\Sandbox;
@@ -171,6 +172,29 @@ final class ConfigTest extends TestCase
         );
     }
 
+    public function test_the_lists_of_a_queue(): void
+    {
+        $cases = [
+            [[], ['q', "q\x06\x163", "q\x06\x166", "q\x06\x169"], []],
+            [['priority_steps' => [0, 9], 'sep' => ':'], ['q', 'q:9'], ['priority_steps' => [0, 9], 'sep' => ':']],
+            [['priority_steps' => '0, 5'], ['q', "q\x06\x165"], ['priority_steps' => [0, 5]]],
+            [['sep' => '-', 'priority_steps' => ''], ['q', 'q-3', 'q-6', 'q-9'], ['sep' => '-']],
+            [['url' => 'redis://h?priority_steps=0,1&sep=%3A'], ['q', 'q:1'], ['priority_steps' => [0, 1], 'sep' => ':']],
+            [['url' => 'unix:///r.sock?sep=.', 'sep' => ':'], ['q', 'q.3', 'q.6', 'q.9'], ['sep' => '.']],
+        ];
+
+        foreach ($cases as [$config, $lists, $arguments]) {
+            $broker = ConnectionSettings::fromArray('c', $config)->broker;
+            $this->assertSame($lists, PriorityLists::of($broker->priorities, 'q'));
+            $given = array_intersect_key($broker->toArguments(), ['priority_steps' => 0, 'sep' => 0]);
+            $this->assertSame($arguments, $given);
+        }
+
+        config(['database.redis.shared' => ['host' => 'h']]);
+        config(['celery.connections.default' => ['redis' => 'shared', 'priority_steps' => [0, 9], 'sep' => ':']]);
+        $this->assertSame(['q', 'q:9'], PriorityLists::of(Celery::settings()->broker->priorities, 'q'));
+    }
+
     public function test_what_cannot_be_right_is_refused(): void
     {
         $cases = [
@@ -181,6 +205,12 @@ final class ConfigTest extends TestCase
             [['timeout' => 0], 'timeout'],
             [['timeout' => 'soon'], 'timeout'],
             [['ssl' => true], 'ssl must be an array'],
+            [['priority_steps' => [3, 6]], 'must ascend from 0'],
+            [['priority_steps' => '0,6,3'], 'must ascend from 0'],
+            [['priority_steps' => '0,10'], 'numbers from 0 to 9'],
+            [['priority_steps' => 5.5], 'numbers from 0 to 9'],
+            [['sep' => '123456789'], '1 to 8 bytes'],
+            [['url' => 'redis://h?priority_steps=9'], 'must ascend from 0'],
         ];
 
         foreach ($cases as [$config, $words]) {

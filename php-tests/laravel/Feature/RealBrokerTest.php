@@ -149,6 +149,21 @@ final class RealBrokerTest extends TestCase
         $this->assertSame([0, 1], [$queue->size(), $queue->size('ml')]);
     }
 
+    public function test_the_lists_of_a_queue_are_those_of_the_configuration(): void
+    {
+        config([
+            'celery.connections.default.priority_steps' => [0, 9],
+            'celery.connections.default.sep' => ':',
+        ]);
+        Celery::post('usual');
+        Celery::post('less', [], null, ['priority' => 8]);
+        Celery::post('least', [], null, ['priority' => 9]);
+
+        $redis = $this->broker->redis();
+        $this->assertSame([2, 1], [$redis->lLen('celery'), $redis->lLen('celery:9')]);
+        $this->assertSame(3, Queue::connection('celery')->size());
+    }
+
     public function test_results_are_read_and_stay(): void
     {
         $result = Celery::post('proj.echo', [1]);

@@ -61,7 +61,7 @@ fn shown<'v>(name: &str, value: &'v str) -> Cow<'v, str> {
 
 /// Does as told; 1 if that could not be done.
 pub(crate) async fn run(config: &Config, dead: Dead) -> ExitCode {
-    let keys = Keys::new(config.broker.key_prefix());
+    let keys = config.broker.keys();
     let done = match connect(&config.broker).await {
         Ok(mut connection) => obey(&mut connection, &keys, dead).await,
         Err(failure) => Err(failure),
@@ -198,7 +198,7 @@ async fn replay(
         .as_ref()
         .and_then(|task| task.properties.priority)
         .unwrap_or(0);
-    let queue = keys.queue(&queue, celery_protocol::keys::step(priority));
+    let queue = keys.queue(&queue, priority);
     let tag = task.map(|task| redelivery_name(&task).to_owned());
     let tag = tag.unwrap_or_default();
     let mut call = scripts::call(&scripts::REPLAY, 3, 4, 256);

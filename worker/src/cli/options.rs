@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::Resettable;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Settings, Text};
+use crate::config::{Settings, Steps, Text};
 
 /// Runs Celery tasks: claims messages from Redis, runs them, stores the results.
 ///
@@ -150,6 +150,26 @@ pub(crate) struct Options {
         env = "CELERY_WORKER_QUEUE_WEIGHTS"
     )]
     queue_weights: Option<Vec<(String, u32)>>,
+
+    /// Priorities at which a queue's lists begin: kombu's priority_steps [default: 0,3,6,9]
+    #[arg(
+        help_heading = "Queues and messages",
+        long,
+        global = true,
+        value_name = "STEPS",
+        env = "CELERY_WORKER_PRIORITY_STEPS"
+    )]
+    priority_steps: Option<String>,
+
+    /// Text before a step in the name of a list: kombu's sep [default: the bytes 6 and 22]
+    #[arg(
+        help_heading = "Queues and messages",
+        long,
+        global = true,
+        value_name = "TEXT",
+        env = "CELERY_WORKER_PRIORITY_SEP"
+    )]
+    priority_sep: Option<String>,
 
     /// Serializers accepted in message bodies: json, msgpack, yaml [default: json]
     #[arg(
@@ -364,6 +384,8 @@ impl Options {
             queues: self.queues,
             queue_order_strategy: self.queue_order_strategy,
             queue_weights: self.queue_weights.map(|all| all.into_iter().collect()),
+            priority_steps: self.priority_steps.map(Steps::Written),
+            sep: self.priority_sep,
             accept_content: self.accept_content,
             concurrency: self.concurrency,
             prefetch_multiplier: self.prefetch_multiplier,

@@ -37,7 +37,6 @@ use std::time::Duration;
 
 use celery_client::Endpoint;
 use celery_client::aio::Health;
-use celery_protocol::keys::Keys;
 use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};
@@ -349,10 +348,9 @@ fn watched(broker: &Broker, name: &str, pulse: &Arc<Pulse>) -> RedisSource {
 }
 
 fn broker(options: &ConsumerOptions) -> Broker {
-    let prefix = options.broker.key_prefix();
     let keys = match &options.results {
-        Results::Server(server) => Keys::with_prefixes(prefix, server.key_prefix()),
-        Results::Broker | Results::Disabled => Keys::new(prefix),
+        Results::Server(server) => options.broker.keys_with_results(server.key_prefix()),
+        Results::Broker | Results::Disabled => options.broker.keys(),
     };
     // A claim that named a list twice would take its messages twice.
     let mut queues: Vec<Arc<str>> = Vec::with_capacity(options.queues.len());

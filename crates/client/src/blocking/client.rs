@@ -78,7 +78,7 @@ pub struct Client {
 impl Client {
     /// A client without a connection yet.
     pub fn new(endpoint: Arc<Endpoint>, options: ClientOptions) -> Self {
-        let keys = Keys::new(endpoint.key_prefix());
+        let keys = endpoint.keys();
         Self {
             endpoint,
             keys,

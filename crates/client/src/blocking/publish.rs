@@ -23,7 +23,6 @@ use super::link::Link;
 use super::{Client, Wait, replicas};
 use crate::error::{ClientError, PublishError, ServerError};
 use crate::redis::{PUBLISH_ONCE, PUBLISH_ONCE_GUARD};
-use celery_protocol::keys::{own_binding_member, step};
 
 /// Packed bytes after which a batch begins to be written: Redis then works on the first tasks while the last are packed.
 const CHUNK: usize = 64 << 10;
@@ -271,7 +270,7 @@ impl Client {
             return false;
         }
         // Celery declares a queue together with a direct exchange of the same name.
-        let member = own_binding_member(queue);
+        let member = self.keys().own_binding_member(queue);
         for set in [
             self.keys().binding(queue),
             self.keys().binding_permanent(queue),
@@ -283,7 +282,7 @@ impl Client {
 
     /// Packs the post; gives where it ends.
     pub(super) fn pack_post(&self, link: &mut Link, post: &Post, mode: Publish, eval: bool) -> u64 {
-        let list = self.keys().queue(&post.queue, step(post.priority));
+        let list = self.keys().queue(&post.queue, post.priority);
         match mode {
             Publish::Confirmed => link.pack_parts([b"LPUSH", list.as_bytes(), &post.envelope]),
             Publish::Once => {

@@ -5,6 +5,8 @@
 
 use std::path::PathBuf;
 
+use celery_protocol::priorities::{PrioritySteps, Separator};
+
 use super::{Address, DEFAULT_PORT, Endpoint, TlsOptions};
 use crate::error::ConfigError;
 use crate::secret::Secret;
@@ -19,6 +21,8 @@ pub struct EndpointBuilder {
     vhost: Option<String>,
     tls: Option<TlsOptions>,
     key_prefix: String,
+    priority_steps: Option<PrioritySteps>,
+    separator: Option<Separator>,
 }
 
 impl EndpointBuilder {
@@ -92,6 +96,18 @@ impl EndpointBuilder {
         self
     }
 
+    /// Sets kombu's `priority_steps`, which every program that uses the queues needs alike.
+    pub fn priority_steps(mut self, steps: PrioritySteps) -> Self {
+        self.priority_steps = Some(steps);
+        self
+    }
+
+    /// Sets kombu's `sep`, which every program that uses the queues needs alike.
+    pub fn separator(mut self, separator: Separator) -> Self {
+        self.separator = Some(separator);
+        self
+    }
+
     /// Checks everything and makes the endpoint.
     ///
     /// # Errors
@@ -134,6 +150,8 @@ impl EndpointBuilder {
             password: self.password,
             database,
             key_prefix: self.key_prefix,
+            priority_steps: self.priority_steps,
+            separator: self.separator,
         })
     }
 
@@ -166,6 +184,12 @@ impl EndpointBuilder {
                 }
                 Some(_) => {}
             }
+        }
+        if let Some(steps) = self.priority_steps {
+            endpoint = endpoint.with_priority_steps(steps)?;
+        }
+        if let Some(separator) = self.separator {
+            endpoint = endpoint.with_separator(separator)?;
         }
         Ok(endpoint.with_key_prefix(self.key_prefix))
     }
@@ -298,6 +322,13 @@ mod tests {
         assert!(build(url).password("q").build().is_err());
         assert!(build(url).vhost("3").build().is_err());
         assert!(build(url).tls().build().is_err());
+        let options = |url: &str, steps: &str, separator: &str| {
+            let builder = build(url).priority_steps(steps.parse().unwrap());
+            builder.separator(separator.parse().unwrap()).build()
+        };
+        assert!(options("redis://h?priority_steps=0,9&sep=:", "0,9", ":").is_ok());
+        assert!(options("redis://h?priority_steps=0,9", "0,3", ":").is_err());
+        assert!(options("redis://h?sep=-", "0,9", ":").is_err());
         assert!(build("rediss://h").tls().build().is_ok());
     }
 

@@ -4,6 +4,7 @@
 //! or as `virtual_host=`, Celery's `ssl_…` parameters, everything percent-decoded. Parameters that tune redis-py's
 //! sockets have no meaning here and are passed over; any other unknown parameter is an error.
 
+use celery_protocol::priorities::{PrioritySteps, Separator};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
@@ -65,7 +66,7 @@ fn tcp(rest: &str, secure: bool) -> Result<Endpoint, ConfigError> {
     };
     let mut query = Query {
         tls: secure.then(TlsOptions::default),
-        database: None,
+        ..Query::default()
     };
     query.read(&url)?;
     Ok(Endpoint {
@@ -78,6 +79,8 @@ fn tcp(rest: &str, secure: bool) -> Result<Endpoint, ConfigError> {
         password: password(&url)?,
         database: one_database(&decode("path", url.path())?, query.database)?,
         key_prefix: String::new(),
+        priority_steps: query.priority_steps,
+        separator: query.separator,
     })
 }
 
@@ -95,10 +98,7 @@ fn unix(rest: &str) -> Result<Endpoint, ConfigError> {
         }
     };
     let url = Url::parse(&with_host).map_err(|_| ConfigError::NotAUrl)?;
-    let mut query = Query {
-        tls: None,
-        database: None,
-    };
+    let mut query = Query::default();
     query.read(&url)?;
     Ok(Endpoint {
         address: Address::Unix(decode("path", url.path())?.into()),
@@ -107,6 +107,8 @@ fn unix(rest: &str) -> Result<Endpoint, ConfigError> {
         password: password(&url)?,
         database: query.database.unwrap_or_default(),
         key_prefix: String::new(),
+        priority_steps: query.priority_steps,
+        separator: query.separator,
     })
 }
 
@@ -145,16 +147,25 @@ fn decode(name: &'static str, text: &str) -> Result<String, ConfigError> {
 }
 
 /// What the part behind the question mark says.
+#[derive(Default)]
 struct Query {
     tls: Option<TlsOptions>,
     database: Option<u32>,
+    priority_steps: Option<PrioritySteps>,
+    separator: Option<Separator>,
 }
 
 impl Query {
     fn read(&mut self, url: &Url) -> Result<(), ConfigError> {
         for (name, value) in url.query_pairs() {
+            if name == "sep" {
+                // kombu's own has control characters.
+                self.separator = Some(value.parse()?);
+                continue;
+            }
             check("URL", &value)?;
             match &*name {
+                "priority_steps" => self.priority_steps = Some(value.parse()?),
                 "virtual_host" | "db" => self.database = Some(database(&value)?),
                 name if name.starts_with("ssl_") => self.read_tls(name, &value)?,
                 name if PASSED_OVER.contains(&name) => {}
@@ -302,8 +313,24 @@ mod tests {
     }
 
     #[test]
+    fn priorities_of_kombu() {
+        for (url, list) in [
+            ("redis://h", "q\u{6}\u{16}9"),
+            ("redis://h?priority_steps=0,8&sep=%3A", "q:8"),
+            ("redis://h/1?sep=%06%16", "q\u{6}\u{16}9"),
+            ("unix:///run/r.sock?priority_steps=0,1,2&sep=-", "q-2"),
+        ] {
+            assert_eq!(endpoint(url).keys().queue("q", 9), list, "{url}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused() {
         for url in [
+            "redis://h?priority_steps=3,6",
+            "redis://h?priority_steps=0,11",
+            "redis://h?sep=",
+            "redis://h?sep=123456789",
             "",
             "h:6379",
             "amqp://h",

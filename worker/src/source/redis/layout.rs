@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use celery_protocol::keys::{Keys, PRIORITY_STEPS};
+use celery_protocol::keys::Keys;
 
 use super::order::Turns;
 use crate::consumer::QueueOrder;
@@ -20,8 +20,8 @@ pub(crate) struct Queue {
     /// What follows the message in its entry: `,"","<name>"]`. The exchange is always the anonymous one: kombu's restore
     /// drops, silently, a message whose named exchange has no binding.
     pub(crate) tail: String,
-    /// Its lists, in the order of [`PRIORITY_STEPS`].
-    lists: [String; PRIORITY_STEPS.len()],
+    /// Its lists, one for each priority step, the most urgent first.
+    lists: Vec<String>,
 }
 
 /// Everything a call needs besides its own data. One a worker, shared by its roles.
@@ -77,14 +77,14 @@ impl Layout {
 
     /// How many lists there are.
     pub(crate) fn lists(&self) -> usize {
-        self.queues.len() * PRIORITY_STEPS.len()
+        self.queues.len() * self.keys.steps()
     }
 
     /// The lists in the order in which a claim empties them, as (place of the queue, key): all queues at their most
     /// urgent step, then at the next – kombu's order. Each turn has its order of queues.
     pub(crate) fn claim_order(&self, turn: usize) -> impl Iterator<Item = (usize, &str)> + Clone {
         let queues = self.turns.order(turn);
-        (0..PRIORITY_STEPS.len()).flat_map(move |step| {
+        (0..self.keys.steps()).flat_map(move |step| {
             queues
                 .clone()
                 .map(move |queue| (queue, self.queues[queue].lists[step].as_str()))
@@ -173,8 +173,7 @@ impl Layout {
 
     /// The list for a message of this priority.
     pub(crate) fn list(&self, queue: &str, priority: u8) -> String {
-        self.keys
-            .queue(queue, celery_protocol::keys::step(priority))
+        self.keys.queue(queue, priority)
     }
 }
 
@@ -213,6 +212,17 @@ mod tests {
             [(1, "p:b".into()), (0, "p:a".into()), (1, "p:b/3".into())]
         );
         assert_eq!(names(7).len(), 8);
+    }
+
+    #[test]
+    fn lists_follow_the_steps_and_the_separator() {
+        let keys = Keys::new("p:").with_priorities("0,9".parse().unwrap(), ":".parse().unwrap());
+        let queues = [Arc::from("a"), Arc::from("a:b")];
+        let layout = Layout::new(keys, &queues, &QueueOrder::Priority, "abc", "n", 60);
+        let lists: Vec<_> = layout.claim_order(0).map(|(_, list)| list).collect();
+        assert_eq!(lists, ["p:a", "p:a:b", "p:a:9", "p:a:b:9"]);
+        assert_eq!((layout.lists(), &*layout.list("a:b", 8)), (4, "p:a:b"));
+        assert_eq!(layout.list("a:b", 9), "p:a:b:9");
     }
 
     #[test]

@@ -319,7 +319,7 @@ impl RedisSource {
         match self.link.connection().await.query(&members).await {
             Ok(Value::Array(items) | Value::Set(items)) => Ok(items
                 .into_iter()
-                .filter_map(|item| Binding::read(&text(item)?))
+                .filter_map(|item| Binding::read(&text(item)?, self.layout.keys.separator()))
                 .collect()),
             // No set: an exchange that leads nowhere, which must not end the sweep.
             Err(failure) if failure.is_refusal("WRONGTYPE") => Ok(Vec::new()),
@@ -429,8 +429,12 @@ mod tests {
     use crate::source::redis::Broker;
 
     fn broker(redis: &Redis) -> Broker {
+        broker_with(redis, Keys::default())
+    }
+
+    fn broker_with(redis: &Redis, keys: Keys) -> Broker {
         let order = QueueOrder::default();
-        let layout = Layout::new(Keys::default(), &["celery".into()], &order, "me", "n", 60);
+        let layout = Layout::new(keys, &["celery".into()], &order, "me", "n", 60);
         Broker {
             endpoint: Arc::new(Endpoint::from_url(&redis.url()).unwrap()),
             layout: Arc::new(layout),
@@ -481,6 +485,37 @@ mod tests {
         }
         assert_eq!(restored, [0, 1, 0]);
         assert_eq!(source.passed_over, PAGE * PAGES);
+    }
+
+    #[tokio::test]
+    async fn what_is_restored_goes_to_the_list_of_its_step() {
+        let redis = RedisOptions::new().start().unwrap();
+        for (steps, separator, priority, list) in [
+            ("0,3,6,9", "\u{6}\u{16}", 5, "q\u{6}\u{16}3"),
+            ("0,1,2,3,4,5,6,7,8,9", ":", 5, "q:5"),
+            ("0,9", ":", 8, "q"),
+            ("0,9", "::", 9, "q::9"),
+        ] {
+            redis.cli(&["FLUSHALL"]).unwrap();
+            let (steps, separator) = (steps.parse().unwrap(), separator.parse().unwrap());
+            let keys = Keys::default().with_priorities(steps, separator);
+            // One was sent to the queue itself, one through an exchange that is bound to it.
+            let bound = keys.binding_member("key", "", "q");
+            redis.cli(&["SADD", "_kombu.binding.ex", &bound]).unwrap();
+            for (tag, place) in [("one", r#""","q""#), ("two", r#""ex","key""#)] {
+                let properties = format!(r#"{{"priority":{priority},"delivery_info":{{}}}}"#);
+                let message = format!(r#"{{"headers":{{}},"properties":{properties}}}"#);
+                let entry = format!("[{message},{place}]");
+                redis.cli(&["HSET", "unacked", tag, &entry]).unwrap();
+                redis.cli(&["ZADD", "unacked_index", "1", tag]).unwrap();
+            }
+            let mut source = broker_with(&redis, keys).role("sweep");
+            let now = source.time().await.unwrap();
+            let late = Duration::from_secs(1);
+            let swept = source.sweep(now, late, late, |_| false).await.unwrap();
+            assert_eq!((swept.restored, swept.dead), (2, 0), "{list:?}");
+            assert_eq!(redis.cli(&["LLEN", list]).unwrap().trim(), "2", "{list:?}");
+        }
     }
 
     #[test]

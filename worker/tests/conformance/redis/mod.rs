@@ -200,7 +200,7 @@ impl Broker for Redis {
 
     async fn depth(&mut self, queue: &str) -> Depth {
         let keys = Keys::new("");
-        let mut names = keys.queue_lists(queue).to_vec();
+        let mut names = keys.queue_lists(queue);
         names.extend([keys.unacked(), keys.unacked_index()]);
         let mut words = vec!["EVAL".to_owned(), DEPTH.to_owned(), names.len().to_string()];
         words.append(&mut names);

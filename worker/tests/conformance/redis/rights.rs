@@ -4,7 +4,7 @@ use std::future::pending;
 use std::process::Command;
 use std::time::Duration;
 
-use celery_protocol::keys::binding_member;
+use celery_protocol::keys::Keys;
 use celery_protocol::message::mark_redelivered;
 use celery_protocol::time::Timestamp;
 use celery_worker::Phase;
@@ -58,7 +58,7 @@ async fn the_documented_rights_are_enough() {
     ));
     let again = mark_redelivered(&message::<Redis>(&task("again"), "celery")).unwrap();
     // Of a Python worker that is gone, by an exchange with a name.
-    let binding = binding_member("key", "", "celery");
+    let binding = Keys::default().binding_member("key", "", "celery");
     broker
         .ask(&["SADD", "_kombu.binding.named", &binding])
         .await;
