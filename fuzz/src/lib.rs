@@ -5,7 +5,9 @@ mod client;
 #[path = "../../crates/protocol/tests/common/readers.rs"]
 mod protocol;
 mod statement;
+mod work;
 
 pub use client::{endpoint, reply};
 pub use protocol::*;
 pub use statement::statement;
+pub use work::work;

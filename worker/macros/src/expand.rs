@@ -112,6 +112,7 @@ fn single(options: &Options, function: &ItemFn, parameters: &Parameters) -> Resu
         #[allow(unused_mut)]
         let mut bound = call.bind(&SIGNATURE)?;
         #(#bindings)*
+        ::core::mem::drop(bound);
     };
     Ok(if function.sig.asyncness.is_some() {
         quote! {

@@ -5,6 +5,7 @@
 //!
 //! The time limit of the task's definition holds for one run of a batch, and one that takes longer is halved like one that
 //! fails. The limits of the messages are not looked at: they are meant for a call that is alone.
+//! Binding large arguments has a limit of its own, which halves a batch likewise.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -15,15 +16,15 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout, timeout_at};
+use tokio::time::{timeout, timeout_at};
 
-use super::once::{self, Caught, STUCK_AFTER, Waits, panic_message};
+use super::once::{self, Caught, STUCK_AFTER, Waits, after, bound_late, first, panic_message};
 use super::{Slot, Stage};
 use crate::delivery::{Delivery, Outcome};
 use crate::duration::LONGEST;
 use crate::failpoint::failpoint;
 use crate::shutdown::Phase;
-use crate::task::{Answer, BatchOptions, RunBatch, TaskDef, TaskError};
+use crate::task::{Answer, BatchOptions, Binding, RunBatch, TaskDef, TaskError};
 
 /// Collects and runs the calls of one task.
 #[derive(Clone)]
@@ -62,9 +63,10 @@ impl Runner {
             }
             let (runner, busy) = (self.clone(), busy.clone());
             // Whoever keeps the limit must not wait behind the task.
-            let place = match self.def.policy.time_limit {
-                Some(_) => Handle::current(),
-                None => self.stage.tasks.clone(),
+            let watched = self.def.policy.time_limit.is_some() || binding(&batch).is_some();
+            let place = match watched {
+                true => Handle::current(),
+                false => self.stage.tasks.clone(),
             };
             place.spawn(async move {
                 runner.run_until_done(batch, slot).await;
@@ -159,32 +161,36 @@ impl Runner {
         metrics.batch(&self.def.name, part.len());
         let _running = metrics.running(part.len());
         let tasks = part.iter().map(|call| Arc::clone(&call.task)).collect();
+        let binding = binding(part);
+        let bound = binding.clone();
         let (run, shared) = (Arc::clone(&self.run), Arc::clone(&self.stage.shared));
         failpoint!("run");
         // Dropped with the task's code.
         let (life, end) = oneshot::channel::<()>();
         let future = AssertUnwindSafe(async move {
             let _life = life;
-            run(tasks, shared).await
+            run(tasks, shared, bound).await
         });
         let future = future
             .catch_unwind()
             .map(|answers| answers.map_err(|panic| panic_message(&*panic)));
         let stopped = self.stage.shutdown.reached(Phase::Cold);
-        let Some(limit) = self.def.policy.time_limit else {
+        let limit = self.def.policy.time_limit;
+        if limit.is_none() && binding.is_none() {
             return tokio::select! {
                 biased;
                 answers = future => Ran::ended(answers),
                 () = stopped => Ran::Dropped,
             };
-        };
+        }
+        let late = bound_late(binding, self.stage.binding_limit);
         let mut running = self.stage.tasks.spawn(future);
         tokio::select! {
             biased;
             answers = &mut running => {
                 Ran::ended(answers.unwrap_or_else(|error| Err(error.to_string())))
             }
-            () = sleep(limit) => {
+            limit = first(after(limit), late) => {
                 running.abort();
                 match timeout(STUCK_AFTER, end).await {
                     Ok(_) => Ran::Failed { outcome: Outcome::TimedOut(limit), divisible: true },
@@ -197,6 +203,11 @@ impl Runner {
             }
         }
     }
+}
+
+/// The binding of the arguments of these calls, if it has to be watched.
+fn binding(calls: &[Delivery]) -> Option<Binding> {
+    Binding::of(calls.iter().map(|call| &*call.task))
 }
 
 /// What came of one run.

@@ -39,6 +39,10 @@ const STUCK_SHARE: usize = 4;
 /// left behind, and its message goes back with the rest.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
 
+/// The longest time that putting the arguments of a call, or of the calls of a batch, in their places
+/// may take. The largest body takes about a second on an idle machine.
+const BINDING_LIMIT: Duration = Duration::from_secs(30);
+
 /// How the executor came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -65,6 +69,7 @@ pub(crate) struct Stage {
     pub(crate) monitor: Monitor,
     /// As many places as there are cores, for tasks that compute.
     pub(crate) cores: Arc<Semaphore>,
+    pub(crate) binding_limit: Duration,
 }
 
 /// The right to run; gives its place back when dropped.
@@ -89,6 +94,7 @@ impl Stage {
             blocked: AtomicUsize::new(0),
             monitor,
             cores: Arc::new(Semaphore::new(cores)),
+            binding_limit: BINDING_LIMIT,
         }
     }
 
@@ -251,7 +257,7 @@ fn start(
     }
     let (task, stage, busy) = (Arc::clone(task), Arc::clone(stage), busy.clone());
     // Whoever keeps the limits of a task must not wait behind it.
-    let place = match once::is_limited(&delivery.task, &task) {
+    let place = match once::is_watched(&delivery.task, &task) {
         true => Handle::current(),
         false => stage.tasks.clone(),
     };

@@ -1,5 +1,7 @@
 //! Runs one call from its start to its outcome: keeps its limits, catches panics, and runs it again while what it needs
 //! is away.
+//!
+//! Putting large arguments in their places has a limit, even for a task that has none.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -18,7 +20,7 @@ use super::Stage;
 use crate::delivery::{Delivery, Outcome};
 use crate::failpoint::failpoint;
 use crate::shutdown::Phase;
-use crate::task::{Answer, Call, Context, Policy, Run, TaskDef};
+use crate::task::{Answer, Binding, Call, Context, Policy, Run, TaskDef};
 use crate::task_log::{Running, label, log_task};
 
 /// A task told to end that has not done so after this time is stuck (decided, not Celery's: it kills a process).
@@ -124,10 +126,10 @@ impl Limits {
     }
 }
 
-/// Whether a call has to be watched while it runs.
-pub(crate) fn is_limited(task: &Task, def: &TaskDef) -> bool {
+/// Returns `true` if a call has to be watched while it runs, or while its arguments are bound.
+pub(crate) fn is_watched(task: &Task, def: &TaskDef) -> bool {
     let limits = Limits::of(task, &def.policy);
-    limits.soft.is_some() || limits.hard.is_some()
+    limits.soft.is_some() || limits.hard.is_some() || Binding::of([task]).is_some()
 }
 
 /// The life of a call's code, which can outlast the future that waits for it.
@@ -163,6 +165,7 @@ async fn attempt(delivery: &Delivery, def: &TaskDef, stage: &Arc<Stage>) -> End 
         Err(panic) => Outcome::Panicked(panic),
     };
     let limits = Limits::of(task, &def.policy);
+    let binding = Binding::of([&**task]);
     let (cancel, cancelled) = match limits.soft {
         Some(_) => {
             let (sender, receiver) = watch::channel(false);
@@ -181,10 +184,14 @@ async fn attempt(delivery: &Delivery, def: &TaskDef, stage: &Arc<Stage>) -> End 
         },
         _ => None,
     };
-    let Some(future) = caught(Call { context }, def, Running::of(delivery), core, life) else {
+    let call = Call {
+        context,
+        binding: binding.clone(),
+    };
+    let Some(future) = caught(call, def, Running::of(delivery), core, life) else {
         return Outcome::NotStarted.into();
     };
-    if limits.soft.is_none() && limits.hard.is_none() {
+    if limits.soft.is_none() && limits.hard.is_none() && binding.is_none() {
         return tokio::select! {
             biased;
             answer = future => ended(answer).into(),
@@ -194,7 +201,8 @@ async fn attempt(delivery: &Delivery, def: &TaskDef, stage: &Arc<Stage>) -> End 
     // Among its own kind, while this watches from the worker's runtime: its limits hold even while it does not yield.
     let mut running = stage.tasks.spawn(future);
     let mut soft = std::pin::pin!(after(limits.soft));
-    let mut hard = std::pin::pin!(after(limits.hard));
+    let late = bound_late(binding, stage.binding_limit);
+    let mut hard = std::pin::pin!(first(after(limits.hard), late));
     let mut told = false;
     loop {
         tokio::select! {
@@ -229,13 +237,32 @@ async fn attempt(delivery: &Delivery, def: &TaskDef, stage: &Arc<Stage>) -> End 
 }
 
 /// Ends after `limit`, with it; never without one.
-async fn after(limit: Option<Duration>) -> Duration {
+pub(super) async fn after(limit: Option<Duration>) -> Duration {
     match limit {
         Some(limit) => {
             sleep(limit).await;
             limit
         }
         None => std::future::pending().await,
+    }
+}
+
+/// Ends when the arguments have not been bound within `limit`, with it; never without a watch.
+pub(super) async fn bound_late(binding: Option<Binding>, limit: Duration) -> Duration {
+    match binding {
+        Some(binding) => {
+            binding.overdue(limit).await;
+            limit
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Gives what comes first.
+pub(super) async fn first<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
+    tokio::select! {
+        one = one => one,
+        other = other => other,
     }
 }
 

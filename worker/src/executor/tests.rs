@@ -28,6 +28,10 @@ struct Bench {
 
 impl Bench {
     fn new(concurrency: usize, tasks: Vec<TaskDef>) -> Self {
+        Self::with(concurrency, tasks, |_| {})
+    }
+
+    fn with(concurrency: usize, tasks: Vec<TaskDef>, change: impl FnOnce(&mut Stage)) -> Self {
         let mut registry = Registry::default();
         tasks.into_iter().for_each(|task| registry.insert(task));
         let (settler, orders) = mpsc::unbounded_channel();
@@ -43,13 +47,14 @@ impl Bench {
         });
         let shutdown = Shutdown::new();
         let tasks = tokio::runtime::Handle::current();
-        let stage = Stage::new(
+        let mut stage = Stage::new(
             shared,
             shutdown.clone(),
             concurrency,
             tasks,
             Monitor::default(),
         );
+        change(&mut stage);
         let (deliveries, delivered) = mpsc::channel(1000);
         let ended = tokio::spawn(async move { run(delivered, &registry, stage).await });
         Bench {
@@ -434,4 +439,74 @@ async fn a_batch_that_never_yields_is_stuck() {
         assert_eq!(outcome, "TimedOut(50ms)");
     }
     assert_eq!(bench.ended.await.unwrap(), Ended::Stuck { tasks: 1 });
+}
+
+/// Arguments that are watched while they are bound, in front of one more.
+fn large(more: &str) -> String {
+    format!("[\"{}\", {more}]", "x".repeat(2 << 20))
+}
+
+/// A value whose reading lasts until the test ends.
+struct Endless;
+
+/// What [`Endless`] waits for.
+static GATE: std::sync::RwLock<()> = std::sync::RwLock::new(());
+
+impl<'de> serde::Deserialize<'de> for Endless {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u32::deserialize(deserializer)?;
+        let _gate = GATE.read();
+        Ok(Endless)
+    }
+}
+
+const TAKES_TWO: crate::task::Signature = crate::task::Signature {
+    function: "t",
+    params: &[
+        crate::task::Param {
+            name: "text",
+            required: true,
+        },
+        crate::task::Param {
+            name: "number",
+            required: true,
+        },
+    ],
+    rest: false,
+    keywords: false,
+};
+
+/// A stage on which binding may take only a moment.
+fn hasty(stage: &mut Stage) {
+    stage.binding_limit = Duration::from_millis(50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn arguments_that_cannot_be_bound_in_time_are_a_stuck_task() {
+    let _closed = GATE.write();
+    let waits = |call: Call| async move {
+        let mut bound = call.bind(&TAKES_TWO)?;
+        let (_, _): (String, Endless) = (bound.required(0)?, bound.required(1)?);
+        answer(())
+    };
+    let options = BatchOptions {
+        size: 1,
+        linger: Duration::ZERO,
+    };
+    let batch = TaskDef::batched(
+        "b",
+        "b",
+        options,
+        |calls: Batch<(String, Endless)>| async move {
+            Ok(calls.iter().map(|_| Ok(())).collect::<Answers<()>>())
+        },
+    );
+    let tasks = vec![TaskDef::function("t", waits), batch];
+    let mut bench = Bench::with(8, tasks, hasty);
+    for name in ["t", "b"] {
+        bench.send(name, &large("1"), 0).await;
+        assert_eq!(bench.outcome().await.1, "TimedOut(50ms)");
+    }
+    // Two of eight slots are a quarter.
+    assert_eq!(bench.ended.await.unwrap(), Ended::Stuck { tasks: 2 });
 }

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 
-use serde::Deserialize;
+use celery_protocol::json::unique_members;
 use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::binding::Underway;
 use super::error::{Exception, TaskError};
 
 /// The parameters of a task, as callers see them. Written by `#[task]`.
@@ -47,6 +48,8 @@ pub struct Bound<'m> {
     values: Vec<Option<&'m RawValue>>,
     rest: Vec<&'m RawValue>,
     keywords: Vec<(Cow<'m, str>, &'m RawValue)>,
+    /// Ends the watch over the binding.
+    pub(super) underway: Option<Underway>,
 }
 
 impl<'m> Bound<'m> {
@@ -58,7 +61,7 @@ impl<'m> Bound<'m> {
         let function = signature.function;
         let args: Vec<&RawValue> = serde_json::from_str(args.get())
             .map_err(|_| type_error(format!("{function}() argument after * must be a list")))?;
-        let kwargs = pairs(kwargs)
+        let kwargs = unique_members(kwargs)
             .map_err(|_| type_error(format!("{function}() argument after ** must be a mapping")))?;
         let places = signature.params.len();
         if args.len() > places && !signature.rest {
@@ -110,6 +113,7 @@ impl<'m> Bound<'m> {
             values,
             rest: args.collect(),
             keywords,
+            underway: None,
         })
     }
 
@@ -218,43 +222,6 @@ fn to_value(raw: &RawValue) -> Value {
     serde_json::from_str(raw.get()).unwrap_or(Value::Null)
 }
 
-/// The members of an object in their order, values unparsed.
-fn pairs(object: &RawValue) -> serde_json::Result<Vec<(Cow<'_, str>, &RawValue)>> {
-    struct Pairs;
-    impl<'de> Visitor<'de> for Pairs {
-        type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: serde::de::MapAccess<'de>>(
-            self,
-            mut map: A,
-        ) -> Result<Self::Value, A::Error> {
-            let mut pairs: Self::Value = Vec::new();
-            while let Some(name) = map.next_key::<Name<'de>>()? {
-                let value = map.next_value()?;
-                // As in Python, the last of two equal names counts.
-                match pairs.iter_mut().find(|pair| pair.0 == name.0) {
-                    Some(pair) => pair.1 = value,
-                    None => pairs.push((name.0, value)),
-                }
-            }
-            Ok(pairs)
-        }
-    }
-    #[derive(Deserialize)]
-    #[serde(transparent)]
-    struct Name<'n>(#[serde(borrow)] Cow<'n, str>);
-
-    if object.get() == "{}" {
-        return Ok(Vec::new());
-    }
-    let mut reader = serde_json::Deserializer::from_str(object.get());
-    reader.deserialize_map(Pairs)
-}
-
 /// The names of a struct's fields, learnt from what it asks of a deserializer; empty for anything else.
 fn field_names<T: DeserializeOwned>() -> &'static [&'static str] {
     struct Ask<'c>(&'c Cell<&'static [&'static str]>);
@@ -287,6 +254,8 @@ fn field_names<T: DeserializeOwned>() -> &'static [&'static str] {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
 
     const ADD: Signature = Signature {
@@ -381,6 +350,44 @@ mod tests {
         let mut bound = Bound::new(&ECHO, &args, &kwargs).unwrap();
         assert_eq!(bound.args(), Args(vec![1.into(), "a".into()]));
         assert_eq!(bound.kwargs().0["k"], serde_json::json!([null]));
+    }
+
+    /// More than a search for each of them could go through within the time limit of the suite.
+    const VERY_MANY: usize = 200_000;
+
+    /// An object of very many members: all of another name, of one name, or of names with escapes.
+    fn objects() -> [String; 3] {
+        let names: [fn(usize) -> String; 3] = [
+            |at| format!("k{at}"),
+            |_| "k".to_owned(),
+            |at| format!("\\u006b{at}"),
+        ];
+        names.map(|name| {
+            let members: Vec<String> = (0..VERY_MANY)
+                .map(|at| format!("\"{}\":{at}", name(at)))
+                .collect();
+            format!("{{{}}}", members.join(","))
+        })
+    }
+
+    #[test]
+    fn very_many_keyword_arguments_take_time_that_grows_with_their_number() {
+        #[derive(Debug, Deserialize)]
+        struct One {
+            #[allow(dead_code, reason = "only read")]
+            k: u32,
+        }
+        let args = raw("[]");
+        for kwargs in objects() {
+            let kwargs = raw(&kwargs);
+            let mut bound = Bound::new(&ECHO, &args, &kwargs).unwrap();
+            let given = bound.kwargs().0;
+            assert!(given.len() == VERY_MANY || given["k"] == VERY_MANY - 1);
+            let complaint = add("[]", kwargs.get()).unwrap_err();
+            assert!(complaint.contains("unexpected keyword argument 'k"));
+            let whole = bind_whole::<One>("one", &args, &kwargs);
+            assert_eq!(whole.is_ok(), given.len() == 1);
+        }
     }
 
     #[test]

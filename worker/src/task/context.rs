@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::args::{Bound, Signature};
+use super::binding::Binding;
 use super::error::{Retry, TaskError};
 use crate::delivery::Settler;
 
@@ -162,13 +163,19 @@ impl fmt::Debug for Context {
 #[derive(Debug)]
 pub struct Call {
     pub(crate) context: Context,
+    /// Absent where the arguments are small.
+    pub(crate) binding: Option<Binding>,
 }
 
 impl Call {
-    /// The message's arguments in the places of `signature`.
+    /// Puts the message's arguments in the places of `signature`. Drop the result when the arguments
+    /// have been taken: how long that takes is watched.
     pub fn bind(&self, signature: &'static Signature) -> Result<Bound<'_>, TaskError> {
+        let underway = self.binding.as_ref().map(Binding::begin);
         let task = &self.context.task;
-        Bound::new(signature, &task.args, &task.kwargs)
+        let mut bound = Bound::new(signature, &task.args, &task.kwargs)?;
+        bound.underway = underway;
+        Ok(bound)
     }
 
     /// A [`Context`] or a [`State`].

@@ -4,6 +4,7 @@
 
 mod args;
 mod batch;
+mod binding;
 mod context;
 mod error;
 
@@ -22,6 +23,7 @@ use serde_json::value::{RawValue, to_raw_value};
 pub(crate) use args::type_error;
 pub use args::{Args, Bound, Kwargs, Param, Signature};
 pub use batch::{Answers, Batch};
+pub(crate) use binding::Binding;
 pub(crate) use context::DEFAULT_RETRY_DELAY;
 pub use context::{Call, Context, Extract, State};
 pub(crate) use context::{Shared, States};
@@ -32,7 +34,11 @@ use crate::delivery::{Retries, TaskNames};
 /// One answer, as JSON.
 pub(crate) type Answer = Result<Box<RawValue>, TaskError>;
 /// Runs many calls; an answer for each, in their order.
-pub(crate) type RunBatch = dyn Fn(Vec<Arc<Task>>, Arc<Shared>) -> BoxFuture<'static, Result<Vec<Answer>, TaskError>>
+pub(crate) type RunBatch = dyn Fn(
+        Vec<Arc<Task>>,
+        Arc<Shared>,
+        Option<Binding>,
+    ) -> BoxFuture<'static, Result<Vec<Answer>, TaskError>>
     + Send
     + Sync;
 
@@ -117,9 +123,10 @@ impl TaskDef {
         Fut: Future<Output = TaskResult<Answers<R>>> + Send + 'static,
     {
         let run = Arc::new(run);
-        let run = move |tasks: Vec<Arc<Task>>, shared: Arc<Shared>| {
+        let run = move |tasks: Vec<Arc<Task>>, shared: Arc<Shared>, binding: Option<Binding>| {
             let run = Arc::clone(&run);
             let future = async move {
+                let underway = binding.as_ref().map(Binding::begin);
                 let (mut calls, mut unreadable) = (Vec::with_capacity(tasks.len()), Vec::new());
                 let mut readable = Vec::with_capacity(tasks.len());
                 for task in tasks {
@@ -132,6 +139,7 @@ impl TaskDef {
                         Err(error) => unreadable.push(Some(error)),
                     }
                 }
+                drop(underway);
                 let answers = match calls.is_empty() {
                     true => Vec::new(),
                     false => {

@@ -122,6 +122,7 @@ fn single(name: String, sql: String, names: Vec<String>, must_match: bool, once:
         for (at, param) in signature.params.iter().enumerate() {
             values.push((param.name, bound.required::<Value>(at)?));
         }
+        drop(bound);
         // With `must_match`, none is an error, which the inbox does not store.
         let answer = move |matched: u64| match must_match && matched == 0 {
             true => Err(TaskError::Failed(Exception::new(

@@ -8,6 +8,7 @@
 //! Numbers stay as they are written: `1e400` and integers of any length pass, and it is for who reads the
 //! value to refuse them.
 
+mod members;
 mod python;
 mod scan;
 mod special;
@@ -15,11 +16,9 @@ pub(crate) mod swar;
 pub(crate) mod write;
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserializer as _, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
+pub use members::unique_members;
+pub(crate) use members::{Name, each_member};
 pub(crate) use python::check_python_reads;
 pub(crate) use scan::{Elements, Members, skip_value};
 pub use special::Special;
@@ -181,37 +180,6 @@ fn escaped_unit(text: &[u8], at: usize) -> Option<u16> {
         Some(unit << 4 | u16::try_from(value).ok()?)
     })
 }
-
-/// Gives each member of an object to a function, in order. The text must be strict JSON.
-pub(crate) fn each_member<'a>(
-    object: &'a str,
-    mut take: impl FnMut(Cow<'a, str>, &'a RawValue),
-) -> Result<(), serde_json::Error> {
-    let mut deserializer = serde_json::Deserializer::from_str(object);
-    deserializer.deserialize_map(MemberVisitor(&mut take))?;
-    deserializer.end()
-}
-
-struct MemberVisitor<'f, F>(&'f mut F);
-
-impl<'de, F: FnMut(Cow<'de, str>, &'de RawValue)> Visitor<'de> for MemberVisitor<'_, F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-            (self.0)(name, value);
-        }
-        Ok(())
-    }
-}
-
-/// A string that borrows where it has no escapes (serde's own `Cow` never borrows).
-#[derive(serde::Deserialize)]
-pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {

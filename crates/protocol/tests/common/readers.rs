@@ -13,7 +13,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use celery_protocol::compression::Compression;
-use celery_protocol::json::{Special, normalise};
+use celery_protocol::json::{Special, normalise, unique_members};
 use celery_protocol::keys;
 use celery_protocol::message::{
     DecodeOptions, EncodeError, EncodeOptions, Task, Unacked, mark_redelivered, unacked_entry,
@@ -188,6 +188,27 @@ pub fn serializer(bytes: &[u8]) {
         if let Ok(written) = other.from_json(json.as_bytes()) {
             let read = other.to_json(&written, 8 * LIMIT).unwrap();
             assert_eq!(value(&read).as_ref(), Some(&strict), "{}", other.name());
+        }
+    }
+}
+
+/// Keyword arguments: each name once, with its last value.
+pub fn members(bytes: &[u8]) {
+    let Ok(object) = serde_json::from_slice::<&RawValue>(bytes) else {
+        return;
+    };
+    let strict: Option<serde_json::Map<String, Value>> = serde_json::from_slice(bytes).ok();
+    let Ok(members) = unique_members(object) else {
+        return assert!(strict.is_none());
+    };
+    // Numbers beyond every type are no values of serde_json.
+    if let Some(strict) = strict {
+        assert_eq!(strict.len(), members.len());
+        for (name, value) in members {
+            assert_eq!(
+                serde_json::from_str(value.get()).ok().as_ref(),
+                strict.get(&*name)
+            );
         }
     }
 }

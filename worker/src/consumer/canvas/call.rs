@@ -16,6 +16,9 @@ use super::{FollowUps, Load};
 use crate::consumer::transition::Rules;
 use crate::source::{Letter, Step};
 
+/// What a value takes besides its text, about.
+const AROUND: usize = 16;
+
 /// How a follow-up is told about its parent.
 pub(super) struct Parent<'a> {
     rules: &'a Rules,
@@ -24,6 +27,8 @@ pub(super) struct Parent<'a> {
     root: &'a str,
     /// These go before the arguments, unless the signature is immutable.
     given: Vec<Box<RawValue>>,
+    /// About the bytes of `given`, which each group, chain and chord copies.
+    weight: usize,
     now: Timestamp,
     depth: usize,
     load: Load,
@@ -41,6 +46,7 @@ impl<'a> Parent<'a> {
             name: &task.name,
             id: &task.id,
             root: task.root(),
+            weight: given.get().len(),
             given: vec![given],
             now,
             depth: 0,
@@ -64,6 +70,7 @@ impl<'a> Parent<'a> {
             return Err("signatures in signatures without end".to_owned());
         }
         Ok(Parent {
+            weight: given.iter().map(|value| AROUND + value.get().len()).sum(),
             given,
             depth: self.depth + 1,
             load: self.load.clone(),
@@ -118,6 +125,10 @@ impl<'a> Parent<'a> {
         follow: &mut FollowUps,
     ) -> Result<(), String> {
         let signature: Signature<'_> = read(text)?;
+        if signature.subtask_type.is_some() {
+            let body = place.chord.as_deref().map_or(0, |body| body.get().len());
+            self.load.copy(self.weight + body)?;
+        }
         match signature.subtask_type.as_deref() {
             Some("group") => self.group(&signature, place, rest, follow),
             Some("chain") => self.chain(&signature, place, rest, follow),

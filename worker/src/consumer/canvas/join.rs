@@ -81,8 +81,9 @@ pub(crate) fn not_counted(rules: &Rules, part: &Part, why: &str, now: Timestamp)
 fn results(complete: &Complete) -> Result<Box<RawValue>, String> {
     let broken = |why: String| format!("Join error: {why}");
     let bytes: usize = complete.members.iter().map(Vec::len).sum();
+    let too_large = |bytes| broken(format!("the results have {bytes} bytes"));
     if bytes > DEFAULT_MAX_BODY {
-        return Err(broken(format!("the results have {bytes} bytes")));
+        return Err(too_large(bytes));
     }
     let mut members = Vec::with_capacity(complete.members.len());
     for member in &complete.members {
@@ -103,7 +104,13 @@ fn results(complete: &Complete) -> Result<Box<RawValue>, String> {
     match saved {
         Some(saved) => {
             let by_id: HashMap<String, Box<RawValue>> = members.into_iter().collect();
-            shaped(&saved.result.1.unwrap_or_default(), &by_id, 0).map_err(broken)
+            let saved = saved.result.1.unwrap_or_default();
+            // The saved group may name a member any number of times.
+            let bytes = named(&saved, &by_id);
+            if bytes > DEFAULT_MAX_BODY {
+                return Err(too_large(bytes));
+            }
+            shaped(&saved, &by_id, 0).map_err(broken)
         }
         None => {
             let results: Vec<Box<RawValue>> =
@@ -122,6 +129,17 @@ struct Saved {
 /// Celery's result tuple: `[[id, parent], members]`.
 #[derive(Deserialize)]
 struct Tree((String, serde::de::IgnoredAny), Option<Vec<Tree>>);
+
+/// Returns how many bytes the results of these members have. The nesting was bounded in the reading.
+fn named(members: &[Tree], by_id: &HashMap<String, Box<RawValue>>) -> usize {
+    let bytes = members
+        .iter()
+        .map(|member| match (&member.1, by_id.get(&member.0.0)) {
+            (Some(members), _) => named(members, by_id),
+            (None, result) => result.map_or(0, |result| result.get().len()),
+        });
+    bytes.fold(0, usize::saturating_add)
+}
 
 /// The results of a group whose members may be groups.
 fn shaped(

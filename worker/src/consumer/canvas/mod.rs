@@ -38,11 +38,16 @@ use crate::source::{Part, Step};
 /// could ask for any number of GiB. Far more than a broker should be told at once.
 pub(crate) const MOST: usize = 64 << 20;
 
+/// Groups, chains and chords copy what they give to their members, also where they have none. This
+/// many times [`MOST`] is more than any workflow needs, and is copied in less than a second.
+const COPIES: usize = 16;
+
 /// The bytes that follow from one task.
 #[derive(Clone, Debug)]
 struct Load {
     most: usize,
     bytes: Rc<Cell<usize>>,
+    copied: Rc<Cell<usize>>,
 }
 
 impl Load {
@@ -50,6 +55,7 @@ impl Load {
         Load {
             most: rules.most,
             bytes: Rc::default(),
+            copied: Rc::default(),
         }
     }
 
@@ -63,6 +69,16 @@ impl Load {
         }
         self.bytes.set(after);
         Ok(())
+    }
+
+    /// Counts bytes that are copied from signature to signature. They are not put back.
+    fn copy(&self, bytes: usize) -> Result<(), String> {
+        let copied = self.copied.get().saturating_add(bytes);
+        self.copied.set(copied);
+        match copied > self.most.saturating_mul(COPIES) {
+            true => Err("groups, chains or chords in very large numbers".to_owned()),
+            false => Ok(()),
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -251,6 +267,42 @@ mod tests {
             let follow = after_success(&rules(), &task, result, crate::clock::now());
             assert_eq!(counts(&follow.steps), expected);
         }
+    }
+
+    #[test]
+    fn composites_without_members_do_not_multiply_the_result() {
+        let some = raw(&json!("x".repeat(MIB / 4)));
+        let of = |kind: &str, tasks: serde_json::Value| json!({ "task": format!("celery.{kind}"), "subtask_type": kind, "kwargs": { "tasks": tasks } });
+        let chord = json!({
+            "task": "celery.chord", "subtask_type": "chord",
+            "kwargs": { "header": [of("group", json!([]))], "body": of("group", json!([])) },
+        });
+        for empty in [
+            of("group", json!([])),
+            of("chain", json!([of("group", json!([]))])),
+            chord,
+        ] {
+            let few = json!([of("group", json!(vec![&empty; 10])), { "task": "proj.echo" }]);
+            let many = json!([of("group", json!(vec![&empty; 1_000])), { "task": "proj.echo" }]);
+            for (callbacks, expected) in [(few, (1, 0)), (many, (1, 1))] {
+                let task = task(|task| task.embed.callbacks = Some(raw(&callbacks)));
+                let follow = after_success(&rules(), &task, &some, crate::clock::now());
+                assert_eq!(counts(&follow.steps), expected, "{empty}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_stamp_that_is_named_very_often_is_read_once() {
+        let names = vec!["s"; 100_000];
+        let signature = json!({
+            "task": "proj.echo",
+            "options": { "stamped_headers": names, "s": "x".repeat(MIB / 4) },
+        });
+        let task = task(|task| task.embed.callbacks = Some(raw(&json!([signature]))));
+        let result = raw(&json!(1));
+        let follow = after_success(&rules(), &task, &result, crate::clock::now());
+        assert_eq!(counts(&follow.steps), (1, 0));
     }
 
     #[test]

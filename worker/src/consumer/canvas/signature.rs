@@ -194,7 +194,10 @@ pub(super) fn stamp(task: &mut Task, text: &RawValue) -> Result<(), String> {
     };
     let names = read::<Option<Vec<String>>>(names)?.unwrap_or_default();
     for name in &names {
-        if let Some(value) = options.get(name) {
+        // A name that is repeated very often must not copy its stamp each time.
+        if task.stamps.get(name).is_none()
+            && let Some(value) = options.get(name)
+        {
             task.stamps.insert(name.as_str(), value.to_owned());
         }
     }
