@@ -10,6 +10,7 @@ use celery_protocol::keys::Keys;
 use redis::{Cmd, Value};
 
 use super::link::Link;
+use super::reply::Shape;
 use super::resolve;
 use super::stream::NotOpen;
 use super::wait::Wait;
@@ -42,7 +43,7 @@ pub struct ClientOptions {
     pub replicas: u32,
     /// A connection that rested for longer is asked (PING) before it is used.
     pub idle_check: Duration,
-    /// The largest answer that is accepted, in bytes.
+    /// The largest result that is accepted, in bytes. Answers to other commands are small, whatever this is.
     pub max_reply: usize,
     /// Pipelined posts that may be open: unanswered, or answered and not yet confirmed by the replicas.
     pub window_posts: usize,
@@ -108,8 +109,13 @@ impl Client {
     /// # Errors
     /// Whatever keeps it from answering `PONG`.
     pub fn ping(&mut self, wait: &mut Wait<'_>) -> Result<(), ClientError> {
-        self.ask(&redis::cmd("PING"), wait, "the answer to PING")
-            .map(drop)
+        self.ask(
+            &redis::cmd("PING"),
+            Shape::Short,
+            wait,
+            "the answer to PING",
+        )
+        .map(drop)
     }
 
     /// Whether there is nothing to report and nothing outstanding.
@@ -200,9 +206,14 @@ impl Client {
         // Half of what is left in any case: a dead connection must leave time for another.
         let mut wait = wait.share(2, Duration::ZERO);
         let mut wait = wait.within(self.options.connect_timeout);
-        let asked = link
-            .await_departure(&mut wait)
-            .and_then(|()| link.call(&redis::cmd("PING"), &mut wait, "the answer to PING"));
+        let asked = link.await_departure(&mut wait).and_then(|()| {
+            link.call(
+                &redis::cmd("PING"),
+                Shape::Short,
+                &mut wait,
+                "the answer to PING",
+            )
+        });
         match asked {
             Ok(_) => Ok(true),
             Err(ended @ (ClientError::Interrupted | ClientError::Forked)) => Err(ended),
@@ -299,6 +310,7 @@ impl Client {
     pub(super) fn ask(
         &mut self,
         cmd: &Cmd,
+        shape: Shape,
         wait: &mut Wait<'_>,
         what: &'static str,
     ) -> Result<Value, ClientError> {
@@ -306,7 +318,7 @@ impl Client {
         let mut lost_before = false;
         loop {
             let asked = self.quiet_link(wait).and_then(|mut link| {
-                let answer = link.call(cmd, wait, what)?;
+                let answer = link.call(cmd, shape, wait, what)?;
                 self.keep(link);
                 answer.map_err(|answer| self.endpoint.refused(answer))
             });

@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use redis::Value;
 use serde_json::json;
 
+use super::reply::Shape;
 use super::{Client, Wait};
 use crate::error::ClientError;
 
@@ -32,7 +33,7 @@ impl Client {
         publish
             .arg(self.keys().pidbox_channel(self.endpoint().database()))
             .arg(request(revoke));
-        match self.ask(&publish, wait, "revoking")? {
+        match self.ask(&publish, Shape::Short, wait, "revoking")? {
             Value::Int(count) => Ok(u64::try_from(count).unwrap_or_default()),
             _ => Err(ClientError::Protocol(
                 "PUBLISH was answered with something that is no number".to_owned(),

@@ -17,7 +17,7 @@ use std::time::Instant;
 use redis::{Cmd, Value};
 
 use super::client::ClientOptions;
-use super::reply::ReplyReader;
+use super::reply::{ReplyReader, Shape, unread};
 use super::socket::Peek;
 use super::stream::{Broken, NotOpen, Stream};
 use super::wait::Wait;
@@ -45,6 +45,10 @@ pub struct Link {
     packed: u64,
     /// Bytes that may have left so far.
     sent: u64,
+    /// Commands packed that were not answered yet, for what may wait unread.
+    questions: usize,
+    /// The largest result that is accepted.
+    max_reply: usize,
     /// Pipelined posts without an answer, the oldest first.
     owed: VecDeque<Owed>,
     /// How many of these are posts.
@@ -90,6 +94,8 @@ impl Link {
             out: Vec::new(),
             packed: 0,
             sent: 0,
+            questions: 0,
+            max_reply: options.max_reply,
             owed: VecDeque::new(),
             owed_posts: 0,
             owed_bytes: 0,
@@ -138,12 +144,12 @@ impl Link {
         }
         self.flush(wait)?;
         if auth.is_some() {
-            let answer = self.answer(wait, "the answer to AUTH")?;
+            let answer = self.answer(Shape::Short, wait, "the answer to AUTH")?;
             let secret = endpoint.password().map_or("", Secret::reveal);
             answer.map_err(|answer| endpoint.refused(answer.without(secret)))?;
         }
         if select.is_some() {
-            match self.answer(wait, "the answer to SELECT")? {
+            match self.answer(Shape::Short, wait, "the answer to SELECT")? {
                 Ok(_) => {}
                 Err(answer)
                     if answer.code() == "ERR" && !answer.is_auth() && !answer.is_transient() =>
@@ -156,7 +162,7 @@ impl Link {
                 Err(answer) => return Err(endpoint.refused(answer)),
             }
         }
-        match self.answer(wait, "the answer to PING")? {
+        match self.answer(Shape::Short, wait, "the answer to PING")? {
             // A user may lack the permission to PING: that is an answer, too.
             Err(answer) if answer.is_auth() || answer.is_transient() => {
                 Err(endpoint.refused(answer))
@@ -175,6 +181,7 @@ impl Link {
     pub(super) fn pack(&mut self, cmd: &Cmd) -> u64 {
         let before = self.out.len();
         cmd.write_packed_command(&mut self.out);
+        self.questions += 1;
         self.packed += (self.out.len() - before) as u64;
         self.packed
     }
@@ -190,6 +197,7 @@ impl Link {
             self.out.extend_from_slice(part);
             self.out.extend_from_slice(b"\r\n");
         }
+        self.questions += 1;
         self.packed += (self.out.len() - before) as u64;
         self.packed
     }
@@ -207,6 +215,9 @@ impl Link {
     /// Writes everything packed.
     pub(super) fn flush(&mut self, wait: &mut Wait<'_>) -> Result<(), ClientError> {
         let mut out = std::mem::take(&mut self.out);
+        let listens = self.listening != Listening::No;
+        self.replies
+            .allow_unread(unread(self.questions, listens, self.max_reply));
         let written = self
             .stream
             .write(&out, &mut self.sent, &mut self.replies, wait);
@@ -217,14 +228,15 @@ impl Link {
         written.map_err(|broken| self.lost(broken))
     }
 
-    /// The next answer; what Redis refused is the inner error.
+    /// The next answer, of the shape that its command has; what Redis refused is the inner error.
     pub(super) fn answer(
         &mut self,
+        shape: Shape,
         wait: &mut Wait<'_>,
         what: &'static str,
     ) -> Result<Answer, ClientError> {
         loop {
-            if let Some(answer) = self.answer_at_hand()? {
+            if let Some(answer) = self.answer_at_hand(shape)? {
                 return Ok(answer);
             }
             // What is waited for must have left.
@@ -235,8 +247,13 @@ impl Link {
     }
 
     /// The next answer, if it has arrived.
-    fn answer_at_hand(&mut self) -> Result<Option<Answer>, ClientError> {
-        match self.replies.next() {
+    fn answer_at_hand(&mut self, shape: Shape) -> Result<Option<Answer>, ClientError> {
+        let answer = self.replies.next(shape);
+        if matches!(answer, Ok(Some(_))) {
+            // What a channel brings answers nothing.
+            self.questions = self.questions.saturating_sub(1);
+        }
+        match answer {
             Ok(Some(Value::ServerError(error))) => {
                 let code = error.code().to_owned();
                 let answer = ServerError::new(code, error.details().unwrap_or_default());
@@ -257,12 +274,13 @@ impl Link {
     pub(super) fn call(
         &mut self,
         cmd: &Cmd,
+        shape: Shape,
         wait: &mut Wait<'_>,
         what: &'static str,
     ) -> Result<Answer, ClientError> {
         self.pack(cmd);
         self.flush(wait)?;
-        let answer = self.answer(wait, what);
+        let answer = self.answer(shape, wait, what);
         self.last_used = Instant::now();
         answer
     }
@@ -319,8 +337,9 @@ impl Link {
         !self.owed.is_empty() || self.listening == Listening::Leaving
     }
 
-    /// The largest answer that is accepted from now on.
+    /// The largest result that is accepted from now on.
     pub(super) fn accept_up_to(&mut self, max_reply: usize) {
+        self.max_reply = max_reply;
         self.replies.set_limit(max_reply);
     }
 

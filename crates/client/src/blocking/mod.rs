@@ -44,5 +44,5 @@ pub use pool::{Pool, PoolOptions};
 pub use process::Process;
 pub use publish::{Post, Publish};
 #[doc(hidden)]
-pub use reply::answers;
+pub use reply::{Shape, answers};
 pub use wait::{Deadline, Interrupt, Interrupted, NeverInterrupt, Wait};

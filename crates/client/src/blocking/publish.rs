@@ -20,6 +20,7 @@ use redis::Value;
 
 use super::client::Backoff;
 use super::link::Link;
+use super::reply::Shape;
 use super::{Client, Wait, replicas};
 use crate::error::{ClientError, PublishError, ServerError};
 use crate::redis::{PUBLISH_ONCE, PUBLISH_ONCE_GUARD};
@@ -241,7 +242,11 @@ impl Client {
             }
         }
         if failure.is_none() && question.is_some() {
-            let answer = link.answer(&mut mode.step(wait), "the answer of the replicas");
+            let answer = link.answer(
+                Shape::Short,
+                &mut mode.step(wait),
+                "the answer of the replicas",
+            );
             let confirmed = match answer {
                 Ok(answer) => replicas::check(&mut link, wanted, answer),
                 Err(error) => {
@@ -305,12 +310,15 @@ impl Client {
 fn read_answer(link: &mut Link, bound: bool, wait: &mut Wait<'_>) -> Result<Try, ClientError> {
     if bound {
         for _ in 0..2 {
-            if link.answer(wait, "the answer to SADD")?.is_err() {
+            if link
+                .answer(Shape::Short, wait, "the answer to SADD")?
+                .is_err()
+            {
                 link.undeclare_all();
             }
         }
     }
-    match link.answer(wait, "the post")? {
+    match link.answer(Shape::Short, wait, "the post")? {
         Ok(Value::Int(_)) => Ok(Try::Done),
         Ok(_) => {
             link.give_up();

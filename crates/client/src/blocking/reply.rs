@@ -1,17 +1,18 @@
 //! Answers, found in bytes that arrive in any pieces.
 //!
 //! First *check* where an answer ends, then *parse*: a small scanner follows the lengths of RESP2, remembers where it
-//! stopped, and refuses what is too long or too deep before anything is allocated for it; redis-rs' parser then reads
-//! the whole answer. An integer, which is what a post is answered with, is read directly.
+//! stopped, and refuses what the command cannot be answered with ([`Shape`]) before anything is allocated for it; redis-rs'
+//! parser then reads the whole answer. An integer, which is what a post is answered with, is read directly.
+
+mod shape;
 
 use redis::Value;
 
-/// Deeper than any answer to what we send; the parser behind would allow 100.
-const MAX_DEPTH: usize = 16;
+pub use shape::Shape;
+pub(super) use shape::unread;
+
 /// A line is a status, an error or a length. Redis' longest error messages are a few hundred bytes.
 const MAX_LINE: usize = 64 << 10;
-/// What an element takes at least: type, digit, line end.
-const MIN_ELEMENT: usize = 4;
 /// The buffer's size at rest: one read brings what Redis writes at once.
 const RESTING: usize = 16 << 10;
 /// A buffer larger than this is given back when it is empty.
@@ -26,43 +27,55 @@ pub(super) struct ReplyReader {
     start: usize,
     /// How far it was scanned.
     scanned: usize,
-    /// Elements still missing of each open array.
-    open: Vec<usize>,
-    /// The largest answer that is accepted.
-    limit: usize,
+    /// Where the current answer ends, as far as its lengths have said.
+    announced: usize,
+    /// Elements still missing of the open array.
+    missing: Option<usize>,
+    /// The largest result that is accepted.
+    max_reply: usize,
+    /// How much may wait unread while something is written.
+    unread: usize,
 }
 
 impl ReplyReader {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(max_reply: usize) -> Self {
         Self {
             buffer: Vec::new(),
             filled: 0,
             start: 0,
             scanned: 0,
-            open: Vec::new(),
-            limit,
+            announced: 0,
+            missing: None,
+            max_reply,
+            unread: 0,
         }
     }
 
-    /// Another limit, from the next answer on.
-    pub(super) fn set_limit(&mut self, limit: usize) {
-        self.limit = limit;
+    /// Another limit for results, from the next answer on.
+    pub(super) fn set_limit(&mut self, max_reply: usize) {
+        self.max_reply = max_reply;
     }
 
-    /// Whether nothing was received that was not given out.
+    /// How much may wait unread while something is written.
+    pub(super) fn allow_unread(&mut self, bytes: usize) {
+        self.unread = bytes;
+    }
+
+    /// Returns `true` if nothing was received that was not given out.
     pub(super) fn is_empty(&self) -> bool {
         self.start == self.filled
     }
 
-    /// Whether more than the largest answer waits to be given out: only a server that nobody asked writes that much.
+    /// Returns `true` if more waits to be given out than was asked for.
     pub(super) fn is_overfull(&self) -> bool {
-        self.filled - self.start > self.limit
+        self.filled - self.start > self.unread
     }
 
     /// Room to read into; say with [`filled`](Self::filled) how much was used.
     pub(super) fn room(&mut self) -> &mut [u8] {
-        if self.is_empty() && self.open.is_empty() {
+        if self.is_empty() && self.missing.is_none() {
             (self.filled, self.start, self.scanned) = (0, 0, 0);
+            self.announced = 0;
             if self.buffer.len() > LARGE {
                 self.buffer = Vec::new();
             }
@@ -70,11 +83,17 @@ impl ReplyReader {
             self.buffer.copy_within(self.start..self.filled, 0);
             self.filled -= self.start;
             self.scanned -= self.start;
+            self.announced = self.announced.saturating_sub(self.start);
             self.start = 0;
         }
         if self.filled == self.buffer.len() {
-            // Doubling keeps the copying of a large answer linear.
+            // Doubling keeps the copying of a large answer linear, and its end is where the buffer may end.
             let size = (self.buffer.len() * 2).max(RESTING);
+            let size = if self.announced > self.filled {
+                size.min(self.announced)
+            } else {
+                size
+            };
             self.buffer.resize(size, 0);
         }
         &mut self.buffer[self.filled..]
@@ -85,9 +104,9 @@ impl ReplyReader {
         self.filled += count;
     }
 
-    /// The next answer, if it is complete; an error if the bytes cannot become one.
-    pub(super) fn next(&mut self) -> Result<Option<Value>, String> {
-        if !self.scan()? {
+    /// The next answer, if it is complete; an error if the bytes cannot become one of this shape.
+    pub(super) fn next(&mut self, shape: Shape) -> Result<Option<Value>, String> {
+        if !self.scan(shape)? {
             return Ok(None);
         }
         let bytes = &self.buffer[self.start..self.scanned];
@@ -100,7 +119,8 @@ impl ReplyReader {
     }
 
     /// Moves on to the end of the answer; true if it is there.
-    fn scan(&mut self) -> Result<bool, String> {
+    fn scan(&mut self, shape: Shape) -> Result<bool, String> {
+        let limit = shape.limit(self.max_reply);
         loop {
             let at = self.scanned;
             let Some(line) = self.line(at)? else {
@@ -118,11 +138,12 @@ impl ReplyReader {
                     Some(size) => {
                         let size = usize::try_from(size)
                             .ok()
-                            .filter(|size| *size <= self.limit)
+                            .filter(|size| *size <= limit)
                             .ok_or("a text that is too long")?;
                         end = next + size + 2;
-                        self.check_size(end)?;
+                        self.check_size(end, limit)?;
                         if end > self.filled {
+                            self.announced = end;
                             return Ok(false);
                         }
                         if self.buffer[end - 2..end] != *b"\r\n" {
@@ -131,28 +152,25 @@ impl ReplyReader {
                     }
                     None => return Err("a length that is none".to_owned()),
                 },
-                Some(b'*') => match length(&line[1..]) {
-                    Some(-1 | 0) => {}
-                    Some(count) => {
-                        let most = self.limit / MIN_ELEMENT;
-                        let count = usize::try_from(count)
-                            .ok()
-                            .filter(|count| *count <= most)
-                            .ok_or("an array that is too long")?;
-                        if self.open.len() == MAX_DEPTH {
-                            return Err("arrays that are nested too deeply".to_owned());
-                        }
-                        self.open.push(count);
+                Some(b'*') => {
+                    let count = length(&line[1..]).ok_or("a length that is none")?;
+                    let most = shape.most_elements();
+                    if most == 0 || self.missing.is_some() {
+                        return Err("an array where none can be".to_owned());
+                    }
+                    // None at all is an answer by itself.
+                    if !matches!(count, -1 | 0) {
+                        let count = usize::try_from(count).ok().filter(|count| *count <= most);
+                        self.missing = Some(count.ok_or("an array that is too long")?);
                         self.scanned = next;
-                        self.check_size(next)?;
+                        self.check_size(next, limit)?;
                         continue;
                     }
-                    None => return Err("a length that is none".to_owned()),
-                },
+                }
                 _ => return Err("bytes that are no answer of Redis".to_owned()),
             }
             self.scanned = end;
-            self.check_size(end)?;
+            self.check_size(end, limit)?;
             if self.element_ended() {
                 return Ok(true);
             }
@@ -170,23 +188,20 @@ impl ReplyReader {
         }
     }
 
-    fn check_size(&self, end: usize) -> Result<(), String> {
-        if end - self.start > self.limit {
-            return Err(format!("an answer of more than {} bytes", self.limit));
+    fn check_size(&self, end: usize, limit: usize) -> Result<(), String> {
+        if end - self.start > limit {
+            return Err(format!("an answer of more than {limit} bytes"));
         }
         Ok(())
     }
 
     /// Counts one element; true if it was the last of the answer.
     fn element_ended(&mut self) -> bool {
-        while let Some(missing) = self.open.last_mut() {
-            *missing -= 1;
-            if *missing > 0 {
-                return false;
-            }
-            self.open.pop();
-        }
-        true
+        self.missing = match self.missing {
+            None | Some(0 | 1) => None,
+            Some(missing) => Some(missing - 1),
+        };
+        self.missing.is_none()
     }
 }
 
@@ -195,9 +210,10 @@ impl ReplyReader {
 #[doc(hidden)]
 pub fn answers<'b>(
     pieces: impl IntoIterator<Item = &'b [u8]>,
-    limit: usize,
+    shape: Shape,
+    max_reply: usize,
 ) -> (Vec<Value>, Result<(), String>) {
-    let mut reader = ReplyReader::new(limit);
+    let mut reader = ReplyReader::new(max_reply);
     let mut answers = Vec::new();
     for mut piece in pieces {
         while !piece.is_empty() {
@@ -208,7 +224,7 @@ pub fn answers<'b>(
             piece = later;
         }
         loop {
-            match reader.next() {
+            match reader.next(shape) {
                 Ok(Some(answer)) => answers.push(answer),
                 Ok(None) => break,
                 Err(error) => return (answers, Err(error)),
@@ -245,7 +261,7 @@ mod tests {
     }
 
     fn read_all(reader: &mut ReplyReader, into: &mut Vec<Value>) -> Result<(), String> {
-        while let Some(value) = reader.next()? {
+        while let Some(value) = reader.next(Shape::Message)? {
             into.push(value);
         }
         Ok(())
@@ -258,7 +274,6 @@ mod tests {
             "[A-Za-z ]{0,20}".prop_map(|text| format!("+{text}\r\n").into_bytes()),
             "[A-Z]{1,10} [a-z ]{0,20}".prop_map(|text| format!("-{text}\r\n").into_bytes()),
             Just(b"$-1\r\n".to_vec()),
-            Just(b"*-1\r\n".to_vec()),
             prop::collection::vec(any::<u8>(), 0..300).prop_map(|text| {
                 let mut bytes = format!("${}\r\n", text.len()).into_bytes();
                 bytes.extend(text);
@@ -266,13 +281,12 @@ mod tests {
                 bytes
             }),
         ];
-        leaf.prop_recursive(4, 40, 6, |inner| {
-            prop::collection::vec(inner, 0..6).prop_map(|parts| {
-                let mut bytes = format!("*{}\r\n", parts.len()).into_bytes();
-                bytes.extend(parts.concat());
-                bytes
-            })
-        })
+        let message = prop::collection::vec(leaf.clone(), 0..4).prop_map(|parts| {
+            let mut bytes = format!("*{}\r\n", parts.len()).into_bytes();
+            bytes.extend(parts.concat());
+            bytes
+        });
+        prop_oneof![leaf, message, Just(b"*-1\r\n".to_vec())]
     }
 
     proptest! {
@@ -302,6 +316,12 @@ mod tests {
         }
     }
 
+    fn refused(shape: Shape, bytes: &[u8]) -> bool {
+        let mut reader = ReplyReader::new(LIMIT);
+        feed(&mut reader, bytes);
+        reader.next(shape).is_err()
+    }
+
     #[test]
     fn what_is_too_large_is_refused_before_it_is_allocated() {
         for bytes in [
@@ -309,31 +329,76 @@ mod tests {
             "*2147483647\r\n",
             "$-2\r\n",
             "*-7\r\n",
-            "$1048577\r\n",
+            "$1114113\r\n",
             "!x\r\n",
             "+a\n",
             ":x\r\n",
             "$1\r\nabc",
+            "*4\r\n",
+            "*1\r\n*1\r\n",
+            "*2\r\n:1\r\n*0\r\n",
         ] {
-            let mut reader = ReplyReader::new(LIMIT);
-            feed(&mut reader, bytes.as_bytes());
-            assert!(reader.next().is_err(), "{bytes:?}");
+            for shape in [Shape::Short, Shape::Text, Shape::Message] {
+                assert!(refused(shape, bytes.as_bytes()), "{shape:?} {bytes:?}");
+            }
         }
-        let mut deep = ReplyReader::new(LIMIT);
-        feed(&mut deep, "*1\r\n".repeat(17).as_bytes());
-        assert!(deep.next().is_err());
-        let mut endless = ReplyReader::new(LIMIT);
-        feed(&mut endless, &vec![b'+'; MAX_LINE + 2]);
-        assert!(endless.next().is_err());
+        assert!(refused(Shape::Text, &vec![b'+'; MAX_LINE + 2]));
+    }
+
+    #[test]
+    fn an_answer_has_the_shape_of_its_command() {
+        let text = |size: usize| format!("${size}\r\n{}\r\n", "x".repeat(size)).into_bytes();
+        let message = |size: usize| [b"*3\r\n:1\r\n:2\r\n", &*text(size)].concat();
+        let cases = [
+            // What the bytes are, and whether they are short, a text, a message.
+            (b":1\r\n".to_vec(), [true, true, true]),
+            (b"$-1\r\n".to_vec(), [true, true, true]),
+            (b"-ERR no\r\n".to_vec(), [true, true, true]),
+            (text(100), [true, true, true]),
+            (text(MAX_LINE), [false, true, true]),
+            (text(LIMIT - 100), [false, true, true]),
+            (text(LIMIT), [false, false, true]),
+            (text(LIMIT + MAX_LINE), [false, false, false]),
+            (message(100), [false, false, true]),
+            (message(LIMIT - 100), [false, false, true]),
+            (b"*0\r\n".to_vec(), [false, false, true]),
+            (b"*-1\r\n".to_vec(), [false, false, true]),
+            (b"*1\r\n*1\r\n:1\r\n".to_vec(), [false, false, false]),
+            (b"*20000000\r\n:1\r\n:1\r\n".to_vec(), [false, false, false]),
+        ];
+        for (bytes, accepted) in cases {
+            let shapes = [Shape::Short, Shape::Text, Shape::Message];
+            let got = shapes.map(|shape| !refused(shape, &bytes));
+            let begin = String::from_utf8_lossy(&bytes[..bytes.len().min(20)]).into_owned();
+            assert_eq!(got, accepted, "{begin:?} of {}", bytes.len());
+        }
     }
 
     #[test]
     fn what_nobody_asked_for_is_bounded() {
         let mut reader = ReplyReader::new(LIMIT);
-        feed(&mut reader, &vec![b':'; LIMIT]);
+        reader.allow_unread(unread(10, false, LIMIT));
+        feed(&mut reader, &vec![b':'; MAX_LINE + 10 * 1024]);
         assert!(!reader.is_overfull());
         feed(&mut reader, b":");
         assert!(reader.is_overfull());
+        reader.allow_unread(unread(0, true, LIMIT));
+        assert!(!reader.is_overfull());
+    }
+
+    #[test]
+    fn the_buffer_of_a_large_answer_ends_with_it() {
+        let size = LIMIT - 1000;
+        let mut reader = ReplyReader::new(LIMIT);
+        feed(&mut reader, format!("${size}\r\n").as_bytes());
+        assert_eq!(reader.next(Shape::Text), Ok(None));
+        feed(&mut reader, &vec![b'x'; size]);
+        feed(&mut reader, b"\r\n");
+        assert!(reader.buffer.len() <= LIMIT);
+        assert!(matches!(
+            reader.next(Shape::Text),
+            Ok(Some(Value::BulkString(_)))
+        ));
     }
 
     #[test]
@@ -345,7 +410,7 @@ mod tests {
             format!("${}\r\n{text}\r\n", text.len()).as_bytes(),
         );
         assert_eq!(
-            reader.next(),
+            reader.next(Shape::Text),
             Ok(Some(Value::BulkString(text.into_bytes())))
         );
         assert!(reader.room().len() <= RESTING);

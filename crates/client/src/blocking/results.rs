@@ -10,6 +10,7 @@ use celery_protocol::result::ResultDoc;
 use redis::Value;
 
 use super::client::Backoff;
+use super::reply::Shape;
 use super::{Client, Wait};
 use crate::error::ClientError;
 use crate::redis::{DELETE_UNCHANGED, sha1};
@@ -50,7 +51,7 @@ impl Client {
     ) -> Result<Option<Vec<u8>>, ClientError> {
         let mut get = redis::cmd("GET");
         get.arg(self.keys().result(task_id));
-        text(self.ask(&get, wait, "reading the result")?)
+        text(self.ask(&get, Shape::Text, wait, "reading the result")?)
     }
 
     /// Reads a result and deletes it if it is final; what is intermediate, or cannot be read, stays.
@@ -86,10 +87,18 @@ impl Client {
         let keys = [key.as_str()];
         let digest = sha1(read);
         let what = "deleting the result";
-        let answer = match self.ask(DELETE_UNCHANGED.evalsha(&keys).arg(&digest), wait, what) {
-            Err(ClientError::Server(refused)) if refused.code() == "NOSCRIPT" => {
-                self.ask(DELETE_UNCHANGED.eval(&keys).arg(&digest), wait, what)
-            }
+        let answer = match self.ask(
+            DELETE_UNCHANGED.evalsha(&keys).arg(&digest),
+            Shape::Short,
+            wait,
+            what,
+        ) {
+            Err(ClientError::Server(refused)) if refused.code() == "NOSCRIPT" => self.ask(
+                DELETE_UNCHANGED.eval(&keys).arg(&digest),
+                Shape::Short,
+                wait,
+                what,
+            ),
             other => other,
         };
         Ok(matches!(answer?, Value::Int(1)))
@@ -205,7 +214,7 @@ impl Client {
         let mut del = redis::cmd("DEL");
         del.arg(self.keys().result(task_id));
         Ok(matches!(
-            self.ask(&del, wait, "forgetting the result")?,
+            self.ask(&del, Shape::Short, wait, "forgetting the result")?,
             Value::Int(1..)
         ))
     }

@@ -8,6 +8,7 @@
 
 mod connect;
 mod faults;
+mod hostile;
 mod pipeline;
 mod publish;
 mod replicas;

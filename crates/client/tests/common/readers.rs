@@ -8,7 +8,7 @@
 )]
 
 use celery_client::Endpoint;
-use celery_client::blocking::answers;
+use celery_client::blocking::{Shape, answers};
 use celery_client::endpoint::Address;
 
 /// The largest answer.
@@ -45,8 +45,10 @@ pub fn reply(bytes: &[u8]) {
     let Some((size, bytes)) = bytes.split_first() else {
         return;
     };
-    let (whole, outcome) = answers([bytes], LIMIT);
-    let (pieces, same) = answers(bytes.chunks(usize::from(*size) + 1), LIMIT);
-    assert_eq!(pieces, whole);
-    assert_eq!(same.is_ok(), outcome.is_ok(), "{same:?} {outcome:?}");
+    for shape in [Shape::Short, Shape::Text, Shape::Message] {
+        let (whole, outcome) = answers([bytes], shape, LIMIT);
+        let (pieces, same) = answers(bytes.chunks(usize::from(*size) + 1), shape, LIMIT);
+        assert_eq!(pieces, whole);
+        assert_eq!(same.is_ok(), outcome.is_ok(), "{same:?} {outcome:?}");
+    }
 }

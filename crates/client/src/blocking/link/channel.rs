@@ -7,6 +7,7 @@ use redis::Value;
 
 use super::{Answer, Link, Listening};
 use crate::blocking::Wait;
+use crate::blocking::reply::Shape;
 use crate::error::{ClientError, ServerError};
 
 impl Link {
@@ -23,7 +24,7 @@ impl Link {
             self.await_departure(wait)?;
         }
         self.listening = Listening::Yes;
-        match self.answer(wait, "the answer to SUBSCRIBE")? {
+        match self.answer(Shape::Message, wait, "the answer to SUBSCRIBE")? {
             Ok(Value::Array(parts)) if is_text(parts.first(), b"subscribe") => Ok(Ok(())),
             Ok(_) => {
                 self.broken = true;
@@ -44,7 +45,8 @@ impl Link {
         wait: &mut Wait<'_>,
     ) -> Result<Vec<u8>, ClientError> {
         loop {
-            let Ok(Value::Array(mut parts)) = self.answer(wait, "the result")? else {
+            let Ok(Value::Array(mut parts)) = self.answer(Shape::Message, wait, "the result")?
+            else {
                 self.broken = true;
                 return Err(ClientError::Protocol(
                     "a channel brought something that is no message".to_owned(),
@@ -79,7 +81,7 @@ impl Link {
         wait: &mut Wait<'_>,
     ) -> Result<(), ClientError> {
         while self.listening == Listening::Leaving {
-            let answer = self.answer(wait, "the answer to UNSUBSCRIBE")?;
+            let answer = self.answer(Shape::Message, wait, "the answer to UNSUBSCRIBE")?;
             self.depart(answer);
         }
         Ok(())
@@ -88,7 +90,7 @@ impl Link {
     /// The same as far as answers have arrived: behind the last of them the server may have closed the connection.
     pub(super) fn depart_at_hand(&mut self) -> Result<(), ClientError> {
         while self.listening == Listening::Leaving {
-            match self.answer_at_hand()? {
+            match self.answer_at_hand(Shape::Message)? {
                 Some(answer) => self.depart(answer),
                 None => {
                     let read = self.stream.read_available(&mut self.replies);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Answer, Link};
 use crate::blocking::Wait;
+use crate::blocking::reply::Shape;
 use crate::error::ClientError;
 
 /// An answer that a pipelined post left open.
@@ -87,7 +88,7 @@ impl Link {
         if self.owed.is_empty() {
             return Ok(None);
         }
-        let answer = self.answer(wait, "the answers to pipelined posts")?;
+        let answer = self.answer(Shape::Short, wait, "the answers to pipelined posts")?;
         Ok(self.pay(answer))
     }
 
@@ -98,11 +99,11 @@ impl Link {
         if self.owed.is_empty() {
             return Ok(None);
         }
-        let mut answer = self.answer_at_hand()?;
+        let mut answer = self.answer_at_hand(Shape::Short)?;
         if answer.is_none() {
             let read = self.stream.read_available(&mut self.replies);
             read.map_err(|broken| self.lost(broken))?;
-            answer = self.answer_at_hand()?;
+            answer = self.answer_at_hand(Shape::Short)?;
         }
         Ok(answer.and_then(|answer| self.pay(answer)))
     }

@@ -1,0 +1,227 @@
+//! A server that answers a small question with millions of bytes: it is left before they take memory.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread::JoinHandle;
+
+use celery_client::ClientError;
+use celery_client::blocking::{Client, ClientOptions, Publish, Revoke};
+
+use super::{at_leisure, client_of, client_with, post, posts};
+
+/// What a server tries to send: as much as an answer that inflates a process to over a gigabyte.
+const FLOOD: usize = 80 << 20;
+/// What may have left the server until it sees that nobody reads: the system's buffers of both ends, and little of ours.
+const SEEN: usize = 16 << 20;
+
+/// The URL of a server that lets a client in, waits for `command` and then writes `begin` and `rest` over and over. It
+/// tells how much of that it could write.
+fn flooding(
+    command: &'static str,
+    begin: &'static str,
+    rest: &'static str,
+) -> (String, JoinHandle<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        wait_for(&mut stream, "PING\r\n");
+        stream.write_all(b"+PONG\r\n").unwrap();
+        wait_for(&mut stream, command);
+        let mut written = 0;
+        let mut next = begin.as_bytes().to_vec();
+        while written < FLOOD {
+            while next.len() < 64 << 10 {
+                next.extend_from_slice(rest.as_bytes());
+            }
+            match stream.write(&next) {
+                Ok(count) if count > 0 => written += count,
+                _ => break,
+            }
+            next.clear();
+        }
+        written
+    });
+    (url, server)
+}
+
+fn wait_for(stream: &mut TcpStream, text: &str) {
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains(text) {
+        let mut byte = [0];
+        if stream.read(&mut byte).unwrap_or(0) == 0 {
+            break;
+        }
+        seen.push(byte[0]);
+    }
+}
+
+/// Every way in which an answer can be too much for a small question: what it begins with, and what follows.
+const TOO_MUCH: &[(&str, &str)] = &[
+    ("*20000000\r\n", ":1\r\n"),
+    ("*1\r\n*1\r\n*1\r\n", "*1\r\n"),
+    ("$80000000\r\n", "xxxxxxxxxxxxxxxx"),
+    ("$100000\r\n", "xxxxxxxxxxxxxxxx"),
+    ("+", "xxxxxxxxxxxxxxxx"),
+    ("-ERR ", "xxxxxxxxxxxxxxxx"),
+    (":1", "1111111111111111"),
+    ("%20000000\r\n", "+a\r\n:1\r\n"),
+];
+
+fn is_left(
+    command: &'static str,
+    flood: (&'static str, &'static str),
+    call: impl FnOnce(&mut Client) -> Option<ClientError>,
+) {
+    let (url, server) = flooding(command, flood.0, flood.1);
+    let mut client = client_of(&url);
+    let error = call(&mut client);
+    assert!(
+        matches!(error, Some(ClientError::Protocol(_))),
+        "{command} {flood:?}: {error:?}"
+    );
+    drop(client);
+    let written = server.join().unwrap();
+    assert!(written < SEEN, "{command} {flood:?}: {written} bytes");
+}
+
+fn cause(error: celery_client::PublishError) -> ClientError {
+    *error.cause
+}
+
+#[test]
+fn a_post_is_answered_with_little() {
+    for flood in TOO_MUCH {
+        is_left("LPUSH", *flood, |client| {
+            at_leisure(|wait| client.publish(&post("a"), Publish::Confirmed, wait))
+                .err()
+                .map(cause)
+        });
+    }
+    is_left("EVALSHA", TOO_MUCH[0], |client| {
+        // The outcome is unknown, and asking again finds nobody.
+        let outcome = at_leisure(|wait| client.publish(&post("a"), Publish::Once, wait));
+        outcome.err().map(|error| match cause(error) {
+            ClientError::Connect { .. } => ClientError::Protocol("left".into()),
+            other => other,
+        })
+    });
+}
+
+#[test]
+fn pipelined_posts_are_answered_with_little() {
+    for flood in &TOO_MUCH[..4] {
+        is_left("LPUSH", *flood, |client| {
+            at_leisure(|wait| client.publish_later(&post("a"), wait)).unwrap();
+            at_leisure(|wait| client.collect(wait)).pop().map(cause)
+        });
+    }
+}
+
+#[test]
+fn all_but_reading_is_answered_with_little() {
+    for flood in &TOO_MUCH[..4] {
+        is_left("DEL", *flood, |client| {
+            at_leisure(|wait| client.forget("x", wait)).err()
+        });
+        is_left("PUBLISH", *flood, |client| {
+            let revoke = Revoke {
+                task_ids: &["x"],
+                terminate: false,
+                signal: "SIGTERM",
+            };
+            at_leisure(|wait| client.revoke(&revoke, wait)).err()
+        });
+        is_left("EVALSHA", *flood, |client| {
+            at_leisure(|wait| client.remove_result("x", b"{}", wait)).err()
+        });
+    }
+}
+
+#[test]
+fn a_result_is_one_text() {
+    for flood in [
+        TOO_MUCH[0],
+        TOO_MUCH[1],
+        TOO_MUCH[4],
+        TOO_MUCH[7],
+        ("*-1\r\n", ":1\r\n"),
+        ("*0\r\n", ":1\r\n"),
+    ] {
+        is_left("GET", flood, |client| {
+            at_leisure(|wait| client.get_result("x", wait)).err()
+        });
+    }
+}
+
+#[test]
+fn a_channel_brings_small_arrays() {
+    for flood in [
+        ("*20000000\r\n", ":1\r\n"),
+        ("*4\r\n", ":1\r\n"),
+        ("*3\r\n*20000000\r\n", ":1\r\n"),
+        ("*1\r\n*1\r\n", "*1\r\n"),
+    ] {
+        let (url, server) = flooding("SUBSCRIBE", flood.0, flood.1);
+        let (mut client, mut listener) = (client_of(&url), client_of(&url));
+        let pause = std::time::Duration::from_millis(10);
+        let waited = at_leisure(|wait| client.wait_result(&mut listener, "x", pause, wait));
+        assert!(
+            matches!(waited, Err(ClientError::Protocol(_))),
+            "{flood:?}: {waited:?}"
+        );
+        drop((client, listener));
+        let written = server.join().unwrap();
+        assert!(written < SEEN, "{flood:?}: {written} bytes");
+    }
+}
+
+#[test]
+fn a_result_is_no_larger_than_its_caller_accepts() {
+    for size in ["$1000000\r\n", "$80000000\r\n", "$9000000000\r\n"] {
+        let (url, server) = flooding("GET", size, "xxxxxxxxxxxxxxxx");
+        let mut options = ClientOptions::default();
+        options.max_reply = 100_000;
+        let mut client = client_with(&url, options);
+        let read = at_leisure(|wait| client.get_result("x", wait));
+        assert!(matches!(read, Err(ClientError::Protocol(_))), "{read:?}");
+        drop(client);
+        assert!(server.join().unwrap() < SEEN, "{size:?}");
+    }
+}
+
+#[test]
+fn answers_that_come_while_a_post_is_written_are_bounded() {
+    let (url, server) = flooding("LPUSH", ":1\r\n", ":1\r\n");
+    let mut client = client_of(&url);
+    let mut large = post("a");
+    large.envelope = vec![b'x'; 64 << 20];
+    let posted = at_leisure(|wait| client.publish(&large, Publish::Confirmed, wait));
+    assert!(posted.is_err());
+    drop(client);
+    let written = server.join().unwrap();
+    assert!(written < SEEN, "{written} bytes");
+}
+
+#[test]
+fn the_answers_to_many_posts_are_all_read() {
+    let redis = super::redis();
+    let mut client = super::client(&redis);
+    let outcomes =
+        at_leisure(|wait| client.publish_batch(&posts(30_000), Publish::Confirmed, wait));
+    assert!(outcomes.iter().all(Result::is_ok));
+    // Each answer is an error that is longer than a number.
+    redis.cli(&["SET", "wrong", "x"]).unwrap();
+    let wrong: Vec<_> = posts(30_000)
+        .into_iter()
+        .map(|mut post| {
+            post.queue = "wrong".into();
+            post
+        })
+        .collect();
+    let outcomes = at_leisure(|wait| client.publish_batch(&wrong, Publish::Confirmed, wait));
+    assert!(outcomes.iter().all(|outcome| matches!(
+        outcome,
+        Err(error) if matches!(&*error.cause, ClientError::Server(answer) if answer.code() == "WRONGTYPE")
+    )));
+}
