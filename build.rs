@@ -21,8 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns `true` if the executor's globals have the field `delayed_oom`. It is no matter of the version: distributions
-/// patch it in.
+/// Returns `true` if the executor's globals have the field `delayed_oom`. The version does not decide it: distributions
+/// patch the field in.
 fn has_delayed_oom() -> Result<bool, Box<dyn Error>> {
     let config = path_from_env("PHP_CONFIG").unwrap_or_else(|| "php-config".into());
     let includes = String::from_utf8(Command::new(config).arg("--includes").output()?.stdout)?;

@@ -36,7 +36,7 @@ trait Declared
         return json_encode($own);
     }
 }
-// Each twice: of a result, and PHP's own to compare with.
+// The properties stand in a subclass of a result and in a class of PHP's own, to compare the two.
 class Parents extends AsyncResult
 {
     use Declared;

@@ -347,7 +347,7 @@ fn get_traceback(call: &mut Call<'_>) -> Result<(), Thrown> {
     Ok(())
 }
 
-/// The task's result. It is decoded once: PHP sees one object at all calls, as in celery-php.
+/// Returns the task's result. It is decoded once: PHP sees one object at all calls, as in celery-php.
 fn result(call: &mut Call<'_>) -> Result<Zval, Thrown> {
     let this = call.state::<AsyncResult>()?;
     if let Some(value) = &this.value {

@@ -85,7 +85,7 @@ impl<'a> Call<'a> {
         self.arguments.get(index).map(Zval::dereference)
     }
 
-    /// How many arguments were passed.
+    /// Returns how many arguments were passed.
     pub(crate) fn count(&self) -> usize {
         self.arguments.len()
     }

@@ -99,7 +99,7 @@ impl Iterator {
         Ok(done)
     }
 
-    /// The key and the element that it stands at; `None` at the end.
+    /// Returns the key and the element that it stands at; `None` at the end.
     fn current(&mut self) -> Result<Option<(Zval, Zval)>, Thrown> {
         let valid = self.step(|iterator, funcs| match funcs.valid {
             // SAFETY: see `step`.

@@ -34,7 +34,7 @@ struct GcBuffer {
 
 /// State that a PHP object carries.
 pub(crate) trait State: RegisteredClass + Clone + Default {
-    /// The PHP value that it holds.
+    /// Returns the PHP value that it holds.
     fn held(&self) -> Option<&Held>;
 }
 
@@ -46,7 +46,7 @@ impl Held {
         Held(value)
     }
 
-    /// The value, with a reference for the caller.
+    /// Returns the value, with a reference for the caller.
     pub(crate) fn get(&self) -> Zval {
         self.0.shallow_clone()
     }

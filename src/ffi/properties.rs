@@ -39,7 +39,7 @@ const READONLY: u32 = 1 << 7;
 /// `ZEND_ACC_ALLOW_DYNAMIC_PROPERTIES`, the same in every PHP since 8.2.
 const ALLOW_DYNAMIC: u32 = 1 << 15;
 
-/// The properties of an object (those of a userland subclass, and dynamic ones) as an array.
+/// Returns the properties of an object (those of a userland subclass, and dynamic ones) as an array.
 pub(crate) fn properties(object: &mut ZendObject) -> Result<Zval, Thrown> {
     let table = bailout::catch(|| {
         // SAFETY: the object is live; the engine returns a new array that we own.
@@ -108,7 +108,7 @@ impl<'a> Name<'a> {
     }
 }
 
-/// The object's class or the parent of it that has this name. No autoloader is asked: the name may be forged.
+/// Finds the object's class, or the parent of it, that has this name. No autoloader is asked: the name may be forged.
 fn ancestor<'a>(object: &'a ZendObject, name: &[u8]) -> Option<&'a ClassEntry> {
     std::iter::successors(Some(object.get_class_entry()), |class| class.parent()).find(|class| {
         class
@@ -117,7 +117,7 @@ fn ancestor<'a>(object: &'a ZendObject, name: &[u8]) -> Option<&'a ClassEntry> {
     })
 }
 
-/// The declared property that a name means, whatever visibility it was written with.
+/// Finds the declared property that a name means, whatever visibility it was written with.
 fn declared(object: &ZendObject, name: &Name<'_>) -> Option<*const Info> {
     let own = find(object.get_class_entry(), name.name);
     let info = match name.class {
@@ -136,7 +136,7 @@ fn declared(object: &ZendObject, name: &Name<'_>) -> Option<*const Info> {
     (!hidden && has_place(object, info)).then_some(ptr::from_ref(info))
 }
 
-/// Finds what a class declares under a name; no static property, which belongs to no object.
+/// Finds what a class declares under a name. Static properties belong to the class and are left out.
 fn find<'a>(class: &'a ClassEntry, name: &[u8]) -> Option<&'a Info> {
     find_any(class, name).filter(|info| info.flags & PropertyFlags::Static.bits() == 0)
 }
@@ -215,7 +215,7 @@ fn is_undefined(value: &Zval) -> bool {
     unsafe { value.u1.type_info == 0 }
 }
 
-/// The properties that hold a reference, if the value is one.
+/// Returns the list of properties that hold a reference, if the value is one.
 fn sources(value: &Zval) -> Option<*mut Sources> {
     // SAFETY: a value of this type holds a live reference.
     value

@@ -103,7 +103,7 @@ fn is_packed_without_holes(array: &ZendHashTable) -> bool {
     flags & PACKED != 0 && array.nNumUsed == array.nNumOfElements
 }
 
-/// A list of values. Each is made in a step of its own: an error once PHP has no memory left.
+/// Makes a list of values. Each is made in a step of its own: an error once PHP has no memory left.
 pub(crate) fn list(values: impl IntoIterator<Item = Zval>) -> Result<Zval, Bailout> {
     let mut values = values.into_iter();
     let mut list = ZendHashTable::new();
@@ -135,7 +135,7 @@ impl Key<'_> {
     }
 }
 
-/// A key as an array has it: a string that is a whole number is that number.
+/// Returns a key as an array has it: a string that is a whole number is that number.
 pub(crate) fn array_key(key: &Zval) -> Zval {
     let text = bytes(key).and_then(|bytes| str::from_utf8(bytes).ok());
     // The least number stays a text, as in the engine.
@@ -152,7 +152,7 @@ pub(crate) fn array_key(key: &Zval) -> Zval {
     }
 }
 
-/// An array with keys, which are numbers or strings. Each entry is made in a step of its own: an error once PHP has no
+/// Makes an array with keys, which are numbers or strings. Each entry is made in a step of its own: an error once PHP has no
 /// memory left.
 pub(crate) fn map(entries: impl IntoIterator<Item = (Zval, Zval)>) -> Result<Zval, Bailout> {
     let mut entries = entries.into_iter();

@@ -85,7 +85,7 @@ pub(crate) fn decode_as(text: &str, objects: Objects) -> Result<Zval, Thrown> {
     })
 }
 
-/// A value as text, as PHP converts it: strings of valid UTF-8, numbers, and objects that can be strings. `None` for all
+/// Returns a value as text, as PHP converts it: strings of valid UTF-8, numbers, and objects that can be strings. `None` for all
 /// others.
 ///
 /// Runs PHP code (`__toString`): an error means that it has thrown or bailed out, and that no more may run.

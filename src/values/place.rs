@@ -162,7 +162,7 @@ impl std::fmt::Display for Path {
     }
 }
 
-/// A key as PHP code writes it behind an array.
+/// Returns a key as PHP code writes it behind an array.
 pub(crate) fn index(key: Key<'_>) -> String {
     match key {
         Key::Index(index) => format!("[{index}]"),
@@ -170,7 +170,7 @@ pub(crate) fn index(key: Key<'_>) -> String {
     }
 }
 
-/// The beginning of a path that is too long to show.
+/// Returns the beginning of a path that is too long to show.
 pub(crate) fn cut(text: &str) -> String {
     if text.chars().count() <= LONGEST {
         return text.to_owned();

@@ -121,7 +121,7 @@ fn one_of_many(
         .map_err(|thrown| thrown.leading(NOT_SENT).at(&place))
 }
 
-/// A key of the tasks, as PHP code writes it.
+/// Returns a key of the tasks as PHP code writes it.
 fn position(key: &Zval) -> String {
     match (key.long(), value::bytes(key)) {
         (Some(index), _) => place::index(Key::Index(index)),

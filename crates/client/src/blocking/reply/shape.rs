@@ -20,7 +20,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// The largest answer in bytes, for a caller who accepts results of `max_reply` bytes.
+    /// Returns the largest answer in bytes, for a caller who accepts results of `max_reply` bytes.
     pub(super) fn limit(self, max_reply: usize) -> usize {
         match self {
             Self::Short => MAX_LINE.min(max_reply),
@@ -29,7 +29,7 @@ impl Shape {
         }
     }
 
-    /// The most elements that an array may have; arrays do not contain arrays.
+    /// Returns the most elements that an array may have; arrays do not contain arrays.
     pub(super) fn most_elements(self) -> usize {
         match self {
             Self::Short | Self::Text => 0,
@@ -38,7 +38,7 @@ impl Shape {
     }
 }
 
-/// How much may wait unread while commands are written: what the answers to those written so far may take.
+/// Returns how much may wait unread while commands are written: what the answers to those written so far may take.
 pub(in crate::blocking) fn unread(questions: usize, listens: bool, max_reply: usize) -> usize {
     let messages = if listens {
         Shape::Message.limit(max_reply)
