@@ -7,7 +7,7 @@ import unittest
 from pathlib import Path
 
 import listing
-from totals import Outcome, Totals
+from totals import Outcome, Totals, outcomes
 
 SUITE = """
 def helper(): pass
@@ -22,8 +22,8 @@ class test_chain:
 FOUND = ["test_x.py::test_alone", "test_x.py::test_chain::test_first", "test_x.py::test_chain::test_second"]
 
 
-def report(outcome, when="call", text=""):
-    return {"test": "test_x.py::test_alone[1]", "when": when, "outcome": outcome, "text": text}
+def report(outcome, when="call", text="", attempt=0, test="test_x.py::test_alone[1]"):
+    return {"test": test, "when": when, "outcome": outcome, "text": text, "attempt": attempt}
 
 
 def counted(*reports):
@@ -106,3 +106,14 @@ class TotalsTest(unittest.TestCase):
         totals, printed = counted(report("skipped", "setup", "broken upstream"))
         self.assertEqual(totals, (0, 0, 1))
         self.assertIn("broken upstream", printed)
+
+    def test_the_last_attempt_of_each_test_counts(self):
+        other = "t/integration/test_x.py::test_alone[2]"
+        first, second = report("failed"), report("passed", attempt=1)
+        for reports, failures in [
+            ([first, second], 0),
+            ([first, report("failed", attempt=1)], 1),
+            ([first, second, report("failed", test=other)], 1),
+            ([first, second, report("failed", test=other), report("passed", test=other, attempt=1)], 0),
+        ]:
+            self.assertEqual(len(outcomes(reports)["test_x.py::test_alone"].failures), failures)

@@ -3,10 +3,12 @@
 import collections
 from dataclasses import dataclass, field
 
+import listing
+
 
 @dataclass
 class Outcome:
-    """What became of one test function beside one worker: of all its tests, if it has parameters."""
+    """What became of one test function beside one worker: of all its tests if it has parameters."""
 
     ran: bool = False
     failures: list = field(default_factory=list)
@@ -18,6 +20,18 @@ class Outcome:
             self.failures.append(f"{report['test']} ({report['when']})\n{report['text']}")
         elif report["outcome"] == "skipped":
             self.skips.append(report["text"])
+
+
+def outcomes(reports):
+    """Returns what became of each function, by its name, from the reports of the last attempt of each test."""
+    last = {}
+    for report in reports:
+        last[report["test"]] = max(report["attempt"], last.get(report["test"], 0))
+    found = collections.defaultdict(Outcome)
+    for report in reports:
+        if report["attempt"] == last[report["test"]]:
+            found[listing.function_of(report["test"])].add(report)
+    return found
 
 
 @dataclass
