@@ -314,11 +314,14 @@ async fn what_the_server_would_not_take_is_refused_here() {
         assert_eq!(error.kind(), Kind::Statement, "{error}");
         assert!(error.to_string().contains("(1153)"), "{error}");
     }
-    let values: Vec<u32> = (0..40_000).collect();
     let select = "SELECT id FROM t WHERE id IN (:ids)";
-    let params = [("ids", json!(values))];
-    let many = database.execute(select, &params);
-    assert_eq!(many.await.unwrap_err().kind(), Kind::Statement);
+    for (length, fits) in [(40_000, true), (65_535, true), (65_536, false)] {
+        let values: Vec<u32> = (0..length).collect();
+        let params = [("ids", json!(values))];
+        let many = database.execute(select, &params).await;
+        let refused = many.map_err(|error| error.kind()).err();
+        assert_eq!(refused, (!fits).then_some(Kind::Statement), "{length}");
+    }
 }
 
 #[tokio::test]

@@ -49,6 +49,11 @@ impl Timestamp {
         }
     }
 
+    /// Returns the offset that was written, in seconds east of UTC.
+    pub fn offset(&self) -> Option<i32> {
+        self.offset
+    }
+
     /// Unix microseconds; a time without an offset counts as UTC. Saturates at the ends of `i64`.
     pub fn unix_micros(&self) -> i64 {
         self.wall_seconds

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, Row};
 use tokio::time::timeout;
 
 use super::session::{self, SessionZone};
+use super::types::Known;
 use super::url::{Address, Options};
 use super::{DatabaseError, Dialect};
 
@@ -36,11 +37,9 @@ pub(super) struct Session {
 pub(super) struct Connection {
     pub(super) raw: Raw,
     /// In which dates are read and shown.
-    #[expect(
-        dead_code,
-        reason = "the values of statements are converted to it in the next change"
-    )]
     pub(super) zone: SessionZone,
+    /// What PostgreSQL has said of the statements that ran here.
+    pub(super) types: Known,
     made: Instant,
     used: Instant,
 }
@@ -77,6 +76,7 @@ impl Connection {
         Ok(Connection {
             raw,
             zone,
+            types: Known::default(),
             made: now,
             used: now,
         })

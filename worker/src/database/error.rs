@@ -32,6 +32,9 @@ pub enum Kind {
     Statement,
 }
 
+/// The name of an error about a value that cannot be bound. Trying again cannot help.
+const WRONG_VALUE: &str = "DataError";
+
 /// An error of the database.
 #[derive(Clone, Debug)]
 pub struct DatabaseError {
@@ -175,6 +178,7 @@ impl DatabaseError {
         args.push(Value::String(self.message));
         let exception = Exception::with_args(self.name, args).module("celery_worker.database");
         TaskError::Failed(match self.kind {
+            _ if self.name == WRONG_VALUE => exception.permanent(),
             // That was tried often enough: with each half of the batch again, it would take hours.
             Kind::Schema | Kind::Transient => exception.of_whole_batch(),
             _ => exception,
@@ -196,9 +200,13 @@ impl std::error::Error for DatabaseError {}
 
 impl From<ParamError> for DatabaseError {
     fn from(error: ParamError) -> Self {
+        let (kind, name) = match error {
+            ParamError::Value { .. } => (Kind::Statement, WRONG_VALUE),
+            _ => (Kind::Schema, "ProgrammingError"),
+        };
         DatabaseError {
-            kind: Kind::Schema,
-            name: "ProgrammingError",
+            kind,
+            name,
             code: None,
             message: error.to_string(),
             waits_for: None,

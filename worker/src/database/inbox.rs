@@ -25,9 +25,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::params::Statement;
+use super::places;
+use super::values::Bound;
 use super::{Database, DatabaseError, Dialect, Transaction};
 use crate::task::{Answers, Exception, TaskError};
 
@@ -310,24 +312,26 @@ impl Transaction {
     /// Writes ids and answers. An id that is there already means that somebody else has just done the same work: what
     /// was done here has to be undone, and the transaction begun anew.
     async fn write_inbox(&mut self, rows: &[(&str, &str)]) -> Result<(), DatabaseError> {
-        let mut sql = "INSERT INTO celery_inbox (task_id, result) VALUES ".to_owned();
-        let mut values = Vec::with_capacity(2 * rows.len());
+        let mut statement = Statement::new();
+        statement.text("INSERT INTO celery_inbox (task_id, result) VALUES ");
+        let columns = ["task_id", "result"].map(Arc::<str>::from);
         for (at, (id, answer)) in rows.iter().enumerate() {
-            if at > 0 {
-                sql.push_str(", ");
-            }
-            sql.push_str(&match self.dialect() {
-                Dialect::Postgres => format!("(${}, ${})", 2 * at + 1, 2 * at + 2),
-                Dialect::MySql | Dialect::Sqlite => "(?, ?)".to_owned(),
-            });
-            values.push(Value::from(*id));
-            values.push(Value::from(*answer));
+            statement.text(if at == 0 { "(" } else { ", (" });
+            statement.value(
+                &columns[0],
+                places::Place::Value,
+                Bound::Text((*id).to_owned()),
+            );
+            statement.text(", ");
+            statement.value(
+                &columns[1],
+                places::Place::Value,
+                Bound::Text((*answer).to_owned()),
+            );
+            statement.text(")");
         }
-        let statement = Statement {
-            sql,
-            values,
-            kept: rows.len() == 1,
-        };
+        statement.kept = rows.len() == 1;
+        statement.is_text = true;
         let written = self.run(statement).await;
         written.map(drop).map_err(DatabaseError::of_a_race)
     }

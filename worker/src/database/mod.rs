@@ -9,16 +9,21 @@
 //!   the worker keep the task; the log says when it goes and when it is back.
 //! * Values are bound, never pasted (see [`Params`]).
 
+mod binding;
 mod caller;
 mod connection;
 mod error;
 mod health;
 mod inbox;
 mod params;
+mod places;
 mod pool;
 mod session;
+mod tokens;
 mod transaction;
+mod types;
 mod url;
+mod values;
 mod watch;
 mod zone;
 
@@ -38,12 +43,13 @@ use watch::Outside;
 
 use crate::failpoint::failpoint;
 pub use error::{DatabaseError, Kind};
-pub(crate) use params::names as parameter_names;
 pub use params::{ParamError, Params};
+pub(crate) use params::{check_batch, names as parameter_names};
 pub use transaction::Transaction;
 use url::Address;
 pub use url::DatabaseUrlError;
 pub(crate) use url::mask;
+pub(crate) use values::Dates;
 pub use zone::{Zone, ZoneError};
 
 /// Connections at most, to a server, unless said. More would wait for each other's locks inside the server instead of in line
@@ -201,6 +207,16 @@ impl Database {
 
     /// Runs one statement and says how many rows it matched (on MySQL also those it left as they were).
     pub async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64, DatabaseError> {
+        self.execute_with(sql, params, Dates::Kept).await
+    }
+
+    /// Like [`execute`](Self::execute), for a task that is a statement.
+    pub(crate) async fn execute_with(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+        dates: Dates,
+    ) -> Result<u64, DatabaseError> {
         let sql: Arc<str> = Arc::from(sql);
         let params: Arc<[(String, serde_json::Value)]> = params
             .iter()
@@ -213,7 +229,7 @@ impl Database {
                     .iter()
                     .map(|(name, value)| (name.as_str(), value.clone()))
                     .collect();
-                transaction.execute(&sql, &params).await
+                transaction.execute_with(&sql, &params, dates).await
             })
         })
         .await

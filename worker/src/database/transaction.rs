@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::connection::Raw;
+use super::binding::{self, Plain, Ready};
+use super::connection::{Connection, Raw};
 use super::params::{self, Params, Statement};
 use super::pool::{Place, Pool, Taken};
+use super::values::Dates;
 use super::watch::{AtWork, Running};
-use super::{DatabaseError, Dialect, Kind, error};
+use super::{DatabaseError, Dialect, Kind, error, types};
 
 /// A transaction that is open. See [`Database::transaction`](super::Database::transaction).
 pub struct Transaction {
@@ -29,21 +30,16 @@ enum Rows {
 
 /// Binds the values to a query. The three drivers have the same methods and no common type.
 macro_rules! bound {
-    ($statement:expr) => {{
-        let mut query = sqlx::query(AssertSqlSafe($statement.sql)).persistent($statement.kept);
-        for value in $statement.values {
+    ($ready:expr) => {{
+        let mut query = sqlx::query(AssertSqlSafe($ready.sql)).persistent($ready.kept);
+        for value in $ready.values {
             query = match value {
-                Value::Null => query.bind(None::<String>),
-                Value::Bool(value) => query.bind(value),
-                Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-                    (Some(whole), _) => query.bind(whole),
-                    // Beyond i64 the text keeps every digit, and the server reads it as a number.
-                    (None, _) if number.is_u64() => query.bind(number.to_string()),
-                    (None, Some(real)) => query.bind(real),
-                    (None, None) => query.bind(number.to_string()),
-                },
-                Value::String(text) => query.bind(text),
-                json => query.bind(json.to_string()),
+                Plain::Null => query.bind(None::<String>),
+                Plain::Bool(value) => query.bind(value),
+                Plain::Whole(value) => query.bind(value),
+                Plain::Real(value) => query.bind(value),
+                Plain::Text(value) => query.bind(value),
+                Plain::Bytes(value) => query.bind(value),
             };
         }
         query
@@ -72,39 +68,68 @@ impl Transaction {
 
     /// Runs a statement and says how many rows it matched (on MySQL also those it left as they were).
     pub async fn execute(&mut self, sql: &str, params: Params<'_>) -> Result<u64, DatabaseError> {
-        let statement = params::rewrite(sql, self.dialect(), params)?;
+        self.execute_with(sql, params, Dates::Kept).await
+    }
+
+    /// Like [`execute`](Self::execute), for a task that is a statement.
+    pub(crate) async fn execute_with(
+        &mut self,
+        sql: &str,
+        params: Params<'_>,
+        dates: Dates,
+    ) -> Result<u64, DatabaseError> {
+        let statement = params::rewrite(sql, self.dialect(), params, dates)?;
         self.run(statement).await
     }
 
-    /// The same with the placeholders of the database.
+    /// Like [`execute`](Self::execute), with the values in their places.
     pub(super) async fn run(&mut self, statement: Statement) -> Result<u64, DatabaseError> {
         let work = Arc::clone(&self.work);
         let _running = self.runs(&statement, &work)?;
+        let ready = self.ready(statement).await?;
         let outcome = match &mut self.taken.connection.raw {
             Raw::MySql(open) => {
-                let done = bound!(statement).execute(open).await;
+                let done = bound!(ready).execute(open).await;
                 done.map(|done| done.rows_affected())
             }
             Raw::Postgres(open) => {
-                let done = bound!(statement).execute(open).await;
+                let done = bound!(ready).execute(open).await;
                 done.map(|done| done.rows_affected())
             }
             Raw::Sqlite(open) => {
-                let done = bound!(statement).execute(open).await;
+                let done = bound!(ready).execute(open).await;
                 done.map(|done| done.rows_affected())
             }
         };
         self.heard(outcome)
     }
 
-    async fn fetch(&mut self, sql: &str, params: Params<'_>) -> Result<Rows, DatabaseError> {
-        let statement = params::rewrite(sql, self.dialect(), params)?;
+    /// Puts a statement into the words of the database, which PostgreSQL has to be asked for.
+    async fn ready(&mut self, statement: Statement) -> Result<Ready, DatabaseError> {
+        let dialect = self.dialect();
+        let Connection {
+            raw, zone, types, ..
+        } = &mut self.taken.connection;
+        let types = match raw {
+            Raw::Postgres(open) => types::of_places(open, types, &statement).await,
+            _ => return Ok(binding::untyped(statement, dialect, zone)?),
+        };
+        let types = self.heard(types)?;
+        Ok(binding::typed(
+            statement,
+            &types,
+            &self.taken.connection.zone,
+        )?)
+    }
+
+    async fn fetch(&mut self, statement: Statement) -> Result<Rows, DatabaseError> {
         let work = Arc::clone(&self.work);
         let _running = self.runs(&statement, &work)?;
+        let ready = self.ready(statement).await?;
         let outcome = match &mut self.taken.connection.raw {
-            Raw::MySql(open) => bound!(statement).fetch_all(open).await.map(Rows::MySql),
-            Raw::Postgres(open) => bound!(statement).fetch_all(open).await.map(Rows::Postgres),
-            Raw::Sqlite(open) => bound!(statement).fetch_all(open).await.map(Rows::Sqlite),
+            Raw::MySql(open) => bound!(ready).fetch_all(open).await.map(Rows::MySql),
+            Raw::Postgres(open) => bound!(ready).fetch_all(open).await.map(Rows::Postgres),
+            Raw::Sqlite(open) => bound!(ready).fetch_all(open).await.map(Rows::Sqlite),
         };
         self.heard(outcome)
     }
@@ -115,8 +140,9 @@ impl Transaction {
         sql: &str,
         params: Params<'_>,
     ) -> Result<Vec<i128>, DatabaseError> {
+        let statement = params::rewrite(sql, self.dialect(), params, Dates::Kept)?;
         let mut keys = Vec::new();
-        match self.fetch(sql, params).await? {
+        match self.fetch(statement).await? {
             Rows::MySql(rows) => {
                 for row in rows {
                     // The driver insists on the column's own signedness, which differs from table to table.
@@ -145,14 +171,17 @@ impl Transaction {
         Ok(keys)
     }
 
-    /// The first column of a query as text, and the second, which may be null.
+    /// Returns the first column of a query as text, and the second, which may be null. Its parameters are
+    /// text.
     pub(super) async fn texts(
         &mut self,
         sql: &str,
         params: Params<'_>,
     ) -> Result<Vec<(String, Option<String>)>, DatabaseError> {
+        let mut statement = params::rewrite(sql, self.dialect(), params, Dates::Kept)?;
+        statement.is_text = true;
         let mut texts = Vec::new();
-        match self.fetch(sql, params).await? {
+        match self.fetch(statement).await? {
             Rows::MySql(rows) => {
                 for row in rows {
                     // Bytes or text, as the table has it.

@@ -99,7 +99,9 @@ impl Options {
                 let url = server(&format!("postgres:{rest}"), text)?;
                 let options = PgConnectOptions::from_str(url.as_str()).map_err(option)?;
                 let says = says_how_to_protect(&url, &["ssl-mode", "sslmode"]);
-                let options = options.extra_float_digits(None);
+                let options = options
+                    .extra_float_digits(None)
+                    .statement_cache_capacity(PREPARED);
                 Ok(Options::Postgres(match says || is_local(&url) {
                     true => options,
                     false => options.ssl_mode(PgSslMode::VerifyFull),
@@ -120,6 +122,9 @@ impl Options {
     }
 }
 
+/// Statements that a PostgreSQL session keeps prepared: the driver's 100, and as many that were only
+/// prepared to learn their types.
+const PREPARED: usize = 200;
 /// How long a SQLite statement waits for another process's lock.
 const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
 

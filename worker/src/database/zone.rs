@@ -85,7 +85,6 @@ impl Zone {
     /// Returns the moment at which the clock of this zone shows `clock`, in Unix microseconds.
     ///
     /// `None` if the clock skips it. Of an hour that comes twice, the first is meant, as in PHP.
-    #[cfg_attr(not(test), expect(dead_code, reason = "used by the next change"))]
     pub(super) fn moment(&self, clock: DateTime) -> Option<i64> {
         let offset = match self.rules.to_ambiguous_timestamp(clock).offset() {
             AmbiguousOffset::Unambiguous { offset } => offset,

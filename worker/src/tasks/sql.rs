@@ -10,7 +10,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::config::{ConfigError, Text, setting};
-use crate::database::{Database, DatabaseError, Dialect, Transaction, parameter_names};
+use crate::database::{
+    Database, DatabaseError, Dates, Dialect, Transaction, check_batch, parameter_names,
+};
 use crate::duration;
 use crate::task::{
     Answers, Batch, BatchOptions, Context, Exception, Param, Signature, State, TaskDef, TaskError,
@@ -71,6 +73,7 @@ impl SqlTask {
                 ));
             }
             Some(batch) => {
+                check_batch(&self.sql, dialect).map_err(|error| wrong(error.to_string()))?;
                 let linger = batch.linger.as_ref().map(time).transpose()?;
                 let options = BatchOptions {
                     size: batch.size.unwrap_or(500),
@@ -132,12 +135,19 @@ fn single(name: String, sql: String, names: Vec<String>, must_match: bool, once:
             false => Ok(matched),
         };
         let matched = match once {
-            false => answer(database.execute(sql, &values).await?)?,
+            false => answer(
+                database
+                    .execute_with(sql, &values, Dates::Converted)
+                    .await?,
+            )?,
             true => {
                 let id = call.extract::<Context>()?.id().to_owned();
                 let answers = database.once_each(vec![id], move |open, _| {
                     let values = values.clone();
-                    Box::pin(async move { Ok(vec![answer(open.execute(sql, &values).await?)]) })
+                    Box::pin(async move {
+                        let matched = open.execute_with(sql, &values, Dates::Converted).await?;
+                        Ok(vec![answer(matched)])
+                    })
                 });
                 return answers.await?.pop().map_or_else(
                     || Err(TaskError::runtime_error("the statement gave no answer")),
@@ -215,7 +225,7 @@ async fn all(
             .enumerate()
             .map(|(at, name)| (*name, Value::Array(column(at).collect())))
             .collect();
-        open.execute(sql, &columns).await?;
+        open.execute_with(sql, &columns, Dates::Converted).await?;
     }
     let answers = calls.iter().cloned();
     Ok(answers.map(|call| call.map(drop)).collect())

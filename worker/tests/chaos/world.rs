@@ -43,7 +43,7 @@ sql = 'INSERT INTO effects (task) VALUES (:task)'
 sql = 'INSERT INTO effects_once (task) VALUES (:task)'
 once = true
 [tasks.text]
-sql = 'DO CONCAT_WS(NULL, :text)'
+sql = 'DO NULL IN (:text)'
 batch = { size = 500, linger = '100ms' }
 ";
 /// MySQL's `max_allowed_packet` in the scenario of texts.

@@ -1,0 +1,284 @@
+//! Where a parameter stands in its statement, which decides what a list becomes there.
+
+use super::Dialect;
+use super::params::ParamError;
+use super::tokens::{Token, is_name, token};
+
+/// Functions that take a JSON document, or hand their argument on as it is. A list is bound as JSON
+/// there; any other function would take the text of the document for a plain string.
+const TAKE_DOCUMENTS: &[&str] = &[
+    "CAST",
+    "COALESCE",
+    "CONVERT",
+    "IF",
+    "IFNULL",
+    "IIF",
+    "JSON",
+    "JSONB",
+    "JSON_ARRAY_INTERSECT",
+    "JSON_ARRAY_LENGTH",
+    "JSON_COMPACT",
+    "JSON_CONTAINS",
+    "JSON_CONTAINS_PATH",
+    "JSON_DEPTH",
+    "JSON_DETAILED",
+    "JSON_EACH",
+    "JSON_EXISTS",
+    "JSON_EXTRACT",
+    "JSON_KEYS",
+    "JSON_LENGTH",
+    "JSON_LOOSE",
+    "JSON_MERGE",
+    "JSON_MERGE_PATCH",
+    "JSON_MERGE_PRESERVE",
+    "JSON_NORMALIZE",
+    "JSON_OVERLAPS",
+    "JSON_PATCH",
+    "JSON_PRETTY",
+    "JSON_QUERY",
+    "JSON_SCHEMA_VALID",
+    "JSON_SEARCH",
+    "JSON_TABLE",
+    "JSON_TREE",
+    "JSON_TYPE",
+    "JSON_VALID",
+    "JSON_VALUE",
+    "NULLIF",
+    // `17 MEMBER OF(:list)`
+    "OF",
+];
+
+/// Words that may stand before a parenthesis and are not the name of a function.
+const KEYWORDS: &[&str] = &[
+    "ALL",
+    "AND",
+    "ANY",
+    "AS",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "DISTINCT",
+    "DIV",
+    "ELSE",
+    "EXISTS",
+    "FROM",
+    "HAVING",
+    "IS",
+    "JOIN",
+    "LIKE",
+    "LIMIT",
+    "MOD",
+    "NOT",
+    "OFFSET",
+    "ON",
+    "OR",
+    "REGEXP",
+    "RETURNING",
+    "RLIKE",
+    "ROW",
+    "SELECT",
+    "SET",
+    "SOME",
+    "THEN",
+    "UNION",
+    "USING",
+    "VALUE",
+    "VALUES",
+    "WHEN",
+    "WHERE",
+    "XOR",
+];
+
+/// Where a parameter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Alone inside `IN (…)`. `from` is the piece with the word `IN`, or with the `NOT` before it; `to`
+    /// is the piece with the closing parenthesis.
+    In { from: usize, to: usize, not: bool },
+    /// Inside `IN (…)`, beside others.
+    AmongOthers,
+    /// An argument of a function that takes no JSON document, as far as is known.
+    Argument,
+    /// An argument of a function that takes one.
+    Document,
+    /// Inside `ANY (…)` or `ALL (…)`.
+    Array,
+    /// Anywhere else.
+    Value,
+}
+
+/// A statement in pieces, and the place of each parameter.
+pub(super) struct Pieces<'s> {
+    /// Each piece of text, and the place of those that are parameters.
+    pub(super) all: Vec<(&'s str, Option<Place>)>,
+}
+
+/// What a parenthesis that is open belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Open {
+    /// A list; the piece with its first word, and whether that is `NOT`.
+    In {
+        from: usize,
+        not: bool,
+    },
+    Argument,
+    Document,
+    Array,
+    Group,
+}
+
+impl<'s> Pieces<'s> {
+    /// Takes a statement apart.
+    pub(super) fn of(sql: &'s str, dialect: Dialect) -> Result<Self, ParamError> {
+        let mut pieces: Vec<(&str, bool)> = Vec::new();
+        let mut rest = sql;
+        while let Some(next) = rest.chars().next() {
+            let Token {
+                length,
+                is_parameter,
+            } = token(rest, next, dialect)?;
+            let (text, after) = rest.split_at(length);
+            rest = after;
+            pieces.push((text, is_parameter));
+        }
+        let matter: Vec<usize> = (0..pieces.len())
+            .filter(|at| pieces.get(*at).is_some_and(|(text, _)| matters(text)))
+            .collect();
+        let word = |at: Option<usize>| {
+            let piece = at
+                .and_then(|at| matter.get(at))
+                .and_then(|at| pieces.get(*at));
+            piece.map_or("", |(text, _)| *text)
+        };
+        let mut all: Vec<(&str, Option<Place>)> =
+            pieces.iter().map(|(text, _)| (*text, None)).collect();
+        let mut open: Vec<Open> = Vec::new();
+        for (at, piece) in matter.iter().enumerate() {
+            let (before, after) = (at.checked_sub(1), Some(at + 1));
+            match pieces.get(*piece) {
+                Some(("(", false)) => {
+                    let is_query = ["SELECT", "WITH", "VALUES", "TABLE"]
+                        .iter()
+                        .any(|first| word(after).eq_ignore_ascii_case(first));
+                    let outer = open.last().copied().unwrap_or(Open::Group);
+                    open.push(match is_query {
+                        true => Open::Group,
+                        false => opened(word(before), outer, || {
+                            let not = word(at.checked_sub(2)).eq_ignore_ascii_case("NOT");
+                            let first = at.checked_sub(if not { 2 } else { 1 });
+                            let from = first.and_then(|first| matter.get(first));
+                            (from.copied().unwrap_or(*piece), not)
+                        }),
+                    });
+                }
+                Some((")", false)) => drop(open.pop()),
+                Some((_, true)) => {
+                    let alone = word(before) == "(" && word(after) == ")";
+                    let to = matter.get(at + 1).copied().unwrap_or(*piece);
+                    let place = match open.last().copied().unwrap_or(Open::Group) {
+                        Open::In { from, not } if alone => Place::In { from, to, not },
+                        Open::In { .. } => Place::AmongOthers,
+                        Open::Argument => Place::Argument,
+                        Open::Document => Place::Document,
+                        Open::Array => Place::Array,
+                        Open::Group => Place::Value,
+                    };
+                    if let Some((_, found)) = all.get_mut(*piece) {
+                        *found = Some(place);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(Pieces { all })
+    }
+
+    /// The parameters, with their places.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = (&'s str, Place)> {
+        let named = |(text, place): &(&'s str, Option<Place>)| Some((&text[1..], (*place)?));
+        self.all.iter().filter_map(named)
+    }
+}
+
+/// What a parenthesis behind `word` belongs to, inside of `outer`.
+fn opened(word: &str, outer: Open, list: impl FnOnce() -> (usize, bool)) -> Open {
+    let is = |others: &[&str]| others.iter().any(|one| word.eq_ignore_ascii_case(one));
+    let is_word = word.starts_with(|c: char| is_name(c) || c == '`' || c == '"');
+    match () {
+        () if is(&["IN"]) => {
+            let (from, not) = list();
+            Open::In { from, not }
+        }
+        () if is(&["ANY", "ALL", "SOME"]) => Open::Array,
+        () if is(TAKE_DOCUMENTS) => Open::Document,
+        () if is(KEYWORDS) => Open::Group,
+        () if is_word => Open::Argument,
+        // `f((:x))` is `f(:x)`.
+        () if word == "(" => outer,
+        () => Open::Group,
+    }
+}
+
+/// Whether a piece is more than space between others.
+fn matters(text: &str) -> bool {
+    let blank = text.starts_with(char::is_whitespace);
+    !(blank || text.starts_with("--") || text.starts_with("/*") || text.starts_with('#'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(sql: &str) -> Place {
+        let pieces = Pieces::of(sql, Dialect::MySql).unwrap();
+        pieces.parameters().next().unwrap().1
+    }
+
+    #[test]
+    fn a_list_stands_alone_inside_in() {
+        for (sql, negated) in [
+            ("x IN (:a)", false),
+            ("x in(:a) AND 1", false),
+            ("x NOT IN (:a)", true),
+            (
+                "x not /* never */ In ( -- these\n :a # and no others\n )",
+                true,
+            ),
+            ("f(x IN (:a))", false),
+            ("NOT (x IN (:a))", false),
+            ("(SELECT 1 WHERE x IN (:a))", false),
+        ] {
+            match place(sql) {
+                Place::In { not, .. } => assert_eq!(not, negated, "{sql}"),
+                other => panic!("{sql}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn other_places_are_told_apart() {
+        for (sql, expected) in [
+            ("x IN (1, :a)", Place::AmongOthers),
+            ("x IN (:a, 2)", Place::AmongOthers),
+            ("x IN (-:a)", Place::AmongOthers),
+            ("x IN (SELECT y FROM z WHERE w = :a)", Place::Value),
+            ("x IN (SELECT f(:a))", Place::Argument),
+            ("x = :a", Place::Value),
+            ("INSERT INTO t (a) VALUES (:a)", Place::Value),
+            ("INSERT INTO t VALUES (1), (:a)", Place::Value),
+            ("x = (:a)", Place::Value),
+            ("JSON_ARRAY(:a)", Place::Argument),
+            ("CONCAT_WS('-', :a)", Place::Argument),
+            ("concat ((:a))", Place::Argument),
+            ("`json_array`(:a)", Place::Argument),
+            ("JSON_ARRAY(1 IN (2), :a)", Place::Argument),
+            ("Json_Length(:a)", Place::Document),
+            ("CAST(:a AS JSON)", Place::Document),
+            ("x MEMBER OF(:a)", Place::Document),
+            ("x = ANY (:a)", Place::Array),
+            ("x WHERE (y OR (:a))", Place::Value),
+        ] {
+            assert_eq!(place(sql), expected, "{sql}");
+        }
+    }
+}

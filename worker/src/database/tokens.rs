@@ -1,0 +1,102 @@
+//! As much of SQL's grammar as it takes to find the parameters of a statement.
+//!
+//! What only looks like a parameter stays alone: strings, quoted names, comments, PostgreSQL's casts
+//! and dollar quotes, MySQL's `:=`.
+
+use super::Dialect;
+use super::params::ParamError;
+
+/// A piece of a statement that stays in one piece.
+pub(super) struct Token {
+    pub(super) length: usize,
+    pub(super) is_parameter: bool,
+}
+
+/// Returns the first token of `rest`, which begins with `next`.
+pub(super) fn token(rest: &str, next: char, dialect: Dialect) -> Result<Token, ParamError> {
+    let text = |length| {
+        Ok(Token {
+            length,
+            is_parameter: false,
+        })
+    };
+    let until = |from: usize, end: &str, what| match rest[from..].find(end) {
+        Some(at) => text(from + at + end.len()),
+        None => Err(ParamError::Unterminated(what)),
+    };
+    let string = |from: usize, quote, backslash| match quoted(&rest[from..], quote, backslash) {
+        Some(length) => text(from + length),
+        None => Err(ParamError::Unterminated("quotes")),
+    };
+    let placeholder = |length| Err(ParamError::Placeholder(rest[..length].to_owned()));
+    match next {
+        '\'' | '"' | '`' => {
+            let backslash = dialect == Dialect::MySql && next != '`';
+            string(0, next, backslash)
+        }
+        // PostgreSQL's strings with escapes.
+        'E' | 'e' if dialect == Dialect::Postgres && rest[1..].starts_with('\'') => {
+            string(1, '\'', true)
+        }
+        '-' if rest.starts_with("--") => text(rest.find('\n').unwrap_or(rest.len())),
+        '#' if dialect == Dialect::MySql => text(rest.find('\n').unwrap_or(rest.len())),
+        '/' if rest.starts_with("/*") => until(2, "*/", "a comment"),
+        '$' if dialect == Dialect::Postgres => {
+            let tag = rest[1..]
+                .find(|c: char| !is_name(c))
+                .map_or(rest.len(), |at| at + 1);
+            match rest[tag..].starts_with('$') {
+                true => until(tag + 1, &rest[..=tag], "a dollar quote"),
+                false if rest[1..].starts_with(|c: char| c.is_ascii_digit()) => placeholder(tag),
+                false => text(1),
+            }
+        }
+        // PostgreSQL has operators of it.
+        '?' if dialect != Dialect::Postgres => placeholder(1),
+        '$' | '@' if dialect == Dialect::Sqlite && rest[1..].starts_with(is_name) => {
+            let name = rest[1..].find(|c: char| !is_name(c));
+            placeholder(name.map_or(rest.len(), |at| at + 1))
+        }
+        ':' => {
+            let name = rest[1..]
+                .find(|c: char| !is_name(c))
+                .unwrap_or(rest.len() - 1);
+            let starts = rest[1..].starts_with(|c: char| is_name(c) && !c.is_ascii_digit());
+            match () {
+                () if starts => Ok(Token {
+                    length: 1 + name,
+                    is_parameter: true,
+                }),
+                // A cast; the name behind it is no parameter.
+                () if rest.starts_with("::") => text(2),
+                () => text(1),
+            }
+        }
+        // A name or number in one piece, so that `a:b` inside of none of them is misread.
+        _ if is_name(next) => {
+            let inside = |c: char| is_name(c) || c == '$';
+            text(rest.find(|c: char| !inside(c)).unwrap_or(rest.len()))
+        }
+        _ => text(next.len_utf8()),
+    }
+}
+
+/// The length of the quoted text `rest` begins with; a doubled quote stands for itself.
+fn quoted(rest: &str, quote: char, backslash: bool) -> Option<usize> {
+    let mut chars = rest.char_indices().skip(1).peekable();
+    while let Some((at, c)) = chars.next() {
+        if c == '\\' && backslash {
+            chars.next();
+        } else if c == quote {
+            match chars.peek() {
+                Some((_, doubled)) if *doubled == quote => chars.next(),
+                _ => return Some(at + 1),
+            };
+        }
+    }
+    None
+}
+
+pub(super) fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
