@@ -1,8 +1,9 @@
 //! The worker as a whole: what it is made of, how it starts and how it stops.
 //!
-//! Start: settings are checked, then the database is asked once. One that cannot be reached is no obstacle: the worker says
-//! so once and serves; tasks that need it wait, still held, until it comes. One that is there and refuses us is a
-//! mistake in the settings, and ends the start.
+//! Start: settings are checked, then the database is asked once, also for the statements of SQL
+//! tasks. One that cannot be reached is no obstacle: the worker says so once and serves; tasks that
+//! need it wait, still held, until it comes. One that is reachable but rejects the login or cannot
+//! read a statement is a mistake in the settings, and ends the start.
 //!
 //! Run: on two runtimes. The one it was started on runs the code of the tasks; a small one of its own does everything else.
 //! Whatever a task does to its threads, leases are renewed, limits kept, signals heard and questions answered.
@@ -10,7 +11,7 @@
 //! Stop: see [`Phase`]. The order is executor first (every delivery has its verdict), then the consumer (every verdict is
 //! carried out, what waits goes back).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -27,6 +28,7 @@ use crate::monitor::systemd::Manager;
 use crate::monitor::{Monitor, Vitals, http};
 use crate::shutdown::{Phase, Shutdown};
 use crate::task::{Registry, Shared, States, TaskDef};
+use crate::tasks::Statements;
 
 /// How long the last verdicts may take at a warm stop: longer than a short outage of the broker.
 const WARM_PATIENCE: Duration = Duration::from_secs(30);
@@ -90,6 +92,7 @@ pub struct Worker {
     config: Config,
     registry: Arc<Registry>,
     states: States,
+    statements: Arc<Statements>,
     shutdown: Shutdown,
 }
 
@@ -139,6 +142,7 @@ impl Worker {
             config,
             registry,
             states,
+            statements,
             shutdown,
         } = self;
         shutdown
@@ -176,6 +180,19 @@ impl Worker {
         }
         let database = states.get::<Database>().ok();
         let database = database.map(|database| (*database).clone());
+        // Filled before the stop begins that it asks for.
+        let mistake = Arc::new(OnceLock::new());
+        if let Some(database) = database.clone() {
+            tokio::spawn(database.clone().look_after());
+            let (mistake, shutdown) = (Arc::clone(&mistake), shutdown.clone());
+            tokio::spawn(async move {
+                if let Err(error) = statements.prepare_when_reached(&database).await {
+                    tracing::error!("{error}");
+                    let _first = mistake.set(error);
+                    shutdown.advance(Phase::Warm);
+                }
+            });
+        }
         if let Some(database) = database.clone().filter(|_| !config.inbox_expires.is_zero()) {
             tokio::spawn(database.keep_inbox_small(config.inbox_expires));
         }
@@ -237,6 +254,9 @@ impl Worker {
                 "{} messages could not be settled; they come back after the lease",
                 left.held
             );
+        }
+        if let Some(mistake) = mistake.get() {
+            return Err(mistake.clone().into());
         }
         Ok(match shutdown.phase() {
             Phase::Cold => Stopped::Cold,
@@ -404,6 +424,7 @@ impl WorkerBuilder {
 
     /// Checks everything that can be checked without connecting. Call it on a tokio runtime.
     pub fn build(mut self) -> Result<Worker, StartError> {
+        let mut statements = Statements::default();
         let sql_tasks = self.settings.tasks.clone();
         let config = Config::new(self.settings)?;
         if let Some(url) = &config.database {
@@ -413,6 +434,7 @@ impl WorkerBuilder {
                 .timeout((!limit.is_zero()).then_some(limit))
                 .connections(config.database_connections)
                 .time_zone(config.database_time_zone.clone());
+            statements = Statements::of(&sql_tasks, database.dialect())?;
             for (name, task) in sql_tasks {
                 let once = config.exactly_once;
                 self.registry
@@ -441,6 +463,7 @@ impl WorkerBuilder {
             config,
             registry: Arc::new(self.registry),
             states: self.states,
+            statements: Arc::new(statements),
             shutdown: self.shutdown,
         })
     }
@@ -454,7 +477,8 @@ impl WorkerBuilder {
 }
 
 impl Worker {
-    /// Asks the database once: refused is an error, and so is a table that is needed and not there; away is not.
+    /// Asks the database once. A rejected login is an error, and so is a table that is needed and
+    /// not there, or a statement that it cannot read; a database that is away is not.
     pub(crate) async fn check_database(&self) -> Result<(), ConfigError> {
         let Ok(database) = self.states.get::<Database>() else {
             return Ok(());
@@ -464,17 +488,27 @@ impl Worker {
                 let cause = format!("{}: {error}", database.display_url());
                 Err(ConfigError::new(setting::DATABASE, cause))
             }
-            Ok(()) if self.config.inbox => match database.probe_inbox().await {
-                Err(error) if error.kind() == Kind::Schema => {
-                    let cause = format!(
-                        "the table celery_inbox cannot be used: {error}. It is made by: {}",
-                        database.inbox_ddl()
-                    );
-                    Err(ConfigError::new(setting::EXACTLY_ONCE, cause))
-                }
-                _ => Ok(()),
-            },
             // Said in the log by the database itself.
+            Err(_) => Ok(()),
+            Ok(()) => {
+                self.check_inbox(&database).await?;
+                self.statements.prepare_once(&database).await
+            }
+        }
+    }
+
+    async fn check_inbox(&self, database: &Database) -> Result<(), ConfigError> {
+        if !self.config.inbox {
+            return Ok(());
+        }
+        match database.probe_inbox().await {
+            Err(error) if error.kind() == Kind::Schema => {
+                let cause = format!(
+                    "the table celery_inbox cannot be used: {error}. It is made by: {}",
+                    database.inbox_ddl()
+                );
+                Err(ConfigError::new(setting::EXACTLY_ONCE, cause))
+            }
             _ => Ok(()),
         }
     }

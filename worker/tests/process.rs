@@ -228,11 +228,28 @@ fn an_absent_database_is_waited_for() {
     wait_for(PATIENCE, "every acknowledgement", || is_idle(&redis)).unwrap();
     assert_eq!(redis.cli(&["XLEN", "celery.dead"]).unwrap().trim(), "0");
     assert_eq!(
-        worker.log().matches("Tasks that need it wait").count(),
+        worker.log().matches("is unavailable").count(),
         2,
         "{}",
         worker.log()
     );
+    worker.terminate();
+    assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_idle_worker_notices_that_its_database_is_back() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let mut database = MariaDb::start().unwrap();
+    let url = database.url();
+    database.stop();
+    let mut worker = ready(&redis, &url, &[]);
+    worker.wait_for_line(PATIENCE, "is unavailable").unwrap();
+    database.restart().unwrap();
+    // No task asks it.
+    worker
+        .wait_for_line(PATIENCE, "is available again")
+        .unwrap();
     worker.terminate();
     assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
 }

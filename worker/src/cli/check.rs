@@ -17,9 +17,10 @@ use futures_util::future::join_all;
 use super::redis::{command, connect, items, text};
 use super::rights;
 use crate::app::StartError;
-use crate::config::{Config, ConfigError, setting};
+use crate::config::{Config, ConfigError, Settings, setting};
 use crate::consumer::Results;
 use crate::database::{Database, Kind};
+use crate::tasks::Statements;
 
 /// The first version with the commands the scripts use.
 const OLDEST: (u64, u64) = (6, 2);
@@ -98,7 +99,9 @@ fn exit_code(worst: Severity, strict: bool) -> ExitCode {
 }
 
 /// Prints each finding on a line of its own, to standard output, and returns the exit code.
-pub(crate) async fn run(config: Config, strict: bool) -> Result<ExitCode, StartError> {
+pub(crate) async fn run(settings: Settings, strict: bool) -> Result<ExitCode, StartError> {
+    let tasks = settings.tasks.clone();
+    let config = Config::new(settings)?;
     let mut worst = Severity::Ok;
     let mut report = |finding: Finding| {
         worst = worst.max(finding.severity);
@@ -119,8 +122,9 @@ pub(crate) async fn run(config: Config, strict: bool) -> Result<ExitCode, StartE
     if let Some(url) = &config.database {
         let database =
             Database::from_url(url).map_err(|error| ConfigError::new(setting::DATABASE, error))?;
+        let statements = Statements::of(&tasks, database.dialect())?;
         let database = database.time_zone(config.database_time_zone.clone());
-        of_database(&database, &config)
+        of_database(&database, &config, &statements)
             .await
             .into_iter()
             .for_each(&mut report);
@@ -128,7 +132,11 @@ pub(crate) async fn run(config: Config, strict: bool) -> Result<ExitCode, StartE
     Ok(exit_code(worst, strict))
 }
 
-async fn of_database(database: &Database, config: &Config) -> Vec<Finding> {
+async fn of_database(
+    database: &Database,
+    config: &Config,
+    statements: &Statements,
+) -> Vec<Finding> {
     let name = format!("database {}", database.display_url());
     match database.ping().await {
         Ok(()) => {}
@@ -151,7 +159,30 @@ async fn of_database(database: &Database, config: &Config) -> Vec<Finding> {
         }
         Err(_) => Finding::ok("table celery_inbox: not there, and not needed"),
     };
-    vec![Finding::ok(format!("{name}: connected")), inbox]
+    let mut findings = vec![Finding::ok(format!("{name}: connected")), inbox];
+    findings.extend(of_statements(database, statements).await);
+    findings
+}
+
+async fn of_statements(database: &Database, statements: &Statements) -> Vec<Finding> {
+    match statements.prepare(database).await {
+        Ok(found) if found.is_empty() => match statements.count() {
+            0 => Vec::new(),
+            count => vec![Finding::ok(format!(
+                "statements of SQL tasks: {count} prepared"
+            ))],
+        },
+        Ok(found) => {
+            let mistakes = found
+                .mistakes
+                .into_iter()
+                .map(|mistake| Finding::mistake(format!("the statement of the task {mistake}")));
+            mistakes
+                .chain(found.warnings.into_iter().map(Finding::error))
+                .collect()
+        }
+        Err(error) => vec![Finding::error(format!("statements of SQL tasks: {error}"))],
+    }
 }
 
 /// Logs what is found, once. A server that is away is asked when it is there; its absence is the consumer's affair.

@@ -103,9 +103,7 @@ async fn run(
     let chosen = std::mem::take(&mut builder.settings);
     builder.settings = options.settings().or(file).or(chosen);
     match command {
-        Some(Command::Check { strict }) => {
-            return check::run(Config::new(builder.settings)?, strict).await;
-        }
+        Some(Command::Check { strict }) => return check::run(builder.settings, strict).await,
         Some(Command::Dead { command }) => {
             return Ok(dead::run(&Config::new(builder.settings)?, command).await);
         }

@@ -3,15 +3,17 @@
 //! Every step of making one and of beginning a transaction on it has a deadline. What runs on it later has none here: see
 //! [`watch`](super::watch).
 
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, Row};
 use tokio::time::timeout;
 
 use super::session::{self, SessionZone};
 use super::types::Known;
 use super::url::{Address, Options};
-use super::{DatabaseError, Dialect};
+use super::{DatabaseError, Dialect, refusal};
 
 /// How long one try to get a connection, or to begin on a new one, may take. The task tries again, so that this only bounds how
 /// soon an absence is noticed.
@@ -62,16 +64,21 @@ pub(super) struct Begun {
 impl Connection {
     /// Makes one.
     pub(super) async fn make(address: &Address) -> Result<Self, DatabaseError> {
+        let dialect = address.dialect();
         let connecting = async {
-            let mut raw = match &address.options {
-                Options::MySql(options) => Raw::MySql(options.connect().await?),
-                Options::Postgres(options) => Raw::Postgres(options.connect().await?),
-                Options::Sqlite(options) => Raw::Sqlite(options.connect().await?),
+            let raw = match &address.options {
+                Options::MySql(options) => options.connect().await.map(Raw::MySql),
+                Options::Postgres(options) => options.connect().await.map(Raw::Postgres),
+                Options::Sqlite(options) => options.connect().await.map(Raw::Sqlite),
             };
+            let mut raw = raw.map_err(|error| refusal::at_connect(error, dialect))?;
             let zone = session::prepare(&mut raw, address.zone.as_ref()).await?;
             Ok((raw, zone))
         };
-        let (raw, zone) = in_time(CONNECT_TIMEOUT, connecting).await?;
+        // The driver panics where a first answer is too short.
+        let connecting = AssertUnwindSafe(in_time(CONNECT_TIMEOUT, dialect, connecting));
+        let made = connecting.catch_unwind().await;
+        let (raw, zone) = made.unwrap_or_else(|_| Err(refusal::not_understood(dialect)))?;
         let now = Instant::now();
         Ok(Connection {
             raw,
@@ -84,7 +91,7 @@ impl Connection {
 
     /// Begins a transaction. The server has so long to answer.
     pub(super) async fn begin(&mut self, limit: Duration) -> Result<Begun, DatabaseError> {
-        let said = in_time(limit, async {
+        let said = in_time(limit, self.dialect(), async {
             match &mut self.raw {
                 Raw::MySql(open) => {
                     let rows = sqlx::raw_sql(MYSQL_BEGIN).fetch_all(open).await?;
@@ -173,12 +180,14 @@ impl Connection {
     }
 }
 
+/// Does a step on the way to a transaction.
 async fn in_time<T>(
     limit: Duration,
+    dialect: Dialect,
     step: impl Future<Output = Result<T, DatabaseError>>,
 ) -> Result<T, DatabaseError> {
     match timeout(limit, step).await {
-        Ok(outcome) => outcome,
+        Ok(outcome) => outcome.map_err(|error| refusal::of_server(error, dialect)),
         Err(_) => Err(DatabaseError::unavailable(format!(
             "no answer within {} s",
             limit.as_secs()

@@ -20,8 +20,9 @@ pub enum Kind {
     /// The server cannot be reached, is stopping, takes no writes, or no connection to it became free in time: the task waits
     /// until that has changed.
     Unavailable,
-    /// It is there and lets us not in: wrong user, password, database or file. At the start this is a mistake in the
-    /// settings; later it is waited for, like an absence.
+    /// The server is reachable but rejects us: wrong user, password, database or file, a login
+    /// that is not supported, a certificate that does not fit. At the start this is a mistake in
+    /// the settings; later it is waited for, like an absence.
     Refused,
     /// A deadlock or a lock that was waited for too long: the same again may succeed at once.
     Transient,
@@ -62,6 +63,11 @@ impl DatabaseError {
         self.kind
     }
 
+    /// The code of the server, if the error has come from it.
+    pub(super) fn code(&self) -> Option<&Value> {
+        self.code.as_ref()
+    }
+
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         DatabaseError {
             kind: Kind::Unavailable,
@@ -72,11 +78,21 @@ impl DatabaseError {
         }
     }
 
-    /// A setting that the server does not take.
-    pub(super) fn refused(message: String) -> Self {
+    /// The server is reachable and rejects us, or a setting.
+    pub(super) fn refused(message: impl Into<String>) -> Self {
         DatabaseError {
             kind: Kind::Refused,
             ..Self::unavailable(message)
+        }
+    }
+
+    /// Gives the error another meaning, where its place says more than its code.
+    pub(super) fn of_kind(self, kind: Kind) -> Self {
+        DatabaseError {
+            kind,
+            name: "OperationalError",
+            waits_for: None,
+            ..self
         }
     }
 

@@ -8,6 +8,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+use tokio::sync::Notify;
+
 use super::DatabaseError;
 use super::Kind;
 
@@ -16,12 +19,18 @@ const QUIET: Duration = Duration::from_secs(6);
 /// A spell is told again after this: twice a minute is enough to be found, and little in hours.
 const AGAIN: Duration = Duration::from_secs(30);
 
+/// Another reason is told sooner: what is to be done about it is another matter. Two reasons that
+/// take turns still do not fill the log.
+const CHANGED: Duration = Duration::from_secs(5);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Health {
     /// The URL, masked.
     shown: String,
     heard: Mutex<Heard>,
+    /// Notified by each refusal: see [`Health::refused`].
+    refused: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +46,8 @@ struct Heard {
 struct Spell {
     refused: Instant,
     told: Instant,
+    /// The code of the refusal that was told; `None` is silence.
+    reason: Option<Value>,
     /// Whether somebody waits for its end.
     watched: bool,
 }
@@ -60,20 +71,25 @@ enum End {
 }
 
 impl Heard {
-    fn refusal(&mut self, now: Instant) -> Option<Line> {
+    fn refusal(&mut self, now: Instant, reason: Option<&Value>) -> Option<Line> {
         (self.at, self.away) = (Some(now), true);
         let Some(spell) = &mut self.spell else {
             self.spell = Some(Spell {
                 refused: now,
                 told: now,
+                reason: reason.cloned(),
                 watched: false,
             });
             return Some(Line::Begins);
         };
         spell.refused = now;
-        let is_due = now.saturating_duration_since(spell.told) >= AGAIN;
+        let wait = match spell.reason.as_ref() == reason {
+            true => AGAIN,
+            false => CHANGED,
+        };
+        let is_due = now.saturating_duration_since(spell.told) >= wait;
         is_due.then(|| {
-            spell.told = now;
+            (spell.told, spell.reason) = (now, reason.cloned());
             Line::GoesOn
         })
     }
@@ -107,6 +123,7 @@ impl Health {
         Arc::new(Health {
             shown,
             heard: Mutex::default(),
+            refused: Notify::new(),
         })
     }
 
@@ -126,6 +143,18 @@ impl Health {
         fresh.then_some(!heard.away)
     }
 
+    /// Waits until a refusal is heard; also for one that was heard before the call.
+    pub(super) async fn refused(&self) {
+        self.refused.notified().await;
+    }
+
+    /// Returns for how long nothing was heard, if the last that was heard was a refusal.
+    pub(super) fn silence_after_refusal(&self) -> Option<Duration> {
+        let heard = self.heard();
+        let at = heard.at.filter(|_| heard.away)?;
+        Some(at.elapsed())
+    }
+
     /// What came of asking it. To be called on the runtime of the worker.
     pub(super) fn note(self: &Arc<Self>, error: Option<&DatabaseError>) {
         if error.is_some_and(DatabaseError::is_our_own) {
@@ -140,13 +169,18 @@ impl Health {
         }
         let refusal =
             error.filter(|error| matches!(error.kind(), Kind::Unavailable | Kind::Refused));
+        if refusal.is_some() {
+            self.refused.notify_one();
+        }
         match refusal {
-            Some(error) => match heard.refusal(Instant::now()) {
+            Some(error) => match heard.refusal(Instant::now(), error.code()) {
                 Some(Line::Begins) => tracing::warn!(
                     "The database {shown} is unavailable: {error}. Tasks that need it wait."
                 ),
                 Some(Line::GoesOn) => {
-                    tracing::warn!("The database {shown} is still unavailable: {error}.");
+                    tracing::warn!(
+                        "The database {shown} is still unavailable: {error}. Tasks that need it wait."
+                    );
                 }
                 None => {}
             },
@@ -200,8 +234,12 @@ mod tests {
         }
 
         fn refusal(&mut self, seconds: f64) -> Option<Line> {
+            self.refusal_for(seconds, None)
+        }
+
+        fn refusal_for(&mut self, seconds: f64, code: Option<u16>) -> Option<Line> {
             let now = self.at(seconds);
-            let line = self.heard.refusal(now);
+            let line = self.heard.refusal(now, code.map(Value::from).as_ref());
             assert!(self.heard.away, "at {seconds}");
             line
         }
@@ -270,5 +308,22 @@ mod tests {
         assert_eq!(story.refusal(31.0), Some(Line::GoesOn));
         assert_eq!(story.refusal(60.0), None);
         assert_eq!(story.refusal(61.0), Some(Line::GoesOn));
+    }
+
+    #[test]
+    fn another_reason_is_told_sooner() {
+        let mut story = Story::new();
+        assert_eq!(story.refusal(0.0), Some(Line::Begins));
+        assert_eq!(story.refusal_for(4.0, Some(1114)), None);
+        assert_eq!(story.refusal_for(5.0, Some(1114)), Some(Line::GoesOn));
+        assert_eq!(story.refusal_for(34.0, Some(1114)), None);
+        assert_eq!(story.refusal_for(34.5, Some(1290)), Some(Line::GoesOn));
+        // Taking turns, they do not fill the log.
+        let mut told = 0;
+        for second in 35..95 {
+            let code = (second % 2 == 0).then_some(1040);
+            told += u32::from(story.refusal_for(f64::from(second), code).is_some());
+        }
+        assert!((6..=12).contains(&told), "{told}");
     }
 }

@@ -18,7 +18,10 @@ mod inbox;
 mod params;
 mod places;
 mod pool;
+mod prepare;
+mod refusal;
 mod session;
+mod shape;
 mod tokens;
 mod transaction;
 mod types;
@@ -45,6 +48,8 @@ use crate::failpoint::failpoint;
 pub use error::{DatabaseError, Kind};
 pub use params::{ParamError, Params};
 pub(crate) use params::{check_batch, names as parameter_names};
+pub(crate) use prepare::{Finding, Sample};
+pub(crate) use shape::check as check_shape;
 pub use transaction::Transaction;
 use url::Address;
 pub use url::DatabaseUrlError;
@@ -62,6 +67,12 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// The first wait between these tries; it doubles, and is drawn from its half to one and a half of it: two who met would meet
 /// again.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
+
+/// The first wait before a database is asked whether it is back. Tasks that wait for it ask more
+/// often than this, so that only an idle worker asks by itself.
+const FIRST_LOOK: Duration = Duration::from_secs(6);
+/// The waits double up to this: one connection in half a minute is no load for a server.
+const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
 /// Which words a database understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,6 +214,30 @@ impl Database {
         running
             .await
             .unwrap_or_else(|_| Err(DatabaseError::unavailable("the worker is stopping")))
+    }
+
+    /// Looks whether a database that was away is back while no task asks it, until the process
+    /// ends. Without this, an idle worker would call it unavailable until its next task.
+    pub(crate) async fn look_after(self) {
+        let health = &self.inner.health;
+        loop {
+            health.refused().await;
+            let mut wait = FIRST_LOOK;
+            while health.silence_after_refusal().is_some() {
+                tokio::time::sleep(wait).await;
+                let silence = health.silence_after_refusal();
+                if silence.is_none_or(|silence| silence < FIRST_LOOK) {
+                    continue;
+                }
+                // A ping leaves it to its caller to note a login that is rejected.
+                if let Err(error) = self.ping().await
+                    && error.kind() == Kind::Refused
+                {
+                    health.note(Some(&error));
+                }
+                wait = (wait * 2).min(LONGEST_LOOK);
+            }
+        }
     }
 
     /// Runs one statement and says how many rows it matched (on MySQL also those it left as they were).

@@ -62,6 +62,11 @@ impl Transaction {
         })
     }
 
+    /// The connection that it runs on.
+    pub(super) fn raw(&mut self) -> &mut Raw {
+        &mut self.taken.connection.raw
+    }
+
     pub(super) fn dialect(&self) -> Dialect {
         self.taken.connection.dialect()
     }

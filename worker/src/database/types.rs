@@ -81,7 +81,7 @@ fn declared(value: &Bound) -> Oid {
     }
 }
 
-fn with_numbers(statement: &Statement) -> String {
+pub(super) fn with_numbers(statement: &Statement) -> String {
     let mut sql = String::new();
     for (at, text) in statement.texts.iter().enumerate() {
         sql.push_str(text);

@@ -86,6 +86,7 @@ impl Options {
         match plain {
             "mysql" | "mariadb" => {
                 let url = server(&format!("mysql:{rest}"), text)?;
+                check_files(&url, text)?;
                 let options = MySqlConnectOptions::from_str(url.as_str()).map_err(option)?;
                 let says = says_how_to_protect(&url, &["ssl-mode", "sslmode"]);
                 Ok(Options::MySql(as_the_server_has_it(
@@ -97,6 +98,7 @@ impl Options {
             }
             "postgres" | "postgresql" => {
                 let url = server(&format!("postgres:{rest}"), text)?;
+                check_files(&url, text)?;
                 let options = PgConnectOptions::from_str(url.as_str()).map_err(option)?;
                 let says = says_how_to_protect(&url, &["ssl-mode", "sslmode"]);
                 let options = options
@@ -171,6 +173,35 @@ fn server(url: &str, text: &str) -> Result<Url, DatabaseUrlError> {
         return Err(DatabaseUrlError::NoDatabase(mask(text)));
     }
     Ok(url)
+}
+
+/// Parameters that name a file of certificates or keys, as the drivers read them.
+const FILES: [&str; 8] = [
+    "ssl-ca",
+    "sslca",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-cert",
+    "sslcert",
+    "ssl-key",
+    "sslkey",
+];
+
+/// A file that cannot be read would look like a server that is away: the driver's error is alike.
+fn check_files(url: &Url, text: &str) -> Result<(), DatabaseUrlError> {
+    for (name, file) in url.query_pairs() {
+        // The drivers also take the text of a certificate.
+        if FILES.contains(&&*name)
+            && !file.trim_start().starts_with("-----BEGIN")
+            && let Err(error) = std::fs::File::open(&*file)
+        {
+            return Err(DatabaseUrlError::Option {
+                url: mask(text),
+                cause: format!("{name}: {file}: {error}"),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn says_how_to_protect(url: &Url, names: &[&str]) -> bool {
@@ -267,6 +298,15 @@ mod tests {
             ("nonsense", "not a url"),
             ("mysql://u:secret@h:99999999/d", "not a url"),
             ("mysql://u:secret@h/d?ssl-mode=MAYBE", "ssl"),
+            (
+                "mysql://u:secret@h/d?ssl-ca=/nowhere/ca.pem",
+                "/nowhere/ca.pem",
+            ),
+            ("mysql://u:secret@h/d?sslkey=/nowhere/key", "sslkey"),
+            (
+                "postgres://u:secret@h/d?sslrootcert=/nowhere/ca.pem",
+                "no such file",
+            ),
         ] {
             let text = Address::parse(url).unwrap_err().to_string();
             assert!(text.to_lowercase().contains(part), "{text}");

@@ -2,8 +2,10 @@
 //! configuration file describes.
 
 mod sql;
+mod statements;
 mod task_created;
 
 pub(crate) use sql::SqlTask;
+pub(crate) use statements::Statements;
 
 pub use task_created::task_created;

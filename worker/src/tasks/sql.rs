@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use crate::config::{ConfigError, Text, setting};
 use crate::database::{
-    Database, DatabaseError, Dates, Dialect, Transaction, check_batch, parameter_names,
+    Database, DatabaseError, Dates, Dialect, Sample, Transaction, check_batch, check_shape,
+    parameter_names,
 };
 use crate::duration;
 use crate::task::{
@@ -48,6 +49,19 @@ impl SqlTask {
         self.once.unwrap_or(exactly_once)
     }
 
+    /// Returns the statement for the database to prepare. It is one that a task can be made of.
+    pub(super) fn sample(&self, name: &str, dialect: Dialect) -> Result<Sample, ConfigError> {
+        let wrong = |cause: String| ConfigError::new(setting::TASKS, format!("{name}: {cause}"));
+        check_shape(&self.sql, dialect).map_err(|error| wrong(error.to_string()))?;
+        let names =
+            parameter_names(&self.sql, dialect).map_err(|error| wrong(error.to_string()))?;
+        Ok(Sample {
+            sql: self.sql.clone(),
+            names,
+            is_batch: self.batch.is_some(),
+        })
+    }
+
     /// The task, for a database that speaks `dialect`, on a worker whose setting is `exactly_once`.
     pub(crate) fn define(
         self,
@@ -61,8 +75,7 @@ impl SqlTask {
             duration::parse(&text.to_string()).map_err(|error| wrong(error.to_string()))
         };
         celery_protocol::keys::check_queue_name(&name).map_err(|error| wrong(error.to_string()))?;
-        let names =
-            parameter_names(&self.sql, dialect).map_err(|error| wrong(error.to_string()))?;
+        let names = self.sample(&name, dialect)?.names;
         let retry_delay = self.retry_delay.as_ref().map(time).transpose()?;
         let time_limit = self.time_limit.as_ref().map(time).transpose()?;
         let mut task = match &self.batch {

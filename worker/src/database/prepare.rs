@@ -1,0 +1,215 @@
+//! Has the database prepare statements that tasks will run, to find the mistakes in them early.
+//!
+//! A statement that the database cannot read will never work. One whose table, column or right is
+//! missing may work after the next migration. Preparing tells both, and changes nothing. MySQL
+//! does not look for a procedure, nor PostgreSQL for rights, before a statement runs; so the one
+//! is asked for the procedure and the other to explain the statement.
+//!
+//! The connection is not the pool's: PostgreSQL keeps the types that it has guessed for the
+//! parameters with the prepared statement, and values of tasks are bound with types of their own.
+
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
+use tokio::time::timeout;
+
+use super::connection::{CONNECT_TIMEOUT, Connection, Raw};
+use super::params::Statement;
+use super::values::Dates;
+use super::{Database, DatabaseError, Dialect, Kind, params, shape, types};
+
+/// What is said before a statement is prepared. A locked table must keep neither the check nor the
+/// start of a worker. `LOCAL`, because a pooler may give the session to others.
+const MYSQL_BEFORE: &str = "SET SESSION lock_wait_timeout = 1";
+const POSTGRES_BEFORE: &str = "BEGIN; SET LOCAL lock_timeout = '1s'";
+/// The name of the statement that PostgreSQL explains.
+const NAME: &str = "celery_worker_check";
+
+/// A statement with a value for each parameter, as a task would run it.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    pub(crate) sql: String,
+    pub(crate) names: Vec<String>,
+    /// Whether each parameter stands for a list.
+    pub(crate) is_batch: bool,
+}
+
+/// What a database says of a statement.
+#[derive(Debug)]
+pub(crate) enum Finding {
+    /// It can be run, or only running it can tell.
+    Fits,
+    /// It cannot be run as the database is now, or not by this user.
+    Unfit(DatabaseError),
+    /// It cannot be read, whatever the tables are.
+    Mistake(DatabaseError),
+}
+
+impl Database {
+    /// Prepares each statement. An error says that the database cannot be asked now.
+    pub(crate) async fn prepare(&self, samples: &[Sample]) -> Result<Vec<Finding>, DatabaseError> {
+        let dialect = self.dialect();
+        // A database in memory has but one connection.
+        if dialect == Dialect::Sqlite {
+            let samples = samples.to_vec();
+            let working = self.transaction(move |open| {
+                let samples = samples.clone();
+                Box::pin(async move { prepare_all(open.raw(), dialect, &samples).await })
+            });
+            return working.await;
+        }
+        let preparing = async {
+            let mut connection = Connection::make(self.inner.pool.address()).await?;
+            let findings = prepare_all(&mut connection.raw, dialect, samples).await?;
+            connection.close().await;
+            Ok(findings)
+        };
+        let outcome = preparing.await;
+        self.inner.health.note(outcome.as_ref().err());
+        outcome
+    }
+}
+
+async fn prepare_all(
+    raw: &mut Raw,
+    dialect: Dialect,
+    samples: &[Sample],
+) -> Result<Vec<Finding>, DatabaseError> {
+    let mut findings = Vec::with_capacity(samples.len());
+    for sample in samples {
+        let preparing = prepare(raw, dialect, sample);
+        let outcome = timeout(CONNECT_TIMEOUT, preparing)
+            .await
+            .unwrap_or_else(|_| Err(DatabaseError::unavailable("no answer")));
+        findings.push(match outcome {
+            Ok(()) => Finding::Fits,
+            Err(error) => found(error, dialect)?,
+        });
+    }
+    Ok(findings)
+}
+
+async fn prepare(raw: &mut Raw, dialect: Dialect, sample: &Sample) -> Result<(), DatabaseError> {
+    let value = match sample.is_batch {
+        true => Value::Array(vec![Value::Null]),
+        false => Value::Null,
+    };
+    let names = sample.names.iter();
+    let params: Vec<_> = names.map(|name| (name.as_str(), value.clone())).collect();
+    let statement = params::rewrite(&sample.sql, dialect, &params, Dates::Kept)?;
+    let text = text(&statement, dialect);
+    let sql = AssertSqlSafe(text.clone()).into_sql_str();
+    match raw {
+        Raw::MySql(open) => {
+            sqlx::raw_sql(MYSQL_BEFORE).execute(&mut *open).await?;
+            open.prepare(sql).await?;
+            match shape::called(&statement.sql, dialect) {
+                Some(procedure) => {
+                    let show = format!("SHOW CREATE PROCEDURE {procedure}");
+                    sqlx::raw_sql(AssertSqlSafe(show))
+                        .execute(&mut *open)
+                        .await?;
+                }
+                None => {}
+            }
+        }
+        Raw::Postgres(open) => {
+            sqlx::raw_sql(POSTGRES_BEFORE).execute(&mut *open).await?;
+            let prepared = open.prepare(sql).await.map(drop);
+            let explained = match prepared.is_ok() && shape::is_explainable(&statement.sql, dialect)
+            {
+                true => explain(open, &text, statement.values.len()).await,
+                false => Ok(()),
+            };
+            sqlx::raw_sql("ROLLBACK").execute(&mut *open).await?;
+            prepared?;
+            explained?;
+        }
+        Raw::Sqlite(open) => drop(open.prepare(sql).await?),
+    }
+    Ok(())
+}
+
+/// Returns the statement with the plain placeholders of its database.
+fn text(statement: &Statement, dialect: Dialect) -> String {
+    if dialect == Dialect::Postgres {
+        return types::with_numbers(statement);
+    }
+    let texts = statement.texts.iter();
+    let texts: String = texts.map(|text| format!("{text}?")).collect();
+    texts + &statement.rest
+}
+
+/// Explains a statement, which looks at the rights to its tables and runs nothing. Only a missing
+/// right counts: the values are not those of a task.
+async fn explain(
+    open: &mut sqlx::PgConnection,
+    statement: &str,
+    values: usize,
+) -> Result<(), sqlx::Error> {
+    let nulls = vec!["NULL"; values].join(", ");
+    let arguments = match nulls.is_empty() {
+        true => String::new(),
+        false => format!("({nulls})"),
+    };
+    let prepare = sqlx::raw_sql(AssertSqlSafe(format!(
+        "PREPARE {NAME} AS {statement}")));
+    if prepare.execute(&mut *open).await.is_err() {
+        return Ok(());
+    }
+    let explain = sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN EXECUTE {NAME}{arguments}")));
+    let explained = explain.execute(&mut *open).await;
+    // It outlives the transaction, which may have failed.
+    let forget = sqlx::raw_sql(AssertSqlSafe(format!("ROLLBACK; DEALLOCATE {NAME}")));
+    forget.execute(open).await?;
+    match explained {
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42501") => {
+            Err(sqlx::Error::Database(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Sorts what came of preparing; an error is one of the server, not of the statement.
+fn found(error: DatabaseError, dialect: Dialect) -> Result<Finding, DatabaseError> {
+    match error.kind() {
+        Kind::Unavailable | Kind::Refused | Kind::Transient => Err(error),
+        _ if is_told_by_running(&error) => Ok(Finding::Fits),
+        _ if is_mistake(&error, dialect) => Ok(Finding::Mistake(error)),
+        _ => Ok(Finding::Unfit(error)),
+    }
+}
+
+/// MySQL's 1295: the statement is not one that can be prepared. PostgreSQL's 42P18 and 42725: what
+/// a parameter is can only be known by its value.
+fn is_told_by_running(error: &DatabaseError) -> bool {
+    match error.code() {
+        Some(Value::Number(number)) => number.as_u64() == Some(1295),
+        Some(Value::String(state)) => matches!(state.as_str(), "42P18" | "42725"),
+        _ => false,
+    }
+}
+
+/// Whether no migration can help: the words are wrong.
+fn is_mistake(error: &DatabaseError, dialect: Dialect) -> bool {
+    match (dialect, error.code()) {
+        // A syntax error, an empty statement, a clause where it may not be, what the server does
+        // not support, a derived table without a name, one name for two tables, a function of
+        // groups where none are.
+        (Dialect::MySql, Some(Value::Number(number))) => matches!(
+            number.as_u64(),
+            Some(1064 | 1065 | 1149 | 1221 | 1235 | 1248 | 1066 | 1111)
+        ),
+        // A syntax error, an invalid name, a reserved name.
+        (Dialect::Postgres, Some(Value::String(state))) => {
+            matches!(state.as_str(), "42601" | "42602" | "42939")
+        }
+        // One code for all.
+        (Dialect::Sqlite, _) => {
+            let text = error.to_string();
+            ["syntax error", "incomplete input", "unrecognized token"]
+                .iter()
+                .any(|part| text.contains(part))
+        }
+        _ => false,
+    }
+}
