@@ -174,6 +174,14 @@ impl DatabaseError {
         self.waits_for == Some(WaitsFor::Table)
     }
 
+    /// Makes a missing table a failure of the task, as a missing column is.
+    pub(crate) fn without_waiting_for_a_table(self) -> Self {
+        DatabaseError {
+            waits_for: self.waits_for.filter(|waits| *waits != WaitsFor::Table),
+            ..self
+        }
+    }
+
     /// Whether nothing was heard of the server, not even a refusal.
     pub(super) fn is_silence(&self) -> bool {
         self.kind == Kind::Unavailable && self.code.is_none() && !self.is_our_own()

@@ -102,7 +102,7 @@ async fn prepare(raw: &mut Raw, dialect: Dialect, sample: &Sample) -> Result<(),
         Raw::MySql(open) => {
             sqlx::raw_sql(MYSQL_BEFORE).execute(&mut *open).await?;
             open.prepare(sql).await?;
-            match shape::called(&statement.sql, dialect) {
+            match shape::called(&sample.sql, dialect) {
                 Some(procedure) => {
                     let show = format!("SHOW CREATE PROCEDURE {procedure}");
                     sqlx::raw_sql(AssertSqlSafe(show))
@@ -115,8 +115,7 @@ async fn prepare(raw: &mut Raw, dialect: Dialect, sample: &Sample) -> Result<(),
         Raw::Postgres(open) => {
             sqlx::raw_sql(POSTGRES_BEFORE).execute(&mut *open).await?;
             let prepared = open.prepare(sql).await.map(drop);
-            let explained = match prepared.is_ok() && shape::is_explainable(&statement.sql, dialect)
-            {
+            let explained = match prepared.is_ok() && shape::is_explainable(&sample.sql, dialect) {
                 true => explain(open, &text, statement.values.len()).await,
                 false => Ok(()),
             };

@@ -72,8 +72,8 @@ const UNKNOWN: u64 = 1105;
 
 /// What the driver says when it cannot go on with the login.
 fn of_protocol(said: &str, dialect: Dialect) -> DatabaseError {
-    // Behind the words the driver names its own source.
-    let said = said.rfind(" (sqlx_").map_or(said, |end| &said[..end]);
+    // Behind the words the driver names its own source, once for each layer.
+    let said = said.find(" (sqlx_").map_or(said, |end| &said[..end]);
     // The byte of an answer that never came: a proxy before a server that is away closes the link.
     if said == "unexpected response from SSLRequest: 0x00" || said == "Packet empty" {
         return DatabaseError::unavailable("the connection was closed");
@@ -189,9 +189,13 @@ mod tests {
                 "method OAUTHBEARER of",
             ),
         ] {
-            let said = format!("Postgres protocol error (reading Authentication): {said}");
+            let said = format!(
+                "Postgres protocol error (reading Authentication): {said} \
+                 (sqlx_postgres::message::authentication:84) (sqlx_postgres::message:139)"
+            );
             let (kind, text) = protocol(&said, Dialect::Postgres);
             assert_eq!(kind, Kind::Refused, "{text}");
+            assert!(!text.contains("sqlx"), "{text}");
             assert!(
                 text.contains(name) && text.contains("not supported"),
                 "{text}"

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::config::{ConfigError, Text, setting};
 use crate::database::{
-    Database, DatabaseError, Dates, Dialect, Sample, Transaction, check_batch, check_shape,
+    Database, DatabaseError, Dates, Dialect, Params, Sample, Transaction, check_batch, check_shape,
     parameter_names,
 };
 use crate::duration;
@@ -148,19 +148,18 @@ fn single(name: String, sql: String, names: Vec<String>, must_match: bool, once:
             false => Ok(matched),
         };
         let matched = match once {
-            false => answer(
-                database
-                    .execute_with(sql, &values, Dates::Converted)
-                    .await?,
-            )?,
+            false => {
+                let matched = database.transaction(move |open| {
+                    let values = values.clone();
+                    Box::pin(async move { run(open, sql, &values).await })
+                });
+                answer(matched.await?)?
+            }
             true => {
                 let id = call.extract::<Context>()?.id().to_owned();
                 let answers = database.once_each(vec![id], move |open, _| {
                     let values = values.clone();
-                    Box::pin(async move {
-                        let matched = open.execute_with(sql, &values, Dates::Converted).await?;
-                        Ok(vec![answer(matched)])
-                    })
+                    Box::pin(async move { Ok(vec![answer(run(open, sql, &values).await?)]) })
                 });
                 return answers.await?.pop().map_or_else(
                     || Err(TaskError::runtime_error("the statement gave no answer")),
@@ -223,6 +222,13 @@ fn batched(
     )
 }
 
+/// Runs the statement of a task. A table that is missing has been named at the start; its tasks
+/// fail, so that the caller learns of it.
+async fn run(open: &mut Transaction, sql: &str, params: Params<'_>) -> Result<u64, DatabaseError> {
+    let outcome = open.execute_with(sql, params, Dates::Converted).await;
+    outcome.map_err(DatabaseError::without_waiting_for_a_table)
+}
+
 /// One run of the statement for those calls that fit it; an answer for each.
 async fn all(
     open: &mut Transaction,
@@ -238,7 +244,7 @@ async fn all(
             .enumerate()
             .map(|(at, name)| (*name, Value::Array(column(at).collect())))
             .collect();
-        open.execute_with(sql, &columns, Dates::Converted).await?;
+        run(open, sql, &columns).await?;
     }
     let answers = calls.iter().cloned();
     Ok(answers.map(|call| call.map(drop)).collect())

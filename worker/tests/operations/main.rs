@@ -4,7 +4,9 @@
 
 mod leases;
 mod life;
+mod logins;
 mod settings;
+mod statements;
 mod stopping;
 mod verdicts;
 mod world;
