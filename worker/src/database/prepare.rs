@@ -102,14 +102,11 @@ async fn prepare(raw: &mut Raw, dialect: Dialect, sample: &Sample) -> Result<(),
         Raw::MySql(open) => {
             sqlx::raw_sql(MYSQL_BEFORE).execute(&mut *open).await?;
             open.prepare(sql).await?;
-            match shape::called(&sample.sql, dialect) {
-                Some(procedure) => {
-                    let show = format!("SHOW CREATE PROCEDURE {procedure}");
-                    sqlx::raw_sql(AssertSqlSafe(show))
-                        .execute(&mut *open)
-                        .await?;
-                }
-                None => {}
+            if let Some(procedure) = shape::called(&sample.sql, dialect) {
+                let show = format!("SHOW CREATE PROCEDURE {procedure}");
+                sqlx::raw_sql(AssertSqlSafe(show))
+                    .execute(&mut *open)
+                    .await?;
             }
         }
         Raw::Postgres(open) => {
@@ -150,8 +147,7 @@ async fn explain(
         true => String::new(),
         false => format!("({nulls})"),
     };
-    let prepare = sqlx::raw_sql(AssertSqlSafe(format!(
-        "PREPARE {NAME} AS {statement}")));
+    let prepare = sqlx::raw_sql(AssertSqlSafe(format!("PREPARE {NAME} AS {statement}")));
     if prepare.execute(&mut *open).await.is_err() {
         return Ok(());
     }
