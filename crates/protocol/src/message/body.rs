@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer as _, IgnoredAny, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
-use super::envelope::{Envelope, Meta, is_null, quoted, string};
+use super::envelope::{Envelope, Meta, is_falsy, is_null, quoted, string};
 use super::{Cause, DecodeError, DeliveryInfo, Embed, Properties, Protocol, Task, TimeLimit};
 use crate::fields::{Fields, Reading};
-use crate::json::each_member;
+use crate::json::{Special, each_member, unique_members};
 use crate::keys::{self, NameError};
 use crate::time::Timestamp;
 
@@ -28,7 +28,7 @@ impl<'a> BodyParts<'a> {
     /// Reads a body; the metadata in one of protocol 1 goes to `meta`.
     pub(super) fn read(json: &'a str, meta: &mut Meta<'a>) -> Result<Self, DecodeError> {
         match json.trim_ascii_start().as_bytes().first() {
-            Some(b'[') if meta.task.is_some() => Self::read_2(json),
+            Some(b'[') if meta.task.is_some() => Self::read_2(json, meta.is_grouped()),
             Some(b'[') => Err(DecodeError::new(Cause::NoTask, "no header names the task")),
             Some(b'{') => Self::read_1(json, meta),
             _ => {
@@ -38,22 +38,21 @@ impl<'a> BodyParts<'a> {
         }
     }
 
-    fn read_2(json: &'a str) -> Result<Self, DecodeError> {
+    fn read_2(json: &'a str, grouped: bool) -> Result<Self, DecodeError> {
         let (parts, count) = three(json).map_err(|error| not_json(&error))?;
         let ([Some(args), Some(kwargs), Some(embed)], 3) = (parts, count) else {
             return Err(shape(&format!("the body has {count} elements, not 3")));
         };
-        check_arguments(args, kwargs)?;
+        check_kwargs(kwargs)?;
         Ok(Self {
             protocol: Protocol::V2,
-            args: Cow::Borrowed(args),
+            args: list(Cow::Borrowed(args))?,
             kwargs: Cow::Borrowed(kwargs),
-            embed: read_embed(embed)?,
+            embed: read_embed(embed, grouped)?,
         })
     }
 
     fn read_1(json: &'a str, meta: &mut Meta<'a>) -> Result<Self, DecodeError> {
-        let hybrid = meta.task.is_some();
         let (mut args, mut kwargs, mut taskset) = (None, None, None);
         let mut embed = Embed::default();
         let members = each_member(json, |name, value| match &*name {
@@ -73,23 +72,16 @@ impl<'a> BodyParts<'a> {
                 "neither a header nor the body names the task",
             ));
         }
-        // Celery takes a task of protocol 1 only with both; the mixture may leave them out.
-        if !hybrid && (args.is_none() || kwargs.is_none()) {
-            return Err(DecodeError::new(
-                Cause::Arguments,
-                "the body has no args or no kwargs",
-            ));
-        }
         if meta.group.is_none_or(is_null) {
             meta.group = taskset.or(meta.group);
         }
         let args = args.map_or_else(|| empty("[]"), |args| Ok(Cow::Borrowed(args)))?;
         let kwargs = kwargs.map_or_else(|| empty("{}"), |kwargs| Ok(Cow::Borrowed(kwargs)))?;
-        check_arguments(&args, &kwargs)?;
-        check_embed(&embed)?;
+        check_kwargs(&kwargs)?;
+        put_right(&mut embed, meta.is_grouped())?;
         Ok(Self {
             protocol: Protocol::V1,
-            args,
+            args: list(args)?,
             kwargs,
             embed,
         })
@@ -116,20 +108,39 @@ fn check_json(json: &str) -> Result<(), DecodeError> {
         .map_err(|error| not_json(&error))
 }
 
-fn check_arguments(args: &RawValue, kwargs: &RawValue) -> Result<(), DecodeError> {
-    if !args.get().starts_with('[') {
-        return Err(DecodeError::new(
-            Cause::Arguments,
-            "Task arguments is not a list",
-        ));
-    }
-    if !kwargs.get().starts_with('{') {
-        return Err(DecodeError::new(
+fn check_kwargs(kwargs: &RawValue) -> Result<(), DecodeError> {
+    match kwargs.get().starts_with('{') {
+        true => Ok(()),
+        false => Err(DecodeError::new(
             Cause::Arguments,
             "Task keyword arguments is not a mapping",
-        ));
+        )),
     }
-    Ok(())
+}
+
+/// Returns the positional arguments as Python passes them: of an object its names, of a text its
+/// characters.
+fn list(args: Cow<'_, RawValue>) -> Result<Cow<'_, RawValue>, DecodeError> {
+    let elements: Vec<Cow<'_, str>> = match args.get().as_bytes().first() {
+        Some(b'[') => return Ok(args),
+        Some(b'{') => {
+            let members = unique_members(&args).map_err(|error| not_json(&error))?;
+            members.into_iter().map(|(name, _)| name).collect()
+        }
+        Some(b'"') => {
+            let text = string(&args).unwrap_or_default();
+            text.chars().map(|one| one.to_string().into()).collect()
+        }
+        _ => {
+            return Err(DecodeError::new(
+                Cause::Arguments,
+                "Task arguments is not a list",
+            ));
+        }
+    };
+    to_raw_value(&elements)
+        .map(Cow::Owned)
+        .map_err(|error| not_json(&error))
 }
 
 /// The first three elements of an array, and how many it has.
@@ -165,9 +176,9 @@ fn present(value: &RawValue) -> Option<Box<RawValue>> {
     (!is_null(value)).then(|| value.to_owned())
 }
 
-fn read_embed(json: &RawValue) -> Result<Embed, DecodeError> {
+fn read_embed(json: &RawValue, grouped: bool) -> Result<Embed, DecodeError> {
     let mut embed = Embed::default();
-    if is_null(json) {
+    if is_falsy(json) {
         return Ok(embed);
     }
     let mut extra = Reading::default();
@@ -182,28 +193,54 @@ fn read_embed(json: &RawValue) -> Result<Embed, DecodeError> {
     embed.extra = extra
         .end()
         .map_err(|error| error.of("the body's third element"))?;
-    check_embed(&embed)?;
+    put_right(&mut embed, grouped)?;
     Ok(embed)
 }
 
-fn check_embed(embed: &Embed) -> Result<(), DecodeError> {
+/// Makes of the signatures what Celery makes of them. A member that Python takes for false is none. One
+/// error callback counts as a list, and the body of a chord is not looked at without a group.
+fn put_right(embed: &mut Embed, grouped: bool) -> Result<(), DecodeError> {
+    let members = [
+        &mut embed.callbacks,
+        &mut embed.errbacks,
+        &mut embed.chain,
+        &mut embed.chord,
+    ];
+    for member in members {
+        *member = member.take().filter(|value| !is_falsy(value));
+    }
+    if !is(&embed.chord, '{') && !grouped {
+        embed.chord = None;
+    }
+    if !is(&embed.errbacks, '[') {
+        let list = to_raw_value(&[&embed.errbacks]).map_err(|error| not_json(&error))?;
+        embed.errbacks = Some(list);
+    }
     for (name, value, open) in [
         ("callbacks", &embed.callbacks, '['),
-        ("errbacks", &embed.errbacks, '['),
         ("chain", &embed.chain, '['),
         ("chord", &embed.chord, '{'),
     ] {
-        if value
-            .as_deref()
-            .is_some_and(|value| !value.get().starts_with(open))
-        {
+        if !is(value, open) {
             return Err(shape(&format!("{name} is not of the kind Celery writes")));
         }
     }
     Ok(())
 }
 
+/// Returns `true` if there is no value, or one that begins so.
+fn is(value: &Option<Box<RawValue>>, open: char) -> bool {
+    value
+        .as_deref()
+        .is_none_or(|value| value.get().starts_with(open))
+}
+
 impl Meta<'_> {
+    /// Returns `true` if the task is a member of a group.
+    fn is_grouped(&self) -> bool {
+        self.group.is_some_and(|group| !is_falsy(group))
+    }
+
     /// The task that metadata, body and envelope make together.
     pub(super) fn task(
         &self,
@@ -218,10 +255,11 @@ impl Meta<'_> {
         task.embed = parts.embed;
         task.eta = time(self.eta, "eta")?;
         task.expires = time(self.expires, "expires")?;
-        task.group = text(self.group, "group")?;
-        task.retries = retries(self.retries)?;
+        task.group = self.group.and_then(name_of);
+        task.retries = self.retries.map_or(0, retries);
         task.time_limit = time_limit(self.timelimit)?;
-        task.ignore_result = self.ignore_result.and_then(parse::<bool>);
+        let ignore_result = self.ignore_result.filter(|value| !is_null(value));
+        task.ignore_result = ignore_result.map(|value| !is_falsy(value));
         // What only informs is dropped where it is of another kind than Python writes.
         task.group_index = self.group_index.and_then(parse);
         task.shadow = informative(self.shadow);
@@ -326,39 +364,68 @@ fn bad_field(name: &str, value: &RawValue) -> DecodeError {
     )
 }
 
-fn text(value: Option<&RawValue>, name: &str) -> Result<Option<String>, DecodeError> {
-    match value.filter(|value| !is_null(value)) {
-        None => Ok(None),
-        Some(value) => match string(value) {
-            Some(text) => Ok(Some(text.into_owned())),
-            None => Err(bad_field(name, value)),
-        },
-    }
+/// Returns the text of a string or number.
+fn name_of(value: &RawValue) -> Option<String> {
+    let is_number = value
+        .get()
+        .starts_with(|byte: char| byte == '-' || byte.is_ascii_digit());
+    string(value)
+        .or_else(|| is_number.then_some(Cow::Borrowed(value.get())))
+        .map(Cow::into_owned)
 }
 
+/// A time as text or as the datetime that kombu wraps.
 fn time(value: Option<&RawValue>, name: &str) -> Result<Option<Timestamp>, DecodeError> {
-    match value.filter(|value| !is_null(value)) {
-        None => Ok(None),
-        Some(value) => match string(value).map(|text| Timestamp::parse(&text)) {
-            Some(Ok(time)) => Ok(Some(time)),
-            _ => Err(bad_field(name, value)),
-        },
-    }
+    let Some(value) = value.filter(|value| !is_null(value)) else {
+        return Ok(None);
+    };
+    let time = match string(value) {
+        Some(text) => Timestamp::parse(&text).ok(),
+        None => parse(value).and_then(|value| match Special::from_value(&value)? {
+            Ok(Special::Datetime(time)) => Some(time),
+            _ => None,
+        }),
+    };
+    time.map(Some).ok_or_else(|| bad_field(name, value))
 }
 
-fn retries(value: Option<&RawValue>) -> Result<u32, DecodeError> {
-    match value.filter(|value| !is_null(value)) {
-        None => Ok(0),
-        Some(value) => parse(value).ok_or_else(|| bad_field("retries", value)),
-    }
+/// Returns the number of a value as Python's `float()` reads it, with `true` as 1.
+fn number(value: &RawValue) -> Option<f64> {
+    let number: f64 = match string(value) {
+        Some(text) => text.trim().parse().ok()?,
+        None if value.get() == "true" => 1.0,
+        None => value.get().parse().ok()?,
+    };
+    number.is_finite().then_some(number)
 }
 
+/// How often the task was retried. Celery looks at it only when a task is to be retried: what is not a
+/// number counts as 0 here.
+fn retries(value: &RawValue) -> u32 {
+    // Saturating is what `as` does.
+    number(value).map_or(0, |number| number as u32)
+}
+
+/// The limits: two values, of which those that are not numbers limit nothing. Celery takes any two.
 fn time_limit(value: Option<&RawValue>) -> Result<TimeLimit, DecodeError> {
-    match value.filter(|value| !is_null(value)) {
-        None => Ok(TimeLimit::default()),
-        Some(value) => match parse::<(Option<f64>, Option<f64>)>(value) {
-            Some((hard, soft)) => Ok(TimeLimit { hard, soft }),
-            None => Err(bad_field("timelimit", value)),
-        },
+    let Some(value) = value.filter(|value| !is_falsy(value)) else {
+        return Ok(TimeLimit::default());
+    };
+    let limits: Vec<&RawValue> = match value.get().as_bytes().first() {
+        Some(b'[') => parse(value).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    let others = match value.get().as_bytes().first() {
+        Some(b'"') => string(value).map_or(0, |text| text.chars().take(3).count()),
+        Some(b'{') => unique_members(value).map_or(0, |members| members.len()),
+        _ => 0,
+    };
+    match (limits.as_slice(), others) {
+        ([hard, soft], _) => Ok(TimeLimit {
+            hard: number(hard),
+            soft: number(soft),
+        }),
+        (_, 2) => Ok(TimeLimit::default()),
+        _ => Err(bad_field("timelimit", value)),
     }
 }

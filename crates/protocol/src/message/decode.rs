@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::body::BodyParts;
-use super::envelope::{Envelope, Meta, envelope_text, is_null, quoted, string};
+use super::envelope::{Envelope, Meta, envelope_text, is_falsy, quoted, string};
 use super::{Cause, DecodeError, OriginalArguments, Protocol, Task, glimpse};
 use crate::base64;
 use crate::compression::{Compression, CompressionError};
@@ -162,7 +162,7 @@ fn read_body<'a>(
     options: &DecodeOptions<'_>,
 ) -> Result<Body<'a>, DecodeError> {
     let serializer = accepted(envelope.content_type.as_deref(), options.accept)?;
-    let compression = match meta.compression.filter(|value| !is_null(value)) {
+    let compression = match meta.compression.filter(|value| !is_falsy(value)) {
         None => None,
         Some(value) => Some(known_compression(value)?),
     };
@@ -188,7 +188,7 @@ fn read_body<'a>(
             compression,
         });
     }
-    check_charset(envelope.content_encoding.as_deref())?;
+    // The content encoding is not looked at, as kombu does with JSON: it is always UTF-8.
     let (json, received) = strict_json(bytes)
         .map_err(|error| DecodeError::new(Cause::Body, format!("the body is not JSON: {error}")))?;
     Ok(Body {
@@ -266,16 +266,6 @@ fn unpack<'a>(
         Some(other) => Err(DecodeError::new(
             Cause::Encoding,
             format!("unknown body encoding {}", quoted(other)),
-        )),
-    }
-}
-
-fn check_charset(encoding: Option<&str>) -> Result<(), DecodeError> {
-    match encoding.map(str::to_ascii_lowercase).as_deref() {
-        None | Some("utf-8" | "utf8" | "us-ascii" | "ascii" | "binary") => Ok(()),
-        Some(other) => Err(DecodeError::new(
-            Cause::Encoding,
-            format!("unknown content encoding {}", quoted(other)),
         )),
     }
 }

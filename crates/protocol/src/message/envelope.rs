@@ -34,7 +34,6 @@ pub(super) fn envelope_text(raw: &[u8]) -> Result<Cow<'_, str>, JsonError> {
 pub(super) struct Envelope<'a> {
     pub(super) body: Option<&'a RawValue>,
     pub(super) content_type: Option<Cow<'a, str>>,
-    pub(super) content_encoding: Option<Cow<'a, str>>,
     pub(super) headers: Option<&'a RawValue>,
     properties: Option<&'a RawValue>,
     pub(super) body_encoding: Option<Cow<'a, str>>,
@@ -56,9 +55,8 @@ impl<'a> Envelope<'a> {
         let mut envelope = Self::default();
         let members = each_member(text, |name, value| match &*name {
             "body" => envelope.body = Some(value),
-            "content-type" => envelope.content_type = string(value),
-            "content-encoding" => envelope.content_encoding = string(value),
-            "headers" => envelope.headers = present(value),
+            "content-type" => envelope.content_type = present(value).map(text_of),
+            "headers" => envelope.headers = Some(value).filter(|value| !is_falsy(value)),
             "properties" => envelope.properties = present(value),
             _ => {}
         });
@@ -87,8 +85,7 @@ impl<'a> Envelope<'a> {
         });
         members.map_err(|error| refused("the properties are no JSON object", &error))?;
         // An encoding that is no string is kept as its text, which no encoding is called.
-        self.body_encoding =
-            body_encoding.map(|value| string(value).unwrap_or(Cow::Borrowed(value.get())));
+        self.body_encoding = body_encoding.map(text_of);
         self.extra = extra.end().map_err(|error| error.of("the properties"))?;
         let Some(delivery_info) = delivery_info else {
             return Ok(());
@@ -217,6 +214,25 @@ pub(super) fn is_known_property(name: &str) -> bool {
 
 pub(super) fn is_null(value: &RawValue) -> bool {
     value.get() == "null"
+}
+
+/// Returns `true` if Python takes the value for false: null, zero, and what is empty.
+pub(super) fn is_falsy(value: &RawValue) -> bool {
+    is_falsy_text(value.get().as_bytes())
+}
+
+/// Like [`is_falsy`], for a value's text.
+pub(super) fn is_falsy_text(value: &[u8]) -> bool {
+    match value {
+        b"null" | b"false" | b"\"\"" => true,
+        [b'[', inside @ .., b']'] | [b'{', inside @ .., b'}'] => inside.trim_ascii().is_empty(),
+        _ => std::str::from_utf8(value).is_ok_and(|text| text.parse() == Ok(0.0)),
+    }
+}
+
+/// Returns the string that a value is, or else the text of the value.
+fn text_of(value: &RawValue) -> Cow<'_, str> {
+    string(value).unwrap_or(Cow::Borrowed(value.get()))
 }
 
 /// The value, unless it is null.

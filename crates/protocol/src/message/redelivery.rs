@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::body::priority;
-use super::envelope::{envelope_text, string};
+use super::envelope::{envelope_text, is_falsy_text, string};
 use super::{Cause, DecodeError};
 use crate::json::{Elements, JsonError, Members, write};
 
@@ -43,7 +43,9 @@ fn not_envelope(error: &JsonError) -> DecodeError {
 
 fn mark(raw: &[u8]) -> Result<Redelivery, JsonError> {
     serde_json::from_str::<IgnoredAny>(&envelope_text(raw)?)?;
-    let headers = object(raw, "headers")?;
+    // As in Python, headers that are empty in another way count as none.
+    let headers = Some(object(raw, "headers")?).filter(|headers| !is_falsy_text(headers));
+    let headers = headers.unwrap_or(b"{}");
     let properties = object(raw, "properties")?;
     let delivery_info = object(properties, "delivery_info")?;
     let delivery_info = with_member(delivery_info, "redelivered", b"true")?;
@@ -255,7 +257,8 @@ mod tests {
             "null",
             "\"abc\"",
             "{",
-            r#"{"headers":[]}"#,
+            r#"{"headers":[1]}"#,
+            r#"{"properties":[]}"#,
             r#"{"properties":{"delivery_info":[]}}"#,
             r#"{"a":"\x"}"#,
             "{\"a\":\"\n\"}",

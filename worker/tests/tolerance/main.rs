@@ -1,0 +1,101 @@
+//! What a worker makes of messages that are not as Celery writes them, beside a worker of Celery 5.7.
+//!
+//! Each line of `cases.txt` is a message with one member changed. It is pushed as it is to a list that the
+//! Python worker serves, and to one that the worker here serves. Both answers are a line of the table in
+//! `docs/messages.md`, which must not differ from what is seen. Where the answers differ, the line gives
+//! the reason. `TOLERANCE_WRITE=1` writes the table anew.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    unreachable_pub,
+    reason = "tests"
+)]
+
+mod case;
+mod workers;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use celery_testkit::{Redis, RedisOptions};
+
+use self::case::Case;
+use self::workers::{Ours, Python};
+
+/// The lines around the table in its document.
+const BEGIN: &str = "<!-- table: made by worker/tests/tolerance -->\n";
+const END: &str = "<!-- end of the table -->\n";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Returns whether an answer runs the task.
+fn runs(answer: &str) -> bool {
+    answer == "ran"
+}
+
+#[test]
+fn what_python_runs_is_run_and_what_it_does_not_is_a_dead_letter() {
+    let cases: Vec<Case> = include_str!("cases.txt")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(Case::parse)
+        .collect();
+    assert!(cases.len() >= 60);
+    let document = root().join("docs/messages.md");
+    let text = std::fs::read_to_string(&document).unwrap();
+    let (before, rest) = text.split_once(BEGIN).unwrap();
+    let (written, after) = rest.split_once(END).unwrap();
+
+    let mut redis = Redis::start(RedisOptions::new()).unwrap();
+    let mut ours = Ours::start(&redis);
+    let ours: Vec<String> = cases.iter().map(|case| ours.answer(&redis, case)).collect();
+    let python: Vec<String> = match workers::python() {
+        Some(program) => {
+            let mut python = Python::start(&redis, program);
+            cases
+                .iter()
+                .map(|case| python.answer(&redis, case))
+                .collect()
+        }
+        None => {
+            eprintln!(
+                "skipped: Celery 5.7 is not in .venv (make setup); its answers are those of the table"
+            );
+            let rows = written.lines().skip(2);
+            rows.map(|row| row.rsplit(" | ").nth(2).unwrap_or_default().to_owned())
+                .collect()
+        }
+    };
+    redis.stop();
+
+    let mut table = "| message | Celery 5.7 | here | why |\n| --- | --- | --- | --- |\n".to_owned();
+    let mut wrong = String::new();
+    for ((case, python), ours) in cases.iter().zip(&python).zip(&ours) {
+        writeln!(table, "| {case} | {python} | {ours} | {} |", case.why).unwrap();
+        if runs(python) != runs(ours) && case.why.is_empty() {
+            writeln!(wrong, "{case}: {python}, here {ours}").unwrap();
+        }
+        // Nothing that is not run may be lost without a trace.
+        assert!(!ours.is_empty(), "{case}");
+    }
+    if std::env::var_os("TOLERANCE_WRITE").is_some() {
+        let text = format!("{before}{BEGIN}{table}{END}{after}");
+        std::fs::write(&document, text).unwrap();
+    }
+    assert!(wrong.is_empty(), "differences without a reason:\n{wrong}");
+    let differences: Vec<String> = written
+        .lines()
+        .zip(table.lines())
+        .filter(|(old, new)| old != new)
+        .map(|(old, new)| format!("{old}\n  is now\n{new}"))
+        .collect();
+    assert!(
+        written == table,
+        "docs/messages.md is out of date; TOLERANCE_WRITE=1 writes it anew:\n{}",
+        differences.join("\n")
+    );
+}
