@@ -189,11 +189,14 @@ fn a_panic_is_a_failure() {
         let exception = format!(r#"builtins.RuntimeError["the task panicked: {said}"]"#);
         let traceback = format!("RuntimeError: the task panicked: {said}\n");
         scene.assert_stored(id, "FAILURE", &exception, &traceback);
+        // The place first, which only the panic itself knows; then the end.
+        let log = scene.log(id);
+        assert_eq!(log.len(), 2, "{log:?}");
+        let place = format!("ERROR proj.panic[{id}]: panicked at ");
+        assert!(log[0].starts_with(&place), "{log:?}");
         assert_eq!(
-            scene.log(id),
-            [format!(
-                "ERROR Task proj.panic[{id}] raised unexpected: RuntimeError({shown})"
-            )]
+            log[1],
+            format!("ERROR Task proj.panic[{id}] raised unexpected: RuntimeError({shown})")
         );
     }
     assert_eq!(scene.dead(), [""; 0]);
