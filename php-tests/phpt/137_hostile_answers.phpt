@@ -8,7 +8,7 @@ memory_limit=512M
 --FILE--
 <?php
 require __DIR__ . '/support.inc';
-/** A server that lets clients in and floods whoever sends a command: [its process id, its port]. */
+/** A server that lets clients in and floods the client that sends a command: [its process id, its port]. */
 function flooding_server(string $command, string $begin, string $rest): array
 {
     [$socket, $port] = silent_server();

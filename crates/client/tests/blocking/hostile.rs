@@ -11,7 +11,7 @@ use super::{at_leisure, client_of, client_with, post, posts};
 
 /// What a server tries to send: as much as an answer that inflates a process to over a gigabyte.
 const FLOOD: usize = 80 << 20;
-/// What may have left the server until it sees that nobody reads: the system's buffers of both ends, and little of ours.
+/// What may have left the server until it sees that the client has gone: the buffers of both systems, and little of ours.
 const SEEN: usize = 16 << 20;
 
 /// The URL of a server that lets a client in, waits for `command` and then writes `begin` and `rest` over and over. It
@@ -99,7 +99,7 @@ fn a_post_is_answered_with_little() {
         });
     }
     is_left("EVALSHA", TOO_MUCH[0], |client| {
-        // The outcome is unknown, and asking again finds nobody.
+        // The outcome is unknown, and the server is gone when the client asks again.
         let outcome = at_leisure(|wait| client.publish(&post("a"), Publish::Once, wait));
         outcome.err().map(|error| match cause(error) {
             ClientError::Connect { .. } => ClientError::Protocol("left".into()),
