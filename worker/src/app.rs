@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::config::{Config, ConfigError, Settings, setting};
-use crate::consumer::{Consumer, ConsumerOptions};
+use crate::consumer::{Consumer, ConsumerOptions, Routes};
 use crate::database::{Database, Kind};
 use crate::delivery::{TaskNames, held_limit};
 use crate::executor::{self, Ended, Stage};
@@ -158,6 +158,8 @@ impl Worker {
         options.monitor = monitor.clone();
         options.queues = config.queues.clone();
         options.queue_order = config.queue_order.clone();
+        options.default_queue.clone_from(&config.default_queue);
+        options.routes = config.routes.clone();
         options.accept_content = config.accept_content.clone();
         options.held = held_limit(
             config.concurrency,
@@ -362,6 +364,21 @@ impl WorkerBuilder {
     #[must_use]
     pub fn queues<I: IntoIterator<Item = S>, S: Into<String>>(mut self, queues: I) -> Self {
         self.settings.queues = Some(queues.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sets the queue of follow-ups that name none and have no route, which is also consumed where
+    /// [`queues`](Self::queues) names no other. Default: `celery`.
+    #[must_use]
+    pub fn default_queue(mut self, queue: impl Into<String>) -> Self {
+        self.settings.default_queue = Some(queue.into());
+        self
+    }
+
+    /// Sets the queues of follow-ups that name none. Default: there are no routes.
+    #[must_use]
+    pub fn routes(mut self, routes: Routes) -> Self {
+        self.settings.routes = Some(routes);
         self
     }
 

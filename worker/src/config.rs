@@ -16,7 +16,7 @@ use celery_protocol::priorities::{PrioritySteps, Separator};
 use celery_protocol::serializer::Serializer;
 use serde::Deserialize;
 
-use crate::consumer::{QueueOrder, Results};
+use crate::consumer::{QueueOrder, Results, Routes};
 use crate::database::{CONNECTIONS, Zone, mask};
 use crate::duration;
 use crate::tasks::SqlTask;
@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) priority_steps: Option<Steps>,
     /// kombu's `sep`. The command line calls it `--priority-sep`.
     pub(crate) sep: Option<String>,
+    pub(crate) default_queue: Option<String>,
+    pub(crate) routes: Option<Routes>,
     pub(crate) accept_content: Option<Vec<String>>,
     pub(crate) concurrency: Option<usize>,
     pub(crate) prefetch_multiplier: Option<usize>,
@@ -131,6 +133,8 @@ impl Settings {
             queue_weights: self.queue_weights.or(other.queue_weights),
             priority_steps: self.priority_steps.or(other.priority_steps),
             sep: self.sep.or(other.sep),
+            default_queue: self.default_queue.or(other.default_queue),
+            routes: self.routes.or(other.routes),
             accept_content: self.accept_content.or(other.accept_content),
             concurrency: self.concurrency.or(other.concurrency),
             prefetch_multiplier: self.prefetch_multiplier.or(other.prefetch_multiplier),
@@ -197,6 +201,8 @@ pub(crate) mod setting {
     pub(crate) const PRIORITY_STEPS: &str =
         "priority_steps (--priority-steps, CELERY_WORKER_PRIORITY_STEPS)";
     pub(crate) const SEP: &str = "sep (--priority-sep, CELERY_WORKER_PRIORITY_SEP)";
+    pub(crate) const DEFAULT_QUEUE: &str =
+        "default_queue (--default-queue, CELERY_WORKER_DEFAULT_QUEUE)";
     pub(crate) const ACCEPT_CONTENT: &str =
         "accept_content (--accept-content, CELERY_WORKER_ACCEPT_CONTENT)";
     pub(crate) const CONCURRENCY: &str =
@@ -241,6 +247,9 @@ pub(crate) struct Config {
     pub(crate) database_time_zone: Option<Zone>,
     pub(crate) queues: Vec<String>,
     pub(crate) queue_order: QueueOrder,
+    /// The queue of follow-ups that name none and have no route.
+    pub(crate) default_queue: String,
+    pub(crate) routes: Routes,
     pub(crate) accept_content: Vec<Serializer>,
     pub(crate) concurrency: usize,
     pub(crate) prefetch_multiplier: usize,
@@ -277,7 +286,14 @@ impl Config {
             .with_key_prefix(prefix);
         let broker = with_priorities(broker, settings.priority_steps, settings.sep)?;
         let results = results(settings.result_backend.as_deref(), &broker, result_prefix)?;
-        let queues = settings.queues.unwrap_or_else(|| vec!["celery".to_owned()]);
+        let default_queue = settings
+            .default_queue
+            .unwrap_or_else(|| "celery".to_owned());
+        celery_protocol::keys::check_queue_name(&default_queue)
+            .map_err(|error| ConfigError::new(setting::DEFAULT_QUEUE, error))?;
+        let queues = settings
+            .queues
+            .unwrap_or_else(|| vec![default_queue.clone()]);
         if queues.is_empty() {
             return Err(ConfigError::new(
                 setting::QUEUES,
@@ -352,6 +368,8 @@ impl Config {
                 .map_err(|error| ConfigError::new(setting::DATABASE_TIME_ZONE, error))?,
             queues,
             queue_order,
+            default_queue,
+            routes: settings.routes.unwrap_or_default(),
             accept_content: accept_content(settings.accept_content)?,
             concurrency,
             prefetch_multiplier: settings.prefetch_multiplier.unwrap_or(PREFETCH_MULTIPLIER),
@@ -454,6 +472,10 @@ impl fmt::Display for Config {
         }
         if let Some(separator) = self.broker.separator() {
             writeln!(f, "sep = {}", text(separator.as_str()))?;
+        }
+        writeln!(f, "default_queue = {}", text(&self.default_queue))?;
+        if !self.routes.is_empty() {
+            writeln!(f, "routes = {}", self.routes)?;
         }
         let names = self.accept_content.iter().map(|it| it.name().to_owned());
         let names: Vec<String> = names.collect();
@@ -688,6 +710,15 @@ mod tests {
             ("queues = [\"a\\r\\nb\"]", "--queues"),
             ("queue_order_strategy = 'best'", "--queue-order-strategy"),
             ("queue_weights = { celery = 0 }", "--queue-weights"),
+            ("default_queue = ''", "--default-queue"),
+            ("default_queue = \"a\\nb\"", "--default-queue"),
+            ("[routes]\n'mail.*' = ''", "line 1"),
+            ("[routes]\n'mail.[z-a]*' = 'mails'", "[z-a]"),
+            (
+                "[routes]\n'mail.*' = { exchange = 'x' }",
+                "member queue alone",
+            ),
+            ("[routes]\n'mail.*' = 5", "member queue alone"),
             ("queue_weights = { other = 2 }", "not consumed"),
             (
                 "queue_order_strategy = 'sorted'\nqueue_weights = { celery = 2 }",
@@ -737,6 +768,8 @@ mod tests {
             result_key_prefix: Some(String::new()),
             queues: Some(vec!["a b".into()]),
             queue_weights: Some([("a b".into(), 3)].into()),
+            default_queue: Some("other".into()),
+            routes: Some(Routes::new([("z.*", "a\"b"), ("a.*", "c d"), ("m", "e")]).unwrap()),
             ..Settings::default()
         };
         let printed = Config::new(settings).unwrap().to_string();

@@ -89,6 +89,7 @@ pub use app::{StartError, Stopped, Worker, WorkerBuilder};
 /// has the batch halved until the calls at fault stand alone.
 pub use celery_worker_macros::task;
 pub use config::ConfigError;
+pub use consumer::{RouteError, Routes};
 pub use database::{
     Database, DatabaseError, DatabaseUrlError, Kind, ParamError, Params, Transaction, Zone,
     ZoneError,

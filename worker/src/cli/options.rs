@@ -6,6 +6,7 @@ use clap::builder::Resettable;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Settings, Steps, Text};
+use crate::consumer::Routes;
 
 /// Runs Celery tasks: claims messages from Redis, runs them, stores the results.
 ///
@@ -170,6 +171,25 @@ pub(crate) struct Options {
         env = "CELERY_WORKER_PRIORITY_SEP"
     )]
     priority_sep: Option<String>,
+    /// The queue of follow-ups that name none and have no route; also the one to consume without --queues [default: celery]
+    #[arg(
+        help_heading = "Queues and messages",
+        long,
+        value_name = "QUEUE",
+        env = "CELERY_WORKER_DEFAULT_QUEUE"
+    )]
+    default_queue: Option<String>,
+
+    /// Queues of follow-ups that name none, such as mail.*=mails,sms.send=sms; the first that fits counts
+    #[arg(
+        help_heading = "Queues and messages",
+        long,
+        value_delimiter = ',',
+        value_name = "ROUTES",
+        value_parser = route,
+        env = "CELERY_WORKER_ROUTES"
+    )]
+    routes: Option<Vec<(String, String)>>,
 
     /// Serializers accepted in message bodies: json, msgpack, yaml [default: json]
     #[arg(
@@ -356,6 +376,14 @@ fn weight(text: &str) -> Result<(String, u32), String> {
         .ok_or_else(|| "write queue=weight".to_owned())
 }
 
+/// `pattern=queue`, a route that can be used.
+fn route(text: &str) -> Result<(String, String), String> {
+    let (pattern, queue) = text.split_once('=').ok_or("write pattern=queue")?;
+    let route = (pattern.to_owned(), queue.to_owned());
+    Routes::new([route.clone()]).map_err(|error| error.to_string())?;
+    Ok(route)
+}
+
 impl Options {
     /// Reads the command line and the environment. Options may stand before a subcommand or behind it.
     ///
@@ -386,6 +414,9 @@ impl Options {
             queue_weights: self.queue_weights.map(|all| all.into_iter().collect()),
             priority_steps: self.priority_steps.map(Steps::Written),
             sep: self.priority_sep,
+            default_queue: self.default_queue,
+            // Each was checked when it was read.
+            routes: self.routes.and_then(|routes| Routes::new(routes).ok()),
             accept_content: self.accept_content,
             concurrency: self.concurrency,
             prefetch_multiplier: self.prefetch_multiplier,

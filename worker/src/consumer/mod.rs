@@ -26,6 +26,7 @@ mod pace;
 mod parked;
 mod peek;
 mod report;
+mod routes;
 mod settling;
 mod transition;
 mod verdict;
@@ -42,6 +43,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};
 
 pub use options::{ConsumerOptions, QueueOrder, Results};
+pub use routes::{RouteError, Routes};
 
 use self::fetch::Fetch;
 use self::intake::{Intake, Unread};
@@ -145,6 +147,7 @@ impl Consumer {
         let rules = Arc::new(Rules {
             results: options.results != Results::Disabled,
             default_queue: Arc::from(options.default_queue.as_str()),
+            routes: options.routes.clone(),
             origin: options.node.clone(),
             reply_to: uuid::Uuid::new_v4().to_string(),
             most: canvas::MOST,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use celery_client::endpoint::Endpoint;
 use celery_protocol::serializer::Serializer;
 
+use super::routes::Routes;
 use crate::delivery::MAX_HELD_BYTES;
 use crate::monitor::Monitor;
 
@@ -50,8 +51,10 @@ pub struct ConsumerOptions {
     pub queue_order: QueueOrder,
     /// In what the bodies of messages may be written; others are dead letters. Celery's `accept_content`.
     pub accept_content: Vec<Serializer>,
-    /// Where follow-ups go that name no queue. Celery's `task_default_queue`.
+    /// The queue of follow-ups that name none and have no route. Celery's `task_default_queue`.
     pub default_queue: String,
+    /// The queues of follow-ups that name none. Celery's `task_routes`.
+    pub routes: Routes,
     /// The node's name, `celery@host`.
     pub node: String,
     /// How many messages may be held; see [`held_limit`](crate::delivery::held_limit).
@@ -87,6 +90,7 @@ impl ConsumerOptions {
             queue_order: QueueOrder::default(),
             accept_content: vec![Serializer::Json],
             default_queue: "celery".into(),
+            routes: Routes::default(),
             node: node.into(),
             held: 400,
             held_bytes: MAX_HELD_BYTES,

@@ -359,7 +359,7 @@ impl Settling {
                 let steps = match counted {
                     Ok(None) => continue,
                     Ok(Some(complete)) => canvas::after_chord(&self.rules, part, &complete, now()),
-                    Err(why) => vec![canvas::not_counted(&self.rules, part, &why, now())],
+                    Err(why) => vec![canvas::not_counted(&self.rules, part, &why)],
                 };
                 batch[place].steps.extend(steps);
             }

@@ -10,6 +10,7 @@ use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
 
 use super::canvas;
+use super::routes::Routes;
 use super::verdict::{Failure, Verdict};
 use crate::delivery::{Delivery, TaskNames};
 use crate::source::{Letter, Step};
@@ -35,8 +36,10 @@ pub(super) fn caught<T>(this: impl FnOnce() -> T) -> Option<T> {
 pub(crate) struct Rules {
     /// Whether results are stored at all.
     pub(crate) results: bool,
-    /// Where follow-ups go that name no queue (`task_default_queue`).
+    /// The queue of follow-ups that name none and have no route (`task_default_queue`).
     pub(crate) default_queue: Arc<str>,
+    /// The queues of follow-ups that name none (`task_routes`).
+    pub(crate) routes: Routes,
     /// Written into messages published here.
     pub(crate) origin: String,
     pub(crate) reply_to: String,
@@ -55,6 +58,12 @@ pub(crate) enum Plan {
 }
 
 impl Rules {
+    /// Returns the queue of a follow-up that names none.
+    pub(crate) fn queue_of(&self, task: &str) -> Arc<str> {
+        let route = self.routes.queue(task);
+        Arc::clone(route.unwrap_or(&self.default_queue))
+    }
+
     /// Whether this task's result is stored.
     pub(crate) fn stores(&self, task: &Task) -> bool {
         self.results
@@ -111,13 +120,14 @@ impl Rules {
             exception,
             traceback,
         } = failure;
-        let mut steps = canvas::after_failure(self, task, &exception, traceback.as_deref(), now);
+        let follow = canvas::after_failure(self, task, &exception, traceback.as_deref(), now);
+        // As in Celery, clients see what failed before what fails with it.
+        let mut steps = Vec::with_capacity(follow.len() + 1);
         if self.stores(task) {
-            steps.push(result_step(
-                task,
-                ResultDoc::failure(&task.id, &exception, traceback, now),
-            ));
+            let doc = ResultDoc::failure(&task.id, &exception, traceback, now);
+            steps.push(result_step(task, doc));
         }
+        steps.extend(follow);
         steps
     }
 
@@ -125,7 +135,7 @@ impl Rules {
         let doc = ResultDoc::revoked(&task.id, reason, now);
         let mut steps = Vec::new();
         if let Some(Ok(exception)) = doc.exception() {
-            steps.extend(canvas::after_revoke(self, task, &exception, now));
+            steps.extend(canvas::after_revoke(self, task, &exception));
         }
         if self.stores(task) {
             steps.push(result_step(task, doc));

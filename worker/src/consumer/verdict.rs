@@ -202,7 +202,8 @@ fn seconds(limit: Duration) -> Value {
     }
 }
 
-fn traceback(exception: &ExceptionDoc) -> String {
+/// Returns the last line of a Python traceback: `ValueError: boom`.
+pub(super) fn traceback(exception: &ExceptionDoc) -> String {
     let kind = &exception.exc_type;
     let qualified = match exception.exc_module.as_deref() {
         None | Some("builtins") => kind.clone(),
@@ -255,6 +256,7 @@ mod tests {
         let rules = Rules {
             results: true,
             default_queue: "celery".into(),
+            routes: Default::default(),
             origin: "celery@test".into(),
             reply_to: "reply".into(),
             most: usize::MAX,

@@ -59,8 +59,12 @@ pub(crate) enum Step {
     Dead(Letter),
     /// Put something else to the dead letters.
     Note(Letter, Vec<u8>),
-    /// Begin a chord whose header has so many members.
-    Chord { group: String, size: usize },
+    /// Begin a chord: its header has so many members, and its results have the shape of the saved group.
+    Chord {
+        group: String,
+        size: usize,
+        saved: Option<Vec<u8>>,
+    },
     /// Count a member of a chord's header. Done before the other steps, and taken out of them.
     Count(Box<Part>),
     /// Forget a chord, and take these steps – unless the claim on its body is no longer ours.
@@ -84,6 +88,8 @@ pub(crate) struct Part {
     pub(crate) body: Box<RawValue>,
     /// The task whose end this is, the parent of the body.
     pub(crate) task: Arc<Task>,
+    /// What that task has published, as results name it.
+    pub(crate) children: Vec<Box<RawValue>>,
 }
 
 impl PartialEq for Part {
@@ -171,7 +177,8 @@ impl Step {
             | Step::Note(_, bytes) => bytes.len(),
             Step::Count(part) => part.result.get().len(),
             Step::Join { steps, .. } => steps.iter().map(Step::size).sum(),
-            Step::Return { .. } | Step::Dead(_) | Step::Chord { .. } => 0,
+            Step::Chord { saved, .. } => saved.as_ref().map_or(0, Vec::len),
+            Step::Return { .. } | Step::Dead(_) => 0,
         }
     }
 }

@@ -192,13 +192,13 @@ impl<'a> Meta<'a> {
     }
 }
 
-/// Whether a header belongs to the protocol, so that a caller cannot use its name.
-pub(super) fn is_known_header(name: &str) -> bool {
+/// Returns `true` if a header belongs to the protocol, so that a caller cannot use its name.
+pub fn is_known_header(name: &str) -> bool {
     Meta::default().slot(name).is_some()
 }
 
-/// Whether a property belongs to the protocol or the transport.
-pub(super) fn is_known_property(name: &str) -> bool {
+/// Returns `true` if a property belongs to the protocol or the transport.
+pub fn is_known_property(name: &str) -> bool {
     matches!(
         name,
         "correlation_id"

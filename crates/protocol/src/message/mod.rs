@@ -23,6 +23,7 @@ use serde_json::value::RawValue;
 
 pub use decode::{DEFAULT_MAX_BODY, DEFAULT_MAX_UNPACKED, DecodeOptions};
 pub use encode::EncodeOptions;
+pub use envelope::{is_known_header, is_known_property};
 pub use error::{Cause, DecodeError, EncodeError};
 pub use redelivery::{Redelivery, Unacked, mark_redelivered, unacked_entry};
 

@@ -1,17 +1,17 @@
-//! Signatures become messages.
+//! Calls signatures: single tasks become messages, composites are taken apart.
+//!
+//! The rules are those of `apply_async` and `run` in `celery/canvas.py` of 5.7: whose options go to which task, and in
+//! which order. Options of a call go before those of the signature; a null hides them.
 
+use celery_protocol::message::Task;
+use celery_protocol::time::Timestamp;
+use serde_json::value::{RawValue, to_raw_value};
 use std::sync::Arc;
 
-use celery_protocol::fields::Fields;
-use celery_protocol::message::{Task, TimeLimit};
-use celery_protocol::time::Timestamp;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use super::signature::{
-    Chord, DEPTH, Options, Place, Signature, Tasks, as_list, kwargs, leaves, list, raw, read,
-    read_kwargs, stamp, unrolled, with_options,
-};
+use super::freeze::{Given, Place};
+use super::options::{Options, Raws, Value, json};
+use super::outcome::{Outcome, Outcomes};
+use super::signature::{Kind, Signature};
 use super::{FollowUps, Load};
 use crate::consumer::transition::Rules;
 use crate::source::{Letter, Step};
@@ -19,411 +19,329 @@ use crate::source::{Letter, Step};
 /// What a value takes besides its text, about.
 const AROUND: usize = 16;
 
-/// How a follow-up is told about its parent.
-pub(super) struct Parent<'a> {
-    rules: &'a Rules,
-    name: &'a str,
-    id: &'a str,
-    root: &'a str,
-    /// These go before the arguments, unless the signature is immutable.
-    given: Vec<Box<RawValue>>,
-    /// About the bytes of `given`, which each group, chain and chord copies.
-    weight: usize,
-    now: Timestamp,
-    depth: usize,
-    load: Load,
+/// The calls that follow from one task.
+pub(super) struct Calling<'a> {
+    pub(super) rules: &'a Rules,
+    /// The task that was run, the parent of what is called unless the call names another.
+    pub(super) task: &'a Task,
+    pub(super) now: Timestamp,
+    pub(super) load: Load,
+    pub(super) outcomes: Outcomes,
+    pub(super) follow: FollowUps,
 }
 
-impl<'a> Parent<'a> {
-    pub(super) fn new(
-        rules: &'a Rules,
-        task: &'a Task,
-        given: Box<RawValue>,
-        now: Timestamp,
-    ) -> Self {
-        Parent {
+impl<'a> Calling<'a> {
+    pub(super) fn new(rules: &'a Rules, task: &'a Task, now: Timestamp, load: Load) -> Self {
+        Calling {
             rules,
-            name: &task.name,
-            id: &task.id,
-            root: task.root(),
-            weight: given.get().len(),
-            given: vec![given],
+            task,
             now,
-            depth: 0,
-            load: Load::new(rules),
-        }
-    }
-
-    /// The same, in the place of another task of the same workflow, whose messages are part of `load`.
-    pub(super) fn of(self, id: &'a str, root: &'a str, load: Load) -> Self {
-        Parent {
-            id,
-            root,
             load,
-            ..self
+            outcomes: Outcomes::default(),
+            follow: FollowUps::default(),
         }
     }
 
-    /// The same parent, which gives these arguments to what lies one deeper.
-    fn giving(&self, given: Vec<Box<RawValue>>) -> Result<Parent<'a>, String> {
-        if self.depth > DEPTH {
-            return Err("signatures in signatures without end".to_owned());
+    /// The callbacks of a task that succeeded, with its result.
+    pub(super) fn callbacks(&mut self, signatures: &[Value], result: &Value) {
+        let Ok(options) = self.call_options() else {
+            return;
+        };
+        if let [only] = signatures {
+            return self.call(only, result, options);
         }
-        Ok(Parent {
-            weight: given.iter().map(|value| AROUND + value.get().len()).sum(),
-            given,
-            depth: self.depth + 1,
-            load: self.load.clone(),
-            ..*self
-        })
-    }
-
-    /// One signature is called as it is; of several, groups are, and the others as a group with an id of its own.
-    pub(super) fn call_all(&self, signatures: Option<&RawValue>, follow: &mut FollowUps) {
-        let signatures = list(signatures);
-        let is_group = |text: &&&RawValue| {
-            let signature = serde_json::from_str::<Signature<'_>>(text.get());
-            signature.is_ok_and(|s| s.subtask_type.as_deref() == Some("group"))
+        let is_group = |text: &&Value| {
+            let signature = Signature::read(text);
+            signature.is_ok_and(|signature| matches!(signature.kind, Kind::Group(_)))
         };
         let (groups, others): (Vec<_>, Vec<_>) = signatures.iter().partition(is_group);
         for group in groups {
-            self.call(group, Place::default(), &[], follow);
+            self.call(group, result, options.clone());
         }
-        let group = (signatures.len() > 1).then(new_id);
-        for (index, signature) in others.into_iter().enumerate() {
-            let place = Place {
-                index: group.is_some().then(|| position(index)),
-                group: group.clone(),
-                chord: None,
-            };
-            self.call(signature, place, &[], follow);
-        }
+        self.call_as_group(&others, result, &options);
     }
 
-    /// Publishes what a signature stands for, followed by `rest` (in reverse).
-    pub(super) fn call(
-        &self,
-        text: &RawValue,
-        place: Place,
-        rest: &[&RawValue],
-        follow: &mut FollowUps,
-    ) {
-        let (published, load) = (follow.steps.len(), self.load.bytes());
-        if let Err(why) = self.try_call(text, place, rest, follow) {
-            // All of it or nothing: a header without its last member would never be complete.
-            follow.steps.truncate(published);
-            self.load.put_back(load);
-            follow.steps.push(self.not_published(text, &why));
-        }
-    }
-
-    fn try_call(
-        &self,
-        text: &RawValue,
-        place: Place,
-        rest: &[&RawValue],
-        follow: &mut FollowUps,
-    ) -> Result<(), String> {
-        let signature: Signature<'_> = read(text)?;
-        if signature.subtask_type.is_some() {
-            let body = place.chord.as_deref().map_or(0, |body| body.get().len());
-            self.load.copy(self.weight + body)?;
-        }
-        match signature.subtask_type.as_deref() {
-            Some("group") => self.group(&signature, place, rest, follow),
-            Some("chain") => self.chain(&signature, place, rest, follow),
-            Some("chord") => self.chord(&signature, place, rest, follow),
-            Some("chunks") => Err("chunks as a follow-up".to_owned()),
-            _ => {
-                let (step, id) = self.message(text, &signature, place, rest)?;
-                follow.steps.push(step);
-                follow.child(&serde_json::json!([[id, null], null]));
-                Ok(())
-            }
-        }
-    }
-
-    /// Every member of a group is called with the same arguments.
-    fn group(
-        &self,
-        signature: &Signature<'_>,
-        place: Place,
-        rest: &[&RawValue],
-        follow: &mut FollowUps,
-    ) -> Result<(), String> {
-        if !rest.is_empty() {
-            return Err("a group that is followed by something is a chord".to_owned());
-        }
-        let members: Tasks<'_> = read_kwargs(signature)?;
-        let id = signature.options.task_id.clone().unwrap_or_else(new_id);
-        let place = place.or(&signature.options);
-        // As the last step of a member of a header, its members are members of that header.
-        let (group, chord) = match place.chord {
-            Some(chord) => (place.group, Some(chord)),
-            None => (Some(id.clone()), None),
-        };
-        let inside = self.giving(self.arguments(signature))?;
-        let mut called = FollowUps::default();
-        for (index, member) in members.tasks.into_iter().enumerate() {
-            let place = Place {
-                group: group.clone(),
-                index: Some(position(index)),
-                chord: chord.clone(),
-            };
-            inside.try_call(member, place, &[], &mut called)?;
-        }
-        follow.steps.append(&mut called.steps);
-        follow.child(&serde_json::json!([[id, null], called.children]));
-        Ok(())
-    }
-
-    /// A chain is its first step, carrying the others; what it is a member of, its last step is.
-    fn chain(
-        &self,
-        signature: &Signature<'_>,
-        place: Place,
-        rest: &[&RawValue],
-        follow: &mut FollowUps,
-    ) -> Result<(), String> {
-        let steps: Tasks<'_> = read_kwargs(signature)?;
-        let (first, others) = steps.tasks.split_first().ok_or("an empty chain")?;
-        let place = place.or(&signature.options);
-        let inside = self.giving(self.arguments(signature))?;
-        // Stored in reverse: what is left of ours comes last, so it stands first.
-        let mut chain = rest.to_vec();
-        chain.extend(list(signature.options.chain));
-        let Some((last, between)) = others.split_last() else {
-            return inside.try_call(first, place, &chain, follow);
-        };
-        let last = with_options(last, place.options()?)?;
-        chain.push(&last);
-        chain.extend(between.iter().rev());
-        inside.try_call(first, Place::default(), &chain, follow)
-    }
-
-    /// A chord is its header, every member of which carries the body; what it is followed by or a member of, its body is.
-    fn chord(
-        &self,
-        signature: &Signature<'_>,
-        place: Place,
-        rest: &[&RawValue],
-        follow: &mut FollowUps,
-    ) -> Result<(), String> {
-        if !self.rules.results {
-            return Err("a chord needs a result backend".to_owned());
-        }
-        let Chord { header, body } = read_kwargs(signature)?;
-        let (group, members) = header_of(header, signature.options.task_id.as_deref())?;
-        let body = with_options(body, body_options(signature, body, &group, place, rest)?)?;
-        if members.is_empty() {
-            let inside = self.giving(vec![raw(&[(); 0])?])?;
-            return inside.try_call(&body, Place::default(), &[], follow);
-        }
-        let mut size = 0;
-        for member in &members {
-            size += leaves(member, 0)?;
-        }
-        let inside = self.giving(self.arguments(signature))?;
-        let mut called = FollowUps::default();
-        called.steps.push(Step::Chord {
-            group: group.clone(),
-            size,
+    /// The next step of a chain, with the result of the one before.
+    pub(super) fn next(&mut self, step: &Value, rest: &[Value], result: &Value) {
+        let options = self.call_options().and_then(|mut options| {
+            options.set("chain", &Raws(rest))?;
+            Ok(options)
         });
-        for (index, member) in members.into_iter().enumerate() {
-            let place = Place {
-                group: Some(group.clone()),
-                index: Some(position(index)),
-                chord: Some(body.clone()),
-            };
-            inside.try_call(member, place, &[], &mut called)?;
+        if let Ok(options) = options {
+            self.call(step, result, options);
         }
-        follow.steps.append(&mut called.steps);
-        follow.child(&serde_json::json!([[group, null], called.children]));
+    }
+
+    /// The error callbacks of a task, with its id.
+    pub(super) fn errbacks(&mut self, signatures: &[Value], id: &str, root: &str) {
+        let mut options = Options::default();
+        let named = options
+            .set("parent_id", id)
+            .and_then(|()| options.set("root_id", root))
+            .and_then(|()| json(id));
+        if let Ok(given) = named {
+            let signatures: Vec<&Value> = signatures.iter().collect();
+            self.call_as_group(&signatures, &given, &options);
+        }
+    }
+
+    /// The body of a chord, with the results of its header.
+    pub(super) fn body(&mut self, body: &Value, results: &Value) {
+        self.call(body, results, Options::default());
+    }
+
+    /// What Celery gives with every call of a callback: without a priority, those of composites do not count.
+    fn call_options(&self) -> Result<Options, String> {
+        let mut options = Options::default();
+        options.set("parent_id", &self.task.id)?;
+        options.set("root_id", self.task.root())?;
+        options.set_null("priority");
+        Ok(options)
+    }
+
+    /// Calls a signature. What cannot be published, all of it, goes to the dead letters.
+    fn call(&mut self, text: &Value, given: &Value, options: Options) {
+        self.whole(text, |calling| {
+            let args = std::slice::from_ref(given);
+            calling.apply(Signature::read(text)?, args, None, options)
+        });
+    }
+
+    /// Calls signatures as the members of one group with an id of its own.
+    fn call_as_group(&mut self, signatures: &[&Value], given: &Value, options: &Options) {
+        if signatures.is_empty() {
+            return;
+        }
+        let group = new_id();
+        let mut outcomes = Vec::with_capacity(signatures.len());
+        for (index, text) in signatures.iter().enumerate() {
+            self.whole(text, |calling| {
+                let mut options = options.clone();
+                options.set("group_id", &group)?;
+                let member = Signature::read(text)?;
+                outcomes.extend(calling.member(
+                    member,
+                    index,
+                    &group,
+                    std::slice::from_ref(given),
+                    None,
+                    &options,
+                )?);
+                Ok(())
+            });
+        }
+        if !outcomes.is_empty() {
+            let outcome = self.outcomes.group(&group, outcomes);
+            self.add_child(outcome);
+        }
+    }
+
+    /// Does something that publishes all that it should, or nothing: a header without its last member would never be
+    /// complete.
+    fn whole(&mut self, text: &RawValue, call: impl FnOnce(&mut Self) -> Result<(), String>) {
+        let (steps, children) = (self.follow.steps.len(), self.follow.children.len());
+        let load = self.load.bytes();
+        if let Err(why) = call(self) {
+            self.follow.steps.truncate(steps);
+            self.follow.children.truncate(children);
+            self.load.put_back(load);
+            let letter = not_published(self.rules, self.task, text, &why);
+            self.follow.steps.push(letter);
+        }
+    }
+
+    pub(super) fn apply(
+        &mut self,
+        it: Signature,
+        args: &[Value],
+        kwargs: Option<&Value>,
+        call: Options,
+    ) -> Result<(), String> {
+        let weight: usize = args.iter().map(|arg| AROUND + arg.get().len()).sum();
+        if !matches!(it.kind, Kind::Task { .. }) {
+            self.load.copy(weight + call.size())?;
+        }
+        match it.kind {
+            Kind::Task { .. } => self.apply_task(it, args, kwargs, call),
+            Kind::Chain(_) => self.apply_chain(it, args, kwargs, call),
+            Kind::Group(_) => self.apply_group(it, args, kwargs, call),
+            Kind::Chord(_) => self.apply_chord(it, args, kwargs, call),
+        }
+    }
+
+    fn apply_task(
+        &mut self,
+        mut it: Signature,
+        args: &[Value],
+        kwargs: Option<&Value>,
+        call: Options,
+    ) -> Result<(), String> {
+        it.prepend(args);
+        it.add_kwargs(kwargs)?;
+        it.options.merge(&call.given());
+        let is_child = it.options.truth("add_to_parent").unwrap_or(true);
+        let (step, id) = self.message(&it)?;
+        self.follow.steps.push(step);
+        if is_child {
+            let outcome = self.outcomes.task(&id);
+            self.add_child(outcome);
+        }
         Ok(())
     }
 
-    /// The message of a single task, and its id.
-    fn message(
-        &self,
-        text: &RawValue,
-        signature: &Signature<'_>,
-        place: Place,
-        rest: &[&RawValue],
-    ) -> Result<(Step, String), String> {
-        let options = &signature.options;
-        let place = place.or(options);
-        let id = options.task_id.clone().unwrap_or_else(new_id);
-        let mut task = Task::new(
-            id.clone(),
-            signature.task.as_str(),
-            raw(&self.arguments(signature))?,
-            kwargs(signature)?,
-        );
-        task.root_id = Some(
-            options
-                .root_id
-                .clone()
-                .unwrap_or_else(|| self.root.to_owned()),
-        );
-        task.parent_id = Some(self.id.to_owned());
-        task.group = place.group;
-        task.group_index = place.index;
-        task.time_limit = TimeLimit {
-            hard: options.time_limit,
-            soft: options.soft_time_limit,
+    /// A chain: callbacks go to the last task, error callbacks to each, other options to the first.
+    fn apply_chain(
+        &mut self,
+        it: Signature,
+        args: &[Value],
+        kwargs: Option<&Value>,
+        call: Options,
+    ) -> Result<(), String> {
+        let Kind::Chain(steps) = it.kind else {
+            return Ok(());
         };
-        task.ignore_result = options.ignore_result;
-        task.shadow.clone_from(&options.shadow);
-        for (name, value) in options.headers.iter().flat_map(Fields::iter) {
-            task.headers.insert(name, value.to_owned());
-        }
-        stamp(&mut task, text)?;
-        task.properties.priority = options.priority;
-        task.properties.reply_to.clone_from(&options.reply_to);
-        task.eta = self.eta(options)?;
-        if let Some(expires) = options.expires.map(|e| self.time(e)).transpose()?.flatten() {
-            task.set_expires(expires, self.now);
-        }
-        task.embed.callbacks = options.link.map(as_list).transpose()?;
-        task.embed.errbacks = options.link_error.map(as_list).transpose()?;
-        task.embed.chord = place.chord;
-        let mut chain = rest.to_vec();
-        // A step that brings a chain of its own runs it before what was left of ours.
-        chain.extend(list(options.chain));
-        if !chain.is_empty() {
-            task.embed.chain = Some(raw(&chain)?);
-        }
-        let queue: Arc<str> = match options.queue.as_deref().or(options.routing_key.as_deref()) {
-            Some(queue) => Arc::from(queue),
-            None => Arc::clone(&self.rules.default_queue),
+        let mut options = it.options;
+        options.update(&call);
+        let text = |name: &str, options: &Options| options.text(name);
+        let (id, root) = (text("task_id", &options), text("root_id", &options));
+        let group = text("group_id", &options);
+        let index = options.integer("group_index");
+        let chord = options.get("chord").cloned();
+        let (links, errbacks) = (options.list("link"), options.list("link_error"));
+        options.remove(&[
+            "task_id",
+            "root_id",
+            "parent_id",
+            "group_id",
+            "group_index",
+            "chord",
+            "link",
+            "link_error",
+        ]);
+        let last = Place {
+            id: id.as_deref(),
+            root: root.as_deref(),
+            group: group.as_deref(),
+            index: index.and_then(|index| usize::try_from(index).ok()),
+            chord: chord.as_ref(),
         };
-        let message = self.rules.encode(&task, &queue)?;
-        self.load.add(message.len())?;
-        Ok((
-            Step::Push {
-                queue,
-                priority: task.priority(),
-                message,
-            },
-            id,
-        ))
+        let mut steps = self.steps(steps, Given { args, kwargs }, last, &errbacks, None)?;
+        if let (Some(last), false) = (steps.tasks.first_mut(), links.is_empty()) {
+            last.options.extend("link", links)?;
+        }
+        let Some(first) = steps.tasks.pop() else {
+            return Ok(());
+        };
+        let mut chain = options.list("chain");
+        for task in &steps.tasks {
+            chain.push(task.json()?);
+        }
+        options.set("chain", &Raws(&chain))?;
+        self.apply(first, &[], None, options)
     }
 
-    /// What the parent gives before the signature's own arguments.
-    fn arguments(&self, signature: &Signature<'_>) -> Vec<Box<RawValue>> {
-        let given = match signature.immutable {
-            true => &[],
-            false => self.given.as_slice(),
+    /// A group: every member gets the arguments and all options.
+    fn apply_group(
+        &mut self,
+        it: Signature,
+        args: &[Value],
+        kwargs: Option<&Value>,
+        mut call: Options,
+    ) -> Result<(), String> {
+        let Kind::Group(members) = it.kind else {
+            return Ok(());
         };
-        let own = signature.args.iter().map(|arg| (*arg).to_owned());
-        given.iter().cloned().chain(own).collect()
-    }
-
-    fn eta(&self, options: &Options<'_>) -> Result<Option<Timestamp>, String> {
-        // As in Celery, a countdown goes before an ETA.
-        let wait = options.countdown.filter(|seconds| *seconds > 0.0);
-        match (wait, options.eta) {
-            // Saturating is what `as` does with floats.
-            (Some(wait), _) => Ok(Some(self.now.plus_micros((wait * 1e6) as i64))),
-            (None, Some(eta)) => self.time(eta),
-            (None, None) => Ok(None),
+        if call.get("link").or(call.get("link_error")).is_some() {
+            return Err("a callback of a group as a whole".to_owned());
         }
-    }
-
-    /// A time as a signature has it: text, kombu's datetime, or seconds from now.
-    fn time(&self, value: &RawValue) -> Result<Option<Timestamp>, String> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Time {
-            Text(String),
-            Seconds(f64),
-            Special {
-                #[serde(rename = "__value__")]
-                value: String,
-            },
-            None(()),
+        let is_child = call.truth("add_to_parent").unwrap_or(true);
+        call.remove(&["add_to_parent", "link", "link_error"]);
+        let mut options = it.options;
+        options.merge_into_group(&call);
+        let group = options.text("task_id").unwrap_or_else(new_id);
+        options.remove(&["task_id", "add_to_parent", "group_index"]);
+        options.set("group_id", &group)?;
+        let mut outcomes = Vec::with_capacity(members.len());
+        for (index, member) in flat(members) {
+            self.load.copy(options.size())?;
+            outcomes.extend(self.member(member, index, &group, args, kwargs, &options)?);
         }
-        let text = match serde_json::from_str(value.get()).map_err(|error| error.to_string())? {
-            Time::Seconds(seconds) => {
-                return Ok(Some(self.now.plus_micros((seconds * 1e6) as i64)));
-            }
-            Time::None(()) => return Ok(None),
-            Time::Text(text) | Time::Special { value: text } => text,
+        if outcomes.is_empty() || !is_child {
+            return Ok(());
+        }
+        // As in Celery, a group whose only member ends in a group counts as that one.
+        let outcome = match outcomes.as_slice() {
+            [only] if self.outcomes.is_group(*only) => *only,
+            _ => self.outcomes.group(&group, outcomes),
         };
-        let time = Timestamp::parse(&text).map_err(|error| error.to_string())?;
-        Ok(Some(time))
+        self.add_child(outcome);
+        Ok(())
     }
 
-    pub(super) fn not_published(&self, signature: &RawValue, why: &str) -> Step {
-        tracing::error!(
-            "Task {}[{}]: a follow-up was not published but moved to the dead letters: {why}",
-            self.name,
-            self.id,
-        );
-        let letter = Letter {
-            queue: Arc::clone(&self.rules.default_queue),
-            id: self.id.to_owned(),
-            task: self.name.to_owned(),
-            cause: "follow-up".to_owned(),
+    /// Calls a member of a group with the options of the group, and returns its result.
+    fn member(
+        &mut self,
+        mut it: Signature,
+        index: usize,
+        group: &str,
+        args: &[Value],
+        kwargs: Option<&Value>,
+        options: &Options,
+    ) -> Result<Option<Outcome>, String> {
+        if it.is_empty_chain() {
+            return Ok(None);
+        }
+        let root = options.text("root_id");
+        let place = Place {
+            group: Some(group),
+            root: root.as_deref(),
+            index: Some(index),
+            ..Place::default()
         };
-        Step::Note(letter, signature.get().as_bytes().to_vec())
+        let outcome = self.freeze(&mut it, place)?;
+        let mut call = options.clone();
+        call.set("add_to_parent", &false)?;
+        if let (None, Some(chord)) = (call.get("chord"), it.options.get("chord")) {
+            call.insert("chord", Arc::clone(chord));
+        }
+        self.apply(it, args, kwargs, call)?;
+        Ok(Some(outcome))
+    }
+
+    fn add_child(&mut self, outcome: Outcome) {
+        let tuple = to_raw_value(&self.outcomes.tuple(outcome));
+        self.follow.children.extend(tuple);
     }
 }
 
-/// The id of a header's group and its members: a list of signatures, or a group.
-fn header_of<'s>(
-    header: &'s RawValue,
-    chord_id: Option<&str>,
-) -> Result<(String, Vec<&'s RawValue>), String> {
-    let mut members = Vec::new();
-    let mut group = None;
-    if header.get().starts_with('[') {
-        for member in list(Some(header)) {
-            unrolled(member, &mut members, 0)?;
-        }
-    } else {
-        let signature: Signature<'_> = read(header)?;
-        group = signature.options.task_id;
-        unrolled(header, &mut members, 0)?;
-    }
-    let group = group.or_else(|| chord_id.map(str::to_owned));
-    Ok((group.unwrap_or_else(new_id), members))
-}
-
-/// The options that a chord's body gets from the chord: its place, and what follows it.
-fn body_options(
-    chord: &Signature<'_>,
-    body: &RawValue,
-    group: &str,
-    place: Place,
-    rest: &[&RawValue],
-) -> Result<Vec<(&'static str, Box<RawValue>)>, String> {
-    let body: Signature<'_> = read(body)?;
-    let (options, own) = (&chord.options, &body.options);
-    let mut set = place.or(options).options()?;
-    let id = own.task_id.clone().unwrap_or_else(new_id);
-    set.push(("task_id", raw(&id)?));
-    if own.group_id.is_none() && !set.iter().any(|(name, _)| *name == "group_id") {
-        set.push(("group_id", raw(group)?));
-    }
-    for (name, ours, its) in [
-        ("chain", rest.to_vec(), own.chain),
-        ("chain", list(options.chain), own.chain),
-        ("link", list(options.link), own.link),
-        ("link_error", list(options.link_error), own.link_error),
-    ] {
-        if !ours.is_empty() {
-            let all: Vec<_> = ours.into_iter().chain(list(its)).collect();
-            set.push((name, raw(&all)?));
+/// The members of a group and of groups in it. As in Celery, each group counts its own.
+fn flat(members: Vec<Signature>) -> Vec<(usize, Signature)> {
+    let mut all = Vec::with_capacity(members.len());
+    for (index, member) in members.into_iter().enumerate() {
+        match member.kind {
+            Kind::Group(inner) => all.extend(flat(inner)),
+            _ => all.push((index, member)),
         }
     }
-    Ok(set)
+    all
 }
 
-fn position(index: usize) -> i64 {
-    i64::try_from(index).unwrap_or(i64::MAX)
+/// A follow-up as a dead letter.
+pub(super) fn not_published(rules: &Rules, task: &Task, signature: &RawValue, why: &str) -> Step {
+    tracing::error!(
+        "Task {}[{}]: a follow-up was not published but moved to the dead letters: {why}",
+        task.name,
+        task.id,
+    );
+    let letter = Letter {
+        queue: Arc::clone(&rules.default_queue),
+        id: task.id.clone(),
+        task: task.name.clone(),
+        cause: "follow-up".to_owned(),
+    };
+    Step::Note(letter, signature.get().as_bytes().to_vec())
 }
 
-fn new_id() -> String {
+pub(super) fn new_id() -> String {
     uuid::Uuid::new_v4().to_string()
 }

@@ -1,5 +1,11 @@
 //! What will not be run because something failed, fails.
+//!
+//! The rules are those of `_fail_chain`, `chord_error_from_stack` and `_handle_group_chord_error` in
+//! `celery/backends/base.py` of 5.7. Where those leave a waiting client without an answer, the documents that it waits
+//! for are stored too: of the members of a group in a chain, of the body of a chord that is a body, and of the chord
+//! whose header the failed body belongs to.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use celery_protocol::message::Task;
@@ -7,110 +13,211 @@ use celery_protocol::result::{ExceptionDoc, ResultDoc, State};
 use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
 
-use super::call::Parent;
-use super::signature::{Chord, DEPTH, Signature, Tasks, list, raw};
-use super::{FollowUps, Load};
+use super::Load;
+use super::call::{Calling, not_published};
+use super::options::{Options, Value};
+use super::signature::{Kind, Signature};
 use crate::consumer::transition::Rules;
 use crate::source::{Part, Step};
 
-/// What will not be run because something failed.
+/// The failure of what will not be run.
 pub(super) struct Failing<'a> {
     pub(super) rules: &'a Rules,
-    /// What failed.
+    /// The task whose end this is.
     pub(super) task: &'a Arc<Task>,
-    pub(super) exception: &'a ExceptionDoc,
-    pub(super) traceback: Option<&'a str>,
     pub(super) now: Timestamp,
-    pub(super) steps: Vec<Step>,
-    /// There was too much of it.
-    pub(super) full: bool,
     pub(super) load: Load,
+    /// What the task has published, as results name it.
+    pub(super) children: Vec<Box<RawValue>>,
+    pub(super) steps: Vec<Step>,
+    /// Whether there was too much of it.
+    full: bool,
 }
 
-impl Failing<'_> {
-    /// Fails a signature: FAILURE for whoever waits for it, its error callbacks if wanted, its count in a chord, and the
-    /// same for what it is made of and what follows it.
-    pub(super) fn fail(&mut self, text: &RawValue, errbacks: bool, depth: usize) {
-        let Ok(signature) = serde_json::from_str::<Signature<'_>>(text.get()) else {
+/// What something failed with.
+#[derive(Clone, Copy)]
+pub(super) struct Raised<'a> {
+    pub(super) exception: &'a ExceptionDoc,
+    pub(super) traceback: Option<&'a str>,
+}
+
+impl<'a> Failing<'a> {
+    pub(super) fn new(
+        rules: &'a Rules,
+        task: &'a Arc<Task>,
+        now: Timestamp,
+        children: Vec<Box<RawValue>>,
+    ) -> Self {
+        Failing {
+            rules,
+            task,
+            now,
+            load: Load::new(rules),
+            children,
+            steps: Vec::new(),
+            full: false,
+        }
+    }
+
+    /// Fails the remaining steps of a chain.
+    pub(super) fn chain(&mut self, steps: &[Value], raised: Raised<'_>) {
+        for step in steps {
+            if let Ok(step) = Signature::read(step) {
+                self.step(&step, raised);
+            }
+        }
+    }
+
+    fn step(&mut self, step: &Signature, raised: Raised<'_>) {
+        if let Some(id) = step.options.text("task_id") {
+            self.document(&id, &step.options, raised, Vec::new());
+        }
+        match &step.kind {
+            Kind::Group(members) => members.iter().for_each(|member| self.step(member, raised)),
+            Kind::Chord(chord) => self.step(&chord.body, raised),
+            Kind::Chain(steps) => steps.iter().for_each(|step| self.step(step, raised)),
+            Kind::Task { .. } => self.count(&step.options, raised),
+        }
+    }
+
+    /// Fails the body of a chord: with the error of the chord, or, if it is a group, with what the member raised.
+    pub(super) fn body(&mut self, body: &Signature, error: Raised<'_>, cause: Raised<'_>) {
+        match &body.kind {
+            Kind::Group(members) => {
+                let group = &body.options;
+                for member in members {
+                    self.member_of_body(member, &group.list("link_error"), cause);
+                }
+                if let Some(id) = group.text("task_id") {
+                    let without = Raised {
+                        traceback: None,
+                        ..cause
+                    };
+                    self.document(&id, &Options::default(), without, self.children.clone());
+                }
+            }
+            _ => {
+                let id = body.options.text("task_id");
+                if let Some(id) = &id {
+                    // As in Celery, the body is the root of its error callbacks.
+                    self.errbacks(&body.options.list("link_error"), id, id);
+                    self.document(id, &Options::default(), error, self.children.clone());
+                }
+                if let Kind::Chord(chord) = &body.kind {
+                    self.body(&chord.body, error, error);
+                }
+            }
+        }
+        self.count_leaves(body, error);
+        let without = Raised {
+            traceback: None,
+            ..error
+        };
+        self.chain(&body.options.list("chain"), without);
+    }
+
+    /// Fails a member of a group that is a body. Error callbacks that are its own and the group's are called once.
+    fn member_of_body(&mut self, member: &Signature, of_group: &[Value], cause: Raised<'_>) {
+        let mut own = Vec::new();
+        let result = errbacks_of(member, &mut own);
+        let Some(id) = result.options.text("task_id") else {
             return;
         };
-        if depth > DEPTH || self.full {
+        own.extend(of_group.iter().cloned());
+        let mut known = HashSet::new();
+        own.retain(|errback| known.insert(errback.get().to_owned()));
+        self.errbacks(&own, &id, &id);
+        self.document(&id, &Options::default(), cause, self.children.clone());
+    }
+
+    /// Counts a body in the chord to whose header it belongs, as often as it was expected to be.
+    fn count_leaves(&mut self, body: &Signature, raised: Raised<'_>) {
+        match &body.kind {
+            Kind::Task { .. } => self.count(&body.options, raised),
+            Kind::Group(members) => members.iter().for_each(|it| self.count_leaves(it, raised)),
+            Kind::Chain(steps) => {
+                if let Some(last) = steps.last() {
+                    self.count_leaves(last, raised);
+                }
+            }
+            Kind::Chord(chord) => self.count_leaves(&chord.body, raised),
+        }
+    }
+
+    fn count(&mut self, options: &Options, raised: Raised<'_>) {
+        let (Some(body), Some(group), Some(id)) = (
+            options.get("chord"),
+            options.text("group_id"),
+            options.text("task_id"),
+        ) else {
+            return;
+        };
+        if self.rules.results && !self.full {
+            self.steps.push(Step::Count(Box::new(Part {
+                group,
+                index: options.integer("group_index"),
+                id,
+                state: State::Failure,
+                result: raised.exception.to_json(),
+                body: (**body).to_owned(),
+                task: Arc::clone(self.task),
+                children: self.children.clone(),
+            })));
+        }
+    }
+
+    fn document(
+        &mut self,
+        id: &str,
+        options: &Options,
+        raised: Raised<'_>,
+        children: Vec<Box<RawValue>>,
+    ) {
+        if self.full || !self.rules.results || celery_protocol::keys::check_task_id(id).is_err() {
             return;
         }
-        let kwargs = signature.kwargs.map_or("{}", RawValue::get);
-        let options = &signature.options;
-        match signature.subtask_type.as_deref() {
-            Some("group" | "chain") => {
-                let tasks = serde_json::from_str::<Tasks<'_>>(kwargs).map(|tasks| tasks.tasks);
-                for member in tasks.unwrap_or_default() {
-                    self.fail(member, errbacks, depth + 1);
-                }
-            }
-            Some("chord") => {
-                if let Ok(chord) = serde_json::from_str::<Chord<'_>>(kwargs) {
-                    self.fail(chord.body, errbacks, depth + 1);
-                }
-            }
-            _ => {}
+        let traceback = raised.traceback.map(str::to_owned);
+        let mut doc = ResultDoc::failure(id, raised.exception, traceback, self.now);
+        doc.children = Some(children);
+        doc.group_id = options.text("group_id");
+        doc.parent_id = options.text("parent_id");
+        let document = doc.encode();
+        if let Err(why) = self.load.add(document.len()) {
+            // This one, and what comes after it, is not failed.
+            self.full = true;
+            let letter = not_published(self.rules, self.task, RawValue::NULL, &why);
+            return self.steps.push(letter);
         }
-        let id = options.task_id.as_deref();
-        if let Some(id) = id.filter(|id| celery_protocol::keys::check_task_id(id).is_ok()) {
-            let is_group = signature.subtask_type.as_deref() == Some("group");
-            if self.rules.results && !is_group {
-                let traceback = self.traceback.map(str::to_owned);
-                let mut doc = ResultDoc::failure(id, self.exception, traceback, self.now);
-                doc.group_id.clone_from(&options.group_id);
-                let document = doc.encode();
-                if let Err(why) = self.load.add(document.len()) {
-                    return self.stop(text, &why);
-                }
-                self.steps.push(Step::Result {
-                    id: id.to_owned(),
-                    document,
-                });
-            }
-            if errbacks {
-                let root = options.root_id.clone();
-                let root = root.unwrap_or_else(|| self.task.root().to_owned());
-                self.call_errbacks(id, &root, options.link_error);
-            }
-            if let (Some(body), Some(group), true) = (
-                options.chord,
-                &options.group_id,
-                self.rules.results && !is_group,
-            ) {
-                self.steps.push(Step::Count(Box::new(Part {
-                    group: group.clone(),
-                    index: options.group_index,
-                    id: id.to_owned(),
-                    state: State::Failure,
-                    result: self.exception.to_json(),
-                    body: body.to_owned(),
-                    task: Arc::clone(self.task),
-                })));
-            }
-        }
-        for step in list(options.chain) {
-            self.fail(step, false, depth + 1);
-        }
+        self.steps.push(Step::Result {
+            id: id.to_owned(),
+            document,
+        });
     }
 
     /// Calls the error callbacks of a task with its id.
-    pub(super) fn call_errbacks(&mut self, id: &str, root: &str, errbacks: Option<&RawValue>) {
-        let (Some(_), Ok(given)) = (errbacks, raw(id)) else {
+    pub(super) fn errbacks(&mut self, errbacks: &[Value], id: &str, root: &str) {
+        if self.full {
             return;
-        };
-        let mut follow = FollowUps::default();
-        Parent::new(self.rules, self.task, given, self.now)
-            .of(id, root, self.load.clone())
-            .call_all(errbacks, &mut follow);
-        self.steps.append(&mut follow.steps);
+        }
+        let mut calling = Calling::new(self.rules, self.task, self.now, self.load.clone());
+        calling.errbacks(errbacks, id, root);
+        self.steps.append(&mut calling.follow.steps);
+        self.children.append(&mut calling.follow.children);
     }
+}
 
-    /// It is too much: this signature, and what comes after it, is not failed.
-    fn stop(&mut self, text: &RawValue, why: &str) {
-        self.full = true;
-        let parent = Parent::new(self.rules, self.task, RawValue::NULL.to_owned(), self.now);
-        self.steps.push(parent.not_published(text, why));
+/// Returns the signature whose result is that of `it`, and collects the error callbacks on the way to it: of a chord its
+/// own and those of its body, of a group those of its members.
+fn errbacks_of<'s>(it: &'s Signature, errbacks: &mut Vec<Value>) -> &'s Signature {
+    errbacks.extend(it.options.list("link_error"));
+    match &it.kind {
+        Kind::Chord(chord) => errbacks_of(&chord.body, errbacks),
+        Kind::Group(members) => {
+            for member in members {
+                errbacks_of(member, errbacks);
+            }
+            it
+        }
+        _ => it,
     }
 }

@@ -7,13 +7,14 @@ use celery_protocol::message::DEFAULT_MAX_BODY;
 use celery_protocol::result::{ExceptionDoc, State};
 use celery_protocol::time::Timestamp;
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
-use super::call::Parent;
-use super::fail::Failing;
-use super::signature::{DEPTH, Place, raw};
-use super::{FollowUps, Load};
+use super::Load;
+use super::call::{Calling, not_published};
+use super::fail::{Failing, Raised};
+use super::signature::{DEPTH, Signature};
 use crate::consumer::transition::{CELERY, Rules, caught};
+use crate::consumer::verdict::traceback;
 use crate::source::{Complete, Part, Step};
 
 /// Every member of a chord's header has ended: its body is called with their results, or fails with the first of them
@@ -26,60 +27,85 @@ pub(crate) fn after_chord(
 ) -> Vec<Step> {
     caught(|| join(rules, part, complete, now)).unwrap_or_else(|| {
         let (group, word) = (part.group.clone(), part.word());
-        let parent = Parent::new(rules, &part.task, RawValue::NULL.to_owned(), now);
-        let steps = vec![parent.not_published(&part.body, "a bug of the worker")];
+        let steps = vec![not_published(
+            rules,
+            &part.task,
+            &part.body,
+            "a bug of the worker",
+        )];
         vec![Step::Join { group, word, steps }]
     })
 }
 
 fn join(rules: &Rules, part: &Part, complete: &Complete, now: Timestamp) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let mut counted = Vec::new();
-    match results(complete) {
+    let (counted, steps) = match results(complete) {
         Ok(results) => {
-            let mut follow = FollowUps::default();
-            let parent = Parent::new(rules, &part.task, results, now);
-            parent.call(&part.body, Place::default(), &[], &mut follow);
-            steps = follow.steps;
+            let mut calling = Calling::new(rules, &part.task, now, Load::new(rules));
+            calling.body(&part.body.clone().into(), &results.into());
+            (Vec::new(), calling.follow.steps)
         }
-        Err(why) => {
-            let exception = ExceptionDoc::new("ChordError", why, Some(CELERY));
-            tracing::error!("Chord {} raised: {}", part.group, exception.summary());
-            let mut failing = Failing {
-                rules,
-                task: &part.task,
-                exception: &exception,
-                traceback: None,
-                now,
-                steps: Vec::new(),
-                full: false,
-                load: Load::new(rules),
-            };
-            failing.fail(&part.body, true, 0);
-            for step in failing.steps {
-                match step {
-                    // The body is a member of another chord.
-                    step @ Step::Count(_) => counted.push(step),
-                    step => steps.push(step),
-                }
-            }
+        Err(broken) => {
+            let error = ExceptionDoc::new("ChordError", broken.why, Some(CELERY));
+            tracing::error!("Chord {} raised: {}", part.group, error.summary());
+            let steps = failed(rules, part, &error, broken.cause.as_ref(), now);
+            // A body that is a member of another chord is counted there.
+            steps
+                .into_iter()
+                .partition(|step| matches!(step, Step::Count(_)))
         }
-    }
+    };
     let (group, word) = (part.group.clone(), part.word());
-    counted.push(Step::Join { group, word, steps });
-    counted
+    let mut all: Vec<Step> = counted;
+    all.push(Step::Join { group, word, steps });
+    all
+}
+
+/// The failure of a body, and of what follows it.
+fn failed(
+    rules: &Rules,
+    part: &Part,
+    error: &ExceptionDoc,
+    cause: Option<&ExceptionDoc>,
+    now: Timestamp,
+) -> Vec<Step> {
+    let body = match Signature::read(&part.body) {
+        Ok(body) => body,
+        Err(why) => return vec![not_published(rules, &part.task, &part.body, &why)],
+    };
+    let cause = cause.unwrap_or(error);
+    let (error_text, cause_text) = (traceback(error), traceback(cause));
+    let raised = |exception, traceback| Raised {
+        exception,
+        traceback: Some(traceback),
+    };
+    let mut failing = Failing::new(rules, &part.task, now, part.children.clone());
+    failing.body(
+        &body,
+        raised(error, &error_text),
+        raised(cause, &cause_text),
+    );
+    failing.steps
 }
 
 /// A member of a chord that cannot be counted: its body will not be published. The task has been run; running it again
 /// would not make a chord of those keys.
-pub(crate) fn not_counted(rules: &Rules, part: &Part, why: &str, now: Timestamp) -> Step {
-    let parent = Parent::new(rules, &part.task, part.result.clone(), now);
-    parent.not_published(&part.body, why)
+pub(crate) fn not_counted(rules: &Rules, part: &Part, why: &str) -> Step {
+    not_published(rules, &part.task, &part.body, why)
+}
+
+/// Why a header has no results.
+struct Broken {
+    why: String,
+    /// What a member raised, if it is that.
+    cause: Option<ExceptionDoc>,
 }
 
 /// The results of a header, in its order and shape, or why there are none.
-fn results(complete: &Complete) -> Result<Box<RawValue>, String> {
-    let broken = |why: String| format!("Join error: {why}");
+fn results(complete: &Complete) -> Result<Box<RawValue>, Broken> {
+    let broken = |why: String| Broken {
+        why: format!("Join error: {why}"),
+        cause: None,
+    };
     let bytes: usize = complete.members.iter().map(Vec::len).sum();
     let too_large = |bytes| broken(format!("the results have {bytes} bytes"));
     if bytes > DEFAULT_MAX_BODY {
@@ -91,9 +117,14 @@ fn results(complete: &Complete) -> Result<Box<RawValue>, String> {
         let (_, id, state, result): (u8, String, String, Box<RawValue>) =
             serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
         if matches!(State::from_word(&state), State::Failure | State::Revoked) {
-            let raised = ExceptionDoc::from_json(result.get());
-            let raised = raised.map_or_else(|_| result.get().to_owned(), |doc| doc.summary());
-            return Err(format!("Dependency {id} raised {raised}"));
+            let cause = ExceptionDoc::from_json(result.get()).ok();
+            let raised = cause
+                .as_ref()
+                .map_or_else(|| result.get().to_owned(), ExceptionDoc::summary);
+            return Err(Broken {
+                why: format!("Dependency {id} raised {raised}"),
+                cause,
+            });
         }
         members.push((id, result));
     }
@@ -118,6 +149,10 @@ fn results(complete: &Complete) -> Result<Box<RawValue>, String> {
             raw(&results).map_err(broken)
         }
     }
+}
+
+fn raw<T: serde::Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, String> {
+    to_raw_value(value).map_err(|error| error.to_string())
 }
 
 /// A saved group.

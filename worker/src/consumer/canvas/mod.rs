@@ -7,14 +7,22 @@
 //! What cannot be published (a signature that cannot be read, a chord without a result backend, more than [`MOST`] bytes)
 //! goes to the dead letters with the cause `follow-up`: nothing is dropped in silence.
 //!
-//! * `signature` – signatures as JSON.
-//! * `call` – signatures become messages.
+//! * `signature`, `options` – signatures as they are read and written.
+//! * `links` – where the callbacks of composites end up.
+//! * `freeze`, `outcome` – ids of what is still to come, and the results it will have.
+//! * `call`, `chord` – signatures are called; `message` – a single task as a message.
 //! * `fail` – what will not be run fails.
 //! * `join` – the body of a chord.
 
 mod call;
+mod chord;
 mod fail;
+mod freeze;
 mod join;
+mod links;
+mod message;
+mod options;
+mod outcome;
 mod signature;
 
 use std::cell::Cell;
@@ -24,12 +32,12 @@ use std::sync::Arc;
 use celery_protocol::message::Task;
 use celery_protocol::result::{ExceptionDoc, State};
 use celery_protocol::time::Timestamp;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
-use self::call::Parent;
-use self::fail::Failing;
+use self::call::{Calling, not_published};
+use self::fail::{Failing, Raised};
 pub(crate) use self::join::{after_chord, not_counted};
-use self::signature::{Place, list};
+use self::options::list;
 use super::transition::Rules;
 use crate::source::{Part, Step};
 
@@ -38,7 +46,7 @@ use crate::source::{Part, Step};
 /// could ask for any number of GiB. Far more than a broker should be told at once.
 pub(crate) const MOST: usize = 64 << 20;
 
-/// Groups, chains and chords copy what they give to their members, also where they have none. This
+/// Groups, chains and chords copy arguments, options and callbacks to their members, also where they have none. This
 /// many times [`MOST`] is more than any workflow needs, and is copied in less than a second.
 const COPIES: usize = 16;
 
@@ -59,7 +67,7 @@ impl Load {
         }
     }
 
-    /// So many more, unless that is too much.
+    /// Adds the bytes of a message, unless that is too much.
     fn add(&self, bytes: usize) -> Result<(), String> {
         let before = self.bytes.get();
         let after = before.saturating_add(bytes);
@@ -85,7 +93,7 @@ impl Load {
         self.bytes.get()
     }
 
-    /// What was added since then will not be sent.
+    /// Takes back what was added since then: it will not be sent.
     fn put_back(&self, bytes: usize) {
         self.bytes.set(bytes);
     }
@@ -95,15 +103,8 @@ impl Load {
 #[derive(Debug, Default)]
 pub(crate) struct FollowUps {
     pub(crate) steps: Vec<Step>,
-    /// Each as Celery's result tuple `[[id, null], members]`, for the document's `children`. Where Python has a parent in it
-    /// that is a tuple, too; an id there would be an error to its clients.
+    /// Each as Celery's result tuple `[[id, parent], members]`, for the document's `children`.
     pub(crate) children: Vec<Box<RawValue>>,
-}
-
-impl FollowUps {
-    fn child(&mut self, tuple: &serde_json::Value) {
-        self.children.extend(to_raw_value(tuple));
-    }
 }
 
 /// Callbacks, then the next step of the chain, with the result as their first argument; then the count in the chord.
@@ -113,24 +114,29 @@ pub(crate) fn after_success(
     result: &RawValue,
     now: Timestamp,
 ) -> FollowUps {
-    let mut follow = FollowUps::default();
     let embed = &task.embed;
     if embed.callbacks.is_none() && embed.chain.is_none() && embed.chord.is_none() {
-        return follow;
+        return FollowUps::default();
     }
-    let parent = Parent::new(rules, task, result.to_owned(), now);
-    parent.call_all(embed.callbacks.as_deref(), &mut follow);
-    let mut rest = list(embed.chain.as_deref());
-    if let Some(next) = rest.pop() {
-        parent.call(next, Place::default(), &rest, &mut follow);
+    let mut calling = Calling::new(rules, task, now, Load::new(rules));
+    let given = result.to_owned().into();
+    if let Some(callbacks) = &embed.callbacks {
+        calling.callbacks(&list(callbacks), &given);
     }
-    let counted = count_own(rules, task, State::Success, result.to_owned(), now);
+    if let Some(chain) = &embed.chain
+        && let Some((next, rest)) = list(chain).split_last()
+    {
+        calling.next(next, rest, &given);
+    }
+    let mut follow = calling.follow;
+    let children = follow.children.clone();
+    let counted = count_own(rules, task, State::Success, result.to_owned(), children);
     follow.steps.extend(counted);
     follow
 }
 
-/// Error callbacks with the id of the failed task, the failure of every step of the chain that will not be run, and the
-/// count in the chord.
+/// The count in the chord, the failure of every step of the chain that will not be run, and error callbacks with the id
+/// of the failed task.
 pub(crate) fn after_failure(
     rules: &Rules,
     task: &Arc<Task>,
@@ -138,21 +144,22 @@ pub(crate) fn after_failure(
     traceback: Option<&str>,
     now: Timestamp,
 ) -> Vec<Step> {
-    let mut failing = Failing {
-        rules,
-        task,
+    let embed = &task.embed;
+    if embed.errbacks.is_none() && embed.chain.is_none() && embed.chord.is_none() {
+        return Vec::new();
+    }
+    let mut failing = Failing::new(rules, task, now, Vec::new());
+    let own = count_own(rules, task, State::Failure, exception.to_json(), Vec::new());
+    failing.steps.extend(own);
+    let raised = Raised {
         exception,
         traceback,
-        now,
-        steps: Vec::new(),
-        full: false,
-        load: Load::new(rules),
     };
-    failing.call_errbacks(&task.id, task.root(), task.embed.errbacks.as_deref());
-    let counted = count_own(rules, task, State::Failure, exception.to_json(), now);
-    failing.steps.extend(counted);
-    for step in list(task.embed.chain.as_deref()) {
-        failing.fail(step, false, 0);
+    if let Some(chain) = &embed.chain {
+        failing.chain(&list(chain), raised);
+    }
+    if let Some(errbacks) = &embed.errbacks {
+        failing.errbacks(&list(errbacks), &task.id, task.root());
     }
     failing.steps
 }
@@ -162,9 +169,8 @@ pub(crate) fn after_revoke(
     rules: &Rules,
     task: &Arc<Task>,
     exception: &ExceptionDoc,
-    now: Timestamp,
 ) -> Option<Step> {
-    count_own(rules, task, State::Revoked, exception.to_json(), now)
+    count_own(rules, task, State::Revoked, exception.to_json(), Vec::new())
 }
 
 /// The count of a task in the chord to whose header it belongs.
@@ -173,7 +179,7 @@ fn count_own(
     task: &Arc<Task>,
     state: State,
     result: Box<RawValue>,
-    now: Timestamp,
+    children: Vec<Box<RawValue>>,
 ) -> Option<Step> {
     let body = task.embed.chord.as_deref()?;
     match &task.group {
@@ -185,10 +191,11 @@ fn count_own(
             result,
             body: body.to_owned(),
             task: Arc::clone(task),
+            children,
         }))),
         _ => {
-            let parent = Parent::new(rules, task, result, now);
-            Some(parent.not_published(body, "a chord needs a group and a result backend"))
+            let why = "a chord needs a group and a result backend";
+            Some(not_published(rules, task, body, why))
         }
     }
 }
@@ -196,6 +203,7 @@ fn count_own(
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use serde_json::value::to_raw_value;
 
     use super::*;
     use crate::delivery::TaskNames;
@@ -215,6 +223,7 @@ mod tests {
         Rules {
             results: true,
             default_queue: "celery".into(),
+            routes: Default::default(),
             origin: "celery@test".into(),
             reply_to: "r".into(),
             most: MIB,
@@ -277,14 +286,12 @@ mod tests {
             "task": "celery.chord", "subtask_type": "chord",
             "kwargs": { "header": [of("group", json!([]))], "body": of("group", json!([])) },
         });
-        for empty in [
-            of("group", json!([])),
-            of("chain", json!([of("group", json!([]))])),
-            chord,
-        ] {
+        let chain = of("chain", json!([of("group", json!([]))]));
+        // A group in a group is no more than its members: nothing is copied for it.
+        for (empty, refused) in [(of("group", json!([])), 0), (chain, 1), (chord, 1)] {
             let few = json!([of("group", json!(vec![&empty; 10])), { "task": "proj.echo" }]);
             let many = json!([of("group", json!(vec![&empty; 1_000])), { "task": "proj.echo" }]);
-            for (callbacks, expected) in [(few, (1, 0)), (many, (1, 1))] {
+            for (callbacks, expected) in [(few, (1, 0)), (many, (1, refused))] {
                 let task = task(|task| task.embed.callbacks = Some(raw(&callbacks)));
                 let follow = after_success(&rules(), &task, &some, crate::clock::now());
                 assert_eq!(counts(&follow.steps), expected, "{empty}");

@@ -1,230 +1,322 @@
-//! Signatures as JSON: what is understood of them, and how they are changed.
+//! Signatures: how they are read from JSON, changed and written again.
 
-use celery_protocol::fields::Fields;
-use celery_protocol::message::Task;
+use std::sync::Arc;
+
 use serde::Deserialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
 
-/// Signatures inside each other beyond this depth are not followed: nobody writes them.
-pub(super) const DEPTH: usize = 64;
+use super::options::{Options, Raws, Value, json};
 
-/// A signature, as far as it is understood here. Members that are not are ignored, as Celery does.
-#[derive(Debug, Deserialize)]
-pub(super) struct Signature<'a> {
+/// Signatures inside each other beyond this depth are refused: nobody writes them.
+pub(super) const DEPTH: usize = 48;
+
+/// A signature. As in Celery, one that was read keeps no arguments if it is a chain or a group.
+#[derive(Clone, Debug)]
+pub(super) struct Signature {
     pub(super) task: String,
-    #[serde(borrow, default)]
-    pub(super) args: Vec<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) kwargs: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) options: Options<'a>,
-    #[serde(default)]
-    pub(super) subtask_type: Option<String>,
-    #[serde(default)]
+    pub(super) args: Vec<Value>,
+    pub(super) options: Options,
     pub(super) immutable: bool,
+    pub(super) kind: Kind,
 }
 
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Options<'a> {
-    pub(super) task_id: Option<String>,
-    pub(super) queue: Option<String>,
-    pub(super) routing_key: Option<String>,
-    pub(super) priority: Option<u8>,
-    pub(super) countdown: Option<f64>,
-    #[serde(borrow)]
-    pub(super) eta: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) expires: Option<&'a RawValue>,
-    pub(super) reply_to: Option<String>,
-    pub(super) root_id: Option<String>,
-    pub(super) group_id: Option<String>,
-    pub(super) group_index: Option<i64>,
-    pub(super) time_limit: Option<f64>,
-    pub(super) soft_time_limit: Option<f64>,
-    pub(super) ignore_result: Option<bool>,
-    pub(super) shadow: Option<String>,
-    pub(super) headers: Option<Fields>,
-    #[serde(borrow)]
-    pub(super) link: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) link_error: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) chord: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) chain: Option<&'a RawValue>,
+/// What a signature stands for.
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    /// One task, with its keyword arguments. The type is that of `celery.map` and the like.
+    Task {
+        kwargs: Value,
+        subtask_type: Option<String>,
+    },
+    Chain(Vec<Signature>),
+    Group(Vec<Signature>),
+    Chord(Box<Chord>),
+}
+
+/// A header, and the body that gets its results.
+#[derive(Clone, Debug)]
+pub(super) struct Chord {
+    pub(super) header: Vec<Signature>,
+    /// The options of the header's group, once it has an id. As in Celery, what is read has none.
+    pub(super) group: Option<Options>,
+    pub(super) body: Signature,
+    /// Keyword arguments for every task of the header.
+    pub(super) kwargs: Option<Value>,
+}
+
+/// A signature as it is written. Members that are not understood are ignored, as Celery does.
+#[derive(Deserialize)]
+struct Written<'a> {
+    task: String,
+    #[serde(borrow, default)]
+    args: Option<Vec<&'a RawValue>>,
+    #[serde(borrow, default)]
+    kwargs: Option<&'a RawValue>,
+    #[serde(default)]
+    options: Options,
+    #[serde(default)]
+    subtask_type: Option<String>,
+    #[serde(default)]
+    immutable: Option<bool>,
 }
 
 /// The kwargs of a `celery.chain` or `celery.group` signature.
 #[derive(Deserialize)]
-pub(super) struct Tasks<'a> {
+struct Tasks<'a> {
     #[serde(borrow)]
-    pub(super) tasks: Vec<&'a RawValue>,
+    tasks: Vec<&'a RawValue>,
 }
 
 /// The kwargs of a `celery.chord` signature.
 #[derive(Deserialize)]
-pub(super) struct Chord<'a> {
+struct WrittenChord<'a> {
     #[serde(borrow)]
-    pub(super) header: &'a RawValue,
+    header: &'a RawValue,
     #[serde(borrow)]
-    pub(super) body: &'a RawValue,
+    body: &'a RawValue,
+    #[serde(borrow, default)]
+    kwargs: Option<&'a RawValue>,
 }
 
-/// What a signature is a member of.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Place {
-    pub(super) group: Option<String>,
-    pub(super) index: Option<i64>,
-    /// The body of the chord, if the group is its header.
-    pub(super) chord: Option<Box<RawValue>>,
-}
+impl Signature {
+    pub(super) fn read(text: &RawValue) -> Result<Self, String> {
+        Self::read_at(text, 0)
+    }
 
-impl Place {
-    /// This place, or the one that the options tell of.
-    pub(super) fn or(self, options: &Options<'_>) -> Place {
-        Place {
-            group: self.group.or_else(|| options.group_id.clone()),
-            index: self.index.or(options.group_index),
-            chord: self.chord.or_else(|| options.chord.map(RawValue::to_owned)),
+    fn read_at(text: &RawValue, depth: usize) -> Result<Self, String> {
+        if depth > DEPTH {
+            return Err(format!("signatures in signatures, more than {DEPTH} deep"));
+        }
+        let written: Written<'_> = parsed(text.get())?;
+        let kwargs = written.kwargs.map_or("{}", RawValue::get);
+        let members = |kwargs| {
+            let Tasks { tasks } = parsed(kwargs)?;
+            let members = tasks.into_iter().map(|task| Self::read_at(task, depth + 1));
+            members.collect::<Result<Vec<_>, String>>()
+        };
+        let own = written.args.unwrap_or_default();
+        let mut args = own.into_iter().map(|arg| arg.to_owned().into()).collect();
+        let mut immutable = written.immutable.unwrap_or_default();
+        let kind = match written.subtask_type.as_deref() {
+            Some("chain") => Kind::Chain(members(kwargs)?),
+            Some("group") => Kind::Group(members(kwargs)?),
+            Some("chord") => Kind::Chord(Box::new(Chord::read_at(kwargs, depth + 1)?)),
+            Some("chunks") => return Err("chunks as a follow-up".to_owned()),
+            _ => Kind::Task {
+                kwargs: owned(written.kwargs)?,
+                subtask_type: written.subtask_type.clone(),
+            },
+        };
+        match written.subtask_type.as_deref() {
+            Some("chain" | "group") => (args, immutable) = (Vec::new(), false),
+            Some("xmap" | "xstarmap") => (args, immutable) = (Vec::new(), true),
+            _ => {}
+        }
+        Ok(Signature {
+            task: written.task,
+            args,
+            options: written.options,
+            immutable,
+            kind,
+        })
+    }
+
+    /// Returns a group of these signatures.
+    pub(super) fn group(members: Vec<Signature>) -> Self {
+        Signature {
+            task: "celery.group".to_owned(),
+            args: Vec::new(),
+            options: Options::default(),
+            immutable: false,
+            kind: Kind::Group(members),
         }
     }
 
-    /// As options of a signature.
-    pub(super) fn options(&self) -> Result<Vec<(&'static str, Box<RawValue>)>, String> {
-        let mut options = Vec::new();
-        if let Some(group) = &self.group {
-            options.push(("group_id", raw(group)?));
+    /// Returns a chord of a group and what follows it in a chain.
+    pub(super) fn chord(header: Vec<Signature>, body: Signature, options: Options) -> Self {
+        Signature {
+            task: "celery.chord".to_owned(),
+            args: Vec::new(),
+            options,
+            immutable: false,
+            kind: Kind::Chord(Box::new(Chord {
+                header,
+                group: None,
+                body,
+                kwargs: None,
+            })),
         }
-        if let Some(index) = self.index {
-            options.push(("group_index", raw(&index)?));
-        }
-        if let Some(chord) = &self.chord {
-            options.push(("chord", chord.clone()));
-        }
-        Ok(options)
     }
-}
 
-/// The members of a header, those of groups among them in the groups' places.
-pub(super) fn unrolled<'s>(
-    text: &'s RawValue,
-    members: &mut Vec<&'s RawValue>,
-    depth: usize,
-) -> Result<(), String> {
-    let signature: Signature<'s> = read(text)?;
-    match signature.subtask_type.as_deref() {
-        _ if depth > DEPTH => Err("groups in groups without end".to_owned()),
-        Some("group") => {
-            for member in read_kwargs::<Tasks<'s>>(&signature)?.tasks {
-                unrolled(member, members, depth + 1)?;
+    /// Returns the signature, or the only member of a group.
+    pub(super) fn unrolled(mut self) -> Self {
+        match &mut self.kind {
+            Kind::Group(members) if members.len() == 1 => members.pop().unwrap_or(self),
+            _ => self,
+        }
+    }
+
+    pub(super) fn is_empty_group(&self) -> bool {
+        matches!(&self.kind, Kind::Group(members) if members.is_empty())
+    }
+
+    /// Returns `true` for a chain without steps, which stands for nothing in a group.
+    pub(super) fn is_empty_chain(&self) -> bool {
+        matches!(&self.kind, Kind::Chain(steps) if steps.is_empty())
+    }
+
+    /// Puts arguments before its own, unless it is immutable.
+    pub(super) fn prepend(&mut self, given: &[Value]) {
+        if !self.immutable && !given.is_empty() {
+            self.args.splice(0..0, given.iter().cloned());
+        }
+    }
+
+    /// Adds keyword arguments, unless it is immutable. Of a chain, a group or a chord they are no part.
+    pub(super) fn add_kwargs(&mut self, more: Option<&Value>) -> Result<(), String> {
+        let (Some(more), false, Kind::Task { kwargs, .. }) = (more, self.immutable, &mut self.kind)
+        else {
+            return Ok(());
+        };
+        let mut all: celery_protocol::fields::Fields = parsed(kwargs.get())?;
+        let more: celery_protocol::fields::Fields = parsed(more.get())?;
+        for (name, value) in more.iter() {
+            all.insert(name, value.to_owned());
+        }
+        *kwargs = json(&all)?;
+        Ok(())
+    }
+
+    /// Counts how often it is counted as a member of a header: a chain by its last step, a chord by its body.
+    pub(super) fn leaves(&self) -> usize {
+        match &self.kind {
+            Kind::Task { .. } => 1,
+            Kind::Group(members) => members.iter().map(Signature::leaves).sum(),
+            Kind::Chain(steps) => {
+                let counts = steps.iter().rev().map(Signature::leaves);
+                counts.into_iter().find(|count| *count > 0).unwrap_or(0)
             }
-            Ok(())
+            Kind::Chord(chord) => chord.body.leaves(),
         }
-        _ => {
-            members.push(text);
-            Ok(())
-        }
+    }
+
+    pub(super) fn json(&self) -> Result<Value, String> {
+        json(self)
     }
 }
 
-/// How often a member of a header is counted: a chain by its last step, a chord by its body.
-pub(super) fn leaves(text: &RawValue, depth: usize) -> Result<usize, String> {
-    if depth > DEPTH {
-        return Err("signatures in signatures without end".to_owned());
-    }
-    let signature: Signature<'_> = read(text)?;
-    match signature.subtask_type.as_deref() {
-        Some("group") => {
-            let members: Tasks<'_> = read_kwargs(&signature)?;
-            let counts = members.tasks.iter().map(|member| leaves(member, depth + 1));
-            counts.sum()
-        }
-        Some("chain") => {
-            let steps: Tasks<'_> = read_kwargs(&signature)?;
-            for step in steps.tasks.iter().rev() {
-                let count = leaves(step, depth + 1)?;
-                if count > 0 {
-                    return Ok(count);
+impl Chord {
+    fn read_at(kwargs: &str, depth: usize) -> Result<Self, String> {
+        let written: WrittenChord<'_> = parsed(kwargs)?;
+        let read = |text| Signature::read_at(text, depth);
+        let header = match written.header.get().starts_with('[') {
+            true => {
+                let members: Vec<&RawValue> = parsed(written.header.get())?;
+                members.into_iter().map(read).collect::<Result<_, _>>()?
+            }
+            false => {
+                let header = read(written.header)?;
+                match header.kind {
+                    Kind::Group(members) | Kind::Chain(members) => members,
+                    _ => vec![header],
                 }
             }
-            Ok(0)
+        };
+        Ok(Chord {
+            header,
+            group: None,
+            body: read(written.body)?,
+            kwargs: match written.kwargs {
+                Some(kwargs) if !matches!(kwargs.get(), "{}" | "null") => {
+                    Some(kwargs.to_owned().into())
+                }
+                _ => None,
+            },
+        })
+    }
+}
+
+impl Serialize for Signature {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(6))?;
+        map.serialize_entry("task", &self.task)?;
+        map.serialize_entry("args", &Raws(&self.args))?;
+        let subtask_type = match &self.kind {
+            Kind::Task {
+                kwargs,
+                subtask_type,
+            } => {
+                map.serialize_entry("kwargs", &**kwargs)?;
+                subtask_type.as_deref()
+            }
+            Kind::Chain(tasks) => {
+                map.serialize_entry("kwargs", &Members { tasks })?;
+                Some("chain")
+            }
+            Kind::Group(tasks) => {
+                map.serialize_entry("kwargs", &Members { tasks })?;
+                Some("group")
+            }
+            Kind::Chord(chord) => {
+                map.serialize_entry("kwargs", &**chord)?;
+                Some("chord")
+            }
+        };
+        map.serialize_entry("options", &self.options)?;
+        map.serialize_entry("subtask_type", &subtask_type)?;
+        map.serialize_entry("immutable", &self.immutable)?;
+        map.end()
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Members<'a> {
+    tasks: &'a [Signature],
+}
+
+impl Serialize for Chord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        /// A header's group.
+        struct Header<'a>(&'a Chord, &'a Options);
+        impl Serialize for Header<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let mut map = serializer.serialize_map(Some(6))?;
+                map.serialize_entry("task", "celery.group")?;
+                map.serialize_entry("args", &[(); 0])?;
+                map.serialize_entry(
+                    "kwargs",
+                    &Members {
+                        tasks: &self.0.header,
+                    },
+                )?;
+                map.serialize_entry("options", self.1)?;
+                map.serialize_entry("subtask_type", "group")?;
+                map.serialize_entry("immutable", &false)?;
+                map.end()
+            }
         }
-        Some("chord") => leaves(read_kwargs::<Chord<'_>>(&signature)?.body, depth + 1),
-        _ => Ok(1),
-    }
-}
-
-pub(super) fn read<'s, T: Deserialize<'s>>(text: &'s RawValue) -> Result<T, String> {
-    serde_json::from_str(text.get()).map_err(|error| error.to_string())
-}
-
-pub(super) fn read_kwargs<'s, T: Deserialize<'s>>(signature: &Signature<'s>) -> Result<T, String> {
-    let kwargs = signature.kwargs.map_or("{}", RawValue::get);
-    serde_json::from_str(kwargs).map_err(|error| error.to_string())
-}
-
-/// The signature with these options set.
-pub(super) fn with_options(
-    text: &RawValue,
-    set: Vec<(&'static str, Box<RawValue>)>,
-) -> Result<Box<RawValue>, String> {
-    let mut signature: Fields = read(text)?;
-    let mut options: Fields = match signature.get("options") {
-        Some(options) => read::<Option<Fields>>(options)?.unwrap_or_default(),
-        None => Fields::new(),
-    };
-    for (name, value) in set {
-        options.insert(name, value);
-    }
-    signature.insert("options", raw(&options)?);
-    raw(&signature)
-}
-
-/// The stamps of a signature stand among its options, by the names that `stamped_headers` lists.
-pub(super) fn stamp(task: &mut Task, text: &RawValue) -> Result<(), String> {
-    #[derive(Deserialize)]
-    struct Stamped {
-        options: Option<Fields>,
-    }
-    let Some(options) = read::<Stamped>(text)?.options else {
-        return Ok(());
-    };
-    let Some(names) = options.get("stamped_headers") else {
-        return Ok(());
-    };
-    let names = read::<Option<Vec<String>>>(names)?.unwrap_or_default();
-    for name in &names {
-        // A name that is repeated very often must not copy its stamp each time.
-        if task.stamps.get(name).is_none()
-            && let Some(value) = options.get(name)
-        {
-            task.stamps.insert(name.as_str(), value.to_owned());
+        let mut map = serializer.serialize_map(Some(3))?;
+        match &self.group {
+            Some(options) => map.serialize_entry("header", &Header(self, options))?,
+            None => map.serialize_entry("header", &self.header)?,
         }
-    }
-    task.stamped_headers = Some(names);
-    Ok(())
-}
-
-pub(super) fn raw<T: serde::Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, String> {
-    to_raw_value(value).map_err(|error| error.to_string())
-}
-
-pub(super) fn kwargs(signature: &Signature<'_>) -> Result<Box<RawValue>, String> {
-    match signature.kwargs {
-        Some(kwargs) => Ok(kwargs.to_owned()),
-        None => RawValue::from_string("{}".to_owned()).map_err(|error| error.to_string()),
+        map.serialize_entry("body", &self.body)?;
+        match &self.kwargs {
+            Some(kwargs) => map.serialize_entry("kwargs", &**kwargs)?,
+            None => map.serialize_entry("kwargs", &Options::default())?,
+        }
+        map.end()
     }
 }
 
-/// A list of signatures; one alone counts as a list of one, as in Celery.
-pub(super) fn list(signatures: Option<&RawValue>) -> Vec<&RawValue> {
-    match signatures {
-        None => Vec::new(),
-        Some(text) if text.get() == "null" => Vec::new(),
-        Some(text) => serde_json::from_str(text.get()).unwrap_or_else(|_| vec![text]),
-    }
+fn parsed<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
-pub(super) fn as_list(signatures: &RawValue) -> Result<Box<RawValue>, String> {
-    raw(&list(Some(signatures)))
+fn owned(kwargs: Option<&RawValue>) -> Result<Value, String> {
+    match kwargs {
+        Some(kwargs) if kwargs.get() != "null" => Ok(Arc::from(kwargs.to_owned())),
+        _ => json(&Options::default()),
+    }
 }

@@ -73,10 +73,10 @@ impl RedisSource {
 
     /// Begins chords and ends others on a server that is not the broker.
     pub(crate) async fn chords(&mut self, begin: &[Step], end: &[(String, String)]) {
-        let begin: Vec<(&String, &usize)> = begin
+        let begin: Vec<(&String, &usize, &Option<Vec<u8>>)> = begin
             .iter()
             .filter_map(|step| match step {
-                Step::Chord { group, size } => Some((group, size)),
+                Step::Chord { group, size, saved } => Some((group, size, saved)),
                 _ => None,
             })
             .collect();
@@ -85,7 +85,7 @@ impl RedisSource {
         }
         let keys: Vec<String> = begin
             .iter()
-            .flat_map(|(group, _)| self.begin_keys(group))
+            .flat_map(|(group, ..)| self.begin_keys(group))
             .chain(end.iter().flat_map(|(group, _)| self.end_keys(group)))
             .collect();
         let mut call = scripts::call(&scripts::CHORDS, keys.len(), 2 * keys.len() + 3, 0);
@@ -93,8 +93,8 @@ impl RedisSource {
         call.arg(self.layout.result_ttl)
             .arg(REMEMBERED)
             .arg(begin.len());
-        for (_, size) in begin {
-            call.arg(*size);
+        for (_, size, saved) in begin {
+            call.arg(*size).arg(saved.as_deref().unwrap_or_default());
         }
         for (_, word) in end {
             call.arg(word);
@@ -106,7 +106,11 @@ impl RedisSource {
     /// The keys of a chord's begin, in the scripts' order.
     pub(super) fn begin_keys(&self, group: &str) -> Vec<String> {
         let key = |which| self.layout.keys.chord(group, which);
-        vec![key(ChordPart::Size), key(ChordPart::Claim)]
+        vec![
+            key(ChordPart::Size),
+            key(ChordPart::Claim),
+            self.layout.keys.group(group),
+        ]
     }
 
     /// The keys of a chord's end, in the scripts' order.

@@ -111,7 +111,11 @@ impl RedisSource {
                         letter,
                     ),
                     Step::Note(letter, raw) => letter_args(call.arg("note"), letter).arg(raw),
-                    Step::Chord { size, .. } => call.arg("chord").arg(skip(2)).arg(*size),
+                    Step::Chord { size, saved, .. } => call
+                        .arg("chord")
+                        .arg(skip(3))
+                        .arg(*size)
+                        .arg(saved.as_deref().unwrap_or_default()),
                     Step::Join { word, steps, .. } => call
                         .arg("join")
                         .arg(skip(5))

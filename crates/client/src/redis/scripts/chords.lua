@@ -1,19 +1,24 @@
--- chords, version 2
+-- chords, version 3
 -- Notes the sizes of chords that begin, and forgets those whose body was published, where the broker is another server.
 --
--- KEYS  for each chord that begins: its .s, .c; then for each that ends: its .c, .j, .t, .s, .d
--- ARGV  1 seconds a size lives (0: for ever)  2 seconds an end is remembered  3 how many chords begin, then their sizes,
---       then for each that ends the claim's word
+-- KEYS  for each chord that begins: its .s, .c, and the group's own key; then for each that ends: its .c, .j, .t, .s, .d
+-- ARGV  1 seconds a size lives (0: without limit)  2 seconds an end is remembered  3 how many chords begin, then for each
+--       its size and the saved result of its group (empty: none), then for each that ends the claim's word
 -- returns how many ended. An end whose claim is no string is none
 local begin, ended = tonumber(ARGV[3]), 0
-for i = 1, begin do
-  local s, c = KEYS[2 * i - 1], KEYS[2 * i]
-  redis.call('DEL', c)
-  if ARGV[1] == '0' then redis.call('SET', s, ARGV[3 + i]) else redis.call('SET', s, ARGV[3 + i], 'EX', ARGV[1]) end
+local function set(key, value)
+  if ARGV[1] == '0' then redis.call('SET', key, value) else redis.call('SET', key, value, 'EX', ARGV[1]) end
 end
-for i = 1, (#KEYS - 2 * begin) / 5 do
-  local k = 2 * begin + 5 * i - 5
-  if redis.pcall('GETEX', KEYS[k + 1]) == ARGV[3 + begin + i] then
+for i = 1, begin do
+  local s, c, group = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
+  local size, saved = ARGV[2 + 2 * i], ARGV[3 + 2 * i]
+  redis.call('DEL', c)
+  if saved ~= '' then set(group, saved) end
+  set(s, size)
+end
+for i = 1, (#KEYS - 3 * begin) / 5 do
+  local k = 3 * begin + 5 * i - 5
+  if redis.pcall('GETEX', KEYS[k + 1]) == ARGV[3 + 2 * begin + i] then
     redis.call('DEL', KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], KEYS[k + 5])
     redis.call('SET', KEYS[k + 1], 'done', 'EX', ARGV[2])
     ended = ended + 1

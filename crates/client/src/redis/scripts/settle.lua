@@ -1,4 +1,4 @@
--- settle, version 3
+-- settle, version 4
 -- Carries out verdicts: results, follow-up messages, dead letters, and last of all the acknowledgement. Each task's part is
 -- done only while its tag is still held, and nothing of it otherwise; sent twice, it is done once.
 --
@@ -12,7 +12,8 @@
 --         'return' <place in KEYS> <length of tail>    the held message itself, unchanged, to the head of a list
 --         'dead'   <length of tail> <queue> <id> <task> <cause>     the held message itself, to the dead letters
 --         'note'   <queue> <id> <task> <cause> <raw>   a dead letter beside the verdict
---         'chord'  <place of .s, before .c> <size>     a chord begins whose header has so many members
+--         'chord'  <place of .s, before .c and the group's own key> <size> <saved>     a chord begins: the size of its
+--                  header, and the saved result of its group unless that is empty
 --         'join'   <place of .c, before .j .t .s .d> <word> <steps>     a chord ends: forgotten, and the so many steps after
 --                  this one are done; unless the claim on its body has become another's: then they are not
 -- returns { positions of tasks whose lease was lost, position and error in turn of tasks that could not be done,
@@ -26,7 +27,7 @@ local now = string.format('%d.%06d', time[1], time[2])
 local tags = {}
 for i = 1, n do tags[i] = ARGV[4 + i] end
 local scores = redis.call('ZMSCORE', index, unpack(tags))
-local operands = { result = 2, push = 2, front = 2, ['return'] = 2, dead = 5, note = 5, chord = 2, join = 3 }
+local operands = { result = 2, push = 2, front = 2, ['return'] = 2, dead = 5, note = 5, chord = 3, join = 3 }
 local remembered = 300 -- seconds, as in Celery: what is counted as late as that begins a chord anew
 local unheard -- why nobody was told of a result
 
@@ -65,10 +66,15 @@ local function step(tag, at)
     local entry = redis.call('HGET', unacked, tag)
     return entry and letter(b, ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], entry:sub(2, -1 - tonumber(a)))
   elseif kind == 'chord' then
-    local size = tonumber(a)
+    local size, saved = tonumber(a), ARGV[at + 3]
+    local function set(key, value)
+      if ttl == '0' then return redis.pcall('SET', key, value) end
+      return redis.pcall('SET', key, value, 'EX', ttl)
+    end
     redis.call('DEL', KEYS[size + 1])
-    if ttl == '0' then return redis.pcall('SET', KEYS[size], b) end
-    return redis.pcall('SET', KEYS[size], b, 'EX', ttl)
+    local done = saved ~= '' and set(KEYS[size + 2], saved)
+    if type(done) == 'table' and done.err then return done end
+    return set(KEYS[size], b)
   elseif kind == 'join' then
     local c = tonumber(a)
     local claim = redis.pcall('GET', KEYS[c])

@@ -1,0 +1,98 @@
+//! The results that signatures will have: who is whose parent, and what is in a group.
+
+use serde_json::{Value, json};
+
+/// Parents further away than this are not written. Python's own JSON writer ends at about a thousand.
+const GENERATIONS: usize = 64;
+
+/// The place of a result among the [`Outcomes`].
+pub(super) type Outcome = usize;
+
+/// The results of one call.
+#[derive(Debug, Default)]
+pub(super) struct Outcomes(Vec<Node>);
+
+#[derive(Debug)]
+struct Node {
+    id: String,
+    parent: Option<Outcome>,
+    /// The results of its members, if it is a group.
+    members: Option<Vec<Outcome>>,
+}
+
+impl Outcomes {
+    pub(super) fn task(&mut self, id: &str) -> Outcome {
+        self.add(id, None)
+    }
+
+    pub(super) fn group(&mut self, id: &str, members: Vec<Outcome>) -> Outcome {
+        self.add(id, Some(members))
+    }
+
+    fn add(&mut self, id: &str, members: Option<Vec<Outcome>>) -> Outcome {
+        self.0.push(Node {
+            id: id.to_owned(),
+            parent: None,
+            members,
+        });
+        self.0.len() - 1
+    }
+
+    pub(super) fn id(&self, of: Outcome) -> &str {
+        self.0.get(of).map_or("", |node| &node.id)
+    }
+
+    pub(super) fn parent(&self, of: Outcome) -> Option<Outcome> {
+        self.0.get(of)?.parent
+    }
+
+    pub(super) fn is_group(&self, of: Outcome) -> bool {
+        self.0.get(of).is_some_and(|node| node.members.is_some())
+    }
+
+    pub(super) fn members(&self, of: Outcome) -> &[Outcome] {
+        let members = self.0.get(of).and_then(|node| node.members.as_deref());
+        members.unwrap_or_default()
+    }
+
+    /// Sets the parent. One that would be its own descendant is left out.
+    pub(super) fn set_parent(&mut self, of: Outcome, parent: Option<Outcome>) {
+        if parent.is_some_and(|parent| self.first_ancestor(parent) == of) {
+            return;
+        }
+        if let Some(node) = self.0.get_mut(of) {
+            node.parent = parent;
+        }
+    }
+
+    /// Returns the ancestor that has no parent: the result itself, if it has none.
+    pub(super) fn first_ancestor(&self, of: Outcome) -> Outcome {
+        let mut ancestor = of;
+        while let Some(parent) = self.parent(ancestor) {
+            ancestor = parent;
+        }
+        ancestor
+    }
+
+    /// Returns Celery's result tuple, `[[id, parent], members]`.
+    pub(super) fn tuple(&self, of: Outcome) -> Value {
+        self.tuple_of(of, 0)
+    }
+
+    fn tuple_of(&self, of: Outcome, depth: usize) -> Value {
+        let parent = self.parent(of).filter(|_| depth < GENERATIONS);
+        let parent = parent.map(|parent| self.tuple_of(parent, depth + 1));
+        let members = match self.is_group(of) {
+            true if depth < GENERATIONS => {
+                let members = self.members(of).iter();
+                Value::Array(
+                    members
+                        .map(|member| self.tuple_of(*member, depth + 1))
+                        .collect(),
+                )
+            }
+            _ => Value::Null,
+        };
+        json!([[self.id(of), parent], members])
+    }
+}

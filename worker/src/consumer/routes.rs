@@ -1,0 +1,215 @@
+//! Routes: which queue a follow-up that names none goes to, by the name of its task.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use celery_protocol::keys::{NameError, check_queue_name};
+use regex::Regex;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+
+/// Queues by the names of tasks. Celery's `task_routes`.
+///
+/// A name without `*` is compared as it is and goes first. In a name with `*`, that stands for any text, `?` for one
+/// character, and `[abc]` or `[!abc]` for one of these or none of these characters; the first such pattern counts.
+///
+/// ```
+/// use celery_worker::Routes;
+/// let routes = Routes::new([("mail.urgent", "urgent"), ("mail.*", "mails")])?;
+/// assert_eq!(routes.to_string(), r#"{ "mail.urgent" = "urgent", "mail.*" = "mails" }"#);
+/// # Ok::<(), celery_worker::RouteError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    written: Vec<(String, Arc<str>)>,
+    names: HashMap<String, Arc<str>>,
+    patterns: Vec<(Regex, Arc<str>)>,
+}
+
+/// A route that cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// The queue cannot have this name.
+    #[error("the route of {0:?}: {1}")]
+    Queue(String, NameError),
+    /// The pattern has a set of characters that makes no sense, such as `[z-a]`.
+    #[error("{0:?} is not a pattern")]
+    Pattern(String),
+}
+
+impl Routes {
+    /// Makes routes from pairs of a task's name, or a pattern of names, and a queue.
+    pub fn new<P, Q>(routes: impl IntoIterator<Item = (P, Q)>) -> Result<Self, RouteError>
+    where
+        P: Into<String>,
+        Q: AsRef<str>,
+    {
+        let mut made = Self::default();
+        for (pattern, queue) in routes {
+            let (pattern, queue): (String, Arc<str>) = (pattern.into(), queue.as_ref().into());
+            if let Err(error) = check_queue_name(&queue) {
+                return Err(RouteError::Queue(pattern, error));
+            }
+            if pattern.contains('*') {
+                let regex = Regex::new(&expression(&pattern));
+                let regex = regex.map_err(|_| RouteError::Pattern(pattern.clone()))?;
+                made.patterns.push((regex, Arc::clone(&queue)));
+            } else {
+                made.names.insert(pattern.clone(), Arc::clone(&queue));
+            }
+            made.written.push((pattern, queue));
+        }
+        Ok(made)
+    }
+
+    /// Returns `true` if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.written.is_empty()
+    }
+
+    /// Returns the queue of a task, if it has a route.
+    pub(crate) fn queue(&self, task: &str) -> Option<&Arc<str>> {
+        if let Some(queue) = self.names.get(task) {
+            return Some(queue);
+        }
+        let mut patterns = self.patterns.iter();
+        let (_, queue) = patterns.find(|(pattern, _)| pattern.is_match(task))?;
+        Some(queue)
+    }
+}
+
+/// Writes the routes as a table of a TOML file, in their order.
+impl fmt::Display for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |text: &str| format!("\"{}\"", text.escape_default());
+        let routes = self.written.iter();
+        let routes: Vec<String> = routes
+            .map(|(pattern, queue)| format!("{} = {}", text(pattern), text(queue)))
+            .collect();
+        write!(f, "{{ {} }}", routes.join(", "))
+    }
+}
+
+/// Reads a table of routes. A queue is a name, or, as in Celery, a table with the member `queue`.
+impl<'de> Deserialize<'de> for Routes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(
+            untagged,
+            expecting = "a route is a queue, or a table with the member queue alone"
+        )]
+        enum Queue {
+            Name(String),
+            Table(Table),
+        }
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            queue: String,
+        }
+        struct RoutesVisitor;
+        impl<'de> Visitor<'de> for RoutesVisitor {
+            type Value = Routes;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of routes")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Routes, A::Error> {
+                let mut routes = Vec::new();
+                while let Some((pattern, queue)) = map.next_entry::<String, Queue>()? {
+                    let (Queue::Name(queue) | Queue::Table(Table { queue })) = queue;
+                    routes.push((pattern, queue));
+                }
+                Routes::new(routes).map_err(A::Error::custom)
+            }
+        }
+        deserializer.deserialize_map(RoutesVisitor)
+    }
+}
+
+/// Returns the regular expression of a pattern, as Python's `fnmatch` reads it.
+fn expression(pattern: &str) -> String {
+    let mut expression = String::from("(?s)^");
+    let mut rest = pattern;
+    while let Some(first) = rest.chars().next() {
+        let after = &rest[first.len_utf8()..];
+        rest = after;
+        match first {
+            '*' => expression.push_str(".*"),
+            '?' => expression.push('.'),
+            '[' => match set(after) {
+                Some((set, after)) => {
+                    expression.push_str(&set);
+                    rest = after;
+                }
+                None => expression.push_str(r"\["),
+            },
+            other => expression.push_str(&regex::escape(other.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    expression.push('$');
+    expression
+}
+
+/// Returns the expression of a set of characters and what comes after it. A `]` at its begin is one of them.
+fn set(text: &str) -> Option<(String, &str)> {
+    let (not, inside) = match text.strip_prefix('!') {
+        Some(inside) => ("^", inside),
+        None => ("", text),
+    };
+    let skipped = inside.chars().next()?.len_utf8();
+    let end = skipped + inside.get(skipped..)?.find(']')?;
+    let (inside, after) = (&inside[..end], &inside[end + 1..]);
+    let mut set = format!("[{not}");
+    for character in inside.chars() {
+        if !(character.is_alphanumeric() || character == '-') {
+            set.push('\\');
+        }
+        set.push(character);
+    }
+    set.push(']');
+    Some((set, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_go_before_patterns_and_patterns_in_order() {
+        let routes = Routes::new([
+            ("mail.*", "mails"),
+            ("mail.urgent", "urgent"),
+            ("*.urgent", "later"),
+            ("a?c", "exact"),
+            ("b?c*", "one"),
+            ("x[!ab].*", "set"),
+            ("[a-c]*[]]", "bracket"),
+            ("open[*", "open"),
+            ("a+b*", "plus"),
+        ])
+        .unwrap();
+        for (task, queue) in [
+            ("mail.send", Some("mails")),
+            ("mail.", Some("mails")),
+            ("mail.urgent", Some("urgent")),
+            ("sms.urgent", Some("later")),
+            ("mails", None),
+            ("my.mail.send", None),
+            ("abc", None),
+            ("a?c", Some("exact")),
+            ("bxc", Some("one")),
+            ("bc", None),
+            ("xc.y", Some("set")),
+            ("xa.y", None),
+            ("b.]", Some("bracket")),
+            ("d.]", None),
+            ("open[now", Some("open")),
+            ("a+b", Some("plus")),
+            ("aab", None),
+            ("mail.\n", Some("mails")),
+        ] {
+            assert_eq!(routes.queue(task).map(|queue| &**queue), queue, "{task}");
+        }
+    }
+}
