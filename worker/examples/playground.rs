@@ -8,14 +8,16 @@
 //! `noop` called with a number is counted. At its end the worker writes the counts into the folder that the variable
 //! `BENCH_TALLY` names, one byte a number: so a benchmark sees what ran twice and what did not run.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use celery_worker::{
-    Answers, Args, Batch, Context, Exception, Kwargs, TaskError, TaskResult, cli, task,
+    Answers, Args, Batch, Context, Exception, Kwargs, Raw, TaskError, TaskResult, cli, task,
 };
+use serde::Serialize;
 use serde_json::{Number, Value, json};
 
 /// How often `noop` ran with each number.
@@ -52,8 +54,18 @@ async fn xsum(numbers: Vec<Number>) -> TaskResult<Number> {
 
 /// What it was called with.
 #[task(name = "proj.echo")]
-async fn echo(args: Args, kwargs: Kwargs) -> Value {
-    json!({ "args": args.0, "kwargs": kwargs.0 })
+async fn echo(args: Args<Raw>, kwargs: Kwargs<Raw>) -> Echo {
+    Echo {
+        args: args.0,
+        kwargs: kwargs.0,
+    }
+}
+
+/// What `proj.echo` was called with, each value as the text that it is.
+#[derive(Serialize)]
+struct Echo {
+    args: Vec<Raw>,
+    kwargs: BTreeMap<String, Raw>,
 }
 
 /// Writes a line to the worker's log.

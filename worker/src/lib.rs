@@ -97,5 +97,5 @@ pub use database::{
 pub use shutdown::{Phase, Shutdown};
 pub use task::{
     Answers, Args, Batch, BatchOptions, Bound, Call, Context, Exception, Extract, Kwargs, Param,
-    Retry, Signature, State, TaskDef, TaskError, TaskResult,
+    Raw, Retry, Signature, State, TaskDef, TaskError, TaskResult,
 };

@@ -63,11 +63,11 @@ fn single(options: &Options, function: &ItemFn, parameters: &Parameters) -> Resu
             Kind::Worker => quote!(let #variable: #ty = call.extract()?;),
             Kind::Args => {
                 rest = true;
-                quote!(let #variable: #ty = bound.args();)
+                quote!(let #variable: #ty = bound.args()?;)
             }
             Kind::Kwargs => {
                 keywords = true;
-                quote!(let #variable: #ty = bound.kwargs();)
+                quote!(let #variable: #ty = bound.kwargs()?;)
             }
             Kind::Argument => {
                 let argument = parameter.name.as_deref().ok_or_else(|| {

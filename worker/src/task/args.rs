@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 
 use celery_protocol::json::unique_members;
 use serde::de::{DeserializeOwned, Deserializer, Visitor};
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
+use super::argument::read;
 use super::binding::Underway;
 use super::error::{Exception, TaskError};
 
@@ -34,12 +36,19 @@ pub struct Param {
 }
 
 /// The positional arguments no named parameter takes, as Python's `*args`.
+///
+/// `Args<Raw>` takes them as the JSON text that they are.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Args(pub Vec<Value>);
+pub struct Args<T = Value>(pub Vec<T>);
 
 /// The keyword arguments no named parameter takes, as Python's `**kwargs`.
+///
+/// `Kwargs<Raw>` takes them as the JSON text that they are.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Kwargs(pub Map<String, Value>);
+pub struct Kwargs<T = Value>(pub BTreeMap<String, T>);
+
+/// Any JSON value as its text. Integers of any length keep their digits.
+pub type Raw = Box<RawValue>;
 
 /// A message's arguments, put in the places of a [`Signature`].
 #[derive(Debug)]
@@ -134,40 +143,48 @@ impl<'m> Bound<'m> {
         let Some(value) = self.values.get_mut(at).and_then(Option::take) else {
             return Ok(None);
         };
-        serde_json::from_str(value.get())
-            .map(Some)
-            .map_err(|error| {
-                let name = self
-                    .signature
-                    .params
-                    .get(at)
-                    .map_or("?", |param| param.name);
-                let function = self.signature.function;
+        read(value).map(Some).map_err(|error| {
+            let name = self
+                .signature
+                .params
+                .get(at)
+                .map_or("?", |param| param.name);
+            let function = self.signature.function;
+            type_error(format!(
+                "{function}() argument '{name}': {}",
+                without_place(&error)
+            ))
+        })
+    }
+
+    /// Returns what is left of the positional arguments.
+    pub fn args<T: DeserializeOwned>(&mut self) -> Result<Args<T>, TaskError> {
+        let function = self.signature.function;
+        let places = self.signature.params.len()..;
+        let rest = std::mem::take(&mut self.rest).into_iter().zip(places);
+        let values = rest.map(|(value, at)| {
+            read(value).map_err(|error| {
                 type_error(format!(
-                    "{function}() argument '{name}': {}",
+                    "{function}() argument {at}: {}",
                     without_place(&error)
                 ))
             })
+        });
+        Ok(Args(values.collect::<Result<_, _>>()?))
     }
 
-    /// What is left of the positional arguments.
-    pub fn args(&mut self) -> Args {
-        Args(
-            std::mem::take(&mut self.rest)
-                .into_iter()
-                .map(to_value)
-                .collect(),
-        )
-    }
-
-    /// What is left of the keyword arguments.
-    pub fn kwargs(&mut self) -> Kwargs {
+    /// Returns what is left of the keyword arguments.
+    pub fn kwargs<T: DeserializeOwned>(&mut self) -> Result<Kwargs<T>, TaskError> {
+        let function = self.signature.function;
         let keywords = std::mem::take(&mut self.keywords).into_iter();
-        Kwargs(
-            keywords
-                .map(|(name, value)| (name.into_owned(), to_value(value)))
-                .collect(),
-        )
+        let values = keywords.map(|(name, value)| match read(value) {
+            Ok(value) => Ok((name.into_owned(), value)),
+            Err(error) => Err(type_error(format!(
+                "{function}() argument '{name}': {}",
+                without_place(&error)
+            ))),
+        });
+        Ok(Kwargs(values.collect::<Result<_, _>>()?))
     }
 }
 
@@ -181,10 +198,13 @@ pub(crate) fn bind_whole<T: DeserializeOwned>(
     let complain =
         |error: serde_json::Error| type_error(format!("{function}(): {}", without_place(&error)));
     if kwargs.get() == "{}" {
-        return serde_json::from_str(args.get()).map_err(complain);
+        return read(args).map_err(complain);
     }
-    let mut values: Map<String, Value> = serde_json::from_str(kwargs.get()).map_err(complain)?;
-    let args: Vec<Value> = serde_json::from_str(args.get()).map_err(complain)?;
+    let mut values: BTreeMap<Cow<'_, str>, &RawValue> = unique_members(kwargs)
+        .map_err(complain)?
+        .into_iter()
+        .collect();
+    let args: Vec<&RawValue> = serde_json::from_str(args.get()).map_err(complain)?;
     let fields = field_names::<T>();
     if args.len() > fields.len() {
         return Err(type_error(format!(
@@ -194,13 +214,14 @@ pub(crate) fn bind_whole<T: DeserializeOwned>(
         )));
     }
     for (field, value) in std::iter::zip(fields, args) {
-        if values.insert((*field).to_owned(), value).is_some() {
+        if values.insert(Cow::Borrowed(*field), value).is_some() {
             return Err(type_error(format!(
                 "{function}() got multiple values for argument '{field}'"
             )));
         }
     }
-    serde_json::from_value(Value::Object(values)).map_err(complain)
+    let whole = to_raw_value(&values).map_err(complain)?;
+    read(&whole).map_err(complain)
 }
 
 /// A wrong call: running it again cannot help.
@@ -215,11 +236,6 @@ fn without_place(error: &serde_json::Error) -> String {
         Some(at) => text[..at].to_owned(),
         None => text,
     }
-}
-
-fn to_value(raw: &RawValue) -> Value {
-    // What was valid as a part of the message is valid alone; beyond the parser's depth it is not representable.
-    serde_json::from_str(raw.get()).unwrap_or(Value::Null)
 }
 
 /// The names of a struct's fields, learnt from what it asks of a deserializer; empty for anything else.
@@ -348,8 +364,14 @@ mod tests {
     fn the_rest_is_kept() {
         let (args, kwargs) = (raw(r#"[1,"a"]"#), raw(r#"{"k":[null]}"#));
         let mut bound = Bound::new(&ECHO, &args, &kwargs).unwrap();
-        assert_eq!(bound.args(), Args(vec![1.into(), "a".into()]));
-        assert_eq!(bound.kwargs().0["k"], serde_json::json!([null]));
+        assert_eq!(
+            bound.args().unwrap(),
+            Args::<Value>(vec![1.into(), "a".into()])
+        );
+        assert_eq!(
+            bound.kwargs::<Value>().unwrap().0["k"],
+            serde_json::json!([null])
+        );
     }
 
     /// More than a search for each of them could go through within the time limit of the suite.
@@ -381,7 +403,7 @@ mod tests {
         for kwargs in objects() {
             let kwargs = raw(&kwargs);
             let mut bound = Bound::new(&ECHO, &args, &kwargs).unwrap();
-            let given = bound.kwargs().0;
+            let given: BTreeMap<String, Value> = bound.kwargs().unwrap().0;
             assert!(given.len() == VERY_MANY || given["k"] == VERY_MANY - 1);
             let complaint = add("[]", kwargs.get()).unwrap_err();
             assert!(complaint.contains("unexpected keyword argument 'k"));

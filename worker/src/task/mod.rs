@@ -3,6 +3,7 @@
 //! [`TaskDef`]s are made by `#[task]` or by hand; the executor runs them. This module knows nothing of brokers.
 
 mod args;
+mod argument;
 mod batch;
 mod binding;
 mod context;
@@ -21,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 
 pub(crate) use args::type_error;
-pub use args::{Args, Bound, Kwargs, Param, Signature};
+pub use args::{Args, Bound, Kwargs, Param, Raw, Signature};
 pub use batch::{Answers, Batch};
 pub(crate) use binding::Binding;
 pub(crate) use context::DEFAULT_RETRY_DELAY;

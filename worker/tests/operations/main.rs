@@ -5,6 +5,7 @@
 mod leases;
 mod life;
 mod logins;
+mod numbers;
 mod settings;
 mod statements;
 mod stopping;

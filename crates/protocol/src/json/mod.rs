@@ -20,6 +20,7 @@ use std::borrow::Cow;
 pub use members::unique_members;
 pub(crate) use members::{Name, each_member};
 pub(crate) use python::check_python_reads;
+pub use python::has_large_integer;
 pub(crate) use scan::{Elements, Members, skip_value};
 pub use special::Special;
 pub use write::{integer as write_integer, string as write_string};

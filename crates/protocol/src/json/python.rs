@@ -16,6 +16,9 @@ use super::{JsonError, Name, Special, each_member};
 /// Python's `sys.int_info.default_max_str_digits`: reading a longer integer raises.
 pub(super) const MAX_DIGITS: usize = 4_300;
 
+/// Integers with fewer digits have at most 64 bits.
+const LARGE_DIGITS: usize = 19;
+
 /// Refuses strict JSON that kombu could not read nevertheless. The depth of the text was bounded before.
 pub(crate) fn check_python_reads(text: &str) -> Result<(), JsonError> {
     let bytes = text.as_bytes();
@@ -51,6 +54,12 @@ fn longest_number(text: &[u8]) -> usize {
         }
     }
     longest
+}
+
+/// Returns `true` if a text can have an integer that 64 bits do not hold. It is also `true` for other
+/// numbers with as many digits.
+pub fn has_large_integer(text: &str) -> bool {
+    text.len() >= LARGE_DIGITS && longest_number(text.as_bytes()) >= LARGE_DIGITS
 }
 
 /// An object or array that is not closed yet. In an array there are no names.

@@ -1,5 +1,7 @@
 //! Values that kombu wraps as `{"__type__": …, "__value__": …}`.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -65,6 +67,17 @@ impl Special {
             "bytes" => Some(Self::Bytes(text.as_bytes().to_vec())),
             "base64" => STANDARD.decode(text).ok().map(Self::Bytes),
             _ => None,
+        }
+    }
+
+    /// Returns the value as text, as kombu writes it; `None` for bytes that are not UTF-8.
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Datetime(time) => Some(Cow::Owned(time.to_string())),
+            Self::Date(text) | Self::Time(text) | Self::Decimal(text) | Self::Uuid(text) => {
+                Some(Cow::Borrowed(text))
+            }
+            Self::Bytes(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
         }
     }
 
