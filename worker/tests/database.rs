@@ -375,6 +375,48 @@ async fn a_statement_outlives_a_change_of_its_table() {
 }
 
 #[tokio::test]
+async fn rows_that_a_statement_returns_are_counted() {
+    let (mariadb, postgres) = (MariaDb::start().unwrap(), Postgres::start().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("test.db");
+    let sqlite = format!("sqlite://{}?mode=rwc", file.display());
+    for url in [&mariadb.url(), &postgres.url(), &sqlite] {
+        let database = Database::from_url(url).unwrap();
+        let table = "CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR(20))";
+        database.execute(table, &[]).await.unwrap();
+        for (sql, count) in [
+            (
+                "INSERT INTO t (id, name) VALUES (1, 'a'), (2, 'b') RETURNING id, name",
+                2,
+            ),
+            (
+                "INSERT INTO t (id, name) SELECT id + 2, name FROM t RETURNING id",
+                2,
+            ),
+            ("UPDATE t SET name = 'c' WHERE id < 4", 3),
+            ("DELETE FROM t WHERE id > 1 RETURNING name", 3),
+            ("DELETE FROM t WHERE id > 1 RETURNING name", 0),
+        ] {
+            assert_eq!(
+                database.execute(sql, &[]).await.unwrap(),
+                count,
+                "{url}: {sql}"
+            );
+        }
+    }
+    // The rows that a procedure shows are not those that it has changed.
+    let procedure = "CREATE PROCEDURE p() BEGIN SELECT 1; SELECT 2 UNION SELECT 3; \
+        UPDATE t SET name = 'd'; END";
+    mariadb
+        .sql(&format!("DELIMITER //\n{procedure}//"))
+        .unwrap();
+    let database = Database::from_url(&mariadb.url()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(database.execute("CALL p()", &[]).await.unwrap(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_task_that_was_stopped_commits_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!(

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use sqlx::{AssertSqlSafe, Row};
+use futures_util::TryStreamExt;
+use futures_util::stream::BoxStream;
+use sqlx::mysql::{MySqlQueryResult, MySqlRow};
+use sqlx::{AssertSqlSafe, Either, Executor as _, Row};
 
 use super::binding::{self, Plain, Ready};
 use super::connection::{Connection, Raw};
@@ -93,10 +96,7 @@ impl Transaction {
         let _running = self.runs(&statement, &work)?;
         let ready = self.ready(statement).await?;
         let outcome = match &mut self.taken.connection.raw {
-            Raw::MySql(open) => {
-                let done = bound!(ready).execute(open).await;
-                done.map(|done| done.rows_affected())
-            }
+            Raw::MySql(open) => matched(open.fetch_many(bound!(ready))).await,
             Raw::Postgres(open) => {
                 let done = bound!(ready).execute(open).await;
                 done.map(|done| done.rows_affected())
@@ -274,6 +274,27 @@ impl Transaction {
         }
         Ok(())
     }
+}
+
+/// Returns how many rows a statement of MySQL or MariaDB matched. With `RETURNING`, MariaDB sends the
+/// rows in place of their number; a procedure's rows are followed by the number.
+async fn matched(
+    mut steps: BoxStream<'_, Result<Either<MySqlQueryResult, MySqlRow>, sqlx::Error>>,
+) -> Result<u64, sqlx::Error> {
+    let (mut matched, mut rows, mut ends) = (0, 0, 0);
+    while let Some(step) = steps.try_next().await? {
+        match step {
+            Either::Left(done) => {
+                matched += done.rows_affected();
+                ends += 1;
+            }
+            Either::Right(_) => rows += 1,
+        }
+    }
+    Ok(match ends {
+        1 if rows > 0 => rows,
+        _ => matched,
+    })
 }
 
 impl std::fmt::Debug for Transaction {
