@@ -4,12 +4,14 @@
 //! and numbers may be strings. What cannot be meant is refused here, before anything is sent, with a message that
 //! says what to write instead.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use celery_client::endpoint::{Endpoint, EndpointBuilder};
 use celery_client::error::ConfigError;
+use celery_client::mask::{is_scheme, mask};
 use celery_protocol::priorities::{PriorityError, PrioritySteps, Separator};
 use ext_php_rs::types::Zval;
 
@@ -246,7 +248,8 @@ impl Details {
         let scheme = host
             .split_once("://")
             .map(|(scheme, _)| scheme.to_ascii_lowercase());
-        if let Some(scheme) = scheme.as_deref().filter(|scheme| scheme.contains("amqp")) {
+        let amqp = |scheme: &&str| scheme.contains("amqp") && is_scheme(scheme);
+        if let Some(scheme) = scheme.as_deref().filter(amqp) {
             return Err(only_redis(&format!("the URL's scheme is {scheme}")));
         }
         match self
@@ -263,13 +266,22 @@ impl Details {
             }
             Some("rediss") => Ok(true),
             Some(other) => Err(only_redis(&format!(
-                "the connector {other:?} was asked for"
+                "the connector {:?} was asked for",
+                without_secret(other)
             ))),
             None if scheme.is_some() || host.starts_with('/') => Ok(options),
             None => Err(only_redis(
                 "no connector was given, which means AMQP in celery-php",
             )),
         }
+    }
+}
+
+/// An argument as it was given, unless it may be a URL that stands in the wrong place.
+fn without_secret(text: &str) -> Cow<'_, str> {
+    match text.contains([':', '@']) {
+        true => mask(text).into(),
+        false => text.into(),
     }
 }
 
@@ -304,7 +316,8 @@ fn port(value: &Zval) -> Result<Option<u16>, Thrown> {
         Ok(0) => Ok(None),
         Ok(port) => Ok(Some(port)),
         Err(_) => Err(Thrown::celery(format!(
-            "The port must be a number from 1 to 65535, {text:?} given."
+            "The port must be a number from 1 to 65535, {:?} given.",
+            without_secret(&text)
         ))),
     }
 }

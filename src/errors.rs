@@ -3,6 +3,7 @@
 //! Each message says what did not happen, where, why, and what to do about it. Endpoints are shown without their
 //! passwords.
 
+use celery_client::error::TlsProblem;
 use celery_client::{ClientError, Endpoint, PublishError};
 use ext_php_rs::types::Zval;
 
@@ -145,6 +146,8 @@ fn is_connection(error: &ClientError) -> bool {
         error,
         ClientError::Connect { .. }
             | ClientError::Auth { .. }
+            | ClientError::Tls { .. }
+            | ClientError::Unsupported { .. }
             | ClientError::Timeout { .. }
             | ClientError::Disconnected { .. }
             | ClientError::Config(_)
@@ -158,6 +161,8 @@ fn reason(error: &ClientError) -> String {
             reason.clone()
         }
         ClientError::Auth { answer, .. } => format!("it refused the credentials ({answer})"),
+        ClientError::Tls { problem, .. } => problem.to_string(),
+        ClientError::Unsupported { kind, .. } => format!("it is {kind}"),
         ClientError::Timeout { what, after } => {
             format!("no end of {what} within {} s", after.as_secs_f64())
         }
@@ -167,7 +172,23 @@ fn reason(error: &ClientError) -> String {
 
 fn hint(error: &ClientError) -> &'static str {
     match error {
-        ClientError::Auth { .. } => " Check the login and the password.",
+        ClientError::Auth { .. } => {
+            " Check the login and the password; in a URL they must be percent-encoded."
+        }
+        ClientError::Tls { problem, .. } => match problem {
+            TlsProblem::UnknownAuthority(_) => {
+                " Without a URL: the key cafile of $ssl_options, or the directive celery.ca_file."
+            }
+            TlsProblem::Spoken => " Without a URL: the connector 'rediss'.",
+            TlsProblem::NotSpoken | TlsProblem::Silent => {
+                " Without a URL: the connector 'redis', and no $ssl_options."
+            }
+            TlsProblem::OtherHost(_) => " Without a URL: the key peer_name of $ssl_options.",
+            TlsProblem::ClientCertificate => {
+                " Without a URL: the keys local_cert and local_pk of $ssl_options."
+            }
+            _ => "",
+        },
         ClientError::Connect { .. } => " Check that Redis runs there, and the host and the port.",
         _ => "",
     }

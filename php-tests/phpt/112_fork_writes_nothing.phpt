@@ -23,7 +23,7 @@ if ($server === 0) {
                 unset($streams[array_search($stream, $streams, true)]);
             } else {
                 $seen[(int) $stream] .= $bytes;
-                fwrite($stream, str_repeat("+PONG\r\n", substr_count($bytes, "\nPING")) . str_repeat(":1\r\n", preg_match_all('/\n(SADD|LPUSH)/', $bytes)));
+                fwrite($stream, str_repeat("*0\r\n", substr_count($bytes, "\nHELLO")) . str_repeat(":1\r\n", preg_match_all('/\n(SADD|LPUSH)/', $bytes)));
             }
         }
     } while ($streams);

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 
+use celery_client::mask::mask;
 use ext_php_rs::ffi;
 use ext_php_rs::flags::IniEntryPermission;
 use ext_php_rs::zend::{IniEntryDef, IniEntryDefs, ModuleEntry};
@@ -149,22 +150,4 @@ fn without_markup(url: &str) -> String {
         }
     }
     shown
-}
-
-/// A URL without its user information and its query, where secrets stand.
-fn mask(url: &str) -> String {
-    let (scheme, rest) = url
-        .split_once("://")
-        .map_or(("", url), |(scheme, rest)| (scheme, rest));
-    // The last one: a password may contain any character, if nobody encoded it.
-    let (hidden, place) = match rest.rsplit_once('@') {
-        Some((_, place)) => ("***@", place),
-        None => ("", rest),
-    };
-    let place = place.split(['?', '#']).next().unwrap_or_default();
-    if scheme.is_empty() {
-        format!("{hidden}{place}")
-    } else {
-        format!("{scheme}://{hidden}{place}")
-    }
 }

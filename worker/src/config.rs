@@ -11,13 +11,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use celery_client::endpoint::Endpoint;
+use celery_client::mask::mask;
 use celery_protocol::keys::Keys;
 use celery_protocol::priorities::{PrioritySteps, Separator};
 use celery_protocol::serializer::Serializer;
 use serde::Deserialize;
 
 use crate::consumer::{QueueOrder, Results, Routes};
-use crate::database::{CONNECTIONS, Zone, mask};
+use crate::database::{CONNECTIONS, Zone};
 use crate::duration;
 use crate::tasks::SqlTask;
 
@@ -109,9 +110,9 @@ impl Settings {
             cause: match error.span() {
                 Some(span) => {
                     let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
-                    format!("line {line}: {}", error.message())
+                    format!("line {line}: {}", without_values(error.message()))
                 }
-                None => error.message().to_owned(),
+                None => without_values(error.message()),
             },
         })
     }
@@ -507,6 +508,36 @@ impl fmt::Display for Config {
     }
 }
 
+/// A message about a file without what the file says, which may be a URL with its password: of quoted
+/// text only names of settings stay.
+fn without_values(message: &str) -> String {
+    let mut shown = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(start) = rest.find(['"', '\'', '`']) {
+        let quote = &rest[start..=start];
+        // A value may have quotes of its own: up to the last of its kind, unless names stand between.
+        let end = match quote {
+            "`" => rest[start + 1..].find(quote),
+            _ => rest[start + 1..].rfind(quote),
+        };
+        let Some(end) = end.map(|end| start + 1 + end) else {
+            break;
+        };
+        let quoted = &rest[start + 1..end];
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+        let quoted = match quoted.chars().all(is_name) && quote == "`" {
+            true => quoted,
+            false => "**",
+        };
+        shown.push_str(&rest[..=start]);
+        shown.push_str(quoted);
+        shown.push_str(quote);
+        rest = &rest[end + 1..];
+    }
+    shown.push_str(rest);
+    shown
+}
+
 /// What keys are to begin with, if that is said.
 fn key_prefix(text: Option<String>, setting: &'static str) -> Result<Option<String>, ConfigError> {
     match text {
@@ -616,7 +647,11 @@ fn metrics_addr(text: &str) -> Result<SocketAddr, ConfigError> {
         return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     }
     text.parse().map_err(|_| {
-        let cause = format!("{text:?} is not an address such as 127.0.0.1:9808, nor a port");
+        let shown = match text.contains('@') {
+            true => mask(text),
+            false => text.to_owned(),
+        };
+        let cause = format!("{shown:?} is not an address such as 127.0.0.1:9808, nor a port");
         ConfigError::new(setting::METRICS_ADDR, cause)
     })
 }

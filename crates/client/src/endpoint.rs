@@ -17,6 +17,8 @@ use celery_protocol::priorities::{PrioritySteps, Separator};
 use crate::error::ConfigError;
 #[cfg(feature = "blocking")]
 use crate::error::{ClientError, ServerError};
+#[cfg(feature = "blocking")]
+use crate::redis::mode::CLUSTER;
 use crate::secret::{MASK, Secret};
 
 pub use builder::EndpointBuilder;
@@ -243,12 +245,11 @@ impl Endpoint {
             (None, None) => String::new(),
             (user, password) => {
                 let user = user.as_deref().unwrap_or_default();
-                let mask = if password.is_some() {
-                    format!(":{MASK}")
-                } else {
-                    String::new()
-                };
-                format!("{}{mask}@", url::encode(user))
+                match password {
+                    Some(_) => format!("{}:{MASK}@", url::encode(user)),
+                    // It may be a password in the wrong place.
+                    None => format!("{MASK}@"),
+                }
             }
         };
         let scheme = self.scheme();
@@ -272,6 +273,9 @@ impl Endpoint {
     /// What this server answered, as an error; where credentials were wanted or refused, it says by whom.
     #[cfg(feature = "blocking")]
     pub(crate) fn refused(&self, answer: ServerError) -> ClientError {
+        if answer.is_cluster() {
+            return self.unsupported(CLUSTER);
+        }
         if answer.is_auth() {
             ClientError::Auth {
                 endpoint: self.display_url(),
@@ -279,6 +283,15 @@ impl Endpoint {
             }
         } else {
             ClientError::Server(answer)
+        }
+    }
+
+    /// Returns the error for a server of a kind that cannot be used.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn unsupported(&self, kind: &'static str) -> ClientError {
+        ClientError::Unsupported {
+            endpoint: self.display_url(),
+            kind,
         }
     }
 

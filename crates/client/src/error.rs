@@ -13,13 +13,28 @@ use celery_protocol::priorities::PriorityError;
 
 use crate::secret::MASK;
 
+/// What to write instead of a character that has a meaning in URLs.
+pub const PERCENT_ENCODED: &str =
+    "a password in a URL must be percent-encoded (%23 for #, %2F for /, %3F for ?, %40 for @)";
+
 /// An endpoint, or an option of one, that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The text has no scheme, or cannot be read as a URL at all.
-    #[error("this is not a URL of a Redis server")]
+    #[error(
+        "this is not a URL of a Redis server, such as redis://:password@host:6379/0; {PERCENT_ENCODED}"
+    )]
     NotAUrl,
+    /// An `@` stands behind the first `/`, `?` or `#`: the login ends before its end.
+    #[error("there is an @ behind the first /, ? or # of the URL; {PERCENT_ENCODED}")]
+    NotEncoded,
+    /// The text stands in quotes, as an environment file may leave them.
+    #[error("the URL stands in quotes: write it without them")]
+    Quoted,
+    /// Several servers, as kombu takes them for its failover.
+    #[error("a list of brokers is not supported: name one server")]
+    SeveralServers,
     /// The scheme is not one of Redis'.
     #[error("the scheme `{scheme}` is not supported: use redis, rediss or redis+socket")]
     Scheme {
@@ -123,8 +138,9 @@ impl ServerError {
     /// Redis refuses before it executes, so a command answered like this can be repeated.
     pub fn is_transient(&self) -> bool {
         match self.code.as_str() {
-            "LOADING" | "READONLY" | "MASTERDOWN" | "MOVED" | "ASK" | "TRYAGAIN"
-            | "CLUSTERDOWN" | "OOM" | "MISCONF" | "NOREPLICAS" | "BUSY" => true,
+            "LOADING" | "READONLY" | "MASTERDOWN" | "OOM" | "MISCONF" | "NOREPLICAS" | "BUSY" => {
+                true
+            }
             // The farewell to a connection beyond `maxclients`; it has no code of its own.
             "ERR" => self.message.starts_with("max number of clients"),
             _ => false,
@@ -133,10 +149,16 @@ impl ServerError {
 
     /// Whether another connection may do better: the server is no longer the right one, or did not take this one.
     pub fn wants_new_connection(&self) -> bool {
+        matches!(self.code.as_str(), "READONLY" | "MASTERDOWN")
+            || (self.code == "ERR" && self.message.starts_with("max number of clients"))
+    }
+
+    /// Returns `true` if only a node of a Redis Cluster answers so.
+    pub fn is_cluster(&self) -> bool {
         matches!(
             self.code.as_str(),
-            "READONLY" | "MASTERDOWN" | "MOVED" | "ASK" | "CLUSTERDOWN"
-        ) || (self.code == "ERR" && self.message.starts_with("max number of clients"))
+            "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" | "TRYAGAIN"
+        )
     }
 
     /// Whether credentials were wanted or refused.
@@ -183,6 +205,22 @@ pub enum ClientError {
         endpoint: String,
         /// What the system, the resolver or TLS said.
         reason: String,
+    },
+    /// No connection, because the two ends disagree about TLS.
+    #[error("cannot connect to {endpoint}: {problem}")]
+    Tls {
+        /// The masked URL.
+        endpoint: String,
+        /// What they disagree about.
+        problem: TlsProblem,
+    },
+    /// The server is of a kind that this client cannot use, such as a node of a Redis Cluster.
+    #[error("{endpoint} is {kind}")]
+    Unsupported {
+        /// The masked URL.
+        endpoint: String,
+        /// What it is, and what to use instead.
+        kind: &'static str,
     },
     /// The server wants credentials, or others.
     #[error("{endpoint} refused the credentials: {answer}")]
@@ -244,6 +282,8 @@ impl ClientError {
             Self::Server(error) => error.is_transient(),
             Self::Publish(error) => error.cause.is_retryable(),
             Self::Config(_)
+            | Self::Tls { .. }
+            | Self::Unsupported { .. }
             | Self::Auth { .. }
             | Self::Protocol(_)
             | Self::Interrupted
@@ -261,6 +301,42 @@ impl From<ServerError> for ClientError {
     fn from(error: ServerError) -> Self {
         Self::Server(error)
     }
+}
+
+/// A disagreement about TLS, and what to write instead. Found while connecting; nothing was sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsProblem {
+    /// The server's certificate does not lead to a trusted authority.
+    #[error(
+        "its certificate is not signed by a trusted authority ({0}): name the authority's file, in a URL with ?ssl_ca_certs="
+    )]
+    UnknownAuthority(String),
+    /// The certificate names other hosts.
+    #[error("its certificate is for another host ({0}): use the host's name in the certificate")]
+    OtherHost(String),
+    /// The certificate is not valid at this time, or cannot be used for another reason.
+    #[error("its certificate cannot be used: {0}")]
+    Certificate(String),
+    /// TLS was spoken to a server that answers in plain text.
+    #[error("the server does not speak TLS on this port: use redis:// there, or the port for TLS")]
+    NotSpoken,
+    /// TLS was spoken, and the server said nothing, as one that expects plain text may.
+    #[error(
+        "no answer to the TLS handshake: if the server does not speak TLS on this port, use redis://"
+    )]
+    Silent,
+    /// Plain text was sent to a server that speaks TLS.
+    #[error("the server speaks TLS on this port: use rediss://")]
+    Spoken,
+    /// The server wants a certificate of the client.
+    #[error(
+        "the server wants a certificate of the client: name its files, in a URL with ?ssl_certfile= and ?ssl_keyfile="
+    )]
+    ClientCertificate,
+    /// Anything else that the two ends do not agree on.
+    #[error("TLS: {0}")]
+    Other(String),
 }
 
 /// A task whose post was not confirmed.
@@ -294,8 +370,13 @@ mod tests {
 
     #[test]
     fn refusals_that_pass() {
-        for code in ["LOADING", "READONLY", "MOVED", "OOM", "MISCONF"] {
+        for code in ["LOADING", "READONLY", "OOM", "MISCONF"] {
             assert!(ServerError::new(code, "x").is_transient(), "{code}");
+        }
+        for code in ["MOVED", "ASK", "CROSSSLOT", "CLUSTERDOWN", "TRYAGAIN"] {
+            let answer = ServerError::new(code, "x");
+            assert!(answer.is_cluster() && !answer.is_transient(), "{code}");
+            assert!(!answer.wants_new_connection(), "{code}");
         }
         for code in ["WRONGTYPE", "NOPERM", "NOAUTH", "ERR", "NOSCRIPT"] {
             assert!(!ServerError::new(code, "x").is_transient(), "{code}");

@@ -4,6 +4,7 @@
 //!
 //! * [`endpoint`]: where a Redis is and how to enter it, from a URL or from separate options.
 //! * [`error`]: what can go wrong, and whether a post may have arrived nevertheless.
+//! * [`mask`]: text that may hold a URL, shown without its password.
 //! * [`secret`]: passwords that cannot be printed by accident.
 //! * [`tls`]: the configuration of rustls for an endpoint, on ring, never installed as a default.
 //! * [`redis`]: the commands and Lua scripts that both drivers send.
@@ -12,6 +13,7 @@
 
 pub mod endpoint;
 pub mod error;
+pub mod mask;
 pub mod redis;
 pub mod secret;
 pub mod tls;

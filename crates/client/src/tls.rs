@@ -19,7 +19,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::endpoint::TlsOptions;
-use crate::error::ConfigError;
+use crate::error::{ConfigError, TlsProblem};
 
 /// What rustls needs to open a connection with these options.
 ///
@@ -69,6 +69,37 @@ pub fn server_name(options: &TlsOptions, host: &str) -> Result<ServerName<'stati
         name: "host",
         reason: "it cannot be the name in a certificate",
     })
+}
+
+/// Says in words for a person why a handshake failed, and what to change.
+pub fn explain(error: &rustls::Error) -> TlsProblem {
+    use rustls::{AlertDescription, CertificateError, Error};
+
+    let text = error.to_string();
+    match error {
+        Error::InvalidCertificate(problem) => match problem {
+            CertificateError::UnknownIssuer => TlsProblem::UnknownAuthority(text),
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                TlsProblem::OtherHost(text)
+            }
+            _ if is_own_authority(error) => TlsProblem::UnknownAuthority(text),
+            _ => TlsProblem::Certificate(text),
+        },
+        // Not a record of TLS: text, which Redis answers to what it does not understand.
+        Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => TlsProblem::NotSpoken,
+        Error::AlertReceived(
+            AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure,
+        ) => TlsProblem::ClientCertificate,
+        _ => TlsProblem::Other(text),
+    }
+}
+
+/// Returns `true` if these are the first bytes of an alert of TLS: what a server that expects TLS
+/// answers to plain text. No answer of Redis begins so.
+pub fn is_alert(bytes: &[u8]) -> bool {
+    /// The content type of alerts, and the major version of every record.
+    const ALERT: [u8; 2] = [21, 3];
+    bytes.starts_with(&ALERT)
 }
 
 type Authorities = (Arc<RootCertStore>, Vec<CertificateDer<'static>>);

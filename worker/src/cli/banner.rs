@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
+use celery_client::mask::mask;
+
 use crate::app::Worker;
 use crate::config::{Config, LogFormat};
 use crate::consumer::Results;
-use crate::database::mask;
 use crate::logging::ALWAYS;
 
 /// Prints the banner to standard output; with JSON logs, logs one line with its content instead. URLs are shown without

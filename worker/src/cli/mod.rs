@@ -9,6 +9,7 @@ mod dead;
 mod options;
 mod redis;
 mod rights;
+mod secrets;
 
 use std::process::ExitCode;
 
@@ -47,11 +48,15 @@ pub fn main(tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> ExitCode {
     let options = match Options::read() {
         Ok(options) => options,
         Err(error) => {
-            // To standard output or error, as it is help or a complaint.
-            let _ = error.print();
             return match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => ExitCode::from(USAGE),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                    let _ = error.print();
+                    ExitCode::SUCCESS
+                }
+                _ => {
+                    eprint!("{}", secrets::hidden(&error.render().to_string()));
+                    ExitCode::from(USAGE)
+                }
             };
         }
     };
@@ -74,7 +79,7 @@ pub fn main(tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> ExitCode {
     match ended {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("celery-worker: {error}");
+            eprintln!("celery-worker: {}", secrets::hidden(&error.to_string()));
             match error {
                 StartError::Signals(_) | StartError::Threads(_) => ExitCode::FAILURE,
                 _ => ExitCode::from(CONFIG),

@@ -53,7 +53,6 @@ pub(crate) use shape::check as check_shape;
 pub use transaction::Transaction;
 use url::Address;
 pub use url::DatabaseUrlError;
-pub(crate) use url::mask;
 pub(crate) use values::Dates;
 pub use zone::{Zone, ZoneError};
 
@@ -128,7 +127,7 @@ impl Database {
                 pool: Arc::new(pool(address, CONNECTIONS)),
                 outside: Outside::new(),
                 timeout: Some(TIMEOUT),
-                health: Health::of(mask(url)),
+                health: Health::of(celery_client::mask::mask(url)),
                 retries: Counter::default(),
                 inbox: AtomicBool::new(false),
                 known: Counter::default(),

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::transport::Transport;
 use crate::endpoint::Endpoint;
 use crate::error::ServerError;
-use crate::redis::Script;
+use crate::redis::{Script, mode};
 use crate::secret::Secret;
 
 /// How a connection is opened and how long it may stay silent.
@@ -48,7 +48,8 @@ pub enum Failure {
     /// The server could not be reached, or has no place for us now. Nothing was sent.
     #[error("{0}")]
     Connect(String),
-    /// The server is there and does not let us in: it wants other credentials, or has no such database. Nothing was sent.
+    /// The server is there and does not let us in: it wants other credentials, has no such database, or
+    /// is a node of a Redis Cluster. Nothing was executed.
     #[error("{0}")]
     Denied(String),
     /// The connection broke: whether the command was executed is unknown.
@@ -94,9 +95,7 @@ impl Failure {
 impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Self {
         match error.code() {
-            Some(code) => {
-                Failure::Refused(ServerError::new(code, error.detail().unwrap_or_default()))
-            }
+            Some(code) => refused(ServerError::new(code, error.detail().unwrap_or_default())),
             None if error.is_timeout() => Failure::Silent(error.to_string()),
             None => Failure::Lost(error.to_string()),
         }
@@ -202,12 +201,15 @@ impl Connection {
                 inner,
                 driver: tokio::spawn(driver),
             };
-            let mut named = Cmd::new();
-            named.arg("CLIENT").arg("SETNAME").arg(&options.name);
-            match connection.query(&named).await {
-                // The name is a courtesy; a server that forbids it can be worked with.
-                Ok(_) | Err(Failure::Refused(_)) => Ok(connection),
-                Err(failure) => Err(failure),
+            // One round trip. The name is a courtesy; a server that forbids it can be worked with.
+            let mut greeting = Pipeline::new();
+            greeting.cmd("CLIENT").arg("SETNAME").arg(&options.name);
+            greeting.cmd("HELLO");
+            let sent = connection.inner.send_packed_commands(&greeting, 0, 2);
+            let answers = sent.await.map_err(Failure::from)?;
+            match answers.last().and_then(mode::unsupported) {
+                Some(kind) => Err(Failure::Denied(format!("it is {kind}"))),
+                None => Ok(connection),
             }
         };
         tokio::time::timeout_at(deadline, opening)
@@ -280,11 +282,19 @@ fn not_let_in(error: RedisError, endpoint: &Endpoint) -> Failure {
 
 fn checked(value: Value) -> Result<Value, Failure> {
     match value {
-        Value::ServerError(error) => Err(Failure::Refused(ServerError::new(
+        Value::ServerError(error) => Err(refused(ServerError::new(
             error.code(),
             error.details().unwrap_or_default(),
         ))),
         value => Ok(value),
+    }
+}
+
+/// A refusal. What only a cluster answers is named by that: no repeat would help.
+fn refused(answer: ServerError) -> Failure {
+    match answer.is_cluster() {
+        true => Failure::Denied(format!("it is {} ({answer})", mode::CLUSTER)),
+        false => Failure::Refused(answer),
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use crate::endpoint::{Address, Endpoint};
+use crate::error::TlsProblem;
 use crate::tls;
 
 /// Idle time before the kernel probes a connection. A doorbell hears nothing for hours; a peer that vanished without a
@@ -24,9 +25,12 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 /// Time between two probes; after three without an answer the connection is dead.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Time kept of the deadline to say that a handshake was not answered.
+const SILENCE: Duration = Duration::from_millis(50);
+
 /// One connected stream.
 pub(super) enum Transport {
-    Tcp(TcpStream),
+    Tcp(Plain),
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
@@ -48,14 +52,50 @@ impl Transport {
             .with_retries(3);
         SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
         let Some(options) = endpoint.tls() else {
-            return Ok(Transport::Tcp(stream));
+            return Ok(Transport::Tcp(Plain {
+                stream,
+                heard: false,
+            }));
         };
         let config = tls::client_config(options).map_err(io::Error::other)?;
         let name = tls::server_name(options, host).map_err(io::Error::other)?;
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        Ok(Transport::Tls(Box::new(
-            connector.connect(name, stream).await?,
-        )))
+        // A server that expects plain text may say nothing: the time left is for what it could say.
+        let shaken = timeout_at(deadline - SILENCE, connector.connect(name, stream)).await;
+        let shaken = shaken.map_err(|_| io::Error::other(TlsProblem::Silent))?;
+        Ok(Transport::Tls(Box::new(shaken.map_err(in_words)?)))
+    }
+}
+
+/// An error of the handshake in words for a person.
+fn in_words(error: io::Error) -> io::Error {
+    let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
+    match of_tls {
+        Some(of_tls) => io::Error::other(tls::explain(of_tls)),
+        None => error,
+    }
+}
+
+/// A stream without TLS.
+pub(super) struct Plain {
+    stream: TcpStream,
+    /// Whether the server has said anything.
+    heard: bool,
+}
+
+impl Plain {
+    /// Reads. If the first bytes are an alert of TLS, the error says that the server speaks it.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let came = buf.filled().get(before..).unwrap_or_default();
+        if !self.heard && !came.is_empty() {
+            self.heard = true;
+            if tls::is_alert(came) {
+                return Poll::Ready(Err(io::Error::other(TlsProblem::Spoken)));
+            }
+        }
+        read
     }
 }
 
@@ -83,7 +123,7 @@ impl AsyncRead for Transport {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Transport::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Transport::Tcp(plain) => plain.poll_read(cx, buf),
             Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
             Transport::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
@@ -97,7 +137,7 @@ impl AsyncWrite for Transport {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Transport::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Transport::Tcp(plain) => Pin::new(&mut plain.stream).poll_write(cx, buf),
             Transport::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
             Transport::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
@@ -105,7 +145,7 @@ impl AsyncWrite for Transport {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Transport::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tcp(plain) => Pin::new(&mut plain.stream).poll_flush(cx),
             Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
             Transport::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
@@ -113,7 +153,7 @@ impl AsyncWrite for Transport {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Transport::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tcp(plain) => Pin::new(&mut plain.stream).poll_shutdown(cx),
             Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Transport::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }

@@ -247,6 +247,13 @@ impl Client {
                         reason,
                     });
                 }
+                Err(NotOpen {
+                    error: error @ ClientError::Tls { .. },
+                    ..
+                }) => {
+                    self.forget_name();
+                    return Err(error);
+                }
                 Err(NotOpen { error, again }) => match pauses.next().filter(|_| again) {
                     Some(pause) => {
                         let pause = pause.mul_f64(0.75 + fastrand::f64() / 2.0);

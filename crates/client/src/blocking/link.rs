@@ -21,9 +21,11 @@ use super::reply::{ReplyReader, Shape, unread};
 use super::socket::Peek;
 use super::stream::{Broken, NotOpen, Stream};
 use super::wait::Wait;
-use crate::endpoint::Endpoint;
-use crate::error::{ClientError, ConfigError, ServerError};
+use crate::endpoint::{Address, Endpoint};
+use crate::error::{ClientError, ConfigError, ServerError, TlsProblem};
+use crate::redis::mode;
 use crate::secret::Secret;
+use crate::tls;
 
 pub(super) use owed::Owed;
 
@@ -66,6 +68,8 @@ pub struct Link {
     broken: bool,
     /// Whether an answer said that another connection may do better.
     retired: bool,
+    /// A disagreement about TLS that ended it.
+    problem: Option<TlsProblem>,
 }
 
 /// What Redis answered: a value, or a refusal.
@@ -80,8 +84,9 @@ enum Listening {
 }
 
 impl Link {
-    /// Opens a connection and enters: AUTH, SELECT and a PING in one round trip, so that a server that accepts
-    /// connections and answers nothing is found out before anything depends on it.
+    /// Opens a connection and enters: AUTH, SELECT and HELLO in one round trip, so that a server that accepts
+    /// connections and answers nothing is found out before anything depends on it. The answer to HELLO
+    /// says which kind of server it is.
     pub(super) fn open(
         endpoint: &Arc<Endpoint>,
         options: &ClientOptions,
@@ -106,14 +111,36 @@ impl Link {
             last_used: Instant::now(),
             broken: false,
             retired: false,
+            problem: None,
         };
-        link.enter(wait).map_err(|error| match error {
+        let entered = link.enter(wait);
+        if tls::is_alert(link.replies.rest()) {
+            link.problem = Some(TlsProblem::Spoken);
+        }
+        let problem = link.problem.take();
+        entered.map_err(|error| match (error, problem) {
+            (ClientError::Disconnected { endpoint, .. }, Some(problem)) => NotOpen {
+                error: ClientError::Tls { endpoint, problem },
+                again: false,
+            },
+            // The alert of a server that speaks TLS may be lost with the connection.
+            (ClientError::Disconnected { endpoint, reason }, None) if link.may_be_tls() => {
+                NotOpen {
+                    error: ClientError::Connect {
+                        endpoint,
+                        reason: format!(
+                            "{reason}; if the server speaks TLS on this port, use rediss://"
+                        ),
+                    },
+                    again: true,
+                }
+            }
             // Nothing was asked for yet: it is the connection that failed.
-            ClientError::Disconnected { endpoint, reason } => NotOpen {
+            (ClientError::Disconnected { endpoint, reason }, None) => NotOpen {
                 error: ClientError::Connect { endpoint, reason },
                 again: true,
             },
-            error => NotOpen {
+            (error, _) => NotOpen {
                 again: error.is_retryable(),
                 error,
             },
@@ -136,7 +163,7 @@ impl Link {
             select.arg(endpoint.database());
             select
         });
-        for cmd in [auth.as_ref(), select.as_ref(), Some(&redis::cmd("PING"))]
+        for cmd in [auth.as_ref(), select.as_ref(), Some(&redis::cmd("HELLO"))]
             .into_iter()
             .flatten()
         {
@@ -162,13 +189,24 @@ impl Link {
                 Err(answer) => return Err(endpoint.refused(answer)),
             }
         }
-        match self.answer(Shape::Short, wait, "the answer to PING")? {
-            // A user may lack the permission to PING: that is an answer, too.
+        match self.answer(Shape::Hello, wait, "the answer to HELLO")? {
+            // An old server does not know the command: that is an answer, too.
             Err(answer) if answer.is_auth() || answer.is_transient() => {
                 Err(endpoint.refused(answer))
             }
-            _ => Ok(()),
+            Err(_) => Ok(()),
+            Ok(hello) => match mode::unsupported(&hello) {
+                Some(kind) => Err(endpoint.unsupported(kind)),
+                None => Ok(()),
+            },
         }
+    }
+
+    /// Returns `true` if a server that was not heard yet may have expected TLS.
+    fn may_be_tls(&self) -> bool {
+        !self.stream.is_tls()
+            && self.replies.is_empty()
+            && matches!(self.endpoint.address(), Address::Tcp { .. })
     }
 
     /// Where it leads.
@@ -292,6 +330,14 @@ impl Link {
                 endpoint: self.endpoint.display_url(),
                 reason,
             },
+            Broken::Tls(problem) => {
+                let reason = problem.to_string();
+                self.problem = Some(problem);
+                ClientError::Disconnected {
+                    endpoint: self.endpoint.display_url(),
+                    reason,
+                }
+            }
             Broken::Ended(error) => error,
         }
     }

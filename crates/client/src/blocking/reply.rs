@@ -66,6 +66,11 @@ impl ReplyReader {
         self.start == self.filled
     }
 
+    /// Returns what was received and not given out.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.buffer[self.start..self.filled]
+    }
+
     /// Returns `true` if more waits to be given out than was asked for.
     pub(super) fn is_overfull(&self) -> bool {
         self.filled - self.start > self.unread
@@ -155,12 +160,16 @@ impl ReplyReader {
                 Some(b'*') => {
                     let count = length(&line[1..]).ok_or("a length that is none")?;
                     let most = shape.most_elements();
-                    if most == 0 || self.missing.is_some() {
+                    if most == 0 || (self.missing.is_some() && !shape.nests()) {
                         return Err("an array where none can be".to_owned());
                     }
                     // None at all is an answer by itself.
                     if !matches!(count, -1 | 0) {
-                        let count = usize::try_from(count).ok().filter(|count| *count <= most);
+                        // An array inside another takes the place of one of its elements.
+                        let others = self.missing.map_or(0, |missing| missing - 1);
+                        let count = usize::try_from(count).ok();
+                        let count = count.and_then(|count| count.checked_add(others));
+                        let count = count.filter(|count| *count <= most);
                         self.missing = Some(count.ok_or("an array that is too long")?);
                         self.scanned = next;
                         self.check_size(next, limit)?;

@@ -15,7 +15,7 @@ use super::resolve;
 use super::socket::{Peek, Socket};
 use super::wait::{SLICE, Wait};
 use crate::endpoint::{Address, Endpoint};
-use crate::error::ClientError;
+use crate::error::{ClientError, TlsProblem};
 use crate::tls;
 
 /// What one record of TLS can hold.
@@ -65,6 +65,12 @@ impl Stream {
             error: refused(endpoint, format!("TLS: {error}")),
             again: true,
         };
+        let disagreed = |problem| ClientError::Tls {
+            endpoint: endpoint.display_url(),
+            problem,
+        };
+        // Whether the server has said anything.
+        let mut heard = false;
         while session.is_handshaking() {
             let events = if session.wants_write() {
                 PollFlags::POLLOUT
@@ -81,11 +87,12 @@ impl Stream {
                     return Err(broken(ErrorKind::UnexpectedEof.into()));
                 }
                 Ok(_) => {
+                    heard |= events == PollFlags::POLLIN;
                     if let Err(error) = session.process_new_packets() {
                         // The alert that tells the server why; if it cannot be sent, the server will see us leave.
                         let _ = session.write_tls(&mut &self.socket);
                         return Err(NotOpen {
-                            error: refused(endpoint, format!("TLS: {error}")),
+                            error: disagreed(tls::explain(&error)),
                             again: false,
                         });
                     }
@@ -93,7 +100,10 @@ impl Stream {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let waited = self.socket.wait_for(events, wait, "the TLS handshake");
                     waited.map_err(|error| NotOpen {
-                        error,
+                        error: match error {
+                            ClientError::Timeout { .. } if !heard => disagreed(TlsProblem::Silent),
+                            error => error,
+                        },
                         again: false,
                     })?;
                 }
@@ -258,13 +268,19 @@ fn read_tls(
 pub(super) enum Broken {
     /// The stream itself broke.
     Lost(String),
+    /// The two ends disagree about TLS: a server may say so only after the handshake.
+    Tls(TlsProblem),
     /// The wait ended.
     Ended(ClientError),
 }
 
 impl From<io::Error> for Broken {
     fn from(error: io::Error) -> Self {
-        Self::Lost(error.to_string())
+        let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
+        match of_tls.map(tls::explain) {
+            Some(problem @ TlsProblem::ClientCertificate) => Self::Tls(problem),
+            _ => Self::Lost(error.to_string()),
+        }
     }
 }
 

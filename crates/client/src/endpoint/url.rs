@@ -11,6 +11,7 @@ use url::Url;
 use super::builder::{check, database, host_name, path, truth};
 use super::{Address, DEFAULT_PORT, Endpoint, TlsOptions};
 use crate::error::ConfigError;
+use crate::mask::{cuts_login, is_scheme};
 use crate::secret::Secret;
 
 /// Parameters of redis-py and kombu that may stand in a URL shared with Python and change nothing here: every call
@@ -24,6 +25,33 @@ const PASSED_OVER: [&str; 8] = [
     "socket_keepalive",
     "socket_timeout",
     "timeout",
+];
+
+/// Result backends of Celery that may be named without a URL (`BACKEND_ALIASES` in
+/// `celery/app/backends.py`, and those of django-celery-results).
+const OTHER_BACKENDS: [&str; 22] = [
+    "arangodb",
+    "azureblockblob",
+    "cache",
+    "cassandra",
+    "consul",
+    "cosmosdbsql",
+    "couchbase",
+    "couchdb",
+    "database",
+    "db",
+    "django-cache",
+    "django-db",
+    "dynamodb",
+    "elasticsearch",
+    "file",
+    "filesystem",
+    "gs",
+    "mongodb",
+    "riak",
+    "rpc",
+    "s3",
+    "sentinel",
 ];
 
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
@@ -45,19 +73,48 @@ impl Endpoint {
     pub fn from_url(text: &str) -> Result<Self, ConfigError> {
         // The parser below would silently drop line breaks.
         check("URL", text)?;
-        let (scheme, rest) = text.split_once("://").ok_or(ConfigError::NotAUrl)?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "redis" => tcp(rest, false),
-            "rediss" => tcp(rest, true),
-            "redis+socket" | "redis+unix" | "unix" | "socket" => unix(rest),
-            _ => Err(ConfigError::Scheme {
-                scheme: scheme.chars().take(32).collect(),
-            }),
+        let text = text.trim();
+        if text.starts_with(['"', '\'']) {
+            return Err(ConfigError::Quoted);
         }
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) if is_scheme(scheme) => (scheme, rest),
+            None if OTHER_BACKENDS.contains(&text) => (text, ""),
+            _ => return Err(ConfigError::NotAUrl),
+        };
+        let read: fn(&str) -> Result<Endpoint, ConfigError> =
+            match scheme.to_ascii_lowercase().as_str() {
+                "redis" => |rest| tcp(rest, false),
+                "rediss" => |rest| tcp(rest, true),
+                "redis+socket" | "redis+unix" | "unix" | "socket" => unix,
+                _ => {
+                    return Err(ConfigError::Scheme {
+                        scheme: scheme.to_owned(),
+                    });
+                }
+            };
+        if is_list(rest) {
+            return Err(ConfigError::SeveralServers);
+        }
+        read(rest)
     }
 }
 
+/// Returns `true` for several servers: URLs, or hosts, that `;` or `,` separates.
+fn is_list(rest: &str) -> bool {
+    let parts = rest.split([';', ',']).skip(1);
+    if parts.into_iter().any(|part| part.trim().contains("://")) {
+        return true;
+    }
+    let place = rest.rsplit('@').next().unwrap_or(rest);
+    let end = place.find(['?', '#']).unwrap_or(place.len());
+    !place.starts_with('/') && place[..end].contains([';', ','])
+}
+
 fn tcp(rest: &str, secure: bool) -> Result<Endpoint, ConfigError> {
+    if cuts_login(rest) {
+        return Err(ConfigError::NotEncoded);
+    }
     // Any scheme that the URL standard has no special rules for.
     let url = Url::parse(&format!("redis://{rest}")).map_err(|_| ConfigError::NotAUrl)?;
     let host = match url.host_str() {
@@ -91,6 +148,9 @@ fn unix(rest: &str) -> Result<Endpoint, ConfigError> {
             format!("redis://{authority}localhost/{path}")
         }
         _ => {
+            if cuts_login(rest) {
+                return Err(ConfigError::NotEncoded);
+            }
             return Err(ConfigError::Value {
                 name: "URL",
                 reason: "a unix socket needs an absolute path",
@@ -125,11 +185,15 @@ fn password(url: &Url) -> Result<Option<Secret>, ConfigError> {
 }
 
 fn one_database(path: &str, of_query: Option<u32>) -> Result<u32, ConfigError> {
+    // The virtual host is what follows the first slash; it may begin with one itself, as in kombu.
+    let path = path.strip_prefix('/').unwrap_or(path);
     let of_path = database(path)?;
     match of_query {
-        Some(number) if path.len() > 1 && number != of_path => Err(ConfigError::Contradiction {
-            what: "a path and a virtual_host that name different databases",
-        }),
+        Some(number) if !path.trim_matches('/').is_empty() && number != of_path => {
+            Err(ConfigError::Contradiction {
+                what: "a path and a virtual_host that name different databases",
+            })
+        }
         Some(number) => Ok(number),
         None => Ok(of_path),
     }
@@ -309,6 +373,72 @@ mod tests {
                 verified,
                 "{word}"
             );
+        }
+    }
+
+    #[test]
+    fn spellings_of_other_programs() {
+        for (url, database) in [
+            ("redis://h//", 0),
+            ("redis://h//3", 3),
+            ("redis://h/3 ", 3),
+            (" redis://h/3", 3),
+            ("redis://h//?db=2", 2),
+            ("redis://:a;b,c@h/1", 1),
+        ] {
+            assert_eq!(endpoint(url).database(), database, "{url}");
+        }
+        for (url, error) in [
+            ("redis://a/0;redis://b/0", ConfigError::SeveralServers),
+            ("redis://:p@a/0;redis://:q@b/0", ConfigError::SeveralServers),
+            ("redis://a:1;b:2/0", ConfigError::SeveralServers),
+            ("rediss://a,b/0", ConfigError::SeveralServers),
+            ("redis://a/0, redis://b/0", ConfigError::SeveralServers),
+            ("unix:///a.sock;unix:///b.sock", ConfigError::SeveralServers),
+            ("\"redis://h\"", ConfigError::Quoted),
+            ("'redis://h'", ConfigError::Quoted),
+        ] {
+            assert_eq!(Endpoint::from_url(url), Err(error), "{url}");
+        }
+        for (url, scheme) in [
+            ("sentinel://a;sentinel://b", "sentinel"),
+            ("rpc://", "rpc"),
+            ("rpc", "rpc"),
+            ("django-db", "django-db"),
+            ("db+mysql://u:hunter2@h/d", "db+mysql"),
+            ("cache+memcached://h:11211/", "cache+memcached"),
+            ("mongodb+srv://u:hunter2@h/d", "mongodb+srv"),
+            ("amqp://u:hunter2@h//", "amqp"),
+        ] {
+            let error = Endpoint::from_url(url).unwrap_err();
+            let scheme = scheme.to_owned();
+            assert_eq!(error, ConfigError::Scheme { scheme }, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_told_as_such() {
+        for url in [
+            "redis://:abc#123@h",
+            "redis://:abc/12=@h",
+            "redis://:ab?c@h/0",
+            "redis://u:12#34@h",
+            "redis://u:12/3?@h",
+            "redis://u:p@h/x@i/0",
+            "redis+socket://:p/w@/run/x",
+            "redis://u:ab:c/@h",
+        ] {
+            let error = Endpoint::from_url(url).unwrap_err();
+            assert_eq!(error, ConfigError::NotEncoded, "{url}");
+            assert!(error.to_string().contains("percent-encoded"));
+        }
+        for url in [
+            "hunter2@redis://h",
+            "redis:u:hunter2@h",
+            "redis://u:p@h:port",
+        ] {
+            let error = Endpoint::from_url(url).unwrap_err();
+            assert_eq!(error, ConfigError::NotAUrl, "{url}");
         }
     }
 

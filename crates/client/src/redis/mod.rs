@@ -4,6 +4,8 @@
 //! sent by its SHA-1 (`EVALSHA`), and in full (`EVAL`) when the server answers `NOSCRIPT`. Script texts may change
 //! between versions, key formats only grow: workers and clients of two versions work side by side.
 
+pub mod mode;
+
 use std::fmt::Write;
 use std::sync::OnceLock;
 use std::time::Duration;

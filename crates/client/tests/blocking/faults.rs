@@ -183,7 +183,7 @@ fn a_server_that_loads_or_cannot_save_is_waited_for() {
     const LOADING: &str = "-LOADING Redis is loading the dataset in memory\r\n";
     const MISCONF: &str = "-MISCONF Redis is configured to save RDB snapshots\r\n";
     let url = scripted(&[
-        &[("PING\r\n", LOADING)],
+        &[("HELLO\r\n", LOADING)],
         &[
             ENTER,
             ("{\"a\":1}\r\n", LOADING),

@@ -34,7 +34,7 @@ fn half_server(
                 seen.push(byte[0]);
             }
         };
-        read_until("PING\r\n");
+        read_until("HELLO\r\n");
         writer.write_all(enters.as_bytes()).unwrap();
         read_until(until);
         writer.write_all(answer.as_bytes()).unwrap();

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 type Step = (&'static str, &'static str);
 
 /// What entering looks like without a password.
-pub(super) const ENTER: Step = ("PING\r\n", "+PONG\r\n");
+pub(super) const ENTER: Step = ("HELLO\r\n", "*0\r\n");
 /// The answers to a post that writes its binding first.
 pub(super) const POSTED: &str = ":1\r\n:1\r\n:1\r\n";
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use celery_client::ClientError;
 use celery_client::blocking::{Client, Post, Publish};
 use celery_client::endpoint::{Endpoint, EndpointBuilder};
+use celery_client::error::TlsProblem;
 use celery_testkit::{Redis, RedisOptions, free_port};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -127,7 +128,7 @@ fn ping(builder: EndpointBuilder) -> Result<(), ClientError> {
 fn refused(builder: EndpointBuilder, word: &str) {
     let error = ping(builder).unwrap_err();
     assert!(
-        matches!(&error, ClientError::Connect { reason, .. } if reason.contains(word)),
+        matches!(&error, ClientError::Tls { problem, .. } if problem.to_string().contains(word)),
         "{error}"
     );
 }
@@ -382,7 +383,32 @@ fn files_that_cannot_be_used_are_named() {
 #[test]
 fn a_server_that_speaks_no_tls() {
     let redis = super::redis();
-    refused(to("localhost", redis.port()), "TLS");
+    refused(to("localhost", redis.port()), "use redis://");
+    let locked = celery_testkit::RedisOptions::new()
+        .password("x")
+        .start()
+        .unwrap();
+    refused(to("localhost", locked.port()), "use redis://");
+}
+
+#[test]
+fn a_server_that_speaks_tls_only() {
+    let authority = Authority::new();
+    let client_wanted = authority.ca();
+    for ca in [None, Some(client_wanted.as_path())] {
+        let (_redis, port) = serve(&authority.issue("localhost"), ca);
+        for url in [
+            "redis://localhost",
+            "redis://:secret@127.0.0.1",
+            "redis://u:p@localhost",
+        ] {
+            let endpoint = Endpoint::from_url(&format!("{url}:{port}/1")).unwrap();
+            let mut client = Client::new(endpoint.into(), Default::default());
+            let error = within(Duration::from_secs(5), |wait| client.ping(wait)).unwrap_err();
+            // Where the server's reset overtakes its alert, it can only be guessed.
+            assert!(error.to_string().contains("use rediss://"), "{error}");
+        }
+    }
 }
 
 #[test]
@@ -397,7 +423,14 @@ fn a_handshake_that_nobody_answers_ends_in_time() {
     })
     .unwrap_err();
     assert!(
-        !error.outcome_unknown && matches!(*error.cause, ClientError::Connect { .. }),
+        !error.outcome_unknown
+            && matches!(
+                &*error.cause,
+                ClientError::Tls {
+                    problem: TlsProblem::Silent,
+                    ..
+                }
+            ),
         "{error}"
     );
 }

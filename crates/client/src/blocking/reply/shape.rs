@@ -4,6 +4,8 @@ use super::MAX_LINE;
 
 /// Parts of what a channel brings: what it is, the channel, and a payload or a count.
 const MESSAGE_PARTS: usize = 3;
+/// Seven names and values, and room for the modules of a large installation.
+const HELLO_PARTS: usize = 1 << 10;
 /// What an unread short answer is expected to take: Redis' longest error messages are a few hundred bytes.
 const SHORT: usize = 1 << 10;
 
@@ -13,6 +15,8 @@ const SHORT: usize = 1 << 10;
 pub enum Shape {
     /// A status, a number, an error or a few bytes: the answer to all commands but those that read.
     Short,
+    /// What a server says of itself: names and values in turn, with a list of its modules.
+    Hello,
     /// A text: a stored result, as large as the caller accepts.
     Text,
     /// What a channel brings: a small array, whose payload may be as large as a stored result.
@@ -24,17 +28,24 @@ impl Shape {
     pub(super) fn limit(self, max_reply: usize) -> usize {
         match self {
             Self::Short => MAX_LINE.min(max_reply),
+            Self::Hello => MAX_LINE,
             Self::Text => max_reply,
             Self::Message => max_reply.saturating_add(MAX_LINE),
         }
     }
 
-    /// Returns the most elements that an array may have; arrays do not contain arrays.
+    /// Returns the most elements that an array may have.
     pub(super) fn most_elements(self) -> usize {
         match self {
             Self::Short | Self::Text => 0,
             Self::Message => MESSAGE_PARTS,
+            Self::Hello => HELLO_PARTS,
         }
+    }
+
+    /// Returns `true` if arrays may contain arrays; all elements together count.
+    pub(super) fn nests(self) -> bool {
+        self == Self::Hello
     }
 }
 
