@@ -25,7 +25,7 @@ fn flooding(
     let url = format!("redis://{}", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
         let mut stream = listener.accept().unwrap().0;
-        wait_for(&mut stream, "PING\r\n");
+        wait_for(&mut stream, "HELLO\r\n");
         stream.write_all(b"+PONG\r\n").unwrap();
         wait_for(&mut stream, command);
         let mut written = 0;
