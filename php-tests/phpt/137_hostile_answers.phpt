@@ -28,7 +28,7 @@ function flooding_server(string $command, string $begin, string $rest): array
                 }
                 break;
             }
-            if (str_contains($seen, 'PING')) {
+            if (str_contains($seen, 'HELLO')) {
                 fwrite($stream, "+PONG\r\n");
                 $seen = '';
             }
