@@ -92,6 +92,7 @@ mod tests {
         Step::Join {
             group: "group".to_owned(),
             word: "word".to_owned(),
+            failed: true,
             steps,
         }
     }

@@ -368,10 +368,7 @@ impl Settling {
 
     /// Stores the results of a batch on their own server, and takes them out of it. Gives back the chords that end with
     /// it, each with the position of its settlement.
-    async fn store_elsewhere(
-        &mut self,
-        batch: &mut [Settlement],
-    ) -> Vec<(usize, (String, String))> {
+    async fn store_elsewhere(&mut self, batch: &mut [Settlement]) -> Vec<(usize, Step)> {
         let tags: Vec<Tag> = batch.iter().map(|settlement| settlement.tag).collect();
         let mut ends = Vec::new();
         let Some(results) = &mut self.results else {
@@ -395,9 +392,16 @@ impl Settling {
                     Step::Join {
                         group,
                         word,
+                        failed,
                         steps: then,
                     } => {
-                        ends.push((position, (group, word)));
+                        let end = Step::Join {
+                            group,
+                            word,
+                            failed,
+                            steps: Vec::new(),
+                        };
+                        ends.push((position, end));
                         steps.extend(then);
                     }
                     step => settlement.steps.push(step),

@@ -67,10 +67,12 @@ pub(crate) enum Step {
     },
     /// Count a member of a chord's header. Done before the other steps, and taken out of them.
     Count(Box<Part>),
-    /// Forget a chord, and take these steps – unless the claim on its body is no longer ours.
+    /// Forget a chord, and take these steps – unless the claim on its body is no longer ours. Of a chord
+    /// that failed only the size is forgotten: as in Celery, the results of its members stay until they expire.
     Join {
         group: String,
         word: String,
+        failed: bool,
         steps: Vec<Step>,
     },
 }

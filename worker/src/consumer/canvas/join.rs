@@ -33,12 +33,19 @@ pub(crate) fn after_chord(
             &part.body,
             "a bug of the worker",
         )];
-        vec![Step::Join { group, word, steps }]
+        vec![Step::Join {
+            group,
+            word,
+            failed: true,
+            steps,
+        }]
     })
 }
 
 fn join(rules: &Rules, part: &Part, complete: &Complete, now: Timestamp) -> Vec<Step> {
-    let (counted, steps) = match results(complete) {
+    let results = results(complete);
+    let has_failed = results.is_err();
+    let (counted, steps) = match results {
         Ok(results) => {
             let mut calling = Calling::new(rules, &part.task, now, Load::new(rules));
             calling.body(&part.body.clone().into(), &results.into());
@@ -56,7 +63,12 @@ fn join(rules: &Rules, part: &Part, complete: &Complete, now: Timestamp) -> Vec<
     };
     let (group, word) = (part.group.clone(), part.word());
     let mut all: Vec<Step> = counted;
-    all.push(Step::Join { group, word, steps });
+    all.push(Step::Join {
+        group,
+        word,
+        failed: has_failed,
+        steps,
+    });
     all
 }
 

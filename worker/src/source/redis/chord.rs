@@ -72,11 +72,23 @@ impl RedisSource {
     }
 
     /// Begins chords and ends others on a server that is not the broker.
-    pub(crate) async fn chords(&mut self, begin: &[Step], end: &[(String, String)]) {
+    pub(crate) async fn chords(&mut self, begin: &[Step], end: &[Step]) {
         let begin: Vec<(&String, &usize, &Option<Vec<u8>>)> = begin
             .iter()
             .filter_map(|step| match step {
                 Step::Chord { group, size, saved } => Some((group, size, saved)),
+                _ => None,
+            })
+            .collect();
+        let end: Vec<(&String, &bool, &String)> = end
+            .iter()
+            .filter_map(|step| match step {
+                Step::Join {
+                    group,
+                    failed,
+                    word,
+                    ..
+                } => Some((group, failed, word)),
                 _ => None,
             })
             .collect();
@@ -86,7 +98,10 @@ impl RedisSource {
         let keys: Vec<String> = begin
             .iter()
             .flat_map(|(group, ..)| self.begin_keys(group))
-            .chain(end.iter().flat_map(|(group, _)| self.end_keys(group)))
+            .chain(
+                end.iter()
+                    .flat_map(|(group, failed, _)| self.end_keys(group, **failed)),
+            )
             .collect();
         let mut call = scripts::call(&scripts::CHORDS, keys.len(), 2 * keys.len() + 3, 0);
         call.arg(&keys);
@@ -96,7 +111,7 @@ impl RedisSource {
         for (_, size, saved) in begin {
             call.arg(*size).arg(saved.as_deref().unwrap_or_default());
         }
-        for (_, word) in end {
+        for (.., word) in end {
             call.arg(word);
         }
         let read = |answer| number(&answer);
@@ -113,15 +128,17 @@ impl RedisSource {
         ]
     }
 
-    /// The keys of a chord's end, in the scripts' order.
-    pub(super) fn end_keys(&self, group: &str) -> Vec<String> {
+    /// Returns the keys of a chord's end, in the scripts' order: its claim, and what is forgotten. Of a chord
+    /// that failed that is its size alone, which stands in each place.
+    pub(super) fn end_keys(&self, group: &str, failed: bool) -> Vec<String> {
         let key = |which| self.layout.keys.chord(group, which);
+        let forgotten = |which| key(if failed { ChordPart::Size } else { which });
         vec![
             key(ChordPart::Claim),
-            key(ChordPart::Joined),
-            key(ChordPart::Delta),
+            forgotten(ChordPart::Joined),
+            forgotten(ChordPart::Delta),
             key(ChordPart::Size),
-            key(ChordPart::Deduplication),
+            forgotten(ChordPart::Deduplication),
         ]
     }
 }

@@ -142,7 +142,7 @@ impl RedisSource {
             }
             | Step::Return { queue, priority } => vec![self.layout.list(queue, *priority)],
             Step::Chord { group, .. } => self.begin_keys(group),
-            Step::Join { group, .. } => self.end_keys(group),
+            Step::Join { group, failed, .. } => self.end_keys(group, *failed),
             Step::Dead(_) | Step::Note(..) | Step::Count(_) => Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 use super::Redis;
 use crate::behaviour::chords::{body, member, the_body_comes_and_ends_the_chord};
 use crate::broker::{Backend, Broker};
-use crate::rig::{Rig, post, succeeded, task};
+use crate::rig::{Rig, failed, post, succeeded, task};
 
 #[tokio::test]
 async fn members_that_python_counted_are_counted() {
@@ -81,4 +81,23 @@ async fn a_body_that_another_claimed_is_left_to_it() {
         "1"
     );
     assert!(rig.deliveries.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_failed_chord_keeps_the_results_of_its_members() {
+    let mut broker = Redis::start().await;
+    broker.backend().begin_chord("g", 2).await;
+    let mut rig = Rig::start(broker.options());
+    let header = [member("a", 0, &body()), member("b", 1, &body())];
+    post(&mut broker, "celery", &header).await;
+    let first = rig.next().await;
+    rig.settler.finish(first, failed());
+    assert_eq!(rig.finish(1).await, ["b"]);
+    broker.until_status("body", "FAILURE").await;
+    for (part, kept) in [("j", "1"), ("d", "1"), ("s", "0")] {
+        let key = format!("celery-taskset-meta-g.{part}");
+        assert_eq!(broker.ask(&["EXISTS", &key]).await, kept, "{key}");
+    }
+    let kept = broker.ask(&["ZCARD", "celery-taskset-meta-g.j"]).await;
+    assert_eq!(kept, "2");
 }
