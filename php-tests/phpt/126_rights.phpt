@@ -108,4 +108,4 @@ post: done
 post many: done
 post without waiting: done
 forget: NOPERM %s 'del' %s
-19 rights
+18 rights
