@@ -1,11 +1,22 @@
-//! SQL statements with named parameters. The worker's tokenizer is taken by its file: with the crate came the drivers of
+//! SQL statements with named parameters. The worker's modules are taken by their files: with the crate came the drivers of
 //! three databases, for which the sanitizer has no use.
 
 #![allow(dead_code, reason = "the worker uses the rest")]
 
 #[path = "../../worker/src/database/params.rs"]
 mod params;
+#[path = "../../worker/src/database/places.rs"]
+mod places;
+#[path = "../../worker/src/database/shape.rs"]
+mod shape;
+#[path = "../../worker/src/database/tokens.rs"]
+mod tokens;
+#[path = "../../worker/src/database/values.rs"]
+mod values;
+#[path = "../../worker/src/database/zone.rs"]
+mod zone;
 
+use self::values::Dates;
 use serde_json::Value;
 
 /// The kinds of database, as the worker's module `database` names them.
@@ -22,16 +33,17 @@ pub fn statement(bytes: &[u8]) {
         return;
     };
     for dialect in [Dialect::MySql, Dialect::Sqlite, Dialect::Postgres] {
+        let _ = shape::check(sql, dialect);
         let Ok(names) = params::names(sql, dialect) else {
             continue;
         };
         let given: Vec<(&str, Value)> = names.iter().map(|name| (&**name, Value::Null)).collect();
-        let written = params::rewrite(sql, dialect, &given).unwrap();
+        let written = params::rewrite(sql, dialect, &given, Dates::Converted).unwrap();
         assert!(written.values.len() >= names.len());
         if names.is_empty() {
-            assert_eq!(written.sql, sql);
+            assert_eq!(written.rest, sql);
         } else {
-            assert!(params::rewrite(sql, dialect, &given[1..]).is_err());
+            assert!(params::rewrite(sql, dialect, &given[1..], Dates::Converted).is_err());
         }
     }
 }
