@@ -258,3 +258,106 @@ fn raw(list: &Raws<'_>) -> Result<Box<RawValue>, String> {
 fn clamped(number: i64) -> u32 {
     u32::try_from(number.max(0)).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use celery_protocol::message::DecodeOptions;
+    use serde_json::{Value, json};
+
+    use super::super::options::json as shared;
+    use super::super::{Load, testing};
+    use super::*;
+    use crate::consumer::Routes;
+
+    /// Returns the list, the priority and the message of `proj.echo` with these options, or why there is none.
+    fn sent(options: Value) -> Result<(String, u8, Task), String> {
+        let mut rules = testing::rules();
+        rules.default_queue = "shop".into();
+        rules.routes = Routes::new([("proj.e*", "echoes"), ("proj.mul", "products")]).unwrap();
+        let parent = crate::task::testing::task("proj.add", "[]");
+        let calling = Calling::new(&rules, &parent, crate::clock::now(), Load::new(&rules));
+        let text = shared(&json!({ "task": "proj.echo", "options": options })).unwrap();
+        let (step, _) = calling.message(&Signature::read(&text)?)?;
+        let Step::Push {
+            queue,
+            priority,
+            message,
+        } = step
+        else {
+            return Err("not a message".to_owned());
+        };
+        let accept = [Serializer::Json, Serializer::Msgpack, Serializer::Yaml];
+        let task =
+            Task::decode_redis_with(&message, &DecodeOptions::default().accept(&accept)).unwrap();
+        Ok((queue.to_string(), priority, task))
+    }
+
+    #[test]
+    fn odd_options_do_not_cost_the_message() {
+        for (priority, expected) in [
+            (json!(-1), 0),
+            (json!(15), 9),
+            (json!("4"), 4),
+            (json!(3.9), 3),
+            (json!([]), 0),
+            (json!("high"), 0),
+            (json!(null), 0),
+        ] {
+            let (_, sent, _) = sent(json!({ "priority": priority })).unwrap();
+            assert_eq!(sent, expected, "{priority}");
+        }
+        let (_, _, task) = sent(json!({
+            "time_limit": "60", "soft_time_limit": {}, "ignore_result": 0, "shadow": 7, "group_index": "x",
+            "headers": null, "retries": -1, "expires": null, "countdown": 0, "task_id": 5,
+        }))
+        .unwrap();
+        assert_eq!(
+            (task.time_limit.hard, task.time_limit.soft),
+            (Some(60.0), None)
+        );
+        assert_eq!((task.id.as_str(), task.shadow.as_deref()), ("5", Some("7")));
+        assert_eq!((task.ignore_result, task.retries), (Some(false), 0));
+        assert!(task.eta.is_none() && task.expires.is_none());
+    }
+
+    #[test]
+    fn the_queue_is_the_one_that_is_named_or_routed_or_the_default() {
+        for (options, queue) in [
+            (json!({ "queue": "mails" }), "mails"),
+            (
+                json!({ "queue": "mails", "exchange": "x", "routing_key": "y" }),
+                "mails",
+            ),
+            (json!({ "queue": null }), "echoes"),
+            (json!({ "queue": "" }), "echoes"),
+            (json!({ "routing_key": "mails" }), "echoes"),
+            (json!({ "exchange": "mails" }), "echoes"),
+            (json!({ "exchange": "x", "routing_key": "mails" }), "mails"),
+        ] {
+            assert_eq!(sent(options.clone()).unwrap().0, queue, "{options}");
+        }
+        assert!(sent(json!({ "queue": { "name": "mails" } })).is_err());
+    }
+
+    #[test]
+    fn serializer_and_compression_are_those_of_the_signature() {
+        for (serializer, expected) in [
+            ("json", Serializer::Json),
+            ("msgpack", Serializer::Msgpack),
+            ("yaml", Serializer::Yaml),
+        ] {
+            for (compression, compressed) in [
+                (json!("gzip"), Some(Compression::Zlib)),
+                (json!("zstd"), Some(Compression::Zstd)),
+                (json!(null), None),
+                (json!(""), None),
+            ] {
+                let options = json!({ "serializer": serializer, "compression": compression });
+                let (_, _, task) = sent(options).unwrap();
+                assert_eq!((task.serializer, task.compression), (expected, compressed));
+            }
+        }
+        assert!(sent(json!({ "serializer": "pickle" })).is_err());
+        assert!(sent(json!({ "compression": "gz" })).is_err());
+    }
+}

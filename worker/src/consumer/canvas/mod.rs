@@ -201,15 +201,14 @@ fn count_own(
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-    use serde_json::value::to_raw_value;
+mod testing {
+    use std::sync::Arc;
 
-    use super::*;
+    use super::Rules;
     use crate::delivery::TaskNames;
-    use crate::task::testing;
 
-    const MIB: usize = 1 << 20;
+    /// The limit of [`rules`].
+    pub(super) const MIB: usize = 1 << 20;
 
     struct Names;
 
@@ -219,7 +218,8 @@ mod tests {
         }
     }
 
-    fn rules() -> Rules {
+    /// Rules of a worker that knows every task.
+    pub(super) fn rules() -> Rules {
         Rules {
             results: true,
             default_queue: "celery".into(),
@@ -230,6 +230,16 @@ mod tests {
             names: Arc::new(Names),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use serde_json::value::to_raw_value;
+
+    use super::testing::{MIB, rules};
+    use super::*;
+    use crate::task::testing;
 
     fn task(change: impl FnOnce(&mut Task)) -> Arc<Task> {
         let mut task = testing::task("proj.add", "[]");
