@@ -378,7 +378,7 @@ impl WorkerBuilder {
     /// Sets the queues of follow-ups that name none. Default: there are no routes.
     #[must_use]
     pub fn routes(mut self, routes: Routes) -> Self {
-        self.settings.routes = Some(routes);
+        self.settings.routes = Some(Ok(routes));
         self
     }
 

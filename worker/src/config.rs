@@ -17,7 +17,7 @@ use celery_protocol::priorities::{PrioritySteps, Separator};
 use celery_protocol::serializer::Serializer;
 use serde::Deserialize;
 
-use crate::consumer::{QueueOrder, Results, Routes};
+use crate::consumer::{QueueOrder, Results, RouteError, Routes, read_routes};
 use crate::database::{CONNECTIONS, Zone};
 use crate::duration;
 use crate::tasks::SqlTask;
@@ -53,7 +53,8 @@ pub(crate) struct Settings {
     /// kombu's `sep`. The command line calls it `--priority-sep`.
     pub(crate) sep: Option<String>,
     pub(crate) default_queue: Option<String>,
-    pub(crate) routes: Option<Routes>,
+    #[serde(default, deserialize_with = "read_routes")]
+    pub(crate) routes: Option<Result<Routes, RouteError>>,
     pub(crate) accept_content: Option<Vec<String>>,
     pub(crate) concurrency: Option<usize>,
     pub(crate) prefetch_multiplier: Option<usize>,
@@ -202,6 +203,7 @@ pub(crate) mod setting {
     pub(crate) const PRIORITY_STEPS: &str =
         "priority_steps (--priority-steps, CELERY_WORKER_PRIORITY_STEPS)";
     pub(crate) const SEP: &str = "sep (--priority-sep, CELERY_WORKER_PRIORITY_SEP)";
+    pub(crate) const ROUTES: &str = "routes (--routes, CELERY_WORKER_ROUTES)";
     pub(crate) const DEFAULT_QUEUE: &str =
         "default_queue (--default-queue, CELERY_WORKER_DEFAULT_QUEUE)";
     pub(crate) const ACCEPT_CONTENT: &str =
@@ -370,7 +372,11 @@ impl Config {
             queues,
             queue_order,
             default_queue,
-            routes: settings.routes.unwrap_or_default(),
+            routes: settings
+                .routes
+                .transpose()
+                .map_err(|error| ConfigError::new(setting::ROUTES, error))?
+                .unwrap_or_default(),
             accept_content: accept_content(settings.accept_content)?,
             concurrency,
             prefetch_multiplier: settings.prefetch_multiplier.unwrap_or(PREFETCH_MULTIPLIER),
@@ -747,7 +753,8 @@ mod tests {
             ("queue_weights = { celery = 0 }", "--queue-weights"),
             ("default_queue = ''", "--default-queue"),
             ("default_queue = \"a\\nb\"", "--default-queue"),
-            ("[routes]\n'mail.*' = ''", "line 1"),
+            ("[routes]\n'mail.*' = ''", "the route of \"mail.*\""),
+            ("[routes]\n'mail.*' = ''", "CELERY_WORKER_ROUTES"),
             ("[routes]\n'mail.[z-a]*' = 'mails'", "[z-a]"),
             (
                 "[routes]\n'mail.*' = { exchange = 'x' }",
@@ -804,7 +811,7 @@ mod tests {
             queues: Some(vec!["a b".into()]),
             queue_weights: Some([("a b".into(), 3)].into()),
             default_queue: Some("other".into()),
-            routes: Some(Routes::new([("z.*", "a\"b"), ("a.*", "c d"), ("m", "e")]).unwrap()),
+            routes: Some(Routes::new([("z.*", "a\"b"), ("a.*", "c d"), ("m", "e")])),
             ..Settings::default()
         };
         let printed = Config::new(settings).unwrap().to_string();

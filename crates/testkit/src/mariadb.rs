@@ -254,7 +254,9 @@ fn template() -> Result<PathBuf, Error> {
         .args(["--no-defaults", "--skip-test-db", "--skip-name-resolve"])
         .arg("--auth-root-authentication-method=normal")
         .arg(format!("--datadir={}", data.display()))
-        .args(SMALL);
+        .args(SMALL)
+        // A server that starts deletes what looks like a temporary table of its own in its folder, also another's.
+        .env("TMPDIR", fresh.path());
     if rustix::process::geteuid().is_root() {
         install.arg("--user=root");
     }

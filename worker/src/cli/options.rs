@@ -416,7 +416,7 @@ impl Options {
             sep: self.priority_sep,
             default_queue: self.default_queue,
             // Each was checked when it was read.
-            routes: self.routes.and_then(|routes| Routes::new(routes).ok()),
+            routes: self.routes.map(Routes::new),
             accept_content: self.accept_content,
             concurrency: self.concurrency,
             prefetch_multiplier: self.prefetch_multiplier,

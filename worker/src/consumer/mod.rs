@@ -43,6 +43,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};
 
 pub use options::{ConsumerOptions, QueueOrder, Results};
+pub(crate) use routes::read as read_routes;
 pub use routes::{RouteError, Routes};
 
 use self::fetch::Fetch;

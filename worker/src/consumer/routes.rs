@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use celery_protocol::keys::{NameError, check_queue_name};
 use regex::Regex;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
 
 /// Queues by the names of tasks. Celery's `task_routes`.
 ///
@@ -92,39 +92,42 @@ impl fmt::Display for Routes {
 }
 
 /// Reads a table of routes. A queue is a name, or, as in Celery, a table with the member `queue`.
-impl<'de> Deserialize<'de> for Routes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(serde::Deserialize)]
-        #[serde(
-            untagged,
-            expecting = "a route is a queue, or a table with the member queue alone"
-        )]
-        enum Queue {
-            Name(String),
-            Table(Table),
-        }
-        #[derive(serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Table {
-            queue: String,
-        }
-        struct RoutesVisitor;
-        impl<'de> Visitor<'de> for RoutesVisitor {
-            type Value = Routes;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table of routes")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Routes, A::Error> {
-                let mut routes = Vec::new();
-                while let Some((pattern, queue)) = map.next_entry::<String, Queue>()? {
-                    let (Queue::Name(queue) | Queue::Table(Table { queue })) = queue;
-                    routes.push((pattern, queue));
-                }
-                Routes::new(routes).map_err(A::Error::custom)
-            }
-        }
-        deserializer.deserialize_map(RoutesVisitor)
+///
+/// A table without sense is an error of the deserializer; a route that cannot be used is left to the caller, whose error can name
+/// it: errors of a file are shown without its values.
+pub(crate) fn read<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Result<Routes, RouteError>>, D::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "a route is a queue, or a table with the member queue alone"
+    )]
+    enum Queue {
+        Name(String),
+        Table(Table),
     }
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Table {
+        queue: String,
+    }
+    struct RoutesVisitor;
+    impl<'de> Visitor<'de> for RoutesVisitor {
+        type Value = Result<Routes, RouteError>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a table of routes")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut routes = Vec::new();
+            while let Some((pattern, queue)) = map.next_entry::<String, Queue>()? {
+                let (Queue::Name(queue) | Queue::Table(Table { queue })) = queue;
+                routes.push((pattern, queue));
+            }
+            Ok(Routes::new(routes))
+        }
+    }
+    deserializer.deserialize_map(RoutesVisitor).map(Some)
 }
 
 /// Returns the regular expression of a pattern, as Python's `fnmatch` reads it.
