@@ -195,8 +195,10 @@ impl<'s> Pieces<'s> {
 
     /// The parameters, with their places.
     pub(super) fn parameters(&self) -> impl Iterator<Item = (&'s str, Place)> {
-        let named = |(text, place): &(&'s str, Option<Place>)| Some((&text[1..], (*place)?));
-        self.all.iter().filter_map(named)
+        // Only the text of a parameter begins with a character of one byte for sure: the colon.
+        self.all
+            .iter()
+            .filter_map(|(text, place)| place.map(|place| (&text[1..], place)))
     }
 }
 
@@ -252,6 +254,20 @@ mod tests {
                 Place::In { not, .. } => assert_eq!(not, negated, "{sql}"),
                 other => panic!("{sql}: {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn other_words_may_begin_with_any_character() {
+        for sql in [
+            "UPDATE größe SET ß = :a",
+            "ü = :a – 1",
+            "日本語 IN (:a, '語')",
+            "\u{7ec} :a",
+        ] {
+            let pieces = Pieces::of(sql, Dialect::MySql).unwrap();
+            let names: Vec<&str> = pieces.parameters().map(|(name, _)| name).collect();
+            assert_eq!(names, ["a"], "{sql}");
         }
     }
 
