@@ -689,3 +689,26 @@ fn no_output_has_a_password() {
         }
     }
 }
+
+#[test]
+fn a_server_that_can_never_work_ends_the_start() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let cluster = Redis::start(RedisOptions::new().set("cluster-enabled", "yes")).unwrap();
+    for (option, more) in [
+        ("--broker", &[][..]),
+        ("--broker", &["check"]),
+        ("--result-backend", &[]),
+        ("--result-backend", &["check"]),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_celery-worker"))
+            .env("CELERY_BROKER_URL", redis.url())
+            .args(["--database", "sqlite::memory:", option, &cluster.url()])
+            .args(more)
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{text}");
+        assert!(text.contains("Redis Cluster, which is not"), "{text}");
+    }
+}
