@@ -18,6 +18,9 @@ final class Endpoint implements JsonSerializable
 {
     private const DEFAULT_PORT = 6379;
 
+    /** The schemes that name a place of Redis. */
+    private const SCHEMES = ['redis', 'rediss', 'tcp', 'tls', 'unix', 'redis+socket'];
+
     /** kombu's transport options that a URL's query may have. */
     private const PRIORITIES = ['priority_steps' => 0, 'sep' => 0];
 
@@ -205,6 +208,9 @@ final class Endpoint implements JsonSerializable
      */
     private static function parseUrl(string $name, #[SensitiveParameter] string $url): array
     {
+        $url = trim($url);
+        self::checkUrl($name, $url);
+
         $socket = '#^(?:unix|redis\+socket)://(?:(?<login>[^@/]*)@)?(?<path>/[^?]*)(?:\?(?<query>.*))?$#';
         if (preg_match($socket, $url, $parts) === 1) {
             parse_str($parts['query'] ?? '', $query);
@@ -228,17 +234,10 @@ final class Endpoint implements JsonSerializable
         }
         parse_str($parts['query'] ?? '', $query);
 
-        [$connector, $tls] = match (strtolower($parts['scheme'])) {
-            'redis', 'tcp' => ['redis', false],
-            'rediss', 'tls' => ['redis', true],
-            default => throw InvalidConfiguration::in(
-                $name,
-                "the scheme \"{$parts['scheme']}\" of its url is not redis, rediss or unix",
-            ),
-        };
+        $tls = in_array(strtolower($parts['scheme']), ['rediss', 'tls'], true);
 
         return array_filter([
-            'connector' => $connector,
+            'connector' => 'redis',
             'tls' => $tls,
             'host' => $parts['host'],
             'port' => $parts['port'] ?? self::DEFAULT_PORT,
@@ -253,12 +252,61 @@ final class Endpoint implements JsonSerializable
     }
 
     /**
+     * Refuses what every reader of URLs would take apart in the wrong place.
+     *
+     * No message has a part of the URL that may belong to a password.
+     */
+    private static function checkUrl(string $name, #[SensitiveParameter] string $url): void
+    {
+        if (preg_match('/^["\']/', $url) === 1) {
+            throw InvalidConfiguration::in($name, 'its url stands in quotes, which do not belong to it');
+        }
+        [$scheme, $rest] = array_pad(explode('://', $url, 2), 2, null);
+        if ($rest === null) {
+            throw InvalidConfiguration::in(
+                $name,
+                'its url is not one: redis://[user]:[password]@host:port/database is expected',
+            );
+        }
+        if (! in_array(strtolower($scheme), self::SCHEMES, true)) {
+            // What stands before `://` may be a login without a scheme.
+            $said = preg_match('/^[a-z][a-z0-9+.-]{0,31}$/i', $scheme) === 1 ? "\"{$scheme}\" " : '';
+
+            throw InvalidConfiguration::in($name, "the scheme {$said}of its url is not redis, rediss or unix");
+        }
+
+        $place = substr($rest, (int) strrpos("@{$rest}", '@'));
+        $isList = preg_match('#[;,].*://#s', $rest) === 1
+            || (! str_starts_with($place, '/') && strcspn($place, ';,') < strcspn($place, '?#'));
+        if ($isList) {
+            throw InvalidConfiguration::in($name, 'its url names several servers; one is expected');
+        }
+        $isSocket = str_starts_with($rest, '/');
+        if (! $isSocket && str_contains(substr($rest, strcspn($rest, '/?#')), '@')) {
+            throw InvalidConfiguration::in(
+                $name,
+                'a password in a URL must be percent-encoded (%23 for #, %2F for /, %3F for ?, %40 for @)',
+            );
+        }
+    }
+
+    /**
+     * Names an option only if nothing but a name can be meant.
+     */
+    private static function unknownOption(string $key): string
+    {
+        $said = preg_match('/^[a-z][a-z_]{0,31}$/', $key) === 1 ? "\"{$key}\" " : '';
+
+        return "the option {$said}in its url is not known";
+    }
+
+    /**
      * Celery's names of TLS options in a URL's query, as PHP's.
      *
      * @param  array<array-key, mixed>  $query
      * @return array<string, mixed>
      */
-    private static function sslQuery(string $name, array $query): array
+    private static function sslQuery(string $name, #[SensitiveParameter] array $query): array
     {
         $options = [];
 
@@ -271,7 +319,7 @@ final class Endpoint implements JsonSerializable
                 'ssl_certfile' => ['local_cert' => $value],
                 'ssl_keyfile' => ['local_pk' => $value],
                 'ssl_check_hostname' => ['verify_peer_name' => filter_var($value, FILTER_VALIDATE_BOOL)],
-                default => throw InvalidConfiguration::in($name, "the option \"{$key}\" in its url is not known"),
+                default => throw InvalidConfiguration::in($name, self::unknownOption((string) $key)),
             };
         }
 
@@ -282,7 +330,7 @@ final class Endpoint implements JsonSerializable
      * @param  array<string, mixed>  $config
      * @return array<string, mixed>
      */
-    private static function sslOptions(string $name, array $config): array
+    private static function sslOptions(string $name, #[SensitiveParameter] array $config): array
     {
         $context = $config['context'] ?? [];
         $ssl = null;
@@ -298,7 +346,7 @@ final class Endpoint implements JsonSerializable
         return array_filter($ssl, static fn (mixed $value): bool => $value !== null && $value !== '');
     }
 
-    private static function database(string $name, mixed $value): int
+    private static function database(string $name, #[SensitiveParameter] mixed $value): int
     {
         $digits = is_string($value) ? ltrim($value, '/') : $value;
 
