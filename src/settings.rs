@@ -66,7 +66,7 @@ pub(crate) fn key_prefix() -> String {
 /// name.
 ///
 /// # Errors
-/// [`PriorityError`] if it is no list of steps. To fall back to the default would hide tasks in
+/// [`PriorityError`] if it is not a list of steps. To fall back to the default would hide tasks in
 /// lists that no worker reads.
 pub(crate) fn priority_steps() -> Result<Option<PrioritySteps>, PriorityError> {
     ini::read_as(c"celery.priority_steps", |value| {

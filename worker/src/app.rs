@@ -1,7 +1,7 @@
 //! The worker as a whole: what it is made of, how it starts and how it stops.
 //!
 //! Start: settings are checked, then the database is asked once, also for the statements of SQL
-//! tasks. One that cannot be reached is no obstacle: the worker says so once and serves; tasks that
+//! tasks. A server that cannot be reached does not stop the start: the worker says so once and serves; tasks that
 //! need it wait, still held, until it comes. One that is reachable but rejects the login or cannot
 //! read a statement is a mistake in the settings, and ends the start.
 //!

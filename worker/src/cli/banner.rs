@@ -14,7 +14,7 @@ use crate::logging::ALWAYS;
 pub(crate) fn print(worker: &Worker) {
     let config = worker.config();
     match config.log_format {
-        // A closed standard output is no reason not to work.
+        // The worker works with a closed standard output, too.
         LogFormat::Text => {
             let _ = std::io::stdout().lock().write_all(text(worker).as_bytes());
         }

@@ -145,7 +145,7 @@ impl Rules {
         reason: Option<ExceptionDoc>,
         now: Timestamp,
     ) -> Verdict {
-        // As in Celery, a countdown of nothing is no ETA.
+        // As in Celery, a countdown of zero sets no ETA.
         let wait = i64::try_from(countdown.as_micros()).unwrap_or(i64::MAX);
         let eta = (wait > 0).then(|| now.plus_micros(wait));
         let next = delivery.task.retry(eta, now, &self.origin);

@@ -67,7 +67,7 @@ pub(super) fn token(rest: &str, next: char, dialect: Dialect) -> Result<Token, P
                     length: 1 + name,
                     is_parameter: true,
                 }),
-                // A cast; the name behind it is no parameter.
+                // A cast; the name behind it is not a parameter.
                 () if rest.starts_with("::") => text(2),
                 () => text(1),
             }

@@ -59,7 +59,7 @@ pub(crate) enum Step {
     Dead(Letter),
     /// Put something else to the dead letters.
     Note(Letter, Vec<u8>),
-    /// Begin a chord: its header has so many members, and its results have the shape of the saved group.
+    /// Begin a chord: `size` is the number of members of its header, and its results have the shape of the saved group.
     Chord {
         group: String,
         size: usize,

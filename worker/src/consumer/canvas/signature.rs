@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::options::{Options, Raws, Value, json};
 
-/// Signatures inside each other beyond this depth are refused: nobody writes them.
+/// Signatures inside each other beyond this depth are refused. No client writes them.
 pub(super) const DEPTH: usize = 48;
 
 /// A signature. As in Celery, one that was read keeps no arguments if it is a chain or a group.
