@@ -186,10 +186,21 @@ pub fn serializer(bytes: &[u8]) {
     for other in SERIALIZERS {
         // MessagePack has no integers beyond 64 bits.
         if let Ok(written) = other.from_json(json.as_bytes()) {
-            let read = other.to_json(&written, 8 * LIMIT).unwrap();
+            let read = other.to_json(&written, 8 * LIMIT);
+            if *other == Serializer::Yaml && is_beyond_yaml(&written) {
+                assert!(read.is_err(), "yaml");
+                continue;
+            }
+            let read = read.unwrap();
             assert_eq!(value(&read).as_ref(), Some(&strict), "{}", other.name());
         }
     }
+}
+
+/// Returns `true` for YAML that is longer, or has more collections in flow style, than is read.
+fn is_beyond_yaml(text: &[u8]) -> bool {
+    let flow = text.iter().filter(|byte| matches!(byte, b'[' | b'{'));
+    text.len() > 2 << 20 || flow.count() > 4_096
 }
 
 /// Keyword arguments: each name once, with its last value.
