@@ -145,6 +145,9 @@ fn unix(rest: &str) -> Result<Endpoint, ConfigError> {
     // `user:password@/path` has no host, which the URL standard does not allow beside credentials.
     let with_host = match rest.split_once('/') {
         Some((authority, path)) if authority.is_empty() || authority.ends_with('@') => {
+            if authority.contains(['?', '#']) {
+                return Err(ConfigError::NotEncoded);
+            }
             format!("redis://{authority}localhost/{path}")
         }
         _ => {
@@ -426,6 +429,10 @@ mod tests {
             "redis://u:12/3?@h",
             "redis://u:p@h/x@i/0",
             "redis+socket://:p/w@/run/x",
+            "unix://u:p?w@/run/x",
+            "unix://u:#pw@/run/x",
+            "redis+unix://:pw?@/run/x",
+            "unix://u?a=:pw@/run/x",
             "redis://u:ab:c/@h",
         ] {
             let error = Endpoint::from_url(url).unwrap_err();
