@@ -696,21 +696,43 @@ fn no_output_has_a_password() {
 fn a_server_that_can_never_work_ends_the_start() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let cluster = Redis::start(RedisOptions::new().set("cluster-enabled", "yes")).unwrap();
-    for (option, more) in [
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("sentinel.conf");
+    let port = celery_testkit::free_port().unwrap();
+    std::fs::write(&settings, format!("port {port}\nbind 127.0.0.1\n")).unwrap();
+    let mut sentinel = Command::new("redis-server");
+    sentinel
+        .arg(&settings)
+        .arg("--sentinel")
+        .current_dir(folder.path());
+    let mut sentinel = Process::spawn("redis-sentinel", &mut sentinel).unwrap();
+    sentinel.wait_for_line(PATIENCE, "Sentinel ID is").unwrap();
+    let servers = [
+        (cluster.url(), "Redis Cluster, which is not"),
+        (
+            format!("redis://127.0.0.1:{port}/0"),
+            "Redis Sentinel, which holds no queues",
+        ),
+    ];
+    let ways = [
         ("--broker", &[][..]),
         ("--broker", &["check"]),
         ("--result-backend", &[]),
         ("--result-backend", &["check"]),
-    ] {
+    ];
+    for ((url, words), (option, more)) in servers
+        .iter()
+        .flat_map(|server| ways.map(|way| (server, way)))
+    {
         let output = Command::new(env!("CARGO_BIN_EXE_celery-worker"))
             .env("CELERY_BROKER_URL", redis.url())
-            .args(["--database", "sqlite::memory:", option, &cluster.url()])
+            .args(["--database", "sqlite::memory:", option, url])
             .args(more)
             .output()
             .unwrap();
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text).into_owned();
         assert_eq!(output.status.code(), Some(78), "{text}");
-        assert!(text.contains("Redis Cluster, which is not"), "{text}");
+        assert!(text.contains(words), "{text}");
     }
 }
