@@ -629,6 +629,22 @@ fn a_login_that_is_refused_ends_the_start() {
 }
 
 #[test]
+fn a_missing_password_is_a_login_that_is_refused() {
+    let locked = Redis::start(RedisOptions::new().password("open sesame")).unwrap();
+    let at = |user: &str| format!("redis://{user}127.0.0.1:{}/0", locked.port());
+    for url in [at(""), at("app@"), at("default:@")] {
+        for more in [&["check"][..], &[]] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
+            command.args(["--database", "sqlite::memory:", "-b", &url]);
+            let mut worker = Process::spawn("celery-worker", command.args(more)).unwrap();
+            let status = worker.wait(PATIENCE).unwrap();
+            assert_eq!(status.code(), Some(78), "{url} {more:?}: {}", worker.log());
+            assert!(worker.log().contains("NOAUTH"), "{url}: {}", worker.log());
+        }
+    }
+}
+
+#[test]
 fn a_broker_that_comes_late_is_warned_of_then() {
     let mut redis = Redis::start(RedisOptions::new()).unwrap();
     redis.kill9();

@@ -207,9 +207,15 @@ impl Connection {
             greeting.cmd("HELLO");
             let sent = connection.inner.send_packed_commands(&greeting, 0, 2);
             let answers = sent.await.map_err(Failure::from)?;
-            match answers.last().and_then(mode::unsupported) {
-                Some(kind) => Err(Failure::Denied(format!("it is {kind}"))),
-                None => Ok(connection),
+            if let Some(kind) = answers.last().and_then(mode::unsupported) {
+                return Err(Failure::Denied(format!("it is {kind}")));
+            }
+            // A server with a password lets a client without one connect, and refuses each of its commands.
+            match answers.into_iter().next_back().map(checked) {
+                Some(Err(Failure::Refused(answer))) if answer.is_auth() => Err(Failure::Denied(
+                    format!("it asks for a password ({answer})"),
+                )),
+                _ => Ok(connection),
             }
         };
         tokio::time::timeout_at(deadline, opening)
