@@ -53,7 +53,7 @@ const SLACK: u64 = 64;
 const YAML: u64 = 4_096 * 4_096 * 32;
 
 /// The readers that may meet YAML.
-const READ_YAML: [&str; 2] = ["body", "serializer"];
+const READ_YAML: [&str; 3] = ["body", "result", "serializer"];
 
 /// The longest middle part, so that a text stays below one MiB.
 const LONGEST: usize = 200;
