@@ -61,7 +61,7 @@ final class ConnectionSettings
         #[SensitiveParameter] array $config,
         #[SensitiveParameter] array $redis = [],
     ): self {
-        $problem = KnownKeys::problemOfConnection($config);
+        $problem = KnownKeys::problemOfConnection($config) ?? ValueTypes::problem($config);
         if ($problem !== null) {
             throw InvalidConfiguration::in($name, $problem);
         }
@@ -69,6 +69,12 @@ final class ConnectionSettings
         $backend = $config['result_backend'] ?? null;
         if (is_string($backend) && $backend !== '') {
             $backend = ['url' => $backend];
+        }
+        if (! is_array($backend) && ! in_array($backend, [null, false, ''], true)) {
+            throw InvalidConfiguration::in($name, sprintf(
+                '"result_backend" must be a URL or an array, %s given',
+                get_debug_type($backend),
+            ));
         }
         $problem = is_array($backend) ? KnownKeys::problemOfResultBackend($backend) : null;
         if ($problem !== null) {

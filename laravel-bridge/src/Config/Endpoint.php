@@ -47,6 +47,11 @@ final class Endpoint implements JsonSerializable
      */
     public static function fromArray(string $name, #[SensitiveParameter] array $config): self
     {
+        $problem = ValueTypes::problem($config);
+        if ($problem !== null) {
+            throw InvalidConfiguration::in($name, $problem);
+        }
+
         $url = $config['url'] ?? null ?: self::urlAsHost($config['host'] ?? null);
         $given = is_string($url) && $url !== '' ? self::parseUrl($name, $url) : [];
 

@@ -224,6 +224,38 @@ final class ConfigTest extends TestCase
         }
     }
 
+    public function test_a_value_of_a_wrong_type_is_refused_by_name(): void
+    {
+        foreach ([
+            'url' => [['redis://127.0.0.1/2'], 5, false, true, 1.5, (object) []],
+            'host' => [['a', 'b'], 5, true],
+            'path' => [['/r.sock'], false],
+            'queue' => [['celery'], 5, true],
+            'exchange' => [['celery']],
+            'redis' => [['default'], 1],
+            'connector' => [['redis'], true],
+            'username' => [['app'], true, 1.5],
+            'password' => [['secret'], true],
+            'port' => ['abc', [6379], '6379x', 65536, 1.5, true],
+            'result_backend' => [5, true, 1.5],
+        ] as $key => $values) {
+            foreach ($values as $value) {
+                try {
+                    ConnectionSettings::fromArray('shop', [$key => $value]);
+                    $this->fail("{$key}: ".var_export($value, true));
+                } catch (InvalidConfiguration $e) {
+                    $this->assertStringContainsString("\"{$key}\" must be", $e->getMessage());
+                    $this->assertStringNotContainsString('secret', $e->getMessage());
+                }
+            }
+        }
+        $settings = ConnectionSettings::fromArray('shop', [
+            'url' => null, 'host' => 'h', 'port' => '6380', 'password' => 1234, 'username' => false, 'queue' => '',
+            'result_backend' => false,
+        ]);
+        $this->assertSame([6380, 'celery'], [$settings->broker->port, $settings->queue]);
+    }
+
     public function test_unknown_keys_of_a_connection_are_refused_with_what_was_meant(): void
     {
         $cases = [
