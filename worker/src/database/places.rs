@@ -258,6 +258,11 @@ mod tests {
     }
 
     #[test]
+    fn a_parameter_may_follow_two_hyphens_in_mysql() {
+        assert_eq!(place("UPDATE t SET a = 5--:a"), Place::Value);
+    }
+
+    #[test]
     fn other_words_may_begin_with_any_character() {
         for sql in [
             "UPDATE größe SET ß = :a",

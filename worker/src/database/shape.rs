@@ -296,6 +296,21 @@ mod tests {
         ] {
             refused(sql, &ALL, part);
         }
+        // To MySQL, a comment of two hyphens begins with a blank behind them.
+        for sql in [
+            "DELETE FROM a --x; DELETE FROM b",
+            "UPDATE a SET b = 5--:c; DELETE FROM a",
+        ] {
+            refused(sql, &[Dialect::MySql], "DELETE FROM");
+            fits(sql, &[Dialect::Postgres, Dialect::Sqlite]);
+        }
+        for sql in [
+            "DELETE FROM a --",
+            "DELETE FROM a --\t; b",
+            "DELETE FROM a --\n",
+        ] {
+            fits(sql, &ALL);
+        }
         let run = "DELETE FROM a; /*! DELETE FROM b */";
         refused(run, &[Dialect::MySql], "column 16");
         fits(run, &[Dialect::Postgres, Dialect::Sqlite]);

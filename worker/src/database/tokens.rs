@@ -38,7 +38,7 @@ pub(super) fn token(rest: &str, next: char, dialect: Dialect) -> Result<Token, P
         'E' | 'e' if dialect == Dialect::Postgres && rest[1..].starts_with('\'') => {
             string(1, '\'', true)
         }
-        '-' if rest.starts_with("--") => text(rest.find('\n').unwrap_or(rest.len())),
+        '-' if begins_comment(rest, dialect) => text(rest.find('\n').unwrap_or(rest.len())),
         '#' if dialect == Dialect::MySql => text(rest.find('\n').unwrap_or(rest.len())),
         '/' if rest.starts_with("/*") => until(2, "*/", "a comment"),
         '$' if dialect == Dialect::Postgres => {
@@ -79,6 +79,14 @@ pub(super) fn token(rest: &str, next: char, dialect: Dialect) -> Result<Token, P
         }
         _ => text(next.len_utf8()),
     }
+}
+
+/// Returns `true` for `--`, behind which MySQL and MariaDB want a blank: `5--3` is 8 to them.
+fn begins_comment(rest: &str, dialect: Dialect) -> bool {
+    rest.strip_prefix("--").is_some_and(|after| {
+        let blank = |c: char| c.is_whitespace() || c.is_control();
+        dialect != Dialect::MySql || after.is_empty() || after.starts_with(blank)
+    })
 }
 
 /// The length of the quoted text `rest` begins with; a doubled quote stands for itself.

@@ -184,6 +184,14 @@ fn server(url: &str, text: &str) -> Result<Url, DatabaseUrlError> {
     if url.path().trim_matches('/').is_empty() {
         return Err(DatabaseUrlError::NoDatabase(mask(text)));
     }
+    if url.fragment().is_some() {
+        return Err(DatabaseUrlError::Option {
+            url: mask(text),
+            cause:
+                "a # ends the URL, and no database has a use for what follows; in a name write %23"
+                    .to_owned(),
+        });
+    }
     Ok(url)
 }
 
@@ -265,6 +273,9 @@ mod tests {
         for (url, part) in [
             ("oracle://u:secret@h/d", "oracle"),
             ("mysql://u:secret@h", "names no database"),
+            ("mysql://u:secret@h/app#foo", "%23"),
+            ("postgres://u:secret@h/app#", "%23"),
+            ("mysql://u:secret@h/app?ssl-mode=disabled#foo", "%23"),
             ("nonsense", "not a url"),
             ("mysql://u:se#cret@h/d", "percent-encoded"),
             ("mysql://u:se?secret@h:3306/d", "percent-encoded"),
