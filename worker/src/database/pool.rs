@@ -155,6 +155,11 @@ impl Pool {
         }
     }
 
+    /// Takes out an idle connection, if there is one, for the caller to close.
+    pub(super) fn part_with_one(&self) -> Option<Connection> {
+        self.idle().connections.pop()
+    }
+
     /// Parts with every connection: now with the idle ones, with the others when they come back.
     pub(super) fn give_up(&self) {
         let mut idle = self.idle();

@@ -8,6 +8,8 @@
 //! The connection is not the pool's: PostgreSQL keeps the types that it has guessed for the
 //! parameters with the prepared statement, and values of tasks are bound with types of their own.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
 use tokio::time::timeout;
@@ -44,6 +46,9 @@ pub(crate) enum Finding {
     Mistake(DatabaseError),
 }
 
+/// An answer to another statement within this time shows that the server is there. Tasks that wait for it try within 5 s.
+const RECENT: Duration = Duration::from_secs(10);
+
 impl Database {
     /// Prepares each statement. An error says that the database cannot be asked now.
     pub(crate) async fn prepare(&self, samples: &[Sample]) -> Result<Vec<Finding>, DatabaseError> {
@@ -58,13 +63,21 @@ impl Database {
             return working.await;
         }
         let preparing = async {
+            // The pool may hold all connections that the server allows. An idle one makes room for this.
+            if let Some(idle) = self.inner.pool.part_with_one() {
+                idle.close().await;
+            }
             let mut connection = Connection::make(self.inner.pool.address()).await?;
             let findings = prepare_all(&mut connection.raw, dialect, samples).await?;
             connection.close().await;
             Ok(findings)
         };
         let outcome = preparing.await;
-        self.inner.health.note(outcome.as_ref().err());
+        // A server that answers the tasks is not away because it allows no connection more.
+        let answers_others = self.inner.health.heard_within(RECENT) == Some(true);
+        if outcome.is_ok() || !answers_others {
+            self.inner.health.note(outcome.as_ref().err());
+        }
         outcome
     }
 }
