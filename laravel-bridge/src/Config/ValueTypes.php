@@ -8,8 +8,8 @@ use SensitiveParameter;
 use Stringable;
 
 /**
- * The types that values in config/celery.php may have. Any other is refused by name: passed over, a list in the place of a URL
- * would send tasks to the default address.
+ * The types that values in config/celery.php may have. Any other is refused by name: with a list in the place of a URL,
+ * tasks would go to the default address.
  */
 final class ValueTypes
 {
@@ -25,14 +25,14 @@ final class ValueTypes
      */
     public static function problem(#[SensitiveParameter] array $config): ?string
     {
-        foreach (array_intersect_key($config, array_flip(self::TEXT)) as $key => $value) {
-            if ($value !== null && ! is_string($value) && ! $value instanceof Stringable) {
-                return sprintf('"%s" must be text, %s given', $key, get_debug_type($value));
-            }
-        }
-        foreach (array_intersect_key($config, array_flip(self::LOGIN)) as $key => $value) {
-            $isText = is_string($value) || is_int($value) || $value instanceof Stringable;
-            if ($value !== null && $value !== false && ! $isText) {
+        foreach ($config as $key => $value) {
+            $isText = $value === null || is_string($value) || $value instanceof Stringable;
+            $isFit = match (true) {
+                in_array($key, self::TEXT, true) => $isText,
+                in_array($key, self::LOGIN, true) => $isText || is_int($value) || $value === false,
+                default => true,
+            };
+            if (! $isFit) {
                 return sprintf('"%s" must be text, %s given', $key, get_debug_type($value));
             }
         }

@@ -59,7 +59,7 @@ fn shown<'v>(name: &str, value: &'v str) -> Cow<'v, str> {
     }
 }
 
-/// Does as told; 1 if that could not be done.
+/// Runs the subcommand. Returns exit code 1 if Redis or a letter could not be reached.
 pub(crate) async fn run(config: &Config, dead: Dead) -> ExitCode {
     let keys = config.broker.keys();
     let done = match connect(&config.broker).await {

@@ -48,7 +48,7 @@ struct Spell {
     told: Instant,
     /// The code of the refusal that was told; `None` is silence.
     reason: Option<Value>,
-    /// Whether somebody waits for its end.
+    /// `true` while a task waits for its end, to log it.
     watched: bool,
 }
 

@@ -228,7 +228,7 @@ fn put_right(embed: &mut Embed, grouped: bool) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// Returns `true` if there is no value, or one that begins so.
+/// Returns `true` if the value is missing or its text begins with `open`.
 fn is(value: &Option<Box<RawValue>>, open: char) -> bool {
     value
         .as_deref()

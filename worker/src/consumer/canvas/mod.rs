@@ -297,7 +297,7 @@ mod tests {
             "kwargs": { "header": [of("group", json!([]))], "body": of("group", json!([])) },
         });
         let chain = of("chain", json!([of("group", json!([]))]));
-        // A group in a group is no more than its members: nothing is copied for it.
+        // A group in a group counts as its members. Nothing is copied for the inner group.
         for (empty, refused) in [(of("group", json!([])), 0), (chain, 1), (chord, 1)] {
             let few = json!([of("group", json!(vec![&empty; 10])), { "task": "proj.echo" }]);
             let many = json!([of("group", json!(vec![&empty; 1_000])), { "task": "proj.echo" }]);
