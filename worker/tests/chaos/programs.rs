@@ -17,9 +17,14 @@ pub struct Worker {
 /// The workers' lease, unless a scenario says otherwise: what a killed one held comes back soon. On a slow machine it only
 /// makes tasks run twice.
 const LEASE: &str = "1s";
-/// Open files beyond those at the start that are no leak: the pool of database connections is filled when it is needed, as
-/// are the connections of roles that have nothing to do at first.
-const FILES: usize = 16;
+/// Database connections of a worker at most: the default of `--database-connections`, and the two
+/// that cancel statements and look after lost ones.
+const DATABASE_CONNECTIONS: usize = 16 + 2;
+/// Connections to Redis of a worker at most: one for each role, with a second for results elsewhere.
+const REDIS_CONNECTIONS: usize = 8;
+/// Files that a worker may open after its start without a leak, since connections open when they are
+/// first needed.
+const FILES: usize = DATABASE_CONNECTIONS + REDIS_CONNECTIONS;
 
 impl World {
     /// `celery-worker` with the table's tasks; it serves the queue `celery`.
