@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 import pymysql
-
 from harness import machine
 from harness.broker import Broker
 from harness.measure import progress

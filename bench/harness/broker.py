@@ -110,5 +110,7 @@ class Broker:
 
     def calls(self):
         """Calls a command, and how often Redis read from a socket, without the harness's own looks at `left`."""
-        stats = {name.removeprefix("cmdstat_"): entry["calls"] for name, entry in self.redis.info("commandstats").items()}
+        stats = {
+            name.removeprefix("cmdstat_"): entry["calls"] for name, entry in self.redis.info("commandstats").items()
+        }
         return stats, self.redis.info("stats")["total_reads_processed"] - self.reads

@@ -67,7 +67,7 @@ class Table:
 
     def ratios(self, one, other):
         """Round by round: how many times as much the one does as the other."""
-        return [a / b for a, b in zip(self.values(one), self.values(other))]
+        return [a / b for a, b in zip(self.values(one), self.values(other), strict=True)]
 
     def note_processor(self):
         """A note on the clients' own cost, which noise touches less than the wall clock."""
@@ -118,11 +118,16 @@ class Table:
 
         def line(cells):
             first, *others = (
-                cell.ljust(width) if n == 0 else cell.rjust(width) for n, (cell, width) in enumerate(zip(cells, widths))
+                cell.ljust(width) if n == 0 else cell.rjust(width)
+                for n, (cell, width) in enumerate(zip(cells, widths, strict=True))
             )
             return "| " + " | ".join([first, *others]) + " |"
 
-        rule = "|" + "|".join("-" * (width + 2) if n == 0 else "-" * (width + 1) + ":" for n, width in enumerate(widths)) + "|"
+        rule = (
+            "|"
+            + "|".join("-" * (width + 2) if n == 0 else "-" * (width + 1) + ":" for n, width in enumerate(widths))
+            + "|"
+        )
         parts = [f"### {self.title}", "", line(heading), rule, *map(line, rows), ""]
         parts += [f"* {goal}" for goal in self.goals] + [f"* {note}" for note in self.notes]
         return "\n".join(parts) + "\n"

@@ -100,7 +100,7 @@ class Worker:
         total = bytes(count)
         for file in Path(self.folder.name).glob("*.runs"):
             runs = file.read_bytes()[:count]
-            total = runs if not any(total) else bytes(a + b for a, b in zip(total, runs))
+            total = runs if not any(total) else bytes(a + b for a, b in zip(total, runs, strict=False))
         return total
 
     def resident(self):

@@ -1,7 +1,7 @@
 """Python Celery as a producer: send_task, one at a time, one producer held open.
 
-Order: {posts, body}; answer: {seconds, processor}. BENCH_RESULTS=0 is without a result backend. With `round_trip` in the order it
-waits for each result: {latencies}.
+Order: {posts, body}; answer: {seconds, processor}. BENCH_RESULTS=0 is without a result backend.
+With `round_trip` in the order it waits for each result: {latencies}.
 """
 
 import json

@@ -17,7 +17,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     task_acks_late=True,
     task_ignore_result=not results,
-    worker_prefetch_multiplier=int(os.environ.get("BENCH_PREFETCH", 4)),
+    worker_prefetch_multiplier=int(os.environ.get("BENCH_PREFETCH", "4")),
     # Everything that costs time and is not asked for is off.
     worker_disable_rate_limits=True,
     worker_send_task_events=False,

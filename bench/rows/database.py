@@ -55,7 +55,8 @@ def plain(bench, count):
         for first in range(1, count + 1, 500):
             ids = ",".join(str(number) for number in range(first, min(first + 500, count + 1)))
             bench.sql(
-                "UPDATE tasks SET status = 'completed', message = 'Updated by celery worker!', updated_at = UTC_TIMESTAMP()"
+                "UPDATE tasks SET status = 'completed', message = 'Updated by celery worker!',"
+                " updated_at = UTC_TIMESTAMP()"
                 f" WHERE id IN ({ids})"
             )
         return Sample(count / (time.perf_counter() - begin), sent=count, done=completed(bench, count))

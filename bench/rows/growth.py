@@ -21,7 +21,9 @@ def run(bench):
         title = f"P10, {length:,} queued ÷ 10,000 queued"
         table.goals.append(Goal(title, table.ratios(f"{length:,} queued", "10,000 queued"), 0.8))
     # A thousand are gone in so few milliseconds that finding the end of them counts.
-    table.notes.append(f"1,000 queued ÷ 10,000 queued: {figure(statistics.median(table.ratios('1,000 queued', '10,000 queued')))} ×")
+    table.notes.append(
+        f"1,000 queued ÷ 10,000 queued: {figure(statistics.median(table.ratios('1,000 queued', '10,000 queued')))} ×"
+    )
     yield table
 
     count = bench.count(5_000, quick=1_000)

@@ -44,7 +44,7 @@ def run(bench):
     table = interleave(Table("From post to result, half of them within", unit="ms"), systems, bench.rounds)
     # The first round warmed up.
     rounds, pings = latencies[OURS][1:], latencies["PING"][1:]
-    trips = [statistics.median(one) / statistics.median(ping) for one, ping in zip(rounds, pings)]
+    trips = [statistics.median(one) / statistics.median(ping) for one, ping in zip(rounds, pings, strict=True)]
     table.goals.append(Goal("P6, half within so many Redis round trips", trips, 4, at_most=True, unit=""))
     late = [1000 * percentile(one, 0.99) for one in rounds]
     table.goals.append(Goal("P6, 99 % within", late, 5, at_most=True, unit="ms"))

@@ -44,7 +44,10 @@ def without_results(bench):
     reads = [drained.reads / many for drained in kept[1:]]
     table.goals.append(Goal("P9, reads of Redis from its clients, a task", reads, 0.1, at_most=True, unit=""))
     calls = sorted(kept[-1].calls.items(), key=lambda item: -item[1])
-    table.notes.append("commands a task, those in scripts included: " + ", ".join(f"{name} {figure(n / many)}" for name, n in calls[:8]))
+    table.notes.append(
+        "commands a task, those in scripts included: "
+        + ", ".join(f"{name} {figure(n / many)}" for name, n in calls[:8])
+    )
     return table
 
 
@@ -91,7 +94,19 @@ def pools(bench, count, results):
 
 def redis_limit():
     """What the server does at most: pops of short strings, 200 a round trip."""
-    command = ["redis-benchmark", "-s", os.environ["REDIS_SOCKET"], "--dbnum", "2", "-P", "200", "-n", "400000", "-q", "-t"]
+    command = [
+        "redis-benchmark",
+        "-s",
+        os.environ["REDIS_SOCKET"],
+        "--dbnum",
+        "2",
+        "-P",
+        "200",
+        "-n",
+        "400000",
+        "-q",
+        "-t",
+    ]
     speeds = []
     for _ in range(3):
         # The list is filled first, by `lpush` of the same key.

@@ -54,7 +54,16 @@ class ListTest(unittest.TestCase):
         self.assertEqual([entry.runs for entry in entries.values()], [True, False])
 
     def test_an_entry_that_says_nothing_is_refused(self):
-        for text in ["", "run", "runs: sometimes", "waits for", "waits for:", "not applicable", "fails here: ", "skipped"]:
+        for text in [
+            "",
+            "run",
+            "runs: sometimes",
+            "waits for",
+            "waits for:",
+            "not applicable",
+            "fails here: ",
+            "skipped",
+        ]:
             with self.subTest(text), self.assertRaises(ValueError):
                 listing.parse("test_x.py::test_a", text)
 

@@ -1,6 +1,6 @@
 """The same task as the Rust worker's own `task_created`, for a Python worker.
 
-    CELERY_BROKER_URL=redis://… DATABASE_URL=mysql://… celery -A worker worker
+CELERY_BROKER_URL=redis://… DATABASE_URL=mysql://… celery -A worker worker
 """
 
 import os
@@ -12,9 +12,7 @@ broker = os.environ["CELERY_BROKER_URL"]
 app = Celery("tasks", broker=broker, backend=os.environ.get("CELERY_RESULT_BACKEND", broker))
 app.conf.broker_connection_retry_on_startup = True
 
-database = create_engine(
-    os.environ["DATABASE_URL"].replace("mysql://", "mysql+pymysql://", 1), pool_pre_ping=True
-)
+database = create_engine(os.environ["DATABASE_URL"].replace("mysql://", "mysql+pymysql://", 1), pool_pre_ping=True)
 
 
 @app.task(name="task_created")

@@ -5,7 +5,6 @@ import sys
 import uuid
 
 from celery import chain, chord, group
-
 from client import WAIT, report
 from proj import add, echo, fail, mul, xsum
 
@@ -35,14 +34,10 @@ CHECKS = {
     "chord_of_one": lambda: get(chord([add.s(1, 2)], xsum.s())),
     "large_chord": lambda: get(chord([add.s(n, 1) for n in range(100)], xsum.s())),
     "chain_group_chain": lambda: get(chain(add.s(1, 2), group(add.s(10), add.s(20)), xsum.s(), mul.s(2))),
-    "two_groups": lambda: get(
-        chain(group(add.s(1, 2), add.s(3, 4)), xsum.s(), group(add.s(1), add.s(2)), xsum.s())
-    ),
+    "two_groups": lambda: get(chain(group(add.s(1, 2), add.s(3, 4)), xsum.s(), group(add.s(1), add.s(2)), xsum.s())),
     "header_of_chains": lambda: get(chord([chain(add.s(1, 2), mul.s(3)), add.s(4, 5)], xsum.s())),
     "header_of_groups": lambda: get(chord([group(add.s(1, 2), add.s(3, 4)), add.s(5, 6)], xsum.s())),
-    "chord_in_a_header": lambda: get(
-        chord([chord([add.s(1, 1), add.s(2, 2)], xsum.s()), add.s(3, 3)], xsum.s())
-    ),
+    "chord_in_a_header": lambda: get(chord([chord([add.s(1, 1), add.s(2, 2)], xsum.s()), add.s(3, 3)], xsum.s())),
     "body_of_a_chain": lambda: get(chord([add.s(1, 2), add.s(3, 4)], chain(xsum.s(), mul.s(10)))),
     "body_of_a_group": lambda: get(chord([add.s(1, 2), add.s(3, 4)], group(echo.s(1), echo.s(2)))),
     "chord_fails": lambda: body_of_failed(add.s(1, 2), fail.s("alas")),

@@ -3,11 +3,11 @@
 Checks that belong to one worker only are left to the caller; nothing here knows who serves the tasks.
 """
 
+import contextlib
 import json
 import sys
 
 from celery.exceptions import TaskRevokedError
-
 from proj import app
 
 WAIT = 30
@@ -45,10 +45,8 @@ def states_until_ready(result):
 
 def revoked():
     result = send("proj.add", 1, 1, expires=-60)
-    try:
+    with contextlib.suppress(TaskRevokedError):
         result.get(timeout=WAIT)
-    except TaskRevokedError:
-        pass
     return result.state
 
 
@@ -56,9 +54,9 @@ CHECKS = {
     "add": lambda: send("proj.add", 2, 3).get(timeout=WAIT),
     "keywords": lambda: app.send_task("proj.mul", kwargs={"x": 6, "y": 7}).get(timeout=WAIT),
     "xsum": lambda: send("proj.xsum", [1, 2, 3]).get(timeout=WAIT),
-    "echo": lambda: app.send_task(
-        "proj.echo", ["žluťoučký 🎉", None, 0.5, [1, {"a": []}]], {"key": "value"}
-    ).get(timeout=WAIT),
+    "echo": lambda: app.send_task("proj.echo", ["žluťoučký 🎉", None, 0.5, [1, {"a": []}]], {"key": "value"}).get(
+        timeout=WAIT
+    ),
     "fail": lambda: failure(send("proj.fail", "alas")),
     "retrying": lambda: failure(send("proj.retrying")),
     "custom_state": lambda: states_until_ready(send("proj.custom_state")),

@@ -26,7 +26,6 @@ import redis
 from celery import chord, group
 from celery.canvas import Signature, _chain
 from kombu import compression, serialization
-
 from proj import app
 
 app.conf.task_acks_late = True
@@ -110,7 +109,7 @@ COMPOSITES = {
     ),
     "chain with a chord": lambda: chain(echo("a"), chord([echo("b"), echo("c")], echo("d"), app=app), echo("e")),
     "chain in a chain": lambda: chain(echo("a"), chain(echo("b"), echo("c")), echo("d")),
-    "failing task": lambda: fail(),
+    "failing task": fail,
     "failing chain": lambda: chain(echo("a"), fail(), echo("c")),
     "failing group": lambda: group([fail(), echo("b")], app=app),
     "failing header": lambda: chord([fail(), echo("b")], echo("body"), app=app),
@@ -119,9 +118,7 @@ COMPOSITES = {
     "failing header with a group": lambda: chord([fail()], group([echo("b"), echo("c")], app=app), app=app),
     "failing body": lambda: chord([echo("a")], fail(), app=app),
     "failing chain in a header": lambda: chord([chain(fail(), echo("a")), echo("b")], echo("body"), app=app),
-    "failing chain with a chord": lambda: chain(
-        fail(), chord([echo("b"), echo("c")], echo("d"), app=app), echo("e")
-    ),
+    "failing chain with a chord": lambda: chain(fail(), chord([echo("b"), echo("c")], echo("d"), app=app), echo("e")),
 }
 
 FAILING_HEADERS = [name for name in COMPOSITES if "failing" in name and "header" in name]
@@ -164,7 +161,12 @@ OPTIONS = {
     "exchange": lambda: {"exchange": "mails"},
     "odd": lambda: {"priority": -1, "countdown": 0, "queue": None, "expires": None, "compression": None},
     "odder": lambda: {"priority": 15.5, "time_limit": None, "headers": None, "ignore_result": 0, "shadow": ""},
-    "publishing": lambda: {"retry": False, "retry_policy": {"max_retries": 1}, "delivery_mode": 1, "add_to_parent": True},
+    "publishing": lambda: {
+        "retry": False,
+        "retry_policy": {"max_retries": 1},
+        "delivery_mode": 1,
+        "add_to_parent": True,
+    },
     "compressed": lambda: {"serializer": "json", "compression": "bzip2", "priority": "4"},
     "property": lambda: {"app_id": "shop", "user_id": "seven"},
 }
@@ -250,7 +252,9 @@ def tidy(signature):
         kept["options"] = {n: v for n, v in (kept.get("options") or {}).items() if v is not None and n != "reply_to"}
         if kept["subtask_type"] == "chain":
             # A chain in a chain is written as it is, or spliced: it is spliced when it is called.
-            steps = ([it] if it.get("subtask_type") != "chain" else it["kwargs"]["tasks"] for it in kept["kwargs"]["tasks"])
+            steps = (
+                [it] if it.get("subtask_type") != "chain" else it["kwargs"]["tasks"] for it in kept["kwargs"]["tasks"]
+            )
             kept["kwargs"] = {"tasks": list(itertools.chain.from_iterable(steps))}
     return kept
 

@@ -42,7 +42,7 @@ def retrying(self):
     try:
         raise OSError("not yet")
     except OSError as error:
-        raise self.retry(exc=error, countdown=0.2)
+        raise self.retry(exc=error, countdown=0.2) from error
 
 
 @app.task(name="proj.sleep")
