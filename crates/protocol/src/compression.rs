@@ -84,6 +84,11 @@ impl Compression {
     }
 
     /// Compresses.
+    ///
+    /// # Errors
+    ///
+    /// [`CompressionError::Damaged`] if the compressor fails, which no input of a valid size
+    /// causes.
     pub fn compress(self, data: &[u8]) -> Result<Vec<u8>, CompressionError> {
         let mut out = Vec::with_capacity(data.len() / 2 + 64);
         let read = match self {
@@ -105,6 +110,11 @@ impl Compression {
     }
 
     /// Decompresses to at most `limit` bytes. What follows the end of the stream is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`CompressionError::TooLarge`] beyond `limit`, [`CompressionError::Damaged`] if the data is
+    /// not a whole stream.
     pub fn decompress(self, data: &[u8], limit: usize) -> Result<Vec<u8>, CompressionError> {
         let read = match self {
             Self::Zlib => read_limited(ZlibDecoder::new(data), limit),

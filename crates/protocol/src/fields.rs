@@ -58,6 +58,11 @@ impl Fields {
     }
 
     /// Sets a member to any value that has a JSON form.
+    ///
+    /// # Errors
+    ///
+    /// The error of a value that `serde_json` cannot write, such as a map whose keys are not
+    /// strings.
     pub fn set<T: Serialize + ?Sized>(
         &mut self,
         name: impl Into<String>,
@@ -138,9 +143,10 @@ impl Reading {
     }
 
     pub(crate) fn end(self) -> Result<Fields, TooManyMembers> {
-        match self.too_many {
-            false => Ok(self.fields),
-            true => Err(TooManyMembers),
+        if self.too_many {
+            Err(TooManyMembers)
+        } else {
+            Ok(self.fields)
         }
     }
 }

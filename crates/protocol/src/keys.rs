@@ -266,21 +266,37 @@ impl fmt::Display for NameKind {
 pub const MAX_NAME_BYTES: usize = 255;
 
 /// Refuses a queue name that is empty, too long or has control characters.
+///
+/// # Errors
+///
+/// [`NameError`], which says which of the three it is.
 pub fn check_queue_name(name: &str) -> Result<(), NameError> {
     check(NameKind::Queue, name)
 }
 
 /// Refuses a task name that is empty, too long or has control characters.
+///
+/// # Errors
+///
+/// [`NameError`], which says which of the three it is.
 pub fn check_task_name(name: &str) -> Result<(), NameError> {
     check(NameKind::Task, name)
 }
 
 /// Refuses a task id that is empty, too long or has control characters.
+///
+/// # Errors
+///
+/// [`NameError`], which says which of the three it is.
 pub fn check_task_id(id: &str) -> Result<(), NameError> {
     check(NameKind::TaskId, id)
 }
 
 /// Refuses a delivery tag that is empty, too long or has control characters.
+///
+/// # Errors
+///
+/// [`NameError`], which says which of the three it is.
 pub fn check_delivery_tag(tag: &str) -> Result<(), NameError> {
     check(NameKind::DeliveryTag, tag)
 }

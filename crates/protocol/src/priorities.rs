@@ -64,9 +64,10 @@ impl PrioritySteps {
                 _ => checked.push(step),
             }
         }
-        match checked.is_empty() {
-            true => Err(PriorityError::NotSteps),
-            false => Ok(Self(checked)),
+        if checked.is_empty() {
+            Err(PriorityError::NotSteps)
+        } else {
+            Ok(Self(checked))
         }
     }
 

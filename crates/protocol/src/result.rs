@@ -109,6 +109,7 @@ impl ExceptionDoc {
     }
 
     /// Replaces the arguments.
+    #[must_use]
     pub fn with_args(mut self, args: Vec<Value>) -> Self {
         let raw = |arg| to_raw_value(arg).unwrap_or_else(|_| RawValue::NULL.to_owned());
         self.exc_message = args.iter().map(raw).collect();
@@ -117,6 +118,10 @@ impl ExceptionDoc {
 
     /// Reads an exception from a result. A message that is no list, and a module that is null or absent,
     /// are accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`ResultError::Invalid`] if the text is not an object with the name of an exception.
     pub fn from_json(json: &str) -> Result<Self, ResultError> {
         let invalid = |error| ResultError::Invalid(format!("no exception: {error}"));
         let Raised {
@@ -165,6 +170,7 @@ impl PartialEq for ExceptionDoc {
 
 /// An exception as the versions of Celery have written it.
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the document's names")]
 struct Raised<'a> {
     exc_type: String,
     #[serde(borrow, default)]
@@ -374,17 +380,30 @@ impl ResultDoc {
     }
 
     /// Reads a stored document in JSON, compressed or not.
+    ///
+    /// # Errors
+    ///
+    /// Like [`decode_with`](Self::decode_with).
     pub fn decode(bytes: &[u8]) -> Result<Self, ResultError> {
         Self::decode_with(bytes, Serializer::Json)
     }
 
     /// Reads a stored document in the backend's serializer, compressed or not.
+    ///
+    /// # Errors
+    ///
+    /// [`ResultError`] if the document is a pickle, does not decompress, or is not what a worker
+    /// stores.
     pub fn decode_with(bytes: &[u8], serializer: Serializer) -> Result<Self, ResultError> {
         Self::from_document(&document(bytes, Some(serializer))?)
     }
 
     /// Reads a stored document in whichever serializer it was written, compressed or not: for clients, which are not
     /// told the worker's `result_serializer`. A document is a map, and the three begin theirs differently.
+    ///
+    /// # Errors
+    ///
+    /// Like [`decode_with`](Self::decode_with).
     pub fn decode_any(bytes: &[u8]) -> Result<Self, ResultError> {
         Self::from_document(&document(bytes, None)?)
     }
@@ -467,6 +486,11 @@ impl GroupDoc {
     }
 
     /// Reads a saved group in the backend's serializer, compressed or not.
+    ///
+    /// # Errors
+    ///
+    /// [`ResultError`] if the document is a pickle, does not decompress, or is not what a worker
+    /// stores.
     pub fn decode_with(bytes: &[u8], serializer: Serializer) -> Result<Self, ResultError> {
         let json = document(bytes, Some(serializer))?;
         let mut result = None;

@@ -63,6 +63,7 @@ impl Timestamp {
     }
 
     /// This moment and that many microseconds more.
+    #[must_use]
     pub fn plus_micros(self, micros: i64) -> Self {
         let total = i64::from(self.microseconds).saturating_add(micros);
         Self {
@@ -76,6 +77,10 @@ impl Timestamp {
 
     /// Reads what Celery accepts: `2026-11-22T07:40:20.996002+00:00` with or without fraction, seconds and
     /// offset, `Z`, `+0200`, `+02`, a space for the `T`, the compact form without separators, a date alone.
+    ///
+    /// # Errors
+    ///
+    /// [`TimeError`] with the beginning of the text.
     pub fn parse(text: &str) -> Result<Self, TimeError> {
         parse(text.as_bytes()).ok_or_else(|| TimeError {
             text: text.chars().take(64).collect(),
@@ -166,6 +171,10 @@ fn parse_fraction(text: &[u8]) -> Option<(u32, &[u8])> {
 }
 
 /// The offset at the end; `Some(None)` if there is none.
+#[expect(
+    clippy::option_option,
+    reason = "no time at all, or a time without an offset"
+)]
 fn parse_zone(text: &[u8]) -> Option<Option<i32>> {
     let (sign, rest) = match text.split_first() {
         None => return Some(None),

@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use celery_protocol::compression::Compression;
@@ -167,7 +169,7 @@ fn yaml_aliases_do_not_explode() {
     let mut laughs = String::from("a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]\n");
     for level in 1..30 {
         let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
-        laughs.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+        writeln!(laughs, "a{level}: &a{level} [{aliases}]").unwrap();
     }
     assert!(
         Serializer::Yaml

@@ -198,16 +198,15 @@ fn every_message_is_written_as_python_wrote_it() {
 #[test]
 fn arguments_are_shown_as_python_shows_them() {
     for (fixture, raw) in messages(Protocol::V2) {
-        let mut task = match decode(&raw) {
-            Ok(task) => task,
-            Err(_) => continue,
+        let Ok(mut task) = decode(&raw) else {
+            continue;
         };
         let python = (task.argsrepr.take(), task.kwargsrepr.take());
         match fixture.name.as_str() {
             // The caller gave them; a list instead of a tuple; values that JSON has no form for.
-            "argsrepr_kwargsrepr" | "send_task" | "json_special_types" | "json_nan" => continue,
+            "argsrepr_kwargsrepr" | "send_task" | "json_special_types" | "json_nan"
             // Python cuts inside the string and closes it.
-            "long_argsrepr" => continue,
+            | "long_argsrepr" => continue,
             _ => {}
         }
         let raw = task.encode_redis(&EncodeOptions::new("q", "t")).unwrap();

@@ -161,6 +161,7 @@ fn protocol_1_is_read_in_its_variants() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn whose_message_it_was_is_known_whatever_is_wrong_with_it() {
     let long = "9".repeat(5_000);
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
@@ -367,6 +368,7 @@ fn protocol_1_has_no_chain() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn members_of_another_kind_are_read_as_python_reads_them() {
     let task = |headers: serde_json::Value, body: &str| {
         let mut all = json!({"task": "t", "id": "1"});

@@ -124,7 +124,8 @@ fn every_saved_group_is_read_and_written_again() {
     let mut groups = 0;
     for fixture in fixtures() {
         for (key, bytes) in fixture.stored("celery-taskset-meta-") {
-            if key.ends_with(".c") {
+            // Its members that have ended, which Celery counts beside it.
+            if matches!(key.rsplit_once('.'), Some((_, "c"))) {
                 continue;
             }
             groups += 1;

@@ -23,7 +23,7 @@ const TRIES: usize = 5;
 pub struct Fpm {
     // Dropped in this order: the door first.
     _nginx: Process,
-    fpm: Process,
+    processes: Process,
     port: u16,
     folder: TempDir,
 }
@@ -46,7 +46,7 @@ impl Fpm {
             .prefix("fpm-")
             .tempdir()
             .map_err(Error::io("making a temporary folder"))?;
-        let fpm = start_fpm(php, workers, environment, folder.path())?;
+        let processes = start_fpm(php, workers, environment, folder.path())?;
         let mut tries = 1;
         let (port, nginx) = loop {
             let port = free_port()?;
@@ -62,7 +62,7 @@ impl Fpm {
         };
         Ok(Self {
             _nginx: nginx,
-            fpm,
+            processes,
             port,
             folder,
         })
@@ -77,13 +77,13 @@ impl Fpm {
     /// The process id of PHP-FPM's master: SIGUSR2 reloads it.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.fpm.pid()
+        self.processes.pid()
     }
 
     /// What PHP-FPM and the pages' `error_log()` have written.
     #[must_use]
     pub fn log(&self) -> String {
-        self.fpm.log()
+        self.processes.log()
     }
 
     /// The folder with the settings and logs.
@@ -149,10 +149,9 @@ fn find_fpm() -> Result<PathBuf, Error> {
 fn start_nginx(root: &Path, port: u16, folder: &Path) -> Result<Process, Error> {
     let at = |name: &str| folder.join(name).display().to_string();
     let user = if is_root() { "user root;\n" } else { "" };
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {};\n", at(kind)))
-        .collect();
+        .concat();
     let settings = format!(
         "{user}daemon off;\nworker_processes 1;\npid {pid};\nerror_log stderr notice;\n\
          events {{ worker_connections 512; }}\n\

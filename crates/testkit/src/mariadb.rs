@@ -16,7 +16,7 @@ use crate::{Error, Process};
 /// The Debian package that brings the server and the program that makes its tables.
 const PACKAGE: &str = "mariadb-server";
 /// Time for a start, which after a kill includes recovery.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// The database, its owner and the owner's password.
 const NAME: &str = "celery";
 /// What the server writes once its socket, database and user are there.
@@ -184,14 +184,14 @@ impl MariaDb {
 
 /// The statements run at every start; they change nothing the second time.
 fn first_statements() -> String {
-    let mut sql = format!("CREATE DATABASE IF NOT EXISTS {NAME} CHARACTER SET utf8mb4;\n");
-    for host in ["localhost", "127.0.0.1", "%"] {
-        sql.push_str(&format!(
+    let database = format!("CREATE DATABASE IF NOT EXISTS {NAME} CHARACTER SET utf8mb4;\n");
+    let users = ["localhost", "127.0.0.1", "%"].map(|host| {
+        format!(
             "CREATE USER IF NOT EXISTS {NAME}@'{host}' IDENTIFIED BY '{NAME}';\n\
              GRANT ALL PRIVILEGES ON {NAME}.* TO {NAME}@'{host}';\n"
-        ));
-    }
-    sql
+        )
+    });
+    database + &users.concat()
 }
 
 fn spawn(extra: &[String], port: u16, folder: &Path) -> Result<Process, Error> {

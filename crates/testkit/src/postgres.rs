@@ -17,7 +17,7 @@ const PACKAGE: &str = "postgresql";
 /// Where Debian keeps its versions, each with a folder `bin`.
 const VERSIONS: &str = "/usr/lib/postgresql";
 /// Time for a start, which after a kill includes recovery.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// The owner, and the owner's password. The database is the one that every server has.
 const NAME: &str = "celery";
 const DATABASE: &str = "postgres";

@@ -38,7 +38,8 @@ pub struct Process {
     log: PathBuf,
     group: bool,
     ended: Option<ExitStatus>,
-    _folder: Option<TempDir>,
+    /// Removed with the process.
+    folder: Option<TempDir>,
 }
 
 impl Process {
@@ -51,7 +52,7 @@ impl Process {
         let folder = tempfile::tempdir().map_err(Error::io("making a temporary folder"))?;
         let log = folder.path().join("output.log");
         let mut process = Self::spawn_logged(name, command, &log, false)?;
-        process._folder = Some(folder);
+        process.folder = Some(folder);
         Ok(process)
     }
 
@@ -64,7 +65,7 @@ impl Process {
         let folder = tempfile::tempdir().map_err(Error::io("making a temporary folder"))?;
         let log = folder.path().join("output.log");
         let mut process = Self::spawn_logged(name, command, &log, true)?;
-        process._folder = Some(folder);
+        process.folder = Some(folder);
         Ok(process)
     }
 
@@ -99,7 +100,7 @@ impl Process {
             log: log.to_owned(),
             group,
             ended: None,
-            _folder: None,
+            folder: None,
         })
     }
 

@@ -232,9 +232,12 @@ fn serve(client: &TcpStream, number: u64, shared: &Shared) {
         }
         None => Ok(()),
     };
-    let answer = |_: &[u8]| match cut.load(Ordering::SeqCst) {
-        true => end(),
-        false => Ok(()),
+    let answer = |_: &[u8]| {
+        if cut.load(Ordering::SeqCst) {
+            end()
+        } else {
+            Ok(())
+        }
     };
     let wanted =
         || !over.load(Ordering::SeqCst) && shared.generation.load(Ordering::SeqCst) == generation;

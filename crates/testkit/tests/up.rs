@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use celery_testkit::Process;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 fn up(services: &[&str], script: &str) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_testkit"));

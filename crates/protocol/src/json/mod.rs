@@ -25,7 +25,7 @@ pub(crate) use scan::{Elements, Members, skip_value};
 pub use special::Special;
 pub use write::{integer as write_integer, string as write_string};
 
-/// How deep arrays and objects may nest: the limit of serde_json, so that what passes here parses there.
+/// How deep arrays and objects may nest: the limit of `serde_json`, so that what passes here parses there.
 pub const MAX_DEPTH: usize = 127;
 
 /// A text that is not the JSON that Python writes.
@@ -68,6 +68,11 @@ impl From<serde_json::Error> for JsonError {
 /// assert_eq!(normalise(br#"[NaN, -Infinity, "NaN"]"#).unwrap(), r#"[null, null, "NaN"]"#);
 /// assert!(normalise("[".repeat(1_000_000).as_bytes()).is_err());
 /// ```
+///
+/// # Errors
+///
+/// [`JsonError`] if the text is not UTF-8, nests deeper than [`MAX_DEPTH`], or breaks a rule of
+/// JSON that this pass sees.
 pub fn normalise(text: &[u8]) -> Result<Cow<'_, str>, JsonError> {
     let text = std::str::from_utf8(text).map_err(|error| JsonError::Utf8 {
         at: error.valid_up_to(),

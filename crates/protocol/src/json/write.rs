@@ -92,6 +92,10 @@ pub(crate) struct Object<'o> {
     empty: bool,
 }
 
+#[expect(
+    clippy::inline_always,
+    reason = "measured: a message has forty members, and a known name is a few stores"
+)]
 impl<'o> Object<'o> {
     pub(crate) fn new(out: &'o mut Vec<u8>) -> Self {
         out.push(b'{');

@@ -109,12 +109,13 @@ fn check_json(json: &str) -> Result<(), DecodeError> {
 }
 
 fn check_kwargs(kwargs: &RawValue) -> Result<(), DecodeError> {
-    match kwargs.get().starts_with('{') {
-        true => Ok(()),
-        false => Err(DecodeError::new(
+    if kwargs.get().starts_with('{') {
+        Ok(())
+    } else {
+        Err(DecodeError::new(
             Cause::Arguments,
             "Task keyword arguments is not a mapping",
-        )),
+        ))
     }
 }
 
@@ -209,10 +210,10 @@ fn put_right(embed: &mut Embed, grouped: bool) -> Result<(), DecodeError> {
     for member in members {
         *member = member.take().filter(|value| !is_falsy(value));
     }
-    if !is(&embed.chord, '{') && !grouped {
+    if !is(embed.chord.as_deref(), '{') && !grouped {
         embed.chord = None;
     }
-    if !is(&embed.errbacks, '[') {
+    if !is(embed.errbacks.as_deref(), '[') {
         let list = to_raw_value(&[&embed.errbacks]).map_err(|error| not_json(&error))?;
         embed.errbacks = Some(list);
     }
@@ -221,7 +222,7 @@ fn put_right(embed: &mut Embed, grouped: bool) -> Result<(), DecodeError> {
         ("chain", &embed.chain, '['),
         ("chord", &embed.chord, '{'),
     ] {
-        if !is(value, open) {
+        if !is(value.as_deref(), open) {
             return Err(shape(&format!("{name} is not of the kind Celery writes")));
         }
     }
@@ -229,10 +230,8 @@ fn put_right(embed: &mut Embed, grouped: bool) -> Result<(), DecodeError> {
 }
 
 /// Returns `true` if the value is missing or its text begins with `open`.
-fn is(value: &Option<Box<RawValue>>, open: char) -> bool {
-    value
-        .as_deref()
-        .is_none_or(|value| value.get().starts_with(open))
+fn is(value: Option<&RawValue>, open: char) -> bool {
+    value.is_none_or(|value| value.get().starts_with(open))
 }
 
 impl Meta<'_> {
@@ -310,6 +309,11 @@ fn properties(envelope: &Envelope<'_>) -> Properties {
 
 /// A priority as kombu reads it: what Python's `int()` makes of a number or of a string of digits. Beyond the
 /// ends it counts as the ends; anything else is none.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`clamp` leaves 0 to 9"
+)]
 pub(super) fn priority(value: &RawValue) -> Option<u8> {
     let number: f64 = match string(value) {
         Some(text) => integer(text.trim())?,
@@ -401,8 +405,12 @@ fn number(value: &RawValue) -> Option<f64> {
 
 /// How often the task was retried. Celery looks at it only when a task is to be retried: what is not a
 /// number counts as 0 here.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` saturates"
+)]
 fn retries(value: &RawValue) -> u32 {
-    // Saturating is what `as` does.
     number(value).map_or(0, |number| number as u32)
 }
 

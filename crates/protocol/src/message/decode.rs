@@ -50,18 +50,21 @@ impl Default for DecodeOptions<'_> {
 
 impl<'a> DecodeOptions<'a> {
     /// Sets the accepted serializers.
+    #[must_use]
     pub fn accept(mut self, accept: &'a [Serializer]) -> Self {
         self.accept = accept;
         self
     }
 
     /// Sets the largest body.
+    #[must_use]
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.max_body = bytes;
         self
     }
 
     /// Sets the largest body of those that may grow in the reading.
+    #[must_use]
     pub fn max_unpacked(mut self, bytes: usize) -> Self {
         self.max_unpacked = bytes;
         self
@@ -78,11 +81,20 @@ impl<'a> DecodeOptions<'a> {
 
 impl Task {
     /// Reads one element of a Redis queue whose body is JSON.
+    ///
+    /// # Errors
+    ///
+    /// Like [`decode_redis_with`](Self::decode_redis_with).
     pub fn decode_redis(raw: &[u8]) -> Result<Task, DecodeError> {
         Self::decode_redis_with(raw, &DecodeOptions::default())
     }
 
     /// Reads one element of a Redis queue, accepting what the options say.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`], whose [`cause`](DecodeError::cause) becomes the cause of the dead letter.
+    /// It names the task and its id as far as the message could be read.
     pub fn decode_redis_with(raw: &[u8], options: &DecodeOptions<'_>) -> Result<Task, DecodeError> {
         let text = envelope_text(raw).map_err(|error| {
             let detail = format!("the message is not JSON: {error}");

@@ -72,42 +72,49 @@ impl<'a> EncodeOptions<'a> {
     }
 
     /// Sets the exchange.
+    #[must_use]
     pub fn exchange(mut self, exchange: &'a str) -> Self {
         self.exchange = exchange;
         self
     }
 
     /// Sets who sends.
+    #[must_use]
     pub fn origin(mut self, origin: &'a str) -> Self {
         self.origin = origin;
         self
     }
 
     /// Sets where replies would go.
+    #[must_use]
     pub fn reply_to(mut self, reply_to: &'a str) -> Self {
         self.reply_to = reply_to;
         self
     }
 
     /// Sets the sender's language.
+    #[must_use]
     pub fn lang(mut self, lang: &'a str) -> Self {
         self.lang = lang;
         self
     }
 
     /// Sets the protocol.
+    #[must_use]
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
         self
     }
 
     /// Sets the serializer.
+    #[must_use]
     pub fn serializer(mut self, serializer: Serializer) -> Self {
         self.serializer = serializer;
         self
     }
 
     /// Sets the compression.
+    #[must_use]
     pub fn compression(mut self, compression: Option<Compression>) -> Self {
         self.compression = compression;
         self
@@ -119,6 +126,11 @@ impl Task {
     ///
     /// It belongs into the list [`Keys::queue`](crate::keys::Keys::queue) of the task's
     /// [`priority`](Task::priority) step, pushed on the left.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] if a name or a number cannot stand in a message, or the body cannot be
+    /// serialized or compressed.
     pub fn encode_redis(&self, options: &EncodeOptions<'_>) -> Result<Vec<u8>, EncodeError> {
         self.check(options)?;
         let body = self.encode_body(options)?;

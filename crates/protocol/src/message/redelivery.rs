@@ -30,6 +30,10 @@ pub struct Redelivery {
 ///
 /// Objects that are missing or null are added, as is the mark; the rest keeps its bytes. An envelope that
 /// kombu could not read, or in which one of those three is something else than an object, is an error.
+///
+/// # Errors
+///
+/// [`DecodeError`] with [`Cause::Envelope`].
 pub fn mark_redelivered(raw: &[u8]) -> Result<Redelivery, DecodeError> {
     mark(raw).map_err(|error| not_envelope(&error))
 }
@@ -116,6 +120,10 @@ pub struct Unacked<'a> {
 
 impl<'a> Unacked<'a> {
     /// Takes an entry apart. It must be an array of an object and two strings (or nulls).
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] with [`Cause::Envelope`] if the entry has another shape.
     pub fn parse(entry: &'a [u8]) -> Result<Self, DecodeError> {
         let [envelope, exchange, routing_key] =
             three(entry).map_err(|error| not_envelope(&error))?;

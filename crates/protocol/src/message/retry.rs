@@ -12,6 +12,7 @@ impl Task {
     /// custom headers, `reply_to` – with one retry more and a new `eta`. `parent_id` becomes the task's own
     /// id if it had no parent, and `origin` is written as a property as well. Time without an offset counts
     /// as UTC in `expiration`. Write it to the queue that the message came from.
+    #[must_use]
     pub fn retry(&self, eta: Option<Timestamp>, now: Timestamp, origin: &str) -> Task {
         let mut task = self.clone();
         task.retries = self.retries.saturating_add(1);

@@ -47,7 +47,7 @@ impl Task {
             .into_iter()
             .flatten()
             .map(|json| json.get().len());
-        let fields = fields.into_iter().map(|fields| fields.size());
+        let fields = fields.into_iter().map(super::super::fields::Fields::size);
         let original = original.into_iter().flatten().map(|text| text.len());
         raw.into_iter()
             .chain(strings)

@@ -84,6 +84,11 @@ impl Serializer {
     /// Translates JSON into this format.
     ///
     /// The values of the message are kept; MessagePack has no integers beyond 64 bits, which are an error.
+    ///
+    /// # Errors
+    ///
+    /// [`SerializerError`] if the text is not JSON, or holds a value that this format has no form
+    /// for.
     pub fn from_json(self, json: &[u8]) -> Result<Vec<u8>, SerializerError> {
         let json = json::normalise(json).map_err(|error| self.invalid(error))?;
         let value: &RawValue = serde_json::from_str(&json).map_err(|error| self.invalid(error))?;
@@ -98,6 +103,11 @@ impl Serializer {
     ///
     /// Bytes become kombu's `{"__type__": "bytes" | "base64", …}`, numbers that are not finite become
     /// null, keys that are no strings become the strings that Python's JSON makes of them.
+    ///
+    /// # Errors
+    ///
+    /// [`SerializerError::TooLarge`] beyond `limit`; otherwise the data is not of this format, or
+    /// holds a value that JSON has no form for.
     pub fn to_json(self, data: &[u8], limit: usize) -> Result<String, SerializerError> {
         match self {
             Self::Json => {

@@ -106,7 +106,7 @@ fn write_number(out: &mut String, text: &str) {
     }
     match text.parse::<f64>() {
         Ok(number) if number.is_infinite() => {
-            out.push_str(if number > 0.0 { ".inf" } else { "-.inf" })
+            out.push_str(if number > 0.0 { ".inf" } else { "-.inf" });
         }
         Ok(number) => {
             let shown = format!("{number:?}");

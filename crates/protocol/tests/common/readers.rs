@@ -303,7 +303,7 @@ fn value(json: &str) -> Option<Value> {
     Some(value)
 }
 
-/// The integer -0 is 0 to Python and -0.0 to serde_json.
+/// The integer -0 is 0 to Python and -0.0 to `serde_json`.
 fn without_sign_of_zero(value: &mut Value) {
     match value {
         Value::Number(number) if number.as_f64() == Some(0.0) => *value = 0.into(),
