@@ -18,8 +18,8 @@ use celery_client::blocking::{
 use celery_client::endpoint::Address;
 
 const ROUNDS: usize = 9;
-const POSTS: usize = 4000;
-const BATCH: usize = 1000;
+const POSTS: u32 = 4000;
+const BATCH: u32 = 1000;
 /// What a task with a few arguments takes.
 const MESSAGE: usize = 548;
 
@@ -57,8 +57,8 @@ fn measure(endpoint: &Arc<Endpoint>) -> Result<(), Failure> {
         .arg("bench")
         .arg(&post.envelope[..])
         .get_packed_command();
-    let batch = vec![post.clone(); BATCH];
-    let packed_batch = packed.repeat(BATCH);
+    let batch = vec![post.clone(); BATCH as usize];
+    let packed_batch = packed.repeat(BATCH as usize);
     let mut stream = bare(endpoint)?;
     let mut pool = Pool::new(PoolOptions::default());
     let mut taken: [Vec<f64>; 5] = Default::default();
@@ -100,15 +100,13 @@ fn measure(endpoint: &Arc<Endpoint>) -> Result<(), Failure> {
                 stream.write_all(&packed_batch)?;
                 let mut lines = 0;
                 let mut answer = [0; 16384];
-                while lines < BATCH {
+                while lines < BATCH as usize {
                     let count = stream.read(&mut answer)?;
-                    lines += answer[..count]
-                        .iter()
-                        .filter(|byte| **byte == b'\n')
-                        .count();
+                    let ends = answer[..count].iter().filter(|byte| **byte == b'\n');
+                    lines += ends.count();
                 }
                 Ok(())
-            })? / BATCH as f64,
+            })? / f64::from(BATCH),
         );
         clear(endpoint)?;
         taken[4].push(
@@ -122,7 +120,7 @@ fn measure(endpoint: &Arc<Endpoint>) -> Result<(), Failure> {
                     .collect::<Result<(), _>>()?;
                 pool.put(client);
                 Ok(())
-            })? / BATCH as f64,
+            })? / f64::from(BATCH),
         );
     }
     println!("{endpoint}");
@@ -159,10 +157,10 @@ fn clear(endpoint: &Arc<Endpoint>) -> Result<(), Failure> {
 }
 
 /// µs a call.
-fn time(calls: usize, mut call: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
+fn time(calls: u32, mut call: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
     let begin = Instant::now();
     for _ in 0..calls {
         call()?;
     }
-    Ok(begin.elapsed().as_secs_f64() * 1e6 / calls as f64)
+    Ok(begin.elapsed().as_secs_f64() * 1e6 / f64::from(calls))
 }

@@ -316,7 +316,7 @@ impl fmt::Debug for Endpoint {
             .field("url", &self.display_url())
             .field("tls", &self.tls)
             .field("key_prefix", &self.key_prefix)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

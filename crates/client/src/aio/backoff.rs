@@ -37,8 +37,8 @@ impl Backoff {
 
 /// A number in 0..1 for jitter; from a random UUID, which this crate needs anyway.
 pub fn random() -> f64 {
-    let (bits, _) = uuid::Uuid::new_v4().as_u64_pair();
-    (bits >> 11) as f64 / (1_u64 << 53) as f64
+    let (bits, ..) = uuid::Uuid::new_v4().as_fields();
+    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
 }
 
 #[cfg(test)]

@@ -132,6 +132,11 @@ impl Drop for Connection {
 
 impl Connection {
     /// Connects, authenticates and selects the database, all before one deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Denied`] if the server rejects the login, has no such database, or is a node of a
+    /// Redis Cluster; [`Failure::Connect`] for everything else, including the deadline.
     pub async fn open(endpoint: &Endpoint, options: &ConnectOptions) -> Result<Self, Failure> {
         Self::open_with(
             endpoint,
@@ -144,6 +149,10 @@ impl Connection {
 
     /// The same, with a hand for what the server pushes. That needs RESP3; where it is not spoken (some proxies), the
     /// connection is a deaf one.
+    ///
+    /// # Errors
+    ///
+    /// Like [`open`](Self::open).
     pub async fn open_listening(
         endpoint: &Endpoint,
         options: &ConnectOptions,
@@ -229,12 +238,21 @@ impl Connection {
     }
 
     /// Sends one command, once.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Refused`] with the answer of a server that refuses the command, or a lost
+    /// connection. [`Failure::outcome_unknown`] says whether the command may have been executed.
     pub async fn query(&mut self, cmd: &Cmd) -> Result<Value, Failure> {
         checked(self.inner.send_packed_command(cmd).await?)
     }
 
     /// Sends commands in one piece; the answers come in their order. One that is refused fails the call, but the others
     /// are executed all the same.
+    ///
+    /// # Errors
+    ///
+    /// The first refusal, or the loss of the connection. See [`query`](Self::query).
     pub async fn pipeline(&mut self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
         let answers = self
             .inner
@@ -245,6 +263,10 @@ impl Connection {
 
     /// Calls a script. `call` was made for this script by [`scripts::call`](super::scripts::call). A server that does not know the script (it was
     /// restarted, or its scripts were flushed) executed nothing; it is taught and asked again.
+    ///
+    /// # Errors
+    ///
+    /// Like [`query`](Self::query).
     pub async fn run(&mut self, script: &Script, call: &Cmd) -> Result<Value, Failure> {
         match self.query(call).await {
             Err(failure) if failure.is_refusal("NOSCRIPT") => {
@@ -280,9 +302,10 @@ fn not_let_in(error: RedisError, endpoint: &Endpoint) -> Failure {
     let denied = denied || answer.is_auth() || DENIALS.contains(&answer.message());
     let secret = endpoint.password().map_or("", Secret::reveal);
     let said = answer.without(secret).to_string();
-    match denied {
-        true => Failure::Denied(said),
-        false => Failure::Connect(said),
+    if denied {
+        Failure::Denied(said)
+    } else {
+        Failure::Connect(said)
     }
 }
 
@@ -298,9 +321,10 @@ fn checked(value: Value) -> Result<Value, Failure> {
 
 /// A refusal. What only a cluster answers is named by that: no repeat would help.
 fn refused(answer: ServerError) -> Failure {
-    match answer.is_cluster() {
-        true => Failure::Denied(format!("it is {} ({answer})", mode::CLUSTER)),
-        false => Failure::Refused(answer),
+    if answer.is_cluster() {
+        Failure::Denied(format!("it is {} ({answer})", mode::CLUSTER))
+    } else {
+        Failure::Refused(answer)
     }
 }
 

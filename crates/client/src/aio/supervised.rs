@@ -57,7 +57,7 @@ impl Health {
                 tracing::error!("consumer: {server} refuses: {answer}. Trying again...");
             }
             _ => {
-                tracing::error!("consumer: Cannot connect to {server}: {failure}. Trying again...")
+                tracing::error!("consumer: Cannot connect to {server}: {failure}. Trying again...");
             }
         }
     }
@@ -113,6 +113,7 @@ impl Supervised {
     }
 
     /// For a role that has nothing to do at first: it counts as without its server only once it has failed.
+    #[must_use]
     pub fn at_need(mut self) -> Self {
         if self.down {
             self.down = false;
@@ -122,6 +123,7 @@ impl Supervised {
     }
 
     /// Listens to what the server pushes, on this connection and those that follow it.
+    #[must_use]
     pub fn listening(mut self, heard: impl Fn(Push) + Send + Sync + 'static) -> Self {
         self.heard = Some(Arc::new(heard));
         self
@@ -129,6 +131,7 @@ impl Supervised {
 
     /// Is told of every answer and every failed try, so that somebody can see that the role lives even while its server
     /// is away.
+    #[must_use]
     pub fn watched(mut self, turned: impl Fn() + Send + Sync + 'static) -> Self {
         self.turned = Some(Box::new(turned));
         self

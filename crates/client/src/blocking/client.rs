@@ -260,7 +260,7 @@ impl Client {
                         if pause >= wait.deadline().remaining() {
                             return Err(error);
                         }
-                        wait.pause(pause, "connecting")?
+                        wait.pause(pause, "connecting")?;
                     }
                     None => return Err(error),
                 },

@@ -419,6 +419,7 @@ impl Link {
 }
 
 /// A line of the protocol that announces a length.
+#[expect(clippy::cast_possible_truncation, reason = "a digit is below 10")]
 fn write_length(out: &mut Vec<u8>, kind: u8, length: usize) {
     let mut digits = [0; 20];
     let (mut at, mut rest) = (digits.len(), length);

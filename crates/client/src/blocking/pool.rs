@@ -217,7 +217,9 @@ mod tests {
         let mut pool = Pool::new(options);
         let mut clients: Vec<Client> = (0..10).map(|_| pool.take(&endpoint)).collect();
         clients.iter_mut().for_each(ping);
-        clients.into_iter().for_each(|client| pool.put(client));
+        for client in clients {
+            pool.put(client);
+        }
         assert_eq!(pool.len(), 3);
         celery_testkit::wait_for(Duration::from_secs(20), "closed connections", || {
             connections(&redis) == 3

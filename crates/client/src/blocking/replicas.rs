@@ -24,7 +24,7 @@ pub(super) fn question(wanted: u32, wait: &Wait<'_>) -> Option<Cmd> {
         return None;
     }
     let left = wait.deadline().remaining();
-    let time = left - (left / MARGIN).max(LEAST_MARGIN).min(left / 2);
+    let time = left.saturating_sub((left / MARGIN).max(LEAST_MARGIN).min(left / 2));
     // 0 would be for ever.
     let millis = time.as_millis().max(1);
     let mut cmd = redis::cmd("WAIT");
@@ -35,16 +35,15 @@ pub(super) fn question(wanted: u32, wait: &Wait<'_>) -> Option<Cmd> {
 
 /// An error, if the answer is not that enough of them have.
 pub(super) fn check(link: &mut Link, wanted: u32, answer: Answer) -> Result<(), ClientError> {
-    match answer? {
-        Value::Int(count) => match u32::try_from(count) {
+    if let Value::Int(count) = answer? {
+        match u32::try_from(count) {
             Ok(confirmed) if confirmed < wanted => Err(ClientError::Replicas { wanted, confirmed }),
             _ => Ok(()),
-        },
-        _ => {
-            link.give_up();
-            Err(ClientError::Protocol(
-                "WAIT was answered with something that is no number".to_owned(),
-            ))
         }
+    } else {
+        link.give_up();
+        Err(ClientError::Protocol(
+            "WAIT was answered with something that is no number".to_owned(),
+        ))
     }
 }

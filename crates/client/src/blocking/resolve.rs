@@ -19,7 +19,7 @@ use super::wait::Wait;
 use crate::error::ClientError;
 
 /// How long an answer is believed. A failover by name is seen sooner: whoever fails to connect forgets the name.
-const KEPT: Duration = Duration::from_secs(60);
+const KEPT: Duration = Duration::from_mins(1);
 /// Names remembered at once; a process that talks to more than a few servers is rare.
 const MAX_NAMES: usize = 64;
 

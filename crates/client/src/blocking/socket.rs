@@ -80,7 +80,7 @@ impl Socket {
             match socket.connect(&address) {
                 Ok(()) => return Ok(Self(socket).blocking_by_slices()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    wait.pause(FULL_BACKLOG, "connecting")?
+                    wait.pause(FULL_BACKLOG, "connecting")?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => wait.check()?,
                 Err(error) => return Ok(Err(error)),

@@ -141,7 +141,7 @@ impl Stream {
                     self.push(replies, wait)?;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.wait_while_writing(replies, wait)?
+                    self.wait_while_writing(replies, wait)?;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => wait.check()?,
                 Err(error) => return Err(error.into()),
@@ -156,7 +156,7 @@ impl Stream {
             match session.write_tls(&mut &self.socket) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.wait_while_writing(replies, wait)?
+                    self.wait_while_writing(replies, wait)?;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => wait.check()?,
                 Err(error) => return Err(error.into()),
@@ -210,7 +210,7 @@ impl Stream {
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
                 {
-                    wait.check()?
+                    wait.check()?;
                 }
                 Err(error) => return Err(error.into()),
             }

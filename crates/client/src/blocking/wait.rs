@@ -23,7 +23,7 @@ pub struct Deadline {
 }
 
 /// Far enough to be never, near enough to be added to any clock.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+const FOREVER: Duration = Duration::from_hours(100 * 365 * 24);
 
 impl Deadline {
     /// That long from now.
@@ -36,6 +36,7 @@ impl Deadline {
     }
 
     /// The earlier of this and `total` from now.
+    #[must_use]
     pub fn within(self, total: Duration) -> Self {
         let other = Self::after(total);
         if other.at < self.at { other } else { self }

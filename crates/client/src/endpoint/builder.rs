@@ -27,24 +27,28 @@ pub struct EndpointBuilder {
 
 impl EndpointBuilder {
     /// A name, an address, `/path`, `unix:///path`, or a whole URL, which then alone counts.
+    #[must_use]
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.host = host.into();
         self
     }
 
     /// The port; ignored with a path. Without it, 6379.
+    #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
     }
 
     /// The user; an empty one means that there is only a password.
+    #[must_use]
     pub fn login(mut self, login: impl Into<String>) -> Self {
         self.login = Some(login.into()).filter(|login| !login.is_empty());
         self
     }
 
     /// The password; an empty one counts as not given.
+    #[must_use]
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(password.into())
             .filter(|password| !password.is_empty())
@@ -53,12 +57,14 @@ impl EndpointBuilder {
     }
 
     /// The database as Celery's virtual host: `''` and `'/'` are 0, `'3'` and `'/3'` are 3.
+    #[must_use]
     pub fn vhost(mut self, vhost: impl Into<String>) -> Self {
         self.vhost = Some(vhost.into()).filter(|vhost| !vhost.is_empty());
         self
     }
 
     /// Turns TLS on (connector `rediss`), with the options set so far or the defaults.
+    #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls.get_or_insert_default();
         self
@@ -91,18 +97,21 @@ impl EndpointBuilder {
     }
 
     /// What every key begins with.
+    #[must_use]
     pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.key_prefix = prefix.into();
         self
     }
 
     /// Sets kombu's `priority_steps`, which every program that uses the queues needs alike.
+    #[must_use]
     pub fn priority_steps(mut self, steps: PrioritySteps) -> Self {
         self.priority_steps = Some(steps);
         self
     }
 
     /// Sets kombu's `sep`, which every program that uses the queues needs alike.
+    #[must_use]
     pub fn separator(mut self, separator: Separator) -> Self {
         self.separator = Some(separator);
         self

@@ -14,7 +14,7 @@ use std::time::Duration;
 pub static PUBLISH_ONCE: Script = Script::new(include_str!("scripts/publish_once.lua"));
 /// How long the guard of a post is kept: far longer than any post may take, so that a repeat always finds it, and short
 /// enough that an hour's posts are the most that are remembered.
-pub const PUBLISH_ONCE_GUARD: Duration = Duration::from_secs(3600);
+pub const PUBLISH_ONCE_GUARD: Duration = Duration::from_hours(1);
 /// Deletes a value that has not changed since it was read. KEYS: key. ARGV: SHA-1 of the value.
 pub static DELETE_UNCHANGED: Script = Script::new(include_str!("scripts/delete_unchanged.lua"));
 
@@ -45,22 +45,22 @@ impl Script {
 
     /// `EVALSHA` with the keys; append the arguments.
     pub fn evalsha(&self, keys: &[&str]) -> ::redis::Cmd {
-        self.call("EVALSHA", self.sha(), keys)
+        call("EVALSHA", self.sha(), keys)
     }
 
     /// `EVAL` with the keys, after `NOSCRIPT`; append the arguments.
     pub fn eval(&self, keys: &[&str]) -> ::redis::Cmd {
-        self.call("EVAL", self.source, keys)
+        call("EVAL", self.source, keys)
     }
+}
 
-    fn call(&self, command: &str, script: &str, keys: &[&str]) -> ::redis::Cmd {
-        let mut cmd = ::redis::cmd(command);
-        cmd.arg(script).arg(keys.len());
-        for key in keys {
-            cmd.arg(key);
-        }
-        cmd
+fn call(command: &str, script: &str, keys: &[&str]) -> ::redis::Cmd {
+    let mut cmd = ::redis::cmd(command);
+    cmd.arg(script).arg(keys.len());
+    for key in keys {
+        cmd.arg(key);
     }
+    cmd
 }
 
 /// SHA-1 in hexadecimal, as Redis names scripts and `redis.sha1hex` writes it. Nothing's safety rests on it.

@@ -147,7 +147,7 @@ mod tests {
             encrypted_data: pkcs8::der::asn1::OctetString::new([0; 16]).unwrap(),
         };
         let document = SecretDocument::try_from(&key).unwrap();
-        let pem = document.to_pem("ENCRYPTED PRIVATE KEY", Default::default());
+        let pem = document.to_pem("ENCRYPTED PRIVATE KEY", pkcs8::LineEnding::default());
         std::fs::write(&file, pem.unwrap()).unwrap();
         let error = private_key(&file, Some(&Secret::new("x"))).unwrap_err();
         assert!(error.to_string().contains("too many rounds"), "{error}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celery_client::ClientError;
-use celery_client::blocking::{Client, Post, Publish};
+use celery_client::blocking::{Client, ClientOptions, PoolOptions, Post, Publish};
 use celery_client::endpoint::{Endpoint, EndpointBuilder};
 use celery_client::error::TlsProblem;
 use celery_testkit::{Redis, RedisOptions, free_port};
@@ -121,7 +121,7 @@ fn option(builder: EndpointBuilder, name: &str, value: impl AsRef<Path>) -> Endp
 }
 
 fn ping(builder: EndpointBuilder) -> Result<(), ClientError> {
-    let mut client = Client::new(builder.build().unwrap().into(), Default::default());
+    let mut client = Client::new(builder.build().unwrap().into(), ClientOptions::default());
     within(Duration::from_secs(5), |wait| client.ping(wait))
 }
 
@@ -169,7 +169,7 @@ fn a_connection_of_tls_is_used_again() {
         .build()
         .unwrap()
         .into();
-    let mut pool = celery_client::blocking::Pool::new(Default::default());
+    let mut pool = celery_client::blocking::Pool::new(PoolOptions::default());
     let mut ids = std::collections::HashSet::new();
     for _ in 0..3 {
         let mut client = pool.take(&endpoint);
@@ -191,8 +191,8 @@ fn a_connection_of_tls_that_was_closed_at_rest_is_not_used() {
     let (redis, port) = serve(&authority.issue("localhost"), None);
     let endpoint = option(to("localhost", port), "cafile", authority.ca());
     let endpoint = Arc::new(endpoint.build().unwrap());
-    let mut asks = Client::new(endpoint.clone(), Default::default());
-    let mut listens = Client::new(endpoint, Default::default());
+    let mut asks = Client::new(endpoint.clone(), ClientOptions::default());
+    let mut listens = Client::new(endpoint, ClientOptions::default());
     let result = r#"{"status": "SUCCESS", "result": 5}"#;
     cli(&redis, &["SET", "celery-task-meta-x", result]);
     for _ in 0..3 {
@@ -214,7 +214,7 @@ fn certificates_are_renewed_while_clients_run() {
     let trusted = old.folder.path().join("trusted.pem");
     fs::copy(old.ca(), &trusted).unwrap();
     let endpoint = option(to("localhost", port), "cafile", &trusted).build();
-    let mut client = Client::new(endpoint.unwrap().into(), Default::default());
+    let mut client = Client::new(endpoint.unwrap().into(), ClientOptions::default());
     at_leisure(|wait| client.publish(&post("a"), Publish::Confirmed, wait)).unwrap();
 
     let (certificate, key) = new.issue("localhost");
@@ -296,7 +296,7 @@ fn a_certificate_for_another_host_is_refused() {
 fn an_expired_certificate_is_refused() {
     let authority = Authority::new();
     let expired = authority.issue_with("localhost", |params| {
-        params.not_after = rcgen::date_time_ymd(2020, 1, 1)
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     });
     let (_redis, port) = serve(&expired, None);
     refused(
@@ -403,7 +403,7 @@ fn a_server_that_speaks_tls_only() {
             "redis://u:p@localhost",
         ] {
             let endpoint = Endpoint::from_url(&format!("{url}:{port}/1")).unwrap();
-            let mut client = Client::new(endpoint.into(), Default::default());
+            let mut client = Client::new(endpoint.into(), ClientOptions::default());
             let error = within(Duration::from_secs(5), |wait| client.ping(wait)).unwrap_err();
             // Where the server's reset overtakes its alert, it can only be guessed.
             assert!(error.to_string().contains("use rediss://"), "{error}");
@@ -417,7 +417,7 @@ fn a_handshake_that_nobody_answers_ends_in_time() {
     let endpoint = to("127.0.0.1", listener.local_addr().unwrap().port())
         .build()
         .unwrap();
-    let mut client = Client::new(endpoint.into(), Default::default());
+    let mut client = Client::new(endpoint.into(), ClientOptions::default());
     let error = within(Duration::from_millis(300), |wait| {
         client.publish(&post("a"), Publish::Confirmed, wait)
     })

@@ -36,7 +36,7 @@ pub fn endpoint(bytes: &[u8]) {
     }
     let again = Endpoint::from_url(&shown).unwrap();
     assert_eq!(again.identity(), endpoint.identity(), "{shown}");
-    let mask = again.password().map(|password| password.reveal());
+    let mask = again.password().map(celery_client::Secret::reveal);
     assert_eq!(mask, endpoint.password().map(|_| "********"), "{shown}");
 }
 

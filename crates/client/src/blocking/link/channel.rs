@@ -90,13 +90,12 @@ impl Link {
     /// The same as far as answers have arrived: behind the last of them the server may have closed the connection.
     pub(super) fn depart_at_hand(&mut self) -> Result<(), ClientError> {
         while self.listening == Listening::Leaving {
-            match self.answer_at_hand(Shape::Message)? {
-                Some(answer) => self.depart(answer),
-                None => {
-                    let read = self.stream.read_available(&mut self.replies);
-                    if read.map_err(|broken| self.lost(broken))? == 0 {
-                        break;
-                    }
+            if let Some(answer) = self.answer_at_hand(Shape::Message)? {
+                self.depart(answer);
+            } else {
+                let read = self.stream.read_available(&mut self.replies);
+                if read.map_err(|broken| self.lost(broken))? == 0 {
+                    break;
                 }
             }
         }
