@@ -90,7 +90,7 @@ pub(crate) struct Details {
     exchange: Option<String>,
     port: Option<u16>,
     connector: Option<String>,
-    /// Names as PHP's `ssl` stream context has them; booleans are `1` and ``, null is none. Any entry asks for TLS: one
+    /// Names as PHP's `ssl` stream context has them; booleans are `"1"` and `""`, null is none. Any entry asks for TLS: one
     /// whose value was left out by mistake must not send a password in the clear.
     ssl_options: Vec<(String, Option<String>)>,
     /// kombu's `priority_steps`; only in an array.
@@ -174,18 +174,17 @@ impl Details {
 
     /// Checks everything and names the place, without connecting to it. Without a host it is that of php.ini.
     pub(crate) fn connect_later(&self) -> Result<Rc<Connection>, Thrown> {
-        let endpoint = match &self.host {
-            Some(host) => self.endpoint(host, "")?,
-            None => {
-                let Some(url) = settings::broker_url() else {
-                    return Err(Thrown::celery(
-                        "There is no broker to connect to: $host is empty and the directive celery.broker_url is not \
-                         set.",
-                    ));
-                };
-                Connection::configured("celery.broker_url", &url)?;
-                self.endpoint(&url, " beside the directive celery.broker_url")?
-            }
+        let endpoint = if let Some(host) = &self.host {
+            self.endpoint(host, "")?
+        } else {
+            let Some(url) = settings::broker_url() else {
+                return Err(Thrown::celery(
+                    "There is no broker to connect to: $host is empty and the directive celery.broker_url is not \
+                     set.",
+                ));
+            };
+            Connection::configured("celery.broker_url", &url)?;
+            self.endpoint(&url, " beside the directive celery.broker_url")?
         };
         Ok(Rc::new(Connection {
             endpoint: Arc::new(with_settings(endpoint)?),
@@ -230,13 +229,12 @@ impl Details {
 
     fn tls_options(&self, mut builder: EndpointBuilder) -> Result<EndpointBuilder, ConfigError> {
         for (name, value) in &self.ssl_options {
-            builder = match value {
-                Some(value) => builder.tls_option(name, value)?,
-                None => {
-                    // Only the name is looked at.
-                    Endpoint::builder().tls_option(name, "")?;
-                    builder.tls()
-                }
+            builder = if let Some(value) = value {
+                builder.tls_option(name, value)?
+            } else {
+                // Only the name is looked at.
+                Endpoint::builder().tls_option(name, "")?;
+                builder.tls()
             };
         }
         Ok(builder)
@@ -279,9 +277,10 @@ impl Details {
 
 /// An argument as it was given, unless it may be a URL that stands in the wrong place.
 fn without_secret(text: &str) -> Cow<'_, str> {
-    match text.contains([':', '@']) {
-        true => mask(text).into(),
-        false => text.into(),
+    if text.contains([':', '@']) {
+        mask(text).into()
+    } else {
+        text.into()
     }
 }
 

@@ -168,6 +168,10 @@ fn has_place(object: &ZendObject, info: &Info) -> bool {
     usize::try_from(info.offset).is_ok_and(|offset| (first..first + size).contains(&offset))
 }
 
+#[expect(
+    clippy::cast_ptr_alignment,
+    reason = "the engine's offsets are multiples of a zval's size"
+)]
 fn set_declared(object: &mut ZendObject, info: *const Info, value: &Zval) -> Result<(), Thrown> {
     // SAFETY: the info is of this object's class, and `has_place` has checked that its slot is inside the object. The slot
     // holds a value at all times; the old one is released when nothing refers to it any more. The engine's functions

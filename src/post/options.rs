@@ -238,9 +238,8 @@ fn time(name: &str, value: &Zval) -> Result<Option<Timestamp>, Thrown> {
                 Err(_) => None,
             }
         }
-        Some(_) => None,
         None if value.is_string() => values::text(value)?,
-        None => None,
+        Some(_) | None => None,
     };
     let text = text.ok_or_else(|| {
         refuse(
@@ -263,6 +262,7 @@ fn now() -> Timestamp {
     Timestamp::from_unix_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
 fn from_now(seconds: f64) -> Timestamp {
     // A float beyond the range becomes the nearest limit, and the timestamp is clamped in turn.
     now().plus_micros((seconds * 1e6) as i64)

@@ -108,9 +108,10 @@ fn one_of_many(
         return Err(wrong("lacks one of them"));
     };
     let Some(name) = values::text(&name)? else {
-        return Err(wrong(&match name.is_string() {
-            true => "has a name that is not valid UTF-8".to_owned(),
-            false => format!("has a name of the type {}", type_name(&name)),
+        return Err(wrong(&if name.is_string() {
+            "has a name that is not valid UTF-8".to_owned()
+        } else {
+            format!("has a name of the type {}", type_name(&name))
         }));
     };
     let place = match keys::check_task_name(&name) {
