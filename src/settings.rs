@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::str::FromStr;
 use std::time::Duration;
 
+use celery_client::mask::mask_misplaced;
 use celery_protocol::message::Protocol;
 use celery_protocol::priorities::{PriorityError, PrioritySteps, Separator};
 use ext_php_rs::zend::{IniEntryDef, IniEntryDefs};
@@ -167,14 +168,16 @@ impl Settings {
                 "once" => Ok(Publish::Once),
                 "pipelined" => Ok(Publish::Pipelined),
                 other => Err(format!(
-                    "celery.publish is {other:?}; it must be \"confirmed\", \"once\" or \"pipelined\"."
+                    "celery.publish is {:?}; it must be \"confirmed\", \"once\" or \"pipelined\".",
+                    mask_misplaced(other)
                 )),
             }),
             protocol: ini::read_as(c"celery.task_protocol", |value| match value.trim() {
                 "" | "2" => Ok(Protocol::V2),
                 "1" => Ok(Protocol::V1),
                 other => Err(format!(
-                    "celery.task_protocol is {other:?}; it must be 2 or 1."
+                    "celery.task_protocol is {:?}; it must be 2 or 1.",
+                    mask_misplaced(other)
                 )),
             }),
         }

@@ -69,7 +69,7 @@ namespace {
          * @return void
          * @throws CeleryException if the details cannot be used
          */
-        public function BuildConnection(#[\SensitiveParameter] $connection_details, $is_backend = false)
+        public function BuildConnection(#[\SensitiveParameter] $connection_details, #[\SensitiveParameter] $is_backend = false)
         {
         }
 
@@ -165,7 +165,7 @@ namespace {
          * @throws CeleryException if the arguments cannot be used
          * @throws ArgumentCountError if there are fewer than four and $host is not a URL
          */
-        public function __construct(#[\SensitiveParameter] $host, $login = null, #[\SensitiveParameter] $password = null, $vhost = null, $exchange = 'celery', $binding = 'celery', $port = 5672, $connector = false, $persistent_messages = false, $result_expire = 0, #[\SensitiveParameter] $ssl_options = [])
+        public function __construct(#[\SensitiveParameter] $host, #[\SensitiveParameter] $login = null, #[\SensitiveParameter] $password = null, #[\SensitiveParameter] $vhost = null, #[\SensitiveParameter] $exchange = 'celery', #[\SensitiveParameter] $binding = 'celery', #[\SensitiveParameter] $port = 5672, #[\SensitiveParameter] $connector = false, #[\SensitiveParameter] $persistent_messages = false, #[\SensitiveParameter] $result_expire = 0, #[\SensitiveParameter] $ssl_options = [])
         {
         }
     }
@@ -199,7 +199,7 @@ namespace {
          * @param array<array-key, mixed>|null $task_args for messages
          * @throws CeleryException if the details cannot be used
          */
-        public function __construct($id, #[\SensitiveParameter] $connection_details, $task_name = null, $task_args = null)
+        public function __construct(#[\SensitiveParameter] $id, #[\SensitiveParameter] $connection_details, $task_name = null, $task_args = null)
         {
         }
 
@@ -373,7 +373,7 @@ namespace Celery {
          * @throws \CeleryException if the arguments cannot be used
          * @throws \ArgumentCountError if there are fewer than four and $host is not a URL
          */
-        public function __construct(#[\SensitiveParameter] $host, $login = null, #[\SensitiveParameter] $password = null, $vhost = null, $exchange = 'celery', $binding = 'celery', $port = 5672, $connector = false, $result_expire = 0, #[\SensitiveParameter] $ssl_options = [])
+        public function __construct(#[\SensitiveParameter] $host, #[\SensitiveParameter] $login = null, #[\SensitiveParameter] $password = null, #[\SensitiveParameter] $vhost = null, #[\SensitiveParameter] $exchange = 'celery', #[\SensitiveParameter] $binding = 'celery', #[\SensitiveParameter] $port = 5672, #[\SensitiveParameter] $connector = false, #[\SensitiveParameter] $result_expire = 0, #[\SensitiveParameter] $ssl_options = [])
         {
         }
 

@@ -1,83 +1,95 @@
 --TEST--
-No message, trace, dump or page of settings has a part of a password, whatever characters it has and wherever it is given
+No message, trace or dump has a part of a password, whatever characters it has and whichever argument it is given in
 --EXTENSIONS--
 celery
 --INI--
 zend.exception_ignore_args=0
 zend.exception_string_param_max_len=1000
+celery.post_timeout=0.05
+celery.command_timeout=0.05
 --FILE--
 <?php
 require __DIR__ . '/support.inc';
-$forms = [
-    'redis://%s@127.0.0.1:1/0', 'rediss://%s@127.0.0.1:1?db=1', 'unix://%s@/none.sock', 'amqp://%s@127.0.0.1', '%s@127.0.0.1',
-    '"redis://%s@127.0.0.1"', 'redis://127.0.0.1:1/0;redis://%s@127.0.0.1:1', ' redis://%s@127.0.0.1:1/0 ',
-];
-$dumps = [
-    'var_dump' => fn (mixed $value) => var_dump($value), 'print_r' => fn (mixed $value) => print_r($value),
-    'var_export' => fn (mixed $value) => var_export($value), 'json_encode' => fn (mixed $value) => print json_encode($value),
-    'serialize' => fn (mixed $value) => print serialize($value),
-];
-$url = '';
-$ways = ['info' => function () use (&$url) {
-    ini_set('celery.broker_url', $url);
-    ini_set('celery.result_backend', $url);
-    (new ReflectionExtension('celery'))->info();
-}];
-foreach (['Celery', 'Celery\Celery'] as $class) {
-    $ways["$class of ini"] = fn () => new $class(null, null, null, null, connector: 'redis');
-    $ways["$class, URL alone"] = function () use ($class, &$url) { return new $class($url); };
-    foreach (['host', 'vhost', 'port', 'connector'] as $name) {
-        $ways["$class, $name"] = function () use ($class, $name, &$url) { return new $class(...arguments([$name => $url])); };
-    }
-}
-foreach (['CeleryAdvanced', 'Celery\CeleryAdvanced'] as $class) {
-    foreach (['host', 'vhost', 'port', 'connector'] as $name) {
-        $ways["$class, broker's $name"] = function () use ($class, $name, &$url) { return new $class(arguments([$name => $url])); };
-        $ways["$class, backend's $name"] = function () use ($class, $name, &$url) { return new $class(arguments(), arguments([$name => $url])); };
-    }
-}
-$ways['AsyncResult'] = function () use (&$url) { return new AsyncResult('id', ['host' => $url] + arguments()); };
+require __DIR__ . '/secrets.inc';
 
-$outputs = $refused = 0;
-$found = [];
-$look = function (string $text, string $where) use (&$url, &$outputs, &$found) {
-    ++$outputs;
-    if (preg_match('/hunt|hush/', $text) === 1) {
-        $found[$where] ??= "$url: $text";
-    }
+$url = '';
+$connect = function (object $made) {
+    match (true) {
+        $made instanceof AsyncResult => $made->isReady(),
+        default => $made->PostTask('proj.echo', [], false, fresh('secrets')),
+    };
 };
-foreach (str_split(':/?#[]@!$&\'()*+,;=% "\\<>^`{|}') as $reserved) {
-    foreach (["{$reserved}hunterhush", "hunter{$reserved}hush", "hunterhush{$reserved}"] as $i => $secret) {
-        $user = ["{$reserved}app", "a{$reserved}pp", "app{$reserved}"][$i];
-        foreach (["app:$secret", ":$secret", "$user:hunterhush"] as $login) {
-            foreach ($forms as $form) {
-                $url = sprintf($form, $login);
-                foreach ($ways as $way => $call) {
-                    ob_start();
-                    try {
-                        $made = $call();
-                        foreach ($made === null ? [] : $dumps as $dump) {
-                            try {
-                                $dump($made);
-                            } catch (Exception $e) {
-                                echo $e->getMessage();
-                            }
-                        }
-                    } catch (Throwable $e) {
-                        ++$refused;
-                        // PHP's own trace shows an argument that is no place for a URL.
-                        echo $e->getMessage(), preg_match('/vhost|port|connector/', $way) === 1 ? '' : $e->getTraceAsString();
-                    }
-                    $look(ob_get_clean(), $way);
-                }
+// Every argument that PHP hides, of every class: a URL may stand in any of them by mistake.
+$ways = $hidden = [];
+foreach ((new ReflectionExtension('celery'))->getClasses() as $class) {
+    if ($class->isAbstract() || isset($hidden[$class->name]) || ($constructor = $class->getConstructor()) === null) {
+        continue;
+    }
+    foreach ($constructor->getParameters() as $parameter) {
+        if ($parameter->getAttributes('SensitiveParameter') === []) {
+            continue;
+        }
+        $name = $class->name;
+        $hidden[$name][] = $parameter->name;
+        if (preg_match('/connection|details/', $parameter->name) === 1) {
+            // An array; each of its keys may hold a URL.
+            foreach ([...array_keys(arguments()), 'ssl_options', 'priority_steps', 'sep', 'url'] as $key) {
+                $ways["$name, $parameter->name, $key"] = function () use ($class, $parameter, $key, &$url) {
+                    $usual = ['broker_connection' => arguments(), 'id' => 'id'];
+                    $usual = array_intersect_key($usual, array_column($class->getConstructor()->getParameters(), null, 'name'));
+
+                    return $class->newInstanceArgs([$parameter->name => arguments([$key => $url] + ['port' => null])] + $usual);
+                };
             }
+        }
+        $ways["$name, $parameter->name"] = function () use ($class, $parameter, &$url) {
+            $usual = ['id' => 'id', 'connection_details' => arguments(), 'broker_connection' => arguments()] + arguments(['port' => null]);
+            $usual = array_intersect_key($usual, array_column($class->getConstructor()->getParameters(), null, 'name'));
+
+            // Any text may be an id; what may stand there by mistake is the array behind it.
+            $given = $parameter->name === 'id' ? arguments(['host' => $url]) : $url;
+
+            return $class->newInstanceArgs([$parameter->name => $given] + $usual);
+        };
+    }
+}
+foreach (['cafile', 'capath', 'local_cert', 'local_pk', 'passphrase', 'peer_name', 'verify_peer', 'unknown'] as $option) {
+    $ways["ssl_options, $option"] = fn () => client(['port' => 1, 'ssl_options' => [$option => $url]]);
+}
+$ways['URL alone'] = fn () => new Celery($url);
+$ways['URL alone, namespaced'] = fn () => new Celery\Celery($url);
+$ways['login beside a password'] = fn () => client(['login' => $url, 'password' => 'hunter']);
+$ways['BuildConnection'] = fn () => client()->BuildConnection(arguments(['host' => $url]));
+$ways['BuildConnection, the other way round'] = fn () => client()->BuildConnection(false, $url);
+
+foreach (logins() as $login => $encoded) {
+    foreach (forms() as $form => $written) {
+        $url = sprintf($form, $written === 'encoded' ? $encoded : $login);
+        foreach ($ways as $way => $call) {
+            // Each way with every login, and the ways that take any URL with every form of it.
+            if ($form !== array_key_first(forms()) && preg_match('/host|URL|login/', $way) !== 1) {
+                continue;
+            }
+            search($way, $url, function () use ($call, $connect, $way) {
+                $made = $call();
+                dump($made);
+                if (preg_match('/^URL alone|ssl_options|beside|AsyncResult.*host$/', $way) === 1 && connects($form)) {
+                    $connect($made);
+                }
+            });
         }
     }
 }
-foreach ($found as $where => $text) {
-    echo "$where: $text\n";
+ksort($hidden);
+foreach ($hidden as $class => $names) {
+    echo "$class: ", implode(', ', $names), "\n";
 }
-echo $outputs > 10000 && $refused > 1000 && $refused < $outputs ? 'searched' : "$outputs, $refused", "\n";
+echo verdict(10000, 5000), "\n";
 ?>
 --EXPECT--
+AsyncResult: id, connection_details
+Celery: host, login, password, vhost, exchange, binding, port, connector, persistent_messages, result_expire, ssl_options
+CeleryAdvanced: broker_connection, backend_connection
+Celery\Celery: host, login, password, vhost, exchange, binding, port, connector, result_expire, ssl_options
+Celery\CeleryAdvanced: broker_connection, backend_connection
 searched

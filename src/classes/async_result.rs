@@ -154,7 +154,8 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
                 "__construct",
                 handler!(construct),
                 [
-                    required("id"),
+                    // The details may stand in its place.
+                    required("id").sensitive(),
                     required("connection_details").sensitive(),
                     optional("task_name", "null"),
                     optional("task_args", "null"),

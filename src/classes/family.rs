@@ -53,7 +53,7 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
                 handler!(build::build_connection),
                 [
                     required("connection_details").sensitive(),
-                    optional("is_backend", "false"),
+                    optional("is_backend", "false").sensitive(),
                 ],
             ),
             method(
@@ -146,12 +146,14 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
     Ok(())
 }
 
+/// The connection arguments. All are hidden in traces: a URL, a password or a key's passphrase may
+/// stand in any of them where they are written in another order.
 fn connection_parameters(persistent_messages: bool) -> Vec<Param> {
     let mut parameters = vec![
-        // It may be a URL with a password in it. Only behind a URL may the next three be left out.
-        required("host").sensitive(),
+        required("host"),
+        // Only behind a URL may these be left out.
         optional("login", "null"),
-        optional("password", "null").sensitive(),
+        optional("password", "null"),
         optional("vhost", "null"),
         optional("exchange", "'celery'"),
         optional("binding", "'celery'"),
@@ -162,9 +164,8 @@ fn connection_parameters(persistent_messages: bool) -> Vec<Param> {
         parameters.push(optional("persistent_messages", "false"));
     }
     parameters.push(optional("result_expire", "0"));
-    // It may hold a key's passphrase.
-    parameters.push(optional("ssl_options", "[]").sensitive());
-    parameters
+    parameters.push(optional("ssl_options", "[]"));
+    parameters.into_iter().map(Param::sensitive).collect()
 }
 
 fn advanced_parameters() -> Vec<Param> {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-use celery_client::mask::mask;
+use celery_client::mask::{mask, mask_misplaced};
 use ext_php_rs::ffi;
 use ext_php_rs::flags::IniEntryPermission;
 use ext_php_rs::zend::{IniEntryDef, IniEntryDefs, ModuleEntry};
@@ -42,6 +42,7 @@ const fn directive(
 ) -> IniEntryDef {
     let mut entry = IniEntryDef::new(name, default, permission);
     entry.on_modify = Some(count_change);
+    entry.displayer = Some(display_misplaced);
     entry
 }
 
@@ -113,8 +114,28 @@ pub(crate) fn read_as<T>(name: &CStr, meaning: impl FnOnce(&str) -> T) -> T {
     meaning(&value.to_string_lossy())
 }
 
+/// Shows a directive that holds a URL.
 unsafe extern "C" fn display_masked(entry: *mut ffi::zend_ini_entry, kind: c_int) {
-    // SAFETY: the engine passes a live entry whose values are null or live strings.
+    // SAFETY: the engine passes a live entry.
+    unsafe { display_as(entry, kind, mask) };
+}
+
+/// Shows any other directive: a URL may stand there by mistake.
+unsafe extern "C" fn display_misplaced(entry: *mut ffi::zend_ini_entry, kind: c_int) {
+    // SAFETY: the engine passes a live entry.
+    unsafe { display_as(entry, kind, |text| mask_misplaced(text).into_owned()) };
+}
+
+/// Prints a directive's value, or its master value, as `shown` has it.
+///
+/// # Safety
+/// The entry is live, or null.
+unsafe fn display_as(
+    entry: *mut ffi::zend_ini_entry,
+    kind: c_int,
+    shown: impl FnOnce(&str) -> String,
+) {
+    // SAFETY: the entry is live, and its values are null or live strings.
     let value = unsafe {
         entry.as_ref().and_then(|entry| {
             let original = kind == DISPLAY_ORIGINAL && !entry.orig_value.is_null();
@@ -129,10 +150,9 @@ unsafe extern "C" fn display_masked(entry: *mut ffi::zend_ini_entry, kind: c_int
     let text = value
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         .unwrap_or_default();
-    let shown = if text.is_empty() {
-        "no value".to_owned()
-    } else {
-        without_markup(&mask(&text))
+    let shown = match text.is_empty() {
+        true => "no value".to_owned(),
+        false => without_markup(&shown(&text)),
     };
     let _ = ext_php_rs::zend::output_write(shown.as_bytes());
 }

@@ -246,6 +246,8 @@ impl Endpoint {
             (user, password) => {
                 let user = user.as_deref().unwrap_or_default();
                 match password {
+                    // A whole login may stand in the place of the user.
+                    Some(_) if user.contains(':') => format!("{MASK}:{MASK}@"),
                     Some(_) => format!("{}:{MASK}@", url::encode(user)),
                     // It may be a password in the wrong place.
                     None => format!("{MASK}@"),

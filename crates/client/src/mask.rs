@@ -4,6 +4,8 @@
 //! apart by hand: what no parser accepts must be masked all the same, and a password that was not
 //! percent-encoded misleads every parser.
 
+use std::borrow::Cow;
+
 /// What stands for a hidden part, as in Celery's own output.
 const HIDDEN: &str = "**";
 /// Parameters of a query that hold no secret and help to understand a connection.
@@ -24,7 +26,7 @@ const SHOWN: [&str; 10] = [
 ///
 /// Hidden is everything from the first colon behind `//` to the last `@`, a user without a password
 /// (it may be a token), and every parameter of the query from the first that is not known to be
-/// harmless.
+/// harmless. What follows an `@` in a query is hidden as well.
 ///
 /// ```
 /// use celery_client::mask::mask;
@@ -36,6 +38,8 @@ pub fn mask(text: &str) -> String {
     let text = text.trim();
     match text.split_once("://") {
         Some((scheme, rest)) if is_scheme(scheme) => match rest.rsplit_once('@') {
+            // The `@` may be of a value in the query, and then a part of the value stands behind it.
+            Some((login, _)) if has_value(login) => format!("{scheme}://{}", user(login)),
             Some((login, place)) => format!("{scheme}://{}@{}", user(login), shown(place)),
             None => format!("{scheme}://{}", shown(rest)),
         },
@@ -47,6 +51,26 @@ pub fn mask(text: &str) -> String {
             _ => HIDDEN.to_owned(),
         },
     }
+}
+
+/// Returns a text that is no place for a URL, masked if one with a login may stand there by mistake.
+///
+/// ```
+/// use celery_client::mask::mask_misplaced;
+/// assert_eq!(mask_misplaced("/etc/ssl/ca.pem"), "/etc/ssl/ca.pem");
+/// assert_eq!(mask_misplaced("redis://:secret@h"), "redis://:**@h");
+/// ```
+pub fn mask_misplaced(text: &str) -> Cow<'_, str> {
+    match text.contains('@') || text.contains("://") {
+        true => mask(text).into(),
+        false => text.into(),
+    }
+}
+
+/// Returns `true` if a URL with a login may stand in this text.
+pub fn may_hold_login(text: &str) -> bool {
+    text.split_once("://")
+        .is_some_and(|(_, rest)| rest.contains('@'))
 }
 
 /// Returns `true` if this may be the scheme of a URL, and so may be shown.
@@ -75,6 +99,13 @@ fn user(login: &str) -> String {
         }
         _ => HIDDEN.to_owned(),
     }
+}
+
+/// Returns `true` if the text seems to have a query with a value.
+fn has_value(login: &str) -> bool {
+    login
+        .split_once('?')
+        .is_some_and(|(_, query)| query.contains('='))
 }
 
 /// Host, port and path, and of the query what is known to be harmless.
@@ -162,11 +193,11 @@ mod tests {
                 "postgres://h/d?sslmode=x&password=p&q",
                 "postgres://h/d?sslmode=x&**",
             ),
-            ("postgres://h/d?user=a:b@c&password=d", "postgres://**@c&**"),
-            (
-                "postgres://h/d?password=p@q&password=r",
-                "postgres://**@q&**",
-            ),
+            ("postgres://h/d?user=a:b@c&password=d", "postgres://**"),
+            ("postgres://h/d?password=p@q&password=r", "postgres://**"),
+            ("redis://u:p@h/0?a=b:c@d", "redis://u:**"),
+            ("redis://h:1/0?ssl_keyfile=a:b@c", "redis://h:**"),
+            ("redis://h?password=a@b@c", "redis://**"),
             ("mysql://u:p@h/d?ssl-mode=a#b", "mysql://u:**@h/d?**"),
             ("mysql://u:p@h/d#secret", "mysql://u:**@h/d#**"),
             ("redis://h?db=1;secret", "redis://h?**"),

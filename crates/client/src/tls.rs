@@ -20,6 +20,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use crate::endpoint::TlsOptions;
 use crate::error::{ConfigError, TlsProblem};
+use crate::mask::mask_misplaced;
 
 /// What rustls needs to open a connection with these options.
 ///
@@ -161,7 +162,7 @@ fn certificates_in(folder: &Path) -> Result<Vec<CertificateDer<'static>>, Config
 
 fn unusable(file: &Path, reason: impl ToString) -> ConfigError {
     ConfigError::File {
-        path: file.display().to_string(),
+        path: mask_misplaced(&file.to_string_lossy()).into_owned(),
         reason: reason.to_string(),
     }
 }
