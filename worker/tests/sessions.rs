@@ -50,6 +50,54 @@ async fn a_mariadb_session_is_as_the_server_has_it() {
     }
 }
 
+/// Each statement does what it does in the client, whatever a backslash and `"` mean to the server.
+#[tokio::test]
+async fn quotes_are_read_as_the_session_reads_them() {
+    let literal = [r"'a\'", r"'C:\'", r"'it''s \'"];
+    let escaped = [r"'it\'s'", r"'\':x'", r"'\\'"];
+    for (mode, texts) in [
+        ("NO_BACKSLASH_ESCAPES", &literal),
+        ("NO_BACKSLASH_ESCAPES,ANSI_QUOTES,TRADITIONAL", &literal),
+        ("ANSI_QUOTES", &escaped),
+        ("", &escaped),
+    ] {
+        let server = MariaDb::start_with(&[&format!("--sql-mode={mode}")]).unwrap();
+        let database = Database::from_url(&server.url()).unwrap();
+        let make = r"CREATE TABLE seen (n INT, what TEXT, `q\` INT)";
+        server.sql(make).unwrap();
+        for (at, text) in texts.iter().enumerate() {
+            let insert = |n: &str| format!("INSERT INTO seen (n, what) VALUES ({n}, {text})");
+            let given = &[("n", json!(at))];
+            database.execute(&insert(":n"), given).await.unwrap();
+            server.sql(&insert(&at.to_string())).unwrap();
+        }
+        if mode.contains("ANSI_QUOTES") {
+            let named = r#"UPDATE seen SET "q\" = :n"#;
+            let matched = database.execute(named, &[("n", json!(1))]).await;
+            assert_eq!(matched.unwrap(), 2 * texts.len() as u64, "{mode}");
+        }
+        let pairs =
+            "SELECT COUNT(*) FROM (SELECT 1 FROM seen GROUP BY n, what HAVING COUNT(*) = 2) x";
+        let equal = server.sql(pairs).unwrap();
+        assert_eq!(equal.trim(), texts.len().to_string(), "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn quotes_in_postgresql_follow_standard_conforming_strings() {
+    let server = Postgres::start().unwrap();
+    server.sql("CREATE TABLE seen (n int, what text)").unwrap();
+    for (setting, text) in [("on", r"'a\'"), ("off", r"'it\'s'"), ("off", r"'\':n'")] {
+        let set = format!("ALTER ROLE celery SET standard_conforming_strings = {setting}");
+        server.sql(&set).unwrap();
+        let database = Database::from_url(&server.url()).unwrap();
+        let insert = format!("INSERT INTO seen (what, n) VALUES ({text}, :n)");
+        database.execute(&insert, &[("n", json!(1))]).await.unwrap();
+    }
+    let seen = server.sql("SELECT what FROM seen").unwrap();
+    assert_eq!(seen.lines().collect::<Vec<_>>(), [r"a\", "it's", "':n"]);
+}
+
 #[tokio::test]
 async fn what_init_connect_sets_stays() {
     let server =

@@ -10,7 +10,8 @@ use futures_util::FutureExt;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, Row};
 use tokio::time::timeout;
 
-use super::session::{self, SessionZone};
+use super::grammar::Grammar;
+use super::session::{self, SessionZone, Settings};
 use super::types::Known;
 use super::url::{Address, Options};
 use super::{DatabaseError, Dialect, refusal};
@@ -40,6 +41,8 @@ pub(super) struct Connection {
     pub(super) raw: Raw,
     /// In which dates are read and shown.
     pub(super) zone: SessionZone,
+    /// How it reads the quotes of a statement.
+    pub(super) grammar: Grammar,
     /// What PostgreSQL has said of the statements that ran here.
     pub(super) types: Known,
     made: Instant,
@@ -72,17 +75,19 @@ impl Connection {
                 Options::Sqlite(options) => options.connect().await.map(Raw::Sqlite),
             };
             let mut raw = raw.map_err(|error| refusal::at_connect(error, dialect))?;
-            let zone = session::prepare(&mut raw, address.zone.as_ref()).await?;
-            Ok((raw, zone))
+            let settings = session::prepare(&mut raw, address.zone.as_ref()).await?;
+            Ok((raw, settings))
         };
         // The driver panics where a first answer is too short.
         let connecting = AssertUnwindSafe(in_time(CONNECT_TIMEOUT, dialect, connecting));
         let made = connecting.catch_unwind().await;
-        let (raw, zone) = made.unwrap_or_else(|_| Err(refusal::not_understood(dialect)))?;
+        let made = made.unwrap_or_else(|_| Err(refusal::not_understood(dialect)));
+        let (raw, Settings { zone, grammar }) = made?;
         let now = Instant::now();
         Ok(Connection {
             raw,
             zone,
+            grammar,
             types: Known::default(),
             made: now,
             used: now,

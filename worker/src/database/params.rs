@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Dialect;
+use super::grammar::Grammar;
 use super::places::{Pieces, Place};
 use super::values::{Bound, Dates};
 
@@ -173,11 +174,11 @@ impl Statement {
 /// Puts the values of the parameters into their places.
 pub(super) fn rewrite(
     sql: &str,
-    dialect: Dialect,
+    grammar: Grammar,
     params: Params<'_>,
     dates: Dates,
 ) -> Result<Statement, ParamError> {
-    let pieces = Pieces::of(sql, dialect)?.all;
+    let pieces = Pieces::of(sql, grammar)?.all;
     let mut statement = Statement::new();
     let mut used = vec![false; params.len()];
     // Where each piece begins in the text since the last placeholder.
@@ -205,7 +206,7 @@ pub(super) fn rewrite(
                 let start = starts.get(*from).copied().unwrap_or_default();
                 if !list.is_empty() {
                     statement.list(&name, *place, list);
-                } else if statement.empty_list(dialect, start, *not) {
+                } else if statement.empty_list(grammar.dialect, start, *not) {
                     skipped_to = Some(*to);
                 }
             }
@@ -234,9 +235,9 @@ fn elements(list: &[Value], dates: Dates) -> Result<Vec<Bound>, String> {
 }
 
 /// Returns the parameters that a statement names, in the order in which it names them first.
-pub(crate) fn names(sql: &str, dialect: Dialect) -> Result<Vec<String>, ParamError> {
+pub(super) fn names(sql: &str, grammar: Grammar) -> Result<Vec<String>, ParamError> {
     let mut names: Vec<String> = Vec::new();
-    for (name, _) in Pieces::of(sql, dialect)?.parameters() {
+    for (name, _) in Pieces::of(sql, grammar)?.parameters() {
         if !names.iter().any(|known| known == name) {
             names.push(name.to_owned());
         }
@@ -245,10 +246,10 @@ pub(crate) fn names(sql: &str, dialect: Dialect) -> Result<Vec<String>, ParamErr
 }
 
 /// Checks that each parameter stands where a list of values can be meant.
-pub(crate) fn check_batch(sql: &str, dialect: Dialect) -> Result<(), ParamError> {
+pub(super) fn check_batch(sql: &str, grammar: Grammar) -> Result<(), ParamError> {
     // PostgreSQL says what a place takes, but only when the statement runs.
-    let typed = dialect == Dialect::Postgres;
-    for (name, place) in Pieces::of(sql, dialect)?.parameters() {
+    let typed = grammar.dialect == Dialect::Postgres;
+    for (name, place) in Pieces::of(sql, grammar)?.parameters() {
         match place {
             Place::In { .. } | Place::Document => {}
             Place::Argument | Place::Array if typed => {}
@@ -271,7 +272,7 @@ mod tests {
         dialect: Dialect,
         params: Params<'_>,
     ) -> Result<(String, Vec<Plain>), ParamError> {
-        let statement = rewrite(sql, dialect, params, Dates::Converted)?;
+        let statement = rewrite(sql, dialect.into(), params, Dates::Converted)?;
         let zone = Ok(Zone::utc());
         let ready = match dialect {
             Dialect::Postgres => binding::typed(statement, &[], &zone),
@@ -303,7 +304,7 @@ mod tests {
     fn parameters_are_named_once_in_their_order() {
         let sql = "SELECT :b, ':c', :a, :b";
         assert_eq!(
-            names(sql, Dialect::Sqlite),
+            names(sql, Dialect::Sqlite.into()),
             Ok(vec!["b".to_owned(), "a".to_owned()])
         );
     }
@@ -368,7 +369,8 @@ mod tests {
         let list = |length: usize| [("a", json!(vec![1; length]))];
         for (length, sent, kept) in [(5, 8, true), (4_096, 4_096, true), (4_097, 4_097, false)] {
             let params = list(length);
-            let statement = rewrite("x IN (:a)", Dialect::MySql, &params, Dates::Kept).unwrap();
+            let statement =
+                rewrite("x IN (:a)", Dialect::MySql.into(), &params, Dates::Kept).unwrap();
             assert_eq!((statement.values.len(), statement.kept), (sent, kept));
         }
     }
@@ -376,7 +378,7 @@ mod tests {
     #[test]
     fn a_batch_needs_lists() {
         for sql in ["x IN (:a) AND y IN (:b)", "SELECT JSON_LENGTH(:a)"] {
-            assert_eq!(check_batch(sql, Dialect::MySql), Ok(()), "{sql}");
+            assert_eq!(check_batch(sql, Dialect::MySql.into()), Ok(()), "{sql}");
         }
         for sql in [
             "SET n = :a WHERE x IN (:b)",
@@ -385,11 +387,17 @@ mod tests {
             "x IN (1, :a)",
         ] {
             let wrong = Err(ParamError::Batch("a".to_owned()));
-            assert_eq!(check_batch(sql, Dialect::MySql), wrong, "{sql}");
+            assert_eq!(check_batch(sql, Dialect::MySql.into()), wrong, "{sql}");
         }
-        assert_eq!(check_batch("x = ANY (:a)", Dialect::Postgres), Ok(()));
-        assert_eq!(check_batch("unnest(:a::int[])", Dialect::Postgres), Ok(()));
-        assert!(check_batch("x = :a", Dialect::Postgres).is_err());
+        assert_eq!(
+            check_batch("x = ANY (:a)", Dialect::Postgres.into()),
+            Ok(())
+        );
+        assert_eq!(
+            check_batch("unnest(:a::int[])", Dialect::Postgres.into()),
+            Ok(())
+        );
+        assert!(check_batch("x = :a", Dialect::Postgres.into()).is_err());
     }
 
     #[test]
@@ -462,7 +470,7 @@ mod tests {
         ] {
             let sql = format!("SELECT 1, {placeholder}, 2");
             let wrong = Err(ParamError::Placeholder(placeholder.into()));
-            assert_eq!(names(&sql, dialect), wrong, "{sql}");
+            assert_eq!(names(&sql, dialect.into()), wrong, "{sql}");
         }
     }
 
@@ -470,7 +478,7 @@ mod tests {
     fn a_statement_knows_its_size() {
         let params: Params<'_> = &[("a", json!("x".repeat(1_000))), ("b", json!([1, 2, 3]))];
         let sql = "SELECT :a, x IN (:b)";
-        let statement = rewrite(sql, Dialect::MySql, params, Dates::Kept).unwrap();
+        let statement = rewrite(sql, Dialect::MySql.into(), params, Dates::Kept).unwrap();
         let placeholders = "SELECT ?, x IN (?, ?, ?, ?)".len() + 5 * AROUND_A_VALUE;
         assert_eq!(statement.bytes(), 1_000 + placeholders);
     }

@@ -1,6 +1,6 @@
 //! Where a parameter stands in its statement, which decides what a list becomes there.
 
-use super::Dialect;
+use super::grammar::Grammar;
 use super::params::ParamError;
 use super::tokens::{Token, is_name, token};
 
@@ -129,14 +129,14 @@ enum Open {
 
 impl<'s> Pieces<'s> {
     /// Takes a statement apart.
-    pub(super) fn of(sql: &'s str, dialect: Dialect) -> Result<Self, ParamError> {
+    pub(super) fn of(sql: &'s str, grammar: Grammar) -> Result<Self, ParamError> {
         let mut pieces: Vec<(&str, bool)> = Vec::new();
         let mut rest = sql;
         while let Some(next) = rest.chars().next() {
             let Token {
                 length,
                 is_parameter,
-            } = token(rest, next, dialect)?;
+            } = token(rest, next, grammar)?;
             let (text, after) = rest.split_at(length);
             rest = after;
             pieces.push((text, is_parameter));
@@ -229,10 +229,11 @@ fn matters(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Dialect;
     use super::*;
 
     fn place(sql: &str) -> Place {
-        let pieces = Pieces::of(sql, Dialect::MySql).unwrap();
+        let pieces = Pieces::of(sql, Dialect::MySql.into()).unwrap();
         pieces.parameters().next().unwrap().1
     }
 
@@ -270,7 +271,7 @@ mod tests {
             "日本語 IN (:a, '語')",
             "\u{7ec} :a",
         ] {
-            let pieces = Pieces::of(sql, Dialect::MySql).unwrap();
+            let pieces = Pieces::of(sql, Dialect::MySql.into()).unwrap();
             let names: Vec<&str> = pieces.parameters().map(|(name, _)| name).collect();
             assert_eq!(names, ["a"], "{sql}");
         }

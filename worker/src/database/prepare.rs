@@ -15,9 +15,10 @@ use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
 use tokio::time::timeout;
 
 use super::connection::{CONNECT_TIMEOUT, Connection, Raw};
+use super::grammar::Grammar;
 use super::params::Statement;
 use super::values::Dates;
-use super::{Database, DatabaseError, Dialect, Kind, params, shape, types};
+use super::{Database, DatabaseError, Dialect, Kind, Sample, params, shape, types};
 
 /// What is said before a statement is prepared. A locked table must keep neither the check nor the
 /// start of a worker. `LOCAL`, because a pooler may give the session to others.
@@ -25,15 +26,6 @@ const MYSQL_BEFORE: &str = "SET SESSION lock_wait_timeout = 1";
 const POSTGRES_BEFORE: &str = "BEGIN; SET LOCAL lock_timeout = '1s'";
 /// The name of the statement that PostgreSQL explains.
 const NAME: &str = "celery_worker_check";
-
-/// A statement with a value for each parameter, as a task would run it.
-#[derive(Clone, Debug)]
-pub(crate) struct Sample {
-    pub(crate) sql: String,
-    pub(crate) names: Vec<String>,
-    /// Whether each parameter stands for a list.
-    pub(crate) is_batch: bool,
-}
 
 /// What a database says of a statement.
 #[derive(Debug)]
@@ -58,7 +50,7 @@ impl Database {
             let samples = samples.to_vec();
             let working = self.transaction(move |open| {
                 let samples = samples.clone();
-                Box::pin(async move { prepare_all(open.raw(), dialect, &samples).await })
+                Box::pin(async move { prepare_all(open.raw(), dialect.into(), &samples).await })
             });
             return working.await;
         }
@@ -68,7 +60,7 @@ impl Database {
                 idle.close().await;
             }
             let mut connection = Connection::make(self.inner.pool.address()).await?;
-            let findings = prepare_all(&mut connection.raw, dialect, samples).await?;
+            let findings = prepare_all(&mut connection.raw, connection.grammar, samples).await?;
             connection.close().await;
             Ok(findings)
         };
@@ -84,38 +76,42 @@ impl Database {
 
 async fn prepare_all(
     raw: &mut Raw,
-    dialect: Dialect,
+    grammar: Grammar,
     samples: &[Sample],
 ) -> Result<Vec<Finding>, DatabaseError> {
     let mut findings = Vec::with_capacity(samples.len());
     for sample in samples {
-        let preparing = prepare(raw, dialect, sample);
+        if let Some(cause) = sample.misread(grammar) {
+            findings.push(Finding::Mistake(DatabaseError::misuse(cause)));
+            continue;
+        }
+        let preparing = prepare(raw, grammar, sample);
         let outcome = timeout(CONNECT_TIMEOUT, preparing)
             .await
             .unwrap_or_else(|_| Err(DatabaseError::unavailable("no answer")));
         findings.push(match outcome {
             Ok(()) => Finding::Fits,
-            Err(error) => found(error, dialect)?,
+            Err(error) => found(error, grammar.dialect)?,
         });
     }
     Ok(findings)
 }
 
-async fn prepare(raw: &mut Raw, dialect: Dialect, sample: &Sample) -> Result<(), DatabaseError> {
+async fn prepare(raw: &mut Raw, grammar: Grammar, sample: &Sample) -> Result<(), DatabaseError> {
     let value = match sample.is_batch {
         true => Value::Array(vec![Value::Null]),
         false => Value::Null,
     };
     let names = sample.names.iter();
     let params: Vec<_> = names.map(|name| (name.as_str(), value.clone())).collect();
-    let statement = params::rewrite(&sample.sql, dialect, &params, Dates::Kept)?;
-    let text = text(&statement, dialect);
+    let statement = params::rewrite(&sample.sql, grammar, &params, Dates::Kept)?;
+    let text = text(&statement, grammar.dialect);
     let sql = AssertSqlSafe(text.clone()).into_sql_str();
     match raw {
         Raw::MySql(open) => {
             sqlx::raw_sql(MYSQL_BEFORE).execute(&mut *open).await?;
             open.prepare(sql).await?;
-            if let Some(procedure) = shape::called(&sample.sql, dialect) {
+            if let Some(procedure) = shape::called(&sample.sql, grammar) {
                 let show = format!("SHOW CREATE PROCEDURE {procedure}");
                 sqlx::raw_sql(AssertSqlSafe(show))
                     .execute(&mut *open)
@@ -125,7 +121,7 @@ async fn prepare(raw: &mut Raw, dialect: Dialect, sample: &Sample) -> Result<(),
         Raw::Postgres(open) => {
             sqlx::raw_sql(POSTGRES_BEFORE).execute(&mut *open).await?;
             let prepared = open.prepare(sql).await.map(drop);
-            let explained = match prepared.is_ok() && shape::is_explainable(&sample.sql, dialect) {
+            let explained = match prepared.is_ok() && shape::is_explainable(&sample.sql, grammar) {
                 true => explain(open, &text, statement.values.len()).await,
                 false => Ok(()),
             };

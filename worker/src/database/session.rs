@@ -11,12 +11,19 @@
 
 use sqlx::{AssertSqlSafe, Executor, Row};
 
-use super::DatabaseError;
 use super::connection::Raw;
+use super::grammar::Grammar;
 use super::zone::{Zone, ZoneError};
+use super::{DatabaseError, Dialect};
 
 /// The zone in which a session reads and shows dates. An error names a zone without known rules.
 pub(super) type SessionZone = Result<Zone, ZoneError>;
+
+/// What the worker has to know of a session.
+pub(super) struct Settings {
+    pub(super) zone: SessionZone,
+    pub(super) grammar: Grammar,
+}
 
 /// The settings that decide what a statement means, one column each.
 ///
@@ -37,30 +44,30 @@ const POSTGRES_SETTINGS: &str = "SELECT split_part(one, '=', 1), substr(one, str
     AND setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user)) \
     AND lower(split_part(one, '=', 1)) IN ('timezone', 'datestyle') \
     ORDER BY setrole = 0, setdatabase = 0";
-/// Returns `t` where the role may read the server's file of settings.
-const POSTGRES_MAY_READ: &str =
-    "SELECT CAST(has_function_privilege('pg_show_all_file_settings()', 'execute') AS text), ''";
+/// Returns whether the role may read the server's file of settings, and how strings are read.
+const POSTGRES_RIGHT_AND_STRINGS: &str = "SELECT CAST(has_function_privilege('pg_show_all_file_settings()', 'execute') AS text), \
+    current_setting('standard_conforming_strings')";
 const POSTGRES_FILE: &str = "SELECT name, setting FROM pg_catalog.pg_file_settings \
     WHERE applied AND lower(name) IN ('timezone', 'datestyle')";
 /// The settings of PostgreSQL that the driver overrides.
 const OVERRIDDEN: [&str; 2] = ["timezone", "datestyle"];
 
-/// Prepares a new session, and returns its zone.
-pub(super) async fn prepare(
-    raw: &mut Raw,
-    zone: Option<&Zone>,
-) -> Result<SessionZone, DatabaseError> {
+/// Prepares a new session, and returns its settings.
+pub(super) async fn prepare(raw: &mut Raw, zone: Option<&Zone>) -> Result<Settings, DatabaseError> {
     match raw {
         Raw::MySql(open) => mysql(open, zone).await,
         Raw::Postgres(open) => postgres(open, zone).await,
-        Raw::Sqlite(_) => Ok(Ok(zone.cloned().unwrap_or_else(Zone::utc))),
+        Raw::Sqlite(_) => Ok(Settings {
+            zone: Ok(zone.cloned().unwrap_or_else(Zone::utc)),
+            grammar: Dialect::Sqlite.into(),
+        }),
     }
 }
 
 async fn mysql(
     open: &mut sqlx::MySqlConnection,
     zone: Option<&Zone>,
-) -> Result<SessionZone, DatabaseError> {
+) -> Result<Settings, DatabaseError> {
     let row = sqlx::raw_sql(MYSQL_SETTINGS).fetch_one(&mut *open).await?;
     // Bytes or text, as the server has its name.
     let text = |at: usize| -> Result<String, sqlx::Error> {
@@ -82,6 +89,10 @@ async fn mysql(
         let change = format!("SET {}", changes.join(", "));
         open.execute(AssertSqlSafe(change)).await?;
     }
+    let settings = |zone| {
+        let grammar = Grammar::of_sql_mode(&mode);
+        Ok(Settings { zone, grammar })
+    };
     if let Some(zone) = zone {
         // Named zones need tables that many servers lack; this one has another name.
         let name = match zone.is_utc() {
@@ -91,13 +102,13 @@ async fn mysql(
         let change = format!("SET time_zone = {}", quoted(&name));
         let set = open.execute(AssertSqlSafe(change)).await;
         set.map_err(|error| unknown_zone(zone, error))?;
-        return Ok(Ok(zone.clone()));
+        return settings(Ok(zone.clone()));
     }
     let name = text(0)?;
     if !name.eq_ignore_ascii_case("SYSTEM") {
-        return Ok(name.parse());
+        return settings(name.parse());
     }
-    Ok(of_the_machine(&text(1)?, [&text(6)?, &text(7)?]))
+    settings(of_the_machine(&text(1)?, [&text(6)?, &text(7)?]))
 }
 
 /// Returns the mode without the driver's addition, unless it is as the server has it.
@@ -130,10 +141,14 @@ fn of_the_machine(abbreviation: &str, clocks: [&str; 2]) -> SessionZone {
 async fn postgres(
     open: &mut sqlx::PgConnection,
     zone: Option<&Zone>,
-) -> Result<SessionZone, DatabaseError> {
+) -> Result<Settings, DatabaseError> {
     let mut settings = pairs(open, POSTGRES_SETTINGS).await?;
-    let may_read = pairs(open, POSTGRES_MAY_READ).await?;
-    if may_read.first().is_some_and(|(may, _)| may == "true") {
+    let said = pairs(open, POSTGRES_RIGHT_AND_STRINGS).await?;
+    let (may_read, conform) = said
+        .first()
+        .map_or(("", ""), |(may, conform)| (may, conform));
+    let grammar = Grammar::of_conforming_strings(conform != "off");
+    if may_read == "true" {
         // Each is the least special.
         settings.extend(pairs(open, POSTGRES_FILE).await?);
     }
@@ -156,7 +171,10 @@ async fn postgres(
         }
     }
     let Some(zone) = zone else {
-        return Ok(known);
+        return Ok(Settings {
+            zone: known,
+            grammar,
+        });
     };
     // Of an offset as text PostgreSQL takes the sign the other way round.
     let change = match zone.is_offset() {
@@ -165,7 +183,10 @@ async fn postgres(
     };
     let set = open.execute(AssertSqlSafe(change)).await;
     set.map_err(|error| unknown_zone(zone, error))?;
-    Ok(Ok(zone.clone()))
+    Ok(Settings {
+        zone: Ok(zone.clone()),
+        grammar,
+    })
 }
 
 /// Returns the rows of a query with two columns of text.

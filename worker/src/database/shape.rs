@@ -6,6 +6,7 @@
 //! the database: see [`prepare`](super::prepare).
 
 use super::Dialect;
+use super::grammar::Grammar;
 use super::params::ParamError;
 use super::tokens::token;
 
@@ -74,21 +75,21 @@ const ANSWERS: [&str; 7] = [
 const SHOWN: usize = 30;
 
 /// Checks that a task can be made of a statement.
-pub(crate) fn check(sql: &str, dialect: Dialect) -> Result<(), ShapeError> {
-    let words = words(sql, dialect)?;
+pub(super) fn check(sql: &str, grammar: Grammar) -> Result<(), ShapeError> {
+    let words = words(sql, grammar)?;
     let end = words.iter().position(|word| word.is(";"));
     let (words, rest) = words.split_at(end.unwrap_or(words.len()));
     let second = rest.iter().find(|word| !word.is(";"));
     match (words, second) {
         ([], None) => Err(ShapeError::Empty),
         (_, Some(second)) => Err(named(sql, second.at)),
-        (words, None) => only_answers(words, dialect),
+        (words, None) => only_answers(words, grammar.dialect),
     }
 }
 
 /// The procedure that a statement calls, as it is written; `None` if it is not a `CALL`.
-pub(super) fn called(sql: &str, dialect: Dialect) -> Option<String> {
-    let words = words(sql, dialect).ok()?;
+pub(super) fn called(sql: &str, grammar: Grammar) -> Option<String> {
+    let words = words(sql, grammar).ok()?;
     let (first, rest) = words.split_first()?;
     let name = rest.iter().take_while(|word| !word.is_one_of(&["(", ";"]));
     first
@@ -97,21 +98,21 @@ pub(super) fn called(sql: &str, dialect: Dialect) -> Option<String> {
 }
 
 /// Whether it reads or changes rows: such a statement can be explained.
-pub(super) fn is_explainable(sql: &str, dialect: Dialect) -> bool {
-    let words = words(sql, dialect).unwrap_or_default();
+pub(super) fn is_explainable(sql: &str, grammar: Grammar) -> bool {
+    let words = words(sql, grammar).unwrap_or_default();
     let first = words.iter().find(|word| !word.is("("));
     first.is_some_and(|word| word.is_one_of(&CHANGES) || word.is_one_of(&["SELECT", "WITH"]))
 }
 
-fn words(sql: &str, dialect: Dialect) -> Result<Vec<Word<'_>>, ParamError> {
+fn words(sql: &str, grammar: Grammar) -> Result<Vec<Word<'_>>, ParamError> {
     let (mut words, mut depth, mut at) = (Vec::new(), 0_usize, 0);
     while let Some(next) = sql[at..].chars().next() {
-        let length = token(&sql[at..], next, dialect)?.length;
+        let length = token(&sql[at..], next, grammar)?.length;
         let text = &sql[at..at + length];
         if text == ")" {
             depth = depth.saturating_sub(1);
         }
-        if !next.is_whitespace() && !is_comment(text, dialect) {
+        if !next.is_whitespace() && !is_comment(text, grammar.dialect) {
             words.push(Word { text, at, depth });
         }
         if text == "(" {
@@ -236,13 +237,13 @@ mod tests {
 
     fn fits(sql: &str, dialects: &[Dialect]) {
         for dialect in dialects {
-            assert_eq!(check(sql, *dialect), Ok(()), "{dialect:?}: {sql}");
+            assert_eq!(check(sql, (*dialect).into()), Ok(()), "{dialect:?}: {sql}");
         }
     }
 
     fn refused(sql: &str, dialects: &[Dialect], part: &str) {
         for dialect in dialects {
-            let error = check(sql, *dialect).unwrap_err().to_string();
+            let error = check(sql, (*dialect).into()).unwrap_err().to_string();
             assert!(error.contains(part), "{dialect:?}: {sql}: {error}");
         }
     }
@@ -388,7 +389,7 @@ mod tests {
             ("/* x */ CALL p", Some("p")),
             ("UPDATE t SET a = 1", None),
         ] {
-            assert_eq!(called(sql, Dialect::MySql).as_deref(), name, "{sql}");
+            assert_eq!(called(sql, Dialect::MySql.into()).as_deref(), name, "{sql}");
         }
     }
 }

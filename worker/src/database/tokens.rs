@@ -4,6 +4,7 @@
 //! and dollar quotes, MySQL's `:=`.
 
 use super::Dialect;
+use super::grammar::Grammar;
 use super::params::ParamError;
 
 /// A piece of a statement that stays in one piece.
@@ -13,7 +14,8 @@ pub(super) struct Token {
 }
 
 /// Returns the first token of `rest`, which begins with `next`.
-pub(super) fn token(rest: &str, next: char, dialect: Dialect) -> Result<Token, ParamError> {
+pub(super) fn token(rest: &str, next: char, grammar: Grammar) -> Result<Token, ParamError> {
+    let dialect = grammar.dialect;
     let text = |length| {
         Ok(Token {
             length,
@@ -30,10 +32,7 @@ pub(super) fn token(rest: &str, next: char, dialect: Dialect) -> Result<Token, P
     };
     let placeholder = |length| Err(ParamError::Placeholder(rest[..length].to_owned()));
     match next {
-        '\'' | '"' | '`' => {
-            let backslash = dialect == Dialect::MySql && next != '`';
-            string(0, next, backslash)
-        }
+        '\'' | '"' | '`' => string(0, next, grammar.escapes_in(next)),
         // PostgreSQL's strings with escapes.
         'E' | 'e' if dialect == Dialect::Postgres && rest[1..].starts_with('\'') => {
             string(1, '\'', true)

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Either, Executor as _, Row};
 
 use super::binding::{self, Plain, Ready};
 use super::connection::{Connection, Raw};
+use super::grammar::Grammar;
 use super::params::{self, Params, Statement};
 use super::pool::{Place, Pool, Taken};
 use super::values::Dates;
@@ -70,6 +71,10 @@ impl Transaction {
         &mut self.taken.connection.raw
     }
 
+    fn grammar(&self) -> Grammar {
+        self.taken.connection.grammar
+    }
+
     pub(super) fn dialect(&self) -> Dialect {
         self.taken.connection.dialect()
     }
@@ -86,7 +91,7 @@ impl Transaction {
         params: Params<'_>,
         dates: Dates,
     ) -> Result<u64, DatabaseError> {
-        let statement = params::rewrite(sql, self.dialect(), params, dates)?;
+        let statement = params::rewrite(sql, self.grammar(), params, dates)?;
         self.run(statement).await
     }
 
@@ -145,7 +150,7 @@ impl Transaction {
         sql: &str,
         params: Params<'_>,
     ) -> Result<Vec<i128>, DatabaseError> {
-        let statement = params::rewrite(sql, self.dialect(), params, Dates::Kept)?;
+        let statement = params::rewrite(sql, self.grammar(), params, Dates::Kept)?;
         let mut keys = Vec::new();
         match self.fetch(statement).await? {
             Rows::MySql(rows) => {
@@ -183,7 +188,7 @@ impl Transaction {
         sql: &str,
         params: Params<'_>,
     ) -> Result<Vec<(String, Option<String>)>, DatabaseError> {
-        let mut statement = params::rewrite(sql, self.dialect(), params, Dates::Kept)?;
+        let mut statement = params::rewrite(sql, self.grammar(), params, Dates::Kept)?;
         statement.is_text = true;
         let mut texts = Vec::new();
         match self.fetch(statement).await? {

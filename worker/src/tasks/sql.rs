@@ -10,10 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::config::{ConfigError, Text, setting};
-use crate::database::{
-    Database, DatabaseError, Dates, Dialect, Params, Sample, Transaction, check_batch, check_shape,
-    parameter_names,
-};
+use crate::database::{Database, DatabaseError, Dates, Dialect, Params, Sample, Transaction};
 use crate::duration;
 use crate::task::{
     Answers, Batch, BatchOptions, Context, Exception, Param, Signature, State, TaskDef, TaskError,
@@ -51,15 +48,8 @@ impl SqlTask {
 
     /// Returns the statement for the database to prepare. It is one that a task can be made of.
     pub(super) fn sample(&self, name: &str, dialect: Dialect) -> Result<Sample, ConfigError> {
-        let wrong = |cause: String| ConfigError::new(setting::TASKS, format!("{name}: {cause}"));
-        check_shape(&self.sql, dialect).map_err(|error| wrong(error.to_string()))?;
-        let names =
-            parameter_names(&self.sql, dialect).map_err(|error| wrong(error.to_string()))?;
-        Ok(Sample {
-            sql: self.sql.clone(),
-            names,
-            is_batch: self.batch.is_some(),
-        })
+        Sample::read(&self.sql, dialect, self.batch.is_some())
+            .map_err(|error| ConfigError::new(setting::TASKS, format!("{name}: {error}")))
     }
 
     /// The task, for a database that speaks `dialect`, on a worker whose setting is `exactly_once`.
@@ -86,7 +76,6 @@ impl SqlTask {
                 ));
             }
             Some(batch) => {
-                check_batch(&self.sql, dialect).map_err(|error| wrong(error.to_string()))?;
                 let linger = batch.linger.as_ref().map(time).transpose()?;
                 let options = BatchOptions {
                     size: batch.size.unwrap_or(500),

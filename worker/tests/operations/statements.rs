@@ -196,6 +196,37 @@ fn statements_on_mariadb() {
 }
 
 #[test]
+fn quotes_mean_what_the_sql_mode_says() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let literal = [
+        r"UPDATE t SET s = 'a\' WHERE n = :n",
+        r"UPDATE t SET s = 'C:\' WHERE s = 'D:\' AND n = :n",
+        r"DELETE FROM t WHERE s IN ('\', :s)",
+    ];
+    let escaped = [
+        r"UPDATE t SET s = 'it\'s' WHERE n = :n",
+        r"DELETE FROM t WHERE s = '\'' OR n = :n",
+        r"UPDATE t SET s = 'x\'; DELETE FROM t -- ' WHERE n = :n",
+    ];
+    for (mode, fitting, wrong) in [
+        ("NO_BACKSLASH_ESCAPES", literal, escaped),
+        ("STRICT_ALL_TABLES", escaped, literal),
+    ] {
+        let server = MariaDb::start_with(&[&format!("--sql-mode={mode}")]).unwrap();
+        server.sql("CREATE TABLE t (n INT, s TEXT)").unwrap();
+        fit(&redis, &server.url(), &fitting);
+        for statement in wrong {
+            a_mistake(
+                &redis,
+                &server.url(),
+                statement,
+                &["settings of the database"],
+            );
+        }
+    }
+}
+
+#[test]
 fn statements_on_postgresql() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let database = Postgres::start().unwrap();
