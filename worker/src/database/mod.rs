@@ -16,6 +16,7 @@ mod error;
 mod grammar;
 mod health;
 mod inbox;
+mod options;
 mod params;
 mod places;
 mod pool;

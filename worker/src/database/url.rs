@@ -11,6 +11,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use url::Url;
 
 use super::Dialect;
+use super::options;
 use super::zone::Zone;
 
 /// A URL that is no database's. Its text never contains the password.
@@ -91,11 +92,12 @@ impl Options {
         match plain {
             "mysql" | "mariadb" => {
                 let url = server(&format!("mysql:{rest}"), text)?;
+                check_options(url.query(), Dialect::MySql, text)?;
                 check_files(&url, text)?;
                 let options = MySqlConnectOptions::from_str(url.as_str()).map_err(option)?;
-                let says = says_how_to_protect(&url, &["ssl-mode", "sslmode"]);
+                let protects = says(&url, &["ssl-mode", "sslmode"]);
                 Ok(Options::MySql(as_the_server_has_it(
-                    match says || is_local(&url) {
+                    match protects || is_local(&url) {
                         true => options,
                         false => options.ssl_mode(MySqlSslMode::VerifyIdentity),
                     },
@@ -103,18 +105,23 @@ impl Options {
             }
             "postgres" | "postgresql" => {
                 let url = server(&format!("postgres:{rest}"), text)?;
+                check_options(url.query(), Dialect::Postgres, text)?;
                 check_files(&url, text)?;
                 let options = PgConnectOptions::from_str(url.as_str()).map_err(option)?;
-                let says = says_how_to_protect(&url, &["ssl-mode", "sslmode"]);
-                let options = options
-                    .extra_float_digits(None)
-                    .statement_cache_capacity(PREPARED);
-                Ok(Options::Postgres(match says || is_local(&url) {
+                let protects = says(&url, &["ssl-mode", "sslmode"]);
+                let options = options.extra_float_digits(None);
+                let options = match says(&url, &["statement-cache-capacity"]) {
+                    true => options,
+                    false => options.statement_cache_capacity(PREPARED),
+                };
+                Ok(Options::Postgres(match protects || is_local(&url) {
                     true => options,
                     false => options.ssl_mode(PgSslMode::VerifyFull),
                 }))
             }
             "sqlite" => {
+                let query = text.split_once('?').map(|(_, query)| query);
+                check_options(query, Dialect::Sqlite, text)?;
                 let (text, foreign_keys) = without_foreign_keys(text)?;
                 let options = SqliteConnectOptions::from_str(&text).map_err(option)?;
                 // A worker and a web application share the file: wait for the other's lock rather than fail.
@@ -195,6 +202,17 @@ fn server(url: &str, text: &str) -> Result<Url, DatabaseUrlError> {
     Ok(url)
 }
 
+fn check_options(
+    query: Option<&str>,
+    dialect: Dialect,
+    text: &str,
+) -> Result<(), DatabaseUrlError> {
+    options::check(query.unwrap_or_default(), dialect).map_err(|cause| DatabaseUrlError::Option {
+        url: mask(text),
+        cause,
+    })
+}
+
 /// Parameters that name a file of certificates or keys, as the drivers read them.
 const FILES: [&str; 8] = [
     "ssl-ca",
@@ -224,7 +242,8 @@ fn check_files(url: &Url, text: &str) -> Result<(), DatabaseUrlError> {
     Ok(())
 }
 
-fn says_how_to_protect(url: &Url, names: &[&str]) -> bool {
+/// Returns `true` if the URL has one of these options.
+fn says(url: &Url, names: &[&str]) -> bool {
     url.query_pairs().any(|(name, _)| names.contains(&&*name))
 }
 
@@ -291,6 +310,16 @@ mod tests {
                 "/nowhere/ca.pem",
             ),
             ("mysql://u:secret@h/d?sslkey=/nowhere/key", "sslkey"),
+            (
+                "mysql://u:secret@h/d?ssl_mod=disabled",
+                "ssl_mod is not known",
+            ),
+            ("mariadb://u:secret@h/d?foo=secret", "foo is not known"),
+            ("mysql://h/d?password=secret", "password is not known"),
+            ("postgres://u:p@h/d?sslmod=secret", "sslmod is not known"),
+            ("postgres://h/d?password=x&secret", "an option is not known"),
+            ("sqlite:///x.db?journal=secret", "journal is not known"),
+            ("sqlite::memory:?foo=secret", "foo is not known"),
             (
                 "postgres://u:secret@h/d?sslrootcert=/nowhere/ca.pem",
                 "no such file",

@@ -77,6 +77,9 @@ fn of_mariadb() {
         ("ssl-mode=required", "?ssl-mode=disabled"),
         ("ssl-mode=verify_identity", "?ssl-mode=disabled"),
         ("ssl-ca=/nowhere/ca.pem", "/nowhere/ca.pem"),
+        ("ssl_mode=disabled", "option ssl_mode is not known"),
+        ("ssl-mode=disabled&foo=1", "option foo is not known"),
+        ("time_zone=UTC", "--database-time-zone"),
     ] {
         let url = format!("{}?{query}", database.url());
         a_mistake(&redis, &url, part);

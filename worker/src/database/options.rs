@@ -1,0 +1,146 @@
+//! The options of a database's URL. Each is known, or refused by name: the drivers take what they do
+//! not know without a word, or name it in a log line with its value.
+
+use url::form_urlencoded;
+
+use super::Dialect;
+
+/// Options that protect the connection, in the words of both servers.
+const TLS: [&str; 10] = [
+    "ssl-mode",
+    "sslmode",
+    "ssl-ca",
+    "sslca",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-cert",
+    "sslcert",
+    "ssl-key",
+    "sslkey",
+];
+/// Not an option of MySQL's driver, or not one of PostgreSQL's.
+const NOT_OF_MYSQL: [&str; 2] = ["sslrootcert", "ssl-root-cert"];
+const NOT_OF_POSTGRES: [&str; 1] = ["sslca"];
+/// Options of Doctrine, whose URLs people share between an application and its worker. They change
+/// nothing: the worker asks the server for its version, and what it sends is UTF-8.
+const OF_DOCTRINE: [&str; 2] = ["serverVersion", "charset"];
+
+/// Returns the names of the options that a URL of this dialect may have.
+fn known(dialect: Dialect) -> Vec<&'static str> {
+    let tls = |without: &'static [&str]| TLS.into_iter().filter(|name| !without.contains(name));
+    match dialect {
+        Dialect::MySql => tls(&NOT_OF_MYSQL)
+            .chain(["socket", "statement-cache-capacity"])
+            .chain(OF_DOCTRINE)
+            .collect(),
+        Dialect::Postgres => tls(&NOT_OF_POSTGRES)
+            .chain(["host", "hostaddr", "port", "dbname", "user", "password"])
+            .chain(["application_name", "options", "statement-cache-capacity"])
+            .chain(OF_DOCTRINE)
+            .collect(),
+        Dialect::Sqlite => vec!["mode", "cache", "immutable", "vfs", "foreign_keys"],
+    }
+}
+
+/// Returns what is wrong with the names of the options in a query, or with a character set.
+pub(super) fn check(query: &str, dialect: Dialect) -> Result<(), String> {
+    let known = known(dialect);
+    // What follows a password may belong to it: it may hold an `&`.
+    let mut may_be_secret = false;
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let is_known = known.contains(&&*name)
+            || dialect == Dialect::Postgres && name.starts_with("options[") && name.ends_with(']');
+        let named = match may_be_secret || !is_plain(&name) {
+            true => "an option".to_owned(),
+            false => format!("the option {name}"),
+        };
+        if !is_known {
+            let hint = match name
+                .replace(['-', '_'], "")
+                .eq_ignore_ascii_case("timezone")
+            {
+                true => "; the time zone of sessions is the setting --database-time-zone",
+                false => "",
+            };
+            let known = known.join(", ");
+            return Err(format!(
+                "{named} is not known; the options are {known}{hint}"
+            ));
+        }
+        if name == "charset" && !is_utf8(&value) {
+            return Err(format!(
+                "{named} is utf8mb4 or utf8: what the worker sends is UTF-8"
+            ));
+        }
+        may_be_secret |= name == "password";
+    }
+    Ok(())
+}
+
+/// Returns `true` for what looks like the name of an option: a part of a password may not.
+fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.[]".contains(c);
+    !name.is_empty() && name.len() <= 40 && name.chars().all(plain)
+}
+
+fn is_utf8(charset: &str) -> bool {
+    let sets = ["utf8", "utf-8", "utf8mb3", "utf8mb4"];
+    sets.iter().any(|set| charset.eq_ignore_ascii_case(set))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_known_or_named() {
+        for (query, dialect) in [
+            ("", Dialect::MySql),
+            ("ssl-mode=disabled&socket=/run/my.sock", Dialect::MySql),
+            ("serverVersion=8.0.32&charset=utf8mb4", Dialect::MySql),
+            ("serverVersion=16&charset=utf8", Dialect::Postgres),
+            (
+                "options[search_path]=a&application_name=x",
+                Dialect::Postgres,
+            ),
+            ("sslmode=require&password=x%26y", Dialect::Postgres),
+            ("mode=rwc&foreign_keys=on", Dialect::Sqlite),
+        ] {
+            assert_eq!(check(query, dialect), Ok(()), "{query}");
+        }
+        for (query, dialect, part) in [
+            ("ssl_mod=disabled", Dialect::MySql, "option ssl_mod is"),
+            ("foo=1", Dialect::MySql, "options are ssl-mode,"),
+            (
+                "ssl-mode=disabled&Socket=/x",
+                Dialect::MySql,
+                "option Socket",
+            ),
+            ("timezone=UTC", Dialect::MySql, "--database-time-zone"),
+            ("time-zone=UTC", Dialect::MySql, "--database-time-zone"),
+            ("charset=latin1", Dialect::MySql, "utf8mb4"),
+            ("sslrootcert=/x", Dialect::MySql, "sslrootcert is not"),
+            ("ssl_mode=disable", Dialect::Postgres, "ssl_mode"),
+            ("options[x=1", Dialect::Postgres, "options[x is"),
+            ("foo", Dialect::Postgres, "option foo"),
+            ("mode=rwc&foreign_key=on", Dialect::Sqlite, "foreign_key is"),
+            ("journal_mode=wal", Dialect::Sqlite, "mode, cache"),
+        ] {
+            let cause = check(query, dialect).unwrap_err();
+            assert!(cause.contains(part), "{query}: {cause}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_part_of_a_password_is_not_shown() {
+        for query in [
+            "password=a&secret",
+            "password=a&secret=b&foo",
+            "se/cret",
+            "se cret=1",
+        ] {
+            let cause = check(query, Dialect::Postgres).unwrap_err();
+            assert!(cause.starts_with("an option is not known"), "{cause}");
+        }
+    }
+}
