@@ -21,6 +21,7 @@ mod params;
 mod places;
 mod pool;
 mod prepare;
+mod purpose;
 mod refusal;
 mod sample;
 mod session;

@@ -1,13 +1,14 @@
 //! What kind of statement a task is, as far as its words tell without a database.
 //!
 //! A task is one statement that changes something. Two statements would be half applied, or run
-//! together where the driver allows it; the rows of a `SELECT` go nowhere. Both are mistakes of
-//! the settings, and the words show them. Whether the statement is right in everything else says
-//! the database: see [`prepare`](super::prepare).
+//! together where the driver allows it. That is a mistake of the settings, and the words show it;
+//! so they do for a statement that is not for [work](super::purpose). Whether the statement is
+//! right in everything else says the database: see [`prepare`](super::prepare).
 
 use super::Dialect;
 use super::grammar::Grammar;
 use super::params::ParamError;
+use super::purpose::{self, CHANGES, PurposeError};
 use super::tokens::token;
 
 /// Why a statement cannot be a task.
@@ -32,45 +33,31 @@ pub(crate) enum ShapeError {
         /// Its first words.
         begins: String,
     },
-    /// It only answers rows.
-    #[error(
-        "{verb} only answers rows, and a task has no use for them: its result is the number of \
-         rows that it matched{hint}"
-    )]
-    OnlyAnswers {
-        /// The word that says so.
-        verb: String,
-        /// What to write instead.
-        hint: &'static str,
-    },
+    /// It is for something else than the work of a task.
+    #[error(transparent)]
+    Purpose(#[from] PurposeError),
 }
 
 /// A token that is neither blank nor comment.
 #[derive(Clone, Copy, Debug)]
-struct Word<'s> {
-    text: &'s str,
+pub(super) struct Word<'s> {
+    pub(super) text: &'s str,
     /// Its place in the statement, in bytes.
     at: usize,
     /// How many parentheses are open around it; a parenthesis belongs to what is around it.
-    depth: usize,
+    pub(super) depth: usize,
 }
 
 impl Word<'_> {
-    fn is(&self, keyword: &str) -> bool {
+    pub(super) fn is(&self, keyword: &str) -> bool {
         self.text.eq_ignore_ascii_case(keyword)
     }
 
-    fn is_one_of(&self, keywords: &[&str]) -> bool {
+    pub(super) fn is_one_of(&self, keywords: &[&str]) -> bool {
         keywords.iter().any(|keyword| self.is(keyword))
     }
 }
 
-/// Statements that change rows.
-const CHANGES: [&str; 5] = ["INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"];
-/// Statements that only answer rows, besides those that may do something in spite of their name.
-const ANSWERS: [&str; 7] = [
-    "VALUES", "TABLE", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "HELP",
-];
 /// Characters of a second statement that an error shows.
 const SHOWN: usize = 30;
 
@@ -79,11 +66,13 @@ pub(super) fn check(sql: &str, grammar: Grammar) -> Result<(), ShapeError> {
     let words = words(sql, grammar)?;
     let end = words.iter().position(|word| word.is(";"));
     let (words, rest) = words.split_at(end.unwrap_or(words.len()));
+    // What stands between its words ends with semicolons.
+    purpose::refuse_compound(words, grammar.dialect)?;
     let second = rest.iter().find(|word| !word.is(";"));
     match (words, second) {
         ([], None) => Err(ShapeError::Empty),
         (_, Some(second)) => Err(named(sql, second.at)),
-        (words, None) => only_answers(words, grammar.dialect),
+        (words, None) => Ok(purpose::check(words, grammar.dialect)?),
     }
 }
 
@@ -148,85 +137,6 @@ fn named(sql: &str, at: usize) -> ShapeError {
         column: column.chars().count() + 1,
         begins,
     }
-}
-
-fn only_answers(words: &[Word<'_>], dialect: Dialect) -> Result<(), ShapeError> {
-    // `(SELECT …) UNION (SELECT …)`
-    let opening = words.iter().take_while(|word| word.is("(")).count();
-    let Some(first) = words.get(opening) else {
-        return Ok(());
-    };
-    let does_something = match () {
-        () if first.is("SELECT") => selects_into(words, dialect) || calls_function(words, dialect),
-        () if first.is("WITH") => with_changes(words),
-        () => !first.is_one_of(&ANSWERS),
-    };
-    if does_something {
-        return Ok(());
-    }
-    Err(ShapeError::OnlyAnswers {
-        verb: match first.is("WITH") {
-            true => "WITH … SELECT".to_owned(),
-            false => first.text.to_uppercase(),
-        },
-        hint: match dialect {
-            Dialect::MySql => "; a function is called by DO f(…), a procedure by CALL",
-            Dialect::Postgres => "; a function is called by SELECT f(…) alone, a procedure by CALL",
-            Dialect::Sqlite => "",
-        },
-    })
-}
-
-/// `SELECT … INTO` makes a table in PostgreSQL, and may make a file in MySQL.
-fn selects_into(words: &[Word<'_>], dialect: Dialect) -> bool {
-    let into = words.windows(2).find_map(|pair| match pair {
-        [into, what] if into.depth == 0 && into.is("INTO") => Some(what),
-        _ => None,
-    });
-    into.is_some_and(|what| match dialect {
-        Dialect::MySql => what.is_one_of(&["OUTFILE", "DUMPFILE"]),
-        Dialect::Postgres => true,
-        Dialect::Sqlite => false,
-    })
-}
-
-/// `SELECT schema.name(…)` and nothing else: PostgreSQL has no other words to call a function.
-fn calls_function(words: &[Word<'_>], dialect: Dialect) -> bool {
-    let is_name = |word: &Word<'_>| {
-        word.is(".")
-            || word
-                .text
-                .starts_with(|c: char| c == '"' || c == '_' || c.is_alphabetic())
-    };
-    let named = words
-        .iter()
-        .skip(1)
-        .take_while(|word| is_name(word))
-        .count();
-    let arguments = words.get(1 + named..).unwrap_or_default();
-    let (first, last) = (arguments.first(), arguments.last());
-    dialect == Dialect::Postgres
-        && named > 0
-        && first.is_some_and(|word| word.is("("))
-        && last.is_some_and(|word| word.is(")"))
-        // The first parenthesis is the one that the last closes.
-        && arguments.iter().filter(|word| word.depth == 0).count() == 2
-}
-
-/// Whether the statement behind the tables of `WITH`, or one of those inside them, changes rows.
-fn with_changes(words: &[Word<'_>]) -> bool {
-    let mut statement = words
-        .iter()
-        .filter(|word| word.depth == 0)
-        .filter(|word| word.is_one_of(&CHANGES) || word.is_one_of(&["SELECT", "VALUES", "TABLE"]));
-    let changes = statement
-        .next()
-        .is_some_and(|word| word.is_one_of(&CHANGES));
-    let inside = words.windows(2).any(|pair| match pair {
-        [open, first] => open.depth == 0 && open.is("(") && first.is_one_of(&CHANGES),
-        _ => false,
-    });
-    changes || inside
 }
 
 #[cfg(test)]
@@ -319,66 +229,6 @@ mod tests {
             refused(sql, &ALL, "empty");
         }
         refused("UPDATE t SET a = 'x", &ALL, "ends inside quotes");
-    }
-
-    #[test]
-    fn what_only_answers_is_no_task() {
-        for (sql, verb) in [
-            ("SELECT a FROM t WHERE id = :id", "SELECT"),
-            ("/* look */ select 1;", "SELECT"),
-            ("(SELECT a FROM t) UNION (SELECT b FROM t)", "SELECT"),
-            ("SELECT a FROM t WHERE id = :id FOR UPDATE", "SELECT"),
-            ("WITH x AS (SELECT 1) SELECT * FROM x", "WITH … SELECT"),
-            (
-                "WITH x AS (SELECT 1), y (a) AS (SELECT 2) SELECT * FROM x FOR UPDATE",
-                "WITH",
-            ),
-            ("WITH x AS (SELECT 1) VALUES (1)", "WITH"),
-            ("VALUES (:a, :b)", "VALUES"),
-            ("TABLE t", "TABLE"),
-            ("SHOW TABLES", "SHOW"),
-            ("DESC t", "DESC"),
-            ("explain DELETE FROM t", "EXPLAIN"),
-        ] {
-            refused(sql, &ALL, verb);
-        }
-        let both = [Dialect::MySql, Dialect::Sqlite];
-        refused("SELECT f(:a)", &both, "SELECT");
-        refused("SELECT a INTO @x FROM t", &[Dialect::MySql], "DO f(…)");
-        for sql in [
-            "SELECT f(:a), g(:b)",
-            "SELECT (f(:a))",
-            "SELECT * FROM f(:a)",
-            "SELECT a",
-        ] {
-            refused(sql, &[Dialect::Postgres], "SELECT f(…) alone");
-        }
-    }
-
-    #[test]
-    fn what_changes_something_is_a_task() {
-        for sql in [
-            "INSERT INTO t SELECT * FROM u WHERE id = :id",
-            "INSERT INTO t (a) VALUES (:a) RETURNING id",
-            "REPLACE INTO t VALUES (:a)",
-            "CREATE TABLE t AS SELECT 1",
-            "WITH x AS (SELECT 1 AS a) UPDATE t SET a = (SELECT a FROM x)",
-            "WITH x AS (SELECT 1), y AS (SELECT 2) INSERT INTO t SELECT * FROM y",
-            "WITH gone AS (DELETE FROM t WHERE id = :id RETURNING *) SELECT * FROM gone",
-            "DO f(:a)",
-            "ANALYZE TABLE t",
-        ] {
-            fits(sql, &ALL);
-        }
-        fits("SELECT a INTO OUTFILE '/tmp/x' FROM t", &[Dialect::MySql]);
-        for sql in [
-            "SELECT f(:a)",
-            "SELECT s.f(:a, (SELECT 1))",
-            "SELECT \"S\".\"f\"(:a::int);",
-            "SELECT * INTO u FROM t",
-        ] {
-            fits(sql, &[Dialect::Postgres]);
-        }
     }
 
     #[test]

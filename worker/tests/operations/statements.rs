@@ -132,6 +132,17 @@ fn mistakes_that_no_database_is_needed_for() {
         ),
         ("SHOW TABLES", &["SHOW only answers rows"]),
         ("-- nothing", &["empty"]),
+        ("COMMIT", &["COMMIT controls a transaction"]),
+        ("SET sql_mode = ''", &["SET works on a session"]),
+        ("LOCK TABLES t WRITE", &["LOCK TABLES works on a session"]),
+        (
+            "ANALYZE TABLE t",
+            &["ANALYZE reports errors only in the rows"],
+        ),
+        (
+            "BEGIN NOT ATOMIC DELETE FROM a; DELETE FROM b; END",
+            &["BEGIN NOT ATOMIC … END is a compound statement", "CALL"],
+        ),
     ] {
         a_mistake(&redis, away, statement, parts);
     }

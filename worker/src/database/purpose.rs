@@ -1,0 +1,280 @@
+//! What a statement is for, as its first words tell.
+//!
+//! A task runs inside a transaction of the worker, on a session that other tasks use before and
+//! after it. A statement that ends the transaction would part the work from the row that says it
+//! was done; one that changes the session would meet other tasks. The rows of a `SELECT` go
+//! nowhere, and so does the outcome of a statement that reports it in rows.
+
+use super::Dialect;
+use super::shape::Word;
+
+/// Why a statement is not for a task.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum PurposeError {
+    /// It only answers rows.
+    #[error(
+        "{verb} only answers rows, and a task has no use for them: its result is the number of \
+         rows that it matched{hint}"
+    )]
+    OnlyAnswers {
+        /// The word that says so.
+        verb: String,
+        /// What to write instead.
+        hint: &'static str,
+    },
+    /// It answers in rows whether it worked.
+    #[error(
+        "{0} reports errors only in the rows that it answers, which a task does not read: it would \
+         succeed whatever happened"
+    )]
+    ReportsInRows(String),
+    /// It begins or ends a transaction.
+    #[error(
+        "{0} controls a transaction, and the worker itself begins and ends the one that a task runs \
+         in"
+    )]
+    Transaction(String),
+    /// It changes the session.
+    #[error(
+        "{0} works on a session, and each call of a task may run in another one, which other tasks \
+         use afterwards"
+    )]
+    Session(String),
+    /// It cannot run inside a transaction.
+    #[error("{0} cannot run inside a transaction, and every task runs in one")]
+    Alone(String),
+    /// It reads from its client or writes to it.
+    #[error("{0} moves rows from or to its client, and a task has none to send or to receive")]
+    Client(String),
+    /// It is a block of statements.
+    #[error(
+        "{0} is a compound statement, which cannot be a task: put it into a procedure, which a \
+         task can call (CALL p(:a))"
+    )]
+    Compound(String),
+}
+
+/// Statements that change rows.
+pub(super) const CHANGES: [&str; 5] = ["INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"];
+/// Statements that only answer rows, besides those that may do something in spite of their name.
+const ANSWERS: [&str; 7] = [
+    "VALUES", "TABLE", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "HELP",
+];
+/// Statements of MySQL and MariaDB whose errors are rows.
+const REPORTS: [&str; 6] = [
+    "ANALYZE", "CHECK", "CHECKSUM", "OPTIMIZE", "REPAIR", "CACHE",
+];
+/// Words that begin, divide or end a transaction in any of the databases.
+const TRANSACTION: [&str; 8] = [
+    "BEGIN",
+    "COMMIT",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "RELEASE",
+    "END",
+    "ABORT",
+    "XA",
+];
+/// Words with which MySQL's and MariaDB's compound statements begin, besides `BEGIN`.
+const COMPOUND: [&str; 7] = ["IF", "CASE", "LOOP", "WHILE", "REPEAT", "FOR", "DECLARE"];
+
+/// Checks that a statement does work that a task can do.
+pub(super) fn check(words: &[Word<'_>], dialect: Dialect) -> Result<(), PurposeError> {
+    let Some(first) = words.first() else {
+        return Ok(());
+    };
+    let second = words.get(1);
+    let follows = |keywords: &[&str]| second.is_some_and(|word| word.is_one_of(keywords));
+    let one = || first.text.to_uppercase();
+    let two = || {
+        second.map_or_else(one, |second| {
+            format!("{} {}", one(), second.text.to_uppercase())
+        })
+    };
+    let (mysql, postgres) = (dialect == Dialect::MySql, dialect == Dialect::Postgres);
+    match () {
+        () if first.is_one_of(&TRANSACTION) => Err(PurposeError::Transaction(one())),
+        () if (first.is("START") || first.is("PREPARE")) && follows(&["TRANSACTION"]) => {
+            Err(PurposeError::Transaction(two()))
+        }
+        () if first.is("SET") && !sets_for_all(words, dialect) => Err(PurposeError::Session(one())),
+        () if first.is_one_of(session_words(dialect)) => Err(PurposeError::Session(one())),
+        () if first.is_one_of(&["LOCK", "UNLOCK"]) => Err(PurposeError::Session(two())),
+        () if first.is("EXECUTE") && !follows(&["IMMEDIATE"]) => Err(PurposeError::Session(one())),
+        () if first.is("DROP") && follows(&["PREPARE"]) => Err(PurposeError::Session(two())),
+        () if makes_temporary(words) => Err(PurposeError::Session("CREATE TEMPORARY".to_owned())),
+        () if first.is("FLUSH") && locks_tables(words) => {
+            Err(PurposeError::Session("FLUSH TABLES with a lock".to_owned()))
+        }
+        () if mysql && first.is_one_of(&REPORTS) => Err(PurposeError::ReportsInRows(one())),
+        () if !mysql && first.is("VACUUM") => Err(PurposeError::Alone(one())),
+        () if postgres && first.is("COPY") && words.iter().any(is_the_client) => {
+            Err(PurposeError::Client("COPY".to_owned()))
+        }
+        () => only_answers(words, dialect),
+    }
+}
+
+/// Refuses MariaDB's compound statements, which hold others that end with semicolons.
+pub(super) fn refuse_compound(words: &[Word<'_>], dialect: Dialect) -> Result<(), PurposeError> {
+    let (Some(first), Dialect::MySql) = (words.first(), dialect) else {
+        return Ok(());
+    };
+    let second = words.get(1);
+    let is_block = second.is_some_and(|second| match () {
+        // A label.
+        () if second.is(":") => true,
+        () if first.is("BEGIN") => !second.is("WORK"),
+        () => first.is_one_of(&COMPOUND),
+    });
+    let verb = match () {
+        () if !is_block => return Ok(()),
+        () if first.is("BEGIN") && second.is_some_and(|second| second.is("NOT")) => {
+            "BEGIN NOT ATOMIC … END".to_owned()
+        }
+        () if first.is("BEGIN") => "BEGIN … END".to_owned(),
+        () => format!("{} …", first.text.to_uppercase()),
+    };
+    Err(PurposeError::Compound(verb))
+}
+
+/// Statements that only matter to the session in which they run.
+fn session_words(dialect: Dialect) -> &'static [&'static str] {
+    match dialect {
+        Dialect::MySql => &["USE", "HANDLER", "PREPARE", "DEALLOCATE"],
+        Dialect::Postgres => &[
+            "RESET",
+            "DISCARD",
+            "LISTEN",
+            "UNLISTEN",
+            "DECLARE",
+            "FETCH",
+            "MOVE",
+            "CLOSE",
+            "PREPARE",
+            "DEALLOCATE",
+            "LOAD",
+        ],
+        Dialect::Sqlite => &["ATTACH", "DETACH"],
+    }
+}
+
+/// `SET` of MySQL that outlives the session, and MariaDB's `SET STATEMENT … FOR`, which runs another
+/// statement.
+fn sets_for_all(words: &[Word<'_>], dialect: Dialect) -> bool {
+    const FOR_ALL: [&str; 6] = [
+        "GLOBAL",
+        "PERSIST",
+        "PERSIST_ONLY",
+        "PASSWORD",
+        "DEFAULT",
+        "STATEMENT",
+    ];
+    let what = words.iter().skip(1).find(|word| !word.is("@"));
+    dialect == Dialect::MySql && what.is_some_and(|what| what.is_one_of(&FOR_ALL))
+}
+
+/// `CREATE [OR REPLACE | GLOBAL | LOCAL] TEMPORARY …`
+fn makes_temporary(words: &[Word<'_>]) -> bool {
+    let mut words = words.iter().take(4);
+    words.next().is_some_and(|first| first.is("CREATE"))
+        && words
+            .find(|word| !word.is_one_of(&["OR", "REPLACE", "GLOBAL", "LOCAL"]))
+            .is_some_and(|word| word.is_one_of(&["TEMPORARY", "TEMP"]))
+}
+
+/// `FLUSH TABLES … WITH READ LOCK` or `FOR EXPORT`
+fn locks_tables(words: &[Word<'_>]) -> bool {
+    words.windows(2).any(|pair| match pair {
+        [first, second] => {
+            first.is("READ") && second.is("LOCK") || first.is("FOR") && second.is("EXPORT")
+        }
+        _ => false,
+    })
+}
+
+fn is_the_client(word: &Word<'_>) -> bool {
+    word.depth == 0 && word.is_one_of(&["STDIN", "STDOUT"])
+}
+
+fn only_answers(words: &[Word<'_>], dialect: Dialect) -> Result<(), PurposeError> {
+    // `(SELECT …) UNION (SELECT …)`
+    let opening = words.iter().take_while(|word| word.is("(")).count();
+    let Some(first) = words.get(opening) else {
+        return Ok(());
+    };
+    let does_something = match () {
+        () if first.is("SELECT") => selects_into(words, dialect) || calls_function(words, dialect),
+        () if first.is("WITH") => with_changes(words),
+        () => !first.is_one_of(&ANSWERS),
+    };
+    if does_something {
+        return Ok(());
+    }
+    Err(PurposeError::OnlyAnswers {
+        verb: match first.is("WITH") {
+            true => "WITH … SELECT".to_owned(),
+            false => first.text.to_uppercase(),
+        },
+        hint: match dialect {
+            Dialect::MySql => "; a function is called by DO f(…), a procedure by CALL",
+            Dialect::Postgres => "; a function is called by SELECT f(…) alone, a procedure by CALL",
+            Dialect::Sqlite => "",
+        },
+    })
+}
+
+/// `SELECT … INTO` makes a table in PostgreSQL, and may make a file in MySQL.
+fn selects_into(words: &[Word<'_>], dialect: Dialect) -> bool {
+    let into = words.windows(2).find_map(|pair| match pair {
+        [into, what] if into.depth == 0 && into.is("INTO") => Some(what),
+        _ => None,
+    });
+    into.is_some_and(|what| match dialect {
+        Dialect::MySql => what.is_one_of(&["OUTFILE", "DUMPFILE"]),
+        Dialect::Postgres => true,
+        Dialect::Sqlite => false,
+    })
+}
+
+/// `SELECT schema.name(…)` and nothing else: PostgreSQL has no other words to call a function.
+fn calls_function(words: &[Word<'_>], dialect: Dialect) -> bool {
+    let is_name = |word: &Word<'_>| {
+        word.is(".")
+            || word
+                .text
+                .starts_with(|c: char| c == '"' || c == '_' || c.is_alphabetic())
+    };
+    let named = words
+        .iter()
+        .skip(1)
+        .take_while(|word| is_name(word))
+        .count();
+    let arguments = words.get(1 + named..).unwrap_or_default();
+    let (first, last) = (arguments.first(), arguments.last());
+    dialect == Dialect::Postgres
+        && named > 0
+        && first.is_some_and(|word| word.is("("))
+        && last.is_some_and(|word| word.is(")"))
+        // The first parenthesis is the one that the last closes.
+        && arguments.iter().filter(|word| word.depth == 0).count() == 2
+}
+
+/// Whether the statement behind the tables of `WITH`, or one of those inside them, changes rows.
+fn with_changes(words: &[Word<'_>]) -> bool {
+    let mut statement = words
+        .iter()
+        .filter(|word| word.depth == 0)
+        .filter(|word| word.is_one_of(&CHANGES) || word.is_one_of(&["SELECT", "VALUES", "TABLE"]));
+    let changes = statement
+        .next()
+        .is_some_and(|word| word.is_one_of(&CHANGES));
+    let inside = words.windows(2).any(|pair| match pair {
+        [open, first] => open.depth == 0 && open.is("(") && first.is_one_of(&CHANGES),
+        _ => false,
+    });
+    changes || inside
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+use super::super::shape;
+use super::*;
+
+const ALL: [Dialect; 3] = [Dialect::MySql, Dialect::Postgres, Dialect::Sqlite];
+
+fn fits(sql: &str, dialects: &[Dialect]) {
+    for dialect in dialects {
+        let outcome = shape::check(sql, (*dialect).into());
+        assert_eq!(outcome, Ok(()), "{dialect:?}: {sql}");
+    }
+}
+
+fn refused(sql: &str, dialects: &[Dialect], part: &str) {
+    for dialect in dialects {
+        let error = shape::check(sql, (*dialect).into())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(part), "{dialect:?}: {sql}: {error}");
+    }
+}
+
+#[test]
+fn transactions_belong_to_the_worker() {
+    for (sql, part) in [
+        ("COMMIT", "COMMIT controls a transaction"),
+        ("commit and chain;", "COMMIT controls"),
+        ("ROLLBACK TO SAVEPOINT a", "ROLLBACK controls"),
+        ("SAVEPOINT a", "SAVEPOINT controls"),
+        ("RELEASE SAVEPOINT a", "RELEASE controls"),
+        ("BEGIN", "BEGIN controls"),
+        ("/* x */ begin ;", "BEGIN controls"),
+        ("START TRANSACTION READ ONLY", "START TRANSACTION controls"),
+        ("END", "END controls"),
+    ] {
+        refused(sql, &ALL, part);
+    }
+    refused("BEGIN WORK", &ALL, "BEGIN controls");
+    refused("XA START 'a'", &[Dialect::MySql], "XA controls");
+    refused("BEGIN IMMEDIATE", &[Dialect::Sqlite], "BEGIN controls");
+    refused("ABORT", &[Dialect::Postgres], "ABORT controls");
+    let prepare = "PREPARE TRANSACTION 'a'";
+    refused(
+        prepare,
+        &[Dialect::Postgres],
+        "PREPARE TRANSACTION controls",
+    );
+    fits("START REPLICA", &[Dialect::MySql]);
+}
+
+#[test]
+fn sessions_are_shared_by_tasks() {
+    for (sql, verb) in [
+        ("SET @x = :x", "SET"),
+        ("SET SESSION sql_mode = ''", "SET"),
+        ("set names latin1", "SET"),
+        ("SET @@sql_mode = ''", "SET"),
+        ("HANDLER t OPEN", "HANDLER"),
+        ("LOCK TABLES t WRITE", "LOCK TABLES"),
+        ("UNLOCK TABLES", "UNLOCK TABLES"),
+        ("FLUSH TABLES t WITH READ LOCK", "FLUSH TABLES with a lock"),
+        ("USE other", "USE"),
+        ("PREPARE x FROM 'DELETE FROM t'", "PREPARE"),
+        ("EXECUTE x", "EXECUTE"),
+        ("DEALLOCATE PREPARE x", "DEALLOCATE"),
+        ("DROP PREPARE x", "DROP PREPARE"),
+        (
+            "CREATE OR REPLACE TEMPORARY TABLE t (a INT)",
+            "CREATE TEMPORARY",
+        ),
+    ] {
+        refused(
+            sql,
+            &[Dialect::MySql],
+            &format!("{verb} works on a session"),
+        );
+    }
+    for (sql, verb) in [
+        ("SET search_path = a", "SET"),
+        ("SET LOCAL work_mem = '1GB'", "SET"),
+        ("RESET ALL", "RESET"),
+        ("DISCARD ALL", "DISCARD"),
+        ("LISTEN x", "LISTEN"),
+        ("DECLARE c CURSOR FOR SELECT 1", "DECLARE"),
+        ("LOCK TABLE t", "LOCK TABLE"),
+        ("CREATE TEMP TABLE t AS SELECT 1", "CREATE TEMPORARY"),
+        ("LOAD 'auto_explain'", "LOAD"),
+    ] {
+        refused(
+            sql,
+            &[Dialect::Postgres],
+            &format!("{verb} works on a session"),
+        );
+    }
+    let attach = "ATTACH 'x.db' AS x";
+    refused(attach, &[Dialect::Sqlite], "ATTACH works on a session");
+    for sql in [
+        "SET GLOBAL max_connections = :n",
+        "SET @@global.max_connections = :n",
+        "SET PASSWORD FOR a = PASSWORD(:p)",
+        "SET STATEMENT max_statement_time = 10 FOR DELETE FROM t",
+        "EXECUTE IMMEDIATE 'DELETE FROM t'",
+        "LOAD DATA INFILE '/x' INTO TABLE t",
+        "FLUSH TABLES",
+        "CREATE TABLE temporary (a INT)",
+    ] {
+        fits(sql, &[Dialect::MySql]);
+    }
+    fits("NOTIFY x, 'y'", &[Dialect::Postgres]);
+    fits("PRAGMA optimize", &[Dialect::Sqlite]);
+}
+
+#[test]
+fn an_outcome_that_no_task_reads_is_refused() {
+    for sql in [
+        "ANALYZE TABLE t",
+        "analyze update t SET a = :a",
+        "OPTIMIZE TABLE t",
+        "CHECK TABLE t",
+        "REPAIR TABLE t",
+    ] {
+        refused(sql, &[Dialect::MySql], "reports errors only in the rows");
+    }
+    let others = [Dialect::Postgres, Dialect::Sqlite];
+    fits("ANALYZE t", &others);
+    refused("VACUUM", &others, "VACUUM cannot run inside a transaction");
+    for sql in ["COPY t FROM STDIN", "copy (SELECT 1) to stdout"] {
+        refused(sql, &[Dialect::Postgres], "COPY moves rows");
+    }
+    fits("COPY t FROM '/x'", &[Dialect::Postgres]);
+}
+
+#[test]
+fn a_compound_statement_is_named_as_one() {
+    for (sql, part) in [
+        (
+            "BEGIN NOT ATOMIC DELETE FROM a; DELETE FROM b; END",
+            "BEGIN NOT ATOMIC … END is a compound",
+        ),
+        (
+            "begin not atomic\n  delete from a;\nend;",
+            "into a procedure",
+        ),
+        ("BEGIN DELETE FROM a; END", "BEGIN … END is a compound"),
+        ("IF :a > 1 THEN DELETE FROM a; END IF", "IF … is a compound"),
+        ("x: LOOP DELETE FROM a; END LOOP", "is a compound"),
+        ("FOR i IN (SELECT 1) DO DELETE FROM a; END FOR", "FOR … is"),
+    ] {
+        refused(sql, &[Dialect::MySql], part);
+    }
+}
+
+#[test]
+fn what_only_answers_is_no_task() {
+    for (sql, verb) in [
+        ("SELECT a FROM t WHERE id = :id", "SELECT"),
+        ("/* look */ select 1;", "SELECT"),
+        ("(SELECT a FROM t) UNION (SELECT b FROM t)", "SELECT"),
+        ("SELECT a FROM t WHERE id = :id FOR UPDATE", "SELECT"),
+        ("WITH x AS (SELECT 1) SELECT * FROM x", "WITH … SELECT"),
+        (
+            "WITH x AS (SELECT 1), y (a) AS (SELECT 2) SELECT * FROM x FOR UPDATE",
+            "WITH",
+        ),
+        ("WITH x AS (SELECT 1) VALUES (1)", "WITH"),
+        ("VALUES (:a, :b)", "VALUES"),
+        ("TABLE t", "TABLE"),
+        ("SHOW TABLES", "SHOW"),
+        ("DESC t", "DESC"),
+        ("explain DELETE FROM t", "EXPLAIN"),
+    ] {
+        refused(sql, &ALL, verb);
+    }
+    let both = [Dialect::MySql, Dialect::Sqlite];
+    refused("SELECT f(:a)", &both, "SELECT");
+    refused("SELECT a INTO @x FROM t", &[Dialect::MySql], "DO f(…)");
+    for sql in [
+        "SELECT f(:a), g(:b)",
+        "SELECT (f(:a))",
+        "SELECT * FROM f(:a)",
+        "SELECT a",
+    ] {
+        refused(sql, &[Dialect::Postgres], "SELECT f(…) alone");
+    }
+}
+
+#[test]
+fn what_changes_something_is_a_task() {
+    for sql in [
+        "INSERT INTO t SELECT * FROM u WHERE id = :id",
+        "INSERT INTO t (a) VALUES (:a) RETURNING id",
+        "REPLACE INTO t VALUES (:a)",
+        "CREATE TABLE t AS SELECT 1",
+        "WITH x AS (SELECT 1 AS a) UPDATE t SET a = (SELECT a FROM x)",
+        "WITH x AS (SELECT 1), y AS (SELECT 2) INSERT INTO t SELECT * FROM y",
+        "WITH gone AS (DELETE FROM t WHERE id = :id RETURNING *) SELECT * FROM gone",
+        "DO f(:a)",
+    ] {
+        fits(sql, &ALL);
+    }
+    fits("SELECT a INTO OUTFILE '/tmp/x' FROM t", &[Dialect::MySql]);
+    for sql in [
+        "SELECT f(:a)",
+        "SELECT s.f(:a, (SELECT 1))",
+        "SELECT \"S\".\"f\"(:a::int);",
+        "SELECT * INTO u FROM t",
+    ] {
+        fits(sql, &[Dialect::Postgres]);
+    }
+}
