@@ -99,3 +99,16 @@ pub use task::{
     Answers, Args, Batch, BatchOptions, Bound, Call, Context, Exception, Extract, Kwargs, Param,
     Raw, Retry, Signature, State, TaskDef, TaskError, TaskResult,
 };
+
+/// The Rust code in these pages compiles.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+
+    #[doc = include_str!("../../docs/getting-started/rust.md")]
+    mod getting_started {}
+
+    #[doc = include_str!("../../docs/guides/testing.md")]
+    mod testing {}
+}
