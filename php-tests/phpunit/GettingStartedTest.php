@@ -12,6 +12,13 @@ class GettingStartedTest extends TestCase
 {
     private const URL = 'redis://localhost:6379/0';
 
+    public function test_readme(): void
+    {
+        $worker = Programs::playground([], 10);
+        $this->assertSame([['5'], ['5']], $this->run_page('README.md', 10));
+        $worker->stop();
+    }
+
     public function test_plain_php(): void
     {
         $worker = Programs::playground([], 11);
