@@ -67,10 +67,10 @@ pub fn mask_misplaced(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns `true` if a URL with a login may stand in this text.
-pub fn may_hold_login(text: &str) -> bool {
+/// Returns `true` if this may be a URL with a login or a query, either of which may have a password.
+pub fn is_secret_url(text: &str) -> bool {
     text.split_once("://")
-        .is_some_and(|(_, rest)| rest.contains('@'))
+        .is_some_and(|(_, rest)| rest.contains(['@', '?']))
 }
 
 /// Returns `true` if this may be the scheme of a URL, and so may be shown.

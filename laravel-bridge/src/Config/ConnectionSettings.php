@@ -38,9 +38,11 @@ final class ConnectionSettings
         }
 
         if (! is_array($connections[$name] ?? null)) {
+            $shown = static fn (int|string $name): string => ValueTypes::isUrl($name) ? '**' : (string) $name;
+
             throw InvalidConfiguration::in($name, sprintf(
                 'it is not configured; config/celery.php has: %s',
-                implode(', ', array_keys($connections)) ?: 'none',
+                implode(', ', array_map($shown, array_keys($connections))) ?: 'none',
             ));
         }
 

@@ -6,39 +6,42 @@ namespace CeleryBridge\Config;
 
 use CeleryBridge\Exceptions\InvalidConfiguration;
 use JsonSerializable;
+use LogicException;
 use SensitiveParameter;
+use SensitiveParameterValue;
 
 /**
  * One server: where it is and how to log in. Made from the array of one connection, in any of the spellings that
  * config/celery.php, Laravel's database.redis.* and celery-php use.
  *
- * Neither `var_dump`, `print_r` nor `json_encode` shows the password or the passphrase of a key.
+ * No dump, cast, export or trace shows the login or the passphrase of a key, and it cannot be serialized.
  */
 final class Endpoint implements JsonSerializable
 {
     private const DEFAULT_PORT = 6379;
 
-    /** The schemes that name a place of Redis. */
-    private const SCHEMES = ['redis', 'rediss', 'tcp', 'tls', 'unix', 'redis+socket'];
-
-    /** kombu's transport options that a URL's query may have. */
-    private const PRIORITIES = ['priority_steps' => 0, 'sep' => 0];
+    /** What is hidden: [username, password, passphrase of the key]. A user without a password may be a token. */
+    private readonly SensitiveParameterValue $secrets;
 
     /**
      * @param  string  $host  a name, an address, or the path of a unix socket
-     * @param  array<string, mixed>  $ssl  options of PHP's "ssl" stream context
+     * @param  array<string, mixed>  $ssl  options of PHP's "ssl" stream context, without the passphrase
      */
     private function __construct(
         public readonly string $connector,
         public readonly string $host,
         public readonly int $port,
-        public readonly ?string $username,
         #[SensitiveParameter]
-        private readonly ?string $password,
+        ?string $username,
+        #[SensitiveParameter]
+        ?string $password,
         public readonly int $database,
         public readonly array $ssl,
+        #[SensitiveParameter]
+        ?string $passphrase,
         public readonly ?PriorityLists $priorities,
     ) {
+        $this->secrets = new SensitiveParameterValue([$username, $password, $passphrase]);
     }
 
     /**
@@ -53,10 +56,13 @@ final class Endpoint implements JsonSerializable
         }
 
         $url = $config['url'] ?? null ?: self::urlAsHost($config['host'] ?? null);
-        $given = is_string($url) && $url !== '' ? self::parseUrl($name, $url) : [];
+        $given = is_string($url) && $url !== '' ? ServerUrl::parse($name, $url) : [];
 
         $ssl = ($given['ssl'] ?? []) + self::sslOptions($name, $config);
         $connector = (string) ($given['connector'] ?? $config['connector'] ?? 'redis') ?: 'redis';
+        if (preg_match('/^[a-z][a-z0-9+.-]{0,31}$/iD', $connector) !== 1) {
+            throw InvalidConfiguration::in($name, '"connector" is neither redis nor rediss');
+        }
         $tls = ($given['tls'] ?? false)
             || filter_var($config['tls'] ?? false, FILTER_VALIDATE_BOOL)
             || in_array($config['scheme'] ?? null, ['tls', 'rediss'], true)
@@ -70,6 +76,9 @@ final class Endpoint implements JsonSerializable
         if (preg_match('#^unix:(//)?(/.*)$#', $host, $parts) === 1) {
             $host = $parts[2];
         }
+        if (! str_starts_with($host, '/') && str_contains($host, '@')) {
+            throw InvalidConfiguration::in($name, '"host" has a login; write it as "url", such as redis://:password@host');
+        }
         if ($tls && strcasecmp($connector, 'redis') === 0) {
             $connector = 'rediss';
         }
@@ -81,7 +90,8 @@ final class Endpoint implements JsonSerializable
             self::text($given['username'] ?? $config['username'] ?? $config['user'] ?? $config['login'] ?? null),
             self::text($given['password'] ?? $config['password'] ?? null),
             self::database($name, $given['database'] ?? $config['database'] ?? $config['db'] ?? $config['vhost'] ?? 0),
-            $ssl,
+            array_diff_key($ssl, ['passphrase' => 0]),
+            self::text($ssl['passphrase'] ?? null),
             PriorityLists::fromConfig(
                 $name,
                 $given['priority_steps'] ?? $config['priority_steps'] ?? null,
@@ -111,10 +121,12 @@ final class Endpoint implements JsonSerializable
      */
     public function toArguments(): array
     {
+        [$username, $password] = $this->secrets->getValue();
+
         return [
             'host' => $this->host,
-            'login' => $this->username,
-            'password' => $this->password,
+            'login' => $username,
+            'password' => $password,
             'vhost' => $this->database,
             'exchange' => 'celery',
             'binding' => 'celery',
@@ -122,7 +134,7 @@ final class Endpoint implements JsonSerializable
             'connector' => $this->connector,
             'persistent_messages' => false,
             'result_expire' => 0,
-            'ssl_options' => $this->ssl,
+            'ssl_options' => $this->ssl(),
         ] + ($this->priorities?->toArguments() ?? []);
     }
 
@@ -145,11 +157,12 @@ final class Endpoint implements JsonSerializable
         if ($this->isSocket()) {
             $config += ['scheme' => 'unix', 'path' => $this->host];
         } elseif ($this->isTls()) {
-            $config += ['scheme' => 'tls', 'context' => ['stream' => $this->ssl], 'ssl' => $this->ssl];
+            $config += ['scheme' => 'tls', 'context' => ['stream' => $this->ssl()], 'ssl' => $this->ssl()];
         }
+        [$username, $password] = $this->secrets->getValue();
 
         return $config + array_filter(
-            ['username' => $this->username, 'password' => $this->password],
+            ['username' => $username, 'password' => $password],
             static fn (?string $value): bool => $value !== null,
         );
     }
@@ -169,9 +182,12 @@ final class Endpoint implements JsonSerializable
      */
     public function display(): string
     {
+        [$username, $password] = $this->secrets->getValue();
         $login = match (true) {
-            $this->password !== null => ($this->username ?? '').':***@',
-            $this->username !== null => $this->username.'@',
+            // A whole login may stand in the place of the user.
+            str_contains((string) $username, ':') => '***:***@',
+            $password !== null => ($username ?? '').':***@',
+            $username !== null => '***@',
             default => '',
         };
 
@@ -201,134 +217,29 @@ final class Endpoint implements JsonSerializable
     }
 
     /**
+     * @return array<string, mixed>
+     */
+    public function __serialize(): array
+    {
+        throw new LogicException('A Celery connection cannot be serialized: it holds a password. Name the connection instead.');
+    }
+
+    /**
+     * @return array<string, mixed> options of PHP's "ssl" stream context
+     */
+    private function ssl(): array
+    {
+        $passphrase = $this->secrets->getValue()[2];
+
+        return $this->ssl + ($passphrase === null ? [] : ['passphrase' => $passphrase]);
+    }
+
+    /**
      * A whole URL given as host, which the extension understands as well: more than a scheme and a name.
      */
     private static function urlAsHost(#[SensitiveParameter] mixed $host): ?string
     {
-        return is_string($host) && preg_match('#^(?:rediss?|tls|tcp)://.*[@/?]#', $host) === 1 ? $host : null;
-    }
-
-    /**
-     * @return array<string, mixed>
-     */
-    private static function parseUrl(string $name, #[SensitiveParameter] string $url): array
-    {
-        $url = trim($url);
-        self::checkUrl($name, $url);
-
-        $socket = '#^(?:unix|redis\+socket)://(?:(?<login>[^@/]*)@)?(?<path>/[^?]*)(?:\?(?<query>.*))?$#';
-        if (preg_match($socket, $url, $parts) === 1) {
-            parse_str($parts['query'] ?? '', $query);
-            [$user, $password] = array_pad(explode(':', $parts['login'] ?? '', 2), 2, '');
-
-            return array_filter([
-                'connector' => 'redis',
-                'host' => $parts['path'],
-                'username' => rawurldecode($user),
-                'password' => rawurldecode($password),
-                'database' => $query['virtual_host'] ?? $query['db'] ?? $query['database'] ?? 0,
-            ] + array_intersect_key($query, self::PRIORITIES), static fn (mixed $value): bool => $value !== '');
-        }
-
-        $parts = parse_url($url);
-        if ($parts === false || ! isset($parts['scheme'], $parts['host'])) {
-            throw InvalidConfiguration::in(
-                $name,
-                'its url is not one: redis://[user]:[password]@host:port/database is expected',
-            );
-        }
-        parse_str($parts['query'] ?? '', $query);
-
-        $tls = in_array(strtolower($parts['scheme']), ['rediss', 'tls'], true);
-
-        return array_filter([
-            'connector' => 'redis',
-            'tls' => $tls,
-            'host' => $parts['host'],
-            'port' => $parts['port'] ?? self::DEFAULT_PORT,
-            'username' => rawurldecode($parts['user'] ?? ''),
-            'password' => rawurldecode($parts['pass'] ?? ''),
-            'database' => trim($parts['path'] ?? '', '/') ?: $query['virtual_host'] ?? $query['db'] ?? '',
-            'ssl' => self::sslQuery(
-                $name,
-                array_diff_key($query, ['virtual_host' => 0, 'db' => 0] + self::PRIORITIES),
-            ),
-        ] + array_intersect_key($query, self::PRIORITIES), static fn (mixed $value): bool => $value !== '');
-    }
-
-    /**
-     * Refuses what every reader of URLs would take apart in the wrong place.
-     *
-     * No message has a part of the URL that may belong to a password.
-     */
-    private static function checkUrl(string $name, #[SensitiveParameter] string $url): void
-    {
-        if (preg_match('/^["\']/', $url) === 1) {
-            throw InvalidConfiguration::in($name, 'its url stands in quotes, which do not belong to it');
-        }
-        [$scheme, $rest] = array_pad(explode('://', $url, 2), 2, null);
-        if ($rest === null) {
-            throw InvalidConfiguration::in(
-                $name,
-                'its url is not one: redis://[user]:[password]@host:port/database is expected',
-            );
-        }
-        if (! in_array(strtolower($scheme), self::SCHEMES, true)) {
-            // What stands before `://` may be a login without a scheme.
-            $said = preg_match('/^[a-z][a-z0-9+.-]{0,31}$/i', $scheme) === 1 ? "\"{$scheme}\" " : '';
-
-            throw InvalidConfiguration::in($name, "the scheme {$said}of its url is not redis, rediss or unix");
-        }
-
-        $place = substr($rest, (int) strrpos("@{$rest}", '@'));
-        $isList = preg_match('#[;,].*://#s', $rest) === 1
-            || (! str_starts_with($place, '/') && strcspn($place, ';,') < strcspn($place, '?#'));
-        if ($isList) {
-            throw InvalidConfiguration::in($name, 'its url names several servers; one is expected');
-        }
-        $isSocket = str_starts_with($rest, '/');
-        if (! $isSocket && str_contains(substr($rest, strcspn($rest, '/?#')), '@')) {
-            throw InvalidConfiguration::in(
-                $name,
-                'a password in a URL must be percent-encoded (%23 for #, %2F for /, %3F for ?, %40 for @)',
-            );
-        }
-    }
-
-    /**
-     * Names an option only if nothing but a name can be meant.
-     */
-    private static function unknownOption(string $key): string
-    {
-        $said = preg_match('/^[a-z][a-z_]{0,31}$/', $key) === 1 ? "\"{$key}\" " : '';
-
-        return "the option {$said}in its url is not known";
-    }
-
-    /**
-     * Celery's names of TLS options in a URL's query, as PHP's.
-     *
-     * @param  array<array-key, mixed>  $query
-     * @return array<string, mixed>
-     */
-    private static function sslQuery(string $name, #[SensitiveParameter] array $query): array
-    {
-        $options = [];
-
-        foreach ($query as $key => $value) {
-            $options += match ($key) {
-                'ssl_cert_reqs' => in_array(strtolower((string) $value), ['none', 'cert_none'], true)
-                    ? ['verify_peer' => false, 'verify_peer_name' => false]
-                    : ['verify_peer' => true],
-                'ssl_ca_certs' => ['cafile' => $value],
-                'ssl_certfile' => ['local_cert' => $value],
-                'ssl_keyfile' => ['local_pk' => $value],
-                'ssl_check_hostname' => ['verify_peer_name' => filter_var($value, FILTER_VALIDATE_BOOL)],
-                default => throw InvalidConfiguration::in($name, self::unknownOption((string) $key)),
-            };
-        }
-
-        return $options;
+        return is_string($host) && preg_match('#^(?:(?:rediss?|tls|tcp)://.*[@/?]|(?:redis\+socket|redis\+unix|socket|unix)://)#i', $host) === 1 ? $host : null;
     }
 
     /**

@@ -93,6 +93,9 @@ final class KnownKeys
 
             $meant = self::meant($key, $known);
 
+            // A URL may stand in the place of a name.
+            $key = ValueTypes::isUrl($key) ? '**' : $key;
+
             return $meant !== null
                 ? "the key \"{$key}\" is not known; \"{$meant}\" is probably meant"
                 : "the key \"{$key}\" is not known; there are ".implode(', ', $known);

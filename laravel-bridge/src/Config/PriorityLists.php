@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace CeleryBridge\Config;
 
 use CeleryBridge\Exceptions\InvalidConfiguration;
+use SensitiveParameter;
 
 /**
  * Names the lists of a queue on Redis: kombu's transport options priority_steps and sep. Every program that uses the
@@ -29,8 +30,11 @@ final class PriorityLists
      * @param  string  $name  the connection's name, for messages
      * @param  mixed  $steps  a list of numbers, or text that commas separate
      */
-    public static function fromConfig(string $name, mixed $steps, mixed $separator): ?self
-    {
+    public static function fromConfig(
+        string $name,
+        #[SensitiveParameter] mixed $steps,
+        #[SensitiveParameter] mixed $separator,
+    ): ?self {
         $steps = $steps === null || $steps === '' ? null : self::numbers($name, $steps);
         $separator = $separator === null || $separator === '' ? null : $separator;
         if ($separator !== null && (! is_string($separator) || strlen($separator) > 8)) {
@@ -74,7 +78,7 @@ final class PriorityLists
     /**
      * @return list<int>
      */
-    private static function numbers(string $name, mixed $steps): array
+    private static function numbers(string $name, #[SensitiveParameter] mixed $steps): array
     {
         $given = is_string($steps) ? explode(',', $steps) : $steps;
         $numbers = [];

@@ -18,6 +18,17 @@ final class ValueTypes
     /** Text, or a number that was written without quotes. False stands for none, as in celery-php. */
     private const LOGIN = ['username', 'user', 'login', 'password'];
 
+    /** Keys whose text may have a URL, or may be anything. */
+    private const ANY = ['url', 'host', 'password', 'result_backend'];
+
+    /**
+     * Whether a text may be a URL with a login or a query, either of which may have a password.
+     */
+    public static function isUrl(#[SensitiveParameter] mixed $value): bool
+    {
+        return (is_string($value) || $value instanceof Stringable) && preg_match('#://.*[@?]#s', (string) $value) === 1;
+    }
+
     /**
      * What is wrong with a value of a connection or of a result backend; null if nothing is. Shows no value.
      *
@@ -34,6 +45,9 @@ final class ValueTypes
             };
             if (! $isFit) {
                 return sprintf('"%s" must be text, %s given', $key, get_debug_type($value));
+            }
+            if (! in_array($key, self::ANY, true) && self::isUrl($value)) {
+                return sprintf('"%s" has a URL, which belongs in "url"', $key);
             }
         }
 

@@ -4,7 +4,9 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Exceptions;
 
+use CeleryBridge\Config\ValueTypes;
 use InvalidArgumentException;
+use SensitiveParameter;
 
 /**
  * config/celery.php, or what it refers to, cannot be used as it is.
@@ -16,8 +18,11 @@ final class InvalidConfiguration extends InvalidArgumentException implements Cel
         return new self("config/celery.php: {$problem}");
     }
 
-    public static function in(string $connection, string $problem): self
+    public static function in(#[SensitiveParameter] string $connection, string $problem): self
     {
+        // A URL may stand in the place of a name by mistake, such as the value of "default".
+        $connection = ValueTypes::isUrl($connection) ? '**' : $connection;
+
         return new self("Celery connection [{$connection}]: {$problem}");
     }
 }

@@ -333,34 +333,6 @@ final class ConfigTest extends TestCase
         }
     }
 
-    /** Every reserved character at each place of a password and of a user, in every key that can hold a URL. */
-    public function test_no_part_of_a_password_is_in_a_message_or_a_trace(): void
-    {
-        $before = ini_set('zend.exception_ignore_args', '0');
-        $messages = [];
-        foreach (str_split(':/?#[]@!$&\'()*+,;=% "\\<>^`{|}') as $reserved) {
-            foreach (["{$reserved}hunterhush", "hunter{$reserved}hush", "hunterhush{$reserved}"] as $secret) {
-                foreach (["app:{$secret}", ":{$secret}", "{$secret}:hunterhush", $secret] as $login) {
-                    foreach (['redis://%s@h/0', 'rediss://%s@h?db=1', 'unix://%s@/r.sock', 'amqp://%s@h', '%s@h', '"redis://%s@h"', 'redis://a/0;redis://%s@h'] as $form) {
-                        $url = sprintf($form, $login);
-                        foreach ([['url' => $url], ['host' => $url], ['result_backend' => $url], ['result_backend' => ['url' => $url]]] as $config) {
-                            try {
-                                ConnectionSettings::fromArray('c', $config);
-                            } catch (InvalidConfiguration $e) {
-                                $messages[] = $e->getMessage();
-                                $this->assertDoesNotMatchRegularExpression('/hunt|hush/', $e->getMessage(), $url);
-                                $this->assertDoesNotMatchRegularExpression('/hunt|hush/', $e->getTraceAsString(), $url);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        ini_set('zend.exception_ignore_args', (string) $before);
-
-        $this->assertNotSame([], $messages);
-    }
-
     public function test_a_url_that_would_be_cut_is_refused_with_what_to_write(): void
     {
         foreach ([
@@ -373,21 +345,5 @@ final class ConfigTest extends TestCase
         foreach ([' redis://h ' => 'h', 'redis://:p;w@h' => 'h', 'redis://:p,w@h' => 'h', 'unix:///r@s.sock' => '/r@s.sock'] as $url => $host) {
             $this->assertSame($host, ConnectionSettings::fromArray('c', ['url' => $url])->broker->host);
         }
-    }
-
-    public function test_passwords_are_in_no_dump(): void
-    {
-        $settings = ConnectionSettings::fromArray('c', [
-            'url' => 'redis://user:s3cret@h', 'result_backend' => 'redis://:s3cret@r',
-            'ssl' => ['local_pk' => '/key.pem', 'passphrase' => 's3cret'],
-        ]);
-
-        ob_start();
-        var_dump($settings);
-        print_r($settings);
-        $shown = (string) ob_get_clean().json_encode($settings);
-
-        $this->assertStringNotContainsString('s3cret', $shown);
-        $this->assertStringContainsString('user:***@h', $shown);
     }
 }

@@ -145,7 +145,8 @@ fn unix(rest: &str) -> Result<Endpoint, ConfigError> {
     // `user:password@/path` has no host, which the URL standard does not allow beside credentials.
     let with_host = match rest.split_once('/') {
         Some((authority, path)) if authority.is_empty() || authority.ends_with('@') => {
-            if authority.contains(['?', '#']) {
+            // A login that begins with a slash looks like the beginning of the path.
+            if authority.contains(['?', '#']) || path.contains("@/") {
                 return Err(ConfigError::NotEncoded);
             }
             format!("redis://{authority}localhost/{path}")
@@ -433,6 +434,8 @@ mod tests {
             "unix://u:#pw@/run/x",
             "redis+unix://:pw?@/run/x",
             "unix://u?a=:pw@/run/x",
+            "unix:///u:pw@/run/x",
+            "socket:///pw@/run/x",
             "redis://u:ab:c/@h",
         ] {
             let error = Endpoint::from_url(url).unwrap_err();
