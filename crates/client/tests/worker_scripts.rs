@@ -581,11 +581,12 @@ async fn a_claim_passes_over_what_is_no_list() {
 }
 
 /// The keys of a chord's member, and what counts it as number `place` of its header.
-fn part(group: &str, place: &str) -> ([String; 6], [String; 4]) {
+fn part(group: &str, place: &str) -> ([String; 6], [String; 5]) {
     let keys = [".j", ".t", ".s", ".d", ".c", ""].map(|part| format!("{group}{part}"));
     let id = format!("id{place}");
     let member = format!("[1,{id}]");
-    (keys, [id, place.to_owned(), member, format!("rs:{place}")])
+    let word = format!("rs:{place}");
+    (keys, [id, place.to_owned(), member, word, "0".to_owned()])
 }
 
 #[tokio::test]

@@ -85,6 +85,7 @@ macro_rules! conformance {
             chords {
                 the_body_is_called_with_all_results
                 a_failed_member_fails_the_body_when_all_have_ended
+                a_frozen_chord_may_be_applied_again
                 a_chord_in_a_chain_goes_on_with_the_chain
                 a_failed_chain_in_a_header_is_counted_by_its_last_step
                 a_chord_that_cannot_be_counted_is_not_forgotten

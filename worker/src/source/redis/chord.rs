@@ -47,7 +47,7 @@ impl RedisSource {
 
     fn count_call(&self, parts: &[Part]) -> Cmd {
         let size = parts.iter().map(|part| part.result.get().len() + 512).sum();
-        let arguments = 2 + 10 * parts.len();
+        let arguments = 2 + 11 * parts.len();
         let mut call = scripts::call(&scripts::COUNT_PARTS, 6 * parts.len(), arguments, size);
         for part in parts {
             let key = |which| self.layout.keys.chord(&part.group, which);
@@ -66,7 +66,11 @@ impl RedisSource {
             let member = to_raw_value(&(1, &part.id, part.state.as_str(), &part.result));
             let member =
                 member.map_or_else(|_| "null".to_owned(), |member| member.get().to_owned());
-            call.arg(&part.id).arg(place).arg(member).arg(part.word());
+            call.arg(&part.id)
+                .arg(place)
+                .arg(member)
+                .arg(part.word())
+                .arg(u8::from(part.task.redelivered));
         }
         call
     }

@@ -1,9 +1,11 @@
 //! Chords in the keys of Celery's backend, which Python's workers count in, too.
 
+use celery_protocol::message::mark_redelivered;
+
 use super::Redis;
 use crate::behaviour::chords::{body, member, the_body_comes_and_ends_the_chord};
 use crate::broker::{Backend, Broker};
-use crate::rig::{Rig, failed, post, succeeded, task};
+use crate::rig::{Rig, failed, message, post, succeeded, task};
 
 #[tokio::test]
 async fn members_that_python_counted_are_counted() {
@@ -80,6 +82,23 @@ async fn a_body_that_another_claimed_is_left_to_it() {
         broker.ask(&["EXISTS", "celery-taskset-meta-g.j"]).await,
         "1"
     );
+    assert!(rig.deliveries.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_late_copy_of_a_member_begins_nothing() {
+    let mut broker = Redis::start().await;
+    broker.backend().begin_chord("g", 1).await;
+    let mut rig = Rig::start(broker.options());
+    let task = member("a", 0, &body());
+    post(&mut broker, "celery", std::slice::from_ref(&task)).await;
+    assert_eq!(rig.finish(2).await, ["a", "body"]);
+    broker.until_clean().await;
+    let copy = mark_redelivered(&message::<Redis>(&task, "celery")).unwrap();
+    broker.push("celery", &[copy.raw]).await;
+    assert_eq!(rig.finish(1).await, ["a"]);
+    broker.until_clean().await;
+    assert_eq!(broker.backend().open_chords().await, 0);
     assert!(rig.deliveries.try_recv().is_err());
 }
 

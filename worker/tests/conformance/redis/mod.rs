@@ -270,8 +270,9 @@ impl Backend for Redis {
     }
 
     async fn begin_chord(&mut self, group: &str, size: usize) {
-        let key = format!("celery-taskset-meta-{group}.s");
-        self.ask(&["SET", &key, &size.to_string()]).await;
+        let key = |part| format!("celery-taskset-meta-{group}.{part}");
+        self.ask(&["DEL", &key("c")]).await;
+        self.ask(&["SET", &key("s"), &size.to_string()]).await;
     }
 
     /// Of those that have ended only `.c` is left, which says so.

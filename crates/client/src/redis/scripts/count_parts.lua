@@ -1,13 +1,18 @@
--- count_parts, version 2
+-- count_parts, version 3
 -- Counts members of chords' headers that have ended. Says and does what the script of Celery 5.7 does, whose keys these are,
 -- so that Python's workers and ours count into one chord. Each member counts once, however often it is counted. Whoever
 -- counts the last one claims the body; a claim names that member, so that a worker that was killed before it could
 -- publish the body finds its own claim again when it has the message again.
 --
+-- A chord that was frozen may be applied again under the same ids, and its first member may end before the new size is
+-- noted, while the end of the run before is still remembered. Celery 5.7 drops that member; here only a redelivered one
+-- is dropped, since only that can belong to the run before.
+--
 -- KEYS  six for each member: those of its group that end in .j (zset, or list where results are not ordered), .t, .s,
 --       .d (set), .c, and that of the group itself
 -- ARGV  1 seconds all of them live (0: for ever)  2 seconds a claim lives
---       then four for each member: its id, its place in the header or +inf, '[1,<id>,<state>,<result>]', the claim's word
+--       then five for each member: its id, its place in the header or +inf, '[1,<id>,<state>,<result>]', the claim's word,
+--       and 1 if its message was redelivered, else 0
 -- returns for each member false, or, if the body is to be published by the caller, { saved group or false, member 1, .. },
 --         or, if it cannot be counted, the error as text: keys of the wrong type keep nobody else's chord
 local ttl, hold = tonumber(ARGV[1]), ARGV[2]
@@ -23,11 +28,11 @@ local function problem(keys)
   end
 end
 
-local function count(keys, id, place, part, word)
+local function count(keys, id, place, part, word, redelivered)
   local j, t, s, d, c, g = keys.j, keys.t, keys.s, keys.d, keys.c, keys.g
   -- Reads like GET and counts as a write: a script that has written may go on writing when memory is full.
   local claim = redis.call('GETEX', c)
-  if claim == 'done' then return false end
+  if claim == 'done' and redelivered == '1' then return false end
   local listed = redis.call('TYPE', j)['ok'] == 'list'
   if redis.call('SADD', d, id .. ':' .. place) == 1 then
     if listed then redis.call('RPUSH', j, part) else redis.call('ZADD', j, place, part) end
@@ -52,8 +57,8 @@ end
 
 local answers = {}
 for i = 1, #KEYS / 6 do
-  local k, a = 6 * i - 6, 4 * i - 2
+  local k, a = 6 * i - 6, 5 * i - 3
   local keys = { j = KEYS[k + 1], t = KEYS[k + 2], s = KEYS[k + 3], d = KEYS[k + 4], c = KEYS[k + 5], g = KEYS[k + 6] }
-  answers[i] = problem(keys) or count(keys, ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4])
+  answers[i] = problem(keys) or count(keys, unpack(ARGV, a + 1, a + 5))
 end
 return answers
