@@ -1,0 +1,204 @@
+//! Finds where an answer ends, in bytes of which more may follow.
+//!
+//! The scanner remembers what it has understood, so that each byte is looked at once, however small
+//! the pieces are in which a server sends its answer. It refuses what the command cannot be
+//! answered with before anything is allocated.
+
+use redis::Value;
+
+use super::{MAX_LINE, Shape};
+
+/// How far an answer is understood. Positions count from its first byte.
+#[derive(Default)]
+pub(super) struct Scanner {
+    /// Where the next element begins, or its text once its length is known.
+    next: usize,
+    /// How far the current line was searched for its end.
+    searched: usize,
+    /// Where the current text ends, once its length is known.
+    text_end: Option<usize>,
+    /// Elements still missing of the open arrays.
+    missing: Option<usize>,
+    /// Bytes that were looked at.
+    #[cfg(test)]
+    pub(super) looked_at: usize,
+}
+
+/// What the next bytes turned out to be.
+enum Found {
+    /// The beginning of something whose rest has not arrived.
+    Unfinished,
+    /// The length of a text, or of an array that has elements.
+    Length,
+    /// A whole element. Its value is known where no parser is needed for it.
+    Element(Option<Value>),
+}
+
+/// A whole answer.
+#[derive(Debug, PartialEq)]
+pub(super) struct Whole {
+    /// Where it ends.
+    pub(super) end: usize,
+    /// Its value if no parser is needed for it: a number, a text, or nothing.
+    pub(super) value: Option<Value>,
+}
+
+impl Scanner {
+    /// Returns where the answer ends, as far as its lengths have said.
+    pub(super) fn announced(&self) -> usize {
+        self.text_end.unwrap_or(self.next)
+    }
+
+    /// Returns the answer if all of it is in `bytes`, which begin as they began in the call before.
+    pub(super) fn scan(
+        &mut self,
+        bytes: &[u8],
+        shape: Shape,
+        limit: usize,
+    ) -> Result<Option<Whole>, String> {
+        loop {
+            let found = match self.text_end {
+                Some(end) => self.text(bytes, end)?,
+                None => self.line(bytes, shape, limit)?,
+            };
+            let value = match found {
+                Found::Unfinished => return Ok(None),
+                Found::Length => continue,
+                Found::Element(value) => value.filter(|_| self.missing.is_none()),
+            };
+            if self.element_ended() {
+                let end = self.next;
+                return Ok(Some(Whole { end, value }));
+            }
+        }
+    }
+
+    /// Reads the text that ends at `end`.
+    fn text(&mut self, bytes: &[u8], end: usize) -> Result<Found, String> {
+        if end > bytes.len() {
+            return Ok(Found::Unfinished);
+        }
+        self.look(2);
+        if bytes[end - 2..end] != *b"\r\n" {
+            return Err("a text that does not end where it should".to_owned());
+        }
+        let text = &bytes[self.next..end - 2];
+        let value = match self.missing {
+            None => Some(Value::BulkString(text.to_vec())),
+            Some(_) => None,
+        };
+        self.text_end = None;
+        self.go_on(end);
+        Ok(Found::Element(value))
+    }
+
+    /// Reads a line: an element, or the length of one.
+    fn line(&mut self, bytes: &[u8], shape: Shape, limit: usize) -> Result<Found, String> {
+        let Some(line_end) = self.line_end(bytes)? else {
+            return Ok(Found::Unfinished);
+        };
+        let line = &bytes[self.next..line_end];
+        let next = line_end + 2;
+        check_size(next, limit)?;
+        self.look(line.len());
+        let found = match line.first() {
+            Some(b'+' | b'-') => Found::Element(None),
+            Some(b':') => {
+                let number = length(&line[1..]).ok_or("a number that is none")?;
+                Found::Element(Some(Value::Int(number)))
+            }
+            Some(b'$') => match length(&line[1..]).ok_or("a length that is none")? {
+                -1 => Found::Element(Some(Value::Nil)),
+                size => {
+                    let size = usize::try_from(size).ok().filter(|size| *size <= limit);
+                    let size = size.ok_or("a text that is too long")?;
+                    let end = next.saturating_add(size).saturating_add(2);
+                    check_size(end, limit)?;
+                    self.text_end = Some(end);
+                    Found::Length
+                }
+            },
+            Some(b'*') => {
+                let count = length(&line[1..]).ok_or("a length that is none")?;
+                self.open_array(count, shape)?
+            }
+            _ => return Err("bytes that are no answer of Redis".to_owned()),
+        };
+        self.go_on(next);
+        Ok(found)
+    }
+
+    /// Returns where the current line ends, without the characters that end it; `None` while they
+    /// are missing.
+    fn line_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, String> {
+        // No more than a line may have, so that the size of the pieces does not matter.
+        let most = bytes.len().min(self.next + MAX_LINE + 1);
+        let fresh = &bytes[self.searched..most];
+        let found = fresh.iter().position(|byte| *byte == b'\n');
+        self.look(found.unwrap_or(fresh.len()));
+        let Some(at) = found else {
+            self.searched = most;
+            return match most - self.next > MAX_LINE {
+                true => Err("a line that does not end".to_owned()),
+                false => Ok(None),
+            };
+        };
+        match bytes[self.next..self.searched + at].split_last() {
+            Some((b'\r', line)) => Ok(Some(self.next + line.len())),
+            _ => Err("a line that ends badly".to_owned()),
+        }
+    }
+
+    /// Begins an array of `count` elements, which is an element by itself if it has none.
+    fn open_array(&mut self, count: i64, shape: Shape) -> Result<Found, String> {
+        let most = shape.most_elements();
+        if most == 0 || (self.missing.is_some() && !shape.nests()) {
+            return Err("an array where none can be".to_owned());
+        }
+        if matches!(count, -1 | 0) {
+            return Ok(Found::Element(None));
+        }
+        // An array inside another takes the place of one of its elements.
+        let others = self.missing.map_or(0, |missing| missing - 1);
+        let count = usize::try_from(count).ok();
+        let count = count.and_then(|count| count.checked_add(others));
+        let count = count.filter(|count| *count <= most);
+        self.missing = Some(count.ok_or("an array that is too long")?);
+        Ok(Found::Length)
+    }
+
+    /// Counts one element; true if it was the last of the answer.
+    fn element_ended(&mut self) -> bool {
+        self.missing = match self.missing {
+            None | Some(0 | 1) => None,
+            Some(missing) => Some(missing - 1),
+        };
+        self.missing.is_none()
+    }
+
+    /// Everything before `next` is understood.
+    fn go_on(&mut self, next: usize) {
+        (self.next, self.searched) = (next, next);
+    }
+
+    /// Counts bytes that are looked at, for the tests.
+    #[cfg(test)]
+    fn look(&mut self, bytes: usize) {
+        self.looked_at += bytes;
+    }
+
+    #[cfg(not(test))]
+    fn look(&mut self, _bytes: usize) {}
+}
+
+fn check_size(end: usize, limit: usize) -> Result<(), String> {
+    if end > limit {
+        return Err(format!("an answer of more than {limit} bytes"));
+    }
+    Ok(())
+}
+
+/// Reads a number as Redis writes it.
+fn length(digits: &[u8]) -> Option<i64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}

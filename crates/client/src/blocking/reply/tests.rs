@@ -1,0 +1,247 @@
+//! The answers of a server, whole and in pieces.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const LIMIT: usize = 1 << 20;
+
+fn feed(reader: &mut ReplyReader, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let room = reader.room();
+        let count = room.len().min(bytes.len());
+        room[..count].copy_from_slice(&bytes[..count]);
+        reader.filled(count);
+        bytes = &bytes[count..];
+    }
+}
+
+fn read_all(reader: &mut ReplyReader, into: &mut Vec<Value>) -> Result<(), String> {
+    while let Some(value) = reader.next(Shape::Message)? {
+        into.push(value);
+    }
+    Ok(())
+}
+
+/// An answer as bytes, as Redis writes it.
+fn answers() -> impl Strategy<Value = Vec<u8>> {
+    let leaf = prop_oneof![
+        any::<i64>().prop_map(|n| format!(":{n}\r\n").into_bytes()),
+        "[A-Za-z ]{0,20}".prop_map(|text| format!("+{text}\r\n").into_bytes()),
+        "[A-Z]{1,10} [a-z ]{0,20}".prop_map(|text| format!("-{text}\r\n").into_bytes()),
+        Just(b"$-1\r\n".to_vec()),
+        prop::collection::vec(any::<u8>(), 0..300).prop_map(|text| {
+            let mut bytes = format!("${}\r\n", text.len()).into_bytes();
+            bytes.extend(text);
+            bytes.extend(b"\r\n");
+            bytes
+        }),
+    ];
+    let message = prop::collection::vec(leaf.clone(), 0..4).prop_map(|parts| {
+        let mut bytes = format!("*{}\r\n", parts.len()).into_bytes();
+        bytes.extend(parts.concat());
+        bytes
+    });
+    prop_oneof![leaf, message, Just(b"*-1\r\n".to_vec())]
+}
+
+proptest! {
+    #[test]
+    fn pieces_do_not_matter(answers in prop::collection::vec(answers(), 1..8), cuts in prop::collection::vec(1usize..50, 1..40)) {
+        let expected: Vec<Value> = answers.iter().map(|bytes| redis::parse_redis_value(bytes).unwrap()).collect();
+        let all = answers.concat();
+        let mut reader = ReplyReader::new(LIMIT);
+        let mut got = Vec::new();
+        let mut rest = all.as_slice();
+        let mut cuts = cuts.iter().cycle();
+        while !rest.is_empty() {
+            let (piece, later) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+            feed(&mut reader, piece);
+            read_all(&mut reader, &mut got).unwrap();
+            rest = later;
+        }
+        prop_assert_eq!(got, expected);
+        prop_assert!(reader.is_empty());
+    }
+
+    #[test]
+    fn no_bytes_do_harm(bytes in prop::collection::vec(prop_oneof![Just(b'*'), Just(b'$'), Just(b':'), Just(b'\r'), Just(b'\n'), b'0'..=b'9', any::<u8>()], 0..200)) {
+        let mut reader = ReplyReader::new(LIMIT);
+        feed(&mut reader, &bytes);
+        let _ = read_all(&mut reader, &mut Vec::new());
+    }
+}
+
+fn refused(shape: Shape, bytes: &[u8]) -> bool {
+    let mut reader = ReplyReader::new(LIMIT);
+    feed(&mut reader, bytes);
+    reader.next(shape).is_err()
+}
+
+#[test]
+fn what_is_too_large_is_refused_before_it_is_allocated() {
+    for bytes in [
+        "$99999999999\r\n",
+        "*2147483647\r\n",
+        "$-2\r\n",
+        "*-7\r\n",
+        "$1114113\r\n",
+        "!x\r\n",
+        "+a\n",
+        ":x\r\n",
+        "$1\r\nabc",
+        "*4\r\n",
+        "*1\r\n*1\r\n",
+        "*2\r\n:1\r\n*0\r\n",
+    ] {
+        for shape in [Shape::Short, Shape::Text, Shape::Message] {
+            assert!(refused(shape, bytes.as_bytes()), "{shape:?} {bytes:?}");
+        }
+    }
+    assert!(refused(Shape::Text, &vec![b'+'; MAX_LINE + 2]));
+}
+
+#[test]
+fn an_answer_has_the_shape_of_its_command() {
+    let text = |size: usize| format!("${size}\r\n{}\r\n", "x".repeat(size)).into_bytes();
+    let message = |size: usize| [b"*3\r\n:1\r\n:2\r\n", &*text(size)].concat();
+    let cases = [
+        // What the bytes are, and whether they are short, a text, a message.
+        (b":1\r\n".to_vec(), [true, true, true]),
+        (b"$-1\r\n".to_vec(), [true, true, true]),
+        (b"-ERR no\r\n".to_vec(), [true, true, true]),
+        (text(100), [true, true, true]),
+        (text(MAX_LINE), [false, true, true]),
+        (text(LIMIT - 100), [false, true, true]),
+        (text(LIMIT), [false, false, true]),
+        (text(LIMIT + MAX_LINE), [false, false, false]),
+        (message(100), [false, false, true]),
+        (message(LIMIT - 100), [false, false, true]),
+        (b"*0\r\n".to_vec(), [false, false, true]),
+        (b"*-1\r\n".to_vec(), [false, false, true]),
+        (b"*1\r\n*1\r\n:1\r\n".to_vec(), [false, false, false]),
+        (b"*20000000\r\n:1\r\n:1\r\n".to_vec(), [false, false, false]),
+    ];
+    for (bytes, accepted) in cases {
+        let shapes = [Shape::Short, Shape::Text, Shape::Message];
+        let got = shapes.map(|shape| !refused(shape, &bytes));
+        let begin = String::from_utf8_lossy(&bytes[..bytes.len().min(20)]).into_owned();
+        assert_eq!(got, accepted, "{begin:?} of {}", bytes.len());
+    }
+}
+
+#[test]
+fn what_nobody_asked_for_is_bounded() {
+    let mut reader = ReplyReader::new(LIMIT);
+    reader.allow_unread(unread(10, false, LIMIT));
+    feed(&mut reader, &vec![b':'; MAX_LINE + 10 * 1024]);
+    assert!(!reader.is_overfull());
+    feed(&mut reader, b":");
+    assert!(reader.is_overfull());
+    reader.allow_unread(unread(0, true, LIMIT));
+    assert!(!reader.is_overfull());
+}
+
+#[test]
+fn the_buffer_of_a_large_answer_ends_with_it() {
+    let size = LIMIT - 1000;
+    let mut reader = ReplyReader::new(LIMIT);
+    feed(&mut reader, format!("${size}\r\n").as_bytes());
+    assert_eq!(reader.next(Shape::Text), Ok(None));
+    feed(&mut reader, &vec![b'x'; size]);
+    feed(&mut reader, b"\r\n");
+    assert!(reader.buffer.len() <= LIMIT);
+    assert!(matches!(
+        reader.next(Shape::Text),
+        Ok(Some(Value::BulkString(_)))
+    ));
+}
+
+#[test]
+fn a_large_buffer_is_given_back() {
+    let mut reader = ReplyReader::new(LIMIT);
+    let text = "x".repeat(LARGE * 2);
+    feed(
+        &mut reader,
+        format!("${}\r\n{text}\r\n", text.len()).as_bytes(),
+    );
+    assert_eq!(
+        reader.next(Shape::Text),
+        Ok(Some(Value::BulkString(text.into_bytes())))
+    );
+    assert!(reader.room().len() <= RESTING);
+}
+
+/// Returns how many bytes the scanner looks at until it knows that all of an answer is there.
+fn looked_at(answer: &[u8], piece: usize, shape: Shape) -> usize {
+    let mut scanner = Scanner::default();
+    let mut arrived = 0;
+    while arrived < answer.len() {
+        arrived = (arrived + piece).min(answer.len());
+        let whole = scanner.scan(&answer[..arrived], shape, shape.limit(LIMIT));
+        let end = whole.map(|whole| whole.map(|whole| whole.end));
+        assert_eq!(end, Ok((arrived == answer.len()).then_some(arrived)));
+    }
+    scanner.looked_at
+}
+
+#[test]
+fn each_byte_is_looked_at_once_in_whatever_pieces_it_arrives() {
+    // Twice: in the search for the end of a line, and where a number is read.
+    const MOST: usize = 2;
+    let text = |size: usize| format!("${size}\r\n{}\r\n", "x".repeat(size));
+    let zeros = "0".repeat(50_000);
+    let elements = text(60).repeat(500);
+    let cases = [
+        (Shape::Short, format!("+{}\r\n", "x".repeat(60_000))),
+        (Shape::Text, format!("-ERR {}\r\n", "\r".repeat(60_000))),
+        (Shape::Message, format!(":{zeros}1\r\n")),
+        (Shape::Text, format!("${zeros}9\r\n123456789\r\n")),
+        (Shape::Message, format!("*{zeros}1\r\n{}", text(10))),
+        (Shape::Message, format!("*3\r\n{}", text(20_000).repeat(3))),
+        (Shape::Hello, format!("*500\r\n{elements}")),
+        (
+            Shape::Hello,
+            format!("{}{elements}", "*1\r\n".repeat(9) + "*500\r\n"),
+        ),
+        (Shape::Hello, "*2\r\n+a\r\n".repeat(90) + ":1\r\n"),
+    ];
+    for (shape, answer) in cases {
+        let begin: String = answer.chars().take(20).collect();
+        for piece in [1, 2, 7, 1_000, answer.len()] {
+            let looked_at = looked_at(answer.as_bytes(), piece, shape);
+            let most = MOST * answer.len();
+            assert!(
+                looked_at <= most,
+                "{looked_at} of {begin:?} in pieces of {piece}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_bytes_of_a_text_are_not_looked_at() {
+    let size = LIMIT / 2;
+    let answer = format!("${size}\r\n{}\r\n", "\n".repeat(size));
+    for piece in [1_000, answer.len()] {
+        assert!(looked_at(answer.as_bytes(), piece, Shape::Text) < 30);
+    }
+}
+
+#[test]
+fn the_longest_line_does_not_depend_on_the_pieces() {
+    for (more, refused) in [(0, false), (1, true), (2, true), (RESTING, true)] {
+        // The first character and the carriage return count, too.
+        let line = format!("+{}\r\n", "x".repeat(MAX_LINE - 2 + more));
+        for piece in [1, 1_000, line.len()] {
+            let (answers, outcome) =
+                super::answers(line.as_bytes().chunks(piece), Shape::Text, LIMIT);
+            assert_eq!(
+                outcome.is_err(),
+                refused,
+                "{more} more in pieces of {piece}"
+            );
+            assert_eq!(answers.is_empty(), refused);
+        }
+    }
+}
