@@ -4,12 +4,13 @@ use celery_client::blocking::{Deadline, Publish, Revoke};
 use celery_client::{ClientError, PublishError};
 
 use crate::connection::Connection;
-use crate::ffi::throw::Thrown;
+use crate::ffi::throw::{self, Thrown};
 use crate::post::Message;
 use crate::{errors, pipeline, pool, settings};
 
 /// Posts a message and waits for the broker's answer, all inside `celery.post_timeout`.
 pub(crate) fn publish(broker: &Connection, message: &Message) -> Result<(), Thrown> {
+    nothing_pending()?;
     let settings = settings::current();
     let mode = settings.publish.clone().map_err(Thrown::celery)?;
     let deadline = Deadline::after(settings.post_timeout);
@@ -31,7 +32,15 @@ pub(crate) fn publish(broker: &Connection, message: &Message) -> Result<(), Thro
 }
 
 /// Posts many messages to one broker in one round trip, inside `celery.post_timeout`.
-pub(crate) fn publish_batch(broker: &Connection, messages: &[Message]) -> Result<(), Thrown> {
+///
+/// `reserve` holds as much PHP memory as an exception that names all of them takes. It is dropped
+/// before one is made, and given back after success.
+pub(crate) fn publish_batch<R>(
+    broker: &Connection,
+    messages: &[Message],
+    reserve: R,
+) -> Result<R, Thrown> {
+    nothing_pending()?;
     let settings = settings::current();
     let mode = settings.publish.clone().map_err(Thrown::celery)?;
     let deadline = Deadline::after(settings.post_timeout);
@@ -44,10 +53,24 @@ pub(crate) fn publish_batch(broker: &Connection, messages: &[Message]) -> Result
     })
     .map_err(|error| errors::command("post the tasks", &broker.endpoint, error))?;
     let failures: Vec<PublishError> = outcomes.into_iter().filter_map(Result::err).collect();
-    if failures.len() == messages.len() {
-        return errors::none_confirmed(&broker.endpoint, failures);
+    nothing_pending()?;
+    if failures.is_empty() {
+        return Ok(reserve);
     }
-    errors::unconfirmed(&broker.endpoint, failures)
+    drop(reserve);
+    Err(match failures.len() == messages.len() {
+        true => errors::none_confirmed(&broker.endpoint, failures),
+        false => errors::unconfirmed(&broker.endpoint, failures),
+    })
+}
+
+/// Ends the call if PHP code has thrown, or if a fatal error is put off. Checked before sending,
+/// since the fatal error would leave the caller without knowledge of what was sent.
+fn nothing_pending() -> Result<(), Thrown> {
+    match throw::is_pending() {
+        true => Err(Thrown::Pending),
+        false => Ok(()),
+    }
 }
 
 /// Reads the answers of pipelined posts, inside `celery.post_timeout`.
@@ -56,7 +79,11 @@ pub(crate) fn flush(broker: &Connection) -> Result<(), Thrown> {
         &broker.endpoint,
         Deadline::after(settings::current().post_timeout),
     );
-    errors::unconfirmed(&broker.endpoint, failures)
+    nothing_pending()?;
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(errors::unconfirmed(&broker.endpoint, failures)),
+    }
 }
 
 /// How to wait for an answer, if it is waited for.

@@ -52,19 +52,13 @@ fn not_confirmed(message: String, outcome_unknown: bool, task_ids: &[&str]) -> T
 }
 
 /// Several tasks were posted and none confirmed: perhaps because the broker could not be reached at all.
-pub(crate) fn none_confirmed(
-    endpoint: &Endpoint,
-    failures: Vec<PublishError>,
-) -> Result<(), Thrown> {
-    if throw::is_pending() {
-        return Err(Thrown::Pending);
-    }
+pub(crate) fn none_confirmed(endpoint: &Endpoint, failures: Vec<PublishError>) -> Thrown {
     match failures.first() {
         Some(first)
             if is_connection(&first.cause)
                 && failures.iter().all(|failure| !failure.outcome_unknown) =>
         {
-            Err(unreachable(endpoint, &first.cause, "No task was queued."))
+            unreachable(endpoint, &first.cause, "No task was queued.")
         }
         _ => unconfirmed(endpoint, failures),
     }
@@ -79,25 +73,20 @@ fn unreachable(endpoint: &Endpoint, cause: &ClientError, advice: &str) -> Thrown
     )
 }
 
-/// Several tasks were posted and some of them not confirmed.
-pub(crate) fn unconfirmed(endpoint: &Endpoint, failures: Vec<PublishError>) -> Result<(), Thrown> {
-    if throw::is_pending() {
-        return Err(Thrown::Pending);
-    }
-    let Some(first) = failures.first() else {
-        return Ok(());
-    };
+/// Several tasks were posted and some of them, at least one, not confirmed.
+pub(crate) fn unconfirmed(endpoint: &Endpoint, failures: Vec<PublishError>) -> Thrown {
+    let cause = failures.first().map(|first| reason(&first.cause));
     let message = format!(
         "{} (broker {endpoint}: {})",
         summary(&failures),
-        reason(&first.cause)
+        cause.unwrap_or_default()
     );
     let outcome_unknown = failures.iter().any(|failure| failure.outcome_unknown);
     let ids: Vec<&str> = failures
         .iter()
         .map(|failure| failure.task_id.as_str())
         .collect();
-    Err(not_confirmed(message, outcome_unknown, &ids))
+    not_confirmed(message, outcome_unknown, &ids)
 }
 
 /// Which tasks were not confirmed, in words.

@@ -11,9 +11,10 @@ use std::rc::Rc;
 use ext_php_rs::flags::DataType;
 use ext_php_rs::types::Zval;
 
+use crate::ffi::bailout;
 use crate::ffi::call::{Call, handler};
 use crate::ffi::class::{Class, DeclareError, Param, alias, method, optional, required};
-use crate::ffi::object::{self, Serializable, state};
+use crate::ffi::object::{self, Blank, Serializable, state};
 use crate::ffi::throw::Thrown;
 
 use crate::classes::async_result::{self, AsyncResult};
@@ -220,14 +221,16 @@ fn post_task(call: &mut Call<'_>) -> Result<(), Thrown> {
         &broker,
     )?;
 
-    broker::publish(&broker, &message)?;
-
-    if wants_result {
-        let result = AsyncResult::posted(api, message, broker, backend);
-        call.give(object::new(result));
-    } else {
+    if !wants_result {
+        broker::publish(&broker, &message)?;
         call.give_bool(true);
+        return Ok(());
     }
+    // Made before anything is sent: PHP ends the script where it has no memory for it.
+    let mut result = bailout::catch(Blank::<AsyncResult>::new)?;
+    broker::publish(&broker, &message)?;
+    call.give(result.value());
+    result.fill(AsyncResult::posted(api, message, broker, backend));
     Ok(())
 }
 

@@ -18,5 +18,6 @@ pub(crate) mod json;
 pub(crate) mod module;
 pub(crate) mod object;
 pub(crate) mod properties;
+pub(crate) mod reserve;
 pub(crate) mod throw;
 pub(crate) mod value;

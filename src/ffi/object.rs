@@ -8,6 +8,7 @@
 use std::ffi::c_int;
 use std::ptr;
 
+use ext_php_rs::boxed::ZBox;
 use ext_php_rs::class::RegisteredClass;
 use ext_php_rs::ffi;
 use ext_php_rs::flags::ClassFlags;
@@ -193,10 +194,25 @@ unsafe extern "C" fn clone<T: State>(original: *mut ZendObject) -> *mut ZendObje
     }
 }
 
-/// A new object of the class that `T` was attached to.
-pub(crate) fn new<T: State>(state: T) -> Zval {
-    let mut object = ZendClassObject::new(state);
-    let mut value = Zval::new();
-    value.set_object(&mut object.std);
-    value
+/// A new object of the class that `T` was attached to, whose state is still to come. Filling it in
+/// takes no PHP memory.
+pub(crate) struct Blank<T: State>(ZBox<ZendClassObject<T>>);
+
+impl<T: State> Blank<T> {
+    /// Makes the object. May leave by a bailout.
+    pub(crate) fn new() -> Self {
+        Blank(ZendClassObject::new(T::default()))
+    }
+
+    /// Returns the object as a PHP value.
+    pub(crate) fn value(&mut self) -> Zval {
+        let mut value = Zval::new();
+        value.set_object(&mut self.0.std);
+        value
+    }
+
+    /// Sets the state.
+    pub(crate) fn fill(mut self, state: T) {
+        **self.0 = state;
+    }
 }

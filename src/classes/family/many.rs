@@ -11,9 +11,11 @@ use ext_php_rs::types::Zval;
 use crate::classes::async_result::AsyncResult;
 use crate::connection::Connection;
 use crate::ffi::call::Call;
+use crate::ffi::iterable;
+use crate::ffi::object::Blank;
+use crate::ffi::reserve::Reserve;
 use crate::ffi::throw::Thrown;
 use crate::ffi::value::{self, Key};
-use crate::ffi::{iterable, object};
 use crate::values::{self, place, type_name};
 use crate::{broker, post, settings};
 
@@ -21,6 +23,10 @@ use super::{Client, optional_text};
 
 /// What a message takes beside its texts: ids, queue, and the frames of the vectors.
 const FRAME: usize = 512;
+
+/// PHP memory for naming a task that was not confirmed: its id in the message, as a string of its
+/// own, and in a list that doubles while it grows. The results, which are freed before, take more.
+const FAILURE: usize = 160;
 
 /// The lead of every refusal: nothing was sent.
 const NOT_SENT: &str = "No task was sent: ";
@@ -62,21 +68,31 @@ pub(super) fn post_tasks(call: &mut Call<'_>) -> Result<(), Thrown> {
     if let Some(thrown) = failed {
         return Err(thrown);
     }
-    broker::publish_batch(&broker, &messages)?;
-
+    // The memory for whatever comes of it is taken first: PHP ends the script where there is none,
+    // and the caller could not know what was posted.
     if !wants_results {
+        let reserve = Reserve::new(messages.len() * FAILURE)?;
+        broker::publish_batch(&broker, &messages, reserve)?;
         call.give_bool(true);
         return Ok(());
     }
-    let results = messages.into_iter().map(|message| {
-        object::new(AsyncResult::posted(
+    let mut blanks = Vec::with_capacity(messages.len());
+    let blank = |key| {
+        let mut blank = Blank::<AsyncResult>::new();
+        let value = blank.value();
+        blanks.push(blank);
+        (key, value)
+    };
+    let results = value::map(keys.keys.into_iter().map(blank))?;
+    let (results, blanks) = broker::publish_batch(&broker, &messages, (results, blanks))?;
+    for (blank, message) in blanks.into_iter().zip(messages) {
+        blank.fill(AsyncResult::posted(
             api,
             message,
             broker.clone(),
             backend.clone(),
-        ))
-    });
-    let results = value::map(keys.keys.into_iter().zip(results))?;
+        ));
+    }
     call.give(results);
     Ok(())
 }

@@ -1,0 +1,37 @@
+//! PHP memory that is set aside, for what must not fail later.
+
+use std::alloc::Layout;
+use std::iter;
+
+use ext_php_rs::alloc::{efree, emalloc};
+
+use super::bailout::{self, Bailout};
+
+/// A step that a put-off fatal error may be late by: far below the memory limit, at twice of which
+/// the process ends.
+const BLOCK: usize = 64 << 10;
+
+/// Memory that counts against `memory_limit` until it is dropped.
+pub(crate) struct Reserve(Vec<*mut u8>);
+
+impl Reserve {
+    /// Takes at least `bytes` of memory; an error if PHP has not as much.
+    pub(crate) fn new(bytes: usize) -> Result<Self, Bailout> {
+        let layout = Layout::array::<u8>(BLOCK).map_err(|_| Bailout)?;
+        let blocks = iter::repeat_with(|| bailout::catch(|| emalloc(layout)));
+        let mut reserve = Reserve(Vec::new());
+        for block in blocks.take(bytes.div_ceil(BLOCK)) {
+            reserve.0.push(block?);
+        }
+        Ok(reserve)
+    }
+}
+
+impl Drop for Reserve {
+    fn drop(&mut self) {
+        for block in self.0.drain(..) {
+            // SAFETY: the pointer came from `emalloc` and goes with the reserve.
+            unsafe { efree(block) };
+        }
+    }
+}
