@@ -1,41 +1,46 @@
-//! Pauses between tries: doubling, capped, jittered. No clock and no randomness of its own.
+//! Pauses between attempts: they double up to a limit and carry random jitter.
+//!
+//! The caller passes the randomness and does the waiting, so the type needs neither.
 
 use std::time::Duration;
 
-/// The first pause. A restarted Redis is back within some ten milliseconds, so the first tries come quickly.
+/// The first pause. A restarted Redis is often back within tens of milliseconds, so the first
+/// attempts follow each other quickly.
 const FLOOR: Duration = Duration::from_millis(25);
 
-/// The longest pause. Two seconds after a server is back everything must work again, and a try may follow a pause that
-/// has only just begun.
+/// The longest pause. The client must work again two seconds after its server is back. An attempt
+/// may first have to wait out a pause that has just begun.
 const CAP: Duration = Duration::from_millis(800);
 
-/// How long to wait before the next try.
+/// The state of the pauses: how many attempts have failed in a row.
 #[derive(Clone, Debug, Default)]
 pub struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// As after a success.
+    /// Returns a backoff without failures, whose next pause is the shortest.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Notes a failure and tells the pause before the next try: between half and all of a duration that doubles up to
-    /// the cap. `random` is in 0..1.
+    /// Counts a failure and returns the pause before the next attempt.
+    ///
+    /// The pause is between half and all of a duration that doubles up to the limit. `random` is in
+    /// 0..1.
     pub fn failed(&mut self, random: f64) -> Duration {
         let whole = FLOOR.saturating_mul(1 << self.failures.min(16)).min(CAP);
         self.failures = self.failures.saturating_add(1);
         whole.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
     }
 
-    /// Notes a success: the next pause is the shortest again.
+    /// Resets the count after a success: the next pause is the shortest again.
     pub fn worked(&mut self) {
         self.failures = 0;
     }
 }
 
-/// A number in 0..1 for jitter; from a random UUID, which this crate needs anyway.
+/// Returns a number in 0..1 for jitter, taken from a random UUID, which this crate needs anyway.
 pub fn random() -> f64 {
     let (bits, ..) = uuid::Uuid::new_v4().as_fields();
     f64::from(bits) / (f64::from(u32::MAX) + 1.0)

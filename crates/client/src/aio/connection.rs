@@ -1,4 +1,4 @@
-//! One connection to one server.
+//! An asynchronous connection to a Redis server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,20 +18,22 @@ use crate::error::ServerError;
 use crate::redis::{Script, mode};
 use crate::secret::Secret;
 
-/// How a connection is opened and how long it may stay silent.
+/// The options for opening a connection and for waiting for its answers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectOptions {
-    /// For everything from looking up the name to the first answer.
+    /// Limit for opening: from looking up the name to the first answer.
     pub connect_timeout: Duration,
-    /// For each command. Never unset: a link whose peer vanished would otherwise hold its role for ever.
+    /// Limit for each answer. It is always set: without it, a connection whose peer vanished would
+    /// keep its role waiting without limit.
     pub response_timeout: Duration,
-    /// Shown by `CLIENT LIST`; tells operators, and tests, which connection is which.
+    /// Name shown by `CLIENT LIST`, so that operators and tests can identify the connection.
     pub name: String,
 }
 
 impl ConnectOptions {
-    /// The defaults for a connection of this name: 2 s to connect (`celery.connect_timeout`), 5 s for an answer.
+    /// Returns the defaults for a connection of this name: 2 s to connect
+    /// (`celery.connect_timeout`), 5 s for an answer.
     pub fn new(name: impl Into<String>) -> Self {
         ConnectOptions {
             connect_timeout: Duration::from_secs(2),
@@ -41,33 +43,34 @@ impl ConnectOptions {
     }
 }
 
-/// Why a command has no answer.
+/// The reason why a command has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// The server could not be reached, or has no place for us now. Nothing was sent.
+    /// The server could not be reached, or accepts no more connections now. Nothing was sent.
     #[error("{0}")]
     Connect(String),
-    /// The server is there and does not let us in: it wants other credentials, has no such database, or
+    /// The server is reachable but rejects us: it wants other credentials, has no such database, or
     /// is a node of a Redis Cluster. Nothing was executed.
     #[error("{0}")]
     Denied(String),
-    /// The connection broke: whether the command was executed is unknown.
+    /// The connection broke. It is unknown whether the command was executed.
     #[error("{0}")]
     Lost(String),
-    /// No answer came in time: whether the command was executed is unknown.
+    /// No answer came in time. It is unknown whether the command was executed.
     #[error("{0}")]
     Silent(String),
-    /// The server refused: nothing was executed, but for what a script did before its error.
+    /// The server refused the command. It executed nothing, except what a script did before its
+    /// error.
     #[error("{0}")]
     Refused(ServerError),
-    /// The answer is not what the command answers.
+    /// The answer does not have the shape that this command returns.
     #[error("unexpected answer to {0}")]
     Answer(&'static str),
 }
 
 impl Failure {
-    /// True if the command may have been executed although no answer came.
+    /// Returns `true` if the command may have been executed although no answer came.
     pub fn outcome_unknown(&self) -> bool {
         matches!(
             self,
@@ -75,16 +78,18 @@ impl Failure {
         )
     }
 
-    /// True if the server refused with this code.
+    /// Returns `true` if the server refused with this code.
     pub fn is_refusal(&self, wanted: &str) -> bool {
         matches!(self, Failure::Refused(answer) if answer.code() == wanted)
     }
 
-    /// True if the server refused for a reason that does not pass by itself, such as `WRONGTYPE` or `NOPERM`: the same call
-    /// would be refused again. Credentials are not among them: they are rotated.
+    /// Returns `true` if the server would refuse a repeated call, too: its reason does not pass by
+    /// itself, such as `WRONGTYPE` or `NOPERM`.
+    ///
+    /// Refused credentials do not count, because they are rotated.
     pub fn is_lasting(&self) -> bool {
         match self {
-            // Its script is loaded before the next try.
+            // The script is loaded before the next attempt.
             Failure::Refused(answer) if answer.code() == "NOSCRIPT" => false,
             Failure::Refused(answer) => !answer.is_transient() && !answer.is_auth(),
             _ => false,
@@ -102,16 +107,16 @@ impl From<RedisError> for Failure {
     }
 }
 
-/// What a server says without being asked.
+/// A message that a server sends without a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Push {
     /// A tracked key changed.
     Invalidated,
-    /// The connection is gone.
+    /// The connection was closed.
     Disconnected,
 }
 
-/// A connection. Dropping it closes it.
+/// An open connection. Dropping it closes it.
 pub struct Connection {
     inner: MultiplexedConnection,
     driver: JoinHandle<()>,
@@ -147,8 +152,10 @@ impl Connection {
         .await
     }
 
-    /// The same, with a hand for what the server pushes. That needs RESP3; where it is not spoken (some proxies), the
-    /// connection is a deaf one.
+    /// Opens a connection like [`open`](Self::open) and calls `heard` for each push of the server.
+    ///
+    /// Pushes need RESP3. If the server (or a proxy before it) speaks only RESP2, the connection
+    /// opens without them, and [`hears`](Self::hears) returns `false`.
     ///
     /// # Errors
     ///
@@ -175,7 +182,7 @@ impl Connection {
         }
     }
 
-    /// Whether what the server pushes is heard.
+    /// Returns `true` if the connection receives what the server pushes.
     pub fn hears(&self) -> bool {
         self.hears
     }
@@ -210,7 +217,8 @@ impl Connection {
                 inner,
                 driver: tokio::spawn(driver),
             };
-            // One round trip. The name is a courtesy; a server that forbids it can be worked with.
+            // Both commands take one round trip. The name only helps operators, so a server that
+            // forbids it is still accepted.
             let mut greeting = Pipeline::new();
             greeting.cmd("CLIENT").arg("SETNAME").arg(&options.name);
             greeting.cmd("HELLO");
@@ -219,7 +227,8 @@ impl Connection {
             if let Some(kind) = answers.last().and_then(mode::unsupported) {
                 return Err(Failure::Denied(format!("it is {kind}")));
             }
-            // A server with a password lets a client without one connect, and refuses each of its commands.
+            // A server with a password lets a client connect without one, but refuses each of its
+            // commands.
             match answers.into_iter().next_back().map(checked) {
                 Some(Err(Failure::Refused(answer))) if answer.is_auth() => Err(Failure::Denied(
                     format!("it asks for a password ({answer})"),
@@ -232,7 +241,7 @@ impl Connection {
             .unwrap_or_else(|_| Err(Failure::Connect("timed out while connecting".into())))
     }
 
-    /// From the next command on, an answer may take so long.
+    /// Sets the time limit of the answers to all later commands.
     pub fn set_response_timeout(&mut self, timeout: Duration) {
         self.inner.set_response_timeout(timeout);
     }
@@ -247,8 +256,9 @@ impl Connection {
         checked(self.inner.send_packed_command(cmd).await?)
     }
 
-    /// Sends commands in one piece; the answers come in their order. One that is refused fails the call, but the others
-    /// are executed all the same.
+    /// Sends commands in one piece and returns their answers in the same order.
+    ///
+    /// If the server refuses one of them, the call fails, but the server still executes the others.
     ///
     /// # Errors
     ///
@@ -261,8 +271,11 @@ impl Connection {
         answers.into_iter().map(checked).collect()
     }
 
-    /// Calls a script. `call` was made for this script by [`scripts::call`](super::scripts::call). A server that does not know the script (it was
-    /// restarted, or its scripts were flushed) executed nothing; it is taught and asked again.
+    /// Calls a script; `call` must come from [`scripts::call`](super::scripts::call) for the same
+    /// script.
+    ///
+    /// A server that was restarted or whose scripts were flushed does not know the script and
+    /// executes nothing. Then the script is loaded and called again.
     ///
     /// # Errors
     ///
@@ -280,14 +293,16 @@ impl Connection {
     }
 }
 
-/// Answers to a greeting that have no code of their own; the first is how redis-rs puts `NOAUTH`.
+/// Rejections of a greeting that have no error code of their own. The first is the wording of
+/// redis-rs for `NOAUTH`.
 const DENIALS: [&str; 2] = ["Authentication required.", "DB index is out of range"];
 
-/// How the failure of a server that speaks only RESP2 begins.
+/// The start of the failure that reports a server without RESP3.
 const NO_RESP3: &str = "RESP3 is not spoken";
 
-/// Whatever goes wrong before the first command means that nothing was executed. Says how the server put it, without
-/// the password, which some repeat.
+/// Returns the failure of a connection that did not open, so that nothing was executed.
+///
+/// The failure quotes the server's answer without the password, because some servers repeat it.
 fn not_let_in(error: RedisError, endpoint: &Endpoint) -> Failure {
     if error.kind() == ErrorKind::RESP3NotSupported {
         return Failure::Connect(format!("{NO_RESP3}: {error}"));
@@ -319,7 +334,8 @@ fn checked(value: Value) -> Result<Value, Failure> {
     }
 }
 
-/// A refusal. What only a cluster answers is named by that: no repeat would help.
+/// Returns the failure for a refusal. An answer that only a cluster gives becomes
+/// [`Failure::Denied`], because no repeat would help.
 fn refused(answer: ServerError) -> Failure {
     if answer.is_cluster() {
         Failure::Denied(format!("it is {} ({answer})", mode::CLUSTER))
@@ -328,5 +344,5 @@ fn refused(answer: ServerError) -> Failure {
     }
 }
 
-/// Shares a push handler between connections that follow one another.
+/// A push handler that consecutive connections share.
 pub(super) type Heard = Arc<dyn Fn(Push) + Send + Sync>;

@@ -1,13 +1,15 @@
 //! The async driver, for the worker.
 //!
-//! * [`Connection`]: one connection to a Redis server, opened inside one deadline, every command under another;
-//! * [`Failure`]: what went wrong, in the terms a caller has to decide by – was the command executed or not?
-//! * [`Supervised`]: the connection of one role, opened again with growing, jittered pauses for as long as it takes;
+//! * [`Connection`]: a connection to a Redis server, opened within one deadline, with another for
+//!   each command;
+//! * [`Failure`]: what went wrong, and whether the command may have been executed;
+//! * [`Supervised`]: the connection of one role, which reopens with growing, jittered pauses for as
+//!   long as it takes;
 //! * [`scripts`]: the Lua scripts of the worker;
 //! * [`Backoff`]: the pauses, as a plain state machine, and [`random`] for their jitter.
 //!
-//! Nothing here sends a command twice by itself: whether that is safe is known only to whoever sends it. The one
-//! exception is `NOSCRIPT`, which says that nothing was executed.
+//! The driver never sends a command twice by itself, because only the caller knows whether that is
+//! safe. The one exception is `NOSCRIPT`: that answer means that nothing was executed.
 
 mod backoff;
 mod connection;
@@ -19,7 +21,7 @@ pub use backoff::{Backoff, random};
 pub use connection::{ConnectOptions, Connection, Failure, Push};
 pub use supervised::{Health, Supervised};
 
-/// The command builder of redis-rs, which packs what [`Connection::query`] and [`Connection::run`] send.
+/// The command builder of redis-rs, for [`Connection::query`] and [`Connection::run`].
 pub use redis::Cmd;
 /// Several commands, for [`Connection::pipeline`].
 pub use redis::Pipeline;

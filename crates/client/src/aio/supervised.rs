@@ -1,12 +1,17 @@
-//! The connection of one role, for ever.
+//! The connection of one role, which reopens whenever it is lost.
 //!
-//! Whoever plays the role asks for [`Supervised::connection`] before each command, and reports [`Supervised::failed`]
-//! or [`Supervised::worked`] after it. A connection that failed is closed – whatever the server said. That is the
-//! right answer to a lost link, but also to `READONLY` after a failover (the name may lead elsewhere now), to `NOAUTH`
-//! after a password change, and to `LOADING`, where a pause is all that is needed.
+//! The role asks for [`Supervised::connection`] before each command and reports
+//! [`Supervised::failed`] or [`Supervised::worked`] after it.
 //!
-//! Roles share a [`Health`]: the log has one line when the first of them loses its server and one when the last has it
-//! back, not one a try and not one a role.
+//! Every failure closes the connection, whatever the server answered. That is right for a lost
+//! connection, and also for these answers:
+//!
+//! * `READONLY` after a failover: the name may now lead to another server;
+//! * `NOAUTH` after a change of the password;
+//! * `LOADING`: a pause is all that is needed.
+//!
+//! Roles share a [`Health`], which limits the log to two lines an outage. The first role that loses
+//! its server logs one, the last role that regains it the other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -16,23 +21,23 @@ use super::backoff::{Backoff, random};
 use super::connection::{ConnectOptions, Connection, Failure, Heard, Push};
 use crate::endpoint::Endpoint;
 
-/// How many roles are without their server.
+/// The number of roles without their server, shared by these roles.
 #[derive(Debug, Default)]
 pub struct Health {
     down: AtomicUsize,
-    /// Whether the log has told of the present outage.
+    /// Whether the present outage has been logged.
     told: AtomicBool,
     reconnects: AtomicU64,
     changed: tokio::sync::Notify,
 }
 
 impl Health {
-    /// True if every role has its server, as far as they know.
+    /// Returns `true` if every role has its server, as far as it knows.
     pub fn is_up(&self) -> bool {
         self.down.load(Ordering::Acquire) == 0
     }
 
-    /// How often a role had lost its server and has it back.
+    /// Returns how often a role regained a server that it had lost.
     pub fn reconnects(&self) -> u64 {
         self.reconnects.load(Ordering::Relaxed)
     }
@@ -71,7 +76,7 @@ impl Health {
     }
 }
 
-/// A connection that is opened again whenever it was lost.
+/// A connection that reopens whenever it is lost.
 pub struct Supervised {
     endpoint: Arc<Endpoint>,
     options: ConnectOptions,
@@ -81,20 +86,23 @@ pub struct Supervised {
     open: Option<Connection>,
     backoff: Backoff,
     pause: Option<Duration>,
-    /// How often in a row an answer did not come in time. Each time the next one is given twice as long: a call too large
-    /// for its time would otherwise be sent again for ever. The first answer sets the time back.
+    /// The number of consecutive answers that did not come in time. Each doubles the time limit of
+    /// the next one: a call that needs longer than its limit would otherwise be repeated without
+    /// end. The first answer resets it.
     unanswered: u32,
     down: bool,
-    /// Whether it is down because something failed, not because it has not begun.
+    /// Whether a failure caused `down`; `false` if the role has not begun yet.
     lost: bool,
 }
 
-/// After so many the time for an answer does not grow any more: 16 times what it was.
+/// The time limit of an answer is doubled at most this often, to 16 times its first value.
 const MOST_DOUBLINGS: u32 = 4;
 
 impl Supervised {
-    /// The connection of a role; opened when it is first asked for. Until then the role counts as without its server,
-    /// so that [`Health::up`] can be waited for at the start.
+    /// Returns the connection of a role, which opens when it is first asked for.
+    ///
+    /// Until then the role counts as without its server, so that a start can wait for
+    /// [`Health::up`].
     pub fn new(endpoint: Arc<Endpoint>, options: ConnectOptions, health: Arc<Health>) -> Self {
         health.down.fetch_add(1, Ordering::AcqRel);
         Supervised {
@@ -112,7 +120,8 @@ impl Supervised {
         }
     }
 
-    /// For a role that has nothing to do at first: it counts as without its server only once it has failed.
+    /// Marks a role that has nothing to do at first: it counts as without its server only after a
+    /// failure.
     #[must_use]
     pub fn at_need(mut self) -> Self {
         if self.down {
@@ -122,27 +131,28 @@ impl Supervised {
         self
     }
 
-    /// Listens to what the server pushes, on this connection and those that follow it.
+    /// Passes the server's pushes to `heard`, on this connection and on those that replace it.
     #[must_use]
     pub fn listening(mut self, heard: impl Fn(Push) + Send + Sync + 'static) -> Self {
         self.heard = Some(Arc::new(heard));
         self
     }
 
-    /// Is told of every answer and every failed try, so that somebody can see that the role lives even while its server
-    /// is away.
+    /// Calls `turned` after each answer and each failed attempt. The calls show that the role is
+    /// alive even while its server is away.
     #[must_use]
     pub fn watched(mut self, turned: impl Fn() + Send + Sync + 'static) -> Self {
         self.turned = Some(Box::new(turned));
         self
     }
 
-    /// True if a connection is open, as far as known.
+    /// Returns `true` if a connection is open, as far as known.
     pub fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
-    /// The connection, opened if need be, however long that takes. May be dropped at any time without loss.
+    /// Returns the connection and opens it first if needed, however long that takes. The future may
+    /// be dropped at any time without loss.
     pub async fn connection(&mut self) -> &mut Connection {
         let connection = match self.open.take() {
             Some(connection) => connection,
@@ -176,7 +186,8 @@ impl Supervised {
         }
     }
 
-    /// A command failed: the connection is closed, and the next one opened after a pause.
+    /// Notes that a command failed: closes the connection, so that the next one opens after a
+    /// pause.
     pub fn failed(&mut self, failure: &Failure) {
         self.turned();
         self.lost = true;
@@ -193,7 +204,7 @@ impl Supervised {
         self.health.lost(&self.endpoint.display_url(), failure);
     }
 
-    /// A command was answered as it should be.
+    /// Notes that a command was answered as expected.
     pub fn worked(&mut self) {
         self.turned();
         self.backoff.worked();

@@ -1,7 +1,7 @@
-//! The bytes' way to the server: TCP, TLS over TCP, or a unix socket.
+//! The byte stream to the server: TCP, TLS over TCP, or a unix socket.
 //!
-//! Done here and not by redis-rs, so that one deadline covers the look-up of the name, the connection and TLS, and so
-//! that the blocking driver and this one share what TLS means.
+//! This module connects instead of redis-rs for two reasons. One deadline covers the lookup of the
+//! name, the connection and TLS; and both drivers use one implementation of TLS.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,16 +19,17 @@ use crate::endpoint::{Address, Endpoint};
 use crate::error::TlsProblem;
 use crate::tls;
 
-/// Idle time before the kernel probes a connection. A doorbell hears nothing for hours; a peer that vanished without a
-/// FIN must not keep it waiting (the safety claim notices sooner, but costs a connection).
+/// Idle time before the kernel probes a connection. A worker that waits for pushes may receive
+/// nothing for hours, so a peer that vanished without a FIN must be noticed. The worker's periodic
+/// fetch would notice it sooner, but costs a connection.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
-/// Time between two probes; after three without an answer the connection is dead.
+/// Time between two probes. The kernel drops the connection after three unanswered ones.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Time kept of the deadline to say that a handshake was not answered.
+/// Time reserved before the deadline to report that the server did not answer the handshake.
 const SILENCE: Duration = Duration::from_millis(50);
 
-/// One connected stream.
+/// A connected stream.
 pub(super) enum Transport {
     Tcp(Plain),
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
@@ -36,7 +37,9 @@ pub(super) enum Transport {
 }
 
 impl Transport {
-    /// Connects. The caller ends it at the deadline; here it decides how long each address of a name is tried.
+    /// Connects to the server.
+    ///
+    /// The caller enforces the deadline; here it divides the time among the addresses of the name.
     pub(super) async fn open(endpoint: &Endpoint, deadline: Instant) -> io::Result<Self> {
         let (host, port) = match endpoint.address() {
             Address::Unix(path) => return UnixStream::connect(path).await.map(Transport::Unix),
@@ -44,7 +47,7 @@ impl Transport {
         };
         let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
         let stream = connect_to_one_of(&addresses, deadline).await?;
-        // Scripts are written whole; waiting for more would only add 40 ms.
+        // Commands are written whole. To wait for more bytes would only add 40 ms.
         stream.set_nodelay(true)?;
         let keepalive = TcpKeepalive::new()
             .with_time(KEEPALIVE_IDLE)
@@ -60,14 +63,15 @@ impl Transport {
         let config = tls::client_config(options).map_err(io::Error::other)?;
         let name = tls::server_name(options, host).map_err(io::Error::other)?;
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        // A server that expects plain text may say nothing: the time left is for what it could say.
+        // A server that expects plain text may stay silent. The reserved time is for reporting
+        // that.
         let shaken = timeout_at(deadline - SILENCE, connector.connect(name, stream)).await;
         let shaken = shaken.map_err(|_| io::Error::other(TlsProblem::Silent))?;
         Ok(Transport::Tls(Box::new(shaken.map_err(in_words)?)))
     }
 }
 
-/// An error of the handshake in words for a person.
+/// Replaces a TLS error of the handshake by an explanation for people.
 fn in_words(error: io::Error) -> io::Error {
     let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
     match of_tls {
@@ -76,15 +80,16 @@ fn in_words(error: io::Error) -> io::Error {
     }
 }
 
-/// A stream without TLS.
+/// A TCP stream without TLS.
 pub(super) struct Plain {
     stream: TcpStream,
-    /// Whether the server has said anything.
+    /// Whether the server has sent anything.
     heard: bool,
 }
 
 impl Plain {
-    /// Reads. If the first bytes are an alert of TLS, the error says that the server speaks it.
+    /// Reads. If the first bytes are a TLS alert, returns an error that says that the server speaks
+    /// TLS.
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
@@ -99,8 +104,10 @@ impl Plain {
     }
 }
 
-/// Connects to the first address that answers. Each may take its share of the time that is left: one that swallows
-/// everything does not hide those behind it.
+/// Connects to the first address that answers.
+///
+/// Each address gets an equal share of the time left. An address that never answers does not use up
+/// the time of the next ones.
 async fn connect_to_one_of(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for (tried, address) in addresses.iter().enumerate() {
@@ -166,7 +173,8 @@ mod tests {
 
     use super::*;
 
-    /// A listener nobody accepts at, and the connections that fill its backlog: the kernel swallows what comes then.
+    /// Returns a listener that accepts nothing, with the connections that fill its backlog. The
+    /// kernel ignores any further connection attempt.
     async fn black_hole() -> (Socket, SocketAddr, Vec<TcpStream>) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket
@@ -186,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_swallows_everything_does_not_hide_the_next() {
+    async fn an_address_that_never_answers_does_not_hide_the_next() {
         let (_socket, silent, _waiting) = black_hole().await;
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
             .await
@@ -197,7 +205,7 @@ mod tests {
         let connecting = connect_to_one_of(&addresses, deadline);
         let stream = timeout_at(deadline, connecting).await.unwrap().unwrap();
         assert_eq!(stream.peer_addr().unwrap(), there);
-        let nobody = connect_to_one_of(&[], deadline).await.unwrap_err();
-        assert_eq!(nobody.kind(), io::ErrorKind::NotFound);
+        let none = connect_to_one_of(&[], deadline).await.unwrap_err();
+        assert_eq!(none.kind(), io::ErrorKind::NotFound);
     }
 }
