@@ -1,14 +1,16 @@
-//! Brokers and result backends of Celery: one set of commands and scripts, a blocking and an async driver.
+//! Brokers and result backends of Celery: one set of commands and scripts, a blocking and an async
+//! driver.
 //!
 //! # Layout
 //!
-//! * [`endpoint`]: where a Redis is and how to enter it, from a URL or from separate options.
+//! * [`endpoint`]: the address and login of a Redis, from a URL or from separate options.
 //! * [`error`]: what can go wrong, and whether a post may have arrived nevertheless.
-//! * [`mask`]: text that may hold a URL, shown without its password.
+//! * [`mask`]: shows text that may hold a URL without its password.
 //! * [`secret`]: passwords that cannot be printed by accident.
 //! * [`tls`]: the configuration of rustls for an endpoint, on ring, never installed as a default.
-//! * [`redis`]: the commands and Lua scripts that both drivers send.
-//! * `blocking` (feature `blocking`): the driver of the PHP extension – no runtime, every call under one deadline.
+//! * [`redis`]: the Lua scripts that both drivers send.
+//! * `blocking` (feature `blocking`): the driver of the PHP extension, without a runtime and with
+//!   one deadline for each call.
 //! * `aio` (feature `aio`): the driver of the worker, on tokio.
 
 pub mod endpoint;

@@ -1,8 +1,11 @@
-//! What both drivers send to Redis: the Lua scripts. Commands are packed by redis-rs.
+//! The Lua scripts that both drivers send to Redis. Commands are packed by redis-rs.
 //!
-//! A script lives in a file of its own under `scripts/`, headed by its purpose, KEYS, ARGV and what it returns. It is
-//! sent by its SHA-1 (`EVALSHA`), and in full (`EVAL`) when the server answers `NOSCRIPT`. Script texts may change
-//! between versions, key formats only grow: workers and clients of two versions work side by side.
+//! Each script has a file of its own under `scripts/`. Its head documents its purpose, KEYS, ARGV
+//! and return value. A script is sent by its SHA-1 (`EVALSHA`), and in full (`EVAL`) when the
+//! server answers `NOSCRIPT`.
+//!
+//! Script texts may change between versions, but key formats only grow, so that workers and clients
+//! of two versions work side by side.
 
 pub mod mode;
 
@@ -10,10 +13,13 @@ use std::fmt::Write;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Posts a message unless the guard of its task's id exists. KEYS: list, guard. ARGV: message, seconds.
+/// Posts a message unless the guard of its task's id exists. KEYS: list, guard. ARGV: message,
+/// seconds.
 pub static PUBLISH_ONCE: Script = Script::new(include_str!("scripts/publish_once.lua"));
-/// How long the guard of a post is kept: far longer than any post may take, so that a repeat always finds it, and short
-/// enough that an hour's posts are the most that are remembered.
+/// The time for which the guard of a post is kept.
+///
+/// It is far longer than a post may take, so that a repeat always finds the guard. It is also short
+/// enough that Redis holds the guards of one hour only.
 pub const PUBLISH_ONCE_GUARD: Duration = Duration::from_hours(1);
 /// Deletes a value that has not changed since it was read. KEYS: key. ARGV: SHA-1 of the value.
 pub static DELETE_UNCHANGED: Script = Script::new(include_str!("scripts/delete_unchanged.lua"));
@@ -25,7 +31,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// A script from its source.
+    /// Creates a script from its source.
     pub const fn new(source: &'static str) -> Self {
         Self {
             source,
@@ -33,22 +39,23 @@ impl Script {
         }
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn source(&self) -> &'static str {
         self.source
     }
 
-    /// The SHA-1 of the text, in hexadecimal: what `EVALSHA` wants.
+    /// Returns the SHA-1 of the text in hexadecimal, the name that `EVALSHA` takes.
     pub fn sha(&self) -> &str {
         self.sha.get_or_init(|| sha1(self.source.as_bytes()))
     }
 
-    /// `EVALSHA` with the keys; append the arguments.
+    /// Returns an `EVALSHA` call with the keys; the caller appends the arguments.
     pub fn evalsha(&self, keys: &[&str]) -> ::redis::Cmd {
         call("EVALSHA", self.sha(), keys)
     }
 
-    /// `EVAL` with the keys, after `NOSCRIPT`; append the arguments.
+    /// Returns an `EVAL` call with the keys, for use after `NOSCRIPT`; the caller appends the
+    /// arguments.
     pub fn eval(&self, keys: &[&str]) -> ::redis::Cmd {
         call("EVAL", self.source, keys)
     }
@@ -63,7 +70,8 @@ fn call(command: &str, script: &str, keys: &[&str]) -> ::redis::Cmd {
     cmd
 }
 
-/// SHA-1 in hexadecimal, as Redis names scripts and `redis.sha1hex` writes it. Nothing's safety rests on it.
+/// Returns the SHA-1 in hexadecimal, as Redis names scripts and as `redis.sha1hex` writes it. It
+/// protects nothing: it only identifies a text.
 pub fn sha1(bytes: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, bytes);
     digest

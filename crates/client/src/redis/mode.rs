@@ -1,21 +1,21 @@
-//! Which kind of server answers: kombu's layout needs one that is neither a cluster's nor a Sentinel.
+//! Detects Redis Cluster and Redis Sentinel, neither of which can hold the key layout of kombu.
 //!
-//! Asked once a connection, by `HELLO` without arguments, which every user may call: Redis allows it
-//! without looking at the rights. A server that does not know the command is taken for a usable one.
+//! The drivers send `HELLO` without arguments once a connection. Redis allows it to every user,
+//! whatever the user's permissions. A server that does not know the command counts as usable.
 
 use redis::Value;
 
-/// What a node of a cluster is, in words for an error.
+/// Describes a node of a cluster in an error message.
 ///
-/// Its keys lie on several nodes, and the scripts of this project and the transactions of kombu need
-/// the keys of one call in one place.
+/// A cluster spreads its keys over several nodes, but the project's scripts and kombu's
+/// transactions need all keys of a call on one node.
 pub const CLUSTER: &str =
     "a node of a Redis Cluster, which is not supported: use a Redis without cluster mode";
-/// What a Sentinel is, in words for an error.
+/// Describes a Sentinel in an error message.
 pub const SENTINEL: &str =
     "a Redis Sentinel, which holds no queues: use the address of the Redis that it watches";
 
-/// Returns what is wrong with a server that answers `HELLO` like this, if anything is.
+/// Returns a description of the server if its answer to `HELLO` shows that it cannot be used.
 pub fn unsupported(hello: &Value) -> Option<&'static str> {
     let mode = match hello {
         Value::Map(pairs) => pairs

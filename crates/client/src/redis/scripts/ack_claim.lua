@@ -1,30 +1,36 @@
 -- ack_claim, version 3
--- Acknowledges a finished batch and takes the next messages, in one step.
+-- Acknowledges a finished batch and claims the next messages, in one step.
 --
--- A claimed message is written to the hash and the index before it leaves its list, so that an error in between repeats
--- it and never loses it. What is no object (`{`..`}`) would break a sweeper of Celery's that reads the hash: it goes
--- straight to the dead-letter stream. No further messages are taken once they come to 4 MiB. A key that is no list is
--- passed over.
+-- A claimed message is written to the hash and the index before it leaves its list, so that an
+-- error in between repeats the message and never loses it. A message that is not a JSON object
+-- (`{`..`}`) goes straight to the dead-letter stream, because it would break a Celery worker that
+-- restores messages from the hash. Claiming stops once the claimed messages reach 4 MiB. A key that
+-- is not a list is skipped.
 --
 -- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)
---       4.. the lists, in the order in which they are to be emptied
--- ARGV  1 how many to take, 0..1000
+--       4.. the lists, in the order in which the script empties them
+-- ARGV  1 how many messages to claim, 0..1000
 --       2 the base of the tags, never used before: 'rs:<instance>:<call>:'; message i gets base .. %04d
---       3 name of the worker  4 about how many dead letters to keep  5 how many acknowledgements follow, 0..1000
+--       3 name of the worker  4 about how many dead letters to keep
+--       5 the number of acknowledgements that follow, 0..1000
 --       then the tags to acknowledge
 --       then two for each list: the tail `,"","<queue as JSON>"]`, the queue's plain name
--- returns { positions of acknowledgements whose lease was lost, how many messages come from each list (or why it cannot be
---           read), number of dead letters, message 1, .. }
--- error   'DUPCLAIM <base>' if the base was used before. Nothing is claimed then, but the acknowledgements are done
+-- returns { positions of acknowledgements whose lease was lost,
+--           for each list the number of claimed messages, or the error of reading it,
+--           number of dead letters, message 1, .. }
+-- error   'DUPCLAIM <base>' if the base was used before. Then nothing is claimed, but the
+--         acknowledgements are done
 local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
 local want, base, worker, keep, acks = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-redis.call('ZREM', index, '') -- changes nothing; a script that has written may go on writing when memory is full
+-- A first write that changes nothing: a script that has written may go on when memory is full.
+redis.call('ZREM', index, '')
 local lost = {}
 if acks > 0 then
   local tags = {}
   for i = 1, acks do tags[i] = ARGV[5 + i] end
   if redis.call('HDEL', unacked, unpack(tags)) ~= acks then
-    -- Whoever takes a lease away clears hash and index in one step: the index still tells which are gone.
+    -- Another worker that takes a lease clears hash and index in one step: the index shows the lost
+    -- ones.
     local scores = redis.call('ZMSCORE', index, unpack(tags))
     for i = 1, acks do
       if not scores[i] then lost[#lost + 1] = i end
@@ -43,7 +49,7 @@ local reply = { lost, from, 0 }
 local entries, scores, bad, good = {}, {}, {}, 0
 local bytes, most = 0, 4194304
 for k = 1, lists do
-  -- Read in slices that double, so that a few large messages are noticed before they have become many.
+  -- Slices double in size, so that the byte limit stops the loop after few large messages.
   local before, got, slice, tail, queue = good, 0, 2, ARGV[4 + acks + 2 * k], ARGV[5 + acks + 2 * k]
   while good + #bad < want and bytes < most do
     local n = math.min(slice, want - good - #bad)

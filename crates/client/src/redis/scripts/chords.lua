@@ -1,10 +1,14 @@
 -- chords, version 3
--- Notes the sizes of chords that begin, and forgets those whose body was published, where the broker is another server.
+-- Stores the sizes of chords that begin and deletes the keys of chords whose body was published. It
+-- is for a result backend on another server than the broker.
 --
--- KEYS  for each chord that begins: its .s, .c, and the group's own key; then for each that ends: its .c, .j, .t, .s, .d
--- ARGV  1 seconds a size lives (0: without limit)  2 seconds an end is remembered  3 how many chords begin, then for each
---       its size and the saved result of its group (empty: none), then for each that ends the claim's word
--- returns how many ended. An end whose claim is no string is none
+-- KEYS  for each chord that begins: its .s, its .c, and the group's own key
+--       then for each chord that ends: its .c, .j, .t, .s, .d
+-- ARGV  1 seconds a size lives (0: without limit)  2 seconds the end of a chord is remembered
+--       3 the number of chords that begin
+--       then for each chord that begins: its size, and the saved result of its group (empty: none)
+--       then for each chord that ends: the word of the claim on its body
+-- returns how many chords ended. A chord whose claim has another word or is not a string is skipped
 local begin, ended = tonumber(ARGV[3]), 0
 local function set(key, value)
   if ARGV[1] == '0' then redis.call('SET', key, value) else redis.call('SET', key, value, 'EX', ARGV[1]) end

@@ -1,24 +1,31 @@
 -- count_parts, version 3
--- Counts members of chords' headers that have ended. Says and does what the script of Celery 5.7 does, whose keys these are,
--- so that Python's workers and ours count into one chord. Each member counts once, however often it is counted. Whoever
--- counts the last one claims the body; a claim names that member, so that a worker that was killed before it could
--- publish the body finds its own claim again when it has the message again.
+-- Counts ended header members of chords.
 --
--- A chord that was frozen may be applied again under the same ids, and its first member may end before the new size is
--- noted, while the end of the run before is still remembered. Celery 5.7 drops that member; here only a redelivered one
--- is dropped, since only that can belong to the run before.
+-- It uses the keys of Celery 5.7 and has the effects of Celery's script, so that Python workers and
+-- this one count into one chord. Each member counts once, however often it is reported. The worker
+-- that counts the last member claims the chord's body. The claim holds a word that names that
+-- member: if the worker is killed before it publishes the body, the redelivered member finds its
+-- own claim again.
 --
--- KEYS  six for each member: those of its group that end in .j (zset, or list where results are not ordered), .t, .s,
---       .d (set), .c, and that of the group itself
--- ARGV  1 seconds all of them live (0: for ever)  2 seconds a claim lives
---       then five for each member: its id, its place in the header or +inf, '[1,<id>,<state>,<result>]', the claim's word,
---       and 1 if its message was redelivered, else 0
--- returns for each member false, or, if the body is to be published by the caller, { saved group or false, member 1, .. },
---         or, if it cannot be counted, the error as text: keys of the wrong type keep nobody else's chord
+-- A frozen chord may be applied again under the same ids. Then its first member may end before the
+-- new size is stored, while the end of the previous run is still remembered. Celery 5.7 drops that
+-- member. This script drops it only if its message was redelivered, since only then can it belong
+-- to the previous run.
+--
+-- KEYS  six for each member: its group's keys that end in .j (zset, or list where results are not
+--       ordered), .t, .s, .d (set), .c, and the group's own key
+-- ARGV  1 seconds all of them live (0: without limit)  2 seconds a claim lives
+--       then five for each member: its id, its place in the header or +inf,
+--       '[1,<id>,<state>,<result>]', the claim's word, and 1 if its message was redelivered, else 0
+-- returns for each member one of
+--         { saved group or false, member 1, .. }  if the caller must publish the body
+--         the error as text                       if it cannot be counted, for example because its
+--                                                 keys have the wrong type; other chords still count
+--         false                                   otherwise
 local ttl, hold = tonumber(ARGV[1]), ARGV[2]
 local types = { j = { 'zset', 'list' }, t = { 'string' }, s = { 'string' }, d = { 'set' }, c = { 'string' }, g = { 'string' } }
 
--- Why these keys are not a chord's, if so.
+-- Returns an error text if these keys cannot be those of a chord.
 local function problem(keys)
   for part, key in pairs(keys) do
     local found, wanted = redis.call('TYPE', key)['ok'], types[part]
@@ -30,7 +37,7 @@ end
 
 local function count(keys, id, place, part, word, redelivered)
   local j, t, s, d, c, g = keys.j, keys.t, keys.s, keys.d, keys.c, keys.g
-  -- Reads like GET and counts as a write: a script that has written may go on writing when memory is full.
+  -- Reads like GET but counts as a write: a script that has written may go on when memory is full.
   local claim = redis.call('GETEX', c)
   if claim == 'done' and redelivered == '1' then return false end
   local listed = redis.call('TYPE', j)['ok'] == 'list'
@@ -45,7 +52,7 @@ local function count(keys, id, place, part, word, redelivered)
   local size = redis.call('GET', s)
   if not size then return false end
   local whole, added = tonumber(size), tonumber(redis.call('GET', t) or 0)
-  if not whole or not added then return 'ERR ' .. s .. ' or ' .. t .. ' is no number' end
+  if not whole or not added then return 'ERR ' .. s .. ' or ' .. t .. ' is not a number' end
   if counted ~= whole + added or (claim ~= word and not redis.call('SET', c, word, 'NX', 'EX', hold)) then return false end
   redis.call('EXPIRE', c, hold)
   local answer = { redis.call('GET', g) }

@@ -1,11 +1,12 @@
 -- fetch_parked, version 1
--- Hands out the bodies of parked messages that are due and renews their leases in the same step.
+-- Returns the parked messages that are due and renews their leases in the same step.
 --
 -- KEYS  1 unacked (hash)  2 unacked_index (zset)
 -- ARGV  the tags, 1..500
--- returns for each tag the entry `[<message>,"","<queue>"]`, or false if it is gone
+-- returns for each tag the entry `[<message>,"","<queue>"]`, or false if its lease was lost
 local unacked, index = KEYS[1], KEYS[2]
-redis.call('ZREM', index, '') -- changes nothing; a script that has written may go on writing when memory is full
+-- A first write that changes nothing: a script that has written may go on when memory is full.
+redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])
 local entries = redis.call('HMGET', unacked, unpack(ARGV))

@@ -1,12 +1,15 @@
 -- park, version 2
--- Lets messages wait for their ETA: the time at which each is due, by Redis's clock, becomes its score, so that it needs
--- no renewal and comes back by itself a lease after that time if its holder dies.
+-- Lets claimed messages wait for their ETA.
+--
+-- The score of each becomes the time at which it is due, by Redis's clock. So a parked message
+-- needs no renewal, and if its holder dies, it is restored one lease after that time.
 --
 -- KEYS  1 unacked_index (zset)
--- ARGV  pairs: tag, seconds it has to wait; 1..500 of them
--- returns the positions (of pairs) of the tags that are gone
+-- ARGV  pairs: tag, seconds until the message is due; 1..500 of them
+-- returns the positions (of pairs) of the tags whose lease was lost
 local index = KEYS[1]
-redis.call('ZREM', index, '') -- changes nothing; a script that has written may go on writing when memory is full
+-- A first write that changes nothing: a script that has written may go on when memory is full.
+redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local lost = {}

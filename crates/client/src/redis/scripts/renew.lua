@@ -1,11 +1,13 @@
 -- renew, version 1
--- Sets the leases of held messages to now, by Redis's clock. Not conditional on the old score: a score that ran ahead is repaired.
+-- Renews the leases of held messages: sets their scores to now, by Redis's clock. It ignores the
+-- old score, so that a score that ran ahead is repaired.
 --
 -- KEYS  1 unacked_index (zset)
 -- ARGV  the tags, 1..1000
--- returns the positions of the tags that are gone
+-- returns the positions of the tags whose lease was lost
 local index = KEYS[1]
-redis.call('ZREM', index, '') -- changes nothing; a script that has written may go on writing when memory is full
+-- A first write that changes nothing: a script that has written may go on when memory is full.
+redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])
 local scores = redis.call('ZMSCORE', index, unpack(ARGV))

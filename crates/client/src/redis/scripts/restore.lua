@@ -1,15 +1,20 @@
 -- restore, version 2
--- Moves orphaned messages back to their lists, or to the dead letters. The caller has read them, judged them and
--- rewritten them; one that was renewed, acknowledged or restored in the meantime is left alone. Needs no mutex.
--- A destination that is no list makes the message a dead letter, so that those behind it are moved all the same.
+-- Moves orphaned messages back to their lists, or to the dead letters.
+--
+-- The caller has read and checked the messages and rewritten those that need it. A message that was
+-- renewed, acknowledged or restored in the meantime is left alone, so no mutex is needed. If a
+-- destination is not a list, the message becomes a dead letter, so that it does not block the next
+-- ones.
 --
 -- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)  4.. destination lists
 -- ARGV  1 name of the worker  2 about how many dead letters to keep
---       then in sevens, for each message: tag, the score exactly as it was read, the places of its destinations in KEYS
---       (4.. joined by commas, or 3 for the dead letters), the message, its queue and id, and for a dead letter its cause
--- returns the number moved
+--       then seven for each message: tag, the score exactly as it was read, the places of its
+--       destinations in KEYS (4.. joined by commas, or 3 for the dead letters), the message, its
+--       queue, its id, and for a dead letter its cause
+-- returns the number of messages moved
 local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
-redis.call('ZREM', index, '') -- changes nothing; a script that has written may go on writing when memory is full
+-- A first write that changes nothing: a script that has written may go on when memory is full.
+redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])
 local moved = 0

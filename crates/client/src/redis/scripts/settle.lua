@@ -1,37 +1,53 @@
 -- settle, version 4
--- Carries out verdicts: results, follow-up messages, dead letters, and last of all the acknowledgement. Each task's part is
--- done only while its tag is still held, and nothing of it otherwise; sent twice, it is done once.
+-- Settles tasks: results, follow-up messages, dead letters, and last of all the acknowledgement.
+-- The steps of a task are done only while its tag is held; otherwise none of them is. A call that
+-- is sent twice takes effect once.
 --
--- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)  4.. whatever the steps name
--- ARGV  1 seconds a result lives (0: for ever)  2 name of the worker  3 about how many dead letters to keep
---       4 how many tasks, 1..1000, then their tags, then for each task: how many steps, then the steps:
---         'result' <place in KEYS> <document>          stored and published, unless a SUCCESS is stored already; where
---                  publishing is refused, stored only: whoever waits looks for it now and then
---         'push'   <place in KEYS> <message>           to the end of a list; if it is none, to the dead letters
---         'front'  <place in KEYS> <message>           to the head of a list: next to be consumed
---         'return' <place in KEYS> <length of tail>    the held message itself, unchanged, to the head of a list
---         'dead'   <length of tail> <queue> <id> <task> <cause>     the held message itself, to the dead letters
---         'note'   <queue> <id> <task> <cause> <raw>   a dead letter beside the verdict
---         'chord'  <place of .s, before .c and the group's own key> <size> <saved>     a chord begins: the size of its
---                  header, and the saved result of its group unless that is empty
---         'join'   <place of .c, before .j .t .s .d> <word> <steps>     a chord ends: forgotten, and the so many steps after
---                  this one are done; unless the claim on its body has become another's: then they are not
--- returns { positions of tasks whose lease was lost, position and error in turn of tasks that could not be done,
---           and, if publishing was refused, the error }
---         a task that could not be done is still held; the step that failed and those behind it were not done
+-- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)  4.. the keys of the steps
+-- ARGV  1 seconds a result lives (0: without limit)  2 name of the worker
+--       3 about how many dead letters to keep
+--       4 the number of tasks, 1..1000, then their tags,
+--       then for each task: the number of its steps, then the steps:
+--         'result' <place in KEYS> <document>
+--                  stores and publishes the document unless a SUCCESS is stored already. If the
+--                  server refuses to publish, the document is only stored: clients that wait for a
+--                  result also read it from time to time
+--         'push'   <place in KEYS> <message>
+--                  to the end of a list; if the key is not a list, to the dead letters
+--         'front'  <place in KEYS> <message>
+--                  to the head of a list: next to be consumed
+--         'return' <place in KEYS> <length of tail>
+--                  puts the held message itself, unchanged, to the head of a list
+--         'dead'   <length of tail> <queue> <id> <task> <cause>
+--                  puts the held message itself to the dead letters
+--         'note'   <queue> <id> <task> <cause> <raw>
+--                  adds another message to the dead letters
+--         'chord'  <place of .s, before .c and the group's own key> <size> <saved>
+--                  begins a chord: stores the size of its header, and the saved result of its group
+--                  unless that is empty
+--         'join'   <place of .c, before .j .t .s .d> <word> <steps>
+--                  ends a chord: deletes its keys. If another member holds the claim on the body,
+--                  skips the given number of steps after this one
+-- returns { positions of tasks whose lease was lost,
+--           position and error in turn of tasks that could not be settled,
+--           if the server refused to publish, the error }
+--         A task that could not be settled is still held. The step that failed and the steps after it
+--         were not done
 local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
 local ttl, worker, keep, n = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-redis.call('ZREM', index, '') -- changes nothing; a script that has written may go on writing when memory is full
+-- A first write that changes nothing: a script that has written may go on when memory is full.
+redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])
 local tags = {}
 for i = 1, n do tags[i] = ARGV[4 + i] end
 local scores = redis.call('ZMSCORE', index, unpack(tags))
 local operands = { result = 2, push = 2, front = 2, ['return'] = 2, dead = 5, note = 5, chord = 3, join = 3 }
-local remembered = 300 -- seconds, as in Celery: what is counted as late as that begins a chord anew
-local unheard -- why nobody was told of a result
+local remembered = 300 -- seconds, as in Celery; a member counted later begins the chord anew
+local unheard -- why a result could not be published
 
--- A document whose first field says SUCCESS, as Celery and we write it, whatever the spacing.
+-- Returns true if the stored document begins with the status SUCCESS, as Celery and this project
+-- write it, with any spacing.
 local function succeeded(key)
   local stored = redis.pcall('GET', key)
   return type(stored) == 'string' and stored:find('^{%s*"status"%s*:%s*"SUCCESS"') ~= nil
@@ -55,7 +71,7 @@ local function step(tag, at)
   elseif kind == 'push' then
     local key = KEYS[tonumber(a)]
     local pushed = redis.pcall('LPUSH', key, b)
-    -- The task has been run: running it again would not make a list of it.
+    -- The task has run, and running it again would not turn the key into a list.
     if type(pushed) == 'table' then return letter('', '', '', 'not-a-list ' .. key, b) end
   elseif kind == 'front' then
     return redis.pcall('RPUSH', KEYS[tonumber(a)], b)

@@ -1,15 +1,16 @@
 -- store_results, version 2
--- Stores results and intermediate states, and publishes them. A stored SUCCESS is never overwritten. Where publishing is
--- refused, they are stored only: whoever waits looks for them now and then.
+-- Stores results and intermediate states, and publishes them. A stored SUCCESS is never
+-- overwritten. If the server refuses to publish, they are only stored: clients that wait for a
+-- result also read it from time to time.
 --
 -- KEYS  the results' keys, 1..1000; a key is also the name of its channel
--- ARGV  1 seconds a result lives (0: for ever), then a document for each key
--- returns { positions of the documents that were not stored because a SUCCESS was there, and, if publishing was refused, the
---           error }
+-- ARGV  1 seconds a result lives (0: without limit), then a document for each key
+-- returns { positions of the documents that were not stored because a SUCCESS was there,
+--           if the server refused to publish, the error }
 local ttl, kept, unheard = ARGV[1], {}, nil
 for i = 1, #KEYS do
   local key, document = KEYS[i], ARGV[1 + i]
-  -- Reads like GET and counts as a write: a script that has written may go on writing when memory is full.
+  -- Reads like GET but counts as a write: a script that has written may go on when memory is full.
   local stored = redis.pcall('GETEX', key)
   if type(stored) == 'string' and stored:find('^{%s*"status"%s*:%s*"SUCCESS"') then
     kept[#kept + 1] = i
