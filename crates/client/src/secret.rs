@@ -1,14 +1,14 @@
 //! A password that cannot be printed by accident.
 //!
-//! `Debug` and `Display` show a mask; the text is reached only through [`Secret::reveal`], so that every place
-//! that uses it can be found by name. It does not wipe memory.
+//! `Debug` and `Display` show a mask. Only [`Secret::reveal`] returns the text, so that a search by
+//! name finds every use. The type does not wipe memory.
 
 use std::fmt;
 
-/// What is shown in place of a secret.
+/// The text shown in place of a secret.
 pub(crate) const MASK: &str = "********";
 
-/// A text that is masked wherever it is printed.
+/// A text that is masked in all output.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -18,7 +18,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself: for authentication, never for a message.
+    /// Returns the text itself, for authentication and never for a message.
     pub fn reveal(&self) -> &str {
         &self.0
     }

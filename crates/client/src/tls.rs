@@ -1,9 +1,12 @@
 //! The configuration of rustls for an endpoint.
 //!
-//! The provider is ring, passed explicitly and never installed as the process' default: inside PHP the process is not
-//! ours. Chain and host name are checked unless an option says otherwise; the options mean what they mean in PHP's
-//! `ssl` stream context. Files are read at every connection, so that a renewed certificate is used at once; the
-//! system's authorities are read once a process.
+//! The provider is ring. It is passed explicitly and never installed as the default of the process,
+//! because inside PHP the process belongs to the application. The options have the meaning that
+//! they have in PHP's `ssl` stream context; by default, certificate chain and host name are
+//! checked.
+//!
+//! Files are read for every connection, so that a renewed certificate is used at once. The system's
+//! authorities are read once a process.
 
 mod key;
 
@@ -22,7 +25,7 @@ use crate::endpoint::TlsOptions;
 use crate::error::{ConfigError, TlsProblem};
 use crate::mask::mask_misplaced;
 
-/// What rustls needs to open a connection with these options.
+/// Returns the configuration of rustls for these options.
 ///
 /// # Errors
 /// [`ConfigError::File`] names the file that cannot be used, and why.
@@ -60,10 +63,10 @@ pub fn client_config(options: &TlsOptions) -> Result<ClientConfig, ConfigError> 
     }
 }
 
-/// The name that the server's certificate must be for, and that is asked for in the handshake.
+/// Returns the name to ask for in the handshake, for which the server's certificate must be valid.
 ///
 /// # Errors
-/// [`ConfigError::Value`] if the name cannot stand in a certificate.
+/// [`ConfigError::Value`] if a certificate cannot contain the name.
 pub fn server_name(options: &TlsOptions, host: &str) -> Result<ServerName<'static>, ConfigError> {
     let name = options.peer_name.as_deref().unwrap_or(host);
     ServerName::try_from(name.to_owned()).map_err(|_| ConfigError::Value {
@@ -72,7 +75,7 @@ pub fn server_name(options: &TlsOptions, host: &str) -> Result<ServerName<'stati
     })
 }
 
-/// Says in words for a person why a handshake failed, and what to change.
+/// Explains to a person why a handshake failed, and what to change.
 pub fn explain(error: &rustls::Error) -> TlsProblem {
     use rustls::{AlertDescription, CertificateError, Error};
 
@@ -86,7 +89,8 @@ pub fn explain(error: &rustls::Error) -> TlsProblem {
             _ if is_own_authority(error) => TlsProblem::UnknownAuthority(text),
             _ => TlsProblem::Certificate(text),
         },
-        // Not a record of TLS: text, which Redis answers to what it does not understand.
+        // The bytes are not a TLS record but text: Redis answers so to commands that it does not
+        // understand.
         Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => TlsProblem::NotSpoken,
         Error::AlertReceived(
             AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure,
@@ -95,8 +99,8 @@ pub fn explain(error: &rustls::Error) -> TlsProblem {
     }
 }
 
-/// Returns `true` if these are the first bytes of an alert of TLS: what a server that expects TLS
-/// answers to plain text. No answer of Redis begins so.
+/// Returns `true` if these are the first bytes of a TLS alert, which a server that expects TLS
+/// sends when it receives plain text. No answer of Redis begins with these bytes.
 pub fn is_alert(bytes: &[u8]) -> bool {
     /// The content type of alerts, and the major version of every record.
     const ALERT: [u8; 2] = [21, 3];
@@ -105,7 +109,8 @@ pub fn is_alert(bytes: &[u8]) -> bool {
 
 type Authorities = (Arc<RootCertStore>, Vec<CertificateDer<'static>>);
 
-/// The authorities to trust, and the certificates that were named by file (one of them may be the server's own).
+/// Returns the authorities to trust, and the certificates from the named files, one of which may be
+/// the server's own.
 fn authorities(options: &TlsOptions) -> Result<Authorities, ConfigError> {
     let mut named = Vec::new();
     if let Some(file) = &options.ca_file {
@@ -122,7 +127,8 @@ fn authorities(options: &TlsOptions) -> Result<Authorities, ConfigError> {
     Ok((Arc::new(roots), named))
 }
 
-/// Reading them takes milliseconds, and they hardly change while a process lives.
+/// Returns the system's authorities, read once: that takes milliseconds, and they rarely change
+/// while a process runs.
 fn system_authorities() -> Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     ROOTS
@@ -147,7 +153,8 @@ fn certificates_in(folder: &Path) -> Result<Vec<CertificateDer<'static>>, Config
     let mut all = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|error| unusable(folder, error))? {
         let file = entry.map_err(|error| unusable(folder, error))?.path();
-        // Such folders hold other things, too; what is no certificate is passed over, as OpenSSL does.
+        // Such folders hold other files, too. Files without a certificate are skipped, as OpenSSL
+        // does.
         if file.is_file()
             && let Ok(some) = certificates(&file)
         {
@@ -167,7 +174,7 @@ fn unusable(file: &Path, reason: impl ToString) -> ConfigError {
     }
 }
 
-/// Checks a server's certificate as far as the options ask for it.
+/// Checks a server's certificate as far as the options require.
 #[derive(Debug)]
 struct Verifier {
     provider: Arc<CryptoProvider>,
@@ -196,8 +203,9 @@ impl Verifier {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        // A certificate that the CA file itself contains is trusted, as OpenSSL does: `openssl req -x509` makes
-        // server certificates that are their own authority, which webpki refuses for that reason only.
+        // A certificate that the CA file itself contains is trusted, as by OpenSSL. `openssl req
+        // -x509` makes server certificates that are their own authority; webpki refuses them for
+        // that reason alone.
         if is_own_authority(&error) && self.pinned.iter().any(|pinned| pinned == leaf) {
             return Ok(());
         }
@@ -207,7 +215,7 @@ impl Verifier {
         Err(error)
     }
 
-    /// Lets a certificate vouch for itself: signature, dates and everything but the authority are checked.
+    /// Accepts a certificate as its own authority; its signature and dates are still checked.
     fn verify_self_signed(
         &self,
         leaf: &CertificateDer<'_>,

@@ -1,8 +1,10 @@
-//! The client's private key: as it is, or encrypted with a passphrase.
+//! Reads the client's private key, which may be encrypted with a passphrase.
 //!
-//! Encrypted keys are those of PKCS#8 (`BEGIN ENCRYPTED PRIVATE KEY`), which OpenSSL has written since 1.0: AES with a
-//! key by PBKDF2 or scrypt. Deriving it takes time that no deadline can interrupt, at every connection: so it is bounded
-//! here. The older form that OpenSSL calls traditional is refused with the command that converts it.
+//! Encrypted keys must have the PKCS#8 form (`BEGIN ENCRYPTED PRIVATE KEY`), which OpenSSL has
+//! written since 1.0. Supported are AES keys derived with PBKDF2 or scrypt. The derivation runs for
+//! every connection and no deadline can interrupt it, so this module limits its cost. The older
+//! form, which OpenSSL calls traditional, is refused with an error that names the command to
+//! convert it.
 
 use std::path::Path;
 
@@ -17,15 +19,17 @@ use crate::secret::Secret;
 
 const BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 const END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
-/// What both forms of an encrypted key contain.
+/// Text that both forms of an encrypted key contain.
 const ENCRYPTED: &str = "ENCRYPTED";
-/// Rounds of PBKDF2 that are accepted, some tenths of a second; OpenSSL's default is 2,048, OWASP's advice 600,000.
+/// Limit for the rounds of PBKDF2, which then take some tenths of a second. OpenSSL's default is
+/// 2,048, OWASP recommends 600,000.
 const MAX_ROUNDS: u32 = 1_000_000;
-/// The same for scrypt: the product of its parameters, eight times OpenSSL's default, which takes 128 MiB.
+/// Limit for the product of the parameters of scrypt: eight times OpenSSL's default, which takes
+/// 128 MiB.
 const MAX_COST: u64 = 1 << 20;
 const CONVERT: &str = "store it by `openssl pkcs8 -topk8 -v2 aes-256-cbc`";
 
-/// The first private key in a PEM file.
+/// Returns the first private key in a PEM file.
 pub(super) fn private_key(
     file: &Path,
     passphrase: Option<&Secret>,
@@ -52,13 +56,14 @@ pub(super) fn private_key(
     })
 }
 
-/// The section that holds an encrypted key. Others, a certificate for example, may stand before it.
+/// Returns the section that holds an encrypted key. Other sections, such as a certificate, may
+/// precede it.
 fn encrypted(text: &str) -> Option<&str> {
     let from = &text[text.find(BEGIN)?..];
     from.get(..from.find(END)? + END.len())
 }
 
-/// No reason repeats the passphrase: it is never parsed.
+/// Decrypts a key. No error repeats the passphrase, because the passphrase is never parsed.
 fn decrypt(section: &str, passphrase: &Secret) -> Result<SecretDocument, String> {
     let broken = |error: &dyn std::fmt::Display| format!("the private key is damaged: {error}");
     let (_, document) = SecretDocument::from_pem(section).map_err(|error| broken(&error))?;
@@ -90,7 +95,7 @@ fn decrypt(section: &str, passphrase: &Secret) -> Result<SecretDocument, String>
 mod tests {
     use super::*;
 
-    /// Made by OpenSSL 3.0: one key, plain and in several wrappings.
+    /// Reads a test key. OpenSSL 3.0 wrote one key plain and in several encrypted forms.
     fn key(name: &str, passphrase: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
         let passphrase = passphrase.map(Secret::new);
@@ -110,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_keeps_a_key_from_opening_is_said() {
+    fn an_error_says_why_a_key_does_not_open() {
         for (name, passphrase, words) in [
             (
                 "pbkdf2.pem",
