@@ -1,9 +1,11 @@
-//! How far the blocking driver is from a bare socket: one post at a time, pipelined, and in batches.
+//! Compares the blocking driver with a bare socket: single posts, pipelined posts, and batches.
 //!
-//! `cargo run --release -p celery-client --features blocking --example lpush -- redis://127.0.0.1:6379 [more URLs]`
+//! `cargo run --release -p celery-client --features blocking --example lpush --
+//! redis://127.0.0.1:6379 [more URLs]`
 //!
-//! Each round interleaves all systems; printed are the medians in µs a post, and the ratio to the bare socket. The
-//! server's list `bench` is emptied before each measurement, so point it at a server of no value.
+//! Each round measures all variants in turn. The output shows the median in µs a post and its ratio
+//! to the bare socket. Each measurement first deletes the server's list `bench`, so use a server
+//! without valuable data.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -20,7 +22,7 @@ use celery_client::endpoint::Address;
 const ROUNDS: usize = 9;
 const POSTS: u32 = 4000;
 const BATCH: u32 = 1000;
-/// What a task with a few arguments takes.
+/// Size of a task with a few arguments, in bytes.
 const MESSAGE: usize = 548;
 
 type Failure = Box<dyn std::error::Error>;
@@ -149,14 +151,14 @@ fn clear(endpoint: &Arc<Endpoint>) -> Result<(), Failure> {
     let mut client = Client::new(endpoint.clone(), ClientOptions::default());
     let mut stream = bare(endpoint)?;
     stream.write_all(b"*2\r\n$3\r\nDEL\r\n$5\r\nbench\r\n")?;
-    // `:0` or `:1`, and the end of the line.
+    // Reads `:0` or `:1` and the end of the line.
     stream.read_exact(&mut [0; 4])?;
     client
         .ping(&mut Wait::new(Duration::from_secs(5), &mut NeverInterrupt))
         .map_err(Into::into)
 }
 
-/// µs a call.
+/// Returns the mean µs a call.
 fn time(calls: u32, mut call: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
     let begin = Instant::now();
     for _ in 0..calls {

@@ -1,4 +1,4 @@
-//! The async driver's connections: ways in, refusals, silence, and coming back.
+//! Tests of the async driver's connections: opening, refusals, silent servers and reconnection.
 #![cfg(feature = "aio")]
 #![allow(
     clippy::unwrap_used,
@@ -47,7 +47,7 @@ async fn why_denied(url: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_way_in_leads_to_the_right_database() {
+async fn tcp_and_unix_sockets_reach_the_right_database() {
     let redis = RedisOptions::new().start().unwrap();
     let socket = format!("redis+socket://{}?virtual_host=3", redis.socket().display());
     for url in [redis.url_of_db(3), socket] {
@@ -105,7 +105,7 @@ async fn a_server_that_repeats_the_password_is_not_quoted() {
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept()?;
         let answer = "-ERR unknown command 'AUTH', with args beginning with: 'me' 'hunter2' \r\n";
-        // One for every command of the greeting.
+        // An answer for each command of the greeting.
         stream.write_all(answer.repeat(8).as_bytes())?;
         stream.read_to_end(&mut Vec::new())
     });
@@ -114,10 +114,10 @@ async fn a_server_that_repeats_the_password_is_not_quoted() {
 }
 
 #[tokio::test]
-async fn a_server_with_too_many_clients_is_no_way_in() {
+async fn a_server_with_too_many_clients_refuses_the_connection() {
     let full = RedisOptions::new().set("maxclients", "1").start().unwrap();
     let _first = open(&full.url()).await.unwrap();
-    // Redis says why and hangs up at once: which of the two arrives first is chance.
+    // Redis says why and closes at once. Which of the two arrives first depends on timing.
     assert!(open(&full.url()).await.is_err());
 }
 
@@ -147,7 +147,7 @@ async fn a_silent_server_is_given_up() {
 }
 
 #[tokio::test]
-async fn what_is_tracked_is_heard_also_after_the_connection_was_lost() {
+async fn pushes_of_tracked_keys_arrive_also_after_a_reconnection() {
     let redis = RedisOptions::new().start().unwrap();
     let endpoint = Arc::new(Endpoint::from_url(&redis.url()).unwrap());
     let heard = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
@@ -199,7 +199,8 @@ async fn what_is_tracked_is_heard_also_after_the_connection_was_lost() {
     }
 }
 
-/// Asks over a link that has become silent, and reports it. How long the answer was waited for.
+/// Makes the link silent, waits for the failed answer and reports it. Returns how long the answer
+/// was waited for.
 async fn silence(proxy: &Proxy, link: &mut Supervised) -> Duration {
     let connection = link.connection().await;
     proxy.set(Fault::Silence);
@@ -223,7 +224,7 @@ async fn the_time_for_an_answer_grows_with_silence_and_falls_with_the_first_answ
     options.connect_timeout = Duration::from_secs(20);
     let endpoint = Arc::new(Endpoint::from_url(&url).unwrap());
     let mut link = Supervised::new(endpoint, options, Arc::default());
-    // Resets say nothing about how long an answer takes.
+    // A reset connection does not show how long an answer takes.
     for _ in 0..5 {
         let connection = link.connection().await;
         proxy.reset_all();

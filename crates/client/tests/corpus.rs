@@ -1,4 +1,5 @@
-//! The kept corpus: inputs of the fuzz targets, each of which takes a way of its own or once made a reader fail.
+//! Runs the kept corpus of the fuzz targets. Each input takes a path of its own or once made a
+//! reader fail.
 
 #[path = "common/readers.rs"]
 mod readers;
@@ -8,7 +9,7 @@ use std::path::Path;
 
 use readers::READERS;
 
-/// A folder has at least so many files.
+/// The fewest files that a folder of the corpus has.
 const FEWEST: usize = 10;
 
 #[test]
@@ -18,7 +19,7 @@ fn the_kept_corpus_is_answered() -> std::io::Result<()> {
         let mut count = 0;
         for file in fs::read_dir(corpus.join(name))? {
             let file = file?.path();
-            // The name of a file is all that a failure needs to be repeated.
+            // The name of a failed file is enough to repeat the failure.
             println!("{}", file.display());
             read(&fs::read(&file)?);
             count += 1;

@@ -1,4 +1,4 @@
-//! Every answer of the worker's scripts, from a real Redis.
+//! Tests each return value of the worker's scripts on a real Redis.
 #![cfg(feature = "aio")]
 #![allow(
     clippy::unwrap_used,
@@ -11,7 +11,7 @@ use celery_client::aio::{Cmd, ConnectOptions, Connection, Failure, Value, script
 use celery_client::redis::Script;
 use celery_testkit::{Redis, RedisOptions};
 
-/// A server, and a connection to it.
+/// A server and a connection to it.
 struct Bench {
     connection: Connection,
     redis: Redis,
@@ -40,21 +40,21 @@ impl Bench {
             .map(|value| text(&value))
     }
 
-    /// From now on everything is done by a user with exactly these rights.
+    /// Logs in as a user with exactly these permissions for all later commands.
     async fn become_user(&mut self, rights: &[&str]) {
         let user = [&["ACL", "SETUSER", "limited", "on", ">secret"], rights].concat();
         self.ask(&user).await;
         self.ask(&["AUTH", "limited", "secret"]).await;
     }
 
-    /// A command, and its answer as text.
+    /// Sends a command and returns its answer as text.
     async fn ask(&mut self, words: &[&str]) -> String {
         let mut cmd = Cmd::new();
         cmd.arg(words);
         text(&self.connection.query(&cmd).await.unwrap())
     }
 
-    /// Pushes messages to the list `q` and claims as many.
+    /// Pushes messages to the list `q` and claims all of them.
     async fn held(&mut self, messages: &[&str]) {
         let mut push = vec!["LPUSH", "q"];
         push.extend(messages);
@@ -62,7 +62,7 @@ impl Bench {
         self.claim(messages.len(), "rs:a:1:", &[]).await.unwrap();
     }
 
-    /// Claims from the list `q`, whose queue has this name too.
+    /// Claims from the list `q`, whose queue has the name `q`, too.
     async fn claim(&mut self, want: usize, base: &str, acks: &[&str]) -> Result<String, Failure> {
         self.claim_from(&["q"], want, base, acks).await
     }
@@ -86,7 +86,7 @@ impl Bench {
     }
 }
 
-/// An answer in one line: arrays in brackets, nothing as `-`.
+/// Formats an answer in one line: arrays in brackets, nil as `-`.
 fn text(value: &Value) -> String {
     match value {
         Value::Nil => "-".into(),
@@ -130,7 +130,7 @@ async fn ack_claim_empties_lists_in_the_given_order_and_counts_each() {
 }
 
 #[tokio::test]
-async fn ack_claim_moves_what_is_no_object_to_the_dead_letters() {
+async fn ack_claim_moves_messages_that_are_not_objects_to_the_dead_letters() {
     let mut b = Bench::new().await;
     b.ask(&["LPUSH", "q", "[1]", "{1}", "", "{2}"]).await;
     assert_eq!(b.claim(3, "rs:a:1:", &[]).await.unwrap(), "[[] [1] 2 {1}]");
@@ -143,7 +143,7 @@ async fn ack_claim_moves_what_is_no_object_to_the_dead_letters() {
 }
 
 #[tokio::test]
-async fn ack_claim_acknowledges_and_tells_which_were_lost() {
+async fn ack_claim_acknowledges_and_reports_lost_leases() {
     let mut b = Bench::new().await;
     b.held(&["{1}", "{2}"]).await;
     let acks = ["rs:a:1:0001", "rs:a:9:0001", "rs:a:1:0002"];
@@ -215,7 +215,7 @@ async fn states_are_stored_on_a_full_server() {
 }
 
 #[tokio::test]
-async fn a_claim_ends_when_it_is_large() {
+async fn a_claim_ends_once_its_messages_are_large() {
     let mut b = Bench::new().await;
     let message = format!("{{{}}}", "x".repeat(1 << 20));
     for _ in 0..12 {
@@ -241,7 +241,7 @@ async fn a_claim_that_fails_loses_nothing() {
 }
 
 #[tokio::test]
-async fn renew_moves_what_is_there_and_names_what_is_not() {
+async fn renew_sets_the_scores_of_held_messages_and_reports_lost_leases() {
     let mut b = Bench::new().await;
     b.ask(&["ZADD", "index", "5", "old", "99999999999", "ahead"])
         .await;
@@ -260,7 +260,7 @@ async fn score(b: &mut Bench, tag: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn park_sets_the_eta_and_fetch_parked_renews_and_answers() {
+async fn park_sets_the_eta_and_fetch_parked_renews_and_returns_the_message() {
     let mut b = Bench::new().await;
     b.held(&["{1}"]).await;
     let pairs = ["rs:a:1:0001", "1000.5", "gone", "1"];
@@ -268,7 +268,7 @@ async fn park_sets_the_eta_and_fetch_parked_renews_and_answers() {
         b.run(&scripts::PARK, &["index"], &pairs).await.unwrap(),
         "[2]"
     );
-    // By Redis's clock, whatever that of the worker says.
+    // Redis's clock decides, not the worker's.
     let due: f64 = score(&mut b, "rs:a:1:0001").await;
     let time = b.ask(&["TIME"]).await;
     let time = time.trim_start_matches('[').split(' ').next().unwrap();
@@ -285,7 +285,7 @@ async fn park_sets_the_eta_and_fetch_parked_renews_and_answers() {
 }
 
 #[tokio::test]
-async fn restore_moves_only_what_is_as_it_was_seen() {
+async fn restore_moves_only_unchanged_messages() {
     let mut b = Bench::new().await;
     b.held(&["{1}", "{2}", "{3}", "{4}"]).await;
     b.ask(&["HDEL", "unacked", "rs:a:1:0004"]).await;
@@ -309,7 +309,7 @@ async fn restore_moves_only_what_is_as_it_was_seen() {
             cause.into(),
         ]);
     }
-    // Renewed in the meantime.
+    // This message is renewed in the meantime.
     b.run(&scripts::RENEW, &["index"], &["rs:a:1:0003"])
         .await
         .unwrap();
@@ -331,7 +331,7 @@ async fn restore_moves_only_what_is_as_it_was_seen() {
         "{letters}"
     );
     assert!(letters.contains("raw {r2}"), "{letters}");
-    // A second sweeper that saw the same finds nothing to do.
+    // A second worker that read the same messages moves none.
     assert_eq!(
         b.run(&scripts::RESTORE, &keys, &arguments).await.unwrap(),
         "0"
@@ -339,7 +339,7 @@ async fn restore_moves_only_what_is_as_it_was_seen() {
 }
 
 #[tokio::test]
-async fn restore_goes_on_behind_a_destination_that_is_no_list() {
+async fn restore_continues_after_a_destination_that_is_not_a_list() {
     let mut b = Bench::new().await;
     b.held(&["{1}", "{2}"]).await;
     b.ask(&["SET", "string", "x"]).await;
@@ -424,7 +424,7 @@ async fn settle_does_every_step_and_acknowledges_last() {
     );
     assert!(letters.contains("raw {3}"), "{letters}");
     assert_eq!(b.ask(&["EXISTS", "unacked", "index"]).await, "0");
-    // Sent again, nothing is done twice.
+    // A repeated call does nothing twice.
     assert_eq!(
         b.run(&scripts::SETTLE, &keys, &arguments).await.unwrap(),
         "[[1 2 3 4] []]"
@@ -434,7 +434,7 @@ async fn settle_does_every_step_and_acknowledges_last() {
 }
 
 #[tokio::test]
-async fn settle_keeps_what_it_could_not_do() {
+async fn settle_keeps_tasks_that_it_could_not_settle() {
     let mut b = Bench::new().await;
     b.held(&["{1}", "{2}"]).await;
     b.ask(&["SET", "next", "no list"]).await;
@@ -500,7 +500,7 @@ async fn a_stored_success_is_never_overwritten() {
 }
 
 #[tokio::test]
-async fn a_server_that_forgot_its_scripts_is_taught_again() {
+async fn a_flushed_script_is_loaded_again() {
     let mut b = Bench::new().await;
     b.ask(&["ZADD", "index", "1", "a"]).await;
     assert_eq!(
@@ -539,7 +539,7 @@ async fn the_largest_calls_fit() {
 }
 
 #[tokio::test]
-async fn what_may_not_be_published_is_stored_all_the_same() {
+async fn results_are_stored_although_publishing_is_refused() {
     let mut b = Bench::new().await;
     b.held(&["{1}"]).await;
     b.become_user(&["~*", "+@all", "resetchannels"]).await;
@@ -569,7 +569,7 @@ async fn what_may_not_be_published_is_stored_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_claim_passes_over_what_is_no_list() {
+async fn a_claim_skips_a_key_that_is_not_a_list() {
     let mut b = Bench::new().await;
     b.ask(&["SET", "string", "x"]).await;
     b.ask(&["LPUSH", "q", "{1}"]).await;
@@ -580,7 +580,7 @@ async fn a_claim_passes_over_what_is_no_list() {
     assert_eq!(b.ask(&["GET", "string"]).await, "x");
 }
 
-/// The keys of a chord's member, and what counts it as number `place` of its header.
+/// Returns the keys and arguments that count member `place` of a chord's header.
 fn part(group: &str, place: &str) -> ([String; 6], [String; 5]) {
     let keys = [".j", ".t", ".s", ".d", ".c", ""].map(|part| format!("{group}{part}"));
     let id = format!("id{place}");
@@ -590,14 +590,14 @@ fn part(group: &str, place: &str) -> ([String; 6], [String; 5]) {
 }
 
 #[tokio::test]
-async fn a_chord_that_is_none_keeps_no_other_from_being_counted() {
+async fn broken_keys_of_a_chord_do_not_stop_another_from_being_counted() {
     let mut b = Bench::new().await;
     for part in ["", ".j", ".t", ".s", ".d", ".c"] {
         let broken = format!("broken{part}");
         b.ask(&["FLUSHALL"]).await;
         b.ask(&["LPUSH", &broken, "x"]).await;
         if part == ".j" {
-            // A list is what Celery has where results are not ordered.
+            // Celery uses a list where results are not ordered, so a list is valid here.
             b.ask(&["DEL", &broken]).await;
             b.ask(&["SET", &broken, "x"]).await;
         }

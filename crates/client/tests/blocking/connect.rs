@@ -1,4 +1,5 @@
-//! Getting in: addresses, credentials, databases, servers that are not there, or not quite.
+//! Connecting: addresses, credentials, databases, and servers that are down or fail during the
+//! login.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -37,7 +38,7 @@ fn databases_are_selected_again_on_every_connection() {
 }
 
 #[test]
-fn a_database_that_does_not_exist() {
+fn a_database_that_does_not_exist_is_a_configuration_error() {
     let error = at_leisure(|wait| client_of(&redis().url_of_db(99)).ping(wait)).unwrap_err();
     assert!(
         matches!(&error, ClientError::Config(config) if config.to_string().contains("database")),
@@ -46,18 +47,18 @@ fn a_database_that_does_not_exist() {
 }
 
 #[test]
-fn an_answer_too_many_is_the_answer_to_nothing() {
+fn a_surplus_answer_answers_no_later_command() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = server.local_addr().unwrap().port();
     let serving = std::thread::spawn(move || {
-        // To each connection: PONG on entering, then one answer and one too many.
+        // Each connection gets PONG for its greeting, then an answer and a surplus one.
         for _ in 0..2 {
             let mut stream = server.accept().unwrap().0;
             for answer in ["+PONG\r\n", ":1\r\n:0\r\n"] {
                 let _ = stream.read(&mut [0; 4096]).unwrap();
                 stream.write_all(answer.as_bytes()).unwrap();
             }
-            // Until the client leaves, or asks again.
+            // Waits until the client closes the connection or sends another command.
             let _ = stream.read(&mut [0; 4096]).unwrap();
         }
     });
@@ -70,7 +71,7 @@ fn an_answer_too_many_is_the_answer_to_nothing() {
 }
 
 #[test]
-fn an_answer_that_comes_too_late_is_nobodys() {
+fn a_late_answer_answers_no_later_command() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = server.local_addr().unwrap().port();
     let serving = std::thread::spawn(move || {
@@ -83,7 +84,8 @@ fn an_answer_that_comes_too_late_is_nobodys() {
             stream
         };
         let mut late = enter();
-        // Nothing more may come but the end of the connection; whatever else does gets the answer to the first question.
+        // The client must close this connection. Any command on it would get the answer to the
+        // first one.
         if late.read(&mut [0; 4096]).unwrap() > 0 {
             late.write_all(b"$5\r\nstale\r\n").unwrap();
         } else {
@@ -99,7 +101,7 @@ fn an_answer_that_comes_too_late_is_nobodys() {
 }
 
 #[test]
-fn passwords() {
+fn only_the_right_password_logs_in_and_none_is_printed() {
     let redis = RedisOptions::new().password("s p@ce/ü").start().unwrap();
     let port = redis.port();
     at_leisure(|wait| {
@@ -109,7 +111,7 @@ fn passwords() {
     for url in [
         format!("redis://:wrong-pw@127.0.0.1:{port}"),
         format!("redis://127.0.0.1:{port}"),
-        format!("redis://nobody:wrong-pw@127.0.0.1:{port}"),
+        format!("redis://stranger:wrong-pw@127.0.0.1:{port}"),
     ] {
         let error = within(Duration::from_secs(5), |wait| {
             client_of(&url).publish(&post("a"), Publish::Confirmed, wait)
@@ -124,7 +126,7 @@ fn passwords() {
 }
 
 #[test]
-fn a_password_nobody_asked_for() {
+fn a_password_for_a_server_without_one_is_an_error() {
     let redis = redis();
     let error =
         at_leisure(|wait| client_of(&format!("redis://:pw@127.0.0.1:{}", redis.port())).ping(wait))
@@ -133,7 +135,7 @@ fn a_password_nobody_asked_for() {
 }
 
 #[test]
-fn nobody_listens() {
+fn without_a_listener_nothing_is_posted() {
     let url = format!("redis://127.0.0.1:{}", free_port().unwrap());
     for url in [url.as_str(), "unix:///nonexistent/redis.sock"] {
         let error = within(Duration::from_secs(5), |wait| {
@@ -148,7 +150,7 @@ fn nobody_listens() {
 }
 
 #[test]
-fn a_name_nobody_knows() {
+fn an_unknown_host_name_is_an_error() {
     let error = within(Duration::from_secs(3), |wait| {
         client_of("redis://no-such-host.invalid").ping(wait)
     })
@@ -157,15 +159,15 @@ fn a_name_nobody_knows() {
 }
 
 #[test]
-fn a_server_that_accepts_and_says_nothing() {
-    // The system accepts for a listener that never does.
+fn a_silent_server_leaves_no_unknown_outcome() {
+    // The kernel completes the connection although the listener never accepts it.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     let error = within(Duration::from_millis(300), |wait| {
         client_of(&url).publish(&post("a"), Publish::Confirmed, wait)
     })
     .unwrap_err();
-    // Nothing was posted before the server had said anything: the outcome is known.
+    // The post was not sent before the first answer of the server, so the outcome is known.
     assert!(
         !error.outcome_unknown && matches!(*error.cause, ClientError::Connect { .. }),
         "{error}"
@@ -173,7 +175,7 @@ fn a_server_that_accepts_and_says_nothing() {
 }
 
 #[test]
-fn a_server_that_is_down_for_a_moment() {
+fn posting_works_again_after_a_restart() {
     let mut redis = RedisOptions::new().aof().start().unwrap();
     let mut client = client(&redis);
     at_leisure(|wait| client.publish(&post("a"), Publish::Confirmed, wait)).unwrap();

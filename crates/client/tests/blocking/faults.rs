@@ -1,4 +1,4 @@
-//! Networks and servers that are slow, silent, or not yet ready: deadlines are kept, and what is said is true.
+//! Slow, silent and loading servers: deadlines hold, and errors report the true outcome.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn proxied() -> (Redis, Proxy, String) {
     (redis, proxy, url)
 }
 
-/// A client whose connection is open.
+/// Returns a client whose connection is open.
 fn connected(url: &str, options: ClientOptions) -> Client {
     let mut client = client_with(url, options);
     at_leisure(|wait| client.ping(wait)).unwrap();
@@ -36,7 +36,7 @@ fn once_does_not_wait_for_a_silent_connection() {
 }
 
 #[test]
-fn once_that_has_no_answer_in_the_end_names_the_whole_time() {
+fn once_without_an_answer_names_the_whole_time_limit() {
     let url = scripted(&[&[ENTER], &[ENTER], &[ENTER]]);
     let limit = Duration::from_millis(1500);
     let error = within(limit, |wait| {
@@ -51,7 +51,7 @@ fn once_that_has_no_answer_in_the_end_names_the_whole_time() {
 }
 
 #[test]
-fn looking_after_an_idle_connection_leaves_time_for_another() {
+fn the_check_of_an_idle_connection_leaves_time_for_another() {
     let (redis, proxy, url) = proxied();
     let mut options = ClientOptions::default();
     options.idle_check = Duration::ZERO;
@@ -78,7 +78,7 @@ fn leaving_a_channel_leaves_time_for_another_connection() {
         ],
     );
     for posts in [true, false] {
-        // Never answers to UNSUBSCRIBE.
+        // The server never answers UNSUBSCRIBE.
         let mut listener = client_of(&scripted(&[
             &[ENTER, ("SUBSCRIBE", SUBSCRIBED)],
             &[ENTER, ("\r\n", POSTED)],
@@ -99,7 +99,7 @@ fn leaving_a_channel_leaves_time_for_another_connection() {
 }
 
 #[test]
-fn a_byte_a_second_is_no_answer_in_time() {
+fn a_byte_a_second_does_not_extend_the_deadline() {
     let (redis, proxy, url) = proxied();
     let mut open = connected(&url, ClientOptions::default());
     proxy.set(Fault::Drip(Duration::from_secs(1)));
@@ -122,7 +122,7 @@ fn a_byte_a_second_is_no_answer_in_time() {
     );
     let error = within(limit, |wait| open.get_result("x", wait)).unwrap_err();
     assert!(error.is_retryable(), "{error}");
-    // Half a command is none.
+    // Redis does not execute half a command.
     proxy.reset_all();
     wait_for(PLENTY, "the end of all connections", || proxy.open() == 0).unwrap();
     assert_eq!(queued(&redis, "q").len(), 0);
@@ -144,7 +144,8 @@ fn a_distant_server_is_waited_for_as_long_as_there_is_time() {
             client.publish(&post(&id), Publish::Confirmed, wait)
         })
         .unwrap_err();
-        // Over the open connection it left; over the next there was none to leave by.
+        // With 2 s of latency, the post leaves on the open connection. The next connection cannot
+        // be opened in time, so nothing is sent.
         assert_eq!(error.outcome_unknown, latency == 2, "{error}");
     }
 }
@@ -154,7 +155,7 @@ fn a_post_that_is_cut_off_is_not_queued_and_not_unknown() {
     let (redis, proxy, url) = proxied();
     let mut client = connected(&url, ClientOptions::default());
     proxy.set(Fault::Silence);
-    // More than the buffers of the system hold on the way.
+    // The post exceeds what the system buffers hold.
     let large = Post {
         envelope: vec![b'x'; 64 << 20],
         ..post("large")
@@ -170,7 +171,7 @@ fn a_post_that_is_cut_off_is_not_queued_and_not_unknown() {
         .iter()
         .map(|outcome| outcome.as_ref().unwrap_err().outcome_unknown);
     assert_eq!(unknown.collect::<Vec<_>>(), [true, false, false]);
-    // What is on the way arrives, and then the end.
+    // The bytes already sent arrive, followed by the end of the stream.
     proxy.set(Fault::None);
     wait_for(PLENTY, "the small one", || queued(&redis, "q") == ["small"]).unwrap();
     proxy.reset_all();
@@ -195,7 +196,7 @@ fn a_server_that_loads_or_cannot_save_is_waited_for() {
         ],
     ]);
     at_leisure(|wait| client_of(&url).publish(&post("a"), Publish::Confirmed, wait)).unwrap();
-    // And told when it takes too long.
+    // If it takes too long, the error is reported.
     let url = scripted(&[&[
         ENTER,
         ("{\"a\":1}\r\n", ":1\r\n:1\r\n"),
@@ -219,12 +220,12 @@ fn a_server_that_loads_or_cannot_save_is_waited_for() {
 }
 
 #[test]
-fn a_password_that_was_changed_meanwhile() {
+fn a_changed_password_refuses_new_connections_only() {
     let redis = RedisOptions::new().password("old-secret").start().unwrap();
     let mut client = client(&redis);
     at_leisure(|wait| client.publish(&post("a"), Publish::Confirmed, wait)).unwrap();
     cli(&redis, &["CONFIG", "SET", "requirepass", "new-secret"]);
-    // Redis lets stay whoever is in.
+    // Redis keeps connections that have logged in.
     at_leisure(|wait| client.publish(&post("b"), Publish::Confirmed, wait)).unwrap();
     let kill = ["-a", "new-secret", "CLIENT", "KILL", "TYPE", "normal"];
     cli(&redis, &kill);
@@ -244,7 +245,7 @@ fn a_password_that_was_changed_meanwhile() {
 }
 
 #[test]
-fn a_server_that_pauses_its_clients() {
+fn a_server_that_pauses_its_clients_is_waited_for() {
     let redis = redis();
     let mut client = client(&redis);
     at_leisure(|wait| client.ping(wait)).unwrap();
@@ -278,7 +279,8 @@ fn an_interrupt_is_served_while_bytes_keep_coming() {
             let _ = stream.read(&mut [0; 4096]).unwrap();
             stream.write_all(answer.as_bytes()).unwrap();
         }
-        // Never faster than the reader, and never slower than its patience.
+        // The bytes keep coming: the socket limits the server to the speed of the reader, and the
+        // pauses stay short.
         while stream.write_all(&[b'x'; 64]).is_ok() {
             std::thread::yield_now();
         }

@@ -1,4 +1,5 @@
-//! A server that answers a small question with millions of bytes: it is left before they take memory.
+//! A server that answers a small command with millions of bytes. The client disconnects before they
+//! take memory.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,13 +10,17 @@ use celery_client::blocking::{Client, ClientOptions, Publish, Revoke};
 
 use super::{at_leisure, client_of, client_with, post, posts};
 
-/// What a server tries to send: as much as an answer that inflates a process to over a gigabyte.
+/// Bytes that the server tries to send: the size of an answer that would inflate a process to over
+/// a gigabyte.
 const FLOOD: usize = 80 << 20;
-/// What may have left the server until it sees that the client has gone: the buffers of both systems, and little of ours.
+/// Bytes that the server may have sent before it notices the disconnection: the buffers of both
+/// systems and a little of the client's.
 const SEEN: usize = 16 << 20;
 
-/// The URL of a server that lets a client in, waits for `command` and then writes `begin` and `rest` over and over. It
-/// tells how much of that it could write.
+/// Starts a server that accepts a login, waits for `command` and then writes `begin`, followed by
+/// `rest` again and again.
+///
+/// Returns its URL and the number of bytes that it could write.
 fn flooding(
     command: &'static str,
     begin: &'static str,
@@ -56,7 +61,7 @@ fn wait_for(stream: &mut TcpStream, text: &str) {
     }
 }
 
-/// Every way in which an answer can be too much for a small question: what it begins with, and what follows.
+/// Answers that are too much for a small command: how they begin, and what follows.
 const TOO_MUCH: &[(&str, &str)] = &[
     ("*20000000\r\n", ":1\r\n"),
     ("*1\r\n*1\r\n*1\r\n", "*1\r\n"),
@@ -90,7 +95,7 @@ fn cause(error: celery_client::PublishError) -> ClientError {
 }
 
 #[test]
-fn a_post_is_answered_with_little() {
+fn too_large_answers_to_a_post_are_refused() {
     for flood in TOO_MUCH {
         is_left("LPUSH", *flood, |client| {
             at_leisure(|wait| client.publish(&post("a"), Publish::Confirmed, wait))
@@ -99,7 +104,7 @@ fn a_post_is_answered_with_little() {
         });
     }
     is_left("EVALSHA", TOO_MUCH[0], |client| {
-        // The outcome is unknown, and the server is gone when the client asks again.
+        // The outcome is unknown, and the server is down when the client tries again.
         let outcome = at_leisure(|wait| client.publish(&post("a"), Publish::Once, wait));
         outcome.err().map(|error| match cause(error) {
             ClientError::Connect { .. } => ClientError::Protocol("left".into()),
@@ -109,7 +114,7 @@ fn a_post_is_answered_with_little() {
 }
 
 #[test]
-fn pipelined_posts_are_answered_with_little() {
+fn too_large_answers_to_pipelined_posts_are_refused() {
     for flood in &TOO_MUCH[..4] {
         is_left("LPUSH", *flood, |client| {
             at_leisure(|wait| client.publish_later(&post("a"), wait)).unwrap();
@@ -119,7 +124,7 @@ fn pipelined_posts_are_answered_with_little() {
 }
 
 #[test]
-fn all_but_reading_is_answered_with_little() {
+fn too_large_answers_to_other_commands_are_refused() {
     for flood in &TOO_MUCH[..4] {
         is_left("DEL", *flood, |client| {
             at_leisure(|wait| client.forget("x", wait)).err()
@@ -139,7 +144,7 @@ fn all_but_reading_is_answered_with_little() {
 }
 
 #[test]
-fn a_result_is_one_text() {
+fn an_answer_that_is_not_a_text_is_not_a_result() {
     for flood in [
         TOO_MUCH[0],
         TOO_MUCH[1],
@@ -155,7 +160,7 @@ fn a_result_is_one_text() {
 }
 
 #[test]
-fn a_channel_brings_small_arrays() {
+fn too_large_messages_of_a_channel_are_refused() {
     for flood in [
         ("*20000000\r\n", ":1\r\n"),
         ("*4\r\n", ":1\r\n"),
@@ -177,7 +182,7 @@ fn a_channel_brings_small_arrays() {
 }
 
 #[test]
-fn a_result_is_no_larger_than_its_caller_accepts() {
+fn a_result_larger_than_the_limit_of_its_caller_is_refused() {
     for size in ["$1000000\r\n", "$80000000\r\n", "$9000000000\r\n"] {
         let (url, server) = flooding("GET", size, "xxxxxxxxxxxxxxxx");
         let mut options = ClientOptions::default();
@@ -191,7 +196,7 @@ fn a_result_is_no_larger_than_its_caller_accepts() {
 }
 
 #[test]
-fn answers_that_come_while_a_post_is_written_are_bounded() {
+fn answers_during_the_writing_of_a_post_are_bounded() {
     let (url, server) = flooding("LPUSH", ":1\r\n", ":1\r\n");
     let mut client = client_of(&url);
     let mut large = post("a");
@@ -210,7 +215,7 @@ fn the_answers_to_many_posts_are_all_read() {
     let outcomes =
         at_leisure(|wait| client.publish_batch(&posts(30_000), Publish::Confirmed, wait));
     assert!(outcomes.iter().all(Result::is_ok));
-    // Each answer is an error that is longer than a number.
+    // Each answer is an error, which is longer than a number.
     redis.cli(&["SET", "wrong", "x"]).unwrap();
     let wrong: Vec<_> = posts(30_000)
         .into_iter()

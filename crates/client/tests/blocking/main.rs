@@ -1,4 +1,4 @@
-//! The blocking driver against real servers, and against what is no proper server.
+//! Tests of the blocking driver with real servers, and with scripted ones that break the protocol.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,9 +23,9 @@ use celery_client::Endpoint;
 use celery_client::blocking::{Client, ClientOptions, NeverInterrupt, Post, Wait};
 use celery_testkit::{Redis, RedisOptions};
 
-/// Far more than any call here needs.
+/// Far more time than any call here needs.
 const PLENTY: Duration = Duration::from_secs(20);
-/// What a deadline may be overshot by before it counts as a hang, on a machine with anything else to do.
+/// How far a call may exceed its deadline on a busy machine before it counts as a hang.
 const SLACK: Duration = Duration::from_secs(2);
 
 fn redis() -> Redis {
@@ -57,12 +57,12 @@ fn posts(count: usize) -> Vec<Post> {
     (0..count).map(|nth| post(&format!("t{nth}"))).collect()
 }
 
-/// One call with plenty of time.
+/// Makes a call with plenty of time.
 fn at_leisure<T>(call: impl FnOnce(&mut Wait<'_>) -> T) -> T {
     call(&mut Wait::new(PLENTY, &mut NeverInterrupt))
 }
 
-/// One call that must be over in time.
+/// Makes a call and checks that it ends near its deadline at the latest.
 fn within<T>(limit: Duration, call: impl FnOnce(&mut Wait<'_>) -> T) -> T {
     let begin = Instant::now();
     let result = call(&mut Wait::new(limit, &mut NeverInterrupt));
@@ -71,7 +71,7 @@ fn within<T>(limit: Duration, call: impl FnOnce(&mut Wait<'_>) -> T) -> T {
     result
 }
 
-/// The tasks in a list, by the order of posting.
+/// Returns the tasks in a list, in the order of posting.
 fn queued(redis: &Redis, list: &str) -> Vec<String> {
     let text = redis.cli(&["LRANGE", list, "0", "-1"]).unwrap();
     text.lines()
@@ -85,7 +85,7 @@ fn cli(redis: &Redis, command: &[&str]) -> String {
     redis.cli(command).unwrap().trim().to_owned()
 }
 
-/// How often a command was called, by clients or scripts.
+/// Returns how often clients and scripts called a command.
 fn calls(redis: &Redis, command: &str) -> u64 {
     let stats = cli(redis, &["INFO", "commandstats"]);
     let line = stats

@@ -1,4 +1,4 @@
-//! Pipelined posts: their order, their window, and what is said about those that were not accepted.
+//! Pipelined posts: their order, their window, and the errors of refused ones.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ fn pipelined_posts_arrive_in_order_and_are_collected() {
 }
 
 #[test]
-fn what_is_asked_behind_a_pipeline_gets_its_own_answer() {
+fn a_command_after_a_pipeline_gets_its_own_answer() {
     let redis = redis();
     let mut client = client(&redis);
     at_leisure(|wait| client.publish_later(&post("a"), wait)).unwrap();
@@ -70,7 +70,7 @@ fn a_pipelined_post_that_is_refused_is_named() {
 }
 
 #[test]
-fn pipelined_posts_leave_though_nobody_asks_for_their_answers() {
+fn pipelined_posts_are_sent_although_their_answers_are_not_collected() {
     let redis = redis();
     let mut client = client(&redis);
     for post in posts(50) {
@@ -116,7 +116,8 @@ fn the_window_of_pipelined_posts_is_bounded() {
     assert!(at_leisure(|wait| client.collect(wait)).is_empty());
 }
 
-/// A replica behind a proxy that counts connections. The primary is returned to be kept.
+/// Starts a replica behind a proxy that counts connections. Returns the primary, too, to keep it
+/// running.
 fn replica_behind_proxy() -> (Redis, Redis, Proxy) {
     let primary = redis();
     let replica = RedisOptions::new()
@@ -143,7 +144,7 @@ fn a_replica_that_refused_is_left_for_a_new_connection() {
 }
 
 #[test]
-fn a_refusal_that_is_met_later_moves_the_next_call_to_a_new_connection() {
+fn a_refusal_found_later_moves_the_next_call_to_a_new_connection() {
     let (_primary, replica, proxy) = replica_behind_proxy();
     let mut client = client_of(&format!("redis://127.0.0.1:{}", proxy.port()));
     at_leisure(|wait| client.publish_later(&post("a"), wait)).unwrap();
@@ -160,11 +161,11 @@ fn a_refusal_that_is_met_later_moves_the_next_call_to_a_new_connection() {
 }
 
 #[test]
-fn what_a_left_connection_owes_is_still_answered() {
+fn answers_owed_by_a_replaced_connection_are_still_read() {
     let (_primary, _replica, proxy) = replica_behind_proxy();
     let mut client = client_of(&format!("redis://127.0.0.1:{}", proxy.port()));
     let mut count = 0;
-    // Until an answer has been seen by one of the looks between posts.
+    // Posts until the client has seen a refusal between two posts and opened a second connection.
     wait_for(PLENTY, "a second connection", || {
         for post in posts(100) {
             at_leisure(|wait| client.publish_later(&post, wait)).unwrap();
@@ -179,7 +180,7 @@ fn what_a_left_connection_owes_is_still_answered() {
 }
 
 #[test]
-fn what_was_answered_before_the_connection_was_closed_is_not_unknown() {
+fn posts_answered_before_the_connection_closed_are_not_unknown() {
     let redis = redis();
     let mut client = client(&redis);
     for id in ["a", "b", "c"] {

@@ -1,4 +1,4 @@
-//! What is posted, when it is repeated, and what is known about it afterwards.
+//! Single posts and batches: their keys, their repeats, and whether their outcome is known.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -14,8 +14,8 @@ use super::{
 
 const MODES: [Publish; 2] = [Publish::Confirmed, Publish::Once];
 
-/// A server that accepts one connection, reads until it has seen `until`, sends `answer`, and ends the connection
-/// with a reset.
+/// Starts a server that accepts a connection, reads up to `until`, sends `answer` and resets the
+/// connection.
 fn half_server(
     enters: &'static str,
     until: &'static str,
@@ -150,7 +150,7 @@ fn a_connection_killed_between_posts_is_replaced_unnoticed() {
 }
 
 #[test]
-fn once_is_once_even_for_the_caller() {
+fn once_posts_a_task_only_once_also_when_the_caller_repeats_it() {
     let redis = redis();
     let mut client = client(&redis);
     for _ in 0..3 {
@@ -185,7 +185,7 @@ fn an_answer_cut_off_leaves_the_outcome_unknown() {
 }
 
 #[test]
-fn nonsense_in_place_of_an_answer_leaves_the_outcome_unknown() {
+fn an_invalid_answer_leaves_the_outcome_unknown() {
     let (url, server) = half_server("+PONG\r\n", "{\"a\":1}\r\n", ":1\r\n:1\r\n$1\r\nx\r\n");
     let error = at_leisure(|wait| client_of(&url).publish(&post("a"), Publish::Confirmed, wait))
         .unwrap_err();
@@ -197,7 +197,7 @@ fn nonsense_in_place_of_an_answer_leaves_the_outcome_unknown() {
 }
 
 #[test]
-fn what_was_answered_before_the_connection_broke_is_known() {
+fn outcomes_answered_before_the_connection_broke_are_known() {
     let (url, server) = half_server(
         "+PONG\r\n",
         "{\"t2\":1}\r\n",
@@ -227,9 +227,9 @@ fn a_server_that_falls_silent_costs_the_deadline_and_the_outcome() {
         error.outcome_unknown && matches!(*error.cause, ClientError::Timeout { .. }),
         "{error}"
     );
-    // It was executed after all: that is why nobody may repeat it unasked.
+    // Redis executed the post after all. Therefore the client must not repeat it by itself.
     wait_for(PLENTY, "the late post", || queued(&redis, "q") == ["a"]).unwrap();
-    // The connection with the answer that nobody waited for is not used again.
+    // The connection with the late answer is not used again.
     at_leisure(|wait| client.publish(&post("b"), Publish::Confirmed, wait)).unwrap();
     assert_eq!(queued(&redis, "q"), ["a", "b"]);
 }
@@ -240,7 +240,8 @@ fn once_survives_a_lost_answer() {
     let proxy = Proxy::to_port(redis.port()).unwrap();
     let mut client = client_of(&format!("redis://127.0.0.1:{}", proxy.port()));
     at_leisure(|wait| client.ping(wait)).unwrap();
-    // The answer takes long enough for the reset to meet the request executed and unanswered.
+    // The delayed answer ensures that the reset comes when the request is executed but not
+    // answered.
     proxy.set(Fault::Latency(Duration::from_millis(100)));
     let posted = std::thread::spawn(move || {
         at_leisure(|wait| client.publish(&post("a"), Publish::Once, wait))
@@ -253,7 +254,7 @@ fn once_survives_a_lost_answer() {
 }
 
 #[test]
-fn a_full_memory_is_waited_for_and_then_told() {
+fn a_full_memory_is_waited_for_and_then_reported() {
     let redis = RedisOptions::new().maxmemory("1").start().unwrap();
     for mode in MODES {
         let mut client = client(&redis);
@@ -281,7 +282,7 @@ fn a_full_memory_is_waited_for_and_then_told() {
 }
 
 #[test]
-fn a_replica_is_asked_again_on_a_new_connection() {
+fn a_post_to_a_replica_is_repeated_on_a_new_connection() {
     let primary = redis();
     let replica = RedisOptions::new()
         .replica_of(primary.port())
@@ -305,7 +306,7 @@ fn a_replica_is_asked_again_on_a_new_connection() {
 }
 
 #[test]
-fn a_full_server_is_told_from_a_lost_post() {
+fn a_full_server_leaves_no_unknown_outcome() {
     let redis = RedisOptions::new().set("maxclients", "1").start().unwrap();
     let mut first = client(&redis);
     at_leisure(|wait| first.ping(wait)).unwrap();
@@ -318,7 +319,7 @@ fn a_full_server_is_told_from_a_lost_post() {
 }
 
 #[test]
-fn a_binding_that_is_refused_does_not_keep_the_post() {
+fn a_refused_binding_does_not_prevent_the_post() {
     let redis = redis();
     cli(
         &redis,

@@ -1,4 +1,4 @@
-//! Posts that replicas are to confirm.
+//! Posts that replicas must confirm.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use celery_testkit::{Proxy, Redis, RedisOptions, wait_for};
 
 use super::{PLENTY, at_leisure, calls, cli, client_with, post, posts, queued, within};
 
-/// A primary and its replica, which follows it.
+/// Starts a primary and a connected replica.
 fn pair() -> (Redis, Redis) {
-    // Without the pause in which Redis waits for more replicas to come.
+    // The setting removes the pause in which Redis waits for more replicas to connect.
     let primary = RedisOptions::new()
         .set("repl-diskless-sync-delay", "0")
         .start()
@@ -37,7 +37,7 @@ fn careful(redis: &Redis) -> Client {
     client_with(&redis.url(), options())
 }
 
-/// The task may be queued, and no replica said that it has it.
+/// Returns `true` if the task may be queued but no replica confirmed it.
 fn is_unconfirmed(error: &PublishError) -> bool {
     let none = ClientError::Replicas {
         wanted: 1,
@@ -47,17 +47,17 @@ fn is_unconfirmed(error: &PublishError) -> bool {
 }
 
 #[test]
-fn what_a_replica_has_is_confirmed() {
+fn posts_on_the_replica_are_confirmed() {
     let (primary, replica) = pair();
     let mut client = careful(&primary);
     for (nth, mode) in [Publish::Confirmed, Publish::Once].into_iter().enumerate() {
         let batch: Vec<_> = (0..20).map(|id| post(&format!("{mode:?}-{id}"))).collect();
         let outcomes = at_leisure(|wait| client.publish_batch(&batch, mode, wait));
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
-        // Not soon: now.
+        // The replica has the tasks as soon as the call returns.
         assert_eq!(queued(&replica, "q").len(), (nth + 1) * 20);
     }
-    // One question a batch, and one more behind the script that was not loaded yet.
+    // One WAIT a batch, and another after the script that was not loaded yet.
     assert_eq!(calls(&primary, "wait"), 3);
 }
 
@@ -81,7 +81,7 @@ fn a_replica_that_is_frozen_or_dead_confirms_nothing() {
             error.to_string(),
             "task b may or may not have been queued: 0 of 1 replicas confirmed it"
         );
-        // Not repeated.
+        // The client did not repeat the post.
         assert_eq!(queued(&primary, "q"), ["a", "b"]);
         replica.restart().unwrap();
         at_leisure(|wait| client.publish(&post("c"), Publish::Confirmed, wait)).unwrap();
@@ -90,7 +90,7 @@ fn a_replica_that_is_frozen_or_dead_confirms_nothing() {
 }
 
 #[test]
-fn what_the_primary_refused_is_told_apart() {
+fn a_refusal_by_the_primary_differs_from_a_missing_confirmation() {
     let (primary, replica) = pair();
     cli(&primary, &["SET", "occupied", "no list"]);
     replica.pause();
@@ -104,9 +104,9 @@ fn what_the_primary_refused_is_told_apart() {
 }
 
 #[test]
-fn once_asks_again_and_is_not_fooled_by_a_new_connection() {
+fn once_waits_for_the_replica_again_also_on_a_new_connection() {
     let (primary, replica) = pair();
-    // So that the script is there.
+    // Loads the script.
     at_leisure(|wait| careful(&primary).publish(&post("first"), Publish::Once, wait)).unwrap();
     replica.pause();
     for _ in 0..2 {
@@ -166,7 +166,7 @@ fn posts_that_wait_for_their_replicas_are_bounded() {
 }
 
 #[test]
-fn a_connection_that_dies_takes_what_no_replica_confirmed_with_it() {
+fn posts_without_confirmation_are_unknown_when_the_connection_dies() {
     let (primary, _replica) = pair();
     let proxy = Proxy::to_port(primary.port()).unwrap();
     let mut client = client_with(&format!("redis://127.0.0.1:{}", proxy.port()), options());

@@ -1,4 +1,4 @@
-//! Results read, awaited, taken, forgotten; tasks revoked.
+//! Results that are read, awaited, taken and forgotten; tasks that are revoked.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn store(redis: &celery_testkit::Redis, status: &str) {
     cli(redis, &["SET", KEY, &document(status)]);
 }
 
-/// As a worker does: stored and published.
+/// Stores and publishes a state, as a worker does.
 fn finish(redis: &celery_testkit::Redis, status: &str) {
     store(redis, status);
     cli(redis, &["PUBLISH", KEY, &document(status)]);
@@ -35,7 +35,7 @@ fn wait_for_subscriber(redis: &celery_testkit::Redis) {
 }
 
 #[test]
-fn reading() {
+fn a_result_is_read_and_forgotten() {
     let redis = redis();
     let mut client = client(&redis);
     assert_eq!(at_leisure(|wait| client.get_result("id-1", wait)), Ok(None));
@@ -85,7 +85,7 @@ fn taking_deletes_only_what_is_final() {
         );
         assert_eq!(cli(&redis, &["EXISTS", KEY]), "0", "{status}");
     }
-    // What cannot be read is handed over, and not touched.
+    // A result that cannot be decoded is returned and not deleted.
     cli(&redis, &["SET", KEY, "not JSON"]);
     assert_eq!(
         at_leisure(|wait| client.take_result("id-1", wait)),
@@ -118,7 +118,7 @@ fn a_result_that_changed_since_it_was_read_stays() {
 }
 
 #[test]
-fn a_result_that_is_there_already_is_not_waited_for() {
+fn a_stored_result_ends_the_wait_at_once() {
     let redis = redis();
     store(&redis, "SUCCESS");
     let (mut reader, mut listener) = (client(&redis), client(&redis));
@@ -141,9 +141,9 @@ fn only_a_final_state_ends_the_wait() {
     }
     let (got, mut reader, mut listener) = waiting.join().unwrap();
     assert_eq!(got, Ok(document("SUCCESS").into_bytes()));
-    // Pushed: the key was read once, before the first message.
+    // The result was pushed: the key was read only once, before the first message.
     assert_eq!(calls(&redis, "get"), 1);
-    // Both connections are of use for anything again, also for listening.
+    // Both connections can be used again for other commands and for listening.
     at_leisure(|wait| listener.ping(wait)).unwrap();
     let again =
         at_leisure(|wait| reader.wait_result(&mut listener, "id-1", DEFAULT_INTERVAL, wait));
@@ -189,7 +189,7 @@ fn a_wait_survives_lost_connections() {
         at_leisure(|wait| reader.wait_result(&mut listener, "id-1", DEFAULT_INTERVAL, wait))
     });
     wait_for_subscriber(&redis);
-    // Stored without being published: only a read after subscribing again can find it.
+    // The result is not published, so that only a read after the second subscription can find it.
     store(&redis, "SUCCESS");
     proxy.reset_all();
     assert_eq!(
@@ -199,7 +199,7 @@ fn a_wait_survives_lost_connections() {
 }
 
 #[test]
-fn a_listening_connection_that_was_closed_at_rest_is_not_used() {
+fn a_listening_connection_that_was_closed_while_idle_is_not_used() {
     let redis = redis();
     let (mut client, mut listener) = (client(&redis), client_of(&redis.url()));
     for id in ["a", "b", "c"] {
@@ -208,13 +208,13 @@ fn a_listening_connection_that_was_closed_at_rest_is_not_used() {
             .unwrap();
         cli(&redis, &["CLIENT", "KILL", "TYPE", "pubsub"]);
         cli(&redis, &["CLIENT", "KILL", "TYPE", "normal"]);
-        // The answer to UNSUBSCRIBE stands before the end of the stream.
+        // The client reads the answer to UNSUBSCRIBE before the end of the stream.
         at_leisure(|wait| listener.publish(&post(id), Publish::Confirmed, wait)).unwrap();
     }
     assert_eq!(queued(&redis, "q"), ["a", "b", "c"]);
 }
 
-/// Two clients whose connections are open, and that do not wait long for one answer.
+/// Returns two clients with open connections and a short timeout for each answer.
 fn hasty_clients(port: u16) -> [Client; 2] {
     let url = format!("redis://127.0.0.1:{port}");
     let mut options = ClientOptions::default();
@@ -232,17 +232,17 @@ fn a_wait_survives_connections_that_died_unnoticed() {
     let redis = redis();
     let proxy = Proxy::to_port(redis.port()).unwrap();
     let [mut reader, mut listener] = hasty_clients(proxy.port());
-    // Half-open from here on: both ends believe in them.
+    // The connections are half-open now: both ends take them for working ones.
     proxy.strand_all();
     store(&redis, "SUCCESS");
     let got = at_leisure(|wait| reader.wait_result(&mut listener, "id-1", DEFAULT_INTERVAL, wait));
     assert_eq!(got, Ok(document("SUCCESS").into_bytes()));
-    // The second was not waited for: it was doubted at once.
+    // The client replaced the second connection at once and did not wait for it.
     assert_eq!(proxy.accepted(), 4);
 }
 
 #[test]
-fn reading_again_and_again_survives_a_connection_that_died_unnoticed() {
+fn polling_survives_a_connection_that_died_unnoticed() {
     let redis = redis();
     cli(&redis, &["ACL", "SETUSER", "default", "-subscribe"]);
     let proxy = Proxy::to_port(redis.port()).unwrap();
@@ -260,7 +260,7 @@ fn reading_again_and_again_survives_a_connection_that_died_unnoticed() {
 }
 
 #[test]
-fn where_subscribing_is_not_permitted_the_key_is_read() {
+fn without_permission_to_subscribe_the_key_is_polled() {
     let redis = redis();
     cli(
         &redis,
@@ -291,7 +291,7 @@ fn where_subscribing_is_not_permitted_the_key_is_read() {
 }
 
 #[test]
-fn revoking_is_heard_by_workers() {
+fn a_revocation_reaches_the_workers() {
     let redis = redis();
     let mut listener = Process::spawn(
         "subscriber",
@@ -324,7 +324,7 @@ fn revoking_is_heard_by_workers() {
         .decode(envelope["body"].as_str().unwrap())
         .unwrap();
     let body: Value = serde_json::from_slice(&body).unwrap();
-    // The fixture `control/redis/revoke_terminate`, with another id.
+    // The expected body is the fixture `control/redis/revoke_terminate` with another id.
     assert_eq!(
         body,
         json!({

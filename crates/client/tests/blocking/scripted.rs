@@ -1,17 +1,18 @@
-//! A server that says what it was told to say, to one connection after the other.
+//! A server that gives scripted answers, one connection after the other.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-/// What is waited for, and what is then answered.
+/// The text to wait for, and the answer to send then.
 type Step = (&'static str, &'static str);
 
-/// What entering looks like without a password.
+/// The greeting of a connection without a password, and its answer.
 pub(super) const ENTER: Step = ("HELLO\r\n", "*0\r\n");
-/// The answers to a post that writes its binding first.
+/// The answers to a post that first writes its binding.
 pub(super) const POSTED: &str = ":1\r\n:1\r\n:1\r\n";
 
-/// The URL of a server that takes these connections, and falls silent at the end of each.
+/// Starts a server that accepts these connections and falls silent at the end of each. Returns its
+/// URL.
 pub(super) fn scripted(connections: &'static [&'static [Step]]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -32,7 +33,7 @@ pub(super) fn scripted(connections: &'static [&'static [Step]]) -> String {
             }
             silent.push(stream);
         }
-        // Silent is not closed.
+        // Dropping the streams would close the connections, but they must stay open and silent.
         std::mem::forget(silent);
     });
     url

@@ -1,4 +1,4 @@
-//! TLS: whom we trust, and whom not.
+//! TLS: certificates that the client accepts, and those that it refuses.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use rcgen::{
 
 use super::{at_leisure, cli, post, queued, within};
 
-/// Certificates in a folder of their own.
+/// A certificate authority whose files lie in a temporary folder.
 struct Authority {
     folder: tempfile::TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -41,7 +41,7 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
-    /// A certificate for a name, and its key.
+    /// Writes a certificate for a name. Returns the files of the certificate and of its key.
     fn issue(&self, name: &str) -> (PathBuf, PathBuf) {
         self.issue_with(name, |_| {})
     }
@@ -81,7 +81,7 @@ fn write(folder: &Path, name: &str, certificate: &str, key: &KeyPair) -> (PathBu
     files
 }
 
-/// A certificate that nobody but itself vouches for.
+/// Writes a self-signed certificate. Returns the files of the certificate and of its key.
 fn self_signed(folder: &Path, is_ca: IsCa) -> (PathBuf, PathBuf) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
@@ -94,7 +94,7 @@ fn self_signed(folder: &Path, is_ca: IsCa) -> (PathBuf, PathBuf) {
     )
 }
 
-/// A Redis that speaks TLS with this certificate, and the port where it does.
+/// Starts a Redis that speaks TLS with this certificate. Returns it and its TLS port.
 fn serve(certificate: &(PathBuf, PathBuf), clients: Option<&Path>) -> (Redis, u16) {
     let port = free_port().unwrap();
     let path = |path: &Path| path.to_str().unwrap().to_owned();
@@ -143,7 +143,7 @@ fn a_server_of_the_right_authority_is_trusted() {
     );
     let mut client = super::client_of(&url);
     at_leisure(|wait| client.publish(&post("a"), Publish::Confirmed, wait)).unwrap();
-    // Larger than a record of TLS, and than the buffers below it.
+    // The post is larger than a TLS record and than the buffers below it.
     let large = Post {
         envelope: vec![b'x'; 8 << 20],
         queue: "large".into(),
@@ -152,7 +152,7 @@ fn a_server_of_the_right_authority_is_trusted() {
     at_leisure(|wait| client.publish(&large, Publish::Confirmed, wait)).unwrap();
     assert_eq!(at_leisure(|wait| client.get_result("none", wait)), Ok(None));
     assert_eq!(queued(&redis, "q"), ["a"]);
-    // By the folder that holds it, among things that are no certificates.
+    // The folder of the authority also holds files without certificates.
     ping(option(
         to("localhost", port),
         "capath",
@@ -162,7 +162,7 @@ fn a_server_of_the_right_authority_is_trusted() {
 }
 
 #[test]
-fn a_connection_of_tls_is_used_again() {
+fn a_tls_connection_is_used_again() {
     let authority = Authority::new();
     let (redis, port) = serve(&authority.issue("localhost"), None);
     let endpoint = option(to("localhost", port), "cafile", authority.ca())
@@ -186,7 +186,7 @@ fn a_connection_of_tls_is_used_again() {
 }
 
 #[test]
-fn a_connection_of_tls_that_was_closed_at_rest_is_not_used() {
+fn a_tls_connection_that_was_closed_while_idle_is_not_used() {
     let authority = Authority::new();
     let (redis, port) = serve(&authority.issue("localhost"), None);
     let endpoint = option(to("localhost", port), "cafile", authority.ca());
@@ -210,7 +210,7 @@ fn a_connection_of_tls_that_was_closed_at_rest_is_not_used() {
 fn certificates_are_renewed_while_clients_run() {
     let (old, new) = (Authority::new(), Authority::new());
     let (redis, port) = serve(&old.issue("localhost"), None);
-    // The place that is configured, whatever authority it has.
+    // The configured file; its content changes during the test.
     let trusted = old.folder.path().join("trusted.pem");
     fs::copy(old.ca(), &trusted).unwrap();
     let endpoint = option(to("localhost", port), "cafile", &trusted).build();
@@ -230,7 +230,8 @@ fn certificates_are_renewed_while_clients_run() {
             key,
         ],
     );
-    // Who is connected stays so; who comes back meets the new certificate, of which nobody has heard yet.
+    // An open connection stays usable. A new one meets the new certificate, whose authority the
+    // client does not trust yet.
     at_leisure(|wait| client.publish(&post("b"), Publish::Confirmed, wait)).unwrap();
     cli(&redis, &["CLIENT", "KILL", "TYPE", "normal"]);
     let error = within(Duration::from_secs(5), |wait| {
@@ -255,7 +256,7 @@ fn an_unknown_authority_is_refused() {
         option(to("localhost", port), "cafile", other.ca()),
         "certificate",
     );
-    // Not even a self-signed one was allowed here: this one is not.
+    // The option allows self-signed certificates only; this certificate is signed by an authority.
     refused(
         option(
             option(to("localhost", port), "cafile", other.ca()),
@@ -278,14 +279,14 @@ fn a_certificate_for_another_host_is_refused() {
     let (_redis, port) = serve(&authority.issue("elsewhere.test"), None);
     let trusting = || option(to("localhost", port), "cafile", authority.ca());
     refused(trusting(), "not valid for name");
-    // The name is checked even where the chain is not, as PHP does.
+    // The name is checked even if the chain is not, as in PHP.
     refused(
         option(to("localhost", port), "verify_peer", "0"),
         "not valid for name",
     );
     ping(option(trusting(), "peer_name", "elsewhere.test")).unwrap();
     ping(option(trusting(), "verify_peer_name", "0")).unwrap();
-    // An address is a name, too.
+    // An address counts as a name, too.
     refused(
         option(to("127.0.0.1", port), "cafile", authority.ca()),
         "not valid for name",
@@ -306,14 +307,14 @@ fn an_expired_certificate_is_refused() {
 }
 
 #[test]
-fn a_self_signed_certificate_needs_leave() {
+fn a_self_signed_certificate_needs_the_option() {
     for is_ca in [IsCa::NoCa, IsCa::Ca(BasicConstraints::Unconstrained)] {
         let folder = tempfile::tempdir().unwrap();
         let files = self_signed(folder.path(), is_ca);
         let (_redis, port) = serve(&files, None);
         refused(to("localhost", port), "certificate");
         ping(option(to("localhost", port), "allow_self_signed", "1")).unwrap();
-        // Named as an authority, it is trusted like one.
+        // The same file as an authority makes the certificate trusted.
         ping(option(to("localhost", port), "cafile", &files.0)).unwrap();
     }
 }
@@ -331,7 +332,7 @@ fn a_client_shows_its_certificate() {
         &key,
     ))
     .unwrap();
-    // Both in one file, as PHP allows.
+    // One file may hold both, as in PHP.
     let both = authority.folder.path().join("both.pem");
     fs::write(
         &both,
@@ -381,7 +382,7 @@ fn files_that_cannot_be_used_are_named() {
 }
 
 #[test]
-fn a_server_that_speaks_no_tls() {
+fn an_error_says_that_the_server_does_not_speak_tls() {
     let redis = super::redis();
     refused(to("localhost", redis.port()), "use redis://");
     let locked = celery_testkit::RedisOptions::new()
@@ -392,7 +393,7 @@ fn a_server_that_speaks_no_tls() {
 }
 
 #[test]
-fn a_server_that_speaks_tls_only() {
+fn an_error_says_that_the_server_speaks_tls_only() {
     let authority = Authority::new();
     let client_wanted = authority.ca();
     for ca in [None, Some(client_wanted.as_path())] {
@@ -405,14 +406,14 @@ fn a_server_that_speaks_tls_only() {
             let endpoint = Endpoint::from_url(&format!("{url}:{port}/1")).unwrap();
             let mut client = Client::new(endpoint.into(), ClientOptions::default());
             let error = within(Duration::from_secs(5), |wait| client.ping(wait)).unwrap_err();
-            // Where the server's reset overtakes its alert, it can only be guessed.
+            // If the server's reset arrives before its alert, the client can only guess.
             assert!(error.to_string().contains("use rediss://"), "{error}");
         }
     }
 }
 
 #[test]
-fn a_handshake_that_nobody_answers_ends_in_time() {
+fn a_handshake_without_an_answer_ends_in_time() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = to("127.0.0.1", listener.local_addr().unwrap().port())
         .build()

@@ -1,5 +1,7 @@
-//! What has to hold whatever the bytes are, for what the client reads: the fuzz targets (`fuzz/`) and the kept corpus run
-//! these functions. Each returns for any input.
+//! Properties of the client's readers that hold for all bytes.
+//!
+//! The fuzz targets (`fuzz/`) and the test of the kept corpus run these functions. Each returns for
+//! any input.
 
 #![allow(dead_code, unreachable_pub, reason = "each user takes its own part")]
 #![allow(
@@ -11,16 +13,17 @@ use celery_client::Endpoint;
 use celery_client::blocking::{Shape, answers};
 use celery_client::endpoint::Address;
 
-/// The largest answer.
+/// The largest answer to accept, in bytes.
 const LIMIT: usize = 1 << 20;
 
-/// A kind of reader, by the name of its fuzz target and of its folder of the kept corpus.
+/// A reader by name, which is also the name of its fuzz target and of its folder in the kept
+/// corpus.
 pub type Reader = (&'static str, fn(&[u8]));
 
-/// Every kind of reader.
+/// All readers.
 pub const READERS: &[Reader] = &[("endpoint", endpoint), ("reply", reply)];
 
-/// A broker's URL: what is read is shown without its password, and what is shown names the same connection.
+/// Reads a broker's URL. The displayed form hides the password and names the same connection.
 pub fn endpoint(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -30,7 +33,7 @@ pub fn endpoint(bytes: &[u8]) {
     };
     let shown = endpoint.display_url();
     assert!(!shown.contains(char::is_control), "{shown:?}");
-    // The path of a socket is shown as it is.
+    // The path of a socket is displayed unchanged.
     if matches!(endpoint.address(), Address::Unix(_)) {
         return;
     }
@@ -40,7 +43,8 @@ pub fn endpoint(bytes: &[u8]) {
     assert_eq!(mask, endpoint.password().map(|_| "********"), "{shown}");
 }
 
-/// Answers of Redis, behind a byte that says how large the pieces are in which they arrive: they do not matter.
+/// Reads answers of Redis. The first byte sets the size of the pieces in which they arrive; it must
+/// not change the outcome.
 pub fn reply(bytes: &[u8]) {
     let Some((size, bytes)) = bytes.split_first() else {
         return;
