@@ -150,9 +150,10 @@ unsafe fn display_as(
     let text = value
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         .unwrap_or_default();
-    let shown = match text.is_empty() {
-        true => "no value".to_owned(),
-        false => without_markup(&shown(&text)),
+    let shown = if text.is_empty() {
+        "no value".to_owned()
+    } else {
+        without_markup(&shown(&text))
     };
     let _ = ext_php_rs::zend::output_write(shown.as_bytes());
 }

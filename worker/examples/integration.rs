@@ -14,6 +14,10 @@
     clippy::disallowed_names,
     reason = "parameters have the names that the suite's callers know"
 )]
+#![expect(
+    clippy::unused_async,
+    reason = "a task that does not wait is an `async fn` all the same"
+)]
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -168,7 +172,7 @@ async fn fail(args: Args) -> TaskResult<()> {
 /// Fails with an exception that Python cannot build from its arguments.
 #[task(name = "t.integration.tasks.fail_unpickleable")]
 async fn fail_unpickleable(foo: Value, bar: Value) -> TaskResult<()> {
-    let _unused = bar;
+    drop(bar);
     Err(unpickleable(foo).into())
 }
 
@@ -209,7 +213,7 @@ async fn retry_unpickleable(
     bar: Value,
     retry_kwargs: Again,
 ) -> TaskResult<()> {
-    let _unused = bar;
+    drop(bar);
     let again = retry_kwargs.apply(context.retry())?;
     Err(again.because(unpickleable(foo)).into())
 }
@@ -224,7 +228,7 @@ async fn retry_once(
     #[default(Some(short_wait()))] countdown: Option<Number>,
 ) -> TaskResult<u32> {
     // The expiry of the message is kept over the retry, which is what the suite looks at.
-    let _kept = expires;
+    drop(expires);
     if context.retries() > 0 {
         return Ok(context.retries());
     }
@@ -240,7 +244,7 @@ async fn retry_once_priority(
     #[default(Some(1))] max_retries: Option<u32>,
     #[default(Some(short_wait()))] countdown: Option<Number>,
 ) -> TaskResult<u8> {
-    let _unused = expires;
+    drop(expires);
     if context.retries() > 0 {
         return Ok(context.message().priority());
     }

@@ -124,6 +124,11 @@ impl Worker {
 
     /// Serves until it is told to stop: by [`WorkerBuilder::shutdown`]'s value or by a signal. Tasks run on the runtime
     /// this is called on.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if threads, signals or the address of the metrics cannot be had, or if a
+    /// statement can never work. A broker or database that is away is waited for.
     pub async fn run(self) -> Result<Stopped, StartError> {
         let own = OwnRuntime::start().map_err(StartError::Threads)?;
         match own.handle.spawn(self.serve(Handle::current())).await {
@@ -154,23 +159,7 @@ impl Worker {
             None => Metrics::default(),
         };
         let monitor = Monitor::new(metrics);
-        let mut options = ConsumerOptions::new(config.broker.clone(), &config.hostname);
-        options.monitor = monitor.clone();
-        options.queues = config.queues.clone();
-        options.queue_order = config.queue_order.clone();
-        options.default_queue.clone_from(&config.default_queue);
-        options.routes = config.routes.clone();
-        options.accept_content = config.accept_content.clone();
-        options.held = held_limit(
-            config.concurrency,
-            config.prefetch_multiplier,
-            registry.largest_batch(),
-        );
-        options.eta_task_limit = config.eta_task_limit;
-        options.lease = config.lease;
-        options.visibility_timeout = config.visibility_timeout;
-        options.results = config.results.clone();
-        options.result_expires = config.result_expires;
+        let options = consumer_options(&config, &registry, &monitor);
         let names: Arc<dyn TaskNames> = Arc::clone(&registry) as _;
         let (consumer, deliveries, settler) = Consumer::start(options, names, &shutdown);
 
@@ -200,16 +189,7 @@ impl Worker {
         }
         if let Some(listener) = pages {
             if let Some(database) = &database {
-                monitor.metrics.adopt(
-                    "celery_worker_database_retries",
-                    "Transactions run again after a deadlock or a lock wait",
-                    database.retries(),
-                );
-                monitor.metrics.adopt(
-                    "celery_worker_inbox_hits",
-                    "Calls that were not applied because they had been before",
-                    database.known(),
-                );
+                adopt_counters(&monitor.metrics, database);
             }
             let vitals = Vitals::new(
                 monitor.clone(),
@@ -265,6 +245,42 @@ impl Worker {
             _ => Stopped::Warm,
         })
     }
+}
+
+/// Makes the consumer's options of the worker's settings.
+fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> ConsumerOptions {
+    let mut options = ConsumerOptions::new(config.broker.clone(), &config.hostname);
+    options.monitor = monitor.clone();
+    options.queues.clone_from(&config.queues);
+    options.queue_order = config.queue_order.clone();
+    options.default_queue.clone_from(&config.default_queue);
+    options.routes = config.routes.clone();
+    options.accept_content.clone_from(&config.accept_content);
+    options.held = held_limit(
+        config.concurrency,
+        config.prefetch_multiplier,
+        registry.largest_batch(),
+    );
+    options.eta_task_limit = config.eta_task_limit;
+    options.lease = config.lease;
+    options.visibility_timeout = config.visibility_timeout;
+    options.results = config.results.clone();
+    options.result_expires = config.result_expires;
+    options
+}
+
+/// Adds what the database counts to the page of metrics.
+fn adopt_counters(metrics: &Metrics, database: &Database) {
+    metrics.adopt(
+        "celery_worker_database_retries",
+        "Transactions run again after a deadlock or a lock wait",
+        database.retries(),
+    );
+    metrics.adopt(
+        "celery_worker_inbox_hits",
+        "Calls that were not applied because they had been before",
+        database.known(),
+    );
 }
 
 /// The place of the pages, if they are asked for. Port 0 becomes a free one, so the log says which.
@@ -440,6 +456,11 @@ impl WorkerBuilder {
     }
 
     /// Checks everything that can be checked without connecting. Call it on a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if a setting cannot be used, no task is registered, or a task needs a state
+    /// that the worker does not have.
     pub fn build(mut self) -> Result<Worker, StartError> {
         let mut statements = Statements::default();
         let sql_tasks = self.settings.tasks.clone();
@@ -486,6 +507,11 @@ impl WorkerBuilder {
     }
 
     /// Builds the worker, asks the database once, and runs until told to stop.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build) and of [`Worker::run`], and [`StartError::Config`] if the
+    /// database rejects the worker or lacks a table that it needs.
     pub async fn run(self) -> Result<Stopped, StartError> {
         let worker = self.build()?;
         worker.check_database().await?;

@@ -151,9 +151,10 @@ impl Settings {
             inbox_expires: self.inbox_expires.or(other.inbox_expires),
             metrics_addr: self.metrics_addr.or(other.metrics_addr),
             soft_shutdown_timeout: self.soft_shutdown_timeout.or(other.soft_shutdown_timeout),
-            tasks: match self.tasks.is_empty() {
-                true => other.tasks,
-                false => self.tasks,
+            tasks: if self.tasks.is_empty() {
+                other.tasks
+            } else {
+                self.tasks
             },
         }
     }
@@ -276,6 +277,7 @@ pub(crate) struct Config {
 
 impl Config {
     /// Checks settings and fills in the defaults.
+    #[expect(clippy::too_many_lines, reason = "one step a setting")]
     pub(crate) fn new(settings: Settings) -> Result<Self, ConfigError> {
         let broker = settings
             .broker
@@ -531,9 +533,10 @@ fn without_values(message: &str) -> String {
         };
         let quoted = &rest[start + 1..end];
         let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
-        let quoted = match quoted.chars().all(is_name) && quote == "`" {
-            true => quoted,
-            false => "**",
+        let quoted = if quoted.chars().all(is_name) && quote == "`" {
+            quoted
+        } else {
+            "**"
         };
         shown.push_str(&rest[..=start]);
         shown.push_str(quoted);
@@ -592,9 +595,10 @@ fn results(url: Option<&str>, broker: &Endpoint, prefix: String) -> Result<Resul
     let endpoint = endpoint.with_key_prefix(prefix);
     let is_broker =
         endpoint.identity() == broker.identity() && endpoint.key_prefix() == broker.key_prefix();
-    Ok(match is_broker {
-        true => Results::Broker,
-        false => Results::Server(endpoint),
+    Ok(if is_broker {
+        Results::Broker
+    } else {
+        Results::Server(endpoint)
     })
 }
 
@@ -607,9 +611,10 @@ fn accept_content(names: Option<Vec<String>>) -> Result<Vec<Serializer>, ConfigE
     }
     let known = |name: &String| {
         Serializer::from_name(name.trim()).ok_or_else(|| {
-            let cause = match name.contains("pickle") {
-                true => "pickle is never read: it runs what its sender wants".to_owned(),
-                false => format!("{name:?} is none of json, msgpack, yaml"),
+            let cause = if name.contains("pickle") {
+                "pickle is never read: it runs what its sender wants".to_owned()
+            } else {
+                format!("{name:?} is none of json, msgpack, yaml")
             };
             ConfigError::new(setting::ACCEPT_CONTENT, cause)
         })
@@ -653,9 +658,10 @@ fn metrics_addr(text: &str) -> Result<SocketAddr, ConfigError> {
         return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     }
     text.parse().map_err(|_| {
-        let shown = match text.contains('@') {
-            true => mask(text),
-            false => text.to_owned(),
+        let shown = if text.contains('@') {
+            mask(text)
+        } else {
+            text.to_owned()
         };
         let cause = format!("{shown:?} is not an address such as 127.0.0.1:9808, nor a port");
         ConfigError::new(setting::METRICS_ADDR, cause)
@@ -683,9 +689,10 @@ fn node_name(pattern: &str, host: &str) -> String {
             (c, false) => name.push(c),
         }
     }
-    match name.contains('@') {
-        true => name,
-        false => format!("{name}@{host}"),
+    if name.contains('@') {
+        name
+    } else {
+        format!("{name}@{host}")
     }
 }
 
@@ -728,7 +735,7 @@ mod tests {
         assert_eq!(config.concurrency, 1);
         assert_eq!(config.queues, ["a", "b"]);
         assert_eq!(config.lease, Duration::from_secs(5));
-        assert_eq!(config.visibility_timeout, Duration::from_secs(3600));
+        assert_eq!(config.visibility_timeout, Duration::from_hours(1));
     }
 
     #[test]

@@ -291,6 +291,10 @@ impl Settler {
     /// Stores an intermediate state (`STARTED`, `PROGRESS`, …) and publishes it, as Celery's `update_state`. Returns
     /// once it is stored, so that a task that reports in a loop is slowed down to the backend's pace. A stored SUCCESS
     /// is never overwritten. Does nothing for tasks whose results are ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] if the name is empty, or the consumer stops before the state is stored.
     pub async fn store_state(
         &self,
         task: &Arc<Task>,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The longest time there is, a hundred years: added to any clock it does not overflow.
-pub(crate) const LONGEST: Duration = Duration::from_secs(36_525 * 86_400);
+pub(crate) const LONGEST: Duration = Duration::from_hours(36_525 * 24);
 
 /// Text that is no time.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -118,9 +118,10 @@ where
             Level::WARN => "\x1b[1;33m",
             _ => "",
         };
-        let (colour, end) = match self.colours && !colour.is_empty() {
-            true => (colour, "\x1b[0m"),
-            false => ("", ""),
+        let (colour, end) = if self.colours && !colour.is_empty() {
+            (colour, "\x1b[0m")
+        } else {
+            ("", "")
         };
         let (level, message) = (level_name(level), indented(&fields.message));
         write!(out, "{colour}[{time},{millis:03}: {level}/MainProcess] ")?;

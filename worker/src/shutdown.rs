@@ -91,10 +91,10 @@ impl Shutdown {
                 Phase::Running => {}
                 Phase::Draining => tracing::info!(target: ALWAYS, "worker: Draining (MainProcess)"),
                 Phase::Warm => {
-                    tracing::info!(target: ALWAYS, "worker: Warm shutdown (MainProcess)")
+                    tracing::info!(target: ALWAYS, "worker: Warm shutdown (MainProcess)");
                 }
                 Phase::Cold => {
-                    tracing::info!(target: ALWAYS, "worker: Cold shutdown (MainProcess)")
+                    tracing::info!(target: ALWAYS, "worker: Cold shutdown (MainProcess)");
                 }
             }
         }
@@ -127,6 +127,10 @@ impl Shutdown {
 
     /// Listens for the process's signals from now on. Needs a tokio runtime. `soft_shutdown_timeout` is Celery's setting of
     /// this name; zero is none.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system, which gives no handler of signals.
     pub fn listen(&self, soft_shutdown_timeout: Duration) -> io::Result<()> {
         let patience = soft_shutdown_timeout;
         let cold_term = std::env::var("REMAP_SIGTERM").is_ok_and(|to| to == "SIGQUIT");
@@ -138,21 +142,25 @@ impl Shutdown {
         })?;
         if !is_ignored(SignalKind::hangup()) {
             self.on(SignalKind::hangup(), |shutdown| {
-                shutdown.advance(Phase::Warm)
+                shutdown.advance(Phase::Warm);
             })?;
         }
-        self.on(SignalKind::terminate(), move |shutdown| match cold_term {
-            true => shutdown.insist(patience),
-            false => shutdown.advance(Phase::Warm),
+        self.on(SignalKind::terminate(), move |shutdown| {
+            if cold_term {
+                shutdown.insist(patience);
+            } else {
+                shutdown.advance(Phase::Warm);
+            }
         })?;
         self.on(SignalKind::interrupt(), move |shutdown| {
-            match shutdown.phase() >= Phase::Warm {
-                true => shutdown.insist(patience),
-                false => shutdown.advance(Phase::Warm),
+            if shutdown.phase() >= Phase::Warm {
+                shutdown.insist(patience);
+            } else {
+                shutdown.advance(Phase::Warm);
             }
         })?;
         self.on(SignalKind::quit(), move |shutdown| {
-            shutdown.insist(patience)
+            shutdown.insist(patience);
         })
     }
 
@@ -224,8 +232,8 @@ mod tests {
         shutdown.reached(Phase::Cold).await;
 
         let shutdown = Shutdown::new();
-        shutdown.soften(Duration::from_secs(3600));
-        shutdown.soften(Duration::from_secs(3600));
+        shutdown.soften(Duration::from_hours(1));
+        shutdown.soften(Duration::from_hours(1));
         assert_eq!(shutdown.phase(), Phase::Cold);
         let shutdown = Shutdown::new();
         shutdown.soften(Duration::ZERO);

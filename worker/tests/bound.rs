@@ -15,7 +15,7 @@ use celery_testkit::{MariaDb, Postgres, Process, Redis, RedisOptions, wait_for};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A worker with tasks that are statements, and a broker.
 struct Tasks {
@@ -72,9 +72,10 @@ impl Tasks {
         if let Err(error) = done {
             panic!("{error}; the worker said:\n{}", self.worker.log());
         }
-        match document["status"] == "SUCCESS" {
-            true => Ok(document["result"].as_u64().unwrap()),
-            false => Err(document["result"].to_string()),
+        if document["status"] == "SUCCESS" {
+            Ok(document["result"].as_u64().unwrap())
+        } else {
+            Err(document["result"].to_string())
         }
     }
 
@@ -85,7 +86,7 @@ impl Tasks {
             match (expected, called) {
                 (Ok(expected), Ok(1)) => assert_eq!(show(column), expected, "{column} = {value}"),
                 (Err(part), Err(error)) => {
-                    assert!(error.contains(part), "{column} = {value}: {error}")
+                    assert!(error.contains(part), "{column} = {value}: {error}");
                 }
                 (expected, called) => panic!("{column} = {value}: {called:?}, not {expected:?}"),
             }
@@ -139,6 +140,7 @@ fn refused(column: &str) -> Vec<(&str, Value, Result<&'static str, &'static str>
 const UUID: &str = "0b8a1e3c-5d2f-4c7a-9e61-2f3b4c5d6e7f";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn values_in_columns_of_mariadb() {
     let server = MariaDb::start_with(&["--default-time-zone=+02:00"]).unwrap();
     server
@@ -332,6 +334,7 @@ fn values_in_columns_of_mariadb() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn values_in_columns_of_postgres() {
     let server = Postgres::start_with("timezone = 'Europe/Berlin'").unwrap();
     server

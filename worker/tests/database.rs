@@ -148,7 +148,7 @@ async fn postgresql() {
             }
         }
     };
-    let gone = tokio::time::timeout(Duration::from_secs(60), gone).await;
+    let gone = tokio::time::timeout(Duration::from_mins(1), gone).await;
     let away = gone.unwrap();
     assert_eq!(away.kind(), Kind::Unavailable, "{away}");
     server.restart().unwrap();

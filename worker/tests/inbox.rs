@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const COUNTERS: &str = "CREATE TABLE counters (id INT PRIMARY KEY, n INT NOT NULL)";
 const START: &str = "INSERT INTO counters (id, n) VALUES (1, 0), (2, 0), (3, 0)";
 const COUNT: &str = "UPDATE counters SET n = n + 1 WHERE id = :id";
@@ -73,12 +73,11 @@ async fn same_everywhere(database: &Database) {
             Box::pin(async move {
                 let mut answers = Vec::new();
                 for position in fresh {
-                    answers.push(match position {
-                        4 => Err(Exception::new("LookupError", "no").into()),
-                        _ => {
-                            open.execute(COUNT, &[("id", json!(2))]).await?;
-                            Ok(format!("{position}"))
-                        }
+                    answers.push(if position == 4 {
+                        Err(Exception::new("LookupError", "no").into())
+                    } else {
+                        open.execute(COUNT, &[("id", json!(2))]).await?;
+                        Ok(format!("{position}"))
                     });
                 }
                 Ok(answers)

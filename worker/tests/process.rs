@@ -16,7 +16,7 @@ use celery_worker::Database;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const TABLE: &str = "CREATE TABLE tasks (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, \
     name VARCHAR(255) NOT NULL, status VARCHAR(255) NOT NULL DEFAULT 'pending', \
     message VARCHAR(255) NULL, created_at TIMESTAMP NULL, updated_at TIMESTAMP NULL)";

@@ -61,9 +61,10 @@ pub fn mask(text: &str) -> String {
 /// assert_eq!(mask_misplaced("redis://:secret@h"), "redis://:**@h");
 /// ```
 pub fn mask_misplaced(text: &str) -> Cow<'_, str> {
-    match text.contains('@') || text.contains("://") {
-        true => mask(text).into(),
-        false => text.into(),
+    if text.contains('@') || text.contains("://") {
+        mask(text).into()
+    } else {
+        text.into()
     }
 }
 

@@ -14,7 +14,7 @@ pub fn task(attributes: TokenStream, item: TokenStream) -> TokenStream {
     let function = syn::parse_macro_input!(item as syn::ItemFn);
     options::Options::parse(attributes.into())
         .and_then(|options| expand::expand(options, function))
-        .unwrap_or_else(|error| error.into_compile_error())
+        .unwrap_or_else(syn::Error::into_compile_error)
         .into()
 }
 

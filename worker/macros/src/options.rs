@@ -107,7 +107,7 @@ mod tests {
     fn durations() {
         assert_eq!(parse_duration("10s"), Some(Duration::from_secs(10)));
         assert_eq!(parse_duration("5ms"), Some(Duration::from_millis(5)));
-        assert_eq!(parse_duration("1h"), Some(Duration::from_secs(3600)));
+        assert_eq!(parse_duration("1h"), Some(Duration::from_hours(1)));
         for wrong in ["", "10", "s", "1.5s", "-1s", "1d", "99999999999999999999s"] {
             assert_eq!(parse_duration(wrong), None, "{wrong}");
         }

@@ -53,9 +53,10 @@ impl Letter {
 /// Returns a field as `dead show` prints it. The raw message comes unchanged where a program reads it, and escaped on a
 /// terminal.
 fn shown<'v>(name: &str, value: &'v str) -> Cow<'v, str> {
-    match name == RAW && !std::io::stdout().is_terminal() {
-        true => Cow::Borrowed(value),
-        false => one_line(value),
+    if name == RAW && !std::io::stdout().is_terminal() {
+        Cow::Borrowed(value)
+    } else {
+        one_line(value)
     }
 }
 
@@ -86,9 +87,9 @@ async fn obey(connection: &mut Connection, keys: &Keys, dead: Dead) -> Result<bo
                 let Some(last) = letters.last() else { break };
                 after = format!("({}", last.place);
                 left -= letters.len();
-                letters
-                    .iter()
-                    .for_each(|letter| println!("{}", letter.line()));
+                for letter in &letters {
+                    println!("{}", letter.line());
+                }
             }
             Ok(true)
         }
@@ -151,19 +152,23 @@ async fn each(
             let Some(last) = letters.last() else { break };
             after = format!("({}", last.place);
             for letter in &letters {
-                match act(connection, letter).await? {
-                    true => count += 1,
-                    false => good = false,
+                if act(connection, letter).await? {
+                    count += 1;
+                } else {
+                    good = false;
                 }
             }
         }
     }
     for place in &which.places {
         match letter(connection, keys, place).await? {
-            Some(letter) => match act(connection, &letter).await? {
-                true => count += 1,
-                false => good = false,
-            },
+            Some(letter) => {
+                if act(connection, &letter).await? {
+                    count += 1;
+                } else {
+                    good = false;
+                }
+            }
             None => good = unknown(place),
         }
     }

@@ -1,5 +1,10 @@
 //! The options, named as those of `celery worker`; each has a variable in the environment.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "clap prints these comments as the help text"
+)]
+
 use std::path::PathBuf;
 
 use clap::builder::Resettable;

@@ -100,9 +100,10 @@ impl Ledger {
 
     /// How many more may be claimed: none while what is held is too large.
     pub(crate) fn free(&self) -> usize {
-        match self.bytes() < self.byte_limit {
-            true => self.limit.saturating_sub(self.busy()),
-            false => 0,
+        if self.bytes() < self.byte_limit {
+            self.limit.saturating_sub(self.busy())
+        } else {
+            0
         }
     }
 

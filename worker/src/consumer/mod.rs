@@ -49,6 +49,7 @@ pub use routes::{RouteError, Routes};
 use self::fetch::Fetch;
 use self::intake::{Intake, Unread};
 pub(crate) use self::ledger::Ledger;
+use self::members_first::MembersFirst;
 use self::parked::Parked;
 use self::settling::Settling;
 use self::transition::Rules;
@@ -196,7 +197,7 @@ impl Consumer {
             redelivery_limit: options.redelivery_limit,
             pulse,
             metrics: metrics.clone(),
-            failed_chords: Default::default(),
+            failed_chords: MembersFirst::default(),
         };
         let (source, pulse) = role("sweep");
         let sweeping = leases::sweep(

@@ -103,13 +103,14 @@ fn rejected(delivery: &Delivery, reason: &str, requeue: bool) {
 fn retried(delivery: &Delivery, countdown: Duration, reason: Option<&Failure>) {
     if tracing::enabled!(Level::INFO) {
         let (label, wait) = (label(&delivery.task), countdown.as_secs_f64());
-        match reason.map(|failure| failure.exception.summary()) {
-            Some(reason) => log_task!(
+        if let Some(reason) = reason.map(|failure| failure.exception.summary()) {
+            log_task!(
                 info,
                 delivery,
                 "Task {label} retry: Retry in {wait}s: {reason}"
-            ),
-            None => log_task!(info, delivery, "Task {label} retry: Retry in {wait}s"),
+            );
+        } else {
+            log_task!(info, delivery, "Task {label} retry: Retry in {wait}s");
         }
     }
 }

@@ -40,6 +40,10 @@ pub enum RouteError {
 
 impl Routes {
     /// Makes routes from pairs of a task's name, or a pattern of names, and a queue.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`] names the pattern or queue that cannot be used.
     pub fn new<P, Q>(routes: impl IntoIterator<Item = (P, Q)>) -> Result<Self, RouteError>
     where
         P: Into<String>,

@@ -113,7 +113,7 @@ impl Settling {
             Order::Finish(delivery, outcome) => self.finish(delivery, outcome, pending),
             Order::Begin(delivery, begun) => pending.begin.push((delivery, begun)),
             Order::Settle(settlement) if settlement.steps.is_empty() => {
-                pending.acks.push(settlement.tag)
+                pending.acks.push(settlement.tag);
             }
             Order::Settle(settlement) => self.settles(settlement, pending),
             Order::State {

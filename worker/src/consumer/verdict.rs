@@ -228,6 +228,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::consumer::Routes;
     use crate::delivery::{Retries, Tag, TaskNames};
     use crate::task::testing;
 
@@ -256,7 +257,7 @@ mod tests {
         let rules = Rules {
             results: true,
             default_queue: "celery".into(),
-            routes: Default::default(),
+            routes: Routes::default(),
             origin: "celery@test".into(),
             reply_to: "reply".into(),
             most: usize::MAX,

@@ -81,9 +81,9 @@ mod tests {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             };
-            let seen = tokio::time::timeout(Duration::from_secs(60), seen).await;
+            let seen = tokio::time::timeout(Duration::from_mins(1), seen).await;
             assert!(seen.is_ok(), "waited for {count} of {statement}");
-            working.iter().for_each(|one| one.abort());
+            working.iter().for_each(tokio::task::JoinHandle::abort);
         }
         for one in working {
             assert!(one.await.unwrap_err().is_cancelled());

@@ -242,20 +242,17 @@ impl From<sqlx::Error> for DatabaseError {
     fn from(error: sqlx::Error) -> Self {
         let (kind, name, code) = match &error {
             sqlx::Error::Database(database) => {
-                let (kind, code) = match database.try_downcast_ref::<MySqlDatabaseError>() {
-                    Some(mysql) => {
-                        let number = mysql.number();
-                        (of_mysql(number, mysql.message()), Some(number.into()))
-                    }
-                    None => {
-                        let code = database.code().unwrap_or_default();
-                        // A SQLSTATE has five characters; SQLite's codes are small numbers.
-                        match code.parse::<u32>() {
-                            Ok(number) if code.len() < 5 => {
-                                (of_sqlite(number), Some(number.into()))
-                            }
-                            _ => (of_postgres(&error, &code), Some(code.into_owned().into())),
-                        }
+                let (kind, code) = if let Some(mysql) =
+                    database.try_downcast_ref::<MySqlDatabaseError>()
+                {
+                    let number = mysql.number();
+                    (of_mysql(number, mysql.message()), Some(number.into()))
+                } else {
+                    let code = database.code().unwrap_or_default();
+                    // A SQLSTATE has five characters; SQLite's codes are small numbers.
+                    match code.parse::<u32>() {
+                        Ok(number) if code.len() < 5 => (of_sqlite(number), Some(number.into())),
+                        _ => (of_postgres(&error, &code), Some(code.into_owned().into())),
                     }
                 };
                 let name = match (kind, database.kind()) {

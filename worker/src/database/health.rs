@@ -83,9 +83,10 @@ impl Heard {
             return Some(Line::Begins);
         };
         spell.refused = now;
-        let wait = match spell.reason.as_ref() == reason {
-            true => AGAIN,
-            false => CHANGED,
+        let wait = if spell.reason.as_ref() == reason {
+            AGAIN
+        } else {
+            CHANGED
         };
         let is_due = now.saturating_duration_since(spell.told) >= wait;
         is_due.then(|| {

@@ -44,7 +44,7 @@ const PRUNED: u64 = 1_000;
 /// Such transactions in a row. What is left is deleted a while later.
 const PRUNINGS: usize = 100;
 /// The time between.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
+const PRUNE_EVERY: Duration = Duration::from_mins(1);
 
 const LOOK: &str = "SELECT task_id, result FROM celery_inbox WHERE task_id IN (:ids)";
 /// Asks only whether the table is there.
@@ -136,6 +136,11 @@ impl Database {
     /// A task passes [`Context::id`](crate::Context::id), or, if it has several such parts, something made of it. Everything
     /// else is as with [`transaction`](Self::transaction). The table `celery_inbox` must be there: `celery-worker check` prints
     /// the statements that make it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`transaction`](Self::transaction). An answer that cannot be read back, because its
+    /// type has changed, fails the task.
     pub async fn once<T, F>(&self, id: &str, work: F) -> Result<T, TaskError>
     where
         T: Serialize + DeserializeOwned + Send + 'static,
@@ -157,6 +162,10 @@ impl Database {
     /// an error is not stored, and its call is done again if it comes again: what `work` did for it must be nothing.
     ///
     /// Answers come in the order of the ids.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`transaction`](Self::transaction), for all calls alike.
     pub async fn once_each<R, F>(&self, ids: Vec<String>, work: F) -> Result<Answers<R>, TaskError>
     where
         R: Serialize + DeserializeOwned + Send + 'static,
@@ -356,7 +365,7 @@ mod tests {
         }
         let age = format!("UPDATE celery_inbox SET created_at = {old} WHERE task_id LIKE 'old%'");
         database.execute(&age, &[]).await.unwrap();
-        let day = Duration::from_secs(86_400);
+        let day = Duration::from_hours(24);
         assert_eq!(database.prune_inbox(3 * day).await.unwrap(), 0);
         assert_eq!(database.prune_inbox(day).await.unwrap(), 2);
         assert_eq!(database.prune_inbox(day).await.unwrap(), 0);

@@ -65,7 +65,7 @@ pub(crate) const CONNECTIONS: NonZeroU16 = NonZeroU16::new(16).unwrap();
 /// How often a deadlock or a lock wait is met by doing the same again before it counts as a failure.
 const TRIES: u32 = 6;
 /// How long a transaction may take unless said, and how long one waits for a connection. Lock waits of a server (MySQL's `innodb_lock_wait_timeout` is 50 s) must fit in.
-const TIMEOUT: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_mins(5);
 /// The first wait between these tries; it doubles, and is drawn from its half to one and a half of it: two who met would meet
 /// again.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
@@ -123,6 +123,10 @@ pub(crate) fn check_url(url: &str) -> Result<(), DatabaseUrlError> {
 
 impl Database {
     /// A database by its URL. Nothing is connected yet. Call it on the runtime of the worker.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseUrlError`] says what is wrong, and shows no password.
     pub fn from_url(url: &str) -> Result<Self, DatabaseUrlError> {
         let address = Address::parse(url)?;
         Ok(Database {
@@ -182,6 +186,10 @@ impl Database {
     }
 
     /// Connects, or uses a connection that is free, and asks nothing. A refusal is for the caller to tell.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Unavailable`] if the database is away, [`Kind::Refused`] if it rejects the worker.
     pub async fn ping(&self) -> Result<(), DatabaseError> {
         let database = self.clone();
         let running = tokio::spawn(async move {
@@ -243,6 +251,11 @@ impl Database {
     }
 
     /// Runs one statement and says how many rows it matched (on MySQL also those it left as they were).
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]; its [`kind`](DatabaseError::kind) says whether the statement or the
+    /// database is at fault. Lost connections and deadlocks leave the task to be run again.
     pub async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64, DatabaseError> {
         self.execute_with(sql, params, Dates::Kept).await
     }
@@ -277,6 +290,10 @@ impl Database {
     /// When the connection is lost during the commit the outcome is unknown; the error is then
     /// [`Kind::Unavailable`], and the worker runs the task again: what a task does here must bear that, or be done
     /// [`once`](Self::once).
+    ///
+    /// # Errors
+    ///
+    /// What `work` returns, or [`DatabaseError`] as for [`execute`](Self::execute).
     pub async fn transaction<T, F>(&self, work: F) -> Result<T, DatabaseError>
     where
         T: Send + 'static,

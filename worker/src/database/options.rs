@@ -50,17 +50,19 @@ pub(super) fn check(query: &str, dialect: Dialect) -> Result<(), String> {
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let is_known = known.contains(&&*name)
             || dialect == Dialect::Postgres && name.starts_with("options[") && name.ends_with(']');
-        let named = match may_be_secret || !is_plain(&name) {
-            true => "an option".to_owned(),
-            false => format!("the option {name}"),
+        let named = if may_be_secret || !is_plain(&name) {
+            "an option".to_owned()
+        } else {
+            format!("the option {name}")
         };
         if !is_known {
-            let hint = match name
+            let hint = if name
                 .replace(['-', '_'], "")
                 .eq_ignore_ascii_case("timezone")
             {
-                true => "; the time zone of sessions is the setting --database-time-zone",
-                false => "",
+                "; the time zone of sessions is the setting --database-time-zone"
+            } else {
+                ""
             };
             let known = known.join(", ");
             return Err(format!(

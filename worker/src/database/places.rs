@@ -161,14 +161,15 @@ impl<'s> Pieces<'s> {
                         .iter()
                         .any(|first| word(after).eq_ignore_ascii_case(first));
                     let outer = open.last().copied().unwrap_or(Open::Group);
-                    open.push(match is_query {
-                        true => Open::Group,
-                        false => opened(word(before), outer, || {
+                    open.push(if is_query {
+                        Open::Group
+                    } else {
+                        opened(word(before), outer, || {
                             let not = word(at.checked_sub(2)).eq_ignore_ascii_case("NOT");
                             let first = at.checked_sub(if not { 2 } else { 1 });
                             let from = first.and_then(|first| matter.get(first));
                             (from.copied().unwrap_or(*piece), not)
-                        }),
+                        })
                     });
                 }
                 Some((")", false)) => drop(open.pop()),

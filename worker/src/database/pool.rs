@@ -19,9 +19,9 @@ use super::zone::Zone;
 use super::{DatabaseError, Dialect, Kind};
 
 /// Idle connections are parted with after this time: firewalls forget them, servers pay for them.
-const IDLE: Duration = Duration::from_secs(600);
+const IDLE: Duration = Duration::from_mins(10);
 /// No connection is used longer, so that servers behind one name get their share again.
-const LIFE: Duration = Duration::from_secs(1_800);
+const LIFE: Duration = Duration::from_mins(30);
 
 /// An idle connection on which nothing can be begun in this time is dead, or its server is; a new one tells.
 const ALIVE: Duration = Duration::from_secs(2);

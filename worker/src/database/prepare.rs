@@ -98,9 +98,10 @@ async fn prepare_all(
 }
 
 async fn prepare(raw: &mut Raw, grammar: Grammar, sample: &Sample) -> Result<(), DatabaseError> {
-    let value = match sample.is_batch {
-        true => Value::Array(vec![Value::Null]),
-        false => Value::Null,
+    let value = if sample.is_batch {
+        Value::Array(vec![Value::Null])
+    } else {
+        Value::Null
     };
     let names = sample.names.iter();
     let params: Vec<_> = names.map(|name| (name.as_str(), value.clone())).collect();
@@ -121,9 +122,10 @@ async fn prepare(raw: &mut Raw, grammar: Grammar, sample: &Sample) -> Result<(),
         Raw::Postgres(open) => {
             sqlx::raw_sql(POSTGRES_BEFORE).execute(&mut *open).await?;
             let prepared = open.prepare(sql).await.map(drop);
-            let explained = match prepared.is_ok() && shape::is_explainable(&sample.sql, grammar) {
-                true => explain(open, &text, statement.values.len()).await,
-                false => Ok(()),
+            let explained = if prepared.is_ok() && shape::is_explainable(&sample.sql, grammar) {
+                explain(open, &text, statement.values.len()).await
+            } else {
+                Ok(())
             };
             sqlx::raw_sql("ROLLBACK").execute(&mut *open).await?;
             prepared?;
@@ -139,9 +141,12 @@ fn text(statement: &Statement, dialect: Dialect) -> String {
     if dialect == Dialect::Postgres {
         return types::with_numbers(statement);
     }
-    let texts = statement.texts.iter();
-    let texts: String = texts.map(|text| format!("{text}?")).collect();
-    texts + &statement.rest
+    let mut sql = String::new();
+    for text in &statement.texts {
+        sql += text;
+        sql.push('?');
+    }
+    sql + &statement.rest
 }
 
 /// Explains a statement, which looks at the rights to its tables and runs nothing. Only a missing
@@ -152,9 +157,10 @@ async fn explain(
     values: usize,
 ) -> Result<(), sqlx::Error> {
     let nulls = vec!["NULL"; values].join(", ");
-    let arguments = match nulls.is_empty() {
-        true => String::new(),
-        false => format!("({nulls})"),
+    let arguments = if nulls.is_empty() {
+        String::new()
+    } else {
+        format!("({nulls})")
     };
     let prepare = sqlx::raw_sql(AssertSqlSafe(format!("PREPARE {NAME} AS {statement}")));
     if prepare.execute(&mut *open).await.is_err() {

@@ -212,9 +212,10 @@ fn only_answers(words: &[Word<'_>], dialect: Dialect) -> Result<(), PurposeError
         return Ok(());
     }
     Err(PurposeError::OnlyAnswers {
-        verb: match first.is("WITH") {
-            true => "WITH … SELECT".to_owned(),
-            false => first.text.to_uppercase(),
+        verb: if first.is("WITH") {
+            "WITH … SELECT".to_owned()
+        } else {
+            first.text.to_uppercase()
         },
         hint: match dialect {
             Dialect::MySql => "; a function is called by DO f(…), a procedure by CALL",

@@ -61,9 +61,10 @@ pub(super) fn of_server(error: DatabaseError, dialect: Dialect) -> DatabaseError
         // An answer that cannot be decoded.
         (_, None) => false,
     };
-    error.of_kind(match stays {
-        true => Kind::Refused,
-        false => Kind::Unavailable,
+    error.of_kind(if stays {
+        Kind::Refused
+    } else {
+        Kind::Unavailable
     })
 }
 
@@ -135,14 +136,13 @@ fn of_tls(cause: &str, dialect: Dialect) -> String {
              says {off}"
         );
     }
-    let mut text = format!("TLS: {cause}");
     if cause.contains("certificate") {
-        text.push_str(&format!(
-            "; in the URL, ?ssl-ca=FILE names an authority to trust, {unverified} takes any \
-             certificate, {off} uses no TLS"
-        ));
+        return format!(
+            "TLS: {cause}; in the URL, ?ssl-ca=FILE names an authority to trust, {unverified} takes \
+             any certificate, {off} uses no TLS"
+        );
     }
-    text
+    format!("TLS: {cause}")
 }
 
 #[cfg(test)]

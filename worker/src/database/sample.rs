@@ -62,9 +62,10 @@ fn read(sql: &str, grammar: Grammar, is_batch: bool) -> Result<Vec<String>, Shap
 
 fn listed(names: &[String]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!(":{name}")).collect();
-    match names.is_empty() {
-        true => "none".to_owned(),
-        false => names.join(", "),
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
     }
 }
 

@@ -95,9 +95,10 @@ async fn mysql(
     };
     if let Some(zone) = zone {
         // Named zones need tables that many servers lack; this one has another name.
-        let name = match zone.is_utc() {
-            true => "+00:00".to_owned(),
-            false => zone.to_string(),
+        let name = if zone.is_utc() {
+            "+00:00".to_owned()
+        } else {
+            zone.to_string()
         };
         let change = format!("SET time_zone = {}", quoted(&name));
         let set = open.execute(AssertSqlSafe(change)).await;
@@ -132,10 +133,7 @@ fn of_the_machine(abbreviation: &str, clocks: [&str; 2]) -> SessionZone {
         let clock = zone.clock(*moment);
         clock.is_some_and(|(clock, _)| clock.strftime("%F %T").to_string() == shown)
     });
-    match fits {
-        true => Ok(zone),
-        false => Err(unknown()),
-    }
+    if fits { Ok(zone) } else { Err(unknown()) }
 }
 
 async fn postgres(
@@ -177,9 +175,10 @@ async fn postgres(
         });
     };
     // Of an offset as text PostgreSQL takes the sign the other way round.
-    let change = match zone.is_offset() {
-        true => format!("SET TIME ZONE INTERVAL '{zone}' HOUR TO MINUTE"),
-        false => format!("SET TIME ZONE {}", quoted(&zone.to_string())),
+    let change = if zone.is_offset() {
+        format!("SET TIME ZONE INTERVAL '{zone}' HOUR TO MINUTE")
+    } else {
+        format!("SET TIME ZONE {}", quoted(&zone.to_string()))
     };
     let set = open.execute(AssertSqlSafe(change)).await;
     set.map_err(|error| unknown_zone(zone, error))?;

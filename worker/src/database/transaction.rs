@@ -80,6 +80,10 @@ impl Transaction {
     }
 
     /// Runs a statement and says how many rows it matched (on MySQL also those it left as they were).
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`], after which the transaction can only be left.
     pub async fn execute(&mut self, sql: &str, params: Params<'_>) -> Result<u64, DatabaseError> {
         self.execute_with(sql, params, Dates::Kept).await
     }
@@ -145,6 +149,10 @@ impl Transaction {
     }
 
     /// The first column of a query whose values are whole numbers, such as keys.
+    ///
+    /// # Errors
+    ///
+    /// Like [`execute`](Self::execute), and if a value is not a whole number.
     pub async fn keys(
         &mut self,
         sql: &str,

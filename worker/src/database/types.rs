@@ -84,8 +84,9 @@ fn declared(value: &Bound) -> Oid {
 pub(super) fn with_numbers(statement: &Statement) -> String {
     let mut sql = String::new();
     for (at, text) in statement.texts.iter().enumerate() {
-        sql.push_str(text);
-        sql.push_str(&format!("${}", at + 1));
+        sql += text;
+        sql.push('$');
+        sql += &(at + 1).to_string();
     }
     sql + &statement.rest
 }

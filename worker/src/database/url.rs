@@ -97,9 +97,10 @@ impl Options {
                 let options = MySqlConnectOptions::from_str(url.as_str()).map_err(option)?;
                 let protects = says(&url, &["ssl-mode", "sslmode"]);
                 Ok(Options::MySql(as_the_server_has_it(
-                    match protects || is_local(&url) {
-                        true => options,
-                        false => options.ssl_mode(MySqlSslMode::VerifyIdentity),
+                    if protects || is_local(&url) {
+                        options
+                    } else {
+                        options.ssl_mode(MySqlSslMode::VerifyIdentity)
                     },
                 )))
             }
@@ -110,13 +111,15 @@ impl Options {
                 let options = PgConnectOptions::from_str(url.as_str()).map_err(option)?;
                 let protects = says(&url, &["ssl-mode", "sslmode"]);
                 let options = options.extra_float_digits(None);
-                let options = match says(&url, &["statement-cache-capacity"]) {
-                    true => options,
-                    false => options.statement_cache_capacity(PREPARED),
+                let options = if says(&url, &["statement-cache-capacity"]) {
+                    options
+                } else {
+                    options.statement_cache_capacity(PREPARED)
                 };
-                Ok(Options::Postgres(match protects || is_local(&url) {
-                    true => options,
-                    false => options.ssl_mode(PgSslMode::VerifyFull),
+                Ok(Options::Postgres(if protects || is_local(&url) {
+                    options
+                } else {
+                    options.ssl_mode(PgSslMode::VerifyFull)
                 }))
             }
             "sqlite" => {
@@ -173,9 +176,10 @@ fn without_foreign_keys(text: &str) -> Result<(String, bool), DatabaseUrlError> 
             _ => rest.push(part),
         }
     }
-    let text = match rest.is_empty() {
-        true => place.to_owned(),
-        false => format!("{place}?{}", rest.join("&")),
+    let text = if rest.is_empty() {
+        place.to_owned()
+    } else {
+        format!("{place}?{}", rest.join("&"))
     };
     Ok((text, on))
 }

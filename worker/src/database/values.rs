@@ -126,9 +126,10 @@ fn has_offset(time: &str) -> bool {
 /// `YYYY-MM-DD hh:mm:ss.ffffff` of a datetime without a zone.
 fn naive(time: &Timestamp) -> String {
     let text = time.to_string().replacen('T', " ", 1);
-    match text.contains('.') {
-        true => text,
-        false => text + ".000000",
+    if text.contains('.') {
+        text
+    } else {
+        text + ".000000"
     }
 }
 

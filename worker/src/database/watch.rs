@@ -111,9 +111,10 @@ impl Outside {
     pub(super) async fn dead_link(&self, pool: &Pool, work: &AtWork, health: &Arc<Health>) {
         loop {
             sleep(AGAIN).await;
-            let long = match pool.is_full() {
-                true => LONG_FOR_OTHERS,
-                false => LONG,
+            let long = if pool.is_full() {
+                LONG_FOR_OTHERS
+            } else {
+                LONG
             };
             let Some(since) = work.since().filter(|since| since.elapsed() >= long) else {
                 continue;

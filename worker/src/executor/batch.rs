@@ -64,9 +64,10 @@ impl Runner {
             let (runner, busy) = (self.clone(), busy.clone());
             // Whoever keeps the limit must not wait behind the task.
             let watched = self.def.policy.time_limit.is_some() || binding(&batch).is_some();
-            let place = match watched {
-                true => Handle::current(),
-                false => self.stage.tasks.clone(),
+            let place = if watched {
+                Handle::current()
+            } else {
+                self.stage.tasks.clone()
             };
             place.spawn(async move {
                 runner.run_until_done(batch, slot).await;

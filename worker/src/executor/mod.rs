@@ -147,11 +147,12 @@ impl Stage {
     }
 
     fn ended(&self) -> Ended {
-        match self.is_beyond_hope() {
-            true => Ended::Stuck {
+        if self.is_beyond_hope() {
+            Ended::Stuck {
                 tasks: self.monitor.stuck(),
-            },
-            false => Ended::Asked,
+            }
+        } else {
+            Ended::Asked
         }
     }
 
@@ -257,9 +258,10 @@ fn start(
     }
     let (task, stage, busy) = (Arc::clone(task), Arc::clone(stage), busy.clone());
     // Whoever keeps the limits of a task must not wait behind it.
-    let place = match once::is_watched(&delivery.task, &task) {
-        true => Handle::current(),
-        false => stage.tasks.clone(),
+    let place = if once::is_watched(&delivery.task, &task) {
+        Handle::current()
+    } else {
+        stage.tasks.clone()
     };
     place.spawn(async move {
         run_one(delivery, &task, &stage).await;

@@ -329,13 +329,13 @@ mod tests {
     #[test]
     fn the_messages_limits_come_first() {
         let policy = Policy {
-            time_limit: Some(Duration::from_secs(60)),
+            time_limit: Some(Duration::from_mins(1)),
             ..Policy::default()
         };
         let mut task = testing::task("t", "[]");
         assert_eq!(
             Limits::of(&task, &policy).hard,
-            Some(Duration::from_secs(60))
+            Some(Duration::from_mins(1))
         );
         task.time_limit.hard = Some(1.5);
         task.time_limit.soft = Some(f64::NAN);

@@ -33,7 +33,9 @@ impl Bench {
 
     fn with(concurrency: usize, tasks: Vec<TaskDef>, change: impl FnOnce(&mut Stage)) -> Self {
         let mut registry = Registry::default();
-        tasks.into_iter().for_each(|task| registry.insert(task));
+        for task in tasks {
+            registry.insert(task);
+        }
         let (settler, orders) = mpsc::unbounded_channel();
         let ledger = Arc::new(Ledger::new(1000, 1 << 20, Duration::from_secs(30)));
         let shared = Arc::new(Shared {
@@ -314,7 +316,7 @@ async fn waiting_for_a_core_is_not_running() {
 fn superstitious(runs: Arc<AtomicUsize>) -> TaskDef {
     let options = BatchOptions {
         size: 8,
-        linger: Duration::from_secs(60),
+        linger: Duration::from_mins(1),
     };
     TaskDef::batched("b", "b", options, move |calls: Batch<(u32,)>| {
         runs.fetch_add(1, Ordering::Relaxed);
@@ -358,7 +360,7 @@ async fn a_fault_of_everyone_is_not_bisected() {
     let seen = Arc::clone(&runs);
     let options = BatchOptions {
         size: 4,
-        linger: Duration::from_secs(60),
+        linger: Duration::from_mins(1),
     };
     let task = TaskDef::batched("b", "b", options, move |_: Batch<(u32,)>| {
         runs.fetch_add(1, Ordering::Relaxed);
@@ -386,7 +388,7 @@ fn endless(
 ) -> TaskDef {
     let options = BatchOptions {
         size: 4,
-        linger: Duration::from_secs(60),
+        linger: Duration::from_mins(1),
     };
     TaskDef::batched("b", "b", options, move |calls: Batch<(u32,)>| {
         let waiting = calls.iter().any(|call| call.0 == 13).then(&wait);

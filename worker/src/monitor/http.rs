@@ -138,8 +138,9 @@ async fn answer(method: &Method, path: &str, vitals: &Vitals) -> Response<Full<B
 }
 
 fn status(well: bool) -> StatusCode {
-    match well {
-        true => StatusCode::OK,
-        false => StatusCode::SERVICE_UNAVAILABLE,
+    if well {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
     }
 }

@@ -113,7 +113,13 @@ mod tests {
         assert!(pulse.is_alive(pulse.born));
         assert!(!pulse.is_alive(later));
         pulse.beat_at(later);
-        assert!(pulse.is_alive(later + STALLED - Duration::from_secs(1)));
+        assert!(
+            pulse.is_alive(
+                (later + STALLED)
+                    .checked_sub(Duration::from_secs(1))
+                    .unwrap()
+            )
+        );
         assert!(!pulse.is_alive(later + STALLED));
         // It is missed by its name, until it ends.
         let pulses = Pulses::default();

@@ -1,5 +1,5 @@
 //! The service manager's side: `READY=1`, `WATCHDOG=1`, `STOPPING=1` to the socket of `NOTIFY_SOCKET`, as
-//! sd_notify(3) and sd_watchdog_enabled(3) describe them. Without that variable nothing happens.
+//! `sd_notify(3)` and `sd_watchdog_enabled(3)` describe them. Without that variable nothing happens.
 //!
 //! The watchdog is fed for as long as every loop of the consumer turns – also while the broker is away, because a
 //! restart would not bring it back.

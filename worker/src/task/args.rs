@@ -127,6 +127,11 @@ impl<'m> Bound<'m> {
     }
 
     /// The parameter at this place, which the signature calls required.
+    ///
+    /// # Errors
+    ///
+    /// A `TypeError`, as Python names it, if the call lacks the parameter or its value is of
+    /// another type.
     pub fn required<T: DeserializeOwned>(&mut self, at: usize) -> Result<T, TaskError> {
         self.optional(at)?.ok_or_else(|| {
             let name = self
@@ -139,6 +144,10 @@ impl<'m> Bound<'m> {
     }
 
     /// The parameter at this place, if the call gave it.
+    ///
+    /// # Errors
+    ///
+    /// A `TypeError` if the value is of another type.
     pub fn optional<T: DeserializeOwned>(&mut self, at: usize) -> Result<Option<T>, TaskError> {
         let Some(value) = self.values.get_mut(at).and_then(Option::take) else {
             return Ok(None);
@@ -158,6 +167,10 @@ impl<'m> Bound<'m> {
     }
 
     /// Returns what is left of the positional arguments.
+    ///
+    /// # Errors
+    ///
+    /// A `TypeError` if a value is of another type.
     pub fn args<T: DeserializeOwned>(&mut self) -> Result<Args<T>, TaskError> {
         let function = self.signature.function;
         let places = self.signature.params.len()..;
@@ -174,6 +187,10 @@ impl<'m> Bound<'m> {
     }
 
     /// Returns what is left of the keyword arguments.
+    ///
+    /// # Errors
+    ///
+    /// A `TypeError` if a value is of another type.
     pub fn kwargs<T: DeserializeOwned>(&mut self) -> Result<Kwargs<T>, TaskError> {
         let function = self.signature.function;
         let keywords = std::mem::take(&mut self.keywords).into_iter();
@@ -229,7 +246,7 @@ pub(crate) fn type_error(message: String) -> TaskError {
     TaskError::Failed(Exception::new("TypeError", message).permanent())
 }
 
-/// serde_json ends with " at line 1 column 3", which says nothing about an argument.
+/// `serde_json` ends with " at line 1 column 3", which says nothing about an argument.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {

@@ -1,11 +1,11 @@
 //! An argument of a message as a value of a Rust type.
 //!
-//! serde_json alone reads nearly everything. Two things need more, and are looked for first:
+//! `serde_json` alone reads nearly everything. Two things need more, and are looked for first:
 //!
 //! * What kombu wraps as `{"__type__": …, "__value__": …}` is the value itself for a type that asks for
 //!   text, bytes or a list of bytes: a UUID, a decimal, a date or a time. For other types, such as
 //!   `serde_json::Value`, it stays the object.
-//! * An integer beyond 64 bits is refused by name where serde_json would make a float of it. A type that
+//! * An integer beyond 64 bits is refused by name where `serde_json` would make a float of it. A type that
 //!   holds it (`i128`, `f64`, `Raw`) gets it.
 
 use std::borrow::Cow;
@@ -32,9 +32,10 @@ pub(super) fn read<T: DeserializeOwned>(raw: &RawValue) -> Result<T, Error> {
         && ["__type__", "\\u00"]
             .iter()
             .all(|part| !text.contains(part));
-    match is_plain {
-        true => serde_json::from_str(text),
-        false => T::deserialize(Argument(raw)),
+    if is_plain {
+        serde_json::from_str(text)
+    } else {
+        T::deserialize(Argument(raw))
     }
 }
 
@@ -51,7 +52,7 @@ impl<'de> Argument<'de> {
         self.text().starts_with(byte)
     }
 
-    /// What serde_json makes of it.
+    /// What `serde_json` makes of it.
     fn json(self) -> serde_json::Deserializer<serde_json::de::StrRead<'de>> {
         serde_json::Deserializer::from_str(self.text())
     }
@@ -100,7 +101,7 @@ impl<'de> Argument<'de> {
         )))
     }
 
-    /// Refuses an integer that serde_json would make a float of.
+    /// Refuses an integer that `serde_json` would make a float of.
     fn check_64_bits(self) -> Result<(), Error> {
         let fits = |text: &str| text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok();
         self.check(fits, "64 bits")
@@ -115,7 +116,7 @@ impl<'de> IntoDeserializer<'de, Error> for Argument<'de> {
     }
 }
 
-/// Methods that serde_json answers, after a check.
+/// Methods that `serde_json` answers, after a check.
 macro_rules! checked {
     ($check:expr; $($method:ident)*) => {
         $(
@@ -230,9 +231,10 @@ impl<'de> Deserializer<'de> for Argument<'de> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.starts_with('{') {
-            true => visitor.visit_map(self.members()?),
-            false => self.json().deserialize_map(visitor),
+        if self.starts_with('{') {
+            visitor.visit_map(self.members()?)
+        } else {
+            self.json().deserialize_map(visitor)
         }
     }
 
@@ -242,9 +244,10 @@ impl<'de> Deserializer<'de> for Argument<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match self.starts_with('[') {
-            true => self.deserialize_seq(visitor),
-            false => self.deserialize_map(visitor),
+        if self.starts_with('[') {
+            self.deserialize_seq(visitor)
+        } else {
+            self.deserialize_map(visitor)
         }
     }
 
@@ -254,9 +257,10 @@ impl<'de> Deserializer<'de> for Argument<'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match self.starts_with('{') {
-            true => visitor.visit_enum(MapAccessDeserializer::new(self.members()?)),
-            false => self.json().deserialize_enum(name, variants, visitor),
+        if self.starts_with('{') {
+            visitor.visit_enum(MapAccessDeserializer::new(self.members()?))
+        } else {
+            self.json().deserialize_enum(name, variants, visitor)
         }
     }
 }
@@ -445,7 +449,7 @@ mod tests {
         // Floats with as many digits are floats.
         assert_eq!(
             read_text::<Value>("0.12345678901234567890123"),
-            Ok(json!(0.12345678901234568))
+            Ok(json!(0.123_456_789_012_345_68))
         );
     }
 

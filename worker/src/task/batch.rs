@@ -49,6 +49,10 @@ impl<T> Batch<T> {
     }
 
     /// A value of the worker.
+    ///
+    /// # Errors
+    ///
+    /// The task fails if the worker has no value of this type.
     pub fn extract<S: Send + Sync + 'static>(&self) -> Result<State<S>, TaskError> {
         self.shared.states.get()
     }

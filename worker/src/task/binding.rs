@@ -46,7 +46,7 @@ impl Binding {
             }
             tokio::time::sleep(wait).await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Returns how long to wait before looking again: nothing if the binding takes longer than

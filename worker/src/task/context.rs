@@ -17,7 +17,7 @@ use super::error::{Retry, TaskError};
 use crate::delivery::Settler;
 
 /// Celery's `default_retry_delay`.
-pub(crate) const DEFAULT_RETRY_DELAY: Duration = Duration::from_secs(180);
+pub(crate) const DEFAULT_RETRY_DELAY: Duration = Duration::from_mins(3);
 /// Celery's `max_retries`.
 const DEFAULT_MAX_RETRIES: u32 = 3;
 
@@ -121,6 +121,10 @@ impl Context {
     }
 
     /// Stores a state of the task's own, such as `PROGRESS`, for whoever waits for the result.
+    ///
+    /// # Errors
+    ///
+    /// If `meta` has no JSON form, or the state could not be stored.
     pub async fn update_state(&self, state: &str, meta: impl Serialize) -> Result<(), TaskError> {
         let meta = serde_json::value::to_raw_value(&meta)?;
         let settler = &self.shared.settler;
@@ -145,10 +149,10 @@ impl Context {
     /// Waits until the soft time limit has passed; for ever if there is none.
     pub async fn cancelled(&self) {
         let Some(mut flag) = self.cancelled.clone() else {
-            return std::future::pending().await;
+            return std::future::pending::<()>().await;
         };
         if flag.wait_for(|passed| *passed).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -170,6 +174,10 @@ pub struct Call {
 impl Call {
     /// Puts the message's arguments in the places of `signature`. Drop the result when the arguments
     /// have been taken: how long that takes is watched.
+    ///
+    /// # Errors
+    ///
+    /// A `TypeError` if the message has too many arguments or unknown ones.
     pub fn bind(&self, signature: &'static Signature) -> Result<Bound<'_>, TaskError> {
         let underway = self.binding.as_ref().map(Binding::begin);
         let task = &self.context.task;
@@ -179,6 +187,10 @@ impl Call {
     }
 
     /// A [`Context`] or a [`State`].
+    ///
+    /// # Errors
+    ///
+    /// The task fails if the worker has no value of this type.
     pub fn extract<T: Extract>(&self) -> Result<T, TaskError> {
         T::extract(&self.context)
     }
@@ -187,6 +199,10 @@ impl Call {
 /// What a task's parameter can be besides an argument.
 pub trait Extract: Sized {
     /// Takes it from the context of the call.
+    ///
+    /// # Errors
+    ///
+    /// The task fails if the worker has no value of this type.
     fn extract(context: &Context) -> Result<Self, TaskError>;
 }
 

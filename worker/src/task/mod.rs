@@ -141,17 +141,16 @@ impl TaskDef {
                     }
                 }
                 drop(underway);
-                let answers = match calls.is_empty() {
-                    true => Vec::new(),
-                    false => {
-                        let tasks = readable;
-                        run(Batch {
-                            calls,
-                            tasks,
-                            shared,
-                        })
-                        .await?
-                    }
+                let answers = if calls.is_empty() {
+                    Vec::new()
+                } else {
+                    let tasks = readable;
+                    run(Batch {
+                        calls,
+                        tasks,
+                        shared,
+                    })
+                    .await?
                 };
                 batch::merge(unreadable, answers.into_iter().map(Self::answer).collect())
             };
@@ -161,6 +160,10 @@ impl TaskDef {
     }
 
     /// The answer of a function that returns a `Result`.
+    ///
+    /// # Errors
+    ///
+    /// The error of the function, or that of [`answer_value`](Self::answer_value).
     pub fn answer<R: Serialize, E: Into<TaskError>>(
         result: Result<R, E>,
     ) -> TaskResult<Box<RawValue>> {
@@ -168,6 +171,10 @@ impl TaskDef {
     }
 
     /// The answer of a function that returns a value.
+    ///
+    /// # Errors
+    ///
+    /// An `EncodeError`, as Celery names it, if the value has no JSON form.
     pub fn answer_value<R: Serialize>(value: R) -> TaskResult<Box<RawValue>> {
         to_raw_value(&value).map_err(|error| {
             let message = format!("the result cannot be written as JSON: {error}");

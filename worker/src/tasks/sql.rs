@@ -129,32 +129,32 @@ fn single(name: String, sql: String, names: Vec<String>, must_match: bool, once:
         }
         drop(bound);
         // With `must_match`, none is an error, which the inbox does not store.
-        let answer = move |matched: u64| match must_match && matched == 0 {
-            true => Err(TaskError::Failed(Exception::new(
-                "LookupError",
-                "the statement matched no row",
-            ))),
-            false => Ok(matched),
+        let answer = move |matched: u64| {
+            if must_match && matched == 0 {
+                Err(TaskError::Failed(Exception::new(
+                    "LookupError",
+                    "the statement matched no row",
+                )))
+            } else {
+                Ok(matched)
+            }
         };
-        let matched = match once {
-            false => {
-                let matched = database.transaction(move |open| {
-                    let values = values.clone();
-                    Box::pin(async move { run(open, sql, &values).await })
-                });
-                answer(matched.await?)?
-            }
-            true => {
-                let id = call.extract::<Context>()?.id().to_owned();
-                let answers = database.once_each(vec![id], move |open, _| {
-                    let values = values.clone();
-                    Box::pin(async move { Ok(vec![answer(run(open, sql, &values).await?)]) })
-                });
-                return answers.await?.pop().map_or_else(
-                    || Err(TaskError::runtime_error("the statement gave no answer")),
-                    TaskDef::answer,
-                );
-            }
+        let matched = if once {
+            let id = call.extract::<Context>()?.id().to_owned();
+            let answers = database.once_each(vec![id], move |open, _| {
+                let values = values.clone();
+                Box::pin(async move { Ok(vec![answer(run(open, sql, &values).await?)]) })
+            });
+            return answers.await?.pop().map_or_else(
+                || Err(TaskError::runtime_error("the statement gave no answer")),
+                TaskDef::answer,
+            );
+        } else {
+            let matched = database.transaction(move |open| {
+                let values = values.clone();
+                Box::pin(async move { run(open, sql, &values).await })
+            });
+            answer(matched.await?)?
         };
         TaskDef::answer_value(matched)
     })
@@ -190,9 +190,12 @@ fn batched(
             };
             let fits: Arc<[Result<Vec<Value>, TaskError>]> = calls
                 .iter()
-                .map(|call| match call.len() == names.len() {
-                    true => Ok(call.clone()),
-                    false => Err(unfit(call)),
+                .map(|call| {
+                    if call.len() == names.len() {
+                        Ok(call.clone())
+                    } else {
+                        Err(unfit(call))
+                    }
                 })
                 .collect();
             if !once {

@@ -91,12 +91,13 @@ impl Statements {
         for warning in findings.warnings {
             tracing::warn!("{warning}");
         }
-        match findings.mistakes.is_empty() {
-            true => Ok(()),
-            false => Err(ConfigError::new(
+        if findings.mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError::new(
                 setting::TASKS,
                 findings.mistakes.join("; "),
-            )),
+            ))
         }
     }
 

@@ -80,12 +80,15 @@ async fn complete(
         .filter_map(|id| id.as_ref().ok().copied())
         .collect();
     let missing = update(open, &ids).await?;
-    let answer = |id: i64| match missing.contains(&i128::from(id)) {
-        true => Err(TaskError::Failed(Exception::new(
-            "LookupError",
-            format!("no row of tasks has the id {id}"),
-        ))),
-        false => Ok(true),
+    let answer = |id: i64| {
+        if missing.contains(&i128::from(id)) {
+            Err(TaskError::Failed(Exception::new(
+                "LookupError",
+                format!("no row of tasks has the id {id}"),
+            )))
+        } else {
+            Ok(true)
+        }
     };
     let answers = numbers.iter().cloned();
     Ok(answers.map(|id| id.and_then(answer)).collect())

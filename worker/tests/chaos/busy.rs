@@ -14,7 +14,7 @@ pub const CHATTY: [&str; 6] = ["-c", "10", "--prefetch-multiplier", "2", "-l", "
 /// A worker with a little to do.
 pub fn busy(world: &mut World) -> Vec<Worker> {
     let mut command = world.playground_command(&SMALL);
-    let worker = world.start(&mut command);
+    let worker = Worker::start(&mut command);
     at_work(world);
     vec![worker]
 }

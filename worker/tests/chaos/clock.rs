@@ -43,7 +43,7 @@ fn clocks_an_hour_apart_steal_nothing() {
             println!("skipped: no faketime here");
             return;
         }
-        workers.push(world.start(&mut command));
+        workers.push(Worker::start(&mut command));
     }
     // The log lines bear the wrong time: the clock is wrong indeed.
     let hour = |worker: &Worker| {
@@ -72,7 +72,7 @@ fn clocks_an_hour_apart_steal_nothing() {
     world.finish(2, workers);
 }
 
-const HALF_AN_HOUR: Duration = Duration::from_secs(1_800);
+const HALF_AN_HOUR: Duration = Duration::from_mins(30);
 
 #[test]
 fn a_clock_that_jumps_steals_nothing() {
@@ -97,7 +97,7 @@ fn a_clock_that_jumps_steals_nothing() {
         .env("FAKETIME_TIMESTAMP_FILE", &clock)
         .env("FAKETIME_NO_CACHE", "1")
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    let jumps = world.start(&mut command);
+    let jumps = Worker::start(&mut command);
     // On a queue of its own: it sweeps.
     let right = world.worker(&["-l", "info", "--lease", "3s"]);
     for _ in 0..times {

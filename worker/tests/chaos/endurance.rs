@@ -63,13 +63,7 @@ impl Held {
         let sizes: Vec<String> = self
             .sizes
             .iter()
-            .map(|size| {
-                format!(
-                    "{:.1} MiB, {} files",
-                    size.rss as f64 / 1_048_576.0,
-                    size.files
-                )
-            })
+            .map(|size| format!("{} MiB, {} files", size.rss / (1 << 20), size.files))
             .collect();
         let sizes = sizes.join(" and ");
         format!("{sizes}; {} + {} connections", self.redis, self.database)
@@ -99,7 +93,7 @@ fn nothing_grows() {
     let tasks = by_scale(30_000, 200_000, 1_000_000);
     let kills = by_scale(10, 50, 100);
     let mut world = World::new("endurance").with_database(&[]);
-    let rows = (FIRST + tasks) / 2;
+    let rows = u32::midpoint(FIRST, tasks);
     world.sql(&format!(
         "INSERT INTO tasks (id, name) SELECT seq, CONCAT('task ', seq) FROM seq_{}_to_{}",
         ROWS + 1,

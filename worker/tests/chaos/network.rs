@@ -5,7 +5,7 @@ use std::time::Duration;
 use celery_testkit::{Fault, Proxy, Redis, RedisOptions, Wire, wait_for};
 
 use crate::busy::{SMALL, at_work, busy, last, says, seconds};
-use crate::programs::through;
+use crate::programs::{Worker, through};
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
 /// The way to Redis is faulty for a while; then it is not.
@@ -127,7 +127,7 @@ fn a_name_that_leads_elsewhere_is_followed() {
     let mount = format!("mount --bind {} /etc/hosts && exec \"$@\"", hosts.display());
     let starter = ["unshare", "--mount", "sh", "-c", &mount, "sh"];
     let mut command = through(&starter, &world.playground_command(&SMALL));
-    let workers = vec![world.start(&mut command)];
+    let workers = vec![Worker::start(&mut command)];
     let options = RedisOptions::new().aof().replica_of(world.redis.port());
     let options = options.set("bind", "127.0.0.2").set("port", &port);
     let other = options.start().unwrap();
@@ -157,7 +157,7 @@ fn swallowed_packets_are_an_outage() {
     let far = wire.far();
     let starter: Vec<&str> = far.iter().map(String::as_str).collect();
     let mut command = through(&starter, &world.playground_command(&SMALL));
-    let mut workers = vec![world.start(&mut command)];
+    let mut workers = vec![Worker::start(&mut command)];
     let lengths = by_scale(&[8.0][..], &[3.0, 8.0, 20.0], &[1.0, 3.0, 8.0, 20.0, 60.0]);
     for seconds in lengths {
         at_work(&mut world);

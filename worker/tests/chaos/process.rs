@@ -61,7 +61,9 @@ fn a_frozen_worker_takes_nothing_from_those_who_run_it_now() {
             .all(|id| log.contains(&format!("[{id}] received")))
     };
     wait_for(PATIENCE, "it to run them", || received(&frozen[1])).unwrap();
-    frozen.iter().for_each(|worker| worker.process.pause());
+    for worker in &frozen {
+        worker.process.pause();
+    }
     last(&mut world, Duration::from_secs(2 * u64::from(timeout)));
     let mut others = [world.worker(&more), world.playground(&more)];
     wait_for(PATIENCE, "the other to run them", || received(&others[1])).unwrap();
@@ -77,7 +79,9 @@ fn a_frozen_worker_takes_nothing_from_those_who_run_it_now() {
         now.is_subset(&held) && now.len() >= long.len(),
         "{held:?} became {now:?}"
     );
-    others.iter_mut().for_each(|worker| worker.process.kill9());
+    for worker in &mut others {
+        worker.process.kill9();
+    }
     // For the invariant nobody may run.
     table.process.pause();
     play.process.pause();

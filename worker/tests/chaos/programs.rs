@@ -29,7 +29,7 @@ const FILES: usize = DATABASE_CONNECTIONS + REDIS_CONNECTIONS;
 impl World {
     /// `celery-worker` with the table's tasks; it serves the queue `celery`.
     pub fn worker(&self, more: &[&str]) -> Worker {
-        self.start(&mut self.worker_command(more))
+        Worker::start(&mut self.worker_command(more))
     }
 
     pub fn worker_command(&self, more: &[&str]) -> Command {
@@ -44,7 +44,7 @@ impl World {
 
     /// The example worker, with tasks that need no table; it serves the queue `play`.
     pub fn playground(&self, more: &[&str]) -> Worker {
-        self.start(&mut self.playground_command(more))
+        Worker::start(&mut self.playground_command(more))
     }
 
     pub fn playground_command(&self, more: &[&str]) -> Command {
@@ -96,17 +96,17 @@ impl World {
         process.wait_for_line(PATIENCE, " ready.").unwrap();
         process
     }
+}
 
+impl Worker {
     /// Starts a worker and waits until it is ready.
-    pub fn start(&self, command: &mut Command) -> Worker {
-        let mut worker = Worker::spawn(command);
+    pub fn start(command: &mut Command) -> Self {
+        let mut worker = Self::spawn(command);
         worker.process.wait_for_line(PATIENCE, "ready.").unwrap();
         worker.files = open_files(&worker.process);
         worker
     }
-}
 
-impl Worker {
     /// A worker that may not come to be ready.
     pub fn spawn(command: &mut Command) -> Worker {
         Worker {

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::programs::{Worker, seconds};
 
 /// Everything here happens within this or has failed. Generous: the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 /// A task sent after an outage starts within two seconds; this is what a busy machine gets.
 const AFTER_OUTAGE: Duration = Duration::from_secs(8);
 /// The longest time without a result while tasks wait, beyond the fault itself: a lease, a sweep and the start of a worker,

@@ -171,7 +171,8 @@ pub async fn until<T: Debug>(wanted: &str, mut look: impl AsyncFnMut() -> Result
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    if tokio::time::timeout(DEADLINE, waiting).await.is_err() {
-        panic!("waited for {wanted}; there is still {last:?}");
-    }
+    assert!(
+        tokio::time::timeout(DEADLINE, waiting).await.is_ok(),
+        "waited for {wanted}; there is still {last:?}"
+    );
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use celery_protocol::message::{EncodeOptions, Task};
 use celery_protocol::result::ExceptionDoc;
-use celery_worker::consumer::{Consumer, ConsumerOptions};
+use celery_worker::consumer::{Consumer, ConsumerOptions, Left};
 use celery_worker::delivery::{Delivery, Outcome, Retries, Settler, TaskNames};
 use celery_worker::{Phase, Shutdown};
 use serde_json::value::RawValue;
@@ -17,7 +17,7 @@ use crate::broker::Broker;
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Longer than any test.
-pub const NEVER: Duration = Duration::from_secs(3_600);
+pub const NEVER: Duration = Duration::from_hours(1);
 
 /// Knows every task but those called `unknown`, has a bug about those called `bug`, and a later one about `bug later`.
 /// Failures of `stubborn` are run again once.
@@ -167,6 +167,6 @@ impl Rig {
         while let Some(delivery) = self.next_or_end().await {
             self.settler.finish(delivery, Outcome::NotStarted);
         }
-        assert_eq!(self.consumer.close(DEADLINE).await, Default::default());
+        assert_eq!(self.consumer.close(DEADLINE).await, Left::default());
     }
 }

@@ -11,7 +11,7 @@ use celery_testkit::{Process, Redis, wait_for};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The example worker, which cargo builds beside the tests.
 pub fn playground() -> PathBuf {

@@ -53,22 +53,19 @@ fn what_python_runs_is_run_and_what_it_does_not_is_a_dead_letter() {
     let mut redis = Redis::start(RedisOptions::new()).unwrap();
     let mut ours = Ours::start(&redis);
     let ours: Vec<String> = cases.iter().map(|case| ours.answer(&redis, case)).collect();
-    let python: Vec<String> = match workers::python() {
-        Some(program) => {
-            let mut python = Python::start(&redis, program);
-            cases
-                .iter()
-                .map(|case| python.answer(&redis, case))
-                .collect()
-        }
-        None => {
-            eprintln!(
-                "skipped: Celery 5.7 is not in .venv (make setup); its answers are those of the table"
-            );
-            let rows = written.lines().skip(2);
-            rows.map(|row| row.rsplit(" | ").nth(2).unwrap_or_default().to_owned())
-                .collect()
-        }
+    let python: Vec<String> = if let Some(program) = workers::python() {
+        let mut python = Python::start(&redis, program);
+        cases
+            .iter()
+            .map(|case| python.answer(&redis, case))
+            .collect()
+    } else {
+        eprintln!(
+            "skipped: Celery 5.7 is not in .venv (make setup); its answers are those of the table"
+        );
+        let rows = written.lines().skip(2);
+        rows.map(|row| row.rsplit(" | ").nth(2).unwrap_or_default().to_owned())
+            .collect()
     };
     redis.stop();
 

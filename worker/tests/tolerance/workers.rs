@@ -9,7 +9,7 @@ use celery_testkit::{Process, Redis, wait_for};
 use super::case::Case;
 use super::root;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Returns the Python that has Celery 5.7, if it is there.
 pub fn python() -> Option<PathBuf> {
@@ -118,9 +118,10 @@ impl Python {
             return word(&state);
         }
         let log = process.log();
-        match has_succeeded(&log[offset..], &id) {
-            true => "ran".to_owned(),
-            false => "refused".to_owned(),
+        if has_succeeded(&log[offset..], &id) {
+            "ran".to_owned()
+        } else {
+            "refused".to_owned()
         }
     }
 

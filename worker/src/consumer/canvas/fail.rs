@@ -82,30 +82,27 @@ impl<'a> Failing<'a> {
 
     /// Fails the body of a chord: with the error of the chord, or, if it is a group, with what the member raised.
     pub(super) fn body(&mut self, body: &Signature, error: Raised<'_>, cause: Raised<'_>) {
-        match &body.kind {
-            Kind::Group(members) => {
-                let group = &body.options;
-                for member in members {
-                    self.member_of_body(member, &group.list("link_error"), cause);
-                }
-                if let Some(id) = group.text("task_id") {
-                    let without = Raised {
-                        traceback: None,
-                        ..cause
-                    };
-                    self.document(&id, &Options::default(), without, self.children.clone());
-                }
+        if let Kind::Group(members) = &body.kind {
+            let group = &body.options;
+            for member in members {
+                self.member_of_body(member, &group.list("link_error"), cause);
             }
-            _ => {
-                let id = body.options.text("task_id");
-                if let Some(id) = &id {
-                    // As in Celery, the body is the root of its error callbacks.
-                    self.errbacks(&body.options.list("link_error"), id, id);
-                    self.document(id, &Options::default(), error, self.children.clone());
-                }
-                if let Kind::Chord(chord) = &body.kind {
-                    self.body(&chord.body, error, error);
-                }
+            if let Some(id) = group.text("task_id") {
+                let without = Raised {
+                    traceback: None,
+                    ..cause
+                };
+                self.document(&id, &Options::default(), without, self.children.clone());
+            }
+        } else {
+            let id = body.options.text("task_id");
+            if let Some(id) = &id {
+                // As in Celery, the body is the root of its error callbacks.
+                self.errbacks(&body.options.list("link_error"), id, id);
+                self.document(id, &Options::default(), error, self.children.clone());
+            }
+            if let Kind::Chord(chord) = &body.kind {
+                self.body(&chord.body, error, error);
             }
         }
         self.count_leaves(body, error);

@@ -144,22 +144,18 @@ fn results(complete: &Complete) -> Result<Box<RawValue>, Broken> {
         let text = json::normalise(saved).ok()?;
         serde_json::from_str::<Saved>(&text).ok()
     });
-    match saved {
-        Some(saved) => {
-            let by_id: HashMap<String, Box<RawValue>> = members.into_iter().collect();
-            let saved = saved.result.1.unwrap_or_default();
-            // The saved group may name a member any number of times.
-            let bytes = named(&saved, &by_id);
-            if bytes > DEFAULT_MAX_BODY {
-                return Err(too_large(bytes));
-            }
-            shaped(&saved, &by_id, 0).map_err(broken)
+    if let Some(saved) = saved {
+        let by_id: HashMap<String, Box<RawValue>> = members.into_iter().collect();
+        let saved = saved.result.1.unwrap_or_default();
+        // The saved group may name a member any number of times.
+        let bytes = named(&saved, &by_id);
+        if bytes > DEFAULT_MAX_BODY {
+            return Err(too_large(bytes));
         }
-        None => {
-            let results: Vec<Box<RawValue>> =
-                members.into_iter().map(|(_, result)| result).collect();
-            raw(&results).map_err(broken)
-        }
+        shaped(&saved, &by_id, 0).map_err(broken)
+    } else {
+        let results: Vec<Box<RawValue>> = members.into_iter().map(|(_, result)| result).collect();
+        raw(&results).map_err(broken)
     }
 }
 

@@ -80,11 +80,11 @@ pub(super) fn add_body_callbacks(
     let (callbacks, errbacks) = (options.list("link"), options.list("link_error"));
     options.remove(&["link", "link_error"]);
     for callback in &callbacks {
-        match body.is_empty_group() {
-            true => body
-                .options
-                .append("link", std::slice::from_ref(callback))?,
-            false => link(body, callback, load)?,
+        if body.is_empty_group() {
+            body.options
+                .append("link", std::slice::from_ref(callback))?;
+        } else {
+            link(body, callback, load)?;
         }
     }
     match &body.kind {

@@ -199,8 +199,8 @@ impl Calling<'_> {
         Ok(Some(time))
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
     fn after(&self, seconds: f64) -> Timestamp {
-        // Saturating is what `as` does with floats.
         self.now.plus_micros((seconds * 1e6) as i64)
     }
 }
@@ -224,7 +224,9 @@ fn stamp(task: &mut Task, options: &Options) {
 
 /// Sets the properties; options that Celery does not know become properties by their own name.
 fn properties(task: &mut Task, options: &Options) {
-    task.properties.priority = options.integer("priority").map(|it| it.clamp(0, 9) as u8);
+    task.properties.priority = options
+        .integer("priority")
+        .and_then(|it| u8::try_from(it.clamp(0, 9)).ok());
     task.properties.reply_to = options.text("reply_to");
     task.properties.delivery_mode = match options.text("delivery_mode").as_deref() {
         Some("transient" | "1") => Some(TRANSIENT),
@@ -245,9 +247,10 @@ fn properties(task: &mut Task, options: &Options) {
 /// A list of signatures; an empty one says nothing.
 fn signatures(options: &Options, name: &str) -> Result<Option<Box<RawValue>>, String> {
     let list = options.list(name);
-    match list.is_empty() {
-        true => Ok(None),
-        false => raw(&Raws(&list)).map(Some),
+    if list.is_empty() {
+        Ok(None)
+    } else {
+        raw(&Raws(&list)).map(Some)
     }
 }
 

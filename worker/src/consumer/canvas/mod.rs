@@ -83,9 +83,10 @@ impl Load {
     fn copy(&self, bytes: usize) -> Result<(), String> {
         let copied = self.copied.get().saturating_add(bytes);
         self.copied.set(copied);
-        match copied > self.most.saturating_mul(COPIES) {
-            true => Err("groups, chains or chords in very large numbers".to_owned()),
-            false => Ok(()),
+        if copied > self.most.saturating_mul(COPIES) {
+            Err("groups, chains or chords in very large numbers".to_owned())
+        } else {
+            Ok(())
         }
     }
 
@@ -223,7 +224,7 @@ mod testing {
         Rules {
             results: true,
             default_queue: "celery".into(),
-            routes: Default::default(),
+            routes: crate::consumer::Routes::default(),
             origin: "celery@test".into(),
             reply_to: "r".into(),
             most: MIB,

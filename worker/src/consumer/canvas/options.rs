@@ -133,8 +133,8 @@ impl Options {
     }
 
     /// Returns an option as a number without its fraction.
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
     pub(super) fn integer(&self, name: &str) -> Option<i64> {
-        // Saturating is what `as` does with floats.
         self.number(name).map(|number| number as i64)
     }
 

@@ -82,16 +82,15 @@ impl Outcomes {
     fn tuple_of(&self, of: Outcome, depth: usize) -> Value {
         let parent = self.parent(of).filter(|_| depth < GENERATIONS);
         let parent = parent.map(|parent| self.tuple_of(parent, depth + 1));
-        let members = match self.is_group(of) {
-            true if depth < GENERATIONS => {
-                let members = self.members(of).iter();
-                Value::Array(
-                    members
-                        .map(|member| self.tuple_of(*member, depth + 1))
-                        .collect(),
-                )
-            }
-            _ => Value::Null,
+        let members = if self.is_group(of) && depth < GENERATIONS {
+            let members = self.members(of).iter();
+            Value::Array(
+                members
+                    .map(|member| self.tuple_of(*member, depth + 1))
+                    .collect(),
+            )
+        } else {
+            Value::Null
         };
         json!([[self.id(of), parent], members])
     }

@@ -210,17 +210,14 @@ impl Chord {
     fn read_at(kwargs: &str, depth: usize) -> Result<Self, String> {
         let written: WrittenChord<'_> = parsed(kwargs)?;
         let read = |text| Signature::read_at(text, depth);
-        let header = match written.header.get().starts_with('[') {
-            true => {
-                let members: Vec<&RawValue> = parsed(written.header.get())?;
-                members.into_iter().map(read).collect::<Result<_, _>>()?
-            }
-            false => {
-                let header = read(written.header)?;
-                match header.kind {
-                    Kind::Group(members) | Kind::Chain(members) => members,
-                    _ => vec![header],
-                }
+        let header = if written.header.get().starts_with('[') {
+            let members: Vec<&RawValue> = parsed(written.header.get())?;
+            members.into_iter().map(read).collect::<Result<_, _>>()?
+        } else {
+            let header = read(written.header)?;
+            match header.kind {
+                Kind::Group(members) | Kind::Chain(members) => members,
+                _ => vec![header],
             }
         };
         Ok(Chord {

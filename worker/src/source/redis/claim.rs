@@ -149,7 +149,7 @@ impl RedisSource {
 
     /// What a claim without an answer took.
     async fn recover(&mut self, call: u64) -> Vec<Claimed> {
-        let tags: Vec<Tag> = (1..=MAX_CLAIM as u16)
+        let tags: Vec<Tag> = (1..=u16::try_from(MAX_CLAIM).unwrap_or(u16::MAX))
             .map(|index| Tag { call, index })
             .collect();
         let entries = self.entries(&tags).await;

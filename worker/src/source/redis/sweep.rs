@@ -477,7 +477,7 @@ mod tests {
         redis.cli(&["ZADD", "unacked_index", &since, ours]).unwrap();
         let entry = r#"[{"headers":{}},"","celery"]"#;
         redis.cli(&["HSET", "unacked", ours, entry]).unwrap();
-        let (lease, timeout) = (Duration::from_secs(30), Duration::from_secs(3_600));
+        let (lease, timeout) = (Duration::from_secs(30), Duration::from_hours(1));
         let mut restored = Vec::new();
         for _ in 0..3 {
             let swept = source.sweep(now, lease, timeout, |_| false).await.unwrap();

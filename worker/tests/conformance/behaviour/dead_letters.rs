@@ -52,7 +52,7 @@ pub async fn a_message_that_meets_a_bug_is_a_dead_letter_and_stops_nobody<B: Bro
     let mut rig = Rig::start(broker.options());
     let named = ["bug", "bug later", "fine"].map(|name| {
         let mut task = task(name);
-        task.name = name.to_owned();
+        name.clone_into(&mut task.name);
         task
     });
     post(&mut broker, "celery", &named).await;

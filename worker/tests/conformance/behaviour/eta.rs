@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use celery_protocol::message::Task;
 use celery_protocol::time::Timestamp;
 use celery_worker::Phase;
+use celery_worker::consumer::Left;
 
 use crate::broker::{Backend, Broker, until};
 use crate::rig::{DEADLINE, Rig, post, succeeded, task};
@@ -50,7 +51,7 @@ pub async fn a_message_with_an_eta_waits_without_a_place<B: Broker>() {
     until_parked(&rig, 1).await;
     // A worker that drains leaves it to others.
     rig.shutdown.advance(Phase::Draining);
-    assert_eq!(rig.consumer.close(DEADLINE).await, Default::default());
+    assert_eq!(rig.consumer.close(DEADLINE).await, Left::default());
     let other = Rig::start(broker.options());
     until_parked(&other, 1).await;
     assert_eq!(broker.backend().stored_results().await, 2);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use celery_protocol::message::Task;
 use celery_worker::Phase;
+use celery_worker::consumer::Left;
 use celery_worker::delivery::Outcome;
 
 use crate::broker::Broker;
@@ -69,7 +70,7 @@ async fn keeps_its_priority<B: Broker>(outcome: impl Fn() -> Outcome) {
         let delivery = rig.next().await;
         rig.shutdown.advance(Phase::Warm);
         rig.settler.finish(delivery, outcome());
-        assert_eq!(rig.consumer.close(DEADLINE).await, Default::default());
+        assert_eq!(rig.consumer.close(DEADLINE).await, Left::default());
         broker.until_depth("celery", 1, 0).await;
         post(&mut broker, "celery", &other).await;
         let mut options = broker.options();

@@ -4,6 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use celery_worker::Phase;
+use celery_worker::consumer::Left;
 use celery_worker::delivery::Outcome;
 
 use crate::broker::Broker;
@@ -48,7 +49,7 @@ pub async fn a_worker_that_drains_takes_no_more_and_ends_what_it_has<B: Broker>(
     assert!(rig.next_or_end().await.is_none());
     post(&mut broker, "celery", &[task("b")]).await;
     rig.settler.finish(delivery, succeeded("5"));
-    assert_eq!(rig.consumer.close(DEADLINE).await, Default::default());
+    assert_eq!(rig.consumer.close(DEADLINE).await, Left::default());
     broker.until_depth("celery", 1, 0).await;
     assert_eq!(broker.result("a").await["status"], "SUCCESS");
 }
@@ -81,7 +82,7 @@ pub async fn what_was_begun_goes_back_marked<B: Broker>() {
     // With the shutdown begun, what is given back stays in the queue.
     rig.shutdown.advance(Phase::Warm);
     rig.settler.finish(delivery, Outcome::Interrupted);
-    assert_eq!(rig.consumer.close(DEADLINE).await, Default::default());
+    assert_eq!(rig.consumer.close(DEADLINE).await, Left::default());
     broker.until_depth("celery", 1, 0).await;
     let mut rig = Rig::start(broker.options());
     assert!(rig.next().await.task.redelivered);

@@ -51,7 +51,7 @@ impl Redis {
     }
 
     /// A consumer that comes another way to the server, or as another user of it.
-    fn options_by(&self, url: &str) -> ConsumerOptions {
+    fn options_by(url: &str) -> ConsumerOptions {
         ConsumerOptions::new(Endpoint::from_url(url).unwrap(), "celery@test")
     }
 
@@ -59,7 +59,7 @@ impl Redis {
     async fn options_as(&mut self, rights: &[&str]) -> ConsumerOptions {
         let user = [&["ACL", "SETUSER", "limited", "on", ">secret"], rights].concat();
         self.ask(&user).await;
-        self.options_by(&self.limited_url())
+        Self::options_by(&self.limited_url())
     }
 
     /// The address of the user whose rights are limited.
@@ -281,7 +281,7 @@ impl Backend for Redis {
         let open: BTreeSet<String> = keys
             .iter()
             .map(text)
-            .filter(|key| !key.ends_with(".c"))
+            .filter(|key| !matches!(key.rsplit_once('.'), Some((_, "c"))))
             .map(|key| key[..key.len() - 2].to_owned())
             .collect();
         open.len()

@@ -144,7 +144,10 @@ async fn a_follow_up_that_is_refused_keeps_only_its_own_task() {
 async fn lost_answers_alone_poison_no_message() {
     let mut broker = Redis::start().await;
     let proxy = Proxy::to_port(broker.server.port()).unwrap();
-    let mut rig = Rig::start(broker.options_by(&format!("redis://127.0.0.1:{}/0", proxy.port())));
+    let mut rig = Rig::start(Redis::options_by(&format!(
+        "redis://127.0.0.1:{}/0",
+        proxy.port()
+    )));
     post(&mut broker, "celery", &[task("a")]).await;
     // Five times it comes back, and the answer to each count is lost.
     for times in 0..=5 {

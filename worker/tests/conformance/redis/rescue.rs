@@ -6,6 +6,7 @@ use std::time::Duration;
 use celery_protocol::compression::Compression;
 use celery_protocol::message::{EncodeOptions, mark_redelivered};
 use celery_worker::Phase;
+use celery_worker::consumer::Left;
 use celery_worker::delivery::Outcome;
 
 use super::Redis;
@@ -133,7 +134,7 @@ async fn a_verdict_after_the_lease_was_lost_changes_nothing() {
         },
     );
     rig.shutdown.advance(Phase::Warm);
-    assert_eq!(rig.consumer.close(DEADLINE).await, Default::default());
+    assert_eq!(rig.consumer.close(DEADLINE).await, Left::default());
     assert_eq!(broker.ask(&["DBSIZE"]).await, "0");
 }
 

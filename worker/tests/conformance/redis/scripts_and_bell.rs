@@ -33,7 +33,7 @@ async fn a_full_server_is_drained() {
 async fn an_unanswered_claim_is_recovered() {
     let mut broker = Redis::start().await;
     let proxy = Proxy::to_port(broker.server.port()).unwrap();
-    let mut options = broker.options_by(&format!("redis://127.0.0.1:{}/0", proxy.port()));
+    let mut options = Redis::options_by(&format!("redis://127.0.0.1:{}/0", proxy.port()));
     // Neither a sweeper nor anything but the bell may be what brings the messages.
     options.lease = NEVER;
     options.safety_claim = NEVER;
