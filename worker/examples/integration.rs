@@ -14,10 +14,6 @@
     clippy::disallowed_names,
     reason = "parameters have the names that the suite's callers know"
 )]
-#![expect(
-    clippy::unused_async,
-    reason = "a task that does not wait is an `async fn` all the same"
-)]
 
 use std::fs::OpenOptions;
 use std::io::Write;

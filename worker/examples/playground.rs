@@ -8,11 +8,6 @@
 //! `noop` called with a number is counted. At its end the worker writes the counts into the folder that the variable
 //! `BENCH_TALLY` names, one byte a number: so a benchmark sees what ran twice and what did not run.
 
-#![expect(
-    clippy::unused_async,
-    reason = "a task that does not wait is an `async fn` all the same"
-)]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;

@@ -42,6 +42,8 @@ pub(crate) fn expand(options: Options, mut function: ItemFn) -> Result<TokenStre
     Ok(quote! {
         #(#documentation)*
         #visibility fn #name() -> ::celery_worker::TaskDef {
+            // A task may be async without waiting, and owns arguments that it only reads.
+            #[allow(clippy::unused_async, clippy::needless_pass_by_value)]
             #function
             #definition #policy #(#needs)*
         }
