@@ -143,7 +143,7 @@ fn system_authorities() -> Arc<RootCertStore> {
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     let all = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match all {
-        Ok(all) if all.is_empty() => Err(unusable(file, "there is no PEM certificate in it")),
+        Ok(all) if all.is_empty() => Err(unusable(file, "it contains no PEM certificate")),
         Ok(all) => Ok(all),
         Err(error) => Err(unusable(file, error)),
     }
@@ -162,7 +162,7 @@ fn certificates_in(folder: &Path) -> Result<Vec<CertificateDer<'static>>, Config
         }
     }
     if all.is_empty() {
-        return Err(unusable(folder, "there is no PEM certificate in it"));
+        return Err(unusable(folder, "it contains no PEM certificate"));
     }
     Ok(all)
 }

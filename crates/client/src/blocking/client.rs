@@ -1,7 +1,8 @@
-//! A client of one Redis: it connects when it must, and repeats what may be repeated.
+//! A client of one Redis: it connects when needed and repeats what may be repeated.
 //!
-//! What was only asked (a read, a deletion, a notice to workers) is repeated once after a lost connection, and until
-//! the deadline after an answer that says "not now". What changes a queue follows the rules in `publish`.
+//! Commands that do not change a queue (a read, a deletion, a broadcast to workers) are repeated
+//! once after a lost connection. If the answer means "not now", they are repeated until the
+//! deadline. Posts follow the rules in `publish`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,37 +18,47 @@ use super::wait::Wait;
 use crate::endpoint::{Address, Endpoint};
 use crate::error::{ClientError, PublishError};
 
-/// Pauses between tries to connect, as Celery's `task_publish_retry_policy` has them (start 0, step 0.2 s, 3 tries):
-/// a restarting server is survived, an absent one is reported in well under a second. Each is off by up to a quarter: the
-/// processes of a pool lose their server at one moment, and should not come back in step.
+/// Pauses between attempts to connect, as in Celery's `task_publish_retry_policy` (start 0, step
+/// 0.2 s, 3 attempts).
+///
+/// They outlast the restart of a server, and an absent server is reported in well under a second.
+/// Each pause varies by up to a quarter. The processes of a pool lose their server at the same
+/// moment, but should not reconnect in step.
 const CONNECT_PAUSES: [Duration; 3] = [
     Duration::ZERO,
     Duration::from_millis(200),
     Duration::from_millis(400),
 ];
 
-/// Pipelined posts that follow each other so closely are a loop. Its connection is not looked at before each: a look makes
-/// the system send what it gathers, and the answers will tell.
+/// The longest gap between the pipelined posts of a loop.
+///
+/// Within a loop, the connection is not checked before each post. A check makes the system send the
+/// small writes that it gathers, and the answers show a broken connection anyway.
 const LOOP: Duration = Duration::from_millis(1);
 
-/// The numbers a client works with.
+/// The limits and timeouts of a client.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientOptions {
-    /// Everything up to an accepted connection: name, TCP, TLS, AUTH, SELECT; always inside the call's deadline.
+    /// Limit for everything up to an accepted connection: name, TCP, TLS, AUTH, SELECT. The
+    /// deadline of the call applies as well.
     pub connect_timeout: Duration,
-    /// One step of a wait for a result – subscribing, or reading the key. A connection that takes longer is dropped as
-    /// dead, and the wait goes on over another, which gets twice the time.
+    /// Limit for one step of a wait for a result: subscribing, or reading the key.
+    ///
+    /// A connection that takes longer is dropped as dead. The wait continues on a new one, whose
+    /// limit is twice as long.
     pub command_timeout: Duration,
-    /// Replicas that must have a post before it counts as confirmed (`WAIT`); 0: none is asked.
+    /// Number of replicas that must confirm a post (`WAIT`); 0: no replica is asked.
     pub replicas: u32,
-    /// A connection that rested for longer is asked (PING) before it is used.
+    /// Idle time after which a connection is checked by a PING before it is used.
     pub idle_check: Duration,
-    /// The largest result that is accepted, in bytes. Answers to other commands are small, whatever this is.
+    /// The largest result to accept, in bytes. Answers to other commands have a small limit of
+    /// their own.
     pub max_reply: usize,
-    /// Pipelined posts that may be open: unanswered, or answered and not yet confirmed by the replicas.
+    /// Limit for open pipelined posts: not answered yet, or answered but not confirmed by the
+    /// replicas.
     pub window_posts: usize,
-    /// Bytes of pipelined posts whose answers may be outstanding.
+    /// Limit for the bytes of pipelined posts whose answers are outstanding.
     pub window_bytes: usize,
 }
 
@@ -58,7 +69,7 @@ impl Default for ClientOptions {
             command_timeout: Duration::from_secs(5),
             replicas: 0,
             idle_check: Duration::from_secs(30),
-            // Redis' own limit for one value, with room for the frame around it.
+            // The limit of Redis for one value, and room for the frame around it.
             max_reply: (512 << 20) + 1024,
             window_posts: 1000,
             window_bytes: 4 << 20,
@@ -66,18 +77,19 @@ impl Default for ClientOptions {
     }
 }
 
-/// One server, and at most one connection to it. The calls are in `publish`, `results` and `control`.
+/// A client of one server, with at most one connection. Its calls are in `publish`, `results` and
+/// `control`.
 pub struct Client {
     endpoint: Arc<Endpoint>,
     keys: Keys,
     pub(super) options: ClientOptions,
     link: Option<Link>,
-    /// Failures of pipelined posts that were found while something else was done.
+    /// Failures of pipelined posts that other calls have found.
     pub(super) late: Vec<PublishError>,
 }
 
 impl Client {
-    /// A client without a connection yet.
+    /// Creates a client that has not connected yet.
     pub fn new(endpoint: Arc<Endpoint>, options: ClientOptions) -> Self {
         let keys = endpoint.keys();
         Self {
@@ -89,25 +101,25 @@ impl Client {
         }
     }
 
-    /// Where it connects to.
+    /// Returns the endpoint that the client connects to.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
     }
 
-    /// Other options, from the next call on.
+    /// Sets the options of all later calls.
     pub fn set_options(&mut self, options: ClientOptions) {
         self.options = options;
     }
 
-    /// The names of keys and channels it uses.
+    /// Returns the names of the keys and channels that the client uses.
     pub fn keys(&self) -> &Keys {
         &self.keys
     }
 
-    /// Asks the server whether it is there.
+    /// Checks that the server answers.
     ///
     /// # Errors
-    /// Whatever keeps it from answering `PONG`.
+    /// Any [`ClientError`] that prevents the answer `PONG`.
     pub fn ping(&mut self, wait: &mut Wait<'_>) -> Result<(), ClientError> {
         self.ask(
             &redis::cmd("PING"),
@@ -118,26 +130,28 @@ impl Client {
         .map(drop)
     }
 
-    /// Whether there is nothing to report and nothing outstanding.
+    /// Returns `true` if no answer is outstanding and no failure remains to be reported.
     pub(super) fn is_settled(&self) -> bool {
         self.late.is_empty() && self.outstanding() == 0
     }
 
-    /// Whether it has a connection that can be used again.
+    /// Returns `true` if the client has a connection that can be used again.
     pub(super) fn is_whole(&self) -> bool {
         self.link.as_ref().is_some_and(Link::is_whole)
     }
 
-    /// Pipelined posts that are not confirmed yet.
+    /// Returns the number of pipelined posts that are not confirmed yet.
     pub fn outstanding(&self) -> usize {
         self.link.as_ref().map_or(0, Link::open_posts)
     }
 
-    /// The connection, taken out: put it back with [`keep`](Self::keep) if it is still good. A resting one is looked at
-    /// first; a new one is opened where there is none.
+    /// Takes the connection out of the client; return it with [`keep`](Self::keep) if it is still
+    /// good.
+    ///
+    /// An idle connection is checked first. A new one is opened if none is usable.
     pub(super) fn link(&mut self, wait: &mut Wait<'_>) -> Result<Link, ClientError> {
         if let Some(mut link) = self.link.take() {
-            // It may have been opened for a caller with another limit.
+            // The connection may have been opened for a caller with another limit.
             link.accept_up_to(self.options.max_reply);
             match self.is_usable(&mut link, wait) {
                 Ok(true) => return Ok(link),
@@ -154,7 +168,8 @@ impl Client {
         self.open(wait)
     }
 
-    /// Keeps the connection for the next call – unless its server is no longer the right one, and owes nothing more.
+    /// Keeps the connection for the next call. A retired connection is dropped as soon as it owes
+    /// no answer.
     pub(super) fn keep(&mut self, mut link: Link) {
         if link.is_retired() {
             self.forget_name();
@@ -166,24 +181,26 @@ impl Client {
         self.link = Some(link);
     }
 
-    /// The connection as it is, if there is one.
+    /// Takes the connection out, if there is one, without a check.
     pub(super) fn take_link(&mut self) -> Option<Link> {
         self.link.take()
     }
 
-    /// Drops a connection; the posts still open on it have an unknown outcome.
+    /// Drops a connection. The posts still open on it have an unknown outcome.
     pub(super) fn abandon(&mut self, mut link: Link, cause: impl Fn() -> ClientError) {
         let open = link.take_open_posts();
         self.late
             .extend(open.map(|task_id| PublishError::new(task_id, true, cause())));
     }
 
-    /// Drops a connection at rest that may have died unnoticed. One that owes answers will tell by itself.
+    /// Drops an idle connection that may have died unnoticed. A connection that owes answers is
+    /// kept: reading them will show whether it is alive.
     pub(super) fn doubt(&mut self) {
         self.link.take_if(|link| link.open_posts() == 0);
     }
 
-    /// An error ends the call: the deadline or an interrupt.
+    /// Returns `true` if the connection can be used. An error (the deadline or an interrupt) ends
+    /// the call.
     fn is_usable(&mut self, link: &mut Link, wait: &mut Wait<'_>) -> Result<bool, ClientError> {
         let rested = link.last_used().elapsed();
         if link.is_retired() {
@@ -196,14 +213,16 @@ impl Client {
         if !link.is_whole() {
             return Ok(false);
         }
-        // Behind answers that have come, the server may have closed it: they count, and then nothing hides the end.
+        // The server may have closed the connection after its last answers. They are read first:
+        // they count, and only then the end of the stream is visible.
         if !in_a_loop && (self.settle_at_hand(link).is_err() || !link.is_alive()) {
             return Ok(false);
         }
         if rested <= self.options.idle_check || !link.owed().is_empty() {
             return Ok(true);
         }
-        // Half of what is left in any case: a dead connection must leave time for another.
+        // The check takes at most half of the time left, so that a dead connection leaves time for
+        // a new one.
         let mut wait = wait.share(2, Duration::ZERO);
         let mut wait = wait.within(self.options.connect_timeout);
         let asked = link.await_departure(&mut wait).and_then(|()| {
@@ -268,21 +287,22 @@ impl Client {
         }
     }
 
-    /// The name may lead elsewhere by now.
+    /// Forgets the addresses of the host, because the name may now lead to another server.
     fn forget_name(&self) {
         if let Address::Tcp { host, .. } = self.endpoint.address() {
             resolve::forget(host);
         }
     }
 
-    /// A connection on which commands are answered: nothing owed, no channel listened to.
+    /// Returns a connection that owes no answers and listens to no channel.
     pub(super) fn quiet_link(&mut self, wait: &mut Wait<'_>) -> Result<Link, ClientError> {
         let mut link = self.quiet_or_leaving_link(wait)?;
         link.await_departure(&mut wait.share(2, Duration::ZERO))?;
         Ok(link)
     }
 
-    /// A connection to subscribe on: nothing owed; leaving a channel is finished together with entering the next.
+    /// Returns a connection that owes no answers, for a subscription. It may still be leaving a
+    /// channel: that ends together with the next subscription.
     pub(super) fn quiet_or_leaving_link(
         &mut self,
         wait: &mut Wait<'_>,
@@ -292,8 +312,8 @@ impl Client {
         self.unless_retired(link, settled, wait)
     }
 
-    /// A connection after its answers were read: itself; if one of them was a reason to leave its server, a new one; none
-    /// if they could not be read.
+    /// Returns the connection after its owed answers were `read`, or a new one if an answer made it
+    /// retire. If the answers could not be read, the connection is dropped.
     pub(super) fn unless_retired(
         &mut self,
         link: Link,
@@ -313,7 +333,7 @@ impl Client {
         }
     }
 
-    /// One command that may be repeated, and its answer.
+    /// Sends a command that may be repeated, and returns its answer.
     pub(super) fn ask(
         &mut self,
         cmd: &Cmd,
@@ -331,7 +351,8 @@ impl Client {
             });
             match asked {
                 Err(ClientError::Disconnected { .. }) if !lost_before => lost_before = true,
-                // Only the share of leaving a channel was over: nothing was asked yet.
+                // Only the share of time for leaving a channel has passed. The command was not sent
+                // yet.
                 Err(ClientError::Timeout { .. }) if !wait.deadline().has_passed() => {}
                 Err(ClientError::Server(answer)) if answer.is_transient() => {
                     if backoff.pause(wait).is_err() {
@@ -351,7 +372,7 @@ fn lost(endpoint: &Endpoint) -> ClientError {
     }
 }
 
-/// Growing pauses with jitter, so that many clients do not come back in step.
+/// Growing pauses with jitter, so that many clients do not reconnect in step.
 pub(super) struct Backoff {
     next: Duration,
 }
@@ -365,7 +386,7 @@ impl Backoff {
         Self { next: Self::FIRST }
     }
 
-    /// Sleeps; an error if the deadline comes first, or an interrupt.
+    /// Sleeps until the next attempt. Returns an error if an interrupt or the deadline comes first.
     pub(super) fn pause(&mut self, wait: &mut Wait<'_>) -> Result<(), ClientError> {
         let pause = self.next.mul_f64(0.5 + fastrand::f64() / 2.0);
         self.next = (self.next * 2).min(Self::LONGEST);

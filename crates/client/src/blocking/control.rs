@@ -1,7 +1,7 @@
-//! Remote control of workers, as far as clients need it: revoking.
+//! Remote control of workers, limited to what clients need: revoking tasks.
 //!
-//! A request is a broadcast to the exchange `celery.pidbox`, which on Redis is a published message: a worker that is
-//! not connected does not hear it. That is Celery's own guarantee.
+//! A request is a broadcast to the exchange `celery.pidbox`, which on Redis is a published message.
+//! A worker that is not connected does not receive it; Celery itself guarantees no more.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -12,22 +12,23 @@ use super::reply::Shape;
 use super::{Client, Wait};
 use crate::error::ClientError;
 
-/// What is to be revoked, and how.
+/// The tasks to revoke, and how.
 #[derive(Clone, Debug)]
 pub struct Revoke<'a> {
-    /// The tasks.
+    /// The ids of the tasks.
     pub task_ids: &'a [&'a str],
-    /// Whether a task that runs already is ended, too.
+    /// Whether workers also terminate tasks that are already running.
     pub terminate: bool,
-    /// The signal for that, as Celery names it: `SIGTERM`.
+    /// The signal for the termination, by its name in Celery: `SIGTERM`.
     pub signal: &'a str,
 }
 
 impl Client {
-    /// Tells all workers to skip tasks, as `app.control.revoke` does. Returns how many listeners Redis told.
+    /// Asks all workers to skip tasks, as `app.control.revoke` does. Returns the number of
+    /// listeners that received the request.
     ///
     /// # Errors
-    /// [`ClientError`], if the server could not be asked.
+    /// [`ClientError`] if the request could not be published.
     pub fn revoke(&mut self, revoke: &Revoke<'_>, wait: &mut Wait<'_>) -> Result<u64, ClientError> {
         let mut publish = redis::cmd("PUBLISH");
         publish
@@ -36,15 +37,15 @@ impl Client {
         match self.ask(&publish, Shape::Short, wait, "revoking")? {
             Value::Int(count) => Ok(u64::try_from(count).unwrap_or_default()),
             _ => Err(ClientError::Protocol(
-                "PUBLISH was answered with something that is no number".to_owned(),
+                "PUBLISH was answered with something that is not a number".to_owned(),
             )),
         }
     }
 }
 
-/// The request as kombu's mailbox writes it.
+/// Returns the request in the form of kombu's mailbox.
 fn request(revoke: &Revoke<'_>) -> String {
-    // One id is sent as a text, several as a list: as Celery does, and older workers expect.
+    // A single id is sent as a text and several as a list, as Celery does and older workers expect.
     let task_id = match revoke.task_ids {
         [one] => json!(one),
         many => json!(many),
@@ -60,7 +61,8 @@ fn request(revoke: &Revoke<'_>) -> String {
         "body": BASE64_STANDARD.encode(body.to_string()),
         "content-encoding": "utf-8",
         "content-type": "application/json",
-        // No logical clock is kept here: 0 never moves a worker's. Nor does a broadcast without an answer expire.
+        // The client keeps no logical clock; 0 never advances a worker's clock. The request does
+        // not expire.
         "headers": {"clock": 0, "expires": 0},
         "properties": {
             "delivery_mode": 2,

@@ -1,9 +1,12 @@
-//! One connection to a Redis: commands out, answers in, in order.
+//! A connection to a Redis: commands out, answers in, in order.
 //!
-//! Invariants. A link that failed in the middle of anything is `broken` and never used again. What is `owed` – answers
-//! to pipelined posts – stands before everything asked later. A link that listened to a channel says so until Redis
-//! has confirmed that it left. Nothing is sent when a link is dropped, not even a farewell: after a fork the
-//! connection is the parent's.
+//! Invariants:
+//!
+//! * A link that failed in the middle of an exchange is `broken` and never used again.
+//! * The answers that are `owed` to pipelined posts come before the answers to all later commands.
+//! * A link that listened to a channel keeps that state until Redis has confirmed that it left.
+//! * Dropping a link sends nothing, not even a QUIT: after a fork the connection belongs to the
+//!   parent.
 //!
 //! Layout: `owed` (pipelined posts), `channel` (listening).
 
@@ -29,64 +32,67 @@ use crate::tls;
 
 pub(super) use owed::Owed;
 
-/// Queues whose binding a link remembers having written. Writing one again does no harm.
+/// Limit for the queues whose bindings a link remembers having written. Writing a binding again
+/// does no harm.
 const MAX_DECLARED: usize = 1024;
-/// A write buffer larger than this is given back after use.
+/// Size above which the memory of the write buffer is released after use.
 const LARGE: usize = 256 << 10;
-/// What a part of a command takes beside its bytes: its length in digits, and two ends of lines.
+/// Bytes that frame an argument of a command: its length in digits, and two line ends.
 const FRAME: usize = 25;
 
-/// A connection, and what is still unanswered on it.
+/// A connection and the state of its unanswered commands.
 pub struct Link {
     endpoint: Arc<Endpoint>,
     stream: Stream,
     replies: ReplyReader,
-    /// Packed, and not yet written.
+    /// Packed commands that are not written yet.
     out: Vec<u8>,
-    /// Bytes packed so far; the end of a command is the count after it.
+    /// Number of bytes packed so far. Its value after a command marks the end of that command.
     packed: u64,
-    /// Bytes that may have left so far.
+    /// Number of bytes that may have been sent so far.
     sent: u64,
-    /// Commands packed that were not answered yet, for what may wait unread.
+    /// Number of packed commands without an answer, which limits the answers that may arrive
+    /// unread.
     questions: usize,
-    /// The largest result that is accepted.
+    /// The largest result to accept.
     max_reply: usize,
-    /// Pipelined posts without an answer, the oldest first.
+    /// The owed answers to pipelined posts, the oldest first.
     owed: VecDeque<Owed>,
-    /// How many of these are posts.
+    /// How many of the owed answers belong to posts.
     owed_posts: usize,
     /// Bytes of the messages of these posts.
     owed_bytes: usize,
-    /// Pipelined posts that were accepted, and that no replica was asked about yet.
+    /// Task ids of pipelined posts that Redis accepted and that no WAIT has covered yet.
     accepted: Vec<String>,
     listening: Listening,
-    /// Whether the stream gathers small writes: so it is while posts are pipelined.
+    /// Whether the stream gathers small writes, as it does while posts are pipelined.
     gathering: bool,
-    /// Queues whose bindings were written over this link.
+    /// Queues whose bindings were written on this link.
     declared: HashSet<Box<str>>,
     last_used: Instant,
     broken: bool,
-    /// Whether an answer said that another connection may do better.
+    /// Whether an answer showed that another connection may do better.
     retired: bool,
-    /// A disagreement about TLS that ended it.
+    /// A disagreement about TLS that ended the link.
     problem: Option<TlsProblem>,
 }
 
-/// What Redis answered: a value, or a refusal.
+/// An answer of Redis: a value, or a refusal.
 pub(super) type Answer = Result<Value, ServerError>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Listening {
     No,
     Yes,
-    /// `UNSUBSCRIBE` was sent; messages may still stand before its answer.
+    /// `UNSUBSCRIBE` was sent. Messages of the channel may still precede its answer.
     Leaving,
 }
 
 impl Link {
-    /// Opens a connection and enters: AUTH, SELECT and HELLO in one round trip, so that a server that accepts
-    /// connections and answers nothing is found out before anything depends on it. The answer to HELLO
-    /// says which kind of server it is.
+    /// Opens a connection and logs in: AUTH, SELECT and HELLO in one round trip.
+    ///
+    /// A server that accepts connections but does not answer is thereby found before any call
+    /// depends on it. The answer to HELLO shows which kind of server it is.
     pub(super) fn open(
         endpoint: &Arc<Endpoint>,
         options: &ClientOptions,
@@ -123,7 +129,7 @@ impl Link {
                 error: ClientError::Tls { endpoint, problem },
                 again: false,
             },
-            // The alert of a server that speaks TLS may be lost with the connection.
+            // The server may speak TLS: its alert can be lost with the connection.
             (ClientError::Disconnected { endpoint, reason }, None) if link.may_be_tls() => {
                 NotOpen {
                     error: ClientError::Connect {
@@ -135,7 +141,7 @@ impl Link {
                     again: true,
                 }
             }
-            // Nothing was asked for yet: it is the connection that failed.
+            // No command was sent yet, so only the connection failed.
             (ClientError::Disconnected { endpoint, reason }, None) => NotOpen {
                 error: ClientError::Connect { endpoint, reason },
                 again: true,
@@ -190,7 +196,7 @@ impl Link {
             }
         }
         match self.answer(Shape::Hello, wait, "the answer to HELLO")? {
-            // An old server does not know the command: that is an answer, too.
+            // An old server does not know HELLO. Its error still shows that it answers.
             Err(answer) if answer.is_auth() || answer.is_transient() => {
                 Err(endpoint.refused(answer))
             }
@@ -202,20 +208,20 @@ impl Link {
         }
     }
 
-    /// Returns `true` if a server that was not heard yet may have expected TLS.
+    /// Returns `true` if the server has sent nothing yet and may have expected TLS.
     fn may_be_tls(&self) -> bool {
         !self.stream.is_tls()
             && self.replies.is_empty()
             && matches!(self.endpoint.address(), Address::Tcp { .. })
     }
 
-    /// Where it leads.
+    /// Returns the endpoint of the connection.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
     }
 
-    /// Packs a command; it leaves with the next [`flush`](Self::flush). Returns where it ends, for
-    /// [`has_sent`](Self::has_sent).
+    /// Packs a command, which the next [`flush`](Self::flush) sends. Returns the position of its
+    /// end, for [`has_sent`](Self::has_sent).
     pub(super) fn pack(&mut self, cmd: &Cmd) -> u64 {
         let before = self.out.len();
         cmd.write_packed_command(&mut self.out);
@@ -224,7 +230,7 @@ impl Link {
         self.packed
     }
 
-    /// The same for a command in parts, which are copied once.
+    /// Packs a command like [`pack`](Self::pack), from parts that are copied only once.
     pub(super) fn pack_parts<const N: usize>(&mut self, parts: [&[u8]; N]) -> u64 {
         let before = self.out.len();
         let bytes: usize = parts.iter().map(|part| part.len() + FRAME).sum();
@@ -240,17 +246,18 @@ impl Link {
         self.packed
     }
 
-    /// Bytes that wait for a flush.
+    /// Returns the number of packed bytes that are not sent yet.
     pub(super) fn unsent(&self) -> usize {
         self.out.len()
     }
 
-    /// Whether a command may have left completely. An incomplete one is never executed.
+    /// Returns `true` if the whole command may have been sent. Redis never executes an incomplete
+    /// one.
     pub(super) fn has_sent(&self, end: u64) -> bool {
         self.sent >= end
     }
 
-    /// Writes everything packed.
+    /// Writes all packed commands.
     pub(super) fn flush(&mut self, wait: &mut Wait<'_>) -> Result<(), ClientError> {
         let mut out = std::mem::take(&mut self.out);
         let listens = self.listening != Listening::No;
@@ -266,7 +273,8 @@ impl Link {
         written.map_err(|broken| self.lost(broken))
     }
 
-    /// The next answer, of the shape that its command has; what Redis refused is the inner error.
+    /// Returns the next answer, which must have the shape of its command. A refusal of Redis is the
+    /// inner error.
     pub(super) fn answer(
         &mut self,
         shape: Shape,
@@ -277,18 +285,19 @@ impl Link {
             if let Some(answer) = self.answer_at_hand(shape)? {
                 return Ok(answer);
             }
-            // What is waited for must have left.
+            // The command to be answered must have been sent.
             self.gather(false);
             let read = self.stream.read(&mut self.replies, wait, what);
             read.map_err(|broken| self.lost(broken))?;
         }
     }
 
-    /// The next answer, if it has arrived.
+    /// Returns the next answer if it has arrived.
     fn answer_at_hand(&mut self, shape: Shape) -> Result<Option<Answer>, ClientError> {
         let answer = self.replies.next(shape);
         if matches!(answer, Ok(Some(_))) {
-            // What a channel brings answers nothing.
+            // A message of a channel decreases the count, too, although it answers no command; the
+            // count stops at 0.
             self.questions = self.questions.saturating_sub(1);
         }
         match answer {
@@ -296,7 +305,8 @@ impl Link {
                 let code = error.code().to_owned();
                 let answer = ServerError::new(code, error.details().unwrap_or_default());
                 self.retired |= answer.wants_new_connection();
-                // The arguments of a command are a task's, or a password.
+                // The refusal is stripped of the command's arguments, which are a task's or a
+                // password.
                 Ok(Some(Err(answer.without(""))))
             }
             Ok(Some(value)) => Ok(Some(Ok(value))),
@@ -308,7 +318,7 @@ impl Link {
         }
     }
 
-    /// One command, one answer. Nothing may be owed.
+    /// Sends a command and returns its answer. The link must not owe any answer.
     pub(super) fn call(
         &mut self,
         cmd: &Cmd,
@@ -342,35 +352,38 @@ impl Link {
         }
     }
 
-    /// Gives the link up: an answer made no sense.
+    /// Marks the link as broken because an answer made no sense.
     pub(super) fn give_up(&mut self) {
         self.broken = true;
     }
 
-    /// Whether the next command should go over another connection. What is owed will still be answered on this one.
+    /// Returns `true` if the next command should use another connection. Owed answers will still
+    /// come on this one.
     pub(super) fn is_retired(&self) -> bool {
         self.retired
     }
 
-    /// Whether it may be used again.
+    /// Returns `true` if the link may be used again.
     pub(super) fn is_whole(&self) -> bool {
         !self.broken && self.out.is_empty() && self.listening != Listening::Yes
     }
 
-    /// Looks, without waiting, whether the other end is still there and has nothing to say that nobody asked for.
+    /// Returns `true` if the connection is still open and holds no unexpected data. It does not
+    /// wait.
     pub(super) fn is_alive(&mut self) -> bool {
         if self.owed.is_empty() && self.depart_at_hand().is_err() {
             return false;
         }
         if !self.expects_something() && !self.replies.is_empty() {
-            // Whatever was read beyond the last answer is the answer to nothing.
+            // Data after the last answer does not answer any command.
             return false;
         }
         match self.stream.peek() {
             Peek::Quiet => true,
             Peek::Closed => false,
             Peek::Data if self.expects_something() => true,
-            // TLS sends tickets of its own; anything else unasked is a farewell.
+            // A server that speaks TLS may send session tickets. Any other unexpected data
+            // announces a closed connection.
             Peek::Data => {
                 self.stream.is_tls()
                     && self.stream.read_available(&mut self.replies).is_ok()
@@ -383,25 +396,24 @@ impl Link {
         !self.owed.is_empty() || self.listening == Listening::Leaving
     }
 
-    /// The largest result that is accepted from now on.
+    /// Sets the largest result to accept from now on.
     pub(super) fn accept_up_to(&mut self, max_reply: usize) {
         self.max_reply = max_reply;
         self.replies.set_limit(max_reply);
     }
 
-    /// When it was last used.
+    /// Returns the time of the last use.
     pub(super) fn last_used(&self) -> Instant {
         self.last_used
     }
 
-    /// It was just used.
+    /// Sets the time of the last use to now.
     pub(super) fn touch(&mut self) {
         self.last_used = Instant::now();
     }
 
-    // Bindings.
-
-    /// Remembers that a queue's binding is being written; true if it was not before.
+    /// Remembers that the binding of a queue is being written. Returns `true` if it was not
+    /// remembered before.
     pub(super) fn declare(&mut self, queue: &str) -> bool {
         if self.declared.contains(queue) {
             return false;
@@ -412,13 +424,14 @@ impl Link {
         self.declared.insert(queue.into())
     }
 
-    /// The binding was refused, or its fate is unknown: it is written again before the next post.
+    /// Forgets all bindings, so that the next posts write them again: one was refused, or its
+    /// outcome is unknown.
     pub(super) fn undeclare_all(&mut self) {
         self.declared.clear();
     }
 }
 
-/// A line of the protocol that announces a length.
+/// Writes a protocol line that announces a length.
 #[expect(clippy::cast_possible_truncation, reason = "a digit is below 10")]
 fn write_length(out: &mut Vec<u8>, kind: u8, length: usize) {
     let mut digits = [0; 20];

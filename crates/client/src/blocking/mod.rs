@@ -1,9 +1,10 @@
 //! The blocking driver: Redis for a caller that must get its thread back in time.
 //!
-//! Every call takes a [`Wait`]: one absolute deadline over everything in it – name, connection, TLS, repeats, answer –
-//! and an [`Interrupt`] that is asked at least every 50 ms. A [`Pool`] is a plain value without I/O or locks: clients
-//! are taken *out* of it, used, and put back after success, so that a caller who is torn away leaves nothing behind
-//! but a closed connection.
+//! Every call takes a [`Wait`]. It holds one absolute deadline for the whole call (name,
+//! connection, TLS, repeats, answer) and an [`Interrupt`] that is checked at least every 50 ms.
+//!
+//! A [`Pool`] is a plain value without I/O or locks. A client is taken *out* of it, used, and put
+//! back after success. So a caller that is aborted leaves only a closed connection behind.
 //!
 //! ```no_run
 //! # use std::{sync::Arc, time::Duration};
@@ -13,14 +14,27 @@
 //! let endpoint = Arc::new(Endpoint::from_url("redis://localhost")?);
 //! let mut pool = Pool::new(PoolOptions::default());
 //! let mut client = pool.take(&endpoint);
-//! let post = Post { queue: "celery".into(), priority: 0, task_id: "id".into(), envelope: b"{}".to_vec() };
-//! client.publish(&post, Publish::Confirmed, &mut Wait::new(Duration::from_secs(5), &mut NeverInterrupt))?;
+//! let post = Post {
+//!     queue: "celery".into(),
+//!     priority: 0,
+//!     task_id: "id".into(),
+//!     envelope: b"{}".to_vec(),
+//! };
+//! let mut wait = Wait::new(Duration::from_secs(5), &mut NeverInterrupt);
+//! client.publish(&post, Publish::Confirmed, &mut wait)?;
 //! pool.put(client);
 //! # Ok(()) }
 //! ```
 //!
-//! Layout: `wait` (deadline and interrupt), `resolve` (names), `socket` and `stream` (bytes), `reply` (answers), `link` (one
-//! connection), `process` (forks), `pool`, `client` (connecting and repeating), `publish`, `pipeline`, `replicas`, `results`, `control`.
+//! The modules, from the bottom:
+//!
+//! * `wait`: deadline and interrupt;
+//! * `resolve`, `socket` and `stream`: names, bytes, TLS;
+//! * `reply`: reading answers;
+//! * `link`: a connection;
+//! * `process`: recognizing forks;
+//! * `client` and `pool`: connecting, repeating, and keeping connections;
+//! * `publish`, `pipeline`, `replicas`, `results` and `control`: the calls of a client.
 
 mod client;
 mod control;

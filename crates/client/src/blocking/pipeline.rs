@@ -1,8 +1,10 @@
 //! Pipelined posts: written at once, answered later.
 //!
-//! What is owed is bounded: when the window is full, all of it is awaited. A post that was refused, or whose connection
-//! broke before its answer, is kept in the client until it is collected; it is never repeated, since its message is gone.
-//! Where replicas are to confirm, they are asked once a window, and once when the posts are collected.
+//! The owed answers are bounded: when the window is full, the next post waits for all of them. The
+//! client keeps the error of a post that was refused, or whose connection broke before its answer,
+//! until the errors are collected. Such a post is not repeated, because the client does not keep
+//! its message. If replicas must confirm, one WAIT follows each full window and another the last
+//! posts.
 
 use redis::Value;
 
@@ -12,15 +14,16 @@ use super::publish::{may_repeat, odd_answer};
 use super::{Client, Post, Publish, Wait, replicas};
 use crate::error::{ClientError, PublishError, ServerError};
 
-/// Pipelined posts between two looks at what has been answered.
+/// Number of pipelined posts between two checks for answers that have arrived.
 const LOOK_EVERY: usize = 64;
 
 impl Client {
-    /// Writes one task and leaves its answer for later: for the next call on this client, or
-    /// [`collect`](Self::collect).
+    /// Writes a task without waiting for its answer, which the next call on this client or
+    /// [`collect`](Self::collect) reads.
     ///
     /// # Errors
-    /// [`PublishError`] of this task, if it could not be written. Failures found of earlier tasks are kept for `collect`.
+    /// [`PublishError`] of this task if it could not be written. Failures of earlier tasks are kept
+    /// for `collect`.
     pub fn publish_later(&mut self, post: &Post, wait: &mut Wait<'_>) -> Result<(), PublishError> {
         let mut backoff = Backoff::new();
         loop {
@@ -34,7 +37,7 @@ impl Client {
         }
     }
 
-    /// The error, and whether the task may have been queued.
+    /// Writes a post once. The error comes with `true` if the task may have been queued.
     fn write_later(&mut self, post: &Post, wait: &mut Wait<'_>) -> Result<(), (ClientError, bool)> {
         let mut link = self.roomy_link(wait).map_err(|error| (error, false))?;
         if self.pack_binding(&mut link, &post.queue) {
@@ -60,7 +63,7 @@ impl Client {
         }
     }
 
-    /// A connection with room for one more open post.
+    /// Returns a connection with room for another open post.
     fn roomy_link(&mut self, wait: &mut Wait<'_>) -> Result<Link, ClientError> {
         let mut link = self.link(wait)?;
         let mut prepared = link.await_departure(wait);
@@ -77,7 +80,7 @@ impl Client {
             || link.owed_bytes() >= self.options.window_bytes
     }
 
-    /// Waits for all outstanding answers and returns the tasks that were not confirmed.
+    /// Waits for all outstanding answers and returns the errors of tasks that were not confirmed.
     pub fn collect(&mut self, wait: &mut Wait<'_>) -> Vec<PublishError> {
         if self.outstanding() > 0
             && let Some(mut link) = self.take_link()
@@ -90,7 +93,7 @@ impl Client {
         std::mem::take(&mut self.late)
     }
 
-    /// Reads everything that a connection owes, the answer of the replicas included.
+    /// Reads all owed answers of a connection, including the confirmation by the replicas.
     pub(super) fn settle(
         &mut self,
         link: &mut Link,
@@ -106,12 +109,13 @@ impl Client {
         while let Some((owed, answer)) = link.next_owed(wait)? {
             self.account(link, owed, answer)?;
         }
-        // Accepted while replicas were to be asked, which is no longer so.
+        // Posts remain here if the replicas were required when they were accepted and are not
+        // required now.
         link.take_accepted();
         Ok(())
     }
 
-    /// Reads what has been answered so far.
+    /// Reads the answers that have arrived so far.
     pub(super) fn settle_at_hand(&mut self, link: &mut Link) -> Result<(), ClientError> {
         while let Some((owed, answer)) = link.next_owed_at_hand()? {
             self.account(link, owed, answer)?;

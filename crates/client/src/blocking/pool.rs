@@ -1,8 +1,9 @@
-//! The connections of one process (one thread, where PHP is thread-safe), at rest.
+//! The idle connections of a process, or of a thread if PHP is thread-safe.
 //!
-//! A plain value: no locks, no I/O but the closing of sockets. A client is taken out before it is used and put back
-//! after, so that the caller may be torn away at any point. A forked child finds its parent's connections here and
-//! only closes its copies of the descriptors: nothing is sent on them, so the parent goes on undisturbed.
+//! The pool is a plain value: it takes no locks, and its only I/O is closing sockets. A client is
+//! taken out before it is used and put back after, so that the caller may be aborted at any point.
+//! A forked child finds the connections of its parent here and only closes its copies of the
+//! descriptors. It sends nothing on them, so the parent is not disturbed.
 
 use std::sync::Arc;
 
@@ -10,13 +11,13 @@ use super::client::{Client, ClientOptions};
 use super::process::Process;
 use crate::endpoint::Endpoint;
 
-/// How many connections rest, and how the clients behave.
+/// The number of idle connections, and the options of the clients.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PoolOptions {
-    /// Connections kept at rest, over all endpoints; the one unused for longest is closed first.
+    /// Limit for idle connections to all endpoints. The one unused for longest is closed first.
     pub max_connections: usize,
-    /// Given to every client that is taken.
+    /// Options of every client that is taken.
     pub client: ClientOptions,
 }
 
@@ -29,17 +30,17 @@ impl Default for PoolOptions {
     }
 }
 
-/// The resting connections.
+/// A pool of idle connections.
 pub struct Pool {
     options: PoolOptions,
-    /// The one used last stands last.
+    /// Idle clients; the most recently used is the last.
     resting: Vec<Client>,
-    /// The process whose connections these are.
+    /// The process that opened these connections.
     owner: Process,
 }
 
 impl Pool {
-    /// An empty pool; it opens nothing.
+    /// Creates an empty pool, without opening a connection.
     pub fn new(options: PoolOptions) -> Self {
         Self {
             options,
@@ -48,25 +49,28 @@ impl Pool {
         }
     }
 
-    /// Other options, from the next `take` and `put` on.
+    /// Sets the options of all later `take` and `put` calls.
     pub fn set_options(&mut self, options: PoolOptions) {
         self.options = options;
     }
 
-    /// The options.
+    /// Returns the options.
     pub fn options(&self) -> &PoolOptions {
         &self.options
     }
 
-    /// A client for `endpoint`, with a resting connection if there is one; else it connects at its first call.
+    /// Returns a client for `endpoint`, with an idle connection if there is one. Otherwise it
+    /// connects at its first call.
     ///
-    /// A connection is shared only by equal endpoints: two passwords for one database are two connections.
+    /// Only equal endpoints share a connection: two passwords for one database need two
+    /// connections.
     pub fn take(&mut self, endpoint: &Arc<Endpoint>) -> Client {
         self.check_owner();
         let same = |client: &Client| {
             Arc::ptr_eq(client.endpoint(), endpoint) || client.endpoint() == endpoint
         };
-        // A pipeline goes on where it was left; then the connection used last, which is the most likely to be alive.
+        // A client with open pipelined posts comes first, then the most recently used, whose
+        // connection is most likely alive.
         let unsettled = self
             .resting
             .iter()
@@ -81,7 +85,8 @@ impl Pool {
         }
     }
 
-    /// A client with pipelined posts that are unanswered, or whose failures were not collected: for the end of a request.
+    /// Returns a client with unanswered pipelined posts or uncollected failures, for the end of a
+    /// request.
     pub fn take_unsettled(&mut self) -> Option<Client> {
         self.check_owner();
         let index = self
@@ -91,33 +96,35 @@ impl Pool {
         Some(self.resting.remove(index))
     }
 
-    /// Takes a client's connection back. One that is in the middle of something, or broken, is closed instead.
+    /// Takes a client back. A connection that is broken or in the middle of an exchange is closed
+    /// instead.
     pub fn put(&mut self, client: Client) {
-        // In a child that was forked while the client was out, it belongs to the parent.
+        // After a fork, a client that was taken out before it belongs to the parent.
         if self.check_owner() && (client.is_whole() || !client.is_settled()) {
             self.resting.push(client);
             self.close_surplus();
         }
     }
 
-    /// Connections at rest.
+    /// Returns the number of idle connections.
     pub fn len(&self) -> usize {
         self.resting.len()
     }
 
-    /// Whether nothing rests here.
+    /// Returns `true` if the pool holds no idle connection.
     pub fn is_empty(&self) -> bool {
         self.resting.is_empty()
     }
 
-    /// Closes everything at rest.
+    /// Closes all idle connections.
     pub fn clear(&mut self) {
         self.resting.clear();
     }
 
     fn close_surplus(&mut self) {
         while self.resting.len() > self.options.max_connections {
-            // Unanswered posts must be reported first; whoever ends the request collects them.
+            // Clients with unanswered posts stay, because the caller that ends the request must
+            // collect and report them.
             let Some(oldest) = self.resting.iter().position(Client::is_settled) else {
                 break;
             };
@@ -125,7 +132,7 @@ impl Pool {
         }
     }
 
-    /// False in a process that has just found out that it is a fork.
+    /// Returns `false` in a process that has just found out that it is a fork.
     fn check_owner(&mut self) -> bool {
         let process = Process::current();
         if self.owner == process {
@@ -136,7 +143,7 @@ impl Pool {
         false
     }
 
-    /// As if this were a fork of the process that filled the pool.
+    /// Makes the pool behave as in a fork of the process that filled it.
     #[cfg(test)]
     pub(super) fn pretend_fork(&mut self) {
         self.owner = Process::another();
@@ -165,7 +172,7 @@ mod tests {
             .unwrap();
     }
 
-    /// Connections of everybody but the asking command line.
+    /// Returns the number of connections, without that of the command line that asks.
     fn connections(redis: &Redis) -> usize {
         redis
             .cli(&["CLIENT", "LIST"])
@@ -190,7 +197,8 @@ mod tests {
             .find_map(|line| line.strip_prefix("total_connections_received:"))
             .unwrap();
         assert_eq!((pool.len(), connections(&redis)), (1, 1));
-        // One of the pool, one of each command line, one or two that waited for the start.
+        // One connection of the pool, one of each command line, and one or two from the check that
+        // the server has started.
         assert!(received.trim().parse::<u32>().unwrap() < 6, "{received}");
     }
 
@@ -208,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_rests_is_bounded() {
+    fn idle_connections_are_bounded() {
         let (redis, endpoint) = redis();
         let options = PoolOptions {
             max_connections: 3,
@@ -236,7 +244,7 @@ mod tests {
         ping(&mut out);
         pool.put(resting);
         pool.pretend_fork();
-        // Out when the fork happened: not taken back.
+        // This client was taken before the fork, so the child does not take it back.
         pool.put(out);
         assert!(pool.is_empty());
         let mut own = pool.take(&endpoint);
@@ -295,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resting_connection_has_the_limit_of_its_next_user() {
+    fn an_idle_connection_has_the_limit_of_its_next_user() {
         let (redis, endpoint) = redis();
         let stored = "x".repeat(1000);
         redis.cli(&["SET", "celery-task-meta-x", &stored]).unwrap();
@@ -316,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_rested_long_is_asked_first() {
+    fn a_connection_that_was_idle_for_long_is_checked_first() {
         let (redis, endpoint) = redis();
         let client = ClientOptions {
             idle_check: Duration::ZERO,
@@ -338,7 +346,7 @@ mod tests {
             pool.put(client);
         }
         let stats = redis.cli(&["INFO", "commandstats"]).unwrap();
-        // Before the second and the third use.
+        // One PING each before the second and the third use.
         assert!(stats.contains("cmdstat_ping:calls=2,"), "{stats}");
     }
 }

@@ -1,19 +1,21 @@
-//! Telling a forked child from its parent.
+//! Distinguishes a forked child from its parent.
 //!
-//! A child has copies of its parent's sockets and must not use them. Asking the system each time which process this is
-//! costs a system call; a program that is told of forks (`pthread_atfork`) passes the news on and spares it.
+//! A child has copies of its parent's sockets and must not use them. To ask the system for the
+//! process id costs a system call each time. A program that learns of its forks (`pthread_atfork`)
+//! can report them here and save that call.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 static REPORTED: AtomicBool = AtomicBool::new(false);
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
-/// A process, as one of a parent and its forks.
+/// The identity of a process among its parent and their forks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process(u32);
 
 impl Process {
-    /// The process that asks: by its number, or without a system call by the forks that were reported.
+    /// Returns the current process: by its id, or by the number of reported forks, which needs no
+    /// system call.
     pub fn current() -> Self {
         if REPORTED.load(Ordering::Relaxed) {
             Self(FORKS.load(Ordering::Relaxed))
@@ -22,12 +24,14 @@ impl Process {
         }
     }
 
-    /// Promises that [`forked`](Self::forked) is called in every child from now on. Call it before anything connects.
+    /// Promises that [`forked`](Self::forked) runs in every child from now on. Call it before the
+    /// first connection.
     pub fn forks_are_reported() {
         REPORTED.store(true, Ordering::Relaxed);
     }
 
-    /// This process has just been forked from another. Does nothing that a signal handler may not do.
+    /// Notes that this process has just been forked from another. It does only what a signal
+    /// handler may do.
     pub fn forked() {
         FORKS.fetch_add(1, Ordering::Relaxed);
     }

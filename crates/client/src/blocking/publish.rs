@@ -1,18 +1,20 @@
-//! Posting tasks: one, or many in one round trip. Pipelined posts are in `pipeline`.
+//! Posting tasks: a single one, or a batch in one round trip. Pipelined posts are in `pipeline`.
 //!
 //! # When a post is repeated
 //!
-//! * Nothing, or not all of the command, was written: it was not executed. Repeated until the deadline.
-//! * The server answered with an error: it was not executed. Repeated until the deadline if the error passes by
-//!   itself (`LOADING`, `READONLY`, `OOM`, …), else reported.
-//! * All of it was written and no answer came: the outcome is unknown. Reported with the task's id – unless the post
-//!   goes through the script guarded by that id ([`Publish::Once`]), which is repeated until the deadline. Such a post
-//!   does not wait for one silent connection until then: it gives each step a share of the time.
+//! * The command was not written completely: it was not executed. The post is repeated until the
+//!   deadline.
+//! * The server answered with an error: the command was not executed. The post is repeated until
+//!   the deadline if the error passes by itself (`LOADING`, `READONLY`, `OOM`, …). Otherwise the
+//!   error is reported.
+//! * The whole command was written and no answer came: the outcome is unknown. The error reports it
+//!   with the task's id. With [`Publish::Once`], a script guarded by that id posts the task, so the
+//!   post is repeated until the deadline. Each step then gets only a share of the time, so that one
+//!   silent connection does not use up all of it.
+//! * Too few replicas confirmed the post: the outcome is as unknown as without an answer.
 //!
-//! * Too few replicas confirmed it, where some were asked: the outcome is as unknown as without an answer.
-//!
-//! The first post to a queue on a connection takes the queue's binding with it, in the same pipeline: a Python worker
-//! that restores a task looks for it. A binding that is refused does not keep a post from being made.
+//! The first post to a queue on a connection also writes the queue's binding, in the same pipeline.
+//! A Python worker that restores a task looks for it. A refused binding does not prevent the post.
 
 use std::time::Duration;
 
@@ -25,24 +27,25 @@ use super::{Client, Wait, replicas};
 use crate::error::{ClientError, PublishError, ServerError};
 use crate::redis::{PUBLISH_ONCE, PUBLISH_ONCE_GUARD};
 
-/// Packed bytes after which a batch begins to be written: Redis then works on the first tasks while the last are packed.
+/// Packed bytes after which a batch begins to be written. Redis then works on the first tasks while
+/// the last are packed.
 const CHUNK: usize = 64 << 10;
-/// A step of [`Publish::Once`] – writing, or the wait for one answer – has one part in so many of the time that is left:
-/// there is time for two more connections.
+/// A step of [`Publish::Once`] (writing, or waiting for an answer) gets this fraction of the time
+/// left, so that two more connections can be tried.
 const SHARES: u32 = 3;
-/// The shortest such share. Shorter than this, a busy server is not a dead one.
+/// The shortest share of a step. Within less time, a busy server cannot be told from a dead one.
 const LEAST_SHARE: Duration = Duration::from_secs(1);
 
-/// A finished message on its way to a queue.
+/// An encoded message and the queue that it goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Post {
-    /// The queue, checked by `celery_protocol::keys::check_queue_name`.
+    /// The queue; `celery_protocol::keys::check_queue_name` has checked its name.
     pub queue: String,
-    /// 0 to 9; 0 is the highest on Redis.
+    /// The priority, 0 to 9; on Redis, 0 is the highest.
     pub priority: u8,
-    /// The task's id: for messages, and for the guard of [`Publish::Once`].
+    /// The task's id, for error messages and for the guard of [`Publish::Once`].
     pub task_id: String,
-    /// What `Task::encode_redis` made.
+    /// The message that `Task::encode_redis` returned.
     pub envelope: Vec<u8>,
 }
 
@@ -52,30 +55,30 @@ impl AsRef<Post> for Post {
     }
 }
 
-/// What a post does about an unknown outcome.
+/// How a post treats an unknown outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Publish {
-    /// It is reported, and the post not repeated.
+    /// The outcome is reported, and the post is not repeated.
     #[default]
     Confirmed,
-    /// The post goes through a script guarded by the task's id, and is repeated until the deadline.
+    /// A script guarded by the task's id makes the post, which is repeated until the deadline.
     Once,
 }
 
-/// What became of one task in one try.
+/// The outcome of an attempt to post a task.
 enum Try {
     Done,
     Refused(ServerError),
-    /// Not all of it was written.
+    /// The command was not written completely.
     NotSent(ClientError),
-    /// All of it was written, and the answer did not come, or was that too few replicas have it.
+    /// The command was written completely, but no answer came, or too few replicas confirmed it.
     Unconfirmed(ClientError),
 }
 
-/// A task of a batch that has no outcome yet.
+/// A task of a batch whose outcome is still open.
 struct Open {
     index: usize,
-    /// An earlier try may have queued it.
+    /// Whether an earlier attempt may have queued the task.
     maybe: bool,
     cause: Option<ClientError>,
 }
@@ -87,7 +90,7 @@ impl Open {
 }
 
 impl Publish {
-    /// The time for one step: writing what is packed, or one answer.
+    /// Returns the time for a step: writing the packed commands, or waiting for an answer.
     fn step<'w>(self, wait: &'w mut Wait<'_>) -> Wait<'w> {
         match self {
             Self::Confirmed => wait.whole(),
@@ -97,10 +100,11 @@ impl Publish {
 }
 
 impl Client {
-    /// Posts one task and waits for the answer.
+    /// Posts a task and waits for the answer.
     ///
     /// # Errors
-    /// [`PublishError`], whose `outcome_unknown` says whether the task may be in the queue nevertheless.
+    /// [`PublishError`], whose `outcome_unknown` says whether the task may be in the queue
+    /// nevertheless.
     pub fn publish(
         &mut self,
         post: &Post,
@@ -112,7 +116,7 @@ impl Client {
             .unwrap_or(Ok(()))
     }
 
-    /// Posts many tasks in one round trip; one outcome a task, in their order.
+    /// Posts tasks in one round trip. Returns an outcome for each task, in their order.
     pub fn publish_batch(
         &mut self,
         posts: &[impl AsRef<Post>],
@@ -156,7 +160,8 @@ impl Client {
                 };
                 if may_repeat(&cause, task.maybe, mode) {
                     again = true;
-                    // No answer says less than how many replicas there were before.
+                    // An earlier answer with the number of replicas says more than a missing
+                    // answer.
                     if !matches!(
                         (&task.cause, &cause),
                         (
@@ -175,7 +180,7 @@ impl Client {
             if again && let Err(ended) = backoff.pause(wait) {
                 for mut task in open.drain(..) {
                     let cause = match (task.cause.take(), &ended) {
-                        // Not of one step.
+                        // The error must name the time of the whole call, not that of one step.
                         (Some(ClientError::Timeout { what, .. }), ClientError::Timeout { .. }) => {
                             wait.timeout(what)
                         }
@@ -205,7 +210,7 @@ impl Client {
         for (nth, task) in open.iter().enumerate() {
             let post = posts[task.index].as_ref();
             bindings.push(self.pack_binding(&mut link, &post.queue));
-            // The first full script loads it for those behind it.
+            // The first EVAL loads the script for the tasks after it.
             ends.push(self.pack_post(&mut link, post, mode, eval && nth == 0));
             if link.unsent() >= CHUNK
                 && let Err(error) = link.flush(&mut mode.step(wait))
@@ -261,7 +266,7 @@ impl Client {
             }
         }
         if let Some(error) = failure {
-            // Tasks behind a failed write were not even packed.
+            // Tasks after a failed write were not even packed.
             tries.resize_with(open.len(), || Try::NotSent(error.clone()));
         } else {
             self.keep(link);
@@ -269,7 +274,8 @@ impl Client {
         tries
     }
 
-    /// Packs the writing of a queue's own binding, if this connection has not done it yet. True if there will be answers.
+    /// Packs the commands that write a queue's own binding, unless this connection has done it
+    /// before. Returns `true` if it packed them.
     pub(super) fn pack_binding(&self, link: &mut Link, queue: &str) -> bool {
         if !link.declare(queue) {
             return false;
@@ -285,7 +291,7 @@ impl Client {
         true
     }
 
-    /// Packs the post; gives where it ends.
+    /// Packs a post and returns the position of its end.
     pub(super) fn pack_post(&self, link: &mut Link, post: &Post, mode: Publish, eval: bool) -> u64 {
         let list = self.keys().queue(&post.queue, post.priority);
         match mode {
@@ -306,7 +312,7 @@ impl Client {
     }
 }
 
-/// Reads the answer to a post, and those to its binding before it.
+/// Reads the answer to a post, after the answers to its binding.
 fn read_answer(link: &mut Link, bound: bool, wait: &mut Wait<'_>) -> Result<Try, ClientError> {
     if bound {
         for _ in 0..2 {
@@ -329,21 +335,22 @@ fn read_answer(link: &mut Link, bound: bool, wait: &mut Wait<'_>) -> Result<Try,
 }
 
 pub(super) fn odd_answer() -> ClientError {
-    ClientError::Protocol("a post was answered with something that is no number".to_owned())
+    ClientError::Protocol("a post was answered with something that is not a number".to_owned())
 }
 
-/// Whether a task is tried again after this.
+/// Returns `true` if a task may be posted again after this error.
 pub(super) fn may_repeat(cause: &ClientError, maybe: bool, mode: Publish) -> bool {
     match (maybe, mode) {
         (true, Publish::Confirmed) => false,
-        // Only a repeat finds out what became of the task: worth waiting for the server until the deadline.
+        // Only a repeat can find out whether the task was queued, so it is worth waiting for the
+        // server until the deadline.
         (true, Publish::Once) => cause.is_retryable(),
-        // Connecting has repeats and a time-out of its own.
+        // Connecting has attempts and a timeout of its own.
         (false, _) => cause.is_retryable() && !matches!(cause, ClientError::Connect { .. }),
     }
 }
 
-/// A server that refuses the connection has executed nothing.
+/// Returns the outcome of a task when no connection could be opened, so that nothing was executed.
 fn not_connected(error: &ClientError) -> Try {
     match error {
         ClientError::Server(answer) => Try::Refused(answer.clone()),

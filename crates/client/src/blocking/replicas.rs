@@ -1,8 +1,9 @@
-//! Posts that replicas confirm: one `WAIT` behind everything that was written.
+//! Posts that replicas confirm: a `WAIT` command after all posts.
 //!
-//! Redis answers it once enough replicas have acknowledged, or when its own time is over, with their number. It counts
-//! from the last command of the same connection, and by then Redis's stream to the replicas holds everything that any
-//! connection wrote before: so a repeated post that finds itself posted already is confirmed as well as the first.
+//! Redis answers it once enough replicas have acknowledged, or when the timeout of the command has
+//! passed, with their number. Redis counts the replicas that have received its stream up to the
+//! last command of the connection. That stream already holds everything that any connection wrote
+//! before. Therefore a repeated post that was already made is confirmed as well as the first one.
 
 use std::time::Duration;
 
@@ -12,20 +13,21 @@ use super::Wait;
 use super::link::{Answer, Link};
 use crate::error::ClientError;
 
-/// What is kept for the answer of the time that is left, so that the caller learns how many replicas there were, and not
-/// only that there was no answer: one part in so many, and
+/// The fraction of the time left that is reserved for the answer. Without it, the caller would
+/// learn only that no answer came, and not how many replicas confirmed.
 const MARGIN: u32 = 10;
-/// at least this much, since Redis looks at its clock every 100 ms (`hz`); but never more than half.
+/// The shortest such reserve, because Redis checks its clock every 100 ms (`hz`). At most half of
+/// the time is reserved.
 const LEAST_MARGIN: Duration = Duration::from_millis(200);
 
-/// The question whether `wanted` replicas have everything; `None` if none has to.
+/// Returns the `WAIT` command for `wanted` replicas, or `None` if no replica must confirm.
 pub(super) fn question(wanted: u32, wait: &Wait<'_>) -> Option<Cmd> {
     if wanted == 0 {
         return None;
     }
     let left = wait.deadline().remaining();
     let time = left.saturating_sub((left / MARGIN).max(LEAST_MARGIN).min(left / 2));
-    // 0 would be for ever.
+    // Redis takes 0 as no limit.
     let millis = time.as_millis().max(1);
     let mut cmd = redis::cmd("WAIT");
     cmd.arg(wanted)
@@ -33,7 +35,7 @@ pub(super) fn question(wanted: u32, wait: &Wait<'_>) -> Option<Cmd> {
     Some(cmd)
 }
 
-/// An error, if the answer is not that enough of them have.
+/// Returns an error unless enough replicas have confirmed.
 pub(super) fn check(link: &mut Link, wanted: u32, answer: Answer) -> Result<(), ClientError> {
     if let Value::Int(count) = answer? {
         match u32::try_from(count) {
@@ -43,7 +45,7 @@ pub(super) fn check(link: &mut Link, wanted: u32, answer: Answer) -> Result<(), 
     } else {
         link.give_up();
         Err(ClientError::Protocol(
-            "WAIT was answered with something that is no number".to_owned(),
+            "WAIT was answered with something that is not a number".to_owned(),
         ))
     }
 }

@@ -1,9 +1,11 @@
-//! Names of hosts to addresses, inside a deadline.
+//! Resolves host names within a deadline.
 //!
-//! The system's resolver cannot be told to hurry, so it is asked in a helper thread with all signals blocked (PHP's
-//! signals belong to PHP's thread), and the caller waits for the answer as long as it has time. A question that nobody
-//! waits for any longer goes on, and the next caller joins it: a dead name server costs one thread a name. Answers
-//! are kept for a minute; addresses need no asking.
+//! The system's resolver has no deadline. So a helper thread calls it, and the caller waits for the
+//! answer only as long as it has time. The helper blocks all signals, because PHP's signals belong
+//! to PHP's thread.
+//!
+//! A lookup whose caller has given up continues, and the next caller waits for it: a dead name
+//! server costs one thread a name. Answers are kept for a minute. Addresses need no lookup.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,16 +20,18 @@ use super::process::Process;
 use super::wait::Wait;
 use crate::error::ClientError;
 
-/// How long an answer is believed. A failover by name is seen sooner: whoever fails to connect forgets the name.
+/// How long an answer is used. A failover by name is noticed sooner, because a caller that fails to
+/// connect forgets the name.
 const KEPT: Duration = Duration::from_mins(1);
-/// Names remembered at once; a process that talks to more than a few servers is rare.
+/// Limit for the names kept at once. A process rarely talks to more than a few servers.
 const MAX_NAMES: usize = 64;
 
 type Answer = io::Result<Vec<IpAddr>>;
 
-/// A question that a helper thread is working on.
+/// A lookup that a helper thread is working on.
 struct Asked {
-    /// The process that asked: a forked child has the receiver, but not the thread.
+    /// The process that started the lookup. A forked child has a copy of the receiver, but not the
+    /// thread.
     by: Process,
     answer: Receiver<Answer>,
 }
@@ -42,7 +46,8 @@ thread_local! {
     static NAMES: RefCell<Names> = RefCell::default();
 }
 
-/// The addresses of a host, in the resolver's order. The outer error ends the call, the inner one is the resolver's.
+/// Returns the addresses of a host in the resolver's order. The outer error ends the call, the
+/// inner one is the resolver's.
 pub(super) fn addresses(host: &str, wait: &mut Wait<'_>) -> Result<Answer, ClientError> {
     if let Ok(address) = host.parse() {
         return Ok(Ok(vec![address]));
@@ -54,7 +59,7 @@ pub(super) fn addresses(host: &str, wait: &mut Wait<'_>) -> Result<Answer, Clien
         Ok(asked) => asked,
         Err(error) => return Ok(Err(error)),
     };
-    // Nothing is borrowed while the interrupt runs: it may be a whole PHP function.
+    // No borrow is held while the interrupt runs, because it may run any PHP function.
     let outcome = loop {
         let slice = match wait.slice("resolving the name") {
             Ok(slice) => slice,
@@ -88,7 +93,7 @@ pub(super) fn addresses(host: &str, wait: &mut Wait<'_>) -> Result<Answer, Clien
     }
 }
 
-/// The next caller asks again.
+/// Forgets a name, so that the next caller looks it up again.
 pub(super) fn forget(host: &str) {
     NAMES.with_borrow_mut(|names| names.known.remove(host));
 }
@@ -111,13 +116,14 @@ fn remember(host: &str, addresses: &[IpAddr]) {
     });
 }
 
-/// Takes over an earlier question for the same name.
+/// Takes over a running lookup of the same name.
 fn join(host: &str) -> Option<Asked> {
     let asked = NAMES.with_borrow_mut(|names| names.asked.remove(host))?;
     if asked.by == Process::current() {
         return Some(asked);
     }
-    // Its thread stayed in the parent process, perhaps in the middle of the channel: it must not be touched.
+    // The thread stayed in the parent process, perhaps in the middle of using the channel. The copy
+    // must not be touched.
     std::mem::forget(asked);
     None
 }
@@ -125,7 +131,8 @@ fn join(host: &str) -> Option<Asked> {
 fn ask(host: &str) -> io::Result<Asked> {
     let (sender, answer) = channel();
     let name = host.to_owned();
-    // A new thread inherits the mask: signals wait for the moment it takes to start one.
+    // A new thread inherits the signal mask. Signals wait for the short time that it takes to start
+    // one.
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     let started = std::thread::Builder::new()
         .name("celery-resolve".to_owned())
@@ -133,7 +140,7 @@ fn ask(host: &str) -> io::Result<Asked> {
             let answer = (name.as_str(), 0)
                 .to_socket_addrs()
                 .map(|all| all.map(|address| address.ip()).collect());
-            // Nobody may be waiting any longer.
+            // The caller may have given up.
             let _ = sender.send(answer);
         });
     before.thread_set_mask()?;
@@ -149,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_need_no_asking() {
+    fn addresses_need_no_lookup() {
         let mut never = NeverInterrupt;
         for address in ["127.0.0.1", "::1"] {
             let got = addresses(address, &mut Wait::new(Duration::ZERO, &mut never))
@@ -165,7 +172,7 @@ mod tests {
         let mut wait = Wait::new(Duration::from_secs(10), &mut never);
         let first = addresses("localhost", &mut wait).unwrap().unwrap();
         assert!(first.iter().all(IpAddr::is_loopback));
-        // Without any time there is only what is known.
+        // Without any time, only a kept answer can be returned.
         assert_eq!(
             addresses("localhost", &mut Wait::new(Duration::ZERO, &mut never))
                 .unwrap()
@@ -179,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_without_an_answer_is_joined_and_can_be_interrupted() {
+    fn a_lookup_without_an_answer_is_joined_and_can_be_interrupted() {
         struct Now;
         impl Interrupt for Now {
             fn check(&mut self) -> Result<(), Interrupted> {

@@ -1,8 +1,11 @@
 //! Reading, awaiting and forgetting results.
 //!
-//! A result is handed over as the bytes that were stored; whether it is final is decided here, by decoding it. A final
-//! result is waited for by subscribing to its channel on a second connection *before* the key is read, so that no
-//! state can be missed between the two. Only states that Celery calls ready end a wait.
+//! A result is returned as the bytes that were stored. The client decodes them only to see whether
+//! the result is final.
+//!
+//! To wait for a final result, it subscribes to the result's channel on a second connection
+//! *before* it reads the key. So it cannot miss a state between the two. Only the states that
+//! Celery calls ready end a wait.
 
 use std::time::Duration;
 
@@ -15,19 +18,22 @@ use super::{Client, Wait};
 use crate::error::ClientError;
 use crate::redis::{DELETE_UNCHANGED, sha1};
 
-/// While a channel is silent, the key is read this often: a message can be lost with a connection that died unnoticed.
+/// How often the key is read while its channel is silent. A message can be lost with a connection
+/// that died unnoticed.
 const REREAD: Duration = Duration::from_secs(5);
-/// Where subscribing is not permitted, the pause before the second read; it doubles up to the caller's interval.
+/// The pause before the second read if subscribing is not permitted. It doubles up to the caller's
+/// interval.
 const FIRST_POLL: Duration = Duration::from_millis(10);
 
-/// What the bytes of a result say.
+/// The state that the bytes of a result hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     /// `SUCCESS`, `FAILURE` or `REVOKED`.
     Final,
     /// Any other state.
     Underway,
-    /// Written in a way that this client does not read. A wait ends here, too: it would not get any better.
+    /// The client cannot decode the result. A wait ends here, too, because waiting would not change
+    /// it.
     Unreadable,
 }
 
@@ -40,10 +46,10 @@ fn standing(bytes: &[u8]) -> Standing {
 }
 
 impl Client {
-    /// The stored result of a task, as it was written; `None` while there is none.
+    /// Returns the stored result of a task as it was written, or `None` if there is none yet.
     ///
     /// # Errors
-    /// [`ClientError`], if it could not be read.
+    /// [`ClientError`] if the result could not be read.
     pub fn get_result(
         &mut self,
         task_id: &str,
@@ -54,10 +60,11 @@ impl Client {
         text(self.ask(&get, Shape::Text, wait, "reading the result")?)
     }
 
-    /// Reads a result and deletes it if it is final; what is intermediate, or cannot be read, stays.
+    /// Reads a result and deletes it if it is final. An intermediate or undecodable result stays.
     ///
     /// # Errors
-    /// [`ClientError`], if it could not be read. Once it was read it is returned, even if it could not be deleted.
+    /// [`ClientError`] if the result could not be read. A result that was read is returned even if
+    /// it could not be deleted.
     pub fn take_result(
         &mut self,
         task_id: &str,
@@ -67,16 +74,17 @@ impl Client {
         if let Some(bytes) = &result
             && standing(bytes) == Standing::Final
         {
-            // It expires by itself if it cannot be deleted now; the caller has what it asked for.
+            // If the deletion fails, the result expires by itself, and the caller has what it asked
+            // for.
             let _ = self.remove_result(task_id, bytes, wait);
         }
         Ok(result)
     }
 
-    /// Deletes a result that was read, if it has not changed since; true if it did.
+    /// Deletes a result unless it has changed since it was read. Returns `true` if it was deleted.
     ///
     /// # Errors
-    /// [`ClientError`], if the server could not be asked.
+    /// [`ClientError`] if the server could not be asked.
     pub fn remove_result(
         &mut self,
         task_id: &str,
@@ -104,11 +112,13 @@ impl Client {
         Ok(matches!(answer?, Value::Int(1)))
     }
 
-    /// Waits for a final result and returns it. `listener` is another client of the same endpoint: it subscribes to the
-    /// result's channel. Where subscribing is not permitted, the key is read every `interval` at most.
+    /// Waits for a final result and returns it.
+    ///
+    /// `listener` is another client of the same endpoint: it subscribes to the result's channel. If
+    /// subscribing is not permitted, the key is read instead, at intervals of at most `interval`.
     ///
     /// # Errors
-    /// [`ClientError::Timeout`] at the deadline; else what kept it from being read.
+    /// [`ClientError::Timeout`] at the deadline, otherwise the error that prevented the read.
     pub fn wait_result(
         &mut self,
         listener: &mut Client,
@@ -131,16 +141,17 @@ impl Client {
                 Ok(Heard::NotPermitted) => may_listen = false,
                 Err(error) if error.is_retryable() && !wait.deadline().has_passed() => {
                     if !matches!(error, ClientError::Server(_)) {
-                        // What broke one connection has most likely broken both.
+                        // A fault that broke one connection has most likely broken both.
                         self.doubt();
                         listener.doubt();
                     }
                     if matches!(error, ClientError::Timeout { .. }) {
-                        // Perhaps it is not dead but slow, or the result is large.
+                        // The connection may not be dead but slow, or the result large.
                         step = step.saturating_mul(2);
                     }
                     if let Err(ended) = backoff.pause(wait) {
-                        // A time-out of the whole wait says less than what kept it from succeeding.
+                        // The error that prevented success says more than the timeout of the whole
+                        // wait.
                         return Err(if matches!(ended, ClientError::Timeout { .. }) {
                             error
                         } else {
@@ -153,8 +164,9 @@ impl Client {
         }
     }
 
-    /// Subscribes, reads, and listens, over one life of the listening connection. Every question has the time of
-    /// one `step`: a connection that died unnoticed must not eat the whole wait.
+    /// Subscribes, reads the key and listens, for as long as the listening connection lasts. Each
+    /// command has the time of one `step`, so that a connection that died unnoticed does not use up
+    /// the whole wait.
     fn listen(
         &mut self,
         listener: &mut Client,
@@ -187,7 +199,7 @@ impl Client {
         Ok(Heard::Result(heard))
     }
 
-    /// Reads again and again.
+    /// Reads the key at intervals until the result is final.
     fn poll(
         &mut self,
         task_id: &str,
@@ -206,10 +218,10 @@ impl Client {
         }
     }
 
-    /// Deletes the result of a task, final or not; true if there was one.
+    /// Deletes the result of a task, final or not. Returns `true` if there was one.
     ///
     /// # Errors
-    /// [`ClientError`], if the server could not be asked.
+    /// [`ClientError`] if the server could not be asked.
     pub fn forget(&mut self, task_id: &str, wait: &mut Wait<'_>) -> Result<bool, ClientError> {
         let mut del = redis::cmd("DEL");
         del.arg(self.keys().result(task_id));
@@ -220,14 +232,14 @@ impl Client {
     }
 }
 
-/// What listening came to.
+/// The outcome of listening.
 enum Heard {
     Result(Vec<u8>),
-    /// This user may not subscribe.
+    /// The user may not subscribe.
     NotPermitted,
 }
 
-/// A message with a final state, or `None` when it is time to read the key again.
+/// Returns the next message with a final state, or `None` when it is time to read the key again.
 fn next_final_message(
     link: &mut super::Link,
     wait: &mut Wait<'_>,
@@ -238,7 +250,7 @@ fn next_final_message(
             Ok(bytes) if standing(&bytes) != Standing::Underway => return Ok(Some(bytes)),
             Ok(_) => {}
             Err(ClientError::Timeout { what, .. }) => {
-                // Nothing was cut off: an answer that has arrived in part is still in the link.
+                // Nothing was lost: the link keeps a partly received answer.
                 link.still_whole();
                 return if wait.deadline().has_passed() {
                     Err(wait.timeout(what))
@@ -255,6 +267,8 @@ fn text(value: Value) -> Result<Option<Vec<u8>>, ClientError> {
     match value {
         Value::Nil => Ok(None),
         Value::BulkString(bytes) => Ok(Some(bytes)),
-        _ => Err(ClientError::Protocol("a result that is no text".to_owned())),
+        _ => Err(ClientError::Protocol(
+            "a result that is not a text".to_owned(),
+        )),
     }
 }

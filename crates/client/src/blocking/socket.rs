@@ -1,8 +1,9 @@
-//! Bytes to and from a server, never waiting longer than a slice of a [`Wait`].
+//! Bytes to and from a server, with waits no longer than a slice of a [`Wait`].
 //!
-//! Sending and receiving never block. Only [`Socket::receive_waiting`] does, in the system's `recv` itself, which wakes
-//! up after one slice (`SO_RCVTIMEO`) and after every signal: for the one answer to the one command, which is most of
-//! what happens here, that is one system call instead of a failed `recv`, a `poll` and another `recv`.
+//! Sending and receiving never block, except [`Socket::receive_waiting`]. It blocks in the system's
+//! `recv`, which returns after one slice (`SO_RCVTIMEO`) and after every signal. Most calls send
+//! one command and wait for one answer. For them this is one system call instead of three: a failed
+//! `recv`, a `poll` and another `recv`.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,25 +18,27 @@ use socket2::{Domain, Protocol, SockAddr, Socket as RawSocket, Type};
 use super::wait::{SLICE, Wait};
 use crate::error::ClientError;
 
-/// The pause before a unix socket with a full backlog is tried again: the kernel offers nothing to wait for.
+/// The pause before another attempt to connect to a unix socket with a full backlog. The kernel
+/// offers no event to wait for.
 const FULL_BACKLOG: Duration = Duration::from_millis(5);
 
-/// What a look at a resting connection shows.
+/// The result of a look at an idle connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peek {
-    /// Nothing to read, as it should be.
+    /// There is nothing to read, as expected.
     Quiet,
-    /// Something to read.
+    /// There is something to read.
     Data,
-    /// The other end is gone.
+    /// The other end has closed the connection.
     Closed,
 }
 
-/// A connected stream.
+/// A connected socket.
 pub(super) struct Socket(RawSocket);
 
 impl Socket {
-    /// Connects to an address. The outer error ends the call, the inner one is the system's about this address.
+    /// Connects to an address. The outer error ends the call, the inner one is the system's error
+    /// for this address.
     pub(super) fn tcp(
         address: IpAddr,
         port: u16,
@@ -47,7 +50,7 @@ impl Socket {
             Type::STREAM.nonblocking().cloexec(),
             Some(Protocol::TCP),
         )
-        // A post is one small write, and must leave at once.
+        // A post is one small write and must be sent at once.
         .and_then(|socket| socket.set_tcp_nodelay(true).map(|()| socket))
         .and_then(|socket| match socket.connect(&address.into()) {
             Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => Err(error),
@@ -64,7 +67,7 @@ impl Socket {
         })
     }
 
-    /// Connects to a unix socket; errors as in [`tcp`](Self::tcp).
+    /// Connects to a unix socket. The errors are those of [`tcp`](Self::tcp).
     pub(super) fn unix(path: &Path, wait: &mut Wait<'_>) -> Result<io::Result<Self>, ClientError> {
         let opened = SockAddr::unix(path).and_then(|address| {
             Ok((
@@ -88,21 +91,24 @@ impl Socket {
         }
     }
 
-    /// Why this process can make no socket, if it cannot: mostly, it has no file descriptor left.
+    /// Returns the reason why this process cannot create a socket, if it cannot. Mostly, it has no
+    /// file descriptor left.
     pub(super) fn cannot_be_made() -> Option<io::Error> {
         RawSocket::new(Domain::UNIX, Type::STREAM.cloexec(), None).err()
     }
 
-    /// From here on, what must not block says so at each call.
+    /// Makes the socket blocking, with reads of one slice. Calls that must not block say so
+    /// themselves from now on.
     fn blocking_by_slices(self) -> io::Result<Self> {
         self.0.set_read_timeout(Some(SLICE))?;
         self.0.set_nonblocking(false)?;
         Ok(self)
     }
 
-    /// Sends what can be sent at once.
+    /// Sends as many bytes as the system takes at once.
     pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        // Without a signal: a closed connection is an error here, not the end of the process.
+        // The flag turns the signal for a closed connection into an error, so that the process
+        // survives.
         Ok(send(
             self.0.as_raw_fd(),
             bytes,
@@ -110,24 +116,25 @@ impl Socket {
         )?)
     }
 
-    /// Whether small writes are gathered while earlier ones are under way (Nagle's algorithm); what was gathered leaves
-    /// when this is switched off. Unix sockets gather nothing.
+    /// Sets whether small writes are gathered while earlier ones are in flight (Nagle's algorithm).
+    /// Switching it off sends the gathered bytes. Unix sockets do not gather.
     pub(super) fn gather(&self, on: bool) {
-        // A refusal changes only the speed.
+        // A failure changes only the speed.
         let _ = self.0.set_tcp_nodelay(!on);
     }
 
-    /// Receives what is there; 0 at the end of the stream.
+    /// Receives the bytes that have arrived; 0 at the end of the stream.
     pub(super) fn receive(&self, room: &mut [u8]) -> io::Result<usize> {
         Ok(recv(self.0.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT)?)
     }
 
-    /// Receives what comes within a slice; `WouldBlock` if nothing does, `Interrupted` after a signal.
+    /// Receives the bytes that arrive within a slice. Fails with `WouldBlock` if none do, and with
+    /// `Interrupted` after a signal.
     pub(super) fn receive_waiting(&self, room: &mut [u8]) -> io::Result<usize> {
         Ok(recv(self.0.as_raw_fd(), room, MsgFlags::empty())?)
     }
 
-    /// Looks at the connection without taking anything.
+    /// Looks at the connection without consuming bytes.
     pub(super) fn peek(&self) -> Peek {
         match recv(
             self.0.as_raw_fd(),
@@ -152,7 +159,7 @@ impl Socket {
     }
 }
 
-/// For rustls, which reads and writes through the standard traits.
+/// Lets rustls read and write through the standard traits.
 impl io::Read for &Socket {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         self.receive(room)

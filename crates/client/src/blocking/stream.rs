@@ -1,7 +1,7 @@
-//! An open stream to an endpoint: a socket, perhaps TLS over it.
+//! An open stream to an endpoint: a socket, with or without TLS.
 //!
-//! Opening tries each address of the name within the deadline. Errors are told in words for the caller: nothing here
-//! knows what the bytes mean.
+//! Opening tries each address of the name within the deadline. Errors describe the failure for the
+//! caller. The stream does not know what its bytes mean.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::IpAddr;
@@ -18,17 +18,17 @@ use crate::endpoint::{Address, Endpoint};
 use crate::error::{ClientError, TlsProblem};
 use crate::tls;
 
-/// What one record of TLS can hold.
+/// The most bytes that a TLS record can hold.
 const RECORD: usize = 16 << 10;
 
-/// Why a stream could not be opened.
+/// The reason why a stream could not be opened.
 pub(super) struct NotOpen {
     pub(super) error: ClientError,
-    /// Whether the same may work a moment later.
+    /// Whether another attempt may succeed a moment later.
     pub(super) again: bool,
 }
 
-/// The open stream.
+/// An open stream.
 pub(super) struct Stream {
     socket: Socket,
     tls: Option<Box<ClientConnection>>,
@@ -69,7 +69,7 @@ impl Stream {
             endpoint: endpoint.display_url(),
             problem,
         };
-        // Whether the server has said anything.
+        // Whether the server has sent anything.
         let mut heard = false;
         while session.is_handshaking() {
             let events = if session.wants_write() {
@@ -89,7 +89,8 @@ impl Stream {
                 Ok(_) => {
                     heard |= events == PollFlags::POLLIN;
                     if let Err(error) = session.process_new_packets() {
-                        // The alert that tells the server why; if it cannot be sent, the server will see us leave.
+                        // The alert tells the server the reason. If it cannot be sent, the server
+                        // notices only the closed connection.
                         let _ = session.write_tls(&mut &self.socket);
                         return Err(NotOpen {
                             error: disagreed(tls::explain(&error)),
@@ -114,13 +115,13 @@ impl Stream {
         Ok(())
     }
 
-    /// See [`Socket::gather`].
+    /// Sets whether small writes are gathered, see [`Socket::gather`].
     pub(super) fn gather(&self, on: bool) {
         self.socket.gather(on);
     }
 
-    /// Writes all of `bytes`, counting in `sent` what may have left, and reading meanwhile, so that two full buffers
-    /// never wait for each other.
+    /// Writes all of `bytes` and counts in `sent` the bytes that may have been sent. It reads
+    /// meanwhile, so that two full buffers never wait for each other.
     pub(super) fn write(
         &mut self,
         bytes: &[u8],
@@ -150,7 +151,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Brings what TLS has encrypted onto the wire.
+    /// Sends the bytes that TLS has encrypted.
     fn push(&mut self, replies: &mut ReplyReader, wait: &mut Wait<'_>) -> Result<(), Broken> {
         while let Some(session) = self.tls.as_mut().filter(|session| session.wants_write()) {
             match session.write_tls(&mut &self.socket) {
@@ -176,7 +177,7 @@ impl Stream {
         if events.contains(PollFlags::POLLIN) {
             self.read_available(replies)?;
             if replies.is_overfull() {
-                return Err(Broken::Lost("more answers than questions".to_owned()));
+                return Err(Broken::Lost("more answers than commands".to_owned()));
             }
         }
         Ok(())
@@ -190,7 +191,7 @@ impl Stream {
         what: &'static str,
     ) -> Result<(), Broken> {
         loop {
-            // A whole slice of time, and no TLS in between: the system may do the waiting.
+            // With a whole slice of time and without TLS, the system call itself can wait.
             let slice = wait.slice(what)?;
             let got = if self.tls.is_none() && slice == SLICE {
                 self.socket.receive_waiting(replies.room())
@@ -217,7 +218,7 @@ impl Stream {
         }
     }
 
-    /// Reads what one call brings, perhaps nothing. The end of the stream is an error.
+    /// Reads what a single call returns, perhaps nothing. The end of the stream is an error.
     pub(super) fn read_available(&mut self, replies: &mut ReplyReader) -> Result<usize, Broken> {
         loop {
             let got = match &mut self.tls {
@@ -237,18 +238,18 @@ impl Stream {
         }
     }
 
-    /// Looks whether the other end is still there.
+    /// Looks at the connection without consuming bytes.
     pub(super) fn peek(&self) -> Peek {
         self.socket.peek()
     }
 
-    /// Whether TLS is spoken: then bytes may arrive that are no answers.
+    /// Returns `true` if the stream uses TLS. Then bytes may arrive that are not answers.
     pub(super) fn is_tls(&self) -> bool {
         self.tls.is_some()
     }
 }
 
-/// Decrypted bytes, or `WouldBlock` once the socket has no more.
+/// Returns decrypted bytes, or `WouldBlock` once the socket has no more.
 fn read_tls(
     session: &mut ClientConnection,
     mut socket: &Socket,
@@ -264,11 +265,11 @@ fn read_tls(
     }
 }
 
-/// Why a stream in use cannot be used any longer.
+/// The reason why an open stream cannot be used any longer.
 pub(super) enum Broken {
     /// The stream itself broke.
     Lost(String),
-    /// The two ends disagree about TLS: a server may say so only after the handshake.
+    /// The two ends disagree about TLS. A server may report that only after the handshake.
     Tls(TlsProblem),
     /// The wait ended.
     Ended(ClientError),
@@ -312,7 +313,8 @@ fn open_socket(endpoint: &Endpoint, wait: &mut Wait<'_>) -> Result<Socket, NotOp
     let addresses = match resolve::addresses(host, wait).map_err(ended)? {
         Ok(addresses) => addresses,
         Err(error) => {
-            // A resolver that may open no file calls the name unknown.
+            // A resolver that cannot open a file reports the name as unknown, so the real cause is
+            // checked here.
             let error = Socket::cannot_be_made().unwrap_or(error);
             return Err(NotOpen {
                 error: refused(endpoint, error),
@@ -333,8 +335,10 @@ fn open_socket(endpoint: &Endpoint, wait: &mut Wait<'_>) -> Result<Socket, NotOp
     })
 }
 
-/// Tries the addresses in turn; each may take its share of the time that is left, so that one that swallows
-/// everything does not keep the others from being tried.
+/// Connects to the first address that answers.
+///
+/// Each address gets an equal share of the time left. An address that never answers does not use up
+/// the time of the next ones.
 fn first_that_connects(
     addresses: &[IpAddr],
     port: u16,

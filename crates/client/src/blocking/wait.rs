@@ -1,7 +1,7 @@
-//! One deadline and one interrupt for everything in a call.
+//! The deadline and the interrupt of a call.
 //!
-//! All waiting of the driver goes through [`Wait`]: it sleeps in `poll(2)`, in slices short enough that the caller's
-//! interrupts are served, and never past its deadline.
+//! All waiting of the driver goes through [`Wait`]. It sleeps in `poll(2)`, in slices that are
+//! short enough to serve the caller's interrupts, and never past its deadline.
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -12,21 +12,22 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::process::Process;
 use crate::error::ClientError;
 
-/// The longest sleep between two looks at the interrupt: short for a person, and 20 wake-ups a second cost nothing.
+/// The longest sleep between two checks of the interrupt: short for a person, while 20 wake-ups a
+/// second cost almost nothing.
 pub(super) const SLICE: Duration = Duration::from_millis(50);
 
-/// An absolute point in time, with the whole time that it allowed.
+/// An absolute point in time, and the total time from its creation to that point.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     at: Instant,
     total: Duration,
 }
 
-/// Far enough to be never, near enough to be added to any clock.
+/// A time that never comes, but is small enough to be added to any clock.
 const FOREVER: Duration = Duration::from_hours(100 * 365 * 24);
 
 impl Deadline {
-    /// That long from now.
+    /// Returns the deadline that passes after `total`.
     pub fn after(total: Duration) -> Self {
         let total = total.min(FOREVER);
         Self {
@@ -35,43 +36,44 @@ impl Deadline {
         }
     }
 
-    /// The earlier of this and `total` from now.
+    /// Returns the earlier of this deadline and `total` from now.
     #[must_use]
     pub fn within(self, total: Duration) -> Self {
         let other = Self::after(total);
         if other.at < self.at { other } else { self }
     }
 
-    /// What is left; zero once it has passed.
+    /// Returns the time left; zero once the deadline has passed.
     pub fn remaining(&self) -> Duration {
         self.at.saturating_duration_since(Instant::now())
     }
 
-    /// Whether it has passed.
+    /// Returns `true` if the deadline has passed.
     pub fn has_passed(&self) -> bool {
         self.remaining().is_zero()
     }
 
-    /// The whole time that it allowed.
+    /// Returns the total time that the deadline allowed.
     pub fn total(&self) -> Duration {
         self.total
     }
 }
 
-/// The caller wants its thread back.
+/// The error of an [`Interrupt`] whose caller wants its thread back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interrupted;
 
-/// Asked at least every 50 ms, and after every signal, while a call waits.
+/// A check that runs at least every 50 ms, and after every signal, while a call waits.
 pub trait Interrupt {
-    /// Serves what is pending (signals, time limits); an error ends the call with [`ClientError::Interrupted`].
+    /// Serves pending events of the caller (signals, time limits). An error ends the call with
+    /// [`ClientError::Interrupted`].
     ///
     /// # Errors
     /// [`Interrupted`] if the call must not go on.
     fn check(&mut self) -> Result<(), Interrupted>;
 }
 
-/// For callers that nothing interrupts.
+/// An interrupt for callers without interruptions.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NeverInterrupt;
 
@@ -81,23 +83,23 @@ impl Interrupt for NeverInterrupt {
     }
 }
 
-/// How long a call may wait, and what may end it earlier.
+/// The time that a call may wait, and the check that may end it earlier.
 pub struct Wait<'a> {
     deadline: Deadline,
     interrupt: &'a mut dyn Interrupt,
-    /// When the interrupt was asked last.
+    /// The time of the last check.
     asked: Instant,
-    /// Who began to wait: an interrupt may run a whole PHP function, which may fork.
+    /// The process that began to wait. An interrupt may run any PHP function, which may fork.
     process: Process,
 }
 
 impl<'a> Wait<'a> {
-    /// At most `total` from now.
+    /// Creates a wait of at most `total` from now.
     pub fn new(total: Duration, interrupt: &'a mut dyn Interrupt) -> Self {
         Self::until(Deadline::after(total), interrupt)
     }
 
-    /// At most until `deadline`.
+    /// Creates a wait until `deadline` at most.
     pub fn until(deadline: Deadline, interrupt: &'a mut dyn Interrupt) -> Self {
         Self {
             deadline,
@@ -107,12 +109,12 @@ impl<'a> Wait<'a> {
         }
     }
 
-    /// The deadline.
+    /// Returns the deadline.
     pub fn deadline(&self) -> Deadline {
         self.deadline
     }
 
-    /// All of this wait, lent.
+    /// Lends the whole wait.
     pub(super) fn whole(&mut self) -> Wait<'_> {
         Wait {
             interrupt: self.interrupt,
@@ -120,7 +122,7 @@ impl<'a> Wait<'a> {
         }
     }
 
-    /// A part of this wait that may take at most `total`.
+    /// Lends a part of this wait that lasts at most `total`.
     pub fn within(&mut self, total: Duration) -> Wait<'_> {
         Wait {
             deadline: self.deadline.within(total),
@@ -128,12 +130,13 @@ impl<'a> Wait<'a> {
         }
     }
 
-    /// A part of this wait that may take one `nth` of what is left, and `least` in any case.
+    /// Lends a part of this wait that lasts an `nth` of the time left, but at least `least`.
     pub(super) fn share(&mut self, nth: u32, least: Duration) -> Wait<'_> {
         self.within((self.deadline.remaining() / nth).max(least))
     }
 
-    /// Asks the interrupt. In a child that was forked meanwhile the call ends: its connection is the parent's.
+    /// Runs the interrupt. In a child that was forked meanwhile, ends the call, because the
+    /// connection belongs to the parent.
     pub(crate) fn check(&mut self) -> Result<(), ClientError> {
         self.asked = Instant::now();
         self.interrupt
@@ -146,8 +149,10 @@ impl<'a> Wait<'a> {
         }
     }
 
-    /// The next slice to sleep: an error once the deadline has passed. Whoever does not sleep, because there is always
-    /// something to do, asks for one, too: then the interrupt is asked here, once in the time of a slice.
+    /// Returns the next slice to sleep, or an error once the deadline has passed.
+    ///
+    /// A loop that never sleeps, because there is always something to do, calls this method, too.
+    /// The interrupt is checked here once every slice.
     pub(crate) fn slice(&mut self, what: &'static str) -> Result<Duration, ClientError> {
         if self.asked.elapsed() >= SLICE {
             self.check()?;
@@ -165,7 +170,8 @@ impl<'a> Wait<'a> {
         }
     }
 
-    /// Sleeps until one of `events` is true of `fd` (or its other end is gone), and returns what is.
+    /// Sleeps until one of `events` is true of `fd` (or its other end is closed), and returns the
+    /// true ones.
     pub(crate) fn for_fd(
         &mut self,
         fd: BorrowedFd<'_>,
@@ -183,7 +189,7 @@ impl<'a> Wait<'a> {
         }
     }
 
-    /// Sleeps for `time`, or fails at the deadline if that comes first.
+    /// Sleeps for `time`. Fails at the deadline if that comes first.
     pub(crate) fn pause(&mut self, time: Duration, what: &'static str) -> Result<(), ClientError> {
         let end = Deadline::after(time);
         while !end.has_passed() {
@@ -197,7 +203,8 @@ impl<'a> Wait<'a> {
     }
 }
 
-/// `poll` counts milliseconds; rounded up, or the last one would be spent spinning.
+/// Converts a slice to the milliseconds of `poll`, rounded up. Rounded down, the last millisecond
+/// would be spent in a busy loop.
 fn timeout_of(slice: Duration) -> PollTimeout {
     let millis = slice.as_micros().div_ceil(1000);
     PollTimeout::from(u16::try_from(millis).unwrap_or(u16::MAX))
@@ -208,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_child_does_not_go_on_with_its_parents_call() {
+    fn a_child_does_not_continue_the_call_of_its_parent() {
         let mut never = NeverInterrupt;
         let mut wait = Wait::new(Duration::from_secs(20), &mut never);
         wait.process = Process::another();

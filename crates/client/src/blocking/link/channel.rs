@@ -1,7 +1,7 @@
-//! A link that listens to a channel, and leaves it again.
+//! Listening to a channel on a link, and leaving it.
 //!
-//! Leaving is not waited for: whoever uses the link next reads up to the answer, perhaps together with the answer to
-//! entering the next channel.
+//! The link does not wait for the answer to leaving. The next user of the link reads up to that
+//! answer, possibly together with the answer to the next subscription.
 
 use redis::Value;
 
@@ -11,7 +11,8 @@ use crate::blocking::reply::Shape;
 use crate::error::{ClientError, ServerError};
 
 impl Link {
-    /// Subscribes to a channel; what Redis refused is the inner error. Nothing may be owed.
+    /// Subscribes to a channel. A refusal of Redis is the inner error. The link must not owe any
+    /// answer.
     pub(in crate::blocking) fn subscribe(
         &mut self,
         channel: &str,
@@ -39,7 +40,7 @@ impl Link {
         }
     }
 
-    /// The next message on the channel.
+    /// Returns the next message of the channel.
     pub(in crate::blocking) fn message(
         &mut self,
         wait: &mut Wait<'_>,
@@ -49,7 +50,7 @@ impl Link {
             else {
                 self.broken = true;
                 return Err(ClientError::Protocol(
-                    "a channel brought something that is no message".to_owned(),
+                    "a channel sent something that is not a message".to_owned(),
                 ));
             };
             if let (true, Some(Value::BulkString(payload))) =
@@ -60,12 +61,12 @@ impl Link {
         }
     }
 
-    /// Takes back that the link broke: only the time for the next message was over.
+    /// Marks the link as whole again after a timeout between two messages, which broke nothing.
     pub(in crate::blocking) fn still_whole(&mut self) {
         self.broken = false;
     }
 
-    /// Leaves the channel without waiting for the answer: the next user reads up to it.
+    /// Leaves the channel without waiting for the answer; the next user of the link reads up to it.
     pub(in crate::blocking) fn unsubscribe(
         &mut self,
         wait: &mut Wait<'_>,
@@ -75,7 +76,7 @@ impl Link {
         self.flush(wait)
     }
 
-    /// Makes sure that the link is in the state in which commands are answered.
+    /// Waits until the link has left its channel, so that commands are answered again.
     pub(in crate::blocking) fn await_departure(
         &mut self,
         wait: &mut Wait<'_>,
@@ -87,7 +88,8 @@ impl Link {
         Ok(())
     }
 
-    /// The same as far as answers have arrived: behind the last of them the server may have closed the connection.
+    /// Like [`await_departure`](Self::await_departure), but reads only what has arrived: the server
+    /// may have closed the connection after its last answer.
     pub(super) fn depart_at_hand(&mut self) -> Result<(), ClientError> {
         while self.listening == Listening::Leaving {
             if let Some(answer) = self.answer_at_hand(Shape::Message)? {
@@ -102,7 +104,8 @@ impl Link {
         Ok(())
     }
 
-    /// What comes before the answer to UNSUBSCRIBE was said to the channel.
+    /// Notes that the link has left if this is the answer to UNSUBSCRIBE. Messages before it belong
+    /// to the channel.
     fn depart(&mut self, answer: Answer) {
         if let Ok(Value::Array(parts)) = answer
             && is_text(parts.first(), b"unsubscribe")

@@ -1,4 +1,5 @@
-//! What a link owes: the answers to pipelined posts, in their order, and those whose replicas were not asked yet.
+//! The owed answers of a link: those to pipelined posts, in order, and the posts that no WAIT has
+//! covered yet.
 
 use std::collections::VecDeque;
 
@@ -7,14 +8,14 @@ use crate::blocking::Wait;
 use crate::blocking::reply::Shape;
 use crate::error::ClientError;
 
-/// An answer that a pipelined post left open.
+/// An answer that a pipelined post did not wait for.
 #[derive(Debug)]
 pub(in crate::blocking) enum Owed {
-    /// Of the writing of a binding.
+    /// The answer to the writing of a binding.
     Binding,
-    /// Of the post of this task.
+    /// The answer to the post of this task.
     Post { task_id: String, bytes: usize },
-    /// Of the question how many replicas have the posts before it.
+    /// The answer to WAIT: the number of replicas that have the posts before it.
     Replicas,
 }
 
@@ -32,7 +33,8 @@ impl Owed {
 }
 
 impl Link {
-    /// Lets the system send the posts of a loop in few packets. None waits for more than the answer to an earlier one.
+    /// Lets the system send the posts of a loop in few packets. No post is delayed beyond the
+    /// answer to an earlier one.
     pub(in crate::blocking) fn gather(&mut self, on: bool) {
         if self.gathering != on {
             self.gathering = on;
@@ -54,22 +56,22 @@ impl Link {
         self.owed_bytes
     }
 
-    /// Pipelined posts that are not answered, or whose replicas were not asked.
+    /// Returns the number of pipelined posts without an answer, or without the WAIT that they need.
     pub(in crate::blocking) fn open_posts(&self) -> usize {
         self.owed_posts + self.accepted.len()
     }
 
-    /// A post was accepted, and its replicas will be asked.
+    /// Notes a post that was accepted and that a later WAIT must cover.
     pub(in crate::blocking) fn accepted(&mut self, task_id: String) {
         self.accepted.push(task_id);
     }
 
-    /// The posts whose replicas were to be asked.
+    /// Takes the accepted posts that no WAIT has covered yet.
     pub(in crate::blocking) fn take_accepted(&mut self) -> Vec<String> {
         std::mem::take(&mut self.accepted)
     }
 
-    /// The tasks of all open posts: there will be no answers any more.
+    /// Takes the tasks of all open posts, when no further answers can come.
     pub(in crate::blocking) fn take_open_posts(&mut self) -> impl Iterator<Item = String> {
         (self.owed_posts, self.owed_bytes) = (0, 0);
         let owed = std::mem::take(&mut self.owed).into_iter();
@@ -80,7 +82,7 @@ impl Link {
         self.take_accepted().into_iter().chain(owed)
     }
 
-    /// Waits for the oldest owed answer.
+    /// Waits for the oldest owed answer and returns it.
     pub(in crate::blocking) fn next_owed(
         &mut self,
         wait: &mut Wait<'_>,
@@ -92,7 +94,7 @@ impl Link {
         Ok(self.pay(answer))
     }
 
-    /// The oldest owed answer, if it has arrived; reads at most once.
+    /// Returns the oldest owed answer if it has arrived. Reads at most once.
     pub(in crate::blocking) fn next_owed_at_hand(
         &mut self,
     ) -> Result<Option<(Owed, Answer)>, ClientError> {
