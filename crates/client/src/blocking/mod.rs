@@ -20,7 +20,8 @@
 //!     task_id: "id".into(),
 //!     envelope: b"{}".to_vec(),
 //! };
-//! let mut wait = Wait::new(Duration::from_secs(5), &mut NeverInterrupt);
+//! let mut never = NeverInterrupt;
+//! let mut wait = Wait::new(Duration::from_secs(5), &mut never);
 //! client.publish(&post, Publish::Confirmed, &mut wait)?;
 //! pool.put(client);
 //! # Ok(()) }
