@@ -3,6 +3,8 @@
 //! [`Settings`] is one such source: every value may be missing, and none is checked. [`Config`] is what they amount to,
 //! checked, with an error that names the setting in the words of all three sources. Nothing here connects.
 
+mod misplaced;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use celery_client::endpoint::Endpoint;
-use celery_client::mask::mask;
+use celery_client::mask::{mask, mask_misplaced};
 use celery_protocol::keys::Keys;
 use celery_protocol::priorities::{PrioritySteps, Separator};
 use celery_protocol::serializer::Serializer;
@@ -211,6 +213,7 @@ pub(crate) mod setting {
         "accept_content (--accept-content, CELERY_WORKER_ACCEPT_CONTENT)";
     pub(crate) const CONCURRENCY: &str =
         "concurrency (-c/--concurrency, CELERY_WORKER_CONCURRENCY)";
+    pub(crate) const HOSTNAME: &str = "hostname (-n/--hostname, CELERY_WORKER_HOSTNAME)";
     pub(crate) const LOGLEVEL: &str = "loglevel (-l/--loglevel, CELERY_WORKER_LOGLEVEL)";
     pub(crate) const LOGFILE: &str = "logfile (-f/--logfile, CELERY_WORKER_LOGFILE)";
     pub(crate) const LOG_FORMAT: &str = "log_format (--log-format, CELERY_WORKER_LOG_FORMAT)";
@@ -279,6 +282,7 @@ impl Config {
     /// Checks settings and fills in the defaults.
     #[expect(clippy::too_many_lines, reason = "one step a setting")]
     pub(crate) fn new(settings: Settings) -> Result<Self, ConfigError> {
+        settings.refuse_misplaced_urls()?;
         let broker = settings
             .broker
             .as_deref()
@@ -658,11 +662,7 @@ fn metrics_addr(text: &str) -> Result<SocketAddr, ConfigError> {
         return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     }
     text.parse().map_err(|_| {
-        let shown = if text.contains('@') {
-            mask(text)
-        } else {
-            text.to_owned()
-        };
+        let shown = mask_misplaced(text);
         let cause = format!("{shown:?} is not an address such as 127.0.0.1:9808, nor a port");
         ConfigError::new(setting::METRICS_ADDR, cause)
     })

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use celery_client::aio::{Connection, Failure, Value, scripts};
+use celery_client::mask::mask_misplaced;
 use celery_protocol::keys::Keys;
 use celery_protocol::message::Task;
 
@@ -177,7 +178,11 @@ async fn each(
 }
 
 fn unknown(place: &str) -> bool {
-    eprintln!("celery-worker: there is no dead letter {place}");
+    let place = mask_misplaced(place);
+    eprintln!(
+        "celery-worker: there is no dead letter {}",
+        one_line(&place)
+    );
     false
 }
 

@@ -29,8 +29,7 @@ pub(crate) struct Options {
         short,
         long,
         value_name = "URL",
-        env = "CELERY_BROKER_URL",
-        hide_env_values = true
+        env = "CELERY_BROKER_URL"
     )]
     broker: Option<String>,
 
@@ -48,8 +47,7 @@ pub(crate) struct Options {
         help_heading = "Broker and results",
         long,
         value_name = "URL",
-        env = "CELERY_RESULT_BACKEND",
-        hide_env_values = true
+        env = "CELERY_RESULT_BACKEND"
     )]
     result_backend: Option<String>,
 
@@ -76,8 +74,7 @@ pub(crate) struct Options {
         help_heading = "Database",
         long,
         value_name = "URL",
-        env = "DATABASE_URL",
-        hide_env_values = true
+        env = "DATABASE_URL"
     )]
     database: Option<String>,
 
@@ -396,7 +393,8 @@ impl Options {
     pub(crate) fn read() -> Result<Self, clap::Error> {
         let adapt = |arg: Arg| match arg.get_env().map(std::env::var_os) {
             Some(Some(value)) if value.is_empty() => arg.env(Resettable::Reset).global(true),
-            _ => arg.global(true),
+            // The help must not show a password.
+            _ => arg.hide_env_values(true).global(true),
         };
         let matches = Self::command().mut_args(adapt).try_get_matches()?;
         Self::from_arg_matches(&matches)

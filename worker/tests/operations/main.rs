@@ -7,6 +7,7 @@ mod leases;
 mod life;
 mod logins;
 mod numbers;
+mod secrets;
 mod settings;
 mod statements;
 mod stopping;
