@@ -1,4 +1,4 @@
-//! Calls to a broker: posting one task, many, or without waiting; revoking.
+//! Calls to a broker: posting a task, a batch, or without waiting; revoking.
 
 use celery_client::blocking::{Deadline, Publish, Revoke};
 use celery_client::{ClientError, PublishError};
@@ -8,7 +8,7 @@ use crate::ffi::throw::{self, Thrown};
 use crate::post::Message;
 use crate::{errors, pipeline, pool, settings};
 
-/// Posts a message and waits for the broker's answer, all inside `celery.post_timeout`.
+/// Posts a message and waits for the broker's answer, within `celery.post_timeout`.
 pub(crate) fn publish(broker: &Connection, message: &Message) -> Result<(), Thrown> {
     nothing_pending()?;
     let settings = settings::current();
@@ -31,10 +31,10 @@ pub(crate) fn publish(broker: &Connection, message: &Message) -> Result<(), Thro
     .map_err(|error| errors::publish(&message.post.task_id, &broker.endpoint, error))
 }
 
-/// Posts many messages to one broker in one round trip, inside `celery.post_timeout`.
+/// Posts messages to a broker in one round trip, within `celery.post_timeout`.
 ///
-/// `reserve` holds as much PHP memory as an exception that names all of them takes. It is dropped
-/// before one is made, and given back after success.
+/// `reserve` holds as much PHP memory as an exception that names all of them needs. It is dropped
+/// before such an exception is made, and returned after success.
 pub(crate) fn publish_batch<R>(
     broker: &Connection,
     messages: &[Message],
@@ -64,8 +64,10 @@ pub(crate) fn publish_batch<R>(
     })
 }
 
-/// Ends the call if PHP code has thrown, or if a fatal error is put off. Checked before sending,
-/// since the fatal error would leave the caller without knowledge of what was sent.
+/// Ends the call if PHP code has thrown, or if a fatal error has been deferred.
+///
+/// It is checked before sending, since the fatal error would leave the caller without knowledge of
+/// what was sent.
 fn nothing_pending() -> Result<(), Thrown> {
     match throw::is_pending() {
         true => Err(Thrown::Pending),
@@ -73,7 +75,7 @@ fn nothing_pending() -> Result<(), Thrown> {
     }
 }
 
-/// Reads the answers of pipelined posts, inside `celery.post_timeout`.
+/// Reads the answers of pipelined posts, within `celery.post_timeout`.
 pub(crate) fn flush(broker: &Connection) -> Result<(), Thrown> {
     let failures = pipeline::flush(
         &broker.endpoint,
@@ -86,7 +88,7 @@ pub(crate) fn flush(broker: &Connection) -> Result<(), Thrown> {
     }
 }
 
-/// How to wait for an answer, if it is waited for.
+/// Returns how to wait for an answer, or `None` if the post is pipelined.
 fn confirmed(mode: settings::Publish) -> Option<Publish> {
     match mode {
         settings::Publish::Confirmed => Some(Publish::Confirmed),
@@ -95,7 +97,7 @@ fn confirmed(mode: settings::Publish) -> Option<Publish> {
     }
 }
 
-/// Tells all workers to skip a task.
+/// Asks all workers to skip a task.
 pub(crate) fn revoke(broker: &Connection, task_id: &str) -> Result<(), Thrown> {
     let deadline = Deadline::after(settings::current().command_timeout);
     let revoke = Revoke {

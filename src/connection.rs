@@ -1,8 +1,8 @@
-//! Where a client's messages and results are: celery-php's connection arguments as an endpoint.
+//! Celery-php's connection arguments as the endpoint of a broker or a result backend.
 //!
-//! The arguments may come from a framework's configuration, so null and the empty string always count as not given,
-//! and numbers may be strings. What cannot be meant is refused here, before anything is sent, with a message that
-//! says what to write instead.
+//! The arguments may come from a framework's configuration. So null and the empty string always
+//! count as not given, and numbers may be strings. Arguments that cannot be right are refused
+//! before anything is sent, with a message that says what to write instead.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -21,19 +21,20 @@ use crate::ffi::value::{self, Key};
 use crate::settings;
 use crate::values::{text, type_name};
 
-/// celery-php's default port is RabbitMQ's: beside a Redis connector it means that no port was given.
+/// The default port of celery-php, which is RabbitMQ's. With a Redis connector it means that no
+/// port was given.
 const DEFAULT_PORT_OF_CELERY_PHP: u16 = 5672;
 
-/// A place messages go to or results come from.
+/// A broker or a result backend.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) endpoint: Arc<Endpoint>,
-    /// celery-php's `$exchange`, which on Redis is the queue.
+    /// The `$exchange` of celery-php, which on Redis is the queue.
     pub(crate) exchange: Option<String>,
 }
 
 impl Connection {
-    /// The connection of a URL in php.ini.
+    /// Returns the connection of a URL in php.ini.
     fn configured(directive: &str, url: &str) -> Result<Rc<Self>, Thrown> {
         let endpoint = Endpoint::from_url(url).map_err(|error| {
             Thrown::celery(format!(
@@ -46,14 +47,14 @@ impl Connection {
         }))
     }
 
-    /// The broker that php.ini names, if any.
+    /// Returns the broker that php.ini names, if any.
     pub(crate) fn configured_broker() -> Result<Option<Rc<Self>>, Thrown> {
         settings::broker_url()
             .map(|url| Self::configured("celery.broker_url", &url))
             .transpose()
     }
 
-    /// The result backend that php.ini names, if any.
+    /// Returns the result backend that php.ini names, if any.
     pub(crate) fn configured_backend() -> Result<Option<Rc<Self>>, Thrown> {
         settings::result_backend()
             .map(|url| Self::configured("celery.result_backend", &url))
@@ -80,7 +81,7 @@ fn with_settings(endpoint: Endpoint) -> Result<Endpoint, Thrown> {
     })
 }
 
-/// Connection arguments as they were given, checked for their types only.
+/// Connection arguments as given; only their types are checked.
 #[derive(Default)]
 pub(crate) struct Details {
     host: Option<String>,
@@ -90,22 +91,27 @@ pub(crate) struct Details {
     exchange: Option<String>,
     port: Option<u16>,
     connector: Option<String>,
-    /// Names as PHP's `ssl` stream context has them; booleans are `"1"` and `""`, null is none. Any entry asks for TLS: one
-    /// whose value was left out by mistake must not send a password in the clear.
+    /// The TLS options, named as in PHP's `ssl` stream context. Booleans are `"1"` and `""`, null
+    /// is `None`.
+    ///
+    /// Any entry requires TLS, even without a value: if the value was left out by mistake, the
+    /// password must not be sent in the clear.
     ssl_options: Vec<(String, Option<String>)>,
-    /// kombu's `priority_steps`; only in an array.
+    /// The `priority_steps` of kombu, accepted only in an array.
     priority_steps: Option<PrioritySteps>,
-    /// kombu's `sep`; only in an array.
+    /// The `sep` of kombu, accepted only in an array.
     separator: Option<Separator>,
 }
 
 impl Details {
-    /// The arguments of `Celery::__construct`; `Celery\Celery`'s lack `$persistent_messages`.
+    /// Reads the arguments of `Celery::__construct`; those of `Celery\Celery` lack
+    /// `$persistent_messages`.
     pub(crate) fn from_arguments(
         call: &Call<'_>,
         persistent_messages: bool,
     ) -> Result<Self, Thrown> {
-        // `$binding` (5), `$persistent_messages` (8) and `$result_expire` mean nothing on Redis.
+        // On Redis, `$binding` (5), `$persistent_messages` (8) and `$result_expire` have no
+        // meaning.
         let ssl_options = if persistent_messages { 10 } else { 9 };
         let names = [
             ("host", 0),
@@ -123,7 +129,7 @@ impl Details {
         Ok(details)
     }
 
-    /// An array with celery-php's keys; others are ignored, as there.
+    /// Reads an array with celery-php's keys. Other keys are ignored, as in celery-php.
     pub(crate) fn from_array(value: Option<&Zval>, what: &str) -> Result<Self, Thrown> {
         let Some(array) = value.and_then(Zval::array) else {
             let given = value.map_or("nothing".to_owned(), type_name);
@@ -172,14 +178,15 @@ impl Details {
         Ok(())
     }
 
-    /// Checks everything and names the place, without connecting to it. Without a host it is that of php.ini.
+    /// Checks all arguments and returns the connection, without connecting. Without a host, the
+    /// broker in php.ini is used.
     pub(crate) fn connect_later(&self) -> Result<Rc<Connection>, Thrown> {
         let endpoint = if let Some(host) = &self.host {
             self.endpoint(host, "")?
         } else {
             let Some(url) = settings::broker_url() else {
                 return Err(Thrown::celery(
-                    "There is no broker to connect to: $host is empty and the directive celery.broker_url is not \
+                    "No broker is configured: $host is empty and the directive celery.broker_url is not \
                      set.",
                 ));
             };
@@ -192,7 +199,8 @@ impl Details {
         }))
     }
 
-    /// The arguments with `host` for the first of them; `beside` says in errors where that came from.
+    /// Returns the endpoint of the arguments with `host` as the first of them. In errors, `beside`
+    /// says where the host came from.
     fn endpoint(&self, host: &str, beside: &str) -> Result<Endpoint, Thrown> {
         let secure = self.speaks_tls(host)?;
         let is_url = host.contains("://");
@@ -232,7 +240,7 @@ impl Details {
             builder = if let Some(value) = value {
                 builder.tls_option(name, value)?
             } else {
-                // Only the name is looked at.
+                // Without a value, only the name is checked.
                 Endpoint::builder().tls_option(name, "")?;
                 builder.tls()
             };
@@ -240,7 +248,7 @@ impl Details {
         Ok(builder)
     }
 
-    /// Whether TLS is asked for; refuses connectors that are not Redis's.
+    /// Returns `true` if the arguments ask for TLS. Refuses connectors that are not for Redis.
     fn speaks_tls(&self, host: &str) -> Result<bool, Thrown> {
         let options = !self.ssl_options.is_empty();
         let scheme = host
@@ -275,7 +283,7 @@ impl Details {
     }
 }
 
-/// An argument as it was given, unless it may be a URL that stands in the wrong place.
+/// Returns an argument as given, or masked if it may be a misplaced URL.
 fn without_secret(text: &str) -> Cow<'_, str> {
     if text.contains([':', '@']) {
         mask(text).into()
@@ -292,7 +300,7 @@ fn only_redis(reason: &str) -> Thrown {
     ))
 }
 
-/// A text or number; null, false and '' are nothing.
+/// Returns a text or number as text; null, false and '' count as not given.
 fn given_text(name: &str, value: &Zval) -> Result<Option<String>, Thrown> {
     if value.is_null() || value.is_false() {
         return Ok(None);
@@ -311,7 +319,7 @@ fn port(value: &Zval) -> Result<Option<u16>, Thrown> {
         return Ok(None);
     };
     match text.trim().parse::<u16>() {
-        // Some configurations write 0 beside a unix socket.
+        // Some configurations write 0 together with a unix socket.
         Ok(0) => Ok(None),
         Ok(port) => Ok(Some(port)),
         Err(_) => Err(Thrown::celery(format!(
@@ -321,7 +329,7 @@ fn port(value: &Zval) -> Result<Option<u16>, Thrown> {
     }
 }
 
-/// A list of numbers, or text that commas separate; null and false are nothing.
+/// Reads a list of numbers, or text with commas between them; null and false count as not given.
 fn priority_steps(value: &Zval) -> Result<Option<PrioritySteps>, Thrown> {
     let steps = match value.array() {
         None => match given_text("priority_steps", value)? {
@@ -329,7 +337,7 @@ fn priority_steps(value: &Zval) -> Result<Option<PrioritySteps>, Thrown> {
             None => return Ok(None),
         },
         Some(array) => {
-            // Numbers and texts only: no code of PHP runs while the array is read.
+            // Only numbers and texts are read, so that no PHP code runs while the array is read.
             let number = |step: &Zval| match step.long() {
                 Some(number) => Some(number),
                 None => std::str::from_utf8(value::bytes(step)?)

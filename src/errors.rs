@@ -1,7 +1,7 @@
 //! The client's errors as PHP exceptions.
 //!
-//! Each message says what did not happen, where, why, and what to do about it. Endpoints are shown without their
-//! passwords.
+//! Each message says what failed, where, why, and what to do about it. Endpoints are displayed
+//! without their passwords.
 
 use celery_client::error::TlsProblem;
 use celery_client::{ClientError, Endpoint, PublishError};
@@ -11,7 +11,7 @@ use crate::classes::exceptions::{OUTCOME_UNKNOWN, TASK_ID, TASK_IDS};
 use crate::ffi::throw::{self, Kind, Thrown};
 use crate::ffi::value;
 
-/// A task could not be posted.
+/// Returns the exception for a task that could not be posted.
 pub(crate) fn publish(task_id: &str, endpoint: &Endpoint, error: ClientError) -> Thrown {
     if throw::is_pending() {
         return Thrown::Pending;
@@ -36,7 +36,7 @@ pub(crate) fn publish(task_id: &str, endpoint: &Endpoint, error: ClientError) ->
     )
 }
 
-/// A `CeleryPublishException` that names tasks.
+/// Returns a `CeleryPublishException` that names tasks.
 fn not_confirmed(message: String, outcome_unknown: bool, task_ids: &[&str]) -> Thrown {
     let mut unknown = Zval::new();
     unknown.set_bool(outcome_unknown);
@@ -51,7 +51,8 @@ fn not_confirmed(message: String, outcome_unknown: bool, task_ids: &[&str]) -> T
     }
 }
 
-/// Several tasks were posted and none confirmed: perhaps because the broker could not be reached at all.
+/// Returns the exception for tasks of which none was confirmed. The broker may have been
+/// unreachable.
 pub(crate) fn none_confirmed(endpoint: &Endpoint, failures: Vec<PublishError>) -> Thrown {
     match failures.first() {
         Some(first)
@@ -64,7 +65,7 @@ pub(crate) fn none_confirmed(endpoint: &Endpoint, failures: Vec<PublishError>) -
     }
 }
 
-/// The broker could not be talked to, and nothing was posted.
+/// Returns the exception for a broker that could not be reached, so that nothing was posted.
 fn unreachable(endpoint: &Endpoint, cause: &ClientError, advice: &str) -> Thrown {
     let (why, hint) = (reason(cause), hint(cause));
     Thrown::new(
@@ -73,7 +74,7 @@ fn unreachable(endpoint: &Endpoint, cause: &ClientError, advice: &str) -> Thrown
     )
 }
 
-/// Several tasks were posted and some of them, at least one, not confirmed.
+/// Returns the exception for tasks of which at least one was not confirmed.
 pub(crate) fn unconfirmed(endpoint: &Endpoint, failures: Vec<PublishError>) -> Thrown {
     let cause = failures.first().map(|first| reason(&first.cause));
     let message = format!(
@@ -89,7 +90,7 @@ pub(crate) fn unconfirmed(endpoint: &Endpoint, failures: Vec<PublishError>) -> T
     not_confirmed(message, outcome_unknown, &ids)
 }
 
-/// Which tasks were not confirmed, in words.
+/// Describes which tasks were not confirmed.
 pub(crate) fn summary(failures: &[PublishError]) -> String {
     let ids = |unknown: bool| {
         let failures = failures
@@ -112,7 +113,7 @@ pub(crate) fn summary(failures: &[PublishError]) -> String {
     }
 }
 
-/// Something else could not be done.
+/// Returns the exception for another call that failed.
 pub(crate) fn command(what: &str, endpoint: &Endpoint, error: ClientError) -> Thrown {
     if throw::is_pending() {
         return Thrown::Pending;
@@ -129,7 +130,7 @@ pub(crate) fn command(what: &str, endpoint: &Endpoint, error: ClientError) -> Th
     )
 }
 
-/// Whether an error means that the server could not be talked to, rather than that it refused.
+/// Returns `true` if the server could not be reached, and `false` if it refused.
 fn is_connection(error: &ClientError) -> bool {
     matches!(
         error,
@@ -143,7 +144,7 @@ fn is_connection(error: &ClientError) -> bool {
     )
 }
 
-/// The error without the endpoint, which the sentence around it names.
+/// Returns the reason without the endpoint, which the sentence around it names.
 fn reason(error: &ClientError) -> String {
     match error {
         ClientError::Connect { reason, .. } | ClientError::Disconnected { reason, .. } => {

@@ -1,17 +1,21 @@
-//! The PHP extension `celery`: a native Celery client, and a drop-in for celery-php.
+//! The PHP extension `celery`: a native Celery client, and a drop-in replacement for celery-php.
 //!
-//! PHP's semantics live here, Celery's in `celery-protocol` and `celery-client`. Nothing here is public: PHP looks up
-//! one symbol, `get_module`, in the shared object.
+//! The extension implements the behaviour of PHP; that of Celery is in `celery-protocol` and
+//! `celery-client`. Nothing here is public: PHP looks up one symbol in the shared object,
+//! `get_module`.
 //!
 //! # Layout
 //!
 //! * `ffi`: everything that touches PHP's C interface; the only folder with `unsafe`.
-//! * `classes`: the classes PHP sees – the clients, `AsyncResult`, the exceptions.
-//! * `connection`: celery-php's connection arguments as an endpoint; `registry`: the connections of a request, by name.
-//! * `values`: PHP values to JSON and back, and where a value stands that cannot be sent.
-//! * `post`: from `PostTask`'s arguments to a message; `process`: what a message says of its sender.
-//! * `broker`, `results`: calls to the two servers; `messages`: what comes back; `errors`: what goes wrong.
-//! * `pool`: the connections at rest, outliving requests; `pipeline`: posts whose answers are still to come.
+//! * `classes`: the PHP classes: the clients, `AsyncResult`, the exceptions.
+//! * `connection`: celery-php's connection arguments as an endpoint; `registry`: the connections of
+//!   a request, by name.
+//! * `values`: PHP values to JSON and back, and where a value is that cannot be sent.
+//! * `post`: from `PostTask`'s arguments to a message; `process`: the sender's fields of a message.
+//! * `broker`, `results`: calls to the two servers; `messages`: result documents; `errors`:
+//!   exceptions.
+//! * `pool`: the idle connections, which outlive requests; `pipeline`: posts with outstanding
+//!   answers.
 //! * `settings`: php.ini; `lifecycle`: start and stop of module and requests.
 
 mod broker;

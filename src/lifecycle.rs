@@ -1,4 +1,4 @@
-//! What happens when the module starts and stops, and at the end of each request.
+//! The start of the module, the end of a request, and the table of phpinfo.
 
 use celery_client::blocking::Deadline;
 
@@ -12,8 +12,8 @@ pub(crate) fn module_start() -> Result<(), DeclareError> {
     classes::declare()
 }
 
-/// The end of a request: pipelined posts are not left without their answers, and nothing is left of the request but its
-/// connections at rest.
+/// Ends a request: reads the answers of pipelined posts, and forgets everything of the request
+/// except its idle connections.
 pub(crate) fn request_end() {
     registry::clear();
     let failures = pipeline::flush_all(Deadline::after(settings::current().post_timeout));
@@ -22,7 +22,7 @@ pub(crate) fn request_end() {
     }
 }
 
-/// The rows of phpinfo's table.
+/// Returns the rows of phpinfo's table.
 pub(crate) fn info() -> Vec<(String, String)> {
     vec![
         ("Celery for PHP".to_owned(), "enabled".to_owned()),

@@ -9,7 +9,7 @@ use crate::ffi::throw::Thrown;
 use crate::ffi::value;
 use crate::values;
 
-/// What a worker stored for a task.
+/// The result document that a worker stored for a task.
 pub(crate) struct Document {
     pub(crate) doc: ResultDoc,
     /// The whole document as strict JSON.
@@ -17,7 +17,7 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Reads what the result backend holds.
+    /// Decodes the document that the result backend holds.
     pub(crate) fn read(task_id: &str, stored: &[u8]) -> Result<Self, Thrown> {
         let unreadable = |reason: &dyn std::fmt::Display| {
             Thrown::celery(format!(
@@ -30,13 +30,13 @@ impl Document {
                 .map_err(|error| unreadable(&error))?
                 .into_owned()
         } else {
-            // It was compressed, or written in another serializer.
+            // The stored document was compressed, or written by another serializer.
             String::from_utf8(doc.encode()).map_err(|error| unreadable(&error))?
         };
         Ok(Document { doc, text })
     }
 
-    /// Whether the task has ended.
+    /// Returns `true` if the task has ended.
     pub(crate) fn is_final(&self) -> bool {
         self.doc.status.ready()
     }
@@ -46,13 +46,13 @@ impl Document {
         values::decode(&self.doc.result)
     }
 
-    /// The whole document as `json_decode` gives it.
+    /// Decodes the whole document as `json_decode` does.
     pub(crate) fn decoded(&self, objects: Objects) -> Result<Zval, Thrown> {
         values::decode_as(&self.text, objects)
     }
 }
 
-/// The answer of `getAsyncResultMessage()`.
+/// Returns the value of `getAsyncResultMessage()`.
 pub(crate) fn result_message(document: &Document) -> Result<Zval, Thrown> {
     let mut array = ZendHashTable::new();
     let failed = |error| Thrown::celery(format!("The result message could not be made: {error}."));

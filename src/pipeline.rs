@@ -1,8 +1,8 @@
-//! Posts whose answers are still to come (`celery.publish=pipelined`).
+//! Pipelined posts with outstanding answers (`celery.publish=pipelined`).
 //!
-//! Such a post is written at once; its answer is read when the window is full, at `flush()`, or at the end of the
-//! request. So a loop of posts costs no round trip each, and no failure stays unsaid. A forked child drops what it
-//! inherited: the answers are its parent's.
+//! Such a post is written at once. Its answer is read when the window is full, at `flush()`, or at
+//! the end of the request. So a loop of posts does not cost a round trip each, and every failure is
+//! reported. A forked child drops the inherited posts, because their answers belong to its parent.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use celery_client::{Endpoint, PublishError};
 
 use crate::pool::{self, PhpInterrupt};
 
-/// A client with outstanding answers, and the process that awaits them.
+/// A client with outstanding answers, and the process that waits for them.
 struct Open {
     owner: Process,
     client: Client,
@@ -22,13 +22,13 @@ thread_local! {
     static OPEN: RefCell<Vec<Open>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Writes a task; an error is of this task alone.
+/// Writes a task. An error concerns this task alone.
 pub(crate) fn post(
     endpoint: &Arc<Endpoint>,
     post: &Post,
     deadline: Deadline,
 ) -> Result<(), PublishError> {
-    // Before the wait, in which a signal handler may fork.
+    // This comes before the wait, in which a signal handler may fork.
     let owner = Process::current();
     let mut client = take(endpoint).unwrap_or_else(|| pool::take(endpoint));
     client.set_options(pool::client_options());
@@ -38,15 +38,17 @@ pub(crate) fn post(
     outcome
 }
 
-/// Reads the outstanding answers of one broker; the tasks that were not accepted come back.
+/// Reads the outstanding answers of a broker and returns the errors of tasks that were not
+/// accepted.
 pub(crate) fn flush(endpoint: &Arc<Endpoint>, deadline: Deadline) -> Vec<PublishError> {
-    // More than one, if a signal handler posted in the middle of a post.
+    // There are several clients if a signal handler posted in the middle of a post.
     std::iter::from_fn(|| take(endpoint))
         .flat_map(|client| collect(client, deadline, &mut PhpInterrupt))
         .collect()
 }
 
-/// The same for all brokers, at the end of a request, when no PHP code may run any more.
+/// Reads the answers of all brokers, like [`flush`]. It is for the end of a request, when no PHP
+/// code may run any more.
 pub(crate) fn flush_all(deadline: Deadline) -> Vec<PublishError> {
     let all = OPEN.take();
     own(all)
@@ -74,7 +76,7 @@ fn take(endpoint: &Arc<Endpoint>) -> Option<Client> {
     own(found).next()
 }
 
-/// Those that this process opened; the others' sockets are only closed.
+/// Returns the clients that this process opened, and closes the sockets of the others.
 fn own(open: impl IntoIterator<Item = Open>) -> impl Iterator<Item = Client> {
     let process = Process::current();
     open.into_iter()

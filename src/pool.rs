@@ -1,8 +1,9 @@
-//! The connections at rest of this process (this thread, under ZTS), outliving requests.
+//! The idle connections of this process (of this thread, under ZTS), which outlive requests.
 //!
-//! A client is taken out, used while the slot is free for others (a signal handler may post a task while we wait
-//! for a result), and put back; the pool closes what is not in order. PHP code runs only inside the interrupt, which
-//! turns a bailout into an error: so the connection it interrupts is closed.
+//! A client is taken out, used and put back; the pool closes connections that are not in order.
+//! Meanwhile the pool stays usable: a signal handler may post a task while a call waits for a
+//! result. PHP code runs only inside the interrupt, which turns a bailout into an error, so that
+//! the interrupted connection is closed.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ impl Interrupt for PhpInterrupt {
     }
 }
 
-/// A client for the endpoint, with a resting connection if there is one.
+/// Takes a client for the endpoint, with an idle connection if there is one.
 pub(crate) fn take(endpoint: &Arc<Endpoint>) -> Client {
     let options = options();
     POOL.with_borrow_mut(|slot| {
@@ -43,7 +44,7 @@ pub(crate) fn take(endpoint: &Arc<Endpoint>) -> Client {
     })
 }
 
-/// Gives a client back after success.
+/// Puts a client back after success.
 pub(crate) fn put(client: Client) {
     POOL.with_borrow_mut(|slot| {
         if let Some(pool) = slot {
@@ -52,7 +53,7 @@ pub(crate) fn put(client: Client) {
     });
 }
 
-/// Runs one call on a client. The pool keeps its connection if it is in order afterwards.
+/// Runs a call on a client. The pool keeps the connection if it is in order afterwards.
 pub(crate) fn with<T>(
     endpoint: &Arc<Endpoint>,
     deadline: Deadline,
@@ -64,7 +65,7 @@ pub(crate) fn with<T>(
     outcome
 }
 
-/// The same with a second client, which listens while the first asks.
+/// Runs a call like [`with`], with a second client that listens while the first sends commands.
 pub(crate) fn with_listener<T>(
     endpoint: &Arc<Endpoint>,
     deadline: Deadline,
@@ -78,7 +79,7 @@ pub(crate) fn with_listener<T>(
     outcome
 }
 
-/// What php.ini says now, for a client that is kept elsewhere.
+/// Returns the present options of php.ini, for a client that is not in the pool.
 pub(crate) fn client_options() -> ClientOptions {
     let settings = settings::current();
     let mut client = ClientOptions::default();

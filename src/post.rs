@@ -1,8 +1,8 @@
-//! From the arguments of `PostTask` to a finished message.
+//! From the arguments of `PostTask` to an encoded message.
 //!
-//! `$task_args` are celery-php's: they are merged over the fields of a message of protocol 1 (`eta`, `expires`,
-//! `retries`, `timelimit`, …). Those fields are mapped to where protocol 2 has them; what Celery does not define
-//! becomes a header.
+//! `$task_args` have celery-php's meaning: they are merged over the fields of a protocol-1 message
+//! (`eta`, `expires`, `retries`, `timelimit`, …). Those fields are mapped to their places in
+//! protocol 2. Fields that Celery does not define become headers.
 
 mod options;
 
@@ -17,14 +17,14 @@ use crate::ffi::throw::Thrown;
 use crate::settings::{self, Settings};
 use crate::{process, values};
 
-/// celery-php's default routing key, which counts as not given.
+/// The default routing key of celery-php, which counts as not given.
 const DEFAULT_ROUTING_KEY: &str = "celery";
 
-/// A message ready to be sent, and what its result needs to know.
+/// A message ready to be sent, with the data that its result needs.
 pub(crate) struct Message {
     pub(crate) post: Post,
     pub(crate) task_name: String,
-    /// The positional arguments as JSON, for messages and `AsyncResult`.
+    /// The positional arguments as JSON, for error messages and `AsyncResult`.
     pub(crate) args: Box<RawValue>,
 }
 
@@ -82,8 +82,8 @@ pub(crate) fn prepare(
     })
 }
 
-/// The queue on Redis: the routing key where one was given, else the exchange (celery-php uses it alone), else the
-/// default queue.
+/// Returns the queue on Redis: the routing key if given, otherwise the exchange (celery-php uses it
+/// alone), otherwise the default queue.
 fn queue(routing_key: Option<&str>, broker: &Connection, settings: &Settings) -> String {
     routing_key
         .filter(|key| !key.is_empty() && *key != DEFAULT_ROUTING_KEY)
@@ -96,7 +96,7 @@ fn unusable(what: &str, reason: &dyn std::fmt::Display) -> Thrown {
     not_sent(format!("the {what} cannot be used: {reason}."))
 }
 
-/// An exception for a task that cannot be sent as it is.
+/// Returns an exception for a task that cannot be sent in this form.
 pub(crate) fn not_sent(why: impl Into<String>) -> Thrown {
     Thrown::celery(why).leading("The task was not sent: ")
 }

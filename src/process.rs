@@ -1,7 +1,7 @@
-//! What a message says of its sender, and random ids.
+//! The sender's fields of a message, and random ids.
 //!
-//! What belongs to a process is made anew in a forked child: its name, and the random bytes fetched ahead – parent and
-//! child must never give out the same id.
+//! A forked child makes its own name and its own random bytes, because parent and child must never
+//! use the same id.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,23 +9,25 @@ use std::rc::Rc;
 use celery_client::blocking::Process;
 use uuid::{Builder, Uuid};
 
-/// Bytes of randomness fetched at once: two ids a post, and a system call costs more than the bytes.
+/// Number of random bytes fetched at once. A post needs two ids, and a system call costs more than
+/// the bytes.
 const AHEAD: usize = 32 * ID;
-/// Bytes of one id.
+/// Number of bytes of an id.
 const ID: usize = 16;
 
-/// What belongs to one process.
+/// The state of this process, which a forked child replaces.
 struct Own {
     process: Process,
     sender: Rc<Sender>,
     random: Random,
 }
 
-/// What a message says of its sender: the same as long as the process (the thread, under ZTS) lives.
+/// The sender's fields of a message, which stay the same while the process (the thread, under ZTS)
+/// lives.
 pub(crate) struct Sender {
-    /// `php<pid>@<host>`, as Python's clients are `gen<pid>@<host>`.
+    /// The name `php<pid>@<host>`, like the name `gen<pid>@<host>` of Python's clients.
     pub(crate) origin: String,
-    /// Where it would await answers of `rpc://`, a random id.
+    /// The address for answers of `rpc://`, a random id.
     pub(crate) reply_to: String,
 }
 
@@ -56,17 +58,17 @@ fn own<T>(ask: impl FnOnce(&mut Own) -> T) -> T {
     })
 }
 
-/// This process as a sender.
+/// Returns this process as a sender.
 pub(crate) fn sender() -> Rc<Sender> {
     own(|own| Rc::clone(&own.sender))
 }
 
-/// A random id, which nobody can guess.
+/// Returns a random id that cannot be guessed.
 pub(crate) fn new_id() -> String {
     own(|own| own.random.id())
 }
 
-/// Bytes of the system's randomness, fetched ahead and given out once.
+/// Random bytes of the system that are fetched ahead and used once.
 struct Random {
     bytes: [u8; AHEAD],
     used: usize,
@@ -85,7 +87,7 @@ impl Random {
     fn id(&mut self) -> String {
         if self.used == AHEAD {
             if getrandom::fill(&mut self.bytes).is_err() {
-                // No randomness to fetch ahead: the library says how it fails.
+                // No random bytes can be fetched ahead. The library decides how to fail.
                 return Uuid::new_v4().to_string();
             }
             self.used = 0;
@@ -93,7 +95,7 @@ impl Random {
         let mut id = [0; ID];
         let next = self.used + ID;
         id.copy_from_slice(&self.bytes[self.used..next]);
-        // What was given out cannot be found in memory later.
+        // Used bytes are erased, so that memory does not reveal them later.
         self.bytes[self.used..next].fill(0);
         self.used = next;
         Builder::from_random_bytes(id).into_uuid().to_string()

@@ -1,9 +1,14 @@
-//! The connections that this request (this process, on the command line) has known, by name.
+//! The connections that this request (this process, on the command line) has used, by name.
 //!
-//! A stored result names its connection by a hash. It is looked up here and nowhere else but in php.ini, so that no
-//! serialized string can lead us to an address. All are forgotten at the end of the request: the next one may be of
-//! another site, with another key prefix for the same server, and must find the same in every process of a pool. They are
-//! bounded in number because a long-running process may be given ever new databases; the oldest are forgotten.
+//! A stored result names its connection by a hash. The hash is looked up only here and in php.ini,
+//! so that a serialized string can never make the extension connect to an address.
+//!
+//! All connections are forgotten at the end of the request. The next request may belong to another
+//! site, with another key prefix for the same server. It must find the same connections in every
+//! process of a pool.
+//!
+//! The number of connections is limited, because a long-running process may be given ever new
+//! databases. The oldest are forgotten first.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -12,14 +17,15 @@ use std::rc::Rc;
 use crate::connection::Connection;
 use crate::ffi::throw::Thrown;
 
-/// More connections than one request sensibly has; each costs a few hundred bytes.
+/// More connections than a request sensibly has. Each costs a few hundred bytes.
 const MOST: usize = 256;
 
 thread_local! {
     static KNOWN: RefCell<VecDeque<(String, Rc<Connection>)>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Remembers a connection under its name; a newer one replaces an older of the same name (a changed password).
+/// Remembers a connection under its name. A newer one replaces an older one of that name (a changed
+/// password).
 pub(crate) fn remember(connection: &Rc<Connection>) {
     let name = connection.endpoint.identity();
     KNOWN.with_borrow_mut(|known| {
@@ -31,12 +37,12 @@ pub(crate) fn remember(connection: &Rc<Connection>) {
     });
 }
 
-/// Forgets all of them.
+/// Forgets all connections.
 pub(crate) fn clear() {
     KNOWN.with_borrow_mut(VecDeque::clear);
 }
 
-/// Finds a result backend by its name, else that of php.ini.
+/// Returns the result backend with this name, otherwise that of php.ini.
 pub(crate) fn backend(name: &str) -> Result<Rc<Connection>, Thrown> {
     if let Some(connection) = known(name) {
         return Ok(connection);
@@ -44,7 +50,7 @@ pub(crate) fn backend(name: &str) -> Result<Rc<Connection>, Thrown> {
     Connection::configured_backend()?.ok_or_else(|| unknown("celery.result_backend"))
 }
 
-/// Finds a broker by its name, else that of php.ini.
+/// Returns the broker with this name, otherwise that of php.ini.
 pub(crate) fn broker(name: &str) -> Result<Rc<Connection>, Thrown> {
     if let Some(connection) = known(name) {
         return Ok(connection);

@@ -11,22 +11,23 @@ use crate::ffi::throw::{self, Thrown};
 use crate::messages::Document;
 use crate::{pool, settings};
 
-/// What the deletion of a result may take that came at the very end of a wait.
+/// The time for deleting a result that came at the very end of a wait.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
 
-/// What becomes of a final result that was read.
+/// What to do with a final result that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// It is deleted, as celery-php does.
+    /// Delete the result, as celery-php does.
     Consume,
-    /// It stays.
+    /// Leave the result in the backend.
     Keep,
 }
 
-/// Reads a result once; `None` if nothing is stored. What is not final always stays.
+/// Reads a result once. Returns `None` if nothing is stored. An intermediate state always stays
+/// stored.
 ///
-/// `hand_over` makes PHP's own of the document. Only what it has taken is deleted: where a result does not fit into
-/// PHP's memory, it is still stored when the script has ended.
+/// `hand_over` converts the document to a PHP value. The result is deleted only after that. If the
+/// value does not fit into PHP's memory, the result is still stored when the script has ended.
 pub(crate) fn read<T>(
     backend: &Connection,
     id: &str,
@@ -51,10 +52,11 @@ pub(crate) fn read<T>(
     Ok(Some(taken))
 }
 
-/// Waits for a final result and hands it over as [`read`] does; `None` if there is none at the end of `timeout`.
+/// Waits for a final result and hands it over like [`read`]. Returns `None` if there is none after
+/// `timeout`.
 ///
-/// PHP's signals and time limits are served meanwhile. No connection is needed after the result has come: it may be
-/// gone by the time PHP code sees it.
+/// PHP's signals and time limits are served meanwhile. After the result has come, no connection is
+/// needed: it may be closed before PHP code sees the result.
 pub(crate) fn wait<T>(
     backend: &Connection,
     id: &str,
@@ -86,16 +88,16 @@ pub(crate) fn wait<T>(
     Ok(Some(taken))
 }
 
-/// Deletes what was handed over, unless it has changed since.
+/// Deletes a result that was handed over, unless it has changed since.
 fn remove(backend: &Connection, id: &str, stored: &[u8], deadline: Deadline) -> Result<(), Thrown> {
-    // The caller has its result; if it cannot be deleted now, it expires by itself.
+    // The caller has its result. If the deletion fails, the result expires by itself.
     let _ = pool::with(&backend.endpoint, deadline, |client, wait| {
         client.remove_result(id, stored, wait)
     });
     unless_pending()
 }
 
-/// A deletion's failure is nobody's concern, but for what PHP code did meanwhile.
+/// Ends the call if PHP code has thrown meanwhile. A failed deletion alone is not an error.
 fn unless_pending() -> Result<(), Thrown> {
     if throw::is_pending() {
         Err(Thrown::Pending)

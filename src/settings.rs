@@ -1,8 +1,9 @@
 //! The extension's directives in php.ini.
 //!
-//! They are read when they are needed, so that `ini_set` and per-directory values take effect at once. What every call
-//! asks – a post, ten of them – is read once, and again after any directive was changed. A value that is no number, or
-//! out of range, counts as the default: a typing error must not let a request wait for ever.
+//! They are read when needed, so that `ini_set` and per-directory values take effect at once. The
+//! directives that every call needs are read together, and again only after any directive has
+//! changed. A value that is not a number, or out of range, counts as the default. A typing error
+//! must not make a request wait without limit.
 
 use std::cell::RefCell;
 use std::ffi::CStr;
@@ -17,8 +18,8 @@ use ext_php_rs::zend::{IniEntryDef, IniEntryDefs};
 
 use crate::ffi::ini::{self, fixed, open, secret_url};
 
-/// Scripts may change all but where messages go: the URLs, the prefix and the names of lists are the
-/// administrator's.
+/// The directives. Scripts may change all except where messages go: the URLs, the prefix and the
+/// names of lists belong to the administrator.
 static DIRECTIVES: IniEntryDefs<18> = IniEntryDefs::new([
     secret_url(c"celery.broker_url"),
     secret_url(c"celery.result_backend"),
@@ -40,34 +41,34 @@ static DIRECTIVES: IniEntryDefs<18> = IniEntryDefs::new([
     IniEntryDef::end(),
 ]);
 
-/// The longest time any directive may name: a year, far from any overflow.
+/// The longest time that a directive may set: a year, far from any overflow.
 const LONGEST: f64 = 365.0 * 24.0 * 3600.0;
 
-/// Makes the directives known to PHP.
+/// Registers the directives with PHP.
 pub(crate) fn register(module_number: i32) {
     ini::register(&DIRECTIVES, module_number);
 }
 
-/// `celery.broker_url`: the broker where the code names none.
+/// Returns `celery.broker_url`: the broker if the code names none.
 pub(crate) fn broker_url() -> Option<String> {
     text(c"celery.broker_url")
 }
 
-/// `celery.result_backend`: where results are, if not in the broker.
+/// Returns `celery.result_backend`: the result backend if it is not the broker.
 pub(crate) fn result_backend() -> Option<String> {
     text(c"celery.result_backend")
 }
 
-/// `celery.key_prefix`: what every key begins with, kombu's `global_keyprefix`.
+/// Returns `celery.key_prefix`: the start of every key, kombu's `global_keyprefix`.
 pub(crate) fn key_prefix() -> String {
     ini::read(c"celery.key_prefix")
 }
 
-/// `celery.priority_steps`: the priorities at which a queue's lists begin, kombu's option of this
-/// name.
+/// Returns `celery.priority_steps`: the priorities at which a queue's lists begin, kombu's option
+/// of this name.
 ///
 /// # Errors
-/// [`PriorityError`] if it is not a list of steps. To fall back to the default would hide tasks in
+/// [`PriorityError`] if it is not a list of steps. A fallback to the default would hide tasks in
 /// lists that no worker reads.
 pub(crate) fn priority_steps() -> Result<Option<PrioritySteps>, PriorityError> {
     ini::read_as(c"celery.priority_steps", |value| {
@@ -76,8 +77,8 @@ pub(crate) fn priority_steps() -> Result<Option<PrioritySteps>, PriorityError> {
     })
 }
 
-/// `celery.priority_sep`: the text before a step in the name of a list, kombu's `sep`. Empty for
-/// kombu's default, whose control characters no one could see in php.ini or phpinfo.
+/// Returns `celery.priority_sep`: the text before a step in the name of a list, kombu's `sep`.
+/// Empty means kombu's default, whose control characters would be invisible in php.ini and phpinfo.
 ///
 /// # Errors
 /// [`PriorityError`] if it is too long.
@@ -88,54 +89,59 @@ pub(crate) fn priority_sep() -> Result<Option<Separator>, PriorityError> {
     })
 }
 
-/// `celery.ca_file`: the authorities to trust where TLS is spoken and the code names none.
+/// Returns `celery.ca_file`: the authorities to trust for TLS if the code names none.
 pub(crate) fn ca_file() -> Option<String> {
     text(c"celery.ca_file")
 }
 
-/// How a post is made safe against a lost answer.
+/// How a post is protected against a lost answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Publish {
-    /// Wait for the broker's answer; a lost one leaves the outcome unknown.
+    /// Wait for the broker's answer. If it is lost, the outcome is unknown.
     Confirmed,
-    /// The same, guarded by a key for the task's id, so that it may be repeated.
+    /// Wait for the answer, too, but guard the post by a key for the task's id, so that it may be
+    /// repeated.
     Once,
     /// Write the task at once and read the answer later.
     Pipelined,
 }
 
-/// What the directives mean that every call asks.
+/// The directives that every call needs.
 pub(crate) struct Settings {
-    /// `celery.default_queue`: the queue of a post that names none.
+    /// The directive `celery.default_queue`: the queue of a post that names none.
     pub(crate) default_queue: String,
-    /// `celery.connect_timeout`: for name, connection, TLS and login together.
+    /// The directive `celery.connect_timeout`: for name, connection, TLS and login together.
     pub(crate) connect_timeout: Duration,
-    /// `celery.post_timeout`: for everything in a post, connecting included.
+    /// The directive `celery.post_timeout`: for a whole post, including connecting.
     pub(crate) post_timeout: Duration,
-    /// `celery.command_timeout`: for one read of a result, forget, revoke.
+    /// The directive `celery.command_timeout`: for a read of a result, a forget, a revoke.
     pub(crate) command_timeout: Duration,
-    /// `celery.result_timeout`: for `get(null)`.
+    /// The directive `celery.result_timeout`: for `get(null)`.
     pub(crate) result_timeout: Duration,
-    /// `celery.keep_results`: whether the drop-in classes leave a result they have read in the backend.
+    /// The directive `celery.keep_results`: whether the drop-in classes leave a result that they
+    /// have read in the backend.
     pub(crate) keep_results: bool,
-    /// `celery.max_connections`: how many idle connections a process (a thread under ZTS) keeps.
+    /// The directive `celery.max_connections`: how many idle connections a process (a thread, under
+    /// ZTS) keeps.
     pub(crate) max_connections: usize,
-    /// `celery.idle_check`: a connection idle for longer is probed before use.
+    /// The directive `celery.idle_check`: the idle time after which a connection is checked before
+    /// use.
     pub(crate) idle_check: Duration,
-    /// `celery.replicas`: how many replicas must have a post before it counts as confirmed.
+    /// The directive `celery.replicas`: how many replicas must have a post before it counts as
+    /// confirmed.
     pub(crate) replicas: u32,
-    /// `celery.publish`, or that it is none.
+    /// The directive `celery.publish`, or an error text if its value is unknown.
     pub(crate) publish: Result<Publish, String>,
-    /// `celery.task_protocol`: 1 or 2, or that it is neither.
+    /// The directive `celery.task_protocol`: 1 or 2, or an error text if it is neither.
     pub(crate) protocol: Result<Protocol, String>,
 }
 
 thread_local! {
-    /// The settings, and the count of changes they were read at.
+    /// The settings, and the number of changes to directives when they were read.
     static READ: RefCell<Option<(u64, Rc<Settings>)>> = const { RefCell::new(None) };
 }
 
-/// What php.ini says now.
+/// Returns the present values of php.ini.
 pub(crate) fn current() -> Rc<Settings> {
     READ.with_borrow_mut(|read| {
         read.take_if(|(changes, _)| *changes != ini::changes());
@@ -184,12 +190,13 @@ impl Settings {
     }
 }
 
-/// PHP's own `memory_limit`, in bytes; `None` without one. What is larger can never become a PHP value.
+/// Returns PHP's own `memory_limit` in bytes, or `None` without a limit. Larger data can never
+/// become a PHP value.
 pub(crate) fn memory_limit() -> Option<usize> {
     ini::read_as(c"memory_limit", bytes)
 }
 
-/// `128M`, as PHP writes sizes.
+/// Reads a size as PHP writes it, such as `128M`.
 fn bytes(text: &str) -> Option<usize> {
     let text = text.trim();
     let shift = match text.bytes().last()?.to_ascii_lowercase() {

@@ -66,7 +66,7 @@ CeleryException: The port must be a number from 1 to 65535, "x" given.
 CeleryException: The port must be a number from 1 to 65535, "70000" given.
 CeleryException: The connection argument host must be a string of valid UTF-8, array given.
 CeleryException: These connection arguments cannot be used: contradicting %s
-CeleryException: There is no broker to connect to: $host is empty and the directive celery.broker_url is not set.
+CeleryException: No broker is configured: $host is empty and the directive celery.broker_url is not set.
 CeleryException: These connection arguments cannot be used: unknown option `ciphers`.
 CeleryException: The connection argument ssl_options must be an array, string given.
 CeleryException: The TLS option "cafile" must be a string or a bool, array given.

@@ -1,4 +1,4 @@
-//! `$task_args`: fields of a protocol-1 message, merged over the task.
+//! Merges `$task_args`, the fields of a protocol-1 message, over the task.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -31,7 +31,7 @@ pub(super) fn merge(task: &mut Task, options: Option<&Zval>) -> Result<(), Throw
                 Err(_) => return Some(refuse("a key of $task_args", "is not valid UTF-8")),
             },
         };
-        // PHP code run below might change a variable that the element refers to.
+        // PHP code that runs below may change a variable that the element refers to.
         set(task, &name, &value.shallow_clone()).err()
     });
     failed.map_or(Ok(()), Err)
@@ -66,7 +66,8 @@ fn set(task: &mut Task, name: &str, value: &Zval) -> Result<(), Thrown> {
         "errbacks" => task.embed.errbacks = signatures(name, value)?,
         "chain" => task.embed.chain = signatures(name, value)?,
         "chord" => task.embed.chord = encoded(name, value)?,
-        // Whether times are UTC; ours always say it themselves. What the extension writes of itself is not open.
+        // Scripts cannot set these fields: all times in a message carry their offset, and the
+        // extension describes itself.
         "utc" | "lang" | "origin" | "correlation_id" => {}
         _ => task
             .headers
@@ -123,7 +124,7 @@ fn encoded(name: &str, value: &Zval) -> Result<Option<Box<RawValue>>, Thrown> {
     }
 }
 
-/// A list of signatures; a single one becomes a list, because Celery reads nothing else.
+/// Reads a list of signatures. A single one becomes a list, because Celery reads nothing else.
 fn signatures(name: &str, value: &Zval) -> Result<Option<Box<RawValue>>, Thrown> {
     let Some(text) = encoded(name, value)? else {
         return Ok(None);
@@ -186,7 +187,7 @@ fn priority(name: &str, value: &Zval) -> Result<Option<u8>, Thrown> {
     }
 }
 
-/// `[hard, soft]`, each a number or null.
+/// Sets the time limits from `[hard, soft]`, each a number or null.
 fn set_time_limit(task: &mut Task, name: &str, value: &Zval) -> Result<(), Thrown> {
     if value.is_null() {
         return Ok(());
@@ -212,7 +213,8 @@ fn seconds(name: &str, value: &Zval) -> Result<Option<f64>, Thrown> {
     number(name, value)
 }
 
-/// A time as ISO 8601 text or a `DateTimeInterface`; or, as Celery's `apply_async` allows, seconds from now.
+/// Reads a time as ISO 8601 text or a `DateTimeInterface`, or as seconds from now, as Celery's
+/// `apply_async` allows.
 fn expires(name: &str, value: &Zval) -> Result<Option<Timestamp>, Thrown> {
     if value.is_long() || value.is_double() {
         Ok(number(name, value)?.map(from_now))
@@ -227,7 +229,7 @@ fn time(name: &str, value: &Zval) -> Result<Option<Timestamp>, Thrown> {
     }
     let text = match value.object() {
         Some(object) if value::is_date(object) => {
-            // Runs PHP code only if a subclass overrides it.
+            // PHP code runs only if a subclass overrides the method.
             let format =
                 bailout::catch(|| object.try_call_method("format", vec![&"Y-m-d\\TH:i:s.uP"]))?;
             if throw::is_pending() {

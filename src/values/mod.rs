@@ -1,7 +1,8 @@
 //! PHP values as JSON text, and JSON text as PHP values.
 //!
-//! Both directions are PHP's own (`json_encode`, `json_decode`). What this folder adds: the split into positional
-//! and keyword arguments, and an error that names the place of what cannot be sent.
+//! Both directions have the behaviour of PHP (`json_encode`, `json_decode`). This folder adds the
+//! division into positional and keyword arguments, and an error that names the place of a value
+//! that cannot be sent.
 
 pub(crate) mod place;
 
@@ -16,15 +17,16 @@ use crate::post::not_sent;
 
 /// The arguments of a task as JSON texts.
 pub(crate) struct Arguments {
-    /// A JSON array.
+    /// The positional arguments as a JSON array.
     pub(crate) positional: Box<RawValue>,
-    /// A JSON object.
+    /// The keyword arguments as a JSON object.
     pub(crate) keyword: Box<RawValue>,
 }
 
-/// Splits and encodes `$args`: a list is positional arguments, any other array keyword arguments.
+/// Divides and encodes `$args`: a list holds positional arguments, any other array keyword
+/// arguments.
 pub(crate) fn arguments(args: &Zval) -> Result<Arguments, Thrown> {
-    // PHP code that runs meanwhile may replace what a reference leads to.
+    // PHP code that runs meanwhile may replace the value behind a reference.
     let args = &args.shallow_clone();
     if !args.is_array() {
         return Err(Thrown::celery(format!(
@@ -46,12 +48,12 @@ pub(crate) fn arguments(args: &Zval) -> Result<Arguments, Thrown> {
     }
 }
 
-/// What a place in an error message is counted from.
+/// The value from which a place in an error message is counted.
 #[derive(Clone, Copy)]
 pub(crate) enum Root<'a> {
     /// The elements of the value are the task's arguments.
     Arguments,
-    /// The value is an option of that name.
+    /// The value is an option with this name.
     Option(&'a str),
 }
 
@@ -72,7 +74,7 @@ pub(crate) fn decode(text: &RawValue) -> Result<Zval, Thrown> {
     decode_as(text.get(), Objects::AsObjects)
 }
 
-/// Decodes JSON text with objects as the caller likes them.
+/// Decodes JSON text; the caller chooses the form of objects.
 pub(crate) fn decode_as(text: &str, objects: Objects) -> Result<Zval, Thrown> {
     json::decode(text, objects).map_err(|error| {
         let why = match error {
@@ -85,10 +87,11 @@ pub(crate) fn decode_as(text: &str, objects: Objects) -> Result<Zval, Thrown> {
     })
 }
 
-/// Returns a value as text, as PHP converts it: strings of valid UTF-8, numbers, and objects that can be strings. `None` for all
-/// others.
+/// Returns a value as text, converted as by PHP: a string of valid UTF-8, a number, or an object
+/// that can be a string. Returns `None` for all other values.
 ///
-/// Runs PHP code (`__toString`): an error means that it has thrown or bailed out, and that no more may run.
+/// Runs PHP code (`__toString`). An error means that this code has thrown or bailed out, and that
+/// no further PHP code may run.
 pub(crate) fn text(value: &Zval) -> Result<Option<String>, Thrown> {
     if let Some(bytes) = value::bytes(value) {
         return Ok(std::str::from_utf8(bytes).ok().map(str::to_owned));
@@ -99,7 +102,7 @@ pub(crate) fn text(value: &Zval) -> Result<Option<String>, Thrown> {
     if !value.is_object() {
         return Ok(None);
     }
-    // Its `__toString()` may drop the last reference to it.
+    // The object's `__toString()` may drop the last reference to it.
     let held = value.shallow_clone();
     let text = bailout::catch(|| held.coerce_to_string())?;
     if throw::is_pending() {
@@ -108,7 +111,7 @@ pub(crate) fn text(value: &Zval) -> Result<Option<String>, Thrown> {
     Ok(text)
 }
 
-/// A type's name as PHP's error messages have it.
+/// Returns a type's name as in PHP's error messages.
 pub(crate) fn type_name(value: &Zval) -> String {
     if value.is_null() {
         "null".to_owned()
@@ -133,8 +136,8 @@ pub(crate) fn type_name(value: &Zval) -> String {
     }
 }
 
-/// A text that is JSON already.
+/// Wraps a text that is JSON already.
 pub(crate) fn raw(text: String) -> Result<Box<RawValue>, Thrown> {
     RawValue::from_string(text)
-        .map_err(|error| Thrown::celery(format!("This is no JSON: {error}.")))
+        .map_err(|error| Thrown::celery(format!("This is not JSON: {error}.")))
 }

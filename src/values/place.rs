@@ -1,7 +1,8 @@
-//! Finding what `json_encode` refused, and naming its place as PHP code would write it.
+//! Finds the value that `json_encode` refused, and names its place as PHP code would write it.
 //!
-//! Only called after a refusal, so it may be slow. It runs no PHP code: what a `jsonSerialize()` returned cannot be
-//! looked at again, so such an object is named itself where nothing else is wrong.
+//! It runs only after a refusal, so it may be slow. It runs no PHP code, so it cannot inspect the
+//! value that a `jsonSerialize()` returned. If nothing else is wrong, such an object is named
+//! itself.
 
 use ext_php_rs::types::Zval;
 
@@ -10,7 +11,7 @@ use crate::ffi::value::{self, JsonShape, Key};
 
 use super::Root;
 
-/// A clause that says what cannot be sent, and where it stands.
+/// Returns a clause that says which value cannot be sent, and where it is.
 pub(super) fn problem(value: &Zval, root: Root<'_>) -> String {
     let mut walk = Walk {
         path: Path::new(root),
@@ -28,9 +29,9 @@ pub(super) fn problem(value: &Zval, root: Root<'_>) -> String {
 
 struct Walk {
     path: Path,
-    /// The arrays and objects we are inside of, to notice recursion.
+    /// The arrays and objects around the present value, to detect recursion.
     open: Vec<usize>,
-    /// The first object whose `jsonSerialize()` may have returned the culprit.
+    /// The first object whose `jsonSerialize()` may have returned the refused value.
     suspect: Option<String>,
 }
 
@@ -122,12 +123,12 @@ impl Walk {
     }
 }
 
-/// Where we are, written as PHP would access it: `$args[0]["name"]->list[3]`.
+/// The present place, written as in PHP code: `$args[0]["name"]->list[3]`.
 struct Path {
     text: String,
 }
 
-/// How much of a path is shown.
+/// The longest part of a path to display, in characters.
 const LONGEST: usize = 300;
 
 impl Path {
@@ -139,7 +140,7 @@ impl Path {
         Path { text }
     }
 
-    /// Goes into a child; returns what [`Path::truncate`] needs to come back.
+    /// Enters a child. Returns the mark that [`Path::truncate`] needs to go back.
     fn push(&mut self, key: Key<'_>, of_object: bool) -> usize {
         let mark = self.text.len();
         if let (Key::Name(name), true) = (key, of_object) {
@@ -162,7 +163,7 @@ impl std::fmt::Display for Path {
     }
 }
 
-/// Returns a key as PHP code writes it behind an array.
+/// Returns a key as PHP code writes it after an array.
 pub(crate) fn index(key: Key<'_>) -> String {
     match key {
         Key::Index(index) => format!("[{index}]"),
@@ -170,7 +171,7 @@ pub(crate) fn index(key: Key<'_>) -> String {
     }
 }
 
-/// Returns the beginning of a path that is too long to show.
+/// Returns the beginning of a path that is too long to display.
 pub(crate) fn cut(text: &str) -> String {
     if text.chars().count() <= LONGEST {
         return text.to_owned();
