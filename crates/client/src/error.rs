@@ -1,10 +1,11 @@
-//! What can go wrong, in families.
+//! The errors of the client, in families.
 //!
-//! * [`ConfigError`]: an endpoint that cannot be meant; found before anything is opened.
-//! * [`ClientError`]: what most callers meet – no connection, no answer in time, a refusal by the server.
+//! * [`ConfigError`]: an endpoint that cannot be right; found before anything is opened.
+//! * [`ClientError`]: the error that most callers meet: no connection, no answer in time, a refusal
+//!   by the server.
 //! * [`PublishError`]: a task that was not confirmed, and whether it may have arrived nevertheless.
 //!
-//! No message repeats a password: endpoints are shown by their masked URL.
+//! No message repeats a password: endpoints appear as their masked URL.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use celery_protocol::priorities::PriorityError;
 
 use crate::secret::MASK;
 
-/// What to write instead of a character that has a meaning in URLs.
+/// Advice for a password with characters that have a meaning in URLs.
 pub const PERCENT_ENCODED: &str =
     "a password in a URL must be percent-encoded (%23 for #, %2F for /, %3F for ?, %40 for @)";
 
@@ -21,73 +22,74 @@ pub const PERCENT_ENCODED: &str =
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The text has no scheme, or cannot be read as a URL at all.
+    /// The text has no scheme, or cannot be read as a URL.
     #[error(
         "this is not a URL of a Redis server, such as redis://:password@host:6379/0; {PERCENT_ENCODED}"
     )]
     NotAUrl,
-    /// An `@` stands behind the first `/`, `?` or `#`: the login ends before its end.
+    /// An `@` follows the first `/`, `?` or `#`, so that the login would be cut short.
     #[error("there is an @ behind the first /, ? or # of the URL; {PERCENT_ENCODED}")]
     NotEncoded,
-    /// The text stands in quotes, as an environment file may leave them.
+    /// The text is in quotes, as an environment file may leave them.
     #[error("the URL stands in quotes: write it without them")]
     Quoted,
-    /// Several servers, as kombu takes them for its failover.
+    /// The text names several servers, as kombu accepts them for its failover.
     #[error("a list of brokers is not supported: name one server")]
     SeveralServers,
-    /// The scheme is not one of Redis'.
+    /// The scheme is not one for Redis.
     #[error("the scheme `{scheme}` is not supported: use redis, rediss or redis+socket")]
     Scheme {
         /// The scheme as given.
         scheme: String,
     },
-    /// One part has an impossible value.
+    /// A part has an impossible value.
     #[error("the {name} cannot be used: {reason}")]
     Value {
-        /// Which part.
+        /// The name of the part.
         name: &'static str,
-        /// Why.
+        /// The reason.
         reason: &'static str,
     },
-    /// An option should be true or false.
+    /// An option that must be true or false has another value.
     #[error("the option `{name}` is neither true nor false")]
     NotATruthValue {
         /// The option's name.
         name: String,
     },
-    /// An option nobody knows.
+    /// No option has this name.
     #[error("unknown option `{name}`")]
     UnknownOption {
         /// The option's name.
         name: String,
     },
-    /// Two options that cannot both be meant.
+    /// Two options contradict each other.
     #[error("contradicting options: {what}")]
     Contradiction {
-        /// Which ones.
+        /// The two options.
         what: &'static str,
     },
-    /// kombu's `priority_steps` or `sep`.
+    /// The `priority_steps` or the `sep` of kombu cannot be used.
     #[error(transparent)]
     Priorities(#[from] PriorityError),
-    /// A file that TLS needs.
+    /// A file for TLS cannot be used.
     #[error("cannot use {path}: {reason}")]
     File {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// What stands before the arguments that Redis quotes when it knows no such command (it may be renamed).
+/// The text before the arguments that Redis quotes when it does not know a command (which may be
+/// renamed).
 #[cfg_attr(
     not(any(feature = "blocking", feature = "aio")),
     allow(dead_code, reason = "only the drivers hear answers")
 )]
 const QUOTED_ARGUMENTS: &str = ", with args beginning with";
 
-/// An error that Redis answered.
+/// An error in an answer of Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerError {
     code: String,
@@ -95,8 +97,10 @@ pub struct ServerError {
 }
 
 impl ServerError {
-    /// From the code (the first word of the answer) and the rest. What ended a script is what counts, also where a server
-    /// before Redis 7 puts words of its own before it.
+    /// Creates the error from its code (the first word of the answer) and the rest.
+    ///
+    /// For an error that ended a script, the code is that of the inner error. Servers before Redis
+    /// 7 put words of their own before it.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         let (code, message) = (code.into(), message.into());
         match end_of_script(&code, &message) {
@@ -108,7 +112,8 @@ impl ServerError {
         }
     }
 
-    /// The same without what must not be repeated: what the server quotes of the command, and `secret` wherever it stands.
+    /// Removes text that must not be repeated: the arguments that the server quotes, and `secret`
+    /// wherever it occurs.
     #[cfg_attr(
         not(any(feature = "blocking", feature = "aio")),
         allow(dead_code, reason = "only the drivers hear answers")
@@ -124,36 +129,39 @@ impl ServerError {
         self
     }
 
-    /// The first word of the answer: `OOM`, `READONLY`, `ERR`, ….
+    /// Returns the first word of the answer: `OOM`, `READONLY`, `ERR`, ….
     pub fn code(&self) -> &str {
         &self.code
     }
 
-    /// The answer without its first word.
+    /// Returns the answer without its first word.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Whether the server refused for a reason that passes by itself: a failover, a start, a full memory.
-    /// Redis refuses before it executes, so a command answered like this can be repeated.
+    /// Returns `true` if the server refused for a reason that passes by itself: a failover, a
+    /// start, a full memory.
+    ///
+    /// Redis refuses before it executes, so a command with such an answer can be repeated.
     pub fn is_transient(&self) -> bool {
         match self.code.as_str() {
             "LOADING" | "READONLY" | "MASTERDOWN" | "OOM" | "MISCONF" | "NOREPLICAS" | "BUSY" => {
                 true
             }
-            // The farewell to a connection beyond `maxclients`; it has no code of its own.
+            // The answer to a connection beyond `maxclients` has no code of its own.
             "ERR" => self.message.starts_with("max number of clients"),
             _ => false,
         }
     }
 
-    /// Whether another connection may do better: the server is no longer the right one, or did not take this one.
+    /// Returns `true` if another connection may do better: the server is no longer the right one
+    /// (after a failover), or accepts no more clients.
     pub fn wants_new_connection(&self) -> bool {
         matches!(self.code.as_str(), "READONLY" | "MASTERDOWN")
             || (self.code == "ERR" && self.message.starts_with("max number of clients"))
     }
 
-    /// Returns `true` if only a node of a Redis Cluster answers so.
+    /// Returns `true` if only a node of a Redis Cluster gives this answer.
     pub fn is_cluster(&self) -> bool {
         matches!(
             self.code.as_str(),
@@ -161,7 +169,7 @@ impl ServerError {
         )
     }
 
-    /// Whether credentials were wanted or refused.
+    /// Returns `true` if the server asked for credentials or refused them.
     pub fn is_auth(&self) -> bool {
         matches!(self.code.as_str(), "NOAUTH" | "WRONGPASS")
             || (self.code == "ERR"
@@ -176,42 +184,43 @@ impl fmt::Display for ServerError {
     }
 }
 
-/// The code and the rest of the error that ended a script, out of
-/// `ERR Error running script (call to f_…): @user_script:9: @user_script: 9: -OOM command not allowed …`: so Redis 6.2 has
-/// it. Redis 7 answers the error itself.
+/// Returns the code and the rest of the error that ended a script.
+///
+/// Redis 6.2 wraps it: `ERR Error running script (call to f_…): @user_script:9: @user_script: 9:
+/// -OOM command not allowed …`. Redis 7 answers with the error itself.
 fn end_of_script<'m>(code: &str, message: &'m str) -> Option<(&'m str, &'m str)> {
     let told = message
         .strip_prefix("Error running script")
         .filter(|_| code == "ERR")?;
     let (_, error) = told.rsplit_once("user_script")?;
-    // The line's number, and the minus of an error reply.
+    // Skips the line number and the minus of an error reply.
     let error = error.trim_start_matches(|c: char| c.is_ascii_digit() || ": -".contains(c));
     let (code, message) = error.split_once(' ')?;
     let is_code = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase());
     is_code.then_some((code, message))
 }
 
-/// A call that did not come to its end.
+/// The error of a call that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
     /// The endpoint cannot be used as it is configured.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// No connection: unknown name, refused, TLS not agreed, ….
+    /// No connection could be opened: unknown name, refused, ….
     #[error("cannot connect to {endpoint}: {reason}")]
     Connect {
         /// The masked URL.
         endpoint: String,
-        /// What the system, the resolver or TLS said.
+        /// The reason, as the system, the resolver or TLS gives it.
         reason: String,
     },
-    /// No connection, because the two ends disagree about TLS.
+    /// No connection could be opened, because the two ends disagree about TLS.
     #[error("cannot connect to {endpoint}: {problem}")]
     Tls {
         /// The masked URL.
         endpoint: String,
-        /// What they disagree about.
+        /// The disagreement.
         problem: TlsProblem,
     },
     /// The server is of a kind that this client cannot use, such as a node of a Redis Cluster.
@@ -219,10 +228,10 @@ pub enum ClientError {
     Unsupported {
         /// The masked URL.
         endpoint: String,
-        /// What it is, and what to use instead.
+        /// The kind of the server, and what to use instead.
         kind: &'static str,
     },
-    /// The server wants credentials, or others.
+    /// The server refused the credentials, or asked for some.
     #[error("{endpoint} refused the credentials: {answer}")]
     Auth {
         /// The masked URL.
@@ -233,9 +242,9 @@ pub enum ClientError {
     /// The deadline passed.
     #[error("no end of {what} within {after:?}")]
     Timeout {
-        /// What was waited for.
+        /// What the call waited for.
         what: &'static str,
-        /// The whole time that was allowed.
+        /// The total time that was allowed.
         after: Duration,
     },
     /// The connection broke while an answer was outstanding.
@@ -243,27 +252,28 @@ pub enum ClientError {
     Disconnected {
         /// The masked URL.
         endpoint: String,
-        /// What was seen.
+        /// The reason.
         reason: String,
     },
     /// The server answered with an error.
     #[error("Redis answered: {0}")]
     Server(ServerError),
-    /// A task was queued, and too few replicas said that they have it: a failover now may lose it.
+    /// A task was queued, but too few replicas confirmed it. A failover now may lose it.
     #[error("{confirmed} of {wanted} replicas confirmed it")]
     Replicas {
-        /// How many were asked for.
+        /// The number of replicas that must confirm.
         wanted: u32,
-        /// How many answered in time.
+        /// The number of replicas that confirmed in time.
         confirmed: u32,
     },
-    /// What came back is not an answer that the question allows.
+    /// The server sent an answer that the command cannot have.
     #[error("unexpected answer from Redis: {0}")]
     Protocol(String),
     /// The caller's own interrupt (a signal, PHP's time limit) ended the wait.
     #[error("interrupted")]
     Interrupted,
-    /// The process was forked while it waited, and this is the child: the call goes on in the parent.
+    /// The process was forked during the wait, and this is the child. The call continues in the
+    /// parent.
     #[error("the process was forked in the middle of the call")]
     Forked,
     /// A task was not confirmed.
@@ -272,7 +282,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Whether the same call may succeed a moment later.
+    /// Returns `true` if the same call may succeed a moment later.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Connect { .. }
@@ -291,7 +301,7 @@ impl ClientError {
         }
     }
 
-    /// Whether a task may have been queued although its post failed.
+    /// Returns `true` if a task may have been queued although its post failed.
     pub fn outcome_unknown(&self) -> bool {
         matches!(self, Self::Publish(error) if error.outcome_unknown)
     }
@@ -303,7 +313,8 @@ impl From<ServerError> for ClientError {
     }
 }
 
-/// A disagreement about TLS, and what to write instead. Found while connecting; nothing was sent.
+/// A disagreement about TLS, with what to write instead. It is found while connecting, before
+/// anything is sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsProblem {
@@ -318,15 +329,15 @@ pub enum TlsProblem {
     /// The certificate is not valid at this time, or cannot be used for another reason.
     #[error("its certificate cannot be used: {0}")]
     Certificate(String),
-    /// TLS was spoken to a server that answers in plain text.
+    /// The client began TLS, but the server answers in plain text.
     #[error("the server does not speak TLS on this port: use redis:// there, or the port for TLS")]
     NotSpoken,
-    /// TLS was spoken, and the server said nothing, as one that expects plain text may.
+    /// The client began TLS, but the server sent nothing, as a server may that expects plain text.
     #[error(
         "no answer to the TLS handshake: if the server does not speak TLS on this port, use redis://"
     )]
     Silent,
-    /// Plain text was sent to a server that speaks TLS.
+    /// The client sent plain text to a server that speaks TLS.
     #[error("the server speaks TLS on this port: use rediss://")]
     Spoken,
     /// The server wants a certificate of the client.
@@ -334,7 +345,7 @@ pub enum TlsProblem {
         "the server wants a certificate of the client: name its files, in a URL with ?ssl_certfile= and ?ssl_keyfile="
     )]
     ClientCertificate,
-    /// Anything else that the two ends do not agree on.
+    /// Any other disagreement about TLS.
     #[error("TLS: {0}")]
     Other(String),
 }
@@ -344,17 +355,17 @@ pub enum TlsProblem {
 #[error("task {task_id} {}: {cause}", if *.outcome_unknown { "may or may not have been queued" } else { "was not queued" })]
 #[non_exhaustive]
 pub struct PublishError {
-    /// The task.
+    /// The task's id.
     pub task_id: String,
-    /// True if it may have been queued: everything was written, and then no answer came, or too few replicas confirmed it.
-    /// A repeat by the caller may queue it twice.
+    /// `true` if the task may have been queued: the whole command was written, but no answer came,
+    /// or too few replicas confirmed it. A repeat by the caller may queue it twice.
     pub outcome_unknown: bool,
-    /// What happened.
+    /// The error that prevented the confirmation.
     pub cause: Box<ClientError>,
 }
 
 impl PublishError {
-    /// A failed post of `task_id`.
+    /// Creates the error of a failed post of `task_id`.
     pub fn new(task_id: impl Into<String>, outcome_unknown: bool, cause: ClientError) -> Self {
         Self {
             task_id: task_id.into(),
@@ -385,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_a_script_counts() {
+    fn the_inner_error_of_a_script_counts() {
         let of_script = |error: &str| {
             let message = format!("Error running script (call to f_0a1b): @user_script:9: {error}");
             ServerError::new("ERR", message)
@@ -411,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_repeats_is_not_passed_on() {
+    fn secrets_that_a_server_repeats_are_removed() {
         let answer = |message| {
             ServerError::new("ERR", message)
                 .without("hunter2")
@@ -429,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_outcome_is_said() {
+    fn the_message_names_an_unknown_outcome() {
         let cause = ClientError::Timeout {
             what: "the post",
             after: Duration::from_secs(5),

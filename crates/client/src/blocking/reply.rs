@@ -1,9 +1,9 @@
-//! Answers, found in bytes that arrive in any pieces.
+//! Reads the answers of Redis from bytes that arrive in any pieces.
 //!
-//! First *check* where an answer ends, then *parse*: a small [scanner](Scanner) follows the lengths
-//! of RESP2 and refuses what the command cannot be answered with ([`Shape`]); redis-rs' parser then
-//! reads the whole answer. It is not needed for an integer, which is what a post is answered with,
-//! nor for a text, which is a stored result.
+//! The first step *checks* where an answer ends: a small [scanner](Scanner) follows the lengths of
+//! RESP2 and refuses answers that the command cannot have ([`Shape`]). The second step *parses* the
+//! whole answer with redis-rs. It is not needed for an integer, the answer to a post, nor for a
+//! text, such as a stored result.
 
 mod scanner;
 mod shape;
@@ -16,25 +16,26 @@ use scanner::Scanner;
 pub use shape::Shape;
 pub(super) use shape::unread;
 
-/// A line is a status, an error or a length. Redis' longest error messages are a few hundred bytes.
+/// The longest line: a status, an error or a length. Redis' longest error messages have a few
+/// hundred bytes.
 const MAX_LINE: usize = 64 << 10;
-/// The buffer's size at rest: one read brings what Redis writes at once.
+/// The size of an idle buffer: a read returns as much as Redis writes at once.
 const RESTING: usize = 16 << 10;
-/// A buffer larger than this is given back when it is empty.
+/// The size above which an empty buffer is released.
 const LARGE: usize = 256 << 10;
 
-/// Collects bytes and gives out answers.
+/// Collects bytes and returns answers.
 pub(super) struct ReplyReader {
     buffer: Vec<u8>,
-    /// Bytes of `buffer` that are filled.
+    /// The number of bytes of `buffer` that are filled.
     filled: usize,
     /// Where the current answer begins.
     start: usize,
-    /// How far it is understood.
+    /// The state of reading the current answer.
     scanner: Scanner,
-    /// The largest result that is accepted.
+    /// The largest result to accept.
     max_reply: usize,
-    /// How much may wait unread while something is written.
+    /// How many bytes may wait unread while commands are written.
     unread: usize,
 }
 
@@ -50,32 +51,32 @@ impl ReplyReader {
         }
     }
 
-    /// Another limit for results, from the next answer on.
+    /// Sets the limit for results, from the next answer on.
     pub(super) fn set_limit(&mut self, max_reply: usize) {
         self.max_reply = max_reply;
     }
 
-    /// How much may wait unread while something is written.
+    /// Sets how many bytes may wait unread while commands are written.
     pub(super) fn allow_unread(&mut self, bytes: usize) {
         self.unread = bytes;
     }
 
-    /// Returns `true` if nothing was received that was not given out.
+    /// Returns `true` if every received byte was returned in an answer.
     pub(super) fn is_empty(&self) -> bool {
         self.start == self.filled
     }
 
-    /// Returns what was received and not given out.
+    /// Returns the received bytes that no answer has returned yet.
     pub(super) fn rest(&self) -> &[u8] {
         &self.buffer[self.start..self.filled]
     }
 
-    /// Returns `true` if more waits to be given out than was asked for.
+    /// Returns `true` if more bytes wait unread than are allowed.
     pub(super) fn is_overfull(&self) -> bool {
         self.filled - self.start > self.unread
     }
 
-    /// Room to read into; say with [`filled`](Self::filled) how much was used.
+    /// Returns room to read into. Report with [`filled`](Self::filled) how much was used.
     pub(super) fn room(&mut self) -> &mut [u8] {
         if self.is_empty() {
             (self.filled, self.start) = (0, 0);
@@ -88,7 +89,8 @@ impl ReplyReader {
             self.start = 0;
         }
         if self.filled == self.buffer.len() {
-            // Doubling keeps the copying of a large answer linear, and its end is where the buffer may end.
+            // Doubling keeps the cost of copying a large answer linear. If the end of an answer is
+            // known, the buffer may end there.
             let size = (self.buffer.len() * 2).max(RESTING);
             let announced = self.start + self.scanner.announced();
             let size = if announced > self.filled {
@@ -101,12 +103,13 @@ impl ReplyReader {
         &mut self.buffer[self.filled..]
     }
 
-    /// `count` more bytes are in the room.
+    /// Notes that `count` more bytes were read into the room.
     pub(super) fn filled(&mut self, count: usize) {
         self.filled += count;
     }
 
-    /// The next answer, if it is complete; an error if the bytes cannot become one of this shape.
+    /// Returns the next answer if it is complete, or an error if the bytes cannot become an answer
+    /// of this shape.
     pub(super) fn next(&mut self, shape: Shape) -> Result<Option<Value>, String> {
         let bytes = &self.buffer[self.start..self.filled];
         let limit = shape.limit(self.max_reply);
@@ -125,8 +128,11 @@ impl ReplyReader {
     }
 }
 
-/// The answers in bytes that arrive in pieces, and what is wrong behind the last of them: for the fuzz target and its
-/// kept corpus, which stand outside of the crate. It is no part of the interface.
+/// Returns the answers in bytes that arrive in pieces, and the error after the last of them, if
+/// any.
+///
+/// It serves the fuzz target and its kept corpus, which are outside of the crate, and does not
+/// belong to the interface.
 #[doc(hidden)]
 pub fn answers<'b>(
     pieces: impl IntoIterator<Item = &'b [u8]>,

@@ -1,55 +1,56 @@
 //! Finds where an answer ends, in bytes of which more may follow.
 //!
-//! The scanner remembers what it has understood, so that each byte is looked at once, however small
-//! the pieces are in which a server sends its answer. It refuses what the command cannot be
-//! answered with before anything is allocated.
+//! The scanner keeps its state between calls, so that it looks at each byte once, however small the
+//! pieces of an answer are. It refuses answers that the command cannot have before anything is
+//! allocated.
 
 use redis::Value;
 
 use super::{MAX_LINE, Shape};
 
-/// How far an answer is understood. Positions count from its first byte.
+/// The state of reading an answer. Positions count from its first byte.
 #[derive(Default)]
 pub(super) struct Scanner {
-    /// Where the next element begins, or its text once its length is known.
+    /// Where the next element begins, or its text once the length is known.
     next: usize,
-    /// How far the current line was searched for its end.
+    /// Up to where the current line was searched for its end.
     searched: usize,
     /// Where the current text ends, once its length is known.
     text_end: Option<usize>,
-    /// Elements still missing of the open arrays.
+    /// The number of elements that the open arrays still lack.
     missing: Option<usize>,
-    /// Bytes that were looked at.
+    /// The number of bytes that were looked at.
     #[cfg(test)]
     pub(super) looked_at: usize,
 }
 
-/// What the next bytes turned out to be.
+/// What was found in the next bytes.
 enum Found {
-    /// The beginning of something whose rest has not arrived.
+    /// The beginning of an element whose rest has not arrived.
     Unfinished,
     /// The length of a text, or of an array that has elements.
     Length,
-    /// A whole element. Its value is known where no parser is needed for it.
+    /// A whole element. Its value is set if it needs no parser.
     Element(Option<Value>),
 }
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug, PartialEq)]
 pub(super) struct Whole {
     /// Where it ends.
     pub(super) end: usize,
-    /// Its value if no parser is needed for it: a number, a text, or nothing.
+    /// Its value if it needs no parser: a number, a text, or null.
     pub(super) value: Option<Value>,
 }
 
 impl Scanner {
-    /// Returns where the answer ends, as far as its lengths have said.
+    /// Returns where the answer ends at least, according to the lengths read so far.
     pub(super) fn announced(&self) -> usize {
         self.text_end.unwrap_or(self.next)
     }
 
-    /// Returns the answer if all of it is in `bytes`, which begin as they began in the call before.
+    /// Returns the answer if `bytes` holds all of it. They must begin with the bytes of the
+    /// previous call.
     pub(super) fn scan(
         &mut self,
         bytes: &[u8],
@@ -92,7 +93,7 @@ impl Scanner {
         Ok(Found::Element(value))
     }
 
-    /// Reads a line: an element, or the length of one.
+    /// Reads a line: an element, or the length of a text or an array.
     fn line(&mut self, bytes: &[u8], shape: Shape, limit: usize) -> Result<Found, String> {
         let Some(line_end) = self.line_end(bytes)? else {
             return Ok(Found::Unfinished);
@@ -128,10 +129,10 @@ impl Scanner {
         Ok(found)
     }
 
-    /// Returns where the current line ends, without the characters that end it; `None` while they
-    /// are missing.
+    /// Returns where the current line ends, without its line end, or `None` while that is missing.
     fn line_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, String> {
-        // No more than a line may have, so that the size of the pieces does not matter.
+        // The search covers only the longest line, so that the size of the pieces does not change
+        // the outcome.
         let most = bytes.len().min(self.next + MAX_LINE + 1);
         let fresh = &bytes[self.searched..most];
         let found = fresh.iter().position(|byte| *byte == b'\n');
@@ -149,7 +150,7 @@ impl Scanner {
         }
     }
 
-    /// Begins an array of `count` elements, which is an element by itself if it has none.
+    /// Begins an array of `count` elements. An array without elements is complete at once.
     fn open_array(&mut self, count: i64, shape: Shape) -> Result<Found, String> {
         let most = shape.most_elements();
         if most == 0 || (self.missing.is_some() && !shape.nests()) {
@@ -167,7 +168,7 @@ impl Scanner {
         Ok(Found::Length)
     }
 
-    /// Counts one element; true if it was the last of the answer.
+    /// Counts an element. Returns `true` if it was the last of the answer.
     fn element_ended(&mut self) -> bool {
         self.missing = match self.missing {
             None | Some(0 | 1) => None,
@@ -176,12 +177,12 @@ impl Scanner {
         self.missing.is_none()
     }
 
-    /// Everything before `next` is understood.
+    /// Continues at `next`, when the bytes before it are done.
     fn go_on(&mut self, next: usize) {
         (self.next, self.searched) = (next, next);
     }
 
-    /// Counts bytes that are looked at, for the tests.
+    /// Counts the bytes that are looked at, for the tests.
     #[cfg(test)]
     fn look(&mut self, bytes: usize) {
         self.looked_at += bytes;

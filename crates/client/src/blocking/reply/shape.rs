@@ -1,30 +1,35 @@
-//! What the answer to a command may look like, and how large it may be.
+//! The shapes of answers: which elements a command's answer may have, and how large it may be.
 
 use super::MAX_LINE;
 
-/// Parts of what a channel brings: what it is, the channel, and a payload or a count.
+/// The parts of a channel's message: its kind, the channel, and a payload or a count.
 const MESSAGE_PARTS: usize = 3;
-/// Seven names and values, and room for the modules of a large installation.
+/// The most parts of an answer to HELLO: seven names and values, and room for the modules of a
+/// large installation.
 const HELLO_PARTS: usize = 1 << 10;
-/// What an unread short answer is expected to take: Redis' longest error messages are a few hundred bytes.
+/// The size expected of an unread short answer. Redis' longest error messages have a few hundred
+/// bytes.
 const SHORT: usize = 1 << 10;
 
-/// The shape of an answer. It follows the command, so that a hostile or broken server cannot make a post's answer take
-/// the memory of a large result, or a result that of an array of millions.
+/// The shape of an answer, which depends on the command.
+///
+/// It keeps a hostile or broken server from using more memory than the command justifies. The
+/// answer to a post cannot be as large as a result, and a result cannot be an array of millions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// A status, a number, an error or a few bytes: the answer to all commands but those that read.
+    /// A status, a number, an error or a few bytes: the answer to all commands except those that
+    /// read.
     Short,
-    /// What a server says of itself: names and values in turn, with a list of its modules.
+    /// The answer to HELLO: names and values in turn, with a list of the server's modules.
     Hello,
     /// A text: a stored result, as large as the caller accepts.
     Text,
-    /// What a channel brings: a small array, whose payload may be as large as a stored result.
+    /// A message of a channel: a small array, whose payload may be as large as a stored result.
     Message,
 }
 
 impl Shape {
-    /// Returns the largest answer in bytes, for a caller who accepts results of `max_reply` bytes.
+    /// Returns the largest answer in bytes, for a caller that accepts results of `max_reply` bytes.
     pub(super) fn limit(self, max_reply: usize) -> usize {
         match self {
             Self::Short => MAX_LINE.min(max_reply),
@@ -43,13 +48,15 @@ impl Shape {
         }
     }
 
-    /// Returns `true` if arrays may contain arrays; all elements together count.
+    /// Returns `true` if arrays may contain arrays. The limit then counts the elements of all of
+    /// them.
     pub(super) fn nests(self) -> bool {
         self == Self::Hello
     }
 }
 
-/// Returns how much may wait unread while commands are written: what the answers to those written so far may take.
+/// Returns how many bytes may wait unread while commands are written: the most that the answers to
+/// the written ones take.
 pub(in crate::blocking) fn unread(questions: usize, listens: bool, max_reply: usize) -> usize {
     let messages = if listens {
         Shape::Message.limit(max_reply)
