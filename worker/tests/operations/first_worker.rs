@@ -47,7 +47,7 @@ fn the_example_runs_its_tasks() {
         let stored = stored.get("exc_type").unwrap_or(stored);
         assert_eq!(*stored, result, "{id}");
     }
-    let line = "succeeded in";
+    let line = "s: 'Hello, Ada!'";
     assert!(worker.log().contains(line), "{}", worker.log());
     worker.terminate();
     assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
