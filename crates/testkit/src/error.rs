@@ -1,4 +1,4 @@
-//! What can go wrong while a private server is started or waited for.
+//! The errors of starting a private server or of waiting for it.
 //!
 //! Most people meet [`Error::Missing`] first: a server that is not installed.
 
@@ -12,15 +12,15 @@ pub enum Error {
     /// A program is neither on the `PATH` nor where Debian puts it.
     #[error("{program} is not installed: apt-get install {package} (or: make setup)")]
     Missing {
-        /// The program that was looked for.
+        /// The missing program.
         program: String,
-        /// The Debian package that brings it.
+        /// The Debian package that contains it.
         package: &'static str,
     },
-    /// A program started and ended at once.
+    /// A program ended right after its start.
     #[error("{name} ended with {status}; its output:\n{log}")]
     Ended {
-        /// What was started.
+        /// The program.
         name: String,
         /// How it ended.
         status: String,
@@ -30,7 +30,7 @@ pub enum Error {
     /// A condition was not met before its deadline.
     #[error("{what}: not within {after:?}{log}")]
     Timeout {
-        /// What was waited for.
+        /// The condition.
         what: String,
         /// The deadline.
         after: Duration,
@@ -40,7 +40,7 @@ pub enum Error {
     /// A call to the operating system failed.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// The action that failed.
         what: String,
         /// Why it failed.
         source: io::Error,
@@ -51,7 +51,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Names what was tried when `source` came up.
+    /// Returns a function that adds `what` was attempted to an I/O error.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
         let what = what.into();
         move |source| Error::Io { what, source }

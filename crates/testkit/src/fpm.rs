@@ -1,6 +1,6 @@
 //! PHP-FPM behind nginx, serving one folder on a free port.
 //!
-//! Every path that is no file goes to `index.php`, as web applications expect.
+//! Every path that does not name a file goes to `index.php`, as web applications expect.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,13 +15,13 @@ use crate::{Error, Php, Process, free_port, wait_for};
 
 /// Time for both servers to start.
 const START: Duration = Duration::from_secs(20);
-/// How many free ports are tried before giving up: each can be lost to somebody faster.
+/// The number of free ports to try: another program can take a port before the server binds it.
 const TRIES: usize = 5;
 
-/// A web server with PHP; dropped, it is killed and its folder removed.
+/// A web server with PHP. Dropping it kills both servers and removes the folder.
 #[derive(Debug)]
 pub struct Fpm {
-    // Dropped in this order: the door first.
+    // Fields drop in this order: nginx ends before PHP-FPM.
     _nginx: Process,
     processes: Process,
     port: u16,
@@ -29,11 +29,13 @@ pub struct Fpm {
 }
 
 impl Fpm {
-    /// Serves `root` with `workers` PHP processes, which see `environment` besides this process's own.
+    /// Serves `root` with `workers` PHP processes. They see `environment` and the variables of this
+    /// process.
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] when `php-fpm` or `nginx` is not installed, [`Error::Ended`] when one cannot start.
+    /// Returns [`Error::Missing`] when `php-fpm` or `nginx` is not installed, [`Error::Ended`] when
+    /// one cannot start.
     pub fn start<K: AsRef<OsStr>, V: AsRef<OsStr>>(
         root: &Path,
         php: &Php,
@@ -68,25 +70,25 @@ impl Fpm {
         })
     }
 
-    /// `http://127.0.0.1:port`.
+    /// Returns `http://127.0.0.1:port`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The process id of PHP-FPM's master: SIGUSR2 reloads it.
+    /// Returns the process id of PHP-FPM's master; SIGUSR2 reloads it.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.processes.pid()
     }
 
-    /// What PHP-FPM and the pages' `error_log()` have written.
+    /// Returns the log of PHP-FPM, which also holds what the pages wrote with `error_log()`.
     #[must_use]
     pub fn log(&self) -> String {
         self.processes.log()
     }
 
-    /// The folder with the settings and logs.
+    /// Returns the folder with the settings and logs.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -128,7 +130,7 @@ fn start_fpm<K: AsRef<OsStr>, V: AsRef<OsStr>>(
     Ok(fpm)
 }
 
-/// `php-fpm` bears its version in its name on Debian.
+/// Finds `php-fpm`; on Debian the file name contains the version.
 fn find_fpm() -> Result<PathBuf, Error> {
     let plain = find_program("php-fpm", "php-fpm");
     if plain.is_ok() {

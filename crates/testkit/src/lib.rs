@@ -1,22 +1,24 @@
 //! Private servers and faults for tests, benchmarks and the demo.
 //!
-//! Everything here runs on a free port of the loopback interface and in a temporary folder of its own, and is
-//! gone when its value is dropped: tests run side by side and leave nothing behind. What is missing on the
-//! machine is named together with the Debian package that brings it.
+//! Each server runs on a free port of the loopback interface, in a temporary folder of its own.
+//! Dropping its value removes it, so tests run side by side and leave nothing behind. If a program
+//! is missing on the machine, the error names the Debian package that contains it.
 //!
 //! # Layout
 //!
-//! * [`Process`] – any program with its output captured; lines of it can be waited for.
-//! * [`Redis`] – a Redis server, with a password, persistence, a memory limit or a primary if asked for.
+//! * [`Process`] – any program with its output captured; a test can wait for a line of it.
+//! * [`Redis`] – a Redis server; options add a password, persistence, a memory limit or a primary.
 //! * [`MariaDb`] – a MariaDB server with an empty database.
-//! * [`Php`] – PHP with the extension that was built, or none; [`Fpm`] – PHP-FPM and nginx serving a folder with it.
-//! * [`Proxy`] – a TCP proxy that delays, drips, falls silent, resets, cuts a connection at a request, or leads
-//!   elsewhere.
-//! * [`Wire`] – two network namespaces and a wire between them that can be cut: packets are swallowed.
-//! * [`Certificates`] – an authority and what it signed, for servers with TLS.
-//! * [`wait_for`] – the only way to wait for a condition: with a deadline and a name for what was waited for.
+//! * [`Php`] – PHP with the extension that was built, or without it; [`Fpm`] – PHP-FPM and nginx
+//!   serving a folder with it.
+//! * [`Proxy`] – a TCP proxy that delays data, drips it, falls silent, resets or cuts a connection
+//!   at a request, or connects to another server.
+//! * [`Wire`] – two network namespaces and a wire between them; cutting it drops all packets.
+//! * [`Certificates`] – an authority and the certificates that it signed, for servers with TLS.
+//! * [`wait_for`] – the only way to wait for a condition: it needs a deadline and a name for
+//!   errors.
 //!
-//! The crate speaks neither Celery nor SQL: what is sent to the servers is the business of the tests.
+//! The crate knows neither Celery nor SQL: the tests decide what to send to the servers.
 
 mod error;
 mod fpm;
@@ -47,7 +49,7 @@ pub use tls::{Certificates, ServerName};
 pub use wait::wait_for;
 pub use wire::Wire;
 
-/// Cargo's target folder: what is built, and what can be made again, is there.
+/// Returns Cargo's target folder, where the built programs and the caches of this crate are.
 fn target_folder() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),

@@ -1,7 +1,8 @@
 //! A private MariaDB server with one empty database and one user who owns it.
 //!
-//! Making the system tables takes seconds, so it is done once for each version of the server and kept under
-//! `target/`; every start copies that folder. Commits survive a killed server, not a power cut.
+//! Making the system tables takes seconds. It is therefore done once for each version of the server
+//! and kept under `target/`; every start copies that folder. Commits survive a killed server, not a
+//! power cut.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,21 +14,21 @@ use tempfile::TempDir;
 use crate::ports::{find_program, on_a_free_port};
 use crate::{Error, Process};
 
-/// The Debian package that brings the server and the program that makes its tables.
+/// The Debian package that contains the server and the program that makes its tables.
 const PACKAGE: &str = "mariadb-server";
 /// Time for a start, which after a kill includes recovery.
 const START: Duration = Duration::from_mins(1);
 /// The database, its owner and the owner's password.
 const NAME: &str = "celery";
-/// What the server writes once its socket, database and user are there.
+/// The text that the server logs once its socket, database and user exist.
 const READY: &str = "ready for connections";
-/// Small files, because they are copied at every start.
+/// Small files, because every start copies them.
 const SMALL: [&str; 2] = [
     "--innodb-log-file-size=8M",
     "--innodb-data-file-path=ibdata1:4M:autoextend",
 ];
 
-/// A private MariaDB server; dropped, it is killed and its folder removed.
+/// A private MariaDB server. Dropping it kills the server and removes its folder.
 #[derive(Debug)]
 pub struct MariaDb {
     process: Process,
@@ -41,25 +42,27 @@ impl MariaDb {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] when `mariadbd` is not installed, [`Error::Ended`] when it cannot start.
+    /// Returns [`Error::Missing`] when `mariadbd` is not installed, [`Error::Ended`] when it cannot
+    /// start.
     pub fn start() -> Result<Self, Error> {
         Self::start_with(&[])
     }
 
-    /// As [`MariaDb::start`], with more of the server's options: `--max-connections=5`.
+    /// Like [`MariaDb::start`], with more options of the server, such as `--max-connections=5`.
     ///
     /// # Errors
     ///
-    /// As [`MariaDb::start`].
+    /// Fails like [`MariaDb::start`].
     pub fn start_with(options: &[&str]) -> Result<Self, Error> {
         Self::start_in(&std::env::temp_dir(), options)
     }
 
-    /// The same with its files in this place, on a small disk, say. It needs about 90 MB.
+    /// Like [`MariaDb::start_with`], with the files in `place`, for example on a small disk. They
+    /// need about 90 MB.
     ///
     /// # Errors
     ///
-    /// As [`MariaDb::start`].
+    /// Fails like [`MariaDb::start`].
     pub fn start_in(place: &Path, options: &[&str]) -> Result<Self, Error> {
         let extra: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let folder = tempfile::Builder::new()
@@ -80,59 +83,60 @@ impl MariaDb {
         })
     }
 
-    /// `mysql://user:password@127.0.0.1:port/database`.
+    /// Returns `mysql://user:password@127.0.0.1:port/database`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("mysql://{NAME}:{NAME}@127.0.0.1:{}/{NAME}", self.port)
     }
 
-    /// The port on 127.0.0.1.
+    /// Returns the port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The path of the unix socket.
+    /// Returns the path of the unix socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("mariadb.sock")
     }
 
-    /// The user's name.
+    /// Returns the user's name.
     #[must_use]
     pub fn username(&self) -> &'static str {
         NAME
     }
 
-    /// The user's password.
+    /// Returns the user's password.
     #[must_use]
     pub fn password(&self) -> &'static str {
         NAME
     }
 
-    /// The database's name.
+    /// Returns the database's name.
     #[must_use]
     pub fn database(&self) -> &'static str {
         NAME
     }
 
-    /// The process id.
+    /// Returns the process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// The server's log.
+    /// Returns the server's log.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// Runs statements as `root` in the database and gives the rows, tab-separated, without headings.
+    /// Runs statements as `root` in the database; returns the rows, tab-separated, without
+    /// headings.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] with the server's words.
+    /// Returns [`Error::Failed`] with the server's message.
     pub fn sql(&self, statements: &str) -> Result<String, Error> {
         let output = Command::new(find_program("mariadb", "mariadb-client")?)
             .args(["--no-defaults", "--batch", "--skip-column-names"])
@@ -150,39 +154,39 @@ impl MariaDb {
             .to_owned())
     }
 
-    /// Kills the server as a crash would: SIGKILL. [`MariaDb::restart`] brings it back.
+    /// Kills the server with SIGKILL, as a crash would. [`MariaDb::restart`] starts it again.
     pub fn kill9(&mut self) {
         self.process.kill9();
     }
 
-    /// Ends the server as its operator would: SIGTERM.
+    /// Ends the server with SIGTERM, as its operator would.
     pub fn stop(&mut self) {
         self.process.stop();
     }
 
-    /// Starts the server again on the same port and over the same files; ends it first if it runs.
+    /// Starts the server again with its old port and files; ends it first if it runs.
     ///
     /// # Errors
     ///
-    /// As [`MariaDb::start`].
+    /// Fails like [`MariaDb::start`].
     pub fn restart(&mut self) -> Result<(), Error> {
         self.process.stop();
         self.process = spawn(&self.extra, self.port, self.folder.path())?;
         Ok(())
     }
 
-    /// Freezes the server: connections stay open and nothing answers.
+    /// Freezes the server: connections stay open but get no answer.
     pub fn pause(&self) {
         self.process.pause();
     }
 
-    /// Lets a frozen server go on.
+    /// Lets a frozen server continue.
     pub fn resume(&self) {
         self.process.resume();
     }
 }
 
-/// The statements run at every start; they change nothing the second time.
+/// Returns the statements to run at every start; running them again changes nothing.
 fn first_statements() -> String {
     let database = format!("CREATE DATABASE IF NOT EXISTS {NAME} CHARACTER SET utf8mb4;\n");
     let users = ["localhost", "127.0.0.1", "%"].map(|host| {
@@ -206,7 +210,7 @@ fn spawn(extra: &[String], port: u16, folder: &Path) -> Result<Process, Error> {
         .arg(format!("--port={port}"))
         .args(["--bind-address=127.0.0.1", "--skip-name-resolve"])
         .args(["--character-set-server=utf8mb4", "--skip-log-bin"])
-        // Written to the system at commit, synced once a second: a killed server loses nothing.
+        // The log is written at commit and synced once a second: a killed server loses nothing.
         .arg("--innodb-flush-log-at-trx-commit=2")
         .args(["--innodb-buffer-pool-size=32M", "--performance-schema=OFF"])
         .args(extra);
@@ -218,7 +222,7 @@ fn spawn(extra: &[String], port: u16, folder: &Path) -> Result<Process, Error> {
     Ok(process)
 }
 
-/// `mariadbd` without the machine's own settings.
+/// Returns the command `mariadbd` without the machine's own settings.
 fn server() -> Result<Command, Error> {
     let mut command = Command::new(find_program("mariadbd", PACKAGE)?);
     command.arg("--no-defaults").args(SMALL);
@@ -228,7 +232,7 @@ fn server() -> Result<Command, Error> {
     Ok(command)
 }
 
-/// A data folder as the installed version makes it, made the first time.
+/// Returns a data folder made by the installed version; the first call makes it.
 fn template() -> Result<PathBuf, Error> {
     let version = Command::new(find_program("mariadbd", PACKAGE)?)
         .args(["--no-defaults", "--version"])
@@ -255,7 +259,8 @@ fn template() -> Result<PathBuf, Error> {
         .arg("--auth-root-authentication-method=normal")
         .arg(format!("--datadir={}", data.display()))
         .args(SMALL)
-        // A server that starts deletes what looks like a temporary table of its own in its folder, also another's.
+        // A starting server deletes files in its `TMPDIR` that look like its own temporary tables.
+        // In a shared folder it would delete those of another server.
         .env("TMPDIR", fresh.path());
     if rustix::process::geteuid().is_root() {
         install.arg("--user=root");
@@ -270,7 +275,7 @@ fn template() -> Result<PathBuf, Error> {
             String::from_utf8_lossy(&output.stderr)
         )));
     }
-    // Another test may have made it meanwhile; then the two are alike and either will do.
+    // Another test may have made the folder meanwhile. Both are alike, so either will do.
     if let Err(error) = fs::rename(&data, &ready)
         && !ready.is_dir()
     {

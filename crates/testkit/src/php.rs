@@ -1,8 +1,9 @@
-//! PHP with the extension that was built, or with none, whatever the machine's own settings enable.
+//! PHP with the extension that was built, or without it, whatever the machine's settings enable.
 //!
-//! An extension that is installed would be loaded first, and ours refused as loaded already. So a PHP gets a folder of
-//! ini files for itself: links to those that it reads by itself, but for the one that enables the extension, and a file
-//! of ours. Nothing of the machine is touched. An extension that the machine's php.ini itself enables is an error.
+//! PHP would load an installed extension first, and refuse ours because it is already loaded.
+//! Therefore each PHP gets its own folder of ini files. It holds links to the ini files that PHP
+//! reads anyway, except the one that enables the extension, and one file of ours. Nothing on the
+//! machine changes. If the machine's php.ini itself enables the extension, that is an error.
 
 use std::env;
 use std::ffi::OsString;
@@ -16,22 +17,22 @@ use tempfile::TempDir;
 use crate::Error;
 use crate::ports::find_program;
 
-/// The Debian package that brings the command line.
+/// The Debian package that contains the command-line program.
 const PACKAGE: &str = "php-cli";
 
-/// What every PHP of one `testkit` reads; dropped, it is gone.
+/// The settings that every PHP of one `testkit` reads. Dropping them removes their files.
 #[derive(Debug)]
 pub struct Php {
-    /// One folder of links for each program, and `own`.
+    /// One folder of links for each PHP program, and the folder `own`.
     folder: TempDir,
 }
 
 impl Php {
-    /// Settings without the extension.
+    /// Makes settings without the extension.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when no temporary folder can be made.
+    /// Returns [`Error::Io`] when no temporary folder can be made.
     pub fn new() -> Result<Self, Error> {
         let folder = tempfile::Builder::new()
             .prefix("php-")
@@ -42,20 +43,22 @@ impl Php {
         Ok(Self { folder })
     }
 
-    /// The machine's `php`.
+    /// Returns the path of the machine's `php`.
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] when it is not installed.
+    /// Returns [`Error::Missing`] when it is not installed.
     pub fn program() -> Result<PathBuf, Error> {
         find_program("php", PACKAGE)
     }
 
-    /// The extension built last: `$CELERY_EXTENSION`, else the newer of `target/{release,debug}/libcelery.so`.
+    /// Returns the path of the extension built last: `$CELERY_EXTENSION`, or else the newer of
+    /// `target/{release,debug}/libcelery.so`.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when none has been built, or the one named is not there.
+    /// Returns [`Error::Failed`] when no extension has been built, or `$CELERY_EXTENSION` does not
+    /// exist.
     pub fn built_extension() -> Result<PathBuf, Error> {
         if let Some(named) = env::var_os("CELERY_EXTENSION").map(PathBuf::from) {
             return fs::canonicalize(&named)
@@ -79,11 +82,11 @@ impl Php {
             })
     }
 
-    /// Every PHP that starts from now on loads `extension`, an absolute path.
+    /// Makes every PHP that starts from now on load `extension`, an absolute path.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the file cannot be written.
+    /// Returns [`Error::Io`] when the file cannot be written.
     pub fn load(&self, extension: &Path) -> Result<(), Error> {
         fs::write(
             self.folder.path().join("own/celery.ini"),
@@ -92,12 +95,13 @@ impl Php {
         .map_err(Error::io("writing celery.ini"))
     }
 
-    /// The value of `PHP_INI_SCAN_DIR` for `program`: Debian's `php` and `php-fpm` read different folders.
+    /// Returns the value of `PHP_INI_SCAN_DIR` for `program`: Debian's `php` and `php-fpm` read
+    /// different folders.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when its php.ini enables the extension, [`Error::Io`] when it does not start or no link can be
-    /// made.
+    /// Returns [`Error::Failed`] when the program's php.ini enables the extension. Returns
+    /// [`Error::Io`] when the program does not start or a link cannot be made.
     pub fn scan_dir(&self, program: &Path) -> Result<OsString, Error> {
         let read = IniFiles::of(program)?;
         if let Some(main) = read.main.filter(|file| enables_celery(file)) {
@@ -108,12 +112,13 @@ impl Php {
         }
         let links = tempfile::Builder::new()
             .prefix("links-")
-            .disable_cleanup(true) // It goes with the folder that it is in.
+            .disable_cleanup(true) // The enclosing folder removes it.
             .tempdir_in(self.folder.path())
             .map_err(Error::io("making a temporary folder"))?;
         let others = read.scanned.iter().filter(|file| !enables_celery(file));
         for (index, file) in others.enumerate() {
-            // PHP reads a folder by name, and these may come from several.
+            // PHP reads a folder in the order of names, and these files may come from several
+            // folders.
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             symlink(file, links.path().join(format!("{index:03}-{name}")))
                 .map_err(Error::io(format!("a link to {}", file.display())))?;
@@ -123,17 +128,17 @@ impl Php {
     }
 }
 
-/// The ini files that a PHP reads by itself.
+/// The ini files that a PHP reads without our settings.
 #[derive(Debug, PartialEq, Eq)]
 struct IniFiles {
     main: Option<PathBuf>,
-    /// In their order.
+    /// The files in the order in which PHP reads them.
     scanned: Vec<PathBuf>,
 }
 
 impl IniFiles {
     fn of(program: &Path) -> Result<Self, Error> {
-        // The one question that php-fpm answers too.
+        // `php-fpm` answers only this of the questions about ini files.
         let output = Command::new(program)
             .arg("-i")
             .stdin(Stdio::null())
@@ -144,7 +149,8 @@ impl IniFiles {
             .ok_or_else(|| Error::Failed(format!("{} -i names no ini files", program.display())))
     }
 
-    /// `Loaded Configuration File => FILE` and `Additional .ini files parsed => FILE,\nFILE,\nFILE`.
+    /// Parses `Loaded Configuration File => FILE` and `Additional .ini files parsed =>
+    /// FILE,\nFILE,\nFILE`.
     fn parse(info: &str) -> Option<Self> {
         let (_, rest) = info.split_once("\nLoaded Configuration File => ")?;
         let (main, rest) = rest.split_once('\n')?;
@@ -162,7 +168,8 @@ impl IniFiles {
     }
 }
 
-/// Whether an ini file says `extension=celery`, in one of the ways to say it. One that cannot be read is left to PHP.
+/// Returns `true` if an ini file enables the extension, in any of the accepted spellings. An
+/// unreadable file counts as not enabling it, and PHP will report it.
 fn enables_celery(file: &Path) -> bool {
     let text = fs::read(file).unwrap_or_default();
     String::from_utf8_lossy(&text).lines().any(|line| {

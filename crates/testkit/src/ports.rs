@@ -1,4 +1,4 @@
-//! Free ports, and finding programs.
+//! Free ports and the paths of programs.
 
 use std::env;
 use std::net::{Ipv4Addr, TcpListener};
@@ -6,19 +6,19 @@ use std::path::PathBuf;
 
 use crate::Error;
 
-/// Where Debian puts servers; a plain user's `PATH` often lacks it.
+/// The folders where Debian puts servers; the `PATH` of an ordinary user often lacks them.
 const SYSTEM_FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// How many free ports are tried before giving up: each can be lost to somebody faster.
+/// The number of free ports to try: another program can take a port before the server binds it.
 const TRIES: usize = 5;
 
-/// A port of the loopback interface that nobody listens on at this moment.
+/// Returns a port of the loopback interface that is free at this moment.
 ///
-/// Somebody else may take it before it is used: whoever starts a server on it must be ready to try another.
+/// Another program may take it first: code that starts a server on it must be ready to try another.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when the system has no port to give.
+/// Returns [`Error::Io`] when the system has no port to give.
 pub fn free_port() -> Result<u16, Error> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("finding a free port"))?;
@@ -28,7 +28,8 @@ pub fn free_port() -> Result<u16, Error> {
     Ok(address.port())
 }
 
-/// Starts a server on a free port; on another one while its last words are that the port is `taken`.
+/// Starts a server on a free port; retries on another port while its error says that the port is
+/// `taken`.
 pub(crate) fn on_a_free_port<T>(
     taken: &str,
     mut start: impl FnMut(u16) -> Result<T, Error>,
@@ -42,7 +43,7 @@ pub(crate) fn on_a_free_port<T>(
     }
 }
 
-/// The path of `program`, which Debian's `package` brings.
+/// Returns the path of `program`, which the Debian package `package` contains.
 pub(crate) fn find_program(program: &str, package: &'static str) -> Result<PathBuf, Error> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)

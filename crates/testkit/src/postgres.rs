@@ -12,21 +12,21 @@ use tempfile::TempDir;
 use crate::ports::{find_program, on_a_free_port};
 use crate::{Error, Process};
 
-/// The Debian package that brings the server.
+/// The Debian package that contains the server.
 const PACKAGE: &str = "postgresql";
-/// Where Debian keeps its versions, each with a folder `bin`.
+/// The folder where Debian keeps the versions, each with a folder `bin`.
 const VERSIONS: &str = "/usr/lib/postgresql";
 /// Time for a start, which after a kill includes recovery.
 const START: Duration = Duration::from_mins(1);
-/// The owner, and the owner's password. The database is the one that every server has.
+/// The name of the owner and also the password. The database is the one that every server has.
 const NAME: &str = "celery";
 const DATABASE: &str = "postgres";
-/// What the server writes once it can be used.
+/// The text that the server logs once it is ready.
 const READY: &str = "database system is ready to accept connections";
-/// The server refuses to run as root: then it runs as nobody, whose number this is everywhere.
-const NOBODY: u32 = 65_534;
+/// The id of the unprivileged user on every system; the server refuses to run as root.
+const UNPRIVILEGED: u32 = 65_534;
 
-/// A private PostgreSQL server; dropped, it is killed and its folder removed.
+/// A private PostgreSQL server. Dropping it kills the server and removes its folder.
 #[derive(Debug)]
 pub struct Postgres {
     process: Process,
@@ -39,7 +39,8 @@ impl Postgres {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] when PostgreSQL is not installed, [`Error::Ended`] when it cannot start.
+    /// Returns [`Error::Missing`] when PostgreSQL is not installed, [`Error::Ended`] when it cannot
+    /// start.
     pub fn start() -> Result<Self, Error> {
         Self::start_with("")
     }
@@ -48,7 +49,7 @@ impl Postgres {
     ///
     /// # Errors
     ///
-    /// As [`Postgres::start`].
+    /// Fails like [`Postgres::start`].
     pub fn start_with(settings: &str) -> Result<Self, Error> {
         let folder = tempfile::Builder::new()
             .prefix("postgres-")
@@ -59,8 +60,8 @@ impl Postgres {
         fs::write(&password, NAME).map_err(Error::io("writing the password"))?;
         if is_root() {
             for owned in [path, &password] {
-                chown(owned, Some(NOBODY), Some(NOBODY))
-                    .map_err(Error::io("giving the folder to nobody"))?;
+                chown(owned, Some(UNPRIVILEGED), Some(UNPRIVILEGED))
+                    .map_err(Error::io("giving the folder to the unprivileged user"))?;
             }
         }
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))
@@ -92,7 +93,7 @@ impl Postgres {
         })
     }
 
-    /// `postgres://user:password@127.0.0.1:port/database`.
+    /// Returns `postgres://user:password@127.0.0.1:port/database`.
     #[must_use]
     pub fn url(&self) -> String {
         format!(
@@ -101,23 +102,23 @@ impl Postgres {
         )
     }
 
-    /// The port on 127.0.0.1.
+    /// Returns the port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The server's log.
+    /// Returns the server's log.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// Runs statements with `psql` and gives the rows without headings, columns separated by `|`.
+    /// Runs statements with `psql`; returns the rows without headings, with `|` between columns.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] with the server's words.
+    /// Returns [`Error::Failed`] with the server's message.
     pub fn sql(&self, statements: &str) -> Result<String, Error> {
         let output = program("psql")?
             .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
@@ -139,19 +140,20 @@ impl Postgres {
             .to_owned())
     }
 
-    /// Kills the server as a crash would: SIGKILL. [`Postgres::restart`] brings it back.
+    /// Kills the server with SIGKILL, as a crash would. [`Postgres::restart`] starts it again.
     pub fn kill9(&mut self) {
         self.process.kill9();
     }
 
-    /// Starts the server again on the same port and over the same files; ends it first if it runs.
+    /// Starts the server again with its old port and files; ends it first if it runs.
     ///
     /// # Errors
     ///
-    /// As [`Postgres::start`].
+    /// Fails like [`Postgres::start`].
     pub fn restart(&mut self) -> Result<(), Error> {
         self.process.stop();
-        // A killed server leaves it behind, with the number of a process that may be another's now.
+        // A killed server leaves this file behind. The process id in it may belong to another
+        // program now.
         let _ = fs::remove_file(self.folder.path().join("data/postmaster.pid"));
         self.process = spawn(self.port, self.folder.path())?;
         Ok(())
@@ -182,7 +184,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A program of the newest version that is installed, as somebody it works for.
+/// Returns a program of the newest installed version, to be run as an unprivileged user.
 fn program(name: &str) -> Result<Command, Error> {
     let path = newest().map_or_else(|| find_program(name, PACKAGE), |bin| Ok(bin.join(name)))?;
     if !is_root() {
@@ -190,8 +192,8 @@ fn program(name: &str) -> Result<Command, Error> {
     }
     let mut command = Command::new(find_program("setpriv", "util-linux")?);
     command
-        .arg(format!("--reuid={NOBODY}"))
-        .arg(format!("--regid={NOBODY}"))
+        .arg(format!("--reuid={UNPRIVILEGED}"))
+        .arg(format!("--regid={UNPRIVILEGED}"))
         .args(["--clear-groups", "--"])
         .arg(path);
     Ok(command)

@@ -1,7 +1,7 @@
 //! A program run beside a test, with its output captured.
 //!
-//! Output goes to a file, not to a pipe: a program that writes much never blocks on a reader that is busy, and
-//! its last words are there after its death. The program is stopped when the value is dropped.
+//! Output goes to a file, not to a pipe. A program that writes much never blocks on a busy reader,
+//! and its last lines are there after its death. Dropping the value stops the program.
 
 use std::fs::{self, File};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -15,17 +15,18 @@ use tempfile::TempDir;
 
 use crate::{Error, wait_for};
 
-/// How long a program may take to end after SIGTERM before it is killed.
+/// The time that a program has to end after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
-/// How much of the output an error quotes.
+/// The number of bytes of output that an error quotes.
 const QUOTED: usize = 4000;
 
-/// Whether every program gets a process group of its own; see [`leave_terminal_group`].
+/// `true` if every program gets its own process group; see [`leave_terminal_group`].
 static OWN_GROUPS: AtomicBool = AtomicBool::new(false);
 
-/// Puts every program started from now on into a process group of its own, so that Ctrl-C does not reach it.
+/// Puts every program started from now on into its own process group, which Ctrl-C does not reach.
 ///
-/// Tests leave this alone: a test runner that gives up on a test kills the test's group, and all it started.
+/// Tests must not call it: a test runner that gives up on a test kills the test's process group,
+/// and with it the programs that the test started.
 pub fn leave_terminal_group() {
     OWN_GROUPS.store(true, Ordering::Relaxed);
 }
@@ -38,7 +39,7 @@ pub struct Process {
     log: PathBuf,
     group: bool,
     ended: Option<ExitStatus>,
-    /// Removed with the process.
+    /// The folder of the log, removed with the process.
     folder: Option<TempDir>,
 }
 
@@ -47,7 +48,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the program cannot be started.
+    /// Returns [`Error::Io`] when the program cannot be started.
     pub fn spawn(name: &str, command: &mut Command) -> Result<Self, Error> {
         let folder = tempfile::tempdir().map_err(Error::io("making a temporary folder"))?;
         let log = folder.path().join("output.log");
@@ -56,11 +57,11 @@ impl Process {
         Ok(process)
     }
 
-    /// As [`Process::spawn`], for a program that has children of its own: signals go to all of them.
+    /// Like [`Process::spawn`], for a program that has children: signals go to all of them.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the program cannot be started.
+    /// Returns [`Error::Io`] when the program cannot be started.
     pub fn spawn_group(name: &str, command: &mut Command) -> Result<Self, Error> {
         let folder = tempfile::tempdir().map_err(Error::io("making a temporary folder"))?;
         let log = folder.path().join("output.log");
@@ -104,13 +105,13 @@ impl Process {
         })
     }
 
-    /// The process id.
+    /// Returns the process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Everything the program has written so far; bytes that are no UTF-8 are replaced.
+    /// Returns everything the program has written so far; invalid UTF-8 is replaced.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read(&self.log)
@@ -118,20 +119,21 @@ impl Process {
             .unwrap_or_default()
     }
 
-    /// Waits for a line that contains `text` and gives the first one.
+    /// Waits for a line that contains `text`; returns the first one.
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] or, when the program is gone without having written it, [`Error::Ended`].
+    /// Returns [`Error::Timeout`] or, when the program ended without writing the line,
+    /// [`Error::Ended`].
     pub fn wait_for_line(&mut self, deadline: Duration, text: &str) -> Result<String, Error> {
         self.wait_for_line_after(deadline, text, 0)
     }
 
-    /// As [`Process::wait_for_line`], ignoring the first `offset` bytes of the output.
+    /// Like [`Process::wait_for_line`], but ignores the first `offset` bytes of the output.
     ///
     /// # Errors
     ///
-    /// As [`Process::wait_for_line`].
+    /// Fails like [`Process::wait_for_line`].
     pub fn wait_for_line_after(
         &mut self,
         deadline: Duration,
@@ -141,7 +143,8 @@ impl Process {
         let mut found = None;
         let mut gone = None;
         let waited = wait_for(deadline, "", || {
-            // First the state, then the output: what a program wrote before its end is never missed.
+            // The state is read before the output, so that the last lines of a program are never
+            // missed.
             gone = self.exit_status();
             found = self.line_with(text, offset);
             found.is_some() || gone.is_some()
@@ -191,7 +194,7 @@ impl Process {
         self.signal(Signal::HUP);
     }
 
-    /// Sends SIGKILL and waits for the end.
+    /// Sends SIGKILL and waits until the program has ended.
     pub fn kill9(&mut self) {
         self.signal(Signal::KILL);
         self.reap();
@@ -202,12 +205,12 @@ impl Process {
         self.signal(Signal::STOP);
     }
 
-    /// Lets a frozen program go on: SIGCONT.
+    /// Lets a frozen program continue: SIGCONT.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// Asks the program to end and kills it when it does not within ten seconds.
+    /// Asks the program to end; kills it if it has not ended within ten seconds.
     pub fn stop(&mut self) -> Option<ExitStatus> {
         self.resume();
         self.terminate();
@@ -217,11 +220,11 @@ impl Process {
         self.ended
     }
 
-    /// Waits for the end of the program.
+    /// Waits until the program ends.
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] when it is still running after `deadline`.
+    /// Returns [`Error::Timeout`] when it is still running after `deadline`.
     pub fn wait(&mut self, deadline: Duration) -> Result<ExitStatus, Error> {
         let mut status = None;
         let waited = wait_for(deadline, "", || {
@@ -238,7 +241,7 @@ impl Process {
         }
     }
 
-    /// How the program ended, or nothing while it runs.
+    /// Returns how the program ended, or `None` while it runs.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait().unwrap_or_default();
@@ -246,7 +249,8 @@ impl Process {
         self.ended
     }
 
-    /// The exit code a shell would give: 128 and the signal's number for a program that a signal ended.
+    /// Returns the exit code that a shell would give: 128 plus the signal's number if a signal
+    /// ended the program.
     #[must_use]
     pub fn shell_code(status: ExitStatus) -> i32 {
         status
@@ -254,7 +258,7 @@ impl Process {
             .unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
     }
 
-    /// The end of the output, short enough to be quoted.
+    /// Returns the end of the output, short enough to quote.
     pub(crate) fn log_end(&self) -> String {
         let log = self.log();
         let mut from = log.len().saturating_sub(QUOTED);
@@ -264,21 +268,22 @@ impl Process {
         log[from..].to_owned()
     }
 
-    /// The number of bytes written so far.
+    /// Returns the number of bytes written so far.
     #[must_use]
     pub fn log_len(&self) -> usize {
         self.log().len()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        // A process that was reaped has given its id back: it may be somebody else's by now.
+        // A process that was reaped has given back its id, which may belong to another process by
+        // now.
         if self.ended.is_some() {
             return;
         }
         let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else {
             return;
         };
-        // Failing means that the process is gone, which is what any caller sees next.
+        // An error means that the process is gone, which the caller sees at its next call.
         let _gone = if self.group {
             kill_process_group(pid, signal)
         } else {

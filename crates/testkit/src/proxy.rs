@@ -1,8 +1,9 @@
 //! A TCP proxy on the loopback interface that misbehaves on request.
 //!
-//! Put between a client and a server, it makes the faults of a network: delay, a trickle, silence, a reset. What
-//! is set holds for the connections that are open and for those that come. It can leave the open ones behind for good, and
-//! lead new ones elsewhere. Swallowed packets it cannot make: the system acknowledges what the proxy has not read.
+//! Placed between a client and a server, it simulates the faults of a network: delay, a trickle,
+//! silence, a reset. A fault applies to connections that are open and to new ones. The proxy can
+//! also strand the open connections without limit, or connect new ones to another server. It cannot
+//! drop packets: the system acknowledges data before the proxy reads it.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,49 +14,50 @@ use std::time::Duration;
 
 use crate::Error;
 
-/// How often a connection looks at what it shall do; also the granularity of every fault.
+/// The interval at which a connection checks for a new fault; also the granularity of every fault.
 const TICK: Duration = Duration::from_millis(5);
-/// What is passed on at once.
+/// The largest number of bytes to pass on at once.
 const CHUNK: usize = 16 * 1024;
 
-/// How the proxy behaves.
+/// A fault: how the proxy behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Everything is passed on at once.
+    /// Data is passed on at once.
     #[default]
     None,
-    /// What was read is passed on after this time.
+    /// Data is passed on this long after it was read.
     Latency(Duration),
-    /// One byte is passed on in each such interval.
+    /// One byte is passed on in each interval of this length.
     Drip(Duration),
-    /// Nothing is read any more and nothing is said: connections stay open and silent, new ones too.
+    /// The proxy reads and writes nothing: connections, old and new, stay open and silent.
     Silence,
     /// New connections are reset.
     Reset,
 }
 
-/// Where a connection is cut.
+/// The place where a connection is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cut {
     /// Before the request: the server never sees it.
     Request,
-    /// After it: the server has carried it out, and its answer is thrown away.
+    /// After the request: the server has carried it out, and its answer is thrown away.
     Answer,
 }
 
 #[derive(Debug)]
 struct Shared {
-    /// Where new connections lead.
+    /// The server for new connections.
     target: Mutex<SocketAddr>,
     fault: Mutex<Fault>,
-    /// What a request has to contain for its connection to be cut, and where.
+    /// The text of the request at which to cut a connection, and the place of the cut.
     cut: Mutex<Option<(Vec<u8>, Cut)>>,
     cuts: AtomicU64,
-    /// Connections of an older generation are to be reset.
+    /// A connection of an older generation resets itself.
     generation: AtomicU64,
-    /// So many connections, the first ones accepted, are silent for ever.
+    /// The number of stranded connections: the first ones accepted, which stay silent without
+    /// limit.
     stranded: AtomicU64,
     accepted: AtomicU64,
     open: AtomicU64,
@@ -85,7 +87,7 @@ impl Shared {
         self.cut.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where to cut because of this request, if at all.
+    /// Returns where to cut the connection because of this request, or `None`.
     fn cut_because_of(&self, request: &[u8]) -> Option<Cut> {
         let mut armed = self.cut();
         let (text, cut) = armed.as_ref()?;
@@ -96,12 +98,12 @@ impl Shared {
     }
 
     fn fault(&self) -> MutexGuard<'_, Fault> {
-        // A plain value: a thread that died holding the lock left it whole.
+        // A panic while the lock was held cannot have left this plain value half-written.
         self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The running proxy; dropped, it resets what is open and stops listening.
+/// A running proxy. Dropping it resets the open connections and stops listening.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -109,11 +111,11 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy on a free port in front of `target`.
+    /// Starts a proxy on a free port in front of `target`.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when no port can be listened on.
+    /// Returns [`Error::Io`] when no port can be listened on.
     pub fn start(target: SocketAddr) -> Result<Self, Error> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .map_err(Error::io("listening for the proxy"))?;
@@ -126,22 +128,22 @@ impl Proxy {
         Ok(Self { address, shared })
     }
 
-    /// A proxy in front of a server of this machine.
+    /// Starts a proxy in front of a server of this machine.
     ///
     /// # Errors
     ///
-    /// As [`Proxy::start`].
+    /// Fails like [`Proxy::start`].
     pub fn to_port(port: u16) -> Result<Self, Error> {
         Self::start(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
 
-    /// The port on 127.0.0.1 to connect to.
+    /// Returns the port on 127.0.0.1 to connect to.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Changes the behaviour, from now on and for all connections.
+    /// Changes the behaviour from now on, for all connections.
     pub fn set(&self, fault: Fault) {
         *self.shared.fault() = fault;
     }
@@ -151,37 +153,38 @@ impl Proxy {
         self.shared.generation.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Leads connections that come elsewhere, as a name or an address does that has moved. Open ones stay where they are.
+    /// Connects new connections to another server, as if a name or an address had moved. Open
+    /// connections stay where they are.
     pub fn retarget(&self, target: SocketAddr) {
         *self.shared.target() = target;
     }
 
-    /// Has every open connection fall silent for ever, as when something on the way has forgotten it: it stays open, and
-    /// nothing passes. New ones are served.
+    /// Silences every open connection without limit, as if a device on the way had forgotten it.
+    /// The connections stay open, but no data passes. New connections are served.
     pub fn strand_all(&self) {
         let accepted = self.shared.accepted.load(Ordering::SeqCst);
         self.shared.stranded.store(accepted, Ordering::SeqCst);
     }
 
-    /// Cuts the connection of the next request that contains `text`: only that one, and once. A request of more than some
-    /// kilobytes may be overlooked.
+    /// Cuts the connection of the next request that contains `text`; later requests pass. A request
+    /// of more than some kilobytes may be missed.
     pub fn cut_at(&self, text: &str, cut: Cut) {
         *self.shared.cut() = Some((text.as_bytes().to_vec(), cut));
     }
 
-    /// How many connections have been cut by [`Proxy::cut_at`].
+    /// Returns the number of connections cut by [`Proxy::cut_at`].
     #[must_use]
     pub fn cuts(&self) -> u64 {
         self.shared.cuts.load(Ordering::SeqCst)
     }
 
-    /// How many connections have been accepted so far.
+    /// Returns the number of connections accepted so far.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
-    /// How many connections are open.
+    /// Returns the number of open connections.
     #[must_use]
     pub fn open(&self) -> u64 {
         self.shared.open.load(Ordering::SeqCst)
@@ -192,7 +195,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::SeqCst);
         self.reset_all();
-        // Wakes the accepting thread, which then sees that it is over.
+        // Wakes the accepting thread, which then sees the end.
         let _woken = TcpStream::connect(self.address);
     }
 }
@@ -213,7 +216,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-/// One connection, until either side ends it or it is to be reset.
+/// Serves one connection until either side ends it or it must be reset.
 fn serve(client: &TcpStream, number: u64, shared: &Shared) {
     shared.open.fetch_add(1, Ordering::SeqCst);
     let target = *shared.target();
@@ -257,7 +260,7 @@ fn serve(client: &TcpStream, number: u64, shared: &Shared) {
     shared.open.fetch_sub(1, Ordering::SeqCst);
 }
 
-/// Passes on what comes from one side until its end. `look` sees it first.
+/// Passes on what one side sends until its end; calls `look` with the data first.
 fn pass(
     mut from: &TcpStream,
     mut to: &TcpStream,
@@ -301,7 +304,7 @@ fn pass(
             rest = &rest[part..];
         }
     }
-    // The other direction may go on: one side has said all it had to say.
+    // Only this side has ended: the other direction may go on.
     to.shutdown(Shutdown::Write)
 }
 
@@ -316,8 +319,8 @@ fn broken() -> io::Error {
     io::Error::from(io::ErrorKind::ConnectionReset)
 }
 
-/// Closes with a reset: no time to linger means that what is unsent is thrown away and the other side told so.
+/// Closes with a reset: with a linger time of zero, the system drops unsent data and sends RST.
 fn reset(stream: &TcpStream) {
-    // Failing means that the connection is gone, which is what was wanted.
+    // An error means that the connection is gone, which is the goal.
     let _gone = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
 }

@@ -1,7 +1,8 @@
 //! A private Redis server.
 //!
-//! It listens on a free port of the loopback interface and on a socket in its folder. Without options it keeps
-//! nothing on disk, so that killing it loses what it held; with [`RedisOptions::aof`] it loses nothing.
+//! It listens on a free port of the loopback interface and on a socket in its folder. Without
+//! options it keeps nothing on disk, so a kill loses all data; with [`RedisOptions::aof`] it loses
+//! nothing.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,12 +13,12 @@ use tempfile::TempDir;
 use crate::ports::{find_program, on_a_free_port};
 use crate::{Certificates, Error, Process, ServerName, free_port};
 
-/// The Debian package that brings the server.
+/// The Debian package that contains the server.
 const PACKAGE: &str = "redis-server";
 /// Time for a start, which on a busy machine includes reading an append-only file.
 const START: Duration = Duration::from_secs(30);
 
-/// What a private Redis shall be like; the default is a server with nothing special.
+/// The options of a private Redis. Default: a plain server.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct RedisOptions {
@@ -31,48 +32,48 @@ pub struct RedisOptions {
 }
 
 impl RedisOptions {
-    /// A server with nothing special.
+    /// Returns the default options.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Clients must name this password.
+    /// Requires this password from clients.
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
         self
     }
 
-    /// Every write is on disk before it is answered: `appendonly yes`, `appendfsync always`.
+    /// Writes every change to disk before the answer: `appendonly yes`, `appendfsync always`.
     #[must_use]
     pub fn aof(mut self) -> Self {
         self.aof = true;
         self
     }
 
-    /// Writes that need more memory are refused: `maxmemory`, with the policy `noeviction`.
+    /// Refuses writes above this amount of memory: `maxmemory`, with the policy `noeviction`.
     #[must_use]
     pub fn maxmemory(mut self, bytes: &str) -> Self {
         self.maxmemory = Some(bytes.to_owned());
         self
     }
 
-    /// A replica of the private server on this port.
+    /// Makes the server a replica of the private server on this port.
     #[must_use]
     pub fn replica_of(mut self, port: u16) -> Self {
         self.replica_of = Some(port);
         self
     }
 
-    /// Encrypted connections besides the plain ones, on a port of their own; see [`Redis::tls_url`].
+    /// Accepts encrypted connections too, on a port of their own; see [`Redis::tls_url`].
     #[must_use]
     pub fn tls(mut self, name: ServerName) -> Self {
         self.tls = Some(name);
         self
     }
 
-    /// One more setting of `redis.conf`, on the command line's terms: `("maxclients", "20")`.
+    /// Adds a setting of `redis.conf`, written as on the command line: `("maxclients", "20")`.
     #[must_use]
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.extra.push(format!("--{name}"));
@@ -80,7 +81,8 @@ impl RedisOptions {
         self
     }
 
-    /// The server is started by another program, which ends by running what it is told to: `ip netns exec NAME`.
+    /// Starts the server through another program, which runs the command in its last arguments: `ip
+    /// netns exec NAME`.
     #[must_use]
     pub fn through<S: AsRef<str>>(mut self, starter: &[S]) -> Self {
         self.starter = starter
@@ -94,13 +96,13 @@ impl RedisOptions {
     ///
     /// # Errors
     ///
-    /// See [`Redis::start`].
+    /// Fails like [`Redis::start`].
     pub fn start(self) -> Result<Redis, Error> {
         Redis::start(self)
     }
 }
 
-/// A private Redis server; dropped, it is killed and its folder removed.
+/// A private Redis server. Dropping it kills the server and removes its folder.
 #[derive(Debug)]
 pub struct Redis {
     process: Process,
@@ -121,7 +123,8 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] when `redis-server` is not installed, [`Error::Ended`] when it refuses its settings.
+    /// Returns [`Error::Missing`] when `redis-server` is not installed, [`Error::Ended`] when it
+    /// refuses its settings.
     pub fn start(options: RedisOptions) -> Result<Self, Error> {
         let folder = tempfile::Builder::new()
             .prefix("redis-")
@@ -147,13 +150,13 @@ impl Redis {
         })
     }
 
-    /// `redis://[:password@]127.0.0.1:port/0`.
+    /// Returns `redis://[:password@]127.0.0.1:port/0`.
     #[must_use]
     pub fn url(&self) -> String {
         self.url_of_db(0)
     }
 
-    /// The address of another database of the same server.
+    /// Returns the address of another database of this server.
     #[must_use]
     pub fn url_of_db(&self, db: u8) -> String {
         format!("redis://{}127.0.0.1:{}/{db}", self.login(), self.port)
@@ -167,85 +170,86 @@ impl Redis {
             .unwrap_or_default()
     }
 
-    /// `rediss://localhost:port/0`, where [`RedisOptions::tls`] was asked for.
+    /// Returns `rediss://localhost:port/0`, or `None` without [`RedisOptions::tls`].
     #[must_use]
     pub fn tls_url(&self) -> Option<String> {
         let tls = self.tls.as_ref()?;
         Some(format!("rediss://{}localhost:{}/0", self.login(), tls.port))
     }
 
-    /// The files of the authority, the server and a client, where [`RedisOptions::tls`] was asked for.
+    /// Returns the files of the authority, the server and a client, or `None` without
+    /// [`RedisOptions::tls`].
     #[must_use]
     pub fn certificates(&self) -> Option<&Certificates> {
         self.tls.as_ref().map(|tls| &tls.certificates)
     }
 
-    /// The port for encrypted connections.
+    /// Returns the port for encrypted connections.
     #[must_use]
     pub fn tls_port(&self) -> Option<u16> {
         self.tls.as_ref().map(|tls| tls.port)
     }
 
-    /// The port on 127.0.0.1.
+    /// Returns the port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The path of the unix socket.
+    /// Returns the path of the unix socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("redis.sock")
     }
 
-    /// The process id.
+    /// Returns the process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// The server's log.
+    /// Returns the server's log.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// Kills the server as a crash would: SIGKILL. [`Redis::restart`] brings it back.
+    /// Kills the server with SIGKILL, as a crash would. [`Redis::restart`] starts it again.
     pub fn kill9(&mut self) {
         self.process.kill9();
     }
 
-    /// Ends the server as its operator would: SIGTERM.
+    /// Ends the server with SIGTERM, as its operator would.
     pub fn stop(&mut self) {
         self.process.stop();
     }
 
-    /// Starts the server again on the same port and over the same files; ends it first if it runs.
+    /// Starts the server again with its old port and files; ends it first if it runs.
     ///
     /// # Errors
     ///
-    /// As [`Redis::start`].
+    /// Fails like [`Redis::start`].
     pub fn restart(&mut self) -> Result<(), Error> {
         self.process.stop();
         self.process = spawn(&self.options, self.port, self.tls.as_ref(), &self.folder)?;
         Ok(())
     }
 
-    /// Freezes the server: connections stay open and nothing answers.
+    /// Freezes the server: connections stay open but get no answer.
     pub fn pause(&self) {
         self.process.pause();
     }
 
-    /// Lets a frozen server go on.
+    /// Lets a frozen server continue.
     pub fn resume(&self) {
         self.process.resume();
     }
 
-    /// Runs one command by `redis-cli` and gives its answer without the final line break.
+    /// Runs one command with `redis-cli`; returns its answer without the final line break.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] with the server's words.
+    /// Returns [`Error::Failed`] with the server's message.
     pub fn cli<S: AsRef<str>>(&self, command: &[S]) -> Result<String, Error> {
         let mut cli = Command::new(find_program("redis-cli", "redis-tools")?);
         cli.args(["-e", "-s"]).arg(self.socket());

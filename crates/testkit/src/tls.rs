@@ -1,4 +1,4 @@
-//! Certificates made for one test: an authority, and a server that it vouches for.
+//! Certificates made for one test: an authority and a server whose certificate it signed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,33 +7,35 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 
 use crate::Error;
 
-/// Files of a private certificate authority and of certificates that it signed.
+/// The files of a private certificate authority and of the certificates that it signed.
 #[derive(Debug, Clone)]
 pub struct Certificates {
     folder: PathBuf,
 }
 
-/// What is said about the server in its certificate.
+/// The contents of a server's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ServerName {
     /// `localhost` and `127.0.0.1`, valid for years.
     #[default]
     Right,
-    /// Another host's name.
+    /// The name of another host.
     OtherHost,
     /// The right names, but expired.
     Expired,
-    /// The right names, vouched for by nobody.
+    /// The right names, but self-signed.
     SelfSigned,
 }
 
 impl Certificates {
-    /// Writes `ca.crt`, `ca.key`, `server.crt`, `server.key`, `client.crt` and `client.key` into `folder`.
+    /// Writes `ca.crt`, `ca.key`, `server.crt`, `server.key`, `client.crt` and `client.key` into
+    /// `folder`.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when a file cannot be written, [`Error::Failed`] when no key can be made.
+    /// Returns [`Error::Io`] when a file cannot be written, [`Error::Failed`] when no key can be
+    /// made.
     pub fn generate(folder: &Path, name: ServerName) -> Result<Self, Error> {
         let certificates = Self {
             folder: folder.to_owned(),
@@ -48,11 +50,11 @@ impl Certificates {
         Ok(certificates)
     }
 
-    /// Writes another certificate and key over the server's, by the same authority.
+    /// Replaces the server's certificate and key by new ones, signed by the same authority.
     ///
     /// # Errors
     ///
-    /// As [`Certificates::generate`].
+    /// Fails like [`Certificates::generate`].
     pub fn reissue(&self, name: ServerName) -> Result<(), Error> {
         let names = match name {
             ServerName::OtherHost => vec!["other.example".to_owned()],
@@ -72,13 +74,13 @@ impl Certificates {
         self.sign("server", &server, issuer.as_ref())
     }
 
-    /// The authority's certificate.
+    /// Returns the authority's certificate.
     #[must_use]
     pub fn ca(&self) -> PathBuf {
         self.folder.join("ca.crt")
     }
 
-    /// The server's certificate and key.
+    /// Returns the server's certificate and key.
     #[must_use]
     pub fn server(&self) -> (PathBuf, PathBuf) {
         (
@@ -87,7 +89,7 @@ impl Certificates {
         )
     }
 
-    /// A client's certificate and key.
+    /// Returns a client's certificate and key.
     #[must_use]
     pub fn client(&self) -> (PathBuf, PathBuf) {
         (

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use crate::Error;
 
-/// How often a condition is looked at: often enough to be noticed by nobody, rarely enough to cost nothing.
+/// The interval between checks: short enough not to delay a test, long enough to cost nothing.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Waits until `condition` is true.
 ///
 /// # Errors
 ///
-/// [`Error::Timeout`], with `what` in its text, when the condition is still false after `deadline`.
+/// Returns [`Error::Timeout`], with `what` in its text, when the condition is still false after
+/// `deadline`.
 pub fn wait_for(
     deadline: Duration,
     what: &str,

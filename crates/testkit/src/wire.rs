@@ -1,7 +1,8 @@
-//! A wire between two network namespaces of one's own, which swallows packets while it is cut.
+//! A wire between two network namespaces of its own; while it is cut, it drops packets.
 //!
-//! No FIN and no RST comes, and nothing is acknowledged: what a pulled plug does, and what no proxy can. Needs root. The
-//! machine's own network is not touched: both ends, and their addresses, are inside the namespaces alone.
+//! No FIN and no RST arrives, and no data is acknowledged: a pulled plug does that, and a proxy
+//! cannot. It needs root. The machine's own network is not touched: both ends and their addresses
+//! exist only in the namespaces.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,27 +10,27 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::Error;
 use crate::ports::find_program;
 
-/// The far end's address; both are of a net that is kept for documentation.
+/// The address of the far end; both addresses are in a network reserved for documentation.
 const FAR: &str = "192.0.2.2";
 
-/// Tells the wires of a process apart.
+/// The number of wires made so far, which gives each wire of a process its own name.
 static WIRES: AtomicUsize = AtomicUsize::new(0);
 
-/// Two namespaces and the wire; dropped, they are removed.
+/// Two namespaces and the wire between them. Dropping it removes them.
 #[derive(Debug)]
 pub struct Wire {
     name: String,
 }
 
 impl Wire {
-    /// The near end's address, for a server there.
+    /// The address of the near end, for a server there.
     pub const ADDRESS: &str = "192.0.2.1";
 
     /// Makes the namespaces and joins them.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] without root, and [`Error::Missing`] without `ip`.
+    /// Returns [`Error::Failed`] without root, and [`Error::Missing`] without `ip`.
     pub fn lay() -> Result<Self, Error> {
         let number = WIRES.fetch_add(1, Ordering::Relaxed);
         let name = format!("testkit-{}-{number}", std::process::id());
@@ -50,23 +51,23 @@ impl Wire {
         Ok(wire)
     }
 
-    /// What starts a program at the near end, by its words.
+    /// Returns the words of the command that starts a program at the near end.
     #[must_use]
     pub fn near(&self) -> Vec<String> {
         self.starter("near")
     }
 
-    /// What starts a program at the far end.
+    /// Returns the words of the command that starts a program at the far end.
     #[must_use]
     pub fn far(&self) -> Vec<String> {
         self.starter("far")
     }
 
-    /// Swallows every packet from now on.
+    /// Drops every packet from now on.
     ///
     /// # Errors
     ///
-    /// As [`Wire::lay`].
+    /// Fails like [`Wire::lay`].
     pub fn cut(&self) -> Result<(), Error> {
         ip(&["-n", &self.namespace("near"), "link", "set", "wire", "down"])
     }
@@ -75,7 +76,7 @@ impl Wire {
     ///
     /// # Errors
     ///
-    /// As [`Wire::lay`].
+    /// Fails like [`Wire::lay`].
     pub fn mend(&self) -> Result<(), Error> {
         ip(&["-n", &self.namespace("near"), "link", "set", "wire", "up"])
     }
@@ -95,7 +96,7 @@ impl Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         for end in ["near", "far"] {
-            // Without it there is nothing to remove.
+            // An error means that the namespace does not exist, so nothing is left to remove.
             let _gone = ip(&["netns", "delete", &self.namespace(end)]);
         }
     }

@@ -1,4 +1,4 @@
-//! A private MariaDB has its database, and what was committed survives a kill.
+//! A private MariaDB has its database, and committed rows survive a kill.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

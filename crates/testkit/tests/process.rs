@@ -1,4 +1,4 @@
-//! Programs are captured, waited for and ended.
+//! Programs are started with their output captured, waited for and ended.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -52,7 +52,7 @@ fn a_group_goes_with_its_children() {
     let line = process.wait_for_line(SOON, "child ").unwrap();
     let child = line.trim_start_matches("child ").to_owned();
     drop(process);
-    // Gone, or dead and not yet collected by whoever inherits orphans.
+    // The child is gone, or dead and not yet reaped by the process that inherits orphans.
     let state = || fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
     wait_for(SOON, "the child's end", || {
         let state = state();

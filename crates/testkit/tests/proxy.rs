@@ -1,4 +1,4 @@
-//! The proxy passes on what it gets, and misbehaves as told.
+//! The proxy passes data on, and misbehaves as told.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -133,7 +133,7 @@ fn cuts_a_connection_at_a_request_or_at_its_answer() {
         stream.write_all(b"INCR n\r\n").unwrap();
         let mut answer = [0; 1];
         assert!(stream.read_exact(&mut answer).is_err());
-        // Once, and only that connection.
+        // Only that connection is cut, and only once.
         assert_eq!(ping(&mut other).unwrap(), PONG);
         let n = redis.cli(&["GET", "n"]).unwrap();
         assert!(

@@ -1,8 +1,9 @@
-//! `testkit up SERVICE… -- COMMAND…`: private servers around one command.
+//! `testkit up SERVICE… -- COMMAND…` runs one command with private servers around it.
 //!
-//! The command finds their addresses in its environment, gets the signals sent to `testkit`, and decides the
-//! exit code. When it ends, everything is stopped and removed. Ctrl-C reaches the command alone: it may take its
-//! time to end, with its servers still there.
+//! The command finds the servers' addresses in its environment. It receives the signals sent to
+//! `testkit`, and its exit code becomes `testkit`'s own. When it ends, all servers are stopped and
+//! removed. Ctrl-C reaches the command alone: it may take its time to end, and its servers stay up
+//! until then.
 
 use std::env;
 use std::ffi::OsString;
@@ -23,15 +24,15 @@ Starts private servers on free ports, runs COMMAND, and stops everything when it
 
 services, and the variables that COMMAND finds:
   redis         REDIS_URL REDIS_HOST REDIS_PORT REDIS_SOCKET REDIS_PID
-  redis=aof     the same; it loses nothing when killed
+  redis=aof     as redis, and a kill loses nothing
   mariadb       DATABASE_URL DB_HOST DB_PORT DB_SOCKET DB_USERNAME DB_PASSWORD DB_DATABASE DB_PID
   php           every `php` loads the extension that was built last, or $CELERY_EXTENSION
-  fpm=FOLDER    the same; APP_URL FPM_PID: nginx and PHP-FPM with the extension serve FOLDER
+  fpm=FOLDER    as php, and APP_URL FPM_PID: nginx and PHP-FPM with the extension serve FOLDER
 
-PHP_INI_SCAN_DIR is set in any case: no `php` loads the extension that may be installed on this machine.
+PHP_INI_SCAN_DIR is always set, so that no `php` loads an extension installed on this machine.
 ";
 
-/// What was started, in an order in which it can be dropped.
+/// The services that were started, in the order in which they can be dropped.
 struct Services {
     web: Vec<Fpm>,
     php: Php,
@@ -69,7 +70,7 @@ fn parse(arguments: &[OsString]) -> Option<(Vec<&str>, &[OsString])> {
 }
 
 fn up(names: &[&str], command: &[OsString]) -> Result<ExitCode, Error> {
-    // Before the first server: a signal that comes while they start must not leave them behind.
+    // Signals are caught before the first server starts, so that no server is left behind.
     let mut signals =
         SignalsInfo::<WithOrigin>::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2])
             .map_err(|source| Error::Failed(format!("catching signals: {source}")))?;
@@ -96,7 +97,8 @@ fn up(names: &[&str], command: &[OsString]) -> Result<ExitCode, Error> {
     let target = pid(&child);
     thread::spawn(move || {
         for origin in signals.forever() {
-            // One without a sender comes from the terminal, and the command has got it already.
+            // A signal without a sender comes from the terminal, so the command has received it
+            // too.
             if origin.process.is_some()
                 && let (Some(target), Some(signal)) =
                     (target, Signal::from_named_raw(origin.signal))
@@ -126,7 +128,7 @@ impl Services {
             mariadb: Vec::new(),
             environment: Vec::new(),
         };
-        // Who needs no PHP needs none installed.
+        // A command that needs no PHP must run where PHP is not installed.
         if let Ok(program) = Php::program() {
             services.export("PHP_INI_SCAN_DIR", services.php.scan_dir(&program)?);
         }
