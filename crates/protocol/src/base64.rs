@@ -1,7 +1,8 @@
-//! The base64 that a message's body travels in.
+//! The base64 encoding of a message's body.
 //!
-//! A large message is little else, so the vector instructions that this processor has are looked for, once a process.
-//! They read and write what the plain engine does, which stands in where there are none.
+//! A large message is mostly base64, so the encoder uses the vector instructions of the processor,
+//! detected once a process. It reads and writes what the plain engine does, which is used where
+//! there are none.
 
 use std::sync::LazyLock;
 
@@ -12,16 +13,16 @@ use base64::{DecodeError, Engine as _};
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 use base64::{alphabet, engine::GeneralPurpose};
 
-/// Base64 as Python reads it: padding is required, unused bits at the end are not looked at.
+/// Base64 as Python reads it: padding is required, unused bits at the end are ignored.
 const CONFIG: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
 
-/// What works everywhere.
+/// The engine that works everywhere.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 static ENGINE: LazyLock<GeneralPurpose> =
     LazyLock::new(|| GeneralPurpose::new(&alphabet::STANDARD, CONFIG));
 
-/// What uses the vector instructions of this processor.
+/// The engine that uses the vector instructions of this processor.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::standard(CONFIG));
 
@@ -30,7 +31,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     let length = bytes.len().div_ceil(3) * 4;
     out.resize(start + length, b'=');
-    // The slice has exactly the length that base64 with padding needs.
+    // The slice has exactly the length that padded base64 needs.
     let written = ENGINE.encode_slice(bytes, &mut out[start..]).unwrap_or(0);
     debug_assert_eq!(written, length);
 }
@@ -50,7 +51,7 @@ mod tests {
 
     #[test]
     fn every_length_is_written_and_read_as_by_the_plain_engine() {
-        // Longer than a vector, and than what is too short for one, in every position.
+        // Longer than a vector, with a rest too short for one, in every position.
         let bytes: Vec<u8> = (0..1_000_u32).map(|n| (n * n % 251) as u8).collect();
         for length in 0..bytes.len() {
             let plain = STANDARD.encode(&bytes[..length]);

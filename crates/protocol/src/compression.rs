@@ -1,7 +1,7 @@
-//! Compressed bodies: the names Celery has for the formats, and decompression that stops at a limit.
+//! Compressed bodies: Celery's names for the formats, and decompression that stops at a limit.
 //!
-//! Celery compresses after serializing and names the format in the header `compression`. What it calls
-//! gzip is a zlib stream (RFC 1950).
+//! Celery compresses after serializing and names the format in the header `compression`. The format
+//! that it calls gzip is a zlib stream (RFC 1950).
 
 use std::io::{self, Read};
 
@@ -12,15 +12,16 @@ use liblzma::stream::Stream;
 
 /// xz's own default.
 const XZ_PRESET: u32 = 6;
-/// Memory an xz stream may ask for: enough for its highest preset, which takes 65 MiB.
+/// The memory that an xz stream may ask for: enough for its highest preset, which takes 65 MiB.
 const XZ_MEMORY: u64 = 96 << 20;
-/// The smallest and the largest window, as powers of two, that a zstd frame may ask for: 8 MiB, which every reader
-/// should allow (RFC 8878) and which the levels up to 19 take, and 128 MiB, which the highest level takes. Between them
-/// it may be as large as what is allowed to come out.
+/// The smallest and the largest window that a zstd frame may ask for, as powers of two.
+///
+/// 8 MiB is what every reader should allow (RFC 8878) and what the levels up to 19 take. 128 MiB is
+/// what the highest level takes. Between them, the window may be as large as the permitted output.
 const ZSTD_WINDOW: (u32, u32) = (23, 27);
-/// Brotli's levels above this cost ten times the time for little.
+/// The highest level used: higher levels of brotli take ten times the time for little gain.
 const BROTLI_QUALITY: i32 = 5;
-/// Bytes brotli reads at once.
+/// The number of bytes that brotli reads at once.
 const BUFFER: usize = 4_096;
 
 /// A format that kombu can compress with.
@@ -45,12 +46,12 @@ pub enum CompressionError {
     /// The data is not a whole stream of the format.
     #[error("damaged {} data: {detail}", format.content_type())]
     Damaged {
-        /// The format it should have been.
+        /// The format that was expected.
         format: Compression,
-        /// What the decompressor said.
+        /// The decompressor's message.
         detail: String,
     },
-    /// The data becomes larger than allowed.
+    /// The data becomes larger than permitted.
     #[error("decompressed data is larger than {limit} bytes")]
     TooLarge {
         /// The limit in bytes.
@@ -59,8 +60,8 @@ pub enum CompressionError {
 }
 
 impl Compression {
-    /// The format of a name that kombu knows: an alias (`gzip`, `bzip2`, `lzma`, `zstd`, …) or a content
-    /// type. There is no `bz2` and no `gz`.
+    /// Returns the format for a name that kombu knows: an alias (`gzip`, `bzip2`, `lzma`, `zstd`,
+    /// …) or a content type. kombu knows neither `bz2` nor `gz`.
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "gzip" | "zlib" | "application/x-gzip" => Self::Zlib,
@@ -72,7 +73,7 @@ impl Compression {
         })
     }
 
-    /// The value of the header `compression`.
+    /// Returns the value of the header `compression`.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Zlib => "application/x-gzip",
@@ -83,12 +84,12 @@ impl Compression {
         }
     }
 
-    /// Compresses.
+    /// Compresses the data.
     ///
     /// # Errors
     ///
-    /// [`CompressionError::Damaged`] if the compressor fails, which no input of a valid size
-    /// causes.
+    /// Returns [`CompressionError::Damaged`] if the compressor fails, which no input of a valid
+    /// size causes.
     pub fn compress(self, data: &[u8]) -> Result<Vec<u8>, CompressionError> {
         let mut out = Vec::with_capacity(data.len() / 2 + 64);
         let read = match self {
@@ -109,7 +110,7 @@ impl Compression {
         }
     }
 
-    /// Decompresses to at most `limit` bytes. What follows the end of the stream is not looked at.
+    /// Decompresses to at most `limit` bytes. Ignores what follows the end of the stream.
     ///
     /// # Errors
     ///
@@ -153,8 +154,9 @@ fn zstd_decoder(data: &[u8], limit: usize) -> io::Result<zstd::stream::Decoder<'
     Ok(decoder)
 }
 
-/// Whether a brotli stream begins as Google's extension to it does. The decoder knows it, and would take a gigabyte for
-/// a few bytes of data; Python's does not.
+/// Returns `true` if a brotli stream begins like Google's large-window extension. Our decoder knows
+/// the extension and would take a gigabyte for a few bytes of data; Python's decoder does not know
+/// it.
 fn has_large_window(data: &[u8]) -> bool {
     data.first().is_some_and(|first| first & 0x7f == 0x11)
 }
@@ -167,7 +169,7 @@ fn brotli_compress(mut data: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     brotli::BrotliCompress(&mut data, out, &params).map(drop)
 }
 
-/// Everything a reader gives; none if it is more than the limit. Memory grows with what is really read.
+/// Reads everything, or returns `None` beyond the limit. Memory grows with what is really read.
 fn read_limited(reader: impl Read, limit: usize) -> io::Result<Option<Vec<u8>>> {
     let mut out = Vec::new();
     let one_more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
@@ -243,7 +245,7 @@ mod tests {
         };
         assert!(refused(Compression::Brotli, &large));
 
-        // One block, raw, of one byte; the window is 2 to the power of 10 + exponent.
+        // The frame has one raw block of one byte; the window is 2 to the power of 10 + exponent.
         let frame = |exponent: u8| [0x28, 0xb5, 0x2f, 0xfd, 0, exponent << 3, 9, 0, 0, b'x'];
         assert!(refused(Compression::Zstd, &frame(16)));
         let small = |limit| Compression::Zstd.decompress(&frame(13), limit);

@@ -1,10 +1,10 @@
-//! An ordered map of JSON members whose values stay the text they were.
+//! An ordered map of JSON members that keeps each value as its original text.
 //!
-//! Custom headers, unknown properties and stamps pass through a client or a worker without being
-//! understood. Keeping their text keeps big integers, float digits and the difference between `[]` and
-//! `{}`. A repeated name keeps its last value, as Python does.
+//! Custom headers, unknown properties and stamps pass through a client or a worker that does not
+//! understand them. Keeping their text keeps big integers, float digits and the difference between
+//! `[]` and `{}`. A repeated name keeps its last value, as Python does.
 //!
-//! What is read is read in time that grows with the text, and has at most [`MAX_MEMBERS`] members.
+//! The time to read a map grows linearly with its text; it has at most [`MAX_MEMBERS`] members.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,34 +13,34 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-/// The most members read into one map. Celery's own objects have some twenty; a thousand stamps are still
-/// far below, and what has more is made to hurt.
+/// The most members read into one map. Celery's own objects have about twenty, and even a thousand
+/// stamps are far fewer. An object with more is an attack.
 pub const MAX_MEMBERS: usize = 10_000;
 
-/// So many names are found as fast one by one as by an index.
+/// Up to this number of members, a linear search is as fast as an index.
 const FEW: usize = 32;
 
-/// Members of a JSON object, in order.
+/// The members of a JSON object, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     entries: Vec<(String, Box<RawValue>)>,
-    /// Where each name stands, once there are more than a few.
+    /// The position of each name, once there are more than [`FEW`].
     places: Option<HashMap<String, usize>>,
 }
 
 impl Fields {
-    /// An empty map.
+    /// Returns an empty map.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The text of a member's value.
+    /// Returns the text of a member's value.
     pub fn get(&self, name: &str) -> Option<&RawValue> {
         let (_, value) = self.entries.get(self.place(name)?)?;
         Some(value)
     }
 
-    /// Sets a member, in its old place if it is there already.
+    /// Sets a member; a member that exists keeps its position.
     pub fn insert(&mut self, name: impl Into<String>, value: Box<RawValue>) {
         let name = name.into();
         let old = self.place(&name);
@@ -73,7 +73,7 @@ impl Fields {
         Ok(())
     }
 
-    /// Takes a member out. The time it takes grows with the number of members.
+    /// Removes a member. The time it takes grows with the number of members.
     pub fn remove(&mut self, name: &str) -> Option<Box<RawValue>> {
         let place = self.place(name)?;
         let (_, value) = self.entries.remove(place);
@@ -81,24 +81,24 @@ impl Fields {
         Some(value)
     }
 
-    /// The members in order.
+    /// Returns the members in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
         self.entries
             .iter()
             .map(|(key, value)| (key.as_str(), &**value))
     }
 
-    /// How many members there are.
+    /// Returns the number of members.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is none.
+    /// Returns `true` if there are no members.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Bytes of the names and values.
+    /// Returns the number of bytes of the names and values.
     pub(crate) fn size(&self) -> usize {
         let sizes = self.entries.iter();
         sizes
@@ -113,7 +113,7 @@ impl Fields {
         }
     }
 
-    /// Makes the index anew.
+    /// Rebuilds the index.
     fn index(&mut self) {
         self.places = (self.entries.len() > FEW).then(|| {
             let names = self.entries.iter().map(|(name, _)| name.clone());
@@ -122,12 +122,12 @@ impl Fields {
     }
 }
 
-/// A text whose object has more members than are read into a [`Fields`].
+/// The error of an object that has more than [`MAX_MEMBERS`] members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("more than {MAX_MEMBERS} members")]
 pub(crate) struct TooManyMembers;
 
-/// Members being read from a text: it is answered whether there were too many when it ends.
+/// The members of a text that is being read; its end reports whether there were too many.
 #[derive(Default)]
 pub(crate) struct Reading {
     fields: Fields,

@@ -1,9 +1,9 @@
-//! Every Redis key and channel name, made in one place.
+//! The names of all Redis keys and channels, made in one place.
 //!
-//! Names come from kombu's and Celery's Redis transports, so that Python shares them. All broker names of
-//! one [`Keys`] share its prefix; one with a hash tag would put them all into one slot of a cluster.
-//! Queue and task names become part of keys and of log lines: [`check_queue_name`], [`check_task_name`]
-//! and [`check_task_id`] refuse what would make them mean something else.
+//! Names come from kombu's and Celery's Redis transports, so that Python shares them. All broker
+//! names of one [`Keys`] share its prefix; a prefix with a hash tag puts them all into one slot of
+//! a cluster. Queue and task names become part of keys and of log lines. [`check_queue_name`],
+//! [`check_task_name`] and [`check_task_id`] refuse characters that would change their meaning.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use std::fmt;
 use crate::json::swar::{plain_run, unprintable};
 use crate::priorities::{PrioritySteps, Separator};
 
-/// Names of keys and channels under one prefix.
+/// The names of keys and channels under one prefix.
 ///
 /// ```
 /// use celery_protocol::keys::Keys;
@@ -29,15 +29,15 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Names under a prefix, which may be empty.
+    /// Makes names under a prefix, which may be empty.
     ///
-    /// Broker names get it as it is (kombu's `global_keyprefix`); result names get an underscore between
-    /// unless it ends in one of `:_-.`, as Celery's result backend does.
+    /// Broker names begin with the prefix unchanged (kombu's `global_keyprefix`). In result names
+    /// an underscore follows it unless it ends in one of `:_-.`, as Celery's result backend does.
     pub fn new(prefix: &str) -> Self {
         Self::with_prefixes(prefix, prefix)
     }
 
-    /// Names whose results lie under another prefix than the queues.
+    /// Makes names with one prefix for queues and another for results.
     pub fn with_prefixes(broker: &str, results: &str) -> Self {
         let mut result_prefix = results.to_owned();
         if !results.is_empty() && !results.ends_with([':', '_', '-', '.']) {
@@ -51,14 +51,14 @@ impl Keys {
         }
     }
 
-    /// Replaces kombu's transport options `priority_steps` and `sep`.
+    /// Sets kombu's transport options `priority_steps` and `sep`.
     #[must_use]
     pub fn with_priorities(mut self, steps: PrioritySteps, separator: Separator) -> Self {
         (self.steps, self.separator) = (steps, separator);
         self
     }
 
-    /// The prefix of broker names.
+    /// Returns the prefix of broker names.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -81,7 +81,7 @@ impl Keys {
         steps.map(|step| self.queue(queue, *step)).collect()
     }
 
-    /// Returns how many lists a queue has.
+    /// Returns the number of lists that a queue has.
     pub fn steps(&self) -> usize {
         self.steps.as_slice().len()
     }
@@ -117,47 +117,48 @@ impl Keys {
         self.binding_member(queue, "", queue)
     }
 
-    /// The set of an exchange's bindings.
+    /// Returns the set of an exchange's bindings.
     pub fn binding(&self, exchange: &str) -> String {
         format!("{}_kombu.binding.{exchange}", self.prefix)
     }
 
-    /// The set of an exchange's bindings that never expire (new in kombu 5.7).
+    /// Returns the set of an exchange's bindings that never expire (new in kombu 5.7).
     pub fn binding_permanent(&self, exchange: &str) -> String {
         format!("{}_kombu.binding_permanent.{exchange}", self.prefix)
     }
 
-    /// The sorted set of exchanges whose bindings expire (new in kombu 5.7).
+    /// Returns the sorted set of exchanges whose bindings expire (new in kombu 5.7).
     pub fn binding_deadlines(&self) -> String {
         self.broker("_kombu.binding_deadlines")
     }
 
-    /// The hash of messages that a worker holds.
+    /// Returns the hash of the messages that workers hold.
     pub fn unacked(&self) -> String {
         self.broker("unacked")
     }
 
-    /// The sorted set of the held messages' times.
+    /// Returns the sorted set of the times of held messages.
     pub fn unacked_index(&self) -> String {
         self.broker("unacked_index")
     }
 
-    /// kombu's lock around its restoring of orphans.
+    /// Returns kombu's lock for restoring orphaned messages.
     pub fn unacked_mutex(&self) -> String {
         self.broker("unacked_mutex")
     }
 
-    /// The key of a task's result, and the channel on which each state is published.
+    /// Returns the key of a task's result, which is also the channel on which each state is
+    /// published.
     pub fn result(&self, id: &str) -> String {
         format!("{}celery-task-meta-{id}", self.result_prefix)
     }
 
-    /// The key of a saved group result.
+    /// Returns the key of a saved group result.
     pub fn group(&self, group_id: &str) -> String {
         format!("{}celery-taskset-meta-{group_id}", self.result_prefix)
     }
 
-    /// A part of a chord's state.
+    /// Returns the key of a part of a chord's state.
     pub fn chord(&self, group_id: &str, part: ChordPart) -> String {
         format!(
             "{}celery-taskset-meta-{group_id}{}",
@@ -166,39 +167,39 @@ impl Keys {
         )
     }
 
-    /// The channel of remote control requests.
+    /// Returns the channel of remote control requests.
     pub fn pidbox_channel(&self, db: u32) -> String {
         format!("{}/{db}.celery.pidbox", self.prefix)
     }
 
-    /// The stream of messages that could not be run. Celery has no such thing; the name is ours.
+    /// Returns the stream of dead letters. Celery has none; the name is ours.
     pub fn dead(&self) -> String {
         self.broker("celery.dead")
     }
 
-    /// The count of deliveries of a message marked redelivered, by its own delivery tag.
+    /// Returns the count of deliveries of a message marked redelivered, by its own delivery tag.
     pub fn redelivered(&self, delivery_tag: &str) -> String {
         format!("{}rs.redelivered.{delivery_tag}", self.prefix)
     }
 
-    /// The guard of a post that must happen once (`celery.publish=once`).
+    /// Returns the guard of a post that must happen once (`celery.publish=once`).
     pub fn published(&self, id: &str) -> String {
         format!("{}rs.published.{id}", self.prefix)
     }
 }
 
-/// Parts of a chord's state, each a key of its own beside the group's.
+/// The parts of a chord's state, each a key of its own beside the group's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChordPart {
-    /// Results of the header tasks that ended (sorted set).
+    /// The results of the header tasks that ended (sorted set).
     Joined,
-    /// How many header tasks there are.
+    /// The number of header tasks.
     Size,
-    /// How many were added while it ran.
+    /// The number of tasks added while the chord ran.
     Delta,
-    /// Which results were counted already (5.7).
+    /// The results counted so far (5.7).
     Deduplication,
-    /// Who publishes the body, then the word `done` (5.7).
+    /// The worker that publishes the body, later the word `done` (5.7).
     Claim,
 }
 
@@ -214,7 +215,7 @@ impl ChordPart {
     }
 }
 
-/// Why a name cannot be used.
+/// The reason why a name cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
@@ -227,16 +228,16 @@ pub enum NameError {
     /// The name has a control character, such as a line break or a part of kombu's separator.
     #[error("{kind} has the control character {character:?} at byte {at}")]
     Control {
-        /// What the name names.
+        /// The kind of name.
         kind: NameKind,
-        /// The first offending character.
+        /// The first forbidden character.
         character: char,
-        /// Where it stands.
+        /// Its position in bytes.
         at: usize,
     },
 }
 
-/// What a refused name was meant for.
+/// The kind of a refused name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameKind {
@@ -246,7 +247,7 @@ pub enum NameKind {
     Task,
     /// One task's id.
     TaskId,
-    /// The broker's name of one message.
+    /// The broker's id of one message.
     DeliveryTag,
 }
 
@@ -261,8 +262,8 @@ impl fmt::Display for NameKind {
     }
 }
 
-/// The longest name that is accepted. Redis allows far more; RabbitMQ's queue names end at 255 bytes, and
-/// a task name or id that long is already a mistake.
+/// The longest name that is accepted. Redis permits far more; RabbitMQ's queue names end at 255
+/// bytes, and a task name or id of that length is already a mistake.
 pub const MAX_NAME_BYTES: usize = 255;
 
 /// Refuses a queue name that is empty, too long or has control characters.

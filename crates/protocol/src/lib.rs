@@ -1,22 +1,24 @@
 //! Celery's wire format as plain values.
 //!
-//! Everything here turns bytes into values and values into bytes. There is no input or output, no clock
-//! and no global state: the current time, process id and host name are arguments. Every function that
-//! reads bytes returns an error for what it cannot read; none panics, recurses without a bound or
-//! allocates more than a stated limit, whatever the bytes are.
+//! Everything here turns bytes into values and values into bytes. The crate has no input or output,
+//! no clock and no global state: the current time, process id and host name are arguments. A
+//! function that reads bytes returns an error for what it cannot read. No bytes can make it panic,
+//! recurse without a limit or allocate more than a stated limit.
 //!
 //! # Layout
 //!
-//! * [`message`]: a task message of protocol 1 or 2, read from and written into Redis's envelope, and the
-//!   rewriting that marks a message as redelivered.
+//! * [`message`]: a task message of protocol 1 or 2, read from and written into Redis's envelope,
+//!   and the change that marks a message as redelivered.
 //! * [`result`]: the document a worker stores for each state of a task, and exceptions inside it.
-//! * [`keys`]: every Redis key and channel name, and the check of names that become part of one.
-//! * [`priorities`]: which lists a queue on Redis has.
-//! * [`json`]: lenient reading of what Python writes (bare `NaN`), depth limits, the `__type__` values.
-//! * [`fields`]: an ordered map of members whose values stay the text they were.
-//! * [`serializer`] and [`compression`]: content types, MessagePack and YAML to JSON and back, capped
-//!   decompression.
-//! * [`repr`]: Python's way of showing a value, for `argsrepr` and `kwargsrepr`.
+//! * [`keys`]: the names of all Redis keys and channels, and the check of names that become part of
+//!   one.
+//! * [`priorities`]: the lists that a queue on Redis has.
+//! * [`json`]: lenient reading of what Python writes (bare `NaN`), depth limits, the `__type__`
+//!   values.
+//! * [`fields`]: an ordered map of members that keeps each value as its original text.
+//! * [`serializer`] and [`compression`]: content types, MessagePack and YAML to JSON and back,
+//!   decompression with a limit.
+//! * [`repr`]: values as Python shows them, for `argsrepr` and `kwargsrepr`.
 //! * [`time`]: the date formats that Celery's versions have written.
 
 mod base64;

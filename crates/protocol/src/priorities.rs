@@ -1,4 +1,5 @@
-//! kombu's transport options `priority_steps` and `sep`: which lists a queue on Redis has.
+//! kombu's transport options `priority_steps` and `sep`, which define the lists of a queue on
+//! Redis.
 //!
 //! kombu keeps the messages of a queue in one list for each step. Every program that uses the queue
 //! needs the same two options; otherwise messages lie in lists that no worker reads.
@@ -6,9 +7,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The highest priority that kombu knows; it takes greater ones for this one.
+/// The highest priority that kombu knows; kombu treats a greater one like this.
 const LAST_PRIORITY: u8 = 9;
-/// The bytes that a separator may have. A longer one would only lengthen every key.
+/// The most bytes in a separator. A longer one would only lengthen every key.
 const MAX_SEPARATOR_BYTES: usize = 8;
 
 /// An option that cannot be used.
@@ -92,7 +93,7 @@ impl Default for PrioritySteps {
 impl FromStr for PrioritySteps {
     type Err = PriorityError;
 
-    /// Reads steps that commas separate.
+    /// Parses steps separated by commas.
     fn from_str(text: &str) -> Result<Self, PriorityError> {
         let steps: Result<Vec<i64>, _> = text.split(',').map(|step| step.trim().parse()).collect();
         Self::new(steps.map_err(|_| PriorityError::NotSteps)?)

@@ -1,18 +1,20 @@
-//! Python's way of showing a value, for `argsrepr`, `kwargsrepr` and log lines.
+//! Values as Python shows them, for `argsrepr`, `kwargsrepr` and log lines.
 //!
-//! It is for people: Python's quoting, `True` and `None`, containers nested beyond the third level as
-//! `[...]` and `{...}`, the whole cut with `...`. Only as much of a value is read as is shown.
+//! The text is for people. It has Python's quoting, `True` and `None`. Containers below the third
+//! level appear as `[...]` and `{...}`, and a long text ends with `...`. Only the part of a value
+//! that is shown is read.
 
 use crate::json::skip_value;
 use crate::json::swar::{self, plain_run};
 
-/// The longest text that is written into a message, in characters (Celery's own is about as long).
+/// The longest text written into a message, in characters (Celery's own limit is similar).
 pub const MAX_CHARS: usize = 1024;
 
-/// Containers nested deeper than this are not shown (Celery's setting `task_repr_maxlevels`).
+/// The levels of containers that are shown (Celery's setting `task_repr_maxlevels`).
 const MAX_LEVELS: usize = 3;
 
-/// Shows a JSON array as a Python tuple of at most [`MAX_CHARS`] characters: `(2, 3)`, `(2,)`, `()`.
+/// Shows a JSON array as a Python tuple of at most [`MAX_CHARS`] characters: `(2, 3)`, `(2,)`,
+/// `()`.
 ///
 /// ```
 /// use celery_protocol::repr;
@@ -23,7 +25,7 @@ pub fn args(json: &str) -> String {
     show(json, MAX_CHARS, true)
 }
 
-/// Shows any JSON value as Python would. What is not JSON is shown up to where it ceases to be.
+/// Shows any JSON value as Python would. A text that is not JSON is shown up to its first error.
 pub fn value(json: &str, max_chars: usize) -> String {
     show(json, max_chars, false)
 }
@@ -93,7 +95,7 @@ fn show(json: &str, max_chars: usize, as_tuple: bool) -> String {
     shown.finish(json[at.min(json.len())..].trim_start().is_empty())
 }
 
-/// Text with a limit.
+/// A text with a limit.
 struct Shown {
     text: String,
     room: usize,
@@ -111,7 +113,7 @@ impl Shown {
         }
     }
 
-    /// A byte is a character.
+    /// Appends ASCII, where a byte is a character.
     fn push_ascii(&mut self, text: &str) {
         let length = text.len().min(self.room);
         self.room -= length;
@@ -155,7 +157,8 @@ fn show_scalar(shown: &mut Shown, token: &str) {
     }
 }
 
-/// Python's `repr` of a float: the shortest digits, an exponent from 1e16 up and below 1e-4.
+/// Returns Python's `repr` of a float: the shortest digits, an exponent from 1e16 up and below
+/// 1e-4.
 fn python_float(number: f64) -> String {
     if !number.is_finite() {
         return if number.is_nan() {
@@ -182,12 +185,13 @@ fn python_float(number: f64) -> String {
     format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs())
 }
 
-/// Shows the string whose quote stands here; gives the index after it.
+/// Shows the string whose quote is at `start`; returns the index after it.
 fn show_string(shown: &mut Shown, json: &str, start: usize) -> usize {
     let end = skip_value(json.as_bytes(), start).unwrap_or(json.len());
     let token = &json[start + 1..end];
     let inside = token.strip_suffix('"').unwrap_or(token);
-    // The quotes decide, wherever they stand: this is looked for in all of the string, the rest only in what is shown.
+    // A single quote anywhere in the string changes its quoting, so this search covers the whole
+    // string.
     let has_single = memchr::memchr(b'\'', inside.as_bytes()).is_some();
     let quote = if has_single && !inside.contains("\\\"") {
         '"'
@@ -216,7 +220,7 @@ fn show_string(shown: &mut Shown, json: &str, start: usize) -> usize {
     end
 }
 
-/// The character of an escape whose backslash was taken.
+/// Returns the character of an escape, after its backslash.
 fn unescaped(rest: &mut std::str::Chars<'_>) -> char {
     match rest.next() {
         Some('n') => '\n',
@@ -273,8 +277,8 @@ fn show_char(shown: &mut Shown, character: char, quote: char) {
     }
 }
 
-/// Nearly Python's `str.isprintable`: no control characters, no spaces but the plain one, and none of the
-/// invisible characters that can disguise a log line.
+/// Returns almost what Python's `str.isprintable` does: `false` for control characters, for spaces
+/// except the plain one, and for the invisible characters that can disguise a log line.
 fn is_printable(character: char) -> bool {
     let invisible = matches!(character,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'

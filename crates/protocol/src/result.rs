@@ -1,7 +1,7 @@
 //! The document that a worker stores and publishes for each state of a task.
 //!
-//! Members are written in Python's order. What of them is known only to the task – the result, the
-//! arguments, stamps – stays JSON text.
+//! Members are written in Python's order. Values that only the task understands (the result, the
+//! arguments, stamps) stay JSON text.
 
 use std::borrow::Cow;
 
@@ -20,24 +20,24 @@ use crate::serializer::{Serializer, SerializerError};
 /// A task's state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Nothing is stored.
+    /// No state is stored.
     Pending,
-    /// A worker runs it.
+    /// A worker runs the task.
     Started,
-    /// It will be run again.
+    /// The task will run again.
     Retry,
-    /// It returned.
+    /// The task returned.
     Success,
-    /// It raised.
+    /// The task raised an exception.
     Failure,
-    /// It will not be run, or was ended.
+    /// The task will not run, or was ended.
     Revoked,
-    /// A state of the task's own, such as `PROGRESS`.
+    /// A state that the task set, such as `PROGRESS`.
     Custom(String),
 }
 
 impl State {
-    /// Celery's word.
+    /// Returns Celery's word for the state.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Pending => "PENDING",
@@ -50,7 +50,7 @@ impl State {
         }
     }
 
-    /// The state of a word; any unknown one is the task's own.
+    /// Returns the state for a word; any unknown word is a custom state.
     pub fn from_word(word: &str) -> Self {
         match word {
             "PENDING" => Self::Pending,
@@ -63,12 +63,12 @@ impl State {
         }
     }
 
-    /// Whether no other state will follow.
+    /// Returns `true` if no other state will follow.
     pub fn ready(&self) -> bool {
         matches!(self, Self::Success | Self::Failure | Self::Revoked)
     }
 
-    /// Whether the result is an exception (if it is not null).
+    /// Returns `true` if the result is an exception (if it is not null).
     pub fn is_exception(&self) -> bool {
         matches!(self, Self::Failure | Self::Retry | Self::Revoked)
     }
@@ -80,8 +80,8 @@ impl std::fmt::Display for State {
     }
 }
 
-/// An exception as it stands in a result. It is data only: nothing is ever made of the names in it, and its arguments
-/// stay the text they were.
+/// An exception as it stands in a result. It is data only: the names in it are never used to create
+/// anything, and its arguments keep their text.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ExceptionDoc {
@@ -94,7 +94,7 @@ pub struct ExceptionDoc {
 }
 
 impl ExceptionDoc {
-    /// An exception of one argument.
+    /// Returns an exception with one argument.
     pub fn new(
         exc_type: impl Into<String>,
         message: impl Into<Value>,
@@ -116,14 +116,14 @@ impl ExceptionDoc {
         self
     }
 
-    /// Reads an exception from a result. A message that is no list, and a module that is null or absent,
-    /// are accepted.
+    /// Reads an exception from a result. Accepts a message that is not a list and a module that is
+    /// null or absent.
     ///
     /// # Errors
     ///
-    /// [`ResultError::Invalid`] if the text is not an object with the name of an exception.
+    /// Returns [`ResultError::Invalid`] if the text is not an object with the name of an exception.
     pub fn from_json(json: &str) -> Result<Self, ResultError> {
-        let invalid = |error| ResultError::Invalid(format!("no exception: {error}"));
+        let invalid = |error| ResultError::Invalid(format!("not an exception: {error}"));
         let Raised {
             exc_type,
             exc_message,
@@ -143,12 +143,12 @@ impl ExceptionDoc {
         })
     }
 
-    /// The exception as the value of `result`.
+    /// Returns the exception as the value of `result`.
     pub fn to_json(&self) -> Box<RawValue> {
         to_raw_value(self).unwrap_or_else(|_| RawValue::NULL.to_owned())
     }
 
-    /// One line for logs, as Python shows an exception: `ValueError('boom')`.
+    /// Returns one line for logs, as Python shows an exception: `ValueError('boom')`.
     pub fn summary(&self) -> String {
         let args: Vec<_> = self
             .exc_message
@@ -168,7 +168,7 @@ impl PartialEq for ExceptionDoc {
     }
 }
 
-/// An exception as the versions of Celery have written it.
+/// The forms in which Celery's versions have written an exception.
 #[derive(Deserialize)]
 #[expect(clippy::struct_field_names, reason = "the document's names")]
 struct Raised<'a> {
@@ -179,16 +179,16 @@ struct Raised<'a> {
     exc_module: Option<String>,
 }
 
-/// What a worker writes in front of compressed results: this, the content type of the compression, a zero.
+/// The mark before compressed results; the content type of the compression and a zero byte follow.
 const COMPRESSED: &[u8] = b"\0celery-compressed\0";
 
-/// Whether this is a pickle of protocol 2 or later, as Celery writes them. No document in another format
-/// begins so: in MessagePack it is an empty map with something behind it.
+/// Returns `true` for a pickle of protocol 2 or later, as Celery writes them. No document in
+/// another format begins like that: in MessagePack the bytes are an empty map with data after it.
 fn is_pickle(bytes: &[u8]) -> bool {
     matches!(bytes, [0x80, 2..=5, ..])
 }
 
-/// What a worker stores for a task.
+/// The document that a worker stores for a task.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ResultDoc {
@@ -196,20 +196,20 @@ pub struct ResultDoc {
     pub task_id: String,
     /// Its state.
     pub status: State,
-    /// The returned value, the exception, or what the task says about its state.
+    /// The returned value, the exception, or the task's own data about its state.
     pub result: Box<RawValue>,
     /// The traceback of an exception.
     pub traceback: Option<String>,
-    /// What the task published, each as Celery's `[[id, parent], members]`. None is written as null, as
-    /// Celery does for a state that no running task stored (a revoked task).
+    /// The tasks that this task published, each as Celery's `[[id, parent], members]`. `None` is
+    /// written as null, as Celery does for a state that no running task stored (a revoked task).
     pub children: Option<Vec<Box<RawValue>>>,
-    /// When it ended, only if it did. Celery before 5.4 wrote no offset.
+    /// The time at which the task ended, if it did. Celery before 5.4 wrote no offset.
     pub date_done: Option<String>,
     /// Its group.
     pub group_id: Option<String>,
     /// The task that published it.
     pub parent_id: Option<String>,
-    /// What `result_extended` adds.
+    /// The members that `result_extended` adds.
     pub extended: Option<Extended>,
     /// Other members: `stamped_headers` and each stamp, or what a later Celery adds.
     pub extra: Fields,
@@ -227,7 +227,7 @@ pub struct Extended {
     pub kwargs: Option<Box<RawValue>>,
     /// The node that ran it.
     pub worker: Option<String>,
-    /// How often it had been retried.
+    /// The number of retries.
     pub retries: Option<i64>,
     /// The queue it came from.
     pub queue: Option<String>,
@@ -237,22 +237,23 @@ pub struct Extended {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResultError {
-    /// The result is a Python pickle, which is never read. Set Celery's `result_serializer` to `json`.
+    /// The result is a Python pickle, which is never read. Set Celery's `result_serializer` to
+    /// `json`.
     #[error("the stored result is a pickle, which is refused; set result_serializer to json")]
     Pickle,
     /// The bytes are not a result document.
     #[error("not a result document: {0}")]
     Invalid(String),
-    /// The compression is unknown, damaged or a bomb.
+    /// The compression is unknown, the data is damaged, or it becomes too large.
     #[error(transparent)]
     Compression(#[from] CompressionError),
-    /// The bytes are not of their serializer.
+    /// The data cannot be read in its serializer.
     #[error(transparent)]
     Serializer(#[from] SerializerError),
 }
 
 impl ResultDoc {
-    /// A document of a state with a result.
+    /// Returns a document of a state with a result.
     ///
     /// `date_done` belongs to states that are [`ready`](State::ready) and is left out of others.
     pub fn new(
@@ -276,7 +277,7 @@ impl ResultDoc {
         }
     }
 
-    /// A task that returned.
+    /// Returns the document of a task that returned.
     pub fn success(
         task_id: impl Into<String>,
         result: Box<RawValue>,
@@ -285,7 +286,7 @@ impl ResultDoc {
         Self::new(task_id, State::Success, result, Some(date_done.to_string()))
     }
 
-    /// A task that raised.
+    /// Returns the document of a task that raised an exception.
     pub fn failure(
         task_id: impl Into<String>,
         exception: &ExceptionDoc,
@@ -302,7 +303,7 @@ impl ResultDoc {
         doc
     }
 
-    /// A task that will be run again. Its own id is its child, as Celery has it.
+    /// Returns the document of a task that will run again. Its own id is its child, as in Celery.
     pub fn retry(
         task_id: impl Into<String>,
         reason: Option<&ExceptionDoc>,
@@ -315,7 +316,7 @@ impl ResultDoc {
         doc
     }
 
-    /// A task that a worker runs.
+    /// Returns the document of a task that a worker runs.
     pub fn started(task_id: impl Into<String>, pid: u32, hostname: &str) -> Self {
         #[derive(Serialize)]
         struct Process<'a> {
@@ -327,8 +328,8 @@ impl ResultDoc {
         Self::new(task_id, State::Started, process, None)
     }
 
-    /// A task that will not be run, or was ended; Celery's reasons are `revoked`, `terminated` and
-    /// `expired`.
+    /// Returns the document of a task that will not run, or was ended. Celery's reasons are
+    /// `revoked`, `terminated` and `expired`.
     pub fn revoked(task_id: impl Into<String>, reason: &str, date_done: impl ToString) -> Self {
         let exception = ExceptionDoc::new("TaskRevokedError", reason, Some("celery.exceptions"));
         Self::new(
@@ -339,7 +340,7 @@ impl ResultDoc {
         )
     }
 
-    /// The exception in the result, if the state has one.
+    /// Returns the exception in the result, if the state has one.
     pub fn exception(&self) -> Option<Result<ExceptionDoc, ResultError>> {
         if !self.status.is_exception() || self.result.get() == "null" {
             return None;
@@ -347,7 +348,7 @@ impl ResultDoc {
         Some(ExceptionDoc::from_json(self.result.get()))
     }
 
-    /// The document in compact JSON.
+    /// Returns the document in compact JSON.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(
             self.result.get().len() + self.traceback.as_ref().map_or(0, String::len) + 256,
@@ -392,14 +393,15 @@ impl ResultDoc {
     ///
     /// # Errors
     ///
-    /// [`ResultError`] if the document is a pickle, does not decompress, or is not what a worker
-    /// stores.
+    /// Returns [`ResultError`] if the document is a pickle, does not decompress, or is not what a
+    /// worker stores.
     pub fn decode_with(bytes: &[u8], serializer: Serializer) -> Result<Self, ResultError> {
         Self::from_document(&document(bytes, Some(serializer))?)
     }
 
-    /// Reads a stored document in whichever serializer it was written, compressed or not: for clients, which are not
-    /// told the worker's `result_serializer`. A document is a map, and the three begin theirs differently.
+    /// Reads a stored document in any of the serializers, compressed or not. It is for clients,
+    /// which do not know the worker's `result_serializer`. A document is a map, and each serializer
+    /// begins a map with different bytes.
     ///
     /// # Errors
     ///
@@ -438,7 +440,7 @@ impl ResultDoc {
         let Some(status) = status else {
             return Err(ResultError::Invalid("it has no status".to_owned()));
         };
-        // Whoever reads a result knows the id: it is the key.
+        // A reader of a result knows the id: it is the key.
         doc.task_id = task_id.unwrap_or_default();
         doc.status = State::from_word(&status);
         doc.extended = is_extended.then_some(extended);
@@ -447,7 +449,7 @@ impl ResultDoc {
 }
 
 impl Extended {
-    /// Takes a member that is one of these; false if it is not.
+    /// Stores a defined member; returns `false` for any other.
     fn take(&mut self, name: &str, value: &RawValue) -> bool {
         match name {
             "name" => self.name = text(value),
@@ -471,12 +473,12 @@ pub struct GroupDoc {
 }
 
 impl GroupDoc {
-    /// A group to be saved.
+    /// Returns a group to save.
     pub fn new(result: Box<RawValue>) -> Self {
         Self { result }
     }
 
-    /// The document in compact JSON.
+    /// Returns the document in compact JSON.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.result.get().len() + 16);
         let mut doc = Object::new(&mut out);
@@ -489,8 +491,8 @@ impl GroupDoc {
     ///
     /// # Errors
     ///
-    /// [`ResultError`] if the document is a pickle, does not decompress, or is not what a worker
-    /// stores.
+    /// Returns [`ResultError`] if the document is a pickle, does not decompress, or is not what a
+    /// worker stores.
     pub fn decode_with(bytes: &[u8], serializer: Serializer) -> Result<Self, ResultError> {
         let json = document(bytes, Some(serializer))?;
         let mut result = None;
@@ -507,13 +509,14 @@ impl GroupDoc {
     }
 }
 
-/// A task without children of its own, as a member of `children`.
+/// Returns a task without children of its own, as a member of `children`.
 pub fn child(task_id: &str) -> Option<Box<RawValue>> {
     to_raw_value(&((task_id, None::<&str>), None::<&str>)).ok()
 }
 
-/// The serializer of a stored map, by its first byte: msgpack's maps begin with bytes that begin no text, JSON's with a
-/// brace, and YAML's, as Python writes them, with their first name.
+/// Returns the serializer of a stored map, by its first byte. MessagePack's maps begin with bytes
+/// that begin no text, JSON's with a brace. YAML's, as Python writes them, begin with their first
+/// name.
 fn recognised(bytes: &[u8]) -> Serializer {
     match bytes.first() {
         Some(0x80..=0x8f | 0xde | 0xdf) => Serializer::Msgpack,
@@ -522,7 +525,7 @@ fn recognised(bytes: &[u8]) -> Serializer {
     }
 }
 
-/// A stored document as strict JSON. It may become as large as a message's body.
+/// Returns a stored document as strict JSON. It may become as large as a message's body.
 fn document(bytes: &[u8], serializer: Option<Serializer>) -> Result<String, ResultError> {
     let limits = DecodeOptions::default();
     let (bytes, compression) = match bytes.strip_prefix(COMPRESSED) {
@@ -548,7 +551,7 @@ fn document(bytes: &[u8], serializer: Option<Serializer>) -> Result<String, Resu
     }
 }
 
-/// What follows the mark of compressed results: a content type, a zero and the data.
+/// Splits what follows the mark of compressed results: a content type, a zero byte and the data.
 fn compressed(marked: &[u8]) -> Result<(Compression, &[u8]), ResultError> {
     let mut parts = marked.splitn(2, |byte| *byte == 0);
     let name = parts.next().and_then(|name| str::from_utf8(name).ok());
@@ -567,7 +570,7 @@ fn present(value: &RawValue) -> Option<Box<RawValue>> {
     (value.get() != "null").then(|| value.to_owned())
 }
 
-/// A date as text; some versions wrapped it as a special value.
+/// Reads a date as text; some versions wrapped it as a special value.
 fn date(value: &RawValue) -> Option<String> {
     text(value).or_else(
         || match Special::from_value(&serde_json::from_str(value.get()).ok()?) {

@@ -1,24 +1,23 @@
-//! The date formats that Celery's versions have written, read and written without a clock or a time zone
-//! database.
+//! The date formats that Celery's versions have written. No clock or time zone database is needed.
 //!
-//! A [`Timestamp`] keeps the wall clock and the offset it was written with, so that writing it again gives
-//! what Python's `isoformat()` would: microseconds only if there are any, `+00:00` rather than `Z`, and no
-//! offset where there was none. A time without an offset counts as UTC, whatever the reader's time zone, as
-//! Celery counts it.
+//! A [`Timestamp`] keeps its wall clock and its offset, so that writing it again gives the text of
+//! Python's `isoformat()`. Microseconds appear only if there are any, `+00:00` stands rather than
+//! `Z`, and no offset is added. A time without an offset counts as UTC, whatever the reader's time
+//! zone, as in Celery.
 
 use std::fmt;
 
-/// A point in time as Celery writes it: to the microsecond, with the offset it was given in, if any.
+/// A point in time as Celery writes it: to the microsecond, with its original offset, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timestamp {
-    /// Seconds since 1970-01-01T00:00:00 of the wall clock that is written.
+    /// The seconds of the written wall clock since 1970-01-01T00:00:00.
     wall_seconds: i64,
     microseconds: u32,
-    /// Seconds east of UTC; none if the text named no offset.
+    /// The seconds east of UTC; `None` if the text named no offset.
     offset: Option<i32>,
 }
 
-/// The text is not a date that Celery would accept.
+/// The error of a text that is not a date that Celery would accept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not an ISO 8601 date")]
 pub struct TimeError {
@@ -26,11 +25,11 @@ pub struct TimeError {
 }
 
 const DAY: i64 = 86_400;
-/// Python's dates end with the year 9999.
+/// The last year of Python's dates.
 const MAX_YEAR: i64 = 9_999;
 
 impl Timestamp {
-    /// A time in UTC from Unix seconds and microseconds (which may be a million or more).
+    /// Returns a time in UTC from Unix seconds and microseconds (which may be a million or more).
     pub fn from_unix(seconds: i64, microseconds: u32) -> Self {
         let wall_seconds = seconds.saturating_add(i64::from(microseconds / 1_000_000));
         Self {
@@ -40,7 +39,7 @@ impl Timestamp {
         }
     }
 
-    /// A time in UTC from Unix microseconds.
+    /// Returns a time in UTC from Unix microseconds.
     pub fn from_unix_micros(micros: i64) -> Self {
         Self {
             wall_seconds: micros.div_euclid(1_000_000),
@@ -54,7 +53,8 @@ impl Timestamp {
         self.offset
     }
 
-    /// Unix microseconds; a time without an offset counts as UTC. Saturates at the ends of `i64`.
+    /// Returns the Unix microseconds; a time without an offset counts as UTC. Saturates at the ends
+    /// of `i64`.
     pub fn unix_micros(&self) -> i64 {
         self.wall_seconds
             .saturating_sub(i64::from(self.offset.unwrap_or(0)))
@@ -62,7 +62,7 @@ impl Timestamp {
             .saturating_add(i64::from(self.microseconds))
     }
 
-    /// This moment and that many microseconds more.
+    /// Returns this time plus `micros` microseconds.
     #[must_use]
     pub fn plus_micros(self, micros: i64) -> Self {
         let total = i64::from(self.microseconds).saturating_add(micros);
@@ -75,12 +75,13 @@ impl Timestamp {
         }
     }
 
-    /// Reads what Celery accepts: `2026-11-22T07:40:20.996002+00:00` with or without fraction, seconds and
-    /// offset, `Z`, `+0200`, `+02`, a space for the `T`, the compact form without separators, a date alone.
+    /// Reads what Celery accepts: `2026-11-22T07:40:20.996002+00:00` with or without fraction,
+    /// seconds and offset, `Z`, `+0200`, `+02`, a space for the `T`, the compact form without
+    /// separators, a date alone.
     ///
     /// # Errors
     ///
-    /// [`TimeError`] with the beginning of the text.
+    /// Returns [`TimeError`] with the beginning of the text.
     pub fn parse(text: &str) -> Result<Self, TimeError> {
         parse(text.as_bytes()).ok_or_else(|| TimeError {
             text: text.chars().take(64).collect(),
@@ -107,7 +108,7 @@ fn parse(text: &[u8]) -> Option<Timestamp> {
     })
 }
 
-/// Days since the epoch, and what follows the date.
+/// Returns the days since the epoch, and what follows the date.
 fn parse_date(text: &[u8]) -> Option<(i64, &[u8])> {
     let (year, rest) = digits(text, 4)?;
     let dashed = rest.first() == Some(&b'-');
@@ -128,7 +129,7 @@ fn parse_date(text: &[u8]) -> Option<(i64, &[u8])> {
     }
 }
 
-/// Seconds since midnight, microseconds, and what follows the clock.
+/// Returns the seconds since midnight, the microseconds, and what follows the clock.
 fn parse_clock(text: &[u8]) -> Option<(i64, u32, &[u8])> {
     let (hour, mut rest) = digits(text, 2)?;
     let (mut minute, mut second, mut micros) = (0, 0, 0);
@@ -154,7 +155,7 @@ fn parse_clock(text: &[u8]) -> Option<(i64, u32, &[u8])> {
     Some((hour * 3600 + minute * 60 + second, micros, rest))
 }
 
-/// Microseconds of a decimal fraction; digits beyond the sixth are dropped.
+/// Returns the microseconds of a decimal fraction; digits beyond the sixth are dropped.
 fn parse_fraction(text: &[u8]) -> Option<(u32, &[u8])> {
     let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     if length == 0 {
@@ -170,7 +171,7 @@ fn parse_fraction(text: &[u8]) -> Option<(u32, &[u8])> {
     Some((micros, &text[length..]))
 }
 
-/// The offset at the end; `Some(None)` if there is none.
+/// Returns the offset at the end; `Some(None)` if there is none.
 #[expect(
     clippy::option_option,
     reason = "no time at all, or a time without an offset"
@@ -224,7 +225,8 @@ fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days since 1970-01-01 in the Gregorian calendar, counting years from March so that the leap day is last.
+/// Returns the days since 1970-01-01 in the Gregorian calendar. Years count from March, so that the
+/// leap day is last.
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -233,7 +235,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-/// Year, month and day of a count of days since 1970-01-01.
+/// Returns year, month and day for a number of days since 1970-01-01.
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days.saturating_add(719_468);
     let era = days.div_euclid(146_097);
@@ -251,7 +253,8 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
-/// Python's `isoformat()`. Moments beyond Python's years are shown at its last or first second.
+/// Writes Python's `isoformat()`. A time beyond Python's years is shown as its first or last
+/// second.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let first = days_from_civil(1, 1, 1) * DAY;

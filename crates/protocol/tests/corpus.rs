@@ -1,5 +1,5 @@
-//! The kept corpus: small inputs that the fuzzer found, each of which takes a way of its own through a reader, and
-//! those that once made one fail.
+//! The kept corpus: small inputs that the fuzzer found, each with its own path through a reader,
+//! and inputs that once made a reader fail.
 
 #[path = "common/readers.rs"]
 mod readers;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use readers::READERS;
 
-/// A folder has at least so many files.
+/// The least number of files in a folder.
 const FEWEST: usize = 10;
 
 #[test]
@@ -19,7 +19,7 @@ fn the_kept_corpus_is_answered() -> std::io::Result<()> {
         let mut count = 0;
         for file in fs::read_dir(corpus.join(name))? {
             let file = file?.path();
-            // The name of a file is all that a failure needs to be repeated.
+            // The name of the file is enough to repeat a failure.
             println!("{}", file.display());
             read(&fs::read(&file)?);
             count += 1;

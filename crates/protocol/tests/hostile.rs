@@ -1,5 +1,5 @@
-//! Input made to hurt: deep, large, damaged, or growing when it is read. Everything is answered with a
-//! task or an error, in the stack and memory of an ordinary thread.
+//! Hostile input: deep, large, damaged, or growing when it is read. Every input gives a task or an
+//! error, in the stack and memory of an ordinary thread.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 
 const ALL: &[Serializer] = &[Serializer::Json, Serializer::Msgpack, Serializer::Yaml];
 
-/// An envelope around a body, with everything else in order.
+/// Returns an envelope around a body, with valid headers and properties.
 fn envelope(body: &[u8], content_type: &str, compression: Option<&str>) -> Vec<u8> {
     let mut headers = json!({"task": "proj.add", "id": "1"});
     if let Some(compression) = compression {
@@ -131,7 +131,7 @@ fn deep_messagepack_and_yaml_are_errors() {
             assert!(ResultDoc::decode_with(&bytes, serializer).is_err());
         }
     }
-    // Written, too, nothing is deeper than can be read.
+    // The writer too makes nothing deeper than the reader accepts.
     let deep = raw(&format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)));
     for serializer in [Serializer::Msgpack, Serializer::Yaml] {
         let task = Task::new("1", "t", deep.clone(), raw("{}"));
@@ -186,7 +186,7 @@ fn yaml_aliases_do_not_explode() {
         Err(SerializerError::TooLarge { limit: 1 << 20 })
     );
     assert!(Serializer::Yaml.to_json(b"a: &a [*a]", 1 << 20).is_err());
-    // A tag of Python's is not acted upon.
+    // A Python tag has no effect.
     let tagged = Serializer::Yaml.to_json(b"!!python/object/apply:os.system [id]", 1 << 20);
     assert_eq!(tagged.as_deref(), Ok("[\"id\"]"));
     assert!(Serializer::Yaml.to_json(b"- !x 1", 1 << 20).is_err());
@@ -267,7 +267,7 @@ fn numbers_beyond_every_type_pass_through() {
     );
     let again = task.encode_redis(&EncodeOptions::new("q", "t")).unwrap();
     assert_eq!(decode(&again).unwrap().args.get(), numbers);
-    // MessagePack has no such integers: an error, not another number.
+    // MessagePack has no such integers: the result is an error, not another number.
     let options = EncodeOptions::new("q", "t").serializer(Serializer::Msgpack);
     assert!(matches!(
         task.encode_redis(&options),

@@ -1,5 +1,5 @@
-//! Input that is large, or has very much of something: what is read has a limit, and reading it takes time that grows
-//! with its length. A reader that grew with the square would not end here within the suite's time limit.
+//! Input that is large or has very many parts: reading has limits, and takes time that grows
+//! linearly. A reader whose time grew with the square would exceed the suite's time limit here.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -14,10 +14,10 @@ use celery_protocol::result::{ResultDoc, ResultError};
 use celery_protocol::serializer::Serializer;
 use serde_json::json;
 
-/// So many that the square of it does not end.
+/// A number whose square is too many steps to finish.
 const VERY_MANY: usize = 200_000;
 
-/// The inside of an object of so many members, all of another name.
+/// Returns the inside of an object of `count` members, each with its own name.
 fn members(count: usize) -> String {
     let members: Vec<String> = (0..count).map(|nth| format!("\"h{nth}\":{nth}")).collect();
     members.join(",")
@@ -30,7 +30,7 @@ fn decode(headers: &str, properties: &str, embed: &str) -> Result<Task, DecodeEr
     let raw = format!(
         r#"{{"body":"{body}","headers":{{"task":"t","id":"1"{c1}{headers}}},"properties":{{"body_encoding":"base64"{c2}{properties}}}}}"#
     );
-    // What is refused is not worked on for long either.
+    // A refusal must be fast too.
     mark_redelivered(raw.as_bytes()).unwrap();
     Task::decode_redis(raw.as_bytes())
 }
@@ -148,10 +148,10 @@ fn what_grows_in_the_reading_has_a_limit_of_its_own() {
         decode(&packed(10_001), &small).unwrap_err(),
         Cause::TooLarge
     );
-    // Without compression it may be larger.
+    // Without compression the body may be larger.
     let plain = envelope(&body(10_001), Serializer::Json, None);
     assert!(decode(&plain, &small).is_ok());
-    // No setting lets pass what is too large for a plain body.
+    // No setting permits a body beyond the limit of plain bodies.
     let large = DecodeOptions::default().max_body(5_000);
     assert_eq!(decode(&packed(5_001), &large).unwrap_err(), Cause::TooLarge);
 

@@ -1,4 +1,4 @@
-//! Every captured task message is decoded, and every one that can be written is written again.
+//! Every captured task message is decoded, and every one that can be encoded is encoded again.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -27,7 +27,7 @@ fn messages(protocol: Protocol) -> Vec<(Fixture, Vec<u8>)> {
         .into_iter()
         .filter_map(|fixture| {
             let queued = fixture.queued();
-            // Published to an exchange that no queue was bound to: kombu dropped it.
+            // This message went to an exchange without a bound queue: kombu dropped it.
             if fixture.name == "exchange_topic" {
                 assert!(queued.is_empty());
                 return None;
@@ -43,7 +43,7 @@ fn decode(raw: &[u8]) -> Result<Task, celery_protocol::message::DecodeError> {
     Task::decode_redis_with(raw, &DecodeOptions::default().accept(ALL))
 }
 
-/// The body as a value, out of base64, compression and serializer.
+/// Returns the body as a value, decoded from base64, compression and serializer.
 fn body(envelope: &Value) -> Value {
     let mut body = STANDARD.decode(envelope["body"].as_str().unwrap()).unwrap();
     if let Some(name) = envelope["headers"]["compression"].as_str() {
@@ -56,7 +56,7 @@ fn body(envelope: &Value) -> Value {
     serde_json::from_str(&serializer.to_json(&body, 1 << 20).unwrap()).unwrap()
 }
 
-/// An envelope with its body as a value instead of text.
+/// Returns an envelope with its body as a value instead of text.
 fn opened(raw: &[u8]) -> Value {
     let mut envelope = parsed(raw);
     envelope["body"] = body(&envelope);
@@ -167,7 +167,7 @@ fn every_message_is_written_as_python_wrote_it() {
     let mut written = 0;
     for protocol in [Protocol::V1, Protocol::V2] {
         for (fixture, raw) in messages(protocol) {
-            // Pickle is never read, so there is nothing to write again.
+            // Pickle is never read, so nothing can be encoded again.
             if fixture.name == "serializer_pickle" {
                 continue;
             }
@@ -203,7 +203,8 @@ fn arguments_are_shown_as_python_shows_them() {
         };
         let python = (task.argsrepr.take(), task.kwargsrepr.take());
         match fixture.name.as_str() {
-            // The caller gave them; a list instead of a tuple; values that JSON has no form for.
+            // The caller gave the reprs; the value is a list, not a tuple; or JSON has no form for
+            // it.
             "argsrepr_kwargsrepr" | "send_task" | "json_special_types" | "json_nan"
             // Python cuts inside the string and closes it.
             | "long_argsrepr" => continue,
@@ -315,7 +316,7 @@ fn malformed_messages_tell_what_is_wrong_and_whose_they_are() {
         assert_eq!(error.task(), headers["task"].as_str(), "{name}");
         assert!(mark_redelivered(&raw).is_ok(), "{name}");
     }
-    // What Python runs, we run.
+    // Our worker runs the tasks that Python runs.
     let runs: Vec<_> = fixtures
         .iter()
         .filter(|fixture| fixture.json["result_backend"].is_string())

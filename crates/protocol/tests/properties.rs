@@ -1,4 +1,4 @@
-//! Properties over generated input: what is written is read back, and no input makes a reader panic.
+//! Properties over generated input: written data is read back, and no input makes a reader panic.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -107,7 +107,7 @@ fn value(json: &RawValue) -> Value {
     serde_json::from_str(json.get()).unwrap()
 }
 
-/// Every captured message and document, for damaging.
+/// Returns every captured message and document, as input to damage.
 fn captured() -> &'static [Vec<u8>] {
     static ALL: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     ALL.get_or_init(|| {
@@ -192,7 +192,7 @@ fn damaged(mut bytes: Vec<u8>, damages: &[Damage]) -> Vec<u8> {
     bytes
 }
 
-/// Every reader takes the bytes.
+/// Gives the bytes to every reader.
 fn read_all(bytes: &[u8]) {
     for (_, read) in READERS {
         read(bytes);
@@ -287,7 +287,7 @@ proptest! {
     ) {
         let time = Timestamp::from_unix_micros(micros);
         prop_assert_eq!(Timestamp::parse(&time.to_string()).unwrap(), time);
-        // The same clock in another place.
+        // The clock of the same time at another offset.
         let clock = time.to_string();
         let there = clock.replace("+00:00", &format!("{sign}{hours:02}:{minutes:02}:{seconds:02}"));
         let east = (hours * 3600 + minutes * 60 + seconds) * if sign == '-' { -1 } else { 1 };

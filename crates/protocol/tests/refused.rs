@@ -1,5 +1,5 @@
-//! Messages that are damaged or mixed from two protocols: what is wrong is told apart, and whose message it was is
-//! known as far as it can be read.
+//! Messages that are damaged or mixed from two protocols: the faults are told apart, and the
+//! message's owner is reported as far as it can be read.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -9,7 +9,7 @@ use celery_protocol::message::{Cause, DecodeError, Task};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-/// A message in base64 whose headers are in order.
+/// Decodes a message in base64 with valid headers.
 fn decode_body(body: &[u8]) -> Result<Task, DecodeError> {
     let raw = json!({
         "body": STANDARD.encode(body),
@@ -33,7 +33,7 @@ fn damaged_text_is_told_apart() {
     let headers = r#"{"task":"t","id":"1"}"#;
     let body = r#""[[],{},null]""#;
     assert!(plain(headers, body).is_ok());
-    // Repeated names: the last counts, as in Python.
+    // The last of repeated names counts, as in Python.
     assert_eq!(
         plain(r#"{"task":"a","id":"1","task":"b"}"#, body)
             .unwrap()
@@ -142,7 +142,7 @@ fn protocol_1_is_read_in_its_variants() {
         plain("{}", r#"{"id":"1","args":[],"kwargs":{}}"#).unwrap_err(),
         Cause::NoTask
     );
-    // The mixture: headers name the task, the body is that of protocol 1.
+    // Mixed protocols: headers name the task, the body is of protocol 1.
     let task = plain(
         r#"{"task":"h","id":"9","x":1}"#,
         r#"{"task":"t","args":[1],"eta":"2026-01-01T00:00:00Z"}"#,
@@ -171,7 +171,7 @@ fn whose_message_it_was_is_known_whatever_is_wrong_with_it() {
     let tagged = r#""properties":{"delivery_tag":"d"}"#;
     let body = r#""body":"[[],{},null]""#;
     for (raw, cause, tag) in [
-        // Of the wrong kind, or not there.
+        // Members of the wrong kind, and missing ones.
         (format!("{{{headers},{tagged}}}"), Cause::Envelope, "d"),
         (
             format!("{{\"body\":null,{headers},{tagged}}}"),
@@ -205,7 +205,7 @@ fn whose_message_it_was_is_known_whatever_is_wrong_with_it() {
             Cause::Envelope,
             "d",
         ),
-        // What only Python could not read.
+        // Only Python could not read these.
         (
             format!("{{{body},{headers},{tagged},\"n\":{long}}}"),
             Cause::Envelope,
@@ -216,7 +216,7 @@ fn whose_message_it_was_is_known_whatever_is_wrong_with_it() {
             Cause::Envelope,
             "d",
         ),
-        // What nobody can.
+        // Neither Python nor we can read these.
         (
             format!("{{\"n\":{deep},{body},{headers},{tagged}}}"),
             Cause::Envelope,
@@ -249,7 +249,7 @@ fn whose_message_it_was_is_known_whatever_is_wrong_with_it() {
             Cause::TooLarge,
             "d",
         ),
-        // A body that is not what its headers say.
+        // Bodies that differ from their headers.
         (
             format!("{{\"body\":\"[\",{headers},{tagged}}}"),
             Cause::Body,
@@ -292,7 +292,7 @@ fn whose_message_it_was_is_known_whatever_is_wrong_with_it() {
             "{shown}"
         );
     }
-    // A body of protocol 1 says it itself.
+    // A body of protocol 1 names the task itself.
     let raw = json!({"body": r#"{"id":"7","task":"t","args":[],"kwargs":{},"timelimit":5}"#});
     let error = Task::decode_redis(raw.to_string().as_bytes()).unwrap_err();
     assert_eq!(
@@ -323,7 +323,7 @@ fn an_id_or_a_name_that_would_forge_a_log_line_or_a_key_is_a_malformed_field() {
         );
         assert!(!error.detail().contains(char::is_control), "{bad:?}");
     }
-    // Neither is it known of a message that is refused for something else.
+    // The names are also missing if a message is refused for another reason.
     for raw in [
         r#"{"headers":{"id":"a\nb","task":"\u001b"}}"#,
         r#"{"headers":{"id":"a\nb","task":"\u001b"},"#,
@@ -331,7 +331,7 @@ fn an_id_or_a_name_that_would_forge_a_log_line_or_a_key_is_a_malformed_field() {
         let error = Task::decode_redis(raw.as_bytes()).unwrap_err();
         assert_eq!((error.id(), error.task()), (None, None), "{raw}");
     }
-    // What Python's people really write.
+    // Names that Python programs really use.
     for good in [
         "7984eb8a-d938-486d-8d34-8897efb04d94",
         "für später: 1/2 [3] {4}",
@@ -425,7 +425,7 @@ fn members_of_another_kind_are_read_as_python_reads_them() {
     ] {
         let read = task(json!({}), &format!("[{args},{{}},0]")).unwrap();
         assert_eq!(read.args.get(), expected);
-        // What was read can be sent again.
+        // A task that was read can be sent again.
         assert!(
             read.encode_redis(&celery_protocol::message::EncodeOptions::new("q", "t"))
                 .is_ok()
@@ -469,7 +469,7 @@ fn members_of_another_kind_are_read_as_python_reads_them() {
     ] {
         assert!(embed(wrong, json!({})).is_err(), "{wrong}");
     }
-    // Headers that Python takes for none.
+    // Python treats these headers as missing.
     let raw = json!({"body": r#"{"task":"t","id":"1"}"#, "headers": [], "content-encoding": "x"});
     let raw = raw.to_string();
     assert!(Task::decode_redis(raw.as_bytes()).is_ok());

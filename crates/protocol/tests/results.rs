@@ -35,7 +35,7 @@ fn serializer(name: &str) -> Serializer {
     }
 }
 
-/// A document in any serializer as a value.
+/// Returns a document in any serializer as a value.
 fn opened(bytes: &[u8], serializer: Serializer) -> Value {
     serde_json::from_str(&serializer.to_json(bytes, 1 << 20).unwrap()).unwrap()
 }
@@ -113,7 +113,7 @@ fn every_document_is_read_and_written_again() {
     assert_eq!(documents, 181);
 }
 
-/// The names of a document's members in the order of the text, to the first level.
+/// Returns the names of a document's top-level members in the order of the text.
 fn member_names(json: &[u8]) -> Vec<String> {
     let fields: celery_protocol::fields::Fields = serde_json::from_slice(json).unwrap();
     fields.iter().map(|(name, _)| name.to_owned()).collect()
@@ -124,7 +124,7 @@ fn every_saved_group_is_read_and_written_again() {
     let mut groups = 0;
     for fixture in fixtures() {
         for (key, bytes) in fixture.stored("celery-taskset-meta-") {
-            // Its members that have ended, which Celery counts beside it.
+            // The number of members that have ended, which Celery keeps beside the group.
             if matches!(key.rsplit_once('.'), Some((_, "c"))) {
                 continue;
             }
@@ -252,7 +252,7 @@ fn a_retry_is_published_as_python_publishes_it() {
     assert_eq!((&*held.exchange(), &*held.routing_key()), ("", "celery"));
     let python = parsed(held.envelope);
 
-    // The message of the first try was not captured; it differs from the second's in what a retry changes.
+    // The first message was not captured. It differs from the second only in what a retry changes.
     let mut first = python.clone();
     first["headers"]["retries"] = json!(0);
     first["headers"]["eta"] = Value::Null;

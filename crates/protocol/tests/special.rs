@@ -1,5 +1,5 @@
-//! The special values that Python Celery wrote into arguments and into a result are read as what they were in Python,
-//! and written as Python wrote them.
+//! Special values that Python Celery wrote are read as their Python values, and written as Python
+//! wrote them.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -12,7 +12,7 @@ use celery_protocol::time::Timestamp;
 use common::{Fixture, folder};
 use serde_json::Value;
 
-/// The captured values, in the order in which they were given to Python.
+/// Returns the captured values, in the order in which Python got them.
 fn expected() -> [Special; 8] {
     let time = |text| Special::Datetime(Timestamp::parse(text).unwrap());
     [

@@ -1,4 +1,4 @@
-//! The members of an object whose values stay the text they were.
+//! The members of an object, each value kept as its original text.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,11 +10,11 @@ use serde_json::value::RawValue;
 /// Up to this number of names, comparing each of them is as fast as an index.
 const FEW: usize = 32;
 
-/// A string that borrows where it has no escapes (serde's own `Cow` never borrows).
+/// A string that borrows if it has no escapes (serde's own `Cow` never borrows).
 #[derive(serde::Deserialize)]
 pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
-/// Gives each member of an object to a function, in order. The text must be strict JSON.
+/// Calls a function with each member of an object, in order. The text must be strict JSON.
 pub(crate) fn each_member<'a>(
     object: &'a str,
     mut take: impl FnMut(Cow<'a, str>, &'a RawValue),

@@ -1,12 +1,12 @@
-//! Lenient reading of the JSON that Python writes, and the values JSON itself has no form for.
+//! Lenient reading of the JSON that Python writes, and of values that JSON has no form for.
 //!
-//! Python writes `NaN`, `Infinity` and `-Infinity` bare and lone surrogates as escapes; strict parsers
-//! refuse both. [`normalise`] makes strict JSON of such a text: a bare number becomes `null` (what
-//! JavaScript's `JSON.stringify` makes of it), a lone surrogate becomes U+FFFD. Depth is bounded by
-//! [`MAX_DEPTH`], for strict text too, so that no parser behind it can exhaust its stack.
+//! Python writes `NaN`, `Infinity` and `-Infinity` bare, and lone surrogates as escapes; strict
+//! parsers refuse both. [`normalise`] makes such a text strict JSON. A bare number becomes `null`,
+//! as in JavaScript's `JSON.stringify`; a lone surrogate becomes U+FFFD. [`MAX_DEPTH`] limits the
+//! depth of strict text too, so that no later parser can exhaust its stack.
 //!
-//! Numbers stay as they are written: `1e400` and integers of any length pass, and it is for who reads the
-//! value to refuse them.
+//! Numbers keep their text: `1e400` and integers of any length pass. The reader of the value must
+//! refuse what it cannot hold.
 
 mod members;
 mod python;
@@ -25,10 +25,11 @@ pub(crate) use scan::{Elements, Members, skip_value};
 pub use special::Special;
 pub use write::{integer as write_integer, string as write_string};
 
-/// How deep arrays and objects may nest: the limit of `serde_json`, so that what passes here parses there.
+/// The deepest nesting of arrays and objects: `serde_json`'s limit, so that text accepted here
+/// parses there.
 pub const MAX_DEPTH: usize = 127;
 
-/// A text that is not the JSON that Python writes.
+/// The error of a text that is not JSON as Python writes it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
@@ -38,10 +39,10 @@ pub enum JsonError {
     /// The text is not UTF-8.
     #[error("not UTF-8 at byte {at}")]
     Utf8 {
-        /// The first bad byte.
+        /// The position of the first bad byte.
         at: usize,
     },
-    /// A `__type__` that kombu does not know, or whose value is not of it.
+    /// A `__type__` that kombu does not know, or a value that does not fit its `__type__`.
     #[error("unknown or invalid __type__")]
     Special,
     /// An integer has more digits than Python converts.
@@ -58,9 +59,9 @@ impl From<serde_json::Error> for JsonError {
     }
 }
 
-/// Strict JSON of a text that Python wrote. Borrowed if nothing had to change.
+/// Returns a text that Python wrote as strict JSON. Borrows if nothing had to change.
 ///
-/// Only what is named in the module's description is changed; a text that is not JSON may still be none
+/// Changes only what the module's description names; a text that is not JSON may still not be JSON
 /// afterwards.
 ///
 /// ```
@@ -71,8 +72,8 @@ impl From<serde_json::Error> for JsonError {
 ///
 /// # Errors
 ///
-/// [`JsonError`] if the text is not UTF-8, nests deeper than [`MAX_DEPTH`], or breaks a rule of
-/// JSON that this pass sees.
+/// Returns [`JsonError`] if the text is not UTF-8, nests deeper than [`MAX_DEPTH`], or breaks a
+/// rule of JSON that this pass sees.
 pub fn normalise(text: &[u8]) -> Result<Cow<'_, str>, JsonError> {
     let text = std::str::from_utf8(text).map_err(|error| JsonError::Utf8 {
         at: error.valid_up_to(),
@@ -80,7 +81,7 @@ pub fn normalise(text: &[u8]) -> Result<Cow<'_, str>, JsonError> {
     normalise_text(text)
 }
 
-/// The same of a text that is known to be UTF-8.
+/// Like [`normalise`], for a text that is known to be UTF-8.
 pub(crate) fn normalise_text(text: &str) -> Result<Cow<'_, str>, JsonError> {
     if is_strict(text.as_bytes())? {
         return Ok(Cow::Borrowed(text));
@@ -88,7 +89,7 @@ pub(crate) fn normalise_text(text: &str) -> Result<Cow<'_, str>, JsonError> {
     Ok(Cow::Owned(rewritten(text)))
 }
 
-/// Bounds the depth, and tells whether the text is free of what has to be changed.
+/// Checks the depth; returns `true` if nothing in the text has to change.
 fn is_strict(text: &[u8]) -> Result<bool, JsonError> {
     let mut depth = 0_usize;
     let mut strict = true;
@@ -155,7 +156,8 @@ fn rewritten(text: &str) -> String {
     out
 }
 
-/// Where in a string's inside the next escape is half of a surrogate pair without its other half.
+/// Returns the position of the next escape in a string that is half of a surrogate pair without its
+/// other half.
 fn next_lone_surrogate(text: &[u8], start: usize, end: usize) -> Option<usize> {
     let mut at = start;
     while let Some(backslash) = memchr::memchr(b'\\', &text[at..end]) {
@@ -177,7 +179,7 @@ fn next_lone_surrogate(text: &[u8], start: usize, end: usize) -> Option<usize> {
     None
 }
 
-/// The code unit of a `\uXXXX` escape that starts here.
+/// Returns the code unit of the `\uXXXX` escape that starts at `at`.
 fn escaped_unit(text: &[u8], at: usize) -> Option<u16> {
     let escape = text.get(at..at.checked_add(6)?)?;
     let digits = escape.strip_prefix(b"\\u")?;

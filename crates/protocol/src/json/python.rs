@@ -1,10 +1,10 @@
-//! What Python's reading refuses in strict JSON.
+//! Checks for strict JSON that Python nevertheless refuses to read.
 //!
-//! Integers that Python does not convert, and special values that are none, are errors there. In kombu's `unacked` such
-//! a text would stop the sweeps of every Python worker.
+//! Integers too long for Python and invalid special values are errors there. In kombu's `unacked`,
+//! such a text would stop the sweeps of every Python worker.
 //!
-//! The text is gone through once and no value is made of it: a number may be one that no type holds, and a large text
-//! takes no more memory than it has.
+//! The check goes through the text once and makes no values of it. A number may be larger than any
+//! type holds, and a large text takes no additional memory.
 
 use std::ops::Range;
 
@@ -19,13 +19,13 @@ pub(super) const MAX_DIGITS: usize = 4_300;
 /// Integers with fewer digits have at most 64 bits.
 const LARGE_DIGITS: usize = 19;
 
-/// Refuses strict JSON that kombu could not read nevertheless. The depth of the text was bounded before.
+/// Refuses strict JSON that kombu could not read. The caller has checked the depth.
 pub(crate) fn check_python_reads(text: &str) -> Result<(), JsonError> {
     let bytes = text.as_bytes();
     if bytes.len() > MAX_DIGITS && longest_number(bytes) > MAX_DIGITS {
         return Err(JsonError::Digits);
     }
-    // The names of a special value's members may be written with escapes.
+    // Escapes may hide the member names of a special value.
     let suspicious = ["__type__", "\\u00"]
         .iter()
         .any(|part| memchr::memmem::find(bytes, part.as_bytes()).is_some());
@@ -36,7 +36,7 @@ pub(crate) fn check_python_reads(text: &str) -> Result<(), JsonError> {
     }
 }
 
-/// The longest run of digits outside of strings.
+/// Returns the length of the longest run of digits outside strings.
 fn longest_number(text: &[u8]) -> usize {
     let (mut longest, mut run, mut at) = (0, 0, 0);
     while let Some(&byte) = text.get(at) {
@@ -56,29 +56,29 @@ fn longest_number(text: &[u8]) -> usize {
     longest
 }
 
-/// Returns `true` if a text can have an integer that 64 bits do not hold. It is also `true` for other
+/// Returns `true` if a text may contain an integer beyond 64 bits. Also returns `true` for other
 /// numbers with as many digits.
 pub fn has_large_integer(text: &str) -> bool {
     text.len() >= LARGE_DIGITS && longest_number(text.as_bytes()) >= LARGE_DIGITS
 }
 
-/// An object or array that is not closed yet. In an array there are no names.
+/// An object or array that is still open. In an array there are no names.
 #[derive(Default)]
 struct Open<'a> {
     /// The last string, which is a name if a colon follows.
     string: Range<usize>,
-    /// The name of the member that is being read.
+    /// The name of the current member.
     name: Option<Range<usize>>,
-    /// Where its value begins.
+    /// The position where the current value begins.
     value: usize,
     kind: Option<&'a str>,
     inner: Option<&'a str>,
-    /// Whether there is a member of another name: then it is no special value.
+    /// `true` if another member exists: then the object is not a special value.
     more: bool,
 }
 
 impl<'a> Open<'a> {
-    /// Takes the member that ends here, if one does.
+    /// Records the member that ends here, if any.
     fn end_member(&mut self, text: &'a str, at: usize) {
         let Some(name) = self.name.take().and_then(|name| text.get(name)) else {
             return;
@@ -92,7 +92,7 @@ impl<'a> Open<'a> {
         }
     }
 
-    /// Whether it is an object that can be read: a special value, or none.
+    /// Returns an error if the object looks like a special value but is not a valid one.
     fn check(self) -> Result<(), JsonError> {
         match (self.more, self.kind, self.inner) {
             (false, Some(kind), Some(inner)) => special(kind, inner).ok_or(JsonError::Special),
@@ -101,7 +101,7 @@ impl<'a> Open<'a> {
     }
 }
 
-/// Whether every special value in a text is one.
+/// Checks every special value in a text.
 fn check_special_values(text: &str) -> Result<(), JsonError> {
     let bytes = text.as_bytes();
     let mut open: Vec<Open<'_>> = Vec::new();
@@ -130,7 +130,7 @@ fn check_special_values(text: &str) -> Result<(), JsonError> {
     Ok(())
 }
 
-/// Whether these two are a type and a value of it.
+/// Returns `Some` if `inner` is a valid value of the type `kind`.
 fn special(kind: &str, inner: &str) -> Option<()> {
     let Name(kind) = serde_json::from_str(kind).ok()?;
     let mut hex: Option<&RawValue> = None;
@@ -198,7 +198,7 @@ mod tests {
             ),
             (r#"{"__type__":"foo","__value__":1,"x":2}"#, true),
             (r#"{"__type__":"foo"}"#, true),
-            // Python reads what is inside first.
+            // Python reads the inner values first.
             (
                 r#"{"__type__":"x","__value__":{"__type__":"foo","__value__":1},"x":1}"#,
                 false,

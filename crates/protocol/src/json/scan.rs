@@ -1,14 +1,15 @@
-//! Finding the parts of a JSON text without reading it, so that the rest can stay byte for byte.
+//! Finds the parts of a JSON text without parsing it, so that the rest can stay byte for byte.
 //!
-//! The scanner knows strings, brackets and commas, not values: it accepts what Python's JSON accepts and
-//! some that is no JSON. It never recurses and never looks behind the end.
+//! The scanner knows strings, brackets and commas, not values. It accepts all that Python's JSON
+//! accepts and some text that is not JSON. It never recurses and never reads beyond the end.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use super::{JsonError, normalise};
 
-/// The index after the string whose inside starts here; the text's end if it is not closed.
+/// Returns the index after the string whose inside starts here, or the text's end if it is not
+/// closed.
 pub(super) fn string_end(text: &[u8], inside: usize) -> usize {
     let mut at = inside;
     while let Some(found) = text
@@ -31,7 +32,7 @@ fn skip_space(text: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The index after the value that starts here.
+/// Returns the index after the value that starts here.
 pub(crate) fn skip_value(text: &[u8], start: usize) -> Result<usize, JsonError> {
     let mut depth = 0_usize;
     let mut at = start;
@@ -72,7 +73,7 @@ fn unexpected<T>(text: &[u8], at: usize) -> Result<T, JsonError> {
     }))
 }
 
-/// The parts of a container, one after the other.
+/// The parts of an array or object, in order.
 struct Parts<'a> {
     text: &'a [u8],
     at: usize,
@@ -101,7 +102,8 @@ impl<'a> Parts<'a> {
         })
     }
 
-    /// Moves to the start of the next part; false at the end, after which only space may follow.
+    /// Moves to the start of the next part. Returns `false` at the end, after which only space may
+    /// follow.
     fn advance(&mut self) -> Result<bool, JsonError> {
         if self.state == State::Done {
             return Ok(false);
@@ -137,7 +139,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The elements of an array, as places in its text.
+/// The elements of an array, as ranges of its text.
 pub(crate) struct Elements<'a>(Parts<'a>);
 
 impl<'a> Elements<'a> {
@@ -154,10 +156,10 @@ impl<'a> Elements<'a> {
     }
 }
 
-/// A member's name, and the place of its value.
+/// A member's name and the range of its value.
 type Member<'a> = (Cow<'a, [u8]>, Range<usize>);
 
-/// The members of an object, as places in its text.
+/// The members of an object, as ranges of its text.
 pub(crate) struct Members<'a>(Parts<'a>);
 
 impl<'a> Members<'a> {
@@ -180,7 +182,7 @@ impl<'a> Members<'a> {
         Ok(Some((name, parts.value()?)))
     }
 
-    /// The place of a member's value; of the last one, if it is repeated.
+    /// Returns the range of a member's value; the last one if the name is repeated.
     pub(crate) fn find(object: &'a [u8], wanted: &str) -> Result<Option<Range<usize>>, JsonError> {
         let mut members = Self::new(object)?;
         let mut found = None;
@@ -193,7 +195,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// A name as Python reads it: half a surrogate pair or a byte that is no UTF-8 is a name like any other.
+/// Decodes a name as Python does: a lone surrogate or a byte that is not UTF-8 is valid in a name.
 fn unquoted(token: &[u8]) -> Result<Cow<'_, [u8]>, JsonError> {
     match token {
         [b'"', inside @ .., b'"'] if !inside.contains(&b'\\') => Ok(Cow::Borrowed(inside)),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::JsonError;
 use crate::time::Timestamp;
 
-/// A value of Python's that kombu writes as `{"__type__": …, "__value__": …}`.
+/// A Python value that kombu writes as `{"__type__": …, "__value__": …}`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Special {
@@ -28,9 +28,10 @@ pub enum Special {
 }
 
 impl Special {
-    /// Reads a special value. `None` if the value is not one: kombu requires exactly the two members.
+    /// Reads a special value; `None` if the value is not one. kombu requires exactly the two
+    /// members.
     ///
-    /// An unknown type, or a value that is not of its type, is an error, as it is in Python.
+    /// An unknown type, or a value that does not fit its type, is an error, as in Python.
     pub fn from_value(value: &Value) -> Option<Result<Self, JsonError>> {
         let object = value.as_object().filter(|object| object.len() == 2)?;
         let (kind, inner) = (object.get("__type__")?, object.get("__value__")?);
@@ -44,7 +45,7 @@ impl Special {
         Some(special.ok_or(JsonError::Special))
     }
 
-    /// Reads the text of a kind; a UUID's is its member `hex`.
+    /// Reads the text of a special value of this kind; for a UUID it is the member `hex`.
     pub(super) fn read(kind: &str, text: &str) -> Option<Self> {
         match kind {
             "uuid" => {
@@ -59,7 +60,7 @@ impl Special {
             "time" => Timestamp::parse(&format!("1970-01-01T{text}"))
                 .ok()
                 .map(|_| Self::Time(text.to_owned())),
-            // Python's decimals are written as its floats are.
+            // Python writes its decimals like its floats.
             "decimal" => text
                 .parse::<f64>()
                 .ok()
@@ -81,7 +82,7 @@ impl Special {
         }
     }
 
-    /// Writes it as kombu does.
+    /// Returns the JSON value that kombu writes.
     pub fn to_value(&self) -> Value {
         let (kind, value) = match self {
             Self::Datetime(time) => ("datetime", time.to_string().into()),

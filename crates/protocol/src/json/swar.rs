@@ -1,7 +1,8 @@
-//! Bytes looked for eight at a time: strings are most of a message, and most of their bytes are nothing special.
+//! Searches for bytes eight at a time: a message is mostly strings, and most of their bytes need no
+//! escape.
 //!
-//! A *mask* has the highest bit of each byte set that was found. Only the lowest one found is sure: the subtraction may
-//! borrow from the bytes above it.
+//! A *mask* has the highest bit set in each byte that was found. Only the lowest one is reliable:
+//! the subtraction may borrow from the bytes above it.
 
 const ONES: u64 = u64::MAX / 255;
 const HIGHS: u64 = ONES << 7;
@@ -11,21 +12,22 @@ pub(crate) const fn less(word: u64, limit: u8) -> u64 {
     word.wrapping_sub(ONES * limit as u64) & !word & HIGHS
 }
 
-/// Marks bytes that are `byte`.
+/// Marks bytes equal to `byte`.
 pub(crate) const fn equal(word: u64, byte: u8) -> u64 {
     less(word ^ (ONES * byte as u64), 1)
 }
 
-/// Marks bytes that are no printable ASCII.
+/// Marks bytes that are not printable ASCII.
 pub(crate) const fn unprintable(word: u64) -> u64 {
     less(word, b' ') | equal(word, 0x7f) | (word & HIGHS)
 }
 
-/// How many bytes stand before the first one that `special` marks, which must not mark `a`.
+/// Returns the number of bytes before the first one that `special` marks. `special` must not mark
+/// `a`.
 pub(crate) fn plain_run(bytes: &[u8], special: impl Fn(u64) -> u64) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
     let special_in = |word: &[u8; 8]| special(u64::from_le_bytes(*word));
-    // In a long text, four words at a time: the compiler makes vector instructions of it.
+    // In a long text, four words at a time: the compiler then uses vector instructions.
     let (blocks, _) = words.as_chunks::<4>();
     let plain_blocks = blocks
         .iter()
@@ -56,7 +58,7 @@ mod tests {
         let special = |word| unprintable(word) | equal(word, b'"');
         for byte in 0..=u8::MAX {
             for before in 0..70 {
-                // What follows must not matter, whatever it borrows.
+                // The bytes after the one found must not matter, whatever they borrow.
                 for after in [b'!', b'"', 0, 0x1f, 0x20, 0x80, 0xff] {
                     let mut bytes = vec![b'x'; before];
                     bytes.push(byte);

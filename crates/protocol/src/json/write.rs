@@ -7,10 +7,11 @@ use crate::time::Timestamp;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Appends a string with its quotes; only what JSON must escape is escaped, and as Python and PHP do it.
+/// Appends a string with its quotes. Escapes only what JSON requires, as Python and PHP do.
 pub fn string(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
-    // With its quotes, and the comma or the bracket behind it: or that would move a large text once more.
+    // Reserves the quotes and the comma or bracket after them: growing later would move a large
+    // text again.
     out.reserve(rest.len() + 3);
     out.push(b'"');
     loop {
@@ -44,7 +45,7 @@ pub fn integer(out: &mut Vec<u8>, number: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Appends a finite number, whole ones without a fraction.
+/// Appends a finite number; whole numbers without a fraction.
 pub(crate) fn float(out: &mut Vec<u8>, number: f64) {
     let text = if number.fract() == 0.0 && number.abs() < 1e15 {
         format!("{number:.0}")
@@ -102,9 +103,11 @@ impl<'o> Object<'o> {
         Self { out, empty: true }
     }
 
-    /// Writes the name of one of the protocol's members, which needs no escapes, and gives the buffer for its value.
+    /// Writes the name of one of the protocol's members, which needs no escapes. Returns the buffer
+    /// for its value.
     ///
-    /// Inlined, as what calls it here: where the name is known it is a few stores, and a message has forty of them.
+    /// Inlined, like its callers here: a known name is a few stores, and a message has forty of
+    /// them.
     #[inline(always)]
     pub(crate) fn name(&mut self, name: &'static str) -> &mut Vec<u8> {
         debug_assert_eq!(plain_run(name.as_bytes(), escaped), name.len(), "{name}");
@@ -141,7 +144,7 @@ impl<'o> Object<'o> {
         self.name(name).extend_from_slice(b"null");
     }
 
-    /// A string, or null.
+    /// Writes a string or null.
     #[inline(always)]
     pub(crate) fn optional(&mut self, name: &'static str, value: Option<&str>) {
         match value {
@@ -150,7 +153,7 @@ impl<'o> Object<'o> {
         }
     }
 
-    /// A string, or nothing at all.
+    /// Writes a string, or leaves the member out.
     #[inline(always)]
     pub(crate) fn present(&mut self, name: &'static str, value: Option<&str>) {
         if let Some(value) = value {

@@ -1,4 +1,4 @@
-//! A message's body and its metadata, converted into a task.
+//! Converts a message's body and metadata into a task.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 /// The highest of kombu's priorities.
 const LEAST_URGENT: f64 = 9.0;
 
-/// What a body says, whatever its protocol.
+/// The contents of a body, whatever its protocol.
 pub(super) struct BodyParts<'a> {
     pub(super) protocol: Protocol,
     pub(super) args: Cow<'a, RawValue>,
@@ -25,7 +25,7 @@ pub(super) struct BodyParts<'a> {
 }
 
 impl<'a> BodyParts<'a> {
-    /// Reads a body; the metadata in one of protocol 1 goes to `meta`.
+    /// Reads a body; moves the metadata in a body of protocol 1 to `meta`.
     pub(super) fn read(json: &'a str, meta: &mut Meta<'a>) -> Result<Self, DecodeError> {
         match json.trim_ascii_start().as_bytes().first() {
             Some(b'[') if meta.task.is_some() => Self::read_2(json, meta.is_grouped()),
@@ -61,7 +61,7 @@ impl<'a> BodyParts<'a> {
             "taskset" => taskset = Some(value),
             "callbacks" => embed.callbacks = present(value),
             "errbacks" => embed.errbacks = present(value),
-            // Protocol 1 has no chain: Celery looks at none here.
+            // Protocol 1 has no chain; Celery ignores one here.
             "chord" => embed.chord = present(value),
             _ => meta.add(&name, value),
         });
@@ -119,8 +119,8 @@ fn check_kwargs(kwargs: &RawValue) -> Result<(), DecodeError> {
     }
 }
 
-/// Returns the positional arguments as Python passes them: of an object its names, of a text its
-/// characters.
+/// Returns the positional arguments as Python passes them: the names of an object, the characters
+/// of a text.
 fn list(args: Cow<'_, RawValue>) -> Result<Cow<'_, RawValue>, DecodeError> {
     let elements: Vec<Cow<'_, str>> = match args.get().as_bytes().first() {
         Some(b'[') => return Ok(args),
@@ -144,7 +144,7 @@ fn list(args: Cow<'_, RawValue>) -> Result<Cow<'_, RawValue>, DecodeError> {
         .map_err(|error| not_json(&error))
 }
 
-/// The first three elements of an array, and how many it has.
+/// Returns the first three elements of an array and the number of its elements.
 fn three(json: &str) -> Result<([Option<&RawValue>; 3], usize), serde_json::Error> {
     struct Three;
     impl<'de> Visitor<'de> for Three {
@@ -190,7 +190,11 @@ fn read_embed(json: &RawValue, grouped: bool) -> Result<Embed, DecodeError> {
         "chord" => embed.chord = present(value),
         _ => extra.take(name, value),
     });
-    members.map_err(|error| shape(&format!("the body's third element is no object: {error}")))?;
+    members.map_err(|error| {
+        shape(&format!(
+            "the body's third element is not an object: {error}"
+        ))
+    })?;
     embed.extra = extra
         .end()
         .map_err(|error| error.of("the body's third element"))?;
@@ -198,8 +202,9 @@ fn read_embed(json: &RawValue, grouped: bool) -> Result<Embed, DecodeError> {
     Ok(embed)
 }
 
-/// Makes of the signatures what Celery makes of them. A member that Python takes for false is none. One
-/// error callback counts as a list, and the body of a chord is not looked at without a group.
+/// Normalises the signatures as Celery does. A member that Python takes for false counts as
+/// missing. A single error callback counts as a list. The body of a chord is ignored without a
+/// group.
 fn put_right(embed: &mut Embed, grouped: bool) -> Result<(), DecodeError> {
     let members = [
         &mut embed.callbacks,
@@ -240,7 +245,7 @@ impl Meta<'_> {
         self.group.is_some_and(|group| !is_falsy(group))
     }
 
-    /// The task that metadata, body and envelope make together.
+    /// Builds the task from metadata, body and envelope.
     pub(super) fn task(
         &self,
         parts: BodyParts<'_>,
@@ -259,7 +264,7 @@ impl Meta<'_> {
         task.time_limit = time_limit(self.timelimit)?;
         let ignore_result = self.ignore_result.filter(|value| !is_null(value));
         task.ignore_result = ignore_result.map(|value| !is_falsy(value));
-        // What only informs is dropped where it is of another kind than Python writes.
+        // Informative members are dropped if they are not of the type that Python writes.
         task.group_index = self.group_index.and_then(parse);
         task.shadow = informative(self.shadow);
         task.root_id = informative(self.root_id);
@@ -307,8 +312,8 @@ fn properties(envelope: &Envelope<'_>) -> Properties {
     }
 }
 
-/// A priority as kombu reads it: what Python's `int()` makes of a number or of a string of digits. Beyond the
-/// ends it counts as the ends; anything else is none.
+/// Reads a priority as kombu does: Python's `int()` of a number or of a string of digits. A value
+/// beyond the ends counts as the nearest end; anything else counts as missing.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -324,7 +329,7 @@ pub(super) fn priority(value: &RawValue) -> Option<u8> {
         .then(|| number.clamp(0.0, LEAST_URGENT) as u8)
 }
 
-/// A string of digits with or without a sign.
+/// Reads a string of digits with an optional sign.
 fn integer(text: &str) -> Option<f64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let digits_only = digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -332,7 +337,8 @@ fn integer(text: &str) -> Option<f64> {
 }
 
 fn parse<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
-    // Several fields of every message are null: that is no error, which would be costly to make.
+    // Several fields of every message are null. That must not become an error, which would be
+    // costly to make.
     match value.get() {
         "null" => None,
         json => serde_json::from_str(json).ok(),
@@ -378,7 +384,7 @@ fn name_of(value: &RawValue) -> Option<String> {
         .map(Cow::into_owned)
 }
 
-/// A time as text or as the datetime that kombu wraps.
+/// Reads a time as text or as the datetime that kombu wraps.
 fn time(value: Option<&RawValue>, name: &str) -> Result<Option<Timestamp>, DecodeError> {
     let Some(value) = value.filter(|value| !is_null(value)) else {
         return Ok(None);
@@ -403,7 +409,7 @@ fn number(value: &RawValue) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-/// How often the task was retried. Celery looks at it only when a task is to be retried: what is not a
+/// Reads the number of retries. Celery uses it only to retry a task, so a value that is not a
 /// number counts as 0 here.
 #[expect(
     clippy::cast_possible_truncation,
@@ -414,7 +420,8 @@ fn retries(value: &RawValue) -> u32 {
     number(value).map_or(0, |number| number as u32)
 }
 
-/// The limits: two values, of which those that are not numbers limit nothing. Celery takes any two.
+/// Reads the two time limits; a value that is not a number is not a limit. Celery accepts any two
+/// values.
 fn time_limit(value: Option<&RawValue>) -> Result<TimeLimit, DecodeError> {
     let Some(value) = value.filter(|value| !is_falsy(value)) else {
         return Ok(TimeLimit::default());

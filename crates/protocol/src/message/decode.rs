@@ -1,7 +1,7 @@
-//! Reading a task message: envelope, then body, then what both say.
+//! Reads a task message: first the envelope, then the body, then the two together.
 //!
-//! Nothing is read deeper or kept larger than a limit. Whatever is wrong, the error carries the id, the
-//! task's name and the delivery tag as far as they could be read.
+//! Limits apply to depth and size. Every error carries the id, the task's name and the delivery tag
+//! as far as they could be read.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::json::{self, Elements, JsonError, Members};
 use crate::keys::{self, NameError};
 use crate::serializer::{Serializer, SerializerError};
 
-/// What a reader accepts.
+/// The limits and formats that a reader accepts.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DecodeOptions<'a> {
@@ -24,18 +24,18 @@ pub struct DecodeOptions<'a> {
     pub accept: &'a [Serializer],
     /// The largest body after base64 and decompression, in bytes.
     pub max_body: usize,
-    /// The same for bodies that may grow in the reading: compressed ones, and YAML with its aliases. What is
-    /// larger than [`max_body`](Self::max_body) is refused nevertheless.
+    /// Like [`max_body`](Self::max_body), for bodies that may grow while they are read: compressed
+    /// bodies, and YAML with its aliases. `max_body` still applies.
     pub max_unpacked: usize,
 }
 
-/// The largest body accepted unless told otherwise: twice the 64 MiB that a large message has. Its sender had to
-/// send, and Redis to hold, as much.
+/// The default of [`max_body`](DecodeOptions::max_body): twice the 64 MiB of a large message. Its
+/// sender had to send as much, and Redis had to hold it.
 pub const DEFAULT_MAX_BODY: usize = 128 << 20;
 
-/// The largest body accepted that is larger than what was sent. A bomb grows a thousandfold: 32 KiB become this,
-/// and a worker takes up to 250 messages at once. What compresses well is text, to a tenth: so it lets pass what
-/// was compressed to 3 MiB, more than a queue should carry.
+/// The default of [`max_unpacked`](DecodeOptions::max_unpacked). A bomb grows a thousandfold: 32
+/// KiB become 32 MiB, and a worker takes up to 250 messages at once. Text compresses to about a
+/// tenth. The limit therefore permits texts compressed to 3 MiB, more than a queue should carry.
 pub const DEFAULT_MAX_UNPACKED: usize = 32 << 20;
 
 impl Default for DecodeOptions<'_> {
@@ -63,14 +63,14 @@ impl<'a> DecodeOptions<'a> {
         self
     }
 
-    /// Sets the largest body of those that may grow in the reading.
+    /// Sets the largest body for bodies that may grow while they are read.
     #[must_use]
     pub fn max_unpacked(mut self, bytes: usize) -> Self {
         self.max_unpacked = bytes;
         self
     }
 
-    /// How large a body of this kind may become.
+    /// Returns the largest permitted size of a body of this kind.
     pub(crate) fn limit(&self, serializer: Serializer, compression: Option<Compression>) -> usize {
         match (serializer, compression) {
             (Serializer::Json | Serializer::Msgpack, None) => self.max_body,
@@ -89,7 +89,7 @@ impl Task {
         Self::decode_redis_with(raw, &DecodeOptions::default())
     }
 
-    /// Reads one element of a Redis queue, accepting what the options say.
+    /// Reads one element of a Redis queue with these options.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl Task {
         })?;
         let mut envelope = Envelope::read(&text).map_err(|error| glimpse::add_to(error, raw))?;
         let mut meta = Meta::default();
-        // Both are read before either fails: the id is in the one, the delivery tag in the other.
+        // Both are read before either fails: one has the id, the other the delivery tag.
         let headers = meta.read_headers(envelope.headers);
         let properties = envelope.read_properties();
         let delivery_tag = envelope.delivery_tag();
@@ -129,7 +129,7 @@ impl Task {
     }
 }
 
-/// A name that can be part of a key and of a log line.
+/// Returns a name if it can be part of a key and of a log line.
 fn usable(
     value: Option<&RawValue>,
     check: impl Fn(&str) -> Result<(), NameError>,
@@ -139,7 +139,7 @@ fn usable(
         .map(Cow::into_owned)
 }
 
-/// The body as strict JSON.
+/// A body as strict JSON.
 struct Body<'a> {
     json: Cow<'a, str>,
     /// The JSON as received, if it had to be changed.
@@ -149,7 +149,7 @@ struct Body<'a> {
 }
 
 impl Body<'_> {
-    /// The arguments' own text, if making strict JSON changed it.
+    /// Returns the original text of the arguments, if making strict JSON changed it.
     fn original_arguments(&self, parts: &BodyParts<'_>) -> Option<Box<OriginalArguments>> {
         let received = self.received.as_deref()?;
         let places = match parts.protocol {
@@ -200,7 +200,7 @@ fn read_body<'a>(
             compression,
         });
     }
-    // The content encoding is not looked at, as kombu does with JSON: it is always UTF-8.
+    // The content encoding is ignored, as kombu does with JSON: it is always UTF-8.
     let (json, received) = strict_json(bytes)
         .map_err(|error| DecodeError::new(Cause::Body, format!("the body is not JSON: {error}")))?;
     Ok(Body {
@@ -237,7 +237,7 @@ fn known_compression(value: &RawValue) -> Result<Compression, DecodeError> {
         })
 }
 
-/// Undoes the transport's encoding of the body.
+/// Decodes the transport's encoding of the body.
 fn unpack<'a>(
     body: Cow<'a, str>,
     encoding: Option<&str>,
@@ -255,7 +255,8 @@ fn unpack<'a>(
                 return Err(too_large());
             }
             let bytes = base64::decode(body.as_bytes()).or_else(|error| {
-                // Python skips line breaks and the like; the copy is made only for messages that have them.
+                // Python skips line breaks and other foreign characters; only messages that have
+                // them are copied.
                 let dense: Vec<u8> = body
                     .bytes()
                     .filter(|byte| !byte.is_ascii_whitespace())
@@ -282,7 +283,7 @@ fn unpack<'a>(
     }
 }
 
-/// Strict JSON, and what it was made from if it had to be changed.
+/// Returns strict JSON, and the received text if it had to be changed.
 fn strict_json(bytes: Cow<'_, [u8]>) -> Result<(Cow<'_, str>, Option<Vec<u8>>), JsonError> {
     match bytes {
         Cow::Borrowed(bytes) => Ok(match json::normalise(bytes)? {

@@ -1,7 +1,7 @@
-//! Writing a task message.
+//! Writes a task message.
 //!
-//! Everything is checked before the first byte is written; then the envelope goes straight into one
-//! buffer, in Python's order of members.
+//! All checks come before the first byte is written. Then the envelope goes straight into one
+//! buffer, with its members in Python's order.
 
 use serde_json::value::RawValue;
 
@@ -15,14 +15,14 @@ use crate::keys;
 use crate::repr;
 use crate::serializer::Serializer;
 
-/// Room for an envelope beside its body: ids, reprs and names of ordinary length.
+/// The space for an envelope without its body: ids, reprs and names of ordinary length.
 const ENVELOPE_BYTES: usize = 1_024;
-/// Room for a body beside its arguments: four empty members, or protocol 1's metadata.
+/// The space for a body without its arguments: four empty members, or protocol 1's metadata.
 const EMBED_BYTES: usize = 384;
 /// kombu's delivery mode for messages that survive a restart of the broker.
 const PERSISTENT: u8 = 2;
 
-/// How and where a task is written.
+/// The options for writing a task.
 ///
 /// ```
 /// use celery_protocol::message::EncodeOptions;
@@ -36,14 +36,14 @@ const PERSISTENT: u8 = 2;
 pub struct EncodeOptions<'a> {
     /// The routing key: the queue, as long as `exchange` is empty.
     pub queue: &'a str,
-    /// The exchange named in the message. Leave it empty: kombu drops a restored message whose named
-    /// exchange has no binding.
+    /// The exchange named in the message. Leave it empty: kombu drops a restored message whose
+    /// named exchange has no binding.
     pub exchange: &'a str,
-    /// A fresh UUID, the broker's name of this message. Never the task's id.
+    /// A fresh UUID, the broker's id of this message. Never use the task's id.
     pub delivery_tag: &'a str,
-    /// Who sends, `php<pid>@<host>`.
+    /// The sender, as `php<pid>@<host>`.
     pub origin: &'a str,
-    /// One UUID a process, written where the task has none of its own.
+    /// The process's UUID, written if the task has no `reply_to` of its own.
     pub reply_to: &'a str,
     /// The sender's language.
     pub lang: &'a str,
@@ -56,7 +56,7 @@ pub struct EncodeOptions<'a> {
 }
 
 impl<'a> EncodeOptions<'a> {
-    /// Protocol 2 in uncompressed JSON to a queue.
+    /// Returns options for protocol 2 in uncompressed JSON to a queue.
     pub fn new(queue: &'a str, delivery_tag: &'a str) -> Self {
         Self {
             queue,
@@ -78,14 +78,14 @@ impl<'a> EncodeOptions<'a> {
         self
     }
 
-    /// Sets who sends.
+    /// Sets the sender.
     #[must_use]
     pub fn origin(mut self, origin: &'a str) -> Self {
         self.origin = origin;
         self
     }
 
-    /// Sets where replies would go.
+    /// Sets the address for replies.
     #[must_use]
     pub fn reply_to(mut self, reply_to: &'a str) -> Self {
         self.reply_to = reply_to;
@@ -124,13 +124,13 @@ impl<'a> EncodeOptions<'a> {
 impl Task {
     /// Writes the task as one element of a Redis queue: kombu's envelope in compact JSON.
     ///
-    /// It belongs into the list [`Keys::queue`](crate::keys::Keys::queue) of the task's
-    /// [`priority`](Task::priority) step, pushed on the left.
+    /// The caller pushes it on the left of the list [`Keys::queue`](crate::keys::Keys::queue) for
+    /// the task's [`priority`](Task::priority).
     ///
     /// # Errors
     ///
-    /// [`EncodeError`] if a name or a number cannot stand in a message, or the body cannot be
-    /// serialized or compressed.
+    /// Returns [`EncodeError`] if a name or a number is not valid in a message, or the body cannot
+    /// be serialized or compressed.
     pub fn encode_redis(&self, options: &EncodeOptions<'_>) -> Result<Vec<u8>, EncodeError> {
         self.check(options)?;
         let body = self.encode_body(options)?;
@@ -149,7 +149,7 @@ impl Task {
         Ok(out)
     }
 
-    /// What would make a message that a worker cannot read.
+    /// Refuses a task that would make a message that a worker cannot read.
     fn check(&self, options: &EncodeOptions<'_>) -> Result<(), EncodeError> {
         keys::check_task_id(&self.id)?;
         keys::check_task_name(&self.name)?;
@@ -204,7 +204,7 @@ impl Task {
         })
     }
 
-    /// The body in its serializer, compressed if asked.
+    /// Returns the body in its serializer, compressed if the options say so.
     fn encode_body(&self, options: &EncodeOptions<'_>) -> Result<Vec<u8>, EncodeError> {
         let arguments = match options.serializer {
             Serializer::Json => self.arguments_as_received(),
@@ -225,7 +225,7 @@ impl Task {
         }
     }
 
-    /// Arguments that came with bare `NaN` go out with it, unless they were replaced meanwhile.
+    /// Returns the received text of arguments with a bare `NaN`, unless the caller replaced them.
     fn arguments_as_received(&self) -> [&str; 2] {
         let current = [self.args.get(), self.kwargs.get()];
         match self.original_arguments.as_deref() {
@@ -318,7 +318,7 @@ impl Task {
         self.write_custom_headers(headers, options);
     }
 
-    /// The headers that both protocols have; these end the object.
+    /// Writes the headers that both protocols have, and ends the object.
     fn write_custom_headers(&self, mut headers: Object<'_>, options: &EncodeOptions<'_>) {
         headers.present(
             "compression",

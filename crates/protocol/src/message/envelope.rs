@@ -1,7 +1,7 @@
-//! kombu's envelope and the members that the protocols give meaning to, as text not yet understood.
+//! kombu's envelope and the members that the protocols define, as text not yet parsed.
 //!
-//! Reading is in two steps: first every member's text is found, then each is converted where it is
-//! needed. So the id of a task can be told even if its `eta` is no date.
+//! Reading takes two steps: first finding every member's text, then converting each member where it
+//! is needed. The id of a task can thus be reported even if its `eta` is not a date.
 
 use std::borrow::Cow;
 
@@ -11,11 +11,11 @@ use super::{Cause, DecodeError};
 use crate::fields::{Fields, Reading};
 use crate::json::{self, JsonError, Name, each_member};
 
-/// An envelope as strict JSON, if kombu could read it too: what a Python worker cannot read must not be
-/// held where Python workers look for orphans.
+/// Returns an envelope as strict JSON, or an error if kombu could not read it. A message that a
+/// Python worker cannot read must not be held where Python workers look for orphans.
 ///
-/// Bytes that are not UTF-8 become U+FFFD, as kombu's sweeper makes them; the body is base64 and not
-/// touched by it.
+/// Bytes that are not UTF-8 become U+FFFD, as in kombu's sweeper; this cannot change the body,
+/// which is base64.
 pub(super) fn envelope_text(raw: &[u8]) -> Result<Cow<'_, str>, JsonError> {
     let text = match json::normalise(raw) {
         Err(JsonError::Utf8 { .. }) => {
@@ -28,8 +28,8 @@ pub(super) fn envelope_text(raw: &[u8]) -> Result<Cow<'_, str>, JsonError> {
     Ok(text)
 }
 
-/// An element of a queue. What is missing or of the wrong kind is an error only where it is needed, so that
-/// the error can say as much of the rest as can be read.
+/// An element of a queue. A member that is missing or of the wrong kind is an error only where it
+/// is needed. The error can then report as much as possible.
 #[derive(Default)]
 pub(super) struct Envelope<'a> {
     pub(super) body: Option<&'a RawValue>,
@@ -60,11 +60,11 @@ impl<'a> Envelope<'a> {
             "properties" => envelope.properties = present(value),
             _ => {}
         });
-        members.map_err(|error| refused("the message is no JSON object", &error))?;
+        members.map_err(|error| refused("the message is not a JSON object", &error))?;
         Ok(envelope)
     }
 
-    /// Finds the members of the properties. After an error there is what could be found.
+    /// Finds the members of the properties. After an error, keeps the members found so far.
     pub(super) fn read_properties(&mut self) -> Result<(), DecodeError> {
         let Some(properties) = self.properties else {
             return Ok(());
@@ -83,8 +83,8 @@ impl<'a> Envelope<'a> {
             "delivery_tag" => self.tag = Some(value),
             _ => extra.take(name, value),
         });
-        members.map_err(|error| refused("the properties are no JSON object", &error))?;
-        // An encoding that is no string is kept as its text, which no encoding is called.
+        members.map_err(|error| refused("the properties are not a JSON object", &error))?;
+        // An encoding that is not a string is kept as its text, which is never a valid encoding.
         self.body_encoding = body_encoding.map(text_of);
         self.extra = extra.end().map_err(|error| error.of("the properties"))?;
         let Some(delivery_info) = delivery_info else {
@@ -96,7 +96,7 @@ impl<'a> Envelope<'a> {
             "redelivered" => self.redelivered = Some(value),
             _ => {}
         });
-        members.map_err(|error| refused("delivery_info is no JSON object", &error))
+        members.map_err(|error| refused("delivery_info is not a JSON object", &error))
     }
 
     pub(super) fn delivery_tag(&self) -> Option<String> {
@@ -111,7 +111,7 @@ fn refused(what: &str, error: &serde_json::Error) -> DecodeError {
     DecodeError::new(Cause::Envelope, format!("{what}: {error}"))
 }
 
-/// Members of headers or of a protocol 1 body, by the names that the protocols give meaning to.
+/// The members of headers or of a protocol 1 body that the protocols define.
 #[derive(Default)]
 pub(super) struct Meta<'a> {
     pub(super) task: Option<&'a RawValue>,
@@ -138,7 +138,7 @@ pub(super) struct Meta<'a> {
 }
 
 impl<'a> Meta<'a> {
-    /// Where the member of this name is kept, if the protocols know it.
+    /// Returns the place for the member of this name, if the protocols define it.
     fn slot(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>> {
         Some(match name {
             "task" => &mut self.task,
@@ -166,8 +166,8 @@ impl<'a> Meta<'a> {
         })
     }
 
-    /// Takes what headers say, and gives those that the protocols do not know. After an error there is what
-    /// could be found.
+    /// Reads the headers; returns those that the protocols do not define. After an error, keeps the
+    /// headers found so far.
     pub(super) fn read_headers(
         &mut self,
         headers: Option<&'a RawValue>,
@@ -180,11 +180,11 @@ impl<'a> Meta<'a> {
             Some(slot) => *slot = Some(value),
             None => custom.take(name, value),
         });
-        members.map_err(|error| refused("the headers are no JSON object", &error))?;
+        members.map_err(|error| refused("the headers are not a JSON object", &error))?;
         custom.end().map_err(|error| error.of("the headers"))
     }
 
-    /// Takes a member of a protocol 1 body, unless a header said it already.
+    /// Records a member of a protocol 1 body, unless a header has set it already.
     pub(super) fn add(&mut self, name: &str, value: &'a RawValue) {
         if let Some(slot) = self.slot(name) {
             slot.get_or_insert(value);
@@ -216,7 +216,7 @@ pub(super) fn is_null(value: &RawValue) -> bool {
     value.get() == "null"
 }
 
-/// Returns `true` if Python takes the value for false: null, zero, and what is empty.
+/// Returns `true` if Python takes the value for false: null, zero, or an empty value.
 pub(super) fn is_falsy(value: &RawValue) -> bool {
     is_falsy_text(value.get().as_bytes())
 }
@@ -235,17 +235,17 @@ fn text_of(value: &RawValue) -> Cow<'_, str> {
     string(value).unwrap_or(Cow::Borrowed(value.get()))
 }
 
-/// The value, unless it is null.
+/// Returns the value, unless it is null.
 fn present(value: &RawValue) -> Option<&RawValue> {
     Some(value).filter(|value| !is_null(value))
 }
 
-/// The string that a value is.
+/// Returns the string, if the value is one.
 pub(super) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     let json = value.get();
     let inside = json.strip_prefix('"')?.strip_suffix('"')?;
     if memchr::memchr(b'\\', inside.as_bytes()).is_none() {
-        // So it was parsed already; it may be a large body.
+        // The text was parsed already, and it may be a large body.
         return Some(Cow::Borrowed(inside));
     }
     serde_json::from_str::<Name<'_>>(json)
@@ -253,7 +253,7 @@ pub(super) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
         .map(|Name(text)| text)
 }
 
-/// A text of the message for an error, quoted and cut.
+/// Quotes a text of the message for an error, shortened.
 pub(super) fn quoted(text: &str) -> String {
     let cut: String = text.chars().take(64).collect();
     format!("{cut:?}")

@@ -1,7 +1,8 @@
-//! Why a message could not be read or written.
+//! The errors of reading and writing a message.
 //!
-//! Most users meet [`DecodeError`]: it keeps what could be read of the message, so that a failure can be
-//! stored for whoever waits for the task, and it says which Python exception Celery would have shown.
+//! Most users meet [`DecodeError`]. It keeps what could be read of the message, so that a failure
+//! can be stored for the caller that waits for the task. It also names the Python exception that
+//! Celery would have shown.
 
 use crate::compression::CompressionError;
 use crate::fields::TooManyMembers;
@@ -31,33 +32,34 @@ impl DecodeError {
         }
     }
 
-    /// What is wrong, as a kind.
+    /// Returns the kind of error.
     pub fn cause(&self) -> Cause {
         self.cause
     }
 
-    /// What is wrong, as a sentence. It may quote a few characters of the message.
+    /// Returns the error as a sentence. It may quote a few characters of the message.
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// The task's id, if it could be read and [`check_task_id`](crate::keys::check_task_id) has nothing against it.
+    /// Returns the task's id, if it could be read and passed
+    /// [`check_task_id`](crate::keys::check_task_id).
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// The task's name, if it could be read and [`check_task_name`](crate::keys::check_task_name) has nothing against
-    /// it.
+    /// Returns the task's name, if it could be read and passed
+    /// [`check_task_name`](crate::keys::check_task_name).
     pub fn task(&self) -> Option<&str> {
         self.task.as_deref()
     }
 
-    /// The message's own delivery tag, if it could be read.
+    /// Returns the message's own delivery tag, if it could be read.
     pub fn delivery_tag(&self) -> Option<&str> {
         self.delivery_tag.as_deref()
     }
 
-    /// The exception to store as the task's failure, named as Celery names it.
+    /// Returns the exception to store as the task's failure, named as Celery names it.
     pub fn exception(&self) -> ExceptionDoc {
         let (exc_type, module) = match self.cause {
             Cause::ContentDisallowed => ("ContentDisallowed", "kombu.exceptions"),
@@ -74,13 +76,14 @@ impl DecodeError {
     }
 }
 
-/// The kinds of unreadable messages. [`code`](Self::code) is what a dead-letter entry and a metric show.
+/// The kinds of unreadable messages. Dead letters and metrics show [`code`](Self::code).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
-    /// The message is not an envelope: no JSON object, headers or properties that are no objects.
+    /// The message is not an envelope: the message, its headers or its properties are not a JSON
+    /// object.
     Envelope,
-    /// No header names the task and the body is no task of protocol 1.
+    /// No header names the task, and the body is not a task of protocol 1.
     NoTask,
     /// The task has no id.
     NoId,
@@ -90,21 +93,23 @@ pub enum Cause {
     Encoding,
     /// The compression is unknown or the compressed body is damaged.
     Compression,
-    /// The body is larger, or becomes larger, than is allowed, or an object of the message's own has too many
+    /// The body is, or becomes, larger than permitted, or an object of the message has too many
     /// members.
     TooLarge,
     /// The body cannot be read in its content type.
     Body,
-    /// The body is not arguments, keyword arguments and what follows.
+    /// The body does not consist of arguments, keyword arguments and embedded signatures.
     BodyShape,
-    /// The arguments are no array or the keyword arguments no object.
+    /// The arguments are not an array, or the keyword arguments are not an object.
     Arguments,
-    /// A header has a value it cannot have, such as an `eta` that is no date or an id with a line break.
+    /// A header has an invalid value, such as an `eta` that is not a date or an id with a line
+    /// break.
     Field,
 }
 
 impl Cause {
-    /// A short name that stays the same.
+    /// Returns a short name that stays the same in all versions.
+    /// Returns the error of a message whose member `object` has too many members.
     pub fn code(self) -> &'static str {
         match self {
             Self::Envelope => "envelope",
@@ -148,20 +153,20 @@ pub enum EncodeError {
     /// The keyword arguments are not a JSON object.
     #[error("kwargs is not a JSON object")]
     Kwargs,
-    /// Something to be embedded is not of its kind (callbacks, errbacks and chain are arrays, a chord an
-    /// object).
+    /// An embedded signature is of the wrong kind (callbacks, errbacks and chain are arrays, a
+    /// chord is an object).
     #[error("{0} is not of the kind Celery expects there")]
     Embed(&'static str),
     /// A number is not finite.
     #[error("{0} is not a finite number")]
     Number(&'static str),
-    /// A header or property of the caller's has the name of one that the protocol defines.
+    /// A custom header or property has a name that the protocol defines.
     #[error("{0:?} is a name of the protocol's own")]
     Reserved(String),
-    /// Protocol 1 has no place for something the task says.
+    /// Protocol 1 has no place for a part of the task.
     #[error("protocol 1 cannot say {0}")]
     NotInProtocol1(&'static str),
-    /// The body cannot be said in the chosen serializer.
+    /// The chosen serializer has no form for the body.
     #[error(transparent)]
     Serializer(#[from] SerializerError),
     /// The body could not be compressed.

@@ -1,7 +1,8 @@
-//! What can be told of a message that is not the JSON it should be.
+//! Finds what can be reported of a message that is not valid JSON.
 //!
-//! Whoever waits for the task is to hear of the failure, and the message's id often stands in front of what is broken
-//! or beside it. Nothing is read here but the text up to the first thing that is no JSON at all.
+//! The caller that waits for the task must learn of the failure, and the message's id is often
+//! readable before or beside the broken part. The search reads the text up to the first byte that
+//! cannot be JSON.
 
 use std::ops::Range;
 
@@ -9,7 +10,7 @@ use super::DecodeError;
 use crate::json::{Members, normalise};
 use crate::keys;
 
-/// Adds the id, the task's name and the delivery tag to the error of a message, as far as they can be found.
+/// Adds the id, the task's name and the delivery tag to an error, as far as they can be found.
 pub(super) fn add_to(error: DecodeError, raw: &[u8]) -> DecodeError {
     let headers = member(raw, "headers");
     let properties = member(raw, "properties");
@@ -21,7 +22,7 @@ pub(super) fn add_to(error: DecodeError, raw: &[u8]) -> DecodeError {
     }
 }
 
-/// The text of a member; of the last one in front of the fault.
+/// Returns the text of a member; the last one before the broken part.
 fn member<'a>(object: &'a [u8], wanted: &str) -> Option<&'a [u8]> {
     let mut members = Members::new(object).ok()?;
     let mut found: Option<Range<usize>> = None;

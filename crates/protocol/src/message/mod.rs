@@ -1,13 +1,13 @@
-//! A task message: what it says, independent of the protocol version it was written in.
+//! A task message, independent of the protocol version in which it was written.
 //!
-//! [`Task::decode_redis`] reads one element of a Redis queue: protocol 2, protocol 1 and the mixture that
-//! Celery accepts. [`Task::encode_redis`] writes one. What Python would choke on cannot be written: a task
-//! has an id and a name, the arguments are an array and an object, the body has three elements.
-//! [`Task::retry`] makes the message of the next try as Celery's `Task.retry` does.
-//! [`mark_redelivered`] and the [`Unacked`] entry serve the restoring of messages whose worker died; they
-//! work on the text itself and change nothing else in it.
+//! [`Task::decode_redis`] reads one element of a Redis queue: protocol 2, protocol 1 and the
+//! mixture that Celery accepts. [`Task::encode_redis`] writes one. It refuses to write what Python
+//! could not read. A task has an id and a name, the arguments are an array and an object, and the
+//! body has three elements. [`Task::retry`] makes the message of the next try as Celery's
+//! `Task.retry` does. [`mark_redelivered`] and the [`Unacked`] entry serve the restoring of
+//! messages whose worker died. They work on the text itself and change nothing else in it.
 //!
-//! This module neither chooses ids nor knows the time; both are given to it.
+//! This module neither chooses ids nor reads the time; the caller passes both.
 
 mod body;
 mod decode;
@@ -42,86 +42,86 @@ pub enum Protocol {
     V2,
 }
 
-/// Everything a task message says.
+/// The contents of a task message.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Task {
-    /// The id of this task and the key of its result. Once decoded,
-    /// [`check_task_id`](crate::keys::check_task_id) has nothing against it.
+    /// The id of this task and the key of its result. A decoded id has passed
+    /// [`check_task_id`](crate::keys::check_task_id).
     pub id: String,
-    /// The registered name of the task type. Once decoded,
-    /// [`check_task_name`](crate::keys::check_task_name) has nothing against it.
+    /// The registered name of the task type. A decoded name has passed
+    /// [`check_task_name`](crate::keys::check_task_name).
     pub name: String,
     /// Positional arguments: a JSON array.
     pub args: Box<RawValue>,
     /// Keyword arguments: a JSON object.
     pub kwargs: Box<RawValue>,
-    /// Signatures of what follows this task.
+    /// The signatures of tasks that follow this one.
     pub embed: Embed,
     /// A name to show instead of the task's.
     pub shadow: Option<String>,
-    /// Not to be run before this time.
+    /// The time before which the task must not run.
     pub eta: Option<Timestamp>,
-    /// Not to be run after this time. Set it with [`set_expires`](Self::set_expires).
+    /// The time after which the task must not run. Set it with [`set_expires`](Self::set_expires).
     pub expires: Option<Timestamp>,
     /// The group this task belongs to.
     pub group: Option<String>,
     /// Its place in the group.
     pub group_index: Option<i64>,
-    /// How many times it was retried.
+    /// The number of retries so far.
     pub retries: u32,
-    /// Time limits the caller asked for.
+    /// The time limits that the caller set.
     pub time_limit: TimeLimit,
     /// The first task of the workflow; [`root`](Self::root) supplies the default.
     pub root_id: Option<String>,
     /// The task that published this one.
     pub parent_id: Option<String>,
-    /// How the arguments are shown. Without it the encoder makes one.
+    /// The arguments as text for people. If absent, the encoder makes one.
     pub argsrepr: Option<String>,
-    /// How the keyword arguments are shown. Without it the encoder makes one.
+    /// The keyword arguments as text for people. If absent, the encoder makes one.
     pub kwargsrepr: Option<String>,
-    /// The language of the sender, as received. What is written comes from [`EncodeOptions`].
+    /// The sender's language, as received. [`EncodeOptions`] sets what is written.
     pub lang: Option<String>,
-    /// The sender, as received. What is written comes from [`EncodeOptions`].
+    /// The sender, as received. [`EncodeOptions`] sets what is written.
     pub origin: Option<String>,
-    /// Whether the caller wants no result; absent means what the task type says.
+    /// `true` if the caller wants no result. Default: what the task type says.
     pub ignore_result: Option<bool>,
-    /// How often `Task.replace` led here.
+    /// The number of `Task.replace` calls that led here.
     pub replaced_task_nesting: i64,
-    /// Names of the stamps.
+    /// The names of the stamps.
     pub stamped_headers: Option<Vec<String>>,
-    /// Stamps by name.
+    /// The stamps by name.
     pub stamps: Fields,
     /// Headers that Celery does not define.
     pub headers: Fields,
     /// Properties of the message.
     pub properties: Properties,
-    /// Where the message was sent.
+    /// The destination of the message.
     pub delivery_info: DeliveryInfo,
-    /// Whether it was delivered before.
+    /// `true` if the message was delivered before.
     pub redelivered: bool,
-    /// The broker's name of this message, as received.
+    /// The broker's id of this message, as received.
     pub delivery_tag: Option<String>,
-    /// The protocol it was received in.
+    /// The protocol of the received message.
     pub protocol: Protocol,
-    /// The serializer it was received in.
+    /// The serializer of the received message.
     pub serializer: Serializer,
-    /// The compression it was received in.
+    /// The compression of the received message.
     pub compression: Option<Compression>,
-    /// The arguments as they were received, if they had to be changed to become strict JSON.
+    /// The arguments as received, if they had to be changed to become strict JSON.
     pub(crate) original_arguments: Option<Box<OriginalArguments>>,
 }
 
-/// The texts of arguments that are not strict JSON (bare `NaN`), for publishing them again unchanged.
+/// The texts of arguments that are not strict JSON (bare `NaN`), to publish them again unchanged.
 #[derive(Clone, Debug)]
 pub(crate) struct OriginalArguments {
-    /// What `args` became, to notice that the caller replaced it.
+    /// The strict form of the arguments, to notice that the caller replaced them.
     pub(crate) strict: [Box<str>; 2],
-    /// What was received.
+    /// The received texts.
     pub(crate) received: [Box<str>; 2],
 }
 
-/// Signatures of what follows a task, each kept as JSON text; none means null.
+/// The signatures of tasks that follow a task, each kept as JSON text; `None` means null.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Embed {
@@ -137,12 +137,12 @@ pub struct Embed {
     pub extra: Fields,
 }
 
-/// Seconds a task may run.
+/// The time limits of a task in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TimeLimit {
-    /// After this the task is ended from outside.
+    /// The time after which the worker kills the task.
     pub hard: Option<f64>,
-    /// After this the task is asked to end.
+    /// The time after which the worker asks the task to end.
     pub soft: Option<f64>,
 }
 
@@ -150,21 +150,21 @@ pub struct TimeLimit {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Properties {
-    /// The task's id; written so whatever is here.
+    /// The task's id; the encoder always writes that, whatever is here.
     pub correlation_id: Option<String>,
-    /// Where an `rpc://` client waits. Without it [`EncodeOptions::reply_to`] is written.
+    /// The queue where an `rpc://` client waits. Default: [`EncodeOptions::reply_to`].
     pub reply_to: Option<String>,
-    /// Whether the broker keeps the message through a restart: 2, or 1 for no. Written as 2 without it.
+    /// 2 if the broker keeps the message through a restart, 1 if not. Default: 2.
     pub delivery_mode: Option<u8>,
-    /// 0 to 9; on Redis 0 is the most urgent. Written as 0 without it.
+    /// The priority from 0 to 9; on Redis 0 is the most urgent. Default: 0.
     pub priority: Option<u8>,
-    /// Milliseconds until the message expires, as text.
+    /// The milliseconds until the message expires, as text.
     pub expiration: Option<String>,
     /// Properties that Celery does not define.
     pub extra: Fields,
 }
 
-/// Where a message was sent.
+/// The destination of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeliveryInfo {
@@ -175,10 +175,10 @@ pub struct DeliveryInfo {
 }
 
 impl Task {
-    /// A task to be sent, with Celery's defaults for everything else.
+    /// Returns a task to send, with Celery's defaults for everything else.
     ///
-    /// Nothing is checked here; [`encode_redis`](Self::encode_redis) refuses an empty id or name and
-    /// arguments that are not an array and an object.
+    /// Does not check its arguments; [`encode_redis`](Self::encode_redis) refuses an empty id or
+    /// name and arguments that are not an array and an object.
     pub fn new(
         id: impl Into<String>,
         name: impl Into<String>,
@@ -220,18 +220,18 @@ impl Task {
         }
     }
 
-    /// The first task of the workflow: this one, unless the message says otherwise.
+    /// Returns the first task of the workflow: this one, unless the message names another.
     pub fn root(&self) -> &str {
         self.root_id.as_deref().unwrap_or(&self.id)
     }
 
-    /// The priority, 0 to 9, without one 0.
+    /// Returns the priority from 0 to 9. Default: 0.
     pub fn priority(&self) -> u8 {
         self.properties.priority.unwrap_or(0).min(9)
     }
 
-    /// Sets the time after which the task is not to be run, and the `expiration` property that says the
-    /// same in milliseconds from `now`.
+    /// Sets the time after which the task must not run, and the property `expiration`, which holds
+    /// this time in milliseconds from `now`.
     pub fn set_expires(&mut self, expires: Timestamp, now: Timestamp) {
         let milliseconds = expires
             .unix_micros()

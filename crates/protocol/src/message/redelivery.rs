@@ -1,8 +1,8 @@
-//! Messages that a worker holds, and giving them back.
+//! Messages that a worker holds, and how to give them back.
 //!
-//! kombu keeps a held message in the hash `unacked` as `[envelope, exchange, routing_key]`. Restoring one
-//! marks it as redelivered and pushes it back. Both work on the text: everything else in the message stays
-//! byte for byte, whether or not it is something this crate understands.
+//! kombu keeps a held message in the hash `unacked` as `[envelope, exchange, routing_key]`.
+//! Restoring a message marks it as redelivered and pushes it back. Both work on the text: the rest
+//! of the message stays byte for byte, even where this crate does not understand it.
 
 use std::ops::Range;
 
@@ -28,12 +28,13 @@ pub struct Redelivery {
 
 /// Sets `headers.redelivered` and `properties.delivery_info.redelivered` in an envelope.
 ///
-/// Objects that are missing or null are added, as is the mark; the rest keeps its bytes. An envelope that
-/// kombu could not read, or in which one of those three is something else than an object, is an error.
+/// Adds the mark, and the objects around it if they are missing or null; the rest keeps its bytes.
+/// An envelope that kombu could not read is an error. So is one in which a value that should be an
+/// object is of another type.
 ///
 /// # Errors
 ///
-/// [`DecodeError`] with [`Cause::Envelope`].
+/// Returns [`DecodeError`] with [`Cause::Envelope`].
 pub fn mark_redelivered(raw: &[u8]) -> Result<Redelivery, DecodeError> {
     mark(raw).map_err(|error| not_envelope(&error))
 }
@@ -47,7 +48,7 @@ fn not_envelope(error: &JsonError) -> DecodeError {
 
 fn mark(raw: &[u8]) -> Result<Redelivery, JsonError> {
     serde_json::from_str::<IgnoredAny>(&envelope_text(raw)?)?;
-    // As in Python, headers that are empty in another way count as none.
+    // As in Python, other empty values of the headers count as missing.
     let headers = Some(object(raw, "headers")?).filter(|headers| !is_falsy_text(headers));
     let headers = headers.unwrap_or(b"{}");
     let properties = object(raw, "properties")?;
@@ -70,19 +71,19 @@ fn mark(raw: &[u8]) -> Result<Redelivery, JsonError> {
     })
 }
 
-/// The text of a member that should be an object; missing and null count as empty.
+/// Returns the text of a member that should be an object; missing and null count as empty.
 fn object<'a>(object: &'a [u8], name: &str) -> Result<&'a [u8], JsonError> {
     let member = Members::find(object, name)?.map(|place| &object[place]);
     Ok(member.filter(|member| *member != b"null").unwrap_or(b"{}"))
 }
 
-/// A member's value, if it is strict JSON.
+/// Returns a member's value, if it is strict JSON.
 fn member(object: &[u8], name: &str) -> Result<Option<Box<RawValue>>, JsonError> {
     let place = Members::find(object, name)?;
     Ok(place.and_then(|place| serde_json::from_slice(&object[place]).ok()))
 }
 
-/// The object's text with a member set: in its place, or behind the others.
+/// Returns the object's text with a member set: in its old place, or after the others.
 fn with_member(object: &[u8], name: &str, value: &[u8]) -> Result<Vec<u8>, JsonError> {
     let mut out = Vec::with_capacity(object.len() + name.len() + value.len() + 4);
     if let Some(place) = Members::find(object, name)? {
@@ -108,22 +109,22 @@ fn with_member(object: &[u8], name: &str, value: &[u8]) -> Result<Vec<u8>, JsonE
     Ok(out)
 }
 
-/// An entry of the hash `unacked`, taken apart.
+/// The parts of an entry of the hash `unacked`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unacked<'a> {
-    /// The envelope's text: an object, whose inside was not looked at.
+    /// The envelope's text: an object whose contents were not checked.
     pub envelope: &'a [u8],
     exchange: String,
     routing_key: String,
 }
 
 impl<'a> Unacked<'a> {
-    /// Takes an entry apart. It must be an array of an object and two strings (or nulls).
+    /// Parses an entry. It must be an array of an object and two strings (or nulls).
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] with [`Cause::Envelope`] if the entry has another shape.
+    /// Returns [`DecodeError`] with [`Cause::Envelope`] if the entry has another shape.
     pub fn parse(entry: &'a [u8]) -> Result<Self, DecodeError> {
         let [envelope, exchange, routing_key] =
             three(entry).map_err(|error| not_envelope(&error))?;
@@ -145,28 +146,30 @@ impl<'a> Unacked<'a> {
         })
     }
 
-    /// The exchange it was sent to.
+    /// Returns the exchange to which the message was sent.
     pub fn exchange(&self) -> String {
         self.exchange.clone()
     }
 
-    /// The routing key it was sent with: with an empty exchange, the queue.
+    /// Returns the routing key of the message: with an empty exchange, the queue.
     pub fn routing_key(&self) -> String {
         self.routing_key.clone()
     }
 }
 
-/// The places of an array's elements, which must be three.
+/// Returns the ranges of an array's elements, which must be three.
 fn three(array: &[u8]) -> Result<[Range<usize>; 3], JsonError> {
     let mut elements = Elements::new(array)?;
     let parts = [elements.next()?, elements.next()?, elements.next()?];
     if let ([Some(first), Some(second), Some(third)], None) = (parts, elements.next()?) {
         return Ok([first, second, third]);
     }
-    Err(JsonError::Syntax("it has not three elements".to_owned()))
+    Err(JsonError::Syntax(
+        "it does not have three elements".to_owned(),
+    ))
 }
 
-/// An entry of the hash `unacked`, as kombu writes it, from an envelope that is valid JSON.
+/// Returns an entry of the hash `unacked`, as kombu writes it, for an envelope that is valid JSON.
 pub fn unacked_entry(envelope: &[u8], exchange: &str, routing_key: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(envelope.len() + exchange.len() + routing_key.len() + 8);
     out.push(b'[');

@@ -1,4 +1,4 @@
-//! The message of a task's next try.
+//! Builds the message of a task's next try.
 
 use serde_json::value::to_raw_value;
 
@@ -6,12 +6,13 @@ use super::{DeliveryInfo, Task};
 use crate::time::Timestamp;
 
 impl Task {
-    /// The task to publish again, as Celery's `Task.retry` does.
+    /// Returns the task to publish again, as Celery's `Task.retry` does.
     ///
-    /// It has the same id and everything the caller gave – limits, priority, what follows, group, stamps,
-    /// custom headers, `reply_to` – with one retry more and a new `eta`. `parent_id` becomes the task's own
-    /// id if it had no parent, and `origin` is written as a property as well. Time without an offset counts
-    /// as UTC in `expiration`. Write it to the queue that the message came from.
+    /// It keeps the id and all that the caller set: limits, priority, embedded signatures, group,
+    /// stamps, custom headers, `reply_to`. It has one retry more and a new `eta`. `parent_id`
+    /// becomes the task's own id if it had no parent, and `origin` is written as a property too. A
+    /// time without an offset counts as UTC in `expiration`. Write it to the queue that the message
+    /// came from.
     #[must_use]
     pub fn retry(&self, eta: Option<Timestamp>, now: Timestamp, origin: &str) -> Task {
         let mut task = self.clone();
@@ -25,7 +26,7 @@ impl Task {
         if let Ok(origin) = to_raw_value(origin) {
             task.properties.extra.insert("origin", origin);
         }
-        // These are of the message that was received, not of the one to be sent.
+        // These values belong to the received message, not to the new one.
         task.redelivered = false;
         task.delivery_tag = None;
         task.delivery_info = DeliveryInfo::default();

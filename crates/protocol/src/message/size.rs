@@ -1,10 +1,10 @@
-//! How much memory a task takes: for budgets.
+//! The memory that a task takes, for memory budgets.
 
 use super::Task;
 
 impl Task {
-    /// Bytes of all texts it holds, each of which may be as long as its sender likes. What Rust adds to each is not
-    /// counted.
+    /// Returns the number of bytes of all its texts, each of which can be of any length. Rust's own
+    /// overhead is not counted.
     pub fn size(&self) -> usize {
         let embed = &self.embed;
         let properties = &self.properties;
@@ -64,7 +64,7 @@ impl Task {
 mod tests {
     use super::*;
 
-    /// A message in which one text of a hundred bytes stands in each place in turn.
+    /// Returns messages in which a text of a hundred bytes stands in each place in turn.
     #[test]
     fn every_text_counts() {
         let message = |place: &str, long: &str| {

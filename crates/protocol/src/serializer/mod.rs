@@ -1,7 +1,7 @@
-//! Content types, and MessagePack and YAML as JSON.
+//! Content types, and the conversion of MessagePack and YAML to and from JSON.
 //!
-//! Bodies and results are JSON inside this crate; the other formats are translated on the way in and out.
-//! Pickle is refused: reading it would run its author's code.
+//! Bodies and results are JSON inside this crate; other formats are converted when they are read
+//! and written. Pickle is refused: reading it would run its author's code.
 
 mod msgpack;
 mod tree;
@@ -28,15 +28,15 @@ pub enum Serializer {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SerializerError {
-    /// The data is not of its format, or says something JSON cannot.
+    /// The data is not in its format, or has a value that JSON has no form for.
     #[error("not {}: {detail}", format.content_type())]
     Invalid {
-        /// The format it should have been.
+        /// The format that was expected.
         format: Serializer,
-        /// What is wrong.
+        /// The error.
         detail: String,
     },
-    /// The data becomes larger than allowed, for example by YAML aliases.
+    /// The data becomes larger than permitted, for example by YAML aliases.
     #[error("data becomes larger than {limit} bytes")]
     TooLarge {
         /// The limit in bytes.
@@ -45,7 +45,7 @@ pub enum SerializerError {
 }
 
 impl Serializer {
-    /// The serializer of a name (`json`) or content type (`application/json`).
+    /// Returns the serializer for a name (`json`) or content type (`application/json`).
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "json" | "application/json" => Self::Json,
@@ -55,7 +55,7 @@ impl Serializer {
         })
     }
 
-    /// Celery's name for it.
+    /// Returns Celery's name for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Json => "json",
@@ -64,7 +64,7 @@ impl Serializer {
         }
     }
 
-    /// The content type.
+    /// Returns the content type.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -73,7 +73,7 @@ impl Serializer {
         }
     }
 
-    /// The content encoding.
+    /// Returns the content encoding.
     pub fn content_encoding(self) -> &'static str {
         match self {
             Self::Json | Self::Yaml => "utf-8",
@@ -81,14 +81,15 @@ impl Serializer {
         }
     }
 
-    /// Translates JSON into this format.
+    /// Converts JSON into this format.
     ///
-    /// The values of the message are kept; MessagePack has no integers beyond 64 bits, which are an error.
+    /// The values of the message are kept. MessagePack has no integers beyond 64 bits, so such an
+    /// integer is an error.
     ///
     /// # Errors
     ///
-    /// [`SerializerError`] if the text is not JSON, or holds a value that this format has no form
-    /// for.
+    /// Returns [`SerializerError`] if the text is not JSON, or has a value that this format cannot
+    /// hold.
     pub fn from_json(self, json: &[u8]) -> Result<Vec<u8>, SerializerError> {
         let json = json::normalise(json).map_err(|error| self.invalid(error))?;
         let value: &RawValue = serde_json::from_str(&json).map_err(|error| self.invalid(error))?;
@@ -99,15 +100,15 @@ impl Serializer {
         }
     }
 
-    /// Translates data of this format into strict JSON of at most `limit` bytes.
+    /// Converts data of this format into strict JSON of at most `limit` bytes.
     ///
-    /// Bytes become kombu's `{"__type__": "bytes" | "base64", …}`, numbers that are not finite become
-    /// null, keys that are no strings become the strings that Python's JSON makes of them.
+    /// Bytes become kombu's `{"__type__": "bytes" | "base64", …}`, and numbers that are not finite
+    /// become null. Keys that are not strings become the strings that Python's JSON makes of them.
     ///
     /// # Errors
     ///
-    /// [`SerializerError::TooLarge`] beyond `limit`; otherwise the data is not of this format, or
-    /// holds a value that JSON has no form for.
+    /// [`SerializerError::TooLarge`] beyond `limit`. Returns another [`SerializerError`] if the
+    /// data is not in this format, or has a value that JSON cannot hold.
     pub fn to_json(self, data: &[u8], limit: usize) -> Result<String, SerializerError> {
         match self {
             Self::Json => {

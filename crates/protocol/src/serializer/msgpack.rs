@@ -25,7 +25,7 @@ pub(super) fn write(value: &RawValue) -> Result<Vec<u8>, SerializerError> {
     Ok(out)
 }
 
-/// Recurses as deep as the text nests, which was bounded before.
+/// Writes a value. Recurses as deep as the text nests, which the caller has limited.
 fn write_value(out: &mut Vec<u8>, value: &RawValue) -> Result<(), SerializerError> {
     let invalid = |error: &dyn std::fmt::Display| Serializer::Msgpack.invalid(error);
     match Node::of(value).map_err(|error| invalid(&error))? {

@@ -1,7 +1,7 @@
-//! JSON text as a tree, one level at a time, and any other format as JSON text.
+//! JSON text as a tree, one level at a time, and other formats written as JSON text.
 //!
-//! Both directions bound their depth: a [`Node`] is taken only from text whose depth was checked, and
-//! [`to_json`] counts.
+//! Both directions limit their depth: a [`Node`] is made only from text whose depth was checked,
+//! and [`to_json`] counts.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -44,7 +44,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Writes what a deserializer gives as JSON of at most `limit` bytes.
+/// Writes the values of a deserializer as JSON of at most `limit` bytes.
 pub(super) fn to_json<'de, D: Deserializer<'de>>(
     format: Serializer,
     deserializer: D,
@@ -67,7 +67,7 @@ pub(super) fn to_json<'de, D: Deserializer<'de>>(
     String::from_utf8(sink.out).map_err(|error| format.invalid(error))
 }
 
-/// JSON text with a limit.
+/// A JSON text with a limit.
 struct Sink {
     out: Vec<u8>,
     limit: usize,
@@ -95,7 +95,7 @@ impl Sink {
     }
 }
 
-/// Writes the next value.
+/// A writer for the next value.
 struct ToJson<'s> {
     sink: &'s mut Sink,
     depth: usize,

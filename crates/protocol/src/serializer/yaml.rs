@@ -1,9 +1,9 @@
-//! YAML, read with its aliases bounded and written in the flow style that every reader agrees on.
+//! YAML, read with limits on its aliases and written in the flow style that all readers agree on.
 //!
-//! Reading follows YAML 1.2, PyYAML writes 1.1: a plain word such as `1e3`, which PyYAML writes for the
-//! string, is read as a number. Writing quotes every string, so nothing of the kind can happen there.
-//! Dates without quotes are read as their text. Tags are never acted upon: `!!python/…` is dropped, other
-//! tags are refused.
+//! The reader follows YAML 1.2, but PyYAML writes YAML 1.1. A plain word such as `1e3`, which
+//! PyYAML writes for the string, is therefore read as a number. The writer quotes every string, so
+//! this cannot happen with its own texts. Dates without quotes are read as text. Tags never have an
+//! effect: `!!python/…` is dropped, other tags are refused.
 
 use std::fmt::Write as _;
 
@@ -12,14 +12,15 @@ use serde_json::value::RawValue;
 use super::tree::{Node, to_json};
 use super::{Serializer, SerializerError};
 
-/// The longest YAML that is read. The parser keeps about a hundred bytes for each byte of the worst text.
+/// The longest YAML text accepted. The parser keeps about a hundred bytes for each byte of the
+/// worst text.
 const MAX_TEXT: usize = 2 << 20;
 
-/// The most `[` and `{` in a text that is read. The parser's time grows with the square of how deep they
-/// nest, which cannot be told without parsing; PyYAML itself writes block style, without any.
+/// The most `[` and `{` accepted in a text. The parser's time grows with the square of their
+/// nesting, which only parsing could measure. PyYAML itself writes block style, without any.
 const MAX_FLOW: usize = 4_096;
 
-/// PyYAML accepts `key: value` only with keys shorter than this, else it wants `? key : value`.
+/// PyYAML accepts `key: value` only with keys shorter than this; longer keys need `? key : value`.
 const MAX_SIMPLE_KEY: usize = 1_000;
 
 pub(super) fn read(data: &[u8], limit: usize) -> Result<String, SerializerError> {
@@ -45,8 +46,8 @@ pub(super) fn read(data: &[u8], limit: usize) -> Result<String, SerializerError>
     )
 }
 
-/// Whether a line begins as a directive that is none of YAML's version. The parser's time grows with the square of their
-/// number; PyYAML writes none.
+/// Returns `true` if a line begins a directive other than YAML's version. The parser's time grows
+/// with the square of their number; PyYAML writes none.
 fn has_directives(data: &[u8]) -> bool {
     memchr::memchr_iter(b'%', data).any(|at| {
         let (before, directive) = data.split_at(at);
@@ -61,7 +62,7 @@ pub(super) fn write(value: &RawValue) -> Result<Vec<u8>, SerializerError> {
     Ok(out.into_bytes())
 }
 
-/// Recurses as deep as the text nests, which was bounded before.
+/// Writes a value. Recurses as deep as the text nests, which the caller has limited.
 fn write_value(out: &mut String, value: &RawValue) -> Result<(), serde_json::Error> {
     match Node::of(value)? {
         Node::Null => out.push_str("null"),
@@ -99,7 +100,7 @@ fn write_key(out: &mut String, name: &str) {
     out.push_str(": ");
 }
 
-/// In YAML 1.1 a float has a point and a signed exponent: `1e5` would be a string.
+/// Writes a number. In YAML 1.1 a float has a point and a signed exponent: `1e5` would be a string.
 fn write_number(out: &mut String, text: &str) {
     if !text.contains(['.', 'e', 'E']) {
         return out.push_str(text);

@@ -1,4 +1,4 @@
-//! Messages and results captured from Python Celery 5.7, and the means to compare with them.
+//! Messages and results captured from Python Celery 5.7, and helpers to compare with them.
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its own part")]
 #![allow(
@@ -19,7 +19,7 @@ pub struct Fixture {
     pub json: Value,
 }
 
-/// All files of a folder, which must be exactly `count`, so that none is forgotten.
+/// Returns all files of a folder. There must be exactly `count`, so that none is forgotten.
 pub fn folder(name: &str, count: usize) -> Vec<Fixture> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")
@@ -40,7 +40,7 @@ pub fn folder(name: &str, count: usize) -> Vec<Fixture> {
 }
 
 impl Fixture {
-    /// Elements of all lists in the broker, with the list's key.
+    /// Returns the elements of all lists in the broker, each with the list's key.
     pub fn queued(&self) -> Vec<(String, Vec<u8>)> {
         let keys = self.json["redis_keys"].as_object().unwrap();
         keys.iter()
@@ -54,7 +54,7 @@ impl Fixture {
             .collect()
     }
 
-    /// Stored documents under keys that begin so, each with its key.
+    /// Returns the stored documents whose keys begin with `prefix`, each with its key.
     pub fn stored(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
         let keys = self.json["redis_result_keys"].as_object().unwrap();
         keys.iter()
@@ -63,7 +63,7 @@ impl Fixture {
             .collect()
     }
 
-    /// Documents published on result channels, each with its channel.
+    /// Returns the documents published on result channels, each with its channel.
     pub fn published(&self) -> Vec<(String, Vec<u8>)> {
         let Some(messages) = self.json["pubsub_result_messages"].as_array() else {
             return Vec::new();
@@ -80,7 +80,8 @@ impl Fixture {
     }
 }
 
-/// A member's text, or its bytes from the member ending `_b64`; of the value itself if the name is empty.
+/// Returns a member's text, or its bytes from the member ending in `_b64`. An empty name means the
+/// value itself.
 fn bytes(value: &Value, name: &str) -> Option<Vec<u8>> {
     let plain = if name.is_empty() { value } else { &value[name] };
     if let Some(text) = plain.as_str() {
@@ -89,14 +90,14 @@ fn bytes(value: &Value, name: &str) -> Option<Vec<u8>> {
     STANDARD.decode(value[format!("{name}_b64")].as_str()?).ok()
 }
 
-/// A result as a worker with `result_compression` stores it.
+/// Returns a result as a worker with `result_compression` stores it.
 pub fn compressed(format: Compression, document: &[u8]) -> Vec<u8> {
     let data = format.compress(document).unwrap();
     let mark = format!("\0celery-compressed\0{}\0", format.content_type());
     [mark.as_bytes(), &data].concat()
 }
 
-/// A JSON text as a value, whatever Python put into it.
+/// Parses a JSON text, whatever Python wrote into it.
 pub fn parsed(json: &[u8]) -> Value {
     let strict = celery_protocol::json::normalise(json).unwrap();
     serde_json::from_str(&strict).unwrap_or_else(|error| panic!("{error}: {strict}"))

@@ -1,7 +1,7 @@
-//! What has to hold whatever the bytes are: one function for each kind of reader.
+//! Properties that hold for any bytes: one function for each kind of reader.
 //!
-//! The fuzz targets (`fuzz/`), the kept corpus and the properties run the same functions. Each returns for any
-//! input; what it asserts on the way is what the rest of the project relies on.
+//! The fuzz targets (`fuzz/`), the kept corpus and the property tests run these functions. Each
+//! returns for any input. Its assertions are facts that the rest of the project relies on.
 
 #![allow(dead_code, unreachable_pub, reason = "each user takes its own part")]
 #![allow(
@@ -35,10 +35,10 @@ const COMPRESSIONS: &[Compression] = &[
     Compression::Brotli,
 ];
 
-/// The largest text that anything may become.
+/// The largest text that a reader may produce.
 const LIMIT: usize = 1 << 20;
 
-/// A kind of reader, by the name of its fuzz target and of its folder of the kept corpus.
+/// A kind of reader, with the name of its fuzz target and of its folder in the kept corpus.
 pub type Reader = (&'static str, fn(&[u8]));
 
 /// Every kind of reader.
@@ -54,7 +54,8 @@ pub const READERS: &[Reader] = &[
     ("names", names),
 ];
 
-/// An element of a queue: what is read as a task can be marked as redelivered, held, given back and sent again.
+/// Reads an element of a queue. A task that was read can be marked as redelivered, held, restored
+/// and sent again.
 pub fn message(bytes: &[u8]) {
     if let Ok(marked) = mark_redelivered(bytes) {
         assert_eq!(mark_redelivered(&marked.raw).as_ref(), Ok(&marked));
@@ -66,7 +67,7 @@ pub fn message(bytes: &[u8]) {
     let task = match Task::decode_redis_with(bytes, &options) {
         Ok(task) => task,
         Err(error) => {
-            // What goes to the dead letters says why.
+            // A dead letter states its reason.
             assert!(!error.detail().is_empty());
             error.exception();
             return;
@@ -93,7 +94,7 @@ pub fn message(bytes: &[u8]) {
     }
 }
 
-/// The body of a message, behind two bytes that choose protocol, serializer and compression.
+/// Reads the body of a message, after two bytes that choose protocol, serializer and compression.
 pub fn body(bytes: &[u8]) {
     let Some((&[kind, compression], body)) = bytes.split_first_chunk() else {
         return;
@@ -104,7 +105,7 @@ pub fn body(bytes: &[u8]) {
     } else {
         ""
     };
-    // One more than there are formats: none.
+    // One number more than there are formats stands for no compression.
     let compression = match COMPRESSIONS.get(usize::from(compression) % (COMPRESSIONS.len() + 1)) {
         None => String::new(),
         Some(format) => {
@@ -122,7 +123,7 @@ pub fn body(bytes: &[u8]) {
     );
 }
 
-/// An entry of the hash `unacked`.
+/// Reads an entry of the hash `unacked`.
 pub fn unacked(bytes: &[u8]) {
     let Ok(held) = Unacked::parse(bytes) else {
         return;
@@ -132,12 +133,12 @@ pub fn unacked(bytes: &[u8]) {
     message(held.envelope);
 }
 
-/// A stored result or group: what is read can be stored again, and is the same then.
+/// Reads a stored result or group; a document that was read can be stored again unchanged.
 pub fn result(bytes: &[u8]) {
     for &serializer in SERIALIZERS {
         let _ = GroupDoc::decode_with(bytes, serializer).map(|group| group.encode());
     }
-    // Clients are not told the serializer: the bytes say it.
+    // Clients do not know the serializer: the bytes show it.
     let told = SERIALIZERS
         .iter()
         .map(|&serializer| ResultDoc::decode_with(bytes, serializer));
@@ -154,7 +155,8 @@ pub fn result(bytes: &[u8]) {
     }
 }
 
-/// Compressed data, behind a byte that chooses the format: what is read can be written again.
+/// Reads compressed data, after a byte that chooses the format; data that was read can be written
+/// again.
 pub fn compression(bytes: &[u8]) {
     let Some((kind, data)) = bytes.split_first() else {
         return;
@@ -168,7 +170,8 @@ pub fn compression(bytes: &[u8]) {
     assert_eq!(format.decompress(&again, LIMIT), Ok(out));
 }
 
-/// MessagePack and YAML, behind a byte that chooses: what is read can be written, and is the same then.
+/// Reads MessagePack or YAML, after a byte that chooses; data that was read can be written again
+/// unchanged.
 pub fn serializer(bytes: &[u8]) {
     let Some((kind, data)) = bytes.split_first() else {
         return;
@@ -179,7 +182,7 @@ pub fn serializer(bytes: &[u8]) {
     };
     assert!(json.len() <= LIMIT);
     assert_eq!(normalise(json.as_bytes()).as_deref(), Ok(&*json));
-    // Numbers beyond every type are infinite where they are no text, and come back as null.
+    // Numbers beyond every type are infinite where they are not text, and come back as null.
     let Some(strict) = value(&json) else {
         return;
     };
@@ -197,13 +200,13 @@ pub fn serializer(bytes: &[u8]) {
     }
 }
 
-/// Returns `true` for YAML that is longer, or has more collections in flow style, than is read.
+/// Returns `true` for YAML that is too long or has too many collections in flow style.
 fn is_beyond_yaml(text: &[u8]) -> bool {
     let flow = text.iter().filter(|byte| matches!(byte, b'[' | b'{'));
     text.len() > 2 << 20 || flow.count() > 4_096
 }
 
-/// Keyword arguments: each name once, with its last value.
+/// Reads keyword arguments: each name once, with its last value.
 pub fn members(bytes: &[u8]) {
     let Ok(object) = serde_json::from_slice::<&RawValue>(bytes) else {
         return;
@@ -212,7 +215,7 @@ pub fn members(bytes: &[u8]) {
     let Ok(members) = unique_members(object) else {
         return assert!(strict.is_none());
     };
-    // Numbers beyond every type are no values of serde_json.
+    // serde_json cannot hold numbers beyond every type.
     if let Some(strict) = strict {
         assert_eq!(strict.len(), members.len());
         for (name, value) in members {
@@ -224,7 +227,7 @@ pub fn members(bytes: &[u8]) {
     }
 }
 
-/// A text that Python wrote as JSON, and the special values in it.
+/// Reads a text that Python wrote as JSON, and the special values in it.
 pub fn json(bytes: &[u8]) {
     let strict: Option<Value> = serde_json::from_slice(bytes).ok();
     match normalise(bytes) {
@@ -254,7 +257,7 @@ fn special(value: &Value) {
     }
 }
 
-/// Short texts: dates, and values that are shown to people.
+/// Reads short texts: dates, and values that are shown to people.
 pub fn text(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -267,7 +270,8 @@ pub fn text(bytes: &[u8]) {
     }
 }
 
-/// A name of a task, an id, a queue, a delivery tag: what is accepted can be written, and is read again.
+/// Reads a task name, an id, a queue name or a delivery tag; an accepted name can be written and
+/// read again.
 pub fn names(bytes: &[u8]) {
     let Ok(name) = std::str::from_utf8(bytes) else {
         return;
@@ -296,14 +300,14 @@ pub fn names(bytes: &[u8]) {
     }
 }
 
-/// The text as a value; none if it has numbers beyond every type.
+/// Returns the text as a value; `None` if it has numbers beyond every type.
 fn value(json: &str) -> Option<Value> {
     let mut value = serde_json::from_str(json).ok()?;
     without_sign_of_zero(&mut value);
     Some(value)
 }
 
-/// The integer -0 is 0 to Python and -0.0 to `serde_json`.
+/// Replaces the integer -0, which is 0 to Python and -0.0 to `serde_json`.
 fn without_sign_of_zero(value: &mut Value) {
     match value {
         Value::Number(number) if number.as_f64() == Some(0.0) => *value = 0.into(),
