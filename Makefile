@@ -1,7 +1,8 @@
-# Everything people run is here; `make help` prints the list from the comments behind each target.
+# All commands that people run are here; `make help` prints the list from the comments behind each
+# target.
 
-# The extension and the worker are built by separate commands: in one command cargo would unify their features and
-# pull the worker's async runtime into the extension.
+# Separate commands build the extension and the worker. In one command cargo would unify their
+# features and pull the worker's async runtime into the extension.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TESTKIT := $(TARGET)/release/testkit
 
@@ -26,13 +27,13 @@ uninstall: ## take away what install put there
 	@scripts/install --undo
 
 demo: export APP_KEY := base64:$(shell head -c 32 /dev/urandom | base64)
-demo: setup build ## the whole story: Laravel page, Redis, worker, MySQL (WORKER=python: Python's worker)
+demo: setup build ## Laravel page, Redis, worker and MySQL at work (WORKER=python: Python's worker)
 	@$(TESTKIT) up redis mariadb fpm=examples/laravel-tasks/public -- scripts/demo
 
 test: setup build ## every suite, with totals
 	@scripts/test
 
-integration: setup build ## Celery's own integration suite beside Python's worker and ours (WORKER=python|ours: one of them)
+integration: setup build ## Celery's own suite on Python's worker and ours (WORKER=python|ours: one)
 	@scripts/integration $(WORKER)
 
 chaos: setup ## the fault suite in large numbers, with a table at the end (SCALE=short|middle|long, default long)
@@ -44,7 +45,7 @@ matrix: ## the suites on PHP 8.4, thread-safe PHP, Laravel 10 and Redis 8, in a 
 fuzz: ## made-up bytes for everything that reads bytes (FUZZ_SECONDS for each target, default 60; ONLY=...)
 	@scripts/fuzz $(ONLY)
 
-bench: setup build ## speed beside others' (half an hour; QUICK=1: minutes; ROW="post worker": only these)
+bench: setup build ## speed, ours and others' (half an hour; QUICK=1: minutes; ROW="post worker")
 	cargo build --release --manifest-path bench/Cargo.toml --target-dir bench/target
 	@$(TESTKIT) up redis mariadb -- .venv/celery-5.7/bin/python -B bench/run.py $(if $(QUICK),--quick) $(if $(OUTPUT),--output $(OUTPUT)) $(ROW)
 

@@ -1,4 +1,4 @@
-//! The readers for the fuzz targets: the functions that the ordinary tests of each crate run over its kept corpus.
+//! The readers for the fuzz targets: each crate's tests run these functions over the kept corpus.
 
 #[path = "../../crates/client/tests/common/readers.rs"]
 mod client;

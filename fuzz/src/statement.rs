@@ -1,5 +1,5 @@
-//! SQL statements with named parameters. The worker's modules are taken by their files: with the crate came the drivers of
-//! three databases, for which the sanitizer has no use.
+//! SQL statements with named parameters. The worker's modules are included as files: the crate
+//! itself would bring the drivers of three databases, which the sanitizer does not need.
 
 #![allow(dead_code, reason = "the worker uses the rest")]
 
@@ -19,7 +19,7 @@ mod zone;
 use self::values::Dates;
 use serde_json::Value;
 
-/// The kinds of database, as the worker's module `database` names them.
+/// The kinds of database, named as in the worker's module `database`.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Dialect {
     MySql,
@@ -27,7 +27,7 @@ pub enum Dialect {
     Postgres,
 }
 
-/// A statement: each parameter it names becomes a placeholder, and nothing else in it changes.
+/// Parses a statement: each named parameter becomes a placeholder, and the rest does not change.
 pub fn statement(bytes: &[u8]) {
     let Ok(sql) = std::str::from_utf8(bytes) else {
         return;

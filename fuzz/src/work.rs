@@ -1,8 +1,8 @@
-//! A bound on work: the time of every reader grows with its input, not with the square of it.
+//! A limit on work: the time of every reader grows linearly with its input, not with its square.
 //!
-//! The work is counted in steps, which are reads of memory. The compiler adds a call of a function below
-//! to each of them; see `scripts/fuzz` for the flag. So the outcome does not depend on the machine or
-//! its load.
+//! Work is counted in steps, which are reads of memory. The compiler adds a call of a function
+//! below to each of them; `scripts/fuzz` has the flag. The outcome therefore does not depend on the
+//! machine or its load.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,8 +10,8 @@ use crate::{READERS, endpoint, members, reply, statement};
 
 static STEPS: AtomicU64 = AtomicU64::new(0);
 
-/// Defines the functions that the compiler calls at each read of a size. It adds no calls inside of
-/// functions whose names begin so.
+/// Defines the functions that the compiler calls at each read of a size. The compiler adds no calls
+/// inside functions with this prefix in their names.
 macro_rules! counted {
     ($($name:ident),*) => {
         $(
@@ -32,24 +32,26 @@ counted!(
     __sanitizer_cov_load16
 );
 
-/// Parts of a recipe end with this byte, which no reader gives a meaning to.
+/// The byte that ends a part of a recipe; it means nothing to any reader.
 const END: u8 = 0x1e;
 
-/// Stands for the number of the repetition, so that repeated names can differ.
+/// A placeholder for the number of the repetition, so that repeated names can differ.
 const NUMBER: u8 = b'#';
 
-/// Repetitions of a recipe's middle part. Between these, the work may grow by [`GROWTH`].
+/// The lower number of repetitions of a recipe's middle part; the work is compared with that of
+/// eight times as many. It may grow by [`GROWTH`].
 const FEW: usize = 512;
 const MANY: usize = 8 * FEW;
 
-/// Eight times is linear; a square would be 64 times.
+/// The largest growth accepted: eight times is linear, and the square would be 64 times.
 const GROWTH: u64 = 12;
 
-/// Work that begins beyond a size, such as an index over many names, in steps for each byte.
+/// The steps for each byte of work that begins above a certain size, such as an index over many
+/// names.
 const SLACK: u64 = 64;
 
-/// What a reader of YAML may need beside that. Its parser takes the square of the collections in flow style, of which
-/// no more than 4,096 are read.
+/// The additional steps for a reader of YAML. Its parser takes the square of the number of
+/// collections in flow style, of which at most 4,096 are read.
 const YAML: u64 = 4_096 * 4_096 * 32;
 
 /// The readers that may meet YAML.
@@ -58,7 +60,8 @@ const READ_YAML: [&str; 3] = ["body", "result", "serializer"];
 /// The longest middle part, so that a text stays below one MiB.
 const LONGEST: usize = 200;
 
-/// A recipe for a text: the number of a reader, then the beginning, a part to be repeated, and the end.
+/// Builds a text from a recipe and reads it. The recipe is the number of a reader, a beginning, a
+/// part to repeat, and an end.
 pub fn work(recipe: &[u8]) {
     let Some((&kind, recipe)) = recipe.split_first() else {
         return;

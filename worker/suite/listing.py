@@ -1,20 +1,20 @@
-"""The list of the suite's test functions, `tests.toml`, and what it has to agree with.
+"""The list of the suite's test functions, `tests.toml`, and its check against the suite.
 
-A function is named by file, class and name (`test_canvas.py::test_chain::test_simple_chain`). Its tests
-with different parameters are parts of one function.
+A function is named by file, class and name (`test_canvas.py::test_chain::test_simple_chain`). Its
+tests with different parameters are parts of one function.
 """
 
 import ast
 import tomllib
 from dataclasses import dataclass
 
-# What the list can say of a function, and whether a reason has to follow.
+# The verdicts of the list, and whether a reason must follow.
 VERDICTS = {"runs": False, "waits for": True, "not applicable": True, "fails here": True}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the list says of one function."""
+    """The verdict of the list on one function."""
 
     verdict: str
     reason: str = ""
@@ -28,7 +28,7 @@ class Entry:
 
 
 def read(path):
-    """Returns the entries by the names of functions; raises ValueError on one that says nothing."""
+    """Returns the entries by the names of functions; raises ValueError on one without a verdict."""
     entries = {}
     for group, members in tomllib.loads(path.read_text()).items():
         for name, text in members.items():
@@ -37,7 +37,7 @@ def read(path):
 
 
 def parse(name, text):
-    """Returns what one line of the list says."""
+    """Parses one line of the list."""
     verdict, _, reason = (part.strip() for part in text.partition(":"))
     if verdict not in VERDICTS:
         raise ValueError(f"{name}: {verdict!r} is not one of {', '.join(VERDICTS)}")
@@ -62,7 +62,7 @@ def functions(path):
 
 
 def differences(entries, found):
-    """Returns a complaint for each function that is in the list or in the suite alone, or twice in the suite."""
+    """Returns a complaint for each function that is in one of the two only, or twice in the suite."""
     complaints = [f"{name} is in the suite and not in the list" for name in found if name not in entries]
     complaints += [f"{name} is in the list and not in the suite" for name in entries if name not in found]
     complaints += [f"{name} is in the suite twice" for name in sorted(set(found)) if found.count(name) > 1]

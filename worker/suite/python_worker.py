@@ -1,4 +1,4 @@
-"""The app that Python's worker serves beside ours: the suite's tasks, with the settings of its `conftest.py`.
+"""The app for Python's worker: the suite's tasks, with the settings of its `conftest.py`.
 
 Only the worker imports this module. The tests make apps of their own, as they do upstream.
 """

@@ -1,17 +1,20 @@
-"""A pytest plugin that runs Celery's integration suite beside a worker of another process.
+"""A pytest plugin that runs Celery's integration suite on a worker in another process.
 
-What it changes in the suite, which itself stays as it is:
+It changes the following in the suite, whose files stay unchanged:
 
-* No worker is embedded: the plugin starts the one that `SUITE_COMMAND` names, and stops it at the end.
-* Beside our worker `assert_ping` and `wait_until_idle` do nothing, because both need remote control.
-  Beside Python's they take the first answer, which is the only one.
-* Waits for what must not come last `ABSENCE` seconds instead of ten, other waits `TIMEOUT` seconds
-  instead of sixty. Each test has a limit of `PATIENCE` seconds.
-* Only functions that the list calls `runs` are run.
-* A test that fails beside Python's worker is run once more. Its chords fail with the wrong exception once
-  in a hundred times; `worker/src/consumer/members_first.rs` says why. Upstream's own runs repeat tests too.
+* No worker is embedded: the plugin starts the worker that `SUITE_COMMAND` names, and stops it
+  at the end.
+* With our worker `assert_ping` and `wait_until_idle` do nothing, because both need remote control.
+  With Python's they take the first answer, which is the only one.
+* Waits for a message that must not come last `ABSENCE` seconds instead of ten, other waits
+  `TIMEOUT` seconds instead of sixty. Each test has a limit of `PATIENCE` seconds.
+* Only functions with the verdict `runs` in the list are run.
+* A test that fails with Python's worker is run once more. Its chords fail with the wrong exception
+  once in a hundred times; `worker/src/consumer/members_first.rs` says why. Upstream's own runs
+  repeat tests too.
 
-Several runs share the tests: each takes the next one that no other has taken, so that waits overlap.
+Several runs share the tests: each takes the next test that no other run has taken, so that waits
+overlap.
 """
 
 import contextlib
@@ -35,17 +38,17 @@ os.environ["TEST_BROKER"] = os.environ["TEST_BACKEND"] = os.environ["REDIS_URL"]
 FOLDER = Path(os.environ["SUITE_FOLDER"])
 SHARD = os.environ["SUITE_SHARD"]
 OURS = os.environ["SUITE_WORKER"] == "ours"
-# How often a test is tried.
+# The number of attempts for each test.
 ATTEMPTS = 1 if OURS else 2
-# Seconds until a message that has to stay away counts as absent. A worker answers in milliseconds.
+# The seconds until a message that must not come counts as absent. A worker answers in milliseconds.
 ABSENCE = 3
-# Seconds until a result that has to come counts as missing.
+# The seconds until a result that must come counts as missing.
 TIMEOUT = 30
-# Seconds that one test may take: the limit that upstream gives to some of them.
+# The seconds that one test may take: the limit that upstream sets for some of them.
 PATIENCE = 300
-# Seconds that a worker may take to start and to stop.
+# The seconds that a worker may take to start and to stop.
 START = 60
-# The last lines of the worker's log that a failure shows.
+# The number of last lines of the worker's log that a failure shows.
 LOG_LINES = 40
 
 
@@ -102,7 +105,7 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(config, items):
     entries = listing.read(Path(os.environ["SUITE_LIST"]))
     items[:] = [item for item in items if entries[listing.function_of(item.nodeid)].runs]
-    # The longest first, so that no run is left alone with one at the end.
+    # The longest test comes first, so that no run ends alone with it.
     items.sort(key=lambda item: "flag_allow_error_cb_on_chord_header" not in item.name)
     for item in items:
         item.add_marker(pytest.mark.timeout(PATIENCE), append=False)
@@ -136,7 +139,7 @@ def take(node_id):
 
 
 class Runner:
-    """Runs the tests beside a worker and reports what became of them."""
+    """Runs the tests on a worker and reports their outcomes."""
 
     def __init__(self, worker):
         self.worker = worker

@@ -1,4 +1,4 @@
-"""Tests of what reads the list of the suite's functions and counts what became of them."""
+"""Tests of the modules that read the list of the suite's functions and count the outcomes."""
 
 import contextlib
 import io

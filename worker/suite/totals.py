@@ -1,4 +1,4 @@
-"""What became of the suite's functions, from the reports of the plugin to the line of totals."""
+"""The outcomes of the suite's functions, from the reports of the plugin to the line of totals."""
 
 import collections
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import listing
 
 @dataclass
 class Outcome:
-    """What became of one test function beside one worker: of all its tests if it has parameters."""
+    """The outcome of one test function on one worker: of all its tests if it has parameters."""
 
     ran: bool = False
     failures: list = field(default_factory=list)
@@ -23,7 +23,7 @@ class Outcome:
 
 
 def outcomes(reports):
-    """Returns what became of each function, by its name, from the reports of the last attempt of each test."""
+    """Returns the outcome of each function, by its name, from the last attempt of each test."""
     last = {}
     for report in reports:
         last[report["test"]] = max(report["attempt"], last.get(report["test"], 0))
@@ -36,12 +36,12 @@ def outcomes(reports):
 
 @dataclass
 class Totals:
-    """What is counted, and printed while it is."""
+    """The counts, which are printed as they grow."""
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
-    # How often each reason for skipping was given.
+    # The number of times that each reason for skipping was given.
     reasons: collections.Counter = field(default_factory=collections.Counter)
 
     def fail(self, what):
@@ -54,7 +54,7 @@ class Totals:
         print(f"skip {name}: {reason}")
 
     def add(self, name, outcome):
-        """Counts one function that was to run."""
+        """Counts one function that should have run."""
         if outcome.failures:
             self.fail("\n".join([name, *outcome.failures]))
         elif not outcome.ran:

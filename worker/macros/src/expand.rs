@@ -1,7 +1,8 @@
-//! The code a task function becomes.
+//! Generates the code for a task function.
 //!
-//! A parameter is one of three kinds, told by the last part of its type's path: something of the worker (`Context`,
-//! `State<T>`), the rest of the call (`Args`, `Kwargs`), or else an argument of the message.
+//! A parameter is of one of three kinds, recognised by the last part of its type's path. It is a
+//! part of the worker (`Context`, `State<T>`), the rest of the call (`Args`, `Kwargs`), or an
+//! argument of the message.
 
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub(crate) fn expand(options: Options, mut function: ItemFn) -> Result<TokenStre
     })
 }
 
-/// One call at a time.
+/// Generates a task that gets one call at a time.
 fn single(options: &Options, function: &ItemFn, parameters: &Parameters) -> Result<TokenStream> {
     let ident = &function.sig.ident;
     let python_name = ident.to_string();
@@ -133,7 +134,7 @@ fn single(options: &Options, function: &ItemFn, parameters: &Parameters) -> Resu
     })
 }
 
-/// Many calls at once.
+/// Generates a task that gets many calls at once.
 fn batched(
     options: &Options,
     batch: &Batch,
@@ -167,7 +168,7 @@ fn batched(
             "a task in batches takes one Batch<…>",
         ));
     }
-    // The batch moves into the call last: what is extracted from it comes first.
+    // The batch moves into the call last, so its parts are taken out first.
     let (mut before, mut arguments) = (Vec::new(), Vec::new());
     for (number, (value, parameter)) in passed.into_iter().zip(&parameters.0).enumerate() {
         if parameter.kind == Kind::Batch {
@@ -219,7 +220,7 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The parameters of the function, stripped of our own attribute.
+/// The parameters of the function, without our own attribute.
 struct Parameters(Vec<Parameter>);
 
 struct Parameter {
@@ -297,7 +298,7 @@ impl Parameters {
         Ok(Parameters(parameters))
     }
 
-    /// `.needs::<T>()` for each `State<T>`, so that a state nobody gave is found at the start.
+    /// Returns `.needs::<T>()` for each `State<T>`, so that a missing state is found at the start.
     fn needs(&self) -> Vec<TokenStream> {
         let states = self
             .0
@@ -322,7 +323,7 @@ impl Parameters {
     }
 }
 
-/// Whether the last part of the type's path is `name`.
+/// Returns `true` if the last part of the type's path is `name`.
 fn is_named(ty: &Type, name: &str) -> bool {
     match ty {
         Type::Path(path) => path
@@ -334,7 +335,8 @@ fn is_named(ty: &Type, name: &str) -> bool {
     }
 }
 
-/// `Result<…>`, `io::Result<…>`, `TaskResult<…>`: anything whose name ends so.
+/// Returns `true` for `Result<…>`, `io::Result<…>`, `TaskResult<…>` and other types whose names end
+/// in `Result`.
 fn returns_result(output: &ReturnType) -> bool {
     match output {
         ReturnType::Type(_, ty) => match &**ty {

@@ -1,7 +1,8 @@
-//! The `#[task]` attribute of celery-worker. It is documented where it is exported, in that crate.
+//! The `#[task]` attribute of celery-worker. That crate exports and documents it.
 //!
-//! The attribute turns a function into a function of the same name without parameters that returns the task's
-//! definition; the written function lives on inside it. Nothing is registered behind the author's back.
+//! The attribute turns a function into a function of the same name without parameters, which
+//! returns the task's definition. The written function stays inside it. Nothing is registered
+//! implicitly.
 
 mod expand;
 mod options;
@@ -22,7 +23,7 @@ pub fn task(attributes: TokenStream, item: TokenStream) -> TokenStream {
 mod tests {
     use super::*;
 
-    /// What the compiler is told.
+    /// Returns the compiler's error.
     fn told(attributes: &str, item: &str) -> Result<(), String> {
         let options = options::Options::parse(attributes.parse().unwrap());
         let function = syn::parse_str(item).unwrap();

@@ -1,4 +1,4 @@
-//! What may stand in the brackets of `#[task(…)]`.
+//! The options in the brackets of `#[task(…)]`.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use syn::meta::ParseNestedMeta;
 use syn::parse::Parser;
 use syn::{LitInt, LitStr, Result};
 
-/// The options as written; what was left out is `None`.
+/// The options as written; an omitted option is `None`.
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) name: Option<String>,
