@@ -1,10 +1,10 @@
-"""Measures how fast this is, and how fast others are at the same work: `make bench`.
+"""Measures our speed, and the speed of other systems at the same work: `make bench`.
 
-    make bench                      all rows: half an hour and more
+    make bench                      all rows: half an hour or more
     make bench QUICK=1              fewer rounds and tasks: some minutes
-    make bench ROW="post worker"    only these
+    make bench ROW="post worker"    these rows only
 
-Runs under `testkit up redis mariadb`. README.md has the method.
+Runs under `testkit up redis mariadb`. README.md describes the method.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from harness.measure import progress
 from rows import batch, database, growth, memory, post, round_trip, worker
 
 HERE = Path(__file__).resolve().parent
-# Words in the names of systems that are not ours: what they lose they lose.
+# Words in the names of other systems: tasks that these lose are not our fault.
 PEERS = ("Python", "rusty-celery", "celery-php", "phpredis")
 ROWS = {
     "post": post,
@@ -34,7 +34,7 @@ ROWS = {
 
 
 class Bench(Broker):
-    """What the rows share: the servers, the programs, and how much is measured."""
+    """The common data of all rows: the servers, the programs, and how much is measured."""
 
     def __init__(self, quick):
         super().__init__()
@@ -60,23 +60,23 @@ class Bench(Broker):
         return path if path.exists() else None
 
     def php(self, script, *settings):
-        """PHP with the extension."""
+        """Returns the command of PHP with the extension."""
         return ["php", "-d", f"extension={self.target / 'libcelery.so'}", *settings, HERE / "php" / script]
 
     def bare_php(self, script):
-        """PHP without it."""
+        """Returns the command of PHP without it."""
         return ["php", HERE / "php" / script]
 
     def python(self, script):
         return [sys.executable, HERE / "python" / script]
 
     def python_worker(self, *options):
-        """Python's worker, with everything off that costs time and is not asked for."""
+        """Returns the command of Python's worker, without features that only cost time."""
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "ERROR"]
         return [sys.executable, "-m", "celery", "--workdir", HERE / "python", "-A", "tasks", "worker", *quiet, *options]
 
     def sql(self, statement):
-        """As root, over a connection that stays."""
+        """Runs a statement as root, over a connection that stays open."""
         if self.database is None:
             self.database = pymysql.connect(
                 unix_socket=os.environ["DB_SOCKET"], user="root", database=os.environ["DB_DATABASE"], autocommit=True
@@ -90,7 +90,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=" ".join(ROWS))
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--output", type=Path, help="a file for the same text")
+    parser.add_argument("--output", type=Path, help="a file that gets the text too")
     options = parser.parse_args()
     unknown = [name for name in options.rows if name not in ROWS]
     if unknown:
@@ -105,13 +105,13 @@ def main():
         if options.output:
             options.output.write_text("\n".join(written))
 
-    # As MySQL does by default: a commit is on disk when it is answered.
+    # MySQL's default: a commit is on disk when it is answered.
     bench.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
     kind = "quick" if bench.quick else "full"
     write(f"# A {kind} reading by `make bench`, {bench.rounds} rounds\n")
     write("".join(f"* {line}\n" for line in machine.describe(bench)))
     if not bench.celery_php:
-        write("celery-php is left out: CELERY_PHP_DIR names no folder with version 2.1.2 and predis.\n")
+        write("celery-php is left out: CELERY_PHP_DIR does not name a folder with version 2.1.2 and predis.\n")
     missed, faults = [], []
     for name in options.rows or ROWS:
         begin = time.monotonic()

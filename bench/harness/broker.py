@@ -1,6 +1,7 @@
-"""The private Redis: what is put into its queues, what is left there, and how often it was called.
+"""The private Redis: it fills queues, counts what is left there, and counts the calls.
 
-Tasks are in database 0, which every round begins empty. Messages for workers wait in database 1 and are copied.
+Tasks are in database 0, which is empty at the start of every round. Messages for workers wait in
+database 1 and are copied.
 """
 
 import base64
@@ -11,7 +12,8 @@ import uuid
 import redis
 
 QUEUE = "celery"
-# Where messages are whose task is not done yet: kombu's layout, which is ours, and rusty-celery's.
+# The keys of messages whose task is not done yet: in kombu's layout, which is ours, and
+# rusty-celery's.
 HELD = ["unacked", "_celery.celery_process_map"]
 TASK_ID = "11111111-2222-4333-8444-555555555555"
 NUMBER = 987654321
@@ -23,7 +25,7 @@ def connect(database=0):
 
 
 class Messages:
-    """Messages of Python Celery's own making; only ids and arguments are ours."""
+    """Messages made by Python Celery, with our ids and arguments."""
 
     def __init__(self):
         from celery import Celery
@@ -43,7 +45,7 @@ class Messages:
         app.close()
 
     def make(self, task, numbers, size=0):
-        """One message for each number: `task(number)`, or with a second argument of `size` bytes."""
+        """Yields one message for each number: `task(number)`, or with an argument of `size` bytes too."""
         sample = self.samples[f"{task} sized" if size else task]
         body = base64.b64decode(sample["body"]).replace(b"BODY", b"x" * size)
         sample = dict(sample, body="<body>", properties=dict(sample["properties"], delivery_tag="<tag>"))
@@ -59,7 +61,7 @@ class Messages:
 
 
 class Broker:
-    """Redis as a benchmark needs it."""
+    """Redis with the helpers that a benchmark needs."""
 
     def __init__(self):
         self.redis = connect()
@@ -68,7 +70,7 @@ class Broker:
         self.reads = 0
 
     def stage(self, name, task, numbers, size=0):
-        """Makes messages once and for all rounds."""
+        """Makes messages once for all rounds."""
         if self.store.exists(name):
             return
         batch = []
@@ -81,15 +83,15 @@ class Broker:
             self.store.lpush(name, *batch)
 
     def prepare(self, name):
-        """Copies staged messages to where `release` finds them."""
+        """Copies the staged messages to the key that `release` renames."""
         self.store.copy(name, "bench:staged", destination_db=0, replace=True)
 
     def release(self):
-        """All at once, the queue has them."""
+        """Moves all staged messages into the queue at once."""
         self.redis.rename("bench:staged", QUEUE)
 
     def left(self):
-        """How many messages wait, and how many are held by workers."""
+        """Returns the number of waiting messages and of those that workers hold."""
         with self.redis.pipeline(transaction=False) as pipe:
             pipe.llen(QUEUE)
             for key in HELD:
@@ -99,7 +101,7 @@ class Broker:
         return waiting, sum(held)
 
     def queued_ids(self):
-        """How many different ids the messages in the queue have."""
+        """Returns the number of different ids of the messages in the queue."""
         ids, count = set(), self.redis.llen(QUEUE)
         for start in range(0, count, 500):
             for raw in self.redis.lrange(QUEUE, start, start + 499):
@@ -109,7 +111,7 @@ class Broker:
         return len(ids)
 
     def calls(self):
-        """Calls a command, and how often Redis read from a socket, without the harness's own looks at `left`."""
+        """Returns the calls of each command and the reads from sockets, without our own checks."""
         stats = {
             name.removeprefix("cmdstat_"): entry["calls"] for name, entry in self.redis.info("commandstats").items()
         }

@@ -1,4 +1,4 @@
-"""On what, and with what, it was measured."""
+"""The machine and the versions of a reading."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def describe(bench):
-    """Lines that stand above every reading."""
+    """Returns the lines above every reading."""
     cpu = next(
         (
             line.partition(":")[2].strip()
@@ -20,7 +20,7 @@ def describe(bench):
     memory = int(Path("/proc/meminfo").read_text().split()[1]) / 2**20
     redis = bench.redis.info("server")["redis_version"]
     return [
-        f"{os.cpu_count()} × {cpu}, {memory:.0f} GB, Linux {platform.release()}; the load before was {load()}",
+        f"{os.cpu_count()} × {cpu}, {memory:.0f} GB, Linux {platform.release()}; the load before it was {load()}",
         f"Redis {redis}, without persistence, on the loopback interface of the same machine",
         "MariaDB " + bench.sql("SELECT VERSION()")[0][0] + ", a commit is on disk when it is answered",
         "PHP "

@@ -1,7 +1,7 @@
 """Rounds, ratios and tables.
 
-Absolute figures of a shared machine mean little. So all systems of a table take turns (A B C, A B C, …), a ratio is
-that of two systems in the same round, and what is shown is the median with the least and the greatest.
+Absolute figures of a shared machine mean little. So all systems of a table take turns (A B C, A B
+C, …). A ratio compares two systems in one round. Shown are the median, the least and the greatest.
 """
 
 import statistics
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Sample:
-    """One system in one round: its figure, and whether its tasks all arrived, once each.
+    """One system in one round: its figure, and whether its tasks all arrived exactly once.
 
-    `processor` is the seconds of the processor that the client took, where that is asked for.
+    `processor` is the processor time of the client in seconds, if it is measured.
     """
 
     value: float
@@ -29,7 +29,7 @@ class Sample:
 
 @dataclass
 class Goal:
-    """A figure that is wanted."""
+    """A wanted figure."""
 
     text: str
     figures: list
@@ -51,7 +51,7 @@ class Goal:
 
 @dataclass
 class Table:
-    """What was measured of some systems in the same rounds."""
+    """The measurements of some systems in common rounds."""
 
     title: str
     unit: str = "tasks/s"
@@ -66,11 +66,11 @@ class Table:
         return [sample.value for sample in self.systems[name]]
 
     def ratios(self, one, other):
-        """Round by round: how many times as much the one does as the other."""
+        """Returns for each round how many times the figure of `other` the figure of `one` is."""
         return [a / b for a, b in zip(self.values(one), self.values(other), strict=True)]
 
     def note_processor(self):
-        """A note on the clients' own cost, which noise touches less than the wall clock."""
+        """Adds a note on the clients' own cost, which noise changes less than the wall clock."""
         costs = {
             name: statistics.median(sample.processor / sample.sent for sample in samples)
             for name, samples in self.systems.items()
@@ -81,26 +81,26 @@ class Table:
         )
 
     def want(self, text, one, other, at_least):
-        """A goal for a ratio; nothing where the other system was not there."""
+        """Adds a goal for a ratio; nothing if `other` was not measured."""
         if one in self.systems and other in self.systems:
             self.goals.append(Goal(f"{text}", self.ratios(one, other), at_least))
 
     def want_of_best(self, text, one, others, at_least):
-        """The same against the best of several settings of one system."""
+        """Like `want`, against the best of several settings of one system."""
         there = [name for name in others if name in self.systems]
         if there:
             best = max(there, key=lambda name: statistics.median(self.values(name)))
             self.want(f"{text} ({best})", one, best, at_least)
 
     def note_best(self, text, one, others):
-        """A note on the ratio to the best of several settings of one system."""
+        """Adds a note on the ratio to the best of several settings of one system."""
         best = max(others, key=lambda name: statistics.median(self.values(name)))
         ratios = self.ratios(one, best)
         spread = f"{figure(min(ratios))} to {figure(max(ratios))}"
         self.notes.append(f"{text} ({best}): {figure(statistics.median(ratios))} × ({spread})")
 
     def faults(self):
-        """Systems of which tasks were lost or done twice: their speed says nothing."""
+        """Yields the systems that lost tasks or ran them twice: their speed means nothing."""
         for name, samples in self.systems.items():
             lost, twice = (sum(getattr(sample, what) for sample in samples) for what in ("lost", "twice"))
             if lost or twice:
@@ -134,7 +134,7 @@ class Table:
 
 
 def interleave(table, systems, rounds):
-    """Runs each system once a round, in turn, and once before that does not count."""
+    """Runs each system once a round, in turn, after a round that does not count."""
     for number in range(rounds + 1):
         for name, run in systems.items():
             progress(f"{table.title}: {name}, {f'round {number} of {rounds}' if number else 'warming up'}")
@@ -146,14 +146,14 @@ def interleave(table, systems, rounds):
 
 
 def progress(text):
-    """One line that is written over, where somebody looks."""
+    """Shows one line that the next one overwrites, if a person watches."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\033[K{text[:100]}")
         sys.stderr.flush()
 
 
 def figure(number):
-    """Three digits are more than the spread allows."""
+    """Formats a number with three digits; more would claim more than the spread permits."""
     if number == 0:
         return "0"
     if abs(number) >= 1000:

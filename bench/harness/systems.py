@@ -1,4 +1,4 @@
-"""The processes that are measured: clients, which post on an order, and workers, which drain a queue."""
+"""The measured processes: clients, which post when ordered, and workers, which drain a queue."""
 
 import json
 import os
@@ -12,13 +12,14 @@ from pathlib import Path
 from .broker import QUEUE
 from .measure import Sample
 
-# Without any progress for so many seconds a worker is given up, and what it left counts as lost.
+# The seconds without progress after which a worker is given up, and its remaining tasks count as
+# lost.
 STALLED = 60
 WARM_UP = 200
 
 
 class Client:
-    """A process that is given orders, as JSON lines."""
+    """A process that takes orders as JSON lines."""
 
     def __init__(self, command, **environment):
         self.command = [str(part) for part in command]
@@ -50,7 +51,7 @@ class Client:
 def posting(broker, client, posts, same_bytes=False, **order):
     """A system that posts, for `interleave`: tasks a second into a queue that begins empty.
 
-    What pushes the same bytes again and again has no ids to look for: its messages are only counted.
+    A program that pushes the same bytes again and again has no ids: its messages are only counted.
     """
 
     def run():
@@ -65,7 +66,7 @@ def posting(broker, client, posts, same_bytes=False, **order):
 
 
 class Worker:
-    """A worker that was started, its output kept for the case that it fails."""
+    """A running worker. Its output is kept in case it fails."""
 
     def __init__(self, command, **environment):
         self.command = [str(part) for part in command]
@@ -87,7 +88,7 @@ class Worker:
             raise SystemExit(f"bench: {' '.join(self.command)} ended by itself\n{self.log.read_text()}")
 
     def stop(self):
-        """Ends it warmly, so that it writes what it counted."""
+        """Ends it warmly, so that it writes its counts."""
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(30)
@@ -96,7 +97,7 @@ class Worker:
             self.process.wait()
 
     def runs(self, count):
-        """How often each of the first `count` numbers ran, over all its processes."""
+        """Returns how often each of the first `count` numbers ran, over all its processes."""
         total = bytes(count)
         for file in Path(self.folder.name).glob("*.runs"):
             runs = file.read_bytes()[:count]
@@ -104,7 +105,7 @@ class Worker:
         return total
 
     def resident(self):
-        """Its resident memory in bytes, with its children's."""
+        """Returns its resident memory in bytes, with its children's."""
         pids = [self.process.pid]
         for pid in pids:
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -115,7 +116,7 @@ class Worker:
 
 @dataclass
 class Drained:
-    """A queue that was emptied by a worker."""
+    """The measurements of a worker that emptied a queue."""
 
     seconds: float
     left: int
@@ -125,12 +126,15 @@ class Drained:
 
 
 def drain(broker, command, stage, count, warm_up="noop", **environment):
-    """Starts a worker, lets it run a few tasks, gives it a full queue, and times it from the first task taken to the
-    last one acknowledged. The worker is stopped when this returns."""
+    """Starts a worker, lets it run a few tasks and gives it a full queue.
+
+    Measures from the first task taken to the last one acknowledged. The worker is stopped on
+    return.
+    """
     broker.redis.flushdb()
     worker = Worker(command, **environment)
     try:
-        # Numbers behind those that are counted.
+        # Numbers after the counted ones.
         broker.redis.lpush(QUEUE, *broker.messages.make(warm_up, range(count + 1, count + 1 + WARM_UP)))
         wait_until_empty(broker, worker)
         broker.prepare(stage)
@@ -146,7 +150,7 @@ def drain(broker, command, stage, count, warm_up="noop", **environment):
 
 
 def wait_until_begun(broker, worker, count):
-    """When the worker took its first message: how it learns of them is another row's matter."""
+    """Returns when the worker took its first message; another row measures the delay before."""
     released = time.perf_counter()
     while True:
         before = time.perf_counter()
@@ -157,13 +161,13 @@ def wait_until_begun(broker, worker, count):
 
 
 def wait_until_empty(broker, worker):
-    """When nothing waited and nothing was held any more, and how much was left when nothing went on."""
+    """Returns when no message was waiting or held, and how many were left if progress ended."""
     last, moved = None, time.perf_counter()
     while True:
         left = sum(broker.left())
         now = time.perf_counter()
         if left == 0:
-            # A worker that takes a message in two steps holds it nowhere in between.
+            # A worker that takes a message in two steps holds it nowhere between them.
             time.sleep(0.002)
             if sum(broker.left()) == 0:
                 return now, 0
@@ -176,7 +180,7 @@ def wait_until_empty(broker, worker):
 
 
 def draining(broker, command, stage, count, kept=None, **environment):
-    """A worker that drains a queue of `noop`, for `interleave`; `kept`, if given, gets each `Drained`."""
+    """A worker that drains a queue of `noop`, for `interleave`; `kept` gets each `Drained`."""
 
     def run():
         drained = drain(broker, command, stage, count, **environment)

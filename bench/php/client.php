@@ -1,15 +1,17 @@
 <?php
 
 /**
- * Which client posts: the extension, or – where `CELERY_PHP_DIR` names its folder – celery-php itself.
+ * Chooses the client that posts: the extension or, if `CELERY_PHP_DIR` names its folder,
+ * celery-php.
  *
- * Both have the same classes and take the same arguments; PHP is started with the extension or without.
+ * Both have the same classes and take the same arguments; PHP is started with the extension or
+ * without.
  */
 
 require __DIR__ . '/serve.php';
 
 if (!extension_loaded('celery')) {
-    // It is of PHP 5's time: dynamic properties are its own affair.
+    // It is from PHP 5's time: its dynamic properties are not our concern.
     error_reporting(E_ALL & ~E_DEPRECATED);
     $folder = getenv('CELERY_PHP_DIR');
     if (is_file("$folder/vendor/autoload.php")) {
@@ -20,7 +22,7 @@ if (!extension_loaded('celery')) {
     }
 }
 
-/** A client of the queue `celery`. */
+/** Returns a client of the queue `celery`. */
 function client(): Celery
 {
     [$host, $port] = getenv('BENCH_UNIX') ? [getenv('REDIS_SOCKET'), 0] : [getenv('REDIS_HOST'), getenv('REDIS_PORT')];

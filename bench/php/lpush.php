@@ -1,8 +1,9 @@
 <?php
 
 /**
- * The limit: phpredis pushes the bytes that the extension sent for such a task, found in the key `bench:message`.
- * Order: {posts, batch}; a batch of 0 is one LPUSH a round trip, else so many a pipeline. Answer: {seconds, processor}.
+ * Measures the limit: phpredis pushes the bytes that the extension sent for such a task, found in
+ * the key `bench:message`. Order: {posts, batch}; batch 0 means one LPUSH a round trip, otherwise
+ * it is the number of messages in a pipeline. Answer: {seconds, processor}.
  */
 
 require __DIR__ . '/serve.php';

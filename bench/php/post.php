@@ -1,8 +1,8 @@
 <?php
 
 /**
- * Posts tasks one at a time. Order: {posts, body}: how many, each with one argument of so many bytes.
- * Answer: {seconds, processor}, the last flush included where posting is pipelined.
+ * Posts tasks one at a time. Order: {posts, body}, the number of tasks and the bytes of their one
+ * argument. Answer: {seconds, processor}, including the last flush if posting is pipelined.
  */
 
 require __DIR__ . '/client.php';

@@ -1,7 +1,7 @@
 <?php
 
 /**
- * Posts tasks by PostTasks(). Order: {posts, body, batch}; the list of a batch is made within the time.
+ * Posts tasks by PostTasks(). Order: {posts, body, batch}; making the list of a batch counts too.
  * Answer: {seconds, processor}.
  */
 

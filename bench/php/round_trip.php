@@ -1,8 +1,9 @@
 <?php
 
 /**
- * Posts a task, waits for its result, and again. Order: {posts}.
- * Answer: {latencies, pings, wrong}: seconds each took, seconds of as many PINGs, and how many results were not the task's.
+ * Posts a task and waits for its result, again and again. Order: {posts}. Answer: {latencies,
+ * pings, wrong}: the seconds of each, the seconds of equally many PINGs, and the number of wrong
+ * results.
  */
 
 require __DIR__ . '/client.php';

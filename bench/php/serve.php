@@ -1,10 +1,11 @@
 <?php
 
 /**
- * One system under measurement, driven over its standard input: each line is an order as JSON, each answer is one line
- * of JSON. The process and its connections live through all rounds, as those of a PHP-FPM child do.
+ * Serves one measured system over standard input: each line is an order as JSON, each answer is one
+ * line of JSON. The process and its connections live through all rounds, like those of a PHP-FPM
+ * child.
  *
- * @param callable(array): array $work what is done for an order; its answer
+ * @param callable(array): array $work carries out an order and returns the answer
  */
 function serve(callable $work): void
 {
@@ -14,7 +15,7 @@ function serve(callable $work): void
     }
 }
 
-/** Seconds that something takes. */
+/** Returns the seconds that $work takes. */
 function seconds(callable $work): float
 {
     $begin = hrtime(true);
@@ -22,7 +23,7 @@ function seconds(callable $work): float
     return (hrtime(true) - $begin) / 1e9;
 }
 
-/** The same, with the processor's seconds of this process: {seconds, processor}. */
+/** Like seconds(), with the processor time of this process: {seconds, processor}. */
 function timed(callable $work): array
 {
     $before = processor();
@@ -35,7 +36,7 @@ function processor(): float
     return $usage['ru_utime.tv_sec'] + $usage['ru_stime.tv_sec'] + ($usage['ru_utime.tv_usec'] + $usage['ru_stime.tv_usec']) / 1e6;
 }
 
-/** A redis server: by its unix socket if `BENCH_UNIX` is set, else by TCP. */
+/** Connects to Redis: by its unix socket if `BENCH_UNIX` is set, otherwise by TCP. */
 function phpredis(): Redis
 {
     $redis = new Redis();

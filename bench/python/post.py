@@ -1,6 +1,6 @@
 """Python Celery as a producer: send_task, one at a time, one producer held open.
 
-Order: {posts, body}; answer: {seconds, processor}. BENCH_RESULTS=0 is without a result backend.
+Order: {posts, body}; answer: {seconds, processor}. BENCH_RESULTS=0 turns the result backend off.
 With `round_trip` in the order it waits for each result: {latencies}.
 """
 

@@ -1,7 +1,8 @@
-"""What Python's workers serve: the tasks of the other workers, written as one writes them in Python.
+"""The tasks for Python's workers: those of the other workers, written as usual in Python.
 
-BENCH_RESULTS=0 stores no results. Messages are acknowledged after the task, as ours are. At its end each process writes
-how often each number ran into the folder BENCH_TALLY, one byte a number.
+BENCH_RESULTS=0 stores no results. Messages are acknowledged after the task, as in our worker. At
+its end each process writes how often each number ran into the folder BENCH_TALLY, one byte for each
+number.
 """
 
 import os
@@ -18,7 +19,7 @@ app.conf.update(
     task_acks_late=True,
     task_ignore_result=not results,
     worker_prefetch_multiplier=int(os.environ.get("BENCH_PREFETCH", "4")),
-    # Everything that costs time and is not asked for is off.
+    # All features that cost time and are not needed are off.
     worker_disable_rate_limits=True,
     worker_send_task_events=False,
     worker_enable_remote_control=False,
@@ -52,7 +53,7 @@ if os.environ.get("DATABASE_URL"):
 
     @app.task(name="task_created")
     def task_created(task_id):
-        """One UPDATE and one commit a task, over SQLAlchemy's pool of connections."""
+        """Runs one UPDATE and one commit for each task, over SQLAlchemy's pool of connections."""
         with database.begin() as connection:
             updated = connection.execute(
                 text(
@@ -62,5 +63,5 @@ if os.environ.get("DATABASE_URL"):
                 {"id": task_id, "message": "Updated by celery worker!"},
             )
             if updated.rowcount == 0:
-                raise LookupError(f"there is no task {task_id}")
+                raise LookupError(f"no task has the id {task_id}")
         return True

@@ -1,1 +1,1 @@
-"""The rows: each module measures one kind of work, `run(bench)` giving its tables."""
+"""The rows: each module measures one kind of work; its `run(bench)` yields the tables."""

@@ -1,6 +1,7 @@
 """Posting 1,000 tasks in one call: PostTasks.
 
-The limit is phpredis pushing prebuilt bytes in pipelines of 100 and of 1,000; the extension makes each message anew.
+The limit is phpredis pushing prebuilt bytes in pipelines of 100 and of 1,000; the extension builds
+each message.
 """
 
 from harness.measure import Table, interleave

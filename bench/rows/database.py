@@ -1,7 +1,7 @@
-"""`task_created`: a row of a table is updated, committed, and the result stored; acknowledged after the commit.
+"""`task_created`: updates a row, commits, stores the result, and acknowledges after the commit.
 
-Python's worker does one UPDATE and one commit a task over SQLAlchemy. The limit is one UPDATE of 500 rows after another
-by a plain client.
+Python's worker runs one UPDATE and one commit for each task over SQLAlchemy. The limit is a plain
+client that runs one UPDATE of 500 rows after another.
 """
 
 import time
@@ -21,9 +21,10 @@ def run(bench):
         " status varchar(255) not null default 'pending', message varchar(255), created_at timestamp null,"
         " updated_at timestamp null)"
     )
-    # Some more than are counted: those that warm up.
+    # The rows after the counted ones are for warming up.
     bench.sql(f"INSERT INTO tasks (name, created_at) SELECT 'a task', UTC_TIMESTAMP() FROM seq_1_to_{many + 1000}")
-    # Else the statistics say that the table is almost empty, and whoever names 500 ids gets a scan of all of it.
+    # Without it the statistics show an almost empty table, and an UPDATE of 500 ids scans all of
+    # it.
     bench.sql("ANALYZE TABLE tasks")
     for count in (many, few):
         bench.stage(f"task_created {count}", "task_created", range(1, count + 1))

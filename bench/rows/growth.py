@@ -1,4 +1,4 @@
-"""Whether a task costs the same however many are queued, and how it grows with its bytes: our worker alone."""
+"""The cost of a task in queues of different lengths, and with more bytes: our worker alone."""
 
 import statistics
 
@@ -20,7 +20,7 @@ def run(bench):
     for length in lengths[2:]:
         title = f"P10, {length:,} queued ÷ 10,000 queued"
         table.goals.append(Goal(title, table.ratios(f"{length:,} queued", "10,000 queued"), 0.8))
-    # A thousand are gone in so few milliseconds that finding the end of them counts.
+    # A thousand tasks take only a few milliseconds, so the time to notice their end counts.
     table.notes.append(
         f"1,000 queued ÷ 10,000 queued: {figure(statistics.median(table.ratios('1,000 queued', '10,000 queued')))} ×"
     )

@@ -1,4 +1,4 @@
-"""How much memory the worker takes: idle, and with tasks that wait for their ETA."""
+"""The memory that the worker takes: idle, and with tasks that wait for their ETA."""
 
 import statistics
 import time
@@ -33,7 +33,7 @@ def run(bench):
 def idle(bench, command):
     bench.redis.flushdb()
     worker = Worker(command)
-    # It is idle once what it allocates at its start is there.
+    # The worker is idle once its memory has stopped growing after the start.
     last, steady = 0, 0
     while steady < 4:
         time.sleep(0.5)

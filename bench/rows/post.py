@@ -1,6 +1,6 @@
-"""Posting one task at a time: PostTask over a persistent connection, waited for and pipelined.
+"""Posting one task at a time: PostTask over a persistent connection, confirmed and pipelined.
 
-The limit is phpredis pushing the same bytes: one round trip from C, without making a message.
+The limit is phpredis pushing the same bytes: one round trip from C, without building a message.
 """
 
 from harness.measure import Table, interleave
@@ -27,7 +27,7 @@ def measure(bench, title, body, **environment):
         LIMIT: Client(bench.bare_php("lpush.php"), **environment),
     }
     if not environment:
-        # celery-php knows no unix sockets, and Python is not made faster by one.
+        # celery-php knows no unix sockets, and they do not make Python faster.
         if bench.celery_php:
             clients["celery-php"] = Client(bench.bare_php("post.php"))
         clients["Python send_task"] = Client(bench.python("post.py"))
@@ -57,7 +57,7 @@ def measure(bench, title, body, **environment):
 
 
 def keep_message(bench, client, body, **order):
-    """What the extension sends for such a task is what phpredis pushes."""
+    """Stores the bytes that the extension sends for such a task; phpredis pushes them."""
     client.order(posts=1, body=body, **order)
     bench.redis.set("bench:message", bench.redis.lpop("celery"))
     bench.redis.delete("celery")

@@ -1,4 +1,4 @@
-"""From PostTask to the result in the same PHP process, nothing else going on."""
+"""From PostTask to the result in one PHP process, without other work."""
 
 import statistics
 
@@ -15,14 +15,14 @@ def run(bench):
     bench.redis.flushdb()
     ours = Client(bench.php("round_trip.php"))
     python = Client(bench.python("post.py"))
-    # Only one of the two workers may be there while the other is measured.
+    # Only one of the two workers may run while the other is measured.
     native, foreign = [bench.binary("examples/playground")], bench.python_worker("-P", "solo")
     latencies = {OURS: [], PYTHON: [], "PING": []}
 
     def round_of(name, command, client, count, **order):
         def measure():
             worker = Worker(command)
-            # The first ones wait for the worker's start.
+            # The first posts wait for the worker's start.
             client.order(posts=5, **order)
             answer = client.order(posts=count, **order)
             worker.stop()
@@ -45,7 +45,7 @@ def run(bench):
     # The first round warmed up.
     rounds, pings = latencies[OURS][1:], latencies["PING"][1:]
     trips = [statistics.median(one) / statistics.median(ping) for one, ping in zip(rounds, pings, strict=True)]
-    table.goals.append(Goal("P6, half within so many Redis round trips", trips, 4, at_most=True, unit=""))
+    table.goals.append(Goal("P6, the median in Redis round trips", trips, 4, at_most=True, unit=""))
     late = [1000 * percentile(one, 0.99) for one in rounds]
     table.goals.append(Goal("P6, 99 % within", late, 5, at_most=True, unit="ms"))
     table.notes.append(f"a Redis round trip (PING by phpredis) takes {1e6 * statistics.median(sum(pings, [])):.0f} µs")

@@ -1,7 +1,8 @@
-"""Workers that drain a full queue of tasks that do nothing: late acknowledgement everywhere, no results or results.
+"""Workers drain a full queue of tasks that do nothing, acknowledged late, with and without results.
 
-Python's worker is measured with each of its pools; `make bench` sweeps its prefetch multiplier and keeps the best.
-rusty-celery has one setting, its prefetch count. What it pops is nowhere until its next command: it can lose tasks.
+Python's worker is measured with each of its pools; `make bench` tries several prefetch multipliers
+and keeps the best. rusty-celery has one setting, its prefetch count. A message that it has popped
+is stored nowhere until its next command: it can lose tasks.
 """
 
 import os
@@ -63,7 +64,7 @@ def with_results(bench):
 
 
 def sizes(bench):
-    """Tasks a round for us, for rusty-celery, and for Python; the cost of a task does not depend on it."""
+    """Returns the tasks a round for us, for rusty-celery, and for Python; a task's cost does not depend on it."""
     chosen = bench.count(200_000, quick=50_000), bench.count(20_000, quick=5_000), bench.count(3_000, quick=800)
     for count in chosen:
         bench.stage(f"noop {count}", "noop", range(count))
@@ -71,7 +72,7 @@ def sizes(bench):
 
 
 def playground(bench):
-    """celery-worker with a task that does nothing, in its default settings."""
+    """Returns the command of celery-worker with a no-op task, in its default settings."""
     return [bench.binary("examples/playground")]
 
 
@@ -81,7 +82,7 @@ def python(bench, pool, prefetch, count, results):
 
 
 def pools(bench, count, results):
-    """Each pool with the prefetch multiplier that suits it best."""
+    """Returns each pool with its best prefetch multiplier."""
     if bench.quick:
         return POOLS
     best = {}
@@ -93,7 +94,7 @@ def pools(bench, count, results):
 
 
 def redis_limit():
-    """What the server does at most: pops of short strings, 200 a round trip."""
+    """Returns the most pops a second that the server does: short strings, 200 a round trip."""
     command = [
         "redis-benchmark",
         "-s",

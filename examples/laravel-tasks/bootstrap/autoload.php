@@ -1,8 +1,8 @@
 <?php
 
 /*
- * Composer's autoloader where `composer install` was run; else the framework that Debian ships
- * (apt-get install php-laravel-framework) and the one folder of classes that is ours.
+ * Loads Composer's autoloader after `composer install`. Otherwise loads the framework that Debian
+ * ships (apt-get install php-laravel-framework) and this application's folder of classes.
  */
 
 $composer = __DIR__ . '/../vendor/autoload.php';

@@ -1,7 +1,8 @@
 <?php
 
 /*
- * The arguments of `new Celery(...)`, one key each, every one of them from the environment if it is there.
+ * The arguments of `new Celery(...)`, one key for each; an environment variable can set each of
+ * them.
  */
 
 return [

@@ -14,7 +14,7 @@ return [
             'charset' => 'utf8mb4',
             'collation' => 'utf8mb4_unicode_ci',
             'prefix' => '',
-            // Laravel writes dates in app.timezone, which is UTC here; so does the worker with
+            // Laravel writes dates in app.timezone, which is UTC here. The worker does so too with
             // --database-time-zone +00:00.
             'timezone' => '+00:00',
             'strict' => true,

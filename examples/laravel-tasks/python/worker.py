@@ -1,4 +1,4 @@
-"""The same task as the Rust worker's own `task_created`, for a Python worker.
+"""The worker's own task `task_created`, written for a Python worker.
 
 CELERY_BROKER_URL=redis://… DATABASE_URL=mysql://… celery -A worker worker
 """
@@ -26,5 +26,5 @@ def task_created(task_id):
             {"id": task_id, "message": "Updated by celery worker!"},
         )
         if updated.rowcount == 0:
-            raise LookupError(f"there is no task {task_id}")
+            raise LookupError(f"no task has the id {task_id}")
     return True

@@ -1,7 +1,8 @@
-//! A worker of rusty-celery with one task that does nothing, as fast as it goes.
+//! A worker of rusty-celery with one task that does nothing, with its fastest settings.
 //!
-//! `BENCH_CONCURRENCY` is its prefetch count (0 is no limit), the only setting it has. Messages are acknowledged after
-//! the task. At its end it writes how often each number ran, as the other workers do: one byte a number.
+//! `BENCH_CONCURRENCY` is its prefetch count (0 means no limit), its only setting. It acknowledges
+//! messages after the task. At its end it writes how often each number ran, one byte for each
+//! number, as the other workers do.
 
 #![allow(non_local_definitions, reason = "the macro of the crate makes them")]
 

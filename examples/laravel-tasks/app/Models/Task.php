@@ -11,7 +11,7 @@ class Task extends Model
     public const STATUS_COMPLETED = 'completed';
     public const STATUS_FAILED = 'failed';
 
-    /** What the worker will answer; known to the request that sent the task, not stored. */
+    /** The worker's future answer, known only to the request that sent the task; it is not stored. */
     public ?AsyncResult $result = null;
 
     protected $fillable = ['name', 'status', 'message'];

@@ -8,7 +8,7 @@ use Illuminate\Support\Collection;
 class TaskRepository
 {
     /**
-     * All tasks, the newest first.
+     * Returns all tasks, the newest first.
      */
     public function fetchAll(): Collection
     {

@@ -23,8 +23,8 @@ class TaskService
     }
 
     /**
-     * Inserts the row, then sends the task. A task that could not be sent is a failed one: a row that stays
-     * pending would wait for a worker that knows nothing of it.
+     * Inserts the row, then sends the task. If it cannot be sent, the row becomes failed: no worker
+     * knows of it, so it would stay pending.
      */
     public function createTask(string $name): Task
     {

@@ -80,7 +80,7 @@
     </main>
     @if ($waiting)
         <script>
-            // Only the table is renewed, until every task has an answer: what somebody is typing stays.
+            // Renews only the table, until every task has an answer: text typed into the form stays.
             const timer = setInterval(async () => {
                 const answer = await fetch(location.pathname);
                 if (!answer.ok) return;

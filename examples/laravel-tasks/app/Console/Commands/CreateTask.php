@@ -6,7 +6,7 @@ use App\Services\TaskService;
 use Illuminate\Console\Command;
 
 /**
- * Creates a task as the page's form does; with --wait it also waits for the worker's answer.
+ * Creates a task as the page's form does; with --wait it then waits for the worker's answer.
  */
 class CreateTask extends Command
 {
