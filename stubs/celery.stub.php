@@ -12,12 +12,12 @@ namespace {
     {
     }
 
-    /** A result was not there in time. Its code is 4. */
+    /** A result was not available in time. Its code is 4. */
     class CeleryTimeoutException extends CeleryException
     {
     }
 
-    /** A broker or result backend could not be reached, or did not let us in. Nothing was sent. */
+    /** A broker or result backend could not be reached, or rejected us. Nothing was sent. */
     class CeleryConnectionException extends CeleryException
     {
     }
@@ -35,21 +35,21 @@ namespace {
         protected $taskIds = null;
 
         /**
-         * Whether the task may have been queued nevertheless: it was written, and no answer came, or fewer replicas
-         * confirmed it than `celery.replicas` wants. Posting it again may run it twice; with `celery.publish=once` the
-         * extension repeats such a post safely by itself.
+         * Returns true if the task may have been queued nevertheless. It was written but no answer
+         * came, or fewer replicas confirmed it than `celery.replicas` wants. Posting it again may
+         * run it twice; with `celery.publish=once` the extension repeats such a post safely itself.
          */
         public function outcomeUnknown(): bool
         {
         }
 
-        /** The id of the task that was to be posted. */
+        /** Returns the id of the task to be posted. */
         public function taskId(): ?string
         {
         }
 
         /**
-         * The ids of all tasks that were not confirmed, where several were posted.
+         * Returns the ids of all tasks that were not confirmed, if several were posted.
          *
          * @return list<string>
          */
@@ -58,14 +58,14 @@ namespace {
         }
     }
 
-    /** What `Celery` and `CeleryAdvanced` have in common. */
+    /** The common parent of `Celery` and `CeleryAdvanced`. */
     abstract class CeleryAbstract
     {
         /**
          * Sets the broker, or the result backend, of this client. Connects to nothing.
          *
          * @param array{host?: ?string, login?: ?string, password?: ?string, vhost?: int|string|null, exchange?: ?string, binding?: ?string, port?: int|string|null, connector?: string|false|null, persistent_messages?: bool, result_expire?: int, ssl_options?: array<string, string|bool|null>|null} $connection_details
-         * @param bool $is_backend whether this is where results are
+         * @param bool $is_backend true for the result backend
          * @return void
          * @throws CeleryException if the details cannot be used
          */
@@ -91,13 +91,13 @@ namespace {
          *
          * @param string $task the registered name of the task
          * @param array<array-key, mixed> $args a list is positional arguments, any other array keyword arguments
-         * @param bool $async_result whether an AsyncResult is wanted
+         * @param bool $async_result true to return an AsyncResult
          * @param string|null $routing_key the queue
          * @param array<string, mixed> $task_args fields of the message: id, eta, expires, countdown, retries, timelimit, priority, callbacks, errbacks, chain, chord, group, shadow, …; others become headers
          * @return ($async_result is false ? true : AsyncResult)
          * @throws CeleryPublishException if the broker did not confirm the task
          * @throws CeleryConnectionException if the broker could not be reached
-         * @throws CeleryException if the task cannot be sent as it is
+         * @throws CeleryException if the task cannot be sent in this form
          */
         public function PostTask($task, $args, $async_result = true, $routing_key = 'celery', $task_args = [])
         {
@@ -107,35 +107,37 @@ namespace {
          * Posts many tasks in one round trip, inside `celery.post_timeout`.
          *
          * @param iterable<array-key, array{0: string, 1: array<array-key, mixed>, 2?: array<string, mixed>}> $tasks each `[$task, $args]` or `[$task, $args, $task_args]`
-         * @param bool $async_result whether AsyncResults are wanted
-         * @param string|null $routing_key the queue of all
-         * @param array<string, mixed> $task_args for all, beneath each task's own
+         * @param bool $async_result true to return AsyncResults
+         * @param string|null $routing_key the queue for all tasks
+         * @param array<string, mixed> $task_args for all tasks; each task's own fields take
+         * precedence
          * @return ($async_result is false ? true : array<array-key, AsyncResult>) with the keys of $tasks
-         * @throws CeleryPublishException if the broker did not confirm all of them; its taskIds() names those
+         * @throws CeleryPublishException if the broker did not confirm all of them; taskIds() names
+         * the others
          * @throws CeleryConnectionException if the broker could not be reached
-         * @throws CeleryException if one of them cannot be sent as it is, with its key, name and place: `tasks[7] (proj.row): $args[1]`; then none was sent
+         * @throws CeleryException if one of them cannot be sent in this form, with its key, name and place: `tasks[7] (proj.row): $args[1]`; then none was sent
          */
         public function PostTasks($tasks, $async_result = true, $routing_key = 'celery', $task_args = [])
         {
         }
 
         /**
-         * Waits for the broker's answers to posts made with `celery.publish=pipelined`. The end of the request does
-         * so by itself, with a warning instead of an exception.
+         * Waits for the broker's answers to posts made with `celery.publish=pipelined`. At the end
+         * of a request this happens by itself, with a warning instead of an exception.
          *
-         * @throws CeleryPublishException if some were not confirmed; its taskIds() names those
+         * @throws CeleryPublishException if some were not confirmed; its taskIds() names them
          */
         public function flush(): void
         {
         }
 
         /**
-         * What is stored for a task at the moment, in whatever state.
+         * Returns what is stored for a task at the moment, in any state.
          *
          * @param string|null $taskName not used
          * @param string $taskId
          * @param array<array-key, mixed>|null $args not used
-         * @param bool $removeMessageFromQueue whether a final result is deleted
+         * @param bool $removeMessageFromQueue true to delete a final result
          * @return array{complete_result: array<string, mixed>, body: string}|false
          * @throws CeleryException
          */
@@ -148,8 +150,8 @@ namespace {
     class Celery extends CeleryAbstract
     {
         /**
-         * Connects to nothing: the first post does. A URL says everything; without one, $login, $password and $vhost
-         * must be passed (null where there is none).
+         * Does not connect yet: the first post does. A URL contains everything; without one,
+         * $login, $password and $vhost must be passed (null if there is none).
          *
          * @param string|null $host a name, an address, /path/to/socket, or a whole URL; without one `celery.broker_url` counts
          * @param string|null $login empty: the password alone
@@ -170,7 +172,7 @@ namespace {
         }
     }
 
-    /** A client whose results are elsewhere than its tasks. */
+    /** A client whose results are stored elsewhere than its tasks. */
     class CeleryAdvanced extends CeleryAbstract
     {
         /**
@@ -184,19 +186,19 @@ namespace {
     }
 
     /**
-     * A task that was posted, and what came of it.
+     * A posted task and its result.
      *
      * @property-read mixed $result the result, or null until the task is ready
      * @property-read string $state the state, `'PENDING'` until the task is ready
-     * @property-read string $status the same
+     * @property-read string $status like $state
      */
     class AsyncResult
     {
         /**
          * @param string $id
          * @param array<string, mixed> $connection_details as for CeleryAdvanced
-         * @param string|null $task_name for messages
-         * @param array<array-key, mixed>|null $task_args for messages
+         * @param string|null $task_name used in messages
+         * @param array<array-key, mixed>|null $task_args used in messages
          * @throws CeleryException if the details cannot be used
          */
         public function __construct(#[\SensitiveParameter] $id, #[\SensitiveParameter] $connection_details, $task_name = null, $task_args = null)
@@ -211,7 +213,7 @@ namespace {
         /**
          * Asks the result backend once, unless the result is here already.
          *
-         * @return bool whether the task has ended
+         * @return bool true if the task has ended
          * @throws CeleryException
          */
         public function isReady()
@@ -219,7 +221,7 @@ namespace {
         }
 
         /**
-         * @return bool as isReady()
+         * @return bool like isReady()
          * @throws CeleryException
          */
         public function ready()
@@ -235,7 +237,7 @@ namespace {
         }
 
         /**
-         * @return bool whether the task succeeded
+         * @return bool true if the task succeeded
          * @throws CeleryException before the task is ready
          */
         public function isSuccess()
@@ -243,7 +245,7 @@ namespace {
         }
 
         /**
-         * @return bool as isSuccess()
+         * @return bool like isSuccess()
          * @throws CeleryException before the task is ready
          */
         public function successful()
@@ -251,9 +253,9 @@ namespace {
         }
 
         /**
-         * Asks the result backend, as isReady() does.
+         * Asks the result backend, like isReady().
          *
-         * @return bool whether the task has ended without success
+         * @return bool true if the task has ended without success
          * @throws CeleryException
          */
         public function failed()
@@ -269,7 +271,8 @@ namespace {
         }
 
         /**
-         * @return mixed what the task returned, objects as stdClass; of a failure, the exception's description
+         * @return mixed the value that the task returned, objects as stdClass; for a failure, the
+         * exception's description
          * @throws CeleryException before the task is ready
          */
         public function getResult()
@@ -277,12 +280,16 @@ namespace {
         }
 
         /**
-         * Waits until the task has ended. PHP's signals and time limits are served meanwhile.
+         * Waits until the task has ended. PHP's signals and time limits still work meanwhile.
          *
-         * @param int|float|string|null $timeout seconds; null: `celery.result_timeout`; 0: one look
+         * @param int|float|string|null $timeout seconds; null: `celery.result_timeout`; 0: asks
+         * once
          * @param bool $propagate no effect, as in celery-php 2.1 and 3.0: the error of a failed task is returned
-         * @param int|float|string|null $interval seconds between two looks where the backend cannot tell by itself
-         * @return mixed as getResult()
+         * @param bool $propagate no effect, as in celery-php 2.1 and 3.0: the error of a failed
+         * task is returned
+         * @param int|float|string|null $interval seconds between two requests if the backend cannot
+         * notify the client
+         * @return mixed like getResult()
          * @throws CeleryTimeoutException if the task has not ended in time
          * @throws CeleryException
          */
@@ -294,7 +301,7 @@ namespace {
          * @param int|float|string|null $timeout
          * @param bool $propagate
          * @param int|float|string|null $interval
-         * @return mixed as get()
+         * @return mixed like get()
          * @throws CeleryTimeoutException
          * @throws CeleryException
          */
@@ -313,7 +320,7 @@ namespace {
         }
 
         /**
-         * Tells all workers to skip the task. One that runs already is not ended.
+         * Tells all workers to skip the task. A task that is already running continues.
          *
          * @return void
          * @throws CeleryException
@@ -330,14 +337,14 @@ namespace {
         {
         }
 
-        /** @return array<string, mixed> no address and no secret: only the name of the connection */
+        /** @return array<string, mixed> the name of the connection; no address and no secret */
         public function __serialize(): array
         {
         }
 
         /**
          * @param array<string, mixed> $data
-         * @throws CeleryException if the data is not of a stored result
+         * @throws CeleryException if the data is not from a stored result
          */
         public function __unserialize(array $data): void
         {
@@ -357,8 +364,8 @@ namespace Celery {
     class Celery extends \CeleryAbstract
     {
         /**
-         * Connects to nothing: the first post does. A URL says everything; without one, $login, $password and $vhost
-         * must be passed (null where there is none).
+         * Does not connect yet: the first post does. A URL contains everything; without one,
+         * $login, $password and $vhost must be passed (null if there is none).
          *
          * @param string|null $host a name, an address, /path/to/socket, or a whole URL; without one `celery.broker_url` counts
          * @param string|null $login empty: the password alone
@@ -393,7 +400,7 @@ namespace Celery {
         }
     }
 
-    /** `\CeleryAdvanced` with the signatures of celery-php 3.0; its results behave as those of `Celery\Celery`. */
+    /** `\CeleryAdvanced` with the signatures of celery-php 3.0; its results behave like those of `Celery\Celery`. */
     class CeleryAdvanced extends \CeleryAdvanced
     {
         /**

@@ -81,7 +81,7 @@ function describe(): array
 
 if (getenv('CELERY_STUB_CHECK') === 'stub') {
     if (extension_loaded('celery')) {
-        fwrite(STDERR, "The extension is loaded by php.ini: the stub cannot be looked at.\n");
+        fwrite(STDERR, "The extension is loaded by php.ini, so the stub cannot be loaded.\n");
         exit(2);
     }
     require __DIR__ . '/celery.stub.php';
@@ -102,7 +102,7 @@ foreach ((new ReflectionExtension('celery'))->getClassNames() as $name) {
     }
 }
 
-// Without php.ini, so that an extension enabled there stays away.
+// Runs without php.ini, so that an extension enabled there is not loaded.
 putenv('CELERY_STUB_CHECK=stub');
 exec(escapeshellarg(PHP_BINARY) . ' -n ' . escapeshellarg(__FILE__), $output, $status);
 if ($status !== 0) {
