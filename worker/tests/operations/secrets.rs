@@ -138,10 +138,11 @@ const MODES: [&[&str]; 5] = [
 fn of_urls() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("worker.toml");
+    let urls_only: Vec<Given> = options().into_iter().filter(|given| given.is_url).collect();
     let mut turn = 0;
     for reserved in RESERVED.chars() {
         for url in urls(reserved) {
-            for given in options().into_iter().filter(|given| given.is_url) {
+            for given in &urls_only {
                 // Each mode comes to each option, source and kind of URL, with several characters.
                 turn += 1;
                 let modes = [MODES[0], MODES[1 + turn % (MODES.len() - 1)]];
