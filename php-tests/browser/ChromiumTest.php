@@ -9,7 +9,7 @@ use CeleryTests\Wait;
 use PHPUnit\Framework\TestCase;
 
 /**
- * The page as Chromium shows it. The screenshots are left in target/screenshots.
+ * The page as Chromium shows it. The test leaves its screenshots in target/screenshots.
  */
 class ChromiumTest extends TestCase
 {

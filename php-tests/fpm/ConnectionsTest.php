@@ -21,7 +21,7 @@ class ConnectionsTest extends FpmTestCase
         }
         $this->assertSame($asks, self::connections($this->redis));
 
-        // Who waits for a result needs another one, to listen.
+        // Waiting for a result needs a second connection, to listen.
         for ($i = 0; $i < 100; ++$i) {
             $warm = $fpm->get('works.php')->told();
         }
@@ -81,7 +81,7 @@ class ConnectionsTest extends FpmTestCase
         }
         $this->assertSame(5, $fpm->get('works.php')->told()['read']);
 
-        // Only while it is away.
+        // It was unreachable only while it was stopped.
         $redis->stop();
         $away = $fpm->get('works.php');
         $this->assertSame(500, $away->status);

@@ -5,7 +5,7 @@ namespace CeleryTests\Fpm;
 use CeleryTests\FpmTestCase;
 
 /**
- * Requests that end in the middle of a call, and what the same worker process does next.
+ * Requests that end in the middle of a call, and the next requests of that worker process.
  */
 class EndingTest extends FpmTestCase
 {
@@ -13,7 +13,7 @@ class EndingTest extends FpmTestCase
     {
         return [
             'exit' => ['exit', 200, ''],
-            'exception' => ['exception', 500, 'nobody catches this'],
+            'exception' => ['exception', 500, 'this exception stays uncaught'],
             'fatal error' => ['fatal error', 500, 'Failed opening required'],
             'memory limit' => ['memory limit', 500, 'Allowed memory size'],
             'time limit' => ['time limit', 500, 'Maximum execution time'],
@@ -36,7 +36,8 @@ class EndingTest extends FpmTestCase
             $this->assertSame($connections, self::connections($this->redis));
             $this->assertSame($after['posted'], $this->queued()[array_key_last($this->queued())]);
         }
-        // One of each request that works, and one of each that ended later.
+        // One task for each request that worked, and one for each request that ended after its
+        // post.
         $this->assertCount(5, $this->queued());
     }
 
@@ -76,7 +77,7 @@ class EndingTest extends FpmTestCase
                     $this->redis->rawCommand('CLIENT', 'KILL', 'USER', 'page');
             }
             $this->assertSame($posted, $this->redis->lLen('celery'), $where);
-            // One to ask and one to listen, for each of two prefixes.
+            // One connection to send and one to listen, for each of two prefixes.
             $this->assertLessThanOrEqual(4, count(self::connections($this->redis)), $where);
         }
     }
@@ -88,7 +89,8 @@ class EndingTest extends FpmTestCase
         $waiting = $fpm->begin('waits.php', ['id' => 'slow']);
         $this->waitForReader('slow');
         $connections = self::connections($this->redis);
-        // The system's word that the processor's time is over. A wait uses none, so the test gives it.
+        // The system's signal that the processor time is used up. A wait uses none, so the test
+        // sends it.
         posix_kill($before['pid'], SIGPROF);
         $ended = $waiting->answer();
         $this->assertSame([500, ''], [$ended->status, $ended->body]);
@@ -97,7 +99,8 @@ class EndingTest extends FpmTestCase
         self::store($this->redis, 'slow', 6);
         $after = $fpm->get('waits.php', ['id' => 'slow'])->told();
         $this->assertSame(['read' => 6, 'pid' => $before['pid']], $after);
-        // What listened was in the middle of something, and was closed; what asked perhaps was not.
+        // The listening connection was in the middle of a call and was closed; the other one
+        // possibly not.
         $this->assertCount(2, $own = self::connections($this->redis));
         $this->assertLessThan(2, count(array_intersect($connections, $own)));
     }

@@ -5,7 +5,7 @@ namespace CeleryTests\Fpm;
 use CeleryTests\FpmTestCase;
 
 /**
- * `celery.publish=pipelined`: the end of a request is the end of its posts, however it ends.
+ * `celery.publish=pipelined`: the end of a request, of any kind, is the end of its posts.
  */
 class PipelinedTest extends FpmTestCase
 {
@@ -23,7 +23,7 @@ class PipelinedTest extends FpmTestCase
         $fpm = self::fpm();
         $pid = $fpm->get('works.php')->told()['pid'];
         $this->redis->del('celery');
-        // Nothing is answered for a while: only who waits for the answers comes later.
+        // Redis answers nothing for a while: only a request that waits for the answers ends later.
         $this->redis->rawCommand('CLIENT', 'PAUSE', self::PAUSE, 'WRITE');
         $fpm->get('pipelined.php', ['name' => 'a', 'by' => $by]);
         $this->assertSame(self::names('a'), $this->queued());
@@ -41,7 +41,7 @@ class PipelinedTest extends FpmTestCase
         $this->assertSame($pid, $fpm->get('pipelined.php', ['name' => 'a', 'finish' => 1])->told()['pid']);
         $this->assertSame([], $this->queued());
 
-        // The process serves nobody else until the answers are there.
+        // The process serves no other request until the answers are there.
         $next = $fpm->begin('pipelined.php', ['name' => 'b']);
         $this->redis->rawCommand('CLIENT', 'UNPAUSE');
         $this->assertSame($pid, $next->answer()->told()['pid']);

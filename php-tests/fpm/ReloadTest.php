@@ -8,7 +8,8 @@ use CeleryTests\FpmTestCase;
 use CeleryTests\Wait;
 
 /**
- * SIGUSR2, which `systemctl reload php-fpm` sends: the worker processes finish what they do, and others take over.
+ * SIGUSR2, which `systemctl reload php-fpm` sends: the worker processes finish their requests, and
+ * new ones take over.
  */
 class ReloadTest extends FpmTestCase
 {
@@ -47,7 +48,8 @@ class ReloadTest extends FpmTestCase
     }
 
     /**
-     * Keeps so many requests under way until the condition is true; then waits for their answers.
+     * Keeps a number of requests under way until the condition is true; then waits for their
+     * answers.
      *
      * @param list<FastCgiAnswer> $answers
      * @param callable(int): bool $enough given the number of answers

@@ -5,7 +5,7 @@ namespace CeleryTests\Fpm;
 use CeleryTests\FpmTestCase;
 
 /**
- * Whose settings count: a request's own, a site's, a pool's.
+ * The precedence of settings: a request's own, a site's, a pool's.
  */
 class SettingsTest extends FpmTestCase
 {
@@ -42,7 +42,7 @@ class SettingsTest extends FpmTestCase
         $large = $fpm->get('limited.php', ['id' => 'large', 'limit' => '256M'])->told();
         $this->assertSame(['read' => 24 << 20, 'pid' => $small['pid']], $large);
 
-        // And the other way round: the connection was opened by a request with room enough.
+        // Conversely, a request with enough memory opened this connection.
         $small = $fpm->get('limited.php', ['id' => 'small', 'limit' => '256M'])->told();
         $large = $fpm->get('limited.php', ['id' => 'large', 'limit' => '16M'])->told();
         $this->assertSame([\CeleryException::class, $small['pid']], [$large['thrown'] ?? $large, $large['pid']]);
@@ -68,7 +68,7 @@ class SettingsTest extends FpmTestCase
         foreach (['red', 'blue'] as $name) {
             $this->assertSame($posted[$name], $this->queued("$name.$name-tasks"));
             $this->assertCount(1, array_unique($pids[$name]));
-            // A setting of the administrator's is not the page's to change.
+            // A page cannot change a setting of the administrator.
             $told = $fpm->get('settings.php', ['set' => ['default_queue' => 'other', 'publish' => 'confirmed']], $name)->told();
             $this->assertSame(['default_queue' => false, 'publish' => false], $told['changed']);
         }
@@ -95,7 +95,7 @@ class SettingsTest extends FpmTestCase
         self::store($this->redis, 'known', 8, 'site.');
         $text = $fpm->get('stored.php')->told()['text'];
         foreach (['www', 'configured'] as $pool) {
-            // The same server for the process, another prefix.
+            // Another prefix on the process's server.
             $told = $fpm->get('prefixed/site.php', ['page' => 'stored', 'text' => $text, 'construct' => 1], $pool)->told();
             $this->assertSame(8, $told['read']);
         }

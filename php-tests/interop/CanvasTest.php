@@ -6,7 +6,8 @@ use CeleryTests\Programs;
 use PHPUnit\Framework\TestCase;
 
 /**
- * Chains, groups and chords that Python posts, served by our worker, and by ours and a Python one together.
+ * Chains, groups and chords that Python posts, run by our worker alone and by ours and a Python
+ * worker together.
  */
 class CanvasTest extends TestCase
 {
@@ -77,12 +78,13 @@ class CanvasTest extends TestCase
     {
         $redis = Programs::redis($db);
         $this->assertSame([0, 0, 0], [$redis->lLen('celery'), $redis->hLen('unacked'), $redis->xLen('celery.dead')]);
-        // Of a chord that ended well, only that it did; of one that failed, Python keeps its members until they expire.
+        // A chord that succeeded leaves only its counter; Python keeps the members of a failed one
+        // until they expire.
         $this->assertSame([], $redis->keys('celery-taskset-meta-*.s'));
     }
 
     /**
-     * Every check of canvas.py.
+     * Returns the answers to every check of canvas.py.
      */
     private function answers(string $version, int $db): array
     {

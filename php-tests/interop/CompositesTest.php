@@ -7,8 +7,9 @@ use CeleryTests\Programs;
 use PHPUnit\Framework\TestCase;
 
 /**
- * Chains, groups and chords with all options in all places: a Python worker and ours publish and store the same.
- * `COMPOSITES=--all` tries every set of options everywhere, which takes about ten minutes.
+ * Chains, groups and chords with all options in all places: a Python worker and ours publish and
+ * store equal data. `COMPOSITES=--all` tries every set of options everywhere, which takes about ten
+ * minutes.
  */
 class CompositesTest extends TestCase
 {
@@ -47,7 +48,8 @@ class CompositesTest extends TestCase
     }
 
     /**
-     * Python leaves the outer chord without an end; ours fails its body, after all that Python does.
+     * Python never ends the outer chord; our worker does what Python does and then fails the
+     * chord's body.
      */
     private function assertEnds(array $python, array $ours, string $case): void
     {
@@ -58,7 +60,7 @@ class CompositesTest extends TestCase
     }
 
     /**
-     * Starts composites.py beside the worker on a database.
+     * Starts composites.py with the worker on a database.
      */
     private function start(int $db): array
     {
@@ -69,7 +71,7 @@ class CompositesTest extends TestCase
     }
 
     /**
-     * What composites.py has found in the end.
+     * Returns the findings of composites.py at its end.
      */
     private function end(array $started): array
     {

@@ -6,7 +6,8 @@ use CeleryTests\Programs;
 use PHPUnit\Framework\TestCase;
 
 /**
- * A Python worker and ours on one queue: each does a part, nothing is done twice or lost.
+ * A Python worker and ours on one queue: each runs some of the tasks, and none is run twice or
+ * lost.
  */
 class MixedFleetTest extends TestCase
 {
@@ -29,7 +30,7 @@ class MixedFleetTest extends TestCase
         );
         $results = [];
         for ($n = 0; $n < self::TASKS; $n++) {
-            // Long enough that one worker alone cannot take them all before the other looks.
+            // Long enough that one worker cannot take all tasks before the other looks.
             $results[] = $client->PostTask('proj.sleep', [0.01]);
         }
         foreach ($results as $result) {

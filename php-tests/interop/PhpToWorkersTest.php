@@ -7,12 +7,13 @@ use CeleryTests\Programs;
 use PHPUnit\Framework\TestCase;
 
 /**
- * What PHP posts, each worker does – Python Celery in three versions and ours; what it answers, PHP reads.
+ * Each worker (Python Celery in three versions, and ours) runs the tasks that PHP posts, and PHP
+ * reads the results.
  */
 class PhpToWorkersTest extends TestCase
 {
     private const OURS = 'playground';
-    /** @var array<string, Background> each on a database of its own */
+    /** @var array<string, Background> the workers, each on its own database */
     private static array $workers = [];
 
     public static function tearDownAfterClass(): void

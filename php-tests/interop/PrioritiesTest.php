@@ -6,7 +6,8 @@ use CeleryTests\Programs;
 use PHPUnit\Framework\TestCase;
 
 /**
- * kombu's transport options priority_steps and sep: with the same ones everywhere, no task of any priority is left.
+ * kombu's transport options priority_steps and sep: if all programs have equal ones, no task of any
+ * priority is left.
  */
 class PrioritiesTest extends TestCase
 {
@@ -92,7 +93,7 @@ class PrioritiesTest extends TestCase
     }
 
     /**
-     * The lists of the queue that still have messages.
+     * Returns the lists of the queue that still have messages.
      *
      * @return list<string>
      */

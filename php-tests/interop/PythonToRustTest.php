@@ -7,7 +7,7 @@ use CeleryTests\Programs;
 use PHPUnit\Framework\TestCase;
 
 /**
- * What Python Celery posts, our worker does; what it answers, Python reads.
+ * Our worker runs the tasks that Python Celery posts, and Python reads the results.
  */
 class PythonToRustTest extends TestCase
 {
@@ -33,7 +33,7 @@ class PythonToRustTest extends TestCase
     }
 
     /**
-     * Every check of client.py, asked once a version.
+     * Returns the answers to every check of client.py, asked once for each version.
      */
     private function answers(string $version): array
     {

@@ -7,14 +7,15 @@ namespace CeleryParity;
 use PHPUnit\Framework\TestCase;
 
 /**
- * With the composer package still installed, the extension's classes win and nothing is fatal.
+ * With the composer package still installed, the extension's classes win and no error occurs.
  *
- * An autoloader that stands before all others does what Composer's does: it includes the file a class is mapped to. Were
- * one of the extension's classes missing, the file would be loaded and PHP would end with "Cannot declare class".
+ * An autoloader before all others does what Composer's does: it includes the file that a class is
+ * mapped to. If the extension lacked a class, the file would be loaded and PHP would end with
+ * "Cannot declare class".
  */
 final class CoexistenceTest extends TestCase
 {
-    /** What celery-php 2's class map holds: all in one file. */
+    /** The classes in celery-php 2's class map, all in one file. */
     private const MAPPED = ['CeleryAbstract', 'Celery', 'CeleryAdvanced', 'AsyncResult', 'CeleryException', 'CeleryTimeoutException', 'CeleryPublishException'];
 
     private const NAMESPACED = __DIR__ . '/fixtures/stand-in/namespaced';
@@ -69,7 +70,7 @@ final class CoexistenceTest extends TestCase
 
     private function assertExtensionWins(): void
     {
-        // Used as an application would, before anything asks for the classes one by one.
+        // Uses the classes as an application would, before the test asks for them one by one.
         $sender = new class('127.0.0.1', null, null, 0, 'celery', 'celery', 6379, 'redis') extends \Celery {
             public function PostTask($task, $args, $async_result = true, $routing_key = 'celery', $task_args = [])
             {

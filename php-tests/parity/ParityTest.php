@@ -7,8 +7,9 @@ namespace CeleryParity;
 use PHPUnit\Framework\TestCase;
 
 /**
- * The extension answers every case as celery-php did when transcript.json was recorded, but for what intended.php lists
- * – and there exactly as listed, so that a difference that vanishes or changes fails as well.
+ * The extension answers every case as celery-php did when transcript.json was recorded, except for
+ * the differences in intended.php. Those must be exactly as listed: a difference that vanishes or
+ * changes fails too.
  */
 final class ParityTest extends TestCase
 {

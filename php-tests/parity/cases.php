@@ -1,9 +1,11 @@
 <?php
 
 /**
- * The cases: one name, one closure from a Lab to what was observed. Record and test run exactly these.
+ * The cases: a name and a closure, which gets a Lab and returns its observation. Recording and test
+ * run exactly these.
  *
- * A case calls only what PHP code written for celery-php can call, and looks at Redis as a Python worker would.
+ * A case uses only calls that PHP code written for celery-php can make, and reads Redis as a Python
+ * worker would.
  */
 
 declare(strict_types=1);

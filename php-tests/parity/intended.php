@@ -1,29 +1,29 @@
 <?php
 
 /**
- * Where the extension answers otherwise than celery-php, on purpose.
+ * The intended differences between the extension and celery-php.
  *
- * Each group has a reason and, for each case, the places that differ with exactly our answer. A place is a path into the
- * observation; ABSENT means that our observation has nothing there. A group with `protocol` holds for runs under that
- * `celery.task_protocol` only.
+ * Each group has a reason and, for each case, the places that differ with exactly our answer. A
+ * place is a path into the observation; ABSENT means that our observation has no such place. A
+ * group with `protocol` applies only to runs with that `celery.task_protocol`.
  */
 
 declare(strict_types=1);
 
 namespace CeleryParity;
 
-/** The places that change when a call throws which returned something before. */
+/** Returns the places that change when a call throws that returned something before. */
 $throws = fn (string $call, string $class, array $parents = [], int $code = 0): array => array_combine(
     array_map(fn (string $part) => $call === '' ? $part : "$call > $part", ['returned', 'threw', 'parents', 'code']),
     [Transcript::ABSENT, $class, $parents, $code],
 );
-/** The places that change when a call returns which threw before. */
+/** Returns the places that change when a call returns that threw before. */
 $returns = fn (string $call, mixed $value): array => array_combine(
     array_map(fn (string $part) => $call === '' ? $part : "$call > $part", ['returned', 'threw', 'parents', 'code']),
     [$value, Transcript::ABSENT, Transcript::ABSENT, Transcript::ABSENT],
 );
 
-/** The places of a constructor whose parameters behind `$host` may be left out. */
+/** The places of a constructor whose parameters after `$host` may be omitted. */
 $behindUrl = array_merge(...array_map(fn (int $index): array => [
     "methods > __construct > parameters > $index > default" => null,
     "methods > __construct > parameters > $index > optional" => true,
@@ -31,22 +31,22 @@ $behindUrl = array_merge(...array_map(fn (int $index): array => [
 
 return [
     [
-        'why' => 'A URL alone is enough: what stands behind it may be left out.',
+        'why' => 'A URL alone is enough: the parameters after it may be omitted.',
         'cases' => [
             'shape: Celery' => $behindUrl,
         ],
     ],
     [
-        'why' => 'Nothing is connected before it is needed, and what then fails is a CeleryException, not one of predis.',
+        'why' => 'The client connects only when needed, and a failure is a CeleryException, not one of predis.',
         'cases' => [
-            'connect: nobody listens' => [
+            'connect: no server listens' => [
                 ...$returns('construct', null),
                 ...$throws('post', 'CeleryConnectionException', ['CeleryException']),
             ],
         ],
     ],
     [
-        'why' => 'Databases may be written as in a URL; a name that is no number is refused by name, not by the server.',
+        'why' => 'Databases may be written as in a URL; a name that is not a number is refused by name, not by the server.',
         'cases' => [
             'connect: vhost a slash' => [
                 ...$returns('answer', true),
@@ -56,13 +56,13 @@ return [
                 ...$returns('answer', true),
                 'databases > 0' => 3,
             ],
-            'connect: vhost that is no number' => [
+            'connect: vhost that is not a number' => [
                 'answer > threw' => 'CeleryException',
             ],
         ],
     ],
     [
-        'why' => 'The connector\'s name may be in any case; one that does not exist is a CeleryException.',
+        'why' => 'The connector\'s name may be in any case; an unknown one is a CeleryException.',
         'cases' => [
             'connect: connector in capitals' => [
                 ...$returns('answer', true),
@@ -80,7 +80,7 @@ return [
         ],
     ],
     [
-        'why' => 'Connection details that are no array are a CeleryException like every other wrong setting.',
+        'why' => 'Connection details that are not an array are a CeleryException like every other wrong setting.',
         'cases' => [
             'advanced: not an array' => [
                 'threw' => 'CeleryException',
@@ -88,7 +88,7 @@ return [
         ],
     ],
     [
-        'why' => 'There is no PHP object behind a connection.',
+        'why' => 'The extension has no PHP object behind a connection.',
         'cases' => [
             'build: a connection object' => [
                 ...$throws('', 'CeleryException'),
@@ -110,7 +110,7 @@ return [
         ],
     ],
     [
-        'why' => 'A routing key is honoured when it is not the default.',
+        'why' => 'A routing key other than the default is the queue.',
         'cases' => [
             'queue: a routing key' => [
                 'posted > 0 > queue' => 'mail',
@@ -121,7 +121,7 @@ return [
         ],
     ],
     [
-        'why' => 'A task\'s name is text that a worker can have registered.',
+        'why' => 'A task\'s name must be text that a worker can have registered.',
         'cases' => [
             'task: an empty name' => [
                 ...$throws('answer', 'CeleryException'),
@@ -145,9 +145,9 @@ return [
         ],
     ],
     [
-        'why' => 'An eta that is no time would only fail in the worker; seconds until expiry become a moment, as Celery makes them.',
+        'why' => 'An eta that is not a time would only fail in the worker; seconds until expiry become a moment, as in Celery.',
         'cases' => [
-            'task_args: eta that is no time' => [
+            'task_args: eta that is not a time' => [
                 ...$throws('answer', 'CeleryException'),
                 'posted > 0' => Transcript::ABSENT,
             ],
@@ -157,7 +157,7 @@ return [
         ],
     ],
     [
-        'why' => 'Null counts as not given.',
+        'why' => 'Null counts as an omitted argument.',
         'cases' => [
             'task_args: null instead of an array' => [
                 ...$returns('answer', ['object' => 'AsyncResult']),
@@ -174,7 +174,7 @@ return [
         ],
     ],
     [
-        'why' => 'Ids are UUIDs, which nobody can guess.',
+        'why' => 'Ids are UUIDs, which an attacker cannot guess.',
         'cases' => [
             'envelope: form of an id' => [
                 'UUID' => true,
@@ -207,7 +207,7 @@ return [
         ],
     ],
     [
-        'why' => 'What JSON cannot express is refused before anything is sent; celery-php posts an empty body, which kills a Python worker.',
+        'why' => 'A value that JSON cannot express is refused before anything is sent; celery-php posts an empty body, which kills a Python worker.',
         'cases' => [
             'cannot travel: a string of invalid UTF-8' => [
                 ...$throws('answer', 'CeleryException'),
@@ -285,7 +285,7 @@ return [
         ],
     ],
     [
-        'why' => 'Only a final state ends the waiting and is deleted when read; what a task says meanwhile stays, for getAsyncResultMessage().',
+        'why' => 'Only a final state ends the wait and is deleted when read; an intermediate state stays, for getAsyncResultMessage().',
         'cases' => [
             'state: STARTED' => [
                 ...$throws('2 getStatus', 'CeleryException'),
@@ -331,7 +331,7 @@ return [
         ],
     ],
     [
-        'why' => 'Python writes NaN where JSON has none: it is read as null. celery-php deletes the result and waits for ever.',
+        'why' => 'Python writes NaN, which JSON does not have: it is read as null. celery-php deletes the result and waits without limit.',
         'cases' => [
             'value: not a number, as Python writes it' => [
                 ...$returns('get', null),
@@ -339,7 +339,7 @@ return [
         ],
     ],
     [
-        'why' => 'What is no result is said to be none, at once, and stays where it is; celery-php deletes it unread.',
+        'why' => 'A document that is not a result is refused at once, and stays in Redis; celery-php deletes it unread.',
         'cases' => [
             'document: no JSON' => [
                 'get > threw' => 'CeleryException',
@@ -379,7 +379,7 @@ return [
         ],
     ],
     [
-        'why' => 'A field that the worker left out is null without a warning.',
+        'why' => 'A field that the worker omitted is null without a warning.',
         'cases' => [
             'document: no result' => [
                 'get > warned' => Transcript::ABSENT,
@@ -398,7 +398,7 @@ return [
         ],
     ],
     [
-        'why' => 'Secrets are shown nowhere.',
+        'why' => 'Secrets are never shown.',
         'cases' => [
             'serialize: the secret' => [
                 'in the string' => false,
@@ -437,7 +437,7 @@ return [
         ],
     ],
     [
-        'why' => 'The string of a serialized result is made and read by the extension.',
+        'why' => 'The extension writes and reads the string of a serialized result.',
         'cases' => [
             'shape: AsyncResult' => [
                 'methods > __wakeup' => null,
@@ -448,7 +448,7 @@ return [
         ],
     ],
     [
-        'why' => 'An object whose constructor forgot its parent says so.',
+        'why' => 'An object whose constructor did not call its parent reports that.',
         'cases' => [
             'extend: a constructor that forgets its parent' => [
                 'threw' => 'CeleryException',
@@ -456,7 +456,7 @@ return [
         ],
     ],
     [
-        'why' => 'Where the two APIs agree they are one class under two names, and bear the older one.',
+        'why' => 'Where the two APIs agree, they are one class under two names, and the class has the older name.',
         'cases' => [
             '3.0 shape: Celery\\CeleryAbstract' => [
                 'methods > PostTask > parameters > 4 > name' => 'task_args',

@@ -1,8 +1,8 @@
 <?php
 
 /**
- * Writes transcript.json: what the real celery-php 2.1.2 – and for its namespaced classes the unreleased 3.0 – answers to
- * every case.
+ * Writes transcript.json: the answers of the real celery-php 2.1.2 to every case, and for its
+ * namespaced classes those of the unreleased 3.0.
  *
  *     CELERY_PHP_DIR=<folder of 2.1.2> CELERY_PHP_3_DIR=<folder of the master branch> php php-tests/parity/record.php
  *
@@ -26,7 +26,7 @@ if (!is_file("$folder/celery.php") || !is_file("$namespaced/src/Celery.php")) {
         . "CELERY_PHP_3_DIR one that holds its master branch (src/Celery.php)\n");
     exit(2);
 }
-// It is of PHP 5's time: dynamic properties, which PHP 8.2 deprecates, are its own affair.
+// It is from PHP 5's time: its dynamic properties, which PHP 8.2 deprecates, are not our concern.
 error_reporting(E_ALL & ~E_DEPRECATED);
 require 'Predis/autoload.php';
 require "$folder/celery.php";

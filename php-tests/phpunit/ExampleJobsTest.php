@@ -10,7 +10,7 @@ use CeleryTests\Programs;
 use PHPUnit\Framework\TestCase;
 
 /**
- * The example application's classes inside a real Laravel.
+ * The example application's classes in a real Laravel.
  */
 class ExampleJobsTest extends TestCase
 {
@@ -50,7 +50,7 @@ class ExampleJobsTest extends TestCase
 
     public function test_a_task_that_cannot_be_sent_is_failed(): void
     {
-        // A port that was free a moment ago: nobody listens there.
+        // A port that was free a moment ago: no server listens there.
         $socket = stream_socket_server('tcp://127.0.0.1:0');
         $port = (int) substr(strrchr(stream_socket_get_name($socket, false), ':'), 1);
         fclose($socket);

@@ -6,7 +6,8 @@ use CeleryTests\Programs;
 use PHPUnit\Framework\TestCase;
 
 /**
- * The first pages of the documentation hold: their PHP runs against the real worker and prints what they say.
+ * Checks the first pages of the documentation: their PHP runs with the real worker and prints what
+ * they say.
  */
 class GettingStartedTest extends TestCase
 {
@@ -85,7 +86,8 @@ class GettingStartedTest extends TestCase
     /**
      * Runs the PHP of a page as one program.
      *
-     * @return array{list<string>, list<string>} the lines that it printed, and those that its comments announce
+     * @return array{list<string>, list<string>} the printed lines, and the lines that the page's
+     * comments announce
      */
     private function run_page(string $page, int $db): array
     {
@@ -110,7 +112,7 @@ class GettingStartedTest extends TestCase
         return $found[1];
     }
 
-    /** A block without its opening tag. */
+    /** Returns a block without its opening tag. */
     private static function bare(string $block): string
     {
         return preg_replace('~^<\?php\s+~', '', $block);

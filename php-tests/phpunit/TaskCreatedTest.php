@@ -9,7 +9,8 @@ use CeleryTests\Wait;
 use PHPUnit\Framework\TestCase;
 
 /**
- * From PHP through Redis and the shipped worker into the table, and back.
+ * A task's way from PHP through Redis and the shipped worker into the table, and its result's way
+ * back.
  */
 class TaskCreatedTest extends TestCase
 {
@@ -80,7 +81,7 @@ class TaskCreatedTest extends TestCase
         }
         $redis = Programs::redis();
 
-        // A locked table holds the first worker in the middle of its tasks.
+        // A locked table stops the first worker in the middle of its tasks.
         $lock = Programs::database();
         $lock->exec('LOCK TABLES tasks WRITE');
         $first = $this->worker('--lease', '2');
@@ -103,7 +104,7 @@ class TaskCreatedTest extends TestCase
             try {
                 Programs::redis()->client('KILL', $connection['addr']);
             } catch (\RedisException $e) {
-                // The connection that asks is among them.
+                // The connection that asks is one of them.
             }
         }
         [$id] = $this->table->insert(1);

@@ -5,7 +5,7 @@ namespace CeleryTests;
 use Illuminate\Contracts\Console\Kernel;
 
 /**
- * The example application, inside this process.
+ * The example application in this process.
  */
 final class Application
 {
@@ -18,7 +18,7 @@ final class Application
     }
 
     /**
-     * An application over empty tables.
+     * Returns an application with empty tables.
      */
     public static function fresh(): \Illuminate\Foundation\Application
     {

@@ -3,7 +3,7 @@
 namespace CeleryTests;
 
 /**
- * A program run beside a test, with its output in a file. It is ended when the object goes.
+ * A program run beside a test, with its output in a file. It ends with the object.
  */
 final class Background
 {
@@ -72,7 +72,7 @@ final class Background
     }
 
     /**
-     * SIGTERM, and the wait for the end.
+     * Sends SIGTERM and waits until the program has ended.
      */
     public function stop(float $seconds = 20): void
     {

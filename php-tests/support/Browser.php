@@ -3,7 +3,7 @@
 namespace CeleryTests;
 
 /**
- * What a person with a browser, cookies and a form can do, over plain HTTP.
+ * The actions of a person with a browser, cookies and a form, over plain HTTP.
  */
 final class Browser
 {
@@ -34,7 +34,7 @@ final class Browser
     }
 
     /**
-     * The rows of the page's table: id, name, status, message.
+     * Returns the rows of the page's table: id, name, status, message.
      *
      * @return list<array{string, string, string, string}>
      */

@@ -3,7 +3,7 @@
 namespace CeleryTests;
 
 /**
- * One request to PHP-FPM, under way. Many can be at once: `stream` is for `stream_select()`.
+ * A running request to PHP-FPM. Many can run at once: `stream` is for `stream_select()`.
  */
 final class FastCgi
 {
@@ -49,7 +49,7 @@ final class FastCgi
     }
 
     /**
-     * Waits for the end of the request.
+     * Waits until the request ends.
      */
     public function answer(float $seconds = 30): FastCgiAnswer
     {
@@ -64,7 +64,8 @@ final class FastCgi
     }
 
     /**
-     * Reads what has come; true once that is all. An end without a last word is an exception: the worker died.
+     * Reads the data that has arrived; returns true at its end. A connection that ends early
+     * throws: the worker died.
      */
     public function advance(): bool
     {
@@ -81,7 +82,7 @@ final class FastCgi
             $this->take();
         }
 
-        // PHP-FPM waits for it, and serves nobody else before.
+        // PHP-FPM waits for this, and serves no other request before.
         if (is_resource($this->stream)) {
             fclose($this->stream);
         }
@@ -90,7 +91,7 @@ final class FastCgi
     }
 
     /**
-     * The answer, once {@see advance()} was true.
+     * Returns the answer, after {@see advance()} has returned true.
      */
     public function ending(): FastCgiAnswer
     {

@@ -3,7 +3,7 @@
 namespace CeleryTests;
 
 /**
- * What a page answered, and what PHP wrote to the web server's log meanwhile.
+ * A page's answer, and what PHP wrote to the web server's log meanwhile.
  */
 final class FastCgiAnswer
 {
@@ -21,7 +21,7 @@ final class FastCgiAnswer
     }
 
     /**
-     * What a page has told in JSON. Any other answer is an exception that shows it.
+     * Returns the JSON that a page printed. Throws any other answer.
      */
     public function told(): array
     {

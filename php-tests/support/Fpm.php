@@ -3,13 +3,17 @@
 namespace CeleryTests;
 
 /**
- * A private PHP-FPM, asked over FastCGI without a web server between: a test sees what a web server sees, a worker process
- * that dies included. It loads the extension where `php` does (the service `php` of `testkit`).
+ * A private PHP-FPM, asked over FastCGI without a web server. A test sees what a web server sees,
+ * even a worker process that dies. It loads the extension if `php` does (the service `php` of
+ * `testkit`).
  */
 final class Fpm
 {
     private const START = 20;
-    /** What a reload grants the requests under way. FPM's own default is nothing: it would kill them. */
+    /**
+     * The seconds that a reload grants to running requests. FPM's own default is 0: it would kill
+     * them.
+     */
     private const RELOAD = 20;
     private const READY = 'ready to handle connections';
 
@@ -19,8 +23,9 @@ final class Fpm
 
     /**
      * @param string $pages the folder of the scripts
-     * @param array<string, array<string, string|int>> $pools what each pool has beside what every one has here
-     * @param array<string, string> $environment what the pages find beside this process's own
+     * @param array<string, array<string, string|int>> $pools each pool's settings, added to the
+     * common ones
+     * @param array<string, string> $environment the pages' variables, added to this process's own
      */
     public function __construct(string $pages, array $pools = ['www' => []], array $environment = [])
     {
@@ -38,14 +43,15 @@ final class Fpm
 
     public function __destruct()
     {
-        // Its workers follow a master that ends in order, and one that is killed only sometimes.
+        // The workers always end with a master that stops properly, but only sometimes with a
+        // killed one.
         $this->master->stop();
         array_map('unlink', glob("$this->folder/*"));
         rmdir($this->folder);
     }
 
     /**
-     * Asks a page and waits for its answer.
+     * Requests a page and waits for its answer.
      *
      * @param array<string, mixed> $query
      */
@@ -55,7 +61,7 @@ final class Fpm
     }
 
     /**
-     * Asks a page.
+     * Requests a page.
      *
      * @param array<string, mixed> $query
      */
@@ -73,7 +79,8 @@ final class Fpm
     }
 
     /**
-     * Asks for new worker processes, as `systemctl reload` does. Returns at once: {@see reloads()} tells the end.
+     * Asks for new worker processes, as `systemctl reload` does. Returns at once; {@see reloads()}
+     * counts finished reloads.
      */
     public function reload(): void
     {
@@ -81,7 +88,7 @@ final class Fpm
     }
 
     /**
-     * How often it has reloaded.
+     * Returns the number of finished reloads.
      */
     public function reloads(): int
     {
@@ -89,7 +96,7 @@ final class Fpm
     }
 
     /**
-     * What FPM says of itself and of its workers.
+     * Returns the log of FPM and of its workers.
      */
     public function log(): string
     {
@@ -125,7 +132,7 @@ final class Fpm
     }
 
     /**
-     * The FPM of this very PHP: where PHP installs it, or where Debian does.
+     * Returns the FPM of this PHP: where PHP installs it, or where Debian does.
      */
     private static function program(): string
     {

@@ -5,8 +5,8 @@ namespace CeleryTests;
 use PHPUnit\Framework\TestCase;
 
 /**
- * Pages under PHP-FPM. Their connections to Redis are those of the user `page`, so that a test can count them; the result
- * of the task `known` is 5.
+ * Pages under PHP-FPM. They connect to Redis as the user `page`, so that a test can count their
+ * connections. The result of the task `known` is 5.
  */
 abstract class FpmTestCase extends TestCase
 {
@@ -20,7 +20,7 @@ abstract class FpmTestCase extends TestCase
     }
 
     /**
-     * What the pages need of a Redis.
+     * Prepares a Redis for the pages.
      */
     protected static function prepare(\Redis $redis): void
     {
@@ -29,7 +29,7 @@ abstract class FpmTestCase extends TestCase
     }
 
     /**
-     * Stores what a worker would have stored.
+     * Stores a result as a worker would.
      */
     protected static function store(\Redis $redis, string $id, mixed $result, string $prefix = ''): void
     {
@@ -60,7 +60,7 @@ abstract class FpmTestCase extends TestCase
     }
 
     /**
-     * The pages' connections: by these numbers a Redis tells one from its successor.
+     * Returns the ids of the pages' connections, which differ between a Redis and its successor.
      *
      * @return list<int>
      */
@@ -68,14 +68,14 @@ abstract class FpmTestCase extends TestCase
     {
         $pages = array_filter($redis->client('LIST'), fn ($client) => $client['user'] === 'page');
         $ids = array_map('intval', array_column($pages, 'id'));
-        // Redis lists them in an order of its own.
+        // Redis lists them in no defined order.
         sort($ids);
 
         return $ids;
     }
 
     /**
-     * The ids of the tasks in a queue, the oldest first.
+     * Returns the ids of the tasks in a queue, the oldest first.
      *
      * @return list<string>
      */

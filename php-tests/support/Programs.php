@@ -3,7 +3,7 @@
 namespace CeleryTests;
 
 /**
- * The programs under test, and Python Celery beside them.
+ * The programs under test, and Python Celery.
  */
 final class Programs
 {
@@ -15,7 +15,7 @@ final class Programs
     }
 
     /**
-     * The shipped worker, ready, on database $db of the private Redis.
+     * Starts the shipped worker on database $db of the private Redis and waits until it is ready.
      */
     public static function worker(array $options = [], int $db = 0): Background
     {
@@ -23,7 +23,7 @@ final class Programs
     }
 
     /**
-     * The example worker with the tasks `proj.*`.
+     * Starts the example worker with the tasks `proj.*`.
      */
     public static function playground(array $options = [], int $db = 0): Background
     {
@@ -31,7 +31,7 @@ final class Programs
     }
 
     /**
-     * A Python worker with the tasks `proj.*`, ready.
+     * Starts a Python worker with the tasks `proj.*` and waits until it is ready.
      */
     public static function pythonWorker(string $version, int $db = 0, array $transportOptions = []): Background
     {
@@ -46,7 +46,7 @@ final class Programs
     }
 
     /**
-     * What the modules in php-tests/interop/python need to know.
+     * Returns the variables that the modules in php-tests/interop/python need.
      *
      * @param array<string, mixed> $transportOptions Celery's broker_transport_options
      * @return array<string, string>
@@ -72,7 +72,7 @@ final class Programs
     }
 
     /**
-     * A connection past the extension, to look at what it did.
+     * Connects without the extension, to check what it did.
      */
     public static function redis(int $db = 0): \Redis
     {

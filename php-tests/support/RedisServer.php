@@ -3,7 +3,7 @@
 namespace CeleryTests;
 
 /**
- * A Redis of one test's own, which can be stopped and started again at the same address. It forgets everything.
+ * A Redis for one test, which can be stopped and started again at one address. It keeps no data.
  */
 final class RedisServer
 {
@@ -35,7 +35,7 @@ final class RedisServer
     }
 
     /**
-     * A connection past the extension.
+     * Connects without the extension.
      */
     public function client(): \Redis
     {

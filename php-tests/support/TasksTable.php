@@ -3,7 +3,7 @@
 namespace CeleryTests;
 
 /**
- * The table of the example application, made anew.
+ * The table of the example application, newly created.
  */
 final class TasksTable
 {
@@ -21,7 +21,7 @@ final class TasksTable
     }
 
     /**
-     * Inserts pending rows and gives their ids.
+     * Inserts pending rows and returns their ids.
      *
      * @return list<int>
      */

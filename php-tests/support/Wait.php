@@ -8,7 +8,7 @@ namespace CeleryTests;
 final class Wait
 {
     /**
-     * The first true value that the condition gives.
+     * Returns the first true value of the condition.
      *
      * @template T
      * @param callable(): T $condition

@@ -1,7 +1,8 @@
 <?php
 
 /*
- * The suites run inside `testkit up …`, which exports the addresses of private servers (see scripts/test).
+ * The suites run in `testkit up …`, which exports the addresses of private servers (see
+ * scripts/test).
  */
 
 spl_autoload_register(static function (string $class): void {

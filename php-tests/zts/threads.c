@@ -3,10 +3,11 @@
  *
  *     threads THREADS REQUESTS SCRIPT
  *
- * Each thread runs the script REQUESTS times; what it prints goes to standard output. The exit code is 0 whatever the
- * scripts do: only a crash, or PHP refusing to start, ends the program otherwise.
+ * Each thread runs the script REQUESTS times; its output goes to standard output. The exit code is
+ * 0
+ * whatever the scripts do: only a crash, or PHP failing to start, changes it.
  */
-/* PHP's headers want memrchr(). */
+/* PHP's headers need memrchr(). */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdio.h>

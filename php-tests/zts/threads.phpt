@@ -1,5 +1,5 @@
 --TEST--
-Threads of one process each have connections of their own, which outlive requests and fatal errors
+Threads of one process each have their own connections, which outlive requests and fatal errors
 --EXTENSIONS--
 celery
 redis
@@ -41,7 +41,8 @@ $counts = array_count_values($lines);
 var_dump($status, $counts['answered'] ?? 0, ($counts['greedy'] ?? 0) > 0);
 unset($counts['answered'], $counts['greedy']);
 var_dump($counts, redis()->lLen($place['queue']));
-// A thread needs two, to ask and to listen; a request that dies in a call takes none with it. Ours here count as well.
+// A thread needs two, to send and to listen; a request that dies in a call closes none. The
+// connections of this script count too.
 $opened = redis()->info('stats')['total_connections_received'];
 echo $opened <= 2 * THREADS + 5 ? "few connections\n" : "$opened connections\n";
 redis()->rawCommand('ACL', 'DELUSER', $place['user']);

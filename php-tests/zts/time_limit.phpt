@@ -1,5 +1,5 @@
 --TEST--
-max_execution_time ends a wait for a result: a thread-safe PHP counts the time on the wall
+max_execution_time ends a wait for a result: a thread-safe PHP counts wall-clock time
 --EXTENSIONS--
 celery
 --INI--

@@ -1,6 +1,6 @@
 <?php
 
-/** Ends by ?by in the middle of a call: while it posts, or while it ?reads. */
+/** Ends by ?by in the middle of a call: while it posts, or while it reads the result ?reads. */
 
 require __DIR__ . '/common.inc';
 

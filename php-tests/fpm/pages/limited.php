@@ -1,6 +1,6 @@
 <?php
 
-/** Reads the result of ?id under the memory limit ?limit; tells its length, or what was thrown. */
+/** Reads the result of ?id under the memory limit ?limit; prints its length or the exception. */
 
 require __DIR__ . '/common.inc';
 

@@ -1,6 +1,9 @@
 <?php
 
-/** Posts 5 tasks named after ?name without waiting for an answer, and ends by ?by. With ?finish it answers before. */
+/**
+ * Posts 5 tasks named after ?name without waiting, and ends by ?by. With ?finish it sends its
+ * response first.
+ */
 
 require __DIR__ . '/common.inc';
 

@@ -1,6 +1,6 @@
 <?php
 
-/** Changes the directives in ?set, and posts a task: tells what was in force before and after. */
+/** Changes the directives in ?set and posts a task; prints the values in force before and after. */
 
 require __DIR__ . '/common.inc';
 

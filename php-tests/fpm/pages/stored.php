@@ -1,6 +1,9 @@
 <?php
 
-/** Gives a stored result, or reads the one in ?text; ?construct first makes the client it belongs to. */
+/**
+ * Returns a stored result, or reads the one in ?text; with ?construct it makes the result's client
+ * first.
+ */
 
 require __DIR__ . '/common.inc';
 

@@ -1,6 +1,6 @@
 <?php
 
-/** What a request usually does: it posts, and it reads a result. */
+/** Does the work of a usual request: posts a task and reads a result. */
 
 require __DIR__ . '/common.inc';
 

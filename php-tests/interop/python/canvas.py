@@ -1,4 +1,4 @@
-"""Posts chains, groups and chords as any Python program would; prints what came back, as client.py does."""
+"""Posts chains, groups and chords like any Python program; prints results as client.py does."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ def linked():
 
 
 def body_of_failed(*header):
-    """The exception of the body; asked for itself, `get` would raise that of the member."""
+    """Returns the exception of the body; `get` on the body would raise that of the member."""
     error = chord(header, xsum.s()).apply_async().get(timeout=WAIT, propagate=False)
     return {"type": type(error).__name__, "message": str(error)}
 
@@ -48,5 +48,5 @@ CHECKS = {
 if __name__ == "__main__":
     report(CHECKS)
     sys.stdout.flush()
-    # Results of groups complain when Python takes them apart at its end.
+    # Results of groups log errors when Python frees them at exit.
     os._exit(0)

@@ -1,6 +1,7 @@
-"""Posts tasks as any Python program would and prints, as JSON, what came back under the name of each check.
+"""Posts tasks like any Python program; prints, as JSON, the result of each check under its name.
 
-Checks that belong to one worker only are left to the caller; nothing here knows who serves the tasks.
+The caller runs the checks that need one certain worker; this module does not know which worker
+runs.
 """
 
 import contextlib
@@ -18,10 +19,10 @@ def send(name, *args, **options):
 
 
 def failure(result):
-    """The exception of a failed task and the last line of its traceback."""
+    """Returns the exception of a failed task and the last line of its traceback."""
     try:
         result.get(timeout=WAIT)
-    except Exception as error:  # whatever the worker said: it is what is looked at
+    except Exception as error:  # the check examines any exception that the worker sends
         return {
             "state": result.state,
             "type": type(error).__name__,
@@ -32,7 +33,7 @@ def failure(result):
 
 
 def states_until_ready(result):
-    """The states seen, each once, while a result becomes ready."""
+    """Returns the states seen, each once, while a result becomes ready."""
     seen = []
 
     def note(message):

@@ -1,9 +1,10 @@
-"""Compares what two workers make of the same signatures.
+"""Compares how two workers handle the signatures of one program.
 
-The worker under test consumes the queue `run` and nothing else. What it publishes stays in other queues, from where
-this program takes it, notes it and moves it on to `run`, one message at a time: so each message is seen, in an order
-that does not depend on time. Printed is a transcript for each case: messages, then documents, with ids numbered in
-the order of their appearance and times as seconds from now.
+The worker under test consumes only the queue `run`. The messages that it publishes stay in other
+queues. This program takes them from there, notes them and moves them to `run`, one at a time. So it
+sees each message, in an order that does not depend on time. It prints a transcript for each case:
+messages, then documents. Ids are numbered in the order of their appearance, and times are seconds
+from now.
 
     composites.py               every composite in every place, each with one of the sets of options
     composites.py --all         each with all of them
@@ -31,14 +32,15 @@ from proj import app
 app.conf.task_acks_late = True
 ACCEPTED = serialization.prepare_accept_content(["json"])
 
-# How long a worker may take for one message, on a busy machine.
+# The longest time that a worker may take for one message, on a busy machine.
 WAIT = 60
 RUN = "run"
-# Names that no worker has: Python would call an errback that it has in the middle of something else.
+# The prefix of names that no worker has: Python would call an errback that it has during other
+# work.
 TOLD = "told"
 IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 SEPARATOR = "\x06\x16"
-# Where no case puts anything.
+# The keys that belong to Redis's transport and to Celery, where no case puts anything.
 OWN = re.compile(r"_kombu\.|unacked|rs[.:]|celery\.|celery-task")
 
 
@@ -59,19 +61,19 @@ def told(word, **options):
 
 
 def chain(*steps, **options):
-    """A chain as it is written, also inside another one."""
+    """Returns a chain as written, even inside another one."""
     return _chain(*steps, app=app, **options)
 
 
 def with_options(signature, options):
-    """The signature with options of its own, in the way its users give them."""
+    """Returns the signature with its own options, set the way users set them."""
     options = dict(options)
     for link in options.pop("link", ()):
         signature.link(link)
     for link in options.pop("link_error", ()):
         signature.link_error(link)
     for name, value in options.pop("own", {}).items():
-        # As it stands in the signature itself, where `link` of a group goes to its first member.
+        # Sets it in the signature itself: `link` of a group goes to its first member.
         signature.options[name] = value
     stamp = options.pop("stamp", None)
     signature.set(**options)
@@ -173,13 +175,13 @@ OPTIONS = {
 
 
 class Broker:
-    """The queues, looked at from outside."""
+    """The queues, seen from outside the worker."""
 
     def __init__(self):
         self.redis = redis.Redis.from_url(os.environ["REDIS_URL"])
 
     def published(self):
-        """The next message that a worker published, and its list; the order of lists is that of their names."""
+        """Returns the next message that a worker published, and its list, in the order of names."""
         for key in sorted(self.redis.scan_iter(count=1000)):
             name = key.decode()
             if name.split(SEPARATOR)[0] != RUN and not OWN.match(name) and self.redis.type(key) == b"list":
@@ -189,11 +191,11 @@ class Broker:
         return None
 
     def run(self, message):
-        """Has the worker do it, all of it and at once."""
+        """Gives the message to the worker and waits until the worker has done all of it."""
         headers, properties = message["headers"], message["properties"]
         headers.update(eta=None, expires=None, ignore_result=False)
         properties["delivery_info"] = {"exchange": "", "routing_key": RUN}
-        # There is one if the same task was called before.
+        # A document exists if this task id was called before.
         self.redis.delete(f"celery-task-meta-{headers['id']}")
         self.redis.lpush(RUN, json.dumps(message))
         self.wait(headers["id"])
@@ -209,17 +211,17 @@ class Broker:
         document = self.redis.get(f"celery-task-meta-{id}")
         if document is None or json.loads(document)["status"] not in ("SUCCESS", "FAILURE"):
             return False
-        # What it is followed by is published before it is acknowledged.
+        # The worker publishes all follow-up messages before it acknowledges.
         return not self.redis.llen(RUN) and not self.redis.hlen("unacked")
 
     def documents(self):
-        """What was stored: results, and groups that were saved. They are gone then."""
+        """Returns and deletes what was stored: results, and groups that were saved."""
         stored = {}
         for pattern in ("celery-task-meta-*", "celery-taskset-meta-*"):
             for key in self.redis.scan_iter(pattern, count=1000):
                 name = key.decode()
                 document = json.loads(self.redis.get(key)) if IDS.search(name).end() == len(name) else {}
-                # Python revokes what will not be run, and workers note that at any time.
+                # Python revokes tasks that will not run, and workers note that at any time.
                 if document and document.get("status") != "REVOKED":
                     stored[name] = document
                 self.redis.delete(key)
@@ -232,7 +234,7 @@ class Broker:
 
 
 def seconds(time_of):
-    """Seconds from now, to the nearest hundred."""
+    """Returns the seconds from now, to the nearest hundred."""
     if not time_of:
         return time_of
     from dateutil.parser import isoparse
@@ -242,7 +244,7 @@ def seconds(time_of):
 
 
 def tidy(signature):
-    """A signature without what says nothing: options that are null, members that are empty."""
+    """Returns a signature without null options and empty members."""
     if isinstance(signature, list):
         return [tidy(it) for it in signature]
     if not isinstance(signature, dict):
@@ -251,7 +253,7 @@ def tidy(signature):
     if "subtask_type" in kept:
         kept["options"] = {n: v for n, v in (kept.get("options") or {}).items() if v is not None and n != "reply_to"}
         if kept["subtask_type"] == "chain":
-            # A chain in a chain is written as it is, or spliced: it is spliced when it is called.
+            # Python may write a chain in a chain as it is or spliced; the call splices it.
             steps = (
                 [it] if it.get("subtask_type") != "chain" else it["kwargs"]["tasks"] for it in kept["kwargs"]["tasks"]
             )
@@ -260,7 +262,7 @@ def tidy(signature):
 
 
 def described(queue, message):
-    """What a message says, in a form that two workers agree on."""
+    """Returns a message in a form that is equal for two workers."""
     headers, properties = message["headers"], message["properties"]
     body = base64.b64decode(message["body"])
     if headers.get("compression"):
@@ -288,13 +290,13 @@ def described(queue, message):
         "properties": way,
         "args": tidy(args),
         "kwargs": kwargs,
-        # An empty list of callbacks calls as little as none.
+        # An empty list of callbacks calls nothing, like a missing one.
         "embed": {name: tidy(value) or None for name, value in embed.items()},
     }
 
 
 def result(tuple):
-    """A result tuple. Parents that are groups are left out: Celery names groups there that it then calls otherwise."""
+    """Returns a result tuple without parents that are groups: Celery renames those groups later."""
     (id, parent), members = tuple
     parent = result(parent) if parent and parent[1] is None else None
     return [[id, parent], members and [result(member) for member in members]]
@@ -312,7 +314,7 @@ def document(doc):
 
 def transcript(broker, signature):
     while broker.published():
-        pass  # what a case left that failed
+        pass  # the leftovers of a failed case
     signature.apply_async()
     messages = []
     while (published := broker.published()) is not None:
@@ -334,7 +336,7 @@ def transcript(broker, signature):
 
 
 def cases():
-    """Each case by its name, and whether it is one of the selection, in which the sets of options take turns."""
+    """Yields each case by name, and whether the selection has it; there option sets take turns."""
     for at, (where, place) in enumerate(PLACES.items()):
         for turn, (what, composite) in enumerate(COMPOSITES.items(), 5 * at):
             for number, (which, options) in enumerate(OPTIONS.items()):
@@ -356,19 +358,19 @@ def main():
         try:
             signature = build()
         except Exception as error:
-            # It cannot be written.
+            # The signature cannot be written.
             results[name] = repr(error)
             continue
         try:
             results[name] = transcript(broker, signature)
-            # With Python, a chord whose header has another one that failed does not end.
+            # With Python, a chord whose header has a second failed task does not end.
             where, what, _ = name.split(": ")
             results[name]["open"] = "of a header" in where and what in FAILING_HEADERS
         except Exception as error:
             results[name] = repr(error)
     json.dump(results, sys.stdout, indent=1, sort_keys=True)
     sys.stdout.flush()
-    # Results of groups complain when Python takes them apart at its end.
+    # Results of groups log errors when Python frees them at exit.
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""Posts tasks of several priorities and prints what came back, as JSON."""
+"""Posts tasks of several priorities and prints their results as JSON."""
 
 import json
 

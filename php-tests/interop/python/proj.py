@@ -1,4 +1,4 @@
-"""The tasks that every worker of these tests serves; the Rust worker's `playground` example has the same ones."""
+"""The tasks that every worker of these tests has; the Rust example `playground` has them too."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from celery import Celery
 
 app = Celery("proj", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
 app.conf.broker_connection_retry_on_startup = True
-# What a test sets for all programs alike, such as priority_steps and sep.
+# The options that a test sets for all programs alike, such as priority_steps and sep.
 app.conf.broker_transport_options = json.loads(os.environ.get("TRANSPORT_OPTIONS", "{}"))
 
 

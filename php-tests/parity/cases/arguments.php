@@ -1,6 +1,6 @@
 <?php
 
-/** The task's arguments: which PHP arrays are positional, and how every PHP value travels. */
+/** The task's arguments: which PHP arrays are positional, and how every PHP value is sent. */
 
 declare(strict_types=1);
 

@@ -1,13 +1,18 @@
 <?php
 
-/** Constructors: which arguments are taken, where a post then goes, and what a wrong one answers. */
+/**
+ * Constructors: the arguments they accept, where a post then goes, and the answer to a wrong one.
+ */
 
 declare(strict_types=1);
 
 use CeleryParity\Lab;
 use CeleryParity\PrivateRedis;
 
-/** Constructs with the given arguments and posts: the answer of both together, and the databases that then hold keys. */
+/**
+ * Constructs with the given arguments and posts; returns the common answer and the databases that
+ * then hold keys.
+ */
 $reaches = fn (array $arguments) => function (Lab $lab) use ($arguments): array {
     $answer = $lab->answer(fn () => $lab->client($arguments)->PostTask('proj.add', [2, 3], false));
     $holding = [];
@@ -32,7 +37,7 @@ return [
     'connect: vhost 3' => $reaches(['vhost' => 3]),
     'connect: vhost "3"' => $reaches(['vhost' => '3']),
     'connect: vhost "/3"' => $reaches(['vhost' => '/3']),
-    'connect: vhost that is no number' => $reaches(['vhost' => 'blog']),
+    'connect: vhost that is not a number' => $reaches(['vhost' => 'blog']),
     'connect: vhost false' => $reaches(['vhost' => false]),
     'connect: connector in capitals' => $reaches(['connector' => 'Redis']),
     'connect: connector unknown' => $reaches(['connector' => 'carrier-pigeon']),
@@ -46,7 +51,7 @@ return [
     'connect: config values that are null' => $reaches(['binding' => null, 'persistent_messages' => null, 'result_expire' => null, 'ssl_options' => null]),
     'connect: port as a string' => fn (Lab $lab) => $reaches(['port' => (string) $lab->redis->port])($lab),
 
-    'connect: nobody listens' => fn (Lab $lab) => [
+    'connect: no server listens' => fn (Lab $lab) => [
         'construct' => $lab->answer(function () use ($lab, &$client) {
             $client = $lab->client(['port' => PrivateRedis::freePort()]);
         }),
@@ -79,7 +84,7 @@ return [
         ]))->PostTask('proj.add', [2, 3], false)),
         'posted' => $lab->redis->command('LLEN', 'celery'),
     ],
-    'advanced: keys that nobody knows' => fn (Lab $lab) => $lab->answer(
+    'advanced: unknown keys' => fn (Lab $lab) => $lab->answer(
         fn () => (new CeleryAdvanced($lab->details(['colour' => 'blue'])))->PostTask('proj.add', [2, 3], false),
     ),
     'advanced: an exchange' => fn (Lab $lab) => [

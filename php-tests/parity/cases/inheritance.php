@@ -1,6 +1,6 @@
 <?php
 
-/** Subclasses, as applications wrote them: untyped overrides, own constructors, own properties. */
+/** Subclasses as applications wrote them: untyped overrides, own constructors, own properties. */
 
 declare(strict_types=1);
 

@@ -1,6 +1,6 @@
 <?php
 
-/** PostTask: what it answers, where the message lands, what it asks for. */
+/** PostTask: its answer, where the message arrives, and what the message asks for. */
 
 declare(strict_types=1);
 
@@ -66,7 +66,7 @@ return [
     'task_args: eta' => $with(['eta' => $at]),
     'task_args: eta and expires' => $with(['eta' => $at, 'expires' => '2030-02-02T03:04:05+00:00']),
     'task_args: eta of another form' => $with(['eta' => '2030-01-02T03:04:05']),
-    'task_args: eta that is no time' => $with(['eta' => 'tomorrow']),
+    'task_args: eta that is not a time' => $with(['eta' => 'tomorrow']),
     'task_args: expires as a number' => function (Lab $lab): array {
         $before = time();
         $lab->client()->PostTask('proj.add', [2, 3], true, 'celery', ['expires' => 60]);
@@ -84,7 +84,7 @@ return [
     ]),
     'task_args: chord' => $with(['chord' => ['task' => 'proj.add', 'args' => [], 'kwargs' => new stdClass(), 'options' => new stdClass(), 'subtask_type' => null, 'immutable' => false]]),
     'task_args: utc' => $with(['utc' => true, 'eta' => $at]),
-    'task_args: fields that nobody knows' => $with(['tenant' => 'blue']),
+    'task_args: unknown fields' => $with(['tenant' => 'blue']),
     'task_args: nulls' => $with(['eta' => null, 'expires' => null, 'callbacks' => null, 'errbacks' => null]),
     'task_args: another task' => $with(['task' => 'proj.mul']),
     'task_args: other args' => $with(['args' => [7, 8]]),
@@ -104,7 +104,8 @@ return [
     },
 
     'envelope' => function (Lab $lab): array {
-        // A queue that nothing used before: what the extension says of a queue it says once on each connection.
+        // A queue that no case has used before: the extension declares a queue once on each
+        // connection.
         $queue = uniqid('envelopes-');
         $lab->observation->name($queue, '<queue>');
         $result = $lab->result($lab->client(['exchange' => $queue]));

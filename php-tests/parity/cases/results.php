@@ -1,12 +1,18 @@
 <?php
 
-/** Final results: every way to ask for them, in the order code asks, and what is left in Redis afterwards. */
+/**
+ * Final results: every way to ask for them, in the order of the calls, and what Redis holds
+ * afterwards.
+ */
 
 declare(strict_types=1);
 
 use CeleryParity\Lab;
 
-/** Stores a SUCCESS with $value and asks in all ways; `false` for isReady()'s first answer is part of the record. */
+/**
+ * Stores a SUCCESS with $value and asks in all ways; isReady()'s first answer `false` is part of
+ * the record.
+ */
 $success = fn (mixed $value) => function (Lab $lab) use ($value): array {
     $result = $lab->result();
     $lab->store($result->getId(), ['status' => 'SUCCESS', 'result' => $value]);
@@ -19,7 +25,7 @@ $success = fn (mixed $value) => function (Lab $lab) use ($value): array {
     ];
 };
 
-/** The same for text that json_encode would never write. */
+/** Like $success, for text that json_encode would never write. */
 $text = fn (string $document) => function (Lab $lab) use ($document): array {
     $result = $lab->result();
     $lab->store($result->getId(), $document);
@@ -157,7 +163,7 @@ return [
 
         return ['before' => $before, 'after' => [$lab->answer(fn () => $result->body), $lab->answer(fn () => $result->complete_result)]];
     },
-    'properties: nobody knows' => fn (Lab $lab) => $lab->answer(fn () => $lab->result()->colour),
+    'properties: unknown' => fn (Lab $lab) => $lab->answer(fn () => $lab->result()->colour),
     'properties: set by the caller' => function (Lab $lab): array {
         $result = $lab->result();
 

@@ -1,6 +1,8 @@
 <?php
 
-/** What reflection says of the classes: what code that extends, mocks or type-hints them relies on. */
+/**
+ * The classes in reflection: the facts on which code relies that extends, mocks or type-hints them.
+ */
 
 declare(strict_types=1);
 

@@ -8,7 +8,7 @@ use CeleryParity\Lab;
 
 $calls = ['isReady', 'isReady', 'getStatus', 'isSuccess', 'failed', 'getResult'];
 
-/** What a result answers while its task is in $state. */
+/** Returns the answers of a result while its task is in $state. */
 $during = fn (string $state, mixed $meta) => function (Lab $lab) use ($state, $meta, $calls): array {
     $result = $lab->result();
     $lab->store($result->getId(), ['status' => $state, 'result' => $meta]);
@@ -24,7 +24,7 @@ $during = fn (string $state, mixed $meta) => function (Lab $lab) use ($state, $m
 
 $retry = ['exc_type' => 'ConnectionError', 'exc_message' => ['down'], 'exc_module' => 'builtins'];
 
-/** A stored document read by getAsyncResultMessage(), with the arguments after the first two. */
+/** Reads a stored document with getAsyncResultMessage(), with the arguments after the first two. */
 $message = fn (array|string|null $document, mixed ...$more) => function (Lab $lab) use ($document, $more): array {
     $client = $lab->client();
     $result = $lab->result($client);

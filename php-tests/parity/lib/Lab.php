@@ -5,13 +5,13 @@ declare(strict_types=1);
 namespace CeleryParity;
 
 /**
- * What a case works with: clients of whichever library is loaded, a Redis to prepare and inspect, and answers.
+ * The tools of a case: clients of the loaded library, a Redis to prepare and inspect, and answers.
  *
- * One Lab serves one case. It begins with an empty Redis.
+ * One Lab serves one case. It starts with an empty Redis.
  */
 final class Lab
 {
-    /** An id that a library made up: celery-php's or a UUID. */
+    /** An id that a library generated: celery-php's form or a UUID. */
     private const MADE_ID = '/^(php_[0-9a-f.]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/';
 
     public readonly Observation $observation;
@@ -22,7 +22,7 @@ final class Lab
         $this->observation = new Observation();
     }
 
-    /** A client on the private Redis; $arguments replaces constructor arguments by name. */
+    /** Returns a client on the private Redis; $arguments replaces constructor arguments by name. */
     public function client(array $arguments = []): \Celery
     {
         return new \Celery(...array_values(array_replace([
@@ -40,7 +40,7 @@ final class Lab
         ], $arguments)));
     }
 
-    /** The array form of the same connection, as CeleryAdvanced, BuildConnection and AsyncResult take it. */
+    /** Returns the connection as an array, for CeleryAdvanced, BuildConnection and AsyncResult. */
     public function details(array $changes = []): array
     {
         return array_replace([
@@ -58,7 +58,7 @@ final class Lab
         ], $changes);
     }
 
-    /** Posts `proj.add` with [2, 3] and gives its result, whose id the transcript calls <id>. */
+    /** Posts `proj.add` with [2, 3] and returns its result, whose id is <id> in the transcript. */
     public function result(?\CeleryAbstract $client = null): \AsyncResult
     {
         return $this->known(($client ?? $this->client())->PostTask('proj.add', [2, 3]));
@@ -77,7 +77,7 @@ final class Lab
         return $this->observation->answer($call, $facts);
     }
 
-    /** What one post answers and leaves in Redis. */
+    /** Returns the answer of one post and what it leaves in Redis. */
     public function post(callable $post): array
     {
         $answer = $this->answer(function () use ($post) {
@@ -89,7 +89,7 @@ final class Lab
         return ['answer' => $answer, 'posted' => $this->posted()];
     }
 
-    /** Stores a result the way Celery's Redis backend does; a string is stored as it stands. */
+    /** Stores a result like Celery's Redis backend; a string is stored unchanged. */
     public function store(string $id, array|string $document): void
     {
         $text = is_string($document) ? $document : json_encode(
@@ -104,7 +104,9 @@ final class Lab
         return $this->redis->command('EXISTS', "celery-task-meta-$id") === 1;
     }
 
-    /** Every message waiting, oldest first, as the task it asks for, whatever the protocol's version. */
+    /**
+     * Returns every waiting message, oldest first, as the task it asks for, whatever its protocol.
+     */
     public function posted(): array
     {
         $tasks = [];

@@ -5,10 +5,11 @@ declare(strict_types=1);
 namespace CeleryParity;
 
 /**
- * Reads a posted envelope as the request a worker would see, so that protocol 1 and protocol 2 can be compared.
+ * Reads a posted envelope as the request that a worker would see, so that protocols 1 and 2 can be
+ * compared.
  *
- * Only what is asked for remains: fields at their default say nothing, and bookkeeping (origin, language, the readable
- * forms of the arguments, …) is no part of the request.
+ * Fields at their default are left out, because they change nothing. So is bookkeeping (origin,
+ * language, the readable forms of the arguments, …), which does not belong to the request.
  */
 final class Message
 {

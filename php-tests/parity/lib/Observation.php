@@ -5,21 +5,22 @@ declare(strict_types=1);
 namespace CeleryParity;
 
 /**
- * Turns what a call gave into plain JSON data that two runs can be compared by.
+ * Turns the outcome of a call into plain JSON data by which two runs can be compared.
  *
- * JSON alone would lose what matters to PHP code: 1 and 1.0, an array and an object, the class of an exception. So a
- * float, a map and an object each become a map of one entry named after their kind; lists and other scalars stay.
- * Sentences are never kept, only which facts a message names.
+ * JSON alone would lose what matters to PHP code: 1 and 1.0, an array and an object, the class of
+ * an exception. So a float, a map and an object each become a map with one entry named after the
+ * kind; lists and other scalars stay. Sentences are never kept, only the facts that a message
+ * names.
  */
 final class Observation
 {
-    /** @var array<string, string> ids met in this case => the name they bear in the transcript */
+    /** @var array<string, string> ids met in this case => their names in the transcript */
     private array $names = [];
 
     /** @var list<string> kinds of warnings since the last answer */
     private array $warnings = [];
 
-    /** From now on $id bears $name; a name it has already stays. */
+    /** Gives $id the name $name from now on; an id that has a name keeps it. */
     public function name(string $id, string $name): void
     {
         $this->names += [$id => $name];
@@ -41,7 +42,7 @@ final class Observation
     }
 
     /**
-     * What calling $call answers: the value it returned or what it threw, and the warnings it raised on the way.
+     * Returns the answer of $call: its value or its exception, and the warnings it raised.
      *
      * @param list<string> $facts words whose presence in an exception's message is part of the answer
      */
@@ -49,7 +50,7 @@ final class Observation
     {
         $this->warnings = [];
         set_error_handler($this->warned(...));
-        // PHPUnit's newer versions switch most levels off while a test runs.
+        // Newer PHPUnit versions switch most levels off while a test runs.
         $level = error_reporting(E_ALL);
         try {
             $answer = ['returned' => $this->value($call())];

@@ -5,14 +5,15 @@ declare(strict_types=1);
 namespace CeleryParity;
 
 /**
- * A redis-server of our own on a free port, and the few raw commands the cases need.
+ * A redis-server of our own on a free port, with the few raw commands that the cases need.
  *
- * It speaks the wire protocol itself, so that neither predis nor phpredis has a part in what a case puts into Redis or
- * reads back. The server keeps nothing on disk and ends with this object: it may be flushed without a thought.
+ * It speaks the wire protocol itself, so that neither predis nor phpredis affects what a case
+ * writes into Redis or reads back. The server keeps nothing on disk and ends with this object, so a
+ * case may flush it.
  */
 final class PrivateRedis
 {
-    /** A cold start takes some ten milliseconds; this much only passes on a machine that is stuck. */
+    /** A cold start takes about ten milliseconds; only a stuck machine exceeds this limit. */
     private const START_DEADLINE_S = 15.0;
 
     /** @var resource */
@@ -57,7 +58,7 @@ final class PrivateRedis
         proc_close($this->process);
     }
 
-    /** A port that nobody listens on: bound, read and released. */
+    /** Returns a port that is free: bound, read and released. */
     public static function freePort(): int
     {
         $socket = stream_socket_server('tcp://127.0.0.1:0');
@@ -67,7 +68,7 @@ final class PrivateRedis
         return (int) substr($name, strrpos($name, ':') + 1);
     }
 
-    /** Sends one command; an error reply is thrown. */
+    /** Sends one command; throws an error reply. */
     public function command(string ...$words): mixed
     {
         $request = '*' . count($words) . "\r\n";

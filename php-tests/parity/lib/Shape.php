@@ -4,12 +4,15 @@ declare(strict_types=1);
 
 namespace CeleryParity;
 
-/** What reflection says of a class: all that code which extends, mocks or calls it by names of arguments relies on. */
+/**
+ * A class in reflection: the facts on which code relies that extends, mocks or calls it by argument
+ * names.
+ */
 final class Shape
 {
     private const CLIENT = ['BuildConnection', 'InitializeAMQPConnection', 'PostTask', 'getAsyncResultMessage'];
 
-    /** celery-php's public methods. What the extension has beyond them is no matter of parity. */
+    /** celery-php's public methods. Additional methods of the extension do not concern parity. */
     private const METHODS = [
         'CeleryAbstract' => self::CLIENT,
         'Celery' => ['__construct', ...self::CLIENT],
@@ -56,7 +59,10 @@ final class Shape
         ];
     }
 
-    /** `mixed` and no type at all accept and allow the same, overriding included: they are one here. */
+    /**
+     * `mixed` and a missing type accept the same values, even in overriding, so they are equal
+     * here.
+     */
     private static function parameter(\ReflectionParameter $parameter, Observation $observation): array
     {
         $type = (string) $parameter->getType();

@@ -4,15 +4,15 @@ declare(strict_types=1);
 
 namespace CeleryParity;
 
-/** Runs cases, and keeps and compares what was observed. */
+/** Runs cases; keeps and compares the observations. */
 final class Transcript
 {
     public const FILE = __DIR__ . '/../transcript.json';
 
-    /** What stands for "there is nothing at this place", in a comparison as in intended.php. */
+    /** The mark for "nothing is at this place", in a comparison and in intended.php. */
     public const ABSENT = '<absent>';
 
-    /** Runs one case and gives plain data, as it would come back out of a JSON file. */
+    /** Runs one case; returns plain data, as a JSON file would give it back. */
     public static function observe(callable $case, PrivateRedis $redis): mixed
     {
         $lab = new Lab($redis);
@@ -37,7 +37,7 @@ final class Transcript
     }
 
     /**
-     * The places where two observations differ.
+     * Returns the places where two observations differ.
      *
      * @return array<string, array{mixed, mixed}> path, its parts joined by " > " => [in $one, in $other]
      */

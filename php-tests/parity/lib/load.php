@@ -1,6 +1,6 @@
 <?php
 
-/** Loads this suite's own classes. The library under test comes from elsewhere: the extension, or record.php. */
+/** Loads this suite's own classes. The extension or record.php provides the library under test. */
 
 declare(strict_types=1);
 

@@ -1,5 +1,5 @@
 <?php
 
-/** The page ?page on a site with a `celery.key_prefix` of its own. */
+/** Runs the page ?page on a site with its own `celery.key_prefix`. */
 
 require __DIR__ . "/../$_GET[page].php";
