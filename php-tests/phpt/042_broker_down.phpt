@@ -5,11 +5,10 @@ celery
 --FILE--
 <?php
 require __DIR__ . '/support.inc';
-ini_set('celery.post_timeout', '0.5');
 $port = closed_port();
 $client = client(['port' => $port, 'password' => 'hush-hush']);
 echo "constructed\n";
-within(0.5, function () use ($client, $port) {
+within(0.8, function () use ($client, $port) {
     try {
         $client->PostTask('proj.add', [2, 3]);
     } catch (CeleryConnectionException $e) {
@@ -17,8 +16,7 @@ within(0.5, function () use ($client, $port) {
         throw new $e(str_replace((string) $port, 'PORT', $e->getMessage()));
     }
 });
-ini_set('celery.command_timeout', '0.5');
-within(0.5, function () use ($port) {
+within(0.8, function () use ($port) {
     try {
         (new AsyncResult('id', arguments(['port' => $port])))->isReady();
     } catch (CeleryConnectionException $e) {

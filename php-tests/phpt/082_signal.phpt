@@ -3,6 +3,7 @@ A signal handler runs while get() waits, may post a task, and the wait goes on
 --EXTENSIONS--
 celery
 pcntl
+posix
 --FILE--
 <?php
 require __DIR__ . '/support.inc';
@@ -14,7 +15,7 @@ pcntl_signal(SIGALRM, function () use ($client, $result) {
     $client->PostTask('proj.echo', ['from the handler'], false);
     store($result->getId(), 'SUCCESS', 5);
 });
-pcntl_alarm(1);
+signal_in_wait($result->getId());
 var_dump($result->get(30));
 ?>
 --EXPECT--

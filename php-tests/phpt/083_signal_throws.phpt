@@ -3,6 +3,7 @@ A signal handler that throws ends the wait with its own exception, and the clien
 --EXTENSIONS--
 celery
 pcntl
+posix
 --FILE--
 <?php
 require __DIR__ . '/support.inc';
@@ -11,10 +12,10 @@ $queue = fresh('queue');
 $client = client(['exchange' => $queue]);
 $result = $client->PostTask('proj.add', [2, 3]);
 pcntl_signal(SIGALRM, fn () => throw new RuntimeException('enough'));
-pcntl_alarm(1);
-show(fn () => $result->get(30));
+signal_in_wait($result->getId());
+show(fn () => $result->get(60));
 store($result->getId(), 'SUCCESS', 5);
-var_dump($result->get(5), $client->PostTask('proj.add', [2, 3], false), redis()->lLen($queue));
+var_dump($result->get(60), $client->PostTask('proj.add', [2, 3], false), redis()->lLen($queue));
 ?>
 --EXPECT--
 RuntimeException: enough

@@ -3,6 +3,7 @@ A signal handler that exits ends the script in the middle of get(), with its sta
 --EXTENSIONS--
 celery
 pcntl
+posix
 --FILE--
 <?php
 require __DIR__ . '/support.inc';
@@ -11,8 +12,8 @@ $child = pcntl_fork();
 if ($child === 0) {
     pcntl_async_signals(true);
     pcntl_signal(SIGALRM, fn () => exit(3));
-    pcntl_alarm(1);
-    $result->get(30);
+    signal_in_wait($result->getId());
+    $result->get(60);
     exit(9);
 }
 pcntl_waitpid($child, $status);

@@ -14,7 +14,6 @@ try {
 } catch (CeleryPublishException $e) {
     var_dump($e->outcomeUnknown(), $e->taskId(), $e->taskIds(), str_contains($e->getMessage(), 'first, second'));
 }
-ini_set('celery.post_timeout', '0.5');
 show(function () {
     try {
         client(['port' => closed_port()])->PostTasks([['proj.add', [1], ['id' => 'third']]]);

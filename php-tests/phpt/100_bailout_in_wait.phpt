@@ -3,6 +3,7 @@ A fatal error in the middle of a wait closes the connections it was waiting on
 --EXTENSIONS--
 celery
 pcntl
+posix
 --INI--
 display_errors=0
 log_errors=0
@@ -21,10 +22,10 @@ $result = new AsyncResult(fresh('id'), arguments());
 register_shutdown_function(function () use ($before, $client, $result) {
     store($result->getId(), 'SUCCESS', 5);
     // One to ask and one to listen, as ever.
-    var_dump($result->get(5), sockets() - $before);
+    var_dump($result->get(60), sockets() - $before);
 });
-pcntl_alarm(1);
-$result->get(30);
+signal_in_wait($result->getId());
+$result->get(60);
 echo "never\n";
 ?>
 --EXPECT--

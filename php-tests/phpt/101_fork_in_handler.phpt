@@ -14,17 +14,16 @@ pcntl_signal(SIGALRM, function () use (&$child) {
 });
 $result = new AsyncResult(fresh('id'), arguments());
 $heard = fresh('heard');
-pcntl_alarm(1);
+signal_in_wait($result->getId());
 $thrown = 'nothing';
 try {
     $helper = pcntl_fork();
     if ($helper === 0) {
-        pcntl_alarm(0);
         redis()->blPop([$heard], 20);
         store($result->getId(), 'SUCCESS', 5);
         posix_kill(posix_getpid(), SIGKILL);
     }
-    $value = $result->get(30);
+    $value = $result->get(60);
 } catch (CeleryException $e) {
     $thrown = get_class($e) . ': ' . preg_replace('/ on redis:\S+ /', ': ', $e->getMessage());
 }

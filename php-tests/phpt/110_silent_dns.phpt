@@ -30,7 +30,7 @@ $script = <<<'PHP'
     }
     var_dump(is_resource($server));
     PHP;
-$shell = 'ip link set lo up && echo nameserver 127.0.0.1 > "$CONF" && mount --bind "$CONF" /etc/resolv.conf && exec "$PHP" -d "extension=$SO" -r "$SCRIPT"';
+$shell = 'ip link set lo up && printf "nameserver 127.0.0.1\\noptions timeout:30\\n" > "$CONF" && mount --bind "$CONF" /etc/resolv.conf && exec "$PHP" -d "extension=$SO" -r "$SCRIPT"';
 $conf = tempnam(sys_get_temp_dir(), 'resolv');
 $maps = file_get_contents('/proc/self/maps');
 preg_match('#\S*libcelery\.so#', $maps, $so);

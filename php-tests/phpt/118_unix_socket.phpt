@@ -26,7 +26,6 @@ foreach (['path', 'path with a port', 'unix', 'redis+unix', 'redis+socket'] as $
     echo $spelling, ': ', json_encode([redis(3)->lLen($queue), $value, count($connections), count($others)]), "\n";
     redis()->rawCommand('ACL', 'DELUSER', $user);
 }
-ini_set('celery.post_timeout', '0.2');
 foreach (['/nowhere/redis.sock', __FILE__, '/' . str_repeat('long', 50)] as $host) {
     show(fn () => client(['host' => $host, 'connector' => null])->PostTask('proj.add', [2, 3]));
 }

@@ -32,7 +32,7 @@ $do = [
     },
     'post to a replica' => function () use ($place) {
         ini_set('celery.replicas', '1');
-        ini_set('celery.post_timeout', '0.8');
+        ini_set('celery.post_timeout', '2');
         (new Celery(...$place))->PostTask('proj.add', [2, 3], false);
     },
     'read, and delete what was read' => function () use ($place) {
