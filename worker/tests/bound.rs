@@ -167,6 +167,8 @@ fn values_in_columns_of_mariadb() {
         ("among", "UPDATE v SET v = 'x' WHERE id IN (1, :x)"),
         ("length", "UPDATE v SET b = JSON_LENGTH(:x) WHERE id = 1"),
         ("pipes", "UPDATE v SET v = 'closed' WHERE id = 7 || id = :x"),
+        ("limit", "UPDATE v SET v = 'limit' LIMIT :x"),
+        ("later", "UPDATE v SET at = NOW() + INTERVAL :x DAY"),
     ]);
     let mut worker = Tasks::start(&server.url(), &[], &tasks);
     let show = |column: &str| {
@@ -287,8 +289,21 @@ fn values_in_columns_of_mariadb() {
         ("join", json!(["a"]), Err(":x is a list")),
         ("among", json!([2, 3]), Err(":x is a list")),
         ("n_in", json!([[1]]), Err(":x holds a list")),
+        ("n_in", json!({"a": 1}), Err(":x is an object")),
+        ("among", json!({"a": 1}), Err(":x is an object")),
+        ("limit", json!([1, 2]), Err(":x is a list")),
+        ("limit", json!({"a": 1}), Err(":x is an object")),
+        ("limit", json!("many"), Err(":x stands behind LIMIT")),
+        ("limit", json!(-1), Err(":x stands behind LIMIT")),
+        ("limit", json!(null), Err(":x stands behind LIMIT")),
+        ("plus", json!([1]), Err(":x is a list")),
+        ("later", json!([1]), Err(":x is a list")),
     ]);
     worker.set(show, rows);
+    for count in [json!(1), json!("1")] {
+        assert_eq!(worker.call("limit", &json!([count])), Ok(1));
+    }
+    assert_eq!(worker.call("limit", &json!([0])), Ok(0));
     assert_eq!(worker.call("length", &json!([["a", "b"]])), Ok(1));
     assert_eq!(show("b"), "2");
 
@@ -373,6 +388,11 @@ fn values_in_columns_of_postgres() {
             "UPDATE v SET v = CASE WHEN :x IS NULL THEN 'null' ELSE 'some' END WHERE id = 1",
         ),
         ("text_id", "UPDATE v SET v = 'text' WHERE id = :x"),
+        ("j_in", "UPDATE v SET v = 'in' WHERE j IN (:x)"),
+        (
+            "limit",
+            "UPDATE v SET v = 'limit' WHERE id IN (SELECT id FROM v LIMIT :x)",
+        ),
     ]);
     let mut worker = Tasks::start(&server.url(), &[], &tasks);
     let show = |column: &str| {
@@ -486,8 +506,15 @@ fn values_in_columns_of_postgres() {
         ("is_null", json!("a"), Ok("some")),
         ("is_null", json!(1), Ok("some")),
         ("n_in", json!([[1]]), Err(":x holds a list")),
+        ("n_in", json!({"a": 1}), Err(":x is an object")),
+        ("limit", json!([1, 2]), Err(":x is a list")),
+        ("limit", json!({"a": 1}), Err(":x is an object")),
+        ("limit", json!("many"), Err("22P02")),
+        ("j", json!({"a": 1}), Ok(r#"{"a": 1}"#)),
     ]);
     worker.set(show, rows);
+    assert_eq!(worker.call("j_in", &json!([{"a": 1}])), Ok(1));
+    assert_eq!(worker.call("limit", &json!([1])), Ok(1));
     assert_eq!(worker.call("elements", &json!([["a", "b"]])), Ok(1));
     assert_eq!(show("b"), "2");
     // An hour that comes twice: with an offset each is one moment.

@@ -48,6 +48,18 @@ pub(super) fn untyped(
         {
             return Err(ParamError::list(&name, "as an argument"));
         }
+        if let (Bound::Json(_), Place::In { .. } | Place::AmongOthers) = (&value, place) {
+            return Err(ParamError::object(&name, "inside IN (…)"));
+        }
+        if (place, dialect) == (Place::Count, Dialect::MySql) {
+            let count = rows(&value).ok_or_else(|| {
+                ParamError::value(
+                    &name,
+                    "stands behind LIMIT or OFFSET, which take a whole number from 0",
+                )
+            })?;
+            return Ok(("?".to_owned(), Plain::Whole(count)));
+        }
         let plain = |value| Ok(("?".to_owned(), value));
         match value {
             Bound::Exact(digits) if dialect == Dialect::MySql => {
@@ -106,6 +118,12 @@ pub(super) fn typed(
                     &format!("as an argument that is {of}"),
                 ))
             }
+            Bound::Json(_)
+                if !types::is_json(of)
+                    && matches!(place, Place::In { .. } | Place::AmongOthers) =>
+            {
+                Err(ParamError::object(&name, "inside IN (…)"))
+            }
             Bound::Moment(moment, text) => {
                 let text = match (types::Clock::of(of), text) {
                     (Some(types::Clock::Utc), _) => shown(moment, &Zone::utc(), &name)? + "+00",
@@ -119,6 +137,16 @@ pub(super) fn typed(
             value => read_as(of, as_it_is(value)),
         }
     })
+}
+
+/// A number of rows, also as text. MySQL would take anything else for none.
+fn rows(value: &Bound) -> Option<i64> {
+    let count = match value {
+        Bound::Whole(count) => *count,
+        Bound::Text(text) => text.parse().ok()?,
+        _ => return None,
+    };
+    (count >= 0).then_some(count)
 }
 
 fn finish(

@@ -1,5 +1,6 @@
 //! Where a parameter stands in its statement, which decides what a list becomes there.
 
+use super::Dialect;
 use super::grammar::Grammar;
 use super::params::ParamError;
 use super::tokens::{Token, is_name, token};
@@ -89,6 +90,9 @@ const KEYWORDS: &[&str] = &[
     "XOR",
 ];
 
+/// Operators of arithmetic.
+const OPERATORS: &[&str] = &["+", "-", "*", "/", "%", "DIV", "MOD"];
+
 /// Where a parameter stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -103,6 +107,11 @@ pub(super) enum Place {
     Document,
     /// Inside `ANY (…)` or `ALL (…)`.
     Array,
+    /// Behind `LIMIT` or `OFFSET`: a number of rows.
+    Count,
+    /// Beside an operator of arithmetic, or behind `INTERVAL`. PostgreSQL has such operators for JSON,
+    /// and says itself what a place takes.
+    Number,
     /// Anywhere else.
     Value,
 }
@@ -184,8 +193,15 @@ impl<'s> Pieces<'s> {
                         Open::Array => Place::Array,
                         Open::Group => Place::Value,
                     };
+                    let around = Around {
+                        before: [1, 2, 3].map(|back| word(at.checked_sub(back))),
+                        after: [1, 2].map(|on| word(Some(at + on))),
+                    };
                     if let Some((_, found)) = all.get_mut(*piece) {
-                        *found = Some(place);
+                        *found = Some(match place {
+                            Place::Value | Place::Argument => around.narrow(place, grammar.dialect),
+                            place => place,
+                        });
                     }
                 }
                 _ => {}
@@ -200,6 +216,38 @@ impl<'s> Pieces<'s> {
         self.all
             .iter()
             .filter_map(|(text, place)| place.map(|place| (&text[1..], place)))
+    }
+}
+
+/// The words on both sides of a parameter, the nearest first.
+struct Around<'s> {
+    before: [&'s str; 3],
+    after: [&'s str; 2],
+}
+
+impl Around<'_> {
+    /// Returns the place, or the one that takes numbers only.
+    fn narrow(&self, place: Place, dialect: Dialect) -> Place {
+        let is = |word: &str, others: &[&str]| {
+            let mut others = others.iter();
+            others.any(|one| word.eq_ignore_ascii_case(one))
+        };
+        let [before, further, furthest] = self.before;
+        let [after, behind] = self.after;
+        let counts = is(before, &["LIMIT", "OFFSET"])
+            // `LIMIT 10, :count`
+            || before == "," && is(furthest, &["LIMIT"])
+            // `FETCH FIRST :count ROWS ONLY`
+            || is(before, &["FIRST", "NEXT"]) && is(further, &["FETCH"]);
+        let calculates = is(before, OPERATORS)
+            || is(before, &["INTERVAL"])
+            // `->` reads JSON.
+            || is(after, OPERATORS) && !(after == "-" && behind == ">");
+        match () {
+            () if counts => Place::Count,
+            () if calculates && dialect != Dialect::Postgres => Place::Number,
+            () => place,
+        }
     }
 }
 
@@ -230,7 +278,6 @@ fn matters(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Dialect;
     use super::*;
 
     fn place(sql: &str) -> Place {
@@ -261,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_parameter_may_follow_two_hyphens_in_mysql() {
-        assert_eq!(place("UPDATE t SET a = 5--:a"), Place::Value);
+        assert_eq!(place("UPDATE t SET a = 5--:a"), Place::Number);
     }
 
     #[test]
@@ -300,6 +347,19 @@ mod tests {
             ("x MEMBER OF(:a)", Place::Document),
             ("x = ANY (:a)", Place::Array),
             ("x WHERE (y OR (:a))", Place::Value),
+            ("DELETE FROM t LIMIT :a", Place::Count),
+            ("x limit /* few */ :a", Place::Count),
+            ("x LIMIT 5, :a", Place::Count),
+            ("x LIMIT 5 OFFSET :a", Place::Count),
+            ("x IN (SELECT y FROM z LIMIT :a)", Place::Count),
+            ("x FETCH FIRST :a ROWS ONLY", Place::Count),
+            ("x = y + :a", Place::Number),
+            ("x = :a * 2", Place::Number),
+            ("f(:a DIV 2)", Place::Number),
+            ("NOW() - INTERVAL :a DAY", Place::Number),
+            ("x = :a -> '$.b'", Place::Value),
+            ("f(y, :a)", Place::Argument),
+            ("x IN (:a + 1)", Place::AmongOthers),
         ] {
             assert_eq!(place(sql), expected, "{sql}");
         }
