@@ -25,7 +25,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Config, ConfigError, LogFormat, level_name, setting};
-use crate::printable::{indented, one_line};
+use crate::printable::{indented, json, one_line};
 use crate::task_log;
 
 /// Lines of this target are written at every level: who starts a worker waits for them.
@@ -137,7 +137,7 @@ where
             }
             match value {
                 Value::String(text) => write!(out, " {name}={}", indented(text))?,
-                other => write!(out, " {name}={other}")?,
+                other => write!(out, " {name}={}", one_line(&other.to_string()))?,
             }
         }
         writeln!(out, "{end}")
@@ -180,7 +180,7 @@ where
         ] {
             line.insert(name.to_owned(), Value::String(value));
         }
-        writeln!(out, "{}", Value::Object(line))
+        writeln!(out, "{}", json(&Value::Object(line).to_string()))
     }
 }
 

@@ -1,10 +1,13 @@
 //! Text of unknown origin, made safe for a terminal and a log.
 //!
 //! Messages, tasks and servers choose names, arguments and error texts. Such text must not pass for a line of the worker's,
-//! command a terminal, or show its characters in another order than they are stored. Characters that could do that are
-//! written as Rust escapes (`\u{1b}`, `\r`).
+//! command a terminal, hide characters, or show them in another order than they are stored. Characters that could do that are
+//! written as Rust escapes (`\u{1b}`, `\r`), or as JSON's (`\u001b`) inside JSON.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 /// How the second and every further line of a text begins in a log. No line of the worker's begins so.
 const CONTINUED: &str = "\n  ";
@@ -25,6 +28,16 @@ pub(crate) fn indented(text: &str) -> Cow<'_, str> {
     })
 }
 
+/// Returns JSON that means what this JSON means: only strings of it can hold what is escaped.
+pub(crate) fn json(text: &str) -> Cow<'_, str> {
+    escaped(text, |character, out| {
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            // Writing to a string cannot fail.
+            let _written = write!(out, "\\u{unit:04x}");
+        }
+    })
+}
+
 fn escaped(text: &str, mut write: impl FnMut(char, &mut String)) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
@@ -40,18 +53,19 @@ fn escaped(text: &str, mut write: impl FnMut(char, &mut String)) -> Cow<'_, str>
     Cow::Owned(out)
 }
 
-/// Returns `true` for control characters, for those that Unicode breaks lines at, and for those that change the direction of
-/// text (UAX #9, the property `Bidi_Control`).
+/// Returns `true` for what shows nothing or has no agreed shape, by Unicode's general category: control
+/// characters, format characters (among them those that change the direction of text), separators of
+/// lines and paragraphs, and code points that are private or not assigned.
 fn is_unsafe(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{2028}' | '\u{2029}'
-                | '\u{061c}'
-                | '\u{200e}'
-                | '\u{200f}'
-                | '\u{202a}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}'
+    !character.is_ascii_graphic()
+        && matches!(
+            character.general_category(),
+            GeneralCategory::Control
+                | GeneralCategory::Format
+                | GeneralCategory::LineSeparator
+                | GeneralCategory::ParagraphSeparator
+                | GeneralCategory::PrivateUse
+                | GeneralCategory::Unassigned
         )
 }
 
@@ -74,12 +88,42 @@ mod tests {
                 "\u{200f}\u{61c}\u{2028}\u{85}",
                 r"\u{200f}\u{61c}\u{2028}\u{85}",
             ),
+            // A joiner, a mark of byte order, a tag, a soft hyphen, private, not assigned.
+            (
+                "a\u{200d}b\u{feff}c\u{e0041}",
+                r"a\u{200d}b\u{feff}c\u{e0041}",
+            ),
+            ("\u{ad}\u{180e}\u{2060}", r"\u{ad}\u{180e}\u{2060}"),
+            (
+                "\u{e000}\u{f8ff}\u{10fffd}\u{378}\u{ffff}",
+                r"\u{e000}\u{f8ff}\u{10fffd}\u{378}\u{ffff}",
+            ),
+            ("\u{fff9}\u{1d173}", r"\u{fff9}\u{1d173}"),
+            (
+                "e\u{301} \u{a0}\u{3000} 🎉 ✅",
+                "e\u{301} \u{a0}\u{3000} 🎉 ✅",
+            ),
             (
                 "für später – 日本語 \u{05d0}",
                 "für später – 日本語 \u{05d0}",
             ),
         ] {
             assert_eq!(one_line(text), shown);
+        }
+    }
+
+    #[test]
+    fn json_stays_what_it_is() {
+        for text in [
+            "plain ü",
+            "a\u{202e}b\u{200d}",
+            "\u{e0041}\u{7f}\u{feff}",
+            "\u{10fffd}\\\"\u{9b}",
+        ] {
+            let written = serde_json::Value::from(text).to_string();
+            let shown = json(&written);
+            assert!(!shown.contains(is_unsafe), "{shown}");
+            assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
         }
     }
 

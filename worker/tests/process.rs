@@ -375,7 +375,7 @@ fn dead_letters_can_be_seen_put_back_and_deleted() {
     let place = list.split_whitespace().next().unwrap();
     assert!(dead(&["show", place]).1.contains("raw: "), "{list}");
     // What a letter says of itself can neither command a terminal nor pass for a line.
-    let hostile = "x\u{1b}[2J\u{7}\r\nqueue: y\u{202e}";
+    let hostile = "x\u{1b}[2J\u{7}\r\nqueue: y\u{202e}\u{200d}\u{feff}\u{e0041}\u{2028}";
     let fields = ["queue", "id", "task", "cause"].map(|name| [name, hostile]);
     redis
         .cli(
@@ -386,7 +386,7 @@ fn dead_letters_can_be_seen_put_back_and_deleted() {
             .concat(),
         )
         .unwrap();
-    let shown = r"x\u{1b}[2J\u{7}\r\nqueue: y\u{202e}";
+    let shown = r"x\u{1b}[2J\u{7}\r\nqueue: y\u{202e}\u{200d}\u{feff}\u{e0041}\u{2028}";
     let (_, text) = dead(&["show", "99999999999998-1"]);
     let lines: Vec<&str> = text.lines().collect();
     let expected = ["queue", "id", "task", "cause"].map(|name| format!("{name}: {shown}"));
