@@ -80,7 +80,7 @@ impl Tasks {
     }
 
     /// Sets columns, a task each, and compares what a client then shows; `Err` is a part of an error.
-    fn set(&mut self, show: impl Fn(&str) -> String, rows: Vec<(&str, Value, Result<&str, &str>)>) {
+    fn set(&mut self, show: impl Fn(&str) -> String, rows: Vec<Row<'_>>) {
         for (column, value, expected) in rows {
             let called = self.call(column, &json!([value]));
             match (expected, called) {
@@ -107,7 +107,7 @@ fn of_php(date: &str, kind: u8, zone: &str) -> Value {
 }
 
 /// Values that no database takes, for a column of dates.
-fn refused(column: &str) -> Vec<(&str, Value, Result<&'static str, &'static str>)> {
+fn refused(column: &str) -> Vec<Row<'_>> {
     vec![
         (
             column,
@@ -138,6 +138,93 @@ fn refused(column: &str) -> Vec<(&str, Value, Result<&'static str, &'static str>
 }
 
 const UUID: &str = "0b8a1e3c-5d2f-4c7a-9e61-2f3b4c5d6e7f";
+
+/// A column or a task, its value, and what a client shows or a part of the error.
+type Row<'a> = (&'a str, Value, Result<&'static str, &'static str>);
+
+/// A moment as the clock of Berlin shows it.
+const BERLIN: &str = "2026-05-02 03:04:05.000000";
+
+/// Moments for a column of dates, in a session of Berlin's zone or of that offset.
+fn moments(column: &str) -> Vec<Row<'_>> {
+    vec![
+        (
+            column,
+            of_kombu("datetime", "2026-05-02T01:04:05+00:00"),
+            Ok(BERLIN),
+        ),
+        (
+            column,
+            of_kombu("datetime", "2026-05-02T10:04:05.000007+09:00"),
+            Ok("2026-05-02 03:04:05.000007"),
+        ),
+        (
+            column,
+            of_kombu("datetime", "2026-05-02T01:04:05"),
+            Ok("2026-05-02 01:04:05.000000"),
+        ),
+        (column, json!("2026-05-02T01:04:05.000000Z"), Ok(BERLIN)),
+        (column, json!("2026-05-02T03:04:05+02:00"), Ok(BERLIN)),
+        (column, json!("2026-05-01T20:04:05-0500"), Ok(BERLIN)),
+        (
+            column,
+            json!("2026-05-02 01:04:05.5Z"),
+            Ok("2026-05-02 03:04:05.500000"),
+        ),
+        (
+            column,
+            json!("2026-05-02 01:04:05"),
+            Ok("2026-05-02 01:04:05.000000"),
+        ),
+        (
+            column,
+            json!("2026-05-02"),
+            Ok("2026-05-02 00:00:00.000000"),
+        ),
+        (
+            column,
+            of_php("2026-05-02 03:04:05.000000", 3, "Europe/Berlin"),
+            Ok(BERLIN),
+        ),
+        (
+            column,
+            of_php("2026-05-02 01:04:05.000000", 3, "UTC"),
+            Ok(BERLIN),
+        ),
+        (
+            column,
+            of_php("2026-05-02 06:34:05.000000", 1, "+05:30"),
+            Ok(BERLIN),
+        ),
+    ]
+}
+
+/// What MariaDB and PostgreSQL take and show alike.
+fn shared() -> Vec<Row<'static>> {
+    vec![
+        ("d", of_kombu("date", "2026-05-02"), Ok("2026-05-02")),
+        (
+            "d",
+            of_kombu("datetime", "2026-05-02T22:30:00+00:00"),
+            Ok("2026-05-03"),
+        ),
+        (
+            "t",
+            of_kombu("time", "03:04:05.678901"),
+            Ok("03:04:05.678901"),
+        ),
+        ("u", uuid(), Ok(UUID)),
+        ("v", uuid(), Ok(UUID)),
+        ("raw", of_kombu("bytes", "abc"), Ok("616263")),
+        ("j", json!([]), Ok("[]")),
+        ("join", json!(["a"]), Err(":x is a list")),
+        ("n_in", json!([[1]]), Err(":x holds a list")),
+        ("n_in", json!({"a": 1}), Err(":x is an object")),
+        ("limit", json!([1, 2]), Err(":x is a list")),
+        ("limit", json!({"a": 1}), Err(":x is an object")),
+        ("array", json!(["a", "b", "c"]), Err(":x is a list")),
+    ]
+}
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
@@ -175,75 +262,15 @@ fn values_in_columns_of_mariadb() {
         let column = if column == "raw" { "HEX(raw)" } else { column };
         server.sql(&format!("SELECT {column} FROM v")).unwrap()
     };
-    let berlin = "2026-05-02 03:04:05.000000";
     let mut rows = Vec::new();
     for column in ["at", "ts"] {
-        rows.extend([
-            (
-                column,
-                of_kombu("datetime", "2026-05-02T01:04:05+00:00"),
-                Ok(berlin),
-            ),
-            (
-                column,
-                of_kombu("datetime", "2026-05-02T10:04:05.000007+09:00"),
-                Ok("2026-05-02 03:04:05.000007"),
-            ),
-            (
-                column,
-                of_kombu("datetime", "2026-05-02T01:04:05"),
-                Ok("2026-05-02 01:04:05.000000"),
-            ),
-            (column, json!("2026-05-02T01:04:05.000000Z"), Ok(berlin)),
-            (column, json!("2026-05-02T03:04:05+02:00"), Ok(berlin)),
-            (column, json!("2026-05-01T20:04:05-0500"), Ok(berlin)),
-            (
-                column,
-                json!("2026-05-02 01:04:05.5Z"),
-                Ok("2026-05-02 03:04:05.500000"),
-            ),
-            (
-                column,
-                json!("2026-05-02 01:04:05"),
-                Ok("2026-05-02 01:04:05.000000"),
-            ),
-            (
-                column,
-                json!("2026-05-02"),
-                Ok("2026-05-02 00:00:00.000000"),
-            ),
-            (
-                column,
-                of_php("2026-05-02 03:04:05.000000", 3, "Europe/Berlin"),
-                Ok(berlin),
-            ),
-            (
-                column,
-                of_php("2026-05-02 01:04:05.000000", 3, "UTC"),
-                Ok(berlin),
-            ),
-            (
-                column,
-                of_php("2026-05-02 06:34:05.000000", 1, "+05:30"),
-                Ok(berlin),
-            ),
-            (column, json!(null), Ok("NULL")),
-        ]);
+        rows.extend(moments(column));
         rows.extend(refused(column));
+        rows.push((column, json!(null), Ok("NULL")));
     }
+    rows.extend(shared());
     let digits = "123456789012345678901234567890.1234567891";
     rows.extend([
-        ("d", of_kombu("date", "2026-05-02"), Ok("2026-05-02")),
-        (
-            "d",
-            of_kombu("datetime", "2026-05-02T22:30:00+00:00"),
-            Ok("2026-05-03"),
-        ),
-        (
-            "t",
-            of_kombu("time", "03:04:05.678901"),
-            Ok("03:04:05.678901"),
-        ),
         ("t", of_kombu("time", "03:04"), Ok("03:04:00.000000")),
         ("n", of_kombu("decimal", digits), Ok(digits)),
         ("n", of_kombu("decimal", "-1E+5"), Ok("-100000.0000000000")),
@@ -259,14 +286,10 @@ fn values_in_columns_of_mariadb() {
             Err("more digits"),
         ),
         ("b", json!(u64::MAX), Ok("18446744073709551615")),
-        ("u", uuid(), Ok(UUID)),
-        ("v", uuid(), Ok(UUID)),
-        ("raw", of_kombu("bytes", "abc"), Ok("616263")),
         ("raw", of_kombu("base64", "/wBhYmM="), Ok("FF00616263")),
         ("raw", of_kombu("bytes", ""), Ok("")),
         ("j", json!(["a", "b", "c"]), Ok(r#"["a","b","c"]"#)),
         ("j", json!(["a"]), Ok(r#"["a"]"#)),
-        ("j", json!([]), Ok("[]")),
         ("j", json!({"a": [1]}), Ok(r#"{"a":[1]}"#)),
         (
             "j",
@@ -284,15 +307,9 @@ fn values_in_columns_of_mariadb() {
             json!("at 2026-05-02T01:04:05Z"),
             Ok("at 2026-05-02T01:04:05Z"),
         ),
-        ("v", json!("2026-05-02T01:04:05Z"), Ok(berlin)),
-        ("array", json!(["a", "b", "c"]), Err(":x is a list")),
-        ("join", json!(["a"]), Err(":x is a list")),
+        ("v", json!("2026-05-02T01:04:05Z"), Ok(BERLIN)),
         ("among", json!([2, 3]), Err(":x is a list")),
-        ("n_in", json!([[1]]), Err(":x holds a list")),
-        ("n_in", json!({"a": 1}), Err(":x is an object")),
         ("among", json!({"a": 1}), Err(":x is an object")),
-        ("limit", json!([1, 2]), Err(":x is a list")),
-        ("limit", json!({"a": 1}), Err(":x is an object")),
         ("limit", json!("many"), Err(":x stands behind LIMIT")),
         ("limit", json!(-1), Err(":x stands behind LIMIT")),
         ("limit", json!(null), Err(":x stands behind LIMIT")),
@@ -406,68 +423,21 @@ fn values_in_columns_of_postgres() {
             .sql(&format!("SELECT {shown} FROM v WHERE id = 1"))
             .unwrap()
     };
-    let berlin = "2026-05-02 03:04:05.000000";
     let mut rows = Vec::new();
     for column in ["at", "ts"] {
-        rows.extend([
-            (
-                column,
-                of_kombu("datetime", "2026-05-02T01:04:05+00:00"),
-                Ok(berlin),
-            ),
-            (
-                column,
-                of_kombu("datetime", "2026-05-02T10:04:05.000007+09:00"),
-                Ok("2026-05-02 03:04:05.000007"),
-            ),
-            (
-                column,
-                of_kombu("datetime", "2026-05-02T01:04:05"),
-                Ok("2026-05-02 01:04:05.000000"),
-            ),
-            (column, json!("2026-05-02T01:04:05.000000Z"), Ok(berlin)),
-            (column, json!("2026-05-01T20:04:05-0500"), Ok(berlin)),
-            (
-                column,
-                json!("2026-05-02 01:04:05"),
-                Ok("2026-05-02 01:04:05.000000"),
-            ),
-            (
-                column,
-                of_php("2026-05-02 03:04:05.000000", 3, "Europe/Berlin"),
-                Ok(berlin),
-            ),
-            (
-                column,
-                of_php("2026-05-02 06:34:05.000000", 1, "+05:30"),
-                Ok(berlin),
-            ),
-            (column, json!(null), Ok("")),
-        ]);
+        rows.extend(moments(column));
         rows.extend(refused(column));
+        rows.push((column, json!(null), Ok("")));
     }
+    rows.extend(shared());
     let digits = "12345678901234567890123456789012345.12345678901234567890";
     rows.extend([
-        ("d", of_kombu("date", "2026-05-02"), Ok("2026-05-02")),
-        (
-            "d",
-            of_kombu("datetime", "2026-05-02T22:30:00+00:00"),
-            Ok("2026-05-03"),
-        ),
-        (
-            "t",
-            of_kombu("time", "03:04:05.678901"),
-            Ok("03:04:05.678901"),
-        ),
         ("n", of_kombu("decimal", digits), Ok(digits)),
         ("n", of_kombu("decimal", "1E+5"), Ok("100000")),
         ("n", of_kombu("decimal", "NaN"), Ok("NaN")),
         ("n", json!(u64::MAX), Ok("18446744073709551615")),
         ("n", json!("1.50"), Ok("1.50")),
-        ("u", uuid(), Ok(UUID)),
         ("u", json!(UUID), Ok(UUID)),
-        ("v", uuid(), Ok(UUID)),
-        ("raw", of_kombu("bytes", "abc"), Ok("616263")),
         ("raw", of_kombu("base64", "/wBhYmM="), Ok("ff00616263")),
         (
             "v",
@@ -475,7 +445,6 @@ fn values_in_columns_of_postgres() {
             Err(":x holds bytes, and its place takes text"),
         ),
         ("j", json!(["a", "b"]), Ok(r#"["a", "b"]"#)),
-        ("j", json!([]), Ok("[]")),
         ("j", json!({"a": [1]}), Ok(r#"{"a": [1]}"#)),
         ("j", json!([of_kombu("decimal", "1.10")]), Ok(r#"["1.10"]"#)),
         ("v", json!(["a"]), Ok(r#"["a"]"#)),
@@ -487,7 +456,7 @@ fn values_in_columns_of_postgres() {
         (
             "v",
             of_kombu("datetime", "2026-05-02T01:04:05+00:00"),
-            Ok(berlin),
+            Ok(BERLIN),
         ),
         ("b", json!("42"), Ok("42")),
         ("b", json!(7), Ok("7")),
@@ -500,15 +469,9 @@ fn values_in_columns_of_postgres() {
         ("a", json!([]), Ok("{}")),
         ("f", json!(1.5), Ok("1.5")),
         ("bits", json!("1010"), Ok("1010")),
-        ("array", json!(["a", "b"]), Err(":x is a list")),
-        ("join", json!(["a"]), Err(":x is a list")),
         ("is_null", json!(null), Ok("null")),
         ("is_null", json!("a"), Ok("some")),
         ("is_null", json!(1), Ok("some")),
-        ("n_in", json!([[1]]), Err(":x holds a list")),
-        ("n_in", json!({"a": 1}), Err(":x is an object")),
-        ("limit", json!([1, 2]), Err(":x is a list")),
-        ("limit", json!({"a": 1}), Err(":x is an object")),
         ("limit", json!("many"), Err("22P02")),
         ("j", json!({"a": 1}), Ok(r#"{"a": 1}"#)),
     ]);
