@@ -593,8 +593,9 @@ fn results(url: Option<&str>, broker: &Endpoint, prefix: String) -> Result<Resul
     let endpoint = match url {
         None | Some("") => broker.clone(),
         Some("disabled" | "disabled://") => return Ok(Results::Disabled),
-        Some(url) => Endpoint::from_url(url)
-            .map_err(|error| ConfigError::new(setting::RESULT_BACKEND, error))?,
+        Some(url) => Endpoint::from_url(url).map_err(|error| {
+            ConfigError::new(setting::RESULT_BACKEND, error.of_result_backend())
+        })?,
     };
     let endpoint = endpoint.with_key_prefix(prefix);
     let is_broker =

@@ -36,6 +36,9 @@ pub enum ConfigError {
     /// The text names several servers, as kombu accepts them for its failover.
     #[error("a list of brokers is not supported: name one server")]
     SeveralServers,
+    /// The text names several servers where results go.
+    #[error("a list of result backends is not supported: name one server")]
+    SeveralBackends,
     /// The scheme is not one for Redis.
     #[error("the scheme `{scheme}` is not supported: use redis, rediss or redis+socket")]
     Scheme {
@@ -79,6 +82,17 @@ pub enum ConfigError {
         /// The reason.
         reason: String,
     },
+}
+
+impl ConfigError {
+    /// Says of a result backend what the reader of URLs says of a broker.
+    #[must_use]
+    pub fn of_result_backend(self) -> Self {
+        match self {
+            ConfigError::SeveralServers => ConfigError::SeveralBackends,
+            other => other,
+        }
+    }
 }
 
 /// The text before the arguments that Redis quotes when it does not know a command (which may be

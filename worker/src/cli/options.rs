@@ -38,7 +38,8 @@ pub(crate) struct Options {
         help_heading = "Broker and results",
         long,
         value_name = "PREFIX",
-        env = "CELERY_WORKER_KEY_PREFIX"
+        env = "CELERY_WORKER_KEY_PREFIX",
+        allow_hyphen_values = true
     )]
     key_prefix: Option<String>,
 
@@ -56,7 +57,8 @@ pub(crate) struct Options {
         help_heading = "Broker and results",
         long,
         value_name = "PREFIX",
-        env = "CELERY_WORKER_RESULT_KEY_PREFIX"
+        env = "CELERY_WORKER_RESULT_KEY_PREFIX",
+        allow_hyphen_values = true
     )]
     result_key_prefix: Option<String>,
 
@@ -170,7 +172,8 @@ pub(crate) struct Options {
         long,
         global = true,
         value_name = "TEXT",
-        env = "CELERY_WORKER_PRIORITY_SEP"
+        env = "CELERY_WORKER_PRIORITY_SEP",
+        allow_hyphen_values = true
     )]
     priority_sep: Option<String>,
     /// The queue of follow-ups that name none and have no route; also the one to consume without --queues [default: celery]

@@ -54,6 +54,57 @@ fn the_command_line_goes_before_the_environment_and_that_before_the_file() {
     }
 }
 
+/// Runs the program with these arguments until it ends by itself.
+fn ends(args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(playground()).args(args).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+#[test]
+fn text_of_keys_may_begin_with_a_hyphen() {
+    for (option, value, line) in [
+        ("--priority-sep", "--", "sep = \"--\""),
+        ("--priority-sep", "-", "sep = \"-\""),
+        ("--key-prefix", "-a", "key_prefix = \"-a\""),
+        ("--result-key-prefix", "--r", "result_key_prefix = \"--r\""),
+    ] {
+        for args in [
+            vec!["--print-config", option, value],
+            vec!["--print-config", &format!("{option}={value}")],
+        ] {
+            let (code, text) = ends(&args);
+            assert_eq!(code, Some(0), "{args:?}: {text}");
+            let printed = text.lines().any(|printed| printed == line);
+            assert!(printed, "{line} is not in {text}");
+        }
+    }
+}
+
+#[test]
+fn a_list_of_servers_is_named_by_what_it_is_for() {
+    for list in [
+        "redis://a/0;redis://b/0",
+        "redis://a:1,b:2/0",
+        "unix:///a.sock;unix:///b.sock",
+    ] {
+        for (option, part) in [
+            ("--broker", "a list of brokers is not supported"),
+            (
+                "--result-backend",
+                "a list of result backends is not supported",
+            ),
+        ] {
+            let (code, text) = ends(&[option, list]);
+            assert_eq!(code, Some(78), "{text}");
+            assert!(text.contains(part), "{option} {list}: {text}");
+        }
+    }
+}
+
 #[test]
 fn log_lines_can_be_json() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
