@@ -22,7 +22,7 @@ use crate::consumer::{Consumer, ConsumerOptions, Routes};
 use crate::database::{Database, Kind};
 use crate::delivery::{TaskNames, held_limit};
 use crate::executor::{self, Ended, Stage};
-use crate::logging::ALWAYS;
+use crate::lifecycle::ALWAYS;
 use crate::monitor::metrics::Metrics;
 use crate::monitor::systemd::Manager;
 use crate::monitor::{Monitor, Vitals, http};

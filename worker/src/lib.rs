@@ -48,6 +48,7 @@ pub mod delivery;
 mod duration;
 mod executor;
 mod failpoint;
+mod lifecycle;
 mod logging;
 mod monitor;
 mod printable;

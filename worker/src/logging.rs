@@ -25,11 +25,9 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Config, ConfigError, LogFormat, level_name, setting};
+use crate::lifecycle::ALWAYS;
 use crate::printable::{indented, json, one_line};
 use crate::task_log;
-
-/// Lines of this target are written at every level: who starts a worker waits for them.
-pub(crate) const ALWAYS: &str = "celery_worker::lifecycle";
 
 /// Starts logging, for the whole process. A logger that is there already stays.
 pub(crate) fn start(config: &Config) -> Result<(), ConfigError> {

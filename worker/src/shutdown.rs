@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::logging::ALWAYS;
+use crate::lifecycle::ALWAYS;
 
 /// The exit code of a process that ends at once, as that of a cold stop.
 const HARD: i32 = 1;

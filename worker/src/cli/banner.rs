@@ -7,7 +7,7 @@ use celery_client::mask::mask;
 use crate::app::Worker;
 use crate::config::{Config, LogFormat};
 use crate::consumer::Results;
-use crate::logging::ALWAYS;
+use crate::lifecycle::ALWAYS;
 
 /// Prints the banner to standard output; with JSON logs, logs one line with its content instead. URLs are shown without
 /// passwords.
