@@ -9,7 +9,6 @@
 //! [`held_limit`] allows. No queue between the two can therefore grow beyond that, and an
 //! executor or a backend that is slow slows the claiming down.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::now;
 use crate::consumer::Ledger;
 use crate::source::Settlement;
+pub use crate::source::Tag;
 
 /// The most messages one worker holds, whatever its concurrency: what a claim may cost to give back or to run again.
 pub const MAX_HELD: usize = 4_000;
@@ -42,21 +42,6 @@ pub fn held_limit(concurrency: usize, prefetch_multiplier: usize, largest_batch:
     by_slots
         .max(largest_batch.saturating_mul(2))
         .clamp(1, MAX_HELD)
-}
-
-/// Names one claim of one message. Never reused by this worker, and never the message's own delivery tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Tag {
-    /// The number of the claim.
-    pub(crate) call: u64,
-    /// The position in it, from 1.
-    pub(crate) index: u16,
-}
-
-impl fmt::Display for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{:04}", self.call, self.index)
-    }
 }
 
 /// A message to be run. One that is dropped without an outcome, by a bug, goes back as if its task had begun.

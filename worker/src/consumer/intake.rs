@@ -27,12 +27,12 @@ use super::parked::{Parked, Waiting};
 use super::peek::Peek;
 use super::transition::{BUG, Rules, caught};
 use crate::clock::now;
-use crate::delivery::{Delivery, Order, Outcome, Tag};
+use crate::delivery::{Delivery, Order, Outcome};
 use crate::failpoint::failpoint;
 use crate::monitor::Pulse;
 use crate::monitor::metrics::{Metrics, Of};
 use crate::source::redis::{MAX_PARKED, RedisSource};
-use crate::source::{Claimed, Letter, Settlement, Source, Step};
+use crate::source::{Claimed, Letter, Settlement, Source, Step, Tag};
 use crate::task_log::{label, log_task};
 use crate::{Phase, Shutdown};
 

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::pace::ACKS;
-use crate::delivery::Tag;
+use crate::source::Tag;
 
 /// See the module.
 #[derive(Debug)]

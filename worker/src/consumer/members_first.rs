@@ -77,7 +77,7 @@ fn fails_a_body(settlement: &Settlement) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::Tag;
+    use crate::source::Tag;
 
     const TAG: Tag = Tag { call: 1, index: 1 };
 

@@ -21,12 +21,12 @@ use super::pace::{LINGER, is_complete};
 use super::report;
 use super::transition::{Plan, Rules, caught};
 use crate::clock::now;
-use crate::delivery::{Delivery, Order, Outcome, Tag, redelivery_name};
+use crate::delivery::{Delivery, Order, Outcome, redelivery_name};
 use crate::failpoint::failpoint;
 use crate::monitor::Pulse;
 use crate::monitor::metrics::Metrics;
 use crate::source::redis::RedisSource;
-use crate::source::{Letter, Part, Settlement, Source, Step};
+use crate::source::{Letter, Part, Settlement, Source, Step, Tag};
 use crate::task_log::{label, log_task};
 
 /// The most settlements of one call. Keeps a call's script in the range of a few milliseconds.

@@ -229,7 +229,8 @@ mod tests {
 
     use super::*;
     use crate::consumer::Routes;
-    use crate::delivery::{Retries, Tag, TaskNames};
+    use crate::delivery::{Retries, TaskNames};
+    use crate::source::Tag;
     use crate::task::testing;
 
     struct Names;

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::consumer::Ledger;
-use crate::delivery::{Order, Tag};
+use crate::delivery::Order;
+use crate::source::Tag;
 use crate::task::{
     Answers, Batch, BatchOptions, Call, Context, Exception, States, TaskDef, TaskError, TaskResult,
     testing,

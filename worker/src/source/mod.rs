@@ -6,6 +6,7 @@
 
 pub(crate) mod redis;
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -13,7 +14,20 @@ use celery_protocol::message::Task;
 use celery_protocol::result::State;
 use serde_json::value::RawValue;
 
-use crate::delivery::Tag;
+/// Names one claim of one message. Never reused by this worker, and never the message's own delivery tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag {
+    /// The number of the claim.
+    pub(crate) call: u64,
+    /// The position in it, from 1.
+    pub(crate) index: u16,
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{:04}", self.call, self.index)
+    }
+}
 
 /// A message as it was claimed.
 #[derive(Debug)]

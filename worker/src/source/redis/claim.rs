@@ -3,8 +3,8 @@
 use celery_client::aio::{Cmd, Failure, Value, scripts};
 
 use super::{DEAD_LETTERS, MAX_TAGS, RedisSource, bytes, number, positions};
-use crate::delivery::Tag;
 use crate::failpoint::failpoint;
+use crate::source::Tag;
 use crate::source::{Claim, Claimed};
 
 /// The most messages of one claim. Larger ones hold Redis for milliseconds and gain nothing; and a tag's number has four

@@ -8,7 +8,7 @@ use celery_protocol::keys::Keys;
 
 use super::order::Turns;
 use crate::consumer::QueueOrder;
-use crate::delivery::Tag;
+use crate::source::Tag;
 
 /// What all tags of ours begin with, and no tag of a Python worker's does (those are UUIDs).
 pub(crate) const TAG_PREFIX: &str = "rs:";

@@ -72,7 +72,7 @@ pub(crate) use layout::Layout;
 pub(crate) use parking::MAX_PARKED;
 
 use super::{Claim, Settled, Settlement, Source};
-use crate::delivery::Tag;
+use crate::source::Tag;
 
 /// About how many dead letters are kept.
 pub(crate) const DEAD_LETTERS: usize = 100_000;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use celery_client::aio::{Cmd, Failure, Value, scripts};
 
 use super::{MAX_TAGS, RedisSource, bytes, number, positions};
-use crate::delivery::Tag;
 use crate::failpoint::failpoint;
+use crate::source::Tag;
 
 /// The most messages parked or fetched in one call; fetched bodies are answered all at once.
 pub(crate) const MAX_PARKED: usize = 250;

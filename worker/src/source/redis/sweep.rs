@@ -12,8 +12,8 @@ use celery_protocol::message::{Unacked, mark_redelivered};
 
 use super::binding::Binding;
 use super::{DEAD_LETTERS, Layout, RedisSource, bytes, number};
-use crate::delivery::Tag;
 use crate::failpoint::failpoint;
+use crate::source::Tag;
 
 /// Index entries read at a time.
 const PAGE: usize = 1_000;
