@@ -19,9 +19,10 @@ use celery_protocol::priorities::{PrioritySteps, Separator};
 use celery_protocol::serializer::Serializer;
 use serde::Deserialize;
 
-use crate::consumer::{QueueOrder, Results, RouteError, Routes, read_routes};
+use crate::consumer::{RouteError, Routes, read_routes};
 use crate::database::{CONNECTIONS, Zone};
 use crate::duration;
+use crate::source::{QueueOrder, Results};
 use crate::tasks::SqlTask;
 
 /// How many tasks run at once unless said (ours are futures: Celery's default is the number of cores).

@@ -6,8 +6,8 @@ use celery_client::mask::mask;
 
 use crate::app::Worker;
 use crate::config::{Config, LogFormat};
-use crate::consumer::Results;
 use crate::lifecycle::ALWAYS;
+use crate::source::Results;
 
 /// Prints the banner to standard output; with JSON logs, logs one line with its content instead. URLs are shown without
 /// passwords.

@@ -18,8 +18,8 @@ use super::redis::{command, connect, items, text};
 use super::rights;
 use crate::app::StartError;
 use crate::config::{Config, ConfigError, Settings, setting};
-use crate::consumer::Results;
 use crate::database::{Database, Kind};
+use crate::source::Results;
 use crate::tasks::Statements;
 
 /// The first version with the commands the scripts use.

@@ -42,7 +42,7 @@ use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};
 
-pub use options::{ConsumerOptions, QueueOrder, Results};
+pub use options::ConsumerOptions;
 pub(crate) use routes::read as read_routes;
 pub use routes::{RouteError, Routes};
 
@@ -57,6 +57,7 @@ use crate::delivery::{Delivery, Settler, TaskNames};
 use crate::monitor::Pulse;
 use crate::source::redis::doorbell::{self, Bell};
 use crate::source::redis::{Broker, Layout, RedisSource};
+pub use crate::source::{QueueOrder, Results};
 use crate::{Phase, Shutdown};
 
 /// A running consumer. It ends with [`close`](Self::close); dropped, it ends at once, and what it holds comes back when

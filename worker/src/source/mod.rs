@@ -4,6 +4,7 @@
 //! knows nothing of tasks: it does not decode a message, and what a verdict means has been worked out before it is
 //! told. Every instance has a connection of its own; the consumer takes one for each of its roles.
 
+mod options;
 pub(crate) mod redis;
 
 use std::fmt;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 use celery_protocol::message::Task;
 use celery_protocol::result::State;
 use serde_json::value::RawValue;
+
+pub use self::options::{QueueOrder, Results};
 
 /// Names one claim of one message. Never reused by this worker, and never the message's own delivery tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

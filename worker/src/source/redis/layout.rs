@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use celery_protocol::keys::Keys;
 
 use super::order::Turns;
-use crate::consumer::QueueOrder;
+use crate::source::QueueOrder;
 use crate::source::Tag;
 
 /// What all tags of ours begin with, and no tag of a Python worker's does (those are UUIDs).

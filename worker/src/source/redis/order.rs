@@ -3,7 +3,7 @@
 //! A claim takes all it can from the first queue before it looks at the next. So with more work than hands only the
 //! first one is served, and starving is a question of who is first how often.
 
-use crate::consumer::QueueOrder;
+use crate::source::QueueOrder;
 
 /// By name or as listed, one claim in so many begins with one of the other queues, each in its turn: a queue that is
 /// never empty slows the others down and does not stop them.

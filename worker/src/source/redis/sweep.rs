@@ -425,7 +425,7 @@ mod tests {
     use celery_testkit::{Redis, RedisOptions};
 
     use super::*;
-    use crate::consumer::QueueOrder;
+    use crate::source::QueueOrder;
     use crate::source::redis::Broker;
 
     fn broker(redis: &Redis) -> Broker {
