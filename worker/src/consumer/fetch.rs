@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::ledger::Ledger;
 use super::pace::{Move, Pace, View};
+use crate::delivery::Ledger;
 use crate::failpoint::failpoint;
 use crate::monitor::Pulse;
 use crate::monitor::metrics::Metrics;

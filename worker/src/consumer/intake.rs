@@ -22,12 +22,11 @@ use celery_protocol::serializer::Serializer;
 use celery_protocol::time::Timestamp;
 use tokio::sync::mpsc;
 
-use super::ledger::Ledger;
 use super::parked::{Parked, Waiting};
 use super::peek::Peek;
 use super::transition::{BUG, Rules, caught};
 use crate::clock::now;
-use crate::delivery::{Delivery, Order, Outcome};
+use crate::delivery::{Delivery, Ledger, Order, Outcome};
 use crate::failpoint::failpoint;
 use crate::monitor::Pulse;
 use crate::monitor::metrics::{Metrics, Of};

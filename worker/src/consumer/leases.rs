@@ -6,7 +6,7 @@ use std::time::Duration;
 use celery_client::aio::random;
 use tokio::time::Instant;
 
-use super::ledger::Ledger;
+use crate::delivery::Ledger;
 use crate::failpoint::failpoint;
 use crate::monitor::Pulse;
 use crate::monitor::metrics::Metrics;

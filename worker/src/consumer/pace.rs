@@ -5,8 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-/// So many acknowledgements are not kept waiting.
-pub(crate) const ACKS: usize = 100;
+use crate::delivery::ACKS;
 
 /// The longest an acknowledgement, or a free place under load, waits for company.
 pub(crate) const LINGER: Duration = Duration::from_millis(5);

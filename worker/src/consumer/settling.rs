@@ -15,13 +15,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::canvas;
-use super::ledger::Ledger;
 use super::members_first::MembersFirst;
 use super::pace::{LINGER, is_complete};
 use super::report;
 use super::transition::{Plan, Rules, caught};
 use crate::clock::now;
-use crate::delivery::{Delivery, Order, Outcome, redelivery_name};
+use crate::delivery::{Delivery, Ledger, Order, Outcome, redelivery_name};
 use crate::failpoint::failpoint;
 use crate::monitor::Pulse;
 use crate::monitor::metrics::Metrics;

@@ -9,6 +9,8 @@
 //! [`held_limit`] allows. No queue between the two can therefore grow beyond that, and an
 //! executor or a backend that is slow slows the claiming down.
 
+mod ledger;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,8 +20,8 @@ use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use self::ledger::{ACKS, Ledger};
 use crate::clock::now;
-use crate::consumer::Ledger;
 use crate::source::Settlement;
 pub use crate::source::Tag;
 

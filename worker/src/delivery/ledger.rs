@@ -19,8 +19,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::pace::ACKS;
 use crate::source::Tag;
+
+/// This many acknowledgements are not kept waiting: a claim carries them at once.
+pub(crate) const ACKS: usize = 100;
 
 /// See the module.
 #[derive(Debug)]
