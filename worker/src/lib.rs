@@ -48,6 +48,7 @@ pub mod delivery;
 mod duration;
 mod executor;
 mod failpoint;
+mod health;
 mod lifecycle;
 mod logging;
 mod monitor;

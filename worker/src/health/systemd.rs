@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Pulses;
+use crate::monitor::Pulses;
 use crate::shutdown::{Phase, Shutdown};
 
 /// How often the manager hears of a start that takes its time, and for how long it is asked to be patient: a broker that

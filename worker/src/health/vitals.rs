@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use super::metrics::Now;
-use super::{Monitor, Pulse};
 use crate::consumer::View;
 use crate::database::Database;
+use crate::monitor::metrics::Now;
+use crate::monitor::{Monitor, Pulse};
 use crate::shutdown::Shutdown;
 
 /// How often the threads of the tasks are asked for a sign of life.

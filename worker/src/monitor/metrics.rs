@@ -113,15 +113,15 @@ struct Present {
 
 /// The present values of a worker.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Now {
-    pub(super) slots: usize,
-    pub(super) stuck: usize,
-    pub(super) held: usize,
-    pub(super) parked: usize,
-    pub(super) broker_up: bool,
-    pub(super) reconnects: u64,
+pub(crate) struct Now {
+    pub(crate) slots: usize,
+    pub(crate) stuck: usize,
+    pub(crate) held: usize,
+    pub(crate) parked: usize,
+    pub(crate) broker_up: bool,
+    pub(crate) reconnects: u64,
     /// `None` without a database.
-    pub(super) database_up: Option<bool>,
+    pub(crate) database_up: Option<bool>,
 }
 
 /// A task of which a counter tells.
@@ -270,7 +270,7 @@ impl Metrics {
     }
 
     /// Everything, as Prometheus reads it (OpenMetrics text).
-    pub(super) fn text(&self, now: &Now) -> String {
+    pub(crate) fn text(&self, now: &Now) -> String {
         let mut text = String::new();
         if let Some(counted) = &self.0 {
             counted.present.set(now);

@@ -1,25 +1,16 @@
-//! What others may know of a running worker: a supervisor (systemd), a probe, a Prometheus server.
+//! What the parts of a worker write about themselves. `health` shows it to supervisors, probes and Prometheus.
 //!
 //! * `pulse` – whether loops still turn.
-//! * `metrics` – what is counted; nothing unless somebody asked for it.
-//! * `vitals` – what makes a worker healthy, and what makes it ready.
-//! * `http` – the three pages: `/healthz`, `/readyz`, `/metrics`.
-//! * `systemd` – readiness and the watchdog.
-//!
-//! All of it runs on the worker's own runtime, so that no task can make it lie.
+//! * `metrics` – what is counted; nothing unless an address for the pages is set.
 
-pub(crate) mod http;
 pub(crate) mod metrics;
 mod pulse;
-pub(crate) mod systemd;
-mod vitals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::metrics::Metrics;
 pub(crate) use self::pulse::{Pulse, Pulses};
-pub(crate) use self::vitals::Vitals;
 
 /// What the parts of a worker write into. Clones share it.
 #[derive(Clone, Debug, Default)]
