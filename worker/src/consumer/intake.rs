@@ -24,7 +24,8 @@ use tokio::sync::mpsc;
 
 use super::parked::{Parked, Waiting};
 use super::peek::Peek;
-use super::transition::{BUG, Rules, caught};
+use super::rules::{Rules, caught};
+use super::transition::BUG;
 use crate::clock::now;
 use crate::delivery::{Delivery, Ledger, Order, Outcome};
 use crate::failpoint::failpoint;

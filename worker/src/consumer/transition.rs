@@ -1,52 +1,23 @@
 //! Turns a verdict, or the end of a message that was never run, into steps for broker and result backend. What the
 //! verdict is was decided in `verdict`. Pure: no I/O, no clock.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use celery_protocol::message::{DecodeError, EncodeOptions, Task};
+use celery_protocol::message::{DecodeError, Task};
 use celery_protocol::result::{ExceptionDoc, ResultDoc, State};
 use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
 
 use super::canvas;
-use super::routes::Routes;
+use super::rules::{BILLIARD, CELERY, Rules, caught};
 use super::verdict::{Failure, Verdict};
-use crate::delivery::{Delivery, TaskNames};
+use crate::delivery::Delivery;
 use crate::source::{Letter, Step};
 use crate::task_log::{label, log_task};
-
-/// The module of Celery's own exceptions, as results name it.
-pub(super) const CELERY: &str = "celery.exceptions";
-
-/// The module of its exceptions about processes.
-pub(super) const BILLIARD: &str = "billiard.exceptions";
 
 /// Causes of dead letters: the code here failed; workers ended time and again.
 pub(super) const BUG: &str = "bug";
 const POISON: &str = "poison";
-
-/// What `this` gives, unless it panics: a bug about one message must not end the worker, and with the next delivery the
-/// next one. The panic itself is told of by the process's panic hook.
-pub(super) fn caught<T>(this: impl FnOnce() -> T) -> Option<T> {
-    std::panic::catch_unwind(AssertUnwindSafe(this)).ok()
-}
-
-/// What is the same for all messages of a worker.
-pub(crate) struct Rules {
-    /// Whether results are stored at all.
-    pub(crate) results: bool,
-    /// The queue of follow-ups that name none and have no route (`task_default_queue`).
-    pub(crate) default_queue: Arc<str>,
-    /// The queues of follow-ups that name none (`task_routes`).
-    pub(crate) routes: Routes,
-    /// Written into messages published here.
-    pub(crate) origin: String,
-    pub(crate) reply_to: String,
-    /// The most bytes that may follow from one task; see `canvas`.
-    pub(crate) most: usize,
-    pub(crate) names: Arc<dyn TaskNames>,
-}
 
 /// What is to be done for a delivery.
 #[derive(Debug, PartialEq)]
@@ -58,20 +29,6 @@ pub(crate) enum Plan {
 }
 
 impl Rules {
-    /// Returns the queue of a follow-up that names none.
-    pub(crate) fn queue_of(&self, task: &str) -> Arc<str> {
-        let route = self.routes.queue(task);
-        Arc::clone(route.unwrap_or(&self.default_queue))
-    }
-
-    /// Whether this task's result is stored.
-    pub(crate) fn stores(&self, task: &Task) -> bool {
-        self.results
-            && !task
-                .ignore_result
-                .unwrap_or_else(|| self.names.ignores_result(&task.name))
-    }
-
     /// Turns a verdict into what has to be done.
     pub(crate) fn plan(&self, delivery: &Delivery, verdict: Verdict, now: Timestamp) -> Plan {
         let task = &delivery.task;
@@ -280,19 +237,6 @@ impl Rules {
             )
             .encode()
         })
-    }
-
-    /// A task as a message for a queue.
-    pub(crate) fn encode(&self, task: &Task, queue: &str) -> Result<Vec<u8>, String> {
-        let tag = uuid::Uuid::new_v4().to_string();
-        let options = EncodeOptions::new(queue, &tag)
-            .origin(&self.origin)
-            .reply_to(&self.reply_to)
-            .protocol(task.protocol)
-            .serializer(task.serializer)
-            .compression(task.compression);
-        task.encode_redis(&options)
-            .map_err(|error| error.to_string())
     }
 }
 

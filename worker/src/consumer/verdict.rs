@@ -14,7 +14,7 @@ use celery_protocol::time::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::transition::{BILLIARD, CELERY, Rules};
+use super::rules::{BILLIARD, CELERY, Rules};
 use crate::delivery::{Delivery, Outcome};
 
 /// The cause of the dead letter of a message that its task refused.

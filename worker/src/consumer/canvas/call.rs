@@ -13,7 +13,7 @@ use super::options::{Options, Raws, Value, json};
 use super::outcome::{Outcome, Outcomes};
 use super::signature::{Kind, Signature};
 use super::{FollowUps, Load};
-use crate::consumer::transition::Rules;
+use crate::consumer::rules::Rules;
 use crate::source::{Letter, Step};
 
 /// What a value takes besides its text, about.

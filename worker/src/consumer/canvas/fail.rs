@@ -17,7 +17,7 @@ use super::Load;
 use super::call::{Calling, not_published};
 use super::options::{Options, Value};
 use super::signature::{Kind, Signature};
-use crate::consumer::transition::Rules;
+use crate::consumer::rules::Rules;
 use crate::source::{Part, Step};
 
 /// The failure of what will not be run.

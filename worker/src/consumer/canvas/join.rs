@@ -13,7 +13,7 @@ use super::Load;
 use super::call::{Calling, not_published};
 use super::fail::{Failing, Raised};
 use super::signature::{DEPTH, Signature};
-use crate::consumer::transition::{CELERY, Rules, caught};
+use crate::consumer::rules::{CELERY, Rules, caught};
 use crate::consumer::verdict::traceback;
 use crate::source::{Complete, Part, Step};
 

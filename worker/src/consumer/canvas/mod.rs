@@ -38,7 +38,7 @@ use self::call::{Calling, not_published};
 use self::fail::{Failing, Raised};
 pub(crate) use self::join::{after_chord, not_counted};
 use self::options::list;
-use super::transition::Rules;
+use super::rules::Rules;
 use crate::source::{Part, Step};
 
 /// The most bytes that may follow from one task, unless it is a single message. Every member of a group carries what

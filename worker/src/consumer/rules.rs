@@ -1,0 +1,69 @@
+//! What the decisions about messages share: the settings they depend on, and how a task becomes a message.
+//!
+//! `verdict` decides with it what an outcome means, `canvas` what follows, and `transition` what has to be
+//! done. This module imports none of them.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use celery_protocol::message::{EncodeOptions, Task};
+
+use super::routes::Routes;
+use crate::delivery::TaskNames;
+
+/// The module of Celery's own exceptions, as results name it.
+pub(super) const CELERY: &str = "celery.exceptions";
+
+/// The module of its exceptions about processes.
+pub(super) const BILLIARD: &str = "billiard.exceptions";
+
+/// Returns what `this` gives, or `None` if it panics: a bug about one message must not end the worker,
+/// and with the next delivery the next one. The process's panic hook logs the panic.
+pub(super) fn caught<T>(this: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(this)).ok()
+}
+
+/// What all decisions of a worker about messages need.
+pub(crate) struct Rules {
+    /// Whether results are stored at all.
+    pub(crate) results: bool,
+    /// The queue of follow-ups that name none and have no route (`task_default_queue`).
+    pub(crate) default_queue: Arc<str>,
+    /// The queues of follow-ups that name none (`task_routes`).
+    pub(crate) routes: Routes,
+    /// Written into messages published here.
+    pub(crate) origin: String,
+    pub(crate) reply_to: String,
+    /// The most bytes that may follow from one task; see `canvas`.
+    pub(crate) most: usize,
+    pub(crate) names: Arc<dyn TaskNames>,
+}
+
+impl Rules {
+    /// Returns the queue of a follow-up that names none.
+    pub(crate) fn queue_of(&self, task: &str) -> Arc<str> {
+        let route = self.routes.queue(task);
+        Arc::clone(route.unwrap_or(&self.default_queue))
+    }
+
+    /// Whether this task's result is stored.
+    pub(crate) fn stores(&self, task: &Task) -> bool {
+        self.results
+            && !task
+                .ignore_result
+                .unwrap_or_else(|| self.names.ignores_result(&task.name))
+    }
+
+    /// A task as a message for a queue.
+    pub(crate) fn encode(&self, task: &Task, queue: &str) -> Result<Vec<u8>, String> {
+        let tag = uuid::Uuid::new_v4().to_string();
+        let options = EncodeOptions::new(queue, &tag)
+            .origin(&self.origin)
+            .reply_to(&self.reply_to)
+            .protocol(task.protocol)
+            .serializer(task.serializer)
+            .compression(task.compression);
+        task.encode_redis(&options)
+            .map_err(|error| error.to_string())
+    }
+}
