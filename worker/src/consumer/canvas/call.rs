@@ -8,11 +8,11 @@ use celery_protocol::time::Timestamp;
 use serde_json::value::{RawValue, to_raw_value};
 use std::sync::Arc;
 
+use super::follow_up::{FollowUps, Load};
 use super::freeze::{Given, Place};
 use super::options::{Options, Raws, Value, json};
 use super::outcome::{Outcome, Outcomes};
 use super::signature::{Kind, Signature};
-use super::{FollowUps, Load};
 use crate::consumer::rules::Rules;
 use crate::source::{Letter, Step};
 

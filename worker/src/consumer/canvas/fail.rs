@@ -13,8 +13,8 @@ use celery_protocol::result::{ExceptionDoc, ResultDoc, State};
 use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
 
-use super::Load;
 use super::call::{Calling, not_published};
+use super::follow_up::Load;
 use super::options::{Options, Value};
 use super::signature::{Kind, Signature};
 use crate::consumer::rules::Rules;

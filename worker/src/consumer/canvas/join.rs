@@ -9,9 +9,9 @@ use celery_protocol::time::Timestamp;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::Load;
 use super::call::{Calling, not_published};
 use super::fail::{Failing, Raised};
+use super::follow_up::Load;
 use super::signature::{DEPTH, Signature};
 use crate::consumer::rules::{CELERY, Rules, caught};
 use crate::consumer::verdict::traceback;

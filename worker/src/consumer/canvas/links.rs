@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::Load;
+use super::follow_up::Load;
 use super::options::{Options, Value};
 use super::signature::{Kind, Signature};
 

@@ -267,8 +267,9 @@ mod tests {
     use celery_protocol::message::DecodeOptions;
     use serde_json::{Value, json};
 
+    use super::super::follow_up::Load;
     use super::super::options::json as shared;
-    use super::super::{Load, testing};
+    use super::super::testing;
     use super::*;
     use crate::consumer::Routes;
 

@@ -13,10 +13,12 @@
 //! * `call`, `chord` – signatures are called; `message` – a single task as a message.
 //! * `fail` – what will not be run fails.
 //! * `join` – the body of a chord.
+//! * `follow_up` – what is published, and the limit on its bytes.
 
 mod call;
 mod chord;
 mod fail;
+mod follow_up;
 mod freeze;
 mod join;
 mod links;
@@ -25,8 +27,6 @@ mod options;
 mod outcome;
 mod signature;
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use celery_protocol::message::Task;
@@ -36,77 +36,12 @@ use serde_json::value::RawValue;
 
 use self::call::{Calling, not_published};
 use self::fail::{Failing, Raised};
+use self::follow_up::Load;
+pub(crate) use self::follow_up::{FollowUps, MOST};
 pub(crate) use self::join::{after_chord, not_counted};
 use self::options::list;
 use super::rules::Rules;
 use crate::source::{Part, Step};
-
-/// The most bytes that may follow from one task, unless it is a single message. Every member of a group carries what
-/// its parent returned, and every member of a header the body of the chord: without a limit a message of a few MiB
-/// could ask for any number of GiB. Far more than a broker should be told at once.
-pub(crate) const MOST: usize = 64 << 20;
-
-/// Groups, chains and chords copy arguments, options and callbacks to their members, also where they have none. This
-/// many times [`MOST`] is more than any workflow needs, and is copied in less than a second.
-const COPIES: usize = 16;
-
-/// The bytes that follow from one task.
-#[derive(Clone, Debug)]
-struct Load {
-    most: usize,
-    bytes: Rc<Cell<usize>>,
-    copied: Rc<Cell<usize>>,
-}
-
-impl Load {
-    fn new(rules: &Rules) -> Self {
-        Load {
-            most: rules.most,
-            bytes: Rc::default(),
-            copied: Rc::default(),
-        }
-    }
-
-    /// Adds the bytes of a message, unless that is too much.
-    fn add(&self, bytes: usize) -> Result<(), String> {
-        let before = self.bytes.get();
-        let after = before.saturating_add(bytes);
-        if before > 0 && after > self.most {
-            let most = self.most;
-            return Err(format!("more than {most} bytes follow from one task"));
-        }
-        self.bytes.set(after);
-        Ok(())
-    }
-
-    /// Counts bytes that are copied from signature to signature. They are not put back.
-    fn copy(&self, bytes: usize) -> Result<(), String> {
-        let copied = self.copied.get().saturating_add(bytes);
-        self.copied.set(copied);
-        if copied > self.most.saturating_mul(COPIES) {
-            Err("groups, chains or chords in very large numbers".to_owned())
-        } else {
-            Ok(())
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes.get()
-    }
-
-    /// Takes back what was added since then: it will not be sent.
-    fn put_back(&self, bytes: usize) {
-        self.bytes.set(bytes);
-    }
-}
-
-/// What is published after a task.
-#[derive(Debug, Default)]
-pub(crate) struct FollowUps {
-    pub(crate) steps: Vec<Step>,
-    /// Each as Celery's result tuple `[[id, parent], members]`, for the document's `children`.
-    pub(crate) children: Vec<Box<RawValue>>,
-}
 
 /// Callbacks, then the next step of the chain, with the result as their first argument; then the count in the chord.
 pub(crate) fn after_success(
