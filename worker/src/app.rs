@@ -17,7 +17,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 
-use crate::config::{Config, ConfigError, Settings, setting};
+use crate::config::value::{ConfigError, Text, setting};
+use crate::config::{Config, Settings};
 use crate::consumer::{Consumer, ConsumerOptions, Routes};
 use crate::database::{Database, Kind};
 use crate::delivery::{TaskNames, held_limit};
@@ -431,7 +432,7 @@ impl WorkerBuilder {
     /// How old a lease of this kind of worker may become before another one rescues its messages; 30 s unless said.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.settings.lease = Some(crate::config::Text::Real(lease.as_secs_f64()));
+        self.settings.lease = Some(Text::Real(lease.as_secs_f64()));
         self
     }
 

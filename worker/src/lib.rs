@@ -90,7 +90,7 @@ pub use app::{StartError, Stopped, Worker, WorkerBuilder};
 /// call, and any [`State`]; it returns `Result<Answers<R>, E>`: one answer for each call. An error instead of the answers
 /// has the batch halved until the calls at fault stand alone.
 pub use celery_worker_macros::task;
-pub use config::ConfigError;
+pub use config::value::ConfigError;
 pub use consumer::{RouteError, Routes};
 pub use database::{
     Database, DatabaseError, DatabaseUrlError, Kind, ParamError, Params, Transaction, Zone,

@@ -24,7 +24,8 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{Config, ConfigError, LogFormat, level_name, setting};
+use crate::config::value::{ConfigError, setting};
+use crate::config::{Config, LogFormat, level_name};
 use crate::lifecycle::ALWAYS;
 use crate::printable::{indented, json, one_line};
 use crate::task_log;

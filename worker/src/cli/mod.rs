@@ -16,7 +16,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 
 use crate::app::{StartError, Stopped, Worker, WorkerBuilder};
-use crate::config::{Config, ConfigError, Settings};
+use crate::config::value::ConfigError;
+use crate::config::{Config, Settings};
 use crate::logging;
 use options::{Command, Options};
 

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use clap::builder::Resettable;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Settings, Steps, Text};
+use crate::config::value::Text;
+use crate::config::{Settings, Steps};
 use crate::consumer::Routes;
 
 /// Runs Celery tasks: claims messages from Redis, runs them, stores the results.

@@ -5,7 +5,8 @@
 
 use celery_client::mask::is_secret_url;
 
-use super::{ConfigError, Settings, Steps, setting};
+use super::value::{ConfigError, setting};
+use super::{Settings, Steps};
 
 impl Settings {
     /// Returns an error that names the first setting with a URL that belongs in another one.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::config::{ConfigError, Text, setting};
+use crate::config::value::{ConfigError, Text, setting};
 use crate::database::{Database, DatabaseError, Dates, Dialect, Params, Sample, Transaction};
 use crate::duration;
 use crate::task::{

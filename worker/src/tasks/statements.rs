@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::SqlTask;
-use crate::config::{ConfigError, setting};
+use crate::config::value::{ConfigError, setting};
 use crate::database::{Database, DatabaseError, Dialect, Finding, Sample};
 
 /// The first wait while the database cannot be asked; it doubles.
