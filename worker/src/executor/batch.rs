@@ -1,11 +1,12 @@
-//! Collecting calls into batches, running a batch, and halving one that fails.
+//! Collects calls into batches, runs a batch, and halves a batch that fails.
 //!
-//! A batch keeps its one slot until the last of its calls has an answer. While what it needs is away it waits as single
-//! calls do; when the worker stops meanwhile, its calls go back as if they had not begun.
+//! A batch keeps its one slot until each of its calls has an answer. While something that the batch
+//! needs is away, the batch waits as a single call does. If the worker stops meanwhile, the calls
+//! go back as if they had not begun.
 //!
-//! The time limit of the task's definition holds for one run of a batch, and one that takes longer is halved like one that
-//! fails. The limits of the messages are not looked at: they are meant for a call that is alone.
-//! Binding large arguments has a limit of its own, which halves a batch likewise.
+//! The time limit in the task's definition holds for one run of a batch. A batch that exceeds it is
+//! halved like one that fails. The limits of the messages are ignored: they are meant for a call
+//! that runs alone. Binding large arguments has its own limit, which halves a batch likewise.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -36,7 +37,7 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    /// Collects until the executor hands over no more.
+    /// Collects calls into batches until the executor hands over no more.
     pub(crate) async fn collect(
         self,
         mut calls: mpsc::UnboundedReceiver<Delivery>,
@@ -56,13 +57,13 @@ impl Runner {
                 self.give_back(batch);
                 continue;
             };
-            // What came while all slots were taken rides along.
+            // Calls that arrived while all slots were taken join this batch.
             while batch.len() < size {
                 let Ok(call) = calls.try_recv() else { break };
                 batch.push(call);
             }
             let (runner, busy) = (self.clone(), busy.clone());
-            // Whoever keeps the limit must not wait behind the task.
+            // The future that keeps the limit must not wait behind the task.
             let watched = self.def.policy.time_limit.is_some() || binding(&batch).is_some();
             let place = if watched {
                 Handle::current()
@@ -76,7 +77,8 @@ impl Runner {
         }
     }
 
-    /// Runs a batch until every call has its outcome. Parts of it run one after the other.
+    /// Runs a batch until every call has its outcome. The parts of a halved batch run one after the
+    /// other.
     async fn run_until_done(&self, batch: Vec<Delivery>, slot: Slot) {
         let begun = batch.into_iter().map(|call| self.stage.begin(call));
         let batch: Vec<Delivery> = join_all(begun).await.into_iter().flatten().collect();
@@ -131,8 +133,8 @@ impl Runner {
         self.give_back(parts.into_iter().flatten());
     }
 
-    /// Settles the calls of a part that must not run any more, and returns the others. [`Stage::begin`] has looked at
-    /// them, too, but they have waited since.
+    /// Settles the calls of a part that must not run any more, and returns the others.
+    /// [`Stage::begin`] has checked them already, but they have waited since.
     fn still_to_run(&self, part: Vec<Delivery>) -> Vec<Delivery> {
         let mut runnable = Vec::with_capacity(part.len());
         for call in part {
@@ -156,7 +158,7 @@ impl Runner {
             .for_each(|call| self.stage.give_back(call));
     }
 
-    /// One run of the task's function.
+    /// Runs the task's function once.
     async fn run_once(&self, part: &[Delivery]) -> Ran {
         let metrics = &self.stage.monitor.metrics;
         metrics.batch(&self.def.name, part.len());
@@ -166,7 +168,7 @@ impl Runner {
         let bound = binding.clone();
         let (run, shared) = (Arc::clone(&self.run), Arc::clone(&self.stage.shared));
         failpoint!("run");
-        // Dropped with the task's code.
+        // `_life` is dropped together with the task's code; that ends `end`.
         let (life, end) = oneshot::channel::<()>();
         let future = AssertUnwindSafe(async move {
             let _life = life;
@@ -206,27 +208,28 @@ impl Runner {
     }
 }
 
-/// The binding of the arguments of these calls, if it has to be watched.
+/// Returns the binding of the arguments of these calls, if it has to be watched.
 fn binding(calls: &[Delivery]) -> Option<Binding> {
     Binding::of(calls.iter().map(|call| &*call.task))
 }
 
-/// What came of one run.
+/// The outcome of one run.
 enum Ran {
-    /// One answer for each call.
+    /// The function gave one answer for each call.
     Answered(Vec<Answer>),
-    /// No answers, but this for all calls. If `divisible`, the fault may lie with some of them: the others are run again.
+    /// The run failed for all calls. If `divisible`, the fault may lie with some of the calls, so
+    /// the run is repeated with the others.
     Failed { outcome: Outcome, divisible: bool },
     /// Something that the batch needs is away.
     Unavailable { cause: String },
-    /// It took longer than this and did not end when dropped.
+    /// The run took longer than this and did not end when it was dropped.
     Stuck(Duration),
-    /// The worker stops cold.
+    /// The worker stops cold, and dropped the run.
     Dropped,
 }
 
 impl Ran {
-    /// What the task's function returned, if it did not panic.
+    /// Classifies what the task's function returned, or its panic.
     fn ended(returned: Caught<Result<Vec<Answer>, TaskError>>) -> Self {
         let (outcome, divisible) = match returned {
             Ok(Ok(answers)) => return Ran::Answered(answers),
@@ -235,7 +238,7 @@ impl Ran {
                 let divisible = !exception.is_of_whole_batch();
                 (TaskError::Failed(exception).into(), divisible)
             }
-            // Asked for by the function, for all calls.
+            // The function asks for this, and means all calls.
             Ok(Err(error)) => (error.into(), false),
             Err(panic) => (Outcome::Panicked(panic), true),
         };

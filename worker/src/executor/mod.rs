@@ -1,15 +1,18 @@
-//! Runs the deliveries that the consumer hands over, and reports what happened to each of them exactly once. What that
-//! means is decided by the consumer.
+//! Runs the deliveries that the consumer hands over, and reports exactly once what happened to each
+//! of them. The consumer decides what the report means.
 //!
-//! A *slot* is the right to run: there are as many as the worker's concurrency, and a batch takes one. A delivery that
-//! waits for a slot is still held by the consumer, which bounds how many there can be and renews their leases.
+//! A *slot* is the right to run: there are as many slots as the worker's concurrency, and a batch
+//! takes one. The consumer still holds a delivery that waits for a slot. It limits the number of
+//! such deliveries, and renews their leases.
 //!
-//! Two runtimes: the code of tasks runs on the one the worker was started on, everything else on the worker's own. A task
-//! that never yields can therefore block its own kind, but neither its time limit nor a lease nor a signal.
+//! There are two runtimes. The code of tasks runs on the runtime that the worker was started on;
+//! everything else runs on the worker's own. A task that never yields can therefore block other
+//! tasks, but neither its time limit nor a lease nor a signal.
 //!
-//! Ends: in [`Phase::Warm`] whatever has not begun goes back and what runs is waited for; in [`Phase::Cold`] what runs
-//! is dropped and goes back too. When a quarter of the slots, or every thread, is lost to tasks that do not end, the
-//! executor stops the worker by itself and says so.
+//! How it ends: in [`Phase::Warm`], deliveries that have not begun go back, and the executor waits
+//! for the running ones. In [`Phase::Cold`], running tasks are dropped and their messages go back
+//! too. When a quarter of the slots, or every thread, is lost to tasks that do not end, the
+//! executor stops the worker and logs why.
 
 mod batch;
 mod once;
@@ -32,47 +35,49 @@ use crate::shutdown::{Phase, Shutdown};
 use crate::task::{Registry, Run, Shared, TaskDef};
 use crate::task_log::{label, log_task};
 
-/// One in so many slots may be lost to stuck tasks before the process is better started anew.
+/// The worker stops when one in this many slots is lost to stuck tasks: a new process serves
+/// better.
 const STUCK_SHARE: usize = 4;
 
-/// How long a cold stop waits for tasks to be dropped. One that yields at all has done so by then; one that does not is
-/// left behind, and its message goes back with the rest.
+/// How long a cold stop waits for tasks to be dropped. A task that yields at all has ended by then.
+/// A task that does not is left behind, and its message goes back with the rest.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
 
-/// The longest time that putting the arguments of a call, or of the calls of a batch, in their places
-/// may take. The largest body takes about a second on an idle machine.
+/// The longest time that putting the arguments of a call, or of the calls of a batch, in their
+/// places may take. The largest body takes about a second on an idle machine.
 const BINDING_LIMIT: Duration = Duration::from_secs(30);
 
-/// How the executor came to its end.
+/// Why the executor ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// It was asked to, or the consumer has gone.
+    /// A stop was requested, or the consumer has gone.
     Asked,
-    /// Too many tasks did not end when told to.
+    /// Too many tasks did not end when they had to.
     Stuck {
-        /// How many.
+        /// The number of these tasks.
         tasks: usize,
     },
 }
 
-/// What every running task needs; one for the executor, shared by all it starts.
+/// The environment of every running task. An executor has one, and shares it with all tasks that it
+/// starts.
 pub(crate) struct Stage {
     pub(crate) shared: Arc<Shared>,
     pub(crate) settler: Settler,
     pub(crate) shutdown: Shutdown,
-    /// Where the code of tasks runs.
+    /// The runtime that runs the code of tasks.
     pub(crate) tasks: Handle,
     slots: Arc<Semaphore>,
     concurrency: usize,
-    /// Stuck tasks that keep a thread of `tasks` from doing anything else.
+    /// Stuck tasks, each of which keeps a thread of `tasks` busy.
     blocked: AtomicUsize,
     pub(crate) monitor: Monitor,
-    /// As many places as there are cores, for tasks that compute.
+    /// As many permits as there are cores, for tasks that compute.
     pub(crate) cores: Arc<Semaphore>,
     pub(crate) binding_limit: Duration,
 }
 
-/// The right to run; gives its place back when dropped.
+/// The right to run a task. Dropping it frees the slot.
 pub(crate) struct Slot(OwnedSemaphorePermit);
 
 impl Stage {
@@ -98,7 +103,7 @@ impl Stage {
         }
     }
 
-    /// Waits for a slot; `None` when the worker stops first.
+    /// Waits for a slot. Returns `None` if the worker stops first.
     pub(crate) async fn slot(&self) -> Option<Slot> {
         if self.shutdown.phase() >= Phase::Warm {
             return None;
@@ -113,7 +118,7 @@ impl Stage {
         }
     }
 
-    /// Waits for a core to compute on; `None` when the worker stops first.
+    /// Waits for a core to compute on. Returns `None` if the worker stops first.
     async fn core(&self) -> Option<OwnedSemaphorePermit> {
         tokio::select! {
             biased;
@@ -122,8 +127,8 @@ impl Stage {
         }
     }
 
-    /// Writes off the slot of a task that does not end. What only computes has a thread of its own; anything else blocks
-    /// one that others need.
+    /// Writes off the slot of a task that does not end. A blocking task has a thread of its own;
+    /// any other task blocks a thread that other tasks need.
     fn write_off(&self, slot: Slot, run: &Run) {
         slot.0.forget();
         if !matches!(run, Run::Blocking(_)) {
@@ -156,7 +161,7 @@ impl Stage {
         }
     }
 
-    /// Returns the delivery if its code may run now; otherwise it has been settled.
+    /// Returns the delivery if its code may run now; otherwise settles it and returns `None`.
     pub(crate) async fn begin(&self, delivery: Delivery) -> Option<Delivery> {
         let stop = self.shutdown.reached(Phase::Warm);
         let delivery = self.settler.begin(delivery, stop).await?;
@@ -179,21 +184,21 @@ impl Stage {
         self.settler.finish(delivery, outcome);
     }
 
-    /// Hands a delivery back whose code has not begun.
+    /// Hands back a delivery whose code has not begun.
     pub(crate) fn give_back(&self, delivery: Delivery) {
         self.settler.finish(delivery, Outcome::NotStarted);
     }
 }
 
-/// Runs deliveries until there are no more or the worker stops; returns when nothing runs any longer, or nothing that can
-/// be waited for.
+/// Runs deliveries until there are no more or the worker stops. Returns when no task is running, or
+/// only tasks that the executor cannot wait for.
 pub(crate) async fn run(
     mut deliveries: mpsc::Receiver<Delivery>,
     registry: &Registry,
     stage: Stage,
 ) -> Ended {
     let stage = Arc::new(stage);
-    // Everything started holds a clone of `busy`; when the last is gone, `idle` ends.
+    // Every started future holds a clone of `busy`; when the last clone is gone, `idle` ends.
     let (busy, mut idle) = mpsc::channel::<()>(1);
     let mut batches: HashMap<Arc<str>, mpsc::UnboundedSender<Delivery>> = HashMap::new();
     for task in registry.iter() {
@@ -225,10 +230,10 @@ pub(crate) async fn run(
     drop(batches);
     drop(busy);
     tokio::select! {
-        // Nothing is ever sent: this is the end of the last clone.
+        // Nothing is ever sent: `recv` returns when the last clone of `busy` is gone.
         _ = idle.recv() => {}
         () = last_moment(&stage.shutdown) => {
-            tracing::warn!("Some tasks do not even end when dropped; their messages go back all the same");
+            tracing::warn!("Some tasks did not end when they were dropped; their messages go back all the same");
         }
     }
     stage.ended()
@@ -247,7 +252,8 @@ fn start(
     busy: &mpsc::Sender<()>,
 ) {
     let Some(task) = registry.get(&delivery.task.name) else {
-        // The consumer asks the registry first; should the two ever disagree, another worker may know it.
+        // The consumer checks the registry first. If the two ever disagree, another worker may know
+        // the task.
         return stage.give_back(delivery);
     };
     if let Some(batch) = batches.get(&task.name) {
@@ -257,7 +263,7 @@ fn start(
         return;
     }
     let (task, stage, busy) = (Arc::clone(task), Arc::clone(stage), busy.clone());
-    // Whoever keeps the limits of a task must not wait behind it.
+    // The future that keeps a task's limits must not wait behind that task.
     let place = if once::is_watched(&delivery.task, &task) {
         Handle::current()
     } else {
@@ -278,11 +284,11 @@ async fn run_one(delivery: Delivery, task: &TaskDef, stage: &Arc<Stage>) {
     };
     let end = once::until_ended(&delivery, task, stage).await;
     if end.stuck {
-        // Reported first: the worker may stop because of it.
+        // Report first: writing off the slot may stop the worker.
         stage.finish(delivery, end.outcome);
         stage.write_off(slot, &task.run);
     } else {
-        // The slot is free before the end is written: settling is the consumer's work.
+        // Free the slot before the consumer settles the outcome.
         drop(slot);
         stage.finish(delivery, end.outcome);
     }

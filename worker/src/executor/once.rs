@@ -1,7 +1,7 @@
-//! Runs one call from its start to its outcome: keeps its limits, catches panics, and runs it again while what it needs
-//! is away.
+//! Runs one call from its start to its outcome: keeps its limits, catches its panics, and runs it
+//! again while something that it needs is away.
 //!
-//! Putting large arguments in their places has a limit, even for a task that has none.
+//! Putting large arguments in their places has a limit, even for a task without one.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -23,17 +23,19 @@ use crate::shutdown::Phase;
 use crate::task::{Answer, Binding, Call, Context, Policy, Run, TaskDef};
 use crate::task_log::{Running, label, log_task};
 
-/// A task told to end that has not done so after this time is stuck (decided, not Celery's: it kills a process).
+/// A task is stuck if it has not ended this long after it had to (our choice: Celery kills a
+/// process).
 pub(super) const STUCK_AFTER: Duration = Duration::from_secs(10);
-/// Waits between the tries of a task whose database is away: soon enough to be unnoticed after a restart, …
+/// The first wait between two tries of a task whose database is away: short enough that a restart
+/// of the database goes unnoticed.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// … and rare enough not to storm a server that is coming up.
+/// The longest such wait: long enough not to flood a server that is coming up.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// How a call ended.
 pub(crate) struct End {
     pub(crate) outcome: Outcome,
-    /// Its code did not end when it was told to, and keeps its slot.
+    /// `true` if the code did not end when it had to, and keeps its slot.
     pub(crate) stuck: bool,
 }
 
@@ -46,10 +48,10 @@ impl From<Outcome> for End {
     }
 }
 
-/// An answer of a task's code, or the message of its panic.
+/// The answer of a task's code, or the message of its panic.
 pub(crate) type Caught<T> = Result<T, String>;
 
-/// What an answer says about the call that it answers.
+/// Returns the outcome of a call whose code gave this answer.
 pub(crate) fn outcome(answer: Answer, runtime: Duration) -> Outcome {
     match answer {
         Ok(value) => Outcome::Succeeded { value, runtime },
@@ -57,8 +59,8 @@ pub(crate) fn outcome(answer: Answer, runtime: Duration) -> Outcome {
     }
 }
 
-/// The waits while something is away: doubled up to a limit. Of each, chance takes up to half, so that neither the slots of
-/// a worker nor the workers of a fleet ask in step.
+/// The waits while something is away, doubled up to a limit. Each wait is shortened at random by up
+/// to half. Neither the slots of a worker nor the workers of a fleet then ask at the same moment.
 pub(crate) struct Waits(Duration);
 
 impl Waits {
@@ -66,14 +68,14 @@ impl Waits {
         Waits(FIRST_WAIT)
     }
 
-    /// `random` is in 0..1.
+    /// Returns the next wait. `random` is in 0..1.
     fn next(&mut self, random: f64) -> Duration {
         let wait = self.0;
         self.0 = (wait * 2).min(LONGEST_WAIT);
         wait.mul_f64(1.0 - random / 2.0)
     }
 
-    /// Waits; false if the worker stops meanwhile.
+    /// Waits. Returns `false` if the worker stops meanwhile.
     pub(crate) async fn wait(&mut self, stage: &Stage) -> bool {
         tokio::select! {
             biased;
@@ -104,7 +106,7 @@ pub(crate) async fn until_ended(delivery: &Delivery, def: &TaskDef, stage: &Arc<
     }
 }
 
-/// The message's limits, else the task's.
+/// The time limits of a call: those of its message, else those of its task.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Limits {
     soft: Option<Duration>,
@@ -113,7 +115,8 @@ struct Limits {
 
 impl Limits {
     fn of(task: &Task, policy: &Policy) -> Self {
-        // Limits that are no time (negative, infinite) limit nothing; nor does 0, as in Celery.
+        // Limits that are not a duration (negative, infinite) limit nothing; nor does 0, as in
+        // Celery.
         let seconds = |limit: Option<f64>| {
             limit
                 .and_then(|limit| Duration::try_from_secs_f64(limit).ok())
@@ -132,11 +135,11 @@ pub(crate) fn is_watched(task: &Task, def: &TaskDef) -> bool {
     limits.soft.is_some() || limits.hard.is_some() || Binding::of([task]).is_some()
 }
 
-/// The life of a call's code, which can outlast the future that waits for it.
+/// Lives as long as a call's code, which can outlast the future that waits for it.
 struct Life {
-    /// Dropped with the code.
+    /// Dropped together with the code.
     _end: oneshot::Sender<()>,
-    /// Whether its place among the cores was given back.
+    /// `true` once the code's permit of `Stage::cores` has been given back.
     core: Arc<AtomicBool>,
 }
 
@@ -178,7 +181,7 @@ async fn attempt(delivery: &Delivery, def: &TaskDef, stage: &Arc<Stage>) -> End 
     let (life, watch) = life();
     let core = match &def.run {
         Run::Blocking(_) => match stage.core().await {
-            // Its limits count from here: waiting for a core is not running.
+            // The limits of the call count from here: waiting for a core is not running.
             Some(core) => Some(core),
             None => return Outcome::NotStarted.into(),
         },
@@ -198,7 +201,8 @@ async fn attempt(delivery: &Delivery, def: &TaskDef, stage: &Arc<Stage>) -> End 
             () = stage.shutdown.reached(Phase::Cold) => Outcome::Interrupted.into(),
         };
     }
-    // Among its own kind, while this watches from the worker's runtime: its limits hold even while it does not yield.
+    // The code runs on the runtime of tasks; this loop watches from the worker's runtime. The
+    // limits therefore hold even while the code does not yield.
     let mut running = stage.tasks.spawn(future);
     let mut soft = std::pin::pin!(after(limits.soft));
     let late = bound_late(binding, stage.binding_limit);
@@ -212,10 +216,11 @@ async fn attempt(delivery: &Delivery, def: &TaskDef, stage: &Arc<Stage>) -> End 
             }
             limit = &mut hard => {
                 running.abort();
-                // Not the future's end, but the code's: what computes goes on without anybody waiting for it.
+                // Wait for the end of the code, not of the future: a blocking task computes on
+                // although no future waits for it.
                 let stuck = timeout(STUCK_AFTER, watch.end).await.is_err();
                 if stuck && matches!(def.run, Run::Blocking(_)) && !watch.core.swap(true, Ordering::AcqRel) {
-                    // The others have to compute too.
+                    // Other tasks need the core, too.
                     stage.cores.add_permits(1);
                 }
                 return End { outcome: Outcome::TimedOut(limit), stuck };
@@ -236,7 +241,7 @@ async fn attempt(delivery: &Delivery, def: &TaskDef, stage: &Arc<Stage>) -> End 
     }
 }
 
-/// Ends after `limit`, with it; never without one.
+/// Waits for `limit` and returns it. Without a limit it never ends.
 pub(super) async fn after(limit: Option<Duration>) -> Duration {
     match limit {
         Some(limit) => {
@@ -247,7 +252,8 @@ pub(super) async fn after(limit: Option<Duration>) -> Duration {
     }
 }
 
-/// Ends when the arguments have not been bound within `limit`, with it; never without a watch.
+/// Returns `limit` when the arguments have not been bound within it. Without a binding to watch it
+/// never ends.
 pub(super) async fn bound_late(binding: Option<Binding>, limit: Duration) -> Duration {
     match binding {
         Some(binding) => {
@@ -258,7 +264,7 @@ pub(super) async fn bound_late(binding: Option<Binding>, limit: Duration) -> Dur
     }
 }
 
-/// Gives what comes first.
+/// Returns the output of the future that ends first.
 pub(super) async fn first<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
     tokio::select! {
         one = one => one,
@@ -266,7 +272,8 @@ pub(super) async fn first<T>(one: impl Future<Output = T>, other: impl Future<Ou
     }
 }
 
-/// The call as a future that does not panic. `None` for what can only run in batches.
+/// Returns the call as a future that does not panic. Returns `None` for a task that only runs in
+/// batches.
 fn caught(
     call: Call,
     def: &TaskDef,
@@ -290,7 +297,8 @@ fn caught(
             let run = Arc::clone(run);
             Some(Box::pin(async move {
                 let computing = tokio::task::spawn_blocking(move || {
-                    // All of it: a closure takes only the fields it names.
+                    // Move all of `life` into the closure, which otherwise takes only the fields
+                    // that it names.
                     let life = life;
                     let answer = std::panic::catch_unwind(AssertUnwindSafe(|| {
                         running.run_blocking(|| run(call))
@@ -312,7 +320,7 @@ fn caught(
     }
 }
 
-/// The message of a panic.
+/// Returns the message of a panic.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let message = panic
         .downcast_ref::<&str>()
@@ -327,7 +335,7 @@ mod tests {
     use crate::task::testing;
 
     #[test]
-    fn the_messages_limits_come_first() {
+    fn the_limits_of_the_message_precede_those_of_the_task() {
         let policy = Policy {
             time_limit: Some(Duration::from_mins(1)),
             ..Policy::default()

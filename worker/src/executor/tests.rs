@@ -1,4 +1,4 @@
-//! The executor alone: deliveries in, outcomes out, no broker.
+//! Tests of the executor alone: deliveries go in, outcomes come out, without a broker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,7 +69,7 @@ impl Bench {
         }
     }
 
-    /// A delivery of this task, with whatever else its message says.
+    /// Returns a delivery of this task, after `change` has edited its message.
     fn delivery(&mut self, name: &str, args: &str, change: impl FnOnce(&mut Task)) -> Delivery {
         self.sent += 1;
         let mut task = testing::task(name, args);
@@ -93,7 +93,7 @@ impl Bench {
         self.deliveries.send(delivery).await.unwrap();
     }
 
-    /// The next outcome, in short, with the arguments of its task.
+    /// Returns the next outcome, abbreviated, and the arguments of its task.
     async fn outcome(&mut self) -> (String, String) {
         let order = tokio::time::timeout(Duration::from_secs(30), self.orders.recv());
         match order.await.expect("an outcome in time") {
@@ -136,7 +136,7 @@ async fn a_value_an_error_a_panic() {
 }
 
 #[tokio::test]
-async fn what_a_task_asks_for_is_reported_as_it_is() {
+async fn requests_of_a_task_are_reported_unchanged() {
     let asks = |name, error: fn(Call) -> TaskError| {
         TaskDef::function(name, move |call| async move { Err(error(call)) })
     };
@@ -151,7 +151,7 @@ async fn what_a_task_asks_for_is_reported_as_it_is() {
     let ignores = asks("ignores", |_| TaskError::Ignore);
     let retries = retries.max_retries(2).retry_delay(Duration::from_secs(7));
     let mut bench = Bench::new(1, vec![retries, rejects, ignores]);
-    // Whether there may be another retry is not for the executor to decide.
+    // The executor does not decide whether another retry is allowed.
     for (name, outcome) in [
         (
             "retries",
@@ -166,14 +166,14 @@ async fn what_a_task_asks_for_is_reported_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_was_lost_is_not_begun() {
+async fn a_lost_delivery_is_not_started() {
     let mut bench = Bench::new(1, vec![TaskDef::function("t", |_| async { answer(1) })]);
     for lost in [false, true] {
         let delivery = bench.delivery("t", "[]", |_| {});
         let tag = delivery.tag;
         bench.ledger.hold(Instant::now(), [(tag, 1)].into_iter());
-        let news = bench.ledger.lose(&[tag][..usize::from(lost)]);
-        assert_eq!(news, usize::from(lost));
+        let newly = bench.ledger.lose(&[tag][..usize::from(lost)]);
+        assert_eq!(newly, usize::from(lost));
         bench.deliveries.send(delivery).await.unwrap();
         let outcome = if lost { "NotStarted" } else { "success 1" };
         assert_eq!(bench.outcome().await.1, outcome);
@@ -181,7 +181,7 @@ async fn what_was_lost_is_not_begun() {
 }
 
 #[tokio::test]
-async fn what_is_away_is_waited_for() {
+async fn a_task_whose_resource_is_away_runs_again_until_it_is_back() {
     let tries = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&tries);
     let task = TaskDef::function("t", move |_| {
@@ -202,7 +202,7 @@ async fn what_is_away_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_stop_gives_back_what_waits_for_a_database() {
+async fn a_stop_gives_back_deliveries_that_wait_for_a_database() {
     let task = TaskDef::function("t", |_| async {
         Err(TaskError::Unavailable {
             cause: "gone".into(),
@@ -239,7 +239,7 @@ async fn a_cold_stop_drops_what_runs() {
 }
 
 #[tokio::test]
-async fn what_expires_while_it_waits_for_a_slot_is_not_run() {
+async fn a_call_that_expires_while_it_waits_for_a_slot_is_not_run() {
     let (begun, mut begin) = mpsc::unbounded_channel();
     let go = Arc::new(tokio::sync::Notify::new());
     let going = Arc::clone(&go);
@@ -261,7 +261,7 @@ async fn what_expires_while_it_waits_for_a_slot_is_not_run() {
     let mut bench = Bench::new(1, vec![task, batch]);
     bench.send("t", "[1]", 0).await;
     begin.recv().await.unwrap();
-    // Both wait for the slot, and their time is over before they get it.
+    // Both wait for the slot, and expire before they get it.
     for name in ["t", "b"] {
         let late = bench.delivery(name, "[2]", |task| {
             task.expires = Some(celery_protocol::time::Timestamp::from_unix(1, 0));
@@ -286,7 +286,7 @@ async fn a_hard_limit_stops_a_task() {
 }
 
 #[tokio::test]
-async fn waiting_for_a_core_is_not_running() {
+async fn a_call_that_waits_for_a_core_has_not_started() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (begun, mut begin) = mpsc::unbounded_channel();
     let (release, gate) = std::sync::mpsc::channel::<()>();
@@ -355,7 +355,7 @@ async fn one_bad_call_of_a_batch_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_fault_of_everyone_is_not_bisected() {
+async fn a_fault_of_the_whole_batch_is_not_bisected() {
     let runs = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&runs);
     let options = BatchOptions {
@@ -382,7 +382,7 @@ async fn a_fault_of_everyone_is_not_bisected() {
     assert_eq!(seen.load(Ordering::Relaxed), 1);
 }
 
-/// A batch that never answers while it holds a 13.
+/// A task whose batches never end while they hold a 13.
 fn endless(
     wait: impl Fn() -> futures_util::future::BoxFuture<'static, ()> + Send + Sync + 'static,
 ) -> TaskDef {
@@ -423,7 +423,7 @@ async fn a_batch_that_takes_too_long_is_halved() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_that_never_yields_is_stuck() {
-    // Ends with the test, which else would not end.
+    // Dropped with the test, so that the task can end.
     let (_release, released) = std::sync::mpsc::channel::<()>();
     let released = Arc::new(std::sync::Mutex::new(released));
     let task = endless(move || {
@@ -443,15 +443,15 @@ async fn a_batch_that_never_yields_is_stuck() {
     assert_eq!(bench.ended.await.unwrap(), Ended::Stuck { tasks: 1 });
 }
 
-/// Arguments that are watched while they are bound, in front of one more.
+/// Returns arguments large enough to be watched while they are bound, followed by `more`.
 fn large(more: &str) -> String {
     format!("[\"{}\", {more}]", "x".repeat(2 << 20))
 }
 
-/// A value whose reading lasts until the test ends.
+/// A value that cannot be read before the test ends.
 struct Endless;
 
-/// What [`Endless`] waits for.
+/// Reading [`Endless`] waits for this lock.
 static GATE: std::sync::RwLock<()> = std::sync::RwLock::new(());
 
 impl<'de> serde::Deserialize<'de> for Endless {
@@ -478,13 +478,13 @@ const TAKES_TWO: crate::task::Signature = crate::task::Signature {
     keywords: false,
 };
 
-/// A stage on which binding may take only a moment.
+/// Limits binding to a moment.
 fn hasty(stage: &mut Stage) {
     stage.binding_limit = Duration::from_millis(50);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn arguments_that_cannot_be_bound_in_time_are_a_stuck_task() {
+async fn a_task_whose_arguments_are_not_bound_in_time_is_stuck() {
     let _closed = GATE.write();
     let waits = |call: Call| async move {
         let mut bound = call.bind(&TAKES_TWO)?;
@@ -509,6 +509,6 @@ async fn arguments_that_cannot_be_bound_in_time_are_a_stuck_task() {
         bench.send(name, &large("1"), 0).await;
         assert_eq!(bench.outcome().await.1, "TimedOut(50ms)");
     }
-    // Two of eight slots are a quarter.
+    // Two of the eight slots are a quarter.
     assert_eq!(bench.ended.await.unwrap(), Ended::Stuck { tasks: 2 });
 }
