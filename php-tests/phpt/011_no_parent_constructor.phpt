@@ -1,5 +1,5 @@
 --TEST--
-A subclass that forgets its parent's constructor is told so
+A subclass that does not call its parent's constructor gets an exception that says so
 --EXTENSIONS--
 celery
 --FILE--

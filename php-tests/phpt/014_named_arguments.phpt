@@ -1,5 +1,5 @@
 --TEST--
-Named arguments, with optional ones left out
+Named arguments, with optional ones omitted
 --EXTENSIONS--
 celery
 --FILE--

@@ -1,5 +1,5 @@
 --TEST--
-Constructors build their connections by an overridden BuildConnection(), as celery-php's do
+Constructors build their connections through an overridden BuildConnection(), as celery-php's do
 --EXTENSIONS--
 celery
 --FILE--

@@ -1,5 +1,5 @@
 --TEST--
-A posted message has the fields and types of one captured from Python Celery
+A posted message has the fields and types of a message captured from Python Celery
 --EXTENSIONS--
 celery
 --FILE--
@@ -7,7 +7,7 @@ celery
 require __DIR__ . '/support.inc';
 $path = glob(__DIR__ . '/../../crates/protocol/tests/fixtures/messages-v2/redis/delay_args.json')
     ?: glob(__DIR__ . '/../../crates/protocol/tests/fixtures/messages-v2/redis/*.json');
-/** Finds the first envelope anywhere in a fixture. */
+/** Returns the first envelope anywhere in a fixture. */
 function envelope(mixed $value): ?array
 {
     if (is_string($value) && str_contains($value, '"properties"')) {
@@ -35,7 +35,8 @@ foreach (['headers', 'properties'] as $part) {
     $more = array_diff(array_keys($ours[$part]), array_keys($python[$part]));
     echo "$part: missing [", implode(' ', $missing), '], more [', implode(' ', $more), "]\n";
     foreach (array_intersect_key($python[$part], $ours[$part]) as $name => $value) {
-        // Python's delay() knows the task and its default; without the task, null leaves it to the worker.
+        // Python's delay() knows the task's default; we do not, and null leaves the choice to the
+        // worker.
         if ($name !== 'ignore_result' && gettype($value) !== gettype($ours[$part][$name])) {
             echo "$name is ", gettype($ours[$part][$name]), ', in Python ', gettype($value), "\n";
         }

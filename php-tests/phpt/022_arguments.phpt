@@ -1,5 +1,5 @@
 --TEST--
-A list is positional arguments, any other array keyword arguments
+A list holds positional arguments, any other array holds keyword arguments
 --EXTENSIONS--
 celery
 --FILE--

@@ -1,5 +1,5 @@
 --TEST--
-Values travel exactly as json_encode writes them
+Values are sent exactly as json_encode writes them
 --EXTENSIONS--
 celery
 --FILE--

@@ -1,5 +1,5 @@
 --TEST--
-What JSON cannot express is refused with its place, and nothing is sent
+A value that JSON cannot express is refused with its place, and nothing is sent
 --EXTENSIONS--
 celery
 --FILE--

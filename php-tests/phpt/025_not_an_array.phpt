@@ -1,5 +1,5 @@
 --TEST--
-Arguments that are no array are refused
+Arguments that are not an array are refused
 --EXTENSIONS--
 celery
 --FILE--

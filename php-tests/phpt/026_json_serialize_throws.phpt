@@ -1,5 +1,5 @@
 --TEST--
-An exception thrown by jsonSerialize() arrives as itself, and nothing is sent
+An exception thrown by jsonSerialize() reaches the caller unchanged, and nothing is sent
 --EXTENSIONS--
 celery
 --FILE--

@@ -1,5 +1,5 @@
 --TEST--
-exit() inside jsonSerialize() ends the script in order, and nothing is sent
+exit() inside jsonSerialize() ends the script normally, and nothing is sent
 --EXTENSIONS--
 celery
 --FILE--

@@ -1,5 +1,5 @@
 --TEST--
-jsonSerialize() may post a task itself, and may change the client that is being used
+jsonSerialize() may itself post a task, and may change the client in use
 --EXTENSIONS--
 celery
 --FILE--

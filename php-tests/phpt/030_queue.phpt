@@ -1,5 +1,5 @@
 --TEST--
-The queue is the routing key, else the exchange, else the default queue
+The queue is the routing key, otherwise the exchange, otherwise the default queue
 --EXTENSIONS--
 celery
 --FILE--

@@ -1,5 +1,5 @@
 --TEST--
-$task_args are fields of protocol 1, put where protocol 2 has them; others become headers
+$task_args are fields of protocol 1, moved to their place in protocol 2; others become headers
 --EXTENSIONS--
 celery
 --FILE--

@@ -1,5 +1,5 @@
 --TEST--
-Queue and task names with control characters, empty or of wrong types are refused
+Queue and task names that are empty, of a wrong type or have control characters are refused
 --EXTENSIONS--
 celery
 --FILE--

@@ -1,5 +1,5 @@
 --TEST--
-celery.key_prefix stands before every key
+celery.key_prefix begins every key
 --EXTENSIONS--
 celery
 --INI--

@@ -1,5 +1,5 @@
 --TEST--
-Connectors other than Redis's are refused with what to write instead
+Connectors other than Redis's are refused with advice on what to write
 --EXTENSIONS--
 celery
 --FILE--

@@ -37,7 +37,8 @@ database(['ssl_options' => 'x']);
 database(['ssl_options' => ['cafile' => []]]);
 database(['ssl_options' => ['ciphers' => null]]);
 database(['host' => "redis://127.0.0.1:$port/2", 'port' => null, 'vhost' => null, 'ssl_options' => ['cafile' => null]]);
-// An option whose value is missing (an unset variable of the environment) still means TLS: no password goes in the clear.
+// An option without a value (an unset environment variable) still means TLS: no password is sent in
+// clear.
 [$server, $silent] = silent_server();
 ini_set('celery.post_timeout', '0.5');
 try {

@@ -1,5 +1,5 @@
 --TEST--
-A broker that is down is a CeleryConnectionException, at the post, not in the constructor
+An unreachable broker is a CeleryConnectionException at the post, not in the constructor
 --EXTENSIONS--
 celery
 --FILE--

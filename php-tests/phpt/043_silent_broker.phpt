@@ -1,5 +1,5 @@
 --TEST--
-A broker that never answers cannot hang a post: the deadline ends it
+A broker that never answers cannot block a post: the deadline ends it
 --EXTENSIONS--
 celery
 --FILE--

@@ -1,12 +1,12 @@
 --TEST--
-A post whose answer was lost says that its outcome is unknown, and names the task
+A post whose answer was lost reports an unknown outcome and names the task
 --EXTENSIONS--
 celery
 pcntl
 --FILE--
 <?php
 require __DIR__ . '/support.inc';
-// A Redis that answers everything but the push, and then hangs up.
+// A server that answers everything except the push, and then hangs up.
 $socket = stream_socket_server('tcp://127.0.0.1:0');
 $name = stream_socket_get_name($socket, false);
 $port = (int) substr($name, strrpos($name, ':') + 1);

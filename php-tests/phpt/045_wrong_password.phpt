@@ -1,11 +1,11 @@
 --TEST--
-Wrong credentials are a CeleryConnectionException that does not repeat them
+Wrong credentials are a CeleryConnectionException that does not contain them
 --EXTENSIONS--
 celery
 --FILE--
 <?php
 require __DIR__ . '/support.inc';
-foreach ([['password' => 'hush-hush'], ['login' => 'nobody', 'password' => 'hush-hush']] as $changes) {
+foreach ([['password' => 'hush-hush'], ['login' => 'stranger', 'password' => 'hush-hush']] as $changes) {
     try {
         client($changes)->PostTask('proj.add', [2, 3]);
         echo "posted?\n";

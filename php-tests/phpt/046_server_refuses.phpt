@@ -1,5 +1,5 @@
 --TEST--
-A refusal by the server is a CeleryPublishException whose outcome is known
+A refusal by the server is a CeleryPublishException with a known outcome
 --EXTENSIONS--
 celery
 --FILE--

@@ -1,5 +1,5 @@
 --TEST--
-celery.broker_url and celery.result_backend serve code that names none; scripts cannot change them
+celery.broker_url and celery.result_backend serve code that names no server; scripts cannot change them
 --EXTENSIONS--
 celery
 --INI--
@@ -14,11 +14,11 @@ $result = $client->PostTask('proj.add', [2, 3]);
 var_dump(redis()->lLen($queue));
 store($result->getId(), 'SUCCESS', 5);
 var_dump($result->get(5));
-// The backend of php.ini, not the client's database, is where results are.
+// Results are in the backend of php.ini, not in the client's database.
 $result = client(['vhost' => 4])->PostTask('proj.add', [2, 3]);
 store($result->getId(), 'SUCCESS', 6);
 var_dump($result->get(5));
-// So it is for those who build their connections themselves,
+// The rule also holds for classes that build their connections themselves,
 class Own extends CeleryAbstract
 {
     public function __construct()
@@ -29,7 +29,7 @@ class Own extends CeleryAbstract
 $result = (new Own())->PostTask('proj.add', [2, 3]);
 store($result->getId(), 'SUCCESS', 7);
 var_dump($result->get(5));
-// and for those who change how they are built,
+// and for classes that change how they are built,
 class Changed extends Celery
 {
     public function BuildConnection($details, $is_backend = false)
@@ -40,7 +40,7 @@ class Changed extends Celery
 $result = (new Changed(...arguments()))->PostTask('proj.add', [2, 3]);
 store($result->getId(), 'SUCCESS', 8);
 var_dump($result->get(5));
-// unless they say where results are.
+// unless the class names a backend.
 class Named extends Celery
 {
     public function BuildConnection($details, $is_backend = false)

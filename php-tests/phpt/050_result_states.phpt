@@ -1,5 +1,5 @@
 --TEST--
-Before a result is there, only the methods that ask know anything; afterwards all do
+Before a result is stored, only methods that ask the backend answer; afterwards all do
 --EXTENSIONS--
 celery
 --FILE--

@@ -1,5 +1,5 @@
 --TEST--
-The error of a failed task is a value in both families, whatever $propagate says, as in celery-php 2.1 and 3.0
+The error of a failed task is a value in both families, with any $propagate, as in celery-php 2.1 and 3.0
 --EXTENSIONS--
 celery
 --FILE--
@@ -36,7 +36,7 @@ foreach ([
     $value = $result->get(5);
     echo json_encode($value), ' ', $result->getStatus(), ' ', json_encode($result->isSuccess()), "\n";
 }
-// README's first example.
+// The first example of the README.
 $value = $result->get();
 echo $result->isSuccess() ? $value : $result->getTraceback(), "\n";
 ?>

@@ -1,5 +1,5 @@
 --TEST--
-What is not final is waited for, readable as a message, and stays
+get() waits through a state that is not final; it can be read as a message, and stays
 --EXTENSIONS--
 celery
 --FILE--

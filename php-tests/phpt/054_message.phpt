@@ -1,5 +1,5 @@
 --TEST--
-getAsyncResultMessage(): false, then the document, removed only if asked for and final
+getAsyncResultMessage(): false, then the document, deleted only on request and if final
 --EXTENSIONS--
 celery
 --FILE--

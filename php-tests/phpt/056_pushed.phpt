@@ -1,5 +1,5 @@
 --TEST--
-get() is told of a result while it waits
+get() receives a result as soon as it is published
 --EXTENSIONS--
 celery
 pcntl
@@ -10,7 +10,7 @@ $result = client(['exchange' => fresh('queue')])->PostTask('proj.add', [2, 3]);
 $id = $result->getId();
 $child = pcntl_fork();
 if ($child === 0) {
-    // Once somebody listens: a state that is not final, then the result.
+    // Once a listener is there: a state that is not final, then the result.
     $redis = redis();
     for ($tries = 0; $tries < 1000 && ($redis->pubsub('numsub', ["celery-task-meta-$id"])["celery-task-meta-$id"] ?? 0) < 1; ++$tries) {
         usleep(5000);
@@ -19,7 +19,7 @@ if ($child === 0) {
     store($id, 'SUCCESS', 5);
     posix_kill(getmypid(), SIGKILL);
 }
-// The interval is long: only a push can bring it in time.
+// The interval is long: only a push can deliver it in time.
 var_dump($result->get(20, true, 15), stored($id));
 pcntl_waitpid($child, $status);
 ?>

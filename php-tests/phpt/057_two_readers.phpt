@@ -1,5 +1,5 @@
 --TEST--
-A result that was consumed is gone for other objects, and stays with its own
+A result that one object consumed is gone for others, but stays with its own object
 --EXTENSIONS--
 celery
 --FILE--

@@ -1,5 +1,5 @@
 --TEST--
-forget() deletes the result, whatever its state
+forget() deletes the result in any state
 --EXTENSIONS--
 celery
 --FILE--

@@ -1,5 +1,5 @@
 --TEST--
-revoke() tells all workers, as Python's app.control.revoke does
+revoke() informs all workers, as Python's app.control.revoke does
 --EXTENSIONS--
 celery
 pcntl

@@ -1,5 +1,5 @@
 --TEST--
-Results come back as json_decode gives them
+Results have the types that json_decode gives
 --EXTENSIONS--
 celery
 --FILE--
@@ -20,7 +20,7 @@ foreach ($texts as $text) {
     }
 }
 var_dump($same === count($texts));
-// Python writes what is not JSON.
+// Python writes values that JSON does not have.
 $id = fresh('id');
 redis()->setex("celery-task-meta-$id", 60, '{"status": "SUCCESS", "result": [NaN, 1], "traceback": null, "children": [], "task_id": "x"}');
 var_dump((new AsyncResult($id, arguments()))->get(5)[1]);

@@ -1,5 +1,5 @@
 --TEST--
-What is stored but no result document is reported, and never kills the script
+A stored value that is not a result document is reported, and never ends the script
 --EXTENSIONS--
 celery
 --FILE--

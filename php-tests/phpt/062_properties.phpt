@@ -1,5 +1,5 @@
 --TEST--
-celery-php's properties can be read, unknown ones warn, and own ones can be set
+celery-php's properties can be read, unknown ones warn, and scripts can set their own
 --EXTENSIONS--
 celery
 --FILE--

@@ -11,7 +11,7 @@ if (!glob(__DIR__ . '/../../crates/protocol/tests/fixtures/results/redis/*.json'
 --FILE--
 <?php
 require __DIR__ . '/support.inc';
-/** Every result document in a fixture. */
+/** Returns every result document in a fixture. */
 function documents(mixed $value): Generator
 {
     if (is_string($value) && str_contains($value, '"status"') && is_array($inner = json_decode($value, true))) {

@@ -1,5 +1,5 @@
 --TEST--
-A stored result is only used on a connection this process knows by itself
+A stored result is used only on a connection that this process already knows
 --EXTENSIONS--
 celery
 --FILE--
@@ -10,7 +10,7 @@ $result = unserialize($text);
 var_dump($result->getId());
 show(fn () => $result->isReady());
 show(fn () => $result->revoke());
-// A client of the right place makes it known.
+// A client with this address makes it known.
 $known = serialize(client(['vhost' => 5, 'exchange' => fresh('queue')])->PostTask('proj.add', [2, 3]));
 var_dump(str_contains($known, '127.0.0.1'), unserialize($known)->isReady());
 ?>

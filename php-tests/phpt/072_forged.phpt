@@ -1,5 +1,5 @@
 --TEST--
-Forged serialized results are refused, or harmless
+Forged serialized results are refused or harmless
 --EXTENSIONS--
 celery
 --FILE--
@@ -35,7 +35,7 @@ foreach ($forged as $text) {
         echo get_class($e), "\n";
     }
 }
-// An address in the string leads nowhere.
+// An address in the string is never used.
 $url = "redis://127.0.0.1:$port/0";
 $result = unserialize('O:11:"AsyncResult":3:{s:7:"version";i:1;s:2:"id";s:1:"x";s:10:"connection";s:' . strlen($url) . ":\"$url\";}");
 show(fn () => $result->isReady());

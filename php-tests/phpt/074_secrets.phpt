@@ -1,5 +1,5 @@
 --TEST--
-Passwords appear in no dump, string or trace
+Passwords never appear in a dump, a string or a trace
 --EXTENSIONS--
 celery
 --INI--

@@ -1,5 +1,5 @@
 --TEST--
-After pcntl_fork() parent and child each use a connection of their own
+After pcntl_fork(), parent and child each use their own connection
 --EXTENSIONS--
 celery
 pcntl

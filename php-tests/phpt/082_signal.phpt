@@ -1,5 +1,5 @@
 --TEST--
-A signal handler runs while get() waits, may post a task, and the wait goes on
+A signal handler runs while get() waits, may post a task, and the wait continues
 --EXTENSIONS--
 celery
 pcntl

@@ -1,5 +1,5 @@
 --TEST--
-Reaching memory_limit in the middle of a call ends the script, not the process's connections
+Reaching memory_limit in the middle of a call ends the script, but not the process's connections
 --EXTENSIONS--
 celery
 --INI--

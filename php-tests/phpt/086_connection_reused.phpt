@@ -1,5 +1,5 @@
 --TEST--
-Clients of one place share a connection; held results open none, and reading them takes one more
+Clients of one server share a connection; held results open none, and reading them takes one more
 --EXTENSIONS--
 celery
 --FILE--
@@ -7,7 +7,8 @@ celery
 require __DIR__ . '/support.inc';
 $user = fresh('user');
 redis()->rawCommand('ACL', 'SETUSER', $user, 'on', '>x', '~*', '&*', '+@all');
-// By these numbers Redis tells a connection from its successor; it lists them in an order of its own.
+// Redis numbers its connections, so that a connection differs from its successor; it lists them in
+// no order.
 $connections = function () use ($user) {
     $ids = array_column(array_filter(redis()->client('list'), fn ($client) => $client['user'] === $user), 'id');
     sort($ids);

@@ -1,5 +1,5 @@
 --TEST--
-A connection that the server closed is replaced without the caller noticing
+A connection that the server closed is replaced, and the caller notices nothing
 --EXTENSIONS--
 celery
 --FILE--
@@ -14,7 +14,8 @@ foreach (['confirmed', 'once', 'pipelined'] as $mode) {
     $queue = fresh('queue');
     $client = client(['exchange' => $queue] + $details);
     for ($i = 1; $i <= 6; ++$i) {
-        // It listens as well, every other time: what is left of that must not hide the end.
+        // Every other time it listens too: the rest of that must not hide the end of the
+        // connection.
         if ($i % 2 === 0) {
             store($known, 'SUCCESS', 5);
             (new AsyncResult($known, arguments($details)))->get(20);
@@ -22,7 +23,8 @@ foreach (['confirmed', 'once', 'pipelined'] as $mode) {
         $client->PostTask('proj.add', [$i], false);
         until('the post', fn () => redis()->lLen($queue) === $i);
         redis()->rawCommand('CLIENT', 'KILL', 'USER', $user);
-        // Pipelined posts less than a millisecond apart are a loop, in which the connection is not looked at.
+        // Posts less than a millisecond apart count as a loop, in which the connection is not
+        // checked.
         usleep(2000);
     }
     $client->flush();

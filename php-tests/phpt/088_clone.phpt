@@ -1,5 +1,5 @@
 --TEST--
-Clones of clients and results work on, and have their own properties
+Clones of clients and results work, and have their own properties
 --EXTENSIONS--
 celery
 --FILE--

@@ -1,5 +1,5 @@
 --TEST--
-PostTasks() names each task that was refused
+PostTasks() names each refused task
 --EXTENSIONS--
 celery
 --FILE--

@@ -1,5 +1,5 @@
 --TEST--
-celery.publish=pipelined: every task arrives, and flush() names the tasks that were refused
+celery.publish=pipelined: every task arrives, and flush() names the refused tasks
 --EXTENSIONS--
 celery
 --INI--

@@ -1,5 +1,5 @@
 --TEST--
-The end of a request collects pipelined posts, and warns of those that were refused
+The end of a request collects pipelined posts, and warns of the refused ones
 --EXTENSIONS--
 celery
 --INI--

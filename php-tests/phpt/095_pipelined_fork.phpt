@@ -1,5 +1,5 @@
 --TEST--
-A forked child leaves its parent's pipelined posts alone
+A forked child does not touch its parent's pipelined posts
 --EXTENSIONS--
 celery
 pcntl

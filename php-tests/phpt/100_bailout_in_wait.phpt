@@ -1,5 +1,5 @@
 --TEST--
-A fatal error in the middle of a wait closes the connections it was waiting on
+A fatal error in the middle of a wait closes the connections of the wait
 --EXTENSIONS--
 celery
 pcntl
@@ -21,7 +21,7 @@ $client = client();
 $result = new AsyncResult(fresh('id'), arguments());
 register_shutdown_function(function () use ($before, $client, $result) {
     store($result->getId(), 'SUCCESS', 5);
-    // One to ask and one to listen, as ever.
+    // As usual, one connection to send and one to listen.
     var_dump($result->get(60), sockets() - $before);
 });
 signal_in_wait($result->getId());

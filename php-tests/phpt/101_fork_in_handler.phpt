@@ -1,5 +1,5 @@
 --TEST--
-A child forked in the middle of a wait does not go on with its parent's connections
+A child forked in the middle of a wait does not use its parent's connections
 --EXTENSIONS--
 celery
 pcntl

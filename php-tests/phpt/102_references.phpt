@@ -1,5 +1,5 @@
 --TEST--
-PHP code that runs while arguments are encoded may replace what the arguments refer to
+PHP code that runs while arguments are encoded may replace the values they refer to
 --EXTENSIONS--
 celery
 --FILE--

@@ -1,5 +1,5 @@
 --TEST--
-A server that knows no AUTH, and repeats the command it refuses, does not get the password into a message
+A server that does not know AUTH, and repeats the refused command, cannot bring the password into a message
 --EXTENSIONS--
 celery
 pcntl

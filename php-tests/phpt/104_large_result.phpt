@@ -1,5 +1,5 @@
 --TEST--
-A result that is larger than memory_limit is refused as it arrives
+A result larger than memory_limit is refused while it arrives
 --EXTENSIONS--
 celery
 --INI--

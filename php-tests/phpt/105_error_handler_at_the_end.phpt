@@ -1,5 +1,5 @@
 --TEST--
-No error handler runs when pipelined posts are refused at the end of a request: the warning is PHP's own
+Pipelined posts refused at the end of a request cause a plain warning of PHP, and no error handler runs
 --EXTENSIONS--
 celery
 --INI--

@@ -1,5 +1,5 @@
 --TEST--
-What Python can write and PHP cannot hold is replaced, or refused with the reason
+A value that Python can write and PHP cannot hold is replaced, or refused with the reason
 --EXTENSIONS--
 celery
 --INI--

@@ -1,5 +1,5 @@
 --TEST--
-A database that the server does not have is a CeleryConnectionException, at once
+A database that the server does not have causes a CeleryConnectionException at once
 --EXTENSIONS--
 celery
 --FILE--

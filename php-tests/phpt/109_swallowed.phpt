@@ -1,11 +1,11 @@
 --TEST--
-A host that swallows what is sent to it cannot hang a call: connecting has its deadline
+A host that drops all packets cannot block a call: connecting has a deadline
 --EXTENSIONS--
 celery
 --FILE--
 <?php
 require __DIR__ . '/support.inc';
-// A queue of connections that is full: the kernel drops every further attempt without a word.
+// A full backlog of connections: the kernel silently drops every further attempt.
 $server = stream_socket_server('tcp://127.0.0.1:0', $code, $text, STREAM_SERVER_BIND | STREAM_SERVER_LISTEN, stream_context_create(['socket' => ['backlog' => 0]]));
 $name = stream_socket_get_name($server, false);
 $full = [];

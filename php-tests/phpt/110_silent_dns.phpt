@@ -1,5 +1,5 @@
 --TEST--
-A name server that never answers cannot hang a call: resolving has its deadline
+A name server that never answers cannot block a call: resolving has a deadline
 --EXTENSIONS--
 celery
 --SKIPIF--
@@ -12,7 +12,8 @@ if ($code !== 0) {
 --FILE--
 <?php
 require __DIR__ . '/support.inc';
-// A network and an /etc/resolv.conf of its own: its only name server takes questions and says nothing.
+// A network and an /etc/resolv.conf of its own: the only name server receives questions and never
+// answers.
 $script = <<<'PHP'
     require getenv('SUPPORT');
     $server = stream_socket_server('udp://127.0.0.1:53', $code, $text, STREAM_SERVER_BIND);

@@ -1,5 +1,5 @@
 --TEST--
-A forked child writes not one byte to its parent's connection: neither by posting nor by ending
+A forked child writes no byte to its parent's connection, neither by posting nor by ending
 --EXTENSIONS--
 celery
 pcntl
@@ -10,7 +10,7 @@ require __DIR__ . '/support.inc';
 $log = tempnam(sys_get_temp_dir(), 'log');
 $server = pcntl_fork();
 if ($server === 0) {
-    // Enough of a Redis for posting; it notes what each connection brought, until all have been closed.
+    // A minimal Redis for posting; it notes what each connection sent, until all are closed.
     $streams = $seen = [];
     do {
         [$read, $write, $except] = [[$socket, ...$streams], null, null];

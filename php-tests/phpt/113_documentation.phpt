@@ -6,7 +6,7 @@ pcntl
 --FILE--
 <?php
 require __DIR__ . '/support.inc';
-// A worker that can add, on a database of its own.
+// A worker that can add, on its own database.
 $database = 13;
 $worker = pcntl_fork();
 if ($worker === 0) {
@@ -24,7 +24,7 @@ if ($worker === 0) {
     posix_kill(posix_getpid(), SIGKILL);
 }
 redis($database)->flushDB();
-// One step of a long task, in place of the pause between two looks.
+// One step of a long task, which replaces the pause between two reads.
 function next_step(string $id, int $database): void
 {
     static $steps = [['PROGRESS', ['done' => 50, 'total' => 100]], ['SUCCESS', 'trained']];

@@ -1,5 +1,5 @@
 --TEST--
-celery.replicas: a post that too few replicas have is reported, and not repeated
+celery.replicas: a post with too few replicas is reported, and not repeated
 --EXTENSIONS--
 celery
 --INI--
@@ -31,7 +31,7 @@ try {
 } catch (CeleryPublishException $e) {
     var_dump($e->outcomeUnknown(), count($e->taskIds()));
 }
-// What is no number asks nobody.
+// With a value that is not a number, no replica is asked.
 ini_set('celery.replicas', 'many');
 var_dump($client->PostTask('proj.echo', [1], false), redis()->lLen($queue));
 ?>

@@ -1,5 +1,5 @@
 --TEST--
-A name that leads to another address after a failover is looked up again
+A name that has another address after a failover is resolved again
 --EXTENSIONS--
 celery
 pcntl
@@ -13,8 +13,9 @@ if ($code !== 0) {
 --FILE--
 <?php
 require __DIR__ . '/support.inc';
-// An /etc/hosts of its own. The name leads to a server that has become a replica; by the time that it says so, or is
-// gone, the name leads to the Redis of the tests.
+// With its own /etc/hosts. First the name leads to a server that has become a replica, or is gone.
+// When
+// it says so or closes, the name leads to the Redis of the tests.
 $script = <<<'PHP'
     require getenv('SUPPORT');
     $hosts = getenv('HOSTS');

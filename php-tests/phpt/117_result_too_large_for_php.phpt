@@ -1,5 +1,5 @@
 --TEST--
-A result that does not fit into PHP's memory is still stored when the script has died of it
+A result that does not fit into PHP's memory is still stored after the script has died of it
 --EXTENSIONS--
 celery
 pcntl

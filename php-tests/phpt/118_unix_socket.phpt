@@ -21,7 +21,7 @@ foreach (['path', 'path with a port', 'unix', 'redis+unix', 'redis+socket'] as $
     store($result->getId(), 'SUCCESS', 5, null, 3);
     $value = $result->get(20);
     $connections = array_filter(redis()->client('list'), fn ($client) => $client['user'] === $user);
-    // Redis marks those that came through its socket.
+    // Redis marks clients that came through its socket.
     $others = array_filter($connections, fn ($client) => !str_contains($client['flags'], 'U'));
     echo $spelling, ': ', json_encode([redis(3)->lLen($queue), $value, count($connections), count($others)]), "\n";
     redis()->rawCommand('ACL', 'DELUSER', $user);

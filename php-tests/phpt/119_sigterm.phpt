@@ -1,5 +1,5 @@
 --TEST--
-SIGTERM while get() waits: the process ends, unless a handler says otherwise
+SIGTERM while get() waits ends the process, unless a handler decides otherwise
 --EXTENSIONS--
 celery
 pcntl
@@ -7,7 +7,7 @@ posix
 --FILE--
 <?php
 require __DIR__ . '/support.inc';
-/** A child that waits for a result, SIGTERM, and how it ended. */
+/** Starts a child that waits for a result, sends it SIGTERM, and prints how it ended. */
 function end_of_waiter(string $what, callable $prepare, bool $answer = false): void
 {
     $id = fresh('id');
@@ -48,7 +48,7 @@ end_of_waiter('a handler that goes on', function () {
     pcntl_async_signals(true);
     pcntl_signal(SIGTERM, fn () => print("a handler that goes on: heard\n"));
 }, true);
-// Without pcntl_async_signals() PHP keeps it for pcntl_signal_dispatch().
+// Without pcntl_async_signals() PHP keeps the signal for pcntl_signal_dispatch().
 end_of_waiter('a handler that waits', fn () => pcntl_signal(SIGTERM, fn () => exit(143)), true);
 end_of_waiter('ignored', fn () => pcntl_signal(SIGTERM, SIG_IGN), true);
 ?>

@@ -1,5 +1,5 @@
 --TEST--
-make install with DESTDIR puts the files there and nothing elsewhere; PHP loads what was put there
+make install with DESTDIR puts the files there and nothing elsewhere; PHP loads them from there
 --EXTENSIONS--
 celery
 --SKIPIF--

@@ -1,5 +1,5 @@
 --TEST--
-make install enables the extension for every SAPI and keeps settings; make uninstall leaves the machine as it was
+make install enables the extension for every SAPI and keeps settings; make uninstall restores the machine
 --EXTENSIONS--
 celery
 --SKIPIF--
@@ -14,7 +14,7 @@ in_namespace(<<<'PHP'
     $folders = own_copies();
     $before = files(...$folders);
     $tell = fn (string $what, bool $so) => print("$what: " . ($so ? 'yes' : 'NO') . "\n");
-    // As this PHP was made (Debian's has phpenmod), and with a folder of ini files.
+    // For this kind of PHP (Debian's has phpenmod), and for a PHP with a folder of ini files.
     foreach (['', folder()] as $scan) {
         $where = ['PREFIX' => folder()] + ($scan === '' ? [] : ['PHP_INI_SCAN_DIR' => $scan]);
         $does = fn (string $what, string ...$undo) => ([$code, $said] = install($where, ...$undo))[0] === 0 && str_contains($said, $what);
@@ -35,7 +35,7 @@ in_namespace(<<<'PHP'
         $tell('they count', php('echo ini_get("celery.result_timeout");', $where) === '7');
 
         $kept = $debian ? $ini : "$ini.disabled";
-        $tell('removed, but for them', $does($debian ? "$ini stays" : $kept, '--undo'));
+        $tell('removed, except the settings', $does($debian ? "$ini stays" : $kept, '--undo'));
         $tell('PHP lacks it, and says nothing', $loaded() === 'bool(false)');
         $tell('they are kept', str_contains(file_get_contents($kept), 'timeout = 7'));
         unlink($kept);
@@ -55,7 +55,7 @@ the worker can be run: yes
 installed again: yes
 and again, with other settings: yes
 they count: yes
-removed, but for them: yes
+removed, except the settings: yes
 PHP lacks it, and says nothing: yes
 they are kept: yes
 installed once more: yes
@@ -68,7 +68,7 @@ the worker can be run: yes
 installed again: yes
 and again, with other settings: yes
 they count: yes
-removed, but for them: yes
+removed, except the settings: yes
 PHP lacks it, and says nothing: yes
 they are kept: yes
 installed once more: yes

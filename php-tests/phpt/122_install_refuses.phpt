@@ -1,5 +1,5 @@
 --TEST--
-make install and make uninstall say what is amiss before they change anything
+make install and make uninstall report what is wrong before they change anything
 --EXTENSIONS--
 celery
 --SKIPIF--

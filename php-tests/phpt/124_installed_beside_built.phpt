@@ -1,5 +1,5 @@
 --TEST--
-Where the extension is installed, testkit's PHPs have the one that was built, or none, and say nothing
+With the extension installed, testkit's PHPs load the built one or none, without a warning
 --EXTENSIONS--
 celery
 --SKIPIF--

@@ -1,5 +1,5 @@
 --TEST--
-No file descriptor is left: an exception that says so, and the next call works once one is
+Without a free file descriptor a call throws an exception that says so; the next call works once one is free
 --EXTENSIONS--
 celery
 posix
@@ -25,7 +25,7 @@ show(fn () => $client->PostTasks([['proj.add', [2, 3]]], false));
 show(fn () => client(['host' => 'localhost', 'exchange' => $queue])->PostTask('proj.add', [2, 3], false));
 show(fn () => $result->isReady());
 show(fn () => $result->get(2));
-// One is enough to post; who waits for a result needs another to listen.
+// One is enough to post; waiting for a result needs a second one, to listen.
 array_pop($open);
 echo "one left:\n";
 show(fn () => $client->PostTask('proj.add', [2, 3], false));
@@ -34,7 +34,7 @@ show(function () use ($result) {
         try {
             return $result->get(0.5);
         } catch (CeleryException $e) {
-            // The last try of a call may be cut short by its deadline, and then says that.
+            // The deadline may cut the last try of a call short, and its message then says that.
             if ($call === 10 || str_contains($e->getMessage(), 'Too many open files')) {
                 throw $e;
             }

@@ -15,7 +15,7 @@ $redis = redis(5);
 $redis->flushDB();
 $place = arguments(['login' => $user, 'password' => 'x', 'vhost' => 5]);
 
-/** Everything that needs a right. */
+/** All calls that need a right. */
 $do = [
     'post' => fn () => (new Celery(...$place))->PostTask('proj.add', [2, 3], false),
     'post with a priority' => fn () => (new Celery(...$place))->PostTask('proj.add', [2, 3], false, 'celery', ['priority' => 6]),
@@ -47,7 +47,10 @@ $do = [
     'revoke' => fn () => (new AsyncResult('known', $place))->revoke(),
 ];
 
-/** What fails with these rights, and how much Redis has denied. With `$replicas` those are asked, too, which takes its time. */
+/**
+ * Returns the calls that fail with these rights, and the number of denials. `$replicas` adds a slow
+ * call.
+ */
 $try = function (array $rights, bool $replicas) use ($redis, $user, $do): array {
     $redis->rawCommand('ACL', 'DELUSER', $user);
     $redis->rawCommand('ACL', 'SETUSER', $user, 'on', '>x', ...$rights);
@@ -70,16 +73,16 @@ $try = function (array $rights, bool $replicas) use ($redis, $user, $do): array 
 };
 
 [$failed, $denied] = $try($rights, true);
-// There is no replica here, and Redis says so rather than that it may not be asked.
-echo preg_replace('/ broker \S+:/', ' broker:', $failed['post to a replica'] ?? 'nobody was asked'), "\n";
+// Redis has no replica here; it must say that, not that the question is denied.
+echo preg_replace('/ broker \S+:/', ' broker:', $failed['post to a replica'] ?? 'no replica was asked'), "\n";
 unset($failed['post to a replica']);
 var_dump($failed, $denied);
 
-// Who may not select a database is told so.
+// A user who may not select a database gets a message that says so.
 [$failed] = $try(array_values(array_diff($rights, ['+select'])), false);
 echo preg_replace('/.*Redis answered: /', '', $failed['post']), "\n";
 
-// Who only posts needs no more than this.
+// A user who only posts needs only these rights.
 preg_match('/who only posts needs\s+`(.*?)`, and `(.*?)`/s', $documentation, $rule);
 $rights_to_post = preg_split('/\s+/', "$rule[1] $rule[2]");
 [$failed] = $try($rights_to_post, false);

@@ -1,5 +1,5 @@
 --TEST--
-A panic of Rust code in the middle of a call is an Error; process and client work on
+A panic of Rust code in the middle of a call is an Error; process and client continue to work
 --EXTENSIONS--
 celery
 --SKIPIF--
@@ -39,7 +39,7 @@ $script = <<<'PHP'
     }
     $panics(fn () => $result->get(5));
     echo $result->get(5), "\n";
-    // The last panic is at the very end, where nobody could catch an exception.
+    // The last panic is at the very end, where no code could catch an exception.
     putenv('CLOCK_IS_BROKEN=1');
     PHP;
 preg_match('#\S*libcelery\.so#', file_get_contents('/proc/self/maps'), $extension);

@@ -1,5 +1,5 @@
 --TEST--
-Fibers may switch in the middle of a call, in any order, be dropped there, or die there
+Fibers may switch in the middle of a call, in any order, and be dropped or die there
 --EXTENSIONS--
 celery
 --INI--
@@ -65,7 +65,7 @@ while (!$reads->isTerminated()) {
 }
 var_dump($reads->getReturn());
 
-// Dropped in the middle: nothing of it is posted.
+// Dropped in the middle: nothing is posted.
 $dropped = $posts('dropped');
 $dropped->start();
 unset($dropped);

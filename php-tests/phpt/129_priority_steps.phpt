@@ -8,7 +8,7 @@ celery.priority_sep=":"
 --FILE--
 <?php
 require __DIR__ . '/support.inc';
-/** The names of the queue's lists, without that of the queue. */
+/** Returns the names of the queue's lists, without the name of the queue. */
 function lists(string $queue): string
 {
     $names = array_map(fn ($name) => substr($name, strlen($queue)), redis()->keys("$queue*"));

@@ -1,5 +1,5 @@
 --TEST--
-A directive for the lists that cannot be used fails the first call; an empty one counts as the default
+An invalid directive for the lists fails the first call; an empty one counts as the default
 --EXTENSIONS--
 celery
 --FILE--

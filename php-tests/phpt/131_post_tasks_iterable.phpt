@@ -1,5 +1,5 @@
 --TEST--
-PostTasks() takes whatever foreach goes through
+PostTasks() accepts everything that foreach accepts
 --EXTENSIONS--
 celery
 --FILE--
@@ -74,7 +74,7 @@ $used = rows(1);
 foreach ($used as $row) {
 }
 post($used);
-// A row by reference, and a client that is used meanwhile.
+// A row by reference, and a client that other code uses meanwhile.
 post((function () {
     $queue = fresh('queue');
     client(['exchange' => $queue])->PostTask('proj.row', [1], false);

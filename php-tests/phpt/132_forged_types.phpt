@@ -1,5 +1,5 @@
 --TEST--
-A forged result sets no property that PHP's own unserialize() would refuse, and throws what that throws
+A forged result sets no property that PHP's own unserialize() would refuse, and throws the same exceptions
 --EXTENSIONS--
 celery
 --FILE--
@@ -36,7 +36,7 @@ trait Declared
         return json_encode($own);
     }
 }
-// The properties stand in a subclass of a result and in a class of PHP's own, to compare the two.
+// The properties are in a subclass of a result and in a class of PHP's own, to compare the two.
 class Parents extends AsyncResult
 {
     use Declared;
@@ -53,12 +53,12 @@ class Plain extends PlainParents
 }
 function forged(string $class, string $properties): string
 {
-    // Counted from the outside, the array's first value is the fifth.
+    // Counted from outside, the first value of the array is the fifth.
     $properties = str_replace('R:2;', 'R:5;', $properties);
 
     return 'O:' . strlen($class) . ":\"$class\":3:{s:7:\"version\";i:1;s:2:\"id\";s:1:\"x\";s:10:\"properties\";$properties}";
 }
-/** What both make of properties: [outcome, its errors and deprecations]. */
+/** Returns what both do with properties: [outcome, its errors and deprecations]. */
 function both(string $properties): void
 {
     $ours = outcome(fn () => unserialize(forged('Report', $properties)));
@@ -101,7 +101,7 @@ foreach ([
 ] as $properties) {
     $text = serialize($properties);
     if (str_contains($text, "\0Parents") || str_contains($text, "\0parents")) {
-        // PHP's own class has a longer name.
+        // The name of PHP's own class is longer.
         echo 'ours: ', outcome(fn () => unserialize(forged('Report', $text))), "\n";
     } else {
         both($text);
@@ -126,13 +126,13 @@ echo outcome(function () use ($made) {
 
     return $made;
 }), "\n";
-// The method called by hand.
+// The method, called directly.
 $made = unserialize(forged('Report', serialize(['owner' => 'first'])));
 echo outcome(fn () => $made->__unserialize(['version' => 1, 'id' => 'x', 'properties' => ['owner' => 'second']]) ?? $made), "\n";
 // An error handler that throws ends it.
 set_error_handler(fn ($kind, $message) => throw new ErrorException($message));
 show(fn () => unserialize(forged('Report', serialize(['dynamic' => 1, 'n' => 'abc']))));
-// What is right comes back as it was.
+// Valid data comes back unchanged.
 restore_error_handler();
 $made = unserialize(forged('Report', serialize(['owner' => 'me', 'n' => 3, 'next' => null])));
 echo unserialize(serialize($made))->show(), "\n";

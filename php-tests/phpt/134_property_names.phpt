@@ -1,5 +1,5 @@
 --TEST--
-Names of properties may be any bytes
+Names of properties may contain any bytes
 --EXTENSIONS--
 celery
 --FILE--

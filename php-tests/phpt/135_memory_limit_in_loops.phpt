@@ -1,5 +1,5 @@
 --TEST--
-Memory that runs out while many values are made is PHP's own fatal error, once, and no exception instead
+When memory runs out while many values are made, PHP's fatal error appears once, without an exception
 --EXTENSIONS--
 celery
 pcntl

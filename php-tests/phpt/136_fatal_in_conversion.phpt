@@ -1,5 +1,5 @@
 --TEST--
-After a fatal error or an exception in the conversion of an argument no more PHP code runs in the call
+After a fatal error or an exception while an argument is converted, the call runs no more PHP code
 --EXTENSIONS--
 celery
 pcntl

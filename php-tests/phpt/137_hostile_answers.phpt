@@ -1,5 +1,5 @@
 --TEST--
-An answer that is larger than its command allows ends the connection before it takes memory
+An answer larger than its command permits ends the connection before it takes memory
 --EXTENSIONS--
 celery
 pcntl
@@ -8,7 +8,10 @@ memory_limit=512M
 --FILE--
 <?php
 require __DIR__ . '/support.inc';
-/** A server that lets clients in and floods the client that sends a command: [its process id, its port]. */
+/**
+ * Starts a server that accepts clients and floods a client that sends a command: [its process id,
+ * its port].
+ */
 function flooding_server(string $command, string $begin, string $rest): array
 {
     [$socket, $port] = silent_server();
@@ -37,7 +40,7 @@ function flooding_server(string $command, string $begin, string $rest): array
     }
     exit(0);
 }
-/** The most memory that this process has used, in megabytes. */
+/** Returns the most memory that this process has used, in megabytes. */
 function peak(): int
 {
     preg_match('/^VmHWM:\s+(\d+) kB/m', file_get_contents('/proc/self/status'), $found);

@@ -1,5 +1,5 @@
 --TEST--
-A URL alone is enough for a client; without one the missing arguments are named
+A URL alone is enough for a client; without a URL, the exception names the missing arguments
 --EXTENSIONS--
 celery
 --FILE--
@@ -42,7 +42,7 @@ foreach (['Celery', 'Celery\Celery'] as $class) {
 $mine = new Mine($url);
 echo json_encode($mine->built), "\n";
 show(fn () => new Mine('localhost'));
-// Named arguments that are left out are null, as if they were passed.
+// Omitted named arguments are null, as if they were passed.
 $queue = fresh('queue');
 (new Celery(host: '127.0.0.1', port: redis_port(), connector: 'redis'))->PostTask('proj.add', [1], false, $queue);
 echo message($queue)['headers']['task'], "\n";

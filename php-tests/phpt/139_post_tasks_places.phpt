@@ -1,5 +1,5 @@
 --TEST--
-PostTasks() names the key, the task and the place of what cannot be sent, and sends nothing
+PostTasks() names the key, the task and the place of a value that cannot be sent, and sends nothing
 --EXTENSIONS--
 celery
 --FILE--

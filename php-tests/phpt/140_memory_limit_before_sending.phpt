@@ -10,7 +10,10 @@ log_errors=0
 <?php
 require __DIR__ . '/support.inc';
 
-/** The exit code of a child process that runs a call: 0 after success, 255 after a fatal error. */
+/**
+ * Returns the exit code of a child process that runs a call: 0 after success, 255 after a fatal
+ * error.
+ */
 function child(int $megabytes, callable $call): int
 {
     $child = pcntl_fork();
@@ -24,7 +27,7 @@ function child(int $megabytes, callable $call): int
     return pcntl_wexitstatus($status);
 }
 
-/** Calls with many memory limits, and says which of the outcomes were seen. */
+/** Makes calls with many memory limits and prints the outcomes that occurred. */
 function outcomes(string $what, array $limits, callable $try): void
 {
     $seen = [];
@@ -35,7 +38,7 @@ function outcomes(string $what, array $limits, callable $try): void
     echo $what, ': ', implode(', ', array_keys($seen)), "\n";
 }
 
-/** Tasks of three forms. None needs more memory than its slot in the array. */
+/** Returns tasks of three forms. None needs more memory than its slot in the array. */
 $tasks = [
     'list' => fn (int $count) => array_fill(0, $count, ['t', ['x']]),
     'keys' => fn (int $count) => array_fill(1_000_000, $count, ['t', ['x']]),
@@ -45,7 +48,7 @@ $tasks = [
         }
     },
 ];
-// Megabytes that are enough for the tasks but not for the results, and some around them.
+// Megabytes that are enough for the tasks but not for the results, and some limits around them.
 $cases = [
     ['list', 10000, true, [2, 4]],
     ['list', 30000, true, [4, 8, 12]],
@@ -72,7 +75,7 @@ foreach ($cases as [$form, $count, $wanted, $limits]) {
     });
 }
 
-// One after another, until the memory is full: each task that was sent has its result.
+// Posts one after another, until the memory is full: each task that was sent has its result.
 outcomes('one by one', [4, 6], function (int $limit) {
     $queue = fresh('queue');
     $code = child($limit, function () use ($limit, $queue) {
@@ -99,8 +102,9 @@ outcomes('one by one', [4, 6], function (int $limit) {
         : "exit code $code with $sent sent and $done results";
 });
 
-// An exception names all tasks. If there is no memory for it, nothing was sent: Redis would have
-// logged the denied commands.
+// An exception names all tasks. If the memory does not suffice for it, nothing was sent: Redis
+// would
+// have logged the denied commands.
 $cases = [[5000, true, [2, 4]], [10000, false, [2, 4]], [20000, false, [2, 4, 6]]];
 foreach ($cases as [$count, $wanted, $limits]) {
     $what = "$count refused" . ($wanted ? '' : ' without results');

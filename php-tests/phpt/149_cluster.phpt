@@ -5,7 +5,9 @@ celery
 --FILE--
 <?php
 require __DIR__ . '/support.inc';
-/** A server of this kind, ready: its process, its port and its folder. */
+/**
+ * Starts a server of this kind and waits until it is ready: its process, its port and its folder.
+ */
 function server(string $name, array $options): array
 {
     $port = closed_port();

@@ -1,5 +1,5 @@
 --TEST--
-No message, trace or dump has a part of a password, whatever characters it has and whichever argument it is given in
+No message, trace or dump has a part of a password, with any characters and in any argument
 --EXTENSIONS--
 celery
 --INI--
@@ -19,7 +19,7 @@ $connect = function (object $made) {
         default => $made->PostTask('proj.echo', [], false, fresh('secrets')),
     };
 };
-// Every argument that PHP hides, of every class: a URL may stand in any of them by mistake.
+// Every argument that PHP hides, of every class: a URL may be passed to any of them by mistake.
 $ways = $hidden = [];
 foreach ((new ReflectionExtension('celery'))->getClasses() as $class) {
     if ($class->isAbstract() || isset($hidden[$class->name]) || ($constructor = $class->getConstructor()) === null) {
@@ -32,7 +32,7 @@ foreach ((new ReflectionExtension('celery'))->getClasses() as $class) {
         $name = $class->name;
         $hidden[$name][] = $parameter->name;
         if (preg_match('/connection|details/', $parameter->name) === 1) {
-            // An array; each of its keys may hold a URL.
+            // An array, in which each key may hold a URL.
             foreach ([...array_keys(arguments()), 'ssl_options', 'priority_steps', 'sep', 'url'] as $key) {
                 $ways["$name, $parameter->name, $key"] = function () use ($class, $parameter, $key, &$url) {
                     $usual = ['broker_connection' => arguments(), 'id' => 'id'];
@@ -46,7 +46,7 @@ foreach ((new ReflectionExtension('celery'))->getClasses() as $class) {
             $usual = ['id' => 'id', 'connection_details' => arguments(), 'broker_connection' => arguments()] + arguments(['port' => null]);
             $usual = array_intersect_key($usual, array_column($class->getConstructor()->getParameters(), null, 'name'));
 
-            // Any text may be an id; what may stand there by mistake is the array behind it.
+            // Any text may be an id; the array after it may hold a URL by mistake.
             $given = $parameter->name === 'id' ? arguments(['host' => $url]) : $url;
 
             return $class->newInstanceArgs([$parameter->name => $given] + $usual);
@@ -66,7 +66,7 @@ foreach (logins() as $login => $encoded) {
     foreach (forms() as $form => $written) {
         $url = sprintf($form, $written === 'encoded' ? $encoded : $login);
         foreach ($ways as $way => $call) {
-            // Each way with every login, and the ways that take any URL with every form of it.
+            // Each call with every login, and the calls that take any URL with every form of it.
             if ($form !== array_key_first(forms()) && preg_match('/host|URL|login/', $way) !== 1) {
                 continue;
             }

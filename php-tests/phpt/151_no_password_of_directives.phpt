@@ -1,5 +1,5 @@
 --TEST--
-No message, trace or page of settings has a part of a password that stands in a directive
+No message, trace or page of settings has a part of a password from a directive
 --EXTENSIONS--
 celery
 --INI--
@@ -18,7 +18,10 @@ if (!getenv('CELERY_EXTENSION')) {
 require __DIR__ . '/support.inc';
 require __DIR__ . '/secrets.inc';
 
-/** Everything that may show directives. ini_get() and ini_get_all() do, as for every directive of PHP's with a password. */
+/**
+ * All functions that may show directives. ini_get() and ini_get_all() do, as for PHP's own
+ * passwords.
+ */
 function show_settings(): void
 {
     phpinfo();
@@ -45,7 +48,7 @@ if (($argv[1] ?? '') === 'child') {
     exit("\nthe end");
 }
 
-/** A php.ini's way of writing a text. */
+/** Returns a text as php.ini writes it. */
 function ini_text(string $text): string
 {
     return str_contains($text, "'") ? '"' . addcslashes($text, '"\\$') . '"' : "'$text'";
@@ -62,7 +65,7 @@ $in_other_process = function (array $directives) use ($file): void {
     $child = proc_open([PHP_BINARY, '-n', '-c', $file, ...$modules, __FILE__, 'child'], [1 => ['pipe', 'w'], 2 => ['redirect', 1]], $pipes);
     $text = stream_get_contents($pipes[1]);
     proc_close($child);
-    // It must have read the file and come to its end.
+    // It must have read the file and reached its end.
     echo $text, str_contains($text, "\nthe end") && str_contains($text, '**') ? '' : "THE OTHER PROCESS FAILED: hush\n";
 };
 
@@ -82,11 +85,11 @@ foreach (logins() as $login => $encoded) {
     $name = $open[$turn % count($open)];
     search($name, $url, function () use ($name, $url) {
         $before = ini_set($name, $url);
-        // Without a time of its own, a call has the default of seconds.
+        // Without a timeout of its own, a call has the default of some seconds.
         str_ends_with($name, '_timeout') ? phpinfo(INFO_MODULES) : show_settings();
         ini_set($name, $before);
     });
-    // Each character comes in nine logins. One is enough for processes of their own.
+    // Each character appears in nine logins. One of them is enough for separate processes.
     if ($turn % 9 === 0) {
         foreach (array_unique(['celery.broker_url', 'celery.result_backend', $fixed[intdiv($turn, 9) % count($fixed)]]) as $name) {
             search("$name, alone", $url, fn () => $in_other_process([$name => $url]));

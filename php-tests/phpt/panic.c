@@ -1,6 +1,7 @@
 /*
- * A clock that cannot be read while $CLOCK_IS_BROKEN is set: preloaded, it makes Rust's Instant::now() panic, which
- * nothing that a script does can.
+ * A clock that cannot be read while $CLOCK_IS_BROKEN is set. Preloaded, it makes Rust's
+ * Instant::now()
+ * panic, which no script can.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -19,7 +20,7 @@ int clock_gettime(clockid_t clock, struct timespec *time)
 	return (int) syscall(SYS_clock_gettime, clock, time);
 }
 
-/* PHP binds an extension to its own libraries before those that are preloaded. Not here. */
+/* PHP gives an extension its own libraries before preloaded ones; this prevents that. */
 void *dlopen(const char *file, int flags)
 {
 	void *(*original)(const char *, int) = dlsym(RTLD_NEXT, "dlopen");
