@@ -246,3 +246,19 @@ async fn the_time_for_an_answer_grows_with_silence_and_falls_with_the_first_answ
     let time = silence(&proxy, &mut link).await;
     assert!(time < 12 * short, "{time:?}");
 }
+
+/// A server that expects TLS closes a plain connection after an alert, which its reset may overtake.
+#[tokio::test]
+async fn a_plain_client_on_the_port_of_tls_is_told_so() {
+    let redis = RedisOptions::new().tls(ServerName::Right).start().unwrap();
+    let closing = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = closing.local_addr().unwrap().port();
+    std::thread::spawn(move || closing.incoming().for_each(drop));
+    for port in [redis.tls_port().unwrap(), place] {
+        for login in ["", ":secret@", "u:secret@"] {
+            let error = why_not(&format!("redis://{login}127.0.0.1:{port}/0")).await;
+            assert!(error.contains("use rediss://"), "{port}: {error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

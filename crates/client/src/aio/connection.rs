@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::transport::Transport;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Address, Endpoint};
 use crate::error::ServerError;
 use crate::redis::{Script, mode};
 use crate::secret::Secret;
@@ -223,7 +223,7 @@ impl Connection {
             greeting.cmd("CLIENT").arg("SETNAME").arg(&options.name);
             greeting.cmd("HELLO");
             let sent = connection.inner.send_packed_commands(&greeting, 0, 2);
-            let answers = sent.await.map_err(Failure::from)?;
+            let answers = sent.await.map_err(|error| closed(error, endpoint))?;
             if let Some(kind) = answers.last().and_then(mode::unsupported) {
                 return Err(Failure::Denied(format!("it is {kind}")));
             }
@@ -312,7 +312,7 @@ fn not_let_in(error: RedisError, endpoint: &Endpoint) -> Failure {
         (Some(code), Some(detail)) => ServerError::new(code, detail),
         (_, Some(detail)) => ServerError::new(format!("{}:", error.category()), detail),
         (_, None) if denied => return Failure::Denied(error.to_string()),
-        (_, None) => return Failure::Connect(error.to_string()),
+        (_, None) => return Failure::Connect(in_words(&error, endpoint)),
     };
     let denied = denied || answer.is_auth() || DENIALS.contains(&answer.message());
     let secret = endpoint.password().map_or("", Secret::reveal);
@@ -321,6 +321,26 @@ fn not_let_in(error: RedisError, endpoint: &Endpoint) -> Failure {
         Failure::Denied(said)
     } else {
         Failure::Connect(said)
+    }
+}
+
+/// Returns the failure of a greeting that was not answered.
+fn closed(error: RedisError, endpoint: &Endpoint) -> Failure {
+    match Failure::from(error.clone()) {
+        Failure::Lost(_) => Failure::Lost(in_words(&error, endpoint)),
+        other => other,
+    }
+}
+
+/// Says why a connection did not open. A server that expects TLS may close it without a word, or
+/// its reset overtakes its alert.
+fn in_words(error: &RedisError, endpoint: &Endpoint) -> String {
+    let is_plain = endpoint.tls().is_none() && matches!(endpoint.address(), Address::Tcp { .. });
+    let said = error.to_string();
+    if is_plain && error.is_connection_dropped() && !said.contains("rediss://") {
+        format!("{said}; if the server speaks TLS on this port, use rediss://")
+    } else {
+        said
     }
 }
 
