@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, Row};
 use tokio::time::timeout;
 
 use super::grammar::Grammar;
+use super::pool::Open;
 use super::session::{self, SessionZone, Settings};
 use super::types::Known;
 use super::url::{Address, Options};
@@ -47,6 +48,8 @@ pub(super) struct Connection {
     pub(super) types: Known,
     made: Instant,
     used: Instant,
+    /// Counts it among the pool's.
+    open: Option<Open>,
 }
 
 pub(super) enum Raw {
@@ -91,7 +94,16 @@ impl Connection {
             types: Known::default(),
             made: now,
             used: now,
+            open: None,
         })
+    }
+
+    /// Counts it while it is open.
+    pub(super) fn counted(self, open: Open) -> Self {
+        Connection {
+            open: Some(open),
+            ..self
+        }
     }
 
     /// Begins a transaction. The server has so long to answer.
@@ -174,6 +186,7 @@ impl Connection {
 
     /// Says good-bye. Dropping it does as well, only that some servers note it as a fault.
     pub(super) async fn close(self) {
+        let _open = self.open;
         let closing = async {
             match self.raw {
                 Raw::MySql(open) => open.close().await,

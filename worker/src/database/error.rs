@@ -51,7 +51,7 @@ pub struct DatabaseError {
 enum WaitsFor {
     /// A table that whoever makes it may be about to make.
     Table,
-    /// A place among our own connections.
+    /// One of our own connections.
     Place,
     /// Somebody who is about to commit the same call.
     Twin,
@@ -115,6 +115,27 @@ impl DatabaseError {
                 "no connection became free within {} s",
                 waited.as_secs_f64()
             ))
+        }
+    }
+
+    /// Counts a refusal for want of room as [`busy`](Self::busy): the connections that take the room are
+    /// our own.
+    pub(super) fn for_want_of_room(self) -> Self {
+        let wants_room = match &self.code {
+            // Too many connections, and too many of this user.
+            Some(Value::Number(number)) => match number.as_u64() {
+                Some(1040 | 1203) => true,
+                // Of other resources, too.
+                Some(1226) => self.message.contains("max_user_connections"),
+                _ => false,
+            },
+            // Of the server, the database, the role.
+            Some(Value::String(state)) => state == "53300",
+            _ => false,
+        };
+        DatabaseError {
+            waits_for: wants_room.then_some(WaitsFor::Place).or(self.waits_for),
+            ..self
         }
     }
 
@@ -414,6 +435,35 @@ mod tests {
         assert_eq!(of_sqlstate(""), Kind::Statement);
         assert_eq!(of_sqlite(517), Kind::Transient);
         assert_eq!(of_sqlite(14), Kind::Refused);
+    }
+
+    #[test]
+    fn a_refusal_for_want_of_room_may_be_our_own() {
+        let user = "User 'u' has exceeded the 'max_user_connections' resource (current value: 5)";
+        let hour = "User 'u' has exceeded the 'max_queries_per_hour' resource (current value: 5)";
+        let mysql = |code, message: &str| DatabaseError {
+            kind: of_mysql(code, message),
+            ..DatabaseError::refused_here(code, message.to_owned())
+        };
+        for (code, message, own) in [
+            (1040, "Too many connections", true),
+            (1203, "", true),
+            (1226, user, true),
+            (1226, hour, false),
+            (1053, "", false),
+            (1045, "", false),
+        ] {
+            let error = mysql(code, message);
+            assert!(!error.is_our_own(), "{code}");
+            assert_eq!(error.for_want_of_room().is_our_own(), own, "{code}");
+        }
+        for (state, own) in [("53300", true), ("53200", false), ("57P03", false)] {
+            let error = DatabaseError {
+                code: Some(state.into()),
+                ..DatabaseError::unavailable("")
+            };
+            assert_eq!(error.for_want_of_room().is_our_own(), own, "{state}");
+        }
     }
 
     #[test]

@@ -41,7 +41,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use caller::Caller;
-use connection::Connection;
 use futures_util::future::BoxFuture;
 use health::Health;
 use pool::Pool;
@@ -73,8 +72,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(10);
 /// The first wait before a database is asked whether it is back. Tasks that wait for it ask more
 /// often than this, so that only an idle worker asks by itself.
 const FIRST_LOOK: Duration = Duration::from_secs(6);
-/// The waits double up to this: one connection in half a minute is no load for a server.
-const LONGEST_LOOK: Duration = Duration::from_secs(30);
+/// The waits of those who ask an absent database double up to this: one connection in half a minute
+/// is no load for a server.
+pub(crate) const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
 /// Which words a database understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,7 +204,7 @@ impl Database {
                 },
                 // SQLite has but one, which somebody else is using.
                 None if database.dialect() == Dialect::Sqlite => Ok(()),
-                None => match Connection::make(pool.address()).await {
+                None => match pool.make().await {
                     Ok(connection) => {
                         connection.close().await;
                         Ok(())
@@ -369,10 +369,7 @@ impl Database {
         } = &*self.inner;
         // SQLite has no server that could fall silent.
         let limit = timeout.filter(|_| self.dialect() != Dialect::Sqlite);
-        let Some(place) = within(limit, pool.place()).await else {
-            return Err(DatabaseError::busy(limit.unwrap_or_default()));
-        };
-        let place = place?;
+        let place = self.place(limit).await?;
         let lost = {
             let transaction = self.one_transaction(place, work, caller);
             tokio::select! {
@@ -393,6 +390,12 @@ impl Database {
             caller.work.in_session(None);
         }
         Err(DatabaseError::unavailable(lost))
+    }
+
+    /// Waits for the right to have a connection.
+    async fn place(&self, limit: Option<Duration>) -> Result<pool::Place, DatabaseError> {
+        let place = within(limit, self.inner.pool.place()).await;
+        place.unwrap_or_else(|| Err(DatabaseError::busy(limit.unwrap_or_default())))
     }
 
     async fn one_transaction<T, F>(

@@ -31,6 +31,19 @@ pub(super) struct Pool {
     address: Address,
     places: Arc<Semaphore>,
     idle: Mutex<Idle>,
+    /// Counts the connections that are open, idle or in use.
+    open: Open,
+}
+
+/// A count of connections: each holds a clone.
+#[derive(Clone, Default)]
+pub(super) struct Open(Arc<()>);
+
+impl Open {
+    /// Returns `true` if there is a connection.
+    fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
 }
 
 #[derive(Default)]
@@ -70,6 +83,7 @@ impl Pool {
             address,
             places: Arc::new(Semaphore::new(places)),
             idle: Mutex::default(),
+            open: Open::default(),
         }
     }
 
@@ -113,9 +127,28 @@ impl Pool {
             }
         }
         let generation = self.idle().generation;
-        let made = Connection::make(&self.address).await?;
+        let made = self.make().await?;
         let begun = self.begin_on(made, generation, CONNECT_TIMEOUT).await?;
         Ok(begun.with(place))
+    }
+
+    /// Makes a connection, which need not have a place.
+    ///
+    /// A server that has no room for it while others of ours are open, or are being made, is not away:
+    /// it is like a pool without a free place. Of those that are refused together, the last one finds
+    /// no other.
+    pub(super) async fn make(&self) -> Result<Connection, DatabaseError> {
+        let open = self.open.clone();
+        let error = match Connection::make(&self.address).await {
+            Ok(made) => return Ok(made.counted(open)),
+            Err(error) => error,
+        };
+        drop(open);
+        Err(if self.open.is_shared() {
+            error.for_want_of_room()
+        } else {
+            error
+        })
     }
 
     async fn begin_on(
@@ -155,9 +188,9 @@ impl Pool {
         }
     }
 
-    /// Takes out an idle connection, if there is one, for the caller to close.
-    pub(super) fn part_with_one(&self) -> Option<Connection> {
-        self.idle().connections.pop()
+    /// Closes a connection, and gives its place back.
+    pub(super) async fn part_with(&self, taken: Taken) {
+        taken.connection.close().await;
     }
 
     /// Parts with every connection: now with the idle ones, with the others when they come back.

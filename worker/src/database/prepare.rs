@@ -5,16 +5,14 @@
 //! does not look for a procedure, nor PostgreSQL for rights, before a statement runs; so the one
 //! is asked for the procedure and the other to explain the statement.
 //!
-//! The connection is not the pool's: PostgreSQL keeps the types that it has guessed for the
+//! The connection is closed afterwards: PostgreSQL keeps the types that it has guessed for the
 //! parameters with the prepared statement, and values of tasks are bound with types of their own.
-
-use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
 use tokio::time::timeout;
 
-use super::connection::{CONNECT_TIMEOUT, Connection, Raw};
+use super::connection::{CONNECT_TIMEOUT, Raw};
 use super::grammar::Grammar;
 use super::params::Statement;
 use super::values::Dates;
@@ -38,9 +36,6 @@ pub(crate) enum Finding {
     Mistake(DatabaseError),
 }
 
-/// An answer to another statement within this time shows that the server is there. Tasks that wait for it try within 5 s.
-const RECENT: Duration = Duration::from_secs(10);
-
 impl Database {
     /// Prepares each statement. An error says that the database cannot be asked now.
     pub(crate) async fn prepare(&self, samples: &[Sample]) -> Result<Vec<Finding>, DatabaseError> {
@@ -54,22 +49,17 @@ impl Database {
             });
             return working.await;
         }
+        let pool = &self.inner.pool;
         let preparing = async {
-            // The pool may hold all connections that the server allows. An idle one makes room for this.
-            if let Some(idle) = self.inner.pool.part_with_one() {
-                idle.close().await;
-            }
-            let mut connection = Connection::make(self.inner.pool.address()).await?;
-            let findings = prepare_all(&mut connection.raw, connection.grammar, samples).await?;
-            connection.close().await;
-            Ok(findings)
+            let place = self.place(self.inner.timeout).await?;
+            let mut taken = pool.begin(place).await?;
+            let grammar = taken.connection.grammar;
+            let findings = prepare_all(&mut taken.connection.raw, grammar, samples).await;
+            pool.part_with(taken).await;
+            findings
         };
         let outcome = preparing.await;
-        // A server that answers the tasks is not away because it allows no connection more.
-        let answers_others = self.inner.health.heard_within(RECENT) == Some(true);
-        if outcome.is_ok() || !answers_others {
-            self.inner.health.note(outcome.as_ref().err());
-        }
+        self.inner.health.note(outcome.as_ref().err());
         outcome
     }
 }

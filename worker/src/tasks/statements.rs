@@ -9,14 +9,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use celery_client::aio::{Backoff, random};
+
 use super::SqlTask;
 use crate::config::value::{ConfigError, setting};
-use crate::database::{Database, DatabaseError, Dialect, Finding, Sample};
+use crate::database::{Database, DatabaseError, Dialect, Finding, LONGEST_LOOK, Sample};
 
-/// The first wait while the database cannot be asked; it doubles.
+/// The first wait while the database cannot be asked. It doubles up to [`LONGEST_LOOK`], with
+/// jitter: workers that were started together do not ask together.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// A worker that meets its database again shall not run tasks for long before it looks at them.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -106,14 +107,13 @@ impl Statements {
         &self,
         database: &Database,
     ) -> Result<(), ConfigError> {
-        let mut wait = FIRST_WAIT;
+        let mut backoff = Backoff::between(FIRST_WAIT, LONGEST_LOOK);
         loop {
             self.prepare_once(database).await?;
             if self.prepared.load(Ordering::Acquire) {
                 return Ok(());
             }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
+            tokio::time::sleep(backoff.failed(random())).await;
         }
     }
 }

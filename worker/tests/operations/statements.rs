@@ -375,3 +375,41 @@ fn a_mistake_that_an_absent_database_hides_ends_the_worker_later() {
     assert_eq!(count(&redis, &["HLEN", "unacked"]), 0);
     assert_eq!(count(&redis, &["LLEN", "celery"]), u64::from(!failed));
 }
+
+/// The worker's own connections take all the room that the server has. It does not call the server
+/// away, runs all calls, and still learns what the server says of the statements.
+fn all_room_is_ours(url: &str, sleep: &str) {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let tasks = [sleep, "UPDATE missing SET n = :n"];
+    let settings = Settings::new(&redis, url, &tasks);
+    let mut worker = start(settings.command().args(["-c", "16"]));
+    let calls: Vec<String> = (0..48).map(|call| format!("call-{call}")).collect();
+    for call in &calls {
+        post(&redis, call, "t0", "[0.2]", None);
+    }
+    for call in &calls {
+        wait_for_status(&redis, call, "SUCCESS", &worker);
+    }
+    worker.terminate();
+    assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
+    let log = worker.log();
+    assert!(log.contains("the task t1 will fail"), "{log}");
+    assert!(!log.contains("unavailable"), "{log}");
+}
+
+#[test]
+fn a_server_whose_room_is_ours_is_not_away() {
+    let mariadb = MariaDb::start_with(&["--max-connections=10"]).unwrap();
+    all_room_is_ours(&mariadb.url(), "DO SLEEP(:s)");
+    let limited = MariaDb::start().unwrap();
+    limited
+        .sql(
+            "CREATE USER few@'127.0.0.1' IDENTIFIED BY 'few' WITH MAX_USER_CONNECTIONS 5; \
+             GRANT ALL ON celery.* TO few@'127.0.0.1'",
+        )
+        .unwrap();
+    let few = limited.url().replace("celery:celery@", "few:few@");
+    all_room_is_ours(&few, "DO SLEEP(:s)");
+    let postgres = Postgres::start_with("max_connections = 8").unwrap();
+    all_room_is_ours(&postgres.url(), "SELECT pg_sleep(:s)");
+}

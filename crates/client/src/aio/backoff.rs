@@ -12,16 +12,35 @@ const FLOOR: Duration = Duration::from_millis(25);
 /// may first have to wait out a pause that has just begun.
 const CAP: Duration = Duration::from_millis(800);
 
-/// The state of the pauses: how many attempts have failed in a row.
-#[derive(Clone, Debug, Default)]
+/// The state of the pauses: how long they are, and how many attempts have failed in a row.
+#[derive(Clone, Debug)]
 pub struct Backoff {
+    floor: Duration,
+    cap: Duration,
     failures: u32,
 }
 
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::between(FLOOR, CAP)
+    }
+}
+
 impl Backoff {
-    /// Returns a backoff without failures, whose next pause is the shortest.
+    /// Returns a backoff without failures, with pauses that suit a Redis.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Returns a backoff without failures, whose pauses double from the first duration up to the
+    /// second.
+    #[must_use]
+    pub fn between(floor: Duration, cap: Duration) -> Self {
+        Backoff {
+            floor,
+            cap,
+            failures: 0,
+        }
     }
 
     /// Counts a failure and returns the pause before the next attempt.
@@ -29,7 +48,8 @@ impl Backoff {
     /// The pause is between half and all of a duration that doubles up to the limit. `random` is in
     /// 0..1.
     pub fn failed(&mut self, random: f64) -> Duration {
-        let whole = FLOOR.saturating_mul(1 << self.failures.min(16)).min(CAP);
+        let doubled = self.floor.saturating_mul(1 << self.failures.min(16));
+        let whole = doubled.min(self.cap);
         self.failures = self.failures.saturating_add(1);
         whole.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
     }
@@ -57,6 +77,20 @@ mod tests {
         assert_eq!(pauses, [25, 50, 100, 200, 400, 800, 800, 800]);
         backoff.worked();
         assert_eq!(backoff.failed(1.0), FLOOR);
+    }
+
+    #[test]
+    fn pauses_may_be_longer() {
+        let seconds = Duration::from_secs;
+        let mut backoff = Backoff::between(Duration::from_millis(500), seconds(30));
+        let pauses: Vec<_> = (0..9).map(|_| backoff.failed(1.0).as_millis()).collect();
+        let expected = [
+            500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000,
+        ];
+        assert_eq!(pauses, expected);
+        assert_eq!(backoff.failed(0.0), seconds(15));
+        backoff.worked();
+        assert_eq!(backoff.failed(0.5), Duration::from_millis(375));
     }
 
     #[test]
