@@ -9,8 +9,8 @@
 |
 |     php artisan vendor:publish --tag=celery-config
 |
-| A key left out, or null, means the value shown here. A flat file of eleven keys (host, user, password, vhost,
-| exchange, …), as applications of celery-php have it, is read as the connection "default".
+| A key that is missing or null has the value shown here. A flat file of eleven keys (host, user,
+| password, vhost, exchange, …), as applications of celery-php have it, is the connection "default".
 |
 */
 
@@ -23,7 +23,7 @@ return [
 
         'default' => [
 
-            // Where the broker is. The first of these three that is set counts:
+            // The address of the broker. The first of these three that is set counts:
             // a URL (redis://, rediss://, unix:///path),
             'url' => env('CELERY_BROKER_URL'),
 
@@ -37,7 +37,8 @@ return [
             'password' => env('CELERY_PASSWORD'),
             'database' => env('CELERY_DATABASE', 0),
 
-            // TLS. Any option set here turns it on as well; they are those of PHP's "ssl" stream context.
+            // TLS. Any option in "ssl" turns it on too; the options are those of PHP's "ssl" stream
+            // context.
             'tls' => env('CELERY_TLS', false),
             'ssl' => [
                 'cafile' => env('CELERY_SSL_CAFILE'),
@@ -49,18 +50,20 @@ return [
                 'verify_peer_name' => env('CELERY_SSL_VERIFY_PEER_NAME'),
             ],
 
-            // The queue of a task that names none.
+            // The queue of a task without a queue of its own.
             'queue' => env('CELERY_QUEUE', 'celery'),
 
-            // Where results are read: a URL, or an array with the keys above. Null: where the tasks go.
+            // The server of the results: a URL, or an array with the keys above. Null: the broker.
             'result_backend' => env('CELERY_RESULT_BACKEND'),
 
-            // The lists that a queue has on Redis: priority_steps and sep of Celery's broker_transport_options, which
-            // every worker and producer needs alike. Null: the INI settings celery.priority_steps, celery.priority_sep.
+            // The lists of a queue on Redis: priority_steps and sep of Celery's
+            // broker_transport_options, which must be
+            // equal in every worker and producer. Null: the INI settings celery.priority_steps,
+            // celery.priority_sep.
             'priority_steps' => env('CELERY_PRIORITY_STEPS'),
             'sep' => env('CELERY_PRIORITY_SEP'),
 
-            // Seconds that a post may take in all: name, connect, TLS, answer. Null: the INI setting
+            // The seconds for a whole post: name, connect, TLS, answer. Null: the INI setting
             // celery.post_timeout.
             'timeout' => env('CELERY_TIMEOUT'),
 

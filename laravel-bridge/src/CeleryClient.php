@@ -17,14 +17,14 @@ use Throwable;
 use UnitEnum;
 
 /**
- * The client of one connection: transactions and events around a transport.
+ * The client of one connection: adds transactions and events to a transport.
  */
 final class CeleryClient implements Client
 {
     /**
-     * @param  string  $queue  the queue of a task that names none
-     * @param  bool  $afterCommit  whether a task that does not say otherwise waits for the commit
-     * @param  bool  $deferring  whether tasks wait for a commit at all
+     * @param  string  $queue  the queue of a task without a queue of its own
+     * @param  bool  $afterCommit  true if a task waits for the commit by default
+     * @param  bool  $deferring  true if tasks may wait for a commit at all
      */
     public function __construct(
         private readonly Container $container,
@@ -103,7 +103,7 @@ final class CeleryClient implements Client
 
     private function send(TaskMessage $task): Result
     {
-        // Told now, while the transaction can still roll back, not after the commit.
+        // Throws now, while the transaction can still roll back, not after the commit.
         $this->transport->ensureUsable();
 
         $task = $this->complete($task);
@@ -123,7 +123,7 @@ final class CeleryClient implements Client
     }
 
     /**
-     * Whether a task waits for the commit. Outside a transaction waiting takes no time.
+     * Returns true if a task waits for the commit. Outside a transaction it does not wait.
      */
     private function defers(TaskMessage $task): bool
     {
@@ -138,7 +138,7 @@ final class CeleryClient implements Client
     private function deliverMany(array $tasks): void
     {
         if (count($tasks) === 1) {
-            // The exception of a single post says more.
+            // The exception of a single post has more details.
             $this->deliver($tasks[0]);
 
             return;

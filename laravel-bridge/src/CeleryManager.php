@@ -15,10 +15,10 @@ use Illuminate\Contracts\Container\Container;
 use UnitEnum;
 
 /**
- * Makes and keeps the clients of the named connections; is itself the client of the default one.
+ * Makes and keeps the clients of the named connections; it is itself the client of the default one.
  *
- * As with Laravel's own managers, a connection is what the configuration said at its first use, in every respect: where
- * tasks go, where they are counted, whether they wait for a commit. What the configuration says later counts after
+ * Like Laravel's own managers, a connection keeps the configuration of its first use in every
+ * respect: its broker, its counts, its waits for a commit. Later changes take effect after
  * `purge()` or `forgetConnections()`; the name of the default connection is read at each use.
  */
 class CeleryManager implements Factory, Client
@@ -26,7 +26,7 @@ class CeleryManager implements Factory, Client
     /** @var array<string, Client> */
     private array $clients = [];
 
-    /** @var array<string, ConnectionSettings> what the configuration said of the connections in use */
+    /** @var array<string, ConnectionSettings> the configuration of the connections in use */
     private array $settings = [];
 
     public function __construct(protected readonly Container $container)
@@ -41,7 +41,7 @@ class CeleryManager implements Factory, Client
     }
 
     /**
-     * What config/celery.php said of a connection at its first use.
+     * Returns the configuration that config/celery.php had for a connection at its first use.
      */
     public function settings(?string $name = null): ConnectionSettings
     {
@@ -51,7 +51,7 @@ class CeleryManager implements Factory, Client
     }
 
     /**
-     * Forget one connection: its next use reads the configuration again.
+     * Forgets one connection: its next use reads the configuration again.
      */
     public function purge(?string $name = null): void
     {
@@ -60,7 +60,7 @@ class CeleryManager implements Factory, Client
     }
 
     /**
-     * Forget all connections: the next use of each reads the configuration again.
+     * Forgets all connections: the next use of each reads the configuration again.
      */
     public function forgetConnections(): void
     {
@@ -68,7 +68,7 @@ class CeleryManager implements Factory, Client
     }
 
     /**
-     * Whether tasks posted inside a database transaction may wait for its commit.
+     * Returns true if tasks posted inside a database transaction may wait for its commit.
      */
     public function defersToCommit(): bool
     {

@@ -22,7 +22,7 @@ use Illuminate\Support\ServiceProvider;
 use Throwable;
 
 /**
- * Registers the package. It neither needs the extension nor makes a connection: both are met at the first use.
+ * Registers the package. Needs no extension and makes no connection: the first use does both.
  */
 final class CeleryServiceProvider extends ServiceProvider
 {
@@ -43,7 +43,7 @@ final class CeleryServiceProvider extends ServiceProvider
 
     public function boot(): void
     {
-        // Again: an application may set its keys in a provider of its own.
+        // Read again: an application may set its keys in its own provider.
         $config = $this->config();
         $config->set('celery', FlatConfig::complete((array) $config->get('celery', [])));
 
@@ -59,8 +59,8 @@ final class CeleryServiceProvider extends ServiceProvider
     }
 
     /**
-     * Fill the gaps of the application's file. `mergeConfigFrom()` would put the package's connections beside the
-     * values of a flat file.
+     * Adds the missing values to the application's file. `mergeConfigFrom()` would put the
+     * package's connections beside the values of a flat file.
      */
     private function registerConfig(): void
     {

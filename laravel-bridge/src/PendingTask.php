@@ -11,7 +11,7 @@ use DateTimeInterface;
 use UnitEnum;
 
 /**
- * A task being put together in Laravel's words. Nothing is sent before `post()`.
+ * A task under construction, in Laravel's words. Only `post()` sends it.
  */
 final class PendingTask
 {
@@ -30,7 +30,7 @@ final class PendingTask
     ) {
     }
 
-    /** The queue the task goes to. */
+    /** Sets the queue of the task. */
     public function onQueue(string|UnitEnum|null $queue): self
     {
         $this->queue = $queue;
@@ -38,38 +38,39 @@ final class PendingTask
         return $this;
     }
 
-    /** Run it no earlier: after so many seconds, after an interval, or at a time. */
+    /** Sets the earliest time to run it: seconds from now, an interval, or a time. */
     public function delay(DateTimeInterface|DateInterval|int|float|null $delay): self
     {
         return $this->with(['delay' => $delay]);
     }
 
-    /** Do not run it later than this: a time, or seconds from now. */
+    /** Sets the latest time to run it: a time, or seconds from now. */
     public function expires(DateTimeInterface|DateInterval|int|float $expires): self
     {
         return $this->with(['expires' => $expires]);
     }
 
-    /** Post after the open transaction commits; not at all if it rolls back. */
+    /** Posts after the open transaction commits; not at all if it rolls back. */
     public function afterCommit(): self
     {
         return $this->with(['after_commit' => true]);
     }
 
-    /** Post at once, even inside a transaction: the worker may then not see the row yet. */
+    /** Posts at once, even inside a transaction: the worker may then not see the row yet. */
     public function beforeCommit(): self
     {
         return $this->with(['after_commit' => false]);
     }
 
-    /** The id of the task, instead of a fresh UUID. */
+    /** Sets the id of the task. Default: a fresh UUID. */
     public function withId(string $id): self
     {
         return $this->with(['id' => $id]);
     }
 
     /**
-     * Seconds the task may run: the worker ends it after $hard, and warns it after $soft.
+     * Limits the seconds that the task may run: the worker ends it after $hard, and warns it after
+     * $soft.
      */
     public function timeLimit(?float $hard, ?float $soft = null): self
     {
@@ -77,7 +78,7 @@ final class PendingTask
     }
 
     /**
-     * Further options or message fields; see {@see TaskMessage::make()}.
+     * Sets further options or message fields; see {@see TaskMessage::make()}.
      *
      * @param  array<string, mixed>  $options
      */
@@ -88,7 +89,7 @@ final class PendingTask
         return $this;
     }
 
-    /** Send it. */
+    /** Posts the task. */
     public function post(): Result
     {
         return $this->client->post($this->name, $this->args, $this->queue, $this->options);

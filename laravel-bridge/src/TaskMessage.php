@@ -14,11 +14,11 @@ use InvalidArgumentException;
 use UnitEnum;
 
 /**
- * One task on its way to the broker: everything that is known of it before it is encoded. A plain value.
+ * One task before its post: everything known of it before it is encoded. A plain value.
  */
 final class TaskMessage
 {
-    /** Seconds, about 7,900 years: what is added to today stays within four digits of a year. */
+    /** Seconds, about 7,900 years: added to today, they give a year of four digits. */
     private const FAR = 250_000_000_000;
 
     /**
@@ -27,7 +27,7 @@ final class TaskMessage
      * @param  array<array-key, mixed>  $args  a list is positional arguments, any other array keyword arguments
      * @param  string|null  $queue  null: the connection's queue
      * @param  array<string, mixed>  $fields  further fields of the message, by the names of celery-php's $task_args
-     * @param  bool|null  $afterCommit  null: as the connection is set
+     * @param  bool|null  $afterCommit  null: the connection's setting
      */
     public function __construct(
         public readonly string $id,
@@ -81,7 +81,7 @@ final class TaskMessage
     }
 
     /**
-     * The same task for another queue.
+     * Returns this task for another queue.
      */
     public function withQueue(string $queue): self
     {
@@ -89,7 +89,7 @@ final class TaskMessage
     }
 
     /**
-     * The name of a queue given as Laravel allows it; empty means none.
+     * Returns the name of a queue in any of the forms that Laravel allows; empty means none.
      */
     public static function queueName(mixed $queue): ?string
     {
@@ -103,7 +103,7 @@ final class TaskMessage
     }
 
     /**
-     * A time as Celery writes it, in UTC: 2026-11-22T07:40:20.996002+00:00.
+     * Returns a time as Celery writes it, in UTC: 2026-11-22T07:40:20.996002+00:00.
      */
     private static function time(mixed $when, string $field): string
     {
@@ -123,7 +123,8 @@ final class TaskMessage
     }
 
     /**
-     * So many seconds later. In two parts: PHP's parser takes a large number of microseconds for a smaller one.
+     * Returns a time in $seconds. It is added in two parts, because PHP's parser misreads a large
+     * number of microseconds.
      */
     private static function after(DateTimeImmutable $now, float $seconds, string $field): DateTimeImmutable
     {

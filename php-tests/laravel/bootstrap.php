@@ -17,7 +17,7 @@ if (! class_exists(Mockery::class)) {
     require_once 'Mockery/autoload.php';
 }
 
-// What this environment says of brokers is not the tests' configuration.
+// The tests' configuration must not depend on the brokers in this environment.
 foreach (array_keys(getenv()) as $name) {
     if (str_starts_with($name, 'CELERY_')) {
         putenv($name);

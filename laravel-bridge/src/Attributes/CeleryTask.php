@@ -7,14 +7,15 @@ namespace CeleryBridge\Attributes;
 use Attribute;
 
 /**
- * Names the Celery task that a job stands for.
+ * Names the Celery task of a job.
  */
 #[Attribute(Attribute::TARGET_CLASS)]
 final class CeleryTask
 {
     /**
      * @param  string  $name  the task's name, as the worker registers it
-     * @param  string|null  $queue  its queue, unless `onQueue()` says another; null: the connection's
+     * @param  string|null  $queue  its queue, unless `onQueue()` names another; null: the
+     * connection's
      * @param  string|null  $connection  its connection in config/celery.php; null: the default
      */
     public function __construct(

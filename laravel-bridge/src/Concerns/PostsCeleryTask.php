@@ -11,12 +11,13 @@ use Illuminate\Container\Container;
 use Throwable;
 
 /**
- * The `handle()` of a job that stands for a Celery task and is run by a PHP worker, or at once by the `sync`
- * connection: it posts the task.
+ * The `handle()` of a job that is a Celery task; a PHP worker or the `sync` connection runs it, and
+ * it posts the task.
  *
- * If the task cannot be posted, the job throws: Laravel tries again by the job's `$tries` and `backoff`, and calls its
- * `failed()` after the last try. All tries post the same task id. Inside a transaction (the `sync` connection) the task
- * is posted after the commit; there Laravel is done with the job, so this trait calls `failed()`.
+ * If the task cannot be posted, the job throws. Laravel then retries by the job's `$tries` and
+ * `backoff`, and calls its `failed()` after the last try. All tries post one task id. Inside a
+ * transaction (the `sync` connection) the task is posted after the commit. Laravel has finished the
+ * job by then, so this trait calls `failed()`.
  */
 trait PostsCeleryTask
 {

@@ -9,7 +9,8 @@ use Illuminate\Contracts\Config\Repository;
 use SensitiveParameter;
 
 /**
- * One connection of config/celery.php, read and checked. A plain value; holds no connection.
+ * The settings of one connection of config/celery.php, read and checked. A plain value without a
+ * connection.
  */
 final class ConnectionSettings
 {

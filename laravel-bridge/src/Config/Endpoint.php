@@ -11,16 +11,20 @@ use SensitiveParameter;
 use SensitiveParameterValue;
 
 /**
- * One server: where it is and how to log in. Made from the array of one connection, in any of the spellings that
- * config/celery.php, Laravel's database.redis.* and celery-php use.
+ * The address of one server and the login. It is made from the array of one connection, in any of
+ * the spellings that config/celery.php, Laravel's database.redis.* and celery-php use.
  *
- * No dump, cast, export or trace shows the login or the passphrase of a key, and it cannot be serialized.
+ * No dump, cast, export or trace shows the login or the passphrase of a key, and it cannot be
+ * serialized.
  */
 final class Endpoint implements JsonSerializable
 {
     private const DEFAULT_PORT = 6379;
 
-    /** What is hidden: [username, password, passphrase of the key]. A user without a password may be a token. */
+    /**
+     * The hidden values: [username, password, passphrase of the key]. A user without a password may
+     * be a token.
+     */
     private readonly SensitiveParameterValue $secrets;
 
     /**
@@ -101,7 +105,8 @@ final class Endpoint implements JsonSerializable
     }
 
     /**
-     * The arguments of celery-php's constructor, by name. The exchange stays Celery's own: queues are named a post.
+     * Returns the arguments of celery-php's constructor, by name. The exchange is Celery's default:
+     * each post names its queue.
      *
      * @return array{
      *     host: string,
@@ -139,7 +144,8 @@ final class Endpoint implements JsonSerializable
     }
 
     /**
-     * The connection as Laravel's Redis component takes it, without the application's key prefix.
+     * Returns the connection in the form of Laravel's Redis component, without the application's
+     * key prefix.
      *
      * @return array<string, mixed>
      */
@@ -178,13 +184,13 @@ final class Endpoint implements JsonSerializable
     }
 
     /**
-     * For people: the address with the password masked.
+     * Returns the address for people, with the password masked.
      */
     public function display(): string
     {
         [$username, $password] = $this->secrets->getValue();
         $login = match (true) {
-            // A whole login may stand in the place of the user.
+            // The place of the user may hold a whole login.
             str_contains((string) $username, ':') => '***:***@',
             $password !== null => ($username ?? '').':***@',
             $username !== null => '***@',
@@ -235,7 +241,8 @@ final class Endpoint implements JsonSerializable
     }
 
     /**
-     * A whole URL given as host, which the extension understands as well: more than a scheme and a name.
+     * Returns a whole URL given as host, which the extension accepts too: more than a scheme and a
+     * name.
      */
     private static function urlAsHost(#[SensitiveParameter] mixed $host): ?string
     {

@@ -5,15 +5,16 @@ declare(strict_types=1);
 namespace CeleryBridge\Config;
 
 /**
- * Lets applications keep the flat config/celery.php that goes with celery-php: its keys are read as the connection
- * "default", and stay where they are for code that reads `config('celery.host')` itself.
+ * Lets applications keep the flat config/celery.php for celery-php. Its keys are read as the
+ * connection "default", and stay in place for code that reads `config('celery.host')` itself.
  *
- * `complete()` may be applied twice: under `config:cache` it meets its own output.
+ * `complete()` may be applied twice: under `config:cache` it gets its own output.
  */
 final class FlatConfig
 {
     /**
-     * The constructor's arguments of celery-php's class, in their order, with what the file of an application may lack.
+     * The constructor's arguments of celery-php's class, in their order, with defaults for those
+     * that a file may lack.
      */
     public const DEFAULTS = [
         'host' => 'localhost',
@@ -38,7 +39,7 @@ final class FlatConfig
     }
 
     /**
-     * The application's configuration with the gaps of the flat form filled.
+     * Returns the application's configuration with the missing values of the flat form added.
      *
      * @param  array<string, mixed>  $config
      * @return array<string, mixed>

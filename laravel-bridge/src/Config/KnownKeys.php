@@ -5,18 +5,20 @@ declare(strict_types=1);
 namespace CeleryBridge\Config;
 
 /**
- * The keys that config/celery.php may have. Any other is refused by name: passed over, a misspelt `url` would send tasks
- * to the default address.
+ * The keys that config/celery.php may have. Any other is refused by name: if a misspelt `url` were
+ * ignored, tasks would go to the default address.
  */
 final class KnownKeys
 {
-    /** Where a server is and how to log in: a connection, or its result backend. */
+    /** The keys of a server's address and login: for a connection, or its result backend. */
     private const SERVER = [
         'url', 'redis', 'connector', 'scheme', 'host', 'path', 'port', 'username', 'user', 'login', 'password', 'database',
         'db', 'vhost', 'tls', 'ssl', 'ssl_options', 'sslOptions', 'context',
     ];
 
-    /** What a connection has beside its server. The last three are celery-php's and mean nothing on Redis. */
+    /**
+     * The other keys of a connection. The last three are celery-php's and have no effect on Redis.
+     */
     private const CONNECTION = [
         'queue', 'exchange', 'result_backend', 'timeout', 'after_commit', 'priority_steps', 'sep',
         'binding', 'persistent_messages', 'result_expire',
@@ -24,7 +26,7 @@ final class KnownKeys
 
     private const FILE = ['default', 'connections'];
 
-    /** Words that people write for a key. Others are compared by their spelling. */
+    /** Words that people write instead of a key. Other words are compared by their spelling. */
     private const MEANT = [
         'broker' => 'url', 'broker_url' => 'url', 'brokerurl' => 'url', 'uri' => 'url', 'dsn' => 'url',
         'address' => 'host', 'server' => 'host', 'hostname' => 'host', 'socket' => 'path', 'unix_socket' => 'path',
@@ -38,7 +40,7 @@ final class KnownKeys
     ];
 
     /**
-     * What is wrong with the keys of the whole file; null if nothing is.
+     * Returns the fault in the keys of the whole file; null if there is none.
      *
      * @param  array<array-key, mixed>  $config
      */
@@ -72,7 +74,7 @@ final class KnownKeys
     /**
      * @param  array<array-key, mixed>  $config
      * @param  list<string>  $known
-     * @param  array<string, list<string>>  $elsewhere  keys that are right at another place
+     * @param  array<string, list<string>>  $elsewhere  keys that are valid in another place
      */
     private static function problem(array $config, array $known, array $elsewhere): ?string
     {
@@ -93,7 +95,7 @@ final class KnownKeys
 
             $meant = self::meant($key, $known);
 
-            // A URL may stand in the place of a name.
+            // The name of a key may be a URL by mistake.
             $key = ValueTypes::isUrl($key) ? '**' : $key;
 
             return $meant !== null
@@ -109,7 +111,7 @@ final class KnownKeys
      */
     private static function meant(string $key, array $known): ?string
     {
-        // As it would be written here: brokerUrl, broker-url and BROKER_URL are broker_url.
+        // In the spelling of this file: brokerUrl, broker-url and BROKER_URL are broker_url.
         $word = strtolower((string) preg_replace(['/(?<=[a-z0-9])(?=[A-Z])/', '/[^A-Za-z0-9]+/'], '_', $key));
         $word = (string) preg_replace('/^celery_/', '', $word);
 

@@ -8,8 +8,8 @@ use CeleryBridge\Exceptions\InvalidConfiguration;
 use SensitiveParameter;
 
 /**
- * Names the lists of a queue on Redis: kombu's transport options priority_steps and sep. Every program that uses the
- * queue needs the same ones. What is not given here is as php.ini says.
+ * Names the lists of a queue on Redis: kombu's transport options priority_steps and sep. They must
+ * be equal in every program that uses the queue. A missing option has the value of php.ini.
  */
 final class PriorityLists
 {
@@ -45,7 +45,8 @@ final class PriorityLists
     }
 
     /**
-     * The lists of a queue, the most urgent first. Without settings of its own a connection has those of php.ini.
+     * Returns the lists of a queue, the most urgent first. A connection without settings has those
+     * of php.ini.
      *
      * @return list<string>
      */
@@ -63,7 +64,7 @@ final class PriorityLists
     }
 
     /**
-     * The keys that the extension's connection arrays take.
+     * Returns the keys that the extension's connection arrays take.
      *
      * @return array{priority_steps?: list<int>, sep?: string}
      */

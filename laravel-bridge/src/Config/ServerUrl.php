@@ -8,13 +8,14 @@ use CeleryBridge\Exceptions\InvalidConfiguration;
 use SensitiveParameter;
 
 /**
- * Takes the URL of a server apart, by the rules of the extension.
+ * Splits the URL of a server into its parts, by the rules of the extension.
  *
- * The extension cannot do it here. An application is configured, shown (`about`, `celery:doctor`) and tested with
- * `Celery::fake()` where the extension is not loaded, and Laravel's Redis component, which reads the sizes of queues,
- * takes the parts. A test compares both readers over a list of URLs. `tcp` and `tls` are phpredis's, and only read here.
+ * The extension cannot do it here. An application is configured, shown (`about`, `celery:doctor`)
+ * and tested with `Celery::fake()` where the extension is not loaded. Laravel's Redis component,
+ * which reads the sizes of queues, takes the parts. A test compares both readers over a list of
+ * URLs. `tcp` and `tls` are phpredis's words, and are read only here.
  *
- * No message has a part of the URL that may belong to a password.
+ * No message contains a part of the URL that may belong to a password.
  */
 final class ServerUrl
 {
@@ -29,13 +30,15 @@ final class ServerUrl
 
     private const DATABASE = ['virtual_host', 'db', 'database'];
 
-    /** Options of redis-py that a URL shared with Python may have, and that change nothing here. */
+    /**
+     * Options of redis-py that may be in a URL shared with Python, and that change nothing here.
+     */
     private const PASSED_OVER = [
         'client_name', 'health_check_interval', 'max_connections', 'retry_on_timeout', 'socket_connect_timeout',
         'socket_keepalive', 'socket_timeout', 'timeout',
     ];
 
-    /** A URL without a port means this one, whatever the array has beside it. */
+    /** The port of a URL without one, whatever port the array has. */
     private const DEFAULT_PORT = 6379;
 
     private const EXPECTED = 'its url is not one: redis://[user]:[password]@host:port/database is expected';
@@ -61,7 +64,7 @@ final class ServerUrl
         }
         $scheme = strtolower($scheme);
         if (! in_array($scheme, [...self::PLAIN, ...self::ENCRYPTED, ...self::SOCKET], true)) {
-            // What stands before `://` may be a login without a scheme.
+            // The text before `://` may be a login without a scheme.
             $said = preg_match('/^[a-z][a-z0-9+.-]{0,31}$/', $scheme) === 1 ? "\"{$scheme}\" " : '';
 
             throw InvalidConfiguration::in($name, "the scheme {$said}of its url is not redis, rediss or unix");
@@ -87,7 +90,7 @@ final class ServerUrl
     {
         $authority = substr($rest, 0, strcspn($rest, '/'));
         $isPlace = $authority !== $rest && ($authority === '' || str_ends_with($authority, '@'));
-        // A login that begins with a slash looks like the beginning of the path.
+        // A login that begins with a slash looks like the start of the path.
         $path = substr($rest, strlen($authority));
         $isCut = $isPlace ? str_contains($path, '@/') : self::cutsLogin($rest);
         if ($isCut || strpbrk($authority, '?#') !== false) {
@@ -146,7 +149,7 @@ final class ServerUrl
         return ['username' => rawurldecode($user), 'password' => rawurldecode($password)];
     }
 
-    /** Whether a reader of URLs ends the login before its end. */
+    /** Returns true if a reader of URLs ends the login too early. */
     private static function cutsLogin(#[SensitiveParameter] string $rest): bool
     {
         return str_contains(substr($rest, strcspn($rest, '/?#')), '@');
@@ -161,7 +164,7 @@ final class ServerUrl
     }
 
     /**
-     * What the query says, with Celery's names of TLS options as PHP's.
+     * Returns the options of the query, with Celery's names of TLS options replaced by PHP's.
      *
      * @return array<string, mixed>
      */
@@ -190,7 +193,7 @@ final class ServerUrl
     private static function sslOption(string $name, string $key, #[SensitiveParameter] string $value): array
     {
         $wrong = static fn () => throw InvalidConfiguration::in($name, "the option \"{$key}\" in its url has no such value");
-        // Named only if nothing but a name can be meant.
+        // The message names it only if it can be nothing but a name.
         $said = preg_match('/^[a-z][a-z_]{0,31}$/', $key) === 1 ? "\"{$key}\" " : '';
 
         return match ($key) {

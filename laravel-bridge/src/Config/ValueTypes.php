@@ -8,21 +8,24 @@ use SensitiveParameter;
 use Stringable;
 
 /**
- * The types that values in config/celery.php may have. Any other is refused by name: with a list in the place of a URL,
- * tasks would go to the default address.
+ * The types that values in config/celery.php may have. Any other is refused by name: with a list
+ * instead of a URL, tasks would go to the default address.
  */
 final class ValueTypes
 {
     private const TEXT = ['url', 'redis', 'connector', 'scheme', 'host', 'path', 'queue', 'exchange'];
 
-    /** Text, or a number that was written without quotes. False stands for none, as in celery-php. */
+    /**
+     * Text, or a number that was written without quotes. False means no value, as in celery-php.
+     */
     private const LOGIN = ['username', 'user', 'login', 'password'];
 
-    /** Keys whose text may have a URL, or may be anything. */
+    /** Keys whose text may be a URL, or any text. */
     private const ANY = ['url', 'host', 'password', 'result_backend'];
 
     /**
-     * Whether a text may be a URL with a login or a query, either of which may have a password.
+     * Returns true if a text may be a URL with a login or a query, either of which may have a
+     * password.
      */
     public static function isUrl(#[SensitiveParameter] mixed $value): bool
     {
@@ -30,7 +33,8 @@ final class ValueTypes
     }
 
     /**
-     * What is wrong with a value of a connection or of a result backend; null if nothing is. Shows no value.
+     * Returns the fault in a value of a connection or of a result backend; null if there is none.
+     * Shows no value.
      *
      * @param  array<array-key, mixed>  $config
      */

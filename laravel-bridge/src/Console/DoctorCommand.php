@@ -14,8 +14,8 @@ use Illuminate\Contracts\Config\Repository;
 use Throwable;
 
 /**
- * Checks the set-up from PHP to the broker. It changes nothing, shows no secret, and ends within each connection's
- * deadline whatever is down.
+ * Checks the set-up from PHP to the broker. It changes nothing, shows no secret, and ends within
+ * each connection's deadline even if every server is down.
  */
 final class DoctorCommand extends Command
 {

@@ -23,9 +23,9 @@ final class PostCommand extends Command
         {--kwargs= : Keyword arguments, as a JSON object (instead of positional ones)}
         {--connection= : A connection of config/celery.php}
         {--queue= : The queue}
-        {--delay= : Run it no earlier than in so many seconds}
+        {--delay= : Run it only after this many seconds}
         {--id= : The task\'s id}
-        {--wait= : Wait so many seconds for the result and show it}
+        {--wait= : Wait this many seconds for the result and show it}
         {--json : Answer with JSON}';
 
     /** @var string */

@@ -9,7 +9,7 @@ use Illuminate\Console\Command;
 use Throwable;
 
 /**
- * Shows what has become of a task.
+ * Shows the state and the result of a task.
  */
 final class ResultCommand extends Command
 {
@@ -19,7 +19,7 @@ final class ResultCommand extends Command
     protected $signature = 'celery:result
         {id : The task\'s id}
         {--connection= : A connection of config/celery.php}
-        {--wait=0 : Wait so many seconds for the task to end}
+        {--wait=0 : Wait this many seconds for the task to end}
         {--forget : Delete the stored result after showing it}
         {--json : Answer with JSON}';
 

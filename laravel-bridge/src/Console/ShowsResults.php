@@ -11,7 +11,7 @@ use InvalidArgumentException;
 use Throwable;
 
 /**
- * What the commands share: answers in words or JSON, and the exit codes.
+ * The common parts of the commands: answers in words or JSON, and the exit codes.
  *
  * 0: done; 1: the task failed, or the command could not do its work; 2: the task has not ended in time.
  */

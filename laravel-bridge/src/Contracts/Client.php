@@ -9,20 +9,21 @@ use CeleryBridge\TaskMessage;
 use UnitEnum;
 
 /**
- * What an application does with Celery: post tasks, look at their results, take tasks back.
+ * The client of an application: posts tasks, reads their results, revokes tasks.
  *
- * Inject this contract where tasks are posted; `Celery::fake()` then replaces it in tests.
+ * Inject this contract into code that posts tasks; `Celery::fake()` then replaces it in tests.
  */
 interface Client
 {
     /**
-     * Post a task. It throws when the task could not be posted.
+     * Posts a task. Throws if the task could not be posted.
      *
-     * Inside a database transaction the task is posted after the commit (setting `after_commit`): the result's id is
-     * known at once, the task is not sent at all if the transaction rolls back.
+     * Inside a database transaction the task is posted after the commit (setting `after_commit`).
+     * The result's id is known at once. If the transaction rolls back, the task is not sent.
      *
      * @param  string  $task  the task's name, as the worker registers it
-     * @param  array<array-key, mixed>  $args  a list is positional arguments, any other array keyword arguments
+     * @param  array<array-key, mixed>  $args  a list holds positional arguments, any other array
+     * keyword arguments
      * @param  string|UnitEnum|null  $queue  null: the connection's queue
      * @param  array<string, mixed>  $options  see {@see TaskMessage::make()}
      */
@@ -34,9 +35,9 @@ interface Client
     ): Result;
 
     /**
-     * Post several tasks, those of one queue in one round trip and in their order.
+     * Posts several tasks; those of one queue go in one round trip and in their order.
      *
-     * It throws when not all could be posted; the events {@see \CeleryBridge\Events\TaskPosted} and
+     * Throws if not all could be posted; the events {@see \CeleryBridge\Events\TaskPosted} and
      * {@see \CeleryBridge\Events\TaskPostFailed} say which.
      *
      * @param  iterable<array-key, PendingTask|TaskMessage>  $tasks
@@ -45,29 +46,29 @@ interface Client
     public function postMany(iterable $tasks): array;
 
     /**
-     * Begin a task whose queue, delay, … are set by methods; its `post()` sends it.
+     * Returns a task whose methods set its queue, its delay, …; its `post()` sends it.
      *
      * @param  array<array-key, mixed>  $args
      */
     public function task(string $name, array $args = []): PendingTask;
 
     /**
-     * The result of a task posted earlier, here or by anybody else. Makes no connection yet.
+     * Returns the result of a task that this or any other program posted. Makes no connection yet.
      */
     public function result(string $id): Result;
 
     /**
-     * Delete the stored result of a task.
+     * Deletes the stored result of a task.
      */
     public function forget(string $id): void;
 
     /**
-     * Tell the workers running now not to run a task. A task that runs already goes on.
+     * Tells the running workers not to run a task. A task that is already running continues.
      */
     public function revoke(string $id): void;
 
     /**
-     * The name of this client's connection in config/celery.php.
+     * Returns the name of this client's connection in config/celery.php.
      */
     public function name(): string;
 }

@@ -10,7 +10,7 @@ namespace CeleryBridge\Contracts;
 interface Factory
 {
     /**
-     * The client of a connection; without a name, of the default one.
+     * Returns the client of a connection; without a name, that of the default one.
      */
     public function connection(?string $name = null): Client;
 }

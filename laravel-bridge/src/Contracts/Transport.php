@@ -7,31 +7,32 @@ namespace CeleryBridge\Contracts;
 use CeleryBridge\TaskMessage;
 
 /**
- * What carries the tasks of one connection: the extension, or the fake.
+ * The transport of one connection's tasks: the extension, or the fake.
  */
 interface Transport
 {
     /**
-     * Throw if this transport cannot work at all (the extension is not loaded). Makes no connection.
+     * Throws if this transport cannot work at all (the extension is not loaded). Makes no
+     * connection.
      */
     public function ensureUsable(): void;
 
-    /** Send a task, or throw. */
+    /** Sends a task, or throws. */
     public function post(TaskMessage $task): void;
 
     /**
-     * Send several tasks to one queue in one round trip, or throw.
+     * Sends several tasks to one queue in one round trip, or throws.
      *
      * @param  non-empty-list<TaskMessage>  $tasks
      */
     public function postMany(string $queue, array $tasks): void;
 
-    /** Delete the stored result of a task. */
+    /** Deletes the stored result of a task. */
     public function forget(string $id): void;
 
-    /** Tell the workers running now not to run a task. */
+    /** Tells the running workers not to run a task. */
     public function revoke(string $id): void;
 
-    /** The result of a task, by its id. Makes no connection. */
+    /** Returns the result of a task, by its id. Makes no connection. */
     public function result(string $id, ?string $task = null): Result;
 }

@@ -8,8 +8,8 @@ use CeleryBridge\TaskMessage;
 use Throwable;
 
 /**
- * A task could not be posted. The exception goes to the caller as well; its `outcomeUnknown()`, where it has one, tells
- * whether the broker may have taken the task nevertheless.
+ * A task could not be posted. The caller gets the exception too; its `outcomeUnknown()`, if it has
+ * that method, tells whether the broker may have taken the task nevertheless.
  */
 final class TaskPostFailed
 {

@@ -7,7 +7,7 @@ namespace CeleryBridge\Events;
 use CeleryBridge\TaskMessage;
 
 /**
- * A task is about to be sent. After-commit posts say so after the commit.
+ * A task is about to be sent. For a post after the commit, the event comes after the commit.
  */
 final class TaskPosting
 {

@@ -7,8 +7,8 @@ namespace CeleryBridge\Exceptions;
 use Throwable;
 
 /**
- * What all exceptions of this package share. Those of the extension (`CeleryException` and its children) pass through
- * as they are.
+ * The interface of all exceptions of this package. Exceptions of the extension (`CeleryException`
+ * and its children) pass through unchanged.
  */
 interface CeleryBridgeException extends Throwable
 {

@@ -7,7 +7,7 @@ namespace CeleryBridge\Exceptions;
 use RuntimeException;
 
 /**
- * The PHP extension `celery` is missing where a task was to be posted or a result read.
+ * The PHP extension `celery` is missing when a task is posted or a result read.
  */
 final class ExtensionNotLoaded extends RuntimeException implements CeleryBridgeException
 {

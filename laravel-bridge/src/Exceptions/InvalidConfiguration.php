@@ -9,7 +9,7 @@ use InvalidArgumentException;
 use SensitiveParameter;
 
 /**
- * config/celery.php, or what it refers to, cannot be used as it is.
+ * config/celery.php, or a setting that it refers to, is not valid.
  */
 final class InvalidConfiguration extends InvalidArgumentException implements CeleryBridgeException
 {
@@ -20,7 +20,7 @@ final class InvalidConfiguration extends InvalidArgumentException implements Cel
 
     public static function in(#[SensitiveParameter] string $connection, string $problem): self
     {
-        // A URL may stand in the place of a name by mistake, such as the value of "default".
+        // The name may be a URL by mistake, such as the value of "default".
         $connection = ValueTypes::isUrl($connection) ? '**' : $connection;
 
         return new self("Celery connection [{$connection}]: {$problem}");

@@ -7,7 +7,7 @@ namespace CeleryBridge\Exceptions;
 use LogicException;
 
 /**
- * A job was sent to Celery that no Celery worker could run.
+ * A job was sent to Celery, but no Celery worker could run it.
  */
 final class JobCannotRunOnCelery extends LogicException implements CeleryBridgeException
 {

@@ -8,7 +8,8 @@ use RuntimeException;
 use Throwable;
 
 /**
- * A task has not ended in the time given to `Result::get()`. It may end later: ask again.
+ * A task has not ended in the time given to `Result::get()`. It may end later, so the caller can
+ * ask again.
  */
 final class ResultTimedOut extends RuntimeException implements CeleryBridgeException
 {

@@ -8,13 +8,14 @@ use RuntimeException;
 use Throwable;
 
 /**
- * The task whose result was asked for failed, or was revoked.
+ * The task of the requested result failed, or was revoked.
  */
 final class TaskFailed extends RuntimeException implements CeleryBridgeException
 {
     /**
      * @param  string  $status  FAILURE or REVOKED
-     * @param  string|null  $type  the name of the worker's exception, such as ValueError: a word, never a class to make
+     * @param  string|null  $type  the name of the worker's exception, such as ValueError: never
+     * used as a class
      * @param  string|null  $traceback  the worker's traceback
      */
     public function __construct(
@@ -33,7 +34,8 @@ final class TaskFailed extends RuntimeException implements CeleryBridgeException
     }
 
     /**
-     * From what Celery stores as the result of a failed task: an object or array with exc_type and exc_message.
+     * Makes the exception from the stored result of a failed task: an object or array with exc_type
+     * and exc_message.
      */
     public static function fromStored(string $taskId, string $status, mixed $stored, ?string $traceback): self
     {

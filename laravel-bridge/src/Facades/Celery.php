@@ -10,8 +10,8 @@ use CeleryBridge\Testing\CeleryFake;
 use Illuminate\Support\Facades\Facade;
 
 /**
- * The default connection, and the others by name. Import it by its full name: the global class `Celery` is the
- * extension's, which is why no alias is registered.
+ * The default connection, and the others by name. Import it by its full name: the extension has the
+ * global class `Celery`, so no alias is registered.
  *
  * @method static \CeleryBridge\Contracts\Client connection(?string $name = null)
  * @method static \CeleryBridge\Config\ConnectionSettings settings(?string $name = null)
@@ -36,11 +36,13 @@ use Illuminate\Support\Facades\Facade;
 final class Celery extends Facade
 {
     /**
-     * Post nothing from now on: record instead. Every later use of the facade, the contracts and the queue driver meets
-     * the fake.
+     * Records tasks from now on and posts nothing. Every later use of the facade, the contracts and
+     * the queue driver gets the fake.
      *
-     * @param  array<string, mixed>  $results  what tasks return, by name: a value, a closure that gets the
-     *     {@see \CeleryBridge\Testing\PostedTask}, or an exception the task fails with. Others stay PENDING.
+     * @param  array<string, mixed>  $results  the results of tasks, by name: a value, a closure
+     * that gets the
+     *     {@see \CeleryBridge\Testing\PostedTask}, or an exception for a failed task. Others stay
+     *     PENDING.
      */
     public static function fake(array $results = []): CeleryFake
     {

@@ -9,7 +9,7 @@ use CeleryBridge\Contracts\Result;
 use Illuminate\Container\Container;
 
 /**
- * For classes in the style that goes with celery-php: an object with a `dispatch()` of its own that calls `send()`.
+ * The base of classes in celery-php's style: objects whose own `dispatch()` calls `send()`.
  *
  *     final class TaskCreatedJob extends AbstractCeleryTaskJob
  *     {
@@ -19,8 +19,8 @@ use Illuminate\Container\Container;
  *         }
  *     }
  *
- * Over the original it brings the named connections, posting after the commit, the events and the fake. It throws when
- * the task cannot be posted.
+ * Beyond the original it has the named connections, posting after the commit, the events and the
+ * fake. It throws if the task cannot be posted.
  */
 abstract class AbstractCeleryTaskJob
 {

@@ -12,7 +12,7 @@ use Illuminate\Queue\InteractsWithQueue;
 use Illuminate\Queue\SerializesModels;
 
 /**
- * A job that is a Celery task, complete but for its name and arguments:
+ * A job that is a Celery task; a child adds only its name and arguments:
  *
  *     #[CeleryTask('task_created')]
  *     final class TaskCreated extends CeleryTaskJob
@@ -22,7 +22,8 @@ use Illuminate\Queue\SerializesModels;
  *
  *     TaskCreated::dispatch($task->id);
  *
- * On the queue connection `celery` it is posted by the dispatch; on any other, by the PHP worker that takes the job.
+ * On the queue connection `celery` the dispatch posts the task; on any other, the PHP worker that
+ * takes the job does.
  */
 abstract class CeleryTaskJob implements ShouldRunOnCelery
 {

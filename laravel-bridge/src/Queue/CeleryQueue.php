@@ -22,19 +22,20 @@ use LogicException;
 use Throwable;
 
 /**
- * Laravel's queue interface over Celery: jobs that name a Celery task are posted as that task.
+ * Laravel's queue interface for Celery: a job that names a Celery task is posted as that task.
  *
- * A job is never serialized, and never run here: PHP cannot take tasks from Celery's queues (`pop()` says so), and what
- * no Celery worker could run is refused (`push()` throws).
+ * A job is never serialized and never run here. PHP cannot take tasks from Celery's queues, so
+ * `pop()` throws. `push()` throws for a job that no Celery worker could run.
  */
 final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
 {
     /**
-     * @param  Closure(): CeleryManager  $manager  asked for at each use, so that a fake set later counts
+     * @param  Closure(): CeleryManager  $manager  called at each use, so that a later fake takes
+     * effect
      * @param  string|null  $celeryConnection  a name in config/celery.php; null: its default
      * @param  string|null  $defaultQueue  null: as the Celery connection says
      * @param  bool|null  $afterCommit  null: as the Celery connection says
-     * @param  bool  $callFailed  whether a job that cannot be posted is told so by its `failed()`
+     * @param  bool  $callFailed  true to call `failed()` of a job that cannot be posted
      */
     public function __construct(
         private readonly Closure $manager,
@@ -69,8 +70,8 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
-     * Posts the jobs of one queue in one round trip. All are looked at before the first one is posted: one that must be
-     * refused stops none half-way.
+     * Posts the jobs of one queue in one round trip. All are checked before the first post, so a
+     * refused job stops nothing half-way.
      *
      * @param  mixed  $jobs
      * @param  mixed  $data
@@ -122,7 +123,7 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
-     * Messages waiting in the queue.
+     * Returns the number of messages waiting in the queue.
      *
      * @param  mixed  $queue
      * @return int
@@ -142,7 +143,7 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
-     * Always 0: tasks with an ETA wait in the queue or at a worker, among the others.
+     * Returns 0 always: tasks with an ETA wait in the queue or at a worker, among the others.
      *
      * @param  mixed  $queue
      * @return int
@@ -153,7 +154,8 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
-     * Tasks that workers hold, of all queues of the broker together: Celery does not keep them by queue.
+     * Returns the number of tasks that workers hold, for all queues of the broker: Celery does not
+     * separate them by queue.
      *
      * @param  mixed  $queue
      * @return int
@@ -164,7 +166,7 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
-     * Always null: a Celery message does not say when it was posted.
+     * Returns null always: a Celery message does not contain the time of its post.
      *
      * @param  mixed  $queue
      * @return int|null
@@ -175,10 +177,10 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
-     * Delete the messages waiting in the queue; those at workers stay.
+     * Deletes the messages waiting in the queue; tasks at workers stay.
      *
      * @param  mixed  $queue
-     * @return int how many
+     * @return int the number of deleted messages
      */
     public function clear($queue)
     {
@@ -229,7 +231,8 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
-     * Post what is due now, a round trip for each queue. What comes behind a failure is not posted.
+     * Posts the jobs that are due now, with a round trip for each queue. After a failure it posts
+     * nothing more.
      *
      * @param  list<Posting>  $postings
      */
@@ -257,7 +260,7 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
-     * Laravel's frame around a post: it waits for the commit where it must, and tells by events.
+     * Runs a post as Laravel's queues do: waits for the commit if it must, and fires the events.
      *
      * @param  Closure(): string  $post  gives the task's id
      */
@@ -265,7 +268,7 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     {
         [$job, $task] = [$posting->job, $posting->task];
 
-        // enqueueUsing() only hands this on, to the event JobQueued and those who listen to it.
+        // enqueueUsing() only passes this on, to the event JobQueued and its listeners.
         $description = json_encode([
             'uuid' => $task->id,
             'displayName' => $this->getDisplayName($job),
@@ -303,7 +306,7 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
-     * Nobody tries again, unless another connection takes over.
+     * No program retries the post, unless another connection takes over.
      */
     private function failed(Posting $posting, Throwable $reason): void
     {
@@ -334,7 +337,7 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
-     * What a job says by a property or, since Laravel 13, by an attribute.
+     * Returns a setting of a job, from a property or, since Laravel 13, from an attribute.
      */
     private function setting(object $job, string $property, string $attribute): mixed
     {
@@ -359,7 +362,7 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
         }
         if ($job instanceof ShouldBeUnique && $this->uniqueFor($job) <= 0) {
             throw JobCannotRunOnCelery::because($job, 'it is unique without an end: nothing here sees the end of a Celery '
-                .'task, so its lock would stay for ever. Give it a $uniqueFor of some seconds');
+                .'task, so its lock would never be released. Give it a $uniqueFor of some seconds');
         }
     }
 
@@ -371,7 +374,7 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
-     * The name of the Celery connection a job is posted to; null is the default one.
+     * Returns the name of the Celery connection of a job; null is the default one.
      */
     private function connectionFor(?object $job): ?string
     {

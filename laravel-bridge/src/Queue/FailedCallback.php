@@ -9,12 +9,13 @@ use Illuminate\Contracts\Debug\ExceptionHandler;
 use Throwable;
 
 /**
- * Tells a job, by its own `failed()`, that its task could not be posted and that nobody will try again.
+ * Calls a job's own `failed()` when its task could not be posted and no program will retry.
  */
 final class FailedCallback
 {
     /**
-     * What `failed()` itself throws is reported, so that the caller gets the reason of the failure.
+     * Calls `failed()`. Its own exceptions are reported, so that the caller gets the reason of the
+     * failure.
      */
     public static function call(Container $container, object $job, Throwable $reason): void
     {

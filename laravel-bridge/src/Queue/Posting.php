@@ -7,12 +7,12 @@ namespace CeleryBridge\Queue;
 use CeleryBridge\TaskMessage;
 
 /**
- * A job and the task it is posted as. A plain value.
+ * A job and its task. A plain value.
  */
 final class Posting
 {
     /**
-     * @param  mixed  $delay  as Laravel was given it; the task has it as its ETA
+     * @param  mixed  $delay  the delay that Laravel was given, which is the task's ETA
      */
     public function __construct(
         public readonly object $job,

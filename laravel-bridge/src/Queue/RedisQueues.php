@@ -12,14 +12,17 @@ use Illuminate\Redis\Connections\Connection;
 use Illuminate\Redis\RedisManager;
 
 /**
- * Looks into the broker's queues on Redis: their lengths, and emptying them. Posts nothing.
+ * Reads the lengths of the broker's queues on Redis, and empties them. Posts nothing.
  *
- * It uses Laravel's own Redis component over phpredis or predis, with a connection of its own: that of the application
- * puts its prefix before every key, and Celery's keys have none of Laravel's.
+ * It uses Laravel's own Redis component over phpredis or predis, with a separate connection: the
+ * application's connection adds its prefix to every key, which Celery's keys do not have.
  */
 final class RedisQueues
 {
-    /** Seconds for one look when the connection sets no timeout, as the extension's celery.command_timeout. */
+    /**
+     * The seconds for one read if the connection sets no timeout, as in the extension's
+     * celery.command_timeout.
+     */
     private const TIMEOUT = 5.0;
 
     private ?Connection $connection = null;
@@ -39,7 +42,7 @@ final class RedisQueues
     }
 
     /**
-     * Tasks taken by workers and not yet acknowledged, of all queues.
+     * Returns the number of tasks that workers hold and have not acknowledged, of all queues.
      */
     public function heldByWorkers(): int
     {
@@ -47,7 +50,7 @@ final class RedisQueues
     }
 
     /**
-     * Empty a queue; gives the number of messages deleted.
+     * Empties a queue; returns the number of deleted messages.
      */
     public function clear(string $queue): int
     {
@@ -94,7 +97,7 @@ final class RedisQueues
 
         $config = $this->settings->broker->toLaravelRedis($this->settings->timeout ?? self::TIMEOUT);
         if ($driver === 'phpredis' && isset($config['username'])) {
-            // Laravel 8 hands on the password only.
+            // Laravel 8 passes on only the password.
             $config['password'] = [$config['username'], $config['password'] ?? ''];
             unset($config['username']);
         }

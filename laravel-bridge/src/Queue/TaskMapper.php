@@ -10,12 +10,12 @@ use Illuminate\Contracts\Queue\QueueableEntity;
 use ReflectionClass;
 
 /**
- * Reads from a job what its Celery task is: name, arguments, queue, connection. Never serializes the job.
+ * Reads the Celery task of a job: name, arguments, queue, connection. Never serializes the job.
  */
 final class TaskMapper
 {
     /**
-     * Whether the job names a Celery task.
+     * Returns true if the job names a Celery task.
      */
     public static function maps(mixed $job): bool
     {
@@ -37,8 +37,9 @@ final class TaskMapper
     }
 
     /**
-     * The method `celeryArguments()`, else the properties named as the constructor's parameters, in their order. Models
-     * among them are represented by their key.
+     * Returns the arguments: from the method `celeryArguments()`, otherwise the properties with the
+     * names of the constructor's parameters, in their order. Models among them are replaced by
+     * their keys.
      *
      * @return array<array-key, mixed>
      *
@@ -82,7 +83,7 @@ final class TaskMapper
         foreach ($class->getConstructor()?->getParameters() ?? [] as $parameter) {
             $name = $parameter->getName();
             if (! $class->hasProperty($name) || $parameter->isVariadic()) {
-                throw JobCannotRunOnCelery::because($job, "there is no property for \${$name} of its constructor; "
+                throw JobCannotRunOnCelery::because($job, "it has no property for \${$name} of its constructor; "
                     .'give it a method celeryArguments(): array');
             }
             $arguments[] = $class->getProperty($name)->getValue($job);
@@ -93,7 +94,7 @@ final class TaskMapper
 
     private static function attribute(object $job): ?CeleryTask
     {
-        // A child of a job is the same task unless it says otherwise; PHP does not inherit attributes by itself.
+        // A child of a job is the parent's task by default; PHP itself does not inherit attributes.
         for ($class = new ReflectionClass($job); $class !== false; $class = $class->getParentClass()) {
             $found = $class->getAttributes(CeleryTask::class);
             if ($found !== []) {

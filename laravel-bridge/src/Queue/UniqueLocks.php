@@ -10,8 +10,8 @@ use Illuminate\Contracts\Container\Container;
 use Illuminate\Contracts\Queue\ShouldBeUnique;
 
 /**
- * The lock Laravel takes when a `ShouldBeUnique` job is dispatched. Its own workers release it; of a job whose task was
- * not posted, nobody else would.
+ * The lock that Laravel takes when a `ShouldBeUnique` job is dispatched. Laravel's own workers
+ * release it. If the job's task was not posted, only this class releases it.
  */
 final class UniqueLocks
 {
@@ -29,7 +29,8 @@ final class UniqueLocks
             return;
         }
 
-        // Before Laravel 10 only its worker knew how: CallQueuedHandler::ensureUniqueJobLockIsReleased().
+        // Before Laravel 10 only Laravel's worker could do it:
+        // CallQueuedHandler::ensureUniqueJobLockIsReleased().
         $id = method_exists($job, 'uniqueId') ? $job->uniqueId() : ($job->uniqueId ?? '');
         $cache = method_exists($job, 'uniqueVia') ? $job->uniqueVia() : $cache;
         $cache->lock('laravel_unique_job:'.get_class($job).$id)->forceRelease();

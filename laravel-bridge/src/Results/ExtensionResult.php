@@ -11,12 +11,12 @@ use CeleryBridge\Transport\ExtensionTransport;
 use CeleryTimeoutException;
 
 /**
- * A result read through the extension. Holding one costs nothing: it may be that of a task which is posted later, or
+ * A result read through the extension. It holds no connection: its task may be posted later, or
  * never. Once the task has ended, the result is not read again.
  */
 final class ExtensionResult implements Result
 {
-    /** Celery's states after which nothing changes. */
+    /** Celery's final states. */
     private const FINAL = ['SUCCESS', 'FAILURE', 'REVOKED'];
 
     /** @var array<string, mixed>|null the document of a task that has ended */
@@ -101,7 +101,7 @@ final class ExtensionResult implements Result
 
         $this->document();
 
-        // It had ended a moment ago; now it is gone.
+        // The task had ended a moment ago, but its result is gone now.
         return $this->final ?? throw new ResultTimedOut($this->id, $timeout);
     }
 

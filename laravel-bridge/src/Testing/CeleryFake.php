@@ -17,17 +17,17 @@ use Throwable;
 use UnitEnum;
 
 /**
- * Stands in for the manager in tests: records what is posted, needs neither extension nor broker.
+ * Replaces the manager in tests: records posts, and needs neither extension nor broker.
  *
- * As with `Queue::fake()`, a post inside a transaction is recorded at once, so that tests that run in a transaction of
- * their own work; `respectTransactions()` records it at the commit.
+ * As with `Queue::fake()`, a post inside a transaction is recorded at once, so that tests that run
+ * in their own transaction work; `respectTransactions()` records it at the commit.
  */
 final class CeleryFake extends CeleryManager
 {
     /** @var list<PostedTask> */
     private array $posted = [];
 
-    /** @var array<string, mixed> what tasks that were posted ended with, by id */
+    /** @var array<string, mixed> the outcomes of posted tasks, by id */
     private array $outcomes = [];
 
     /** @var array<string, true> */
@@ -46,7 +46,8 @@ final class CeleryFake extends CeleryManager
     }
 
     /**
-     * Lay down what a task returns: a value, a closure that gets the PostedTask, or an exception it fails with.
+     * Sets the result of a task: a value, a closure that gets the PostedTask, or an exception for a
+     * failed task.
      */
     public function returning(string $task, mixed $result): self
     {
@@ -56,7 +57,7 @@ final class CeleryFake extends CeleryManager
     }
 
     /**
-     * Make every post fail from now on, as with the broker down. Null: posts work again.
+     * Makes every post fail from now on, as with an unreachable broker. Null: posts work again.
      */
     public function failPosting(?Throwable $exception = new RuntimeException('the broker cannot be reached')): self
     {
@@ -66,7 +67,7 @@ final class CeleryFake extends CeleryManager
     }
 
     /**
-     * Record a post inside a transaction at its commit, and not at all if it rolls back.
+     * Records a post inside a transaction at its commit, and not at all if it rolls back.
      */
     public function respectTransactions(): self
     {
@@ -82,7 +83,7 @@ final class CeleryFake extends CeleryManager
     }
 
     /**
-     * The tasks posted so far, in their order.
+     * Returns the tasks posted so far, in their order.
      *
      * @param  string|(Closure(PostedTask): bool)|null  $task  a name, or a test
      * @param  (Closure(PostedTask): bool)|null  $callback
@@ -102,7 +103,8 @@ final class CeleryFake extends CeleryManager
 
     /**
      * @param  string|(Closure(PostedTask): bool)  $task  a name, or a test
-     * @param  (Closure(PostedTask): bool)|int|null  $callback  a further test, or how many times exactly
+     * @param  (Closure(PostedTask): bool)|int|null  $callback  a further test, or the exact number
+     * of posts
      */
     public function assertPosted(string|Closure $task, Closure|int|null $callback = null): void
     {
@@ -212,7 +214,7 @@ final class CeleryFake extends CeleryManager
         }
     }
 
-    /** Whether a task was revoked before it had an outcome. */
+    /** Returns true if a task was revoked before it had an outcome. */
     public function isRevoked(string $id): bool
     {
         return isset($this->revoked[$id]);

@@ -10,7 +10,8 @@ use CeleryBridge\Exceptions\TaskFailed;
 use Throwable;
 
 /**
- * The result of a task that was only recorded: what the test has laid down for it, else PENDING for ever. Never waits.
+ * The result of a recorded task: the outcome that the test has set, otherwise always PENDING. Never
+ * waits.
  */
 final class FakeResult implements Result
 {

@@ -9,7 +9,7 @@ use CeleryBridge\Contracts\Transport;
 use CeleryBridge\TaskMessage;
 
 /**
- * Carries tasks to the fake's record.
+ * Adds tasks to the fake's record.
  */
 final class FakeTransport implements Transport
 {

@@ -7,7 +7,7 @@ namespace CeleryBridge\Testing;
 use CeleryBridge\TaskMessage;
 
 /**
- * A task the fake has recorded.
+ * A task that the fake has recorded.
  */
 final class PostedTask
 {

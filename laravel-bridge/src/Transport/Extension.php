@@ -8,7 +8,7 @@ use CeleryBridge\Exceptions\ExtensionNotLoaded;
 use Closure;
 
 /**
- * The PHP extension as a whole: whether it is there, and its settings for the length of a call.
+ * The PHP extension: whether it is loaded, and its settings during a call.
  */
 final class Extension
 {
@@ -35,7 +35,7 @@ final class Extension
     }
 
     /**
-     * Run a call under other INI settings, and put them back.
+     * Runs a call with other INI settings, and restores them.
      *
      * @template T
      *

@@ -16,8 +16,8 @@ use Closure;
 use Illuminate\Support\Str;
 
 /**
- * Carries tasks through the PHP extension. Holds a client object of the extension only; connections belong to the
- * extension, which keeps them for the process, so that nothing here is wrong after a fork or between two requests.
+ * Sends tasks through the PHP extension. It holds only a client object of the extension. The
+ * extension keeps the connections for the process, so a fork or a new request causes no harm here.
  */
 final class ExtensionTransport implements Transport
 {
@@ -61,7 +61,7 @@ final class ExtensionTransport implements Transport
     }
 
     /**
-     * What a worker has stored of a task so far.
+     * Returns what a worker has stored for a task so far.
      *
      * @return array<string, mixed>|null Celery's document (status, result, traceback, …) with objects as stdClass
      */
@@ -73,7 +73,7 @@ final class ExtensionTransport implements Transport
     }
 
     /**
-     * Wait until a task has ended. The stored result stays.
+     * Waits until a task has ended. The stored result stays.
      *
      * @throws \CeleryTimeoutException
      */
@@ -93,7 +93,8 @@ final class ExtensionTransport implements Transport
     }
 
     /**
-     * Ask the broker one harmless question, within the connection's deadline; throw if it does not answer.
+     * Sends one harmless command to the broker, within the connection's deadline; throws if it gets
+     * no answer.
      */
     public function pingBroker(): void
     {
@@ -101,7 +102,7 @@ final class ExtensionTransport implements Transport
     }
 
     /**
-     * The same of the server that holds the results.
+     * Like pingBroker(), for the server that holds the results.
      */
     public function pingResultBackend(): void
     {
@@ -129,9 +130,10 @@ final class ExtensionTransport implements Transport
         return Extension::with([
             'celery.post_timeout' => $this->settings->timeout,
             'celery.command_timeout' => $this->settings->timeout,
-            // Else a final result that is read would be deleted.
+            // Otherwise reading a final result would delete it.
             'celery.keep_results' => 1,
-            // Pipelined, a post that failed would be told at the end of the request, when nobody can try again.
+            // A pipelined post would report its failure only at the end of the request, too late
+            // for a retry.
             'celery.publish' => ini_get('celery.publish') === 'pipelined' ? 'confirmed' : null,
         ], $call);
     }
@@ -150,7 +152,8 @@ final class ExtensionTransport implements Transport
     }
 
     /**
-     * Where results are: as the connection says, else as php.ini says, else in the broker.
+     * Returns the server of the results: of the connection, otherwise of php.ini, otherwise the
+     * broker.
      *
      * @return array<string, mixed>
      */

@@ -16,7 +16,7 @@ use CeleryException;
 use Illuminate\Support\Facades\DB;
 
 /**
- * An application written for celery-php (fixtures/blog) against the extension, not a line of it changed.
+ * An application written for celery-php (fixtures/blog), run unchanged with the extension.
  */
 final class BlogTest extends TestCase
 {
@@ -83,7 +83,7 @@ final class BlogTest extends TestCase
 
     public function test_with_the_broker_down_the_visitor_gets_an_error_soon(): void
     {
-        // Port 1 answers nobody: nothing listens there.
+        // No server listens on port 1.
         config(['celery.host' => '127.0.0.1', 'celery.port' => 1]);
         $this->withoutExceptionHandling();
 

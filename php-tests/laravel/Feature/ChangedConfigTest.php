@@ -11,8 +11,9 @@ use CeleryBridge\Tests\Support\TestCase;
 use Illuminate\Contracts\Queue\Factory as Queues;
 
 /**
- * A configuration that changes while the application runs, as in an application of many tenants: a connection is as
- * Laravel's own, all old until it is forgotten and then all new.
+ * A configuration that changes while the application runs, as in an application with many tenants.
+ * Like Laravel's own connections, a connection keeps all its old settings until it is forgotten,
+ * and then has all the new ones.
  */
 final class ChangedConfigTest extends TestCase
 {
@@ -118,7 +119,7 @@ final class ChangedConfigTest extends TestCase
     }
 
     /**
-     * Post a task and look for it in every database and queue of these tests.
+     * Posts a task and looks for it in every database and queue of these tests.
      */
     private function assertPostedTo(string $place, ?string $connection = null): void
     {

@@ -14,11 +14,11 @@ use CeleryBridge\Tests\Support\Sandbox;
 use CeleryBridge\Tests\Support\TestCase;
 
 /**
- * How config/celery.php is read, in each of the forms it may have.
+ * The reading of config/celery.php, in each of its forms.
  */
 final class ConfigTest extends TestCase
 {
-    /** The file that goes with celery-php, as applications have it. */
+    /** The flat file for celery-php, as applications have it. */
     private const FLAT = [
         'host' => 'redis',
         'user' => null,

@@ -8,8 +8,8 @@ use CeleryBridge\Tests\Support\TestCase;
 use Symfony\Component\Process\Process;
 
 /**
- * A PHP without the extension: everything boots, and the first use says what is missing. Run in a process of its own,
- * because this one may have the extension.
+ * A PHP without the extension: everything boots, and the first use reports what is missing. The
+ * test runs in a separate process, because this one may have the extension.
  */
 final class ExtensionMissingTest extends TestCase
 {
@@ -43,7 +43,7 @@ final class ExtensionMissingTest extends TestCase
      */
     private function withoutExtension(): array
     {
-        // Only ini files count there, not the options this process was started with.
+        // The new process reads only ini files, not the options of this process.
         $process = new Process([PHP_BINARY, __DIR__.'/../fixtures/app/without-extension.php']);
         $process->setTimeout(60)->mustRun();
         $answer = json_decode($process->getOutput(), true);

@@ -10,7 +10,7 @@ use CeleryBridge\Tests\Support\TestCase;
 use Illuminate\Support\Facades\Route;
 
 /**
- * The PHP of the documentation's pages about Laravel runs as it is written.
+ * Runs the PHP of the documentation's pages about Laravel as it is written.
  */
 final class GettingStartedTest extends TestCase
 {

@@ -24,7 +24,7 @@ use Illuminate\Support\Facades\Schema;
 use RuntimeException;
 
 /**
- * Jobs on connections that PHP serves (sync, database): their handle() posts the task.
+ * Jobs on connections that PHP workers serve (sync, database): their handle() posts the task.
  */
 final class JobsTest extends TestCase
 {

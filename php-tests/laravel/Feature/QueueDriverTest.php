@@ -164,7 +164,7 @@ final class QueueDriverTest extends TestCase
         foreach (['celery', 'ml'] as $name) {
             $jobs[] = new TaskCreated(DB::table('tasks')->insertGetId(['name' => $name]));
         }
-        // Another queue: a round trip of its own, which is not tried.
+        // Another queue needs a round trip of its own, which is not attempted.
         $jobs[] = new TrainModel('x');
 
         $this->assertThrown('broker down', fn () => Queue::connection('celery')->bulk($jobs));
@@ -341,7 +341,7 @@ final class QueueDriverTest extends TestCase
             return;
         }
 
-        $this->fail("not refused, where this was expected: {$message}");
+        $this->fail("nothing was refused, expected: {$message}");
     }
 
     private function assertThrown(string $message, Closure $call): void
@@ -354,7 +354,7 @@ final class QueueDriverTest extends TestCase
             return;
         }
 
-        $this->fail("nothing was thrown, where this was expected: {$message}");
+        $this->fail("nothing was thrown, expected: {$message}");
     }
 }
 

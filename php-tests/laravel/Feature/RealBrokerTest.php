@@ -23,7 +23,7 @@ use RuntimeException;
 use stdClass;
 
 /**
- * Through the extension to a real Redis.
+ * Posts through the extension to a real Redis.
  */
 final class RealBrokerTest extends TestCase
 {

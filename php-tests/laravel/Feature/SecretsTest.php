@@ -32,7 +32,7 @@ final class SecretsTest extends TestCase
     protected function setUp(): void
     {
         parent::setUp();
-        // Else a trace shows no argument, or the first fifteen characters of it.
+        // By default a trace shows no argument, or only its first fifteen characters.
         foreach (['zend.exception_ignore_args' => '0', 'zend.exception_string_param_max_len' => '1000'] as $name => $value) {
             $this->ini[$name] = (string) ini_set($name, $value);
         }
@@ -45,7 +45,7 @@ final class SecretsTest extends TestCase
     }
 
     /**
-     * Logins with each reserved character in each place, raw and encoded.
+     * Returns logins with each reserved character in each place, raw and encoded.
      *
      * @return iterable<string>
      */
@@ -55,7 +55,7 @@ final class SecretsTest extends TestCase
         foreach (str_split(':/?#[]@!$&\'()*+,;=% "\\<>^`{|}') as $reserved) {
             foreach (["{$reserved}hunterhush", "hunter{$reserved}hush", "hunterhush{$reserved}"] as $secret) {
                 yield from ["app:{$secret}", ":{$secret}", "a{$reserved}pp:hunterhush"];
-                // A user alone may be a token. What stands before a colon is a user.
+                // A user alone may be a token. The text before a colon is a user.
                 yield $reserved === ':' ? ":{$secret}" : $secret;
                 yield 'app:'.rawurlencode($secret);
                 yield ':'.rawurlencode($secret);
@@ -64,7 +64,7 @@ final class SecretsTest extends TestCase
     }
 
     /**
-     * Every key that config/celery.php may have.
+     * Returns every key that config/celery.php may have.
      *
      * @return list<string>
      */
@@ -75,7 +75,7 @@ final class SecretsTest extends TestCase
         return [...$constants['SERVER'], ...$constants['CONNECTION']];
     }
 
-    /** Everything that a call prints, throws and leaves in a trace. */
+    /** Checks everything that a call prints, throws and leaves in a trace. */
     private function assertHidden(string $way, #[\SensitiveParameter] string $url, callable $call): void
     {
         ob_start();
@@ -85,7 +85,7 @@ final class SecretsTest extends TestCase
             echo $e->getMessage(), $e->getTraceAsString();
             $ours = array_filter($e->getTrace(), static fn (array $frame): bool => str_starts_with($frame['class'] ?? '', 'CeleryBridge\\Config'));
             foreach (array_merge(...array_values(array_column($ours, 'args'))) as $argument) {
-                // Objects of Laravel's hold the whole configuration.
+                // Laravel's objects hold the whole configuration.
                 print_r(is_object($argument) ? $argument::class : $argument);
             }
         } finally {
@@ -120,7 +120,7 @@ final class SecretsTest extends TestCase
         foreach (self::logins() as $login) {
             foreach (self::FORMS as $form) {
                 $url = sprintf($form, $login);
-                // Keys that are meant for a URL each time, the others in turn.
+                // Every time the keys for a URL, the other keys in turn.
                 $others = [array_values($keys)[$turn++ % count($keys)], array_values($keys)[$turn++ % count($keys)]];
                 foreach (['url', 'host', 'result_backend', ...$others] as $key) {
                     if (str_starts_with($url, '/') && in_array($key, ['host', 'path'], true)) {
@@ -199,7 +199,8 @@ final class SecretsTest extends TestCase
     }
 
     /**
-     * What the extension makes of connection arguments: a hash of scheme, host, port, database and user; null if it refuses.
+     * Returns the extension's identity of connection arguments: a hash of scheme, host, port,
+     * database and user; null if it refuses them.
      *
      * @param  array<string, mixed>  $arguments
      */

@@ -10,7 +10,7 @@ use RuntimeException;
 use stdClass;
 
 /**
- * The other side of a private Redis: looks at what was posted, and answers as a worker would.
+ * Access to a private Redis: reads what was posted, and answers as a worker would.
  */
 final class Broker
 {
@@ -29,7 +29,7 @@ final class Broker
     }
 
     /**
-     * The URL of another database of the same server.
+     * Returns the URL of another database of this server.
      */
     public function database(int $number): string
     {
@@ -42,7 +42,8 @@ final class Broker
     }
 
     /**
-     * The messages waiting in a queue, the oldest first: each the envelope, with its body decoded as `args`, `kwargs`.
+     * Returns the messages waiting in a queue, the oldest first. Each is the envelope, with its
+     * body decoded as `args`, `kwargs`.
      *
      * @return list<stdClass>
      */
@@ -61,8 +62,8 @@ final class Broker
     }
 
     /**
-     * How often the server has read from a connection, this question included: a round trip of another client is one read,
-     * and what is pipelined arrives in few.
+     * Returns how often the server has read from a connection, including this command. A round trip
+     * of another client is one read; pipelined commands arrive in few reads.
      */
     public function reads(): int
     {
@@ -70,7 +71,7 @@ final class Broker
     }
 
     /**
-     * End a task as a worker does.
+     * Ends a task as a worker does.
      */
     public function finish(string $id, string $status, mixed $result, ?string $traceback = null): void
     {
@@ -92,7 +93,7 @@ final class Broker
     }
 
     /**
-     * Subscribe to a channel from now on; each call of what is given waits for one message.
+     * Subscribes to a channel; each call of the returned closure waits for one message.
      *
      * @return Closure(): string
      */
@@ -105,7 +106,7 @@ final class Broker
         stream_set_timeout($socket, 10);
         fwrite($socket, "SUBSCRIBE {$channel}\r\n");
 
-        // Each answer is an array of three: what it is, the channel, and a text or number.
+        // Each answer is an array of three: its kind, the channel, and a text or number.
         $read = static function () use ($socket): string {
             $values = [];
             for ($header = fgets($socket); count($values) < 3 && is_string($header);) {

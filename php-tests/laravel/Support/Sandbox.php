@@ -11,15 +11,16 @@ use Illuminate\Filesystem\Filesystem;
 use Illuminate\Foundation\Application;
 
 /**
- * The smallest Laravel application there is, in a folder of its own: the framework's own kernels, six configuration
- * files, and the bridge installed as Composer would (found by package discovery).
+ * A minimal Laravel application in its own folder: the framework's own kernels, six configuration
+ * files, and the bridge as Composer installs it (found by package discovery).
  */
 final class Sandbox
 {
     public readonly string $path;
 
     /**
-     * @param  array<string, array<string, mixed>>  $config  files of config/ beside or instead of the plain ones
+     * @param  array<string, array<string, mixed>>  $config  files of config/, added to the plain
+     * ones or replacing them
      * @param  string|null  $path  an existing sandbox, to boot its application again
      */
     public function __construct(array $config = [], ?string $path = null)

@@ -11,7 +11,7 @@ use Illuminate\Foundation\Testing\TestCase as LaravelTestCase;
 use Illuminate\Support\Facades\Schema;
 
 /**
- * A test inside an application of its own.
+ * A test in its own application.
  */
 abstract class TestCase extends LaravelTestCase
 {
@@ -38,7 +38,8 @@ abstract class TestCase extends LaravelTestCase
         parent::tearDown();
         $this->sandbox->remove();
 
-        // Older Laravels leave their handlers behind, one pair an application; PHPUnit 11 calls that risky.
+        // Older Laravels leave their handlers behind, one pair for each application; PHPUnit 11
+        // calls that risky.
         for ($left = 20; $left > 0 && self::handlers()[0] !== $this->handlers[0]; $left--) {
             restore_error_handler();
         }
@@ -60,7 +61,8 @@ abstract class TestCase extends LaravelTestCase
     }
 
     /**
-     * Configuration files of this test's application, beside or instead of the plain ones.
+     * Returns configuration files for this test's application, added to the plain ones or replacing
+     * them.
      *
      * @return array<string, array<string, mixed>>
      */
@@ -70,7 +72,7 @@ abstract class TestCase extends LaravelTestCase
     }
 
     /**
-     * Run an Artisan command; gives its exit code and output.
+     * Runs an Artisan command; returns its exit code and output.
      *
      * @param  array<string, mixed>  $parameters
      * @return array{int, string}
@@ -95,7 +97,7 @@ abstract class TestCase extends LaravelTestCase
     }
 
     /**
-     * The URL of a private Redis, emptied; skips the test where there is none, or no extension to reach it with.
+     * Returns a private Redis, emptied; skips the test without one, or without the extension.
      */
     protected function broker(): Broker
     {
