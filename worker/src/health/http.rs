@@ -1,12 +1,12 @@
-//! Three pages over HTTP/1: `/healthz`, `/readyz`, `/metrics`.
+//! Serves three pages over HTTP/1: `/healthz`, `/readyz`, `/metrics`.
 //!
-//! For probes and a Prometheus server near by, so everything is small and bounded: few connections, one request each, a
-//! deadline over all of it, no body read. There is no TLS and no password: it listens on loopback unless another
-//! address is asked for.
+//! The clients are probes and a Prometheus server near by, so everything is small and bounded.
+//! There are few connections, each with one request and one deadline, and no body is read. There is
+//! neither TLS nor a password, so the default address is on loopback.
 //!
-//! A new connection is always accepted at once. Where that would be one too many, the oldest open connection is closed: a
-//! probe takes milliseconds, so the oldest is a client that does not send or does not read. Slow clients therefore
-//! cannot delay a probe, however many they are.
+//! A new connection is always accepted at once. If that is one too many, the oldest open connection
+//! is closed. A probe takes milliseconds, so the oldest is a client that does not send or does not
+//! read. Slow clients therefore cannot delay a probe, however many they are.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -26,27 +26,29 @@ use tokio::task::AbortHandle;
 
 use super::Vitals;
 
-/// Connections at once. One more takes the place of the oldest.
+/// The most connections at once. One more takes the place of the oldest.
 const CONNECTIONS: usize = 64;
-/// The time a connection has for everything: a Prometheus server waits 10 s for an answer by default.
+/// The time that a connection has for everything. A Prometheus server waits 10 s for an answer by
+/// default.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// The largest request: its line and its headers. The least that hyper allows.
+/// The most bytes of a request's line and headers. It is the least that hyper allows.
 const LARGEST: usize = 8192;
 const HEADERS: usize = 32;
-/// Between two tries to accept when that fails: there are no descriptors left.
+/// The wait before `accept` is tried again after it failed, usually because no file descriptor is
+/// left.
 const PAUSE: Duration = Duration::from_millis(100);
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Listens. Port 0 is any that is free: the address says which.
+/// Listens at an address. Port 0 means any free port; the returned address names it.
 pub(crate) async fn listen(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     Ok((listener, address))
 }
 
-/// Answers, to the end of the process.
+/// Answers requests until the process ends.
 pub(crate) async fn serve(listener: TcpListener, vitals: Arc<Vitals>) {
     let mut places = Places::default();
     loop {

@@ -1,10 +1,12 @@
-//! The service manager's side: `READY=1`, `WATCHDOG=1`, `STOPPING=1` to the socket of `NOTIFY_SOCKET`, as
-//! `sd_notify(3)` and `sd_watchdog_enabled(3)` describe them. Without that variable nothing happens.
+//! Reports to the service manager: `READY=1`, `WATCHDOG=1` and `STOPPING=1` go to the socket of
+//! `NOTIFY_SOCKET`, as `sd_notify(3)` and `sd_watchdog_enabled(3)` describe. Without that variable
+//! nothing happens.
 //!
-//! The watchdog is fed for as long as every loop of the consumer turns – also while the broker is away, because a
-//! restart would not bring it back.
+//! The worker feeds the watchdog while every loop of the consumer turns. It does so even while the
+//! broker is away, because a restart would not bring the broker back.
 //!
-//! Written here because the crate `sd-notify` knows no abstract sockets, which is what containers often have.
+//! This is our own code because the crate `sd-notify` does not support abstract sockets, which
+//! containers often use.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -16,8 +18,8 @@ use std::time::{Duration, Instant};
 use crate::monitor::Pulses;
 use crate::shutdown::{Phase, Shutdown};
 
-/// How often the manager hears of a start that takes its time, and for how long it is asked to be patient: a broker that
-/// is away is no reason to give up.
+/// How often the worker reports that a start takes its time. A broker that is away is not a reason
+/// for the manager to give up.
 const STARTING: Duration = Duration::from_secs(5);
 const STARTING_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -26,13 +28,13 @@ const STARTING_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Manager {
     socket: UnixDatagram,
     address: SocketAddr,
-    /// How often it wants to hear that we live, if at all.
+    /// The longest silence that the watchdog allows, if there is a watchdog.
     watchdog: Option<Duration>,
     stopping: AtomicBool,
 }
 
 impl Manager {
-    /// The manager this process was started by, if it wants to be told anything.
+    /// Returns the manager that started this process, if it listens.
     pub(crate) fn from_env() -> Option<Arc<Self>> {
         let variable = |name: &str| std::env::var(name).ok();
         let path = variable("NOTIFY_SOCKET").filter(|path| !path.is_empty())?;
@@ -53,7 +55,7 @@ impl Manager {
             None => SocketAddr::from_pathname(path)?,
         };
         let socket = UnixDatagram::unbound()?;
-        // A manager that is slow must not slow us.
+        // A slow manager must not slow down the worker.
         socket.set_nonblocking(true)?;
         Ok(Manager {
             socket,
@@ -65,19 +67,19 @@ impl Manager {
 
     fn tell(&self, state: &str) {
         if let Err(error) = self.socket.send_to_addr(state.as_bytes(), &self.address) {
-            tracing::debug!("the service manager was not told {state:?}: {error}");
+            tracing::debug!("the service manager did not receive {state:?}: {error}");
         }
     }
 
-    /// The worker is on its way to its end. Said once; whoever sees it first says it, because a worker that has nothing to do
-    /// ends at once.
+    /// Reports, once, that the worker is about to end. Every part that notices the end calls this,
+    /// and the first call counts: an idle worker ends at once.
     pub(crate) fn stopping(&self) {
         if !self.stopping.swap(true, Ordering::Relaxed) {
             self.tell("STOPPING=1\nSTATUS=Stopping");
         }
     }
 
-    /// Tells the manager everything, to the end of the process. `ready` ends when the worker is.
+    /// Reports to the manager until the process ends. `ready` must end when the worker is ready.
     pub(crate) async fn serve(
         self: Arc<Self>,
         ready: impl Future<Output = ()>,
@@ -86,8 +88,8 @@ impl Manager {
     ) {
         let mut ready = std::pin::pin!(ready);
         let mut is_ready = false;
-        let mut told = Phase::Running;
-        // Twice as often as asked for, as sd_watchdog_enabled(3) advises.
+        let mut reported = Phase::Running;
+        // Twice as often as required, as sd_watchdog_enabled(3) advises.
         let period = self
             .watchdog
             .map_or(STARTING, |time| (time / 2).min(STARTING));
@@ -99,16 +101,16 @@ impl Manager {
                     is_ready = true;
                     self.tell("READY=1\nSTATUS=Ready");
                 }
-                () = shutdown.reached(Phase::Draining), if told == Phase::Running => {
-                    told = Phase::Draining;
+                () = shutdown.reached(Phase::Draining), if reported == Phase::Running => {
+                    reported = Phase::Draining;
                     self.tell("STATUS=Draining");
                 }
-                () = shutdown.reached(Phase::Warm), if told < Phase::Warm => {
-                    told = Phase::Warm;
+                () = shutdown.reached(Phase::Warm), if reported < Phase::Warm => {
+                    reported = Phase::Warm;
                     self.stopping();
                 }
                 _ = tick.tick() => {
-                    let starting = !is_ready && told < Phase::Warm;
+                    let starting = !is_ready && reported < Phase::Warm;
                     let alive = pulses.hanging(Instant::now()).is_empty();
                     if let Some(state) = sign_of_life(alive, starting, self.watchdog.is_some()) {
                         self.tell(&state);
@@ -119,7 +121,7 @@ impl Manager {
     }
 }
 
-/// What the manager hears regularly: nothing when the worker hangs.
+/// Returns the regular report to the manager, or `None` if the worker hangs.
 fn sign_of_life(alive: bool, starting: bool, watched: bool) -> Option<String> {
     let mut lines = Vec::new();
     if starting {
@@ -132,7 +134,7 @@ fn sign_of_life(alive: bool, starting: bool, watched: bool) -> Option<String> {
     (alive && !lines.is_empty()).then(|| lines.join("\n"))
 }
 
-/// The interval of the watchdog, if it is meant for this process.
+/// Returns the interval of the watchdog, if it is meant for this process.
 fn watchdog(usec: Option<&str>, pid: Option<&str>, own: u32) -> Option<Duration> {
     if pid.is_some_and(|pid| pid.parse() != Ok(own)) {
         return None;
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_watchdog_may_be_meant_for_another() {
+    fn a_watchdog_for_another_process_is_ignored() {
         let second = Some(Duration::from_secs(1));
         assert_eq!(watchdog(Some("1000000"), None, 7), second);
         assert_eq!(watchdog(Some("1000000"), Some("7"), 7), second);

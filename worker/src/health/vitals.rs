@@ -1,9 +1,10 @@
-//! What makes a worker healthy, and what makes it ready.
+//! Decides whether a worker is healthy, and whether it is ready.
 //!
-//! *Healthy*: a restart would not help. Not so when tasks are stuck, when a loop of the consumer does not turn, or when
-//! every thread that runs tasks is blocked. A broker or database that is away is no illness of this process.
+//! A worker is *unhealthy* when a restart would help: tasks are stuck, a loop of the consumer does
+//! not turn, or every thread that runs tasks is blocked. A broker or database that is away does not
+//! make it unhealthy.
 //!
-//! *Ready*: it claims, and reaches what tasks need.
+//! A worker is *ready* when it claims messages and reaches what tasks need.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,14 +18,14 @@ use crate::monitor::metrics::Now;
 use crate::monitor::{Monitor, Pulse};
 use crate::shutdown::Shutdown;
 
-/// How often the threads of the tasks are asked for a sign of life.
+/// How often the threads that run tasks must give a sign of life.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
-/// What was heard of the database so recently still holds.
+/// An answer of the database that is not older than this still holds.
 const FRESH: Duration = Duration::from_secs(5);
-/// How long a probe waits for the database: probes themselves have time-outs of seconds.
+/// How long a probe waits for the database. Probes themselves have time-outs of seconds.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// Sees into every part of a worker.
+/// A view of every part of a worker.
 pub(crate) struct Vitals {
     monitor: Monitor,
     consumer: View,
@@ -35,7 +36,7 @@ pub(crate) struct Vitals {
     shutdown: Shutdown,
 }
 
-/// What is wrong, a line each; nothing if all is well.
+/// What is wrong, one line each. Empty if all is well.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Complaints(Vec<String>);
 
@@ -72,7 +73,7 @@ impl Vitals {
         }
     }
 
-    /// Watches the threads of a runtime, to the end of the process.
+    /// Watches the threads of a runtime until the process ends.
     pub(crate) fn watch(&self, tasks: &Handle) {
         let threads = Arc::clone(&self.threads);
         tasks.spawn(async move {
@@ -113,7 +114,7 @@ impl Vitals {
             complaints.push("the broker is not reached".to_owned());
         }
         if let Some(database) = &self.database {
-            // Asked only if nothing was heard of it lately: probes cost a busy worker nothing.
+            // Ping only without a recent answer: probes cost a busy worker nothing.
             if database.heard_within(FRESH).is_none() {
                 let _ = tokio::time::timeout(ANSWER, database.ping()).await;
             }

@@ -1,8 +1,12 @@
-//! What is counted, under the names celery-exporter (danihodovic/celery-exporter) has given to what it can see, so that
-//! its dashboards and alerts fit; what only this worker can see is called `celery_worker_…`. docs/worker.md has the table.
+//! Counts events and shows them to Prometheus.
 //!
-//! Off by default: then nothing is kept and every method returns at once. Labels are bounded: the names are those of
-//! registered tasks, of consumed queues, of causes fixed in the code, and of exceptions, which tasks choose.
+//! Metrics that celery-exporter (danihodovic/celery-exporter) also has carry its names, so that its
+//! dashboards and alerts fit. Those that only this worker has are called `celery_worker_…`.
+//! docs/worker.md has the table.
+//!
+//! Counting is off by default; then nothing is kept and every method returns at once. Labels are
+//! bounded: they name registered tasks, consumed queues, causes that the code fixes, and
+//! exceptions, which tasks choose.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,18 +22,19 @@ use prometheus_client::registry::Registry;
 
 use crate::delivery::Delivery;
 
-/// Seconds; those of Python's `prometheus_client`, which celery-exporter uses.
+/// The buckets of runtimes in seconds: those of Python's `prometheus_client`, which celery-exporter
+/// uses.
 const RUNTIMES: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
-/// Calls. The default size of a batch is 500.
+/// The buckets of batch sizes, in calls. The default size of a batch is 500.
 const BATCHES: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0];
 
 /// The counters of a worker. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Metrics(Option<Arc<Counted>>);
 
-/// Text that labels share.
+/// A text that many labels share.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Text(Arc<str>);
 
@@ -39,7 +44,7 @@ impl EncodeLabelValue for Text {
     }
 }
 
-/// celery-exporter's labels of everything about a task.
+/// The labels that celery-exporter gives to every metric of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfTask {
     name: Text,
@@ -97,7 +102,7 @@ struct Counted {
     present: Present,
 }
 
-/// What is looked up when it is asked for, rather than counted.
+/// The values that are read when a page is asked for, rather than counted.
 #[derive(Default)]
 struct Present {
     active: Gauge,
@@ -106,7 +111,7 @@ struct Present {
     held: Gauge,
     parked: Gauge,
     broker_up: Gauge,
-    /// Counted by the connections themselves.
+    /// The connections themselves count these.
     reconnects: Counter,
     database_up: Gauge,
 }
@@ -120,11 +125,11 @@ pub(crate) struct Now {
     pub(crate) parked: usize,
     pub(crate) broker_up: bool,
     pub(crate) reconnects: u64,
-    /// `None` without a database.
+    /// `None` if the worker has no database.
     pub(crate) database_up: Option<bool>,
 }
 
-/// A task of which a counter tells.
+/// The task that a counter counts, and its queue.
 #[derive(Clone, Copy)]
 pub(crate) struct Of<'a> {
     pub(crate) name: &'a str,
@@ -140,7 +145,7 @@ impl<'a> Of<'a> {
     }
 }
 
-/// So many tasks run, until it is dropped.
+/// Counts tasks as running until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Running {
     running: Option<Arc<AtomicI64>>,
@@ -156,17 +161,17 @@ impl Drop for Running {
 }
 
 impl Metrics {
-    /// Counting, for the node of this name.
+    /// Returns metrics that are counted, for the node of this name.
     pub(crate) fn on(node: &str) -> Self {
         Metrics(Some(Arc::new(Counted::new(node))))
     }
 
-    /// Claimed, and of a name that is known here.
+    /// Counts a claimed message whose task is registered here.
     pub(crate) fn received(&self, of: Of<'_>) {
         self.count(of, |counted| &counted.received);
     }
 
-    /// Its code begins to run.
+    /// Counts a task whose code begins to run.
     pub(crate) fn started(&self, of: Of<'_>) {
         self.count(of, |counted| &counted.started);
     }
@@ -209,7 +214,7 @@ impl Metrics {
         self.count(of, |counted| &counted.revoked);
     }
 
-    /// So many tasks run until what is returned is dropped.
+    /// Counts this many tasks as running until the returned guard is dropped.
     pub(crate) fn running(&self, count: usize) -> Running {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let running = self.0.as_ref().map(|counted| Arc::clone(&counted.running));
@@ -219,7 +224,7 @@ impl Metrics {
         Running { running, count }
     }
 
-    /// A batch of this size is run.
+    /// Counts a batch of this size that is about to run.
     pub(crate) fn batch(&self, name: &Arc<str>, size: usize) {
         if let Some(counted) = &self.0 {
             let name = Text(Arc::clone(name));
@@ -228,7 +233,7 @@ impl Metrics {
         }
     }
 
-    /// A claim was answered with so many messages.
+    /// Counts an answered claim and the messages that it brought.
     pub(crate) fn claimed(&self, messages: usize) {
         if let Some(counted) = &self.0 {
             counted.claims.inc();
@@ -236,21 +241,21 @@ impl Metrics {
         }
     }
 
-    /// So many messages were taken away from this worker.
+    /// Counts messages that other workers took from this one.
     pub(crate) fn lost(&self, leases: usize) {
         if let Some(counted) = &self.0 {
             counted.lost.inc_by(leases as u64);
         }
     }
 
-    /// So many messages were rescued from workers that are gone.
+    /// Counts messages that were rescued from workers that are gone.
     pub(crate) fn restored(&self, messages: usize) {
         if let Some(counted) = &self.0 {
             counted.restored.inc_by(messages as u64);
         }
     }
 
-    /// So many messages became dead letters.
+    /// Counts messages that became dead letters.
     pub(crate) fn dead(&self, cause: &str, messages: usize) {
         if messages == 0 {
             return;
@@ -262,14 +267,14 @@ impl Metrics {
         }
     }
 
-    /// A counter that somebody else keeps.
+    /// Registers a counter that another module keeps.
     pub(crate) fn adopt(&self, name: &str, help: &str, counter: Counter) {
         if let Some(counted) = &self.0 {
             counted.registry().register(name, help, counter);
         }
     }
 
-    /// Everything, as Prometheus reads it (OpenMetrics text).
+    /// Returns all metrics as OpenMetrics text.
     pub(crate) fn text(&self, now: &Now) -> String {
         let mut text = String::new();
         if let Some(counted) = &self.0 {
@@ -300,7 +305,7 @@ impl fmt::Debug for Metrics {
 
 impl Counted {
     fn new(node: &str) -> Self {
-        // As celery-exporter: the part behind the @.
+        // Like celery-exporter, take the part after the @.
         let hostname = node.split_once('@').map_or(node, |(_, host)| host);
         let counted = Counted {
             hostname: Text(Arc::from(hostname)),
@@ -327,7 +332,7 @@ impl Counted {
     }
 
     fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
-        // A list that only grows: a thread that died holding the lock left it whole.
+        // The list only grows, so a thread that panicked with the lock left it whole.
         self.registry
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -341,7 +346,7 @@ impl Counted {
         }
     }
 
-    /// The names. A counter's gets `_total` at its end.
+    /// Registers every metric under its name. The name of a counter gets `_total` at its end.
     fn register(&self) {
         let mut registry = self.registry();
         let by_task = [
@@ -475,7 +480,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_labels_are_the_exporters() {
+    fn names_and_labels_are_those_of_celery_exporter() {
         let metrics = Metrics::on("w1@host.example");
         let queue: Arc<str> = "celery".into();
         let of = Of {

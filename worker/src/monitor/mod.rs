@@ -1,7 +1,8 @@
-//! What the parts of a worker write about themselves. `health` shows it to supervisors, probes and Prometheus.
+//! Records what the parts of a worker report about themselves. `health` shows it to supervisors,
+//! probes and Prometheus.
 //!
 //! * `pulse` – whether loops still turn.
-//! * `metrics` – what is counted; nothing unless an address for the pages is set.
+//! * `metrics` – what is counted. Nothing is counted unless an address for the pages is set.
 
 pub(crate) mod metrics;
 mod pulse;
@@ -12,10 +13,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use self::metrics::Metrics;
 pub(crate) use self::pulse::{Pulse, Pulses};
 
-/// What the parts of a worker write into. Clones share it.
+/// The place where the parts of a worker record their state. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Monitor {
-    /// Those of the consumer's roles: each beats with every turn of its loop, and every try to reach the broker.
+    /// The pulses of the consumer's roles. Each beats with every turn of its loop, and with every
+    /// try to reach the broker.
     pub(crate) pulses: Arc<Pulses>,
     pub(crate) metrics: Metrics,
     stuck: Arc<AtomicUsize>,
@@ -29,12 +31,12 @@ impl Monitor {
         }
     }
 
-    /// One more task that does not end; how many there are now.
+    /// Counts one more task that does not end, and returns their number.
     pub(crate) fn one_more_stuck(&self) -> usize {
         self.stuck.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// How many tasks did not end when told to.
+    /// Returns the number of tasks that did not end when they had to.
     pub(crate) fn stuck(&self) -> usize {
         self.stuck.load(Ordering::Relaxed)
     }

@@ -1,11 +1,11 @@
-//! Whether loops still turn. A loop that has nothing to do turns all the same, from time to time.
+//! Tells whether loops still turn. A loop that has nothing to do still turns from time to time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// A loop that has not turned for so long hangs. Every wait in the loops that are watched is shorter: an answer of the
-/// broker, which after several that did not come is given 80 s, is the longest.
+/// A loop that has not turned for this long hangs. Every wait in the watched loops is shorter. The
+/// longest wait is for an answer of the broker, which has 80 s after several unanswered calls.
 const STALLED: Duration = Duration::from_secs(90);
 
 fn stalled() -> Duration {
@@ -16,12 +16,12 @@ fn stalled() -> Duration {
     STALLED
 }
 
-/// The loops that are watched.
+/// The watched loops.
 #[derive(Debug, Default)]
 pub(crate) struct Pulses(Mutex<Vec<(&'static str, Weak<Pulse>)>>);
 
 impl Pulses {
-    /// The pulse of a loop, watched until it is dropped with the loop.
+    /// Returns the pulse of a loop. It is watched until the loop drops it.
     pub(crate) fn watch(&self, name: &'static str) -> Arc<Pulse> {
         let pulse = Arc::new(Pulse::default());
         let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -29,7 +29,7 @@ impl Pulses {
         pulse
     }
 
-    /// The loops that do not turn any more, each with how long.
+    /// Returns the loops that no longer turn, each with the time since its last turn.
     pub(crate) fn hanging(&self, now: Instant) -> Vec<(&'static str, Duration)> {
         let watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let pulses = watched
@@ -42,7 +42,7 @@ impl Pulses {
     }
 }
 
-/// The time of a loop's last turn.
+/// Records when a loop last turned.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     born: Instant,
@@ -60,12 +60,12 @@ impl Default for Pulse {
 }
 
 impl Pulse {
-    /// The loop has turned.
+    /// Records that the loop has turned.
     pub(crate) fn beat(&self) {
         self.beat_at(Instant::now());
     }
 
-    /// Waits for something to do, however long that takes.
+    /// Waits for something to do, however long that takes, and keeps the pulse alive meanwhile.
     pub(crate) async fn idle<T>(&self, wait: impl Future<Output = T>) -> T {
         let mut wait = std::pin::pin!(wait);
         loop {
@@ -78,7 +78,7 @@ impl Pulse {
         }
     }
 
-    /// Ends when it is time to turn.
+    /// Waits until it is time to turn.
     pub(crate) async fn turn(&self) {
         tokio::time::sleep(stalled() / 6).await;
     }
@@ -89,14 +89,14 @@ impl Pulse {
         self.last.store(since, Ordering::Relaxed);
     }
 
-    /// How long ago it last turned.
+    /// Returns the time since the last turn.
     pub(crate) fn age(&self, now: Instant) -> Duration {
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
         now.saturating_duration_since(self.born)
             .saturating_sub(last)
     }
 
-    /// Whether it still turns.
+    /// Returns `true` if the loop still turns.
     pub(crate) fn is_alive(&self, now: Instant) -> bool {
         self.age(now) < stalled()
     }
@@ -121,7 +121,7 @@ mod tests {
             )
         );
         assert!(!pulse.is_alive(later + STALLED));
-        // It is missed by its name, until it ends.
+        // Its name reports it as missing until it ends.
         let pulses = Pulses::default();
         let (fetch, lease) = (pulses.watch("fetch"), pulses.watch("lease"));
         let late = lease.born + 2 * STALLED;
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(hanging, ["lease"]);
         drop(lease);
         assert!(pulses.hanging(late).is_empty());
-        // A clock that is read out of order is no death.
+        // Readings of the clock in the wrong order are not a sign of death.
         assert_eq!(pulse.age(pulse.born), Duration::ZERO);
     }
 }
