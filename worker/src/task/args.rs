@@ -1,4 +1,5 @@
-//! From a message's arguments to a function's parameters, with Python's rules and Python's complaints.
+//! Puts a message's arguments in the places of a function's parameters, with Python's rules and
+//! Python's error messages.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -13,16 +14,16 @@ use super::argument::read;
 use super::binding::Underway;
 use super::error::{Exception, TaskError};
 
-/// The parameters of a task, as callers see them. Written by `#[task]`.
+/// The parameters of a task, as callers see them. `#[task]` generates it.
 #[derive(Debug)]
 pub struct Signature {
-    /// The function's name, for complaints.
+    /// The function's name, for error messages.
     pub function: &'static str,
     /// The named parameters, in order.
     pub params: &'static [Param],
-    /// Takes further positional arguments ([`Args`]).
+    /// `true` if the task takes further positional arguments ([`Args`]).
     pub rest: bool,
-    /// Takes further keyword arguments ([`Kwargs`]).
+    /// `true` if the task takes further keyword arguments ([`Kwargs`]).
     pub keywords: bool,
 }
 
@@ -31,26 +32,26 @@ pub struct Signature {
 pub struct Param {
     /// Its name.
     pub name: &'static str,
-    /// Whether a call must give it.
+    /// `true` if every call must give it.
     pub required: bool,
 }
 
-/// The positional arguments no named parameter takes, as Python's `*args`.
+/// The positional arguments that no named parameter takes, like Python's `*args`.
 ///
-/// `Args<Raw>` takes them as the JSON text that they are.
+/// `Args<Raw>` keeps each of them as JSON text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Args<T = Value>(pub Vec<T>);
 
-/// The keyword arguments no named parameter takes, as Python's `**kwargs`.
+/// The keyword arguments that no named parameter takes, like Python's `**kwargs`.
 ///
-/// `Kwargs<Raw>` takes them as the JSON text that they are.
+/// `Kwargs<Raw>` keeps each of them as JSON text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Kwargs<T = Value>(pub BTreeMap<String, T>);
 
 /// Any JSON value as its text. Integers of any length keep their digits.
 pub type Raw = Box<RawValue>;
 
-/// A message's arguments, put in the places of a [`Signature`].
+/// A message's arguments in the places of a [`Signature`].
 #[derive(Debug)]
 pub struct Bound<'m> {
     signature: &'static Signature,
@@ -126,12 +127,12 @@ impl<'m> Bound<'m> {
         })
     }
 
-    /// The parameter at this place, which the signature calls required.
+    /// Takes the argument for the parameter at this place, which the signature calls required.
     ///
     /// # Errors
     ///
-    /// A `TypeError`, as Python names it, if the call lacks the parameter or its value is of
-    /// another type.
+    /// A `TypeError`, as Python names it, if the call lacks the argument or its value has another
+    /// type.
     pub fn required<T: DeserializeOwned>(&mut self, at: usize) -> Result<T, TaskError> {
         self.optional(at)?.ok_or_else(|| {
             let name = self
@@ -143,11 +144,11 @@ impl<'m> Bound<'m> {
         })
     }
 
-    /// The parameter at this place, if the call gave it.
+    /// Takes the argument for the parameter at this place. Returns `None` if the call lacks it.
     ///
     /// # Errors
     ///
-    /// A `TypeError` if the value is of another type.
+    /// A `TypeError` if the value has another type.
     pub fn optional<T: DeserializeOwned>(&mut self, at: usize) -> Result<Option<T>, TaskError> {
         let Some(value) = self.values.get_mut(at).and_then(Option::take) else {
             return Ok(None);
@@ -166,11 +167,11 @@ impl<'m> Bound<'m> {
         })
     }
 
-    /// Returns what is left of the positional arguments.
+    /// Takes the positional arguments that no named parameter took.
     ///
     /// # Errors
     ///
-    /// A `TypeError` if a value is of another type.
+    /// A `TypeError` if a value has another type.
     pub fn args<T: DeserializeOwned>(&mut self) -> Result<Args<T>, TaskError> {
         let function = self.signature.function;
         let places = self.signature.params.len()..;
@@ -186,11 +187,11 @@ impl<'m> Bound<'m> {
         Ok(Args(values.collect::<Result<_, _>>()?))
     }
 
-    /// Returns what is left of the keyword arguments.
+    /// Takes the keyword arguments that no named parameter took.
     ///
     /// # Errors
     ///
-    /// A `TypeError` if a value is of another type.
+    /// A `TypeError` if a value has another type.
     pub fn kwargs<T: DeserializeOwned>(&mut self) -> Result<Kwargs<T>, TaskError> {
         let function = self.signature.function;
         let keywords = std::mem::take(&mut self.keywords).into_iter();
@@ -205,8 +206,9 @@ impl<'m> Bound<'m> {
     }
 }
 
-/// One call of a task in batches as a value of its own type: a struct takes positional arguments in the order of its
-/// fields, and keyword arguments by their names; a tuple takes positional ones only.
+/// Reads one call of a batched task as a value of the task's own type. A struct takes positional
+/// arguments in the order of its fields, and keyword arguments by their names. A tuple takes only
+/// positional ones.
 pub(crate) fn bind_whole<T: DeserializeOwned>(
     function: &str,
     args: &RawValue,
@@ -241,12 +243,13 @@ pub(crate) fn bind_whole<T: DeserializeOwned>(
     read(&whole).map_err(complain)
 }
 
-/// A wrong call: running it again cannot help.
+/// Returns the error for a wrong call. It is permanent: running the call again cannot help.
 pub(crate) fn type_error(message: String) -> TaskError {
     TaskError::Failed(Exception::new("TypeError", message).permanent())
 }
 
-/// `serde_json` ends with " at line 1 column 3", which says nothing about an argument.
+/// Removes " at line 1 column 3" from the end of an error of `serde_json`. It says nothing about an
+/// argument.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
@@ -255,7 +258,8 @@ fn without_place(error: &serde_json::Error) -> String {
     }
 }
 
-/// The names of a struct's fields, learnt from what it asks of a deserializer; empty for anything else.
+/// Returns the names of a struct's fields, or an empty list for any other type. It learns them from
+/// what the type asks of a deserializer.
 fn field_names<T: DeserializeOwned>() -> &'static [&'static str] {
     struct Ask<'c>(&'c Cell<&'static [&'static str]>);
     impl<'de> Deserializer<'de> for Ask<'_> {
@@ -336,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn complaints_are_pythons() {
+    fn error_messages_are_those_of_python() {
         for (args, kwargs, complaint) in [
             (
                 "[1]",
@@ -378,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_kept() {
+    fn arguments_without_a_parameter_are_kept() {
         let (args, kwargs) = (raw(r#"[1,"a"]"#), raw(r#"{"k":[null]}"#));
         let mut bound = Bound::new(&ECHO, &args, &kwargs).unwrap();
         assert_eq!(
@@ -391,10 +395,12 @@ mod tests {
         );
     }
 
-    /// More than a search for each of them could go through within the time limit of the suite.
+    /// More members than a search through all of them for each could handle within the suite's time
+    /// limit.
     const VERY_MANY: usize = 200_000;
 
-    /// An object of very many members: all of another name, of one name, or of names with escapes.
+    /// Returns three objects of very many members: all of different names, all of one name, and all
+    /// of names with escapes.
     fn objects() -> [String; 3] {
         let names: [fn(usize) -> String; 3] = [
             |at| format!("k{at}"),

@@ -1,12 +1,12 @@
-//! An argument of a message as a value of a Rust type.
+//! Reads an argument of a message as a value of a Rust type.
 //!
-//! `serde_json` alone reads nearly everything. Two things need more, and are looked for first:
+//! `serde_json` alone reads nearly every argument. Two kinds need more, and are handled first:
 //!
-//! * What kombu wraps as `{"__type__": …, "__value__": …}` is the value itself for a type that asks for
-//!   text, bytes or a list of bytes: a UUID, a decimal, a date or a time. For other types, such as
-//!   `serde_json::Value`, it stays the object.
-//! * An integer beyond 64 bits is refused by name where `serde_json` would make a float of it. A type that
-//!   holds it (`i128`, `f64`, `Raw`) gets it.
+//! * A value that kombu wraps as `{"__type__": …, "__value__": …}` is a UUID, a decimal, a date, a
+//!   time or bytes. A type that asks for text, bytes or a list of bytes gets the value itself.
+//!   Other types, such as `serde_json::Value`, get the object.
+//! * An integer beyond 64 bits is refused with its digits, where `serde_json` would turn it into a
+//!   float. A type that can hold it (`i128`, `f64`, `Raw`) gets it.
 
 use std::borrow::Cow;
 
@@ -18,10 +18,10 @@ use serde::de::value::{
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
 use serde_json::Error;
 
-/// The name by which a [`RawValue`] asks for its text.
+/// The name by which `serde` asks for the text of a [`RawValue`].
 const RAW: &str = "$serde_json::private::RawValue";
 
-/// The most characters of an integer that an error shows.
+/// The most characters of an integer that an error message shows.
 const SHOWN: usize = 24;
 
 /// Reads a value from its JSON text.
@@ -39,7 +39,7 @@ pub(super) fn read<T: DeserializeOwned>(raw: &RawValue) -> Result<T, Error> {
     }
 }
 
-/// A value's text as a deserializer.
+/// A deserializer over a value's text.
 #[derive(Clone, Copy)]
 struct Argument<'de>(&'de RawValue);
 
@@ -52,12 +52,12 @@ impl<'de> Argument<'de> {
         self.text().starts_with(byte)
     }
 
-    /// What `serde_json` makes of it.
+    /// Returns the deserializer of `serde_json` over the text.
     fn json(self) -> serde_json::Deserializer<serde_json::de::StrRead<'de>> {
         serde_json::Deserializer::from_str(self.text())
     }
 
-    /// Returns the value that kombu wrapped, if it did.
+    /// Returns the value that kombu wrapped, if this is a wrapper.
     fn special(self) -> Result<Option<Special>, Error> {
         if !self.starts_with('{') {
             return Ok(None);
@@ -86,7 +86,7 @@ impl<'de> Argument<'de> {
         Ok(MapDeserializer::new(members.into_iter()))
     }
 
-    /// Refuses an integer for which `fits` is false.
+    /// Refuses an integer for which `fits` returns `false`.
     fn check(self, fits: impl Fn(&str) -> bool, most: &str) -> Result<(), Error> {
         let text = self.text();
         let digits = text.strip_prefix('-').unwrap_or(text);
@@ -101,7 +101,7 @@ impl<'de> Argument<'de> {
         )))
     }
 
-    /// Refuses an integer that `serde_json` would make a float of.
+    /// Refuses an integer that `serde_json` would turn into a float.
     fn check_64_bits(self) -> Result<(), Error> {
         let fits = |text: &str| text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok();
         self.check(fits, "64 bits")
@@ -116,7 +116,7 @@ impl<'de> IntoDeserializer<'de, Error> for Argument<'de> {
     }
 }
 
-/// Methods that `serde_json` answers, after a check.
+/// Defines methods that check the text first and then leave it to `serde_json`.
 macro_rules! checked {
     ($check:expr; $($method:ident)*) => {
         $(
@@ -265,7 +265,7 @@ impl<'de> Deserializer<'de> for Argument<'de> {
     }
 }
 
-/// A member's name, which can be the text of a number.
+/// A deserializer over a member's name, which may be the text of a number.
 struct Key<'de>(Cow<'de, str>);
 
 impl<'de> IntoDeserializer<'de, Error> for Key<'de> {
@@ -276,7 +276,7 @@ impl<'de> IntoDeserializer<'de, Error> for Key<'de> {
     }
 }
 
-/// Methods for keys that are numbers.
+/// Defines methods that read a key as a number or a boolean.
 macro_rules! numbers {
     ($($method:ident $visit:ident;)*) => {
         $(
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn wrapped_values_are_read_as_what_they_are_in_any_place() {
+    fn wrapped_values_are_unwrapped_in_any_place() {
         let hex = "12345678123456781234567812345678";
         let order = json!({
             "id": wrapped("uuid", json!({ "hex": hex })),
@@ -392,7 +392,7 @@ mod tests {
         let bytes = wrapped("bytes", json!("abc")).to_string();
         assert_eq!(read_text::<Vec<u8>>(&bytes), Ok(b"abc".to_vec()));
         assert_eq!(read_text::<String>(&bytes), Ok("abc".to_owned()));
-        // Text without a wrapper is as good.
+        // Text without a wrapper is accepted, too.
         assert_eq!(
             read_text(&format!("\"{hex}\"")),
             Ok(uuid::Uuid::parse_str(hex).unwrap())
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrapper_that_is_not_one_is_refused() {
+    fn a_malformed_wrapper_is_refused() {
         let unknown = wrapped("foo", json!("x")).to_string();
         assert!(
             read_text::<String>(&unknown)
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_keep_their_digits_or_are_refused_by_name() {
+    fn integers_keep_their_digits_or_are_refused_with_them() {
         let (nineteen, twenty) = ("9223372036854775807", "18446744073709551616");
         let many = "7".repeat(400);
         assert_eq!(read_text::<i64>(nineteen), Ok(i64::MAX));

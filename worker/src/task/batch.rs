@@ -1,4 +1,4 @@
-//! Many calls of one task at once.
+//! Runs many calls of one task at once.
 
 use std::sync::Arc;
 
@@ -8,47 +8,48 @@ use super::Answer;
 use super::context::{Shared, State};
 use super::error::TaskError;
 
-/// What a task in batches returns: one answer for each call, in the calls' order.
+/// The answers of a batched task: one for each call, in the calls' order.
 ///
-/// An error *instead* of the answers says that the batch as a whole could not be done: the worker then halves it until
-/// the calls at fault stand alone.
+/// An error *instead* of the answers says that the batch as a whole failed. The worker then halves
+/// the batch until each call at fault stands alone.
 pub type Answers<R> = Vec<Result<R, TaskError>>;
 
-/// The calls of a batch, each as a `T` made of its arguments.
+/// The calls of a batch. Each call's arguments have been read as a `T`.
 pub struct Batch<T> {
     pub(crate) calls: Vec<T>,
-    /// Their messages, in the same order.
+    /// The messages of the calls, in the same order.
     pub(crate) tasks: Vec<Arc<Task>>,
     pub(crate) shared: Arc<Shared>,
 }
 
 impl<T> Batch<T> {
-    /// The calls.
+    /// Returns an iterator over the calls.
     pub fn iter(&self) -> std::slice::Iter<'_, T> {
         self.calls.iter()
     }
 
-    /// The tasks' ids, in the calls' order; what [`Database::once_each`](crate::Database::once_each) wants.
+    /// Returns the tasks' ids in the calls' order, as
+    /// [`Database::once_each`](crate::Database::once_each) expects them.
     pub fn ids(&self) -> Vec<String> {
         self.tasks.iter().map(|task| task.id.clone()).collect()
     }
 
-    /// Whether the worker is set to apply each call once.
+    /// Returns `true` if the worker is configured to apply each call exactly once.
     pub(crate) fn exactly_once(&self) -> bool {
         self.shared.exactly_once
     }
 
-    /// How many there are; at least one.
+    /// Returns the number of calls, which is at least 1.
     pub fn len(&self) -> usize {
         self.calls.len()
     }
 
-    /// Never true for a batch that is handed to a task.
+    /// Returns `true` if there are no calls. A batch that a task receives is never empty.
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty()
     }
 
-    /// A value of the worker.
+    /// Returns the worker's value of this type.
     ///
     /// # Errors
     ///
@@ -73,7 +74,8 @@ impl<T: std::fmt::Debug> std::fmt::Debug for Batch<T> {
     }
 }
 
-/// Puts the answers to the calls that could be read among the complaints about those that could not.
+/// Merges the answers to the calls that could be read with the errors of those that could not, in
+/// the calls' order.
 pub(crate) fn merge(
     unreadable: Vec<Option<TaskError>>,
     answers: Vec<Answer>,
@@ -84,7 +86,7 @@ pub(crate) fn merge(
             super::Exception::new(
                 "RuntimeError",
                 format!(
-                    "the batch of {readable} was given {} answers",
+                    "the batch of {readable} calls got {} answers",
                     answers.len()
                 ),
             )

@@ -1,7 +1,9 @@
-//! The time that putting the arguments of a call in their places takes, for the executor to watch.
+//! Times the binding of a call's arguments (putting them in their places), for the executor to
+//! watch.
 //!
-//! Binding is work without an await, so nothing can interrupt it, and a message decides how much of
-//! it there is. A call whose arguments are small needs no watch: the work grows with their length.
+//! Binding is work without an await, so nothing can interrupt it, and the message decides how much
+//! work it is. The work grows with the length of the arguments, so a call with small arguments
+//! needs no watch.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,7 +26,7 @@ enum Progress {
 }
 
 impl Binding {
-    /// Returns the binding of these calls, if it has to be watched.
+    /// Returns the binding of these calls if it has to be watched.
     pub(crate) fn of<'t>(tasks: impl IntoIterator<Item = &'t Task>) -> Option<Self> {
         let sizes = tasks
             .into_iter()
@@ -32,13 +34,14 @@ impl Binding {
         (sizes.sum::<usize>() >= LARGE).then(Self::default)
     }
 
-    /// Marks the beginning; the end is the drop of what is returned.
+    /// Records that the binding begins. Dropping the returned guard records its end.
     pub(crate) fn begin(&self) -> Underway {
         self.set(Progress::Since(Instant::now()));
         Underway(self.clone())
     }
 
-    /// Waits until the binding has taken longer than `limit`, without end if it never does.
+    /// Waits until the binding has taken longer than `limit`. Never returns if the binding ends
+    /// earlier.
     pub(crate) async fn overdue(&self, limit: Duration) {
         while let Some(wait) = self.wait(limit, Instant::now()) {
             if wait.is_zero() {
@@ -49,7 +52,7 @@ impl Binding {
         std::future::pending::<()>().await;
     }
 
-    /// Returns how long to wait before looking again: nothing if the binding takes longer than
+    /// Returns how long to wait before looking again: zero if the binding takes longer than
     /// `limit`, `None` if it has ended.
     fn wait(&self, limit: Duration, now: Instant) -> Option<Duration> {
         match self.progress() {
@@ -86,10 +89,10 @@ mod tests {
     use crate::task::testing;
 
     #[test]
-    fn only_the_binding_itself_is_timed() {
+    fn waiting_before_the_binding_is_not_timed() {
         const LIMIT: Duration = Duration::from_secs(30);
         let (binding, start) = (Binding::default(), Instant::now());
-        // A call that waits for a thread, or for a core, has not begun.
+        // A call that waits for a thread or a core has not begun.
         assert_eq!(binding.wait(LIMIT, start + 9 * LIMIT), Some(LIMIT));
         let underway = binding.begin();
         let begin = Instant::now();

@@ -1,4 +1,4 @@
-//! What a running task can know and do besides its arguments.
+//! Gives a running task what it may know and do besides its arguments.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -21,16 +21,16 @@ pub(crate) const DEFAULT_RETRY_DELAY: Duration = Duration::from_mins(3);
 /// Celery's `max_retries`.
 const DEFAULT_MAX_RETRIES: u32 = 3;
 
-/// What all tasks of a worker share.
+/// The values that all tasks of a worker share.
 pub(crate) struct Shared {
     pub(crate) states: States,
     pub(crate) settler: Settler,
     pub(crate) hostname: Arc<str>,
-    /// Whether tasks that can be applied once are.
+    /// `true` if tasks that can be applied exactly once are.
     pub(crate) exactly_once: bool,
 }
 
-/// The values tasks ask for with [`State`], one of each type.
+/// The values that tasks ask for with [`State`], one for each type.
 #[derive(Clone, Default)]
 pub(crate) struct States(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
 
@@ -55,8 +55,8 @@ impl States {
     }
 }
 
-/// A value of the worker, given to [`WorkerBuilder::state`](crate::WorkerBuilder::state) and shared by all tasks. A
-/// parameter of this type is not an argument of the message.
+/// A value of the worker, given to [`WorkerBuilder::state`](crate::WorkerBuilder::state) and shared
+/// by all tasks. A parameter of this type does not take an argument of the message.
 #[derive(Debug)]
 pub struct State<T>(pub Arc<T>);
 
@@ -68,12 +68,12 @@ impl<T> Deref for State<T> {
     }
 }
 
-/// The call that runs. A parameter of this type is not an argument of the message.
+/// The call that runs. A parameter of this type does not take an argument of the message.
 #[derive(Clone)]
 pub struct Context {
     task: Arc<Task>,
     shared: Arc<Shared>,
-    /// Absent where there is no soft time limit.
+    /// `None` without a soft time limit.
     cancelled: Option<watch::Receiver<bool>>,
     max_retries: Option<u32>,
     retry_delay: Option<Duration>,
@@ -95,44 +95,48 @@ impl Context {
         }
     }
 
-    /// The task's id.
+    /// Returns the task's id.
     pub fn id(&self) -> &str {
         &self.task.id
     }
 
-    /// The task's name.
+    /// Returns the task's name.
     pub fn name(&self) -> &str {
         &self.task.name
     }
 
-    /// How often it has been retried: 0 in the first run.
+    /// Returns how often the task has been retried: 0 in the first run.
     pub fn retries(&self) -> u32 {
         self.task.retries
     }
 
-    /// The node name of the worker, `celery@host`.
+    /// Returns the worker's node name, such as `celery@host`.
     pub fn hostname(&self) -> &str {
         &self.shared.hostname
     }
 
-    /// Everything the message says.
+    /// Returns everything that the message says.
     pub fn message(&self) -> &Arc<Task> {
         &self.task
     }
 
-    /// Stores a state of the task's own, such as `PROGRESS`, for whoever waits for the result.
+    /// Stores a state that the task defines, such as `PROGRESS`, for clients that wait for the
+    /// result.
     ///
     /// # Errors
     ///
-    /// If `meta` has no JSON form, or the state could not be stored.
+    /// Fails if `meta` has no JSON form, or if the state could not be stored.
     pub async fn update_state(&self, state: &str, meta: impl Serialize) -> Result<(), TaskError> {
         let meta = serde_json::value::to_raw_value(&meta)?;
         let settler = &self.shared.settler;
         Ok(settler.store_state(&self.task, state, meta).await?)
     }
 
-    /// A wish to be run again, to be returned as the error: `return Err(context.retry().into())`. Unless said
-    /// otherwise after the task's `retry_delay` (180 s) and at most `max_retries` (3) times, as in Celery.
+    /// Returns a request to run the task again, to be returned as the error: `return
+    /// Err(context.retry().into())`.
+    ///
+    /// As in Celery, the task's `retry_delay` (default: 180 s) and `max_retries` (default: 3)
+    /// apply. The methods of [`Retry`] change them.
     pub fn retry(&self) -> Retry {
         Retry {
             countdown: self.retry_delay.unwrap_or(DEFAULT_RETRY_DELAY),
@@ -141,12 +145,12 @@ impl Context {
         }
     }
 
-    /// Whether the soft time limit has passed: the task should come to an end.
+    /// Returns `true` if the soft time limit has passed. The task should then come to an end.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.as_ref().is_some_and(|flag| *flag.borrow())
     }
 
-    /// Waits until the soft time limit has passed; for ever if there is none.
+    /// Waits until the soft time limit has passed. Never returns if there is no limit.
     pub async fn cancelled(&self) {
         let Some(mut flag) = self.cancelled.clone() else {
             return std::future::pending::<()>().await;
@@ -163,17 +167,19 @@ impl fmt::Debug for Context {
     }
 }
 
-/// One call, before its arguments are in place. Used by the code `#[task]` writes.
+/// One call whose arguments are not yet in place. The code that `#[task]` generates uses it.
 #[derive(Debug)]
 pub struct Call {
     pub(crate) context: Context,
-    /// Absent where the arguments are small.
+    /// `None` if the arguments are small.
     pub(crate) binding: Option<Binding>,
 }
 
 impl Call {
-    /// Puts the message's arguments in the places of `signature`. Drop the result when the arguments
-    /// have been taken: how long that takes is watched.
+    /// Puts the message's arguments in the places of `signature`.
+    ///
+    /// Drop the result as soon as the arguments have been taken: the worker watches how long that
+    /// takes.
     ///
     /// # Errors
     ///
@@ -186,7 +192,7 @@ impl Call {
         Ok(bound)
     }
 
-    /// A [`Context`] or a [`State`].
+    /// Returns the call's [`Context`], or a [`State`] of the worker.
     ///
     /// # Errors
     ///
@@ -196,9 +202,9 @@ impl Call {
     }
 }
 
-/// What a task's parameter can be besides an argument.
+/// A type that a task's parameter can have without taking an argument.
 pub trait Extract: Sized {
-    /// Takes it from the context of the call.
+    /// Takes the value from the context of the call.
     ///
     /// # Errors
     ///

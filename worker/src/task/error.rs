@@ -1,10 +1,12 @@
-//! How a task ends other than by returning a value.
+//! The ways in which a task ends without a value.
 //!
-//! Errors are stored in the shape of Python exceptions, so that a Python or PHP client sees what it would see from a
-//! Python worker: an `exc_type` such as `ValueError`, its arguments, and the module it would be imported from.
+//! Errors are stored in the shape of Python exceptions, so that a Python or PHP client sees what a
+//! Python worker would store. That is an `exc_type` such as `ValueError`, its arguments, and the
+//! module of its class.
 //!
-//! Any Rust error becomes a [`TaskError`] by `?`. Errors of the [`Database`](crate::Database) keep their meaning: a
-//! database that cannot be reached is [`TaskError::Unavailable`], which costs the task nothing but time.
+//! Any Rust error becomes a [`TaskError`] by `?`. Errors of the [`Database`](crate::Database) keep
+//! their meaning: a database that cannot be reached is [`TaskError::Unavailable`], which costs the
+//! task only time.
 
 use std::any::Any;
 use std::error::Error;
@@ -20,42 +22,44 @@ use crate::delivery::Outcome;
 /// The `Result` of a task.
 pub type TaskResult<T> = Result<T, TaskError>;
 
-/// Why a task returned no value.
+/// The reason why a task returned no value.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// It failed. Tasks with `max_retries` are run again until that is used up.
+    /// The task failed. A task with `max_retries` runs again until its retries are used up.
     Failed(Exception),
-    /// It asks to be run again later.
+    /// The task asks to run again later.
     Retry(Retry),
-    /// Neither success nor failure: acknowledged, nothing stored.
+    /// The task ends neither in success nor in failure. The worker acknowledges the message and
+    /// stores nothing.
     Ignore,
-    /// It refuses the message.
+    /// The task refuses the message.
     Reject {
-        /// Why; stored and logged.
+        /// Why; it is stored and logged.
         reason: String,
-        /// Back to its queue instead of the dead-letter stream.
+        /// `true` if the message goes back to its queue instead of the dead-letter stream.
         requeue: bool,
     },
-    /// Something it needs is away. The worker keeps the message, and runs the task again when there is hope.
+    /// Something that the task needs is away. The worker keeps the message, and runs the task again
+    /// after a wait.
     Unavailable {
-        /// What is away and what was seen of it.
+        /// What is away, and how that showed.
         cause: String,
     },
 }
 
 impl TaskError {
-    /// A `ValueError`.
+    /// Returns a failure of the type `ValueError`.
     pub fn value_error(message: impl Into<String>) -> Self {
         TaskError::Failed(Exception::new("ValueError", message))
     }
 
-    /// A `RuntimeError`.
+    /// Returns a failure of the type `RuntimeError`.
     pub fn runtime_error(message: impl Into<String>) -> Self {
         TaskError::Failed(Exception::new("RuntimeError", message))
     }
 
-    /// What a task returns that noticed its soft time limit and gave up.
+    /// Returns the failure for a task that noticed its soft time limit and gave up.
     pub fn soft_time_limit_exceeded() -> Self {
         let exception = Exception::with_args("SoftTimeLimitExceeded", Vec::new());
         TaskError::Failed(exception.module("billiard.exceptions"))
@@ -109,14 +113,14 @@ impl<E: Error + 'static> From<E> for TaskError {
     }
 }
 
-/// `my_crate::errors::QuotaExceeded<T>` → `QuotaExceeded`.
+/// Shortens the name of a type: `my_crate::errors::QuotaExceeded<T>` becomes `QuotaExceeded`.
 fn short_type_name<E>() -> String {
     let name = std::any::type_name::<E>();
     let plain = name.split('<').next().unwrap_or(name);
     plain.rsplit("::").next().unwrap_or(plain).to_owned()
 }
 
-/// The error and what caused it, in one line.
+/// Returns the error and its causes in one line.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -141,12 +145,12 @@ pub struct Exception {
 }
 
 impl Exception {
-    /// An exception with one argument, its message.
+    /// Returns an exception with one argument, its message.
     pub fn new(exc_type: impl Into<String>, message: impl Into<String>) -> Self {
         Self::with_args(exc_type, vec![Value::String(message.into())])
     }
 
-    /// An exception with these arguments.
+    /// Returns an exception with these arguments.
     pub fn with_args(exc_type: impl Into<String>, args: Vec<Value>) -> Self {
         Exception {
             document: ExceptionDoc::new(exc_type, Value::Null, Some("builtins")).with_args(args),
@@ -155,21 +159,23 @@ impl Exception {
         }
     }
 
-    /// The Python module of its class; `builtins` unless said.
+    /// Sets the Python module of the exception's class. Default: `builtins`.
     #[must_use]
     pub fn module(mut self, module: impl Into<String>) -> Self {
         self.document.exc_module = Some(module.into());
         self
     }
 
-    /// Running the task again cannot help (wrong arguments, a bug): `max_retries` does not apply.
+    /// Marks a failure that another run cannot mend (wrong arguments, a bug): `max_retries` does
+    /// not apply.
     #[must_use]
     pub fn permanent(mut self) -> Self {
         self.retryable = false;
         self
     }
 
-    /// In a batch: the fault lies with no single call, so that there is no use in bisecting.
+    /// Marks a failure of a batch that is not the fault of a single call, so that halving the batch
+    /// is useless.
     #[must_use]
     pub fn of_whole_batch(mut self) -> Self {
         self.whole_batch = true;
@@ -180,7 +186,7 @@ impl Exception {
         self.whole_batch
     }
 
-    /// As it is stored.
+    /// Returns the exception as it is stored.
     #[cfg(test)]
     pub(crate) fn document(&self) -> &ExceptionDoc {
         &self.document
@@ -195,7 +201,7 @@ impl fmt::Display for Exception {
 
 impl Error for Exception {}
 
-/// A wish to be run again, made by [`Context::retry`](crate::Context::retry).
+/// A request to run again, made by [`Context::retry`](crate::Context::retry).
 #[derive(Clone, Debug)]
 pub struct Retry {
     pub(crate) countdown: Duration,
@@ -204,21 +210,22 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// How long to wait first.
+    /// Sets how long to wait before the task runs again.
     #[must_use]
     pub fn countdown(mut self, wait: Duration) -> Self {
         self.countdown = wait;
         self
     }
 
-    /// The failure behind it: shown while waiting, and the final one when no retry is left.
+    /// Sets the failure behind the request. Clients see it while the task waits, and as its result
+    /// if no retry is left.
     #[must_use]
     pub fn because(mut self, reason: Exception) -> Self {
         self.reason = Some(reason);
         self
     }
 
-    /// The most retries, all told; `None` is no limit.
+    /// Sets the most retries of the task in total. `None` means no limit.
     #[must_use]
     pub fn max_retries(mut self, most: Option<u32>) -> Self {
         self.max_retries = most;

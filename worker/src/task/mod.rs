@@ -1,6 +1,7 @@
-//! What a task is: a name, a policy and something to run.
+//! Defines a task: a name, a policy and something to run.
 //!
-//! [`TaskDef`]s are made by `#[task]` or by hand; the executor runs them. This module knows nothing of brokers.
+//! [`TaskDef`]s are made by `#[task]` or by hand, and the executor runs them. This module does not
+//! know about brokers.
 
 mod args;
 mod argument;
@@ -32,9 +33,9 @@ pub use error::{Exception, Retry, TaskError, TaskResult};
 
 use crate::delivery::{Retries, TaskNames};
 
-/// One answer, as JSON.
+/// The answer to one call, as JSON.
 pub(crate) type Answer = Result<Box<RawValue>, TaskError>;
-/// Runs many calls; an answer for each, in their order.
+/// Runs many calls. It returns an answer for each, in their order.
 pub(crate) type RunBatch = dyn Fn(
         Vec<Arc<Task>>,
         Arc<Shared>,
@@ -48,30 +49,30 @@ pub struct TaskDef {
     pub(crate) name: Arc<str>,
     pub(crate) policy: Policy,
     pub(crate) run: Run,
-    /// The states it asks for, with their types' names.
+    /// The types of the states that the task asks for, with their names.
     needs: Vec<(TypeId, &'static str)>,
 }
 
 /// The ways to run a task.
 pub(crate) enum Run {
-    /// A future on the worker's runtime.
+    /// A future on the runtime for tasks.
     Function(Arc<dyn Fn(Call) -> BoxFuture<'static, Answer> + Send + Sync>),
     /// A plain function on the blocking pool.
     Blocking(Arc<dyn Fn(Call) -> Answer + Send + Sync>),
-    /// Many calls at once.
+    /// One run for many calls.
     Batched(BatchOptions, Arc<RunBatch>),
 }
 
-/// When a batch is complete.
+/// When a batch is complete: with `size` calls, or `linger` after its first call.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchOptions {
-    /// With so many calls,
+    /// The number of calls that completes a batch.
     pub size: usize,
-    /// or so long after its first one.
+    /// How long after its first call a batch is complete, whatever its size.
     pub linger: Duration,
 }
 
-/// What applies to every call of a task.
+/// The settings that apply to every call of a task.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) max_retries: Option<u32>,
@@ -90,7 +91,7 @@ impl TaskDef {
         }
     }
 
-    /// A task that is a future.
+    /// Returns a task that is a future.
     pub fn function<F, Fut>(name: impl Into<Arc<str>>, run: F) -> Self
     where
         F: Fn(Call) -> Fut + Send + Sync + 'static,
@@ -102,7 +103,7 @@ impl TaskDef {
         )
     }
 
-    /// A task that computes. It runs on a pool of as many threads as there are cores.
+    /// Returns a task that computes. It runs on a pool of as many threads as there are cores.
     pub fn blocking<F>(name: impl Into<Arc<str>>, run: F) -> Self
     where
         F: Fn(Call) -> TaskResult<Box<RawValue>> + Send + Sync + 'static,
@@ -110,7 +111,8 @@ impl TaskDef {
         Self::new(name, Run::Blocking(Arc::new(run)))
     }
 
-    /// A task that takes many calls at once. `function` is its name in complaints about arguments.
+    /// Returns a task that takes many calls at once. `function` is its name in error messages about
+    /// arguments.
     pub fn batched<T, R, F, Fut>(
         name: impl Into<Arc<str>>,
         function: &'static str,
@@ -159,18 +161,18 @@ impl TaskDef {
         Self::new(name, Run::Batched(options, Arc::new(run)))
     }
 
-    /// The answer of a function that returns a `Result`.
+    /// Returns the answer of a function that returned a `Result`.
     ///
     /// # Errors
     ///
-    /// The error of the function, or that of [`answer_value`](Self::answer_value).
+    /// Returns the error of the function, or that of [`answer_value`](Self::answer_value).
     pub fn answer<R: Serialize, E: Into<TaskError>>(
         result: Result<R, E>,
     ) -> TaskResult<Box<RawValue>> {
         Self::answer_value(result.map_err(Into::into)?)
     }
 
-    /// The answer of a function that returns a value.
+    /// Returns the answer of a function that returned a value.
     ///
     /// # Errors
     ///
@@ -182,42 +184,45 @@ impl TaskDef {
         })
     }
 
-    /// Failures are retried so many times.
+    /// Sets how often a failure is retried.
     #[must_use]
     pub fn max_retries(mut self, retries: u32) -> Self {
         self.policy.max_retries = Some(retries);
         self
     }
 
-    /// How long before a retry; 180 s unless said, as in Celery.
+    /// Sets how long to wait before a retry. Default: 180 s, as in Celery.
     #[must_use]
     pub fn retry_delay(mut self, delay: Duration) -> Self {
         self.policy.retry_delay = Some(delay);
         self
     }
 
-    /// After so long [`Context::cancelled`] tells the task to end, unless the message says otherwise.
+    /// Sets the time after which [`Context::cancelled`] tells the task to end. A limit in the
+    /// message takes precedence.
     #[must_use]
     pub fn soft_time_limit(mut self, limit: Duration) -> Self {
         self.policy.soft_time_limit = Some(limit);
         self
     }
 
-    /// After so long the task is stopped and fails, unless the message says otherwise.
+    /// Sets the time after which the task is stopped and fails. A limit in the message takes
+    /// precedence.
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.policy.time_limit = Some(limit);
         self
     }
 
-    /// It asks for a [`State`] of this type; a worker without one does not start.
+    /// Declares that the task asks for a [`State`] of this type. A worker without one does not
+    /// start.
     #[must_use]
     pub fn needs<S: 'static>(mut self) -> Self {
         self.needs.push((TypeId::of::<S>(), type_name::<S>()));
         self
     }
 
-    /// The first state it asks for that is not there.
+    /// Returns the first state that the task asks for and the worker lacks.
     pub(crate) fn lacks(&self, states: &States) -> Option<&'static str> {
         let missing = self.needs.iter().find(|(id, _)| !states.has(*id));
         missing.map(|(_, name)| *name)
@@ -230,12 +235,12 @@ impl fmt::Debug for TaskDef {
     }
 }
 
-/// The tasks a worker serves, by name.
+/// The tasks that a worker serves, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Registry(HashMap<Arc<str>, Arc<TaskDef>>);
 
 impl Registry {
-    /// Adds a task; a later one of the same name takes the earlier one's place.
+    /// Adds a task. It replaces an earlier task of the same name.
     pub(crate) fn insert(&mut self, task: TaskDef) {
         self.0.insert(Arc::clone(&task.name), Arc::new(task));
     }
@@ -248,7 +253,7 @@ impl Registry {
         self.0.values()
     }
 
-    /// The size of the largest batch, 0 if there is none.
+    /// Returns the size of the largest batch, or 0 without batched tasks.
     pub(crate) fn largest_batch(&self) -> usize {
         let sizes = self.iter().map(|task| match &task.run {
             Run::Batched(options, _) => options.size,
@@ -277,7 +282,7 @@ pub(crate) mod testing {
     use celery_protocol::message::Task;
     use serde_json::value::RawValue;
 
-    /// A task with these positional arguments.
+    /// Returns a task with these positional arguments.
     pub(crate) fn task(name: &str, args: &str) -> Task {
         let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
         Task::new("an-id", name, raw(args), raw("{}"))
