@@ -1,5 +1,5 @@
-//! Tells the extension what PHP's C interface is like: whether PHP is thread-safe, and whether it puts off the fatal
-//! error of the memory limit (see `src/ffi/bailout.rs`).
+//! Detects two properties of PHP's C interface: whether PHP is thread-safe, and whether it defers
+//! the fatal error of the memory limit (see `src/ffi/bailout.rs`).
 
 use std::error::Error;
 use std::path::Path;
@@ -21,8 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns `true` if the executor's globals have the field `delayed_oom`. The version does not decide it: distributions
-/// patch the field in.
+/// Returns `true` if the executor's globals have the field `delayed_oom`. The version does not show
+/// that, because distributions patch the field in.
 fn has_delayed_oom() -> Result<bool, Box<dyn Error>> {
     let config = path_from_env("PHP_CONFIG").unwrap_or_else(|| "php-config".into());
     let includes = String::from_utf8(Command::new(config).arg("--includes").output()?.stdout)?;

@@ -1,12 +1,15 @@
-//! PHP's bailout: a `longjmp` on a fatal error, the memory limit or a time limit, which skips Rust's destructors.
+//! PHP's bailout: a `longjmp` on a fatal error, the memory limit or a time limit, which skips
+//! Rust's destructors.
 //!
-//! Whatever may leave that way – PHP code, large allocations – is run by [`catch`]. Rust then returns in order, closing
-//! and freeing what it holds, and at the end of the call from PHP the jump goes on where it was bound.
+//! [`catch`] runs everything that may bail out: PHP code and large allocations. After a bailout,
+//! Rust returns normally and closes and frees what it holds. At the end of the call from PHP,
+//! [`resume`] continues the jump.
 //!
-//! Some builds of PHP put the fatal error of the memory limit off: the allocation succeeds, and the engine raises the
-//! error at its next safe point. Until then memory may grow to twice the limit; beyond that the process ends at once,
-//! with code 137 and without shutdown functions. [`catch`] reports such an error like a bailout, so loops that allocate
-//! PHP memory run each step in it, and [`resume`] is a safe point: it raises the error at the end of the call.
+//! Some builds of PHP defer the fatal error of the memory limit. The allocation succeeds, and the
+//! engine raises the error at its next safe point. Until then memory may grow to twice the limit.
+//! Beyond that the process ends at once, with code 137 and without shutdown functions. [`catch`]
+//! reports a deferred error like a bailout, so loops that allocate PHP memory run each step in it.
+//! [`resume`] is a safe point: it raises the error at the end of the call.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -17,11 +20,12 @@ thread_local! {
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A bailout was caught, or is put off: return without running PHP code or allocating PHP memory.
+/// A bailout was caught, or a fatal error is deferred: return without running PHP code or
+/// allocating PHP memory.
 #[derive(Debug)]
 pub(crate) struct Bailout;
 
-/// Runs what may bail out.
+/// Runs code that may bail out.
 pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Bailout> {
     match try_catch(AssertUnwindSafe(call)) {
         Ok(_) if put_off::is_pending() => Err(Bailout),
@@ -34,12 +38,13 @@ pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Bailout> {
     }
 }
 
-/// Returns `true` if a bailout was caught that has still to go on, or a fatal error is put off.
+/// Returns `true` if a caught bailout must still continue, or a fatal error is deferred.
 pub(crate) fn is_pending() -> bool {
     CAUGHT.get() || put_off::is_pending()
 }
 
-/// Lets a caught bailout go on, or raises what was put off. Call it when nothing is left to destroy.
+/// Continues a caught bailout, or raises a deferred error. Call it when no value is left to be
+/// dropped.
 pub(crate) fn resume() {
     if CAUGHT.replace(false) {
         // SAFETY: the caller holds nothing any more, and is itself inside PHP's own catch.
@@ -48,7 +53,8 @@ pub(crate) fn resume() {
     put_off::raise();
 }
 
-/// A PHP that puts off the fatal error of the memory limit. The build script looks for it in PHP's headers.
+/// Support for a PHP that defers the fatal error of the memory limit. The build script detects it
+/// in PHP's headers.
 #[cfg(php_delayed_oom)]
 mod put_off {
     use ext_php_rs::ffi;
@@ -57,7 +63,7 @@ mod put_off {
         fn zend_handle_delayed_oom();
     }
 
-    /// `ZEND_HAS_OOM()`
+    /// Returns `ZEND_HAS_OOM()`.
     pub(super) fn is_pending() -> bool {
         // SAFETY: the executor's globals live as long as the thread, which alone sets the state.
         unsafe {
@@ -67,16 +73,17 @@ mod put_off {
         }
     }
 
-    /// Raises the error: PHP then unwinds as after `exit`, or bails out where no PHP code is running.
+    /// Raises the error. PHP then unwinds as after `exit`, or bails out if no PHP code is running.
     pub(super) fn raise() {
         if is_pending() {
-            // SAFETY: the caller holds nothing any more. The engine does nothing for an error that it has raised before.
+            // SAFETY: the caller holds nothing any more. The engine ignores an error that it has
+            // raised before.
             unsafe { zend_handle_delayed_oom() };
         }
     }
 }
 
-/// A PHP whose allocator bails out itself.
+/// Support for a PHP whose allocator bails out itself.
 #[cfg(not(php_delayed_oom))]
 mod put_off {
     pub(super) fn is_pending() -> bool {

@@ -1,6 +1,6 @@
-//! One call of a method: its arguments, its object and its return value.
+//! A call of a method: its arguments, its object and its return value.
 //!
-//! Arguments beyond those declared are ignored, as a method written in PHP ignores them.
+//! Surplus arguments are ignored, as methods written in PHP do.
 
 use std::panic::AssertUnwindSafe;
 
@@ -13,13 +13,13 @@ use ext_php_rs::zend::{ExecuteData, run_handler};
 use super::bailout;
 use super::throw::Thrown;
 
-/// What a method does: it sets the return value (null if it does not) or throws.
+/// The body of a method: it sets the return value (otherwise null) or throws.
 pub(crate) type Body = fn(&mut Call<'_>) -> Result<(), Thrown>;
 
-/// What PHP calls. Windows has another calling convention and is not supported.
+/// The function that PHP calls. Windows has another calling convention and is not supported.
 pub(crate) type Handler = extern "C" fn(&mut ExecuteData, &mut Zval);
 
-/// Makes the C function that runs a [`Body`].
+/// Creates the C function that runs a [`Body`].
 macro_rules! handler {
     ($body:path) => {{
         extern "C" fn handler(
@@ -40,11 +40,11 @@ pub(crate) struct Call<'a> {
     return_value: &'a mut Zval,
 }
 
-/// Runs `body` for a call from PHP; no panic leaves it, and PHP's bailouts pass through.
+/// Runs `body` for a call from PHP. No panic leaves it, and PHP's bailouts pass through.
 pub(crate) fn run(execute_data: &mut ExecuteData, return_value: &mut Zval, body: Body) {
     run_handler(AssertUnwindSafe(|| {
-        // SAFETY: the number of arguments is set by the engine for every call, and they stand side by side in the
-        // frame, which outlives the call. `func` is the function being called.
+        // SAFETY: the engine sets the number of arguments for every call. They lie side by side in
+        // the frame, which outlives the call. `func` is the function being called.
         let (arguments, required) = unsafe {
             let count = execute_data.This.u2.num_args as usize;
             let arguments = match execute_data.zend_call_arg(0) {
@@ -59,7 +59,7 @@ pub(crate) fn run(execute_data: &mut ExecuteData, return_value: &mut Zval, body:
             )
         };
         if arguments.len() < required {
-            // SAFETY: it throws an ArgumentCountError that names the function being called.
+            // SAFETY: the function throws an ArgumentCountError that names the called function.
             unsafe { ffi::zend_wrong_parameters_count_error(to_u32(required), u32::MAX) };
             return;
         }
@@ -80,7 +80,7 @@ fn to_u32(count: usize) -> u32 {
 }
 
 impl<'a> Call<'a> {
-    /// An argument, or `None` if it was not passed.
+    /// Returns an argument, or `None` if it was not passed.
     pub(crate) fn argument(&self, index: usize) -> Option<&'a Zval> {
         self.arguments.get(index).map(Zval::dereference)
     }
@@ -90,24 +90,24 @@ impl<'a> Call<'a> {
         self.arguments.len()
     }
 
-    /// The object the method was called on.
+    /// Returns the object of the call.
     pub(crate) fn object(&mut self) -> Result<&mut ZendObject, Thrown> {
         self.object
             .as_deref_mut()
             .ok_or_else(|| Thrown::celery("This method was called without an object."))
     }
 
-    /// The Rust state of the object. Hold it only while no PHP code can run.
+    /// Returns the Rust state of the object. Hold it only while no PHP code can run.
     pub(crate) fn state<T: RegisteredClass>(&mut self) -> Result<&mut T, Thrown> {
         let class = T::CLASS_NAME;
         self.object
             .as_deref_mut()
             .and_then(ZendClassObject::<T>::from_zend_obj_mut)
             .map(|object| &mut **object)
-            .ok_or_else(|| Thrown::celery(format!("This object is no working {class}.")))
+            .ok_or_else(|| Thrown::celery(format!("This object is not a working {class}.")))
     }
 
-    /// Whether a subclass written in PHP has overridden a method.
+    /// Returns `true` if a subclass written in PHP has overridden a method.
     pub(crate) fn overrides(&mut self, method: &str) -> Result<bool, Thrown> {
         let lower = method.to_ascii_lowercase();
         let object = self.object()?;
@@ -126,7 +126,7 @@ impl<'a> Call<'a> {
         self.invoke(method, Vec::new())
     }
 
-    /// Calls a method with our own arguments if a subclass has overridden it.
+    /// Calls a method with the arguments of this call if a subclass has overridden it.
     pub(crate) fn invoke_override_with_arguments(
         &mut self,
         method: &str,
@@ -166,12 +166,12 @@ impl<'a> Call<'a> {
         *self.return_value = value;
     }
 
-    /// Returns a boolean.
+    /// Returns a boolean to PHP.
     pub(crate) fn give_bool(&mut self, value: bool) {
         self.return_value.set_bool(value);
     }
 
-    /// Returns a string.
+    /// Returns a string to PHP.
     pub(crate) fn give_string(&mut self, value: &str) {
         self.return_value
             .set_zend_string(ext_php_rs::types::ZendStr::new(value, false));

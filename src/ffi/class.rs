@@ -1,7 +1,11 @@
-//! Declaring internal classes the way a PHP library would have written them.
+//! Declares internal classes as a PHP library would have written them.
 //!
-//! The tables are built by hand, because a drop-in library needs untyped parameters (so that a subclass may override
-//! a method without types), no return types, and default values that Reflection shows.
+//! The tables are built by hand, because a drop-in library has special needs:
+//!
+//! * untyped parameters, so that a subclass may override a method without types;
+//! * no return types;
+//! * default values that Reflection shows.
+//!
 //! Declared classes live as long as the module, so their tables are leaked on purpose.
 
 use std::ffi::{CString, NulError, c_char, c_int};
@@ -35,7 +39,7 @@ unsafe extern "C" {
 /// `ZEND_ATTRIBUTE_PERSISTENT`: the attribute belongs to an internal function.
 const ATTRIBUTE_PERSISTENT: u32 = 1;
 
-/// A class could not be declared; the module then refuses to load.
+/// The error of a class that could not be declared. The module then refuses to load.
 #[derive(Debug)]
 pub(crate) struct DeclareError(pub(crate) String);
 
@@ -45,7 +49,7 @@ impl From<NulError> for DeclareError {
     }
 }
 
-/// A parameter of a method. Without a type unless [`Param::typed`].
+/// A parameter of a method, untyped except with [`Param::typed`].
 pub(crate) struct Param {
     name: &'static str,
     default: Option<&'static str>,
@@ -53,7 +57,7 @@ pub(crate) struct Param {
     data_type: Option<DataType>,
 }
 
-/// A required parameter.
+/// Declares a required parameter.
 pub(crate) const fn required(name: &'static str) -> Param {
     Param {
         name,
@@ -63,7 +67,8 @@ pub(crate) const fn required(name: &'static str) -> Param {
     }
 }
 
-/// An optional parameter; `default` is a PHP expression, evaluated when a named call skips it.
+/// Declares an optional parameter. `default` is a PHP expression, evaluated when a named call skips
+/// the parameter.
 pub(crate) const fn optional(name: &'static str, default: &'static str) -> Param {
     Param {
         name,
@@ -74,7 +79,7 @@ pub(crate) const fn optional(name: &'static str, default: &'static str) -> Param
 }
 
 impl Param {
-    /// Its name, without the `$`.
+    /// Returns the name, without the `$`.
     pub(crate) fn name(&self) -> &'static str {
         self.name
     }
@@ -101,7 +106,7 @@ pub(crate) struct Method {
     is_static: bool,
 }
 
-/// A public method without a return type, as celery-php's are.
+/// Declares a public method without a return type, as in celery-php.
 pub(crate) fn method(
     name: &'static str,
     handler: Handler,
@@ -123,7 +128,7 @@ impl Method {
         self
     }
 
-    /// Declares a return type: only for methods celery-php does not have.
+    /// Declares a return type. Use it only for methods that celery-php does not have.
     pub(crate) fn returning(mut self, data_type: DataType, nullable: bool) -> Self {
         self.returns = Some((data_type, nullable));
         self
@@ -148,7 +153,7 @@ pub(crate) struct Class {
 }
 
 impl Class {
-    /// A class with no members.
+    /// Creates a class without members.
     pub(crate) fn new(name: &'static str) -> Self {
         Class {
             name,
@@ -159,7 +164,7 @@ impl Class {
         }
     }
 
-    /// Declares the class. Only while the module starts.
+    /// Declares the class. Call it only while the module starts.
     pub(crate) fn declare(self) -> Result<&'static mut ClassEntry, DeclareError> {
         let parent = match self.parent {
             Some(name) => ptr::from_ref(declared(name)?).cast_mut(),
@@ -167,17 +172,20 @@ impl Class {
         };
         let functions = function_table(&self.methods)?;
 
-        // SAFETY: a class entry is plain C data for which all zeroes is the state `INIT_CLASS_ENTRY` leaves.
+        // SAFETY: a class entry is plain C data, and all zeroes are the state that
+        // `INIT_CLASS_ENTRY` leaves.
         let mut entry: ClassEntry = unsafe { MaybeUninit::zeroed().assume_init() };
         entry.name = ZendStr::new_interned(self.name, true).into_raw();
         entry.info.internal.builtin_functions = functions;
-        // SAFETY: we are in MINIT; the entry is initialised, the engine copies it, and its tables are leaked.
+        // SAFETY: MINIT is running; the entry is initialised, the engine copies it, and its tables
+        // are leaked.
         let class =
             unsafe { ffi::zend_register_internal_class_ex(&raw mut entry, parent).as_mut() };
         let class =
             class.ok_or_else(|| DeclareError(format!("class {} was not registered", self.name)))?;
         if self.is_abstract {
-            // What a class written `abstract` in PHP has: it cannot be instantiated although no method is abstract.
+            // Like a class written `abstract` in PHP, it cannot be instantiated although no method
+            // is abstract.
             class.ce_flags |= ClassFlags::Abstract.bits();
         }
 
@@ -186,7 +194,8 @@ impl Class {
             let mut default = property.default;
             let flags =
                 c_int::try_from(property.flags.bits()).map_err(|e| DeclareError(e.to_string()))?;
-            // SAFETY: `class` is registered and still private to this thread; the engine copies name and default.
+            // SAFETY: `class` is registered and still private to this thread. The engine copies
+            // name and default.
             unsafe {
                 ffi::zend_declare_property(
                     class,
@@ -223,10 +232,11 @@ pub(crate) fn alias(class: &mut ClassEntry, alias: &'static str) -> Result<(), D
     }
 }
 
-/// Finds a class by its lower-case name among those declared so far, while the module starts.
+/// Finds a class by its lower-case name among those declared so far. Call it only while the module
+/// starts.
 fn declared(lower_name: &str) -> Result<&'static ClassEntry, DeclareError> {
-    // SAFETY: during MINIT the compiler's class table is set and maps lower-case names to class entries, which
-    // outlive the module's start.
+    // SAFETY: during MINIT, the compiler's class table is set. It maps lower-case names to class
+    // entries, which outlive the module's start.
     let class = unsafe {
         let globals = ffi::ext_php_rs_compiler_globals();
         ffi::zend_hash_str_find(
@@ -252,7 +262,8 @@ fn function_table(methods: &[Method]) -> Result<*const FunctionEntry, DeclareErr
             Some((data_type, nullable)) => zend_type(data_type, nullable)?,
             None => ZendType::empty(false, false),
         };
-        // The first element describes the function itself: its "name" is the number of required parameters.
+        // The first element describes the function itself: its "name" is the number of required
+        // parameters.
         let mut info = vec![ffi::zend_internal_arg_info {
             name: ptr::without_provenance(required),
             type_: returns,
@@ -302,8 +313,9 @@ fn zend_type(data_type: DataType, nullable: bool) -> Result<ZendType, DeclareErr
 fn mark_sensitive(class: &mut ClassEntry, method: &str, offset: usize) -> Result<(), DeclareError> {
     let lower = method.to_ascii_lowercase();
     let offset = u32::try_from(offset).map_err(|e| DeclareError(e.to_string()))?;
-    // SAFETY: the function table of a class just registered maps lower-case names to its own functions, which no
-    // other thread can see yet; the attribute is persistent and its name interned.
+    // SAFETY: the function table of a class just registered maps lower-case names to its own
+    // functions, which no other thread can see yet. The attribute is persistent and its name
+    // interned.
     unsafe {
         let slot = ffi::zend_hash_str_find(
             &raw const class.function_table,
@@ -315,7 +327,7 @@ fn mark_sensitive(class: &mut ClassEntry, method: &str, offset: usize) -> Result
             .and_then(|slot| slot.value.func.as_mut())
             .ok_or_else(|| DeclareError(format!("method {method} was not registered")))?;
         let name = ZendStr::new_interned("SensitiveParameter", true).into_raw();
-        // The attribute's offset counts from one: nought is the function itself.
+        // The attribute's offset counts parameters from one: 0 is the function itself.
         zend_add_attribute(
             &raw mut function.common.attributes,
             name,

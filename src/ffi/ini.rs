@@ -1,4 +1,4 @@
-//! PHP's configuration directives: declaring and reading them.
+//! Declares and reads PHP's configuration directives.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -21,15 +21,15 @@ unsafe extern "C" {
 
 /// `zend_result`
 const SUCCESS: c_int = 0;
-/// `ZEND_INI_DISPLAY_ORIG`: phpinfo's column of master values.
+/// `ZEND_INI_DISPLAY_ORIG`: selects phpinfo's column of master values.
 const DISPLAY_ORIGINAL: c_int = 1;
 
-/// A directive that scripts may change.
+/// Declares a directive that scripts may change.
 pub(crate) const fn open(name: &'static CStr, default: &'static CStr) -> IniEntryDef {
     directive(name, default, IniEntryPermission::All)
 }
 
-/// A directive that only the administrator sets (php.ini, `php_admin_value`, `.user.ini`).
+/// Declares a directive that only the administrator sets (php.ini, `php_admin_value`, `.user.ini`).
 pub(crate) const fn fixed(name: &'static CStr, default: &'static CStr) -> IniEntryDef {
     let permission = IniEntryPermission::System.union(IniEntryPermission::PerDir);
     directive(name, default, permission)
@@ -50,13 +50,14 @@ thread_local! {
     static CHANGES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How often a directive was changed (in this thread): what was read at another count may be out of date.
+/// Returns how often directives were changed (in this thread). Values read at another count may be
+/// out of date.
 pub(crate) fn changes() -> u64 {
     CHANGES.get()
 }
 
-/// Accepts every value, which is stored after this: what it means is asked when it is needed. Without such a function
-/// `ini_restore()` does nothing.
+/// Counts a change and accepts every value, because values are checked when they are used. Without
+/// such a function, `ini_restore()` has no effect.
 unsafe extern "C" fn count_change(
     _entry: *mut ffi::zend_ini_entry,
     _value: *mut ffi::zend_string,
@@ -69,19 +70,19 @@ unsafe extern "C" fn count_change(
     SUCCESS
 }
 
-/// A directive of the administrator's that holds a URL: phpinfo shows it without its password.
+/// Declares an administrator's directive that holds a URL. Phpinfo shows it without its password.
 pub(crate) const fn secret_url(name: &'static CStr) -> IniEntryDef {
     let mut entry = fixed(name, c"");
     entry.displayer = Some(display_masked);
     entry
 }
 
-/// Makes directives known. Only while the module starts.
+/// Registers directives. Call it only while the module starts.
 pub(crate) fn register<const N: usize>(entries: &'static IniEntryDefs<N>, module_number: i32) {
     IniEntryDef::register(entries.as_slice(), module_number);
 }
 
-/// Forgets the module's directives. Only while the module stops.
+/// Removes the module's directives. Call it only while the module stops.
 pub(crate) fn unregister(module_number: i32) {
     // SAFETY: called from MSHUTDOWN with the module's own number.
     unsafe { zend_unregister_ini_entries(module_number) };
@@ -93,16 +94,16 @@ pub(crate) fn display(module: *mut ModuleEntry) {
     unsafe { display_ini_entries(module) };
 }
 
-/// Reads a directive; empty if it does not exist.
+/// Reads a directive. Returns an empty text if it does not exist.
 pub(crate) fn read(name: &CStr) -> String {
     read_as(name, str::to_owned)
 }
 
-/// Reads what a directive means. `meaning` must not call PHP.
+/// Reads a directive and converts it by `meaning`, which must not call PHP.
 pub(crate) fn read_as<T>(name: &CStr, meaning: impl FnOnce(&str) -> T) -> T {
     let mut exists = false;
-    // SAFETY: the name is valid for its length; the value is a C string owned by the engine, which does not change it
-    // while no code of its own runs.
+    // SAFETY: the name is valid for its length. The value is a C string owned by the engine, which
+    // does not change it while no code of its own runs.
     let value = unsafe {
         let value = zend_ini_string_ex(name.as_ptr(), name.count_bytes(), 0, &raw mut exists);
         if value.is_null() {
@@ -114,22 +115,22 @@ pub(crate) fn read_as<T>(name: &CStr, meaning: impl FnOnce(&str) -> T) -> T {
     meaning(&value.to_string_lossy())
 }
 
-/// Shows a directive that holds a URL.
+/// Displays a directive that holds a URL.
 unsafe extern "C" fn display_masked(entry: *mut ffi::zend_ini_entry, kind: c_int) {
     // SAFETY: the engine passes a live entry.
     unsafe { display_as(entry, kind, mask) };
 }
 
-/// Shows any other directive: a URL may stand there by mistake.
+/// Displays any other directive, which may hold a URL by mistake.
 unsafe extern "C" fn display_misplaced(entry: *mut ffi::zend_ini_entry, kind: c_int) {
     // SAFETY: the engine passes a live entry.
     unsafe { display_as(entry, kind, |text| mask_misplaced(text).into_owned()) };
 }
 
-/// Prints a directive's value, or its master value, as `shown` has it.
+/// Prints a directive's value, or its master value, converted by `shown`.
 ///
 /// # Safety
-/// The entry is live, or null.
+/// The entry must be live, or null.
 unsafe fn display_as(
     entry: *mut ffi::zend_ini_entry,
     kind: c_int,
@@ -158,7 +159,7 @@ unsafe fn display_as(
     let _ = ext_php_rs::zend::output_write(shown.as_bytes());
 }
 
-/// Percent-encodes what would be markup where phpinfo writes HTML.
+/// Percent-encodes characters that would be markup when phpinfo writes HTML.
 fn without_markup(url: &str) -> String {
     let mut shown = String::with_capacity(url.len());
     for character in url.chars() {

@@ -1,4 +1,4 @@
-//! Serving PHP's interrupts while we wait: signals (`pcntl`), time limits, an `exit` in a handler.
+//! Serves PHP's interrupts during a wait: signals (`pcntl`), time limits, an `exit` in a handler.
 
 use ext_php_rs::ffi;
 
@@ -9,16 +9,18 @@ unsafe extern "C" {
     fn zend_timeout() -> !;
 }
 
-/// PHP code has thrown (or asked to end), or a time limit was reached, while an interrupt was served; the wait must end.
+/// The error of a served interrupt that must end the wait: PHP code has thrown or asked to exit, or
+/// a time limit was reached.
 #[derive(Debug)]
 pub(crate) struct Raised;
 
-/// Serves pending interrupts. Runs PHP code: hold no borrow.
+/// Serves pending interrupts. It runs PHP code, so the caller must not hold a borrow.
 pub(crate) fn serve() -> Result<(), Raised> {
     if !is_pending() {
         return Ok(());
     }
-    // A fatal error that is put off is an interrupt, too. It is raised when the call has ended; no handler runs before.
+    // A deferred fatal error is an interrupt, too. It is raised after the end of the call, and no
+    // handler runs before.
     if throw::is_pending() {
         return Err(Raised);
     }
@@ -29,7 +31,7 @@ pub(crate) fn serve() -> Result<(), Raised> {
 }
 
 fn is_pending() -> bool {
-    // SAFETY: as below.
+    // SAFETY: as in `run`.
     unsafe {
         let globals = ffi::ext_php_rs_executor_globals();
         (&raw const (*globals).vm_interrupt)
@@ -38,10 +40,11 @@ fn is_pending() -> bool {
     }
 }
 
-/// May leave by a bailout: a time limit.
+/// Runs the pending interrupts. It may leave by a bailout: a time limit.
 fn run() {
-    // SAFETY: the executor's globals live as long as the thread. The flags are read as plain bytes although a signal
-    // handler sets them: volatile reads and writes of single bytes, which is what the engine's own atomics are here.
+    // SAFETY: the executor's globals live as long as the thread. A signal handler sets the flags,
+    // which are accessed here by volatile reads and writes of single bytes. The engine's own
+    // atomics do just that here.
     unsafe {
         let globals = ffi::ext_php_rs_executor_globals();
         (&raw mut (*globals).vm_interrupt)

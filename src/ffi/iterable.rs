@@ -1,4 +1,4 @@
-//! Going through arrays and `Traversable` objects as `foreach` does.
+//! Iterates over arrays and `Traversable` objects as `foreach` does.
 
 use ext_php_rs::ffi;
 use ext_php_rs::types::Zval;
@@ -15,20 +15,21 @@ unsafe extern "C" {
 /// `SUCCESS`
 const SUCCESS: ffi::zend_result = 0;
 
-/// Returns `true` if `foreach` goes through a value by its keys: an array, or an object that says how.
+/// Returns `true` if `foreach` uses the keys of the value: an array, or a `Traversable` object.
 pub(crate) fn is_iterable(value: &Zval) -> bool {
     value.is_array() || is_traversable(value)
 }
 
-/// Returns `true` if a value is an object that says how to go through it.
+/// Returns `true` if a value is a `Traversable` object.
 pub(crate) fn is_traversable(value: &Zval) -> bool {
     value
         .object()
         .is_some_and(|object| object.instance_of(ce::traversable()))
 }
 
-/// Calls `visit` with each key and element of an iterable value until it returns something. Of an object this runs PHP
-/// code: an error means that it has thrown or bailed out.
+/// Calls `visit` with each key and element of an iterable value until it returns a value.
+///
+/// For an object this runs PHP code. An error means that this code has thrown or bailed out.
 pub(crate) fn find<T>(
     iterable: &Zval,
     mut visit: impl FnMut(&Zval, &Zval) -> Option<T>,
@@ -61,11 +62,11 @@ pub(crate) fn find<T>(
     Ok(None)
 }
 
-/// PHP's iterator of an object. It holds the object.
+/// PHP's iterator of an object, which it keeps alive.
 struct Iterator(*mut ffi::zend_object_iterator);
 
 impl Iterator {
-    /// Starts going through an object; `None` if that is not possible.
+    /// Starts to iterate over an object. Returns `None` if that is not possible.
     fn of(iterable: &Zval) -> Result<Option<Self>, Thrown> {
         let Some(object) = iterable.object() else {
             return Ok(None);
@@ -75,7 +76,8 @@ impl Iterator {
             return Ok(None);
         };
         let mut held = iterable.shallow_clone();
-        // SAFETY: the function is that of the object's own class; null means that it has thrown.
+        // SAFETY: the function belongs to the object's own class. A null result means that it has
+        // thrown.
         let iterator = bailout::catch(|| unsafe {
             start(std::ptr::from_ref(class).cast_mut(), &raw mut held, 0)
         })?;
@@ -91,7 +93,8 @@ impl Iterator {
         &mut self,
         run: impl FnOnce(*mut ffi::zend_object_iterator, &ffi::zend_object_iterator_funcs) -> T,
     ) -> Result<T, Thrown> {
-        // SAFETY: the iterator is alive as long as `self`, and has functions; they are called with itself.
+        // SAFETY: the iterator lives as long as `self` and has functions, which take the iterator
+        // itself.
         let done = bailout::catch(|| run(self.0, unsafe { &*(*self.0).funcs }))?;
         if throw::is_pending() {
             return Err(Thrown::Pending);
@@ -99,7 +102,7 @@ impl Iterator {
         Ok(done)
     }
 
-    /// Returns the key and the element that it stands at; `None` at the end.
+    /// Returns the current key and element, or `None` at the end.
     fn current(&mut self) -> Result<Option<(Zval, Zval)>, Thrown> {
         let valid = self.step(|iterator, funcs| match funcs.valid {
             // SAFETY: see `step`.
@@ -109,9 +112,9 @@ impl Iterator {
         if !valid {
             return Ok(None);
         }
-        // A copy: PHP code that runs meanwhile may move the iterator.
+        // The element is copied, because PHP code that runs meanwhile may move the iterator.
         let element = self.step(|iterator, funcs| {
-            // SAFETY: see `step`; the engine returns null where it has thrown.
+            // SAFETY: see `step`; the engine returns null if it has thrown.
             let element = funcs
                 .get_current_data
                 .and_then(|data| unsafe { data(iterator).as_ref() });
@@ -133,9 +136,10 @@ impl Iterator {
 
 impl Drop for Iterator {
     fn drop(&mut self) {
-        // The end of a generator runs PHP code. After a bailout the engine frees it with everything else.
+        // The end of a generator runs PHP code. After a bailout the engine frees the iterator with
+        // all its other memory.
         if !bailout::is_pending() {
-            // SAFETY: it is alive, and this gives up our reference.
+            // SAFETY: the iterator is live, and this call gives up our reference.
             let _ = bailout::catch(|| unsafe { zend_iterator_dtor(self.0) });
         }
     }

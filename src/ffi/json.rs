@@ -1,6 +1,7 @@
-//! PHP's own JSON encoder and decoder, so that values look exactly as `json_encode` and `json_decode` make them.
+//! PHP's own JSON encoder and decoder, so that values look exactly as `json_encode` and
+//! `json_decode` make them.
 //!
-//! `plain` does the encoder's work for what needs none of PHP.
+//! The module `plain` encodes values for which PHP's encoder is not needed.
 
 mod plain;
 
@@ -41,7 +42,7 @@ unsafe extern "C" {
     fn tsrm_get_ls_cache() -> *mut std::ffi::c_void;
 }
 
-/// `zend_json_globals`, the same in every PHP since 7.1.
+/// The struct `zend_json_globals`, which is the same in every PHP since 7.1.
 #[repr(C)]
 struct Globals {
     encoder_depth: c_int,
@@ -49,15 +50,17 @@ struct Globals {
     error_code: c_int,
 }
 
-/// What `json_last_error()` would say. The encoder's own return value is not enough: it succeeds with half a text.
+/// Returns the value of `json_last_error()`. The encoder's own return value is not enough: it also
+/// reports success for half a text.
 fn last_error() -> c_int {
     #[cfg(not(php_zts))]
-    // SAFETY: without threads, PHP's JSON extension, which is always there, has its globals in this variable.
+    // SAFETY: without threads, PHP's JSON extension, which is always present, has its globals in
+    // this variable.
     unsafe {
         (&raw const json_globals.error_code).read()
     }
     #[cfg(php_zts)]
-    // SAFETY: TSRM keeps a table of pointers for each thread; ids count from one.
+    // SAFETY: TSRM keeps a table of pointers for each thread. Ids count from one.
     unsafe {
         let table = *tsrm_get_ls_cache().cast::<*mut *mut Globals>();
         let index = usize::try_from(json_globals_id - 1).unwrap_or(0);
@@ -65,41 +68,42 @@ fn last_error() -> c_int {
     }
 }
 
-/// `smart_str`: a string under construction.
+/// The struct `smart_str`: a string under construction.
 #[repr(C)]
 struct SmartStr {
     string: *mut ffi::zend_string,
     allocated: usize,
 }
 
-/// The default of `json_encode` and `json_decode`.
+/// The default depth of `json_encode` and `json_decode`.
 pub(crate) const DEPTH: usize = 512;
-/// `JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_LINE_TERMINATORS`: the same values, fewer bytes.
+/// `JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_LINE_TERMINATORS`: the values
+/// stay equal and take fewer bytes.
 const COMPACT: c_int = (1 << 6) | (1 << 8) | (1 << 11);
 /// `JSON_OBJECT_AS_ARRAY`
 const AS_ARRAY: ffi::zend_long = 1;
 
-/// `json_encode` refused the value, or PHP code that it called has thrown or bailed out.
+/// The error of a refused value, or of PHP code that has thrown or bailed out during the encoding.
 #[derive(Debug)]
 pub(crate) struct EncodeError;
 
-/// What `json_encode` makes of a value. Runs PHP code (`jsonSerialize`).
+/// Encodes a value as `json_encode` does. Runs PHP code (`jsonSerialize`).
 pub(crate) fn encode(value: &Zval) -> Result<String, EncodeError> {
     let mut buffer = SmartStr {
         string: ptr::null_mut(),
         allocated: 0,
     };
-    // SAFETY: the encoder only reads the value (it may mark it while it descends, and unmarks it); the buffer starts
-    // empty, is filled with a string that we own, and is released below – but after a bailout, when the engine frees
-    // all its memory itself.
+    // SAFETY: the encoder only reads the value; it may mark it while it descends, and unmarks it.
+    // The buffer starts empty and is filled with a string that we own. It is released below, except
+    // after a bailout, when the engine frees all its memory itself.
     unsafe {
         let value = ptr::from_ref(value).cast_mut();
         let outcome =
             bailout::catch(|| php_json_encode_ex(&raw mut buffer, value, COMPACT, depth()))
                 .map_err(|Bailout| EncodeError)?;
         let text = buffer.string.as_ref().map(|string| {
-            // `smart_str` grows ahead and sets the final length as it goes. What the encoder gave up upon may end
-            // in the middle of a character.
+            // `smart_str` grows in advance and sets the final length as it goes. A text that the
+            // encoder abandoned may end in the middle of a character.
             match str::from_utf8(string.as_bytes()) {
                 Ok(text) => text.to_owned(),
                 Err(_) => String::from_utf8_lossy(string.as_bytes()).into_owned(),
@@ -116,7 +120,7 @@ pub(crate) fn encode(value: &Zval) -> Result<String, EncodeError> {
     }
 }
 
-/// How objects are represented.
+/// The representation of objects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Objects {
     /// As `stdClass`, which is PHP's default.
@@ -125,16 +129,16 @@ pub(crate) enum Objects {
     AsArrays,
 }
 
-/// Why `json_decode` refused a text.
+/// The reason why `json_decode` refused a text.
 #[derive(Debug)]
 pub(crate) enum DecodeError {
-    /// More than [`DEPTH`] levels.
+    /// The text has more than [`DEPTH`] levels.
     Depth,
-    /// An object's name begins with a NUL byte, which PHP keeps for itself.
+    /// An object's name begins with a NUL byte, which PHP reserves.
     Name,
-    /// It is no JSON.
+    /// The text is not JSON.
     Syntax,
-    /// PHP's memory is exhausted: the script is about to end.
+    /// PHP's memory is exhausted, and the script is about to end.
     Bailout,
 }
 
@@ -143,7 +147,7 @@ const ERROR_DEPTH: c_int = 1;
 /// `PHP_JSON_ERROR_INVALID_PROPERTY_NAME`
 const ERROR_NAME: c_int = 9;
 
-/// What `json_decode` makes of a text.
+/// Decodes a text as `json_decode` does.
 pub(crate) fn decode(text: &str, objects: Objects) -> Result<Zval, DecodeError> {
     let mut value = Zval::new();
     let options = if objects == Objects::AsArrays {
@@ -151,12 +155,13 @@ pub(crate) fn decode(text: &str, objects: Objects) -> Result<Zval, DecodeError> 
     } else {
         0
     };
-    // PHP's scanner takes a NUL for the end of the text and looks for it there, as in every string of PHP's own.
+    // PHP's scanner takes a NUL for the end of the text. It expects one there, as every string of
+    // PHP has.
     let mut terminated = Vec::with_capacity(text.len() + 1);
     terminated.extend_from_slice(text.as_bytes());
     terminated.push(0);
-    // SAFETY: the text is valid for its length and the NUL after it, and the value is initialised; on failure it is
-    // left null.
+    // SAFETY: the text is valid for its length and the NUL after it. The value is initialised, and
+    // on failure it stays null.
     let outcome = bailout::catch(|| unsafe {
         php_json_decode_ex(
             &raw mut value,

@@ -1,11 +1,13 @@
-//! Everything that talks to PHP's C interface, and the only folder with `unsafe`.
+//! Everything that uses PHP's C interface, and the only folder with `unsafe`.
 //!
-//! The modules here offer safe functions to the rest of the extension: declaring classes, reading the arguments of
-//! a call, throwing, settings, JSON, properties, interrupts. They know nothing of Celery.
+//! The modules offer safe functions to the rest of the extension: declaring classes, reading the
+//! arguments of a call, throwing, settings, JSON, properties, interrupts. They do not know Celery.
 //!
-//! Two rules keep PHP's *bailout* (a `longjmp` on `exit`, a fatal error or the memory limit) harmless, because it
-//! skips Rust's destructors: no `RefCell` borrow and no lock is held while PHP code can run or PHP memory can be
-//! allocated, and PHP code and large allocations run inside [`bailout::catch`].
+//! PHP's *bailout* (a `longjmp` on `exit`, a fatal error or the memory limit) skips Rust's
+//! destructors. Two rules keep it harmless:
+//!
+//! * No `RefCell` borrow and no lock is held while PHP code can run or PHP memory can be allocated.
+//! * PHP code and large allocations run inside [`bailout::catch`].
 #![allow(unsafe_code, reason = "PHP's interface is C")]
 
 pub(crate) mod bailout;

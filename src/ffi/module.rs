@@ -1,6 +1,7 @@
-//! The module's entry and its life: start, end of each request, stop, phpinfo.
+//! The module's entry and its life cycle: start, end of each request, stop, phpinfo.
 //!
-//! Nothing that a fork would break (a socket, a thread) is made while the module starts: PHP-FPM forks after it.
+//! The start of the module creates nothing that a fork would break (a socket, a thread), because
+//! PHP-FPM forks after it.
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +27,7 @@ unsafe extern "C" {
 const SUCCESS: c_int = 0;
 const FAILURE: c_int = -1;
 
-/// `zend_module_dep`
+/// The struct `zend_module_dep`.
 #[repr(C)]
 struct Dependency {
     name: *const c_char,
@@ -41,7 +42,7 @@ const REQUIRED: u8 = 1;
 #[repr(transparent)]
 struct Dependencies([Dependency; 2]);
 
-// SAFETY: it holds pointers to literals only.
+// SAFETY: the struct holds pointers to literals only.
 unsafe impl Sync for Dependencies {}
 
 static DEPENDENCIES: Dependencies = Dependencies([
@@ -61,7 +62,7 @@ static DEPENDENCIES: Dependencies = Dependencies([
 
 static STARTUP: Mutex<Option<ModuleStartup>> = Mutex::new(None);
 
-/// What PHP looks up in the shared object.
+/// Returns the module's entry. PHP looks up this symbol in the shared object.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn get_module() -> *mut ModuleEntry {
     static ENTRY: StaticModuleEntry = StaticModuleEntry::new();
@@ -74,7 +75,8 @@ pub(crate) extern "C" fn get_module() -> *mut ModuleEntry {
         let Ok((mut entry, startup, owned)) =
             <(ModuleEntry, ModuleStartup, ModuleAllocations)>::try_from(builder)
         else {
-            // The builder refuses only names with NUL bytes and duplicate functions: there are none.
+            // The builder refuses only names with NUL bytes and duplicate functions, and there are
+            // none.
             std::process::abort();
         };
         entry.deps = DEPENDENCIES.0.as_ptr().cast();
@@ -112,7 +114,7 @@ unsafe extern "C" fn start(kind: c_int, module_number: c_int) -> c_int {
 }
 
 unsafe extern "C" fn stop(_kind: c_int, module_number: c_int) -> c_int {
-    // Connections are closed by their destructors.
+    // Destructors close the connections.
     let outcome = catch_unwind(|| ini::unregister(module_number));
     if outcome.is_ok() { SUCCESS } else { FAILURE }
 }
@@ -126,7 +128,8 @@ unsafe extern "C" fn end_request(_kind: c_int, _module_number: c_int) -> c_int {
 
 unsafe extern "C" fn info(module: *mut ModuleEntry) {
     let rows = catch_unwind(lifecycle::info).unwrap_or_default();
-    // SAFETY: the engine is printing phpinfo; the strings outlive the calls, and the counts match them.
+    // SAFETY: the engine is printing phpinfo. The strings outlive the calls, and the counts match
+    // them.
     unsafe {
         ffi::php_info_print_table_start();
         for (name, value) in rows {
@@ -139,7 +142,7 @@ unsafe extern "C" fn info(module: *mut ModuleEntry) {
 
 /// # Safety
 ///
-/// Only while phpinfo is printed.
+/// The engine must be printing phpinfo.
 unsafe fn row(name: &str, value: &str) {
     let (Ok(name), Ok(value)) = (CString::new(name), CString::new(value)) else {
         return;
@@ -149,11 +152,13 @@ unsafe fn row(name: &str, value: &str) {
     unsafe { ffi::php_info_print_table_row(2, name.as_ptr(), value.as_ptr()) };
 }
 
-/// Hears of every fork of this process, so that no call has to ask the system which process it is in.
+/// Registers a handler for forks of this process, so that no call has to ask the system for the
+/// process id.
 fn watch_forks() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the handler only counts. glibc forgets it when it unloads this library.
+        // SAFETY: the handler only counts. When glibc unloads this library, it also removes the
+        // handler.
         if unsafe { pthread_atfork(None, None, Some(forked)) } == 0 {
             Process::forks_are_reported();
         }
@@ -164,7 +169,8 @@ extern "C" fn forked() {
     Process::forked();
 }
 
-/// A panic is reported as a PHP `Error`; the standard hook's text on stderr would end up in web servers' logs twice.
+/// Silences the standard panic hook. A panic becomes a PHP `Error`, and the hook's text on stderr
+/// would end up in web servers' logs as well.
 fn quiet_panics() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));

@@ -1,9 +1,12 @@
 //! Objects with Rust state, made so that userland subclasses, `clone` and `unserialize` work.
 //!
-//! Four corrections to ext-php-rs 0.16.4. An object is created for the class that was asked for (a subclass keeps its
-//! properties), and its state is always initialised. A clone has the class and the properties of its original.
-//! Properties are PHP's own, whose names may be any bytes: no state here has properties in Rust. The PHP value that a
-//! state holds is known to PHP's collector of cycles.
+//! The module corrects four points of ext-php-rs 0.16.4:
+//!
+//! * An object is created for the requested class, so that a subclass keeps its properties, and its
+//!   state is always initialised.
+//! * A clone has the class and the properties of its original.
+//! * Properties are PHP's own, whose names may be any bytes. No state has properties in Rust.
+//! * PHP's cycle collector sees the PHP value that a state holds.
 
 use std::ffi::c_int;
 use std::ptr;
@@ -25,7 +28,7 @@ unsafe extern "C" {
     fn zend_get_gc_buffer_grow(buffer: *mut GcBuffer);
 }
 
-/// `zend_get_gc_buffer`: what an object tells the collector.
+/// The struct `zend_get_gc_buffer`: the values that an object reports to the collector.
 #[repr(C)]
 struct GcBuffer {
     next: *mut Zval,
@@ -33,9 +36,9 @@ struct GcBuffer {
     start: *mut Zval,
 }
 
-/// State that a PHP object carries.
+/// The Rust state of a PHP object.
 pub(crate) trait State: RegisteredClass + Clone + Default {
-    /// Returns the PHP value that it holds.
+    /// Returns the PHP value that the state holds.
     fn held(&self) -> Option<&Held>;
 }
 
@@ -59,7 +62,8 @@ impl Clone for Held {
     }
 }
 
-/// Implements what ext-php-rs wants to know of a state type whose class we declare ourselves.
+/// Implements the trait that ext-php-rs requires of a state type, for a class that this crate
+/// declares itself.
 ///
 /// A third argument names the field with the PHP value that the state holds, an `Option<Held>`.
 macro_rules! state {
@@ -113,7 +117,7 @@ pub(crate) use state;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Serializable {
     Yes,
-    /// They hold credentials.
+    /// The objects hold credentials, so they must not be serialized.
     No,
 }
 
@@ -126,8 +130,8 @@ pub(crate) fn attach<T: State>(class: &'static mut ClassEntry, serializable: Ser
     let metadata = T::get_metadata();
     metadata.set_ce(class);
     let handlers = std::ptr::from_ref::<ZendObjectHandlers>(metadata.handlers()).cast_mut();
-    // SAFETY: the handlers were allocated for this class alone, and during MINIT no object uses them yet. PHP's own, which
-    // replace those for properties in Rust, are plain C data.
+    // SAFETY: the handlers were allocated for this class alone, and during MINIT no object uses
+    // them yet. PHP's own handlers, which replace those for properties in Rust, are plain C data.
     unsafe {
         let (offset, free_obj) = ((*handlers).offset, (*handlers).free_obj);
         ptr::copy_nonoverlapping(&raw const ffi::std_object_handlers, handlers, 1);
@@ -138,14 +142,16 @@ pub(crate) fn attach<T: State>(class: &'static mut ClassEntry, serializable: Ser
     }
 }
 
-/// Tells the collector of cycles what an object refers to: its properties, and the PHP value in its state.
+/// Reports to the cycle collector what an object refers to: its properties, and the PHP value in
+/// its state.
 unsafe extern "C" fn get_gc<T: State>(
     object: *mut ZendObject,
     table: *mut *mut Zval,
     count: *mut c_int,
 ) -> *mut ZendHashTable {
-    // SAFETY: the engine passes a live object and two places to write to. The values named stay where they are until it
-    // has looked at them; the buffer is the engine's own and keeps copies without references.
+    // SAFETY: the engine passes a live object and two places to write to. The reported values stay
+    // in place until the collector has looked at them. The buffer is the engine's own and keeps
+    // copies without references.
     unsafe {
         let properties = zend_std_get_gc(object, table, count);
         let state =
@@ -154,7 +160,7 @@ unsafe extern "C" fn get_gc<T: State>(
             return properties;
         };
         let buffer = zend_get_gc_buffer_create();
-        // Without a table of their own the properties are in what is returned.
+        // Without a table of their own, the properties are in the returned table.
         let own = match usize::try_from(*count) {
             Ok(count) if count > 0 => std::slice::from_raw_parts(*table, count),
             _ => &[],
@@ -173,7 +179,8 @@ unsafe extern "C" fn get_gc<T: State>(
 }
 
 unsafe extern "C" fn create<T: State>(class: *mut ClassEntry) -> *mut ZendObject {
-    // SAFETY: the engine passes the class being instantiated (perhaps a subclass) and takes over the object.
+    // SAFETY: the engine passes the class being instantiated (perhaps a subclass) and takes over
+    // the object.
     unsafe {
         let object = ZendClassObject::<T>::new_uninit(class.as_ref()).into_raw();
         (*object).initialize(T::default());
@@ -182,8 +189,8 @@ unsafe extern "C" fn create<T: State>(class: *mut ClassEntry) -> *mut ZendObject
 }
 
 unsafe extern "C" fn clone<T: State>(original: *mut ZendObject) -> *mut ZendObject {
-    // SAFETY: the engine passes a live object whose handlers are ours; the copy is made for its very class, so the
-    // property tables have the same shape.
+    // SAFETY: the engine passes a live object whose handlers are ours. The copy has the same class,
+    // so the property tables have the same shape.
     unsafe {
         let state =
             ZendClassObject::<T>::from_zend_obj(&*original).map(|object| (**object).clone());
@@ -194,12 +201,12 @@ unsafe extern "C" fn clone<T: State>(original: *mut ZendObject) -> *mut ZendObje
     }
 }
 
-/// A new object of the class that `T` was attached to, whose state is still to come. Filling it in
-/// takes no PHP memory.
+/// A new object of the class that `T` was attached to, whose state is set later. Setting it takes
+/// no PHP memory.
 pub(crate) struct Blank<T: State>(ZBox<ZendClassObject<T>>);
 
 impl<T: State> Blank<T> {
-    /// Makes the object. May leave by a bailout.
+    /// Creates the object. It may leave by a bailout.
     pub(crate) fn new() -> Self {
         Blank(ZendClassObject::new(T::default()))
     }

@@ -1,8 +1,9 @@
 //! The PHP properties of an object as an array, and back.
 //!
-//! Going back follows the checks of PHP's own `unserialize()`, so that a forged string puts nothing into a property that
-//! PHP code could not put there: a value of another type, a second value of a readonly property, a dynamic property of
-//! a class that forbids them. Unlike PHP, a readonly property takes a copy of what a reference leads to.
+//! Setting them follows the checks of PHP's own `unserialize()`. So a forged string can do no more
+//! than PHP code. It cannot give a property a value of another type, set a readonly property twice,
+//! or create a dynamic property in a class that forbids them. Unlike in PHP, a readonly property
+//! receives a copy of the value behind a reference.
 
 use std::ffi::{CString, c_char, c_int};
 use std::mem::ManuallyDrop;
@@ -34,24 +35,26 @@ unsafe extern "C" {
     fn zend_error(kind: c_int, format: *const c_char, ...);
 }
 
-/// `ZEND_ACC_READONLY`, the same in every PHP since 8.1.
+/// `ZEND_ACC_READONLY`, which is the same in every PHP since 8.1.
 const READONLY: u32 = 1 << 7;
-/// `ZEND_ACC_ALLOW_DYNAMIC_PROPERTIES`, the same in every PHP since 8.2.
+/// `ZEND_ACC_ALLOW_DYNAMIC_PROPERTIES`, which is the same in every PHP since 8.2.
 const ALLOW_DYNAMIC: u32 = 1 << 15;
 
-/// Returns the properties of an object (those of a userland subclass, and dynamic ones) as an array.
+/// Returns the properties of an object as an array, including dynamic ones and those of a userland
+/// subclass.
 pub(crate) fn properties(object: &mut ZendObject) -> Result<Zval, Thrown> {
     let table = bailout::catch(|| {
-        // SAFETY: the object is live; the engine returns a new array that we own.
+        // SAFETY: the object is live, and the engine returns a new array that we own.
         unsafe { zend_std_build_object_properties_array(object) }
     })?;
     let mut value = Zval::new();
-    // SAFETY: see above; the box takes over our reference.
+    // SAFETY: see above. The box takes over our reference.
     value.set_hashtable(unsafe { ZBox::from_raw(table.cast::<ZendHashTable>()) });
     Ok(value)
 }
 
-/// Returns `true` if each private property among `properties` belongs to the object's class or to a parent of it.
+/// Returns `true` if each private property among `properties` belongs to the object's class or to a
+/// parent of it.
 pub(crate) fn owns_privates(object: &ZendObject, properties: &Zval) -> bool {
     let foreign = value::find_in_array(properties, |key, _| match key {
         Key::Name(name) => match Name::of(name).class {
@@ -63,8 +66,10 @@ pub(crate) fn owns_privates(object: &ZendObject, properties: &Zval) -> bool {
     foreign.is_none()
 }
 
-/// Sets the properties of an object from what [`properties`] returned. What PHP does not allow is thrown, and what
-/// stands before it in the array is set already. Runs PHP code: an error handler, a destructor.
+/// Sets the properties of an object from the result of [`properties`].
+///
+/// Throws if PHP does not allow a property; the properties before it in the array are set then.
+/// Runs PHP code: an error handler, a destructor.
 pub(crate) fn load(object: &mut ZendObject, properties: &Zval) -> Result<(), Thrown> {
     let failed = value::find_raw_in_array(properties, |key, value| {
         let set = bailout::catch(|| match key {
@@ -72,7 +77,7 @@ pub(crate) fn load(object: &mut ZendObject, properties: &Zval) -> Result<(), Thr
                 Some(info) => set_declared(object, info, value),
                 None => set_dynamic(object, name, value),
             },
-            // As PHP does it: a property has a name.
+            // The index becomes a name, as in PHP.
             Key::Index(index) => set_dynamic(object, index.to_string().as_bytes(), value),
         });
         match set {
@@ -83,8 +88,8 @@ pub(crate) fn load(object: &mut ZendObject, properties: &Zval) -> Result<(), Thr
     failed.map_or(Ok(()), Err)
 }
 
-/// The name of a property in an array: `name`, NUL `*` NUL `name` of a protected one, NUL `Class` NUL `name` of a private
-/// one.
+/// The name of a property in an array: `name`, for a protected one NUL `*` NUL `name`, and for a
+/// private one NUL `Class` NUL `name`.
 struct Name<'a> {
     /// The class of a private property.
     class: Option<&'a [u8]>,
@@ -108,7 +113,8 @@ impl<'a> Name<'a> {
     }
 }
 
-/// Finds the object's class, or the parent of it, that has this name. No autoloader is asked: the name may be forged.
+/// Finds the class with this name among the object's class and its parents. No autoloader runs,
+/// because the name may be forged.
 fn ancestor<'a>(object: &'a ZendObject, name: &[u8]) -> Option<&'a ClassEntry> {
     std::iter::successors(Some(object.get_class_entry()), |class| class.parent()).find(|class| {
         class
@@ -117,7 +123,7 @@ fn ancestor<'a>(object: &'a ZendObject, name: &[u8]) -> Option<&'a ClassEntry> {
     })
 }
 
-/// Finds the declared property that a name means, whatever visibility it was written with.
+/// Finds the declared property that a name means. The visibility in the name does not matter.
 fn declared(object: &ZendObject, name: &Name<'_>) -> Option<*const Info> {
     let own = find(object.get_class_entry(), name.name);
     let info = match name.class {
@@ -129,25 +135,28 @@ fn declared(object: &ZendObject, name: &Name<'_>) -> Option<*const Info> {
             private.or(own).filter(|info| ptr::eq(info.ce, class))
         }
     }?;
-    // A private property of a parent is found under its class alone, and a virtual one has no place.
+    // A private property of a parent is found under its class alone, and a virtual one has no slot.
     let hidden = info.flags & PropertyFlags::Private.bits() != 0
         && name.class.is_none()
         && !ptr::eq(info.ce, object.ce);
     (!hidden && has_place(object, info)).then_some(ptr::from_ref(info))
 }
 
-/// Finds what a class declares under a name. Static properties belong to the class and are left out.
+/// Finds the property that a class declares under a name. Static properties belong to the class and
+/// are left out.
 fn find<'a>(class: &'a ClassEntry, name: &[u8]) -> Option<&'a Info> {
     find_any(class, name).filter(|info| info.flags & PropertyFlags::Static.bits() == 0)
 }
 
-/// Returns `true` if a class declares a static property under a name. PHP says nothing of an object's own beside it.
+/// Returns `true` if a class declares a static property under a name. PHP then allows an object's
+/// own one without a warning.
 fn is_static(class: &ClassEntry, name: &[u8]) -> bool {
     find_any(class, name).is_some() && find(class, name).is_none()
 }
 
 fn find_any<'a>(class: &'a ClassEntry, name: &[u8]) -> Option<&'a Info> {
-    // SAFETY: the table of a linked class maps names to property infos, which live as long as the class.
+    // SAFETY: the table of a linked class maps names to property infos, which live as long as the
+    // class.
     unsafe {
         ffi::zend_hash_str_find(
             &raw const class.properties_info,
@@ -173,9 +182,10 @@ fn has_place(object: &ZendObject, info: &Info) -> bool {
     reason = "the engine's offsets are multiples of a zval's size"
 )]
 fn set_declared(object: &mut ZendObject, info: *const Info, value: &Zval) -> Result<(), Thrown> {
-    // SAFETY: the info is of this object's class, and `has_place` has checked that its slot is inside the object. The slot
-    // holds a value at all times; the old one is released when nothing refers to it any more. The engine's functions
-    // take the info and a live value, and throw themselves.
+    // SAFETY: the info belongs to this object's class, and `has_place` has checked that its slot is
+    // inside the object. The slot holds a value at all times; the old one is released when nothing
+    // refers to it any more. The engine's functions take the info and a live value, and throw
+    // themselves.
     unsafe {
         let slot = ptr::from_mut(object)
             .cast::<u8>()
@@ -205,7 +215,7 @@ fn set_declared(object: &mut ZendObject, info: *const Info, value: &Zval) -> Res
                 zend_ref_add_type_source(sources, info);
             }
         }
-        // The flags of a property that is not initialised.
+        // The flags of an uninitialised property are cleared.
         new.u2 = std::mem::zeroed();
         let old = ptr::replace(slot, ManuallyDrop::into_inner(new));
         drop(old);
@@ -213,7 +223,7 @@ fn set_declared(object: &mut ZendObject, info: *const Info, value: &Zval) -> Res
     Ok(())
 }
 
-/// `Z_ISUNDEF`
+/// Returns `Z_ISUNDEF`.
 fn is_undefined(value: &Zval) -> bool {
     // SAFETY: every value has its type in this union.
     unsafe { value.u1.type_info == 0 }
@@ -236,7 +246,7 @@ fn set_dynamic(object: &mut ZendObject, name: &[u8], value: &Zval) -> Result<(),
         String::from_utf8_lossy(Name::of(name).name)
     );
     let place = CString::new(place.replace('\0', "\\0")).unwrap_or_default();
-    // SAFETY: the format takes one C string, which outlives the call.
+    // SAFETY: the format takes a C string, which outlives the call.
     unsafe {
         if flags & ClassFlags::NoDynamicProperties.bits() != 0 {
             let format = c"Cannot create dynamic property %s";
@@ -252,8 +262,8 @@ fn set_dynamic(object: &mut ZendObject, name: &[u8], value: &Zval) -> Result<(),
     }
     let key = ZendStr::new(name, false);
     let mut new = ManuallyDrop::new(value.shallow_clone());
-    // SAFETY: the object is live, and its table is its own before it is written to. The table takes over the value's
-    // reference and copies the key.
+    // SAFETY: the object is live, and its table is made its own before a write. The table takes
+    // over the value's reference and copies the key.
     unsafe {
         let mut table = ffi::zend_std_get_properties(object);
         if (*table).gc.refcount > 1 {

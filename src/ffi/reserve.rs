@@ -1,4 +1,4 @@
-//! PHP memory that is set aside, for what must not fail later.
+//! Reserves PHP memory for a step that must not fail later.
 
 use std::alloc::Layout;
 use std::iter;
@@ -7,15 +7,15 @@ use ext_php_rs::alloc::{efree, emalloc};
 
 use super::bailout::{self, Bailout};
 
-/// A step that a put-off fatal error may be late by: far below the memory limit, at twice of which
-/// the process ends.
+/// The size of a block. A deferred fatal error is noticed at most one block late. That is far below
+/// the memory limit, and the process ends only at twice the limit.
 const BLOCK: usize = 64 << 10;
 
 /// Memory that counts against `memory_limit` until it is dropped.
 pub(crate) struct Reserve(Vec<*mut u8>);
 
 impl Reserve {
-    /// Takes at least `bytes` of memory; an error if PHP has not as much.
+    /// Takes at least `bytes` of memory. Returns an error if PHP does not have that much.
     pub(crate) fn new(bytes: usize) -> Result<Self, Bailout> {
         let layout = Layout::array::<u8>(BLOCK).map_err(|_| Bailout)?;
         let blocks = iter::repeat_with(|| bailout::catch(|| emalloc(layout)));
@@ -30,7 +30,7 @@ impl Reserve {
 impl Drop for Reserve {
     fn drop(&mut self) {
         for block in self.0.drain(..) {
-            // SAFETY: the pointer came from `emalloc` and goes with the reserve.
+            // SAFETY: the pointer came from `emalloc` and is freed only with the reserve.
             unsafe { efree(block) };
         }
     }

@@ -19,7 +19,7 @@ unsafe extern "C" {
     );
 }
 
-/// The classes that we throw: our own, and one of PHP's.
+/// The classes that the extension throws: its own, and one of PHP's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Celery,
@@ -40,7 +40,7 @@ impl Kind {
         }
     }
 
-    /// The class that declares the message and the code.
+    /// Returns the class that declares the message and the code.
     fn root(self) -> &'static ClassEntry {
         match self {
             Kind::ArgumentCount => ce::error(),
@@ -49,22 +49,23 @@ impl Kind {
     }
 }
 
-/// Why a method ends without a value.
+/// The reason why a method ends without a value.
 #[derive(Debug)]
 pub(crate) enum Thrown {
-    /// PHP code that we called has thrown, or has bailed out: what is pending goes on when the method has ended.
+    /// PHP code has thrown or bailed out. The pending exception or bailout continues after the
+    /// method has ended.
     Pending,
-    /// One of ours, still to be thrown.
+    /// An exception of the extension, which is still to be thrown.
     Ours(Box<Exception>),
 }
 
-/// An exception to be thrown.
+/// An exception that is not thrown yet.
 #[derive(Debug)]
 pub(crate) struct Exception {
     kind: Kind,
-    /// What stands before the place and the message: what did not happen.
+    /// The beginning of the message, before the place: the action that failed.
     lead: &'static str,
-    /// Where in the caller's data the cause stands; empty where only one place is possible.
+    /// The place of the cause in the caller's data; empty if only one is possible.
     place: String,
     message: String,
     code: i64,
@@ -78,7 +79,7 @@ impl From<Bailout> for Thrown {
 }
 
 impl Thrown {
-    /// An exception of one of our classes.
+    /// Creates an exception of the given kind.
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         Thrown::Ours(Box::new(Exception {
             kind,
@@ -90,12 +91,12 @@ impl Thrown {
         }))
     }
 
-    /// A `CeleryException`.
+    /// Creates a `CeleryException`.
     pub(crate) fn celery(message: impl Into<String>) -> Self {
         Thrown::new(Kind::Celery, message)
     }
 
-    /// Begins the message with what did not happen.
+    /// Begins the message with the action that failed.
     pub(crate) fn leading(mut self, lead: &'static str) -> Self {
         if let Thrown::Ours(exception) = &mut self {
             exception.lead = lead;
@@ -103,7 +104,7 @@ impl Thrown {
         self
     }
 
-    /// Says where in the caller's data the cause stands: between the lead and the message.
+    /// Inserts the place of the cause in the caller's data between the lead and the message.
     pub(crate) fn at(mut self, place: &str) -> Self {
         if let Thrown::Ours(exception) = &mut self {
             exception.place = format!("{place}: ");
@@ -135,14 +136,15 @@ impl Thrown {
         if is_pending() {
             return;
         }
-        // A bailout in it goes on when the call has ended.
+        // A bailout in it continues after the call has ended.
         let _ = bailout::catch(|| exception.throw());
     }
 }
 
 impl Exception {
     fn throw(self) {
-        // Looked up each time: a module may be stopped and started again, which frees its classes.
+        // The class is looked up each time, because a module may be stopped and started again,
+        // which frees its classes.
         let name = self.kind.class_name();
         let Some(class) = ClassEntry::try_find(name) else {
             return;
@@ -167,14 +169,15 @@ impl Exception {
     }
 }
 
-/// Returns `true` if PHP code has thrown or bailed out, or if a fatal error is put off: no more of it may run.
+/// Returns `true` if PHP code has thrown or bailed out, or if a fatal error is deferred. Then no
+/// further PHP code may run.
 pub(crate) fn is_pending() -> bool {
     bailout::is_pending() || ExecutorGlobals::has_exception()
 }
 
 /// Sets a property from within the scope of `class`.
 fn set_property(class: &ClassEntry, object: &mut ZendObject, name: &str, mut value: Zval) {
-    // SAFETY: class, object and value are live; the engine copies name and value.
+    // SAFETY: class, object and value are live. The engine copies name and value.
     unsafe {
         zend_update_property(
             ptr::from_ref(class).cast_mut(),
@@ -186,14 +189,14 @@ fn set_property(class: &ClassEntry, object: &mut ZendObject, name: &str, mut val
     }
 }
 
-/// Reads a property of an exception of ours, from within its own scope.
+/// Reads a property of an exception of the extension, from within the scope of its class.
 pub(crate) fn read_property(class_name: &str, object: &mut ZendObject, name: &str) -> Zval {
     let Some(class) = ClassEntry::try_find(class_name) else {
         return Zval::null();
     };
     let mut slot = Zval::new();
-    // SAFETY: class and object are live; the result is either the object's own value or `slot`, copied before either
-    // goes.
+    // SAFETY: class and object are live. The result is either the object's own value or `slot`; it
+    // is copied before either is dropped.
     unsafe {
         ffi::zend_read_property(
             ptr::from_ref(class).cast_mut(),
@@ -208,10 +211,11 @@ pub(crate) fn read_property(class_name: &str, object: &mut ZendObject, name: &st
     }
 }
 
-/// Raises an `E_WARNING` that PHP code does not hear of: the error handler of a request that has ended is gone.
+/// Raises an `E_WARNING` without calling PHP code, for a request that has ended together with its
+/// error handler.
 pub(crate) fn late_warning(message: &str) {
-    // SAFETY: the executor's globals live as long as the thread. While the handler's type is nought (`IS_UNDEF`), the
-    // engine takes it for none, and nothing else looks at it.
+    // SAFETY: the executor's globals live as long as the thread. While the handler's type is 0
+    // (`IS_UNDEF`), the engine takes it as absent, and nothing else looks at it.
     unsafe {
         let globals = ffi::ext_php_rs_executor_globals();
         let kind = &raw mut (*globals).user_error_handler.u1.type_info;
@@ -221,7 +225,8 @@ pub(crate) fn late_warning(message: &str) {
     }
 }
 
-/// Raises an `E_WARNING`, unless an exception or a fatal error is pending: PHP code may hear of it.
+/// Raises an `E_WARNING`, which PHP code may handle, unless an exception or a fatal error is
+/// pending.
 pub(crate) fn warning(message: &str) {
     if is_pending() {
         return;
@@ -230,10 +235,10 @@ pub(crate) fn warning(message: &str) {
         return;
     };
     let warning = i32::try_from(ffi::E_WARNING).unwrap_or(2);
-    // SAFETY: the format takes one C string, which outlives the call.
+    // SAFETY: the format takes a C string, which outlives the call.
     let raise = || unsafe {
         ffi::php_error_docref(ptr::null(), warning, c"%s".as_ptr(), text.as_ptr());
     };
-    // A bailout in it goes on when the call has ended.
+    // A bailout in it continues after the call has ended.
     let _ = bailout::catch(raise);
 }

@@ -1,4 +1,4 @@
-//! Looking at PHP values without changing them.
+//! Reads PHP values without changing them.
 
 use std::ffi::c_int;
 use std::mem::ManuallyDrop;
@@ -23,26 +23,27 @@ const PACKED: u32 = 1 << 2;
 /// `ZEND_PROP_PURPOSE_JSON`
 const PURPOSE_JSON: c_int = 4;
 
-/// The bytes of a string value.
+/// Returns the bytes of a string value.
 pub(crate) fn bytes(value: &Zval) -> Option<&[u8]> {
     value.zend_str().map(ZendStr::as_bytes)
 }
 
-/// A string value of arbitrary bytes.
+/// Creates a string value of arbitrary bytes.
 pub(crate) fn string(bytes: &[u8]) -> Zval {
     let mut value = Zval::new();
     value.set_zend_string(ZendStr::new(bytes, false));
     value
 }
 
-/// The same of bytes that may be more than PHP's memory limit allows.
+/// Creates a string like [`string`], of bytes that may exceed PHP's memory limit.
 pub(crate) fn large_string(bytes: &[u8]) -> Result<Zval, Bailout> {
     bailout::catch(|| string(bytes))
 }
 
-/// Calls `visit` for every element of an array until it returns something. Keys are bytes: PHP's need not be UTF-8.
+/// Calls `visit` for every element of an array until it returns a value. Keys are bytes, because
+/// PHP's need not be UTF-8.
 ///
-/// `visit` may run PHP code: the array is held, even if a variable that it was reached by is replaced.
+/// `visit` may run PHP code: the array stays alive, even if the variable that holds it is replaced.
 pub(crate) fn find_in_array<T>(
     array: &Zval,
     mut visit: impl FnMut(Key<'_>, &Zval) -> Option<T>,
@@ -62,8 +63,8 @@ pub(crate) fn find_raw_in_array<T>(
     let mut position: ffi::HashPosition = 0;
     loop {
         let mut key = Zval::new();
-        // SAFETY: the table is live for the loop, the position is one the engine gave (or the first), and the engine
-        // returns null beyond the end. The key is a copy that `key` owns.
+        // SAFETY: the table is live for the loop, and the position is one that the engine gave (or
+        // the first). The engine returns null beyond the end. The key is a copy that `key` owns.
         let element = unsafe {
             let element = ffi::zend_hash_get_current_data_ex(table, &raw mut position);
             ffi::zend_hash_get_current_key_zval_ex(table, &raw mut key, &raw mut position);
@@ -82,7 +83,7 @@ pub(crate) fn find_raw_in_array<T>(
     }
 }
 
-/// Whether an array's keys are 0, 1, 2, … in this order; an empty array is a list.
+/// Returns `true` if an array's keys are 0, 1, 2, … in this order. An empty array is a list.
 pub(crate) fn is_list(array: &Zval) -> bool {
     if array.array().is_some_and(is_packed_without_holes) {
         return true;
@@ -96,14 +97,16 @@ pub(crate) fn is_list(array: &Zval) -> bool {
     gap.is_none()
 }
 
-/// Whether the engine keeps an array's elements in the order of their keys, 0, 1, 2, …, as it does for most lists.
+/// Returns `true` if the engine keeps an array's elements in the order of their keys 0, 1, 2, …, as
+/// it does for most lists.
 fn is_packed_without_holes(array: &ZendHashTable) -> bool {
     // SAFETY: every array has its flags in this union.
     let flags = unsafe { array.u.flags };
     flags & PACKED != 0 && array.nNumUsed == array.nNumOfElements
 }
 
-/// Makes a list of values. Each is made in a step of its own: an error once PHP has no memory left.
+/// Creates a list of values, each in a step of its own. Returns an error once PHP has no memory
+/// left.
 pub(crate) fn list(values: impl IntoIterator<Item = Zval>) -> Result<Zval, Bailout> {
     let mut values = values.into_iter();
     let mut list = ZendHashTable::new();
@@ -122,7 +125,7 @@ pub(crate) enum Key<'a> {
 }
 
 impl Key<'_> {
-    /// The key as a value of its own.
+    /// Returns the key as a value of its own.
     pub(crate) fn to_zval(self) -> Zval {
         match self {
             Key::Index(index) => {
@@ -135,10 +138,10 @@ impl Key<'_> {
     }
 }
 
-/// Returns a key as an array has it: a string that is a whole number is that number.
+/// Returns a key as an array stores it: a string that is a whole number becomes that number.
 pub(crate) fn array_key(key: &Zval) -> Zval {
     let text = bytes(key).and_then(|bytes| str::from_utf8(bytes).ok());
-    // The least number stays a text, as in the engine.
+    // The lowest number stays a text, as in the engine.
     let number = text
         .and_then(|text| {
             text.parse::<i64>()
@@ -152,8 +155,8 @@ pub(crate) fn array_key(key: &Zval) -> Zval {
     }
 }
 
-/// Makes an array with keys, which are numbers or strings. Each entry is made in a step of its own: an error once PHP has no
-/// memory left.
+/// Creates an array whose keys are numbers or strings, with each entry in a step of its own.
+/// Returns an error once PHP has no memory left.
 pub(crate) fn map(entries: impl IntoIterator<Item = (Zval, Zval)>) -> Result<Zval, Bailout> {
     let mut entries = entries.into_iter();
     let mut map = ZendHashTable::new();
@@ -172,7 +175,7 @@ pub(crate) fn map(entries: impl IntoIterator<Item = (Zval, Zval)>) -> Result<Zva
 
 fn insert(map: &mut ZendHashTable, key: &Zval, entry: Zval) {
     let mut entry = ManuallyDrop::new(entry);
-    // SAFETY: the table is ours; it takes over the entry's reference, and copies the key.
+    // SAFETY: the table is ours. It takes over the entry's reference and copies the key.
     unsafe {
         match (key.long(), key.zend_str()) {
             (Some(index), _) => {
@@ -188,7 +191,7 @@ fn insert(map: &mut ZendHashTable, key: &Zval, entry: Zval) {
     }
 }
 
-/// What the JSON encoder would do with an object.
+/// The way in which the JSON encoder writes an object.
 pub(crate) enum JsonShape {
     /// Call its `jsonSerialize()`.
     Serializable,
@@ -200,7 +203,7 @@ pub(crate) enum JsonShape {
     Properties,
 }
 
-/// How the JSON encoder sees an object.
+/// Returns the way in which the JSON encoder would write an object.
 pub(crate) fn json_shape(object: &ZendObject) -> JsonShape {
     // SAFETY: the engine sets these class entries before any module starts, and they outlive it.
     let (serializable, backed, unit) = unsafe {
@@ -224,19 +227,20 @@ pub(crate) fn json_shape(object: &ZendObject) -> JsonShape {
     }
 }
 
-/// Whether an object is a `DateTimeInterface`.
+/// Returns `true` if an object is a `DateTimeInterface`.
 pub(crate) fn is_date(object: &ZendObject) -> bool {
-    // SAFETY: returns the interface that the date extension, always present, registered before us.
+    // SAFETY: the function returns the interface that the date extension, always present,
+    // registered before this one.
     unsafe { php_date_get_interface_ce().as_ref() }.is_some_and(|class| object.instance_of(class))
 }
 
-/// Calls `visit` for each property that the JSON encoder would write, until it returns something.
+/// Calls `visit` for each property that the JSON encoder would write, until it returns a value.
 pub(crate) fn find_in_object<T>(
     object: &Zval,
     mut visit: impl FnMut(Key<'_>, &Zval) -> Option<T>,
 ) -> Option<T> {
-    // SAFETY: `object` holds an object; the engine returns null or a table with a reference that we give back by
-    // dropping the array value made of it.
+    // SAFETY: `object` holds an object. The engine returns null or a table with a reference, which
+    // we give back by dropping the array value made of it.
     let table = unsafe {
         zend_get_properties_for(ptr::from_ref(object).cast_mut(), PURPOSE_JSON)
             .cast::<ZendHashTable>()
@@ -254,7 +258,7 @@ pub(crate) fn find_in_object<T>(
     })
 }
 
-/// An address that tells an array or object from every other alive.
+/// Returns an address that distinguishes an array or object from every other live one.
 pub(crate) fn identity(value: &Zval) -> Option<usize> {
     match (value.array(), value.object()) {
         (Some(array), _) => Some(ptr::from_ref(array).addr()),

@@ -1,9 +1,13 @@
-//! JSON of plain values – null, booleans, integers, texts, and arrays of these – without PHP's encoder.
+//! JSON of plain values without PHP's encoder: null, booleans, integers, texts, and arrays of
+//! these.
 //!
-//! They are most of what tasks are given. PHP's encoder reads a text byte by byte; ours looks at many bytes at once and
-//! need not check afterwards what it has written itself: a large text costs a tenth. What it writes is, byte for byte,
-//! what [`encode`](super::encode) would write, and what could differ is left to that: floats, which follow
-//! `serialize_precision`, objects, and everything that is an error or may become one.
+//! Most arguments of tasks are plain. PHP's encoder reads a text byte by byte. This one looks at
+//! many bytes at once and need not check its own output afterwards: a large text takes a tenth of
+//! the time.
+//!
+//! Its output equals that of [`encode`](super::encode) byte for byte. Values that could differ are
+//! left to `encode`: floats (which follow `serialize_precision`), objects, and all values that are
+//! or may become an error.
 
 use celery_protocol::RawValue;
 use celery_protocol::json::{write_integer, write_string};
@@ -11,16 +15,18 @@ use ext_php_rs::types::Zval;
 
 use crate::ffi::value::{self, Key};
 
-/// Arrays nested deeper are PHP's: it knows how deep is too deep, and an array that contains itself.
+/// Arrays nested deeper are left to PHP, which detects too many levels and an array that contains
+/// itself.
 const MAX_DEPTH: usize = 32;
-/// Room for the arguments of most tasks.
+/// Initial size of the buffer: enough for the arguments of most tasks.
 const ROOM: usize = 128;
 
-/// The text of a value that is plain all through; runs no PHP code.
+/// Returns the JSON of a value that is plain throughout. Runs no PHP code.
 pub(crate) fn encode_plain(value: &Zval) -> Option<Box<RawValue>> {
     let mut out = Vec::with_capacity(ROOM);
     write(&mut out, value, MAX_DEPTH)?;
-    // SAFETY: it is one JSON value without space around it, of ASCII and of texts that were found to be UTF-8.
+    // SAFETY: the bytes are one JSON value without space around it, of ASCII and of texts checked
+    // to be UTF-8.
     Some(unsafe { RawValue::from_string_unchecked(String::from_utf8_unchecked(out)) })
 }
 
@@ -55,7 +61,7 @@ fn write_array(out: &mut Vec<u8>, array: &Zval, depth: usize) -> Option<()> {
         written.is_none().then_some(())
     });
     if separator != b',' {
-        // It was empty, and an empty array is a list.
+        // The array was empty, and an empty array is a list.
         out.push(b'[');
     }
     out.push(if is_list { b']' } else { b'}' });
