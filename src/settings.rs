@@ -94,7 +94,7 @@ pub(crate) fn ca_file() -> Option<String> {
     text(c"celery.ca_file")
 }
 
-/// How a post is protected against a lost answer.
+/// The protection of a post against a lost answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Publish {
     /// Wait for the broker's answer. If it is lost, the outcome is unknown.

@@ -1,11 +1,12 @@
-//! `AsyncResult`: a task that was posted, and what came of it.
+//! `AsyncResult`: a task that was posted, and its result.
 //!
-//! A final result is fetched once and kept by the object; before that, only the methods that ask the backend
-//! (`isReady`, `get` and what builds on them) know anything. The object holds no connection, so any number of results
-//! can be held. Like celery-php's, the methods call one another through the object: a subclass may override them.
+//! The object fetches a final result once and keeps it. Before that, only the methods that ask the
+//! backend return something (`isReady`, `get` and the methods that call them). The object holds no
+//! connection, so a script can hold any number of results. As in celery-php, the methods call one
+//! another through the object, because a subclass may override them.
 //!
-//! `get()` returns the error of a failed task as a value, in both families: neither celery-php 2.1 nor its 3.0 reads
-//! `$propagate`.
+//! In both families, `get()` returns the error of a failed task as a value: neither celery-php 2.1
+//! nor its 3.0 reads `$propagate`.
 
 mod stored;
 
@@ -32,29 +33,29 @@ use crate::results::{self, Reading};
 use crate::values::{self, type_name};
 use crate::{broker, registry, settings};
 
-/// The code of `CeleryTimeoutException`, celery-php's.
+/// The code of `CeleryTimeoutException`, as in celery-php.
 const TIMEOUT_CODE: i64 = 4;
-/// `get()`'s defaults, celery-php's.
+/// The defaults of `get()`, as in celery-php.
 const DEFAULT_TIMEOUT: f64 = 10.0;
 const DEFAULT_INTERVAL: f64 = 0.5;
-/// An interval shorter than this would only burn time.
+/// The shortest interval. A shorter one would only use CPU time.
 const SHORTEST_INTERVAL: f64 = 0.001;
-/// The longest wait that is understood: a year, far from any overflow.
+/// The longest wait to accept: a year, far from any overflow.
 const LONGEST: f64 = 365.0 * 24.0 * 3600.0;
-/// How long a wait may keep PHP from serving signals.
+/// The longest time for which a wait may keep PHP from serving signals.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// Where a result's client was connected to.
+/// The connection of a result's client.
 #[derive(Clone, Default)]
 enum Place {
     #[default]
     Unknown,
     Known(Rc<Connection>),
-    /// The name in a stored result, looked up at the first use.
+    /// The name in a stored result, which is looked up at the first use.
     Named(String),
 }
 
-/// How a name leads to a connection: a broker's otherwise than a backend's.
+/// A lookup of a connection by its name, either of a broker or of a backend.
 type Lookup = fn(&str) -> Result<Rc<Connection>, Thrown>;
 
 impl Place {
@@ -78,27 +79,27 @@ impl Place {
     }
 }
 
-/// What the object knows.
+/// The state of an `AsyncResult`.
 #[derive(Clone, Default)]
 pub(crate) struct AsyncResult {
     api: Api,
     id: String,
     task_name: Option<String>,
-    /// The positional arguments as JSON; of a stored result, the beginning of it.
+    /// The positional arguments as JSON, shortened in a stored result.
     args: Option<String>,
     backend: Place,
     broker: Place,
     /// The final result, once it was fetched.
     document: Option<Rc<Document>>,
-    /// The task's result, once it was decoded. Each object holds a reference of its own, which PHP's collector counts:
-    /// a clone shares the value, not the reference.
+    /// The task's result, once it was decoded. Each object holds a reference of its own, because
+    /// PHP's collector counts references: a clone shares the value, but not the reference.
     value: Option<Held>,
 }
 
 state!(AsyncResult, "AsyncResult", value);
 
 impl AsyncResult {
-    /// The result of a task just posted.
+    /// Returns the result of a task just posted.
     pub(crate) fn posted(
         api: Api,
         message: Message,
@@ -127,7 +128,7 @@ impl AsyncResult {
     }
 }
 
-/// What becomes of a final result that this API reads when nobody says what.
+/// Returns what to do with a final result that this API reads, if the caller does not decide.
 pub(crate) fn reading(api: Api) -> Reading {
     match api {
         Api::DropIn if !settings::current().keep_results => Reading::Consume,
@@ -135,10 +136,11 @@ pub(crate) fn reading(api: Api) -> Reading {
     }
 }
 
-/// How much of a task's arguments is kept in a stored result and shown in messages, in characters.
+/// The number of characters of a task's arguments to keep in a stored result and to show in
+/// messages.
 const LONGEST_ARGS: usize = 200;
 
-/// The beginning of a task's arguments.
+/// Returns the beginning of a task's arguments.
 fn shortened(args: &str) -> String {
     match args.char_indices().nth(LONGEST_ARGS) {
         Some((end, _)) => format!("{}…", &args[..end]),
@@ -154,7 +156,7 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
                 "__construct",
                 handler!(construct),
                 [
-                    // The details may stand in its place.
+                    // The connection details may be in the wrong place.
                     required("id").sensitive(),
                     required("connection_details").sensitive(),
                     optional("task_name", "null"),
@@ -210,7 +212,7 @@ fn construct(call: &mut Call<'_>) -> Result<(), Thrown> {
         None => None,
     };
     let args = match call.argument(3).filter(|args| !args.is_null()) {
-        // They are for messages alone: what JSON cannot express is left out.
+        // The arguments are only for messages, so those that JSON cannot express are left out.
         Some(args) => match values::encode(args, values::Root::Option("task_args")) {
             Ok(args) => Some(args),
             Err(Thrown::Pending) => return Err(Thrown::Pending),
@@ -237,7 +239,7 @@ fn get_id(call: &mut Call<'_>) -> Result<(), Thrown> {
     Ok(())
 }
 
-/// `isReady()`: one read, unless the final result is here already.
+/// Implements `isReady()`: one read, unless the final result was fetched before.
 fn is_ready(call: &mut Call<'_>) -> Result<(), Thrown> {
     let ready = fetch(call)?;
     call.give_bool(ready);
@@ -262,7 +264,8 @@ fn fetch(call: &mut Call<'_>) -> Result<bool, Thrown> {
     Ok(ready.unwrap_or(false))
 }
 
-/// Keeps a document if it is final, decoded: what PHP has no room for counts as not read.
+/// Keeps a document if it is final. It is decoded first: if PHP has no memory for it, it counts as
+/// not read.
 fn keep(call: &mut Call<'_>, document: Document) -> Result<bool, Thrown> {
     if !document.is_final() {
         return Ok(false);
@@ -274,7 +277,7 @@ fn keep(call: &mut Call<'_>, document: Document) -> Result<bool, Thrown> {
     Ok(true)
 }
 
-/// `$this->isReady()`, which a subclass may have overridden.
+/// Calls `$this->isReady()`, which a subclass may have overridden.
 fn ask_ready(call: &mut Call<'_>) -> Result<bool, Thrown> {
     match call.invoke_override("isReady")? {
         Some(answer) => Ok(answer.coerce_to_bool()),
@@ -282,7 +285,7 @@ fn ask_ready(call: &mut Call<'_>) -> Result<bool, Thrown> {
     }
 }
 
-/// `$this->getStatus()`.
+/// Calls `$this->getStatus()`, which a subclass may have overridden.
 fn ask_status(call: &mut Call<'_>) -> Result<Zval, Thrown> {
     match call.invoke_override("getStatus")? {
         Some(answer) => Ok(answer),
@@ -290,7 +293,7 @@ fn ask_status(call: &mut Call<'_>) -> Result<Zval, Thrown> {
     }
 }
 
-/// `$this->isSuccess()`.
+/// Calls `$this->isSuccess()`, which a subclass may have overridden.
 fn ask_success(call: &mut Call<'_>) -> Result<bool, Thrown> {
     match call.invoke_override("isSuccess")? {
         Some(answer) => Ok(answer.coerce_to_bool()),
@@ -298,7 +301,7 @@ fn ask_success(call: &mut Call<'_>) -> Result<bool, Thrown> {
     }
 }
 
-/// `$this->getResult()`.
+/// Calls `$this->getResult()`, which a subclass may have overridden.
 fn ask_result(call: &mut Call<'_>) -> Result<Zval, Thrown> {
     match call.invoke_override("getResult")? {
         Some(answer) => Ok(answer),
@@ -348,7 +351,8 @@ fn get_traceback(call: &mut Call<'_>) -> Result<(), Thrown> {
     Ok(())
 }
 
-/// Returns the task's result. It is decoded once: PHP sees one object at all calls, as in celery-php.
+/// Returns the task's result. It is decoded once, so that all calls return the same object, as in
+/// celery-php.
 fn result(call: &mut Call<'_>) -> Result<Zval, Thrown> {
     let this = call.state::<AsyncResult>()?;
     if let Some(value) = &this.value {
@@ -365,7 +369,7 @@ fn get_result(call: &mut Call<'_>) -> Result<(), Thrown> {
     Ok(())
 }
 
-/// `wait()`: another name of `get()`.
+/// Implements `wait()`, another name of `get()`.
 fn wait(call: &mut Call<'_>) -> Result<(), Thrown> {
     match call.invoke_override_with_arguments("get")? {
         Some(answer) => {
@@ -376,7 +380,7 @@ fn wait(call: &mut Call<'_>) -> Result<(), Thrown> {
     }
 }
 
-/// `get($timeout = 10, $propagate = true, $interval = 0.5)`
+/// Implements `get($timeout = 10, $propagate = true, $interval = 0.5)`.
 fn get(call: &mut Call<'_>) -> Result<(), Thrown> {
     let timeout = timeout(call)?;
     let interval = seconds(call, 2, "interval")?
@@ -409,7 +413,7 @@ fn get(call: &mut Call<'_>) -> Result<(), Thrown> {
     Ok(())
 }
 
-/// The time allowed: null means the directive, nought and less one read.
+/// Returns the time allowed: null means the directive; 0 and less mean a single read.
 fn timeout(call: &Call<'_>) -> Result<Duration, Thrown> {
     if call.argument(0).is_some_and(Zval::is_null) {
         return Ok(settings::current().result_timeout);
@@ -436,7 +440,7 @@ fn seconds(call: &Call<'_>, index: usize, what: &str) -> Result<Option<f64>, Thr
     }
 }
 
-/// Waits by asking an overridden `isReady()`, as celery-php does.
+/// Waits by calling an overridden `isReady()` at intervals, as celery-php does.
 fn poll(call: &mut Call<'_>, timeout: Duration, interval: Duration) -> Result<bool, Thrown> {
     let start = Instant::now();
     loop {
@@ -477,7 +481,7 @@ fn forget(call: &mut Call<'_>) -> Result<(), Thrown> {
     let this = call.state::<AsyncResult>()?;
     this.document = None;
     let value = this.value.take();
-    // It may be the last reference: a destructor may run.
+    // The value may hold the last reference to an object, whose destructor then runs.
     bailout::catch(|| drop(value))?;
     Ok(())
 }
@@ -487,9 +491,10 @@ fn revoke(call: &mut Call<'_>) -> Result<(), Thrown> {
     broker::revoke(&*this.broker.find(registry::broker)?, &this.id)
 }
 
-/// `__get`: `result`, `state`, `status`, and what celery-php's private properties gave away by it.
+/// Implements `__get`: `result`, `state`, `status`, and the private properties that celery-php's
+/// `__get` exposes.
 fn property(call: &mut Call<'_>) -> Result<(), Thrown> {
-    // A name that is not UTF-8 is one that no property has.
+    // No property has a name that is not UTF-8.
     let name = match call.argument(0).and_then(value::bytes) {
         Some(name) => String::from_utf8_lossy(name).into_owned(),
         None => text_argument(call, 0, "name of the property")?,

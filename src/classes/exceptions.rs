@@ -1,4 +1,5 @@
-//! The exceptions. They are plain PHP exceptions: what they say beyond a message stands in declared properties.
+//! The exceptions. They are plain PHP exceptions, with declared properties for data beyond the
+//! message.
 
 use ext_php_rs::flags::{DataType, PropertyFlags};
 use ext_php_rs::types::Zval;

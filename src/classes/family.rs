@@ -1,7 +1,7 @@
-//! `CeleryAbstract`, `Celery`, `CeleryAdvanced` and their twins under `Celery\`.
+//! `CeleryAbstract`, `Celery`, `CeleryAdvanced` and their counterparts under `Celery\`.
 //!
-//! Constructing connects to nothing: the first post does. Objects of a subclass that never called its parent's
-//! constructor are valid, and say so when they are used.
+//! A constructor does not connect; the first post does. An object of a subclass that never called
+//! its parent's constructor is valid, but its methods throw an exception that says so.
 
 mod build;
 mod many;
@@ -23,22 +23,22 @@ use crate::results::{self, Reading};
 use crate::values::{self, type_name};
 use crate::{broker, messages, post};
 
-/// Which of celery-php's two APIs an object serves. Both return the error of a failed task as a value.
+/// The API of celery-php that an object serves. Both return the error of a failed task as a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Api {
-    /// 2.1's: reading a final result deletes it.
+    /// The API of 2.1: reading a final result deletes it.
     #[default]
     DropIn,
-    /// 3.0's, under `Celery\`: results stay until forgotten.
+    /// The API of 3.0, under `Celery\`: results stay until forgotten.
     Namespaced,
 }
 
-/// What a client object knows.
+/// The state of a client object.
 #[derive(Clone, Default)]
 pub(crate) struct Client {
     api: Api,
     broker: Option<Rc<Connection>>,
-    /// Where results are; the broker if it was not built.
+    /// The result backend; the broker if the client has none of its own.
     backend: Option<Rc<Connection>>,
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
     };
     let class = base.declare()?;
     alias(class, "Celery\\CeleryAbstract")?;
-    // It holds credentials.
+    // The object holds credentials.
     object::attach::<Client>(class, Serializable::No);
 
     Class {
@@ -147,12 +147,12 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
     Ok(())
 }
 
-/// The connection arguments. All are hidden in traces: a URL, a password or a key's passphrase may
-/// stand in any of them where they are written in another order.
+/// Returns the connection arguments. Traces hide all of them: if the order is wrong, any of them
+/// may hold a URL, a password or a key's passphrase.
 fn connection_parameters(persistent_messages: bool) -> Vec<Param> {
     let mut parameters = vec![
         required("host"),
-        // Only behind a URL may these be left out.
+        // These may be left out only after a URL.
         optional("login", "null"),
         optional("password", "null"),
         optional("vhost", "null"),
@@ -201,9 +201,11 @@ impl Client {
     }
 }
 
-/// `PostTask($task, $args, $async_result = true, $routing_key = 'celery', $task_args = [])`
+/// Implements `PostTask($task, $args, $async_result = true, $routing_key = 'celery', $task_args =
+/// [])`.
 fn post_task(call: &mut Call<'_>) -> Result<(), Thrown> {
-    // Taken out of the object first: encoding the arguments runs PHP code, which may do anything to it.
+    // The state is copied out of the object first. Encoding the arguments runs PHP code, which may
+    // change the object.
     let client = call.state::<Client>()?;
     let (api, broker, backend) = (client.api, client.broker()?, client.backend()?);
 
@@ -226,7 +228,8 @@ fn post_task(call: &mut Call<'_>) -> Result<(), Thrown> {
         call.give_bool(true);
         return Ok(());
     }
-    // Made before anything is sent: PHP ends the script where it has no memory for it.
+    // The result object is created before anything is sent, because PHP ends the script if it has
+    // no memory for it.
     let mut result = bailout::catch(Blank::<AsyncResult>::new)?;
     broker::publish(&broker, &message)?;
     call.give(result.value());
@@ -234,20 +237,21 @@ fn post_task(call: &mut Call<'_>) -> Result<(), Thrown> {
     Ok(())
 }
 
-/// `flush()`: waits for the answers of pipelined posts to this client's broker.
+/// Implements `flush()`: waits for the answers of pipelined posts to this client's broker.
 fn flush(call: &mut Call<'_>) -> Result<(), Thrown> {
     let broker = call.state::<Client>()?.broker()?;
     broker::flush(&broker)
 }
 
-/// `getAsyncResultMessage($taskName, $taskId, $args = null, $removeMessageFromQueue = true)`
+/// Implements `getAsyncResultMessage($taskName, $taskId, $args = null, $removeMessageFromQueue =
+/// true)`.
 fn result_message(call: &mut Call<'_>) -> Result<(), Thrown> {
     let client = call.state::<Client>()?;
     let (api, backend) = (client.api, client.backend()?);
     let id = text_argument(call, 1, "task id")?;
     let reading = match call.argument(3) {
         Some(remove) if !remove.coerce_to_bool() => Reading::Keep,
-        // Under `Celery\` results stay, but for a caller who asks for the removal.
+        // Under `Celery\` results stay, except if the caller asks for the removal.
         Some(_) if api == Api::Namespaced => Reading::Consume,
         _ => async_result::reading(api),
     };
@@ -261,7 +265,7 @@ fn result_message(call: &mut Call<'_>) -> Result<(), Thrown> {
     Ok(())
 }
 
-/// A required argument that is text, or a number written as such.
+/// Returns a required argument as text; a number counts as text.
 pub(crate) fn text_argument(call: &Call<'_>, index: usize, what: &str) -> Result<String, Thrown> {
     let value = call
         .argument(index)
@@ -274,7 +278,7 @@ pub(crate) fn text_argument(call: &Call<'_>, index: usize, what: &str) -> Result
     })
 }
 
-/// An optional argument that is text; null, false and '' count as not given.
+/// Returns an optional argument as text; null, false and '' count as not given.
 fn optional_text(call: &Call<'_>, index: usize, what: &str) -> Result<Option<String>, Thrown> {
     match call.argument(index) {
         Some(value) if value.coerce_to_bool() || value.is_long() => {

@@ -1,9 +1,10 @@
 //! The classes that PHP sees.
 //!
-//! `Celery`, `CeleryAdvanced` and `CeleryAbstract` are one family with one Rust state ([`family`]); `AsyncResult`
-//! has its own. The names under `Celery\` serve code written for celery-php's unreleased 3.0: aliases where the two
-//! APIs agree, classes of their own where a signature differs (`Celery\Celery` lacks `$persistent_messages`, and the
-//! last parameter of `PostTask` is `$options`).
+//! `Celery`, `CeleryAdvanced` and `CeleryAbstract` are one family with one Rust state ([`family`]);
+//! `AsyncResult` has its own. The names under `Celery\` serve code written for celery-php's
+//! unreleased 3.0. They are aliases if the two APIs agree, and classes of their own if a signature
+//! differs: `Celery\Celery` lacks `$persistent_messages`, and the last parameter of `PostTask` is
+//! `$options`.
 
 pub(crate) mod async_result;
 pub(crate) mod exceptions;

@@ -1,9 +1,12 @@
 //! A result between requests: `serialize()` and `unserialize()`.
 //!
-//! The string holds no address and no secret: only the *name* of its connection, which is looked up among the
-//! connections of this process. So a forged string can make nobody connect anywhere; and since it holds only strings,
-//! numbers and the properties PHP itself stores, it makes no objects but those PHP's own `unserialize()` makes. The
-//! properties pass PHP's own checks ([`properties`]).
+//! The string holds no address and no secret, only the *name* of its connection, which is looked up
+//! among the connections of this process. So a forged string cannot make the extension connect to
+//! an address.
+//!
+//! It holds only strings, numbers and the properties that PHP itself stores. So it creates only the
+//! objects that PHP's own `unserialize()` creates, and the properties pass PHP's own checks
+//! ([`properties`]).
 
 use std::rc::Rc;
 
@@ -18,10 +21,10 @@ use crate::ffi::value;
 use crate::messages::Document;
 use crate::values;
 
-/// The version of this form. Newer ones must keep reading older ones.
+/// The version of the stored form. Newer versions of the extension must also read older forms.
 const VERSION: i64 = 1;
 
-/// `__serialize()`
+/// Implements `__serialize()`.
 pub(super) fn serialize(call: &mut Call<'_>) -> Result<(), Thrown> {
     let this = call.state::<AsyncResult>()?.clone();
     let own = properties::properties(call.object()?)?;
@@ -63,7 +66,7 @@ pub(super) fn serialize(call: &mut Call<'_>) -> Result<(), Thrown> {
     Ok(())
 }
 
-/// `__unserialize(array $data)`
+/// Implements `__unserialize(array $data)`.
 pub(super) fn unserialize(call: &mut Call<'_>) -> Result<(), Thrown> {
     let array = call
         .argument(0)
@@ -105,7 +108,7 @@ pub(super) fn unserialize(call: &mut Call<'_>) -> Result<(), Thrown> {
         document: document.map(Rc::new),
         value: None,
     };
-    // Held: PHP code that runs meanwhile may replace the array.
+    // A reference is held, because PHP code that runs meanwhile may replace the array.
     let own = array
         .get("properties")
         .map(|own| own.dereference().shallow_clone());
@@ -133,7 +136,7 @@ fn field(array: &ZendHashTable, name: &str) -> Result<Option<String>, Thrown> {
         Some(value) if value.is_string() => values::text(value)?
             .map(Some)
             .ok_or_else(|| broken(&format!("its field {name} is not valid UTF-8"))),
-        Some(_) => Err(broken(&format!("its field {name} is no string"))),
+        Some(_) => Err(broken(&format!("its field {name} is not a string"))),
     }
 }
 

@@ -1,7 +1,9 @@
-//! How clients come to their connections: the constructors, and `BuildConnection()`, which a subclass may override.
+//! The connections of clients: the constructors, and `BuildConnection()`, which a subclass may
+//! override.
 //!
-//! Results are where the code says, else in php.ini's `celery.result_backend`, else in the broker; a client without a
-//! backend of its own means the last. Nothing here connects.
+//! The result backend is the one in the code, otherwise php.ini's `celery.result_backend`,
+//! otherwise the broker. In the last case the client has no backend of its own. Nothing here
+//! connects.
 
 use std::rc::Rc;
 
@@ -14,7 +16,8 @@ use crate::ffi::throw::{Kind, Thrown};
 use crate::ffi::value;
 use crate::{registry, settings, values};
 
-/// The names of the constructor's parameters, which are the keys of the array that describes a connection.
+/// Returns the names of the constructor's parameters, which are the keys of the array that
+/// describes a connection.
 fn parameter_names(persistent_messages: bool) -> impl Iterator<Item = (usize, &'static str)> {
     let parameters = connection_parameters(persistent_messages);
     parameters
@@ -53,10 +56,11 @@ fn construct_from_arguments(
     build_both(call, api, &details, None)
 }
 
-/// celery-php's required arguments. Behind a URL, which names the place alone, they may be left out.
+/// The number of arguments that celery-php requires. After a URL, which is enough to connect, they
+/// may be left out.
 const REQUIRED: usize = 4;
 
-/// Refuses a call that leaves out `$login`, `$password` or `$vhost` although no URL says them.
+/// Refuses a call that leaves out `$login`, `$password` or `$vhost` without a URL to replace them.
 fn require_arguments(call: &Call<'_>) -> Result<(), Thrown> {
     let given = call.count();
     if given >= REQUIRED {
@@ -67,7 +71,7 @@ fn require_arguments(call: &Call<'_>) -> Result<(), Thrown> {
             values::text(host)?
         }
         Some(host) if host.is_object() => values::text(host)?,
-        // Without a host it is the URL of php.ini, if there is one.
+        // Without a host, the URL of php.ini counts, if there is one.
         _ => settings::broker_url(),
     };
     if url.is_some_and(|url| url.contains("://")) {
@@ -92,7 +96,7 @@ pub(super) fn construct_advanced_namespaced(call: &mut Call<'_>) -> Result<(), T
 }
 
 fn construct_from_arrays(call: &mut Call<'_>, api: Api) -> Result<(), Thrown> {
-    // As in celery-php, anything empty means the same connection.
+    // As in celery-php, an empty value means the broker's connection.
     let backend = call.argument(1).filter(|backend| backend.coerce_to_bool());
     if let (true, Some(broker)) = (call.overrides("BuildConnection")?, call.argument(0)) {
         build_by_override(call, api, broker, backend.unwrap_or(broker))?;
@@ -125,8 +129,8 @@ fn build_by_override(
     Ok(())
 }
 
-/// Where the code names no backend, that of php.ini counts, else the broker. A subclass names one by building its
-/// backend elsewhere than its broker.
+/// Uses the backend of php.ini, otherwise the broker, if the code names no backend. A subclass
+/// names one by building its backend for another place than its broker.
 fn prefer_configured_backend(call: &mut Call<'_>) -> Result<(), Thrown> {
     let client = call.state::<Client>()?;
     let is_named = match (&client.broker, &client.backend) {
@@ -139,7 +143,7 @@ fn prefer_configured_backend(call: &mut Call<'_>) -> Result<(), Thrown> {
     Ok(())
 }
 
-/// The backend of php.ini, if any, remembered for stored results.
+/// Returns the backend of php.ini, if any, and remembers it for stored results.
 fn configured_backend() -> Result<Option<Rc<Connection>>, Thrown> {
     let configured = Connection::configured_backend()?;
     if let Some(backend) = &configured {
@@ -172,7 +176,8 @@ fn build_both(
     Ok(())
 }
 
-/// `BuildConnection($connection_details, $is_backend = false)`: what subclasses of `CeleryAbstract` call in their constructors.
+/// Implements `BuildConnection($connection_details, $is_backend = false)`, which subclasses of
+/// `CeleryAbstract` call in their constructors.
 pub(super) fn build_connection(call: &mut Call<'_>) -> Result<(), Thrown> {
     let connection =
         Details::from_array(call.argument(0), "$connection_details")?.connect_later()?;
@@ -190,7 +195,8 @@ pub(super) fn build_connection(call: &mut Call<'_>) -> Result<(), Thrown> {
     Ok(())
 }
 
-/// `InitializeAMQPConnection($details)`: there is no PHP object behind a connection here.
+/// Implements `InitializeAMQPConnection($details)`, which throws: a connection has no PHP object
+/// here.
 pub(super) fn initialize_amqp_connection(_call: &mut Call<'_>) -> Result<(), Thrown> {
     Err(Thrown::celery(
         "InitializeAMQPConnection() has nothing to return: the extension keeps its connections itself and has no PHP \

@@ -1,7 +1,8 @@
-//! `PostTasks()`: many tasks in one round trip. All are checked before the first is sent.
+//! `PostTasks()`: a batch of tasks in one round trip. All are checked before the first is sent.
 //!
-//! The tasks may come from anything that `foreach` goes through, which runs PHP code and need not end. An array is bounded
-//! by PHP's `memory_limit`; messages made of anything else are bounded by it here.
+//! The tasks may come from anything that `foreach` accepts, which runs PHP code and may never end.
+//! PHP's `memory_limit` bounds an array; this module applies that limit to the messages made from
+//! other sources.
 
 use std::collections::HashSet;
 
@@ -21,20 +22,23 @@ use crate::{broker, post, settings};
 
 use super::{Client, optional_text};
 
-/// What a message takes beside its texts: ids, queue, and the frames of the vectors.
+/// Bytes of a message beside its texts: ids, queue, and the headers of the vectors.
 const FRAME: usize = 512;
 
-/// PHP memory for naming a task that was not confirmed: its id in the message, as a string of its
-/// own, and in a list that doubles while it grows. The results, which are freed before, take more.
+/// Bytes of PHP memory that name a task that was not confirmed. Its id is in the message, in a
+/// string of its own, and in a list that doubles while it grows. The results, which are freed
+/// before, take more.
 const FAILURE: usize = 160;
 
-/// The lead of every refusal: nothing was sent.
+/// The beginning of every refusal: no task was sent.
 const NOT_SENT: &str = "No task was sent: ";
 
-/// `PostTasks($tasks, $async_result = true, $routing_key = 'celery', $task_args = [])`: each task is
-/// `[$task, $args, $task_args = []]`. The results have the keys of `$tasks`.
+/// Implements `PostTasks($tasks, $async_result = true, $routing_key = 'celery', $task_args = [])`.
+///
+/// Each task is `[$task, $args, $task_args = []]`. The results have the keys of `$tasks`.
 pub(super) fn post_tasks(call: &mut Call<'_>) -> Result<(), Thrown> {
-    // Taken out of the object first: encoding the arguments runs PHP code, which may do anything to it.
+    // The state is copied out of the object first. Encoding the arguments runs PHP code, which may
+    // change the object.
     let client = call.state::<Client>()?;
     let (api, broker, backend) = (client.api, client.broker()?, client.backend()?);
     let tasks = call
@@ -68,8 +72,8 @@ pub(super) fn post_tasks(call: &mut Call<'_>) -> Result<(), Thrown> {
     if let Some(thrown) = failed {
         return Err(thrown);
     }
-    // The memory for whatever comes of it is taken first: PHP ends the script where there is none,
-    // and the caller could not know what was posted.
+    // The memory for every outcome is taken first. If PHP ended the script for lack of memory
+    // later, the caller could not know what was posted.
     if !wants_results {
         let reserve = Reserve::new(messages.len() * FAILURE)?;
         broker::publish_batch(&broker, &messages, reserve)?;
@@ -114,7 +118,8 @@ fn one_of_many(
     let task = task
         .array()
         .ok_or_else(|| wrong(&format!("is of the type {}", type_name(task))))?;
-    // Held: PHP code that runs below may replace the task, where it was reached by a reference.
+    // A reference is held, because PHP code that runs below may replace a task that was reached by
+    // a reference.
     let part = |index| {
         task.get_index(index)
             .map(|part| part.dereference().shallow_clone())
@@ -147,10 +152,10 @@ fn position(key: &Zval) -> String {
     }
 }
 
-/// The keys of the results. Those of an array differ from one another; those of anything else need not.
+/// The keys of the results. Those of an array are unique; those of other sources may repeat.
 struct Keys {
     keys: Vec<Zval>,
-    /// The keys so far, where one may come twice.
+    /// The keys so far, if a key may repeat.
     seen: Option<HashSet<Vec<u8>>>,
 }
 
@@ -186,14 +191,14 @@ impl Keys {
     }
 }
 
-/// The room for the messages: PHP's `memory_limit` does not count them.
+/// The memory left for the messages, which PHP's `memory_limit` does not count.
 struct Room {
     left: Option<usize>,
 }
 
 impl Room {
     fn of(tasks: &Zval) -> Self {
-        // An array with its arguments is in PHP's memory already, so that the messages are bounded, too.
+        // An array and its arguments are in PHP's memory already, so the messages are bounded, too.
         let left = iterable::is_traversable(tasks).then(settings::memory_limit);
         Room {
             left: left.flatten(),
