@@ -1,9 +1,11 @@
-//! Where a Redis is, and how to enter it: address, TLS, credentials, database, key prefix.
+//! The address of a Redis and the login to it: address, TLS, credentials, database, key prefix.
 //!
-//! An [`Endpoint`] is a checked value: no part of it contains a control character, its database is a number, and
-//! options that contradict one another were refused. It opens nothing; drivers do. Its password is masked in every
-//! rendering, and its [`identity`](Endpoint::identity) is a hash of what tells servers apart, never of a password,
-//! so that a stored result can name its connection without being able to lead anybody to it.
+//! An [`Endpoint`] is a checked value: no part of it contains a control character, its database is
+//! a number, and contradicting options were refused. It does not connect; the drivers do.
+//!
+//! Its password is masked in every output. Its [`identity`](Endpoint::identity) is a hash of the
+//! parts that distinguish servers, never of a password. So a stored result can name its connection
+//! without revealing how to reach it.
 
 mod builder;
 mod url;
@@ -23,10 +25,10 @@ use crate::secret::{MASK, Secret};
 
 pub use builder::EndpointBuilder;
 
-/// Redis' port where none is given.
+/// The port of Redis if none is given.
 pub const DEFAULT_PORT: u16 = 6379;
 
-/// The place a connection goes to.
+/// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// A name or an address, and a port.
@@ -40,27 +42,30 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-/// How to speak TLS. The fields are those of PHP's `ssl` stream context, under Rust names.
+/// The TLS options. The fields are those of PHP's `ssl` stream context, with names in the style of
+/// Rust.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsOptions {
-    /// PEM file of the authorities to trust (`cafile`, `ssl_ca_certs`); without it and `ca_path`, the system's.
+    /// PEM file of the authorities to trust (`cafile`, `ssl_ca_certs`). Without it and `ca_path`,
+    /// the system's are trusted.
     pub ca_file: Option<PathBuf>,
     /// Directory of PEM files of authorities to trust (`capath`).
     pub ca_path: Option<PathBuf>,
-    /// PEM file of the client's certificate chain (`local_cert`, `ssl_certfile`), possibly with its key.
+    /// PEM file of the client's certificate chain (`local_cert`, `ssl_certfile`), possibly with its
+    /// key.
     pub local_cert: Option<PathBuf>,
     /// PEM file of the client's private key (`local_pk`, `ssl_keyfile`).
     pub local_pk: Option<PathBuf>,
-    /// Passphrase of the private key (`passphrase`), where it is encrypted.
+    /// Passphrase of the private key if it is encrypted (`passphrase`).
     pub passphrase: Option<Secret>,
-    /// Whether the server's certificate is checked at all (`verify_peer`, `ssl_cert_reqs`). On by default.
+    /// Whether the server's certificate is checked (`verify_peer`, `ssl_cert_reqs`). Default: yes.
     pub verify_peer: bool,
-    /// Whether the certificate must be for the host (`verify_peer_name`). On by default.
+    /// Whether the certificate must be for the host (`verify_peer_name`). Default: yes.
     pub verify_peer_name: bool,
-    /// The name expected in the certificate, where it differs from the host (`peer_name`).
+    /// The name expected in the certificate if it differs from the host (`peer_name`).
     pub peer_name: Option<String>,
-    /// Whether a self-signed certificate is accepted (`allow_self_signed`). Off by default.
+    /// Whether a self-signed certificate is accepted (`allow_self_signed`). Default: no.
     pub allow_self_signed: bool,
 }
 
@@ -80,7 +85,7 @@ impl Default for TlsOptions {
     }
 }
 
-/// A Redis server and the way into one of its databases.
+/// A Redis server, with the login to one of its databases.
 ///
 /// ```
 /// use celery_client::endpoint::Endpoint;
@@ -97,49 +102,51 @@ pub struct Endpoint {
     password: Option<Secret>,
     database: u32,
     key_prefix: String,
-    /// kombu's `priority_steps`, if they were given.
+    /// The `priority_steps` of kombu, if given.
     priority_steps: Option<PrioritySteps>,
-    /// kombu's `sep`, if it was given.
+    /// The `sep` of kombu, if given.
     separator: Option<Separator>,
 }
 
 impl Endpoint {
-    /// Starts from separate options, as `new Celery($host, $login, …)` has them.
+    /// Returns a builder that takes separate options, as `new Celery($host, $login, …)` does.
     pub fn builder() -> EndpointBuilder {
         EndpointBuilder::default()
     }
 
-    /// The place to connect to.
+    /// Returns the address to connect to.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// TLS, if it is spoken.
+    /// Returns the TLS options if the connection uses TLS.
     pub fn tls(&self) -> Option<&TlsOptions> {
         self.tls.as_ref()
     }
 
-    /// The user of Redis' ACL; `None` with a password means the password alone (the user `default`).
+    /// Returns the user of Redis' ACL. `None` with a password means the password alone (the user
+    /// `default`).
     pub fn username(&self) -> Option<&str> {
         self.username.as_deref()
     }
 
-    /// The password.
+    /// Returns the password.
     pub fn password(&self) -> Option<&Secret> {
         self.password.as_ref()
     }
 
-    /// The number of the database.
+    /// Returns the number of the database.
     pub fn database(&self) -> u32 {
         self.database
     }
 
-    /// What every key of the broker begins with (kombu's `global_keyprefix`); often empty.
+    /// Returns the prefix of every key of the broker (kombu's `global_keyprefix`), which is often
+    /// empty.
     pub fn key_prefix(&self) -> &str {
         &self.key_prefix
     }
 
-    /// The same endpoint with other keys.
+    /// Sets the prefix of the keys.
     #[must_use]
     pub fn with_key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.key_prefix = prefix.into();
@@ -149,7 +156,7 @@ impl Endpoint {
     /// Sets kombu's `priority_steps`.
     ///
     /// # Errors
-    /// [`ConfigError::Contradiction`] if the URL names others.
+    /// [`ConfigError::Contradiction`] if the URL has other steps.
     pub fn with_priority_steps(mut self, steps: PrioritySteps) -> Result<Self, ConfigError> {
         match self.priority_steps.replace(steps) {
             Some(of_url) if self.priority_steps.as_ref() != Some(&of_url) => {
@@ -164,7 +171,7 @@ impl Endpoint {
     /// Sets kombu's `sep`.
     ///
     /// # Errors
-    /// [`ConfigError::Contradiction`] if the URL names another.
+    /// [`ConfigError::Contradiction`] if the URL has another one.
     pub fn with_separator(mut self, separator: Separator) -> Result<Self, ConfigError> {
         match self.separator.replace(separator) {
             Some(of_url) if self.separator.as_ref() != Some(&of_url) => {
@@ -176,7 +183,7 @@ impl Endpoint {
         }
     }
 
-    /// Sets kombu's `priority_steps` and `sep` where they were not given.
+    /// Sets kombu's `priority_steps` and `sep` unless they were given.
     #[must_use]
     pub fn with_default_priorities(
         mut self,
@@ -198,12 +205,12 @@ impl Endpoint {
         self.separator.as_ref()
     }
 
-    /// Returns the names of all keys, if results lie in the same place.
+    /// Returns the names of all keys, for results with the prefix of the broker.
     pub fn keys(&self) -> Keys {
         self.keys_with_results(&self.key_prefix)
     }
 
-    /// Returns the names of all keys, if the keys of results have a prefix of their own.
+    /// Returns the names of all keys, for results with a prefix of their own.
     pub fn keys_with_results(&self, prefix: &str) -> Keys {
         Keys::with_prefixes(&self.key_prefix, prefix).with_priorities(
             self.priority_steps.clone().unwrap_or_default(),
@@ -211,7 +218,7 @@ impl Endpoint {
         )
     }
 
-    /// The same endpoint with an authority to trust, where TLS is spoken and none was named.
+    /// Sets the authority to trust if the endpoint uses TLS and names none.
     #[must_use]
     pub fn with_default_ca_file(mut self, file: &Path) -> Self {
         if let Some(tls) = &mut self.tls
@@ -223,8 +230,8 @@ impl Endpoint {
         self
     }
 
-    /// A name for this connection: a hash of scheme, host, port, database and user, equal in every process and
-    /// for every password.
+    /// Returns a name for this connection: a hash of scheme, host, port, database and user. It is
+    /// equal in every process and for every password.
     pub fn identity(&self) -> String {
         let (host, port) = match &self.address {
             Address::Tcp { host, port } => (host.to_ascii_lowercase(), port.to_string()),
@@ -232,24 +239,25 @@ impl Endpoint {
         };
         let database = self.database.to_string();
         let user = self.username.as_deref().unwrap_or_default();
-        // No part can contain NUL, so that no two endpoints have the same text.
+        // No part can contain NUL, so two endpoints never have the same text.
         let text = [self.scheme(), &host, &port, &database, user].join("\0");
         let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-        // Half of it: 128 bits are beyond collision, and the name is written into every stored result.
+        // Half of the hash is enough: 128 bits exclude collisions, and every stored result contains
+        // the name.
         hex(&digest.as_ref()[..16])
     }
 
-    /// The URL with the password masked: for messages and logs.
+    /// Returns the URL with a masked password, for messages and logs.
     pub fn display_url(&self) -> String {
         let credentials = match (&self.username, &self.password) {
             (None, None) => String::new(),
             (user, password) => {
                 let user = user.as_deref().unwrap_or_default();
                 match password {
-                    // A whole login may stand in the place of the user.
+                    // The user may be a whole login by mistake.
                     Some(_) if user.contains(':') => format!("{MASK}:{MASK}@"),
                     Some(_) => format!("{}:{MASK}@", url::encode(user)),
-                    // It may be a password in the wrong place.
+                    // The user may be a misplaced password.
                     None => format!("{MASK}@"),
                 }
             }
@@ -272,7 +280,8 @@ impl Endpoint {
         }
     }
 
-    /// What this server answered, as an error; where credentials were wanted or refused, it says by whom.
+    /// Returns the error for a refusal by this server. If it concerns credentials, the error names
+    /// the endpoint.
     #[cfg(feature = "blocking")]
     pub(crate) fn refused(&self, answer: ServerError) -> ClientError {
         if answer.is_cluster() {

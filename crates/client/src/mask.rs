@@ -1,14 +1,14 @@
 //! Shows text that may hold a URL without its password.
 //!
-//! Used for every setting that can hold a URL, in the worker and in the extension. The text is taken
-//! apart by hand: what no parser accepts must be masked all the same, and a password that was not
-//! percent-encoded misleads every parser.
+//! Every setting that may hold a URL is displayed through this module, in the worker and in the
+//! extension. It splits the text by hand for two reasons. A text that no parser accepts must be
+//! masked as well, and a password that was not percent-encoded misleads every parser.
 
 use std::borrow::Cow;
 
-/// What stands for a hidden part, as in Celery's own output.
+/// The text shown in place of a hidden part, as in Celery's own output.
 const HIDDEN: &str = "**";
-/// Parameters of a query that hold no secret and help to understand a connection.
+/// Query parameters that hold no secret and help to understand a connection.
 const SHOWN: [&str; 10] = [
     "charset",
     "collation",
@@ -22,11 +22,14 @@ const SHOWN: [&str; 10] = [
     "virtual_host",
 ];
 
-/// Returns a URL, or a text that should be one, without what may be a password.
+/// Returns a URL, or a text that should be one, without the parts that may be a password.
 ///
-/// Hidden is everything from the first colon behind `//` to the last `@`, a user without a password
-/// (it may be a token), and every parameter of the query from the first that is not known to be
-/// harmless. What follows an `@` in a query is hidden as well.
+/// It hides these parts:
+///
+/// * everything from the first colon after `//` to the last `@`;
+/// * a user without a password, which may be a token;
+/// * every query parameter from the first that is not known to be harmless;
+/// * the text after an `@` in a query.
 ///
 /// ```
 /// use celery_client::mask::mask;
@@ -38,7 +41,8 @@ pub fn mask(text: &str) -> String {
     let text = text.trim();
     match text.split_once("://") {
         Some((scheme, rest)) if is_scheme(scheme) => match rest.rsplit_once('@') {
-            // The `@` may be of a value in the query, and then a part of the value stands behind it.
+            // The `@` may belong to a value in the query. Then the text after it is part of that
+            // value.
             Some((login, _)) if has_value(login) => format!("{scheme}://{}", user(login)),
             Some((login, place)) => format!("{scheme}://{}@{}", user(login), shown(place)),
             None => format!("{scheme}://{}", shown(rest)),
@@ -53,7 +57,7 @@ pub fn mask(text: &str) -> String {
     }
 }
 
-/// Returns a text that is no place for a URL, masked if one with a login may stand there by mistake.
+/// Returns a text that should not be a URL, masked if it may be one with a login.
 ///
 /// ```
 /// use celery_client::mask::mask_misplaced;
@@ -68,13 +72,14 @@ pub fn mask_misplaced(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns `true` if this may be a URL with a login or a query, either of which may have a password.
+/// Returns `true` if this may be a URL with a login or a query, either of which may hold a
+/// password.
 pub fn is_secret_url(text: &str) -> bool {
     text.split_once("://")
         .is_some_and(|(_, rest)| rest.contains(['@', '?']))
 }
 
-/// Returns `true` if this may be the scheme of a URL, and so may be shown.
+/// Returns `true` if this may be the scheme of a URL, which may be displayed.
 pub fn is_scheme(text: &str) -> bool {
     text.len() <= 32
         && text.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -83,18 +88,18 @@ pub fn is_scheme(text: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
-/// Returns `true` if the text behind `//` has an `@` behind its first `/`, `?` or `#`.
+/// Returns `true` if the text after `//` has an `@` after its first `/`, `?` or `#`.
 ///
-/// Then a reader of URLs ends the login before its end: the password was not percent-encoded.
+/// A URL parser then cuts the login short: the password was not percent-encoded.
 pub fn cuts_login(behind_scheme: &str) -> bool {
     let end = behind_scheme.find(['/', '?', '#']);
     end.is_some_and(|end| behind_scheme[end..].contains('@'))
 }
 
-/// The user of a login, where a password follows.
+/// Returns the user of a login with a password, and masks the password.
 fn user(login: &str) -> String {
     match login.split_once(':') {
-        // With any of these it is part of a path or of a query.
+        // With any of these characters, the text belongs to a path or a query.
         Some((user, _)) if !user.contains(['/', '?', '#', '&', ';', '=']) => {
             format!("{user}:{HIDDEN}")
         }
@@ -109,7 +114,7 @@ fn has_value(login: &str) -> bool {
         .is_some_and(|(_, query)| query.contains('='))
 }
 
-/// Host, port and path, and of the query what is known to be harmless.
+/// Returns host, port and path, and the harmless part of the query.
 fn shown(place: &str) -> String {
     let end = place.find(['/', '?', '#', '&', ';']).unwrap_or(place.len());
     let (authority, rest) = place.split_at(end);
@@ -183,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_query_only_what_is_harmless_is_shown() {
+    fn only_harmless_parameters_of_a_query_are_shown() {
         for (text, masked) in [
             (
                 "mysql://h/d?ssl-mode=DISABLED",
@@ -208,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_a_reader_would_cut_is_found() {
+    fn a_login_that_a_parser_would_cut_is_found() {
         for cut in [
             "u:p/q@h",
             "u:p?q@h",

@@ -1,7 +1,8 @@
 //! An endpoint from separate options: host, port, login, password, virtual host, TLS.
 //!
-//! The rules are those of the connection arguments of celery-php's constructor: the host may be a name, an address,
-//! a path, or a whole URL; what is not given does not count, and what contradicts a URL is an error.
+//! The rules are those of the connection arguments of celery-php's constructor. The host may be a
+//! name, an address, a path, or a whole URL. Empty options do not count, and an option that
+//! contradicts the URL is an error.
 
 use std::path::PathBuf;
 
@@ -11,7 +12,8 @@ use super::{Address, DEFAULT_PORT, Endpoint, TlsOptions};
 use crate::error::ConfigError;
 use crate::secret::Secret;
 
-/// Collects the options; [`build`](Self::build) checks them. See the rules at each method.
+/// Collects the options, which [`build`](Self::build) checks. Each method documents the rules of
+/// its option.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointBuilder {
     host: String,
@@ -26,28 +28,28 @@ pub struct EndpointBuilder {
 }
 
 impl EndpointBuilder {
-    /// A name, an address, `/path`, `unix:///path`, or a whole URL, which then alone counts.
+    /// Sets a name, an address, `/path`, `unix:///path`, or a whole URL, which then decides alone.
     #[must_use]
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.host = host.into();
         self
     }
 
-    /// The port; ignored with a path. Without it, 6379.
+    /// Sets the port, which a path ignores. Default: 6379.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
     }
 
-    /// The user; an empty one means that there is only a password.
+    /// Sets the user. An empty one means that there is only a password.
     #[must_use]
     pub fn login(mut self, login: impl Into<String>) -> Self {
         self.login = Some(login.into()).filter(|login| !login.is_empty());
         self
     }
 
-    /// The password; an empty one counts as not given.
+    /// Sets the password. An empty one counts as not given.
     #[must_use]
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(password.into())
@@ -56,7 +58,7 @@ impl EndpointBuilder {
         self
     }
 
-    /// The database as Celery's virtual host: `''` and `'/'` are 0, `'3'` and `'/3'` are 3.
+    /// Sets the database as Celery's virtual host: `''` and `'/'` are 0, `'3'` and `'/3'` are 3.
     #[must_use]
     pub fn vhost(mut self, vhost: impl Into<String>) -> Self {
         self.vhost = Some(vhost.into()).filter(|vhost| !vhost.is_empty());
@@ -70,11 +72,13 @@ impl EndpointBuilder {
         self
     }
 
-    /// Turns TLS on with one option under its name in PHP's `ssl` stream context: `cafile`, `capath`, `local_cert`,
-    /// `local_pk`, `passphrase`, `verify_peer`, `verify_peer_name`, `peer_name`, `allow_self_signed`.
+    /// Turns TLS on and sets an option by its name in PHP's `ssl` stream context: `cafile`,
+    /// `capath`, `local_cert`, `local_pk`, `passphrase`, `verify_peer`, `verify_peer_name`,
+    /// `peer_name`, `allow_self_signed`.
     ///
     /// # Errors
-    /// For any other name, and for a truth value that is none of `1`, `true`, `0`, `false` and the empty text.
+    /// [`ConfigError`] for any other name, and for an unknown truth value. Known are `1`, `true`,
+    /// `yes`, `on`, `0`, `false`, `no`, `off` and the empty text.
     pub fn tls_option(mut self, name: &str, value: &str) -> Result<Self, ConfigError> {
         let tls = self.tls.get_or_insert_default();
         match name {
@@ -96,31 +100,32 @@ impl EndpointBuilder {
         Ok(self)
     }
 
-    /// What every key begins with.
+    /// Sets the prefix of every key.
     #[must_use]
     pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.key_prefix = prefix.into();
         self
     }
 
-    /// Sets kombu's `priority_steps`, which every program that uses the queues needs alike.
+    /// Sets kombu's `priority_steps`, which must be equal in every program that uses the queues.
     #[must_use]
     pub fn priority_steps(mut self, steps: PrioritySteps) -> Self {
         self.priority_steps = Some(steps);
         self
     }
 
-    /// Sets kombu's `sep`, which every program that uses the queues needs alike.
+    /// Sets kombu's `sep`, which must be equal in every program that uses the queues.
     #[must_use]
     pub fn separator(mut self, separator: Separator) -> Self {
         self.separator = Some(separator);
         self
     }
 
-    /// Checks everything and makes the endpoint.
+    /// Checks all options and returns the endpoint.
     ///
     /// # Errors
-    /// [`ConfigError`] names the option that cannot be used, or that contradicts the URL given as host.
+    /// [`ConfigError`] names the option that cannot be used, or that contradicts the URL given as
+    /// host.
     pub fn build(self) -> Result<Endpoint, ConfigError> {
         check("login", self.login.as_deref().unwrap_or_default())?;
         check(
@@ -164,7 +169,8 @@ impl EndpointBuilder {
         })
     }
 
-    /// The URL decides; each option given beside it must say the same, or stand where the URL is silent about TLS.
+    /// Builds the endpoint of a URL. Other options must agree with it. Only TLS options may add to
+    /// a URL with TLS that has none.
     fn build_from_url(self) -> Result<Endpoint, ConfigError> {
         let mut endpoint = Endpoint::from_url(&self.host)?;
         let differs = |what| Err(ConfigError::Contradiction { what });
@@ -204,14 +210,14 @@ impl EndpointBuilder {
     }
 }
 
-/// A host that is a name or an address, brackets removed.
+/// Returns a host that is a name or an address, without brackets.
 pub(super) fn host_name(host: &str) -> Result<String, ConfigError> {
     check("host", host)?;
     let bare = host
         .strip_prefix('[')
         .and_then(|h| h.strip_suffix(']'))
         .unwrap_or(host);
-    // What no host has and a URL could not say again.
+    // Hosts never contain these characters, and a URL could not contain them either.
     let odd = |c: char| c.is_whitespace() || "/@?#[]<>\\^|%".contains(c);
     if bare.is_empty() {
         return Err(ConfigError::Value {
@@ -228,7 +234,7 @@ pub(super) fn host_name(host: &str) -> Result<String, ConfigError> {
     Ok(bare.to_owned())
 }
 
-/// The database that a virtual host names.
+/// Returns the database that a virtual host names.
 pub(super) fn database(vhost: &str) -> Result<u32, ConfigError> {
     let digits = vhost.strip_prefix('/').unwrap_or(vhost);
     if digits.is_empty() {
@@ -245,7 +251,7 @@ pub(super) fn database(vhost: &str) -> Result<u32, ConfigError> {
     })
 }
 
-/// Refuses what could end a line or a string in anything that reads it later.
+/// Refuses control characters, which could end a line or a string in a later reader.
 pub(super) fn check(name: &'static str, value: &str) -> Result<(), ConfigError> {
     if value.chars().any(char::is_control) {
         return Err(ConfigError::Value {
@@ -315,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_alone_counts_and_must_not_be_contradicted() {
+    fn other_options_must_not_contradict_a_url() {
         let url = "redis://u:p@h:7000/2";
         assert!(
             build(url)

@@ -1,8 +1,9 @@
-//! An endpoint from a URL, as Celery writes them.
+//! An endpoint from a URL in Celery's form.
 //!
-//! `redis://`, `rediss://`, `redis+socket://` (also `unix://` and `redis+unix://`), with `user:password@`, the database as path
-//! or as `virtual_host=`, Celery's `ssl_…` parameters, everything percent-decoded. Parameters that tune redis-py's
-//! sockets have no meaning here and are passed over; any other unknown parameter is an error.
+//! The schemes are `redis://`, `rediss://` and `redis+socket://` (also `unix://` and
+//! `redis+unix://`). The URL may have `user:password@`, the database as path or as `virtual_host=`,
+//! and Celery's `ssl_…` parameters. All parts are percent-decoded. Parameters that tune redis-py's
+//! sockets have no meaning here and are ignored; any other unknown parameter is an error.
 
 use celery_protocol::priorities::{PrioritySteps, Separator};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -14,8 +15,10 @@ use crate::error::ConfigError;
 use crate::mask::{cuts_login, is_scheme};
 use crate::secret::Secret;
 
-/// Parameters of redis-py and kombu that may stand in a URL shared with Python and change nothing here: every call
-/// has its own deadline, and the connections are pooled by the process.
+/// Parameters of redis-py and kombu that are ignored, because a URL may be shared with Python.
+///
+/// They have no meaning here: every call has its own deadline, and the process pools its
+/// connections.
 const PASSED_OVER: [&str; 8] = [
     "client_name",
     "health_check_interval",
@@ -60,7 +63,7 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// A text as part of a URL.
+/// Encodes a text as part of a URL.
 pub(super) fn encode(text: &str) -> String {
     utf8_percent_encode(text, UNRESERVED).to_string()
 }
@@ -71,7 +74,7 @@ impl Endpoint {
     /// # Errors
     /// [`ConfigError`] says what cannot be used. It never repeats the URL, which may hold a password.
     pub fn from_url(text: &str) -> Result<Self, ConfigError> {
-        // The parser below would silently drop line breaks.
+        // The URL parser would silently drop line breaks.
         check("URL", text)?;
         let text = text.trim();
         if text.starts_with(['"', '\'']) {
@@ -100,7 +103,7 @@ impl Endpoint {
     }
 }
 
-/// Returns `true` for several servers: URLs, or hosts, that `;` or `,` separates.
+/// Returns `true` for several servers: URLs or hosts with `;` or `,` between them.
 fn is_list(rest: &str) -> bool {
     let parts = rest.split([';', ',']).skip(1);
     if parts.into_iter().any(|part| part.trim().contains("://")) {
@@ -115,7 +118,7 @@ fn tcp(rest: &str, secure: bool) -> Result<Endpoint, ConfigError> {
     if cuts_login(rest) {
         return Err(ConfigError::NotEncoded);
     }
-    // Any scheme that the URL standard has no special rules for.
+    // The scheme is `redis` for all, because the URL standard has no special rules for it.
     let url = Url::parse(&format!("redis://{rest}")).map_err(|_| ConfigError::NotAUrl)?;
     let host = match url.host_str() {
         None | Some("") => "localhost".to_owned(),
@@ -142,7 +145,7 @@ fn tcp(rest: &str, secure: bool) -> Result<Endpoint, ConfigError> {
 }
 
 fn unix(rest: &str) -> Result<Endpoint, ConfigError> {
-    // `user:password@/path` has no host, which the URL standard does not allow beside credentials.
+    // `user:password@/path` has no host, which the URL standard does not allow with credentials.
     let with_host = match rest.split_once('/') {
         Some((authority, path)) if authority.is_empty() || authority.ends_with('@') => {
             // A login that begins with a slash looks like the beginning of the path.
@@ -189,7 +192,7 @@ fn password(url: &Url) -> Result<Option<Secret>, ConfigError> {
 }
 
 fn one_database(path: &str, of_query: Option<u32>) -> Result<u32, ConfigError> {
-    // The virtual host is what follows the first slash; it may begin with one itself, as in kombu.
+    // The virtual host follows the first slash. It may begin with a slash itself, as in kombu.
     let path = path.strip_prefix('/').unwrap_or(path);
     let of_path = database(path)?;
     match of_query {
@@ -214,7 +217,7 @@ fn decode(name: &'static str, text: &str) -> Result<String, ConfigError> {
     Ok(text.into_owned())
 }
 
-/// What the part behind the question mark says.
+/// The values of the URL's query.
 #[derive(Default)]
 struct Query {
     tls: Option<TlsOptions>,
@@ -227,7 +230,8 @@ impl Query {
     fn read(&mut self, url: &Url) -> Result<(), ConfigError> {
         for (name, value) in url.query_pairs() {
             if name == "sep" {
-                // kombu's own has control characters.
+                // The default of kombu has control characters, so this value is not checked for
+                // them.
                 self.separator = Some(value.parse()?);
                 continue;
             }
@@ -292,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_has_redis_defaults() {
+    fn absent_parts_have_the_defaults_of_redis() {
         let local = Address::Tcp {
             host: "localhost".into(),
             port: 6379,
@@ -328,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_alone() {
+    fn a_password_without_a_user() {
         let endpoint = endpoint("redis://:secret@h");
         assert_eq!(
             (endpoint.username(), endpoint.password().map(Secret::reveal)),
@@ -381,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_of_other_programs() {
+    fn urls_of_other_programs_are_read() {
         for (url, database) in [
             ("redis://h//", 0),
             ("redis://h//3", 3),
@@ -421,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_that_is_not_encoded_is_told_as_such() {
+    fn a_password_that_is_not_encoded_is_reported_as_such() {
         for url in [
             "redis://:abc#123@h",
             "redis://:abc/12=@h",
@@ -465,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused() {
+    fn urls_that_cannot_be_right_are_refused() {
         for url in [
             "redis://h?priority_steps=3,6",
             "redis://h?priority_steps=0,11",
@@ -501,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn identity_tells_servers_apart_and_passwords_not() {
+    fn identity_distinguishes_servers_and_not_passwords() {
         let name = |url| endpoint(url).identity();
         assert_eq!(name("redis://u:a@h/1"), name("redis://u:b@H:6379/1"));
         for other in [
@@ -513,7 +517,8 @@ mod tests {
         ] {
             assert_ne!(name("redis://u:a@h/1"), name(other), "{other}");
         }
-        // Stored results of other processes and older versions carry it: it must never change.
+        // Results stored by other processes and older versions contain the name, so it must never
+        // change.
         assert_eq!(
             name("redis://localhost"),
             "13de018f1afc7b7f602b1047bdb5032d"
