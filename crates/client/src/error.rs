@@ -346,7 +346,8 @@ pub enum TlsProblem {
     /// The client began TLS, but the server answers in plain text.
     #[error("the server does not speak TLS on this port: use redis:// there, or the port for TLS")]
     NotSpoken,
-    /// The client began TLS, but the server sent nothing, as a server may that expects plain text.
+    /// The client began TLS, but the server sent nothing. A server that expects plain text may wait
+    /// like that.
     #[error(
         "no answer to the TLS handshake: if the server does not speak TLS on this port, use redis://"
     )]
@@ -394,7 +395,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_that_pass() {
+    fn temporary_refusals_are_transient() {
         for code in ["LOADING", "READONLY", "OOM", "MISCONF"] {
             assert!(ServerError::new(code, "x").is_transient(), "{code}");
         }

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_never_printed() {
+    fn a_secret_is_never_printed() {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret} {secret:?}"), format!("{MASK} {MASK}"));
         assert_eq!(secret.reveal(), "hunter2");

@@ -213,8 +213,8 @@ impl Client {
         if !link.is_whole() {
             return Ok(false);
         }
-        // The server may have closed the connection after its last answers. They are read first:
-        // they count, and only then the end of the stream is visible.
+        // The server may have closed the connection after its last answers. The client reads these
+        // answers first, because they still count and hide the end of the stream.
         if !in_a_loop && (self.settle_at_hand(link).is_err() || !link.is_alive()) {
             return Ok(false);
         }

@@ -58,7 +58,7 @@ pub struct Link {
     max_reply: usize,
     /// The owed answers to pipelined posts, the oldest first.
     owed: VecDeque<Owed>,
-    /// How many of the owed answers belong to posts.
+    /// The number of owed answers that belong to posts.
     owed_posts: usize,
     /// Bytes of the messages of these posts.
     owed_bytes: usize,

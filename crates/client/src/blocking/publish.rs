@@ -55,7 +55,7 @@ impl AsRef<Post> for Post {
     }
 }
 
-/// How a post treats an unknown outcome.
+/// The treatment of an unknown outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Publish {
     /// The outcome is reported, and the post is not repeated.

@@ -35,7 +35,7 @@ pub(super) struct ReplyReader {
     scanner: Scanner,
     /// The largest result to accept.
     max_reply: usize,
-    /// How many bytes may wait unread while commands are written.
+    /// Limit for the bytes that wait unread while commands are written.
     unread: usize,
 }
 

@@ -20,8 +20,8 @@ use super::process::Process;
 use super::wait::Wait;
 use crate::error::ClientError;
 
-/// How long an answer is used. A failover by name is noticed sooner, because a caller that fails to
-/// connect forgets the name.
+/// The time for which an answer is used. A failover by name is noticed sooner, because a caller
+/// that fails to connect forgets the name.
 const KEPT: Duration = Duration::from_mins(1);
 /// Limit for the names kept at once. A process rarely talks to more than a few servers.
 const MAX_NAMES: usize = 64;

@@ -18,8 +18,8 @@ use super::{Client, Wait};
 use crate::error::ClientError;
 use crate::redis::{DELETE_UNCHANGED, sha1};
 
-/// How often the key is read while its channel is silent. A message can be lost with a connection
-/// that died unnoticed.
+/// The interval at which the key is read while its channel is silent. A message can be lost with a
+/// connection that died unnoticed.
 const REREAD: Duration = Duration::from_secs(5);
 /// The pause before the second read if subscribing is not permitted. It doubles up to the caller's
 /// interval.

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sha_is_redis_sha() {
+    fn the_sha_equals_that_of_redis() {
         // `redis-cli script load 'return 1'`
         assert_eq!(
             Script::new("return 1").sha(),

@@ -12,7 +12,7 @@ use celery_testkit::{RedisOptions, free_port};
 use super::{at_leisure, cli, client, client_of, post, queued, redis, within};
 
 #[test]
-fn by_name_address_and_socket() {
+fn name_address_and_socket_all_connect() {
     let redis = redis();
     let port = redis.port();
     let socket = format!("redis+socket://{}?virtual_host=0", redis.socket().display());

@@ -25,7 +25,7 @@ use celery_testkit::{Redis, RedisOptions};
 
 /// Far more time than any call here needs.
 const PLENTY: Duration = Duration::from_secs(20);
-/// How far a call may exceed its deadline on a busy machine before it counts as a hang.
+/// The time by which a call may exceed its deadline on a busy machine before it counts as a hang.
 const SLACK: Duration = Duration::from_secs(2);
 
 fn redis() -> Redis {

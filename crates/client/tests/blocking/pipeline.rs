@@ -129,7 +129,7 @@ fn replica_behind_proxy() -> (Redis, Redis, Proxy) {
 }
 
 #[test]
-fn a_replica_that_refused_is_left_for_a_new_connection() {
+fn a_new_connection_follows_the_refusal_of_a_replica() {
     let (_primary, replica, proxy) = replica_behind_proxy();
     let mut client = client_of(&format!("redis://127.0.0.1:{}", proxy.port()));
     at_leisure(|wait| client.publish_later(&post("a"), wait)).unwrap();

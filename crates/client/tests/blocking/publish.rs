@@ -90,7 +90,7 @@ fn keys_have_the_endpoints_prefix() {
 }
 
 #[test]
-fn a_batch_is_one_outcome_a_task_in_order() {
+fn a_batch_has_an_outcome_for_each_task_in_order() {
     let redis = redis();
     cli(&redis, &["SET", "occupied", "no list"]);
     for mode in MODES {
@@ -213,7 +213,7 @@ fn outcomes_answered_before_the_connection_broke_are_known() {
 }
 
 #[test]
-fn a_server_that_falls_silent_costs_the_deadline_and_the_outcome() {
+fn a_silent_server_uses_up_the_deadline_and_leaves_the_outcome_unknown() {
     let redis = redis();
     let mut client = client(&redis);
     at_leisure(|wait| client.ping(wait)).unwrap();

@@ -63,7 +63,7 @@ fn a_read_survives_a_killed_connection() {
 }
 
 #[test]
-fn taking_deletes_only_what_is_final() {
+fn taking_deletes_only_final_results() {
     let redis = redis();
     let mut client = client(&redis);
     for status in ["STARTED", "RETRY", "PROGRESS"] {

@@ -85,7 +85,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_do_harm(bytes in prop::collection::vec(odd_byte(), 0..200)) {
+    fn no_bytes_make_the_reader_fail(bytes in prop::collection::vec(odd_byte(), 0..200)) {
         let mut reader = ReplyReader::new(LIMIT);
         feed(&mut reader, &bytes);
         let _ = read_all(&mut reader, &mut Vec::new());
@@ -163,7 +163,7 @@ fn unexpected_answers_are_bounded() {
 }
 
 #[test]
-fn the_buffer_of_a_large_answer_ends_with_it() {
+fn the_buffer_fits_a_large_answer() {
     let size = LIMIT - 1000;
     let mut reader = ReplyReader::new(LIMIT);
     feed(&mut reader, format!("${size}\r\n").as_bytes());

@@ -1,11 +1,11 @@
 -- ack_claim, version 3
 -- Acknowledges a finished batch and claims the next messages, in one step.
 --
--- A claimed message is written to the hash and the index before it leaves its list, so that an
--- error in between repeats the message and never loses it. A message that is not a JSON object
--- (`{`..`}`) goes straight to the dead-letter stream, because it would break a Celery worker that
--- restores messages from the hash. Claiming stops once the claimed messages reach 4 MiB. A key that
--- is not a list is skipped.
+-- The script writes a claimed message to the hash and the index before it removes it from its list.
+-- An error in between repeats the message and never loses it. A message that is not a JSON object
+-- (`{`..`}`) goes straight to the dead-letter stream. In the hash it would break a Celery worker
+-- that restores messages from there. Claiming stops once the claimed messages reach 4 MiB. A key
+-- that is not a list is skipped.
 --
 -- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)
 --       4.. the lists, in the order in which the script empties them

@@ -4,7 +4,7 @@
 -- It uses the keys of Celery 5.7 and has the effects of Celery's script, so that Python workers and
 -- this one count into one chord. Each member counts once, however often it is reported. The worker
 -- that counts the last member claims the chord's body. The claim holds a word that names that
--- member: if the worker is killed before it publishes the body, the redelivered member finds its
+-- member. If the worker is killed before it publishes the body, the redelivered member finds its
 -- own claim again.
 --
 -- A frozen chord may be applied again under the same ids. Then its first member may end before the
