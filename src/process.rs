@@ -27,7 +27,7 @@ struct Own {
 pub(crate) struct Sender {
     /// The name `php<pid>@<host>`, like the name `gen<pid>@<host>` of Python's clients.
     pub(crate) origin: String,
-    /// The address for answers of `rpc://`, a random id.
+    /// The queue in which a result backend `rpc://` would receive answers: a random id.
     pub(crate) reply_to: String,
 }
 

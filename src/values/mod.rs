@@ -1,8 +1,8 @@
 //! PHP values as JSON text, and JSON text as PHP values.
 //!
-//! Both directions have the behaviour of PHP (`json_encode`, `json_decode`). This folder adds the
-//! division into positional and keyword arguments, and an error that names the place of a value
-//! that cannot be sent.
+//! Both directions behave as in PHP (`json_encode`, `json_decode`). This folder adds the division
+//! into positional and keyword arguments, and an error that names the place of a value that cannot
+//! be sent.
 
 pub(crate) mod place;
 

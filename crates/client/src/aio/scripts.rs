@@ -33,7 +33,7 @@ pub static REPLAY: Script = Script::new(include_str!("../redis/scripts/replay.lu
 /// `arguments` counts all arguments (keys included) and `bytes` is about their total length. Both
 /// only reserve memory.
 pub fn call(script: &Script, keys: usize, arguments: usize, bytes: usize) -> Cmd {
-    // The three more are the command, the digest and the number of keys.
+    // `EVALSHA`, the digest and the number of keys precede the arguments.
     let mut cmd = Cmd::with_capacity(arguments + 3, bytes + 64);
     cmd.arg("EVALSHA").arg(script.sha()).arg(keys);
     cmd

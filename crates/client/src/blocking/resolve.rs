@@ -4,8 +4,9 @@
 //! answer only as long as it has time. The helper blocks all signals, because PHP's signals belong
 //! to PHP's thread.
 //!
-//! A lookup whose caller has given up continues, and the next caller waits for it: a dead name
-//! server costs one thread a name. Answers are kept for a minute. Addresses need no lookup.
+//! A lookup whose caller has given up continues, and the next caller waits for it. So a dead name
+//! server costs at most one thread for each name. Answers are kept for a minute. Addresses need no
+//! lookup.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -172,7 +173,7 @@ mod tests {
         let mut wait = Wait::new(Duration::from_secs(10), &mut never);
         let first = addresses("localhost", &mut wait).unwrap().unwrap();
         assert!(first.iter().all(IpAddr::is_loopback));
-        // Without any time, only a kept answer can be returned.
+        // A wait of zero can return only a kept answer.
         assert_eq!(
             addresses("localhost", &mut Wait::new(Duration::ZERO, &mut never))
                 .unwrap()

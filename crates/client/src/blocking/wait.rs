@@ -23,7 +23,7 @@ pub struct Deadline {
     total: Duration,
 }
 
-/// A time that never comes, but is small enough to be added to any clock.
+/// The longest time of a deadline. It never comes, but is small enough to be added to any clock.
 const FOREVER: Duration = Duration::from_hours(100 * 365 * 24);
 
 impl Deadline {
@@ -73,7 +73,7 @@ pub trait Interrupt {
     fn check(&mut self) -> Result<(), Interrupted>;
 }
 
-/// An interrupt for callers without interruptions.
+/// An interrupt that never ends a call.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NeverInterrupt;
 

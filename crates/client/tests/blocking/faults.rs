@@ -279,8 +279,8 @@ fn an_interrupt_is_served_while_bytes_keep_coming() {
             let _ = stream.read(&mut [0; 4096]).unwrap();
             stream.write_all(answer.as_bytes()).unwrap();
         }
-        // The bytes keep coming: the socket limits the server to the speed of the reader, and the
-        // pauses stay short.
+        // The server writes as fast as the client reads, so that the client never has to wait for
+        // bytes.
         while stream.write_all(&[b'x'; 64]).is_ok() {
             std::thread::yield_now();
         }

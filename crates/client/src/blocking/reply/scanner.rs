@@ -1,8 +1,7 @@
-//! Finds where an answer ends, in bytes of which more may follow.
+//! Finds the end of an answer while its bytes are still arriving.
 //!
 //! The scanner keeps its state between calls, so that it looks at each byte once, however small the
-//! pieces of an answer are. It refuses answers that the command cannot have before anything is
-//! allocated.
+//! pieces of an answer are. Before it allocates, it refuses an answer that its command cannot have.
 
 use redis::Value;
 
@@ -44,13 +43,13 @@ pub(super) struct Whole {
 }
 
 impl Scanner {
-    /// Returns where the answer ends at least, according to the lengths read so far.
+    /// Returns the earliest possible end of the answer, from the lengths read so far.
     pub(super) fn announced(&self) -> usize {
         self.text_end.unwrap_or(self.next)
     }
 
-    /// Returns the answer if `bytes` holds all of it. They must begin with the bytes of the
-    /// previous call.
+    /// Returns the answer if `bytes` holds all of it. `bytes` must begin with those of the previous
+    /// call.
     pub(super) fn scan(
         &mut self,
         bytes: &[u8],

@@ -2,16 +2,16 @@
 -- Acknowledges a finished batch and claims the next messages, in one step.
 --
 -- The script writes a claimed message to the hash and the index before it removes it from its list.
--- An error in between repeats the message and never loses it. A message that is not a JSON object
--- (`{`..`}`) goes straight to the dead-letter stream. In the hash it would break a Celery worker
--- that restores messages from there. Claiming stops once the claimed messages reach 4 MiB. A key
--- that is not a list is skipped.
+-- If the script fails in between, the message is delivered twice but not lost. A message that is
+-- not a JSON object (`{`..`}`) goes straight to the dead-letter stream. In the hash it would break
+-- a Celery worker that restores messages from there. Claiming stops once the claimed messages reach
+-- 4 MiB. A key that is not a list is skipped.
 --
 -- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)
 --       4.. the lists, in the order in which the script empties them
 -- ARGV  1 how many messages to claim, 0..1000
 --       2 the base of the tags, never used before: 'rs:<instance>:<call>:'; message i gets base .. %04d
---       3 name of the worker  4 about how many dead letters to keep
+--       3 name of the worker  4 approximate number of dead letters to keep
 --       5 the number of acknowledgements that follow, 0..1000
 --       then the tags to acknowledge
 --       then two for each list: the tail `,"","<queue as JSON>"]`, the queue's plain name
@@ -22,15 +22,15 @@
 --         acknowledgements are done
 local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
 local want, base, worker, keep, acks = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
--- A first write that changes nothing: a script that has written may go on when memory is full.
+-- Changes nothing. Once a script has written, Redis lets it go on even when memory is full.
 redis.call('ZREM', index, '')
 local lost = {}
 if acks > 0 then
   local tags = {}
   for i = 1, acks do tags[i] = ARGV[5 + i] end
   if redis.call('HDEL', unacked, unpack(tags)) ~= acks then
-    -- Another worker that takes a lease clears hash and index in one step: the index shows the lost
-    -- ones.
+    -- A worker that takes over a lease clears hash and index in one step, so a tag without a score
+    -- is lost.
     local scores = redis.call('ZMSCORE', index, unpack(tags))
     for i = 1, acks do
       if not scores[i] then lost[#lost + 1] = i end

@@ -10,7 +10,7 @@ local ttl, most = ARGV[1], tonumber(ARGV[2])
 local counts = {}
 for i = 1, #KEYS do
   local key = KEYS[i]
-  -- Also the first write: a script that has written may go on when memory is full.
+  -- Also the first write. Once a script has written, Redis lets it go on even when memory is full.
   redis.call('EXPIRE', key, ttl)
   local count = redis.pcall('SCARD', key)
   if type(count) == 'number' and count < most then

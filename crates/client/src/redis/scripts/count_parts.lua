@@ -12,8 +12,13 @@
 -- member. This script drops it only if its message was redelivered, since only then can it belong
 -- to the previous run.
 --
--- KEYS  six for each member: its group's keys that end in .j (zset, or list where results are not
---       ordered), .t, .s, .d (set), .c, and the group's own key
+-- KEYS  six for each member, the keys of its group:
+--       .j  the counted members (zset, or list where results are not ordered)
+--       .t  the number of members that were added to the header later
+--       .s  the size of the header
+--       .d  the ids and places of the counted members (set)
+--       .c  the claim on the body
+--       and the group's own key, with its saved result
 -- ARGV  1 seconds all of them live (0: without limit)  2 seconds a claim lives
 --       then five for each member: its id, its place in the header or +inf,
 --       '[1,<id>,<state>,<result>]', the claim's word, and 1 if its message was redelivered, else 0
@@ -37,7 +42,8 @@ end
 
 local function count(keys, id, place, part, word, redelivered)
   local j, t, s, d, c, g = keys.j, keys.t, keys.s, keys.d, keys.c, keys.g
-  -- Reads like GET but counts as a write: a script that has written may go on when memory is full.
+  -- Reads like GET but counts as a write. Once a script has written, Redis lets it go on even when
+  -- memory is full.
   local claim = redis.call('GETEX', c)
   if claim == 'done' and redelivered == '1' then return false end
   local listed = redis.call('TYPE', j)['ok'] == 'list'

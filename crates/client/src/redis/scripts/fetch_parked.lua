@@ -5,7 +5,7 @@
 -- ARGV  the tags, 1..500
 -- returns for each tag the entry `[<message>,"","<queue>"]`, or false if its lease was lost
 local unacked, index = KEYS[1], KEYS[2]
--- A first write that changes nothing: a script that has written may go on when memory is full.
+-- Changes nothing. Once a script has written, Redis lets it go on even when memory is full.
 redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])

@@ -1,12 +1,12 @@
 -- renew, version 1
 -- Renews the leases of held messages: sets their scores to now, by Redis's clock. It ignores the
--- old score, so that a score that ran ahead is repaired.
+-- old scores, which repairs a score that lies in the future.
 --
 -- KEYS  1 unacked_index (zset)
 -- ARGV  the tags, 1..1000
 -- returns the positions of the tags whose lease was lost
 local index = KEYS[1]
--- A first write that changes nothing: a script that has written may go on when memory is full.
+-- Changes nothing. Once a script has written, Redis lets it go on even when memory is full.
 redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])

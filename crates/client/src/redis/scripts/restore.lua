@@ -7,13 +7,13 @@
 -- ones.
 --
 -- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)  4.. destination lists
--- ARGV  1 name of the worker  2 about how many dead letters to keep
+-- ARGV  1 name of the worker  2 approximate number of dead letters to keep
 --       then seven for each message: tag, the score exactly as it was read, the places of its
 --       destinations in KEYS (4.. joined by commas, or 3 for the dead letters), the message, its
 --       queue, its id, and for a dead letter its cause
 -- returns the number of messages moved
 local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
--- A first write that changes nothing: a script that has written may go on when memory is full.
+-- Changes nothing. Once a script has written, Redis lets it go on even when memory is full.
 redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])

@@ -1,11 +1,12 @@
 -- settle, version 4
 -- Settles tasks: results, follow-up messages, dead letters, and last of all the acknowledgement.
 -- The steps of a task are done only while its tag is held; otherwise none of them is. A call that
--- is sent twice takes effect once.
+-- is sent twice takes effect once. The tail of a held message is the text that follows it in the
+-- hash (see ack_claim).
 --
 -- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)  4.. the keys of the steps
 -- ARGV  1 seconds a result lives (0: without limit)  2 name of the worker
---       3 about how many dead letters to keep
+--       3 approximate number of dead letters to keep
 --       4 the number of tasks, 1..1000, then their tags,
 --       then for each task: the number of its steps, then the steps:
 --         'result' <place in KEYS> <document>
@@ -35,7 +36,7 @@
 --         were not done
 local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
 local ttl, worker, keep, n = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
--- A first write that changes nothing: a script that has written may go on when memory is full.
+-- Changes nothing. Once a script has written, Redis lets it go on even when memory is full.
 redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])

@@ -10,7 +10,8 @@
 local ttl, kept, unheard = ARGV[1], {}, nil
 for i = 1, #KEYS do
   local key, document = KEYS[i], ARGV[1 + i]
-  -- Reads like GET but counts as a write: a script that has written may go on when memory is full.
+  -- Reads like GET but counts as a write. Once a script has written, Redis lets it go on even when
+  -- memory is full.
   local stored = redis.pcall('GETEX', key)
   if type(stored) == 'string' and stored:find('^{%s*"status"%s*:%s*"SUCCESS"') then
     kept[#kept + 1] = i
