@@ -267,7 +267,7 @@ impl Details {
             Some("redis") => Ok(options),
             Some("rediss") if scheme.as_deref().is_some_and(|scheme| scheme != "rediss") => {
                 Err(Thrown::celery(
-                    "The connector 'rediss' contradicts the URL of the broker, which speaks no TLS. Write rediss:// there.",
+                    "The connector 'rediss' contradicts the URL of the broker, which does not use TLS. Write rediss:// there.",
                 ))
             }
             Some("rediss") => Ok(true),

@@ -154,7 +154,7 @@ fn reason(error: &ClientError) -> String {
         ClientError::Tls { problem, .. } => problem.to_string(),
         ClientError::Unsupported { kind, .. } => format!("it is {kind}"),
         ClientError::Timeout { what, after } => {
-            format!("no end of {what} within {} s", after.as_secs_f64())
+            format!("{what} took longer than {} s", after.as_secs_f64())
         }
         other => other.to_string(),
     }

@@ -21,7 +21,7 @@ impl Document {
     pub(crate) fn read(task_id: &str, stored: &[u8]) -> Result<Self, Thrown> {
         let unreadable = |reason: &dyn std::fmt::Display| {
             Thrown::celery(format!(
-                "What is stored as the result of task {task_id} cannot be read: {reason}."
+                "The stored result of task {task_id} cannot be read: {reason}."
             ))
         };
         let doc = ResultDoc::decode_any(stored).map_err(|error| unreadable(&error))?;

@@ -84,7 +84,7 @@ CeleryException: These connection arguments cannot be used beside the directive 
 CeleryException: These connection arguments cannot be used beside the directive celery.broker_url: contradicting options: a password beside a URL with another one.
 CeleryException: These connection arguments cannot be used beside the directive celery.broker_url: contradicting options: a virtual host beside a URL with another one.
 CeleryException: These connection arguments cannot be used beside the directive celery.broker_url: contradicting options: a port beside a URL with another one.
-CeleryException: The connector 'rediss' contradicts the URL of the broker, which speaks no TLS. Write rediss:// there.
+CeleryException: The connector 'rediss' contradicts the URL of the broker, which does not use TLS. Write rediss:// there.
 CeleryException: Only Redis is supported so far, and the connector "amqp" was asked for.%s
 CeleryException: These connection arguments cannot be used beside the directive celery.broker_url: contradicting options: TLS options beside a URL without TLS.
 string(6) "Celery"

@@ -16,4 +16,4 @@ foreach (['"\ud800"', '{"\u0000name": 1}', str_repeat('[', 600) . str_repeat(']'
 --EXPECTF--
 string(3) "�"
 CeleryException: The result cannot be represented in PHP: a name in it begins with a NUL byte.
-CeleryException: What is stored as the result of task %s cannot be read: not a result document: nested deeper than 127 levels.
+CeleryException: The stored result of task %s cannot be read: not a result document: nested deeper than 127 levels.

@@ -18,8 +18,8 @@ within(0.5, fn () => $message(fn () => (new AsyncResult('id', arguments(['vhost'
 var_dump(redis()->exists($queue));
 ?>
 --EXPECT--
-string(130) "Cannot reach the broker redis://HOST/99: the database cannot be used: the server has none of this number. The task was not queued."
+string(139) "Cannot reach the broker redis://HOST/99: the database cannot be used: the server has no database with this number. The task was not queued."
 in time
-string(114) "Could not wait for the result on redis://HOST/99: the database cannot be used: the server has none of this number."
+string(123) "Could not wait for the result on redis://HOST/99: the database cannot be used: the server has no database with this number."
 in time
 int(0)

@@ -106,7 +106,7 @@ bool(true)
 string(58) "{"7":true,"07":true,"-1":true,"-9223372036854775808":true}"
 [[1],[2],[3],[4]]
 closed
-CeleryException: No task was sent: tasks[0]: the key comes twice, and the results have the keys of the tasks. Pass other keys, or false for $async_result.
+CeleryException: No task was sent: tasks[0]: the key occurs twice, and the results have the keys of the tasks. Pass other keys, or false for $async_result.
 []
 closed
 closed

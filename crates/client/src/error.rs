@@ -28,10 +28,10 @@ pub enum ConfigError {
     )]
     NotAUrl,
     /// An `@` follows the first `/`, `?` or `#`, so that the login would be cut short.
-    #[error("there is an @ behind the first /, ? or # of the URL; {PERCENT_ENCODED}")]
+    #[error("the URL has an @ after the first /, ? or #; {PERCENT_ENCODED}")]
     NotEncoded,
     /// The text is in quotes, as an environment file may leave them.
-    #[error("the URL stands in quotes: write it without them")]
+    #[error("the URL is in quotes: write it without them")]
     Quoted,
     /// The text names several servers, as kombu accepts them for its failover.
     #[error("a list of brokers is not supported: name one server")]
@@ -254,7 +254,7 @@ pub enum ClientError {
         answer: ServerError,
     },
     /// The deadline passed.
-    #[error("no end of {what} within {after:?}")]
+    #[error("{what} took longer than {after:?}")]
     Timeout {
         /// What the call waited for.
         what: &'static str,
@@ -464,7 +464,7 @@ mod tests {
         assert!(error.outcome_unknown() && error.is_retryable());
         assert_eq!(
             error.to_string(),
-            "task id-1 may or may not have been queued: no end of the post within 5s"
+            "task id-1 may or may not have been queued: the post took longer than 5s"
         );
         assert!(!ClientError::from(PublishError::new("id-1", false, cause)).outcome_unknown());
     }

@@ -184,7 +184,7 @@ impl Keys {
         if let Some(seen) = &mut self.seen
             && !seen.insert(text)
         {
-            return refuse("the key comes twice");
+            return refuse("the key occurs twice");
         }
         self.keys.push(key);
         Ok(())

@@ -22,7 +22,7 @@ pub enum DatabaseUrlError {
     #[error("{0} is not a URL; {PERCENT_ENCODED}")]
     Malformed(String),
     /// An `@` stands behind the first `/`, `?` or `#`: the login ends before its end.
-    #[error("{0} has an @ behind the first /, ? or #; {PERCENT_ENCODED}")]
+    #[error("{0} has an @ after the first /, ? or #; {PERCENT_ENCODED}")]
     NotEncoded(String),
     /// A scheme that is not spoken.
     #[error("{url}: the scheme {scheme} is not supported; use mysql, mariadb, postgres or sqlite")]

@@ -298,7 +298,7 @@ impl Connection {
 const DENIALS: [&str; 2] = ["Authentication required.", "DB index is out of range"];
 
 /// The start of the failure that reports a server without RESP3.
-const NO_RESP3: &str = "RESP3 is not spoken";
+const NO_RESP3: &str = "the server does not speak RESP3";
 
 /// Returns the failure of a connection that did not open, so that nothing was executed.
 ///

@@ -260,7 +260,7 @@ impl Client {
                     ..
                 }) => {
                     self.forget_name();
-                    let reason = format!("no end of {what} within {after:?}");
+                    let reason = format!("{what} took longer than {after:?}");
                     return Err(ClientError::Connect {
                         endpoint: self.endpoint.display_url(),
                         reason,

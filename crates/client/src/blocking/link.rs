@@ -189,7 +189,7 @@ impl Link {
                 {
                     return Err(ClientError::Config(ConfigError::Value {
                         name: "database",
-                        reason: "the server has none of this number",
+                        reason: "the server has no database with this number",
                     }));
                 }
                 Err(answer) => return Err(endpoint.refused(answer)),

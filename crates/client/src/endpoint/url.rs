@@ -265,7 +265,7 @@ impl Query {
                     _ => {
                         return Err(ConfigError::Value {
                             name: "ssl_cert_reqs",
-                            reason: "it is none of required, optional, none",
+                            reason: "it must be required, optional or none",
                         });
                     }
                 }

@@ -104,10 +104,10 @@ impl Scanner {
         let found = match line.first() {
             Some(b'+' | b'-') => Found::Element(None),
             Some(b':') => {
-                let number = length(&line[1..]).ok_or("a number that is none")?;
+                let number = length(&line[1..]).ok_or("an invalid number")?;
                 Found::Element(Some(Value::Int(number)))
             }
-            Some(b'$') => match length(&line[1..]).ok_or("a length that is none")? {
+            Some(b'$') => match length(&line[1..]).ok_or("an invalid length")? {
                 -1 => Found::Element(Some(Value::Nil)),
                 size => {
                     let size = usize::try_from(size).ok().filter(|size| *size <= limit);
@@ -119,10 +119,10 @@ impl Scanner {
                 }
             },
             Some(b'*') => {
-                let count = length(&line[1..]).ok_or("a length that is none")?;
+                let count = length(&line[1..]).ok_or("an invalid length")?;
                 self.open_array(count, shape)?
             }
-            _ => return Err("bytes that are no answer of Redis".to_owned()),
+            _ => return Err("bytes that are not an answer of Redis".to_owned()),
         };
         self.go_on(next);
         Ok(found)
@@ -145,7 +145,7 @@ impl Scanner {
         };
         match bytes[self.next..self.searched + at].split_last() {
             Some((b'\r', line)) => Ok(Some(self.next + line.len())),
-            _ => Err("a line that ends badly".to_owned()),
+            _ => Err("a line without a carriage return at its end".to_owned()),
         }
     }
 
@@ -153,7 +153,7 @@ impl Scanner {
     fn open_array(&mut self, count: i64, shape: Shape) -> Result<Found, String> {
         let most = shape.most_elements();
         if most == 0 || (self.missing.is_some() && !shape.nests()) {
-            return Err("an array where none can be".to_owned());
+            return Err("an unexpected array".to_owned());
         }
         if matches!(count, -1 | 0) {
             return Ok(Found::Element(None));
