@@ -140,6 +140,8 @@ unsafe extern "C" fn info(module: *mut ModuleEntry) {
     ini::display(module);
 }
 
+/// Prints a row of phpinfo's table.
+///
 /// # Safety
 ///
 /// The engine must be printing phpinfo.

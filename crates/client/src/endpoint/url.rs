@@ -72,7 +72,8 @@ impl Endpoint {
     /// Reads a URL.
     ///
     /// # Errors
-    /// [`ConfigError`] says what cannot be used. It never repeats the URL, which may hold a password.
+    /// [`ConfigError`] says what cannot be used. It never repeats the URL, which may hold a
+    /// password.
     pub fn from_url(text: &str) -> Result<Self, ConfigError> {
         // The URL parser would silently drop line breaks.
         check("URL", text)?;

@@ -10,7 +10,8 @@
 -- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)
 --       4.. the lists, in the order in which the script empties them
 -- ARGV  1 how many messages to claim, 0..1000
---       2 the base of the tags, never used before: 'rs:<instance>:<call>:'; message i gets base .. %04d
+--       2 the base of the tags, never used before: 'rs:<instance>:<call>:'
+--         message i gets the tag base .. %04d
 --       3 name of the worker  4 approximate number of dead letters to keep
 --       5 the number of acknowledgements that follow, 0..1000
 --       then the tags to acknowledge

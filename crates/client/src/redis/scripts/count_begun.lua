@@ -5,7 +5,8 @@
 -- KEYS  a set for each message, 1..1000
 -- ARGV  1 seconds a set lives  2 the count at which a set stops growing
 --       then for each message the tag of this delivery
--- returns for each message the number of deliveries started, with this one; 0 if it cannot be counted
+-- returns for each message the number of deliveries started, with this one
+--         0 if it cannot be counted
 local ttl, most = ARGV[1], tonumber(ARGV[2])
 local counts = {}
 for i = 1, #KEYS do

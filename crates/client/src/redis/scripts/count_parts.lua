@@ -24,9 +24,10 @@
 --       '[1,<id>,<state>,<result>]', the claim's word, and 1 if its message was redelivered, else 0
 -- returns for each member one of
 --         { saved group or false, member 1, .. }  if the caller must publish the body
---         the error as text                       if it cannot be counted, for example because its
---                                                 keys have the wrong type; other chords still count
+--         the error as text                       if it cannot be counted, for example because
+--                                                 its keys have the wrong type
 --         false                                   otherwise
+--         An error does not stop the members of other chords from being counted
 local ttl, hold = tonumber(ARGV[1]), ARGV[2]
 local types = { j = { 'zset', 'list' }, t = { 'string' }, s = { 'string' }, d = { 'set' }, c = { 'string' }, g = { 'string' } }
 

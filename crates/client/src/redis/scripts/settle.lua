@@ -4,7 +4,8 @@
 -- is sent twice takes effect once. The tail of a held message is the text that follows it in the
 -- hash (see ack_claim).
 --
--- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)  4.. the keys of the steps
+-- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)
+--       4.. the keys of the steps
 -- ARGV  1 seconds a result lives (0: without limit)  2 name of the worker
 --       3 approximate number of dead letters to keep
 --       4 the number of tasks, 1..1000, then their tags,
@@ -32,8 +33,8 @@
 -- returns { positions of tasks whose lease was lost,
 --           position and error in turn of tasks that could not be settled,
 --           if the server refused to publish, the error }
---         A task that could not be settled is still held. The step that failed and the steps after it
---         were not done
+--         A task that could not be settled is still held. The step that failed and the steps
+--         after it were not done
 local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
 local ttl, worker, keep, n = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 -- Changes nothing. Once a script has written, Redis lets it go on even when memory is full.
