@@ -138,9 +138,10 @@ impl Scanner {
         self.look(found.unwrap_or(fresh.len()));
         let Some(at) = found else {
             self.searched = most;
-            return match most - self.next > MAX_LINE {
-                true => Err("a line that does not end".to_owned()),
-                false => Ok(None),
+            return if most - self.next > MAX_LINE {
+                Err("a line that does not end".to_owned())
+            } else {
+                Ok(None)
             };
         };
         match bytes[self.next..self.searched + at].split_last() {
@@ -188,6 +189,7 @@ impl Scanner {
     }
 
     #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "the tests count in it")]
     fn look(&mut self, _bytes: usize) {}
 }
 
