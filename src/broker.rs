@@ -58,9 +58,10 @@ pub(crate) fn publish_batch<R>(
         return Ok(reserve);
     }
     drop(reserve);
-    Err(match failures.len() == messages.len() {
-        true => errors::none_confirmed(&broker.endpoint, failures),
-        false => errors::unconfirmed(&broker.endpoint, failures),
+    Err(if failures.len() == messages.len() {
+        errors::none_confirmed(&broker.endpoint, failures)
+    } else {
+        errors::unconfirmed(&broker.endpoint, failures)
     })
 }
 
@@ -69,9 +70,10 @@ pub(crate) fn publish_batch<R>(
 /// It is checked before sending, since the fatal error would leave the caller without knowledge of
 /// what was sent.
 fn nothing_pending() -> Result<(), Thrown> {
-    match throw::is_pending() {
-        true => Err(Thrown::Pending),
-        false => Ok(()),
+    if throw::is_pending() {
+        Err(Thrown::Pending)
+    } else {
+        Ok(())
     }
 }
 
@@ -82,9 +84,10 @@ pub(crate) fn flush(broker: &Connection) -> Result<(), Thrown> {
         Deadline::after(settings::current().post_timeout),
     );
     nothing_pending()?;
-    match failures.is_empty() {
-        true => Ok(()),
-        false => Err(errors::unconfirmed(&broker.endpoint, failures)),
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(errors::unconfirmed(&broker.endpoint, failures))
     }
 }
 
