@@ -1,4 +1,4 @@
-# All commands that people run are here; `make help` prints the list from the comments behind each
+# All commands that people run are here; `make help` prints the list from the comments after each
 # target.
 
 # Separate commands build the extension and the worker. In one command cargo would unify their

@@ -20,7 +20,7 @@ def describe(bench):
     memory = int(Path("/proc/meminfo").read_text().split()[1]) / 2**20
     redis = bench.redis.info("server")["redis_version"]
     return [
-        f"{os.cpu_count()} × {cpu}, {memory:.0f} GB, Linux {platform.release()}; the load before it was {load()}",
+        f"{os.cpu_count()} × {cpu}, {memory:.0f} GB, Linux {platform.release()}; load average before: {load()}",
         f"Redis {redis}, without persistence, on the loopback interface of the same machine",
         "MariaDB " + bench.sql("SELECT VERSION()")[0][0] + ", a commit is on disk when it is answered",
         "PHP "

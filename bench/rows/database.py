@@ -23,8 +23,7 @@ def run(bench):
     )
     # The rows after the counted ones are for warming up.
     bench.sql(f"INSERT INTO tasks (name, created_at) SELECT 'a task', UTC_TIMESTAMP() FROM seq_1_to_{many + 1000}")
-    # Without it the statistics show an almost empty table, and an UPDATE of 500 ids scans all of
-    # it.
+    # Old statistics would show an almost empty table, and an UPDATE of 500 ids would scan all rows.
     bench.sql("ANALYZE TABLE tasks")
     for count in (many, few):
         bench.stage(f"task_created {count}", "task_created", range(1, count + 1))
@@ -34,7 +33,7 @@ def run(bench):
         systems[f"Python -P {pool}"] = worker(bench, command, few, BENCH_PREFETCH=str(prefetch))
     table = interleave(Table("Worker, task_created on MariaDB, results stored"), systems, bench.rounds)
     bench.sql("DROP TABLE tasks")
-    table.want("P5, celery-worker ÷ Python, prefork as it starts by itself", OURS, "Python -P prefork -c 2", 100)
+    table.want("P5, celery-worker ÷ Python's default prefork", OURS, "Python -P prefork -c 2", 100)
     table.note_best("celery-worker ÷ Python's best", OURS, [name for name in systems if name.startswith("Python")])
     table.want("P5, celery-worker ÷ the limit", OURS, LIMIT, 0.3)
     yield table

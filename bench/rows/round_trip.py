@@ -15,7 +15,7 @@ def run(bench):
     bench.redis.flushdb()
     ours = Client(bench.php("round_trip.php"))
     python = Client(bench.python("post.py"))
-    # Only one of the two workers may run while the other is measured.
+    # While one of the two workers is measured, the other must not run.
     native, foreign = [bench.binary("examples/playground")], bench.python_worker("-P", "solo")
     latencies = {OURS: [], PYTHON: [], "PING": []}
 
@@ -41,7 +41,7 @@ def run(bench):
     if bench.celery_php:
         theirs = Client(bench.bare_php("round_trip.php"))
         systems[CELERY_PHP] = round_of(CELERY_PHP, native, theirs, 5)
-    table = interleave(Table("From post to result, half of them within", unit="ms"), systems, bench.rounds)
+    table = interleave(Table("Median time from post to result", unit="ms"), systems, bench.rounds)
     # The first round warmed up.
     rounds, pings = latencies[OURS][1:], latencies["PING"][1:]
     trips = [statistics.median(one) / statistics.median(ping) for one, ping in zip(rounds, pings, strict=True)]

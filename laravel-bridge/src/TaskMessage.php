@@ -50,7 +50,7 @@ final class TaskMessage
      *     `expires` a time, or seconds from now;
      *     `after_commit` bool;
      *     `queue`, where the parameter is null;
-     *     anything else goes into the message: `timelimit`, `retries`, `callbacks`, …; unknown names become headers
+     *     other names go into the message: `timelimit`, `retries`, `callbacks`, …; unknown names become headers
      */
     public static function make(
         string $name,

@@ -47,17 +47,17 @@ in_namespace(<<<'PHP'
     PHP);
 ?>
 --EXPECTF--
-nothing is built: 1, install: TMP/libcelery.so is not there: make build
-no worker: 1, install: TMP/celery-worker is not there: make build
+nothing is built: 1, install: TMP/libcelery.so does not exist: run make build
+no worker: 1, install: TMP/celery-worker does not exist: run make build
 no PHP: 1, install: /nowhere/php does not exist; PHP=... names one
 no php-config: 1, install: /nowhere/php-config does not exist (Debian: php-dev); PHP_CONFIG=... names one
 another PHP's php-config: 1, install: PHP is PHP %d.%d with extensions in FOLDER, TMP/php-config is of PHP 7.4.33 with extensions in /usr/lib/php/20190902: PHP=... PHP_CONFIG=... name two that belong together
-no extension of this PHP: 1, install: TMP/php-config does not load into PHP (%d.%d): make build%w
-loaded by hand: 1, install: PHP loads celery already, by no doing of `make install`: first take its line out of php.ini (php --ini)
+no extension of this PHP: 1, install: TMP/php-config does not load into PHP (%d.%d): run make build%w
+loaded by hand: 1, install: PHP already loads celery, but not from `make install`: first remove its line from php.ini (php --ini)
 no right: 1, install: TMP is not writable; as root: sudo make install
 no right to a DESTDIR: 1, install: TMP is not writable; as root: sudo make install
 a relative PREFIX: 1, install: PREFIX is a path from the root, without spaces: usr
-never installed: 1, uninstall: TMP/share/celery-php/installed is not there: make install put nothing under TMP (PREFIX=... names another place)
+never installed: 1, uninstall: TMP/share/celery-php/installed does not exist: make install put nothing under TMP (PREFIX=... names another place)
 for packagers: 1, uninstall: to undo an install into a DESTDIR, remove that folder
 no such option: 1, install: usage: scripts/install [--undo]
 bool(true)

@@ -49,4 +49,4 @@ cli with none, less: celery.ini, more:
 cli with built, less: celery.ini, more:
 cli with built, less: celery.ini, more: celery.ini
 fpm-fcgi with built, less: celery.ini, more: celery.ini
-testkit: %sphp.ini enables celery, so the one that was built cannot be used: take the line out
+testkit: %sphp.ini enables celery, so the built extension cannot be used: remove that line

@@ -143,7 +143,7 @@ final class Fpm
             }
         }
 
-        throw new \RuntimeException('php-fpm is not there (Debian package php-fpm)');
+        throw new \RuntimeException('php-fpm is not installed (Debian package php-fpm)');
     }
 
     private static function isRoot(): bool

@@ -104,7 +104,7 @@ final class Programs
     private static function existing(string $path, string $remedy): string
     {
         if (!is_executable($path)) {
-            throw new \RuntimeException("$path is not there: $remedy");
+            throw new \RuntimeException("$path does not exist: run $remedy");
         }
 
         return $path;

@@ -157,7 +157,7 @@ class Runner:
         """Runs a test, and again if it failed and another try is left."""
         for self.attempt in range(ATTEMPTS):
             failed = session.testsfailed
-            # With the session as the next item, only what the whole session shares is kept.
+            # With the session as the next item, pytest keeps only the fixtures of the session.
             session.config.hook.pytest_runtest_protocol(item=item, nextitem=session)
             if session.testsfailed == failed:
                 return
@@ -174,7 +174,7 @@ class Runner:
             file.write(json.dumps(told) + "\n")
 
     def text(self, report):
-        """Returns why a test was skipped, or how it failed and what the worker logged last."""
+        """Returns why a test was skipped, or how it failed, with the worker's last log lines."""
         if hasattr(report, "wasxfail"):
             return f"expected to fail: {report.wasxfail}"
         if report.skipped:

@@ -16,8 +16,8 @@ const XZ_PRESET: u32 = 6;
 const XZ_MEMORY: u64 = 96 << 20;
 /// The smallest and the largest window that a zstd frame may ask for, as powers of two.
 ///
-/// 8 MiB is what every reader should allow (RFC 8878) and what the levels up to 19 take. 128 MiB is
-/// what the highest level takes. Between them, the window may be as large as the permitted output.
+/// Every reader should allow 8 MiB (RFC 8878), and the levels up to 19 need it. The highest level
+/// needs 128 MiB. Between them, the window may be as large as the permitted output.
 const ZSTD_WINDOW: (u32, u32) = (23, 27);
 /// The highest level used: higher levels of brotli take ten times the time for little gain.
 const BROTLI_QUALITY: i32 = 5;

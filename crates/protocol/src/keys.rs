@@ -87,7 +87,7 @@ impl Keys {
     }
 
     /// Returns two of these queues that have a list in common, such as `mail` and `mail:3` where
-    /// the separator is a colon. A message in that list belongs to either.
+    /// the separator is a colon. A message in that list could belong to either queue.
     pub fn overlap<'q>(&self, queues: &'q [String]) -> Option<(&'q str, &'q str)> {
         let mut owners = HashMap::new();
         for queue in queues {
@@ -111,8 +111,8 @@ impl Keys {
         [routing_key, pattern, queue].join(self.separator())
     }
 
-    /// Returns the member that binds a queue to the exchange of its own name, as Celery declares
-    /// every queue.
+    /// Returns the member that binds a queue to the exchange with the queue's name. Celery declares
+    /// every queue like that.
     pub fn own_binding_member(&self, queue: &str) -> String {
         self.binding_member(queue, "", queue)
     }
@@ -188,7 +188,7 @@ impl Keys {
     }
 }
 
-/// The parts of a chord's state, each a key of its own beside the group's.
+/// The parts of a chord's state. Each has its own key, next to the group's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChordPart {
     /// The results of the header tasks that ended (sorted set).

@@ -2,7 +2,7 @@
 //! Redis.
 //!
 //! kombu keeps the messages of a queue in one list for each step. Every program that uses the queue
-//! needs the same two options; otherwise messages lie in lists that no worker reads.
+//! needs equal values of both; otherwise messages stay in lists that no worker reads.
 
 use std::fmt;
 use std::str::FromStr;

@@ -80,8 +80,8 @@ impl std::fmt::Display for State {
     }
 }
 
-/// An exception as it stands in a result. It is data only: the names in it are never used to create
-/// anything, and its arguments keep their text.
+/// An exception in the form of a stored result. It is data only: the names in it are never used to
+/// create anything, and its arguments keep their text.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ExceptionDoc {
@@ -514,9 +514,9 @@ pub fn child(task_id: &str) -> Option<Box<RawValue>> {
     to_raw_value(&((task_id, None::<&str>), None::<&str>)).ok()
 }
 
-/// Returns the serializer of a stored map, by its first byte. MessagePack's maps begin with bytes
-/// that begin no text, JSON's with a brace. YAML's, as Python writes them, begin with their first
-/// name.
+/// Returns the serializer of a stored map, by its first byte. A map of MessagePack begins with a
+/// byte that cannot begin a text, a map of JSON with a brace. A map of YAML, as Python writes it,
+/// begins with its first name.
 fn recognised(bytes: &[u8]) -> Serializer {
     match bytes.first() {
         Some(0x80..=0x8f | 0xde | 0xdf) => Serializer::Msgpack,

@@ -108,7 +108,7 @@ fn parse(text: &[u8]) -> Option<Timestamp> {
     })
 }
 
-/// Returns the days since the epoch, and what follows the date.
+/// Returns the days since the epoch, and the text after the date.
 fn parse_date(text: &[u8]) -> Option<(i64, &[u8])> {
     let (year, rest) = digits(text, 4)?;
     let dashed = rest.first() == Some(&b'-');
@@ -129,7 +129,7 @@ fn parse_date(text: &[u8]) -> Option<(i64, &[u8])> {
     }
 }
 
-/// Returns the seconds since midnight, the microseconds, and what follows the clock.
+/// Returns the seconds since midnight, the microseconds, and the text after the clock.
 fn parse_clock(text: &[u8]) -> Option<(i64, u32, &[u8])> {
     let (hour, mut rest) = digits(text, 2)?;
     let (mut minute, mut second, mut micros) = (0, 0, 0);

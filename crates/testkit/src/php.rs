@@ -106,7 +106,7 @@ impl Php {
         let read = IniFiles::of(program)?;
         if let Some(main) = read.main.filter(|file| enables_celery(file)) {
             return Err(Error::Failed(format!(
-                "{} enables celery, so the one that was built cannot be used: take the line out",
+                "{} enables celery, so the built extension cannot be used: remove that line",
                 main.display()
             )));
         }

@@ -262,7 +262,7 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     /**
      * Runs a post as Laravel's queues do: waits for the commit if it must, and fires the events.
      *
-     * @param  Closure(): string  $post  gives the task's id
+     * @param  Closure(): string  $post  returns the task's id
      */
     private function queued(Posting $posting, Closure $post): mixed
     {

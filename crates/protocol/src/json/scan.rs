@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use super::{JsonError, normalise};
 
-/// Returns the index after the string whose inside starts here, or the text's end if it is not
-/// closed.
+/// Returns the index after a string's closing quote, or the text's end if the string is not closed.
+/// `inside` is the index after its opening quote.
 pub(super) fn string_end(text: &[u8], inside: usize) -> usize {
     let mut at = inside;
     while let Some(found) = text

@@ -27,7 +27,7 @@ pub(crate) const fn unprintable(word: u64) -> u64 {
 pub(crate) fn plain_run(bytes: &[u8], special: impl Fn(u64) -> u64) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
     let special_in = |word: &[u8; 8]| special(u64::from_le_bytes(*word));
-    // In a long text, four words at a time: the compiler then uses vector instructions.
+    // Reads a long text four words at a time: the compiler then uses vector instructions.
     let (blocks, _) = words.as_chunks::<4>();
     let plain_blocks = blocks
         .iter()

@@ -313,7 +313,7 @@ fn properties(envelope: &Envelope<'_>) -> Properties {
 }
 
 /// Reads a priority as kombu does: Python's `int()` of a number or of a string of digits. A value
-/// beyond the ends counts as the nearest end; anything else counts as missing.
+/// beyond the ends counts as the nearest end; any other value counts as missing.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

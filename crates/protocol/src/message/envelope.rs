@@ -230,7 +230,7 @@ pub(super) fn is_falsy_text(value: &[u8]) -> bool {
     }
 }
 
-/// Returns the string that a value is, or else the text of the value.
+/// Returns a string's value, or the text of any other value.
 fn text_of(value: &RawValue) -> Cow<'_, str> {
     string(value).unwrap_or(Cow::Borrowed(value.get()))
 }

@@ -108,7 +108,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Returns a short name that stays the same in all versions.
+    /// Returns a short name that does not change between versions.
     /// Returns the error of a message whose member `object` has too many members.
     pub fn code(self) -> &'static str {
         match self {

@@ -64,7 +64,7 @@ impl Task {
 mod tests {
     use super::*;
 
-    /// Returns messages in which a text of a hundred bytes stands in each place in turn.
+    /// Puts a text of a hundred bytes into each place of a message in turn.
     #[test]
     fn every_text_counts() {
         let message = |place: &str, long: &str| {
