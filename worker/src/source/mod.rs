@@ -1,8 +1,10 @@
-//! Where messages come from, in batches: claim some, renew what is held, settle what is done.
+//! Defines a source of messages: it claims them in batches, renews what is held, and settles what
+//! is done.
 //!
-//! The consumer is written against [`Source`], so that another broker can stand beneath it. A source moves messages and
-//! knows nothing of tasks: it does not decode a message, and what a verdict means has been worked out before it is
-//! told. Every instance has a connection of its own; the consumer takes one for each of its roles.
+//! The consumer is written against [`Source`], so that another broker can stand beneath it. A
+//! source moves messages and does not know about tasks. It does not decode a message, and it
+//! receives a verdict as finished steps. Every instance has a connection of its own; the consumer
+//! takes one for each of its roles.
 
 mod options;
 pub(crate) mod redis;
@@ -17,12 +19,13 @@ use serde_json::value::RawValue;
 
 pub use self::options::{QueueOrder, Results};
 
-/// Names one claim of one message. Never reused by this worker, and never the message's own delivery tag.
+/// The name of one claim of one message. The worker never reuses it, and it is never the message's
+/// own delivery tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag {
     /// The number of the claim.
     pub(crate) call: u64,
-    /// The position in it, from 1.
+    /// The message's position in the claim, from 1.
     pub(crate) index: u16,
 }
 
@@ -32,7 +35,7 @@ impl fmt::Display for Tag {
     }
 }
 
-/// A message as it was claimed.
+/// A message as the broker stores it, with the tag of its claim.
 #[derive(Debug)]
 pub(crate) struct Claimed {
     pub(crate) tag: Tag,
@@ -40,20 +43,21 @@ pub(crate) struct Claimed {
     pub(crate) raw: Vec<u8>,
 }
 
-/// What one claim brought.
+/// The result of one claim.
 #[derive(Debug, Default)]
 pub(crate) struct Claim {
     pub(crate) messages: Vec<Claimed>,
-    /// Acknowledged deliveries that were no longer ours. After a claim that had to be repeated they are only unknown.
+    /// Acknowledged deliveries that this worker no longer held. After a repeated claim they are
+    /// only unknown.
     pub(crate) lost: Vec<Tag>,
-    /// Messages that were no objects and are dead letters now.
+    /// The number of messages that were not JSON objects and became dead letters.
     pub(crate) dead: usize,
-    /// Whether there may be more: everything asked for was found.
+    /// `true` if there may be more messages: the claim found everything that it asked for.
     pub(crate) filled: bool,
 }
 
-/// One thing to do for a delivery before it is acknowledged. All of them and the acknowledgement are one step for the
-/// broker, done only while the delivery is still ours.
+/// One thing to do for a delivery before it is acknowledged. For the broker, all steps and the
+/// acknowledgement are one atomic step. It happens only while this worker holds the delivery.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step {
     /// Store and publish a result, unless a SUCCESS is stored already.
@@ -72,20 +76,23 @@ pub(crate) enum Step {
     },
     /// Put the held message itself, unchanged, where it is consumed next.
     Return { queue: Arc<str>, priority: u8 },
-    /// Put the held message itself to the dead letters.
+    /// Move the held message itself to the dead letters.
     Dead(Letter),
-    /// Put something else to the dead letters.
+    /// Add another text to the dead letters.
     Note(Letter, Vec<u8>),
-    /// Begin a chord: `size` is the number of members of its header, and its results have the shape of the saved group.
+    /// Begin a chord. `size` is the number of members in its header, and its results have the shape
+    /// of the saved group.
     Chord {
         group: String,
         size: usize,
         saved: Option<Vec<u8>>,
     },
-    /// Count a member of a chord's header. Done before the other steps, and taken out of them.
+    /// Count a member of a chord's header. This happens before the other steps, from which it is
+    /// removed first.
     Count(Box<Part>),
-    /// Forget a chord, and take these steps – unless the claim on its body is no longer ours. Of a chord
-    /// that failed only the size is forgotten: as in Celery, the results of its members stay until they expire.
+    /// Forget a chord and take these steps, unless this worker has lost the claim on the chord's
+    /// body. If the chord failed, only its size is forgotten: as in Celery, the results of its
+    /// members stay until they expire.
     Join {
         group: String,
         word: String,
@@ -98,16 +105,16 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) group: String,
-    /// Its place in the header.
+    /// The member's place in the header.
     pub(crate) index: Option<i64>,
     pub(crate) id: String,
     pub(crate) state: State,
     pub(crate) result: Box<RawValue>,
-    /// The signature to be called with all results.
+    /// The signature of the task that is called with all results.
     pub(crate) body: Box<RawValue>,
-    /// The task whose end this is, the parent of the body.
+    /// The task that has ended; it becomes the parent of the body.
     pub(crate) task: Arc<Task>,
-    /// What that task has published, as results name it.
+    /// The tasks that it has published, in the form that results use.
     pub(crate) children: Vec<Box<RawValue>>,
 }
 
@@ -118,7 +125,7 @@ impl PartialEq for Part {
 }
 
 impl Part {
-    /// What the claim on the body is called if this member was the last.
+    /// Returns the word with which this member claims the body if it is the last one.
     pub(crate) fn word(&self) -> String {
         let index = self
             .index
@@ -127,16 +134,16 @@ impl Part {
     }
 }
 
-/// A chord whose last member was counted, and whose body is to be published here.
+/// A chord whose last member was counted, so that this worker publishes its body.
 #[derive(Debug)]
 pub(crate) struct Complete {
-    /// The saved result of the group, if its members are no plain tasks.
+    /// The saved result of the group, if its members are not plain tasks.
     pub(crate) saved: Option<Vec<u8>>,
-    /// Each as `[1, id, state, result]`, in the order of the header.
+    /// The results of the members, each as `[1, id, state, result]`, in the order of the header.
     pub(crate) members: Vec<Vec<u8>>,
 }
 
-/// What a dead letter says beside the message.
+/// The fields of a dead letter besides the message.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Letter {
     pub(crate) queue: Arc<str>,
@@ -146,7 +153,7 @@ pub(crate) struct Letter {
 }
 
 impl Letter {
-    /// About a message of which nothing is known.
+    /// Describes a message that could not be read.
     pub(crate) fn unread(queue: &Arc<str>, cause: &str) -> Self {
         Letter {
             queue: Arc::clone(queue),
@@ -157,16 +164,16 @@ impl Letter {
     }
 }
 
-/// The end of one delivery.
+/// The steps that end one delivery.
 #[derive(Debug)]
 pub(crate) struct Settlement {
     pub(crate) tag: Tag,
-    /// In this order. Empty: only acknowledged.
+    /// Taken in this order. If empty, the delivery is only acknowledged.
     pub(crate) steps: Vec<Step>,
 }
 
 impl Settlement {
-    /// Takes out the members of chords that are to be counted.
+    /// Removes the steps that count members of chords, and returns their members.
     pub(crate) fn take_parts(&mut self) -> Vec<Part> {
         let counted = |step: &mut Step| matches!(step, Step::Count(_));
         let parts = self.steps.extract_if(.., counted);
@@ -178,14 +185,14 @@ impl Settlement {
             .collect()
     }
 
-    /// About how many bytes it takes to tell the broker.
+    /// Returns about how many bytes a call to the broker takes for this settlement.
     pub(crate) fn size(&self) -> usize {
         self.steps.iter().map(Step::size).sum()
     }
 }
 
 impl Step {
-    /// The bytes that are carried to the broker.
+    /// Returns how many bytes of this step travel to the broker.
     pub(crate) fn size(&self) -> usize {
         match self {
             Step::Result {
@@ -202,30 +209,31 @@ impl Step {
     }
 }
 
-/// How a batch of settlements went. Positions count from 0.
+/// The outcome of a batch of settlements. Positions count from 0.
 #[derive(Debug, Default)]
 pub(crate) struct Settled {
-    /// No longer ours: nothing was done.
+    /// Settlements that did nothing, because this worker no longer held the delivery.
     pub(crate) lost: Vec<usize>,
-    /// Refused, and why: still held.
+    /// Settlements that the broker refused, and why. Their deliveries are still held.
     pub(crate) failed: Vec<(usize, String)>,
-    /// Whether the batch had to be sent again, so that "lost" may mean "done by the first try".
+    /// `true` if the batch was sent again, so that "lost" may mean "done by the first try".
     pub(crate) repeated: bool,
 }
 
-/// A broker, over one connection.
+/// A broker, reached over one connection.
 ///
-/// Every call lasts until the broker has answered: a lost connection is opened again and the call repeated where that is
-/// safe. All futures may be dropped at any time; a claim whose answer is dropped with it is recovered by the next claim.
+/// Every call lasts until the broker has answered. A lost connection is opened again, and the call
+/// is repeated where that is safe. All futures may be dropped at any time. A claim whose answer is
+/// dropped with its future is recovered by the next claim.
 pub(crate) trait Source: Send + 'static {
-    /// Waits until the connection stands. Roles that may have nothing to do for long begin with it, so that a worker that
-    /// says it is ready is.
+    /// Waits until the connection stands. Roles that may be idle for long call it first, so that a
+    /// worker reports ready only when every connection stands.
     fn ready(&mut self) -> impl Future<Output = ()> + Send;
 
     /// Acknowledges `acks` and claims up to `want` messages, in one step.
     fn claim(&mut self, want: usize, acks: &[Tag]) -> impl Future<Output = Claim> + Send;
 
-    /// Renews the leases of what is held; gives back the tags that are gone.
+    /// Renews the leases of held deliveries. Returns the tags that the broker no longer knows.
     fn renew(&mut self, tags: &[Tag]) -> impl Future<Output = Vec<Tag>> + Send;
 
     /// Settles a batch, each delivery as one step.

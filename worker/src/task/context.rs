@@ -150,7 +150,7 @@ impl Context {
         self.cancelled.as_ref().is_some_and(|flag| *flag.borrow())
     }
 
-    /// Waits until the soft time limit has passed. Never returns if there is no limit.
+    /// Waits until the soft time limit has passed. Never returns without such a limit.
     pub async fn cancelled(&self) {
         let Some(mut flag) = self.cancelled.clone() else {
             return std::future::pending::<()>().await;

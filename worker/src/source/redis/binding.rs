@@ -1,10 +1,11 @@
-//! Where a named exchange leads, as kombu keeps it in Redis: a set of strings.
+//! Reads the bindings of a named exchange, which kombu keeps in Redis as a set of strings.
 
-/// A member longer than this names no queue: three names and two separators are shorter. Kept small,
-/// since a member with many separators is tried in many ways.
+/// The most bytes of a member. A longer one cannot name a queue: three names and two separators are
+/// shorter. The limit is low because a member with many separators is split in many ways.
 const MAX_MEMBER_BYTES: usize = 1_024;
 
-/// A member of kombu's binding set: what an exchange sends to a queue.
+/// A member of kombu's binding set: a routing key or pattern, and the queue that its messages go
+/// to.
 #[derive(Debug)]
 pub(super) struct Binding {
     routing_key: String,
@@ -13,11 +14,12 @@ pub(super) struct Binding {
 }
 
 impl Binding {
-    /// Reads a member: routing key, pattern and queue, which `separator` joins.
+    /// Reads a member: routing key, pattern and queue, joined by `separator`.
     ///
     /// Names may contain the separator, such as `a:b` where it is a colon. kombu cannot read such a
-    /// member. Here it is read as the binding that Celery declares for every queue, of equal routing
-    /// key and queue; else as the first that has no pattern, or one as kombu writes it (`^…$`).
+    /// member. Here the first choice is a split into equal routing key and queue, as in the binding
+    /// that Celery declares for every queue. The second choice is the first split without a
+    /// pattern, or with one that kombu writes (`^…$`).
     pub(super) fn read(member: &str, separator: &str) -> Option<Self> {
         if member.len() > MAX_MEMBER_BYTES {
             return None;
@@ -43,8 +45,8 @@ impl Binding {
         })
     }
 
-    /// Returns `true` if a message with this key goes there: by equality, or by the pattern of a
-    /// topic exchange.
+    /// Returns `true` if a message with this key goes to the queue: by equality, or by the pattern
+    /// of a topic exchange.
     pub(super) fn leads(&self, routing_key: &str) -> bool {
         self.routing_key == routing_key
             || self
@@ -59,12 +61,14 @@ impl Binding {
     }
 }
 
-/// Returns `true` for a direct exchange's empty pattern, and for what kombu makes of a topic.
+/// Returns `true` for the empty pattern of a direct exchange, and for the form that kombu gives to
+/// a topic.
 fn is_pattern(pattern: &str) -> bool {
     pattern.is_empty() || (pattern.starts_with('^') && pattern.ends_with('$'))
 }
 
-/// Returns every way to split a member into three parts at two separators, the first part shortest.
+/// Returns every way to split a member into three parts at two separators, the shortest first part
+/// first.
 fn ways_to_split<'m>(
     member: &'m str,
     separator: &'m str,

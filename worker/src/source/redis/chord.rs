@@ -1,4 +1,4 @@
-//! Counting the members of chords, in the keys of Celery's Redis backend.
+//! Counts the members of chords, in the keys of Celery's Redis backend.
 
 use celery_client::aio::{Cmd, Value, scripts};
 use celery_protocol::keys::ChordPart;
@@ -7,16 +7,18 @@ use serde_json::value::to_raw_value;
 use super::{RedisSource, bytes, number};
 use crate::source::{Complete, Part, Step};
 
-/// How long the claim on a body lives in seconds: longer than a short outage between the count and the settlement, and
-/// no longer than a lease, so that whoever gets the message of a killed worker need not wait.
+/// How long the claim on a body lives, in seconds. It outlasts a short outage between the count and
+/// the settlement. It is not longer than a lease, so that the worker that gets the message of a
+/// killed worker need not wait.
 const CLAIM: u64 = 30;
 
-/// For how many seconds a chord that ended is remembered, as in Celery.
+/// How many seconds a chord that ended is remembered, as in Celery.
 const REMEMBERED: u64 = 300;
 
 impl RedisSource {
-    /// Counts members of headers. Those that complete a chord, and have its body to publish, get its results; those that
-    /// cannot be counted, because the chord's keys are something else, the reason.
+    /// Counts members of headers, and returns an answer for each. A member that completes a chord
+    /// gets the chord's results if this worker publishes the body. A member that cannot be counted,
+    /// because a key of the chord has another type, gets the reason.
     pub(crate) async fn count_parts(
         &mut self,
         parts: &[Part],
@@ -75,7 +77,7 @@ impl RedisSource {
         call
     }
 
-    /// Begins chords and ends others on a server that is not the broker.
+    /// Begins chords and ends others on a result backend that is not the broker.
     pub(crate) async fn chords(&mut self, begin: &[Step], end: &[Step]) {
         let begin: Vec<(&String, &usize, &Option<Vec<u8>>)> = begin
             .iter()
@@ -122,7 +124,7 @@ impl RedisSource {
         self.insist(&scripts::CHORDS, &call, read, "chords").await;
     }
 
-    /// The keys of a chord's begin, in the scripts' order.
+    /// Returns the keys that a chord's begin needs, in the scripts' order.
     pub(super) fn begin_keys(&self, group: &str) -> Vec<String> {
         let key = |which| self.layout.keys.chord(group, which);
         vec![
@@ -132,8 +134,8 @@ impl RedisSource {
         ]
     }
 
-    /// Returns the keys of a chord's end, in the scripts' order: its claim, and what is forgotten. Of a chord
-    /// that failed that is its size alone, which stands in each place.
+    /// Returns the keys that a chord's end needs, in the scripts' order: its claim, and the keys to
+    /// forget. For a chord that failed only the size is forgotten; it stands in each place.
     pub(super) fn end_keys(&self, group: &str, failed: bool) -> Vec<String> {
         let key = |which| self.layout.keys.chord(group, which);
         let forgotten = |which| key(if failed { ChordPart::Size } else { which });
@@ -147,7 +149,7 @@ impl RedisSource {
     }
 }
 
-/// A completed chord, if that is what was answered, or why the member cannot be counted.
+/// Returns the completed chord if the answer is one, or why the member cannot be counted.
 fn complete(answer: Value) -> Result<Option<Complete>, String> {
     match answer {
         Value::Array(parts) => {

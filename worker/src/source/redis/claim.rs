@@ -1,4 +1,4 @@
-//! Claiming, and finding out about a claim that was not answered.
+//! Claims messages, and recovers a claim that was not answered.
 
 use celery_client::aio::{Cmd, Failure, Value, scripts};
 
@@ -7,11 +7,12 @@ use crate::failpoint::failpoint;
 use crate::source::Tag;
 use crate::source::{Claim, Claimed};
 
-/// The most messages of one claim. Larger ones hold Redis for milliseconds and gain nothing; and a tag's number has four
-/// digits.
+/// The most messages of one claim. Larger claims block Redis for milliseconds and gain nothing. A
+/// tag's number also has only four digits.
 pub(crate) const MAX_CLAIM: usize = 250;
 
-/// A claim ends with the message that makes it this large, as the script has it: it has to arrive in the time of an answer.
+/// A claim ends with the message that makes it this large, in bytes; the script decides that. A
+/// claim must arrive in the time of an answer.
 const CLAIM_BYTES: usize = 4 << 20;
 
 impl RedisSource {
@@ -49,7 +50,8 @@ impl RedisSource {
                     }
                     return claim;
                 }
-                // Its tags are in use: it was carried out before, and what it took is found by them.
+                // The tags are in use, so this claim was carried out before. Its messages are found
+                // by these tags.
                 Err(failure) if failure.is_refusal("DUPCLAIM") => repeated = true,
                 Err(failure) => {
                     repeated = true;
@@ -147,7 +149,7 @@ impl RedisSource {
         })
     }
 
-    /// What a claim without an answer took.
+    /// Returns the messages that a claim without an answer took.
     async fn recover(&mut self, call: u64) -> Vec<Claimed> {
         let tags: Vec<Tag> = (1..=u16::try_from(MAX_CLAIM).unwrap_or(u16::MAX))
             .map(|index| Tag { call, index })
@@ -170,7 +172,7 @@ impl RedisSource {
         found
     }
 
-    /// The entries of held messages; none for those that are gone.
+    /// Returns the entries of held messages, and `None` for messages that are gone.
     pub(super) async fn entries(&mut self, tags: &[Tag]) -> Vec<Option<Vec<u8>>> {
         let mut get = Cmd::with_capacity(2 + tags.len(), 40 * tags.len());
         get.arg("HMGET").arg(&self.layout.unacked);
@@ -189,7 +191,7 @@ impl RedisSource {
         }
     }
 
-    /// The messages of held deliveries; none for those that are gone.
+    /// Returns the messages of held deliveries, and `None` for those that are gone.
     pub(crate) async fn bodies(&mut self, tags: &[Tag]) -> Vec<Option<Vec<u8>>> {
         let mut bodies = Vec::with_capacity(tags.len());
         for chunk in tags.chunks(MAX_TAGS) {
@@ -252,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_an_unanswered_claim_took_is_found_again() {
+    async fn messages_of_an_unanswered_claim_are_recovered() {
         let redis = RedisOptions::new().start().unwrap();
         let (mut source, first) = two_claimed(&redis).await;
         redis.cli(&["LPUSH", "q", "{3}"]).unwrap();
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_base_that_is_in_use_leads_to_its_messages() {
+    async fn a_repeated_claim_finds_the_messages_of_the_first() {
         let redis = RedisOptions::new().start().unwrap();
         let (mut source, _) = two_claimed(&redis).await;
         // As if the same call had been sent twice.
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_claim_says_that_there_may_be_more() {
+    async fn a_full_claim_reports_that_there_may_be_more() {
         let redis = RedisOptions::new().start().unwrap();
         redis.cli(&["LPUSH", "q", "{1}", "{2}", "[3]"]).unwrap();
         let mut source = source(&redis);

@@ -1,12 +1,14 @@
-//! Knowing that there is something to claim, without asking all the time.
+//! Notices that there is something to claim, without polling.
 //!
-//! Redis tells a connection with `CLIENT TRACKING` when a key changes that this connection has looked at. One `EXISTS`
-//! over all lists therefore arms the bell: either it finds something, or the next push rings. It is one-shot, so a
-//! busy worker, which does not arm it, causes no traffic.
+//! With `CLIENT TRACKING`, Redis tells a connection when a key changes that this connection has
+//! read. One `EXISTS` over all lists therefore arms the bell (the wake-up): either it finds a
+//! message, or the next push rings. The bell rings once for each arming, so a busy worker, which
+//! does not arm it, causes no traffic.
 //!
-//! The connection does nothing else. Its own writes would use up the arming without ringing, and a script on it
-//! would arm the script's keys too. Where tracking is refused, the lists are polled. In either case the consumer claims
-//! once a second whatever happens: not everything that goes wrong with a link makes a sound.
+//! The connection does nothing else. Its own writes would use up the arming without a ring, and a
+//! script on it would arm the script's keys too. Where tracking is refused, the lists are polled.
+//! In either case the consumer also claims once a second, because some faults of a link go
+//! unnoticed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,14 +21,14 @@ use tokio::sync::Notify;
 use super::{Broker, Layout};
 use crate::monitor::Pulse;
 
-/// The pause of the first poll where tracking is refused.
+/// The shortest wait between two polls, where tracking is refused.
 const POLL_FLOOR: Duration = Duration::from_millis(5);
-/// And the longest.
+/// The longest such wait.
 const POLL_CAP: Duration = Duration::from_millis(100);
-/// While nothing rings, the link is tried this often, so that one that is dead does not stay unnoticed.
+/// How often the link is tried while nothing rings, so that a dead link is noticed.
 const CHECK: Duration = Duration::from_secs(15);
 
-/// The consumer's side.
+/// The consumer's side of the doorbell.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
     armed: AtomicBool,
@@ -34,7 +36,7 @@ pub(crate) struct Bell {
 }
 
 impl Bell {
-    /// Asks for a ring at the next message. Does nothing if that was asked for already.
+    /// Asks for a ring at the next message. Does nothing if the bell is armed already.
     pub(crate) fn arm(&self) {
         if !self.armed.swap(true, Ordering::AcqRel) {
             self.wanted.notify_one();
@@ -42,7 +44,8 @@ impl Bell {
     }
 }
 
-/// Serves the bell for ever: whenever it is armed, `ring` is called once, when there is something to claim.
+/// Serves the bell until it is dropped. Each time the bell is armed, it calls `ring` once, as soon
+/// as there is something to claim.
 pub(crate) async fn serve(
     broker: Broker,
     bell: Arc<Bell>,
@@ -71,7 +74,8 @@ pub(crate) async fn serve(
         tracked: false,
         told: false,
     };
-    // Opened at the start, not at the first arming: a worker says that it is ready when every connection stands.
+    // Connect at the start, not at the first arming: a worker reports ready when every connection
+    // stands.
     doorbell.look().await;
     loop {
         doorbell.pulse.idle(bell.wanted.notified()).await;
@@ -86,9 +90,9 @@ struct Doorbell {
     link: Supervised,
     layout: Arc<Layout>,
     heard: Arc<Notify>,
-    /// Whether the present connection tracks.
+    /// `true` if the present connection tracks keys.
     tracked: bool,
-    /// Whether the log says that tracking is refused.
+    /// `true` once the log says that tracking is refused.
     told: bool,
 }
 
@@ -107,7 +111,7 @@ impl Doorbell {
         }
     }
 
-    /// Whether a list has a message; if none has, the next one will ring.
+    /// Returns `true` if a list has a message. Otherwise the next message will ring.
     async fn look(&mut self) -> bool {
         loop {
             match self.try_look().await {
@@ -141,9 +145,10 @@ impl Doorbell {
                 }
             }
         }
-        // What rang before this look, it sees; most of it is our own claims, which empty the lists.
+        // Forget earlier rings: the look below sees their messages. Most of them come from our own
+        // claims, which empty the lists.
         let _ = self.heard.notified().now_or_never();
-        // A key that is no list would ring for ever.
+        // A key of another type would always exist, and ring without end.
         let keys: Vec<&str> = self.layout.readable().collect();
         if keys.is_empty() {
             return Ok(false);

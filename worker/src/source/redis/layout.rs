@@ -1,4 +1,4 @@
-//! Names and texts that are the same for every call: keys, lists, tails, tags.
+//! Names and texts that do not depend on the call: keys, lists, tails, tags.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,21 +10,21 @@ use super::order::Turns;
 use crate::source::QueueOrder;
 use crate::source::Tag;
 
-/// What all tags of ours begin with, and no tag of a Python worker's does (those are UUIDs).
+/// The prefix of our tags. The tags of Python workers, which are UUIDs, never begin with it.
 pub(crate) const TAG_PREFIX: &str = "rs:";
 
 /// A queue that is consumed.
 #[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) name: Arc<str>,
-    /// What follows the message in its entry: `,"","<name>"]`. The exchange is always the anonymous one: kombu's restore
-    /// drops, silently, a message whose named exchange has no binding.
+    /// The text that follows the message in its entry: `,"","<name>"]`. The exchange is always the
+    /// anonymous one: kombu's restore silently drops a message whose named exchange has no binding.
     pub(crate) tail: String,
-    /// Its lists, one for each priority step, the most urgent first.
+    /// The queue's lists, one for each priority step, the most urgent first.
     lists: Vec<String>,
 }
 
-/// Everything a call needs besides its own data. One a worker, shared by its roles.
+/// Everything that a call needs besides its own data. A worker has one, and its roles share it.
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub(crate) keys: Keys,
@@ -33,13 +33,13 @@ pub(crate) struct Layout {
     pub(crate) dead: String,
     pub(crate) queues: Vec<Queue>,
     turns: Turns,
-    /// `rs:<instance>:`, random for each start of a worker, so that no tag is ever used twice.
+    /// `rs:<instance>:`, random for each start of a worker, so that a tag is never used twice.
     instance: String,
     /// The worker's node name, for dead letters.
     pub(crate) node: String,
-    /// Seconds a result lives; 0 is for ever.
+    /// How many seconds a result lives; 0 means without limit.
     pub(crate) result_ttl: u64,
-    /// Keys of queues that are something else than lists, as the last claim found.
+    /// Keys of queues that were not lists at the last claim.
     passed_over: Mutex<BTreeSet<String>>,
 }
 
@@ -75,13 +75,14 @@ impl Layout {
         }
     }
 
-    /// How many lists there are.
+    /// Returns the number of lists.
     pub(crate) fn lists(&self) -> usize {
         self.queues.len() * self.keys.steps()
     }
 
-    /// The lists in the order in which a claim empties them, as (place of the queue, key): all queues at their most
-    /// urgent step, then at the next – kombu's order. Each turn has its order of queues.
+    /// Returns the lists in the order in which a claim empties them, as (place of the queue, key).
+    /// As in kombu, all queues come at their most urgent step, then at the next one. Each turn has
+    /// its own order of queues.
     pub(crate) fn claim_order(&self, turn: usize) -> impl Iterator<Item = (usize, &str)> + Clone {
         let queues = self.turns.order(turn);
         (0..self.keys.steps()).flat_map(move |step| {
@@ -91,12 +92,12 @@ impl Layout {
         })
     }
 
-    /// Notes that nothing can be claimed from this key. Said once.
+    /// Notes that messages cannot be claimed from this key, and logs it once.
     pub(crate) fn pass_over(&self, key: &str, why: &str) {
         if self.passed_over().insert(key.to_owned()) {
             let key = key.escape_debug();
             tracing::error!(
-                "consumer: The key {key} of a queue is no list, and is passed over: {why}"
+                "consumer: The key {key} of a queue is not a list, and is passed over: {why}"
             );
         }
     }
@@ -106,7 +107,7 @@ impl Layout {
         self.passed_over().remove(key);
     }
 
-    /// The lists from which messages can come.
+    /// Returns the lists from which messages can come.
     pub(crate) fn readable(&self) -> impl Iterator<Item = &str> {
         let passed_over = self.passed_over().clone();
         let keys = self.claim_order(0).map(|(_, key)| key);
@@ -114,31 +115,32 @@ impl Layout {
     }
 
     fn passed_over(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        // A plain value: whoever panicked with it left it whole.
+        // A plain set: a thread that panicked while it held the lock left it whole.
         self.passed_over
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A tag as Redis knows it.
+    /// Returns a tag in the form that Redis stores.
     pub(crate) fn tag(&self, tag: Tag) -> String {
         let mut text = self.base(tag.call);
-        // Writing to a string does not fail. Padded, so that ties in the index keep the order of the claim.
+        // Writing to a string does not fail. Padded, so that ties in the index keep the order of
+        // the claim.
         let _ = write!(text, "{:04}", tag.index);
         text
     }
 
-    /// What the tags of one claim begin with.
+    /// Returns the text with which the tags of one claim begin.
     pub(crate) fn base(&self, call: u64) -> String {
         format!("{}{call}:", self.instance)
     }
 
-    /// Whether a tag in the index was made by any worker of ours.
+    /// Returns `true` if a worker of this kind made the tag.
     pub(crate) fn is_ours(tag: &[u8]) -> bool {
         tag.starts_with(TAG_PREFIX.as_bytes())
     }
 
-    /// The delivery of this very worker that a tag in the index names, if it is one.
+    /// Returns the delivery of this very worker that a tag in the index names, if it names one.
     pub(crate) fn own(&self, tag: &[u8]) -> Option<Tag> {
         let tag = std::str::from_utf8(tag).ok()?;
         let (call, index) = tag.strip_prefix(&*self.instance)?.split_once(':')?;
@@ -148,8 +150,8 @@ impl Layout {
         })
     }
 
-    /// The length of what follows a held message of this queue in its entry. Messages of a queue that is not consumed
-    /// are not held.
+    /// Returns the length of the text that follows a held message of this queue in its entry.
+    /// Returns 0 for a queue that is not consumed, because its messages are not held.
     pub(crate) fn tail_length(&self, queue: &str) -> usize {
         self.queues
             .iter()
@@ -157,7 +159,7 @@ impl Layout {
             .map_or(0, |q| q.tail.len())
     }
 
-    /// The queue and the message of an entry that a worker like this one wrote.
+    /// Returns the queue and the message of an entry that a worker of this kind wrote.
     pub(crate) fn open_entry(&self, mut entry: Vec<u8>) -> Option<(Arc<str>, Vec<u8>)> {
         let queue = self
             .queues
@@ -171,7 +173,7 @@ impl Layout {
         Some((Arc::clone(&queue.name), entry))
     }
 
-    /// The list for a message of this priority.
+    /// Returns the list for a message of this priority.
     pub(crate) fn list(&self, queue: &str, priority: u8) -> String {
         self.keys.queue(queue, priority)
     }
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_not_listened_to() {
+    fn keys_that_are_not_lists_are_passed_over() {
         let layout = layout(&["a", "b"]);
         layout.pass_over("p:a", "WRONGTYPE");
         assert_eq!(layout.readable().next(), Some("p:b"));
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_sort_as_they_were_claimed() {
+    fn tags_sort_in_the_order_of_their_claims() {
         let layout = layout(&["a"]);
         assert_eq!(layout.tag(Tag { call: 12, index: 7 }), "rs:abc:12:0007");
         assert!(Layout::is_ours(b"rs:x:1:0001") && !Layout::is_ours(b"7b6c"));

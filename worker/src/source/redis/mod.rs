@@ -1,8 +1,9 @@
-//! Messages on Redis, in kombu's layout, without its gaps.
+//! Moves messages on Redis, in kombu's layout but without its gaps.
 //!
 //! # States
 //!
-//! A message is always in exactly one of these places, and every arrow is one script – one step for Redis:
+//! A message is always in exactly one of these places. Every arrow is one script, and therefore one
+//! step for Redis:
 //!
 //! ```text
 //!                     claim                         settle: acknowledge (+ result, follow-ups)
@@ -14,42 +15,47 @@
 //!    │    │                         └─► parked ─────┘                                    │
 //!    │    │                        park    (score = ETA)                                 │
 //!    │    │                                                                              │
-//!    │    └── restore, if the lease has run out (held: 30 s; parked: 30 s after the ETA; Python's: an hour)
-//!    └─────── claim: what is no JSON object ──────────────────────────────────────────────┘
+//!    │    └── restore: lease run out (held: 30 s, parked: 30 s after ETA, Python's: 1 h)
+//!    └─────── claim: not a JSON object ──────────────────────────────────────────────────┘
 //! ```
 //!
-//! *Held* and *parked* are an entry in the hash `unacked` and one in the sorted set `unacked_index`, as kombu has them: a
-//! Python worker can restore and run what we abandon, and we what it abandons.
+//! *Held* and *parked* messages each have an entry in the hash `unacked` and one in the sorted set
+//! `unacked_index`, as kombu has them. A Python worker can therefore restore and run what this
+//! worker abandons, and the reverse.
 //!
 //! # Authority
 //!
-//! Redis decides who holds a message: whoever's tag is in the index. Tags are `rs:<instance>:<call>:<number>`, made
-//! anew for every claim and never used again, so that "my tag is gone" can only mean "I do not hold it any longer". Every
-//! script that changes the state of a held message looks at the tag in the same step (the *fence*); nobody else's
-//! opinion – not this process's memory, not the last renewal – counts.
+//! Redis decides who holds a message: the worker whose tag is in the index. Tags are
+//! `rs:<instance>:<call>:<number>`. They are new for every claim and never used again. If a tag is
+//! gone, its worker no longer holds the message. Every script that changes the state of a held
+//! message checks the tag in the same step (the *fence*). Nothing else counts: neither this
+//! process's memory nor the last renewal.
 //!
 //! # Trust window
 //!
-//! A renewal is a promise to others ("do not rescue this for another lease"), not a proof: a Python sweeper that had
-//! read an older score may still take the message. And the code of a task that is frozen for longer than a lease will go
-//! on when it thaws, although another worker has the message. What it wrote elsewhere stays written; what it settles is
-//! refused by the fence. Times are Redis's in all scripts, so that only Python's clocks can be wrong.
+//! A renewal is a promise to other workers ("do not rescue this for another lease"), not a proof. A
+//! Python sweeper that has read an older score may still take the message. The code of a task that
+//! is frozen for longer than a lease goes on when it thaws, although another worker has the
+//! message. What it wrote elsewhere stays written, but the fence refuses what it settles. All
+//! scripts use Redis's time, so that only Python's clocks can be wrong.
 //!
 //! # What is never repeated blindly
 //!
-//! A claim whose answer did not arrive may have been carried out. It is not sent again: its tags are known, so what it
-//! took is read from the hash. Should the claim be carried out even later (a frozen server thaws), nobody renews what it
-//! took, and a lease later it is back in its list. Everything else is fenced and may be sent twice.
+//! A claim whose answer did not arrive may have been carried out. It is not sent again: its tags
+//! are known, so its messages are read from the hash. If a frozen server carries out the claim even
+//! later, its messages are not renewed, and go back to their lists after a lease. All other calls
+//! are fenced and may be sent twice.
 //!
 //! # What is refused
 //!
-//! A refusal that passes (a failover, a full memory, a rotated password) is waited for like an absence, and so is one that
-//! concerns the worker's own keys. One that lasts and concerns a single message (a key of another type, a key that it must
-//! not touch) is that message's affair: the batch is divided, what is refused is told of and left to its lease, and the
-//! count of its deliveries ends it.
+//! A refusal that passes (a failover, a full memory, a rotated password) is waited for like an
+//! absence. So is a refusal that concerns the worker's own keys. A refusal that lasts can concern a
+//! single message: its key has another type, or the user may not touch it. Then the batch is
+//! divided, and the log reports the refused message. It is left to its lease, and the limit on its
+//! deliveries ends it.
 //!
-//! Scripts touch the hash `unacked` as seldom as possible, in large batches: Python's sweepers WATCH the whole hash, and
-//! many small writes starve them.
+//! Scripts touch the hash `unacked` as seldom as possible, in large batches. Python's sweepers
+//! WATCH the whole hash, and many small writes starve them.
 
 mod binding;
 mod chord;
@@ -80,7 +86,7 @@ pub(crate) const DEAD_LETTERS: usize = 100_000;
 /// The most tags in one call: Lua unpacks arguments onto a stack of 8,000.
 pub(crate) const MAX_TAGS: usize = 1_000;
 
-/// What all roles of a worker share.
+/// The parts that all roles of a worker share.
 #[derive(Clone, Debug)]
 pub(crate) struct Broker {
     pub(crate) endpoint: Arc<Endpoint>,
@@ -89,7 +95,7 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// A source with a connection of its own, for this role.
+    /// Returns a source for this role, with a connection of its own.
     pub(crate) fn role(&self, role: &str) -> RedisSource {
         let link = Supervised::new(
             Arc::clone(&self.endpoint),
@@ -97,7 +103,8 @@ impl Broker {
             Arc::clone(&self.health),
         );
         RedisSource {
-            // Only the fetcher speaks at once; the others wait for something to do.
+            // Only the fetcher connects at once; the other roles connect when they have something
+            // to do.
             link: match role {
                 "fetch" => link,
                 _ => link.at_need(),
@@ -122,14 +129,15 @@ impl Broker {
     }
 }
 
-/// One role's connection and what it needs to speak of messages.
+/// The connection of one role, and what its calls about messages need.
 pub(crate) struct RedisSource {
     link: Supervised,
     layout: Arc<Layout>,
     /// The number of the last claim.
     calls: u64,
-    /// Whose turn it is at the next claim. Not the number of the call: of those, some acknowledge only, and if that were
-    /// every other one, it would always be the turn of the same queue.
+    /// Decides which queue goes first at the next claim. The number of the call would not do,
+    /// because some calls only acknowledge. If every other call did, the same queue would always go
+    /// first.
     turn: usize,
     /// A claim that may have been carried out although no answer came.
     unanswered: Option<u64>,
@@ -138,14 +146,14 @@ pub(crate) struct RedisSource {
 }
 
 impl RedisSource {
-    /// Is told of every answer and every failed try.
+    /// Calls `turned` at every answer and every failed try.
     pub(crate) fn watched(mut self, turned: impl Fn() + Send + Sync + 'static) -> Self {
         self.link = self.link.watched(turned);
         self
     }
 
-    /// Sends a call that may be sent twice until it is answered. For calls in which nothing but the worker's own keys is
-    /// named: a server that refuses those is waited for like one that is away.
+    /// Sends a call that may be sent twice, until it is answered. The call must name only the
+    /// worker's own keys: a server that refuses them is waited for like one that is away.
     async fn insist<T>(
         &mut self,
         script: &Script,
@@ -161,8 +169,8 @@ impl RedisSource {
         }
     }
 
-    /// Sends a call that may be sent twice until it is answered, or refused for good. Tells whether it was sent more than
-    /// once.
+    /// Sends a call that may be sent twice, until it is answered or refused for good. The returned
+    /// `bool` is `true` if the call was sent more than once.
     async fn until_told<T>(
         &mut self,
         script: &Script,
@@ -187,9 +195,10 @@ impl RedisSource {
         }
     }
 
-    /// Does a batch in one call; where the server refuses that for good, in halves, until what it refuses stands alone.
-    /// So one message that names a key it must not, or that is too large, does not keep the others. The answers come in
-    /// order, each with the place of the first that it is about.
+    /// Handles a batch in one call. If the server refuses that for good, it halves the batch until
+    /// each refused item stands alone. One message that names a forbidden key, or that is too
+    /// large, thus does not stop the others. Returns the answers in order, each with the position
+    /// of the first item that it is about.
     async fn in_parts<I, T>(
         &mut self,
         batch: &[I],
@@ -214,7 +223,7 @@ impl RedisSource {
                 }
                 answer => {
                     if answer.is_err() {
-                        // It has been heard.
+                        // The server has answered, although it refused.
                         self.link.worked();
                     }
                     answers.push((start, answer));
@@ -224,7 +233,7 @@ impl RedisSource {
         answers
     }
 
-    /// Renews one chunk; the positions of tags that are gone.
+    /// Renews one chunk of tags. Returns the positions of tags that are gone.
     async fn renew_chunk(&mut self, tags: &[Tag]) -> Vec<usize> {
         let mut call = scripts::call(&scripts::RENEW, 1, 1 + tags.len(), 40 * tags.len());
         call.arg(&self.layout.index);
@@ -266,7 +275,7 @@ impl Source for RedisSource {
     }
 }
 
-/// Positions as Lua counts them, from 1, as positions from 0.
+/// Converts positions as Lua counts them, from 1, to positions from 0.
 fn positions(value: Value) -> Option<Vec<usize>> {
     let Value::Array(items) = value else {
         return None;

@@ -1,22 +1,24 @@
-//! Whose turn it is: in which order a claim empties the queues.
+//! Orders the queues for each claim.
 //!
-//! A claim takes all it can from the first queue before it looks at the next. So with more work than hands only the
-//! first one is served, and starving is a question of who is first how often.
+//! A claim takes all it can from the first queue before it looks at the next. With more work than
+//! slots, only the first queue is served. Whether a queue starves is therefore a question of how
+//! often it comes first.
 
 use crate::source::QueueOrder;
 
-/// By name or as listed, one claim in so many begins with one of the other queues, each in its turn: a queue that is
-/// never empty slows the others down and does not stop them.
+/// With the orders by name and as listed, one claim in this many begins with one of the other
+/// queues, each in its turn. A queue that is never empty then slows the others down but does not
+/// stop them.
 const FAIR_TURN: usize = 10;
 
-/// The orders, one after the other, for ever.
+/// The orders of the queues for successive turns, repeated without end.
 #[derive(Debug)]
 pub(super) struct Turns {
-    /// All queues, as places in the list they were given in.
+    /// All queues, as places in the given list.
     base: Vec<usize>,
-    /// Who is first, as places in `base`.
+    /// The first queue of each turn, as places in `base`.
     firsts: Vec<usize>,
-    /// Whether the others follow in a ring, or in the order of `base`.
+    /// `true` if the others follow in a ring; `false` if they follow in the order of `base`.
     ring: bool,
 }
 
@@ -43,7 +45,7 @@ impl Turns {
         }
     }
 
-    /// The queues in the order of this turn.
+    /// Returns the queues in the order of this turn.
     pub(super) fn order(&self, turn: usize) -> impl Iterator<Item = usize> + Clone {
         let n = self.base.len();
         let first = match self.firsts.len() {
@@ -54,7 +56,7 @@ impl Turns {
             self.base[match i {
                 0 => first,
                 _ if self.ring => (first + i) % n,
-                // The base without the one that has gone before it.
+                // `base` without the queue that came first.
                 _ if i <= first => i - 1,
                 _ => i,
             }]
@@ -71,7 +73,8 @@ fn mostly_first(queues: usize) -> Vec<usize> {
     firsts
 }
 
-/// Spread out as evenly as can be: the queue that is owed most goes first.
+/// Returns the first queue of each turn, spread as evenly as possible: the queue that is owed most
+/// goes first.
 fn weighted(weights: &[u32]) -> Vec<usize> {
     let total: i64 = weights.iter().copied().map(i64::from).sum();
     let mut owed = vec![0_i64; weights.len()];
@@ -80,7 +83,7 @@ fn weighted(weights: &[u32]) -> Vec<usize> {
         for (owed, weight) in owed.iter_mut().zip(weights) {
             *owed += i64::from(*weight);
         }
-        // Of equals the one that was listed first.
+        // Of several with equal debt, the one listed first.
         let most = owed.iter().enumerate().rev().max_by_key(|(_, owed)| **owed);
         if let Some((queue, _)) = most {
             owed[queue] -= total;
@@ -102,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn in_turns_each_is_first_in_a_ring() {
+    fn round_robin_lets_each_queue_be_first_in_turn() {
         let all = turns(&["a", "b", "c"], &QueueOrder::RoundRobin, 4);
         assert_eq!(all, ["abc", "bca", "cab", "abc"]);
         assert_eq!(turns(&["a"], &QueueOrder::RoundRobin, 2), ["a", "a"]);
@@ -110,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn as_listed_the_others_are_first_now_and_then() {
+    fn the_listed_order_lets_another_queue_be_first_one_turn_in_ten() {
         let all = turns(&["c", "a", "b"], &QueueOrder::Priority, 40);
         let others: Vec<(usize, &str)> = all
             .iter()
@@ -122,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn by_name_is_as_listed_in_the_order_of_names() {
+    fn the_order_by_name_is_the_listed_order_of_sorted_names() {
         let all = turns(&["c", "a", "b"], &QueueOrder::Sorted, 10);
         assert_eq!((&*all[0], &*all[8], &*all[9]), ("abc", "abc", "bac"));
     }

@@ -1,4 +1,4 @@
-//! Messages that wait for their ETA, and the count of redeliveries.
+//! Parks messages that wait for their ETA, and counts redeliveries.
 
 use std::sync::Arc;
 
@@ -8,15 +8,17 @@ use super::{MAX_TAGS, RedisSource, bytes, number, positions};
 use crate::failpoint::failpoint;
 use crate::source::Tag;
 
-/// The most messages parked or fetched in one call; fetched bodies are answered all at once.
+/// The most messages that one call parks or fetches. All fetched bodies come in one answer.
 pub(crate) const MAX_PARKED: usize = 250;
 
-/// How long a count of redeliveries is kept: longer than any chain of rescues of one message takes.
+/// How many seconds a count of redeliveries is kept: longer than any chain of rescues of one
+/// message takes.
 const COUNT_TTL: u64 = 7 * 86_400;
 
 impl RedisSource {
-    /// Lets held messages wait for so many microseconds; gives back the tags that are gone. A wait and no time of day: the
-    /// clock by which orphans are judged is Redis's, not this machine's.
+    /// Lets held messages wait for the given number of microseconds, and returns the tags that are
+    /// gone. It takes a wait rather than a time of day, because Redis's clock, not this machine's,
+    /// decides which messages are orphans.
     pub(crate) async fn park(&mut self, messages: &[(Tag, i64)]) -> Vec<Tag> {
         let mut lost = Vec::new();
         for chunk in messages.chunks(MAX_PARKED) {
@@ -36,7 +38,8 @@ impl RedisSource {
         lost
     }
 
-    /// The messages that are due, held from now on again; none for those that are gone.
+    /// Returns the messages that are due, and holds them again. Returns `None` for a message that
+    /// is gone.
     pub(crate) async fn fetch_parked(&mut self, tags: &[Tag]) -> Vec<Option<(Arc<str>, Vec<u8>)>> {
         let mut messages = Vec::with_capacity(tags.len());
         for chunk in tags.chunks(MAX_PARKED) {
@@ -62,10 +65,13 @@ impl RedisSource {
         messages
     }
 
-    /// Counts that these deliveries are begun, each of a message that has come again: how many of each message were, by
-    /// its own delivery tag, up to `most`. A delivery counts once, also if the answer is lost and the call repeated. The
-    /// count cannot be kept in the message: Python restores without changing it, and copies unknown headers into
-    /// retries. Where Redis refuses to count (it is full, or it is forbidden), nothing is known and 0 is answered.
+    /// Counts that deliveries of redelivered messages begin. Returns for each how many deliveries
+    /// of its message have begun, by the message's own delivery tag, up to `most`.
+    ///
+    /// A delivery counts once, even if the answer is lost and the call is repeated. The count
+    /// cannot be kept in the message: Python restores without changing it, and copies unknown
+    /// headers into retries. Where Redis refuses to count (it is full, or forbids it), the answer
+    /// is 0, for unknown.
     pub(crate) async fn count_begun(&mut self, begun: &[(Tag, &str)], most: u64) -> Vec<u64> {
         let mut counts = Vec::with_capacity(begun.len());
         for chunk in begun.chunks(MAX_TAGS) {
@@ -112,7 +118,7 @@ impl RedisSource {
         }
     }
 
-    /// Forgets what was counted for this message. Where Redis refuses, the count stays.
+    /// Forgets the count of this message. Where Redis refuses, the count stays.
     pub(crate) async fn forget_begun(&mut self, delivery_tag: &str) {
         let mut forget = Cmd::new();
         forget

@@ -1,4 +1,4 @@
-//! Carrying out verdicts.
+//! Carries out verdicts.
 
 use std::sync::Once;
 
@@ -35,7 +35,7 @@ impl RedisSource {
         settled
     }
 
-    /// Stores results and states, and publishes them, whoever holds the messages.
+    /// Stores results and states, and publishes them, even if another worker holds the messages.
     pub(crate) async fn store_results(&mut self, documents: &[(String, Vec<u8>)]) {
         for chunk in documents.chunks(MAX_TAGS) {
             let size = chunk
@@ -88,7 +88,7 @@ impl RedisSource {
         for settlement in batch {
             call.arg(layout.tag(settlement.tag));
         }
-        // The fixed three come first, and Lua counts from 1.
+        // The three fixed keys come first, and Lua counts from 1.
         let mut place = 4;
         let mut skip = |keys: usize| {
             place += keys;
@@ -121,7 +121,7 @@ impl RedisSource {
                         .arg(skip(5))
                         .arg(word)
                         .arg(flatten(steps).len()),
-                    // Taken out by `flatten`.
+                    // `flatten` has removed it.
                     Step::Count(_) => &mut call,
                 };
             }
@@ -129,7 +129,7 @@ impl RedisSource {
         call
     }
 
-    /// The keys that a step needs.
+    /// Returns the keys that a step needs.
     fn keys_of(&self, step: &Step) -> Vec<String> {
         let keys = &self.layout.keys;
         match step {
@@ -148,7 +148,7 @@ impl RedisSource {
     }
 }
 
-/// The steps in a row: those behind a condition follow it.
+/// Returns the steps in a row. The steps behind a condition follow the condition.
 fn flatten(steps: &[Step]) -> Vec<&Step> {
     let mut flat = Vec::with_capacity(steps.len());
     for step in steps {
@@ -171,15 +171,15 @@ fn letter_args<'a>(call: &'a mut Cmd, letter: &Letter) -> &'a mut Cmd {
         .arg(&letter.cause)
 }
 
-/// Says, once, that results are stored and not published.
-fn heard_by_nobody(error: Option<Value>) {
-    static TOLD: Once = Once::new();
+/// Logs, once, that results are stored but not published.
+fn warn_unpublished(error: Option<Value>) {
+    static LOGGED: Once = Once::new();
     if let Some(error) = error.and_then(bytes) {
         let error = String::from_utf8_lossy(&error).into_owned();
-        TOLD.call_once(|| {
+        LOGGED.call_once(|| {
             tracing::warn!(
-                "Results are stored, but publishing them is refused ({error}): whoever waits for one \
-                 finds it when it looks again. The ACL rule that allows it is &*"
+                "Results are stored, but publishing them is refused ({error}): a client that waits \
+                 for one finds it when it looks again. The ACL rule that allows it is &*"
             );
         });
     }
@@ -191,7 +191,7 @@ fn read_stored(answer: Value) -> Option<Vec<usize>> {
     };
     let mut parts = parts.into_iter();
     let kept = positions(parts.next()?)?;
-    heard_by_nobody(parts.next());
+    warn_unpublished(parts.next());
     Some(kept)
 }
 
@@ -204,7 +204,7 @@ fn read_settled(answer: Value) -> Option<Settled> {
     let Value::Array(problems) = parts.next()? else {
         return None;
     };
-    heard_by_nobody(parts.next());
+    warn_unpublished(parts.next());
     let mut problems = problems.into_iter();
     let mut failed = Vec::new();
     while let Some(position) = problems.next() {

@@ -1,8 +1,9 @@
-//! Rescuing messages whose worker is gone.
+//! Rescues messages whose worker is gone.
 //!
-//! Read, judge, rewrite here; moved by a script that leaves alone whatever changed in between. Any number of workers may
-//! sweep at once, Python's among them, and no lock is held that could outlive its holder. Rewriting in Lua is out of
-//! the question: its JSON turns `[]` into `{}` and rounds numbers.
+//! This module reads, judges and rewrites the messages. A script then moves them, and leaves alone
+//! those that changed in between. Any number of workers may sweep at once, Python's among them, and
+//! there are no locks that could outlive their holder. Lua cannot do the rewriting: its JSON turns
+//! `[]` into `{}` and rounds numbers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -15,33 +16,33 @@ use super::{DEAD_LETTERS, Layout, RedisSource, bytes, number};
 use crate::failpoint::failpoint;
 use crate::source::Tag;
 
-/// Index entries read at a time.
+/// The number of index entries that are read at a time.
 const PAGE: usize = 1_000;
-/// The most pages of one sweep; the next one goes on from there. Between the two deadlines stand the messages that
-/// Python's workers hold rightly; they are passed over.
+/// The most pages of one sweep; the next sweep continues there. Between the two deadlines stand
+/// messages that Python's workers rightly hold; the sweep passes over them.
 const PAGES: usize = 50;
-/// Bodies read and moved at a time, …
+/// How many bodies are read and moved at a time.
 const BATCH: usize = 100;
-/// … and about their bytes: they have to arrive in the time of an answer.
+/// About how many bytes these bodies may have: they must arrive in the time of an answer.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// What a sweep did.
+/// The result of a sweep.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Swept {
-    /// Messages back in their lists.
+    /// The number of messages that went back to their lists.
     pub(crate) restored: usize,
-    /// Messages that could not be read or had nowhere to go.
+    /// The number of messages that could not be read or had nowhere to go.
     pub(crate) dead: usize,
 }
 
-/// A lease that has run out: tag and score as Redis gave them.
+/// A lease that has run out: its tag and its score, as Redis returned them.
 struct Orphan {
-    /// Bytes: whoever wrote it need not have written UTF-8.
+    /// Bytes, because another program's tag need not be UTF-8.
     tag: Vec<u8>,
     score: String,
 }
 
-/// Where a message goes.
+/// The destination of a message.
 enum Move {
     Lists {
         lists: Vec<String>,
@@ -54,20 +55,23 @@ enum Move {
         id: String,
         cause: String,
     },
-    /// The index had it, the hash does not.
+    /// The index has an entry for the message, but the hash does not.
     Forget,
 }
 
 impl RedisSource {
-    /// Redis's time in Unix seconds. Does not insist.
+    /// Returns Redis's time in Unix seconds. Does not repeat the call if it fails.
     pub(crate) async fn time(&mut self) -> Result<f64, Failure> {
         let time = self.server_time().await;
         self.noted(time)
     }
 
-    /// Restores messages of our workers that were not renewed for `lease`, and of others for `visibility_timeout`, at
-    /// Redis's time `now`. Leaves alone what this very worker `holds`: only its renewals are late. Does not insist: after
-    /// an outage the caller has to wait before it judges anybody.
+    /// Restores messages whose lease has run out at Redis's time `now`.
+    ///
+    /// A message of our workers is restored if it was not renewed for `lease`, any other message
+    /// after `visibility_timeout`. Messages that this very worker `holds` are left alone: only its
+    /// renewals are late. The sweep is not repeated if it fails: after an outage the caller must
+    /// wait before it judges any worker.
     pub(crate) async fn sweep(
         &mut self,
         now: f64,
@@ -97,7 +101,8 @@ impl RedisSource {
         let ours = now - lease.as_secs_f64();
         let foreign = now - visibility_timeout.as_secs_f64();
         let mut swept = Swept::default();
-        // What goes before it in the meantime makes it pass over some, which the sweep after the next one sees.
+        // If earlier entries vanish meanwhile, this offset skips some entries. The sweep after the
+        // next one sees them.
         let mut passed = self.passed_over;
         for _ in 0..PAGES {
             let page = self.page(ours.max(foreign), passed).await?;
@@ -119,7 +124,7 @@ impl RedisSource {
                 self.rescue(batch, &mut swept).await?;
             }
             if !full {
-                // The end: the next one begins at the front.
+                // This was the last page: the next sweep begins at the front.
                 self.passed_over = 0;
                 return Ok(swept);
             }
@@ -128,8 +133,8 @@ impl RedisSource {
         Ok(swept)
     }
 
-    /// Gives back, marked as redelivered, what is still held under these tags. For the end of a worker, when nothing
-    /// renews them any longer.
+    /// Gives back messages that are still held under these tags, marked as redelivered. A worker
+    /// calls it at its end, when nothing renews the leases any longer.
     pub(crate) async fn abandon(&mut self, tags: &[Tag]) -> Result<Swept, Failure> {
         let mut swept = Swept::default();
         for chunk in tags.chunks(BATCH) {
@@ -240,14 +245,14 @@ impl RedisSource {
             .filter(|m| matches!(m, Move::Dead { .. }))
             .count();
         let moved = self.restore(orphans, &moves).await?;
-        // If some were left alone, which ones is not known; the counts are for the log only.
+        // If some entries were left alone, it is unknown which. The counts are for the log only.
         let dead = dead.min(moved);
         swept.dead += dead;
         swept.restored += moved - dead;
         Ok(())
     }
 
-    /// Where an orphan belongs.
+    /// Decides where an orphan goes.
     async fn judge(
         &mut self,
         entry: Vec<u8>,
@@ -321,7 +326,7 @@ impl RedisSource {
                 .into_iter()
                 .filter_map(|item| Binding::read(&text(item)?, self.layout.keys.separator()))
                 .collect()),
-            // No set: an exchange that leads nowhere, which must not end the sweep.
+            // Not a set, so the exchange leads nowhere. That must not end the sweep.
             Err(failure) if failure.is_refusal("WRONGTYPE") => Ok(Vec::new()),
             Ok(_) => Err(Failure::Answer("SMEMBERS")),
             Err(failure) => Err(failure),
@@ -329,7 +334,7 @@ impl RedisSource {
     }
 
     async fn restore(&mut self, orphans: &[Orphan], moves: &[Move]) -> Result<usize, Failure> {
-        // Lua counts from 1, and the fixed three come first.
+        // Lua counts from 1, and the three fixed keys come first.
         let mut places = BTreeMap::new();
         let mut keys = vec![&self.layout.unacked, &self.layout.index, &self.layout.dead];
         for list in moves.iter().flat_map(|m| {
@@ -395,7 +400,8 @@ impl RedisSource {
     }
 }
 
-/// How many of the bodies of these lengths are read at a time: at least one, and not much more than [`BATCH_BYTES`].
+/// Returns how many of the bodies of these lengths are read at a time: at least one, and not much
+/// more than [`BATCH_BYTES`].
 fn split(lengths: &[Value]) -> Vec<usize> {
     let mut parts = Vec::new();
     let (mut count, mut bytes) = (0, 0);
@@ -443,7 +449,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_this_worker_holds_is_no_orphan_to_it() {
+    async fn a_worker_does_not_rescue_its_own_messages() {
         let redis = RedisOptions::new().start().unwrap();
         redis
             .cli(&["LPUSH", "celery", "{\"a\":1}", "{\"b\":2}"])
@@ -460,12 +466,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_left_alone_does_not_hide_what_lies_behind_it() {
+    async fn entries_that_are_left_alone_do_not_hide_those_behind_them() {
         let redis = RedisOptions::new().start().unwrap();
         let broker = broker(&redis);
         let mut source = broker.role("sweep");
         let now = source.time().await.unwrap();
-        // What a Python worker holds, longer than a lease and not too long; and behind it one of ours.
+        // Entries of a Python worker, older than a lease but within its time-out, and behind them
+        // one of ours.
         let held = format!(
             "for i = 1, {} do redis.call('ZADD', 'unacked_index', {}, i) end",
             PAGE * PAGES,
@@ -488,7 +495,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_restored_goes_to_the_list_of_its_step() {
+    async fn a_restored_message_goes_to_the_list_of_its_step() {
         let redis = RedisOptions::new().start().unwrap();
         for (steps, separator, priority, list) in [
             ("0,3,6,9", "\u{6}\u{16}", 5, "q\u{6}\u{16}3"),
@@ -499,7 +506,8 @@ mod tests {
             redis.cli(&["FLUSHALL"]).unwrap();
             let (steps, separator) = (steps.parse().unwrap(), separator.parse().unwrap());
             let keys = Keys::default().with_priorities(steps, separator);
-            // One was sent to the queue itself, one through an exchange that is bound to it.
+            // One message was sent to the queue itself, the other through an exchange that is bound
+            // to it.
             let bound = keys.binding_member("key", "", "q");
             redis.cli(&["SADD", "_kombu.binding.ex", &bound]).unwrap();
             for (tag, place) in [("one", r#""","q""#), ("two", r#""ex","key""#)] {
