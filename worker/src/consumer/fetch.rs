@@ -1,4 +1,4 @@
-//! The fetch role: acknowledges and claims, in one call after another, and never two at once.
+//! The fetch role: acknowledges and claims, in one call after another, never in two at once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::source::redis::{MAX_CLAIM, MAX_TAGS};
 use crate::source::{Claimed, Source};
 use crate::{Phase, Shutdown};
 
-/// What the role works with.
+/// The state of the fetch role.
 pub(crate) struct Fetch<S> {
     pub(crate) source: S,
     pub(crate) ledger: Arc<Ledger>,
@@ -30,8 +30,8 @@ pub(crate) struct Fetch<S> {
 }
 
 impl<S: Source> Fetch<S> {
-    /// Runs for ever: acknowledgements are carried out to the end of the process. Claims until the shutdown begins; then
-    /// `claimed` is closed.
+    /// Claims until the shutdown begins, and then closes `claimed`. Does not return: it sends acks
+    /// until the process ends.
     pub(crate) async fn run(mut self, claimed: mpsc::UnboundedSender<Vec<Claimed>>) {
         let mut claimed = Some(claimed);
         let mut pace = Pace::new(self.safety);
@@ -68,7 +68,7 @@ impl<S: Source> Fetch<S> {
         self.ledger.free().min(MAX_CLAIM).min(eta_room)
     }
 
-    /// One call. Tells whether there may be more to claim.
+    /// Makes one call. Returns `true` if there may be more messages to claim.
     async fn claim(
         &mut self,
         want: usize,
@@ -102,7 +102,7 @@ impl<S: Source> Fetch<S> {
         {
             let held = claim.messages.iter().map(|it| (it.tag, it.raw.len()));
             self.ledger.hold(since, held);
-            // Its reader ends only after this role's sender is gone.
+            // The reader ends only after this role's sender is gone.
             let _ = claimed.send(claim.messages);
         }
         claim.filled

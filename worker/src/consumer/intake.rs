@@ -1,10 +1,12 @@
-//! The intake role: reads what was claimed and decides, message by message, whether it is run, waits or ends here.
+//! The intake role: reads each claimed message and decides whether its task runs, waits or ends
+//! here.
 //!
-//! One message after another is read and handed out, while what is held takes no more memory than it may: how much a body
-//! becomes is known only then. What is over waits as it came, and goes back unread when the worker stops.
+//! Messages are read and handed out one by one, while the held messages take no more memory than
+//! allowed: the size of a decoded body is known only after reading. The other messages wait unread,
+//! and go back unread when the worker stops.
 //!
-//! A message about which there is a bug – here or in what follows from it – is a dead letter and stops nobody. One that
-//! ends the process is counted (see `peek`).
+//! A message that makes the code here, or the code that works out its follow-ups, panic becomes a
+//! dead letter; the worker goes on. A message that ends the process is counted (see `peek`).
 //!
 //! ```text
 //!   read ──► not readable ─► dead letter          known ──► expired ─► REVOKED
@@ -36,11 +38,12 @@ use crate::source::{Claimed, Letter, Settlement, Source, Step, Tag};
 use crate::task_log::{label, log_task};
 use crate::{Phase, Shutdown};
 
-/// The wall clock is looked at this often while something waits for its ETA, so that a clock that is set right is
+/// How often the wall clock is read while a message waits for its ETA, so that a corrected clock is
 /// noticed.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// About the most bytes of messages that are due and fetched at once: they have to arrive in the time of an answer.
+/// About the most bytes of due messages that are fetched at once: they have to arrive in the time
+/// of one answer.
 pub(crate) const FETCH_BYTES: usize = 4 << 20;
 
 /// See the module.
@@ -59,10 +62,10 @@ pub(crate) struct Intake {
     pub(crate) metrics: Metrics,
 }
 
-/// What is held and not yet read, first come, first read.
+/// The messages that are held and not yet read, in the order in which they came.
 #[derive(Debug, Default)]
 pub(crate) struct Unread {
-    /// Each with whether it has waited for its ETA.
+    /// Each with `true` if it has waited for its ETA.
     messages: VecDeque<(Claimed, bool)>,
     bytes: usize,
 }
@@ -85,7 +88,8 @@ impl Unread {
 }
 
 impl Intake {
-    /// Runs until no more can be claimed; then gives back what waits, and ends the deliveries.
+    /// Runs until no more can be claimed; then gives back the parked messages and ends the
+    /// deliveries.
     pub(crate) async fn run(mut self, mut claimed: mpsc::UnboundedReceiver<Vec<Claimed>>) {
         self.source.ready().await;
         let mut open = true;
@@ -111,7 +115,7 @@ impl Intake {
         self.give_back_parked().await;
     }
 
-    /// Reads what there is room for.
+    /// Reads as many messages as there is room for.
     async fn read(&mut self) {
         let mut park = Vec::new();
         while self.has_room()
@@ -122,13 +126,14 @@ impl Intake {
         self.park(park).await;
     }
 
-    /// Whether one more may be read. What is not read does not count, or there would be no end to it.
+    /// Returns `true` if one more message may be read. Unread messages do not count: they would
+    /// block the reading that makes room.
     fn has_room(&self) -> bool {
         let read = self.ledger.bytes().saturating_sub(self.unread.bytes);
         read < self.ledger.byte_limit()
     }
 
-    /// Reads one message. Gives back what is to be parked of it.
+    /// Reads one message. Returns it if it is to be parked.
     async fn receive(&mut self, message: Claimed, was_due: bool) -> Option<Waiting> {
         let Claimed { tag, queue, raw } = message;
         let peek = Peek::at(&raw);
@@ -172,7 +177,8 @@ impl Intake {
         self.sort(delivery, was_due, now).await
     }
 
-    /// Whether one that may have ended workers while they read it is to be read once more.
+    /// Returns `true` if a message that may have ended workers while they read it is to be read
+    /// once more.
     async fn may_be_read(&mut self, peek: &Peek, tag: Tag, queue: &Arc<str>) -> bool {
         let limit = u64::from(self.redelivery_limit);
         let read = [(tag, peek.count.as_str())];
@@ -245,8 +251,9 @@ impl Intake {
         }
         delivery.orders = Some(self.orders.clone());
         failpoint!("deliver");
-        // The channel has a place for everything that can be held. It is closed when the executor starts nothing any more,
-        // which can be while a claim is under way: what that one brings goes back.
+        // The channel has room for every message that can be held. The executor closes it when it
+        // starts nothing more, possibly while a claim is under way: the messages of that claim go
+        // back.
         if let Err(refused) = self.deliveries.send(delivery).await {
             self.ended(refused.0, Outcome::NotStarted);
         }
@@ -263,7 +270,8 @@ impl Intake {
             .map(|w| (w.tag, w.eta.saturating_sub(now)))
             .collect();
         let tags: Vec<Tag> = waiting.iter().map(|w| w.tag).collect();
-        // Out of the renewals first, and none of those under way: they would overwrite the score.
+        // First the messages leave the renewals, and no renewal may be under way: it would
+        // overwrite the score.
         let scores = self.ledger.scores.lock().await;
         self.ledger.park(&tags);
         let lost = self.source.park(&waits).await;
@@ -281,13 +289,14 @@ impl Intake {
     async fn fetch_due(&mut self) {
         let now = now();
         let mut due = self.parked.due(now.unix_micros(), MAX_PARKED, FETCH_BYTES);
-        // Where there is no room for all, the others go to the head of their queue: whoever has room finds them there.
+        // If there is no room for all, the others go to the head of their queue, where any worker
+        // with room finds them.
         let mut beyond = due.split_off(due.len().min(self.ledger.free()));
-        // Their places are taken before anything is waited for: the fetch role claims what is free.
+        // Their places are taken before the first await: the fetch role claims as much as is free.
         let held = due.iter().map(|waiting| (waiting.tag, waiting.size));
         self.ledger.hold(Instant::now(), held);
         self.ledger.unpark(due.len());
-        // What is due first has to stand in front of the others.
+        // The message that is due first has to stand in front of the others.
         beyond.reverse();
         self.give_back(&beyond).await;
         let tags: Vec<Tag> = due.iter().map(|waiting| waiting.tag).collect();
@@ -300,14 +309,15 @@ impl Intake {
         let gone: Vec<Tag> = gone.map(|(tag, _)| *tag).collect();
         self.ledger.forget(&gone);
         for (tag, message) in tags.into_iter().zip(messages) {
-            // Gone: somebody else has it, or it was purged.
+            // `None`: another worker has the message, or it was purged.
             if let Some((queue, raw)) = message {
                 self.unread.push(Claimed { tag, queue, raw }, true);
             }
         }
     }
 
-    /// The last one first: the one that was claimed first has to stand in front of the others.
+    /// Gives back the unread messages, the last one first: the one that was claimed first has to
+    /// stand in front of the others.
     fn give_back_unread(&mut self) {
         let unread = std::mem::take(&mut self.unread);
         for (Claimed { tag, queue, raw }, _) in unread.messages.into_iter().rev() {
@@ -330,7 +340,7 @@ impl Intake {
         self.settle(tag, self.rules.malformed(queue, error, now));
     }
 
-    /// Other workers may hold what waits here.
+    /// Gives back the messages that wait for their ETA, so that other workers can hold them.
     async fn give_back_parked(&mut self) {
         let mut waiting = self.parked.drain();
         if waiting.is_empty() {
@@ -345,7 +355,7 @@ impl Intake {
         self.give_back(&waiting).await;
     }
 
-    /// Puts parked messages to the heads of their queues, the last one foremost.
+    /// Puts parked messages at the heads of their queues, so that the last one stands first.
     async fn give_back(&mut self, waiting: &[Waiting]) {
         for chunk in waiting.chunks(MAX_PARKED) {
             let batch: Vec<Settlement> = chunk

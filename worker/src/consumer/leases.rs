@@ -1,4 +1,5 @@
-//! The two clocks: renewing our own leases, and rescuing what others let run out.
+//! Two periodic roles: one renews this worker's leases, the other rescues messages whose leases ran
+//! out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +15,11 @@ use crate::source::Source;
 use crate::source::redis::RedisSource;
 use crate::source::redis::sweep::Swept;
 
-/// Time between two sweeps. Far shorter than Python's hundred seconds, so that its sweepers, which block their
-/// worker while they compete with our writes, find nothing to do.
+/// The time between two sweeps. Far shorter than Python's hundred seconds, so that Python's
+/// sweepers find nothing to do: they block their worker while they compete with our writes.
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// Renews every lease, for ever.
+/// Renews every lease, again and again. Does not return.
 pub(crate) async fn renew<S: Source>(
     mut source: S,
     ledger: Arc<Ledger>,
@@ -56,19 +57,21 @@ pub(crate) async fn renew<S: Source>(
     }
 }
 
-/// The least that counts as a jump of a clock, or as a sweeper that was frozen: a busy machine is not one.
+/// The shortest deviation that counts as a jump of a clock or a frozen sweeper. A busy machine
+/// deviates less.
 const JUMP: Duration = Duration::from_secs(5);
 
-/// When a sweeper may judge. No clock of its own.
+/// Decides when a sweeper may judge leases. Reads no clock.
 ///
-/// Whoever has just come back from an outage must not: the others could not renew either. Nor may anybody by a clock that
-/// has just jumped, or who was frozen himself: the others need a moment to set their leases by the new time.
+/// A sweeper must not judge just after an outage, because the other workers could not renew either.
+/// It must not judge by a clock that has just jumped, or after it was frozen itself: the other
+/// workers need a moment to renew their leases by the new time.
 #[derive(Debug)]
 pub(crate) struct Sentry {
     lease: Duration,
     period: Duration,
     trusted_from: Option<Instant>,
-    /// Redis's time when it was last looked at, and when that was.
+    /// Redis's time at the last look (Unix seconds), and the local time of that look.
     seen: Option<(f64, Instant)>,
 }
 
@@ -82,13 +85,14 @@ impl Sentry {
         }
     }
 
-    /// The connection stands since now.
+    /// Notes that the connection is up since `now`.
     pub(crate) fn connected(&mut self, now: Instant) {
         self.trusted_from = Some(now + self.lease);
         self.seen = None;
     }
 
-    /// Redis says that it is `time` (Unix seconds). False if leases cannot be judged by that.
+    /// Notes that Redis's clock says `time` (Unix seconds). Returns `false` if leases cannot be
+    /// judged by that time.
     pub(crate) fn saw(&mut self, time: f64, now: Instant) -> bool {
         let Some((then, at)) = self.seen.replace((time, now)) else {
             return true;
@@ -104,19 +108,20 @@ impl Sentry {
         !jumped && !frozen
     }
 
-    /// The connection was lost.
+    /// Notes that the connection was lost.
     pub(crate) fn lost(&mut self) {
         self.trusted_from = None;
     }
 
-    /// The time of the next sweep, if there is a connection. `random` is in 0..1; it keeps the sweepers of a fleet apart.
+    /// Returns the time of the next sweep, or `None` without a connection. `random` is in 0..1; it
+    /// keeps the sweepers of a fleet apart.
     pub(crate) fn next(&self, now: Instant, random: f64) -> Option<Instant> {
         let period = self.period.mul_f64(0.75 + random / 2.0);
         self.trusted_from.map(|from| from.max(now + period))
     }
 }
 
-/// Sweeps, for ever.
+/// Restores messages whose leases ran out, again and again. Does not return.
 pub(crate) async fn sweep(
     mut source: RedisSource,
     ledger: Arc<Ledger>,
@@ -189,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_judged_by_a_clock_that_jumped_or_after_a_freeze() {
+    fn no_lease_is_judged_by_a_clock_that_jumped_or_after_a_freeze() {
         let t = Instant::now();
         let seconds = Duration::from_secs;
         let lease = seconds(30);
@@ -201,12 +206,12 @@ mod tests {
         assert!(!sentry.saw(4610.0, t + seconds(40)));
         assert_eq!(sentry.next(t + seconds(40), 0.5), Some(t + seconds(70)));
         assert!(sentry.saw(4640.0, t + seconds(70)));
-        // This process was stopped for a minute, and the workers beside it perhaps, too.
+        // This process was stopped for a minute, and perhaps the workers beside it were, too.
         assert!(!sentry.saw(4705.0, t + seconds(135)));
     }
 
     #[test]
-    fn a_short_lease_is_looked_at_more_often() {
+    fn short_leases_are_swept_more_often() {
         let sentry = Sentry::new(Duration::from_secs(2));
         assert_eq!(sentry.period, Duration::from_secs(1));
     }

@@ -1,10 +1,10 @@
 //! Holds failed chords until their members have been known for a moment.
 //!
-//! A Python client that waits for the body of a chord raises the exception of the member that failed. It
-//! looks at the members, then at the body, and again at the members when it is told about the body. If
-//! all of them fail between its first two looks, it raises the `ChordError` of the body instead. Python's
-//! worker stores them a millisecond apart, and meets that once in a hundred chords. In one call with
-//! their members, bodies would meet it far more often.
+//! A Python client that waits for the body of a chord raises the exception of the member that
+//! failed. It looks at the members, then at the body, and again at the members when it is notified
+//! of the body. If all members fail between its first two looks, it raises the `ChordError` of the
+//! body instead. Python's worker stores them a millisecond apart, and causes this once in a hundred
+//! chords. If bodies were stored in one call with their members, it would happen far more often.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,20 +13,21 @@ use tokio::time::Instant;
 
 use crate::source::{Settlement, Step};
 
-/// How long the members of a failed chord are known before its body. The two looks of a client are about
-/// a millisecond apart, on a busy machine a few. A failed chord occupies a place in the worker during this time.
+/// How long the results of the members are visible before the failure of the body. The two looks of
+/// a client are about a millisecond apart, on a busy machine a few. Meanwhile a failed chord
+/// occupies a place in the worker.
 const HEAD_START: Duration = Duration::from_millis(25);
 
-/// The settlements whose chords failed, in the order in which they are due. Their number is bounded by
-/// what the worker holds.
+/// The settlements whose chords failed, in the order in which they are due. Their number is at most
+/// that of the messages that the worker holds.
 #[derive(Default)]
 pub(crate) struct MembersFirst {
     held: VecDeque<(Instant, Settlement)>,
 }
 
 impl MembersFirst {
-    /// Takes the settlements that store the failure of a body out of a batch. Returns the documents of
-    /// their own tasks, which are to be stored at once.
+    /// Takes the settlements that store the failure of a body out of a batch. Returns the documents
+    /// of their own tasks, which are to be stored at once.
     pub(crate) fn hold(
         &mut self,
         batch: &mut Vec<Settlement>,
@@ -45,7 +46,7 @@ impl MembersFirst {
         documents
     }
 
-    /// Returns when the first of them is due.
+    /// Returns the time at which the first settlement is due.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.held.front().map(|(due, _)| *due)
     }
@@ -64,8 +65,8 @@ impl MembersFirst {
     }
 }
 
-/// Returns `true` if a result is stored at the end of a chord. A chord that succeeded only publishes its
-/// body.
+/// Returns `true` if a result is stored at the end of a chord. A chord that succeeded only
+/// publishes its body.
 fn fails_a_body(settlement: &Settlement) -> bool {
     let is_result = |step: &Step| matches!(step, Step::Result { .. });
     settlement.steps.iter().any(|step| match step {
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_waits_for_none_of_them() {
+    fn a_stopping_worker_takes_all_at_once() {
         let mut later = MembersFirst::default();
         let mut batch = vec![Settlement {
             tag: TAG,

@@ -1,4 +1,5 @@
-//! Claims messages, hands them to the executor, judges what happened to them, and carries the verdicts out.
+//! Claims messages, hands them to the executor, judges their outcomes, and carries the verdicts
+//! out.
 //!
 //! ```text
 //!              bell ─┐
@@ -11,9 +12,9 @@
 //!       renew, sweep
 //! ```
 //!
-//! Each role is a task with a connection of its own: a large answer to one must not delay a renewal of another. None of
-//! them ends on an error; each connects again for as long as it takes. What is held is in the `ledger`; its limit is
-//! what keeps every queue between the roles bounded.
+//! Each role is a task with a connection of its own, so that a large answer to one does not delay a
+//! renewal of another. No role ends on an error: it connects again for as long as it takes. The
+//! `ledger` lists the messages that are held. Its limit bounds every queue between the roles.
 
 mod canvas;
 mod fetch;
@@ -59,8 +60,10 @@ use crate::source::redis::{Broker, Layout, RedisSource};
 pub use crate::source::{QueueOrder, Results};
 use crate::{Phase, Shutdown};
 
-/// A running consumer. It ends with [`close`](Self::close); dropped, it ends at once, and what it holds comes back when
-/// the leases have run out.
+/// A running consumer.
+///
+/// [`close`](Self::close) ends it in order. When it is dropped, it ends at once, and the messages
+/// that it holds come back when their leases run out.
 pub struct Consumer {
     broker: Broker,
     results: Option<Arc<Health>>,
@@ -70,7 +73,7 @@ pub struct Consumer {
     roles: Vec<AbortHandle>,
 }
 
-/// What can be seen of a consumer from outside.
+/// A view of a running consumer for monitoring.
 #[derive(Clone)]
 pub(crate) struct View {
     broker: Arc<Health>,
@@ -79,12 +82,12 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Waits until every connection to the broker stands.
+    /// Waits until every connection to the broker is up.
     pub(crate) async fn connected(&self) {
         self.broker.up().await;
     }
 
-    /// Whether every connection stands, to the broker and to the server of the results.
+    /// Returns `true` if every connection is up, to the broker and to the server of the results.
     pub(crate) fn is_connected(&self) -> bool {
         self.servers().all(Health::is_up)
     }
@@ -93,7 +96,7 @@ impl View {
         self.servers().map(Health::reconnects).sum()
     }
 
-    /// Messages that are claimed and not yet settled.
+    /// Returns the number of messages that are claimed and not yet settled.
     pub(crate) fn held(&self) -> usize {
         self.ledger.busy()
     }
@@ -107,13 +110,14 @@ impl View {
     }
 }
 
-/// What a consumer could not finish.
+/// The number of deliveries that a consumer could not finish.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Left {
     /// Deliveries without an outcome that were given back at the end, marked as redelivered.
     pub returned: usize,
-    /// Deliveries that could neither be settled nor given back. Their leases run out, and others get them.
+    /// Deliveries that could neither be settled nor given back. When their leases run out, other
+    /// workers get them.
     pub held: usize,
 }
 
@@ -128,8 +132,8 @@ impl fmt::Debug for Consumer {
 impl Consumer {
     /// Starts consuming. Needs a tokio runtime; does not wait for the broker.
     ///
-    /// The deliveries end (`None`) when `shutdown` leaves [`Phase::Running`] and everything
-    /// claimed until then has been handed out or given back.
+    /// The deliveries end (`None`) once `shutdown` has left [`Phase::Running`] and every claimed
+    /// message has been handed out or given back.
     pub fn start(
         options: ConsumerOptions,
         names: Arc<dyn TaskNames>,
@@ -157,7 +161,8 @@ impl Consumer {
         });
         let (orders, ordered) = mpsc::unbounded_channel();
         let (claims, claimed) = mpsc::unbounded_channel();
-        // A place for everything that can be held, so that intake never waits for the executor.
+        // The channel has room for every message that can be held, so intake never waits for the
+        // executor.
         let (deliveries, delivered) = mpsc::channel(held);
         let (bell, rung) = (Arc::new(Bell::default()), Arc::new(Notify::new()));
 
@@ -235,12 +240,12 @@ impl Consumer {
         )
     }
 
-    /// Waits until every connection to the broker stands.
+    /// Waits until every connection to the broker is up.
     pub async fn connected(&self) {
         self.broker.health.up().await;
     }
 
-    /// Whether every connection to the broker stands, as far as known.
+    /// Returns `true` if every connection to the broker is up, as far as known.
     pub fn is_connected(&self) -> bool {
         self.broker.health.is_up()
     }
@@ -253,32 +258,36 @@ impl Consumer {
         }
     }
 
-    /// How many deliveries wait for their ETA.
+    /// Returns the number of deliveries that wait for their ETA.
     pub fn parked(&self) -> usize {
         self.ledger.parked_count()
     }
 
-    /// Settles everything that was reported so far, and ends. To be called after the shutdown has begun and the last
-    /// outcome was reported; what has none after `patience` is given back, marked as redelivered.
+    /// Settles every outcome that was reported so far, and ends the consumer.
+    ///
+    /// The caller calls it after the shutdown has begun and the last outcome was reported. After
+    /// `patience`, deliveries without an outcome are given back, marked as redelivered.
     pub async fn close(self, patience: Duration) -> Left {
         self.close_before(tokio::time::sleep(patience)).await
     }
 
-    /// The same; the patience ends with a future.
+    /// Like [`close`](Self::close), but waits until `end` is ready.
     pub(crate) async fn close_before(mut self, end: impl Future<Output = ()>) -> Left {
         let settled = async {
-            // Ends when nothing is claimed any longer, and gives back what is parked.
+            // The intake role ends when nothing is claimed any longer, and gives back the parked
+            // messages.
             let _ = (&mut self.intake).await;
             self.ledger.empty().await;
         };
         tokio::select! {
             biased;
             () = settled => return Left::default(),
-            // The roles try until the broker is back; there is nothing to wait for.
+            // The roles retry until the broker is back, and nothing is held that would be worth a
+            // wait.
             () = deserted(&self.broker.health, &self.ledger) => return Left::default(),
             () = end => {}
         }
-        // Nothing may change the scores of what is given back now.
+        // No role may change the scores of the messages that are given back now.
         self.stop();
         let tags = self.ledger.leases();
         let mut source = self.broker.role("close");
@@ -302,11 +311,11 @@ impl Consumer {
     }
 }
 
-/// How often it is looked whether the broker is away, once nothing is held.
+/// How often a stopping consumer checks whether the broker is away, once it holds nothing.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Waits until nothing is held and the broker is away. A claim whose answer did not arrive may have taken something: that
-/// comes back by its lease, as after a kill.
+/// Waits until nothing is held and the broker is away. A claim whose answer did not arrive may have
+/// taken messages: they come back when their leases run out, as after a kill.
 async fn deserted(health: &Health, ledger: &Ledger) {
     loop {
         ledger.deserted().await;
@@ -317,8 +326,10 @@ async fn deserted(health: &Health, ledger: &Ledger) {
     }
 }
 
-/// Starts a role. One that ends by a bug would leave a worker that looks alive and holds what it never finishes: the
-/// worker is stopped, for its supervisor to start anew.
+/// Starts a role.
+///
+/// A role that ended by a bug would leave a worker that looks alive and never finishes what it
+/// holds. The worker is therefore stopped, so that its supervisor starts it again.
 fn spawn(
     name: &'static str,
     shutdown: &Shutdown,
@@ -337,7 +348,8 @@ fn spawn(
     })
 }
 
-/// How long giving back at the very end may take. Short: if the broker is away, the leases do the same in half a minute.
+/// How long giving back at the very end may take. It is short: if the broker is away, the leases of
+/// the messages run out within half a minute anyway.
 const LAST_EFFORT: Duration = Duration::from_secs(2);
 
 impl Drop for Consumer {
@@ -346,7 +358,7 @@ impl Drop for Consumer {
     }
 }
 
-/// The source of a role that beats whenever its server answers, or does not.
+/// Returns the source of a role, whose pulse beats whenever its server answers or fails to.
 fn watched(broker: &Broker, name: &str, pulse: &Arc<Pulse>) -> RedisSource {
     let pulse = Arc::clone(pulse);
     broker.role(name).watched(move || pulse.beat())
@@ -365,7 +377,7 @@ fn broker(options: &ConsumerOptions) -> Broker {
         }
     }
     let instance = uuid::Uuid::new_v4().simple().to_string();
-    // Redis counts in seconds, and 0 would be for ever.
+    // Redis counts in whole seconds. Rounding down to 0 would keep results without limit.
     let ttl = options.result_expires.as_millis().div_ceil(1000);
     let ttl = u64::try_from(ttl).unwrap_or(u64::MAX);
     let layout = Layout::new(

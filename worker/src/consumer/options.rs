@@ -1,4 +1,4 @@
-//! What a consumer is told at its start.
+//! The options of a consumer.
 
 use std::time::Duration;
 
@@ -10,17 +10,18 @@ use crate::delivery::MAX_HELD_BYTES;
 use crate::monitor::Monitor;
 use crate::source::{QueueOrder, Results};
 
-/// What a consumer consumes, how much it holds, and for how long others respect that.
+/// The options of a consumer: what it consumes, how much it holds, and how long its leases last.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConsumerOptions {
     /// The broker.
     pub broker: Endpoint,
-    /// The queues, without prefix. One that is named twice counts once.
+    /// The queues, without prefix. A queue that is named twice counts once.
     pub queues: Vec<String>,
-    /// Which of them is served first.
+    /// Which queue is served first.
     pub queue_order: QueueOrder,
-    /// In what the bodies of messages may be written; others are dead letters. Celery's `accept_content`.
+    /// Serializers accepted in message bodies; other messages become dead letters. Celery's
+    /// `accept_content`.
     pub accept_content: Vec<Serializer>,
     /// The queue of follow-ups that name none and have no route. Celery's `task_default_queue`.
     pub default_queue: String,
@@ -28,32 +29,37 @@ pub struct ConsumerOptions {
     pub routes: Routes,
     /// The node's name, `celery@host`.
     pub node: String,
-    /// How many messages may be held; see [`held_limit`](crate::delivery::held_limit).
+    /// The most messages that may be held; see [`held_limit`](crate::delivery::held_limit).
     pub held: usize,
-    /// About how much memory they may take before no more are read and claimed; one message more than that is possible.
+    /// About how many bytes of memory the held messages may take. Beyond it, the consumer neither
+    /// reads nor claims more; one message may exceed it.
     pub held_bytes: usize,
-    /// How many messages may wait for their ETA; without a limit, memory is one (about a hundred bytes each). Celery's
-    /// `worker_eta_task_limit`.
+    /// The most messages that may wait for their ETA. If `None`, only memory limits them: about a
+    /// hundred bytes each. Celery's `worker_eta_task_limit`.
     pub eta_task_limit: Option<usize>,
-    /// How old the lease of a worker of ours may become before others rescue its messages.
+    /// How old the lease of a worker of this library may become before other workers rescue its
+    /// messages.
     pub lease: Duration,
-    /// How old that of a Python worker may become: kombu's `visibility_timeout`. The shortest in a fleet decides for all.
+    /// How old the lease of a Python worker may become: kombu's `visibility_timeout`. The shortest
+    /// value in a fleet applies to all workers.
     pub visibility_timeout: Duration,
     /// Where results go.
     pub results: Results,
-    /// How long they live; zero is for ever. Celery's `result_expires`.
+    /// How long results live; zero means without limit. Celery's `result_expires`.
     pub result_expires: Duration,
-    /// How often the task of a message that is marked as redelivered may be begun before the message is a dead letter.
+    /// How often the task of a redelivered message may begin before the message becomes a dead
+    /// letter.
     pub redelivery_limit: u32,
-    /// An idle worker claims this often also when no bell has rung: one can fail without a sound (a slot that moves, a
-    /// proxy that drops pushes).
+    /// How often an idle worker claims although no bell has rung. A bell can be lost without an
+    /// error: a slot moves, or a proxy drops pushes.
     pub safety_claim: Duration,
-    /// Where it is noted what happens.
+    /// Receives the metrics and pulses of the consumer.
     pub(crate) monitor: Monitor,
 }
 
 impl ConsumerOptions {
-    /// The defaults: queue `celery`, JSON, 400 messages held in 256 MiB, results on the broker for a day.
+    /// Returns the defaults: queue `celery`, JSON, 400 messages held in 256 MiB, results on the
+    /// broker for a day.
     pub fn new(broker: Endpoint, node: impl Into<String>) -> Self {
         ConsumerOptions {
             broker,
@@ -76,7 +82,8 @@ impl ConsumerOptions {
         }
     }
 
-    /// How often leases are renewed: every 10 s, and at least three times a lease and four times a visibility timeout.
+    /// Returns the time between two renewals of the leases: 10 s, a third of the lease, or a
+    /// quarter of the visibility timeout, whichever is shortest.
     pub(crate) fn renewal(&self) -> Duration {
         Duration::from_secs(10)
             .min(self.visibility_timeout / 4)

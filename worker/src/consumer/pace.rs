@@ -1,18 +1,21 @@
-//! When to claim, as a state machine without a clock.
+//! Decides when to claim, as a state machine without a clock.
 //!
-//! Few, large calls: under load a claim waits until it can take much, or carry many acknowledgements, or until the
-//! first acknowledgement has waited [`LINGER`]. When nothing is held, or a bell rang, it does not wait at all.
+//! It aims at few, large calls. Under load a claim waits until it can take much, or carry many
+//! acks, or until the first ack has waited [`LINGER`]. When nothing is held, or a bell rang, it
+//! does not wait at all.
 
 use std::time::{Duration, Instant};
 
 use crate::delivery::ACKS;
 
-/// The longest an acknowledgement, or a free place under load, waits for company.
+/// The longest time that an ack, or a free place under load, waits for others.
 pub(crate) const LINGER: Duration = Duration::from_millis(5);
 
-/// Whether so many verdicts are settled at once, `quiet` after the last ones: they are many, or all that is `busy` is
-/// among them, so that nobody is left who could keep them company, or there have been none for long, so that none are to
-/// be expected. A worker with little to do answers without delay.
+/// Returns `true` if the waiting verdicts are to be settled now, `quiet` after the last settlement.
+///
+/// They are if they are many; if they belong to all `busy` messages, so that no other verdict can
+/// join them; or if no settlement happened for [`LINGER`], so that none is to be expected. A worker
+/// with little to do therefore answers without delay.
 pub(crate) fn is_complete(verdicts: usize, busy: usize, quiet: Duration) -> bool {
     verdicts > 0 && (verdicts >= ACKS.min(busy) || quiet >= LINGER)
 }
@@ -20,34 +23,34 @@ pub(crate) fn is_complete(verdicts: usize, busy: usize, quiet: Duration) -> bool
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// A claim this often whatever happens.
+    /// A claim is made at least this often.
     safety: Duration,
-    /// The last claim found all it asked for: there may be more.
+    /// The last claim returned as many messages as it asked for: there may be more.
     hungry: bool,
     /// The bell rang since the last claim.
     rung: bool,
     last: Option<Instant>,
-    /// Since when acknowledgements wait.
+    /// The time since which acks wait.
     waiting: Option<Instant>,
 }
 
-/// What the fetch loop sees when it asks.
+/// The state of the fetch loop when it asks for the next move.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View {
-    /// How many may be claimed now.
+    /// How many messages may be claimed now.
     pub(crate) room: usize,
-    /// How many at most at any time.
+    /// How many messages may be held at any time.
     pub(crate) limit: usize,
-    /// How many acknowledgements wait.
+    /// How many acks wait.
     pub(crate) acks: usize,
 }
 
-/// What it shall do.
+/// The next move of the fetch loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Move {
-    /// Claim as much as there is room for, and acknowledge.
+    /// Claim as many messages as there is room for, and send the acks.
     Claim,
-    /// Wait until then, or until something happens.
+    /// Wait until this time, or until an event.
     Wait(Instant),
 }
 
@@ -62,12 +65,12 @@ impl Pace {
         }
     }
 
-    /// The bell rang.
+    /// Notes that the bell rang.
     pub(crate) fn rang(&mut self) {
         self.rung = true;
     }
 
-    /// A claim was answered.
+    /// Notes the answer to a claim. `filled` is `true` if it returned all `want` messages.
     pub(crate) fn claimed(&mut self, now: Instant, want: usize, filled: bool) {
         self.waiting = None;
         if want > 0 {
@@ -95,7 +98,8 @@ impl Pace {
         };
         let mut wake = last + self.safety;
         if view.room > 0 {
-            // Half of everything, or a full claim: less than that is worth waiting a moment for.
+            // Half of the limit, or a full claim. With less room, a short wait brings a larger
+            // claim.
             let plenty = view.room >= (view.limit / 2).clamp(1, crate::source::redis::MAX_CLAIM);
             if self.rung
                 || now >= last + self.safety
@@ -135,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn verdicts_wait_only_for_company_that_can_come() {
+    fn verdicts_wait_only_while_others_can_join_them() {
         assert!(is_complete(1, 1, ms(0)));
         assert!(!is_complete(1, 2, ms(4)));
         assert!(is_complete(1, 2, ms(5)));
@@ -157,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn acknowledgements_linger_until_they_are_many_or_old() {
+    fn acks_wait_until_they_are_many_or_old() {
         let t = Instant::now();
         let mut pace = Pace::new(SAFETY);
         pace.claimed(t, 250, false);

@@ -1,6 +1,6 @@
-//! Messages that wait for their ETA, in the order in which they are due. No clock.
+//! The messages that wait for their ETA, in the order in which they are due. Reads no clock.
 //!
-//! Only what is needed to ask for the body again is kept: some seventy bytes a message.
+//! It keeps only what is needed to ask for the body again: some seventy bytes a message.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,12 +11,12 @@ use crate::source::Tag;
 /// A message that waits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Waiting {
-    /// Unix microseconds. First, so that it decides the order.
+    /// Unix microseconds. The first field, so that it decides the order.
     pub(crate) eta: i64,
     pub(crate) tag: Tag,
     pub(crate) queue: Arc<str>,
     pub(crate) priority: u8,
-    /// Its bytes, as it was claimed.
+    /// The size of the claimed message in bytes.
     pub(crate) size: usize,
 }
 
@@ -31,12 +31,12 @@ impl Parked {
         self.heap.push(Reverse(waiting));
     }
 
-    /// When the first is due.
+    /// Returns the time at which the first message is due.
     pub(crate) fn next_eta(&self) -> Option<i64> {
         self.heap.peek().map(|Reverse(first)| first.eta)
     }
 
-    /// Takes up to `most` that are due at `now`; no more once they have so many bytes.
+    /// Takes up to `most` messages that are due at `now`, and stops once they have `bytes` bytes.
     pub(crate) fn due(&mut self, now: i64, most: usize, bytes: usize) -> Vec<Waiting> {
         let (mut due, mut size) = (Vec::new(), 0);
         while due.len() < most && size < bytes && self.next_eta().is_some_and(|eta| eta <= now) {
@@ -47,7 +47,7 @@ impl Parked {
         due
     }
 
-    /// Takes all, in no order.
+    /// Takes all messages, in no particular order.
     pub(crate) fn drain(&mut self) -> Vec<Waiting> {
         std::mem::take(&mut self.heap)
             .into_iter()
@@ -84,9 +84,9 @@ mod tests {
             .map(|w| w.tag.index)
             .collect();
         assert_eq!(first, [2, 4]);
-        // A clock that jumps back takes nothing out of turn.
+        // A clock that jumps back makes no message due early.
         assert!(parked.due(5, 10, 1000).is_empty());
-        // Nor are more taken than fit, but one at least.
+        // No more are taken than fit, but at least one.
         assert_eq!(parked.due(i64::MAX, 10, 1).len(), 1);
         assert_eq!(parked.due(i64::MAX, 10, 1000).len(), 1);
         assert_eq!(parked.next_eta(), None);

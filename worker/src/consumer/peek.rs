@@ -1,23 +1,25 @@
-//! What can be told of a message before its body is read.
+//! Reads the part of a message that is known before its body is read.
 //!
-//! Reading a body can end a worker: it may be compressed, or large. A message that was delivered before and may be of that
-//! kind is therefore counted before it is read, and the count taken back after it. What stays is the number of
-//! workers that ended just then; what only waits in workers that end is not counted.
+//! Reading a body can end a worker: it may be compressed, or large. A redelivered message of that
+//! kind is therefore counted before it is read, and the count is taken back afterwards. The count
+//! that stays is the number of workers that ended while they read it. A message that only waited in
+//! workers that ended is not counted.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A message that is smaller, and not compressed, takes no more than a few times as much memory when it is read.
+/// A message that is smaller than this, and not compressed, needs only a few times its size in
+/// memory when it is read.
 const LARGE: usize = 1 << 20;
 
-/// What a message says outside of its body.
+/// The names in a message outside of its body.
 #[derive(Debug, Default)]
 pub(super) struct Peek {
     pub(super) id: String,
     pub(super) task: String,
-    /// What the tries to read it are counted by.
+    /// The name under which the attempts to read it are counted.
     pub(super) count: String,
 }
 
@@ -43,14 +45,15 @@ struct Properties {
 }
 
 impl Peek {
-    /// Looks at a message that is marked as redelivered and could be more than it seems. None for all others.
+    /// Returns the names in a redelivered message whose body may be far larger than the message;
+    /// `None` for all others.
     pub(super) fn at(raw: &[u8]) -> Option<Peek> {
-        // Whoever restores a message writes the mark like this.
+        // Every program that restores a message writes the mark in this form.
         let marked = std::str::from_utf8(raw).is_ok_and(|text| text.contains("\"redelivered\""));
         if !marked {
             return None;
         }
-        // What is no strict JSON is looked at no further, and counted.
+        // A message that is not strict JSON is not examined further, and is counted.
         let envelope = serde_json::from_slice::<Envelope>(raw).ok();
         let strict = envelope.is_some();
         let Envelope {
@@ -85,7 +88,7 @@ mod tests {
     use crate::task::testing;
 
     #[test]
-    fn what_is_delivered_again_and_compressed_or_large_is_counted() {
+    fn redelivered_messages_that_are_compressed_or_large_are_counted() {
         let message = |args: &str, compression| {
             let task = testing::task("proj.add", args);
             let options = EncodeOptions::new("celery", "tag").compression(compression);

@@ -1,5 +1,5 @@
-//! Logs and counts what becomes of a task: each verdict once, in Celery's words. A verdict that gives a message back is
-//! not an end, and is neither logged nor counted.
+//! Logs and counts the verdict on a task, once and in Celery's words. A verdict that gives a
+//! message back does not end the task, and is neither logged nor counted.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Routes: which queue a follow-up that names none goes to, by the name of its task.
+//! Routes: the queue of a follow-up that names none, by the name of its task.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,8 +10,9 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 /// Queues by the names of tasks. Celery's `task_routes`.
 ///
-/// A name without `*` is compared as it is and goes first. In a name with `*`, that stands for any text, `?` for one
-/// character, and `[abc]` or `[!abc]` for one of these or none of these characters; the first such pattern counts.
+/// A name without `*` is compared as it is and goes first. In a name with `*`, `*` stands for any
+/// text and `?` for one character. `[abc]` stands for one of these characters, `[!abc]` for any
+/// other. The first matching pattern counts.
 ///
 /// ```
 /// use celery_worker::Routes;
@@ -33,7 +34,7 @@ pub enum RouteError {
     /// The queue cannot have this name.
     #[error("the route of {0:?}: {1}")]
     Queue(String, NameError),
-    /// The pattern has a set of characters that makes no sense, such as `[z-a]`.
+    /// The pattern has an invalid set of characters, such as `[z-a]`.
     #[error("{0:?} is not a pattern")]
     Pattern(String),
 }
@@ -67,7 +68,7 @@ impl Routes {
         Ok(made)
     }
 
-    /// Returns `true` if there are none.
+    /// Returns `true` if there are no routes.
     pub fn is_empty(&self) -> bool {
         self.written.is_empty()
     }
@@ -97,8 +98,8 @@ impl fmt::Display for Routes {
 
 /// Reads a table of routes. A queue is a name, or, as in Celery, a table with the member `queue`.
 ///
-/// A table without sense is an error of the deserializer; a route that cannot be used is left to the caller, whose error can name
-/// it: errors of a file are shown without its values.
+/// A malformed table is an error of the deserializer. A route that cannot be used is left to the
+/// caller, whose error can name it: errors of a file are shown without its values.
 pub(crate) fn read<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Result<Routes, RouteError>>, D::Error> {
@@ -158,7 +159,8 @@ fn expression(pattern: &str) -> String {
     expression
 }
 
-/// Returns the expression of a set of characters and what comes after it. A `]` at its begin is one of them.
+/// Returns the expression of a set of characters and the text after it. A leading `]` belongs to
+/// the set.
 fn set(text: &str) -> Option<(String, &str)> {
     let (not, inside) = match text.strip_prefix('!') {
         Some(inside) => ("^", inside),

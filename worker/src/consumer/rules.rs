@@ -1,7 +1,8 @@
-//! What the decisions about messages share: the settings they depend on, and how a task becomes a message.
+//! The base of all decisions about messages: the settings they depend on, and how a task becomes a
+//! message.
 //!
-//! `verdict` decides with it what an outcome means, `canvas` what follows, and `transition` what has to be
-//! done. This module imports none of them.
+//! With it, `verdict` decides what an outcome means, `canvas` what follows, and `transition` which
+//! steps are due. This module imports none of them.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -14,24 +15,26 @@ use crate::delivery::TaskNames;
 /// The module of Celery's own exceptions, as results name it.
 pub(super) const CELERY: &str = "celery.exceptions";
 
-/// The module of its exceptions about processes.
+/// The module of the exceptions about processes.
 pub(super) const BILLIARD: &str = "billiard.exceptions";
 
-/// Returns what `this` gives, or `None` if it panics: a bug about one message must not end the worker,
-/// and with the next delivery the next one. The process's panic hook logs the panic.
+/// Returns the result of `this`, or `None` if it panics.
+///
+/// A bug that one message meets must not end the worker, and with the next delivery the next
+/// worker. The process's panic hook logs the panic.
 pub(super) fn caught<T>(this: impl FnOnce() -> T) -> Option<T> {
     std::panic::catch_unwind(AssertUnwindSafe(this)).ok()
 }
 
-/// What all decisions of a worker about messages need.
+/// The settings that all decisions of a worker about messages depend on.
 pub(crate) struct Rules {
-    /// Whether results are stored at all.
+    /// `true` if results are stored at all.
     pub(crate) results: bool,
     /// The queue of follow-ups that name none and have no route (`task_default_queue`).
     pub(crate) default_queue: Arc<str>,
     /// The queues of follow-ups that name none (`task_routes`).
     pub(crate) routes: Routes,
-    /// Written into messages published here.
+    /// The origin in the messages that this worker publishes.
     pub(crate) origin: String,
     pub(crate) reply_to: String,
     /// The most bytes that may follow from one task; see `canvas`.
@@ -46,7 +49,7 @@ impl Rules {
         Arc::clone(route.unwrap_or(&self.default_queue))
     }
 
-    /// Whether this task's result is stored.
+    /// Returns `true` if the result of this task is stored.
     pub(crate) fn stores(&self, task: &Task) -> bool {
         self.results
             && !task
@@ -54,7 +57,7 @@ impl Rules {
                 .unwrap_or_else(|| self.names.ignores_result(&task.name))
     }
 
-    /// A task as a message for a queue.
+    /// Writes a task as a message for a queue.
     pub(crate) fn encode(&self, task: &Task, queue: &str) -> Result<Vec<u8>, String> {
         let tag = uuid::Uuid::new_v4().to_string();
         let options = EncodeOptions::new(queue, &tag)

@@ -1,11 +1,14 @@
 //! The settle role: has every outcome judged and reported, and carries the verdicts out in batches.
 //!
-//! * A verdict that needs nothing but an acknowledgement goes to the ledger at once and rides with the next claim.
-//! * Others wait up to [`LINGER`] for company, if there is any, and are then done in one call.
-//! * With results on another server, they are stored there first: lease looked at, result stored, then settled here.
+//! * A verdict that needs only an ack goes to the ledger at once; the next claim carries it.
+//! * Other verdicts wait up to [`LINGER`] while more can join them, and are then settled in one
+//!   call.
+//! * Results on another server are stored there first: check the lease, store the result, settle
+//!   here.
 //!
-//! Bounded by what is held: every order is about a delivery that keeps its place until it is settled. While the broker or
-//! the result backend is away, nothing is claimed for long.
+//! Its queues are bounded by the number of held messages: every order is about a delivery that
+//! keeps its place until it is settled. While the broker or the result backend is away, the worker
+//! soon claims nothing more.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,16 +32,16 @@ use crate::source::redis::RedisSource;
 use crate::source::{Letter, Part, Settlement, Source, Step, Tag};
 use crate::task_log::{label, log_task};
 
-/// The most settlements of one call. Keeps a call's script in the range of a few milliseconds.
+/// The most settlements of one call. It keeps the script of a call within a few milliseconds.
 const BATCH: usize = 250;
 
-/// About the most bytes of one call: they have to arrive in the time of an answer.
+/// About the most bytes of one call: they have to arrive in the time of one answer.
 const BATCH_BYTES: usize = 4 << 20;
 
 /// See the module.
 pub(crate) struct Settling {
     pub(crate) source: RedisSource,
-    /// The server of the results, if it is another.
+    /// The server of the results, if it is not the broker.
     pub(crate) results: Option<RedisSource>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) rules: Arc<Rules>,
@@ -49,14 +52,14 @@ pub(crate) struct Settling {
     pub(crate) failed_chords: MembersFirst,
 }
 
-/// What was ordered and is not yet done.
+/// The orders that are not yet carried out.
 #[derive(Default)]
 struct Pending {
     acks: Vec<Tag>,
     settlements: Vec<Settlement>,
-    /// To be read, marked and put back.
+    /// Messages to be read, marked and put back; `true`: at the head of their queue.
     redeliver: Vec<(Delivery, bool)>,
-    /// To be counted before they run.
+    /// Deliveries to be counted before they run.
     begin: Vec<(Delivery, oneshot::Sender<Delivery>)>,
     states: Vec<(String, Vec<u8>)>,
     stored: Vec<oneshot::Sender<()>>,
@@ -71,7 +74,7 @@ impl Settling {
         let mut settled = Instant::now();
         loop {
             self.pulse.beat();
-            // Without a timer, which takes a millisecond at least.
+            // Settles without a timer, which would take at least a millisecond.
             let verdicts = pending.settlements.len();
             if is_complete(verdicts, self.ledger.busy(), settled.elapsed()) {
                 deadline = None;
@@ -126,7 +129,7 @@ impl Settling {
                     pending.states.push((task.id.clone(), document));
                     pending.stored.push(stored);
                 } else {
-                    // Nobody reads it; whoever reports goes on.
+                    // The state is not stored; the task that reports it goes on.
                     let _ = stored.send(());
                 }
             }
@@ -155,7 +158,8 @@ impl Settling {
         pending.settlements.push(settlement);
     }
 
-    /// Sorts out what was begun too often without being finished.
+    /// Counts the deliveries that begin. A task that was begun too often without being finished
+    /// becomes a dead letter; the others may run.
     async fn begin(&mut self, pending: &mut Pending) {
         let deliveries = std::mem::take(&mut pending.begin);
         let begun: Vec<(Tag, &str)> = deliveries
@@ -211,8 +215,10 @@ impl Settling {
         }
     }
 
-    /// Reads what is to be put back, and marks it. What its task put to the end of the queue by its own wish is not counted
-    /// any more: it may do so for ever, as with Celery.
+    /// Reads the messages that are to be put back, and marks them.
+    ///
+    /// The count of a task that asked to go to the end of its queue is cleared: it may do so
+    /// without limit, as with Celery.
     async fn redeliveries(&mut self, deliveries: Vec<(Delivery, bool)>) -> Vec<Settlement> {
         for (delivery, front) in &deliveries {
             if !front && delivery.task.redelivered {
@@ -238,7 +244,8 @@ impl Settling {
                     priority: marked.priority,
                     message: marked.raw,
                 },
-                // It was read once, so this is a message that vanished: the fence will say so, and nothing is done.
+                // The message could be read before, so it has vanished: its lease is lost, and the
+                // script does nothing.
                 Err(error) => {
                     let cause = error.cause().code().to_owned();
                     Step::Dead(Letter {
@@ -272,7 +279,7 @@ impl Settling {
         }
     }
 
-    /// Does what is left to do for settlements whose members of chords are counted.
+    /// Carries out settlements whose chord members have been counted.
     async fn carry_out(&mut self, mut settlements: Vec<Settlement>) {
         while !settlements.is_empty() {
             let rest = settlements.split_off(one_call(settlements.iter().map(Settlement::size)));
@@ -298,7 +305,7 @@ impl Settling {
         if !settled.repeated {
             let lost = settled.lost.iter().filter_map(|at| tags.get(*at));
             let lost: Vec<Tag> = lost.copied().collect();
-            // Those that are known of were told of.
+            // Leases already known to be lost have been reported; count only new ones.
             let lost = self.ledger.lose(&lost);
             self.metrics.lost(lost);
             if lost > 0 {
@@ -321,8 +328,9 @@ impl Settling {
         self.ledger.forget(&tags);
     }
 
-    /// Counts the members of chords in a batch, and adds what follows from chords that are complete. The failure of a
-    /// chord's body can be a member of another chord: until there is nothing more to count.
+    /// Counts the members of chords in a batch, and adds what follows from chords that are
+    /// complete. The failure of a chord's body can be a member of another chord, so the count is
+    /// repeated until nothing is left to count.
     async fn count_parts(&mut self, batch: &mut [Settlement]) {
         let mut lost = None;
         loop {
@@ -337,7 +345,8 @@ impl Settling {
                 return;
             }
             if lost.is_none() {
-                // What another worker does now, that one counts. As with results elsewhere, a window stays after this look.
+                // A task whose lease is lost is counted by the worker that has it now. As with
+                // results elsewhere, a short window stays after this check.
                 let tags: Vec<Tag> = places.iter().map(|place| batch[*place].tag).collect();
                 lost = Some(self.source.renew(&tags).await);
             }
@@ -366,21 +375,21 @@ impl Settling {
         }
     }
 
-    /// Stores the results of a batch on their own server, and takes them out of it. Gives back the chords that end with
-    /// it, each with the position of its settlement.
+    /// Stores the results of a batch on their own server, and takes them out of it. Returns the
+    /// chords that end with it, each with the position of its settlement.
     async fn store_elsewhere(&mut self, batch: &mut [Settlement]) -> Vec<(usize, Step)> {
         let tags: Vec<Tag> = batch.iter().map(|settlement| settlement.tag).collect();
         let mut ends = Vec::new();
         let Some(results) = &mut self.results else {
             return ends;
         };
-        // A window of one round trip stays in which a lease can be lost after this look at it.
+        // For one round trip after this check, a lease can still be lost unnoticed.
         let lost = self.source.renew(&tags).await;
         let mut documents = Vec::with_capacity(batch.len());
         let mut begins = Vec::new();
         for (position, settlement) in batch.iter_mut().enumerate() {
             if lost.contains(&settlement.tag) {
-                // Nothing of it will be done.
+                // None of its steps will be carried out.
                 settlement.steps.clear();
                 continue;
             }
@@ -415,7 +424,7 @@ impl Settling {
     }
 }
 
-/// How many of these sizes go into one call: one at least.
+/// Returns how many settlements of these sizes go into one call: at least one.
 fn one_call(sizes: impl Iterator<Item = usize>) -> usize {
     let mut bytes = 0;
     let fits = sizes.take(BATCH).take_while(|size| {

@@ -1,5 +1,5 @@
-//! Turns a verdict, or the end of a message that was never run, into steps for broker and result backend. What the
-//! verdict is was decided in `verdict`. Pure: no I/O, no clock.
+//! Turns a verdict, or the end of a message that was never run, into steps for broker and result
+//! backend. `verdict` has made the decision. Pure: no I/O, no clock.
 
 use std::sync::Arc;
 
@@ -15,21 +15,23 @@ use crate::delivery::Delivery;
 use crate::source::{Letter, Step};
 use crate::task_log::{label, log_task};
 
-/// Causes of dead letters: the code here failed; workers ended time and again.
+/// Causes of dead letters. `BUG`: this worker's code failed. `POISON`: workers ended again and
+/// again while they held the message.
 pub(super) const BUG: &str = "bug";
 const POISON: &str = "poison";
 
-/// What is to be done for a delivery.
+/// The steps that a verdict requires.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Plan {
-    /// These steps, then the acknowledgement.
+    /// Carry out these steps, then acknowledge the message.
     Steps(Vec<Step>),
-    /// The message itself, marked as redelivered, back to its queue: its head, or its end.
+    /// Put the message itself, marked as redelivered, back into its queue: at its head, or at its
+    /// end.
     Redeliver { front: bool },
 }
 
 impl Rules {
-    /// Turns a verdict into what has to be done.
+    /// Turns a verdict into a plan.
     pub(crate) fn plan(&self, delivery: &Delivery, verdict: Verdict, now: Timestamp) -> Plan {
         let task = &delivery.task;
         Plan::Steps(match verdict {
@@ -78,7 +80,7 @@ impl Rules {
             traceback,
         } = failure;
         let follow = canvas::after_failure(self, task, &exception, traceback.as_deref(), now);
-        // As in Celery, clients see what failed before what fails with it.
+        // As in Celery, clients see the failed task before the tasks that fail with it.
         let mut steps = Vec::with_capacity(follow.len() + 1);
         if self.stores(task) {
             let doc = ResultDoc::failure(&task.id, &exception, traceback, now);
@@ -115,7 +117,7 @@ impl Rules {
         steps
     }
 
-    /// FAILURE, and the message itself among the dead letters.
+    /// Stores FAILURE, and moves the message itself to the dead letters.
     fn dead(
         &self,
         delivery: &Delivery,
@@ -128,7 +130,7 @@ impl Rules {
         steps
     }
 
-    /// A message that cannot be read.
+    /// Returns the steps for a message that cannot be read.
     pub(crate) fn malformed(
         &self,
         queue: &Arc<str>,
@@ -154,7 +156,7 @@ impl Rules {
         steps
     }
 
-    /// A task of a name that nobody registered.
+    /// Returns the steps for a task whose name is not registered.
     pub(crate) fn unknown(&self, delivery: &Delivery, now: Timestamp) -> Vec<Step> {
         caught(|| {
             let name = delivery.task.name.clone();
@@ -164,8 +166,8 @@ impl Rules {
         .unwrap_or_else(|| self.bug(delivery, now))
     }
 
-    /// What follows from a message cannot be worked out here. Its callbacks, its chain and its chord are part of that: they
-    /// hear nothing.
+    /// Returns the steps for a message whose follow-ups cannot be worked out because of a bug. Its
+    /// callbacks, its chain and its chord are among them, and are not notified.
     pub(crate) fn bug(&self, delivery: &Delivery, now: Timestamp) -> Vec<Step> {
         let task = &*delivery.task;
         log_task!(
@@ -186,7 +188,7 @@ impl Rules {
         steps
     }
 
-    /// A message that ended so many workers while they read it.
+    /// Returns the steps for a message that ended `times` workers while they read it.
     pub(crate) fn unreadable(
         &self,
         queue: &Arc<str>,
@@ -213,7 +215,8 @@ impl Rules {
         steps
     }
 
-    /// A message that was delivered too often, each time to a worker that did not live to finish it.
+    /// Returns the steps for a poison message: one that was redelivered `times` times, each time to
+    /// a worker that ended before it had finished the task.
     pub(crate) fn poison(&self, delivery: &Delivery, times: u64, now: Timestamp) -> Vec<Step> {
         let text = format!("Delivered again {times} times without being finished.");
         let failure = Failure::imposed("WorkerLostError", BILLIARD, vec![text.into()]);
@@ -221,7 +224,7 @@ impl Rules {
             .unwrap_or_else(|| self.bug(delivery, now))
     }
 
-    /// The document of an intermediate state, if this task's states are stored.
+    /// Returns the document of an intermediate state, if this task's states are stored.
     pub(crate) fn state(
         &self,
         task: &Task,

@@ -1,7 +1,8 @@
-//! Decides what an outcome means: the only place that does, for single tasks and for batches.
+//! Decides what an outcome means, for single tasks and for batches. No other module does.
 //!
-//! The executor reports what happened (an [`Outcome`]). [`Rules::judge`] turns it into a [`Verdict`], which `report` logs
-//! and counts, and which `transition` turns into steps for broker and result backend. docs/worker.md has the table.
+//! The executor reports what happened (an [`Outcome`]). [`Rules::judge`] turns it into a
+//! [`Verdict`], which `report` logs and counts, and which `transition` turns into steps for broker
+//! and result backend. docs/worker.md has the table.
 //!
 //! Pure: no I/O, no clock.
 
@@ -17,16 +18,17 @@ use serde_json::value::RawValue;
 use super::rules::{BILLIARD, CELERY, Rules};
 use crate::delivery::{Delivery, Outcome};
 
-/// The cause of the dead letter of a message that its task refused.
+/// The cause of the dead letter of a message that its task rejected.
 const REJECTED: &str = "rejected";
 
-/// The cause of the dead letter of a task whose next run cannot be written as a message. Celery rejects these too.
+/// The cause of the dead letter of a task whose next run cannot be written as a message. Celery
+/// rejects these too.
 const NOT_ENCODABLE: &str = "retry-not-encodable";
 
-/// What is to become of a delivery.
+/// The decision about a delivery.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// Stored as SUCCESS; what follows is published.
+    /// Stored as SUCCESS; the follow-ups are published.
     Success {
         value: Box<RawValue>,
         runtime: Duration,
@@ -41,7 +43,7 @@ pub(crate) enum Verdict {
         cause: &'static str,
         failure: Failure,
     },
-    /// Published again, with one retry more; stored as RETRY.
+    /// Published again, with one more retry counted; stored as RETRY.
     Retry {
         countdown: Duration,
         reason: Option<Failure>,
@@ -50,9 +52,9 @@ pub(crate) enum Verdict {
     },
     /// Stored as REVOKED, for this reason.
     Revoked(&'static str),
-    /// Acknowledged only.
+    /// Only acknowledged.
     Ignored,
-    /// Put at the end of its queue, because its task refused it for this reason.
+    /// Put at the end of its queue, because its task rejected it for this reason.
     Requeue { reason: String },
     /// Put at the head of its queue; marked as redelivered if its code had begun.
     GiveBack { begun: bool },
@@ -66,7 +68,8 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// An exception that code raised, with the last line of the traceback that Python would store: `ValueError: boom`.
+    /// An exception that code raised, with the last line of the traceback that Python would store:
+    /// `ValueError: boom`.
     fn raised(exception: ExceptionDoc) -> Self {
         let traceback = Some(traceback(&exception));
         Failure {
@@ -85,7 +88,7 @@ impl Failure {
 }
 
 impl Rules {
-    /// Decides what an outcome means.
+    /// Decides what an outcome means, and makes the message of a retry.
     pub(crate) fn judge(&self, delivery: &Delivery, outcome: Outcome, now: Timestamp) -> Verdict {
         let task = &*delivery.task;
         match outcome {
@@ -116,7 +119,7 @@ impl Rules {
                 let exception = ExceptionDoc::new("RuntimeError", text, Some("builtins"));
                 Verdict::Failure(Failure::raised(exception))
             }
-            // A task that took too long once is not run again.
+            // A task that exceeded its limit is not run again.
             Outcome::TimedOut(limit) => Verdict::TimeLimit {
                 limit,
                 failure: Failure::imposed("TimeLimitExceeded", BILLIARD, vec![seconds(limit)]),
@@ -131,13 +134,15 @@ impl Rules {
             } => dead(reason, REJECTED),
             Outcome::Ignored => Verdict::Ignored,
             Outcome::Expired => Verdict::Revoked("expired"),
-            // As if it had not begun: a broken database must not count against the message.
+            // The message goes back as if its task had not begun: a broken database must not count
+            // against it.
             Outcome::NotStarted | Outcome::Unavailable { .. } => Verdict::GiveBack { begun: false },
             Outcome::Interrupted => Verdict::GiveBack { begun: true },
         }
     }
 
-    /// Makes the message of the next run.
+    /// Makes the message of the next run. If it cannot be written, the delivery becomes a dead
+    /// letter.
     fn another_run(
         &self,
         delivery: &Delivery,
@@ -161,7 +166,8 @@ impl Rules {
     }
 }
 
-/// A value of more than `most` bytes is a failure: Redis would close the connection on it, every time.
+/// Returns a success, or a failure if the value has more than `most` bytes: Redis would close the
+/// connection each time it was sent.
 fn success(value: Box<RawValue>, runtime: Duration, most: usize) -> Verdict {
     let bytes = value.get().len();
     if bytes <= most {
@@ -172,7 +178,7 @@ fn success(value: Box<RawValue>, runtime: Duration, most: usize) -> Verdict {
     Verdict::Failure(Failure::raised(exception))
 }
 
-/// As in Celery 5.7, a message that is refused for good is also stored as a failure.
+/// Makes the verdict for a dead letter. As in Celery 5.7, it is also stored as a failure.
 fn dead(reason: String, cause: &'static str) -> Verdict {
     let args = vec![Value::String(reason.clone()), Value::Bool(false)];
     Verdict::Dead {
@@ -182,7 +188,7 @@ fn dead(reason: String, cause: &'static str) -> Verdict {
     }
 }
 
-/// What Celery raises when no retry is left and the task gave no other exception.
+/// Returns the exception that Celery raises when no retry is left and the task gave no other.
 fn retries_exceeded(task: &Task) -> ExceptionDoc {
     let text = format!(
         "Can't retry {}[{}] args:{} kwargs:{}",
@@ -194,7 +200,7 @@ fn retries_exceeded(task: &Task) -> ExceptionDoc {
     ExceptionDoc::new("MaxRetriesExceededError", text, Some(CELERY))
 }
 
-/// A limit as Python shows it: `3` or `0.5`.
+/// Returns a limit as Python shows it: `3` or `0.5`.
 fn seconds(limit: Duration) -> Value {
     match limit.subsec_nanos() {
         0 => Value::from(limit.as_secs()),
@@ -283,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_run_again_until_that_is_used_up() {
+    fn failures_are_retried_until_no_retry_is_left() {
         for (name, retries, outcome, again) in [
             ("stubborn", 0, boom(true), true),
             ("stubborn", 1, boom(true), true),
@@ -310,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_published_again_is_rejected() {
+    fn a_retry_that_cannot_be_published_is_rejected() {
         let mut task = testing::task("t", "[1]");
         task.time_limit.hard = Some(f64::INFINITY);
         let retry = Outcome::Retry {
@@ -333,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_is_too_large_is_a_failure_and_no_success() {
+    fn a_result_that_is_too_large_is_a_failure() {
         for (json, fits) in [("12345", true), ("123456", false), ("\"1234\"", false)] {
             let value = RawValue::from_string(json.to_owned()).unwrap();
             let verdict = success(value, Duration::from_secs(1), 5);

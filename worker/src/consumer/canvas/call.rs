@@ -1,7 +1,8 @@
-//! Calls signatures: single tasks become messages, composites are taken apart.
+//! Calls signatures: turns single tasks into messages, and takes composites apart.
 //!
-//! The rules are those of `apply_async` and `run` in `celery/canvas.py` of 5.7: whose options go to which task, and in
-//! which order. Options of a call go before those of the signature; a null hides them.
+//! It follows `apply_async` and `run` in `celery/canvas.py` of 5.7: they decide which task gets
+//! whose options, and in which order. Options of a call override those of the signature; a null
+//! hides them.
 
 use celery_protocol::message::Task;
 use celery_protocol::time::Timestamp;
@@ -16,13 +17,13 @@ use super::signature::{Kind, Signature};
 use crate::consumer::rules::Rules;
 use crate::source::{Letter, Step};
 
-/// What a value takes besides its text, about.
+/// About how many bytes a value takes besides its text.
 const AROUND: usize = 16;
 
 /// The calls that follow from one task.
 pub(super) struct Calling<'a> {
     pub(super) rules: &'a Rules,
-    /// The task that was run, the parent of what is called unless the call names another.
+    /// The task that was run: the parent of the called tasks, unless the call names another.
     pub(super) task: &'a Task,
     pub(super) now: Timestamp,
     pub(super) load: Load,
@@ -42,7 +43,7 @@ impl<'a> Calling<'a> {
         }
     }
 
-    /// The callbacks of a task that succeeded, with its result.
+    /// Calls the callbacks of a task that succeeded, with its result.
     pub(super) fn callbacks(&mut self, signatures: &[Value], result: &Value) {
         let Ok(options) = self.call_options() else {
             return;
@@ -61,7 +62,7 @@ impl<'a> Calling<'a> {
         self.call_as_group(&others, result, &options);
     }
 
-    /// The next step of a chain, with the result of the one before.
+    /// Calls the next step of a chain, with the result of the step before.
     pub(super) fn next(&mut self, step: &Value, rest: &[Value], result: &Value) {
         let options = self.call_options().and_then(|mut options| {
             options.set("chain", &Raws(rest))?;
@@ -72,7 +73,7 @@ impl<'a> Calling<'a> {
         }
     }
 
-    /// The error callbacks of a task, with its id.
+    /// Calls the error callbacks of a task, with its id.
     pub(super) fn errbacks(&mut self, signatures: &[Value], id: &str, root: &str) {
         let mut options = Options::default();
         let named = options
@@ -85,12 +86,13 @@ impl<'a> Calling<'a> {
         }
     }
 
-    /// The body of a chord, with the results of its header.
+    /// Calls the body of a chord, with the results of its header.
     pub(super) fn body(&mut self, body: &Value, results: &Value) {
         self.call(body, results, Options::default());
     }
 
-    /// What Celery gives with every call of a callback: without a priority, those of composites do not count.
+    /// Returns the options that Celery gives with every call of a callback. Without a priority, the
+    /// priorities of composites do not count.
     fn call_options(&self) -> Result<Options, String> {
         let mut options = Options::default();
         options.set("parent_id", &self.task.id)?;
@@ -99,7 +101,8 @@ impl<'a> Calling<'a> {
         Ok(options)
     }
 
-    /// Calls a signature. What cannot be published, all of it, goes to the dead letters.
+    /// Calls a signature. If any part of it cannot be published, the whole signature goes to the
+    /// dead letters.
     fn call(&mut self, text: &Value, given: &Value, options: Options) {
         self.whole(text, |calling| {
             let args = std::slice::from_ref(given);
@@ -136,8 +139,8 @@ impl<'a> Calling<'a> {
         }
     }
 
-    /// Does something that publishes all that it should, or nothing: a header without its last member would never be
-    /// complete.
+    /// Runs a call that publishes either everything or nothing: a header without its last member
+    /// would never be complete.
     fn whole(&mut self, text: &RawValue, call: impl FnOnce(&mut Self) -> Result<(), String>) {
         let (steps, children) = (self.follow.steps.len(), self.follow.children.len());
         let load = self.load.bytes();
@@ -189,7 +192,8 @@ impl<'a> Calling<'a> {
         Ok(())
     }
 
-    /// A chain: callbacks go to the last task, error callbacks to each, other options to the first.
+    /// Calls a chain: callbacks go to the last task, error callbacks to each, other options to the
+    /// first.
     fn apply_chain(
         &mut self,
         it: Signature,
@@ -240,7 +244,7 @@ impl<'a> Calling<'a> {
         self.apply(first, &[], None, options)
     }
 
-    /// A group: every member gets the arguments and all options.
+    /// Calls a group: every member gets the arguments and all options.
     fn apply_group(
         &mut self,
         it: Signature,
@@ -314,7 +318,8 @@ impl<'a> Calling<'a> {
     }
 }
 
-/// The members of a group and of groups in it. As in Celery, each group counts its own.
+/// Returns the members of a group and of the groups in it. As in Celery, each group numbers its own
+/// members.
 fn flat(members: Vec<Signature>) -> Vec<(usize, Signature)> {
     let mut all = Vec::with_capacity(members.len());
     for (index, member) in members.into_iter().enumerate() {
@@ -326,7 +331,7 @@ fn flat(members: Vec<Signature>) -> Vec<(usize, Signature)> {
     all
 }
 
-/// A follow-up as a dead letter.
+/// Makes the step that moves a follow-up to the dead letters.
 pub(super) fn not_published(rules: &Rules, task: &Task, signature: &RawValue, why: &str) -> Step {
     tracing::error!(
         "Task {}[{}]: a follow-up was not published but moved to the dead letters: {why}",

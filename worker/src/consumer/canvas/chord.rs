@@ -1,6 +1,6 @@
-//! Calls a chord: its header is called, and every member of it carries the body.
+//! Calls a chord: publishes its header, each of whose members carries the body.
 //!
-//! The rules are those of `_chord.apply_async` and `run` in `celery/canvas.py` of 5.7.
+//! It follows `_chord.apply_async` and `run` in `celery/canvas.py` of 5.7.
 
 use super::call::{Calling, new_id};
 use super::freeze::Place;
@@ -11,7 +11,7 @@ use super::signature::{Kind, Signature};
 use crate::source::Step;
 
 impl Calling<'_> {
-    /// A chord: callbacks go to the body, a delay to the header, other options to both.
+    /// Calls a chord: callbacks go to the body, a delay to the header, other options to both.
     pub(super) fn apply_chord(
         &mut self,
         mut it: Signature,
@@ -102,7 +102,7 @@ impl Calling<'_> {
         Ok(())
     }
 
-    /// The saved result of a header, if it is more than a list of tasks.
+    /// Returns the result of a header to be saved, if the header is more than a list of tasks.
     fn saved(&self, header: Outcome) -> Option<Vec<u8>> {
         let mut members = self.outcomes.members(header).iter();
         members
@@ -116,7 +116,7 @@ impl Calling<'_> {
     }
 }
 
-/// Keyword arguments of a chord and of its call, those of the call first.
+/// Merges the keyword arguments of a chord and of its call; those of the call override the others.
 fn merged(own: Option<&Value>, call: Option<&Value>) -> Result<Option<Value>, String> {
     let (Some(own), Some(call)) = (own, call) else {
         return Ok(call.or(own).cloned());

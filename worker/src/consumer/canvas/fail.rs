@@ -1,9 +1,10 @@
-//! What will not be run because something failed, fails.
+//! Fails the tasks that will not be run because another task failed.
 //!
-//! The rules are those of `_fail_chain`, `chord_error_from_stack` and `_handle_group_chord_error` in
-//! `celery/backends/base.py` of 5.7. Where those leave a waiting client without an answer, the documents that it waits
-//! for are stored too: of the members of a group in a chain, of the body of a chord that is a body, and of the chord
-//! whose header the failed body belongs to.
+//! It follows `_fail_chain`, `chord_error_from_stack` and `_handle_group_chord_error` in
+//! `celery/backends/base.py` of 5.7. Where Celery leaves a waiting client without an answer, this
+//! module also stores the documents that the client waits for. They are those of the members of a
+//! group in a chain, of the body of a chord that is itself a body, and of the chord whose header
+//! the failed body belongs to.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,21 +21,21 @@ use super::signature::{Kind, Signature};
 use crate::consumer::rules::Rules;
 use crate::source::{Part, Step};
 
-/// The failure of what will not be run.
+/// The failure of the tasks that will not be run.
 pub(super) struct Failing<'a> {
     pub(super) rules: &'a Rules,
-    /// The task whose end this is.
+    /// The task that has ended.
     pub(super) task: &'a Arc<Task>,
     pub(super) now: Timestamp,
     pub(super) load: Load,
-    /// What the task has published, as results name it.
+    /// The tasks that the task has published, as results name them.
     pub(super) children: Vec<Box<RawValue>>,
     pub(super) steps: Vec<Step>,
-    /// Whether there was too much of it.
+    /// `true` once the documents have reached the limit on bytes.
     full: bool,
 }
 
-/// What something failed with.
+/// An exception and its traceback.
 #[derive(Clone, Copy)]
 pub(super) struct Raised<'a> {
     pub(super) exception: &'a ExceptionDoc,
@@ -80,7 +81,8 @@ impl<'a> Failing<'a> {
         }
     }
 
-    /// Fails the body of a chord: with the error of the chord, or, if it is a group, with what the member raised.
+    /// Fails the body of a chord: with the chord's error, or, if it is a group, with the exception
+    /// of the member.
     pub(super) fn body(&mut self, body: &Signature, error: Raised<'_>, cause: Raised<'_>) {
         if let Kind::Group(members) = &body.kind {
             let group = &body.options;
@@ -113,7 +115,8 @@ impl<'a> Failing<'a> {
         self.chain(&body.options.list("chain"), without);
     }
 
-    /// Fails a member of a group that is a body. Error callbacks that are its own and the group's are called once.
+    /// Fails a member of a group that is a body. An error callback of both the member and the group
+    /// is called once.
     fn member_of_body(&mut self, member: &Signature, of_group: &[Value], cause: Raised<'_>) {
         let mut own = Vec::new();
         let result = errbacks_of(member, &mut own);
@@ -127,7 +130,8 @@ impl<'a> Failing<'a> {
         self.document(&id, &Options::default(), cause, self.children.clone());
     }
 
-    /// Counts a body in the chord to whose header it belongs, as often as it was expected to be.
+    /// Counts a failed body in the chord to whose header it belongs, as many times as that chord
+    /// expects.
     fn count_leaves(&mut self, body: &Signature, raised: Raised<'_>) {
         match &body.kind {
             Kind::Task { .. } => self.count(&body.options, raised),
@@ -180,7 +184,7 @@ impl<'a> Failing<'a> {
         doc.parent_id = options.text("parent_id");
         let document = doc.encode();
         if let Err(why) = self.load.add(document.len()) {
-            // This one, and what comes after it, is not failed.
+            // This task and the tasks after it are not failed.
             self.full = true;
             let letter = not_published(self.rules, self.task, RawValue::NULL, &why);
             return self.steps.push(letter);
@@ -203,8 +207,8 @@ impl<'a> Failing<'a> {
     }
 }
 
-/// Returns the signature whose result is that of `it`, and collects the error callbacks on the way to it: of a chord its
-/// own and those of its body, of a group those of its members.
+/// Returns the signature whose result is that of `it`, and collects the error callbacks on the way
+/// to it. A chord contributes its own and those of its body, a group those of its members.
 fn errbacks_of<'s>(it: &'s Signature, errbacks: &mut Vec<Value>) -> &'s Signature {
     errbacks.extend(it.options.list("link_error"));
     match &it.kind {

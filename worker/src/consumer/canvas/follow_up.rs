@@ -1,4 +1,4 @@
-//! What is published after a task, and the limit on its bytes.
+//! The messages that are published after a task, and the limit on their bytes.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,13 +8,15 @@ use serde_json::value::RawValue;
 use crate::consumer::rules::Rules;
 use crate::source::Step;
 
-/// The most bytes that may follow from one task, unless it is a single message. Every member of a group carries what
-/// its parent returned, and every member of a header the body of the chord: without a limit a message of a few MiB
-/// could ask for any number of GiB. Far more than a broker should be told at once.
+/// The most bytes that may follow from one task, unless it is a single message. Every member of a
+/// group carries the result of the parent, and every member of a header the body of the chord.
+/// Without a limit, a message of a few MiB could cause any number of GiB. The limit is already far
+/// more than a broker should receive at once.
 pub(crate) const MOST: usize = 64 << 20;
 
-/// Groups, chains and chords copy arguments, options and callbacks to their members, also where they have none. This
-/// many times [`MOST`] is more than any workflow needs, and is copied in less than a second.
+/// The limit on copied bytes, as a multiple of [`MOST`]. Groups, chains and chords copy arguments,
+/// options and callbacks to their members, and even do so if they have no members. This much is
+/// more than any workflow needs, and is copied in less than a second.
 const COPIES: usize = 16;
 
 /// The bytes that follow from one task.
@@ -34,7 +36,7 @@ impl Load {
         }
     }
 
-    /// Adds the bytes of a message, unless that is too much.
+    /// Adds the bytes of a message, or returns an error if that exceeds the limit.
     pub(super) fn add(&self, bytes: usize) -> Result<(), String> {
         let before = self.bytes.get();
         let after = before.saturating_add(bytes);
@@ -61,13 +63,13 @@ impl Load {
         self.bytes.get()
     }
 
-    /// Takes back what was added since then: it will not be sent.
+    /// Resets the count to an earlier value: the messages added since will not be sent.
     pub(super) fn put_back(&self, bytes: usize) {
         self.bytes.set(bytes);
     }
 }
 
-/// What is published after a task.
+/// The messages that are published after a task.
 #[derive(Debug, Default)]
 pub(crate) struct FollowUps {
     pub(crate) steps: Vec<Step>,

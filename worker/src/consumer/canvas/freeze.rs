@@ -1,7 +1,9 @@
-//! Gives signatures their ids before they are called or sent along, so that who waits for a later step knows its id.
+//! Gives signatures their ids before they are called or sent along, so that a client that waits for
+//! a later step knows its id.
 //!
-//! The rules are those of `freeze` and `prepare_steps` in `celery/canvas.py` of 5.7. Unlike there, the header of a chord
-//! does not get its body here: the call of the chord adds it, and until then it would only be carried along.
+//! It follows `freeze` and `prepare_steps` in `celery/canvas.py` of 5.7. Unlike in Celery, the
+//! header of a chord does not get its body here. The call of the chord adds it; until then it would
+//! only be carried along.
 
 use std::collections::VecDeque;
 
@@ -11,7 +13,7 @@ use super::options::{Options, Value};
 use super::outcome::Outcome;
 use super::signature::{Chord, DEPTH, Kind, Signature};
 
-/// What a signature is told when it gets its id.
+/// The place of a signature in its workflow, given when it gets its id.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Place<'p> {
     pub(super) id: Option<&'p str>,
@@ -22,7 +24,7 @@ pub(super) struct Place<'p> {
     pub(super) chord: Option<&'p Value>,
 }
 
-/// What the first step of a chain gets before its own arguments.
+/// The arguments that the first step of a chain gets before its own.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Given<'g> {
     pub(super) args: &'g [Value],
@@ -119,7 +121,7 @@ impl Calling<'_> {
         let mut outcomes = Vec::with_capacity(pending.len());
         while let Some(mut member) = pending.pop_front() {
             match member.kind {
-                // One after the other to the front, which turns them around, as in Celery.
+                // Each goes to the front, which reverses their order, as in Celery.
                 Kind::Group(inner) => inner.into_iter().for_each(|it| pending.push_front(it)),
                 _ if member.is_empty_chain() => {}
                 _ => {
@@ -155,8 +157,9 @@ impl Calling<'_> {
         Ok((body, self.outcomes.id(header).to_owned()))
     }
 
-    /// Makes the tasks of a chain from its steps: chains in it are spliced, a group that is followed by something is a
-    /// chord. With `kept` the steps only get their ids and are kept there as they are, the last one first.
+    /// Makes the tasks of a chain from its steps. Chains among the steps are spliced in, and a
+    /// group before another step becomes a chord. With `kept`, the steps only get their ids, and
+    /// are collected there unchanged, the last one first.
     pub(super) fn steps(
         &mut self,
         steps: Vec<Signature>,
@@ -172,7 +175,7 @@ impl Calling<'_> {
         let mut steps = without_empty_head(steps);
         let mut made = Steps::default();
         let mut next: Option<Outcome> = None;
-        // How many chords are bodies of each other at the place that was reached.
+        // The number of chords that are bodies of each other at the current step.
         let mut nested = 0;
         while let Some(step) = steps.pop_back() {
             let is_group = matches!(step.kind, Kind::Group(_));
@@ -228,7 +231,7 @@ impl Calling<'_> {
                     Signature { kind, ..step }
                 }
             };
-            // The body of a chord made here has its place already.
+            // The body of a chord made here already has its place.
             let is_last = made.tasks.is_empty() && upgraded.is_none();
             let outcome = self.freeze(&mut step, if is_last { last } else { root })?;
             if let Some(next) = next.filter(|next| self.outcomes.parent(*next).is_none())
@@ -256,7 +259,7 @@ impl Calling<'_> {
         Ok(made)
     }
 
-    /// Returns the result among the ancestors of `of`, or itself, whose parent is this one.
+    /// Returns the result whose parent is `parent`, from `of` and its ancestors.
     fn child_of(&self, parent: Option<Outcome>, of: Option<Outcome>) -> Option<Outcome> {
         let mut outcome = of?;
         while self.outcomes.parent(outcome) != parent {
@@ -266,7 +269,8 @@ impl Calling<'_> {
     }
 }
 
-/// The steps of a chain, without empty groups before the first step that gets the arguments.
+/// Returns the steps of a chain, without empty groups before the first step that gets the
+/// arguments.
 fn without_empty_head(steps: Vec<Signature>) -> VecDeque<Signature> {
     let mut steps = VecDeque::from(steps);
     let mut stripped = None;

@@ -1,4 +1,4 @@
-//! A chord whose last member has ended: its body.
+//! Calls the body of a chord, or fails it, after its last member has ended.
 
 use std::collections::HashMap;
 
@@ -17,8 +17,8 @@ use crate::consumer::rules::{CELERY, Rules, caught};
 use crate::consumer::verdict::traceback;
 use crate::source::{Complete, Part, Step};
 
-/// Every member of a chord's header has ended: its body is called with their results, or fails with the first of them
-/// that failed.
+/// Returns the steps for a chord whose members have all ended. Its body is called with their
+/// results, or fails with the exception of the first member that failed.
 pub(crate) fn after_chord(
     rules: &Rules,
     part: &Part,
@@ -55,7 +55,7 @@ fn join(rules: &Rules, part: &Part, complete: &Complete, now: Timestamp) -> Vec<
             let error = ExceptionDoc::new("ChordError", broken.why, Some(CELERY));
             tracing::error!("Chord {} raised: {}", part.group, error.summary());
             let steps = failed(rules, part, &error, broken.cause.as_ref(), now);
-            // A body that is a member of another chord is counted there.
+            // A body that is a member of another chord is counted in that chord.
             steps
                 .into_iter()
                 .partition(|step| matches!(step, Step::Count(_)))
@@ -72,7 +72,7 @@ fn join(rules: &Rules, part: &Part, complete: &Complete, now: Timestamp) -> Vec<
     all
 }
 
-/// The failure of a body, and of what follows it.
+/// Fails a body, and the tasks that follow it.
 fn failed(
     rules: &Rules,
     part: &Part,
@@ -99,20 +99,20 @@ fn failed(
     failing.steps
 }
 
-/// A member of a chord that cannot be counted: its body will not be published. The task has been run; running it again
-/// would not make a chord of those keys.
+/// Returns the step for a member of a chord that cannot be counted: its body goes to the dead
+/// letters. The task has been run, and another run would not turn those keys into a chord.
 pub(crate) fn not_counted(rules: &Rules, part: &Part, why: &str) -> Step {
     not_published(rules, &part.task, &part.body, why)
 }
 
-/// Why a header has no results.
+/// The reason why a header has no results.
 struct Broken {
     why: String,
-    /// What a member raised, if it is that.
+    /// The exception of a member, if one failed.
     cause: Option<ExceptionDoc>,
 }
 
-/// The results of a header, in its order and shape, or why there are none.
+/// Returns the results of a header, in its order and shape, or why there are none.
 fn results(complete: &Complete) -> Result<Box<RawValue>, Broken> {
     let broken = |why: String| Broken {
         why: format!("Join error: {why}"),
@@ -163,7 +163,7 @@ fn raw<T: serde::Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, String>
     to_raw_value(value).map_err(|error| error.to_string())
 }
 
-/// A saved group.
+/// The saved result of a group.
 #[derive(Deserialize)]
 struct Saved {
     result: Tree,
@@ -173,7 +173,8 @@ struct Saved {
 #[derive(Deserialize)]
 struct Tree((String, serde::de::IgnoredAny), Option<Vec<Tree>>);
 
-/// Returns how many bytes the results of these members have. The nesting was bounded in the reading.
+/// Returns how many bytes the results of these members have. Its recursion is bounded, because the
+/// JSON reader limits the nesting.
 fn named(members: &[Tree], by_id: &HashMap<String, Box<RawValue>>) -> usize {
     let bytes = members
         .iter()
@@ -184,7 +185,7 @@ fn named(members: &[Tree], by_id: &HashMap<String, Box<RawValue>>) -> usize {
     bytes.fold(0, usize::saturating_add)
 }
 
-/// The results of a group whose members may be groups.
+/// Returns the results of a group whose members may be groups.
 fn shaped(
     members: &[Tree],
     by_id: &HashMap<String, Box<RawValue>>,

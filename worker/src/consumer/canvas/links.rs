@@ -1,6 +1,6 @@
-//! Where the callbacks of a composite end up, and how a chord whose body is a chain is taken apart.
+//! Attaches callbacks to composites, and takes apart chords whose body is a chain.
 //!
-//! The rules are those of `link`, `link_error`, `unchain_tasks`, `_unroll_body` and `_add_body_callbacks` in
+//! It follows `link`, `link_error`, `unchain_tasks`, `_unroll_body` and `_add_body_callbacks` in
 //! `celery/canvas.py` of 5.7.
 
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use super::follow_up::Load;
 use super::options::{Options, Value};
 use super::signature::{Kind, Signature};
 
-/// Options that a chain uses up itself; its first task gets the others.
+/// Options that a chain uses itself; its first task gets the others.
 const OF_THE_CHAIN: [&str; 8] = [
     "chord",
     "group_id",
@@ -21,7 +21,8 @@ const OF_THE_CHAIN: [&str; 8] = [
     "task_id",
 ];
 
-/// Adds a callback: to the first member of a group, which cannot give it the others' results; to a chord's body.
+/// Adds a callback: to the first member of a group, which cannot pass on the others' results; to a
+/// chord's body.
 pub(super) fn link(to: &mut Signature, callback: &Value, load: &Load) -> Result<(), String> {
     match &mut to.kind {
         Kind::Group(members) => match members.first_mut() {
@@ -40,7 +41,8 @@ pub(super) fn link(to: &mut Signature, callback: &Value, load: &Load) -> Result<
     }
 }
 
-/// Adds error callbacks: to every member of a group; to a chord's body and the bodies of chords in its header.
+/// Adds error callbacks: to every member of a group; to a chord's body and the bodies of chords in
+/// its header.
 pub(super) fn link_errors(
     to: &mut Signature,
     errbacks: &[Value],
@@ -65,7 +67,7 @@ pub(super) fn link_errors(
     }
 }
 
-/// Adds error callbacks to each of several.
+/// Adds error callbacks to each of these signatures.
 fn each_errors(to: &mut [Signature], errbacks: &[Value], load: &Load) -> Result<(), String> {
     to.iter_mut()
         .try_for_each(|task| link_errors(task, errbacks, load))
@@ -94,8 +96,9 @@ pub(super) fn add_body_callbacks(
     }
 }
 
-/// Adds error callbacks to the tasks of a group that is a body. A group that runs as one and has error callbacks
-/// of its own gets them there: its own replace those of its members.
+/// Adds error callbacks to the tasks of a group that is a body. If the group is called as a whole
+/// and has error callbacks of its own, the group itself gets them: its own replace those of its
+/// members.
 fn errors_of_body(
     to: &mut Signature,
     errbacks: &[Value],
@@ -155,8 +158,9 @@ pub(super) enum Unrolled {
     Whole(Signature),
 }
 
-/// Takes apart a chord whose body is a chain: the chord with the first step, then the other steps. Otherwise each
-/// member of the header would carry all of them. A chain that begins with a group stays whole.
+/// Takes apart a chord whose body is a chain into the chord with the first step, and the other
+/// steps. Otherwise each member of the header would carry all steps. A chain that begins with a
+/// group stays whole.
 pub(super) fn unroll_body(mut signature: Signature, load: &Load) -> Result<Unrolled, String> {
     let Kind::Chord(chord) = &mut signature.kind else {
         return Ok(Unrolled::Whole(signature));
@@ -189,8 +193,8 @@ pub(super) fn unroll_body(mut signature: Signature, load: &Load) -> Result<Unrol
     Ok(Unrolled::Steps(steps))
 }
 
-/// Removes the bodies that the members of headers carry: they get them again when the chord is called. Older
-/// clients write them, and with chords inside each other they multiply.
+/// Removes the bodies that the members of headers carry: they get them again when the chord is
+/// called. Older clients write them, and with nested chords they multiply.
 pub(super) fn strip_header_links(signature: &mut Signature) {
     match &mut signature.kind {
         Kind::Chord(chord) => {

@@ -1,7 +1,8 @@
-//! The message of a single task: what each option of its signature becomes.
+//! Makes the message of a single task from its signature and the options in it.
 //!
-//! The rules are those of `send_task` in `celery/app/base.py` and of `celery/app/amqp.py` of 5.7. Options are read as
-//! leniently as the headers of a message: what Celery accepts in them must not cost the follow-up.
+//! It follows `send_task` in `celery/app/base.py`, and `celery/app/amqp.py`, of 5.7. Options are
+//! read as leniently as the headers of a message: a value that Celery accepts must not make the
+//! follow-up fail.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use super::options::{Options, Raws, STAMPED_HEADERS, json};
 use super::signature::{Kind, Signature};
 use crate::source::Step;
 
-/// Options that are about the call or its connection, or that become something else than a property of the message.
+/// Options that do not become properties of the message: they are about the call or its connection,
+/// or become something else.
 const NO_PROPERTIES: [&str; 41] = [
     "add_to_parent",
     "app",
@@ -127,10 +129,10 @@ impl Calling<'_> {
         ))
     }
 
-    /// Returns the queue of a task: the one that is named, that of a route, or the default.
+    /// Returns the queue of a task: the named one, that of a route, or the default.
     ///
-    /// An exchange and a routing key, which count only together, are taken for the queue that is bound to them: the one
-    /// with the routing key's name, as Celery creates queues.
+    /// An exchange and a routing key count only together. They stand for the queue that is bound to
+    /// them: the one with the routing key's name, as Celery creates queues.
     fn queue(&self, task: &str, options: &Options) -> Result<Arc<str>, String> {
         if let Some(queue) = options.text("queue") {
             return Ok(Arc::from(queue));
@@ -164,7 +166,8 @@ impl Calling<'_> {
         Ok(())
     }
 
-    /// Returns the time before which the task is not run. A countdown goes before an ETA; one of nothing is none.
+    /// Returns the time before which the task is not run. A countdown overrides an ETA; a countdown
+    /// of zero sets none.
     fn eta(&self, options: &Options) -> Result<Option<Timestamp>, String> {
         if options.truth("countdown") == Some(true) {
             let seconds = options.number("countdown");
@@ -205,7 +208,7 @@ impl Calling<'_> {
     }
 }
 
-/// Copies the stamps, which stand among the options.
+/// Copies the stamps, which are among the options.
 fn stamp(task: &mut Task, options: &Options) {
     if options.get(STAMPED_HEADERS).is_none() {
         return;
@@ -222,7 +225,7 @@ fn stamp(task: &mut Task, options: &Options) {
     task.stamped_headers = Some(names);
 }
 
-/// Sets the properties; options that Celery does not know become properties by their own name.
+/// Sets the properties. An option that Celery does not know becomes a property of that name.
 fn properties(task: &mut Task, options: &Options) {
     task.properties.priority = options
         .integer("priority")
@@ -244,7 +247,7 @@ fn properties(task: &mut Task, options: &Options) {
     }
 }
 
-/// A list of signatures; an empty one says nothing.
+/// Returns an option that is a list of signatures; `None` for an empty list.
 fn signatures(options: &Options, name: &str) -> Result<Option<Box<RawValue>>, String> {
     let list = options.list(name);
     if list.is_empty() {
@@ -273,7 +276,8 @@ mod tests {
     use super::*;
     use crate::consumer::Routes;
 
-    /// Returns the list, the priority and the message of `proj.echo` with these options, or why there is none.
+    /// Returns the list, the priority and the message of `proj.echo` with these options, or why
+    /// there is none.
     fn sent(options: Value) -> Result<(String, u8, Task), String> {
         let mut rules = testing::rules();
         rules.default_queue = "shop".into();
@@ -297,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_options_do_not_cost_the_message() {
+    fn odd_options_do_not_stop_the_message() {
         for (priority, expected) in [
             (json!(-1), 0),
             (json!(15), 9),
@@ -325,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_is_the_one_that_is_named_or_routed_or_the_default() {
+    fn the_queue_is_named_or_routed_or_the_default() {
         for (options, queue) in [
             (json!({ "queue": "mails" }), "mails"),
             (
@@ -344,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn serializer_and_compression_are_those_of_the_signature() {
+    fn serializer_and_compression_come_from_the_signature() {
         for (serializer, expected) in [
             ("json", Serializer::Json),
             ("msgpack", Serializer::Msgpack),

@@ -1,19 +1,22 @@
-//! What follows a task: callbacks, the rest of its chain and the count in its chord after a success, error callbacks and
-//! the failure of whatever will not be run after a failure.
+//! Works out what follows a task. After a success: callbacks, the next step of its chain and the
+//! count in its chord. After a failure: error callbacks, and the failure of the tasks that will not
+//! be run.
 //!
-//! The messages are steps of the settlement, so that they are published exactly when the task is acknowledged. The rules
-//! are those of `celery/canvas.py` and `celery/backends/base.py` of 5.7, down to who is whose parent.
+//! The messages are steps of the settlement, so that they are published exactly when the task is
+//! acknowledged. The rules are those of `celery/canvas.py` and `celery/backends/base.py` of 5.7,
+//! including which task is the parent of which.
 //!
-//! What cannot be published (a signature that cannot be read, a chord without a result backend, more than [`MOST`] bytes)
-//! goes to the dead letters with the cause `follow-up`: nothing is dropped in silence.
+//! A follow-up that cannot be published goes to the dead letters with the cause `follow-up`:
+//! nothing is dropped in silence. Examples are a signature that cannot be read, a chord without a
+//! result backend, and more than [`MOST`] bytes.
 //!
 //! * `signature`, `options` – signatures as they are read and written.
-//! * `links` – where the callbacks of composites end up.
-//! * `freeze`, `outcome` – ids of what is still to come, and the results it will have.
-//! * `call`, `chord` – signatures are called; `message` – a single task as a message.
-//! * `fail` – what will not be run fails.
-//! * `join` – the body of a chord.
-//! * `follow_up` – what is published, and the limit on its bytes.
+//! * `links` – attaches the callbacks of composites.
+//! * `freeze`, `outcome` – ids of the tasks still to come, and the results that they will have.
+//! * `call`, `chord` – call signatures; `message` – makes the message of a single task.
+//! * `fail` – fails the tasks that will not be run.
+//! * `join` – calls or fails the body of a chord.
+//! * `follow_up` – the messages that are published, and the limit on their bytes.
 
 mod call;
 mod chord;
@@ -43,7 +46,8 @@ use self::options::list;
 use super::rules::Rules;
 use crate::source::{Part, Step};
 
-/// Callbacks, then the next step of the chain, with the result as their first argument; then the count in the chord.
+/// Returns what follows a success: callbacks and the next step of the chain, with the result as
+/// their first argument; then the count in the chord.
 pub(crate) fn after_success(
     rules: &Rules,
     task: &Arc<Task>,
@@ -71,8 +75,8 @@ pub(crate) fn after_success(
     follow
 }
 
-/// The count in the chord, the failure of every step of the chain that will not be run, and error callbacks with the id
-/// of the failed task.
+/// Returns what follows a failure: the count in the chord, the failure of each remaining step of
+/// the chain, and error callbacks with the id of the failed task.
 pub(crate) fn after_failure(
     rules: &Rules,
     task: &Arc<Task>,
@@ -100,7 +104,7 @@ pub(crate) fn after_failure(
     failing.steps
 }
 
-/// The count in the chord of a task that will not be run.
+/// Returns the count in the chord for a task that was revoked.
 pub(crate) fn after_revoke(
     rules: &Rules,
     task: &Arc<Task>,
@@ -109,7 +113,7 @@ pub(crate) fn after_revoke(
     count_own(rules, task, State::Revoked, exception.to_json(), Vec::new())
 }
 
-/// The count of a task in the chord to whose header it belongs.
+/// Returns the step that counts a task in the chord to whose header it belongs.
 fn count_own(
     rules: &Rules,
     task: &Arc<Task>,
@@ -154,7 +158,7 @@ mod testing {
         }
     }
 
-    /// Rules of a worker that knows every task.
+    /// Returns the rules of a worker that knows every task.
     pub(super) fn rules() -> Rules {
         Rules {
             results: true,
@@ -187,7 +191,7 @@ mod tests {
         to_raw_value(value).unwrap()
     }
 
-    /// How many messages, and how many dead letters.
+    /// Counts the messages and the dead letters.
     fn counts(steps: &[Step]) -> (usize, usize) {
         let letters = steps.iter().filter(|step| matches!(step, Step::Note(..)));
         let letters = letters.count();
@@ -198,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_from_a_task_has_a_limit() {
+    fn the_follow_ups_of_a_task_have_a_limit() {
         let signature = json!({ "task": "proj.echo" });
         let members = |count: usize| vec![signature.clone(); count];
         let group = |count: usize| json!({ "task": "celery.group", "subtask_type": "group", "kwargs": { "tasks": members(count) } });
@@ -211,7 +215,7 @@ mod tests {
         let much = raw(&json!("x".repeat(MIB)));
         for (callbacks, result, expected) in [
             (json!([group(20)]), &some, (20, 0)),
-            // All of it or nothing; what is called beside it is.
+            // A group is published whole or not at all; the callback beside it is published.
             (json!([group(100), signature.clone()]), &some, (1, 1)),
             (json!([chord, signature.clone()]), &some, (1, 1)),
             // One message may be larger.
@@ -233,7 +237,7 @@ mod tests {
             "kwargs": { "header": [of("group", json!([]))], "body": of("group", json!([])) },
         });
         let chain = of("chain", json!([of("group", json!([]))]));
-        // A group in a group counts as its members. Nothing is copied for the inner group.
+        // A group in a group counts as its members; nothing is copied for the inner group.
         for (empty, refused) in [(of("group", json!([])), 0), (chain, 1), (chord, 1)] {
             let few = json!([of("group", json!(vec![&empty; 10])), { "task": "proj.echo" }]);
             let many = json!([of("group", json!(vec![&empty; 1_000])), { "task": "proj.echo" }]);
@@ -259,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_with_a_task_has_a_limit() {
+    fn the_tasks_that_fail_with_a_task_have_a_limit() {
         let step =
             |id: usize| json!({ "task": "proj.echo", "options": { "task_id": id.to_string() } });
         let steps: Vec<_> = (0..1_000).map(step).collect();

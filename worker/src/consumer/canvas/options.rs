@@ -1,4 +1,5 @@
-//! The options of a signature: JSON values by name, shared between the many copies that a group makes of them.
+//! The options of a signature: JSON values by name, shared between the many copies that a group
+//! makes of them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -10,19 +11,19 @@ use serde_json::value::RawValue;
 /// A JSON text, shared.
 pub(super) type Value = Arc<RawValue>;
 
-/// The most options of one signature. Celery knows about thirty; the others are stamps. Each member of a group
-/// gets all of them, so that the work for a message is the product of both.
+/// The most options of one signature. Celery knows about thirty; the others are stamps. Each member
+/// of a group gets all options, so the work for a message is the product of members and options.
 const MOST: usize = 1_000;
 
-/// Options that a call does not change where the signature has them: a change would stall the group or the chord
-/// that waits for the task (`Signature._IMMUTABLE_OPTIONS` in `celery/canvas.py`).
+/// Options that a call does not change where the signature has them: a change would stall the group
+/// or the chord that waits for the task (`Signature._IMMUTABLE_OPTIONS` in `celery/canvas.py`).
 const FIXED: [&str; 2] = ["group_id", STAMPED_HEADERS];
 
-/// The option that lists the names of the stamps, which stand beside it.
+/// The option that lists the names of the stamps, which are options beside it.
 pub(super) const STAMPED_HEADERS: &str = "stamped_headers";
 
-/// Options of a signature or of a call. A value may be null, which matters: given with a call, it can hide the
-/// option of the signature.
+/// Options of a signature or of a call. A value may be null, which matters: given with a call, it
+/// can hide the option of the signature.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Options(BTreeMap<Arc<str>, Value>);
 
@@ -55,7 +56,7 @@ impl Options {
         self.insert(name, RawValue::NULL.to_owned().into());
     }
 
-    /// Takes an option out; a null is none.
+    /// Takes an option out; `None` if it is missing or null.
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name).filter(|value| !is_null(value))
     }
@@ -70,7 +71,7 @@ impl Options {
         self.0.iter()
     }
 
-    /// Drops what is null.
+    /// Drops the options that are null.
     pub(super) fn given(mut self) -> Self {
         self.0.retain(|_, value| !is_null(value));
         self
@@ -88,7 +89,8 @@ impl Options {
         self.merge_except(call, &self.stamp_names().into_iter().collect());
     }
 
-    /// Like [`merge`](Self::merge), as groups do it: a call can change stamps, but not which there are.
+    /// Like [`merge`](Self::merge), but as groups do it: a call can change the value of a stamp,
+    /// and cannot add or remove one.
     pub(super) fn merge_into_group(&mut self, call: &Options) {
         self.merge_except(call, &HashSet::new());
     }
@@ -110,7 +112,8 @@ impl Options {
             .unwrap_or_default()
     }
 
-    /// Returns an option as text. A number is taken as it is written, as Python would where it needs text.
+    /// Returns an option as text. A number is taken as it is written, as Python would where it
+    /// needs text.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         let value = self.get(name)?.get();
         let text = match value.as_bytes().first()? {
@@ -138,7 +141,7 @@ impl Options {
         self.number(name).map(|number| number as i64)
     }
 
-    /// Returns whether an option is true, as Python sees it.
+    /// Returns `true` if an option is true as Python sees it; `None` if it is missing or null.
     pub(super) fn truth(&self, name: &str) -> Option<bool> {
         let value = self.get(name)?.get();
         let falsy = matches!(value, "false" | "\"\"" | "[]" | "{}")
@@ -146,7 +149,7 @@ impl Options {
         Some(!falsy)
     }
 
-    /// Returns an option as a list of signatures; one alone counts as a list of one.
+    /// Returns an option as a list of signatures; a single signature counts as a list of one.
     pub(super) fn list(&self, name: &str) -> Vec<Value> {
         self.get(name).map(|value| list(value)).unwrap_or_default()
     }
@@ -158,7 +161,7 @@ impl Options {
         self.set(name, &Raws(&all))
     }
 
-    /// Adds those of the values to a list that are not in it.
+    /// Adds the values to a list that are not yet in it.
     pub(super) fn append(&mut self, name: &str, values: &[Value]) -> Result<(), String> {
         let mut all = self.list(name);
         let mut known: HashSet<String> = all.iter().map(|value| sorted(value)).collect();
@@ -171,7 +174,7 @@ impl Options {
         self.set(name, &Raws(&all))
     }
 
-    /// About how many bytes the options have.
+    /// Returns about how many bytes the options have.
     pub(super) fn size(&self) -> usize {
         let size = |(name, value): (&Arc<str>, &Value)| name.len() + value.get().len();
         self.0.iter().map(size).sum()
@@ -224,7 +227,7 @@ impl Serialize for Raws<'_> {
     }
 }
 
-/// Returns the values of a list; one value alone counts as a list of one, and null as none.
+/// Returns the values of a list. A single value counts as a list of one, null as an empty list.
 pub(super) fn list(values: &RawValue) -> Vec<Value> {
     if is_null(values) {
         return Vec::new();
@@ -245,7 +248,8 @@ fn is_null(value: &RawValue) -> bool {
     value.get() == "null"
 }
 
-/// A value with sorted members: equal for what Python finds equal.
+/// Returns the text of a value with sorted members: two values that Python finds equal have equal
+/// texts.
 fn sorted(value: &RawValue) -> String {
     let parsed: Result<serde_json::Value, _> = serde_json::from_str(value.get());
     parsed.map_or_else(|_| value.get().to_owned(), |value| value.to_string())

@@ -1,11 +1,12 @@
-//! The results that signatures will have: who is whose parent, and what is in a group.
+//! The results that signatures will have: their parents, and the members of groups.
 
 use serde_json::{Value, json};
 
-/// Parents further away than this are not written. Python's own JSON writer ends at about a thousand.
+/// Parents more generations away than this are not written. Python's own JSON writer fails at about
+/// a thousand.
 const GENERATIONS: usize = 64;
 
-/// The place of a result among the [`Outcomes`].
+/// The index of a result in [`Outcomes`].
 pub(super) type Outcome = usize;
 
 /// The results of one call.
@@ -16,7 +17,7 @@ pub(super) struct Outcomes(Vec<Node>);
 struct Node {
     id: String,
     parent: Option<Outcome>,
-    /// The results of its members, if it is a group.
+    /// The results of the members, if this is a group.
     members: Option<Vec<Outcome>>,
 }
 
@@ -55,7 +56,7 @@ impl Outcomes {
         members.unwrap_or_default()
     }
 
-    /// Sets the parent. One that would be its own descendant is left out.
+    /// Sets the parent, unless the result would become its own ancestor.
     pub(super) fn set_parent(&mut self, of: Outcome, parent: Option<Outcome>) {
         if parent.is_some_and(|parent| self.first_ancestor(parent) == of) {
             return;

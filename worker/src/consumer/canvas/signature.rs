@@ -8,10 +8,10 @@ use serde_json::value::RawValue;
 
 use super::options::{Options, Raws, Value, json};
 
-/// Signatures inside each other beyond this depth are refused. No client writes them.
+/// Signatures nested deeper than this are refused. No client writes them.
 pub(super) const DEPTH: usize = 48;
 
-/// A signature. As in Celery, one that was read keeps no arguments if it is a chain or a group.
+/// A signature. As in Celery, a chain or a group that was read keeps no arguments.
 #[derive(Clone, Debug)]
 pub(super) struct Signature {
     pub(super) task: String,
@@ -21,10 +21,10 @@ pub(super) struct Signature {
     pub(super) kind: Kind,
 }
 
-/// What a signature stands for.
+/// The kind of a signature.
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
-    /// One task, with its keyword arguments. The type is that of `celery.map` and the like.
+    /// One task, with its keyword arguments. `subtask_type` marks `celery.map` and the like.
     Task {
         kwargs: Value,
         subtask_type: Option<String>,
@@ -38,14 +38,15 @@ pub(super) enum Kind {
 #[derive(Clone, Debug)]
 pub(super) struct Chord {
     pub(super) header: Vec<Signature>,
-    /// The options of the header's group, once it has an id. As in Celery, what is read has none.
+    /// The options of the header's group, once it has an id. As in Celery, a chord that was read
+    /// has none.
     pub(super) group: Option<Options>,
     pub(super) body: Signature,
     /// Keyword arguments for every task of the header.
     pub(super) kwargs: Option<Value>,
 }
 
-/// A signature as it is written. Members that are not understood are ignored, as Celery does.
+/// A signature as JSON. As in Celery, unknown members are ignored.
 #[derive(Deserialize)]
 struct Written<'a> {
     task: String,
@@ -61,14 +62,14 @@ struct Written<'a> {
     immutable: Option<bool>,
 }
 
-/// The kwargs of a `celery.chain` or `celery.group` signature.
+/// The keyword arguments of a `celery.chain` or `celery.group` signature.
 #[derive(Deserialize)]
 struct Tasks<'a> {
     #[serde(borrow)]
     tasks: Vec<&'a RawValue>,
 }
 
-/// The kwargs of a `celery.chord` signature.
+/// The keyword arguments of a `celery.chord` signature.
 #[derive(Deserialize)]
 struct WrittenChord<'a> {
     #[serde(borrow)]
@@ -122,7 +123,7 @@ impl Signature {
         })
     }
 
-    /// Returns a group of these signatures.
+    /// Makes a group of these signatures.
     pub(super) fn group(members: Vec<Signature>) -> Self {
         Signature {
             task: "celery.group".to_owned(),
@@ -133,7 +134,7 @@ impl Signature {
         }
     }
 
-    /// Returns a chord of a group and what follows it in a chain.
+    /// Makes a chord of a group and the step that follows it in a chain.
     pub(super) fn chord(header: Vec<Signature>, body: Signature, options: Options) -> Self {
         Signature {
             task: "celery.chord".to_owned(),
@@ -149,7 +150,7 @@ impl Signature {
         }
     }
 
-    /// Returns the signature, or the only member of a group.
+    /// Returns the only member of a group with one member; otherwise the signature itself.
     pub(super) fn unrolled(mut self) -> Self {
         match &mut self.kind {
             Kind::Group(members) if members.len() == 1 => members.pop().unwrap_or(self),
@@ -173,7 +174,7 @@ impl Signature {
         }
     }
 
-    /// Adds keyword arguments, unless it is immutable. Of a chain, a group or a chord they are no part.
+    /// Adds keyword arguments, unless it is immutable. A chain, a group and a chord take none.
     pub(super) fn add_kwargs(&mut self, more: Option<&Value>) -> Result<(), String> {
         let (Some(more), false, Kind::Task { kwargs, .. }) = (more, self.immutable, &mut self.kind)
         else {
@@ -188,7 +189,8 @@ impl Signature {
         Ok(())
     }
 
-    /// Counts how often it is counted as a member of a header: a chain by its last step, a chord by its body.
+    /// Returns how many members it is in a header: a chain counts as its last step, a chord as its
+    /// body.
     pub(super) fn leaves(&self) -> usize {
         match &self.kind {
             Kind::Task { .. } => 1,
@@ -274,7 +276,7 @@ struct Members<'a> {
 
 impl Serialize for Chord {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        /// A header's group.
+        /// The group of a header.
         struct Header<'a>(&'a Chord, &'a Options);
         impl Serialize for Header<'_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
