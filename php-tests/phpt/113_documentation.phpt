@@ -1,5 +1,5 @@
 --TEST--
-The PHP in docs/php.md runs, and prints what it says
+The PHP in docs/guides/from-celery-php.md and docs/reference/php.md runs, and prints what it says
 --EXTENSIONS--
 celery
 pcntl
@@ -30,7 +30,11 @@ function next_step(string $id, int $database): void
     static $steps = [['PROGRESS', ['done' => 50, 'total' => 100]], ['SUCCESS', 'trained']];
     store($id, ...[...array_shift($steps), null, $database]);
 }
-preg_match_all('/^```php\n(.*?)^```$/ms', file_get_contents(__DIR__ . '/../../docs/php.md'), $blocks);
+$pages = '';
+foreach (['guides/from-celery-php.md', 'reference/php.md'] as $page) {
+    $pages .= file_get_contents(__DIR__ . "/../../docs/$page");
+}
+preg_match_all('/^```php\n(.*?)^```$/ms', $pages, $blocks);
 foreach ($blocks[1] as $block) {
     $block = str_replace("'localhost', null, null, 0, 'celery', 'celery', 6379", "'127.0.0.1', null, null, $database, 'celery', 'celery', " . redis_port(), $block);
     $block = str_replace('usleep(500_000);', 'next_step($result->getId(), $database);', $block);

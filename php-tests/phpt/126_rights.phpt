@@ -1,5 +1,5 @@
 --TEST--
-The rights in Redis that docs/php.md names are enough, and each is needed
+The rights in Redis that docs/reference/php.md names are enough, and each is needed
 --EXTENSIONS--
 celery
 --CONFLICTS--
@@ -8,7 +8,7 @@ all
 <?php
 require __DIR__ . '/support.inc';
 $user = fresh('user');
-$documentation = file_get_contents(__DIR__ . '/../../docs/php.md');
+$documentation = file_get_contents(__DIR__ . '/../../docs/reference/php.md');
 preg_match('/ACL SETUSER shop on \'>PASSWORD\'(.*?)^```/ms', $documentation, $rule);
 $rights = array_map(fn ($word) => trim($word, "'"), preg_split('/[\s\\\\]+/', trim($rule[1])));
 $redis = redis(5);

@@ -2,7 +2,7 @@
 //!
 //! The executor reports what happened (an [`Outcome`]). [`Rules::judge`] turns it into a
 //! [`Verdict`], which `report` logs and counts, and which `transition` turns into steps for broker
-//! and result backend. docs/worker.md has the table.
+//! and result backend. docs/reference/outcomes.md has the table.
 //!
 //! Pure: no I/O, no clock.
 

@@ -2,7 +2,7 @@
 //!
 //! Metrics that celery-exporter (danihodovic/celery-exporter) also has carry its names, so that its
 //! dashboards and alerts fit. Those that only this worker has are called `celery_worker_…`.
-//! docs/worker.md has the table.
+//! docs/reference/metrics.md has the table.
 //!
 //! Counting is off by default; then nothing is kept and every method returns at once. Labels are
 //! bounded: they name registered tasks, consumed queues, causes that the code fixes, and

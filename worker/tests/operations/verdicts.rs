@@ -1,5 +1,6 @@
-//! How a task ends, one test for each row of the table in docs/worker.md: what is stored, what becomes a dead letter, what
-//! the log says and what is counted, with the example worker as a process.
+//! How a task ends, one test for each row of the table in docs/reference/outcomes.md: what is
+//! stored, what becomes a dead letter, what the log says and what is counted, with the example
+//! worker as a process.
 
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

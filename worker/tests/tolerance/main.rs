@@ -1,9 +1,9 @@
 //! What a worker makes of messages that are not as Celery writes them, beside a worker of Celery 5.7.
 //!
 //! Each line of `cases.txt` is a message with one member changed. It is pushed as it is to a list that the
-//! Python worker serves, and to one that the worker here serves. Both answers are a line of the table in
-//! `docs/messages.md`, which must not differ from what is seen. Where the answers differ, the line gives
-//! the reason. `TOLERANCE_WRITE=1` writes the table anew.
+//! Python worker serves, and to one that the worker here serves. Both answers are a line of the table
+//! in `docs/reference/messages.md`, which must not differ from what is seen. Where the answers differ,
+//! the line gives the reason. `TOLERANCE_WRITE=1` writes the table anew.
 
 #![allow(
     clippy::unwrap_used,
@@ -45,7 +45,7 @@ fn what_python_runs_is_run_and_what_it_does_not_is_a_dead_letter() {
         .map(Case::parse)
         .collect();
     assert!(cases.len() >= 60);
-    let document = root().join("docs/messages.md");
+    let document = root().join("docs/reference/messages.md");
     let text = std::fs::read_to_string(&document).unwrap();
     let (before, rest) = text.split_once(BEGIN).unwrap();
     let (written, after) = rest.split_once(END).unwrap();
@@ -92,7 +92,7 @@ fn what_python_runs_is_run_and_what_it_does_not_is_a_dead_letter() {
         .collect();
     assert!(
         written == table,
-        "docs/messages.md is out of date; TOLERANCE_WRITE=1 writes it anew:\n{}",
+        "docs/reference/messages.md is out of date; TOLERANCE_WRITE=1 writes it anew:\n{}",
         differences.join("\n")
     );
 }

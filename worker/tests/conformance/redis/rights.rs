@@ -14,9 +14,9 @@ use super::Redis;
 use crate::broker::{Backend, Broker};
 use crate::rig::{Rig, json, message, post, succeeded, task};
 
-/// The rules behind the user's name and password in `docs/worker.md`.
+/// The rules behind the user's name and password in `docs/reference/redis.md`.
 fn rules() -> Vec<&'static str> {
-    let documentation = include_str!("../../../../docs/worker.md");
+    let documentation = include_str!("../../../../docs/reference/redis.md");
     let (_, rule) = documentation
         .split_once("ACL SETUSER worker on '>PASSWORD'")
         .unwrap();
