@@ -1,9 +1,9 @@
 //! The PHP properties of an object as an array, and back.
 //!
 //! Setting them follows the checks of PHP's own `unserialize()`. So a forged string can do no more
-//! than PHP code. It cannot give a property a value of another type, set a readonly property twice,
-//! or create a dynamic property in a class that forbids them. Unlike in PHP, a readonly property
-//! receives a copy of the value behind a reference.
+//! than PHP code. It cannot give a property a value of a wrong type, set a readonly property twice,
+//! or add a dynamic property that its class forbids. Unlike in PHP, a readonly property receives a
+//! copy of the value behind a reference.
 
 use std::ffi::{CString, c_char, c_int};
 use std::mem::ManuallyDrop;

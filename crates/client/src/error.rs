@@ -36,7 +36,7 @@ pub enum ConfigError {
     /// The text names several servers, as kombu accepts them for its failover.
     #[error("a list of brokers is not supported: name one server")]
     SeveralServers,
-    /// The text names several servers where results go.
+    /// The text names several servers as result backends.
     #[error("a list of result backends is not supported: name one server")]
     SeveralBackends,
     /// The scheme is not one for Redis.
@@ -85,7 +85,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// Says of a result backend what the reader of URLs says of a broker.
+    /// Converts an error about the URL of a broker to one about the URL of a result backend.
     #[must_use]
     pub fn of_result_backend(self) -> Self {
         match self {

@@ -89,7 +89,7 @@ pub fn explain(error: &rustls::Error) -> TlsProblem {
             _ if is_own_authority(error) => TlsProblem::UnknownAuthority(text),
             _ => TlsProblem::Certificate(text),
         },
-        // The bytes are not a TLS record but text: Redis answers so to commands that it does not
+        // The bytes are not a TLS record but text, Redis' answer to a command that it does not
         // understand.
         Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => TlsProblem::NotSpoken,
         Error::AlertReceived(

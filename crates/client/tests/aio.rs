@@ -247,9 +247,10 @@ async fn the_time_for_an_answer_grows_with_silence_and_falls_with_the_first_answ
     assert!(time < 12 * short, "{time:?}");
 }
 
-/// A server that expects TLS closes a plain connection after an alert, which its reset may overtake.
+/// A server that expects TLS sends an alert and closes the plain connection. The reset of the
+/// connection may arrive before the alert.
 #[tokio::test]
-async fn a_plain_client_on_the_port_of_tls_is_told_so() {
+async fn an_error_says_that_the_port_speaks_tls_only() {
     let redis = RedisOptions::new().tls(ServerName::Right).start().unwrap();
     let closing = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let place = closing.local_addr().unwrap().port();

@@ -27,13 +27,12 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Returns a backoff without failures, with pauses that suit a Redis.
+    /// Returns a backoff without failures, with the pauses for a Redis.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Returns a backoff without failures, whose pauses double from the first duration up to the
-    /// second.
+    /// Returns a backoff without failures, whose pauses double from `floor` up to `cap`.
     #[must_use]
     pub fn between(floor: Duration, cap: Duration) -> Self {
         Backoff {

@@ -332,8 +332,8 @@ fn closed(error: RedisError, endpoint: &Endpoint) -> Failure {
     }
 }
 
-/// Says why a connection did not open. A server that expects TLS may close it without a word, or
-/// its reset overtakes its alert.
+/// Describes why a connection did not open. A server that expects TLS may close it without an
+/// alert, or its reset may arrive before the alert.
 fn in_words(error: &RedisError, endpoint: &Endpoint) -> String {
     let is_plain = endpoint.tls().is_none() && matches!(endpoint.address(), Address::Tcp { .. });
     let said = error.to_string();

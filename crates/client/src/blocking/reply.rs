@@ -2,8 +2,8 @@
 //!
 //! The first step *checks* where an answer ends: a small [scanner](Scanner) follows the lengths of
 //! RESP2 and refuses answers that the command cannot have ([`Shape`]). The second step *parses* the
-//! whole answer with redis-rs. It is not needed for an integer, the answer to a post, nor for a
-//! text, such as a stored result.
+//! whole answer with redis-rs. The parser is not needed for an integer, the answer to a post, nor
+//! for a text, such as a stored result.
 
 mod scanner;
 mod shape;

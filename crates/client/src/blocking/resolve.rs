@@ -132,8 +132,7 @@ fn join(host: &str) -> Option<Asked> {
 fn ask(host: &str) -> io::Result<Asked> {
     let (sender, answer) = channel();
     let name = host.to_owned();
-    // A new thread inherits the signal mask. Signals wait for the short time that it takes to start
-    // one.
+    // A new thread inherits the signal mask. Signals are delayed only while the thread starts.
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     let started = std::thread::Builder::new()
         .name("celery-resolve".to_owned())

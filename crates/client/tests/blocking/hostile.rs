@@ -14,7 +14,7 @@ use super::{at_leisure, client_of, client_with, post, posts};
 /// a gigabyte.
 const FLOOD: usize = 80 << 20;
 /// Bytes that the server may have sent before it notices the disconnection: the buffers of both
-/// systems and a little of the client's.
+/// systems and the client's small buffer.
 const SEEN: usize = 16 << 20;
 
 /// Starts a server that accepts a login, waits for `command` and then writes `begin`, followed by
