@@ -1,5 +1,5 @@
-//! The tasks the shipped worker serves: `task_created` without any configuration but URLs, and those that its
-//! configuration file describes.
+//! The tasks that the shipped worker serves: `task_created`, which needs only URLs, and the SQL
+//! tasks of its configuration file.
 
 mod sql;
 mod statements;

@@ -1,8 +1,9 @@
-//! Tasks that are a statement in the configuration file, for those who write no Rust.
+//! Makes tasks of statements in the configuration file, for users who do not write Rust.
 //!
-//! The statement's parameters are the task's: keyword arguments by their names, positional ones in the order in which the
-//! statement names them first. They are bound, never pasted. With `batch`, one run of the statement serves many calls: each
-//! parameter stands for the list of their values.
+//! The statement's parameters are the task's. Keyword arguments go by name, positional ones in the
+//! order in which the statement first names them. They are bound, never pasted into the text. With
+//! `batch`, one run of the statement serves many calls, and each parameter stands for the list of
+//! their values.
 
 use std::sync::Arc;
 
@@ -25,10 +26,11 @@ pub(crate) struct SqlTask {
     max_retries: Option<u32>,
     retry_delay: Option<Text>,
     time_limit: Option<Text>,
-    /// A statement that matches no row is a failure.
+    /// `true` if a statement that matches no row is a failure.
     #[serde(default)]
     must_match: bool,
-    /// Each call is applied once, whatever becomes of its message; the worker's `exactly_once` unless said.
+    /// `true` if each call is applied once, even if its message is delivered again. Default: the
+    /// worker's `exactly_once`.
     once: Option<bool>,
     batch: Option<SqlBatch>,
 }
@@ -41,18 +43,20 @@ struct SqlBatch {
 }
 
 impl SqlTask {
-    /// Whether each call is applied once.
+    /// Returns `true` if each call is applied once.
     pub(crate) fn is_once(&self, exactly_once: bool) -> bool {
         self.once.unwrap_or(exactly_once)
     }
 
-    /// Returns the statement for the database to prepare. It is one that a task can be made of.
+    /// Returns the statement for the database to prepare, or an error if a task cannot be made of
+    /// it.
     pub(super) fn sample(&self, name: &str, dialect: Dialect) -> Result<Sample, ConfigError> {
         Sample::read(&self.sql, dialect, self.batch.is_some())
             .map_err(|error| ConfigError::new(setting::TASKS, format!("{name}: {error}")))
     }
 
-    /// The task, for a database that speaks `dialect`, on a worker whose setting is `exactly_once`.
+    /// Returns the task, for a database that speaks `dialect` and a worker with this setting of
+    /// `exactly_once`.
     pub(crate) fn define(
         self,
         name: String,
@@ -72,7 +76,7 @@ impl SqlTask {
             None => single(name.clone(), self.sql, names, self.must_match, once),
             Some(_) if self.must_match => {
                 return Err(wrong(
-                    "must_match cannot be told for each call of a batch".to_owned(),
+                    "must_match cannot be decided for each call of a batch".to_owned(),
                 ));
             }
             Some(batch) => {
@@ -100,7 +104,7 @@ impl SqlTask {
     }
 }
 
-/// For the life of the process, which is that of its configuration.
+/// Keeps a text for the life of the process, as long as its configuration lives.
 fn keep(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }
@@ -128,7 +132,8 @@ fn single(name: String, sql: String, names: Vec<String>, must_match: bool, once:
             values.push((param.name, bound.required::<Value>(at)?));
         }
         drop(bound);
-        // With `must_match`, none is an error, which the inbox does not store.
+        // With `must_match`, a statement that matches no row is an error, which the inbox does not
+        // store.
         let answer = move |matched: u64| {
             if must_match && matched == 0 {
                 Err(TaskError::Failed(Exception::new(
@@ -214,14 +219,14 @@ fn batched(
     )
 }
 
-/// Runs the statement of a task. A table that is missing has been named at the start; its tasks
-/// fail, so that the caller learns of it.
+/// Runs the statement of a task. A missing table was logged at the start; its tasks fail, so that
+/// their callers notice.
 async fn run(open: &mut Transaction, sql: &str, params: Params<'_>) -> Result<u64, DatabaseError> {
     let outcome = open.execute_with(sql, params, Dates::Converted).await;
     outcome.map_err(DatabaseError::without_waiting_for_a_table)
 }
 
-/// One run of the statement for those calls that fit it; an answer for each.
+/// Runs the statement once for the calls that fit it, and returns an answer for each call.
 async fn all(
     open: &mut Transaction,
     sql: &str,

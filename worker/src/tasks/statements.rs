@@ -1,9 +1,9 @@
-//! The statements of the SQL tasks, which the database prepares once when it is first reached.
+//! Keeps the statements of the SQL tasks. The database prepares them once when it is first reached.
 //!
-//! A mistake in one ends the start of the worker; a table, column or right that is missing is a
-//! warning, since a migration may follow. A database that is away delays this, not the start: the
-//! worker serves, and stops later if a statement turns out to be a mistake. What it holds goes
-//! back to the queue then.
+//! A mistake in a statement ends the start of the worker. A missing table, column or right is a
+//! warning, since a migration may follow. A database that is away delays the preparation, but not
+//! the start. The worker then serves, and stops later if a statement turns out to be a mistake. The
+//! messages that it holds go back to the queue then.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,16 +19,16 @@ use crate::database::{Database, DatabaseError, Dialect, Finding, LONGEST_LOOK, S
 /// jitter: workers that were started together do not ask together.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
-/// See the module.
+/// The statements of the SQL tasks, and whether the database has prepared them.
 #[derive(Debug, Default)]
 pub(crate) struct Statements {
     tasks: Vec<String>,
     samples: Vec<Sample>,
-    /// Whether the database has prepared them.
+    /// `true` once the database has prepared them.
     prepared: AtomicBool,
 }
 
-/// What the database says of the statements, a line each.
+/// What the database reports about the statements, one line each.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) mistakes: Vec<String>,
@@ -42,12 +42,12 @@ impl Findings {
 }
 
 impl Statements {
-    /// How many there are.
+    /// Returns the number of statements.
     pub(crate) fn count(&self) -> usize {
         self.samples.len()
     }
 
-    /// Those of the tasks in a file of settings.
+    /// Returns the statements of the SQL tasks in a file of settings.
     pub(crate) fn of(
         tasks: &BTreeMap<String, SqlTask>,
         dialect: Dialect,
@@ -60,7 +60,8 @@ impl Statements {
         Ok(all)
     }
 
-    /// Has them prepared. An error says that the database cannot be asked now.
+    /// Lets the database prepare the statements. An error means that the database cannot be asked
+    /// now.
     pub(crate) async fn prepare(&self, database: &Database) -> Result<Findings, DatabaseError> {
         let mut findings = Findings::default();
         if self.samples.is_empty() {
@@ -79,7 +80,8 @@ impl Statements {
         Ok(findings)
     }
 
-    /// Has them prepared if the database can be asked now; logs the warnings.
+    /// Lets the database prepare the statements if that has not been done and the database can be
+    /// asked now. Logs the warnings.
     pub(crate) async fn prepare_once(&self, database: &Database) -> Result<(), ConfigError> {
         if self.prepared.load(Ordering::Acquire) {
             return Ok(());
@@ -102,7 +104,8 @@ impl Statements {
         }
     }
 
-    /// Has them prepared as soon as the database can be asked. Returns the mistake, if there is one.
+    /// Lets the database prepare the statements as soon as it can be asked. Returns the mistakes as
+    /// an error.
     pub(crate) async fn prepare_when_reached(
         &self,
         database: &Database,

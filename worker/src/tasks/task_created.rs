@@ -1,4 +1,4 @@
-//! The task of the Laravel example: a row of `tasks` was created; complete it.
+//! The task of the Laravel example: a row of `tasks` was created, and the task completes it.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -9,20 +9,21 @@ use serde_json::{Value, json};
 use crate::task::{Answers, Batch, Exception, State, TaskError};
 use crate::{Database, DatabaseError, Transaction, task};
 
-/// Completed rows are matched again, so that a message that comes twice is a success twice. The time is the server's.
+/// Matches completed rows again, so that a message that comes twice succeeds twice. The time is the
+/// server's.
 const UPDATE: &str = "UPDATE tasks SET status = :status, message = :message, \
     updated_at = CURRENT_TIMESTAMP WHERE id IN (:ids)";
 const PRESENT: &str = "SELECT id FROM tasks WHERE id IN (:ids)";
 const STATUS: &str = "completed";
 const MESSAGE: &str = "Updated by celery worker!";
 
-/// The call `task_created(id)`.
+/// The arguments of the call `task_created(id)`.
 #[derive(Debug, Deserialize)]
 struct Created {
     id: Id,
 }
 
-/// A row's key. PHP often has it as text.
+/// A row's key. PHP often sends it as text.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 enum Id {
@@ -42,8 +43,10 @@ impl Id {
     }
 }
 
-/// Sets the rows of many calls to `completed` in one statement and one commit. Answers `true`; a call whose row does not
-/// exist fails alone, and is retried: whoever posted it may not have committed yet.
+/// Sets the rows of many calls to `completed`, in one statement and one commit.
+///
+/// The answer is `true`. A call whose row does not exist fails alone, and is retried: the client
+/// that posted it may not have committed yet.
 #[task(
     max_retries = 3,
     retry_delay = "10s",
@@ -69,12 +72,12 @@ pub async fn task_created(
     answers.await
 }
 
-/// Completes the rows of those that are numbers; an answer for each.
+/// Completes the rows of the calls whose ids are numbers, and returns an answer for each call.
 async fn complete(
     open: &mut Transaction,
     numbers: &[Result<i64, TaskError>],
 ) -> Result<Answers<bool>, DatabaseError> {
-    // Sorted: batches that overlap take their locks in the same order.
+    // Sorted, so that overlapping batches take their locks in one order.
     let ids: BTreeSet<i64> = numbers
         .iter()
         .filter_map(|id| id.as_ref().ok().copied())
@@ -94,7 +97,7 @@ async fn complete(
     Ok(answers.map(|id| id.and_then(answer)).collect())
 }
 
-/// Completes the rows; those of `ids` that do not exist come back.
+/// Completes the rows, and returns those of `ids` that do not exist.
 async fn update(
     open: &mut Transaction,
     ids: &BTreeSet<i64>,
