@@ -1,13 +1,14 @@
 //! The seam between the consumer, which moves messages, and the executor, which runs tasks.
 //!
-//! The consumer hands over [`Delivery`]s: decoded, due, not expired, and of a name the registry knows. The executor asks
-//! [`Settler::begin`] before it runs one, and reports exactly once what happened to it: an [`Outcome`], through
-//! [`Settler::finish`]. The executor reports facts only. What they mean for the message, the result, the log and the
-//! metrics is decided by the consumer's rules (`consumer/verdict.rs`) alone.
+//! The consumer hands over [`Delivery`]s: decoded, due, not expired, and of a registered task. The
+//! executor calls [`Settler::begin`] before it runs one. It then reports exactly once what happened
+//! to it: an [`Outcome`], through [`Settler::finish`]. The executor reports only facts. The
+//! consumer's rules (`consumer/verdict.rs`) alone decide what they mean for the message, the
+//! result, the log and the metrics.
 //!
-//! Bounds: a delivery counts as *held* from its claim until it has been settled, and the consumer claims no more than
-//! [`held_limit`] allows. No queue between the two can therefore grow beyond that, and an
-//! executor or a backend that is slow slows the claiming down.
+//! Bounds: a delivery counts as *held* from its claim until it has been settled, and the consumer
+//! claims no more than [`held_limit`] allows. The queues between the two therefore cannot grow
+//! beyond that. An executor or a backend that is slow also slows down the claims.
 
 mod ledger;
 
@@ -25,17 +26,20 @@ use crate::clock::now;
 use crate::source::Settlement;
 pub use crate::source::Tag;
 
-/// The most messages one worker holds, whatever its concurrency: what a claim may cost to give back or to run again.
+/// The most messages that a worker holds, whatever its concurrency. It bounds how many messages
+/// must be given back or run again when the worker ends.
 pub const MAX_HELD: usize = 4_000;
 
-/// About how much memory the messages that a worker holds may take before it reads and claims no more: two of the largest
-/// bodies, or 64 KiB for each of [`MAX_HELD`]; a small part of what a machine has that runs a hundred tasks.
+/// About how many bytes the held messages may take before the worker reads and claims no more. That
+/// is two of the largest bodies, or 64 KiB for each of [`MAX_HELD`]. It is a small part of the
+/// memory of a machine that runs a hundred tasks.
 pub const MAX_HELD_BYTES: usize = 256 << 20;
 
-/// How many messages a worker may hold at once.
+/// Returns how many messages a worker may hold at once.
 ///
-/// `concurrency × prefetch_multiplier` as in Celery (whose multiplier 0 means "no limit"), and always enough for two of
-/// the largest batches, so that one can be filled while the other runs.
+/// It is `concurrency × prefetch_multiplier`, as in Celery, where a multiplier of 0 means "no
+/// limit". It is always enough for two of the largest batches, so that one batch can fill while the
+/// other runs.
 pub fn held_limit(concurrency: usize, prefetch_multiplier: usize, largest_batch: usize) -> usize {
     let by_slots = match prefetch_multiplier {
         0 => MAX_HELD,
@@ -46,26 +50,28 @@ pub fn held_limit(concurrency: usize, prefetch_multiplier: usize, largest_batch:
         .clamp(1, MAX_HELD)
 }
 
-/// A message to be run. One that is dropped without an outcome, by a bug, goes back as if its task had begun.
+/// A message to be run. If a bug drops it without an outcome, it goes back as if its task had
+/// begun.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// The claim this delivery answers for.
+    /// The claim that this delivery belongs to.
     pub tag: Tag,
-    /// The queue it was claimed from (no prefix, no priority step).
+    /// The queue that the message was claimed from (without prefix and priority step).
     pub queue: Arc<str>,
-    /// What the message says.
+    /// The decoded message.
     pub task: Arc<Task>,
-    /// When it was claimed, or, for one with an ETA, when it became due.
+    /// When the message was claimed, or, if it has an ETA, when it became due.
     pub received: Instant,
-    /// The bytes of the message, as it was claimed.
+    /// The size of the message in bytes, as it was claimed.
     pub(crate) size: usize,
-    /// Where its outcome goes, until there is one.
+    /// The channel for its outcome, until the outcome is known.
     pub(crate) orders: Option<mpsc::UnboundedSender<Order>>,
 }
 
 impl Delivery {
-    /// Pairs the delivery with its outcome. It will not report another one when it is dropped.
+    /// Pairs the delivery with its outcome, so that it does not report another one when it is
+    /// dropped.
     pub(crate) fn ended(mut self, outcome: Outcome) -> Order {
         self.orders = None;
         Order::Finish(self, outcome)
@@ -91,17 +97,19 @@ impl Drop for Delivery {
             size: self.size,
             orders: None,
         };
-        // Refused only after the consumer has closed; then the lease returns the message to its queue.
+        // The send fails only after the consumer has closed; then the lease returns the message to
+        // its queue.
         let _ = orders.send(delivery.ended(Outcome::Interrupted));
     }
 }
 
-/// What redeliveries of a message are counted by: its own delivery tag, which stays the same through all of them.
+/// Returns the name by which redeliveries of a message are counted: its own delivery tag, which all
+/// of them share.
 pub(crate) fn redelivery_name(task: &Task) -> &str {
     task.delivery_tag.as_deref().unwrap_or(&task.id)
 }
 
-/// What happened to a delivery, as far as the executor knows.
+/// What happened to a delivery, as far as the executor can see.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// Its code returned a value.
@@ -115,7 +123,7 @@ pub enum Outcome {
     Raised {
         /// The error, in the shape of a Python exception.
         exception: ExceptionDoc,
-        /// Whether another run can end better. `false` for wrong arguments and bugs.
+        /// `true` if another run can end better; `false` for wrong arguments and bugs.
         retryable: bool,
     },
     /// Its code asked to be run again.
@@ -131,20 +139,22 @@ pub enum Outcome {
     Rejected {
         /// Why.
         reason: String,
-        /// Whether the message may be delivered again.
+        /// `true` if the message may be delivered again.
         requeue: bool,
     },
-    /// Its code asked that its end is not recorded.
+    /// Its code asked not to record how it ended.
     Ignored,
     /// Its code panicked with this message.
     Panicked(String),
     /// Its code was stopped because it ran longer than this, its hard time limit.
     TimedOut(Duration),
-    /// Its `expires` passed before its code began, or while its code waited for something that was away.
+    /// Its `expires` passed before its code began, or while its code waited for something that was
+    /// away.
     Expired,
     /// Its code did not begin: the worker stops, or another worker has the message.
     NotStarted,
-    /// Its code needs something that is away, and the worker stops or has lost the message to another worker.
+    /// Its code needs something that is away, and the worker stops or has lost the message to
+    /// another worker.
     Unavailable {
         /// What is away, and what was seen of it.
         cause: String,
@@ -153,7 +163,7 @@ pub enum Outcome {
     Interrupted,
 }
 
-/// How failures of a task are run again.
+/// How failures of a task are retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
     /// The largest number of retries.
@@ -162,25 +172,25 @@ pub struct Retries {
     pub delay: Duration,
 }
 
-/// What the consumer has to know of the tasks that are registered here.
+/// The facts about registered tasks that the consumer needs.
 pub trait TaskNames: Send + Sync {
-    /// True if a task of this name is registered.
+    /// Returns `true` if a task of this name is registered.
     fn knows(&self, name: &str) -> bool;
 
-    /// Returns how failures of this task are run again. `None`: they are final.
+    /// Returns how failures of this task are retried, or `None` if they are final.
     fn retries(&self, name: &str) -> Option<Retries> {
         let _ = name;
         None
     }
 
-    /// Whether the results of this task are not stored when the message does not say.
+    /// Returns `true` if the results of this task are not stored unless the message asks for it.
     fn ignores_result(&self, name: &str) -> bool {
         let _ = name;
         false
     }
 }
 
-/// A state could not be stored.
+/// The reason why a state could not be stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
@@ -192,23 +202,23 @@ pub enum StateError {
     Invalid(String),
 }
 
-/// Takes the outcomes. Cheap to clone; every clone feeds the same buffer.
+/// Takes the outcomes. It is cheap to clone, and all clones feed one buffer.
 #[derive(Clone, Debug)]
 pub struct Settler {
     pub(crate) orders: mpsc::UnboundedSender<Order>,
     pub(crate) ledger: Arc<Ledger>,
 }
 
-/// What the settle buffer is asked to do.
+/// A request to the settle buffer.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// What happened to this delivery in the end.
+    /// Settle a delivery with its outcome.
     Finish(Delivery, Outcome),
-    /// The code of a redelivered message is about to run. It comes back if it may.
+    /// Decide whether the code of a redelivered message may run. If so, its delivery is sent back.
     Begin(Delivery, oneshot::Sender<Delivery>),
-    /// The end of a message that was never handed out.
+    /// Settle a message that was never handed out.
     Settle(Settlement),
-    /// An intermediate state of a task that goes on running.
+    /// Store an intermediate state of a task that is still running.
     State {
         task: Arc<Task>,
         state: String,
@@ -218,12 +228,13 @@ pub(crate) enum Order {
 }
 
 impl Settler {
-    /// Returns the delivery if its code may start now; otherwise settles it and returns `None`. To be called before the
-    /// code runs.
+    /// Returns the delivery if its code may start now; otherwise settles it and returns `None`. It
+    /// must be called before the code runs.
     ///
-    /// The code may not start when another worker has the message, when its `expires` has passed, or when `stop` ends
-    /// before all of this is known. A message that is marked as redelivered is counted: one that was begun too often
-    /// without being finished becomes a dead letter. Waiting in a worker that dies is not counted.
+    /// The code may not start if another worker has the message, if its `expires` has passed, or
+    /// if `stop` ends before these answers are known. A message that is marked as redelivered is
+    /// counted. If it was begun too often without being finished, it becomes a dead letter. Waiting
+    /// in a worker that dies is not counted.
     pub async fn begin(
         &self,
         delivery: Delivery,
@@ -247,18 +258,20 @@ impl Settler {
             return Some(delivery);
         }
         let (begun, begin) = oneshot::channel();
-        // Refused only after the consumer has closed; then the lease returns the message to its queue.
+        // The send fails only after the consumer has closed; then the lease returns the message to
+        // its queue.
         self.orders.send(Order::Begin(delivery, begun)).ok()?;
         tokio::select! {
             biased;
             delivery = begin => delivery.ok(),
-            // An answer that comes later finds no receiver, and the delivery goes back.
+            // A later answer finds no receiver, and the delivery goes back.
             () = stop => None,
         }
     }
 
-    /// Returns what ends a delivery before its code runs once more, if anything does: another worker has the message, or
-    /// its `expires` has passed. For code that waited for something that was away.
+    /// Returns the outcome of a delivery whose code must not run once more, or `None` if it may. It
+    /// must not if another worker has the message or its `expires` has passed. It is for code that
+    /// waited for something that was away.
     pub(crate) fn obstacle(&self, delivery: &Delivery) -> Option<Outcome> {
         if self.ledger.is_lost(delivery.tag) {
             Some(Outcome::NotStarted)
@@ -269,15 +282,20 @@ impl Settler {
         }
     }
 
-    /// Reports what happened to a delivery. Never waits: the number of reports is bounded by what is held.
+    /// Reports what happened to a delivery. It never waits: the number of held messages bounds the
+    /// number of reports.
     pub fn finish(&self, delivery: Delivery, outcome: Outcome) {
-        // Refused only after the consumer has closed; then the lease returns the message to its queue.
+        // The send fails only after the consumer has closed; then the lease returns the message to
+        // its queue.
         let _ = self.orders.send(delivery.ended(outcome));
     }
 
-    /// Stores an intermediate state (`STARTED`, `PROGRESS`, …) and publishes it, as Celery's `update_state`. Returns
-    /// once it is stored, so that a task that reports in a loop is slowed down to the backend's pace. A stored SUCCESS
-    /// is never overwritten. Does nothing for tasks whose results are ignored.
+    /// Stores an intermediate state (`STARTED`, `PROGRESS`, …) and publishes it, as Celery's
+    /// `update_state` does.
+    ///
+    /// Returns once the state is stored, so that the backend's speed limits a task that reports in
+    /// a loop. A stored SUCCESS is never overwritten. Does nothing for tasks whose results are
+    /// ignored.
     ///
     /// # Errors
     ///
@@ -308,7 +326,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn held_follows_slots_and_batches() {
+    fn the_held_limit_follows_slots_and_batches() {
         assert_eq!(held_limit(100, 4, 0), 400);
         assert_eq!(held_limit(1, 1, 500), 1_000);
         assert_eq!(held_limit(1_000, 4_000, 0), MAX_HELD);
