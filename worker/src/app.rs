@@ -1,15 +1,17 @@
-//! The worker as a whole: what it is made of, how it starts and how it stops.
+//! The worker as a whole: its parts, its start and its end.
 //!
-//! Start: settings are checked, then the database is asked once, also for the statements of SQL
-//! tasks. A server that cannot be reached does not stop the start: the worker says so once and serves; tasks that
-//! need it wait, still held, until it comes. One that is reachable but rejects the login or cannot
-//! read a statement is a mistake in the settings, and ends the start.
+//! Start: the settings are checked, then the database is asked once, also to prepare the statements
+//! of SQL tasks. A server that cannot be reached does not prevent the start. The worker logs it
+//! once and serves; tasks that need the server wait, still held, until it is back. A server that is
+//! reachable but rejects the login, or cannot read a statement, is a mistake in the settings. It
+//! ends the start.
 //!
-//! Run: on two runtimes. The one it was started on runs the code of the tasks; a small one of its own does everything else.
-//! Whatever a task does to its threads, leases are renewed, limits kept, signals heard and questions answered.
+//! Run: there are two runtimes. The code of tasks runs on the runtime that the worker was started
+//! on; everything else runs on a small one of the worker's own. Whatever a task does to its
+//! threads, leases are renewed, limits kept, signals heard and probes answered.
 //!
-//! Stop: see [`Phase`]. The order is executor first (every delivery has its verdict), then the consumer (every verdict is
-//! carried out, what waits goes back).
+//! Stop: see [`Phase`]. The executor ends first, when every delivery has its outcome. Then the
+//! consumer ends, when every verdict is carried out and waiting messages have gone back.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -34,20 +36,21 @@ use crate::tasks::Statements;
 
 /// How long the last verdicts may take at a warm stop: longer than a short outage of the broker.
 const WARM_PATIENCE: Duration = Duration::from_secs(30);
-/// The same for a cold stop: somebody is pressing Ctrl-C.
+/// How long the last verdicts may take at a cold stop, when a person may be pressing Ctrl-C.
 const COLD_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Threads of the worker's own runtime: one may be busy with a large claim while another renews leases.
+/// Threads of the worker's own runtime: one may be busy with a large claim while the other renews
+/// leases.
 const THREADS: usize = 2;
 
-/// Why a worker could not start.
+/// The reason why a worker could not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// A setting cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A task asks for a state nobody gave.
+    /// A task asks for a state that the program did not provide.
     #[error("the task {task} needs a State<{state}>, which this worker was not given")]
     State {
         /// The task.
@@ -58,13 +61,14 @@ pub enum StartError {
     /// No task is registered.
     #[error("no task is registered")]
     NoTask,
-    /// The process cannot listen to signals.
+    /// The process cannot handle signals.
     #[error("cannot listen to signals: {0}")]
     Signals(#[source] std::io::Error),
-    /// The process can have no more threads.
+    /// The process cannot start another thread.
     #[error("cannot start threads: {0}")]
     Threads(#[source] std::io::Error),
-    /// The address for metrics cannot be listened on: another process has it, or this machine does not.
+    /// The worker cannot listen on the address for metrics: another process has it, or it is not an
+    /// address of this machine.
     #[error("cannot listen on {address} for metrics: {cause}")]
     Metrics {
         /// The address.
@@ -74,17 +78,17 @@ pub enum StartError {
     },
 }
 
-/// How a worker came to its end.
+/// How a worker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stopped {
-    /// Everything that ran was finished; the rest went back.
+    /// Every running task was finished; the other messages went back.
     Warm,
-    /// What ran was dropped and went back.
+    /// Running tasks were dropped and their messages went back.
     Cold,
-    /// So many tasks did not end when told to that the process is better started anew.
+    /// Too many tasks are stuck; the supervisor should restart the process.
     Stuck {
-        /// How many.
+        /// The number of stuck tasks.
         tasks: usize,
     },
 }
@@ -98,7 +102,7 @@ pub struct Worker {
     shutdown: Shutdown,
 }
 
-/// Makes a [`Worker`].
+/// Builds a [`Worker`].
 #[derive(Default)]
 pub struct WorkerBuilder {
     pub(crate) settings: Settings,
@@ -108,12 +112,12 @@ pub struct WorkerBuilder {
 }
 
 impl Worker {
-    /// A worker with the defaults of `celery-worker`.
+    /// Returns a builder with the defaults of `celery-worker`.
     pub fn builder() -> WorkerBuilder {
         WorkerBuilder::default()
     }
 
-    /// The names of its tasks, sorted.
+    /// Returns the sorted names of the worker's tasks.
     pub(crate) fn task_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.registry.iter().map(|task| &*task.name).collect();
         names.sort_unstable();
@@ -124,26 +128,27 @@ impl Worker {
         &self.config
     }
 
-    /// Serves until it is told to stop: by [`WorkerBuilder::shutdown`]'s value or by a signal. Tasks run on the runtime
-    /// this is called on.
+    /// Serves until it is stopped by [`WorkerBuilder::shutdown`]'s value or by a signal. Tasks run
+    /// on the runtime that this is called on.
     ///
     /// # Errors
     ///
-    /// [`StartError`] if threads, signals or the address of the metrics cannot be had, or if a
-    /// statement can never work. A broker or database that is away is waited for.
+    /// [`StartError`] if the worker cannot start threads, handle signals or listen on the address
+    /// for metrics, or if a statement can never work. A broker or database that is away is waited
+    /// for.
     pub async fn run(self) -> Result<Stopped, StartError> {
         let own = OwnRuntime::start().map_err(StartError::Threads)?;
         match own.handle.spawn(self.serve(Handle::current())).await {
             Ok(stopped) => stopped,
             Err(failed) => match failed.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // Only the end of the runtime cancels it, and that is waiting here.
+                // Only the end of the runtime cancels this task, and the runtime waits here.
                 Err(_) => Ok(Stopped::Cold),
             },
         }
     }
 
-    /// The worker's own side of it.
+    /// Serves on the worker's own runtime, with the code of tasks on `tasks`.
     async fn serve(self, tasks: Handle) -> Result<Stopped, StartError> {
         let Worker {
             config,
@@ -173,7 +178,7 @@ impl Worker {
         }
         let database = states.get::<Database>().ok();
         let database = database.map(|database| (*database).clone());
-        // Filled before the stop begins that it asks for.
+        // Set before the stop that it causes.
         let mistake = Arc::new(OnceLock::new());
         if let Some(database) = database.clone() {
             tokio::spawn(database.clone().look_after());
@@ -227,7 +232,7 @@ impl Worker {
             consumer.close(COLD_PATIENCE).await;
             return Ok(Stopped::Stuck { tasks });
         }
-        // Drained: everything is done, but the end has not been asked for.
+        // After draining everything is done, but the stop may not have been requested yet.
         shutdown.reached(Phase::Warm).await;
         if let Some(manager) = &manager {
             manager.stopping();
@@ -249,7 +254,7 @@ impl Worker {
     }
 }
 
-/// Makes the consumer's options of the worker's settings.
+/// Makes the consumer's options from the worker's settings.
 fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> ConsumerOptions {
     let mut options = ConsumerOptions::new(config.broker.clone(), &config.hostname);
     options.monitor = monitor.clone();
@@ -271,7 +276,7 @@ fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> 
     options
 }
 
-/// Adds what the database counts to the page of metrics.
+/// Adds the database's counters to the page of metrics.
 fn adopt_counters(metrics: &Metrics, database: &Database) {
     metrics.adopt(
         "celery_worker_database_retries",
@@ -285,7 +290,8 @@ fn adopt_counters(metrics: &Metrics, database: &Database) {
     );
 }
 
-/// The place of the pages, if they are asked for. Port 0 becomes a free one, so the log says which.
+/// Listens on the address for the pages, if there is one. The log names the real port, because port
+/// 0 means any free port.
 async fn listen(config: &Config) -> Result<Option<TcpListener>, StartError> {
     let Some(address) = config.metrics_addr else {
         return Ok(None);
@@ -297,7 +303,7 @@ async fn listen(config: &Config) -> Result<Option<TcpListener>, StartError> {
     Ok(Some(listener))
 }
 
-/// The runtime of everything but the tasks.
+/// The runtime for everything except tasks.
 struct OwnRuntime {
     handle: Handle,
     runtime: Option<Runtime>,
@@ -319,14 +325,14 @@ impl OwnRuntime {
 
 impl Drop for OwnRuntime {
     fn drop(&mut self) {
-        // Not waited for: this is a thread of another runtime, which must not block.
+        // Do not wait: this thread belongs to another runtime and must not block.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-/// Lasts as long as the last verdicts may take. A cold stop in the middle of a warm one makes it short.
+/// Lasts as long as the last verdicts may take. A cold stop during a warm one shortens it.
 async fn patience(shutdown: &Shutdown) {
     let cold = async {
         shutdown.reached(Phase::Cold).await;
@@ -345,119 +351,124 @@ impl std::fmt::Debug for Worker {
 }
 
 impl WorkerBuilder {
-    /// The broker: `redis://[user:password@]host[:port][/db]`, `rediss://`, `redis+socket://`.
+    /// Sets the broker's URL: `redis://[user:password@]host[:port][/db]`, `rediss://`, or
+    /// `redis+socket://`.
     #[must_use]
     pub fn broker(mut self, url: impl Into<String>) -> Self {
         self.settings.broker = Some(url.into());
         self
     }
 
-    /// Where results go, if not to the broker; `disabled` for nowhere.
+    /// Sets the URL of the result backend, or `disabled` for none. Default: the broker.
     #[must_use]
     pub fn result_backend(mut self, url: impl Into<String>) -> Self {
         self.settings.result_backend = Some(url.into());
         self
     }
 
-    /// The database, which tasks then get as `State<Database>`: `mysql://`, `postgres://` or `sqlite:`.
+    /// Sets the URL of the database, which tasks then get as `State<Database>`: `mysql://`,
+    /// `postgres://` or `sqlite:`.
     #[must_use]
     pub fn database(mut self, url: impl Into<String>) -> Self {
         self.settings.database = Some(url.into());
         self
     }
 
-    /// Sets the time zone of database sessions: an IANA name, or an offset such as `+00:00`. Default:
-    /// the one that the server gives them.
+    /// Sets the time zone of database sessions: an IANA name, or an offset such as `+00:00`.
+    /// Default: the zone that the server gives them.
     ///
-    /// Dates that carry an offset are converted to this zone before they are bound. A pool that a task
-    /// makes by itself has its own: `sqlx` starts each session in UTC. To have it follow the server,
-    /// pass it `MySqlConnectOptions::timezone(None)`.
+    /// Dates that carry an offset are converted to this zone before they are bound. A pool that a
+    /// task creates itself has its own zone: `sqlx` starts each session in UTC. To make it follow
+    /// the server, pass it `MySqlConnectOptions::timezone(None)`.
     #[must_use]
     pub fn database_time_zone(mut self, zone: impl Into<String>) -> Self {
         self.settings.database_time_zone = Some(zone.into());
         self
     }
 
-    /// The queues to consume; `celery` unless said.
+    /// Sets the queues to consume. Default: `celery`.
     #[must_use]
     pub fn queues<I: IntoIterator<Item = S>, S: Into<String>>(mut self, queues: I) -> Self {
         self.settings.queues = Some(queues.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Sets the queue of follow-ups that name none and have no route, which is also consumed where
-    /// [`queues`](Self::queues) names no other. Default: `celery`.
+    /// Sets the queue of follow-ups that name none and have no route. It is also the queue to
+    /// consume unless [`queues`](Self::queues) names others. Default: `celery`.
     #[must_use]
     pub fn default_queue(mut self, queue: impl Into<String>) -> Self {
         self.settings.default_queue = Some(queue.into());
         self
     }
 
-    /// Sets the queues of follow-ups that name none. Default: there are no routes.
+    /// Sets the queues of follow-ups that name none. Default: no routes.
     #[must_use]
     pub fn routes(mut self, routes: Routes) -> Self {
         self.settings.routes = Some(Ok(routes));
         self
     }
 
-    /// How many tasks run at once; 100 unless said.
+    /// Sets how many tasks run at once. Default: 100.
     #[must_use]
     pub fn concurrency(mut self, slots: usize) -> Self {
         self.settings.concurrency = Some(slots);
         self
     }
 
-    /// The node's name; `celery@%h` unless said.
+    /// Sets the node's name. Default: `celery@%h`.
     #[must_use]
     pub fn hostname(mut self, name: impl Into<String>) -> Self {
         self.settings.hostname = Some(name.into());
         self
     }
 
-    /// Has `task_created` apply each call once, with the help of the table `celery_inbox`. Tasks of one's own use
-    /// [`Database::once`].
+    /// Makes `task_created` and SQL tasks apply each call once, with the help of the table
+    /// `celery_inbox`. Other tasks use [`Database::once`]. Default: `false`.
     #[must_use]
     pub fn exactly_once(mut self, once: bool) -> Self {
         self.settings.exactly_once = Some(once);
         self
     }
 
-    /// Where `/healthz`, `/readyz` and `/metrics` are served, such as `127.0.0.1:9808`; nowhere unless said.
+    /// Sets the address that serves `/healthz`, `/readyz` and `/metrics`, such as `127.0.0.1:9808`.
+    /// Default: none, and the pages are not served.
     #[must_use]
     pub fn metrics_addr(mut self, address: impl Into<String>) -> Self {
         self.settings.metrics_addr = Some(address.into());
         self
     }
 
-    /// How old a lease of this kind of worker may become before another one rescues its messages; 30 s unless said.
+    /// Sets how old a lease of this kind of worker may become before another worker rescues its
+    /// messages. Default: 30 s.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = Some(Text::Real(lease.as_secs_f64()));
         self
     }
 
-    /// Adds a task. A later one of the same name replaces an earlier one.
+    /// Adds a task. It replaces an earlier task of the same name.
     #[must_use]
     pub fn register(mut self, task: TaskDef) -> Self {
         self.registry.insert(task);
         self
     }
 
-    /// A value that tasks get as `State<T>`.
+    /// Adds a value that tasks get as `State<T>`.
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.states.insert(value);
         self
     }
 
-    /// Something to stop the worker with, besides signals.
+    /// Sets a handle that can stop the worker, besides signals.
     #[must_use]
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
         self.shutdown = shutdown;
         self
     }
 
-    /// Checks everything that can be checked without connecting. Call it on a tokio runtime.
+    /// Checks everything that can be checked without connecting. It must be called on a tokio
+    /// runtime.
     ///
     /// # Errors
     ///
@@ -508,7 +519,7 @@ impl WorkerBuilder {
         })
     }
 
-    /// Builds the worker, asks the database once, and runs until told to stop.
+    /// Builds the worker, asks the database once, and serves until it is stopped.
     ///
     /// # Errors
     ///
@@ -522,8 +533,9 @@ impl WorkerBuilder {
 }
 
 impl Worker {
-    /// Asks the database once. A rejected login is an error, and so is a table that is needed and
-    /// not there, or a statement that it cannot read; a database that is away is not.
+    /// Asks the database once. A rejected login is an error, and so is a needed table that is
+    /// missing, or a statement that the database cannot read. A database that is away is not an
+    /// error.
     pub(crate) async fn check_database(&self) -> Result<(), ConfigError> {
         let Ok(database) = self.states.get::<Database>() else {
             return Ok(());
@@ -533,7 +545,7 @@ impl Worker {
                 let cause = format!("{}: {error}", database.display_url());
                 Err(ConfigError::new(setting::DATABASE, cause))
             }
-            // Said in the log by the database itself.
+            // The database itself logs that it is away.
             Err(_) => Ok(()),
             Ok(()) => {
                 self.check_inbox(&database).await?;

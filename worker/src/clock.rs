@@ -1,10 +1,10 @@
-//! The wall clock, as Celery's documents and messages use it.
+//! Reads the wall clock, as Celery's documents and messages use it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use celery_protocol::time::Timestamp;
 
-/// Now, in UTC.
+/// Returns the present time in UTC.
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)

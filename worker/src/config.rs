@@ -1,7 +1,9 @@
-//! The worker's settings, from the command line, the environment, a file, or the defaults – in this order.
+//! Reads the worker's settings from the command line, the environment, a file, or the defaults, in
+//! this order.
 //!
-//! [`Settings`] is one such source: every value may be missing, and none is checked. [`Config`] is what they amount to,
-//! checked, with an error that names the setting in the words of all three sources. Nothing here connects.
+//! [`Settings`] holds one such source: every value may be missing, and none is checked. [`Config`]
+//! is the checked result. Its errors name the setting as it is written in each source. Nothing here
+//! connects.
 
 mod misplaced;
 pub(crate) mod value;
@@ -26,18 +28,21 @@ use crate::database::{CONNECTIONS, Zone};
 use crate::duration;
 use crate::tasks::SqlTask;
 
-/// How many tasks run at once unless said (ours are futures: Celery's default is the number of cores).
+/// How many tasks run at once by default. Ours are futures, so it is more than Celery's default,
+/// the number of cores.
 const CONCURRENCY: usize = 100;
 /// Celery's `worker_prefetch_multiplier`.
 const PREFETCH_MULTIPLIER: usize = 4;
-/// Larger weights are a mistake: only their proportion counts.
+/// The largest weight. A larger one is a mistake: only the proportion of weights counts.
 const MOST_WEIGHT: u32 = 100;
-/// Rows of `celery_inbox` live for a week: longer than a message that may come again stays around.
+/// How many seconds rows of `celery_inbox` live. A week is longer than a message that may be
+/// delivered again stays in the queues.
 const INBOX_EXPIRES: u64 = 7 * 86_400;
-/// More slots than messages a worker may hold are never used.
+/// The most slots. A worker would never use more slots than it may hold messages.
 const MOST_SLOTS: usize = crate::delivery::MAX_HELD;
 
-/// The settings of one source. The names are those of the file; the command line writes `-` for `_`.
+/// The settings of one source. The names are those of the file; the command line writes `-` for
+/// `_`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
@@ -74,12 +79,12 @@ pub(crate) struct Settings {
     pub(crate) metrics_addr: Option<String>,
     #[serde(alias = "worker_soft_shutdown_timeout")]
     pub(crate) soft_shutdown_timeout: Option<Text>,
-    /// SQL tasks by name; only in the file.
+    /// SQL tasks by name, which only the file can define.
     #[serde(default)]
     pub(crate) tasks: BTreeMap<String, SqlTask>,
 }
 
-/// Priority steps: a list in the file, text that commas separate elsewhere.
+/// Priority steps: a list in the file; elsewhere text, with commas between the steps.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Steps {
@@ -88,7 +93,7 @@ pub(crate) enum Steps {
 }
 
 impl Settings {
-    /// Reads a file.
+    /// Reads the settings of a file.
     pub(crate) fn from_toml(text: &str) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| ConfigError {
             setting: "--config",
@@ -103,7 +108,7 @@ impl Settings {
         })
     }
 
-    /// What is missing here, from there.
+    /// Fills in what is missing here with the values of `other`.
     pub(crate) fn or(self, other: Settings) -> Settings {
         Settings {
             broker: self.broker.or(other.broker),
@@ -145,26 +150,26 @@ impl Settings {
     }
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogFormat {
-    /// As Celery's.
+    /// Like Celery's log lines.
     Text,
-    /// An object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Settings that make sense.
+/// The checked settings of a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) broker: Endpoint,
     pub(crate) results: Results,
     pub(crate) result_expires: Duration,
     pub(crate) database: Option<String>,
-    /// Zero is no limit.
+    /// Zero means no limit.
     pub(crate) database_timeout: Duration,
     pub(crate) database_connections: NonZeroU16,
-    /// `None`: the zone that the server has.
+    /// `None` means the zone of the server.
     pub(crate) database_time_zone: Option<Zone>,
     pub(crate) queues: Vec<String>,
     pub(crate) queue_order: QueueOrder,
@@ -182,13 +187,13 @@ pub(crate) struct Config {
     pub(crate) lease: Duration,
     pub(crate) eta_task_limit: Option<usize>,
     pub(crate) exactly_once: bool,
-    /// Whether any task uses the inbox.
+    /// `true` if any task uses the inbox.
     pub(crate) inbox: bool,
-    /// Zero: rows stay for ever.
+    /// Zero means that rows stay without limit.
     pub(crate) inbox_expires: Duration,
-    /// `None`: no pages.
+    /// `None` means that the pages are not served.
     pub(crate) metrics_addr: Option<SocketAddr>,
-    /// Zero: none.
+    /// Zero means that there is no soft shutdown.
     pub(crate) soft_shutdown_timeout: Duration,
 }
 
@@ -228,7 +233,7 @@ impl Config {
                 .map_err(|error| ConfigError::new(setting::QUEUES, error))?;
             let keys = Keys::default();
             if [keys.unacked(), keys.unacked_index(), keys.dead()].contains(queue) {
-                let cause = format!("{queue:?} is where messages are kept that are in no queue");
+                let cause = format!("{queue:?} is the key of messages that are not in a queue");
                 return Err(ConfigError::new(setting::QUEUES, cause));
             }
         }
@@ -265,7 +270,7 @@ impl Config {
         }
         let result_expires = time(settings.result_expires, 86_400, setting::RESULT_EXPIRES, 0)?;
         if !result_expires.is_zero() && result_expires < Duration::from_secs(1) {
-            // Redis counts seconds, and 0 of them are for ever.
+            // Redis counts whole seconds, and 0 of them mean without limit.
             let cause = "neither 0 nor at least 1s";
             return Err(ConfigError::new(setting::RESULT_EXPIRES, cause));
         }
@@ -343,7 +348,7 @@ impl Config {
 }
 
 impl Config {
-    /// The names of all keys.
+    /// Returns the names of all keys.
     pub(crate) fn keys(&self) -> Keys {
         match &self.results {
             Results::Server(server) => self.broker.keys_with_results(server.key_prefix()),
@@ -352,7 +357,7 @@ impl Config {
     }
 }
 
-/// Prints the settings as a file that would give them again, but for passwords.
+/// Prints the settings as a file that would give them again, except for passwords.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |value: &str| toml::Value::from(value).to_string();
@@ -434,14 +439,15 @@ impl fmt::Display for Config {
     }
 }
 
-/// A message about a file without what the file says, which may be a URL with its password: of quoted
-/// text only names of settings stay.
+/// Returns a message about a file without quoting the file, which may hold a URL with its password.
+/// Of the quoted texts only names of settings stay.
 fn without_values(message: &str) -> String {
     let mut shown = String::with_capacity(message.len());
     let mut rest = message;
     while let Some(start) = rest.find(['"', '\'', '`']) {
         let quote = &rest[start..=start];
-        // A value may have quotes of its own: up to the last of its kind, unless names stand between.
+        // A value may itself contain quotes: skip to the last one of its kind, unless names stand
+        // between.
         let end = match quote {
             "`" => rest[start + 1..].find(quote),
             _ => rest[start + 1..].rfind(quote),
@@ -465,7 +471,7 @@ fn without_values(message: &str) -> String {
     shown
 }
 
-/// What keys are to begin with, if that is said.
+/// Returns the prefix of keys, if the setting gives one.
 fn key_prefix(text: Option<String>, setting: &'static str) -> Result<Option<String>, ConfigError> {
     match text {
         Some(text) if text.chars().any(char::is_control) => {
@@ -502,7 +508,7 @@ fn with_priorities(
     Ok(broker)
 }
 
-/// Where results go. Under another prefix they are on another server, as far as the worker knows.
+/// Returns where results go. A result backend with another key prefix counts as another server.
 fn results(url: Option<&str>, broker: &Endpoint, prefix: String) -> Result<Results, ConfigError> {
     let endpoint = match url {
         None | Some("") => broker.clone(),
@@ -521,7 +527,7 @@ fn results(url: Option<&str>, broker: &Endpoint, prefix: String) -> Result<Resul
     })
 }
 
-/// Celery's `accept_content`: names, or content types.
+/// Reads Celery's `accept_content`: names of serializers, or content types.
 fn accept_content(names: Option<Vec<String>>) -> Result<Vec<Serializer>, ConfigError> {
     let names = names.unwrap_or_else(|| vec![Serializer::Json.name().to_owned()]);
     if names.is_empty() {
@@ -531,7 +537,7 @@ fn accept_content(names: Option<Vec<String>>) -> Result<Vec<Serializer>, ConfigE
     let known = |name: &String| {
         Serializer::from_name(name.trim()).ok_or_else(|| {
             let cause = if name.contains("pickle") {
-                "pickle is never read: it runs what its sender wants".to_owned()
+                "pickle is never accepted: it runs code that the sender chooses".to_owned()
             } else {
                 format!("{name:?} is none of json, msgpack, yaml")
             };
@@ -570,7 +576,7 @@ fn queue_order(
     }
 }
 
-/// An address with its port; a port alone is one of loopback.
+/// Reads an address with its port. A port alone means that port on loopback.
 fn metrics_addr(text: &str) -> Result<SocketAddr, ConfigError> {
     let port = text.strip_prefix(':').unwrap_or(text);
     if let Ok(port) = port.parse::<u16>() {
@@ -587,7 +593,8 @@ fn host() -> String {
     gethostname::gethostname().to_string_lossy().into_owned()
 }
 
-/// A node's name as Celery expands it: `%h` the whole host name, `%n` its first part, `%d` the rest.
+/// Expands a node's name as Celery does: `%h` is the whole host name, `%n` its first part, `%d` the
+/// rest.
 fn node_name(pattern: &str, host: &str) -> String {
     let (first, domain) = host.split_once('.').unwrap_or((host, ""));
     let mut name = String::new();
@@ -624,7 +631,7 @@ fn log_level(text: &str) -> Result<tracing::Level, ConfigError> {
     }
 }
 
-/// The level in Celery's word for it.
+/// Returns Celery's word for a level.
 pub(crate) fn level_name(level: tracing::Level) -> &'static str {
     match level {
         tracing::Level::ERROR => "ERROR",
@@ -743,7 +750,7 @@ mod tests {
     }
 
     #[test]
-    fn results_lie_under_the_brokers_prefix_unless_said() {
+    fn results_have_the_brokers_prefix_by_default() {
         let config = |toml: &str| Config::new(Settings::from_toml(toml).unwrap()).unwrap();
         let shop = config("key_prefix = 'shop:'");
         assert_eq!(shop.broker.key_prefix(), "shop:");
@@ -777,7 +784,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_alone_is_one_of_loopback() {
+    fn a_port_alone_means_loopback() {
         for (text, address) in [
             ("9808", "127.0.0.1:9808"),
             (":0", "127.0.0.1:0"),

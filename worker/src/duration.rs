@@ -1,11 +1,12 @@
-//! Times as people write them in settings: `10s`, `5ms`, `2m`, `1h`, `7d`, or plain seconds as Celery's options.
+//! Reads times as people write them in settings: `10s`, `5ms`, `2m`, `1h`, `7d`, or plain seconds
+//! as in Celery's options.
 
 use std::time::Duration;
 
-/// The longest time there is, a hundred years: added to any clock it does not overflow.
+/// The longest time, a hundred years: adding it to any clock does not overflow.
 pub(crate) const LONGEST: Duration = Duration::from_hours(36_525 * 24);
 
-/// Text that is no time.
+/// A text that is not a time.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is not a time; write for example 30, 1.5s, 500ms, 2m or 1h, and at most 36525d")]
 pub(crate) struct DurationError(String);

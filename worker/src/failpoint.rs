@@ -1,11 +1,15 @@
-//! Places where a test has the process die, or one of its parts fail, to see that nothing is lost there.
+//! Places where a test makes the process die, or one of its parts fail, to see that nothing is lost
+//! there.
 //!
-//! They exist only with the feature `failpoints`, which the shipped binary is built without. `CELERY_FAIL_AT=settled` is death where
-//! `settled` is passed the first time, `CELERY_FAIL_AT=settled:7` where it is passed the seventh time. `CELERY_PANIC_AT` is a
-//! panic there. `CELERY_HANG_AT=lease` has this role of the consumer do nothing; `CELERY_STALLED=2` has that noticed after
-//! so many seconds.
+//! They exist only with the feature `failpoints`; the shipped binary is built without it.
+//!
+//! * `CELERY_FAIL_AT=settled` kills the process when it first passes `settled`,
+//!   `CELERY_FAIL_AT=settled:7` when it passes it for the seventh time.
+//! * `CELERY_PANIC_AT` causes a panic there instead.
+//! * `CELERY_HANG_AT=lease` makes this role of the consumer do nothing. With `CELERY_STALLED=2`,
+//!   its absence is noticed after that number of seconds.
 
-/// A place of this name.
+/// Marks a place with this name.
 macro_rules! failpoint {
     ($name:literal) => {
         #[cfg(feature = "failpoints")]
@@ -24,7 +28,7 @@ mod points {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    /// A place, and how often it is passed before something happens.
+    /// A place, and how often it is still passed before something happens.
     struct Place(Option<(String, AtomicUsize)>);
 
     impl Place {
@@ -44,8 +48,9 @@ mod points {
         }
     }
 
-    #[allow(clippy::panic, reason = "what it is for")]
-    /// Dies if it is time to: at once, as by `kill -9`, without a word to anybody. Or panics.
+    #[allow(clippy::panic, reason = "a failpoint panics on purpose")]
+    /// Aborts the process if it is time to: at once, like `kill -9`, without a cleanup or a
+    /// message. Or panics.
     pub(crate) fn passed(name: &str) {
         static DEATH: OnceLock<Place> = OnceLock::new();
         static PANIC: OnceLock<Place> = OnceLock::new();
@@ -59,16 +64,16 @@ mod points {
             .get_or_init(|| Place::of("CELERY_PANIC_AT"))
             .is_now(name)
         {
-            std::panic::panic_any("as the test wants it");
+            std::panic::panic_any("the test asked for this panic");
         }
     }
 
-    /// Whether this role hangs.
+    /// Returns `true` if this role must hang.
     pub(crate) fn hangs(role: &str) -> bool {
         std::env::var("CELERY_HANG_AT").is_ok_and(|hanging| hanging == role)
     }
 
-    /// How long a role may not turn, if a test says so.
+    /// Returns how long a role may be silent, if the test sets it.
     pub(crate) fn stalled() -> Option<Duration> {
         static STALLED: OnceLock<Option<Duration>> = OnceLock::new();
         let read = || std::env::var("CELERY_STALLED").ok()?.parse().ok();

@@ -22,19 +22,23 @@
 //! }
 //! ```
 //!
-//! A message is acknowledged after its task has ended and its result is stored, and never before: a worker that dies loses
-//! nothing, and what it had begun is run again. Tasks must bear that, or use [`Database::once`].
+//! A message is acknowledged after its task has ended and its result is stored, and never before. A
+//! worker that dies loses no message: the tasks that it had begun run again. Tasks must tolerate
+//! that, or use [`Database::once`].
 //!
 //! # Layout
 //!
-//! * [`Worker`], [`WorkerBuilder`] – the worker as a whole: how it starts, how it stops.
-//! * [`cli`] – the command line of `celery-worker`, for workers of one's own too; settings, log lines, `check`, `dead`.
-//! * [`task`](macro@task), [`TaskDef`] – tasks, with typed arguments; [`Context`], [`State`], [`Batch`] are what they can ask for.
-//! * [`TaskError`], [`Exception`], [`Retry`] – how a task ends other than by returning a value.
-//! * [`Database`] – MySQL, PostgreSQL or SQLite, kept in reach through outages.
-//! * [`tasks`] – what the shipped worker serves.
-//! * [`Shutdown`] – the phases of stopping and their signals.
-//! * [`consumer`], [`delivery`] – claiming messages and carrying out verdicts; the executor between them runs the tasks.
+//! * [`Worker`], [`WorkerBuilder`] – the worker as a whole: how it starts and how it stops.
+//! * [`cli`] – the command line of `celery-worker`, also for your own workers: settings, log lines,
+//!   `check`, `dead`.
+//! * [`task`](macro@task), [`TaskDef`] – tasks with typed arguments. They can ask for a
+//!   [`Context`], a [`State`] or a [`Batch`].
+//! * [`TaskError`], [`Exception`], [`Retry`] – the ways in which a task ends without a value.
+//! * [`Database`] – MySQL, PostgreSQL or SQLite, with connections that survive outages.
+//! * [`tasks`] – the tasks that the shipped worker serves.
+//! * [`Shutdown`] – the phases of a stop, and their signals.
+//! * [`consumer`], [`delivery`] – claims messages and carries out verdicts. The executor, between
+//!   the two, runs the tasks.
 
 extern crate self as celery_worker;
 
@@ -60,35 +64,48 @@ mod task_log;
 pub mod tasks;
 
 pub use app::{StartError, Stopped, Worker, WorkerBuilder};
-/// Makes a function a Celery task: the function of the same name then returns its [`TaskDef`].
+/// Turns a function into a Celery task: a function of the same name then returns its [`TaskDef`].
 ///
 /// ```
 /// use celery_worker::{Context, TaskResult, task};
 ///
 /// #[task(name = "proj.greet", max_retries = 3, retry_delay = "10s", time_limit = "1m")]
-/// async fn greet(context: Context, name: String, #[default("Hello".to_owned())] word: String) -> TaskResult<String> {
+/// async fn greet(
+///     context: Context,
+///     name: String,
+///     #[default("Hello".to_owned())] word: String,
+/// ) -> TaskResult<String> {
 ///     Ok(format!("{word}, {name}, from {}", context.hostname()))
 /// }
 ///
 /// let definition = greet();
 /// ```
 ///
-/// **Options**, all of which may be left out: `name` (the function's), `max_retries` (failures are retried so often; without
-/// it never), `retry_delay` (180 s), `soft_time_limit`, `time_limit`, `batch(size = 500, linger = "5ms")`. Times are
-/// `"5ms"`, `"10s"`, `"2m"`, `"1h"`.
+/// **Options**, all optional:
 ///
-/// **Parameters** are told by the name of their type. [`Context`] and [`State`] come from the worker. [`Args`] and
-/// [`Kwargs`] take what other parameters leave. Everything else is an argument of the message, positional or by keyword,
-/// and must be `DeserializeOwned`; `Option<T>` and `#[default(…)]` may be left out by the caller. A call that does not fit
-/// fails with Python's `TypeError`, and is not retried.
+/// * `name` – the task's name. Default: the function's.
+/// * `max_retries` – how often a failure is retried. Default: never.
+/// * `retry_delay` – the wait before a retry. Default: 180 s.
+/// * `soft_time_limit`, `time_limit` – limits for a run. Default: none.
+/// * `batch(size = 500, linger = "5ms")` – one run for many calls; see below.
 ///
-/// **Results** are a `Result` whose error becomes a [`TaskError`], or any value that is `Serialize`.
+/// Times are written as `"5ms"`, `"10s"`, `"2m"` or `"1h"`.
+///
+/// **Parameters** are distinguished by the name of their type. [`Context`] and [`State`] come from
+/// the worker. [`Args`] and [`Kwargs`] take what other parameters leave. Every other parameter is
+/// an argument of the message, positional or by keyword, and must be `DeserializeOwned`. The caller
+/// may omit an `Option<T>` and a parameter with `#[default(…)]`. A call that does not fit fails
+/// with Python's `TypeError`, and is not retried.
+///
+/// **Results** are a `Result` whose error becomes a [`TaskError`], or any value that is
+/// `Serialize`.
 ///
 /// A function that is not `async` computes: it runs on as many threads as there are cores.
 ///
-/// **Batches.** With `batch(…)` the function takes one [`Batch<T>`](Batch), where `T` is a struct or tuple of the arguments of one
-/// call, and any [`State`]; it returns `Result<Answers<R>, E>`: one answer for each call. An error instead of the answers
-/// has the batch halved until the calls at fault stand alone.
+/// **Batches.** With `batch(…)` the function takes one [`Batch<T>`](Batch) and any [`State`]. `T`
+/// is a struct or tuple of the arguments of one call. The function returns `Result<Answers<R>, E>`,
+/// with one answer for each call. An error instead of the answers makes the worker halve the batch
+/// until each call at fault stands alone.
 pub use celery_worker_macros::task;
 pub use config::value::ConfigError;
 pub use consumer::{RouteError, Routes};
@@ -102,7 +119,7 @@ pub use task::{
     Raw, Retry, Signature, State, TaskDef, TaskError, TaskResult,
 };
 
-/// The Rust code in these pages compiles.
+/// Compiles the Rust code in these pages.
 #[cfg(doctest)]
 mod pages {
     #[doc = include_str!("../README.md")]

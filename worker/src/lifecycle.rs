@@ -1,4 +1,4 @@
-//! The log lines about the life of the process, such as "ready" and "Warm shutdown".
+//! Names the log lines about the life of the process, such as "ready" and "Warm shutdown".
 
 /// The target of these lines. They are written at every log level: supervisors and tests wait for
 /// them.

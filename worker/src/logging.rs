@@ -1,12 +1,14 @@
-//! Log lines as Celery writes them, or as JSON; on standard error or into a file.
+//! Writes log lines as Celery does, or as JSON, to standard error or a file.
 //!
-//! * Text: `[2026-11-22 11:00:00,123: INFO/MainProcess] Task proj.add[…] received`, in local time. Text from messages,
-//!   tasks and servers is escaped (see [`crate::printable`]); lines after the first, as of a traceback, are indented. A line
-//!   that a task's code writes names the task first.
-//! * JSON: one object a line, with `timestamp` (ISO 8601, UTC), `level` (a name of Celery's), `message` and `target`. A line
-//!   about a task, also one that its code writes, has `task_id`, `task_name` and `queue`. Other fields stand beside them.
+//! * Text: `[2026-11-22 11:00:00,123: INFO/MainProcess] Task proj.add[…] received`, in local time.
+//!   Text from messages, tasks and servers is escaped (see [`crate::printable`]). Lines after the
+//!   first, as of a traceback, are indented. A line that a task's code writes names the task first.
+//! * JSON: one object per line, with `timestamp` (ISO 8601, UTC), `level` (Celery's word),
+//!   `message` and `target`. A line about a task, or from a task's code, has `task_id`, `task_name`
+//!   and `queue`. Other fields follow.
 //!
-//! The program's own lines follow the configured level; lines of libraries appear from `WARNING` on.
+//! The program's own lines follow the configured level; lines of libraries appear from `WARNING`
+//! on.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -30,7 +32,7 @@ use crate::lifecycle::ALWAYS;
 use crate::printable::{indented, json, one_line};
 use crate::task_log;
 
-/// Starts logging, for the whole process. A logger that is there already stays.
+/// Starts logging for the whole process. A logger that exists already stays.
 pub(crate) fn start(config: &Config) -> Result<(), ConfigError> {
     let level = config.loglevel;
     let filter = filter_fn(move |line: &Metadata<'_>| wanted(line, level));
@@ -52,7 +54,7 @@ pub(crate) fn start(config: &Config) -> Result<(), ConfigError> {
             .boxed(),
         LogFormat::Json => layer.event_format(AsJson).with_filter(filter).boxed(),
     };
-    // Fails only where a program that uses the library has set up a logger of its own, which then is to be used.
+    // Fails only if a program that uses the library has set up its own logger, which then stays.
     let _ = tracing_subscriber::registry().with(layer).try_init();
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     Ok(())
@@ -63,7 +65,7 @@ fn wanted(line: &Metadata<'_>, level: Level) -> bool {
     if target == ALWAYS {
         return true;
     }
-    // Rust orders levels by verbosity: ERROR is the least.
+    // Rust orders levels by verbosity: ERROR is the least verbose.
     let library = !target.starts_with("celery") && !target.starts_with("playground");
     let most = if library {
         level.min(Level::WARN)
@@ -124,13 +126,13 @@ where
         };
         let (level, message) = (level_name(level), indented(&fields.message));
         write!(out, "{colour}[{time},{millis:03}: {level}/MainProcess] ")?;
-        // Celery's worker_task_log_format.
+        // As in Celery's `worker_task_log_format`.
         if let Some([id, name, _]) = task_log::running() {
             write!(out, "{}[{}]: ", one_line(&name), one_line(&id))?;
         }
         write!(out, "{message}")?;
         for (name, value) in &fields.others {
-            // The message names the task already, as Celery's does.
+            // The message already names the task, as Celery's does.
             if task_log::FIELDS.contains(name) {
                 continue;
             }
@@ -194,7 +196,7 @@ impl Fields {
     fn add(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
-            // What the crate `log` adds: file and line.
+            // The crate `log` adds these fields: file and line.
             (name, _) if name.starts_with("log.") => {}
             (name, value) => self.others.push((name, value)),
         }
@@ -231,7 +233,7 @@ impl Visit for Fields {
 mod tests {
     use super::*;
 
-    /// Everything written while a function runs.
+    /// Returns everything that is logged while `speak` runs.
     fn written(speak: impl FnOnce()) -> String {
         #[derive(Clone, Default)]
         struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_message_says_cannot_pass_for_a_line_or_command_a_terminal() {
+    fn text_of_a_message_cannot_forge_a_line_or_command_a_terminal() {
         let hostile = "x\r\n[2026-11-22: INFO] forged\u{1b}[2J\u{9b}1m\0\u{7f}";
         let text = written(|| {
             tracing::warn!(header = %hostile, quoted = hostile, "Task {hostile} für später\tgut");

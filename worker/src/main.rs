@@ -1,4 +1,5 @@
-//! The worker that needs no Rust: it serves `task_created` and the SQL tasks of its configuration file.
+//! The worker for users who do not write Rust: it serves `task_created` and the SQL tasks of its
+//! configuration file.
 
 use std::process::ExitCode;
 

@@ -1,25 +1,27 @@
-//! Text of unknown origin, made safe for a terminal and a log.
+//! Makes text of unknown origin safe for a terminal and a log.
 //!
-//! Messages, tasks and servers choose names, arguments and error texts. Such text must not pass for a line of the worker's,
-//! command a terminal, hide characters, or show them in another order than they are stored. Characters that could do that are
-//! written as Rust escapes (`\u{1b}`, `\r`), or as JSON's (`\u001b`) inside JSON.
+//! Messages, tasks and servers choose names, arguments and error texts. Such text must not pass for
+//! a line of the worker or command a terminal. It must not hide characters either, or show them in
+//! another order than they are stored. Characters that could do that are written as Rust escapes
+//! (`\u{1b}`, `\r`), or as JSON escapes (`\u001b`) inside JSON.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
-/// How the second and every further line of a text begins in a log. No line of the worker's begins so.
+/// The beginning of the second and every further line of a text in a log. The worker's own lines
+/// never begin with it.
 const CONTINUED: &str = "\n  ";
 
-/// Returns the text in one line: line breaks and tabs are escaped too.
+/// Returns the text as one line: line breaks and tabs are escaped too.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, |character, out| {
         out.extend(character.escape_default());
     })
 }
 
-/// Returns the text with its lines, of which all but the first are indented. Tabs stay.
+/// Returns the text with its line breaks, and indents all lines except the first. Tabs stay.
 pub(crate) fn indented(text: &str) -> Cow<'_, str> {
     escaped(text, |character, out| match character {
         '\n' => out.push_str(CONTINUED),
@@ -28,7 +30,8 @@ pub(crate) fn indented(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// Returns JSON that means what this JSON means: only strings of it can hold what is escaped.
+/// Returns JSON with the meaning of the given JSON. Unsafe characters can only occur in its
+/// strings.
 pub(crate) fn json(text: &str) -> Cow<'_, str> {
     escaped(text, |character, out| {
         for unit in character.encode_utf16(&mut [0; 2]) {
@@ -53,9 +56,12 @@ fn escaped(text: &str, mut write: impl FnMut(char, &mut String)) -> Cow<'_, str>
     Cow::Owned(out)
 }
 
-/// Returns `true` for what shows nothing or has no agreed shape, by Unicode's general category: control
-/// characters, format characters (among them those that change the direction of text), separators of
-/// lines and paragraphs, and code points that are private or not assigned.
+/// Returns `true` for characters that show nothing or have no agreed shape, by Unicode's general
+/// category.
+///
+/// These are control characters, separators of lines and paragraphs, and code points that are
+/// private or not assigned. Format characters count too, such as those that change the direction of
+/// text.
 fn is_unsafe(character: char) -> bool {
     !character.is_ascii_graphic()
         && matches!(
@@ -113,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn json_stays_what_it_is() {
+    fn json_keeps_its_meaning() {
         for text in [
             "plain ü",
             "a\u{202e}b\u{200d}",

@@ -1,21 +1,25 @@
-//! How far the worker is on its way to stopping.
+//! Tracks how far the worker is on its way to stopping.
 //!
-//! One value for the whole process, shared by every service: it only ever goes forward, from [`Phase::Running`]
-//! towards [`Phase::Cold`], however often and in whatever order it is advanced. Services look at it with
-//! [`Shutdown::phase`] or wait for it with [`Shutdown::reached`]; what each of them does then is its own affair.
+//! There is one value for the whole process, and every service shares it. It only goes forward,
+//! from [`Phase::Running`] towards [`Phase::Cold`], however often and in whatever order it is
+//! advanced. Services read it with [`Shutdown::phase`] or wait for it with [`Shutdown::reached`].
+//! Each service decides what to do then.
 //!
 //! | signal | phase | meaning |
 //! |---|---|---|
-//! | SIGUSR1 | draining | claim no more; finish what is held; stay up until a signal ends it |
-//! | SIGTERM, SIGHUP, first SIGINT | warm | claim no more; finish what runs; give the rest back; exit 0 |
-//! | SIGQUIT, a further SIGINT | cold | drop what runs (its messages go back to the queue); exit |
-//! | SIGQUIT or SIGINT after that | | the process ends at once, with 1: what is held comes back by its lease |
+//! | SIGUSR1 | draining | claim no more; finish what is held; wait for another signal |
+//! | SIGTERM, SIGHUP, first SIGINT | warm | claim no more; finish running tasks; give back the rest |
+//! | SIGQUIT, a further SIGINT | cold | drop running tasks and give back their messages |
+//! | SIGQUIT or SIGINT after that | | end at once; the leases return what was held |
 //! | SIGUSR2 | | ignored: Celery opens a debugger at it, and a fleet may send it to all workers |
+//!
+//! The exit code is 0 after a warm stop, and 1 when the process ends at once.
 //!
 //! A SIGHUP that was already ignored when the process started, as under `nohup`, stays ignored.
 //!
-//! As with Celery, `REMAP_SIGTERM=SIGQUIT` in the environment makes SIGTERM cold, and `worker_soft_shutdown_timeout` makes
-//! a signal for a cold stop a warm one that becomes cold after that time, or at the next such signal.
+//! As with Celery, `REMAP_SIGTERM=SIGQUIT` in the environment makes SIGTERM cold. With
+//! `worker_soft_shutdown_timeout`, a signal for a cold stop starts a warm one. That becomes cold
+//! after the time-out, or at the next such signal.
 
 use std::io;
 use std::sync::Arc;
@@ -27,27 +31,27 @@ use tokio::sync::watch;
 
 use crate::lifecycle::ALWAYS;
 
-/// The exit code of a process that ends at once, as that of a cold stop.
+/// The exit code of a process that ends at once. A cold stop has the same.
 const HARD: i32 = 1;
 
-/// A stage of the worker's life. The order is the order in which they are passed.
+/// A stage of the worker's life. The stages are passed in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Everything works.
+    /// The worker claims and runs messages.
     Running,
-    /// No new messages are claimed; what is held is finished.
+    /// The worker claims no new messages, and finishes what it holds.
     Draining,
-    /// Running tasks are finished, held ones go back to the queue, then the process ends.
+    /// Running tasks are finished, other held messages go back to the queue, then the process ends.
     Warm,
-    /// Nothing is waited for any longer.
+    /// The worker waits for nothing any longer.
     Cold,
 }
 
-/// The shared, forward-only [`Phase`]. Clones are handles of the same value.
+/// The shared, forward-only [`Phase`]. Clones are handles of one value.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     phase: Arc<watch::Sender<Phase>>,
-    /// A soft shutdown has begun: the next signal ends it.
+    /// `true` once a soft shutdown has begun: the next signal ends it.
     soft: Arc<AtomicBool>,
 }
 
@@ -58,7 +62,7 @@ impl Default for Shutdown {
 }
 
 impl Shutdown {
-    /// A worker that has just started.
+    /// Returns the value for a worker that has just started.
     pub fn new() -> Self {
         Shutdown {
             phase: Arc::new(watch::Sender::new(Phase::Running)),
@@ -66,17 +70,17 @@ impl Shutdown {
         }
     }
 
-    /// The present phase.
+    /// Returns the present phase.
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()
     }
 
-    /// True until somebody asks the worker to claim no more.
+    /// Returns `true` until the worker is asked to claim no more.
     pub fn is_running(&self) -> bool {
         self.phase() == Phase::Running
     }
 
-    /// Goes on to `phase`; a phase that is already passed changes nothing.
+    /// Goes on to `phase`. Does nothing if the worker has passed that phase already.
     pub fn advance(&self, phase: Phase) {
         let advanced = self.phase.send_if_modified(|now| {
             let further = phase > *now;
@@ -100,8 +104,8 @@ impl Shutdown {
         }
     }
 
-    /// A wish for a cold stop: what runs has `patience` to end, unless the wish is repeated. Without patience, or when a
-    /// wish is repeated, the stop is cold at once. Needs a tokio runtime.
+    /// Requests a soft stop: warm now, cold after `patience`. A repeated request, or one without
+    /// patience, makes the stop cold at once. It needs a tokio runtime.
     pub fn soften(&self, patience: Duration) {
         if patience.is_zero() || self.soft.swap(true, Ordering::AcqRel) {
             return self.advance(Phase::Cold);
@@ -121,16 +125,16 @@ impl Shutdown {
     /// Waits until the phase is `phase` or a later one.
     pub async fn reached(&self, phase: Phase) {
         let mut seen = self.phase.subscribe();
-        // The sender lives in `self`, so that waiting cannot fail.
+        // The sender lives in `self`, so waiting cannot fail.
         let _ = seen.wait_for(|now| *now >= phase).await;
     }
 
-    /// Listens for the process's signals from now on. Needs a tokio runtime. `soft_shutdown_timeout` is Celery's setting of
-    /// this name; zero is none.
+    /// Listens for the process's signals from now on. It needs a tokio runtime.
+    /// `soft_shutdown_timeout` is Celery's setting `worker_soft_shutdown_timeout`; zero means none.
     ///
     /// # Errors
     ///
-    /// The error of the system, which gives no handler of signals.
+    /// The system's error if it refuses to install a signal handler.
     pub fn listen(&self, soft_shutdown_timeout: Duration) -> io::Result<()> {
         let patience = soft_shutdown_timeout;
         let cold_term = std::env::var("REMAP_SIGTERM").is_ok_and(|to| to == "SIGQUIT");
@@ -164,7 +168,8 @@ impl Shutdown {
         })
     }
 
-    /// A signal for a cold stop. Whoever sends it while one is under way wants an end, whatever it costs.
+    /// Handles a signal for a cold stop. A sender that repeats it during a cold stop wants the
+    /// process to end at any cost.
     fn insist(&self, patience: Duration) {
         if self.phase() < Phase::Cold {
             return self.soften(patience);
@@ -185,8 +190,8 @@ impl Shutdown {
     }
 }
 
-/// Returns `true` if the process ignores the signal now. Linux says so in proc(5), `SigIgn` of `/proc/self/status`; where
-/// that cannot be read, no signal counts as ignored.
+/// Returns `true` if the process ignores the signal now. On Linux, `SigIgn` in `/proc/self/status`
+/// tells (proc(5)). If that cannot be read, no signal counts as ignored.
 fn is_ignored(kind: SignalKind) -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, kind))
 }
@@ -213,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn goes_forward_only() {
+    fn the_phase_only_goes_forward() {
         let shutdown = Shutdown::new();
         let other = shutdown.clone();
         assert!(shutdown.is_running());
@@ -225,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_soft_stop_becomes_cold_in_time_or_when_asked_again() {
+    async fn a_soft_stop_becomes_cold_in_time_or_at_the_next_request() {
         let shutdown = Shutdown::new();
         shutdown.soften(Duration::from_millis(20));
         assert_eq!(shutdown.phase(), Phase::Warm);

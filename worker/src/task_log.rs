@@ -1,7 +1,8 @@
-//! How the log speaks of a task: by a label in the text of a line, and by fields for JSON.
+//! Names a task in log lines: by a label in the text of a line, and by fields in JSON.
 //!
-//! [`log_task!`] writes a line of the worker about a task. Lines that the code of a task writes itself get the same fields from
-//! [`running`], as those of Celery's `get_task_logger` do. The code of a batch runs for many tasks and gets none.
+//! [`log_task!`] writes a line of the worker about a task. Lines from the code of a task get the
+//! fields from [`running`], like those of Celery's `get_task_logger`. The code of a batch runs for
+//! many tasks, so its lines get none.
 
 use std::sync::Arc;
 
@@ -9,15 +10,16 @@ use celery_protocol::message::Task;
 
 use crate::delivery::Delivery;
 
-/// The fields of a line about a task: its id, its name and the queue it came from.
+/// The fields of a line about a task: its id, its name and its queue.
 pub(crate) const FIELDS: [&str; 3] = ["task_id", "task_name", "queue"];
 
-/// Returns `proj.add[id]`.
+/// Returns a task's label, such as `proj.add[id]`.
 pub(crate) fn label(task: &Task) -> String {
     format!("{}[{}]", task.name, task.id)
 }
 
-/// Logs a line about a delivery's task, with [`FIELDS`]: `log_task!(info, delivery, "Task {label} received")`.
+/// Logs a line about a delivery's task, with [`FIELDS`]: `log_task!(info, delivery, "Task {label}
+/// received")`.
 macro_rules! log_task {
     ($level:ident, $delivery:expr, $($message:tt)+) => {
         tracing::$level!(
@@ -49,7 +51,7 @@ impl Running {
         }
     }
 
-    /// Runs `code` as that of this task.
+    /// Runs `code` as the code of this task.
     pub(crate) async fn run<F: Future>(self, code: F) -> F::Output {
         RUNNING.scope(self, code).await
     }

@@ -1,4 +1,4 @@
-//! Refuses a URL with a password where another setting is meant.
+//! Refuses a URL with a password in a setting that does not expect one.
 //!
 //! Most settings are shown – in the banner, in the log, in the names of keys – and would show the
 //! password with them.
@@ -11,15 +11,15 @@ use super::{Settings, Steps};
 impl Settings {
     /// Returns an error that names the first setting with a URL that belongs in another one.
     ///
-    /// SQL tasks are not looked at: a statement may have any text.
+    /// SQL tasks are not checked: a statement may have any text.
     pub(super) fn refuse_misplaced_urls(&self) -> Result<(), ConfigError> {
-        // Without `..`: a new setting must be named here.
+        // Without `..`, so that a new setting must be named here.
         let Settings {
             broker: _,
             result_backend: _,
             database: _,
             tasks: _,
-            // Numbers and truth values.
+            // Numbers and booleans.
             database_connections: _,
             concurrency: _,
             prefetch_multiplier: _,
@@ -83,7 +83,7 @@ impl Settings {
             .chain(
                 lists
                     .into_iter()
-                    // A URL with commas was taken apart.
+                    // A URL with commas was split at them.
                     .filter_map(|(name, list)| Some((name, list.as_ref()?.join(",")))),
             );
         let weighted = queue_weights.iter().flat_map(|all| all.keys().cloned());

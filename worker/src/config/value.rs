@@ -1,4 +1,5 @@
-//! What a setting is, apart from its meaning: its name, its text, and the error of one that cannot be used.
+//! Defines what a setting is apart from its meaning: its name, its text, and the error if it cannot
+//! be used.
 
 use std::fmt;
 
