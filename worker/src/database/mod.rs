@@ -12,6 +12,7 @@
 mod binding;
 mod caller;
 mod connection;
+mod dialect;
 mod error;
 mod grammar;
 mod health;
@@ -48,6 +49,7 @@ use prometheus_client::metrics::counter::Counter;
 use watch::Outside;
 
 use crate::failpoint::failpoint;
+pub(crate) use dialect::Dialect;
 pub use error::{DatabaseError, Kind};
 pub use params::{ParamError, Params};
 pub(crate) use prepare::Finding;
@@ -75,26 +77,6 @@ const FIRST_LOOK: Duration = Duration::from_secs(6);
 /// The waits of those who ask an absent database double up to this: one connection in half a minute
 /// is no load for a server.
 pub(crate) const LONGEST_LOOK: Duration = Duration::from_secs(30);
-
-/// Which words a database understands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    MySql,
-    Postgres,
-    Sqlite,
-}
-
-impl Dialect {
-    /// How many values a statement can have.
-    fn most_placeholders(self) -> usize {
-        match self {
-            // Their number has 16 bits in both protocols.
-            Dialect::MySql | Dialect::Postgres => 65_535,
-            // SQLITE_MAX_VARIABLE_NUMBER
-            Dialect::Sqlite => 32_766,
-        }
-    }
-}
 
 /// A pool of connections to one database. Clones share it.
 #[derive(Clone)]

@@ -1,0 +1,21 @@
+//! The three databases, as far as their SQL differs.
+
+/// Which words a database understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    MySql,
+    Postgres,
+    Sqlite,
+}
+
+impl Dialect {
+    /// How many values a statement can have.
+    pub(super) fn most_placeholders(self) -> usize {
+        match self {
+            // Their number has 16 bits in both protocols.
+            Dialect::MySql | Dialect::Postgres => 65_535,
+            // SQLITE_MAX_VARIABLE_NUMBER
+            Dialect::Sqlite => 32_766,
+        }
+    }
+}
