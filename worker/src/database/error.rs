@@ -11,7 +11,6 @@ use sqlx::mysql::MySqlDatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use super::params::ParamError;
-use crate::task::{Exception, TaskError};
 
 /// What an error means for the task that met it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,21 +212,27 @@ impl DatabaseError {
         self.waits_for == Some(WaitsFor::Place)
     }
 
-    pub(crate) fn into_task_error(self) -> TaskError {
-        if matches!(self.kind, Kind::Unavailable | Kind::Refused) || self.waits_for.is_some() {
-            return TaskError::Unavailable {
-                cause: self.to_string(),
-            };
-        }
+    /// Returns `true` if the task has to wait: the same may succeed once something else has changed.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self.kind, Kind::Unavailable | Kind::Refused) || self.waits_for.is_some()
+    }
+
+    /// Returns `true` if the same can never succeed, whatever the tables hold.
+    pub(crate) fn is_permanent(&self) -> bool {
+        self.name == WRONG_VALUE
+    }
+
+    /// Returns `true` if the fault lies with no single call of a batch. It was tried often enough: with
+    /// each half of the batch again, it would take hours.
+    pub(crate) fn is_of_whole_batch(&self) -> bool {
+        !self.is_permanent() && matches!(self.kind, Kind::Schema | Kind::Transient)
+    }
+
+    /// Returns the name and the arguments of the exception that Python's database interface raises.
+    pub(crate) fn into_python(self) -> (&'static str, Vec<Value>) {
         let mut args: Vec<Value> = self.code.into_iter().collect();
         args.push(Value::String(self.message));
-        let exception = Exception::with_args(self.name, args).module("celery_worker.database");
-        TaskError::Failed(match self.kind {
-            _ if self.name == WRONG_VALUE => exception.permanent(),
-            // That was tried often enough: with each half of the batch again, it would take hours.
-            Kind::Schema | Kind::Transient => exception.of_whole_batch(),
-            _ => exception,
-        })
+        (self.name, args)
     }
 }
 
@@ -497,15 +502,13 @@ mod tests {
             };
             let waiting = locked.of_a_race();
             assert_eq!(waiting.kind(), Kind::Transient);
-            let answer = waiting.into_task_error();
-            assert!(matches!(answer, TaskError::Unavailable { .. }));
+            assert!(waiting.is_absence());
         }
     }
 
     #[test]
     fn an_absence_costs_the_task_nothing() {
-        let away = DatabaseError::unavailable("gone away").into_task_error();
-        assert!(matches!(away, TaskError::Unavailable { .. }));
+        assert!(DatabaseError::unavailable("gone away").is_absence());
         let io: DatabaseError = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()).into();
         assert_eq!(io.kind(), Kind::Unavailable);
     }

@@ -99,7 +99,7 @@ impl<E: Error + 'static> From<E> for TaskError {
             Err(error) => error,
         };
         let error = match error.downcast::<DatabaseError>() {
-            Ok(error) => return error.into_task_error(),
+            Ok(error) => return of_database(*error),
             Err(error) => error,
         };
         let kind = if error.is::<std::io::Error>() {
@@ -111,6 +111,23 @@ impl<E: Error + 'static> From<E> for TaskError {
         };
         TaskError::Failed(Exception::new(kind, text))
     }
+}
+
+/// Returns what an error of the database means for the task that met it.
+fn of_database(error: DatabaseError) -> TaskError {
+    if error.is_absence() {
+        return TaskError::Unavailable {
+            cause: error.to_string(),
+        };
+    }
+    let (is_permanent, is_of_whole_batch) = (error.is_permanent(), error.is_of_whole_batch());
+    let (name, args) = error.into_python();
+    let exception = Exception::with_args(name, args).module("celery_worker.database");
+    TaskError::Failed(match () {
+        () if is_permanent => exception.permanent(),
+        () if is_of_whole_batch => exception.of_whole_batch(),
+        () => exception,
+    })
 }
 
 /// Shortens the name of a type: `my_crate::errors::QuotaExceeded<T>` becomes `QuotaExceeded`.
@@ -259,6 +276,12 @@ mod tests {
         assert!(matches!(own, TaskError::Failed(e) if e.document().exc_type == "KeyError"));
         let other: TaskError = std::env::VarError::NotPresent.into();
         assert!(matches!(other, TaskError::Failed(e) if e.document().exc_type == "VarError"));
+    }
+
+    #[test]
+    fn an_absent_database_costs_the_task_nothing() {
+        let away = TaskError::from(DatabaseError::unavailable("gone away"));
+        assert!(matches!(away, TaskError::Unavailable { cause } if cause == "gone away"));
     }
 
     #[test]
