@@ -11,6 +11,11 @@ use crate::classes::exceptions::{OUTCOME_UNKNOWN, TASK_ID, TASK_IDS};
 use crate::ffi::throw::{self, Kind, Thrown};
 use crate::ffi::value;
 
+/// Returns an exception for a task that cannot be sent in this form.
+pub(crate) fn not_sent(why: impl Into<String>) -> Thrown {
+    Thrown::celery(why).leading("The task was not sent: ")
+}
+
 /// Returns the exception for a task that could not be posted.
 pub(crate) fn publish(task_id: &str, endpoint: &Endpoint, error: ClientError) -> Thrown {
     if throw::is_pending() {

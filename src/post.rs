@@ -13,6 +13,7 @@ use celery_protocol::message::{EncodeOptions, Task};
 use ext_php_rs::types::Zval;
 
 use crate::connection::Connection;
+use crate::errors::not_sent;
 use crate::ffi::throw::Thrown;
 use crate::settings::{self, Settings};
 use crate::{process, values};
@@ -94,9 +95,4 @@ fn queue(routing_key: Option<&str>, broker: &Connection, settings: &Settings) ->
 
 fn unusable(what: &str, reason: &dyn std::fmt::Display) -> Thrown {
     not_sent(format!("the {what} cannot be used: {reason}."))
-}
-
-/// Returns an exception for a task that cannot be sent in this form.
-pub(crate) fn not_sent(why: impl Into<String>) -> Thrown {
-    Thrown::celery(why).leading("The task was not sent: ")
 }

@@ -8,6 +8,7 @@
 //! In both families, `get()` returns the error of a failed task as a value: neither celery-php 2.1
 //! nor its 3.0 reads `$propagate`.
 
+mod state;
 mod stored;
 
 use std::rc::Rc;
@@ -17,18 +18,19 @@ use celery_protocol::result::State;
 use ext_php_rs::flags::DataType;
 use ext_php_rs::types::Zval;
 
-use crate::classes::family::{Api, text_argument};
-use crate::connection::{Connection, Details};
+pub(crate) use self::state::AsyncResult;
+use self::state::{Place, shortened};
+use crate::classes::api::{Api, text_argument};
+use crate::connection::Details;
 use crate::ffi::bailout;
 use crate::ffi::call::{Call, handler};
 use crate::ffi::class::{Class, DeclareError, Param, alias, method, optional, required};
 use crate::ffi::interrupt;
 use crate::ffi::json::Objects;
-use crate::ffi::object::{self, Held, Serializable, state};
+use crate::ffi::object::{self, Held, Serializable};
 use crate::ffi::throw::{Kind, Thrown, warning};
 use crate::ffi::value;
 use crate::messages::Document;
-use crate::post::Message;
 use crate::results::{self, Reading};
 use crate::values::{self, type_name};
 use crate::{broker, registry, settings};
@@ -45,106 +47,11 @@ const LONGEST: f64 = 365.0 * 24.0 * 3600.0;
 /// The longest time for which a wait may keep PHP from serving signals.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// The connection of a result's client.
-#[derive(Clone, Default)]
-enum Place {
-    #[default]
-    Unknown,
-    Known(Rc<Connection>),
-    /// The name in a stored result, which is looked up at the first use.
-    Named(String),
-}
-
-/// A lookup of a connection by its name, either of a broker or of a backend.
-type Lookup = fn(&str) -> Result<Rc<Connection>, Thrown>;
-
-impl Place {
-    fn name(&self) -> Option<String> {
-        match self {
-            Place::Unknown => None,
-            Place::Known(connection) => Some(connection.endpoint.identity()),
-            Place::Named(name) => Some(name.clone()),
-        }
-    }
-
-    fn find(&self, named: Lookup) -> Result<Rc<Connection>, Thrown> {
-        match self {
-            Place::Known(connection) => Ok(Rc::clone(connection)),
-            Place::Named(name) => named(name),
-            Place::Unknown => Err(Thrown::celery(
-                "This result has no connection: its constructor did not run. A subclass must call \
-                 parent::__construct().",
-            )),
-        }
-    }
-}
-
-/// The state of an `AsyncResult`.
-#[derive(Clone, Default)]
-pub(crate) struct AsyncResult {
-    api: Api,
-    id: String,
-    task_name: Option<String>,
-    /// The positional arguments as JSON, shortened in a stored result.
-    args: Option<String>,
-    backend: Place,
-    broker: Place,
-    /// The final result, once it was fetched.
-    document: Option<Rc<Document>>,
-    /// The task's result, once it was decoded. Each object holds a reference of its own, because
-    /// PHP's collector counts references: a clone shares the value, but not the reference.
-    value: Option<Held>,
-}
-
-state!(AsyncResult, "AsyncResult", value);
-
-impl AsyncResult {
-    /// Returns the result of a task just posted.
-    pub(crate) fn posted(
-        api: Api,
-        message: Message,
-        broker: Rc<Connection>,
-        backend: Rc<Connection>,
-    ) -> Self {
-        AsyncResult {
-            api,
-            id: message.post.task_id,
-            task_name: Some(message.task_name),
-            args: Some(Box::<str>::from(message.args).into_string()),
-            backend: Place::Known(backend),
-            broker: Place::Known(broker),
-            document: None,
-            value: None,
-        }
-    }
-
-    fn fetched(&self, method: &str) -> Result<Rc<Document>, Thrown> {
-        self.document.clone().ok_or_else(|| {
-            Thrown::celery(format!(
-                "{method}() was called before the task was ready. Call isReady() or get() first, which ask the \
-                 result backend."
-            ))
-        })
-    }
-}
-
 /// Returns what to do with a final result that this API reads, if the caller does not decide.
 pub(crate) fn reading(api: Api) -> Reading {
     match api {
         Api::DropIn if !settings::current().keep_results => Reading::Consume,
         Api::DropIn | Api::Namespaced => Reading::Keep,
-    }
-}
-
-/// The number of characters of a task's arguments to keep in a stored result and to show in
-/// messages.
-const LONGEST_ARGS: usize = 200;
-
-/// Returns the beginning of a task's arguments.
-fn shortened(args: &str) -> String {
-    match args.char_indices().nth(LONGEST_ARGS) {
-        Some((end, _)) => format!("{}…", &args[..end]),
-        None => args.to_owned(),
     }
 }
 

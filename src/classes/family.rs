@@ -4,9 +4,8 @@
 //! its parent's constructor is valid, but its methods throw an exception that says so.
 
 mod build;
+mod client;
 mod many;
-
-use std::rc::Rc;
 
 use ext_php_rs::flags::DataType;
 use ext_php_rs::types::Zval;
@@ -14,35 +13,14 @@ use ext_php_rs::types::Zval;
 use crate::ffi::bailout;
 use crate::ffi::call::{Call, handler};
 use crate::ffi::class::{Class, DeclareError, Param, alias, method, optional, required};
-use crate::ffi::object::{self, Blank, Serializable, state};
+use crate::ffi::object::{self, Blank, Serializable};
 use crate::ffi::throw::Thrown;
 
+use self::client::Client;
+use crate::classes::api::{Api, optional_text, text_argument};
 use crate::classes::async_result::{self, AsyncResult};
-use crate::connection::Connection;
 use crate::results::{self, Reading};
-use crate::values::{self, type_name};
 use crate::{broker, messages, post};
-
-/// The API of celery-php that an object serves. Both return the error of a failed task as a value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Api {
-    /// The API of 2.1: reading a final result deletes it.
-    #[default]
-    DropIn,
-    /// The API of 3.0, under `Celery\`: results stay until forgotten.
-    Namespaced,
-}
-
-/// The state of a client object.
-#[derive(Clone, Default)]
-pub(crate) struct Client {
-    api: Api,
-    broker: Option<Rc<Connection>>,
-    /// The result backend; the broker if the client has none of its own.
-    backend: Option<Rc<Connection>>,
-}
-
-state!(Client, "CeleryAbstract");
 
 /// Declares the classes.
 pub(crate) fn declare() -> Result<(), DeclareError> {
@@ -102,7 +80,7 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
         methods: vec![method(
             "__construct",
             handler!(build::construct),
-            connection_parameters(true),
+            build::connection_parameters(true),
         )],
         ..Class::new("Celery")
     }
@@ -124,7 +102,7 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
             method(
                 "__construct",
                 handler!(build::construct_namespaced),
-                connection_parameters(false),
+                build::connection_parameters(false),
             ),
             method("PostTask", handler!(post_task), post_parameters("options")),
         ],
@@ -147,28 +125,6 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
     Ok(())
 }
 
-/// Returns the connection arguments. Traces hide all of them: if the order is wrong, any of them
-/// may hold a URL, a password or a key's passphrase.
-fn connection_parameters(persistent_messages: bool) -> Vec<Param> {
-    let mut parameters = vec![
-        required("host"),
-        // These may be left out only after a URL.
-        optional("login", "null"),
-        optional("password", "null"),
-        optional("vhost", "null"),
-        optional("exchange", "'celery'"),
-        optional("binding", "'celery'"),
-        optional("port", "5672"),
-        optional("connector", "false"),
-    ];
-    if persistent_messages {
-        parameters.push(optional("persistent_messages", "false"));
-    }
-    parameters.push(optional("result_expire", "0"));
-    parameters.push(optional("ssl_options", "[]"));
-    parameters.into_iter().map(Param::sensitive).collect()
-}
-
 fn advanced_parameters() -> Vec<Param> {
     vec![
         required("broker_connection").sensitive(),
@@ -184,21 +140,6 @@ fn post_parameters(last: &'static str) -> Vec<Param> {
         optional("routing_key", "'celery'"),
         optional(last, "[]"),
     ]
-}
-
-impl Client {
-    fn broker(&self) -> Result<Rc<Connection>, Thrown> {
-        self.broker.clone().ok_or_else(|| {
-            Thrown::celery(
-                "This client has no connection: its constructor did not run. A subclass must call \
-                 parent::__construct() (or BuildConnection()) in its own constructor.",
-            )
-        })
-    }
-
-    fn backend(&self) -> Result<Rc<Connection>, Thrown> {
-        self.backend.clone().map_or_else(|| self.broker(), Ok)
-    }
 }
 
 /// Implements `PostTask($task, $args, $async_result = true, $routing_key = 'celery', $task_args =
@@ -263,30 +204,4 @@ fn result_message(call: &mut Call<'_>) -> Result<(), Thrown> {
         None => call.give_bool(false),
     }
     Ok(())
-}
-
-/// Returns a required argument as text; a number counts as text.
-pub(crate) fn text_argument(call: &Call<'_>, index: usize, what: &str) -> Result<String, Thrown> {
-    let value = call
-        .argument(index)
-        .ok_or_else(|| Thrown::celery(format!("The {what} is missing.")))?;
-    values::text(value)?.ok_or_else(|| {
-        Thrown::celery(format!(
-            "The {what} must be a string of valid UTF-8, {} given.",
-            type_name(value)
-        ))
-    })
-}
-
-/// Returns an optional argument as text; null, false and '' count as not given.
-fn optional_text(call: &Call<'_>, index: usize, what: &str) -> Result<Option<String>, Thrown> {
-    match call.argument(index) {
-        Some(value) if value.coerce_to_bool() || value.is_long() => {
-            text_argument(call, index, what).map(Some)
-        }
-        Some(value) if value.is_string() => text_argument(call, index, what)
-            .map(Some)
-            .map(|t| t.filter(|t| !t.is_empty())),
-        _ => Ok(None),
-    }
 }

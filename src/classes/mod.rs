@@ -6,6 +6,7 @@
 //! differs: `Celery\Celery` lacks `$persistent_messages`, and the last parameter of `PostTask` is
 //! `$options`.
 
+pub(crate) mod api;
 pub(crate) mod async_result;
 pub(crate) mod exceptions;
 pub(crate) mod family;

@@ -7,6 +7,7 @@ use celery_protocol::message::Task;
 use celery_protocol::time::Timestamp;
 use ext_php_rs::types::Zval;
 
+use crate::errors::not_sent;
 use crate::ffi::bailout;
 use crate::ffi::throw::{self, Thrown};
 use crate::ffi::value::{self, Key};
@@ -18,7 +19,7 @@ pub(super) fn merge(task: &mut Task, options: Option<&Zval>) -> Result<(), Throw
         return Ok(());
     };
     if !options.is_array() {
-        return Err(super::not_sent(format!(
+        return Err(not_sent(format!(
             "$task_args must be an array, {} given.",
             type_name(options)
         )));
@@ -271,5 +272,5 @@ fn from_now(seconds: f64) -> Timestamp {
 }
 
 fn refuse(name: &str, why: &str) -> Thrown {
-    super::not_sent(format!("the option {name} {why}."))
+    not_sent(format!("the option {name} {why}."))
 }

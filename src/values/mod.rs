@@ -5,15 +5,18 @@
 //! be sent.
 
 pub(crate) mod place;
+mod type_name;
 
 use celery_protocol::RawValue;
 use ext_php_rs::types::Zval;
 
+pub(crate) use self::place::Root;
+pub(crate) use self::type_name::type_name;
+use crate::errors::not_sent;
 use crate::ffi::bailout;
 use crate::ffi::json::{self, DecodeError, Objects};
 use crate::ffi::throw::{self, Thrown};
 use crate::ffi::value;
-use crate::post::not_sent;
 
 /// The arguments of a task as JSON texts.
 pub(crate) struct Arguments {
@@ -46,15 +49,6 @@ pub(crate) fn arguments(args: &Zval) -> Result<Arguments, Thrown> {
             keyword: encode(args, Root::Arguments)?,
         })
     }
-}
-
-/// The value from which a place in an error message is counted.
-#[derive(Clone, Copy)]
-pub(crate) enum Root<'a> {
-    /// The elements of the value are the task's arguments.
-    Arguments,
-    /// The value is an option with this name.
-    Option(&'a str),
 }
 
 /// Encodes a value exactly as `json_encode` does. Runs PHP code (`jsonSerialize`).
@@ -109,31 +103,6 @@ pub(crate) fn text(value: &Zval) -> Result<Option<String>, Thrown> {
         return Err(Thrown::Pending);
     }
     Ok(text)
-}
-
-/// Returns a type's name as in PHP's error messages.
-pub(crate) fn type_name(value: &Zval) -> String {
-    if value.is_null() {
-        "null".to_owned()
-    } else if value.is_bool() {
-        "bool".to_owned()
-    } else if value.is_long() {
-        "int".to_owned()
-    } else if value.is_double() {
-        "float".to_owned()
-    } else if value.is_string() {
-        "string".to_owned()
-    } else if value.is_array() {
-        "array".to_owned()
-    } else if value.is_resource() {
-        "resource".to_owned()
-    } else if let Some(object) = value.object() {
-        object
-            .get_class_name()
-            .unwrap_or_else(|_| "object".to_owned())
-    } else {
-        "unknown".to_owned()
-    }
 }
 
 /// Wraps a text that is JSON already.

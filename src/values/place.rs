@@ -9,7 +9,16 @@ use ext_php_rs::types::Zval;
 use crate::ffi::json::DEPTH;
 use crate::ffi::value::{self, JsonShape, Key};
 
-use super::Root;
+use super::type_name::type_name;
+
+/// The value from which a place in an error message is counted.
+#[derive(Clone, Copy)]
+pub(crate) enum Root<'a> {
+    /// The elements of the value are the task's arguments.
+    Arguments,
+    /// The value is an option with this name.
+    Option(&'a str),
+}
 
 /// Returns a clause that says which value cannot be sent, and where it is.
 pub(super) fn problem(value: &Zval, root: Root<'_>) -> String {
@@ -86,12 +95,12 @@ impl Walk {
                 JsonShape::PureEnum => Some(format!(
                     "{} is the case of an enum without values ({}), which JSON cannot express",
                     self.path,
-                    super::type_name(value)
+                    type_name(value)
                 )),
                 JsonShape::BackedEnum => None,
                 JsonShape::Serializable => {
                     let clause = || {
-                        let class = super::type_name(value);
+                        let class = type_name(value);
                         format!(
                             "what jsonSerialize() of {class} returned for {} cannot be encoded",
                             self.path

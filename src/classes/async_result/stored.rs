@@ -12,8 +12,8 @@ use std::rc::Rc;
 
 use ext_php_rs::types::{ZendHashTable, Zval};
 
-use super::{AsyncResult, Place, shortened};
-use crate::classes::family::Api;
+use super::state::{AsyncResult, Place, shortened};
+use crate::classes::api::Api;
 use crate::ffi::call::Call;
 use crate::ffi::properties;
 use crate::ffi::throw::Thrown;

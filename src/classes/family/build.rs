@@ -9,12 +9,36 @@ use std::rc::Rc;
 
 use ext_php_rs::types::Zval;
 
-use super::{Api, Client, connection_parameters};
+use super::client::Client;
+use crate::classes::api::Api;
 use crate::connection::{Connection, Details};
 use crate::ffi::call::Call;
+use crate::ffi::class::{Param, optional, required};
 use crate::ffi::throw::{Kind, Thrown};
 use crate::ffi::value;
 use crate::{registry, settings, values};
+
+/// Returns the connection arguments. Traces hide all of them: if the order is wrong, any of them
+/// may hold a URL, a password or a key's passphrase.
+pub(super) fn connection_parameters(persistent_messages: bool) -> Vec<Param> {
+    let mut parameters = vec![
+        required("host"),
+        // These may be left out only after a URL.
+        optional("login", "null"),
+        optional("password", "null"),
+        optional("vhost", "null"),
+        optional("exchange", "'celery'"),
+        optional("binding", "'celery'"),
+        optional("port", "5672"),
+        optional("connector", "false"),
+    ];
+    if persistent_messages {
+        parameters.push(optional("persistent_messages", "false"));
+    }
+    parameters.push(optional("result_expire", "0"));
+    parameters.push(optional("ssl_options", "[]"));
+    parameters.into_iter().map(Param::sensitive).collect()
+}
 
 /// Returns the names of the constructor's parameters, which are the keys of the array that
 /// describes a connection.

@@ -20,7 +20,8 @@ use crate::ffi::value::{self, Key};
 use crate::values::{self, place, type_name};
 use crate::{broker, post, settings};
 
-use super::{Client, optional_text};
+use super::client::Client;
+use crate::classes::api::optional_text;
 
 /// Bytes of a message beside its texts: ids, queue, and the headers of the vectors.
 const FRAME: usize = 512;
