@@ -1,5 +1,5 @@
-//! What the values of a message become in columns, and what statements mean: SQL tasks of the shipped
-//! worker on real servers, read back with the servers' own clients.
+//! The values of a message in columns, and the meaning of statements. The tests run SQL tasks of
+//! the shipped worker on real servers and read the tables with the servers' own clients.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A worker with tasks that are statements, and a broker.
+/// A worker with SQL tasks, and a broker.
 struct Tasks {
     redis: Redis,
     worker: Process,
@@ -79,7 +79,8 @@ impl Tasks {
         }
     }
 
-    /// Sets columns, a task each, and compares what a client then shows; `Err` is a part of an error.
+    /// Sets columns, one task each, and compares what a client then shows; `Err` holds a part of
+    /// the expected error.
     fn set(&mut self, show: impl Fn(&str) -> String, rows: Vec<Row<'_>>) {
         for (column, value, expected) in rows {
             let called = self.call(column, &json!([value]));
@@ -106,7 +107,7 @@ fn of_php(date: &str, kind: u8, zone: &str) -> Value {
     json!({ "date": date, "timezone_type": kind, "timezone": zone })
 }
 
-/// Values that no database takes, for a column of dates.
+/// Returns values that no database accepts for a column of dates.
 fn refused(column: &str) -> Vec<Row<'_>> {
     vec![
         (
@@ -142,10 +143,10 @@ const UUID: &str = "0b8a1e3c-5d2f-4c7a-9e61-2f3b4c5d6e7f";
 /// A column or a task, its value, and what a client shows or a part of the error.
 type Row<'a> = (&'a str, Value, Result<&'static str, &'static str>);
 
-/// A moment as the clock of Berlin shows it.
+/// A point in time as the clock of Berlin shows it.
 const BERLIN: &str = "2026-05-02 03:04:05.000000";
 
-/// Moments for a column of dates, in a session of Berlin's zone or of that offset.
+/// Returns points in time for a column of dates, in a session with Berlin's zone or its offset.
 fn moments(column: &str) -> Vec<Row<'_>> {
     vec![
         (
@@ -199,7 +200,7 @@ fn moments(column: &str) -> Vec<Row<'_>> {
     ]
 }
 
-/// What MariaDB and PostgreSQL take and show alike.
+/// Returns values that MariaDB and PostgreSQL accept and show alike.
 fn shared() -> Vec<Row<'static>> {
     vec![
         ("d", of_kombu("date", "2026-05-02"), Ok("2026-05-02")),
@@ -324,7 +325,7 @@ fn values_in_columns_of_mariadb() {
     assert_eq!(worker.call("length", &json!([["a", "b"]])), Ok(1));
     assert_eq!(show("b"), "2");
 
-    // Values inside a list of IN are values, too.
+    // Values in the list of an IN are converted, too.
     let moments = json!([[
         of_kombu("datetime", "2026-05-02T01:04:05+00:00"),
         of_kombu("datetime", "2027-05-02T01:04:05+00:00"),
@@ -351,7 +352,7 @@ fn values_in_columns_of_mariadb() {
         Ok(1)
     );
     assert_eq!(show("n"), digits.replace("891", "892"));
-    // Nothing is in an empty list, and everything is not, NULL included.
+    // `IN` an empty list matches no row; `NOT IN` matches every row, also those with NULL.
     server
         .sql("INSERT INTO v (id, b) VALUES (2, NULL), (3, 3)")
         .unwrap();
@@ -480,7 +481,7 @@ fn values_in_columns_of_postgres() {
     assert_eq!(worker.call("limit", &json!([1])), Ok(1));
     assert_eq!(worker.call("elements", &json!([["a", "b"]])), Ok(1));
     assert_eq!(show("b"), "2");
-    // An hour that comes twice: with an offset each is one moment.
+    // An hour that comes twice: with an offset, each time is one point in time.
     for (at, shown) in [
         ("2026-10-25T00:30:00Z", "2026-10-25 02:30:00+02"),
         ("2026-10-25T01:30:00Z", "2026-10-25 02:30:00+01"),
@@ -633,7 +634,7 @@ fn dates_follow_the_zone_that_is_set() {
         of_php("2026-05-02 03:04:05.000000", 3, "Europe/Berlin"),
     ] {
         assert_eq!(worker.call("both", &json!([value])), Ok(1));
-        // The moment is right in both; the client's clock shows it two hours east of UTC.
+        // Both columns have the right time; the client's clock shows it two hours east of UTC.
         assert_eq!(
             server.sql("SELECT at, ts FROM v").unwrap(),
             "2026-05-01 21:34:05\t2026-05-02 03:04:05"

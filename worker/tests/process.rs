@@ -1,4 +1,4 @@
-//! The built binary as a process: real Redis, real MariaDB, real signals.
+//! The built program as a process, with a real Redis, a real MariaDB and real signals.
 
 #![allow(
     clippy::unwrap_used,
@@ -33,7 +33,7 @@ fn worker(redis: &Redis, database: &str, more: &[&str]) -> Process {
     Process::spawn("celery-worker", &mut command(redis, database, more)).unwrap()
 }
 
-/// A worker that is ready.
+/// Starts a worker and waits until it is ready.
 fn ready(redis: &Redis, database: &str, more: &[&str]) -> Process {
     let mut worker = worker(redis, database, more);
     worker.wait_for_line(PATIENCE, "ready.").unwrap();
@@ -66,7 +66,7 @@ fn post(redis: &Redis, ids: impl IntoIterator<Item = u32>) {
     }
 }
 
-/// Rows 1 to `count`.
+/// Makes the table of tasks with the rows 1 to `count`.
 fn rows(database: &MariaDb, count: u32) {
     database.sql(TABLE).unwrap();
     let values: Vec<String> = (1..=count)
@@ -122,7 +122,7 @@ fn is_idle(redis: &Redis) -> bool {
 }
 
 #[test]
-fn rows_are_completed_and_a_warm_stop_is_0() {
+fn rows_are_completed_and_a_warm_stop_ends_with_0() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let database = MariaDb::start().unwrap();
     rows(&database, 300);
@@ -136,7 +136,7 @@ fn rows_are_completed_and_a_warm_stop_is_0() {
     let secret = format!(":{}@", database.password());
     assert!(!worker.log().contains(&secret), "{}", worker.log());
 
-    // The same again is a success again; a row that is not there is retried, alone.
+    // A second call for a row succeeds again; a call for a missing row is retried, alone.
     redis.cli(&["DEL", "celery-task-meta-t7"]).unwrap();
     post(&redis, [7, 7, 999]);
     let state = |id| result(&redis, id).map(|document| document["status"].clone());
@@ -151,7 +151,7 @@ fn rows_are_completed_and_a_warm_stop_is_0() {
 
     worker.terminate();
     assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
-    // What waited for its retry is back in its queue.
+    // The task that waited for its retry is back in its queue.
     assert!(redis.cli(&["LLEN", "celery"]).unwrap().contains('1'));
 }
 
@@ -212,7 +212,7 @@ fn an_absent_database_is_waited_for() {
         .unwrap();
     database.restart().unwrap();
     all_completed(&database, 100, &worker);
-    // Until then another absence would be the same one.
+    // A second outage before this line would count as part of the first.
     worker
         .wait_for_line(PATIENCE, "is available again")
         .unwrap();
@@ -246,7 +246,7 @@ fn an_idle_worker_notices_that_its_database_is_back() {
     let mut worker = ready(&redis, &url, &[]);
     worker.wait_for_line(PATIENCE, "is unavailable").unwrap();
     database.restart().unwrap();
-    // No task asks it.
+    // No task asks the database.
     worker
         .wait_for_line(PATIENCE, "is available again")
         .unwrap();
@@ -266,7 +266,8 @@ fn killed_20_times_under_load_nothing_is_lost() {
         let before = completed(&database);
         let share = TASKS / 20;
         post(&redis, kill * share + 1..=(kill + 1) * share);
-        // In the middle of the work, wherever that is: when the first are held, or when the first are done.
+        // The kill comes in the middle of the work: when the first messages are held, or when the
+        // first tasks are done.
         let _ = wait_for(Duration::from_secs(1), "", || match kill % 2 {
             0 => redis.cli(&["HLEN", "unacked"]).unwrap().trim() != "0",
             _ => completed(&database) > before,
@@ -284,7 +285,8 @@ fn killed_20_times_under_load_nothing_is_lost() {
     }
 }
 
-/// Every id that was sent is done, queued, held or a dead letter. The worker is dead.
+/// Asserts that every id that was sent is done, queued, held or a dead letter. The worker must be
+/// dead.
 fn invariant(redis: &Redis, database: &MariaDb, sent: u32) {
     let mut seen: HashMap<u32, &str> = HashMap::new();
     let done = database
@@ -374,7 +376,7 @@ fn dead_letters_can_be_seen_put_back_and_deleted() {
     assert_eq!((code, list.lines().count()), (Some(0), 2), "{list}");
     let place = list.split_whitespace().next().unwrap();
     assert!(dead(&["show", place]).1.contains("raw: "), "{list}");
-    // What a letter says of itself can neither command a terminal nor pass for a line.
+    // The text in a dead letter can neither command a terminal nor pass for a line.
     let hostile = "x\u{1b}[2J\u{7}\r\nqueue: y\u{202e}\u{200d}\u{feff}\u{e0041}\u{2028}";
     let fields = ["queue", "id", "task", "cause"].map(|name| [name, hostile]);
     redis
@@ -398,7 +400,7 @@ fn dead_letters_can_be_seen_put_back_and_deleted() {
     assert_eq!(dead(&["replay", place]), (Some(0), "1 put back\n".into()));
     assert_eq!(dead(&["replay", place]), (Some(1), "0 put back\n".into()));
     assert!(redis.cli(&["LLEN", "celery"]).unwrap().contains('1'));
-    // Nowhere to put it back to.
+    // A dead letter without a queue to put it back into.
     let lost = ["queue", "", "cause", "unacked-entry", "raw", "{}"];
     redis
         .cli(&[&["XADD", "celery.dead", "99999999999999-1"][..], &lost].concat())
@@ -457,7 +459,7 @@ fn a_letter_goes_back_to_the_list_of_its_step() {
 }
 
 #[test]
-fn a_prefix_is_before_every_key_and_an_empty_variable_is_none() {
+fn a_prefix_precedes_every_key_and_an_empty_variable_is_ignored() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let mut command = command(&redis, "sqlite::memory:", &["--key-prefix", "shop:"]);
     for empty in [
@@ -550,7 +552,7 @@ fn statements_in_the_file_are_tasks() {
 }
 
 #[test]
-fn the_check_finds_what_could_lose_tasks() {
+fn the_check_finds_settings_that_could_lose_tasks() {
     let safe = Redis::start(RedisOptions::new().aof()).unwrap();
     let unsafe_ = RedisOptions::new().set("maxmemory-policy", "allkeys-lru");
     let unsafe_ = Redis::start(unsafe_).unwrap();
@@ -568,7 +570,8 @@ fn the_check_finds_what_could_lose_tasks() {
     let check = |url: &str| check_with(url, "");
     let (code, text) = run(&safe.url(), "", &["--strict"]);
     assert_eq!(code, Some(0), "{text}");
-    // Warnings are an error only where that is asked for; every option of the worker may follow the word.
+    // Warnings are an error only if `--strict` asks for it; every option of the worker may follow
+    // the subcommand.
     let (code, text) = check(&unsafe_.url());
     assert_eq!(code, Some(0), "{text}");
     for warning in ["allkeys-lru", "appendonly"] {
@@ -582,14 +585,14 @@ fn the_check_finds_what_could_lose_tasks() {
     let (code, text) = run(&safe.url(), "", &["--database", "sqlite::memory:"]);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("OK       database"), "{text}");
-    // A server that is away.
+    // The server is away.
     let (code, text) = check("redis://127.0.0.1:1/0");
     assert_eq!(code, Some(1), "{text}");
     assert!(
         text.contains("ERROR    broker redis://127.0.0.1:1/0"),
         "{text}"
     );
-    // Results may be evicted; they must be reached.
+    // A result backend may evict, but must be reachable.
     let (code, text) = check_with(&safe.url(), &unsafe_.url());
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("OK       result backend"), "{text}");
@@ -609,7 +612,7 @@ fn the_check_finds_what_could_lose_tasks() {
 }
 
 #[test]
-fn a_login_that_is_refused_ends_the_start() {
+fn a_refused_login_ends_the_start() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let locked = Redis::start(RedisOptions::new().password("open sesame")).unwrap();
     let wrong = format!("redis://:guess@127.0.0.1:{}/0", locked.port());
@@ -629,7 +632,7 @@ fn a_login_that_is_refused_ends_the_start() {
 }
 
 #[test]
-fn a_missing_password_is_a_login_that_is_refused() {
+fn a_missing_password_is_a_refused_login() {
     let locked = Redis::start(RedisOptions::new().password("open sesame")).unwrap();
     let at = |user: &str| format!("redis://{user}127.0.0.1:{}/0", locked.port());
     for url in [at(""), at("app@"), at("default:@")] {
@@ -645,7 +648,7 @@ fn a_missing_password_is_a_login_that_is_refused() {
 }
 
 #[test]
-fn a_broker_that_comes_late_is_warned_of_then() {
+fn a_broker_that_comes_late_is_checked_then() {
     let mut redis = Redis::start(RedisOptions::new()).unwrap();
     redis.kill9();
     let mut worker = worker(&redis, "sqlite::memory:", &[]);

@@ -1,5 +1,5 @@
-//! A statement means what it means in the database's own client: beside each worker's session stands
-//! one of `mariadb` or `psql`.
+//! A statement means the same to the worker as to the database's own client. Each test compares the
+//! worker's session with a session of `mariadb` or `psql`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,7 +7,7 @@ use celery_testkit::{MariaDb, Postgres};
 use celery_worker::{Database, Kind};
 use serde_json::json;
 
-/// What decides the meaning of a statement, and two statements that depend on it.
+/// The settings that decide the meaning of a statement, and two statements that depend on them.
 const MYSQL_SEEN: &str = "INSERT INTO seen SELECT CONCAT_WS(' ', @@sql_mode, @@time_zone, \
     @@character_set_client, @@character_set_connection, @@character_set_results, \
     @@collation_connection, @@collation_database, \
@@ -50,7 +50,8 @@ async fn a_mariadb_session_is_as_the_server_has_it() {
     }
 }
 
-/// Each statement does what it does in the client, whatever a backslash and `"` mean to the server.
+/// Asserts that each statement does what it does in the client, whatever a backslash and `"` mean
+/// to the server.
 #[tokio::test]
 async fn quotes_are_read_as_the_session_reads_them() {
     let literal = [r"'a\'", r"'C:\'", r"'it''s \'"];
@@ -99,12 +100,12 @@ async fn quotes_in_postgresql_follow_standard_conforming_strings() {
 }
 
 #[tokio::test]
-async fn what_init_connect_sets_stays() {
+async fn settings_of_init_connect_are_kept() {
     let server =
         MariaDb::start_with(&["--init-connect=SET NAMES utf8mb4 COLLATE utf8mb4_czech_ci"])
             .unwrap();
     server.sql("CREATE TABLE seen (what TEXT)").unwrap();
-    // The server runs it for users without the right SUPER only.
+    // The server runs `init_connect` only for users without the right SUPER.
     server
         .sql("CREATE USER plain@'%' IDENTIFIED BY 'plain'; GRANT INSERT ON celery.* TO plain@'%'")
         .unwrap();
@@ -134,7 +135,7 @@ async fn the_setting_changes_a_mariadb_session() {
         let last = seen(&server).pop().unwrap();
         assert!(last.ends_with(part), "{zone}: {last}");
     }
-    // Its tables of zones are empty.
+    // The server's tables of time zones are empty.
     let database = Database::from_url(&server.url()).unwrap();
     let database = database.time_zone(Some("Asia/Tokyo".parse().unwrap()));
     let error = database.ping().await.unwrap_err();

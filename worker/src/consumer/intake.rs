@@ -289,8 +289,8 @@ impl Intake {
     async fn fetch_due(&mut self) {
         let now = now();
         let mut due = self.parked.due(now.unix_micros(), MAX_PARKED, FETCH_BYTES);
-        // If there is no room for all, the others go to the head of their queue, where any worker
-        // with room finds them.
+        // If they do not all fit, the others go to the head of their queue, where any worker with
+        // room finds them.
         let mut beyond = due.split_off(due.len().min(self.ledger.free()));
         // Their places are taken before the first await: the fetch role claims as much as is free.
         let held = due.iter().map(|waiting| (waiting.tag, waiting.size));

@@ -1,4 +1,4 @@
-//! The worker that docs/getting-started/rust.md leads to.
+//! The worker that docs/getting-started/rust.md builds.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,12 +1,12 @@
-//! Leases that were lost, and messages that end or stop their workers.
+//! Lost leases, and messages that end or stop their workers.
 
 use celery_testkit::{Process, Redis, RedisOptions, wait_for};
 
 use crate::world::*;
 
-/// A worker that ran something, and was frozen until others had all that it held.
+/// Freezes a worker with a running task until other workers have taken all that it held.
 #[test]
-fn what_others_took_meanwhile_is_not_begun() {
+fn deliveries_that_others_took_are_not_begun() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let more = ["-l", "info", "--lease", "1"];
     let mut frozen = start(command(&redis, &more).args(["-c", "1"]));
@@ -24,7 +24,7 @@ fn what_others_took_meanwhile_is_not_begun() {
     }
     frozen.resume();
     frozen.wait_for_line(PATIENCE, "were lost").unwrap();
-    // Its slot is free again, and what waited for it is settled one way or the other.
+    // Its slot is free again, and the deliveries that waited for the slot are settled.
     post(&redis, "last", "proj.sleep", "[0]", None);
     wait_for_status(&redis, "last", "SUCCESS", &frozen);
     frozen.terminate();
@@ -33,7 +33,7 @@ fn what_others_took_meanwhile_is_not_begun() {
         let again = format!("[{id}] succeeded");
         assert!(!frozen.log().contains(&again), "{}", frozen.log());
     }
-    // Each is told of once: what waited, and what ran.
+    // Each lost lease is reported once: those of waiting deliveries and that of the running one.
     let log = frozen.log();
     let told = log.lines().filter(|line| line.contains("were lost"));
     let numbers = told.filter_map(|line| line.split("The leases of ").nth(1));
@@ -43,7 +43,7 @@ fn what_others_took_meanwhile_is_not_begun() {
     assert_eq!(lost, 4, "{log}");
 }
 
-/// A worker that ends, or panics, at this place.
+/// Returns a worker that ends, or panics, at this failpoint.
 #[cfg(feature = "failpoints")]
 fn failing(redis: &Redis, variable: &str, place: &str, more: &[&str]) -> Process {
     let mut command = command(redis, &["-l", "info", "--lease", "1"]);
@@ -53,7 +53,7 @@ fn failing(redis: &Redis, variable: &str, place: &str, more: &[&str]) -> Process
 
 #[cfg(feature = "failpoints")]
 #[test]
-fn a_message_that_ends_workers_before_it_runs_is_a_dead_letter_in_the_end() {
+fn a_message_that_ends_workers_before_it_runs_becomes_a_dead_letter() {
     use celery_protocol::compression::Compression;
     use celery_protocol::message::{EncodeOptions, Task};
     use serde_json::value::RawValue;
@@ -66,7 +66,7 @@ fn a_message_that_ends_workers_before_it_runs_is_a_dead_letter_in_the_end() {
     redis.cli(&["LPUSH", "celery", &bomb]).unwrap();
     let mut ended = 0;
     while count(&redis, &["XLEN", "celery.dead"]) == 0 {
-        assert!(ended < 10, "it goes on for ever");
+        assert!(ended < 10, "the workers never stop ending");
         let mut worker = failing(&redis, "CELERY_FAIL_AT", "read", &[]);
         wait_for(PATIENCE, "an end, or a dead letter", || {
             worker.exit_status().is_some() || count(&redis, &["XLEN", "celery.dead"]) == 1
@@ -88,7 +88,7 @@ fn a_message_that_ends_workers_before_it_runs_is_a_dead_letter_in_the_end() {
 
 #[cfg(feature = "failpoints")]
 #[test]
-fn a_bug_about_one_message_stops_neither_the_worker_nor_the_others() {
+fn a_bug_that_one_message_meets_stops_neither_the_worker_nor_the_others() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     post(&redis, "a1", "proj.add", "[1, 2]", None);
     post(&redis, "a2", "proj.add", "[1, 2]", None);
@@ -101,7 +101,7 @@ fn a_bug_about_one_message_stops_neither_the_worker_nor_the_others() {
 
 #[cfg(feature = "failpoints")]
 #[test]
-fn every_part_that_hangs_is_missed() {
+fn every_part_that_hangs_is_reported() {
     for part in ["intake", "complete", "lease", "sweep"] {
         let redis = Redis::start(RedisOptions::new()).unwrap();
         let mut command = command(&redis, &["--metrics-addr", "0"]);

@@ -1,4 +1,4 @@
-//! What the supervisor, the operator and the monitoring of a worker see.
+//! How the supervisor, the operator and the monitoring see a worker.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -11,13 +11,13 @@ use celery_testkit::{MariaDb, Process, Redis, RedisOptions, wait_for};
 use crate::world::*;
 
 #[test]
-fn a_task_that_never_yields_fails_and_at_a_quarter_of_the_slots_the_process_ends() {
+fn tasks_that_never_yield_fail_and_end_the_process_at_a_quarter_of_the_slots() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let more = ["-c", "8", "-l", "info", "--metrics-addr", "0"];
     let mut worker = start(&mut command(&redis, &more));
     let pages = Pages::of(&mut worker);
     assert_eq!(pages.get("/healthz").0, 200);
-    // One of eight: written off, the others go on.
+    // One of eight slots is written off; the others go on.
     post(&redis, "s1", "proj.spin", "[600]", Some(1.0));
     wait_for_status(&redis, "s1", "FAILURE", &worker);
     let failure = result(&redis, "s1").unwrap();
@@ -27,7 +27,8 @@ fn a_task_that_never_yields_fails_and_at_a_quarter_of_the_slots_the_process_ends
     let (status, text) = pages.get("/healthz");
     assert_eq!(status, 503);
     assert!(text.contains("1 tasks did not end when told to"), "{text}");
-    // The second, of the kind that computes, is one too many. What runs or waits meanwhile goes back.
+    // The second stuck task, which computes, is one too many. Tasks that run or wait meanwhile go
+    // back.
     post(&redis, "c1", "proj.compute", "[600]", Some(1.0));
     for id in ["w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8"] {
         post(&redis, id, "proj.sleep", "[600]", None);
@@ -41,11 +42,11 @@ fn a_task_that_never_yields_fails_and_at_a_quarter_of_the_slots_the_process_ends
 }
 
 #[test]
-fn tasks_that_block_every_thread_stop_neither_limits_nor_leases_nor_the_end() {
+fn tasks_that_block_every_thread_do_not_disturb_limits_leases_or_the_stop() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let more = ["-c", "1000", "-l", "info", "--lease", "2"];
     let mut worker = start(&mut command(&redis, &more));
-    // More than there are threads, far from a quarter of the slots.
+    // More than there are threads, but far less than a quarter of the slots.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let spins = threads.max(4) + 2;
     for number in 0..spins {
@@ -63,7 +64,7 @@ fn tasks_that_block_every_thread_stop_neither_limits_nor_leases_nor_the_end() {
     // Its leases were renewed all the time.
     assert!(!worker.log().contains("were lost"), "{}", worker.log());
     assert!(!worker.log().contains("Restored"), "{}", worker.log());
-    // Each was told that it failed, or is back in its queue.
+    // Each task has a failure as its result, or is back in its queue.
     let failed = (0..spins).filter(|number| result(&redis, &format!("s{number}")).is_some());
     let failed = u64::try_from(failed.count()).unwrap();
     assert!(failed >= 4, "{failed}");
@@ -73,7 +74,7 @@ fn tasks_that_block_every_thread_stop_neither_limits_nor_leases_nor_the_end() {
 }
 
 #[test]
-fn a_cold_stop_leaves_behind_what_does_not_end() {
+fn a_cold_stop_leaves_behind_tasks_that_do_not_end() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let mut worker = start(&mut command(&redis, &["-l", "debug"]));
     post(&redis, "s1", "proj.spin", "[600]", None);
@@ -91,7 +92,7 @@ fn a_cold_stop_leaves_behind_what_does_not_end() {
 }
 
 #[test]
-fn a_soft_shutdown_waits_so_long_and_no_longer() {
+fn a_soft_shutdown_waits_for_its_timeout_only() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let more = ["-l", "debug", "--soft-shutdown-timeout", "5s"];
     let mut worker = start(command(&redis, &more).env("REMAP_SIGTERM", "SIGQUIT"));
@@ -106,7 +107,7 @@ fn a_soft_shutdown_waits_so_long_and_no_longer() {
             "Initiating Soft Shutdown, terminating in 5 seconds",
         )
         .unwrap();
-    // The short one ends in time; the long one is dropped and goes back.
+    // The short task ends in time; the long one is dropped and goes back.
     assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(1));
     assert_eq!(result(&redis, "short").unwrap()["status"], "SUCCESS");
     assert_eq!(count(&redis, &["LLEN", "celery"]), 1);
@@ -142,7 +143,7 @@ fn a_soft_shutdown_ends_with_its_last_task_or_at_the_next_signal() {
 }
 
 #[test]
-fn the_pages_tell_of_health_readiness_and_counts() {
+fn the_pages_show_health_readiness_and_counts() {
     let mut redis = Redis::start(RedisOptions::new()).unwrap();
     let more = [
         "-l",
@@ -209,7 +210,8 @@ fn the_pages_tell_of_health_readiness_and_counts() {
         "x".repeat(1 << 20)
     );
     assert!(!pages.send(&large).contains(" 200 "));
-    // A taken address is a mistake in the settings: a supervisor must not restart the worker again and again.
+    // A taken address is a mistake in the settings: a supervisor must not restart the worker again
+    // and again.
     let address = pages.0.clone();
     let output = command(&redis, &["--metrics-addr", &address])
         .output()
@@ -217,7 +219,7 @@ fn the_pages_tell_of_health_readiness_and_counts() {
     assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8_lossy(&output.stderr).contains(&address));
 
-    // A broker that is away is no illness.
+    // A worker whose broker is away is not ready, but healthy.
     redis.stop();
     let text = pages.wait_for("/readyz", 503);
     assert!(text.contains("the broker is not reached"), "{text}");
@@ -258,7 +260,8 @@ fn slow_clients_do_not_delay_a_probe() {
         let mut clients = slow(count, said.as_bytes());
         assert_eq!(pages.get("/healthz").0, 200);
         assert_eq!(pages.get("/readyz").0, 200);
-        // The answers came while the newest of the slow clients were connected, not after their deadline.
+        // The answers came while the newest of the slow clients were still connected, so not only
+        // after the deadline of the slow ones.
         for client in clients.iter_mut().rev().take(40) {
             client.set_nonblocking(true).unwrap();
             let read = client.read(&mut [0]);
@@ -285,7 +288,7 @@ fn a_database_that_is_away_makes_a_worker_unready() {
     pages.wait_for("/readyz", 200);
 }
 
-/// What a service manager hears.
+/// The socket at which a service manager hears from the worker.
 struct Manager(UnixDatagram);
 
 impl Manager {
@@ -295,7 +298,7 @@ impl Manager {
         Manager(socket)
     }
 
-    /// Listens until this is said; all that was said until then.
+    /// Listens until the worker sends this; returns all that it sent until then.
     fn hear(&self, state: &str) -> Vec<String> {
         let mut heard = Vec::new();
         let mut buffer = [0; 1024];
@@ -312,7 +315,7 @@ impl Manager {
 }
 
 #[test]
-fn the_service_manager_hears_of_start_life_and_end() {
+fn the_service_manager_is_notified_of_start_life_and_end() {
     let mut redis = Redis::start(RedisOptions::new()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
@@ -340,7 +343,7 @@ fn the_service_manager_hears_of_start_life_and_end() {
         redis.restart().unwrap();
         manager.hear("READY=1");
         manager.hear("WATCHDOG=1");
-        // Nor is an outage a reason to restart: nothing but the broker can end it.
+        // An outage is not a reason to restart the worker either: only the broker can end it.
         redis.stop();
         worker.wait_for_line(PATIENCE, "Cannot connect").unwrap();
         manager.hear("WATCHDOG=1");
@@ -367,7 +370,7 @@ fn an_sql_task_has_a_time_limit() {
     wait_for_status(&redis, "slow", "FAILURE", &worker);
     let document = result(&redis, "slow").unwrap();
     assert_eq!(document["result"]["exc_type"], "TimeLimitExceeded");
-    // Nor does the server go on with it.
+    // The server does not go on with the statement either.
     let running = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'";
     wait_for(PATIENCE, "the end of the statement", || {
         database.sql(running).unwrap() == "0"
@@ -387,7 +390,7 @@ fn a_soft_time_limit_asks_a_task_to_end() {
     wait_for_status(&redis, "soft", "FAILURE", &worker);
     let document = result(&redis, "soft").unwrap();
     assert_eq!(document["result"]["exc_type"], "SoftTimeLimitExceeded");
-    // One that ends in time hears nothing.
+    // A task that ends in time is not asked.
     post(&redis, "quick", "proj.soft", "[0]", None);
     wait_for_status(&redis, "quick", "SUCCESS", &worker);
     assert_eq!(worker.log().matches("Soft time limit").count(), 1);

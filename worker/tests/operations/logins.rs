@@ -15,8 +15,8 @@ fn command(redis: &Redis, database: &str) -> Command {
     command
 }
 
-/// Check and start both end with 78 and say why; the start names the setting. Nothing shows the
-/// password.
+/// Asserts that check and start both end with 78 and say why, and that the start names the setting.
+/// No output shows the password.
 fn a_mistake(redis: &Redis, database: &str, part: &str) {
     let checked = command(redis, database).arg("check").output().unwrap();
     let text = [checked.stdout, checked.stderr].concat();
@@ -35,7 +35,8 @@ fn a_mistake(redis: &Redis, database: &str, part: &str) {
     assert!(worker.log().contains("DATABASE_URL"), "{}", worker.log());
 }
 
-/// This machine's name, which says nothing of loopback; `None` if it has no address.
+/// Returns this machine's name, which does not look like a loopback address; `None` if the name has
+/// no address.
 fn name_of_this_machine() -> Option<String> {
     let name = gethostname::gethostname().to_str()?.to_owned();
     let known = (name.as_str(), 0).to_socket_addrs().is_ok();
@@ -175,7 +176,7 @@ fn of_sqlite() {
     }
 }
 
-/// A server whose first words are not those of a database, and end too early for the driver.
+/// A server whose first bytes are not those of a database, and end too early for the driver.
 #[test]
 fn of_something_else() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
@@ -188,7 +189,7 @@ fn of_something_else() {
         let url = format!("mysql://u:secret@{}/d", listener.local_addr().unwrap());
         std::thread::spawn(move || {
             for client in listener.incoming() {
-                // Kept open: a closed link would be an absence.
+                // The connection is kept open: a closed one would look as if the server were away.
                 let mut client = client.unwrap();
                 client.write_all(answer).unwrap();
                 std::mem::forget(client);

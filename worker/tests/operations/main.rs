@@ -1,4 +1,5 @@
-//! The life of the process as its supervisor, its operator and its monitoring see it: the built programs, real signals.
+//! The life of the process as its supervisor, its operator and its monitoring see it. The tests run
+//! the built programs and send real signals.
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
 

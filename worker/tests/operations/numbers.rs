@@ -1,12 +1,13 @@
-//! Integers beyond 64 bits: what the worker only carries keeps every digit, and what it cannot hold is
-//! refused by name.
+//! Integers beyond 64 bits: an integer that the worker only carries keeps every digit. One that it
+//! cannot hold is refused by name.
 
 use celery_testkit::{Redis, RedisOptions, wait_for};
 use serde_json::json;
 
 use crate::world::*;
 
-/// An integer of each length: the largest of 64 bits, the first beyond them, and one beyond every type.
+/// Returns an integer of each length: the largest of 64 bits, the first beyond them, and one beyond
+/// every type.
 fn integers() -> [String; 3] {
     [
         "9223372036854775807".to_owned(),
@@ -15,13 +16,13 @@ fn integers() -> [String; 3] {
     ]
 }
 
-/// The stored result as text: a parser would round it.
+/// Returns the stored result as text: a parser would round it.
 fn stored(redis: &Redis, id: &str) -> String {
     let key = format!("celery-task-meta-{id}");
     redis.cli(&["--raw", "GET", &key]).unwrap()
 }
 
-/// A message with this body, which is not in base64, and so is told apart in a list.
+/// Returns a message with this body. The body is not in base64, so that it can be found in a list.
 fn message(id: &str, name: &str, body: &str) -> String {
     json!({
         "body": body, "content-type": "application/json", "content-encoding": "utf-8",
@@ -62,7 +63,7 @@ fn integers_of_any_length_pass_through_chains_results_dead_letters_and_replays()
 
     let echoed = format!(r#"{{"args":[{all}],"kwargs":{{"own":[{all}]}}}}"#);
     assert!(stored(&redis, "first").contains(&echoed));
-    // The result of the first step is an argument of the next one, in front of its own.
+    // The result of the first step is an argument of the next step, before its own arguments.
     let last = stored(&redis, "last");
     let expected = format!(
         r#"{{"args":[{echoed},{all}],"kwargs":{{"k":{}}}}}"#,
@@ -91,7 +92,7 @@ fn integers_of_any_length_pass_through_chains_results_dead_letters_and_replays()
 }
 
 #[test]
-fn a_bare_nan_is_null_to_a_task_and_in_what_follows() {
+fn a_bare_nan_is_null_to_a_task_and_its_follow_ups() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let worker = start(&mut command(&redis, &[]));
     let step = r#"{"task":"proj.echo","args":[Infinity],"options":{"task_id":"last"}}"#;

@@ -1,7 +1,7 @@
-//! No output of the worker has a part of a password, whichever setting it stands in.
+//! No output of the worker shows a part of a password, in whichever setting the password is.
 //!
-//! The options, their variables, the subcommands and the keys of the file are asked from the
-//! program itself, so that a new one is searched as well.
+//! The program itself lists its options, their variables, the subcommands and the keys of the file,
+//! so that the tests also search a new one.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -10,11 +10,11 @@ use celery_testkit::{MariaDb, Process, Redis, RedisOptions};
 
 use crate::world::*;
 
-/// Each has a meaning somewhere in a URL, in a shell, or in TOML.
+/// Characters that have a meaning in a URL, in a shell, or in TOML.
 const RESERVED: &str = ":/?#[]@!$&'()*+,;=% \"\\<>^`{|}";
 
-/// URLs with a character in the password, the user, the host, the path and the query. Nothing
-/// listens at port 1.
+/// Returns URLs with a character in the password, the user, the host, the path and the query.
+/// Nothing listens at port 1.
 fn urls(reserved: char) -> Vec<String> {
     let encoded = format!("%{:02X}", u32::from(reserved));
     vec![
@@ -50,7 +50,7 @@ fn said(command: &mut Command) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// All options with a value.
+/// Returns all options that take a value.
 fn options() -> Vec<Given> {
     let help = said(worker().arg("--help"));
     let mut options: Vec<Given> = Vec::new();
@@ -78,7 +78,7 @@ fn options() -> Vec<Given> {
     options
 }
 
-/// All keys of the file: what the program names where one is unknown.
+/// Returns all keys of the file: the program lists them when it meets an unknown one.
 fn keys(folder: &tempfile::TempDir) -> BTreeSet<String> {
     let file = folder.path().join("unknown.toml");
     std::fs::write(&file, "colour = 1").unwrap();
@@ -89,7 +89,7 @@ fn keys(folder: &tempfile::TempDir) -> BTreeSet<String> {
     keys
 }
 
-/// Each subcommand with its own: `check`, `dead list`, ….
+/// Returns each subcommand with those under it: `check`, `dead list`, ….
 fn subcommands() -> Vec<Vec<String>> {
     fn within(path: &[String]) -> Vec<Vec<String>> {
         let help = said(worker().args(path).arg("--help"));
@@ -143,7 +143,7 @@ fn of_urls() {
     for reserved in RESERVED.chars() {
         for url in urls(reserved) {
             for given in &urls_only {
-                // Each mode comes to each option, source and kind of URL, with several characters.
+                // Each mode meets each option, source and kind of URL, with several characters.
                 turn += 1;
                 let modes = [MODES[0], MODES[1 + turn % (MODES.len() - 1)]];
                 let key = given.option.trim_start_matches("--").replace('-', "_");
@@ -190,7 +190,7 @@ fn of_urls_in_other_settings() {
                 (variable, mode),
             );
         }
-        // A worker that starts all the same would print its banner.
+        // A worker that starts nevertheless would print its banner.
         if option != "--broker" {
             let url = format!("{option}=redis://:hunterhush@127.0.0.1:1/0");
             is_hidden(&said(worker().arg(&url).arg("-bredis://h?")), url);
@@ -206,7 +206,8 @@ fn of_urls_in_other_settings() {
                 format!("{key} = {{ {text} = 1 }}"),
                 format!("{text} = 1\n{key} = {text} 1"),
             ] {
-                // A statement may have any text, and a list of Redis is named as its task is.
+                // A statement may have any text, and a task's Redis list may be shown with the
+                // task's name.
                 if key == "tasks" && line.starts_with("tasks = {") {
                     continue;
                 }
@@ -218,7 +219,7 @@ fn of_urls_in_other_settings() {
     }
 }
 
-/// An argument in the wrong place, also of the subcommands.
+/// Puts an argument in the wrong place, also of the subcommands.
 #[test]
 fn of_arguments_of_subcommands() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
@@ -235,7 +236,7 @@ fn of_arguments_of_subcommands() {
                 vec!["--limit".to_owned(), url.clone()],
                 vec!["--all".to_owned(), url.clone()],
             ] {
-                // The worker itself would start: it has no place for an argument, and says so.
+                // The worker itself takes no argument, and must say so instead of starting.
                 let mut command = worker();
                 command
                     .args(["-b", &redis.url()])
@@ -255,7 +256,7 @@ fn of_arguments_of_subcommands() {
 const PASSWORD: &str = "hunter#/?@:%hush";
 const ENCODED: &str = "hunter%23%2F%3F%40%3A%25hush";
 
-/// A running worker, whose servers it loses and finds again, and that is stopped.
+/// Runs a worker that loses its servers and finds them again, and then stops it.
 #[test]
 fn of_a_running_worker() {
     let database = MariaDb::start().unwrap();
@@ -310,7 +311,7 @@ fn of_a_running_worker() {
     }
 }
 
-/// A worker that does not start, for each server and each reason.
+/// Starts workers that fail to start, for each server and each reason.
 #[test]
 fn of_a_worker_that_does_not_start() {
     let redis = Redis::start(RedisOptions::new()).unwrap();

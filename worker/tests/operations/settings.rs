@@ -1,4 +1,4 @@
-//! Where settings come from and what the log looks like; the ways to a broker.
+//! The sources of settings, the form of the log, and the ways to a broker.
 
 use std::process::Command;
 
@@ -85,7 +85,7 @@ fn text_of_keys_may_begin_with_a_hyphen() {
 }
 
 #[test]
-fn a_list_of_servers_is_named_by_what_it_is_for() {
+fn a_list_of_servers_is_refused_by_its_purpose() {
     for list in [
         "redis://a/0;redis://b/0",
         "redis://a:1,b:2/0",
@@ -122,7 +122,7 @@ fn log_lines_can_be_json() {
     ] {
         post(&redis, id, name, args, None);
     }
-    // One with a limit runs on threads of its own.
+    // A blocking task with a limit runs on a thread of its own.
     post(&redis, "l3", "proj.log", "[\"said by l3\"]", Some(60.0));
     for end in [
         "[l1] succeeded",
@@ -136,7 +136,7 @@ fn log_lines_can_be_json() {
         worker.wait_for_line(PATIENCE, end).unwrap();
     }
     let log = worker.log();
-    // No banner: every line is an object, from the first on.
+    // The log has no banner: every line is an object, from the first one on.
     let lines = log
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")));
@@ -193,7 +193,7 @@ fn the_help_lists_the_options_in_groups() {
         let group = group.split("\n\n\n").next().unwrap();
         assert!(group.contains(option), "{heading} {option}: {help}");
     }
-    // Help and version alone stand outside a group.
+    // Only help and version are outside a group.
     let (_, rest) = help.split_once("Options:").unwrap();
     let rest = rest.split(":\n").next().unwrap();
     assert_eq!(
@@ -255,7 +255,7 @@ fn a_retry_is_logged_in_celerys_words() {
 }
 
 #[test]
-fn what_could_lose_tasks_is_said_at_the_start() {
+fn settings_that_could_lose_tasks_are_reported_at_the_start() {
     let options = RedisOptions::new().set("maxmemory-policy", "allkeys-lru");
     let redis = Redis::start(options).unwrap();
     let mut worker = Process::spawn("playground", &mut command(&redis, &[])).unwrap();
@@ -283,7 +283,7 @@ fn a_broker_is_reached_over_tls_and_over_a_unix_socket() {
 }
 
 #[test]
-fn systemd_has_nothing_against_the_unit() {
+fn systemd_accepts_the_unit() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let unit =
         std::fs::read_to_string(format!("{root}/packaging/systemd/celery-worker.service")).unwrap();

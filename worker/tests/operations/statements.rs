@@ -1,5 +1,5 @@
-//! The statements of SQL tasks: what can never work ends the start, and what a migration may mend
-//! is a warning.
+//! The statements of SQL tasks: a statement that can never work ends the start, and one that a
+//! migration may mend causes a warning.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::world::*;
 
-/// The program that is shipped, with a file of settings.
+/// The shipped program, with a file of settings.
 struct Settings {
     folder: TempDir,
     broker: String,
@@ -17,7 +17,7 @@ struct Settings {
 }
 
 impl Settings {
-    /// Tasks named `t0`, `t1`, … with these statements.
+    /// Writes tasks named `t0`, `t1`, … with these statements.
     fn new(redis: &Redis, database: &str, statements: &[&str]) -> Self {
         let tasks = statements.iter().enumerate();
         let tasks = tasks.map(|(at, sql)| format!("[tasks.t{at}]\nsql = '''{sql}'''\n"));
@@ -49,7 +49,7 @@ impl Settings {
         said(self.command().arg("check").output().unwrap())
     }
 
-    /// A start that ends by itself.
+    /// Starts the worker, which must end by itself.
     fn start_fails(&self) -> (Option<i32>, String) {
         let mut worker = Process::spawn("celery-worker", &mut self.command()).unwrap();
         let code = worker.wait(PATIENCE).unwrap().code();
@@ -69,7 +69,7 @@ fn said(output: Output) -> (Option<i32>, String) {
     )
 }
 
-/// Check and start both end with 78 and say this.
+/// Asserts that check and start both end with 78 and say this.
 fn a_mistake(redis: &Redis, database: &str, statement: &str, parts: &[&str]) {
     let settings = Settings::new(redis, database, &[statement]);
     for (code, text) in [settings.check(), settings.start_fails()] {
@@ -81,7 +81,7 @@ fn a_mistake(redis: &Redis, database: &str, statement: &str, parts: &[&str]) {
     }
 }
 
-/// The check fails, and the worker starts with a warning that names the task.
+/// Asserts that the check fails, and that the worker starts with a warning that names the task.
 fn a_warning(redis: &Redis, database: &str, statement: &str, part: &str) {
     let settings = Settings::new(redis, database, &[statement]);
     let (code, text) = settings.check();
@@ -98,7 +98,7 @@ fn a_warning(redis: &Redis, database: &str, statement: &str, part: &str) {
     assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
 }
 
-/// Check finds nothing wrong, and the worker starts without a warning.
+/// Asserts that the check finds nothing wrong, and that the worker starts without a warning.
 fn fit(redis: &Redis, database: &str, statements: &[&str]) {
     let settings = Settings::new(redis, database, statements);
     let (code, text) = settings.check();
@@ -112,7 +112,7 @@ fn fit(redis: &Redis, database: &str, statements: &[&str]) {
 }
 
 #[test]
-fn mistakes_that_no_database_is_needed_for() {
+fn mistakes_that_are_found_without_a_database() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     // Nothing listens there.
     let away = "mysql://u:p@127.0.0.1:1/d";
@@ -200,7 +200,7 @@ fn statements_on_mariadb() {
             "DO f(:n)",
             "INSERT INTO t (id) VALUES (:id) RETURNING id",
             "CREATE TABLE IF NOT EXISTS u AS SELECT 1",
-            // 1295: it cannot be prepared.
+            // Error 1295: MariaDB cannot prepare this statement.
             "EXECUTE IMMEDIATE 'DELETE FROM t'",
         ],
     );
@@ -370,13 +370,13 @@ fn a_mistake_that_an_absent_database_hides_ends_the_worker_later() {
     database.restart().unwrap();
     assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(78));
     assert!(worker.log().contains("near 'UPDTE"), "{}", worker.log());
-    // What it held went back, unless it had failed before.
+    // The message that it held went back, unless its task had failed before.
     let failed = result(&redis, "held").is_some();
     assert_eq!(count(&redis, &["HLEN", "unacked"]), 0);
     assert_eq!(count(&redis, &["LLEN", "celery"]), u64::from(!failed));
 }
 
-/// The worker's own connections take all the room that the server has. It does not call the server
+/// Asserts that a worker whose own connections use all connections of the server does not call it
 /// away, runs all calls, and still learns what the server says of the statements.
 fn all_room_is_ours(url: &str, sleep: &str) {
     let redis = Redis::start(RedisOptions::new()).unwrap();

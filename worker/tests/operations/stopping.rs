@@ -1,4 +1,4 @@
-//! How a worker stops when that is not easy, and how it drains.
+//! How a worker stops under difficult conditions, and how it drains.
 
 use std::process::Command;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::world::*;
 #[test]
 fn with_nothing_held_a_stop_does_not_wait_for_the_broker() {
     let mut redis = Redis::start(RedisOptions::new()).unwrap();
-    // One that never reached its broker, and one that lost it.
+    // A worker that never reached its broker, and one that lost it.
     for reached in [false, true] {
         let mut command = command(&redis, &["-l", "info"]);
         if !reached {
@@ -32,12 +32,12 @@ fn with_nothing_held_a_stop_does_not_wait_for_the_broker() {
 }
 
 #[test]
-fn whoever_insists_on_a_cold_stop_ends_the_process() {
+fn another_signal_after_a_cold_stop_ends_the_process() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let mut worker = start(&mut command(&redis, &["-l", "info", "--lease", "1"]));
     post(&redis, "s1", "proj.spin", "[600]", None);
     wait_until_claimed(&redis, &mut worker, "s1");
-    // A broker that does not answer: a cold stop takes its time.
+    // With a broker that does not answer, a cold stop takes some time.
     redis.pause();
     worker.quit();
     worker.wait_for_line(PATIENCE, "Cold shutdown").unwrap();
@@ -45,7 +45,7 @@ fn whoever_insists_on_a_cold_stop_ends_the_process() {
     assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(1));
     assert!(worker.log().contains("Hard shutdown"), "{}", worker.log());
     redis.resume();
-    // What was held comes back by its lease.
+    // The messages that it held come back when their leases run out.
     let mut other = start(&mut command(&redis, &["-l", "info", "--lease", "1"]));
     other.wait_for_line(PATIENCE, "[s1] received").unwrap();
 }

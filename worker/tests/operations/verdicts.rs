@@ -1,6 +1,5 @@
-//! How a task ends, one test for each row of the table in docs/reference/outcomes.md: what is
-//! stored, what becomes a dead letter, what the log says and what is counted, with the example
-//! worker as a process.
+//! How a task ends: one test for each row of the table in docs/reference/outcomes.md. Each runs the
+//! example worker as a process and reads results, dead letters, log and metrics.
 
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,7 +23,7 @@ impl Scene {
         Self::with(Redis::start(RedisOptions::new()).unwrap(), more)
     }
 
-    /// One whose queue may hold something already.
+    /// Starts the worker on a Redis whose queue may already hold messages.
     fn with(redis: Redis, more: &[&str]) -> Self {
         let always = ["-l", "info", "--metrics-addr", "127.0.0.1:0"];
         let mut worker = start(command(&redis, &always).args(more));
@@ -40,7 +39,7 @@ impl Scene {
         post(&self.redis, id, name, args, None);
     }
 
-    /// Waits until nothing is queued, held or waiting for its time.
+    /// Waits until no message is queued, held or waiting for its time.
     fn settle(&self) {
         let settled = wait_for(PATIENCE, "everything to be settled", || {
             [["LLEN", "celery"], ["HLEN", "unacked"]]
@@ -52,7 +51,7 @@ impl Scene {
         }
     }
 
-    /// State, exception with its arguments, and traceback of a failed task.
+    /// Returns the state of a failed task, its exception with its arguments, and the traceback.
     fn stored(&self, id: &str) -> (String, String, String) {
         let document = result(&self.redis, id).unwrap_or_default();
         let exception = &document["result"];
@@ -77,7 +76,7 @@ impl Scene {
         assert_eq!(<[String; 3]>::from(stored), expected, "{id}");
     }
 
-    /// What the log says about a task after it was received, in order, each with its level.
+    /// Returns the log lines about a task after it was received, in order, each with its level.
     fn log(&self, id: &str) -> Vec<String> {
         let log = self.worker.log();
         let lines = log.lines().filter(|line| line.contains(&format!("[{id}]")));
@@ -88,7 +87,8 @@ impl Scene {
         parts.filter(|line| !line.ends_with("received")).collect()
     }
 
-    /// Queue, id, task and cause of every dead letter, as `celery-worker dead list` shows them.
+    /// Returns queue, id, task and cause of every dead letter, as `celery-worker dead list` shows
+    /// them.
     fn dead(&self) -> Vec<String> {
         let mut list = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
         let list = list.args(["dead", "list", "-b", &self.redis.url()]);
@@ -107,7 +107,8 @@ impl Scene {
         letters
     }
 
-    /// What was counted of tasks that ended or are run again: the counter, the exception if any, and the number.
+    /// Returns the counters of tasks that ended or are run again: name, exception if any, and
+    /// number.
     fn counted(&self) -> Vec<String> {
         let (_, text) = self.pages.get("/metrics");
         let kinds = ["succeeded", "failed", "retried", "rejected", "revoked"];
@@ -127,7 +128,7 @@ impl Scene {
     }
 }
 
-/// The time this many milliseconds from now.
+/// Returns the time this many milliseconds from now.
 fn in_millis(millis: u64) -> Timestamp {
     let then = SystemTime::now() + Duration::from_millis(millis);
     let then = then.duration_since(UNIX_EPOCH).unwrap().as_micros();
@@ -190,7 +191,8 @@ fn a_panic_is_a_failure() {
         let exception = format!(r#"builtins.RuntimeError["the task panicked: {said}"]"#);
         let traceback = format!("RuntimeError: the task panicked: {said}\n");
         scene.assert_stored(id, "FAILURE", &exception, &traceback);
-        // The place first, which only the panic itself knows; then the end.
+        // First the log names the place, which only the panic itself knows; then it reports the
+        // end.
         let log = scene.log(id);
         assert_eq!(log.len(), 2, "{log:?}");
         let place = format!("ERROR proj.panic[{id}]: panicked at ");
@@ -209,7 +211,7 @@ fn a_rejection_without_requeue_is_a_failure_and_a_dead_letter() {
     let scene = Scene::start(&[]);
     scene.post("r1", "proj.reject", "[]");
     scene.post("r2", "proj.reject", "[false]");
-    // Its result is not wanted. The letter is written all the same.
+    // The dead letter is written although the caller wants no result.
     post_with(&scene.redis, "r3", "proj.reject", "[]", |task| {
         task.ignore_result = Some(true);
     });
@@ -257,11 +259,11 @@ fn a_rejection_with_requeue_puts_the_message_back() {
 }
 
 #[test]
-fn retries_used_up_with_a_reason_end_with_the_reason() {
+fn the_last_retry_with_a_reason_ends_with_the_reason() {
     let scene = Scene::start(&[]);
     scene.post("r1", "proj.retrying", "[]");
     wait_for_status(&scene.redis, "r1", "FAILURE", &scene.worker);
-    // One that was retried elsewhere.
+    // A task that another worker has retried before.
     post_with(&scene.redis, "r2", "proj.retrying", "[]", |task| {
         task.retries = 2;
     });
@@ -279,7 +281,7 @@ fn retries_used_up_with_a_reason_end_with_the_reason() {
 }
 
 #[test]
-fn retries_used_up_without_a_reason_end_with_max_retries_exceeded() {
+fn the_last_retry_without_a_reason_ends_with_max_retries_exceeded() {
     let scene = Scene::start(&[]);
     scene.post("r1", "proj.retry_noexc", "[0.01]");
     wait_for_status(&scene.redis, "r1", "FAILURE", &scene.worker);
@@ -304,7 +306,7 @@ fn retries_used_up_without_a_reason_end_with_max_retries_exceeded() {
 }
 
 #[test]
-fn what_asks_for_a_retry_is_stored_as_such() {
+fn a_task_that_asks_for_a_retry_is_stored_as_retry() {
     let scene = Scene::start(&[]);
     scene.post("r1", "proj.retry_noexc", "[]");
     wait_for_status(&scene.redis, "r1", "RETRY", &scene.worker);
@@ -318,7 +320,7 @@ fn what_asks_for_a_retry_is_stored_as_such() {
 }
 
 #[test]
-fn what_expired_while_it_was_queued_is_revoked() {
+fn a_task_that_expired_in_its_queue_is_revoked() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let expired = |id: &str, name: &str, args: &str, change: fn(&mut Task)| {
         post_with(&redis, id, name, args, |task| {
@@ -327,7 +329,7 @@ fn what_expired_while_it_was_queued_is_revoked() {
         });
     };
     expired("e1", "proj.add", "[1, 2]", |_| {});
-    // Its ETA is not waited for.
+    // The worker does not wait for its ETA.
     expired("e2", "proj.add", "[1, 2]", |task| {
         task.eta = Some(in_millis(3_600_000));
     });
@@ -346,7 +348,7 @@ fn what_expired_while_it_was_queued_is_revoked() {
 }
 
 #[test]
-fn what_expires_while_it_waits_for_its_eta_is_revoked_then() {
+fn a_task_that_expires_while_it_waits_for_its_eta_is_revoked_then() {
     let scene = Scene::start(&[]);
     let eta = in_millis(2_000);
     for (id, name, args) in [
@@ -375,7 +377,7 @@ fn what_expires_while_it_waits_for_its_eta_is_revoked_then() {
 }
 
 #[test]
-fn what_expires_while_it_waits_for_a_slot_is_revoked() {
+fn a_task_that_expires_while_it_waits_for_a_slot_is_revoked() {
     let scene = Scene::start(&["-c", "1"]);
     scene.post("s1", "proj.sleep", "[3]");
     let taken = |line: &str| line.starts_with("celery_worker_tasks_active") && line.ends_with(" 1");
@@ -407,7 +409,7 @@ fn what_expires_while_it_waits_for_a_slot_is_revoked() {
 fn a_soft_time_limit_is_an_error_that_the_task_raises() {
     let scene = Scene::start(&[]);
     scene.post("t1", "proj.soft", "[600]");
-    // The limit of the message goes before the one of the definition.
+    // The limit in the message overrides the one in the definition.
     post_with(&scene.redis, "t2", "proj.soft", "[600]", |task| {
         task.time_limit = TimeLimit {
             hard: None,
@@ -456,7 +458,7 @@ fn a_hard_time_limit_is_a_failure() {
 }
 
 #[test]
-fn what_is_ignored_leaves_no_result() {
+fn an_ignored_task_leaves_no_result() {
     let scene = Scene::start(&[]);
     scene.post("i1", "proj.ignore", "[]");
     scene.settle();
@@ -476,7 +478,7 @@ fn each_call_of_a_batch_has_its_own_end() {
     for end in ends {
         scene.post(end, "proj.ends", &format!("[{end:?}]"));
     }
-    // A failure is run again once, a panic and a limit are not.
+    // A failure is retried once; a panic and a limit are not.
     wait_for_status(&scene.redis, "fail", "FAILURE", &scene.worker);
     scene.settle();
     scene.assert_stored("ok", "SUCCESS", "\"ok\"", "");

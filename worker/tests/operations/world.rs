@@ -37,7 +37,7 @@ pub fn start(command: &mut Command) -> Process {
     worker
 }
 
-/// Posts a task with a hard time limit of so many seconds, if any.
+/// Posts a task, with a hard time limit of `limit` seconds if given.
 pub fn post(redis: &Redis, id: &str, name: &str, args: &str, limit: Option<f64>) {
     post_with(redis, id, name, args, |task| {
         task.time_limit = TimeLimit {
@@ -83,7 +83,7 @@ pub fn wait_until_begun(worker: &mut Process, id: &str) {
     log.unwrap();
 }
 
-/// Waits until a task with this id is held: what it was claimed from is empty.
+/// Waits until a task with this id is held: its queue is empty.
 pub fn wait_until_claimed(redis: &Redis, worker: &mut Process, id: &str) {
     worker
         .wait_for_line(PATIENCE, &format!("[{id}] received"))
@@ -94,7 +94,7 @@ pub fn wait_until_claimed(redis: &Redis, worker: &mut Process, id: &str) {
     .unwrap();
 }
 
-/// The pages of a worker that was started with `--metrics-addr`.
+/// The HTTP pages of a worker that was started with `--metrics-addr`.
 pub struct Pages(pub String);
 
 impl Pages {
@@ -105,11 +105,11 @@ impl Pages {
         Pages(line.trim().rsplit('/').next().unwrap().to_owned())
     }
 
-    /// Sends a request as it is, and reads all that comes.
+    /// Sends a request as it is, and reads the whole answer.
     pub fn send(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(&self.0).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        // Whoever is refused early may be so before all is written.
+        // A client that is refused early may fail to write everything.
         let _ = stream.write_all(request.as_bytes());
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
