@@ -56,8 +56,8 @@ def fail(**options):
     return task("fail", "alas", immutable=True, **options)
 
 
-def told(word, **options):
-    return Signature(TOLD, args=(word,), options=options, app=app)
+def told(word, immutable=False, **options):
+    return Signature(TOLD, args=(word,), options=options, immutable=immutable, app=app)
 
 
 def chain(*steps, **options):
@@ -137,6 +137,27 @@ PLACES = {
     "body of a link": lambda it: task("add", 1, 2, link=[chord([echo("other")], it, app=app)]),
     "step of a link": lambda it: task("add", 1, 2, link=[chain(echo("first"), it)]),
     "step between of a link": lambda it: task("add", 1, 2, link=[chain(echo("first"), it, echo("last"))]),
+}
+
+# Error callbacks, of tasks that no worker has. The first step of a chain is immutable: Python calls a chain with the
+# exception itself, which it cannot write into a message.
+ERRBACKS = {
+    "task": lambda: told("t"),
+    "immutable": lambda: told("t", immutable=True),
+    "chain": lambda: chain(told("a", immutable=True), told("b")),
+    "chain of three": lambda: chain(told("a", immutable=True), told("b"), told("c", immutable=True)),
+    "chain with a group": lambda: chain(told("a", immutable=True), group([told("b"), told("c")], app=app)),
+    "group": lambda: group([told("a"), told("b")], app=app),
+    "group of one": lambda: group([told("a")], app=app),
+    "group of groups": lambda: group([told("a"), group([told("b"), told("c")], app=app)], app=app),
+    "group of chains": lambda: group([chain(told("a"), told("b")), told("c")], app=app),
+    "chord": lambda: chord([told("a"), told("b")], told("body"), app=app),
+}
+
+PLACES_OF_ERRORS = {
+    "error callback": lambda it: fail(link_error=[it]),
+    "one of two error callbacks": lambda it: fail(link_error=[it, told("other")]),
+    "error callback of a body": lambda it: chord([fail()], task("echo", "body", link_error=[it]), app=app),
 }
 
 OPTIONS = {
@@ -276,6 +297,8 @@ def described(queue, message):
     shown["eta"] = seconds(headers["eta"])
     shown["expires"] = seconds(headers["expires"])
     shown["ignore_result"] = bool(headers["ignore_result"])
+    # Python writes an empty one for tasks that it does not know only.
+    shown["shadow"] = headers["shadow"] or None
     way = {n: v for n, v in properties.items() if n not in ("delivery_tag", "correlation_id", "body_encoding")}
     if way.get("expiration"):
         way["expiration"] = round(int(way["expiration"]) / 1e5) * 100 if headers["expires"] != shown["expires"] else "?"
@@ -337,8 +360,9 @@ def transcript(broker, signature):
 
 def cases():
     """Yields each case by name, and whether the selection has it; there option sets take turns."""
-    for at, (where, place) in enumerate(PLACES.items()):
-        for turn, (what, composite) in enumerate(COMPOSITES.items(), 5 * at):
+    places = [(it, COMPOSITES) for it in PLACES.items()] + [(it, ERRBACKS) for it in PLACES_OF_ERRORS.items()]
+    for at, ((where, place), composites) in enumerate(places):
+        for turn, (what, composite) in enumerate(composites.items(), 5 * at):
             for number, (which, options) in enumerate(OPTIONS.items()):
                 build = partial(build_case, place, composite, options)
                 yield f"{where}: {what}: {which}", build, turn % len(OPTIONS) == number

@@ -80,10 +80,15 @@ impl<'a> Calling<'a> {
             .set("parent_id", id)
             .and_then(|()| options.set("root_id", root))
             .and_then(|()| json(id));
-        if let Ok(given) = named {
-            let signatures: Vec<&Value> = signatures.iter().collect();
-            self.call_as_group(&signatures, &given, &options);
+        let Ok(given) = named else {
+            return;
+        };
+        // As in Celery, a chain is called by itself.
+        let (chains, others): (Vec<_>, Vec<_>) = signatures.iter().partition(|text| is_chain(text));
+        for chain in chains {
+            self.call(chain, &given, Options::default());
         }
+        self.call_as_group(&others, &given, &options);
     }
 
     /// Calls the body of a chord, with the results of its header.
@@ -110,7 +115,8 @@ impl<'a> Calling<'a> {
         });
     }
 
-    /// Calls signatures as the members of one group with an id of its own.
+    /// Calls signatures as the members of one group with an id of its own. Of a group among them only
+    /// the members count, as in any group.
     fn call_as_group(&mut self, signatures: &[&Value], given: &Value, options: &Options) {
         if signatures.is_empty() {
             return;
@@ -121,15 +127,17 @@ impl<'a> Calling<'a> {
             self.whole(text, |calling| {
                 let mut options = options.clone();
                 options.set("group_id", &group)?;
+                let args = std::slice::from_ref(given);
+                let mut called = Vec::new();
                 let member = Signature::read(text)?;
-                outcomes.extend(calling.member(
-                    member,
-                    index,
-                    &group,
-                    std::slice::from_ref(given),
-                    None,
-                    &options,
-                )?);
+                let is_group = matches!(member.kind, Kind::Group(_));
+                for (index, member) in unrolled(index, member) {
+                    if is_group {
+                        calling.load.copy(options.size())?;
+                    }
+                    called.extend(calling.member(member, index, &group, args, None, &options)?);
+                }
+                outcomes.append(&mut called);
                 Ok(())
             });
         }
@@ -323,12 +331,23 @@ impl<'a> Calling<'a> {
 fn flat(members: Vec<Signature>) -> Vec<(usize, Signature)> {
     let mut all = Vec::with_capacity(members.len());
     for (index, member) in members.into_iter().enumerate() {
-        match member.kind {
-            Kind::Group(inner) => all.extend(flat(inner)),
-            _ => all.push((index, member)),
-        }
+        all.extend(unrolled(index, member));
     }
     all
+}
+
+/// Returns the members of a group in a header; of any other member its index and itself.
+fn unrolled(index: usize, member: Signature) -> Vec<(usize, Signature)> {
+    match member.kind {
+        Kind::Group(inner) => flat(inner),
+        _ => vec![(index, member)],
+    }
+}
+
+/// Returns `true` if this is the signature of a chain.
+fn is_chain(text: &Value) -> bool {
+    let signature = Signature::read(text);
+    signature.is_ok_and(|signature| matches!(signature.kind, Kind::Chain(_)))
 }
 
 /// Makes the step that moves a follow-up to the dead letters.
