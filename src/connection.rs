@@ -34,9 +34,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Returns the connection of a URL in php.ini.
-    fn configured(directive: &str, url: &str) -> Result<Rc<Self>, Thrown> {
-        let endpoint = Endpoint::from_url(url).map_err(|error| {
+    /// Returns the connection of a URL that `directive` of php.ini holds.
+    fn configured(
+        directive: &str,
+        endpoint: Result<Endpoint, ConfigError>,
+    ) -> Result<Rc<Self>, Thrown> {
+        let endpoint = endpoint.map_err(|error| {
             Thrown::celery(format!(
                 "The directive {directive} cannot be used: {error}."
             ))
@@ -50,14 +53,17 @@ impl Connection {
     /// Returns the broker that php.ini names, if any.
     pub(crate) fn configured_broker() -> Result<Option<Rc<Self>>, Thrown> {
         settings::broker_url()
-            .map(|url| Self::configured("celery.broker_url", &url))
+            .map(|url| Self::configured("celery.broker_url", Endpoint::from_url(&url)))
             .transpose()
     }
 
     /// Returns the result backend that php.ini names, if any.
     pub(crate) fn configured_backend() -> Result<Option<Rc<Self>>, Thrown> {
         settings::result_backend()
-            .map(|url| Self::configured("celery.result_backend", &url))
+            .map(|url| {
+                let endpoint = Endpoint::from_url(&url).map_err(ConfigError::of_result_backend);
+                Self::configured("celery.result_backend", endpoint)
+            })
             .transpose()
     }
 }
@@ -190,7 +196,7 @@ impl Details {
                      set.",
                 ));
             };
-            Connection::configured("celery.broker_url", &url)?;
+            Connection::configured("celery.broker_url", Endpoint::from_url(&url))?;
             self.endpoint(&url, " beside the directive celery.broker_url")?
         };
         Ok(Rc::new(Connection {
