@@ -193,7 +193,7 @@ pub(crate) struct Config {
     pub(crate) inbox_expires: Duration,
     /// `None` means that the pages are not served.
     pub(crate) metrics_addr: Option<SocketAddr>,
-    /// Zero means that there is no soft shutdown.
+    /// Zero means none.
     pub(crate) soft_shutdown_timeout: Duration,
 }
 

@@ -8,7 +8,7 @@
 //! | signal | phase | meaning |
 //! |---|---|---|
 //! | SIGUSR1 | draining | claim no more; finish what is held; wait for another signal |
-//! | SIGTERM, SIGHUP, first SIGINT | warm | claim no more; finish running tasks; give back the rest |
+//! | SIGTERM, SIGHUP, first SIGINT | warm | claim no more; finish running tasks; give back others |
 //! | SIGQUIT, a further SIGINT | cold | drop running tasks and give back their messages |
 //! | SIGQUIT or SIGINT after that | | end at once; the leases return what was held |
 //! | SIGUSR2 | | ignored: Celery opens a debugger at it, and a fleet may send it to all workers |

@@ -1,4 +1,4 @@
-//! What a worker says when it starts: a banner in Celery's order, or a line of a JSON log.
+//! Announces the start of a worker: with a banner in Celery's order, or with a line of a JSON log.
 
 use std::io::Write;
 
@@ -9,12 +9,12 @@ use crate::config::{Config, LogFormat};
 use crate::lifecycle::ALWAYS;
 use crate::source::Results;
 
-/// Prints the banner to standard output; with JSON logs, logs one line with its content instead. URLs are shown without
-/// passwords.
+/// Prints the banner to standard output. With JSON logs, logs its content as one line instead. URLs
+/// are shown without passwords.
 pub(crate) fn print(worker: &Worker) {
     let config = worker.config();
     match config.log_format {
-        // The worker works with a closed standard output, too.
+        // A closed standard output must not stop the worker.
         LogFormat::Text => {
             let _ = std::io::stdout().lock().write_all(text(worker).as_bytes());
         }

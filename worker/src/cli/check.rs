@@ -1,10 +1,13 @@
-//! `celery-worker check`, and the warnings at the start: what could lose tasks or results.
+//! `celery-worker check`, and the warnings at the start: finds what could lose tasks or results.
 //!
-//! The check asks the broker, the result backend and the database, and changes nothing. A question that Redis refuses to
-//! answer (CONFIG is often forbidden) is skipped.
+//! The check asks the broker, the result backend and the database, and changes nothing. It skips a
+//! question that Redis refuses to answer (CONFIG is often forbidden).
 //!
-//! Exit codes: 0 if nothing is wrong or only warnings were found, 1 if something is wrong or, with `--strict`, if anything was
-//! found, 78 if a setting can never work, as at the start of the worker.
+//! Exit codes:
+//!
+//! * 0 – nothing was found, or only warnings.
+//! * 1 – something is wrong, or, with `--strict`, anything was found.
+//! * 78 – a setting can never work, as at the start of the worker.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -23,21 +26,22 @@ use crate::database::{Database, Kind};
 use crate::source::Results;
 use crate::tasks::Statements;
 
-/// The first version with the commands the scripts use.
+/// The first version of Redis with the commands that the scripts use.
 const OLDEST: (u64, u64) = (6, 2);
-/// Clocks further apart make Python workers restore tasks that are not lost, or not restore those that are.
+/// The largest harmless difference between clocks. With a larger one, Python workers restore tasks
+/// that are not lost, or do not restore those that are.
 const SKEW: Duration = Duration::from_secs(5);
 
 /// How bad a finding is. The order is from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Severity {
-    /// As it should be.
+    /// Everything is as it should be.
     Ok,
-    /// The worker works, and may lose tasks or be slow.
+    /// The worker works, but may lose tasks or be slow.
     Warning,
-    /// The worker cannot do its work, or not all of it, until this has changed.
+    /// The worker cannot do all of its work until this changes.
     Error,
-    /// A setting that can never work: the worker does not start with it.
+    /// A setting can never work; the worker does not start with it.
     Mistake,
 }
 
@@ -51,7 +55,7 @@ impl Severity {
     }
 }
 
-/// What the check found out about one thing.
+/// The result of checking one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finding {
     severity: Severity,
@@ -89,7 +93,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What a run of the check ends with. With `strict`, a warning counts as an error.
+/// Returns the exit code of the check. With `strict`, a warning counts as an error.
 fn exit_code(worst: Severity, strict: bool) -> ExitCode {
     match worst {
         Severity::Ok => ExitCode::SUCCESS,
@@ -99,7 +103,7 @@ fn exit_code(worst: Severity, strict: bool) -> ExitCode {
     }
 }
 
-/// Prints each finding on a line of its own, to standard output, and returns the exit code.
+/// Prints each finding on a line of its own to standard output, and returns the exit code.
 pub(crate) async fn run(settings: Settings, strict: bool) -> Result<ExitCode, StartError> {
     let tasks = settings.tasks.clone();
     let config = Config::new(settings)?;
@@ -186,20 +190,22 @@ async fn of_statements(database: &Database, statements: &Statements) -> Vec<Find
     }
 }
 
-/// Logs what is found, once. A server that is away is asked when it is there; its absence is the consumer's affair.
+/// Logs the findings once. A server that is away is asked when it is back; the consumer logs its
+/// absence.
 pub(crate) async fn warn(config: Config) {
     join_all(Server::all(&config).map(|server| server.warn(&config))).await;
 }
 
-/// A server that is there and refuses us is a mistake in the settings; one that is away is not.
-pub(crate) async fn servers_let_us_in(config: &Config) -> Result<(), ConfigError> {
+/// Returns an error if a server is reachable but rejects the worker (wrong user, password or
+/// database). A server that is away is not an error.
+pub(crate) async fn check_logins(config: &Config) -> Result<(), ConfigError> {
     for server in Server::all(config) {
-        server.lets_us_in().await?;
+        server.check_login().await?;
     }
     Ok(())
 }
 
-/// A Redis of the worker's, and what it is to the worker.
+/// A Redis server, and its role for the worker.
 #[derive(Clone, Copy)]
 enum Server<'c> {
     Broker(&'c Endpoint),
@@ -262,7 +268,7 @@ impl<'c> Server<'c> {
         }
     }
 
-    async fn lets_us_in(self) -> Result<(), ConfigError> {
+    async fn check_login(self) -> Result<(), ConfigError> {
         let (endpoint, setting) = match self {
             Server::Broker(endpoint) => (endpoint, setting::BROKER),
             Server::Results(endpoint) => (endpoint, setting::RESULT_BACKEND),
@@ -276,7 +282,7 @@ impl<'c> Server<'c> {
     }
 }
 
-/// What matters wherever the worker's scripts run.
+/// Checks what matters for every server.
 async fn of_both(connection: &mut Connection) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Ok(info) = connection.query(&command(&["INFO", "server"])).await {
@@ -292,7 +298,7 @@ async fn of_both(connection: &mut Connection) -> Vec<Finding> {
     findings
 }
 
-/// What matters where the tasks are.
+/// Checks what matters for the broker.
 async fn of_broker(connection: &mut Connection) -> Vec<Finding> {
     let mut findings = Vec::new();
     let policy = setting_of(connection, "maxmemory-policy").await;
@@ -338,7 +344,7 @@ fn field<'i>(info: &'i str, name: &str) -> Option<&'i str> {
         .map(str::trim)
 }
 
-/// What cannot be read counts as new.
+/// Returns `true` if the version is too old. A version that cannot be read counts as new.
 fn is_too_old(version: &str) -> bool {
     let mut parts = version.split('.').map(str::parse::<u64>);
     match (parts.next(), parts.next()) {

@@ -1,4 +1,4 @@
-//! `celery-worker dead`: dead letters listed, shown, put back, deleted.
+//! `celery-worker dead`: lists, shows, puts back and deletes dead letters.
 
 use std::borrow::Cow;
 use std::io::IsTerminal;
@@ -17,7 +17,7 @@ use crate::printable::one_line;
 
 /// How many letters are read at a time.
 const PAGE: usize = 500;
-/// The field with the message as it came.
+/// The field with the message as it was received.
 const RAW: &str = "raw";
 
 /// A message that could not be run.
@@ -43,7 +43,7 @@ impl Letter {
         value.map(|(_, value)| text(value)).unwrap_or_default()
     }
 
-    /// One line. What a message says of itself cannot make it two.
+    /// Returns the letter as one line. A message cannot break the line with the texts in it.
     fn line(&self) -> String {
         let parts =
             ["queue", "id", "task", "cause"].map(|name| one_line(&self.field(name)).into_owned());
@@ -51,8 +51,8 @@ impl Letter {
     }
 }
 
-/// Returns a field as `dead show` prints it. The raw message comes unchanged where a program reads it, and escaped on a
-/// terminal.
+/// Returns a field as `dead show` prints it. The raw message is unchanged for a program, and
+/// escaped on a terminal.
 fn shown<'v>(name: &str, value: &'v str) -> Cow<'v, str> {
     if name == RAW && !std::io::stdout().is_terminal() {
         Cow::Borrowed(value)
@@ -61,7 +61,8 @@ fn shown<'v>(name: &str, value: &'v str) -> Cow<'v, str> {
     }
 }
 
-/// Runs the subcommand. Returns exit code 1 if Redis or a letter could not be reached.
+/// Runs the subcommand. Returns exit code 1 if Redis could not be reached or a letter could not be
+/// handled.
 pub(crate) async fn run(config: &Config, dead: Dead) -> ExitCode {
     let keys = config.broker.keys();
     let done = match connect(&config.broker).await {
@@ -132,7 +133,7 @@ async fn obey(connection: &mut Connection, keys: &Keys, dead: Dead) -> Result<bo
     }
 }
 
-/// Does something with each of the letters meant.
+/// Calls `act` for each selected letter, and prints how many succeeded.
 async fn each(
     connection: &mut Connection,
     keys: &Keys,
@@ -142,7 +143,8 @@ async fn each(
 ) -> Result<bool, Failure> {
     let (mut count, mut good) = (0, true);
     if which.all {
-        // Up to the last one there is now: what is put back may be a dead letter again at once.
+        // Stop at the letter that is the last one now: a letter that is put back may become a new
+        // one at once.
         let newest = command(&["XREVRANGE", &keys.dead(), "+", "-", "COUNT", "1"]);
         let newest = items(connection.query(&newest).await?);
         let until = newest.into_iter().find_map(Letter::read);
@@ -179,10 +181,7 @@ async fn each(
 
 fn unknown(place: &str) -> bool {
     let place = mask_misplaced(place);
-    eprintln!(
-        "celery-worker: there is no dead letter {}",
-        one_line(&place)
-    );
+    eprintln!("celery-worker: no such dead letter: {}", one_line(&place));
     false
 }
 
@@ -193,7 +192,7 @@ async fn replay(
 ) -> Result<bool, Failure> {
     let queue = letter.field("queue");
     let why = match letter.field("cause").as_str() {
-        _ if queue.is_empty() => "it is not known from which queue it came",
+        _ if queue.is_empty() => "its queue is unknown",
         "follow-up" => "it is the signature of a task, not a message",
         _ => "",
     };
@@ -203,7 +202,7 @@ async fn replay(
     }
     let raw = letter.field(RAW);
     let task = Task::decode_redis(raw.as_bytes()).ok();
-    // Back to the list of its priority; what cannot be read has none.
+    // The message goes back to the list of its priority. One that cannot be read has none.
     let priority = task
         .as_ref()
         .and_then(|task| task.properties.priority)

@@ -1,7 +1,12 @@
 //! The command line of `celery-worker`, for any worker written with this library.
 //!
-//! Exit codes: 0 after a warm stop, 1 after a cold one or an error, 64 for a command line that cannot be read, 70 when stuck tasks
-//! made the worker stop, 78 for a setting that cannot be used. `check` has codes of its own.
+//! Exit codes; `check` has its own:
+//!
+//! * 0 – after a warm stop.
+//! * 1 – after a cold stop or an error.
+//! * 64 – the command line cannot be read.
+//! * 70 – stuck tasks stopped the worker.
+//! * 78 – a setting cannot be used.
 
 mod banner;
 mod check;
@@ -28,10 +33,11 @@ const STUCK: u8 = 70;
 /// `EX_CONFIG`.
 const CONFIG: u8 = 78;
 
-/// Threads for the tasks at least: one that blocks its thread by mistake must not stop all others.
+/// The least number of threads for tasks: a task that blocks its thread by mistake must not stop
+/// all others.
 const THREADS: usize = 4;
 
-/// Runs a worker as the command line says. `tasks` registers what it serves.
+/// Runs a worker as the command line says. `tasks` registers the tasks that it serves.
 ///
 /// ```no_run
 /// use celery_worker::{cli, task};
@@ -75,7 +81,7 @@ pub fn main(tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> ExitCode {
         }
     };
     let ended = runtime.block_on(run(options, tasks));
-    // Tasks that do not end must not keep the process.
+    // Tasks that do not end must not keep the process alive.
     runtime.shutdown_background();
     match ended {
         Ok(code) => code,
@@ -105,7 +111,7 @@ async fn run(
         }
     };
     let mut builder = tasks(Worker::builder());
-    // What the program itself chose is a default: the command line goes before it.
+    // The program's own settings are defaults: the command line and the file take precedence.
     let chosen = std::mem::take(&mut builder.settings);
     builder.settings = options.settings().or(file).or(chosen);
     match command {
@@ -121,7 +127,7 @@ async fn run(
         return Ok(ExitCode::SUCCESS);
     }
     logging::start(worker.config())?;
-    check::servers_let_us_in(worker.config()).await?;
+    check::check_logins(worker.config()).await?;
     worker.check_database().await?;
     banner::print(&worker);
     tokio::spawn(check::warn(worker.config().clone()));

@@ -1,4 +1,4 @@
-//! The options, named as those of `celery worker`; each has a variable in the environment.
+//! The options, named like those of `celery worker`. Each has an environment variable.
 
 #![expect(
     clippy::doc_markdown,
@@ -16,8 +16,8 @@ use crate::consumer::Routes;
 
 /// Runs Celery tasks: claims messages from Redis, runs them, stores the results.
 ///
-/// Settings come from the command line, the environment, the file given with --config, and the defaults, in this order.
-/// Times are seconds, or have a unit: 500ms, 10s, 2m, 1h.
+/// Settings come from the command line, the environment, the file given with --config, and the
+/// defaults, in this order. Times are in seconds, or have a unit: 500ms, 10s, 2m, 1h.
 #[derive(Debug, Parser)]
 #[command(name = "celery-worker", version, max_term_width = 100)]
 pub(crate) struct Options {
@@ -34,7 +34,7 @@ pub(crate) struct Options {
     )]
     broker: Option<String>,
 
-    /// What every key begins with: Celery's global_keyprefix [default: nothing]
+    /// Prefix of every key: Celery's global_keyprefix [default: none]
     #[arg(
         help_heading = "Broker and results",
         long,
@@ -53,7 +53,7 @@ pub(crate) struct Options {
     )]
     result_backend: Option<String>,
 
-    /// What the keys of results begin with [default: --key-prefix]
+    /// Prefix of the keys of results [default: --key-prefix]
     #[arg(
         help_heading = "Broker and results",
         long,
@@ -63,7 +63,7 @@ pub(crate) struct Options {
     )]
     result_key_prefix: Option<String>,
 
-    /// How long results are kept; 0 is without limit [default: 1d]
+    /// How long results are kept; 0 means without limit [default: 1d]
     #[arg(
         help_heading = "Broker and results",
         long,
@@ -81,7 +81,8 @@ pub(crate) struct Options {
     )]
     database: Option<String>,
 
-    /// How long a transaction may take before its connection counts as lost; 0 is no limit [default: 5m]
+    /// How long a transaction may take before its connection counts as lost; 0 means no limit
+    /// [default: 5m]
     #[arg(
         help_heading = "Database",
         long,
@@ -90,7 +91,7 @@ pub(crate) struct Options {
     )]
     database_timeout: Option<String>,
 
-    /// How many connections to the database there may be [default: 16]
+    /// The most connections to the database [default: 16]
     #[arg(
         help_heading = "Database",
         long,
@@ -109,7 +110,8 @@ pub(crate) struct Options {
     )]
     database_time_zone: Option<String>,
 
-    /// Apply each call of task_created and of SQL tasks once, with the help of the table celery_inbox [default: false]
+    /// Apply each call of task_created and of SQL tasks once, with the help of the table
+    /// celery_inbox [default: false]
     #[arg(help_heading = "Database", long,
         value_name = "BOOL",
         num_args = 0..=1,
@@ -119,7 +121,7 @@ pub(crate) struct Options {
     )]
     exactly_once: Option<bool>,
 
-    /// How long celery_inbox remembers a call; 0 is without limit [default: 7d]
+    /// How long celery_inbox remembers a call; 0 means without limit [default: 7d]
     #[arg(
         help_heading = "Database",
         long,
@@ -139,7 +141,8 @@ pub(crate) struct Options {
     )]
     queues: Option<Vec<String>>,
 
-    /// Which queue goes first: round_robin, sorted (by name), priority (as listed) [default: round_robin]
+    /// Which queue goes first: round_robin, sorted (by name), priority (as listed) [default:
+    /// round_robin]
     #[arg(
         help_heading = "Queues and messages",
         long,
@@ -148,7 +151,7 @@ pub(crate) struct Options {
     )]
     queue_order_strategy: Option<String>,
 
-    /// Turns for each queue, such as celery=3,mails=1, instead of a strategy
+    /// Weights of queues, such as celery=3,mails=1, instead of a strategy
     #[arg(help_heading = "Queues and messages", long,
         value_delimiter = ',',
         value_name = "WEIGHTS",
@@ -177,7 +180,8 @@ pub(crate) struct Options {
         allow_hyphen_values = true
     )]
     priority_sep: Option<String>,
-    /// The queue of follow-ups that name none and have no route; also the one to consume without --queues [default: celery]
+    /// The queue of follow-ups that name none and have no route; also the queue to consume without
+    /// --queues [default: celery]
     #[arg(
         help_heading = "Queues and messages",
         long,
@@ -186,7 +190,8 @@ pub(crate) struct Options {
     )]
     default_queue: Option<String>,
 
-    /// Queues of follow-ups that name none, such as mail.*=mails,sms.send=sms; the first that fits counts
+    /// Queues of follow-ups that name none, such as mail.*=mails,sms.send=sms; the first match
+    /// counts
     #[arg(
         help_heading = "Queues and messages",
         long,
@@ -217,7 +222,7 @@ pub(crate) struct Options {
     )]
     concurrency: Option<usize>,
 
-    /// How many messages are held for each task that may run; 0 is no limit [default: 4]
+    /// How many messages are held for each task that may run; 0 means no limit [default: 4]
     #[arg(
         help_heading = "Running tasks",
         long,
@@ -235,7 +240,7 @@ pub(crate) struct Options {
     )]
     eta_task_limit: Option<usize>,
 
-    /// How long running tasks have at a cold shutdown, before they are dropped [default: 0]
+    /// How long running tasks may go on at a cold shutdown before they are dropped [default: 0]
     #[arg(
         help_heading = "Running tasks",
         long,
@@ -263,7 +268,8 @@ pub(crate) struct Options {
     )]
     lease: Option<String>,
 
-    /// The node's name; %h is the host, %n its name, %d its domain [default: celery@%h]
+    /// The node's name; %h is the full host name, %n its first part, %d its domain [default:
+    /// celery@%h]
     #[arg(
         help_heading = "Log and monitoring",
         short = 'n',
@@ -283,7 +289,7 @@ pub(crate) struct Options {
     )]
     loglevel: Option<String>,
 
-    /// The file log lines go to [default: standard error]
+    /// The log file [default: standard error]
     #[arg(
         help_heading = "Log and monitoring",
         short = 'f',
@@ -293,7 +299,7 @@ pub(crate) struct Options {
     )]
     logfile: Option<PathBuf>,
 
-    /// text, as Celery's, or json [default: text]
+    /// text, like Celery's log, or json [default: text]
     #[arg(
         help_heading = "Log and monitoring",
         long,
@@ -302,7 +308,8 @@ pub(crate) struct Options {
     )]
     log_format: Option<String>,
 
-    /// Where /healthz, /readyz and /metrics are served: an address, or a port of loopback [default: nowhere]
+    /// Where /healthz, /readyz and /metrics are served: an address, or a port on loopback [default:
+    /// nowhere]
     #[arg(
         help_heading = "Log and monitoring",
         long,
@@ -325,10 +332,10 @@ pub(crate) struct Options {
     pub(crate) print_config: bool,
 }
 
-/// What Celery's command line has no word for.
+/// The subcommands, which Celery's command line does not have.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Look at the broker and the database, and say what could lose tasks
+    /// Check the broker and the database for problems that could lose tasks
     ///
     /// Exits with 0 if nothing is wrong, 1 if something is, 78 if a setting can never work.
     Check {
@@ -336,14 +343,14 @@ pub(crate) enum Command {
         #[arg(long)]
         strict: bool,
     },
-    /// Messages that could not be run: the stream celery.dead
+    /// Handle messages that could not be run: the stream celery.dead
     Dead {
         #[command(subcommand)]
         command: Dead,
     },
 }
 
-/// What can be done with dead letters.
+/// The subcommands for dead letters.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Dead {
     /// List them, oldest first
@@ -374,7 +381,7 @@ pub(crate) struct Which {
     pub(crate) all: bool,
 }
 
-/// `queue=weight`.
+/// Parses `queue=weight`.
 fn weight(text: &str) -> Result<(String, u32), String> {
     let parts = text.rsplit_once('=');
     parts
@@ -382,7 +389,7 @@ fn weight(text: &str) -> Result<(String, u32), String> {
         .ok_or_else(|| "write queue=weight".to_owned())
 }
 
-/// `pattern=queue`, a route that can be used.
+/// Parses `pattern=queue` and checks that the route can be used.
 fn route(text: &str) -> Result<(String, String), String> {
     let (pattern, queue) = text.split_once('=').ok_or("write pattern=queue")?;
     let route = (pattern.to_owned(), queue.to_owned());
@@ -391,20 +398,21 @@ fn route(text: &str) -> Result<(String, String), String> {
 }
 
 impl Options {
-    /// Reads the command line and the environment. Options may stand before a subcommand or behind it.
+    /// Reads the command line and the environment. Options may stand before or after a subcommand.
     ///
-    /// An empty variable counts as unset: files of variables and units have lines for settings that are not given.
+    /// An empty variable counts as unset: files of variables and systemd units have lines for
+    /// settings that are not given.
     pub(crate) fn read() -> Result<Self, clap::Error> {
         let adapt = |arg: Arg| match arg.get_env().map(std::env::var_os) {
             Some(Some(value)) if value.is_empty() => arg.env(Resettable::Reset).global(true),
-            // The help must not show a password.
+            // Not even the help may show a password.
             _ => arg.hide_env_values(true).global(true),
         };
         let matches = Self::command().mut_args(adapt).try_get_matches()?;
         Self::from_arg_matches(&matches)
     }
 
-    /// What the command line and the environment say.
+    /// Returns the settings that the command line and the environment give.
     pub(crate) fn settings(self) -> Settings {
         Settings {
             broker: self.broker,
@@ -422,7 +430,7 @@ impl Options {
             priority_steps: self.priority_steps.map(Steps::Written),
             sep: self.priority_sep,
             default_queue: self.default_queue,
-            // Each was checked when it was read.
+            // Each route was checked when it was read.
             routes: self.routes.map(Routes::new),
             accept_content: self.accept_content,
             concurrency: self.concurrency,

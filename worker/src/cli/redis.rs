@@ -1,14 +1,14 @@
-//! The few things the command line asks Redis by itself.
+//! Helpers for the few commands that the command line sends to Redis itself.
 
 use celery_client::aio::{Cmd, ConnectOptions, Connection, Failure, Value};
 use celery_client::endpoint::Endpoint;
 
-/// A connection for one command of the command line.
+/// Opens a connection for one command of the command line.
 pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Connection, Failure> {
     Connection::open(endpoint, &ConnectOptions::new("celery-worker/cli")).await
 }
 
-/// A command of these words.
+/// Returns a command of these words.
 pub(crate) fn command<S: AsRef<str>>(words: &[S]) -> Cmd {
     let mut command = Cmd::new();
     for word in words {
@@ -17,7 +17,8 @@ pub(crate) fn command<S: AsRef<str>>(words: &[S]) -> Cmd {
     command
 }
 
-/// The text of an answer; empty if it has none. What is no UTF-8 is replaced.
+/// Returns the text of an answer, or an empty text if it has none. Bytes that are not UTF-8 are
+/// replaced.
 pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
@@ -27,7 +28,7 @@ pub(crate) fn text(value: &Value) -> String {
     }
 }
 
-/// The elements of a list, or the keys and values of a map in turn.
+/// Returns the elements of a list, or the keys and values of a map in turn.
 pub(crate) fn items(value: Value) -> Vec<Value> {
     match value {
         Value::Array(items) | Value::Set(items) => items,

@@ -1,7 +1,7 @@
-//! What the user of Redis may do, by trying what changes nothing.
+//! Checks the rights of the Redis user by trying calls that change nothing.
 //!
-//! Which commands a script may call is not tried: there is no call of them all that changes nothing. The rule in the
-//! worker's documentation has them.
+//! It does not check which commands a script may call, because calling all of them would change
+//! something. The ACL rule in the worker's documentation lists them.
 
 use celery_client::aio::{Connection, Failure, scripts};
 use celery_client::redis::DELETE_UNCHANGED;
@@ -10,10 +10,10 @@ use celery_protocol::keys::Keys;
 use super::check::Finding;
 use super::redis::command;
 
-/// The id of a task that nobody posts and nobody waits for.
-const NOBODY: &str = "celery-worker-check";
+/// An id that does not belong to any task.
+const UNUSED_ID: &str = "celery-worker-check";
 
-/// What the broker's user may not do.
+/// Returns a finding for each right that the broker's user lacks.
 pub(super) async fn of_broker(
     connection: &mut Connection,
     keys: &Keys,
@@ -28,7 +28,7 @@ pub(super) async fn of_broker(
     }
     let mut findings = Vec::new();
     let lists = queues.iter().flat_map(|queue| keys.queue_lists(queue));
-    for key in lists.chain([keys.redelivered(NOBODY), keys.result(NOBODY)]) {
+    for key in lists.chain([keys.redelivered(UNUSED_ID), keys.result(UNUSED_ID)]) {
         if let Some(refused) = claim_nothing(connection, &fixed, Some(&key)).await {
             let key = key.escape_debug();
             let text = format!("the user may not touch the key {key}: {refused}");
@@ -39,9 +39,9 @@ pub(super) async fn of_broker(
     findings
 }
 
-/// What the user may not do where results are stored.
+/// Returns a finding for each right that the user lacks where results are stored.
 pub(super) async fn of_results(connection: &mut Connection, keys: &Keys) -> Vec<Finding> {
-    let key = keys.result(NOBODY);
+    let key = keys.result(UNUSED_ID);
     let mut findings = Vec::new();
     let mut call = scripts::call(&DELETE_UNCHANGED, 1, 2, 64);
     call.arg(&key).arg("");
@@ -49,18 +49,18 @@ pub(super) async fn of_results(connection: &mut Connection, keys: &Keys) -> Vec<
         let text = format!("the user may not store results such as {key}: {refused}");
         findings.push(Finding::error(text));
     }
-    // Nobody listens.
+    // Clients do not listen on this channel.
     let publish = command(&["PUBLISH", &key, ""]);
     if let Err(Failure::Refused(refused)) = connection.query(&publish).await {
         findings.push(Finding::error(format!(
-            "the user may not publish results on channels such as {key}, so that clients that wait for a result do not \
-             learn of it at once: {refused}"
+            "the user may not publish results on channels such as {key}; clients that wait for a \
+             result find it only when they look again: {refused}"
         )));
     }
     findings
 }
 
-/// Claims and acknowledges nothing: only the right to the keys is looked at.
+/// Claims and acknowledges nothing, only to see whether the user may access the keys.
 async fn claim_nothing(
     connection: &mut Connection,
     fixed: &[String],
@@ -77,7 +77,7 @@ async fn claim_nothing(
 }
 
 async fn tracking(connection: &mut Connection) -> Option<Finding> {
-    // Off is what it is.
+    // Tracking is off on this connection anyway.
     let off = command(&["CLIENT", "TRACKING", "OFF"]);
     match connection.query(&off).await {
         Err(refused @ Failure::Refused(_)) => Some(Finding::warning(format!(

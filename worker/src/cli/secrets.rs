@@ -1,7 +1,8 @@
-//! Keeps URLs that the user gave out of the messages about them.
+//! Masks URLs that the user gave in the messages about them.
 //!
-//! A message may quote an argument or a variable that stands in the wrong place, such as the broker's
-//! URL without `-b` before it. Settings that can hold a URL mask it themselves; this is for the rest.
+//! A message may quote an argument or a variable in the wrong place, such as the broker's URL
+//! without `-b` before it. Settings that can hold a URL mask it themselves; this module masks the
+//! rest.
 
 use celery_client::mask::mask;
 
@@ -26,7 +27,7 @@ fn hidden_in(message: &str, given: impl Iterator<Item = String>) -> String {
             Some((option, value)) if option.starts_with('-') => value.to_owned(),
             _ => value,
         };
-        // A short option may have its value behind it.
+        // The value of a short option may follow it directly.
         let value = match value.strip_prefix('-') {
             Some(letters) if !letters.starts_with('-') => letters.get(1..).unwrap_or_default(),
             _ => &value,
@@ -34,12 +35,12 @@ fn hidden_in(message: &str, given: impl Iterator<Item = String>) -> String {
         if !value.contains('@') && !value.contains("://") {
             continue;
         }
-        // Lists are quoted one by one.
+        // clap quotes the parts of a list one by one.
         let parts = value.split(',').filter(|_| value.contains(','));
         secrets.extend(parts.map(|part| (part.to_owned(), "**".to_owned())));
         secrets.push((value.to_owned(), mask(value)));
     }
-    // The whole before its parts.
+    // Mask a whole value before its parts.
     secrets.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
     let mut shown = message.to_owned();
     for (secret, mask) in &secrets {
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_given_is_masked_where_it_is_quoted() {
+    fn given_values_are_masked_where_a_message_quotes_them() {
         for (message, given, shown) in [
             (
                 "unrecognized subcommand 'redis://:hunter2@h'",

@@ -132,7 +132,7 @@ pub enum Outcome {
         countdown: Duration,
         /// The error behind the request.
         reason: Option<ExceptionDoc>,
-        /// The largest number of retries that the code allows. `None` is no limit.
+        /// The largest number of retries that the code allows. `None` means no limit.
         max_retries: Option<u32>,
     },
     /// Its code refused the message.
