@@ -1,4 +1,4 @@
-//! What can happen to Redis itself.
+//! Faults of Redis itself.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -42,12 +42,12 @@ fn without_persistence_both_sides_recover() {
         world.post(Kind::Sleep(0.02), 200);
         world.work_a_little(Duration::from_millis(200));
         at_its_end = world.all_open();
-        // It ends without an answer.
+        // The server ends without an answer.
         let _gone = world.try_ask::<()>(redis::cmd("SHUTDOWN").arg("NOSAVE"));
         world.restart_redis();
         world.one_more_soon(Kind::Noop);
     }
-    // What was sent to the new one has to be done.
+    // The tasks that were sent to the new server have to be done.
     world.write_off_what_redis_lost(&at_its_end);
     world.finish(times, workers);
 }
@@ -72,7 +72,8 @@ fn killed_connections_lose_nothing() {
     world.finish(kills, workers);
 }
 
-/// Outages of all lengths: what counts is where in its pauses a worker is when the server is back.
+/// Causes outages of several lengths: the result depends on where in its pauses a worker is when
+/// the server is back.
 fn outages(scenario: &'static str, away: impl Fn(&mut World, Duration)) {
     let lengths = by_scale(
         &[1.0, 5.0][..],
@@ -116,13 +117,13 @@ fn a_paused_server_is_waited_for() {
     let proxy = Proxy::to_port(world.redis.port()).unwrap();
     world.broker = format!("redis://127.0.0.1:{}/0", proxy.port());
     let workers = busy(&mut world);
-    // Longer than a worker waits for an answer.
+    // The pause is longer than a worker waits for an answer.
     let seconds = by_scale(8, 15, 30);
     let milliseconds = (seconds * 1000).to_string();
     world.fault = Duration::from_secs(seconds);
     let connections = proxy.accepted();
     let _ok: String = world.ask(&["CLIENT", "PAUSE", &milliseconds, "ALL"]);
-    // Answered when the pause is over.
+    // The server answers when the pause is over.
     let _pong: String = world.ask(&["PING"]);
     world.one_more_soon(Kind::Noop);
     assert!(proxy.accepted() > connections, "nothing was given up");
@@ -136,7 +137,7 @@ fn a_server_that_is_loading_is_waited_for() {
     let mut world = World::on("-LOADING", options);
     let mut workers = busy(&mut world);
     let keys = by_scale(2_000, 5_000, 20_000);
-    // A millisecond each.
+    // Loading takes a millisecond for each key.
     world.fault = Duration::from_millis(2 * keys);
     let keys = keys.to_string();
     let _ok: String = world.ask(&["DEBUG", "POPULATE", &keys, "filler"]);

@@ -1,4 +1,4 @@
-//! Clocks that are wrong, and times that are odd.
+//! Wrong clocks, and unusual times.
 
 use std::process::Command;
 use std::time::Duration;
@@ -9,9 +9,11 @@ use celery_testkit::wait_for;
 use crate::programs::Worker;
 use crate::world::{Kind, PATIENCE, World, by_scale, from_now};
 
-/// Sets the clock of a command's process wrong by `shift`; false if that cannot be had here.
+/// Sets the clock of a command's process wrong by `shift`. Returns `false` if this machine cannot
+/// do it.
 fn set_wrong(command: &mut Command, shift: &str) -> bool {
-    // What `faketime` sets, without `faketime`: it would stand between the worker and its signals.
+    // Sets the variables that `faketime` sets, without running it: it would stand between the
+    // worker and its signals.
     let Ok(output) = Command::new("faketime").args(["-f", shift, "env"]).output() else {
         return false;
     };
@@ -32,9 +34,9 @@ fn set_wrong(command: &mut Command, shift: &str) -> bool {
 fn clocks_an_hour_apart_steal_nothing() {
     let tasks = by_scale(300, 1_000, 5_000);
     let mut world = World::new("worker clocks an hour off");
-    // The long ones.
+    // The longest task takes this long.
     world.fault = Duration::from_secs(6);
-    // A lease that a busy machine does not let lapse: nothing may be done twice here.
+    // The lease is long enough not to run out on a busy machine: no task may run twice here.
     let more = ["-c", "4", "-l", "info", "--lease", "3s"];
     let mut workers = Vec::new();
     for shift in ["+1h", "-1h"] {
@@ -45,7 +47,7 @@ fn clocks_an_hour_apart_steal_nothing() {
         }
         workers.push(Worker::start(&mut command));
     }
-    // The log lines bear the wrong time: the clock is wrong indeed.
+    // The log lines show the wrong time, so the clock is really wrong.
     let hour = |worker: &Worker| {
         worker
             .process
@@ -58,7 +60,7 @@ fn clocks_an_hour_apart_steal_nothing() {
     assert_ne!(hour(&workers[0]), hour(&workers[1]));
     workers.push(world.playground(&more));
     let ids = world.post(Kind::Sleep(0.01), tasks);
-    // Held for longer than a lease, renewed all the while.
+    // These tasks are held for longer than a lease, which is renewed meanwhile.
     let long = world.post(Kind::Sleep(6.0), 6);
     world.drain(&workers.iter().collect::<Vec<_>>());
     let logs: String = workers.iter().map(|worker| worker.process.log()).collect();
@@ -81,7 +83,8 @@ fn a_clock_that_jumps_steals_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let clock = folder.path().join("clock");
     let jump = |by: &str| {
-        // In one step: read while it is half written, it would be no time at all.
+        // The file is replaced in one step: a worker could read a half-written one as an invalid
+        // time.
         let next = folder.path().join("next");
         std::fs::write(&next, by).unwrap();
         std::fs::rename(&next, &clock).unwrap();
@@ -98,7 +101,7 @@ fn a_clock_that_jumps_steals_nothing() {
         .env("FAKETIME_NO_CACHE", "1")
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     let jumps = Worker::start(&mut command);
-    // On a queue of its own: it sweeps.
+    // This worker serves another queue, and sweeps.
     let right = world.worker(&["-l", "info", "--lease", "3s"]);
     for _ in 0..times {
         let long = world.post(Kind::Sleep(5.0), 4);
@@ -115,7 +118,7 @@ fn a_clock_that_jumps_steals_nothing() {
         jump("-1h");
         assert!(world.one_more(Kind::Noop) < Duration::from_secs(10));
         assert!(early.iter().all(|id| world.is_open(id)));
-        // An ETA is a time of day, and it is the worker's clock that tells it: now it has come.
+        // An ETA is a time of day, and the worker's clock decides that it has come.
         jump("+1h");
         world.fault = Duration::from_secs(5);
         wait_for(PATIENCE, "what is due by this clock", || {
@@ -126,7 +129,7 @@ fn a_clock_that_jumps_steals_nothing() {
         assert!(late.iter().all(|id| world.is_open(id)));
         jump("+0");
         assert!(world.one_more(Kind::Noop) < Duration::from_secs(10));
-        // Nobody else has had them, and nothing was run again.
+        // No other worker has had the messages, and no task was run again.
         let log = jumps.process.log();
         for id in long.iter().chain(&early) {
             let done = format!("[{id}] succeeded in");
@@ -162,7 +165,8 @@ fn odd_etas_are_kept() {
         late.iter().all(|id| queued.get(id) == Some(&"queued")),
         "{queued:?}"
     );
-    // A killed worker's come back a lease after their time: not in our lives, but they are held.
+    // The messages of a killed worker come back a lease after their ETA: never in this test, but
+    // they are held.
     let mut killed = world.playground(&[]);
     wait_for(PATIENCE, "them to be parked", || parked(&mut world)).unwrap();
     killed.process.kill9();

@@ -1,4 +1,4 @@
-//! What can happen to the database.
+//! Faults of the database.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,15 +12,16 @@ use celery_testkit::{MariaDb, wait_for};
 use crate::programs::Worker;
 use crate::world::{Kind, LARGEST, PATIENCE, World, by_scale};
 
-/// Connections of the worker, by their numbers.
+/// Selects the numbers of the worker's connections.
 pub const OURS: &str = "SELECT id FROM information_schema.processlist WHERE user = 'celery'";
 
-/// What a worker says of a database that it waits for: when an absence begins, and every half
-/// minute while it lasts. The absence may have begun before the fault: on a busy machine a server
+/// The log line of a worker that waits for its database: when an outage begins, and every half
+/// minute while it lasts. The outage may have begun before the fault: on a busy machine a server
 /// may need more than the 5 s that a connection has.
 pub const WAITS: &str = "Tasks that need it wait";
 
-/// Everything is done, and the worker says that its database is back: the next absence is told as another.
+/// Waits until everything is done and the worker has logged that its database is back: the next
+/// outage is then logged as another.
 pub fn until_over(world: &mut World, worker: &Worker) {
     world.drain(&[worker]);
     let waited = wait_for(PATIENCE, "the absence to be told as over", || {
@@ -31,8 +32,9 @@ pub fn until_over(world: &mut World, worker: &Worker) {
     assert!(waited.is_ok(), "not told:\n{}", worker.process.log());
 }
 
-/// Connections of the worker that wait for the lock of a row. Not by `innodb_trx`, which shows an old picture to whoever asks
-/// often; nor by the state, which a trigger leaves empty.
+/// Selects the worker's connections that wait for the lock of a row. It does not read `innodb_trx`,
+/// which shows old data to a client that reads it often. It does not read the state either, which a
+/// trigger leaves empty.
 const WAITING: &str = "SELECT id FROM information_schema.processlist \
     WHERE user = 'celery' AND command = 'Execute' AND info LIKE 'UPDATE tasks%' AND time_ms > 200";
 
@@ -98,23 +100,23 @@ fn killed_database_connections_lose_nothing() {
         load(&mut world);
         world.work_a_little(Duration::from_millis(50));
         for id in world.sql(OURS).split_whitespace() {
-            // It may be gone by itself.
+            // The connection may have ended by itself.
             let _gone = world.database.as_ref().unwrap().sql(&format!("KILL {id}"));
         }
     }
     world.finish(kills, workers);
 }
 
-/// Holds what its connection has taken, until it is killed.
+/// A statement that holds the locks of its connection until it is killed.
 pub const HOLD: &str = "SELECT SLEEP(60)";
 
-/// The number of the connection that holds something.
+/// Returns the number of the connection that runs [`HOLD`].
 pub fn holder(database: &MariaDb) -> String {
     let sleeping = "SELECT id FROM information_schema.processlist WHERE state = 'User sleep'";
     until(database, "the holder to hold", sleeping)
 }
 
-/// Waits until a query has an answer.
+/// Waits until a query returns a row, and returns it.
 pub fn until(database: &MariaDb, what: &str, query: &str) -> String {
     let mut answer = String::new();
     let waited = wait_for(PATIENCE, what, || {
@@ -139,7 +141,7 @@ pub fn while_locked(world: &mut World, locking: &str, act: impl FnOnce(&mut Worl
 }
 
 #[test]
-fn a_lock_wait_is_done_again() {
+fn a_statement_that_waited_for_a_lock_is_repeated() {
     let times = by_scale(1, 5, 20);
     let mut world = World::new("lock wait (1205)").with_database(&["--innodb-lock-wait-timeout=1"]);
     let mut workers = vec![world.worker(&["-c", "10", "-l", "debug"])];
@@ -163,16 +165,17 @@ fn a_lock_wait_is_done_again() {
 }
 
 #[test]
-fn a_deadlock_is_done_again() {
+fn a_deadlocked_transaction_is_repeated() {
     let times = by_scale(1, 5, 20);
     let mut world = World::new("deadlock (1213)").with_database(&[]);
     let workers = vec![world.worker(&["-c", "10", "-l", "debug"])];
     let met = |workers: &[Worker]| workers[0].process.log().matches("Deadlock found").count();
-    // Tasks that are no batch of the worker's meet none, which is rare.
+    // Tasks that the worker does not run in a batch meet no deadlock, which is rare.
     let mut turns = 0..10 * times;
     while met(&workers) < times {
         assert!(turns.next().is_some(), "the worker meets no deadlocks");
-        // The next two rows are the tasks'. Who has changed more rows than the others is never the victim.
+        // The tasks change the next two rows. A connection that has changed more rows than the
+        // others is never the victim.
         let (first, last) = (world.rows() + 1, world.rows() + 2);
         let adversary = format!(
             "BEGIN; UPDATE tasks SET name = 'changed' WHERE id > {last} AND id < {last} + 1000; \
@@ -197,7 +200,7 @@ fn a_deadlock_is_done_again() {
 }
 
 #[test]
-fn a_batch_the_server_would_not_take_is_divided() {
+fn a_batch_that_is_too_large_for_the_server_is_divided() {
     let option = format!("--max-allowed-packet={LARGEST}");
     let mut world = World::new("batch over max_allowed_packet").with_database(&[&option]);
     let workers = vec![world.worker(&["-c", "10"])];
@@ -209,7 +212,7 @@ fn a_batch_the_server_would_not_take_is_divided() {
 }
 
 #[test]
-fn a_statement_past_the_limit_is_ended_and_done_again() {
+fn a_statement_past_the_limit_is_cancelled_and_repeated() {
     let times = by_scale(1, 3, 10);
     let mut world = World::new("statement past --database-timeout").with_database(&[]);
     let mut workers = vec![world.worker(&["-c", "10", "--database-timeout", "2s"])];
@@ -224,7 +227,7 @@ fn a_statement_past_the_limit_is_ended_and_done_again() {
                     .process
                     .wait_for_line_after(PATIENCE, WAITS, said);
                 waits.unwrap();
-                // The next try, and nothing of the one before.
+                // The next attempt waits, and the one before has ended.
                 until(database, "the next try", WAITING);
                 wait_for(PATIENCE, "the ones before to be ended", || {
                     let waiting = database.sql(WAITING).unwrap();
@@ -261,11 +264,11 @@ fn tables_may_change_under_load() {
     world.finish(changes, workers);
 }
 
-/// A disk of its own in memory; gone when dropped.
+/// A disk in memory, which is unmounted when it is dropped.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    /// `None` if this user may not have one.
+    /// Mounts a disk. Returns `None` if this user may not.
     fn mount(megabytes: u32) -> Option<Self> {
         let place = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");
@@ -275,7 +278,7 @@ impl SmallDisk {
         is_mounted.then(|| SmallDisk(place))
     }
 
-    /// Takes all the room there is, until the file is removed.
+    /// Fills the disk with a file.
     fn fill(&self) -> PathBuf {
         let file = self.0.path().join("filler");
         let mut filler = File::create(&file).unwrap();
@@ -299,7 +302,7 @@ fn a_full_disk_is_waited_for() {
     let times = by_scale(1, 3, 10);
     let database = MariaDb::start_in(disk.0.path(), &[]).unwrap();
     let mut world = World::new("disk of MariaDB full").with(database);
-    // The worker calls its database unavailable already when the disk is full.
+    // The worker has already logged that its database is unavailable when the disk becomes full.
     world.database.as_ref().unwrap().pause();
     let mut workers = vec![world.worker(&["-c", "10"])];
     world.database.as_ref().unwrap().resume();
@@ -309,7 +312,7 @@ fn a_full_disk_is_waited_for() {
         world.work_a_little(Duration::from_millis(100));
         let said = workers[0].process.log_len();
         let filler = disk.fill();
-        // Until they need room that the tables do not have yet.
+        // The tasks run until they need room that the tables do not have yet.
         let log = &mut workers[0].process;
         let waits = wait_for(PATIENCE, "a task that waits for the database", || {
             world.post(Kind::Effect, 1_000);
@@ -325,7 +328,7 @@ fn a_full_disk_is_waited_for() {
                 database.log()
             );
         }
-        // Without room for its own files InnoDB ends the server.
+        // InnoDB ends the server if its own files have no space left.
         let database = world.database.as_mut().unwrap();
         if database
             .sql("CREATE TABLE room (n INT); DROP TABLE room")
@@ -341,7 +344,7 @@ fn a_full_disk_is_waited_for() {
     world.finish(times, workers);
 }
 
-/// Connections that wait for a lock by name.
+/// Selects connections that wait for a lock by name.
 const HELD_UP: &str = "SELECT id FROM information_schema.processlist WHERE state = 'User lock'";
 
 #[test]
@@ -371,7 +374,7 @@ fn a_server_without_a_free_connection_is_waited_for() {
         for _ in 0..10 {
             scope.spawn(|| database.sql(HOLD));
         }
-        // The one more that an administrator gets.
+        // MariaDB reserves one more connection for an administrator; this query uses it.
         let sleepers = "SELECT id FROM information_schema.processlist WHERE state = 'User sleep'";
         wait_for(PATIENCE, "all connections to be taken", || {
             database
@@ -383,7 +386,7 @@ fn a_server_without_a_free_connection_is_waited_for() {
         world.post(Kind::Created, 50);
         world.post(Kind::Effect, 50);
         worker.process.wait_for_line(PATIENCE, WAITS).unwrap();
-        // The worker's tries are in the way of the administrator's.
+        // The worker's attempts compete with the administrator for that connection.
         let patiently = |statement: &str| {
             let mut answer = None;
             let answered = wait_for(PATIENCE, "the one more connection", || {

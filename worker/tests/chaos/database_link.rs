@@ -1,4 +1,5 @@
-//! What can happen on the way to the database, and to the broker behind its back.
+//! Faults of the connections to the database, and of those to the broker while tasks use the
+//! database.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use crate::database::{HOLD, OURS, WAITS, holder, load, until, until_over, while_
 use crate::programs::seconds;
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
-/// Leads workers that are started from now on to the database by way of a proxy.
+/// Makes workers that are started from now on connect to the database through a proxy.
 fn by_way_of_a_proxy(world: &mut World) -> Proxy {
     let port = world.database.as_ref().unwrap().port();
     let proxy = Proxy::to_port(port).unwrap();
@@ -19,7 +20,7 @@ fn by_way_of_a_proxy(world: &mut World) -> Proxy {
 }
 
 #[test]
-fn a_commit_without_an_answer_is_done_again() {
+fn a_commit_without_an_answer_is_repeated() {
     let times = by_scale(2, 5, 20);
     let mut world = World::new("connection lost during COMMIT").with_database(&[]);
     let proxy = by_way_of_a_proxy(&mut world);
@@ -30,7 +31,7 @@ fn a_commit_without_an_answer_is_done_again() {
             "BACKUP STAGE START; BACKUP STAGE FLUSH; BACKUP STAGE BLOCK_DDL; BACKUP STAGE BLOCK_COMMIT; {HOLD}"
         );
         thread::scope(|scope| {
-            // Nobody can commit while this lasts.
+            // No connection can commit while this statement runs.
             scope.spawn(|| database.sql(&blocking));
             let holder = holder(&database);
             world.post(Kind::Created, 5);
@@ -41,14 +42,14 @@ fn a_commit_without_an_answer_is_done_again() {
                 "the worker to commit",
                 &format!("{OURS} AND info = 'COMMIT'"),
             );
-            // Redis and the worker learn nothing; the server commits all the same.
+            // Redis and the worker get no answer, but the server commits.
             proxy.reset_all();
             let _ended = database.sql(&format!("KILL {holder}"));
         });
         world.database = Some(database);
         world.drain(&workers.iter().collect::<Vec<_>>());
     }
-    // Some were done again, or this has shown nothing.
+    // Some tasks ran twice; otherwise the test has not shown anything.
     assert!(world.finish(times, workers) > 0);
 }
 
@@ -70,7 +71,7 @@ fn a_partition_from_the_database_is_waited_for() {
             .wait_for_line_after(PATIENCE, WAITS, said);
         waits.unwrap();
         proxy.set(Fault::None);
-        // It lasts until the worker has noticed.
+        // The partition lasts until the worker has noticed it.
         world.fault = world.fault.max(began.elapsed());
         world.one_more_soon(Kind::Created);
         until_over(&mut world, &workers[0]);
@@ -78,11 +79,11 @@ fn a_partition_from_the_database_is_waited_for() {
     world.finish(times, workers);
 }
 
-/// Connections of the worker that wait for the lock of a table.
+/// Selects the worker's connections that wait for the lock of a table.
 const HELD_UP: &str = "SELECT id FROM information_schema.processlist \
     WHERE user = 'celery' AND state LIKE 'Waiting for table%'";
 
-/// Waits until so many statements of workers are held up.
+/// Waits until `count` statements of workers wait for the lock.
 fn until_held_up(database: &celery_testkit::MariaDb, count: usize) {
     let waited = wait_for(PATIENCE, "statements to be held up", || {
         database.sql(HELD_UP).unwrap().lines().count() >= count
@@ -90,7 +91,7 @@ fn until_held_up(database: &celery_testkit::MariaDb, count: usize) {
     waited.unwrap();
 }
 
-/// Lets everybody read the tables of effects and nobody write them.
+/// Lets connections read the tables of effects, and none write them.
 const LOCK_EFFECTS: &str = "LOCK TABLES effects READ, effects_once READ";
 
 #[test]
@@ -104,14 +105,14 @@ fn links_that_were_forgotten_on_the_way_are_given_up() {
         while_locked(&mut world, LOCK_EFFECTS, |world, database| {
             world.post(Kind::Effect, 15);
             world.post(Kind::Once, 15);
-            // Every connection there is.
+            // All connections of the pool.
             until_held_up(database, 16);
             proxy.strand_all();
         });
         slowest = slowest.max(world.one_more(Kind::Created));
         world.drain(&workers.iter().collect::<Vec<_>>());
     }
-    // Not the five minutes after which everything counts as lost.
+    // Far less than the five minutes after which every connection counts as lost.
     assert!(slowest < Duration::from_secs(30), "{slowest:?}");
     world.note(format!("gone on after {}", seconds(slowest)));
     world.finish(times, workers);
@@ -138,7 +139,7 @@ fn a_worker_cut_off_from_the_broker_has_its_work_taken_over() {
             proxy.set(Fault::Silence);
             world.broker = direct.clone();
             other = Some(world.worker(&["-c", "12"]));
-            // They are taken over while the first goes on with them.
+            // The other worker takes the tasks over while the first one still runs them.
             until_held_up(database, 24);
         });
         let other = other.unwrap();
@@ -151,6 +152,6 @@ fn a_worker_cut_off_from_the_broker_has_its_work_taken_over() {
         cut_off.stop();
         other.stop();
     }
-    // The effects that do not ask to happen once have happened twice: it was no idle threat.
+    // The effects that need not happen once have happened twice, so the fault has had an effect.
     assert!(world.finish(times, vec![]) > 0);
 }

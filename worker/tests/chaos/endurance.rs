@@ -1,4 +1,4 @@
-//! Many tasks and many reconnects: nothing grows.
+//! Runs many tasks with many reconnects and asserts that nothing grows.
 
 use std::time::Duration;
 
@@ -8,25 +8,29 @@ use crate::busy::kill_clients;
 use crate::programs::{Worker, open_files};
 use crate::world::{Kind, ROWS, World, by_scale};
 
-/// What is posted at a time, half of it rows to complete: Redis and this test hold no more.
+/// How many tasks are posted at a time, half of them rows to complete. Redis and this test hold no
+/// more.
 const POST: u32 = 5_000;
-/// Tasks after which everything there is has been used once, and is measured.
+/// The number of tasks after which every part has been used once and the first measurement is
+/// taken.
 const FIRST: u32 = 10_000;
-/// How long a connection that was given up may stay seen by its server.
+/// How long a server may still list a connection that its client has given up.
 const SETTLING: Duration = Duration::from_secs(10);
-/// Connections more or less that are no growth: the pool of the database is as large as the moment asks.
+/// A difference in connections up to this does not count as growth: the database pool adapts its
+/// size to the load.
 const MARGIN: usize = 3;
-/// Memory that is no growth, beyond a fifth: what the allocator keeps. A leak of ten bytes a task would be more.
+/// An increase of memory up to this, beyond a fifth, does not count as growth: the allocator keeps
+/// it. A leak of ten bytes a task would exceed it.
 const SLACK: u64 = 8 << 20;
 
-/// What could grow, of one worker.
+/// The sizes of one worker that could grow.
 #[derive(Debug)]
 struct Size {
     rss: u64,
     files: usize,
 }
 
-/// What both hold.
+/// The sizes of the workers, and the connections that the servers see.
 #[derive(Debug)]
 struct Held {
     sizes: Vec<Size>,
@@ -51,7 +55,7 @@ impl Held {
         }
     }
 
-    /// Whether nothing but memory has grown since.
+    /// Returns `true` if neither connections nor files have grown since `before`.
     fn has_connections_of(&self, before: &Held) -> bool {
         let files = |held: &Held| held.sizes.iter().map(|size| size.files).sum::<usize>();
         self.redis <= before.redis
@@ -70,7 +74,7 @@ impl Held {
     }
 }
 
-/// Has some posts done, with so many `CLIENT KILL` in their midst.
+/// Has the workers do some tasks, and closes their connections `kills` times meanwhile.
 fn work(world: &mut World, workers: &[Worker], tasks: u32, kills: u32) {
     let posts = tasks / POST;
     let mut killed = 0;
@@ -83,7 +87,7 @@ fn work(world: &mut World, workers: &[Worker], tasks: u32, kills: u32) {
             killed += 1;
         }
         world.drain(&workers.iter().collect::<Vec<_>>());
-        // The results are seen. What grows in Redis is not asked here.
+        // The results have been checked. This test does not measure what grows in Redis.
         let _ok: String = world.ask(&["FLUSHDB"]);
     }
 }

@@ -1,4 +1,4 @@
-//! Python's workers and ours on one queue.
+//! Python's workers and Rust workers on one queue.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::busy::last;
 use crate::programs::{Worker, seconds};
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
-/// How often each task of a worker's log has succeeded there.
+/// Returns how often each task has succeeded according to these logs.
 fn successes(logs: &[String]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for line in logs.iter().flat_map(|log| log.lines()) {
@@ -37,7 +37,7 @@ fn a_mixed_fleet_does_everything_once() {
     let mut world = World::new("Python and Rust on one queue");
     let mut python = world.python("play", 3_600);
     let ours = world.playground(&["-c", "4", "-l", "info", "--lease", "10s"]);
-    // Long enough that neither can take them all before the other looks.
+    // The tasks take long enough that neither worker can take all before the other claims some.
     let ids = world.post(Kind::Sleep(0.005), tasks);
     world.drain(&[&ours]);
     let again = each_others_retries(&mut world, &python, &ours);
@@ -57,7 +57,8 @@ fn a_mixed_fleet_does_everything_once() {
     world.finish(1, vec![ours]);
 }
 
-/// Has tasks retried until each has run a message of the other's. Their count.
+/// Has tasks retried until each worker has run a message of the other. Returns the number of such
+/// runs.
 fn each_others_retries(world: &mut World, python: &Process, ours: &Worker) -> usize {
     let retried = |log: &str, ids: &[String]| -> BTreeSet<String> {
         let retried = |id: &&String| log.contains(&format!("[{id}] retry"));
@@ -67,7 +68,7 @@ fn each_others_retries(world: &mut World, python: &Process, ours: &Worker) -> us
     let mut ids = Vec::new();
     loop {
         assert!(turns.next().is_some(), "each keeps its own retries");
-        // Three runs each: the first two end in a retry, which is a message anew.
+        // Each task runs three times: the first two end in a retry, which is a new message.
         ids.extend(world.post(Kind::Retrying, 20));
         world.drain(&[ours]);
         let (theirs, mine) = (python.log(), ours.process.log());
@@ -108,7 +109,7 @@ fn older_versions_take_over_and_are_taken_over_from() {
         .unwrap();
         ours.process.kill9();
         world.invariant("after the kill of a Rust worker");
-        // They look when they start: by then what was held must count as lost.
+        // Python workers sweep when they start: by then the held messages must count as lost.
         last(&mut world, Duration::from_secs(2));
         let mut python = world.python_of(version, "play", 1);
         world.drain(&[]);
@@ -121,7 +122,7 @@ fn older_versions_take_over_and_are_taken_over_from() {
 #[test]
 fn a_fleet_under_a_prefix_shares_queues_results_and_chords() {
     let mut world = World::new("Python and Rust under a prefix");
-    // Without a separator: results get an underscore.
+    // The prefix has no separator: result keys get an underscore.
     world.prefix = "shop";
     let keys = Keys::new(world.prefix);
     let mut python = world.python("theirs", 3_600);
@@ -240,7 +241,7 @@ fn a_task_held_for_three_visibility_timeouts_runs_once() {
     let mut world = World::new("held for 3 visibility timeouts");
     let timeout = by_scale(3, 5, 10);
     world.fault = Duration::from_secs(3 * u64::from(timeout));
-    // They sweep every second, and would run it: two of them on the same queue.
+    // These workers sweep every second and would run the task; two of them serve the queue.
     let ours = world.playground(&["-l", "info", "--visibility-timeout", &format!("{timeout}s")]);
     let id = world.post(Kind::Sleep(f64::from(3 * timeout)), 1);
     wait_for(PATIENCE, "ours to hold it", || {

@@ -6,14 +6,15 @@ use celery_testkit::wait_for;
 
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
-/// Kills between two times at which a worker may finish everything, with its rescue of what the dead held. In every other
-/// episode `task_created` applies each call once.
+/// The number of kills after which a worker may finish everything, including the messages of the
+/// dead workers. In every other episode `task_created` applies each call once.
 const EPISODE: usize = 10;
 
-/// Within so many milliseconds a worker has started, waited for a lease (a second), and rescued.
+/// The time in milliseconds in which a worker has started, waited for a lease (a second), and
+/// rescued.
 const RESCUED: u64 = 4_000;
 
-/// What one round gives the workers to do: more than they can before they die.
+/// The tasks of one round: more than the workers can do before they are killed.
 const LOAD: [(Kind, u32); 5] = [
     (Kind::Created, 60),
     (Kind::Effect, 40),
@@ -31,7 +32,7 @@ fn killed_workers_lose_nothing() {
     while killed < kills {
         world.exactly_once = (killed / EPISODE) % 2 == 1;
         let mut pair = if world.random.u8(0..8) == 0 {
-            // Not even ready.
+            // The worker may be killed before it is ready.
             let spawn = |command: &mut _| crate::programs::Worker::spawn(command);
             [
                 spawn(&mut world.worker_command(&more)),
@@ -44,7 +45,8 @@ fn killed_workers_lose_nothing() {
         for (kind, count) in LOAD {
             world.post(kind, count);
         }
-        // In one of four rounds they live long enough to rescue what their forerunners held, and die at it.
+        // In one of four rounds the workers live long enough to rescue the messages of their
+        // predecessors, and are killed while they do.
         let rescuing = world.random.u8(0..4) == 0;
         for worker in &mut pair {
             if rescuing {
@@ -72,13 +74,14 @@ fn killed_workers_lose_nothing() {
 }
 
 #[test]
-fn what_was_delivered_too_often_can_be_put_back() {
+fn a_message_that_was_delivered_too_often_can_be_put_back() {
     let times = by_scale(1, 3, 10);
     let mut world = World::new("kill -9 until suspect");
     let more = ["-l", "info"];
     for _ in 0..times {
         let ids = world.post(Kind::Sleep(0.5), 5);
-        // A kill before a task has begun does not count: so many kills as it takes.
+        // A kill before the task has begun does not count, so workers are killed until it is a dead
+        // letter.
         let dead = |world: &mut World| world.ask::<usize>(&["XLEN", "celery.dead"]);
         let mut kills = 0..30;
         while dead(&mut world) < ids.len() {

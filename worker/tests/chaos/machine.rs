@@ -1,4 +1,4 @@
-//! A machine that has run out of something, and messages that are too large for anybody's taste.
+//! A machine that has run out of a resource, and very large messages.
 
 use std::process::Command;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn exhausted_file_descriptors_are_waited_for() {
     at_work(&mut world);
     let pid = Pid::from_raw(i32::try_from(workers[0].process.pid()).unwrap());
     let limit = getrlimit(Resource::Nofile);
-    // Below all that are open: those stay, and no new one is to be had.
+    // The limit is below the number of open files: those stay open, and no new one can be opened.
     let none = Rlimit {
         current: Some(1),
         maximum: limit.maximum,
@@ -51,7 +51,8 @@ fn a_full_disk_under_redis_is_waited_for() {
         println!("skipped: a small disk of one's own needs root");
         return;
     }
-    // Seen by Redis alone. With `everysec`: with `always` it ends itself when it cannot write.
+    // Only Redis sees this disk. It uses `everysec`: with `always` it ends itself when it cannot
+    // write.
     let disk = "mkdir -p disk && mount -t tmpfs -o size=2m tmpfs disk && exec \"$@\"";
     let options = RedisOptions::new()
         .aof()
@@ -95,7 +96,7 @@ fn a_full_disk_under_redis_is_waited_for() {
 }
 
 #[test]
-fn a_message_of_64_mib_is_done_and_hinders_nobody() {
+fn a_message_of_64_mib_is_done_and_does_not_delay_the_others() {
     let times = by_scale(1, 3, 10);
     let mut world = World::new("a message of 64 MiB");
     let workers = busy(&mut world);

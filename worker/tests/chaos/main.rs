@@ -1,12 +1,14 @@
-//! Faults: the real programs on a real Redis and a real MariaDB, and what must hold whatever happens to them.
+//! Faults: the real programs run on a real Redis and a real MariaDB, and an invariant holds
+//! whatever happens to them.
 //!
-//! **The invariant**, looked at with the workers dead or stopped: every id that was sent is done, queued, held or a dead
-//! letter. In the end every id is done, every row completed, and nothing is left in Redis. It is checked in one place, by
-//! [`world::World`], which also counts what ran twice and the longest time without progress.
+//! **The invariant**, checked while no worker runs: every id that was sent is done, queued, held or
+//! a dead letter. In the end every id is done, every row completed, and nothing is left in Redis.
+//! One place checks it, [`world::World`], which also counts what ran twice and the longest time
+//! without progress.
 //!
-//! As ordinary tests this runs one of each kind in small numbers. `make chaos` runs the large ones: `CHAOS_SCALE` is
-//! `short` (the default), `middle` or `long`, and each scenario adds its line to the file `CHAOS_REPORT`. `CHAOS_SEED`
-//! repeats the random choices of a run.
+//! As an ordinary test, each scenario runs in small numbers. `make chaos` runs the large ones:
+//! `CHAOS_SCALE` is `short` (the default), `middle` or `long`. Each scenario adds its line to the
+//! file `CHAOS_REPORT`. `CHAOS_SEED` repeats the random choices of a run.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What can happen to the way to Redis, on which its server moves, too.
+//! Faults of the network between worker and Redis, and moves of the server.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::busy::{SMALL, at_work, busy, last, says, seconds};
 use crate::programs::{Worker, through};
 use crate::world::{Kind, PATIENCE, World, by_scale};
 
-/// The way to Redis is faulty for a while; then it is not.
+/// Puts a faulty network between worker and Redis for a while, and then a healthy one.
 fn on_a_faulty_way(scenario: &'static str, fault: Fault, seconds: u64, gives_up: bool) {
     let mut world = World::new(scenario);
     let proxy = Proxy::to_port(world.redis.port()).unwrap();
@@ -41,7 +41,7 @@ fn a_resetting_network_is_waited_for() {
 }
 
 #[test]
-fn a_millisecond_more_is_nothing() {
+fn a_millisecond_more_is_harmless() {
     let latency = Fault::Latency(Duration::from_millis(1));
     on_a_faulty_way("latency 1 ms", latency, by_scale(2, 20, 60), false);
 }
@@ -70,7 +70,8 @@ fn a_byte_a_second_is_an_outage() {
     on_a_faulty_way("a byte a second", drip, by_scale(8, 20, 60), true);
 }
 
-/// Has a replica become the primary, with all that was written. Writes wait meanwhile, and are refused from then on.
+/// Makes a replica the primary, with everything that was written. Writes wait meanwhile, and are
+/// refused by the old primary from then on.
 fn promote(world: &mut World, replica: &Redis) {
     let _ok: String = world.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]);
     let offset = |text: &str, name: &str| {
@@ -103,7 +104,7 @@ fn a_failover_is_followed() {
         let port = replica.port();
         let _ok: String = world.ask(&["REPLICAOF", "127.0.0.1", &port.to_string()]);
         let _ok: String = world.ask(&["CLIENT", "UNPAUSE"]);
-        // Connections to the old one stay: it answers, and refuses.
+        // Connections to the old primary stay: it answers, and refuses writes.
         proxy.retarget(([127, 0, 0, 1], port).into());
         replica = world.moves_to(replica);
         world.one_more_soon(Kind::Noop);
@@ -113,7 +114,7 @@ fn a_failover_is_followed() {
 }
 
 #[test]
-fn a_name_that_leads_elsewhere_is_followed() {
+fn a_name_that_resolves_to_another_server_is_followed() {
     let mut world = World::new("the name leads elsewhere");
     if !rustix::process::geteuid().is_root() {
         println!("skipped: a file /etc/hosts of one's own needs root");

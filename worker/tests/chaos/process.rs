@@ -1,4 +1,4 @@
-//! What can happen to a worker's process other than its death.
+//! Faults of a worker's process other than its death.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ fn a_frozen_worker_overwrites_nothing() {
             .process
             .wait_for_line_after(PATIENCE, "lost", said)
             .unwrap();
-        // It is itself again, and does what it gets.
+        // The resumed worker is healthy again, and runs what it gets.
         other.stop();
         world.one_more_soon(Kind::Noop);
         assert_eq!(documents(&mut world, &ids), results);
@@ -45,13 +45,13 @@ fn a_frozen_worker_overwrites_nothing() {
 }
 
 #[test]
-fn a_frozen_worker_takes_nothing_from_those_who_run_it_now() {
+fn a_frozen_worker_takes_nothing_from_the_workers_that_took_over() {
     let timeout = 2;
     let mut world = World::new("SIGSTOP, resumed while others run it").with_database(&[]);
     let visibility = format!("{timeout}s");
     let more = ["-l", "info", "--visibility-timeout", &visibility];
     let frozen = [world.worker(&more), world.playground(&more)];
-    // Serves a queue of its own: it only sweeps.
+    // The Python worker serves another queue: here it only sweeps.
     let mut python = world.python("nothing", timeout);
     world.post(Kind::Once, 20);
     let long = world.post(Kind::Sleep(3.0), 5);
@@ -82,7 +82,7 @@ fn a_frozen_worker_takes_nothing_from_those_who_run_it_now() {
     for worker in &mut others {
         worker.process.kill9();
     }
-    // For the invariant nobody may run.
+    // No worker may run while the invariant is checked.
     table.process.pause();
     play.process.pause();
     world.invariant("after the kill of those who had taken over");
@@ -94,7 +94,7 @@ fn a_frozen_worker_takes_nothing_from_those_who_run_it_now() {
     world.finish(1, vec![table, play]);
 }
 
-/// What is held, and by whom.
+/// Returns the delivery tags of the held messages; they name their workers.
 fn tags(world: &mut World) -> BTreeSet<String> {
     world.ask(&["HKEYS", "unacked"])
 }
@@ -126,11 +126,11 @@ fn a_panic_is_a_failure_of_its_task_alone() {
 }
 
 #[test]
-fn a_task_that_does_not_yield_holds_up_nobody_else() {
+fn a_task_that_does_not_yield_does_not_delay_the_others() {
     let mut world = World::new("a task that never yields");
     let more = ["-c", "8", "-l", "info", "--lease", "3s"];
     let (mut worker, other) = (world.playground(&more), world.playground(&more));
-    // Beyond its limit by more than the ten seconds after which it counts as stuck.
+    // The task exceeds its limit by more than the ten seconds after which it counts as stuck.
     let id = world.post(Kind::Spin(30), 1).remove(0);
     let name = format!("[{id}] received");
     wait_for(PATIENCE, "one of them to run it", || {
@@ -147,7 +147,7 @@ fn a_task_that_does_not_yield_holds_up_nobody_else() {
     let logs = worker.process.log() + &other.process.log();
     assert_eq!(logs.matches(&name).count(), 1, "it lost its lease: {logs}");
     other.stop();
-    // Two of eight slots lost: the worker gives up, and its supervisor starts another.
+    // With two of eight slots lost, the worker gives up, and its supervisor starts another.
     world.post(Kind::Spin(3_600), 2);
     let status = worker.process.wait(PATIENCE).unwrap();
     assert_eq!(status.code(), Some(70), "{}", worker.process.log());
@@ -156,10 +156,12 @@ fn a_task_that_does_not_yield_holds_up_nobody_else() {
     world.finish(1, vec![next]);
 }
 
-/// A stop that takes longer than this, with tasks that are over at once, waits for something that will not come.
+/// The longest time that a stop may take while all tasks end at once. Beyond it, the worker waits
+/// for an event that will not come.
 const STOPPED: Duration = Duration::from_secs(4);
 
-/// Stops workers under load by a signal; what they give back is in the queues, and nothing is held.
+/// Stops workers under load by a signal. Asserts that what they give back is in the queues, and
+/// that nothing is held.
 fn stopped_under_load(scenario: &'static str, signal: fn(&Process), code: i32) {
     let times = by_scale(5, 20, 100);
     let mut world = World::new(scenario).with_database(&[]);

@@ -8,26 +8,27 @@ use celery_testkit::Process;
 
 use crate::world::{PATIENCE, World};
 
-/// A worker, with what it held open when it was ready.
+/// A worker, and the number of files that it had open when it was ready.
 pub struct Worker {
     pub process: Process,
     files: Option<usize>,
 }
 
-/// The workers' lease, unless a scenario says otherwise: what a killed one held comes back soon. On a slow machine it only
-/// makes tasks run twice.
+/// The default lease of the workers. It is short, so that the messages of a killed worker come back
+/// soon. On a slow machine it only makes tasks run twice.
 const LEASE: &str = "1s";
-/// Database connections of a worker at most: the default of `--database-connections`, and the two
+/// The most database connections of a worker: the default of `--database-connections`, and the two
 /// that cancel statements and look after lost ones.
 const DATABASE_CONNECTIONS: usize = 16 + 2;
-/// Connections to Redis of a worker at most: one for each role, with a second for results elsewhere.
+/// The most connections of a worker to Redis: one for each role, and a second for results
+/// elsewhere.
 const REDIS_CONNECTIONS: usize = 8;
-/// Files that a worker may open after its start without a leak, since connections open when they are
-/// first needed.
+/// The most files that a worker may open after its start: connections open when they are first
+/// needed. More would be a leak.
 const FILES: usize = DATABASE_CONNECTIONS + REDIS_CONNECTIONS;
 
 impl World {
-    /// `celery-worker` with the table's tasks; it serves the queue `celery`.
+    /// Starts `celery-worker` with the table's tasks; it serves the queue `celery`.
     pub fn worker(&self, more: &[&str]) -> Worker {
         Worker::start(&mut self.worker_command(more))
     }
@@ -42,7 +43,7 @@ impl World {
         command
     }
 
-    /// The example worker, with tasks that need no table; it serves the queue `play`.
+    /// Starts the example worker, with tasks that need no table; it serves the queue `play`.
     pub fn playground(&self, more: &[&str]) -> Worker {
         Worker::start(&mut self.playground_command(more))
     }
@@ -55,13 +56,13 @@ impl World {
         command
     }
 
-    /// A worker of Python Celery 5.7 with the tasks `proj.*`, on these queues. It sweeps every second, and what is held
-    /// for `visibility_timeout` seconds counts as lost.
+    /// Starts a worker of Python Celery 5.7 with the tasks `proj.*`, on these queues. It sweeps
+    /// every second, and a message that is held for `visibility_timeout` seconds counts as lost.
     pub fn python(&self, queues: &str, visibility_timeout: u32) -> Process {
         self.python_of("5.7", queues, visibility_timeout)
     }
 
-    /// The same of another version.
+    /// Like [`python`](Self::python), with another version of Celery.
     pub fn python_of(&self, version: &str, queues: &str, visibility_timeout: u32) -> Process {
         let python = root().join(format!(".venv/celery-{version}/bin/python"));
         assert!(
@@ -107,7 +108,7 @@ impl Worker {
         worker
     }
 
-    /// A worker that may not come to be ready.
+    /// Starts a worker that may never be ready.
     pub fn spawn(command: &mut Command) -> Worker {
         Worker {
             process: Process::spawn("worker", command).unwrap(),
@@ -115,7 +116,7 @@ impl Worker {
         }
     }
 
-    /// The memory it has, in bytes.
+    /// Returns its resident memory in bytes.
     pub fn rss(&self) -> u64 {
         let status = format!("/proc/{}/status", self.process.pid());
         let text = std::fs::read_to_string(status).unwrap();
@@ -126,7 +127,7 @@ impl Worker {
         kib * 1024
     }
 
-    /// Ends the worker warm; it must have leaked nothing.
+    /// Ends the worker with a warm stop, and asserts that it leaked no files.
     pub fn stop(mut self) {
         if let (Some(before), Some(now)) = (self.files, open_files(&self.process)) {
             assert!(now <= before + FILES, "{before} open files became {now}");
@@ -137,7 +138,7 @@ impl Worker {
     }
 }
 
-/// The same command, started by another program, which ends by running what it is told to: `ip netns exec NAME`.
+/// Returns a command that runs `command` by another program, such as `ip netns exec NAME`.
 pub fn through(starter: &[&str], command: &Command) -> Command {
     let mut other = Command::new(starter[0]);
     other.args(&starter[1..]).arg(command.get_program());
@@ -151,7 +152,7 @@ pub fn through(starter: &[&str], command: &Command) -> Command {
     other
 }
 
-/// How many files a process has open, while it lives.
+/// Returns how many files a process has open; `None` if it has ended.
 pub fn open_files(process: &Process) -> Option<usize> {
     let files = std::fs::read_dir(format!("/proc/{}/fd", process.pid())).ok()?;
     Some(files.count())
@@ -172,7 +173,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// How long something took, for people.
+/// Formats a duration for people.
 pub fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
 }

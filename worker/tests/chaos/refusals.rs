@@ -1,4 +1,4 @@
-//! What Redis refuses for a while: writes, connections, credentials.
+//! Temporary refusals by Redis: of writes, connections, credentials.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn a_changed_password_is_waited_for() {
 }
 
 #[test]
-fn a_server_with_no_place_for_us_is_waited_for() {
+fn a_server_without_a_free_connection_is_waited_for() {
     let mut world = World::new("maxclients reached");
     let mut workers = busy(&mut world);
     let _ok: String = world.ask(&["CONFIG", "SET", "maxclients", "1"]);
@@ -39,7 +39,7 @@ fn a_server_with_no_place_for_us_is_waited_for() {
 fn a_server_that_takes_no_writes_is_waited_for() {
     let mut world = World::new("-READONLY");
     let mut workers = busy(&mut world);
-    // A replica whose primary is not there, as one is for a while after a failover.
+    // The server becomes a replica whose primary is away, as happens for a while after a failover.
     let _ok: String = world.ask(&["REPLICAOF", "127.0.0.1", "1"]);
     let refused = world.try_ask::<String>(redis::cmd("SET").arg("more").arg("1"));
     assert!(refused.is_err_and(|error| error.code() == Some("READONLY")));
@@ -54,7 +54,7 @@ fn a_server_that_takes_no_writes_is_waited_for() {
 fn a_server_that_cannot_save_is_waited_for() {
     let mut world = World::new("-MISCONF");
     let mut workers = busy(&mut world);
-    // A folder where the file should be.
+    // A folder takes the place of the file.
     let file = world.redis.socket().with_file_name("dump.rdb");
     std::fs::create_dir(&file).unwrap();
     let _ok: String = world.ask(&["CONFIG", "SET", "save", "3600 1"]);
@@ -69,11 +69,11 @@ fn a_server_that_cannot_save_is_waited_for() {
     world.finish(1, workers);
 }
 
-/// Tries to save, until it has ended in this way.
+/// Makes Redis save until a save has ended with this status.
 fn save(world: &mut World, status: &str) {
     let wanted = format!("rdb_last_bgsave_status:{status}");
     wait_for(PATIENCE, &wanted, || {
-        // It may be at it.
+        // A save may already be running.
         let _begun = world.try_ask::<String>(redis::cmd("BGSAVE").arg("SCHEDULE"));
         let info: String = world.ask(&["INFO", "persistence"]);
         info.contains(&wanted) && info.contains("rdb_bgsave_in_progress:0")

@@ -1,4 +1,4 @@
-//! Death at each step of claim, run, commit, settle. Needs the feature `failpoints`.
+//! Kills workers at each step of claim, run, commit and settle. Needs the feature `failpoints`.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -7,9 +7,10 @@ use std::time::Duration;
 use crate::programs::Worker;
 use crate::world::{Kind, PATIENCE, World, by_scale, from_now};
 
-/// The steps and how often one turn passes each of them at least.
+/// The steps, and how often one turn passes each of them at least.
 const STEPS: [(&str, u32); 9] = [
-    // Nothing was claimed; it was, and nobody has heard of it; it is about to be handed out.
+    // Nothing was claimed; messages were claimed, and no other role knows of them; one is about to
+    // be handed out.
     ("claim", 1),
     ("claimed", 1),
     ("deliver", TASKS),
@@ -17,17 +18,17 @@ const STEPS: [(&str, u32); 9] = [
     ("run", TASKS / 2),
     ("commit", TASKS / 2),
     ("committed", TASKS / 2),
-    // A task is over, or some of a batch are.
+    // A task has ended, or some calls of a batch have.
     ("ran", TASKS),
-    // About to be settled; settled, and nobody has heard of it.
+    // A verdict is about to be settled; it is settled, and no other role knows of it.
     ("settle", 1),
     ("settled", 1),
 ];
 
-/// Half of them are run in batches, half one by one.
+/// The tasks of one turn: half of them run in batches, half one by one.
 const TASKS: u32 = 20;
 
-/// What SIGABRT is.
+/// The number of the signal SIGABRT.
 const ABORTED: i32 = 6;
 
 fn die_at(world: &mut World, step: &str, passes: u32, more: &[&str]) {
@@ -39,7 +40,7 @@ fn die_at(world: &mut World, step: &str, passes: u32, more: &[&str]) {
     die(world, command, &format!("{step}:{pass}"));
 }
 
-/// A worker that is started to die there.
+/// Starts a worker that dies at this place, and asserts the invariant.
 fn die(world: &mut World, mut command: Command, place: &str) {
     let mut worker = Worker::spawn(command.env("CELERY_FAIL_AT", place));
     let status = worker.process.wait(PATIENCE).unwrap();
@@ -55,7 +56,8 @@ fn die(world: &mut World, mut command: Command, place: &str) {
 #[test]
 fn death_in_a_rescue_loses_nothing() {
     let turns = by_scale(1, 5, 30);
-    // About to put back what others held; it is back; about to run what has come again, which was counted.
+    // Messages of another worker are about to be put back; they are back; the task of a redelivered
+    // message, which was counted, is about to run.
     let steps = ["sweep", "swept", "begun"];
     let mut world = World::new("death in a rescue").with_database(&[]);
     for _ in 0..turns {
@@ -76,7 +78,7 @@ fn death_in_a_rescue_loses_nothing() {
 #[test]
 fn death_while_holding_loses_nothing() {
     let turns = by_scale(1, 5, 30);
-    // Leases renewed; messages parked; one that was parked is due.
+    // Leases are renewed; messages are parked; a parked message is due.
     let steps = ["renewed", "parked", "due"];
     let mut world = World::new("death while holding and parking");
     for _ in 0..turns {

@@ -1,11 +1,11 @@
-//! A certificate that is changed while workers run.
+//! Changes a certificate while workers run.
 
 use celery_testkit::{RedisOptions, ServerName};
 
 use crate::busy::{CHATTY, at_work, kill_clients, says};
 use crate::world::{Kind, World};
 
-/// Has the server show another certificate, to connections that come.
+/// Makes the server show another certificate to new connections.
 fn show(world: &mut World, name: ServerName) {
     let certificates = world.redis.certificates().unwrap();
     certificates.reissue(name).unwrap();
@@ -44,7 +44,7 @@ fn a_rotated_certificate_is_taken_and_a_wrong_one_refused() {
         let said = workers[0].process.log_len();
         show(&mut world, name);
         says(&mut workers, "Cannot connect", said);
-        // Not the end of the connection that was lost first.
+        // Skips the log lines about the connection that was lost first.
         let id = world.post(Kind::Noop, 1).remove(0);
         says(&mut workers, why, said);
         assert!(world.is_open(&id));

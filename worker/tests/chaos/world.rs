@@ -14,14 +14,15 @@ use tempfile::TempDir;
 
 use crate::programs::{Worker, seconds};
 
-/// Everything here happens within this or has failed. Generous: the machine may be busy.
+/// The longest wait for anything in these tests. It is generous: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_mins(2);
-/// A task sent after an outage starts within two seconds; this is what a busy machine gets.
+/// The longest time for a task that is sent after an outage. It takes two seconds; a busy machine
+/// gets this.
 const AFTER_OUTAGE: Duration = Duration::from_secs(8);
-/// The longest time without a result while tasks wait, beyond the fault itself: a lease, a sweep and the start of a worker,
-/// which take two seconds, on a busy machine.
+/// The longest time without a result while tasks wait, beyond the fault itself. A lease, a sweep
+/// and the start of a worker take two seconds; a busy machine gets this.
 const STALL: Duration = Duration::from_secs(30);
-/// Rows there are to complete.
+/// The number of rows to complete.
 pub const ROWS: u32 = 50_000;
 const TABLES: &str = "CREATE TABLE tasks (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, \
     name VARCHAR(255) NOT NULL, status VARCHAR(255) NOT NULL DEFAULT 'pending', \
@@ -48,7 +49,8 @@ batch = { size = 500, linger = '100ms' }
 ";
 /// MySQL's `max_allowed_packet` in the scenario of texts.
 pub const LARGEST: u32 = 1 << 20;
-/// Which of KEYS in the database ARGV[1] are final results: their positions, those of failures negative.
+/// Returns which of KEYS in the database ARGV[1] are final results: their positions, negative for
+/// failures.
 const DONE: &str = r#"
 redis.call('SELECT', ARGV[1])
 local done = {}
@@ -59,7 +61,7 @@ for i, key in ipairs(KEYS) do
 end
 return done"#;
 
-/// How much is done of everything.
+/// The size of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scale {
     Short,
@@ -67,17 +69,17 @@ pub enum Scale {
     Long,
 }
 
-/// The scale of this run.
+/// Returns the scale of this run.
 pub fn scale() -> Scale {
     match std::env::var("CHAOS_SCALE").as_deref() {
         Ok("long") => Scale::Long,
         Ok("middle") => Scale::Middle,
         Ok("short") | Err(_) => Scale::Short,
-        Ok(other) => panic!("CHAOS_SCALE={other} is none of short, middle, long"),
+        Ok(other) => panic!("CHAOS_SCALE={other} is not short, middle or long"),
     }
 }
 
-/// One of three, by the scale of this run.
+/// Returns one of three values, by the scale of this run.
 pub fn by_scale<T>(short: T, middle: T, long: T) -> T {
     match scale() {
         Scale::Short => short,
@@ -86,7 +88,7 @@ pub fn by_scale<T>(short: T, middle: T, long: T) -> T {
     }
 }
 
-/// A time to come, by this machine's clock.
+/// Returns the time this long from now, by this machine's clock.
 pub fn from_now(wait: Duration) -> Timestamp {
     let then = (SystemTime::now() + wait)
         .duration_since(UNIX_EPOCH)
@@ -94,29 +96,29 @@ pub fn from_now(wait: Duration) -> Timestamp {
     Timestamp::from_unix_micros(i64::try_from(then.as_micros()).unwrap())
 }
 
-/// What a task does.
+/// The kind of a task: what it does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
-    /// Completes the row of its number: twice is the same as once.
+    /// Completes the row of its number. A second run changes nothing.
     Created,
-    /// Adds a row to `effects`: shows how often it was run.
+    /// Adds a row to `effects`, which shows how often it was run.
     Effect,
-    /// Adds a row to `effects_once`, and asks that this be done once.
+    /// Adds a row to `effects_once`, and asks that this happens once.
     Once,
-    /// Sends a text of so many bytes to the database, with others in a batch. More than [`LARGEST`] is more than it takes: its
-    /// failure is what is waited for.
+    /// Sends a text of this many bytes to the database, in a batch with others. The database
+    /// refuses more than [`LARGEST`] bytes; the task must then fail.
     Text(u32),
-    /// Nothing.
+    /// Does nothing.
     Noop,
-    /// Sleeps so many seconds.
+    /// Sleeps for this many seconds.
     Sleep(f64),
-    /// Nothing, with an argument of 64 MiB.
+    /// Does nothing, with an argument of 64 MiB.
     Huge,
-    /// Asks to be run again twice, then fails: its failure is what is waited for.
+    /// Asks for a retry twice, and must then fail.
     Retrying,
-    /// Panics: its failure is what is waited for.
+    /// Panics, and must fail.
     Panic,
-    /// Keeps its thread so many seconds, its time limit being one: its failure is what is waited for.
+    /// Keeps its thread for this many seconds with a time limit of one, and must fail.
     Spin(u32),
 }
 
@@ -177,7 +179,7 @@ pub struct World {
     pub database: Option<MariaDb>,
     /// The broker's address for the workers; a scenario may put a proxy there.
     pub broker: String,
-    /// What all keys of workers for tasks without a table begin with.
+    /// The prefix of all keys of workers for tasks without a table.
     pub prefix: &'static str,
     /// The database's address for the workers.
     pub database_url: String,
@@ -185,45 +187,48 @@ pub struct World {
     scenario: &'static str,
     folder: TempDir,
     link: Option<redis::Connection>,
-    /// Whether the workers apply each call of `task_created` once.
+    /// `true` if the workers apply each call of `task_created` once.
     pub exactly_once: bool,
-    /// How long at most nobody can work because of a fault of this scenario, or because of how long a task takes.
+    /// The longest time in which no task can be done, because of a fault of this scenario or
+    /// because of how long a task takes.
     pub fault: Duration,
-    /// The database of Redis in which the results are.
+    /// The number of the Redis database that has the results.
     pub results_db: u8,
     ids: Regex,
-    /// Sent, and not seen done.
+    /// The tasks that were sent, and not yet seen done.
     open: BTreeMap<String, Kind>,
-    /// Done since the rows were looked at.
+    /// The rows of tasks that were done since the last check of the table.
     unchecked: Vec<u32>,
     created: BTreeSet<u32>,
-    /// Those of them that are to be completed once.
+    /// The created rows that are to be completed once.
     created_once: BTreeSet<u32>,
     effects: BTreeSet<u32>,
     once: BTreeSet<u32>,
     sent: u32,
-    /// The number given last, by the letter of the kind.
+    /// The last number given, by the letter of the kind.
     numbers: BTreeMap<char, u32>,
     done: usize,
     lost: usize,
-    /// Dead letters put back. The failure that was stored for each stands until the task has succeeded.
+    /// The ids of dead letters that were put back. The stored failure of each stays until its task
+    /// has succeeded.
     replayed: BTreeSet<String>,
     progress: Instant,
     stall: Duration,
     /// The longest time from the end of a fault to the end of a task sent then.
     recovery: Option<Duration>,
-    /// How many faults came in the midst of the work, and how many tasks were open then, added up.
+    /// The number of faults that came in the midst of the work, and the sum of the tasks open at
+    /// each.
     moments: (usize, usize),
     notes: Vec<String>,
 }
 
 impl World {
-    /// Redis alone; it keeps everything on disk.
+    /// Makes a world with a Redis that keeps everything on disk, and without a database.
     pub fn new(scenario: &'static str) -> World {
         World::on(scenario, RedisOptions::new().aof())
     }
 
-    /// Redis alone, of a certain kind.
+    /// Makes a world with a Redis with these options, and without a database.
     pub fn on(scenario: &'static str, options: RedisOptions) -> World {
         let redis = Redis::start(options).unwrap();
         let seed = std::env::var("CHAOS_SEED")
@@ -262,12 +267,12 @@ impl World {
         }
     }
 
-    /// And a database with rows to complete, started with these options.
+    /// Adds a database that is started with these options, with rows to complete.
     pub fn with_database(self, options: &[&str]) -> World {
         self.with(MariaDb::start_with(options).unwrap())
     }
 
-    /// And this one, with rows to complete.
+    /// Adds this database, and fills it with rows to complete.
     pub fn with(mut self, database: MariaDb) -> World {
         let rows = format!(
             "INSERT INTO tasks (id, name) SELECT seq, CONCAT('task ', seq) FROM seq_1_to_{ROWS}"
@@ -278,7 +283,7 @@ impl World {
         self
     }
 
-    /// The file of settings for the workers.
+    /// Writes the workers' file of settings, and returns its path.
     pub fn settings(&self) -> PathBuf {
         let file = self.folder.path().join("worker.toml");
         let text = format!("database = '{}'\n{TASKS}", self.database_url);
@@ -290,7 +295,7 @@ impl World {
         self.database.as_ref().unwrap().sql(statements).unwrap()
     }
 
-    /// A connection of the tests' own, which faults spare.
+    /// Returns the test's own connection, which the faults do not touch.
     fn link(&mut self) -> redis::RedisResult<&mut redis::Connection> {
         if self.link.is_none() {
             let url = format!("unix://{}", self.redis.socket().display());
@@ -299,7 +304,7 @@ impl World {
         Ok(self.link.as_mut().unwrap())
     }
 
-    /// One command, by the same connection every time.
+    /// Runs a command on the test's connection.
     pub fn try_ask<T: redis::FromRedisValue>(
         &mut self,
         command: &redis::Cmd,
@@ -321,17 +326,17 @@ impl World {
             .unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
-    /// How many rows have a task that completes them: these are the first ones.
+    /// Returns how many rows have a task that completes them. They are the first ones.
     pub fn rows(&self) -> u32 {
         u32::try_from(self.created.len()).unwrap()
     }
 
-    /// Sends some tasks and gives their ids.
+    /// Sends some tasks and returns their ids.
     pub fn post(&mut self, kind: Kind, count: u32) -> Vec<String> {
         self.post_at(kind, count, None)
     }
 
-    /// The same, not to be run before `eta`.
+    /// Like [`post`](Self::post), for tasks that must not run before `eta`.
     pub fn post_at(&mut self, kind: Kind, count: u32, eta: Option<Timestamp>) -> Vec<String> {
         let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
         let mut ids = Vec::new();
@@ -374,12 +379,12 @@ impl World {
         ids
     }
 
-    /// Whether a task is not seen done.
+    /// Returns `true` if a task was not yet seen done.
     pub fn is_open(&self, id: &str) -> bool {
         self.open.contains_key(id)
     }
 
-    /// Looks for results. While Redis cannot be asked there are none.
+    /// Looks for results. While Redis is away it finds none.
     pub fn observe(&mut self) {
         let ids: Vec<String> = self.open.keys().cloned().collect();
         let mut done = Vec::new();
@@ -420,7 +425,7 @@ impl World {
         }
     }
 
-    /// Who was delivered too often has failed only until it is put back.
+    /// Ignores the failures of poison messages: they last only until the message is put back.
     fn pass_over_poison(&mut self, done: &mut Vec<(&String, bool)>) {
         let fails = |world: &World, id: &String| world.open[id].fails();
         if done.iter().all(|(id, failed)| *failed == fails(self, id)) {
@@ -432,7 +437,8 @@ impl World {
         });
     }
 
-    /// The dead letters, by their ids, and where each is. There is one reason for them here.
+    /// Returns the dead letters: the id of each, and its place in the stream. Their only cause here
+    /// is `poison`.
     fn poison(&mut self) -> BTreeMap<String, String> {
         let letters: Vec<(String, BTreeMap<String, Vec<u8>>)> = self
             .try_ask(redis::cmd("XRANGE").arg("celery.dead").arg("-").arg("+"))
@@ -447,7 +453,7 @@ impl World {
             .collect()
     }
 
-    /// Waits until at most `count` tasks are open. Tells whether that came to be in time.
+    /// Waits until at most `count` tasks are open. Returns `true` if that happened in time.
     pub fn wait_until_open(&mut self, count: usize, patience: Duration) -> bool {
         let waited = wait_for(patience, "", || {
             self.observe();
@@ -456,7 +462,8 @@ impl World {
         waited.is_ok()
     }
 
-    /// Lets the workers do some of what is open, at most `patience` long: a moment in the midst of the work.
+    /// Lets the workers do some of the open tasks, for at most `patience`: the fault then comes in
+    /// the midst of the work.
     pub fn work_a_little(&mut self, patience: Duration) {
         let left = self.random.usize(0..=self.open.len());
         self.wait_until_open(left, patience);
@@ -464,7 +471,7 @@ impl World {
         self.moments.1 += self.open.len();
     }
 
-    /// The invariant. No worker may be running.
+    /// Asserts the invariant. No worker may be running.
     pub fn invariant(&mut self, when: &str) {
         self.observe();
         let seen = self.places();
@@ -481,7 +488,7 @@ impl World {
         self.check_rows();
     }
 
-    /// What of the tasks is in Redis other than as a result, and where.
+    /// Returns the ids that are in Redis other than as a result, and where each is.
     pub fn places(&mut self) -> BTreeMap<String, &'static str> {
         let mut places = BTreeMap::new();
         let texts: [(&str, Vec<Vec<u8>>); 3] = [
@@ -516,7 +523,7 @@ impl World {
             .collect()
     }
 
-    /// A stored success of `task_created` is a committed row.
+    /// Asserts that each stored success of `task_created` belongs to a committed row.
     fn check_rows(&mut self) {
         let done = std::mem::take(&mut self.unchecked);
         if done.is_empty() {
@@ -533,7 +540,8 @@ impl World {
         );
     }
 
-    /// Waits until everything is done and nothing is left in Redis, puts back what was delivered too often on the way.
+    /// Waits until everything is done and nothing is left in Redis. Puts back poison messages
+    /// meanwhile.
     pub fn drain(&mut self, workers: &[&Worker]) {
         let clean = wait_for(PATIENCE, "", || {
             self.observe();
@@ -574,7 +582,7 @@ impl World {
         })
     }
 
-    /// What an operator does with messages that only their dying workers made suspect.
+    /// Puts back poison messages, as an operator does when only dying workers made them suspect.
     fn replay(&mut self) {
         let dead = self.poison();
         if dead.is_empty() {
@@ -586,18 +594,18 @@ impl World {
             .args(dead.values())
             .output()
             .unwrap();
-        // With Redis away they are put back later.
+        // While Redis is away this fails, and they are put back later.
         if output.status.success() {
             self.replayed.extend(dead.into_keys());
         }
     }
 
-    /// Whether a task was delivered too often, and put back.
+    /// Returns `true` if a task was delivered too often, and put back.
     pub fn was_replayed(&self, id: &str) -> bool {
         self.replayed.contains(id)
     }
 
-    /// Sends a task and tells how long it took to be done.
+    /// Sends a task and returns how long it took until it was done.
     pub fn one_more(&mut self, kind: Kind) -> Duration {
         let sent = Instant::now();
         let id = self.post(kind, 1).remove(0);
@@ -609,7 +617,8 @@ impl World {
         sent.elapsed()
     }
 
-    /// The same, where the fault has just ended: consuming must be going on at once, and so must what the task works on.
+    /// Like [`one_more`](Self::one_more), just after a fault: the workers and the servers that the
+    /// task uses must work again at once.
     pub fn one_more_soon(&mut self, kind: Kind) {
         let took = self.one_more(kind);
         assert!(
@@ -619,30 +628,31 @@ impl World {
         self.recovery = self.recovery.max(Some(took));
     }
 
-    /// Another Redis has become the one. Gives the old one.
+    /// Makes another Redis the broker. Returns the old one.
     pub fn moves_to(&mut self, redis: Redis) -> Redis {
         self.link = None;
         std::mem::replace(&mut self.redis, redis)
     }
 
-    /// Starts Redis again; ends it first if it runs.
+    /// Restarts Redis, whether or not it runs.
     pub fn restart_redis(&mut self) {
         self.redis.restart().unwrap();
         self.link = None;
     }
 
-    /// Takes tasks out of everything: nobody waits for them.
+    /// Forgets tasks, and removes all held messages: the test no longer waits for them.
     pub fn forget(&mut self, ids: &[String]) {
         self.open.retain(|id, _| !ids.contains(id));
         let _deleted: u64 = self.ask(&["DEL", "unacked", "unacked_index"]);
     }
 
-    /// What is open. Taken when Redis is about to go, this is what it may lose.
+    /// Returns the ids of the open tasks. Read just before Redis ends, they are the tasks that it
+    /// may lose.
     pub fn all_open(&self) -> BTreeSet<String> {
         self.open.keys().cloned().collect()
     }
 
-    /// What Redis itself has lost of these, and nobody else could keep.
+    /// Forgets the tasks that Redis itself has lost: no worker could keep them.
     pub fn write_off_what_redis_lost(&mut self, at_its_end: &BTreeSet<String>) {
         self.observe();
         let places = self.places();
@@ -653,13 +663,13 @@ impl World {
         self.note("the loss is Redis's: it keeps nothing on disk here".to_owned());
     }
 
-    /// Something for the report.
+    /// Adds a note to the report.
     pub fn note(&mut self, note: String) {
         self.notes.push(note);
     }
 
-    /// Everything done, the workers stopped, nothing left; then the line of the report. Tells how many effects are there more
-    /// than once.
+    /// Waits until everything is done, stops the workers, asserts that nothing is left, and writes
+    /// the line of the report. Returns how many effects happened more than once.
     pub fn finish(mut self, times: usize, workers: Vec<Worker>) -> usize {
         self.drain(&workers.iter().collect::<Vec<_>>());
         for worker in workers {
@@ -704,7 +714,8 @@ impl World {
         twice.unwrap_or_default()
     }
 
-    /// Every row is completed, every effect is there; how many are there more than once?
+    /// Asserts that every row is completed and every effect has happened. Returns how many effects
+    /// happened more than once.
     fn check_effects(&self) -> usize {
         let numbers = |text: String| -> Vec<u32> {
             text.split_whitespace()
@@ -732,7 +743,7 @@ impl World {
     }
 }
 
-/// Prints a line, and adds it to the file that `make chaos` makes its table from.
+/// Prints a line, and adds it to the file from which `make chaos` makes its table.
 fn report(line: &[String]) {
     let line = format!("| {} |", line.join(" | "));
     println!("{line}");
