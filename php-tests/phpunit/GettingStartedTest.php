@@ -40,8 +40,16 @@ class GettingStartedTest extends TestCase
         }
         $settings = tempnam(sys_get_temp_dir(), 'toml');
         file_put_contents($settings, implode('', self::blocks($page, 'toml')));
-        $worker = Programs::worker(['--config', $settings, '--database', getenv('DATABASE_URL')], 12);
+        $options = ['--config', $settings, '--database', getenv('DATABASE_URL')];
+        $command = [Programs::path('celery-worker'), '--broker', Programs::redisUrl(12), ...$options, 'check'];
+        exec(implode(' ', array_map('escapeshellarg', $command)), $findings);
+        $announced = strtr(implode('', self::blocks($page, 'text')), [
+            self::URL => Programs::redisUrl(12),
+            'mysql://app:**@localhost/shop' => preg_replace('~:[^:@/]+@~', ':**@', getenv('DATABASE_URL')),
+        ]);
+        $this->assertSame(trim($announced), implode("\n", $findings));
 
+        $worker = Programs::worker($options, 12);
         [$printed, $said] = $this->run_page($page, 12);
         $this->assertSame(['1', '1', '2'], $said);
         $this->assertSame($said, $printed);

@@ -90,10 +90,19 @@ final class Programs
         return new \PDO($address, getenv('DB_USERNAME'), getenv('DB_PASSWORD'));
     }
 
-    private static function startWorker(string $name, array $options, int $db): Background
+    /**
+     * The path of a program that was built.
+     */
+    public static function path(string $name): string
     {
         $folder = getenv('CELERY_BIN') ?: self::root() . '/target/release';
-        $program = self::existing("$folder/$name", 'make build');
+
+        return self::existing("$folder/$name", 'make build');
+    }
+
+    private static function startWorker(string $name, array $options, int $db): Background
+    {
+        $program = self::path($name);
         $url = self::redisUrl($db);
         $worker = new Background([$program, '-b', $url, '--result-backend', $url, '-l', 'info', ...$options]);
         $worker->waitForText(' ready.', 30);
