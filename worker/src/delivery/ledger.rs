@@ -1,4 +1,5 @@
-//! What is held: how much of it counts against the limit, whose leases are to be renewed, what is to be acknowledged.
+//! Keeps account of the held messages: how much of them counts against the limit, which leases to
+//! renew, and what to acknowledge.
 //!
 //! ```text
 //!   claimed ──► busy ──► acknowledgement waits ──► forgotten
@@ -7,10 +8,11 @@
 //!              parked (not here: no slot, no renewal)
 //! ```
 //!
-//! Two limits: a number of messages, and about the memory they take – as they came, decoded, or as what is to be written
-//! for them. What is above the second may be one message more: nobody knows the size of one before it is there.
+//! There are two limits: one on the number of messages, one on about the memory that they take. A
+//! message takes memory as it was claimed, decoded, or as what is written for it. The second limit
+//! may be exceeded by one message, because its size is unknown until it has arrived.
 //!
-//! One lock, taken for whole batches. The counts can be read without it.
+//! There is one lock, taken for whole batches. The counts can be read without it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,58 +23,60 @@ use tokio::sync::Notify;
 
 use crate::source::Tag;
 
-/// This many acknowledgements are not kept waiting: a claim carries them at once.
+/// With this many acknowledgements waiting, a claim carries them at once.
 pub(crate) const ACKS: usize = 100;
 
-/// See the module.
+/// The account of the held messages.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     limit: usize,
     byte_limit: usize,
-    /// How long a lease is good without being renewed.
+    /// How long a lease is good without a renewal.
     lease: Duration,
     busy: AtomicUsize,
     bytes: AtomicUsize,
     parked: AtomicUsize,
     inner: Mutex<Inner>,
-    /// Held by whoever changes scores in the index by what the leases here are: renewing and parking take turns.
+    /// Held by a role that changes scores in the index according to the leases here. Renewing and
+    /// parking therefore take turns.
     pub(crate) scores: tokio::sync::Mutex<()>,
     /// Wakes the fetch loop: there is room, or something to acknowledge.
     pub(crate) nudge: Notify,
-    /// Wakes whoever reads messages: less is in memory.
+    /// Wakes the reader of messages: less memory is in use.
     pub(crate) lighter: Notify,
-    /// Wakes whoever renews leases: somebody has to know now.
+    /// Wakes the role that renews leases: a task waits to know whether its lease is still good.
     pub(crate) doubt: Notify,
-    /// Wakes whoever waits for that.
+    /// Wakes that task: a renewal was answered.
     renewed: Notify,
-    /// Wakes whoever waits for everything to be settled.
+    /// Wakes the roles that wait until everything is settled.
     settled: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Every lease: of what is busy, and of what waits for its acknowledgement.
+    /// Every lease: of busy messages, and of those that wait for their acknowledgement.
     leases: HashMap<Tag, Lease>,
     acks: Vec<Tag>,
 }
 
 #[derive(Debug)]
 struct Lease {
-    /// About what is in memory for it.
+    /// About how many bytes the message takes in memory.
     bytes: usize,
-    /// It was ours then.
+    /// The last time at which this worker certainly held the lease.
     since: Instant,
-    /// What is to be done with it is known. Whether it was still ours then is told by the answer to that.
+    /// `true` once the verdict is known. The answer to its settlement then tells whether the lease
+    /// was still held.
     answered: bool,
     lost: bool,
 }
 
-/// What is known of a lease.
+/// What is known about a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Ours,
     Lost,
-    /// It was not renewed for as long as it lasts: this process was frozen, or cut off.
+    /// The lease was not renewed for as long as it lasts: this process was frozen, or cut off.
     Unsure,
 }
 
@@ -96,11 +100,11 @@ impl Ledger {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing in a locked section can leave the two collections in contradiction.
+        // A panic in a locked section cannot make the two collections contradict each other.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many more may be claimed: none while what is held is too large.
+    /// Returns how many more messages may be claimed: 0 while the held ones take too much memory.
     pub(crate) fn free(&self) -> usize {
         if self.bytes() < self.byte_limit {
             self.limit.saturating_sub(self.busy())
@@ -109,7 +113,7 @@ impl Ledger {
         }
     }
 
-    /// How many are held that are neither parked nor done but for their acknowledgement.
+    /// Returns how many held messages are neither parked nor done except for their acknowledgement.
     pub(crate) fn busy(&self) -> usize {
         self.busy.load(Ordering::Acquire)
     }
@@ -118,7 +122,7 @@ impl Ledger {
         self.limit
     }
 
-    /// About how much memory is taken by what is held.
+    /// Returns about how many bytes the held messages take.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Acquire)
     }
@@ -131,7 +135,8 @@ impl Ledger {
         self.parked.load(Ordering::Acquire)
     }
 
-    /// Held from now on, each with its size; ours since `since` at the latest.
+    /// Holds these messages from now on, each with its size. The worker has held them since `since`
+    /// or earlier.
     pub(crate) fn hold(&self, since: Instant, held: impl ExactSizeIterator<Item = (Tag, usize)>) {
         self.busy.fetch_add(held.len(), Ordering::AcqRel);
         let mut inner = self.lock();
@@ -147,14 +152,14 @@ impl Ledger {
         }
     }
 
-    /// It takes so much memory now.
+    /// Records how many bytes a message takes now.
     pub(crate) fn weigh(&self, tag: Tag, bytes: usize) {
         if let Some(lease) = self.lock().leases.get_mut(&tag) {
             self.reweigh(lease, bytes);
         }
     }
 
-    /// What is to be done with it is known, and takes so much memory.
+    /// Records that the verdict on a message is known, and how many bytes it takes.
     pub(crate) fn answered(&self, tag: Tag, bytes: usize) {
         if let Some(lease) = self.lock().leases.get_mut(&tag) {
             lease.answered = true;
@@ -169,7 +174,7 @@ impl Ledger {
         lease.bytes = bytes;
     }
 
-    /// Held no longer: settled, or given back.
+    /// Stops holding messages that are settled or given back.
     pub(crate) fn forget(&self, tags: &[Tag]) {
         self.remove(tags);
         self.make_room(tags.len());
@@ -184,21 +189,21 @@ impl Ledger {
         }
     }
 
-    /// Waits for its ETA from now on.
+    /// Records that these messages wait for their ETA from now on.
     pub(crate) fn park(&self, tags: &[Tag]) {
         self.parked.fetch_add(tags.len(), Ordering::AcqRel);
         self.forget(tags);
     }
 
-    /// Waited for its ETA until now, and is held again or was forgotten.
+    /// Records that messages no longer wait for their ETA: they are held again, or were forgotten.
     pub(crate) fn unpark(&self, count: usize) {
         self.parked.fetch_sub(count, Ordering::AcqRel);
         self.nudge.notify_one();
         self.settled.notify_waiters();
     }
 
-    /// Done but for the acknowledgement, which rides with the next claim. Makes room at once: that claim takes away
-    /// what it replaces.
+    /// Records messages that are done except for their acknowledgement, which travels with the next
+    /// claim. It makes room at once, because that claim removes the messages that it replaces.
     pub(crate) fn acknowledge(&self, tags: &[Tag]) {
         let (before, after) = {
             let mut inner = self.lock();
@@ -233,20 +238,20 @@ impl Ledger {
         }
     }
 
-    /// These acknowledgements were answered.
+    /// Records that these acknowledgements were answered.
     pub(crate) fn acknowledged(&self, tags: &[Tag]) {
         self.remove(tags);
         self.settled.notify_waiters();
     }
 
-    /// Every lease to be renewed.
+    /// Returns every lease to be renewed.
     pub(crate) fn leases(&self) -> Vec<Tag> {
         let inner = self.lock();
         let ours = inner.leases.iter().filter(|(_, lease)| !lease.lost);
         ours.map(|(tag, _)| *tag).collect()
     }
 
-    /// Whether this one is still held, as far as known here.
+    /// Returns `true` if this worker still holds the lease, as far as it knows.
     pub(crate) fn holds(&self, tag: Tag) -> bool {
         self.lock()
             .leases
@@ -254,8 +259,11 @@ impl Ledger {
             .is_some_and(|lease| !lease.lost)
     }
 
-    /// A renewal that was sent at `at` was answered: these leases are good, but for the lost ones. Gives back how many
-    /// of those are news. Not so one that was answered meanwhile: it may have been settled between the two looks.
+    /// Records the answer to a renewal that was sent at `at`: these leases are good, except for the
+    /// lost ones. Returns how many of the lost ones were not yet known to be lost.
+    ///
+    /// A lease whose verdict is known by now does not count as lost: it may have been settled
+    /// between the renewal and its answer.
     pub(crate) fn renewed(&self, tags: &[Tag], lost: &[Tag], at: Instant) -> usize {
         let mut inner = self.lock();
         for tag in tags {
@@ -263,36 +271,36 @@ impl Ledger {
                 lease.since = at;
             }
         }
-        let mut news = 0;
+        let mut newly_lost = 0;
         for tag in lost {
             if let Some(lease) = inner.leases.get_mut(tag).filter(|lease| !lease.answered) {
-                news += usize::from(!std::mem::replace(&mut lease.lost, true));
+                newly_lost += usize::from(!std::mem::replace(&mut lease.lost, true));
             }
         }
         drop(inner);
         self.renewed.notify_waiters();
-        news
+        newly_lost
     }
 
-    /// These are known to be lost. Gives back how many of them that was not known of.
+    /// Records that these leases are lost. Returns how many of them were not yet known to be lost.
     pub(crate) fn lose(&self, tags: &[Tag]) -> usize {
         let mut inner = self.lock();
-        let mut news = 0;
+        let mut newly_lost = 0;
         for tag in tags {
             if let Some(lease) = inner.leases.get_mut(tag) {
-                news += usize::from(!std::mem::replace(&mut lease.lost, true));
+                newly_lost += usize::from(!std::mem::replace(&mut lease.lost, true));
             }
         }
-        news
+        newly_lost
     }
 
-    /// Whether this one is lost, as far as known here.
+    /// Returns `true` if this lease is lost, as far as this worker knows.
     pub(crate) fn is_lost(&self, tag: Tag) -> bool {
         self.standing(tag) == Standing::Lost
     }
 
-    /// Whether this one is ours. Where that is in doubt, because no renewal was answered for the time of a lease, waits for
-    /// the next one.
+    /// Returns `true` if this worker holds the lease. If a renewal is overdue, the standing is in
+    /// doubt, and it waits for the next renewal.
     pub(crate) async fn is_ours(&self, tag: Tag) -> bool {
         loop {
             let renewed = self.renewed.notified();
@@ -312,17 +320,17 @@ impl Ledger {
         match self.lock().leases.get(&tag) {
             Some(lease) if lease.lost => Standing::Lost,
             Some(lease) if lease.since.elapsed() >= self.lease => Standing::Unsure,
-            // One that is not here has no lease to lose.
+            // A message that is not held has no lease to lose.
             _ => Standing::Ours,
         }
     }
 
-    /// Waits until nothing is held.
+    /// Waits until no message is held.
     pub(crate) async fn empty(&self) {
         self.until(|inner| inner.leases.is_empty()).await;
     }
 
-    /// Waits until nothing is held and nothing is parked.
+    /// Waits until no message is held or parked.
     pub(crate) async fn deserted(&self) {
         self.until(|inner| inner.leases.is_empty() && self.parked_count() == 0)
             .await;
@@ -389,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parked_take_no_place() {
+    fn parked_messages_take_no_place() {
         let ledger = ledger(2);
         let tags = tags(2);
         hold(&ledger, &tags);
@@ -403,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_large_takes_the_place_of_many() {
+    fn large_messages_take_the_place_of_many() {
         let ledger = ledger(3);
         let tags = tags(3);
         hold(&ledger, &tags[..2]);
@@ -417,17 +425,17 @@ mod tests {
         assert_eq!((ledger.bytes(), ledger.free()), (20, 2));
         ledger.forget(&tags[..1]);
         ledger.acknowledged(&tags[1..2]);
-        // Not held: it weighs nothing.
+        // A message that is not held takes no memory.
         ledger.weigh(tags[2], 7);
         assert_eq!((ledger.bytes(), ledger.free()), (0, 3));
     }
 
     #[test]
-    fn a_lost_lease_is_news_once_and_renewed_no_more() {
+    fn a_lost_lease_is_reported_once_and_not_renewed() {
         let ledger = ledger(3);
         let tags = tags(3);
         hold(&ledger, &tags);
-        // Being settled: whether it was lost says the answer to that.
+        // It is being settled: the answer to its settlement tells whether it was lost.
         ledger.answered(tags[2], 0);
         let at = Instant::now();
         assert_eq!(ledger.renewed(&tags, &tags[1..], at), 1);
@@ -440,7 +448,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lease_that_was_not_renewed_in_time_is_asked_for() {
+    async fn a_lease_in_doubt_waits_for_a_renewal() {
         let ledger = ledger(2);
         let tags = tags(2);
         let then = Instant::now().checked_sub(ledger.lease).unwrap();
