@@ -1,4 +1,4 @@
-"""The tasks for Python's workers: those of the other workers, written as usual in Python.
+"""The tasks of the other workers for Python's workers, written as usual in Python.
 
 BENCH_RESULTS=0 stores no results. Messages are acknowledged after the task, as in our worker. At
 its end each process writes how often each number ran into the folder BENCH_TALLY, one byte for each

@@ -57,9 +57,8 @@ return [
             'result_backend' => env('CELERY_RESULT_BACKEND'),
 
             // The lists of a queue on Redis: priority_steps and sep of Celery's
-            // broker_transport_options, which must be
-            // equal in every worker and producer. Null: the INI settings celery.priority_steps,
-            // celery.priority_sep.
+            // broker_transport_options, which must be equal in every worker and producer. Null: the
+            // INI settings celery.priority_steps, celery.priority_sep.
             'priority_steps' => env('CELERY_PRIORITY_STEPS'),
             'sep' => env('CELERY_PRIORITY_SEP'),
 

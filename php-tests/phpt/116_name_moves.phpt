@@ -14,8 +14,7 @@ if ($code !== 0) {
 <?php
 require __DIR__ . '/support.inc';
 // With its own /etc/hosts. First the name leads to a server that has become a replica, or is gone.
-// When
-// it says so or closes, the name leads to the Redis of the tests.
+// When it says so or closes, the name leads to the Redis of the tests.
 $script = <<<'PHP'
     require getenv('SUPPORT');
     $hosts = getenv('HOSTS');

@@ -103,8 +103,7 @@ outcomes('one by one', [4, 6], function (int $limit) {
 });
 
 // An exception names all tasks. If the memory does not suffice for it, nothing was sent: Redis
-// would
-// have logged the denied commands.
+// would have logged the denied commands.
 $cases = [[5000, true, [2, 4]], [10000, false, [2, 4]], [20000, false, [2, 4, 6]]];
 foreach ($cases as [$count, $wanted, $limits]) {
     $what = "$count refused" . ($wanted ? '' : ' without results');

@@ -1,7 +1,6 @@
 /*
  * A clock that cannot be read while $CLOCK_IS_BROKEN is set. Preloaded, it makes Rust's
- * Instant::now()
- * panic, which no script can.
+ * Instant::now() panic, which no script can.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

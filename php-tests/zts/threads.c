@@ -4,8 +4,7 @@
  *     threads THREADS REQUESTS SCRIPT
  *
  * Each thread runs the script REQUESTS times; its output goes to standard output. The exit code is
- * 0
- * whatever the scripts do: only a crash, or PHP failing to start, changes it.
+ * 0 whatever the scripts do: only a crash, or PHP failing to start, changes it.
  */
 /* PHP's headers need memrchr(). */
 #define _GNU_SOURCE

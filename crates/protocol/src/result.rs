@@ -393,8 +393,8 @@ impl ResultDoc {
     ///
     /// # Errors
     ///
-    /// Returns [`ResultError`] if the document is a pickle, does not decompress, or is not what a
-    /// worker stores.
+    /// Returns [`ResultError`] if the document is a pickle, does not decompress, or does not
+    /// have the form that a worker stores.
     pub fn decode_with(bytes: &[u8], serializer: Serializer) -> Result<Self, ResultError> {
         Self::from_document(&document(bytes, Some(serializer))?)
     }
@@ -491,8 +491,8 @@ impl GroupDoc {
     ///
     /// # Errors
     ///
-    /// Returns [`ResultError`] if the document is a pickle, does not decompress, or is not what a
-    /// worker stores.
+    /// Returns [`ResultError`] if the document is a pickle, does not decompress, or does not
+    /// have the form that a worker stores.
     pub fn decode_with(bytes: &[u8], serializer: Serializer) -> Result<Self, ResultError> {
         let json = document(bytes, Some(serializer))?;
         let mut result = None;
@@ -551,7 +551,7 @@ fn document(bytes: &[u8], serializer: Option<Serializer>) -> Result<String, Resu
     }
 }
 
-/// Splits what follows the mark of compressed results: a content type, a zero byte and the data.
+/// Splits the text after the mark of compressed results: a content type, a zero byte and the data.
 fn compressed(marked: &[u8]) -> Result<(Compression, &[u8]), ResultError> {
     let mut parts = marked.splitn(2, |byte| *byte == 0);
     let name = parts.next().and_then(|name| str::from_utf8(name).ok());

@@ -109,7 +109,6 @@ pub enum Cause {
 
 impl Cause {
     /// Returns a short name that does not change between versions.
-    /// Returns the error of a message whose member `object` has too many members.
     pub fn code(self) -> &'static str {
         match self {
             Self::Envelope => "envelope",
@@ -128,7 +127,7 @@ impl Cause {
 }
 
 impl TooManyMembers {
-    /// The error of a message in which this object has too many.
+    /// Returns the error of a message whose member `object` has too many members.
     pub(super) fn of(self, object: &str) -> DecodeError {
         DecodeError::new(Cause::TooLarge, format!("{object}: {self}"))
     }

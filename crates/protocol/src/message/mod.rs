@@ -84,7 +84,7 @@ pub struct Task {
     pub lang: Option<String>,
     /// The sender, as received. [`EncodeOptions`] sets what is written.
     pub origin: Option<String>,
-    /// `true` if the caller wants no result. Default: what the task type says.
+    /// `true` if the caller wants no result. Default: the task type's own setting.
     pub ignore_result: Option<bool>,
     /// The number of `Task.replace` calls that led here.
     pub replaced_task_nesting: i64,
