@@ -9,7 +9,7 @@ mod grammar;
 mod params;
 #[path = "../../worker/src/database/places.rs"]
 mod places;
-// Its tests are in a folder that rustfmt does not find from here.
+// rustfmt cannot find the module's folder of tests from here.
 #[rustfmt::skip]
 #[path = "../../worker/src/database/purpose.rs"]
 mod purpose;

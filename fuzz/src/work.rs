@@ -50,8 +50,8 @@ const GROWTH: u64 = 12;
 /// names.
 const SLACK: u64 = 64;
 
-/// The steps for each byte of an answer of Redis. redis-rs' parser takes about 220 for short
-/// elements, once their array is whole.
+/// The steps for each byte of a Redis answer. redis-rs' parser takes about 220 for short elements,
+/// after their array is complete.
 const PARSED: u64 = 512;
 
 /// The additional steps for a reader of YAML. Its parser takes the square of the number of

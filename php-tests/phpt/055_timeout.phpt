@@ -6,7 +6,7 @@ celery
 <?php
 require __DIR__ . '/support.inc';
 
-/** Makes sure that both connections are open: opening one may take longer than the time allowed below. */
+/** Opens both connections first: opening one may take longer than the timeout below. */
 function connected(): void
 {
     $other = new AsyncResult(fresh('id'), arguments());

@@ -58,13 +58,13 @@ attempt('unknown authority', [
 ], 'its certificate is not signed by a trusted authority');
 attempt('plain client on the port of TLS', [
     ['port' => $port], ['port' => $port, 'password' => 'hush'], ['host' => "redis://u:hush@localhost:$port/0", 'port' => null],
-    // The server's reset may overtake its alert; then both are said that may be.
+    // The server's reset may overtake its alert; then the message names both possible causes.
 ], 'use rediss://');
 attempt('TLS on the plain port', [
     ['port' => redis_port(), 'connector' => 'rediss'], ['host' => 'rediss://:hush@127.0.0.1:' . redis_port() . '/0', 'port' => null],
     ['port' => redis_port(), 'ssl_options' => ['verify_peer' => false]],
 ], 'use redis://');
-// Both orders for certain: servers whose only answer is the alert, or that close without one.
+// Forces both orders: one server answers only with the alert, the other closes without one.
 foreach (['an alert' => "\x15\x03\x01\x00\x02\x02\x46", 'a server that closes' => ''] as $what => $answer) {
     [$socket, $other] = silent_server();
     $child = pcntl_fork();

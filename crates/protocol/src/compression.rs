@@ -39,7 +39,7 @@ pub enum Compression {
     Brotli,
 }
 
-/// Data that could not be compressed or decompressed.
+/// The error of data that could not be compressed or decompressed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompressionError {

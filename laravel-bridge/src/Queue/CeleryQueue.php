@@ -306,7 +306,8 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
-     * No program retries the post, unless another connection takes over.
+     * Releases the job's lock and calls its `failed()`, unless another connection takes over: no
+     * program retries.
      */
     private function failed(Posting $posting, Throwable $reason): void
     {

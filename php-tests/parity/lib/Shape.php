@@ -60,8 +60,8 @@ final class Shape
     }
 
     /**
-     * `mixed` and a missing type accept the same values, even in overriding, so they are equal
-     * here.
+     * Describes a parameter. `mixed` and a missing type are equal here: they accept the same values,
+     * even in overriding.
      */
     private static function parameter(\ReflectionParameter $parameter, Observation $observation): array
     {

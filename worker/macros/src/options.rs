@@ -18,7 +18,7 @@ pub(crate) struct Options {
     pub(crate) batch: Option<Batch>,
 }
 
-/// `batch(size = …, linger = …)`.
+/// The option `batch(size = …, linger = …)`.
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) size: Option<usize>,
@@ -79,7 +79,7 @@ impl Batch {
     }
 }
 
-/// The value of an option that is a time: `"10s"`, `"5ms"`, `"2m"`, `"1h"`.
+/// Parses the value of an option that is a time: `"10s"`, `"5ms"`, `"2m"`, `"1h"`.
 fn duration(meta: &ParseNestedMeta<'_>) -> Result<Duration> {
     let text = meta.value()?.parse::<LitStr>()?;
     parse_duration(&text.value())

@@ -228,7 +228,9 @@ fn put_right(embed: &mut Embed, grouped: bool) -> Result<(), DecodeError> {
         ("chord", &embed.chord, '{'),
     ] {
         if !is(value.as_deref(), open) {
-            return Err(shape(&format!("{name} is not of the kind Celery writes")));
+            return Err(shape(&format!(
+                "{name} is not of the type that Celery writes"
+            )));
         }
     }
     Ok(())

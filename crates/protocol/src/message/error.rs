@@ -154,16 +154,16 @@ pub enum EncodeError {
     Kwargs,
     /// An embedded signature is of the wrong kind (callbacks, errbacks and chain are arrays, a
     /// chord is an object).
-    #[error("{0} is not of the kind Celery expects there")]
+    #[error("{0} is not of the type that Celery expects there")]
     Embed(&'static str),
     /// A number is not finite.
     #[error("{0} is not a finite number")]
     Number(&'static str),
     /// A custom header or property has a name that the protocol defines.
-    #[error("{0:?} is a name of the protocol's own")]
+    #[error("{0:?} is a name that the protocol defines")]
     Reserved(String),
     /// Protocol 1 has no place for a part of the task.
-    #[error("protocol 1 cannot say {0}")]
+    #[error("protocol 1 has no place for {0}")]
     NotInProtocol1(&'static str),
     /// The chosen serializer has no form for the body.
     #[error(transparent)]

@@ -32,7 +32,7 @@ use crate::fields::Fields;
 use crate::serializer::Serializer;
 use crate::time::Timestamp;
 
-/// Which of Celery's task protocols a message follows.
+/// The version of Celery's task protocol that a message follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// Everything in the body, as before Celery 4 (`task_protocol=1`).
@@ -146,7 +146,7 @@ pub struct TimeLimit {
     pub soft: Option<f64>,
 }
 
-/// Properties of a message that are neither about its body nor its delivery.
+/// The properties of a message that concern neither its body nor its delivery.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Properties {

@@ -24,7 +24,7 @@ pub enum Serializer {
     Yaml,
 }
 
-/// Data that could not be translated.
+/// The error of data that could not be converted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SerializerError {

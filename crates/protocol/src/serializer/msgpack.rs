@@ -15,7 +15,7 @@ pub(super) fn read(data: &[u8], limit: usize) -> Result<String, SerializerError>
     if rest.is_empty() {
         Ok(json)
     } else {
-        Err(Serializer::Msgpack.invalid("something follows the value"))
+        Err(Serializer::Msgpack.invalid("data follows the value"))
     }
 }
 
