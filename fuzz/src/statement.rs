@@ -5,11 +5,12 @@
 
 #[path = "../../worker/src/database/grammar.rs"]
 mod grammar;
+// rustfmt cannot find the tests of this module and of `purpose` from here.
+#[rustfmt::skip]
 #[path = "../../worker/src/database/params.rs"]
 mod params;
 #[path = "../../worker/src/database/places.rs"]
 mod places;
-// rustfmt cannot find the module's folder of tests from here.
 #[rustfmt::skip]
 #[path = "../../worker/src/database/purpose.rs"]
 mod purpose;

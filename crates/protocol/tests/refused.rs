@@ -1,5 +1,5 @@
-//! Messages that are damaged or mixed from two protocols: the faults are told apart, and the
-//! message's owner is reported as far as it can be read.
+//! Messages that are damaged or mixed from two protocols: each fault has its own cause, and the
+//! error names the task and its id as far as they can be read.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -205,7 +205,7 @@ fn whose_message_it_was_is_known_whatever_is_wrong_with_it() {
             Cause::Envelope,
             "d",
         ),
-        // Only Python could not read these.
+        // Texts that only Python refuses.
         (
             format!("{{{body},{headers},{tagged},\"n\":{long}}}"),
             Cause::Envelope,
@@ -216,7 +216,7 @@ fn whose_message_it_was_is_known_whatever_is_wrong_with_it() {
             Cause::Envelope,
             "d",
         ),
-        // Neither Python nor we can read these.
+        // Texts that no reader accepts.
         (
             format!("{{\"n\":{deep},{body},{headers},{tagged}}}"),
             Cause::Envelope,

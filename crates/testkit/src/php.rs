@@ -149,8 +149,8 @@ impl IniFiles {
             .ok_or_else(|| Error::Failed(format!("{} -i names no ini files", program.display())))
     }
 
-    /// Parses `Loaded Configuration File => FILE` and `Additional .ini files parsed =>
-    /// FILE,\nFILE,\nFILE`.
+    /// Parses `Loaded Configuration File => FILE` and
+    /// `Additional .ini files parsed => FILE,\nFILE,\nFILE`.
     fn parse(info: &str) -> Option<Self> {
         let (_, rest) = info.split_once("\nLoaded Configuration File => ")?;
         let (main, rest) = rest.split_once('\n')?;

@@ -81,8 +81,8 @@ impl RedisOptions {
         self
     }
 
-    /// Starts the server through another program, which runs the command in its last arguments: `ip
-    /// netns exec NAME`.
+    /// Starts the server through another program, which runs the command in its last arguments:
+    /// `ip netns exec NAME`.
     #[must_use]
     pub fn through<S: AsRef<str>>(mut self, starter: &[S]) -> Self {
         self.starter = starter

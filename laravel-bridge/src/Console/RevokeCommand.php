@@ -34,7 +34,7 @@ final class RevokeCommand extends Command
                 $client->revoke($id);
             }
 
-            $this->answer(['revoked' => $ids], 'Told the workers running now: '.implode(', ', $ids));
+            $this->answer(['revoked' => $ids], 'Told the running workers: '.implode(', ', $ids));
 
             return self::SUCCESS;
         } catch (Throwable $e) {
