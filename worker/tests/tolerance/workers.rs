@@ -207,17 +207,18 @@ impl Ours {
         let _: i64 = ask(&mut self.connection, &["LPUSH", "play", &message]);
         let mut answer = None;
         wait_for(PATIENCE, &format!("an answer to {case}"), || {
-            // Both are written at once: the result is looked at first.
+            // A success is logged before one script writes its result or dead letter and
+            // acknowledges it. So each is read in the opposite order.
+            let log = self.process.log();
+            let has_ended = has_succeeded(&log[offset..], &id)
+                && ask::<i64>(&mut self.connection, &["HLEN", "unacked"]) == 0;
             let state = stored(&mut self.connection, &id);
             let dead: i64 = ask(&mut self.connection, &["XLEN", "celery.dead"]);
             answer = match (dead, state) {
-                (0, state) => state.as_deref().map(word),
+                (0, Some(state)) => Some(word(&state)),
+                (0, None) => has_ended.then(|| "ran".to_owned()),
                 _ => Some("dead letter".to_owned()),
             };
-            let log = self.process.log();
-            if answer.is_none() && has_succeeded(&log[offset..], &id) {
-                answer = Some("ran".to_owned());
-            }
             answer.is_some()
         })
         .unwrap_or_else(|error| panic!("{error}\n{}", self.process.log()));
