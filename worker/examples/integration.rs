@@ -1,14 +1,15 @@
-//! A worker for the tasks of Celery's own integration suite, which `make integration` runs against it.
+//! A worker for the tasks of Celery's own integration suite, which `make integration` runs against
+//! it.
 //!
-//! Each task has the name and the meaning of its namesake in `t/integration/tasks.py` of Celery 5.7. Those that
-//! replace themselves, send tasks or return signatures are missing: the list `worker/suite/tests.toml` names the
-//! tests that wait for them.
+//! Each task has the name and the meaning of its namesake in `t/integration/tasks.py` of Celery
+//! 5.7. Tasks that replace themselves, send tasks or return signatures are missing: the list
+//! `worker/suite/tests.toml` names the tests that wait for them.
 //!
 //! ```text
 //! integration --broker redis://localhost/0 --loglevel INFO
 //! ```
 //!
-//! The tasks that leave a trace in Redis find it in `REDIS_URL`.
+//! Tasks that leave a trace in Redis use the URL in the variable `REDIS_URL`.
 
 #![allow(
     clippy::disallowed_names,
@@ -271,7 +272,7 @@ async fn auto_retry_class_task(context: Context) -> TaskResult<u32> {
     }
 }
 
-/// Refuses its message for good.
+/// Rejects its message for good.
 #[task(name = "t.integration.tasks.reject_without_requeue")]
 async fn reject_without_requeue() -> TaskResult<()> {
     Err(TaskError::Reject {
@@ -280,7 +281,7 @@ async fn reject_without_requeue() -> TaskResult<()> {
     })
 }
 
-/// Refuses its message once.
+/// Rejects its message once.
 #[task(name = "t.integration.tasks.reject_then_succeed")]
 async fn reject_then_succeed(context: Context) -> TaskResult<&'static str> {
     if context.message().redelivered {
@@ -298,7 +299,7 @@ async fn return_priority(context: Context, _args: Args) -> String {
     format!("Priority: {}", context.message().priority())
 }
 
-/// Returns when it was to run.
+/// Returns the ETA of its message.
 #[task(name = "t.integration.tasks.return_request_eta")]
 async fn return_request_eta(context: Context) -> Option<String> {
     context.message().eta.map(|eta| eta.to_string())
@@ -358,8 +359,8 @@ fn errback_old_style(request_id: String) -> TaskResult<String> {
     Ok(request_id)
 }
 
-/// Counts a failed task under its id. Python calls its namesake in the worker itself, with the request, the exception
-/// and the traceback; here every error callback is a message with the id.
+/// Counts a failed task under its id. Python calls its namesake in the worker itself, with the
+/// request, the exception and the traceback; here every error callback is a message with the id.
 #[task(name = "t.integration.tasks.errback_new_style")]
 fn errback_new_style(request_id: String) -> TaskResult<String> {
     count(&request_id)?;
@@ -398,7 +399,8 @@ impl Again {
     }
 }
 
-/// Returns a retry with the arguments of the suite's `retry_once…` tasks, where `None` is the task's own setting.
+/// Returns a retry with the arguments of the suite's `retry_once…` tasks, where `None` is the
+/// task's own setting.
 fn once(
     context: &Context,
     max_retries: Option<u32>,

@@ -1,12 +1,13 @@
-//! A worker that serves the tasks the captured messages of Python Celery name, and `noop`: for tests, benchmarks and
-//! trying out. It has the command line of `celery-worker`.
+//! A worker for tests, benchmarks and trying out. It serves the tasks that the captured messages of
+//! Python Celery name, and `noop`. It has the command line of `celery-worker`.
 //!
 //! ```text
 //! playground --broker redis://localhost/0 --loglevel INFO
 //! ```
 //!
-//! `noop` called with a number is counted. At its end the worker writes the counts into the folder that the variable
-//! `BENCH_TALLY` names, one byte a number: so a benchmark sees what ran twice and what did not run.
+//! A call of `noop` with a number is counted. At its end the worker writes the counts into the
+//! folder that the variable `BENCH_TALLY` names, one byte a number. So a benchmark sees which calls
+//! ran twice and which did not run.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,7 +24,7 @@ use serde_json::{Number, Value, json};
 /// How often `noop` ran with each number.
 static RUNS: [AtomicU8; 1 << 21] = [const { AtomicU8::new(0) }; 1 << 21];
 
-/// Does nothing, for measuring what everything else costs.
+/// Does nothing, so that benchmarks measure the cost of everything else.
 #[task]
 async fn noop(args: Args, _kwargs: Kwargs) {
     let number = args.0.first().and_then(Value::as_u64);
@@ -32,19 +33,19 @@ async fn noop(args: Args, _kwargs: Kwargs) {
     }
 }
 
-/// The sum of two numbers.
+/// Returns the sum of two numbers.
 #[task(name = "proj.add")]
 async fn add(x: Number, y: Number) -> TaskResult<Number> {
     arithmetic(&x, &y, i64::checked_add, |x, y| x + y)
 }
 
-/// The product of two numbers.
+/// Returns the product of two numbers.
 #[task(name = "proj.mul")]
 async fn mul(x: Number, y: Number) -> TaskResult<Number> {
     arithmetic(&x, &y, i64::checked_mul, |x, y| x * y)
 }
 
-/// The sum of a list, as the body of a chord gets it.
+/// Returns the sum of a list, as the body of a chord gets it.
 #[task(name = "proj.xsum")]
 async fn xsum(numbers: Vec<Number>) -> TaskResult<Number> {
     numbers.iter().try_fold(Number::from(0), |sum, number| {
@@ -52,7 +53,7 @@ async fn xsum(numbers: Vec<Number>) -> TaskResult<Number> {
     })
 }
 
-/// What it was called with.
+/// Returns its arguments.
 #[task(name = "proj.echo")]
 async fn echo(args: Args<Raw>, kwargs: Kwargs<Raw>) -> Echo {
     Echo {
@@ -61,7 +62,7 @@ async fn echo(args: Args<Raw>, kwargs: Kwargs<Raw>) -> Echo {
     }
 }
 
-/// What `proj.echo` was called with, each value as the text that it is.
+/// The arguments of `proj.echo`, each as its original text.
 #[derive(Serialize)]
 struct Echo {
     args: Vec<Raw>,
@@ -97,7 +98,7 @@ async fn retrying(context: Context, _args: Args, _kwargs: Kwargs) -> TaskResult<
         .into())
 }
 
-/// Asks to be run again after this number of seconds, without a reason.
+/// Asks for a retry after this number of seconds, without a reason.
 #[task(name = "proj.retry_noexc")]
 async fn retry_noexc(
     context: Context,
@@ -106,7 +107,7 @@ async fn retry_noexc(
     Err(context.retry().countdown(seconds(&countdown)?).into())
 }
 
-/// Sleeps so many seconds.
+/// Sleeps for `n` seconds.
 #[task(name = "proj.sleep")]
 async fn sleep(#[default(Number::from(1))] n: Number) -> TaskResult<Number> {
     tokio::time::sleep(seconds(&n)?).await;
@@ -142,7 +143,7 @@ async fn ignore(context: Context) -> TaskResult<()> {
     Err(TaskError::Ignore)
 }
 
-/// Refuses its message.
+/// Rejects its message.
 #[task(name = "proj.reject")]
 async fn reject(#[default(false)] requeue: bool) -> TaskResult<()> {
     Err(TaskError::Reject {
@@ -151,7 +152,7 @@ async fn reject(#[default(false)] requeue: bool) -> TaskResult<()> {
     })
 }
 
-/// Ends each call of a batch as that call says.
+/// Ends each call of a batch as its argument says.
 #[allow(clippy::panic, reason = "one of the ends")]
 #[task(
     name = "proj.ends",
@@ -177,7 +178,7 @@ async fn ends(calls: Batch<(String,)>) -> TaskResult<Answers<String>> {
     Ok(calls.iter().map(answer).collect())
 }
 
-/// Kills its process, for tests of what happens then.
+/// Kills its process, to test the consequences.
 #[task(name = "proj.killself")]
 async fn killself() -> TaskResult<()> {
     std::process::Command::new("kill")
@@ -186,14 +187,15 @@ async fn killself() -> TaskResult<()> {
     Ok(())
 }
 
-/// Keeps its thread for so many seconds without ever yielding, whatever it is told: what an async task must not do.
+/// Keeps its thread for `wait` seconds and never yields, not even when it should stop. An async
+/// task must not do this.
 #[task(name = "proj.spin")]
 async fn spin(wait: Number) -> TaskResult<()> {
     std::thread::sleep(seconds(&wait)?);
     Ok(())
 }
 
-/// The same in a task that computes, which has a thread of its own.
+/// Like `proj.spin`, in a task that computes, which has a thread of its own.
 #[task(name = "proj.compute")]
 fn compute(wait: Number) -> TaskResult<()> {
     std::thread::sleep(seconds(&wait)?);
@@ -207,7 +209,7 @@ async fn panics(#[default("boom".to_owned())] msg: String) -> TaskResult<()> {
     panic!("{msg}")
 }
 
-/// Python's arithmetic: whole numbers stay whole.
+/// Computes as Python does: whole numbers stay whole.
 fn arithmetic(
     x: &Number,
     y: &Number,
@@ -219,7 +221,7 @@ fn arithmetic(
         return Ok(whole(x, y).ok_or_else(overflow)?.into());
     }
     let result = x.as_f64().zip(y.as_f64()).map(|(x, y)| real(x, y));
-    let no_number = || Exception::new("OverflowError", "the result is no number");
+    let no_number = || Exception::new("OverflowError", "the result is not a number");
     Ok(result.and_then(Number::from_f64).ok_or_else(no_number)?)
 }
 
@@ -228,7 +230,7 @@ fn seconds(number: &Number) -> TaskResult<Duration> {
     match time {
         Some(Ok(time)) => Ok(time),
         _ => Err(TaskError::value_error(format!(
-            "{number} is no time to sleep"
+            "{number} is not a time to sleep"
         ))),
     }
 }

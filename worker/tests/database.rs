@@ -25,7 +25,7 @@ async fn fill(database: &Database) {
 
 async fn same_everywhere(database: &Database) {
     fill(database).await;
-    // Matched, not changed, is what counts.
+    // Matched rows count, not changed ones.
     let update = "UPDATE t SET name = :name WHERE id IN (:ids)";
     for _ in 0..2 {
         let params = [("name", json!("x")), ("ids", json!([1, 2, 3]))];
@@ -35,7 +35,7 @@ async fn same_everywhere(database: &Database) {
         Box::pin(async { open.keys("SELECT id FROM t ORDER BY id", &[]).await })
     });
     assert_eq!(keys.await.unwrap(), [1, 2, 4_000_000_000]);
-    // What fails leaves nothing behind.
+    // A failed transaction leaves nothing behind.
     let failed = database.transaction(|open| {
         Box::pin(async {
             open.execute("DELETE FROM t", &[]).await?;
@@ -55,7 +55,7 @@ async fn mariadb() {
     let database = Database::from_url(&server.url()).unwrap();
     same_everywhere(&database).await;
 
-    // A lost server is an absence, and no error once it is back.
+    // A lost server is an outage, and not an error once it is back.
     server.kill9();
     let away = database.ping().await.unwrap_err();
     assert_eq!(away.kind(), Kind::Unavailable, "{away}");
@@ -73,12 +73,13 @@ async fn mariadb() {
 }
 
 #[tokio::test]
-async fn deadlocks_are_met_by_trying_again() {
+async fn deadlocks_are_repeated() {
     let server = MariaDb::start().unwrap();
     server.sql(TABLE).unwrap();
     let database = Database::from_url(&server.url()).unwrap();
     fill(&database).await;
-    // Each holds one row and then wants the other's: the server must refuse one of them.
+    // Each transaction holds one row and then wants the other's: the server must refuse one of
+    // them.
     let meeting = std::sync::Arc::new(tokio::sync::Barrier::new(2));
     let both = [[1, 2], [2, 1]].map(|order| {
         let (database, meeting) = (database.clone(), std::sync::Arc::clone(&meeting));
@@ -133,13 +134,13 @@ async fn postgresql() {
     let table = "CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR(20))";
     database.execute(table, &[]).await.unwrap();
     same_everywhere(&database).await;
-    // A value is text where the server cannot know better; a cast tells it.
+    // A value is text unless the statement tells the server its type by a cast.
     let cast = "UPDATE t SET name = :name::varchar WHERE id = CAST(:id AS bigint)";
     let params = [("id", json!("1")), ("name", json!(null))];
     assert_eq!(database.execute(cast, &params).await.unwrap(), 1);
 
     server.kill9();
-    // The session is a process of its own, which notices a moment later that its server is gone.
+    // The session is a separate process, which notices a moment later that its server is gone.
     let gone = async {
         loop {
             match database.ping().await {
@@ -195,20 +196,20 @@ async fn a_link_that_swallows_everything_is_given_up() {
         "{:?}",
         asked.elapsed()
     );
-    // Consuming again, over other connections.
+    // The database works again, over other connections.
     proxy.set(Fault::None);
     let params = [("name", json!("z"))];
     let again = database.execute("UPDATE t SET name = :name WHERE id = 4000000000", &params);
     assert_eq!(again.await.unwrap(), 1);
 }
 
-/// The URL of a server, by way of a proxy.
+/// Returns the URL of a server, by way of a proxy.
 fn by_way_of(proxy: &Proxy, url: &str, port: u16) -> String {
     url.replace(&format!(":{port}/"), &format!(":{}/", proxy.port()))
 }
 
-/// The link is forgotten in the middle of a transaction, and nobody is told. New connections work.
-async fn a_dead_link_is_found_out(url: &str, port: u16) {
+/// Forgets a link in the middle of a transaction, and tells neither end. New connections work.
+async fn a_dead_link_is_detected(url: &str, port: u16) {
     let proxy = Proxy::to_port(port).unwrap();
     let database = Database::from_url(&by_way_of(&proxy, url, port)).unwrap();
     let locks = "UPDATE t SET name = 'locked' WHERE id = 1";
@@ -238,40 +239,40 @@ async fn a_dead_link_is_found_out(url: &str, port: u16) {
         lost.to_string().contains("the connection is dead"),
         "{lost}"
     );
-    // Its session is ended, with its locks.
+    // The dead session has been ended, with its locks.
     let direct = Database::from_url(url).unwrap();
     let again = tokio::time::timeout(Duration::from_secs(20), direct.execute(locks, &[]));
     assert_eq!(again.await.unwrap().unwrap(), 1);
-    // So is an idle connection's death, and nothing comes of it.
+    // The death of an idle connection is detected too, and has no effect.
     database.execute(locks, &[]).await.unwrap();
     proxy.strand_all();
     assert_eq!(database.execute(locks, &[]).await.unwrap(), 1);
 }
 
 #[tokio::test]
-async fn a_dead_link_is_found_out_mariadb() {
+async fn a_dead_link_is_detected_mariadb() {
     let server = MariaDb::start().unwrap();
     server.sql(TABLE).unwrap();
     fill(&Database::from_url(&server.url()).unwrap()).await;
-    a_dead_link_is_found_out(&server.url(), server.port()).await;
+    a_dead_link_is_detected(&server.url(), server.port()).await;
 }
 
 #[tokio::test]
-async fn a_dead_link_is_found_out_postgres() {
+async fn a_dead_link_is_detected_postgres() {
     let server = Postgres::start().unwrap();
     let database = Database::from_url(&server.url()).unwrap();
     let table = "CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR(20))";
     database.execute(table, &[]).await.unwrap();
     fill(&database).await;
-    a_dead_link_is_found_out(&server.url(), server.port()).await;
+    a_dead_link_is_detected(&server.url(), server.port()).await;
 }
 
 #[tokio::test]
-async fn a_long_statement_is_let_run() {
+async fn a_long_statement_may_run() {
     let (mariadb, postgres) = (MariaDb::start().unwrap(), Postgres::start().unwrap());
     let [mariadb, postgres] =
         [mariadb.url(), postgres.url()].map(|url| Database::from_url(&url).unwrap());
-    // Longer than it takes to be asked about, twice.
+    // The statements run so long that the connection is checked twice.
     let (mariadb, postgres) = tokio::join!(
         mariadb.execute("DO SLEEP(14)", &[]),
         postgres.execute("SELECT pg_sleep(14)", &[])
@@ -281,7 +282,7 @@ async fn a_long_statement_is_let_run() {
 }
 
 #[tokio::test]
-async fn to_wait_for_a_connection_is_no_absence() {
+async fn waiting_for_a_connection_is_not_an_outage() {
     let server = MariaDb::start().unwrap();
     let database = Database::from_url(&server.url()).unwrap();
     let sleepers: Vec<_> = (0..40)
@@ -291,7 +292,7 @@ async fn to_wait_for_a_connection_is_no_absence() {
         })
         .collect();
     for sleeper in sleepers {
-        // Also while all of them are in use.
+        // The check works while all connections are in use.
         database.ping().await.unwrap();
         sleeper.await.unwrap().unwrap();
     }
@@ -308,7 +309,7 @@ async fn to_wait_for_a_connection_is_no_absence() {
 }
 
 #[tokio::test]
-async fn what_the_server_would_not_take_is_refused_here() {
+async fn a_value_that_is_too_large_for_the_server_is_refused_here() {
     let server = MariaDb::start_with(&["--max-allowed-packet=1M"]).unwrap();
     server
         .sql("CREATE TABLE t (id INT UNSIGNED PRIMARY KEY, name LONGTEXT)")
@@ -347,7 +348,7 @@ async fn after_a_failover_writes_go_to_the_new_server() {
     database.execute("SELECT 1", &[]).await.unwrap();
     old.sql("SET GLOBAL read_only = 1").unwrap();
     proxy.retarget(([127, 0, 0, 1], new.port()).into());
-    // The connections stay where they are; what is only said over them is no reason to part.
+    // The connections still lead to the old server, which refuses the write.
     let refused = database.execute(update, &[]).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Unavailable, "{refused}");
     assert_eq!(database.execute(update, &[]).await.unwrap(), 1);
@@ -404,7 +405,7 @@ async fn rows_that_a_statement_returns_are_counted() {
             );
         }
     }
-    // The rows that a procedure shows are not those that it has changed.
+    // The rows that a procedure returns are not those that it has changed.
     let procedure = "CREATE PROCEDURE p() BEGIN SELECT 1; SELECT 2 UNION SELECT 3; \
         UPDATE t SET name = 'd'; END";
     mariadb

@@ -1,4 +1,4 @@
-//! An effect that happens once: `celery_inbox` on real databases, and under the built worker.
+//! Effects that happen once: `celery_inbox` on real databases, and under the built worker.
 
 #![allow(
     clippy::unwrap_used,
@@ -35,7 +35,7 @@ async fn counters(database: &Database) -> Vec<i128> {
     read.await.unwrap()
 }
 
-/// Adds one to a counter, once for this id, and answers with a text.
+/// Adds one to a counter, once for this id, and returns a text.
 async fn count(database: &Database, id: &str, counter: i64) -> Result<String, TaskError> {
     let answer = format!("counted by {id} – ü");
     database
@@ -50,7 +50,7 @@ async fn count(database: &Database, id: &str, counter: i64) -> Result<String, Ta
 }
 
 async fn same_everywhere(database: &Database) {
-    // The second time is a success with the first one's answer, whatever it would do.
+    // The second call succeeds with the answer of the first, whatever its code would do.
     for _ in 0..2 {
         let answer = count(database, "a", 1).await.unwrap();
         assert_eq!(answer, "counted by a – ü");
@@ -63,7 +63,7 @@ async fn same_everywhere(database: &Database) {
     assert!(format!("{again:?}").contains("cannot be read"), "{again:?}");
     assert!(count(database, &"x".repeat(256), 1).await.is_err());
 
-    // A batch: what is known, what comes twice, what fails.
+    // A batch with a known call, a call that comes twice, and a call that fails.
     let ids = ["a", "b", "c", "b", "fails"].map(str::to_owned).to_vec();
     let runs = Arc::new(AtomicUsize::new(0));
     for run in 1..=2 {
@@ -89,10 +89,10 @@ async fn same_everywhere(database: &Database) {
         assert!(answers[4].is_err());
         assert_eq!(counters(database).await, [3, 2, 0], "run {run}");
     }
-    // b, c and what fails; then only what fails.
+    // The first run has b, c and the failing call; the second only the failing one.
     assert_eq!(runs.load(Ordering::Relaxed), 4);
 
-    // A failure of the whole leaves nothing behind.
+    // A call that fails as a whole leaves nothing behind.
     let failed: Result<u64, TaskError> = database
         .once("d", |open| {
             Box::pin(async {
@@ -106,7 +106,7 @@ async fn same_everywhere(database: &Database) {
     count(database, "d", 3).await.unwrap();
     assert_eq!(counters(database).await, [3, 2, 1]);
 
-    // Many at once: one INSERT, whatever the number of placeholders.
+    // A batch of 2,500 calls: their number may exceed the placeholders that one statement can have.
     let ids: Vec<String> = (0..2_500).map(|n| format!("many-{n}")).collect();
     for _ in 0..2 {
         let answers = database.once_each(ids.clone(), |open, fresh| {
@@ -122,7 +122,7 @@ async fn same_everywhere(database: &Database) {
     assert_eq!(counters(database).await, [3, 2, 2_501]);
 }
 
-/// Two do the same work at the same time: the second one's is undone.
+/// Makes two tasks do the same work at the same time: the second one's is undone.
 async fn race(database: &Database) {
     let before = counters(database).await[0];
     let meeting = Arc::new(Barrier::new(2));
@@ -163,7 +163,7 @@ async fn mariadb() {
     race(&database).await;
 }
 
-/// Whoever holds the same call and does not come to an end is waited for, not failed for.
+/// Asserts that the second of two tasks for one call waits for the first, and does not fail.
 #[tokio::test]
 async fn a_twin_that_takes_long_is_waited_for() {
     let server = MariaDb::start_with(&["--innodb-lock-wait-timeout=1"]).unwrap();
@@ -238,7 +238,7 @@ async fn postgres() {
 }
 
 #[tokio::test]
-async fn a_commit_without_an_answer_is_no_second_effect() {
+async fn a_commit_without_an_answer_has_no_second_effect() {
     let server = MariaDb::start().unwrap();
     server
         .sql(&format!("{COUNTERS}; {START}; {MARIADB_INBOX}"))
@@ -258,7 +258,7 @@ async fn a_commit_without_an_answer_is_no_second_effect() {
         assert!(answer.contains(&id), "{answer}");
         let done = i128::try_from(number).unwrap() + 1;
         assert_eq!(counters(&database).await[0], done, "{cut:?}");
-        // Without the inbox the effect is there twice if the first was committed.
+        // Without the inbox the effect happens twice if the first was committed.
         proxy.cut_at("COMMIT", cut);
         let plain = [("id", json!(2))];
         let lost = database.execute(COUNT, &plain).await.unwrap_err();
@@ -332,7 +332,7 @@ fn the_worker_applies_each_call_once() {
         command
     };
 
-    // Without the table it does not start, and says how to make it.
+    // Without the table the worker does not start, and says how to make it.
     let output = command(&[]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(78), "{text}");
@@ -358,14 +358,14 @@ fn the_worker_applies_each_call_once() {
     assert_eq!(proxy.cuts(), 1);
     redis.cli(&["DEL", "celery-task-meta-c1"]).unwrap();
     post(&redis, "c1", "count", "[1]");
-    // A call that failed is none that was applied.
+    // A failed call does not count as applied.
     post(&redis, "c2", "count", "[99]");
     wait_until_idle(&redis, &worker);
     assert_eq!(counters(), ["1", "0", "0"]);
     assert_eq!(result(&redis, "c1").unwrap()["result"], 1);
     assert_eq!(result(&redis, "c2").unwrap()["status"], "FAILURE");
 
-    // Batches: the same call twice in one, and again in another.
+    // A call comes twice in one batch, and again in another.
     for id in ["m1", "m1", "m2"] {
         post(
             &redis,
@@ -382,7 +382,7 @@ fn the_worker_applies_each_call_once() {
     assert_eq!(counters(), ["1", "1", "2"]);
     assert_eq!(result(&redis, "m3").unwrap()["status"], "SUCCESS");
 
-    // task_created, by the worker's setting; a row that is missing is not remembered.
+    // The worker's setting does it for `task_created`; a call for a missing row is not remembered.
     for id in ["t1", "t1", "t2", "t9"] {
         post(&redis, id, "task_created", &format!("[{}]", &id[1..]));
     }
@@ -401,7 +401,7 @@ fn the_worker_applies_each_call_once() {
     let known = "SELECT COUNT(*) FROM celery_inbox WHERE task_id = 't9'";
     assert_eq!(server.sql(known).unwrap(), "0");
 
-    // What asks for less gets it.
+    // A task that does not ask for it runs twice.
     post(&redis, "end", "count_twice", "[1]");
     wait_for(PATIENCE, "the second", || counters()[0] == "3").unwrap();
     worker.terminate();

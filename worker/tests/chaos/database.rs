@@ -24,12 +24,12 @@ pub const WAITS: &str = "Tasks that need it wait";
 /// outage is then logged as another.
 pub fn until_over(world: &mut World, worker: &Worker) {
     world.drain(&[worker]);
-    let waited = wait_for(PATIENCE, "the absence to be told as over", || {
+    let waited = wait_for(PATIENCE, "the outage to be logged as over", || {
         let log = worker.process.log();
         let told = |line| log.matches(line).count();
         told("is unavailable") == told("is available again")
     });
-    assert!(waited.is_ok(), "not told:\n{}", worker.process.log());
+    assert!(waited.is_ok(), "not logged:\n{}", worker.process.log());
 }
 
 /// Selects the worker's connections that wait for the lock of a row. It does not read `innodb_trx`,

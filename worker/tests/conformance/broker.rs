@@ -1,4 +1,4 @@
-//! What the suite asks of a broker and of a result backend.
+//! The interface through which the suite uses a broker and a result backend.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -9,71 +9,79 @@ use serde_json::Value;
 
 use crate::rig::DEADLINE;
 
-/// A private broker, the result backend that belongs to it, and a hand to look into both. Dropped, they are gone.
+/// A private broker and its result backend, with access to both from outside. Both end when it is
+/// dropped.
 ///
-/// What looks, and what pushes, is tried again while the server is away. A consumer that is dropped must be to the broker as
-/// if its process had been killed.
+/// Methods that read or push retry while the server is away. To the broker, a dropped consumer must
+/// look as if its process had been killed.
 pub trait Broker: Sized {
     /// A message as this broker carries it.
     type Message: Clone;
 
     type Backend: Backend;
 
-    /// The priority that is delivered before all others, and the one that is delivered last. They are opposite on Redis and
-    /// on RabbitMQ: [Celery, Message Priorities](https://docs.celeryq.dev/en/stable/userguide/routing.html).
+    /// The priority that is delivered before all others. First and last are opposite on Redis and
+    /// on RabbitMQ: [Celery, Message
+    /// Priorities](https://docs.celeryq.dev/en/stable/userguide/routing.html).
     const FIRST_PRIORITY: u8;
-    /// See [`FIRST_PRIORITY`](Broker::FIRST_PRIORITY).
+    /// The priority that is delivered last; see [`FIRST_PRIORITY`](Broker::FIRST_PRIORITY).
     const LAST_PRIORITY: u8;
 
-    /// One that has no other user: a namespace of a server is enough.
+    /// Starts a broker that has no other user; a namespace of a server is enough.
     async fn start() -> Self;
 
-    /// A server of its own, which keeps what it has accepted through a crash.
+    /// Starts a server that no other test uses, and that keeps accepted messages through a crash.
     async fn start_durable() -> Self;
 
-    /// Its address, as the worker's `--broker` takes it.
+    /// Returns its address, as the worker's `--broker` takes it.
     fn url(&self) -> String;
 
-    /// A consumer of its queue `celery`, with results in [`backend`](Broker::backend).
+    /// Returns the options of a consumer of its queue `celery`, with results in
+    /// [`backend`](Broker::backend).
     fn options(&self) -> ConsumerOptions;
 
-    /// Has others get what a dead worker held about this long after its death, if a broker does not notice at once.
+    /// Sets how long after a worker's death other workers get its messages, if the broker does not
+    /// notice the death at once.
     fn rescue_after(options: &mut ConsumerOptions, time: Duration);
 
-    /// Forbids a consumer to look for messages by a clock, if it does.
+    /// Stops a consumer from polling for messages, if it does.
     fn without_polling(options: &mut ConsumerOptions);
 
     fn message(task: &Task, options: &EncodeOptions<'_>) -> Self::Message;
 
-    /// One whose headers name this id and `proj.add`, and whose body is missing.
+    /// Returns a message whose headers name this id and `proj.add`, and whose body is missing.
     fn without_body(id: &str) -> Self::Message;
 
-    /// Everything malformed that this broker will carry, those captured from Python Celery among them: each is a dead
-    /// letter, or has a meaning after all and is delivered. And letters that must be among theirs.
+    /// Returns all malformed messages that this broker will carry, with those captured from Python
+    /// Celery, and some of the expected dead letters. Each message becomes a dead letter, or has a
+    /// meaning after all and is delivered.
     fn malformed() -> (Vec<Self::Message>, Vec<DeadLetter>);
 
-    /// The first is delivered first. Returns when the broker has them; it declares the queue as the worker does.
+    /// Pushes messages, the first to be delivered first. Returns when the broker has them; it
+    /// declares the queue as the worker does.
     async fn push(&mut self, queue: &str, messages: &[Self::Message]);
 
-    /// What is in a queue and with its consumers, read at one moment and not before this call. Where unacknowledged messages
-    /// are not counted by queue, those of all queues.
+    /// Returns what is in a queue and with its consumers, read at one moment and not before this
+    /// call. If a broker does not count unacknowledged messages by queue, it returns those of all
+    /// queues.
     async fn depth(&mut self, queue: &str) -> Depth;
 
-    /// The dead letters of all queues, oldest first. They stay where they are.
+    /// Returns the dead letters of all queues, oldest first. They stay where they are.
     async fn dead(&mut self) -> Vec<DeadLetter>;
 
     fn backend(&mut self) -> &mut Self::Backend;
 
-    /// Closes the connections of all others.
+    /// Closes the connections of all other clients.
     async fn cut_connections(&mut self);
 
-    /// Ends the server at once, as SIGKILL does. This and what follows: a server of its own only.
+    /// Ends the server at once, as SIGKILL does. This method and those below it need a server of
+    /// [`start_durable`](Broker::start_durable).
     async fn crash(&mut self);
 
-    /// Brings it back at the same address.
+    /// Starts the server again at the same address.
     async fn restart(&mut self);
 
-    /// Connections stay, and nothing answers.
+    /// Freezes the server: connections stay, and nothing answers.
     async fn freeze(&mut self);
 
     async fn thaw(&mut self);
@@ -103,7 +111,7 @@ pub trait Broker: Sized {
         .await;
     }
 
-    /// The stored result, `Null` if there is none.
+    /// Returns the stored result; `Null` if there is none.
     async fn result(&mut self, id: &str) -> Value {
         self.backend().stored_result(id).await
     }
@@ -117,30 +125,30 @@ pub trait Broker: Sized {
     }
 }
 
-/// Where results are, and chords.
+/// The store of results and chords.
 pub trait Backend {
-    /// The stored result, `Null` if there is none.
+    /// Returns the stored result; `Null` if there is none.
     async fn stored_result(&mut self, id: &str) -> Value;
 
-    /// How many results are stored.
+    /// Returns how many results are stored.
     async fn stored_results(&mut self) -> usize;
 
-    /// As Python's backend begins a chord whose header has `size` members.
+    /// Begins a chord whose header has `size` members, as Python's backend does.
     async fn begin_chord(&mut self, group: &str, size: usize);
 
-    /// How many chords have begun and not ended.
+    /// Returns how many chords have begun and not ended.
     async fn open_chords(&mut self) -> usize;
 }
 
-/// How many messages of a queue wait for a consumer, and how many have one: RabbitMQ's `messages_ready` and
-/// `messages_unacknowledged`.
+/// The number of messages of a queue that wait for a consumer, and of those that have one:
+/// RabbitMQ's `messages_ready` and `messages_unacknowledged`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
     pub ready: usize,
     pub unacknowledged: usize,
 }
 
-/// What a dead letter says. `id` and `task` are empty where the message did not tell.
+/// The fields of a dead letter. `id` and `task` are empty if the message had none.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DeadLetter {
     pub queue: String,
@@ -150,7 +158,7 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// One out of the queue `celery`.
+    /// Returns a dead letter of the queue `celery`.
     pub fn of(id: &str, task: &str, cause: &str) -> Self {
         let [id, task, cause] = [id, task, cause].map(str::to_owned);
         DeadLetter {
@@ -162,7 +170,7 @@ impl DeadLetter {
     }
 }
 
-/// Looks until there is nothing in the way any more.
+/// Waits until `look` returns `Ok`.
 pub async fn until<T: Debug>(wanted: &str, mut look: impl AsyncFnMut() -> Result<(), T>) {
     let mut last = None;
     let waiting = async {

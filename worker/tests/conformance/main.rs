@@ -1,10 +1,12 @@
-//! What every broker has to do for the consumer, and what Redis does besides: messages in, deliveries out, verdicts carried
-//! out, faults survived. The real consumer, a real server.
+//! What every broker has to do for the consumer, and what Redis does besides: messages in,
+//! deliveries out, verdicts carried out, faults survived. The tests run the real consumer on a real
+//! server.
 //!
-//! * [`broker`] – what the suite asks of a broker, in Celery's words;
-//! * [`behaviour`] – what has to hold on any of them, a module a subject;
-//! * [`suite`] – the list of it;
-//! * [`redis`] – the harness of Redis, and the tests of its keys, its clock, its scripts and its refusals.
+//! * [`broker`] – the interface to a broker, in Celery's words;
+//! * [`behaviour`] – what has to hold on every broker, one module for each subject;
+//! * [`suite`] – the list of these behaviours;
+//! * [`redis`] – the harness of Redis, and the tests of its keys, its clock, its scripts and its
+//!   refusals.
 //!
 //! Another broker joins with a module of its own that implements [`broker::Broker`] and says
 //! `conformance!(crate::its::Name);`.

@@ -1,4 +1,4 @@
-//! A consumer under test, and what is sent to it.
+//! A consumer under test, and the tasks that are sent to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use tokio::sync::mpsc;
 
 use crate::broker::Broker;
 
-/// Everything here happens within this or has failed. Generous: the machine may be busy.
+/// The longest wait for anything in these tests. It is generous: the machine may be busy.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Longer than any test.
+/// A time that no test reaches.
 pub const NEVER: Duration = Duration::from_hours(1);
 
-/// Knows every task but those called `unknown`, has a bug about those called `bug`, and a later one about `bug later`.
-/// Failures of `stubborn` are run again once.
+/// Knows every task except those called `unknown`. Panics about those called `bug`, and later about
+/// those called `bug later`. Failures of `stubborn` are retried once.
 struct Names;
 
 impl TaskNames for Names {
@@ -46,12 +46,12 @@ pub fn json(text: &str) -> Box<RawValue> {
     RawValue::from_string(text.to_owned()).unwrap()
 }
 
-/// A task to be sent, `proj.add(2, 3)`.
+/// Returns a task to be sent, `proj.add(2, 3)`.
 pub fn task(id: &str) -> Task {
     Task::new(id, "proj.add", json("[2,3]"), json("{}"))
 }
 
-/// So many of them, with the ids 0, 1, 2, …
+/// Returns `count` tasks with the ids 0, 1, 2, …
 pub fn tasks(count: usize) -> Vec<Task> {
     (0..count).map(|n| task(&n.to_string())).collect()
 }
@@ -60,7 +60,7 @@ pub fn boom() -> ExceptionDoc {
     ExceptionDoc::new("ValueError", "boom", Some("builtins"))
 }
 
-/// The task returned this JSON.
+/// Returns the outcome of a task that returned this JSON.
 pub fn succeeded(value: &str) -> Outcome {
     Outcome::Succeeded {
         value: json(value),
@@ -68,7 +68,7 @@ pub fn succeeded(value: &str) -> Outcome {
     }
 }
 
-/// The task failed with a `ValueError('boom')`.
+/// Returns the outcome of a task that failed with a `ValueError('boom')`.
 pub fn failed() -> Outcome {
     Outcome::Raised {
         exception: boom(),
@@ -76,7 +76,7 @@ pub fn failed() -> Outcome {
     }
 }
 
-/// The task refused its message.
+/// Returns the outcome of a task that rejected its message.
 pub fn rejected(requeue: bool) -> Outcome {
     Outcome::Rejected {
         reason: "no".to_owned(),
@@ -84,7 +84,7 @@ pub fn rejected(requeue: bool) -> Outcome {
     }
 }
 
-/// A message for a queue; its delivery tag is made of the id.
+/// Returns a message for a queue; its delivery tag is made of the id.
 pub fn message<B: Broker>(task: &Task, queue: &str) -> B::Message {
     B::message(
         task,
@@ -122,14 +122,14 @@ impl Rig {
         delivery.expect("the deliveries have ended")
     }
 
-    /// None if no more will come.
+    /// Returns the next delivery; `None` if no more will come.
     pub async fn next_or_end(&mut self) -> Option<Delivery> {
         tokio::time::timeout(DEADLINE, self.deliveries.recv())
             .await
             .expect("no delivery came")
     }
 
-    /// The ids of the next deliveries, all of which succeed.
+    /// Lets the next deliveries succeed, and returns their ids.
     pub async fn finish(&mut self, count: usize) -> Vec<String> {
         let mut ids = Vec::new();
         for _ in 0..count {
@@ -140,7 +140,7 @@ impl Rig {
         ids
     }
 
-    /// Succeeds with everything that comes until something else is done.
+    /// Lets all deliveries succeed until `done` is ready.
     pub async fn work_until(&mut self, done: impl Future<Output = ()>) {
         let work = async {
             while let Some(delivery) = self.deliveries.recv().await {
@@ -153,7 +153,7 @@ impl Rig {
         }
     }
 
-    /// Stops as told by SIGTERM, giving back this many deliveries unbegun.
+    /// Stops as after SIGTERM, and gives back `count` deliveries that have not begun.
     pub async fn give_back(mut self, count: usize) {
         let mut held = Vec::new();
         for _ in 0..count {
@@ -163,7 +163,7 @@ impl Rig {
         for delivery in held.into_iter().rev() {
             self.settler.finish(delivery, Outcome::NotStarted);
         }
-        // What was on its way comes, too.
+        // Deliveries that were under way still arrive.
         while let Some(delivery) = self.next_or_end().await {
             self.settler.finish(delivery, Outcome::NotStarted);
         }

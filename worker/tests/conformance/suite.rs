@@ -1,7 +1,7 @@
-//! The list of what has to hold on every broker.
+//! The list of the behaviours that have to hold on every broker.
 
-/// Has a broker, a type that implements [`Broker`](crate::broker::Broker), go through all of
-/// [`behaviour`](crate::behaviour): a test for each, in a module of this one for each subject.
+/// Makes a test of each [`behaviour`](crate::behaviour) for a broker, a type that implements
+/// [`Broker`](crate::broker::Broker). The tests of each subject are in a module of their own.
 macro_rules! conformance {
     ($broker:ty) => {
         conformance! { $broker:
@@ -11,68 +11,68 @@ macro_rules! conformance {
                 without_results_only_the_acknowledgement_remains
                 ignored_results_are_not_stored_nor_are_their_errors
                 a_failure_is_stored_with_its_exception
-                a_failure_is_run_again_as_its_task_says
-                a_retry_publishes_the_task_again_until_there_were_enough
-                what_expires_before_it_begins_is_revoked
+                a_failure_is_retried_as_its_task_says
+                a_retry_publishes_the_task_again_until_its_limit
+                a_task_that_expires_before_it_begins_is_revoked
                 states_are_stored_until_there_is_a_success
-                a_success_stays_though_a_copy_fails_later
+                a_success_stays_although_a_copy_fails_later
                 a_large_message_may_have_a_large_result
-                what_is_ignored_is_acknowledged_only
-                what_is_rejected_is_a_dead_letter_or_comes_again
-                what_puts_itself_back_may_do_so_for_ever
+                an_ignored_task_is_only_acknowledged
+                a_rejected_message_is_a_dead_letter_or_comes_again
+                a_task_may_put_itself_back_without_limit
             }
             dead_letters {
                 unknown_tasks_and_missing_bodies_are_dead_letters
-                what_has_expired_is_revoked_and_no_dead_letter
-                a_message_that_meets_a_bug_is_a_dead_letter_and_stops_nobody
+                an_expired_task_is_revoked_and_not_a_dead_letter
+                a_message_that_meets_a_bug_is_a_dead_letter_and_stops_no_other
                 the_command_dead_replay_puts_letters_back
             }
             unreadable {
                 every_malformed_message_ends_and_none_stops_the_others
                 of_250_bombs_no_more_are_read_than_fit
-                only_the_content_that_is_accepted_is_read
+                only_accepted_content_is_read
             }
             redelivery {
-                what_a_dead_worker_held_is_delivered_to_another
-                what_is_held_for_long_is_delivered_to_nobody_else
+                messages_of_a_dead_worker_are_delivered_to_another
+                a_message_that_is_held_for_long_is_not_delivered_to_another
                 a_message_that_comes_back_too_often_is_a_dead_letter
                 a_message_that_kills_its_workers_is_a_dead_letter
-                what_only_waited_beside_a_message_that_kills_is_not_counted
+                a_message_that_waited_beside_one_that_kills_is_not_counted
                 a_delivery_that_is_dropped_goes_back_as_if_it_had_begun
                 two_workers_share_the_work_and_each_task_is_done_once
             }
             eta {
                 a_message_with_an_eta_waits_without_a_place
-                nobody_runs_it_before_its_time_and_all_run_it_then
-                no_more_wait_for_their_eta_than_are_allowed
-                what_waits_with_a_dead_worker_is_run_by_another
-                what_waits_survives_a_restart_of_the_broker
+                no_task_runs_before_its_eta_and_all_run_then
+                the_number_that_waits_for_an_eta_is_limited
+                tasks_that_wait_with_a_dead_worker_are_run_by_another
+                waiting_tasks_survive_a_restart_of_the_broker
             }
             queues {
                 no_queue_is_starved_by_a_full_one
                 a_queue_named_twice_is_consumed_once
-                no_more_is_held_of_all_queues_than_is_allowed
+                the_number_held_from_all_queues_is_limited
             }
             priorities {
-                the_urgent_come_before_the_patient
-                what_has_the_same_priority_comes_in_the_order_it_was_sent
-                what_goes_back_keeps_its_priority
+                urgent_messages_come_first
+                messages_of_one_priority_keep_their_order
+                a_message_that_goes_back_keeps_its_priority
                 a_retry_keeps_its_priority
             }
             shutdown {
-                what_was_not_begun_goes_back
-                what_was_not_read_goes_back
-                what_was_begun_goes_back_marked
+                tasks_that_have_not_begun_go_back
+                unread_messages_go_back
+                tasks_that_have_begun_go_back_marked
                 a_worker_that_drains_takes_no_more_and_ends_what_it_has
-                a_stop_without_a_broker_ends_and_says_what_is_left
-                what_has_no_verdict_at_the_end_is_given_back
+                a_stop_without_a_broker_ends_and_reports_what_is_left
+                deliveries_without_a_verdict_at_the_end_are_given_back
             }
             outages {
                 killed_connections_lose_nothing
-                a_verdict_on_what_came_before_a_cut_touches_nothing_else
-                an_idle_worker_hears_of_a_message_after_its_connections_were_killed
+                a_verdict_from_before_a_cut_changes_no_other_message
+                an_idle_worker_gets_a_message_after_its_connections_were_killed
                 a_crash_loses_nothing
-                what_was_done_while_the_broker_was_frozen_is_settled
+                tasks_done_while_the_broker_was_frozen_are_settled
                 a_broker_that_comes_late_is_waited_for
             }
             follow_ups {
@@ -80,7 +80,7 @@ macro_rules! conformance {
                 a_failed_step_fails_the_rest_of_its_chain
                 a_chain_may_end_with_a_group
                 options_of_a_follow_up_are_kept
-                a_follow_up_may_go_to_a_queue_that_nobody_knows_yet
+                a_follow_up_may_go_to_a_queue_that_does_not_exist_yet
             }
             chords {
                 the_body_is_called_with_all_results

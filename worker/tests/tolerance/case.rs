@@ -1,4 +1,4 @@
-//! One message that is not as Celery writes it.
+//! A message that is not as Celery writes it.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use serde_json::{Map, Value, json};
 
 /// A message in which one member is changed or missing.
 pub struct Case {
-    /// `1` and `2` are Celery's protocols, `3` is the mixture: the headers of 2, the body of 1.
+    /// `1` and `2` are Celery's protocols. `3` is the mixture: the headers of 2, the body of 1.
     protocol: u8,
     /// The member's path.
     path: String,
-    /// Its value; none takes the member out.
+    /// The value of the member; `None` removes the member.
     value: Option<Value>,
-    /// The line's text of the value.
+    /// The value as text, as the line has it.
     shown: String,
-    /// Why the answer here is another one than Python's.
+    /// Why the answer here differs from Python's.
     pub why: String,
 }
 

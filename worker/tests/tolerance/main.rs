@@ -1,9 +1,9 @@
-//! What a worker makes of messages that are not as Celery writes them, beside a worker of Celery 5.7.
+//! Compares this worker with one of Celery 5.7, on messages that are not as Celery writes them.
 //!
-//! Each line of `cases.txt` is a message with one member changed. It is pushed as it is to a list that the
-//! Python worker serves, and to one that the worker here serves. Both answers are a line of the table
-//! in `docs/reference/messages.md`, which must not differ from what is seen. Where the answers differ,
-//! the line gives the reason. `TOLERANCE_WRITE=1` writes the table anew.
+//! Each line of `cases.txt` is a message with one member changed. It is pushed as it is to a list
+//! that the Python worker serves, and to one that the worker here serves. Both answers are a line
+//! of the table in `docs/reference/messages.md`, which must not differ from what is seen. Where the
+//! answers differ, the line gives the reason. `TOLERANCE_WRITE=1` writes the table anew.
 
 #![allow(
     clippy::unwrap_used,
@@ -32,13 +32,13 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Returns whether an answer runs the task.
+/// Returns `true` if an answer says that the task runs.
 fn runs(answer: &str) -> bool {
     answer == "ran"
 }
 
 #[test]
-fn what_python_runs_is_run_and_what_it_does_not_is_a_dead_letter() {
+fn the_worker_runs_what_python_runs_and_makes_the_rest_dead_letters() {
     let cases: Vec<Case> = include_str!("cases.txt")
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -76,7 +76,7 @@ fn what_python_runs_is_run_and_what_it_does_not_is_a_dead_letter() {
         if runs(python) != runs(ours) && case.why.is_empty() {
             writeln!(wrong, "{case}: {python}, here {ours}").unwrap();
         }
-        // Nothing that is not run may be lost without a trace.
+        // A message that is not run must not be lost without a trace.
         assert!(!ours.is_empty(), "{case}");
     }
     if std::env::var_os("TOLERANCE_WRITE").is_some() {

@@ -1,4 +1,4 @@
-//! The two workers, and what they make of a message.
+//! The two workers, and their answers to a message.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,13 +11,13 @@ use super::root;
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Returns the Python that has Celery 5.7, if it is there.
+/// Returns the Python that has Celery 5.7, if it is installed.
 pub fn python() -> Option<PathBuf> {
     let program = root().join(".venv/celery-5.7/bin/python");
     program.exists().then_some(program)
 }
 
-/// Returns an ordinary message: when it has run, what was pushed before it has been looked at.
+/// Returns an ordinary message: when it has run, the worker has read the messages pushed before it.
 fn sentinel(id: &str, queue: &str) -> String {
     Case::parse("2 headers.origin \"sentinel\"").message(id, queue)
 }
@@ -32,8 +32,8 @@ fn ask<T: redis::FromRedisValue>(connection: &mut redis::Connection, command: &[
     redis::cmd(name).arg(arguments).query(connection).unwrap()
 }
 
-/// Returns the state of the stored result of a case, whose message may have another id, and takes all
-/// results away. Those of earlier messages do not count.
+/// Returns the state of the stored result of a case, whose message may have another id, and deletes
+/// all results. Those of earlier messages do not count.
 fn stored(connection: &mut redis::Connection, id: &str) -> Option<String> {
     const PREFIX: &str = "celery-task-meta-";
     let keys: Vec<String> = ask(connection, &["KEYS", &format!("{PREFIX}*")]);
@@ -50,7 +50,7 @@ fn stored(connection: &mut redis::Connection, id: &str) -> Option<String> {
     state
 }
 
-/// Returns whether a log says that a task has succeeded, which may store no result.
+/// Returns `true` if a log says that a task has succeeded; its result may not be stored.
 fn has_succeeded(log: &str, id: &str) -> bool {
     log.contains(&format!("[{id}] succeeded in"))
 }
@@ -92,7 +92,7 @@ impl Python {
         }
     }
 
-    /// Returns what it makes of a message.
+    /// Returns its answer to a message.
     pub fn answer(&mut self, _: &Redis, case: &Case) -> String {
         self.sent += 1;
         let (process, queue) = &mut self.serving;
@@ -125,9 +125,9 @@ impl Python {
         }
     }
 
-    /// Has the next worker serve, on a queue of its own.
+    /// Replaces the serving worker by the next one, which serves a queue of its own.
     fn replace(&mut self) {
-        // One that loops puts the message back time and again.
+        // A worker that loops puts the message back again and again.
         self.serving.0.kill9();
         let _: () = ask(&mut self.connection, &["FLUSHDB"]);
         let next = worker(&self.program, &self.url, self.started);
@@ -137,7 +137,7 @@ impl Python {
     }
 }
 
-/// Returns how a message has kept a worker from its work, if it has.
+/// Returns how a message has stopped a worker, if it has.
 fn end_of(process: &mut Process, offset: usize) -> Option<&'static str> {
     if process.exit_status().is_some() {
         return Some("the worker ends");
@@ -198,7 +198,7 @@ impl Ours {
         }
     }
 
-    /// Returns what it makes of a message.
+    /// Returns its answer to a message.
     pub fn answer(&mut self, _: &Redis, case: &Case) -> String {
         self.sent += 1;
         let id = format!("case-{}", self.sent);

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::broker::{Backend, Broker, DeadLetter};
 use crate::rig::{Rig, failed, json, post, succeeded, task};
 
-/// A member of the header of chord `g`.
+/// Returns a member of the header of chord `g`.
 pub fn member(id: &str, index: i64, body: &RawValue) -> Task {
     let mut member = task(id);
     member.group = Some("g".into());
@@ -19,7 +19,7 @@ pub fn member(id: &str, index: i64, body: &RawValue) -> Task {
     member
 }
 
-/// The body of chord `g`.
+/// Returns the body of chord `g`.
 pub fn body() -> Box<RawValue> {
     json(
         r#"{"task":"proj.xsum","args":[1],"kwargs":{},"options":{"task_id":"body","group_id":"g",
@@ -27,7 +27,8 @@ pub fn body() -> Box<RawValue> {
     )
 }
 
-/// The body of chord `g`, with the results null, 12345678901234567890 and 7 in the order of the header.
+/// Asserts that the body of chord `g` comes, with the results null, 12345678901234567890 and 7 in
+/// the order of the header, and that it ends the chord.
 pub async fn the_body_comes_and_ends_the_chord<B: Broker>(broker: &mut B, rig: &mut Rig) {
     let called = rig.next().await;
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What has a dead letter, why, and how it comes back.
+//! Which messages become dead letters, why, and how they come back.
 
 use std::process::Command;
 
@@ -31,7 +31,7 @@ pub async fn unknown_tasks_and_missing_bodies_are_dead_letters<B: Broker>() {
     assert_eq!(broker.result("broken").await["status"], "FAILURE");
 }
 
-pub async fn what_has_expired_is_revoked_and_no_dead_letter<B: Broker>() {
+pub async fn an_expired_task_is_revoked_and_not_a_dead_letter<B: Broker>() {
     let mut broker = B::start().await;
     let mut rig = Rig::start(broker.options());
     let mut old = task("old");
@@ -47,7 +47,7 @@ pub async fn what_has_expired_is_revoked_and_no_dead_letter<B: Broker>() {
     );
 }
 
-pub async fn a_message_that_meets_a_bug_is_a_dead_letter_and_stops_nobody<B: Broker>() {
+pub async fn a_message_that_meets_a_bug_is_a_dead_letter_and_stops_no_other<B: Broker>() {
     let mut broker = B::start().await;
     let mut rig = Rig::start(broker.options());
     let named = ["bug", "bug later", "fine"].map(|name| {
@@ -92,7 +92,7 @@ pub async fn the_command_dead_replay_puts_letters_back<B: Broker>() {
     assert_eq!(broker.result("a").await["status"], "SUCCESS");
 }
 
-/// What `celery-worker dead …` prints.
+/// Returns what `celery-worker dead …` prints.
 async fn dead(url: &str, words: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
     command.arg("dead").args(words).args(["-b", url]);

@@ -15,14 +15,14 @@ fn now_micros() -> i64 {
     since.as_micros().try_into().unwrap()
 }
 
-/// Due in a thousand years.
+/// Returns a task that is due in a thousand years.
 fn far(id: &str) -> Task {
     let mut task = task(id);
     task.eta = Some(Timestamp::parse("2999-01-01T00:00:00Z").unwrap());
     task
 }
 
-/// Due so many microseconds after `then`.
+/// Returns a task that is due `later` microseconds after `then`.
 fn due(id: &str, then: i64, later: i64) -> Task {
     let mut task = task(id);
     task.eta = Some(Timestamp::from_unix_micros(then + later));
@@ -49,7 +49,7 @@ pub async fn a_message_with_an_eta_waits_without_a_place<B: Broker>() {
     until_parked(&rig, 2).await;
     assert_eq!(rig.finish(1).await, ["soon"]);
     until_parked(&rig, 1).await;
-    // A worker that drains leaves it to others.
+    // A worker that drains leaves the waiting message to others.
     rig.shutdown.advance(Phase::Draining);
     assert_eq!(rig.consumer.close(DEADLINE).await, Left::default());
     let other = Rig::start(broker.options());
@@ -57,7 +57,7 @@ pub async fn a_message_with_an_eta_waits_without_a_place<B: Broker>() {
     assert_eq!(broker.backend().stored_results().await, 2);
 }
 
-pub async fn nobody_runs_it_before_its_time_and_all_run_it_then<B: Broker>() {
+pub async fn no_task_runs_before_its_eta_and_all_run_then<B: Broker>() {
     let mut broker = B::start().await;
     let mut options = broker.options();
     options.held = 2;
@@ -67,7 +67,7 @@ pub async fn nobody_runs_it_before_its_time_and_all_run_it_then<B: Broker>() {
     let late: Vec<_> = (0..6).map(|n| due(&n.to_string(), then, n)).collect();
     post(&mut broker, "celery", &late).await;
     until_parked(&rig, 6).await;
-    // More become due at once than there is room for.
+    // More messages become due at once than there is room for.
     let mut ids = Vec::new();
     for _ in 0..6 {
         let delivery = rig.next().await;
@@ -82,7 +82,7 @@ pub async fn nobody_runs_it_before_its_time_and_all_run_it_then<B: Broker>() {
     broker.until_clean().await;
 }
 
-pub async fn no_more_wait_for_their_eta_than_are_allowed<B: Broker>() {
+pub async fn the_number_that_waits_for_an_eta_is_limited<B: Broker>() {
     let mut broker = B::start().await;
     let mut options = broker.options();
     options.held = 1;
@@ -90,13 +90,13 @@ pub async fn no_more_wait_for_their_eta_than_are_allowed<B: Broker>() {
     let rig = Rig::start(options);
     post(&mut broker, "celery", &["a", "b", "c", "d"].map(far)).await;
     until_parked(&rig, 2).await;
-    // Time enough for another one.
+    // This is time enough for another message to be parked.
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(rig.consumer.parked(), 2);
     assert!(broker.depth("celery").await.ready >= 1);
 }
 
-pub async fn what_waits_with_a_dead_worker_is_run_by_another<B: Broker>() {
+pub async fn tasks_that_wait_with_a_dead_worker_are_run_by_another<B: Broker>() {
     let mut broker = B::start().await;
     let mut options = broker.options();
     B::rescue_after(&mut options, Duration::from_millis(500));
@@ -111,7 +111,7 @@ pub async fn what_waits_with_a_dead_worker_is_run_by_another<B: Broker>() {
     broker.until_clean().await;
 }
 
-pub async fn what_waits_survives_a_restart_of_the_broker<B: Broker>() {
+pub async fn waiting_tasks_survive_a_restart_of_the_broker<B: Broker>() {
     let mut broker = B::start_durable().await;
     let mut rig = Rig::start(broker.options());
     rig.consumer.connected().await;

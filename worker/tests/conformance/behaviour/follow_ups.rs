@@ -127,7 +127,7 @@ pub async fn options_of_a_follow_up_are_kept<B: Broker>() {
     assert_eq!(broker.dead().await, []);
 }
 
-pub async fn a_follow_up_may_go_to_a_queue_that_nobody_knows_yet<B: Broker>() {
+pub async fn a_follow_up_may_go_to_a_queue_that_does_not_exist_yet<B: Broker>() {
     let mut broker = B::start().await;
     let mut rig = Rig::start(broker.options());
     let mut first = task("first");

@@ -1,4 +1,4 @@
-//! What has to hold on every broker. Each of these is listed in [`suite`](crate::suite).
+//! What has to hold on every broker. Each behaviour is listed in [`suite`](crate::suite).
 
 pub mod chords;
 pub mod dead_letters;

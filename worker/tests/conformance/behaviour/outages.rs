@@ -1,4 +1,4 @@
-//! Outages of the broker and what follows from them.
+//! Outages of the broker and their consequences.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub async fn killed_connections_lose_nothing<B: Broker>() {
     assert_eq!(broker.dead().await, []);
 }
 
-pub async fn a_verdict_on_what_came_before_a_cut_touches_nothing_else<B: Broker>() {
+pub async fn a_verdict_from_before_a_cut_changes_no_other_message<B: Broker>() {
     let mut broker = B::start().await;
     let mut options = broker.options();
     options.held = 1;
@@ -38,7 +38,7 @@ pub async fn a_verdict_on_what_came_before_a_cut_touches_nothing_else<B: Broker>
     assert_eq!(broker.dead().await, []);
 }
 
-pub async fn an_idle_worker_hears_of_a_message_after_its_connections_were_killed<B: Broker>() {
+pub async fn an_idle_worker_gets_a_message_after_its_connections_were_killed<B: Broker>() {
     let mut broker = B::start().await;
     let mut options = broker.options();
     B::without_polling(&mut options);
@@ -67,7 +67,7 @@ pub async fn a_crash_loses_nothing<B: Broker>() {
     be_refused().await;
     broker.restart().await;
     post(&mut broker, "celery", &[task("last")]).await;
-    // Whatever the crash left half done comes back within a lease or two.
+    // Everything that the crash interrupted comes back within a lease or two.
     rig.work_until(async {
         broker.until_status("last", "SUCCESS").await;
         broker.until_clean().await;
@@ -76,7 +76,7 @@ pub async fn a_crash_loses_nothing<B: Broker>() {
     assert_eq!(broker.backend().stored_results().await, 501);
 }
 
-pub async fn what_was_done_while_the_broker_was_frozen_is_settled<B: Broker>() {
+pub async fn tasks_done_while_the_broker_was_frozen_are_settled<B: Broker>() {
     let mut broker = B::start_durable().await;
     let mut rig = Rig::start(broker.options());
     post(&mut broker, "celery", &tasks(3)).await;
@@ -85,7 +85,7 @@ pub async fn what_was_done_while_the_broker_was_frozen_is_settled<B: Broker>() {
     for delivery in held {
         rig.settler.finish(delivery, succeeded("1"));
     }
-    // Longer than an answer is waited for, shorter than others leave it to us.
+    // The freeze is longer than the wait for an answer, and shorter than a lease.
     tokio::time::sleep(Duration::from_secs(8)).await;
     broker.thaw().await;
     rig.work_until(broker.until_clean()).await;

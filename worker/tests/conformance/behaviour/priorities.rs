@@ -1,4 +1,4 @@
-//! Which message of a queue comes first.
+//! The order of the messages of a queue.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use celery_worker::delivery::Outcome;
 use crate::broker::Broker;
 use crate::rig::{DEADLINE, Rig, post, rejected, task};
 
-/// One that comes last and one that comes first, posted in this order.
+/// Returns a task that comes last and one that comes first, posted in this order.
 fn pair<B: Broker>() -> [Task; 2] {
     [("patient", B::LAST_PRIORITY), ("urgent", B::FIRST_PRIORITY)].map(|(id, priority)| {
         let mut task = task(id);
@@ -19,7 +19,7 @@ fn pair<B: Broker>() -> [Task; 2] {
     })
 }
 
-pub async fn the_urgent_come_before_the_patient<B: Broker>() {
+pub async fn urgent_messages_come_first<B: Broker>() {
     let mut broker = B::start().await;
     post(&mut broker, "celery", &pair::<B>()).await;
     let mut options = broker.options();
@@ -29,7 +29,7 @@ pub async fn the_urgent_come_before_the_patient<B: Broker>() {
     broker.until_clean().await;
 }
 
-pub async fn what_has_the_same_priority_comes_in_the_order_it_was_sent<B: Broker>() {
+pub async fn messages_of_one_priority_keep_their_order<B: Broker>() {
     let mut broker = B::start().await;
     let tasks: Vec<_> = (0..20)
         .map(|n| {
@@ -45,7 +45,7 @@ pub async fn what_has_the_same_priority_comes_in_the_order_it_was_sent<B: Broker
     broker.until_clean().await;
 }
 
-pub async fn what_goes_back_keeps_its_priority<B: Broker>() {
+pub async fn a_message_that_goes_back_keeps_its_priority<B: Broker>() {
     keeps_its_priority::<B>(|| Outcome::NotStarted).await;
     keeps_its_priority::<B>(|| Outcome::Interrupted).await;
     keeps_its_priority::<B>(|| rejected(true)).await;
@@ -60,7 +60,8 @@ pub async fn a_retry_keeps_its_priority<B: Broker>() {
     .await;
 }
 
-/// A worker that stops has this outcome for the first of a pair; then the other one is posted.
+/// Asserts that a message keeps its priority if a worker that stops reports this outcome for the
+/// first of a pair before the other one is posted.
 async fn keeps_its_priority<B: Broker>(outcome: impl Fn() -> Outcome) {
     for first in [0, 1] {
         let mut broker = B::start().await;

@@ -1,4 +1,4 @@
-//! Several queues, and one that is named twice.
+//! Several queues, and a queue that is named twice.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -41,11 +41,11 @@ pub async fn a_queue_named_twice_is_consumed_once<B: Broker>() {
     is_bounded::<B>(&["a", "a"], &["a"]).await;
 }
 
-pub async fn no_more_is_held_of_all_queues_than_is_allowed<B: Broker>() {
+pub async fn the_number_held_from_all_queues_is_limited<B: Broker>() {
     is_bounded::<B>(&["a", "b"], &["a", "b"]).await;
 }
 
-/// Consumes `named` with room for four, with twelve messages in each of `queues`.
+/// Consumes `named` with room for four messages, of which there are twelve in each of `queues`.
 async fn is_bounded<B: Broker>(named: &[&str], queues: &[&str]) {
     let mut broker = B::start().await;
     let mut all = 0;
@@ -64,7 +64,7 @@ async fn is_bounded<B: Broker>(named: &[&str], queues: &[&str]) {
         while held.len() < 4.min(all - done.len()) {
             held.push(rig.next().await);
         }
-        // Time enough for a fifth.
+        // This is time enough for a fifth message to arrive.
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(rig.deliveries.try_recv().is_err());
         for delivery in held.drain(..) {

@@ -9,14 +9,14 @@ use celery_worker::delivery::Outcome;
 use crate::broker::{Broker, DeadLetter};
 use crate::rig::{Rig, post, succeeded, task, tasks};
 
-pub async fn what_a_dead_worker_held_is_delivered_to_another<B: Broker>() {
+pub async fn messages_of_a_dead_worker_are_delivered_to_another<B: Broker>() {
     let mut broker = B::start().await;
     let mut options = broker.options();
     B::rescue_after(&mut options, Duration::from_millis(500));
     let mut dying = Rig::start(options.clone());
     post(&mut broker, "celery", &[task("a")]).await;
     let lost = dying.next().await;
-    // As when the process is killed: nothing is given back.
+    // As after a kill of the process, nothing is given back.
     drop(dying);
     drop(lost);
     let mut rig = Rig::start(options);
@@ -30,7 +30,7 @@ pub async fn what_a_dead_worker_held_is_delivered_to_another<B: Broker>() {
     assert_eq!(broker.result("a").await["result"], 2);
 }
 
-pub async fn what_is_held_for_long_is_delivered_to_nobody_else<B: Broker>() {
+pub async fn a_message_that_is_held_for_long_is_not_delivered_to_another<B: Broker>() {
     let mut broker = B::start().await;
     let mut options = broker.options();
     B::rescue_after(&mut options, Duration::from_secs(2));
@@ -40,7 +40,7 @@ pub async fn what_is_held_for_long_is_delivered_to_nobody_else<B: Broker>() {
         delivery = one.next() => (delivery, one.settler.clone()),
         delivery = two.next() => (delivery, two.settler.clone()),
     };
-    // For three times as long, with another worker there that would rescue it.
+    // The message is held for three times as long, while another worker could rescue it.
     tokio::select! {
         () = tokio::time::sleep(Duration::from_secs(6)) => {}
         _ = one.deliveries.recv() => panic!("delivered twice"),
@@ -51,11 +51,12 @@ pub async fn what_is_held_for_long_is_delivered_to_nobody_else<B: Broker>() {
     assert_eq!(broker.result("a").await["result"], 1);
 }
 
-/// How often a message may be begun before it is poison; a broker counts as it can.
+/// How often a message may be begun before it is poison. The exact number depends on how the broker
+/// counts.
 const LEAST_BEGINS: usize = 5;
 const MOST_BEGINS: usize = 10;
 
-/// Begins until it is refused.
+/// Begins the message until that is refused.
 pub async fn a_message_that_comes_back_too_often_is_a_dead_letter<B: Broker>() {
     let mut broker = B::start().await;
     let mut rig = Rig::start(broker.options());
@@ -96,7 +97,7 @@ pub async fn a_message_that_kills_its_workers_is_a_dead_letter<B: Broker>() {
     assert!(deaths >= LEAST_BEGINS, "{deaths} deaths only");
 }
 
-/// It is the only dead letter, and whoever waits for it is told.
+/// Asserts that the message is the only dead letter, and that its result tells a waiting client.
 async fn is_poison<B: Broker>(broker: &mut B) {
     broker.until_dead(1).await;
     broker.until_clean().await;
@@ -108,14 +109,14 @@ async fn is_poison<B: Broker>(broker: &mut B) {
     );
 }
 
-pub async fn what_only_waited_beside_a_message_that_kills_is_not_counted<B: Broker>() {
+pub async fn a_message_that_waited_beside_one_that_kills_is_not_counted<B: Broker>() {
     let mut broker = B::start().await;
     let mut options = broker.options();
     B::rescue_after(&mut options, Duration::from_millis(500));
     let mut rig = Rig::start(options.clone());
     post(&mut broker, "celery", &[task("waits")]).await;
     for _ in 0..8 {
-        // Delivered, not begun; and its worker dies.
+        // The message is delivered and not begun, and its worker dies.
         let waits = rig.next().await;
         rig = Rig::start(options.clone());
         drop(waits);

@@ -1,4 +1,4 @@
-//! Results on another server than the broker's: a Redis beside whatever the broker is.
+//! Results on another server than the broker's: a Redis beside any broker.
 
 use celery_worker::consumer::Results;
 use serde_json::Value;
@@ -39,7 +39,7 @@ pub async fn nothing_is_acknowledged_before_its_result_is_stored<B: Broker>() {
     let delivery = rig.next().await;
     backend.crash().await;
     rig.settler.finish(delivery, succeeded("5"));
-    // Time enough for an acknowledgement that does not wait.
+    // This is time enough for an ack that does not wait.
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     broker.until_depth("celery", 0, 1).await;
     backend.restart().await;

@@ -1,4 +1,4 @@
-//! What each outcome does to the message and to the result.
+//! The effect of each outcome on the message and on the result.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -92,7 +92,7 @@ pub async fn a_failure_is_stored_with_its_exception<B: Broker>() {
     assert_eq!(broker.dead().await, []);
 }
 
-pub async fn a_failure_is_run_again_as_its_task_says<B: Broker>() {
+pub async fn a_failure_is_retried_as_its_task_says<B: Broker>() {
     let mut broker = B::start().await;
     let mut rig = Rig::start(broker.options());
     let [again, bug] = ["again", "bug"].map(|id| {
@@ -111,7 +111,7 @@ pub async fn a_failure_is_run_again_as_its_task_says<B: Broker>() {
         assert_eq!(stored["result"]["exc_type"], "ValueError");
         assert_eq!(stored["traceback"], "ValueError: boom\n");
     }
-    // What another run cannot mend is final.
+    // An error that another run cannot mend is final.
     let permanent = || Outcome::Raised {
         exception: boom(),
         retryable: false,
@@ -146,11 +146,11 @@ pub async fn a_failure_is_run_again_as_its_task_says<B: Broker>() {
     assert_eq!(broker.dead().await, []);
 }
 
-pub async fn a_retry_publishes_the_task_again_until_there_were_enough<B: Broker>() {
+pub async fn a_retry_publishes_the_task_again_until_its_limit<B: Broker>() {
     let mut broker = B::start().await;
     let mut rig = Rig::start(broker.options());
     let exceeded = "Can't retry proj.add[without] args:(2, 3) kwargs:{}";
-    // The reason of the last request is what is stored, if it has one.
+    // The reason of the last retry is stored, if it has one.
     for (id, last, exc_type, text, traceback) in [
         (
             "without",
@@ -199,7 +199,7 @@ pub async fn a_retry_publishes_the_task_again_until_there_were_enough<B: Broker>
     assert_eq!(broker.dead().await, []);
 }
 
-pub async fn what_expires_before_it_begins_is_revoked<B: Broker>() {
+pub async fn a_task_that_expires_before_it_begins_is_revoked<B: Broker>() {
     let mut broker = B::start().await;
     let mut rig = Rig::start(broker.options());
     let mut short = task("a");
@@ -207,7 +207,7 @@ pub async fn what_expires_before_it_begins_is_revoked<B: Broker>() {
     post(&mut broker, "celery", &[short]).await;
     let delivery = rig.next().await;
     let expires = delivery.task.expires.unwrap().unix_micros();
-    // As long as it waits for a slot.
+    // The task expires while it waits for a slot.
     until("its end", async || {
         let left = expires - from_now(Duration::ZERO).unix_micros();
         (left < 0).then_some(()).ok_or(left)
@@ -248,7 +248,7 @@ pub async fn states_are_stored_until_there_is_a_success<B: Broker>() {
     assert_eq!(broker.result("a").await["status"], "SUCCESS");
 }
 
-pub async fn a_success_stays_though_a_copy_fails_later<B: Broker>() {
+pub async fn a_success_stays_although_a_copy_fails_later<B: Broker>() {
     let mut broker = B::start().await;
     let mut rig = Rig::start(broker.options());
     for outcome in [succeeded("5"), failed()] {
@@ -276,7 +276,7 @@ pub async fn a_large_message_may_have_a_large_result<B: Broker>() {
     assert!(broker.result("a").await["result"] == text);
 }
 
-pub async fn what_is_ignored_is_acknowledged_only<B: Broker>() {
+pub async fn an_ignored_task_is_only_acknowledged<B: Broker>() {
     let mut broker = B::start().await;
     let mut rig = Rig::start(broker.options());
     post(&mut broker, "celery", &[task("a")]).await;
@@ -287,7 +287,7 @@ pub async fn what_is_ignored_is_acknowledged_only<B: Broker>() {
     assert_eq!(broker.dead().await, []);
 }
 
-pub async fn what_is_rejected_is_a_dead_letter_or_comes_again<B: Broker>() {
+pub async fn a_rejected_message_is_a_dead_letter_or_comes_again<B: Broker>() {
     let mut broker = B::start().await;
     let mut rig = Rig::start(broker.options());
     post(&mut broker, "celery", &[task("dead"), task("again")]).await;
@@ -316,7 +316,7 @@ pub async fn what_is_rejected_is_a_dead_letter_or_comes_again<B: Broker>() {
     assert_eq!(broker.result("again").await["status"], "SUCCESS");
 }
 
-pub async fn what_puts_itself_back_may_do_so_for_ever<B: Broker>() {
+pub async fn a_task_may_put_itself_back_without_limit<B: Broker>() {
     let mut broker = B::start().await;
     let mut rig = Rig::start(broker.options());
     post(&mut broker, "celery", &[task("a")]).await;

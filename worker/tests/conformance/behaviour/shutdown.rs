@@ -1,4 +1,4 @@
-//! What goes back when a worker stops.
+//! The messages that go back when a worker stops.
 
 use std::future::pending;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use celery_worker::delivery::Outcome;
 use crate::broker::Broker;
 use crate::rig::{DEADLINE, Rig, post, succeeded, task, tasks};
 
-/// The next worker gets all that the last one gave back.
+/// Asserts that the next worker gets all messages that the last one gave back.
 async fn arrives<B: Broker>(broker: &mut B, count: usize) {
     broker.until_depth("celery", count, 0).await;
     let mut wanted: Vec<_> = (0..count).map(|n| n.to_string()).collect();
@@ -23,14 +23,14 @@ async fn arrives<B: Broker>(broker: &mut B, count: usize) {
     assert_eq!(broker.dead().await, []);
 }
 
-pub async fn what_was_not_begun_goes_back<B: Broker>() {
+pub async fn tasks_that_have_not_begun_go_back<B: Broker>() {
     let mut broker = B::start().await;
     post(&mut broker, "celery", &tasks(12)).await;
     Rig::start(broker.options()).give_back(12).await;
     arrives(&mut broker, 12).await;
 }
 
-pub async fn what_was_not_read_goes_back<B: Broker>() {
+pub async fn unread_messages_go_back<B: Broker>() {
     let mut broker = B::start().await;
     post(&mut broker, "celery", &tasks(9)).await;
     let mut options = broker.options();
@@ -54,7 +54,7 @@ pub async fn a_worker_that_drains_takes_no_more_and_ends_what_it_has<B: Broker>(
     assert_eq!(broker.result("a").await["status"], "SUCCESS");
 }
 
-pub async fn a_stop_without_a_broker_ends_and_says_what_is_left<B: Broker>() {
+pub async fn a_stop_without_a_broker_ends_and_reports_what_is_left<B: Broker>() {
     let mut broker = B::start_durable().await;
     let mut options = broker.options();
     B::rescue_after(&mut options, Duration::from_millis(500));
@@ -73,13 +73,13 @@ pub async fn a_stop_without_a_broker_ends_and_says_what_is_left<B: Broker>() {
     broker.until_clean().await;
 }
 
-pub async fn what_was_begun_goes_back_marked<B: Broker>() {
+pub async fn tasks_that_have_begun_go_back_marked<B: Broker>() {
     let mut broker = B::start().await;
     let mut rig = Rig::start(broker.options());
     post(&mut broker, "celery", &[task("a")]).await;
     let delivery = rig.next().await;
     let delivery = rig.settler.begin(delivery, pending()).await.unwrap();
-    // With the shutdown begun, what is given back stays in the queue.
+    // After the shutdown has begun, messages that are given back stay in the queue.
     rig.shutdown.advance(Phase::Warm);
     rig.settler.finish(delivery, Outcome::Interrupted);
     assert_eq!(rig.consumer.close(DEADLINE).await, Left::default());
@@ -88,7 +88,7 @@ pub async fn what_was_begun_goes_back_marked<B: Broker>() {
     assert!(rig.next().await.task.redelivered);
 }
 
-pub async fn what_has_no_verdict_at_the_end_is_given_back<B: Broker>() {
+pub async fn deliveries_without_a_verdict_at_the_end_are_given_back<B: Broker>() {
     let mut broker = B::start().await;
     let mut rig = Rig::start(broker.options());
     post(&mut broker, "celery", &[task("a")]).await;

@@ -1,4 +1,4 @@
-//! Messages that are malformed, large, or in a content that is not accepted.
+//! Messages that are malformed or large, or have a content type that is not accepted.
 
 use celery_protocol::compression::Compression;
 use celery_protocol::message::EncodeOptions;
@@ -8,7 +8,7 @@ use celery_worker::delivery::Outcome;
 use crate::broker::Broker;
 use crate::rig::{Rig, json, message, rejected, succeeded, task};
 
-/// What each of the bombs becomes.
+/// The size of each bomb once it is decompressed.
 const BOMB: usize = 256 << 10;
 
 pub async fn every_malformed_message_ends_and_none_stops_the_others<B: Broker>() {
@@ -55,7 +55,7 @@ pub async fn of_250_bombs_no_more_are_read_than_fit<B: Broker>() {
     for n in 0..249 {
         let delivery = rig.next().await;
         assert_eq!(delivery.task.id, format!("bomb-{n:03}"));
-        // The fourth may be read while there is almost room, and is one too many.
+        // The fourth may be read just below the limit, and exceeds it.
         let in_memory = 1 + rig.deliveries.len();
         assert!(in_memory <= 5, "{in_memory} are in memory");
         rig.settler.finish(delivery, Outcome::Ignored);
@@ -69,7 +69,7 @@ pub async fn of_250_bombs_no_more_are_read_than_fit<B: Broker>() {
     broker.until_clean().await;
 }
 
-pub async fn only_the_content_that_is_accepted_is_read<B: Broker>() {
+pub async fn only_accepted_content_is_read<B: Broker>() {
     let mut broker = B::start().await;
     let mut options = broker.options();
     options.accept_content = vec![Serializer::Msgpack, Serializer::Yaml];

@@ -62,7 +62,7 @@ async fn a_claim_that_died_with_its_worker_is_found_again() {
 }
 
 #[tokio::test]
-async fn a_body_that_another_claimed_is_left_to_it() {
+async fn a_body_that_another_worker_claimed_is_left_to_it() {
     let mut broker = Redis::start().await;
     broker.backend().begin_chord("g", 1).await;
     broker
@@ -86,7 +86,7 @@ async fn a_body_that_another_claimed_is_left_to_it() {
 }
 
 #[tokio::test]
-async fn a_late_copy_of_a_member_begins_nothing() {
+async fn a_late_copy_of_a_member_begins_no_chord() {
     let mut broker = Redis::start().await;
     broker.backend().begin_chord("g", 1).await;
     let mut rig = Rig::start(broker.options());

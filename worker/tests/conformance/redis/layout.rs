@@ -1,4 +1,4 @@
-//! What stands in Redis's keys: Python's workers read it, too.
+//! The content of Redis's keys, which Python's workers also read.
 
 use celery_protocol::time::Timestamp;
 use celery_worker::consumer::Results;
@@ -10,7 +10,7 @@ use crate::rig::{Rig, message, post, succeeded, task, tasks};
 const QUEUE: [&str; 4] = ["LRANGE", "celery", "0", "-1"];
 
 #[tokio::test]
-async fn what_is_held_is_an_entry_of_kombu_and_a_result_expires() {
+async fn a_held_message_is_an_entry_of_kombu_and_a_result_expires() {
     let mut broker = Redis::start().await;
     let mut rig = Rig::start(broker.options());
     post(&mut broker, "celery", &[task("a")]).await;
@@ -43,7 +43,7 @@ async fn many_tasks_take_few_calls() {
 }
 
 #[tokio::test]
-async fn the_score_of_what_waits_for_its_eta_is_the_eta() {
+async fn the_score_of_a_waiting_message_is_its_eta() {
     let mut broker = Redis::start().await;
     let rig = Rig::start(broker.options());
     let mut far = task("far");
@@ -59,7 +59,7 @@ async fn the_score_of_what_waits_for_its_eta_is_the_eta() {
 }
 
 #[tokio::test]
-async fn what_is_no_message_is_a_dead_letter() {
+async fn entries_that_are_not_messages_are_dead_letters() {
     let mut broker = Redis::start().await;
     let mut rig = Rig::start(broker.options());
     let messages = [
@@ -78,7 +78,7 @@ async fn what_is_no_message_is_a_dead_letter() {
 }
 
 #[tokio::test]
-async fn what_was_not_begun_goes_back_unchanged_and_in_order() {
+async fn tasks_that_have_not_begun_go_back_unchanged_and_in_order() {
     let mut broker = Redis::start().await;
     post(&mut broker, "celery", &tasks(9)).await;
     let before = broker.ask(&QUEUE).await;
@@ -87,7 +87,7 @@ async fn what_was_not_begun_goes_back_unchanged_and_in_order() {
 }
 
 #[tokio::test]
-async fn what_was_not_read_goes_back_unchanged() {
+async fn unread_messages_go_back_unchanged() {
     let mut broker = Redis::start().await;
     post(&mut broker, "celery", &tasks(9)).await;
     let before = broker.query(&QUEUE).await;

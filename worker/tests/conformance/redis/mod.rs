@@ -1,4 +1,4 @@
-//! Redis: the harness of the suite, and what is Redis's own.
+//! Redis: the harness of the suite, and the tests of Redis's own behaviour.
 
 mod chords;
 
@@ -25,13 +25,14 @@ use crate::rig::NEVER;
 
 conformance!(crate::redis::Redis);
 
-/// Ready and unacknowledged at one moment: `KEYS` are the lists of a queue, `unacked` and its index.
+/// Counts the ready and the unacknowledged messages at one moment: `KEYS` are the lists of a queue,
+/// `unacked` and its index.
 const DEPTH: &str = "local ready = 0
 for list = 1, #KEYS - 2 do ready = ready + redis.call('LLEN', KEYS[list]) end
 local held = redis.call('HLEN', KEYS[#KEYS - 1])
 return {ready, math.max(held, redis.call('ZCARD', KEYS[#KEYS]))}";
 
-/// How long a server that comes back is waited for.
+/// The longest wait for a server that comes back.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Redis {
@@ -50,24 +51,24 @@ impl Redis {
         }
     }
 
-    /// A consumer that comes another way to the server, or as another user of it.
+    /// Returns the options of a consumer that uses another URL of the server, or another user.
     fn options_by(url: &str) -> ConsumerOptions {
         ConsumerOptions::new(Endpoint::from_url(url).unwrap(), "celery@test")
     }
 
-    /// A consumer as a user of these rights: its rights are all it has.
+    /// Returns the options of a consumer whose user has exactly these rights.
     async fn options_as(&mut self, rights: &[&str]) -> ConsumerOptions {
         let user = [&["ACL", "SETUSER", "limited", "on", ">secret"], rights].concat();
         self.ask(&user).await;
         Self::options_by(&self.limited_url())
     }
 
-    /// The address of the user whose rights are limited.
+    /// Returns the URL with the user whose rights are limited.
     fn limited_url(&self) -> String {
         format!("redis://limited:secret@127.0.0.1:{}/0", self.server.port())
     }
 
-    /// Asks until there is an answer; an error is one, too.
+    /// Sends a command until it is answered; an error counts as an answer.
     async fn query<A: AsRef<[u8]>>(&mut self, words: &[A]) -> Value {
         let mut cmd = Cmd::new();
         for word in words {
@@ -92,12 +93,12 @@ impl Redis {
         answer.expect("no answer from Redis")
     }
 
-    /// The same as text.
+    /// Like [`query`](Self::query), and returns the answer as text.
     async fn ask<A: AsRef<[u8]>>(&mut self, words: &[A]) -> String {
         text(&self.query(words).await)
     }
 
-    /// Waits until a command answers this.
+    /// Waits until a command returns `wanted`.
     async fn until(&mut self, words: &[&str], wanted: &str) {
         until(&format!("{words:?}: {wanted}"), async || {
             let answer = self.ask(words).await;
@@ -188,7 +189,8 @@ impl Broker for Redis {
         (messages, letters.into())
     }
 
-    /// As kombu does, each into the list of its priority; neighbours of one list by one command.
+    /// Pushes each message into the list of its priority, as kombu does; consecutive messages of
+    /// one list go in one command.
     async fn push(&mut self, queue: &str, messages: &[Vec<u8>]) {
         for batch in messages.chunk_by(|one, next| priority(one) == priority(next)) {
             let list = Keys::new("").queue(queue, priority(&batch[0]));
@@ -275,7 +277,7 @@ impl Backend for Redis {
         self.ask(&["SET", &key("s"), &size.to_string()]).await;
     }
 
-    /// Of those that have ended only `.c` is left, which says so.
+    /// A chord that has ended has only the key `.c`, which marks its end.
     async fn open_chords(&mut self) -> usize {
         let keys = items(self.query(&["KEYS", "celery-taskset-meta-*"]).await);
         let open: BTreeSet<String> = keys
@@ -288,7 +290,7 @@ impl Backend for Redis {
     }
 }
 
-/// 0 where a message does not say, or cannot.
+/// Returns the priority of a message; 0 if it has none or is not JSON.
 fn priority(message: &[u8]) -> u8 {
     let message: serde_json::Value = serde_json::from_slice(message).unwrap_or_default();
     let priority = message["properties"]["priority"].as_u64().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! What Redis refuses for good: it concerns what was refused, and nothing else.
+//! Permanent refusals by Redis: each concerns only the refused command.
 
 use std::future::pending;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::broker::Broker;
 use crate::rig::{Rig, json, message, post, succeeded, task};
 
 #[tokio::test]
-async fn a_follow_up_to_a_key_that_is_no_list_does_not_repeat_its_parent() {
+async fn a_follow_up_to_a_key_that_is_not_a_list_does_not_repeat_its_parent() {
     let mut broker = Redis::start().await;
     broker.ask(&["SET", "taken", "x"]).await;
     let mut options = broker.options();
@@ -49,7 +49,7 @@ async fn without_the_right_to_publish_tasks_are_done_once() {
 }
 
 #[tokio::test]
-async fn a_queue_whose_key_is_no_list_does_not_keep_the_others() {
+async fn a_queue_whose_key_is_not_a_list_does_not_stop_the_others() {
     let mut broker = Redis::start().await;
     broker.ask(&["SET", "string", "x"]).await;
     let mut options = broker.options();
@@ -66,7 +66,7 @@ async fn a_queue_whose_key_is_no_list_does_not_keep_the_others() {
     broker.until_clean().await;
 }
 
-/// The only member of the header of a chord.
+/// Returns the only member of the header of a chord.
 fn member(id: &str, group: &str) -> Task {
     let mut member = task(id);
     member.group = Some(group.into());
@@ -77,7 +77,7 @@ fn member(id: &str, group: &str) -> Task {
 }
 
 #[tokio::test]
-async fn a_group_that_is_none_keeps_no_other_chord() {
+async fn a_malformed_group_stops_no_other_chord() {
     let mut broker = Redis::start().await;
     broker
         .ask(&["LPUSH", "celery-taskset-meta-broken", "no group"])
@@ -93,14 +93,14 @@ async fn a_group_that_is_none_keeps_no_other_chord() {
     assert_eq!(rig.finish(3).await, ["broken", "sound", "body-sound"]);
     broker.until_clean().await;
     assert_eq!(broker.result("broken").await["status"], "SUCCESS");
-    // The body that will not be called.
+    // The body will not be called.
     let letters = broker.ask(&["XRANGE", "celery.dead", "-", "+"]).await;
     assert!(letters.contains("cause follow-up"), "{letters}");
     assert!(letters.contains("body-broken"), "{letters}");
 }
 
 #[tokio::test]
-async fn a_follow_up_that_is_refused_keeps_only_its_own_task() {
+async fn a_refused_follow_up_stops_only_its_own_task() {
     let mut broker = Redis::start().await;
     let keys = ["~celery*", "~unacked*", "~rs.*", "&*", "+@all"];
     let mut options = broker.options_as(&keys).await;
@@ -115,7 +115,7 @@ async fn a_follow_up_that_is_refused_keeps_only_its_own_task() {
         .collect();
     messages.insert(7, message::<Redis>(&bad, "celery"));
     broker.push("celery", &messages).await;
-    // All verdicts in one batch.
+    // All verdicts go in one batch.
     let mut deliveries = Vec::new();
     for _ in 0..21 {
         deliveries.push(rig.next().await);
@@ -127,7 +127,7 @@ async fn a_follow_up_that_is_refused_keeps_only_its_own_task() {
     for id in ["0", "6", "7", "19"] {
         assert_eq!(broker.result(id).await["status"], "SUCCESS");
     }
-    // It comes back, and its deliveries are counted.
+    // The message comes back, and its deliveries are counted.
     for _ in 0..5 {
         let delivery = rig.next().await;
         assert_eq!(delivery.task.id, "bad");
@@ -141,7 +141,7 @@ async fn a_follow_up_that_is_refused_keeps_only_its_own_task() {
 }
 
 #[tokio::test]
-async fn lost_answers_alone_poison_no_message() {
+async fn lost_answers_alone_do_not_make_a_message_poison() {
     let mut broker = Redis::start().await;
     let proxy = Proxy::to_port(broker.server.port()).unwrap();
     let mut rig = Rig::start(Redis::options_by(&format!(
@@ -149,7 +149,7 @@ async fn lost_answers_alone_poison_no_message() {
         proxy.port()
     )));
     post(&mut broker, "celery", &[task("a")]).await;
-    // Five times it comes back, and the answer to each count is lost.
+    // The message comes back five times, and the answer to each count is lost.
     for times in 0..=5 {
         proxy.cut_at("rs.redelivered.", Cut::Answer);
         let delivery = rig.next().await;

@@ -1,4 +1,4 @@
-//! Messages of which `unacked` says that somebody holds them.
+//! Messages that a worker holds according to `unacked`.
 
 use std::future::pending;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::Redis;
 use crate::broker::Broker;
 use crate::rig::{DEADLINE, Rig, message, post, succeeded, task};
 
-/// An entry as kombu writes it, held since `score`.
+/// Writes an entry as kombu does, held since `score`.
 async fn orphan(broker: &mut Redis, tag: &str, score: &str, entry: &[u8]) {
     broker
         .ask(&[b"HSET", b"unacked".as_slice(), tag.as_bytes(), entry])
@@ -86,11 +86,12 @@ async fn an_unreadable_orphan_is_a_dead_letter() {
 }
 
 #[tokio::test]
-async fn one_bad_orphan_does_not_keep_the_others() {
+async fn one_bad_orphan_does_not_stop_the_others() {
     let mut broker = Redis::start().await;
     let mut options = broker.options();
     options.lease = Duration::from_millis(500);
-    // To a key that is no list, by a binding key that is no set, under a tag that is no UTF-8.
+    // One entry goes to a key that is not a list, one has a binding key that is not a set, and one
+    // has a tag that is not UTF-8.
     broker.ask(&["SET", "string", "x"]).await;
     broker.ask(&["SET", "_kombu.binding.named", "x"]).await;
     for (tag, entry) in [
@@ -121,7 +122,7 @@ async fn a_verdict_after_the_lease_was_lost_changes_nothing() {
     let mut rig = Rig::start(broker.options());
     post(&mut broker, "celery", &[task("a"), task("b")]).await;
     let (first, second) = (rig.next().await, rig.next().await);
-    // Somebody restores both, as Python would.
+    // Another worker restores both, as Python would.
     broker.ask(&["DEL", "unacked", "unacked_index"]).await;
     rig.settler.finish(first, succeeded("1"));
     let countdown = Duration::ZERO;
@@ -139,7 +140,7 @@ async fn a_verdict_after_the_lease_was_lost_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_redelivered_keep_their_place_before_the_others() {
+async fn redelivered_messages_stay_before_the_others() {
     let mut broker = Redis::start().await;
     let marked = mark_redelivered(&message::<Redis>(&task("again"), "celery")).unwrap();
     let messages = [marked.raw, message::<Redis>(&task("new"), "celery")];
@@ -149,7 +150,7 @@ async fn the_redelivered_keep_their_place_before_the_others() {
 }
 
 #[tokio::test]
-async fn after_a_freeze_nothing_begins_whose_lease_was_lost() {
+async fn after_a_freeze_no_task_begins_whose_lease_was_lost() {
     let mut broker = Redis::start().await;
     let mut options = broker.options();
     options.lease = Duration::from_millis(600);
@@ -164,7 +165,7 @@ async fn after_a_freeze_nothing_begins_whose_lease_was_lost() {
     };
     broker.ask(&["HDEL", "unacked", &tag_of("a")]).await;
     broker.ask(&["ZREM", "unacked_index", &tag_of("a")]).await;
-    // All roles stand still, as when the process is stopped.
+    // All roles stand still, as if the process were stopped.
     std::thread::sleep(Duration::from_millis(700));
     assert!(rig.settler.begin(a, pending()).await.is_none());
     let b = rig.settler.begin(b, pending()).await.unwrap();
@@ -174,7 +175,7 @@ async fn after_a_freeze_nothing_begins_whose_lease_was_lost() {
 }
 
 #[tokio::test]
-async fn what_was_read_without_harm_is_not_counted() {
+async fn messages_that_were_read_without_harm_are_not_counted() {
     let mut broker = Redis::start().await;
     let options = EncodeOptions::new("celery", "tag").compression(Some(Compression::Zlib));
     let raw = task("a").encode_redis(&options).unwrap();
@@ -189,7 +190,7 @@ async fn what_was_read_without_harm_is_not_counted() {
 }
 
 #[tokio::test]
-async fn a_message_may_be_begun_once_and_five_times_again() {
+async fn a_message_may_begin_once_and_five_times_again() {
     let mut broker = Redis::start().await;
     let mut rig = Rig::start(broker.options());
     post(&mut broker, "celery", &[task("a")]).await;

@@ -1,4 +1,5 @@
-//! A worker with exactly the rights that the documentation names, and everything that needs any.
+//! A worker with exactly the rights that the documentation names, and all its actions that need
+//! any.
 
 use std::future::pending;
 use std::process::Command;
@@ -52,12 +53,12 @@ async fn the_documented_rights_are_enough() {
     member.embed.chord = Some(json(r#"{"task":"proj.xsum","options":{"task_id":"body"}}"#));
     broker.backend().begin_chord("g", 1).await;
     let mut chain = task("chain");
-    // The last one of a chain goes first.
+    // The last step of a chain is the first in the list.
     chain.embed.chain = Some(json(
         r#"[{"task":"proj.add","args":[1],"kwargs":{},"options":{"task_id":"next","priority":3}}]"#,
     ));
     let again = mark_redelivered(&message::<Redis>(&task("again"), "celery")).unwrap();
-    // Of a Python worker that is gone, by an exchange with a name.
+    // A message of a Python worker that is gone, with a named exchange.
     let binding = Keys::default().binding_member("key", "", "celery");
     broker
         .ask(&["SADD", "_kombu.binding.named", &binding])
@@ -95,7 +96,7 @@ async fn the_documented_rights_are_enough() {
     for id in wanted {
         assert_eq!(broker.result(id).await["status"], "SUCCESS");
     }
-    // What has no verdict at the end is given back.
+    // A delivery without a verdict at the end is given back.
     post(&mut broker, "celery", &[task("last")]).await;
     let _last = rig.next().await;
     rig.shutdown.advance(Phase::Cold);
@@ -129,7 +130,7 @@ async fn the_documented_rights_are_enough() {
 }
 
 #[tokio::test]
-async fn the_check_names_the_rights_that_lack() {
+async fn the_check_names_missing_rights() {
     let mut broker = Redis::start_durable().await;
     for (rights, lacking, code, severity, findings) in [
         (

@@ -1,4 +1,4 @@
-//! Outages of parts of Redis.
+//! Lost scripts, lost answers and a missing bell.
 
 use celery_client::aio::scripts;
 use celery_testkit::{Cut, Proxy};
@@ -34,7 +34,7 @@ async fn an_unanswered_claim_is_recovered() {
     let mut broker = Redis::start().await;
     let proxy = Proxy::to_port(broker.server.port()).unwrap();
     let mut options = Redis::options_by(&format!("redis://127.0.0.1:{}/0", proxy.port()));
-    // Neither a sweeper nor anything but the bell may be what brings the messages.
+    // Only the bell may bring the messages, and no sweeper.
     options.lease = NEVER;
     options.safety_claim = NEVER;
     let mut rig = Rig::start(options);

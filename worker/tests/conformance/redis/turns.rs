@@ -1,4 +1,4 @@
-//! In which order queues are served, turn by turn.
+//! The order in which queues are served, turn by turn.
 
 use celery_worker::consumer::QueueOrder;
 
@@ -6,7 +6,8 @@ use super::Redis;
 use crate::broker::Broker;
 use crate::rig::{Rig, post, succeeded, task};
 
-/// Posts `count` tasks to each queue and finishes them one at a time with room for one; the queues in the order served.
+/// Posts `count` tasks to each queue and finishes them one at a time, with room for one. Returns
+/// the queues in the order served.
 async fn served(queues: &[&str], order: QueueOrder, count: usize) -> String {
     let mut broker = Redis::start().await;
     for queue in queues {
