@@ -19,8 +19,8 @@ use UnitEnum;
 /**
  * Replaces the manager in tests: records posts, and needs neither extension nor broker.
  *
- * As with `Queue::fake()`, a post inside a transaction is recorded at once, so that tests that run
- * in their own transaction work; `respectTransactions()` records it at the commit.
+ * As with `Queue::fake()`, a post inside a transaction is recorded at once. Tests that run in their
+ * own transaction therefore work. `respectTransactions()` records it at the commit.
  */
 final class CeleryFake extends CeleryManager
 {
