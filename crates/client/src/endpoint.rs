@@ -7,11 +7,12 @@
 //! parts that distinguish servers, never of a password. So a stored result can name its connection
 //! without revealing how to reach it.
 
+mod address;
 mod builder;
 mod url;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use celery_protocol::keys::Keys;
 use celery_protocol::priorities::{PrioritySteps, Separator};
@@ -23,67 +24,9 @@ use crate::error::{ClientError, ServerError};
 use crate::redis::mode::CLUSTER;
 use crate::secret::{MASK, Secret};
 
+use address::encode;
+pub use address::{Address, DEFAULT_PORT, TlsOptions};
 pub use builder::EndpointBuilder;
-
-/// The port of Redis if none is given.
-pub const DEFAULT_PORT: u16 = 6379;
-
-/// The address of a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// A name or an address, and a port.
-    Tcp {
-        /// A host name, an IPv4 address, or an IPv6 address without brackets.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// A unix socket.
-    Unix(PathBuf),
-}
-
-/// The TLS options. The fields are those of PHP's `ssl` stream context, with names in the style of
-/// Rust.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TlsOptions {
-    /// PEM file of the authorities to trust (`cafile`, `ssl_ca_certs`). Without it and `ca_path`,
-    /// the system's are trusted.
-    pub ca_file: Option<PathBuf>,
-    /// Directory of PEM files of authorities to trust (`capath`).
-    pub ca_path: Option<PathBuf>,
-    /// PEM file of the client's certificate chain (`local_cert`, `ssl_certfile`), possibly with its
-    /// key.
-    pub local_cert: Option<PathBuf>,
-    /// PEM file of the client's private key (`local_pk`, `ssl_keyfile`).
-    pub local_pk: Option<PathBuf>,
-    /// Passphrase of the private key if it is encrypted (`passphrase`).
-    pub passphrase: Option<Secret>,
-    /// Whether the server's certificate is checked (`verify_peer`, `ssl_cert_reqs`). Default: yes.
-    pub verify_peer: bool,
-    /// Whether the certificate must be for the host (`verify_peer_name`). Default: yes.
-    pub verify_peer_name: bool,
-    /// The name expected in the certificate if it differs from the host (`peer_name`).
-    pub peer_name: Option<String>,
-    /// Whether a self-signed certificate is accepted (`allow_self_signed`). Default: no.
-    pub allow_self_signed: bool,
-}
-
-impl Default for TlsOptions {
-    fn default() -> Self {
-        Self {
-            ca_file: None,
-            ca_path: None,
-            local_cert: None,
-            local_pk: None,
-            passphrase: None,
-            verify_peer: true,
-            verify_peer_name: true,
-            peer_name: None,
-            allow_self_signed: false,
-        }
-    }
-}
 
 /// A Redis server, with the login to one of its databases.
 ///
@@ -109,11 +52,6 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Returns a builder that takes separate options, as `new Celery($host, $login, …)` does.
-    pub fn builder() -> EndpointBuilder {
-        EndpointBuilder::default()
-    }
-
     /// Returns the address to connect to.
     pub fn address(&self) -> &Address {
         &self.address
@@ -256,7 +194,7 @@ impl Endpoint {
                 match password {
                     // The user may be a whole login by mistake.
                     Some(_) if user.contains(':') => format!("{MASK}:{MASK}@"),
-                    Some(_) => format!("{}:{MASK}@", url::encode(user)),
+                    Some(_) => format!("{}:{MASK}@", encode(user)),
                     // The user may be a misplaced password.
                     None => format!("{MASK}@"),
                 }

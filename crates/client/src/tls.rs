@@ -8,6 +8,7 @@
 //! Files are read for every connection, so that a renewed certificate is used at once. The system's
 //! authorities are read once a process.
 
+mod file;
 mod key;
 
 use std::path::Path;
@@ -21,9 +22,9 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use self::file::unusable;
 use crate::endpoint::TlsOptions;
 use crate::error::{ConfigError, TlsProblem};
-use crate::mask::mask_misplaced;
 
 /// Returns the configuration of rustls for these options.
 ///
@@ -165,13 +166,6 @@ fn certificates_in(folder: &Path) -> Result<Vec<CertificateDer<'static>>, Config
         return Err(unusable(folder, "it contains no PEM certificate"));
     }
     Ok(all)
-}
-
-fn unusable(file: &Path, reason: impl ToString) -> ConfigError {
-    ConfigError::File {
-        path: mask_misplaced(&file.to_string_lossy()).into_owned(),
-        reason: reason.to_string(),
-    }
 }
 
 /// Checks a server's certificate as far as the options require.

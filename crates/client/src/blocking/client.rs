@@ -244,7 +244,7 @@ impl Client {
         let mut wait = wait.within(self.options.connect_timeout);
         let mut pauses = CONNECT_PAUSES.iter();
         loop {
-            match Link::open(&self.endpoint, &self.options, &mut wait) {
+            match Link::open(&self.endpoint, self.options.max_reply, &mut wait) {
                 Ok(link) => return Ok(link),
                 Err(NotOpen {
                     error: ClientError::Server(answer),

@@ -11,6 +11,7 @@
 //! Layout: `owed` (pipelined posts), `channel` (listening).
 
 mod channel;
+mod debts;
 mod owed;
 
 use std::collections::{HashSet, VecDeque};
@@ -19,7 +20,6 @@ use std::time::Instant;
 
 use redis::{Cmd, Value};
 
-use super::client::ClientOptions;
 use super::reply::{ReplyReader, Shape, unread};
 use super::socket::Peek;
 use super::stream::{Broken, NotOpen, Stream};
@@ -95,18 +95,18 @@ impl Link {
     /// depends on it. The answer to HELLO shows which kind of server it is.
     pub(super) fn open(
         endpoint: &Arc<Endpoint>,
-        options: &ClientOptions,
+        max_reply: usize,
         wait: &mut Wait<'_>,
     ) -> Result<Self, NotOpen> {
         let mut link = Self {
             endpoint: endpoint.clone(),
             stream: Stream::open(endpoint, wait)?,
-            replies: ReplyReader::new(options.max_reply),
+            replies: ReplyReader::new(max_reply),
             out: Vec::new(),
             packed: 0,
             sent: 0,
             questions: 0,
-            max_reply: options.max_reply,
+            max_reply,
             owed: VecDeque::new(),
             owed_posts: 0,
             owed_bytes: 0,

@@ -16,9 +16,6 @@ use scanner::Scanner;
 pub use shape::Shape;
 pub(super) use shape::unread;
 
-/// The longest line: a status, an error or a length. Redis' longest error messages have a few
-/// hundred bytes.
-const MAX_LINE: usize = 64 << 10;
 /// The size of an idle buffer: a read returns as much as Redis writes at once.
 const RESTING: usize = 16 << 10;
 /// The size above which an empty buffer is released.

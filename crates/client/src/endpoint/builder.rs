@@ -27,6 +27,13 @@ pub struct EndpointBuilder {
     separator: Option<Separator>,
 }
 
+impl Endpoint {
+    /// Returns a builder that takes separate options, as `new Celery($host, $login, …)` does.
+    pub fn builder() -> EndpointBuilder {
+        EndpointBuilder::default()
+    }
+}
+
 impl EndpointBuilder {
     /// Sets a name, an address, `/path`, `unix:///path`, or a whole URL, which then decides alone.
     #[must_use]

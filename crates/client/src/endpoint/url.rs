@@ -6,7 +6,7 @@
 //! sockets have no meaning here and are ignored; any other unknown parameter is an error.
 
 use celery_protocol::priorities::{PrioritySteps, Separator};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::builder::{check, database, host_name, path, truth};
@@ -56,17 +56,6 @@ const OTHER_BACKENDS: [&str; 22] = [
     "s3",
     "sentinel",
 ];
-
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
-/// Encodes a text as part of a URL.
-pub(super) fn encode(text: &str) -> String {
-    utf8_percent_encode(text, UNRESERVED).to_string()
-}
 
 impl Endpoint {
     /// Reads a URL.

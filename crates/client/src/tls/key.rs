@@ -13,7 +13,7 @@ use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::unusable;
+use super::file::unusable;
 use crate::error::ConfigError;
 use crate::secret::Secret;
 

@@ -5,7 +5,7 @@
 
 use redis::Value;
 
-use super::{MAX_LINE, Shape};
+use super::shape::{MAX_LINE, Shape};
 
 /// The state of reading an answer. Positions count from its first byte.
 #[derive(Default)]

@@ -1,7 +1,8 @@
 //! The shapes of answers: which elements a command's answer may have, and how large it may be.
 
-use super::MAX_LINE;
-
+/// The longest line: a status, an error or a length. Redis' longest error messages have a few
+/// hundred bytes.
+pub(super) const MAX_LINE: usize = 64 << 10;
 /// The parts of a channel's message: its kind, the channel, and a payload or a count.
 const MESSAGE_PARTS: usize = 3;
 /// The most parts of an answer to HELLO: seven names and values, and room for the modules of a

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::shape::MAX_LINE;
 use super::*;
 
 const LIMIT: usize = 1 << 20;
