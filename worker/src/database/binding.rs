@@ -1,8 +1,8 @@
-//! A statement in the words of its database, and values as its driver takes them.
+//! A statement as its database reads it, and its values as the driver binds them.
 //!
-//! Dates, decimals and UUIDs are bound as text, which each database reads exactly. Where the type of
-//! text would make a difference, the placeholder says what it stands for: MySQL compares decimals with
-//! text as floating point, and PostgreSQL refuses text where it wants another type.
+//! Dates, decimals and UUIDs are bound as text, which each database reads exactly. If the type of
+//! text would make a difference, the placeholder names another type: MySQL compares decimals with
+//! text as floating point, and PostgreSQL refuses text in a place of another type.
 
 use super::Dialect;
 use super::params::{ParamError, Placed, Statement};
@@ -12,11 +12,11 @@ use super::types;
 use super::values::Bound;
 use super::zone::Zone;
 
-/// MySQL's limits for a decimal: digits in all, and behind the point.
+/// MySQL's limits for a decimal: all digits, and those after the point.
 const MOST_DIGITS: usize = 65;
 const MOST_DECIMALS: usize = 30;
 
-/// A statement that can be run.
+/// A statement that is ready to run.
 pub(super) struct Ready {
     pub(super) sql: String,
     /// The values of its placeholders, in their order.
@@ -24,7 +24,7 @@ pub(super) struct Ready {
     pub(super) kept: bool,
 }
 
-/// What all three drivers can bind.
+/// A value that all three drivers can bind.
 #[derive(Debug, PartialEq)]
 pub(super) enum Plain {
     Null,
@@ -76,7 +76,7 @@ pub(super) fn untyped(
     })
 }
 
-/// Makes a statement ready for PostgreSQL, whose types for the placeholders are `types`.
+/// Makes a statement ready for PostgreSQL, which expects `types` at the placeholders.
 pub(super) fn typed(
     statement: Statement,
     types: &[String],
@@ -87,7 +87,7 @@ pub(super) fn typed(
         let number = at + 1;
         let of = types.get(at).map_or(types::TEXT, String::as_str);
         let declared = |of: &str, value| Ok((format!("(${number}::{of})"), value));
-        // Read by the server as it reads a string that stands in the statement.
+        // The server reads the text like a string literal in the statement.
         let read_as = |of: &str, text| {
             let sql = match of {
                 types::TEXT => format!("(${number}::text)"),
@@ -139,7 +139,7 @@ pub(super) fn typed(
     })
 }
 
-/// A number of rows, also as text. MySQL would take anything else for none.
+/// Returns a number of rows, which may be text. MySQL would read anything else as 0.
 fn rows(value: &Bound) -> Option<i64> {
     let count = match value {
         Bound::Whole(count) => *count,
@@ -196,14 +196,14 @@ fn known<'z>(zone: &'z SessionZone, name: &str) -> Result<&'z Zone, ParamError> 
     zone.as_ref().map_err(unknown)
 }
 
-/// `YYYY-MM-DD hh:mm:ss.ffffff` on the clock of a zone.
+/// Returns a point in time as `YYYY-MM-DD hh:mm:ss.ffffff` on the clock of a zone.
 fn shown(moment: i64, zone: &Zone, name: &str) -> Result<String, ParamError> {
     let clock = zone.clock(moment).map(|(clock, _)| clock);
     let shown = clock.map(|clock| clock.strftime("%Y-%m-%d %H:%M:%S%.6f").to_string());
     shown.ok_or_else(|| ParamError::value(name, "is a date beyond the years that databases have"))
 }
 
-/// How many digits a decimal has, in all and behind the point, or why MySQL cannot hold it.
+/// Returns how many digits a decimal has, in all and after the point, or why MySQL cannot hold it.
 fn size(digits: &str) -> Result<(usize, usize), String> {
     let wrong = |why| format!("is the decimal {}, which {why}", excerpt(digits));
     let unsigned = digits.trim_start_matches(['+', '-']);
@@ -232,7 +232,7 @@ fn size(digits: &str) -> Result<(usize, usize), String> {
     }
 }
 
-/// The beginning of a text that may be long.
+/// Returns the beginning of a text that may be long.
 fn excerpt(text: &str) -> String {
     match text.char_indices().nth(MOST_DIGITS) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decimals_have_the_size_that_they_need() {
+    fn a_decimal_has_the_size_that_it_needs() {
         for (digits, expected) in [
             ("1.10", (3, 2)),
             ("-0.001", (3, 3)),

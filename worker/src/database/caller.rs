@@ -1,8 +1,10 @@
-//! Whoever waits for a transaction, and what becomes of it when nobody waits any longer.
+//! The caller that waits for a transaction, and the fate of the transaction when the caller has
+//! gone.
 //!
-//! A task that is stopped drops the future it waits with. The statement that runs then must not be dropped with it: its
-//! connection would be lost, and the server would go on with it. It goes on in a task of the runtime, is cancelled from a second
-//! connection, and is rolled back.
+//! A task that is stopped drops its future. The statement that runs then must not be dropped with
+//! it: its connection would be lost, and the server would go on with the statement. Instead the
+//! statement goes on in a task of the runtime, is cancelled from a second connection, and is rolled
+//! back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,16 +13,16 @@ use tokio::sync::Notify;
 
 use super::watch::AtWork;
 
-/// What the work knows of whoever waits for it.
+/// The link between a transaction and its caller.
 #[derive(Debug)]
 pub(super) struct Caller {
     gone: AtomicBool,
     left: Notify,
-    /// What is done for them.
+    /// The work that is done for the caller.
     pub(super) work: Arc<AtWork>,
 }
 
-/// Held by whoever waits; dropped, they are gone.
+/// The caller's half. Dropping it means that the caller has gone.
 pub(super) struct Waiting(Arc<Caller>);
 
 impl Drop for Waiting {
@@ -31,7 +33,7 @@ impl Drop for Waiting {
 }
 
 impl Caller {
-    /// For the code that runs now.
+    /// Makes both halves, for the code that calls it.
     pub(super) fn here() -> (Waiting, Arc<Caller>) {
         let caller = Arc::new(Caller {
             gone: AtomicBool::new(false),
@@ -45,7 +47,7 @@ impl Caller {
         self.gone.load(Ordering::SeqCst)
     }
 
-    /// Waits until nobody waits any longer.
+    /// Waits until the caller has gone.
     pub(super) async fn left(&self) {
         self.left.notified().await;
     }
@@ -58,7 +60,8 @@ mod tests {
 
     use crate::Database;
 
-    /// Stops tasks in the middle of statements that take every connection, and sees the statements end.
+    /// Stops tasks in the middle of statements that take every connection, and asserts that the
+    /// statements end.
     async fn stopped(url: &str, statement: &'static str, running: &'static str) {
         let places = NonZeroU16::new(3).unwrap();
         let database = Database::from_url(url).unwrap().connections(places);

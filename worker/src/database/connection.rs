@@ -1,7 +1,7 @@
-//! One connection to the database, in the words of whichever driver it is.
+//! One connection to the database, over any of the three drivers.
 //!
-//! Every step of making one and of beginning a transaction on it has a deadline. What runs on it later has none here: see
-//! [`watch`](super::watch).
+//! Each step of connecting and of beginning a transaction has a deadline. A statement that runs
+//! later has none here: see [`watch`](super::watch).
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -17,20 +17,22 @@ use super::types::Known;
 use super::url::{Address, Options};
 use super::{DatabaseError, Dialect, refusal};
 
-/// How long one try to get a connection, or to begin on a new one, may take. The task tries again, so that this only bounds how
-/// soon an absence is noticed.
+/// How long one attempt to connect, or to begin on a new connection, may take. The task tries
+/// again, so this only bounds how soon an outage is noticed.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Begins and tells, in the same round trip, who works where: behind a pooler each transaction may be another session.
+/// Begins a transaction, and returns the session and its server in the same round trip: behind a
+/// pooler each transaction may run in another session.
 const MYSQL_BEGIN: &str = "BEGIN; \
     SELECT CONCAT_WS(' ', CONNECTION_ID(), CONCAT(@@hostname, ':', @@port), @@max_allowed_packet)";
 /// Two servers do not start in the same microsecond.
 const POSTGRES_BEGIN: &str =
     "BEGIN; SELECT pg_backend_pid() || ' ' || extract(epoch from pg_postmaster_start_time())";
-/// Taking the write lock at once: taking it later can fail without a wait.
+/// Takes the write lock at once: taking it later can fail without a wait.
 const SQLITE_BEGIN: &str = "BEGIN IMMEDIATE";
 
-/// A session of a server. Its number means nothing to another server that answers at the same address.
+/// A session of a server. Its number has no meaning to another server that answers at the same
+/// address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Session {
     pub(super) number: i64,
@@ -40,15 +42,15 @@ pub(super) struct Session {
 /// A connection, and when it was made and used.
 pub(super) struct Connection {
     pub(super) raw: Raw,
-    /// In which dates are read and shown.
+    /// The zone in which dates are read and shown.
     pub(super) zone: SessionZone,
-    /// How it reads the quotes of a statement.
+    /// How the session reads the quotes of a statement.
     pub(super) grammar: Grammar,
-    /// What PostgreSQL has said of the statements that ran here.
+    /// The types that PostgreSQL has given for the statements that ran here.
     pub(super) types: Known,
     made: Instant,
     used: Instant,
-    /// Counts it among the pool's.
+    /// Counts the connection as one of the pool.
     open: Option<Open>,
 }
 
@@ -58,17 +60,17 @@ pub(super) enum Raw {
     Sqlite(sqlx::SqliteConnection),
 }
 
-/// What a server says when a transaction begins.
+/// The answer of a server when a transaction begins.
 #[derive(Default)]
 pub(super) struct Begun {
-    /// `None` where there are no sessions.
+    /// `None` for SQLite, which has no sessions.
     pub(super) session: Option<Session>,
-    /// The largest statement it takes, in bytes, where it has such a limit.
+    /// The largest statement that the server accepts, in bytes, if it has such a limit.
     pub(super) largest: Option<usize>,
 }
 
 impl Connection {
-    /// Makes one.
+    /// Connects, and prepares the session.
     pub(super) async fn make(address: &Address) -> Result<Self, DatabaseError> {
         let dialect = address.dialect();
         let connecting = async {
@@ -81,7 +83,7 @@ impl Connection {
             let settings = session::prepare(&mut raw, address.zone.as_ref()).await?;
             Ok((raw, settings))
         };
-        // The driver panics where a first answer is too short.
+        // The driver panics if the first answer is too short.
         let connecting = AssertUnwindSafe(in_time(CONNECT_TIMEOUT, dialect, connecting));
         let made = connecting.catch_unwind().await;
         let made = made.unwrap_or_else(|_| Err(refusal::not_understood(dialect)));
@@ -98,7 +100,7 @@ impl Connection {
         })
     }
 
-    /// Counts it while it is open.
+    /// Counts the connection as long as it is open.
     pub(super) fn counted(self, open: Open) -> Self {
         Connection {
             open: Some(open),
@@ -106,13 +108,13 @@ impl Connection {
         }
     }
 
-    /// Begins a transaction. The server has so long to answer.
+    /// Begins a transaction. The server must answer within `limit`.
     pub(super) async fn begin(&mut self, limit: Duration) -> Result<Begun, DatabaseError> {
         let said = in_time(limit, self.dialect(), async {
             match &mut self.raw {
                 Raw::MySql(open) => {
                     let rows = sqlx::raw_sql(MYSQL_BEGIN).fetch_all(open).await?;
-                    // Bytes or text, as the server has its name.
+                    // The host name is bytes or text, depending on the server.
                     let said = rows.first().map(|row| row.try_get::<Vec<u8>, _>(0));
                     Ok(said
                         .transpose()?
@@ -131,7 +133,8 @@ impl Connection {
         Ok(said.await?.map_or_else(Begun::default, |said| begun(&said)))
     }
 
-    /// Runs a statement without parameters and gives the first column of its rows as text; a NULL is empty.
+    /// Runs a statement without parameters, and returns the first column of its rows as text; a
+    /// NULL is empty.
     pub(super) async fn column(&mut self, sql: &str) -> Result<Vec<String>, DatabaseError> {
         let sql = AssertSqlSafe(sql);
         Ok(match &mut self.raw {
@@ -177,14 +180,15 @@ impl Connection {
         }
     }
 
-    /// Whether it has been neither idle nor there for too long.
+    /// Returns `true` if the connection has been neither idle for `idle` nor open for `life`.
     pub(super) fn is_fresh(&self, idle: Duration, life: Duration) -> bool {
         // A database in memory ends with its only connection.
         matches!(self.raw, Raw::Sqlite(_))
             || self.used.elapsed() < idle && self.made.elapsed() < life
     }
 
-    /// Says good-bye. Dropping it does as well, only that some servers note it as a fault.
+    /// Closes the connection. Dropping it has the same effect, but some servers log that as an
+    /// error.
     pub(super) async fn close(self) {
         let _open = self.open;
         let closing = async {
@@ -198,7 +202,7 @@ impl Connection {
     }
 }
 
-/// Does a step on the way to a transaction.
+/// Runs a step towards a transaction within a limit.
 async fn in_time<T>(
     limit: Duration,
     dialect: Dialect,
@@ -213,7 +217,7 @@ async fn in_time<T>(
     }
 }
 
-/// `<session> <server> [<largest statement>]`.
+/// Reads `<session> <server> [<largest statement>]`.
 fn begun(said: &str) -> Begun {
     let mut words = said.split_whitespace();
     let number = words.next().and_then(|number| number.parse().ok());

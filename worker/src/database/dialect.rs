@@ -1,6 +1,6 @@
 //! The three databases, as far as their SQL differs.
 
-/// Which words a database understands.
+/// The SQL dialect of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     MySql,
@@ -9,7 +9,7 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
-    /// How many values a statement can have.
+    /// Returns the most values that a statement can have.
     pub(super) fn most_placeholders(self) -> usize {
         match self {
             // Their number has 16 bits in both protocols.

@@ -1,7 +1,8 @@
-//! What goes wrong in databases, and what that means for a task.
+//! The errors of databases, and their meaning for a task.
 //!
-//! The errors of three drivers are sorted into five kinds; only the kinds matter to the rest of the worker. Names and
-//! arguments are those of Python's database interface (`OperationalError(1213, '…')`), as Python workers store them.
+//! The errors of three drivers are sorted into five kinds; only the kinds matter to the rest of the
+//! worker. Names and arguments are those of Python's database interface (`OperationalError(1213,
+//! '…')`), as Python workers store them.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,23 +17,23 @@ use super::params::ParamError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// The server cannot be reached, is stopping, takes no writes, or no connection to it became free in time: the task waits
-    /// until that has changed.
+    /// The server cannot be reached, is stopping, takes no writes, or no connection to it became
+    /// free in time. The task waits until that has changed.
     Unavailable,
-    /// The server is reachable but rejects us: wrong user, password, database or file, a login
-    /// that is not supported, a certificate that does not fit. At the start this is a mistake in
-    /// the settings; later it is waited for, like an absence.
+    /// The server is reachable but rejects the worker: wrong user, password, database or file, a
+    /// login that is not supported, a certificate that does not fit. At the start this is a mistake
+    /// in the settings; later the task waits, as for an outage.
     Refused,
-    /// A deadlock or a lock that was waited for too long: the same again may succeed at once.
+    /// A deadlock, or too long a wait for a lock. Another attempt may succeed at once.
     Transient,
-    /// The statement fits no table: every task of the kind meets it. Where the whole table is missing, tasks wait for it:
-    /// whoever makes it may be about to.
+    /// The statement does not fit the tables, so every call of the task fails. If a whole table is
+    /// missing, tasks wait for it: it may be about to be created.
     Schema,
-    /// This statement with these values.
+    /// This statement fails with these values.
     Statement,
 }
 
-/// The name of an error about a value that cannot be bound. Trying again cannot help.
+/// The name of an error about a value that cannot be bound. Another attempt cannot help.
 const WRONG_VALUE: &str = "DataError";
 
 /// An error of the database.
@@ -45,24 +46,25 @@ pub struct DatabaseError {
     waits_for: Option<WaitsFor>,
 }
 
-/// What has to change before the same can succeed, though the server is there and says no.
+/// What has to change before another attempt can succeed, although the server is reachable and has
+/// refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WaitsFor {
-    /// A table that whoever makes it may be about to make.
+    /// A missing table, which may be about to be created.
     Table,
-    /// One of our own connections.
+    /// One of the worker's own connections has to become free.
     Place,
-    /// Somebody who is about to commit the same call.
+    /// Another task that is about to commit the same call.
     Twin,
 }
 
 impl DatabaseError {
-    /// What it means.
+    /// Returns the meaning of the error.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The code of the server, if the error has come from it.
+    /// Returns the code of the server, if the error comes from it.
     pub(super) fn code(&self) -> Option<&Value> {
         self.code.as_ref()
     }
@@ -77,7 +79,7 @@ impl DatabaseError {
         }
     }
 
-    /// The server is reachable and rejects us, or a setting.
+    /// Makes an error of a server that rejects the worker, or of a wrong setting.
     pub(super) fn refused(message: impl Into<String>) -> Self {
         DatabaseError {
             kind: Kind::Refused,
@@ -85,7 +87,7 @@ impl DatabaseError {
         }
     }
 
-    /// Gives the error another meaning, where its place says more than its code.
+    /// Changes the meaning of an error whose context says more than its code.
     pub(super) fn of_kind(self, kind: Kind) -> Self {
         DatabaseError {
             kind,
@@ -95,7 +97,7 @@ impl DatabaseError {
         }
     }
 
-    /// Code that does not do what it has to.
+    /// Makes an error about code that uses the database wrongly.
     pub(super) fn misuse(message: String) -> Self {
         DatabaseError {
             kind: Kind::Schema,
@@ -106,7 +108,7 @@ impl DatabaseError {
         }
     }
 
-    /// All connections are in use, and have been for so long.
+    /// Makes the error for a wait in which all connections were in use.
     pub(super) fn busy(waited: Duration) -> Self {
         DatabaseError {
             waits_for: Some(WaitsFor::Place),
@@ -117,18 +119,18 @@ impl DatabaseError {
         }
     }
 
-    /// Counts a refusal for want of room as [`busy`](Self::busy): the connections that take the room are
-    /// our own.
+    /// Counts a refusal for lack of connections as [`busy`](Self::busy): the worker's own
+    /// connections use them up.
     pub(super) fn for_want_of_room(self) -> Self {
         let wants_room = match &self.code {
-            // Too many connections, and too many of this user.
+            // Too many connections, in all or of this user.
             Some(Value::Number(number)) => match number.as_u64() {
                 Some(1040 | 1203) => true,
-                // Of other resources, too.
+                // This code also stands for other resources.
                 Some(1226) => self.message.contains("max_user_connections"),
                 _ => false,
             },
-            // Of the server, the database, the role.
+            // Too many connections to the server, to the database or of the role.
             Some(Value::String(state)) => state == "53300",
             _ => false,
         };
@@ -138,7 +140,7 @@ impl DatabaseError {
         }
     }
 
-    /// What MySQL says of a statement that it does not take.
+    /// Makes MySQL's error for a statement that is too large.
     pub(super) fn too_large(bytes: usize, largest: usize) -> Self {
         Self::refused_here(
             1153,
@@ -148,7 +150,8 @@ impl DatabaseError {
         )
     }
 
-    /// The same of one with too many values; the other databases have such limits as well.
+    /// Like [`too_large`](Self::too_large), for a statement with too many values. The other
+    /// databases have such limits as well.
     pub(super) fn too_many(values: usize, most: usize) -> Self {
         Self::refused_here(
             1390,
@@ -158,7 +161,7 @@ impl DatabaseError {
         )
     }
 
-    /// A statement that the server would refuse, in MySQL's words for it.
+    /// Makes the error for a statement that the server would refuse, in MySQL's words.
     fn refused_here(code: u16, message: String) -> Self {
         DatabaseError {
             kind: Kind::Statement,
@@ -169,8 +172,9 @@ impl DatabaseError {
         }
     }
 
-    /// Of a key that is taken since this transaction looked, or that somebody is about to commit: the same again will see
-    /// it. However long they take, it is their work that counts.
+    /// Marks an error about a key that another transaction has taken since this one looked, or is
+    /// about to take. Another attempt will see it. The task waits without limit, since the other
+    /// one's work counts.
     pub(super) fn of_a_race(mut self) -> Self {
         if self.name == "IntegrityError" {
             self.kind = Kind::Transient;
@@ -181,7 +185,7 @@ impl DatabaseError {
         self
     }
 
-    /// What the work of a task ends with that has been stopped.
+    /// Makes the error with which the work of a stopped task ends.
     pub(super) fn stopped() -> Self {
         DatabaseError {
             kind: Kind::Statement,
@@ -189,7 +193,7 @@ impl DatabaseError {
         }
     }
 
-    /// Whether the statement needs a table that is not there.
+    /// Returns `true` if the statement needs a table that is missing.
     pub(super) fn misses_table(&self) -> bool {
         self.waits_for == Some(WaitsFor::Table)
     }
@@ -202,28 +206,29 @@ impl DatabaseError {
         }
     }
 
-    /// Whether nothing was heard of the server, not even a refusal.
+    /// Returns `true` if the server gave no answer, not even a refusal.
     pub(super) fn is_silence(&self) -> bool {
         self.kind == Kind::Unavailable && self.code.is_none() && !self.is_our_own()
     }
 
-    /// Whether it says nothing about the server.
+    /// Returns `true` if the error is not about the server, but about the worker's own connections.
     pub(super) fn is_our_own(&self) -> bool {
         self.waits_for == Some(WaitsFor::Place)
     }
 
-    /// Returns `true` if the task has to wait: the same may succeed once something else has changed.
+    /// Returns `true` if the task has to wait: another attempt may succeed once something else has
+    /// changed.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self.kind, Kind::Unavailable | Kind::Refused) || self.waits_for.is_some()
     }
 
-    /// Returns `true` if the same can never succeed, whatever the tables hold.
+    /// Returns `true` if no attempt can succeed, whatever the tables hold.
     pub(crate) fn is_permanent(&self) -> bool {
         self.name == WRONG_VALUE
     }
 
-    /// Returns `true` if the fault lies with no single call of a batch. It was tried often enough: with
-    /// each half of the batch again, it would take hours.
+    /// Returns `true` if no single call of a batch is at fault. The statement was tried often
+    /// enough: with each half of the batch again, it would take hours.
     pub(crate) fn is_of_whole_batch(&self) -> bool {
         !self.is_permanent() && matches!(self.kind, Kind::Schema | Kind::Transient)
     }
@@ -292,9 +297,9 @@ impl From<sqlx::Error> for DatabaseError {
             sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => {
                 (Kind::Refused, "InterfaceError", None)
             }
-            // A certificate that does not fit will not fit later either, but its server may.
+            // A certificate that does not fit will not fit later either, but the server may change.
             sqlx::Error::Tls(_) => (Kind::Refused, "OperationalError", None),
-            // The drivers count the values themselves, with no word of the server.
+            // The drivers count the values themselves, without asking the server.
             sqlx::Error::Protocol(said) if said.contains("parameters") => {
                 (Kind::Schema, "ProgrammingError", None)
             }
@@ -319,7 +324,8 @@ impl From<sqlx::Error> for DatabaseError {
     }
 }
 
-/// SQLite has one code for all of it.
+/// Returns `true` if a table is missing. SQLite has one code for several errors, so its message
+/// decides.
 fn misses_table(code: Option<&Value>, message: &str) -> bool {
     match code {
         Some(Value::String(state)) => state == "42P01",
@@ -330,22 +336,25 @@ fn misses_table(code: Option<&Value>, message: &str) -> bool {
     }
 }
 
-/// Whether the table was changed under a statement that the connection keeps prepared. It will say so for ever.
+/// Returns `true` if the table was changed under a statement that the connection keeps prepared.
+/// The statement then fails on this connection every time.
 pub(super) fn outlived(error: &sqlx::Error) -> bool {
     let postgres = error
         .as_database_error()
         .and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
-    // "cached plan must not change result type", in the language of the server; told from others of 0A000 by its place.
+    // The error is "cached plan must not change result type", in the language of the server. Its
+    // routine distinguishes it from others of 0A000.
     postgres.is_some_and(|error| {
         error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery")
     })
 }
 
-/// By the error numbers of MySQL and MariaDB.
+/// Sorts an error by the numbers of MySQL and MariaDB.
 fn of_mysql(number: u16, message: &str) -> Kind {
     match number {
-        // Too many connections, shutting down, network errors, read-only, killed connection, host blocked, a Galera node that
-        // is not ready, no room on the disk or in the table space. A statement that is too large (1153) is none of them.
+        // Too many connections, shutting down, network errors, read-only, killed connection, host
+        // blocked, a Galera node that is not ready, a full disk or table space. A statement that is
+        // too large (1153) is not among them.
         1021
         | 1040
         | 1047
@@ -364,13 +373,14 @@ fn of_mysql(number: u16, message: &str) -> Kind {
         | 1836
         | 1927
         | 4031 => Kind::Unavailable,
-        // Writing to a file; why not is only in the text. 28 is ENOSPC.
+        // Writing to a file failed; only the text has the reason. 28 is ENOSPC.
         3 | 1026 | 1030 if message.contains("rror 28") || message.contains("rrno: 28") => {
             Kind::Unavailable
         }
         // Access denied, no such database.
         1044 | 1045 | 1049 | 1130 | 1251 | 1698 => Kind::Refused,
-        // Lock wait, deadlock, a prepared statement that the table has outlived, a table that changed.
+        // Lock wait, deadlock, a prepared statement that the table has outlived, a table that
+        // changed.
         1205 | 1213 | 1412 | 1615 | 1020 => Kind::Transient,
         // No such table or column, syntax, no right to the table.
         1054 | 1064 | 1142 | 1143 | 1146 | 1109 | 1305 | 1176 => Kind::Schema,
@@ -385,14 +395,14 @@ fn of_postgres(error: &sqlx::Error, code: &str) -> Kind {
     let postgres = error
         .as_database_error()
         .and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
-    // PgBouncer has this code for whatever goes wrong, and then ends the connection.
+    // PgBouncer uses this code for every error, and then ends the connection.
     if code == "08P01" && postgres.is_some_and(|error| error.severity() == PgSeverity::Error) {
         return Kind::Schema;
     }
     of_sqlstate(code)
 }
 
-/// By PostgreSQL's SQLSTATE.
+/// Sorts an error by PostgreSQL's SQLSTATE.
 fn of_sqlstate(code: &str) -> Kind {
     match code {
         "40001" | "40P01" | "55P03" => Kind::Transient,
@@ -407,7 +417,7 @@ fn of_sqlstate(code: &str) -> Kind {
     }
 }
 
-/// By SQLite's result codes; the lower byte is the primary code.
+/// Sorts an error by SQLite's result codes; the lower byte is the primary code.
 fn of_sqlite(code: u32) -> Kind {
     match code & 0xff {
         1 => Kind::Schema,
@@ -443,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_for_want_of_room_may_be_our_own() {
+    fn a_refusal_for_lack_of_connections_may_be_our_own() {
         let user = "User 'u' has exceeded the 'max_user_connections' resource (current value: 5)";
         let hour = "User 'u' has exceeded the 'max_queries_per_hour' resource (current value: 5)";
         let mysql = |code, message: &str| DatabaseError {
@@ -481,14 +491,14 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_that_counts_the_values_is_no_absence() {
+    fn a_driver_that_counts_the_values_is_not_an_outage() {
         let said = "prepared statement expected 2 parameters but 1 parameters were provided";
         let error: DatabaseError = sqlx::Error::Protocol(said.to_owned()).into();
         assert_eq!(error.kind(), Kind::Schema);
     }
 
     #[test]
-    fn who_waits_for_a_twin_fails_never() {
+    fn a_task_that_waits_for_a_twin_never_fails() {
         for code in [1205, 1062] {
             let name = if code == 1062 {
                 "IntegrityError"
@@ -507,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absence_costs_the_task_nothing() {
+    fn an_outage_makes_the_task_wait() {
         assert!(DatabaseError::unavailable("gone away").is_absence());
         let io: DatabaseError = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()).into();
         assert_eq!(io.kind(), Kind::Unavailable);

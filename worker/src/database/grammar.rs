@@ -7,18 +7,18 @@
 
 use super::Dialect;
 
-/// A dialect, and what the settings of a session make of its quotes.
+/// A dialect, and the effect of a session's settings on its quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Grammar {
     pub(super) dialect: Dialect,
-    /// Whether a backslash escapes inside `'…'`.
+    /// `true` if a backslash escapes inside `'…'`.
     escapes_in_single: bool,
-    /// Whether a backslash escapes inside `"…"`, which it never does in a name.
+    /// `true` if a backslash escapes inside `"…"`, which it never does in a name.
     escapes_in_double: bool,
 }
 
 impl From<Dialect> for Grammar {
-    /// The grammar of a server whose settings are those that it is shipped with.
+    /// Returns the grammar of a server with its default settings.
     fn from(dialect: Dialect) -> Self {
         let escapes = dialect == Dialect::MySql;
         Grammar {
@@ -30,7 +30,7 @@ impl From<Dialect> for Grammar {
 }
 
 impl Grammar {
-    /// The grammar of a session of MySQL or MariaDB by its `sql_mode`.
+    /// Returns the grammar of a session of MySQL or MariaDB by its `sql_mode`.
     pub(super) fn of_sql_mode(mode: &str) -> Self {
         let has = |name| mode.split(',').any(|part| part == name);
         let escapes = !has("NO_BACKSLASH_ESCAPES");
@@ -41,7 +41,7 @@ impl Grammar {
         }
     }
 
-    /// The grammar of a session of PostgreSQL by its `standard_conforming_strings`.
+    /// Returns the grammar of a session of PostgreSQL by its `standard_conforming_strings`.
     pub(super) fn of_conforming_strings(conform: bool) -> Self {
         Grammar {
             escapes_in_single: !conform,

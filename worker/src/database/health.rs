@@ -1,8 +1,9 @@
-//! Whether the database is there, as last heard, and the lines of the log about its absences.
+//! Tracks whether the database is up, and writes the log lines about its outages.
 //!
-//! A server may be there and refuse some statements – its disk is full, it takes no writes – while others succeed. So an
-//! absence is a spell: told when it begins, again now and then with what was refused last, and as over once nothing was
-//! refused for a while. Whether the database is up is another matter: that changes with each answer.
+//! A server may be reachable and refuse some statements while others succeed: its disk is full, or
+//! it takes no writes. An outage is therefore a *spell*. It is logged when it begins, and again now
+//! and then with the last refusal. It is logged as over once no refusal came for a while. Whether
+//! the database is up is a separate question: each answer changes that.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,13 +15,15 @@ use tokio::sync::Notify;
 use super::DatabaseError;
 use super::Kind;
 
-/// No refusal for so long ends a spell. A task that waits tries again within 5 s: this gives it the time to be refused.
+/// A spell ends after this time without a refusal. A task that waits tries again within 5 s: this
+/// gives it the time to be refused.
 const QUIET: Duration = Duration::from_secs(6);
-/// A spell is told again after this: twice a minute is enough to be found, and little in hours.
+/// A spell is logged again after this time: twice a minute is enough to be found, and few lines in
+/// hours.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// Another reason is told sooner: what is to be done about it is another matter. Two reasons that
-/// take turns still do not fill the log.
+/// Another reason is logged after this time already, because it needs another remedy. Two reasons
+/// that alternate still do not fill the log.
 const CHANGED: Duration = Duration::from_secs(5);
 
 /// See the module.
@@ -38,7 +41,7 @@ struct Heard {
     at: Option<Instant>,
     away: bool,
     spell: Option<Spell>,
-    /// Tables that were missed, each told of once.
+    /// Missing tables, each of which is logged once.
     missed: HashSet<String>,
 }
 
@@ -46,27 +49,28 @@ struct Heard {
 struct Spell {
     refused: Instant,
     told: Instant,
-    /// The code of the refusal that was told; `None` is silence.
+    /// The code of the refusal that was logged; `None` is silence.
     reason: Option<Value>,
-    /// `true` while a task waits for its end, to log it.
+    /// `true` while a future waits for its end, to log it.
     watched: bool,
 }
 
-/// What to say of an absence.
+/// The log line about an outage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Line {
     Begins,
     GoesOn,
 }
 
-/// What becomes of a spell.
+/// The state of a spell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// It is over, and that is to be told.
+    /// It is over, and that is to be logged.
     Now,
-    /// To be looked at again after so long.
+    /// It has to be checked again after this time.
     After(Duration),
-    /// There is none, or nothing good was heard: the next that is good makes somebody look.
+    /// There is no spell, or no success since the last refusal. The next success makes a future
+    /// watch it.
     Unknown,
 }
 
@@ -95,7 +99,8 @@ impl Heard {
         })
     }
 
-    /// An answer. True if somebody has to wait for the end of a spell from now on.
+    /// Notes an answer. Returns `true` if the caller has to wait for the end of a spell from now
+    /// on.
     fn answer(&mut self, now: Instant) -> bool {
         (self.at, self.away) = (Some(now), false);
         let unwatched = self.spell.as_mut().filter(|spell| !spell.watched);
@@ -132,31 +137,31 @@ impl Health {
         &self.shown
     }
 
-    /// True if nothing was heard.
+    /// Returns `true` if the last answer was not a refusal, or if there was none.
     pub(super) fn is_up(&self) -> bool {
         !self.heard().away
     }
 
-    /// The same, if that is not longer ago.
+    /// Like [`is_up`](Self::is_up), or `None` if the last answer is older than `time`.
     pub(super) fn heard_within(&self, time: Duration) -> Option<bool> {
         let heard = self.heard();
         let fresh = heard.at.is_some_and(|at| at.elapsed() <= time);
         fresh.then_some(!heard.away)
     }
 
-    /// Waits until a refusal is heard; also for one that was heard before the call.
+    /// Waits until a refusal is heard. Returns at once if one was heard before the call.
     pub(super) async fn refused(&self) {
         self.refused.notified().await;
     }
 
-    /// Returns for how long nothing was heard, if the last that was heard was a refusal.
+    /// Returns the time since the last answer, if that was a refusal.
     pub(super) fn silence_after_refusal(&self) -> Option<Duration> {
         let heard = self.heard();
         let at = heard.at.filter(|_| heard.away)?;
         Some(at.elapsed())
     }
 
-    /// What came of asking it. To be called on the runtime of the worker.
+    /// Notes the outcome of a use of the database. Call it on the runtime of the worker.
     pub(super) fn note(self: &Arc<Self>, error: Option<&DatabaseError>) {
         if error.is_some_and(DatabaseError::is_our_own) {
             return;
@@ -207,7 +212,7 @@ impl Health {
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
-        // Plain values: a thread that died holding the lock left them whole.
+        // A thread that panicked while it held the lock has left valid values.
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -216,7 +221,7 @@ impl Health {
 mod tests {
     use super::*;
 
-    /// What is heard at which second, and what is told.
+    /// A series of answers and refusals at given seconds, and the lines logged.
     struct Story {
         heard: Heard,
         began: Instant,
@@ -259,11 +264,11 @@ mod tests {
     }
 
     #[test]
-    fn answers_among_refusals_are_no_end() {
+    fn answers_among_refusals_do_not_end_a_spell() {
         let mut story = Story::new();
         assert_eq!(story.refusal(0.0), Some(Line::Begins));
         assert!(story.answer(0.1));
-        // For an hour, a refusal and an answer twice a second; one is waiting for the end all the time.
+        // A refusal and an answer twice a second for an hour, while a future waits for the end.
         let mut told = 0;
         for half in 1..7200 {
             let seconds = f64::from(half) / 2.0;
@@ -285,24 +290,24 @@ mod tests {
         assert_eq!(story.end(16.0), End::Now);
         assert_eq!(story.end(17.0), End::Unknown);
         assert!(!story.answer(18.0));
-        // The next is one of its own.
+        // The next refusal begins a new spell.
         assert_eq!(story.refusal(19.0), Some(Line::Begins));
     }
 
     #[test]
-    fn silence_is_no_end() {
+    fn silence_does_not_end_a_spell() {
         let mut story = Story::new();
         story.refusal(0.0);
         assert!(story.answer(1.0));
         assert_eq!(story.refusal(2.0), None);
-        // Nobody has asked since, so nobody knows. The first answer is told at once.
+        // No task has asked since, so the state is unknown. The end is logged at the first answer.
         assert_eq!(story.end(100.0), End::Unknown);
         assert!(story.answer(200.0));
         assert_eq!(story.end(200.0), End::Now);
     }
 
     #[test]
-    fn an_absence_is_told_again_now_and_then() {
+    fn an_outage_is_logged_again_now_and_then() {
         let mut story = Story::new();
         assert_eq!(story.refusal(0.0), Some(Line::Begins));
         assert_eq!(story.refusal(29.0), None);
@@ -312,14 +317,14 @@ mod tests {
     }
 
     #[test]
-    fn another_reason_is_told_sooner() {
+    fn another_reason_is_logged_sooner() {
         let mut story = Story::new();
         assert_eq!(story.refusal(0.0), Some(Line::Begins));
         assert_eq!(story.refusal_for(4.0, Some(1114)), None);
         assert_eq!(story.refusal_for(5.0, Some(1114)), Some(Line::GoesOn));
         assert_eq!(story.refusal_for(34.0, Some(1114)), None);
         assert_eq!(story.refusal_for(34.5, Some(1290)), Some(Line::GoesOn));
-        // Taking turns, they do not fill the log.
+        // Reasons that alternate do not fill the log.
         let mut told = 0;
         for second in 35..95 {
             let code = (second % 2 == 0).then_some(1040);

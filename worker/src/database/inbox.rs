@@ -1,21 +1,25 @@
 //! An effect that happens once, however often its message comes.
 //!
-//! A message can come twice: its worker died after the COMMIT, its lease was lost, or the answer to the COMMIT never
-//! arrived. So the transaction that does the work also writes the task's id into the table `celery_inbox`. Whoever comes later
-//! finds the row, does nothing, and answers what was answered then.
+//! A message can come twice: its worker died after the COMMIT, its lease was lost, or the answer to
+//! the COMMIT never arrived. The transaction that does the work therefore also writes the task's id
+//! into the table `celery_inbox`. A later delivery finds the row, does nothing, and returns the
+//! stored answer.
 //!
 //! ```text
 //!   BEGIN ─► SELECT the ids ─► there: the stored answers
 //!                  └─────────► not there: the work ─► INSERT the ids and answers ─► COMMIT
 //! ```
 //!
-//! * The row is written last, so that it can hold the answer, and so that a call of a batch that failed has none.
-//! * Two workers with the same message at the same time both do the work; the second one's INSERT waits for the first one's
-//!   COMMIT and then meets the key. Its transaction is rolled back and begun anew, and then it finds the row.
-//! * A COMMIT whose answer was lost is [`Kind::Unavailable`](super::Kind::Unavailable) like any absence: the worker runs
-//!   the task again, and the SELECT tells what became of it.
+//! * The row is written last, so that it can hold the answer, and so that a failed call of a batch
+//!   has no row.
+//! * Two workers with the same message at the same time both do the work. The second one's INSERT
+//!   waits for the first one's COMMIT and then meets the key. Its transaction is rolled back and
+//!   begun again, and then it finds the row.
+//! * A COMMIT whose answer was lost is [`Kind::Unavailable`](super::Kind::Unavailable), like an
+//!   outage: the worker runs the task again, and the SELECT shows whether it was committed.
 //!
-//! The table is made by hand ([`ddl`]), because workers seldom may make tables. Rows are deleted when they are old.
+//! An administrator makes the table ([`ddl`]), because workers seldom may make tables. Old rows are
+//! deleted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,22 +39,22 @@ use crate::task::{Answers, Exception, TaskError};
 
 /// The longest id, in bytes. A longer one does not fit the table.
 const LONGEST_ID: usize = 255;
-/// Ids looked up at a time: databases bound the placeholders of a statement.
+/// Ids looked up at a time: databases limit the placeholders of a statement.
 const LOOKED_UP: usize = 1_000;
 /// Rows written at a time, for the same reason; each has two placeholders.
 const WRITTEN: usize = 1_000;
-/// Old rows deleted in one transaction, so that nobody waits long for its locks.
+/// Old rows deleted in one transaction, so that no other task waits long for its locks.
 const PRUNED: u64 = 1_000;
-/// Such transactions in a row. What is left is deleted a while later.
+/// Such transactions in a row. The remaining rows are deleted later.
 const PRUNINGS: usize = 100;
-/// The time between.
+/// The time between two such series.
 const PRUNE_EVERY: Duration = Duration::from_mins(1);
 
 const LOOK: &str = "SELECT task_id, result FROM celery_inbox WHERE task_id IN (:ids)";
-/// Asks only whether the table is there.
+/// Only checks whether the table exists.
 const PROBE: &str = "SELECT task_id, result FROM celery_inbox WHERE 1 = 0";
 
-/// The statements that make the table.
+/// Returns the statements that make the table.
 pub(crate) fn ddl(dialect: Dialect) -> &'static str {
     match dialect {
         // Bytes, so that no collation takes two ids for one.
@@ -73,7 +77,7 @@ pub(crate) fn ddl(dialect: Dialect) -> &'static str {
     }
 }
 
-/// Deletes rows older than `:age` seconds, at most `:most`.
+/// Returns the statement that deletes rows older than `:age` seconds, at most `:most`.
 fn prune(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::MySql => {
@@ -92,18 +96,18 @@ fn prune(dialect: Dialect) -> &'static str {
     }
 }
 
-/// What becomes of each call: the positions of those whose work is still to be done, once each.
+/// The calls that are still to be done, as positions, each id once; and the place of each call.
 struct Sorted {
     fresh: Vec<usize>,
     places: Vec<Place>,
 }
 
 enum Place {
-    /// Done before; the stored answer, if one was stored.
+    /// Done before. The answer, if one was stored.
     Done(Option<String>),
-    /// To be done, or the same as one that is: the position among the fresh.
+    /// To be done, or a repetition of such a call: the position among the fresh.
     Fresh(usize),
-    /// Its id does not fit.
+    /// The id is too long for the table.
     TooLong,
 }
 
@@ -130,16 +134,17 @@ fn sort(ids: &[String], mut seen: HashMap<String, Option<String>>) -> Sorted {
 }
 
 impl Database {
-    /// Runs `work` in a transaction, once for this id, and stores its answer with it. If that was done before – for an
-    /// earlier delivery of the same message, say – the stored answer is returned, and nothing is done.
+    /// Runs `work` in a transaction, once for this id, and stores its answer. If that was done
+    /// before, for example for an earlier delivery of the message, it returns the stored answer and
+    /// does nothing.
     ///
-    /// A task passes [`Context::id`](crate::Context::id), or, if it has several such parts, something made of it. Everything
-    /// else is as with [`transaction`](Self::transaction). The table `celery_inbox` must be there: `celery-worker check` prints
-    /// the statements that make it.
+    /// A task passes [`Context::id`](crate::Context::id), or, if it has several such parts, an id
+    /// made from it. Otherwise it behaves like [`transaction`](Self::transaction). The table
+    /// `celery_inbox` must exist: `celery-worker check` prints the statements that make it.
     ///
     /// # Errors
     ///
-    /// Those of [`transaction`](Self::transaction). An answer that cannot be read back, because its
+    /// Like [`transaction`](Self::transaction). An answer that cannot be read back, because its
     /// type has changed, fails the task.
     pub async fn once<T, F>(&self, id: &str, work: F) -> Result<T, TaskError>
     where
@@ -157,15 +162,18 @@ impl Database {
         answers.await?.pop().unwrap_or_else(nothing)
     }
 
-    /// The same for many calls at once, for tasks in batches; `ids` are [`Batch::ids`](crate::Batch::ids). `work` gets
-    /// the positions of the calls that are not done yet, each id once, and gives an answer for each of these. One that is
-    /// an error is not stored, and its call is done again if it comes again: what `work` did for it must be nothing.
+    /// Like [`once`](Self::once), for the calls of a batch; `ids` are
+    /// [`Batch::ids`](crate::Batch::ids).
+    ///
+    /// `work` gets the positions of the calls that are not done yet, each id once, and returns an
+    /// answer for each. An answer that is an error is not stored, and its call is done again if it
+    /// comes again: `work` must not have changed anything for it.
     ///
     /// Answers come in the order of the ids.
     ///
     /// # Errors
     ///
-    /// Those of [`transaction`](Self::transaction), for all calls alike.
+    /// Like [`transaction`](Self::transaction), for all calls together.
     pub async fn once_each<R, F>(&self, ids: Vec<String>, work: F) -> Result<Answers<R>, TaskError>
     where
         R: Serialize + DeserializeOwned + Send + 'static,
@@ -191,19 +199,20 @@ impl Database {
             .collect())
     }
 
-    /// Whether the table is there. An error of kind [`Kind::Schema`](super::Kind::Schema) says that it is not.
+    /// Checks that the table exists. An error of kind [`Kind::Schema`](super::Kind::Schema) means
+    /// that it does not.
     pub(crate) async fn probe_inbox(&self) -> Result<(), DatabaseError> {
         let probe = self.transaction(|open| Box::pin(async { open.texts(PROBE, &[]).await }));
         probe.await.map(drop)
     }
 
-    /// The statements that make the table, in the words of this database.
+    /// Returns the statements that make the table in this database.
     pub(crate) fn inbox_ddl(&self) -> &'static str {
         ddl(self.dialect())
     }
 
-    /// Deletes the rows older than `age`, again and again, to the end of the process. Does nothing while nobody uses the
-    /// table.
+    /// Deletes the rows older than `age`, again and again until the process ends. Does nothing
+    /// while no task uses the table.
     pub(crate) async fn keep_inbox_small(self, age: Duration) {
         loop {
             tokio::time::sleep(PRUNE_EVERY).await;
@@ -213,13 +222,13 @@ impl Database {
             match self.prune_inbox(age).await {
                 Ok(0) => {}
                 Ok(rows) => tracing::debug!("{rows} old rows deleted from celery_inbox"),
-                // Said by the database itself, or tried again soon.
+                // The database has logged the error itself, or the next attempt comes soon.
                 Err(error) => tracing::debug!("celery_inbox was not pruned: {error}"),
             }
         }
     }
 
-    /// Deletes rows older than `age`, a bounded number; how many.
+    /// Deletes a bounded number of rows older than `age`, and returns how many.
     pub(crate) async fn prune_inbox(&self, age: Duration) -> Result<u64, DatabaseError> {
         let sql = prune(self.dialect());
         let params = [("age", json!(age.as_secs())), ("most", json!(PRUNED))];
@@ -235,7 +244,7 @@ impl Database {
     }
 }
 
-/// One transaction: the answers as JSON, and how many calls were done before.
+/// Runs one transaction. Returns the answers as JSON, and how many calls were done before.
 async fn apply<R, F>(
     open: &mut Transaction,
     ids: &[String],
@@ -271,7 +280,7 @@ where
             Some((ids[*position].as_str(), answer.as_ref().ok()?.as_str()))
         })
         .collect();
-    // Sorted: batches that overlap take their locks in the same order.
+    // The rows are sorted, so that batches that overlap take their locks in the same order.
     rows.sort_unstable();
     for rows in rows.chunks(WRITTEN) {
         open.write_inbox(rows).await?;
@@ -288,7 +297,7 @@ where
     Ok((answers.collect(), known))
 }
 
-/// Which of the ids are in the table, with their answers.
+/// Returns which of the ids are in the table, with their answers.
 async fn look(
     open: &mut Transaction,
     ids: &[String],
@@ -318,8 +327,8 @@ fn too_long(id: &str) -> TaskError {
 }
 
 impl Transaction {
-    /// Writes ids and answers. An id that is there already means that somebody else has just done the same work: what
-    /// was done here has to be undone, and the transaction begun anew.
+    /// Writes ids and answers. An id that exists already means that another task has just done the
+    /// same work: this transaction has to be undone and begun again.
     async fn write_inbox(&mut self, rows: &[(&str, &str)]) -> Result<(), DatabaseError> {
         let mut statement = Statement::new();
         statement.text("INSERT INTO celery_inbox (task_id, result) VALUES ");
@@ -350,7 +359,7 @@ impl Transaction {
 mod tests {
     use super::*;
 
-    /// Makes the table as it is documented, and deletes what is old.
+    /// Makes the table as documented, and deletes old rows.
     async fn pruned(database: &Database, old: &str) {
         // Drivers run one statement at a time.
         for sql in database.inbox_ddl().split_inclusive(';') {

@@ -1,12 +1,14 @@
-//! The database tasks work on: MySQL or MariaDB, PostgreSQL, SQLite, by URL.
+//! The database that tasks use: MySQL or MariaDB, PostgreSQL, SQLite, by URL.
 //!
 //! Three invariants:
 //!
-//! * A statement is not left to itself. All work happens in tasks of the runtime of its own; if the caller goes away, its
-//!   statement is cancelled from another connection and its transaction rolled back. A connection that is dropped in the middle
-//!   of one is closed, and its session ended in the server.
-//! * Nothing is connected before it is needed. A server that is away is an error of kind [`Kind::Unavailable`], which makes
-//!   the worker keep the task; the log says when it goes and when it is back.
+//! * A statement is not abandoned. All work happens in tasks of its own on the runtime. If the
+//!   caller goes away, its statement is cancelled from another connection and its transaction
+//!   rolled back. A connection that is dropped during a statement is closed, and its session ended
+//!   in the server.
+//! * The pool connects only when a connection is needed. A server that is away is an error of kind
+//!   [`Kind::Unavailable`], which makes the worker keep the task. The log says when the server goes
+//!   and when it is back.
 //! * Values are bound, never pasted (see [`Params`]).
 
 mod binding;
@@ -60,22 +62,24 @@ pub use url::DatabaseUrlError;
 pub(crate) use values::Dates;
 pub use zone::{Zone, ZoneError};
 
-/// Connections at most, to a server, unless said. More would wait for each other's locks inside the server instead of in line
-/// here.
+/// The default of the most connections to a server. More would wait for each other's locks inside
+/// the server instead of queueing here.
 pub(crate) const CONNECTIONS: NonZeroU16 = NonZeroU16::new(16).unwrap();
-/// How often a deadlock or a lock wait is met by doing the same again before it counts as a failure.
+/// How often a transaction is attempted after deadlocks or lock waits before it counts as a
+/// failure.
 const TRIES: u32 = 6;
-/// How long a transaction may take unless said, and how long one waits for a connection. Lock waits of a server (MySQL's `innodb_lock_wait_timeout` is 50 s) must fit in.
+/// The default of how long a transaction may take, and how long a task waits for a connection. It
+/// must exceed the lock waits of a server (MySQL's `innodb_lock_wait_timeout` is 50 s).
 const TIMEOUT: Duration = Duration::from_mins(5);
-/// The first wait between these tries; it doubles, and is drawn from its half to one and a half of it: two who met would meet
-/// again.
+/// The first wait between these attempts. It doubles each time, and is multiplied by a random
+/// factor from 0.5 to 1.5: two transactions that met would otherwise meet again.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 
-/// The first wait before a database is asked whether it is back. Tasks that wait for it ask more
-/// often than this, so that only an idle worker asks by itself.
+/// The first wait before a database is checked again. Tasks that wait for it try more often, so
+/// only an idle worker checks by itself.
 const FIRST_LOOK: Duration = Duration::from_secs(6);
-/// The waits of those who ask an absent database double up to this: one connection in half a minute
-/// is no load for a server.
+/// The longest wait between two checks of an absent database: one connection in half a minute is
+/// not a load for a server.
 pub(crate) const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
 /// A pool of connections to one database. Clones share it.
@@ -92,19 +96,20 @@ struct Inner {
     health: Arc<Health>,
     /// Transactions that were run again after a deadlock or a lock wait.
     retries: Counter,
-    /// Whether `celery_inbox` is used.
+    /// `true` once `celery_inbox` is used.
     inbox: AtomicBool,
-    /// Calls found in it.
+    /// Calls that were found in `celery_inbox`.
     known: Counter,
 }
 
-/// Whether a URL is one of a database.
+/// Checks that a URL is that of a database.
 pub(crate) fn check_url(url: &str) -> Result<(), DatabaseUrlError> {
     Address::parse(url).map(drop)
 }
 
 impl Database {
-    /// A database by its URL. Nothing is connected yet. Call it on the runtime of the worker.
+    /// Makes a pool for a database by its URL. It does not connect yet. Call it on the runtime of
+    /// the worker.
     ///
     /// # Errors
     ///
@@ -124,8 +129,8 @@ impl Database {
         })
     }
 
-    /// How many connections there may be, 16 unless said; transactions wait in line for them. SQLite always has one. To be
-    /// called before the database is shared.
+    /// Sets the most connections. Default: 16. Transactions queue for them. SQLite always has one.
+    /// Call it before the database is shared.
     #[must_use]
     pub fn connections(mut self, most: NonZeroU16) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
@@ -134,8 +139,9 @@ impl Database {
         self
     }
 
-    /// How long a transaction may take, 5 minutes unless said; `None` is no limit. One that takes longer counts as lost
-    /// with its connection. It may wait as long for that connection before. To be called before the database is shared.
+    /// Sets how long a transaction may take; `None` means without limit. Default: 5 minutes. A
+    /// transaction that takes longer counts as lost, with its connection. Before that, it may wait
+    /// as long for the connection. Call it before the database is shared.
     #[must_use]
     pub fn timeout(mut self, limit: Option<Duration>) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
@@ -144,8 +150,8 @@ impl Database {
         self
     }
 
-    /// Sets the time zone of each session. Default: the one that the server gives it. Call it before
-    /// the database is shared.
+    /// Sets the time zone of each session. Default: the one that the server gives it. Call it
+    /// before the database is shared.
     ///
     /// Dates that carry an offset are converted to this zone before they are bound.
     #[must_use]
@@ -162,12 +168,12 @@ impl Database {
         self.inner.pool.address().dialect()
     }
 
-    /// The URL without its password.
+    /// Returns the URL without its password.
     pub fn display_url(&self) -> &str {
         self.inner.health.shown()
     }
 
-    /// Connects, or uses a connection that is free, and asks nothing. A refusal is for the caller to tell.
+    /// Connects, or uses a free connection, and runs no statement. The caller reports a refusal.
     ///
     /// # Errors
     ///
@@ -184,7 +190,7 @@ impl Database {
                     }
                     Err(error) => Err(error),
                 },
-                // SQLite has but one, which somebody else is using.
+                // SQLite has only one connection, which a task is using.
                 None if database.dialect() == Dialect::Sqlite => Ok(()),
                 None => match pool.make().await {
                     Ok(connection) => {
@@ -208,8 +214,8 @@ impl Database {
             .unwrap_or_else(|_| Err(DatabaseError::unavailable("the worker is stopping")))
     }
 
-    /// Looks whether a database that was away is back while no task asks it, until the process
-    /// ends. Without this, an idle worker would call it unavailable until its next task.
+    /// Checks whether a database that was away is back while no task uses it, until the process
+    /// ends. Otherwise an idle worker would call it unavailable until its next task.
     pub(crate) async fn look_after(self) {
         let health = &self.inner.health;
         loop {
@@ -221,7 +227,7 @@ impl Database {
                 if silence.is_none_or(|silence| silence < FIRST_LOOK) {
                     continue;
                 }
-                // A ping leaves it to its caller to note a login that is rejected.
+                // A ping leaves it to its caller to note a rejected login.
                 if let Err(error) = self.ping().await
                     && error.kind() == Kind::Refused
                 {
@@ -232,12 +238,13 @@ impl Database {
         }
     }
 
-    /// Runs one statement and says how many rows it matched (on MySQL also those it left as they were).
+    /// Runs one statement and returns how many rows it matched (on MySQL also those that it left
+    /// unchanged).
     ///
     /// # Errors
     ///
     /// [`DatabaseError`]; its [`kind`](DatabaseError::kind) says whether the statement or the
-    /// database is at fault. Lost connections and deadlocks leave the task to be run again.
+    /// database is at fault. After a lost connection or a deadlock the worker runs the task again.
     pub async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64, DatabaseError> {
         self.execute_with(sql, params, Dates::Kept).await
     }
@@ -267,15 +274,16 @@ impl Database {
         .await
     }
 
-    /// Runs `work` in a transaction, which is committed if it succeeds. After a deadlock or a lock wait it is run again.
+    /// Runs `work` in a transaction, and commits it if `work` succeeds. After a deadlock or a lock
+    /// wait it runs `work` again.
     ///
-    /// When the connection is lost during the commit the outcome is unknown; the error is then
-    /// [`Kind::Unavailable`], and the worker runs the task again: what a task does here must bear that, or be done
-    /// [`once`](Self::once).
+    /// If the connection is lost during the commit, the outcome is unknown. The error is then
+    /// [`Kind::Unavailable`], and the worker runs the task again. The work must allow that, or be
+    /// done [`once`](Self::once).
     ///
     /// # Errors
     ///
-    /// What `work` returns, or [`DatabaseError`] as for [`execute`](Self::execute).
+    /// The error of `work`, or [`DatabaseError`] as for [`execute`](Self::execute).
     pub async fn transaction<T, F>(&self, work: F) -> Result<T, DatabaseError>
     where
         T: Send + 'static,
@@ -285,7 +293,7 @@ impl Database {
             + 'static,
     {
         let database = self.clone();
-        // Dropped with this future, when whoever waits for it has been stopped.
+        // Dropped with this future, when the task that waits for it has been stopped.
         let (_waiting, caller) = Caller::here();
         let running = tokio::spawn(async move {
             let mut working = std::pin::pin!(database.repeat(&work, &caller));
@@ -293,7 +301,7 @@ impl Database {
                 biased;
                 outcome = &mut working => outcome,
                 () = caller.left() => {
-                    // Nothing has begun.
+                    // No transaction has begun.
                     let Some(session) = caller.work.session() else {
                         return match database.dialect() {
                             Dialect::Sqlite => working.await,
@@ -301,9 +309,10 @@ impl Database {
                         };
                     };
                     let Inner { pool, outside, .. } = &*database.inner;
-                    // The work keeps its connection meanwhile: nobody else's statement can be hit.
+                    // The work keeps its connection meanwhile, so no other statement can be
+                    // cancelled.
                     outside.cancel(pool.address(), &session).await;
-                    // What a cancelled statement says is nothing about the server.
+                    // The error of a cancelled statement says nothing about the server.
                     return working.await;
                 }
             };
@@ -349,7 +358,7 @@ impl Database {
             health,
             ..
         } = &*self.inner;
-        // SQLite has no server that could fall silent.
+        // SQLite has no server that could stop answering.
         let limit = timeout.filter(|_| self.dialect() != Dialect::Sqlite);
         let place = self.place(limit).await?;
         let lost = {
@@ -365,7 +374,7 @@ impl Database {
                 }
             }
         };
-        // Its connection went with it; the others may be no better.
+        // Its connection was dropped with it; the others may be dead, too.
         pool.give_up();
         if let Some(session) = caller.work.session() {
             outside.end(pool.address(), &session).await;
@@ -395,7 +404,7 @@ impl Database {
             return Err(DatabaseError::stopped());
         }
         let outcome = match work(&mut transaction).await {
-            // The task was stopped in the meantime; it has failed, or will be run again.
+            // The task was stopped meanwhile: it has failed, or will be run again.
             Ok(_) if caller.is_gone() => Err(DatabaseError::stopped()),
             outcome => outcome,
         };
@@ -413,29 +422,29 @@ impl Database {
         }
     }
 
-    /// Whether it was there when last heard of; true if nothing was.
+    /// Returns `true` if the database was up when last heard of, or if nothing was heard yet.
     pub(crate) fn is_up(&self) -> bool {
         self.inner.health.is_up()
     }
 
-    /// The same, if that is not longer ago.
+    /// Like [`is_up`](Self::is_up), or `None` if the last answer is older than `time`.
     pub(crate) fn heard_within(&self, time: Duration) -> Option<bool> {
         self.inner.health.heard_within(time)
     }
 
-    /// Counts transactions that were run again.
+    /// Returns the counter of transactions that were run again.
     pub(crate) fn retries(&self) -> Counter {
         self.inner.retries.clone()
     }
 
-    /// Counts calls that were not applied because they had been before.
+    /// Returns the counter of calls that were not applied because they had been applied before.
     pub(crate) fn known(&self) -> Counter {
         self.inner.known.clone()
     }
 }
 
 fn pool(address: Address, most: NonZeroU16) -> Pool {
-    // SQLite has one writer at a time; in line here is better than at the file's lock.
+    // SQLite has one writer at a time; queueing here is better than at the file's lock.
     let places = match address.dialect() {
         Dialect::Sqlite => 1,
         _ => most.get(),
@@ -443,7 +452,7 @@ fn pool(address: Address, most: NonZeroU16) -> Pool {
     Pool::new(address, places.into())
 }
 
-/// `None` if it takes longer.
+/// Waits for a future. Returns `None` if it takes longer than the limit.
 async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
     match limit {
         Some(limit) => tokio::time::timeout(limit, future).await.ok(),

@@ -1,5 +1,5 @@
-//! The options of a database's URL. Each is known, or refused by name: the drivers take what they do
-//! not know without a word, or name it in a log line with its value.
+//! The options of a database's URL. Each is known, or refused by name: the drivers ignore unknown
+//! options without a word, or log their names and values.
 
 use url::form_urlencoded;
 
@@ -18,7 +18,7 @@ const TLS: [&str; 10] = [
     "ssl-key",
     "sslkey",
 ];
-/// Not an option of MySQL's driver, or not one of PostgreSQL's.
+/// Options of the list above that MySQL's driver does not have, or PostgreSQL's does not.
 const NOT_OF_MYSQL: [&str; 2] = ["sslrootcert", "ssl-root-cert"];
 const NOT_OF_POSTGRES: [&str; 1] = ["sslca"];
 /// Options of Doctrine, whose URLs people share between an application and its worker. They change
@@ -45,7 +45,7 @@ fn known(dialect: Dialect) -> Vec<&'static str> {
 /// Returns what is wrong with the names of the options in a query, or with a character set.
 pub(super) fn check(query: &str, dialect: Dialect) -> Result<(), String> {
     let known = known(dialect);
-    // What follows a password may belong to it: it may hold an `&`.
+    // The text after a password may belong to it, since the password may hold an `&`.
     let mut may_be_secret = false;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let is_known = known.contains(&&*name)
@@ -79,7 +79,7 @@ pub(super) fn check(query: &str, dialect: Dialect) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns `true` for what looks like the name of an option: a part of a password may not.
+/// Returns `true` for text that looks like the name of an option: a part of a password may not.
 fn is_plain(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.[]".contains(c);
     !name.is_empty() && name.len() <= 40 && name.chars().all(plain)

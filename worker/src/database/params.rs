@@ -1,7 +1,7 @@
 //! Named parameters: `:name` in a statement, bound by value, never pasted into the text.
 //!
-//! A list becomes several placeholders where its parameter stands alone inside `IN (…)`. Anywhere else it
-//! is bound as JSON, or refused by name where that can only be a mistake (see [`Place`]).
+//! A list becomes several placeholders if its parameter is alone inside `IN (…)`. Elsewhere it is
+//! bound as JSON, or refused by name if that can only be a mistake (see [`Place`]).
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use super::values::{Bound, Dates};
 /// Values by name.
 ///
 /// Python's dates, decimals, UUIDs and bytes, as kombu wraps them, are bound as such values. A list
-/// becomes several placeholders where its parameter stands alone inside `IN (…)`, and JSON elsewhere.
+/// becomes several placeholders if its parameter is alone inside `IN (…)`, and JSON elsewhere.
 pub type Params<'p> = &'p [(&'p str, Value)];
 
-/// What is wrong with a statement or its parameters.
+/// An error in a statement or its parameters.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParamError {
@@ -31,10 +31,10 @@ pub enum ParamError {
     /// A string, a quoted name or a comment does not end.
     #[error("the statement ends inside {0}")]
     Unterminated(&'static str),
-    /// A placeholder of the database's own, for which there would be no value.
+    /// A placeholder in the database's own syntax, for which there would not be a value.
     #[error("the statement has the placeholder {0}; parameters are written :name")]
     Placeholder(String),
-    /// The parameter of a batch stands where a list of values means nothing.
+    /// The parameter of a batch is in a place that cannot take a list of values.
     #[error(
         "with a batch the parameter :{0} stands for a list: it has to stand alone inside IN (…), or in \
         a function that takes JSON"
@@ -58,7 +58,7 @@ impl ParamError {
         }
     }
 
-    /// An object where its text would match nothing.
+    /// Makes the error for an object in a place where its text would match nothing.
     pub(super) fn object(name: &str, place: &str) -> Self {
         Self::value(
             name,
@@ -66,7 +66,7 @@ impl ParamError {
         )
     }
 
-    /// A list where its text would be taken for a plain string.
+    /// Makes the error for a list in a place where its text would be read as a plain string.
     pub(super) fn list(name: &str, place: &str) -> Self {
         Self::value(
             name,
@@ -78,18 +78,18 @@ impl ParamError {
     }
 }
 
-/// A statement with the values of its placeholders, before both are put into the words of a database.
+/// A statement with the values of its placeholders, before both are written for a database.
 #[derive(Debug, PartialEq)]
 pub(super) struct Statement {
     /// The text before each placeholder.
     pub(super) texts: Vec<String>,
-    /// The text behind the last placeholder.
+    /// The text after the last placeholder.
     pub(super) rest: String,
     pub(super) values: Vec<Placed>,
-    /// Whether the statement is worth to be kept prepared: not if it is of a length that seldom comes
-    /// again.
+    /// `true` if the statement is kept prepared: its length is likely to come again.
     pub(super) kept: bool,
-    /// Whether every value is text and its place takes text, so that PostgreSQL need not be asked.
+    /// `true` if every value is text and its place takes text, so that PostgreSQL need not be
+    /// asked.
     pub(super) is_text: bool,
 }
 
@@ -101,10 +101,11 @@ pub(super) struct Placed {
     pub(super) value: Bound,
 }
 
-/// What a server may count for a value besides its own bytes: its type, its length.
+/// The bytes that a server may count for a value besides its own: its type, its length.
 pub(super) const AROUND_A_VALUE: usize = 16;
-/// A list is filled up to a power of two with its last value, so that lists of all lengths make few
-/// distinct statements: each of them is prepared and kept by the server. Longer ones seldom come again.
+/// The longest list that is padded. A list is padded to a power of two with its last value, so that
+/// lists of all lengths make few distinct statements: the server prepares and keeps each. Longer
+/// lists seldom come again.
 const MOST_PADDED: usize = 4_096;
 
 impl Statement {
@@ -131,7 +132,7 @@ impl Statement {
         });
     }
 
-    /// About as many bytes as are sent to the server.
+    /// Returns about how many bytes are sent to the server.
     pub(super) fn bytes(&self) -> usize {
         let values = self.values.iter();
         let values = values.map(|one| AROUND_A_VALUE + "?".len() + one.value.bytes());
@@ -139,19 +140,20 @@ impl Statement {
         texts.chain(values).sum::<usize>() + self.rest.len()
     }
 
-    /// An empty list inside `IN (…)`: nothing is in it, not even NULL. `start` is where the text since the
-    /// last placeholder has the word `IN`, or the `NOT` before it.
+    /// Writes an empty list inside `IN (…)`: it contains no value, not even NULL. `start` is the
+    /// position of the word `IN`, or of the `NOT` before it, in the text since the last
+    /// placeholder.
     ///
-    /// Returns `true` if the closing parenthesis is written, too.
+    /// Returns `true` if it has also written the closing parenthesis.
     fn empty_list(&mut self, dialect: Dialect, start: usize, not: bool) -> bool {
         match dialect {
-            // Its parentheses may be empty.
+            // SQLite allows empty parentheses.
             Dialect::Sqlite => false,
             Dialect::MySql => {
                 self.text("SELECT NULL FROM DUAL WHERE FALSE");
                 false
             }
-            // A subquery would need the type of what is looked for.
+            // A subquery would need the type of the left operand.
             Dialect::Postgres => {
                 self.rest.truncate(start);
                 self.text(if not { "<> ALL ('{}')" } else { "= ANY ('{}')" });
@@ -179,7 +181,7 @@ impl Statement {
     }
 }
 
-/// Puts the values of the parameters into their places.
+/// Replaces the parameters of a statement by placeholders with their values.
 pub(super) fn rewrite(
     sql: &str,
     grammar: Grammar,
@@ -239,7 +241,7 @@ pub(super) fn rewrite(
     }
 }
 
-/// The values of a list that is expanded.
+/// Returns the values of a list that is expanded.
 fn elements(list: &[Value], dates: Dates) -> Result<Vec<Bound>, String> {
     let element = |value| match Bound::read(value, dates)? {
         Bound::Json(_) => Err("holds a list or an object inside its list".to_owned()),
@@ -248,7 +250,7 @@ fn elements(list: &[Value], dates: Dates) -> Result<Vec<Bound>, String> {
     list.iter().map(element).collect()
 }
 
-/// Returns the parameters that a statement names, in the order in which it names them first.
+/// Returns the parameters that a statement names, in the order of their first use.
 pub(super) fn names(sql: &str, grammar: Grammar) -> Result<Vec<String>, ParamError> {
     let mut names: Vec<String> = Vec::new();
     for (name, _) in Pieces::of(sql, grammar)?.parameters() {
@@ -259,9 +261,9 @@ pub(super) fn names(sql: &str, grammar: Grammar) -> Result<Vec<String>, ParamErr
     Ok(names)
 }
 
-/// Checks that each parameter stands where a list of values can be meant.
+/// Checks that each parameter is in a place that can take a list of values.
 pub(super) fn check_batch(sql: &str, grammar: Grammar) -> Result<(), ParamError> {
-    // PostgreSQL says what a place takes, but only when the statement runs.
+    // PostgreSQL knows the type of a place, but only when the statement runs.
     let typed = grammar.dialect == Dialect::Postgres;
     for (name, place) in Pieces::of(sql, grammar)?.parameters() {
         match place {

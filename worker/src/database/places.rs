@@ -1,12 +1,12 @@
-//! Where a parameter stands in its statement, which decides what a list becomes there.
+//! The place of a parameter in its statement, which decides how a list is bound.
 
 use super::Dialect;
 use super::grammar::Grammar;
 use super::params::ParamError;
 use super::tokens::{Token, is_name, token};
 
-/// Functions that take a JSON document, or hand their argument on as it is. A list is bound as JSON
-/// there; any other function would take the text of the document for a plain string.
+/// Functions that take a JSON document, or pass their argument on unchanged. A list is bound as
+/// JSON there; any other function would read the text of the document as a plain string.
 const TAKE_DOCUMENTS: &[&str] = &[
     "CAST",
     "COALESCE",
@@ -49,7 +49,7 @@ const TAKE_DOCUMENTS: &[&str] = &[
     "OF",
 ];
 
-/// Words that may stand before a parenthesis and are not the name of a function.
+/// Words that may precede a parenthesis and are not the name of a function.
 const KEYWORDS: &[&str] = &[
     "ALL",
     "AND",
@@ -93,24 +93,24 @@ const KEYWORDS: &[&str] = &[
 /// Operators of arithmetic.
 const OPERATORS: &[&str] = &["+", "-", "*", "/", "%", "DIV", "MOD"];
 
-/// Where a parameter stands.
+/// The place of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Alone inside `IN (…)`. `from` is the piece with the word `IN`, or with the `NOT` before it; `to`
-    /// is the piece with the closing parenthesis.
+    /// Alone inside `IN (…)`. `from` is the piece with the word `IN`, or with the `NOT` before it;
+    /// `to` is the piece with the closing parenthesis.
     In { from: usize, to: usize, not: bool },
-    /// Inside `IN (…)`, beside others.
+    /// Inside `IN (…)`, beside other values.
     AmongOthers,
-    /// An argument of a function that takes no JSON document, as far as is known.
+    /// An argument of a function that is not known to take a JSON document.
     Argument,
-    /// An argument of a function that takes one.
+    /// An argument of a function that takes a JSON document.
     Document,
     /// Inside `ANY (…)` or `ALL (…)`.
     Array,
-    /// Behind `LIMIT` or `OFFSET`: a number of rows.
+    /// After `LIMIT` or `OFFSET`: a number of rows.
     Count,
-    /// Beside an operator of arithmetic, or behind `INTERVAL`. PostgreSQL has such operators for JSON,
-    /// and says itself what a place takes.
+    /// Beside an operator of arithmetic, or after `INTERVAL`. Not used for PostgreSQL, which has
+    /// such operators for JSON and reports the type of a place itself.
     Number,
     /// Anywhere else.
     Value,
@@ -122,7 +122,7 @@ pub(super) struct Pieces<'s> {
     pub(super) all: Vec<(&'s str, Option<Place>)>,
 }
 
-/// What a parenthesis that is open belongs to.
+/// The owner of an open parenthesis.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Open {
     /// A list; the piece with its first word, and whether that is `NOT`.
@@ -137,7 +137,7 @@ enum Open {
 }
 
 impl<'s> Pieces<'s> {
-    /// Takes a statement apart.
+    /// Splits a statement.
     pub(super) fn of(sql: &'s str, grammar: Grammar) -> Result<Self, ParamError> {
         let mut pieces: Vec<(&str, bool)> = Vec::new();
         let mut rest = sql;
@@ -210,9 +210,9 @@ impl<'s> Pieces<'s> {
         Ok(Pieces { all })
     }
 
-    /// The parameters, with their places.
+    /// Returns the parameters, with their places.
     pub(super) fn parameters(&self) -> impl Iterator<Item = (&'s str, Place)> {
-        // Only the text of a parameter begins with a character of one byte for sure: the colon.
+        // Only the text of a parameter surely begins with a character of one byte, the colon.
         self.all
             .iter()
             .filter_map(|(text, place)| place.map(|place| (&text[1..], place)))
@@ -226,7 +226,7 @@ struct Around<'s> {
 }
 
 impl Around<'_> {
-    /// Returns the place, or the one that takes numbers only.
+    /// Returns `place`, or a place that only takes numbers if the words around it show one.
     fn narrow(&self, place: Place, dialect: Dialect) -> Place {
         let is = |word: &str, others: &[&str]| {
             let mut others = others.iter();
@@ -251,7 +251,7 @@ impl Around<'_> {
     }
 }
 
-/// What a parenthesis behind `word` belongs to, inside of `outer`.
+/// Returns the owner of a parenthesis after `word`, inside of `outer`.
 fn opened(word: &str, outer: Open, list: impl FnOnce() -> (usize, bool)) -> Open {
     let is = |others: &[&str]| others.iter().any(|one| word.eq_ignore_ascii_case(one));
     let is_word = word.starts_with(|c: char| is_name(c) || c == '`' || c == '"');
@@ -270,7 +270,7 @@ fn opened(word: &str, outer: Open, list: impl FnOnce() -> (usize, bool)) -> Open
     }
 }
 
-/// Whether a piece is more than space between others.
+/// Returns `true` if a piece is more than white space.
 fn matters(text: &str) -> bool {
     let blank = text.starts_with(char::is_whitespace);
     !(blank || text.starts_with("--") || text.starts_with("/*") || text.starts_with('#'))
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn other_places_are_told_apart() {
+    fn other_places_are_distinguished() {
         for (sql, expected) in [
             ("x IN (1, :a)", Place::AmongOthers),
             ("x IN (:a, 2)", Place::AmongOthers),

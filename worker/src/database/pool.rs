@@ -1,12 +1,13 @@
-//! Connections that are kept, and the line for them.
+//! The connections that are kept, and the queue for them.
 //!
-//! A *place* is the right to have a connection; there are as many as the setting says, given in the order in which they are
-//! asked for. Waiting for one says nothing about the server. A connection that goes back must be between two transactions;
-//! whatever is in another state is dropped, which closes it. So nothing here can be handed on half-used, and a future that
-//! holds a connection may be dropped at any time.
+//! A *place* is the right to have a connection. There are as many as the setting says, given in the
+//! order of the requests. Waiting for one says nothing about the server. A connection that goes
+//! back must be between two transactions; in any other state it is dropped, which closes it. So no
+//! connection can be handed on half-used, and a future that holds one may be dropped at any time.
 //!
-//! After trouble with the server nothing that was connected before is trusted: idle connections are dropped, and those in use are when
-//! they come back. The next ones look the server's name up again, and find the server that has taken its place.
+//! After trouble with the server, all earlier connections are distrusted: idle ones are dropped at
+//! once, used ones when they come back. New ones look the server's name up again, and find the
+//! server that has taken its place.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,12 +19,13 @@ use super::url::Address;
 use super::zone::Zone;
 use super::{DatabaseError, Dialect, Kind};
 
-/// Idle connections are parted with after this time: firewalls forget them, servers pay for them.
+/// Idle connections are closed after this time: firewalls forget them, and they cost the servers.
 const IDLE: Duration = Duration::from_mins(10);
-/// No connection is used longer, so that servers behind one name get their share again.
+/// The longest life of a connection, so that the servers behind one name share the load again.
 const LIFE: Duration = Duration::from_mins(30);
 
-/// An idle connection on which nothing can be begun in this time is dead, or its server is; a new one tells.
+/// The longest time to begin on an idle connection. After it, the connection or its server is dead,
+/// and a new connection decides which.
 const ALIVE: Duration = Duration::from_secs(2);
 
 /// See the module.
@@ -48,9 +50,9 @@ impl Open {
 
 #[derive(Default)]
 struct Idle {
-    /// The one used last is used next.
+    /// The connection used last is used next.
     connections: Vec<Connection>,
-    /// Those of an older one do not come back.
+    /// Connections of an older generation do not come back.
     generation: u64,
 }
 
@@ -77,7 +79,7 @@ impl Taken<()> {
 }
 
 impl Pool {
-    /// With no connection yet.
+    /// Makes a pool without connections.
     pub(super) fn new(address: Address, places: usize) -> Self {
         Pool {
             address,
@@ -96,7 +98,7 @@ impl Pool {
         &self.address
     }
 
-    /// Waits for a place as long as it takes.
+    /// Waits for a place, without limit.
     pub(super) async fn place(&self) -> Result<Place, DatabaseError> {
         let place = Arc::clone(&self.places).acquire_owned().await;
         place
@@ -104,7 +106,7 @@ impl Pool {
             .map_err(|_| DatabaseError::unavailable("the worker is stopping"))
     }
 
-    /// A place if there is a free one.
+    /// Returns a place if one is free.
     pub(super) fn free_place(&self) -> Option<Place> {
         Arc::clone(&self.places).try_acquire_owned().ok().map(Place)
     }
@@ -113,8 +115,8 @@ impl Pool {
         self.places.available_permits() == 0
     }
 
-    /// Begins a transaction on an idle connection or a new one. An idle one may have died since; nothing was done on it,
-    /// so that a new one can take its part.
+    /// Begins a transaction on an idle connection or a new one. An idle one may have died since:
+    /// nothing was done on it, so a new one can replace it.
     pub(super) async fn begin(&self, place: Place) -> Result<Taken, DatabaseError> {
         let (idle, generation) = {
             let mut idle = self.idle();
@@ -134,9 +136,9 @@ impl Pool {
 
     /// Makes a connection, which need not have a place.
     ///
-    /// A server that has no room for it while others of ours are open, or are being made, is not away:
-    /// it is like a pool without a free place. Of those that are refused together, the last one finds
-    /// no other.
+    /// A server that refuses it while the worker has other connections open, or is making some, is
+    /// not away: it is like a pool without a free place. Of several that are refused together, the
+    /// last one finds no other.
     pub(super) async fn make(&self) -> Result<Connection, DatabaseError> {
         let open = self.open.clone();
         let error = match Connection::make(&self.address).await {
@@ -165,7 +167,7 @@ impl Pool {
                 _place: (),
             }),
             Err(error) => {
-                // SQLite's lock, which somebody else has.
+                // Another process has SQLite's lock.
                 if error.kind() == Kind::Transient {
                     self.put_back(connection, generation);
                 }
@@ -174,7 +176,7 @@ impl Pool {
         }
     }
 
-    /// Takes a connection back whose transaction has ended.
+    /// Takes back a connection whose transaction has ended.
     pub(super) fn take_back(&self, taken: Taken) {
         self.put_back(taken.connection, taken.generation);
     }
@@ -182,18 +184,18 @@ impl Pool {
     fn put_back(&self, connection: Connection, generation: u64) {
         let mut idle = self.idle();
         if idle.generation == generation {
-            // Those at the bottom are used when there is much to do; they go first.
+            // Connections at the bottom are used only under load, so they age first.
             idle.connections.retain(|idle| idle.is_fresh(IDLE, LIFE));
             idle.connections.push(connection);
         }
     }
 
-    /// Closes a connection, and gives its place back.
+    /// Closes a connection, and frees its place.
     pub(super) async fn part_with(&self, taken: Taken) {
         taken.connection.close().await;
     }
 
-    /// Parts with every connection: now with the idle ones, with the others when they come back.
+    /// Gives up every connection: the idle ones now, the others when they come back.
     pub(super) fn give_up(&self) {
         let mut idle = self.idle();
         // A database in memory ends with its only connection.
@@ -204,7 +206,7 @@ impl Pool {
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
-        // Whole at every moment.
+        // The values are valid at every moment.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

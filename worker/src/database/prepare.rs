@@ -1,12 +1,13 @@
-//! Has the database prepare statements that tasks will run, to find the mistakes in them early.
+//! Makes the database prepare the statements that tasks will run, to find mistakes in them early.
 //!
 //! A statement that the database cannot read will never work. One whose table, column or right is
-//! missing may work after the next migration. Preparing tells both, and changes nothing. MySQL
-//! does not look for a procedure, nor PostgreSQL for rights, before a statement runs; so the one
-//! is asked for the procedure and the other to explain the statement.
+//! missing may work after the next migration. Preparing shows both, and changes nothing. Before a
+//! statement runs, MySQL does not check that a procedure exists, and PostgreSQL does not check
+//! rights. So the worker asks MySQL for the procedure, and PostgreSQL to explain the statement.
 //!
 //! The connection is closed afterwards: PostgreSQL keeps the types that it has guessed for the
-//! parameters with the prepared statement, and values of tasks are bound with types of their own.
+//! parameters with the prepared statement, and the values of tasks are bound with types of their
+//! own.
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
@@ -18,29 +19,29 @@ use super::params::Statement;
 use super::values::Dates;
 use super::{Database, DatabaseError, Dialect, Kind, Sample, params, shape, types};
 
-/// What is said before a statement is prepared. A locked table must keep neither the check nor the
-/// start of a worker. `LOCAL`, because a pooler may give the session to others.
+/// The statement that runs before a statement is prepared. A locked table must not block the check
+/// or the start of a worker. `LOCAL`, because a pooler may give the session to other clients.
 const MYSQL_BEFORE: &str = "SET SESSION lock_wait_timeout = 1";
 const POSTGRES_BEFORE: &str = "BEGIN; SET LOCAL lock_timeout = '1s'";
 /// The name of the statement that PostgreSQL explains.
 const NAME: &str = "celery_worker_check";
 
-/// What a database says of a statement.
+/// The verdict of a database on a statement.
 #[derive(Debug)]
 pub(crate) enum Finding {
-    /// It can be run, or only running it can tell.
+    /// It can run, or only a run can show whether it can.
     Fits,
-    /// It cannot be run as the database is now, or not by this user.
+    /// It cannot run with the tables as they are now, or not by this user.
     Unfit(DatabaseError),
     /// It cannot be read, whatever the tables are.
     Mistake(DatabaseError),
 }
 
 impl Database {
-    /// Prepares each statement. An error says that the database cannot be asked now.
+    /// Prepares each statement. An error means that the database cannot be asked now.
     pub(crate) async fn prepare(&self, samples: &[Sample]) -> Result<Vec<Finding>, DatabaseError> {
         let dialect = self.dialect();
-        // A database in memory has but one connection.
+        // A database in memory has only one connection.
         if dialect == Dialect::Sqlite {
             let samples = samples.to_vec();
             let working = self.transaction(move |open| {
@@ -139,7 +140,7 @@ fn text(statement: &Statement, dialect: Dialect) -> String {
     sql + &statement.rest
 }
 
-/// Explains a statement, which looks at the rights to its tables and runs nothing. Only a missing
+/// Explains a statement, which checks the rights to its tables and runs nothing. Only a missing
 /// right counts: the values are not those of a task.
 async fn explain(
     open: &mut sqlx::PgConnection,
@@ -169,7 +170,7 @@ async fn explain(
     }
 }
 
-/// Sorts what came of preparing; an error is one of the server, not of the statement.
+/// Sorts an error of preparing. Returns an error if the fault is the server's, not the statement's.
 fn found(error: DatabaseError, dialect: Dialect) -> Result<Finding, DatabaseError> {
     match error.kind() {
         Kind::Unavailable | Kind::Refused | Kind::Transient => Err(error),
@@ -179,8 +180,8 @@ fn found(error: DatabaseError, dialect: Dialect) -> Result<Finding, DatabaseErro
     }
 }
 
-/// MySQL's 1295: the statement is not one that can be prepared. PostgreSQL's 42P18 and 42725: what
-/// a parameter is can only be known by its value.
+/// Returns `true` if only a run can show whether the statement works. MySQL's 1295: it cannot be
+/// prepared. PostgreSQL's 42P18 and 42725: only the value of a parameter shows its type.
 fn is_told_by_running(error: &DatabaseError) -> bool {
     match error.code() {
         Some(Value::Number(number)) => number.as_u64() == Some(1295),
@@ -189,12 +190,11 @@ fn is_told_by_running(error: &DatabaseError) -> bool {
     }
 }
 
-/// Whether no migration can help: the words are wrong.
+/// Returns `true` if a migration cannot help, because the statement is wrong.
 fn is_mistake(error: &DatabaseError, dialect: Dialect) -> bool {
     match (dialect, error.code()) {
-        // A syntax error, an empty statement, a clause where it may not be, what the server does
-        // not support, a derived table without a name, one name for two tables, a function of
-        // groups where none are.
+        // A syntax error, an empty statement, a misplaced clause, an unsupported feature, a derived
+        // table without a name, a name for two tables, a misplaced aggregate function.
         (Dialect::MySql, Some(Value::Number(number))) => matches!(
             number.as_u64(),
             Some(1064 | 1065 | 1149 | 1221 | 1235 | 1248 | 1066 | 1111)
@@ -203,7 +203,7 @@ fn is_mistake(error: &DatabaseError, dialect: Dialect) -> bool {
         (Dialect::Postgres, Some(Value::String(state))) => {
             matches!(state.as_str(), "42601" | "42602" | "42939")
         }
-        // One code for all.
+        // SQLite has one code for all errors.
         (Dialect::Sqlite, _) => {
             let text = error.to_string();
             ["syntax error", "incomplete input", "unrecognized token"]

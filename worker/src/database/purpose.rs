@@ -1,28 +1,28 @@
-//! What a statement is for, as its first words tell.
+//! Decides by its first words whether a statement suits a task.
 //!
 //! A task runs inside a transaction of the worker, on a session that other tasks use before and
-//! after it. A statement that ends the transaction would part the work from the row that says it
-//! was done; one that changes the session would meet other tasks. The rows of a `SELECT` go
-//! nowhere, and so does the outcome of a statement that reports it in rows.
+//! after it. A statement that ends the transaction would separate the work from the row that
+//! records it. A statement that changes the session would affect other tasks. The rows of a
+//! `SELECT` are discarded, and so is the outcome of a statement that reports it in rows.
 
 use super::Dialect;
 use super::shape::Word;
 
-/// Why a statement is not for a task.
+/// The reason why a statement does not suit a task.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum PurposeError {
-    /// It only answers rows.
+    /// It only returns rows.
     #[error(
         "{verb} only answers rows, and a task has no use for them: its result is the number of \
          rows that it matched{hint}"
     )]
     OnlyAnswers {
-        /// The word that says so.
+        /// The word that shows it.
         verb: String,
-        /// What to write instead.
+        /// The text to write instead.
         hint: &'static str,
     },
-    /// It answers in rows whether it worked.
+    /// It reports in rows whether it worked.
     #[error(
         "{0} reports errors only in the rows that it answers, which a task does not read: it would \
          succeed whatever happened"
@@ -56,7 +56,7 @@ pub(crate) enum PurposeError {
 
 /// Statements that change rows.
 pub(super) const CHANGES: [&str; 5] = ["INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"];
-/// Statements that only answer rows, besides those that may do something in spite of their name.
+/// Statements that only return rows, besides those that may do something in spite of their name.
 const ANSWERS: [&str; 7] = [
     "VALUES", "TABLE", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "HELP",
 ];
@@ -78,7 +78,7 @@ const TRANSACTION: [&str; 8] = [
 /// Words with which MySQL's and MariaDB's compound statements begin, besides `BEGIN`.
 const COMPOUND: [&str; 7] = ["IF", "CASE", "LOOP", "WHILE", "REPEAT", "FOR", "DECLARE"];
 
-/// Checks that a statement does work that a task can do.
+/// Checks that a statement suits a task.
 pub(super) fn check(words: &[Word<'_>], dialect: Dialect) -> Result<(), PurposeError> {
     let Some(first) = words.first() else {
         return Ok(());
@@ -138,7 +138,7 @@ pub(super) fn refuse_compound(words: &[Word<'_>], dialect: Dialect) -> Result<()
     Err(PurposeError::Compound(verb))
 }
 
-/// Statements that only matter to the session in which they run.
+/// Returns the first words of statements that only affect their session.
 fn session_words(dialect: Dialect) -> &'static [&'static str] {
     match dialect {
         Dialect::MySql => &["USE", "HANDLER", "PREPARE", "DEALLOCATE"],
@@ -159,8 +159,8 @@ fn session_words(dialect: Dialect) -> &'static [&'static str] {
     }
 }
 
-/// `SET` of MySQL that outlives the session, and MariaDB's `SET STATEMENT … FOR`, which runs another
-/// statement.
+/// Returns `true` for a `SET` of MySQL that outlives the session, and for MariaDB's `SET STATEMENT
+/// … FOR`, which runs another statement.
 fn sets_for_all(words: &[Word<'_>], dialect: Dialect) -> bool {
     const FOR_ALL: [&str; 6] = [
         "GLOBAL",
@@ -174,7 +174,7 @@ fn sets_for_all(words: &[Word<'_>], dialect: Dialect) -> bool {
     dialect == Dialect::MySql && what.is_some_and(|what| what.is_one_of(&FOR_ALL))
 }
 
-/// `CREATE [OR REPLACE | GLOBAL | LOCAL] TEMPORARY …`
+/// Returns `true` for `CREATE [OR REPLACE | GLOBAL | LOCAL] TEMPORARY …`
 fn makes_temporary(words: &[Word<'_>]) -> bool {
     let mut words = words.iter().take(4);
     words.next().is_some_and(|first| first.is("CREATE"))
@@ -183,7 +183,7 @@ fn makes_temporary(words: &[Word<'_>]) -> bool {
             .is_some_and(|word| word.is_one_of(&["TEMPORARY", "TEMP"]))
 }
 
-/// `FLUSH TABLES … WITH READ LOCK` or `FOR EXPORT`
+/// Returns `true` for `FLUSH TABLES … WITH READ LOCK` or `FOR EXPORT`
 fn locks_tables(words: &[Word<'_>]) -> bool {
     words.windows(2).any(|pair| match pair {
         [first, second] => {
@@ -225,7 +225,8 @@ fn only_answers(words: &[Word<'_>], dialect: Dialect) -> Result<(), PurposeError
     })
 }
 
-/// `SELECT … INTO` makes a table in PostgreSQL, and may make a file in MySQL.
+/// Returns `true` for `SELECT … INTO`, which makes a table in PostgreSQL, and may make a file in
+/// MySQL.
 fn selects_into(words: &[Word<'_>], dialect: Dialect) -> bool {
     let into = words.windows(2).find_map(|pair| match pair {
         [into, what] if into.depth == 0 && into.is("INTO") => Some(what),
@@ -238,7 +239,8 @@ fn selects_into(words: &[Word<'_>], dialect: Dialect) -> bool {
     })
 }
 
-/// `SELECT schema.name(…)` and nothing else: PostgreSQL has no other words to call a function.
+/// Returns `true` for `SELECT schema.name(…)` and nothing else: PostgreSQL has no other way to call
+/// a function.
 fn calls_function(words: &[Word<'_>], dialect: Dialect) -> bool {
     let is_name = |word: &Word<'_>| {
         word.is(".")
@@ -257,11 +259,11 @@ fn calls_function(words: &[Word<'_>], dialect: Dialect) -> bool {
         && named > 0
         && first.is_some_and(|word| word.is("("))
         && last.is_some_and(|word| word.is(")"))
-        // The first parenthesis is the one that the last closes.
+        // The last parenthesis closes the first one.
         && arguments.iter().filter(|word| word.depth == 0).count() == 2
 }
 
-/// Whether the statement behind the tables of `WITH`, or one of those inside them, changes rows.
+/// Returns `true` if the statement after the tables of `WITH`, or one inside them, changes rows.
 fn with_changes(words: &[Word<'_>]) -> bool {
     let mut statement = words
         .iter()

@@ -1,9 +1,9 @@
-//! What an error means that comes while a connection is made.
+//! Sorts the errors that occur while a connection is made.
 //!
-//! Before the first statement, a server says nothing about a task, only about the settings: the
-//! user, the login, the database, the protection of the link. An error that stays until the
-//! settings change is [`Kind::Refused`], which ends the start of a worker; everything else counts
-//! as an absence. Later in the life of a worker both are waited for.
+//! Before the first statement, an error is not about a task, only about the settings: the user, the
+//! login, the database, the protection of the link. An error that stays until the settings change
+//! is [`Kind::Refused`], which ends the start of a worker. Every other error counts as an outage.
+//! Later in the life of a worker, tasks wait in both cases.
 
 use std::io;
 
@@ -18,7 +18,7 @@ pub(super) fn at_connect(error: sqlx::Error, dialect: Dialect) -> DatabaseError 
         sqlx::Error::Protocol(said) => of_protocol(said, dialect),
         sqlx::Error::Tls(cause) => DatabaseError::refused(of_tls(&cause.to_string(), dialect)),
         sqlx::Error::Io(cause) => match cause.kind() {
-            // What TLS makes of certificates and alerts is wrapped like this.
+            // Errors of TLS about certificates and alerts are wrapped like this.
             io::ErrorKind::InvalidData => {
                 DatabaseError::refused(of_tls(&cause.to_string(), dialect))
             }
@@ -30,7 +30,8 @@ pub(super) fn at_connect(error: sqlx::Error, dialect: Dialect) -> DatabaseError 
     }
 }
 
-/// The driver cannot read the server's first words: something else listens there.
+/// Makes the error for a server whose first bytes the driver cannot read: another kind of server
+/// listens there.
 pub(super) fn not_understood(dialect: Dialect) -> DatabaseError {
     DatabaseError::refused(format!("the answer is not that of {}", server(dialect)))
 }
@@ -49,11 +50,12 @@ pub(super) fn of_server(error: DatabaseError, dialect: Dialect) -> DatabaseError
         return error;
     }
     let stays = match (dialect, error.code()) {
-        // The codes of servers; proxies before them have others for servers that are away.
+        // These are the codes of servers; proxies in front of them have others for servers that are
+        // away.
         (Dialect::MySql, Some(Value::Number(number))) => number
             .as_u64()
             .is_some_and(|number| matches!(number, 1000..=1999 | 3000..=4999) && number != UNKNOWN),
-        // Internal errors, of the system or of a pooler.
+        // Internal errors of the system or of a pooler.
         (Dialect::Postgres, Some(Value::String(state))) => {
             !matches!(state.get(..2), Some("58" | "XX"))
         }
@@ -68,14 +70,15 @@ pub(super) fn of_server(error: DatabaseError, dialect: Dialect) -> DatabaseError
     })
 }
 
-/// `ER_UNKNOWN_ERROR`, which says nothing.
+/// `ER_UNKNOWN_ERROR`, which has no meaning.
 const UNKNOWN: u64 = 1105;
 
-/// What the driver says when it cannot go on with the login.
+/// Sorts an error of the driver that cannot continue the login.
 fn of_protocol(said: &str, dialect: Dialect) -> DatabaseError {
-    // Behind the words the driver names its own source, once for each layer.
+    // After its message, the driver names its own source, once for each layer.
     let said = said.find(" (sqlx_").map_or(said, |end| &said[..end]);
-    // The byte of an answer that never came: a proxy before a server that is away closes the link.
+    // The byte of an answer that never came: a proxy in front of a server that is away closes the
+    // link.
     if said == "unexpected response from SSLRequest: 0x00" || said == "Packet empty" {
         return DatabaseError::unavailable("the connection was closed");
     }
@@ -95,7 +98,7 @@ fn of_protocol(said: &str, dialect: Dialect) -> DatabaseError {
     })
 }
 
-/// The login that is not supported, by the name that administrators give it.
+/// Returns the login that is not supported, by the name that administrators give it.
 fn unsupported(said: &str) -> Option<String> {
     let after = |words: &str| said.split_once(words).map(|(_, name)| name.trim());
     if let Some(plugin) = after("unknown authentication plugin: ") {
@@ -124,7 +127,7 @@ fn unsupported(said: &str) -> Option<String> {
     Some(method.to_owned())
 }
 
-/// Why a protected link cannot be made, and what a URL can say about it.
+/// Returns why a protected link cannot be made, and what to write in the URL.
 fn of_tls(cause: &str, dialect: Dialect) -> String {
     let (off, unverified) = match dialect {
         Dialect::Postgres => ("?sslmode=disable", "?sslmode=require"),
@@ -230,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tls_lacks_is_said_in_the_words_of_the_url() {
+    fn tls_errors_name_the_options_of_the_url() {
         for (dialect, off) in [
             (Dialect::MySql, "?ssl-mode=disabled"),
             (Dialect::Postgres, "?sslmode=disable"),
@@ -252,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_cannot_be_had_now_is_an_absence() {
+    fn a_link_that_cannot_be_made_now_is_an_outage() {
         for kind in [
             io::ErrorKind::ConnectionRefused,
             io::ErrorKind::ConnectionReset,

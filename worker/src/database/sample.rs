@@ -1,4 +1,4 @@
-//! The statement of a task, before a session tells how its quotes are read.
+//! The statement of a task, before it is known how a session reads its quotes.
 
 use super::Dialect;
 use super::grammar::Grammar;
@@ -9,9 +9,9 @@ use super::shape::{self, ShapeError};
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     pub(super) sql: String,
-    /// Its parameters, in the order in which it names them first.
+    /// Its parameters, in the order of their first use.
     pub(crate) names: Vec<String>,
-    /// Whether each parameter stands for a list.
+    /// `true` if each parameter stands for a list.
     pub(super) is_batch: bool,
 }
 
@@ -20,7 +20,7 @@ impl Sample {
     ///
     /// # Errors
     ///
-    /// No session can run it as a task. The error is that of the usual reading.
+    /// The error of the usual reading, if no session can run it as a task.
     pub(crate) fn read(sql: &str, dialect: Dialect, is_batch: bool) -> Result<Self, ShapeError> {
         let mut readings = Grammar::possible(dialect)
             .into_iter()

@@ -1,8 +1,8 @@
-//! What the worker sets in a session, which is as little as it can.
+//! The settings of a session; the worker changes as few as it can.
 //!
-//! A statement must mean what it means in the database's own client. The drivers change settings of
-//! the session; this module takes that back, sets the zone if the user gave one, and finds out in
-//! which zone the session's clock runs.
+//! A statement must mean the same as in the database's own client. The drivers change settings of
+//! the session. This module undoes that, sets the zone if the user gave one, and finds out in which
+//! zone the session's clock runs.
 //!
 //! * MySQL, MariaDB: `sql_mode` and `time_zone` stay as the server has them. Text is sent as UTF-8.
 //! * PostgreSQL: `TimeZone` and `DateStyle` are those of the role, the database, or the server's
@@ -19,24 +19,24 @@ use super::{DatabaseError, Dialect};
 /// The zone in which a session reads and shows dates. An error names a zone without known rules.
 pub(super) type SessionZone = Result<Zone, ZoneError>;
 
-/// What the worker has to know of a session.
+/// The settings of a session that the worker needs to know.
 pub(super) struct Settings {
     pub(super) zone: SessionZone,
     pub(super) grammar: Grammar,
 }
 
-/// The settings that decide what a statement means, one column each.
+/// Selects the settings that decide the meaning of a statement, one column each.
 ///
-/// The last two are the server's clock at midnight (UTC) of 1 January and 1 July 2026: they tell
-/// whether an abbreviation such as EST stands for the zone that has it as its name.
+/// The last two are the server's clock at midnight (UTC) of 1 January and 1 July 2026. They show
+/// whether an abbreviation such as EST stands for the zone with that name.
 const MYSQL_SETTINGS: &str = "SELECT @@session.time_zone, @@system_time_zone, \
     @@session.sql_mode, @@global.sql_mode, @@character_set_client, @@init_connect, \
     CAST(FROM_UNIXTIME(1767225600) AS CHAR), CAST(FROM_UNIXTIME(1782864000) AS CHAR)";
-/// The two moments of [`MYSQL_SETTINGS`], in Unix microseconds.
+/// The two points in time of [`MYSQL_SETTINGS`], in Unix microseconds.
 const MOMENTS: [i64; 2] = [1_767_225_600_000_000, 1_782_864_000_000_000];
 
-/// The driver overrides these two in each session, and the server has no word for "undo": this finds
-/// what role and database set, the most special first.
+/// Selects the settings of role and database, the most specific first. The driver overrides them in
+/// each session, and the server has no command to undo that.
 const POSTGRES_SETTINGS: &str = "SELECT split_part(one, '=', 1), substr(one, strpos(one, '=') + 1) \
     FROM pg_catalog.pg_db_role_setting, unnest(setconfig) AS one \
     WHERE setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database \
@@ -44,7 +44,7 @@ const POSTGRES_SETTINGS: &str = "SELECT split_part(one, '=', 1), substr(one, str
     AND setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user)) \
     AND lower(split_part(one, '=', 1)) IN ('timezone', 'datestyle') \
     ORDER BY setrole = 0, setdatabase = 0";
-/// Returns whether the role may read the server's file of settings, and how strings are read.
+/// Selects whether the role may read the server's file of settings, and how strings are read.
 const POSTGRES_RIGHT_AND_STRINGS: &str = "SELECT CAST(has_function_privilege('pg_show_all_file_settings()', 'execute') AS text), \
     current_setting('standard_conforming_strings')";
 const POSTGRES_FILE: &str = "SELECT name, setting FROM pg_catalog.pg_file_settings \
@@ -69,7 +69,7 @@ async fn mysql(
     zone: Option<&Zone>,
 ) -> Result<Settings, DatabaseError> {
     let row = sqlx::raw_sql(MYSQL_SETTINGS).fetch_one(&mut *open).await?;
-    // Bytes or text, as the server has its name.
+    // The server sends each as bytes or text.
     let text = |at: usize| -> Result<String, sqlx::Error> {
         let bytes: Option<Vec<u8>> = row.try_get(at)?;
         Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
@@ -80,8 +80,8 @@ async fn mysql(
     if let Some(mode) = without_ignore_space(&mode, &servers) {
         changes.push(format!("sql_mode = {}", quoted(&mode)));
     }
-    // What the worker sends is UTF-8. Then the collation of literals is the server's default for it,
-    // as in a client; `init_connect` may have chosen another.
+    // The worker sends UTF-8. The collation of literals is then the server's default for UTF-8, as
+    // in a client; `init_connect` may have chosen another.
     if text(5)?.is_empty() || !text(4)?.starts_with("utf8") {
         changes.push("NAMES utf8mb4".to_owned());
     }
@@ -94,7 +94,7 @@ async fn mysql(
         Ok(Settings { zone, grammar })
     };
     if let Some(zone) = zone {
-        // Named zones need tables that many servers lack; this one has another name.
+        // Named zones need tables that many servers lack; UTC can be written as an offset.
         let name = if zone.is_utc() {
             "+00:00".to_owned()
         } else {
@@ -112,7 +112,7 @@ async fn mysql(
     settings(of_the_machine(&text(1)?, [&text(6)?, &text(7)?]))
 }
 
-/// Returns the mode without the driver's addition, unless it is as the server has it.
+/// Returns the mode without the driver's addition, or `None` if the server has the mode itself.
 fn without_ignore_space(mode: &str, servers: &str) -> Option<String> {
     let ignores = |mode: &str| mode.split(',').any(|part| part == "IGNORE_SPACE");
     if !ignores(mode) || ignores(servers) {
@@ -125,7 +125,8 @@ fn without_ignore_space(mode: &str, servers: &str) -> Option<String> {
     Some(rest.join(","))
 }
 
-/// The zone of the server's machine, of which only an abbreviation is known, and its clock twice.
+/// Returns the zone of the server's machine, from its abbreviation and its clock at two points in
+/// time.
 fn of_the_machine(abbreviation: &str, clocks: [&str; 2]) -> SessionZone {
     let unknown = || ZoneError::of_a_machine(abbreviation);
     let zone = Zone::named(abbreviation).map_err(|_| unknown())?;
@@ -147,7 +148,7 @@ async fn postgres(
         .map_or(("", ""), |(may, conform)| (may, conform));
     let grammar = Grammar::of_conforming_strings(conform != "off");
     if may_read == "true" {
-        // Each is the least special.
+        // The settings in the file are the least specific.
         settings.extend(pairs(open, POSTGRES_FILE).await?);
     }
     let mut known = Ok(Zone::utc());
@@ -174,7 +175,7 @@ async fn postgres(
             grammar,
         });
     };
-    // Of an offset as text PostgreSQL takes the sign the other way round.
+    // PostgreSQL reads the sign of an offset in text the opposite way.
     let change = if zone.is_offset() {
         format!("SET TIME ZONE INTERVAL '{zone}' HOUR TO MINUTE")
     } else {
@@ -201,12 +202,13 @@ async fn pairs(
         .collect::<Result<_, sqlx::Error>>()?)
 }
 
-/// A string of SQL. The text comes from the server or is the name of a zone: it has no backslash.
+/// Returns a string literal. The text comes from the server or is the name of a zone: it has no
+/// backslash.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// Says what is missing where a server refuses a zone by its name.
+/// Makes the error for a server that refuses a zone by its name.
 fn unknown_zone(zone: &Zone, error: sqlx::Error) -> DatabaseError {
     match error {
         sqlx::Error::Database(said) => DatabaseError::refused(format!(
@@ -223,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_drivers_own_mode_is_taken_back() {
+    fn only_the_mode_of_the_driver_is_undone() {
         let taken = |mode, servers| without_ignore_space(mode, servers);
         assert_eq!(
             taken("IGNORE_SPACE,STRICT_TRANS_TABLES", "STRICT_TRANS_TABLES").as_deref(),

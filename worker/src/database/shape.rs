@@ -1,9 +1,9 @@
-//! What kind of statement a task is, as far as its words tell without a database.
+//! Checks without a database that a statement can be a task.
 //!
 //! A task is one statement that changes something. Two statements would be half applied, or run
-//! together where the driver allows it. That is a mistake of the settings, and the words show it;
-//! so they do for a statement that is not for [work](super::purpose). Whether the statement is
-//! right in everything else says the database: see [`prepare`](super::prepare).
+//! together if the driver allows it. That is a mistake in the settings which the text alone shows,
+//! as is a statement that does not suit a [task](super::purpose). Whether the rest of the statement
+//! is right, the database decides: see [`prepare`](super::prepare).
 
 use super::Dialect;
 use super::grammar::Grammar;
@@ -11,16 +11,16 @@ use super::params::ParamError;
 use super::purpose::{self, CHANGES, PurposeError};
 use super::tokens::token;
 
-/// Why a statement cannot be a task.
+/// The reason why a statement cannot be a task.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum ShapeError {
     /// It cannot be read.
     #[error(transparent)]
     Unreadable(#[from] ParamError),
-    /// There is none.
+    /// The statement is empty.
     #[error("the statement is empty")]
     Empty,
-    /// There are two.
+    /// A second statement follows.
     #[error(
         "a task is one statement, and another one begins at line {line}, column {column} \
          ({begins}); several statements go into a procedure, which a task can call"
@@ -33,7 +33,7 @@ pub(crate) enum ShapeError {
         /// Its first words.
         begins: String,
     },
-    /// It is for something else than the work of a task.
+    /// It does not suit a task.
     #[error(transparent)]
     Purpose(#[from] PurposeError),
 }
@@ -44,7 +44,7 @@ pub(super) struct Word<'s> {
     pub(super) text: &'s str,
     /// Its place in the statement, in bytes.
     at: usize,
-    /// How many parentheses are open around it; a parenthesis belongs to what is around it.
+    /// How many parentheses are open around it; a parenthesis belongs to the text around it.
     pub(super) depth: usize,
 }
 
@@ -61,12 +61,12 @@ impl Word<'_> {
 /// Characters of a second statement that an error shows.
 const SHOWN: usize = 30;
 
-/// Checks that a task can be made of a statement.
+/// Checks that a statement can be a task.
 pub(super) fn check(sql: &str, grammar: Grammar) -> Result<(), ShapeError> {
     let words = words(sql, grammar)?;
     let end = words.iter().position(|word| word.is(";"));
     let (words, rest) = words.split_at(end.unwrap_or(words.len()));
-    // What stands between its words ends with semicolons.
+    // The statements inside a compound statement end with semicolons.
     purpose::refuse_compound(words, grammar.dialect)?;
     let second = rest.iter().find(|word| !word.is(";"));
     match (words, second) {
@@ -76,7 +76,7 @@ pub(super) fn check(sql: &str, grammar: Grammar) -> Result<(), ShapeError> {
     }
 }
 
-/// The procedure that a statement calls, as it is written; `None` if it is not a `CALL`.
+/// Returns the procedure that a statement calls, as it is written; `None` if it is not a `CALL`.
 pub(super) fn called(sql: &str, grammar: Grammar) -> Option<String> {
     let words = words(sql, grammar).ok()?;
     let (first, rest) = words.split_first()?;
@@ -86,7 +86,7 @@ pub(super) fn called(sql: &str, grammar: Grammar) -> Option<String> {
         .then(|| name.map(|word| word.text).collect())
 }
 
-/// Whether it reads or changes rows: such a statement can be explained.
+/// Returns `true` if a statement reads or changes rows: such a statement can be explained.
 pub(super) fn is_explainable(sql: &str, grammar: Grammar) -> bool {
     let words = words(sql, grammar).unwrap_or_default();
     let first = words.iter().find(|word| !word.is("("));
@@ -112,7 +112,7 @@ fn words(sql: &str, grammar: Grammar) -> Result<Vec<Word<'_>>, ParamError> {
     Ok(words)
 }
 
-/// MySQL and MariaDB run what stands in some comments.
+/// Returns `true` for a comment. MySQL and MariaDB run the text of some comments.
 fn is_comment(token: &str, dialect: Dialect) -> bool {
     let is_run = token.starts_with("/*!") || token.starts_with("/*M!");
     match dialect {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn one_statement_may_end_and_speak_of_others() {
+    fn one_statement_may_end_with_a_semicolon_and_mention_others() {
         for sql in [
             "UPDATE t SET a = :a",
             "UPDATE t SET a = :a;",
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_statement_is_named_with_its_place() {
+    fn a_second_statement_is_reported_with_its_place() {
         let two = "UPDATE t SET n = n + 1 WHERE id = :id;\n  UPDATE t SET s = 'ü' WHERE id = :id";
         refused(
             two,
@@ -207,7 +207,7 @@ mod tests {
         ] {
             refused(sql, &ALL, part);
         }
-        // To MySQL, a comment of two hyphens begins with a blank behind them.
+        // In MySQL, the two hyphens of a comment are followed by a blank.
         for sql in [
             "DELETE FROM a --x; DELETE FROM b",
             "UPDATE a SET b = 5--:c; DELETE FROM a",

@@ -1,13 +1,13 @@
-//! As much of SQL's grammar as it takes to find the parameters of a statement.
+//! The part of SQL's grammar that is needed to find the parameters of a statement.
 //!
-//! What only looks like a parameter stays alone: strings, quoted names, comments, PostgreSQL's casts
-//! and dollar quotes, MySQL's `:=`.
+//! Text that only looks like a parameter is left alone: strings, quoted names, comments,
+//! PostgreSQL's casts and dollar quotes, MySQL's `:=`.
 
 use super::Dialect;
 use super::grammar::Grammar;
 use super::params::ParamError;
 
-/// A piece of a statement that stays in one piece.
+/// A piece of a statement that is not divided.
 pub(super) struct Token {
     pub(super) length: usize,
     pub(super) is_parameter: bool,
@@ -50,7 +50,7 @@ pub(super) fn token(rest: &str, next: char, grammar: Grammar) -> Result<Token, P
                 false => text(1),
             }
         }
-        // PostgreSQL has operators of it.
+        // PostgreSQL has operators with this character.
         '?' if dialect != Dialect::Postgres => placeholder(1),
         '$' | '@' if dialect == Dialect::Sqlite && rest[1..].starts_with(is_name) => {
             let name = rest[1..].find(|c: char| !is_name(c));
@@ -66,12 +66,12 @@ pub(super) fn token(rest: &str, next: char, grammar: Grammar) -> Result<Token, P
                     length: 1 + name,
                     is_parameter: true,
                 }),
-                // A cast; the name behind it is not a parameter.
+                // A cast; the name after it is not a parameter.
                 () if rest.starts_with("::") => text(2),
                 () => text(1),
             }
         }
-        // A name or number in one piece, so that `a:b` inside of none of them is misread.
+        // A name or number stays in one piece, so that no part of it is read as another token.
         _ if is_name(next) => {
             let inside = |c: char| is_name(c) || c == '$';
             text(rest.find(|c: char| !inside(c)).unwrap_or(rest.len()))
@@ -80,7 +80,8 @@ pub(super) fn token(rest: &str, next: char, grammar: Grammar) -> Result<Token, P
     }
 }
 
-/// Returns `true` for `--`, behind which MySQL and MariaDB want a blank: `5--3` is 8 to them.
+/// Returns `true` for `--` that begins a comment. MySQL and MariaDB require a blank after it:
+/// `5--3` is 8 to them.
 fn begins_comment(rest: &str, dialect: Dialect) -> bool {
     rest.strip_prefix("--").is_some_and(|after| {
         let blank = |c: char| c.is_whitespace() || c.is_control();
@@ -88,7 +89,8 @@ fn begins_comment(rest: &str, dialect: Dialect) -> bool {
     })
 }
 
-/// The length of the quoted text `rest` begins with; a doubled quote stands for itself.
+/// Returns the length of the quoted text with which `rest` begins; a doubled quote stands for
+/// itself.
 fn quoted(rest: &str, quote: char, backslash: bool) -> Option<usize> {
     let mut chars = rest.char_indices().skip(1).peekable();
     while let Some((at, c)) = chars.next() {

@@ -1,4 +1,4 @@
-//! Statements inside a transaction, in the words of whichever database it is.
+//! Statements inside a transaction, on any of the three databases.
 
 use std::sync::Arc;
 
@@ -21,11 +21,11 @@ pub struct Transaction {
     taken: Taken,
     pool: Arc<Pool>,
     work: Arc<AtWork>,
-    /// Whether its connection cannot be used any longer.
+    /// `true` if its connection cannot be used any longer.
     broken: bool,
 }
 
-/// What a query has found.
+/// The rows that a query returned.
 enum Rows {
     MySql(Vec<sqlx::mysql::MySqlRow>),
     Postgres(Vec<sqlx::postgres::PgRow>),
@@ -66,7 +66,7 @@ impl Transaction {
         })
     }
 
-    /// The connection that it runs on.
+    /// Returns the connection that it runs on.
     pub(super) fn raw(&mut self) -> &mut Raw {
         &mut self.taken.connection.raw
     }
@@ -79,11 +79,12 @@ impl Transaction {
         self.taken.connection.dialect()
     }
 
-    /// Runs a statement and says how many rows it matched (on MySQL also those it left as they were).
+    /// Runs a statement and returns how many rows it matched (on MySQL also those that it left
+    /// unchanged).
     ///
     /// # Errors
     ///
-    /// [`DatabaseError`], after which the transaction can only be left.
+    /// [`DatabaseError`], after which the transaction can only be rolled back.
     pub async fn execute(&mut self, sql: &str, params: Params<'_>) -> Result<u64, DatabaseError> {
         self.execute_with(sql, params, Dates::Kept).await
     }
@@ -99,7 +100,7 @@ impl Transaction {
         self.run(statement).await
     }
 
-    /// Like [`execute`](Self::execute), with the values in their places.
+    /// Like [`execute`](Self::execute), for a statement that has its values.
     pub(super) async fn run(&mut self, statement: Statement) -> Result<u64, DatabaseError> {
         let work = Arc::clone(&self.work);
         let _running = self.runs(&statement, &work)?;
@@ -118,7 +119,7 @@ impl Transaction {
         self.heard(outcome)
     }
 
-    /// Puts a statement into the words of the database, which PostgreSQL has to be asked for.
+    /// Writes a statement for its database. PostgreSQL has to be asked for the types.
     async fn ready(&mut self, statement: Statement) -> Result<Ready, DatabaseError> {
         let dialect = self.dialect();
         let Connection {
@@ -148,7 +149,7 @@ impl Transaction {
         self.heard(outcome)
     }
 
-    /// The first column of a query whose values are whole numbers, such as keys.
+    /// Returns the first column of a query whose values are whole numbers, such as keys.
     ///
     /// # Errors
     ///
@@ -163,7 +164,8 @@ impl Transaction {
         match self.fetch(statement).await? {
             Rows::MySql(rows) => {
                 for row in rows {
-                    // The driver insists on the column's own signedness, which differs from table to table.
+                    // The driver requires the column's own signedness, which differs from table to
+                    // table.
                     let key = match row.try_get::<u64, _>(0) {
                         Ok(key) => i128::from(key),
                         Err(_) => i128::from(row.try_get::<i64, _>(0)?),
@@ -189,8 +191,8 @@ impl Transaction {
         Ok(keys)
     }
 
-    /// Returns the first column of a query as text, and the second, which may be null. Its parameters are
-    /// text.
+    /// Returns the first column of a query as text, and the second, which may be null. Its
+    /// parameters are text.
     pub(super) async fn texts(
         &mut self,
         sql: &str,
@@ -202,7 +204,7 @@ impl Transaction {
         match self.fetch(statement).await? {
             Rows::MySql(rows) => {
                 for row in rows {
-                    // Bytes or text, as the table has it.
+                    // The column is bytes or text, depending on the table.
                     let first: Vec<u8> = row.try_get(0)?;
                     let first = String::from_utf8_lossy(&first).into_owned();
                     texts.push((first, row.try_get(1)?));
@@ -222,8 +224,9 @@ impl Transaction {
         Ok(texts)
     }
 
-    /// A statement begins, unless the server would not take it. It would close the connection over one that is too large, which
-    /// looks like an absence.
+    /// Marks the beginning of a statement, or refuses one that the server would not accept. The
+    /// server would close the connection over a statement that is too large, which looks like an
+    /// outage.
     fn runs<'w>(
         &self,
         statement: &Statement,
@@ -240,7 +243,7 @@ impl Transaction {
         Ok(work.runs(bytes))
     }
 
-    /// Looks at what came of a statement.
+    /// Notes the outcome of a statement.
     fn heard<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, DatabaseError> {
         outcome.map_err(|error| {
             let answered = matches!(error, sqlx::Error::Database(_));
@@ -259,9 +262,10 @@ impl Transaction {
         self.end("COMMIT").await
     }
 
-    /// Undoes everything. An error here says nothing new: the connection is gone, and the transaction with it.
+    /// Rolls back. An error is ignored: it means that the connection is lost, and the transaction
+    /// with it.
     pub(super) async fn roll_back(self) {
-        // A driver that lost track of its connection would wait on it for ever.
+        // A driver that lost track of its connection would wait on it without limit.
         if self.broken {
             self.work.in_session(None);
             return;
@@ -277,7 +281,7 @@ impl Transaction {
         self.work.in_session(None);
         match outcome {
             Ok(()) => self.pool.take_back(self.taken),
-            // What state it is in is not known.
+            // The state of the connection is unknown.
             Err(error) => {
                 if error.kind() == Kind::Unavailable {
                     self.pool.give_up();
@@ -289,8 +293,8 @@ impl Transaction {
     }
 }
 
-/// Returns how many rows a statement of MySQL or MariaDB matched. With `RETURNING`, MariaDB sends the
-/// rows in place of their number; a procedure's rows are followed by the number.
+/// Returns how many rows a statement of MySQL or MariaDB matched. With `RETURNING`, MariaDB sends
+/// the rows in place of their number; a procedure's rows are followed by the number.
 async fn matched(
     mut steps: BoxStream<'_, Result<Either<MySqlQueryResult, MySqlRow>, sqlx::Error>>,
 ) -> Result<u64, sqlx::Error> {

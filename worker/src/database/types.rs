@@ -1,8 +1,8 @@
-//! Which types PostgreSQL expects at the placeholders of a statement.
+//! The types that PostgreSQL expects at the placeholders of a statement.
 //!
-//! A string that stands in a statement takes the type of its place; a bound text does not. So the
-//! server is asked once for each statement of a connection, and the placeholder is then written as
-//! `$1::text::TYPE`, which reads the text as if it stood there.
+//! A string literal takes the type of its place; a bound text does not. The server is therefore
+//! asked once for each statement of a connection. The placeholder is then written as
+//! `$1::text::TYPE`, which reads the text like a literal.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use serde_json::Value;
 use super::params::Statement;
 use super::values::Bound;
 
-/// The type of what is not known better.
+/// The type of a place whose type is not known.
 pub(super) const TEXT: &str = "text";
 /// The type of bytes.
 pub(super) const BYTES: &str = "bytea";
 
-/// Statements whose types a connection remembers; beyond that it forgets all of them. The driver keeps as
-/// many statements prepared.
+/// The most statements whose types a connection remembers; beyond it, it forgets all of them. The
+/// driver keeps as many statements prepared.
 const REMEMBERED: usize = 256;
 
 /// Lets the server infer the type.
@@ -49,7 +49,7 @@ pub(super) async fn of_places(
         return Ok(Arc::new([]));
     }
     let sql = with_numbers(statement);
-    // Its values decide which types are asked for.
+    // The values decide which types are asked for.
     let key: String = oids
         .iter()
         .map(|oid| format!("{},", oid.0))
@@ -68,7 +68,7 @@ pub(super) async fn of_places(
     Ok(types)
 }
 
-/// The type that a value has by itself.
+/// Returns the type that a value has by itself.
 fn declared(value: &Bound) -> Oid {
     match value {
         Bound::Bool(_) => Oid(16),
@@ -97,7 +97,7 @@ async fn ask(
     oids: &mut [Oid],
 ) -> Result<Vec<String>, sqlx::Error> {
     let sql = AssertSqlSafe(sql).into_sql_str();
-    // A place that takes anything (`SELECT :a IS NULL`) is an error, which must not end the transaction.
+    // A place of any type (`SELECT :a IS NULL`) is an error, which must not end the transaction.
     open.execute("SAVEPOINT celery_types").await?;
     loop {
         let declared: Vec<PgTypeInfo> = oids.iter().map(|oid| PgTypeInfo::with_oid(*oid)).collect();
@@ -116,7 +116,7 @@ async fn ask(
             return Err(error);
         };
         if let Some(oid) = oids.get_mut(at) {
-            // The type that a string has where nothing else is asked for.
+            // The type of a string in a place of any type.
             *oid = Oid(25);
         }
         open.execute("ROLLBACK TO SAVEPOINT celery_types").await?;
@@ -132,8 +132,8 @@ async fn ask(
     Ok(oids.iter().map(name).collect())
 }
 
-/// The placeholder that an error says has no type, counted from 0. Its words are in the language of the
-/// server; the number is in all of them.
+/// Returns the placeholder that has no type according to an error, counted from 0. The message is
+/// in the language of the server; the number is in all of them.
 fn indeterminate(error: &sqlx::Error) -> Option<usize> {
     let error = error.as_database_error()?;
     let message = error.message();
@@ -148,16 +148,16 @@ fn indeterminate(error: &sqlx::Error) -> Option<usize> {
     digits.parse::<usize>().ok()?.checked_sub(1)
 }
 
-/// The names of types, as they can be written in a cast.
+/// Returns the names of types, as they can be written in a cast.
 ///
-/// Of a domain it is the name of the type below: a cast to the domain would cut a text that is too long
-/// for it, where an assignment refuses it.
+/// For a domain it is the name of its base type: a cast to the domain would cut a text that is too
+/// long, while an assignment refuses it.
 async fn names(open: &mut PgConnection, oids: &[Oid]) -> Result<HashMap<u32, String>, sqlx::Error> {
     let mut numbers: Vec<u32> = oids.iter().map(|oid| oid.0).collect();
     numbers.sort_unstable();
     numbers.dedup();
     let list: Vec<String> = numbers.iter().map(u32::to_string).collect();
-    // With the modifier -1 the name has none that would cut values short: "bpchar", not "character".
+    // With the modifier -1 the name has no length that would cut values: "bpchar", not "character".
     let sql = format!(
         "WITH RECURSIVE below AS (\
             SELECT oid AS asked, oid, typtype, typbasetype FROM pg_catalog.pg_type \
@@ -176,17 +176,17 @@ async fn names(open: &mut PgConnection, oids: &[Oid]) -> Result<HashMap<u32, Str
     rows.into_iter().map(name).collect()
 }
 
-/// Which clock a type of dates shows.
+/// The clock that a type of dates shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Clock {
     /// The type has an offset.
     Utc,
-    /// The type has none.
+    /// The type has no offset.
     Session,
 }
 
 impl Clock {
-    /// `None` if the type is not one of dates.
+    /// Returns the clock of a type; `None` if it is not a type of dates.
     pub(super) fn of(name: &str) -> Option<Self> {
         match name {
             "timestamp with time zone" => Some(Clock::Utc),
@@ -199,12 +199,12 @@ impl Clock {
     }
 }
 
-/// Whether a type takes a JSON document.
+/// Returns `true` if a type takes a JSON document.
 pub(super) fn is_json(name: &str) -> bool {
     matches!(name, "json" | "jsonb")
 }
 
-/// A list as PostgreSQL writes an array: `{1,NULL,"it's"}`.
+/// Returns a list as PostgreSQL writes an array: `{1,NULL,"it's"}`.
 pub(super) fn array(list: &Value) -> String {
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     match list {

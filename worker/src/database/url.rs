@@ -1,4 +1,4 @@
-//! The address of a database: which kind it is, how its connection is protected, and how it is shown.
+//! The address of a database: its kind, the protection of its connection, and its masked form.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -14,17 +14,17 @@ use super::Dialect;
 use super::options;
 use super::zone::Zone;
 
-/// A URL that is no database's. Its text never contains the password.
+/// A URL that cannot be used for a database. The message never contains the password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatabaseUrlError {
-    /// Not a URL at all.
+    /// The text is not a URL.
     #[error("{0} is not a URL; {PERCENT_ENCODED}")]
     Malformed(String),
-    /// An `@` stands behind the first `/`, `?` or `#`: the login ends before its end.
+    /// An `@` stands after the first `/`, `?` or `#`, so the login would end too early.
     #[error("{0} has an @ after the first /, ? or #; {PERCENT_ENCODED}")]
     NotEncoded(String),
-    /// A scheme that is not spoken.
+    /// The scheme is not supported.
     #[error("{url}: the scheme {scheme} is not supported; use mysql, mariadb, postgres or sqlite")]
     Scheme {
         /// The URL, masked.
@@ -35,12 +35,12 @@ pub enum DatabaseUrlError {
     /// No database is named.
     #[error("{0} names no database")]
     NoDatabase(String),
-    /// The driver refuses an option.
+    /// An option is refused, by the driver or by the worker.
     #[error("{url}: {cause}")]
     Option {
         /// The URL, masked.
         url: String,
-        /// What the driver says.
+        /// The reason.
         cause: String,
     },
 }
@@ -49,7 +49,7 @@ pub enum DatabaseUrlError {
 #[derive(Clone, Debug)]
 pub(crate) struct Address {
     pub(super) options: Options,
-    /// The zone of sessions. `None` leaves the one that the server has.
+    /// The zone of sessions. `None` keeps the server's own.
     pub(super) zone: Option<Zone>,
 }
 
@@ -127,7 +127,8 @@ impl Options {
                 check_options(query, Dialect::Sqlite, text)?;
                 let (text, foreign_keys) = without_foreign_keys(text)?;
                 let options = SqliteConnectOptions::from_str(&text).map_err(option)?;
-                // A worker and a web application share the file: wait for the other's lock rather than fail.
+                // A worker and a web application share the file: wait for the other's lock rather
+                // than fail.
                 let options = options.busy_timeout(BUSY);
                 Ok(Options::Sqlite(options.foreign_keys(foreign_keys)))
             }
@@ -140,13 +141,13 @@ impl Options {
     }
 }
 
-/// Statements that a PostgreSQL session keeps prepared: the driver's 100, and as many that were only
-/// prepared to learn their types.
+/// Statements that a PostgreSQL session keeps prepared: the driver's 100, and as many that were
+/// only prepared to learn their types.
 const PREPARED: usize = 200;
 /// How long a SQLite statement waits for another process's lock.
 const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Has the driver change nothing of a session; see [`session`](super::session).
+/// Stops the driver from changing the session; see [`session`](super::session).
 fn as_the_server_has_it(options: MySqlConnectOptions) -> MySqlConnectOptions {
     options
         .pipes_as_concat(false)
@@ -155,8 +156,7 @@ fn as_the_server_has_it(options: MySqlConnectOptions) -> MySqlConnectOptions {
         .set_names(false)
 }
 
-/// Takes `foreign_keys=on` or `off` out of a SQLite URL; it is off where nothing says otherwise, as in
-/// SQLite itself.
+/// Takes `foreign_keys=on` or `off` out of a SQLite URL. Default: off, as in SQLite itself.
 fn without_foreign_keys(text: &str) -> Result<(String, bool), DatabaseUrlError> {
     let Some((place, query)) = text.split_once('?') else {
         return Ok((text.to_owned(), false));
@@ -229,10 +229,11 @@ const FILES: [&str; 8] = [
     "sslkey",
 ];
 
-/// A file that cannot be read would look like a server that is away: the driver's error is alike.
+/// Checks that the files in a URL can be read: the driver's error for such a file looks like that
+/// for a server that is away.
 fn check_files(url: &Url, text: &str) -> Result<(), DatabaseUrlError> {
     for (name, file) in url.query_pairs() {
-        // The drivers also take the text of a certificate.
+        // The drivers also accept the text of a certificate.
         if FILES.contains(&&*name)
             && !file.trim_start().starts_with("-----BEGIN")
             && let Err(error) = std::fs::File::open(&*file)
@@ -251,7 +252,7 @@ fn says(url: &Url, names: &[&str]) -> bool {
     url.query_pairs().any(|(name, _)| names.contains(&&*name))
 }
 
-/// Whether nobody between us and the server can listen: loopback or a socket in the file system.
+/// Returns `true` if the connection cannot be overheard: loopback or a socket in the file system.
 fn is_local(url: &Url) -> bool {
     if url
         .query_pairs()
@@ -273,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tls_is_verified_unless_local_or_told_otherwise() {
+    fn tls_is_verified_unless_local_or_set_otherwise() {
         let mode = |url| match Options::parse(url) {
             Ok(Options::MySql(options)) => format!("{:?}", options.get_ssl_mode()),
             other => format!("{other:?}"),

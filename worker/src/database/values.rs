@@ -1,7 +1,7 @@
-//! What a JSON value of a message is bound as.
+//! Decides how a JSON value of a message is bound.
 //!
-//! kombu wraps Python's dates, decimals, UUIDs and bytes as `{"__type__": …, "__value__": …}`; they are
-//! bound as the values that they are. Inside a list or an object that is bound as JSON they become
+//! kombu wraps Python's dates, decimals, UUIDs and bytes as `{"__type__": …, "__value__": …}`; they
+//! are bound as the original values. Inside a list or an object that is bound as JSON they become
 //! text, as Python's `str()` writes them.
 
 use celery_protocol::json::Special;
@@ -11,12 +11,12 @@ use serde_json::{Number, Value};
 
 use super::zone::Zone;
 
-/// How the dates of PHP are taken.
+/// The treatment of dates that PHP wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dates {
-    /// Text is text. What a task in Rust binds is what it says.
+    /// Text stays text. A task in Rust binds exactly its own values.
     Kept,
-    /// RFC 3339 text, and what PHP's `json_encode` makes of a `DateTime`, are moments.
+    /// RFC 3339 text, and a `DateTime` as PHP's `json_encode` writes it, are points in time.
     Converted,
 }
 
@@ -30,8 +30,8 @@ pub(super) enum Bound {
     /// The digits of a decimal, or of an integer beyond 64 bits.
     Exact(String),
     Text(String),
-    /// A moment in Unix microseconds, to be shown by the session's clock. If it was written as text, the
-    /// text: it stays where the database is known to take text.
+    /// A point in time in Unix microseconds, to be shown by the session's clock. If it was written
+    /// as text, the text: it is kept if the database is known to take text there.
     Moment(i64, Option<String>),
     Bytes(Vec<u8>),
     /// A list or an object.
@@ -62,7 +62,7 @@ impl Bound {
         })
     }
 
-    /// About as many bytes as are sent to the server.
+    /// Returns about how many bytes are sent to the server.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Bound::Null | Bound::Bool(_) | Bound::Whole(_) | Bound::Real(_) => 0,
@@ -86,7 +86,7 @@ fn number(number: &Number) -> Bound {
     }
 }
 
-/// Reads a wrapper of kombu's, if the value is one.
+/// Reads a wrapper of kombu; `None` if the value is not one.
 fn special(value: &Value) -> Result<Option<Special>, String> {
     let unknown = || {
         let kind = value.get("__type__").unwrap_or(&Value::Null);
@@ -123,7 +123,7 @@ fn has_offset(time: &str) -> bool {
     time.ends_with(['Z', 'z']) || time.contains(['+', '-'])
 }
 
-/// `YYYY-MM-DD hh:mm:ss.ffffff` of a datetime without a zone.
+/// Returns `YYYY-MM-DD hh:mm:ss.ffffff` of a datetime without a zone.
 fn naive(time: &Timestamp) -> String {
     let text = time.to_string().replacen('T', " ", 1);
     if text.contains('.') {
@@ -133,13 +133,13 @@ fn naive(time: &Timestamp) -> String {
     }
 }
 
-/// A UUID as databases write it.
+/// Returns a UUID as databases write it.
 fn hyphenated(hex: &str) -> String {
     uuid::Uuid::try_parse(hex).map_or_else(|_| hex.to_owned(), |uuid| uuid.to_string())
 }
 
-/// The value with each wrapper of kombu's replaced by text: dates in ISO 8601, the digits of a
-/// decimal, a UUID with hyphens, bytes as text or else in base64.
+/// Replaces each wrapper of kombu in a value by text: dates in ISO 8601, the digits of a decimal, a
+/// UUID with hyphens, bytes as text or else in base64.
 fn without_wrappers(value: &Value) -> Result<Value, String> {
     Ok(match value {
         Value::Array(list) => list
@@ -166,10 +166,11 @@ fn without_wrappers(value: &Value) -> Result<Value, String> {
     })
 }
 
-/// The moment of a text such as `2026-05-02T01:04:05.000000Z` or `2026-05-02 03:04:05+02:00`.
+/// Returns the point in time of a text such as `2026-05-02T01:04:05.000000Z` or `2026-05-02
+/// 03:04:05+02:00`.
 ///
-/// Date, time and offset must be there in full, and nothing else; the offset may lack its colon, as in
-/// PHP's `DATE_ISO8601`.
+/// Date, time and offset must be complete, without any other text. The offset may lack its colon,
+/// as in PHP's `DATE_ISO8601`.
 fn rfc3339(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let at = |at: usize| bytes.get(at).copied();
@@ -191,8 +192,8 @@ fn rfc3339(text: &str) -> Option<i64> {
     time.offset().map(|_| time.unix_micros())
 }
 
-/// The moment of what PHP's `json_encode` makes of a `DateTime`:
-/// `{"date": "2026-05-02 03:04:05.000000", "timezone_type": 3, "timezone": "Europe/Berlin"}`.
+/// Returns the point in time of a `DateTime` as PHP's `json_encode` writes it: `{"date":
+/// "2026-05-02 03:04:05.000000", "timezone_type": 3, "timezone": "Europe/Berlin"}`.
 fn php_date(value: &Value) -> Option<Result<i64, String>> {
     let members = value.as_object().filter(|members| members.len() == 3)?;
     let date = members.get("date")?.as_str()?;
@@ -201,12 +202,13 @@ fn php_date(value: &Value) -> Option<Result<i64, String>> {
     Some(php_moment(date, kind, zone))
 }
 
-/// PHP has zones of three types: an offset, an abbreviation, and a name.
+/// Returns a point in time from PHP's date and zone, whose type is an offset, an abbreviation, or a
+/// name.
 fn php_moment(date: &str, kind: u64, name: &str) -> Result<i64, String> {
     let unknown = |why: &str| format!("has the time zone {name:?}, which {why}");
     let zone = match kind {
         2 if ["Z", "UTC", "GMT"].contains(&name) => Zone::utc(),
-        // PHP's CET has no summer time; the zone of that name has.
+        // PHP's CET has no summer time, but the zone of that name has.
         2 => return Err(unknown("is an abbreviation; use an offset or an IANA name")),
         _ => name
             .parse()
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kombu_wraps_is_read_as_what_it_is() {
+    fn wrappers_of_kombu_are_read_as_the_original_values() {
         let text = |text: &str| Bound::Text(text.to_owned());
         let second = 1_777_683_845_000_000;
         for (kind, value, expected) in [
@@ -295,7 +297,7 @@ mod tests {
             ] {
                 match read(&value) {
                     Err(error) => assert!(error.contains(part), "{error}"),
-                    // Inside a list it is text, whose reader may know the date.
+                    // Inside a list it becomes text; the statement may know the date.
                     Ok(bound) => assert_eq!(bound, Bound::Json(json!(["03:04:05+02:00"]))),
                 }
             }
@@ -409,7 +411,7 @@ mod tests {
             let error = date(clock, kind, zone).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
-        // Three other members, or others of that name, are an object like any.
+        // Three other members, or members of these names with other values, are a plain object.
         for value in [
             json!({"date": "x", "timezone_type": "3", "timezone": "UTC"}),
             json!({"date": 1, "timezone_type": 3, "timezone": "UTC"}),

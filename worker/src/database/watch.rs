@@ -1,13 +1,14 @@
-//! Statements that take long: does the server still run them?
+//! Checks whether the server still runs a statement that takes long.
 //!
-//! A driver waits for its answer for ever, also over a link that swallows everything or that somebody on the way has forgotten.
-//! So the server is asked over another connection. Two answers in a row that the session is gone, or waits for us while we wait for
-//! it, mean that the link is dead: the connection is dropped and the session ended, so that its locks do not outlive it.
-//! A server that cannot be asked, or is not the one that runs the statement (there may be several behind an address), gives no
-//! verdict.
+//! A driver waits for its answer without limit, even over a link that loses everything or that a
+//! router has forgotten. The server is therefore asked over another connection. Two answers in a
+//! row that the session is gone, or waits for the worker while the worker waits for it, mean that
+//! the link is dead. Then the connection is dropped and the session ended, so that its locks do not
+//! outlive it. A server that cannot be asked gives no verdict. Nor does one that does not run the
+//! statement: several servers may share an address.
 //!
-//! Connections for this, and for cancelling statements of stopped tasks, are not the pool's: it may be full of what they are
-//! about. There are at most [`OUTSIDE`] at a time.
+//! Connections for this, and for cancelling statements of stopped tasks, are not from the pool: the
+//! statements in question may use all of it. There are at most [`OUTSIDE`] at a time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,33 +22,36 @@ use super::pool::Pool;
 use super::url::Address;
 use super::{DatabaseError, Dialect};
 
-/// Connections besides those of the pool.
+/// The most connections besides those of the pool.
 const OUTSIDE: usize = 2;
-/// Statements seldom take longer; to ask costs a connection.
+/// A statement is checked after this time. Few take longer, and a check costs a connection.
 const LONG: Duration = Duration::from_secs(10);
-/// The same while others wait for the connection.
+/// Like [`LONG`], while other tasks wait for a connection.
 const LONG_FOR_OTHERS: Duration = Duration::from_secs(3);
-/// Slower links are none. A server seems to wait for us while a large statement is on its way.
+/// The slowest link that counts as alive, in bytes per second. While a large statement is under
+/// way, the server seems to wait for the worker.
 const SLOWEST: u64 = 100_000;
-/// How long one question may take, the connecting included.
+/// How long one check may take, with its connection.
 const ANSWER: Duration = CONNECT_TIMEOUT;
-/// Between two questions while there is no clear answer.
+/// The time between two checks while the answer is not clear.
 const AGAIN: Duration = Duration::from_secs(1);
-/// An answer may be on its way when the server is asked; not when it is asked the second time.
+/// How many checks must agree. At the first one the answer to the statement may still be under way;
+/// at the second it is not.
 const SURE: u32 = 2;
 
-/// What a transaction does at the moment; shared with those who watch it.
+/// The current action of a transaction, shared with the tasks that watch it.
 #[derive(Debug, Default)]
 pub(super) struct AtWork(Mutex<Now>);
 
 #[derive(Debug, Default)]
 struct Now {
     session: Option<Session>,
-    /// Since when the statement runs, the time taken off in which it may be on its way. Also tells one from another.
+    /// The time since which the statement runs, without the time that its transfer may take. It
+    /// also distinguishes statements.
     since: Option<Instant>,
 }
 
-/// While it lives, a statement runs.
+/// Marks a running statement. Dropping it marks the end.
 pub(super) struct Running<'w>(&'w AtWork);
 
 impl Drop for Running<'_> {
@@ -57,7 +61,7 @@ impl Drop for Running<'_> {
 }
 
 impl AtWork {
-    /// Where it works from now on; `None` when it is over.
+    /// Sets the session of the transaction; `None` when it is over.
     pub(super) fn in_session(&self, session: Option<Session>) {
         self.now().session = session;
     }
@@ -66,7 +70,7 @@ impl AtWork {
         self.now().session.clone()
     }
 
-    /// A statement of so many bytes begins.
+    /// Marks the beginning of a statement of this many bytes.
     pub(super) fn runs(&self, bytes: usize) -> Running<'_> {
         let transfer = Duration::from_secs(bytes as u64 / SLOWEST);
         self.now().since = Some(Instant::now() + transfer);
@@ -78,23 +82,23 @@ impl AtWork {
     }
 
     fn now(&self) -> MutexGuard<'_, Now> {
-        // Plain values: a thread that died holding the lock left them whole.
+        // A thread that panicked while it held the lock has left valid values.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a session is doing, as its server says.
+/// The state of a session according to its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
-    /// It runs, or nothing says otherwise.
+    /// It runs a statement, or its state is unknown.
     Running,
-    /// It is gone, or waits for its client.
+    /// It has ended, or waits for its client.
     NotRunning,
     /// The server did not answer.
     Nothing,
 }
 
-/// Asks and tells a server about sessions, over connections of its own.
+/// Checks and ends sessions of a server, over connections of its own.
 #[derive(Debug)]
 pub(super) struct Outside {
     places: Semaphore,
@@ -107,7 +111,7 @@ impl Outside {
         }
     }
 
-    /// Returns when the link of a transaction is dead; never, if it is not.
+    /// Waits until the link of a transaction is dead. Does not return while it is alive.
     pub(super) async fn dead_link(&self, pool: &Pool, work: &AtWork, health: &Arc<Health>) {
         loop {
             sleep(AGAIN).await;
@@ -159,7 +163,7 @@ impl Outside {
             Ok(Some(state)) => seen(address, state.first().map(String::as_str)),
             Ok(None) => Seen::Running,
             Err(error) => {
-                // Whoever waits for their statements would else not say so.
+                // Otherwise a task that waits for its statement would not report the outage.
                 if error.is_silence() {
                     health.note(Some(&error));
                 }
@@ -168,7 +172,8 @@ impl Outside {
         }
     }
 
-    /// Has the server stop the statement of somebody who is gone. If that fails, it ends by itself.
+    /// Makes the server cancel the statement of a stopped task. If that fails, the statement ends
+    /// by itself.
     pub(super) async fn cancel(&self, address: &Address, session: &Session) {
         self.tell(address, session, |dialect, number| match dialect {
             Dialect::MySql => format!("KILL QUERY {number}"),
@@ -177,7 +182,8 @@ impl Outside {
         .await;
     }
 
-    /// Has the server end a session whose connection was dropped: it may not learn of that for hours, and keep its locks.
+    /// Makes the server end a session whose connection was dropped. It might not notice for hours,
+    /// and keep the locks.
     pub(super) async fn end(&self, address: &Address, session: &Session) {
         self.tell(address, session, |dialect, number| match dialect {
             Dialect::MySql => format!("KILL {number}"),
@@ -198,14 +204,14 @@ impl Outside {
         }
     }
 
-    /// `None` if another server answers.
+    /// Runs a query on the server of a session. Returns `None` if another server answers.
     async fn ask(
         &self,
         address: &Address,
         session: &Session,
         sql: &str,
     ) -> Result<Option<Vec<String>>, DatabaseError> {
-        // Waiting for the place is no silence of the server.
+        // The deadline begins after the wait for a place, which says nothing about the server.
         let _place = self.places.acquire().await;
         let asking = async {
             let mut connection = Connection::make(address).await?;
@@ -226,7 +232,7 @@ fn seen(address: &Address, state: Option<&str>) -> Seen {
     match (address.dialect(), state) {
         (_, None) | (Dialect::MySql, Some("Sleep")) => Seen::NotRunning,
         (Dialect::Postgres, Some(state)) if state.starts_with("idle") => Seen::NotRunning,
-        // PostgreSQL shows none if it keeps none (track_activities).
+        // PostgreSQL shows no state if `track_activities` is off.
         _ => Seen::Running,
     }
 }

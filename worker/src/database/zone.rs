@@ -1,4 +1,5 @@
-//! Time zones: the setting `--database-time-zone`, the zone of a session, and moments in them.
+//! Time zones: the setting `--database-time-zone`, the zone of a session, and points in time in
+//! them.
 //!
 //! A name is looked up in the time zone database of the machine and then in the one that the worker
 //! carries, so that a machine without one (a small container) knows all names, too.
@@ -9,7 +10,7 @@ use std::str::FromStr;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
 
-/// The widest offsets that MySQL takes, in minutes.
+/// The widest offsets that MySQL accepts, in minutes.
 const WIDEST: std::ops::RangeInclusive<i32> = -(13 * 60 + 59)..=14 * 60;
 
 /// A time zone by its IANA name, or a fixed offset.
@@ -19,7 +20,7 @@ pub struct Zone {
     rules: TimeZone,
 }
 
-/// A text that names no time zone.
+/// An error about a text that does not name a time zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ZoneError(String);
@@ -32,7 +33,7 @@ impl ZoneError {
         ))
     }
 
-    /// The zone of a server's machine, whose abbreviation says too little.
+    /// Makes the error for a server's machine whose abbreviation does not identify its zone.
     pub(super) fn of_a_machine(abbreviation: &str) -> Self {
         ZoneError(format!(
             "the database's clock runs in the zone of its machine, {abbreviation:?}, whose rules are \
@@ -42,7 +43,7 @@ impl ZoneError {
 }
 
 impl Zone {
-    /// Returns the zone whose clock shows UTC.
+    /// Returns the zone UTC.
     pub(super) fn utc() -> Self {
         Zone {
             name: "UTC".to_owned(),
@@ -73,18 +74,20 @@ impl Zone {
         self.rules == TimeZone::UTC
     }
 
-    /// Returns the clock of this zone at a moment, and its offset from UTC in seconds.
+    /// Returns the clock of this zone at a point in time, and its offset from UTC in seconds.
     ///
-    /// `None` if the moment is beyond the years that can be computed.
+    /// `None` if the point in time is beyond the years that can be computed.
     pub(super) fn clock(&self, unix_micros: i64) -> Option<(DateTime, i32)> {
         let at = jiff::Timestamp::from_microsecond(unix_micros).ok()?;
         let offset = self.rules.to_offset(at);
         Some((offset.to_datetime(at), offset.seconds()))
     }
 
-    /// Returns the moment at which the clock of this zone shows `clock`, in Unix microseconds.
+    /// Returns the point in time at which the clock of this zone shows `clock`, in Unix
+    /// microseconds.
     ///
-    /// `None` if the clock skips it. Of an hour that comes twice, the first is meant, as in PHP.
+    /// `None` if the clock skips it. If the hour comes twice, it returns the first one, as PHP
+    /// does.
     pub(super) fn moment(&self, clock: DateTime) -> Option<i64> {
         let offset = match self.rules.to_ambiguous_timestamp(clock).offset() {
             AmbiguousOffset::Unambiguous { offset } => offset,
@@ -120,7 +123,7 @@ impl FromStr for Zone {
     }
 }
 
-/// The minutes of `±hh:mm`.
+/// Returns the minutes of `±hh:mm`.
 fn minutes(text: &str) -> Option<i32> {
     let [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] = *text.as_bytes() else {
         return None;
@@ -195,7 +198,7 @@ mod tests {
         );
         assert_eq!(berlin.moment(clock), Some(spring));
         assert_eq!(berlin.moment("2026-03-29T02:30:00".parse().unwrap()), None);
-        // 2026-10-25 02:30 comes twice.
+        // This hour comes twice.
         let twice = "2026-10-25T02:30:00".parse().unwrap();
         assert_eq!(berlin.moment(twice), Some(1_792_888_200_000_000));
         assert_eq!(Zone::utc().clock(i64::MAX), None);

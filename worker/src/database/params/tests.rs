@@ -3,7 +3,7 @@ use super::super::zone::Zone;
 use super::*;
 use serde_json::json;
 
-/// The statement as a database gets it.
+/// Returns the statement as a database gets it.
 fn sent(
     sql: &str,
     dialect: Dialect,
@@ -134,7 +134,7 @@ fn mysql_takes_whole_numbers_of_rows_only() {
             assert!(error.contains(":a stands behind LIMIT"), "{value}: {error}");
         }
     }
-    // PostgreSQL and SQLite have words of their own for what is wrong, and a meaning for others.
+    // PostgreSQL and SQLite report wrong values themselves, and give a meaning to others.
     let none: Params<'_> = &[("a", json!(null))];
     assert!(sent("SELECT 1 LIMIT :a", Dialect::Postgres, none).is_ok());
     let all: Params<'_> = &[("a", json!(-1))];
@@ -142,7 +142,7 @@ fn mysql_takes_whole_numbers_of_rows_only() {
 }
 
 #[test]
-fn nothing_is_in_an_empty_list() {
+fn an_empty_list_contains_no_value() {
     let none: Params<'_> = &[("a", json!([])), ("b", json!(7))];
     let sql = ":b not in (:a) OR x IN( :a /* c */ ) AND y = :b";
     for (dialect, expected) in [
@@ -211,7 +211,7 @@ fn exact_numbers_stay_exact() {
 }
 
 #[test]
-fn what_only_looks_like_a_parameter_stays() {
+fn text_that_only_looks_like_a_parameter_stays() {
     for sql in [
         "SELECT ':a'",
         r"SELECT 'it\':a'",

@@ -150,7 +150,7 @@ fn a_compound_statement_is_named_as_one() {
 }
 
 #[test]
-fn what_only_answers_is_no_task() {
+fn statements_that_only_return_rows_are_refused() {
     for (sql, verb) in [
         ("SELECT a FROM t WHERE id = :id", "SELECT"),
         ("/* look */ select 1;", "SELECT"),
@@ -184,7 +184,7 @@ fn what_only_answers_is_no_task() {
 }
 
 #[test]
-fn what_changes_something_is_a_task() {
+fn statements_that_change_something_are_accepted() {
     for sql in [
         "INSERT INTO t SELECT * FROM u WHERE id = :id",
         "INSERT INTO t (a) VALUES (:a) RETURNING id",
