@@ -78,7 +78,7 @@ pub enum StartError {
     },
 }
 
-/// How a worker ended.
+/// The way in which a worker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stopped {
@@ -240,7 +240,7 @@ impl Worker {
         let left = consumer.close_before(patience(&shutdown)).await;
         if left.held > 0 {
             tracing::warn!(
-                "{} messages could not be settled; they come back after the lease",
+                "{} messages could not be settled; they return to their queues after the lease",
                 left.held
             );
         }
@@ -561,7 +561,7 @@ impl Worker {
         match database.probe_inbox().await {
             Err(error) if error.kind() == Kind::Schema => {
                 let cause = format!(
-                    "the table celery_inbox cannot be used: {error}. It is made by: {}",
+                    "the table celery_inbox cannot be used: {error}. Create it with: {}",
                     database.inbox_ddl()
                 );
                 Err(ConfigError::new(setting::EXACTLY_ONCE, cause))

@@ -539,7 +539,7 @@ fn accept_content(names: Option<Vec<String>>) -> Result<Vec<Serializer>, ConfigE
             let cause = if name.contains("pickle") {
                 "pickle is never accepted: it runs code that the sender chooses".to_owned()
             } else {
-                format!("{name:?} is none of json, msgpack, yaml")
+                format!("{name:?} is not one of json, msgpack, yaml")
             };
             ConfigError::new(setting::ACCEPT_CONTENT, cause)
         })
@@ -554,7 +554,7 @@ fn queue_order(
 ) -> Result<QueueOrder, ConfigError> {
     let wrong = |cause: String| Err(ConfigError::new(setting::QUEUE_WEIGHTS, cause));
     match (strategy, weights) {
-        (Some(strategy), Some(_)) => wrong(format!("the strategy is {strategy:?} already")),
+        (Some(strategy), Some(_)) => wrong(format!("queue_order_strategy is already {strategy:?}")),
         (None, Some(weights)) => {
             for (queue, weight) in &weights {
                 if !queues.contains(queue) {
@@ -571,7 +571,7 @@ fn queue_order(
         (Some("priority"), None) => Ok(QueueOrder::Priority),
         (Some(other), None) => Err(ConfigError::new(
             setting::QUEUE_ORDER_STRATEGY,
-            format!("{other:?} is none of round_robin, sorted, priority"),
+            format!("{other:?} is not one of round_robin, sorted, priority"),
         )),
     }
 }
@@ -626,7 +626,7 @@ fn log_level(text: &str) -> Result<tracing::Level, ConfigError> {
         "ERROR" | "CRITICAL" | "FATAL" => Ok(tracing::Level::ERROR),
         _ => Err(ConfigError::new(
             setting::LOGLEVEL,
-            format!("{text:?} is none of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+            format!("{text:?} is not one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
         )),
     }
 }

@@ -90,7 +90,7 @@ impl Shutdown {
             further
         });
         if advanced {
-            // Celery's words.
+            // The wording is Celery's.
             match phase {
                 Phase::Running => {}
                 Phase::Draining => tracing::info!(target: ALWAYS, "worker: Draining (MainProcess)"),

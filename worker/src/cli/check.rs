@@ -32,7 +32,7 @@ const OLDEST: (u64, u64) = (6, 2);
 /// that are not lost, or do not restore those that are.
 const SKEW: Duration = Duration::from_secs(5);
 
-/// How bad a finding is. The order is from good to bad.
+/// The severity of a finding. The order is from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Severity {
     /// Everything is as it should be.
@@ -151,10 +151,10 @@ async fn of_database(
         Err(error) => return vec![Finding::error(format!("{name}: {error}"))],
     }
     let inbox = match database.probe_inbox().await {
-        Ok(()) => Finding::ok("table celery_inbox: there"),
+        Ok(()) => Finding::ok("table celery_inbox: exists"),
         Err(error) if config.inbox => {
             let text = format!(
-                "table celery_inbox, which tasks need to be applied once: {error}. It is made by:\n{}",
+                "table celery_inbox, which exactly-once tasks need: {error}. Create it with:\n{}",
                 database.inbox_ddl()
             );
             match error.kind() {
@@ -162,7 +162,7 @@ async fn of_database(
                 _ => Finding::error(text),
             }
         }
-        Err(_) => Finding::ok("table celery_inbox: not there, and not needed"),
+        Err(_) => Finding::ok("table celery_inbox: missing, but not needed"),
     };
     let mut findings = vec![Finding::ok(format!("{name}: connected")), inbox];
     findings.extend(of_statements(database, statements).await);

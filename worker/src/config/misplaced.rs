@@ -105,7 +105,7 @@ impl Settings {
         for (name, text) in all {
             if is_secret_url(&text) {
                 let cause =
-                    "a URL stands there, which belongs in broker, result_backend or database";
+                    "the value is a URL, which belongs in broker, result_backend or database";
                 return Err(ConfigError::new(name, cause));
             }
         }

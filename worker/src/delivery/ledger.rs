@@ -71,7 +71,7 @@ struct Lease {
     lost: bool,
 }
 
-/// What is known about a lease.
+/// The standing of a lease, as far as this worker knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Ours,

@@ -109,7 +109,7 @@ pub(crate) fn redelivery_name(task: &Task) -> &str {
     task.delivery_tag.as_deref().unwrap_or(&task.id)
 }
 
-/// What happened to a delivery, as far as the executor can see.
+/// The end of a delivery, as far as the executor can see.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// Its code returned a value.
@@ -156,14 +156,14 @@ pub enum Outcome {
     /// Its code needs something that is away, and the worker stops or has lost the message to
     /// another worker.
     Unavailable {
-        /// What is away, and what was seen of it.
+        /// What is away, and how that showed.
         cause: String,
     },
     /// Its code was dropped unfinished because the worker stops.
     Interrupted,
 }
 
-/// How failures of a task are retried.
+/// The way in which failures of a task are retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
     /// The largest number of retries.

@@ -47,7 +47,7 @@ const LAST_MOMENT: Duration = Duration::from_secs(2);
 /// places may take. The largest body takes about a second on an idle machine.
 const BINDING_LIMIT: Duration = Duration::from_secs(30);
 
-/// Why the executor ended.
+/// The reason why the executor ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// A stop was requested, or the consumer has gone.

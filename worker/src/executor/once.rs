@@ -32,7 +32,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest such wait: long enough not to flood a server that is coming up.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// How a call ended.
+/// The end of a call.
 pub(crate) struct End {
     pub(crate) outcome: Outcome,
     /// `true` if the code did not end when it had to, and keeps its slot.

@@ -312,7 +312,7 @@ async fn a_call_that_waits_for_a_core_has_not_started() {
     assert_eq!(bench.ended.await.unwrap(), Ended::Asked);
 }
 
-/// A task that refuses every batch that holds a 13, and counts its runs.
+/// Returns a task that refuses every batch that holds a 13, and counts its runs.
 fn superstitious(runs: Arc<AtomicUsize>) -> TaskDef {
     let options = BatchOptions {
         size: 8,
@@ -382,7 +382,7 @@ async fn a_fault_of_the_whole_batch_is_not_bisected() {
     assert_eq!(seen.load(Ordering::Relaxed), 1);
 }
 
-/// A task whose batches never end while they hold a 13.
+/// Returns a task whose batches never end while they hold a 13.
 fn endless(
     wait: impl Fn() -> futures_util::future::BoxFuture<'static, ()> + Send + Sync + 'static,
 ) -> TaskDef {

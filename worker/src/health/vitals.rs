@@ -36,7 +36,7 @@ pub(crate) struct Vitals {
     shutdown: Shutdown,
 }
 
-/// What is wrong, one line each. Empty if all is well.
+/// The problems found, one line each. Empty if all is well.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Complaints(Vec<String>);
 
@@ -108,10 +108,10 @@ impl Vitals {
     pub(super) async fn readiness(&self) -> Complaints {
         let Complaints(mut complaints) = self.health();
         if !self.shutdown.is_running() {
-            complaints.push("the worker claims no more messages".to_owned());
+            complaints.push("the worker no longer claims messages".to_owned());
         }
         if !self.consumer.is_connected() {
-            complaints.push("the broker is not reached".to_owned());
+            complaints.push("the broker cannot be reached".to_owned());
         }
         if let Some(database) = &self.database {
             // Ping only without a recent answer: probes cost a busy worker nothing.
@@ -119,7 +119,7 @@ impl Vitals {
                 let _ = tokio::time::timeout(ANSWER, database.ping()).await;
             }
             if database.heard_within(FRESH) != Some(true) {
-                complaints.push("the database is not reached".to_owned());
+                complaints.push("the database cannot be reached".to_owned());
             }
         }
         Complaints(complaints)

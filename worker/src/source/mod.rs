@@ -56,7 +56,7 @@ pub(crate) struct Claim {
     pub(crate) filled: bool,
 }
 
-/// One thing to do for a delivery before it is acknowledged. For the broker, all steps and the
+/// A step to take for a delivery before it is acknowledged. For the broker, all steps and the
 /// acknowledgement are one atomic step. It happens only while this worker holds the delivery.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step {

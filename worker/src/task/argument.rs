@@ -446,7 +446,7 @@ mod tests {
             }
         }
         assert!(read_text::<i128>(&many).unwrap_err().contains("128 bits"));
-        // Floats with as many digits are floats.
+        // A float may have that many digits.
         assert_eq!(
             read_text::<Value>("0.12345678901234567890123"),
             Ok(json!(0.123_456_789_012_345_68))

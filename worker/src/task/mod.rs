@@ -63,7 +63,7 @@ pub(crate) enum Run {
     Batched(BatchOptions, Arc<RunBatch>),
 }
 
-/// When a batch is complete: with `size` calls, or `linger` after its first call.
+/// The options of a batch. It is complete with `size` calls, or `linger` after its first call.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchOptions {
     /// The number of calls that completes a batch.

@@ -28,7 +28,7 @@ pub(crate) struct Statements {
     prepared: AtomicBool,
 }
 
-/// What the database reports about the statements, one line each.
+/// The database's report about the statements, one line each.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) mistakes: Vec<String>,

@@ -222,7 +222,7 @@ fn the_pages_show_health_readiness_and_counts() {
     // A worker whose broker is away is not ready, but healthy.
     redis.stop();
     let text = pages.wait_for("/readyz", 503);
-    assert!(text.contains("the broker is not reached"), "{text}");
+    assert!(text.contains("the broker cannot be reached"), "{text}");
     assert_eq!(pages.get("/healthz").0, 200);
     redis.restart().unwrap();
     pages.wait_for("/readyz", 200);
@@ -234,7 +234,7 @@ fn the_pages_show_health_readiness_and_counts() {
 
     worker.usr1();
     let text = pages.wait_for("/readyz", 503);
-    assert!(text.contains("claims no more"), "{text}");
+    assert!(text.contains("no longer claims"), "{text}");
     assert_eq!(pages.get("/healthz").0, 200);
 }
 
@@ -282,7 +282,7 @@ fn a_database_that_is_away_makes_a_worker_unready() {
     assert_eq!(pages.get("/readyz").0, 200);
     database.stop();
     let text = pages.wait_for("/readyz", 503);
-    assert_eq!(text, "the database is not reached\n");
+    assert_eq!(text, "the database cannot be reached\n");
     assert_eq!(pages.get("/healthz").0, 200);
     database.restart().unwrap();
     pages.wait_for("/readyz", 200);

@@ -124,8 +124,8 @@ impl Layout {
     /// Returns a tag in the form that Redis stores.
     pub(crate) fn tag(&self, tag: Tag) -> String {
         let mut text = self.base(tag.call);
-        // Writing to a string does not fail. Padded, so that ties in the index keep the order of
-        // the claim.
+        // Padded, so that entries with equal scores keep the order of the claim. Writing to a
+        // string does not fail.
         let _ = write!(text, "{:04}", tag.index);
         text
     }

@@ -141,7 +141,7 @@ pub(crate) struct RedisSource {
     turn: usize,
     /// A claim that may have been carried out although no answer came.
     unanswered: Option<u64>,
-    /// Where in the index the next sweep begins.
+    /// The offset in the index at which the next sweep begins.
     passed_over: usize,
 }
 
