@@ -18,10 +18,10 @@ pub(super) const CELERY: &str = "celery.exceptions";
 /// The module of the exceptions about processes.
 pub(super) const BILLIARD: &str = "billiard.exceptions";
 
-/// Returns the result of `this`, or `None` if it panics.
+/// Returns the result of `this`, or `None` if it panics. The process's panic hook logs the panic.
 ///
-/// A bug that one message meets must not end the worker, and with the next delivery the next
-/// worker. The process's panic hook logs the panic.
+/// If a bug that one message meets ended the worker, the message would go to the next worker and
+/// end that one, too.
 pub(super) fn caught<T>(this: impl FnOnce() -> T) -> Option<T> {
     std::panic::catch_unwind(AssertUnwindSafe(this)).ok()
 }

@@ -1,8 +1,8 @@
 //! Decides what an outcome means, for single tasks and for batches. No other module does.
 //!
 //! The executor reports what happened (an [`Outcome`]). [`Rules::judge`] turns it into a
-//! [`Verdict`], which `report` logs and counts, and which `transition` turns into steps for broker
-//! and result backend. docs/reference/outcomes.md has the table.
+//! [`Verdict`]. Then `report` logs and counts the verdict, and `transition` turns it into steps for
+//! broker and result backend. docs/reference/outcomes.md has the table.
 //!
 //! Pure: no I/O, no clock.
 

@@ -25,7 +25,8 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// pooler each transaction may run in another session.
 const MYSQL_BEGIN: &str = "BEGIN; \
     SELECT CONCAT_WS(' ', CONNECTION_ID(), CONCAT(@@hostname, ':', @@port), @@max_allowed_packet)";
-/// Two servers do not start in the same microsecond.
+/// Like [`MYSQL_BEGIN`]. The start time identifies the server: two servers do not start in the same
+/// microsecond.
 const POSTGRES_BEGIN: &str =
     "BEGIN; SELECT pg_backend_pid() || ' ' || extract(epoch from pg_postmaster_start_time())";
 /// Takes the write lock at once: taking it later can fail without a wait.

@@ -13,7 +13,7 @@ use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use super::params::ParamError;
 
-/// What an error means for the task that met it.
+/// The meaning of an error for the task that met it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
@@ -46,8 +46,7 @@ pub struct DatabaseError {
     waits_for: Option<WaitsFor>,
 }
 
-/// What has to change before another attempt can succeed, although the server is reachable and has
-/// refused.
+/// The condition for another attempt to succeed, although the server is reachable and has refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WaitsFor {
     /// A missing table, which may be about to be created.

@@ -69,8 +69,8 @@ enum End {
     Now,
     /// It has to be checked again after this time.
     After(Duration),
-    /// There is no spell, or no success since the last refusal. The next success makes a future
-    /// watch it.
+    /// No spell has begun, or no success has followed the last refusal. The next success makes a
+    /// future watch it.
     Unknown,
 }
 

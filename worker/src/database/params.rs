@@ -45,7 +45,7 @@ pub enum ParamError {
     Value {
         /// The parameter.
         name: String,
-        /// What is wrong with its value.
+        /// The fault of its value.
         cause: String,
     },
 }

@@ -118,7 +118,7 @@ pub(super) enum Place {
 
 /// A statement in pieces, and the place of each parameter.
 pub(super) struct Pieces<'s> {
-    /// Each piece of text, and the place of those that are parameters.
+    /// Each piece of text, and its place if it is a parameter.
     pub(super) all: Vec<(&'s str, Option<Place>)>,
 }
 

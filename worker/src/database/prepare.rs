@@ -5,8 +5,8 @@
 //! statement runs, MySQL does not check that a procedure exists, and PostgreSQL does not check
 //! rights. So the worker asks MySQL for the procedure, and PostgreSQL to explain the statement.
 //!
-//! The connection is closed afterwards: PostgreSQL keeps the types that it has guessed for the
-//! parameters with the prepared statement, and the values of tasks are bound with types of their
+//! The connection is closed afterwards, because PostgreSQL keeps a prepared statement with the
+//! types that it has guessed for the parameters. The values of tasks are bound with types of their
 //! own.
 
 use serde_json::Value;
@@ -193,8 +193,8 @@ fn is_told_by_running(error: &DatabaseError) -> bool {
 /// Returns `true` if a migration cannot help, because the statement is wrong.
 fn is_mistake(error: &DatabaseError, dialect: Dialect) -> bool {
     match (dialect, error.code()) {
-        // A syntax error, an empty statement, a misplaced clause, an unsupported feature, a derived
-        // table without a name, a name for two tables, a misplaced aggregate function.
+        // A syntax error, an empty statement, a misplaced clause or aggregate function, an
+        // unsupported feature, a derived table without a name, a name for two tables.
         (Dialect::MySql, Some(Value::Number(number))) => matches!(
             number.as_u64(),
             Some(1064 | 1065 | 1149 | 1221 | 1235 | 1248 | 1066 | 1111)

@@ -5,8 +5,8 @@
 //! zone the session's clock runs.
 //!
 //! * MySQL, MariaDB: `sql_mode` and `time_zone` stay as the server has them. Text is sent as UTF-8.
-//! * PostgreSQL: `TimeZone` and `DateStyle` are those of the role, the database, or the server's
-//!   file, where the role may read it.
+//! * PostgreSQL: `TimeZone` and `DateStyle` have the values of the role, the database, or the
+//!   server's file, if the role may read it.
 //! * SQLite: `foreign_keys` is off unless the URL says otherwise. Its clock shows UTC.
 
 use sqlx::{AssertSqlSafe, Executor, Row};

@@ -1,11 +1,11 @@
 //! Checks whether the server still runs a statement that takes long.
 //!
 //! A driver waits for its answer without limit, even over a link that loses everything or that a
-//! router has forgotten. The server is therefore asked over another connection. Two answers in a
-//! row that the session is gone, or waits for the worker while the worker waits for it, mean that
-//! the link is dead. Then the connection is dropped and the session ended, so that its locks do not
-//! outlive it. A server that cannot be asked gives no verdict. Nor does one that does not run the
-//! statement: several servers may share an address.
+//! router has forgotten. The server is therefore asked over another connection. The link is dead if
+//! two answers in a row say that the session is gone, or that it waits for the worker. Then the
+//! connection is dropped and the session ended, so that its locks do not outlive it. A server that
+//! cannot be asked gives no verdict. Nor does one that does not run the statement: several servers
+//! may share an address.
 //!
 //! Connections for this, and for cancelling statements of stopped tasks, are not from the pool: the
 //! statements in question may use all of it. There are at most [`OUTSIDE`] at a time.
@@ -163,7 +163,7 @@ impl Outside {
             Ok(Some(state)) => seen(address, state.first().map(String::as_str)),
             Ok(None) => Seen::Running,
             Err(error) => {
-                // Otherwise a task that waits for its statement would not report the outage.
+                // The task that waits for its statement does not report the outage meanwhile.
                 if error.is_silence() {
                     health.note(Some(&error));
                 }

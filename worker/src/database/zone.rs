@@ -1,8 +1,8 @@
 //! Time zones: the setting `--database-time-zone`, the zone of a session, and points in time in
 //! them.
 //!
-//! A name is looked up in the time zone database of the machine and then in the one that the worker
-//! carries, so that a machine without one (a small container) knows all names, too.
+//! A name is looked up in the time zone database of the machine and then in the worker's own. So a
+//! machine without one, such as a small container, knows all names, too.
 
 use std::fmt;
 use std::str::FromStr;

@@ -216,8 +216,8 @@ pub struct World {
     stall: Duration,
     /// The longest time from the end of a fault to the end of a task sent then.
     recovery: Option<Duration>,
-    /// The number of faults that came in the midst of the work, and the sum of the tasks open at
-    /// each.
+    /// The number of faults that came during the work, and the sum of the tasks that were open
+    /// then.
     moments: (usize, usize),
     notes: Vec<String>,
 }
@@ -462,8 +462,8 @@ impl World {
         waited.is_ok()
     }
 
-    /// Lets the workers do some of the open tasks, for at most `patience`: the fault then comes in
-    /// the midst of the work.
+    /// Lets the workers do some of the open tasks, for at most `patience`: the fault then comes
+    /// during the work.
     pub fn work_a_little(&mut self, patience: Duration) {
         let left = self.random.usize(0..=self.open.len());
         self.wait_until_open(left, patience);

@@ -377,7 +377,7 @@ fn a_mistake_that_an_absent_database_hides_ends_the_worker_later() {
 }
 
 /// Asserts that a worker whose own connections use all connections of the server does not call it
-/// away, runs all calls, and still learns what the server says of the statements.
+/// away. It runs all calls, and still learns what the server says of the statements.
 fn all_room_is_ours(url: &str, sleep: &str) {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let tasks = [sleep, "UPDATE missing SET n = :n"];

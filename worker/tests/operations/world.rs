@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The example worker, which cargo builds beside the tests.
+/// Returns the path of the example worker, which cargo builds beside the tests.
 pub fn playground() -> PathBuf {
     let folder = Path::new(env!("CARGO_BIN_EXE_celery-worker")).parent();
     let program = folder.unwrap().join("examples/playground");

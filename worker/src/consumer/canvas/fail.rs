@@ -2,9 +2,11 @@
 //!
 //! It follows `_fail_chain`, `chord_error_from_stack` and `_handle_group_chord_error` in
 //! `celery/backends/base.py` of 5.7. Where Celery leaves a waiting client without an answer, this
-//! module also stores the documents that the client waits for. They are those of the members of a
-//! group in a chain, of the body of a chord that is itself a body, and of the chord whose header
-//! the failed body belongs to.
+//! module also stores the documents that the client waits for:
+//!
+//! * of the members of a group in a chain;
+//! * of the body of a chord that is itself a body;
+//! * of the chord whose header the failed body belongs to.
 
 use std::collections::HashSet;
 use std::sync::Arc;

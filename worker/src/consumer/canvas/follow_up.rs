@@ -73,6 +73,7 @@ impl Load {
 #[derive(Debug, Default)]
 pub(crate) struct FollowUps {
     pub(crate) steps: Vec<Step>,
-    /// Each as Celery's result tuple `[[id, parent], members]`, for the document's `children`.
+    /// The published tasks, each as Celery's result tuple `[[id, parent], members]`, for the
+    /// document's `children`.
     pub(crate) children: Vec<Box<RawValue>>,
 }

@@ -2,8 +2,8 @@
 //! a later step knows its id.
 //!
 //! It follows `freeze` and `prepare_steps` in `celery/canvas.py` of 5.7. Unlike in Celery, the
-//! header of a chord does not get its body here. The call of the chord adds it; until then it would
-//! only be carried along.
+//! header of a chord does not get its body here. The call of the chord adds it; before that, it
+//! would only make the signatures larger.
 
 use std::collections::VecDeque;
 

@@ -169,7 +169,7 @@ struct Saved {
     result: Tree,
 }
 
-/// Celery's result tuple: `[[id, parent], members]`.
+/// A result tuple of Celery: `[[id, parent], members]`.
 #[derive(Deserialize)]
 struct Tree((String, serde::de::IgnoredAny), Option<Vec<Tree>>);
 

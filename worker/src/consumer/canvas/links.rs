@@ -150,7 +150,7 @@ pub(super) fn prepend(pending: &mut VecDeque<Signature>, steps: Vec<Signature>) 
     }
 }
 
-/// What [`unroll_body`] made of a signature.
+/// The result of [`unroll_body`].
 pub(super) enum Unrolled {
     /// The chord with the first step of its body, and the other steps.
     Steps(Vec<Signature>),

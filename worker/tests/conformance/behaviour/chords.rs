@@ -27,8 +27,8 @@ pub fn body() -> Box<RawValue> {
     )
 }
 
-/// Asserts that the body of chord `g` comes, with the results null, 12345678901234567890 and 7 in
-/// the order of the header, and that it ends the chord.
+/// Asserts that the body of chord `g` comes and ends the chord. Its argument is the results null,
+/// 12345678901234567890 and 7, in the order of the header.
 pub async fn the_body_comes_and_ends_the_chord<B: Broker>(broker: &mut B, rig: &mut Rig) {
     let called = rig.next().await;
     assert_eq!(
@@ -57,7 +57,8 @@ pub async fn the_body_is_called_with_all_results<B: Broker>() {
     the_body_comes_and_ends_the_chord(&mut broker, &mut rig).await;
 }
 
-/// Celery sends all but the last task of a header before it notes the size of the chord.
+/// Asserts that a frozen chord may be called again. Celery sends all tasks of a header except the
+/// last one before it stores the size of the chord.
 pub async fn a_frozen_chord_may_be_applied_again<B: Broker>() {
     let mut broker = B::start().await;
     let mut rig = Rig::start(broker.options());

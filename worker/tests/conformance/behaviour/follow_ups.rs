@@ -1,4 +1,4 @@
-//! What is published after a task: callbacks, errbacks, chains, groups.
+//! The messages that are published after a task: callbacks, errbacks, chains, groups.
 
 use celery_worker::delivery::Outcome;
 use serde_json::value::RawValue;

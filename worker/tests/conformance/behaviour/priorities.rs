@@ -60,8 +60,8 @@ pub async fn a_retry_keeps_its_priority<B: Broker>() {
     .await;
 }
 
-/// Asserts that a message keeps its priority if a worker that stops reports this outcome for the
-/// first of a pair before the other one is posted.
+/// Asserts that a message keeps its priority when it goes back. A worker that stops reports this
+/// outcome for the first message of a pair; then the other message is posted.
 async fn keeps_its_priority<B: Broker>(outcome: impl Fn() -> Outcome) {
     for first in [0, 1] {
         let mut broker = B::start().await;

@@ -90,8 +90,8 @@ async fn one_bad_orphan_does_not_stop_the_others() {
     let mut broker = Redis::start().await;
     let mut options = broker.options();
     options.lease = Duration::from_millis(500);
-    // One entry goes to a key that is not a list, one has a binding key that is not a set, and one
-    // has a tag that is not UTF-8.
+    // The entries have faults: the first goes to a key that is not a list. The second has a binding
+    // key that is not a set, the third a tag that is not UTF-8.
     broker.ask(&["SET", "string", "x"]).await;
     broker.ask(&["SET", "_kombu.binding.named", "x"]).await;
     for (tag, entry) in [
