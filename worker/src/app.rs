@@ -3,8 +3,8 @@
 //! Start: the settings are checked, then the database is asked once, also to prepare the statements
 //! of SQL tasks. A server that cannot be reached does not prevent the start. The worker logs it
 //! once and serves; tasks that need the server wait, still held, until it is back. A server that is
-//! reachable but rejects the login, or cannot read a statement, is a mistake in the settings. It
-//! ends the start.
+//! reachable but rejects the login, or cannot read a statement, is a mistake in the settings, and
+//! prevents the start.
 //!
 //! Run: there are two runtimes. The code of tasks runs on the runtime that the worker was started
 //! on; everything else runs on a small one of the worker's own. Whatever a task does to its

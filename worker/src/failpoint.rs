@@ -49,8 +49,8 @@ mod points {
     }
 
     #[allow(clippy::panic, reason = "a failpoint panics on purpose")]
-    /// Aborts the process if it is time to: at once, like `kill -9`, without a cleanup or a
-    /// message. Or panics.
+    /// Aborts the process or panics, if the test asks for it at this pass. Like `kill -9`, an abort
+    /// comes at once, without a cleanup or a message.
     pub(crate) fn passed(name: &str) {
         static DEATH: OnceLock<Place> = OnceLock::new();
         static PANIC: OnceLock<Place> = OnceLock::new();

@@ -37,8 +37,8 @@
 //! * [`Database`] – MySQL, PostgreSQL or SQLite, with connections that survive outages.
 //! * [`tasks`] – the tasks that the shipped worker serves.
 //! * [`Shutdown`] – the phases of a stop, and their signals.
-//! * [`consumer`], [`delivery`] – claims messages and carries out verdicts. The executor, between
-//!   the two, runs the tasks.
+//! * [`consumer`], [`delivery`] – the code that claims messages and carries out verdicts. The
+//!   executor, between the two, runs the tasks.
 
 extern crate self as celery_worker;
 

@@ -202,7 +202,7 @@ pub enum StateError {
     Invalid(String),
 }
 
-/// Takes the outcomes. It is cheap to clone, and all clones feed one buffer.
+/// The handle that takes outcomes. It is cheap to clone, and all clones feed one buffer.
 #[derive(Clone, Debug)]
 pub struct Settler {
     pub(crate) orders: mpsc::UnboundedSender<Order>,

@@ -52,7 +52,7 @@ const BINDING_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) enum Ended {
     /// A stop was requested, or the consumer has gone.
     Asked,
-    /// Too many tasks did not end when they had to.
+    /// Too many tasks did not end after they were stopped.
     Stuck {
         /// The number of these tasks.
         tasks: usize,

@@ -23,7 +23,7 @@ use crate::shutdown::Phase;
 use crate::task::{Answer, Binding, Call, Context, Policy, Run, TaskDef};
 use crate::task_log::{Running, label, log_task};
 
-/// A task is stuck if it has not ended this long after it had to (our choice: Celery kills a
+/// A task is stuck if it still runs this long after it was stopped (our choice: Celery kills a
 /// process).
 pub(super) const STUCK_AFTER: Duration = Duration::from_secs(10);
 /// The first wait between two tries of a task whose database is away: short enough that a restart
@@ -35,7 +35,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// The end of a call.
 pub(crate) struct End {
     pub(crate) outcome: Outcome,
-    /// `true` if the code did not end when it had to, and keeps its slot.
+    /// `true` if the code did not end after it was stopped, and keeps its slot.
     pub(crate) stuck: bool,
 }
 
@@ -135,7 +135,7 @@ pub(crate) fn is_watched(task: &Task, def: &TaskDef) -> bool {
     limits.soft.is_some() || limits.hard.is_some() || Binding::of([task]).is_some()
 }
 
-/// Lives as long as a call's code, which can outlast the future that waits for it.
+/// A guard that lives as long as a call's code, which can outlast the future that waits for it.
 struct Life {
     /// Dropped together with the code.
     _end: oneshot::Sender<()>,

@@ -36,7 +36,7 @@ impl Monitor {
         self.stuck.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Returns the number of tasks that did not end when they had to.
+    /// Returns the number of tasks that did not end after they were stopped.
     pub(crate) fn stuck(&self) -> usize {
         self.stuck.load(Ordering::Relaxed)
     }

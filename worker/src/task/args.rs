@@ -14,7 +14,7 @@ use super::argument::read;
 use super::binding::Underway;
 use super::error::{Exception, TaskError};
 
-/// The parameters of a task, as callers see them. `#[task]` generates it.
+/// The parameters of a task, as callers see them. `#[task]` generates this value.
 #[derive(Debug)]
 pub struct Signature {
     /// The function's name, for error messages.
@@ -58,7 +58,7 @@ pub struct Bound<'m> {
     values: Vec<Option<&'m RawValue>>,
     rest: Vec<&'m RawValue>,
     keywords: Vec<(Cow<'m, str>, &'m RawValue)>,
-    /// Ends the watch over the binding.
+    /// Records the end of the binding when it is dropped.
     pub(super) underway: Option<Underway>,
 }
 
@@ -127,7 +127,7 @@ impl<'m> Bound<'m> {
         })
     }
 
-    /// Takes the argument for the parameter at this place, which the signature calls required.
+    /// Takes the argument of the required parameter at this place.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl<'m> Bound<'m> {
         })
     }
 
-    /// Takes the argument for the parameter at this place. Returns `None` if the call lacks it.
+    /// Takes the argument of the parameter at this place. Returns `None` if the call lacks it.
     ///
     /// # Errors
     ///
@@ -395,8 +395,8 @@ mod tests {
         );
     }
 
-    /// More members than a search through all of them for each could handle within the suite's time
-    /// limit.
+    /// More members than code whose time grows with their square could handle within the suite's
+    /// time limit.
     const VERY_MANY: usize = 200_000;
 
     /// Returns three objects of very many members: all of different names, all of one name, and all

@@ -1,4 +1,4 @@
-//! Runs many calls of one task at once.
+//! Types for a task that takes many calls at once.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Keeps the statements of the SQL tasks. The database prepares them once when it is first reached.
 //!
-//! A mistake in a statement ends the start of the worker. A missing table, column or right is a
+//! A mistake in a statement prevents the start of the worker. A missing table, column or right is a
 //! warning, since a migration may follow. A database that is away delays the preparation, but not
 //! the start. The worker then serves, and stops later if a statement turns out to be a mistake. The
 //! messages that it holds go back to the queue then.

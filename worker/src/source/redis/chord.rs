@@ -124,7 +124,7 @@ impl RedisSource {
         self.insist(&scripts::CHORDS, &call, read, "chords").await;
     }
 
-    /// Returns the keys that a chord's begin needs, in the scripts' order.
+    /// Returns the keys to begin a chord, in the scripts' order.
     pub(super) fn begin_keys(&self, group: &str) -> Vec<String> {
         let key = |which| self.layout.keys.chord(group, which);
         vec![
@@ -134,8 +134,8 @@ impl RedisSource {
         ]
     }
 
-    /// Returns the keys that a chord's end needs, in the scripts' order: its claim, and the keys to
-    /// forget. For a chord that failed only the size is forgotten; it stands in each place.
+    /// Returns the keys to end a chord, in the scripts' order: its claim, and the keys to forget.
+    /// For a chord that failed only the size is forgotten, so its key fills the other places.
     pub(super) fn end_keys(&self, group: &str, failed: bool) -> Vec<String> {
         let key = |which| self.layout.keys.chord(group, which);
         let forgotten = |which| key(if failed { ChordPart::Size } else { which });

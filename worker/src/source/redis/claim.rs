@@ -11,8 +11,8 @@ use crate::source::{Claim, Claimed};
 /// tag's number also has only four digits.
 pub(crate) const MAX_CLAIM: usize = 250;
 
-/// A claim ends with the message that makes it this large, in bytes; the script decides that. A
-/// claim must arrive in the time of an answer.
+/// The size in bytes at which `ack_claim.lua` ends a claim, with the message that reaches it. The
+/// answer must arrive within the time-out of an answer.
 const CLAIM_BYTES: usize = 4 << 20;
 
 impl RedisSource {

@@ -6,7 +6,7 @@
 
 use crate::source::QueueOrder;
 
-/// With the orders by name and as listed, one claim in this many begins with one of the other
+/// In the orders by name and as listed, one claim in this many begins with one of the other
 /// queues, each in its turn. A queue that is never empty then slows the others down but does not
 /// stop them.
 const FAIR_TURN: usize = 10;
@@ -83,7 +83,7 @@ fn weighted(weights: &[u32]) -> Vec<usize> {
         for (owed, weight) in owed.iter_mut().zip(weights) {
             *owed += i64::from(*weight);
         }
-        // Of several with equal debt, the one listed first.
+        // If several are owed equally, the one listed first.
         let most = owed.iter().enumerate().rev().max_by_key(|(_, owed)| **owed);
         if let Some((queue, _)) = most {
             owed[queue] -= total;

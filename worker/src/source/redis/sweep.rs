@@ -23,7 +23,8 @@ const PAGE: usize = 1_000;
 const PAGES: usize = 50;
 /// How many bodies are read and moved at a time.
 const BATCH: usize = 100;
-/// About how many bytes these bodies may have: they must arrive in the time of an answer.
+/// About how many bytes these bodies may have: they must arrive within the time-out of an
+/// answer.
 const BATCH_BYTES: usize = 4 << 20;
 
 /// The result of a sweep.
