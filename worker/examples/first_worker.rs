@@ -20,5 +20,5 @@ async fn divide(x: f64, y: f64) -> TaskResult<f64> {
 }
 
 fn main() -> ExitCode {
-    cli::main(|worker| worker.register(greet()).register(divide()))
+    cli::main(|worker| worker.register(greet::task()).register(divide::task()))
 }

@@ -16,7 +16,7 @@
 //!     let worker = Worker::builder()
 //!         .broker("redis://localhost/0")
 //!         .database("mysql://user:password@localhost/shop")
-//!         .register(close_order());
+//!         .register(close_order::task());
 //!     worker.run().await?;
 //!     Ok(())
 //! }
@@ -64,7 +64,10 @@ mod task_log;
 pub mod tasks;
 
 pub use app::{StartError, Stopped, Worker, WorkerBuilder};
-/// Turns a function into a Celery task: a function of the same name then returns its [`TaskDef`].
+/// Turns a function into a Celery task.
+///
+/// The function stays as it is written, so other code and tests call it like any function. Beside
+/// it stands a type of the same name, whose function `task` returns the [`TaskDef`].
 ///
 /// ```
 /// use celery_worker::{Context, TaskResult, task};
@@ -78,8 +81,10 @@ pub use app::{StartError, Stopped, Worker, WorkerBuilder};
 ///     Ok(format!("{word}, {name}, from {}", context.hostname()))
 /// }
 ///
-/// let definition = greet();
+/// let definition = greet::task();
 /// ```
+///
+/// Types and modules share their names, so a module cannot be called like a task beside it.
 ///
 /// **Options**, all optional:
 ///

@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    celery_worker::cli::main(|worker| worker.register(celery_worker::tasks::task_created()))
+    celery_worker::cli::main(|worker| worker.register(celery_worker::tasks::task_created::task()))
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
+use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{
     Error, Expr, FnArg, GenericArgument, ItemFn, Pat, PatIdent, PathArguments, Result, ReturnType,
@@ -29,24 +30,31 @@ pub(crate) fn expand(options: Options, mut function: ItemFn) -> Result<TokenStre
     let policy = policy(&options);
     let needs = parameters.needs();
 
-    let (visibility, name) = (function.vis.clone(), function.sig.ident.clone());
-    let documentation = function
+    let (visibility, ident) = (&function.vis, &function.sig.ident);
+    let conditions: Vec<_> = function
         .attrs
         .iter()
-        .filter(|attribute| attribute.path().is_ident("doc"))
-        .cloned()
-        .collect::<Vec<_>>();
-    function.vis = syn::Visibility::Inherited;
-    function
-        .attrs
-        .retain(|attribute| !attribute.path().is_ident("doc"));
+        .filter(|attribute| attribute.path().is_ident("cfg"))
+        .collect();
+    let documentation = format!("The task of the function [`{ident}`](fn@{ident}).");
+    // A type without values has a name only among types, so that the function keeps its own.
     Ok(quote! {
-        #(#documentation)*
-        #visibility fn #name() -> ::celery_worker::TaskDef {
-            // A task may be async without waiting, and owns arguments that it only reads.
-            #[allow(clippy::unused_async, clippy::needless_pass_by_value)]
-            #function
-            #definition #policy #(#needs)*
+        // A task may be async without waiting, and owns arguments that it only reads.
+        #[allow(clippy::unused_async, clippy::needless_pass_by_value)]
+        #function
+
+        #(#conditions)*
+        #[doc = #documentation]
+        #[allow(non_camel_case_types, clippy::empty_enums)]
+        #visibility enum #ident {}
+
+        #(#conditions)*
+        impl #ident {
+            /// Returns the task's definition, for a worker to register.
+            #[must_use]
+            #visibility fn task() -> ::celery_worker::TaskDef {
+                #definition #policy #(#needs)*
+            }
         }
     })
 }
@@ -54,7 +62,7 @@ pub(crate) fn expand(options: Options, mut function: ItemFn) -> Result<TokenStre
 /// Generates a task that gets one call at a time.
 fn single(options: &Options, function: &ItemFn, parameters: &Parameters) -> Result<TokenStream> {
     let ident = &function.sig.ident;
-    let python_name = ident.to_string();
+    let python_name = ident.unraw().to_string();
     let name = options.name.clone().unwrap_or_else(|| python_name.clone());
     let (mut list, mut bindings, mut passed) = (Vec::new(), Vec::new(), Vec::new());
     let (mut rest, mut keywords) = (false, false);
@@ -145,7 +153,7 @@ fn batched(
     if function.sig.asyncness.is_none() {
         return Err(Error::new(ident.span(), "a task in batches must be async"));
     }
-    let python_name = ident.to_string();
+    let python_name = ident.unraw().to_string();
     let name = options.name.clone().unwrap_or_else(|| python_name.clone());
     let mut passed = Vec::new();
     let mut batches = 0;
@@ -270,7 +278,7 @@ impl Parameters {
                     ident,
                     subpat: None,
                     ..
-                }) => Some(ident.to_string().trim_start_matches("r#").to_owned()),
+                }) => Some(ident.unraw().to_string()),
                 _ => None,
             };
             let kind = match () {

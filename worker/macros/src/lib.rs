@@ -1,8 +1,7 @@
 //! The `#[task]` attribute of celery-worker. That crate exports and documents it.
 //!
-//! The attribute turns a function into a function of the same name without parameters, which
-//! returns the task's definition. The written function stays inside it. Nothing is registered
-//! implicitly.
+//! The attribute keeps the function as it is written. Beside it, it puts a type of the same name
+//! whose only function, `task`, returns the task's definition. Nothing is registered implicitly.
 
 mod expand;
 mod options;

@@ -48,7 +48,7 @@ const THREADS: usize = 4;
 /// }
 ///
 /// fn main() -> std::process::ExitCode {
-///     cli::main(|worker| worker.register(add()))
+///     cli::main(|worker| worker.register(add::task()))
 /// }
 /// ```
 pub fn main(tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> ExitCode {

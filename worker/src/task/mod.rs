@@ -5,6 +5,8 @@
 
 mod args;
 mod argument;
+#[cfg(test)]
+mod attribute;
 mod batch;
 mod binding;
 mod context;

@@ -19,7 +19,7 @@ const MESSAGE: &str = "Updated by celery worker!";
 
 /// The arguments of the call `task_created(id)`.
 #[derive(Debug, Deserialize)]
-struct Created {
+pub struct Created {
     id: Id,
 }
 
@@ -47,6 +47,10 @@ impl Id {
 ///
 /// The answer is `true`. A call whose row does not exist fails alone, and is retried: the client
 /// that posted it may not have committed yet.
+///
+/// # Errors
+///
+/// Fails for all calls if the database fails.
 #[task(
     max_retries = 3,
     retry_delay = "10s",
