@@ -36,6 +36,7 @@
 //! * [`TaskError`], [`Exception`], [`Retry`] – the ways in which a task ends without a value.
 //! * [`Database`] – MySQL, PostgreSQL or SQLite, with connections that survive outages.
 //! * [`tasks`] – the tasks that the shipped worker serves.
+//! * [`testing`] – runs one task in a unit test, without a broker.
 //! * [`Shutdown`] – the phases of a stop, and their signals.
 //! * [`consumer`], [`delivery`] – the code that claims messages and carries out verdicts. The
 //!   executor, between the two, runs the tasks.
@@ -62,6 +63,7 @@ mod source;
 mod task;
 mod task_log;
 pub mod tasks;
+pub mod testing;
 
 pub use app::{StartError, Stopped, Worker, WorkerBuilder};
 /// Turns a function into a Celery task.

@@ -91,19 +91,22 @@ impl Runner {
             }
             let started = Instant::now();
             let ran = self.run_once(&part).await;
-            let mut away = Vec::new();
+            let (mut away, mut cause_away) = (Vec::new(), String::new());
             match ran {
                 Ran::Answered(answers) => {
                     for (call, answer) in part.into_iter().zip(answers) {
                         match once::outcome(answer, started.elapsed()) {
-                            Outcome::Unavailable { .. } => away.push(call),
+                            Outcome::Unavailable { cause } => {
+                                cause_away = cause;
+                                away.push(call);
+                            }
                             outcome => self.stage.finish(call, outcome),
                         }
                     }
                 }
                 Ran::Unavailable { cause } => {
                     tracing::debug!("{} calls of {} wait: {cause}", part.len(), self.def.name);
-                    away = part;
+                    (away, cause_away) = (part, cause);
                 }
                 Ran::Failed { divisible, .. } if divisible && part.len() > 1 => {
                     let mut part = part;
@@ -125,10 +128,11 @@ impl Runner {
             if away.is_empty() {
                 continue;
             }
-            parts.push_front(away);
             if !waits.wait(&self.stage).await {
+                self.finish_all(away, &Outcome::Unavailable { cause: cause_away });
                 break;
             }
+            parts.push_front(away);
         }
         self.give_back(parts.into_iter().flatten());
     }

@@ -75,6 +75,8 @@ pub(crate) struct Stage {
     /// As many permits as there are cores, for tasks that compute.
     pub(crate) cores: Arc<Semaphore>,
     pub(crate) binding_limit: Duration,
+    /// `true` if a call whose resource is away waits for it. A test ends such a call instead.
+    pub(crate) waits: bool,
 }
 
 /// The right to run a task. Dropping it frees the slot.
@@ -100,6 +102,7 @@ impl Stage {
             monitor,
             cores: Arc::new(Semaphore::new(cores)),
             binding_limit: BINDING_LIMIT,
+            waits: true,
         }
     }
 

@@ -75,8 +75,11 @@ impl Waits {
         wait.mul_f64(1.0 - random / 2.0)
     }
 
-    /// Waits. Returns `false` if the worker stops meanwhile.
+    /// Waits. Returns `false` if the worker stops meanwhile, or does not wait.
     pub(crate) async fn wait(&mut self, stage: &Stage) -> bool {
+        if !stage.waits {
+            return false;
+        }
         tokio::select! {
             biased;
             () = stage.shutdown.reached(Phase::Warm) => false,

@@ -199,6 +199,15 @@ impl Exception {
         self
     }
 
+    /// Returns the exception that is stored like this.
+    pub(crate) fn of(document: ExceptionDoc) -> Self {
+        Exception {
+            document,
+            retryable: true,
+            whole_batch: false,
+        }
+    }
+
     pub(crate) fn is_of_whole_batch(&self) -> bool {
         self.whole_batch
     }
@@ -207,6 +216,13 @@ impl Exception {
     #[cfg(test)]
     pub(crate) fn document(&self) -> &ExceptionDoc {
         &self.document
+    }
+}
+
+/// Compares what clients see: the type, its module and the arguments.
+impl PartialEq for Exception {
+    fn eq(&self, other: &Self) -> bool {
+        self.document == other.document
     }
 }
 

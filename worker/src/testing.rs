@@ -1,0 +1,245 @@
+//! Runs tasks in unit tests, without a broker.
+//!
+//! A [`TestWorker`] has one task and the values that it asks for. It runs calls as the worker does:
+//! arguments are bound by the same rules, limits hold, panics are caught, and failures are retried
+//! as far as the task allows. A retry does not run; [`End`] says when it would.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use celery_worker::testing::{End, TestCall, TestWorker};
+//! use celery_worker::{Exception, TaskResult, task};
+//!
+//! #[task(max_retries = 2, retry_delay = "10s")]
+//! async fn divide(x: f64, y: f64) -> TaskResult<f64> {
+//!     if y == 0.0 {
+//!         return Err(Exception::new("ZeroDivisionError", "division by zero").into());
+//!     }
+//!     Ok(x / y)
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let worker = TestWorker::new(divide::task());
+//!
+//! let end = worker.run(TestCall::new().arg(7).kwarg("y", 2)).await;
+//! assert_eq!(end, End::Success(3.5.into()));
+//!
+//! let error = Exception::new("ZeroDivisionError", "division by zero");
+//! let by_zero = TestCall::new().args([7, 0]);
+//! let end = worker.run(by_zero.clone()).await;
+//! let countdown = Duration::from_secs(10);
+//! assert_eq!(end, End::Retry { countdown, reason: Some(error.clone()) });
+//!
+//! // The second retry is the last.
+//! let end = worker.run(by_zero.retries(2)).await;
+//! assert_eq!(end, End::Failure(error));
+//! # }
+//! ```
+
+mod call;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+pub use self::call::{End, TestCall};
+use crate::Database;
+use crate::clock::now;
+use crate::consumer::{Routes, Rules};
+use crate::delivery::{Delivery, Ledger, Order, Settler};
+use crate::executor::{self, Stage};
+use crate::monitor::Monitor;
+use crate::shutdown::{Phase, Shutdown};
+use crate::source::Tag;
+use crate::task::{Registry, Shared, States, TaskDef};
+
+/// The node's name that tasks see.
+const HOSTNAME: &str = "celery@test";
+
+/// How long a run may take by default: longer than any unit test should.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A worker with one task and without a broker.
+pub struct TestWorker {
+    name: Arc<str>,
+    registry: Arc<Registry>,
+    states: States,
+    timeout: Duration,
+    updates: Mutex<Vec<(String, Value)>>,
+}
+
+impl TestWorker {
+    /// Returns a worker for this task.
+    pub fn new(task: TaskDef) -> Self {
+        let name = Arc::clone(&task.name);
+        let mut registry = Registry::default();
+        registry.insert(task);
+        TestWorker {
+            name,
+            registry: Arc::new(registry),
+            states: States::default(),
+            timeout: TIMEOUT,
+            updates: Mutex::default(),
+        }
+    }
+
+    /// Adds a value that the task gets as `State<T>`. Without one that it asks for, calls end in a
+    /// `RuntimeError`.
+    #[must_use]
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.states.insert(value);
+        self
+    }
+
+    /// Adds the database that the task gets as `State<Database>`.
+    #[must_use]
+    pub fn database(self, database: Database) -> Self {
+        self.state(database)
+    }
+
+    /// Sets how long a run may take before it ends in [`End::Interrupted`]. Default: 1 minute.
+    ///
+    /// A limit of the task itself ends it as in the worker.
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = limit;
+        self
+    }
+
+    /// Runs a call. Call this on a tokio runtime whose time is enabled, as `#[tokio::test]` has it.
+    pub async fn run(&self, call: TestCall) -> End {
+        let mut ends = self.run_all([call]).await;
+        ends.pop().unwrap_or(End::Interrupted)
+    }
+
+    /// Runs calls, and returns their ends in the calls' order. A task with `batch(…)` gets them in
+    /// batches of its size, without waiting for more.
+    pub async fn run_all(&self, calls: impl IntoIterator<Item = TestCall>) -> Vec<End> {
+        let (orders, mut ordered) = mpsc::unbounded_channel();
+        let calls: Vec<Delivery> = (1..)
+            .zip(calls)
+            .map(|(call, message)| Delivery {
+                tag: Tag { call, index: 1 },
+                queue: "celery".into(),
+                task: Arc::new(message.into_task(&self.name)),
+                received: Instant::now(),
+                size: 0,
+                orders: Some(orders.clone()),
+            })
+            .collect();
+        let count = calls.len();
+        let tags: Vec<Tag> = calls.iter().map(|call| call.tag).collect();
+        let (deliveries, delivered) = mpsc::channel(count.max(1));
+        for call in calls {
+            // There is room for all, and the receiver is alive.
+            let _ = deliveries.try_send(call);
+        }
+        // Without more to come, a batch does not wait to be full.
+        drop(deliveries);
+
+        let shutdown = Shutdown::new();
+        let stage = self.stage(orders, &shutdown, count.max(1));
+        let rules = self.rules();
+        let mut ends = HashMap::new();
+        {
+            let mut handle = |order| self.carry_out(order, &rules, &mut ends);
+            let mut running = std::pin::pin!(executor::run(delivered, &self.registry, stage));
+            let mut late = std::pin::pin!(tokio::time::sleep(self.timeout));
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(order) = ordered.recv() => handle(order),
+                    _ = &mut running => break,
+                    () = &mut late, if shutdown.is_running() => shutdown.advance(Phase::Cold),
+                }
+            }
+            while let Ok(order) = ordered.try_recv() {
+                handle(order);
+            }
+        }
+        tags.iter()
+            .map(|tag| ends.remove(tag).unwrap_or(End::Interrupted))
+            .collect()
+    }
+
+    /// Returns the states that the task has stored by
+    /// [`Context::update_state`](crate::Context::update_state) since the last call of this
+    /// function, in their order.
+    pub fn take_updates(&self) -> Vec<(String, Value)> {
+        std::mem::take(&mut *self.updates.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn stage(
+        &self,
+        orders: mpsc::UnboundedSender<Order>,
+        shutdown: &Shutdown,
+        concurrency: usize,
+    ) -> Stage {
+        let shared = Arc::new(Shared {
+            states: self.states.clone(),
+            settler: Settler {
+                orders,
+                // No call here has a lease to lose.
+                ledger: Arc::new(Ledger::new(concurrency, usize::MAX, TIMEOUT)),
+            },
+            hostname: HOSTNAME.into(),
+            exactly_once: false,
+        });
+        let (tasks, monitor) = (Handle::current(), Monitor::default());
+        let mut stage = Stage::new(shared, shutdown.clone(), concurrency, tasks, monitor);
+        stage.waits = false;
+        stage
+    }
+
+    fn rules(&self) -> Rules {
+        Rules {
+            results: true,
+            default_queue: "celery".into(),
+            routes: Routes::default(),
+            origin: HOSTNAME.to_owned(),
+            reply_to: String::new(),
+            most: usize::MAX,
+            names: Arc::clone(&self.registry) as _,
+        }
+    }
+
+    /// Does what a consumer would do, except for the broker.
+    fn carry_out(&self, order: Order, rules: &Rules, ends: &mut HashMap<Tag, End>) {
+        match order {
+            Order::Finish(delivery, outcome) => {
+                let tag = delivery.tag;
+                let end = End::of(outcome, |outcome| rules.judge(&delivery, outcome, now()));
+                ends.insert(tag, end);
+            }
+            Order::State {
+                state,
+                meta,
+                stored,
+                ..
+            } => {
+                let meta = serde_json::from_str(meta.get()).unwrap_or_default();
+                let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
+                updates.push((state, meta));
+                let _ = stored.send(());
+            }
+            Order::Begin(delivery, begun) => {
+                // Refused if the run has been given up.
+                let _ = begun.send(delivery);
+            }
+            Order::Settle(_) => {}
+        }
+    }
+}
+
+impl std::fmt::Debug for TestWorker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TestWorker({})", self.name)
+    }
+}
