@@ -35,8 +35,8 @@ const CONCURRENCY: usize = 100;
 const PREFETCH_MULTIPLIER: usize = 4;
 /// The largest weight. A larger one is a mistake: only the proportion of weights counts.
 const MOST_WEIGHT: u32 = 100;
-/// How many seconds rows of `celery_inbox` live. A week is longer than a message that may be
-/// delivered again stays in the queues.
+/// How many seconds rows of `celery_inbox` live. A message that may be delivered again stays around
+/// for less than this week.
 const INBOX_EXPIRES: u64 = 7 * 86_400;
 /// The most slots. A worker would never use more slots than it may hold messages.
 const MOST_SLOTS: usize = crate::delivery::MAX_HELD;
@@ -446,8 +446,8 @@ fn without_values(message: &str) -> String {
     let mut rest = message;
     while let Some(start) = rest.find(['"', '\'', '`']) {
         let quote = &rest[start..=start];
-        // A value may itself contain quotes: skip to the last one of its kind, unless names stand
-        // between.
+        // A value may itself contain quotes, so the last quote of its kind ends it. Backquotes
+        // enclose names, so the next one ends a name.
         let end = match quote {
             "`" => rest[start + 1..].find(quote),
             _ => rest[start + 1..].rfind(quote),

@@ -94,7 +94,8 @@ mod tests {
                 "\u{200f}\u{61c}\u{2028}\u{85}",
                 r"\u{200f}\u{61c}\u{2028}\u{85}",
             ),
-            // A joiner, a mark of byte order, a tag, a soft hyphen, private, not assigned.
+            // Contains a joiner, a byte order mark, a tag, a soft hyphen, and code points that are
+            // private or not assigned.
             (
                 "a\u{200d}b\u{feff}c\u{e0041}",
                 r"a\u{200d}b\u{feff}c\u{e0041}",

@@ -18,8 +18,9 @@ pub(crate) fn label(task: &Task) -> String {
     format!("{}[{}]", task.name, task.id)
 }
 
-/// Logs a line about a delivery's task, with [`FIELDS`]: `log_task!(info, delivery, "Task {label}
-/// received")`.
+/// Logs a line about a delivery's task, with [`FIELDS`].
+///
+/// An example is `log_task!(info, delivery, "Task {label} received")`.
 macro_rules! log_task {
     ($level:ident, $delivery:expr, $($message:tt)+) => {
         tracing::$level!(

@@ -8,9 +8,9 @@
 //!              parked (not here: no slot, no renewal)
 //! ```
 //!
-//! There are two limits: one on the number of messages, one on about the memory that they take. A
-//! message takes memory as it was claimed, decoded, or as what is written for it. The second limit
-//! may be exceeded by one message, because its size is unknown until it has arrived.
+//! There are two limits: one on the number of messages, and an approximate one on their memory. A
+//! message counts in its present form: as claimed, decoded, or as the settlement to be written. One
+//! message may exceed the second limit, because its size is unknown until it has arrived.
 //!
 //! There is one lock, taken for whole batches. The counts can be read without it.
 

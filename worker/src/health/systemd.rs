@@ -18,9 +18,10 @@ use std::time::{Duration, Instant};
 use crate::monitor::Pulses;
 use crate::shutdown::{Phase, Shutdown};
 
-/// How often the worker reports that a start takes its time. A broker that is away is not a reason
-/// for the manager to give up.
+/// How often the worker asks for more time during a long start. A broker that is away is not a
+/// reason for the manager to give up.
 const STARTING: Duration = Duration::from_secs(5);
+/// How much time each of these requests asks for.
 const STARTING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A service manager that listens.

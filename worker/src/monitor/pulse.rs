@@ -121,7 +121,7 @@ mod tests {
             )
         );
         assert!(!pulse.is_alive(later + STALLED));
-        // Its name reports it as missing until it ends.
+        // A loop that hangs is listed by its name until it ends.
         let pulses = Pulses::default();
         let (fetch, lease) = (pulses.watch("fetch"), pulses.watch("lease"));
         let late = lease.born + 2 * STALLED;
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(hanging, ["lease"]);
         drop(lease);
         assert!(pulses.hanging(late).is_empty());
-        // Readings of the clock in the wrong order are not a sign of death.
+        // Readings of the clock in the wrong order do not count as a hang.
         assert_eq!(pulse.age(pulse.born), Duration::ZERO);
     }
 }

@@ -16,9 +16,9 @@ use super::binding::Binding;
 use super::error::{Retry, TaskError};
 use crate::delivery::Settler;
 
-/// Celery's `default_retry_delay`.
+/// The default of Celery's `default_retry_delay`.
 pub(crate) const DEFAULT_RETRY_DELAY: Duration = Duration::from_mins(3);
-/// Celery's `max_retries`.
+/// The default of Celery's `max_retries`.
 const DEFAULT_MAX_RETRIES: u32 = 3;
 
 /// The values that all tasks of a worker share.
@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     pub(crate) states: States,
     pub(crate) settler: Settler,
     pub(crate) hostname: Arc<str>,
-    /// `true` if tasks that can be applied exactly once are.
+    /// `true` if each call is applied exactly once by tasks that support it.
     pub(crate) exactly_once: bool,
 }
 
@@ -132,8 +132,8 @@ impl Context {
         Ok(settler.store_state(&self.task, state, meta).await?)
     }
 
-    /// Returns a request to run the task again, to be returned as the error: `return
-    /// Err(context.retry().into())`.
+    /// Returns a request to run the task again. The task returns it as its error:
+    /// `return Err(context.retry().into())`.
     ///
     /// As in Celery, the task's `retry_delay` (default: 180 s) and `max_retries` (default: 3)
     /// apply. The methods of [`Retry`] change them.

@@ -44,8 +44,8 @@ impl Bell {
     }
 }
 
-/// Serves the bell until it is dropped. Each time the bell is armed, it calls `ring` once, as soon
-/// as there is something to claim.
+/// Serves the bell until the returned future is dropped. Each time the bell is armed, it calls
+/// `ring` once, as soon as there is something to claim.
 pub(crate) async fn serve(
     broker: Broker,
     bell: Arc<Bell>,
