@@ -5,6 +5,7 @@
 //!
 //! * [`endpoint`]: the address and login of a Redis, from a URL or from separate options.
 //! * [`error`]: what can go wrong, and whether a post may have arrived nevertheless.
+//! * [`backoff`]: pauses between attempts, which double and carry jitter.
 //! * [`mask`]: shows text that may hold a URL without its password.
 //! * [`secret`]: passwords that cannot be printed by accident.
 //! * [`tls`]: the configuration of rustls for an endpoint, on ring, never installed as a default.
@@ -13,6 +14,7 @@
 //!   one deadline for each call.
 //! * `aio` (feature `aio`): the driver of the worker, on tokio.
 
+pub mod backoff;
 pub mod endpoint;
 pub mod error;
 pub mod mask;

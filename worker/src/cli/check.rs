@@ -13,7 +13,8 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use celery_client::aio::{Backoff, Connection, Failure, random};
+use celery_client::aio::{Connection, Failure};
+use celery_client::backoff::Backoff;
 use celery_client::endpoint::Endpoint;
 use futures_util::future::join_all;
 
@@ -263,7 +264,7 @@ impl<'c> Server<'c> {
                     }
                     return;
                 }
-                Err(_) => tokio::time::sleep(backoff.failed(random())).await,
+                Err(_) => tokio::time::sleep(backoff.pause()).await,
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celery_client::aio::random;
+use celery_client::backoff::random;
 use tokio::time::Instant;
 
 use crate::delivery::Ledger;

@@ -44,6 +44,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use caller::Caller;
+use celery_client::backoff::Backoff;
 use futures_util::future::BoxFuture;
 use health::Health;
 use pool::Pool;
@@ -71,9 +72,11 @@ const TRIES: u32 = 6;
 /// The default of how long a transaction may take, and how long a task waits for a connection. It
 /// must exceed the lock waits of a server (MySQL's `innodb_lock_wait_timeout` is 50 s).
 const TIMEOUT: Duration = Duration::from_mins(5);
-/// The first wait between these attempts. It doubles each time, and is multiplied by a random
-/// factor from 0.5 to 1.5: two transactions that met would otherwise meet again.
-const FIRST_WAIT: Duration = Duration::from_millis(10);
+/// The first wait between these attempts. Waits double and carry jitter: transactions that met once
+/// would meet again without it.
+const FIRST_WAIT: Duration = Duration::from_millis(15);
+/// The longest such wait, which only the last attempt reaches.
+const LONGEST_WAIT: Duration = Duration::from_millis(480);
 
 /// The first wait before a database is checked again. Tasks that wait for it try more often, so
 /// only an idle worker checks by itself.
@@ -332,14 +335,13 @@ impl Database {
     where
         F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, DatabaseError>>,
     {
-        let mut wait = FIRST_WAIT;
+        let mut backoff = Backoff::between(FIRST_WAIT, LONGEST_WAIT);
         for _ in 1..TRIES {
             match self.attempt(work, caller).await {
                 Err(error) if error.kind() == Kind::Transient => {
                     tracing::debug!("the database asks to try again: {error}");
                     self.inner.retries.inc();
-                    tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
-                    wait *= 2;
+                    tokio::time::sleep(backoff.pause()).await;
                 }
                 outcome => return outcome,
             }

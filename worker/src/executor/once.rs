@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use celery_client::aio::random;
+use celery_client::backoff::Backoff;
 use celery_protocol::message::Task;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -59,20 +59,13 @@ pub(crate) fn outcome(answer: Answer, runtime: Duration) -> Outcome {
     }
 }
 
-/// The waits while something is away, doubled up to a limit. Each wait is shortened at random by up
-/// to half. Neither the slots of a worker nor the workers of a fleet then ask at the same moment.
-pub(crate) struct Waits(Duration);
+/// The waits while something is away. Their jitter keeps the slots of a worker, and the workers of
+/// a fleet, from asking at the same moment.
+pub(crate) struct Waits(Backoff);
 
 impl Waits {
     pub(crate) fn new() -> Self {
-        Waits(FIRST_WAIT)
-    }
-
-    /// Returns the next wait. `random` is in 0..1.
-    fn next(&mut self, random: f64) -> Duration {
-        let wait = self.0;
-        self.0 = (wait * 2).min(LONGEST_WAIT);
-        wait.mul_f64(1.0 - random / 2.0)
+        Waits(Backoff::between(FIRST_WAIT, LONGEST_WAIT))
     }
 
     /// Waits. Returns `false` if the worker stops meanwhile, or does not wait.
@@ -83,7 +76,7 @@ impl Waits {
         tokio::select! {
             biased;
             () = stage.shutdown.reached(Phase::Warm) => false,
-            () = sleep(self.next(random())) => true,
+            () = sleep(self.0.pause()) => true,
         }
     }
 }
@@ -353,15 +346,5 @@ mod tests {
         let limits = Limits::of(&task, &policy);
         assert_eq!(limits.hard, Some(Duration::from_millis(1500)));
         assert_eq!(limits.soft, None);
-    }
-
-    #[test]
-    fn waits_grow_to_a_limit() {
-        let mut waits = Waits::new();
-        let times: Vec<Duration> = (0..8).map(|_| waits.next(0.0)).collect();
-        assert_eq!(times[0], FIRST_WAIT);
-        assert_eq!(times[1], FIRST_WAIT * 2);
-        assert_eq!(times[7], LONGEST_WAIT);
-        assert_eq!(waits.next(0.5), LONGEST_WAIT.mul_f64(0.75));
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use celery_client::aio::{Backoff, random};
+use celery_client::backoff::Backoff;
 
 use super::SqlTask;
 use crate::config::value::{ConfigError, setting};
@@ -116,7 +116,7 @@ impl Statements {
             if self.prepared.load(Ordering::Acquire) {
                 return Ok(());
             }
-            tokio::time::sleep(backoff.failed(random())).await;
+            tokio::time::sleep(backoff.pause()).await;
         }
     }
 }

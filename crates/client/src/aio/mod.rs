@@ -5,19 +5,16 @@
 //! * [`Failure`]: what went wrong, and whether the command may have been executed;
 //! * [`Supervised`]: the connection of one role, which reopens with growing, jittered pauses for as
 //!   long as it takes;
-//! * [`scripts`]: the Lua scripts of the worker;
-//! * [`Backoff`]: the pauses, as a plain state machine, and [`random`] for their jitter.
+//! * [`scripts`]: the Lua scripts of the worker.
 //!
 //! The driver never sends a command twice by itself, because only the caller knows whether that is
 //! safe. The one exception is `NOSCRIPT`: that answer means that nothing was executed.
 
-mod backoff;
 mod connection;
 pub mod scripts;
 mod supervised;
 mod transport;
 
-pub use backoff::{Backoff, random};
 pub use connection::{ConnectOptions, Connection, Failure, Push};
 pub use supervised::{Health, Supervised};
 

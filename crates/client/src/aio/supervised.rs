@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::backoff::{Backoff, random};
 use super::connection::{ConnectOptions, Connection, Failure, Heard, Push};
+use crate::backoff::Backoff;
 use crate::endpoint::Endpoint;
 
 /// The number of roles without their server, shared by these roles.
@@ -195,7 +195,7 @@ impl Supervised {
         if matches!(failure, Failure::Silent(_)) {
             self.unanswered = (self.unanswered + 1).min(MOST_DOUBLINGS);
         }
-        self.pause = Some(self.backoff.failed(random()));
+        self.pause = Some(self.backoff.pause());
         tracing::debug!(role = %self.options.name, "{failure}");
         if !self.down {
             self.down = true;

@@ -15,6 +15,7 @@ use super::reply::Shape;
 use super::resolve;
 use super::stream::NotOpen;
 use super::wait::Wait;
+use crate::backoff::{Backoff, random};
 use crate::endpoint::{Address, Endpoint};
 use crate::error::{ClientError, PublishError};
 
@@ -275,7 +276,7 @@ impl Client {
                 }
                 Err(NotOpen { error, again }) => match pauses.next().filter(|_| again) {
                     Some(pause) => {
-                        let pause = pause.mul_f64(0.75 + fastrand::f64() / 2.0);
+                        let pause = pause.mul_f64(0.75 + random() / 2.0);
                         if pause >= wait.deadline().remaining() {
                             return Err(error);
                         }
@@ -341,7 +342,7 @@ impl Client {
         wait: &mut Wait<'_>,
         what: &'static str,
     ) -> Result<Value, ClientError> {
-        let mut backoff = Backoff::new();
+        let mut backoff = backoff();
         let mut lost_before = false;
         loop {
             let asked = self.quiet_link(wait).and_then(|mut link| {
@@ -355,7 +356,7 @@ impl Client {
                 // yet.
                 Err(ClientError::Timeout { .. }) if !wait.deadline().has_passed() => {}
                 Err(ClientError::Server(answer)) if answer.is_transient() => {
-                    if backoff.pause(wait).is_err() {
+                    if wait.back_off(&mut backoff).is_err() {
                         return Err(ClientError::Server(answer));
                     }
                 }
@@ -372,24 +373,12 @@ fn lost(endpoint: &Endpoint) -> ClientError {
     }
 }
 
-/// Growing pauses with jitter, so that many clients do not reconnect in step.
-pub(super) struct Backoff {
-    next: Duration,
-}
+/// The first pause before a server that cannot answer yet is asked again.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// The longest such pause: `interval_max` of Celery's `task_publish_retry_policy`.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-impl Backoff {
-    const FIRST: Duration = Duration::from_millis(20);
-    /// `interval_max` of Celery's `task_publish_retry_policy`.
-    const LONGEST: Duration = Duration::from_secs(1);
-
-    pub(super) fn new() -> Self {
-        Self { next: Self::FIRST }
-    }
-
-    /// Sleeps until the next attempt. Returns an error if an interrupt or the deadline comes first.
-    pub(super) fn pause(&mut self, wait: &mut Wait<'_>) -> Result<(), ClientError> {
-        let pause = self.next.mul_f64(0.5 + fastrand::f64() / 2.0);
-        self.next = (self.next * 2).min(Self::LONGEST);
-        wait.pause(pause, "waiting for the server to recover")
-    }
+/// Returns the pauses before a server that cannot answer yet is asked again.
+pub(super) fn backoff() -> Backoff {
+    Backoff::between(FIRST_PAUSE, LONGEST_PAUSE)
 }

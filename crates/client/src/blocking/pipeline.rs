@@ -8,7 +8,7 @@
 
 use redis::Value;
 
-use super::client::Backoff;
+use super::client::backoff;
 use super::link::{Link, Owed};
 use super::publish::{may_repeat, odd_answer};
 use super::{Client, Post, Publish, Wait, replicas};
@@ -25,13 +25,14 @@ impl Client {
     /// [`PublishError`] of this task if it could not be written. Failures of earlier tasks are kept
     /// for `collect`.
     pub fn publish_later(&mut self, post: &Post, wait: &mut Wait<'_>) -> Result<(), PublishError> {
-        let mut backoff = Backoff::new();
+        let mut backoff = backoff();
         loop {
             let (error, sent) = match self.write_later(post, wait) {
                 Ok(()) => return Ok(()),
                 Err(failed) => failed,
             };
-            if !may_repeat(&error, sent, Publish::Confirmed) || backoff.pause(wait).is_err() {
+            if !may_repeat(&error, sent, Publish::Confirmed) || wait.back_off(&mut backoff).is_err()
+            {
                 return Err(PublishError::new(&*post.task_id, sent, error));
             }
         }

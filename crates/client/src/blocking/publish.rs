@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::client::Backoff;
+use super::client::backoff;
 use super::link::Link;
 use super::reply::Shape;
 use super::{Client, Wait, replicas};
@@ -131,7 +131,7 @@ impl Client {
                 cause: None,
             })
             .collect();
-        let mut backoff = Backoff::new();
+        let mut backoff = backoff();
         let mut script_missing = false;
         while !open.is_empty() {
             let tries = match self.quiet_link(wait) {
@@ -177,7 +177,7 @@ impl Client {
                 }
             }
             open = still_open;
-            if again && let Err(ended) = backoff.pause(wait) {
+            if again && let Err(ended) = wait.back_off(&mut backoff) {
                 for mut task in open.drain(..) {
                     let cause = match (task.cause.take(), &ended) {
                         // The error must name the time of the whole call, not that of one step.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use celery_protocol::result::ResultDoc;
 use redis::Value;
 
-use super::client::Backoff;
+use super::client::backoff;
 use super::reply::Shape;
 use super::{Client, Wait};
 use crate::error::ClientError;
@@ -127,7 +127,7 @@ impl Client {
         wait: &mut Wait<'_>,
     ) -> Result<Vec<u8>, ClientError> {
         let channel = self.keys().result(task_id);
-        let mut backoff = Backoff::new();
+        let mut backoff = backoff();
         let mut may_listen = true;
         let mut step = self.options.command_timeout;
         loop {
@@ -149,7 +149,7 @@ impl Client {
                         // The connection may not be dead but slow, or the result large.
                         step = step.saturating_mul(2);
                     }
-                    if let Err(ended) = backoff.pause(wait) {
+                    if let Err(ended) = wait.back_off(&mut backoff) {
                         // The error that prevented success says more than the timeout of the whole
                         // wait.
                         return Err(if matches!(ended, ClientError::Timeout { .. }) {

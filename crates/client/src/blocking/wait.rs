@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::process::Process;
+use crate::backoff::Backoff;
 use crate::error::ClientError;
 
 /// The longest sleep between two checks of the interrupt: short for a person, while 20 wake-ups a
@@ -200,6 +201,11 @@ impl<'a> Wait<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Sleeps until the next attempt. Fails if an interrupt or the deadline comes first.
+    pub(super) fn back_off(&mut self, backoff: &mut Backoff) -> Result<(), ClientError> {
+        self.pause(backoff.pause(), "waiting for the server to recover")
     }
 }
 

@@ -7,7 +7,10 @@ use celery_client::blocking::{Client, ClientOptions, Interrupt, Interrupted, Pos
 use celery_testkit::{Fault, Proxy, Redis, RedisOptions, wait_for};
 
 use super::scripted::{ENTER, POSTED, scripted};
-use super::{PLENTY, at_leisure, cli, client, client_of, client_with, post, queued, redis, within};
+use super::{
+    PLENTY, SOME_TRIES, at_leisure, cli, client, client_of, client_with, post, queued, redis,
+    within,
+};
 
 fn proxied() -> (Redis, Proxy, String) {
     let redis = redis();
@@ -160,7 +163,7 @@ fn a_post_that_is_cut_off_is_not_queued_and_not_unknown() {
         envelope: vec![b'x'; 64 << 20],
         ..post("large")
     };
-    let outcomes = within(Duration::from_millis(500), |wait| {
+    let outcomes = within(SOME_TRIES, |wait| {
         client.publish_batch(
             &[post("small"), large, post("behind")],
             Publish::Confirmed,
@@ -207,8 +210,12 @@ fn a_server_that_loads_or_cannot_save_is_waited_for() {
         ("{\"a\":1}\r\n", MISCONF),
         ("{\"a\":1}\r\n", MISCONF),
         ("{\"a\":1}\r\n", MISCONF),
+        ("{\"a\":1}\r\n", MISCONF),
+        ("{\"a\":1}\r\n", MISCONF),
+        ("{\"a\":1}\r\n", MISCONF),
+        ("{\"a\":1}\r\n", MISCONF),
     ]]);
-    let error = within(Duration::from_millis(300), |wait| {
+    let error = within(SOME_TRIES, |wait| {
         client_of(&url).publish(&post("a"), Publish::Confirmed, wait)
     })
     .unwrap_err();

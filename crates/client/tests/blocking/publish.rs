@@ -9,7 +9,8 @@ use celery_client::blocking::{ClientOptions, Post, Publish, Wait};
 use celery_testkit::{Fault, Proxy, RedisOptions, wait_for};
 
 use super::{
-    PLENTY, at_leisure, calls, cli, client, client_of, post, posts, queued, redis, within,
+    PLENTY, SOME_TRIES, at_leisure, calls, cli, client, client_of, post, posts, queued, redis,
+    within,
 };
 
 const MODES: [Publish; 2] = [Publish::Confirmed, Publish::Once];
@@ -203,7 +204,7 @@ fn outcomes_answered_before_the_connection_broke_are_known() {
         "{\"t2\":1}\r\n",
         ":1\r\n:1\r\n:1\r\n-OOM full\r\n",
     );
-    let outcomes = within(Duration::from_millis(300), |wait| {
+    let outcomes = within(SOME_TRIES, |wait| {
         client_of(&url).publish_batch(&posts(3), Publish::Confirmed, wait)
     });
     assert!(outcomes[0].is_ok());
@@ -258,10 +259,7 @@ fn a_full_memory_is_waited_for_and_then_reported() {
     let redis = RedisOptions::new().maxmemory("1").start().unwrap();
     for mode in MODES {
         let mut client = client(&redis);
-        let error = within(Duration::from_millis(300), |wait| {
-            client.publish(&post("a"), mode, wait)
-        })
-        .unwrap_err();
+        let error = within(SOME_TRIES, |wait| client.publish(&post("a"), mode, wait)).unwrap_err();
         assert!(!error.outcome_unknown, "{error}");
         assert!(
             matches!(&*error.cause, ClientError::Server(answer) if answer.code() == "OOM"),
@@ -289,7 +287,7 @@ fn a_post_to_a_replica_is_repeated_on_a_new_connection() {
         .start()
         .unwrap();
     let mut client = client(&replica);
-    let error = within(Duration::from_millis(300), |wait| {
+    let error = within(SOME_TRIES, |wait| {
         client.publish(&post("a"), Publish::Confirmed, wait)
     })
     .unwrap_err();
@@ -310,7 +308,7 @@ fn a_full_server_leaves_no_unknown_outcome() {
     let redis = RedisOptions::new().set("maxclients", "1").start().unwrap();
     let mut first = client(&redis);
     at_leisure(|wait| first.ping(wait)).unwrap();
-    let error = within(Duration::from_millis(300), |wait| {
+    let error = within(SOME_TRIES, |wait| {
         client(&redis).publish(&post("a"), Publish::Confirmed, wait)
     })
     .unwrap_err();

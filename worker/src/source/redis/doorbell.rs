@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use celery_client::aio::{Cmd, Failure, Push, Supervised, Value};
+use celery_client::backoff::Backoff;
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 
@@ -99,14 +100,13 @@ struct Doorbell {
 impl Doorbell {
     /// Waits until a list has a message.
     async fn wait(&mut self) {
-        let mut pause = POLL_FLOOR;
+        let mut polls = Backoff::between(POLL_FLOOR, POLL_CAP);
         while !self.look().await {
             if self.tracked {
                 let heard = tokio::time::timeout(CHECK, self.heard.notified());
                 let _ = self.pulse.idle(heard).await;
             } else {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(POLL_CAP);
+                tokio::time::sleep(polls.pause()).await;
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Pauses between attempts: they double up to a limit and carry random jitter.
 //!
-//! The caller passes the randomness and does the waiting, so the type needs neither.
+//! The caller does the waiting, so blocking and async code share the type.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const FLOOR: Duration = Duration::from_millis(25);
 /// may first have to wait out a pause that has just begun.
 const CAP: Duration = Duration::from_millis(800);
 
-/// The state of the pauses: how long they are, and how many attempts have failed in a row.
+/// The state of the pauses: their limits, and the number of attempts that have failed in a row.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     floor: Duration,
@@ -42,10 +42,14 @@ impl Backoff {
         }
     }
 
-    /// Counts a failure and returns the pause before the next attempt.
+    /// Counts a failure and returns the pause before the next attempt, with random jitter.
     ///
-    /// The pause is between half and all of a duration that doubles up to the limit. `random` is in
-    /// 0..1.
+    /// The pause is between half and all of a duration that doubles up to the limit.
+    pub fn pause(&mut self) -> Duration {
+        self.failed(random())
+    }
+
+    /// Like [`pause`](Self::pause), with jitter from the caller: `random` is in 0..1.
     pub fn failed(&mut self, random: f64) -> Duration {
         let doubled = self.floor.saturating_mul(1 << self.failures.min(16));
         let whole = doubled.min(self.cap);
