@@ -17,6 +17,10 @@ use crate::error::ClientError;
 /// second cost almost nothing.
 pub(super) const SLICE: Duration = Duration::from_millis(50);
 
+/// The least time that another attempt gets. If the deadline cut off its answer, a known refusal
+/// would become an unknown outcome.
+const LAST_ATTEMPT: Duration = Duration::from_millis(100);
+
 /// An absolute point in time, and the total time from its creation to that point.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
@@ -203,9 +207,16 @@ impl<'a> Wait<'a> {
         Ok(())
     }
 
-    /// Sleeps until the next attempt. Fails if an interrupt or the deadline comes first.
+    /// Sleeps until the next attempt. Fails if an interrupt comes first, and at once if too little
+    /// time is left for an answer.
     pub(super) fn back_off(&mut self, backoff: &mut Backoff) -> Result<(), ClientError> {
-        self.pause(backoff.pause(), "waiting for the server to recover")
+        const WHAT: &str = "waiting for the server to recover";
+        let room = self.deadline.remaining().saturating_sub(LAST_ATTEMPT);
+        if room.is_zero() {
+            self.check()?;
+            return Err(self.timeout(WHAT));
+        }
+        self.pause(backoff.pause().min(room), WHAT)
     }
 }
 
