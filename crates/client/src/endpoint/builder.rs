@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use celery_protocol::priorities::{PrioritySteps, Separator};
 
-use super::{Address, DEFAULT_PORT, Endpoint, TlsOptions};
+use super::address::{Address, DEFAULT_PORT, TlsOptions};
+use super::server::Endpoint;
 use crate::error::ConfigError;
 use crate::secret::Secret;
 

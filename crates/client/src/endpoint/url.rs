@@ -9,8 +9,9 @@ use celery_protocol::priorities::{PrioritySteps, Separator};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::address::{Address, DEFAULT_PORT, TlsOptions};
 use super::builder::{check, database, host_name, path, truth};
-use super::{Address, DEFAULT_PORT, Endpoint, TlsOptions};
+use super::server::Endpoint;
 use crate::error::ConfigError;
 use crate::mask::{cuts_login, is_scheme};
 use crate::secret::Secret;

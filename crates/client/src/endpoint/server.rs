@@ -1,0 +1,266 @@
+//! An endpoint as a checked value.
+
+use std::fmt;
+use std::path::Path;
+
+use celery_protocol::keys::Keys;
+use celery_protocol::priorities::{PrioritySteps, Separator};
+
+use crate::error::ConfigError;
+#[cfg(feature = "blocking")]
+use crate::error::{ClientError, ServerError};
+#[cfg(feature = "blocking")]
+use crate::redis::mode::CLUSTER;
+use crate::secret::{MASK, Secret};
+
+use super::address::{Address, TlsOptions, encode};
+
+/// A Redis server, with the login to one of its databases.
+///
+/// ```
+/// use celery_client::endpoint::Endpoint;
+///
+/// let endpoint = Endpoint::from_url("redis://worker:secret@cache.local/3")?;
+/// assert_eq!(endpoint.display_url(), "redis://worker:********@cache.local:6379/3");
+/// # Ok::<(), celery_client::error::ConfigError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub(super) address: Address,
+    pub(super) tls: Option<TlsOptions>,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Secret>,
+    pub(super) database: u32,
+    pub(super) key_prefix: String,
+    /// The `priority_steps` of kombu, if given.
+    pub(super) priority_steps: Option<PrioritySteps>,
+    /// The `sep` of kombu, if given.
+    pub(super) separator: Option<Separator>,
+}
+
+impl Endpoint {
+    /// Returns the address to connect to.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Returns the TLS options if the connection uses TLS.
+    pub fn tls(&self) -> Option<&TlsOptions> {
+        self.tls.as_ref()
+    }
+
+    /// Returns the user of Redis' ACL. `None` with a password means the password alone (the user
+    /// `default`).
+    pub fn username(&self) -> Option<&str> {
+        self.username.as_deref()
+    }
+
+    /// Returns the password.
+    pub fn password(&self) -> Option<&Secret> {
+        self.password.as_ref()
+    }
+
+    /// Returns the number of the database.
+    pub fn database(&self) -> u32 {
+        self.database
+    }
+
+    /// Returns the prefix of every key of the broker (kombu's `global_keyprefix`), which is often
+    /// empty.
+    pub fn key_prefix(&self) -> &str {
+        &self.key_prefix
+    }
+
+    /// Sets the prefix of the keys.
+    #[must_use]
+    pub fn with_key_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.key_prefix = prefix.into();
+        self
+    }
+
+    /// Sets kombu's `priority_steps`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Contradiction`] if the URL has other steps.
+    pub fn with_priority_steps(mut self, steps: PrioritySteps) -> Result<Self, ConfigError> {
+        match self.priority_steps.replace(steps) {
+            Some(of_url) if self.priority_steps.as_ref() != Some(&of_url) => {
+                Err(ConfigError::Contradiction {
+                    what: "priority_steps beside a URL with others",
+                })
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// Sets kombu's `sep`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Contradiction`] if the URL has another one.
+    pub fn with_separator(mut self, separator: Separator) -> Result<Self, ConfigError> {
+        match self.separator.replace(separator) {
+            Some(of_url) if self.separator.as_ref() != Some(&of_url) => {
+                Err(ConfigError::Contradiction {
+                    what: "a sep beside a URL with another one",
+                })
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// Sets kombu's `priority_steps` and `sep` unless they were given.
+    #[must_use]
+    pub fn with_default_priorities(
+        mut self,
+        steps: Option<PrioritySteps>,
+        separator: Option<Separator>,
+    ) -> Self {
+        self.priority_steps = self.priority_steps.or(steps);
+        self.separator = self.separator.or(separator);
+        self
+    }
+
+    /// Returns kombu's `priority_steps`, if they were given.
+    pub fn priority_steps(&self) -> Option<&PrioritySteps> {
+        self.priority_steps.as_ref()
+    }
+
+    /// Returns kombu's `sep`, if it was given.
+    pub fn separator(&self) -> Option<&Separator> {
+        self.separator.as_ref()
+    }
+
+    /// Returns the names of all keys, for results with the prefix of the broker.
+    pub fn keys(&self) -> Keys {
+        self.keys_with_results(&self.key_prefix)
+    }
+
+    /// Returns the names of all keys, for results with a prefix of their own.
+    pub fn keys_with_results(&self, prefix: &str) -> Keys {
+        Keys::with_prefixes(&self.key_prefix, prefix).with_priorities(
+            self.priority_steps.clone().unwrap_or_default(),
+            self.separator.clone().unwrap_or_default(),
+        )
+    }
+
+    /// Sets the authority to trust if the endpoint uses TLS and names none.
+    #[must_use]
+    pub fn with_default_ca_file(mut self, file: &Path) -> Self {
+        if let Some(tls) = &mut self.tls
+            && tls.ca_file.is_none()
+            && tls.ca_path.is_none()
+        {
+            tls.ca_file = Some(file.to_owned());
+        }
+        self
+    }
+
+    /// Returns a name for this connection: a hash of scheme, host, port, database and user. It is
+    /// equal in every process and for every password.
+    pub fn identity(&self) -> String {
+        let (host, port) = match &self.address {
+            Address::Tcp { host, port } => (host.to_ascii_lowercase(), port.to_string()),
+            Address::Unix(path) => (path.display().to_string(), String::new()),
+        };
+        let database = self.database.to_string();
+        let user = self.username.as_deref().unwrap_or_default();
+        // No part can contain NUL, so two endpoints never have the same text.
+        let text = [self.scheme(), &host, &port, &database, user].join("\0");
+        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        // Half of the hash is enough: 128 bits exclude collisions, and every stored result contains
+        // the name.
+        hex(&digest.as_ref()[..16])
+    }
+
+    /// Returns the URL with a masked password, for messages and logs.
+    pub fn display_url(&self) -> String {
+        let credentials = match (&self.username, &self.password) {
+            (None, None) => String::new(),
+            (user, password) => {
+                let user = user.as_deref().unwrap_or_default();
+                match password {
+                    // The user may be a whole login by mistake.
+                    Some(_) if user.contains(':') => format!("{MASK}:{MASK}@"),
+                    Some(_) => format!("{}:{MASK}@", encode(user)),
+                    // The user may be a misplaced password.
+                    None => format!("{MASK}@"),
+                }
+            }
+        };
+        let scheme = self.scheme();
+        match &self.address {
+            Address::Tcp { host, port } if host.contains(':') => {
+                format!("{scheme}://{credentials}[{host}]:{port}/{}", self.database)
+            }
+            Address::Tcp { host, port } => {
+                format!("{scheme}://{credentials}{host}:{port}/{}", self.database)
+            }
+            Address::Unix(path) => {
+                format!(
+                    "{scheme}://{credentials}{}?virtual_host={}",
+                    path.display(),
+                    self.database
+                )
+            }
+        }
+    }
+
+    /// Returns the error for a refusal by this server. If it concerns credentials, the error names
+    /// the endpoint.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn refused(&self, answer: ServerError) -> ClientError {
+        if answer.is_cluster() {
+            return self.unsupported(CLUSTER);
+        }
+        if answer.is_auth() {
+            ClientError::Auth {
+                endpoint: self.display_url(),
+                answer,
+            }
+        } else {
+            ClientError::Server(answer)
+        }
+    }
+
+    /// Returns the error for a server of a kind that cannot be used.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn unsupported(&self, kind: &'static str) -> ClientError {
+        ClientError::Unsupported {
+            endpoint: self.display_url(),
+            kind,
+        }
+    }
+
+    fn scheme(&self) -> &'static str {
+        match (&self.address, &self.tls) {
+            (Address::Unix(_), _) => "redis+socket",
+            (_, Some(_)) => "rediss",
+            (_, None) => "redis",
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.display_url())
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("url", &self.display_url())
+            .field("tls", &self.tls)
+            .field("key_prefix", &self.key_prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|b| [b >> 4, b & 15])
+        .map(|n| char::from(DIGITS[usize::from(n)]))
+        .collect()
+}
