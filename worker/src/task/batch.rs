@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use celery_protocol::message::Task;
 
-use super::Answer;
 use super::context::{Shared, State};
-use super::error::TaskError;
+use super::error::{Answer, TaskError};
 
 /// The answers of a batched task: one for each call, in the calls' order.
 ///

@@ -15,12 +15,16 @@ use std::time::Duration;
 
 use celery_protocol::result::ExceptionDoc;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::database::DatabaseError;
 use crate::delivery::Outcome;
 
 /// The `Result` of a task.
 pub type TaskResult<T> = Result<T, TaskError>;
+
+/// The answer to one call, as JSON.
+pub(crate) type Answer = Result<Box<RawValue>, TaskError>;
 
 /// The reason why a task returned no value.
 #[derive(Clone, Debug)]

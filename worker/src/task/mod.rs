@@ -11,6 +11,7 @@ mod batch;
 mod binding;
 mod context;
 mod error;
+mod policy;
 
 use std::any::{TypeId, type_name};
 use std::collections::HashMap;
@@ -31,12 +32,13 @@ pub(crate) use binding::Binding;
 pub(crate) use context::DEFAULT_RETRY_DELAY;
 pub use context::{Call, Context, Extract, State};
 pub(crate) use context::{Shared, States};
+pub(crate) use error::Answer;
 pub use error::{Exception, Retry, TaskError, TaskResult};
+pub use policy::BatchOptions;
+pub(crate) use policy::Policy;
 
 use crate::delivery::{Retries, TaskNames};
 
-/// The answer to one call, as JSON.
-pub(crate) type Answer = Result<Box<RawValue>, TaskError>;
 /// Runs many calls. It returns an answer for each, in their order.
 pub(crate) type RunBatch = dyn Fn(
         Vec<Arc<Task>>,
@@ -63,24 +65,6 @@ pub(crate) enum Run {
     Blocking(Arc<dyn Fn(Call) -> Answer + Send + Sync>),
     /// One run for many calls.
     Batched(BatchOptions, Arc<RunBatch>),
-}
-
-/// The options of a batch. It is complete with `size` calls, or `linger` after its first call.
-#[derive(Clone, Copy, Debug)]
-pub struct BatchOptions {
-    /// The number of calls that completes a batch.
-    pub size: usize,
-    /// How long after its first call a batch is complete, whatever its size.
-    pub linger: Duration,
-}
-
-/// The settings that apply to every call of a task.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Policy {
-    pub(crate) max_retries: Option<u32>,
-    pub(crate) retry_delay: Option<Duration>,
-    pub(crate) soft_time_limit: Option<Duration>,
-    pub(crate) time_limit: Option<Duration>,
 }
 
 impl TaskDef {

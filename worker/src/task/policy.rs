@@ -1,0 +1,21 @@
+//! How a task is run: its limits, its retries, the size of its batches.
+
+use std::time::Duration;
+
+/// The options of a batch. It is complete with `size` calls, or `linger` after its first call.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchOptions {
+    /// The number of calls that completes a batch.
+    pub size: usize,
+    /// How long after its first call a batch is complete, whatever its size.
+    pub linger: Duration,
+}
+
+/// The settings that apply to every call of a task.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Policy {
+    pub(crate) max_retries: Option<u32>,
+    pub(crate) retry_delay: Option<Duration>,
+    pub(crate) soft_time_limit: Option<Duration>,
+    pub(crate) time_limit: Option<Duration>,
+}
