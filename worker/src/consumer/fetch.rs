@@ -85,12 +85,12 @@ impl<S: Source> Fetch<S> {
         metrics.dead("not-an-object", claim.dead);
         if lost > 0 {
             tracing::warn!(
-                "{lost} tasks were done here, but their leases were lost: others may run them too"
+                "{lost} tasks were done here, but their leases were lost: other workers may run them too"
             );
         }
         if claim.dead > 0 {
             tracing::error!(
-                "Received {} messages that are no tasks: moved to the dead letters",
+                "Received {} messages that are not tasks: moved to the dead letters",
                 claim.dead
             );
         }

@@ -51,7 +51,7 @@ pub(crate) async fn renew<S: Source>(
         metrics.lost(lost);
         if lost > 0 {
             tracing::warn!(
-                "The leases of {lost} tasks were lost: others may run them too. What has not begun here will not"
+                "The leases of {lost} tasks were lost: other workers may run them too. Tasks that have not begun here will not begin"
             );
         }
     }
