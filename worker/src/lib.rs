@@ -38,8 +38,6 @@
 //! * [`tasks`] – the tasks that the shipped worker serves.
 //! * [`testing`] – runs one task in a unit test, without a broker.
 //! * [`Shutdown`] – the phases of a stop, and their signals.
-//! * [`consumer`], [`delivery`] – the code that claims messages and carries out verdicts. The
-//!   executor, between the two, runs the tasks.
 
 extern crate self as celery_worker;
 
@@ -47,8 +45,11 @@ mod app;
 pub mod cli;
 mod clock;
 mod config;
+// Public for the conformance tests alone, like `delivery`.
+#[doc(hidden)]
 pub mod consumer;
 mod database;
+#[doc(hidden)]
 pub mod delivery;
 mod duration;
 mod executor;
@@ -122,9 +123,15 @@ pub use database::{
 };
 pub use shutdown::{Phase, Shutdown};
 pub use task::{
-    Answers, Args, Batch, BatchOptions, Bound, Call, Context, Exception, Extract, Kwargs, Param,
-    Raw, Retry, Signature, State, TaskDef, TaskError, TaskResult,
+    Answers, Args, Batch, BatchOptions, Context, Exception, Kwargs, Raw, Retry, State, TaskDef,
+    TaskError, TaskResult,
 };
+
+/// The parts of the code that `#[task]` writes. They can change in any release.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::task::{Bound, Call, Extract, Param, Signature};
+}
 
 /// Compiles the Rust code in these pages.
 #[cfg(doctest)]

@@ -88,7 +88,7 @@ fn single(options: &Options, function: &ItemFn, parameters: &Parameters) -> Resu
                     )
                 })?;
                 let required = parameter.default.is_none() && !is_named(ty, "Option");
-                list.push(quote!(::celery_worker::Param { name: #argument, required: #required }));
+                list.push(quote!(::celery_worker::__private::Param { name: #argument, required: #required }));
                 let at = index;
                 index += 1;
                 match &parameter.default {
@@ -114,7 +114,7 @@ fn single(options: &Options, function: &ItemFn, parameters: &Parameters) -> Resu
         quote!(::celery_worker::TaskDef::answer_value)
     };
     let prepare = quote! {
-        const SIGNATURE: ::celery_worker::Signature = ::celery_worker::Signature {
+        const SIGNATURE: ::celery_worker::__private::Signature = ::celery_worker::__private::Signature {
             function: #python_name,
             params: &[#(#list),*],
             rest: #rest,

@@ -78,6 +78,7 @@ impl TaskDef {
     }
 
     /// Returns a task that is a future.
+    #[doc(hidden)]
     pub fn function<F, Fut>(name: impl Into<Arc<str>>, run: F) -> Self
     where
         F: Fn(Call) -> Fut + Send + Sync + 'static,
@@ -90,6 +91,7 @@ impl TaskDef {
     }
 
     /// Returns a task that computes. It runs on a pool of as many threads as there are cores.
+    #[doc(hidden)]
     pub fn blocking<F>(name: impl Into<Arc<str>>, run: F) -> Self
     where
         F: Fn(Call) -> TaskResult<Box<RawValue>> + Send + Sync + 'static,
@@ -99,6 +101,7 @@ impl TaskDef {
 
     /// Returns a task that takes many calls at once. `function` is its name in error messages about
     /// arguments.
+    #[doc(hidden)]
     pub fn batched<T, R, F, Fut>(
         name: impl Into<Arc<str>>,
         function: &'static str,
@@ -152,6 +155,7 @@ impl TaskDef {
     /// # Errors
     ///
     /// Returns the error of the function, or that of [`answer_value`](Self::answer_value).
+    #[doc(hidden)]
     pub fn answer<R: Serialize, E: Into<TaskError>>(
         result: Result<R, E>,
     ) -> TaskResult<Box<RawValue>> {
@@ -163,6 +167,7 @@ impl TaskDef {
     /// # Errors
     ///
     /// An `EncodeError`, as Celery names it, if the value has no JSON form.
+    #[doc(hidden)]
     pub fn answer_value<R: Serialize>(value: R) -> TaskResult<Box<RawValue>> {
         to_raw_value(&value).map_err(|error| {
             let message = format!("the result cannot be written as JSON: {error}");
