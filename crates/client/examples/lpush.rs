@@ -83,19 +83,16 @@ fn measure(endpoint: &Arc<Endpoint>) -> Result<(), Failure> {
             Ok(())
         })?);
         clear(endpoint)?;
+        let mut client = pool.take(endpoint);
         taken[2].push(time(POSTS, || {
-            let mut client = pool.take(endpoint);
             client.publish_later(
                 &post,
                 &mut Wait::new(Duration::from_secs(5), &mut NeverInterrupt),
             )?;
-            pool.put(client);
             Ok(())
         })?);
-        if let Some(mut client) = pool.take_unsettled() {
-            client.collect(&mut Wait::new(Duration::from_secs(5), &mut NeverInterrupt));
-            pool.put(client);
-        }
+        client.collect(&mut Wait::new(Duration::from_secs(5), &mut NeverInterrupt));
+        pool.put(client);
         clear(endpoint)?;
         taken[3].push(
             time(POSTS / BATCH, || {

@@ -69,13 +69,8 @@ impl Pool {
         let same = |client: &Client| {
             Arc::ptr_eq(client.endpoint(), endpoint) || client.endpoint() == endpoint
         };
-        // A client with open pipelined posts comes first, then the most recently used, whose
-        // connection is most likely alive.
-        let unsettled = self
-            .resting
-            .iter()
-            .rposition(|client| !client.is_settled() && same(client));
-        match unsettled.or_else(|| self.resting.iter().rposition(same)) {
+        // The most recently used connection is most likely alive.
+        match self.resting.iter().rposition(same) {
             Some(index) => {
                 let mut client = self.resting.remove(index);
                 client.options = self.options.client.clone();
@@ -85,22 +80,11 @@ impl Pool {
         }
     }
 
-    /// Returns a client with unanswered pipelined posts or uncollected failures, for the end of a
-    /// request.
-    pub fn take_unsettled(&mut self) -> Option<Client> {
-        self.check_owner();
-        let index = self
-            .resting
-            .iter()
-            .position(|client| !client.is_settled())?;
-        Some(self.resting.remove(index))
-    }
-
-    /// Takes a client back. A connection that is broken or in the middle of an exchange is closed
-    /// instead.
+    /// Takes a client back. A connection that is broken, in the middle of an exchange, or owes the
+    /// answers of pipelined posts is closed instead: [`collect`](Client::collect) those first.
     pub fn put(&mut self, client: Client) {
         // After a fork, a client that was taken out before it belongs to the parent.
-        if self.check_owner() && (client.is_whole() || !client.is_settled()) {
+        if self.check_owner() && client.is_whole() && client.is_settled() {
             self.resting.push(client);
             self.close_surplus();
         }
@@ -122,14 +106,11 @@ impl Pool {
     }
 
     fn close_surplus(&mut self) {
-        while self.resting.len() > self.options.max_connections {
-            // Clients with unanswered posts stay, because the caller that ends the request must
-            // collect and report them.
-            let Some(oldest) = self.resting.iter().position(Client::is_settled) else {
-                break;
-            };
-            self.resting.remove(oldest);
-        }
+        let surplus = self
+            .resting
+            .len()
+            .saturating_sub(self.options.max_connections);
+        self.resting.drain(..surplus);
     }
 
     /// Returns `false` in a process that has just found out that it is a fork.
@@ -255,50 +236,29 @@ mod tests {
     }
 
     #[test]
-    fn a_fork_reports_nothing_of_its_parent() {
+    fn a_connection_that_owes_answers_is_not_pooled() {
         let (redis, endpoint) = redis();
         let mut pool = Pool::new(PoolOptions::default());
-        let mut client = pool.take(&endpoint);
+        let mut interrupt = NeverInterrupt;
+        let mut wait = Wait::new(Duration::from_secs(20), &mut interrupt);
         let post = Post {
             queue: "q".into(),
             priority: 0,
             task_id: "a".into(),
             envelope: b"{}".to_vec(),
         };
-        client
-            .publish_later(
-                &post,
-                &mut Wait::new(Duration::from_secs(20), &mut NeverInterrupt),
-            )
-            .unwrap();
+        let mut client = pool.take(&endpoint);
+        client.publish_later(&post, &mut wait).unwrap();
         pool.put(client);
-        pool.pretend_fork();
-        assert!(pool.take_unsettled().is_none());
+        assert!(pool.is_empty());
         celery_testkit::wait_for(Duration::from_secs(20), "the post", || {
             redis.cli(&["LLEN", "q"]).unwrap().trim() == "1"
         })
         .unwrap();
-    }
-
-    #[test]
-    fn unanswered_posts_are_found_at_the_end_of_a_request() {
-        let (_redis, endpoint) = redis();
-        let mut pool = Pool::new(PoolOptions::default());
-        let mut wait_for = NeverInterrupt;
-        let mut wait = Wait::new(Duration::from_secs(20), &mut wait_for);
         let mut client = pool.take(&endpoint);
-        let post = Post {
-            queue: "q".into(),
-            priority: 0,
-            task_id: "a".into(),
-            envelope: b"{}".to_vec(),
-        };
         client.publish_later(&post, &mut wait).unwrap();
+        assert!(client.collect(&mut wait).is_empty());
         pool.put(client);
-        let mut found = pool.take_unsettled().unwrap();
-        assert!(found.collect(&mut wait).is_empty());
-        pool.put(found);
-        assert!(pool.take_unsettled().is_none());
         assert_eq!(pool.len(), 1);
     }
 
