@@ -17,7 +17,7 @@ setup: ## install what a bare Debian 12 lacks (root or sudo); again: a second
 
 build: ## target/release: libcelery.so, celery-worker, examples/playground, testkit
 	cargo build --release -p celery-php
-	cargo build --release -p celery-worker --bins --examples
+	cargo build --release -p celery-worker --bins --example playground --example integration
 	cargo build --release -p celery-testkit --bins
 
 install: ## put the extension into PHP, enabled, and the worker under PREFIX (root; DESTDIR=... for packagers)
