@@ -45,7 +45,7 @@ pub(crate) fn expand(options: Options, mut function: ItemFn) -> Result<TokenStre
 
         #(#conditions)*
         #[doc = #documentation]
-        #[allow(non_camel_case_types, clippy::empty_enums)]
+        #[allow(non_camel_case_types)]
         #visibility enum #ident {}
 
         #(#conditions)*
