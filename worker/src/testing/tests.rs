@@ -1,5 +1,7 @@
 //! Tests of the test worker.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -76,6 +78,22 @@ async fn every_end_of_a_task() {
             "{how}, retries: {retries}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_task_whose_resource_is_away_runs_once() {
+    #[task]
+    async fn ask(runs: State<Arc<AtomicU32>>) -> TaskResult<()> {
+        runs.fetch_add(1, Ordering::Relaxed);
+        Err(TaskError::Unavailable {
+            cause: "gone".to_owned(),
+        })
+    }
+    let runs = Arc::new(AtomicU32::new(0));
+    let worker = TestWorker::new(ask::task()).state(Arc::clone(&runs));
+    let end = worker.timeout(SECOND).run(TestCall::new()).await;
+    assert!(matches!(end, End::Unavailable { .. }), "{end:?}");
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
