@@ -1,7 +1,7 @@
 """The private Redis: it fills queues, counts what is left there, and counts the calls.
 
-Tasks are in database 0, which is empty at the start of every round. Messages for workers wait in
-database 1 and are copied.
+Tasks are in database 0, which is empty at the start of every round. The messages for workers are
+made once and kept in database 1. Each round copies them to database 0.
 """
 
 import base64
@@ -12,8 +12,8 @@ import uuid
 import redis
 
 QUEUE = "celery"
-# The keys of messages whose task is not done yet: in kombu's layout, which is ours, and
-# rusty-celery's.
+# The keys under which workers keep the messages of unfinished tasks: the first for kombu and this
+# project, the second for rusty-celery.
 HELD = ["unacked", "_celery.celery_process_map"]
 TASK_ID = "11111111-2222-4333-8444-555555555555"
 NUMBER = 987654321
@@ -45,7 +45,7 @@ class Messages:
         app.close()
 
     def make(self, task, numbers, size=0):
-        """Yields one message for each number: `task(number)`, or with an argument of `size` bytes too."""
+        """Yields a message of `task(number)` for each number; `size` adds a second argument of that many bytes."""
         sample = self.samples[f"{task} sized" if size else task]
         body = base64.b64decode(sample["body"]).replace(b"BODY", b"x" * size)
         sample = dict(sample, body="<body>", properties=dict(sample["properties"], delivery_tag="<tag>"))
@@ -111,7 +111,10 @@ class Broker:
         return len(ids)
 
     def calls(self):
-        """Returns the calls of each command and the reads from sockets, without our own checks."""
+        """Returns how often each command was called and how often Redis read from a socket.
+
+        The reads by `left`, which belong to the benchmark, do not count.
+        """
         stats = {
             name.removeprefix("cmdstat_"): entry["calls"] for name, entry in self.redis.info("commandstats").items()
         }

@@ -1,7 +1,8 @@
 """Rounds, ratios and tables.
 
 Absolute figures of a shared machine mean little. So all systems of a table take turns (A B C, A B
-C, …). A ratio compares two systems in one round. Shown are the median, the least and the greatest.
+C, …). A ratio compares two systems in one round. The tables show the median, the least and the
+greatest value of all rounds.
 """
 
 import statistics
@@ -66,22 +67,25 @@ class Table:
         return [sample.value for sample in self.systems[name]]
 
     def ratios(self, one, other):
-        """Returns for each round how many times the figure of `other` the figure of `one` is."""
+        """Returns, for each round, the figure of `one` divided by the figure of `other`."""
         return [a / b for a, b in zip(self.values(one), self.values(other), strict=True)]
 
     def note_processor(self):
-        """Adds a note on the clients' own cost, which noise changes less than the wall clock."""
+        """Adds a note on the processor time of each client.
+
+        Other work on the machine changes this time less than it changes the wall clock.
+        """
         costs = {
             name: statistics.median(sample.processor / sample.sent for sample in samples)
             for name, samples in self.systems.items()
         }
         self.notes.append(
-            "µs of the processor in the client, a post: "
+            "µs of processor time in the client for each post: "
             + ", ".join(f"{name} {figure(cost * 1e6)}" for name, cost in costs.items())
         )
 
     def want(self, text, one, other, at_least):
-        """Adds a goal for a ratio; nothing if `other` was not measured."""
+        """Adds a goal for a ratio, if both systems were measured."""
         if one in self.systems and other in self.systems:
             self.goals.append(Goal(f"{text}", self.ratios(one, other), at_least))
 

@@ -17,7 +17,7 @@ pub struct Timestamp {
     offset: Option<i32>,
 }
 
-/// The error of a text that is not a date that Celery would accept.
+/// The error for a text that Celery would not accept as a date.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not an ISO 8601 date")]
 pub struct TimeError {
@@ -171,10 +171,11 @@ fn parse_fraction(text: &[u8]) -> Option<(u32, &[u8])> {
     Some((micros, &text[length..]))
 }
 
-/// Returns the offset at the end; `Some(None)` if there is none.
+/// Returns the offset from UTC in `text`: `Some(None)` if `text` is empty, and `None` if `text` is
+/// not an offset.
 #[expect(
     clippy::option_option,
-    reason = "no time at all, or a time without an offset"
+    reason = "an invalid offset and a missing offset are different answers"
 )]
 fn parse_zone(text: &[u8]) -> Option<Option<i32>> {
     let (sign, rest) = match text.split_first() {
@@ -253,8 +254,8 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
-/// Writes Python's `isoformat()`. A time beyond Python's years is shown as its first or last
-/// second.
+/// Writes the text of Python's `isoformat()`. Python's years are 1 to 9999; an earlier time is
+/// written as their first second, a later one as their last.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let first = days_from_civil(1, 1, 1) * DAY;

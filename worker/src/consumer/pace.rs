@@ -1,26 +1,28 @@
 //! Decides when to claim, as a state machine without a clock.
 //!
-//! It aims at few, large calls. Under load a claim waits until it can take much, or carry many
-//! acks, or until the first ack has waited [`LINGER`]. When nothing is held, or a bell rang, it
-//! does not wait at all.
+//! It aims at few, large calls. Under load a claim waits until there is room for many messages,
+//! until many acks can go with it, or until the first ack has waited [`LINGER`]. A claim does not
+//! wait if the bell rang, or if the queue had more and the worker holds few messages.
 
 use std::time::{Duration, Instant};
 
 use crate::delivery::ACKS;
 
-/// The longest time that an ack, or a free place under load, waits for others.
+/// The longest time that an ack waits for other acks. Under load, also the longest time that room
+/// for a message stays unused until there is room for more.
 pub(crate) const LINGER: Duration = Duration::from_millis(5);
 
-/// Returns `true` if the waiting verdicts are to be settled now, `quiet` after the last settlement.
+/// Returns `true` if the waiting verdicts should be settled now. `quiet` is the time since the last
+/// settlement.
 ///
-/// They are if they are many; if they belong to all `busy` messages, so that no other verdict can
-/// join them; or if no settlement happened for [`LINGER`], so that none is to be expected. A worker
-/// with little to do therefore answers without delay.
+/// There are three reasons to settle: at least [`ACKS`] verdicts wait; all `busy` messages have
+/// their verdict, so that no other can join; or the last settlement is [`LINGER`] ago, so that the
+/// next verdict is not expected soon. A worker with little to do therefore answers without delay.
 pub(crate) fn is_complete(verdicts: usize, busy: usize, quiet: Duration) -> bool {
     verdicts > 0 && (verdicts >= ACKS.min(busy) || quiet >= LINGER)
 }
 
-/// See the module.
+/// The state machine that the module describes.
 #[derive(Debug)]
 pub(crate) struct Pace {
     /// A claim is made at least this often.
@@ -98,8 +100,8 @@ impl Pace {
         };
         let mut wake = last + self.safety;
         if view.room > 0 {
-            // Half of the limit, or a full claim. With less room, a short wait brings a larger
-            // claim.
+            // There is plenty of room if half of the limit is free, or if a claim of the greatest
+            // size fits. With less room, a short wait makes the claim larger.
             let plenty = view.room >= (view.limit / 2).clamp(1, crate::source::redis::MAX_CLAIM);
             if self.rung
                 || now >= last + self.safety

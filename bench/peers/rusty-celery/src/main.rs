@@ -1,8 +1,8 @@
 //! A worker of rusty-celery with one task that does nothing, with its fastest settings.
 //!
-//! `BENCH_CONCURRENCY` is its prefetch count (0 means no limit), its only setting. It acknowledges
-//! messages after the task. At its end it writes how often each number ran, one byte for each
-//! number, as the other workers do.
+//! Its only setting is the prefetch count, `BENCH_CONCURRENCY` (0 means no limit). It acknowledges
+//! a message after its task. Each task has a number as its argument. Like the other workers, this
+//! one writes a file when it stops: byte N is how often the task with number N ran.
 
 #![allow(non_local_definitions, reason = "the macro of the crate makes them")]
 

@@ -20,8 +20,7 @@ use crate::error::TlsProblem;
 use crate::tls;
 
 /// Idle time before the kernel probes a connection. A worker that waits for pushes may receive
-/// nothing for hours, so a peer that vanished without a FIN must be noticed. The worker's periodic
-/// fetch would notice it sooner, but costs a connection.
+/// nothing for hours, so the kernel must detect a peer that vanished without a FIN.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 /// Time between two probes. The kernel drops the connection after three unanswered ones.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -47,7 +46,8 @@ impl Transport {
         };
         let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
         let stream = connect_to_one_of(&addresses, deadline).await?;
-        // Commands are written whole. To wait for more bytes would only add 40 ms.
+        // Each write is a whole command. If the kernel waited for more bytes, as it does by default
+        // (Nagle's algorithm), it would only delay the command by up to 40 ms.
         stream.set_nodelay(true)?;
         let keepalive = TcpKeepalive::new()
             .with_time(KEEPALIVE_IDLE)
@@ -71,7 +71,7 @@ impl Transport {
     }
 }
 
-/// Replaces a TLS error of the handshake by an explanation for people.
+/// Replaces a TLS error of the handshake with an explanation for people.
 fn in_words(error: io::Error) -> io::Error {
     let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
     match of_tls {

@@ -1,10 +1,10 @@
-//! The blocking driver: Redis for a caller that must get its thread back in time.
+//! The blocking driver: a Redis client whose calls block the thread, but never beyond a deadline.
 //!
 //! Every call takes a [`Wait`]. It holds one absolute deadline for the whole call (name,
 //! connection, TLS, repeats, answer) and an [`Interrupt`] that is checked at least every 50 ms.
 //!
-//! A [`Pool`] is a plain value without I/O or locks. A client is taken *out* of it, used, and put
-//! back after success. So a caller that is aborted leaves only a closed connection behind.
+//! A [`Pool`] is a plain value without locks. A client is taken *out* of it, used, and put back
+//! after success. An aborted caller does not put its client back, so the connection is closed.
 //!
 //! ```no_run
 //! # use std::{sync::Arc, time::Duration};

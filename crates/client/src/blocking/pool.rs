@@ -83,7 +83,7 @@ impl Pool {
     /// Takes a client back. A connection that is broken, in the middle of an exchange, or owes the
     /// answers of pipelined posts is closed instead: [`collect`](Client::collect) those first.
     pub fn put(&mut self, client: Client) {
-        // After a fork, a client that was taken out before it belongs to the parent.
+        // A client that was taken out before a fork belongs to the parent; the child drops it.
         if self.check_owner() && client.is_whole() && client.is_settled() {
             self.resting.push(client);
             self.close_surplus();

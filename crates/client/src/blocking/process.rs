@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 static REPORTED: AtomicBool = AtomicBool::new(false);
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
-/// The identity of a process among its parent and their forks.
+/// The identity of a process, which differs from that of its parent and of its own forks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process(u32);
 
 impl Process {
-    /// Returns the current process: by its id, or by the number of reported forks, which needs no
-    /// system call.
+    /// Returns the identity of the current process. Without reports it is the process id. With
+    /// reports it is the number of forks, which needs no system call.
     pub fn current() -> Self {
         if REPORTED.load(Ordering::Relaxed) {
             Self(FORKS.load(Ordering::Relaxed))

@@ -1,5 +1,5 @@
-//! The owed answers of a link: those to pipelined posts, in order, and the posts that no WAIT has
-//! covered yet.
+//! The answers that a link still expects (*owed* answers). It keeps two lists: the pipelined posts
+//! without an answer, in order, and the accepted posts that no Redis `WAIT` has covered yet.
 
 use std::collections::VecDeque;
 
@@ -10,8 +10,8 @@ use crate::blocking::reply::Shape;
 use crate::error::ClientError;
 
 impl Link {
-    /// Lets the system send the posts of a loop in few packets. No post is delayed beyond the
-    /// answer to an earlier one.
+    /// Lets the kernel gather the posts of a loop into few packets (Nagle's algorithm). A post
+    /// waits at most until the answer to an earlier post has arrived.
     pub(in crate::blocking) fn gather(&mut self, on: bool) {
         if self.gathering != on {
             self.gathering = on;

@@ -1,13 +1,13 @@
-//! An answer that a link owes to its caller.
+//! An *owed* answer: Redis will still send it, because its caller did not wait for it.
 
-/// An answer that a pipelined post did not wait for.
+/// The answer to a command that was sent without waiting.
 #[derive(Debug)]
 pub(in crate::blocking) enum Owed {
     /// The answer to the writing of a binding.
     Binding,
     /// The answer to the post of this task.
     Post { task_id: String, bytes: usize },
-    /// The answer to WAIT: the number of replicas that have the posts before it.
+    /// The answer to `WAIT`: the number of replicas that have all posts sent before the `WAIT`.
     Replicas,
 }
 
