@@ -20,7 +20,7 @@ from harness.measure import progress
 from rows import batch, database, growth, memory, post, round_trip, worker
 
 HERE = Path(__file__).resolve().parent
-# Words in the names of other systems: tasks that these lose are not our fault.
+# Words in the names of other systems. Tasks that these lose do not make the benchmark fail.
 PEERS = ("Python", "rusty-celery", "celery-php", "phpredis")
 ROWS = {
     "post": post,

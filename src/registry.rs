@@ -7,8 +7,8 @@
 //! site, with another key prefix for the same server. It must find the same connections in every
 //! process of a pool.
 //!
-//! The number of connections is limited, because a long-running process may be given ever new
-//! databases. The oldest are forgotten first.
+//! The number of connections is limited, because a long-running process may use any number of
+//! databases, one after another. The oldest are forgotten first.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -2,6 +2,6 @@
 
 * `measure` – interleaved rounds, ratios, tables.
 * `systems` – the processes that post, and the workers.
-* `broker` – the private Redis: messages, the rest in the queues, the number of calls.
-* `machine` – versions and load, printed with every reading.
+* `broker` – the private Redis: makes messages, counts what is left in the queues, counts calls.
+* `machine` – the versions and the load of the machine, printed above the results.
 """

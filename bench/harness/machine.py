@@ -1,4 +1,4 @@
-"""The machine and the versions of a reading."""
+"""Describes the machine and the versions that were measured."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def describe(bench):
-    """Returns the lines above every reading."""
+    """Returns the lines to print above the results."""
     cpu = next(
         (
             line.partition(":")[2].strip()

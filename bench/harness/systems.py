@@ -49,9 +49,10 @@ class Client:
 
 
 def posting(broker, client, posts, same_bytes=False, **order):
-    """A system that posts, for `interleave`: tasks a second into a queue that begins empty.
+    """Returns a function that measures a client, for `interleave`: posts a second into an empty queue.
 
-    A program that pushes the same bytes again and again has no ids: its messages are only counted.
+    A program that pushes the same bytes again and again has no task ids, so its messages are only
+    counted.
     """
 
     def run():
@@ -88,7 +89,7 @@ class Worker:
             raise SystemExit(f"bench: {' '.join(self.command)} ended by itself\n{self.log.read_text()}")
 
     def stop(self):
-        """Ends it warmly, so that it writes its counts."""
+        """Stops the worker with a warm shutdown, in which it writes its counts."""
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(30)
@@ -134,7 +135,7 @@ def drain(broker, command, stage, count, warm_up="noop", **environment):
     broker.redis.flushdb()
     worker = Worker(command, **environment)
     try:
-        # Numbers after the counted ones.
+        # The tasks for warming up have numbers above those of the measured tasks.
         broker.redis.lpush(QUEUE, *broker.messages.make(warm_up, range(count + 1, count + 1 + WARM_UP)))
         wait_until_empty(broker, worker)
         broker.prepare(stage)
@@ -150,7 +151,7 @@ def drain(broker, command, stage, count, warm_up="noop", **environment):
 
 
 def wait_until_begun(broker, worker, count):
-    """Returns when the worker took its first message; another row measures the delay before."""
+    """Waits until the worker takes its first message; returns that time, at which the clock starts."""
     released = time.perf_counter()
     while True:
         before = time.perf_counter()
@@ -161,13 +162,13 @@ def wait_until_begun(broker, worker, count):
 
 
 def wait_until_empty(broker, worker):
-    """Returns when no message was waiting or held, and how many were left if progress ended."""
+    """Waits until all messages are done or progress stops; returns the time and the number of messages left."""
     last, moved = None, time.perf_counter()
     while True:
         left = sum(broker.left())
         now = time.perf_counter()
         if left == 0:
-            # A worker that takes a message in two steps holds it nowhere between them.
+            # If a worker takes a message in two steps, no key holds the message between them.
             time.sleep(0.002)
             if sum(broker.left()) == 0:
                 return now, 0
@@ -180,7 +181,7 @@ def wait_until_empty(broker, worker):
 
 
 def draining(broker, command, stage, count, kept=None, **environment):
-    """A worker that drains a queue of `noop`, for `interleave`; `kept` gets each `Drained`."""
+    """Returns a function that measures a worker on a full queue, for `interleave`; `kept` gets each `Drained`."""
 
     def run():
         drained = drain(broker, command, stage, count, **environment)

@@ -11,7 +11,7 @@
 require __DIR__ . '/serve.php';
 
 if (!extension_loaded('celery')) {
-    // It is from PHP 5's time: its dynamic properties are not our concern.
+    // celery-php was written for PHP 5: ignore the deprecation of its dynamic properties.
     error_reporting(E_ALL & ~E_DEPRECATED);
     $folder = getenv('CELERY_PHP_DIR');
     if (is_file("$folder/vendor/autoload.php")) {

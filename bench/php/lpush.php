@@ -1,9 +1,9 @@
 <?php
 
 /**
- * Measures the limit: phpredis pushes the bytes that the extension sent for such a task, found in
- * the key `bench:message`. Order: {posts, batch}; batch 0 means one LPUSH a round trip, otherwise
- * it is the number of messages in a pipeline. Answer: {seconds, processor}.
+ * Measures the highest possible speed: phpredis pushes the bytes that the extension sent for such a
+ * task, which are in the key `bench:message`. Order: {posts, batch}; batch 0 means one LPUSH a
+ * round trip, otherwise it is the number of messages in a pipeline. Answer: {seconds, processor}.
  */
 
 require __DIR__ . '/serve.php';

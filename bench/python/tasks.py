@@ -1,8 +1,8 @@
-"""The tasks of the other workers for Python's workers, written as usual in Python.
+"""The tasks of the benchmarks for Python's workers, written as is usual in Python.
 
-BENCH_RESULTS=0 stores no results. Messages are acknowledged after the task, as in our worker. At
-its end each process writes how often each number ran into the folder BENCH_TALLY, one byte for each
-number.
+BENCH_RESULTS=0 stores no results. Messages are acknowledged after the task, as in our worker. Each
+process writes a file into the folder BENCH_TALLY when it ends: byte N is how often the task with
+number N ran.
 """
 
 import os

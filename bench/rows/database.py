@@ -1,7 +1,7 @@
 """`task_created`: updates a row, commits, stores the result, and acknowledges after the commit.
 
-Python's worker runs one UPDATE and one commit for each task over SQLAlchemy. The limit is a plain
-client that runs one UPDATE of 500 rows after another.
+Python's worker runs one UPDATE and one commit for each task over SQLAlchemy. The fastest possible
+is a plain client that runs one UPDATE of 500 rows after another.
 """
 
 import time

@@ -20,7 +20,8 @@ def run(bench):
     for length in lengths[2:]:
         title = f"P10, {length:,} queued ÷ 10,000 queued"
         table.goals.append(Goal(title, table.ratios(f"{length:,} queued", "10,000 queued"), 0.8))
-    # A thousand tasks take only a few milliseconds, so the time to notice their end counts.
+    # This ratio is not a goal: a thousand tasks take only a few milliseconds, and noticing their
+    # end takes a part of that.
     table.notes.append(
         f"1,000 queued ÷ 10,000 queued: {figure(statistics.median(table.ratios('1,000 queued', '10,000 queued')))} ×"
     )

@@ -1,6 +1,7 @@
 """Posting one task at a time: PostTask over a persistent connection, confirmed and pipelined.
 
-The limit is phpredis pushing the same bytes: one round trip from C, without building a message.
+The fastest possible is phpredis pushing the same bytes: one round trip from C, without building a
+message.
 """
 
 from harness.measure import Table, interleave

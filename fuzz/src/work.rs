@@ -10,8 +10,8 @@ use crate::{READERS, endpoint, members, reply, statement};
 
 static STEPS: AtomicU64 = AtomicU64::new(0);
 
-/// Defines the functions that the compiler calls at each read of a size. The compiler adds no calls
-/// inside functions with this prefix in their names.
+/// Defines the functions that the compiler calls, one for each size of read. It adds no calls
+/// inside functions whose names have their prefix.
 macro_rules! counted {
     ($($name:ident),*) => {
         $(
@@ -46,8 +46,8 @@ const MANY: usize = 8 * FEW;
 /// The largest growth accepted: eight times is linear, and the square would be 64 times.
 const GROWTH: u64 = 12;
 
-/// The steps for each byte of work that begins above a certain size, such as an index over many
-/// names.
+/// The steps for each byte that are allowed for work that only large inputs cause, such as an index
+/// over many names.
 const SLACK: u64 = 64;
 
 /// The steps for each byte of a Redis answer. redis-rs' parser takes about 220 for short elements,

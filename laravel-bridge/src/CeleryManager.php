@@ -17,9 +17,10 @@ use UnitEnum;
 /**
  * Makes and keeps the clients of the named connections; it is itself the client of the default one.
  *
- * Like Laravel's own managers, a connection keeps the configuration of its first use in every
- * respect: its broker, its counts, its waits for a commit. Later changes take effect after
- * `purge()` or `forgetConnections()`; the name of the default connection is read at each use.
+ * Like a connection of Laravel's own managers, a connection keeps the configuration of its first
+ * use. That holds for its broker, for the lengths of its queues, and for waiting for a commit.
+ * Later changes take effect after `purge()` or `forgetConnections()`; the name of the default
+ * connection is read at each use.
  */
 class CeleryManager implements Factory, Client
 {

@@ -22,7 +22,8 @@ use Illuminate\Support\ServiceProvider;
 use Throwable;
 
 /**
- * Registers the package. Needs no extension and makes no connection: the first use does both.
+ * Registers the package. That needs no extension and opens no connection; the first use of a client
+ * does.
  */
 final class CeleryServiceProvider extends ServiceProvider
 {
@@ -43,7 +44,8 @@ final class CeleryServiceProvider extends ServiceProvider
 
     public function boot(): void
     {
-        // Read again: an application may set its keys in its own provider.
+        // The configuration is read again, because an application may set its keys in its own
+        // provider.
         $config = $this->config();
         $config->set('celery', FlatConfig::complete((array) $config->get('celery', [])));
 

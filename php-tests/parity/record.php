@@ -26,7 +26,7 @@ if (!is_file("$folder/celery.php") || !is_file("$namespaced/src/Celery.php")) {
         . "CELERY_PHP_3_DIR one that holds its master branch (src/Celery.php)\n");
     exit(2);
 }
-// It is from PHP 5's time: its dynamic properties, which PHP 8.2 deprecates, are not our concern.
+// celery-php was written for PHP 5: ignore its dynamic properties, which PHP 8.2 deprecates.
 error_reporting(E_ALL & ~E_DEPRECATED);
 require 'Predis/autoload.php';
 require "$folder/celery.php";

@@ -7,8 +7,8 @@ use ext_php_rs::alloc::{efree, emalloc};
 
 use super::bailout::{self, Bailout};
 
-/// The size of a block. A deferred fatal error is noticed at most one block late. That is far below
-/// the memory limit, and the process ends only at twice the limit.
+/// The size of a block. A deferred fatal error is noticed at most one block late. A block is far
+/// smaller than the memory limit, and the process ends only at twice the limit.
 const BLOCK: usize = 64 << 10;
 
 /// Memory that counts against `memory_limit` until it is dropped.

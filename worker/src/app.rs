@@ -1,10 +1,10 @@
 //! The worker as a whole: its parts, its start and its end.
 //!
-//! Start: the settings are checked, then the database is asked once, also to prepare the statements
-//! of SQL tasks. A server that cannot be reached does not prevent the start. The worker logs it
-//! once and serves; tasks that need the server wait, still held, until it is back. A server that is
-//! reachable but rejects the login, or cannot read a statement, is a mistake in the settings, and
-//! prevents the start.
+//! Start: the worker checks its settings. Then it connects to the database once, which also
+//! prepares the statements of SQL tasks. A server that cannot be reached does not prevent the
+//! start. The worker logs it once and serves; tasks that need the server wait, still held, until it
+//! is back. A server that is reachable but rejects the login, or cannot read a statement, is a
+//! mistake in the settings, and prevents the start.
 //!
 //! Run: there are two runtimes. The code of tasks runs on the runtime that the worker was started
 //! on; everything else runs on a small one of the worker's own. Whatever a task does to its
@@ -134,8 +134,8 @@ impl Worker {
     /// # Errors
     ///
     /// [`StartError`] if the worker cannot start threads, handle signals or listen on the address
-    /// for metrics, or if a statement can never work. A broker or database that is away is waited
-    /// for.
+    /// for metrics, or if a statement can never work. The worker waits for a broker or database
+    /// that is away.
     pub async fn run(self) -> Result<Stopped, StartError> {
         let own = OwnRuntime::start().map_err(StartError::Threads)?;
         match own.handle.spawn(self.serve(Handle::current())).await {
@@ -178,7 +178,7 @@ impl Worker {
         }
         let database = states.get::<Database>().ok();
         let database = database.map(|database| (*database).clone());
-        // Set before the stop that it causes.
+        // A mistake in a statement is stored here before it stops the worker.
         let mistake = Arc::new(OnceLock::new());
         if let Some(database) = database.clone() {
             tokio::spawn(database.clone().look_after());

@@ -440,7 +440,7 @@ impl fmt::Display for Config {
 }
 
 /// Returns a message about a file without quoting the file, which may hold a URL with its password.
-/// Of the quoted texts only names of settings stay.
+/// The message keeps a quoted text only if it is the name of a setting.
 fn without_values(message: &str) -> String {
     let mut shown = String::with_capacity(message.len());
     let mut rest = message;

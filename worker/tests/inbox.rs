@@ -382,7 +382,8 @@ fn the_worker_applies_each_call_once() {
     assert_eq!(counters(), ["1", "1", "2"]);
     assert_eq!(result(&redis, "m3").unwrap()["status"], "SUCCESS");
 
-    // The worker's setting does it for `task_created`; a call for a missing row is not remembered.
+    // The worker's setting makes `task_created` apply each call once. A call for a missing row is
+    // not remembered.
     for id in ["t1", "t1", "t2", "t9"] {
         post(&redis, id, "task_created", &format!("[{}]", &id[1..]));
     }
@@ -401,7 +402,7 @@ fn the_worker_applies_each_call_once() {
     let known = "SELECT COUNT(*) FROM celery_inbox WHERE task_id = 't9'";
     assert_eq!(server.sql(known).unwrap(), "0");
 
-    // A task that does not ask for it runs twice.
+    // A task without `once` runs twice.
     post(&redis, "end", "count_twice", "[1]");
     wait_for(PATIENCE, "the second", || counters()[0] == "3").unwrap();
     worker.terminate();

@@ -1,8 +1,8 @@
 //! The base64 encoding of a message's body.
 //!
 //! A large message is mostly base64, so the encoder uses the vector instructions of the processor,
-//! detected once a process. It reads and writes what the plain engine does, which is used where
-//! there are none.
+//! detected once a process. Its results equal those of the plain engine, which is used on
+//! processors without such instructions.
 
 use std::sync::LazyLock;
 

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The highest priority that kombu knows; kombu treats a greater one like this.
+/// The highest priority that kombu knows. kombu treats a greater number like this one.
 const LAST_PRIORITY: u8 = 9;
 /// The most bytes in a separator. A longer one would only lengthen every key.
 const MAX_SEPARATOR_BYTES: usize = 8;
@@ -72,7 +72,8 @@ impl PrioritySteps {
         }
     }
 
-    /// Returns the step whose list holds messages of this priority: the nearest one below.
+    /// Returns the step whose list holds messages of this priority: the greatest step that is not
+    /// above it.
     pub fn of(&self, priority: u8) -> u8 {
         let below = self.0.iter().rev().find(|step| **step <= priority);
         below.copied().unwrap_or(0)

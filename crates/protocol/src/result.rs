@@ -68,7 +68,7 @@ impl State {
         matches!(self, Self::Success | Self::Failure | Self::Revoked)
     }
 
-    /// Returns `true` if the result is an exception (if it is not null).
+    /// Returns `true` if a result stored with this state is an exception, unless it is null.
     pub fn is_exception(&self) -> bool {
         matches!(self, Self::Failure | Self::Retry | Self::Revoked)
     }

@@ -138,7 +138,7 @@ struct IniFiles {
 
 impl IniFiles {
     fn of(program: &Path) -> Result<Self, Error> {
-        // `php-fpm` answers only this of the questions about ini files.
+        // This is the only option of `php-fpm` that lists the ini files.
         let output = Command::new(program)
             .arg("-i")
             .stdin(Stdio::null())

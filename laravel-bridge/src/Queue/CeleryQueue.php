@@ -70,8 +70,8 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
-     * Posts the jobs of one queue in one round trip. All are checked before the first post, so a
-     * refused job stops nothing half-way.
+     * Posts the jobs of one queue in one round trip. All jobs are checked before the first post, so
+     * a refused job cannot leave the others half posted.
      *
      * @param  mixed  $jobs
      * @param  mixed  $data
@@ -306,8 +306,8 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
-     * Releases the job's lock and calls its `failed()`, unless another connection takes over: no
-     * program retries.
+     * Releases the job's lock and calls its `failed()`, because no program will retry it. It does
+     * neither if another connection takes over.
      */
     private function failed(Posting $posting, Throwable $reason): void
     {

@@ -297,7 +297,7 @@ def described(queue, message):
     shown["eta"] = seconds(headers["eta"])
     shown["expires"] = seconds(headers["expires"])
     shown["ignore_result"] = bool(headers["ignore_result"])
-    # Python writes an empty one for tasks that it does not know only.
+    # Python writes an empty `shadow` only for tasks that it does not know.
     shown["shadow"] = headers["shadow"] or None
     way = {n: v for n, v in properties.items() if n not in ("delivery_tag", "correlation_id", "body_encoding")}
     if way.get("expiration"):
@@ -359,7 +359,7 @@ def transcript(broker, signature):
 
 
 def cases():
-    """Yields each case by name, and whether the selection has it; there option sets take turns."""
+    """Yields each case: its name, its builder, and whether a run without `--all` has it."""
     places = [(it, COMPOSITES) for it in PLACES.items()] + [(it, ERRBACKS) for it in PLACES_OF_ERRORS.items()]
     for at, ((where, place), composites) in enumerate(places):
         for turn, (what, composite) in enumerate(composites.items(), 5 * at):

@@ -120,7 +120,8 @@ final class SecretsTest extends TestCase
         foreach (self::logins() as $login) {
             foreach (self::FORMS as $form) {
                 $url = sprintf($form, $login);
-                // Every time the keys for a URL, the other keys in turn.
+                // Each URL is tried in the three keys that may hold one, and in two of the other
+                // keys, in turn.
                 $others = [array_values($keys)[$turn++ % count($keys)], array_values($keys)[$turn++ % count($keys)]];
                 foreach (['url', 'host', 'result_backend', ...$others] as $key) {
                     if (str_starts_with($url, '/') && in_array($key, ['host', 'path'], true)) {

@@ -13,8 +13,8 @@ if ($code !== 0) {
 --FILE--
 <?php
 require __DIR__ . '/../support.inc';
-// With its own /etc/hosts. First the name leads to a server that has become a replica, or is gone.
-// When it says so or closes, the name leads to the Redis of the tests.
+// The script has its own /etc/hosts. First the name leads to a server that has become a replica, or
+// is gone. After that server's refusal or end, the name leads to the Redis of the tests.
 $script = <<<'PHP'
     require getenv('SUPPORT');
     $hosts = getenv('HOSTS');

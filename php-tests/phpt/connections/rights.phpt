@@ -73,7 +73,7 @@ $try = function (array $rights, bool $replicas) use ($redis, $user, $do): array 
 };
 
 [$failed, $denied] = $try($rights, true);
-// Redis has no replica here; it must say that, not that the question is denied.
+// Redis has no replica here. The error must report that, and not a missing right.
 echo preg_replace('/ broker \S+:/', ' broker:', $failed['post to a replica'] ?? 'no replica was asked'), "\n";
 unset($failed['post to a replica']);
 var_dump($failed, $denied);

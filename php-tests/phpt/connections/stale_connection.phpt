@@ -14,8 +14,8 @@ foreach (['confirmed', 'once', 'pipelined'] as $mode) {
     $queue = fresh('queue');
     $client = client(['exchange' => $queue] + $details);
     for ($i = 1; $i <= 6; ++$i) {
-        // Every other time it listens too: the rest of that must not hide the end of the
-        // connection.
+        // Every other time it also waits for a result. Unread answers of that wait must not hide
+        // the end of the connection.
         if ($i % 2 === 0) {
             store($known, 'SUCCESS', 5);
             (new AsyncResult($known, arguments($details)))->get(20);

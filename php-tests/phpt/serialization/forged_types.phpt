@@ -101,7 +101,8 @@ foreach ([
 ] as $properties) {
     $text = serialize($properties);
     if (str_contains($text, "\0Parents") || str_contains($text, "\0parents")) {
-        // The name of PHP's own class is longer.
+        // Names of private properties contain the class, and PHP's own class has a longer name: no
+        // comparison.
         echo 'ours: ', outcome(fn () => unserialize(forged('Report', $text))), "\n";
     } else {
         both($text);
@@ -126,10 +127,10 @@ echo outcome(function () use ($made) {
 
     return $made;
 }), "\n";
-// The method, called directly.
+// A second, direct call of the method.
 $made = unserialize(forged('Report', serialize(['owner' => 'first'])));
 echo outcome(fn () => $made->__unserialize(['version' => 1, 'id' => 'x', 'properties' => ['owner' => 'second']]) ?? $made), "\n";
-// An error handler that throws ends it.
+// An error handler that throws ends the call.
 set_error_handler(fn ($kind, $message) => throw new ErrorException($message));
 show(fn () => unserialize(forged('Report', serialize(['dynamic' => 1, 'n' => 'abc']))));
 // Valid data comes back unchanged.

@@ -23,7 +23,7 @@ use crate::{registry, settings, values};
 pub(super) fn connection_parameters(persistent_messages: bool) -> Vec<Param> {
     let mut parameters = vec![
         required("host"),
-        // These may be left out only after a URL.
+        // These three parameters may be left out only after a URL.
         optional("login", "null"),
         optional("password", "null"),
         optional("vhost", "null"),

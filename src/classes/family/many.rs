@@ -27,8 +27,8 @@ use crate::classes::api::optional_text;
 const FRAME: usize = 512;
 
 /// Bytes of PHP memory that name a task that was not confirmed. Its id is in the message, in a
-/// string of its own, and in a list that doubles while it grows. The results, which are freed
-/// before, take more.
+/// string of its own, and in a list that doubles while it grows. The results take more memory than
+/// that, and are freed before.
 const FAILURE: usize = 160;
 
 /// The beginning of every refusal: no task was sent.

@@ -37,9 +37,11 @@ pub(crate) fn expand(options: Options, mut function: ItemFn) -> Result<TokenStre
         .filter(|attribute| attribute.path().is_ident("cfg"))
         .collect();
     let documentation = format!("The task of the function [`{ident}`](fn@{ident}).");
-    // A type without values has a name only among types, so that the function keeps its own.
+    // A type without values takes its name only among types, so the function can have the name
+    // among values.
     Ok(quote! {
-        // A task may be async without waiting, and owns arguments that it only reads.
+        // A task may be async although it awaits nothing, and takes arguments by value that it only
+        // reads.
         #[allow(clippy::unused_async, clippy::needless_pass_by_value)]
         #function
 

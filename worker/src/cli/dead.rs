@@ -202,7 +202,7 @@ async fn replay(
     }
     let raw = letter.field(RAW);
     let task = Task::decode_redis(raw.as_bytes()).ok();
-    // The message goes back to the list of its priority. One that cannot be read has none.
+    // The message goes back to the list of its priority, or of priority 0 if it cannot be read.
     let priority = task
         .as_ref()
         .and_then(|task| task.properties.priority)

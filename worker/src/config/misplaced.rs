@@ -13,7 +13,7 @@ impl Settings {
     ///
     /// SQL tasks are not checked: a statement may have any text.
     pub(super) fn refuse_misplaced_urls(&self) -> Result<(), ConfigError> {
-        // Without `..`, so that a new setting must be named here.
+        // The pattern has no `..`, so that a new setting must be named here.
         let Settings {
             broker: _,
             result_backend: _,

@@ -1,12 +1,13 @@
 //! The intake role: reads each claimed message and decides whether its task runs, waits or ends
 //! here.
 //!
-//! Messages are read and handed out one by one, while the held messages take no more memory than
-//! allowed: the size of a decoded body is known only after reading. The other messages wait unread,
-//! and go back unread when the worker stops.
+//! Messages are read and handed out one by one, because the size of a decoded body is known only
+//! after reading. Reading pauses while the held messages take more memory than allowed. The other
+//! messages wait unread, and go back unread when the worker stops.
 //!
-//! A message that makes the code here, or the code that works out its follow-ups, panic becomes a
-//! dead letter; the worker goes on. A message that ends the process is counted (see `peek`).
+//! If a message makes this code panic, or the code that works out its follow-ups, the message
+//! becomes a dead letter and the worker goes on. A message that ends the process is counted (see
+//! `peek`).
 //!
 //! ```text
 //!   read ──► not readable ─► dead letter          known ──► expired ─► REVOKED
@@ -46,7 +47,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// of one answer.
 pub(crate) const FETCH_BYTES: usize = 4 << 20;
 
-/// See the module.
+/// The intake role, with what it shares with the other roles.
 pub(crate) struct Intake {
     pub(crate) source: RedisSource,
     pub(crate) ledger: Arc<Ledger>,
@@ -65,7 +66,7 @@ pub(crate) struct Intake {
 /// The messages that are held and not yet read, in the order in which they came.
 #[derive(Debug, Default)]
 pub(crate) struct Unread {
-    /// Each with `true` if it has waited for its ETA.
+    /// Each message has `true` beside it if it has waited for its ETA.
     messages: VecDeque<(Claimed, bool)>,
     bytes: usize,
 }
@@ -292,7 +293,8 @@ impl Intake {
         // If they do not all fit, the others go to the head of their queue, where any worker with
         // room finds them.
         let mut beyond = due.split_off(due.len().min(self.ledger.free()));
-        // Their places are taken before the first await: the fetch role claims as much as is free.
+        // These messages get their places before the first await, because the fetch role fills all
+        // places that are free.
         let held = due.iter().map(|waiting| (waiting.tag, waiting.size));
         self.ledger.hold(Instant::now(), held);
         self.ledger.unpark(due.len());

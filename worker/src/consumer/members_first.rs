@@ -3,8 +3,9 @@
 //! A Python client that waits for the body of a chord raises the exception of the member that
 //! failed. It looks at the members, then at the body, and again at the members when it is notified
 //! of the body. If all members fail between its first two looks, it raises the `ChordError` of the
-//! body instead. Python's worker stores them a millisecond apart, and causes this once in a hundred
-//! chords. If bodies were stored in one call with their members, it would happen far more often.
+//! body instead. Python's worker stores member and body a millisecond apart, and causes this once
+//! in a hundred chords. If bodies were stored in one call with their members, it would happen far
+//! more often.
 
 use std::collections::VecDeque;
 use std::time::Duration;

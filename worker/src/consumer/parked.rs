@@ -20,7 +20,7 @@ pub(crate) struct Waiting {
     pub(crate) size: usize,
 }
 
-/// See the module.
+/// The waiting messages, the first one that is due on top.
 #[derive(Debug, Default)]
 pub(crate) struct Parked {
     heap: BinaryHeap<Reverse<Waiting>>,

@@ -3,8 +3,8 @@
 //! * A verdict that needs only an ack goes to the ledger at once; the next claim carries it.
 //! * Other verdicts wait up to [`LINGER`] while more can join them, and are then settled in one
 //!   call.
-//! * Results on another server are stored there first: check the lease, store the result, settle
-//!   here.
+//! * For results on another server, the role first checks the lease, then stores the result there,
+//!   and then settles here.
 //!
 //! Its queues are bounded by the number of held messages: every order is about a delivery that
 //! keeps its place until it is settled. While the broker or the result backend is away, the worker
@@ -38,7 +38,7 @@ const BATCH: usize = 250;
 /// About the most bytes of one call: they have to arrive in the time of one answer.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// See the module.
+/// The settle role, with what it shares with the other roles.
 pub(crate) struct Settling {
     pub(crate) source: RedisSource,
     /// The server of the results, if it is not the broker.
@@ -74,7 +74,7 @@ impl Settling {
         let mut settled = Instant::now();
         loop {
             self.pulse.beat();
-            // Settles without a timer, which would take at least a millisecond.
+            // This check settles at once; a timer would take at least a millisecond.
             let verdicts = pending.settlements.len();
             if is_complete(verdicts, self.ledger.busy(), settled.elapsed()) {
                 deadline = None;
@@ -346,7 +346,7 @@ impl Settling {
             }
             if lost.is_none() {
                 // A task whose lease is lost is counted by the worker that has it now. As with
-                // results elsewhere, a short window stays after this check.
+                // results elsewhere, the lease can still be lost for a short time after this check.
                 let tags: Vec<Tag> = places.iter().map(|place| batch[*place].tag).collect();
                 lost = Some(self.source.renew(&tags).await);
             }

@@ -1,5 +1,5 @@
 //! Turns a verdict, or the end of a message that was never run, into steps for broker and result
-//! backend. `verdict` has made the decision. Pure: no I/O, no clock.
+//! backend. `verdict` has made the decision. The code here does no I/O and reads no clock.
 
 use std::sync::Arc;
 
@@ -166,8 +166,8 @@ impl Rules {
         .unwrap_or_else(|| self.bug(delivery, now))
     }
 
-    /// Returns the steps for a message whose follow-ups cannot be worked out because of a bug. Its
-    /// callbacks, its chain and its chord are among them, and are not notified.
+    /// Returns the steps for a message whose follow-ups cannot be worked out because of a bug. The
+    /// follow-ups include its callbacks, its chain and its chord, which are not notified.
     pub(crate) fn bug(&self, delivery: &Delivery, now: Timestamp) -> Vec<Step> {
         let task = &*delivery.task;
         log_task!(

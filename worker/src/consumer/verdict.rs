@@ -4,7 +4,7 @@
 //! [`Verdict`]. Then `report` logs and counts the verdict, and `transition` turns it into steps for
 //! broker and result backend. docs/reference/outcomes.md has the table.
 //!
-//! Pure: no I/O, no clock.
+//! The code here does no I/O and reads no clock.
 
 use std::time::Duration;
 

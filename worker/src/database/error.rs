@@ -172,8 +172,8 @@ impl DatabaseError {
     }
 
     /// Marks an error about a key that another transaction has taken since this one looked, or is
-    /// about to take. Another attempt will see it. The task waits without limit, since the other
-    /// one's work counts.
+    /// about to take. Another attempt will find the key. The task waits for that without limit,
+    /// because the other transaction does the work for it.
     pub(super) fn of_a_race(mut self) -> Self {
         if self.name == "IntegrityError" {
             self.kind = Kind::Transient;
@@ -378,7 +378,7 @@ fn of_mysql(number: u16, message: &str) -> Kind {
         }
         // Access denied, no such database.
         1044 | 1045 | 1049 | 1130 | 1251 | 1698 => Kind::Refused,
-        // Lock wait, deadlock, a prepared statement that the table has outlived, a table that
+        // Lock wait, deadlock, a prepared statement that no longer fits its table, a table that
         // changed.
         1205 | 1213 | 1412 | 1615 | 1020 => Kind::Transient,
         // No such table or column, syntax, no right to the table.

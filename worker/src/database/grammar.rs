@@ -2,8 +2,9 @@
 //!
 //! Whether a backslash inside quotes escapes the character behind it depends on settings of the
 //! session: `sql_mode` of MySQL and MariaDB (`NO_BACKSLASH_ESCAPES`, `ANSI_QUOTES`), and
-//! `standard_conforming_strings` of PostgreSQL. A session tells them when it is made; before that,
-//! a statement is right if one of the [`possible`](Grammar::possible) readings makes sense of it.
+//! `standard_conforming_strings` of PostgreSQL. The worker learns these settings when it opens a
+//! session. Before that, it accepts a statement if one of the [`possible`](Grammar::possible)
+//! readings makes sense of it.
 
 use super::Dialect;
 

@@ -18,15 +18,15 @@ use super::Kind;
 /// A spell ends after this time without a refusal. A task that waits tries again within 5 s: this
 /// gives it the time to be refused.
 const QUIET: Duration = Duration::from_secs(6);
-/// A spell is logged again after this time: twice a minute is enough to be found, and few lines in
-/// hours.
+/// A spell is logged again after this time: two lines a minute are easy to find, and do not fill
+/// the log in hours.
 const AGAIN: Duration = Duration::from_secs(30);
 
 /// Another reason is logged after this time already, because it needs another remedy. Two reasons
 /// that alternate still do not fill the log.
 const CHANGED: Duration = Duration::from_secs(5);
 
-/// See the module.
+/// The state of the database as the module describes it.
 #[derive(Debug)]
 pub(super) struct Health {
     /// The URL, masked.

@@ -96,7 +96,8 @@ fn prune(dialect: Dialect) -> &'static str {
     }
 }
 
-/// The calls that are still to be done, as positions, each id once; and the place of each call.
+/// The result of looking up the ids of calls: `fresh` has the positions of the calls to be done,
+/// each id once, and `places` has the place of each call.
 struct Sorted {
     fresh: Vec<usize>,
     places: Vec<Place>,

@@ -28,7 +28,7 @@ const LIFE: Duration = Duration::from_mins(30);
 /// and a new connection decides which.
 const ALIVE: Duration = Duration::from_secs(2);
 
-/// See the module.
+/// The kept connections of one database, and the queue for them.
 pub(super) struct Pool {
     address: Address,
     places: Arc<Semaphore>,
@@ -137,8 +137,8 @@ impl Pool {
     /// Makes a connection, which need not have a place.
     ///
     /// A server that refuses it while the worker has other connections open, or is making some, is
-    /// not away: it is like a pool without a free place. Of several that are refused together, the
-    /// last one finds no other.
+    /// not away: it is like a pool without a free place. If several are refused together, the last
+    /// of them finds no other connection, and counts as an outage.
     pub(super) async fn make(&self) -> Result<Connection, DatabaseError> {
         let open = self.open.clone();
         let error = match Connection::make(&self.address).await {

@@ -77,8 +77,8 @@ const UNKNOWN: u64 = 1105;
 fn of_protocol(said: &str, dialect: Dialect) -> DatabaseError {
     // After its message, the driver names its own source, once for each layer.
     let said = said.find(" (sqlx_").map_or(said, |end| &said[..end]);
-    // The byte of an answer that never came: a proxy in front of a server that is away closes the
-    // link.
+    // The driver gives these errors when the link is closed before any answer, as by a proxy in
+    // front of a server that is away.
     if said == "unexpected response from SSLRequest: 0x00" || said == "Packet empty" {
         return DatabaseError::unavailable("the connection was closed");
     }

@@ -31,7 +31,8 @@ pub(super) enum Bound {
     Exact(String),
     Text(String),
     /// A point in time in Unix microseconds, to be shown by the session's clock. If it was written
-    /// as text, the text: it is kept if the database is known to take text there.
+    /// as text, also that text, which is bound unchanged if the database is known to take text
+    /// there.
     Moment(i64, Option<String>),
     Bytes(Vec<u8>),
     /// A list or an object.

@@ -4,8 +4,8 @@
 //! router has forgotten. The server is therefore asked over another connection. The link is dead if
 //! two answers in a row say that the session is gone, or that it waits for the worker. Then the
 //! connection is dropped and the session ended, so that its locks do not outlive it. A server that
-//! cannot be asked gives no verdict. Nor does one that does not run the statement: several servers
-//! may share an address.
+//! cannot be asked gives no verdict. A server that does not run the statement gives no verdict
+//! either, because several servers may share an address.
 //!
 //! Connections for this, and for cancelling statements of stopped tasks, are not from the pool: the
 //! statements in question may use all of it. There are at most [`OUTSIDE`] at a time.

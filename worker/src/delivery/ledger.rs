@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 
 use crate::source::Tag;
 
-/// With this many acknowledgements waiting, a claim carries them at once.
+/// When this many acknowledgements wait, the next claim is made at once and carries them.
 pub(crate) const ACKS: usize = 100;
 
 /// The account of the held messages.
@@ -37,8 +37,8 @@ pub(crate) struct Ledger {
     bytes: AtomicUsize,
     parked: AtomicUsize,
     inner: Mutex<Inner>,
-    /// Held by a role that changes scores in the index according to the leases here. Renewing and
-    /// parking therefore take turns.
+    /// The lock for changing scores in the index according to the leases here. It makes renewing
+    /// and parking take turns.
     pub(crate) scores: tokio::sync::Mutex<()>,
     /// Wakes the fetch loop: there is room, or something to acknowledge.
     pub(crate) nudge: Notify,

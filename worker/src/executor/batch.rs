@@ -242,7 +242,7 @@ impl Ran {
                 let divisible = !exception.is_of_whole_batch();
                 (TaskError::Failed(exception).into(), divisible)
             }
-            // The function asks for this, and means all calls.
+            // The function asked for this end itself, for all calls.
             Ok(Err(error)) => (error.into(), false),
             Err(panic) => (Outcome::Panicked(panic), true),
         };

@@ -47,8 +47,8 @@ pub(crate) struct Claimed {
 #[derive(Debug, Default)]
 pub(crate) struct Claim {
     pub(crate) messages: Vec<Claimed>,
-    /// Acknowledged deliveries that this worker no longer held. After a repeated claim they are
-    /// only unknown.
+    /// Acknowledged deliveries that this worker no longer held. After a repeated claim, the first
+    /// try may have acknowledged them.
     pub(crate) lost: Vec<Tag>,
     /// The number of messages that were not JSON objects and became dead letters.
     pub(crate) dead: usize,

@@ -33,7 +33,7 @@ async fn count(calls: Batch<(u64,)>) -> TaskResult<Answers<u64>> {
     Ok(calls.iter().map(|(n,)| Ok(n + 1)).collect())
 }
 
-/// What `cfg` takes out it takes out whole: this type does not exist.
+/// A `cfg` removes the whole task, whose parameter has a type that does not exist.
 #[task]
 #[cfg(any())]
 async fn absent(missing: Missing) {}

@@ -1,9 +1,9 @@
 //! Makes tasks of statements in the configuration file, for users who do not write Rust.
 //!
-//! The statement's parameters are the task's. Keyword arguments go by name, positional ones in the
-//! order in which the statement first names them. They are bound, never pasted into the text. With
-//! `batch`, one run of the statement serves many calls, and each parameter stands for the list of
-//! their values.
+//! The statement's parameters are the parameters of the task. Keyword arguments go by name,
+//! positional ones in the order in which the statement first names them. They are bound, never
+//! pasted into the text. With `batch`, one run of the statement serves many calls, and each
+//! parameter stands for the list of their values.
 
 use std::sync::Arc;
 

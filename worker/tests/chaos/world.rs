@@ -173,7 +173,7 @@ impl Kind {
     }
 }
 
-/// See the module.
+/// The servers, the tasks that were sent, and the counts for the report.
 pub struct World {
     pub redis: Redis,
     pub database: Option<MariaDb>,

@@ -370,7 +370,7 @@ fn an_sql_task_has_a_time_limit() {
     wait_for_status(&redis, "slow", "FAILURE", &worker);
     let document = result(&redis, "slow").unwrap();
     assert_eq!(document["result"]["exc_type"], "TimeLimitExceeded");
-    // The server does not go on with the statement either.
+    // The server must also have ended the statement.
     let running = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'";
     wait_for(PATIENCE, "the end of the statement", || {
         database.sql(running).unwrap() == "0"

@@ -352,8 +352,8 @@ impl Client {
             });
             match asked {
                 Err(ClientError::Disconnected { .. }) if !lost_before => lost_before = true,
-                // Only the share of time for leaving a channel has passed. The command was not sent
-                // yet.
+                // The wait for leaving a channel has used its share of the time. The command was
+                // not sent yet.
                 Err(ClientError::Timeout { .. }) if !wait.deadline().has_passed() => {}
                 Err(ClientError::Server(answer)) if answer.is_transient() => {
                     if wait.back_off(&mut backoff).is_err() {

@@ -1,10 +1,10 @@
 //! Pipelined posts: written at once, answered later.
 //!
-//! The owed answers are bounded: when the window is full, the next post waits for all of them. The
-//! client keeps the error of a post that was refused, or whose connection broke before its answer,
-//! until the errors are collected. Such a post is not repeated, because the client does not keep
-//! its message. If replicas must confirm, one WAIT follows each full window and another the last
-//! posts.
+//! The number of owed answers is limited (the *window*). When the window is full, the next post
+//! waits for all of them. The client keeps the error of a post that was refused, or whose
+//! connection broke before its answer, until the errors are collected. Such a post is not repeated,
+//! because the client does not keep its message. If replicas must confirm, a `WAIT` follows each
+//! full window, and another one follows the last posts.
 
 use redis::Value;
 

@@ -1,9 +1,10 @@
 //! Posts that replicas confirm: a `WAIT` command after all posts.
 //!
-//! Redis answers it once enough replicas have acknowledged, or when the timeout of the command has
-//! passed, with their number. Redis counts the replicas that have received its stream up to the
-//! last command of the connection. That stream already holds everything that any connection wrote
-//! before. Therefore a repeated post that was already made is confirmed as well as the first one.
+//! Redis answers `WAIT` with the number of replicas that have acknowledged. The answer comes once
+//! enough of them have, or when the timeout of the command has passed. Redis counts the replicas
+//! that have received its stream up to the last command of the connection. That stream already
+//! holds everything that any connection wrote before. Therefore a repeated post that was already
+//! made is confirmed as well as the first one.
 
 use std::time::Duration;
 

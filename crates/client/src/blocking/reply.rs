@@ -2,8 +2,8 @@
 //!
 //! The first step *checks* where an answer ends: a small [scanner](Scanner) follows the lengths of
 //! RESP2 and refuses answers that the command cannot have ([`Shape`]). The second step *parses* the
-//! whole answer with redis-rs. The parser is not needed for an integer, the answer to a post, nor
-//! for a text, such as a stored result.
+//! whole answer with redis-rs. An integer (the answer to a post) and a text (such as a stored
+//! result) do not need the parser.
 
 mod scanner;
 mod shape;
@@ -128,8 +128,8 @@ impl ReplyReader {
 /// Returns the answers in bytes that arrive in pieces, and the error after the last of them, if
 /// any.
 ///
-/// It serves the fuzz target and its kept corpus, which are outside of the crate, and does not
-/// belong to the interface.
+/// It is public only for the fuzz target and the test of its kept corpus, and is not part of the
+/// interface.
 #[doc(hidden)]
 pub fn answers<'b>(
     pieces: impl IntoIterator<Item = &'b [u8]>,

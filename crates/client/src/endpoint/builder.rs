@@ -177,8 +177,8 @@ impl EndpointBuilder {
         })
     }
 
-    /// Builds the endpoint of a URL. Other options must agree with it. Only TLS options may add to
-    /// a URL with TLS that has none.
+    /// Builds the endpoint of a URL. Other options must agree with it. The exception: TLS options
+    /// may be added to a URL that uses TLS and names none.
     fn build_from_url(self) -> Result<Endpoint, ConfigError> {
         let mut endpoint = Endpoint::from_url(&self.host)?;
         let differs = |what| Err(ConfigError::Contradiction { what });

@@ -1,7 +1,7 @@
 //! Checks for strict JSON that Python nevertheless refuses to read.
 //!
-//! Integers too long for Python and invalid special values are errors there. In kombu's `unacked`,
-//! such a text would stop the sweeps of every Python worker.
+//! In Python, an integer that is too long and an invalid special value are errors. In kombu's
+//! `unacked`, such a text would stop the sweeps of every Python worker.
 //!
 //! The check goes through the text once and makes no values of it. A number may be larger than any
 //! type holds, and a large text takes no additional memory.

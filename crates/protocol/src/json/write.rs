@@ -106,8 +106,8 @@ impl<'o> Object<'o> {
     /// Writes the name of one of the protocol's members, which needs no escapes. Returns the buffer
     /// for its value.
     ///
-    /// Inlined, like its callers here: a known name is a few stores, and a message has forty of
-    /// them.
+    /// It is inlined, as its callers here are: a known name then takes only a few store
+    /// instructions, and a message has forty names.
     #[inline(always)]
     pub(crate) fn name(&mut self, name: &'static str) -> &mut Vec<u8> {
         debug_assert_eq!(plain_run(name.as_bytes(), escaped), name.len(), "{name}");

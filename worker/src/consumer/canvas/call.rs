@@ -83,7 +83,7 @@ impl<'a> Calling<'a> {
         let Ok(given) = named else {
             return;
         };
-        // As in Celery, a chain is called by itself.
+        // As in Celery, a chain is called separately, not as a member of the group.
         let (chains, others): (Vec<_>, Vec<_>) = signatures.iter().partition(|text| is_chain(text));
         for chain in chains {
             self.call(chain, &given, Options::default());
@@ -96,8 +96,8 @@ impl<'a> Calling<'a> {
         self.call(body, results, Options::default());
     }
 
-    /// Returns the options that Celery gives with every call of a callback. Without a priority, the
-    /// priorities of composites do not count.
+    /// Returns the options that Celery gives with every call of a callback. The null priority hides
+    /// the priority of a composite.
     fn call_options(&self) -> Result<Options, String> {
         let mut options = Options::default();
         options.set("parent_id", &self.task.id)?;
@@ -115,8 +115,8 @@ impl<'a> Calling<'a> {
         });
     }
 
-    /// Calls signatures as the members of one group with an id of its own. Of a group among them only
-    /// the members count, as in any group.
+    /// Calls signatures as the members of one group with an id of its own. A group among them is
+    /// replaced by its members, as in any group.
     fn call_as_group(&mut self, signatures: &[&Value], given: &Value, options: &Options) {
         if signatures.is_empty() {
             return;
@@ -336,7 +336,8 @@ fn flat(members: Vec<Signature>) -> Vec<(usize, Signature)> {
     all
 }
 
-/// Returns the members of a group in a header; of any other member its index and itself.
+/// Returns the tasks that a member of a header stands for: the members of a group, or the member
+/// itself with its index.
 fn unrolled(index: usize, member: Signature) -> Vec<(usize, Signature)> {
     match member.kind {
         Kind::Group(inner) => flat(inner),

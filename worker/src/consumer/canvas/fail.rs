@@ -209,8 +209,9 @@ impl<'a> Failing<'a> {
     }
 }
 
-/// Returns the signature whose result is that of `it`, and collects the error callbacks on the way
-/// to it. A chord contributes its own and those of its body, a group those of its members.
+/// Returns the signature whose result is also the result of `it`, and collects the error callbacks
+/// on the way there. A chord contributes its own and those of its body, a group those of its
+/// members.
 fn errbacks_of<'s>(it: &'s Signature, errbacks: &mut Vec<Value>) -> &'s Signature {
     errbacks.extend(it.options.list("link_error"));
     match &it.kind {

@@ -90,7 +90,8 @@ impl Calling<'_> {
         Ok(self.outcomes.task(&id))
     }
 
-    /// Gives a group its id, and its members theirs. The members of groups in it become its own.
+    /// Gives ids to a group and to its members. The members of an inner group become members of
+    /// this group.
     pub(super) fn freeze_group(
         &mut self,
         options: &mut Options,

@@ -193,8 +193,8 @@ pub(super) fn unroll_body(mut signature: Signature, load: &Load) -> Result<Unrol
     Ok(Unrolled::Steps(steps))
 }
 
-/// Removes the bodies that the members of headers carry: they get them again when the chord is
-/// called. Older clients write them, and with nested chords they multiply.
+/// Removes the bodies that the members of headers carry. Each member gets its body again when the
+/// chord is called. Older clients write such bodies, and nested chords multiply their number.
 pub(super) fn strip_header_links(signature: &mut Signature) {
     match &mut signature.kind {
         Kind::Chord(chord) => {

@@ -15,8 +15,8 @@ pub(super) type Value = Arc<RawValue>;
 /// of a group gets all options, so the work for a message is the product of members and options.
 const MOST: usize = 1_000;
 
-/// Options that a call does not change where the signature has them: a change would stall the group
-/// or the chord that waits for the task (`Signature._IMMUTABLE_OPTIONS` in `celery/canvas.py`).
+/// Options of a signature that a call cannot override: that would stall the group or the chord that
+/// waits for the task (`Signature._IMMUTABLE_OPTIONS` in `celery/canvas.py`).
 const FIXED: [&str; 2] = ["group_id", STAMPED_HEADERS];
 
 /// The option that lists the names of the stamps, which are options beside it.

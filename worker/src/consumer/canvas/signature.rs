@@ -189,8 +189,8 @@ impl Signature {
         Ok(())
     }
 
-    /// Returns how many members it is in a header: a chain counts as its last step, a chord as its
-    /// body.
+    /// Returns for how many members it counts in a header: a chain counts as its last step, a chord
+    /// as its body.
     pub(super) fn leaves(&self) -> usize {
         match &self.kind {
             Kind::Task { .. } => 1,

@@ -121,7 +121,7 @@ impl RedisSource {
                         .arg(skip(5))
                         .arg(word)
                         .arg(flatten(steps).len()),
-                    // `flatten` has removed it.
+                    // `flatten` has removed the steps that count.
                     Step::Count(_) => &mut call,
                 };
             }

@@ -18,8 +18,8 @@ use crate::source::Tag;
 
 /// The number of index entries that are read at a time.
 const PAGE: usize = 1_000;
-/// The most pages of one sweep; the next sweep continues there. Between the two deadlines stand
-/// messages that Python's workers rightly hold; the sweep passes over them.
+/// The most pages of one sweep; the next sweep continues there. A message of a Python worker may be
+/// older than a lease and still be held rightly; the sweep passes over such messages.
 const PAGES: usize = 50;
 /// How many bodies are read and moved at a time.
 const BATCH: usize = 100;
@@ -327,7 +327,8 @@ impl RedisSource {
                 .into_iter()
                 .filter_map(|item| Binding::read(&text(item)?, self.layout.keys.separator()))
                 .collect()),
-            // Not a set, so the exchange leads nowhere. That must not end the sweep.
+            // The key of the bindings is not a set, so the exchange leads nowhere. That must not
+            // end the sweep.
             Err(failure) if failure.is_refusal("WRONGTYPE") => Ok(Vec::new()),
             Ok(_) => Err(Failure::Answer("SMEMBERS")),
             Err(failure) => Err(failure),

@@ -10,11 +10,11 @@ use super::shape::{MAX_LINE, Shape};
 /// The state of reading an answer. Positions count from its first byte.
 #[derive(Default)]
 pub(super) struct Scanner {
-    /// Where the next element begins, or its text once the length is known.
+    /// The position where the next element begins, or its text once the length is known.
     next: usize,
-    /// Up to where the current line was searched for its end.
+    /// The position up to which the current line was searched for its end.
     searched: usize,
-    /// Where the current text ends, once its length is known.
+    /// The position where the current text ends, once its length is known.
     text_end: Option<usize>,
     /// The number of elements that the open arrays still lack.
     missing: Option<usize>,

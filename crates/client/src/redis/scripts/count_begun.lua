@@ -11,7 +11,7 @@ local ttl, most = ARGV[1], tonumber(ARGV[2])
 local counts = {}
 for i = 1, #KEYS do
   local key = KEYS[i]
-  -- Also the first write. Once a script has written, Redis lets it go on even when memory is full.
+  -- This is also the first write. After it, the script may go on even if memory is full.
   redis.call('EXPIRE', key, ttl)
   local count = redis.pcall('SCARD', key)
   if type(count) == 'number' and count < most then

@@ -5,7 +5,7 @@
 -- ARGV  the tags, 1..500
 -- returns for each tag the entry `[<message>,"","<queue>"]`, or false if its lease was lost
 local unacked, index = KEYS[1], KEYS[2]
--- Changes nothing. Once a script has written, Redis lets it go on even when memory is full.
+-- This write changes nothing. After its first write, a script may go on even if memory is full.
 redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])

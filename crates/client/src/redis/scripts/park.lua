@@ -8,7 +8,7 @@
 -- ARGV  pairs: tag, seconds until the message is due; 1..500 of them
 -- returns the positions (of pairs) of the tags whose lease was lost
 local index = KEYS[1]
--- Changes nothing. Once a script has written, Redis lets it go on even when memory is full.
+-- This write changes nothing. After its first write, a script may go on even if memory is full.
 redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6

@@ -6,7 +6,7 @@
 -- ARGV  the tags, 1..1000
 -- returns the positions of the tags whose lease was lost
 local index = KEYS[1]
--- Changes nothing. Once a script has written, Redis lets it go on even when memory is full.
+-- This write changes nothing. After its first write, a script may go on even if memory is full.
 redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])

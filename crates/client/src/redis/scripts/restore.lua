@@ -13,7 +13,7 @@
 --       queue, its id, and for a dead letter its cause
 -- returns the number of messages moved
 local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
--- Changes nothing. Once a script has written, Redis lets it go on even when memory is full.
+-- This write changes nothing. After its first write, a script may go on even if memory is full.
 redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])
