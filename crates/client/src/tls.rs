@@ -83,7 +83,10 @@ pub fn explain(error: &rustls::Error) -> TlsProblem {
     let text = error.to_string();
     match error {
         Error::InvalidCertificate(problem) => match problem {
-            CertificateError::UnknownIssuer => TlsProblem::UnknownAuthority(text),
+            // The signature is bad if the authority was made anew under its old name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                TlsProblem::UnknownAuthority(text)
+            }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 TlsProblem::OtherHost(text)
             }

@@ -12,5 +12,6 @@ mod secrets;
 mod settings;
 mod statements;
 mod stopping;
+mod tls;
 mod verdicts;
 mod world;

@@ -254,7 +254,7 @@ fn an_unknown_authority_is_refused() {
     refused(to("localhost", port), "UnknownIssuer");
     refused(
         option(to("localhost", port), "cafile", other.ca()),
-        "certificate",
+        "not signed by a trusted authority",
     );
     // The option allows self-signed certificates only; this certificate is signed by an authority.
     refused(
