@@ -1,7 +1,7 @@
 <?php
 
 /**
- * Tells apart what can go wrong when a task is sent, and repeats safely what may be repeated.
+ * Shows how to distinguish the errors of sending a task, and how to repeat a post safely.
  *
  * Prints:
  *
@@ -13,7 +13,7 @@
 
 $url = getenv('CELERY_BROKER_URL') ?: 'redis://localhost:6379/0';
 
-/** Sends an addition and says what became of it. */
+/** Sends an addition and returns what happened to it. */
 function attempt(Celery $client, array $arguments, string $id): string
 {
     try {

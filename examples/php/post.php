@@ -22,7 +22,7 @@ echo 'positional: ', $result->get(10), "\n";
 $result = $client->PostTask('proj.add', ['x' => 4, 'y' => 5]);
 echo 'keyword: ', $result->get(10), "\n";
 
-// A task that is not wanted back needs no result.
+// With false, PostTask() makes no result object and returns true.
 echo 'without a result: ', var_export($client->PostTask('proj.noop', [], false), true), "\n";
 
 // Another queue, which a worker serves with --queues reports. It runs the task within an hour or
@@ -30,6 +30,6 @@ echo 'without a result: ', var_export($client->PostTask('proj.noop', [], false),
 $posted = $client->PostTask('proj.add', [1, 1], false, 'reports', ['expires' => 3600]);
 echo 'for another queue: ', var_export($posted, true), "\n";
 
-// The id may be yours.
+// You may choose the id.
 $result = $client->PostTask('proj.add', [1, 1], true, 'celery', ['id' => 'order-17']);
 echo 'with its own id: ', $result->getId(), "\n";

@@ -18,14 +18,14 @@ $result = $client->PostTask('proj.add', [2, 3]);
 echo $result->get(10), ' is the result; the state is ', $result->getStatus(), "\n";
 echo 'done already: ', $result->isReady() ? 'yes' : 'no', "\n";
 
-// A failure comes back as a value. isSuccess() tells which it is.
+// get() returns the error of a failed task as a value. isSuccess() distinguishes it from a result.
 $result = $client->PostTask('proj.fail', ['no such order']);
 $value = $result->get(10);
 if (!$result->isSuccess()) {
     echo "failed: $value->exc_type: ", implode(', ', (array) $value->exc_message), "\n";
 }
 
-// get() has a time, and a result can be asked again later.
+// get() waits no longer than its timeout. The result can be asked again later.
 $result = $client->PostTask('proj.sleep', [1]);
 try {
     $result->get(0.2);

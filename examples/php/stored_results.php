@@ -22,7 +22,8 @@ while (!($stored = $client->getAsyncResultMessage('proj.add', $id, null, false))
 }
 echo 'by its id: ', $stored['complete_result']['result'], "\n";
 
-// Or the result object. It has no password in it; the client of the later request gives the rest.
+// The result object can be stored, too. It contains no address and no password: the later request
+// must construct a client of the same server first.
 $text = serialize($client->PostTask('proj.add', [2, 3]));
 echo 'from a stored object: ', unserialize($text)->get(10), "\n";
 

@@ -89,8 +89,8 @@ class EndingTest extends FpmTestCase
         $waiting = $fpm->begin('waits.php', ['id' => 'slow']);
         $this->waitForReader('slow');
         $connections = self::connections($this->redis);
-        // The system's signal that the processor time is used up. A wait uses none, so the test
-        // sends it.
+        // This is the system's signal for used-up processor time. A wait uses no processor time, so
+        // the test sends the signal.
         posix_kill($before['pid'], SIGPROF);
         $ended = $waiting->answer();
         $this->assertSame([500, ''], [$ended->status, $ended->body]);

@@ -5,7 +5,8 @@ namespace CeleryTests\Fpm;
 use CeleryTests\FpmTestCase;
 
 /**
- * `celery.publish=pipelined`: the end of a request, of any kind, is the end of its posts.
+ * `celery.publish=pipelined`: a request collects the answers to its posts when it ends, however it
+ * ends.
  */
 class PipelinedTest extends FpmTestCase
 {

@@ -42,7 +42,7 @@ class SettingsTest extends FpmTestCase
         $large = $fpm->get('limited.php', ['id' => 'large', 'limit' => '256M'])->told();
         $this->assertSame(['read' => 24 << 20, 'pid' => $small['pid']], $large);
 
-        // Conversely, a request with enough memory opened this connection.
+        // The other order: a request with enough memory opens the connection, one without uses it.
         $small = $fpm->get('limited.php', ['id' => 'small', 'limit' => '256M'])->told();
         $large = $fpm->get('limited.php', ['id' => 'large', 'limit' => '16M'])->told();
         $this->assertSame([\CeleryException::class, $small['pid']], [$large['thrown'] ?? $large, $large['pid']]);

@@ -16,10 +16,10 @@ use std::process::ExitCode;
 
 use celery_worker::{Answers, Batch, TaskError, TaskResult, cli, task};
 
-/// Takes an article and its number of pieces into the stock.
+/// Adds pieces of an article to the stock.
 #[task(name = "shop.import", batch(size = 3, linger = "30s"))]
 async fn import(calls: Batch<(String, u64)>) -> TaskResult<Answers<String>> {
-    // Here stands the one statement, or the one request, that serves all calls.
+    // A real task would run one statement, or send one request, for all calls here.
     let answer = |(article, pieces): &(String, u64)| match pieces {
         0 => Err(TaskError::value_error(format!("no {article}"))),
         _ => Ok(format!("{pieces} {article} in a batch of {}", calls.len())),

@@ -28,7 +28,8 @@ use std::time::Duration;
 
 use celery_worker::{Context, Exception, TaskResult, cli, task};
 
-/// Fails some times, as a flaky service does. Wrong arguments are not worth another run.
+/// Fails the given number of times, like an unreliable service. A wrong argument is a permanent
+/// failure, which is not retried.
 #[task(name = "shop.fetch", max_retries = 2, retry_delay = "50ms")]
 async fn fetch(context: Context, failures: i64) -> TaskResult<String> {
     if failures < 0 {
@@ -42,7 +43,7 @@ async fn fetch(context: Context, failures: i64) -> TaskResult<String> {
     Ok(format!("fetched by try {run}"))
 }
 
-/// Asks for one more run while something is not ready, with a wait of its own.
+/// Asks for another run while something is not ready, after a wait that it chooses itself.
 #[task(name = "shop.poll")]
 async fn poll(context: Context, ready_after: u32) -> TaskResult<&'static str> {
     if context.retries() < ready_after {

@@ -25,7 +25,7 @@ struct Left {
     shutdown: Shutdown,
 }
 
-/// Packs an order. The last one ends the shift.
+/// Packs an order. The last order stops the worker.
 #[task(name = "shop.pack")]
 async fn pack(left: State<Left>, order: u64) -> String {
     if left.calls.fetch_sub(1, Ordering::Relaxed) == 1 {

@@ -1,8 +1,7 @@
 //! A task with a value of the worker: `State<T>`.
 //!
-//! The value is made once, at the start, and all runs of all tasks share it. That is the place for
-//! clients, caches and settings. Run it with `--broker redis://localhost/0`; calls then end like
-//! this:
+//! The value is made once, at the start, and all runs of all tasks share it. Use it for clients,
+//! caches and settings. Run it with `--broker redis://localhost/0`; calls then end like this:
 //!
 //! ```text
 //! > shop.price ["apple", 3]

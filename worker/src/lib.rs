@@ -69,8 +69,8 @@ pub mod testing;
 pub use app::{StartError, Stopped, Worker, WorkerBuilder};
 /// Turns a function into a Celery task.
 ///
-/// The function stays as it is written, so other code and tests call it like any function. Beside
-/// it stands a type of the same name, whose function `task` returns the [`TaskDef`].
+/// The function stays as it is written, so other code and tests call it like any function. The
+/// attribute adds a type of the same name, whose function `task` returns the [`TaskDef`].
 ///
 /// ```
 /// use celery_worker::{Context, TaskResult, task};

@@ -230,7 +230,7 @@ impl TestWorker {
                 let _ = stored.send(());
             }
             Order::Begin(delivery, begun) => {
-                // Refused if the run has been given up.
+                // An error means that the run has been given up.
                 let _ = begun.send(delivery);
             }
             Order::Settle(_) => {}

@@ -1,6 +1,6 @@
 //! Runs the programs in worker/examples and compares what they do with their head comments.
 //!
-//! A head comment has a block of lines: `> NAME ARGUMENTS [id=ID]` is a call, and the lines behind
+//! A head comment has a block of lines: `> NAME ARGUMENTS [id=ID]` is a call, and the lines after
 //! it are the states that it goes through. Calls that follow each other directly are posted
 //! together. `< TEXT` is a line that the program prints at its end. A block of SQL makes the
 //! tables.

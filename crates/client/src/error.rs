@@ -1,6 +1,5 @@
-//! The errors of the client, in families.
-//!
-//! * [`ConfigError`]: an endpoint that cannot be right; found before anything is opened.
+//! The errors of the client, in families. * [`ConfigError`]: an endpoint that is certainly wrong;
+//! found before a connection is opened.
 //! * [`ClientError`]: the error that most callers meet: no connection, no answer in time, a refusal
 //!   by the server.
 //! * [`PublishError`]: a task that was not confirmed, and whether it may have arrived nevertheless.

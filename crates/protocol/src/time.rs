@@ -1,9 +1,9 @@
 //! The date formats that Celery's versions have written. No clock or time zone database is needed.
 //!
 //! A [`Timestamp`] keeps its wall clock and its offset, so that writing it again gives the text of
-//! Python's `isoformat()`. Microseconds appear only if there are any, `+00:00` stands rather than
-//! `Z`, and no offset is added. A time without an offset counts as UTC, whatever the reader's time
-//! zone, as in Celery.
+//! Python's `isoformat()`. Microseconds are written only if they are not 0. UTC is written as
+//! `+00:00`, not as `Z`. A time without an offset is written without one. A time without an offset
+//! counts as UTC, whatever the reader's time zone, as in Celery.
 
 use std::fmt;
 

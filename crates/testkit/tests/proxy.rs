@@ -1,4 +1,4 @@
-//! The proxy passes data on, and misbehaves as told.
+//! The proxy passes data on, and misbehaves on request.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

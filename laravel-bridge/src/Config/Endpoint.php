@@ -241,8 +241,8 @@ final class Endpoint implements JsonSerializable
     }
 
     /**
-     * Returns a whole URL given as host, which the extension accepts too: more than a scheme and a
-     * name.
+     * Returns the host if it is a whole URL, which the extension accepts too. A scheme and a name
+     * alone do not count as a whole URL.
      */
     private static function urlAsHost(#[SensitiveParameter] mixed $host): ?string
     {

@@ -10,10 +10,11 @@ use SensitiveParameter;
 /**
  * Splits the URL of a server into its parts, by the rules of the extension.
  *
- * The extension cannot do it here. An application is configured, shown (`about`, `celery:doctor`)
- * and tested with `Celery::fake()` where the extension is not loaded. Laravel's Redis component,
- * which reads the sizes of queues, takes the parts. A test compares both readers over a list of
- * URLs. `tcp` and `tls` are phpredis's words, and are read only here.
+ * The extension cannot do that here, because it may not be loaded where an application is
+ * configured, shown (`about`, `celery:doctor`) or tested with `Celery::fake()`. Also, Laravel's
+ * Redis component, which reads the sizes of queues, needs the parts and not the URL. A test
+ * compares this reader with the extension's over a list of URLs. Only this reader knows `tcp` and
+ * `tls`, which are schemes of phpredis.
  *
  * No message contains a part of the URL that may belong to a password.
  */
@@ -38,7 +39,7 @@ final class ServerUrl
         'socket_keepalive', 'socket_timeout', 'timeout',
     ];
 
-    /** The port of a URL without one, whatever port the array has. */
+    /** The port of a URL without a port. The `port` in the array does not count beside a URL. */
     private const DEFAULT_PORT = 6379;
 
     private const EXPECTED = 'its url is not one: redis://[user]:[password]@host:port/database is expected';
@@ -149,7 +150,7 @@ final class ServerUrl
         return ['username' => rawurldecode($user), 'password' => rawurldecode($password)];
     }
 
-    /** Returns true if a reader of URLs ends the login too early. */
+    /** Returns true if a parser would cut the login short: an @ follows the first /, ? or #. */
     private static function cutsLogin(#[SensitiveParameter] string $rest): bool
     {
         return str_contains(substr($rest, strcspn($rest, '/?#')), '@');
@@ -193,7 +194,7 @@ final class ServerUrl
     private static function sslOption(string $name, string $key, #[SensitiveParameter] string $value): array
     {
         $wrong = static fn () => throw InvalidConfiguration::in($name, "the option \"{$key}\" in its url has no such value");
-        // The message names it only if it can be nothing but a name.
+        // The message shows the name of the option only if the text cannot be anything else.
         $said = preg_match('/^[a-z][a-z_]{0,31}$/', $key) === 1 ? "\"{$key}\" " : '';
 
         return match ($key) {

@@ -268,7 +268,7 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     {
         [$job, $task] = [$posting->job, $posting->task];
 
-        // enqueueUsing() only passes this on, to the event JobQueued and its listeners.
+        // enqueueUsing() only passes this description to the event JobQueued and its listeners.
         $description = json_encode([
             'uuid' => $task->id,
             'displayName' => $this->getDisplayName($job),

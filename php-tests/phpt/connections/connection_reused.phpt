@@ -7,8 +7,8 @@ celery
 require __DIR__ . '/../support.inc';
 $user = fresh('user');
 redis()->rawCommand('ACL', 'SETUSER', $user, 'on', '>x', '~*', '&*', '+@all');
-// Redis numbers its connections, so that a connection differs from its successor; it lists them in
-// no order.
+// Redis gives each connection a new number, so that a replaced connection is noticed. It lists them
+// in no defined order.
 $connections = function () use ($user) {
     $ids = array_column(array_filter(redis()->client('list'), fn ($client) => $client['user'] === $user), 'id');
     sort($ids);

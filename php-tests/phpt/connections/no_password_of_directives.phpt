@@ -65,7 +65,7 @@ $in_other_process = function (array $directives) use ($file): void {
     $child = proc_open([PHP_BINARY, '-n', '-c', $file, ...$modules, __FILE__, 'child'], [1 => ['pipe', 'w'], 2 => ['redirect', 1]], $pipes);
     $text = stream_get_contents($pipes[1]);
     proc_close($child);
-    // It must have read the file and reached its end.
+    // The other process must have read the file and run to its end.
     echo $text, str_contains($text, "\nthe end") && str_contains($text, '**') ? '' : "THE OTHER PROCESS FAILED: hush\n";
 };
 

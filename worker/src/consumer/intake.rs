@@ -298,7 +298,7 @@ impl Intake {
         let held = due.iter().map(|waiting| (waiting.tag, waiting.size));
         self.ledger.hold(Instant::now(), held);
         self.ledger.unpark(due.len());
-        // The message that is due first has to stand in front of the others.
+        // The message that is due first must come before the others.
         beyond.reverse();
         self.give_back(&beyond).await;
         let tags: Vec<Tag> = due.iter().map(|waiting| waiting.tag).collect();

@@ -33,7 +33,7 @@ impl Drop for Waiting {
 }
 
 impl Caller {
-    /// Makes both halves, for the code that calls it.
+    /// Makes both halves of the link; the caller of this function is the one that may go.
     pub(super) fn here() -> (Waiting, Arc<Caller>) {
         let caller = Arc::new(Caller {
             gone: AtomicBool::new(false),

@@ -1,7 +1,7 @@
 //! How a server reads the quotes of a statement.
 //!
-//! Whether a backslash inside quotes escapes the character behind it depends on settings of the
-//! session: `sql_mode` of MySQL and MariaDB (`NO_BACKSLASH_ESCAPES`, `ANSI_QUOTES`), and
+//! Whether a backslash inside quotes escapes the next character depends on settings of the session:
+//! `sql_mode` of MySQL and MariaDB (`NO_BACKSLASH_ESCAPES`, `ANSI_QUOTES`), and
 //! `standard_conforming_strings` of PostgreSQL. The worker learns these settings when it opens a
 //! session. Before that, it accepts a statement if one of the [`possible`](Grammar::possible)
 //! readings makes sense of it.

@@ -45,9 +45,9 @@ const LOOKED_UP: usize = 1_000;
 const WRITTEN: usize = 1_000;
 /// Old rows deleted in one transaction, so that no other task waits long for its locks.
 const PRUNED: u64 = 1_000;
-/// Such transactions in a row. The remaining rows are deleted later.
+/// The most transactions in a row that delete old rows. The remaining rows are deleted later.
 const PRUNINGS: usize = 100;
-/// The time between two such series.
+/// The time between two series of transactions that delete old rows.
 const PRUNE_EVERY: Duration = Duration::from_mins(1);
 
 const LOOK: &str = "SELECT task_id, result FROM celery_inbox WHERE task_id IN (:ids)";

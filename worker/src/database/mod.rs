@@ -72,10 +72,10 @@ const TRIES: u32 = 6;
 /// The default of how long a transaction may take, and how long a task waits for a connection. It
 /// must exceed the lock waits of a server (MySQL's `innodb_lock_wait_timeout` is 50 s).
 const TIMEOUT: Duration = Duration::from_mins(5);
-/// The first wait between these attempts. Waits double and carry jitter: transactions that met once
-/// would meet again without it.
+/// The first wait between two attempts of a transaction. Waits double and carry jitter: without
+/// jitter, transactions that met once would meet again.
 const FIRST_WAIT: Duration = Duration::from_millis(15);
-/// The longest such wait, which only the last attempt reaches.
+/// The longest wait between two attempts of a transaction, which only the last attempt reaches.
 const LONGEST_WAIT: Duration = Duration::from_millis(480);
 
 /// The first wait before a database is checked again. Tasks that wait for it try more often, so

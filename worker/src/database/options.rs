@@ -18,7 +18,7 @@ const TLS: [&str; 10] = [
     "ssl-key",
     "sslkey",
 ];
-/// Options of the list above that MySQL's driver does not have, or PostgreSQL's does not.
+/// The options in the list above that the driver of this database does not have.
 const NOT_OF_MYSQL: [&str; 2] = ["sslrootcert", "ssl-root-cert"];
 const NOT_OF_POSTGRES: [&str; 1] = ["sslca"];
 /// Options of Doctrine, whose URLs people share between an application and its worker. They change

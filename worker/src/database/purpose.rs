@@ -56,7 +56,8 @@ pub(crate) enum PurposeError {
 
 /// Statements that change rows.
 pub(super) const CHANGES: [&str; 5] = ["INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"];
-/// Statements that only return rows, besides those that may do something in spite of their name.
+/// Statements that only return rows. `SELECT` and `WITH` are not among them, because they may also
+/// change something.
 const ANSWERS: [&str; 7] = [
     "VALUES", "TABLE", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "HELP",
 ];

@@ -1,9 +1,9 @@
 //! Checks without a database that a statement can be a task.
 //!
 //! A task is one statement that changes something. Two statements would be half applied, or run
-//! together if the driver allows it. That is a mistake in the settings which the text alone shows,
-//! as is a statement that does not suit a [task](super::purpose). Whether the rest of the statement
-//! is right, the database decides: see [`prepare`](super::prepare).
+//! together if the driver allows it. The text alone shows that mistake in the settings, and it
+//! shows a statement that does not suit a [task](super::purpose). The database decides whether the
+//! rest of the statement is right: see [`prepare`](super::prepare).
 
 use super::Dialect;
 use super::grammar::Grammar;

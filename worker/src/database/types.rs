@@ -21,8 +21,8 @@ pub(super) const TEXT: &str = "text";
 /// The type of bytes.
 pub(super) const BYTES: &str = "bytea";
 
-/// The most statements whose types a connection remembers; beyond it, it forgets all of them. The
-/// driver keeps as many statements prepared.
+/// The most statements whose types a connection remembers. One more makes it forget all of them.
+/// The driver keeps as many statements prepared.
 const REMEMBERED: usize = 256;
 
 /// Lets the server infer the type.

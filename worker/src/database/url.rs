@@ -21,7 +21,7 @@ pub enum DatabaseUrlError {
     /// The text is not a URL.
     #[error("{0} is not a URL; {PERCENT_ENCODED}")]
     Malformed(String),
-    /// An `@` stands after the first `/`, `?` or `#`, so the login would end too early.
+    /// The URL has an `@` after the first `/`, `?` or `#`, so the login would end too early.
     #[error("{0} has an @ after the first /, ? or #; {PERCENT_ENCODED}")]
     NotEncoded(String),
     /// The scheme is not supported.

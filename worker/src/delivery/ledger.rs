@@ -71,7 +71,7 @@ struct Lease {
     lost: bool,
 }
 
-/// The standing of a lease, as far as this worker knows.
+/// The state of a lease, as far as this worker knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Ours,
@@ -299,8 +299,8 @@ impl Ledger {
         self.standing(tag) == Standing::Lost
     }
 
-    /// Returns `true` if this worker holds the lease. If a renewal is overdue, the standing is in
-    /// doubt, and it waits for the next renewal.
+    /// Returns `true` if this worker holds the lease. If a renewal is overdue, the state is in
+    /// doubt, and this function waits for the next renewal.
     pub(crate) async fn is_ours(&self, tag: Tag) -> bool {
         loop {
             let renewed = self.renewed.notified();

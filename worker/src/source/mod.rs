@@ -1,10 +1,10 @@
 //! Defines a source of messages: it claims them in batches, renews what is held, and settles what
 //! is done.
 //!
-//! The consumer is written against [`Source`], so that another broker can stand beneath it. A
-//! source moves messages and does not know about tasks. It does not decode a message, and it
-//! receives a verdict as finished steps. Every instance has a connection of its own; the consumer
-//! takes one for each of its roles.
+//! The consumer uses only the trait [`Source`], so that another broker can implement it. A source
+//! moves messages and does not know about tasks. It does not decode a message, and it receives a
+//! verdict as finished steps. Every instance has a connection of its own; the consumer takes one
+//! for each of its roles.
 
 mod options;
 pub(crate) mod redis;
@@ -226,8 +226,8 @@ pub(crate) struct Settled {
 /// is repeated where that is safe. All futures may be dropped at any time. A claim whose answer is
 /// dropped with its future is recovered by the next claim.
 pub(crate) trait Source: Send + 'static {
-    /// Waits until the connection stands. Roles that may be idle for long call it first, so that a
-    /// worker reports ready only when every connection stands.
+    /// Waits until the connection is open. Roles that may be idle for long call it first, so that a
+    /// worker reports ready only when every connection is open.
     fn ready(&mut self) -> impl Future<Output = ()> + Send;
 
     /// Acknowledges `acks` and claims up to `want` messages, in one step.

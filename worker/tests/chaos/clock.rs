@@ -12,8 +12,8 @@ use crate::world::{Kind, PATIENCE, World, by_scale, from_now};
 /// Sets the clock of a command's process wrong by `shift`. Returns `false` if this machine cannot
 /// do it.
 fn set_wrong(command: &mut Command, shift: &str) -> bool {
-    // Sets the variables that `faketime` sets, without running it: it would stand between the
-    // worker and its signals.
+    // Sets the variables that `faketime` sets, without running it: as the parent process, it would
+    // get the worker's signals.
     let Ok(output) = Command::new("faketime").args(["-f", shift, "env"]).output() else {
         return false;
     };
@@ -165,8 +165,8 @@ fn odd_etas_are_kept() {
         late.iter().all(|id| queued.get(id) == Some(&"queued")),
         "{queued:?}"
     );
-    // The messages of a killed worker come back a lease after their ETA: never in this test, but
-    // they are held.
+    // The messages of a killed worker come back one lease after their ETA. That is never in this
+    // test, but the messages must still be held.
     let mut killed = world.playground(&[]);
     wait_for(PATIENCE, "them to be parked", || parked(&mut world)).unwrap();
     killed.process.kill9();

@@ -293,8 +293,8 @@ impl Connection {
     }
 }
 
-/// Rejections of a greeting that have no error code of their own. The first is the wording of
-/// redis-rs for `NOAUTH`.
+/// Answers that reject the greeting (the first commands of a connection) and have no error code of
+/// their own. The first is the wording of redis-rs for `NOAUTH`.
 const DENIALS: [&str; 2] = ["Authentication required.", "DB index is out of range"];
 
 /// The start of the failure that reports a server without RESP3.

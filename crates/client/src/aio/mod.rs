@@ -1,7 +1,7 @@
 //! The async driver, for the worker.
 //!
-//! * [`Connection`]: a connection to a Redis server, opened within one deadline, with another for
-//!   each command;
+//! * [`Connection`]: a connection to a Redis server, opened within one deadline, with another
+//!   deadline for each command;
 //! * [`Failure`]: what went wrong, and whether the command may have been executed;
 //! * [`Supervised`]: the connection of one role, which reopens with growing, jittered pauses for as
 //!   long as it takes;

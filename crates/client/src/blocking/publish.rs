@@ -14,7 +14,8 @@
 //! * Too few replicas confirmed the post: the outcome is as unknown as without an answer.
 //!
 //! The first post to a queue on a connection also writes the queue's binding, in the same pipeline.
-//! A Python worker that restores a task looks for it. A refused binding does not prevent the post.
+//! A Python worker that restores a task needs the binding. A refused binding does not prevent the
+//! post.
 
 use std::time::Duration;
 

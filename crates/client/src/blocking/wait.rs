@@ -28,7 +28,8 @@ pub struct Deadline {
     total: Duration,
 }
 
-/// The longest time of a deadline. It never comes, but is small enough to be added to any clock.
+/// The longest time of a deadline. No caller ever waits that long, but the time is small enough to
+/// be added to any clock.
 const FOREVER: Duration = Duration::from_hours(100 * 365 * 24);
 
 impl Deadline {

@@ -36,28 +36,29 @@ impl Endpoint {
 }
 
 impl EndpointBuilder {
-    /// Sets a name, an address, `/path`, `unix:///path`, or a whole URL, which then decides alone.
+    /// Sets a name, an address, `/path`, `unix:///path`, or a whole URL. Beside a URL, the other
+    /// options must agree with it.
     #[must_use]
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.host = host.into();
         self
     }
 
-    /// Sets the port, which a path ignores. Default: 6379.
+    /// Sets the port. It has no effect if the host is a path. Default: 6379.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
     }
 
-    /// Sets the user. An empty one means that there is only a password.
+    /// Sets the user. An empty user means that there is only a password.
     #[must_use]
     pub fn login(mut self, login: impl Into<String>) -> Self {
         self.login = Some(login.into()).filter(|login| !login.is_empty());
         self
     }
 
-    /// Sets the password. An empty one counts as not given.
+    /// Sets the password. An empty password counts as not given.
     #[must_use]
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(password.into())

@@ -33,9 +33,10 @@ pub struct DecodeOptions<'a> {
 /// sender had to send as much, and Redis had to hold it.
 pub const DEFAULT_MAX_BODY: usize = 128 << 20;
 
-/// The default of [`max_unpacked`](DecodeOptions::max_unpacked). A bomb grows a thousandfold: 32
-/// KiB become 32 MiB, and a worker takes up to 250 messages at once. Text compresses to about a
-/// tenth. The limit therefore permits texts compressed to 3 MiB, more than a queue should carry.
+/// The default of [`max_unpacked`](DecodeOptions::max_unpacked). A decompression bomb grows a
+/// thousandfold: 32 KiB become 32 MiB, and a worker takes up to 250 messages at once. Text
+/// compresses to about a tenth. The limit therefore permits texts compressed to 3 MiB, more than a
+/// queue should carry.
 pub const DEFAULT_MAX_UNPACKED: usize = 32 << 20;
 
 impl Default for DecodeOptions<'_> {
@@ -102,7 +103,8 @@ impl Task {
         })?;
         let mut envelope = Envelope::read(&text).map_err(|error| glimpse::add_to(error, raw))?;
         let mut meta = Meta::default();
-        // Both are read before either fails: one has the id, the other the delivery tag.
+        // Headers and properties are both read before an error of either is returned: the headers
+        // have the id, the properties the delivery tag.
         let headers = meta.read_headers(envelope.headers);
         let properties = envelope.read_properties();
         let delivery_tag = envelope.delivery_tag();

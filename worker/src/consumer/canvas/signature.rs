@@ -162,7 +162,7 @@ impl Signature {
         matches!(&self.kind, Kind::Group(members) if members.is_empty())
     }
 
-    /// Returns `true` for a chain without steps, which stands for nothing in a group.
+    /// Returns `true` for a chain without steps, which a group ignores.
     pub(super) fn is_empty_chain(&self) -> bool {
         matches!(&self.kind, Kind::Chain(steps) if steps.is_empty())
     }

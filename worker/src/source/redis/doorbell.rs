@@ -76,7 +76,7 @@ pub(crate) async fn serve(
         told: false,
     };
     // Connect at the start, not at the first arming: a worker reports ready when every connection
-    // stands.
+    // is open.
     doorbell.look().await;
     loop {
         doorbell.pulse.idle(bell.wanted.notified()).await;

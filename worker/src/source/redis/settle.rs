@@ -148,7 +148,7 @@ impl RedisSource {
     }
 }
 
-/// Returns the steps in a row. The steps behind a condition follow the condition.
+/// Returns the steps as a flat list. The steps that depend on a condition come after the condition.
 fn flatten(steps: &[Step]) -> Vec<&Step> {
     let mut flat = Vec::with_capacity(steps.len());
     for step in steps {

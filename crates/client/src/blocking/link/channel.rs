@@ -1,6 +1,6 @@
 //! Listening to a channel on a link, and leaving it.
 //!
-//! The link does not wait for the answer to leaving. The next user of the link reads up to that
+//! The link does not wait for the answer to UNSUBSCRIBE. The next user of the link reads up to that
 //! answer, possibly together with the answer to the next subscription.
 
 use redis::Value;
