@@ -95,7 +95,8 @@ class SettingsTest extends FpmTestCase
         self::store($this->redis, 'known', 8, 'site.');
         $text = $fpm->get('stored.php')->told()['text'];
         foreach (['www', 'configured'] as $pool) {
-            // Another prefix on the process's server.
+            // The page uses a key prefix of its own, on the server that the process is connected
+            // to.
             $told = $fpm->get('prefixed/site.php', ['page' => 'stored', 'text' => $text, 'construct' => 1], $pool)->told();
             $this->assertSame(8, $told['read']);
         }

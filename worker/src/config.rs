@@ -35,8 +35,8 @@ const CONCURRENCY: usize = 100;
 const PREFETCH_MULTIPLIER: usize = 4;
 /// The largest weight. A larger one is a mistake: only the proportion of weights counts.
 const MOST_WEIGHT: u32 = 100;
-/// How many seconds rows of `celery_inbox` live. A message that may be delivered again stays around
-/// for less than this week.
+/// How many seconds rows of `celery_inbox` are kept: a week. A message is no longer delivered again
+/// after that time.
 const INBOX_EXPIRES: u64 = 7 * 86_400;
 /// The most slots. A worker would never use more slots than it may hold messages.
 const MOST_SLOTS: usize = crate::delivery::MAX_HELD;
@@ -97,7 +97,8 @@ impl Settings {
     pub(crate) fn from_toml(text: &str) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| ConfigError {
             setting: "--config",
-            // Only the message: the excerpt that `Display` prints could show a password.
+            // The cause is only the error's message, because the excerpt of the file that `Display`
+            // prints could show a password.
             cause: match error.span() {
                 Some(span) => {
                     let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
@@ -270,7 +271,8 @@ impl Config {
         }
         let result_expires = time(settings.result_expires, 86_400, setting::RESULT_EXPIRES, 0)?;
         if !result_expires.is_zero() && result_expires < Duration::from_secs(1) {
-            // Redis counts whole seconds, and 0 of them mean without limit.
+            // Redis counts in whole seconds. Less than one would be rounded to 0, which means
+            // without limit.
             let cause = "neither 0 nor at least 1s";
             return Err(ConfigError::new(setting::RESULT_EXPIRES, cause));
         }

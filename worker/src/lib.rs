@@ -45,7 +45,7 @@ mod app;
 pub mod cli;
 mod clock;
 mod config;
-// Public for the conformance tests alone, like `delivery`.
+// This module and `delivery` are public only for the conformance tests.
 #[doc(hidden)]
 pub mod consumer;
 mod database;

@@ -352,7 +352,7 @@ fn values_in_columns_of_mariadb() {
         Ok(1)
     );
     assert_eq!(show("n"), digits.replace("891", "892"));
-    // `IN` an empty list matches no row; `NOT IN` matches every row, also those with NULL.
+    // `IN` with an empty list matches no row; `NOT IN` matches every row, also those with NULL.
     server
         .sql("INSERT INTO v (id, b) VALUES (2, NULL), (3, 3)")
         .unwrap();

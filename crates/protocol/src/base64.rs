@@ -51,7 +51,8 @@ mod tests {
 
     #[test]
     fn every_length_is_written_and_read_as_by_the_plain_engine() {
-        // Longer than a vector, with a rest too short for one, in every position.
+        // The texts are longer than a vector, with a rest of each length that is too short for a
+        // vector.
         let bytes: Vec<u8> = (0..1_000_u32).map(|n| (n * n % 251) as u8).collect();
         for length in 0..bytes.len() {
             let plain = STANDARD.encode(&bytes[..length]);

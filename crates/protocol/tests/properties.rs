@@ -287,7 +287,7 @@ proptest! {
     ) {
         let time = Timestamp::from_unix_micros(micros);
         prop_assert_eq!(Timestamp::parse(&time.to_string()).unwrap(), time);
-        // The clock of the same time at another offset.
+        // `there` shows the clock of `time` with another offset, so it is another point in time.
         let clock = time.to_string();
         let there = clock.replace("+00:00", &format!("{sign}{hours:02}:{minutes:02}:{seconds:02}"));
         let east = (hours * 3600 + minutes * 60 + seconds) * if sign == '-' { -1 } else { 1 };

@@ -125,7 +125,7 @@ final class SecretsTest extends TestCase
                 $others = [array_values($keys)[$turn++ % count($keys)], array_values($keys)[$turn++ % count($keys)]];
                 foreach (['url', 'host', 'result_backend', ...$others] as $key) {
                     if (str_starts_with($url, '/') && in_array($key, ['host', 'path'], true)) {
-                        // The path of a socket.
+                        // In these keys the value is the path of a socket.
                         continue;
                     }
                     $this->assertHidden($key, $url, static function () use ($key, $url): void {

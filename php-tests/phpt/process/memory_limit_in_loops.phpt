@@ -17,7 +17,7 @@ class Mine extends AsyncResult
         return [parent::getResult(), $this];
     }
 }
-// 600 kB of text; each {} in it costs PHP a hundred times as much.
+// The text has 600 kB; each {} in it takes a hundred times as much of PHP's memory.
 $result = '[' . str_repeat('{},', 200000) . '{}]';
 $GLOBALS['id'] = fresh('id');
 redis()->setex("celery-task-meta-{$GLOBALS['id']}", 60, "{\"status\":\"SUCCESS\",\"task_id\":\"x\",\"result\":$result}");

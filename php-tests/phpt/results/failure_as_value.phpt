@@ -36,7 +36,7 @@ foreach ([
     $value = $result->get(5);
     echo json_encode($value), ' ', $result->getStatus(), ' ', json_encode($result->isSuccess()), "\n";
 }
-// The first example of the README.
+// This is the first example of the README.
 $value = $result->get();
 echo $result->isSuccess() ? $value : $result->getTraceback(), "\n";
 ?>

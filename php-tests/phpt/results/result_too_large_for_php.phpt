@@ -6,7 +6,7 @@ pcntl
 --FILE--
 <?php
 require __DIR__ . '/../support.inc';
-// 2 MB of text; each [1] in it costs PHP a hundred times as much.
+// The text has 2 MB; each [1] in it takes a hundred times as much of PHP's memory.
 $document = '{"status": "SUCCESS", "result": [' . str_repeat('[1],', 500000) . '0]}';
 $ask = [
     'isReady' => fn () => (new AsyncResult($GLOBALS['id'], arguments()))->isReady(),

@@ -10,7 +10,7 @@ $result = unserialize($text);
 var_dump($result->getId());
 show(fn () => $result->isReady());
 show(fn () => $result->revoke());
-// A client with this address makes it known.
+// After a client was made with this address, the process knows the connection.
 $known = serialize(client(['vhost' => 5, 'exchange' => fresh('queue')])->PostTask('proj.add', [2, 3]));
 var_dump(str_contains($known, '127.0.0.1'), unserialize($known)->isReady());
 ?>

@@ -19,7 +19,7 @@ impl Settings {
             result_backend: _,
             database: _,
             tasks: _,
-            // Numbers and booleans.
+            // These settings are numbers and booleans.
             database_connections: _,
             concurrency: _,
             prefetch_multiplier: _,

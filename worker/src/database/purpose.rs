@@ -123,7 +123,7 @@ pub(super) fn refuse_compound(words: &[Word<'_>], dialect: Dialect) -> Result<()
     };
     let second = words.get(1);
     let is_block = second.is_some_and(|second| match () {
-        // A label.
+        // The statement begins with a label.
         () if second.is(":") => true,
         () if first.is("BEGIN") => !second.is("WORK"),
         () => first.is_one_of(&COMPOUND),

@@ -116,7 +116,7 @@ async fn ask(
             return Err(error);
         };
         if let Some(oid) = oids.get_mut(at) {
-            // The type of a string in a place of any type.
+            // 25 is the type `text`, which a string has in a place of any type.
             *oid = Oid(25);
         }
         open.execute("ROLLBACK TO SAVEPOINT celery_types").await?;

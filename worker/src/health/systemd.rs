@@ -90,7 +90,7 @@ impl Manager {
         let mut ready = std::pin::pin!(ready);
         let mut is_ready = false;
         let mut reported = Phase::Running;
-        // Twice as often as required, as sd_watchdog_enabled(3) advises.
+        // The interval is half of the required one, as sd_watchdog_enabled(3) advises.
         let period = self
             .watchdog
             .map_or(STARTING, |time| (time / 2).min(STARTING));

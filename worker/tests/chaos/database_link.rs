@@ -105,7 +105,7 @@ fn links_that_were_forgotten_on_the_way_are_given_up() {
         while_locked(&mut world, LOCK_EFFECTS, |world, database| {
             world.post(Kind::Effect, 15);
             world.post(Kind::Once, 15);
-            // All connections of the pool.
+            // Waits until all 16 connections of the pool are in use.
             until_held_up(database, 16);
             proxy.strand_all();
         });

@@ -1,4 +1,5 @@
-//! The parts of an endpoint: its address, how TLS is spoken there, and text as part of its URL.
+//! The parts of an endpoint: its address and its TLS options. Also the encoding of a text for a
+//! URL.
 
 use std::path::PathBuf;
 

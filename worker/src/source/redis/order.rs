@@ -56,7 +56,7 @@ impl Turns {
             self.base[match i {
                 0 => first,
                 _ if self.ring => (first + i) % n,
-                // `base` without the queue that came first.
+                // The others come in the order of `base`, without the queue that came first.
                 _ if i <= first => i - 1,
                 _ => i,
             }]

@@ -473,8 +473,8 @@ mod tests {
         let broker = broker(&redis);
         let mut source = broker.role("sweep");
         let now = source.time().await.unwrap();
-        // Entries of a Python worker, older than a lease but within its time-out, and behind them
-        // one of ours.
+        // The index has entries of a Python worker, older than a lease but within its time-out.
+        // After them comes one entry of a worker of this kind.
         let held = format!(
             "for i = 1, {} do redis.call('ZADD', 'unacked_index', {}, i) end",
             PAGE * PAGES,
