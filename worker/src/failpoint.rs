@@ -6,8 +6,8 @@
 //! * `CELERY_FAIL_AT=settled` kills the process when it first passes `settled`,
 //!   `CELERY_FAIL_AT=settled:7` when it passes it for the seventh time.
 //! * `CELERY_PANIC_AT` causes a panic there instead.
-//! * `CELERY_HANG_AT=lease` makes this role of the consumer do nothing. With `CELERY_STALLED=2`,
-//!   its absence is noticed after that number of seconds.
+//! * `CELERY_HANG_AT=lease` makes the consumer's role `lease` do nothing. With `CELERY_STALLED=2`,
+//!   a role that does nothing counts as hanging after two seconds.
 
 /// Marks a place with this name.
 macro_rules! failpoint {
@@ -28,7 +28,8 @@ mod points {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    /// A place, and how often it is still passed before something happens.
+    /// A place, and a counter of its passes, which decreases to 0. The last pass causes the
+    /// failure.
     struct Place(Option<(String, AtomicUsize)>);
 
     impl Place {

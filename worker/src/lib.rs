@@ -133,7 +133,7 @@ pub mod __private {
     pub use crate::task::{Bound, Call, Extract, Param, Signature};
 }
 
-/// Compiles the Rust code in these pages.
+/// Makes the tests compile the Rust code in the pages of the documentation.
 #[cfg(doctest)]
 mod pages {
     #[doc = include_str!("../README.md")]

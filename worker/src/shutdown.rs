@@ -18,8 +18,8 @@
 //! A SIGHUP that was already ignored when the process started, as under `nohup`, stays ignored.
 //!
 //! As with Celery, `REMAP_SIGTERM=SIGQUIT` in the environment makes SIGTERM cold. With
-//! `worker_soft_shutdown_timeout`, a signal for a cold stop starts a warm one. That becomes cold
-//! after the time-out, or at the next such signal.
+//! `worker_soft_shutdown_timeout`, a signal for a cold stop starts a warm one. The warm stop
+//! becomes cold after the time-out, or at the next signal for a cold stop.
 
 use std::io;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub enum Phase {
     Draining,
     /// Running tasks are finished, other held messages go back to the queue, then the process ends.
     Warm,
-    /// The worker waits for nothing any longer.
+    /// Running tasks are dropped, their messages go back to the queue, and the process ends.
     Cold,
 }
 

@@ -106,7 +106,7 @@ struct Sorted {
 enum Place {
     /// Done before. The answer, if one was stored.
     Done(Option<String>),
-    /// To be done, or a repetition of such a call: the position among the fresh.
+    /// To be done, or a repetition of a call that is to be done: the position in `fresh`.
     Fresh(usize),
     /// The id is too long for the table.
     TooLong,
@@ -139,9 +139,10 @@ impl Database {
     /// before, for example for an earlier delivery of the message, it returns the stored answer and
     /// does nothing.
     ///
-    /// A task passes [`Context::id`](crate::Context::id), or, if it has several such parts, an id
-    /// made from it. Otherwise it behaves like [`transaction`](Self::transaction). The table
-    /// `celery_inbox` must exist: `celery-worker check` prints the statements that make it.
+    /// A task passes [`Context::id`](crate::Context::id), or, if it has several parts that must
+    /// happen once, an id made from it. Otherwise it behaves like
+    /// [`transaction`](Self::transaction). The table `celery_inbox` must exist: `celery-worker
+    /// check` prints the statements that make it.
     ///
     /// # Errors
     ///

@@ -75,7 +75,7 @@ pub(crate) struct Stage {
     /// As many permits as there are cores, for tasks that compute.
     pub(crate) cores: Arc<Semaphore>,
     pub(crate) binding_limit: Duration,
-    /// `true` if a call whose resource is away waits for it. A test ends such a call instead.
+    /// `true` if a call waits while something that it needs is away. A test ends the call instead.
     pub(crate) waits: bool,
 }
 

@@ -29,7 +29,8 @@ pub(super) const STUCK_AFTER: Duration = Duration::from_secs(10);
 /// The first wait between two tries of a task whose database is away: short enough that a restart
 /// of the database goes unnoticed.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// The longest such wait: long enough not to flood a server that is coming up.
+/// The longest wait between two tries of a task whose database is away: long enough not to flood a
+/// server that is starting.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// The end of a call.

@@ -21,7 +21,7 @@ use crate::shutdown::{Phase, Shutdown};
 /// How often the worker asks for more time during a long start. A broker that is away is not a
 /// reason for the manager to give up.
 const STARTING: Duration = Duration::from_secs(5);
-/// How much time each of these requests asks for.
+/// How much more time each request during a long start asks for.
 const STARTING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A service manager that listens.

@@ -111,7 +111,7 @@ struct Present {
     held: Gauge,
     parked: Gauge,
     broker_up: Gauge,
-    /// The connections themselves count these.
+    /// A counter that the connections increase themselves.
     reconnects: Counter,
     database_up: Gauge,
 }

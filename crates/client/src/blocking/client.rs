@@ -375,7 +375,8 @@ fn lost(endpoint: &Endpoint) -> ClientError {
 
 /// The first pause before a server that cannot answer yet is asked again.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// The longest such pause: `interval_max` of Celery's `task_publish_retry_policy`.
+/// The longest pause before a server that cannot answer yet is asked again: `interval_max` of
+/// Celery's `task_publish_retry_policy`.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Returns the pauses before a server that cannot answer yet is asked again.

@@ -60,7 +60,7 @@ pub struct Link {
     owed: VecDeque<Owed>,
     /// The number of owed answers that belong to posts.
     owed_posts: usize,
-    /// Bytes of the messages of these posts.
+    /// Bytes of the messages of the pipelined posts whose answers are owed.
     owed_bytes: usize,
     /// Task ids of pipelined posts that Redis accepted and that no WAIT has covered yet.
     accepted: Vec<String>,

@@ -17,8 +17,8 @@ use crate::error::ClientError;
 /// The fraction of the time left that is reserved for the answer. Without it, the caller would
 /// learn only that no answer came, and not how many replicas confirmed.
 const MARGIN: u32 = 10;
-/// The shortest such reserve, because Redis checks its clock every 100 ms (`hz`). At most half of
-/// the time is reserved.
+/// The shortest time that is reserved for the answer, because Redis checks its clock every 100 ms
+/// (`hz`). At most half of the time is reserved.
 const LEAST_MARGIN: Duration = Duration::from_millis(200);
 
 /// Returns the `WAIT` command for `wanted` replicas, or `None` if no replica must confirm.

@@ -1,14 +1,14 @@
 //! Notices that there is something to claim, without polling.
 //!
 //! With `CLIENT TRACKING`, Redis tells a connection when a key changes that this connection has
-//! read. One `EXISTS` over all lists therefore arms the bell (the wake-up): either it finds a
-//! message, or the next push rings. The bell rings once for each arming, so a busy worker, which
-//! does not arm it, causes no traffic.
+//! read. The worker therefore sends one `EXISTS` over all lists, which *arms* the bell: either it
+//! finds a message now, or Redis reports the next message, and the bell rings. The bell rings once
+//! for each arming. A busy worker does not arm it, so it causes no traffic.
 //!
-//! The connection does nothing else. Its own writes would use up the arming without a ring, and a
-//! script on it would arm the script's keys too. Where tracking is refused, the lists are polled.
-//! In either case the consumer also claims once a second, because some faults of a link go
-//! unnoticed.
+//! The connection does nothing else. After a write of its own, the bell would no longer be armed,
+//! although it has not rung. A script on this connection would arm the bell for the keys of the
+//! script, too. If tracking is refused, the lists are polled. In either case the consumer also
+//! claims once a second, because some faults of a link go unnoticed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ use crate::monitor::Pulse;
 
 /// The shortest wait between two polls, where tracking is refused.
 const POLL_FLOOR: Duration = Duration::from_millis(5);
-/// The longest such wait.
+/// The longest wait between two polls.
 const POLL_CAP: Duration = Duration::from_millis(100);
 /// How often the link is tried while nothing rings, so that a dead link is noticed.
 const CHECK: Duration = Duration::from_secs(15);
@@ -148,7 +148,8 @@ impl Doorbell {
         // Forget earlier rings: the look below sees their messages. Most of them come from our own
         // claims, which empty the lists.
         let _ = self.heard.notified().now_or_never();
-        // A key of another type would always exist, and ring without end.
+        // A key of another type would always exist, so the bell would ring without end: leave it
+        // out.
         let keys: Vec<&str> = self.layout.readable().collect();
         if keys.is_empty() {
             return Ok(false);
