@@ -10,7 +10,8 @@ $result = client(['exchange' => fresh('queue')])->PostTask('proj.add', [2, 3]);
 $id = $result->getId();
 $child = pcntl_fork();
 if ($child === 0) {
-    // Once a listener is there: a state that is not final, then the result.
+    // The child waits for a listener, and then stores a state that is not final, followed by the
+    // result.
     $redis = redis();
     for ($tries = 0; $tries < 1000 && ($redis->pubsub('numsub', ["celery-task-meta-$id"])["celery-task-meta-$id"] ?? 0) < 1; ++$tries) {
         usleep(5000);

@@ -63,7 +63,8 @@ impl Runner {
                 batch.push(call);
             }
             let (runner, busy) = (self.clone(), busy.clone());
-            // The future that keeps the limit must not wait behind the task.
+            // The future that enforces the limit runs on the worker's own runtime, where a task
+            // that does not yield cannot delay it.
             let watched = self.def.policy.time_limit.is_some() || binding(&batch).is_some();
             let place = if watched {
                 Handle::current()
@@ -221,8 +222,8 @@ fn binding(calls: &[Delivery]) -> Option<Binding> {
 enum Ran {
     /// The function gave one answer for each call.
     Answered(Vec<Answer>),
-    /// The run failed for all calls. If `divisible`, the fault may lie with some of the calls, so
-    /// the run is repeated with the others.
+    /// The run failed for all calls. If `divisible`, only some of the calls may be at fault, so
+    /// both halves of the batch are run again.
     Failed { outcome: Outcome, divisible: bool },
     /// Something that the batch needs is away.
     Unavailable { cause: String },

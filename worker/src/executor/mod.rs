@@ -266,7 +266,8 @@ fn start(
         return;
     }
     let (task, stage, busy) = (Arc::clone(task), Arc::clone(stage), busy.clone());
-    // The future that keeps a task's limits must not wait behind that task.
+    // The future that enforces a task's limits runs on the worker's own runtime, where a task that
+    // does not yield cannot delay it.
     let place = if once::is_watched(&delivery.task, &task) {
         Handle::current()
     } else {
