@@ -87,7 +87,8 @@ impl Random {
     fn id(&mut self) -> String {
         if self.used == AHEAD {
             if getrandom::fill(&mut self.bytes).is_err() {
-                // No random bytes can be fetched ahead. The library decides how to fail.
+                // Random bytes could not be fetched in advance. Let the library make the id, and
+                // fail in its own way.
                 return Uuid::new_v4().to_string();
             }
             self.used = 0;

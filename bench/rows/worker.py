@@ -110,7 +110,7 @@ def redis_limit():
     ]
     speeds = []
     for _ in range(3):
-        # The list is filled first, by `lpush` of the same key.
+        # `lpush` runs first and fills the list that `rpop` then empties.
         text = subprocess.run([*command, "lpush,rpop"], capture_output=True, text=True, check=True).stdout
         speeds.append(float(re.findall(r"RPOP: ([\d.]+) requests", text.replace("\r", "\n"))[-1]))
     return statistics.median(speeds)

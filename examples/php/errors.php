@@ -37,7 +37,7 @@ echo attempt(new Celery($url), [NAN, 1], 'order-16'), "\n";
 // Nothing listens on port 1.
 echo attempt(new Celery('redis://127.0.0.1:1/0'), [2, 3], 'order-17'), "\n";
 
-// A server that takes the task and does not answer in time: here Redis itself, paused for a second.
+// This server takes the task and does not answer in time. It is Redis itself, paused for a second.
 $client = new Celery($url);
 $client->PostTask('proj.noop', [], false);
 $address = parse_url($url);

@@ -16,7 +16,7 @@ $results = [];
 for ($i = 0; $i < 1000; ++$i) {
     $results[] = $client->PostTask('proj.add', [$i, 1]);
 }
-// Reads the answers. Without it they are read at the end of the request.
+// flush() reads the answers. Without this call they are read at the end of the request.
 try {
     $client->flush();
     echo count($results), " tasks sent\n";

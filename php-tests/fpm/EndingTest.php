@@ -99,8 +99,8 @@ class EndingTest extends FpmTestCase
         self::store($this->redis, 'slow', 6);
         $after = $fpm->get('waits.php', ['id' => 'slow'])->told();
         $this->assertSame(['read' => 6, 'pid' => $before['pid']], $after);
-        // The listening connection was in the middle of a call and was closed; the other one
-        // possibly not.
+        // The listening connection was in the middle of a call, so it was closed. The other
+        // connection may still be open.
         $this->assertCount(2, $own = self::connections($this->redis));
         $this->assertLessThan(2, count(array_intersect($connections, $own)));
     }

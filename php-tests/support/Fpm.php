@@ -43,8 +43,8 @@ final class Fpm
 
     public function __destruct()
     {
-        // The workers always end with a master that stops properly, but only sometimes with a
-        // killed one.
+        // If the master stops properly, the workers always end with it. If it is killed, they may
+        // go on.
         $this->master->stop();
         array_map('unlink', glob("$this->folder/*"));
         rmdir($this->folder);

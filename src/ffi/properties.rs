@@ -135,7 +135,8 @@ fn declared(object: &ZendObject, name: &Name<'_>) -> Option<*const Info> {
             private.or(own).filter(|info| ptr::eq(info.ce, class))
         }
     }?;
-    // A private property of a parent is found under its class alone, and a virtual one has no slot.
+    // A private property of a parent is found only under the class of the parent. A virtual
+    // property has no slot.
     let hidden = info.flags & PropertyFlags::Private.bits() != 0
         && name.class.is_none()
         && !ptr::eq(info.ce, object.ce);

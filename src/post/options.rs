@@ -267,7 +267,7 @@ fn now() -> Timestamp {
 
 #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
 fn from_now(seconds: f64) -> Timestamp {
-    // A float beyond the range becomes the nearest limit, and the timestamp is clamped in turn.
+    // A float beyond the range becomes the nearest limit. The timestamp is limited later.
     now().plus_micros((seconds * 1e6) as i64)
 }
 

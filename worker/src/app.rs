@@ -142,7 +142,8 @@ impl Worker {
             Ok(stopped) => stopped,
             Err(failed) => match failed.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // Only the end of the runtime cancels this task, and the runtime waits here.
+                // Only the end of the runtime could cancel this task, and the runtime does not end
+                // before it.
                 Err(_) => Ok(Stopped::Cold),
             },
         }
@@ -232,7 +233,7 @@ impl Worker {
             consumer.close(COLD_PATIENCE).await;
             return Ok(Stopped::Stuck { tasks });
         }
-        // After draining everything is done, but the stop may not have been requested yet.
+        // A drained worker has finished everything, but perhaps no stop has been requested yet.
         shutdown.reached(Phase::Warm).await;
         if let Some(manager) = &manager {
             manager.stopping();

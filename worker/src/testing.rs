@@ -141,7 +141,8 @@ impl TestWorker {
             // There is room for all, and the receiver is alive.
             let _ = deliveries.try_send(call);
         }
-        // Without more to come, a batch does not wait to be full.
+        // When the sender is gone, no further call can come, so a batch does not wait until it is
+        // full.
         drop(deliveries);
 
         let shutdown = Shutdown::new();

@@ -105,7 +105,8 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(config, items):
     entries = listing.read(Path(os.environ["SUITE_LIST"]))
     items[:] = [item for item in items if entries[listing.function_of(item.nodeid)].runs]
-    # The longest test comes first, so that no run ends alone with it.
+    # The longest test comes first. Otherwise the other runs could be finished while one run still
+    # has it.
     items.sort(key=lambda item: "flag_allow_error_cb_on_chord_header" not in item.name)
     for item in items:
         item.add_marker(pytest.mark.timeout(PATIENCE), append=False)

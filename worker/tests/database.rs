@@ -25,7 +25,7 @@ async fn fill(database: &Database) {
 
 async fn same_everywhere(database: &Database) {
     fill(database).await;
-    // Matched rows count, not changed ones.
+    // The result is the number of matched rows, not of changed rows.
     let update = "UPDATE t SET name = :name WHERE id IN (:ids)";
     for _ in 0..2 {
         let params = [("name", json!("x")), ("ids", json!([1, 2, 3]))];

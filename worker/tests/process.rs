@@ -376,7 +376,7 @@ fn dead_letters_can_be_seen_put_back_and_deleted() {
     assert_eq!((code, list.lines().count()), (Some(0), 2), "{list}");
     let place = list.split_whitespace().next().unwrap();
     assert!(dead(&["show", place]).1.contains("raw: "), "{list}");
-    // The text in a dead letter can neither command a terminal nor pass for a line.
+    // The text in a dead letter can neither control a terminal nor look like a line of the output.
     let hostile = "x\u{1b}[2J\u{7}\r\nqueue: y\u{202e}\u{200d}\u{feff}\u{e0041}\u{2028}";
     let fields = ["queue", "id", "task", "cause"].map(|name| [name, hostile]);
     redis
@@ -592,7 +592,7 @@ fn the_check_finds_settings_that_could_lose_tasks() {
         text.contains("ERROR    broker redis://127.0.0.1:1/0"),
         "{text}"
     );
-    // A result backend may evict, but must be reachable.
+    // A result backend may evict keys, but must be reachable.
     let (code, text) = check_with(&safe.url(), &unsafe_.url());
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("OK       result backend"), "{text}");

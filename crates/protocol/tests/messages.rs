@@ -203,10 +203,10 @@ fn arguments_are_shown_as_python_shows_them() {
         };
         let python = (task.argsrepr.take(), task.kwargsrepr.take());
         match fixture.name.as_str() {
-            // The caller gave the reprs; the value is a list, not a tuple; or JSON has no form for
-            // it.
+            // In these messages the texts of the arguments differ: the caller gave them, the value
+            // is a list and not a tuple, or JSON has no form for it.
             "argsrepr_kwargsrepr" | "send_task" | "json_special_types" | "json_nan"
-            // Python cuts inside the string and closes it.
+            // Python shortens the text inside the string and then closes the quote.
             | "long_argsrepr" => continue,
             _ => {}
         }

@@ -190,7 +190,7 @@ final class Endpoint implements JsonSerializable
     {
         [$username, $password] = $this->secrets->getValue();
         $login = match (true) {
-            // The place of the user may hold a whole login.
+            // A whole login may have been given as the user by mistake.
             str_contains((string) $username, ':') => '***:***@',
             $password !== null => ($username ?? '').':***@',
             $username !== null => '***@',

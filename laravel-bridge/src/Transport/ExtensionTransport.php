@@ -130,7 +130,7 @@ final class ExtensionTransport implements Transport
         return Extension::with([
             'celery.post_timeout' => $this->settings->timeout,
             'celery.command_timeout' => $this->settings->timeout,
-            // Otherwise reading a final result would delete it.
+            // Without this setting, reading a final result would delete it.
             'celery.keep_results' => 1,
             // A pipelined post would report its failure only at the end of the request, too late
             // for a retry.

@@ -35,12 +35,12 @@ ACCEPTED = serialization.prepare_accept_content(["json"])
 # The longest time that a worker may take for one message, on a busy machine.
 WAIT = 60
 RUN = "run"
-# The prefix of names that no worker has: Python would call an errback that it has during other
-# work.
+# The prefix of names that no worker has. If Python's worker had an errback, it would call the
+# errback itself in the middle of other work.
 TOLD = "told"
 IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 SEPARATOR = "\x06\x16"
-# The keys that belong to Redis's transport and to Celery, where no case puts anything.
+# The keys that belong to kombu's Redis transport and to Celery. No case changes them.
 OWN = re.compile(r"_kombu\.|unacked|rs[.:]|celery\.|celery-task")
 
 
@@ -139,8 +139,8 @@ PLACES = {
     "step between of a link": lambda it: task("add", 1, 2, link=[chain(echo("first"), it, echo("last"))]),
 }
 
-# Error callbacks, of tasks that no worker has. The first step of a chain is immutable: Python calls a chain with the
-# exception itself, which it cannot write into a message.
+# The error callbacks are tasks that no worker has. The first step of a chain is immutable, because
+# Python would call the chain with the exception itself, which it cannot write into a message.
 ERRBACKS = {
     "task": lambda: told("t"),
     "immutable": lambda: told("t", immutable=True),
@@ -242,7 +242,8 @@ class Broker:
             for key in self.redis.scan_iter(pattern, count=1000):
                 name = key.decode()
                 document = json.loads(self.redis.get(key)) if IDS.search(name).end() == len(name) else {}
-                # Python revokes tasks that will not run, and workers note that at any time.
+                # Python revokes tasks that will not run. Workers may receive that at any time, so
+                # the test ignores it.
                 if document and document.get("status") != "REVOKED":
                     stored[name] = document
                 self.redis.delete(key)

@@ -65,7 +65,8 @@ final class ProviderTest extends TestCase
         ]));
 
         try {
-            // A fresh application reads the .env; caching makes yet another one.
+            // The .env is read by a new application. Caching the configuration makes one more
+            // application.
             $app = $this->sandbox->boot();
             $kernel = $app->make(Kernel::class);
             copy(__DIR__.'/../fixtures/app/bootstrap.php', $this->sandbox->path.'/bootstrap/app.php');

@@ -55,7 +55,8 @@ final class SecretsTest extends TestCase
         foreach (str_split(':/?#[]@!$&\'()*+,;=% "\\<>^`{|}') as $reserved) {
             foreach (["{$reserved}hunterhush", "hunter{$reserved}hush", "hunterhush{$reserved}"] as $secret) {
                 yield from ["app:{$secret}", ":{$secret}", "a{$reserved}pp:hunterhush"];
-                // A user alone may be a token. The text before a colon is a user.
+                // A user without a password may be a token and must be hidden. Text before a colon
+                // is a user and may be shown.
                 yield $reserved === ':' ? ":{$secret}" : $secret;
                 yield 'app:'.rawurlencode($secret);
                 yield ':'.rawurlencode($secret);

@@ -66,7 +66,8 @@ final class Sandbox
         $app->singleton(ConsoleKernel::class, \Illuminate\Foundation\Console\Kernel::class);
         $app->singleton(ExceptionHandler::class, \Illuminate\Foundation\Exceptions\Handler::class);
 
-        // Since Laravel 11 the framework's own files fill the gaps; Debian's package does not have them.
+        // Since Laravel 11 the framework has default configuration files for the missing ones.
+        // Debian's package does not contain them.
         if (method_exists($app, 'dontMergeFrameworkConfiguration')) {
             $app->dontMergeFrameworkConfiguration();
         }

@@ -34,7 +34,7 @@ show(function () use ($result) {
         try {
             return $result->get(0.5);
         } catch (CeleryException $e) {
-            // The deadline may cut the last try of a call short, and its message then says that.
+            // The deadline may end the last try of a call, and then the message names the deadline.
             if ($call === 10 || str_contains($e->getMessage(), 'Too many open files')) {
                 throw $e;
             }

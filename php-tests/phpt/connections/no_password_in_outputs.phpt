@@ -19,7 +19,8 @@ $connect = function (object $made) {
         default => $made->PostTask('proj.echo', [], false, fresh('secrets')),
     };
 };
-// Every argument that PHP hides, of every class: a URL may be passed to any of them by mistake.
+// These are all arguments that PHP hides, in every class. A URL may be passed to any of them by
+// mistake.
 $ways = $hidden = [];
 foreach ((new ReflectionExtension('celery'))->getClasses() as $class) {
     if ($class->isAbstract() || isset($hidden[$class->name]) || ($constructor = $class->getConstructor()) === null) {
@@ -66,7 +67,8 @@ foreach (logins() as $login => $encoded) {
     foreach (forms() as $form => $written) {
         $url = sprintf($form, $written === 'encoded' ? $encoded : $login);
         foreach ($ways as $way => $call) {
-            // Each call with every login, and the calls that take any URL with every form of it.
+            // Makes each call with every login, and makes the calls that take a URL with every form
+            // of URL.
             if ($form !== array_key_first(forms()) && preg_match('/host|URL|login/', $way) !== 1) {
                 continue;
             }

@@ -48,7 +48,8 @@ $tasks = [
         }
     },
 ];
-// Megabytes that are enough for the tasks but not for the results, and some limits around them.
+// These limits in megabytes are enough for the tasks but not for the results, or just below or
+// above that.
 $cases = [
     ['list', 10000, true, [2, 4]],
     ['list', 30000, true, [4, 8, 12]],
@@ -102,8 +103,8 @@ outcomes('one by one', [4, 6], function (int $limit) {
         : "exit code $code with $sent sent and $done results";
 });
 
-// An exception names all tasks. If the memory does not suffice for it, nothing was sent: Redis
-// would have logged the denied commands.
+// The exception names all tasks. If there is not enough memory for it, nothing was sent. Otherwise
+// Redis would have logged the denied commands.
 $cases = [[5000, true, [2, 4]], [10000, false, [2, 4]], [20000, false, [2, 4, 6]]];
 foreach ($cases as [$count, $wanted, $limits]) {
     $what = "$count refused" . ($wanted ? '' : ' without results');

@@ -74,7 +74,7 @@ $used = rows(1);
 foreach ($used as $row) {
 }
 post($used);
-// A row by reference, and a client that other code uses meanwhile.
+// A task may be a reference, and other code may use the client while the tasks are read.
 post((function () {
     $queue = fresh('queue');
     client(['exchange' => $queue])->PostTask('proj.row', [1], false);

@@ -53,7 +53,7 @@ class Plain extends PlainParents
 }
 function forged(string $class, string $properties): string
 {
-    // Counted from outside, the first value of the array is the fifth.
+    // In the whole serialized text, the first value of this array has the number five.
     $properties = str_replace('R:2;', 'R:5;', $properties);
 
     return 'O:' . strlen($class) . ":\"$class\":3:{s:7:\"version\";i:1;s:2:\"id\";s:1:\"x\";s:10:\"properties\";$properties}";

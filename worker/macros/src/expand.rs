@@ -178,7 +178,7 @@ fn batched(
             "a task in batches takes one Batch<…>",
         ));
     }
-    // The batch moves into the call last, so its parts are taken out first.
+    // The call takes ownership of the batch, so the parts of the batch are taken out before.
     let (mut before, mut arguments) = (Vec::new(), Vec::new());
     for (number, (value, parameter)) in passed.into_iter().zip(&parameters.0).enumerate() {
         if parameter.kind == Kind::Batch {

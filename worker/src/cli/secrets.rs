@@ -40,7 +40,7 @@ fn hidden_in(message: &str, given: impl Iterator<Item = String>) -> String {
         secrets.extend(parts.map(|part| (part.to_owned(), "**".to_owned())));
         secrets.push((value.to_owned(), mask(value)));
     }
-    // Mask a whole value before its parts.
+    // Mask the whole value first: masking a part would hide where the value is.
     secrets.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
     let mut shown = message.to_owned();
     for (secret, mask) in &secrets {

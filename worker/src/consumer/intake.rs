@@ -271,8 +271,8 @@ impl Intake {
             .map(|w| (w.tag, w.eta.saturating_sub(now)))
             .collect();
         let tags: Vec<Tag> = waiting.iter().map(|w| w.tag).collect();
-        // First the messages leave the renewals, and no renewal may be under way: it would
-        // overwrite the score.
+        // The messages are taken out of the leases to renew before their scores are set. The lock
+        // ensures that no renewal is under way, which would overwrite the scores.
         let scores = self.ledger.scores.lock().await;
         self.ledger.park(&tags);
         let lost = self.source.park(&waits).await;
@@ -318,8 +318,8 @@ impl Intake {
         }
     }
 
-    /// Gives back the unread messages, the last one first: the one that was claimed first has to
-    /// stand in front of the others.
+    /// Gives back the unread messages, the last one first, so that the message that was claimed
+    /// first comes first in its queue again.
     fn give_back_unread(&mut self) {
         let unread = std::mem::take(&mut self.unread);
         for (Claimed { tag, queue, raw }, _) in unread.messages.into_iter().rev() {
@@ -352,12 +352,14 @@ impl Intake {
             "Giving back {} tasks that wait for their ETA",
             waiting.len()
         );
-        // The one that was claimed first has to stand in front of the others.
+        // The message that was claimed first must come first in its queue again, so it is given
+        // back last.
         waiting.sort_unstable_by_key(|waiting| std::cmp::Reverse(waiting.tag));
         self.give_back(&waiting).await;
     }
 
-    /// Puts parked messages at the heads of their queues, so that the last one stands first.
+    /// Puts parked messages at the heads of their queues, one after the other. The last one is then
+    /// the first of its queue.
     async fn give_back(&mut self, waiting: &[Waiting]) {
         for chunk in waiting.chunks(MAX_PARKED) {
             let batch: Vec<Settlement> = chunk

@@ -283,8 +283,8 @@ impl Consumer {
         tokio::select! {
             biased;
             () = settled => return Left::default(),
-            // The roles retry until the broker is back, and nothing is held that would be worth a
-            // wait.
+            // The roles retry until the broker is back. The worker holds nothing, so it need not
+            // wait for that.
             () = deserted(&self.broker.health, &self.ledger) => return Left::default(),
             () = end => {}
         }

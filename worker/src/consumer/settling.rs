@@ -129,7 +129,8 @@ impl Settling {
                     pending.states.push((task.id.clone(), document));
                     pending.stored.push(stored);
                 } else {
-                    // The state is not stored; the task that reports it goes on.
+                    // The states of this task are not stored, so the task that reports one goes on
+                    // at once.
                     let _ = stored.send(());
                 }
             }
@@ -181,7 +182,7 @@ impl Settling {
                 delivery.orders = None;
                 self.settles(Settlement { tag, steps }, pending);
             } else if let Err(mut delivery) = begun.send(delivery) {
-                // The worker has stopped waiting for it.
+                // An error means that the worker no longer waits for this delivery.
                 delivery.orders = None;
                 self.finish(delivery, Outcome::NotStarted, pending);
             }

@@ -12,7 +12,7 @@ impl Dialect {
     /// Returns the most values that a statement can have.
     pub(super) fn most_placeholders(self) -> usize {
         match self {
-            // Their number has 16 bits in both protocols.
+            // Both protocols send the number of values in 16 bits.
             Dialect::MySql | Dialect::Postgres => 65_535,
             // SQLITE_MAX_VARIABLE_NUMBER
             Dialect::Sqlite => 32_766,

@@ -268,7 +268,8 @@ mod tests {
         let mut story = Story::new();
         assert_eq!(story.refusal(0.0), Some(Line::Begins));
         assert!(story.answer(0.1));
-        // A refusal and an answer twice a second for an hour, while a future waits for the end.
+        // For an hour there are a refusal and an answer twice a second, while a future waits for
+        // the end of the spell.
         let mut told = 0;
         for half in 1..7200 {
             let seconds = f64::from(half) / 2.0;

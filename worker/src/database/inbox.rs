@@ -57,7 +57,7 @@ const PROBE: &str = "SELECT task_id, result FROM celery_inbox WHERE 1 = 0";
 /// Returns the statements that make the table.
 pub(crate) fn ddl(dialect: Dialect) -> &'static str {
     match dialect {
-        // Bytes, so that no collation takes two ids for one.
+        // The id is bytes, because a collation could treat two different ids as equal.
         Dialect::MySql => {
             "CREATE TABLE celery_inbox (task_id VARBINARY(255) NOT NULL PRIMARY KEY, \
             result LONGTEXT CHARACTER SET utf8mb4 NULL, \

@@ -230,7 +230,7 @@ impl Database {
                 if silence.is_none_or(|silence| silence < FIRST_LOOK) {
                     continue;
                 }
-                // A ping leaves it to its caller to note a rejected login.
+                // A ping does not note a rejected login itself, so this code does.
                 if let Err(error) = self.ping().await
                     && error.kind() == Kind::Refused
                 {
@@ -296,7 +296,7 @@ impl Database {
             + 'static,
     {
         let database = self.clone();
-        // Dropped with this future, when the task that waits for it has been stopped.
+        // This value is dropped together with the future, which happens when the task is stopped.
         let (_waiting, caller) = Caller::here();
         let running = tokio::spawn(async move {
             let mut working = std::pin::pin!(database.repeat(&work, &caller));
@@ -376,7 +376,8 @@ impl Database {
                 }
             }
         };
-        // Its connection was dropped with it; the others may be dead, too.
+        // The connection of the transaction was dropped with it. Other connections may be dead,
+        // too.
         pool.give_up();
         if let Some(session) = caller.work.session() {
             outside.end(pool.address(), &session).await;

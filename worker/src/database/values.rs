@@ -412,7 +412,8 @@ mod tests {
             let error = date(clock, kind, zone).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
-        // Three other members, or members of these names with other values, are a plain object.
+        // An object with three other members, or with these members and other values, is a plain
+        // object.
         for value in [
             json!({"date": "x", "timezone_type": "3", "timezone": "UTC"}),
             json!({"date": 1, "timezone_type": 3, "timezone": "UTC"}),

@@ -288,7 +288,7 @@ async fn run_one(delivery: Delivery, task: &TaskDef, stage: &Arc<Stage>) {
     };
     let end = once::until_ended(&delivery, task, stage).await;
     if end.stuck {
-        // Report first: writing off the slot may stop the worker.
+        // The outcome is reported before the slot is written off, because that may stop the worker.
         stage.finish(delivery, end.outcome);
         stage.write_off(slot, &task.run);
     } else {

@@ -1,7 +1,8 @@
 //! Runs one call from its start to its outcome: keeps its limits, catches its panics, and runs it
 //! again while something that it needs is away.
 //!
-//! Putting large arguments in their places has a limit, even for a task without one.
+//! Converting large arguments to the parameters of the task (binding) has a time limit, even if the
+//! task has none.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;

@@ -114,7 +114,8 @@ impl Vitals {
             complaints.push("the broker cannot be reached".to_owned());
         }
         if let Some(database) = &self.database {
-            // Ping only without a recent answer: probes cost a busy worker nothing.
+            // The database is pinged only if its last answer is old. So probes cost a busy worker
+            // nothing.
             if database.heard_within(FRESH).is_none() {
                 let _ = tokio::time::timeout(ANSWER, database.ping()).await;
             }

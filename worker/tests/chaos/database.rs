@@ -170,7 +170,7 @@ fn a_deadlocked_transaction_is_repeated() {
     let mut world = World::new("deadlock (1213)").with_database(&[]);
     let workers = vec![world.worker(&["-c", "10", "-l", "debug"])];
     let met = |workers: &[Worker]| workers[0].process.log().matches("Deadlock found").count();
-    // Tasks that the worker does not run in a batch meet no deadlock, which is rare.
+    // It is rare that the worker runs these tasks one by one; then there is no deadlock.
     let mut turns = 0..10 * times;
     while met(&workers) < times {
         assert!(turns.next().is_some(), "the worker meets no deadlocks");
@@ -227,7 +227,7 @@ fn a_statement_past_the_limit_is_cancelled_and_repeated() {
                     .process
                     .wait_for_line_after(PATIENCE, WAITS, said);
                 waits.unwrap();
-                // The next attempt waits, and the one before has ended.
+                // Now the next attempt waits, and the previous one has ended.
                 until(database, "the next try", WAITING);
                 wait_for(PATIENCE, "the ones before to be ended", || {
                     let waiting = database.sql(WAITING).unwrap();

@@ -51,8 +51,8 @@ fn a_full_disk_under_redis_is_waited_for() {
         println!("skipped: a small disk of one's own needs root");
         return;
     }
-    // Only Redis sees this disk. It uses `everysec`: with `always` it ends itself when it cannot
-    // write.
+    // Only Redis uses this disk. Its `appendfsync` is `everysec`, because with `always` it would
+    // end itself when it cannot write.
     let disk = "mkdir -p disk && mount -t tmpfs -o size=2m tmpfs disk && exec \"$@\"";
     let options = RedisOptions::new()
         .aof()

@@ -46,7 +46,8 @@ fn tasks_that_block_every_thread_do_not_disturb_limits_leases_or_the_stop() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let more = ["-c", "1000", "-l", "info", "--lease", "2"];
     let mut worker = start(&mut command(&redis, &more));
-    // More than there are threads, but far less than a quarter of the slots.
+    // The number of tasks is greater than that of the threads, but far less than a quarter of the
+    // slots.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let spins = threads.max(4) + 2;
     for number in 0..spins {
@@ -390,7 +391,7 @@ fn a_soft_time_limit_asks_a_task_to_end() {
     wait_for_status(&redis, "soft", "FAILURE", &worker);
     let document = result(&redis, "soft").unwrap();
     assert_eq!(document["result"]["exc_type"], "SoftTimeLimitExceeded");
-    // A task that ends in time is not asked.
+    // A task that ends within its soft limit is not asked to end.
     post(&redis, "quick", "proj.soft", "[0]", None);
     wait_for_status(&redis, "quick", "SUCCESS", &worker);
     assert_eq!(worker.log().matches("Soft time limit").count(), 1);

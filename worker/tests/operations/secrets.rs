@@ -1,7 +1,7 @@
 //! No output of the worker shows a part of a password, in whichever setting the password is.
 //!
 //! The program itself lists its options, their variables, the subcommands and the keys of the file,
-//! so that the tests also search a new one.
+//! so that the tests also cover those that are added later.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -206,8 +206,7 @@ fn of_urls_in_other_settings() {
                 format!("{key} = {{ {text} = 1 }}"),
                 format!("{text} = 1\n{key} = {text} 1"),
             ] {
-                // A statement may have any text, and a task's Redis list may be shown with the
-                // task's name.
+                // A statement may have any text, and an error may show the name of a task.
                 if key == "tasks" && line.starts_with("tasks = {") {
                     continue;
                 }
@@ -219,7 +218,7 @@ fn of_urls_in_other_settings() {
     }
 }
 
-/// Puts an argument in the wrong place, also of the subcommands.
+/// Puts an argument in the wrong place, in each subcommand and in the worker itself.
 #[test]
 fn of_arguments_of_subcommands() {
     let redis = Redis::start(RedisOptions::new()).unwrap();

@@ -210,7 +210,7 @@ fn a_message_cannot_forge_a_line() {
     let forged = "[2026-01-01 00:00:00,000: ERROR/MainProcess] forged";
     let args = serde_json::to_string(&[format!("boom\n{forged}")]).unwrap();
     post(&redis, "f1", "proj.fail", &args, None);
-    // An id and a name that no client of ours would send.
+    // The id and the name are unusual: no client of this project would send them.
     let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
     let task = Task::new("ID", "proj.add", raw("[1, 2]"), raw("{}"));
     let message = task.encode_redis(&EncodeOptions::new("celery", "tag"));

@@ -191,8 +191,8 @@ fn a_panic_is_a_failure() {
         let exception = format!(r#"builtins.RuntimeError["the task panicked: {said}"]"#);
         let traceback = format!("RuntimeError: the task panicked: {said}\n");
         scene.assert_stored(id, "FAILURE", &exception, &traceback);
-        // First the log names the place, which only the panic itself knows; then it reports the
-        // end.
+        // The first log line names the place of the panic, which only the panic hook knows. The
+        // second reports the end of the task.
         let log = scene.log(id);
         assert_eq!(log.len(), 2, "{log:?}");
         let place = format!("ERROR proj.panic[{id}]: panicked at ");

@@ -207,8 +207,8 @@ impl Ours {
         let _: i64 = ask(&mut self.connection, &["LPUSH", "play", &message]);
         let mut answer = None;
         wait_for(PATIENCE, &format!("an answer to {case}"), || {
-            // A success is logged before one script writes its result or dead letter and
-            // acknowledges it. So each is read in the opposite order.
+            // A success is logged first. Then one script writes the result or the dead letter and
+            // acknowledges the message. The test reads these in the opposite order.
             let log = self.process.log();
             let has_ended = has_succeeded(&log[offset..], &id)
                 && ask::<i64>(&mut self.connection, &["HLEN", "unacked"]) == 0;

@@ -70,7 +70,7 @@ impl Default for ClientOptions {
             command_timeout: Duration::from_secs(5),
             replicas: 0,
             idle_check: Duration::from_secs(30),
-            // The limit of Redis for one value, and room for the frame around it.
+            // Redis' limit for one value, plus room for the length and the line ends around it.
             max_reply: (512 << 20) + 1024,
             window_posts: 1000,
             window_bytes: 4 << 20,

@@ -305,8 +305,8 @@ impl Link {
                 let code = error.code().to_owned();
                 let answer = ServerError::new(code, error.details().unwrap_or_default());
                 self.retired |= answer.wants_new_connection();
-                // The refusal is stripped of the command's arguments, which are a task's or a
-                // password.
+                // The refusal may quote the command's arguments, such as a task or a password. They
+                // are removed.
                 Ok(Some(Err(answer.without(""))))
             }
             Ok(Some(value)) => Ok(Some(Ok(value))),

@@ -172,7 +172,7 @@ mod tests {
         let mut wait = Wait::new(Duration::from_secs(10), &mut never);
         let first = addresses("localhost", &mut wait).unwrap().unwrap();
         assert!(first.iter().all(IpAddr::is_loopback));
-        // A wait of zero can return only a kept answer.
+        // Without time to wait, only an answer that was kept can be returned.
         assert_eq!(
             addresses("localhost", &mut Wait::new(Duration::ZERO, &mut never))
                 .unwrap()

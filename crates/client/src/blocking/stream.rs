@@ -191,7 +191,8 @@ impl Stream {
         what: &'static str,
     ) -> Result<(), Broken> {
         loop {
-            // With a whole slice of time and without TLS, the system call itself can wait.
+            // If at least a slice of time is left and there is no TLS, the system call itself can
+            // wait.
             let slice = wait.slice(what)?;
             let got = if self.tls.is_none() && slice == SLICE {
                 self.socket.receive_waiting(replies.room())

@@ -179,10 +179,10 @@ impl Endpoint {
             (user, password) => {
                 let user = user.as_deref().unwrap_or_default();
                 match password {
-                    // The user may be a whole login by mistake.
+                    // A whole login (`user:password@…`) may have been given as the user by mistake.
                     Some(_) if user.contains(':') => format!("{MASK}:{MASK}@"),
                     Some(_) => format!("{}:{MASK}@", encode(user)),
-                    // The user may be a misplaced password.
+                    // A password may have been given as the user by mistake.
                     None => format!("{MASK}@"),
                 }
             }

@@ -147,8 +147,8 @@ fn a_distant_server_is_waited_for_as_long_as_there_is_time() {
             client.publish(&post(&id), Publish::Confirmed, wait)
         })
         .unwrap_err();
-        // With 2 s of latency, the post leaves on the open connection. The next connection cannot
-        // be opened in time, so nothing is sent.
+        // With 2 s of latency, the post is sent on the open connection. The next connection cannot
+        // be opened in time, so nothing is sent on it.
         assert_eq!(error.outcome_unknown, latency == 2, "{error}");
     }
 }
@@ -199,7 +199,7 @@ fn a_server_that_loads_or_cannot_save_is_waited_for() {
         ],
     ]);
     at_leisure(|wait| client_of(&url).publish(&post("a"), Publish::Confirmed, wait)).unwrap();
-    // If it takes too long, the error is reported.
+    // If loading takes longer than the deadline, the error is reported.
     let url = scripted(&[&[
         ENTER,
         ("{\"a\":1}\r\n", ":1\r\n:1\r\n"),

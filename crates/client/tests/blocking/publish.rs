@@ -228,7 +228,7 @@ fn a_silent_server_uses_up_the_deadline_and_leaves_the_outcome_unknown() {
         error.outcome_unknown && matches!(*error.cause, ClientError::Timeout { .. }),
         "{error}"
     );
-    // Redis executed the post after all. Therefore the client must not repeat it by itself.
+    // Redis did execute the post, which shows why the client must not repeat it by itself.
     wait_for(PLENTY, "the late post", || queued(&redis, "q") == ["a"]).unwrap();
     // The connection with the late answer is not used again.
     at_leisure(|wait| client.publish(&post("b"), Publish::Confirmed, wait)).unwrap();

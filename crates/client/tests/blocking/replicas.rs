@@ -57,7 +57,7 @@ fn posts_on_the_replica_are_confirmed() {
         // The replica has the tasks as soon as the call returns.
         assert_eq!(queued(&replica, "q").len(), (nth + 1) * 20);
     }
-    // One WAIT a batch, and another after the script that was not loaded yet.
+    // There is one WAIT for each batch, and one more for the repeat after the script was loaded.
     assert_eq!(calls(&primary, "wait"), 3);
 }
 

@@ -232,7 +232,7 @@ fn a_wait_survives_connections_that_died_unnoticed() {
     let redis = redis();
     let proxy = Proxy::to_port(redis.port()).unwrap();
     let [mut reader, mut listener] = hasty_clients(proxy.port());
-    // The connections are half-open now: both ends take them for working ones.
+    // The connections are half-open now: each end still believes that they work.
     proxy.strand_all();
     store(&redis, "SUCCESS");
     let got = at_leisure(|wait| reader.wait_result(&mut listener, "id-1", DEFAULT_INTERVAL, wait));

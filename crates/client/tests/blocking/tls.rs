@@ -332,7 +332,7 @@ fn a_client_shows_its_certificate() {
         &key,
     ))
     .unwrap();
-    // One file may hold both, as in PHP.
+    // One file may hold both certificate and key, as in PHP.
     let both = authority.folder.path().join("both.pem");
     fs::write(
         &both,

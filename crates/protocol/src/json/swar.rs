@@ -58,7 +58,7 @@ mod tests {
         let special = |word| unprintable(word) | equal(word, b'"');
         for byte in 0..=u8::MAX {
             for before in 0..70 {
-                // The bytes after the one found must not matter, whatever they borrow.
+                // The result must not depend on the bytes after the one that was found.
                 for after in [b'!', b'"', 0, 0x1f, 0x20, 0x80, 0xff] {
                     let mut bytes = vec![b'x'; before];
                     bytes.push(byte);

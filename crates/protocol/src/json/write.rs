@@ -10,8 +10,8 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// Appends a string with its quotes. Escapes only what JSON requires, as Python and PHP do.
 pub fn string(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
-    // Reserves the quotes and the comma or bracket after them: growing later would move a large
-    // text again.
+    // Also reserves room for the quotes and the next comma or bracket. Growing later would copy a
+    // large text again.
     out.reserve(rest.len() + 3);
     out.push(b'"');
     loop {

@@ -61,7 +61,7 @@ impl<'a> BodyParts<'a> {
             "taskset" => taskset = Some(value),
             "callbacks" => embed.callbacks = present(value),
             "errbacks" => embed.errbacks = present(value),
-            // Protocol 1 has no chain; Celery ignores one here.
+            // Protocol 1 has no chain. As in Celery, a member of that name is ignored.
             "chord" => embed.chord = present(value),
             _ => meta.add(&name, value),
         });
@@ -339,8 +339,8 @@ fn integer(text: &str) -> Option<f64> {
 }
 
 fn parse<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
-    // Several fields of every message are null. That must not become an error, which would be
-    // costly to make.
+    // Several fields of every message are null. To treat null as an error first would be slow,
+    // because making an error is costly.
     match value.get() {
         "null" => None,
         json => serde_json::from_str(json).ok(),

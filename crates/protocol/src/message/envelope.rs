@@ -245,7 +245,7 @@ pub(super) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     let json = value.get();
     let inside = json.strip_prefix('"')?.strip_suffix('"')?;
     if memchr::memchr(b'\\', inside.as_bytes()).is_none() {
-        // The text was parsed already, and it may be a large body.
+        // The text was checked already; checking it again would be slow for a large body.
         return Some(Cow::Borrowed(inside));
     }
     serde_json::from_str::<Name<'_>>(json)

@@ -4,8 +4,8 @@
 //! mixture that Celery accepts. [`Task::encode_redis`] writes one. It refuses to write what Python
 //! could not read. A task must have an id and a name, its arguments must be an array and an object,
 //! and its body must have three elements. [`Task::retry`] makes the message of the next try as
-//! Celery's `Task.retry` does. [`mark_redelivered`] and the [`Unacked`] entry serve the restoring
-//! of messages whose worker died. They work on the text itself and change nothing else in it.
+//! Celery's `Task.retry` does. [`mark_redelivered`] and [`Unacked`] are used to restore messages
+//! whose worker died. They work on the text itself and change nothing else in it.
 //!
 //! This module neither chooses ids nor reads the time; the caller passes both.
 

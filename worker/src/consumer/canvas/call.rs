@@ -281,7 +281,8 @@ impl<'a> Calling<'a> {
         if outcomes.is_empty() || !is_child {
             return Ok(());
         }
-        // As in Celery, a group whose only member ends in a group counts as that one.
+        // As in Celery, if the only member of a group ends in a group, the outer group counts as
+        // the inner one.
         let outcome = match outcomes.as_slice() {
             [only] if self.outcomes.is_group(*only) => *only,
             _ => self.outcomes.group(&group, outcomes),

@@ -122,7 +122,7 @@ impl Calling<'_> {
         let mut outcomes = Vec::with_capacity(pending.len());
         while let Some(mut member) = pending.pop_front() {
             match member.kind {
-                // Each goes to the front, which reverses their order, as in Celery.
+                // Each member is put to the front, which reverses their order, as in Celery.
                 Kind::Group(inner) => inner.into_iter().for_each(|it| pending.push_front(it)),
                 _ if member.is_empty_chain() => {}
                 _ => {

@@ -86,7 +86,7 @@ fn a_list_is_expanded_inside_in_only() {
         let error = mysql(sql, ids).unwrap_err().to_string();
         assert!(error.contains("only a number can be"), "{sql}: {error}");
     }
-    // One value is one value everywhere.
+    // A value that is not a list may be in every place.
     let (sql, values) = mysql("x IN (:id, 4)", &[("id", json!("a"))]).unwrap();
     assert_eq!((sql.as_str(), values), ("x IN (?, 4)", vec![text("a")]));
 }

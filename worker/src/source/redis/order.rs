@@ -83,7 +83,7 @@ fn weighted(weights: &[u32]) -> Vec<usize> {
         for (owed, weight) in owed.iter_mut().zip(weights) {
             *owed += i64::from(*weight);
         }
-        // If several are owed equally, the one listed first.
+        // If several queues are owed equally, the one that is listed first goes first.
         let most = owed.iter().enumerate().rev().max_by_key(|(_, owed)| **owed);
         if let Some((queue, _)) = most {
             owed[queue] -= total;

@@ -55,7 +55,8 @@ pub async fn of_250_bombs_no_more_are_read_than_fit<B: Broker>() {
     for n in 0..249 {
         let delivery = rig.next().await;
         assert_eq!(delivery.task.id, format!("bomb-{n:03}"));
-        // The fourth may be read just below the limit, and exceeds it.
+        // The fourth message may be read while the memory in use is just below the limit, and then
+        // exceeds it.
         let in_memory = 1 + rig.deliveries.len();
         assert!(in_memory <= 5, "{in_memory} are in memory");
         rig.settler.finish(delivery, Outcome::Ignored);

@@ -53,7 +53,7 @@ async fn the_documented_rights_are_enough() {
     member.embed.chord = Some(json(r#"{"task":"proj.xsum","options":{"task_id":"body"}}"#));
     broker.backend().begin_chord("g", 1).await;
     let mut chain = task("chain");
-    // The last step of a chain is the first in the list.
+    // A chain lists its steps in reverse order: the last step is the first in the list.
     chain.embed.chain = Some(json(
         r#"[{"task":"proj.add","args":[1],"kwargs":{},"options":{"task_id":"next","priority":3}}]"#,
     ));

@@ -127,7 +127,8 @@ fn an_answer_has_the_shape_of_its_command() {
     let text = |size: usize| format!("${size}\r\n{}\r\n", "x".repeat(size)).into_bytes();
     let message = |size: usize| [b"*3\r\n:1\r\n:2\r\n", &*text(size)].concat();
     let cases = [
-        // The bytes, and whether they are a short answer, a text, a message.
+        // For each: the bytes, and whether they are valid as a short answer, as a text and as a
+        // message.
         (b":1\r\n".to_vec(), [true, true, true]),
         (b"$-1\r\n".to_vec(), [true, true, true]),
         (b"-ERR no\r\n".to_vec(), [true, true, true]),
