@@ -1,4 +1,4 @@
-//! Calls to a broker: posting a task, a batch, or without waiting; revoking.
+//! Calls to a broker: posting a task or a batch, posting without waiting, and revoking.
 
 use celery_client::blocking::{Deadline, Publish, Revoke};
 use celery_client::{ClientError, PublishError};
@@ -67,8 +67,8 @@ pub(crate) fn publish_batch<R>(
 
 /// Ends the call if PHP code has thrown, or if a fatal error has been deferred.
 ///
-/// It is checked before sending, since the fatal error would leave the caller without knowledge of
-/// what was sent.
+/// Each call checks this before it sends anything. Otherwise the fatal error would end the script,
+/// and the caller would not know what was sent.
 fn nothing_pending() -> Result<(), Thrown> {
     if throw::is_pending() {
         Err(Thrown::Pending)

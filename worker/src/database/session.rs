@@ -75,7 +75,8 @@ async fn mysql(
         Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
     };
     let mut changes = Vec::new();
-    // The driver asks for this mode when it connects.
+    // The driver adds the mode `IGNORE_SPACE` when it connects. It is removed again, unless the
+    // server has it.
     let (mode, servers) = (text(2)?, text(3)?);
     if let Some(mode) = without_ignore_space(&mode, &servers) {
         changes.push(format!("sql_mode = {}", quoted(&mode)));

@@ -170,7 +170,7 @@ fn a_deadlocked_transaction_is_repeated() {
     let mut world = World::new("deadlock (1213)").with_database(&[]);
     let workers = vec![world.worker(&["-c", "10", "-l", "debug"])];
     let met = |workers: &[Worker]| workers[0].process.log().matches("Deadlock found").count();
-    // It is rare that the worker runs these tasks one by one; then there is no deadlock.
+    // Rarely the worker runs these tasks one by one. Then they meet no deadlock.
     let mut turns = 0..10 * times;
     while met(&workers) < times {
         assert!(turns.next().is_some(), "the worker meets no deadlocks");

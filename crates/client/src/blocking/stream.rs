@@ -191,8 +191,7 @@ impl Stream {
         what: &'static str,
     ) -> Result<(), Broken> {
         loop {
-            // If at least a slice of time is left and there is no TLS, the system call itself can
-            // wait.
+            // Without TLS, and with at least a slice of time left, the system call itself can wait.
             let slice = wait.slice(what)?;
             let got = if self.tls.is_none() && slice == SLICE {
                 self.socket.receive_waiting(replies.room())
