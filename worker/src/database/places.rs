@@ -122,10 +122,11 @@ pub(super) struct Pieces<'s> {
     pub(super) all: Vec<(&'s str, Option<Place>)>,
 }
 
-/// The owner of an open parenthesis.
+/// What an open parenthesis belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Open {
-    /// A list; the piece with its first word, and whether that is `NOT`.
+    /// A list of `IN (…)` or `NOT IN (…)`. `from` is the piece with the word `IN`, or with the
+    /// `NOT` before it; `not` is `true` if there is a `NOT`.
     In {
         from: usize,
         not: bool,
@@ -212,7 +213,7 @@ impl<'s> Pieces<'s> {
 
     /// Returns the parameters, with their places.
     pub(super) fn parameters(&self) -> impl Iterator<Item = (&'s str, Place)> {
-        // Only the text of a parameter surely begins with a character of one byte, the colon.
+        // The text of a parameter begins with a colon, which is one byte long and is cut off here.
         self.all
             .iter()
             .filter_map(|(text, place)| place.map(|place| (&text[1..], place)))
@@ -251,7 +252,7 @@ impl Around<'_> {
     }
 }
 
-/// Returns the owner of a parenthesis after `word`, inside of `outer`.
+/// Returns what a parenthesis belongs to that follows `word`, inside of `outer`.
 fn opened(word: &str, outer: Open, list: impl FnOnce() -> (usize, bool)) -> Open {
     let is = |others: &[&str]| others.iter().any(|one| word.eq_ignore_ascii_case(one));
     let is_word = word.starts_with(|c: char| is_name(c) || c == '`' || c == '"');
@@ -270,7 +271,7 @@ fn opened(word: &str, outer: Open, list: impl FnOnce() -> (usize, bool)) -> Open
     }
 }
 
-/// Returns `true` if a piece is more than white space.
+/// Returns `true` if a piece is neither white space nor a comment.
 fn matters(text: &str) -> bool {
     let blank = text.starts_with(char::is_whitespace);
     !(blank || text.starts_with("--") || text.starts_with("/*") || text.starts_with('#'))

@@ -1,4 +1,4 @@
-//! The seam between the consumer, which moves messages, and the executor, which runs tasks.
+//! The interface between the consumer, which moves messages, and the executor, which runs tasks.
 //!
 //! The consumer hands over [`Delivery`]s: decoded, due, not expired, and of a registered task. The
 //! executor calls [`Settler::begin`] before it runs one. It then reports exactly once what happened
