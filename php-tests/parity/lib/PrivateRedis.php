@@ -7,9 +7,9 @@ namespace CeleryParity;
 /**
  * A redis-server of our own on a free port, with the few raw commands that the cases need.
  *
- * It speaks the wire protocol itself, so that neither predis nor phpredis affects what a case
- * writes into Redis or reads back. The server keeps nothing on disk and ends with this object, so a
- * case may flush it.
+ * This class speaks the wire protocol itself, so that neither predis nor phpredis affects what a
+ * case writes into Redis or reads back. The server keeps nothing on disk and ends with this object,
+ * so a case may flush it.
  */
 final class PrivateRedis
 {
@@ -68,7 +68,7 @@ final class PrivateRedis
         return (int) substr($name, strrpos($name, ':') + 1);
     }
 
-    /** Sends one command; throws an error reply. */
+    /** Sends one command and returns the reply. Throws if the reply is an error. */
     public function command(string ...$words): mixed
     {
         $request = '*' . count($words) . "\r\n";
