@@ -61,6 +61,17 @@ const YAML: u64 = 4_096 * 4_096 * 32;
 /// The readers that may meet YAML.
 const READ_YAML: [&str; 3] = ["body", "result", "serializer"];
 
+/// The name of a reader, and the reader.
+type Reader = (&'static str, fn(&[u8]));
+
+/// The readers that stand in no list of a crate.
+const OTHERS: [Reader; 4] = [
+    ("members", members),
+    ("reply", reply),
+    ("endpoint", endpoint),
+    ("statement", statement),
+];
+
 /// The longest middle part, so that a text stays below one MiB.
 const LONGEST: usize = 200;
 
@@ -77,13 +88,7 @@ pub fn work(recipe: &[u8]) {
     if part.len() > LONGEST {
         return;
     }
-    let others: [(&str, fn(&[u8])); 4] = [
-        ("members", members),
-        ("reply", reply),
-        ("endpoint", endpoint),
-        ("statement", statement),
-    ];
-    let mut readers = READERS.iter().copied().chain(others).cycle();
+    let mut readers = READERS.iter().copied().chain(OTHERS).cycle();
     let Some((name, read)) = readers.nth(usize::from(kind)) else {
         return;
     };
