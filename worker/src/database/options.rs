@@ -25,6 +25,20 @@ const NOT_OF_POSTGRES: [&str; 1] = ["sslca"];
 /// nothing: the worker asks the server for its version, and what it sends is UTF-8.
 const OF_DOCTRINE: [&str; 2] = ["serverVersion", "charset"];
 
+/// Options of libpq in the URLs of providers and of other programs, with the values under which they
+/// change nothing here; any value if there is none. The worker has deadlines and keepalive of its own.
+const OF_LIBPQ: [(&str, &[&str]); 9] = [
+    ("client_encoding", &["utf8", "utf-8", "auto"]),
+    ("connect_timeout", &[]),
+    ("keepalives", &[]),
+    ("keepalives_count", &[]),
+    ("keepalives_idle", &[]),
+    ("keepalives_interval", &[]),
+    ("gssencmode", &["disable", "prefer"]),
+    ("channel_binding", &["disable", "prefer"]),
+    ("target_session_attrs", &["any", "read-write"]),
+];
+
 /// Returns the names of the options that a URL of this dialect may have.
 fn known(dialect: Dialect) -> Vec<&'static str> {
     let tls = |without: &'static [&str]| TLS.into_iter().filter(|name| !without.contains(name));
@@ -37,6 +51,7 @@ fn known(dialect: Dialect) -> Vec<&'static str> {
             .chain(["host", "hostaddr", "port", "dbname", "user", "password"])
             .chain(["application_name", "options", "statement-cache-capacity"])
             .chain(OF_DOCTRINE)
+            .chain(OF_LIBPQ.map(|(name, _)| name))
             .collect(),
         Dialect::Sqlite => vec!["mode", "cache", "immutable", "vfs", "foreign_keys"],
     }
@@ -74,6 +89,21 @@ pub(super) fn check(query: &str, dialect: Dialect) -> Result<(), String> {
                 "{named} is utf8mb4 or utf8: what the worker sends is UTF-8"
             ));
         }
+        let accepted = OF_LIBPQ
+            .iter()
+            .find(|(option, _)| dialect == Dialect::Postgres && *option == name)
+            .map_or(&[][..], |(_, values)| values);
+        if !accepted.is_empty() && !accepted.iter().any(|is| is.eq_ignore_ascii_case(&value)) {
+            let hint = if name == "channel_binding" {
+                "; sslmode=verify-full protects against another server as well"
+            } else {
+                ""
+            };
+            return Err(format!(
+                "{named} can only be {}, since the driver has nothing else{hint}",
+                accepted.join(" or ")
+            ));
+        }
         may_be_secret |= name == "password";
     }
     Ok(())
@@ -106,6 +136,14 @@ mod tests {
                 Dialect::Postgres,
             ),
             ("sslmode=require&password=x%26y", Dialect::Postgres),
+            (
+                "connect_timeout=10&keepalives=1&client_encoding=UTF8",
+                Dialect::Postgres,
+            ),
+            (
+                "target_session_attrs=read-write&channel_binding=prefer&gssencmode=disable",
+                Dialect::Postgres,
+            ),
             ("mode=rwc&foreign_keys=on", Dialect::Sqlite),
         ] {
             assert_eq!(check(query, dialect), Ok(()), "{query}");
@@ -125,6 +163,18 @@ mod tests {
             ("ssl_mode=disable", Dialect::Postgres, "ssl_mode"),
             ("options[x=1", Dialect::Postgres, "options[x is"),
             ("foo", Dialect::Postgres, "option foo"),
+            (
+                "channel_binding=require",
+                Dialect::Postgres,
+                "sslmode=verify-full",
+            ),
+            (
+                "target_session_attrs=standby",
+                Dialect::Postgres,
+                "any or read-write",
+            ),
+            ("client_encoding=latin1", Dialect::Postgres, "utf8"),
+            ("connect_timeout=10", Dialect::MySql, "connect_timeout is"),
             ("mode=rwc&foreign_key=on", Dialect::Sqlite, "foreign_key is"),
             ("journal_mode=wal", Dialect::Sqlite, "mode, cache"),
         ] {

@@ -206,7 +206,7 @@ fn only_answers(words: &[Word<'_>], dialect: Dialect) -> Result<(), PurposeError
     };
     let does_something = match () {
         () if first.is("SELECT") => selects_into(words, dialect) || calls_function(words, dialect),
-        () if first.is("WITH") => with_changes(words),
+        () if first.is("WITH") => with_changes(words) || selects_into(words, dialect),
         () => !first.is_one_of(&ANSWERS),
     };
     if does_something {
@@ -235,7 +235,8 @@ fn selects_into(words: &[Word<'_>], dialect: Dialect) -> bool {
     });
     into.is_some_and(|what| match dialect {
         Dialect::MySql => what.is_one_of(&["OUTFILE", "DUMPFILE"]),
-        Dialect::Postgres => true,
+        // A temporary table would stay in the session of a pooled connection.
+        Dialect::Postgres => !what.is_one_of(&["TEMP", "TEMPORARY", "LOCAL", "GLOBAL"]),
         Dialect::Sqlite => false,
     })
 }

@@ -97,7 +97,10 @@ impl Options {
                 let options = MySqlConnectOptions::from_str(url.as_str()).map_err(option)?;
                 let protects = says(&url, &["ssl-mode", "sslmode"]);
                 Ok(Options::MySql(as_the_server_has_it(
-                    if protects || is_local(&url) {
+                    if protects
+                        || says(&url, &["socket"])
+                        || is_local(url.host_str().unwrap_or_default())
+                    {
                         options
                     } else {
                         options.ssl_mode(MySqlSslMode::VerifyIdentity)
@@ -116,7 +119,9 @@ impl Options {
                 } else {
                     options.statement_cache_capacity(PREPARED)
                 };
-                Ok(Options::Postgres(if protects || is_local(&url) {
+                // The host may also come from an option of the URL, or from PGHOST.
+                let is_local = options.get_socket().is_some() || is_local(options.get_host());
+                Ok(Options::Postgres(if protects || is_local {
                     options
                 } else {
                     options.ssl_mode(PgSslMode::VerifyFull)
@@ -192,7 +197,8 @@ fn server(url: &str, text: &str) -> Result<Url, DatabaseUrlError> {
         return Err(DatabaseUrlError::NotEncoded(mask(text)));
     }
     let url = Url::parse(url).map_err(|_| DatabaseUrlError::Malformed(mask(text)))?;
-    if url.path().trim_matches('/').is_empty() {
+    // Only PostgreSQL's driver has the option.
+    if url.path().trim_matches('/').is_empty() && !says(&url, &["dbname"]) {
         return Err(DatabaseUrlError::NoDatabase(mask(text)));
     }
     if url.fragment().is_some() {
@@ -252,21 +258,14 @@ fn says(url: &Url, names: &[&str]) -> bool {
     url.query_pairs().any(|(name, _)| names.contains(&&*name))
 }
 
-/// Returns `true` if the connection cannot be overheard: loopback or a socket in the file system.
-fn is_local(url: &Url) -> bool {
-    if url
-        .query_pairs()
-        .any(|(name, value)| name == "socket" || (name == "host" && value.starts_with('/')))
-    {
-        return true;
-    }
-    match url.host_str() {
-        None | Some("" | "localhost") => true,
-        Some(host) => {
-            let address = host.trim_start_matches('[').trim_end_matches(']');
-            address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-        }
-    }
+/// Returns `true` if a connection to `host` cannot be overheard: loopback, a folder of sockets, or no
+/// host at all, which means loopback.
+fn is_local(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.is_empty()
+        || host == "localhost"
+        || host.starts_with('/')
+        || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -289,6 +288,36 @@ mod tests {
         assert_eq!(
             mode("mysql://u:p@db.example/d?socket=/run/my.sock"),
             "Preferred"
+        );
+    }
+
+    #[test]
+    fn tls_of_postgresql_follows_the_host_that_the_driver_connects_to() {
+        let mode = |url| match Options::parse(url) {
+            Ok(Options::Postgres(options)) => format!("{:?}", options.get_ssl_mode()),
+            other => format!("{other:?}"),
+        };
+        for local in [
+            "postgres://u:p@127.0.0.1/d",
+            "postgres://u:p@[::1]/d",
+            "postgresql://u:p@localhost?dbname=d",
+            "postgres://u:p@%2Frun%2Fpostgresql/d",
+            "postgres://u:p@db.example/d?host=/run/postgresql",
+            "postgres://u:p@db.example/d?host=localhost",
+        ] {
+            assert_eq!(mode(local), "Prefer", "{local}");
+        }
+        for remote in [
+            "postgres://u:p@db.example/d",
+            "postgres:///d?host=db.example&user=u",
+            "postgres://u:p@localhost/d?host=db.example",
+            "postgres://u:p@localhost/d?hostaddr=10.0.0.5",
+        ] {
+            assert_eq!(mode(remote), "VerifyFull", "{remote}");
+        }
+        assert_eq!(
+            mode("postgres://u:p@localhost/d?host=db.example&sslmode=disable"),
+            "Disable"
         );
     }
 

@@ -17,8 +17,8 @@ use crate::error::ClientError;
 /// second cost almost nothing.
 pub(super) const SLICE: Duration = Duration::from_millis(50);
 
-/// The least time that another attempt gets. If the deadline cut off its answer, a known refusal
-/// would become an unknown outcome.
+/// The least time that another attempt gets, or a quarter of the whole time if that is shorter. If the
+/// deadline cut off its answer, a known refusal would become an unknown outcome.
 const LAST_ATTEMPT: Duration = Duration::from_millis(100);
 
 /// An absolute point in time, and the total time from its creation to that point.
@@ -212,7 +212,8 @@ impl<'a> Wait<'a> {
     /// time is left for an answer.
     pub(super) fn back_off(&mut self, backoff: &mut Backoff) -> Result<(), ClientError> {
         const WHAT: &str = "waiting for the server to recover";
-        let room = self.deadline.remaining().saturating_sub(LAST_ATTEMPT);
+        let least = LAST_ATTEMPT.min(self.deadline.total / 4);
+        let room = self.deadline.remaining().saturating_sub(least);
         if room.is_zero() {
             self.check()?;
             return Err(self.timeout(WHAT));

@@ -173,6 +173,17 @@ fn statements_that_only_return_rows_are_refused() {
     let both = [Dialect::MySql, Dialect::Sqlite];
     refused("SELECT f(:a)", &both, "SELECT");
     refused("SELECT a INTO @x FROM t", &[Dialect::MySql], "DO f(…)");
+    for table in [
+        "TEMP x",
+        "TEMPORARY x",
+        "LOCAL TEMP x",
+        "GLOBAL TEMPORARY x",
+    ] {
+        let sql = format!("SELECT a INTO {table} FROM t");
+        refused(&sql, &[Dialect::Postgres], "SELECT");
+        let sql = format!("WITH u AS (SELECT 1) {sql}");
+        refused(&sql, &[Dialect::Postgres], "WITH … SELECT");
+    }
     for sql in [
         "SELECT f(:a), g(:b)",
         "SELECT (f(:a))",
@@ -197,12 +208,18 @@ fn statements_that_change_something_are_accepted() {
     ] {
         fits(sql, &ALL);
     }
-    fits("SELECT a INTO OUTFILE '/tmp/x' FROM t", &[Dialect::MySql]);
+    for sql in [
+        "SELECT a INTO OUTFILE '/tmp/x' FROM t",
+        "WITH u AS (SELECT 1 AS a) SELECT a FROM u INTO OUTFILE '/tmp/x'",
+    ] {
+        fits(sql, &[Dialect::MySql]);
+    }
     for sql in [
         "SELECT f(:a)",
         "SELECT s.f(:a, (SELECT 1))",
         "SELECT \"S\".\"f\"(:a::int);",
         "SELECT * INTO u FROM t",
+        "WITH old AS (SELECT * FROM t) SELECT * INTO archive FROM old",
     ] {
         fits(sql, &[Dialect::Postgres]);
     }
