@@ -674,6 +674,8 @@ fn a_server_that_can_never_work_ends_the_start() {
     sentinel.wait_for_line(PATIENCE, "Sentinel ID is").unwrap();
     let servers = [
         (cluster.url(), "Redis Cluster, which is not"),
+        // A cluster has database 0 only.
+        (cluster.url_of_db(1), "Redis Cluster, which is not"),
         (
             format!("redis://127.0.0.1:{port}/0"),
             "Redis Sentinel, which holds no queues",

@@ -179,7 +179,7 @@ impl ServerError {
         matches!(
             self.code.as_str(),
             "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" | "TRYAGAIN"
-        )
+        ) || self.message.ends_with("not allowed in cluster mode")
     }
 
     /// Returns `true` if the server asked for credentials or refused them.

@@ -35,6 +35,7 @@ foreach ($servers as $kind => [$process, $port, $folder]) {
     $calls['many'] = fn () => client(['port' => $port])->PostTasks([['proj.echo', [1]], ['proj.echo', [2]]]);
     $calls['get'] = fn () => (new AsyncResult('abc', arguments(['port' => $port])))->get(5);
     $calls['url'] = fn () => (new Celery("redis://127.0.0.1:$port/0", null, null, null))->PostTask('proj.echo', []);
+    $calls['other database'] = fn () => (new Celery("redis://127.0.0.1:$port/1"))->PostTask('proj.echo', []);
     foreach ($calls as $name => $call) {
         try {
             $call();
@@ -57,9 +58,11 @@ Cluster, pipelined: CeleryConnectionException
 Cluster, many: CeleryConnectionException
 Cluster, get: CeleryConnectionException
 Cluster, url: CeleryConnectionException
+Cluster, other database: CeleryConnectionException
 Sentinel, confirmed: CeleryConnectionException
 Sentinel, once: CeleryConnectionException
 Sentinel, pipelined: CeleryConnectionException
 Sentinel, many: CeleryConnectionException
 Sentinel, get: CeleryConnectionException
 Sentinel, url: CeleryConnectionException
+Sentinel, other database: CeleryConnectionException

@@ -226,10 +226,22 @@ pub(super) fn rewrite(
             (Value::Array(_), Place::Count | Place::Number) => {
                 return Err(ParamError::list(&name, "where only a number can be"));
             }
+            (Value::Array(_), Place::Compared) => {
+                return Err(ParamError::list(&name, "where single values are compared"));
+            }
             _ => {
                 let value = Bound::read(value, dates).map_err(wrong)?;
-                if let (Bound::Json(_), Place::Count | Place::Number) = (&value, place) {
-                    return Err(ParamError::object(&name, "where only a number can be"));
+                match (&value, place) {
+                    (Bound::Json(_), Place::Count | Place::Number) => {
+                        return Err(ParamError::object(&name, "where only a number can be"));
+                    }
+                    (Bound::Json(_), Place::Compared) => {
+                        return Err(ParamError::object(
+                            &name,
+                            "where single values are compared",
+                        ));
+                    }
+                    _ => {}
                 }
                 statement.value(&name, *place, value);
             }

@@ -93,6 +93,27 @@ const KEYWORDS: &[&str] = &[
 /// Operators of arithmetic.
 const OPERATORS: &[&str] = &["+", "-", "*", "/", "%", "DIV", "MOD"];
 
+/// Words that compare a single value, before it and after it. `=` is not among them: it also assigns.
+const COMPARE_BEFORE: &[&str] = &["LIKE", "NOT", "REGEXP", "RLIKE", "BETWEEN"];
+const COMPARE_AFTER: &[&str] = &[
+    "<", ">", "!", "IN", "NOT", "LIKE", "REGEXP", "RLIKE", "BETWEEN",
+];
+/// Words around a condition.
+const BEFORE_CONDITION: &[&str] = &["WHERE", "HAVING", "AND", "OR", "XOR"];
+const AFTER_CONDITION: &[&str] = &[
+    "",
+    ")",
+    ";",
+    "AND",
+    "OR",
+    "XOR",
+    "ORDER",
+    "GROUP",
+    "HAVING",
+    "LIMIT",
+    "RETURNING",
+];
+
 /// The place of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -112,6 +133,9 @@ pub(super) enum Place {
     /// Beside an operator of arithmetic, or after `INTERVAL`. Not used for PostgreSQL, which has
     /// such operators for JSON and reports the type of a place itself.
     Number,
+    /// Beside a comparison, or as a condition of its own. A JSON document there would change other
+    /// rows than meant: `id <> '[1]'` is true for each row. Not used for PostgreSQL, like `Number`.
+    Compared,
     /// Anywhere else.
     Value,
 }
@@ -244,9 +268,17 @@ impl Around<'_> {
             || is(before, &["INTERVAL"])
             // `->` reads JSON.
             || is(after, OPERATORS) && !(after == "-" && behind == ">");
+        // `->` reads JSON. Operators are single characters here: `<>` is `<` and `>`.
+        let compares = is(before, &["<", ">"]) && further != "-"
+            || before == "=" && is(further, &["<", ">", "!"])
+            || is(before, COMPARE_BEFORE) && !is(after, &["IS"])
+            || is(after, COMPARE_AFTER)
+            || is(before, BEFORE_CONDITION) && is(after, AFTER_CONDITION);
         match () {
             () if counts => Place::Count,
-            () if calculates && dialect != Dialect::Postgres => Place::Number,
+            () if dialect == Dialect::Postgres => place,
+            () if calculates => Place::Number,
+            () if compares && place == Place::Value => Place::Compared,
             () => place,
         }
     }
@@ -360,6 +392,27 @@ mod tests {
             ("NOW() - INTERVAL :a DAY", Place::Number),
             ("x = :a -> '$.b'", Place::Value),
             ("f(y, :a)", Place::Argument),
+            ("DELETE FROM t WHERE id <> :a", Place::Compared),
+            ("DELETE FROM t WHERE id != :a", Place::Compared),
+            ("DELETE FROM t WHERE id >= :a", Place::Compared),
+            ("DELETE FROM t WHERE NOT (id <=> :a)", Place::Compared),
+            ("DELETE FROM t WHERE :a < id", Place::Compared),
+            ("DELETE FROM t WHERE NOT :a", Place::Compared),
+            ("DELETE FROM t WHERE :a", Place::Compared),
+            ("DELETE FROM t WHERE id = 1 AND :a;", Place::Compared),
+            ("DELETE FROM t WHERE :a NOT IN (1, 2)", Place::Compared),
+            ("DELETE FROM t WHERE id NOT LIKE :a", Place::Compared),
+            ("DELETE FROM t WHERE id BETWEEN :a AND 5", Place::Compared),
+            ("UPDATE t SET tags = :a", Place::Value),
+            ("UPDATE t SET tags = :a WHERE id = 1", Place::Value),
+            (
+                "UPDATE t SET x = 1 WHERE (:a IS NULL OR y = 1)",
+                Place::Value,
+            ),
+            (
+                "UPDATE t SET x = 1 WHERE JSON_LENGTH(y) > 0 AND :a IS NULL",
+                Place::Value,
+            ),
             ("x IN (:a + 1)", Place::AmongOthers),
         ] {
             assert_eq!(place(sql), expected, "{sql}");

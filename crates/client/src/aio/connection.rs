@@ -316,7 +316,11 @@ fn not_let_in(error: RedisError, endpoint: &Endpoint) -> Failure {
     };
     let denied = denied || answer.is_auth() || DENIALS.contains(&answer.message());
     let secret = endpoint.password().map_or("", Secret::reveal);
-    let said = answer.without(secret).to_string();
+    let answer = answer.without(secret);
+    if answer.is_cluster() {
+        return refused(answer);
+    }
+    let said = answer.to_string();
     if denied {
         Failure::Denied(said)
     } else {

@@ -181,30 +181,35 @@ impl Link {
             let secret = endpoint.password().map_or("", Secret::reveal);
             answer.map_err(|answer| endpoint.refused(answer.without(secret)))?;
         }
-        if select.is_some() {
-            match self.answer(Shape::Short, wait, "the answer to SELECT")? {
-                Ok(_) => {}
-                Err(answer)
-                    if answer.code() == "ERR" && !answer.is_auth() && !answer.is_transient() =>
-                {
-                    return Err(ClientError::Config(ConfigError::Value {
-                        name: "database",
-                        reason: "the server has no database with this number",
-                    }));
-                }
-                Err(answer) => return Err(endpoint.refused(answer)),
-            }
+        let selected = match select {
+            Some(_) => self
+                .answer(Shape::Short, wait, "the answer to SELECT")?
+                .map(drop),
+            None => Ok(()),
+        };
+        let hello = self.answer(Shape::Hello, wait, "the answer to HELLO")?;
+        // A node of a cluster refuses SELECT, too; its kind says more than that.
+        if let Some(kind) = hello.as_ref().ok().and_then(mode::unsupported) {
+            return Err(endpoint.unsupported(kind));
         }
-        match self.answer(Shape::Hello, wait, "the answer to HELLO")? {
+        match selected {
+            Err(answer)
+                if answer.code() == "ERR" && !answer.is_auth() && !answer.is_transient() =>
+            {
+                return Err(ClientError::Config(ConfigError::Value {
+                    name: "database",
+                    reason: "the server has no database with this number",
+                }));
+            }
+            Err(answer) => return Err(endpoint.refused(answer)),
+            Ok(()) => {}
+        }
+        match hello {
             // An old server does not know HELLO. Its error still shows that it answers.
             Err(answer) if answer.is_auth() || answer.is_transient() => {
                 Err(endpoint.refused(answer))
             }
-            Err(_) => Ok(()),
-            Ok(hello) => match mode::unsupported(&hello) {
-                Some(kind) => Err(endpoint.unsupported(kind)),
-                None => Ok(()),
-            },
+            _ => Ok(()),
         }
     }
 

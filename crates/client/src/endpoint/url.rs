@@ -65,9 +65,10 @@ impl Endpoint {
     /// [`ConfigError`] says what cannot be used. It never repeats the URL, which may hold a
     /// password.
     pub fn from_url(text: &str) -> Result<Self, ConfigError> {
-        // The URL parser would silently drop line breaks.
-        check("URL", text)?;
+        // The URL of a file often ends in a line break.
         let text = text.trim();
+        // The URL parser would silently drop line breaks inside.
+        check("URL", text)?;
         if text.starts_with(['"', '\'']) {
             return Err(ConfigError::Quoted);
         }
@@ -382,6 +383,9 @@ mod tests {
             ("redis://h//3", 3),
             ("redis://h/3 ", 3),
             (" redis://h/3", 3),
+            ("redis://h/3\n", 3),
+            ("redis://h/3\r\n", 3),
+            ("\tredis://h/3 \n", 3),
             ("redis://h//?db=2", 2),
             ("redis://:a;b,c@h/1", 1),
         ] {

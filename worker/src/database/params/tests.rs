@@ -278,3 +278,26 @@ fn a_statement_knows_its_size() {
     let placeholders = "SELECT ?, x IN (?, ?, ?, ?)".len() + 5 * AROUND_A_VALUE;
     assert_eq!(statement.bytes(), 1_000 + placeholders);
 }
+
+#[test]
+fn a_document_is_not_compared() {
+    for sql in [
+        "DELETE FROM t WHERE id <> :a",
+        "DELETE FROM t WHERE n > :a",
+        "DELETE FROM t WHERE NOT :a",
+        "DELETE FROM t WHERE :a NOT IN (1, 2)",
+        "DELETE FROM t WHERE id NOT LIKE :a",
+    ] {
+        for value in [json!([1]), json!([]), json!({"a": 1})] {
+            for dialect in [Dialect::MySql, Dialect::Sqlite] {
+                let error = sent(sql, dialect, &[("a", value.clone())]).unwrap_err();
+                let error = error.to_string();
+                assert!(error.contains("single values are compared"), "{error}");
+                assert!(error.contains(":a"), "{error}");
+            }
+        }
+        for value in [json!(1), json!("x"), json!(null)] {
+            assert!(mysql(sql, &[("a", value)]).is_ok(), "{sql}");
+        }
+    }
+}
