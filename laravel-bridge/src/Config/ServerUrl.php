@@ -52,10 +52,10 @@ final class ServerUrl
      */
     public static function parse(string $name, #[SensitiveParameter] string $url): array
     {
+        $url = trim($url, " \t\n\r\v\f");
         if (preg_match('/[\x00-\x1f\x7f]/', $url) === 1) {
             throw InvalidConfiguration::in($name, 'its url has a control character');
         }
-        $url = trim($url);
         if (preg_match('/^["\']/', $url) === 1) {
             throw InvalidConfiguration::in($name, 'its url stands in quotes, which do not belong to it');
         }
