@@ -50,7 +50,7 @@ impl Backoff {
     }
 
     /// Like [`pause`](Self::pause), with jitter from the caller: `random` is in 0..1.
-    pub fn failed(&mut self, random: f64) -> Duration {
+    fn failed(&mut self, random: f64) -> Duration {
         let doubled = self.floor.saturating_mul(1 << self.failures.min(16));
         let whole = doubled.min(self.cap);
         self.failures = self.failures.saturating_add(1);

@@ -5,10 +5,10 @@ use url::form_urlencoded;
 
 use super::Dialect;
 
-/// Options that protect the connection, in the words of both servers.
-const TLS: [&str; 10] = [
-    "ssl-mode",
-    "sslmode",
+/// Options that say how the connection is protected, in the words of both servers.
+pub(super) const TLS_MODES: [&str; 2] = ["ssl-mode", "sslmode"];
+/// Options that name a file of certificates or keys, as the drivers read them.
+pub(super) const TLS_FILES: [&str; 8] = [
     "ssl-ca",
     "sslca",
     "sslrootcert",
@@ -18,7 +18,7 @@ const TLS: [&str; 10] = [
     "ssl-key",
     "sslkey",
 ];
-/// The options in the list above that the driver of this database does not have.
+/// The options in the lists above that the driver of this database does not have.
 const NOT_OF_MYSQL: [&str; 2] = ["sslrootcert", "ssl-root-cert"];
 const NOT_OF_POSTGRES: [&str; 1] = ["sslca"];
 /// Options of Doctrine, whose URLs people share between an application and its worker. They change
@@ -41,7 +41,12 @@ const OF_LIBPQ: [(&str, &[&str]); 9] = [
 
 /// Returns the names of the options that a URL of this dialect may have.
 fn known(dialect: Dialect) -> Vec<&'static str> {
-    let tls = |without: &'static [&str]| TLS.into_iter().filter(|name| !without.contains(name));
+    let tls = |without: &'static [&str]| {
+        TLS_MODES
+            .into_iter()
+            .chain(TLS_FILES)
+            .filter(|name| !without.contains(name))
+    };
     match dialect {
         Dialect::MySql => tls(&NOT_OF_MYSQL)
             .chain(["socket", "statement-cache-capacity"])

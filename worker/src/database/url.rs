@@ -95,7 +95,7 @@ impl Options {
                 check_options(url.query(), Dialect::MySql, text)?;
                 check_files(&url, text)?;
                 let options = MySqlConnectOptions::from_str(url.as_str()).map_err(option)?;
-                let protects = says(&url, &["ssl-mode", "sslmode"]);
+                let protects = says(&url, &options::TLS_MODES);
                 Ok(Options::MySql(as_the_server_has_it(
                     if protects
                         || says(&url, &["socket"])
@@ -112,7 +112,7 @@ impl Options {
                 check_options(url.query(), Dialect::Postgres, text)?;
                 check_files(&url, text)?;
                 let options = PgConnectOptions::from_str(url.as_str()).map_err(option)?;
-                let protects = says(&url, &["ssl-mode", "sslmode"]);
+                let protects = says(&url, &options::TLS_MODES);
                 let options = options.extra_float_digits(None);
                 let options = if says(&url, &["statement-cache-capacity"]) {
                     options
@@ -223,24 +223,12 @@ fn check_options(
     })
 }
 
-/// Parameters that name a file of certificates or keys, as the drivers read them.
-const FILES: [&str; 8] = [
-    "ssl-ca",
-    "sslca",
-    "sslrootcert",
-    "ssl-root-cert",
-    "ssl-cert",
-    "sslcert",
-    "ssl-key",
-    "sslkey",
-];
-
 /// Checks that the files in a URL can be read: the driver's error for such a file looks like that
 /// for a server that is away.
 fn check_files(url: &Url, text: &str) -> Result<(), DatabaseUrlError> {
     for (name, file) in url.query_pairs() {
         // The drivers also accept the text of a certificate.
-        if FILES.contains(&&*name)
+        if options::TLS_FILES.contains(&&*name)
             && !file.trim_start().starts_with("-----BEGIN")
             && let Err(error) = std::fs::File::open(&*file)
         {
