@@ -42,6 +42,7 @@
 extern crate self as celery_worker;
 
 mod app;
+mod broker;
 pub mod cli;
 mod clock;
 mod config;
@@ -60,7 +61,6 @@ mod logging;
 mod monitor;
 mod printable;
 mod shutdown;
-mod source;
 mod task;
 mod task_log;
 pub mod tasks;

@@ -51,13 +51,13 @@ use tokio::sync::mpsc;
 
 pub use self::call::{End, TestCall};
 use crate::Database;
+use crate::broker::Tag;
 use crate::clock::now;
 use crate::consumer::{Routes, Rules};
 use crate::delivery::{Delivery, Ledger, Order, Settler};
 use crate::executor::{self, Stage};
 use crate::monitor::Monitor;
 use crate::shutdown::{Phase, Shutdown};
-use crate::source::Tag;
 use crate::task::{Registry, Shared, States, TaskDef};
 
 /// The node's name that tasks see.

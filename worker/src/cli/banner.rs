@@ -5,9 +5,9 @@ use std::io::Write;
 use celery_client::mask::mask;
 
 use crate::app::Worker;
+use crate::broker::Results;
 use crate::config::{Config, LogFormat};
 use crate::lifecycle::ALWAYS;
-use crate::source::Results;
 
 /// Prints the banner to standard output. With JSON logs, logs its content as one line instead. URLs
 /// are shown without passwords.

@@ -21,10 +21,10 @@ use futures_util::future::join_all;
 use super::redis::{command, connect, items, text};
 use super::rights;
 use crate::app::StartError;
+use crate::broker::Results;
 use crate::config::value::{ConfigError, setting};
 use crate::config::{Config, Settings};
 use crate::database::{Database, Kind};
-use crate::source::Results;
 use crate::tasks::Statements;
 
 /// The first version of Redis with the commands that the scripts use.

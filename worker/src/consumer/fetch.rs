@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 
 use super::pace::{Move, Pace, View};
+use crate::broker::redis::doorbell::Bell;
+use crate::broker::redis::{MAX_CLAIM, MAX_TAGS};
+use crate::broker::{Claimed, Source};
 use crate::delivery::Ledger;
 use crate::failpoint::failpoint;
 use crate::monitor::Pulse;
 use crate::monitor::metrics::Metrics;
-use crate::source::redis::doorbell::Bell;
-use crate::source::redis::{MAX_CLAIM, MAX_TAGS};
-use crate::source::{Claimed, Source};
 use crate::{Phase, Shutdown};
 
 /// The state of the fetch role.

@@ -29,13 +29,13 @@ use super::parked::{Parked, Waiting};
 use super::peek::Peek;
 use super::rules::{Rules, caught};
 use super::transition::BUG;
+use crate::broker::redis::{MAX_PARKED, RedisSource};
+use crate::broker::{Claimed, Letter, Settlement, Source, Step, Tag};
 use crate::clock::now;
 use crate::delivery::{Delivery, Ledger, Order, Outcome};
 use crate::failpoint::failpoint;
 use crate::monitor::Pulse;
 use crate::monitor::metrics::{Metrics, Of};
-use crate::source::redis::{MAX_PARKED, RedisSource};
-use crate::source::{Claimed, Letter, Settlement, Source, Step, Tag};
 use crate::task_log::{label, log_task};
 use crate::{Phase, Shutdown};
 

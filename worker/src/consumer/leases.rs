@@ -7,13 +7,13 @@ use std::time::Duration;
 use celery_client::backoff::random;
 use tokio::time::Instant;
 
+use crate::broker::Source;
+use crate::broker::redis::RedisSource;
+use crate::broker::redis::sweep::Swept;
 use crate::delivery::Ledger;
 use crate::failpoint::failpoint;
 use crate::monitor::Pulse;
 use crate::monitor::metrics::Metrics;
-use crate::source::Source;
-use crate::source::redis::RedisSource;
-use crate::source::redis::sweep::Swept;
 
 /// The time between two sweeps. Far shorter than Python's hundred seconds, so that Python's
 /// sweepers find nothing to do: they block their worker while they compete with our writes.

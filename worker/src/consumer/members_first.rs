@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::source::{Settlement, Step};
+use crate::broker::{Settlement, Step};
 
 /// How long the results of the members are visible before the failure of the body. The two looks of
 /// a client are about a millisecond apart, on a busy machine a few. Meanwhile a failed chord
@@ -79,7 +79,7 @@ fn fails_a_body(settlement: &Settlement) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Tag;
+    use crate::broker::Tag;
 
     const TAG: Tag = Tag { call: 1, index: 1 };
 

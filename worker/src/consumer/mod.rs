@@ -54,11 +54,11 @@ use self::parked::Parked;
 pub(crate) use self::rules::Rules;
 use self::settling::Settling;
 pub(crate) use self::verdict::{Failure, Verdict};
+use crate::broker::redis::doorbell::{self, Bell};
+use crate::broker::redis::{Broker, Layout, RedisSource};
+pub use crate::broker::{QueueOrder, Results};
 use crate::delivery::{Delivery, Ledger, Settler, TaskNames};
 use crate::monitor::Pulse;
-use crate::source::redis::doorbell::{self, Bell};
-use crate::source::redis::{Broker, Layout, RedisSource};
-pub use crate::source::{QueueOrder, Results};
 use crate::{Phase, Shutdown};
 
 /// A running consumer.

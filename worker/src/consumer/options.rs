@@ -6,9 +6,9 @@ use celery_client::endpoint::Endpoint;
 use celery_protocol::serializer::Serializer;
 
 use super::routes::Routes;
+use crate::broker::{QueueOrder, Results};
 use crate::delivery::MAX_HELD_BYTES;
 use crate::monitor::Monitor;
-use crate::source::{QueueOrder, Results};
 
 /// The options of a consumer: what it consumes, how much it holds, and how long its leases last.
 #[derive(Clone, Debug)]

@@ -102,7 +102,7 @@ impl Pace {
         if view.room > 0 {
             // There is plenty of room if half of the limit is free, or if a claim of the greatest
             // size fits. With less room, a short wait makes the claim larger.
-            let plenty = view.room >= (view.limit / 2).clamp(1, crate::source::redis::MAX_CLAIM);
+            let plenty = view.room >= (view.limit / 2).clamp(1, crate::broker::redis::MAX_CLAIM);
             if self.rung
                 || now >= last + self.safety
                 || (self.hungry && (plenty || now >= last + LINGER))

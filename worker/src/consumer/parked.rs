@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use crate::source::Tag;
+use crate::broker::Tag;
 
 /// A message that waits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -23,13 +23,13 @@ use super::pace::{LINGER, is_complete};
 use super::report;
 use super::rules::{Rules, caught};
 use super::transition::Plan;
+use crate::broker::redis::RedisSource;
+use crate::broker::{Letter, Part, Settlement, Source, Step, Tag};
 use crate::clock::now;
 use crate::delivery::{Delivery, Ledger, Order, Outcome, redelivery_name};
 use crate::failpoint::failpoint;
 use crate::monitor::Pulse;
 use crate::monitor::metrics::Metrics;
-use crate::source::redis::RedisSource;
-use crate::source::{Letter, Part, Settlement, Source, Step, Tag};
 use crate::task_log::{label, log_task};
 
 /// The most settlements of one call. It keeps the script of a call within a few milliseconds.

@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use super::canvas;
 use super::rules::{BILLIARD, CELERY, Rules, caught};
 use super::verdict::{Failure, Verdict};
+use crate::broker::{Letter, Step};
 use crate::delivery::Delivery;
-use crate::source::{Letter, Step};
 use crate::task_log::{label, log_task};
 
 /// Causes of dead letters. `BUG`: this worker's code failed. `POISON`: workers ended again and

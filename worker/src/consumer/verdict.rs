@@ -234,9 +234,9 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::broker::Tag;
     use crate::consumer::Routes;
     use crate::delivery::{Retries, TaskNames};
-    use crate::source::Tag;
     use crate::task::testing;
 
     struct Names;

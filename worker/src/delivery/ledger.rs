@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::source::Tag;
+use crate::broker::Tag;
 
 /// When this many acknowledgements wait, the next claim is made at once and carries them.
 pub(crate) const ACKS: usize = 100;

@@ -22,9 +22,9 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::ledger::{ACKS, Ledger};
+use crate::broker::Settlement;
+pub use crate::broker::Tag;
 use crate::clock::now;
-use crate::source::Settlement;
-pub use crate::source::Tag;
 
 /// The most messages that a worker holds, whatever its concurrency. It bounds how many messages
 /// must be given back or run again when the worker ends.

@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::broker::Tag;
 use crate::delivery::{Ledger, Order};
-use crate::source::Tag;
 use crate::task::{
     Answers, Batch, BatchOptions, Call, Context, Exception, States, TaskDef, TaskError, TaskResult,
     testing,

@@ -14,8 +14,8 @@ use super::freeze::{Given, Place};
 use super::options::{Options, Raws, Value, json};
 use super::outcome::{Outcome, Outcomes};
 use super::signature::{Kind, Signature};
+use crate::broker::{Letter, Step};
 use crate::consumer::rules::Rules;
-use crate::source::{Letter, Step};
 
 /// About how many bytes a value takes besides its text.
 const AROUND: usize = 16;

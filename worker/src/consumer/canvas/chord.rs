@@ -8,7 +8,7 @@ use super::links::{add_body_callbacks, strip_header_links, unroll_chords};
 use super::options::{Options, Value, json};
 use super::outcome::Outcome;
 use super::signature::{Kind, Signature};
-use crate::source::Step;
+use crate::broker::Step;
 
 impl Calling<'_> {
     /// Calls a chord: callbacks go to the body, a delay to the header, other options to both.

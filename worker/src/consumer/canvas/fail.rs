@@ -20,8 +20,8 @@ use super::call::{Calling, not_published};
 use super::follow_up::Load;
 use super::options::{Options, Value};
 use super::signature::{Kind, Signature};
+use crate::broker::{Part, Step};
 use crate::consumer::rules::Rules;
-use crate::source::{Part, Step};
 
 /// The failure of the tasks that will not be run.
 pub(super) struct Failing<'a> {

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use serde_json::value::RawValue;
 
+use crate::broker::Step;
 use crate::consumer::rules::Rules;
-use crate::source::Step;
 
 /// The most bytes that may follow from one task, unless it is a single message. Every member of a
 /// group carries the result of the parent, and every member of a header the body of the chord.

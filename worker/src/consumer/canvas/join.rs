@@ -13,9 +13,9 @@ use super::call::{Calling, not_published};
 use super::fail::{Failing, Raised};
 use super::follow_up::Load;
 use super::signature::{DEPTH, Signature};
+use crate::broker::{Complete, Part, Step};
 use crate::consumer::rules::{CELERY, Rules, caught};
 use crate::consumer::verdict::traceback;
-use crate::source::{Complete, Part, Step};
 
 /// Returns the steps for a chord whose members have all ended. Its body is called with their
 /// results, or fails with the exception of the first member that failed.

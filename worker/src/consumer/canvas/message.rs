@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use super::call::{Calling, new_id};
 use super::options::{Options, Raws, STAMPED_HEADERS, json};
 use super::signature::{Kind, Signature};
-use crate::source::Step;
+use crate::broker::Step;
 
 /// Options that do not become properties of the message: they are about the call or its connection,
 /// or become something else.

@@ -44,7 +44,7 @@ pub(crate) use self::follow_up::{FollowUps, MOST};
 pub(crate) use self::join::{after_chord, not_counted};
 use self::options::list;
 use super::rules::Rules;
-use crate::source::{Part, Step};
+use crate::broker::{Part, Step};
 
 /// Returns what follows a success: callbacks and the next step of the chain, with the result as
 /// their first argument; then the count in the chord.

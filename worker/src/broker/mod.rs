@@ -1,7 +1,7 @@
-//! Defines a source of messages: it claims them in batches, renews what is held, and settles what
-//! is done.
+//! Defines what a broker does for the worker: it claims messages in batches, renews what is held, and
+//! settles what is done.
 //!
-//! The consumer uses only the trait [`Source`], so that another broker can implement it. A source
+//! The consumer uses the trait [`Source`], so that another broker can implement it. A broker
 //! moves messages and does not know about tasks. It does not decode a message, and it receives a
 //! verdict as finished steps. Every instance has a connection of its own; the consumer takes one
 //! for each of its roles.

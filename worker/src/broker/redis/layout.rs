@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use celery_protocol::keys::Keys;
 
 use super::order::Turns;
-use crate::source::QueueOrder;
-use crate::source::Tag;
+use crate::broker::QueueOrder;
+use crate::broker::Tag;
 
 /// The prefix of our tags. The tags of Python workers, which are UUIDs, never begin with it.
 pub(crate) const TAG_PREFIX: &str = "rs:";

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use celery_client::aio::{Cmd, Failure, Value, scripts};
 
 use super::{MAX_TAGS, RedisSource, bytes, number, positions};
+use crate::broker::Tag;
 use crate::failpoint::failpoint;
-use crate::source::Tag;
 
 /// The most messages that one call parks or fetches. All fetched bodies come in one answer.
 pub(crate) const MAX_PARKED: usize = 250;

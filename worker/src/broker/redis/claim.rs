@@ -3,9 +3,9 @@
 use celery_client::aio::{Cmd, Failure, Value, scripts};
 
 use super::{DEAD_LETTERS, MAX_TAGS, RedisSource, bytes, number, positions};
+use crate::broker::Tag;
+use crate::broker::{Claim, Claimed};
 use crate::failpoint::failpoint;
-use crate::source::Tag;
-use crate::source::{Claim, Claimed};
 
 /// The most messages of one claim. Larger claims block Redis for milliseconds and gain nothing. A
 /// tag's number also has only four digits.
@@ -215,8 +215,8 @@ mod tests {
     use celery_testkit::{Redis, RedisOptions};
 
     use super::*;
-    use crate::source::QueueOrder;
-    use crate::source::redis::{Broker, Layout};
+    use crate::broker::QueueOrder;
+    use crate::broker::redis::{Broker, Layout};
 
     fn source(redis: &Redis) -> RedisSource {
         let queues = [Arc::from("q"), Arc::from("r")];

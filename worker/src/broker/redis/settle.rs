@@ -5,7 +5,7 @@ use std::sync::Once;
 use celery_client::aio::{Cmd, Value, scripts};
 
 use super::{DEAD_LETTERS, MAX_TAGS, RedisSource, bytes, number, positions};
-use crate::source::{Letter, Settled, Settlement, Step};
+use crate::broker::{Letter, Settled, Settlement, Step};
 
 impl RedisSource {
     pub(super) async fn settle_batch(&mut self, batch: &[Settlement]) -> Settled {

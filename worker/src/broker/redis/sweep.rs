@@ -13,8 +13,8 @@ use celery_protocol::message::{Unacked, mark_redelivered};
 
 use super::binding::Binding;
 use super::{DEAD_LETTERS, Layout, RedisSource, bytes, number};
+use crate::broker::Tag;
 use crate::failpoint::failpoint;
-use crate::source::Tag;
 
 /// The number of index entries that are read at a time.
 const PAGE: usize = 1_000;
@@ -433,8 +433,8 @@ mod tests {
     use celery_testkit::{Redis, RedisOptions};
 
     use super::*;
-    use crate::source::QueueOrder;
-    use crate::source::redis::Broker;
+    use crate::broker::QueueOrder;
+    use crate::broker::redis::Broker;
 
     fn broker(redis: &Redis) -> Broker {
         broker_with(redis, Keys::default())

@@ -5,7 +5,7 @@ use celery_protocol::keys::ChordPart;
 use serde_json::value::to_raw_value;
 
 use super::{RedisSource, bytes, number};
-use crate::source::{Complete, Part, Step};
+use crate::broker::{Complete, Part, Step};
 
 /// How long the claim on a body lives, in seconds. It outlasts a short outage between the count and
 /// the settlement. It is not longer than a lease, so that the worker that gets the message of a

@@ -78,7 +78,7 @@ pub(crate) use layout::Layout;
 pub(crate) use parking::MAX_PARKED;
 
 use super::{Claim, Settled, Settlement, Source};
-use crate::source::Tag;
+use crate::broker::Tag;
 
 /// About how many dead letters are kept.
 pub(crate) const DEAD_LETTERS: usize = 100_000;
