@@ -10,11 +10,9 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use super::scan::string_end;
+use super::error::MAX_DIGITS;
+use super::string::string_end;
 use super::{JsonError, Name, Special, each_member};
-
-/// Python's `sys.int_info.default_max_str_digits`: reading a longer integer raises.
-pub(super) const MAX_DIGITS: usize = 4_300;
 
 /// Integers with fewer digits have at most 64 bits.
 const LARGE_DIGITS: usize = 19;

@@ -6,24 +6,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::string::string_end;
 use super::{JsonError, normalise};
-
-/// Returns the index after a string's closing quote, or the text's end if the string is not closed.
-/// `inside` is the index after its opening quote.
-pub(super) fn string_end(text: &[u8], inside: usize) -> usize {
-    let mut at = inside;
-    while let Some(found) = text
-        .get(at..)
-        .and_then(|rest| memchr::memchr2(b'"', b'\\', rest))
-    {
-        at += found + 1;
-        if text[at - 1] == b'"' {
-            return at;
-        }
-        at += 1;
-    }
-    text.len()
-}
 
 fn skip_space(text: &[u8], mut at: usize) -> usize {
     while matches!(text.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {

@@ -3,6 +3,7 @@
 //! Bodies and results are JSON inside this crate; other formats are converted when they are read
 //! and written. Pickle is refused: reading it would run its author's code.
 
+mod format;
 mod msgpack;
 mod tree;
 mod yaml;
@@ -10,77 +11,11 @@ mod yaml;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+pub use format::{Serializer, SerializerError};
+
 use crate::json;
 
-/// A format of bodies and results.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Serializer {
-    /// `application/json`, the default.
-    #[default]
-    Json,
-    /// `application/x-msgpack`.
-    Msgpack,
-    /// `application/x-yaml`.
-    Yaml,
-}
-
-/// The error of data that could not be converted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SerializerError {
-    /// The data is not in its format, or has a value that JSON has no form for.
-    #[error("not {}: {detail}", format.content_type())]
-    Invalid {
-        /// The format that was expected.
-        format: Serializer,
-        /// The error.
-        detail: String,
-    },
-    /// The data becomes larger than permitted, for example by YAML aliases.
-    #[error("data becomes larger than {limit} bytes")]
-    TooLarge {
-        /// The limit in bytes.
-        limit: usize,
-    },
-}
-
 impl Serializer {
-    /// Returns the serializer for a name (`json`) or content type (`application/json`).
-    pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "json" | "application/json" => Self::Json,
-            "msgpack" | "application/x-msgpack" => Self::Msgpack,
-            "yaml" | "application/x-yaml" => Self::Yaml,
-            _ => return None,
-        })
-    }
-
-    /// Returns Celery's name for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::Msgpack => "msgpack",
-            Self::Yaml => "yaml",
-        }
-    }
-
-    /// Returns the content type.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::Json => "application/json",
-            Self::Msgpack => "application/x-msgpack",
-            Self::Yaml => "application/x-yaml",
-        }
-    }
-
-    /// Returns the content encoding.
-    pub fn content_encoding(self) -> &'static str {
-        match self {
-            Self::Json | Self::Yaml => "utf-8",
-            Self::Msgpack => "binary",
-        }
-    }
-
     /// Converts JSON into this format.
     ///
     /// The values of the message are kept. MessagePack has no integers beyond 64 bits, so such an
@@ -121,13 +56,6 @@ impl Serializer {
             }
             Self::Msgpack => msgpack::read(data, limit),
             Self::Yaml => yaml::read(data, limit),
-        }
-    }
-
-    fn invalid(self, detail: impl ToString) -> SerializerError {
-        SerializerError::Invalid {
-            format: self,
-            detail: detail.to_string(),
         }
     }
 }
