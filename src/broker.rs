@@ -1,6 +1,7 @@
 //! Calls to a broker: posting a task or a batch, posting without waiting, and revoking.
 
-use celery_client::blocking::{Deadline, Publish, Revoke};
+use celery_client::blocking::Deadline;
+use celery_client::redis::blocking::{Publish, Revoke};
 use celery_client::{ClientError, PublishError};
 
 use crate::connection::Connection;

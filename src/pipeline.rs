@@ -7,7 +7,8 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use celery_client::blocking::{Client, Deadline, Interrupt, NeverInterrupt, Post, Process, Wait};
+use celery_client::blocking::{Deadline, Interrupt, NeverInterrupt, Process, Wait};
+use celery_client::redis::blocking::{Client, Post};
 use celery_client::{Endpoint, PublishError};
 
 use crate::pool::{self, PhpInterrupt};

@@ -8,9 +8,8 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use celery_client::blocking::{
-    Client, ClientOptions, Deadline, Interrupt, Interrupted, Pool, PoolOptions, Wait,
-};
+use celery_client::blocking::{Deadline, Interrupt, Interrupted, Wait};
+use celery_client::redis::blocking::{Client, ClientOptions, Pool, PoolOptions};
 use celery_client::{ClientError, Endpoint};
 
 use crate::ffi::interrupt;

@@ -6,7 +6,7 @@
 
 mod options;
 
-use celery_client::blocking::Post;
+use celery_client::redis::blocking::Post;
 use celery_protocol::RawValue;
 use celery_protocol::keys;
 use celery_protocol::message::{EncodeOptions, Task};

@@ -14,10 +14,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use celery_client::Endpoint;
-use celery_client::blocking::{
-    Client, ClientOptions, NeverInterrupt, Pool, PoolOptions, Post, Publish, Wait,
-};
+use celery_client::blocking::{NeverInterrupt, Wait};
 use celery_client::endpoint::Address;
+use celery_client::redis::blocking::{Client, ClientOptions, Pool, PoolOptions, Post, Publish};
 
 const ROUNDS: usize = 9;
 const POSTS: u32 = 4000;

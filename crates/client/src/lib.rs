@@ -1,5 +1,4 @@
-//! Brokers and result backends of Celery: one set of commands and scripts, a blocking and an async
-//! driver.
+//! Brokers and result backends of Celery, for a blocking caller and for an async one.
 //!
 //! # Layout
 //!
@@ -9,10 +8,9 @@
 //! * [`mask`]: shows text that may hold a URL without its password.
 //! * [`secret`]: passwords that cannot be printed by accident.
 //! * [`tls`]: the configuration of rustls for an endpoint, on ring, never installed as a default.
-//! * [`redis`]: the Lua scripts that both drivers send.
-//! * `blocking` (feature `blocking`): the driver of the PHP extension, without a runtime and with
-//!   one deadline for each call.
-//! * `aio` (feature `aio`): the driver of the worker, on tokio.
+//! * `blocking` (feature `blocking`): deadlines, interrupts, forks, names and sockets for drivers
+//!   that block.
+//! * [`redis`]: the clients of Redis, a blocking and an async one, and their Lua scripts.
 
 pub mod backoff;
 pub mod endpoint;
@@ -22,10 +20,11 @@ pub mod redis;
 pub mod secret;
 pub mod tls;
 
-#[cfg(feature = "aio")]
-pub mod aio;
 #[cfg(feature = "blocking")]
 pub mod blocking;
+
+#[cfg(feature = "aio")]
+pub use redis::aio;
 
 pub use endpoint::Endpoint;
 pub use error::{ClientError, ConfigError, PublishError, ServerError};

@@ -1,63 +1,18 @@
-//! The blocking driver: a Redis client whose calls block the thread, but never beyond a deadline.
+//! What every blocking driver needs: deadlines, interrupts, forks, names and sockets.
 //!
-//! Every call takes a [`Wait`]. It holds one absolute deadline for the whole call (name,
-//! connection, TLS, repeats, answer) and an [`Interrupt`] that is checked at least every 50 ms.
-//!
-//! A [`Pool`] is a plain value without locks. A client is taken *out* of it, used, and put back
-//! after success. An aborted caller does not put its client back, so the connection is closed.
-//!
-//! ```no_run
-//! # use std::{sync::Arc, time::Duration};
-//! # use celery_client::blocking::*;
-//! # use celery_client::Endpoint;
-//! # fn main() -> Result<(), celery_client::ClientError> {
-//! let endpoint = Arc::new(Endpoint::from_url("redis://localhost")?);
-//! let mut pool = Pool::new(PoolOptions::default());
-//! let mut client = pool.take(&endpoint);
-//! let post = Post {
-//!     queue: "celery".into(),
-//!     priority: 0,
-//!     task_id: "id".into(),
-//!     envelope: b"{}".to_vec(),
-//! };
-//! let mut never = NeverInterrupt;
-//! let mut wait = Wait::new(Duration::from_secs(5), &mut never);
-//! client.publish(&post, Publish::Confirmed, &mut wait)?;
-//! pool.put(client);
-//! # Ok(()) }
-//! ```
+//! All waiting goes through a [`Wait`]. It holds one absolute [`Deadline`] for the whole call and an
+//! [`Interrupt`] that is checked at least every 50 ms.
 //!
 //! The modules, from the bottom:
 //!
-//! * `wait`: deadline and interrupt;
-//! * `resolve`, `socket` and `stream`: names, bytes, TLS;
-//! * `reply`: reading answers;
-//! * `link`: a connection;
 //! * `process`: recognizing forks;
-//! * `client` and `pool`: connecting, repeating, and keeping connections;
-//! * `publish`, `pipeline`, `replicas`, `results` and `control`: the calls of a client.
+//! * `wait`: deadline and interrupt;
+//! * `resolve` and `socket`: names, and bytes in and out.
 
-mod client;
-mod control;
-mod link;
-mod pipeline;
-mod pool;
 mod process;
-mod publish;
-mod replicas;
-mod reply;
-mod resolve;
-mod results;
-mod socket;
-mod stream;
-mod wait;
+pub(crate) mod resolve;
+pub(crate) mod socket;
+pub(crate) mod wait;
 
-pub use client::{Client, ClientOptions};
-pub use control::Revoke;
-pub use link::Link;
-pub use pool::{Pool, PoolOptions};
 pub use process::Process;
-pub use publish::{Post, Publish};
-#[doc(hidden)]
-pub use reply::{Shape, answers};
 pub use wait::{Deadline, Interrupt, Interrupted, NeverInterrupt, Wait};

@@ -37,7 +37,7 @@ impl Process {
     }
 
     #[cfg(test)]
-    pub(super) fn another() -> Self {
+    pub(crate) fn another() -> Self {
         Self(Self::current().0.wrapping_add(1))
     }
 }

@@ -49,7 +49,7 @@ thread_local! {
 
 /// Returns the addresses of a host in the resolver's order. The outer error ends the call, the
 /// inner one is the resolver's.
-pub(super) fn addresses(host: &str, wait: &mut Wait<'_>) -> Result<Answer, ClientError> {
+pub(crate) fn addresses(host: &str, wait: &mut Wait<'_>) -> Result<Answer, ClientError> {
     if let Ok(address) = host.parse() {
         return Ok(Ok(vec![address]));
     }
@@ -95,7 +95,7 @@ pub(super) fn addresses(host: &str, wait: &mut Wait<'_>) -> Result<Answer, Clien
 }
 
 /// Forgets a name, so that the next caller looks it up again.
-pub(super) fn forget(host: &str) {
+pub(crate) fn forget(host: &str) {
     NAMES.with_borrow_mut(|names| names.known.remove(host));
 }
 

@@ -24,7 +24,7 @@ const FULL_BACKLOG: Duration = Duration::from_millis(5);
 
 /// The result of a look at an idle connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Peek {
+pub(crate) enum Peek {
     /// There is nothing to read, as expected.
     Quiet,
     /// There is something to read.
@@ -34,12 +34,12 @@ pub(super) enum Peek {
 }
 
 /// A connected socket.
-pub(super) struct Socket(RawSocket);
+pub(crate) struct Socket(RawSocket);
 
 impl Socket {
     /// Connects to an address. The outer error ends the call, the inner one is the system's error
     /// for this address.
-    pub(super) fn tcp(
+    pub(crate) fn tcp(
         address: IpAddr,
         port: u16,
         wait: &mut Wait<'_>,
@@ -68,7 +68,7 @@ impl Socket {
     }
 
     /// Connects to a unix socket. The errors are those of [`tcp`](Self::tcp).
-    pub(super) fn unix(path: &Path, wait: &mut Wait<'_>) -> Result<io::Result<Self>, ClientError> {
+    pub(crate) fn unix(path: &Path, wait: &mut Wait<'_>) -> Result<io::Result<Self>, ClientError> {
         let opened = SockAddr::unix(path).and_then(|address| {
             Ok((
                 address,
@@ -93,7 +93,7 @@ impl Socket {
 
     /// Returns the reason why this process cannot create a socket, if it cannot. Mostly, it has no
     /// file descriptor left.
-    pub(super) fn cannot_be_made() -> Option<io::Error> {
+    pub(crate) fn cannot_be_made() -> Option<io::Error> {
         RawSocket::new(Domain::UNIX, Type::STREAM.cloexec(), None).err()
     }
 
@@ -106,7 +106,7 @@ impl Socket {
     }
 
     /// Sends as many bytes as the system takes at once.
-    pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         // The flag turns the signal for a closed connection into an error, so that the process
         // survives.
         Ok(send(
@@ -118,24 +118,24 @@ impl Socket {
 
     /// Sets whether small writes are gathered while earlier ones are in flight (Nagle's algorithm).
     /// Switching it off sends the gathered bytes. Unix sockets do not gather.
-    pub(super) fn gather(&self, on: bool) {
+    pub(crate) fn gather(&self, on: bool) {
         // A failure changes only the speed.
         let _ = self.0.set_tcp_nodelay(!on);
     }
 
     /// Receives the bytes that have arrived; 0 at the end of the stream.
-    pub(super) fn receive(&self, room: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn receive(&self, room: &mut [u8]) -> io::Result<usize> {
         Ok(recv(self.0.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT)?)
     }
 
     /// Receives the bytes that arrive within a slice. Fails with `WouldBlock` if none do, and with
     /// `Interrupted` after a signal.
-    pub(super) fn receive_waiting(&self, room: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn receive_waiting(&self, room: &mut [u8]) -> io::Result<usize> {
         Ok(recv(self.0.as_raw_fd(), room, MsgFlags::empty())?)
     }
 
     /// Looks at the connection without consuming bytes.
-    pub(super) fn peek(&self) -> Peek {
+    pub(crate) fn peek(&self) -> Peek {
         match recv(
             self.0.as_raw_fd(),
             &mut [0],
@@ -149,7 +149,7 @@ impl Socket {
     }
 
     /// Sleeps until one of `events` is true.
-    pub(super) fn wait_for(
+    pub(crate) fn wait_for(
         &self,
         events: PollFlags,
         wait: &mut Wait<'_>,

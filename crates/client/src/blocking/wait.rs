@@ -15,7 +15,7 @@ use crate::error::ClientError;
 
 /// The longest sleep between two checks of the interrupt: short for a person, while 20 wake-ups a
 /// second cost almost nothing.
-pub(super) const SLICE: Duration = Duration::from_millis(50);
+pub(crate) const SLICE: Duration = Duration::from_millis(50);
 
 /// The least time that another attempt gets, or a quarter of the whole time if that is shorter. If the
 /// deadline cut off its answer, a known refusal would become an unknown outcome.
@@ -121,7 +121,7 @@ impl<'a> Wait<'a> {
     }
 
     /// Lends the whole wait.
-    pub(super) fn whole(&mut self) -> Wait<'_> {
+    pub(crate) fn whole(&mut self) -> Wait<'_> {
         Wait {
             interrupt: self.interrupt,
             ..*self
@@ -137,7 +137,7 @@ impl<'a> Wait<'a> {
     }
 
     /// Lends a part of this wait that lasts an `nth` of the time left, but at least `least`.
-    pub(super) fn share(&mut self, nth: u32, least: Duration) -> Wait<'_> {
+    pub(crate) fn share(&mut self, nth: u32, least: Duration) -> Wait<'_> {
         self.within((self.deadline.remaining() / nth).max(least))
     }
 
@@ -210,7 +210,7 @@ impl<'a> Wait<'a> {
 
     /// Sleeps until the next attempt. Fails if an interrupt comes first, and at once if too little
     /// time is left for an answer.
-    pub(super) fn back_off(&mut self, backoff: &mut Backoff) -> Result<(), ClientError> {
+    pub(crate) fn back_off(&mut self, backoff: &mut Backoff) -> Result<(), ClientError> {
         const WHAT: &str = "waiting for the server to recover";
         let least = LAST_ATTEMPT.min(self.deadline.total / 4);
         let room = self.deadline.remaining().saturating_sub(least);

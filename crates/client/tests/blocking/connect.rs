@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use celery_client::ClientError;
-use celery_client::blocking::Publish;
+use celery_client::redis::blocking::Publish;
 use celery_testkit::{RedisOptions, free_port};
 
 use super::{at_leisure, cli, client, client_of, post, queued, redis, within};

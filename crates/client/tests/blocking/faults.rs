@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use celery_client::ClientError;
-use celery_client::blocking::{Client, ClientOptions, Interrupt, Interrupted, Post, Publish, Wait};
+use celery_client::blocking::{Interrupt, Interrupted, Wait};
+use celery_client::redis::blocking::{Client, ClientOptions, Post, Publish};
 use celery_testkit::{Fault, Proxy, Redis, RedisOptions, wait_for};
 
 use super::scripted::{ENTER, POSTED, scripted};

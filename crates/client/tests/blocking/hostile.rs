@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
 use celery_client::ClientError;
-use celery_client::blocking::{Client, ClientOptions, Publish, Revoke};
+use celery_client::redis::blocking::{Client, ClientOptions, Publish, Revoke};
 
 use super::{at_leisure, client_of, client_with, post, posts};
 

@@ -20,7 +20,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use celery_client::Endpoint;
-use celery_client::blocking::{Client, ClientOptions, NeverInterrupt, Post, Wait};
+use celery_client::blocking::{NeverInterrupt, Wait};
+use celery_client::redis::blocking::{Client, ClientOptions, Post};
 use celery_testkit::{Redis, RedisOptions};
 
 /// Far more time than any call here needs.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use celery_client::blocking::{ClientOptions, Post, Publish};
+use celery_client::redis::blocking::{ClientOptions, Post, Publish};
 use celery_testkit::{Proxy, Redis, RedisOptions, wait_for};
 
 use super::{

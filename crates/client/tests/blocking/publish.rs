@@ -5,7 +5,8 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use celery_client::ClientError;
-use celery_client::blocking::{ClientOptions, Post, Publish, Wait};
+use celery_client::blocking::Wait;
+use celery_client::redis::blocking::{ClientOptions, Post, Publish};
 use celery_testkit::{Fault, Proxy, RedisOptions, wait_for};
 
 use super::{
@@ -84,7 +85,7 @@ fn keys_have_the_endpoints_prefix() {
         .unwrap()
         .with_key_prefix("shop:");
     let mut client =
-        celery_client::blocking::Client::new(endpoint.into(), ClientOptions::default());
+        celery_client::redis::blocking::Client::new(endpoint.into(), ClientOptions::default());
     at_leisure(|wait| client.publish(&post("a"), Publish::Confirmed, wait)).unwrap();
     assert_eq!(queued(&redis, "shop:q"), ["a"]);
     assert_eq!(cli(&redis, &["EXISTS", "shop:_kombu.binding.q"]), "1");

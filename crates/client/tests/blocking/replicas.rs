@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use celery_client::ClientError;
-use celery_client::blocking::{Client, ClientOptions, Publish};
 use celery_client::error::PublishError;
+use celery_client::redis::blocking::{Client, ClientOptions, Publish};
 use celery_testkit::{Proxy, Redis, RedisOptions, wait_for};
 
 use super::{PLENTY, at_leisure, calls, cli, client_with, post, posts, queued, within};

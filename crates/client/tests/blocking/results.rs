@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base64::Engine;
-use celery_client::blocking::{Client, ClientOptions, Publish, Revoke};
+use celery_client::redis::blocking::{Client, ClientOptions, Publish, Revoke};
 use celery_client::{ClientError, Endpoint};
 use celery_testkit::{Process, Proxy, wait_for};
 use serde_json::{Value, json};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celery_client::ClientError;
-use celery_client::blocking::{Client, ClientOptions, PoolOptions, Post, Publish};
 use celery_client::endpoint::{Endpoint, EndpointBuilder};
 use celery_client::error::TlsProblem;
+use celery_client::redis::blocking::{Client, ClientOptions, PoolOptions, Post, Publish};
 use celery_testkit::{Redis, RedisOptions, free_port};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -169,7 +169,7 @@ fn a_tls_connection_is_used_again() {
         .build()
         .unwrap()
         .into();
-    let mut pool = celery_client::blocking::Pool::new(PoolOptions::default());
+    let mut pool = celery_client::redis::blocking::Pool::new(PoolOptions::default());
     let mut ids = std::collections::HashSet::new();
     for _ in 0..3 {
         let mut client = pool.take(&endpoint);

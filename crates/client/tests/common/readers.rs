@@ -10,8 +10,8 @@
 )]
 
 use celery_client::Endpoint;
-use celery_client::blocking::{Shape, answers};
 use celery_client::endpoint::Address;
+use celery_client::redis::blocking::{Shape, answers};
 
 /// The largest answer to accept, in bytes.
 const LIMIT: usize = 1 << 20;

@@ -12,9 +12,10 @@ use std::time::Duration;
 use celery_protocol::result::ResultDoc;
 use redis::Value;
 
+use super::Client;
 use super::client::backoff;
 use super::reply::Shape;
-use super::{Client, Wait};
+use crate::blocking::Wait;
 use crate::error::ClientError;
 use crate::redis::{DELETE_UNCHANGED, sha1};
 

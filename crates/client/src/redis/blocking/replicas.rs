@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
-use super::Wait;
 use super::link::{Answer, Link};
+use crate::blocking::Wait;
 use crate::error::ClientError;
 
 /// The fraction of the time left that is reserved for the answer. Without it, the caller would

@@ -7,13 +7,13 @@ use redis::Value;
 
 use super::{Answer, Link, Listening};
 use crate::blocking::Wait;
-use crate::blocking::reply::Shape;
 use crate::error::{ClientError, ServerError};
+use crate::redis::blocking::reply::Shape;
 
 impl Link {
     /// Subscribes to a channel. A refusal of Redis is the inner error. The link must not owe any
     /// answer.
-    pub(in crate::blocking) fn subscribe(
+    pub(in crate::redis::blocking) fn subscribe(
         &mut self,
         channel: &str,
         wait: &mut Wait<'_>,
@@ -41,7 +41,7 @@ impl Link {
     }
 
     /// Returns the next message of the channel.
-    pub(in crate::blocking) fn message(
+    pub(in crate::redis::blocking) fn message(
         &mut self,
         wait: &mut Wait<'_>,
     ) -> Result<Vec<u8>, ClientError> {
@@ -62,12 +62,12 @@ impl Link {
     }
 
     /// Marks the link as whole again after a timeout between two messages, which broke nothing.
-    pub(in crate::blocking) fn still_whole(&mut self) {
+    pub(in crate::redis::blocking) fn still_whole(&mut self) {
         self.broken = false;
     }
 
     /// Leaves the channel without waiting for the answer; the next user of the link reads up to it.
-    pub(in crate::blocking) fn unsubscribe(
+    pub(in crate::redis::blocking) fn unsubscribe(
         &mut self,
         wait: &mut Wait<'_>,
     ) -> Result<(), ClientError> {
@@ -77,7 +77,7 @@ impl Link {
     }
 
     /// Waits until the link has left its channel, so that commands are answered again.
-    pub(in crate::blocking) fn await_departure(
+    pub(in crate::redis::blocking) fn await_departure(
         &mut self,
         wait: &mut Wait<'_>,
     ) -> Result<(), ClientError> {

@@ -11,9 +11,9 @@ use nix::poll::PollFlags;
 use rustls::ClientConnection;
 
 use super::reply::ReplyReader;
-use super::resolve;
-use super::socket::{Peek, Socket};
-use super::wait::{SLICE, Wait};
+use crate::blocking::resolve;
+use crate::blocking::socket::{Peek, Socket};
+use crate::blocking::wait::{SLICE, Wait};
 use crate::endpoint::{Address, Endpoint};
 use crate::error::{ClientError, TlsProblem};
 use crate::tls;

@@ -21,9 +21,9 @@ use std::time::Instant;
 use redis::{Cmd, Value};
 
 use super::reply::{ReplyReader, Shape, unread};
-use super::socket::Peek;
 use super::stream::{Broken, NotOpen, Stream};
-use super::wait::Wait;
+use crate::blocking::Wait;
+use crate::blocking::socket::Peek;
 use crate::endpoint::{Address, Endpoint};
 use crate::error::{ClientError, ConfigError, ServerError, TlsProblem};
 use crate::redis::mode;

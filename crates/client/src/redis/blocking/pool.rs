@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::client::{Client, ClientOptions};
-use super::process::Process;
+use crate::blocking::Process;
 use crate::endpoint::Endpoint;
 
 /// The number of idle connections, and the options of the clients.
@@ -137,8 +137,9 @@ mod tests {
 
     use celery_testkit::{Redis, RedisOptions};
 
-    use super::super::{NeverInterrupt, Post, Wait};
+    use super::super::Post;
     use super::*;
+    use crate::blocking::{NeverInterrupt, Wait};
     use crate::error::ClientError;
 
     fn redis() -> (Redis, Arc<Endpoint>) {

@@ -24,7 +24,8 @@ use redis::Value;
 use super::client::backoff;
 use super::link::Link;
 use super::reply::Shape;
-use super::{Client, Wait, replicas};
+use super::{Client, replicas};
+use crate::blocking::Wait;
 use crate::error::{ClientError, PublishError, ServerError};
 use crate::redis::{PUBLISH_ONCE, PUBLISH_ONCE_GUARD};
 

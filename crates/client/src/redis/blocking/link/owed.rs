@@ -2,7 +2,7 @@
 
 /// The answer to a command that was sent without waiting.
 #[derive(Debug)]
-pub(in crate::blocking) enum Owed {
+pub(in crate::redis::blocking) enum Owed {
     /// The answer to the writing of a binding.
     Binding,
     /// The answer to the post of this task.

@@ -5,27 +5,27 @@ use redis::Cmd;
 use crate::redis::Script;
 
 /// Acknowledges a finished batch and claims the next messages.
-pub static ACK_CLAIM: Script = Script::new(include_str!("../redis/scripts/ack_claim.lua"));
+pub static ACK_CLAIM: Script = Script::new(include_str!("../scripts/ack_claim.lua"));
 /// Renews leases.
-pub static RENEW: Script = Script::new(include_str!("../redis/scripts/renew.lua"));
+pub static RENEW: Script = Script::new(include_str!("../scripts/renew.lua"));
 /// Lets claimed messages wait for their ETA.
-pub static PARK: Script = Script::new(include_str!("../redis/scripts/park.lua"));
+pub static PARK: Script = Script::new(include_str!("../scripts/park.lua"));
 /// Returns the parked messages that are due.
-pub static FETCH_PARKED: Script = Script::new(include_str!("../redis/scripts/fetch_parked.lua"));
+pub static FETCH_PARKED: Script = Script::new(include_str!("../scripts/fetch_parked.lua"));
 /// Moves orphaned messages back to their queues.
-pub static RESTORE: Script = Script::new(include_str!("../redis/scripts/restore.lua"));
+pub static RESTORE: Script = Script::new(include_str!("../scripts/restore.lua"));
 /// Settles tasks: results, follow-up messages, dead letters and acknowledgements.
-pub static SETTLE: Script = Script::new(include_str!("../redis/scripts/settle.lua"));
+pub static SETTLE: Script = Script::new(include_str!("../scripts/settle.lua"));
 /// Counts how often the tasks of messages were started.
-pub static COUNT_BEGUN: Script = Script::new(include_str!("../redis/scripts/count_begun.lua"));
+pub static COUNT_BEGUN: Script = Script::new(include_str!("../scripts/count_begun.lua"));
 /// Counts ended header members of chords.
-pub static COUNT_PARTS: Script = Script::new(include_str!("../redis/scripts/count_parts.lua"));
+pub static COUNT_PARTS: Script = Script::new(include_str!("../scripts/count_parts.lua"));
 /// Begins and ends chords on a server that is not the broker.
-pub static CHORDS: Script = Script::new(include_str!("../redis/scripts/chords.lua"));
+pub static CHORDS: Script = Script::new(include_str!("../scripts/chords.lua"));
 /// Stores results on a server that is not the broker.
-pub static STORE_RESULTS: Script = Script::new(include_str!("../redis/scripts/store_results.lua"));
+pub static STORE_RESULTS: Script = Script::new(include_str!("../scripts/store_results.lua"));
 /// Puts a dead letter back into its queue.
-pub static REPLAY: Script = Script::new(include_str!("../redis/scripts/replay.lua"));
+pub static REPLAY: Script = Script::new(include_str!("../scripts/replay.lua"));
 
 /// Begins a call of `script` with `keys` keys; the caller appends the keys and then the other
 /// arguments.

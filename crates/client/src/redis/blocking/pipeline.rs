@@ -11,7 +11,8 @@ use redis::Value;
 use super::client::backoff;
 use super::link::{Link, Owed};
 use super::publish::{may_repeat, odd_answer};
-use super::{Client, Post, Publish, Wait, replicas};
+use super::{Client, Post, Publish, replicas};
+use crate::blocking::Wait;
 use crate::error::{ClientError, PublishError, ServerError};
 
 /// Number of pipelined posts between two checks for answers that have arrived.

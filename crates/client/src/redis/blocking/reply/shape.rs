@@ -58,7 +58,11 @@ impl Shape {
 
 /// Returns how many bytes may wait unread while commands are written: the greatest total size of
 /// the answers to the commands written so far.
-pub(in crate::blocking) fn unread(questions: usize, listens: bool, max_reply: usize) -> usize {
+pub(in crate::redis::blocking) fn unread(
+    questions: usize,
+    listens: bool,
+    max_reply: usize,
+) -> usize {
     let messages = if listens {
         Shape::Message.limit(max_reply)
     } else {

@@ -8,8 +8,9 @@ use base64::prelude::BASE64_STANDARD;
 use redis::Value;
 use serde_json::json;
 
+use super::Client;
 use super::reply::Shape;
-use super::{Client, Wait};
+use crate::blocking::Wait;
 use crate::error::ClientError;
 
 /// The tasks to revoke, and how.

@@ -12,10 +12,9 @@ use redis::{Cmd, Value};
 
 use super::link::Link;
 use super::reply::Shape;
-use super::resolve;
 use super::stream::NotOpen;
-use super::wait::Wait;
 use crate::backoff::{Backoff, random};
+use crate::blocking::{Wait, resolve};
 use crate::endpoint::{Address, Endpoint};
 use crate::error::{ClientError, PublishError};
 

@@ -1,0 +1,56 @@
+//! A Redis client whose calls block the thread, but never beyond a deadline.
+//!
+//! Every call takes a [`Wait`](crate::blocking::Wait). Its deadline covers the whole call: name,
+//! connection, TLS, repeats, answer.
+//!
+//! A [`Pool`] is a plain value without locks. A client is taken *out* of it, used, and put back
+//! after success. An aborted caller does not put its client back, so the connection is closed.
+//!
+//! ```no_run
+//! # use std::{sync::Arc, time::Duration};
+//! # use celery_client::blocking::{NeverInterrupt, Wait};
+//! # use celery_client::redis::blocking::*;
+//! # use celery_client::Endpoint;
+//! # fn main() -> Result<(), celery_client::ClientError> {
+//! let endpoint = Arc::new(Endpoint::from_url("redis://localhost")?);
+//! let mut pool = Pool::new(PoolOptions::default());
+//! let mut client = pool.take(&endpoint);
+//! let post = Post {
+//!     queue: "celery".into(),
+//!     priority: 0,
+//!     task_id: "id".into(),
+//!     envelope: b"{}".to_vec(),
+//! };
+//! let mut never = NeverInterrupt;
+//! let mut wait = Wait::new(Duration::from_secs(5), &mut never);
+//! client.publish(&post, Publish::Confirmed, &mut wait)?;
+//! pool.put(client);
+//! # Ok(()) }
+//! ```
+//!
+//! The modules, from the bottom:
+//!
+//! * `stream`: bytes, with or without TLS;
+//! * `reply`: reading answers;
+//! * `link`: a connection;
+//! * `client` and `pool`: connecting, repeating, and keeping connections;
+//! * `publish`, `pipeline`, `replicas`, `results` and `control`: the calls of a client.
+
+mod client;
+mod control;
+mod link;
+mod pipeline;
+mod pool;
+mod publish;
+mod replicas;
+mod reply;
+mod results;
+mod stream;
+
+pub use client::{Client, ClientOptions};
+pub use control::Revoke;
+pub use link::Link;
+pub use pool::{Pool, PoolOptions};
+pub use publish::{Post, Publish};
+#[doc(hidden)]
+pub use reply::{Shape, answers};
