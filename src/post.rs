@@ -8,8 +8,8 @@ mod options;
 
 use celery_client::redis::blocking::Post;
 use celery_protocol::RawValue;
-use celery_protocol::keys;
 use celery_protocol::message::{EncodeOptions, Task};
+use celery_protocol::names;
 use ext_php_rs::types::Zval;
 
 use crate::connection::Connection;
@@ -53,12 +53,12 @@ pub(crate) fn prepare(
     for options in task_args {
         options::merge(&mut task, options)?;
     }
-    keys::check_task_name(&task.name).map_err(|error| unusable("task name", &error))?;
-    keys::check_task_id(&task.id).map_err(|error| unusable("task id", &error))?;
+    names::check_task_name(&task.name).map_err(|error| unusable("task name", &error))?;
+    names::check_task_id(&task.id).map_err(|error| unusable("task id", &error))?;
 
     let settings = settings::current();
     let queue = queue(routing_key, broker, &settings);
-    keys::check_queue_name(&queue).map_err(|error| unusable("queue", &error))?;
+    names::check_queue_name(&queue).map_err(|error| unusable("queue", &error))?;
 
     let (delivery_tag, sender) = (process::new_id(), process::sender());
     let options = EncodeOptions::new(&queue, &delivery_tag)

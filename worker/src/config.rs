@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use celery_client::endpoint::Endpoint;
 use celery_client::mask::{mask, mask_misplaced};
-use celery_protocol::keys::Keys;
 use celery_protocol::priorities::{PrioritySteps, Separator};
+use celery_protocol::redis_keys::Keys;
 use celery_protocol::serializer::Serializer;
 use serde::Deserialize;
 
@@ -218,7 +218,7 @@ impl Config {
         let default_queue = settings
             .default_queue
             .unwrap_or_else(|| "celery".to_owned());
-        celery_protocol::keys::check_queue_name(&default_queue)
+        celery_protocol::names::check_queue_name(&default_queue)
             .map_err(|error| ConfigError::new(setting::DEFAULT_QUEUE, error))?;
         let queues = settings
             .queues
@@ -230,7 +230,7 @@ impl Config {
             ));
         }
         for queue in &queues {
-            celery_protocol::keys::check_queue_name(queue)
+            celery_protocol::names::check_queue_name(queue)
                 .map_err(|error| ConfigError::new(setting::QUEUES, error))?;
             let keys = Keys::default();
             if [keys.unacked(), keys.unacked_index(), keys.dead()].contains(queue) {

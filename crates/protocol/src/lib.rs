@@ -10,8 +10,8 @@
 //! * [`message`]: a task message of protocol 1 or 2, read from and written into Redis's envelope,
 //!   and the change that marks a message as redelivered.
 //! * [`result`]: the document a worker stores for each state of a task, and exceptions inside it.
-//! * [`keys`]: the names of all Redis keys and channels, and the check of names that become part of
-//!   one.
+//! * [`names`]: what the name of a queue or a task, and an id, may be.
+//! * [`redis_keys`]: the names of all Redis keys and channels.
 //! * [`priorities`]: the lists that a queue on Redis has.
 //! * [`json`]: lenient reading of what Python writes (bare `NaN`), depth limits, the `__type__`
 //!   values.
@@ -25,9 +25,10 @@ mod base64;
 pub mod compression;
 pub mod fields;
 pub mod json;
-pub mod keys;
 pub mod message;
+pub mod names;
 pub mod priorities;
+pub mod redis_keys;
 pub mod repr;
 pub mod result;
 pub mod serializer;

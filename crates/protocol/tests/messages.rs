@@ -7,10 +7,10 @@ mod common;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use celery_protocol::compression::Compression;
-use celery_protocol::keys::Keys;
 use celery_protocol::message::{
     Cause, DecodeOptions, EncodeOptions, Protocol, Task, Unacked, mark_redelivered, unacked_entry,
 };
+use celery_protocol::redis_keys::Keys;
 use celery_protocol::serializer::Serializer;
 use serde_json::{Value, json};
 

@@ -5,8 +5,8 @@
 mod common;
 
 use celery_protocol::compression::Compression;
-use celery_protocol::keys::Keys;
 use celery_protocol::message::{EncodeOptions, Task, Unacked};
+use celery_protocol::redis_keys::Keys;
 use celery_protocol::result::{
     ExceptionDoc, Extended, GroupDoc, ResultDoc, ResultError, State, child,
 };

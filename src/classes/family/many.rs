@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use celery_protocol::keys;
+use celery_protocol::names;
 use ext_php_rs::types::Zval;
 
 use crate::classes::async_result::AsyncResult;
@@ -136,7 +136,7 @@ fn one_of_many(
             format!("has a name of the type {}", type_name(&name))
         }));
     };
-    let place = match keys::check_task_name(&name) {
+    let place = match names::check_task_name(&name) {
         Ok(()) => format!("{place} ({name})"),
         Err(_) => place,
     };

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use celery_client::aio::{Connection, Failure, Value, scripts};
 use celery_client::mask::mask_misplaced;
-use celery_protocol::keys::Keys;
 use celery_protocol::message::Task;
+use celery_protocol::redis_keys::Keys;
 
 use super::options::{Dead, Which};
 use super::redis::{command, connect, items, text};

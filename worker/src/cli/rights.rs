@@ -5,7 +5,7 @@
 
 use celery_client::aio::{Connection, Failure, scripts};
 use celery_client::redis::DELETE_UNCHANGED;
-use celery_protocol::keys::Keys;
+use celery_protocol::redis_keys::Keys;
 
 use super::check::Finding;
 use super::redis::command;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use celery_protocol::keys::{NameError, check_queue_name};
+use celery_protocol::names::{NameError, check_queue_name};
 use regex::Regex;
 use serde::de::{Deserializer, MapAccess, Visitor};
 

@@ -145,7 +145,7 @@ impl Rules {
         })];
         if self.results
             && let Some(id) = error.id()
-            && celery_protocol::keys::check_task_id(id).is_ok()
+            && celery_protocol::names::check_task_id(id).is_ok()
         {
             let doc = ResultDoc::failure(id, &error.exception(), None, now);
             steps.push(Step::Result {
@@ -203,7 +203,7 @@ impl Rules {
             ..Letter::unread(queue, POISON)
         };
         let mut steps = vec![Step::Dead(letter)];
-        if self.results && celery_protocol::keys::check_task_id(id).is_ok() {
+        if self.results && celery_protocol::names::check_task_id(id).is_ok() {
             let text = format!("{times} workers ended while they read this message.");
             let exception = ExceptionDoc::new("WorkerLostError", text, Some(BILLIARD));
             let document = ResultDoc::failure(id, &exception, None, now).encode();

@@ -68,7 +68,8 @@ impl SqlTask {
         let time = |text: &Text| {
             duration::parse(&text.to_string()).map_err(|error| wrong(error.to_string()))
         };
-        celery_protocol::keys::check_queue_name(&name).map_err(|error| wrong(error.to_string()))?;
+        celery_protocol::names::check_queue_name(&name)
+            .map_err(|error| wrong(error.to_string()))?;
         let names = self.sample(&name, dialect)?.names;
         let retry_delay = self.retry_delay.as_ref().map(time).transpose()?;
         let time_limit = self.time_limit.as_ref().map(time).transpose()?;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use celery_protocol::keys::{ChordPart, Keys};
 use celery_protocol::message::{EncodeOptions, Task};
+use celery_protocol::redis_keys::{ChordPart, Keys};
 use celery_testkit::{Process, wait_for};
 use serde_json::value::RawValue;
 

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
-use celery_protocol::keys::Keys;
 use celery_protocol::priorities::{PrioritySteps, Separator};
+use celery_protocol::redis_keys::Keys;
 
 use crate::error::ConfigError;
 #[cfg(feature = "blocking")]

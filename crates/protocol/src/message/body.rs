@@ -10,7 +10,7 @@ use super::envelope::{Envelope, Meta, is_falsy, is_null, quoted, string};
 use super::{Cause, DecodeError, DeliveryInfo, Embed, Properties, Protocol, Task, TimeLimit};
 use crate::fields::{Fields, Reading};
 use crate::json::{Special, each_member, unique_members};
-use crate::keys::{self, NameError};
+use crate::names::{self, NameError};
 use crate::time::Timestamp;
 
 /// The highest of kombu's priorities.
@@ -254,8 +254,8 @@ impl Meta<'_> {
         headers: Fields,
         envelope: &Envelope<'_>,
     ) -> Result<Task, DecodeError> {
-        let name = required(self.task, "task", Cause::NoTask, keys::check_task_name)?;
-        let id = required(self.id, "id", Cause::NoId, keys::check_task_id)?;
+        let name = required(self.task, "task", Cause::NoTask, names::check_task_name)?;
+        let id = required(self.id, "id", Cause::NoId, names::check_task_id)?;
         let mut task = Task::new(id, name, parts.args.into_owned(), parts.kwargs.into_owned());
         task.protocol = parts.protocol;
         task.embed = parts.embed;

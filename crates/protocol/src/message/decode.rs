@@ -13,7 +13,7 @@ use super::{Cause, DecodeError, DecodeOptions, OriginalArguments, Protocol, Task
 use crate::base64;
 use crate::compression::{Compression, CompressionError};
 use crate::json::{self, Elements, JsonError, Members};
-use crate::keys::{self, NameError};
+use crate::names::{self, NameError};
 use crate::serializer::{Serializer, SerializerError};
 
 impl Task {
@@ -45,8 +45,8 @@ impl Task {
         let properties = envelope.read_properties();
         let delivery_tag = envelope.delivery_tag();
         let known = |error: DecodeError, meta: &Meta<'_>| DecodeError {
-            id: usable(meta.id, keys::check_task_id),
-            task: usable(meta.task, keys::check_task_name),
+            id: usable(meta.id, names::check_task_id),
+            task: usable(meta.task, names::check_task_name),
             delivery_tag: delivery_tag.clone(),
             ..error
         };

@@ -11,7 +11,7 @@ use crate::base64;
 use crate::compression::Compression;
 use crate::fields::Fields;
 use crate::json::write::{self, Object};
-use crate::keys;
+use crate::names;
 use crate::repr;
 use crate::serializer::Serializer;
 
@@ -124,7 +124,7 @@ impl<'a> EncodeOptions<'a> {
 impl Task {
     /// Writes the task as one element of a Redis queue: kombu's envelope in compact JSON.
     ///
-    /// The caller pushes it on the left of the list [`Keys::queue`](crate::keys::Keys::queue) for
+    /// The caller pushes it on the left of the list [`Keys::queue`](crate::redis_keys::Keys::queue) for
     /// the task's [`priority`](Task::priority).
     ///
     /// # Errors
@@ -151,12 +151,12 @@ impl Task {
 
     /// Refuses a task that would make a message that a worker cannot read.
     fn check(&self, options: &EncodeOptions<'_>) -> Result<(), EncodeError> {
-        keys::check_task_id(&self.id)?;
-        keys::check_task_name(&self.name)?;
-        keys::check_queue_name(options.queue)?;
-        keys::check_delivery_tag(options.delivery_tag)?;
+        names::check_task_id(&self.id)?;
+        names::check_task_name(&self.name)?;
+        names::check_queue_name(options.queue)?;
+        names::check_delivery_tag(options.delivery_tag)?;
         if !options.exchange.is_empty() {
-            keys::check_queue_name(options.exchange)?;
+            names::check_queue_name(options.exchange)?;
         }
         if !is_array(&self.args) {
             return Err(EncodeError::Args);

@@ -6,7 +6,7 @@
 
 use crate::compression::CompressionError;
 use crate::fields::TooManyMembers;
-use crate::keys::NameError;
+use crate::names::NameError;
 use crate::result::ExceptionDoc;
 use crate::serializer::SerializerError;
 
@@ -43,13 +43,13 @@ impl DecodeError {
     }
 
     /// Returns the task's id, if it could be read and passed
-    /// [`check_task_id`](crate::keys::check_task_id).
+    /// [`check_task_id`](crate::names::check_task_id).
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
     /// Returns the task's name, if it could be read and passed
-    /// [`check_task_name`](crate::keys::check_task_name).
+    /// [`check_task_name`](crate::names::check_task_name).
     pub fn task(&self) -> Option<&str> {
         self.task.as_deref()
     }

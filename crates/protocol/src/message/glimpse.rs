@@ -8,15 +8,15 @@ use std::ops::Range;
 
 use super::DecodeError;
 use crate::json::{Members, normalise};
-use crate::keys;
+use crate::names;
 
 /// Adds the id, the task's name and the delivery tag to an error, as far as they can be found.
 pub(super) fn add_to(error: DecodeError, raw: &[u8]) -> DecodeError {
     let headers = member(raw, "headers");
     let properties = member(raw, "properties");
     DecodeError {
-        id: text(headers, "id").filter(|id| keys::check_task_id(id).is_ok()),
-        task: text(headers, "task").filter(|name| keys::check_task_name(name).is_ok()),
+        id: text(headers, "id").filter(|id| names::check_task_id(id).is_ok()),
+        task: text(headers, "task").filter(|name| names::check_task_name(name).is_ok()),
         delivery_tag: text(properties, "delivery_tag").filter(|tag| !tag.is_empty()),
         ..error
     }

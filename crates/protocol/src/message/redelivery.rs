@@ -20,7 +20,7 @@ use crate::json::{Elements, JsonError, Members, write};
 pub struct Redelivery {
     /// The envelope to push.
     pub raw: Vec<u8>,
-    /// Its priority, 0 to 9: [`Keys::queue`](crate::keys::Keys::queue) names the list.
+    /// Its priority, 0 to 9: [`Keys::queue`](crate::redis_keys::Keys::queue) names the list.
     pub priority: u8,
     /// The message's own delivery tag, if it has one.
     pub delivery_tag: Option<String>,

@@ -22,10 +22,10 @@ pub enum Protocol {
 #[non_exhaustive]
 pub struct Task {
     /// The id of this task and the key of its result. A decoded id has passed
-    /// [`check_task_id`](crate::keys::check_task_id).
+    /// [`check_task_id`](crate::names::check_task_id).
     pub id: String,
     /// The registered name of the task type. A decoded name has passed
-    /// [`check_task_name`](crate::keys::check_task_name).
+    /// [`check_task_name`](crate::names::check_task_name).
     pub name: String,
     /// Positional arguments: a JSON array.
     pub args: Box<RawValue>,

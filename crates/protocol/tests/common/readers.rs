@@ -14,10 +14,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use celery_protocol::compression::Compression;
 use celery_protocol::json::{Special, normalise, unique_members};
-use celery_protocol::keys;
 use celery_protocol::message::{
     DecodeOptions, EncodeError, EncodeOptions, Task, Unacked, mark_redelivered, unacked_entry,
 };
+use celery_protocol::names;
 use celery_protocol::repr;
 use celery_protocol::result::{ExceptionDoc, GroupDoc, ResultDoc};
 use celery_protocol::serializer::Serializer;
@@ -277,13 +277,13 @@ pub fn names(bytes: &[u8]) {
         return;
     };
     let checks = [
-        keys::check_task_id(name),
-        keys::check_task_name(name),
-        keys::check_queue_name(name),
-        keys::check_delivery_tag(name),
+        names::check_task_id(name),
+        names::check_task_name(name),
+        names::check_queue_name(name),
+        names::check_delivery_tag(name),
     ];
     let good =
-        !name.is_empty() && name.len() <= keys::MAX_NAME_BYTES && !name.contains(char::is_control);
+        !name.is_empty() && name.len() <= names::MAX_NAME_BYTES && !name.contains(char::is_control);
     assert!(checks.iter().all(|check| check.is_ok() == good));
     let empty = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
     let task = Task::new(name, name, empty("[]"), empty("{}"));

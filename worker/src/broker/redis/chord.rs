@@ -1,7 +1,7 @@
 //! Counts the members of chords, in the keys of Celery's Redis backend.
 
 use celery_client::aio::{Cmd, Value, scripts};
-use celery_protocol::keys::ChordPart;
+use celery_protocol::redis_keys::ChordPart;
 use serde_json::value::to_raw_value;
 
 use super::{RedisSource, bytes, number};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use celery_protocol::keys::Keys;
+use celery_protocol::redis_keys::Keys;
 
 use super::order::Turns;
 use crate::broker::QueueOrder;

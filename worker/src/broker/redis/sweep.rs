@@ -429,7 +429,7 @@ mod tests {
     use std::sync::Arc;
 
     use celery_client::Endpoint;
-    use celery_protocol::keys::Keys;
+    use celery_protocol::redis_keys::Keys;
     use celery_testkit::{Redis, RedisOptions};
 
     use super::*;

@@ -176,7 +176,7 @@ impl<'a> Failing<'a> {
         raised: Raised<'_>,
         children: Vec<Box<RawValue>>,
     ) {
-        if self.full || !self.rules.results || celery_protocol::keys::check_task_id(id).is_err() {
+        if self.full || !self.rules.results || celery_protocol::names::check_task_id(id).is_err() {
             return;
         }
         let traceback = raised.traceback.map(str::to_owned);

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use celery_client::Endpoint;
 use celery_client::aio::{Cmd, ConnectOptions, Connection, Value};
-use celery_protocol::keys::Keys;
 use celery_protocol::message::{EncodeOptions, Task};
+use celery_protocol::redis_keys::Keys;
 use celery_testkit::RedisOptions;
 use celery_worker::consumer::ConsumerOptions;
 

@@ -5,8 +5,8 @@ use std::future::pending;
 use std::process::Command;
 use std::time::Duration;
 
-use celery_protocol::keys::Keys;
 use celery_protocol::message::mark_redelivered;
+use celery_protocol::redis_keys::Keys;
 use celery_protocol::time::Timestamp;
 use celery_worker::Phase;
 use celery_worker::delivery::Outcome;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celery_protocol::keys::Keys;
+use celery_protocol::redis_keys::Keys;
 use redis::{Cmd, Value};
 
 use super::link::Link;

@@ -41,7 +41,7 @@ const LEAST_SHARE: Duration = Duration::from_secs(1);
 /// An encoded message and the queue that it goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Post {
-    /// The queue; `celery_protocol::keys::check_queue_name` has checked its name.
+    /// The queue; `celery_protocol::names::check_queue_name` has checked its name.
     pub queue: String,
     /// The priority, 0 to 9; on Redis, 0 is the highest.
     pub priority: u8,

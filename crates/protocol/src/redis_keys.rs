@@ -2,19 +2,17 @@
 //!
 //! Names come from kombu's and Celery's Redis transports, so that Python shares them. All broker
 //! names of one [`Keys`] share its prefix; a prefix with a hash tag puts them all into one slot of
-//! a cluster. Queue and task names become part of keys and of log lines. [`check_queue_name`],
-//! [`check_task_name`] and [`check_task_id`] refuse characters that would change their meaning.
+//! a cluster. The names of queues and tasks become part of keys: [`names`](crate::names) says what
+//! they may be.
 
 use std::collections::HashMap;
-use std::fmt;
 
-use crate::json::swar::{plain_run, unprintable};
 use crate::priorities::{PrioritySteps, Separator};
 
 /// The names of keys and channels under one prefix.
 ///
 /// ```
-/// use celery_protocol::keys::Keys;
+/// use celery_protocol::redis_keys::Keys;
 /// let keys = Keys::new("shop:");
 /// assert_eq!(keys.queue("celery", 0), "shop:celery");
 /// assert_eq!(keys.queue("celery", 3), "shop:celery\u{6}\u{16}3");
@@ -215,116 +213,6 @@ impl ChordPart {
     }
 }
 
-/// The reason why a name cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NameError {
-    /// The name has no characters.
-    #[error("{0} is empty")]
-    Empty(NameKind),
-    /// The name is longer than [`MAX_NAME_BYTES`].
-    #[error("{0} is longer than {MAX_NAME_BYTES} bytes")]
-    TooLong(NameKind),
-    /// The name has a control character, such as a line break or a part of kombu's separator.
-    #[error("{kind} has the control character {character:?} at byte {at}")]
-    Control {
-        /// The kind of name.
-        kind: NameKind,
-        /// The first forbidden character.
-        character: char,
-        /// Its position in bytes.
-        at: usize,
-    },
-}
-
-/// The kind of a refused name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NameKind {
-    /// A queue.
-    Queue,
-    /// A task type.
-    Task,
-    /// One task's id.
-    TaskId,
-    /// The broker's id of one message.
-    DeliveryTag,
-}
-
-impl fmt::Display for NameKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Queue => "queue name",
-            Self::Task => "task name",
-            Self::TaskId => "task id",
-            Self::DeliveryTag => "delivery tag",
-        })
-    }
-}
-
-/// The longest name that is accepted. Redis permits far more; RabbitMQ's queue names end at 255
-/// bytes, and a task name or id of that length is already a mistake.
-pub const MAX_NAME_BYTES: usize = 255;
-
-/// Refuses a queue name that is empty, too long or has control characters.
-///
-/// # Errors
-///
-/// [`NameError`], which says which of the three it is.
-pub fn check_queue_name(name: &str) -> Result<(), NameError> {
-    check(NameKind::Queue, name)
-}
-
-/// Refuses a task name that is empty, too long or has control characters.
-///
-/// # Errors
-///
-/// [`NameError`], which says which of the three it is.
-pub fn check_task_name(name: &str) -> Result<(), NameError> {
-    check(NameKind::Task, name)
-}
-
-/// Refuses a task id that is empty, too long or has control characters.
-///
-/// # Errors
-///
-/// [`NameError`], which says which of the three it is.
-pub fn check_task_id(id: &str) -> Result<(), NameError> {
-    check(NameKind::TaskId, id)
-}
-
-/// Refuses a delivery tag that is empty, too long or has control characters.
-///
-/// # Errors
-///
-/// [`NameError`], which says which of the three it is.
-pub fn check_delivery_tag(tag: &str) -> Result<(), NameError> {
-    check(NameKind::DeliveryTag, tag)
-}
-
-fn check(kind: NameKind, name: &str) -> Result<(), NameError> {
-    if name.is_empty() {
-        return Err(NameError::Empty(kind));
-    }
-    if name.len() > MAX_NAME_BYTES {
-        return Err(NameError::TooLong(kind));
-    }
-    if plain_run(name.as_bytes(), unprintable) == name.len() {
-        return Ok(());
-    }
-    match name
-        .char_indices()
-        .find(|(_, character)| character.is_control())
-    {
-        Some((at, character)) => Err(NameError::Control {
-            kind,
-            character,
-            at,
-        }),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -389,15 +277,5 @@ mod tests {
         assert_eq!(keys("0,3", ":").overlap(&deep), Some(("a", "a:3")));
         let harmless = queues(&["a", "a:b", "a:b:c", "a:", "a"]);
         assert_eq!(keys("0,3,6,9", ":").overlap(&harmless), None);
-    }
-
-    #[test]
-    fn names_that_would_mean_something_else_are_refused() {
-        for bad in ["", "a\r", "a\nb", "a\0b", "q\u{6}\u{16}3", "\u{7f}"] {
-            assert!(check_queue_name(bad).is_err(), "{bad:?}");
-            assert!(check_task_name(bad).is_err(), "{bad:?}");
-        }
-        assert!(check_task_id(&"x".repeat(256)).is_err());
-        assert!(check_queue_name("fotos für später").is_ok());
     }
 }
