@@ -9,6 +9,8 @@
 //!
 //! * [`message`]: a task message of protocol 1 or 2, read from and written into Redis's envelope,
 //!   and the change that marks a message as redelivered.
+//! * [`control`]: requests to workers and their replies, as kombu's pidbox sends them.
+//! * [`events`]: what workers and clients report while they work, and the logical clock.
 //! * [`result`]: the document a worker stores for each state of a task, and exceptions inside it.
 //! * [`names`]: what the name of a queue or a task, and an id, may be.
 //! * [`redis_keys`]: the names of all Redis keys and channels.
@@ -23,6 +25,8 @@
 
 mod base64;
 pub mod compression;
+pub mod control;
+pub mod events;
 pub mod fields;
 pub mod json;
 pub mod message;

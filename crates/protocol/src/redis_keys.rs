@@ -9,6 +9,13 @@ use std::collections::HashMap;
 
 use crate::priorities::{PrioritySteps, Separator};
 
+/// The fanout exchange of control requests, in Celery's default namespace (`control_exchange`).
+pub const CONTROL_EXCHANGE: &str = "celery.pidbox";
+/// The direct exchange of the replies to control requests.
+pub const CONTROL_REPLY_EXCHANGE: &str = "reply.celery.pidbox";
+/// The exchange of events: a topic on AMQP, a fanout on Redis (`event_exchange`).
+pub const EVENT_EXCHANGE: &str = "celeryev";
+
 /// The names of keys and channels under one prefix.
 ///
 /// ```
@@ -167,7 +174,12 @@ impl Keys {
 
     /// Returns the channel of remote control requests.
     pub fn pidbox_channel(&self, db: u32) -> String {
-        format!("{}/{db}.celery.pidbox", self.prefix)
+        format!("{}/{db}.{}", self.prefix, CONTROL_EXCHANGE)
+    }
+
+    /// Returns the channel of events with this routing key.
+    pub fn event_channel(&self, db: u32, routing_key: &str) -> String {
+        format!("{}/{db}.{}/{routing_key}", self.prefix, EVENT_EXCHANGE)
     }
 
     /// Returns the stream of dead letters. Celery has none; the name is ours.

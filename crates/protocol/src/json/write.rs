@@ -166,6 +166,22 @@ impl<'o> Object<'o> {
         integer(self.name(name), value);
     }
 
+    pub(crate) fn boolean(&mut self, name: &'static str, value: bool) {
+        let text: &[u8] = if value { b"true" } else { b"false" };
+        self.name(name).extend_from_slice(text);
+    }
+
+    /// Writes a float in Python's form, which keeps the fraction of a whole number (`2.0`), or null
+    /// for what JSON cannot express.
+    pub(crate) fn float(&mut self, name: &'static str, value: f64) {
+        let out = self.name(name);
+        if value.is_finite() {
+            out.extend_from_slice(format!("{value:?}").as_bytes());
+        } else {
+            out.extend_from_slice(b"null");
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn optional_integer(&mut self, name: &'static str, value: Option<i64>) {
         match value {

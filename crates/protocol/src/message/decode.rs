@@ -78,8 +78,8 @@ fn usable(
 }
 
 /// A body as strict JSON.
-struct Body<'a> {
-    json: Cow<'a, str>,
+pub(super) struct Body<'a> {
+    pub(super) json: Cow<'a, str>,
     /// The JSON as received, if it had to be changed.
     received: Option<Vec<u8>>,
     serializer: Serializer,
@@ -106,7 +106,8 @@ impl Body<'_> {
     }
 }
 
-fn read_body<'a>(
+/// Reads the body of any message, as its content type and the headers say.
+pub(super) fn read_body<'a>(
     envelope: &Envelope<'a>,
     meta: &Meta<'_>,
     options: &DecodeOptions<'_>,

@@ -217,7 +217,7 @@ pub(super) fn is_null(value: &RawValue) -> bool {
 }
 
 /// Returns `true` if Python takes the value for false: null, zero, or an empty value.
-pub(super) fn is_falsy(value: &RawValue) -> bool {
+pub(crate) fn is_falsy(value: &RawValue) -> bool {
     is_falsy_text(value.get().as_bytes())
 }
 

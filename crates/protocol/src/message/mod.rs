@@ -11,6 +11,7 @@
 
 mod body;
 mod decode;
+mod document;
 mod encode;
 mod envelope;
 mod error;
@@ -21,7 +22,9 @@ mod retry;
 mod size;
 mod task;
 
+pub(crate) use document::{DeliveryMode, Document, read_document};
 pub use encode::EncodeOptions;
+pub(crate) use envelope::is_falsy;
 pub use envelope::{is_known_header, is_known_property};
 pub use error::{Cause, DecodeError, EncodeError};
 pub use options::{DEFAULT_MAX_BODY, DEFAULT_MAX_UNPACKED, DecodeOptions};

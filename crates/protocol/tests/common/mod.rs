@@ -34,7 +34,7 @@ pub fn folder(name: &str, count: usize) -> Vec<Fixture> {
         .into_iter()
         .map(|path| Fixture {
             name: path.file_stem().unwrap().to_string_lossy().into_owned(),
-            json: serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap(),
+            json: parsed(&std::fs::read(&path).unwrap()),
         })
         .collect()
 }
@@ -101,4 +101,10 @@ pub fn compressed(format: Compression, document: &[u8]) -> Vec<u8> {
 pub fn parsed(json: &[u8]) -> Value {
     let strict = celery_protocol::json::normalise(json).unwrap();
     serde_json::from_str(&strict).unwrap_or_else(|error| panic!("{error}: {strict}"))
+}
+
+/// Returns the parsed body of an envelope whose body is JSON in base64.
+pub fn decoded_body(raw: &[u8]) -> Value {
+    let envelope = parsed(raw);
+    parsed(&STANDARD.decode(envelope["body"].as_str().unwrap()).unwrap())
 }

@@ -1,0 +1,80 @@
+//! A message that is not a task: a JSON document with headers, as remote control and events send
+//! it.
+
+use serde_json::value::RawValue;
+
+use super::decode::read_body;
+use super::envelope::{Envelope, Meta, envelope_text};
+use super::{Cause, DecodeError, DecodeOptions};
+use crate::base64;
+use crate::json::write::Object;
+
+/// kombu's delivery modes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeliveryMode {
+    /// The message may be lost when the broker restarts.
+    Transient = 1,
+    /// The message survives a restart of the broker, where the transport can keep it.
+    Persistent = 2,
+}
+
+/// A document to be written, with its address.
+pub(crate) struct Document<'a> {
+    pub(crate) exchange: &'a str,
+    pub(crate) routing_key: &'a str,
+    pub(crate) delivery_mode: DeliveryMode,
+    /// A fresh UUID, the broker's id of this message.
+    pub(crate) delivery_tag: &'a str,
+    /// The body, as JSON.
+    pub(crate) body: &'a [u8],
+}
+
+/// The space for an envelope without its body.
+const ENVELOPE_BYTES: usize = 512;
+
+impl Document<'_> {
+    /// Writes kombu's envelope in compact JSON, with the headers that `headers` writes.
+    pub(crate) fn encode_redis(&self, headers: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.body.len() * 4 / 3 + ENVELOPE_BYTES);
+        let mut envelope = Object::new(&mut out);
+        let text = envelope.name("body");
+        text.push(b'"');
+        base64::encode(text, self.body);
+        text.push(b'"');
+        envelope.string("content-encoding", "utf-8");
+        envelope.string("content-type", "application/json");
+        let mut written = Object::new(envelope.name("headers"));
+        headers(&mut written);
+        written.end();
+        let mut properties = Object::new(envelope.name("properties"));
+        properties.integer("delivery_mode", self.delivery_mode as i64);
+        let mut delivery_info = Object::new(properties.name("delivery_info"));
+        delivery_info.string("exchange", self.exchange);
+        delivery_info.string("routing_key", self.routing_key);
+        delivery_info.end();
+        properties.integer("priority", 0);
+        properties.string("body_encoding", "base64");
+        properties.string("delivery_tag", self.delivery_tag);
+        properties.end();
+        envelope.end();
+        out
+    }
+}
+
+/// Reads a document: hands its headers (a JSON object, if there are any) and its body (strict JSON)
+/// to `read`.
+pub(crate) fn read_document<T>(
+    raw: &[u8],
+    options: &DecodeOptions<'_>,
+    read: impl FnOnce(Option<&RawValue>, &str) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
+    let text = envelope_text(raw).map_err(|error| {
+        DecodeError::new(Cause::Envelope, format!("the message is not JSON: {error}"))
+    })?;
+    let mut envelope = Envelope::read(&text)?;
+    envelope.read_properties()?;
+    let mut meta = Meta::default();
+    meta.read_headers(envelope.headers)?;
+    let body = read_body(&envelope, &meta, options)?;
+    read(envelope.headers, &body.json)
+}
