@@ -11,10 +11,10 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use crate::json::write::{Object, strings};
-use crate::keys::{CONTROL_EXCHANGE, CONTROL_REPLY_EXCHANGE};
 use crate::message::{
     Cause, DecodeError, DecodeOptions, DeliveryMode, Document, is_falsy, read_document,
 };
+use crate::names::{CONTROL_EXCHANGE, CONTROL_REPLY_EXCHANGE};
 
 /// A request to workers.
 ///
@@ -156,7 +156,7 @@ impl Request {
     /// Writes the request as the payload for [`Keys::pidbox_channel`][channel]. `delivery_tag` is a
     /// fresh UUID.
     ///
-    /// [channel]: crate::keys::Keys::pidbox_channel
+    /// [channel]: crate::redis_keys::Keys::pidbox_channel
     pub fn encode_redis(&self, delivery_tag: &str) -> Vec<u8> {
         let mut body = Vec::new();
         let mut written = Object::new(&mut body);

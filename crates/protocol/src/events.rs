@@ -3,7 +3,7 @@
 //! Every event is one flat object: the sender's members ([`Sender`]), the event's own, its
 //! timestamp and its type. Events go to the exchange [`EVENT_EXCHANGE`] with the type as routing key, the
 //! dash being a dot: `worker.heartbeat`. On Redis the exchange is a fanout, so the message is
-//! published on [`Keys::event_channel`](crate::keys::Keys::event_channel).
+//! published on [`Keys::event_channel`](crate::redis_keys::Keys::event_channel).
 //!
 //! Task events of workers travel as a list with the routing key [`TASK_MULTI`], even if there is
 //! only one; all others travel alone.
@@ -11,8 +11,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::json::write::Object;
-use crate::keys::EVENT_EXCHANGE;
 use crate::message::{DeliveryMode, Document};
+use crate::names::EVENT_EXCHANGE;
 use crate::time::Timestamp;
 
 /// The routing key of a list of task events.

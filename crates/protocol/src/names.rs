@@ -7,6 +7,13 @@ use std::fmt;
 
 use crate::json::swar::{plain_run, unprintable};
 
+/// The fanout exchange of control requests, in Celery's default namespace (`control_exchange`).
+pub const CONTROL_EXCHANGE: &str = "celery.pidbox";
+/// The direct exchange of the replies to control requests.
+pub const CONTROL_REPLY_EXCHANGE: &str = "reply.celery.pidbox";
+/// The exchange of events: a topic on AMQP, a fanout on Redis (`event_exchange`).
+pub const EVENT_EXCHANGE: &str = "celeryev";
+
 /// The reason why a name cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -7,14 +7,8 @@
 
 use std::collections::HashMap;
 
+use crate::names::{CONTROL_EXCHANGE, EVENT_EXCHANGE};
 use crate::priorities::{PrioritySteps, Separator};
-
-/// The fanout exchange of control requests, in Celery's default namespace (`control_exchange`).
-pub const CONTROL_EXCHANGE: &str = "celery.pidbox";
-/// The direct exchange of the replies to control requests.
-pub const CONTROL_REPLY_EXCHANGE: &str = "reply.celery.pidbox";
-/// The exchange of events: a topic on AMQP, a fanout on Redis (`event_exchange`).
-pub const EVENT_EXCHANGE: &str = "celeryev";
 
 /// The names of keys and channels under one prefix.
 ///

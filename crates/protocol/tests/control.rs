@@ -7,8 +7,8 @@ mod common;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use celery_protocol::control::{Reply, ReplyTo, Request};
-use celery_protocol::keys::Keys;
 use celery_protocol::message::{Cause, DecodeOptions};
+use celery_protocol::redis_keys::Keys;
 use serde_json::{Value, json};
 
 use common::{Fixture, decoded_body, folder, parsed};

@@ -8,7 +8,7 @@ use celery_protocol::events::{
     Clock, Event, Moment, Route, Sender, TASK_MULTI, TaskInfo, WorkerState, encode_multi,
     encode_one,
 };
-use celery_protocol::keys::Keys;
+use celery_protocol::redis_keys::Keys;
 use celery_protocol::time::Timestamp;
 use serde_json::{Value, json};
 
