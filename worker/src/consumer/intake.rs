@@ -30,7 +30,7 @@ use super::peek::Peek;
 use super::rules::{Rules, caught};
 use super::transition::BUG;
 use crate::broker::redis::{MAX_PARKED, RedisSource};
-use crate::broker::{Claimed, Letter, Settlement, Source, Step, Tag};
+use crate::broker::{Claimed, Fate, Letter, Settlement, Source, Tag};
 use crate::clock::now;
 use crate::delivery::{Delivery, Ledger, Order, Outcome};
 use crate::failpoint::failpoint;
@@ -161,7 +161,7 @@ impl Intake {
                 tracing::error!(
                     "Received a message that cannot be read because of a bug. It was moved to the dead letters"
                 );
-                self.settle(tag, vec![Step::Dead(Letter::unread(&queue, BUG))]);
+                self.settle(tag, Fate::Dead(Letter::unread(&queue, BUG)));
                 return None;
             }
         };
@@ -197,10 +197,10 @@ impl Intake {
             peek.id,
             count - 1,
         );
-        let steps = self
+        let end = self
             .rules
-            .unreadable(queue, &peek.id, &peek.task, count - 1, now());
-        self.settle(tag, steps);
+            .unreadable(tag, queue, &peek.id, &peek.task, count - 1, now());
+        self.end(end);
         false
     }
 
@@ -220,11 +220,11 @@ impl Intake {
                     "Received unregistered task of type '{}'. The message was moved to the dead letters",
                     task.name
                 );
-                self.settle(delivery.tag, self.rules.unknown(&delivery, now));
+                self.end(self.rules.unknown(&delivery, now));
                 return None;
             }
             None => {
-                self.settle(delivery.tag, self.rules.bug(&delivery, now));
+                self.end(self.rules.bug(&delivery, now));
                 return None;
             }
         }
@@ -326,7 +326,7 @@ impl Intake {
             match mark_redelivered(&raw) {
                 Ok(envelope) => {
                     let priority = envelope.priority;
-                    self.settle(tag, vec![Step::Return { queue, priority }]);
+                    self.settle(tag, Fate::Return { queue, priority });
                 }
                 Err(error) => self.malformed(tag, &queue, &error, now()),
             }
@@ -339,7 +339,7 @@ impl Intake {
             "Received invalid task message: {}. It was moved to the dead letters",
             error
         );
-        self.settle(tag, self.rules.malformed(queue, error, now));
+        self.end(self.rules.malformed(tag, queue, error, now));
     }
 
     /// Gives back the messages that wait for their ETA, so that other workers can hold them.
@@ -366,10 +366,11 @@ impl Intake {
                 .iter()
                 .map(|waiting| Settlement {
                     tag: waiting.tag,
-                    steps: vec![Step::Return {
+                    fate: Fate::Return {
                         queue: Arc::clone(&waiting.queue),
                         priority: waiting.priority,
-                    }],
+                    },
+                    steps: Vec::new(),
                 })
                 .collect();
             self.source.settle(&batch).await;
@@ -382,9 +383,14 @@ impl Intake {
         let _ = self.orders.send(delivery.ended(outcome));
     }
 
-    fn settle(&self, tag: Tag, steps: Vec<Step>) {
+    fn settle(&self, tag: Tag, fate: Fate) {
+        let steps = Vec::new();
+        self.end(Settlement { tag, fate, steps });
+    }
+
+    fn end(&self, settlement: Settlement) {
         // The settle role ends after this one.
-        let _ = self.orders.send(Order::Settle(Settlement { tag, steps }));
+        let _ = self.orders.send(Order::Settle(settlement));
     }
 }
 

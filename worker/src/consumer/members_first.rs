@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::broker::{Settlement, Step};
+use crate::broker::{Document, ResultStep, Settlement, Step};
 
 /// How long the results of the members are visible before the failure of the body. The two looks of
 /// a client are about a millisecond apart, on a busy machine a few. Meanwhile a failed chord
@@ -29,17 +29,12 @@ pub(crate) struct MembersFirst {
 impl MembersFirst {
     /// Takes the settlements that store the failure of a body out of a batch. Returns the documents
     /// of their own tasks, which are to be stored at once.
-    pub(crate) fn hold(
-        &mut self,
-        batch: &mut Vec<Settlement>,
-        now: Instant,
-    ) -> Vec<(String, Vec<u8>)> {
+    pub(crate) fn hold(&mut self, batch: &mut Vec<Settlement>, now: Instant) -> Vec<Document> {
         let mut documents = Vec::new();
         for mut settlement in batch.extract_if(.., |settlement| fails_a_body(settlement)) {
-            let own = |step: &mut Step| matches!(step, Step::Result { .. });
-            for step in settlement.steps.extract_if(.., own) {
-                if let Step::Result { id, document } = step {
-                    documents.push((id, document));
+            for step in settlement.steps.extract_if(.., |step| is_stored(step)) {
+                if let Step::Result(ResultStep::Store(document)) = step {
+                    documents.push(document);
                 }
             }
             self.held.push_back((now + HEAD_START, settlement));
@@ -69,42 +64,48 @@ impl MembersFirst {
 /// Returns `true` if a result is stored at the end of a chord. A chord that succeeded only
 /// publishes its body.
 fn fails_a_body(settlement: &Settlement) -> bool {
-    let is_result = |step: &Step| matches!(step, Step::Result { .. });
     settlement.steps.iter().any(|step| match step {
-        Step::Join { steps, .. } => steps.iter().any(is_result),
+        Step::Result(ResultStep::Join(join)) => join.steps.iter().any(is_stored),
         _ => false,
     })
+}
+
+fn is_stored(step: &Step) -> bool {
+    matches!(step, Step::Result(ResultStep::Store(_)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::Tag;
+    use crate::broker::{Fate, Join, Outgoing, Tag};
 
-    const TAG: Tag = Tag { call: 1, index: 1 };
-
-    fn result(id: &str) -> Step {
-        Step::Result {
-            id: id.to_owned(),
-            document: id.as_bytes().to_vec(),
-        }
-    }
-
-    fn join(steps: Vec<Step>) -> Step {
-        Step::Join {
-            group: "group".to_owned(),
-            word: "word".to_owned(),
-            failed: true,
+    fn settlement(steps: Vec<Step>) -> Settlement {
+        Settlement {
+            tag: Tag { call: 1, index: 1 },
+            fate: Fate::Ack,
             steps,
         }
     }
 
+    fn result(id: &str) -> Step {
+        Step::store(id, id.as_bytes().to_vec())
+    }
+
+    fn join(steps: Vec<Step>) -> Step {
+        Step::Result(ResultStep::Join(Join {
+            group: "group".to_owned(),
+            word: "word".to_owned(),
+            failed: true,
+            steps,
+        }))
+    }
+
     fn push() -> Step {
-        Step::Push {
+        Step::Publish(Outgoing {
             queue: "celery".into(),
             priority: 0,
             message: Vec::new(),
-        }
+        })
     }
 
     #[test]
@@ -120,7 +121,7 @@ mod tests {
             vec![],
         ]
         .into_iter()
-        .map(|steps| Settlement { tag: TAG, steps })
+        .map(settlement)
         .collect();
         let mut later = MembersFirst::default();
         let now = Instant::now();
@@ -129,7 +130,10 @@ mod tests {
 
         assert_eq!(
             documents,
-            [("the last member".to_owned(), b"the last member".to_vec())]
+            [Document {
+                id: "the last member".to_owned(),
+                json: b"the last member".to_vec()
+            }]
         );
         assert_eq!(batch.len(), 3);
         assert_eq!(later.due(), Some(now + HEAD_START));
@@ -146,10 +150,7 @@ mod tests {
     #[test]
     fn a_stopping_worker_takes_all_at_once() {
         let mut later = MembersFirst::default();
-        let mut batch = vec![Settlement {
-            tag: TAG,
-            steps: vec![join(vec![result("the body")])],
-        }];
+        let mut batch = vec![settlement(vec![join(vec![result("the body")])])];
         later.hold(&mut batch, Instant::now());
         assert_eq!(later.take_all().len(), 1);
         assert!(later.take_all().is_empty());

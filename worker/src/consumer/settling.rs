@@ -13,7 +13,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use celery_protocol::message::mark_redelivered;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -22,9 +21,8 @@ use super::members_first::MembersFirst;
 use super::pace::{LINGER, is_complete};
 use super::report;
 use super::rules::{Rules, caught};
-use super::transition::Plan;
 use crate::broker::redis::RedisSource;
-use crate::broker::{Letter, Part, Settlement, Source, Step, Tag};
+use crate::broker::{Chord, Document, Join, Part, ResultStep, Settlement, Source, Step, Tag};
 use crate::clock::now;
 use crate::delivery::{Delivery, Ledger, Order, Outcome, redelivery_name};
 use crate::failpoint::failpoint;
@@ -57,11 +55,9 @@ pub(crate) struct Settling {
 struct Pending {
     acks: Vec<Tag>,
     settlements: Vec<Settlement>,
-    /// Messages to be read, marked and put back; `true`: at the head of their queue.
-    redeliver: Vec<(Delivery, bool)>,
     /// Deliveries to be counted before they run.
     begin: Vec<(Delivery, oneshot::Sender<Delivery>)>,
-    states: Vec<(String, Vec<u8>)>,
+    states: Vec<Document>,
     stored: Vec<oneshot::Sender<()>>,
 }
 
@@ -115,18 +111,16 @@ impl Settling {
         match order {
             Order::Finish(delivery, outcome) => self.finish(delivery, outcome, pending),
             Order::Begin(delivery, begun) => pending.begin.push((delivery, begun)),
-            Order::Settle(settlement) if settlement.steps.is_empty() => {
-                pending.acks.push(settlement.tag);
-            }
-            Order::Settle(settlement) => self.settles(settlement, pending),
+            Order::Settle(settlement) => self.enqueue(settlement, pending),
             Order::State {
                 task,
                 state,
                 meta,
                 stored,
             } => {
-                if let Some(document) = self.rules.state(&task, &state, meta, now()) {
-                    pending.states.push((task.id.clone(), document));
+                if let Some(json) = self.rules.state(&task, &state, meta, now()) {
+                    let id = task.id.clone();
+                    pending.states.push(Document { id, json });
                     pending.stored.push(stored);
                 } else {
                     // The states of this task are not stored, so the task that reports one goes on
@@ -144,17 +138,16 @@ impl Settling {
             report::verdict(&delivery, &verdict, &self.metrics);
             self.rules.plan(&delivery, verdict, now)
         });
-        match plan.unwrap_or_else(|| Plan::Steps(self.rules.bug(&delivery, now))) {
-            Plan::Steps(steps) if steps.is_empty() => pending.acks.push(delivery.tag),
-            Plan::Steps(steps) => {
-                let tag = delivery.tag;
-                self.settles(Settlement { tag, steps }, pending);
-            }
-            Plan::Redeliver { front } => pending.redeliver.push((delivery, front)),
-        }
+        self.enqueue(
+            plan.unwrap_or_else(|| self.rules.bug(&delivery, now)),
+            pending,
+        );
     }
 
-    fn settles(&self, settlement: Settlement, pending: &mut Pending) {
+    fn enqueue(&self, settlement: Settlement, pending: &mut Pending) {
+        if settlement.is_ack() {
+            return pending.acks.push(settlement.tag);
+        }
         self.ledger.answered(settlement.tag, settlement.size());
         pending.settlements.push(settlement);
     }
@@ -177,10 +170,9 @@ impl Settling {
                     "Task {} was redelivered {count} times without being finished: moved to the dead letters",
                     label(&delivery.task),
                 );
-                let steps = self.rules.poison(&delivery, count, now());
-                let tag = delivery.tag;
+                let end = self.rules.poison(&delivery, count, now());
                 delivery.orders = None;
-                self.settles(Settlement { tag, steps }, pending);
+                self.enqueue(end, pending);
             } else if let Err(mut delivery) = begun.send(delivery) {
                 // An error means that the worker no longer waits for this delivery.
                 delivery.orders = None;
@@ -205,64 +197,6 @@ impl Settling {
                 let _ = stored.send(());
             }
         }
-        let mut redeliver = std::mem::take(&mut pending.redeliver);
-        while !redeliver.is_empty() {
-            let sizes = redeliver.iter().map(|(delivery, _)| delivery.size);
-            let rest = redeliver.split_off(one_call(sizes));
-            for settlement in self.redeliveries(redeliver).await {
-                self.settles(settlement, pending);
-            }
-            redeliver = rest;
-        }
-    }
-
-    /// Reads the messages that are to be put back, and marks them.
-    ///
-    /// The count of a task that asked to go to the end of its queue is cleared: it may do so
-    /// without limit, as with Celery.
-    async fn redeliveries(&mut self, deliveries: Vec<(Delivery, bool)>) -> Vec<Settlement> {
-        for (delivery, front) in &deliveries {
-            if !front && delivery.task.redelivered {
-                let name = redelivery_name(&delivery.task);
-                self.source.forget_begun(name).await;
-            }
-        }
-        let tags: Vec<Tag> = deliveries
-            .iter()
-            .map(|(delivery, _)| delivery.tag)
-            .collect();
-        let bodies = self.source.bodies(&tags).await;
-        let settle = |((delivery, front), body): ((Delivery, bool), Option<Vec<u8>>)| {
-            let (tag, queue, task) = (delivery.tag, Arc::clone(&delivery.queue), &delivery.task);
-            let step = match mark_redelivered(&body.unwrap_or_default()) {
-                Ok(marked) if front => Step::Front {
-                    queue,
-                    priority: marked.priority,
-                    message: marked.raw,
-                },
-                Ok(marked) => Step::Push {
-                    queue,
-                    priority: marked.priority,
-                    message: marked.raw,
-                },
-                // The message could be read before, so it has vanished: its lease is lost, and the
-                // script does nothing.
-                Err(error) => {
-                    let cause = error.cause().code().to_owned();
-                    Step::Dead(Letter {
-                        queue,
-                        id: task.id.clone(),
-                        task: task.name.clone(),
-                        cause,
-                    })
-                }
-            };
-            Settlement {
-                tag,
-                steps: vec![step],
-            }
-        };
-        deliveries.into_iter().zip(bodies).map(settle).collect()
     }
 
     async fn settle(&mut self, settlements: &mut Vec<Settlement>) {
@@ -297,10 +231,8 @@ impl Settling {
         failpoint!("settle");
         let settled = self.source.settle(&batch).await;
         failpoint!("settled");
-        for step in batch.iter().flat_map(|settlement| &settlement.steps) {
-            if let Step::Dead(letter) | Step::Note(letter, _) = step {
-                self.metrics.dead(&letter.cause, 1);
-            }
+        for letter in batch.iter().flat_map(Settlement::letters) {
+            self.metrics.dead(&letter.cause, 1);
         }
         let tags: Vec<Tag> = batch.iter().map(|settlement| settlement.tag).collect();
         if !settled.repeated {
@@ -378,7 +310,7 @@ impl Settling {
 
     /// Stores the results of a batch on their own server, and takes them out of it. Returns the
     /// chords that end with it, each with the position of its settlement.
-    async fn store_elsewhere(&mut self, batch: &mut [Settlement]) -> Vec<(usize, Step)> {
+    async fn store_elsewhere(&mut self, batch: &mut [Settlement]) -> Vec<(usize, Join)> {
         let tags: Vec<Tag> = batch.iter().map(|settlement| settlement.tag).collect();
         let mut ends = Vec::new();
         let Some(results) = &mut self.results else {
@@ -387,7 +319,7 @@ impl Settling {
         // For one round trip after this check, a lease can still be lost unnoticed.
         let lost = self.source.renew(&tags).await;
         let mut documents = Vec::with_capacity(batch.len());
-        let mut begins = Vec::new();
+        let mut begins: Vec<Chord> = Vec::new();
         for (position, settlement) in batch.iter_mut().enumerate() {
             if lost.contains(&settlement.tag) {
                 // None of its steps will be carried out.
@@ -397,22 +329,11 @@ impl Settling {
             let mut steps: VecDeque<Step> = std::mem::take(&mut settlement.steps).into();
             while let Some(step) = steps.pop_front() {
                 match step {
-                    Step::Result { id, document } => documents.push((id, document)),
-                    step @ Step::Chord { .. } => begins.push(step),
-                    Step::Join {
-                        group,
-                        word,
-                        failed,
-                        steps: then,
-                    } => {
-                        let end = Step::Join {
-                            group,
-                            word,
-                            failed,
-                            steps: Vec::new(),
-                        };
-                        ends.push((position, end));
-                        steps.extend(then);
+                    Step::Result(ResultStep::Store(document)) => documents.push(document),
+                    Step::Result(ResultStep::Chord(chord)) => begins.push(chord),
+                    Step::Result(ResultStep::Join(mut join)) => {
+                        steps.extend(std::mem::take(&mut join.steps));
+                        ends.push((position, join));
                     }
                     step => settlement.steps.push(step),
                 }

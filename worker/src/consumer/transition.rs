@@ -1,5 +1,5 @@
-//! Turns a verdict, or the end of a message that was never run, into steps for broker and result
-//! backend. `verdict` has made the decision. The code here does no I/O and reads no clock.
+//! Turns a verdict, or the end of a message that was never run, into a settlement for broker and
+//! result backend. `verdict` has made the decision. The code here does no I/O and reads no clock.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use super::canvas;
 use super::rules::{BILLIARD, CELERY, Rules, caught};
 use super::verdict::{Failure, Verdict};
-use crate::broker::{Letter, Step};
-use crate::delivery::Delivery;
+use crate::broker::{Fate, Letter, Outgoing, Redelivery, Settlement, Step, Tag};
+use crate::delivery::{Delivery, redelivery_name};
 use crate::task_log::{label, log_task};
 
 /// Causes of dead letters. `BUG`: this worker's code failed. `POISON`: workers ended again and
@@ -20,48 +20,46 @@ use crate::task_log::{label, log_task};
 pub(super) const BUG: &str = "bug";
 const POISON: &str = "poison";
 
-/// The steps that a verdict requires.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Plan {
-    /// Carry out these steps, then acknowledge the message.
-    Steps(Vec<Step>),
-    /// Put the message itself, marked as redelivered, back into its queue: at its head, or at its
-    /// end.
-    Redeliver { front: bool },
-}
-
 impl Rules {
-    /// Turns a verdict into a plan.
-    pub(crate) fn plan(&self, delivery: &Delivery, verdict: Verdict, now: Timestamp) -> Plan {
+    /// Turns a verdict into the end of its delivery.
+    pub(crate) fn plan(&self, delivery: &Delivery, verdict: Verdict, now: Timestamp) -> Settlement {
         let task = &delivery.task;
-        Plan::Steps(match verdict {
-            Verdict::Success { value, .. } => self.success(task, value, now),
+        let queue = || Arc::clone(&delivery.queue);
+        let (fate, steps) = match verdict {
+            Verdict::Success { value, .. } => (Fate::Ack, self.success(task, value, now)),
             Verdict::Failure(failure) | Verdict::TimeLimit { failure, .. } => {
-                self.failure(task, failure, now)
+                (Fate::Ack, self.failure(task, failure, now))
             }
-            Verdict::Dead { cause, failure, .. } => self.dead(delivery, failure, cause, now),
+            Verdict::Dead { cause, failure, .. } => {
+                return self.dead(delivery, failure, cause, now);
+            }
             Verdict::Retry {
                 reason,
                 priority,
                 message,
                 ..
             } => {
-                let push = Step::Push {
-                    queue: Arc::clone(&delivery.queue),
+                let again = Outgoing {
+                    queue: queue(),
                     priority,
                     message,
                 };
-                self.retry(task, push, reason)
+                (Fate::Ack, self.retry(task, again, reason))
             }
-            Verdict::Revoked(reason) => self.revoked(task, reason, now),
-            Verdict::Ignored => Vec::new(),
-            Verdict::Requeue { .. } => return Plan::Redeliver { front: false },
-            Verdict::GiveBack { begun: true } => return Plan::Redeliver { front: true },
-            Verdict::GiveBack { begun: false } => vec![Step::Return {
-                queue: Arc::clone(&delivery.queue),
-                priority: task.priority(),
-            }],
-        })
+            Verdict::Revoked(reason) => (Fate::Ack, self.revoked(task, reason, now)),
+            Verdict::Ignored => (Fate::Ack, Vec::new()),
+            Verdict::Requeue { .. } => (redeliver(delivery, false), Vec::new()),
+            Verdict::GiveBack { begun: true } => (redeliver(delivery, true), Vec::new()),
+            Verdict::GiveBack { begun: false } => {
+                let (queue, priority) = (queue(), task.priority());
+                (Fate::Return { queue, priority }, Vec::new())
+            }
+        };
+        Settlement {
+            tag: delivery.tag,
+            fate,
+            steps,
+        }
     }
 
     fn success(&self, task: &Arc<Task>, value: Box<RawValue>, now: Timestamp) -> Vec<Step> {
@@ -102,8 +100,8 @@ impl Rules {
         steps
     }
 
-    fn retry(&self, task: &Task, push: Step, reason: Option<Failure>) -> Vec<Step> {
-        let mut steps = vec![push];
+    fn retry(&self, task: &Task, again: Outgoing, reason: Option<Failure>) -> Vec<Step> {
+        let mut steps = vec![Step::Publish(again)];
         if self.stores(task) {
             let (exception, traceback) = match reason {
                 Some(failure) => (Some(failure.exception), failure.traceback),
@@ -124,40 +122,45 @@ impl Rules {
         failure: Failure,
         cause: &str,
         now: Timestamp,
-    ) -> Vec<Step> {
-        let mut steps = self.failure(&delivery.task, failure, now);
-        steps.insert(0, Step::Dead(letter(delivery, cause)));
-        steps
+    ) -> Settlement {
+        Settlement {
+            tag: delivery.tag,
+            fate: Fate::Dead(letter(delivery, cause)),
+            steps: self.failure(&delivery.task, failure, now),
+        }
     }
 
-    /// Returns the steps for a message that cannot be read.
+    /// Returns the end of a message that cannot be read.
     pub(crate) fn malformed(
         &self,
+        tag: Tag,
         queue: &Arc<str>,
         error: &DecodeError,
         now: Timestamp,
-    ) -> Vec<Step> {
-        let mut steps = vec![Step::Dead(Letter {
+    ) -> Settlement {
+        let letter = Letter {
             queue: Arc::clone(queue),
             id: error.id().unwrap_or_default().to_owned(),
             task: error.task().unwrap_or_default().to_owned(),
             cause: error.cause().code().to_owned(),
-        })];
+        };
+        let mut steps = Vec::new();
         if self.results
             && let Some(id) = error.id()
             && celery_protocol::names::check_task_id(id).is_ok()
         {
             let doc = ResultDoc::failure(id, &error.exception(), None, now);
-            steps.push(Step::Result {
-                id: id.to_owned(),
-                document: doc.encode(),
-            });
+            steps.push(Step::store(id, doc.encode()));
         }
-        steps
+        Settlement {
+            tag,
+            fate: Fate::Dead(letter),
+            steps,
+        }
     }
 
-    /// Returns the steps for a task whose name is not registered.
-    pub(crate) fn unknown(&self, delivery: &Delivery, now: Timestamp) -> Vec<Step> {
+    /// Returns the end of a task whose name is not registered.
+    pub(crate) fn unknown(&self, delivery: &Delivery, now: Timestamp) -> Settlement {
         caught(|| {
             let name = delivery.task.name.clone();
             let failure = Failure::imposed("NotRegistered", CELERY, vec![name.into()]);
@@ -166,9 +169,9 @@ impl Rules {
         .unwrap_or_else(|| self.bug(delivery, now))
     }
 
-    /// Returns the steps for a message whose follow-ups cannot be worked out because of a bug. The
+    /// Returns the end of a message whose follow-ups cannot be worked out because of a bug. The
     /// follow-ups include its callbacks, its chain and its chord, which are not notified.
-    pub(crate) fn bug(&self, delivery: &Delivery, now: Timestamp) -> Vec<Step> {
+    pub(crate) fn bug(&self, delivery: &Delivery, now: Timestamp) -> Settlement {
         let task = &*delivery.task;
         log_task!(
             error,
@@ -176,7 +179,7 @@ impl Rules {
             "Task {} met a bug of this worker: the message was moved to the dead letters",
             label(task)
         );
-        let mut steps = vec![Step::Dead(letter(delivery, BUG))];
+        let mut steps = Vec::new();
         if self.results && task.ignore_result != Some(true) {
             let text = "a bug of the worker; its log says more";
             let exception = ExceptionDoc::new("RuntimeError", text, Some("builtins"));
@@ -185,39 +188,45 @@ impl Rules {
                 ResultDoc::failure(&task.id, &exception, None, now),
             ));
         }
-        steps
+        Settlement {
+            tag: delivery.tag,
+            fate: Fate::Dead(letter(delivery, BUG)),
+            steps,
+        }
     }
 
-    /// Returns the steps for a message that ended `times` workers while they read it.
+    /// Returns the end of a message that ended `times` workers while they read it.
     pub(crate) fn unreadable(
         &self,
+        tag: Tag,
         queue: &Arc<str>,
         id: &str,
         task: &str,
         times: u64,
         now: Timestamp,
-    ) -> Vec<Step> {
+    ) -> Settlement {
         let letter = Letter {
             id: id.to_owned(),
             task: task.to_owned(),
             ..Letter::unread(queue, POISON)
         };
-        let mut steps = vec![Step::Dead(letter)];
+        let mut steps = Vec::new();
         if self.results && celery_protocol::names::check_task_id(id).is_ok() {
             let text = format!("{times} workers ended while they read this message.");
             let exception = ExceptionDoc::new("WorkerLostError", text, Some(BILLIARD));
             let document = ResultDoc::failure(id, &exception, None, now).encode();
-            steps.push(Step::Result {
-                id: id.to_owned(),
-                document,
-            });
+            steps.push(Step::store(id, document));
         }
-        steps
+        Settlement {
+            tag,
+            fate: Fate::Dead(letter),
+            steps,
+        }
     }
 
-    /// Returns the steps for a poison message: one that was redelivered `times` times, each time to
-    /// a worker that ended before it had finished the task.
-    pub(crate) fn poison(&self, delivery: &Delivery, times: u64, now: Timestamp) -> Vec<Step> {
+    /// Returns the end of a poison message: one that was redelivered `times` times, each time to a
+    /// worker that ended before it had finished the task.
+    pub(crate) fn poison(&self, delivery: &Delivery, times: u64, now: Timestamp) -> Settlement {
         let text = format!("Delivered again {times} times without being finished.");
         let failure = Failure::imposed("WorkerLostError", BILLIARD, vec![text.into()]);
         caught(|| self.dead(delivery, failure, POISON, now))
@@ -252,6 +261,21 @@ fn letter(delivery: &Delivery, cause: &str) -> Letter {
     }
 }
 
+/// Returns the fate of a message that is put back and marked. The count of a task that asked to go
+/// to the end of its queue is cleared: it may do so without limit, as with Celery.
+fn redeliver(delivery: &Delivery, front: bool) -> Fate {
+    let task = &delivery.task;
+    let clear = !front && task.redelivered;
+    Fate::Redeliver(Box::new(Redelivery {
+        queue: Arc::clone(&delivery.queue),
+        id: task.id.clone(),
+        task: task.name.clone(),
+        front,
+        clear: clear.then(|| redelivery_name(task).to_owned()),
+        size: delivery.size,
+    }))
+}
+
 fn with_family(task: &Task, mut doc: ResultDoc) -> ResultDoc {
     doc.group_id.clone_from(&task.group);
     doc.parent_id.clone_from(&task.parent_id);
@@ -259,8 +283,5 @@ fn with_family(task: &Task, mut doc: ResultDoc) -> ResultDoc {
 }
 
 fn result_step(task: &Task, doc: ResultDoc) -> Step {
-    Step::Result {
-        id: task.id.clone(),
-        document: with_family(task, doc).encode(),
-    }
+    Step::store(&task.id, with_family(task, doc).encode())
 }

@@ -5,7 +5,7 @@ use celery_protocol::redis_keys::ChordPart;
 use serde_json::value::to_raw_value;
 
 use super::{RedisSource, bytes, number};
-use crate::broker::{Complete, Part, Step};
+use crate::broker::{Chord, Complete, Join, Part};
 
 /// How long the claim on a body lives, in seconds. It outlasts a short outage between the count and
 /// the settlement. It is not longer than a lease, so that the worker that gets the message of a
@@ -78,35 +78,16 @@ impl RedisSource {
     }
 
     /// Begins chords and ends others on a result backend that is not the broker.
-    pub(crate) async fn chords(&mut self, begin: &[Step], end: &[Step]) {
-        let begin: Vec<(&String, &usize, &Option<Vec<u8>>)> = begin
-            .iter()
-            .filter_map(|step| match step {
-                Step::Chord { group, size, saved } => Some((group, size, saved)),
-                _ => None,
-            })
-            .collect();
-        let end: Vec<(&String, &bool, &String)> = end
-            .iter()
-            .filter_map(|step| match step {
-                Step::Join {
-                    group,
-                    failed,
-                    word,
-                    ..
-                } => Some((group, failed, word)),
-                _ => None,
-            })
-            .collect();
+    pub(crate) async fn chords(&mut self, begin: &[Chord], end: &[Join]) {
         if begin.is_empty() && end.is_empty() {
             return;
         }
         let keys: Vec<String> = begin
             .iter()
-            .flat_map(|(group, ..)| self.begin_keys(group))
+            .flat_map(|chord| self.begin_keys(&chord.group))
             .chain(
                 end.iter()
-                    .flat_map(|(group, failed, _)| self.end_keys(group, **failed)),
+                    .flat_map(|join| self.end_keys(&join.group, join.failed)),
             )
             .collect();
         let mut call = scripts::call(&scripts::CHORDS, keys.len(), 2 * keys.len() + 3, 0);
@@ -114,11 +95,12 @@ impl RedisSource {
         call.arg(self.layout.result_ttl)
             .arg(REMEMBERED)
             .arg(begin.len());
-        for (_, size, saved) in begin {
-            call.arg(*size).arg(saved.as_deref().unwrap_or_default());
+        for chord in begin {
+            call.arg(chord.size)
+                .arg(chord.saved.as_deref().unwrap_or_default());
         }
-        for (.., word) in end {
-            call.arg(word);
+        for join in end {
+            call.arg(&join.word);
         }
         let read = |answer| number(&answer);
         self.insist(&scripts::CHORDS, &call, read, "chords").await;

@@ -3,15 +3,19 @@
 use std::sync::Once;
 
 use celery_client::aio::{Cmd, Value, scripts};
+use celery_protocol::message::{DecodeError, Redelivery as Marked, mark_redelivered};
 
 use super::{DEAD_LETTERS, MAX_TAGS, RedisSource, bytes, number, positions};
-use crate::broker::{Letter, Settled, Settlement, Step};
+use crate::broker::{
+    Chord, Document, Fate, Join, Letter, ResultStep, Settled, Settlement, Step, Tag,
+};
 
 impl RedisSource {
     pub(super) async fn settle_batch(&mut self, batch: &[Settlement]) -> Settled {
+        let batch = self.with_redelivered(batch).await;
         let answers = self
             .in_parts(
-                batch,
+                &batch,
                 &scripts::SETTLE,
                 Self::settle_call,
                 |value, _| read_settled(value),
@@ -35,12 +39,36 @@ impl RedisSource {
         settled
     }
 
+    /// Reads and marks the messages of a batch that are to be put back.
+    async fn with_redelivered<'a>(&mut self, batch: &'a [Settlement]) -> Vec<Item<'a>> {
+        let mut items: Vec<Item<'_>> = batch.iter().map(Item::from).collect();
+        let tags: Vec<Tag> = items.iter().filter_map(Item::redelivered).collect();
+        if tags.is_empty() {
+            return items;
+        }
+        for item in &items {
+            if let Fate::Redeliver(redelivery) = &item.settlement.fate
+                && let Some(name) = &redelivery.clear
+            {
+                self.forget_begun(name).await;
+            }
+        }
+        let mut bodies = self.bodies(&tags).await.into_iter();
+        for item in &mut items {
+            if item.redelivered().is_some() {
+                let body = bodies.next().flatten().unwrap_or_default();
+                item.marked = Some(mark_redelivered(&body));
+            }
+        }
+        items
+    }
+
     /// Stores results and states, and publishes them, even if another worker holds the messages.
-    pub(crate) async fn store_results(&mut self, documents: &[(String, Vec<u8>)]) {
+    pub(crate) async fn store_results(&mut self, documents: &[Document]) {
         for chunk in documents.chunks(MAX_TAGS) {
             let size = chunk
                 .iter()
-                .map(|(id, document)| id.len() + document.len() + 64)
+                .map(|document| document.id.len() + document.json.len() + 64)
                 .sum();
             let mut call = scripts::call(
                 &scripts::STORE_RESULTS,
@@ -48,27 +76,27 @@ impl RedisSource {
                 1 + 2 * chunk.len(),
                 size,
             );
-            for (id, _) in chunk {
-                call.arg(self.layout.keys.result(id));
+            for document in chunk {
+                call.arg(self.layout.keys.result(&document.id));
             }
             call.arg(self.layout.result_ttl);
-            for (_, document) in chunk {
-                call.arg(document);
+            for document in chunk {
+                call.arg(&document.json);
             }
             self.insist(&scripts::STORE_RESULTS, &call, read_stored, "store_results")
                 .await;
         }
     }
 
-    fn settle_call(&self, batch: &[Settlement]) -> Cmd {
+    fn settle_call(&self, batch: &[Item<'_>]) -> Cmd {
         let layout = &*self.layout;
-        let flat: Vec<Vec<&Step>> = batch.iter().map(|s| flatten(&s.steps)).collect();
+        let flat: Vec<Vec<Wire<'_>>> = batch.iter().map(Item::steps).collect();
         let keys: Vec<String> = flat
             .iter()
             .flatten()
             .flat_map(|step| self.keys_of(step))
             .collect();
-        let size: usize = batch.iter().map(Settlement::size).sum();
+        let size: usize = batch.iter().map(|item| item.settlement.size()).sum();
         let arguments =
             3 + keys.len() + 4 + flat.iter().map(|steps| 2 + 6 * steps.len()).sum::<usize>();
         let mut call = scripts::call(
@@ -85,8 +113,8 @@ impl RedisSource {
             .arg(&layout.node)
             .arg(DEAD_LETTERS)
             .arg(batch.len());
-        for settlement in batch {
-            call.arg(layout.tag(settlement.tag));
+        for item in batch {
+            call.arg(layout.tag(item.settlement.tag));
         }
         // The three fixed keys come first, and Lua counts from 1.
         let mut place = 4;
@@ -99,30 +127,40 @@ impl RedisSource {
             for step in steps {
                 let mut next = || skip(1);
                 match step {
-                    Step::Result { document, .. } => call.arg("result").arg(next()).arg(document),
-                    Step::Push { message, .. } => call.arg("push").arg(next()).arg(message),
-                    Step::Front { message, .. } => call.arg("front").arg(next()).arg(message),
-                    Step::Return { queue, .. } => call
+                    Wire::Store(document) => call.arg("result").arg(next()).arg(&document.json),
+                    Wire::Push { message, .. } => call.arg("push").arg(next()).arg(message),
+                    Wire::Front { message, .. } => call.arg("front").arg(next()).arg(message),
+                    Wire::Return { queue, .. } => call
                         .arg("return")
                         .arg(next())
                         .arg(layout.tail_length(queue)),
-                    Step::Dead(letter) => letter_args(
-                        call.arg("dead").arg(layout.tail_length(&letter.queue)),
-                        letter,
-                    ),
-                    Step::Note(letter, raw) => letter_args(call.arg("note"), letter).arg(raw),
-                    Step::Chord { size, saved, .. } => call
+                    Wire::Dead {
+                        queue,
+                        id,
+                        task,
+                        cause,
+                    } => call
+                        .arg("dead")
+                        .arg(layout.tail_length(queue))
+                        .arg(queue)
+                        .arg(id)
+                        .arg(task)
+                        .arg(cause),
+                    Wire::Note(letter, raw) => call
+                        .arg("note")
+                        .arg(&*letter.queue)
+                        .arg(&letter.id)
+                        .arg(&letter.task)
+                        .arg(&letter.cause)
+                        .arg(raw),
+                    Wire::Chord(chord) => call
                         .arg("chord")
                         .arg(skip(3))
-                        .arg(*size)
-                        .arg(saved.as_deref().unwrap_or_default()),
-                    Step::Join { word, steps, .. } => call
-                        .arg("join")
-                        .arg(skip(5))
-                        .arg(word)
-                        .arg(flatten(steps).len()),
-                    // `flatten` has removed the steps that count.
-                    Step::Count(_) => &mut call,
+                        .arg(chord.size)
+                        .arg(chord.saved.as_deref().unwrap_or_default()),
+                    Wire::Join(join, steps) => {
+                        call.arg("join").arg(skip(5)).arg(&join.word).arg(steps)
+                    }
                 };
             }
         }
@@ -130,45 +168,153 @@ impl RedisSource {
     }
 
     /// Returns the keys that a step needs.
-    fn keys_of(&self, step: &Step) -> Vec<String> {
+    fn keys_of(&self, step: &Wire<'_>) -> Vec<String> {
         let keys = &self.layout.keys;
-        match step {
-            Step::Result { id, .. } => vec![keys.result(id)],
-            Step::Push {
+        match *step {
+            Wire::Store(document) => vec![keys.result(&document.id)],
+            Wire::Push {
                 queue, priority, ..
             }
-            | Step::Front {
+            | Wire::Front {
                 queue, priority, ..
             }
-            | Step::Return { queue, priority } => vec![self.layout.list(queue, *priority)],
-            Step::Chord { group, .. } => self.begin_keys(group),
-            Step::Join { group, failed, .. } => self.end_keys(group, *failed),
-            Step::Dead(_) | Step::Note(..) | Step::Count(_) => Vec::new(),
+            | Wire::Return { queue, priority } => vec![self.layout.list(queue, priority)],
+            Wire::Chord(chord) => self.begin_keys(&chord.group),
+            Wire::Join(join, _) => self.end_keys(&join.group, join.failed),
+            Wire::Dead { .. } | Wire::Note(..) => Vec::new(),
         }
     }
 }
 
-/// Returns the steps as a flat list. The steps that depend on a condition come after the condition.
-fn flatten(steps: &[Step]) -> Vec<&Step> {
-    let mut flat = Vec::with_capacity(steps.len());
+/// A settlement, with its message if that is to be put back.
+struct Item<'a> {
+    settlement: &'a Settlement,
+    /// The message, marked as redelivered. An error means that the message has vanished, because it
+    /// could be read before: its lease is lost, and the script does nothing.
+    marked: Option<Result<Marked, DecodeError>>,
+}
+
+impl<'a> From<&'a Settlement> for Item<'a> {
+    fn from(settlement: &'a Settlement) -> Self {
+        Item {
+            settlement,
+            marked: None,
+        }
+    }
+}
+
+/// A step as the script takes it.
+#[derive(Clone, Copy)]
+enum Wire<'a> {
+    Store(&'a Document),
+    Push {
+        queue: &'a str,
+        priority: u8,
+        message: &'a [u8],
+    },
+    Front {
+        queue: &'a str,
+        priority: u8,
+        message: &'a [u8],
+    },
+    Return {
+        queue: &'a str,
+        priority: u8,
+    },
+    Dead {
+        queue: &'a str,
+        id: &'a str,
+        task: &'a str,
+        cause: &'a str,
+    },
+    Note(&'a Letter, &'a [u8]),
+    Chord(&'a Chord),
+    /// The end of a chord, and the number of the steps after it that depend on it.
+    Join(&'a Join, usize),
+}
+
+impl Item<'_> {
+    /// Returns the tag if the message is to be read, marked and put back.
+    fn redelivered(&self) -> Option<Tag> {
+        let is_redelivered = matches!(self.settlement.fate, Fate::Redeliver(_));
+        is_redelivered.then_some(self.settlement.tag)
+    }
+
+    /// Returns what happens to the message itself, and then the steps.
+    fn steps(&self) -> Vec<Wire<'_>> {
+        let mut steps = Vec::with_capacity(1 + self.settlement.steps.len());
+        steps.extend(self.fate());
+        flatten(&self.settlement.steps, &mut steps);
+        steps
+    }
+
+    fn fate(&self) -> Option<Wire<'_>> {
+        match &self.settlement.fate {
+            // The script acknowledges after the last step.
+            Fate::Ack => None,
+            Fate::Return { queue, priority } => Some(Wire::Return {
+                queue,
+                priority: *priority,
+            }),
+            Fate::Redeliver(redelivery) => {
+                let queue = &*redelivery.queue;
+                Some(match self.marked.as_ref()? {
+                    Ok(marked) => {
+                        let (priority, message) = (marked.priority, &*marked.raw);
+                        if redelivery.front {
+                            Wire::Front {
+                                queue,
+                                priority,
+                                message,
+                            }
+                        } else {
+                            Wire::Push {
+                                queue,
+                                priority,
+                                message,
+                            }
+                        }
+                    }
+                    Err(error) => Wire::Dead {
+                        queue,
+                        id: &redelivery.id,
+                        task: &redelivery.task,
+                        cause: error.cause().code(),
+                    },
+                })
+            }
+            Fate::Dead(letter) => Some(Wire::Dead {
+                queue: &letter.queue,
+                id: &letter.id,
+                task: &letter.task,
+                cause: &letter.cause,
+            }),
+        }
+    }
+}
+
+/// Adds the steps to a flat list. The steps that depend on a condition come after the condition.
+fn flatten<'a>(steps: &'a [Step], flat: &mut Vec<Wire<'a>>) {
     for step in steps {
         match step {
-            Step::Count(_) => {}
-            Step::Join { steps, .. } => {
-                flat.push(step);
-                flat.extend(flatten(steps));
+            Step::Publish(outgoing) => flat.push(Wire::Push {
+                queue: &outgoing.queue,
+                priority: outgoing.priority,
+                message: &outgoing.message,
+            }),
+            Step::Note(letter, raw) => flat.push(Wire::Note(letter, raw)),
+            Step::Result(ResultStep::Store(document)) => flat.push(Wire::Store(document)),
+            Step::Result(ResultStep::Chord(chord)) => flat.push(Wire::Chord(chord)),
+            Step::Result(ResultStep::Join(join)) => {
+                let place = flat.len();
+                flatten(&join.steps, flat);
+                let dependent = flat.len() - place;
+                flat.insert(place, Wire::Join(join, dependent));
             }
-            step => flat.push(step),
+            // The members of chords were counted, and removed, before.
+            Step::Result(ResultStep::Count(_)) => {}
         }
     }
-    flat
-}
-
-fn letter_args<'a>(call: &'a mut Cmd, letter: &Letter) -> &'a mut Cmd {
-    call.arg(&*letter.queue)
-        .arg(&letter.id)
-        .arg(&letter.task)
-        .arg(&letter.cause)
 }
 
 /// Logs, once, that results are stored but not published.

@@ -191,8 +191,8 @@ impl<'a> Calling<'a> {
         it.add_kwargs(kwargs)?;
         it.options.merge(&call.given());
         let is_child = it.options.truth("add_to_parent").unwrap_or(true);
-        let (step, id) = self.message(&it)?;
-        self.follow.steps.push(step);
+        let (outgoing, id) = self.message(&it)?;
+        self.follow.steps.push(Step::Publish(outgoing));
         if is_child {
             let outcome = self.outcomes.task(&id);
             self.add_child(outcome);

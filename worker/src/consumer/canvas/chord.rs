@@ -8,7 +8,7 @@ use super::links::{add_body_callbacks, strip_header_links, unroll_chords};
 use super::options::{Options, Value, json};
 use super::outcome::Outcome;
 use super::signature::{Kind, Signature};
-use crate::broker::Step;
+use crate::broker::{Chord, ResultStep, Step};
 
 impl Calling<'_> {
     /// Calls a chord: callbacks go to the body, a delay to the header, other options to both.
@@ -70,11 +70,13 @@ impl Calling<'_> {
         if header.is_empty() {
             return self.apply(body, &[json(&[(); 0])?], None, Options::default());
         }
-        self.follow.steps.push(Step::Chord {
+        let begun = Chord {
             size: header.iter().map(Signature::leaves).sum(),
             saved: self.saved(outcome),
             group,
-        });
+        };
+        let step = Step::Result(ResultStep::Chord(begun));
+        self.follow.steps.push(step);
         options.update(&delay);
         let header = Signature {
             options: group_options,

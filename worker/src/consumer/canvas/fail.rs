@@ -20,7 +20,7 @@ use super::call::{Calling, not_published};
 use super::follow_up::Load;
 use super::options::{Options, Value};
 use super::signature::{Kind, Signature};
-use crate::broker::{Part, Step};
+use crate::broker::{Part, ResultStep, Step};
 use crate::consumer::rules::Rules;
 
 /// The failure of the tasks that will not be run.
@@ -156,7 +156,7 @@ impl<'a> Failing<'a> {
             return;
         };
         if self.rules.results && !self.full {
-            self.steps.push(Step::Count(Box::new(Part {
+            let part = Part {
                 group,
                 index: options.integer("group_index"),
                 id,
@@ -165,7 +165,9 @@ impl<'a> Failing<'a> {
                 body: (**body).to_owned(),
                 task: Arc::clone(self.task),
                 children: self.children.clone(),
-            })));
+            };
+            self.steps
+                .push(Step::Result(ResultStep::Count(Box::new(part))));
         }
     }
 
@@ -191,10 +193,7 @@ impl<'a> Failing<'a> {
             let letter = not_published(self.rules, self.task, RawValue::NULL, &why);
             return self.steps.push(letter);
         }
-        self.steps.push(Step::Result {
-            id: id.to_owned(),
-            document,
-        });
+        self.steps.push(Step::store(id, document));
     }
 
     /// Calls the error callbacks of a task with its id.

@@ -13,7 +13,7 @@ use super::call::{Calling, not_published};
 use super::fail::{Failing, Raised};
 use super::follow_up::Load;
 use super::signature::{DEPTH, Signature};
-use crate::broker::{Complete, Part, Step};
+use crate::broker::{Complete, Join, Part, ResultStep, Step};
 use crate::consumer::rules::{CELERY, Rules, caught};
 use crate::consumer::verdict::traceback;
 
@@ -33,12 +33,12 @@ pub(crate) fn after_chord(
             &part.body,
             "a bug of the worker",
         )];
-        vec![Step::Join {
+        vec![Step::Result(ResultStep::Join(Join {
             group,
             word,
             failed: true,
             steps,
-        }]
+        }))]
     })
 }
 
@@ -58,17 +58,17 @@ fn join(rules: &Rules, part: &Part, complete: &Complete, now: Timestamp) -> Vec<
             // A body that is a member of another chord is counted in that chord.
             steps
                 .into_iter()
-                .partition(|step| matches!(step, Step::Count(_)))
+                .partition(|step| matches!(step, Step::Result(ResultStep::Count(_))))
         }
     };
     let (group, word) = (part.group.clone(), part.word());
     let mut all: Vec<Step> = counted;
-    all.push(Step::Join {
+    all.push(Step::Result(ResultStep::Join(Join {
         group,
         word,
         failed: has_failed,
         steps,
-    });
+    })));
     all
 }
 

@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use super::call::{Calling, new_id};
 use super::options::{Options, Raws, STAMPED_HEADERS, json};
 use super::signature::{Kind, Signature};
-use crate::broker::Step;
+use crate::broker::Outgoing;
 
 /// Options that do not become properties of the message: they are about the call or its connection,
 /// or become something else.
@@ -72,7 +72,7 @@ const PERSISTENT: u8 = 2;
 
 impl Calling<'_> {
     /// Returns the message of a task, and the task's id.
-    pub(super) fn message(&self, it: &Signature) -> Result<(Step, String), String> {
+    pub(super) fn message(&self, it: &Signature) -> Result<(Outgoing, String), String> {
         let options = &it.options;
         let Kind::Task { kwargs, .. } = &it.kind else {
             return Err("not a single task".to_owned());
@@ -120,7 +120,7 @@ impl Calling<'_> {
         let message = self.rules.encode(&task, &queue)?;
         self.load.add(message.len())?;
         Ok((
-            Step::Push {
+            Outgoing {
                 queue,
                 priority: task.priority(),
                 message,
@@ -285,19 +285,12 @@ mod tests {
         let parent = crate::task::testing::task("proj.add", "[]");
         let calling = Calling::new(&rules, &parent, crate::clock::now(), Load::new(&rules));
         let text = shared(&json!({ "task": "proj.echo", "options": options })).unwrap();
-        let (step, _) = calling.message(&Signature::read(&text)?)?;
-        let Step::Push {
-            queue,
-            priority,
-            message,
-        } = step
-        else {
-            return Err("not a message".to_owned());
-        };
+        let (sent, _) = calling.message(&Signature::read(&text)?)?;
         let accept = [Serializer::Json, Serializer::Msgpack, Serializer::Yaml];
         let task =
-            Task::decode_redis_with(&message, &DecodeOptions::default().accept(&accept)).unwrap();
-        Ok((queue.to_string(), priority, task))
+            Task::decode_redis_with(&sent.message, &DecodeOptions::default().accept(&accept))
+                .unwrap();
+        Ok((sent.queue.to_string(), sent.priority, task))
     }
 
     #[test]

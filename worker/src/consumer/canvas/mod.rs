@@ -44,7 +44,7 @@ pub(crate) use self::follow_up::{FollowUps, MOST};
 pub(crate) use self::join::{after_chord, not_counted};
 use self::options::list;
 use super::rules::Rules;
-use crate::broker::{Part, Step};
+use crate::broker::{Part, ResultStep, Step};
 
 /// Returns what follows a success: callbacks and the next step of the chain, with the result as
 /// their first argument; then the count in the chord.
@@ -123,7 +123,7 @@ fn count_own(
 ) -> Option<Step> {
     let body = task.embed.chord.as_deref()?;
     match &task.group {
-        Some(group) if rules.results => Some(Step::Count(Box::new(Part {
+        Some(group) if rules.results => Some(Step::Result(ResultStep::Count(Box::new(Part {
             group: group.clone(),
             index: task.group_index,
             id: task.id.clone(),
@@ -132,7 +132,7 @@ fn count_own(
             body: body.to_owned(),
             task: Arc::clone(task),
             children,
-        }))),
+        })))),
         _ => {
             let why = "a chord needs a group and a result backend";
             Some(not_published(rules, task, body, why))
@@ -197,7 +197,7 @@ mod tests {
         let letters = letters.count();
         let chords = steps
             .iter()
-            .filter(|step| matches!(step, Step::Chord { .. }));
+            .filter(|step| matches!(step, Step::Result(ResultStep::Chord(_))));
         (steps.len() - letters - chords.count(), letters)
     }
 

@@ -1,0 +1,249 @@
+//! The end of a delivery, split by what it is about: the held message, what is published, and the
+//! results.
+//!
+//! A broker that keeps results itself carries a settlement out as one atomic step. Where the
+//! results are elsewhere, the consumer takes the [`ResultStep`]s out and gives them to a
+//! [`Backend`](super::Backend) first.
+
+use std::sync::Arc;
+
+use celery_protocol::message::Task;
+use celery_protocol::result::State;
+use serde_json::value::RawValue;
+
+use super::Tag;
+
+/// The end of one delivery.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Settlement {
+    pub(crate) tag: Tag,
+    /// What happens to the held message. Whatever it is, the message is no longer held afterwards.
+    pub(crate) fate: Fate,
+    /// What else is done, in this order, and only while this worker holds the message.
+    pub(crate) steps: Vec<Step>,
+}
+
+/// What happens to the held message itself.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Fate {
+    /// It is removed: its task has ended.
+    Ack,
+    /// It is put back as it came, where it is consumed next: its task has not begun.
+    Return { queue: Arc<str>, priority: u8 },
+    /// It is put back and marked as redelivered.
+    Redeliver(Box<Redelivery>),
+    /// It is moved to the dead letters.
+    Dead(Letter),
+}
+
+/// A held message that is put back and marked as redelivered.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Redelivery {
+    pub(crate) queue: Arc<str>,
+    pub(crate) id: String,
+    pub(crate) task: String,
+    /// `true`: it is consumed next; `false`: it goes to the end of its queue.
+    pub(crate) front: bool,
+    /// The name of the count of its redeliveries, if that count is cleared.
+    pub(crate) clear: Option<String>,
+    /// The size of the message in bytes, as it was claimed.
+    pub(crate) size: usize,
+}
+
+/// A step that is taken with the end of a delivery.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Step {
+    /// Publish a message.
+    Publish(Outgoing),
+    /// Add a text that is not the held message to the dead letters.
+    Note(Letter, Vec<u8>),
+    /// Change the results.
+    Result(ResultStep),
+}
+
+/// A message to be published, written in the form of the broker.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Outgoing {
+    pub(crate) queue: Arc<str>,
+    pub(crate) priority: u8,
+    pub(crate) message: Vec<u8>,
+}
+
+/// A step that changes the results.
+#[derive(Debug, PartialEq)]
+pub(crate) enum ResultStep {
+    /// Store and publish a document.
+    Store(Document),
+    /// Begin a chord.
+    Chord(Chord),
+    /// Count a member of a chord's header. This happens before the other steps, from which it is
+    /// removed first.
+    Count(Box<Part>),
+    /// End a chord.
+    Join(Join),
+}
+
+/// A result or a state. It is not stored if a SUCCESS is stored already.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Document {
+    pub(crate) id: String,
+    pub(crate) json: Vec<u8>,
+}
+
+/// A chord that begins.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Chord {
+    pub(crate) group: String,
+    /// The number of members in its header.
+    pub(crate) size: usize,
+    /// The saved group, if the results have its shape.
+    pub(crate) saved: Option<Vec<u8>>,
+}
+
+/// A chord that ends: it is forgotten, and then these steps are taken. Nothing happens if this
+/// worker has lost the claim on the chord's body.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Join {
+    pub(crate) group: String,
+    /// The word of the claim; see [`Part::word`].
+    pub(crate) word: String,
+    /// `true` if only the size of the chord is forgotten: as in Celery, the results of the members
+    /// of a failed chord stay until they expire.
+    pub(crate) failed: bool,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// A member of a chord's header that has ended.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) group: String,
+    /// The member's place in the header.
+    pub(crate) index: Option<i64>,
+    pub(crate) id: String,
+    pub(crate) state: State,
+    pub(crate) result: Box<RawValue>,
+    /// The signature of the task that is called with all results.
+    pub(crate) body: Box<RawValue>,
+    /// The task that has ended; it becomes the parent of the body.
+    pub(crate) task: Arc<Task>,
+    /// The tasks that it has published, in the form that results use.
+    pub(crate) children: Vec<Box<RawValue>>,
+}
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.group, self.index, &self.id) == (&other.group, other.index, &other.id)
+    }
+}
+
+impl Part {
+    /// Returns the word with which this member claims the body if it is the last one.
+    pub(crate) fn word(&self) -> String {
+        let index = self
+            .index
+            .map_or_else(String::new, |index| index.to_string());
+        format!("rs:{}:{index}", self.id)
+    }
+}
+
+/// A chord whose last member was counted, so that this worker publishes its body.
+#[derive(Debug)]
+pub(crate) struct Complete {
+    /// The saved result of the group, if its members are not plain tasks.
+    pub(crate) saved: Option<Vec<u8>>,
+    /// The results of the members, each as `[1, id, state, result]`, in the order of the header.
+    pub(crate) members: Vec<Vec<u8>>,
+}
+
+/// The fields of a dead letter besides the message.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Letter {
+    pub(crate) queue: Arc<str>,
+    pub(crate) id: String,
+    pub(crate) task: String,
+    pub(crate) cause: String,
+}
+
+impl Letter {
+    /// Describes a message that could not be read.
+    pub(crate) fn unread(queue: &Arc<str>, cause: &str) -> Self {
+        Letter {
+            queue: Arc::clone(queue),
+            id: String::new(),
+            task: String::new(),
+            cause: cause.to_owned(),
+        }
+    }
+}
+
+/// The outcome of a batch of settlements. Positions count from 0.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    /// Settlements that did nothing, because this worker no longer held the delivery.
+    pub(crate) lost: Vec<usize>,
+    /// Settlements that the broker refused, and why. Their deliveries are still held.
+    pub(crate) failed: Vec<(usize, String)>,
+    /// `true` if the batch was sent again, so that "lost" may mean "done by the first try".
+    pub(crate) repeated: bool,
+}
+
+impl Settlement {
+    /// Returns `true` if the message is only acknowledged.
+    pub(crate) fn is_ack(&self) -> bool {
+        self.fate == Fate::Ack && self.steps.is_empty()
+    }
+
+    /// Removes the steps that count members of chords, and returns their members.
+    pub(crate) fn take_parts(&mut self) -> Vec<Part> {
+        let counted = |step: &mut Step| matches!(step, Step::Result(ResultStep::Count(_)));
+        let parts = self.steps.extract_if(.., counted);
+        parts
+            .filter_map(|step| match step {
+                Step::Result(ResultStep::Count(part)) => Some(*part),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Returns about how many bytes a call to the broker takes for this settlement.
+    pub(crate) fn size(&self) -> usize {
+        let steps: usize = self.steps.iter().map(Step::size).sum();
+        match &self.fate {
+            Fate::Redeliver(redelivery) => redelivery.size + steps,
+            Fate::Ack | Fate::Return { .. } | Fate::Dead(_) => steps,
+        }
+    }
+
+    /// Returns the dead letters that this settlement writes, but not those that depend on a chord.
+    pub(crate) fn letters(&self) -> impl Iterator<Item = &Letter> {
+        let own = match &self.fate {
+            Fate::Dead(letter) => Some(letter),
+            _ => None,
+        };
+        let notes = self.steps.iter().filter_map(|step| match step {
+            Step::Note(letter, _) => Some(letter),
+            _ => None,
+        });
+        own.into_iter().chain(notes)
+    }
+}
+
+impl Step {
+    /// Makes the step that stores a document.
+    pub(crate) fn store(id: impl Into<String>, json: Vec<u8>) -> Step {
+        let id = id.into();
+        Step::Result(ResultStep::Store(Document { id, json }))
+    }
+
+    /// Returns how many bytes of this step travel to the broker.
+    fn size(&self) -> usize {
+        match self {
+            Step::Publish(outgoing) => outgoing.message.len(),
+            Step::Note(_, bytes) => bytes.len(),
+            Step::Result(ResultStep::Store(document)) => document.json.len(),
+            Step::Result(ResultStep::Count(part)) => part.result.get().len(),
+            Step::Result(ResultStep::Join(join)) => join.steps.iter().map(Step::size).sum(),
+            Step::Result(ResultStep::Chord(chord)) => chord.saved.as_ref().map_or(0, Vec::len),
+        }
+    }
+}
