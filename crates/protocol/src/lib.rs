@@ -12,6 +12,7 @@
 //! * [`control`]: requests to workers and their replies, as kombu's pidbox sends them.
 //! * [`events`]: what workers and clients report while they work, and the logical clock.
 //! * [`result`]: the document a worker stores for each state of a task, and exceptions inside it.
+//! * [`canvas`]: signatures of tasks, chains, groups and chords.
 //! * [`names`]: what the name of a queue or a task, and an id, may be.
 //! * [`redis_keys`]: the names of all Redis keys and channels.
 //! * [`priorities`]: the lists that a queue on Redis has.
@@ -24,6 +25,7 @@
 //! * [`time`]: the date formats that Celery's versions have written.
 
 mod base64;
+pub mod canvas;
 pub mod compression;
 pub mod control;
 pub mod events;

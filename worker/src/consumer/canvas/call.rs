@@ -4,6 +4,7 @@
 //! whose options, and in which order. Options of a call override those of the signature; a null
 //! hides them.
 
+use celery_protocol::canvas::{Kind, Options, Raws, Signature, Value, json};
 use celery_protocol::message::Task;
 use celery_protocol::time::Timestamp;
 use serde_json::value::{RawValue, to_raw_value};
@@ -11,9 +12,7 @@ use std::sync::Arc;
 
 use super::follow_up::{FollowUps, Load};
 use super::freeze::{Given, Place};
-use super::options::{Options, Raws, Value, json};
 use super::outcome::{Outcome, Outcomes};
-use super::signature::{Kind, Signature};
 use crate::broker::{Letter, Step};
 use crate::consumer::rules::Rules;
 

@@ -5,10 +5,9 @@
 use super::call::{Calling, new_id};
 use super::freeze::Place;
 use super::links::{add_body_callbacks, strip_header_links, unroll_chords};
-use super::options::{Options, Value, json};
 use super::outcome::Outcome;
-use super::signature::{Kind, Signature};
 use crate::broker::{Chord, ResultStep, Step};
+use celery_protocol::canvas::{Kind, Options, Signature, Value, json};
 
 impl Calling<'_> {
     /// Calls a chord: callbacks go to the body, a delay to the header, other options to both.
@@ -128,5 +127,5 @@ fn merged(own: Option<&Value>, call: Option<&Value>) -> Result<Option<Value>, St
     };
     let mut all = read(own)?;
     all.update(&read(call)?);
-    json(&all).map(Some)
+    Ok(Some(json(&all)?))
 }

@@ -11,6 +11,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use celery_protocol::canvas::{Kind, Options, Signature, Value};
 use celery_protocol::message::Task;
 use celery_protocol::result::{ExceptionDoc, ResultDoc, State};
 use celery_protocol::time::Timestamp;
@@ -18,8 +19,6 @@ use serde_json::value::RawValue;
 
 use super::call::{Calling, not_published};
 use super::follow_up::Load;
-use super::options::{Options, Value};
-use super::signature::{Kind, Signature};
 use crate::broker::{Part, ResultStep, Step};
 use crate::consumer::rules::Rules;
 

@@ -9,9 +9,8 @@ use std::collections::VecDeque;
 
 use super::call::{Calling, new_id};
 use super::links::{Unrolled, link_errors, prepend, strip_header_links, unroll_body};
-use super::options::{Options, Value};
 use super::outcome::Outcome;
-use super::signature::{Chord, DEPTH, Kind, Signature};
+use celery_protocol::canvas::{Chord, DEPTH, Kind, Options, Signature, Value};
 
 /// The place of a signature in its workflow, given when it gets its id.
 #[derive(Clone, Copy, Default)]

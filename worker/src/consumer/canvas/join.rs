@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use celery_protocol::canvas::{DEPTH, Signature};
 use celery_protocol::json;
 use celery_protocol::message::DEFAULT_MAX_BODY;
 use celery_protocol::result::{ExceptionDoc, State};
@@ -12,7 +13,6 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::call::{Calling, not_published};
 use super::fail::{Failing, Raised};
 use super::follow_up::Load;
-use super::signature::{DEPTH, Signature};
 use crate::broker::{Complete, Join, Part, ResultStep, Step};
 use crate::consumer::rules::{CELERY, Rules, caught};
 use crate::consumer::verdict::traceback;
@@ -82,7 +82,14 @@ fn failed(
 ) -> Vec<Step> {
     let body = match Signature::read(&part.body) {
         Ok(body) => body,
-        Err(why) => return vec![not_published(rules, &part.task, &part.body, &why)],
+        Err(why) => {
+            return vec![not_published(
+                rules,
+                &part.task,
+                &part.body,
+                &why.to_string(),
+            )];
+        }
     };
     let cause = cause.unwrap_or(error);
     let (error_text, cause_text) = (traceback(error), traceback(cause));

@@ -6,8 +6,7 @@
 use std::collections::VecDeque;
 
 use super::follow_up::Load;
-use super::options::{Options, Value};
-use super::signature::{Kind, Signature};
+use celery_protocol::canvas::{Kind, Options, Signature, Value};
 
 /// Options that a chain uses itself; its first task gets the others.
 const OF_THE_CHAIN: [&str; 8] = [
@@ -36,7 +35,7 @@ pub(super) fn link(to: &mut Signature, callback: &Value, load: &Load) -> Result<
         Kind::Chord(chord) => link(&mut chord.body, callback, load),
         _ => {
             load.copy(callback.get().len())?;
-            to.options.append("link", std::slice::from_ref(callback))
+            Ok(to.options.append("link", std::slice::from_ref(callback))?)
         }
     }
 }
@@ -62,7 +61,7 @@ pub(super) fn link_errors(
         }
         _ => {
             load.copy(errbacks.iter().map(|errback| errback.get().len()).sum())?;
-            to.options.append("link_error", errbacks)
+            Ok(to.options.append("link_error", errbacks)?)
         }
     }
 }
@@ -92,7 +91,7 @@ pub(super) fn add_body_callbacks(
     match &body.kind {
         _ if errbacks.is_empty() => Ok(()),
         Kind::Group(_) => errors_of_body(body, &errbacks, true, load),
-        _ => body.options.append("link_error", &errbacks),
+        _ => Ok(body.options.append("link_error", &errbacks)?),
     }
 }
 
@@ -107,7 +106,9 @@ fn errors_of_body(
 ) -> Result<(), String> {
     let has_own = to.options.get("link_error").is_some();
     match &mut to.kind {
-        Kind::Group(_) if runs_as_group && has_own => to.options.append("link_error", errbacks),
+        Kind::Group(_) if runs_as_group && has_own => {
+            Ok(to.options.append("link_error", errbacks)?)
+        }
         Kind::Group(members) => {
             let mut members = members.iter_mut();
             members.try_for_each(|member| errors_of_body(member, errbacks, false, load))

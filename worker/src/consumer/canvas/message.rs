@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use celery_protocol::canvas::{Kind, Options, Raws, STAMPED_HEADERS, Signature, json};
 use celery_protocol::compression::Compression;
 use celery_protocol::fields::Fields;
 use celery_protocol::message::{Task, TimeLimit, is_known_header, is_known_property};
@@ -16,8 +17,6 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::call::{Calling, new_id};
-use super::options::{Options, Raws, STAMPED_HEADERS, json};
-use super::signature::{Kind, Signature};
 use crate::broker::Outgoing;
 
 /// Options that do not become properties of the message: they are about the call or its connection,
@@ -258,7 +257,7 @@ fn signatures(options: &Options, name: &str) -> Result<Option<Box<RawValue>>, St
 }
 
 fn raw(list: &Raws<'_>) -> Result<Box<RawValue>, String> {
-    json(list).map(|value| (*value).to_owned())
+    Ok((*json(list)?).to_owned())
 }
 
 fn clamped(number: i64) -> u32 {
@@ -271,10 +270,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::super::follow_up::Load;
-    use super::super::options::json as shared;
     use super::super::testing;
     use super::*;
     use crate::consumer::Routes;
+    use celery_protocol::canvas::json as shared;
 
     /// Returns the list, the priority and the message of `proj.echo` with these options, or why
     /// there is none.

@@ -10,7 +10,6 @@
 //! nothing is dropped in silence. Examples are a signature that cannot be read, a chord without a
 //! result backend, and more than [`MOST`] bytes.
 //!
-//! * `signature`, `options` – signatures as they are read and written.
 //! * `links` – attaches the callbacks of composites.
 //! * `freeze`, `outcome` – ids of the tasks still to come, and the results that they will have.
 //! * `call`, `chord` – call signatures; `message` – makes the message of a single task.
@@ -26,12 +25,11 @@ mod freeze;
 mod join;
 mod links;
 mod message;
-mod options;
 mod outcome;
-mod signature;
 
 use std::sync::Arc;
 
+use celery_protocol::canvas::list;
 use celery_protocol::message::Task;
 use celery_protocol::result::{ExceptionDoc, State};
 use celery_protocol::time::Timestamp;
@@ -42,7 +40,6 @@ use self::fail::{Failing, Raised};
 use self::follow_up::Load;
 pub(crate) use self::follow_up::{FollowUps, MOST};
 pub(crate) use self::join::{after_chord, not_counted};
-use self::options::list;
 use super::rules::Rules;
 use crate::broker::{Part, ResultStep, Step};
 

@@ -8,8 +8,10 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
+use super::error::CanvasError;
+
 /// A JSON text, shared.
-pub(super) type Value = Arc<RawValue>;
+pub type Value = Arc<RawValue>;
 
 /// The most options of one signature. Celery knows about thirty; the others are stamps. Each member
 /// of a group gets all options, so the work for a message is the product of members and options.
@@ -20,78 +22,82 @@ const MOST: usize = 1_000;
 const FIXED: [&str; 2] = ["group_id", STAMPED_HEADERS];
 
 /// The option that lists the names of the stamps, which are options beside it.
-pub(super) const STAMPED_HEADERS: &str = "stamped_headers";
+pub const STAMPED_HEADERS: &str = "stamped_headers";
 
 /// Options of a signature or of a call. A value may be null, which matters: given with a call, it
 /// can hide the option of the signature.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Options(BTreeMap<Arc<str>, Value>);
+pub struct Options(BTreeMap<Arc<str>, Value>);
 
 impl Options {
     /// Returns an option that is not null.
-    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+    pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !is_null(value))
     }
 
     /// Returns `true` if the option is there, even as null.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    pub(super) fn insert(&mut self, name: &str, value: Value) {
+    /// Sets an option to a JSON text.
+    pub fn insert(&mut self, name: &str, value: Value) {
         self.0.insert(Arc::from(name), value);
     }
 
     /// Sets an option to a value that has a JSON form.
-    pub(super) fn set<T: Serialize + ?Sized>(
-        &mut self,
-        name: &str,
-        value: &T,
-    ) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// [`CanvasError::Json`] if a value has no JSON form.
+    pub fn set<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), CanvasError> {
         self.insert(name, json(value)?);
         Ok(())
     }
 
-    pub(super) fn set_null(&mut self, name: &str) {
+    /// Sets an option to null.
+    pub fn set_null(&mut self, name: &str) {
         self.insert(name, RawValue::NULL.to_owned().into());
     }
 
     /// Takes an option out; `None` if it is missing or null.
-    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+    pub fn take(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name).filter(|value| !is_null(value))
     }
 
-    pub(super) fn remove(&mut self, names: &[&str]) {
+    /// Removes the options with these names.
+    pub fn remove(&mut self, names: &[&str]) {
         for name in names {
             self.0.remove(*name);
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Value)> {
+    /// Returns all options, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Value)> {
         self.0.iter()
     }
 
     /// Drops the options that are null.
-    pub(super) fn given(mut self) -> Self {
+    #[must_use]
+    pub fn given(mut self) -> Self {
         self.0.retain(|_, value| !is_null(value));
         self
     }
 
     /// Sets all options of `other`, nulls included.
-    pub(super) fn update(&mut self, other: &Options) {
+    pub fn update(&mut self, other: &Options) {
         for (name, value) in &other.0 {
             self.0.insert(Arc::clone(name), Arc::clone(value));
         }
     }
 
     /// Sets the options of a call, except those that a call does not change.
-    pub(super) fn merge(&mut self, call: &Options) {
+    pub fn merge(&mut self, call: &Options) {
         self.merge_except(call, &self.stamp_names().into_iter().collect());
     }
 
     /// Like [`merge`](Self::merge), but as groups do it: a call can change the value of a stamp,
     /// and cannot add or remove one.
-    pub(super) fn merge_into_group(&mut self, call: &Options) {
+    pub fn merge_into_group(&mut self, call: &Options) {
         self.merge_except(call, &HashSet::new());
     }
 
@@ -105,7 +111,7 @@ impl Options {
     }
 
     /// Returns the names of the stamps.
-    pub(super) fn stamp_names(&self) -> Vec<String> {
+    pub fn stamp_names(&self) -> Vec<String> {
         let names = self.get(STAMPED_HEADERS);
         names
             .and_then(|names| serde_json::from_str(names.get()).ok())
@@ -114,7 +120,7 @@ impl Options {
 
     /// Returns an option as text. A number is taken as it is written, as Python would where it
     /// needs text.
-    pub(super) fn text(&self, name: &str) -> Option<String> {
+    pub fn text(&self, name: &str) -> Option<String> {
         let value = self.get(name)?.get();
         let text = match value.as_bytes().first()? {
             b'"' => serde_json::from_str(value).ok()?,
@@ -125,7 +131,7 @@ impl Options {
     }
 
     /// Returns an option as a number, which may be written as text.
-    pub(super) fn number(&self, name: &str) -> Option<f64> {
+    pub fn number(&self, name: &str) -> Option<f64> {
         let value = self.get(name)?.get();
         match value {
             "true" => Some(1.0),
@@ -137,12 +143,12 @@ impl Options {
 
     /// Returns an option as a number without its fraction.
     #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
-    pub(super) fn integer(&self, name: &str) -> Option<i64> {
+    pub fn integer(&self, name: &str) -> Option<i64> {
         self.number(name).map(|number| number as i64)
     }
 
     /// Returns `true` if an option is true as Python sees it; `None` if it is missing or null.
-    pub(super) fn truth(&self, name: &str) -> Option<bool> {
+    pub fn truth(&self, name: &str) -> Option<bool> {
         let value = self.get(name)?.get();
         let falsy = matches!(value, "false" | "\"\"" | "[]" | "{}")
             || value.parse::<f64>().is_ok_and(|number| number == 0.0);
@@ -150,19 +156,25 @@ impl Options {
     }
 
     /// Returns an option as a list of signatures; a single signature counts as a list of one.
-    pub(super) fn list(&self, name: &str) -> Vec<Value> {
+    pub fn list(&self, name: &str) -> Vec<Value> {
         self.get(name).map(|value| list(value)).unwrap_or_default()
     }
 
     /// Adds values to the end of a list.
-    pub(super) fn extend(&mut self, name: &str, values: Vec<Value>) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// [`CanvasError::Json`] if a value has no JSON form.
+    pub fn extend(&mut self, name: &str, values: Vec<Value>) -> Result<(), CanvasError> {
         let mut all = self.list(name);
         all.extend(values);
         self.set(name, &Raws(&all))
     }
 
     /// Adds the values to a list that are not yet in it.
-    pub(super) fn append(&mut self, name: &str, values: &[Value]) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// [`CanvasError::Json`] if a value has no JSON form.
+    pub fn append(&mut self, name: &str, values: &[Value]) -> Result<(), CanvasError> {
         let mut all = self.list(name);
         let mut known: HashSet<String> = all.iter().map(|value| sorted(value)).collect();
         all.extend(
@@ -175,7 +187,7 @@ impl Options {
     }
 
     /// Returns about how many bytes the options have.
-    pub(super) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         let size = |(name, value): (&Arc<str>, &Value)| name.len() + value.get().len();
         self.0.iter().map(size).sum()
     }
@@ -219,7 +231,10 @@ impl<'de> Deserialize<'de> for Options {
 }
 
 /// Values as a JSON array.
-pub(super) struct Raws<'a>(pub(super) &'a [Value]);
+pub struct Raws<'a>(
+    /// The values.
+    pub &'a [Value],
+);
 
 impl Serialize for Raws<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -228,7 +243,7 @@ impl Serialize for Raws<'_> {
 }
 
 /// Returns the values of a list. A single value counts as a list of one, null as an empty list.
-pub(super) fn list(values: &RawValue) -> Vec<Value> {
+pub fn list(values: &RawValue) -> Vec<Value> {
     if is_null(values) {
         return Vec::new();
     }
@@ -239,9 +254,12 @@ pub(super) fn list(values: &RawValue) -> Vec<Value> {
     }
 }
 
-pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<Value, String> {
-    let raw = serde_json::value::to_raw_value(value).map_err(|error| error.to_string())?;
-    Ok(raw.into())
+/// Returns a value as a shared JSON text.
+///
+/// # Errors
+/// [`CanvasError::Json`] if the value has no JSON form.
+pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Value, CanvasError> {
+    Ok(serde_json::value::to_raw_value(value)?.into())
 }
 
 fn is_null(value: &RawValue) -> bool {

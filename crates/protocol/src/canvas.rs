@@ -1,4 +1,11 @@
-//! Signatures: how they are read from JSON, changed and written again.
+//! Signatures of the canvas: how they are read from JSON, changed and written again.
+//!
+//! A signature describes a call: a task with its arguments and options, or a chain, a group or a
+//! chord of signatures. Its form and its rules are those of `celery/canvas.py` of 5.7. What is not
+//! known is ignored, as in Celery.
+
+mod error;
+mod options;
 
 use std::sync::Arc;
 
@@ -6,44 +13,70 @@ use serde::Deserialize;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-use super::options::{Options, Raws, Value, json};
+use crate::fields::Fields;
 
-/// Signatures nested deeper than this are refused. No client writes them.
-pub(super) const DEPTH: usize = 48;
+pub use error::{CanvasError, DEPTH};
+pub use options::{Options, Raws, STAMPED_HEADERS, Value, json, list};
 
 /// A signature. As in Celery, a chain or a group that was read keeps no arguments.
+///
+/// ```
+/// use celery_protocol::RawValue;
+/// use celery_protocol::canvas::{Kind, Signature, json};
+///
+/// let text = r#"{"task": "app.add", "args": [2], "kwargs": {}, "options": {"queue": "sums"}}"#;
+/// let text = RawValue::from_string(text.to_owned())?;
+/// let mut add = Signature::read(&text)?;
+/// add.prepend(&[json(&40)?]);
+/// assert!(matches!(add.kind, Kind::Task { .. }));
+/// assert_eq!((add.args[0].get(), add.args[1].get()), ("40", "2"));
+/// assert_eq!(add.options.text("queue").as_deref(), Some("sums"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
-pub(super) struct Signature {
-    pub(super) task: String,
-    pub(super) args: Vec<Value>,
-    pub(super) options: Options,
-    pub(super) immutable: bool,
-    pub(super) kind: Kind,
+pub struct Signature {
+    /// The name of the task; `celery.chain`, `celery.group` or `celery.chord` for a composite.
+    pub task: String,
+    /// The positional arguments.
+    pub args: Vec<Value>,
+    /// The options of the call.
+    pub options: Options,
+    /// Whether the signature takes no further arguments.
+    pub immutable: bool,
+    /// The kind, with the parts of a composite.
+    pub kind: Kind,
 }
 
 /// The kind of a signature.
 #[derive(Clone, Debug)]
-pub(super) enum Kind {
-    /// One task, with its keyword arguments. `subtask_type` marks `celery.map` and the like.
+pub enum Kind {
+    /// One task.
     Task {
+        /// The keyword arguments.
         kwargs: Value,
+        /// The mark of `celery.map` and the like.
         subtask_type: Option<String>,
     },
+    /// Steps that are called one after another.
     Chain(Vec<Signature>),
+    /// Members that are called at once.
     Group(Vec<Signature>),
+    /// A group whose results a body gets.
     Chord(Box<Chord>),
 }
 
 /// A header, and the body that gets its results.
 #[derive(Clone, Debug)]
-pub(super) struct Chord {
-    pub(super) header: Vec<Signature>,
+pub struct Chord {
+    /// The members of the header.
+    pub header: Vec<Signature>,
     /// The options of the header's group, once it has an id. As in Celery, a chord that was read
     /// has none.
-    pub(super) group: Option<Options>,
-    pub(super) body: Signature,
+    pub group: Option<Options>,
+    /// The signature that gets the results.
+    pub body: Signature,
     /// Keyword arguments for every task of the header.
-    pub(super) kwargs: Option<Value>,
+    pub kwargs: Option<Value>,
 }
 
 /// A signature as JSON. As in Celery, unknown members are ignored.
@@ -81,20 +114,24 @@ struct WrittenChord<'a> {
 }
 
 impl Signature {
-    pub(super) fn read(text: &RawValue) -> Result<Self, String> {
+    /// Reads a signature.
+    ///
+    /// # Errors
+    /// [`CanvasError`] if the text is not a signature that can be called.
+    pub fn read(text: &RawValue) -> Result<Self, CanvasError> {
         Self::read_at(text, 0)
     }
 
-    fn read_at(text: &RawValue, depth: usize) -> Result<Self, String> {
+    fn read_at(text: &RawValue, depth: usize) -> Result<Self, CanvasError> {
         if depth > DEPTH {
-            return Err(format!("signatures in signatures, more than {DEPTH} deep"));
+            return Err(CanvasError::TooDeep);
         }
         let written: Written<'_> = parsed(text.get())?;
         let kwargs = written.kwargs.map_or("{}", RawValue::get);
         let members = |kwargs| {
             let Tasks { tasks } = parsed(kwargs)?;
             let members = tasks.into_iter().map(|task| Self::read_at(task, depth + 1));
-            members.collect::<Result<Vec<_>, String>>()
+            members.collect::<Result<Vec<_>, CanvasError>>()
         };
         let own = written.args.unwrap_or_default();
         let mut args = own.into_iter().map(|arg| arg.to_owned().into()).collect();
@@ -103,7 +140,7 @@ impl Signature {
             Some("chain") => Kind::Chain(members(kwargs)?),
             Some("group") => Kind::Group(members(kwargs)?),
             Some("chord") => Kind::Chord(Box::new(Chord::read_at(kwargs, depth + 1)?)),
-            Some("chunks") => return Err("chunks as a follow-up".to_owned()),
+            Some("chunks") => return Err(CanvasError::Chunks),
             _ => Kind::Task {
                 kwargs: owned(written.kwargs)?,
                 subtask_type: written.subtask_type.clone(),
@@ -124,7 +161,7 @@ impl Signature {
     }
 
     /// Makes a group of these signatures.
-    pub(super) fn group(members: Vec<Signature>) -> Self {
+    pub fn group(members: Vec<Signature>) -> Self {
         Signature {
             task: "celery.group".to_owned(),
             args: Vec::new(),
@@ -135,7 +172,7 @@ impl Signature {
     }
 
     /// Makes a chord of a group and the step that follows it in a chain.
-    pub(super) fn chord(header: Vec<Signature>, body: Signature, options: Options) -> Self {
+    pub fn chord(header: Vec<Signature>, body: Signature, options: Options) -> Self {
         Signature {
             task: "celery.chord".to_owned(),
             args: Vec::new(),
@@ -151,37 +188,42 @@ impl Signature {
     }
 
     /// Returns the only member of a group with one member; otherwise the signature itself.
-    pub(super) fn unrolled(mut self) -> Self {
+    #[must_use]
+    pub fn unrolled(mut self) -> Self {
         match &mut self.kind {
             Kind::Group(members) if members.len() == 1 => members.pop().unwrap_or(self),
             _ => self,
         }
     }
 
-    pub(super) fn is_empty_group(&self) -> bool {
+    /// Returns `true` for a group without members.
+    pub fn is_empty_group(&self) -> bool {
         matches!(&self.kind, Kind::Group(members) if members.is_empty())
     }
 
     /// Returns `true` for a chain without steps, which a group ignores.
-    pub(super) fn is_empty_chain(&self) -> bool {
+    pub fn is_empty_chain(&self) -> bool {
         matches!(&self.kind, Kind::Chain(steps) if steps.is_empty())
     }
 
     /// Puts arguments before its own, unless it is immutable.
-    pub(super) fn prepend(&mut self, given: &[Value]) {
+    pub fn prepend(&mut self, given: &[Value]) {
         if !self.immutable && !given.is_empty() {
             self.args.splice(0..0, given.iter().cloned());
         }
     }
 
     /// Adds keyword arguments, unless it is immutable. A chain, a group and a chord take none.
-    pub(super) fn add_kwargs(&mut self, more: Option<&Value>) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// [`CanvasError::Json`] if the arguments are not an object.
+    pub fn add_kwargs(&mut self, more: Option<&Value>) -> Result<(), CanvasError> {
         let (Some(more), false, Kind::Task { kwargs, .. }) = (more, self.immutable, &mut self.kind)
         else {
             return Ok(());
         };
-        let mut all: celery_protocol::fields::Fields = parsed(kwargs.get())?;
-        let more: celery_protocol::fields::Fields = parsed(more.get())?;
+        let mut all: Fields = parsed(kwargs.get())?;
+        let more: Fields = parsed(more.get())?;
         for (name, value) in more.iter() {
             all.insert(name, value.to_owned());
         }
@@ -191,7 +233,7 @@ impl Signature {
 
     /// Returns for how many members it counts in a header: a chain counts as its last step, a chord
     /// as its body.
-    pub(super) fn leaves(&self) -> usize {
+    pub fn leaves(&self) -> usize {
         match &self.kind {
             Kind::Task { .. } => 1,
             Kind::Group(members) => members.iter().map(Signature::leaves).sum(),
@@ -203,13 +245,17 @@ impl Signature {
         }
     }
 
-    pub(super) fn json(&self) -> Result<Value, String> {
+    /// Returns the signature as JSON.
+    ///
+    /// # Errors
+    /// [`CanvasError::Json`] if the signature has no JSON form.
+    pub fn json(&self) -> Result<Value, CanvasError> {
         json(self)
     }
 }
 
 impl Chord {
-    fn read_at(kwargs: &str, depth: usize) -> Result<Self, String> {
+    fn read_at(kwargs: &str, depth: usize) -> Result<Self, CanvasError> {
         let written: WrittenChord<'_> = parsed(kwargs)?;
         let read = |text| Signature::read_at(text, depth);
         let header = if written.header.get().starts_with('[') {
@@ -309,11 +355,11 @@ impl Serialize for Chord {
     }
 }
 
-fn parsed<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
+fn parsed<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, CanvasError> {
+    Ok(serde_json::from_str(text)?)
 }
 
-fn owned(kwargs: Option<&RawValue>) -> Result<Value, String> {
+fn owned(kwargs: Option<&RawValue>) -> Result<Value, CanvasError> {
     match kwargs {
         Some(kwargs) if kwargs.get() != "null" => Ok(Arc::from(kwargs.to_owned())),
         _ => json(&Options::default()),
