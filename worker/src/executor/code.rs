@@ -1,0 +1,282 @@
+//! Runs the code of a task once, under its limits. The ways to run a task differ here, and only
+//! here: each is an arm of [`Code::of`].
+//!
+//! The code runs on the runtime of tasks. If it has a limit, a future on the worker's runtime
+//! watches it, so that the limit holds even while the code does not yield.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::time::timeout;
+
+use super::limits::{Limits, after, binding, bound_late};
+use super::stage::Stage;
+use crate::delivery::Delivery;
+use crate::shutdown::Phase;
+use crate::task::{Answer, Binding, Call, Context, Run, TaskDef, TaskError};
+use crate::task_log::{Running, label, log_task};
+
+/// Code is stuck if it still runs this long after it was stopped (our choice: Celery kills a
+/// process).
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+
+/// What code returns: an answer to each call in their order, or an error of the whole run.
+pub(super) type Returned = Result<Vec<Answer>, TaskError>;
+
+/// What code returned, or the message of its panic.
+pub(super) type Caught = Result<Returned, String>;
+
+/// How a run ended.
+pub(super) enum Ended {
+    /// The code returned or panicked.
+    Returned(Caught),
+    /// The code was stopped because it ran longer than `limit`.
+    TimedOut {
+        limit: Duration,
+        /// `true` if the code did not end after it was stopped, and keeps its slot.
+        stuck: bool,
+    },
+    /// The worker stops cold, and dropped the code.
+    Dropped,
+    /// The worker stops, and the code did not begin.
+    NotStarted,
+}
+
+/// The code of a run, ready to start.
+pub(super) struct Code {
+    future: BoxFuture<'static, Caught>,
+    /// Ends when the code has ended, which can outlast the future: a blocking task computes on
+    /// although no future waits for it.
+    end: oneshot::Receiver<()>,
+    core: Option<Core>,
+    limits: Limits,
+    binding: Option<Binding>,
+    /// Tells the code that its soft limit has passed.
+    cancel: Option<watch::Sender<bool>>,
+}
+
+/// The core that the code of a blocking task computes on, until it is given back.
+#[derive(Clone)]
+struct Core(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Core {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        Core(Arc::new(Mutex::new(Some(permit))))
+    }
+
+    fn give_back(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// A guard that lives as long as the code of a run.
+struct Life {
+    core: Option<Core>,
+    /// Its drop ends [`Code::end`].
+    _end: oneshot::Sender<()>,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if let Some(core) = &self.core {
+            core.give_back();
+        }
+    }
+}
+
+impl Code {
+    /// Returns the code that runs these calls. Waits for a core if the task computes; returns
+    /// `None` if the worker stops meanwhile.
+    pub(super) async fn of(def: &TaskDef, calls: &[Delivery], stage: &Stage) -> Option<Self> {
+        let limits = Limits::of(def, calls);
+        let binding = binding(calls);
+        let (end, ended) = oneshot::channel();
+        let mut life = Life {
+            core: None,
+            _end: end,
+        };
+        let (mut cancel, mut core) = (None, None);
+        let future = match &def.run {
+            Run::Function(run) => {
+                let [delivery] = calls else { return None };
+                let run = Arc::clone(run);
+                let call;
+                (call, cancel) = one_call(def, delivery, stage, limits, binding.clone());
+                let running = Running::of(delivery);
+                caught(async move {
+                    let _life = life;
+                    running.run(run(call)).await.map(one_answer)
+                })
+                .boxed()
+            }
+            Run::Blocking(run) => {
+                let [delivery] = calls else { return None };
+                // The limits of the call count from here: waiting for a core is not running.
+                core = Some(Core::new(stage.core().await?));
+                life.core.clone_from(&core);
+                let run = Arc::clone(run);
+                let call;
+                (call, cancel) = one_call(def, delivery, stage, limits, binding.clone());
+                let running = Running::of(delivery);
+                let compute = move || {
+                    // Dropped when the code has ended, before the answer is known.
+                    let _life = life;
+                    std::panic::catch_unwind(AssertUnwindSafe(|| {
+                        running.run_blocking(|| run(call)).map(one_answer)
+                    }))
+                    .map_err(|panic| panic_message(&*panic))
+                };
+                Box::pin(async move {
+                    let computing = tokio::task::spawn_blocking(compute);
+                    computing
+                        .await
+                        .unwrap_or_else(|error| Err(error.to_string()))
+                })
+            }
+            Run::Batched(_, run) => {
+                let tasks = calls.iter().map(|call| Arc::clone(&call.task)).collect();
+                let (run, shared) = (Arc::clone(run), Arc::clone(&stage.shared));
+                let binding = binding.clone();
+                caught(async move {
+                    let _life = life;
+                    run(tasks, shared, binding).await
+                })
+                .boxed()
+            }
+        };
+        Some(Code {
+            future,
+            end: ended,
+            core,
+            limits,
+            binding,
+            cancel,
+        })
+    }
+
+    /// Returns `true` if a run of these calls has to be watched while it runs, or while its
+    /// arguments are bound.
+    pub(super) fn is_watched(def: &TaskDef, calls: &[Delivery]) -> bool {
+        !Limits::of(def, calls).are_none() || binding(calls).is_some()
+    }
+
+    /// Runs the code until it ends, exceeds its hard limit, or the worker stops cold.
+    pub(super) async fn run(self, calls: &[Delivery], stage: &Stage) -> Ended {
+        let Limits { soft, hard } = self.limits;
+        if self.limits.are_none() && self.binding.is_none() {
+            return tokio::select! {
+                biased;
+                caught = self.future => Ended::Returned(caught),
+                () = stage.shutdown.reached(Phase::Cold) => Ended::Dropped,
+            };
+        }
+        let mut running = stage.tasks.spawn(self.future);
+        let late = bound_late(self.binding, stage.binding_limit);
+        let mut hard = std::pin::pin!(async {
+            tokio::select! {
+                limit = after(hard) => limit,
+                limit = late => limit,
+            }
+        });
+        let mut soft = std::pin::pin!(after(soft));
+        let mut told = false;
+        loop {
+            tokio::select! {
+                biased;
+                caught = &mut running => {
+                    let caught = caught.unwrap_or_else(|error| Err(error.to_string()));
+                    return Ended::Returned(caught);
+                }
+                limit = &mut hard => {
+                    running.abort();
+                    let stuck = timeout(STUCK_AFTER, self.end).await.is_err();
+                    if let Some(core) = self.core.filter(|_| stuck) {
+                        // Other tasks need the core, too.
+                        core.give_back();
+                    }
+                    return Ended::TimedOut { limit, stuck };
+                }
+                limit = &mut soft, if !told => {
+                    told = true;
+                    if let Some(cancel) = &self.cancel {
+                        cancel.send_replace(true);
+                    }
+                    let limit = limit.as_secs_f64();
+                    for call in calls {
+                        let label = label(&call.task);
+                        log_task!(warn, call, "Soft time limit ({limit}s) exceeded for {label}");
+                    }
+                }
+                () = stage.shutdown.reached(Phase::Cold) => {
+                    running.abort();
+                    return Ended::Dropped;
+                }
+            }
+        }
+    }
+}
+
+/// Returns what a task that runs alone gets, and what tells it that its soft limit has passed.
+fn one_call(
+    def: &TaskDef,
+    delivery: &Delivery,
+    stage: &Stage,
+    limits: Limits,
+    binding: Option<Binding>,
+) -> (Call, Option<watch::Sender<bool>>) {
+    let (cancel, cancelled) = limits.soft.map(|_| watch::channel(false)).unzip();
+    let (task, shared) = (Arc::clone(&delivery.task), Arc::clone(&stage.shared));
+    let context = Context::new(task, shared, cancelled, &def.policy);
+    (Call { context, binding }, cancel)
+}
+
+fn one_answer<T>(value: T) -> Vec<Result<T, TaskError>> {
+    vec![Ok(value)]
+}
+
+/// Returns this code as a future that does not panic.
+fn caught<T>(code: impl Future<Output = T>) -> impl Future<Output = Result<T, String>> {
+    let code = AssertUnwindSafe(code).catch_unwind();
+    code.map(|returned| returned.map_err(|panic| panic_message(&*panic)))
+}
+
+/// Returns the message of a panic.
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    message.unwrap_or_else(|| "no message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[test]
+    fn a_core_is_given_back_once() {
+        for stuck in [false, true] {
+            let cores = Arc::new(Semaphore::new(1));
+            let core = Core::new(Arc::clone(&cores).try_acquire_owned().unwrap());
+            let (end, _ended) = oneshot::channel();
+            let life = Life {
+                core: Some(core.clone()),
+                _end: end,
+            };
+            assert_eq!(cores.available_permits(), 0);
+            if stuck {
+                core.give_back();
+                assert_eq!(cores.available_permits(), 1);
+            }
+            drop(life);
+            assert_eq!(cores.available_permits(), 1);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Runs calls of one task until each has its outcome: a single call, or the calls of a batch.
+//!
+//! Calls that run together are a *part*. A part runs again while something that it needs is away.
+//! If the worker stops meanwhile, its calls go back as if they had not begun. A part of a batch
+//! that fails as a whole, or exceeds its limit, is halved, and the halves run one after the other.
+//! All parts share one slot, which is free when each call has its outcome.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use celery_client::backoff::Backoff;
+use tokio::runtime::Handle;
+use tokio::time::sleep;
+
+use super::code::{Caught, Code, Ended};
+use super::stage::{Slot, Stage};
+use crate::delivery::{Delivery, Outcome};
+use crate::failpoint::failpoint;
+use crate::shutdown::Phase;
+use crate::task::{Answer, Run, TaskDef, TaskError};
+use crate::task_log::{label, log_task};
+
+/// The first wait between two tries of a task whose database is away: short enough that a restart
+/// of the database goes unnoticed.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// The longest wait between two tries of a task whose database is away: long enough not to flood a
+/// server that is starting.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Runs the calls of one task.
+#[derive(Clone)]
+pub(super) struct Engine {
+    pub(super) def: Arc<TaskDef>,
+    pub(super) stage: Arc<Stage>,
+}
+
+impl Engine {
+    /// Returns the runtime for the future that runs these calls. If it enforces limits, that is the
+    /// worker's own, where a task that does not yield cannot delay it.
+    pub(super) fn place(&self, calls: &[Delivery]) -> Handle {
+        if Code::is_watched(&self.def, calls) {
+            Handle::current()
+        } else {
+            self.stage.tasks.clone()
+        }
+    }
+
+    /// Runs calls that have begun until each of them has its outcome.
+    pub(super) async fn run_until_done(&self, calls: Vec<Delivery>, slot: Slot) {
+        // The parts that are still to run, the next one last.
+        let mut parts = Vec::new();
+        let mut waits = Waits::new();
+        let mut next = Some(calls).filter(|calls| !calls.is_empty());
+        while let Some(mut part) = next {
+            let started = Instant::now();
+            let mut away = None;
+            match self.run_once(&part).await {
+                Ran::Answered(answers) => {
+                    away = self.finish_each(part, answers, started.elapsed());
+                }
+                Ran::Unavailable { cause } => {
+                    self.log_wait(&part, &cause);
+                    away = Some((part, cause));
+                }
+                Ran::Failed { divisible, .. } if divisible && part.len() > 1 => {
+                    let rest = part.split_off(part.len() / 2);
+                    parts.extend([rest, part]);
+                }
+                Ran::Failed { outcome, .. } => self.finish_all(part, outcome),
+                Ran::Stopped(outcome) => {
+                    part.extend(parts.into_iter().rev().flatten());
+                    return self.finish_all(part, outcome);
+                }
+                Ran::Stuck(limit) => {
+                    // The outcome is reported before the slot is written off, because that may stop
+                    // the worker.
+                    self.finish_all(part, Outcome::TimedOut(limit));
+                    self.stage.write_off(slot, &self.def.run);
+                    return self.give_back(parts);
+                }
+            }
+            if let Some((part, cause)) = away {
+                if !waits.wait(&self.stage).await {
+                    self.finish_all(part, Outcome::Unavailable { cause });
+                    return self.give_back(parts);
+                }
+                parts.push(part);
+            }
+            next = self.next_part(&mut parts);
+        }
+    }
+
+    /// Runs the task's code once.
+    async fn run_once(&self, part: &[Delivery]) -> Ran {
+        let metrics = &self.stage.monitor.metrics;
+        if let Run::Batched(..) = self.def.run {
+            metrics.batch(&self.def.name, part.len());
+        }
+        let _running = metrics.running(part.len());
+        failpoint!("run");
+        match Code::of(&self.def, part, &self.stage).await {
+            Some(code) => code.run(part, &self.stage).await.into(),
+            None => Ended::NotStarted.into(),
+        }
+    }
+
+    /// Returns the next part to run. Settles the calls that must not run any more:
+    /// [`Stage::begin`] has checked them, but they have waited since.
+    fn next_part(&self, parts: &mut Vec<Vec<Delivery>>) -> Option<Vec<Delivery>> {
+        while let Some(part) = parts.pop() {
+            let part = self.stage.still_to_run(part);
+            if !part.is_empty() {
+                return Some(part);
+            }
+        }
+        None
+    }
+
+    /// Reports the answers of a part's calls. Returns the calls that need something that is away,
+    /// and what is away.
+    fn finish_each(
+        &self,
+        part: Vec<Delivery>,
+        answers: Vec<Answer>,
+        runtime: Duration,
+    ) -> Option<(Vec<Delivery>, String)> {
+        let (mut away, mut cause_away) = (Vec::new(), String::new());
+        for (call, answer) in part.into_iter().zip(answers) {
+            match answer {
+                Ok(value) => self
+                    .stage
+                    .finish(call, Outcome::Succeeded { value, runtime }),
+                Err(TaskError::Unavailable { cause }) => {
+                    cause_away = cause;
+                    away.push(call);
+                }
+                Err(error) => self.stage.finish(call, error.into()),
+            }
+        }
+        (!away.is_empty()).then_some((away, cause_away))
+    }
+
+    fn finish_all(&self, calls: Vec<Delivery>, outcome: Outcome) {
+        let outcomes = std::iter::repeat_n(outcome, calls.len());
+        for (call, outcome) in calls.into_iter().zip(outcomes) {
+            self.stage.finish(call, outcome);
+        }
+    }
+
+    fn give_back(&self, parts: Vec<Vec<Delivery>>) {
+        for call in parts.into_iter().rev().flatten() {
+            self.stage.give_back(call);
+        }
+    }
+
+    fn log_wait(&self, part: &[Delivery], cause: &str) {
+        if let Run::Batched(..) = self.def.run {
+            tracing::debug!("{} calls of {} wait: {cause}", part.len(), self.def.name);
+            return;
+        }
+        for call in part {
+            log_task!(debug, call, "Task {} waits: {cause}", label(&call.task));
+        }
+    }
+}
+
+/// The waits while something is away. Their jitter keeps the slots of a worker, and the workers of
+/// a fleet, from asking at the same moment.
+struct Waits(Backoff);
+
+impl Waits {
+    fn new() -> Self {
+        Waits(Backoff::between(FIRST_WAIT, LONGEST_WAIT))
+    }
+
+    /// Waits. Returns `false` if the worker stops meanwhile, or does not wait.
+    async fn wait(&mut self, stage: &Stage) -> bool {
+        if !stage.waits {
+            return false;
+        }
+        tokio::select! {
+            biased;
+            () = stage.shutdown.reached(Phase::Warm) => false,
+            () = sleep(self.0.pause()) => true,
+        }
+    }
+}
+
+/// What one run means for its calls.
+enum Ran {
+    /// The code gave one answer for each call.
+    Answered(Vec<Answer>),
+    /// The run failed for all calls. If `divisible`, only some of the calls may be at fault, so
+    /// both halves of a batch are run again.
+    Failed { outcome: Outcome, divisible: bool },
+    /// Something that all calls need is away.
+    Unavailable { cause: String },
+    /// The run took longer than this and did not end when it was dropped.
+    Stuck(Duration),
+    /// The worker stops; this is the outcome of all calls.
+    Stopped(Outcome),
+}
+
+impl From<Ended> for Ran {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Returned(caught) => caught.into(),
+            Ended::TimedOut { limit, stuck: true } => Ran::Stuck(limit),
+            Ended::TimedOut { limit, .. } => Ran::Failed {
+                outcome: Outcome::TimedOut(limit),
+                divisible: true,
+            },
+            Ended::Dropped => Ran::Stopped(Outcome::Interrupted),
+            Ended::NotStarted => Ran::Stopped(Outcome::NotStarted),
+        }
+    }
+}
+
+impl From<Caught> for Ran {
+    fn from(caught: Caught) -> Self {
+        let (outcome, divisible) = match caught {
+            Ok(Ok(answers)) => return Ran::Answered(answers),
+            Ok(Err(TaskError::Unavailable { cause })) => return Ran::Unavailable { cause },
+            Ok(Err(TaskError::Failed(exception))) => {
+                let divisible = !exception.is_of_whole_batch();
+                (TaskError::Failed(exception).into(), divisible)
+            }
+            // The code asked for this end itself, for all calls.
+            Ok(Err(error)) => (error.into(), false),
+            Err(panic) => (Outcome::Panicked(panic), true),
+        };
+        Ran::Failed { outcome, divisible }
+    }
+}
