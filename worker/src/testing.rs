@@ -45,6 +45,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use celery_protocol::message::Task;
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -125,13 +126,10 @@ impl TestWorker {
         let (orders, mut ordered) = mpsc::unbounded_channel();
         let calls: Vec<Delivery> = (1..)
             .zip(calls)
-            .map(|(call, message)| Delivery {
-                tag: Tag { call, index: 1 },
-                queue: "celery".into(),
-                task: Arc::new(message.into_task(&self.name)),
-                received: Instant::now(),
-                size: 0,
-                orders: Some(orders.clone()),
+            .map(|(call, message)| {
+                let mut delivery = delivery(Tag { call, index: 1 }, message.into_task(&self.name));
+                delivery.orders = Some(orders.clone());
+                delivery
             })
             .collect();
         let count = calls.len();
@@ -146,7 +144,14 @@ impl TestWorker {
         drop(deliveries);
 
         let shutdown = Shutdown::new();
-        let stage = self.stage(orders, &shutdown, count.max(1));
+        let concurrency = count.max(1);
+        let settler = Settler {
+            orders,
+            // No call here has a lease to lose.
+            ledger: Arc::new(Ledger::new(concurrency, usize::MAX, TIMEOUT)),
+        };
+        let mut stage = stage(self.states.clone(), settler, &shutdown, concurrency);
+        stage.waits = false;
         let rules = self.rules();
         let mut ends = HashMap::new();
         {
@@ -175,28 +180,6 @@ impl TestWorker {
     /// function, in their order.
     pub fn take_updates(&self) -> Vec<(String, Value)> {
         std::mem::take(&mut *self.updates.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn stage(
-        &self,
-        orders: mpsc::UnboundedSender<Order>,
-        shutdown: &Shutdown,
-        concurrency: usize,
-    ) -> Stage {
-        let shared = Arc::new(Shared {
-            states: self.states.clone(),
-            settler: Settler {
-                orders,
-                // No call here has a lease to lose.
-                ledger: Arc::new(Ledger::new(concurrency, usize::MAX, TIMEOUT)),
-            },
-            hostname: HOSTNAME.into(),
-            exactly_once: false,
-        });
-        let (tasks, monitor) = (Handle::current(), Monitor::default());
-        let mut stage = Stage::new(shared, shutdown.clone(), concurrency, tasks, monitor);
-        stage.waits = false;
-        stage
     }
 
     fn rules(&self) -> Rules {
@@ -237,6 +220,35 @@ impl TestWorker {
             Order::Settle(_) => {}
         }
     }
+}
+
+/// Returns the delivery of a message that no broker has sent.
+pub(crate) fn delivery(tag: Tag, task: Task) -> Delivery {
+    Delivery {
+        tag,
+        queue: "celery".into(),
+        task: Arc::new(task),
+        received: Instant::now(),
+        size: 0,
+        orders: None,
+    }
+}
+
+/// Returns what tasks run in: these states, and the runtime of the caller.
+pub(crate) fn stage(
+    states: States,
+    settler: Settler,
+    shutdown: &Shutdown,
+    concurrency: usize,
+) -> Stage {
+    let shared = Arc::new(Shared {
+        states,
+        settler,
+        hostname: HOSTNAME.into(),
+        exactly_once: false,
+    });
+    let (tasks, monitor) = (Handle::current(), Monitor::default());
+    Stage::new(shared, shutdown.clone(), concurrency, tasks, monitor)
 }
 
 impl std::fmt::Debug for TestWorker {

@@ -231,13 +231,13 @@ pub(super) fn traceback(exception: &ExceptionDoc) -> String {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Instant;
 
     use super::*;
     use crate::broker::Tag;
     use crate::consumer::Routes;
     use crate::delivery::{Retries, TaskNames};
     use crate::task::testing;
+    use crate::testing::delivery;
 
     struct Names;
 
@@ -270,14 +270,7 @@ mod tests {
             most: usize::MAX,
             names: Arc::new(Names),
         };
-        let delivery = Delivery {
-            tag: Tag { call: 1, index: 1 },
-            queue: "celery".into(),
-            task: Arc::new(task),
-            received: Instant::now(),
-            size: 100,
-            orders: None,
-        };
+        let delivery = delivery(Tag { call: 1, index: 1 }, task);
         rules.judge(&delivery, outcome, Timestamp::from_unix(0, 0))
     }
 

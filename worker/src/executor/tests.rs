@@ -10,11 +10,12 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::broker::Tag;
-use crate::delivery::{Ledger, Order};
+use crate::delivery::{Ledger, Order, Outcome, Settler};
 use crate::task::{
     Answers, Batch, BatchOptions, Call, Context, Exception, States, TaskDef, TaskError, TaskResult,
     testing,
 };
+use crate::testing::{delivery, stage};
 
 /// An executor that runs these tasks.
 struct Bench {
@@ -38,24 +39,12 @@ impl Bench {
         }
         let (settler, orders) = mpsc::unbounded_channel();
         let ledger = Arc::new(Ledger::new(1000, 1 << 20, Duration::from_secs(30)));
-        let shared = Arc::new(Shared {
-            states: States::default(),
-            settler: Settler {
-                orders: settler,
-                ledger: Arc::clone(&ledger),
-            },
-            hostname: "celery@test".into(),
-            exactly_once: false,
-        });
+        let settler = Settler {
+            orders: settler,
+            ledger: Arc::clone(&ledger),
+        };
         let shutdown = Shutdown::new();
-        let tasks = tokio::runtime::Handle::current();
-        let mut stage = Stage::new(
-            shared,
-            shutdown.clone(),
-            concurrency,
-            tasks,
-            Monitor::default(),
-        );
+        let mut stage = stage(States::default(), settler, &shutdown, concurrency);
         change(&mut stage);
         let (deliveries, delivered) = mpsc::channel(1000);
         let ended = tokio::spawn(async move { run(delivered, &registry, stage).await });
@@ -75,17 +64,11 @@ impl Bench {
         let mut task = testing::task(name, args);
         task.id = format!("id-{}", self.sent);
         change(&mut task);
-        Delivery {
-            tag: Tag {
-                call: 1,
-                index: self.sent,
-            },
-            queue: "celery".into(),
-            task: Arc::new(task),
-            received: Instant::now(),
-            size: 100,
-            orders: None,
-        }
+        let tag = Tag {
+            call: 1,
+            index: self.sent,
+        };
+        delivery(tag, task)
     }
 
     async fn send(&mut self, name: &str, args: &str, retries: u32) {
