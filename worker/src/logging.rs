@@ -26,8 +26,8 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::value::{ConfigError, setting};
-use crate::config::{Config, LogFormat, level_name};
+use crate::config::value::ConfigError;
+use crate::config::{Config, LogFormat, SETTINGS, level_name};
 use crate::lifecycle::ALWAYS;
 use crate::printable::{indented, json, one_line};
 use crate::task_log;
@@ -41,7 +41,7 @@ pub(crate) fn start(config: &Config) -> Result<(), ConfigError> {
         Some(path) => {
             let file = OpenOptions::new().create(true).append(true).open(path);
             Output::File(Arc::new(file.map_err(|error| {
-                ConfigError::new(setting::LOGFILE, format!("{}: {error}", path.display()))
+                ConfigError::new(&SETTINGS.logfile, format!("{}: {error}", path.display()))
             })?))
         }
     };

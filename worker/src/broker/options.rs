@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use celery_client::endpoint::Endpoint;
 
 /// The place where results go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(clippy::large_enum_variant, reason = "there is one a worker")]
 pub enum Results {
     /// To the broker. A result and the acknowledgement of its message are then one step.
+    #[default]
     Broker,
     /// To another server. A result is stored before its message is acknowledged, so it may be
     /// stored twice but is never lost.

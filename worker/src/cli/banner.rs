@@ -34,7 +34,7 @@ pub(crate) fn print(worker: &Worker) {
 }
 
 fn results(config: &Config) -> String {
-    match &config.results {
+    match &config.result_backend {
         Results::Server(server) => server.display_url(),
         Results::Disabled => "disabled".to_owned(),
         Results::Broker => config.broker.display_url(),

@@ -22,8 +22,8 @@ use super::redis::{command, connect, items, text};
 use super::rights;
 use crate::app::StartError;
 use crate::broker::Results;
-use crate::config::value::{ConfigError, setting};
-use crate::config::{Config, Settings};
+use crate::config::value::ConfigError;
+use crate::config::{Config, SETTINGS, Settings};
 use crate::database::{Database, Kind};
 use crate::tasks::Statements;
 
@@ -127,7 +127,7 @@ pub(crate) async fn run(settings: Settings, strict: bool) -> Result<ExitCode, St
     }
     if let Some(url) = &config.database {
         let database =
-            Database::from_url(url).map_err(|error| ConfigError::new(setting::DATABASE, error))?;
+            Database::from_url(url).map_err(|error| ConfigError::new(&SETTINGS.database, error))?;
         let statements = Statements::of(&tasks, database.dialect())?;
         let database = database.time_zone(config.database_time_zone.clone());
         of_database(&database, &config, &statements)
@@ -153,7 +153,7 @@ async fn of_database(
     }
     let inbox = match database.probe_inbox().await {
         Ok(()) => Finding::ok("table celery_inbox: exists"),
-        Err(error) if config.inbox => {
+        Err(error) if config.inbox() => {
             let text = format!(
                 "table celery_inbox, which exactly-once tasks need: {error}. Create it with:\n{}",
                 database.inbox_ddl()
@@ -224,7 +224,7 @@ impl fmt::Display for Server<'_> {
 
 impl<'c> Server<'c> {
     fn all(config: &'c Config) -> impl Iterator<Item = Server<'c>> {
-        let results = match &config.results {
+        let results = match &config.result_backend {
             Results::Server(server) => Some(Server::Results(server)),
             Results::Broker | Results::Disabled => None,
         };
@@ -240,7 +240,7 @@ impl<'c> Server<'c> {
                 let keys = config.keys();
                 let rights = rights::of_broker(&mut connection, &keys, &config.queues).await;
                 findings.extend(rights);
-                if config.results == Results::Broker {
+                if config.result_backend == Results::Broker {
                     findings.extend(rights::of_results(&mut connection, &keys).await);
                 }
                 Ok(findings)
@@ -271,8 +271,8 @@ impl<'c> Server<'c> {
 
     async fn check_login(self) -> Result<(), ConfigError> {
         let (endpoint, setting) = match self {
-            Server::Broker(endpoint) => (endpoint, setting::BROKER),
-            Server::Results(endpoint) => (endpoint, setting::RESULT_BACKEND),
+            Server::Broker(endpoint) => (endpoint, &SETTINGS.broker),
+            Server::Results(endpoint) => (endpoint, &SETTINGS.result_backend),
         };
         match connect(endpoint).await {
             Err(Failure::Denied(why)) => {

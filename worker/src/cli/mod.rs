@@ -113,7 +113,7 @@ async fn run(
     let mut builder = tasks(Worker::builder());
     // The program's own settings are defaults: the command line and the file take precedence.
     let chosen = std::mem::take(&mut builder.settings);
-    builder.settings = options.settings().or(file).or(chosen);
+    builder.settings = options.settings.or(file).or(chosen);
     match command {
         Some(Command::Check { strict }) => return check::run(builder.settings, strict).await,
         Some(Command::Dead { command }) => {

@@ -1,7 +1,7 @@
-//! Defines what a setting is apart from its meaning: its name, its text, and the error if it cannot
-//! be used.
+//! Defines the text of a time in a source, and the error about a setting that cannot be used.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -24,71 +24,30 @@ impl fmt::Display for Text {
     }
 }
 
+impl From<Duration> for Text {
+    fn from(time: Duration) -> Self {
+        Text::Real(time.as_secs_f64())
+    }
+}
+
+/// The key of SQL tasks, as an error names it.
+pub(crate) const TASKS: &str = "tasks (in the file of --config)";
+
 /// A setting that cannot be used. The text contains no password.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{setting}: {cause}")]
 pub struct ConfigError {
     /// The setting, as it can be written in each source.
-    pub(crate) setting: &'static str,
+    pub(crate) setting: String,
     /// What is wrong with it.
     pub(crate) cause: String,
 }
 
 impl ConfigError {
-    pub(crate) fn new(setting: &'static str, cause: impl fmt::Display) -> Self {
+    pub(crate) fn new(setting: impl fmt::Display, cause: impl fmt::Display) -> Self {
         ConfigError {
-            setting,
+            setting: setting.to_string(),
             cause: cause.to_string(),
         }
     }
-}
-
-/// The names of the settings whose values can be wrong.
-pub(crate) mod setting {
-    pub(crate) const BROKER: &str = "broker (-b/--broker, CELERY_BROKER_URL)";
-    pub(crate) const RESULT_BACKEND: &str =
-        "result_backend (--result-backend, CELERY_RESULT_BACKEND)";
-    pub(crate) const KEY_PREFIX: &str = "key_prefix (--key-prefix, CELERY_WORKER_KEY_PREFIX)";
-    pub(crate) const RESULT_KEY_PREFIX: &str =
-        "result_key_prefix (--result-key-prefix, CELERY_WORKER_RESULT_KEY_PREFIX)";
-    pub(crate) const RESULT_EXPIRES: &str =
-        "result_expires (--result-expires, CELERY_WORKER_RESULT_EXPIRES)";
-    pub(crate) const DATABASE: &str = "database (--database, DATABASE_URL)";
-    pub(crate) const DATABASE_TIMEOUT: &str =
-        "database_timeout (--database-timeout, CELERY_WORKER_DATABASE_TIMEOUT)";
-    pub(crate) const DATABASE_CONNECTIONS: &str =
-        "database_connections (--database-connections, CELERY_WORKER_DATABASE_CONNECTIONS)";
-    pub(crate) const DATABASE_TIME_ZONE: &str =
-        "database_time_zone (--database-time-zone, CELERY_WORKER_DATABASE_TIME_ZONE)";
-    pub(crate) const QUEUES: &str = "queues (-Q/--queues, CELERY_WORKER_QUEUES)";
-    pub(crate) const QUEUE_ORDER_STRATEGY: &str =
-        "queue_order_strategy (--queue-order-strategy, CELERY_WORKER_QUEUE_ORDER_STRATEGY)";
-    pub(crate) const QUEUE_WEIGHTS: &str =
-        "queue_weights (--queue-weights, CELERY_WORKER_QUEUE_WEIGHTS)";
-    pub(crate) const PRIORITY_STEPS: &str =
-        "priority_steps (--priority-steps, CELERY_WORKER_PRIORITY_STEPS)";
-    pub(crate) const SEP: &str = "sep (--priority-sep, CELERY_WORKER_PRIORITY_SEP)";
-    pub(crate) const ROUTES: &str = "routes (--routes, CELERY_WORKER_ROUTES)";
-    pub(crate) const DEFAULT_QUEUE: &str =
-        "default_queue (--default-queue, CELERY_WORKER_DEFAULT_QUEUE)";
-    pub(crate) const ACCEPT_CONTENT: &str =
-        "accept_content (--accept-content, CELERY_WORKER_ACCEPT_CONTENT)";
-    pub(crate) const CONCURRENCY: &str =
-        "concurrency (-c/--concurrency, CELERY_WORKER_CONCURRENCY)";
-    pub(crate) const HOSTNAME: &str = "hostname (-n/--hostname, CELERY_WORKER_HOSTNAME)";
-    pub(crate) const LOGLEVEL: &str = "loglevel (-l/--loglevel, CELERY_WORKER_LOGLEVEL)";
-    pub(crate) const LOGFILE: &str = "logfile (-f/--logfile, CELERY_WORKER_LOGFILE)";
-    pub(crate) const LOG_FORMAT: &str = "log_format (--log-format, CELERY_WORKER_LOG_FORMAT)";
-    pub(crate) const VISIBILITY_TIMEOUT: &str =
-        "visibility_timeout (--visibility-timeout, CELERY_WORKER_VISIBILITY_TIMEOUT)";
-    pub(crate) const TASKS: &str = "tasks (in the file of --config)";
-    pub(crate) const EXACTLY_ONCE: &str =
-        "exactly_once (--exactly-once, CELERY_WORKER_EXACTLY_ONCE), or once of a task";
-    pub(crate) const INBOX_EXPIRES: &str =
-        "inbox_expires (--inbox-expires, CELERY_WORKER_INBOX_EXPIRES)";
-    pub(crate) const METRICS_ADDR: &str =
-        "metrics_addr (--metrics-addr, CELERY_WORKER_METRICS_ADDR)";
-    pub(crate) const SOFT_SHUTDOWN_TIMEOUT: &str =
-        "soft_shutdown_timeout (--soft-shutdown-timeout, CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT)";
-    pub(crate) const LEASE: &str = "lease (--lease, CELERY_WORKER_LEASE)";
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::config::value::{ConfigError, Text, setting};
+use crate::config::value::{ConfigError, TASKS, Text};
 use crate::database::{Database, DatabaseError, Dates, Dialect, Params, Sample, Transaction};
 use crate::duration;
 use crate::task::{
@@ -52,7 +52,7 @@ impl SqlTask {
     /// it.
     pub(super) fn sample(&self, name: &str, dialect: Dialect) -> Result<Sample, ConfigError> {
         Sample::read(&self.sql, dialect, self.batch.is_some())
-            .map_err(|error| ConfigError::new(setting::TASKS, format!("{name}: {error}")))
+            .map_err(|error| ConfigError::new(TASKS, format!("{name}: {error}")))
     }
 
     /// Returns the task, for a database that speaks `dialect` and a worker with this setting of
@@ -64,7 +64,7 @@ impl SqlTask {
         exactly_once: bool,
     ) -> Result<TaskDef, ConfigError> {
         let once = self.is_once(exactly_once);
-        let wrong = |cause: String| ConfigError::new(setting::TASKS, format!("{name}: {cause}"));
+        let wrong = |cause: String| ConfigError::new(TASKS, format!("{name}: {cause}"));
         let time = |text: &Text| {
             duration::parse(&text.to_string()).map_err(|error| wrong(error.to_string()))
         };

@@ -12,7 +12,7 @@ use std::time::Duration;
 use celery_client::backoff::Backoff;
 
 use super::SqlTask;
-use crate::config::value::{ConfigError, setting};
+use crate::config::value::{ConfigError, TASKS};
 use crate::database::{Database, DatabaseError, Dialect, Finding, LONGEST_LOOK, Sample};
 
 /// The first wait while the database cannot be asked. It doubles up to [`LONGEST_LOOK`], with
@@ -97,10 +97,7 @@ impl Statements {
         if findings.mistakes.is_empty() {
             Ok(())
         } else {
-            Err(ConfigError::new(
-                setting::TASKS,
-                findings.mistakes.join("; "),
-            ))
+            Err(ConfigError::new(TASKS, findings.mistakes.join("; ")))
         }
     }
 

@@ -13,15 +13,17 @@
 //! Stop: see [`Phase`]. The executor ends first, when every delivery has its outcome. Then the
 //! consumer ends, when every verdict is carried out and waiting messages have gone back.
 
+mod builder;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 
-use crate::config::value::{ConfigError, Text, setting};
-use crate::config::{Config, Settings};
-use crate::consumer::{Consumer, ConsumerOptions, Routes};
+use crate::config::value::ConfigError;
+use crate::config::{Config, SETTINGS};
+use crate::consumer::{Consumer, ConsumerOptions};
 use crate::database::{Database, Kind};
 use crate::delivery::{TaskNames, held_limit};
 use crate::executor::{self, Ended, Stage};
@@ -31,8 +33,10 @@ use crate::lifecycle::ALWAYS;
 use crate::monitor::Monitor;
 use crate::monitor::metrics::Metrics;
 use crate::shutdown::{Phase, Shutdown};
-use crate::task::{Registry, Shared, States, TaskDef};
+use crate::task::{Registry, Shared, States};
 use crate::tasks::Statements;
+
+pub use builder::WorkerBuilder;
 
 /// How long the last verdicts may take at a warm stop: longer than a short outage of the broker.
 const WARM_PATIENCE: Duration = Duration::from_secs(30);
@@ -99,15 +103,6 @@ pub struct Worker {
     registry: Arc<Registry>,
     states: States,
     statements: Arc<Statements>,
-    shutdown: Shutdown,
-}
-
-/// Builds a [`Worker`].
-#[derive(Default)]
-pub struct WorkerBuilder {
-    pub(crate) settings: Settings,
-    registry: Registry,
-    states: States,
     shutdown: Shutdown,
 }
 
@@ -260,7 +255,7 @@ fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> 
     let mut options = ConsumerOptions::new(config.broker.clone(), &config.hostname);
     options.monitor = monitor.clone();
     options.queues.clone_from(&config.queues);
-    options.queue_order = config.queue_order.clone();
+    options.queue_order = config.queue_order();
     options.default_queue.clone_from(&config.default_queue);
     options.routes = config.routes.clone();
     options.accept_content.clone_from(&config.accept_content);
@@ -272,7 +267,7 @@ fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> 
     options.eta_task_limit = config.eta_task_limit;
     options.lease = config.lease;
     options.visibility_timeout = config.visibility_timeout;
-    options.results = config.results.clone();
+    options.results = config.result_backend.clone();
     options.result_expires = config.result_expires;
     options
 }
@@ -351,188 +346,6 @@ impl std::fmt::Debug for Worker {
     }
 }
 
-impl WorkerBuilder {
-    /// Sets the broker's URL: `redis://[user:password@]host[:port][/db]`, `rediss://`, or
-    /// `redis+socket://`.
-    #[must_use]
-    pub fn broker(mut self, url: impl Into<String>) -> Self {
-        self.settings.broker = Some(url.into());
-        self
-    }
-
-    /// Sets the URL of the result backend, or `disabled` for none. Default: the broker.
-    #[must_use]
-    pub fn result_backend(mut self, url: impl Into<String>) -> Self {
-        self.settings.result_backend = Some(url.into());
-        self
-    }
-
-    /// Sets the URL of the database, which tasks then get as `State<Database>`: `mysql://`,
-    /// `postgres://` or `sqlite:`.
-    #[must_use]
-    pub fn database(mut self, url: impl Into<String>) -> Self {
-        self.settings.database = Some(url.into());
-        self
-    }
-
-    /// Sets the time zone of database sessions: an IANA name, or an offset such as `+00:00`.
-    /// Default: the zone that the server gives them.
-    ///
-    /// Dates that carry an offset are converted to this zone before they are bound. A pool that a
-    /// task creates itself has its own zone: `sqlx` starts each session in UTC. To make it follow
-    /// the server, pass it `MySqlConnectOptions::timezone(None)`.
-    #[must_use]
-    pub fn database_time_zone(mut self, zone: impl Into<String>) -> Self {
-        self.settings.database_time_zone = Some(zone.into());
-        self
-    }
-
-    /// Sets the queues to consume. Default: `celery`.
-    #[must_use]
-    pub fn queues<I: IntoIterator<Item = S>, S: Into<String>>(mut self, queues: I) -> Self {
-        self.settings.queues = Some(queues.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Sets the queue of follow-ups that name none and have no route. It is also the queue to
-    /// consume unless [`queues`](Self::queues) names others. Default: `celery`.
-    #[must_use]
-    pub fn default_queue(mut self, queue: impl Into<String>) -> Self {
-        self.settings.default_queue = Some(queue.into());
-        self
-    }
-
-    /// Sets the queues of follow-ups that name none. Default: no routes.
-    #[must_use]
-    pub fn routes(mut self, routes: Routes) -> Self {
-        self.settings.routes = Some(Ok(routes));
-        self
-    }
-
-    /// Sets how many tasks run at once. Default: 100.
-    #[must_use]
-    pub fn concurrency(mut self, slots: usize) -> Self {
-        self.settings.concurrency = Some(slots);
-        self
-    }
-
-    /// Sets the node's name. Default: `celery@%h`.
-    #[must_use]
-    pub fn hostname(mut self, name: impl Into<String>) -> Self {
-        self.settings.hostname = Some(name.into());
-        self
-    }
-
-    /// Makes `task_created` and SQL tasks apply each call once, with the help of the table
-    /// `celery_inbox`. Other tasks use [`Database::once`]. Default: `false`.
-    #[must_use]
-    pub fn exactly_once(mut self, once: bool) -> Self {
-        self.settings.exactly_once = Some(once);
-        self
-    }
-
-    /// Sets the address that serves `/healthz`, `/readyz` and `/metrics`, such as `127.0.0.1:9808`.
-    /// Default: none, and the pages are not served.
-    #[must_use]
-    pub fn metrics_addr(mut self, address: impl Into<String>) -> Self {
-        self.settings.metrics_addr = Some(address.into());
-        self
-    }
-
-    /// Sets how old a lease of this kind of worker may become before another worker rescues its
-    /// messages. Default: 30 s.
-    #[must_use]
-    pub fn lease(mut self, lease: Duration) -> Self {
-        self.settings.lease = Some(Text::Real(lease.as_secs_f64()));
-        self
-    }
-
-    /// Adds a task. It replaces an earlier task of the same name.
-    #[must_use]
-    pub fn register(mut self, task: TaskDef) -> Self {
-        self.registry.insert(task);
-        self
-    }
-
-    /// Adds a value that tasks get as `State<T>`.
-    #[must_use]
-    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.states.insert(value);
-        self
-    }
-
-    /// Sets a handle that can stop the worker, besides signals.
-    #[must_use]
-    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
-        self.shutdown = shutdown;
-        self
-    }
-
-    /// Checks everything that can be checked without connecting. It must be called on a tokio
-    /// runtime.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError`] if a setting cannot be used, no task is registered, or a task needs a state
-    /// that the worker does not have.
-    pub fn build(mut self) -> Result<Worker, StartError> {
-        let mut statements = Statements::default();
-        let sql_tasks = self.settings.tasks.clone();
-        let config = Config::new(self.settings)?;
-        if let Some(url) = &config.database {
-            let limit = config.database_timeout;
-            let database = Database::from_url(url)
-                .map_err(|error| ConfigError::new(setting::DATABASE, error))?
-                .timeout((!limit.is_zero()).then_some(limit))
-                .connections(config.database_connections)
-                .time_zone(config.database_time_zone.clone());
-            statements = Statements::of(&sql_tasks, database.dialect())?;
-            for (name, task) in sql_tasks {
-                let once = config.exactly_once;
-                self.registry
-                    .insert(task.define(name, database.dialect(), once)?);
-            }
-            self.states.insert(database);
-        } else if let Some(name) = sql_tasks.into_keys().next() {
-            let cause = format!("not set, and the task {name} needs it");
-            return Err(ConfigError::new(setting::DATABASE, cause).into());
-        }
-        if self.registry.iter().next().is_none() {
-            return Err(StartError::NoTask);
-        }
-        for task in self.registry.iter() {
-            let Some(state) = task.lacks(&self.states) else {
-                continue;
-            };
-            if state == std::any::type_name::<Database>() {
-                let cause = format!("not set, and the task {} needs it", task.name);
-                return Err(ConfigError::new(setting::DATABASE, cause).into());
-            }
-            let task = task.name.to_string();
-            return Err(StartError::State { task, state });
-        }
-        Ok(Worker {
-            config,
-            registry: Arc::new(self.registry),
-            states: self.states,
-            statements: Arc::new(statements),
-            shutdown: self.shutdown,
-        })
-    }
-
-    /// Builds the worker, asks the database once, and serves until it is stopped.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`build`](Self::build) and of [`Worker::run`], and [`StartError::Config`] if the
-    /// database rejects the worker or lacks a table that it needs.
-    pub async fn run(self) -> Result<Stopped, StartError> {
-        let worker = self.build()?;
-        worker.check_database().await?;
-        worker.run().await
-    }
-}
-
 impl Worker {
     /// Asks the database once. A rejected login is an error, and so is a needed table that is
     /// missing, or a statement that the database cannot read. A database that is away is not an
@@ -544,7 +357,7 @@ impl Worker {
         match database.ping().await {
             Err(error) if error.kind() == Kind::Refused => {
                 let cause = format!("{}: {error}", database.display_url());
-                Err(ConfigError::new(setting::DATABASE, cause))
+                Err(ConfigError::new(&SETTINGS.database, cause))
             }
             // The database itself logs that it is away.
             Err(_) => Ok(()),
@@ -556,7 +369,7 @@ impl Worker {
     }
 
     async fn check_inbox(&self, database: &Database) -> Result<(), ConfigError> {
-        if !self.config.inbox {
+        if !self.config.inbox() {
             return Ok(());
         }
         match database.probe_inbox().await {
@@ -565,15 +378,10 @@ impl Worker {
                     "the table celery_inbox cannot be used: {error}. Create it with: {}",
                     database.inbox_ddl()
                 );
-                Err(ConfigError::new(setting::EXACTLY_ONCE, cause))
+                let setting = format!("{}, or once of a task", SETTINGS.exactly_once);
+                Err(ConfigError::new(setting, cause))
             }
             _ => Ok(()),
         }
-    }
-}
-
-impl std::fmt::Debug for WorkerBuilder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "WorkerBuilder({:?})", self.registry)
     }
 }

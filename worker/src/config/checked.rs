@@ -1,0 +1,384 @@
+//! Checks the value of a setting by its type, and writes it as in a file.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
+use std::ops::{Deref, RangeInclusive};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use celery_client::endpoint::Endpoint;
+use celery_client::mask::{mask, mask_misplaced};
+use celery_protocol::priorities::{PrioritySteps, Separator};
+use celery_protocol::serializer::Serializer;
+
+use super::given::{Given, Steps};
+use super::setting::Setting;
+use super::value::{ConfigError, Text};
+use crate::broker::{QueueOrder, Results};
+use crate::consumer::{RouteError, Routes};
+use crate::database::Zone;
+use crate::duration;
+
+/// The value of a setting in force.
+pub(crate) trait Checked: Sized {
+    /// The value as a source gives it.
+    type Given: Given;
+
+    /// Checks the value. The error says only what is wrong; the caller adds the setting's name.
+    fn check(given: Self::Given) -> Result<Self, String>;
+
+    /// Returns the value as a file has it, or `None` if it need not be written.
+    fn written(&self) -> Option<String>;
+
+    /// Returns `true` if an optional setting counts as not set.
+    fn is_unset(_given: &Self::Given) -> bool {
+        false
+    }
+}
+
+/// What a value must fulfil besides its type. The error says only what is wrong.
+pub(super) type Check<V> = fn(&V) -> Result<(), String>;
+
+/// Checks the value of a setting by its type, and then with each of the checks.
+pub(super) fn checked<V: Checked>(
+    setting: &Setting,
+    given: V::Given,
+    checks: &[Check<V>],
+) -> Result<V, ConfigError> {
+    let value = V::check(given).map_err(|cause| ConfigError::new(setting, cause))?;
+    for check in checks {
+        check(&value).map_err(|cause| ConfigError::new(setting, cause))?;
+    }
+    Ok(value)
+}
+
+/// Refuses times under a second.
+pub(super) fn at_least_a_second(time: &Duration) -> Result<(), String> {
+    if *time < Duration::from_secs(1) {
+        return Err("less than 1s".to_owned());
+    }
+    Ok(())
+}
+
+/// Refuses times under a second, except zero. Redis counts in whole seconds: less than one would be
+/// rounded to 0, which means without limit.
+pub(super) fn zero_or_a_second(time: &Duration) -> Result<(), String> {
+    if !time.is_zero() && *time < Duration::from_secs(1) {
+        return Err("neither 0 nor at least 1s".to_owned());
+    }
+    Ok(())
+}
+
+/// Refuses numbers outside the range.
+pub(super) fn within(number: usize, range: &RangeInclusive<usize>) -> Result<(), String> {
+    if !range.contains(&number) {
+        let (least, most) = (range.start(), range.end());
+        return Err(format!("{number} is not between {least} and {most}"));
+    }
+    Ok(())
+}
+
+/// Refuses a prefix of keys with control characters.
+#[expect(clippy::ref_option, reason = "the type of the setting")]
+pub(super) fn no_control_character(prefix: &Option<String>) -> Result<(), String> {
+    match prefix {
+        Some(prefix) if prefix.chars().any(char::is_control) => {
+            Err("it has a control character".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses an empty list of queues.
+#[expect(clippy::ptr_arg, reason = "the type of the setting")]
+pub(super) fn a_queue(queues: &Vec<String>) -> Result<(), String> {
+    if queues.is_empty() {
+        return Err("at least one queue is needed".to_owned());
+    }
+    Ok(())
+}
+
+/// Returns a text as a file has it.
+pub(super) fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+/// Returns a list of texts as a file has it.
+fn listed(texts: Vec<String>) -> String {
+    toml::Value::from(texts).to_string()
+}
+
+impl<V: Checked> Checked for Option<V> {
+    type Given = V::Given;
+
+    fn check(given: V::Given) -> Result<Self, String> {
+        if V::is_unset(&given) {
+            return Ok(None);
+        }
+        V::check(given).map(Some)
+    }
+
+    fn written(&self) -> Option<String> {
+        self.as_ref()?.written()
+    }
+}
+
+/// A value that is taken as it is given.
+macro_rules! as_given {
+    ($type:ty, |$value:ident| $written:expr) => {
+        impl Checked for $type {
+            type Given = $type;
+
+            fn check(given: $type) -> Result<Self, String> {
+                Ok(given)
+            }
+
+            fn written(&self) -> Option<String> {
+                let $value = self;
+                Some($written)
+            }
+        }
+    };
+}
+
+as_given!(usize, |number| number.to_string());
+as_given!(bool, |switch| switch.to_string());
+as_given!(String, |text| quoted(text));
+as_given!(PathBuf, |path| quoted(&path.to_string_lossy()));
+as_given!(Vec<String>, |texts| listed(texts.clone()));
+as_given!(BTreeMap<String, u32>, |weights| {
+    let weights = weights.iter();
+    let weights = weights.map(|(queue, weight)| format!("{} = {weight}", quoted(queue)));
+    format!("{{ {} }}", weights.collect::<Vec<_>>().join(", "))
+});
+
+impl Checked for NonZeroU16 {
+    type Given = u16;
+
+    fn check(given: u16) -> Result<Self, String> {
+        NonZeroU16::new(given).ok_or_else(|| "at least one is needed".to_owned())
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+impl Checked for Duration {
+    type Given = Text;
+
+    fn check(given: Text) -> Result<Self, String> {
+        duration::parse(&given.to_string()).map_err(|error| error.to_string())
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(quoted(&format!("{}s", self.as_secs_f64())))
+    }
+}
+
+impl Checked for Endpoint {
+    type Given = String;
+
+    fn check(given: String) -> Result<Self, String> {
+        Endpoint::from_url(&given).map_err(|error| error.to_string())
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(quoted(&self.display_url()))
+    }
+}
+
+impl Checked for Results {
+    type Given = String;
+
+    fn check(given: String) -> Result<Self, String> {
+        match given.as_str() {
+            "" => Ok(Results::Broker),
+            "disabled" | "disabled://" => Ok(Results::Disabled),
+            url => Endpoint::from_url(url)
+                .map(Results::Server)
+                .map_err(|error| error.of_result_backend().to_string()),
+        }
+    }
+
+    fn written(&self) -> Option<String> {
+        match self {
+            Results::Server(server) => server.written(),
+            Results::Disabled => Some(quoted("disabled")),
+            Results::Broker => None,
+        }
+    }
+}
+
+/// The URL of a database, which may contain a password.
+#[derive(Clone, Debug)]
+pub(crate) struct DatabaseUrl(String);
+
+impl Deref for DatabaseUrl {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Checked for DatabaseUrl {
+    type Given = String;
+
+    fn check(given: String) -> Result<Self, String> {
+        match crate::database::check_url(&given) {
+            Ok(()) => Ok(DatabaseUrl(given)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(quoted(&mask(self)))
+    }
+
+    fn is_unset(given: &String) -> bool {
+        given.is_empty()
+    }
+}
+
+impl Checked for Zone {
+    type Given = String;
+
+    fn check(given: String) -> Result<Self, String> {
+        given
+            .parse()
+            .map_err(|error: crate::database::ZoneError| error.to_string())
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(quoted(&self.to_string()))
+    }
+
+    fn is_unset(given: &String) -> bool {
+        given.is_empty()
+    }
+}
+
+impl Checked for QueueOrder {
+    type Given = String;
+
+    fn check(given: String) -> Result<Self, String> {
+        match given.as_str() {
+            "round_robin" => Ok(QueueOrder::RoundRobin),
+            "sorted" => Ok(QueueOrder::Sorted),
+            "priority" => Ok(QueueOrder::Priority),
+            other => Err(format!(
+                "{other:?} is not one of round_robin, sorted, priority"
+            )),
+        }
+    }
+
+    fn written(&self) -> Option<String> {
+        match self {
+            QueueOrder::RoundRobin => None,
+            order => Some(quoted(strategy_name(order))),
+        }
+    }
+}
+
+/// Returns kombu's word for an order of queues. Weights, which are a setting of their own, serve
+/// each queue in its turn.
+pub(super) fn strategy_name(order: &QueueOrder) -> &'static str {
+    match order {
+        QueueOrder::RoundRobin | QueueOrder::Weighted(_) => "round_robin",
+        QueueOrder::Sorted => "sorted",
+        QueueOrder::Priority => "priority",
+    }
+}
+
+impl Checked for PrioritySteps {
+    type Given = Steps;
+
+    fn check(given: Steps) -> Result<Self, String> {
+        let steps = match given {
+            Steps::Written(text) => text.parse(),
+            Steps::Listed(steps) => PrioritySteps::new(steps),
+        };
+        steps.map_err(|error| error.to_string())
+    }
+
+    fn written(&self) -> Option<String> {
+        let steps: Vec<String> = self.as_slice().iter().map(u8::to_string).collect();
+        Some(format!("[{}]", steps.join(", ")))
+    }
+}
+
+impl Checked for Separator {
+    type Given = String;
+
+    fn check(given: String) -> Result<Self, String> {
+        Separator::new(given).map_err(|error| error.to_string())
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(quoted(self.as_str()))
+    }
+}
+
+impl Checked for Routes {
+    type Given = Result<Routes, RouteError>;
+
+    fn check(given: Self::Given) -> Result<Self, String> {
+        given.map_err(|error| error.to_string())
+    }
+
+    fn written(&self) -> Option<String> {
+        (!self.is_empty()).then(|| self.to_string())
+    }
+}
+
+/// Celery's `accept_content`: names of serializers, or content types.
+impl Checked for Vec<Serializer> {
+    type Given = Vec<String>;
+
+    fn check(given: Vec<String>) -> Result<Self, String> {
+        if given.is_empty() {
+            return Err("at least one is needed".to_owned());
+        }
+        let known = |name: &String| {
+            Serializer::from_name(name.trim()).ok_or_else(|| {
+                if name.contains("pickle") {
+                    "pickle is never accepted: it runs code that the sender chooses".to_owned()
+                } else {
+                    format!("{name:?} is not one of json, msgpack, yaml")
+                }
+            })
+        };
+        given.iter().map(known).collect()
+    }
+
+    fn written(&self) -> Option<String> {
+        let names = self.iter().map(|it| it.name().to_owned());
+        Some(listed(names.collect()))
+    }
+}
+
+/// An address with its port. A port alone means that port on loopback.
+impl Checked for SocketAddr {
+    type Given = String;
+
+    fn check(given: String) -> Result<Self, String> {
+        let port = given.strip_prefix(':').unwrap_or(&given);
+        if let Ok(port) = port.parse::<u16>() {
+            return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        }
+        given.parse().map_err(|_| {
+            let shown = mask_misplaced(&given);
+            format!("{shown:?} is not an address such as 127.0.0.1:9808, nor a port")
+        })
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(quoted(&self.to_string()))
+    }
+
+    fn is_unset(given: &String) -> bool {
+        given.is_empty()
+    }
+}

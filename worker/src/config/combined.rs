@@ -1,0 +1,136 @@
+//! Checks settings that depend on each other, and lets each take effect on the others.
+
+use celery_protocol::names::check_queue_name;
+use celery_protocol::redis_keys::Keys;
+
+use super::checked::strategy_name;
+use super::declaration::{Config, SETTINGS, Settings};
+use super::node::{host, node_name};
+use super::value::ConfigError;
+use crate::broker::{QueueOrder, Results};
+
+/// The largest weight. A larger one is a mistake: only the proportion of weights counts.
+const MOST_WEIGHT: u32 = 100;
+
+impl Config {
+    /// Checks settings and fills in the defaults.
+    pub(crate) fn new(settings: Settings) -> Result<Self, ConfigError> {
+        settings.refuse_misplaced_urls()?;
+        let mut config = Config::of_each(settings)?;
+        config.complete_broker()?;
+        config.complete_results();
+        config.complete_queues()?;
+        config.check_weights()?;
+        config.hostname = node_name(&config.hostname, &host());
+        Ok(config)
+    }
+
+    /// Gives the broker its prefix, and kombu's transport options `priority_steps` and `sep`, which
+    /// the URL may have named.
+    fn complete_broker(&mut self) -> Result<(), ConfigError> {
+        let prefix = self.key_prefix.clone().unwrap_or_default();
+        let mut broker = self.broker.clone().with_key_prefix(prefix);
+        if let Some(steps) = self.priority_steps.take() {
+            broker = broker
+                .with_priority_steps(steps)
+                .map_err(|error| ConfigError::new(&SETTINGS.priority_steps, error))?;
+        }
+        if let Some(separator) = self.sep.take() {
+            broker = broker
+                .with_separator(separator)
+                .map_err(|error| ConfigError::new(&SETTINGS.sep, error))?;
+        }
+        self.key_prefix = self.key_prefix.take().filter(|prefix| !prefix.is_empty());
+        self.priority_steps = broker.priority_steps().cloned();
+        self.sep = broker.separator().cloned();
+        self.broker = broker;
+        Ok(())
+    }
+
+    /// Gives the result backend its prefix. With another prefix than the broker's it counts as
+    /// another server.
+    fn complete_results(&mut self) {
+        let given = self.result_key_prefix.take();
+        let prefix = given.unwrap_or_else(|| self.broker.key_prefix().to_owned());
+        let server = match &self.result_backend {
+            Results::Disabled => return,
+            Results::Broker => self.broker.clone(),
+            Results::Server(server) => server.clone(),
+        };
+        let server = server.with_key_prefix(prefix);
+        let is_other_prefix = server.key_prefix() != self.broker.key_prefix();
+        let is_broker = server.identity() == self.broker.identity() && !is_other_prefix;
+        self.result_key_prefix = is_other_prefix.then(|| server.key_prefix().to_owned());
+        self.result_backend = if is_broker {
+            Results::Broker
+        } else {
+            Results::Server(server)
+        };
+    }
+
+    /// Fills in the queue to consume, and refuses queues that other keys would meet.
+    fn complete_queues(&mut self) -> Result<(), ConfigError> {
+        if self.queues.is_empty() {
+            self.queues.push(self.default_queue.clone());
+        }
+        for queue in &self.queues {
+            check_queue_name(queue).map_err(|error| ConfigError::new(&SETTINGS.queues, error))?;
+            let keys = Keys::default();
+            if [keys.unacked(), keys.unacked_index(), keys.dead()].contains(queue) {
+                let cause = format!("{queue:?} is the key of messages that are not in a queue");
+                return Err(ConfigError::new(&SETTINGS.queues, cause));
+            }
+        }
+        if let Some((one, other)) = self.broker.keys().overlap(&self.queues) {
+            let cause = format!(
+                "with these priority_steps and this sep, {other:?} names a list of the queue {one:?}"
+            );
+            return Err(ConfigError::new(&SETTINGS.queues, cause));
+        }
+        Ok(())
+    }
+
+    fn check_weights(&self) -> Result<(), ConfigError> {
+        let Some(weights) = &self.queue_weights else {
+            return Ok(());
+        };
+        let wrong = |cause: String| Err(ConfigError::new(&SETTINGS.queue_weights, cause));
+        if let Some(strategy) = &self.queue_order_strategy {
+            return wrong(format!(
+                "queue_order_strategy is already {:?}",
+                strategy_name(strategy)
+            ));
+        }
+        for (queue, weight) in weights {
+            if !self.queues.contains(queue) {
+                return wrong(format!("the queue {queue:?} is not consumed"));
+            }
+            if !(1..=MOST_WEIGHT).contains(weight) {
+                return wrong(format!("{weight} is not between 1 and {MOST_WEIGHT}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the order of queues, which a strategy or weights define.
+    pub(crate) fn queue_order(&self) -> QueueOrder {
+        match (&self.queue_order_strategy, &self.queue_weights) {
+            (_, Some(weights)) => QueueOrder::Weighted(weights.clone()),
+            (Some(strategy), None) => strategy.clone(),
+            (None, None) => QueueOrder::default(),
+        }
+    }
+
+    /// Returns `true` if any task uses the inbox.
+    pub(crate) fn inbox(&self) -> bool {
+        self.exactly_once || self.tasks.values().any(|task| task.is_once(false))
+    }
+
+    /// Returns the names of all keys.
+    pub(crate) fn keys(&self) -> Keys {
+        match &self.result_backend {
+            Results::Server(server) => self.broker.keys_with_results(server.key_prefix()),
+            Results::Broker | Results::Disabled => self.broker.keys(),
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! Declares every setting, each once.
+//!
+//! From an entry come the option, the environment variable, the key of the file, the method of
+//! `WorkerBuilder`, the line of `--print-config`, and the row of the table in
+//! `docs/reference/worker.md`. [`declare_settings!`] lists the parts of an entry. The order is that
+//! of `--print-config` and of the reference.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use celery_client::endpoint::Endpoint;
+use celery_protocol::names::check_queue_name;
+use celery_protocol::priorities::{PrioritySteps, Separator};
+use celery_protocol::serializer::Serializer;
+use clap::ArgMatches;
+
+use super::checked::{
+    Check, Checked, DatabaseUrl, a_queue, at_least_a_second, checked, no_control_character, within,
+    zero_or_a_second,
+};
+use super::given::Given;
+use super::log::LogFormat;
+use super::setting::{DefaultText, Group, Setting, declare_settings};
+use super::value::ConfigError;
+use crate::broker::{QueueOrder, Results};
+use crate::consumer::{Routes, read_routes};
+use crate::database::Zone;
+use crate::delivery::MAX_HELD;
+use crate::tasks::SqlTask;
+
+declare_settings! {
+    /// Sets the URL of the broker: `redis://[user:password@]host[:port][/db]`, `rediss://`, or
+    /// `redis+socket://`.
+    broker: Endpoint = "redis://localhost:6379/0" {
+        group: Broker,
+        short: 'b',
+        variable: "CELERY_BROKER_URL",
+        value: "URL",
+        help: "The broker",
+        more: "Schemes: `redis://`, `rediss://`, `redis+socket://`",
+        celery: "broker_url",
+        builder: |url: impl Into<String>| url.into(),
+        example: "\"redis://localhost/1\"",
+    }
+
+    /// Sets the text that every key begins with, and so the names of the lists of queues.
+    key_prefix: Option<String> {
+        group: Broker,
+        hyphen: true,
+        check: no_control_character,
+        value: "PREFIX",
+        help: "Prefix of every key: Celery's `global_keyprefix`",
+        default: "none",
+        more: "In PHP `celery.key_prefix`",
+        celery: "broker_transport_options.global_keyprefix",
+        builder: |prefix: impl Into<String>| prefix.into(),
+        example: "\"shop:\"",
+    }
+
+    /// Sets where results go: the URL of a Redis server, or `disabled`.
+    result_backend: Results {
+        group: Broker,
+        variable: "CELERY_RESULT_BACKEND",
+        value: "URL",
+        help: "Where results go: a URL, or \"disabled\"",
+        default: "the broker",
+        more: "Celery's default is none",
+        celery: "result_backend",
+        builder: |url: impl Into<String>| url.into(),
+        example: "\"redis://localhost/2\"",
+    }
+
+    /// Sets the text that the keys of results begin with. If it differs from the prefix of the
+    /// other keys, results are treated as if they were on another server.
+    result_key_prefix: Option<String> {
+        group: Broker,
+        hyphen: true,
+        check: no_control_character,
+        value: "PREFIX",
+        help: "Prefix of the keys of results",
+        default: "`--key-prefix`",
+        more: "Where the two differ, results are treated as if they were on another server",
+        celery: "result_backend_transport_options.global_keyprefix",
+        builder: |prefix: impl Into<String>| prefix.into(),
+        example: "\"results:\"",
+    }
+
+    /// Sets how long results are kept, from 1 s. Zero keeps them without limit.
+    result_expires: Duration = "1d" {
+        group: Broker,
+        check: zero_or_a_second,
+        value: "TIME",
+        help: "How long results are kept; 0 means without limit",
+        celery: "result_expires",
+        builder: |time: Duration| time.into(),
+        example: "Duration::from_hours(1)",
+    }
+
+    /// Sets the URL of the database, which tasks then get as `State<Database>`: `mysql://`,
+    /// `mariadb://`, `postgres://` or `sqlite:`. Default: none.
+    database: Option<DatabaseUrl> {
+        group: Database,
+        variable: "DATABASE_URL",
+        value: "URL",
+        help: "The database of the tasks: `mysql://`, `postgres://` or `sqlite:`",
+        more: "`mariadb://` is `mysql://`",
+        builder: |url: impl Into<String>| url.into(),
+        example: "\"mysql://app:password@localhost/shop\"",
+    }
+
+    /// Sets how long a transaction may take. After that its connection counts as lost, and the task
+    /// is tried again over another. Zero means no limit.
+    database_timeout: Duration = "5m" {
+        group: Database,
+        value: "TIME",
+        help: "How long a transaction may take before its connection counts as lost; 0 means no \
+               limit",
+        more: "The task is then tried again over another connection",
+        builder: |time: Duration| time.into(),
+        example: "Duration::from_secs(60)",
+    }
+
+    /// Sets the most connections to the database, at least one. Tasks queue for them.
+    database_connections: NonZeroU16 = 16 {
+        group: Database,
+        value: "N",
+        help: "The most connections to the database",
+        more: "Tasks wait in line for them. Up to two more cancel statements and look after lost \
+               ones. SQLite has one",
+        builder: |connections: u16| connections,
+        example: "32",
+    }
+
+    /// Sets the time zone of database sessions: an IANA name, or an offset such as `+00:00`.
+    ///
+    /// Dates that carry an offset are converted to this zone before they are bound. A pool that a
+    /// task creates itself has its own zone: `sqlx` starts each session in UTC. To make it follow
+    /// the server, pass it `MySqlConnectOptions::timezone(None)`.
+    database_time_zone: Option<Zone> {
+        group: Database,
+        hyphen: true,
+        value: "ZONE",
+        help: "The time zone of database sessions: an IANA name or `±hh:mm`",
+        default: "the server's",
+        more: "See [Databases](database.md#what-a-statement-means)",
+        builder: |zone: impl Into<String>| zone.into(),
+        example: "\"Europe/Berlin\"",
+    }
+
+    /// Sets the queues to consume.
+    queues: Vec<String> {
+        group: Queues,
+        short: 'Q',
+        check: a_queue,
+        value: "QUEUES",
+        help: "The queues to consume, separated by commas",
+        default: "`celery`",
+        more: "If `--default-queue` names another queue, that is the default",
+        celery: "task_queues",
+        builder: |queues: impl IntoIterator<Item = impl Into<String>>|
+            queues.into_iter().map(Into::into).collect(),
+        example: "[\"celery\", \"mails\"]",
+    }
+
+    /// Sets which queue goes first: `round_robin`, `sorted` (by name) or `priority` (as listed).
+    queue_order_strategy: Option<QueueOrder> {
+        group: Queues,
+        value: "STRATEGY",
+        help: "Which queue goes first: `round_robin`, `sorted` (by name), `priority` (as listed)",
+        default: "`round_robin`",
+        more: "See [Several queues](redis.md#several-queues)",
+        celery: "broker_transport_options.queue_order_strategy",
+        builder: |strategy: impl Into<String>| strategy.into(),
+        example: "\"priority\"",
+    }
+
+    /// Sets weights of queues, from 1 to 100, instead of a strategy. A queue without a weight has 1.
+    /// Default: none.
+    queue_weights: Option<BTreeMap<String, u32>> {
+        group: Queues,
+        value: "WEIGHTS",
+        help: "Weights of queues, such as `celery=3,mails=1`, instead of a strategy",
+        more: "In the file a table",
+        builder: |weights: impl IntoIterator<Item = (impl Into<String>, u32)>|
+            weights.into_iter().map(|(queue, weight)| (queue.into(), weight)).collect(),
+        example: "[(\"celery\", 3), (\"mails\", 1)]",
+    }
+
+    /// Sets the priorities at which the lists of a queue begin, in ascending order from 0 to at
+    /// most 9. Every client of the broker must have the same steps.
+    priority_steps: Option<PrioritySteps> {
+        group: Queues,
+        value: "STEPS",
+        help: "Priorities at which a queue's lists begin: kombu's `priority_steps`",
+        default: "`0,3,6,9`",
+        more: "In the file a list. See [Transport options](redis.md#transport-options-of-kombu)",
+        celery: "broker_transport_options.priority_steps",
+        builder: |steps: impl IntoIterator<Item = u8>|
+            Steps::Listed(steps.into_iter().map(i64::from).collect()),
+        example: "[0, 5]",
+    }
+
+    /// Sets the text before a priority step in the name of a list: 1 to 8 bytes.
+    sep: Option<Separator> {
+        group: Queues,
+        option: "priority-sep",
+        hyphen: true,
+        value: "TEXT",
+        help: "Text before a step in the name of a list: kombu's `sep`",
+        default: "the bytes 6 and 22",
+        more: "In the file `sep`. It may begin with a hyphen, and so may the values of \
+               `--key-prefix` and `--result-key-prefix`",
+        celery: "broker_transport_options.sep",
+        builder: |text: impl Into<String>| text.into(),
+        example: "\":\"",
+    }
+
+    /// Sets the queue of follow-ups that name none and have no route. It is also the queue to
+    /// consume unless [`queues`](Self::queues) names others.
+    default_queue: String = "celery" {
+        group: Queues,
+        check: |queue| check_queue_name(queue).map_err(|error| error.to_string()),
+        value: "QUEUE",
+        help: "The queue of follow-ups that name none and have no route; also the queue to \
+               consume without `--queues`",
+        more: "See [the queue of a follow-up](canvas.md#the-queue-of-a-follow-up)",
+        celery: "task_default_queue",
+        builder: |queue: impl Into<String>| queue.into(),
+        example: "\"shop\"",
+    }
+
+    /// Sets the queues of follow-ups that name none. Default: no routes.
+    routes: Routes {
+        group: Queues,
+        read: "read_routes",
+        value: "ROUTES",
+        help: "Queues of follow-ups that name none, such as `mail.*=mails,sms.send=sms`; the first \
+               match counts",
+        more: "In the file [a table](canvas.md#the-queue-of-a-follow-up)",
+        celery: "task_routes",
+        builder: |routes: Routes| Ok(routes),
+        example: "celery_worker::Routes::new([(\"mail.*\", \"mails\")]).unwrap()",
+    }
+
+    /// Sets the serializers that message bodies may have: `json`, `msgpack`, `yaml`, or their
+    /// content types. Other messages become dead letters. Pickle is never accepted.
+    accept_content: Vec<Serializer> = "json" {
+        group: Queues,
+        value: "TYPES",
+        help: "Serializers accepted in message bodies: `json`, `msgpack`, `yaml`",
+        more: "In the file a list. Others are [dead letters](outcomes.md#dead-letters); pickle \
+               always is",
+        celery: "accept_content",
+        builder: |types: impl IntoIterator<Item = impl Into<String>>|
+            types.into_iter().map(Into::into).collect(),
+        example: "[\"json\", \"msgpack\"]",
+    }
+
+    /// Sets how many tasks run at once, from 1 to 4,000. They are futures, not processes, so the
+    /// default is more than Celery's, which is the number of cores.
+    concurrency: usize = 100 {
+        group: Running,
+        short: 'c',
+        // A worker would never use more slots than it may hold messages.
+        check: |slots| within(*slots, &(1..=MAX_HELD)),
+        value: "N",
+        help: "How many tasks run at once",
+        more: "They are futures, not processes. A batch counts as one",
+        celery: "worker_concurrency",
+        builder: |slots: usize| slots,
+        example: "16",
+    }
+
+    /// Sets how many messages are held for each task that may run. Zero means no limit of its own:
+    /// a worker holds at most 4,000 messages.
+    prefetch_multiplier: usize = 4 {
+        group: Running,
+        value: "N",
+        help: "How many messages are held for each task that may run; 0 means no limit",
+        more: "At most 4,000 in all, and [256 MiB](operations.md#memory)",
+        celery: "worker_prefetch_multiplier",
+        builder: |messages: usize| messages,
+        example: "1",
+    }
+
+    /// Sets the node's name. `%h` is the full host name, `%n` its first part, `%d` its domain.
+    hostname: String = "celery@%h" {
+        group: Log,
+        short: 'n',
+        value: "NAME",
+        help: "The node's name; `%h` is the full host name, `%n` its first part, `%d` its domain",
+        builder: |name: impl Into<String>| name.into(),
+        example: "\"mails@%h\"",
+    }
+
+    /// Sets the level of the log: `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`. A program
+    /// that does not use [`cli::main`](crate::cli::main) sets up its own log.
+    loglevel: tracing::Level = "WARNING" {
+        group: Log,
+        short: 'l',
+        value: "LEVEL",
+        help: "`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`",
+        more: "The line \"ready.\" is written at every level",
+        builder: |level: impl Into<String>| level.into(),
+        example: "\"INFO\"",
+    }
+
+    /// Sets the file of the log, which [`cli::main`](crate::cli::main) opens.
+    logfile: Option<PathBuf> {
+        group: Log,
+        short: 'f',
+        value: "FILE",
+        help: "The log file",
+        default: "standard error",
+        builder: |file: impl Into<PathBuf>| file.into(),
+        example: "\"/var/log/celery/worker.log\"",
+    }
+
+    /// Sets the format of the log of [`cli::main`](crate::cli::main): `text` or `json`.
+    log_format: LogFormat = "text" {
+        group: Log,
+        value: "FORMAT",
+        help: "`text`, like Celery's log, or `json`",
+        more: "See [the log](#the-log)",
+        builder: |format: impl Into<String>| format.into(),
+        example: "\"json\"",
+    }
+
+    /// Sets when messages held by a Python worker count as lost, from 1 s. The shortest value in a
+    /// fleet decides for all workers.
+    visibility_timeout: Duration = "1h" {
+        group: Lost,
+        check: at_least_a_second,
+        value: "TIME",
+        help: "When messages held by a Python worker count as lost",
+        more: "The shortest in the fleet decides for all",
+        celery: "broker_transport_options.visibility_timeout",
+        builder: |time: Duration| time.into(),
+        example: "Duration::from_hours(12)",
+    }
+
+    /// Sets how old a lease of this kind of worker may become before another worker rescues its
+    /// messages: at least 1 s.
+    lease: Duration = "30s" {
+        group: Lost,
+        check: at_least_a_second,
+        value: "TIME",
+        help: "When messages held by a worker like this one count as lost",
+        builder: |lease: Duration| lease.into(),
+        example: "Duration::from_secs(60)",
+    }
+
+    /// Sets how many messages may wait in memory for their ETA.
+    eta_task_limit: Option<usize> {
+        group: Running,
+        value: "N",
+        help: "How many messages may wait in memory for their ETA",
+        default: "no limit",
+        celery: "worker_eta_task_limit",
+        builder: |messages: usize| messages,
+        example: "10_000",
+    }
+
+    /// Makes `task_created` and SQL tasks apply each call once, with the help of the table
+    /// `celery_inbox`. Other tasks use [`Database::once`](crate::Database::once).
+    exactly_once: bool = false {
+        group: Database,
+        value: "BOOL",
+        help: "Apply each call of `task_created` and of SQL tasks once, with the help of the table \
+               `celery_inbox`",
+        more: "See [effects that happen once](database.md#effects-that-happen-once). An SQL task \
+               can choose otherwise",
+        builder: |once: bool| once,
+        example: "true",
+    }
+
+    /// Sets how long the table `celery_inbox` remembers a call. Zero means without limit.
+    // A message is no longer delivered again after a week.
+    inbox_expires: Duration = "7d" {
+        group: Database,
+        value: "TIME",
+        help: "How long `celery_inbox` remembers a call; 0 means without limit",
+        builder: |time: Duration| time.into(),
+        example: "Duration::from_hours(48)",
+    }
+
+    /// Sets the address that serves `/healthz`, `/readyz` and `/metrics`, such as
+    /// `127.0.0.1:9808`. A port alone is a port of loopback.
+    metrics_addr: Option<SocketAddr> {
+        group: Log,
+        value: "ADDRESS",
+        help: "Where `/healthz`, `/readyz` and `/metrics` are served: an address, or a port on loopback",
+        default: "nowhere",
+        more: "[The pages](metrics.md) need it. Port 0 is a free one, which the log names",
+        builder: |address: impl Into<String>| address.into(),
+        example: "\"127.0.0.1:9808\"",
+    }
+
+    /// Sets how long running tasks may go on at a cold shutdown before they are dropped. Zero drops
+    /// them at once.
+    soft_shutdown_timeout: Duration = "0" {
+        group: Running,
+        alias: "worker_soft_shutdown_timeout",
+        value: "TIME",
+        help: "How long running tasks may go on at a cold shutdown before they are dropped",
+        celery: "worker_soft_shutdown_timeout",
+        builder: |time: Duration| time.into(),
+        example: "Duration::from_secs(10)",
+    }
+}
