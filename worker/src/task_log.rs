@@ -1,14 +1,12 @@
 //! Names a task in log lines: by a label in the text of a line, and by fields in JSON.
 //!
-//! [`log_task!`] writes a line of the worker about a task. Lines from the code of a task get the
+//! `monitor/log.rs` writes the lines of the worker about a task. Lines from the code of a task get the
 //! fields from [`running`], like those of Celery's `get_task_logger`. The code of a batch runs for
 //! many tasks, so its lines get none.
 
 use std::sync::Arc;
 
 use celery_protocol::message::Task;
-
-use crate::delivery::Delivery;
 
 /// The fields of a line about a task: its id, its name and its queue.
 pub(crate) const FIELDS: [&str; 3] = ["task_id", "task_name", "queue"];
@@ -17,21 +15,6 @@ pub(crate) const FIELDS: [&str; 3] = ["task_id", "task_name", "queue"];
 pub(crate) fn label(task: &Task) -> String {
     format!("{}[{}]", task.name, task.id)
 }
-
-/// Logs a line about a delivery's task, with [`FIELDS`].
-///
-/// An example is `log_task!(info, delivery, "Task {label} received")`.
-macro_rules! log_task {
-    ($level:ident, $delivery:expr, $($message:tt)+) => {
-        tracing::$level!(
-            task_id = $delivery.task.id.as_str(),
-            task_name = $delivery.task.name.as_str(),
-            queue = &*$delivery.queue,
-            $($message)+
-        )
-    };
-}
-pub(crate) use log_task;
 
 tokio::task_local! {
     static RUNNING: Running;
@@ -45,10 +28,10 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn of(delivery: &Delivery) -> Self {
+    pub(crate) fn new(task: &Arc<Task>, queue: &Arc<str>) -> Self {
         Running {
-            task: Arc::clone(&delivery.task),
-            queue: Arc::clone(&delivery.queue),
+            task: Arc::clone(task),
+            queue: Arc::clone(queue),
         }
     }
 

@@ -11,8 +11,7 @@ use crate::broker::redis::{MAX_CLAIM, MAX_TAGS};
 use crate::broker::{Claimed, Source};
 use crate::delivery::Ledger;
 use crate::failpoint::failpoint;
-use crate::monitor::Pulse;
-use crate::monitor::metrics::Metrics;
+use crate::monitor::{Lost, Observer, Observers, Pulse};
 use crate::{Phase, Shutdown};
 
 /// The state of the fetch role.
@@ -26,7 +25,7 @@ pub(crate) struct Fetch<S> {
     pub(crate) safety: Duration,
     pub(crate) shutdown: Shutdown,
     pub(crate) pulse: Arc<Pulse>,
-    pub(crate) metrics: Metrics,
+    pub(crate) observers: Observers,
 }
 
 impl<S: Source> Fetch<S> {
@@ -79,20 +78,12 @@ impl<S: Source> Fetch<S> {
         let claim = self.source.claim(want, &acks).await;
         let lost = self.ledger.lose(&claim.lost);
         self.ledger.acknowledged(&acks);
-        let metrics = &self.metrics;
-        metrics.claimed(claim.messages.len());
-        metrics.lost(lost);
-        metrics.dead("not-an-object", claim.dead);
+        self.observers.claimed(claim.messages.len());
         if lost > 0 {
-            tracing::warn!(
-                "{lost} tasks were done here, but their leases were lost: other workers may run them too"
-            );
+            self.observers.lost(lost, Lost::Acknowledged);
         }
         if claim.dead > 0 {
-            tracing::error!(
-                "Received {} messages that are not tasks: moved to the dead letters",
-                claim.dead
-            );
+            self.observers.not_objects(claim.dead);
         }
         if !claim.messages.is_empty() {
             failpoint!("claimed");

@@ -34,9 +34,7 @@ use crate::broker::{Claimed, Fate, Letter, Settlement, Source, Tag};
 use crate::clock::now;
 use crate::delivery::{Delivery, Ledger, Order, Outcome};
 use crate::failpoint::failpoint;
-use crate::monitor::Pulse;
-use crate::monitor::metrics::{Metrics, Of};
-use crate::task_log::{label, log_task};
+use crate::monitor::{Observer, Observers, Pulse};
 use crate::{Phase, Shutdown};
 
 /// How often the wall clock is read while a message waits for its ETA, so that a corrected clock is
@@ -60,7 +58,7 @@ pub(crate) struct Intake {
     pub(crate) accept: Vec<Serializer>,
     pub(crate) redelivery_limit: u32,
     pub(crate) pulse: Arc<Pulse>,
-    pub(crate) metrics: Metrics,
+    pub(crate) observers: Observers,
 }
 
 /// The messages that are held and not yet read, in the order in which they came.
@@ -158,9 +156,7 @@ impl Intake {
                 return None;
             }
             None => {
-                tracing::error!(
-                    "Received a message that cannot be read because of a bug. It was moved to the dead letters"
-                );
+                self.observers.unreadable();
                 self.settle(tag, Fate::Dead(Letter::unread(&queue, BUG)));
                 return None;
             }
@@ -188,15 +184,8 @@ impl Intake {
         if count <= limit {
             return true;
         }
-        tracing::error!(
-            task_id = peek.id,
-            task_name = peek.task,
-            queue = &**queue,
-            "Task {}[{}] ended {} workers that read it: moved to the dead letters",
-            peek.task,
-            peek.id,
-            count - 1,
-        );
+        self.observers
+            .lethal(queue, &peek.id, &peek.task, count - 1);
         let end = self
             .rules
             .unreadable(tag, queue, &peek.id, &peek.task, count - 1, now());
@@ -214,25 +203,18 @@ impl Intake {
         match caught(|| self.rules.names.knows(&task.name)) {
             Some(true) => {}
             Some(false) => {
-                log_task!(
-                    error,
-                    delivery,
-                    "Received unregistered task of type '{}'. The message was moved to the dead letters",
-                    task.name
-                );
-                self.end(self.rules.unknown(&delivery, now));
+                self.observers.unregistered(delivery.of());
+                let end = self.rules.unknown(&delivery, now);
+                self.end(end.unwrap_or_else(|| self.bug(&delivery, now)));
                 return None;
             }
             None => {
-                self.end(self.rules.bug(&delivery, now));
+                self.end(self.bug(&delivery, now));
                 return None;
             }
         }
         if !was_due {
-            if tracing::enabled!(tracing::Level::INFO) {
-                log_task!(info, delivery, "Task {} received", label(task));
-            }
-            self.metrics.received(Of::delivery(&delivery));
+            self.observers.received(delivery.of());
         }
         if delivery.is_expired(now) {
             self.ended(delivery, Outcome::Expired);
@@ -334,11 +316,7 @@ impl Intake {
     }
 
     fn malformed(&self, tag: Tag, queue: &Arc<str>, error: &DecodeError, now: Timestamp) {
-        tracing::error!(
-            queue = &**queue,
-            "Received invalid task message: {}. It was moved to the dead letters",
-            error
-        );
+        self.observers.malformed(queue, error);
         self.end(self.rules.malformed(tag, queue, error, now));
     }
 
@@ -348,10 +326,7 @@ impl Intake {
         if waiting.is_empty() {
             return;
         }
-        tracing::info!(
-            "Giving back {} tasks that wait for their ETA",
-            waiting.len()
-        );
+        self.observers.gives_back(waiting.len());
         // The message that was claimed first must come first in its queue again, so it is given
         // back last.
         waiting.sort_unstable_by_key(|waiting| std::cmp::Reverse(waiting.tag));
@@ -376,6 +351,11 @@ impl Intake {
             self.source.settle(&batch).await;
             self.ledger.unpark(chunk.len());
         }
+    }
+
+    fn bug(&self, delivery: &Delivery, now: Timestamp) -> Settlement {
+        self.observers.bug(delivery.of());
+        self.rules.bug(delivery, now)
     }
 
     fn ended(&self, delivery: Delivery, outcome: Outcome) {

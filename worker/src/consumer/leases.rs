@@ -12,8 +12,7 @@ use crate::broker::redis::RedisSource;
 use crate::broker::redis::sweep::Swept;
 use crate::delivery::Ledger;
 use crate::failpoint::failpoint;
-use crate::monitor::Pulse;
-use crate::monitor::metrics::Metrics;
+use crate::monitor::{Lost, Observer, Observers, Pulse};
 
 /// The time between two sweeps. Far shorter than Python's hundred seconds, so that Python's
 /// sweepers find nothing to do: they block their worker while they compete with our writes.
@@ -25,7 +24,7 @@ pub(crate) async fn renew<S: Source>(
     ledger: Arc<Ledger>,
     period: Duration,
     pulse: Arc<Pulse>,
-    metrics: Metrics,
+    observers: Observers,
 ) {
     let mut next = Instant::now() + period;
     source.ready().await;
@@ -48,11 +47,8 @@ pub(crate) async fn renew<S: Source>(
             failpoint!("renewed");
         }
         let lost = ledger.renewed(&tags, &lost, at.into_std());
-        metrics.lost(lost);
         if lost > 0 {
-            tracing::warn!(
-                "The leases of {lost} tasks were lost: other workers may run them too. Tasks that have not begun here will not begin"
-            );
+            observers.lost(lost, Lost::Renewed);
         }
     }
 }
@@ -128,7 +124,7 @@ pub(crate) async fn sweep(
     lease: Duration,
     visibility_timeout: Duration,
     pulse: Arc<Pulse>,
-    metrics: Metrics,
+    observers: Observers,
 ) {
     let mut sentry = Sentry::new(lease);
     loop {
@@ -147,28 +143,16 @@ pub(crate) async fn sweep(
             Err(failure) => Err(failure),
         };
         match swept {
-            Ok(swept) => {
-                metrics.restored(swept.restored);
-                metrics.dead("unreadable-orphan", swept.dead);
-                report(&swept);
+            Ok(Swept { restored, dead }) => {
+                if restored > 0 {
+                    observers.restored(restored);
+                }
+                if dead > 0 {
+                    observers.unreadable_orphans(dead);
+                }
             }
             Err(_) => sentry.lost(),
         }
-    }
-}
-
-fn report(swept: &Swept) {
-    if swept.restored > 0 {
-        tracing::warn!(
-            "Restored {} unacknowledged message(s) whose worker is gone",
-            swept.restored
-        );
-    }
-    if swept.dead > 0 {
-        tracing::error!(
-            "Moved {} unreadable unacknowledged message(s) to the dead letters",
-            swept.dead
-        );
     }
 }
 

@@ -146,7 +146,7 @@ impl Consumer {
         let results = results(&options, &broker);
         let elsewhere = results.as_ref().map(|results| Arc::clone(&results.health));
         let ledger = Arc::new(Ledger::new(held, options.held_bytes, options.lease));
-        let (monitor, metrics) = (&options.monitor, &options.monitor.metrics);
+        let (monitor, observers) = (&options.monitor, options.monitor.observers());
         let role = |name: &'static str| {
             let pulse = monitor.pulses.watch(name);
             (watched(&broker, name, &pulse), pulse)
@@ -177,7 +177,7 @@ impl Consumer {
             safety: options.safety_claim,
             shutdown: shutdown.clone(),
             pulse,
-            metrics: metrics.clone(),
+            observers: observers.clone(),
         };
         let (source, pulse) = role("intake");
         let intake = Intake {
@@ -192,7 +192,7 @@ impl Consumer {
             accept: options.accept_content,
             redelivery_limit: options.redelivery_limit,
             pulse,
-            metrics: metrics.clone(),
+            observers: observers.clone(),
         };
         let (source, pulse) = role("complete");
         let settling = Settling {
@@ -202,7 +202,7 @@ impl Consumer {
             rules,
             redelivery_limit: options.redelivery_limit,
             pulse,
-            metrics: metrics.clone(),
+            observers: observers.clone(),
             failed_chords: MembersFirst::default(),
         };
         let (source, pulse) = role("sweep");
@@ -212,10 +212,10 @@ impl Consumer {
             options.lease,
             options.visibility_timeout,
             pulse,
-            metrics.clone(),
+            observers.clone(),
         );
         let (source, pulse) = role("lease");
-        let renewing = leases::renew(source, Arc::clone(&ledger), renewal, pulse, metrics.clone());
+        let renewing = leases::renew(source, Arc::clone(&ledger), renewal, pulse, observers);
         let pulse = monitor.pulses.watch("doorbell");
         let ringing = doorbell::serve(broker.clone(), bell, pulse, move || rung.notify_one());
 

@@ -26,9 +26,7 @@ use crate::broker::{Chord, Document, Join, Part, ResultStep, Settlement, Source,
 use crate::clock::now;
 use crate::delivery::{Delivery, Ledger, Order, Outcome, redelivery_name};
 use crate::failpoint::failpoint;
-use crate::monitor::Pulse;
-use crate::monitor::metrics::Metrics;
-use crate::task_log::{label, log_task};
+use crate::monitor::{Lost, Observer, Observers, Pulse};
 
 /// The most settlements of one call. It keeps the script of a call within a few milliseconds.
 const BATCH: usize = 250;
@@ -45,7 +43,7 @@ pub(crate) struct Settling {
     pub(crate) rules: Arc<Rules>,
     pub(crate) redelivery_limit: u32,
     pub(crate) pulse: Arc<Pulse>,
-    pub(crate) metrics: Metrics,
+    pub(crate) observers: Observers,
     /// Settlements that wait until the members of their chords have been known for a moment.
     pub(crate) failed_chords: MembersFirst,
 }
@@ -135,13 +133,15 @@ impl Settling {
         let now = now();
         let plan = caught(|| {
             let verdict = self.rules.judge(&delivery, outcome, now);
-            report::verdict(&delivery, &verdict, &self.metrics);
+            report::verdict(&delivery, &verdict, &self.observers);
             self.rules.plan(&delivery, verdict, now)
         });
-        self.enqueue(
-            plan.unwrap_or_else(|| self.rules.bug(&delivery, now)),
-            pending,
-        );
+        self.enqueue(plan.unwrap_or_else(|| self.bug(&delivery)), pending);
+    }
+
+    fn bug(&self, delivery: &Delivery) -> Settlement {
+        self.observers.bug(delivery.of());
+        self.rules.bug(delivery, now())
     }
 
     fn enqueue(&self, settlement: Settlement, pending: &mut Pending) {
@@ -164,13 +164,9 @@ impl Settling {
         let counts = self.source.count_begun(&begun, limit + 1).await;
         for ((mut delivery, begun), count) in deliveries.into_iter().zip(counts) {
             if count > limit {
-                log_task!(
-                    error,
-                    delivery,
-                    "Task {} was redelivered {count} times without being finished: moved to the dead letters",
-                    label(&delivery.task),
-                );
+                self.observers.poison(delivery.of(), count);
                 let end = self.rules.poison(&delivery, count, now());
+                let end = end.unwrap_or_else(|| self.bug(&delivery));
                 delivery.orders = None;
                 self.enqueue(end, pending);
             } else if let Err(mut delivery) = begun.send(delivery) {
@@ -232,7 +228,7 @@ impl Settling {
         let settled = self.source.settle(&batch).await;
         failpoint!("settled");
         for letter in batch.iter().flat_map(Settlement::letters) {
-            self.metrics.dead(&letter.cause, 1);
+            self.observers.dead_letter(&letter.cause);
         }
         let tags: Vec<Tag> = batch.iter().map(|settlement| settlement.tag).collect();
         if !settled.repeated {
@@ -240,18 +236,15 @@ impl Settling {
             let lost: Vec<Tag> = lost.copied().collect();
             // Leases already known to be lost have been reported; count only new ones.
             let lost = self.ledger.lose(&lost);
-            self.metrics.lost(lost);
             if lost > 0 {
-                tracing::warn!(
-                    "The leases of {lost} tasks were lost: what they returned is discarded"
-                );
+                self.observers.lost(lost, Lost::Settled);
             }
         }
         for (position, why) in &settled.failed {
             let tag = batch
                 .get(*position)
                 .map_or_else(String::new, |settlement| settlement.tag.to_string());
-            tracing::error!("Delivery {tag} cannot be settled and will be delivered again: {why}");
+            self.observers.unsettled(&tag, why);
         }
         if let Some(results) = &mut self.results {
             ends.retain(|(position, _)| !settled.lost.contains(position));

@@ -13,7 +13,6 @@ use super::rules::{BILLIARD, CELERY, Rules, caught};
 use super::verdict::{Failure, Verdict};
 use crate::broker::{Fate, Letter, Outgoing, Redelivery, Settlement, Step, Tag};
 use crate::delivery::{Delivery, redelivery_name};
-use crate::task_log::{label, log_task};
 
 /// Causes of dead letters. `BUG`: this worker's code failed. `POISON`: workers ended again and
 /// again while they held the message.
@@ -46,7 +45,9 @@ impl Rules {
                 };
                 (Fate::Ack, self.retry(task, again, reason))
             }
-            Verdict::Revoked(reason) => (Fate::Ack, self.revoked(task, reason, now)),
+            Verdict::Revoked(revocation) => {
+                (Fate::Ack, self.revoked(task, revocation.reason(), now))
+            }
             Verdict::Ignored => (Fate::Ack, Vec::new()),
             Verdict::Requeue { .. } => (redeliver(delivery, false), Vec::new()),
             Verdict::GiveBack { begun: true } => (redeliver(delivery, true), Vec::new()),
@@ -159,26 +160,19 @@ impl Rules {
         }
     }
 
-    /// Returns the end of a task whose name is not registered.
-    pub(crate) fn unknown(&self, delivery: &Delivery, now: Timestamp) -> Settlement {
+    /// Returns the end of a task whose name is not registered, or `None` because of a bug.
+    pub(crate) fn unknown(&self, delivery: &Delivery, now: Timestamp) -> Option<Settlement> {
         caught(|| {
             let name = delivery.task.name.clone();
             let failure = Failure::imposed("NotRegistered", CELERY, vec![name.into()]);
             self.dead(delivery, failure, "not-registered", now)
         })
-        .unwrap_or_else(|| self.bug(delivery, now))
     }
 
     /// Returns the end of a message whose follow-ups cannot be worked out because of a bug. The
     /// follow-ups include its callbacks, its chain and its chord, which are not notified.
     pub(crate) fn bug(&self, delivery: &Delivery, now: Timestamp) -> Settlement {
         let task = &*delivery.task;
-        log_task!(
-            error,
-            delivery,
-            "Task {} met a bug of this worker: the message was moved to the dead letters",
-            label(task)
-        );
         let mut steps = Vec::new();
         if self.results && task.ignore_result != Some(true) {
             let text = "a bug of the worker; its log says more";
@@ -225,12 +219,16 @@ impl Rules {
     }
 
     /// Returns the end of a poison message: one that was redelivered `times` times, each time to a
-    /// worker that ended before it had finished the task.
-    pub(crate) fn poison(&self, delivery: &Delivery, times: u64, now: Timestamp) -> Settlement {
+    /// worker that ended before it had finished the task. Returns `None` because of a bug.
+    pub(crate) fn poison(
+        &self,
+        delivery: &Delivery,
+        times: u64,
+        now: Timestamp,
+    ) -> Option<Settlement> {
         let text = format!("Delivered again {times} times without being finished.");
         let failure = Failure::imposed("WorkerLostError", BILLIARD, vec![text.into()]);
         caught(|| self.dead(delivery, failure, POISON, now))
-            .unwrap_or_else(|| self.bug(delivery, now))
     }
 
     /// Returns the document of an intermediate state, if this task's states are stored.

@@ -1,7 +1,7 @@
 //! Decides what an outcome means, for single tasks and for batches. No other module does.
 //!
 //! The executor reports what happened (an [`Outcome`]). [`Rules::judge`] turns it into a
-//! [`Verdict`]. Then `report` logs and counts the verdict, and `transition` turns it into steps for
+//! [`Verdict`]. Then `report` hands the verdict to the observers, and `transition` turns it into steps for
 //! broker and result backend. docs/reference/outcomes.md has the table.
 //!
 //! The code here does no I/O and reads no clock.
@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 
 use super::rules::{BILLIARD, CELERY, Rules};
 use crate::delivery::{Delivery, Outcome};
+use crate::monitor::{Raised, Revocation};
 
 /// The cause of the dead letter of a message that its task rejected.
 const REJECTED: &str = "rejected";
@@ -51,7 +52,7 @@ pub(crate) enum Verdict {
         message: Vec<u8>,
     },
     /// Stored as REVOKED, for this reason.
-    Revoked(&'static str),
+    Revoked(Revocation),
     /// Only acknowledged.
     Ignored,
     /// Put at the end of its queue, because its task rejected it for this reason.
@@ -75,6 +76,14 @@ impl Failure {
         Failure {
             exception,
             traceback,
+        }
+    }
+
+    /// Returns the failure for observers.
+    pub(super) fn seen(&self) -> Raised<'_> {
+        Raised {
+            exception: &self.exception,
+            traceback: self.traceback.as_deref(),
         }
     }
 
@@ -133,7 +142,7 @@ impl Rules {
                 requeue: false,
             } => dead(reason, REJECTED),
             Outcome::Ignored => Verdict::Ignored,
-            Outcome::Expired => Verdict::Revoked("expired"),
+            Outcome::Expired => Verdict::Revoked(Revocation::Expired),
             // The message goes back as if its task had not begun: a broken database must not count
             // against it.
             Outcome::NotStarted | Outcome::Unavailable { .. } => Verdict::GiveBack { begun: false },

@@ -25,6 +25,7 @@ pub(crate) use self::ledger::{ACKS, Ledger};
 use crate::broker::Settlement;
 pub use crate::broker::Tag;
 use crate::clock::now;
+use crate::monitor::Of;
 
 /// The most messages that a worker holds, whatever its concurrency. It bounds how many messages
 /// must be given back or run again when the worker ends.
@@ -70,6 +71,14 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Returns its task for observers.
+    pub(crate) fn of(&self) -> Of<'_> {
+        Of {
+            task: &self.task,
+            queue: &self.queue,
+        }
+    }
+
     /// Pairs the delivery with its outcome, so that it does not report another one when it is
     /// dropped.
     pub(crate) fn ended(mut self, outcome: Outcome) -> Order {

@@ -17,9 +17,10 @@ use tokio::time::timeout;
 use super::limits::{Limits, after, binding, bound_late};
 use super::stage::Stage;
 use crate::delivery::Delivery;
+use crate::monitor::Observer;
 use crate::shutdown::Phase;
 use crate::task::{Answer, Binding, Call, Context, Run, TaskDef, TaskError};
-use crate::task_log::{Running, label, log_task};
+use crate::task_log::Running;
 
 /// Code is stuck if it still runs this long after it was stopped (our choice: Celery kills a
 /// process).
@@ -107,7 +108,7 @@ impl Code {
                 let run = Arc::clone(run);
                 let call;
                 (call, cancel) = one_call(def, delivery, stage, limits, binding.clone());
-                let running = Running::of(delivery);
+                let running = Running::new(&delivery.task, &delivery.queue);
                 caught(async move {
                     let _life = life;
                     running.run(run(call)).await.map(one_answer)
@@ -122,7 +123,7 @@ impl Code {
                 let run = Arc::clone(run);
                 let call;
                 (call, cancel) = one_call(def, delivery, stage, limits, binding.clone());
-                let running = Running::of(delivery);
+                let running = Running::new(&delivery.task, &delivery.queue);
                 let compute = move || {
                     // Dropped when the code has ended, before the answer is known.
                     let _life = life;
@@ -206,10 +207,8 @@ impl Code {
                     if let Some(cancel) = &self.cancel {
                         cancel.send_replace(true);
                     }
-                    let limit = limit.as_secs_f64();
                     for call in calls {
-                        let label = label(&call.task);
-                        log_task!(warn, call, "Soft time limit ({limit}s) exceeded for {label}");
+                        stage.observers.soft_limit(call.of(), limit);
                     }
                 }
                 () = stage.shutdown.reached(Phase::Cold) => {

@@ -16,9 +16,9 @@ use super::code::{Caught, Code, Ended};
 use super::stage::{Slot, Stage};
 use crate::delivery::{Delivery, Outcome};
 use crate::failpoint::failpoint;
+use crate::monitor::{Observer, Observers};
 use crate::shutdown::Phase;
 use crate::task::{Answer, Run, TaskDef, TaskError};
-use crate::task_log::{label, log_task};
 
 /// The first wait between two tries of a task whose database is away: short enough that a restart
 /// of the database goes unnoticed.
@@ -59,7 +59,7 @@ impl Engine {
                     away = self.finish_each(part, answers, started.elapsed());
                 }
                 Ran::Unavailable { cause } => {
-                    self.log_wait(&part, &cause);
+                    self.report_wait(&part, &cause);
                     away = Some((part, cause));
                 }
                 Ran::Failed { divisible, .. } if divisible && part.len() > 1 => {
@@ -92,11 +92,11 @@ impl Engine {
 
     /// Runs the task's code once.
     async fn run_once(&self, part: &[Delivery]) -> Ran {
-        let metrics = &self.stage.monitor.metrics;
+        let observers = &self.stage.observers;
         if let Run::Batched(..) = self.def.run {
-            metrics.batch(&self.def.name, part.len());
+            observers.batch(&self.def.name, part.len());
         }
-        let _running = metrics.running(part.len());
+        let _running = RunningCalls::new(observers, part.len());
         failpoint!("run");
         match Code::of(&self.def, part, &self.stage).await {
             Some(code) => code.run(part, &self.stage).await.into(),
@@ -153,14 +153,34 @@ impl Engine {
         }
     }
 
-    fn log_wait(&self, part: &[Delivery], cause: &str) {
+    fn report_wait(&self, part: &[Delivery], cause: &str) {
+        let observers = &self.stage.observers;
         if let Run::Batched(..) = self.def.run {
-            tracing::debug!("{} calls of {} wait: {cause}", part.len(), self.def.name);
-            return;
+            return observers.batch_waits(&self.def.name, part.len(), cause);
         }
         for call in part {
-            log_task!(debug, call, "Task {} waits: {cause}", label(&call.task));
+            observers.waits(call.of(), cause);
         }
+    }
+}
+
+/// Reports calls as running until it is dropped.
+struct RunningCalls<'o> {
+    observers: &'o Observers,
+    count: i64,
+}
+
+impl<'o> RunningCalls<'o> {
+    fn new(observers: &'o Observers, calls: usize) -> Self {
+        let count = i64::try_from(calls).unwrap_or(i64::MAX);
+        observers.running(count);
+        RunningCalls { observers, count }
+    }
+}
+
+impl Drop for RunningCalls<'_> {
+    fn drop(&mut self) {
+        self.observers.running(-self.count);
     }
 }
 

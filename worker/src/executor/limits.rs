@@ -49,7 +49,7 @@ impl Limits {
         }
     }
 
-    /// Returns `true` if there is no limit.
+    /// Returns `true` if neither limit is set.
     pub(super) fn are_none(self) -> bool {
         self.soft.is_none() && self.hard.is_none()
     }

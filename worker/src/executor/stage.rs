@@ -9,11 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::delivery::{Delivery, Outcome, Settler};
 use crate::failpoint::failpoint;
-use crate::monitor::Monitor;
-use crate::monitor::metrics::Of;
+use crate::monitor::{Monitor, Observer, Observers};
 use crate::shutdown::{Phase, Shutdown};
 use crate::task::{Run, Shared};
-use crate::task_log::{label, log_task};
 
 /// The worker stops when one in this many slots is lost to stuck tasks: a new process serves
 /// better.
@@ -48,6 +46,7 @@ pub(crate) struct Stage {
     /// Stuck tasks, each of which keeps a thread of `tasks` busy.
     blocked: AtomicUsize,
     pub(crate) monitor: Monitor,
+    pub(crate) observers: Observers,
     /// As many permits as there are cores, for tasks that compute.
     pub(crate) cores: Arc<Semaphore>,
     pub(crate) binding_limit: Duration,
@@ -75,6 +74,7 @@ impl Stage {
             slots: Arc::new(Semaphore::new(concurrency)),
             concurrency,
             blocked: AtomicUsize::new(0),
+            observers: monitor.observers(),
             monitor,
             cores: Arc::new(Semaphore::new(cores)),
             binding_limit: BINDING_LIMIT,
@@ -144,16 +144,7 @@ impl Stage {
     pub(crate) async fn begin(&self, delivery: Delivery) -> Option<Delivery> {
         let stop = self.shutdown.reached(Phase::Warm);
         let delivery = self.settler.begin(delivery, stop).await?;
-        if tracing::enabled!(tracing::Level::DEBUG) {
-            log_task!(
-                debug,
-                delivery,
-                "Task accepted: {} pid:{}",
-                label(&delivery.task),
-                std::process::id()
-            );
-        }
-        self.monitor.metrics.started(Of::delivery(&delivery));
+        self.observers.started(delivery.of());
         Some(delivery)
     }
 

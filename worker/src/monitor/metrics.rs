@@ -19,8 +19,9 @@ use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use serde_json::value::RawValue;
 
-use crate::delivery::Delivery;
+use super::observer::{Lost, Observer, Of, Raised, Revocation};
 
 /// The buckets of runtimes in seconds: those of Python's `prometheus_client`, which celery-exporter
 /// uses.
@@ -92,7 +93,7 @@ struct Counted {
     rejected: ByTask,
     revoked: ByTask,
     runtime: Family<OfTask, Histogram, Buckets>,
-    running: Arc<AtomicI64>,
+    running: AtomicI64,
     batches: Family<OfBatch, Histogram, Buckets>,
     claims: Counter,
     claimed: Counter,
@@ -129,142 +130,10 @@ pub(crate) struct Now {
     pub(crate) database_up: Option<bool>,
 }
 
-/// The task that a counter counts, and its queue.
-#[derive(Clone, Copy)]
-pub(crate) struct Of<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) queue: &'a Arc<str>,
-}
-
-impl<'a> Of<'a> {
-    pub(crate) fn delivery(delivery: &'a Delivery) -> Self {
-        Of {
-            name: &delivery.task.name,
-            queue: &delivery.queue,
-        }
-    }
-}
-
-/// Counts tasks as running until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Running {
-    running: Option<Arc<AtomicI64>>,
-    count: i64,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(running) = &self.running {
-            running.fetch_sub(self.count, Ordering::Relaxed);
-        }
-    }
-}
-
 impl Metrics {
     /// Returns metrics that are counted, for the node of this name.
     pub(crate) fn on(node: &str) -> Self {
         Metrics(Some(Arc::new(Counted::new(node))))
-    }
-
-    /// Counts a claimed message whose task is registered here.
-    pub(crate) fn received(&self, of: Of<'_>) {
-        self.count(of, |counted| &counted.received);
-    }
-
-    /// Counts a task whose code begins to run.
-    pub(crate) fn started(&self, of: Of<'_>) {
-        self.count(of, |counted| &counted.started);
-    }
-
-    pub(crate) fn succeeded(&self, of: Of<'_>, took: Duration) {
-        if let Some(counted) = &self.0 {
-            let labels = counted.labels(of);
-            counted.succeeded.get_or_create(&labels).inc();
-            let runtime = counted.runtime.get_or_create(&labels);
-            runtime.observe(took.as_secs_f64());
-        }
-    }
-
-    pub(crate) fn failed(&self, of: Of<'_>, exception: &str) {
-        if let Some(counted) = &self.0 {
-            let OfTask {
-                name,
-                hostname,
-                queue_name,
-            } = counted.labels(of);
-            let labels = OfFailure {
-                name,
-                hostname,
-                queue_name,
-                exception: exception.to_owned(),
-            };
-            counted.failed.get_or_create(&labels).inc();
-        }
-    }
-
-    pub(crate) fn retried(&self, of: Of<'_>) {
-        self.count(of, |counted| &counted.retried);
-    }
-
-    pub(crate) fn rejected(&self, of: Of<'_>) {
-        self.count(of, |counted| &counted.rejected);
-    }
-
-    pub(crate) fn revoked(&self, of: Of<'_>) {
-        self.count(of, |counted| &counted.revoked);
-    }
-
-    /// Counts this many tasks as running until the returned guard is dropped.
-    pub(crate) fn running(&self, count: usize) -> Running {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        let running = self.0.as_ref().map(|counted| Arc::clone(&counted.running));
-        if let Some(running) = &running {
-            running.fetch_add(count, Ordering::Relaxed);
-        }
-        Running { running, count }
-    }
-
-    /// Counts a batch of this size that is about to run.
-    pub(crate) fn batch(&self, name: &Arc<str>, size: usize) {
-        if let Some(counted) = &self.0 {
-            let name = Text(Arc::clone(name));
-            let sizes = counted.batches.get_or_create(&OfBatch { name });
-            sizes.observe(f64::from(u32::try_from(size).unwrap_or(u32::MAX)));
-        }
-    }
-
-    /// Counts an answered claim and the messages that it brought.
-    pub(crate) fn claimed(&self, messages: usize) {
-        if let Some(counted) = &self.0 {
-            counted.claims.inc();
-            counted.claimed.inc_by(messages as u64);
-        }
-    }
-
-    /// Counts messages that other workers took from this one.
-    pub(crate) fn lost(&self, leases: usize) {
-        if let Some(counted) = &self.0 {
-            counted.lost.inc_by(leases as u64);
-        }
-    }
-
-    /// Counts messages that were rescued from workers that are gone.
-    pub(crate) fn restored(&self, messages: usize) {
-        if let Some(counted) = &self.0 {
-            counted.restored.inc_by(messages as u64);
-        }
-    }
-
-    /// Counts messages that became dead letters.
-    pub(crate) fn dead(&self, cause: &str, messages: usize) {
-        if messages == 0 {
-            return;
-        }
-        if let Some(counted) = &self.0 {
-            let cause = cause.to_owned();
-            let letters = counted.dead.get_or_create(&OfLetter { cause });
-            letters.inc_by(messages as u64);
-        }
     }
 
     /// Registers a counter that another module keeps.
@@ -287,10 +156,120 @@ impl Metrics {
         text
     }
 
+    /// Counts messages that became dead letters.
+    fn dead(&self, cause: &str, messages: usize) {
+        if let Some(counted) = &self.0 {
+            let cause = cause.to_owned();
+            let letters = counted.dead.get_or_create(&OfLetter { cause });
+            letters.inc_by(messages as u64);
+        }
+    }
+
+    fn failure(&self, of: Of<'_>, raised: Raised<'_>) {
+        if let Some(counted) = &self.0 {
+            let OfTask {
+                name,
+                hostname,
+                queue_name,
+            } = counted.labels(of);
+            let labels = OfFailure {
+                name,
+                hostname,
+                queue_name,
+                exception: raised.exception.exc_type.clone(),
+            };
+            counted.failed.get_or_create(&labels).inc();
+        }
+    }
+
     fn count(&self, of: Of<'_>, which: impl FnOnce(&Counted) -> &ByTask) {
         if let Some(counted) = &self.0 {
             which(counted).get_or_create(&counted.labels(of)).inc();
         }
+    }
+}
+
+impl Observer for Metrics {
+    fn received(&self, of: Of<'_>) {
+        self.count(of, |counted| &counted.received);
+    }
+
+    fn started(&self, of: Of<'_>) {
+        self.count(of, |counted| &counted.started);
+    }
+
+    fn running(&self, change: i64) {
+        if let Some(counted) = &self.0 {
+            counted.running.fetch_add(change, Ordering::Relaxed);
+        }
+    }
+
+    fn batch(&self, task: &Arc<str>, calls: usize) {
+        if let Some(counted) = &self.0 {
+            let name = Text(Arc::clone(task));
+            let sizes = counted.batches.get_or_create(&OfBatch { name });
+            sizes.observe(f64::from(u32::try_from(calls).unwrap_or(u32::MAX)));
+        }
+    }
+
+    fn succeeded(&self, of: Of<'_>, runtime: Duration, _value: &RawValue) {
+        if let Some(counted) = &self.0 {
+            let labels = counted.labels(of);
+            counted.succeeded.get_or_create(&labels).inc();
+            let histogram = counted.runtime.get_or_create(&labels);
+            histogram.observe(runtime.as_secs_f64());
+        }
+    }
+
+    fn failed(&self, of: Of<'_>, raised: Raised<'_>) {
+        self.failure(of, raised);
+    }
+
+    fn timed_out(&self, of: Of<'_>, _limit: Duration, raised: Raised<'_>) {
+        self.failure(of, raised);
+    }
+
+    fn retried(&self, of: Of<'_>, _countdown: Duration, _raised: Option<Raised<'_>>) {
+        self.count(of, |counted| &counted.retried);
+    }
+
+    fn rejected(&self, of: Of<'_>, _reason: &str, _raised: Option<Raised<'_>>) {
+        self.count(of, |counted| &counted.rejected);
+    }
+
+    fn revoked(&self, of: Of<'_>, _revocation: Revocation) {
+        self.count(of, |counted| &counted.revoked);
+    }
+
+    fn claimed(&self, messages: usize) {
+        if let Some(counted) = &self.0 {
+            counted.claims.inc();
+            counted.claimed.inc_by(messages as u64);
+        }
+    }
+
+    fn not_objects(&self, messages: usize) {
+        self.dead("not-an-object", messages);
+    }
+
+    fn lost(&self, leases: usize, _how: Lost) {
+        if let Some(counted) = &self.0 {
+            counted.lost.inc_by(leases as u64);
+        }
+    }
+
+    fn restored(&self, messages: usize) {
+        if let Some(counted) = &self.0 {
+            counted.restored.inc_by(messages as u64);
+        }
+    }
+
+    fn unreadable_orphans(&self, messages: usize) {
+        self.dead("unreadable-orphan", messages);
+    }
+
+    fn dead_letter(&self, cause: &str) {
+        self.dead(cause, 1);
     }
 }
 
@@ -318,7 +297,7 @@ impl Counted {
             rejected: Family::default(),
             revoked: Family::default(),
             runtime: Family::new_with_constructor(Buckets(&RUNTIMES)),
-            running: Arc::default(),
+            running: AtomicI64::default(),
             batches: Family::new_with_constructor(Buckets(&BATCHES)),
             claims: Counter::default(),
             claimed: Counter::default(),
@@ -340,7 +319,7 @@ impl Counted {
 
     fn labels(&self, of: Of<'_>) -> OfTask {
         OfTask {
-            name: Text(Arc::from(of.name)),
+            name: Text(Arc::from(of.task.name.as_str())),
             hostname: self.hostname.clone(),
             queue_name: Text(Arc::clone(of.queue)),
         }
@@ -477,21 +456,30 @@ impl Present {
 
 #[cfg(test)]
 mod tests {
+    use celery_protocol::result::ExceptionDoc;
+
     use super::*;
+    use crate::task::testing;
 
     #[test]
     fn names_and_labels_are_those_of_celery_exporter() {
         let metrics = Metrics::on("w1@host.example");
         let queue: Arc<str> = "celery".into();
+        let task = Arc::new(testing::task("proj.\"add\"\n", "[]"));
         let of = Of {
-            name: "proj.\"add\"\n",
+            task: &task,
             queue: &queue,
         };
+        let exception = ExceptionDoc::new("ValueError", "no", None);
         metrics.received(of);
-        metrics.succeeded(of, Duration::from_millis(30));
-        metrics.failed(of, "ValueError");
+        metrics.succeeded(of, Duration::from_millis(30), RawValue::NULL);
+        let raised = Raised {
+            exception: &exception,
+            traceback: None,
+        };
+        metrics.failed(of, raised);
         metrics.dead("poison", 2);
-        let running = metrics.running(3);
+        metrics.running(3);
         let text = metrics.text(&Now {
             held: 7,
             ..Now::default()
@@ -508,7 +496,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
-        drop(running);
+        metrics.running(-3);
         let text = metrics.text(&Now::default());
         assert!(text.contains("tasks_active{hostname=\"host.example\"} 0"));
         assert_eq!(Metrics::default().text(&Now::default()), "");

@@ -2,16 +2,25 @@
 //! probes and Prometheus.
 //!
 //! * `pulse` – whether loops still turn.
+//! * `observer` – the interface for what reports on tasks and messages, one call a transition.
+//! * `log` – the log lines.
 //! * `metrics` – what is counted. Nothing is counted unless an address for the pages is set.
 
+mod log;
 pub(crate) mod metrics;
+mod observer;
 mod pulse;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use self::log::Log;
 use self::metrics::Metrics;
+pub(crate) use self::observer::{Lost, Observer, Of, Raised, Revocation};
 pub(crate) use self::pulse::{Pulse, Pulses};
+
+/// The observers of a worker. Clones report to the same places.
+pub(crate) type Observers = (Log, Metrics);
 
 /// The place where the parts of a worker record their state. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +38,11 @@ impl Monitor {
             metrics,
             ..Self::default()
         }
+    }
+
+    /// Returns the observers of tasks and messages.
+    pub(crate) fn observers(&self) -> Observers {
+        (Log, self.metrics.clone())
     }
 
     /// Counts one more task that does not end, and returns their number.
