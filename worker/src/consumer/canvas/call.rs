@@ -4,11 +4,12 @@
 //! whose options, and in which order. Options of a call override those of the signature; a null
 //! hides them.
 
+use std::sync::Arc;
+
 use celery_protocol::canvas::{Kind, Options, Raws, Signature, Value, json};
 use celery_protocol::message::Task;
 use celery_protocol::time::Timestamp;
 use serde_json::value::{RawValue, to_raw_value};
-use std::sync::Arc;
 
 use super::follow_up::{FollowUps, Load};
 use super::freeze::{Given, Place};

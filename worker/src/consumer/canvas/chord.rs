@@ -2,12 +2,13 @@
 //!
 //! It follows `_chord.apply_async` and `run` in `celery/canvas.py` of 5.7.
 
+use celery_protocol::canvas::{Kind, Options, Signature, Value, json};
+
 use super::call::{Calling, new_id};
 use super::freeze::Place;
 use super::links::{add_body_callbacks, strip_header_links, unroll_chords};
 use super::outcome::Outcome;
 use crate::broker::{Chord, ResultStep, Step};
-use celery_protocol::canvas::{Kind, Options, Signature, Value, json};
 
 impl Calling<'_> {
     /// Calls a chord: callbacks go to the body, a delay to the header, other options to both.

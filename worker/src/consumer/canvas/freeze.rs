@@ -7,10 +7,11 @@
 
 use std::collections::VecDeque;
 
+use celery_protocol::canvas::{Chord, DEPTH, Kind, Options, Signature, Value};
+
 use super::call::{Calling, new_id};
 use super::links::{Unrolled, link_errors, prepend, strip_header_links, unroll_body};
 use super::outcome::Outcome;
-use celery_protocol::canvas::{Chord, DEPTH, Kind, Options, Signature, Value};
 
 /// The place of a signature in its workflow, given when it gets its id.
 #[derive(Clone, Copy, Default)]

@@ -5,8 +5,9 @@
 
 use std::collections::VecDeque;
 
-use super::follow_up::Load;
 use celery_protocol::canvas::{Kind, Options, Signature, Value};
+
+use super::follow_up::Load;
 
 /// Options that a chain uses itself; its first task gets the others.
 const OF_THE_CHAIN: [&str; 8] = [
