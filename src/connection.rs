@@ -28,7 +28,7 @@ const DEFAULT_PORT_OF_CELERY_PHP: u16 = 5672;
 /// A broker or a result backend.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
-    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) endpoint: Endpoint,
     /// The `$exchange` of celery-php, which on Redis is the queue.
     pub(crate) exchange: Option<String>,
 }
@@ -45,7 +45,7 @@ impl Connection {
             ))
         })?;
         Ok(Rc::new(Connection {
-            endpoint: Arc::new(with_settings(endpoint)?),
+            endpoint: with_settings(endpoint)?,
             exchange: None,
         }))
     }
@@ -78,13 +78,15 @@ fn with_settings(endpoint: Endpoint) -> Result<Endpoint, Thrown> {
     };
     let steps = settings::priority_steps().map_err(wrong("celery.priority_steps"))?;
     let separator = settings::priority_sep().map_err(wrong("celery.priority_sep"))?;
-    let endpoint = endpoint
+    let Endpoint::Redis(redis) = endpoint;
+    let redis = Arc::unwrap_or_clone(redis)
         .with_key_prefix(settings::key_prefix())
         .with_default_priorities(steps, separator);
-    Ok(match settings::ca_file() {
-        Some(file) => endpoint.with_default_ca_file(Path::new(&file)),
-        None => endpoint,
-    })
+    let redis = match settings::ca_file() {
+        Some(file) => redis.with_default_ca_file(Path::new(&file)),
+        None => redis,
+    };
+    Ok(redis.into())
 }
 
 /// Connection arguments as given; only their types are checked.
@@ -200,7 +202,7 @@ impl Details {
             self.endpoint(&url, " beside the directive celery.broker_url")?
         };
         Ok(Rc::new(Connection {
-            endpoint: Arc::new(with_settings(endpoint)?),
+            endpoint: with_settings(endpoint)?,
             exchange: self.exchange.clone(),
         }))
     }

@@ -5,7 +5,6 @@
 //! reported. A forked child drops the inherited posts, because their answers belong to its parent.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 
 use celery_client::blocking::{Deadline, Interrupt, NeverInterrupt, Process, Wait};
 use celery_client::redis::blocking::{Client, Post};
@@ -25,7 +24,7 @@ thread_local! {
 
 /// Writes a task. An error concerns this task alone.
 pub(crate) fn post(
-    endpoint: &Arc<Endpoint>,
+    endpoint: &Endpoint,
     post: &Post,
     deadline: Deadline,
 ) -> Result<(), PublishError> {
@@ -41,7 +40,7 @@ pub(crate) fn post(
 
 /// Reads the outstanding answers of a broker and returns the errors of tasks that were not
 /// accepted.
-pub(crate) fn flush(endpoint: &Arc<Endpoint>, deadline: Deadline) -> Vec<PublishError> {
+pub(crate) fn flush(endpoint: &Endpoint, deadline: Deadline) -> Vec<PublishError> {
     // There are several clients if a signal handler posted in the middle of a post.
     std::iter::from_fn(|| take(endpoint))
         .flat_map(|client| collect(client, deadline, &mut PhpInterrupt))
@@ -67,11 +66,12 @@ fn collect(
     failures
 }
 
-fn take(endpoint: &Arc<Endpoint>) -> Option<Client> {
+fn take(endpoint: &Endpoint) -> Option<Client> {
+    let Endpoint::Redis(redis) = endpoint;
     let found = OPEN.with_borrow_mut(|all| {
         let index = all
             .iter()
-            .position(|open| open.client.endpoint() == endpoint)?;
+            .position(|open| open.client.endpoint() == redis)?;
         Some(all.swap_remove(index))
     });
     own(found).next()

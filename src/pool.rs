@@ -6,7 +6,6 @@
 //! the interrupted connection is closed.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 
 use celery_client::blocking::{Deadline, Interrupt, Interrupted, Wait};
 use celery_client::redis::blocking::{Client, ClientOptions, Pool, PoolOptions};
@@ -29,7 +28,8 @@ impl Interrupt for PhpInterrupt {
 }
 
 /// Takes a client for the endpoint, with an idle connection if there is one.
-pub(crate) fn take(endpoint: &Arc<Endpoint>) -> Client {
+pub(crate) fn take(endpoint: &Endpoint) -> Client {
+    let Endpoint::Redis(redis) = endpoint;
     let options = options();
     POOL.with_borrow_mut(|slot| {
         let pool = match slot {
@@ -39,7 +39,7 @@ pub(crate) fn take(endpoint: &Arc<Endpoint>) -> Client {
             }
             None => slot.insert(Pool::new(options)),
         };
-        pool.take(endpoint)
+        pool.take(redis)
     })
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn put(client: Client) {
 
 /// Runs a call on a client. The pool keeps the connection if it is in order afterwards.
 pub(crate) fn with<T>(
-    endpoint: &Arc<Endpoint>,
+    endpoint: &Endpoint,
     deadline: Deadline,
     call: impl FnOnce(&mut Client, &mut Wait<'_>) -> Result<T, ClientError>,
 ) -> Result<T, ClientError> {
@@ -66,7 +66,7 @@ pub(crate) fn with<T>(
 
 /// Runs a call like [`with`], with a second client that listens while the first sends commands.
 pub(crate) fn with_listener<T>(
-    endpoint: &Arc<Endpoint>,
+    endpoint: &Endpoint,
     deadline: Deadline,
     call: impl FnOnce(&mut Client, &mut Client, &mut Wait<'_>) -> Result<T, ClientError>,
 ) -> Result<T, ClientError> {

@@ -13,9 +13,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use celery_client::Endpoint;
 use celery_client::blocking::{NeverInterrupt, Wait};
 use celery_client::endpoint::Address;
+use celery_client::redis::RedisEndpoint;
 use celery_client::redis::blocking::{Client, ClientOptions, Pool, PoolOptions, Post, Publish};
 
 const ROUNDS: usize = 9;
@@ -29,7 +29,7 @@ type Failure = Box<dyn std::error::Error>;
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
-fn bare(endpoint: &Endpoint) -> Result<Box<dyn Stream>, Failure> {
+fn bare(endpoint: &RedisEndpoint) -> Result<Box<dyn Stream>, Failure> {
     Ok(match endpoint.address() {
         Address::Tcp { host, port } => {
             let stream = TcpStream::connect((host.as_str(), *port))?;
@@ -42,12 +42,12 @@ fn bare(endpoint: &Endpoint) -> Result<Box<dyn Stream>, Failure> {
 
 fn main() -> Result<(), Failure> {
     for url in std::env::args().skip(1) {
-        measure(&Arc::new(Endpoint::from_url(&url)?))?;
+        measure(&Arc::new(RedisEndpoint::from_url(&url)?))?;
     }
     Ok(())
 }
 
-fn measure(endpoint: &Arc<Endpoint>) -> Result<(), Failure> {
+fn measure(endpoint: &Arc<RedisEndpoint>) -> Result<(), Failure> {
     let post = Post {
         queue: "bench".into(),
         priority: 0,
@@ -143,7 +143,7 @@ fn measure(endpoint: &Arc<Endpoint>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn clear(endpoint: &Arc<Endpoint>) -> Result<(), Failure> {
+fn clear(endpoint: &Arc<RedisEndpoint>) -> Result<(), Failure> {
     let mut client = Client::new(endpoint.clone(), ClientOptions::default());
     let mut stream = bare(endpoint)?;
     stream.write_all(b"*2\r\n$3\r\nDEL\r\n$5\r\nbench\r\n")?;

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use celery_client::Endpoint;
 use celery_client::aio::{
     Cmd, ConnectOptions, Connection, Failure, Health, Push, Supervised, Value,
 };
+use celery_client::redis::RedisEndpoint;
 use celery_testkit::{Fault, Proxy, RedisOptions, ServerName};
 
 fn command(words: &[&str]) -> Cmd {
@@ -26,7 +26,7 @@ fn command(words: &[&str]) -> Cmd {
 
 async fn open(url: &str) -> Result<Connection, Failure> {
     Connection::open(
-        &Endpoint::from_url(url).unwrap(),
+        &RedisEndpoint::from_url(url).unwrap(),
         &ConnectOptions::new("test"),
     )
     .await
@@ -72,7 +72,7 @@ async fn tls_is_spoken_and_the_server_is_checked() {
     let redis = RedisOptions::new().tls(ServerName::Right).start().unwrap();
     let url = redis.tls_url().unwrap();
     let authority = redis.certificates().unwrap().ca();
-    let endpoint = Endpoint::from_url(&url)
+    let endpoint = RedisEndpoint::from_url(&url)
         .unwrap()
         .with_default_ca_file(&authority);
     let mut connection = Connection::open(&endpoint, &ConnectOptions::new("test"))
@@ -127,7 +127,7 @@ async fn a_silent_server_is_given_up() {
     let url = format!("redis://{}/1", listener.local_addr().unwrap());
     let mut options = ConnectOptions::new("test");
     options.connect_timeout = Duration::from_millis(100);
-    let failure = Connection::open(&Endpoint::from_url(&url).unwrap(), &options)
+    let failure = Connection::open(&RedisEndpoint::from_url(&url).unwrap(), &options)
         .await
         .unwrap_err();
     assert!(
@@ -138,7 +138,7 @@ async fn a_silent_server_is_given_up() {
     let redis = RedisOptions::new().start().unwrap();
     let mut options = ConnectOptions::new("test");
     options.response_timeout = Duration::from_millis(100);
-    let endpoint = Endpoint::from_url(&redis.url()).unwrap();
+    let endpoint = RedisEndpoint::from_url(&redis.url()).unwrap();
     let mut connection = Connection::open(&endpoint, &options).await.unwrap();
     redis.pause();
     let failure = connection.query(&command(&["PING"])).await.unwrap_err();
@@ -149,7 +149,7 @@ async fn a_silent_server_is_given_up() {
 #[tokio::test]
 async fn pushes_of_tracked_keys_arrive_also_after_a_reconnection() {
     let redis = RedisOptions::new().start().unwrap();
-    let endpoint = Arc::new(Endpoint::from_url(&redis.url()).unwrap());
+    let endpoint = Arc::new(RedisEndpoint::from_url(&redis.url()).unwrap());
     let heard = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
     let health = Arc::new(Health::default());
     let mut link = Supervised::new(endpoint, ConnectOptions::new("bell"), Arc::clone(&health))
@@ -222,7 +222,7 @@ async fn the_time_for_an_answer_grows_with_silence_and_falls_with_the_first_answ
     let short = Duration::from_millis(50);
     options.response_timeout = short;
     options.connect_timeout = Duration::from_secs(20);
-    let endpoint = Arc::new(Endpoint::from_url(&url).unwrap());
+    let endpoint = Arc::new(RedisEndpoint::from_url(&url).unwrap());
     let mut link = Supervised::new(endpoint, options, Arc::default());
     // A reset connection does not show how long an answer takes.
     for _ in 0..5 {

@@ -6,8 +6,8 @@
     reason = "a test fails by panicking"
 )]
 
-use celery_client::Endpoint;
 use celery_client::aio::{Cmd, ConnectOptions, Connection, Failure, Value, scripts};
+use celery_client::redis::RedisEndpoint;
 use celery_client::redis::Script;
 use celery_testkit::{Redis, RedisOptions};
 
@@ -20,7 +20,7 @@ struct Bench {
 impl Bench {
     async fn new() -> Bench {
         let redis = RedisOptions::new().start().unwrap();
-        let endpoint = Endpoint::from_url(&redis.url()).unwrap();
+        let endpoint = RedisEndpoint::from_url(&redis.url()).unwrap();
         let options = ConnectOptions::new("test");
         let connection = Connection::open(&endpoint, &options).await.unwrap();
         Bench { connection, redis }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use celery_client::endpoint::Endpoint;
+use celery_client::redis::RedisEndpoint as Endpoint;
 
 /// The place where results go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Helpers for the few commands that the command line sends to Redis itself.
 
 use celery_client::aio::{Cmd, ConnectOptions, Connection, Failure, Value};
-use celery_client::endpoint::Endpoint;
+use celery_client::redis::RedisEndpoint as Endpoint;
 
 /// Opens a connection for one command of the command line.
 pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Connection, Failure> {

@@ -37,8 +37,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celery_client::Endpoint;
 use celery_client::aio::Health;
+use celery_client::redis::RedisEndpoint as Endpoint;
 use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use celery_client::endpoint::Endpoint;
+use celery_client::redis::RedisEndpoint as Endpoint;
 use celery_protocol::serializer::Serializer;
 
 use super::routes::Routes;

@@ -5,12 +5,16 @@
 //! contradicts the URL is an error.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use celery_protocol::priorities::{PrioritySteps, Separator};
 
-use super::address::{Address, DEFAULT_PORT, TlsOptions};
-use super::server::Endpoint;
+use super::address::Address;
+use super::any::Endpoint;
+use super::parts::{check, host_name};
+use super::tls_options::TlsOptions;
 use crate::error::ConfigError;
+use crate::redis::{DEFAULT_PORT, RedisEndpoint, database};
 use crate::secret::Secret;
 
 /// Collects the options, which [`build`](Self::build) checks. Each method documents the rules of
@@ -90,22 +94,7 @@ impl EndpointBuilder {
     /// `yes`, `on`, `0`, `false`, `no`, `off` and the empty text.
     pub fn tls_option(mut self, name: &str, value: &str) -> Result<Self, ConfigError> {
         let tls = self.tls.get_or_insert_default();
-        match name {
-            "cafile" => tls.ca_file = path(value),
-            "capath" => tls.ca_path = path(value),
-            "local_cert" => tls.local_cert = path(value),
-            "local_pk" => tls.local_pk = path(value),
-            "passphrase" => tls.passphrase = Some(value).filter(|v| !v.is_empty()).map(Secret::new),
-            "verify_peer" => tls.verify_peer = truth(name, value)?,
-            "verify_peer_name" => tls.verify_peer_name = truth(name, value)?,
-            "peer_name" => tls.peer_name = Some(value.to_owned()).filter(|v| !v.is_empty()),
-            "allow_self_signed" => tls.allow_self_signed = truth(name, value)?,
-            _ => {
-                return Err(ConfigError::UnknownOption {
-                    name: name.to_owned(),
-                });
-            }
-        }
+        tls.set_option(name, value)?;
         Ok(self)
     }
 
@@ -166,7 +155,7 @@ impl EndpointBuilder {
                 port: self.port.unwrap_or(DEFAULT_PORT),
             }
         };
-        Ok(Endpoint {
+        let endpoint = RedisEndpoint {
             address,
             tls: self.tls,
             username: self.login,
@@ -175,13 +164,15 @@ impl EndpointBuilder {
             key_prefix: self.key_prefix,
             priority_steps: self.priority_steps,
             separator: self.separator,
-        })
+        };
+        Ok(endpoint.into())
     }
 
     /// Builds the endpoint of a URL. Other options must agree with it. The exception: TLS options
     /// may be added to a URL that uses TLS and names none.
     fn build_from_url(self) -> Result<Endpoint, ConfigError> {
-        let mut endpoint = Endpoint::from_url(&self.host)?;
+        let Endpoint::Redis(endpoint) = Endpoint::from_url(&self.host)?;
+        let mut endpoint = Arc::unwrap_or_clone(endpoint);
         let differs = |what| Err(ConfigError::Contradiction { what });
         if let (Some(port), Address::Tcp { port: of_url, .. }) = (self.port, &endpoint.address)
             && port != *of_url
@@ -215,75 +206,7 @@ impl EndpointBuilder {
         if let Some(separator) = self.separator {
             endpoint = endpoint.with_separator(separator)?;
         }
-        Ok(endpoint.with_key_prefix(self.key_prefix))
-    }
-}
-
-/// Returns a host that is a name or an address, without brackets.
-pub(super) fn host_name(host: &str) -> Result<String, ConfigError> {
-    check("host", host)?;
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|h| h.strip_suffix(']'))
-        .unwrap_or(host);
-    // Hosts never contain these characters, and a URL could not contain them either.
-    let odd = |c: char| c.is_whitespace() || "/@?#[]<>\\^|%".contains(c);
-    if bare.is_empty() {
-        return Err(ConfigError::Value {
-            name: "host",
-            reason: "it is empty",
-        });
-    }
-    if bare.contains(odd) || (bare.contains(':') && bare.parse::<std::net::Ipv6Addr>().is_err()) {
-        return Err(ConfigError::Value {
-            name: "host",
-            reason: "it is neither a name, an address, a path nor a URL",
-        });
-    }
-    Ok(bare.to_owned())
-}
-
-/// Returns the database that a virtual host names.
-pub(super) fn database(vhost: &str) -> Result<u32, ConfigError> {
-    let digits = vhost.strip_prefix('/').unwrap_or(vhost);
-    if digits.is_empty() {
-        return Ok(0);
-    }
-    let number = digits
-        .bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| digits.parse().ok())
-        .flatten();
-    number.ok_or(ConfigError::Value {
-        name: "virtual host",
-        reason: "Redis' databases are numbers: '', '/', '3' or '/3'",
-    })
-}
-
-/// Refuses control characters, which could end a line or a string in a later reader.
-pub(super) fn check(name: &'static str, value: &str) -> Result<(), ConfigError> {
-    if value.chars().any(char::is_control) {
-        return Err(ConfigError::Value {
-            name,
-            reason: "it contains a control character",
-        });
-    }
-    Ok(())
-}
-
-pub(super) fn path(value: &str) -> Option<PathBuf> {
-    Some(value)
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
-}
-
-pub(super) fn truth(name: &str, value: &str) -> Result<bool, ConfigError> {
-    match value.to_ascii_lowercase().as_str() {
-        "1" | "true" | "yes" | "on" => Ok(true),
-        "" | "0" | "false" | "no" | "off" => Ok(false),
-        _ => Err(ConfigError::NotATruthValue {
-            name: name.to_owned(),
-        }),
+        Ok(endpoint.with_key_prefix(self.key_prefix).into())
     }
 }
 
@@ -293,6 +216,11 @@ mod tests {
 
     fn build(host: &str) -> EndpointBuilder {
         Endpoint::builder().host(host)
+    }
+
+    fn redis(builder: EndpointBuilder) -> Arc<RedisEndpoint> {
+        let Endpoint::Redis(redis) = builder.build().unwrap();
+        redis
     }
 
     #[test]
@@ -308,25 +236,11 @@ mod tests {
 
     #[test]
     fn a_path_is_a_unix_socket_whatever_the_port() {
-        let plain = build("/run/redis.sock")
-            .port(6380)
-            .vhost("/3")
-            .build()
-            .unwrap();
-        let url = build("unix:///run/redis.sock").port(6380).build().unwrap();
+        let plain = redis(build("/run/redis.sock").port(6380).vhost("/3"));
+        let url = redis(build("unix:///run/redis.sock").port(6380));
         assert_eq!(plain.address(), &Address::Unix("/run/redis.sock".into()));
         assert_eq!(plain.database(), 3);
         assert_eq!(url.address(), plain.address());
-    }
-
-    #[test]
-    fn databases() {
-        for (vhost, number) in [("", 0), ("/", 0), ("0", 0), ("/3", 3), ("3", 3), ("15", 15)] {
-            assert_eq!(database(vhost), Ok(number), "{vhost}");
-        }
-        for vhost in ["x", "-1", "+1", "//3", "3/", "3 ", "99999999999"] {
-            assert!(database(vhost).is_err(), "{vhost}");
-        }
     }
 
     #[test]
@@ -371,13 +285,11 @@ mod tests {
 
     #[test]
     fn tls_options_have_phps_names() {
-        let endpoint = build("h")
+        let builder = build("h")
             .tls_option("cafile", "/ca.pem")
             .and_then(|b| b.tls_option("verify_peer_name", ""))
-            .and_then(|b| b.tls_option("passphrase", "hunter2"))
-            .unwrap()
-            .build()
-            .unwrap();
+            .and_then(|b| b.tls_option("passphrase", "hunter2"));
+        let endpoint = redis(builder.unwrap());
         let tls = endpoint.tls().unwrap();
         assert_eq!(
             tls.ca_file.as_deref(),

@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //!
+//! * `endpoint`: the address of a Redis and the login to it, from a URL.
 //! * [`script`]: the Lua scripts that both drivers send. Each has a file of its own under
 //!   `scripts/`.
 //! * [`mode`]: detects kinds of Redis that cannot be used.
@@ -11,6 +12,7 @@
 //!
 //! Commands are packed by redis-rs.
 
+mod endpoint;
 pub mod mode;
 pub mod script;
 
@@ -19,4 +21,7 @@ pub mod aio;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 
+pub(crate) use endpoint::database;
+pub(crate) use endpoint::url::SCHEMES as REDIS_SCHEMES;
+pub use endpoint::{DEFAULT_PORT, RedisEndpoint};
 pub use script::{DELETE_UNCHANGED, PUBLISH_ONCE, PUBLISH_ONCE_GUARD, Script, sha1};

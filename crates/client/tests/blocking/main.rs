@@ -19,8 +19,8 @@ mod tls;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use celery_client::Endpoint;
 use celery_client::blocking::{NeverInterrupt, Wait};
+use celery_client::redis::RedisEndpoint;
 use celery_client::redis::blocking::{Client, ClientOptions, Post};
 use celery_testkit::{Redis, RedisOptions};
 
@@ -40,7 +40,7 @@ fn client_of(url: &str) -> Client {
 }
 
 fn client_with(url: &str, options: ClientOptions) -> Client {
-    Client::new(Arc::new(Endpoint::from_url(url).unwrap()), options)
+    Client::new(Arc::new(RedisEndpoint::from_url(url).unwrap()), options)
 }
 
 fn client(redis: &Redis) -> Client {

@@ -81,7 +81,7 @@ fn a_post_is_in_its_list_with_its_bindings() {
 #[test]
 fn keys_have_the_endpoints_prefix() {
     let redis = redis();
-    let endpoint = celery_client::Endpoint::from_url(&redis.url())
+    let endpoint = celery_client::redis::RedisEndpoint::from_url(&redis.url())
         .unwrap()
         .with_key_prefix("shop:");
     let mut client =

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use base64::Engine;
+use celery_client::ClientError;
+use celery_client::redis::RedisEndpoint;
 use celery_client::redis::blocking::{Client, ClientOptions, Publish, Revoke};
-use celery_client::{ClientError, Endpoint};
 use celery_testkit::{Process, Proxy, wait_for};
 use serde_json::{Value, json};
 
@@ -220,7 +221,7 @@ fn hasty_clients(port: u16) -> [Client; 2] {
     let mut options = ClientOptions::default();
     options.command_timeout = Duration::from_millis(300);
     [(); 2].map(|()| {
-        let endpoint = Endpoint::from_url(&url).unwrap();
+        let endpoint = RedisEndpoint::from_url(&url).unwrap();
         let mut client = Client::new(endpoint.into(), options.clone());
         at_leisure(|wait| client.ping(wait)).unwrap();
         client

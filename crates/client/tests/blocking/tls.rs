@@ -8,6 +8,7 @@ use std::time::Duration;
 use celery_client::ClientError;
 use celery_client::endpoint::{Endpoint, EndpointBuilder};
 use celery_client::error::TlsProblem;
+use celery_client::redis::RedisEndpoint;
 use celery_client::redis::blocking::{Client, ClientOptions, PoolOptions, Post, Publish};
 use celery_testkit::{Redis, RedisOptions, free_port};
 use rcgen::{
@@ -120,8 +121,13 @@ fn option(builder: EndpointBuilder, name: &str, value: impl AsRef<Path>) -> Endp
         .unwrap()
 }
 
+fn built(builder: EndpointBuilder) -> Arc<RedisEndpoint> {
+    let Endpoint::Redis(endpoint) = builder.build().unwrap();
+    endpoint
+}
+
 fn ping(builder: EndpointBuilder) -> Result<(), ClientError> {
-    let mut client = Client::new(builder.build().unwrap().into(), ClientOptions::default());
+    let mut client = Client::new(built(builder), ClientOptions::default());
     within(Duration::from_secs(5), |wait| client.ping(wait))
 }
 
@@ -165,10 +171,7 @@ fn a_server_of_the_right_authority_is_trusted() {
 fn a_tls_connection_is_used_again() {
     let authority = Authority::new();
     let (redis, port) = serve(&authority.issue("localhost"), None);
-    let endpoint = option(to("localhost", port), "cafile", authority.ca())
-        .build()
-        .unwrap()
-        .into();
+    let endpoint = built(option(to("localhost", port), "cafile", authority.ca()));
     let mut pool = celery_client::redis::blocking::Pool::new(PoolOptions::default());
     let mut ids = std::collections::HashSet::new();
     for _ in 0..3 {
@@ -189,8 +192,7 @@ fn a_tls_connection_is_used_again() {
 fn a_tls_connection_that_was_closed_while_idle_is_not_used() {
     let authority = Authority::new();
     let (redis, port) = serve(&authority.issue("localhost"), None);
-    let endpoint = option(to("localhost", port), "cafile", authority.ca());
-    let endpoint = Arc::new(endpoint.build().unwrap());
+    let endpoint = built(option(to("localhost", port), "cafile", authority.ca()));
     let mut asks = Client::new(endpoint.clone(), ClientOptions::default());
     let mut listens = Client::new(endpoint, ClientOptions::default());
     let result = r#"{"status": "SUCCESS", "result": 5}"#;
@@ -213,8 +215,8 @@ fn certificates_are_renewed_while_clients_run() {
     // The configured file; its content changes during the test.
     let trusted = old.folder.path().join("trusted.pem");
     fs::copy(old.ca(), &trusted).unwrap();
-    let endpoint = option(to("localhost", port), "cafile", &trusted).build();
-    let mut client = Client::new(endpoint.unwrap().into(), ClientOptions::default());
+    let endpoint = built(option(to("localhost", port), "cafile", &trusted));
+    let mut client = Client::new(endpoint, ClientOptions::default());
     at_leisure(|wait| client.publish(&post("a"), Publish::Confirmed, wait)).unwrap();
 
     let (certificate, key) = new.issue("localhost");
@@ -403,7 +405,7 @@ fn an_error_says_that_the_server_speaks_tls_only() {
             "redis://:secret@127.0.0.1",
             "redis://u:p@localhost",
         ] {
-            let endpoint = Endpoint::from_url(&format!("{url}:{port}/1")).unwrap();
+            let endpoint = RedisEndpoint::from_url(&format!("{url}:{port}/1")).unwrap();
             let mut client = Client::new(endpoint.into(), ClientOptions::default());
             let error = within(Duration::from_secs(5), |wait| client.ping(wait)).unwrap_err();
             // If the server's reset arrives before its alert, the client can only guess.
@@ -415,10 +417,8 @@ fn an_error_says_that_the_server_speaks_tls_only() {
 #[test]
 fn a_handshake_without_an_answer_ends_in_time() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = to("127.0.0.1", listener.local_addr().unwrap().port())
-        .build()
-        .unwrap();
-    let mut client = Client::new(endpoint.into(), ClientOptions::default());
+    let endpoint = built(to("127.0.0.1", listener.local_addr().unwrap().port()));
+    let mut client = Client::new(endpoint, ClientOptions::default());
     let error = within(Duration::from_millis(300), |wait| {
         client.publish(&post("a"), Publish::Confirmed, wait)
     })

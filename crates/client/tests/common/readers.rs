@@ -28,7 +28,7 @@ pub fn endpoint(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
-    let Ok(endpoint) = Endpoint::from_url(text) else {
+    let Ok(Endpoint::Redis(endpoint)) = Endpoint::from_url(text) else {
         return;
     };
     let shown = endpoint.display_url();
@@ -37,7 +37,7 @@ pub fn endpoint(bytes: &[u8]) {
     if matches!(endpoint.address(), Address::Unix(_)) {
         return;
     }
-    let again = Endpoint::from_url(&shown).unwrap();
+    let Endpoint::Redis(again) = Endpoint::from_url(&shown).unwrap();
     assert_eq!(again.identity(), endpoint.identity(), "{shown}");
     let mask = again.password().map(celery_client::Secret::reveal);
     assert_eq!(mask, endpoint.password().map(|_| "********"), "{shown}");

@@ -210,7 +210,7 @@ impl RedisSource {
 mod tests {
     use std::sync::Arc;
 
-    use celery_client::Endpoint;
+    use celery_client::redis::RedisEndpoint as Endpoint;
     use celery_protocol::redis_keys::Keys;
     use celery_testkit::{Redis, RedisOptions};
 

@@ -69,8 +69,8 @@ pub(crate) mod sweep;
 
 use std::sync::Arc;
 
-use celery_client::Endpoint;
 use celery_client::aio::{Cmd, ConnectOptions, Failure, Health, Supervised, Value, scripts};
+use celery_client::redis::RedisEndpoint as Endpoint;
 use celery_client::redis::Script;
 
 pub(crate) use claim::MAX_CLAIM;

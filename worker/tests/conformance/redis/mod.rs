@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use celery_client::Endpoint;
 use celery_client::aio::{Cmd, ConnectOptions, Connection, Value};
+use celery_client::redis::RedisEndpoint as Endpoint;
 use celery_protocol::message::{EncodeOptions, Task};
 use celery_protocol::redis_keys::Keys;
 use celery_testkit::RedisOptions;

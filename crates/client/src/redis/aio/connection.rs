@@ -13,8 +13,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::transport::Transport;
-use crate::endpoint::{Address, Endpoint};
+use crate::endpoint::Address;
 use crate::error::ServerError;
+use crate::redis::RedisEndpoint;
 use crate::redis::{Script, mode};
 use crate::secret::Secret;
 
@@ -142,7 +143,7 @@ impl Connection {
     ///
     /// [`Failure::Denied`] if the server rejects the login, has no such database, or is a node of a
     /// Redis Cluster; [`Failure::Connect`] for everything else, including the deadline.
-    pub async fn open(endpoint: &Endpoint, options: &ConnectOptions) -> Result<Self, Failure> {
+    pub async fn open(endpoint: &RedisEndpoint, options: &ConnectOptions) -> Result<Self, Failure> {
         Self::open_with(
             endpoint,
             options,
@@ -161,7 +162,7 @@ impl Connection {
     ///
     /// Like [`open`](Self::open).
     pub async fn open_listening(
-        endpoint: &Endpoint,
+        endpoint: &RedisEndpoint,
         options: &ConnectOptions,
         heard: impl Fn(Push) + Send + Sync + 'static,
     ) -> Result<Self, Failure> {
@@ -188,7 +189,7 @@ impl Connection {
     }
 
     async fn open_with(
-        endpoint: &Endpoint,
+        endpoint: &RedisEndpoint,
         options: &ConnectOptions,
         protocol: ProtocolVersion,
         config: AsyncConnectionConfig,
@@ -303,7 +304,7 @@ const NO_RESP3: &str = "the server does not speak RESP3";
 /// Returns the failure of a connection that did not open, so that nothing was executed.
 ///
 /// The failure quotes the server's answer without the password, because some servers repeat it.
-fn not_let_in(error: RedisError, endpoint: &Endpoint) -> Failure {
+fn not_let_in(error: RedisError, endpoint: &RedisEndpoint) -> Failure {
     if error.kind() == ErrorKind::RESP3NotSupported {
         return Failure::Connect(format!("{NO_RESP3}: {error}"));
     }
@@ -329,7 +330,7 @@ fn not_let_in(error: RedisError, endpoint: &Endpoint) -> Failure {
 }
 
 /// Returns the failure of a greeting that was not answered.
-fn closed(error: RedisError, endpoint: &Endpoint) -> Failure {
+fn closed(error: RedisError, endpoint: &RedisEndpoint) -> Failure {
     match Failure::from(error.clone()) {
         Failure::Lost(_) => Failure::Lost(in_words(&error, endpoint)),
         other => other,
@@ -338,7 +339,7 @@ fn closed(error: RedisError, endpoint: &Endpoint) -> Failure {
 
 /// Describes why a connection did not open. A server that expects TLS may close it without an
 /// alert, or its reset may arrive before the alert.
-fn in_words(error: &RedisError, endpoint: &Endpoint) -> String {
+fn in_words(error: &RedisError, endpoint: &RedisEndpoint) -> String {
     let is_plain = endpoint.tls().is_none() && matches!(endpoint.address(), Address::Tcp { .. });
     let said = error.to_string();
     if is_plain && error.is_connection_dropped() && !said.contains("rediss://") {

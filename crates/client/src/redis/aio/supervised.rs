@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::connection::{ConnectOptions, Connection, Failure, Heard, Push};
 use crate::backoff::Backoff;
-use crate::endpoint::Endpoint;
+use crate::redis::RedisEndpoint;
 
 /// The number of roles without their server, shared by these roles.
 #[derive(Debug, Default)]
@@ -78,7 +78,7 @@ impl Health {
 
 /// A connection that reopens whenever it is lost.
 pub struct Supervised {
-    endpoint: Arc<Endpoint>,
+    endpoint: Arc<RedisEndpoint>,
     options: ConnectOptions,
     heard: Option<Heard>,
     turned: Option<Box<dyn Fn() + Send + Sync>>,
@@ -103,7 +103,7 @@ impl Supervised {
     ///
     /// Until then the role counts as without its server, so that a start can wait for
     /// [`Health::up`].
-    pub fn new(endpoint: Arc<Endpoint>, options: ConnectOptions, health: Arc<Health>) -> Self {
+    pub fn new(endpoint: Arc<RedisEndpoint>, options: ConnectOptions, health: Arc<Health>) -> Self {
         health.down.fetch_add(1, Ordering::AcqRel);
         Supervised {
             endpoint,

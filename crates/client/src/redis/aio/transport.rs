@@ -15,8 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
-use crate::endpoint::{Address, Endpoint};
+use crate::endpoint::Address;
 use crate::error::TlsProblem;
+use crate::redis::RedisEndpoint;
 use crate::tls;
 
 /// Idle time before the kernel probes a connection. A worker that waits for pushes may receive
@@ -39,7 +40,7 @@ impl Transport {
     /// Connects to the server.
     ///
     /// The caller enforces the deadline; here it divides the time among the addresses of the name.
-    pub(super) async fn open(endpoint: &Endpoint, deadline: Instant) -> io::Result<Self> {
+    pub(super) async fn open(endpoint: &RedisEndpoint, deadline: Instant) -> io::Result<Self> {
         let (host, port) = match endpoint.address() {
             Address::Unix(path) => return UnixStream::connect(path).await.map(Transport::Unix),
             Address::Tcp { host, port } => (host.as_str(), *port),

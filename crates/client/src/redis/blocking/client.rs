@@ -15,8 +15,9 @@ use super::reply::Shape;
 use super::stream::NotOpen;
 use crate::backoff::{Backoff, random};
 use crate::blocking::{Wait, resolve};
-use crate::endpoint::{Address, Endpoint};
+use crate::endpoint::Address;
 use crate::error::{ClientError, PublishError};
+use crate::redis::RedisEndpoint;
 
 /// Pauses between attempts to connect, as in Celery's `task_publish_retry_policy` (start 0, step
 /// 0.2 s, 3 attempts).
@@ -80,7 +81,7 @@ impl Default for ClientOptions {
 /// A client of one server, with at most one connection. Its calls are in `publish`, `results` and
 /// `control`.
 pub struct Client {
-    endpoint: Arc<Endpoint>,
+    endpoint: Arc<RedisEndpoint>,
     keys: Keys,
     pub(super) options: ClientOptions,
     link: Option<Link>,
@@ -90,7 +91,7 @@ pub struct Client {
 
 impl Client {
     /// Creates a client that has not connected yet.
-    pub fn new(endpoint: Arc<Endpoint>, options: ClientOptions) -> Self {
+    pub fn new(endpoint: Arc<RedisEndpoint>, options: ClientOptions) -> Self {
         let keys = endpoint.keys();
         Self {
             endpoint,
@@ -102,7 +103,7 @@ impl Client {
     }
 
     /// Returns the endpoint that the client connects to.
-    pub fn endpoint(&self) -> &Arc<Endpoint> {
+    pub fn endpoint(&self) -> &Arc<RedisEndpoint> {
         &self.endpoint
     }
 
@@ -365,7 +366,7 @@ impl Client {
     }
 }
 
-fn lost(endpoint: &Endpoint) -> ClientError {
+fn lost(endpoint: &RedisEndpoint) -> ClientError {
     ClientError::Disconnected {
         endpoint: endpoint.display_url(),
         reason: "the server closed it".to_owned(),

@@ -24,8 +24,9 @@ use super::reply::{ReplyReader, Shape, unread};
 use super::stream::{Broken, NotOpen, Stream};
 use crate::blocking::Wait;
 use crate::blocking::socket::Peek;
-use crate::endpoint::{Address, Endpoint};
+use crate::endpoint::Address;
 use crate::error::{ClientError, ConfigError, ServerError, TlsProblem};
+use crate::redis::RedisEndpoint;
 use crate::redis::mode;
 use crate::secret::Secret;
 use crate::tls;
@@ -42,7 +43,7 @@ const FRAME: usize = 25;
 
 /// A connection and the state of its unanswered commands.
 pub struct Link {
-    endpoint: Arc<Endpoint>,
+    endpoint: Arc<RedisEndpoint>,
     stream: Stream,
     replies: ReplyReader,
     /// Packed commands that are not written yet.
@@ -94,7 +95,7 @@ impl Link {
     /// A server that accepts connections but does not answer is thereby found before any call
     /// depends on it. The answer to HELLO shows which kind of server it is.
     pub(super) fn open(
-        endpoint: &Arc<Endpoint>,
+        endpoint: &Arc<RedisEndpoint>,
         max_reply: usize,
         wait: &mut Wait<'_>,
     ) -> Result<Self, NotOpen> {
@@ -221,7 +222,7 @@ impl Link {
     }
 
     /// Returns the endpoint of the connection.
-    pub fn endpoint(&self) -> &Arc<Endpoint> {
+    pub fn endpoint(&self) -> &Arc<RedisEndpoint> {
         &self.endpoint
     }
 

@@ -10,9 +10,9 @@
 //! # use std::{sync::Arc, time::Duration};
 //! # use celery_client::blocking::{NeverInterrupt, Wait};
 //! # use celery_client::redis::blocking::*;
-//! # use celery_client::Endpoint;
+//! # use celery_client::redis::RedisEndpoint;
 //! # fn main() -> Result<(), celery_client::ClientError> {
-//! let endpoint = Arc::new(Endpoint::from_url("redis://localhost")?);
+//! let endpoint = Arc::new(RedisEndpoint::from_url("redis://localhost")?);
 //! let mut pool = Pool::new(PoolOptions::default());
 //! let mut client = pool.take(&endpoint);
 //! let post = Post {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::client::{Client, ClientOptions};
 use crate::blocking::Process;
-use crate::endpoint::Endpoint;
+use crate::redis::RedisEndpoint;
 
 /// The number of idle connections, and the options of the clients.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl Pool {
     ///
     /// Only equal endpoints share a connection: two passwords for one database need two
     /// connections.
-    pub fn take(&mut self, endpoint: &Arc<Endpoint>) -> Client {
+    pub fn take(&mut self, endpoint: &Arc<RedisEndpoint>) -> Client {
         self.check_owner();
         let same = |client: &Client| {
             Arc::ptr_eq(client.endpoint(), endpoint) || client.endpoint() == endpoint
@@ -142,9 +142,9 @@ mod tests {
     use crate::blocking::{NeverInterrupt, Wait};
     use crate::error::ClientError;
 
-    fn redis() -> (Redis, Arc<Endpoint>) {
+    fn redis() -> (Redis, Arc<RedisEndpoint>) {
         let redis = Redis::start(RedisOptions::new()).unwrap();
-        let endpoint = Endpoint::from_url(&redis.url()).unwrap().into();
+        let endpoint = RedisEndpoint::from_url(&redis.url()).unwrap().into();
         (redis, endpoint)
     }
 
@@ -191,9 +191,9 @@ mod tests {
         let mut client = pool.take(&endpoint);
         ping(&mut client);
         pool.put(client);
-        let other = Arc::new(Endpoint::from_url(&redis.url_of_db(1)).unwrap());
+        let other = Arc::new(RedisEndpoint::from_url(&redis.url_of_db(1)).unwrap());
         assert!(!pool.take(&other).is_whole());
-        let equal = Arc::new(Endpoint::from_url(&redis.url()).unwrap());
+        let equal = Arc::new(RedisEndpoint::from_url(&redis.url()).unwrap());
         assert!(pool.take(&equal).is_whole());
     }
 

@@ -14,8 +14,9 @@ use super::reply::ReplyReader;
 use crate::blocking::resolve;
 use crate::blocking::socket::{Peek, Socket};
 use crate::blocking::wait::{SLICE, Wait};
-use crate::endpoint::{Address, Endpoint};
+use crate::endpoint::Address;
 use crate::error::{ClientError, TlsProblem};
+use crate::redis::RedisEndpoint;
 use crate::tls;
 
 /// The most bytes that a TLS record can hold.
@@ -35,7 +36,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn open(endpoint: &Endpoint, wait: &mut Wait<'_>) -> Result<Self, NotOpen> {
+    pub(super) fn open(endpoint: &RedisEndpoint, wait: &mut Wait<'_>) -> Result<Self, NotOpen> {
         let socket = open_socket(endpoint, wait)?;
         let (Some(options), Address::Tcp { host, .. }) = (endpoint.tls(), endpoint.address())
         else {
@@ -57,7 +58,11 @@ impl Stream {
         Ok(stream)
     }
 
-    fn shake_hands(&mut self, endpoint: &Endpoint, wait: &mut Wait<'_>) -> Result<(), NotOpen> {
+    fn shake_hands(
+        &mut self,
+        endpoint: &RedisEndpoint,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), NotOpen> {
         let Some(session) = &mut self.tls else {
             return Ok(());
         };
@@ -295,7 +300,7 @@ fn closed() -> Broken {
     Broken::Lost("the server closed it".to_owned())
 }
 
-fn open_socket(endpoint: &Endpoint, wait: &mut Wait<'_>) -> Result<Socket, NotOpen> {
+fn open_socket(endpoint: &RedisEndpoint, wait: &mut Wait<'_>) -> Result<Socket, NotOpen> {
     let ended = |error| NotOpen {
         error,
         again: false,
@@ -358,7 +363,7 @@ fn first_that_connects(
     Ok(Err(last))
 }
 
-fn refused(endpoint: &Endpoint, reason: impl ToString) -> ClientError {
+fn refused(endpoint: &RedisEndpoint, reason: impl ToString) -> ClientError {
     ClientError::Connect {
         endpoint: endpoint.display_url(),
         reason: reason.to_string(),

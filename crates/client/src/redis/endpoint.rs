@@ -1,4 +1,6 @@
-//! An endpoint as a checked value.
+//! The endpoint of a Redis as a checked value, and its URL in `url`.
+
+pub(crate) mod url;
 
 use std::fmt;
 use std::path::Path;
@@ -6,39 +8,43 @@ use std::path::Path;
 use celery_protocol::priorities::{PrioritySteps, Separator};
 use celery_protocol::redis_keys::Keys;
 
+use crate::endpoint::address::Address;
+use crate::endpoint::parts::{identity, masked_login};
+use crate::endpoint::tls_options::TlsOptions;
 use crate::error::ConfigError;
 #[cfg(feature = "blocking")]
 use crate::error::{ClientError, ServerError};
 #[cfg(feature = "blocking")]
 use crate::redis::mode::CLUSTER;
-use crate::secret::{MASK, Secret};
+use crate::secret::Secret;
 
-use super::address::{Address, TlsOptions, encode};
+/// The port of Redis if none is given.
+pub const DEFAULT_PORT: u16 = 6379;
 
-/// A Redis server, with the login to one of its databases.
+/// The address of a Redis, the login to one of its databases, and the form of its keys.
 ///
 /// ```
-/// use celery_client::endpoint::Endpoint;
+/// use celery_client::redis::RedisEndpoint;
 ///
-/// let endpoint = Endpoint::from_url("redis://worker:secret@cache.local/3")?;
+/// let endpoint = RedisEndpoint::from_url("redis://worker:secret@cache.local/3")?;
 /// assert_eq!(endpoint.display_url(), "redis://worker:********@cache.local:6379/3");
 /// # Ok::<(), celery_client::error::ConfigError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    pub(super) address: Address,
-    pub(super) tls: Option<TlsOptions>,
-    pub(super) username: Option<String>,
-    pub(super) password: Option<Secret>,
-    pub(super) database: u32,
-    pub(super) key_prefix: String,
+pub struct RedisEndpoint {
+    pub(crate) address: Address,
+    pub(crate) tls: Option<TlsOptions>,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) database: u32,
+    pub(crate) key_prefix: String,
     /// The `priority_steps` of kombu, if given.
-    pub(super) priority_steps: Option<PrioritySteps>,
+    pub(crate) priority_steps: Option<PrioritySteps>,
     /// The `sep` of kombu, if given.
-    pub(super) separator: Option<Separator>,
+    pub(crate) separator: Option<Separator>,
 }
 
-impl Endpoint {
+impl RedisEndpoint {
     /// Returns the address to connect to.
     pub fn address(&self) -> &Address {
         &self.address
@@ -164,29 +170,12 @@ impl Endpoint {
         };
         let database = self.database.to_string();
         let user = self.username.as_deref().unwrap_or_default();
-        // No part can contain NUL, so two endpoints never have the same text.
-        let text = [self.scheme(), &host, &port, &database, user].join("\0");
-        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-        // Half of the hash is enough: 128 bits exclude collisions, and every stored result contains
-        // the name.
-        hex(&digest.as_ref()[..16])
+        identity(&[self.scheme(), &host, &port, &database, user])
     }
 
     /// Returns the URL with a masked password, for messages and logs.
     pub fn display_url(&self) -> String {
-        let credentials = match (&self.username, &self.password) {
-            (None, None) => String::new(),
-            (user, password) => {
-                let user = user.as_deref().unwrap_or_default();
-                match password {
-                    // A whole login (`user:password@…`) may have been given as the user by mistake.
-                    Some(_) if user.contains(':') => format!("{MASK}:{MASK}@"),
-                    Some(_) => format!("{}:{MASK}@", encode(user)),
-                    // A password may have been given as the user by mistake.
-                    None => format!("{MASK}@"),
-                }
-            }
-        };
+        let credentials = masked_login(self.username(), self.password.is_some());
         let scheme = self.scheme();
         match &self.address {
             Address::Tcp { host, port } if host.contains(':') => {
@@ -240,15 +229,15 @@ impl Endpoint {
     }
 }
 
-impl fmt::Display for Endpoint {
+impl fmt::Display for RedisEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.display_url())
     }
 }
 
-impl fmt::Debug for Endpoint {
+impl fmt::Debug for RedisEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint")
+        f.debug_struct("RedisEndpoint")
             .field("url", &self.display_url())
             .field("tls", &self.tls)
             .field("key_prefix", &self.key_prefix)
@@ -256,11 +245,34 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|b| [b >> 4, b & 15])
-        .map(|n| char::from(DIGITS[usize::from(n)]))
-        .collect()
+/// Returns the database that a virtual host names.
+pub(crate) fn database(vhost: &str) -> Result<u32, ConfigError> {
+    let digits = vhost.strip_prefix('/').unwrap_or(vhost);
+    if digits.is_empty() {
+        return Ok(0);
+    }
+    let number = digits
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| digits.parse().ok())
+        .flatten();
+    number.ok_or(ConfigError::Value {
+        name: "virtual host",
+        reason: "Redis' databases are numbers: '', '/', '3' or '/3'",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn databases() {
+        for (vhost, number) in [("", 0), ("/", 0), ("0", 0), ("/3", 3), ("3", 3), ("15", 15)] {
+            assert_eq!(database(vhost), Ok(number), "{vhost}");
+        }
+        for vhost in ["x", "-1", "+1", "//3", "3/", "3 ", "99999999999"] {
+            assert!(database(vhost).is_err(), "{vhost}");
+        }
+    }
 }
