@@ -8,7 +8,7 @@ declare(strict_types=1);
  *
  * The tests that talk to a broker need the extension and REDIS_URL:
  *
- *     testkit up redis php -- phpunit -c php-tests/laravel/phpunit.xml
+ *     scripts/test laravel
  */
 
 require_once getenv('LARAVEL_AUTOLOAD') ?: 'Illuminate/autoload.php';

@@ -1,0 +1,66 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Tests\Feature;
+
+use PHPUnit\Framework\TestCase;
+
+/**
+ * The commands with which the pages run tests can be copied: they name programs that are there.
+ */
+final class DevelopmentTest extends TestCase
+{
+    public function test_the_package_names_its_own_suite(): void
+    {
+        $this->assertContains('scripts/test laravel', self::commands('laravel-bridge/README.md'));
+    }
+
+    /** @dataProvider pages */
+    public function test_each_suite_that_a_page_names_exists(string $page): void
+    {
+        exec(escapeshellarg(self::root().'/scripts/test').' --help', $help);
+        preg_match('/a suite: ([\w ]+) \(default/', preg_replace('/\s+/', ' ', implode(' ', $help)), $suites);
+        $this->assertNotEmpty($suites);
+        foreach (self::commands($page) as $command) {
+            preg_match('~scripts/test((?: [a-z]+)*)~', $command, $named);
+            foreach (array_filter(explode(' ', $named[1] ?? '')) as $name) {
+                $this->assertContains($name, explode(' ', $suites[1]), "$page: $command");
+            }
+        }
+        $this->addToAssertionCount(1);
+    }
+
+    /** @dataProvider pages */
+    public function test_no_page_expects_a_built_program_on_the_path(string $page): void
+    {
+        foreach (self::commands($page) as $command) {
+            $this->assertDoesNotMatchRegularExpression('/^(\w+=\S+ )*testkit /', $command, $page);
+        }
+        $this->addToAssertionCount(1);
+    }
+
+    /** @return iterable<string, list<string>> */
+    public static function pages(): iterable
+    {
+        exec('git -C '.escapeshellarg(self::root()).' ls-files "*.md"', $pages);
+        foreach ($pages as $page) {
+            yield $page => [$page];
+        }
+    }
+
+    /** @return list<string> the commands of a page: the lines of its blocks, and code between ticks */
+    private static function commands(string $page): array
+    {
+        $text = (string) file_get_contents(self::root()."/$page");
+        preg_match_all('~^```(?:sh|console)\n(.*?)^```$|^    (\S.*)$|`([^`\n]+(?:\n[^`\n]+)?)`~ms', $text, $found);
+        $lines = preg_split('/\n/', implode("\n", array_merge($found[1], $found[2], str_replace("\n", ' ', $found[3]))));
+
+        return array_map(fn (string $line): string => trim(preg_replace('/^\$ |\s+#.*/', '', trim($line))), $lines);
+    }
+
+    private static function root(): string
+    {
+        return dirname(__DIR__, 3);
+    }
+}
