@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TESTKIT := $(TARGET)/release/testkit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build install uninstall demo test integration chaos matrix fuzz bench check
+.PHONY: help setup build install uninstall dist deb demo test integration chaos matrix fuzz bench check
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,12 @@ install: ## put the extension into PHP, enabled, and the worker under PREFIX (ro
 
 uninstall: ## take away what install put there
 	@scripts/install --undo
+
+dist: ## archives for a release, with the names that PIE looks for, SBOMs and checksums: target/dist
+	@scripts/dist
+
+deb: ## Debian packages of the extension and the worker: target/deb
+	@scripts/deb
 
 demo: export APP_KEY := base64:$(shell head -c 32 /dev/urandom | base64)
 demo: setup build ## Laravel page, Redis, worker and MySQL at work (WORKER=python: Python's worker)

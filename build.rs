@@ -18,6 +18,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     if has_delayed_oom()? {
         println!("cargo::rustc-cfg=php_delayed_oom");
     }
+    // PHP's own symbols are found when it loads the extension. Other linkers allow that by default.
+    if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "macos") {
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-undefined,dynamic_lookup");
+    }
     Ok(())
 }
 

@@ -18,6 +18,9 @@
 //!   answers.
 //! * `settings`: php.ini; `lifecycle`: start and stop of module and requests.
 
+#[cfg(windows)]
+compile_error!("Windows is not supported: the extension needs the sockets and signals of Unix");
+
 mod broker;
 mod classes;
 mod connection;

@@ -39,6 +39,9 @@
 //! * [`testing`] – runs one task in a unit test, without a broker.
 //! * [`Shutdown`] – the phases of a stop, and their signals.
 
+#[cfg(windows)]
+compile_error!("Windows is not supported: the worker needs the sockets and signals of Unix");
+
 extern crate self as celery_worker;
 
 mod app;

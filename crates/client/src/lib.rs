@@ -12,6 +12,9 @@
 //!   that block.
 //! * [`redis`]: the clients of Redis, a blocking and an async one, and their Lua scripts.
 
+#[cfg(windows)]
+compile_error!("Windows is not supported: the client needs the sockets and signals of Unix");
+
 pub mod backoff;
 pub mod endpoint;
 pub mod error;

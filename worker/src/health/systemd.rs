@@ -9,6 +9,7 @@
 //! containers often use.
 
 use std::io;
+#[cfg(target_os = "linux")]
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
@@ -52,7 +53,10 @@ impl Manager {
 
     fn open(path: &str, watchdog: Option<Duration>) -> io::Result<Self> {
         let address = match path.strip_prefix('@') {
+            #[cfg(target_os = "linux")]
             Some(name) => SocketAddr::from_abstract_name(name)?,
+            #[cfg(not(target_os = "linux"))]
+            Some(_) => return Err(io::Error::from(io::ErrorKind::Unsupported)),
             None => SocketAddr::from_pathname(path)?,
         };
         let socket = UnixDatagram::unbound()?;

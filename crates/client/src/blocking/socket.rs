@@ -22,6 +22,13 @@ use crate::error::ClientError;
 /// offers no event to wait for.
 const FULL_BACKLOG: Duration = Duration::from_millis(5);
 
+/// How bytes are sent. `MSG_NOSIGNAL` turns the signal for a closed connection into an error, so that
+/// the process survives. macOS has a socket option for that, which socket2 sets.
+#[cfg(not(target_vendor = "apple"))]
+const SEND_FLAGS: MsgFlags = MsgFlags::MSG_NOSIGNAL.union(MsgFlags::MSG_DONTWAIT);
+#[cfg(target_vendor = "apple")]
+const SEND_FLAGS: MsgFlags = MsgFlags::MSG_DONTWAIT;
+
 /// The result of a look at an idle connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peek {
@@ -31,6 +38,14 @@ pub(crate) enum Peek {
     Data,
     /// The other end has closed the connection.
     Closed,
+}
+
+/// Returns a new socket whose calls do not block. A program that this process starts does not
+/// inherit it.
+fn new_socket(domain: Domain, protocol: Option<Protocol>) -> io::Result<RawSocket> {
+    let socket = RawSocket::new(domain, Type::STREAM, protocol)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// A connected socket.
@@ -45,11 +60,7 @@ impl Socket {
         wait: &mut Wait<'_>,
     ) -> Result<io::Result<Self>, ClientError> {
         let address = SocketAddr::new(address, port);
-        let started = RawSocket::new(
-            Domain::for_address(address),
-            Type::STREAM.nonblocking().cloexec(),
-            Some(Protocol::TCP),
-        )
+        let started = new_socket(Domain::for_address(address), Some(Protocol::TCP))
         // A post is one small write and must be sent at once.
         .and_then(|socket| socket.set_tcp_nodelay(true).map(|()| socket))
         .and_then(|socket| match socket.connect(&address.into()) {
@@ -69,12 +80,8 @@ impl Socket {
 
     /// Connects to a unix socket. The errors are those of [`tcp`](Self::tcp).
     pub(crate) fn unix(path: &Path, wait: &mut Wait<'_>) -> Result<io::Result<Self>, ClientError> {
-        let opened = SockAddr::unix(path).and_then(|address| {
-            Ok((
-                address,
-                RawSocket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?,
-            ))
-        });
+        let opened =
+            SockAddr::unix(path).and_then(|address| Ok((address, new_socket(Domain::UNIX, None)?)));
         let (address, socket) = match opened {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
@@ -94,7 +101,7 @@ impl Socket {
     /// Returns the reason why this process cannot create a socket, if it cannot. Mostly, it has no
     /// file descriptor left.
     pub(crate) fn cannot_be_made() -> Option<io::Error> {
-        RawSocket::new(Domain::UNIX, Type::STREAM.cloexec(), None).err()
+        new_socket(Domain::UNIX, None).err()
     }
 
     /// Makes the socket blocking, with reads of one slice. Calls that must not block say so
@@ -107,13 +114,7 @@ impl Socket {
 
     /// Sends as many bytes as the system takes at once.
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        // The flag turns the signal for a closed connection into an error, so that the process
-        // survives.
-        Ok(send(
-            self.0.as_raw_fd(),
-            bytes,
-            MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
-        )?)
+        Ok(send(self.0.as_raw_fd(), bytes, SEND_FLAGS)?)
     }
 
     /// Sets whether small writes are gathered while earlier ones are in flight (Nagle's algorithm).

@@ -1,0 +1,2 @@
+mod celery.so
+mod celery.ini
