@@ -24,7 +24,7 @@ return [
         'default' => [
 
             // The address of the broker. The first of these three that is set counts:
-            // a URL (redis://, rediss://, unix:///path),
+            // a URL (redis://, rediss://, unix:///path); the single values fill in what it lacks,
             'url' => env('CELERY_BROKER_URL'),
 
             // the name of one of Laravel's own connections ("default" is database.redis.default),

@@ -59,8 +59,15 @@ final class Endpoint implements JsonSerializable
             throw InvalidConfiguration::in($name, $problem);
         }
 
-        $url = $config['url'] ?? null ?: self::urlAsHost($config['host'] ?? null);
+        $asHost = empty($config['url']) ? self::urlAsHost($config['host'] ?? null) : null;
+        $url = $asHost ?? $config['url'] ?? null;
         $given = is_string($url) && $url !== '' ? ServerUrl::parse($name, $url) : [];
+        if ($given !== []) {
+            // Other keys fill in what a `url` lacks, as in Laravel. A URL in the place of the host stands
+            // beside celery-php's own default port, which does not count.
+            $keys = $asHost === null ? $config : [];
+            $given += ['host' => ($keys['host'] ?? null) ?: 'localhost', 'port' => $keys['port'] ?? null];
+        }
 
         $ssl = ($given['ssl'] ?? []) + self::sslOptions($name, $config);
         $connector = (string) ($given['connector'] ?? $config['connector'] ?? 'redis') ?: 'redis';
@@ -90,7 +97,7 @@ final class Endpoint implements JsonSerializable
         return new self(
             $connector,
             trim($host, '[]'),
-            (int) ($given['port'] ?? $config['port'] ?? self::DEFAULT_PORT) ?: self::DEFAULT_PORT,
+            (int) ($given === [] ? $config['port'] ?? 0 : $given['port']) ?: self::DEFAULT_PORT,
             self::text($given['username'] ?? $config['username'] ?? $config['user'] ?? $config['login'] ?? null),
             self::text($given['password'] ?? $config['password'] ?? null),
             self::database($name, $given['database'] ?? $config['database'] ?? $config['db'] ?? $config['vhost'] ?? 0),

@@ -39,9 +39,6 @@ final class ServerUrl
         'socket_keepalive', 'socket_timeout', 'timeout',
     ];
 
-    /** The port of a URL without a port. The `port` in the array does not count beside a URL. */
-    private const DEFAULT_PORT = 6379;
-
     private const EXPECTED = 'its url is not one: redis://[user]:[password]@host:port/database is expected';
 
     private const NOT_ENCODED =
@@ -134,8 +131,8 @@ final class ServerUrl
 
         return [
             'tls' => $isEncrypted,
-            'host' => rawurldecode($parts['host']) ?: 'localhost',
-            'port' => (int) $parts['port'] ?: self::DEFAULT_PORT,
+            'host' => rawurldecode($parts['host']),
+            'port' => (int) $parts['port'] ?: null,
             'database' => $ofQuery ?? $path,
         ] + self::login($parts['login'] ?? '') + $options;
     }

@@ -145,6 +145,13 @@ final class ConfigTest extends TestCase
         $cases = [
             [['url' => 'redis://h'], 'redis://h:6379/0'],
             [['url' => 'redis://h:1/2'], 'redis://h:1/2'],
+            [['url' => 'redis://h', 'port' => '6390'], 'redis://h:6390/0'],
+            [['url' => 'redis://:pw@h/2', 'host' => 'other', 'port' => 6390, 'database' => 5], 'redis://:***@h:6390/2'],
+            [['url' => 'rediss://h', 'port' => null, 'database' => '5'], 'rediss://h:6379/5'],
+            [['url' => 'redis://h:7', 'port' => 6390, 'password' => 'pw', 'username' => 'u'], 'redis://u:***@h:7/0'],
+            [['url' => 'redis:///3', 'host' => 'other', 'port' => 6390], 'redis://other:6390/3'],
+            [['url' => 'redis:///3'], 'redis://localhost:6379/3'],
+            [['url' => 'unix:///run/redis.sock', 'host' => 'other', 'port' => 6390], 'unix:///run/redis.sock?db=0'],
             [['url' => 'redis://:p%40ss@h:1/'], 'redis://:***@h:1/0'],
             [['url' => 'redis://[::1]:7/1'], 'redis://[::1]:7/1'],
             [['url' => 'unix:///run/redis.sock?db=3'], 'unix:///run/redis.sock?db=3'],
