@@ -284,13 +284,14 @@ namespace {
          *
          * @param int|float|string|null $timeout seconds; null: `celery.result_timeout`; 0: asks
          * once
-         * @param bool $propagate no effect, as in celery-php 2.1 and 3.0: the error of a failed task is returned
          * @param bool $propagate no effect, as in celery-php 2.1 and 3.0: the error of a failed
          * task is returned
          * @param int|float|string|null $interval seconds between two requests if the backend cannot
          * notify the client
          * @return mixed like getResult()
          * @throws CeleryTimeoutException if the task has not ended in time
+         * @throws CeleryConnectionException if the backend could not be asked, also because $timeout
+         * ended before a connection was open
          * @throws CeleryException
          */
         public function get($timeout = 10, $propagate = true, $interval = 0.5)
@@ -303,6 +304,7 @@ namespace {
          * @param int|float|string|null $interval
          * @return mixed like get()
          * @throws CeleryTimeoutException
+         * @throws CeleryConnectionException
          * @throws CeleryException
          */
         public function wait($timeout = 10, $propagate = true, $interval = 0.5)
