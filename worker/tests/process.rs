@@ -680,6 +680,12 @@ fn a_server_that_can_never_work_ends_the_start() {
             format!("redis://127.0.0.1:{port}/0"),
             "Redis Sentinel, which holds no queues",
         ),
+        // A Sentinel does not know the command that selects a database.
+        (
+            format!("redis://127.0.0.1:{port}/3"),
+            "Redis Sentinel, which holds no queues",
+        ),
+        (redis.url_of_db(99), "DB index is out of range"),
     ];
     let ways = [
         ("--broker", &[][..]),

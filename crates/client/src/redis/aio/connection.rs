@@ -196,7 +196,6 @@ impl Connection {
     ) -> Result<Self, Failure> {
         let mut info = RedisConnectionInfo::default()
             .set_protocol(protocol)
-            .set_db(endpoint.database().into())
             .set_lib_name("celery-native", env!("CARGO_PKG_VERSION"));
         if let Some(user) = endpoint.username() {
             info = info.set_username(user);
@@ -218,21 +217,34 @@ impl Connection {
                 inner,
                 driver: tokio::spawn(driver),
             };
-            // Both commands take one round trip. The name only helps operators, so a server that
-            // forbids it is still accepted.
+            // The commands take one round trip. The name only helps operators, so a server that
+            // forbids it is still accepted. The driver does not select the database, because then
+            // its error would hide the kind of the server, which may not know the command.
             let mut greeting = Pipeline::new();
+            let selects = endpoint.database() > 0;
+            if selects {
+                greeting.cmd("SELECT").arg(endpoint.database());
+            }
             greeting.cmd("CLIENT").arg("SETNAME").arg(&options.name);
             greeting.cmd("HELLO");
-            let sent = connection.inner.send_packed_commands(&greeting, 0, 2);
-            let answers = sent.await.map_err(|error| closed(error, endpoint))?;
+            let count = greeting.len();
+            let sent = connection.inner.send_packed_commands(&greeting, 0, count);
+            let mut answers = sent.await.map_err(|error| closed(error, endpoint))?;
             if let Some(kind) = answers.last().and_then(mode::unsupported) {
                 return Err(Failure::Denied(format!("it is {kind}")));
             }
             // A server with a password lets a client connect without one, but refuses each of its
             // commands.
-            match answers.into_iter().next_back().map(checked) {
-                Some(Err(Failure::Refused(answer))) if answer.is_auth() => Err(Failure::Denied(
-                    format!("it asks for a password ({answer})"),
+            if let Some(Err(Failure::Refused(answer))) = answers.pop().map(checked)
+                && answer.is_auth()
+            {
+                let asks = format!("it asks for a password ({answer})");
+                return Err(Failure::Denied(asks));
+            }
+            match answers.into_iter().next().filter(|_| selects) {
+                Some(Value::ServerError(error)) => Err(not_entered(
+                    ServerError::new(error.code(), error.details().unwrap_or_default()),
+                    false,
                 )),
                 _ => Ok(connection),
             }
@@ -315,14 +327,19 @@ fn not_let_in(error: RedisError, endpoint: &RedisEndpoint) -> Failure {
         (_, None) if denied => return Failure::Denied(error.to_string()),
         (_, None) => return Failure::Connect(in_words(&error, endpoint)),
     };
-    let denied = denied || answer.is_auth() || DENIALS.contains(&answer.message());
     let secret = endpoint.password().map_or("", Secret::reveal);
-    let answer = answer.without(secret);
+    not_entered(answer.without(secret), denied)
+}
+
+/// Returns the failure for an answer that rejects the greeting. `is_denied` is `true` if no repeat
+/// would help, whatever the answer is.
+fn not_entered(answer: ServerError, is_denied: bool) -> Failure {
+    let is_denied = is_denied || answer.is_auth() || DENIALS.contains(&answer.message());
     if answer.is_cluster() {
         return refused(answer);
     }
     let said = answer.to_string();
-    if denied {
+    if is_denied {
         Failure::Denied(said)
     } else {
         Failure::Connect(said)
