@@ -224,6 +224,10 @@ fn shared() -> Vec<Row<'static>> {
         ("limit", json!([1, 2]), Err(":x is a list")),
         ("limit", json!({"a": 1}), Err(":x is an object")),
         ("array", json!(["a", "b", "c"]), Err(":x is a list")),
+        ("differs", json!(["a"]), Err(":x is a list")),
+        ("differs", json!({"a": 1}), Err(":x is an object")),
+        ("equals", json!(["a"]), Err(":x is a list")),
+        ("passed", json!(["a"]), Err(":x is a list")),
     ]
 }
 
@@ -252,6 +256,12 @@ fn values_in_columns_of_mariadb() {
         ("plus", "UPDATE v SET n = n + :x WHERE id = 1"),
         ("array", "UPDATE v SET j = JSON_ARRAY(:x) WHERE id = 1"),
         ("join", "UPDATE v SET v = CONCAT_WS('-', :x) WHERE id = 1"),
+        ("differs", "UPDATE v SET b = 1 WHERE v <> :x"),
+        ("equals", "UPDATE v SET b = 1 WHERE v = :x"),
+        (
+            "passed",
+            "UPDATE v SET j = JSON_ARRAY(COALESCE(:x, 1)) WHERE id = 1",
+        ),
         ("among", "UPDATE v SET v = 'x' WHERE id IN (1, :x)"),
         ("length", "UPDATE v SET b = JSON_LENGTH(:x) WHERE id = 1"),
         ("pipes", "UPDATE v SET v = 'closed' WHERE id = 7 || id = :x"),
@@ -397,6 +407,12 @@ fn values_in_columns_of_postgres() {
             "UPDATE v SET j = jsonb_build_array(:x) WHERE id = 1",
         ),
         ("join", "UPDATE v SET v = concat_ws('-', :x) WHERE id = 1"),
+        ("differs", "UPDATE v SET b = 1 WHERE v <> :x"),
+        ("equals", "UPDATE v SET b = 1 WHERE v = :x"),
+        (
+            "passed",
+            "UPDATE v SET v = concat_ws('-', COALESCE(:x, 'a')) WHERE id = 1",
+        ),
         (
             "elements",
             "UPDATE v SET b = (SELECT count(*) FROM jsonb_array_elements(:x)) WHERE id = 1",

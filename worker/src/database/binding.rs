@@ -48,6 +48,9 @@ pub(super) fn untyped(
         {
             return Err(ParamError::list(&name, "as an argument"));
         }
+        if let (Bound::Json(json), Place::Compared) = (&value, place) {
+            return Err(ParamError::compared(&name, json));
+        }
         if let (Bound::Json(_), Place::In { .. } | Place::AmongOthers) = (&value, place) {
             return Err(ParamError::object(&name, "inside IN (…)"));
         }
@@ -117,6 +120,9 @@ pub(super) fn typed(
                     &name,
                     &format!("as an argument that is {of}"),
                 ))
+            }
+            Bound::Json(json) if !types::is_json(of) && place == Place::Compared => {
+                Err(ParamError::compared(&name, &json))
             }
             Bound::Json(_)
                 if !types::is_json(of)

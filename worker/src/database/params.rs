@@ -66,6 +66,16 @@ impl ParamError {
         )
     }
 
+    /// Makes the error for a list or an object in a place where a single value is compared.
+    pub(super) fn compared(name: &str, json: &Value) -> Self {
+        let place = "where single values are compared";
+        if json.is_array() {
+            Self::list(name, place)
+        } else {
+            Self::object(name, place)
+        }
+    }
+
     /// Makes the error for a list in a place where its text would be read as a plain string.
     pub(super) fn list(name: &str, place: &str) -> Self {
         Self::value(
@@ -226,22 +236,10 @@ pub(super) fn rewrite(
             (Value::Array(_), Place::Count | Place::Number) => {
                 return Err(ParamError::list(&name, "where only a number can be"));
             }
-            (Value::Array(_), Place::Compared) => {
-                return Err(ParamError::list(&name, "where single values are compared"));
-            }
             _ => {
                 let value = Bound::read(value, dates).map_err(wrong)?;
-                match (&value, place) {
-                    (Bound::Json(_), Place::Count | Place::Number) => {
-                        return Err(ParamError::object(&name, "where only a number can be"));
-                    }
-                    (Bound::Json(_), Place::Compared) => {
-                        return Err(ParamError::object(
-                            &name,
-                            "where single values are compared",
-                        ));
-                    }
-                    _ => {}
+                if let (Bound::Json(_), Place::Count | Place::Number) = (&value, place) {
+                    return Err(ParamError::object(&name, "where only a number can be"));
                 }
                 statement.value(&name, *place, value);
             }

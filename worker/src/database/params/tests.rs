@@ -86,9 +86,53 @@ fn a_list_is_expanded_inside_in_only() {
         let error = mysql(sql, ids).unwrap_err().to_string();
         assert!(error.contains("only a number can be"), "{sql}: {error}");
     }
+    for sql in [
+        "DELETE FROM t WHERE x <> :ids",
+        "DELETE FROM t WHERE x = :ids",
+        "UPDATE t SET y = 1 WHERE :ids = x",
+        "UPDATE t SET y = 1 WHERE (x, y) = (1, :ids)",
+        "DELETE FROM t WHERE x = COALESCE(:ids, 1)",
+        "UPDATE t SET y = CASE x WHEN :ids THEN 1 END",
+        "DELETE FROM t WHERE x IS DISTINCT FROM :ids",
+    ] {
+        for value in [json!([1, 2, 3]), json!({"a": 1})] {
+            for dialect in [Dialect::MySql, Dialect::Sqlite, Dialect::Postgres] {
+                let error = sent(sql, dialect, &[("ids", value.clone())]).unwrap_err();
+                let error = error.to_string();
+                assert!(
+                    error.contains("single values are compared"),
+                    "{sql}: {error}"
+                );
+            }
+        }
+    }
     // A value that is not a list may be in every place.
     let (sql, values) = mysql("x IN (:id, 4)", &[("id", json!("a"))]).unwrap();
     assert_eq!((sql.as_str(), values), ("x IN (?, 4)", vec![text("a")]));
+}
+
+#[test]
+fn postgres_compares_lists_by_the_type_of_the_place() {
+    let ids: Params<'_> = &[("ids", json!([1, 2]))];
+    let sent = |sql, of: &str| {
+        let statement = rewrite(sql, Dialect::Postgres.into(), ids, Dates::Converted)?;
+        let ready = binding::typed(statement, &[of.to_owned()], &Ok(Zone::utc()));
+        ready.map(|ready| ready.values)
+    };
+    for sql in [
+        "DELETE FROM t WHERE x <> :ids",
+        "DELETE FROM t WHERE x = :ids",
+        "DELETE FROM t WHERE x @> :ids",
+        "DELETE FROM t WHERE COALESCE(:ids, x) = x",
+    ] {
+        assert_eq!(sent(sql, "jsonb").unwrap(), [text("[1,2]")], "{sql}");
+        assert!(sent(sql, "int4[]").is_ok(), "{sql}");
+        for of in ["text", "varchar", "int4"] {
+            let error = sent(sql, of).unwrap_err().to_string();
+            assert!(error.contains(":ids is a list"), "{sql}: {error}");
+        }
+    }
+    assert!(sent("UPDATE t SET x = :ids WHERE y = 1", "text").is_ok());
 }
 
 #[test]
