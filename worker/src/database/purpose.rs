@@ -46,6 +46,11 @@ pub(crate) enum PurposeError {
     /// It reads from its client or writes to it.
     #[error("{0} moves rows from or to its client, and a task has none to send or to receive")]
     Client(String),
+    /// It defines a routine with statements of its own.
+    #[error(
+        "{0} … BEGIN … END defines statements, which is the work of a migration: a task changes rows"
+    )]
+    Definition(String),
     /// It is a block of statements.
     #[error(
         "{0} is a compound statement, which cannot be a task: put it into a procedure, which a \
@@ -65,6 +70,16 @@ const ANSWERS: [&str; 7] = [
 const REPORTS: [&str; 6] = [
     "ANALYZE", "CHECK", "CHECKSUM", "OPTIMIZE", "REPAIR", "CACHE",
 ];
+/// Settings of SQLite whose outcome is a row.
+const PRAGMA_REPORTS: [&str; 5] = [
+    "integrity_check",
+    "quick_check",
+    "foreign_key_check",
+    "wal_checkpoint",
+    "journal_mode",
+];
+/// What `CREATE` and `ALTER` can define with statements of its own.
+const ROUTINES: [&str; 5] = ["PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "PACKAGE"];
 /// Words that begin, divide or end a transaction in any of the databases.
 const TRANSACTION: [&str; 8] = [
     "BEGIN",
@@ -93,6 +108,9 @@ pub(super) fn check(words: &[Word<'_>], dialect: Dialect) -> Result<(), PurposeE
         })
     };
     let (mysql, postgres) = (dialect == Dialect::MySql, dialect == Dialect::Postgres);
+    if let Some(function) = keeps_in_session(words, dialect) {
+        return Err(PurposeError::Session(format!("{function}(…)")));
+    }
     match () {
         () if first.is_one_of(&TRANSACTION) => Err(PurposeError::Transaction(one())),
         () if (first.is("START") || first.is("PREPARE")) && follows(&["TRANSACTION"]) => {
@@ -108,6 +126,10 @@ pub(super) fn check(words: &[Word<'_>], dialect: Dialect) -> Result<(), PurposeE
             Err(PurposeError::Session("FLUSH TABLES with a lock".to_owned()))
         }
         () if mysql && first.is_one_of(&REPORTS) => Err(PurposeError::ReportsInRows(one())),
+        () if mysql && first.is("ALTER") && checks_partitions(words) => Err(
+            PurposeError::ReportsInRows("ALTER TABLE … of partitions".to_owned()),
+        ),
+        () if dialect == Dialect::Sqlite && first.is("PRAGMA") => pragma(words),
         () if !mysql && first.is("VACUUM") => Err(PurposeError::Alone(one())),
         () if postgres && first.is("COPY") && words.iter().any(is_the_client) => {
             Err(PurposeError::Client("COPY".to_owned()))
@@ -137,6 +159,88 @@ pub(super) fn refuse_compound(words: &[Word<'_>], dialect: Dialect) -> Result<()
         () => format!("{} …", first.text.to_uppercase()),
     };
     Err(PurposeError::Compound(verb))
+}
+
+/// Refuses the definition of a procedure, function, trigger or event whose body has several
+/// statements.
+pub(super) fn refuse_definition(words: &[Word<'_>]) -> Result<(), PurposeError> {
+    let Some((first, rest)) = words.split_first() else {
+        return Ok(());
+    };
+    let begin = rest.iter().position(|word| word.is("BEGIN"));
+    let head = rest.get(..begin.unwrap_or_default()).unwrap_or_default();
+    match head.iter().find(|word| word.is_one_of(&ROUTINES)) {
+        Some(routine) if first.is("CREATE") || first.is("ALTER") => {
+            let verb = format!("{} {}", first.text, routine.text);
+            Err(PurposeError::Definition(verb.to_uppercase()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the name of a function in a statement whose effect stays in the session.
+fn keeps_in_session<'s>(words: &[Word<'s>], dialect: Dialect) -> Option<&'s str> {
+    let kept: &[&str] = match dialect {
+        Dialect::MySql => &["GET_LOCK"],
+        // Those with `xact` in their name end with the transaction.
+        Dialect::Postgres => &[
+            "pg_advisory_lock",
+            "pg_advisory_lock_shared",
+            "pg_try_advisory_lock",
+            "pg_try_advisory_lock_shared",
+            "set_config",
+        ],
+        Dialect::Sqlite => &[],
+    };
+    words.iter().enumerate().find_map(|(at, word)| {
+        let name = word.text.trim_matches(['"', '`']);
+        let is_kept = kept.iter().any(|kept| name.eq_ignore_ascii_case(kept));
+        let arguments = words.get(at + 1..).unwrap_or_default();
+        let is_called = arguments.first().is_some_and(|word| word.is("("));
+        (is_kept && is_called && !is_local(name, arguments)).then_some(name)
+    })
+}
+
+/// Returns `true` for `set_config(…, …, true)`, which lasts as long as the transaction.
+fn is_local(function: &str, arguments: &[Word<'_>]) -> bool {
+    let depth = arguments.first().map_or(0, |word| word.depth);
+    let close = arguments
+        .iter()
+        .position(|word| word.is(")") && word.depth == depth);
+    let last = close.and_then(|close| arguments.get(..close)?.last_chunk::<2>());
+    function.eq_ignore_ascii_case("set_config")
+        && last.is_some_and(|[comma, last]| comma.is(",") && last.is("TRUE"))
+}
+
+/// Returns `true` for `ALTER TABLE … CHECK PARTITION` and its like.
+fn checks_partitions(words: &[Word<'_>]) -> bool {
+    words.windows(2).any(|pair| match pair {
+        [what, partition] => what.is_one_of(&REPORTS) && partition.is("PARTITION"),
+        _ => false,
+    })
+}
+
+/// Checks a `PRAGMA` of SQLite: most of them read a setting, or change one of the session.
+fn pragma(words: &[Word<'_>]) -> Result<(), PurposeError> {
+    // `PRAGMA schema.name = value`
+    let name = match words {
+        [_, _, dot, name, ..] if dot.is(".") => name,
+        [_, name, ..] => name,
+        _ => return Ok(()),
+    };
+    let has_value = words.iter().any(|word| word.is_one_of(&["=", "("]));
+    let shown = format!("PRAGMA {}", name.text);
+    match () {
+        () if name.is_one_of(&["optimize", "incremental_vacuum"]) => Ok(()),
+        // These are kept in the file.
+        () if has_value && name.is_one_of(&["user_version", "application_id"]) => Ok(()),
+        () if name.is_one_of(&PRAGMA_REPORTS) => Err(PurposeError::ReportsInRows(shown)),
+        () if has_value => Err(PurposeError::Session(shown)),
+        () => Err(PurposeError::OnlyAnswers {
+            verb: shown,
+            hint: "",
+        }),
+    }
 }
 
 /// Returns the first words of statements that only affect their session.

@@ -69,6 +69,9 @@ pub(super) fn check(sql: &str, grammar: Grammar) -> Result<(), ShapeError> {
     // The statements inside a compound statement end with semicolons.
     purpose::refuse_compound(words, grammar.dialect)?;
     let second = rest.iter().find(|word| !word.is(";"));
+    if second.is_some() {
+        purpose::refuse_definition(words)?;
+    }
     match (words, second) {
         ([], None) => Err(ShapeError::Empty),
         (_, Some(second)) => Err(named(sql, second.at)),
@@ -101,7 +104,15 @@ fn words(sql: &str, grammar: Grammar) -> Result<Vec<Word<'_>>, ParamError> {
         if text == ")" {
             depth = depth.saturating_sub(1);
         }
-        if !next.is_whitespace() && !is_comment(text, grammar.dialect) {
+        if let Some(inside) = run_by_mysql(text, grammar.dialect) {
+            // The words inside are at the place of the comment: an error shows it whole.
+            let inside = self::words(inside, grammar)?.into_iter();
+            words.extend(inside.map(|word| Word {
+                at,
+                depth: depth + word.depth,
+                ..word
+            }));
+        } else if !next.is_whitespace() && !is_comment(text, grammar.dialect) {
             words.push(Word { text, at, depth });
         }
         if text == "(" {
@@ -112,11 +123,20 @@ fn words(sql: &str, grammar: Grammar) -> Result<Vec<Word<'_>>, ParamError> {
     Ok(words)
 }
 
-/// Returns `true` for a comment. MySQL and MariaDB run the text of some comments.
+/// Returns the text inside a comment that MySQL or MariaDB runs: `/*! … */`, `/*!80000 … */`,
+/// `/*M! … */`.
+fn run_by_mysql(token: &str, dialect: Dialect) -> Option<&str> {
+    let text = token
+        .strip_prefix("/*!")
+        .or_else(|| token.strip_prefix("/*M!"))
+        .filter(|_| dialect == Dialect::MySql)?;
+    let without_version = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    without_version.strip_suffix("*/")
+}
+
+/// Returns `true` for a comment.
 fn is_comment(token: &str, dialect: Dialect) -> bool {
-    let is_run = token.starts_with("/*!") || token.starts_with("/*M!");
     match dialect {
-        Dialect::MySql if is_run => false,
         Dialect::MySql if token.starts_with('#') => true,
         _ => token.starts_with("--") || token.starts_with("/*"),
     }
@@ -200,8 +220,8 @@ mod tests {
             ("DELETE FROM ä WHERE a = ';'; COMMIT", "column 30 (COMMIT)"),
             ("BEGIN; UPDATE t SET a = 1; COMMIT", "column 8"),
             (
-                "CREATE TRIGGER x BEFORE INSERT ON t BEGIN DELETE FROM a; END",
-                "(END)",
+                "CREATE TABLE t (a INT); CREATE TRIGGER x BEFORE INSERT ON t BEGIN DELETE FROM a; END",
+                "(CREATE TRIGGER x BEFORE INSERT…)",
             ),
             ("; DELETE FROM a", "column 3"),
         ] {
@@ -222,9 +242,35 @@ mod tests {
         ] {
             fits(sql, &ALL);
         }
-        let run = "DELETE FROM a; /*! DELETE FROM b */";
-        refused(run, &[Dialect::MySql], "column 16");
-        fits(run, &[Dialect::Postgres, Dialect::Sqlite]);
+        for run in [
+            "DELETE FROM a; /*! DELETE FROM b */",
+            "DELETE FROM a; /*!80000 DELETE FROM b */",
+            "DELETE FROM a; /*M!100100 DELETE FROM b */",
+        ] {
+            refused(run, &[Dialect::MySql], "column 16");
+            fits(run, &[Dialect::Postgres, Dialect::Sqlite]);
+        }
+        refused(
+            "DELETE FROM a /*! ; DELETE FROM b */",
+            &[Dialect::MySql],
+            "column 15",
+        );
+        // PostgreSQL's comments nest, others end at the first `*/`.
+        let nested = "DELETE FROM a /* x /* y */ ; DELETE FROM b */";
+        fits(nested, &[Dialect::Postgres]);
+        refused(nested, &[Dialect::MySql, Dialect::Sqlite], "DELETE FROM b");
+        for sql in [
+            "/* /* */ */ DELETE FROM a",
+            "DELETE FROM a /* /* /* ; */ ; */ ; x */",
+            "DELETE FROM a /*/* ; */*/",
+        ] {
+            fits(sql, &[Dialect::Postgres]);
+        }
+        refused(
+            "DELETE FROM a /* /* */",
+            &[Dialect::Postgres],
+            "ends inside a comment",
+        );
         for sql in ["", "  ;", "-- nothing\n", "/* DELETE FROM a */"] {
             refused(sql, &ALL, "empty");
         }

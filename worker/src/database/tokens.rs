@@ -39,6 +39,10 @@ pub(super) fn token(rest: &str, next: char, grammar: Grammar) -> Result<Token, P
         }
         '-' if begins_comment(rest, dialect) => text(rest.find('\n').unwrap_or(rest.len())),
         '#' if dialect == Dialect::MySql => text(rest.find('\n').unwrap_or(rest.len())),
+        '/' if rest.starts_with("/*") && nests(rest, dialect) => match nested_comment(rest) {
+            Some(length) => text(length),
+            None => Err(ParamError::Unterminated("a comment")),
+        },
         '/' if rest.starts_with("/*") => until(2, "*/", "a comment"),
         '$' if dialect == Dialect::Postgres => {
             let tag = rest[1..]
@@ -87,6 +91,32 @@ fn begins_comment(rest: &str, dialect: Dialect) -> bool {
         let blank = |c: char| c.is_whitespace() || c.is_control();
         dialect != Dialect::MySql || after.is_empty() || after.starts_with(blank)
     })
+}
+
+/// Returns `true` for a comment that may hold others: any of PostgreSQL, and those whose text MySQL
+/// and MariaDB run.
+fn nests(comment: &str, dialect: Dialect) -> bool {
+    match dialect {
+        Dialect::Postgres => true,
+        Dialect::MySql => comment.starts_with("/*!") || comment.starts_with("/*M!"),
+        Dialect::Sqlite => false,
+    }
+}
+
+/// Returns the length of the comment with which `rest` begins, with the comments inside it.
+fn nested_comment(rest: &str) -> Option<usize> {
+    let (mut depth, mut at) = (0_usize, 0);
+    while let Some(found) = rest[at..].find(['/', '*']) {
+        at += found;
+        let (opens, closes) = (rest[at..].starts_with("/*"), rest[at..].starts_with("*/"));
+        depth += usize::from(opens);
+        if closes && depth == 1 {
+            return Some(at + 2);
+        }
+        depth -= usize::from(closes);
+        at += if opens || closes { 2 } else { 1 };
+    }
+    None
 }
 
 /// Returns the length of the quoted text with which `rest` begins; a doubled quote stands for

@@ -106,7 +106,135 @@ fn sessions_are_shared_by_tasks() {
         fits(sql, &[Dialect::MySql]);
     }
     fits("NOTIFY x, 'y'", &[Dialect::Postgres]);
-    fits("PRAGMA optimize", &[Dialect::Sqlite]);
+}
+
+#[test]
+fn a_pragma_may_only_change_the_file() {
+    let sqlite = [Dialect::Sqlite];
+    for sql in [
+        "PRAGMA optimize",
+        "PRAGMA main.optimize(0x10002)",
+        "PRAGMA incremental_vacuum(10)",
+        "PRAGMA user_version = 7",
+        "PRAGMA main.application_id = 7",
+    ] {
+        fits(sql, &sqlite);
+    }
+    for (sql, part) in [
+        (
+            "PRAGMA integrity_check",
+            "integrity_check reports errors only",
+        ),
+        ("pragma main.quick_check(5);", "quick_check reports"),
+        (
+            "PRAGMA foreign_key_check",
+            "reports errors only in the rows",
+        ),
+        (
+            "PRAGMA wal_checkpoint(TRUNCATE)",
+            "reports errors only in the rows",
+        ),
+        (
+            "PRAGMA journal_mode = wal",
+            "reports errors only in the rows",
+        ),
+        (
+            "PRAGMA foreign_keys = OFF",
+            "foreign_keys works on a session",
+        ),
+        (
+            "PRAGMA main.synchronous(0)",
+            "synchronous works on a session",
+        ),
+        ("PRAGMA busy_timeout = 1", "works on a session"),
+        ("PRAGMA user_version", "user_version only answers rows"),
+        ("PRAGMA table_list", "only answers rows"),
+    ] {
+        refused(sql, &sqlite, part);
+    }
+}
+
+#[test]
+fn functions_that_leave_something_in_the_session_are_refused() {
+    for sql in [
+        "DO GET_LOCK(:name, 10)",
+        "do get_lock ('a', 1), RELEASE_LOCK('a')",
+        "UPDATE t SET a = 1 WHERE GET_LOCK('a', 0) = 1",
+        "INSERT INTO t VALUES (`GET_LOCK`('a', 0))",
+        "DELETE FROM t /*! WHERE GET_LOCK('a', 0) */",
+    ] {
+        refused(sql, &[Dialect::MySql], "(…) works on a session");
+    }
+    for sql in [
+        "SELECT pg_advisory_lock(:a)",
+        "SELECT pg_catalog.pg_try_advisory_lock(:a, 1)",
+        "UPDATE t SET a = 1 WHERE pg_advisory_lock_shared(1) IS NULL",
+        "SELECT \"pg_try_advisory_lock_shared\"(1)",
+        "SELECT set_config('search_path', :a, false)",
+        "SELECT set_config('app.user', f(1, true), :b)",
+    ] {
+        refused(sql, &[Dialect::Postgres], "(…) works on a session");
+    }
+    for sql in [
+        "SELECT pg_advisory_xact_lock(:a)",
+        "SELECT set_config('app.user', :a, true)",
+        "UPDATE t SET a = 'pg_advisory_lock(1)', set_config = 1",
+        "UPDATE get_lock SET a = (1)",
+    ] {
+        fits(sql, &[Dialect::Postgres]);
+    }
+    fits("DO RELEASE_LOCK('a')", &[Dialect::MySql]);
+}
+
+#[test]
+fn what_mysql_runs_inside_a_comment_is_read() {
+    for (sql, part) in [
+        ("/*! SELECT 1 */", "SELECT only answers rows"),
+        ("/*!50000 SELECT * FROM t */", "SELECT only answers rows"),
+        ("/*M!100000 COMMIT */", "COMMIT controls a transaction"),
+        ("/*!80000SET @x = 1*/;", "SET works on a session"),
+        ("/*! SELECT /* inner */ 1 */", "SELECT only answers rows"),
+    ] {
+        refused(sql, &[Dialect::MySql], part);
+    }
+    for sql in [
+        "INSERT /*! IGNORE */ INTO t VALUES (1)",
+        "/*!50000 DELETE */ FROM t",
+        "DELETE FROM t /*!99999 LIMIT 1 */",
+    ] {
+        fits(sql, &[Dialect::MySql]);
+    }
+}
+
+#[test]
+fn definitions_are_work_for_a_migration() {
+    for (sql, part) in [
+        (
+            "CREATE PROCEDURE p() BEGIN DELETE FROM a; DELETE FROM b; END",
+            "CREATE PROCEDURE … BEGIN … END defines statements",
+        ),
+        (
+            "create definer=`a`@`b` trigger x before insert on t for each row begin update u set a = 1; end;",
+            "CREATE TRIGGER …",
+        ),
+        (
+            "CREATE OR REPLACE FUNCTION f() RETURNS INT BEGIN RETURN 1; END",
+            "CREATE FUNCTION …",
+        ),
+        ("ALTER EVENT e DO BEGIN DELETE FROM a; END", "ALTER EVENT …"),
+        (
+            "CREATE TRIGGER x BEFORE INSERT ON t BEGIN DELETE FROM a; END",
+            "the work of a migration",
+        ),
+    ] {
+        refused(sql, &ALL, part);
+    }
+    refused("CREATE TABLE t (a INT); BEGIN", &ALL, "another one begins");
+    refused(
+        "DROP PROCEDURE p; CREATE PROCEDURE p() BEGIN END",
+        &ALL,
+        "another one begins",
+    );
 }
 
 #[test]
@@ -117,8 +245,19 @@ fn an_outcome_that_no_task_reads_is_refused() {
         "OPTIMIZE TABLE t",
         "CHECK TABLE t",
         "REPAIR TABLE t",
+        "ALTER TABLE t CHECK PARTITION p",
+        "alter table t analyze partition all",
+        "ALTER TABLE t OPTIMIZE PARTITION p, q",
+        "ALTER TABLE t REPAIR PARTITION p",
     ] {
         refused(sql, &[Dialect::MySql], "reports errors only in the rows");
+    }
+    for sql in [
+        "ALTER TABLE t REBUILD PARTITION p",
+        "ALTER TABLE t TRUNCATE PARTITION p",
+        "ALTER TABLE t ADD CONSTRAINT CHECK (a > 1)",
+    ] {
+        fits(sql, &[Dialect::MySql]);
     }
     let others = [Dialect::Postgres, Dialect::Sqlite];
     fits("ANALYZE t", &others);
