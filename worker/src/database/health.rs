@@ -41,6 +41,8 @@ struct Heard {
     at: Option<Instant>,
     away: bool,
     spell: Option<Spell>,
+    /// The last time that the server had no room for another connection.
+    full: Option<Instant>,
     /// Missing tables, each of which is logged once.
     missed: HashSet<String>,
 }
@@ -107,6 +109,14 @@ impl Heard {
         unwatched.map(|spell| spell.watched = true).is_some()
     }
 
+    /// Notes that the server has no room for another connection, although the worker has one.
+    /// Returns `true` if that is to be logged: once a spell, which ends after [`AGAIN`] without
+    /// such a refusal.
+    fn lacks_room(&mut self, now: Instant) -> bool {
+        let before = self.full.replace(now);
+        before.is_none_or(|before| now.saturating_duration_since(before) >= AGAIN)
+    }
+
     fn end(&mut self, now: Instant) -> End {
         let Some(spell) = &mut self.spell else {
             return End::Unknown;
@@ -163,11 +173,18 @@ impl Health {
 
     /// Notes the outcome of a use of the database. Call it on the runtime of the worker.
     pub(super) fn note(self: &Arc<Self>, error: Option<&DatabaseError>) {
-        if error.is_some_and(DatabaseError::is_our_own) {
-            return;
-        }
         let shown = &self.shown;
         let mut heard = self.heard();
+        if let Some(error) = error.filter(|error| error.is_our_own()) {
+            // Without a code, the pool of the worker itself is full.
+            if error.code().is_some() && heard.lacks_room(Instant::now()) {
+                tracing::warn!(
+                    "The database {shown} takes no further connection: {error}. Tasks wait for \
+                     one of those that this worker has."
+                );
+            }
+            return;
+        }
         if let Some(error) = error.filter(|error| error.misses_table())
             && heard.missed.insert(error.to_string())
         {
@@ -315,6 +332,21 @@ mod tests {
         assert_eq!(story.refusal(31.0), Some(Line::GoesOn));
         assert_eq!(story.refusal(60.0), None);
         assert_eq!(story.refusal(61.0), Some(Line::GoesOn));
+    }
+
+    #[test]
+    fn a_server_without_room_is_logged_once_a_spell() {
+        let mut story = Story::new();
+        let mut logged = Vec::new();
+        for seconds in [0, 1, 20, 49, 79, 108, 110, 200, 229, 260] {
+            let now = story.at(f64::from(seconds));
+            if story.heard.lacks_room(now) {
+                logged.push(seconds);
+            }
+        }
+        assert_eq!(logged, [0, 79, 200, 260]);
+        // The database is not away meanwhile.
+        assert!(!story.heard.away && story.heard.spell.is_none());
     }
 
     #[test]

@@ -223,9 +223,10 @@ impl Database {
         let health = &self.inner.health;
         loop {
             health.refused().await;
-            let mut wait = FIRST_LOOK;
+            let mut backoff = Backoff::between(FIRST_LOOK, LONGEST_LOOK);
+            let mut pause = backoff.pause();
             while health.silence_after_refusal().is_some() {
-                tokio::time::sleep(wait).await;
+                tokio::time::sleep(pause).await;
                 let silence = health.silence_after_refusal();
                 if silence.is_none_or(|silence| silence < FIRST_LOOK) {
                     continue;
@@ -236,7 +237,7 @@ impl Database {
                 {
                     health.note(Some(&error));
                 }
-                wait = (wait * 2).min(LONGEST_LOOK);
+                pause = backoff.pause();
             }
         }
     }

@@ -76,14 +76,7 @@ pub(super) fn check(query: &str, dialect: Dialect) -> Result<(), String> {
             format!("the option {name}")
         };
         if !is_known {
-            let hint = if name
-                .replace(['-', '_'], "")
-                .eq_ignore_ascii_case("timezone")
-            {
-                "; the time zone of sessions is the setting --database-time-zone"
-            } else {
-                ""
-            };
+            let hint = hint(&name, dialect);
             let known = known.join(", ");
             return Err(format!(
                 "{named} is not known; the options are {known}{hint}"
@@ -112,6 +105,25 @@ pub(super) fn check(query: &str, dialect: Dialect) -> Result<(), String> {
         may_be_secret |= name == "password";
     }
     Ok(())
+}
+
+/// Returns what replaces an option of other programs that has no meaning here.
+fn hint(name: &str, dialect: Dialect) -> &'static str {
+    let plain = name.replace(['-', '_'], "").to_ascii_lowercase();
+    match (plain.as_str(), dialect) {
+        ("timezone" | "servertimezone" | "loc", _) => {
+            "; the time zone of sessions is the setting --database-time-zone"
+        }
+        ("collation", Dialect::MySql) => {
+            "; a session has the server's default collation for utf8mb4, and a statement can name \
+             another one with COLLATE"
+        }
+        ("unixsocket", Dialect::MySql) => "; the path of a unix socket is the option socket",
+        ("searchpath" | "schema" | "currentschema", Dialect::Postgres) => {
+            "; the search path is options[search_path]"
+        }
+        _ => "",
+    }
 }
 
 /// Returns `true` for text that looks like the name of an option: a part of a password may not.
@@ -163,6 +175,19 @@ mod tests {
             ),
             ("timezone=UTC", Dialect::MySql, "--database-time-zone"),
             ("time-zone=UTC", Dialect::MySql, "--database-time-zone"),
+            ("serverTimezone=UTC", Dialect::MySql, "--database-time-zone"),
+            (
+                "charset=utf8mb4&collation=utf8mb4_unicode_ci",
+                Dialect::MySql,
+                "with COLLATE",
+            ),
+            (
+                "Collation=utf8",
+                Dialect::MySql,
+                "default collation for utf8mb4",
+            ),
+            ("unix_socket=/run/x", Dialect::MySql, "the option socket"),
+            ("currentSchema=a", Dialect::Postgres, "options[search_path]"),
             ("charset=latin1", Dialect::MySql, "utf8mb4"),
             ("sslrootcert=/x", Dialect::MySql, "sslrootcert is not"),
             ("ssl_mode=disable", Dialect::Postgres, "ssl_mode"),

@@ -382,7 +382,8 @@ fn all_room_is_ours(url: &str, sleep: &str) {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let tasks = [sleep, "UPDATE missing SET n = :n"];
     let settings = Settings::new(&redis, url, &tasks);
-    let mut worker = start(settings.command().args(["-c", "16"]));
+    let many = ["-c", "16", "--database-connections", "16"];
+    let mut worker = start(settings.command().args(many));
     let calls: Vec<String> = (0..48).map(|call| format!("call-{call}")).collect();
     for call in &calls {
         post(&redis, call, "t0", "[0.2]", None);
@@ -395,6 +396,9 @@ fn all_room_is_ours(url: &str, sleep: &str) {
     let log = worker.log();
     assert!(log.contains("the task t1 will fail"), "{log}");
     assert!(!log.contains("unavailable"), "{log}");
+    // All refusals are one spell.
+    let warned = log.matches("takes no further connection").count();
+    assert_eq!(warned, 1, "{log}");
 }
 
 #[test]
