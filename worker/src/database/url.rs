@@ -45,7 +45,7 @@ pub enum DatabaseUrlError {
     },
 }
 
-/// How to connect, and what to set in each session.
+/// The options with which the driver connects, and the time zone to set in each session.
 #[derive(Clone, Debug)]
 pub(crate) struct Address {
     pub(super) options: Options,

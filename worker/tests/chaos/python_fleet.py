@@ -1,4 +1,7 @@
-"""The tasks `proj.*` in a worker that sweeps often, so that a test need not wait for an hour."""
+"""The tasks `proj.*` in a Python worker that restores the messages of dead workers each second.
+
+By default a message counts as that of a dead worker after an hour, which is too long for a test.
+"""
 
 import os
 

@@ -39,7 +39,8 @@ pub(super) enum Transport {
 impl Transport {
     /// Connects to the server.
     ///
-    /// The caller enforces the deadline; here it divides the time among the addresses of the name.
+    /// The caller enforces the deadline. This function uses it only to give each address of the host
+    /// name a share of the time that is left.
     pub(super) async fn open(endpoint: &RedisEndpoint, deadline: Instant) -> io::Result<Self> {
         let (host, port) = match endpoint.address() {
             Address::Unix(path) => return UnixStream::connect(path).await.map(Transport::Unix),
@@ -84,7 +85,7 @@ fn in_words(error: io::Error) -> io::Error {
 /// A TCP stream without TLS.
 pub(super) struct Plain {
     stream: TcpStream,
-    /// Whether the server has sent anything.
+    /// `true` once the server has sent anything.
     heard: bool,
 }
 
