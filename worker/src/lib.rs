@@ -52,12 +52,14 @@ mod config;
 // This module and `delivery` are public only for the conformance tests.
 #[doc(hidden)]
 pub mod consumer;
+mod control;
 mod database;
 #[doc(hidden)]
 pub mod delivery;
 mod duration;
 mod executor;
 mod failpoint;
+mod glob;
 mod health;
 mod lifecycle;
 mod logging;

@@ -634,3 +634,26 @@ async fn a_delivery_is_counted_once() {
     let answer = b.run(&scripts::COUNT_BEGUN, &["three"], &full).await;
     assert_eq!(answer.unwrap(), "[1]");
 }
+
+#[tokio::test]
+async fn a_reply_of_remote_control_goes_to_a_client_that_waits() {
+    let mut b = Bench::new().await;
+    let (keys, arguments) = (["bindings", "replies"], ["k:q", "a reply", "60"]);
+    let answer = b.run(&scripts::CONTROL_REPLY, &keys, &arguments).await;
+    assert_eq!(answer.unwrap(), "0");
+    assert_eq!(b.ask(&["EXISTS", "replies"]).await, "0");
+    b.ask(&["SADD", "bindings", "k:q", "other"]).await;
+    for _ in 0..2 {
+        let answer = b.run(&scripts::CONTROL_REPLY, &keys, &arguments).await;
+        assert_eq!(answer.unwrap(), "1");
+    }
+    assert_eq!(
+        b.ask(&["LRANGE", "replies", "0", "-1"]).await,
+        "[a reply a reply]"
+    );
+    assert!(b.ask(&["TTL", "replies"]).await.parse::<i64>().unwrap() > 50);
+    b.ask(&["DEL", "replies"]).await;
+    b.ask(&["SET", "replies", "not a list"]).await;
+    let answer = b.run(&scripts::CONTROL_REPLY, &keys, &arguments).await;
+    assert!(answer.is_err());
+}

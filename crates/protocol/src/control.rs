@@ -7,7 +7,7 @@
 //! not receive the request; Celery guarantees no more.
 
 use serde::Deserialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::json::write::{Object, strings};
@@ -269,10 +269,10 @@ pub struct Reply {
 
 impl Reply {
     /// Returns the answer of a worker to a request with this ticket.
-    pub fn new(node: &str, answer: &Value, ticket: Option<String>, clock: u64) -> Self {
+    pub fn new(node: &str, answer: Box<RawValue>, ticket: Option<String>, clock: u64) -> Self {
         Self {
             node: node.to_owned(),
-            answer: to_raw_value(answer).unwrap_or_default(),
+            answer,
             ticket,
             clock,
         }

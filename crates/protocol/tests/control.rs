@@ -120,7 +120,12 @@ fn every_reply_is_read_and_written_as_python_wrote_it() {
             assert!(found, "{}: {answer}", fixture.name);
 
             let tag = python["properties"]["delivery_tag"].as_str().unwrap();
-            let again = Reply::new(&read.node, &answer, read.ticket.clone(), read.clock);
+            let again = Reply::new(
+                &read.node,
+                read.answer.clone(),
+                read.ticket.clone(),
+                read.clock,
+            );
             let ours = again.encode_redis(&address, tag);
             assert_eq!(decoded_body(&ours), decoded_body(raw.as_bytes()));
             let (mut ours, mut python) = (parsed(&ours), python);

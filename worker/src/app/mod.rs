@@ -23,7 +23,8 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::config::value::ConfigError;
 use crate::config::{Config, SETTINGS};
-use crate::consumer::{Consumer, ConsumerOptions};
+use crate::consumer::{Consumer, ConsumerOptions, Left};
+use crate::control::Control;
 use crate::database::{Database, Kind};
 use crate::delivery::{TaskNames, held_limit};
 use crate::executor::{self, Ended, Stage};
@@ -205,6 +206,8 @@ impl Worker {
             tokio::spawn(http::serve(listener, Arc::new(vitals)));
         }
 
+        let control = (!config.without_control)
+            .then(|| Control::start(&consumer, &config, &registry, &shutdown, &monitor));
         let shared = Arc::new(Shared {
             states,
             settler,
@@ -234,12 +237,10 @@ impl Worker {
             manager.stopping();
         }
         let left = consumer.close_before(patience(&shutdown)).await;
-        if left.held > 0 {
-            tracing::warn!(
-                "{} messages could not be settled; they return to their queues after the lease",
-                left.held
-            );
+        if let Some(control) = control {
+            control.close().await;
         }
+        report(left);
         if let Some(mistake) = mistake.get() {
             return Err(mistake.clone().into());
         }
@@ -247,6 +248,16 @@ impl Worker {
             Phase::Cold => Stopped::Cold,
             _ => Stopped::Warm,
         })
+    }
+}
+
+/// Logs the messages that could not be settled.
+fn report(left: Left) {
+    if left.held > 0 {
+        tracing::warn!(
+            "{} messages could not be settled; they return to their queues after the lease",
+            left.held
+        );
     }
 }
 

@@ -6,6 +6,7 @@
 //! verdict as finished steps. Every instance has a connection of its own; the consumer takes one
 //! for each of its roles.
 
+pub(crate) mod control;
 mod options;
 pub(crate) mod redis;
 mod settlement;

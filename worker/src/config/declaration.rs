@@ -410,4 +410,15 @@ declare_settings! {
         builder: |time: Duration| time.into(),
         example: "Duration::from_secs(10)",
     }
+
+    /// Makes the worker ignore remote control: `celery inspect` and `celery control`.
+    without_control: bool = false {
+        group: Running,
+        value: "BOOL",
+        help: "Ignore remote control: `celery inspect` and `celery control`",
+        more: "The opposite of Celery's `worker_enable_remote_control`. See \
+               [Remote control](control.md)",
+        builder: |without: bool| without,
+        example: "true",
+    }
 }

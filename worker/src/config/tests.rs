@@ -184,7 +184,7 @@ fn the_reference_lists_the_settings_as_they_are_declared() {
 }
 
 /// A value of each setting as an option and in a file, and as `--print-config` prints it.
-const SAMPLES: [(&str, &str, &str, &str); 30] = [
+const SAMPLES: [(&str, &str, &str, &str); 31] = [
     (
         "broker",
         "redis://h/1",
@@ -230,6 +230,7 @@ const SAMPLES: [(&str, &str, &str, &str); 30] = [
     ("inbox_expires", "0", "0", "\"0s\""),
     ("metrics_addr", "9808", "'9808'", "\"127.0.0.1:9808\""),
     ("soft_shutdown_timeout", "10", "10", "\"10s\""),
+    ("without_control", "true", "true", "true"),
 ];
 
 #[test]

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use celery_protocol::message::{DecodeError, DecodeOptions, Task, mark_redelivered};
 use celery_protocol::serializer::Serializer;
 use celery_protocol::time::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::parked::{Parked, Waiting};
 use super::peek::Peek;
@@ -45,6 +45,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// of one answer.
 pub(crate) const FETCH_BYTES: usize = 4 << 20;
 
+/// The most parked messages that are listed at once: about a megabyte of answer.
+const MOST_LISTED: usize = 1_000;
+
 /// The intake role, with what it shares with the other roles.
 pub(crate) struct Intake {
     pub(crate) source: RedisSource,
@@ -54,6 +57,8 @@ pub(crate) struct Intake {
     pub(crate) deliveries: mpsc::Sender<Delivery>,
     pub(crate) shutdown: Shutdown,
     pub(crate) parked: Parked,
+    /// Asks for a list of the parked messages, by remote control.
+    pub(crate) asked: mpsc::Receiver<oneshot::Sender<Vec<Waiting>>>,
     pub(crate) unread: Unread,
     pub(crate) accept: Vec<Serializer>,
     pub(crate) redelivery_limit: u32,
@@ -99,6 +104,10 @@ impl Intake {
                     Some(batch) => batch.into_iter().for_each(|it| self.unread.push(it, false)),
                     None => open = false,
                 },
+                Some(asked) = self.asked.recv() => {
+                    // An error means that the asking side has given up.
+                    let _ = asked.send(self.parked.first(MOST_LISTED, FETCH_BYTES));
+                }
                 () = self.ledger.lighter.notified(), if !self.unread.is_empty() => {}
                 () = until_due(self.parked.next_eta()) => self.fetch_due().await,
                 () = self.shutdown.reached(Phase::Draining), if self.parked.next_eta().is_some() => {
@@ -233,6 +242,7 @@ impl Intake {
             });
         }
         delivery.orders = Some(self.orders.clone());
+        self.ledger.reserve(delivery.tag, &delivery.task);
         failpoint!("deliver");
         // The channel has room for every message that can be held. The executor closes it when it
         // starts nothing more, possibly while a claim is under way: the messages of that claim go

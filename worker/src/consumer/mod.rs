@@ -32,6 +32,7 @@ mod settling;
 mod transition;
 mod verdict;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -40,7 +41,7 @@ use std::time::Duration;
 use celery_client::aio::Health;
 use celery_client::redis::RedisEndpoint as Endpoint;
 use futures_util::FutureExt;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 
 pub use options::ConsumerOptions;
@@ -51,13 +52,15 @@ use self::fetch::Fetch;
 use self::intake::{Intake, Unread};
 use self::members_first::MembersFirst;
 use self::parked::Parked;
+pub(crate) use self::parked::Waiting;
 pub(crate) use self::rules::Rules;
 use self::settling::Settling;
 pub(crate) use self::verdict::{Failure, Verdict};
+use crate::broker::redis::control::RedisControl;
 use crate::broker::redis::doorbell::{self, Bell};
 use crate::broker::redis::{Broker, Layout, RedisSource};
 pub use crate::broker::{QueueOrder, Results};
-use crate::delivery::{Delivery, Ledger, Settler, TaskNames};
+use crate::delivery::{Delivery, InHand, Ledger, Settler, TaskNames};
 use crate::monitor::Pulse;
 use crate::{Phase, Shutdown};
 
@@ -70,13 +73,19 @@ pub struct Consumer {
     results: Option<Arc<Health>>,
     ledger: Arc<Ledger>,
     intake: JoinHandle<()>,
+    ask: Ask,
     renewing: AbortHandle,
     roles: Vec<AbortHandle>,
 }
 
+/// Asks the intake role for a list of the parked messages.
+type Ask = mpsc::Sender<oneshot::Sender<Vec<Waiting>>>;
+
 /// A view of a running consumer for monitoring.
 #[derive(Clone)]
 pub(crate) struct View {
+    ask: Ask,
+    layout: Arc<Layout>,
     broker: Arc<Health>,
     results: Option<Arc<Health>>,
     ledger: Arc<Ledger>,
@@ -104,6 +113,37 @@ impl View {
 
     pub(crate) fn parked(&self) -> usize {
         self.ledger.parked_count()
+    }
+
+    /// Returns the most messages that may be held.
+    pub(crate) fn limit(&self) -> usize {
+        self.ledger.limit()
+    }
+
+    /// Returns the names of the queues that are consumed.
+    pub(crate) fn queues(&self) -> Vec<Arc<str>> {
+        let queues = self.layout.queues.iter();
+        queues.map(|queue| Arc::clone(&queue.name)).collect()
+    }
+
+    /// Returns the tasks that wait for a slot or run.
+    pub(crate) fn in_hand(&self) -> Vec<InHand> {
+        self.ledger.in_hand()
+    }
+
+    /// Returns how many tasks of each name have begun since the start.
+    pub(crate) fn begun(&self) -> HashMap<String, u64> {
+        self.ledger.begun()
+    }
+
+    /// Returns the messages that wait for their ETA: the first thousand or 4 MiB of them.
+    pub(crate) async fn waiting(&self) -> Vec<Waiting> {
+        let (answer, answered) = oneshot::channel();
+        // An error means that the consumer has ended: nothing waits any more.
+        if self.ask.send(answer).await.is_err() {
+            return Vec::new();
+        }
+        answered.await.unwrap_or_default()
     }
 
     fn servers(&self) -> impl Iterator<Item = &Health> {
@@ -165,6 +205,8 @@ impl Consumer {
         // The channel has room for every message that can be held, so intake never waits for the
         // executor.
         let (deliveries, delivered) = mpsc::channel(held);
+        // One question at a time: remote control waits for each answer.
+        let (ask, asked) = mpsc::channel(1);
         let (bell, rung) = (Arc::new(Bell::default()), Arc::new(Notify::new()));
 
         let (source, pulse) = role("fetch");
@@ -188,6 +230,7 @@ impl Consumer {
             deliveries,
             shutdown: shutdown.clone(),
             parked: Parked::default(),
+            asked,
             unread: Unread::default(),
             accept: options.accept_content,
             redelivery_limit: options.redelivery_limit,
@@ -233,6 +276,7 @@ impl Consumer {
                 results: elsewhere,
                 ledger: Arc::clone(&ledger),
                 intake,
+                ask,
                 renewing,
                 roles,
             },
@@ -253,10 +297,18 @@ impl Consumer {
 
     pub(crate) fn view(&self) -> View {
         View {
+            ask: self.ask.clone(),
+            layout: Arc::clone(&self.broker.layout),
             broker: Arc::clone(&self.broker.health),
             results: self.results.clone(),
             ledger: Arc::clone(&self.ledger),
         }
+    }
+
+    /// Returns the channel of remote control.
+    pub(crate) fn control(&self, pulse: &Arc<Pulse>) -> RedisControl {
+        let pulse = Arc::clone(pulse);
+        self.broker.control(move || pulse.beat())
     }
 
     /// Returns the number of deliveries that wait for their ETA.
@@ -331,7 +383,7 @@ async fn deserted(health: &Health, ledger: &Ledger) {
 ///
 /// A role that ended by a bug would leave a worker that looks alive and never finishes what it
 /// holds. The worker is therefore stopped, so that its supervisor starts it again.
-fn spawn(
+pub(crate) fn spawn(
     name: &'static str,
     shutdown: &Shutdown,
     role: impl Future<Output = ()> + Send + 'static,

@@ -47,6 +47,24 @@ impl Parked {
         due
     }
 
+    /// Returns the messages that are due first: up to `most` of them, and only until they have
+    /// `bytes` bytes.
+    pub(crate) fn first(&self, most: usize, bytes: usize) -> Vec<Waiting> {
+        let mut first: Vec<&Waiting> = self.heap.iter().map(|Reverse(it)| it).collect();
+        if first.len() > most {
+            first.select_nth_unstable(most);
+            first.truncate(most);
+        }
+        first.sort_unstable();
+        let mut size = 0;
+        let fits = first.into_iter().take_while(|waiting| {
+            let fits = size < bytes;
+            size += waiting.size;
+            fits
+        });
+        fits.cloned().collect()
+    }
+
     /// Takes all messages, in no particular order.
     pub(crate) fn drain(&mut self) -> Vec<Waiting> {
         std::mem::take(&mut self.heap)
@@ -90,6 +108,24 @@ mod tests {
         assert_eq!(parked.due(i64::MAX, 10, 1).len(), 1);
         assert_eq!(parked.due(i64::MAX, 10, 1000).len(), 1);
         assert_eq!(parked.next_eta(), None);
+    }
+
+    #[test]
+    fn a_list_of_the_first_takes_nothing() {
+        let mut parked = Parked::default();
+        for (eta, index) in [(30, 1), (10, 2), (20, 3), (40, 4)] {
+            parked.push(waiting(eta, index));
+        }
+        let first = |most, bytes| -> Vec<u16> {
+            let first = parked.first(most, bytes);
+            first.iter().map(|waiting| waiting.tag.index).collect()
+        };
+        assert_eq!(first(10, 1_000), [2, 3, 1, 4]);
+        assert_eq!(first(2, 1_000), [2, 3]);
+        assert_eq!(first(10, 1), [2]);
+        assert_eq!(first(10, 101), [2, 3]);
+        assert!(first(0, 1_000).is_empty());
+        assert_eq!(parked.next_eta(), Some(10));
     }
 
     #[test]

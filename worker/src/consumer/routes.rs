@@ -57,7 +57,7 @@ impl Routes {
                 return Err(RouteError::Queue(pattern, error));
             }
             if pattern.contains('*') {
-                let regex = Regex::new(&expression(&pattern));
+                let regex = Regex::new(&crate::glob::expression(&pattern));
                 let regex = regex.map_err(|_| RouteError::Pattern(pattern.clone()))?;
                 made.patterns.push((regex, Arc::clone(&queue)));
             } else {
@@ -133,51 +133,6 @@ pub(crate) fn read<'de, D: Deserializer<'de>>(
         }
     }
     deserializer.deserialize_map(RoutesVisitor).map(Some)
-}
-
-/// Returns the regular expression of a pattern, as Python's `fnmatch` reads it.
-fn expression(pattern: &str) -> String {
-    let mut expression = String::from("(?s)^");
-    let mut rest = pattern;
-    while let Some(first) = rest.chars().next() {
-        let after = &rest[first.len_utf8()..];
-        rest = after;
-        match first {
-            '*' => expression.push_str(".*"),
-            '?' => expression.push('.'),
-            '[' => match set(after) {
-                Some((set, after)) => {
-                    expression.push_str(&set);
-                    rest = after;
-                }
-                None => expression.push_str(r"\["),
-            },
-            other => expression.push_str(&regex::escape(other.encode_utf8(&mut [0; 4]))),
-        }
-    }
-    expression.push('$');
-    expression
-}
-
-/// Returns the expression of a set of characters and the text after it. A leading `]` belongs to
-/// the set.
-fn set(text: &str) -> Option<(String, &str)> {
-    let (not, inside) = match text.strip_prefix('!') {
-        Some(inside) => ("^", inside),
-        None => ("", text),
-    };
-    let skipped = inside.chars().next()?.len_utf8();
-    let end = skipped + inside.get(skipped..)?.find(']')?;
-    let (inside, after) = (&inside[..end], &inside[end + 1..]);
-    let mut set = format!("[{not}");
-    for character in inside.chars() {
-        if !(character.is_alphanumeric() || character == '-') {
-            set.push('\\');
-        }
-        set.push(character);
-    }
-    set.push(']');
-    Some((set, after))
 }
 
 #[cfg(test)]

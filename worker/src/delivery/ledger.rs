@@ -16,9 +16,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use celery_protocol::message::Task;
+use celery_protocol::time::Timestamp;
 use tokio::sync::Notify;
 
 use crate::broker::Tag;
@@ -57,6 +59,16 @@ struct Inner {
     /// Every lease: of busy messages, and of those that wait for their acknowledgement.
     leases: HashMap<Tag, Lease>,
     acks: Vec<Tag>,
+    /// How many tasks of each name have begun.
+    begun: HashMap<String, u64>,
+}
+
+/// A task whose outcome is not known yet, as remote control shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct InHand {
+    pub(crate) task: Arc<Task>,
+    /// When its code began. `None` while it waits for a slot.
+    pub(crate) began: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -69,6 +81,8 @@ struct Lease {
     /// was still held.
     answered: bool,
     lost: bool,
+    /// The task, once the message was read and until its outcome is known.
+    task: Option<InHand>,
 }
 
 /// The state of a lease, as far as this worker knows.
@@ -147,6 +161,7 @@ impl Ledger {
                 since,
                 answered: false,
                 lost: false,
+                task: None,
             };
             inner.leases.insert(tag, lease);
         }
@@ -159,10 +174,52 @@ impl Ledger {
         }
     }
 
+    /// Records the task of a message that was read.
+    pub(crate) fn reserve(&self, tag: Tag, task: &Arc<Task>) {
+        if let Some(lease) = self.lock().leases.get_mut(&tag) {
+            lease.task = Some(InHand {
+                task: Arc::clone(task),
+                began: None,
+            });
+        }
+    }
+
+    /// Records that the code of a task begins.
+    pub(crate) fn begin(&self, tag: Tag, now: Timestamp) {
+        let mut inner = self.lock();
+        let Inner { leases, begun, .. } = &mut *inner;
+        let Some(held) = leases.get_mut(&tag).and_then(|lease| lease.task.as_mut()) else {
+            return;
+        };
+        held.began = Some(now);
+        match begun.get_mut(&held.task.name) {
+            Some(count) => *count += 1,
+            None => drop(begun.insert(held.task.name.clone(), 1)),
+        }
+    }
+
+    /// Returns the tasks whose outcome is not known yet, in the order of their claims.
+    pub(crate) fn in_hand(&self) -> Vec<InHand> {
+        let inner = self.lock();
+        let leases = inner.leases.iter();
+        let mut held: Vec<(Tag, InHand)> = leases
+            .filter_map(|(tag, lease)| Some((*tag, lease.task.clone()?)))
+            .collect();
+        drop(inner);
+        held.sort_unstable_by_key(|(tag, _)| *tag);
+        held.into_iter().map(|(_, task)| task).collect()
+    }
+
+    /// Returns how many tasks of each name have begun since the start.
+    pub(crate) fn begun(&self) -> HashMap<String, u64> {
+        self.lock().begun.clone()
+    }
+
     /// Records that the verdict on a message is known, and how many bytes it takes.
     pub(crate) fn answered(&self, tag: Tag, bytes: usize) {
         if let Some(lease) = self.lock().leases.get_mut(&tag) {
             lease.answered = true;
+            lease.task = None;
             self.reweigh(lease, bytes);
         }
         self.lighter.notify_one();
@@ -210,6 +267,7 @@ impl Ledger {
             for tag in tags {
                 if let Some(lease) = inner.leases.get_mut(tag) {
                     lease.answered = true;
+                    lease.task = None;
                     self.reweigh(lease, 0);
                 }
             }

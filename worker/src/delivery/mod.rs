@@ -21,7 +21,7 @@ use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use self::ledger::{ACKS, Ledger};
+pub(crate) use self::ledger::{ACKS, InHand, Ledger};
 use crate::broker::Settlement;
 pub use crate::broker::Tag;
 use crate::clock::now;
@@ -263,6 +263,17 @@ impl Settler {
             self.finish(delivery, Outcome::Expired);
             return None;
         }
+        let delivery = self.count_if_redelivered(delivery, stop).await?;
+        self.ledger.begin(delivery.tag, now());
+        Some(delivery)
+    }
+
+    /// Counts a delivery whose message is marked as redelivered. Returns it if it may begin.
+    async fn count_if_redelivered(
+        &self,
+        delivery: Delivery,
+        stop: impl Future<Output = ()>,
+    ) -> Option<Delivery> {
         if !delivery.task.redelivered {
             return Some(delivery);
         }

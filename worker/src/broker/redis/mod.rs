@@ -60,6 +60,7 @@
 mod binding;
 mod chord;
 mod claim;
+pub(crate) mod control;
 pub(crate) mod doorbell;
 mod layout;
 mod order;

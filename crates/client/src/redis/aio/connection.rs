@@ -109,10 +109,12 @@ impl From<RedisError> for Failure {
 }
 
 /// A message that a server sends without a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Push {
     /// A tracked key changed.
     Invalidated,
+    /// A message was published on a channel that the connection has subscribed to.
+    Message(Vec<u8>),
     /// The connection was closed.
     Disconnected,
 }
@@ -169,6 +171,12 @@ impl Connection {
         let sender = move |push: PushInfo| -> Result<(), ()> {
             match push.kind {
                 PushKind::Invalidate => heard(Push::Invalidated),
+                // The channel comes first, the message last.
+                PushKind::Message => {
+                    if let Some(redis::Value::BulkString(message)) = push.data.into_iter().last() {
+                        heard(Push::Message(message));
+                    }
+                }
                 PushKind::Disconnection => heard(Push::Disconnected),
                 _ => {}
             }

@@ -26,6 +26,8 @@ pub static CHORDS: Script = Script::new(include_str!("../scripts/chords.lua"));
 pub static STORE_RESULTS: Script = Script::new(include_str!("../scripts/store_results.lua"));
 /// Puts a dead letter back into its queue.
 pub static REPLAY: Script = Script::new(include_str!("../scripts/replay.lua"));
+/// Sends a reply of remote control to a client that still waits.
+pub static CONTROL_REPLY: Script = Script::new(include_str!("../scripts/control_reply.lua"));
 
 /// Begins a call of `script` with `keys` keys; the caller appends the keys and then the other
 /// arguments.

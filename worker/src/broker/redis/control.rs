@@ -1,0 +1,291 @@
+//! Remote control over Redis: requests arrive on a channel, replies go to a list of the client.
+//!
+//! kombu's fanout exchange is a channel that every worker subscribes to. In addition, kombu lists
+//! each worker's (never used) queue in the exchange's set of bindings, where tools can find it; so
+//! do we. A reply goes to the list of the client, as long as the client's own binding is there.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use celery_client::aio::{Cmd, Failure, Pipeline, Push, Supervised, Value, scripts};
+use celery_protocol::control::{Reply, ReplyTo};
+use celery_protocol::names::CONTROL_EXCHANGE;
+use tokio::sync::{Notify, mpsc};
+
+use super::{Broker, Layout, MAX_TAGS, bytes};
+use crate::broker::Tag;
+use crate::broker::control::{ControlChannel, Heard};
+
+/// The most requests that wait for their turn. A flood beyond it is dropped: its senders do not
+/// wait longer than a second for replies anyway.
+const WAITING: usize = 64;
+/// The largest request. A revocation of 10,000 tasks has half a megabyte.
+const MOST_BYTES: usize = 1 << 20;
+/// How often the link is tried while nothing is heard, so that a dead link is noticed.
+const CHECK: Duration = Duration::from_secs(15);
+/// How often subscribing is tried again where it is refused, so that a mended ACL is noticed.
+const REFUSED: Duration = Duration::from_mins(1);
+/// How long kombu's sweepers leave a binding alone after its last refresh: `MIN_BINDING_TTL`.
+const BINDING_TTL: Duration = Duration::from_hours(1);
+/// How often a binding is refreshed, as in kombu: three times in its lifetime.
+const REFRESH: Duration = Duration::from_mins(20);
+/// How many seconds a list of replies lives if its client dies: longer than a client waits.
+const REPLIES_TTL: u64 = 60;
+
+/// The connection of the control role.
+pub(crate) struct RedisControl {
+    link: Supervised,
+    layout: Arc<Layout>,
+    channel: String,
+    heard: mpsc::Receiver<Vec<u8>>,
+    closed: Arc<Notify>,
+    /// `true` if the present connection has subscribed.
+    subscribed: bool,
+    /// `true` if the channel was opened and the caller does not know it yet.
+    opened: bool,
+    refreshed: Option<Instant>,
+    /// `true` once the log says that subscribing is refused.
+    told: bool,
+}
+
+impl Broker {
+    /// Returns the control channel, with a connection of its own. `turned` is called at every
+    /// answer and every failed try.
+    pub(crate) fn control(&self, turned: impl Fn() + Send + Sync + 'static) -> RedisControl {
+        let (requests, heard) = mpsc::channel(WAITING);
+        let closed = Arc::new(Notify::new());
+        let lost = Arc::clone(&closed);
+        let link = Supervised::new(
+            Arc::clone(&self.endpoint),
+            self.options("control"),
+            Arc::clone(&self.health),
+        );
+        RedisControl {
+            // A worker is ready without remote control.
+            link: link
+                .at_need()
+                .watched(turned)
+                .listening(move |push| match push {
+                    Push::Message(request) if request.len() > MOST_BYTES => {
+                        tracing::warn!("A control request of {} bytes was dropped", request.len());
+                    }
+                    Push::Message(request) => {
+                        if requests.try_send(request).is_err() {
+                            tracing::debug!("A control request was dropped: {WAITING} others wait");
+                        }
+                    }
+                    Push::Disconnected => lost.notify_one(),
+                    Push::Invalidated => {}
+                }),
+            channel: self.layout.keys.pidbox_channel(self.endpoint.database()),
+            layout: Arc::clone(&self.layout),
+            heard,
+            closed,
+            subscribed: false,
+            opened: false,
+            refreshed: None,
+            told: false,
+        }
+    }
+}
+
+impl RedisControl {
+    /// Opens the connection if needed, and subscribes.
+    async fn open(&mut self) -> Result<(), Failure> {
+        if self.subscribed && self.link.is_open() {
+            return Ok(());
+        }
+        self.subscribed = false;
+        let connection = self.link.connection().await;
+        if !connection.hears() {
+            return Err(Failure::Answer("HELLO 3"));
+        }
+        let mut subscribe = Cmd::new();
+        subscribe.arg("SUBSCRIBE").arg(&self.channel);
+        connection.query(&subscribe).await?;
+        self.link.worked();
+        (self.subscribed, self.opened) = (true, true);
+        (self.told, self.refreshed) = (false, None);
+        Ok(())
+    }
+
+    /// Opens the channel, however long that takes.
+    async fn until_open(&mut self) {
+        while let Err(failure) = self.open().await {
+            if !is_for_good(&failure) {
+                self.link.failed(&failure);
+                continue;
+            }
+            // The worker is not cut off from its broker: the connection stays open.
+            self.link.worked();
+            if !std::mem::replace(&mut self.told, true) {
+                tracing::warn!(
+                    "Remote control is off: the broker does not let this worker subscribe to {} ({failure})",
+                    self.channel
+                );
+            }
+            tokio::time::sleep(REFUSED).await;
+        }
+    }
+
+    /// Tries the link, and refreshes the binding where it is time.
+    async fn check(&mut self) -> Result<(), Failure> {
+        let binding = self.binding();
+        let connection = self.link.connection().await;
+        let mut time = Cmd::new();
+        time.arg("TIME");
+        let now = unix_ms(connection.query(&time).await?).ok_or(Failure::Answer("TIME"))?;
+        if self.refreshed.is_none_or(|then| then.elapsed() >= REFRESH) {
+            let keys = &self.layout.keys;
+            let deadline = now + BINDING_TTL.as_millis();
+            let mut refresh = Pipeline::new();
+            refresh
+                .cmd("SADD")
+                .arg(keys.binding(CONTROL_EXCHANGE))
+                .arg(&binding);
+            refresh.cmd("ZADD").arg(keys.binding_deadlines()).arg("GT");
+            refresh.arg(deadline.to_string()).arg(CONTROL_EXCHANGE);
+            match connection.pipeline(&refresh).await {
+                // Only tools read it.
+                Ok(_) | Err(Failure::Refused(_)) => self.refreshed = Some(Instant::now()),
+                Err(failure) => return Err(failure),
+            }
+        }
+        self.link.worked();
+        Ok(())
+    }
+
+    /// Returns the member of the exchange's set of bindings for this worker.
+    fn binding(&self) -> String {
+        let queue = format!("{}.{CONTROL_EXCHANGE}", self.layout.node);
+        self.layout.keys.binding_member("", "", &queue)
+    }
+
+    async fn try_reply(&mut self, call: &Cmd) -> Result<(), Failure> {
+        self.open().await?;
+        let connection = self.link.connection().await;
+        connection.run(&scripts::CONTROL_REPLY, call).await?;
+        self.link.worked();
+        Ok(())
+    }
+
+    async fn try_read_held(&mut self, tags: &[Tag]) -> Result<Vec<Value>, Failure> {
+        self.open().await?;
+        let mut call = Cmd::new();
+        call.arg("HMGET").arg(&self.layout.unacked);
+        for tag in tags {
+            call.arg(self.layout.tag(*tag));
+        }
+        let answer = self.link.connection().await.query(&call).await?;
+        self.link.worked();
+        match answer {
+            Value::Array(entries) => Ok(entries),
+            _ => Err(Failure::Answer("HMGET")),
+        }
+    }
+
+    /// Notes a failure. It closes the connection, unless the server refuses the command for good.
+    fn failed(&mut self, failure: &Failure) {
+        if is_for_good(failure) {
+            tracing::debug!("A command of remote control is refused: {failure}");
+        } else {
+            self.link.failed(failure);
+        }
+    }
+}
+
+impl ControlChannel for RedisControl {
+    async fn next(&mut self) -> Heard {
+        loop {
+            self.until_open().await;
+            if self.refreshed.is_none()
+                && let Err(failure) = self.check().await
+            {
+                self.link.failed(&failure);
+                continue;
+            }
+            if std::mem::take(&mut self.opened) {
+                return Heard::Open;
+            }
+            tokio::select! {
+                biased;
+                () = self.closed.notified() => {
+                    self.link.failed(&Failure::Lost("the connection was closed".to_owned()));
+                }
+                Some(request) = self.heard.recv() => return Heard::Request(request),
+                () = tokio::time::sleep(CHECK) => {
+                    if let Err(failure) = self.check().await {
+                        self.link.failed(&failure);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn reply(&mut self, reply: &Reply, address: &ReplyTo) {
+        let queue = address.queue();
+        let message = reply.encode_redis(address, &uuid::Uuid::new_v4().to_string());
+        let keys = &self.layout.keys;
+        let mut call = scripts::call(&scripts::CONTROL_REPLY, 2, 5, message.len() + 256);
+        call.arg(keys.binding(&address.exchange));
+        call.arg(keys.queue(&queue, 0));
+        call.arg(keys.binding_member(&address.routing_key, "", &queue));
+        call.arg(&message).arg(REPLIES_TTL);
+        // The second try is for a connection that was lost unnoticed.
+        for _ in 0..2 {
+            match self.try_reply(&call).await {
+                Ok(()) => return,
+                Err(failure) => {
+                    self.failed(&failure);
+                    if is_for_good(&failure) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn read_held(&mut self, tags: &[Tag]) -> Vec<Option<(Arc<str>, Vec<u8>)>> {
+        let mut messages = Vec::with_capacity(tags.len());
+        for chunk in tags.chunks(MAX_TAGS) {
+            match self.try_read_held(chunk).await {
+                Ok(entries) => messages.extend(
+                    entries
+                        .into_iter()
+                        .map(|entry| self.layout.open_entry(bytes(entry)?)),
+                ),
+                Err(failure) => self.failed(&failure),
+            }
+        }
+        messages.resize(tags.len(), None);
+        messages
+    }
+
+    async fn close(mut self) {
+        if !self.link.is_open() {
+            return;
+        }
+        let mut forget = Cmd::new();
+        let key = self.layout.keys.binding(CONTROL_EXCHANGE);
+        forget.arg("SREM").arg(key).arg(self.binding());
+        // The binding of a worker that cannot say goodbye runs out by itself.
+        let _ = self.link.connection().await.query(&forget).await;
+    }
+}
+
+/// Returns `true` if another connection would get the same answer.
+fn is_for_good(failure: &Failure) -> bool {
+    failure.is_lasting() || matches!(failure, Failure::Answer(_))
+}
+
+fn unix_ms(time: Value) -> Option<u128> {
+    let Value::Array(parts) = time else {
+        return None;
+    };
+    let mut parts = parts.into_iter().map(|part| {
+        let text = String::from_utf8(bytes(part)?).ok()?;
+        text.parse::<u128>().ok()
+    });
+    let (seconds, micros) = (parts.next()??, parts.next()??);
+    Some(seconds * 1_000 + micros / 1_000)
+}

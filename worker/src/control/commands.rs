@@ -1,0 +1,56 @@
+//! The commands by name. Each has a file of its own.
+
+mod active;
+mod active_queues;
+mod clock;
+mod conf;
+mod info;
+mod memsample;
+mod ping;
+mod query_task;
+mod registered;
+mod report;
+mod reserved;
+mod scheduled;
+mod shutdown;
+mod stats;
+
+use super::answer::{Answer, quoted, raised};
+use super::arguments::Arguments;
+use super::node::Node;
+use crate::broker::control::ControlChannel;
+
+/// Runs a command. Returns `None` if the command is never answered.
+///
+/// The older names that begin with `dump_` are those that Celery still accepts.
+pub(super) async fn run(
+    node: &Node,
+    arguments: Arguments<'_>,
+    channel: &mut impl ControlChannel,
+) -> Option<Answer> {
+    Some(match arguments.command() {
+        "ping" => ping::run(),
+        "clock" => clock::run(node),
+        "active" | "dump_active" => active::run(node, arguments),
+        "reserved" | "dump_reserved" => reserved::run(node),
+        "scheduled" | "dump_schedule" => scheduled::run(node, channel).await,
+        "query_task" => query_task::run(node, arguments, channel).await,
+        "registered" | "dump_tasks" => registered::run(node, arguments),
+        "active_queues" => active_queues::run(node),
+        "conf" | "dump_conf" => conf::run(node, arguments),
+        "report" => report::run(node),
+        "stats" => stats::run(node),
+        "memsample" => memsample::run(),
+        "memdump" | "objgraph" => Err(raised(
+            "NotImplementedError",
+            "this worker has no Python objects to count",
+        )),
+        "autoscale" => Err(raised("ValueError", "Autoscale not enabled")),
+        "pool_restart" => Err(raised("ValueError", "Pool restarts not enabled")),
+        "shutdown" => {
+            shutdown::run(node, arguments);
+            return None;
+        }
+        unknown => Err(format!("KeyError({})", quoted(unknown))),
+    })
+}

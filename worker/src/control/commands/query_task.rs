@@ -1,0 +1,39 @@
+//! `query_task`: where the tasks with these ids are. Unknown ids are absent.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::info::Shown;
+use super::scheduled;
+use crate::broker::control::ControlChannel;
+use crate::control::answer::{Answer, answer};
+use crate::control::arguments::Arguments;
+use crate::control::node::Node;
+
+pub(super) async fn run(
+    node: &Node,
+    arguments: Arguments<'_>,
+    channel: &mut impl ControlChannel,
+) -> Answer {
+    arguments.required("ids")?;
+    let ids: HashSet<&str> = arguments.texts("ids").into_iter().collect();
+    let (held, name) = (node.view.in_hand(), &node.config.hostname);
+    let mut found = BTreeMap::new();
+    for held in &held {
+        if ids.contains(&*held.task.id) {
+            let state = held.began.map_or("reserved", |_| "active");
+            found.insert(&held.task.id, (state, Shown::of(held, name, false)));
+        }
+    }
+    let waiting = if found.len() < ids.len() {
+        scheduled::waiting(node, channel).await
+    } else {
+        Vec::new()
+    };
+    for task in &waiting {
+        if ids.contains(&*task.id) {
+            let info = Shown::waiting(task, name, false);
+            found.entry(&task.id).or_insert(("scheduled", info));
+        }
+    }
+    answer(&found)
+}

@@ -1,0 +1,58 @@
+//! `registered`: the names of the tasks, each with the attributes that are asked for.
+
+use crate::control::answer::{Answer, answer};
+use crate::control::arguments::Arguments;
+use crate::control::node::Node;
+use crate::task::{DEFAULT_RETRY_DELAY, TaskDef};
+
+/// The attributes that Celery shows unless others are asked for. Tasks of this worker have none of
+/// them.
+const DEFAULT: [&str; 3] = ["exchange", "routing_key", "rate_limit"];
+
+pub(super) fn run(node: &Node, arguments: Arguments<'_>) -> Answer {
+    let asked = arguments.texts("taskinfoitems");
+    let items = if asked.is_empty() {
+        DEFAULT.to_vec()
+    } else {
+        asked
+    };
+    let builtins = arguments.flag("builtins");
+    let tasks = node.registry.iter();
+    let mut tasks: Vec<_> = tasks
+        .filter(|task| builtins || !task.name.starts_with("celery."))
+        .collect();
+    tasks.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let described: Vec<String> = tasks.iter().map(|task| describe(task, &items)).collect();
+    answer(&described)
+}
+
+fn describe(task: &TaskDef, items: &[&str]) -> String {
+    let shown = items.iter().filter_map(|item| {
+        let value = attribute(task, item)?;
+        Some(format!("{item}={value}"))
+    });
+    let shown: Vec<String> = shown.collect();
+    if shown.is_empty() {
+        task.name.to_string()
+    } else {
+        format!("{} [{}]", task.name, shown.join(" "))
+    }
+}
+
+/// Returns an attribute of a task as Python's `str` shows it, unless it is `None` there.
+fn attribute(task: &TaskDef, name: &str) -> Option<String> {
+    let policy = &task.policy;
+    let seconds = |limit: std::time::Duration| limit.as_secs_f64().to_string();
+    let truth = |truth: bool| Some(if truth { "True" } else { "False" }.to_owned());
+    match name {
+        "name" => Some(task.name.to_string()),
+        "max_retries" => Some(policy.max_retries?.to_string()),
+        "default_retry_delay" => Some(seconds(policy.retry_delay.unwrap_or(DEFAULT_RETRY_DELAY))),
+        "soft_time_limit" => policy.soft_time_limit.map(seconds),
+        "time_limit" => policy.time_limit.map(seconds),
+        "acks_late" | "reject_on_worker_lost" => truth(true),
+        "ignore_result" | "track_started" => truth(false),
+        "serializer" => Some("json".to_owned()),
+        _ => None,
+    }
+}

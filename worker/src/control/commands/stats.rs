@@ -1,0 +1,68 @@
+//! `stats`: what the worker has done and uses, with the members of Python's.
+
+use celery_client::endpoint::Address;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use serde_json::{Value, json};
+
+use crate::control::answer::{Answer, answer};
+use crate::control::node::Node;
+
+pub(super) fn run(node: &Node) -> Answer {
+    answer(&json!({
+        "total": node.view.begun(),
+        "pid": std::process::id(),
+        // A text, as in Python.
+        "clock": node.clock.value().to_string(),
+        "uptime": node.started.elapsed().as_secs(),
+        "pool": {
+            "implementation": "celery_worker.executor:Slots",
+            "max-concurrency": node.config.concurrency,
+            // Tasks are futures of this process.
+            "processes": [std::process::id()],
+            "max-tasks-per-child": "N/A",
+            "put-guarded-by-semaphore": true,
+            "timeouts": [0, 0],
+            "writes": "N/A",
+        },
+        "broker": broker(node),
+        "prefetch_count": node.view.limit(),
+        "rusage": usage(),
+    }))
+}
+
+fn broker(node: &Node) -> Value {
+    let broker = &node.config.broker;
+    let (host, port) = match broker.address() {
+        Address::Tcp { host, port } => (host.clone(), Some(*port)),
+        Address::Unix(path) => (path.to_string_lossy().into_owned(), None),
+    };
+    json!({
+        "hostname": host, "userid": broker.username(),
+        "virtual_host": broker.database().to_string(), "port": port, "insist": false,
+        "ssl": broker.tls().is_some(), "transport": "redis", "connect_timeout": 4,
+        "transport_options": {}, "login_method": null, "uri_prefix": null, "heartbeat": 120.0,
+        "failover_strategy": "round-robin", "alternates": [], "credential_provider": null,
+    })
+}
+
+/// Returns what the process has used so far, or Python's `N/A` if the system does not say.
+fn usage() -> Value {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else {
+        return Value::from("N/A");
+    };
+    #[expect(clippy::cast_precision_loss, reason = "Python's times are floats")]
+    let seconds = |micros: i64| micros as f64 / 1e6;
+    json!({
+        "utime": seconds(usage.user_time().num_microseconds()),
+        "stime": seconds(usage.system_time().num_microseconds()),
+        "maxrss": usage.max_rss(), "ixrss": usage.shared_integral(),
+        "idrss": usage.unshared_data_integral(), "isrss": usage.unshared_stack_integral(),
+        "minflt": usage.minor_page_faults(), "majflt": usage.major_page_faults(),
+        "nswap": usage.full_swaps(), "inblock": usage.block_reads(),
+        "oublock": usage.block_writes(), "msgsnd": usage.ipc_sends(),
+        "msgrcv": usage.ipc_receives(), "nsignals": usage.signals(),
+        "nvcsw": usage.voluntary_context_switches(),
+        "nivcsw": usage.involuntary_context_switches(),
+    })
+}

@@ -1,0 +1,179 @@
+//! Remote control: answers what `celery inspect` and `celery control` ask, in Python's shape.
+//!
+//! One role hears the requests of the whole fleet, runs those that address this worker one after
+//! the other, and answers them. A command is a function of the [`Node`] in a file of its own, below
+//! `commands`. What has no meaning here is answered with an error that says so.
+//!
+//! No request can end the role: what cannot be read is logged, and a command that fails, panics or
+//! takes too long is answered with an error. Requests and replies may be lost while the broker is
+//! away, as in Celery.
+
+mod answer;
+mod arguments;
+mod commands;
+mod matching;
+mod node;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use celery_protocol::control::{Reply, Request};
+use celery_protocol::message::DecodeOptions;
+use celery_protocol::serializer::Serializer;
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use self::answer::{Answer, error};
+use self::arguments::Arguments;
+use self::node::Node;
+use crate::Shutdown;
+use crate::broker::control::{ControlChannel, Heard};
+use crate::config::Config;
+use crate::consumer::{Consumer, spawn};
+use crate::monitor::{Monitor, Pulse};
+use crate::printable::one_line;
+use crate::task::Registry;
+
+/// How long a command may take. Clients wait for a second unless told otherwise, and no command
+/// waits for more than two answers of the broker.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// The largest answer. `inspect active` of 4,000 tasks has about two megabytes.
+const MOST_BYTES: usize = 8 << 20;
+
+/// How long the role may take to sign off from the broker.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The running role. Dropping it ends the role without signing off.
+pub(crate) struct Control {
+    end: oneshot::Sender<()>,
+    role: JoinHandle<()>,
+}
+
+impl Control {
+    /// Starts the role beside a consumer.
+    pub(crate) fn start(
+        consumer: &Consumer,
+        config: &Config,
+        registry: &Arc<Registry>,
+        shutdown: &Shutdown,
+        monitor: &Monitor,
+    ) -> Self {
+        let node = Node {
+            config: config.clone(),
+            registry: Arc::clone(registry),
+            view: consumer.view(),
+            shutdown: shutdown.clone(),
+            clock: Arc::default(),
+            started: Instant::now(),
+        };
+        let pulse = monitor.pulses.watch("control");
+        let (end, ended) = oneshot::channel();
+        let role = serve(consumer.control(&pulse), node, pulse, ended);
+        Control {
+            end,
+            role: spawn("control", shutdown, role),
+        }
+    }
+
+    /// Ends the role. The broker is told if it can be reached at once.
+    pub(crate) async fn close(self) {
+        drop(self.end);
+        // A role that does not end in time ends with the process.
+        let _ = tokio::time::timeout(LAST_WORDS, self.role).await;
+    }
+}
+
+/// Serves requests until `end` is dropped.
+async fn serve(
+    mut channel: impl ControlChannel,
+    node: Node,
+    pulse: Arc<Pulse>,
+    mut end: oneshot::Receiver<()>,
+) {
+    loop {
+        let heard = tokio::select! {
+            biased;
+            _ = &mut end => return channel.close().await,
+            heard = pulse.idle(channel.next()) => heard,
+        };
+        match heard {
+            Heard::Open => tracing::debug!("Remote control listens"),
+            Heard::Request(raw) => node.handle(&raw, &mut channel).await,
+        }
+    }
+}
+
+impl Node {
+    async fn handle(&self, raw: &[u8], channel: &mut impl ControlChannel) {
+        // Clients mostly have no clock worth adjusting to, so each request advances it.
+        self.clock.forward();
+        let mut accept = self.config.accept_content.clone();
+        // PHP clients send JSON, whatever the tasks of the app are written in.
+        accept.push(Serializer::Json);
+        let request = match Request::decode_redis(raw, &DecodeOptions::default().accept(&accept)) {
+            Ok(request) => request,
+            Err(error) => {
+                let error = error.to_string();
+                return tracing::error!("Cannot decode a control request: {}", one_line(&error));
+            }
+        };
+        self.clock.adjust(request.clock);
+        let name = &self.config.hostname;
+        let addressed = request.addresses(name, |pattern, matcher| {
+            matching::matches(name, pattern, matcher).unwrap_or_else(|error| {
+                tracing::error!("Control command error: {}", one_line(&error));
+                false
+            })
+        });
+        if !addressed {
+            return;
+        }
+        tracing::debug!("Received control command {}", one_line(&request.method));
+        let Some(answer) = self.run(&request, channel).await else {
+            return;
+        };
+        let answer = answer.unwrap_or_else(|why| {
+            tracing::error!(
+                "Control command {} failed: {}",
+                one_line(&request.method),
+                one_line(&why)
+            );
+            error(&why)
+        });
+        if let Some(address) = &request.reply_to {
+            let reply = Reply::new(
+                name,
+                limited(answer),
+                request.ticket.clone(),
+                self.clock.forward(),
+            );
+            channel.reply(&reply, address).await;
+        }
+    }
+
+    /// Runs the command of a request. Returns `None` if the command is never answered.
+    async fn run(&self, request: &Request, channel: &mut impl ControlChannel) -> Option<Answer> {
+        let arguments = match Arguments::new(&request.method, &request.arguments) {
+            Ok(arguments) => arguments,
+            Err(error) => return Some(Err(error)),
+        };
+        let command = AssertUnwindSafe(commands::run(self, arguments, channel)).catch_unwind();
+        match tokio::time::timeout(DEADLINE, command).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Some(Err("RuntimeError('the command failed by a bug')".to_owned())),
+            Err(_) => Some(Err("TimeoutError('the broker does not answer')".to_owned())),
+        }
+    }
+}
+
+/// Returns the answer, or an error in its place if it is too large to be sent.
+fn limited(answer: Box<serde_json::value::RawValue>) -> Box<serde_json::value::RawValue> {
+    match answer.get().len() {
+        bytes if bytes > MOST_BYTES => error(&format!(
+            "ValueError('the answer has {bytes} bytes, more than {MOST_BYTES}')"
+        )),
+        _ => answer,
+    }
+}

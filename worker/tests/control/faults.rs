@@ -1,0 +1,146 @@
+//! Requests that cannot be read, and a broker that goes away.
+
+use celery_testkit::{Process, Redis, RedisOptions};
+use serde_json::json;
+
+use super::answers::occupy;
+use super::world::{Asking, OURS, PATIENCE, playground, post, start};
+
+#[test]
+fn what_is_not_a_request_is_passed_over() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut asking) = Asking::start(&redis) else {
+        return;
+    };
+    let mut worker = start(&mut playground(&redis, &[]));
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let large = format!("{{\"body\": \"{}\"}}", "x".repeat(2 << 20));
+    for request in [
+        "",
+        "{",
+        "[]",
+        "{}",
+        "null",
+        "{\"body\": 1}",
+        "{\"body\": \"e30=\"}",
+        &large,
+    ] {
+        let published = redis::cmd("PUBLISH")
+            .arg("/0.celery.pidbox")
+            .arg(request)
+            .query(&mut connection);
+        let _: i64 = published.unwrap();
+    }
+    for arguments in [json!([1]), json!("text"), json!(5)] {
+        let answer = asking.ask(OURS, "ping", arguments);
+        assert!(
+            answer["error"].as_str().unwrap().contains("TypeError"),
+            "{answer}"
+        );
+    }
+    for (method, arguments) in [
+        ("query_task", json!({"ids": {"a": [1]}})),
+        ("query_task", json!({"ids": [1, null, {}]})),
+        ("registered", json!({"taskinfoitems": 5, "builtins": []})),
+        ("shutdown_", json!({"msg": 3})),
+    ] {
+        asking.ask(OURS, method, arguments);
+    }
+    assert_eq!(asking.ask(OURS, "ping", json!({})), json!({"ok": "pong"}));
+    assert!(worker.log().contains("Cannot decode a control request"));
+    assert!(
+        worker
+            .log()
+            .contains("A control request of 2097164 bytes was dropped")
+    );
+    assert!(worker.exit_status().is_none());
+}
+
+#[test]
+fn requests_are_heard_again_after_the_broker_was_away() {
+    let mut redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut asking) = Asking::start(&redis) else {
+        return;
+    };
+    let mut worker = start(&mut playground(&redis, &[]));
+    assert_eq!(asking.ask(OURS, "ping", json!({})), json!({"ok": "pong"}));
+    for _ in 0..2 {
+        let offset = worker.log_len();
+        redis.restart().unwrap();
+        worker
+            .wait_for_line_after(PATIENCE, "Remote control listens", offset)
+            .unwrap();
+        let mut asking = Asking::start(&redis).unwrap();
+        assert_eq!(asking.ask(OURS, "ping", json!({})), json!({"ok": "pong"}));
+    }
+}
+
+/// Returns the rules behind the user's name and password in `docs/reference/redis.md`.
+fn documented_rights() -> Vec<&'static str> {
+    let documentation = include_str!("../../../docs/reference/redis.md");
+    let (_, rule) = documentation
+        .split_once("ACL SETUSER worker on '>PASSWORD'")
+        .unwrap();
+    let (rule, _) = rule.split_once("```").unwrap();
+    let words = rule.split_whitespace().filter(|word| *word != "\\");
+    words.map(|word| word.trim_matches('\'')).collect()
+}
+
+/// Starts a worker whose Redis user has these rights. `line` is the line that it is to write.
+fn start_as(redis: &Redis, rights: &[&str], line: &str) -> Process {
+    let user = ["ACL", "SETUSER", "limited", "on", ">secret"];
+    redis.cli(&[&user[..], rights].concat()).unwrap();
+    let mut command = playground(redis, &["-c", "1"]);
+    let url = redis.url().replace("redis://", "redis://limited:secret@");
+    command.env("CELERY_BROKER_URL", &url);
+    let mut worker = Process::spawn("playground", &mut command).unwrap();
+    worker.wait_for_line(PATIENCE, "ready.").unwrap();
+    worker.wait_for_line(PATIENCE, line).unwrap();
+    worker
+}
+
+#[test]
+fn the_documented_rights_are_enough() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut asking) = Asking::start(&redis) else {
+        return;
+    };
+    let mut worker = start_as(&redis, &documented_rights(), "Remote control listens");
+    occupy(&redis, &mut asking, OURS, "celery");
+    asking.send(&json!({"method": "shutdown", "limit": 0}));
+    worker
+        .wait_for_line(PATIENCE, "Got shutdown from remote")
+        .unwrap();
+    worker.quit();
+    worker.wait(PATIENCE).unwrap();
+    let refused = redis.cli(&["ACL", "LOG"]).unwrap();
+    assert!(!refused.contains("name=rust@test/control"), "{refused}");
+}
+
+#[test]
+fn a_worker_that_may_not_subscribe_serves_its_tasks() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let mut rights = documented_rights();
+    rights.push("resetchannels");
+    let mut worker = start_as(
+        &redis,
+        &rights,
+        "Remote control is off: the broker does not let",
+    );
+    post(&redis, "celery", "id", "proj.add", "[1, 2]");
+    worker.wait_for_line(PATIENCE, "[id] succeeded").unwrap();
+}
+
+#[test]
+fn a_worker_without_control_does_not_listen() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let mut command = playground(&redis, &["--without-control"]);
+    let mut worker = Process::spawn("playground", &mut command).unwrap();
+    worker.wait_for_line(PATIENCE, "ready.").unwrap();
+    post(&redis, "celery", "id", "proj.add", "[1, 2]");
+    worker.wait_for_line(PATIENCE, "[id] succeeded").unwrap();
+    let request = ["PUBLISH", "/0.celery.pidbox", "a request"];
+    assert_eq!(redis.cli(&request).unwrap().trim(), "0");
+    assert!(!worker.log().contains("Remote control"));
+}

@@ -1,0 +1,55 @@
+"""A Celery app: its worker has tasks of the playground, and run as a program it asks workers.
+
+As a program it reads requests from its input, one JSON object a line, and writes the answers, one
+object a line: the node names with their answers.
+"""
+
+import json
+import os
+import sys
+import time
+
+from celery import Celery
+
+URL = os.environ["REDIS_URL"]
+# Longer than a busy machine needs to answer; with the number of workers known, no call waits.
+PATIENCE = 30
+
+app = Celery("proj", broker=URL, backend=URL)
+app.conf.broker_connection_retry_on_startup = True
+app.conf.worker_hijack_root_logger = False
+
+
+@app.task(name="proj.sleep")
+def sleep(seconds):
+    time.sleep(seconds)
+
+
+@app.task(name="proj.echo")
+def echo(*args, **kwargs):
+    return {"args": args, "kwargs": kwargs}
+
+
+def main():
+    for line in sys.stdin:
+        request = json.loads(line)
+        with app.connection_or_acquire() as connection:
+            # `app.control.broadcast` refuses arguments that are not an object.
+            replies = app.control.mailbox(connection)._broadcast(
+                request["method"],
+                request.get("arguments"),
+                destination=request.get("destination"),
+                pattern=request.get("pattern"),
+                matcher=request.get("matcher"),
+                reply=request.get("limit", 1) > 0,
+                timeout=request.get("timeout", PATIENCE),
+                limit=request.get("limit", 1) or None,
+            )
+        answers = {}
+        for reply in replies or []:
+            answers.update(reply)
+        print(json.dumps(answers), flush=True)
+
+
+if __name__ == "__main__":
+    main()
