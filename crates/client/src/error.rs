@@ -314,6 +314,13 @@ impl ClientError {
         }
     }
 
+    /// Returns `true` if the whole call must end: its caller wants the thread back, or the process
+    /// is a fork of the one that called.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn ends_call(&self) -> bool {
+        matches!(self, Self::Interrupted | Self::Forked)
+    }
+
     /// Returns `true` if a task may have been queued although its post failed.
     pub fn outcome_unknown(&self) -> bool {
         matches!(self, Self::Publish(error) if error.outcome_unknown)

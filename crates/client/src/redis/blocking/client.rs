@@ -10,32 +10,12 @@ use std::time::Duration;
 use celery_protocol::redis_keys::Keys;
 use redis::{Cmd, Value};
 
-use super::link::Link;
+use super::link::Resting;
 use super::reply::Shape;
-use super::stream::NotOpen;
-use crate::backoff::{Backoff, random};
-use crate::blocking::{Wait, resolve};
-use crate::endpoint::Address;
+use crate::backoff::Backoff;
+use crate::blocking::Wait;
 use crate::error::{ClientError, PublishError};
 use crate::redis::RedisEndpoint;
-
-/// Pauses between attempts to connect, as in Celery's `task_publish_retry_policy` (start 0, step
-/// 0.2 s, 3 attempts).
-///
-/// They outlast the restart of a server, and an absent server is reported in well under a second.
-/// Each pause varies by up to a quarter. The processes of a pool lose their server at the same
-/// moment, but should not reconnect in step.
-const CONNECT_PAUSES: [Duration; 3] = [
-    Duration::ZERO,
-    Duration::from_millis(200),
-    Duration::from_millis(400),
-];
-
-/// The longest gap between the pipelined posts of a loop.
-///
-/// Within a loop, the connection is not checked before each post. A check makes the system send the
-/// small writes that it gathers, and the answers show a broken connection anyway.
-const LOOP: Duration = Duration::from_millis(1);
 
 /// The limits and timeouts of a client.
 #[derive(Clone, Debug)]
@@ -81,10 +61,11 @@ impl Default for ClientOptions {
 /// A client of one server, with at most one connection. Its calls are in `publish`, `results` and
 /// `control`.
 pub struct Client {
-    endpoint: Arc<RedisEndpoint>,
+    pub(super) endpoint: Arc<RedisEndpoint>,
     keys: Keys,
     pub(super) options: ClientOptions,
-    link: Option<Link>,
+    /// The connection, between two calls.
+    pub(super) kept: Option<Resting>,
     /// Failures of pipelined posts that other calls have found.
     pub(super) late: Vec<PublishError>,
 }
@@ -97,7 +78,7 @@ impl Client {
             endpoint,
             keys,
             options,
-            link: None,
+            kept: None,
             late: Vec::new(),
         }
     }
@@ -138,200 +119,16 @@ impl Client {
 
     /// Returns `true` if the client has a connection that can be used again.
     pub(super) fn is_whole(&self) -> bool {
-        self.link.as_ref().is_some_and(Link::is_whole)
+        self.kept
+            .as_ref()
+            .is_some_and(|kept| kept.link().wire.is_whole())
     }
 
     /// Returns the number of pipelined posts that are not confirmed yet.
     pub fn outstanding(&self) -> usize {
-        self.link.as_ref().map_or(0, Link::open_posts)
-    }
-
-    /// Takes the connection out of the client; return it with [`keep`](Self::keep) if it is still
-    /// good.
-    ///
-    /// An idle connection is checked first. A new one is opened if none is usable.
-    pub(super) fn link(&mut self, wait: &mut Wait<'_>) -> Result<Link, ClientError> {
-        if let Some(mut link) = self.link.take() {
-            // The connection may have been opened for a caller with another limit.
-            link.accept_up_to(self.options.max_reply);
-            match self.is_usable(&mut link, wait) {
-                Ok(true) => return Ok(link),
-                Ok(false) => {
-                    let cause = lost(&self.endpoint);
-                    self.abandon(link, || cause.clone());
-                }
-                Err(error) => {
-                    self.abandon(link, || error.clone());
-                    return Err(error);
-                }
-            }
-        }
-        self.open(wait)
-    }
-
-    /// Keeps the connection for the next call. A retired connection is dropped as soon as it owes
-    /// no answer.
-    pub(super) fn keep(&mut self, mut link: Link) {
-        if link.is_retired() {
-            self.forget_name();
-            if link.open_posts() == 0 {
-                return;
-            }
-        }
-        link.touch();
-        self.link = Some(link);
-    }
-
-    /// Takes the connection out, if there is one, without a check.
-    pub(super) fn take_link(&mut self) -> Option<Link> {
-        self.link.take()
-    }
-
-    /// Drops a connection. The posts still open on it have an unknown outcome.
-    pub(super) fn abandon(&mut self, mut link: Link, cause: impl Fn() -> ClientError) {
-        let open = link.take_open_posts();
-        self.late
-            .extend(open.map(|task_id| PublishError::new(task_id, true, cause())));
-    }
-
-    /// Drops an idle connection that may have died unnoticed. A connection that owes answers is
-    /// kept: reading them will show whether it is alive.
-    pub(super) fn doubt(&mut self) {
-        self.link.take_if(|link| link.open_posts() == 0);
-    }
-
-    /// Returns `true` if the connection can be used. An error (the deadline or an interrupt) ends
-    /// the call.
-    fn is_usable(&mut self, link: &mut Link, wait: &mut Wait<'_>) -> Result<bool, ClientError> {
-        let rested = link.last_used().elapsed();
-        if link.is_retired() {
-            return match self.settle(link, wait) {
-                Err(ended @ (ClientError::Interrupted | ClientError::Forked)) => Err(ended),
-                _ => Ok(false),
-            };
-        }
-        let in_a_loop = !link.owed().is_empty() && rested < LOOP;
-        if !link.is_whole() {
-            return Ok(false);
-        }
-        // The server may have closed the connection after its last answers. The client reads these
-        // answers first, because they still count and hide the end of the stream.
-        if !in_a_loop && (self.settle_at_hand(link).is_err() || !link.is_alive()) {
-            return Ok(false);
-        }
-        if rested <= self.options.idle_check || !link.owed().is_empty() {
-            return Ok(true);
-        }
-        // The check takes at most half of the time left, so that a dead connection leaves time for
-        // a new one.
-        let mut wait = wait.share(2, Duration::ZERO);
-        let mut wait = wait.within(self.options.connect_timeout);
-        let asked = link.await_departure(&mut wait).and_then(|()| {
-            link.call(
-                &redis::cmd("PING"),
-                Shape::Short,
-                &mut wait,
-                "the answer to PING",
-            )
-        });
-        match asked {
-            Ok(_) => Ok(true),
-            Err(ended @ (ClientError::Interrupted | ClientError::Forked)) => Err(ended),
-            Err(_) => Ok(false),
-        }
-    }
-
-    fn open(&mut self, wait: &mut Wait<'_>) -> Result<Link, ClientError> {
-        let mut wait = wait.within(self.options.connect_timeout);
-        let mut pauses = CONNECT_PAUSES.iter();
-        loop {
-            match Link::open(&self.endpoint, self.options.max_reply, &mut wait) {
-                Ok(link) => return Ok(link),
-                Err(NotOpen {
-                    error: ClientError::Server(answer),
-                    ..
-                }) => {
-                    if answer.wants_new_connection() {
-                        self.forget_name();
-                    }
-                    return Err(ClientError::Server(answer));
-                }
-                Err(NotOpen {
-                    error: ClientError::Timeout { what, after },
-                    ..
-                }) => {
-                    self.forget_name();
-                    let reason = format!("{what} took longer than {after:?}");
-                    return Err(ClientError::Connect {
-                        endpoint: self.endpoint.display_url(),
-                        reason,
-                    });
-                }
-                Err(NotOpen {
-                    error: error @ ClientError::Tls { .. },
-                    ..
-                }) => {
-                    self.forget_name();
-                    return Err(error);
-                }
-                Err(NotOpen { error, again }) => match pauses.next().filter(|_| again) {
-                    Some(pause) => {
-                        let pause = pause.mul_f64(0.75 + random() / 2.0);
-                        if pause >= wait.deadline().remaining() {
-                            return Err(error);
-                        }
-                        wait.pause(pause, "connecting")?;
-                    }
-                    None => return Err(error),
-                },
-            }
-        }
-    }
-
-    /// Forgets the addresses of the host, because the name may now lead to another server.
-    fn forget_name(&self) {
-        if let Address::Tcp { host, .. } = self.endpoint.address() {
-            resolve::forget(host);
-        }
-    }
-
-    /// Returns a connection that owes no answers and listens to no channel.
-    pub(super) fn quiet_link(&mut self, wait: &mut Wait<'_>) -> Result<Link, ClientError> {
-        let mut link = self.quiet_or_leaving_link(wait)?;
-        link.await_departure(&mut wait.share(2, Duration::ZERO))?;
-        Ok(link)
-    }
-
-    /// Returns a connection that owes no answers, for a subscription. It may still be leaving a
-    /// channel: that ends together with the next subscription.
-    pub(super) fn quiet_or_leaving_link(
-        &mut self,
-        wait: &mut Wait<'_>,
-    ) -> Result<Link, ClientError> {
-        let mut link = self.link(wait)?;
-        let settled = self.settle(&mut link, wait);
-        self.unless_retired(link, settled, wait)
-    }
-
-    /// Returns the connection after its owed answers were `read`, or a new one if an answer made it
-    /// retire. If the answers could not be read, the connection is dropped.
-    pub(super) fn unless_retired(
-        &mut self,
-        link: Link,
-        read: Result<(), ClientError>,
-        wait: &mut Wait<'_>,
-    ) -> Result<Link, ClientError> {
-        match read {
-            Ok(()) if link.is_retired() => {
-                self.keep(link);
-                self.link(wait)
-            }
-            Ok(()) => Ok(link),
-            Err(error) => {
-                self.abandon(link, || error.clone());
-                Err(error)
-            }
-        }
+        self.kept
+            .as_ref()
+            .map_or(0, |kept| kept.link().debts.open_posts())
     }
 
     /// Sends a command that may be repeated, and returns its answer.
@@ -345,7 +142,7 @@ impl Client {
         let mut backoff = backoff();
         let mut lost_before = false;
         loop {
-            let asked = self.quiet_link(wait).and_then(|mut link| {
+            let asked = self.acquire_quiet(wait).and_then(|mut link| {
                 let answer = link.call(cmd, shape, wait, what)?;
                 self.keep(link);
                 answer.map_err(|answer| self.endpoint.refused(answer))
@@ -363,13 +160,6 @@ impl Client {
                 other => return other,
             }
         }
-    }
-}
-
-fn lost(endpoint: &RedisEndpoint) -> ClientError {
-    ClientError::Disconnected {
-        endpoint: endpoint.display_url(),
-        reason: "the server closed it".to_owned(),
     }
 }
 

@@ -32,10 +32,11 @@
 //!
 //! * `stream`: bytes, with or without TLS;
 //! * `reply`: reading answers;
-//! * `link`: a connection;
-//! * `client` and `pool`: connecting, repeating, and keeping connections;
+//! * `link`: a connection, by what it is doing;
+//! * `client`: repeating commands; `acquire`: its connection; `pool`: idle clients;
 //! * `publish`, `pipeline`, `replicas`, `results` and `control`: the calls of a client.
 
+mod acquire;
 mod client;
 mod control;
 mod link;
@@ -49,7 +50,6 @@ mod stream;
 
 pub use client::{Client, ClientOptions};
 pub use control::Revoke;
-pub use link::Link;
 pub use pool::{Pool, PoolOptions};
 pub use publish::{Post, Publish};
 #[doc(hidden)]

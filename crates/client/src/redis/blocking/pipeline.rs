@@ -8,6 +8,7 @@
 
 use redis::Value;
 
+use super::acquire::Need;
 use super::client::backoff;
 use super::link::{Link, Owed};
 use super::publish::{may_repeat, odd_answer};
@@ -41,16 +42,18 @@ impl Client {
 
     /// Writes a post once. The error comes with `true` if the task may have been queued.
     fn write_later(&mut self, post: &Post, wait: &mut Wait<'_>) -> Result<(), (ClientError, bool)> {
-        let mut link = self.roomy_link(wait).map_err(|error| (error, false))?;
+        let acquired = self.acquire(Need::Room, wait);
+        let ready = acquired.and_then(|resting| resting.ready(wait));
+        let mut link = ready.map_err(|error| (error, false))?;
         if self.pack_binding(&mut link, &post.queue) {
-            link.owe(Owed::Binding);
-            link.owe(Owed::Binding);
+            link.debts.owe(Owed::Binding);
+            link.debts.owe(Owed::Binding);
         }
         let end = self.pack_post(&mut link, post, Publish::Confirmed, false);
-        link.gather(true);
-        match link.flush(wait) {
+        link.wire.gather(true);
+        match link.wire.flush(wait) {
             Ok(()) => {
-                link.owe(Owed::Post {
+                link.debts.owe(Owed::Post {
                     task_id: post.task_id.clone(),
                     bytes: post.envelope.len(),
                 });
@@ -58,38 +61,39 @@ impl Client {
                 Ok(())
             }
             Err(error) => {
-                let sent = link.has_sent(end);
-                self.abandon(link, || error.clone());
+                let sent = link.wire.has_sent(end);
+                self.abandon(link, &error);
                 Err((error, sent))
             }
         }
     }
 
-    /// Returns a connection with room for another open post.
-    fn roomy_link(&mut self, wait: &mut Wait<'_>) -> Result<Link, ClientError> {
-        let mut link = self.link(wait)?;
-        let mut prepared = link.await_departure(wait);
-        if prepared.is_ok() && self.is_window_full(&link) {
-            prepared = self.settle(&mut link, wait);
-        } else if prepared.is_ok() && link.owed().len() % LOOK_EVERY == LOOK_EVERY - 1 {
-            prepared = self.settle_at_hand(&mut link);
+    /// Makes room in the window of a connection for another open post.
+    pub(super) fn make_room(
+        &mut self,
+        link: &mut Link,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), ClientError> {
+        if self.is_window_full(link) {
+            self.settle(link, wait)
+        } else if link.debts.len() % LOOK_EVERY == LOOK_EVERY - 1 {
+            self.settle_at_hand(link)
+        } else {
+            Ok(())
         }
-        self.unless_retired(link, prepared, wait)
     }
 
     fn is_window_full(&self, link: &Link) -> bool {
-        link.open_posts() >= self.options.window_posts
-            || link.owed_bytes() >= self.options.window_bytes
+        link.debts.open_posts() >= self.options.window_posts
+            || link.debts.bytes() >= self.options.window_bytes
     }
 
     /// Waits for all outstanding answers and returns the errors of tasks that were not confirmed.
     pub fn collect(&mut self, wait: &mut Wait<'_>) -> Vec<PublishError> {
-        if self.outstanding() > 0
-            && let Some(mut link) = self.take_link()
-        {
+        if let Some(mut link) = self.take_owing() {
             match self.settle(&mut link, wait) {
                 Ok(()) => self.keep(link),
-                Err(error) => self.abandon(link, || error.clone()),
+                Err(error) => self.abandon(link, &error),
             }
         }
         std::mem::take(&mut self.late)
@@ -101,19 +105,19 @@ impl Client {
         link: &mut Link,
         wait: &mut Wait<'_>,
     ) -> Result<(), ClientError> {
-        if link.open_posts() > 0
+        if link.debts.open_posts() > 0
             && let Some(question) = replicas::question(self.options.replicas, wait)
         {
-            link.pack(&question);
-            link.owe(Owed::Replicas);
-            link.flush(wait)?;
+            link.wire.pack(&question);
+            link.debts.owe(Owed::Replicas);
+            link.wire.flush(wait)?;
         }
         while let Some((owed, answer)) = link.next_owed(wait)? {
             self.account(link, owed, answer)?;
         }
         // Posts remain here if the replicas were required when they were accepted and are not
         // required now.
-        link.take_accepted();
+        link.debts.take_accepted();
         Ok(())
     }
 
@@ -135,11 +139,11 @@ impl Client {
             (Owed::Binding, Ok(_)) => {}
             (Owed::Post { task_id, .. }, Ok(Value::Int(_))) => {
                 if self.options.replicas > 0 {
-                    link.accepted(task_id);
+                    link.debts.accepted(task_id);
                 }
             }
             (Owed::Replicas, answer) => {
-                let accepted = link.take_accepted();
+                let accepted = link.debts.take_accepted();
                 if let Err(cause) = replicas::check(link, self.options.replicas, answer) {
                     let unconfirmed = accepted.into_iter();
                     let unconfirmed =
@@ -153,7 +157,7 @@ impl Client {
                 self.late.push(PublishError::new(task_id, false, cause));
             }
             (Owed::Post { task_id, .. }, Ok(_)) => {
-                link.give_up();
+                link.wire.give_up();
                 let cause = odd_answer();
                 self.late
                     .push(PublishError::new(task_id, true, cause.clone()));

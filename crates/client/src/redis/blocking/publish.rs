@@ -136,7 +136,7 @@ impl Client {
         let mut backoff = backoff();
         let mut script_missing = false;
         while !open.is_empty() {
-            let tries = match self.quiet_link(wait) {
+            let tries = match self.acquire_quiet(wait) {
                 Ok(link) => self.try_all(link, posts, &open, mode, script_missing, wait),
                 Err(error) => open.iter().map(|_| not_connected(&error)).collect(),
             };
@@ -199,7 +199,7 @@ impl Client {
     /// Writes all open tasks and reads their answers.
     fn try_all(
         &mut self,
-        mut link: Link,
+        mut link: Box<Link>,
         posts: &[impl AsRef<Post>],
         open: &[Open],
         mode: Publish,
@@ -214,8 +214,8 @@ impl Client {
             bindings.push(self.pack_binding(&mut link, &post.queue));
             // The first EVAL loads the script for the tasks after it.
             ends.push(self.pack_post(&mut link, post, mode, eval && nth == 0));
-            if link.unsent() >= CHUNK
-                && let Err(error) = link.flush(&mut mode.step(wait))
+            if link.wire.unsent() >= CHUNK
+                && let Err(error) = link.wire.flush(&mut mode.step(wait))
             {
                 failure = Some(error);
                 break;
@@ -224,10 +224,10 @@ impl Client {
         let wanted = self.options.replicas;
         let question = replicas::question(wanted, &mode.step(wait));
         if let Some(question) = &question {
-            link.pack(question);
+            link.wire.pack(question);
         }
         if failure.is_none() {
-            failure = link.flush(&mut mode.step(wait)).err();
+            failure = link.wire.flush(&mut mode.step(wait)).err();
         }
         let mut tries = Vec::with_capacity(open.len());
         for (end, bound) in ends.iter().zip(&bindings) {
@@ -241,7 +241,7 @@ impl Client {
                 }
             }
             if let Some(error) = &failure {
-                tries.push(if link.has_sent(*end) {
+                tries.push(if link.wire.has_sent(*end) {
                     Try::Unconfirmed(error.clone())
                 } else {
                     Try::NotSent(error.clone())
@@ -249,7 +249,7 @@ impl Client {
             }
         }
         if failure.is_none() && question.is_some() {
-            let answer = link.answer(
+            let answer = link.wire.answer(
                 Shape::Short,
                 &mut mode.step(wait),
                 "the answer of the replicas",
@@ -288,7 +288,7 @@ impl Client {
             self.keys().binding(queue),
             self.keys().binding_permanent(queue),
         ] {
-            link.pack(redis::cmd("SADD").arg(set).arg(&member));
+            link.wire.pack(redis::cmd("SADD").arg(set).arg(&member));
         }
         true
     }
@@ -297,7 +297,9 @@ impl Client {
     pub(super) fn pack_post(&self, link: &mut Link, post: &Post, mode: Publish, eval: bool) -> u64 {
         let list = self.keys().queue(&post.queue, post.priority);
         match mode {
-            Publish::Confirmed => link.pack_parts([b"LPUSH", list.as_bytes(), &post.envelope]),
+            Publish::Confirmed => link
+                .wire
+                .pack_parts([b"LPUSH", list.as_bytes(), &post.envelope]),
             Publish::Once => {
                 let guard = self.keys().published(&post.task_id);
                 let keys = [list.as_str(), guard.as_str()];
@@ -308,7 +310,7 @@ impl Client {
                 };
                 cmd.arg(post.envelope.as_slice())
                     .arg(PUBLISH_ONCE_GUARD.as_secs());
-                link.pack(&cmd)
+                link.wire.pack(&cmd)
             }
         }
     }
@@ -319,6 +321,7 @@ fn read_answer(link: &mut Link, bound: bool, wait: &mut Wait<'_>) -> Result<Try,
     if bound {
         for _ in 0..2 {
             if link
+                .wire
                 .answer(Shape::Short, wait, "the answer to SADD")?
                 .is_err()
             {
@@ -326,10 +329,10 @@ fn read_answer(link: &mut Link, bound: bool, wait: &mut Wait<'_>) -> Result<Try,
             }
         }
     }
-    match link.answer(Shape::Short, wait, "the post")? {
+    match link.wire.answer(Shape::Short, wait, "the post")? {
         Ok(Value::Int(_)) => Ok(Try::Done),
         Ok(_) => {
-            link.give_up();
+            link.wire.give_up();
             Err(odd_answer())
         }
         Err(refused) => Ok(Try::Refused(refused)),

@@ -44,7 +44,7 @@ pub(super) fn check(link: &mut Link, wanted: u32, answer: Answer) -> Result<(), 
             _ => Ok(()),
         }
     } else {
-        link.give_up();
+        link.wire.give_up();
         Err(ClientError::Protocol(
             "WAIT was answered with something that is not a number".to_owned(),
         ))

@@ -13,7 +13,9 @@ use celery_protocol::result::ResultDoc;
 use redis::Value;
 
 use super::Client;
+use super::acquire::Need;
 use super::client::backoff;
+use super::link::Listening;
 use super::reply::Shape;
 use crate::blocking::Wait;
 use crate::error::ClientError;
@@ -177,25 +179,28 @@ impl Client {
         wait: &mut Wait<'_>,
     ) -> Result<Heard, ClientError> {
         let mut entering = wait.within(step);
-        let mut link = listener.quiet_or_leaving_link(&mut entering)?;
-        if let Err(refused) = link.subscribe(channel, &mut entering)? {
-            listener.keep(link);
-            return match refused.code() {
-                "NOPERM" | "ERR" => Ok(Heard::NotPermitted),
-                _ => Err(listener.endpoint().refused(refused)),
-            };
-        }
+        let resting = listener.acquire(Need::Quiet, &mut entering)?;
+        let mut listening = match resting.subscribe(channel, &mut entering)? {
+            Ok(listening) => listening,
+            Err((link, refused)) => {
+                listener.keep(link);
+                return match refused.code() {
+                    "NOPERM" | "ERR" => Ok(Heard::NotPermitted),
+                    _ => Err(listener.endpoint().refused(refused)),
+                };
+            }
+        };
         let heard = loop {
             let read = self.get_result(task_id, &mut wait.within(step));
             if let Some(bytes) = read?.filter(|bytes| standing(bytes) != Standing::Underway) {
                 break bytes;
             }
-            if let Some(bytes) = next_final_message(&mut link, wait)? {
+            if let Some(bytes) = next_final_message(&mut listening, wait)? {
                 break bytes;
             }
         };
-        if link.unsubscribe(wait).is_ok() {
-            listener.keep(link);
+        if let Ok(leaving) = listening.unsubscribe(wait) {
+            listener.keep(leaving);
         }
         Ok(Heard::Result(heard))
     }
@@ -242,17 +247,15 @@ enum Heard {
 
 /// Returns the next message with a final state, or `None` when it is time to read the key again.
 fn next_final_message(
-    link: &mut super::Link,
+    listening: &mut Listening,
     wait: &mut Wait<'_>,
 ) -> Result<Option<Vec<u8>>, ClientError> {
     let mut part = wait.within(REREAD);
     loop {
-        match link.message(&mut part) {
+        match listening.message(&mut part) {
             Ok(bytes) if standing(&bytes) != Standing::Underway => return Ok(Some(bytes)),
             Ok(_) => {}
             Err(ClientError::Timeout { what, .. }) => {
-                // Nothing was lost: the link keeps a partly received answer.
-                link.still_whole();
                 return if wait.deadline().has_passed() {
                     Err(wait.timeout(what))
                 } else {

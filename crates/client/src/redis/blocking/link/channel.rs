@@ -1,54 +1,112 @@
-//! Listening to a channel on a link, and leaving it.
+//! A connection that listens to a channel, and one that is leaving it.
 //!
-//! The link does not wait for the answer to UNSUBSCRIBE. The next user of the link reads up to that
-//! answer, possibly together with the answer to the next subscription.
+//! The client does not wait for the answer to UNSUBSCRIBE. The next user of the connection reads up
+//! to that answer, possibly together with the answer to the next subscription.
 
 use redis::Value;
 
-use super::{Answer, Link, Listening};
+use super::ready::Link;
+use super::wire::Answer;
 use crate::blocking::Wait;
 use crate::error::{ClientError, ServerError};
 use crate::redis::blocking::reply::Shape;
 
-impl Link {
-    /// Subscribes to a channel. A refusal of Redis is the inner error. The link must not owe any
-    /// answer.
-    pub(in crate::redis::blocking) fn subscribe(
-        &mut self,
-        channel: &str,
-        wait: &mut Wait<'_>,
-    ) -> Result<Result<(), ServerError>, ClientError> {
-        self.pack(redis::cmd("SUBSCRIBE").arg(channel));
-        self.flush(wait)?;
-        let was_leaving = self.listening == Listening::Leaving;
-        if was_leaving {
-            self.await_departure(wait)?;
-        }
-        self.listening = Listening::Yes;
-        match self.answer(Shape::Message, wait, "the answer to SUBSCRIBE")? {
-            Ok(Value::Array(parts)) if is_text(parts.first(), b"subscribe") => Ok(Ok(())),
-            Ok(_) => {
-                self.broken = true;
-                Err(ClientError::Protocol(
-                    "SUBSCRIBE was answered with something else".to_owned(),
-                ))
-            }
-            Err(refused) => {
-                self.listening = Listening::No;
-                Ok(Err(refused))
-            }
+/// A connection between two calls.
+pub(crate) enum Resting {
+    /// It answers commands.
+    Ready(Box<Link>),
+    /// It may still send messages of a channel, and owes no answers to posts.
+    Leaving(Leaving),
+}
+
+/// A connection that receives the messages of a channel, and answers no other commands.
+pub(crate) struct Listening(Box<Link>);
+
+/// A connection on which UNSUBSCRIBE was sent. Messages of the channel may still precede its
+/// answer.
+pub(crate) struct Leaving(Box<Link>);
+
+/// The outcome of a subscription: the listening connection, or the connection and the refusal.
+pub(crate) type Subscribed = Result<Listening, (Box<Link>, ServerError)>;
+
+impl Resting {
+    /// Returns the connection, whatever it does.
+    pub(crate) fn link(&self) -> &Link {
+        match self {
+            Self::Ready(link) | Self::Leaving(Leaving(link)) => link,
         }
     }
 
-    /// Returns the next message of the channel.
-    pub(in crate::redis::blocking) fn message(
-        &mut self,
+    /// Like [`link`](Self::link), to be changed.
+    pub(crate) fn link_mut(&mut self) -> &mut Link {
+        match self {
+            Self::Ready(link) | Self::Leaving(Leaving(link)) => link,
+        }
+    }
+
+    /// Waits until the connection has left its channel, so that commands are answered again.
+    pub(crate) fn ready(self, wait: &mut Wait<'_>) -> Result<Box<Link>, ClientError> {
+        match self {
+            Self::Ready(link) => Ok(link),
+            Self::Leaving(leaving) => leaving.arrive(wait),
+        }
+    }
+
+    /// Subscribes to a channel. The connection must not owe any answer.
+    pub(crate) fn subscribe(
+        self,
+        channel: &str,
         wait: &mut Wait<'_>,
-    ) -> Result<Vec<u8>, ClientError> {
+    ) -> Result<Subscribed, ClientError> {
+        let mut subscribe = redis::cmd("SUBSCRIBE");
+        subscribe.arg(channel);
+        let mut link = match self {
+            Self::Ready(mut link) => {
+                link.wire.pack(&subscribe);
+                link.wire.flush(wait)?;
+                link
+            }
+            Self::Leaving(Leaving(mut link)) => {
+                link.wire.pack(&subscribe);
+                link.wire.flush_on_channel(wait)?;
+                Leaving(link).arrive(wait)?
+            }
+        };
+        let what = "the answer to SUBSCRIBE";
+        match link.wire.answer(Shape::Message, wait, what)? {
+            Ok(Value::Array(parts)) if is_text(parts.first(), b"subscribe") => {
+                Ok(Ok(Listening(link)))
+            }
+            Ok(_) => Err(ClientError::Protocol(
+                "SUBSCRIBE was answered with something else".to_owned(),
+            )),
+            Err(refused) => Ok(Err((link, refused))),
+        }
+    }
+}
+
+impl From<Box<Link>> for Resting {
+    fn from(link: Box<Link>) -> Self {
+        Self::Ready(link)
+    }
+}
+
+impl From<Leaving> for Resting {
+    fn from(leaving: Leaving) -> Self {
+        Self::Leaving(leaving)
+    }
+}
+
+impl Listening {
+    /// Returns the next message of the channel. After a timeout, it can be called again: a partly
+    /// received message is kept.
+    pub(crate) fn message(&mut self, wait: &mut Wait<'_>) -> Result<Vec<u8>, ClientError> {
         loop {
-            let Ok(Value::Array(mut parts)) = self.answer(Shape::Message, wait, "the result")?
-            else {
-                self.broken = true;
+            let answer = self.0.wire.answer(Shape::Message, wait, "the result");
+            if let Err(ClientError::Timeout { .. }) = answer {
+                self.0.wire.recover();
+            }
+            let Ok(Value::Array(mut parts)) = answer? else {
                 return Err(ClientError::Protocol(
                     "a channel sent something that is not a message".to_owned(),
                 ));
@@ -61,58 +119,52 @@ impl Link {
         }
     }
 
-    /// Marks the link as whole again after a timeout between two messages, which broke nothing.
-    pub(in crate::redis::blocking) fn still_whole(&mut self) {
-        self.broken = false;
+    /// Leaves the channel without waiting for the answer.
+    pub(crate) fn unsubscribe(self, wait: &mut Wait<'_>) -> Result<Leaving, ClientError> {
+        let Self(mut link) = self;
+        link.wire.pack(&redis::cmd("UNSUBSCRIBE"));
+        link.wire.flush_on_channel(wait)?;
+        Ok(Leaving(link))
     }
+}
 
-    /// Leaves the channel without waiting for the answer; the next user of the link reads up to it.
-    pub(in crate::redis::blocking) fn unsubscribe(
-        &mut self,
-        wait: &mut Wait<'_>,
-    ) -> Result<(), ClientError> {
-        self.listening = Listening::Leaving;
-        self.pack(&redis::cmd("UNSUBSCRIBE"));
-        self.flush(wait)
-    }
-
-    /// Waits until the link has left its channel, so that commands are answered again.
-    pub(in crate::redis::blocking) fn await_departure(
-        &mut self,
-        wait: &mut Wait<'_>,
-    ) -> Result<(), ClientError> {
-        while self.listening == Listening::Leaving {
-            let answer = self.answer(Shape::Message, wait, "the answer to UNSUBSCRIBE")?;
-            self.depart(answer);
+impl Leaving {
+    /// Waits until the connection has left its channel.
+    fn arrive(self, wait: &mut Wait<'_>) -> Result<Box<Link>, ClientError> {
+        let Self(mut link) = self;
+        loop {
+            let what = "the answer to UNSUBSCRIBE";
+            if has_left(&link.wire.answer(Shape::Message, wait, what)?) {
+                return Ok(link);
+            }
         }
-        Ok(())
     }
 
-    /// Like [`await_departure`](Self::await_departure), but reads only what has arrived: the server
-    /// may have closed the connection after its last answer.
-    pub(super) fn depart_at_hand(&mut self) -> Result<(), ClientError> {
-        while self.listening == Listening::Leaving {
-            if let Some(answer) = self.answer_at_hand(Shape::Message)? {
-                self.depart(answer);
-            } else {
-                let read = self.stream.read_available(&mut self.replies);
-                if read.map_err(|broken| self.lost(broken))? == 0 {
-                    break;
+    /// Reads what has arrived, because the server may have closed the connection after its last
+    /// answer. Returns `None` if the connection cannot be used.
+    pub(crate) fn if_alive(self) -> Option<Resting> {
+        let Self(mut link) = self;
+        loop {
+            match link.wire.answer_at_hand(Shape::Message).ok()? {
+                Some(answer) if has_left(&answer) => {
+                    return link.is_alive().then_some(Resting::Ready(link));
+                }
+                Some(_) => {}
+                None if link.wire.read_at_hand().ok()? => {}
+                None => {
+                    return link
+                        .wire
+                        .is_alive(true)
+                        .then_some(Resting::Leaving(Self(link)));
                 }
             }
         }
-        Ok(())
     }
+}
 
-    /// Notes that the link has left if this is the answer to UNSUBSCRIBE. Messages before it belong
-    /// to the channel.
-    fn depart(&mut self, answer: Answer) {
-        if let Ok(Value::Array(parts)) = answer
-            && is_text(parts.first(), b"unsubscribe")
-        {
-            self.listening = Listening::No;
-        }
-    }
+/// Returns `true` for the answer to UNSUBSCRIBE. Messages before it belong to the channel.
+fn has_left(answer: &Answer) -> bool {
+    matches!(answer, Ok(Value::Array(parts)) if is_text(parts.first(), b"unsubscribe"))
 }
 
 fn is_text(value: Option<&Value>, text: &[u8]) -> bool {

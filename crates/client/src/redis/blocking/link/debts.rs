@@ -1,96 +1,96 @@
-//! The answers that a link still expects (*owed* answers). It keeps two lists: the pipelined posts
-//! without an answer, in order, and the accepted posts that no Redis `WAIT` has covered yet.
+//! The answers that a link still expects: Redis *owes* them, because their callers did not wait.
 
 use std::collections::VecDeque;
 
-use super::owed::Owed;
-use super::{Answer, Link};
-use crate::blocking::Wait;
-use crate::error::ClientError;
-use crate::redis::blocking::reply::Shape;
+/// The answer to a command that was sent without waiting.
+#[derive(Debug)]
+pub(crate) enum Owed {
+    /// The answer to the writing of a binding.
+    Binding,
+    /// The answer to the post of this task.
+    Post { task_id: String, bytes: usize },
+    /// The answer to `WAIT`: the number of replicas that have all posts sent before the `WAIT`.
+    Replicas,
+}
 
-impl Link {
-    /// Lets the kernel gather the posts of a loop into few packets (Nagle's algorithm). A post
-    /// waits at most until the answer to an earlier post has arrived.
-    pub(in crate::redis::blocking) fn gather(&mut self, on: bool) {
-        if self.gathering != on {
-            self.gathering = on;
-            self.stream.gather(on);
-        }
+impl Owed {
+    fn posts(&self) -> usize {
+        usize::from(matches!(self, Self::Post { .. }))
     }
 
-    pub(in crate::redis::blocking) fn owe(&mut self, owed: Owed) {
-        self.owed_posts += owed.posts();
-        self.owed_bytes += owed.bytes();
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Binding | Self::Replicas => 0,
+            Self::Post { bytes, .. } => *bytes,
+        }
+    }
+}
+
+/// The owed answers of a link, and the posts that were accepted but not confirmed by replicas.
+#[derive(Debug, Default)]
+pub(crate) struct Debts {
+    /// The owed answers, the oldest first.
+    owed: VecDeque<Owed>,
+    /// The number of owed answers that belong to posts.
+    posts: usize,
+    /// Bytes of the messages of the posts whose answers are owed.
+    bytes: usize,
+    /// Task ids of posts that Redis accepted and that no `WAIT` has covered yet.
+    accepted: Vec<String>,
+}
+
+impl Debts {
+    /// Adds an answer that comes after all others.
+    pub(crate) fn owe(&mut self, owed: Owed) {
+        self.posts += owed.posts();
+        self.bytes += owed.bytes();
         self.owed.push_back(owed);
     }
 
-    pub(in crate::redis::blocking) fn owed(&self) -> &VecDeque<Owed> {
-        &self.owed
+    /// Removes the oldest answer, which has come, and returns what it answers.
+    pub(super) fn pay(&mut self) -> Option<Owed> {
+        let owed = self.owed.pop_front()?;
+        self.posts -= owed.posts();
+        self.bytes -= owed.bytes();
+        Some(owed)
     }
 
-    pub(in crate::redis::blocking) fn owed_bytes(&self) -> usize {
-        self.owed_bytes
+    /// Returns the number of owed answers.
+    pub(crate) fn len(&self) -> usize {
+        self.owed.len()
     }
 
-    /// Returns the number of pipelined posts without an answer, or without the WAIT that they need.
-    pub(in crate::redis::blocking) fn open_posts(&self) -> usize {
-        self.owed_posts + self.accepted.len()
+    /// Returns `true` if no answer is owed. Accepted posts may still need a `WAIT`.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.owed.is_empty()
     }
 
-    /// Notes a post that was accepted and that a later WAIT must cover.
-    pub(in crate::redis::blocking) fn accepted(&mut self, task_id: String) {
+    /// Returns the bytes of the messages of the posts whose answers are owed.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns the number of posts without an answer, or without the `WAIT` that they need.
+    pub(crate) fn open_posts(&self) -> usize {
+        self.posts + self.accepted.len()
+    }
+
+    /// Notes a post that was accepted and that a later `WAIT` must cover.
+    pub(crate) fn accepted(&mut self, task_id: String) {
         self.accepted.push(task_id);
     }
 
-    /// Takes the accepted posts that no WAIT has covered yet.
-    pub(in crate::redis::blocking) fn take_accepted(&mut self) -> Vec<String> {
+    /// Takes the accepted posts that no `WAIT` has covered yet.
+    pub(crate) fn take_accepted(&mut self) -> Vec<String> {
         std::mem::take(&mut self.accepted)
     }
 
-    /// Takes the tasks of all open posts, when no further answers can come.
-    pub(in crate::redis::blocking) fn take_open_posts(&mut self) -> impl Iterator<Item = String> {
-        (self.owed_posts, self.owed_bytes) = (0, 0);
-        let owed = std::mem::take(&mut self.owed).into_iter();
-        let owed = owed.filter_map(|owed| match owed {
+    /// Returns the tasks of all open posts, when no further answers can come.
+    pub(crate) fn into_open_posts(self) -> impl Iterator<Item = String> {
+        let owed = self.owed.into_iter().filter_map(|owed| match owed {
             Owed::Post { task_id, .. } => Some(task_id),
             Owed::Binding | Owed::Replicas => None,
         });
-        self.take_accepted().into_iter().chain(owed)
-    }
-
-    /// Waits for the oldest owed answer and returns it.
-    pub(in crate::redis::blocking) fn next_owed(
-        &mut self,
-        wait: &mut Wait<'_>,
-    ) -> Result<Option<(Owed, Answer)>, ClientError> {
-        if self.owed.is_empty() {
-            return Ok(None);
-        }
-        let answer = self.answer(Shape::Short, wait, "the answers to pipelined posts")?;
-        Ok(self.pay(answer))
-    }
-
-    /// Returns the oldest owed answer if it has arrived. Reads at most once.
-    pub(in crate::redis::blocking) fn next_owed_at_hand(
-        &mut self,
-    ) -> Result<Option<(Owed, Answer)>, ClientError> {
-        if self.owed.is_empty() {
-            return Ok(None);
-        }
-        let mut answer = self.answer_at_hand(Shape::Short)?;
-        if answer.is_none() {
-            let read = self.stream.read_available(&mut self.replies);
-            read.map_err(|broken| self.lost(broken))?;
-            answer = self.answer_at_hand(Shape::Short)?;
-        }
-        Ok(answer.and_then(|answer| self.pay(answer)))
-    }
-
-    fn pay(&mut self, answer: Answer) -> Option<(Owed, Answer)> {
-        let owed = self.owed.pop_front()?;
-        self.owed_posts -= owed.posts();
-        self.owed_bytes -= owed.bytes();
-        Some((owed, answer))
+        self.accepted.into_iter().chain(owed)
     }
 }

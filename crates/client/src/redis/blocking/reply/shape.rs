@@ -58,11 +58,7 @@ impl Shape {
 
 /// Returns how many bytes may wait unread while commands are written: the greatest total size of
 /// the answers to the commands written so far.
-pub(in crate::redis::blocking) fn unread(
-    questions: usize,
-    listens: bool,
-    max_reply: usize,
-) -> usize {
+pub(crate) fn unread(questions: usize, listens: bool, max_reply: usize) -> usize {
     let messages = if listens {
         Shape::Message.limit(max_reply)
     } else {

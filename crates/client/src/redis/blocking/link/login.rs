@@ -1,0 +1,114 @@
+//! Opening a connection and logging in: AUTH, SELECT and HELLO in one round trip.
+
+use std::sync::Arc;
+
+use super::ready::Link;
+use super::wire::Wire;
+use crate::blocking::Wait;
+use crate::error::{ClientError, ConfigError};
+use crate::redis::blocking::reply::Shape;
+use crate::redis::blocking::stream::NotOpen;
+use crate::redis::{RedisEndpoint, mode};
+use crate::secret::Secret;
+
+impl Link {
+    /// Opens a connection and logs in.
+    ///
+    /// A server that accepts connections but does not answer is thereby found before any call
+    /// depends on it. The answer to HELLO shows which kind of server it is.
+    pub(crate) fn open(
+        endpoint: &Arc<RedisEndpoint>,
+        max_reply: usize,
+        wait: &mut Wait<'_>,
+    ) -> Result<Box<Self>, NotOpen> {
+        let mut wire = Wire::open(endpoint, max_reply, wait)?;
+        let entered = enter(&mut wire, endpoint, wait);
+        entered.map_err(|error| match (error, wire.tls_problem()) {
+            (ClientError::Disconnected { endpoint, .. }, Some(problem)) => NotOpen {
+                error: ClientError::Tls { endpoint, problem },
+                again: false,
+            },
+            // The server may speak TLS: its alert can be lost with the connection.
+            (ClientError::Disconnected { endpoint, reason }, None) if wire.may_be_tls() => {
+                NotOpen {
+                    error: ClientError::Connect {
+                        endpoint,
+                        reason: format!(
+                            "{reason}; if the server speaks TLS on this port, use rediss://"
+                        ),
+                    },
+                    again: true,
+                }
+            }
+            // No command was sent yet, so only the connection failed.
+            (ClientError::Disconnected { endpoint, reason }, None) => NotOpen {
+                error: ClientError::Connect { endpoint, reason },
+                again: true,
+            },
+            (error, _) => NotOpen {
+                again: error.is_retryable(),
+                error,
+            },
+        })?;
+        Ok(Box::new(Link::new(wire)))
+    }
+}
+
+/// Logs in on a new connection.
+fn enter(
+    wire: &mut Wire,
+    endpoint: &RedisEndpoint,
+    wait: &mut Wait<'_>,
+) -> Result<(), ClientError> {
+    let auth = endpoint.password().map(|password| {
+        let mut auth = redis::cmd("AUTH");
+        if let Some(user) = endpoint.username() {
+            auth.arg(user);
+        }
+        auth.arg(password.reveal());
+        auth
+    });
+    let select = (endpoint.database() > 0).then(|| {
+        let mut select = redis::cmd("SELECT");
+        select.arg(endpoint.database());
+        select
+    });
+    for cmd in [auth.as_ref(), select.as_ref(), Some(&redis::cmd("HELLO"))]
+        .into_iter()
+        .flatten()
+    {
+        wire.pack(cmd);
+    }
+    wire.flush(wait)?;
+    if auth.is_some() {
+        let answer = wire.answer(Shape::Short, wait, "the answer to AUTH")?;
+        let secret = endpoint.password().map_or("", Secret::reveal);
+        answer.map_err(|answer| endpoint.refused(answer.without(secret)))?;
+    }
+    let selected = match select {
+        Some(_) => wire
+            .answer(Shape::Short, wait, "the answer to SELECT")?
+            .map(drop),
+        None => Ok(()),
+    };
+    let hello = wire.answer(Shape::Hello, wait, "the answer to HELLO")?;
+    // A node of a cluster refuses SELECT, too; its kind says more than that.
+    if let Some(kind) = hello.as_ref().ok().and_then(mode::unsupported) {
+        return Err(endpoint.unsupported(kind));
+    }
+    match selected {
+        Err(answer) if answer.code() == "ERR" && !answer.is_auth() && !answer.is_transient() => {
+            return Err(ClientError::Config(ConfigError::Value {
+                name: "database",
+                reason: "the server has no database with this number",
+            }));
+        }
+        Err(answer) => return Err(endpoint.refused(answer)),
+        Ok(()) => {}
+    }
+    match hello {
+        // An old server does not know HELLO. Its error still shows that it answers.
+        Err(answer) if answer.is_auth() || answer.is_transient() => Err(endpoint.refused(answer)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,304 @@
+//! The two directions of a connection: packed commands out, answers in, in order.
+//!
+//! It knows no command. After a failure in the middle of an exchange it is *broken*, and no further
+//! command may be sent on it. Dropping it sends nothing, not even a QUIT: after a fork the
+//! connection belongs to the parent.
+
+use std::sync::Arc;
+
+use redis::{Cmd, Value};
+
+use crate::blocking::Wait;
+use crate::blocking::socket::Peek;
+use crate::endpoint::Address;
+use crate::error::{ClientError, ServerError, TlsProblem};
+use crate::redis::RedisEndpoint;
+use crate::redis::blocking::reply::{ReplyReader, Shape, unread};
+use crate::redis::blocking::stream::{Broken, NotOpen, Stream};
+use crate::tls;
+
+/// Size above which the memory of the write buffer is released after use.
+const LARGE: usize = 256 << 10;
+/// Bytes that frame an argument of a command: its length in digits, and two line ends.
+const FRAME: usize = 25;
+
+/// An answer of Redis: a value, or a refusal.
+pub(crate) type Answer = Result<Value, ServerError>;
+
+/// A stream to a Redis with its buffers.
+pub(crate) struct Wire {
+    endpoint: Arc<RedisEndpoint>,
+    stream: Stream,
+    replies: ReplyReader,
+    /// Packed commands that are not written yet.
+    out: Vec<u8>,
+    /// Number of bytes that may have been sent so far.
+    sent: u64,
+    /// Number of packed commands without an answer, which limits the answers that may arrive
+    /// unread.
+    questions: usize,
+    /// The largest result to accept.
+    max_reply: usize,
+    /// Whether the stream gathers small writes, as it does while posts are pipelined.
+    gathering: bool,
+    standing: Standing,
+}
+
+/// What may still be done with a connection.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    /// The next command may be sent.
+    Whole,
+    /// An answer showed that another connection may do better. Owed answers will still come.
+    Retired,
+    /// An exchange failed in the middle, perhaps because of a disagreement about TLS.
+    Broken(Option<TlsProblem>),
+}
+
+impl Wire {
+    /// Opens a stream to the endpoint.
+    pub(super) fn open(
+        endpoint: &Arc<RedisEndpoint>,
+        max_reply: usize,
+        wait: &mut Wait<'_>,
+    ) -> Result<Self, NotOpen> {
+        Ok(Self {
+            endpoint: endpoint.clone(),
+            stream: Stream::open(endpoint, wait)?,
+            replies: ReplyReader::new(max_reply),
+            out: Vec::new(),
+            sent: 0,
+            questions: 0,
+            max_reply,
+            gathering: false,
+            standing: Standing::Whole,
+        })
+    }
+
+    /// Returns the disagreement about TLS that ended the connection, if any.
+    pub(super) fn tls_problem(&self) -> Option<TlsProblem> {
+        match &self.standing {
+            _ if tls::is_alert(self.replies.rest()) => Some(TlsProblem::Spoken),
+            Standing::Broken(problem) => problem.clone(),
+            Standing::Whole | Standing::Retired => None,
+        }
+    }
+
+    /// Returns `true` if the server has sent nothing yet and may have expected TLS.
+    pub(super) fn may_be_tls(&self) -> bool {
+        !self.stream.is_tls()
+            && self.replies.is_empty()
+            && matches!(self.endpoint.address(), Address::Tcp { .. })
+    }
+
+    /// Packs a command, which the next [`flush`](Self::flush) sends. Returns the position of its
+    /// end, for [`has_sent`](Self::has_sent).
+    pub(crate) fn pack(&mut self, cmd: &Cmd) -> u64 {
+        cmd.write_packed_command(&mut self.out);
+        self.packed()
+    }
+
+    /// Packs a command like [`pack`](Self::pack), from parts that are copied only once.
+    pub(crate) fn pack_parts<const N: usize>(&mut self, parts: [&[u8]; N]) -> u64 {
+        let bytes: usize = parts.iter().map(|part| part.len() + FRAME).sum();
+        self.out.reserve(bytes + FRAME);
+        write_length(&mut self.out, b'*', N);
+        for part in parts {
+            write_length(&mut self.out, b'$', part.len());
+            self.out.extend_from_slice(part);
+            self.out.extend_from_slice(b"\r\n");
+        }
+        self.packed()
+    }
+
+    /// Counts a packed command and returns the position of its end.
+    fn packed(&mut self) -> u64 {
+        self.questions += 1;
+        self.sent + self.out.len() as u64
+    }
+
+    /// Returns the number of packed bytes that are not sent yet.
+    pub(crate) fn unsent(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Returns `true` if the whole command may have been sent. Redis never executes an incomplete
+    /// one.
+    pub(crate) fn has_sent(&self, end: u64) -> bool {
+        self.sent >= end
+    }
+
+    /// Lets the kernel gather the posts of a loop into few packets (Nagle's algorithm). A post
+    /// waits at most until the answer to an earlier post has arrived.
+    pub(crate) fn gather(&mut self, on: bool) {
+        if self.gathering != on {
+            self.gathering = on;
+            self.stream.gather(on);
+        }
+    }
+
+    /// Writes all packed commands.
+    pub(crate) fn flush(&mut self, wait: &mut Wait<'_>) -> Result<(), ClientError> {
+        self.write(false, wait)
+    }
+
+    /// Writes all packed commands while messages of a channel may arrive.
+    pub(super) fn flush_on_channel(&mut self, wait: &mut Wait<'_>) -> Result<(), ClientError> {
+        self.write(true, wait)
+    }
+
+    fn write(&mut self, on_channel: bool, wait: &mut Wait<'_>) -> Result<(), ClientError> {
+        let mut out = std::mem::take(&mut self.out);
+        self.replies
+            .allow_unread(unread(self.questions, on_channel, self.max_reply));
+        let written = self
+            .stream
+            .write(&out, &mut self.sent, &mut self.replies, wait);
+        out.clear();
+        if out.capacity() <= LARGE {
+            self.out = out;
+        }
+        written.map_err(|broken| self.lost(broken))
+    }
+
+    /// Returns the next answer, which must have the shape of its command. A refusal of Redis is the
+    /// inner error.
+    pub(crate) fn answer(
+        &mut self,
+        shape: Shape,
+        wait: &mut Wait<'_>,
+        what: &'static str,
+    ) -> Result<Answer, ClientError> {
+        loop {
+            if let Some(answer) = self.answer_at_hand(shape)? {
+                return Ok(answer);
+            }
+            // The command to be answered must have been sent.
+            self.gather(false);
+            let read = self.stream.read(&mut self.replies, wait, what);
+            read.map_err(|broken| self.lost(broken))?;
+        }
+    }
+
+    /// Returns the next answer if it has arrived.
+    pub(super) fn answer_at_hand(&mut self, shape: Shape) -> Result<Option<Answer>, ClientError> {
+        let answer = self.replies.next(shape);
+        if matches!(answer, Ok(Some(_))) {
+            // A message of a channel decreases the count, too, although it answers no command; the
+            // count stops at 0.
+            self.questions = self.questions.saturating_sub(1);
+        }
+        match answer {
+            Ok(Some(Value::ServerError(error))) => {
+                let code = error.code().to_owned();
+                let answer = ServerError::new(code, error.details().unwrap_or_default());
+                if answer.wants_new_connection() && self.is_whole() {
+                    self.standing = Standing::Retired;
+                }
+                // The refusal may quote the command's arguments, such as a task or a password. They
+                // are removed.
+                Ok(Some(Err(answer.without(""))))
+            }
+            Ok(Some(value)) => Ok(Some(Ok(value))),
+            Ok(None) => Ok(None),
+            Err(reason) => {
+                self.give_up();
+                Err(ClientError::Protocol(reason))
+            }
+        }
+    }
+
+    /// Reads the bytes that have arrived. Returns `false` if there are none.
+    pub(super) fn read_at_hand(&mut self) -> Result<bool, ClientError> {
+        let read = self.stream.read_available(&mut self.replies);
+        read.map(|count| count > 0)
+            .map_err(|broken| self.lost(broken))
+    }
+
+    /// Notes that an exchange failed in the middle, and returns the error for it.
+    fn lost(&mut self, broken: Broken) -> ClientError {
+        self.give_up();
+        match broken {
+            Broken::Lost(reason) => ClientError::Disconnected {
+                endpoint: self.endpoint.display_url(),
+                reason,
+            },
+            Broken::Tls(problem) => {
+                let reason = problem.to_string();
+                self.standing = Standing::Broken(Some(problem));
+                ClientError::Disconnected {
+                    endpoint: self.endpoint.display_url(),
+                    reason,
+                }
+            }
+            Broken::Ended(error) => error,
+        }
+    }
+
+    /// Marks the connection as broken, for example because an answer made no sense.
+    pub(crate) fn give_up(&mut self) {
+        if self.standing == Standing::Whole {
+            self.standing = Standing::Broken(None);
+        }
+    }
+
+    /// Marks the connection as whole again after a timeout between two messages, which broke
+    /// nothing.
+    pub(super) fn recover(&mut self) {
+        if self.standing == Standing::Broken(None) {
+            self.standing = Standing::Whole;
+        }
+    }
+
+    /// Returns `true` if the next command may be sent.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.standing == Standing::Whole && self.out.is_empty()
+    }
+
+    /// Returns `true` if the next command should use another connection.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.standing == Standing::Retired
+    }
+
+    /// Returns `true` if the connection is still open and holds no unexpected data. It does not
+    /// wait.
+    pub(super) fn is_alive(&mut self, expects_data: bool) -> bool {
+        if !expects_data && !self.replies.is_empty() {
+            // Data after the last answer does not answer any command.
+            return false;
+        }
+        match self.stream.peek() {
+            Peek::Quiet => true,
+            Peek::Closed => false,
+            Peek::Data if expects_data => true,
+            // A server that speaks TLS may send session tickets. Any other unexpected data
+            // announces a closed connection.
+            Peek::Data => {
+                self.stream.is_tls()
+                    && self.stream.read_available(&mut self.replies).is_ok()
+                    && self.replies.is_empty()
+            }
+        }
+    }
+
+    /// Sets the largest result to accept from now on.
+    pub(crate) fn accept_up_to(&mut self, max_reply: usize) {
+        self.max_reply = max_reply;
+        self.replies.set_limit(max_reply);
+    }
+}
+
+/// Writes a protocol line that announces a length.
+#[expect(clippy::cast_possible_truncation, reason = "a digit is below 10")]
+fn write_length(out: &mut Vec<u8>, kind: u8, length: usize) {
+    let mut digits = [0; 20];
+    let (mut at, mut rest) = (digits.len(), length);
+    while at == digits.len() || rest > 0 {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    out.push(kind);
+    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(b"\r\n");
+}
