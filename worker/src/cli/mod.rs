@@ -12,6 +12,7 @@ mod banner;
 mod check;
 mod dead;
 mod options;
+mod papers;
 mod redis;
 mod rights;
 mod secrets;
@@ -67,6 +68,9 @@ pub fn main(tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> ExitCode {
             };
         }
     };
+    if let Some(code) = options.command.as_ref().and_then(papers::print) {
+        return code;
+    }
     let threads =
         std::thread::available_parallelism().map_or(THREADS, |cores| cores.get().max(THREADS));
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -119,7 +123,8 @@ async fn run(
         Some(Command::Dead { command }) => {
             return Ok(dead::run(&Config::new(builder.settings)?, command).await);
         }
-        None => {}
+        // Printed before the threads started.
+        Some(Command::Completion { .. } | Command::Man) | None => {}
     }
     let worker = builder.build()?;
     if print_config {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::builder::Resettable;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::Settings;
 
@@ -48,6 +49,13 @@ pub(crate) enum Command {
         #[arg(long)]
         strict: bool,
     },
+    /// Print a script with which a shell completes this command line
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print this program's manual page
+    Man,
     /// Handle messages that could not be run: the stream celery.dead
     Dead {
         #[command(subcommand)]
@@ -92,12 +100,16 @@ impl Options {
     /// An empty variable counts as unset: files of variables and systemd units have lines for
     /// settings that are not given.
     pub(crate) fn read() -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&Self::full_command().try_get_matches()?)
+    }
+
+    /// Returns the description of the command line, as [`read`](Self::read) understands it.
+    pub(crate) fn full_command() -> clap::Command {
         let adapt = |arg: Arg| match arg.get_env().map(std::env::var_os) {
             Some(Some(value)) if value.is_empty() => arg.env(Resettable::Reset).global(true),
             // Not even the help may show a password.
             _ => arg.hide_env_values(true).global(true),
         };
-        let matches = Self::command().mut_args(adapt).try_get_matches()?;
-        Self::from_arg_matches(&matches)
+        Self::command().mut_args(adapt)
     }
 }
