@@ -61,6 +61,10 @@ impl Word<'_> {
 /// Characters of a second statement that an error shows.
 const SHOWN: usize = 30;
 
+/// How deep comments that MySQL runs are read inside each other. Statements of people have one, and the
+/// reader calls itself for each.
+const MOST_COMMENTS: u8 = 8;
+
 /// Checks that a statement can be a task.
 pub(super) fn check(sql: &str, grammar: Grammar) -> Result<(), ShapeError> {
     let words = words(sql, grammar)?;
@@ -97,6 +101,11 @@ pub(super) fn is_explainable(sql: &str, grammar: Grammar) -> bool {
 }
 
 fn words(sql: &str, grammar: Grammar) -> Result<Vec<Word<'_>>, ParamError> {
+    words_inside(sql, grammar, 0)
+}
+
+/// Returns the words of a statement, or of a comment that is run inside `comments` others.
+fn words_inside(sql: &str, grammar: Grammar, comments: u8) -> Result<Vec<Word<'_>>, ParamError> {
     let (mut words, mut depth, mut at) = (Vec::new(), 0_usize, 0);
     while let Some(next) = sql[at..].chars().next() {
         let length = token(&sql[at..], next, grammar)?.length;
@@ -104,9 +113,10 @@ fn words(sql: &str, grammar: Grammar) -> Result<Vec<Word<'_>>, ParamError> {
         if text == ")" {
             depth = depth.saturating_sub(1);
         }
-        if let Some(inside) = run_by_mysql(text, grammar.dialect) {
+        let run = run_by_mysql(text, grammar.dialect).filter(|_| comments < MOST_COMMENTS);
+        if let Some(inside) = run {
             // The words inside are at the place of the comment: an error shows it whole.
-            let inside = self::words(inside, grammar)?.into_iter();
+            let inside = words_inside(inside, grammar, comments + 1)?.into_iter();
             words.extend(inside.map(|word| Word {
                 at,
                 depth: depth + word.depth,
@@ -271,6 +281,13 @@ mod tests {
             &[Dialect::Postgres],
             "ends inside a comment",
         );
+        // The depth of comments is limited, not that of the stack.
+        let deep = format!(
+            "DELETE FROM a {}{}",
+            "/*! ".repeat(100_000),
+            "*/ ".repeat(100_000)
+        );
+        fits(&deep, &[Dialect::MySql]);
         for sql in ["", "  ;", "-- nothing\n", "/* DELETE FROM a */"] {
             refused(sql, &ALL, "empty");
         }
