@@ -10,7 +10,8 @@
 -- A frozen chord may be applied again under the same ids. Then its first member may end before the
 -- new size is stored, while the end of the previous run is still remembered. Celery 5.7 drops that
 -- member. This script drops it only if its message was redelivered, since only then can it belong
--- to the previous run.
+-- to the previous run. A member that a producer sends twice looks like the first member of a new
+-- run: its entries in .j and .d stay until they expire.
 --
 -- KEYS  six for each member, the keys of its group:
 --       .j  the counted members (zset, or list where results are not ordered)
