@@ -657,3 +657,50 @@ async fn a_reply_of_remote_control_goes_to_a_client_that_waits() {
     let answer = b.run(&scripts::CONTROL_REPLY, &keys, &arguments).await;
     assert!(answer.is_err());
 }
+
+#[tokio::test]
+async fn revocations_are_kept_up_to_a_number() {
+    let mut b = Bench::new().await;
+    let answer = b
+        .run(&scripts::REVOKE, &["revoked"], &["60", "3", "a", "b"])
+        .await;
+    assert_eq!(answer.unwrap(), "2");
+    b.ask(&["ZADD", "revoked", "1000", "expired"]).await;
+    let answer = b
+        .run(&scripts::REVOKE, &["revoked"], &["90", "3", "c", "d"])
+        .await;
+    assert_eq!(answer.unwrap(), "3");
+    assert_eq!(b.ask(&["ZRANGE", "revoked", "0", "-1"]).await, "[b c d]");
+    assert!(b.ask(&["TTL", "revoked"]).await.parse::<i64>().unwrap() > 60);
+    b.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let answer = b
+        .run(&scripts::REVOKE, &["revoked"], &["90", "9", "e"])
+        .await;
+    assert_eq!(answer.unwrap(), "4");
+}
+
+#[tokio::test]
+async fn tasks_that_no_worker_has_begun_become_revoked() {
+    let mut b = Bench::new().await;
+    b.ask(&["SET", "retry", r#"{"status": "RETRY", "result": null}"#])
+        .await;
+    b.ask(&[
+        "SET",
+        "done",
+        r#"{"status": "SUCCESS", "result": "PENDING"}"#,
+    ])
+    .await;
+    b.ask(&["SET", "packed", "\0celery-compressed\0"]).await;
+    b.ask(&["LPUSH", "list", "x"]).await;
+    let keys = ["absent", "retry", "done", "packed", "list"];
+    let arguments = ["60", "doc", "doc", "doc", "doc", "doc"];
+    let answer = b.run(&scripts::REVOKE_RESULTS, &keys, &arguments).await;
+    assert_eq!(answer.unwrap(), "2");
+    assert_eq!(b.ask(&["MGET", "absent", "retry"]).await, "[doc doc]");
+    assert!(b.ask(&["TTL", "absent"]).await.parse::<i64>().unwrap() > 50);
+    let without_limit = b
+        .run(&scripts::REVOKE_RESULTS, &["other"], &["0", "doc"])
+        .await;
+    assert_eq!(without_limit.unwrap(), "1");
+    assert_eq!(b.ask(&["TTL", "other"]).await, "-1");
+}

@@ -186,6 +186,11 @@ impl Keys {
         format!("{}rs.redelivered.{delivery_tag}", self.prefix)
     }
 
+    /// Returns the sorted set of revoked tasks. The name is ours.
+    pub fn revoked(&self) -> String {
+        self.broker("rs.revoked")
+    }
+
     /// Returns the guard of a post that must happen once (`celery.publish=once`).
     pub fn published(&self, id: &str) -> String {
         format!("{}rs.published.{id}", self.prefix)

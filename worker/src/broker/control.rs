@@ -1,10 +1,16 @@
 //! The broker's side of remote control.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use celery_protocol::control::{Reply, ReplyTo};
 
 use super::Tag;
+
+/// The most revocations that are kept: Celery's `REVOKES_MAX`.
+pub(crate) const MOST_REVOKED: usize = 50_000;
+/// How long a revocation is kept. Celery's three hours would forget a task that is due tomorrow.
+pub(crate) const REVOKED_FOR: Duration = Duration::from_hours(24);
 
 /// What a control channel reports.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,6 +18,8 @@ pub(crate) enum Heard {
     /// The channel is open, for the first time or again. Requests that were sent while it was
     /// closed are lost.
     Open,
+    /// The broker does not let this worker listen. It is asked again from time to time.
+    Refused,
     /// A request, as it was published.
     Request(Vec<u8>),
 }
@@ -34,6 +42,18 @@ pub(crate) trait ControlChannel: Send + 'static {
         &mut self,
         tags: &[Tag],
     ) -> impl Future<Output = Vec<Option<(Arc<str>, Vec<u8>)>>> + Send;
+
+    /// Returns the ids of the revoked tasks that the broker keeps, oldest first. Returns `None` if
+    /// they cannot be read now.
+    fn revoked(&mut self) -> impl Future<Output = Option<Vec<String>>> + Send;
+
+    /// Keeps the ids of revoked tasks. Then stores the documents of the state REVOKED, each with
+    /// the id of its task, where the stored state says that no worker has begun the task.
+    fn revoke(
+        &mut self,
+        ids: &[&str],
+        documents: &[(&str, Vec<u8>)],
+    ) -> impl Future<Output = ()> + Send;
 
     /// Tells the broker that nothing listens any more.
     fn close(self) -> impl Future<Output = ()> + Send;

@@ -60,7 +60,7 @@ use crate::broker::redis::control::RedisControl;
 use crate::broker::redis::doorbell::{self, Bell};
 use crate::broker::redis::{Broker, Layout, RedisSource};
 pub use crate::broker::{QueueOrder, Results};
-use crate::delivery::{Delivery, InHand, Ledger, Settler, TaskNames};
+use crate::delivery::{Delivery, InHand, Ledger, Revoked, Settler, TaskNames};
 use crate::monitor::Pulse;
 use crate::{Phase, Shutdown};
 
@@ -70,7 +70,7 @@ use crate::{Phase, Shutdown};
 /// that it holds come back when their leases run out.
 pub struct Consumer {
     broker: Broker,
-    results: Option<Arc<Health>>,
+    results: Option<Broker>,
     ledger: Arc<Ledger>,
     intake: JoinHandle<()>,
     ask: Ask,
@@ -131,6 +131,16 @@ impl View {
         self.ledger.in_hand()
     }
 
+    /// Returns the list of the tasks that must not run.
+    pub(crate) fn revoked(&self) -> &Revoked {
+        &self.ledger.revoked
+    }
+
+    /// Ends tasks by their ids. Returns the ids that are in hand.
+    pub(crate) fn terminate(&self, ids: &[&str], signal: i32) -> Vec<String> {
+        self.ledger.terminate(ids, signal)
+    }
+
     /// Returns how many tasks of each name have begun since the start.
     pub(crate) fn begun(&self) -> HashMap<String, u64> {
         self.ledger.begun()
@@ -184,7 +194,7 @@ impl Consumer {
         let held = options.held.max(1);
         let broker = broker(&options);
         let results = results(&options, &broker);
-        let elsewhere = results.as_ref().map(|results| Arc::clone(&results.health));
+        let elsewhere = results.clone();
         let ledger = Arc::new(Ledger::new(held, options.held_bytes, options.lease));
         let (monitor, observers) = (&options.monitor, options.monitor.observers());
         let role = |name: &'static str| {
@@ -300,7 +310,10 @@ impl Consumer {
             ask: self.ask.clone(),
             layout: Arc::clone(&self.broker.layout),
             broker: Arc::clone(&self.broker.health),
-            results: self.results.clone(),
+            results: self
+                .results
+                .as_ref()
+                .map(|results| Arc::clone(&results.health)),
             ledger: Arc::clone(&self.ledger),
         }
     }
@@ -308,7 +321,8 @@ impl Consumer {
     /// Returns the channel of remote control.
     pub(crate) fn control(&self, pulse: &Arc<Pulse>) -> RedisControl {
         let pulse = Arc::clone(pulse);
-        self.broker.control(move || pulse.beat())
+        self.broker
+            .control(self.results.as_ref(), move || pulse.beat())
     }
 
     /// Returns the number of deliveries that wait for their ETA.

@@ -143,6 +143,8 @@ impl Rules {
             } => dead(reason, REJECTED),
             Outcome::Ignored => Verdict::Ignored,
             Outcome::Expired => Verdict::Revoked(Revocation::Expired),
+            Outcome::Revoked => Verdict::Revoked(Revocation::Revoked),
+            Outcome::Terminated { signal } => Verdict::Revoked(Revocation::Terminated { signal }),
             // The message goes back as if its task had not begun: a broken database must not count
             // against it.
             Outcome::NotStarted | Outcome::Unavailable { .. } => Verdict::GiveBack { begun: false },

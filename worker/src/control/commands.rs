@@ -4,6 +4,7 @@ mod active;
 mod active_queues;
 mod clock;
 mod conf;
+mod hello;
 mod info;
 mod memsample;
 mod ping;
@@ -11,6 +12,8 @@ mod query_task;
 mod registered;
 mod report;
 mod reserved;
+mod revoke;
+mod revoked;
 mod scheduled;
 mod shutdown;
 mod stats;
@@ -39,6 +42,9 @@ pub(super) async fn run(
         "active_queues" => active_queues::run(node),
         "conf" | "dump_conf" => conf::run(node, arguments),
         "report" => report::run(node),
+        "hello" => hello::run(node, arguments),
+        "revoke" | "terminate" => revoke::run(node, arguments, channel).await,
+        "revoked" | "dump_revoked" => revoked::run(node),
         "stats" => stats::run(node),
         "memsample" => memsample::run(),
         "memdump" | "objgraph" => Err(raised(

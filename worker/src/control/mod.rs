@@ -68,6 +68,7 @@ impl Control {
             clock: Arc::default(),
             started: Instant::now(),
         };
+        node.view.revoked().begin_loading();
         let pulse = monitor.pulses.watch("control");
         let (end, ended) = oneshot::channel();
         let role = serve(consumer.control(&pulse), node, pulse, ended);
@@ -99,7 +100,15 @@ async fn serve(
             heard = pulse.idle(channel.next()) => heard,
         };
         match heard {
-            Heard::Open => tracing::debug!("Remote control listens"),
+            Heard::Open => {
+                // Revocations may have been missed while the channel was closed.
+                if let Some(ids) = channel.revoked().await {
+                    node.view.revoked().add(ids, Instant::now());
+                }
+                node.view.revoked().end_loading();
+                tracing::debug!("Remote control listens");
+            }
+            Heard::Refused => node.view.revoked().end_loading(),
             Heard::Request(raw) => node.handle(&raw, &mut channel).await,
         }
     }

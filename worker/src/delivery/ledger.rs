@@ -23,6 +23,7 @@ use celery_protocol::message::Task;
 use celery_protocol::time::Timestamp;
 use tokio::sync::Notify;
 
+use super::revoked::Revoked;
 use crate::broker::Tag;
 
 /// When this many acknowledgements wait, the next claim is made at once and carries them.
@@ -52,6 +53,10 @@ pub(crate) struct Ledger {
     renewed: Notify,
     /// Wakes the roles that wait until everything is settled.
     settled: Notify,
+    /// Wakes the running tasks: one of them is to end.
+    terminations: Notify,
+    /// The tasks that must not run.
+    pub(crate) revoked: Revoked,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +74,8 @@ pub(crate) struct InHand {
     pub(crate) task: Arc<Task>,
     /// When its code began. `None` while it waits for a slot.
     pub(crate) began: Option<Timestamp>,
+    /// The number of the signal that ends it, once remote control has asked for that.
+    signal: Option<i32>,
 }
 
 #[derive(Debug)]
@@ -110,6 +117,8 @@ impl Ledger {
             doubt: Notify::new(),
             renewed: Notify::new(),
             settled: Notify::new(),
+            terminations: Notify::new(),
+            revoked: Revoked::default(),
         }
     }
 
@@ -180,6 +189,7 @@ impl Ledger {
             lease.task = Some(InHand {
                 task: Arc::clone(task),
                 began: None,
+                signal: None,
             });
         }
     }
@@ -195,6 +205,41 @@ impl Ledger {
         match begun.get_mut(&held.task.name) {
             Some(count) => *count += 1,
             None => drop(begun.insert(held.task.name.clone(), 1)),
+        }
+    }
+
+    /// Ends tasks by their ids: the code of a running one is dropped. Returns the ids that are in
+    /// hand.
+    pub(crate) fn terminate(&self, ids: &[&str], signal: i32) -> Vec<String> {
+        let mut inner = self.lock();
+        let held = inner
+            .leases
+            .values_mut()
+            .filter_map(|lease| lease.task.as_mut());
+        let mut found = Vec::new();
+        for held in held.filter(|held| ids.contains(&&*held.task.id)) {
+            held.signal = Some(signal);
+            found.push(held.task.id.clone());
+        }
+        drop(inner);
+        self.terminations.notify_waiters();
+        found
+    }
+
+    /// Waits until a running task is to end, and returns the number of its signal.
+    pub(crate) async fn terminated(&self, tag: Tag) -> i32 {
+        loop {
+            let mut asked = std::pin::pin!(self.terminations.notified());
+            asked.as_mut().enable();
+            let signal = self
+                .lock()
+                .leases
+                .get(&tag)
+                .and_then(|lease| lease.task.as_ref()?.signal);
+            if let Some(signal) = signal {
+                return signal;
+            }
+            asked.await;
         }
     }
 

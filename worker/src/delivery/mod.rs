@@ -11,6 +11,7 @@
 //! beyond that. An executor or a backend that is slow also slows down the claims.
 
 mod ledger;
+mod revoked;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::ledger::{ACKS, InHand, Ledger};
+pub(crate) use self::revoked::Revoked;
 use crate::broker::Settlement;
 pub use crate::broker::Tag;
 use crate::clock::now;
@@ -160,6 +162,13 @@ pub enum Outcome {
     /// Its `expires` passed before its code began, or while its code waited for something that was
     /// away.
     Expired,
+    /// It was revoked before its code began.
+    Revoked,
+    /// Its code was ended by remote control.
+    Terminated {
+        /// The number of the signal that a process would have got.
+        signal: i32,
+    },
     /// Its code did not begin: the worker stops, or another worker has the message.
     NotStarted,
     /// Its code needs something that is away, and the worker stops or has lost the message to
@@ -261,6 +270,11 @@ impl Settler {
         }
         if delivery.is_expired(now()) {
             self.finish(delivery, Outcome::Expired);
+            return None;
+        }
+        self.ledger.revoked.ready().await;
+        if self.ledger.revoked.contains(&delivery.task.id) {
+            self.finish(delivery, Outcome::Revoked);
             return None;
         }
         let delivery = self.count_if_redelivered(delivery, stop).await?;

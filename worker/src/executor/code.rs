@@ -42,6 +42,11 @@ pub(super) enum Ended {
         /// `true` if the code did not end after it was stopped, and keeps its slot.
         stuck: bool,
     },
+    /// Remote control ended the code, which was dropped.
+    Terminated {
+        /// The number of the signal that a process would have got.
+        signal: i32,
+    },
     /// The worker stops cold, and dropped the code.
     Dropped,
     /// The worker stops, and the code did not begin.
@@ -174,6 +179,7 @@ impl Code {
                 biased;
                 caught = self.future => Ended::Returned(caught),
                 () = stage.shutdown.reached(Phase::Cold) => Ended::Dropped,
+                signal = terminated(calls, stage) => Ended::Terminated { signal },
             };
         }
         let mut running = stage.tasks.spawn(self.future);
@@ -185,6 +191,7 @@ impl Code {
             }
         });
         let mut soft = std::pin::pin!(after(soft));
+        let mut terminated = std::pin::pin!(terminated(calls, stage));
         let mut told = false;
         loop {
             tokio::select! {
@@ -215,8 +222,24 @@ impl Code {
                     running.abort();
                     return Ended::Dropped;
                 }
+                signal = &mut terminated => {
+                    running.abort();
+                    if timeout(STUCK_AFTER, self.end).await.is_err() {
+                        return Ended::TimedOut { limit: STUCK_AFTER, stuck: true };
+                    }
+                    return Ended::Terminated { signal };
+                }
             }
         }
+    }
+}
+
+/// Waits until remote control ends a call that runs alone. The calls of a batch are not ended one by
+/// one.
+async fn terminated(calls: &[Delivery], stage: &Stage) -> i32 {
+    match calls {
+        [call] => stage.settler.ledger.terminated(call.tag).await,
+        _ => std::future::pending().await,
     }
 }
 

@@ -231,6 +231,7 @@ impl From<Ended> for Ran {
                 divisible: true,
             },
             Ended::Dropped => Ran::Stopped(Outcome::Interrupted),
+            Ended::Terminated { signal } => Ran::Stopped(Outcome::Terminated { signal }),
             Ended::NotStarted => Ran::Stopped(Outcome::NotStarted),
         }
     }

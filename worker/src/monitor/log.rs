@@ -109,7 +109,15 @@ impl Observer for Log {
         log_task!(warn, of, "Task {label} reject requeue={requeue}: {reason}");
     }
 
-    fn revoked(&self, of: Of<'_>, _revocation: Revocation) {
+    fn revoked(&self, of: Of<'_>, revocation: Revocation) {
+        if let Revocation::Terminated { signal } = revocation {
+            return log_task!(
+                info,
+                of,
+                "Task {} terminated (signal {signal})",
+                label(of.task)
+            );
+        }
         log_task!(info, of, "Discarding revoked task: {}", label(of.task));
     }
 

@@ -49,6 +49,13 @@ pub(crate) struct Raised<'a> {
 pub(crate) enum Revocation {
     /// Its `expires` passed before its code began.
     Expired,
+    /// Remote control revoked it before its code began.
+    Revoked,
+    /// Remote control ended its code.
+    Terminated {
+        /// The number of the signal that a process would have got.
+        signal: i32,
+    },
 }
 
 impl Revocation {
@@ -56,6 +63,8 @@ impl Revocation {
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Revocation::Expired => "expired",
+            Revocation::Revoked => "revoked",
+            Revocation::Terminated { .. } => "terminated",
         }
     }
 }

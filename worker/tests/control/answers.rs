@@ -79,6 +79,16 @@ fn answers_have_the_shape_of_pythons() {
         ("report", json!({}), &[]),
         // Counts by task; a pool without pipes.
         ("stats", json!({}), &[".total", ".pool.writes"]),
+        (
+            "hello",
+            json!({"from_node": "other@test", "revoked": ["unknown"]}),
+            &[],
+        ),
+        (
+            "hello",
+            json!({"from_node": "other@test", "revoked": {"unknown": 1.5}}),
+            &[],
+        ),
         // Python needs psutil for a number.
         ("memsample", json!({}), &[""]),
     ] {
@@ -95,6 +105,16 @@ fn answers_have_the_shape_of_pythons() {
         ("pool_restart", json!({})),
         ("query_task", json!({})),
         ("ping", json!({"unknown": 1})),
+        ("revoke", json!({"task_id": "unknown"})),
+        ("revoke", json!({"task_id": []})),
+        ("revoke", json!({})),
+        (
+            "revoke",
+            json!({"task_id": ["unknown"], "terminate": true, "signal": "SIGKILL"}),
+        ),
+        ("terminate", json!({"task_id": "unknown", "signal": "TERM"})),
+        ("revoked", json!({})),
+        ("dump_revoked", json!({})),
     ] {
         let python = asking.ask(PYTHON, method, arguments.clone());
         let ours = asking.ask(OURS, method, arguments);

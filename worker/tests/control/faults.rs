@@ -108,6 +108,8 @@ fn the_documented_rights_are_enough() {
     };
     let mut worker = start_as(&redis, &documented_rights(), "Remote control listens");
     occupy(&redis, &mut asking, OURS, "celery");
+    let ids = json!({"task_id": ["celery-active", "celery-reserved"], "terminate": true});
+    asking.ask(OURS, "revoke", ids);
     asking.send(&json!({"method": "shutdown", "limit": 0}));
     worker
         .wait_for_line(PATIENCE, "Got shutdown from remote")

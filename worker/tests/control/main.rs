@@ -6,5 +6,6 @@
 
 mod answers;
 mod faults;
+mod revocations;
 mod shapes;
 mod world;

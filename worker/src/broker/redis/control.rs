@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{Broker, Layout, MAX_TAGS, bytes};
 use crate::broker::Tag;
-use crate::broker::control::{ControlChannel, Heard};
+use crate::broker::control::{ControlChannel, Heard, MOST_REVOKED, REVOKED_FOR};
 
 /// The most requests that wait for their turn. A flood beyond it is dropped: its senders do not
 /// wait longer than a second for replies anyway.
@@ -35,6 +35,8 @@ const REPLIES_TTL: u64 = 60;
 /// The connection of the control role.
 pub(crate) struct RedisControl {
     link: Supervised,
+    /// The connection to the server of the results, if it is not the broker.
+    results: Option<Supervised>,
     layout: Arc<Layout>,
     channel: String,
     heard: mpsc::Receiver<Vec<u8>>,
@@ -51,7 +53,11 @@ pub(crate) struct RedisControl {
 impl Broker {
     /// Returns the control channel, with a connection of its own. `turned` is called at every
     /// answer and every failed try.
-    pub(crate) fn control(&self, turned: impl Fn() + Send + Sync + 'static) -> RedisControl {
+    pub(crate) fn control(
+        &self,
+        results: Option<&Broker>,
+        turned: impl Fn() + Send + Sync + 'static,
+    ) -> RedisControl {
         let (requests, heard) = mpsc::channel(WAITING);
         let closed = Arc::new(Notify::new());
         let lost = Arc::clone(&closed);
@@ -77,6 +83,14 @@ impl Broker {
                     Push::Disconnected => lost.notify_one(),
                     Push::Invalidated => {}
                 }),
+            results: results.map(|results| {
+                let link = Supervised::new(
+                    Arc::clone(&results.endpoint),
+                    results.options("control"),
+                    Arc::clone(&results.health),
+                );
+                link.at_need()
+            }),
             channel: self.layout.keys.pidbox_channel(self.endpoint.database()),
             layout: Arc::clone(&self.layout),
             heard,
@@ -109,8 +123,9 @@ impl RedisControl {
         Ok(())
     }
 
-    /// Opens the channel, however long that takes.
-    async fn until_open(&mut self) {
+    /// Opens the channel, however long that takes. Returns `false` when the broker has refused for
+    /// the first time.
+    async fn until_open(&mut self) -> bool {
         while let Err(failure) = self.open().await {
             if !is_for_good(&failure) {
                 self.link.failed(&failure);
@@ -118,14 +133,17 @@ impl RedisControl {
             }
             // The worker is not cut off from its broker: the connection stays open.
             self.link.worked();
-            if !std::mem::replace(&mut self.told, true) {
+            if std::mem::replace(&mut self.told, true) {
+                tokio::time::sleep(REFUSED).await;
+            } else {
                 tracing::warn!(
                     "Remote control is off: the broker does not let this worker subscribe to {} ({failure})",
                     self.channel
                 );
+                return false;
             }
-            tokio::time::sleep(REFUSED).await;
         }
+        true
     }
 
     /// Tries the link, and refreshes the binding where it is time.
@@ -184,6 +202,70 @@ impl RedisControl {
         }
     }
 
+    async fn try_revoked(&mut self) -> Result<Vec<String>, Failure> {
+        self.open().await?;
+        let mut call = Cmd::new();
+        call.arg("ZRANGE")
+            .arg(self.layout.keys.revoked())
+            .arg(0)
+            .arg(-1);
+        let answer = self.link.connection().await.query(&call).await?;
+        self.link.worked();
+        let Value::Array(ids) = answer else {
+            return Err(Failure::Answer("ZRANGE"));
+        };
+        let ids = ids.into_iter().filter_map(bytes);
+        Ok(ids.filter_map(|id| String::from_utf8(id).ok()).collect())
+    }
+
+    async fn try_revoke(&mut self, ids: &[&str]) -> Result<(), Failure> {
+        self.open().await?;
+        let key = self.layout.keys.revoked();
+        for chunk in ids.chunks(MAX_TAGS) {
+            let mut call = scripts::call(&scripts::REVOKE, 1, 3 + chunk.len(), 40 * chunk.len());
+            call.arg(&key)
+                .arg(REVOKED_FOR.as_secs())
+                .arg(MOST_REVOKED)
+                .arg(chunk);
+            self.link
+                .connection()
+                .await
+                .run(&scripts::REVOKE, &call)
+                .await?;
+        }
+        self.link.worked();
+        Ok(())
+    }
+
+    async fn try_store(&mut self, documents: &[(&str, Vec<u8>)]) -> Result<(), Failure> {
+        for chunk in documents.chunks(MAX_TAGS) {
+            let arguments = 1 + 2 * chunk.len();
+            let mut call = scripts::call(
+                &scripts::REVOKE_RESULTS,
+                chunk.len(),
+                arguments,
+                400 * chunk.len(),
+            );
+            for (id, _) in chunk {
+                call.arg(self.layout.keys.result(id));
+            }
+            call.arg(self.layout.result_ttl);
+            for (_, document) in chunk {
+                call.arg(document);
+            }
+            if self.results.is_none() {
+                self.open().await?;
+            }
+            let link = self.results.as_mut().unwrap_or(&mut self.link);
+            link.connection()
+                .await
+                .run(&scripts::REVOKE_RESULTS, &call)
+                .await?;
+            link.worked();
+        }
+        Ok(())
+    }
+
     /// Notes a failure. It closes the connection, unless the server refuses the command for good.
     fn failed(&mut self, failure: &Failure) {
         if is_for_good(failure) {
@@ -197,7 +279,9 @@ impl RedisControl {
 impl ControlChannel for RedisControl {
     async fn next(&mut self) -> Heard {
         loop {
-            self.until_open().await;
+            if !self.until_open().await {
+                return Heard::Refused;
+            }
             if self.refreshed.is_none()
                 && let Err(failure) = self.check().await
             {
@@ -259,6 +343,31 @@ impl ControlChannel for RedisControl {
         }
         messages.resize(tags.len(), None);
         messages
+    }
+
+    async fn revoked(&mut self) -> Option<Vec<String>> {
+        match self.try_revoked().await {
+            Ok(ids) => Some(ids),
+            Err(failure) => {
+                self.failed(&failure);
+                None
+            }
+        }
+    }
+
+    async fn revoke(&mut self, ids: &[&str], documents: &[(&str, Vec<u8>)]) {
+        if let Err(failure) = self.try_revoke(ids).await {
+            tracing::warn!("Revocations are known until this worker ends: {failure}");
+            self.failed(&failure);
+        }
+        if let Err(failure) = self.try_store(documents).await {
+            tracing::warn!("Failed to mark tasks as revoked in the backend: {failure}");
+            match &mut self.results {
+                Some(results) if !is_for_good(&failure) => results.failed(&failure),
+                Some(_) => {}
+                None => self.failed(&failure),
+            }
+        }
     }
 
     async fn close(mut self) {

@@ -29,6 +29,11 @@ pub static REPLAY: Script = Script::new(include_str!("../scripts/replay.lua"));
 /// Sends a reply of remote control to a client that still waits.
 pub static CONTROL_REPLY: Script = Script::new(include_str!("../scripts/control_reply.lua"));
 
+/// Keeps the ids of revoked tasks.
+pub static REVOKE: Script = Script::new(include_str!("../scripts/revoke.lua"));
+/// Stores the state of revoked tasks that no worker has begun.
+pub static REVOKE_RESULTS: Script = Script::new(include_str!("../scripts/revoke_results.lua"));
+
 /// Begins a call of `script` with `keys` keys; the caller appends the keys and then the other
 /// arguments.
 ///

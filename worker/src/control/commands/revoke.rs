@@ -1,0 +1,120 @@
+//! `revoke` and `terminate`: tasks that must not run, and running ones that end.
+//!
+//! The ids are kept in Redis, too, so that they survive a restart. As in Celery 5.7, every worker
+//! that hears of a task that it does not run stores REVOKED, unless another worker has begun it.
+
+use std::collections::BTreeSet;
+use std::str::FromStr as _;
+use std::time::Instant;
+
+use celery_protocol::names::check_task_id;
+use celery_protocol::result::ResultDoc;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::broker::Results;
+use crate::broker::control::ControlChannel;
+use crate::clock::now;
+use crate::control::answer::{Answer, ok, quoted, raised};
+use crate::control::arguments::Arguments;
+use crate::control::node::Node;
+
+pub(super) async fn run(
+    node: &Node,
+    arguments: Arguments<'_>,
+    channel: &mut impl ControlChannel,
+) -> Answer {
+    let terminate = arguments.command() == "terminate" || arguments.flag("terminate");
+    arguments.required("task_id")?;
+    let ids: BTreeSet<&str> = arguments.texts("task_id").into_iter().collect();
+    let ids: Vec<&str> = ids
+        .into_iter()
+        .filter(|id| check_task_id(id).is_ok())
+        .collect();
+    let signal = match arguments.get("signal") {
+        Some(signal) if terminate => number(signal)?,
+        _ => Signal::SIGTERM as i32,
+    };
+    node.view.revoked().add(&ids, Instant::now());
+    let held = node.view.in_hand();
+    let active: BTreeSet<&str> = held
+        .iter()
+        .filter(|held| held.began.is_some())
+        .map(|held| &*held.task.id)
+        .collect();
+    let documents: Vec<(&str, Vec<u8>)> = match node.config.result_backend {
+        Results::Disabled => Vec::new(),
+        Results::Broker | Results::Server(_) => {
+            let others = ids.iter().filter(|id| !active.contains(*id));
+            others
+                .map(|id| (*id, ResultDoc::revoked(*id, "revoked", now()).encode()))
+                .collect()
+        }
+    };
+    channel.revoke(&ids, &documents).await;
+    if !terminate {
+        tracing::info!("Tasks flagged as revoked: {}", ids.join(", "));
+        return ok(&format!("tasks {} flagged as revoked", set(&ids)));
+    }
+    let ended = node.view.terminate(&ids, signal);
+    if ended.is_empty() {
+        return ok("terminate: tasks unknown");
+    }
+    tracing::info!("Terminating {} ({signal})", ended.join(", "));
+    ok(&format!("terminate: {}", ended.join(", ")))
+}
+
+/// Returns the number of a signal: `SIGTERM`, `TERM`, in any case, or 15.
+fn number(signal: &Value) -> Result<i32, String> {
+    let named = signal.as_str().and_then(|name| {
+        let name = name.to_uppercase();
+        let name = name.strip_prefix("SIG").unwrap_or(&name);
+        Signal::from_str(&format!("SIG{name}")).ok()
+    });
+    let numbered = signal
+        .as_i64()
+        .and_then(|number| i32::try_from(number).ok());
+    let numbered = numbered.and_then(|number| Signal::try_from(number).ok());
+    let known = named.or(numbered).map(|signal| signal as i32);
+    known.ok_or_else(|| raised("ValueError", &format!("unknown signal {signal}")))
+}
+
+/// Returns ids as Python shows a set.
+fn set(ids: &[&str]) -> String {
+    if ids.is_empty() {
+        return "set()".to_owned();
+    }
+    let ids: Vec<String> = ids.iter().map(|id| quoted(id)).collect();
+    format!("{{{}}}", ids.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        for (signal, wanted) in [
+            (json!("SIGTERM"), Some(15)),
+            (json!("TERM"), Some(15)),
+            (json!("sigkill"), Some(9)),
+            (json!("usr1"), Some(10)),
+            (json!(2), Some(2)),
+            (json!("NONE"), None),
+            (json!(""), None),
+            (json!(0), None),
+            (json!(1_000_000_000_000_i64), None),
+            (json!([9]), None),
+        ] {
+            assert_eq!(number(&signal).ok(), wanted, "{signal}");
+        }
+    }
+
+    #[test]
+    fn ids_are_shown_as_pythons_set() {
+        assert_eq!(set(&[]), "set()");
+        assert_eq!(set(&["a", "it's"]), "{'a', \"it's\"}");
+    }
+}

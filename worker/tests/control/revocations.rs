@@ -1,0 +1,158 @@
+//! Revoked and terminated tasks.
+
+use celery_testkit::{Process, Redis, RedisOptions, wait_for};
+use serde_json::{Value, json};
+
+use super::world::{Asking, OURS, PATIENCE, playground, post, start};
+
+fn result(redis: &Redis, id: &str) -> Value {
+    let key = format!("celery-task-meta-{id}");
+    serde_json::from_str(redis.cli(&["GET", &key]).unwrap().trim()).unwrap_or_default()
+}
+
+fn wait_until_revoked(redis: &Redis, id: &str, reason: &str) {
+    let revoked = || {
+        let document = result(redis, id);
+        document["status"] == "REVOKED" && document["result"]["exc_message"] == json!([reason])
+    };
+    wait_for(PATIENCE, &format!("{id} to be revoked"), revoked).unwrap();
+    assert_eq!(result(redis, id)["result"]["exc_type"], "TaskRevokedError");
+}
+
+fn worker(redis: &Redis) -> Process {
+    start(&mut playground(redis, &["-c", "1"]))
+}
+
+#[test]
+fn a_revoked_task_does_not_run_and_a_terminated_one_ends() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut asking) = Asking::start(&redis) else {
+        return;
+    };
+    let mut worker = worker(&redis);
+    for (name, id) in [("proj.sleep", "first"), ("proj.sleep", "second")] {
+        post(&redis, "celery", id, name, "[600]");
+        asking.wait_for(OURS, "active", |active| active[0]["id"] == id);
+        let waiting = format!("after-{id}");
+        post(&redis, "celery", &waiting, "proj.echo", "[1]");
+        asking.wait_for(OURS, "reserved", |held| held[0]["id"] == *waiting);
+        let answer = asking.ask(OURS, "revoke", json!({"task_id": &waiting}));
+        assert_eq!(
+            answer["ok"],
+            format!("tasks {{'{waiting}'}} flagged as revoked")
+        );
+        wait_until_revoked(&redis, &waiting, "revoked");
+        // A running task is left alone unless it is to be terminated.
+        asking.ask(OURS, "revoke", json!({"task_id": id}));
+        assert_eq!(asking.ask(OURS, "active", json!({}))[0]["id"], id);
+        let arguments = json!({"task_id": [id], "terminate": true, "signal": "SIGKILL"});
+        let answer = asking.ask(OURS, "revoke", arguments);
+        assert_eq!(answer["ok"], format!("terminate: {id}"));
+        worker
+            .wait_for_line(PATIENCE, &format!("[{id}] terminated (signal 9)"))
+            .unwrap();
+        wait_until_revoked(&redis, id, "terminated");
+        let discarded = format!("Discarding revoked task: proj.echo[{waiting}]");
+        worker.wait_for_line(PATIENCE, &discarded).unwrap();
+    }
+    assert_eq!(
+        asking.ask(OURS, "stats", json!({}))["total"],
+        json!({"proj.sleep": 2})
+    );
+    asking.wait_for(OURS, "active", |active| active == &json!([]));
+    let revoked = asking.ask(OURS, "revoked", json!({}));
+    assert_eq!(
+        revoked,
+        json!(["after-first", "first", "after-second", "second"])
+    );
+}
+
+#[test]
+fn revocations_survive_a_restart() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut asking) = Asking::start(&redis) else {
+        return;
+    };
+    let mut first = worker(&redis);
+    for ids in [json!("one"), json!(["two", "three"])] {
+        asking.ask(OURS, "revoke", json!({"task_id": ids}));
+    }
+    first.stop();
+    for id in ["one", "two", "three", "four"] {
+        post(&redis, "celery", id, "proj.echo", "[1]");
+    }
+    let mut second = worker(&redis);
+    for id in ["one", "two", "three"] {
+        let discarded = format!("Discarding revoked task: proj.echo[{id}]");
+        second.wait_for_line(PATIENCE, &discarded).unwrap();
+        wait_until_revoked(&redis, id, "revoked");
+    }
+    second.wait_for_line(PATIENCE, "[four] succeeded").unwrap();
+    let lifetime = redis.cli(&["TTL", "rs.revoked"]).unwrap();
+    assert!(
+        lifetime.trim().parse::<u64>().unwrap() > 86_000,
+        "{lifetime}"
+    );
+}
+
+#[test]
+fn only_states_of_tasks_that_no_worker_has_begun_become_revoked() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut asking) = Asking::start(&redis) else {
+        return;
+    };
+    let _worker = worker(&redis);
+    let states = [
+        ("PENDING", true),
+        ("RECEIVED", true),
+        ("RETRY", true),
+        ("REJECTED", true),
+        ("STARTED", false),
+        ("SUCCESS", false),
+        ("FAILURE", false),
+        ("PROGRESS", false),
+    ];
+    for (state, _) in states {
+        let key = format!("celery-task-meta-{state}");
+        let ordered =
+            format!("{{\"status\": \"{state}\", \"result\": null, \"task_id\": \"{state}\"}}");
+        redis.cli(&["SET", &key, &ordered]).unwrap();
+    }
+    let ids = states.map(|(state, _)| state);
+    asking.ask(OURS, "revoke", json!({"task_id": ids}));
+    for (state, becomes) in states {
+        let wanted = if becomes { "REVOKED" } else { state };
+        assert_eq!(result(&redis, state)["status"], wanted);
+    }
+}
+
+#[test]
+fn a_worker_that_starts_gets_revocations_from_the_others() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut asking) = Asking::start(&redis) else {
+        return;
+    };
+    let mut ours = worker(&redis);
+    asking.ask(OURS, "revoke", json!({"task_id": "known"}));
+    let python = super::world::start_python(&redis, "theirs").unwrap();
+    ours.wait_for_line(PATIENCE, "sync with python@test")
+        .unwrap();
+    let revoked = asking.wait_for(super::world::PYTHON, "revoked", |ids| ids != &json!([]));
+    assert_eq!(revoked, json!(["known"]), "{}", python.log());
+    // Ours takes what the other knows, too: as a list since 5.7, as an object before.
+    for (revoked, id) in [(json!(["list"]), "list"), (json!({"dict": 12.5}), "dict")] {
+        let arguments = json!({"from_node": "other@test", "revoked": revoked});
+        let answer = asking.ask(OURS, "hello", arguments);
+        assert!(
+            answer["revoked"].as_array().unwrap().contains(&json!(id)),
+            "{answer}"
+        );
+        post(&redis, "celery", id, "proj.echo", "[1]");
+        let discarded = format!("Discarding revoked task: proj.echo[{id}]");
+        ours.wait_for_line(PATIENCE, &discarded).unwrap();
+    }
+    assert_eq!(
+        asking.ask(OURS, "hello", json!({"from_node": OURS})),
+        Value::Null
+    );
+}
