@@ -2,7 +2,7 @@
 //!
 //! Commands that do not change a queue (a read, a deletion, a broadcast to workers) are repeated
 //! once after a lost connection. If the answer means "not now", they are repeated until the
-//! deadline. Posts follow the rules in `publish`.
+//! deadline. Posts follow the rules in `attempt`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -30,4 +30,4 @@ mod wire;
 pub(super) use channel::{Listening, Resting};
 pub(super) use debts::Owed;
 pub(super) use ready::Link;
-pub(super) use wire::Answer;
+pub(super) use wire::{Answer, Wire};

@@ -34,23 +34,28 @@
 //! * `reply`: reading answers;
 //! * `link`: a connection, by what it is doing;
 //! * `client`: repeating commands; `acquire`: its connection; `pool`: idle clients;
-//! * `publish`, `pipeline`, `replicas`, `results` and `control`: the calls of a client.
+//! * `post` and `attempt`: the commands of a post, and when it is repeated;
+//! * `publish`, `batch`, `pipeline`, `replicas`, `results` and `control`: the calls of a client.
 
 mod acquire;
+mod attempt;
+mod batch;
 mod client;
 mod control;
 mod link;
 mod pipeline;
 mod pool;
+mod post;
 mod publish;
 mod replicas;
 mod reply;
 mod results;
 mod stream;
 
+pub use attempt::Publish;
 pub use client::{Client, ClientOptions};
 pub use control::Revoke;
 pub use pool::{Pool, PoolOptions};
-pub use publish::{Post, Publish};
+pub use post::Post;
 #[doc(hidden)]
 pub use reply::{Shape, answers};

@@ -9,10 +9,11 @@
 use redis::Value;
 
 use super::acquire::Need;
+use super::attempt::{Publish, may_repeat};
 use super::client::backoff;
 use super::link::{Link, Owed};
-use super::publish::{may_repeat, odd_answer};
-use super::{Client, Post, Publish, replicas};
+use super::post::{Post, odd_answer, pack_binding};
+use super::{Client, replicas};
 use crate::blocking::Wait;
 use crate::error::{ClientError, PublishError, ServerError};
 
@@ -45,11 +46,11 @@ impl Client {
         let acquired = self.acquire(Need::Room, wait);
         let ready = acquired.and_then(|resting| resting.ready(wait));
         let mut link = ready.map_err(|error| (error, false))?;
-        if self.pack_binding(&mut link, &post.queue) {
+        if pack_binding(&mut link, self.keys(), &post.queue) {
             link.debts.owe(Owed::Binding);
             link.debts.owe(Owed::Binding);
         }
-        let end = self.pack_post(&mut link, post, Publish::Confirmed, false);
+        let end = post.pack(&mut link.wire, self.keys(), Publish::Confirmed, false);
         link.wire.gather(true);
         match link.wire.flush(wait) {
             Ok(()) => {
@@ -106,7 +107,8 @@ impl Client {
         wait: &mut Wait<'_>,
     ) -> Result<(), ClientError> {
         if link.debts.open_posts() > 0
-            && let Some(question) = replicas::question(self.options.replicas, wait)
+            && let Some(question) =
+                replicas::question(self.options.replicas, wait, Publish::Confirmed)
         {
             link.wire.pack(&question);
             link.debts.owe(Owed::Replicas);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
+use super::attempt::Publish;
 use super::link::{Answer, Link};
 use crate::blocking::Wait;
 use crate::error::ClientError;
@@ -22,11 +23,11 @@ const MARGIN: u32 = 10;
 const LEAST_MARGIN: Duration = Duration::from_millis(200);
 
 /// Returns the `WAIT` command for `wanted` replicas, or `None` if no replica must confirm.
-pub(super) fn question(wanted: u32, wait: &Wait<'_>) -> Option<Cmd> {
+pub(super) fn question(wanted: u32, wait: &mut Wait<'_>, mode: Publish) -> Option<Cmd> {
     if wanted == 0 {
         return None;
     }
-    let left = wait.deadline().remaining();
+    let left = mode.step(wait).deadline().remaining();
     let time = left.saturating_sub((left / MARGIN).max(LEAST_MARGIN).min(left / 2));
     // Redis takes 0 as no limit.
     let millis = time.as_millis().max(1);
