@@ -29,6 +29,7 @@ from pathlib import Path
 
 import listing
 import pytest
+from celery.utils.nodenames import default_nodename
 
 # Celery's own fixtures, which its `conftest.py` imports in part.
 pytest_plugins = ["celery.contrib.pytest"]
@@ -113,7 +114,11 @@ def pytest_collection_modifyitems(config, items):
     for module in {item.module for item in items}:
         if OURS and hasattr(module, "assert_ping"):
             module.assert_ping = nothing
-        module.TIMEOUT = min(module.TIMEOUT, TIMEOUT)
+        if hasattr(module, "TIMEOUT"):
+            module.TIMEOUT = min(module.TIMEOUT, TIMEOUT)
+        if hasattr(module, "NODENAME"):
+            # The suite takes the name of its own process, in which upstream's worker is embedded.
+            module.NODENAME = default_nodename(None)
         if hasattr(module, "await_redis_echo"):
             module.await_redis_echo = impatient(module.await_redis_echo)
 
