@@ -127,6 +127,7 @@ impl<'o> Object<'o> {
         self.out.extend_from_slice(value.get().as_bytes());
     }
 
+    #[inline]
     fn separate(&mut self) {
         if !self.empty {
             self.out.push(b',');

@@ -290,6 +290,7 @@ impl Wire {
 
 /// Writes a protocol line that announces a length.
 #[expect(clippy::cast_possible_truncation, reason = "a digit is below 10")]
+#[inline]
 fn write_length(out: &mut Vec<u8>, kind: u8, length: usize) {
     let mut digits = [0; 20];
     let (mut at, mut rest) = (digits.len(), length);
