@@ -52,10 +52,10 @@ use tokio::sync::mpsc;
 
 pub use self::call::{End, TestCall};
 use crate::Database;
-use crate::broker::Tag;
+use crate::broker::{Ledger, Tag};
 use crate::clock::now;
 use crate::consumer::{Routes, Rules};
-use crate::delivery::{Delivery, Ledger, Order, Settler};
+use crate::delivery::{Delivery, Order, Settler};
 use crate::executor::{self, Stage};
 use crate::monitor::Monitor;
 use crate::shutdown::{Phase, Shutdown};
@@ -148,7 +148,7 @@ impl TestWorker {
         let settler = Settler {
             orders,
             // No call here has a lease to lose.
-            ledger: Arc::new(Ledger::new(concurrency, usize::MAX, TIMEOUT)),
+            ledger: Arc::new(Ledger::new(concurrency, usize::MAX, None)),
         };
         let mut stage = stage(self.states.clone(), settler, &shutdown, concurrency);
         stage.waits = false;
@@ -191,6 +191,7 @@ impl TestWorker {
             reply_to: String::new(),
             most: usize::MAX,
             names: Arc::clone(&self.registry) as _,
+            encode: celery_protocol::message::Task::encode_redis,
         }
     }
 

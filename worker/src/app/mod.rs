@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 
+use crate::broker::RedisOptions;
 use crate::config::value::ConfigError;
 use crate::config::{Config, SETTINGS};
 use crate::consumer::{Consumer, ConsumerOptions, Left};
@@ -263,7 +264,10 @@ fn report(left: Left) {
 
 /// Makes the consumer's options from the worker's settings.
 fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> ConsumerOptions {
-    let mut options = ConsumerOptions::new(config.broker.clone(), &config.hostname);
+    let mut redis = RedisOptions::new(config.broker.clone());
+    redis.lease = config.lease;
+    redis.visibility_timeout = config.visibility_timeout;
+    let mut options = ConsumerOptions::new(redis, &config.hostname);
     options.monitor = monitor.clone();
     options.queues.clone_from(&config.queues);
     options.queue_order = config.queue_order();
@@ -276,8 +280,6 @@ fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> 
         registry.largest_batch(),
     );
     options.eta_task_limit = config.eta_task_limit;
-    options.lease = config.lease;
-    options.visibility_timeout = config.visibility_timeout;
     options.results = config.result_backend.clone();
     options.result_expires = config.result_expires;
     options

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celery_protocol::control::{Reply, ReplyTo};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 
-use super::Tag;
+use super::tag::Tag;
 
 /// The most revocations that are kept: Celery's `REVOKES_MAX`.
 pub(crate) const MOST_REVOKED: usize = 50_000;
@@ -57,4 +59,117 @@ pub(crate) trait ControlChannel: Send + 'static {
 
     /// Tells the broker that nothing listens any more.
     fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// The channel of any broker. A request is rare enough for a call that is dispatched at run time.
+pub(crate) struct AnyChannel(Box<dyn Dispatched>);
+
+impl AnyChannel {
+    pub(crate) fn new(channel: impl ControlChannel) -> Self {
+        AnyChannel(Box::new(channel))
+    }
+}
+
+/// Messages, each with its queue, as [`ControlChannel::read_held`] returns them.
+type Read = Vec<Option<(Arc<str>, Vec<u8>)>>;
+
+/// The methods of [`ControlChannel`] in a form that can be dispatched at run time.
+trait Dispatched: Send {
+    fn next(&mut self) -> BoxFuture<'_, Heard>;
+    fn reply<'a>(&'a mut self, reply: &'a Reply, address: &'a ReplyTo) -> BoxFuture<'a, ()>;
+    fn read_held<'a>(&'a mut self, tags: &'a [Tag]) -> BoxFuture<'a, Read>;
+    fn revoked(&mut self) -> BoxFuture<'_, Option<Vec<String>>>;
+    fn revoke<'a>(
+        &'a mut self,
+        ids: &'a [&'a str],
+        documents: &'a [(&'a str, Vec<u8>)],
+    ) -> BoxFuture<'a, ()>;
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+impl<C: ControlChannel> Dispatched for C {
+    fn next(&mut self) -> BoxFuture<'_, Heard> {
+        ControlChannel::next(self).boxed()
+    }
+
+    fn reply<'a>(&'a mut self, reply: &'a Reply, address: &'a ReplyTo) -> BoxFuture<'a, ()> {
+        ControlChannel::reply(self, reply, address).boxed()
+    }
+
+    fn read_held<'a>(&'a mut self, tags: &'a [Tag]) -> BoxFuture<'a, Read> {
+        ControlChannel::read_held(self, tags).boxed()
+    }
+
+    fn revoked(&mut self) -> BoxFuture<'_, Option<Vec<String>>> {
+        ControlChannel::revoked(self).boxed()
+    }
+
+    fn revoke<'a>(
+        &'a mut self,
+        ids: &'a [&'a str],
+        documents: &'a [(&'a str, Vec<u8>)],
+    ) -> BoxFuture<'a, ()> {
+        ControlChannel::revoke(self, ids, documents).boxed()
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        ControlChannel::close(*self).boxed()
+    }
+}
+
+impl ControlChannel for AnyChannel {
+    async fn next(&mut self) -> Heard {
+        self.0.next().await
+    }
+
+    async fn reply(&mut self, reply: &Reply, address: &ReplyTo) {
+        self.0.reply(reply, address).await;
+    }
+
+    async fn read_held(&mut self, tags: &[Tag]) -> Read {
+        self.0.read_held(tags).await
+    }
+
+    async fn revoked(&mut self) -> Option<Vec<String>> {
+        self.0.revoked().await
+    }
+
+    async fn revoke(&mut self, ids: &[&str], documents: &[(&str, Vec<u8>)]) {
+        self.0.revoke(ids, documents).await;
+    }
+
+    async fn close(self) {
+        self.0.close().await;
+    }
+}
+
+/// The channel of a broker without remote control: no request comes.
+#[derive(Debug, Default)]
+pub(crate) struct Silence {
+    /// `true` once the caller knows that nothing can be heard.
+    is_known: bool,
+}
+
+impl ControlChannel for Silence {
+    async fn next(&mut self) -> Heard {
+        if std::mem::replace(&mut self.is_known, true) {
+            std::future::pending().await
+        } else {
+            Heard::Refused
+        }
+    }
+
+    async fn reply(&mut self, _: &Reply, _: &ReplyTo) {}
+
+    async fn read_held(&mut self, tags: &[Tag]) -> Read {
+        vec![None; tags.len()]
+    }
+
+    async fn revoked(&mut self) -> Option<Vec<String>> {
+        None
+    }
+
+    async fn revoke(&mut self, _: &[&str], _: &[(&str, Vec<u8>)]) {}
+
+    async fn close(self) {}
 }

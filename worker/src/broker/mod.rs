@@ -1,79 +1,47 @@
-//! Defines what a broker does for the worker: it claims messages in batches, renews what is held, and
-//! settles what is done.
+//! Defines what a broker does for the worker, and implements it.
 //!
-//! The consumer uses the trait [`Source`], so that another broker can implement it. A broker
-//! moves messages and does not know about tasks. It does not decode a message, and it receives a
-//! verdict as finished steps. Every instance has a connection of its own; the consumer takes one
-//! for each of its roles.
+//! The consumer is generic over [`Broker`], which gives a part to each role:
+//!
+//! * [`Inbound`] – brings messages, and carries acknowledgements.
+//! * [`Outbound`] – carries out settlements, counts redeliveries, parks messages.
+//! * [`Backend`] – stores results and chords. A broker that stores them itself does so in one step
+//!   with the settlement.
+//! * [`control`] – the channel of remote control.
+//! * upkeep – roles that only one broker needs, such as renewing leases.
+//! * [`Held`] – the message as it came: what is known before it is read, and its task.
+//!
+//! The account of the held messages, the [`Ledger`], is the same for all brokers.
+//!
+//! [`Transport`] names the broker and its own options. There are two: [`redis`], and [`memory`]
+//! for tests.
 
+mod backend;
+mod contract;
 pub(crate) mod control;
+mod held;
+mod inbound;
+mod ledger;
+pub mod memory;
 mod options;
+mod outbound;
 pub(crate) mod redis;
+mod revoked;
 mod settlement;
+mod tag;
+mod transport;
 
-use std::fmt;
-use std::future::Future;
-use std::sync::Arc;
-
-pub use self::options::{QueueOrder, Results};
+pub(crate) use self::backend::Backend;
+pub(crate) use self::contract::{Broker, Connectivity, Role, Upkeep};
+pub(crate) use self::held::{Held, Peek};
+pub(crate) use self::inbound::{Claimed, Inbound};
+pub(crate) use self::ledger::{ACKS, InHand, LINGER, Ledger};
+pub(crate) use self::options::Subscription;
+pub use self::options::{QueueOrder, RedisOptions, Results};
+pub(crate) use self::outbound::{Begin, Begun, Outbound};
+pub(crate) use self::revoked::Revoked;
 pub(crate) use self::settlement::{
-    Chord, Complete, Document, Fate, Join, Letter, Outgoing, Part, Redelivery, ResultStep, Settled,
+    Chord, Complete, Document, Fate, Join, Letter, Outgoing, Part, Redelivery, ResultStep,
     Settlement, Step,
 };
-
-/// The name of one claim of one message. The worker never reuses it, and it is never the message's
-/// own delivery tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Tag {
-    /// The number of the claim.
-    pub(crate) call: u64,
-    /// The message's position in the claim, from 1.
-    pub(crate) index: u16,
-}
-
-impl fmt::Display for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{:04}", self.call, self.index)
-    }
-}
-
-/// A message as the broker stores it, with the tag of its claim.
-#[derive(Debug)]
-pub(crate) struct Claimed {
-    pub(crate) tag: Tag,
-    pub(crate) queue: Arc<str>,
-    pub(crate) raw: Vec<u8>,
-}
-
-/// The result of one claim.
-#[derive(Debug, Default)]
-pub(crate) struct Claim {
-    pub(crate) messages: Vec<Claimed>,
-    /// Acknowledged deliveries that this worker no longer held. After a repeated claim, the first
-    /// try may have acknowledged them.
-    pub(crate) lost: Vec<Tag>,
-    /// The number of messages that were not JSON objects and became dead letters.
-    pub(crate) dead: usize,
-    /// `true` if there may be more messages: the claim found everything that it asked for.
-    pub(crate) filled: bool,
-}
-
-/// A broker, reached over one connection.
-///
-/// Every call lasts until the broker has answered. A lost connection is opened again, and the call
-/// is repeated where that is safe. All futures may be dropped at any time. A claim whose answer is
-/// dropped with its future is recovered by the next claim.
-pub(crate) trait Source: Send + 'static {
-    /// Waits until the connection is open. Roles that may be idle for long call it first, so that a
-    /// worker reports ready only when every connection is open.
-    fn ready(&mut self) -> impl Future<Output = ()> + Send;
-
-    /// Acknowledges `acks` and claims up to `want` messages, in one step.
-    fn claim(&mut self, want: usize, acks: &[Tag]) -> impl Future<Output = Claim> + Send;
-
-    /// Renews the leases of held deliveries. Returns the tags that the broker no longer knows.
-    fn renew(&mut self, tags: &[Tag]) -> impl Future<Output = Vec<Tag>> + Send;
-
-    /// Settles a batch, each delivery as one step.
-    fn settle(&mut self, batch: &[Settlement]) -> impl Future<Output = Settled> + Send;
-}
+pub use self::tag::Tag;
+pub use self::transport::Transport;

@@ -1,8 +1,60 @@
-//! Defines what a broker must know besides its address.
+//! Says what is consumed, where results go, and what only one broker has.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use celery_client::redis::RedisEndpoint as Endpoint;
+
+/// The options of a consumer that only Redis has.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RedisOptions {
+    /// The server.
+    pub endpoint: Endpoint,
+    /// How old the lease of a worker of this library may become before other workers rescue its
+    /// messages. Default: 30 s.
+    pub lease: Duration,
+    /// How old the lease of a Python worker may become: kombu's `visibility_timeout`. The shortest
+    /// value in a fleet applies to all workers. Default: 1 h.
+    pub visibility_timeout: Duration,
+    /// How often an idle worker claims although no bell has rung. A bell can be lost without an
+    /// error: a slot moves, or a proxy drops pushes. Default: 1 s.
+    pub safety_claim: Duration,
+}
+
+impl RedisOptions {
+    /// Returns the defaults.
+    pub fn new(endpoint: Endpoint) -> Self {
+        RedisOptions {
+            endpoint,
+            lease: Duration::from_secs(30),
+            visibility_timeout: Duration::from_hours(1),
+            safety_claim: Duration::from_secs(1),
+        }
+    }
+
+    /// Returns the time between two renewals of the leases: 10 s, a third of the lease, or a
+    /// quarter of the visibility timeout, whichever is shortest.
+    pub(crate) fn renewal(&self) -> Duration {
+        Duration::from_secs(10)
+            .min(self.visibility_timeout / 4)
+            .min(self.lease / 3)
+    }
+}
+
+/// What a worker consumes, and where its results go: the options that every broker has.
+#[derive(Debug)]
+pub(crate) struct Subscription<'a> {
+    /// The queues, each once.
+    pub(crate) queues: Vec<Arc<str>>,
+    pub(crate) order: &'a QueueOrder,
+    /// The worker's node name.
+    pub(crate) node: &'a str,
+    pub(crate) results: &'a Results,
+    /// How long results live; zero means without limit.
+    pub(crate) result_expires: Duration,
+}
 
 /// The place where results go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

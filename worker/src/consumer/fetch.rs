@@ -1,101 +1,85 @@
-//! The fetch role: acknowledges and claims, in one call after another, never in two at once.
+//! The fetch role: takes messages from the broker as long as there is room for them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
-use super::pace::{Move, Pace, View};
-use crate::broker::redis::doorbell::Bell;
-use crate::broker::redis::{MAX_CLAIM, MAX_TAGS};
-use crate::broker::{Claimed, Source};
-use crate::delivery::Ledger;
+use crate::broker::{Claimed, Held, Inbound, Ledger};
 use crate::failpoint::failpoint;
 use crate::monitor::{Lost, Observer, Observers, Pulse};
 use crate::{Phase, Shutdown};
 
 /// The state of the fetch role.
-pub(crate) struct Fetch<S> {
-    pub(crate) source: S,
+pub(crate) struct Fetch<I: Inbound> {
+    pub(crate) inbound: I,
     pub(crate) ledger: Arc<Ledger>,
-    pub(crate) bell: Arc<Bell>,
-    /// Notified when the bell rings.
-    pub(crate) rung: Arc<Notify>,
     pub(crate) eta_limit: usize,
-    pub(crate) safety: Duration,
     pub(crate) shutdown: Shutdown,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) observers: Observers,
 }
 
-impl<S: Source> Fetch<S> {
-    /// Claims until the shutdown begins, and then closes `claimed`. Does not return: it sends acks
-    /// until the process ends.
-    pub(crate) async fn run(mut self, claimed: mpsc::UnboundedSender<Vec<Claimed>>) {
+impl<I: Inbound> Fetch<I> {
+    /// Takes messages until the shutdown begins, and then closes `claimed`. Does not return: it
+    /// sends acks until the process ends.
+    pub(crate) async fn run(mut self, claimed: mpsc::UnboundedSender<Vec<Claimed<I::Message>>>) {
         let mut claimed = Some(claimed);
-        let mut pace = Pace::new(self.safety);
         loop {
             self.pulse.beat();
             if !self.shutdown.is_running() {
                 claimed = None;
             }
-            let view = View {
-                room: if claimed.is_some() { self.room() } else { 0 },
-                limit: self.ledger.limit(),
-                acks: self.ledger.acks_waiting(),
-            };
-            match pace.next(Instant::now(), view) {
-                Move::Claim => {
-                    let filled = self.claim(view.room, claimed.as_ref()).await;
-                    pace.claimed(Instant::now(), view.room, filled);
-                    if view.room > 0 && !filled {
-                        self.bell.arm();
-                    }
+            let is_open = claimed.is_some();
+            let room = || {
+                if is_open {
+                    room(&self.ledger, self.eta_limit)
+                } else {
+                    0
                 }
-                Move::Wait(until) => tokio::select! {
-                    () = self.ledger.nudge.notified() => {}
-                    () = self.rung.notified() => pace.rang(),
-                    () = tokio::time::sleep_until(until.into()) => {}
-                    () = self.shutdown.reached(Phase::Draining), if claimed.is_some() => {}
-                },
+            };
+            tokio::select! {
+                biased;
+                room = self.inbound.due(room) => self.take(room, claimed.as_ref()).await,
+                () = self.ledger.nudge.notified() => {}
+                () = self.shutdown.reached(Phase::Draining), if claimed.is_some() => {}
+                () = self.pulse.turn() => {}
             }
         }
     }
 
-    fn room(&self) -> usize {
-        let eta_room = self.eta_limit.saturating_sub(self.ledger.parked_count());
-        self.ledger.free().min(MAX_CLAIM).min(eta_room)
-    }
-
-    /// Makes one call. Returns `true` if there may be more messages to claim.
-    async fn claim(
+    /// Makes one call.
+    async fn take(
         &mut self,
-        want: usize,
-        claimed: Option<&mpsc::UnboundedSender<Vec<Claimed>>>,
-    ) -> bool {
-        let acks = self.ledger.take_acks(MAX_TAGS);
+        room: usize,
+        claimed: Option<&mpsc::UnboundedSender<Vec<Claimed<I::Message>>>>,
+    ) {
         let since = Instant::now();
-        let claim = self.source.claim(want, &acks).await;
-        let lost = self.ledger.lose(&claim.lost);
-        self.ledger.acknowledged(&acks);
-        self.observers.claimed(claim.messages.len());
+        let batch = self.inbound.take(room).await;
+        self.observers.claimed(batch.messages.len());
+        let lost = batch.lost;
         if lost > 0 {
             self.observers.lost(lost, Lost::Acknowledged);
         }
-        if claim.dead > 0 {
-            self.observers.not_objects(claim.dead);
+        if batch.dead > 0 {
+            self.observers.not_objects(batch.dead);
         }
-        if !claim.messages.is_empty() {
+        if !batch.messages.is_empty() {
             failpoint!("claimed");
         }
-        if !claim.messages.is_empty()
+        if !batch.messages.is_empty()
             && let Some(claimed) = claimed
         {
-            let held = claim.messages.iter().map(|it| (it.tag, it.raw.len()));
+            let held = batch.messages.iter().map(|it| (it.tag, it.message.size()));
             self.ledger.hold(since, held);
             // The reader ends only after this role's sender is gone.
-            let _ = claimed.send(claim.messages);
+            let _ = claimed.send(batch.messages);
         }
-        claim.filled
     }
+}
+
+/// Returns how many messages may be taken now.
+fn room(ledger: &Ledger, eta_limit: usize) -> usize {
+    let eta_room = eta_limit.saturating_sub(ledger.parked_count());
+    ledger.free().min(eta_room)
 }

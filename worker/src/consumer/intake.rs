@@ -20,19 +20,19 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use celery_protocol::message::{DecodeError, DecodeOptions, Task, mark_redelivered};
+use celery_protocol::message::{DecodeError, DecodeOptions};
 use celery_protocol::serializer::Serializer;
 use celery_protocol::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::parked::{Parked, Waiting};
-use super::peek::Peek;
 use super::rules::{Rules, caught};
 use super::transition::BUG;
-use crate::broker::redis::{MAX_PARKED, RedisSource};
-use crate::broker::{Claimed, Fate, Letter, Settlement, Source, Tag};
+use crate::broker::{
+    Begin, Begun, Claimed, Fate, Held, Ledger, Letter, Outbound, Peek, Settlement, Tag,
+};
 use crate::clock::now;
-use crate::delivery::{Delivery, Ledger, Order, Outcome};
+use crate::delivery::{Delivery, Order, Outcome};
 use crate::failpoint::failpoint;
 use crate::monitor::{Observer, Observers, Pulse};
 use crate::{Phase, Shutdown};
@@ -40,6 +40,9 @@ use crate::{Phase, Shutdown};
 /// How often the wall clock is read while a message waits for its ETA, so that a corrected clock is
 /// noticed.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// The most due messages that are fetched at once, and the most waiting ones that are given back.
+const FETCH: usize = 250;
 
 /// About the most bytes of due messages that are fetched at once: they have to arrive in the time
 /// of one answer.
@@ -49,8 +52,8 @@ pub(crate) const FETCH_BYTES: usize = 4 << 20;
 const MOST_LISTED: usize = 1_000;
 
 /// The intake role, with what it shares with the other roles.
-pub(crate) struct Intake {
-    pub(crate) source: RedisSource,
+pub(crate) struct Intake<O: Outbound> {
+    pub(crate) outbound: O,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) rules: Arc<Rules>,
     pub(crate) orders: mpsc::UnboundedSender<Order>,
@@ -59,7 +62,7 @@ pub(crate) struct Intake {
     pub(crate) parked: Parked,
     /// Asks for a list of the parked messages, by remote control.
     pub(crate) asked: mpsc::Receiver<oneshot::Sender<Vec<Waiting>>>,
-    pub(crate) unread: Unread,
+    pub(crate) unread: Unread<O::Message>,
     pub(crate) accept: Vec<Serializer>,
     pub(crate) redelivery_limit: u32,
     pub(crate) pulse: Arc<Pulse>,
@@ -67,23 +70,32 @@ pub(crate) struct Intake {
 }
 
 /// The messages that are held and not yet read, in the order in which they came.
-#[derive(Debug, Default)]
-pub(crate) struct Unread {
+#[derive(Debug)]
+pub(crate) struct Unread<M> {
     /// Each message has `true` beside it if it has waited for its ETA.
-    messages: VecDeque<(Claimed, bool)>,
+    messages: VecDeque<(Claimed<M>, bool)>,
     bytes: usize,
 }
 
-impl Unread {
-    fn push(&mut self, message: Claimed, was_due: bool) {
-        self.bytes += message.raw.len();
-        self.messages.push_back((message, was_due));
+impl<M> Default for Unread<M> {
+    fn default() -> Self {
+        Unread {
+            messages: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl<M: Held> Unread<M> {
+    fn push(&mut self, claimed: Claimed<M>, was_due: bool) {
+        self.bytes += claimed.message.size();
+        self.messages.push_back((claimed, was_due));
     }
 
-    fn pop(&mut self) -> Option<(Claimed, bool)> {
-        let (message, was_due) = self.messages.pop_front()?;
-        self.bytes -= message.raw.len();
-        Some((message, was_due))
+    fn pop(&mut self) -> Option<(Claimed<M>, bool)> {
+        let (claimed, was_due) = self.messages.pop_front()?;
+        self.bytes -= claimed.message.size();
+        Some((claimed, was_due))
     }
 
     fn is_empty(&self) -> bool {
@@ -91,11 +103,14 @@ impl Unread {
     }
 }
 
-impl Intake {
+impl<O: Outbound> Intake<O> {
     /// Runs until no more can be claimed; then gives back the parked messages and ends the
     /// deliveries.
-    pub(crate) async fn run(mut self, mut claimed: mpsc::UnboundedReceiver<Vec<Claimed>>) {
-        self.source.ready().await;
+    pub(crate) async fn run(
+        mut self,
+        mut claimed: mpsc::UnboundedReceiver<Vec<Claimed<O::Message>>>,
+    ) {
+        self.outbound.ready().await;
         let mut open = true;
         while open || !self.unread.is_empty() {
             self.pulse.beat();
@@ -127,9 +142,9 @@ impl Intake {
     async fn read(&mut self) {
         let mut park = Vec::new();
         while self.has_room()
-            && let Some((message, was_due)) = self.unread.pop()
+            && let Some((claimed, was_due)) = self.unread.pop()
         {
-            park.extend(self.receive(message, was_due).await);
+            park.extend(self.receive(claimed, was_due).await);
         }
         self.park(park).await;
     }
@@ -142,9 +157,13 @@ impl Intake {
     }
 
     /// Reads one message. Returns it if it is to be parked.
-    async fn receive(&mut self, message: Claimed, was_due: bool) -> Option<Waiting> {
-        let Claimed { tag, queue, raw } = message;
-        let peek = Peek::at(&raw);
+    async fn receive(&mut self, claimed: Claimed<O::Message>, was_due: bool) -> Option<Waiting> {
+        let Claimed {
+            tag,
+            queue,
+            message,
+        } = claimed;
+        let peek = message.peek();
         if let Some(peek) = &peek
             && !self.may_be_read(peek, tag, &queue).await
         {
@@ -152,10 +171,10 @@ impl Intake {
         }
         let task = caught(|| {
             failpoint!("read");
-            Task::decode_redis_with(&raw, &DecodeOptions::default().accept(&self.accept))
+            message.decode(&DecodeOptions::default().accept(&self.accept))
         });
         if let Some(peek) = peek {
-            self.source.forget_begun(&peek.count).await;
+            self.outbound.forget_begun(&peek.count).await;
         }
         let now = now();
         let task = match task {
@@ -176,10 +195,10 @@ impl Intake {
             queue,
             task: Arc::new(task),
             received: Instant::now(),
-            size: raw.len(),
+            size: message.size(),
             orders: None,
         };
-        drop(raw);
+        drop(message);
         self.sort(delivery, was_due, now).await
     }
 
@@ -187,12 +206,16 @@ impl Intake {
     /// once more.
     async fn may_be_read(&mut self, peek: &Peek, tag: Tag, queue: &Arc<str>) -> bool {
         let limit = u64::from(self.redelivery_limit);
-        let read = [(tag, peek.count.as_str())];
-        let counts = self.source.count_begun(&read, limit + 1).await;
-        let count = counts.first().copied().unwrap_or(0);
-        if count <= limit {
-            return true;
-        }
+        let name = peek.count.as_str();
+        let answer = self.outbound.begin(&[Begun { tag, name }], limit).await;
+        let count = match answer.first() {
+            Some(Begin::Poison(count)) => *count,
+            Some(Begin::Again) => {
+                self.ledger.forget(&[tag]);
+                return false;
+            }
+            Some(Begin::Run) | None => return true,
+        };
         self.observers
             .lethal(queue, &peek.id, &peek.task, count - 1);
         let end = self
@@ -267,11 +290,11 @@ impl Intake {
         // ensures that no renewal is under way, which would overwrite the scores.
         let scores = self.ledger.scores.lock().await;
         self.ledger.park(&tags);
-        let lost = self.source.park(&waits).await;
+        let gone = self.outbound.park(&waits).await;
         failpoint!("parked");
         drop(scores);
         for waiting in waiting {
-            if lost.contains(&waiting.tag) {
+            if gone.contains(&waiting.tag) {
                 self.ledger.unpark(1);
             } else {
                 self.parked.push(waiting);
@@ -281,7 +304,7 @@ impl Intake {
 
     async fn fetch_due(&mut self) {
         let now = now();
-        let mut due = self.parked.due(now.unix_micros(), MAX_PARKED, FETCH_BYTES);
+        let mut due = self.parked.due(now.unix_micros(), FETCH, FETCH_BYTES);
         // If they do not all fit, the others go to the head of their queue, where any worker with
         // room finds them.
         let mut beyond = due.split_off(due.len().min(self.ledger.free()));
@@ -298,14 +321,19 @@ impl Intake {
             return;
         }
         failpoint!("due");
-        let messages = self.source.fetch_parked(&tags).await;
+        let messages = self.outbound.fetch_parked(&tags).await;
         let gone = tags.iter().zip(&messages).filter(|(_, m)| m.is_none());
         let gone: Vec<Tag> = gone.map(|(tag, _)| *tag).collect();
         self.ledger.forget(&gone);
         for (tag, message) in tags.into_iter().zip(messages) {
             // `None`: another worker has the message, or it was purged.
-            if let Some((queue, raw)) = message {
-                self.unread.push(Claimed { tag, queue, raw }, true);
+            if let Some((queue, message)) = message {
+                let claimed = Claimed {
+                    tag,
+                    queue,
+                    message,
+                };
+                self.unread.push(claimed, true);
             }
         }
     }
@@ -314,12 +342,14 @@ impl Intake {
     /// first comes first in its queue again.
     fn give_back_unread(&mut self) {
         let unread = std::mem::take(&mut self.unread);
-        for (Claimed { tag, queue, raw }, _) in unread.messages.into_iter().rev() {
-            match mark_redelivered(&raw) {
-                Ok(envelope) => {
-                    let priority = envelope.priority;
-                    self.settle(tag, Fate::Return { queue, priority });
-                }
+        for (claimed, _) in unread.messages.into_iter().rev() {
+            let Claimed {
+                tag,
+                queue,
+                message,
+            } = claimed;
+            match message.priority() {
+                Ok(priority) => self.settle(tag, Fate::Return { queue, priority }),
                 Err(error) => self.malformed(tag, &queue, &error, now()),
             }
         }
@@ -346,7 +376,7 @@ impl Intake {
     /// Puts parked messages at the heads of their queues, one after the other. The last one is then
     /// the first of its queue.
     async fn give_back(&mut self, waiting: &[Waiting]) {
-        for chunk in waiting.chunks(MAX_PARKED) {
+        for chunk in waiting.chunks(FETCH) {
             let batch: Vec<Settlement> = chunk
                 .iter()
                 .map(|waiting| Settlement {
@@ -358,7 +388,7 @@ impl Intake {
                     steps: Vec::new(),
                 })
                 .collect();
-            self.source.settle(&batch).await;
+            self.outbound.settle(&batch).await;
             self.ledger.unpark(chunk.len());
         }
     }

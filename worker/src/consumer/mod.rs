@@ -2,29 +2,25 @@
 //! out.
 //!
 //! ```text
-//!              bell ─┐
-//!                    ▼ rings
-//!   Redis ═══► fetch ────────► intake ────────► deliveries ──► executor
+//!  broker ═══► fetch ────────► intake ────────► deliveries ──► executor
 //!     ▲          ▲  claimed      │ ▲ due                          │
 //!     ║          │ acks          │ └─ parked                      │ outcomes
 //!     ║        ledger ◄──────────┼────────────── settling ◄───────┘
 //!     ╚══════════════════════════╧═══════════════════╝
-//!       renew, sweep
+//!       upkeep: the broker's own roles
 //! ```
 //!
-//! Each role is a task with a connection of its own, so that a large answer to one does not delay a
-//! renewal of another. No role ends on an error: it connects again for as long as it takes. The
-//! `ledger` lists the messages that are held. Its limit bounds every queue between the roles.
+//! Each [`Role`] is a task with its own part of the broker, so that a large answer to one does not
+//! delay another. No role ends on an error: its part of the broker connects again for as long as it
+//! takes. The ledger lists the messages that are held. Its limit bounds every queue between the
+//! roles.
 
 mod canvas;
 mod fetch;
 mod intake;
-mod leases;
 mod members_first;
 mod options;
-mod pace;
 mod parked;
-mod peek;
 mod report;
 mod routes;
 mod rules;
@@ -38,10 +34,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celery_client::aio::Health;
-use celery_client::redis::RedisEndpoint as Endpoint;
 use futures_util::FutureExt;
-use tokio::sync::{Notify, mpsc, oneshot};
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 
 pub use options::ConsumerOptions;
@@ -56,11 +51,11 @@ pub(crate) use self::parked::Waiting;
 pub(crate) use self::rules::Rules;
 use self::settling::Settling;
 pub(crate) use self::verdict::{Failure, Verdict};
-use crate::broker::redis::control::RedisControl;
-use crate::broker::redis::doorbell::{self, Bell};
-use crate::broker::redis::{Broker, Layout, RedisSource};
-pub use crate::broker::{QueueOrder, Results};
-use crate::delivery::{Delivery, InHand, Ledger, Revoked, Settler, TaskNames};
+use crate::broker::control::AnyChannel;
+pub use crate::broker::memory;
+use crate::broker::{Broker, Connectivity, InHand, Ledger, Revoked, Role, Tag, Upkeep, redis};
+pub use crate::broker::{QueueOrder, RedisOptions, Results, Transport};
+use crate::delivery::{Delivery, Settler, TaskNames};
 use crate::monitor::Pulse;
 use crate::{Phase, Shutdown};
 
@@ -69,14 +64,18 @@ use crate::{Phase, Shutdown};
 /// [`close`](Self::close) ends it in order. When it is dropped, it ends at once, and the messages
 /// that it holds come back when their leases run out.
 pub struct Consumer {
-    broker: Broker,
-    results: Option<Broker>,
-    ledger: Arc<Ledger>,
+    view: View,
     intake: JoinHandle<()>,
-    ask: Ask,
-    renewing: AbortHandle,
     roles: Vec<AbortHandle>,
+    control: OpenControl,
+    give_back: GiveBack,
 }
+
+/// [`Broker::control`] of the broker in use.
+type OpenControl = Box<dyn Fn(&Arc<Pulse>) -> AnyChannel + Send + Sync>;
+
+/// [`Broker::give_back`] of the broker in use.
+type GiveBack = Box<dyn Fn(Vec<Tag>) -> BoxFuture<'static, usize> + Send + Sync>;
 
 /// Asks the intake role for a list of the parked messages.
 type Ask = mpsc::Sender<oneshot::Sender<Vec<Waiting>>>;
@@ -85,9 +84,10 @@ type Ask = mpsc::Sender<oneshot::Sender<Vec<Waiting>>>;
 #[derive(Clone)]
 pub(crate) struct View {
     ask: Ask,
-    layout: Arc<Layout>,
-    broker: Arc<Health>,
-    results: Option<Arc<Health>>,
+    queues: Arc<[Arc<str>]>,
+    broker: Arc<dyn Connectivity>,
+    /// The server of the results, if it is not the broker.
+    elsewhere: Option<Arc<dyn Connectivity>>,
     ledger: Arc<Ledger>,
 }
 
@@ -99,11 +99,11 @@ impl View {
 
     /// Returns `true` if every connection is up, to the broker and to the server of the results.
     pub(crate) fn is_connected(&self) -> bool {
-        self.servers().all(Health::is_up)
+        self.servers().all(Connectivity::is_up)
     }
 
     pub(crate) fn reconnects(&self) -> u64 {
-        self.servers().map(Health::reconnects).sum()
+        self.servers().map(Connectivity::reconnects).sum()
     }
 
     /// Returns the number of messages that are claimed and not yet settled.
@@ -122,8 +122,7 @@ impl View {
 
     /// Returns the names of the queues that are consumed.
     pub(crate) fn queues(&self) -> Vec<Arc<str>> {
-        let queues = self.layout.queues.iter();
-        queues.map(|queue| Arc::clone(&queue.name)).collect()
+        self.queues.to_vec()
     }
 
     /// Returns the tasks that wait for a slot or run.
@@ -156,8 +155,8 @@ impl View {
         answered.await.unwrap_or_default()
     }
 
-    fn servers(&self) -> impl Iterator<Item = &Health> {
-        std::iter::once(&*self.broker).chain(self.results.as_deref())
+    fn servers(&self) -> impl Iterator<Item = &dyn Connectivity> {
+        std::iter::once(&*self.broker).chain(self.elsewhere.as_deref())
     }
 }
 
@@ -175,7 +174,7 @@ pub struct Left {
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer")
-            .field("ledger", &self.ledger)
+            .field("ledger", &self.view.ledger)
             .finish_non_exhaustive()
     }
 }
@@ -190,25 +189,38 @@ impl Consumer {
         names: Arc<dyn TaskNames>,
         shutdown: &Shutdown,
     ) -> (Consumer, mpsc::Receiver<Delivery>, Settler) {
-        let renewal = options.renewal();
+        match &options.transport {
+            Transport::Redis(redis) => {
+                let server = redis::Server::new(redis.clone(), &options.subscription());
+                Consumer::start_on(server, options, names, shutdown)
+            }
+            Transport::Memory(server) => {
+                let client = memory::Client::new(server, &options.subscription());
+                Consumer::start_on(client, options, names, shutdown)
+            }
+        }
+    }
+
+    fn start_on<B: Broker>(
+        broker: B,
+        options: ConsumerOptions,
+        names: Arc<dyn TaskNames>,
+        shutdown: &Shutdown,
+    ) -> (Consumer, mpsc::Receiver<Delivery>, Settler) {
+        let queues = Arc::from(options.subscription().queues);
         let held = options.held.max(1);
-        let broker = broker(&options);
-        let results = results(&options, &broker);
-        let elsewhere = results.clone();
-        let ledger = Arc::new(Ledger::new(held, options.held_bytes, options.lease));
-        let (monitor, observers) = (&options.monitor, options.monitor.observers());
-        let role = |name: &'static str| {
-            let pulse = monitor.pulses.watch(name);
-            (watched(&broker, name, &pulse), pulse)
-        };
+        let ledger = Arc::new(Ledger::new(held, options.held_bytes, broker.lease()));
+        let pulses = Arc::clone(&options.monitor.pulses);
+        let observers = options.monitor.observers();
         let rules = Arc::new(Rules {
             results: options.results != Results::Disabled,
             default_queue: Arc::from(options.default_queue.as_str()),
-            routes: options.routes.clone(),
-            origin: options.node.clone(),
+            routes: options.routes,
+            origin: options.node,
             reply_to: uuid::Uuid::new_v4().to_string(),
             most: canvas::MOST,
             names,
+            encode: B::encode,
         });
         let (orders, ordered) = mpsc::unbounded_channel();
         let (claims, claimed) = mpsc::unbounded_channel();
@@ -217,117 +229,100 @@ impl Consumer {
         let (deliveries, delivered) = mpsc::channel(held);
         // One question at a time: remote control waits for each answer.
         let (ask, asked) = mpsc::channel(1);
-        let (bell, rung) = (Arc::new(Bell::default()), Arc::new(Notify::new()));
 
-        let (source, pulse) = role("fetch");
-        let fetch = Fetch {
-            source,
-            ledger: Arc::clone(&ledger),
-            bell: Arc::clone(&bell),
-            rung: Arc::clone(&rung),
-            eta_limit: options.eta_task_limit.unwrap_or(usize::MAX),
-            safety: options.safety_claim,
-            shutdown: shutdown.clone(),
-            pulse,
-            observers: observers.clone(),
-        };
-        let (source, pulse) = role("intake");
-        let intake = Intake {
-            source,
-            ledger: Arc::clone(&ledger),
-            rules: Arc::clone(&rules),
-            orders: orders.clone(),
-            deliveries,
-            shutdown: shutdown.clone(),
-            parked: Parked::default(),
-            asked,
-            unread: Unread::default(),
-            accept: options.accept_content,
-            redelivery_limit: options.redelivery_limit,
-            pulse,
-            observers: observers.clone(),
-        };
-        let (source, pulse) = role("complete");
-        let settling = Settling {
-            source,
-            results: results.map(|results| watched(&results, "results", &pulse)),
-            ledger: Arc::clone(&ledger),
-            rules,
-            redelivery_limit: options.redelivery_limit,
-            pulse,
-            observers: observers.clone(),
-            failed_chords: MembersFirst::default(),
-        };
-        let (source, pulse) = role("sweep");
-        let sweeping = leases::sweep(
-            source,
-            Arc::clone(&ledger),
-            options.lease,
-            options.visibility_timeout,
-            pulse,
-            observers.clone(),
-        );
-        let (source, pulse) = role("lease");
-        let renewing = leases::renew(source, Arc::clone(&ledger), renewal, pulse, observers);
-        let pulse = monitor.pulses.watch("doorbell");
-        let ringing = doorbell::serve(broker.clone(), bell, pulse, move || rung.notify_one());
-
-        let intake = spawn("intake", shutdown, intake.run(claimed));
-        let roles = vec![
-            spawn("fetch", shutdown, fetch.run(claims)).abort_handle(),
-            spawn("complete", shutdown, settling.run(ordered)).abort_handle(),
-            spawn("sweep", shutdown, sweeping).abort_handle(),
-            spawn("doorbell", shutdown, ringing).abort_handle(),
-        ];
-        let renewing = spawn("lease", shutdown, renewing).abort_handle();
-        (
-            Consumer {
-                broker,
-                results: elsewhere,
+        let fetch = Role::new("fetch", &pulses, |pulse| {
+            let fetch = Fetch {
+                inbound: broker.inbound(&ledger, &pulse),
                 ledger: Arc::clone(&ledger),
-                intake,
-                ask,
-                renewing,
-                roles,
-            },
-            delivered,
-            Settler { orders, ledger },
-        )
+                eta_limit: options.eta_task_limit.unwrap_or(usize::MAX),
+                shutdown: shutdown.clone(),
+                pulse,
+                observers: observers.clone(),
+            };
+            fetch.run(claims)
+        });
+        let intake = Role::new("intake", &pulses, |pulse| {
+            let intake = Intake {
+                outbound: broker.outbound("intake", &pulse),
+                ledger: Arc::clone(&ledger),
+                rules: Arc::clone(&rules),
+                orders: orders.clone(),
+                deliveries,
+                shutdown: shutdown.clone(),
+                parked: Parked::default(),
+                asked,
+                unread: Unread::default(),
+                accept: options.accept_content,
+                redelivery_limit: options.redelivery_limit,
+                pulse,
+                observers: observers.clone(),
+            };
+            intake.run(claimed)
+        });
+        let complete = Role::new("complete", &pulses, |pulse| {
+            let settling = Settling {
+                outbound: broker.outbound("complete", &pulse),
+                elsewhere: broker.elsewhere(&pulse),
+                ledger: Arc::clone(&ledger),
+                rules,
+                redelivery_limit: options.redelivery_limit,
+                pulse,
+                observers: observers.clone(),
+                failed_chords: MembersFirst::default(),
+            };
+            settling.run(ordered)
+        });
+        let mut roles = vec![fetch, complete];
+        roles.extend(broker.upkeep(Upkeep {
+            ledger: Arc::clone(&ledger),
+            pulses,
+            observers,
+        }));
+
+        let broker = Arc::new(broker);
+        let control = Arc::clone(&broker);
+        let view = View {
+            ask,
+            queues,
+            broker: broker.health(),
+            elsewhere: broker.health_elsewhere(),
+            ledger: Arc::clone(&ledger),
+        };
+        let intake = spawn(intake, shutdown);
+        let roles = roles.into_iter();
+        let roles = roles.map(|role| spawn(role, shutdown).abort_handle());
+        let consumer = Consumer {
+            view,
+            intake,
+            roles: roles.collect(),
+            control: Box::new(move |pulse| control.control(pulse)),
+            give_back: Box::new(move |tags| broker.give_back(tags)),
+        };
+        (consumer, delivered, Settler { orders, ledger })
     }
 
     /// Waits until every connection to the broker is up.
     pub async fn connected(&self) {
-        self.broker.health.up().await;
+        self.view.broker.up().await;
     }
 
     /// Returns `true` if every connection to the broker is up, as far as known.
     pub fn is_connected(&self) -> bool {
-        self.broker.health.is_up()
+        self.view.broker.is_up()
     }
 
     pub(crate) fn view(&self) -> View {
-        View {
-            ask: self.ask.clone(),
-            layout: Arc::clone(&self.broker.layout),
-            broker: Arc::clone(&self.broker.health),
-            results: self
-                .results
-                .as_ref()
-                .map(|results| Arc::clone(&results.health)),
-            ledger: Arc::clone(&self.ledger),
-        }
+        self.view.clone()
     }
 
     /// Returns the channel of remote control.
-    pub(crate) fn control(&self, pulse: &Arc<Pulse>) -> RedisControl {
-        let pulse = Arc::clone(pulse);
-        self.broker
-            .control(self.results.as_ref(), move || pulse.beat())
+    pub(crate) fn control(&self, pulse: &Arc<Pulse>) -> AnyChannel {
+        (self.control)(pulse)
     }
 
     /// Returns the number of deliveries that wait for their ETA.
     pub fn parked(&self) -> usize {
-        self.ledger.parked_count()
+        self.view.ledger.parked_count()
     }
 
     /// Settles every outcome that was reported so far, and ends the consumer.
@@ -340,38 +335,35 @@ impl Consumer {
 
     /// Like [`close`](Self::close), but waits until `end` is ready.
     pub(crate) async fn close_before(mut self, end: impl Future<Output = ()>) -> Left {
+        let (broker, ledger) = (Arc::clone(&self.view.broker), Arc::clone(&self.view.ledger));
         let settled = async {
             // The intake role ends when nothing is claimed any longer, and gives back the parked
             // messages.
             let _ = (&mut self.intake).await;
-            self.ledger.empty().await;
+            ledger.empty().await;
         };
         tokio::select! {
             biased;
             () = settled => return Left::default(),
             // The roles retry until the broker is back. The worker holds nothing, so it need not
             // wait for that.
-            () = deserted(&self.broker.health, &self.ledger) => return Left::default(),
+            () = deserted(&*broker, &ledger) => return Left::default(),
             () = end => {}
         }
         // No role may change the scores of the messages that are given back now.
         self.stop();
-        let tags = self.ledger.leases();
-        let mut source = self.broker.role("close");
-        let abandoned = tokio::time::timeout(LAST_EFFORT, source.abandon(&tags)).await;
-        let returned = match abandoned {
-            Ok(Ok(swept)) => swept.restored + swept.dead,
-            _ => 0,
-        };
+        let tags = ledger.leases();
+        let held = tags.len();
+        let given_back = tokio::time::timeout(LAST_EFFORT, (self.give_back)(tags)).await;
+        let returned = given_back.unwrap_or(0);
         Left {
             returned,
-            held: tags.len().saturating_sub(returned),
+            held: held.saturating_sub(returned),
         }
     }
 
     fn stop(&self) {
         self.intake.abort();
-        self.renewing.abort();
         for role in &self.roles {
             role.abort();
         }
@@ -383,10 +375,10 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Waits until nothing is held and the broker is away. A claim whose answer did not arrive may have
 /// taken messages: they come back when their leases run out, as after a kill.
-async fn deserted(health: &Health, ledger: &Ledger) {
+async fn deserted(broker: &dyn Connectivity, ledger: &Ledger) {
     loop {
         ledger.deserted().await;
-        if !health.is_up() {
+        if !broker.is_up() {
             return;
         }
         tokio::time::sleep(LOOK).await;
@@ -397,18 +389,15 @@ async fn deserted(health: &Health, ledger: &Ledger) {
 ///
 /// A role that ended by a bug would leave a worker that looks alive and never finishes what it
 /// holds. The worker is therefore stopped, so that its supervisor starts it again.
-pub(crate) fn spawn(
-    name: &'static str,
-    shutdown: &Shutdown,
-    role: impl Future<Output = ()> + Send + 'static,
-) -> JoinHandle<()> {
+pub(crate) fn spawn(role: Role, shutdown: &Shutdown) -> JoinHandle<()> {
+    let Role { name, run } = role;
     let shutdown = shutdown.clone();
     tokio::spawn(async move {
         #[cfg(feature = "failpoints")]
         if crate::failpoint::hangs(name) {
             std::future::pending::<()>().await;
         }
-        if AssertUnwindSafe(role).catch_unwind().await.is_err() {
+        if AssertUnwindSafe(run).catch_unwind().await.is_err() {
             tracing::error!("The worker's part {name:?} ended by a bug: stopping");
             shutdown.advance(Phase::Cold);
         }
@@ -425,63 +414,17 @@ impl Drop for Consumer {
     }
 }
 
-/// Returns the source of a role, whose pulse beats whenever its server answers or fails to.
-fn watched(broker: &Broker, name: &str, pulse: &Arc<Pulse>) -> RedisSource {
-    let pulse = Arc::clone(pulse);
-    broker.role(name).watched(move || pulse.beat())
-}
-
-fn broker(options: &ConsumerOptions) -> Broker {
-    let keys = match &options.results {
-        Results::Server(server) => options.broker.keys_with_results(server.key_prefix()),
-        Results::Broker | Results::Disabled => options.broker.keys(),
-    };
-    // A claim that named a list twice would take its messages twice.
-    let mut queues: Vec<Arc<str>> = Vec::with_capacity(options.queues.len());
-    for queue in &options.queues {
-        if !queues.iter().any(|known| **known == **queue) {
-            queues.push(Arc::from(queue.as_str()));
-        }
-    }
-    let instance = uuid::Uuid::new_v4().simple().to_string();
-    // Redis counts in whole seconds. Rounding down to 0 would keep results without limit.
-    let ttl = options.result_expires.as_millis().div_ceil(1000);
-    let ttl = u64::try_from(ttl).unwrap_or(u64::MAX);
-    let layout = Layout::new(
-        keys,
-        &queues,
-        &options.queue_order,
-        &instance,
-        &options.node,
-        ttl,
-    );
-    connect_to(&options.broker, Arc::new(layout))
-}
-
-fn results(options: &ConsumerOptions, broker: &Broker) -> Option<Broker> {
-    match &options.results {
-        Results::Server(server) => Some(connect_to(server, Arc::clone(&broker.layout))),
-        Results::Broker | Results::Disabled => None,
-    }
-}
-
-fn connect_to(endpoint: &Endpoint, layout: Arc<Layout>) -> Broker {
-    Broker {
-        endpoint: Arc::new(endpoint.clone()),
-        layout,
-        health: Arc::new(Health::default()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::monitor::Pulses;
 
     #[tokio::test]
     async fn a_role_that_ends_by_a_bug_stops_the_worker() {
         let shutdown = Shutdown::new();
-        let bug = async { std::panic::panic_any("as the test wants it") };
-        spawn("fetch", &shutdown, bug).await.unwrap();
+        let bug = async |_| std::panic::panic_any("as the test wants it");
+        let role = Role::new("fetch", &Pulses::default(), bug);
+        spawn(role, &shutdown).await.unwrap();
         assert_eq!(shutdown.phase(), Phase::Cold);
     }
 }

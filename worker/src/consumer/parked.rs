@@ -78,7 +78,7 @@ impl Parked {
 mod tests {
     use super::*;
 
-    fn waiting(eta: i64, index: u16) -> Waiting {
+    fn waiting(eta: i64, index: u64) -> Waiting {
         Waiting {
             eta,
             tag: Tag { call: 1, index },
@@ -116,7 +116,7 @@ mod tests {
         for (eta, index) in [(30, 1), (10, 2), (20, 3), (40, 4)] {
             parked.push(waiting(eta, index));
         }
-        let first = |most, bytes| -> Vec<u16> {
+        let first = |most, bytes| -> Vec<u64> {
             let first = parked.first(most, bytes);
             first.iter().map(|waiting| waiting.tag.index).collect()
         };

@@ -7,7 +7,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use celery_protocol::message::{EncodeOptions, Task};
+use celery_protocol::message::{EncodeError, EncodeOptions, Task};
 
 use super::routes::Routes;
 use crate::delivery::TaskNames;
@@ -40,7 +40,12 @@ pub(crate) struct Rules {
     /// The most bytes that may follow from one task; see `canvas`.
     pub(crate) most: usize,
     pub(crate) names: Arc<dyn TaskNames>,
+    /// Writes a task in the form in which the broker carries messages.
+    pub(crate) encode: Encode,
 }
+
+/// The function [`Broker::encode`](crate::broker::Broker::encode) of the broker in use.
+pub(crate) type Encode = fn(&Task, &EncodeOptions<'_>) -> Result<Vec<u8>, EncodeError>;
 
 impl Rules {
     /// Returns the queue of a follow-up that names none.
@@ -66,7 +71,6 @@ impl Rules {
             .protocol(task.protocol)
             .serializer(task.serializer)
             .compression(task.compression);
-        task.encode_redis(&options)
-            .map_err(|error| error.to_string())
+        (self.encode)(task, &options).map_err(|error| error.to_string())
     }
 }

@@ -12,19 +12,21 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::canvas;
 use super::members_first::MembersFirst;
-use super::pace::{LINGER, is_complete};
 use super::report;
 use super::rules::{Rules, caught};
-use crate::broker::redis::RedisSource;
-use crate::broker::{Chord, Document, Join, Part, ResultStep, Settlement, Source, Step, Tag};
+use crate::broker::{
+    ACKS, Backend, Begin, Begun, Chord, Document, Join, LINGER, Ledger, Outbound, Part, ResultStep,
+    Settlement, Step, Tag,
+};
 use crate::clock::now;
-use crate::delivery::{Delivery, Ledger, Order, Outcome, redelivery_name};
+use crate::delivery::{Delivery, Order, Outcome, redelivery_name};
 use crate::failpoint::failpoint;
 use crate::monitor::{Lost, Observer, Observers, Pulse};
 
@@ -35,10 +37,10 @@ const BATCH: usize = 250;
 const BATCH_BYTES: usize = 4 << 20;
 
 /// The settle role, with what it shares with the other roles.
-pub(crate) struct Settling {
-    pub(crate) source: RedisSource,
-    /// The server of the results, if it is not the broker.
-    pub(crate) results: Option<RedisSource>,
+pub(crate) struct Settling<O, E> {
+    pub(crate) outbound: O,
+    /// The store of the results, if it is not the broker.
+    pub(crate) elsewhere: Option<E>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) rules: Arc<Rules>,
     pub(crate) redelivery_limit: u32,
@@ -59,9 +61,9 @@ struct Pending {
     stored: Vec<oneshot::Sender<()>>,
 }
 
-impl Settling {
+impl<O: Outbound, E: Backend> Settling<O, E> {
     pub(crate) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
-        self.source.ready().await;
+        self.outbound.ready().await;
         let mut pending = Pending::default();
         let mut received = Vec::with_capacity(BATCH);
         let mut deadline: Option<Instant> = None;
@@ -156,14 +158,20 @@ impl Settling {
     /// becomes a dead letter; the others may run.
     async fn begin(&mut self, pending: &mut Pending) {
         let deliveries = std::mem::take(&mut pending.begin);
-        let begun: Vec<(Tag, &str)> = deliveries
+        let begun: Vec<Begun<'_>> = deliveries
             .iter()
-            .map(|(delivery, _)| (delivery.tag, redelivery_name(&delivery.task)))
+            .map(|(delivery, _)| Begun {
+                tag: delivery.tag,
+                name: redelivery_name(&delivery.task),
+            })
             .collect();
         let limit = u64::from(self.redelivery_limit);
-        let counts = self.source.count_begun(&begun, limit + 1).await;
-        for ((mut delivery, begun), count) in deliveries.into_iter().zip(counts) {
-            if count > limit {
+        let answers = self.outbound.begin(&begun, limit).await;
+        for ((mut delivery, begun), answer) in deliveries.into_iter().zip(answers) {
+            if answer == Begin::Again {
+                delivery.orders = None;
+                self.ledger.forget(&[delivery.tag]);
+            } else if let Begin::Poison(count) = answer {
                 self.observers.poison(delivery.of(), count);
                 let end = self.rules.poison(&delivery, count, now());
                 let end = end.unwrap_or_else(|| self.bug(&delivery));
@@ -186,12 +194,18 @@ impl Settling {
             pending.acks.clear();
         }
         if !pending.states.is_empty() {
-            let source = self.results.as_mut().unwrap_or(&mut self.source);
-            source.store_results(&pending.states).await;
+            self.store(&pending.states).await;
             pending.states.clear();
             for stored in pending.stored.drain(..) {
                 let _ = stored.send(());
             }
+        }
+    }
+
+    async fn store(&mut self, documents: &[Document]) {
+        match &mut self.elsewhere {
+            Some(backend) => backend.store(documents).await,
+            None => self.outbound.store(documents).await,
         }
     }
 
@@ -202,8 +216,7 @@ impl Settling {
             self.count_parts(&mut settlements).await;
             let first = self.failed_chords.hold(&mut settlements, Instant::now());
             if !first.is_empty() {
-                let source = self.results.as_mut().unwrap_or(&mut self.source);
-                source.store_results(&first).await;
+                self.store(&first).await;
             }
             self.carry_out(settlements).await;
             settlements = rest;
@@ -221,11 +234,11 @@ impl Settling {
 
     async fn carry_out_batch(&mut self, mut batch: Vec<Settlement>) {
         let mut ends = Vec::new();
-        if self.results.is_some() {
+        if self.elsewhere.is_some() {
             ends = self.store_elsewhere(&mut batch).await;
         }
         failpoint!("settle");
-        let settled = self.source.settle(&batch).await;
+        let settled = self.outbound.settle(&batch).await;
         failpoint!("settled");
         for letter in batch.iter().flat_map(Settlement::letters) {
             self.observers.dead_letter(&letter.cause);
@@ -246,10 +259,10 @@ impl Settling {
                 .map_or_else(String::new, |settlement| settlement.tag.to_string());
             self.observers.unsettled(&tag, why);
         }
-        if let Some(results) = &mut self.results {
+        if let Some(backend) = &mut self.elsewhere {
             ends.retain(|(position, _)| !settled.lost.contains(position));
             let ends: Vec<_> = ends.into_iter().map(|(_, end)| end).collect();
-            results.chords(&[], &ends).await;
+            backend.chords(&[], &ends).await;
         }
         self.ledger.forget(&tags);
     }
@@ -274,7 +287,7 @@ impl Settling {
                 // A task whose lease is lost is counted by the worker that has it now. As with
                 // results elsewhere, the lease can still be lost for a short time after this check.
                 let tags: Vec<Tag> = places.iter().map(|place| batch[*place].tag).collect();
-                lost = Some(self.source.renew(&tags).await);
+                lost = Some(self.outbound.renew(&tags).await);
             }
             let gone = |place: &usize| {
                 let tag = batch[*place].tag;
@@ -285,10 +298,12 @@ impl Settling {
                 .zip(parts)
                 .filter(|(place, _)| !gone(place))
                 .unzip();
-            let source = self.results.as_mut().unwrap_or(&mut self.source);
             let mut counted = Vec::with_capacity(parts.len());
             for chunk in parts.chunks(BATCH) {
-                counted.extend(source.count_parts(chunk).await);
+                counted.extend(match &mut self.elsewhere {
+                    Some(backend) => backend.count(chunk).await,
+                    None => self.outbound.count(chunk).await,
+                });
             }
             for ((place, part), counted) in places.into_iter().zip(&parts).zip(counted) {
                 let steps = match counted {
@@ -306,11 +321,11 @@ impl Settling {
     async fn store_elsewhere(&mut self, batch: &mut [Settlement]) -> Vec<(usize, Join)> {
         let tags: Vec<Tag> = batch.iter().map(|settlement| settlement.tag).collect();
         let mut ends = Vec::new();
-        let Some(results) = &mut self.results else {
+        let Some(backend) = &mut self.elsewhere else {
             return ends;
         };
         // For one round trip after this check, a lease can still be lost unnoticed.
-        let lost = self.source.renew(&tags).await;
+        let lost = self.outbound.renew(&tags).await;
         let mut documents = Vec::with_capacity(batch.len());
         let mut begins: Vec<Chord> = Vec::new();
         for (position, settlement) in batch.iter_mut().enumerate() {
@@ -332,11 +347,21 @@ impl Settling {
                 }
             }
         }
-        results.store_results(&documents).await;
+        backend.store(&documents).await;
         failpoint!("stored");
-        results.chords(&begins, &[]).await;
+        backend.chords(&begins, &[]).await;
         ends
     }
+}
+
+/// Returns `true` if the waiting verdicts should be settled now. `quiet` is the time since the last
+/// settlement.
+///
+/// There are three reasons to settle: at least [`ACKS`] verdicts wait; all `busy` messages have
+/// their verdict, so that no other can join; or the last settlement is [`LINGER`] ago, so that the
+/// next verdict is not expected soon. A worker with little to do therefore answers without delay.
+fn is_complete(verdicts: usize, busy: usize, quiet: Duration) -> bool {
+    verdicts > 0 && (verdicts >= ACKS.min(busy) || quiet >= LINGER)
 }
 
 /// Returns how many settlements of these sizes go into one call: at least one.
@@ -359,6 +384,16 @@ async fn sleep_until(deadline: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn verdicts_wait_only_while_others_can_join_them() {
+        let ms = Duration::from_millis;
+        assert!(is_complete(1, 1, ms(0)));
+        assert!(!is_complete(1, 2, ms(4)));
+        assert!(is_complete(1, 2, ms(5)));
+        assert!(!is_complete(0, 2, ms(5)));
+        assert!(!is_complete(ACKS - 1, 400, ms(0)) && is_complete(ACKS, 400, ms(0)));
+    }
 
     #[test]
     fn a_call_is_bounded_in_bytes() {

@@ -280,6 +280,7 @@ mod tests {
             reply_to: "reply".into(),
             most: usize::MAX,
             names: Arc::new(Names),
+            encode: Task::encode_redis,
         };
         let delivery = delivery(Tag { call: 1, index: 1 }, task);
         rules.judge(&delivery, outcome, Timestamp::from_unix(0, 0))

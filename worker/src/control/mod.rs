@@ -29,6 +29,7 @@ use self::answer::{Answer, error};
 use self::arguments::Arguments;
 use self::node::Node;
 use crate::Shutdown;
+use crate::broker::Role;
 use crate::broker::control::{ControlChannel, Heard};
 use crate::config::Config;
 use crate::consumer::{Consumer, spawn};
@@ -69,12 +70,13 @@ impl Control {
             started: Instant::now(),
         };
         node.view.revoked().begin_loading();
-        let pulse = monitor.pulses.watch("control");
         let (end, ended) = oneshot::channel();
-        let role = serve(consumer.control(&pulse), node, pulse, ended);
+        let role = Role::new("control", &monitor.pulses, |pulse| {
+            serve(consumer.control(&pulse), node, pulse, ended)
+        });
         Control {
             end,
-            role: spawn("control", shutdown, role),
+            role: spawn(role, shutdown),
         }
     }
 

@@ -10,9 +10,6 @@
 //! claims no more than [`held_limit`] allows. The queues between the two therefore cannot grow
 //! beyond that. An executor or a backend that is slow also slows down the claims.
 
-mod ledger;
-mod revoked;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,10 +19,8 @@ use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use self::ledger::{ACKS, InHand, Ledger};
-pub(crate) use self::revoked::Revoked;
-use crate::broker::Settlement;
 pub use crate::broker::Tag;
+use crate::broker::{Ledger, Settlement};
 use crate::clock::now;
 use crate::monitor::Of;
 

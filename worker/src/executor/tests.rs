@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::broker::Tag;
-use crate::delivery::{Ledger, Order, Outcome, Settler};
+use crate::broker::{Ledger, Tag};
+use crate::delivery::{Order, Outcome, Settler};
 use crate::task::{
     Answers, Batch, BatchOptions, Call, Context, Exception, States, TaskDef, TaskError, TaskResult,
     testing,
@@ -24,7 +24,7 @@ struct Bench {
     shutdown: Shutdown,
     ended: tokio::task::JoinHandle<Ended>,
     ledger: Arc<Ledger>,
-    sent: u16,
+    sent: u64,
 }
 
 impl Bench {
@@ -38,7 +38,7 @@ impl Bench {
             registry.insert(task);
         }
         let (settler, orders) = mpsc::unbounded_channel();
-        let ledger = Arc::new(Ledger::new(1000, 1 << 20, Duration::from_secs(30)));
+        let ledger = Arc::new(Ledger::new(1000, 1 << 20, None));
         let settler = Settler {
             orders: settler,
             ledger: Arc::clone(&ledger),

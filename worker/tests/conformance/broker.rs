@@ -7,7 +7,7 @@ use celery_protocol::message::{EncodeOptions, Task};
 use celery_worker::consumer::ConsumerOptions;
 use serde_json::Value;
 
-use crate::rig::DEADLINE;
+use crate::rig::{DEADLINE, Rig};
 
 /// A private broker and its result backend, with access to both from outside. Both end when it is
 /// dropped.
@@ -32,9 +32,6 @@ pub trait Broker: Sized {
 
     /// Starts a server that no other test uses, and that keeps accepted messages through a crash.
     async fn start_durable() -> Self;
-
-    /// Returns its address, as the worker's `--broker` takes it.
-    fn url(&self) -> String;
 
     /// Returns the options of a consumer of its queue `celery`, with results in
     /// [`backend`](Broker::backend).
@@ -68,6 +65,11 @@ pub trait Broker: Sized {
 
     /// Returns the dead letters of all queues, oldest first. They stay where they are.
     async fn dead(&mut self) -> Vec<DeadLetter>;
+
+    /// Returns how many messages wait for their ETA, with the consumer or in the broker.
+    async fn waiting(&mut self, rig: &Rig) -> usize {
+        rig.consumer.parked()
+    }
 
     fn backend(&mut self) -> &mut Self::Backend;
 
@@ -103,6 +105,15 @@ pub trait Broker: Sized {
         self.until_depth("celery", 0, 0).await;
     }
 
+    /// Waits until this many messages wait for their ETA.
+    async fn until_waiting(&mut self, rig: &Rig, count: usize) {
+        until(&format!("{count} waiting"), async || {
+            let waiting = self.waiting(rig).await;
+            (waiting == count).then_some(()).ok_or(waiting)
+        })
+        .await;
+    }
+
     async fn until_dead(&mut self, count: usize) {
         until(&format!("{count} dead letters"), async || {
             let dead = self.dead().await;
@@ -123,6 +134,12 @@ pub trait Broker: Sized {
         })
         .await;
     }
+}
+
+/// A broker that other processes reach.
+pub trait Reachable: Broker {
+    /// Returns its address, as the worker's `--broker` takes it.
+    fn url(&self) -> String;
 }
 
 /// The store of results and chords.

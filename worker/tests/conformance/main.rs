@@ -1,15 +1,15 @@
 //! What every broker has to do for the consumer, and what Redis does besides: messages in,
-//! deliveries out, verdicts carried out, faults survived. The tests run the real consumer on a real
-//! server.
+//! deliveries out, verdicts carried out, faults survived. The tests run the real consumer.
 //!
 //! * [`broker`] – the interface to a broker, in Celery's words;
 //! * [`behaviour`] – what has to hold on every broker, one module for each subject;
 //! * [`suite`] – the list of these behaviours;
+//! * [`memory`] – the harness of the broker in memory;
 //! * [`redis`] – the harness of Redis, and the tests of its keys, its clock, its scripts and its
 //!   refusals.
 //!
 //! Another broker joins with a module of its own that implements [`broker::Broker`] and says
-//! `conformance!(crate::its::Name);`.
+//! `conformance!(crate::its::Name);`, with its capabilities (see [`suite`]).
 
 #![allow(
     clippy::unwrap_used,
@@ -24,5 +24,6 @@
 mod suite;
 mod behaviour;
 mod broker;
+mod memory;
 mod redis;
 mod rig;

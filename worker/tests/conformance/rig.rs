@@ -1,5 +1,6 @@
 //! A consumer under test, and the tasks that are sent to it.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,6 +128,17 @@ impl Rig {
         tokio::time::timeout(DEADLINE, self.deliveries.recv())
             .await
             .expect("no delivery came")
+    }
+
+    /// Begins a delivery, and returns it. A broker that keeps the count of redeliveries with the
+    /// message puts the message back once, and the delivery that then comes begins.
+    pub async fn begin(&mut self, delivery: Delivery) -> Delivery {
+        if let Some(begun) = self.settler.begin(delivery, pending()).await {
+            return begun;
+        }
+        let again = self.next().await;
+        let begun = self.settler.begin(again, pending()).await;
+        begun.expect("it does not begin")
     }
 
     /// Lets the next deliveries succeed, and returns their ids.

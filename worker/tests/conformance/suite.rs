@@ -1,10 +1,31 @@
-//! The list of the behaviours that have to hold on every broker.
+//! The list of the behaviours that have to hold on every broker, and of those that need a
+//! capability of the broker:
+//!
+//! * `holds_waiting_messages` – workers hold the messages that wait for their ETA. Where the broker
+//!   itself keeps them, their number has no limit.
+//! * `is_reached_by_processes` – the broker has an address for the commands of `celery-worker`.
 
 /// Makes a test of each [`behaviour`](crate::behaviour) for a broker, a type that implements
-/// [`Broker`](crate::broker::Broker). The tests of each subject are in a module of their own.
+/// [`Broker`](crate::broker::Broker). The tests of each subject are in a module of their own. The
+/// capabilities of the broker follow its type.
 macro_rules! conformance {
-    ($broker:ty) => {
-        conformance! { $broker:
+    (@holds_waiting_messages $broker:ty) => {
+        conformance! { @tests holds_waiting_messages $broker:
+            eta {
+                the_number_that_waits_for_an_eta_is_limited
+            }
+        }
+    };
+    (@is_reached_by_processes $broker:ty) => {
+        conformance! { @tests is_reached_by_processes $broker:
+            dead_letters {
+                the_command_dead_replay_puts_letters_back
+            }
+        }
+    };
+    ($broker:ty $(: $($capability:ident),+)?) => {
+        $($(conformance! { @$capability $broker })+)?
+        conformance! { @tests conformance $broker:
             settlement {
                 a_success_is_stored_and_acknowledged
                 nothing_is_acknowledged_before_its_verdict
@@ -25,7 +46,6 @@ macro_rules! conformance {
                 unknown_tasks_and_missing_bodies_are_dead_letters
                 an_expired_task_is_revoked_and_not_a_dead_letter
                 a_message_that_meets_a_bug_is_a_dead_letter_and_stops_no_other
-                the_command_dead_replay_puts_letters_back
             }
             unreadable {
                 every_malformed_message_ends_and_none_stops_the_others
@@ -44,7 +64,6 @@ macro_rules! conformance {
             eta {
                 a_message_with_an_eta_waits_without_a_place
                 no_task_runs_before_its_eta_and_all_run_then
-                the_number_that_waits_for_an_eta_is_limited
                 tasks_that_wait_with_a_dead_worker_are_run_by_another
                 waiting_tasks_survive_a_restart_of_the_broker
             }
@@ -97,8 +116,8 @@ macro_rules! conformance {
             }
         }
     };
-    ($broker:ty: $($subject:ident { $($behaviour:ident)+ })+) => {
-        mod conformance {
+    (@tests $name:ident $broker:ty: $($subject:ident { $($behaviour:ident)+ })+) => {
+        mod $name {
             $(mod $subject {
                 $(#[tokio::test]
                 async fn $behaviour() {

@@ -4,8 +4,9 @@ use celery_client::aio::{Cmd, Value, scripts};
 use celery_protocol::redis_keys::ChordPart;
 use serde_json::value::to_raw_value;
 
-use super::{RedisSource, bytes, number};
-use crate::broker::{Chord, Complete, Join, Part};
+use super::answer::{bytes, number};
+use super::session::Session;
+use crate::broker::settlement::{Chord, Complete, Join, Part};
 
 /// How long the claim on a body lives, in seconds. It outlasts a short outage between the count and
 /// the settlement. It is not longer than a lease, so that the worker that gets the message of a
@@ -15,11 +16,11 @@ const CLAIM: u64 = 30;
 /// How many seconds a chord that ended is remembered, as in Celery.
 const REMEMBERED: u64 = 300;
 
-impl RedisSource {
+impl Session {
     /// Counts members of headers, and returns an answer for each. A member that completes a chord
     /// gets the chord's results if this worker publishes the body. A member that cannot be counted,
     /// because a key of the chord has another type, gets the reason.
-    pub(crate) async fn count_parts(
+    pub(super) async fn count_parts(
         &mut self,
         parts: &[Part],
     ) -> Vec<Result<Option<Complete>, String>> {
@@ -78,7 +79,7 @@ impl RedisSource {
     }
 
     /// Begins chords and ends others on a result backend that is not the broker.
-    pub(crate) async fn chords(&mut self, begin: &[Chord], end: &[Join]) {
+    pub(super) async fn change_chords(&mut self, begin: &[Chord], end: &[Join]) {
         if begin.is_empty() && end.is_empty() {
             return;
         }

@@ -2,21 +2,40 @@
 
 use celery_client::aio::{Cmd, Failure, Value, scripts};
 
-use super::{DEAD_LETTERS, MAX_TAGS, RedisSource, bytes, number, positions};
-use crate::broker::Tag;
-use crate::broker::{Claim, Claimed};
+use super::answer::{bytes, number, positions};
+use super::session::{DEAD_LETTERS, MAX_TAGS, Session};
+use crate::broker::held::Envelope;
+use crate::broker::inbound;
+use crate::broker::tag::Tag;
 use crate::failpoint::failpoint;
+
+type Claimed = inbound::Claimed<Envelope>;
 
 /// The most messages of one claim. Larger claims block Redis for milliseconds and gain nothing. A
 /// tag's number also has only four digits.
-pub(crate) const MAX_CLAIM: usize = 250;
+pub(super) const MAX_CLAIM: usize = 250;
 
 /// The size in bytes at which `ack_claim.lua` ends a claim, with the message that reaches it. The
 /// answer must arrive within the time-out of an answer.
 const CLAIM_BYTES: usize = 4 << 20;
 
-impl RedisSource {
-    pub(super) async fn claim_messages(&mut self, want: usize, acks: &[Tag]) -> Claim {
+/// The result of one claim.
+#[derive(Debug, Default)]
+pub(super) struct Claim {
+    pub(super) messages: Vec<Claimed>,
+    /// Acknowledged deliveries that this worker no longer held. After a repeated claim, the first
+    /// try may have acknowledged them.
+    pub(super) lost: Vec<Tag>,
+    /// The number of messages that were not JSON objects and became dead letters.
+    pub(super) dead: usize,
+    /// `true` if there may be more messages: the claim found everything that it asked for.
+    pub(super) filled: bool,
+}
+
+impl Session {
+    /// Acknowledges `acks` and claims up to `want` messages, in one step. If the future is dropped,
+    /// the next claim recovers the messages.
+    pub(super) async fn claim(&mut self, want: usize, acks: &[Tag]) -> Claim {
         let mut want = want.min(MAX_CLAIM);
         let acks = &acks[..acks.len().min(MAX_TAGS)];
         let mut recovered = Vec::new();
@@ -133,11 +152,11 @@ impl RedisSource {
                 messages.push(Claimed {
                     tag: Tag { call, index },
                     queue: self.layout.queues[queue].name.clone(),
-                    raw: bytes(items.next()?)?,
+                    message: Envelope(bytes(items.next()?)?),
                 });
             }
         }
-        let bytes: usize = messages.iter().map(|message| message.raw.len()).sum();
+        let bytes: usize = messages.iter().map(|it| it.message.0.len()).sum();
         Some(Claim {
             lost: lost
                 .into_iter()
@@ -151,7 +170,7 @@ impl RedisSource {
 
     /// Returns the messages that a claim without an answer took.
     async fn recover(&mut self, call: u64) -> Vec<Claimed> {
-        let tags: Vec<Tag> = (1..=u16::try_from(MAX_CLAIM).unwrap_or(u16::MAX))
+        let tags: Vec<Tag> = (1..=MAX_CLAIM as u64)
             .map(|index| Tag { call, index })
             .collect();
         let entries = self.entries(&tags).await;
@@ -159,8 +178,12 @@ impl RedisSource {
             .into_iter()
             .zip(entries)
             .filter_map(|(tag, entry)| {
-                let (queue, raw) = self.layout.open_entry(entry?)?;
-                Some(Claimed { tag, queue, raw })
+                let (queue, message) = self.layout.open_entry(entry?)?;
+                Some(Claimed {
+                    tag,
+                    queue,
+                    message,
+                })
             })
             .collect();
         if !found.is_empty() {
@@ -192,7 +215,7 @@ impl RedisSource {
     }
 
     /// Returns the messages of held deliveries, and `None` for those that are gone.
-    pub(crate) async fn bodies(&mut self, tags: &[Tag]) -> Vec<Option<Vec<u8>>> {
+    pub(super) async fn bodies(&mut self, tags: &[Tag]) -> Vec<Option<Envelope>> {
         let mut bodies = Vec::with_capacity(tags.len());
         for chunk in tags.chunks(MAX_TAGS) {
             let entries = self.entries(chunk).await;
@@ -208,30 +231,19 @@ impl RedisSource {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use celery_client::redis::RedisEndpoint as Endpoint;
     use celery_protocol::redis_keys::Keys;
     use celery_testkit::{Redis, RedisOptions};
 
     use super::*;
     use crate::broker::QueueOrder;
-    use crate::broker::redis::{Broker, Layout};
+    use crate::broker::redis::layout::testing::connector;
 
-    fn source(redis: &Redis) -> RedisSource {
-        let queues = [Arc::from("q"), Arc::from("r")];
-        let order = QueueOrder::Priority;
-        let layout = Layout::new(Keys::default(), &queues, &order, "me", "celery@test", 60);
-        Broker {
-            endpoint: Arc::new(Endpoint::from_url(&redis.url()).unwrap()),
-            layout: Arc::new(layout),
-            health: Arc::default(),
-        }
-        .role("fetch")
+    fn source(redis: &Redis) -> Session {
+        connector(redis, Keys::default(), &["q", "r"], &QueueOrder::Priority).session("fetch")
     }
 
     fn texts(claim: &Claim) -> Vec<(&str, String)> {
-        let text = |m: &Claimed| String::from_utf8_lossy(&m.raw).into_owned();
+        let text = |m: &Claimed| String::from_utf8_lossy(&m.message.0).into_owned();
         claim
             .messages
             .iter()
@@ -243,11 +255,11 @@ mod tests {
         vec![("q", "{1}".into()), ("r", "{2}".into())]
     }
 
-    async fn two_claimed(redis: &Redis) -> (RedisSource, Claim) {
+    async fn two_claimed(redis: &Redis) -> (Session, Claim) {
         redis.cli(&["LPUSH", "q", "{1}"]).unwrap();
         redis.cli(&["LPUSH", "r", "{2}"]).unwrap();
         let mut source = source(redis);
-        let claim = source.claim_messages(10, &[]).await;
+        let claim = source.claim(10, &[]).await;
         assert_eq!(texts(&claim), both());
         assert!(!claim.filled);
         (source, claim)
@@ -260,7 +272,7 @@ mod tests {
         redis.cli(&["LPUSH", "q", "{3}"]).unwrap();
         // As if the connection had been lost before the answer.
         source.unanswered = Some(source.calls);
-        let again = source.claim_messages(10, &[]).await;
+        let again = source.claim(10, &[]).await;
         assert_eq!(texts(&again)[..2], both());
         assert_eq!(texts(&again)[2], ("q", "{3}".into()));
         let tags = |claim: &Claim| {
@@ -278,7 +290,7 @@ mod tests {
         let (mut source, _) = two_claimed(&redis).await;
         // As if the same call had been sent twice.
         source.calls -= 1;
-        let again = source.claim_messages(10, &[]).await;
+        let again = source.claim(10, &[]).await;
         assert_eq!(texts(&again), both());
         assert_eq!(redis.cli(&["HLEN", "unacked"]).unwrap().trim(), "2");
     }
@@ -288,15 +300,15 @@ mod tests {
         let redis = RedisOptions::new().start().unwrap();
         redis.cli(&["LPUSH", "q", "{1}", "{2}", "[3]"]).unwrap();
         let mut source = source(&redis);
-        let claim = source.claim_messages(2, &[]).await;
+        let claim = source.claim(2, &[]).await;
         assert!(claim.filled);
         let acks: Vec<Tag> = claim.messages.iter().map(|m| m.tag).collect();
-        let rest = source.claim_messages(2, &acks).await;
+        let rest = source.claim(2, &acks).await;
         assert_eq!(
             (rest.messages.len(), rest.dead, rest.filled, rest.lost.len()),
             (0, 1, false, 0)
         );
-        let lost = source.claim_messages(0, &acks[..1]).await.lost;
+        let lost = source.claim(0, &acks[..1]).await.lost;
         assert_eq!(lost, acks[..1]);
         assert_eq!(redis.cli(&["XLEN", "celery.dead"]).unwrap().trim(), "1");
     }

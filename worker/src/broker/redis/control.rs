@@ -12,9 +12,13 @@ use celery_protocol::control::{Reply, ReplyTo};
 use celery_protocol::names::CONTROL_EXCHANGE;
 use tokio::sync::{Notify, mpsc};
 
-use super::{Broker, Layout, MAX_TAGS, bytes};
-use crate::broker::Tag;
+use super::answer::bytes;
+use super::connector::{Connector, Store};
+use super::layout::Layout;
+use super::session::MAX_TAGS;
 use crate::broker::control::{ControlChannel, Heard, MOST_REVOKED, REVOKED_FOR};
+use crate::broker::tag::Tag;
+use crate::monitor::Pulse;
 
 /// The most requests that wait for their turn. A flood beyond it is dropped: its senders do not
 /// wait longer than a second for replies anyway.
@@ -33,7 +37,7 @@ const REFRESH: Duration = Duration::from_mins(20);
 const REPLIES_TTL: u64 = 60;
 
 /// The connection of the control role.
-pub(crate) struct RedisControl {
+pub(super) struct RedisControl {
     link: Supervised,
     /// The connection to the server of the results, if it is not the broker.
     results: Option<Supervised>,
@@ -50,27 +54,20 @@ pub(crate) struct RedisControl {
     told: bool,
 }
 
-impl Broker {
-    /// Returns the control channel, with a connection of its own. `turned` is called at every
-    /// answer and every failed try.
-    pub(crate) fn control(
-        &self,
-        results: Option<&Broker>,
-        turned: impl Fn() + Send + Sync + 'static,
-    ) -> RedisControl {
+impl Connector {
+    /// Returns the control channel, with a connection of its own. The pulse beats at every answer
+    /// and every failed try.
+    pub(super) fn control(&self, results: Option<&Store>, pulse: &Arc<Pulse>) -> RedisControl {
+        let pulse = Arc::clone(pulse);
         let (requests, heard) = mpsc::channel(WAITING);
         let closed = Arc::new(Notify::new());
         let lost = Arc::clone(&closed);
-        let link = Supervised::new(
-            Arc::clone(&self.endpoint),
-            self.options("control"),
-            Arc::clone(&self.health),
-        );
+        let link = self.link("control");
         RedisControl {
             // A worker is ready without remote control.
             link: link
                 .at_need()
-                .watched(turned)
+                .watched(move || pulse.beat())
                 .listening(move |push| match push {
                     Push::Message(request) if request.len() > MOST_BYTES => {
                         tracing::warn!("A control request of {} bytes was dropped", request.len());
@@ -83,14 +80,7 @@ impl Broker {
                     Push::Disconnected => lost.notify_one(),
                     Push::Invalidated => {}
                 }),
-            results: results.map(|results| {
-                let link = Supervised::new(
-                    Arc::clone(&results.endpoint),
-                    results.options("control"),
-                    Arc::clone(&results.health),
-                );
-                link.at_need()
-            }),
+            results: results.map(|results| results.link("control").at_need()),
             channel: self.layout.keys.pidbox_channel(self.endpoint.database()),
             layout: Arc::clone(&self.layout),
             heard,
@@ -336,7 +326,8 @@ impl ControlChannel for RedisControl {
                 Ok(entries) => messages.extend(
                     entries
                         .into_iter()
-                        .map(|entry| self.layout.open_entry(bytes(entry)?)),
+                        .map(|entry| self.layout.open_entry(bytes(entry)?))
+                        .map(|held| held.map(|(queue, message)| (queue, message.0))),
                 ),
                 Err(failure) => self.failed(&failure),
             }

@@ -19,7 +19,8 @@ use celery_client::backoff::Backoff;
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 
-use super::{Broker, Layout};
+use super::connector::Connector;
+use super::layout::Layout;
 use crate::monitor::Pulse;
 
 /// The shortest wait between two polls, where tracking is refused.
@@ -31,14 +32,14 @@ const CHECK: Duration = Duration::from_secs(15);
 
 /// The consumer's side of the doorbell.
 #[derive(Debug, Default)]
-pub(crate) struct Bell {
+pub(super) struct Bell {
     armed: AtomicBool,
     wanted: Notify,
 }
 
 impl Bell {
     /// Asks for a ring at the next message. Does nothing if the bell is armed already.
-    pub(crate) fn arm(&self) {
+    pub(super) fn arm(&self) {
         if !self.armed.swap(true, Ordering::AcqRel) {
             self.wanted.notify_one();
         }
@@ -47,26 +48,23 @@ impl Bell {
 
 /// Serves the bell until the returned future is dropped. Each time the bell is armed, it calls
 /// `ring` once, as soon as there is something to claim.
-pub(crate) async fn serve(
-    broker: Broker,
+pub(super) async fn serve(
+    broker: Connector,
     bell: Arc<Bell>,
     pulse: Arc<Pulse>,
     ring: impl Fn() + Send + 'static,
 ) {
     let heard = Arc::new(Notify::new());
-    let link = Supervised::new(
-        Arc::clone(&broker.endpoint),
-        broker.options("doorbell"),
-        Arc::clone(&broker.health),
-    )
-    .watched({
-        let pulse = Arc::clone(&pulse);
-        move || pulse.beat()
-    })
-    .listening({
-        let heard = Arc::clone(&heard);
-        move |_: Push| heard.notify_one()
-    });
+    let link = broker
+        .link("doorbell")
+        .watched({
+            let pulse = Arc::clone(&pulse);
+            move || pulse.beat()
+        })
+        .listening({
+            let heard = Arc::clone(&heard);
+            move |_: Push| heard.notify_one()
+        });
     let mut doorbell = Doorbell {
         pulse,
         layout: Arc::clone(&broker.layout),

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use celery_protocol::redis_keys::Keys;
 
 use super::order::Turns;
-use crate::broker::QueueOrder;
-use crate::broker::Tag;
+use crate::broker::held::Envelope;
+use crate::broker::options::Subscription;
+use crate::broker::tag::Tag;
 
 /// The prefix of our tags. The tags of Python workers, which are UUIDs, never begin with it.
 pub(crate) const TAG_PREFIX: &str = "rs:";
@@ -44,15 +45,13 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    pub(crate) fn new(
-        keys: Keys,
-        queues: &[Arc<str>],
-        order: &QueueOrder,
-        instance: &str,
-        node: &str,
-        result_ttl: u64,
-    ) -> Self {
-        let turns = Turns::new(queues, order);
+    pub(super) fn new(keys: Keys, subscription: &Subscription<'_>) -> Self {
+        let queues = &subscription.queues;
+        let turns = Turns::new(queues, subscription.order);
+        // It is new for each start of a worker.
+        let instance = uuid::Uuid::new_v4().simple();
+        // Redis counts in whole seconds. Rounding down to 0 would keep results without limit.
+        let ttl = subscription.result_expires.as_millis().div_ceil(1000);
         let queues = queues
             .iter()
             .map(|name| Queue {
@@ -68,8 +67,8 @@ impl Layout {
             queues,
             turns,
             instance: format!("{TAG_PREFIX}{instance}:"),
-            node: node.to_owned(),
-            result_ttl,
+            node: subscription.node.to_owned(),
+            result_ttl: u64::try_from(ttl).unwrap_or(u64::MAX),
             passed_over: Mutex::default(),
             keys,
         }
@@ -160,7 +159,7 @@ impl Layout {
     }
 
     /// Returns the queue and the message of an entry that a worker of this kind wrote.
-    pub(crate) fn open_entry(&self, mut entry: Vec<u8>) -> Option<(Arc<str>, Vec<u8>)> {
+    pub(crate) fn open_entry(&self, mut entry: Vec<u8>) -> Option<(Arc<str>, Envelope)> {
         let queue = self
             .queues
             .iter()
@@ -170,7 +169,7 @@ impl Layout {
             return None;
         }
         entry.remove(0);
-        Some((Arc::clone(&queue.name), entry))
+        Some((Arc::clone(&queue.name), Envelope(entry)))
     }
 
     /// Returns the list for a message of this priority.
@@ -180,20 +179,53 @@ impl Layout {
 }
 
 #[cfg(test)]
+pub(super) mod testing {
+    use std::time::Duration;
+
+    use celery_client::redis::RedisEndpoint as Endpoint;
+    use celery_testkit::Redis;
+
+    use super::*;
+    use crate::broker::options::{QueueOrder, Results};
+    use crate::broker::redis::connector::Connector;
+
+    /// Returns the layout of a worker of instance `abc` that consumes these queues.
+    pub(in crate::broker::redis) fn layout(
+        keys: Keys,
+        queues: &[&str],
+        order: &QueueOrder,
+    ) -> Layout {
+        let subscription = Subscription {
+            queues: queues.iter().map(|queue| Arc::from(*queue)).collect(),
+            order,
+            node: "celery@test",
+            results: &Results::Broker,
+            result_expires: Duration::from_mins(1),
+        };
+        let mut layout = Layout::new(keys, &subscription);
+        "rs:abc:".clone_into(&mut layout.instance);
+        layout
+    }
+
+    /// Returns a connector of such a worker to a server.
+    pub(in crate::broker::redis) fn connector(
+        redis: &Redis,
+        keys: Keys,
+        queues: &[&str],
+        order: &QueueOrder,
+    ) -> Connector {
+        let endpoint = Endpoint::from_url(&redis.url()).unwrap();
+        Connector::new(&endpoint, Arc::new(layout(keys, queues, order)))
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::options::QueueOrder;
 
     fn layout(queues: &[&str]) -> Layout {
-        let queues: Vec<Arc<str>> = queues.iter().map(|q| Arc::from(*q)).collect();
-        let order = QueueOrder::RoundRobin;
-        Layout::new(
-            Keys::new("p:"),
-            &queues,
-            &order,
-            "abc",
-            "celery@here",
-            86_400,
-        )
+        testing::layout(Keys::new("p:"), queues, &QueueOrder::RoundRobin)
     }
 
     #[test]
@@ -219,8 +251,7 @@ mod tests {
     #[test]
     fn lists_follow_the_steps_and_the_separator() {
         let keys = Keys::new("p:").with_priorities("0,9".parse().unwrap(), ":".parse().unwrap());
-        let queues = [Arc::from("a"), Arc::from("a:b")];
-        let layout = Layout::new(keys, &queues, &QueueOrder::Priority, "abc", "n", 60);
+        let layout = testing::layout(keys, &["a", "a:b"], &QueueOrder::Priority);
         let lists: Vec<_> = layout.claim_order(0).map(|(_, list)| list).collect();
         assert_eq!(lists, ["p:a", "p:a:b", "p:a:9", "p:a:b:9"]);
         assert_eq!((layout.lists(), &*layout.list("a:b", 8)), (4, "p:a:b"));

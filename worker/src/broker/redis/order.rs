@@ -4,7 +4,7 @@
 //! slots, only the first queue is served. Whether a queue starves is therefore a question of how
 //! often it comes first.
 
-use crate::broker::QueueOrder;
+use crate::broker::options::QueueOrder;
 
 /// In the orders by name and as listed, one claim in this many begins with one of the other
 /// queues, each in its turn. A queue that is never empty then slows the others down but does not

@@ -4,22 +4,25 @@ use std::sync::Arc;
 
 use celery_client::aio::{Cmd, Failure, Value, scripts};
 
-use super::{MAX_TAGS, RedisSource, bytes, number, positions};
-use crate::broker::Tag;
+use super::answer::{bytes, number, positions};
+use super::session::{MAX_TAGS, Session};
+use crate::broker::held::Envelope;
+use crate::broker::outbound::Begun;
+use crate::broker::tag::Tag;
 use crate::failpoint::failpoint;
 
 /// The most messages that one call parks or fetches. All fetched bodies come in one answer.
-pub(crate) const MAX_PARKED: usize = 250;
+const MAX_PARKED: usize = 250;
 
 /// How many seconds a count of redeliveries is kept: longer than any chain of rescues of one
 /// message takes.
 const COUNT_TTL: u64 = 7 * 86_400;
 
-impl RedisSource {
+impl Session {
     /// Lets held messages wait for the given number of microseconds, and returns the tags that are
     /// gone. It takes a wait rather than a time of day, because Redis's clock, not this machine's,
     /// decides which messages are orphans.
-    pub(crate) async fn park(&mut self, messages: &[(Tag, i64)]) -> Vec<Tag> {
+    pub(super) async fn park_messages(&mut self, messages: &[(Tag, i64)]) -> Vec<Tag> {
         let mut lost = Vec::new();
         for chunk in messages.chunks(MAX_PARKED) {
             let mut call = scripts::call(&scripts::PARK, 1, 1 + 2 * chunk.len(), 60 * chunk.len());
@@ -40,7 +43,10 @@ impl RedisSource {
 
     /// Returns the messages that are due, and holds them again. Returns `None` for a message that
     /// is gone.
-    pub(crate) async fn fetch_parked(&mut self, tags: &[Tag]) -> Vec<Option<(Arc<str>, Vec<u8>)>> {
+    pub(super) async fn parked_messages(
+        &mut self,
+        tags: &[Tag],
+    ) -> Vec<Option<(Arc<str>, Envelope)>> {
         let mut messages = Vec::with_capacity(tags.len());
         for chunk in tags.chunks(MAX_PARKED) {
             let mut call =
@@ -72,17 +78,17 @@ impl RedisSource {
     /// cannot be kept in the message: Python restores without changing it, and copies unknown
     /// headers into retries. Where Redis refuses to count (it is full, or forbids it), the answer
     /// is 0, for unknown.
-    pub(crate) async fn count_begun(&mut self, begun: &[(Tag, &str)], most: u64) -> Vec<u64> {
+    pub(super) async fn count_begun(&mut self, begun: &[Begun<'_>], most: u64) -> Vec<u64> {
         let mut counts = Vec::with_capacity(begun.len());
         for chunk in begun.chunks(MAX_TAGS) {
             let arguments = 2 + 2 * chunk.len();
             let mut call = scripts::call(&scripts::COUNT_BEGUN, chunk.len(), arguments, 0);
-            for (_, name) in chunk {
-                call.arg(self.layout.keys.redelivered(name));
+            for begun in chunk {
+                call.arg(self.layout.keys.redelivered(begun.name));
             }
             call.arg(COUNT_TTL).arg(most);
-            for (tag, _) in chunk {
-                call.arg(self.layout.tag(*tag));
+            for begun in chunk {
+                call.arg(self.layout.tag(begun.tag));
             }
             counts.extend(self.count_chunk(&call, chunk.len()).await);
             failpoint!("begun");
@@ -119,7 +125,7 @@ impl RedisSource {
     }
 
     /// Forgets the count of this message. Where Redis refuses, the count stays.
-    pub(crate) async fn forget_begun(&mut self, delivery_tag: &str) {
+    pub(super) async fn forget_count(&mut self, delivery_tag: &str) {
         let mut forget = Cmd::new();
         forget
             .arg("DEL")

@@ -3,14 +3,16 @@
 use std::sync::Once;
 
 use celery_client::aio::{Cmd, Value, scripts};
-use celery_protocol::message::{DecodeError, Redelivery as Marked, mark_redelivered};
+use celery_protocol::message::{DecodeError, Redelivery as Marked};
 
-use super::{DEAD_LETTERS, MAX_TAGS, RedisSource, bytes, number, positions};
-use crate::broker::{
-    Chord, Document, Fate, Join, Letter, ResultStep, Settled, Settlement, Step, Tag,
+use super::answer::{bytes, number, positions};
+use super::session::{DEAD_LETTERS, MAX_TAGS, Session};
+use crate::broker::settlement::{
+    Chord, Document, Fate, Join, Letter, ResultStep, Settled, Settlement, Step,
 };
+use crate::broker::tag::Tag;
 
-impl RedisSource {
+impl Session {
     pub(super) async fn settle_batch(&mut self, batch: &[Settlement]) -> Settled {
         let batch = self.with_redelivered(batch).await;
         let answers = self
@@ -50,21 +52,21 @@ impl RedisSource {
             if let Fate::Redeliver(redelivery) = &item.settlement.fate
                 && let Some(name) = &redelivery.clear
             {
-                self.forget_begun(name).await;
+                self.forget_count(name).await;
             }
         }
         let mut bodies = self.bodies(&tags).await.into_iter();
         for item in &mut items {
             if item.redelivered().is_some() {
-                let body = bodies.next().flatten().unwrap_or_default();
-                item.marked = Some(mark_redelivered(&body));
+                let message = bodies.next().flatten().unwrap_or_default();
+                item.marked = Some(message.marked());
             }
         }
         items
     }
 
     /// Stores results and states, and publishes them, even if another worker holds the messages.
-    pub(crate) async fn store_results(&mut self, documents: &[Document]) {
+    pub(super) async fn store_results(&mut self, documents: &[Document]) {
         for chunk in documents.chunks(MAX_TAGS) {
             let size = chunk
                 .iter()

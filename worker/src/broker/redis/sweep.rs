@@ -11,9 +11,11 @@ use std::time::Duration;
 use celery_client::aio::{Cmd, Failure, Pipeline, Value, scripts};
 use celery_protocol::message::{Unacked, mark_redelivered};
 
+use super::answer::{bytes, number};
 use super::binding::Binding;
-use super::{DEAD_LETTERS, Layout, RedisSource, bytes, number};
-use crate::broker::Tag;
+use super::layout::Layout;
+use super::session::{DEAD_LETTERS, Session};
+use crate::broker::tag::Tag;
 use crate::failpoint::failpoint;
 
 /// The number of index entries that are read at a time.
@@ -29,11 +31,11 @@ const BATCH_BYTES: usize = 4 << 20;
 
 /// The result of a sweep.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Swept {
+pub(super) struct Swept {
     /// The number of messages that went back to their lists.
-    pub(crate) restored: usize,
+    pub(super) restored: usize,
     /// The number of messages that could not be read or had nowhere to go.
-    pub(crate) dead: usize,
+    pub(super) dead: usize,
 }
 
 /// A lease that has run out: its tag and its score, as Redis returned them.
@@ -60,9 +62,9 @@ enum Move {
     Forget,
 }
 
-impl RedisSource {
+impl Session {
     /// Returns Redis's time in Unix seconds. Does not repeat the call if it fails.
-    pub(crate) async fn time(&mut self) -> Result<f64, Failure> {
+    pub(super) async fn time(&mut self) -> Result<f64, Failure> {
         let time = self.server_time().await;
         self.noted(time)
     }
@@ -73,7 +75,7 @@ impl RedisSource {
     /// after `visibility_timeout`. Messages that this very worker `holds` are left alone: only its
     /// renewals are late. The sweep is not repeated if it fails: after an outage the caller must
     /// wait before it judges any worker.
-    pub(crate) async fn sweep(
+    pub(super) async fn sweep(
         &mut self,
         now: f64,
         lease: Duration,
@@ -136,7 +138,7 @@ impl RedisSource {
 
     /// Gives back messages that are still held under these tags, marked as redelivered. A worker
     /// calls it at its end, when nothing renews the leases any longer.
-    pub(crate) async fn abandon(&mut self, tags: &[Tag]) -> Result<Swept, Failure> {
+    pub(super) async fn abandon(&mut self, tags: &[Tag]) -> Result<Swept, Failure> {
         let mut swept = Swept::default();
         for chunk in tags.chunks(BATCH) {
             let mut scores = Cmd::new();
@@ -426,28 +428,20 @@ fn text(value: Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use celery_client::redis::RedisEndpoint as Endpoint;
     use celery_protocol::redis_keys::Keys;
     use celery_testkit::{Redis, RedisOptions};
 
     use super::*;
     use crate::broker::QueueOrder;
-    use crate::broker::redis::Broker;
+    use crate::broker::redis::connector::Connector;
+    use crate::broker::redis::layout::testing::connector;
 
-    fn broker(redis: &Redis) -> Broker {
+    fn broker(redis: &Redis) -> Connector {
         broker_with(redis, Keys::default())
     }
 
-    fn broker_with(redis: &Redis, keys: Keys) -> Broker {
-        let order = QueueOrder::default();
-        let layout = Layout::new(keys, &["celery".into()], &order, "me", "n", 60);
-        Broker {
-            endpoint: Arc::new(Endpoint::from_url(&redis.url()).unwrap()),
-            layout: Arc::new(layout),
-            health: Arc::default(),
-        }
+    fn broker_with(redis: &Redis, keys: Keys) -> Connector {
+        connector(redis, keys, &["celery"], &QueueOrder::default())
     }
 
     #[tokio::test]
@@ -457,9 +451,9 @@ mod tests {
             .cli(&["LPUSH", "celery", "{\"a\":1}", "{\"b\":2}"])
             .unwrap();
         let broker = broker(&redis);
-        let held = broker.role("fetch").claim_messages(10, &[]).await.messages;
+        let held = broker.session("fetch").claim(10, &[]).await.messages;
         let late = Duration::ZERO;
-        let mut source = broker.role("sweep");
+        let mut source = broker.session("sweep");
         let now = source.time().await.unwrap();
         let first = |tag| tag == held[0].tag;
         let swept = source.sweep(now, late, late, first).await.unwrap();
@@ -471,7 +465,7 @@ mod tests {
     async fn entries_that_are_left_alone_do_not_hide_those_behind_them() {
         let redis = RedisOptions::new().start().unwrap();
         let broker = broker(&redis);
-        let mut source = broker.role("sweep");
+        let mut source = broker.session("sweep");
         let now = source.time().await.unwrap();
         // The index has entries of a Python worker, older than a lease but within its time-out.
         // After them comes one entry of a worker of this kind.
@@ -519,7 +513,7 @@ mod tests {
                 redis.cli(&["HSET", "unacked", tag, &entry]).unwrap();
                 redis.cli(&["ZADD", "unacked_index", "1", tag]).unwrap();
             }
-            let mut source = broker_with(&redis, keys).role("sweep");
+            let mut source = broker_with(&redis, keys).session("sweep");
             let now = source.time().await.unwrap();
             let late = Duration::from_secs(1);
             let swept = source.sweep(now, late, late, |_| false).await.unwrap();

@@ -141,7 +141,7 @@ fn count_own(
 mod testing {
     use std::sync::Arc;
 
-    use super::Rules;
+    use super::{Rules, Task};
     use crate::delivery::TaskNames;
 
     /// The limit of [`rules`].
@@ -165,6 +165,7 @@ mod testing {
             reply_to: "r".into(),
             most: MIB,
             names: Arc::new(Names),
+            encode: Task::encode_redis,
         }
     }
 }

@@ -5,7 +5,7 @@ use celery_protocol::repr;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::delivery::InHand;
+use crate::broker::InHand;
 
 /// The longest arguments that are shown as they are. Longer ones are shown as in log lines, as a
 /// shortened text: an answer about thousands of tasks must not carry their bodies.

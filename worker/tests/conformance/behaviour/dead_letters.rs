@@ -4,7 +4,7 @@ use std::process::Command;
 
 use celery_protocol::time::Timestamp;
 
-use crate::broker::{Broker, DeadLetter};
+use crate::broker::{Broker, DeadLetter, Reachable};
 use crate::rig::{DEADLINE, Rig, message, post, rejected, task};
 
 pub async fn unknown_tasks_and_missing_bodies_are_dead_letters<B: Broker>() {
@@ -71,7 +71,7 @@ pub async fn a_message_that_meets_a_bug_is_a_dead_letter_and_stops_no_other<B: B
     assert!(rig.shutdown.is_running());
 }
 
-pub async fn the_command_dead_replay_puts_letters_back<B: Broker>() {
+pub async fn the_command_dead_replay_puts_letters_back<B: Reachable>() {
     let mut broker = B::start().await;
     let mut rig = Rig::start(broker.options());
     post(&mut broker, "celery", &[task("a"), task("b")]).await;

@@ -7,7 +7,7 @@ use celery_protocol::time::Timestamp;
 use celery_worker::Phase;
 use celery_worker::consumer::Left;
 
-use crate::broker::{Backend, Broker, until};
+use crate::broker::{Backend, Broker};
 use crate::rig::{DEADLINE, Rig, post, succeeded, task};
 
 fn now_micros() -> i64 {
@@ -29,14 +29,6 @@ fn due(id: &str, then: i64, later: i64) -> Task {
     task
 }
 
-async fn until_parked(rig: &Rig, count: usize) {
-    until(&format!("{count} parked"), async || {
-        let parked = rig.consumer.parked();
-        (parked == count).then_some(()).ok_or(parked)
-    })
-    .await;
-}
-
 pub async fn a_message_with_an_eta_waits_without_a_place<B: Broker>() {
     let mut broker = B::start().await;
     let mut options = broker.options();
@@ -46,14 +38,14 @@ pub async fn a_message_with_an_eta_waits_without_a_place<B: Broker>() {
     let soon = due("soon", now_micros(), 3_000_000);
     post(&mut broker, "celery", &[far("far"), soon, task("now")]).await;
     assert_eq!(rig.finish(1).await, ["now"]);
-    until_parked(&rig, 2).await;
+    broker.until_waiting(&rig, 2).await;
     assert_eq!(rig.finish(1).await, ["soon"]);
-    until_parked(&rig, 1).await;
+    broker.until_waiting(&rig, 1).await;
     // A worker that drains leaves the waiting message to others.
     rig.shutdown.advance(Phase::Draining);
     assert_eq!(rig.consumer.close(DEADLINE).await, Left::default());
     let other = Rig::start(broker.options());
-    until_parked(&other, 1).await;
+    broker.until_waiting(&other, 1).await;
     assert_eq!(broker.backend().stored_results().await, 2);
 }
 
@@ -66,7 +58,7 @@ pub async fn no_task_runs_before_its_eta_and_all_run_then<B: Broker>() {
     let then = now_micros() + 3_000_000;
     let late: Vec<_> = (0..6).map(|n| due(&n.to_string(), then, n)).collect();
     post(&mut broker, "celery", &late).await;
-    until_parked(&rig, 6).await;
+    broker.until_waiting(&rig, 6).await;
     // More messages become due at once than there is room for.
     let mut ids = Vec::new();
     for _ in 0..6 {
@@ -89,7 +81,7 @@ pub async fn the_number_that_waits_for_an_eta_is_limited<B: Broker>() {
     options.eta_task_limit = Some(2);
     let rig = Rig::start(options);
     post(&mut broker, "celery", &["a", "b", "c", "d"].map(far)).await;
-    until_parked(&rig, 2).await;
+    broker.until_waiting(&rig, 2).await;
     // This is time enough for another message to be parked.
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(rig.consumer.parked(), 2);
@@ -104,7 +96,7 @@ pub async fn tasks_that_wait_with_a_dead_worker_are_run_by_another<B: Broker>() 
     dying.consumer.connected().await;
     let soon = due("soon", now_micros(), 3_000_000);
     post(&mut broker, "celery", &[soon]).await;
-    until_parked(&dying, 1).await;
+    broker.until_waiting(&dying, 1).await;
     drop(dying);
     let mut rig = Rig::start(options);
     assert_eq!(rig.finish(1).await, ["soon"]);
@@ -117,7 +109,7 @@ pub async fn waiting_tasks_survive_a_restart_of_the_broker<B: Broker>() {
     rig.consumer.connected().await;
     let soon = due("soon", now_micros(), 4_000_000);
     post(&mut broker, "celery", &[soon]).await;
-    until_parked(&rig, 1).await;
+    broker.until_waiting(&rig, 1).await;
     broker.crash().await;
     broker.restart().await;
     rig.work_until(async {

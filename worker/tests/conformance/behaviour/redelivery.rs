@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::future::pending;
 use std::time::Duration;
 
-use celery_worker::delivery::Outcome;
+use celery_worker::delivery::{Delivery, Outcome};
 
 use crate::broker::{Broker, DeadLetter};
 use crate::rig::{Rig, post, succeeded, task, tasks};
@@ -65,7 +65,7 @@ pub async fn a_message_that_comes_back_too_often_is_a_dead_letter<B: Broker>() {
     loop {
         let delivery = rig.next().await;
         assert_eq!(delivery.task.redelivered, begun > 0);
-        let Some(delivery) = rig.settler.begin(delivery, pending()).await else {
+        let Some(delivery) = begin(&mut broker, &mut rig, delivery).await else {
             break;
         };
         begun += 1;
@@ -85,7 +85,7 @@ pub async fn a_message_that_kills_its_workers_is_a_dead_letter<B: Broker>() {
     loop {
         let mut rig = Rig::start(options.clone());
         let delivery = rig.next().await;
-        let Some(begun) = rig.settler.begin(delivery, pending()).await else {
+        let Some(begun) = begin(&mut broker, &mut rig, delivery).await else {
             is_poison(&mut broker).await;
             break;
         };
@@ -95,6 +95,18 @@ pub async fn a_message_that_kills_its_workers_is_a_dead_letter<B: Broker>() {
         drop(begun);
     }
     assert!(deaths >= LEAST_BEGINS, "{deaths} deaths only");
+}
+
+/// Begins a delivery as [`Rig::begin`] does. Returns `None` if its message becomes a dead letter.
+async fn begin<B: Broker>(broker: &mut B, rig: &mut Rig, delivery: Delivery) -> Option<Delivery> {
+    if let Some(begun) = rig.settler.begin(delivery, pending()).await {
+        return Some(begun);
+    }
+    let again = tokio::select! {
+        again = rig.next() => again,
+        () = broker.until_dead(1) => return None,
+    };
+    rig.settler.begin(again, pending()).await
 }
 
 /// Asserts that the message is the only dead letter, and that its result tells a waiting client.
@@ -122,7 +134,7 @@ pub async fn a_message_that_waited_beside_one_that_kills_is_not_counted<B: Broke
         drop(waits);
     }
     let delivery = rig.next().await;
-    let delivery = rig.settler.begin(delivery, pending()).await.unwrap();
+    let delivery = rig.begin(delivery).await;
     rig.settler.finish(delivery, succeeded("1"));
     broker.until_clean().await;
     assert_eq!(broker.result("waits").await["status"], "SUCCESS");

@@ -18,12 +18,12 @@ use celery_client::redis::RedisEndpoint as Endpoint;
 use celery_protocol::message::{EncodeOptions, Task};
 use celery_protocol::redis_keys::Keys;
 use celery_testkit::RedisOptions;
-use celery_worker::consumer::ConsumerOptions;
+use celery_worker::consumer::{ConsumerOptions, Transport};
 
-use crate::broker::{Backend, Broker, DeadLetter, Depth, until};
+use crate::broker::{Backend, Broker, DeadLetter, Depth, Reachable, until};
 use crate::rig::NEVER;
 
-conformance!(crate::redis::Redis);
+conformance!(crate::redis::Redis: holds_waiting_messages, is_reached_by_processes);
 
 /// Counts the ready and the unacknowledged messages at one moment: `KEYS` are the lists of a queue,
 /// `unacked` and its index.
@@ -123,20 +123,16 @@ impl Broker for Redis {
         Redis::serve(RedisOptions::new().aof())
     }
 
-    fn url(&self) -> String {
-        self.server.url()
-    }
-
     fn options(&self) -> ConsumerOptions {
         ConsumerOptions::new(self.endpoint.clone(), "celery@test")
     }
 
     fn rescue_after(options: &mut ConsumerOptions, time: Duration) {
-        options.lease = time;
+        redis(options).lease = time;
     }
 
     fn without_polling(options: &mut ConsumerOptions) {
-        options.safety_claim = NEVER;
+        redis(options).safety_claim = NEVER;
     }
 
     fn message(task: &Task, options: &EncodeOptions<'_>) -> Vec<u8> {
@@ -261,6 +257,12 @@ impl Broker for Redis {
     }
 }
 
+impl Reachable for Redis {
+    fn url(&self) -> String {
+        self.server.url()
+    }
+}
+
 impl Backend for Redis {
     async fn stored_result(&mut self, id: &str) -> serde_json::Value {
         let key = format!("celery-task-meta-{id}");
@@ -287,6 +289,14 @@ impl Backend for Redis {
             .map(|key| key[..key.len() - 2].to_owned())
             .collect();
         open.len()
+    }
+}
+
+/// Returns the options of a consumer that only Redis has.
+fn redis(options: &mut ConsumerOptions) -> &mut celery_worker::consumer::RedisOptions {
+    match &mut options.transport {
+        Transport::Redis(redis) => redis,
+        other => panic!("{other:?}"),
     }
 }
 

@@ -7,7 +7,7 @@ use celery_protocol::message::Task;
 use celery_testkit::{Cut, Proxy};
 use celery_worker::delivery::Outcome;
 
-use super::Redis;
+use super::{Redis, redis};
 use crate::broker::Broker;
 use crate::rig::{Rig, json, message, post, succeeded, task};
 
@@ -16,7 +16,7 @@ async fn a_follow_up_to_a_key_that_is_not_a_list_does_not_repeat_its_parent() {
     let mut broker = Redis::start().await;
     broker.ask(&["SET", "taken", "x"]).await;
     let mut options = broker.options();
-    options.lease = Duration::from_millis(500);
+    redis(&mut options).lease = Duration::from_millis(500);
     let mut rig = Rig::start(options);
     let mut first = task("first");
     first.embed.chain = Some(json(
@@ -104,7 +104,7 @@ async fn a_refused_follow_up_stops_only_its_own_task() {
     let mut broker = Redis::start().await;
     let keys = ["~celery*", "~unacked*", "~rs.*", "&*", "+@all"];
     let mut options = broker.options_as(&keys).await;
-    options.lease = Duration::from_millis(500);
+    redis(&mut options).lease = Duration::from_millis(500);
     let mut rig = Rig::start(options);
     let mut bad = task("bad");
     bad.embed.callbacks = Some(json(

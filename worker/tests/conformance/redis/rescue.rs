@@ -9,7 +9,7 @@ use celery_worker::Phase;
 use celery_worker::consumer::Left;
 use celery_worker::delivery::Outcome;
 
-use super::Redis;
+use super::{Redis, redis};
 use crate::broker::Broker;
 use crate::rig::{DEADLINE, Rig, message, post, succeeded, task};
 
@@ -34,7 +34,7 @@ fn entry(id: &str) -> Vec<u8> {
 async fn a_python_orphan_is_restored_after_the_visibility_timeout() {
     let mut broker = Redis::start().await;
     let mut options = broker.options();
-    options.lease = Duration::from_millis(500);
+    redis(&mut options).lease = Duration::from_millis(500);
     orphan(&mut broker, "0b0e6d1f", "1000", &entry("old")).await;
     let fresh = broker.ask(&["TIME"]).await;
     let fresh = fresh
@@ -56,7 +56,7 @@ async fn a_python_orphan_is_restored_after_the_visibility_timeout() {
 async fn an_unreadable_orphan_is_a_dead_letter() {
     let mut broker = Redis::start().await;
     let mut options = broker.options();
-    options.lease = Duration::from_millis(500);
+    redis(&mut options).lease = Duration::from_millis(500);
     orphan(&mut broker, "a", "1000", b"not an entry").await;
     orphan(
         &mut broker,
@@ -89,7 +89,7 @@ async fn an_unreadable_orphan_is_a_dead_letter() {
 async fn one_bad_orphan_does_not_stop_the_others() {
     let mut broker = Redis::start().await;
     let mut options = broker.options();
-    options.lease = Duration::from_millis(500);
+    redis(&mut options).lease = Duration::from_millis(500);
     // The entries have faults: the first goes to a key that is not a list. The second has a binding
     // key that is not a set, the third a tag that is not UTF-8.
     broker.ask(&["SET", "string", "x"]).await;
@@ -153,7 +153,7 @@ async fn redelivered_messages_stay_before_the_others() {
 async fn after_a_freeze_no_task_begins_whose_lease_was_lost() {
     let mut broker = Redis::start().await;
     let mut options = broker.options();
-    options.lease = Duration::from_millis(600);
+    redis(&mut options).lease = Duration::from_millis(600);
     let mut rig = Rig::start(options);
     post(&mut broker, "celery", &[task("a"), task("b")]).await;
     let (a, b) = (rig.next().await, rig.next().await);

@@ -11,7 +11,7 @@ use celery_protocol::time::Timestamp;
 use celery_worker::Phase;
 use celery_worker::delivery::Outcome;
 
-use super::Redis;
+use super::{Redis, redis};
 use crate::broker::{Backend, Broker};
 use crate::rig::{Rig, json, message, post, succeeded, task};
 
@@ -40,7 +40,7 @@ fn cli(url: &str, words: &[&str]) -> (Option<i32>, String) {
 async fn the_documented_rights_are_enough() {
     let mut broker = Redis::start_durable().await;
     let mut options = broker.options_as(&rules()).await;
-    options.lease = Duration::from_millis(500);
+    redis(&mut options).lease = Duration::from_millis(500);
     let time = broker.ask(&["TIME"]).await;
     let time = time.trim_start_matches('[').split(' ').next().unwrap();
     let seconds: i64 = time.parse().unwrap();

@@ -3,7 +3,7 @@
 use celery_client::aio::scripts;
 use celery_testkit::{Cut, Proxy};
 
-use super::Redis;
+use super::{Redis, redis};
 use crate::broker::{Backend, Broker};
 use crate::rig::{NEVER, Rig, post, task, tasks};
 
@@ -35,8 +35,8 @@ async fn an_unanswered_claim_is_recovered() {
     let proxy = Proxy::to_port(broker.server.port()).unwrap();
     let mut options = Redis::options_by(&format!("redis://127.0.0.1:{}/0", proxy.port()));
     // Only the bell may bring the messages, and no sweeper.
-    options.lease = NEVER;
-    options.safety_claim = NEVER;
+    redis(&mut options).lease = NEVER;
+    redis(&mut options).safety_claim = NEVER;
     let mut rig = Rig::start(options);
     rig.consumer.connected().await;
     proxy.cut_at(scripts::ACK_CLAIM.sha(), Cut::Answer);
@@ -53,7 +53,7 @@ async fn without_tracking_the_queues_are_polled() {
         .ask(&["ACL", "SETUSER", "default", "-client|tracking"])
         .await;
     let mut options = broker.options();
-    options.safety_claim = NEVER;
+    redis(&mut options).safety_claim = NEVER;
     let mut rig = Rig::start(options);
     rig.consumer.connected().await;
     for id in ["a", "b"] {

@@ -6,25 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::delivery::ACKS;
-
-/// The longest time that an ack waits for other acks. Under load, also the longest time that room
-/// for a message stays unused until there is room for more.
-pub(crate) const LINGER: Duration = Duration::from_millis(5);
-
-/// Returns `true` if the waiting verdicts should be settled now. `quiet` is the time since the last
-/// settlement.
-///
-/// There are three reasons to settle: at least [`ACKS`] verdicts wait; all `busy` messages have
-/// their verdict, so that no other can join; or the last settlement is [`LINGER`] ago, so that the
-/// next verdict is not expected soon. A worker with little to do therefore answers without delay.
-pub(crate) fn is_complete(verdicts: usize, busy: usize, quiet: Duration) -> bool {
-    verdicts > 0 && (verdicts >= ACKS.min(busy) || quiet >= LINGER)
-}
+use super::claim::MAX_CLAIM;
+use crate::broker::ledger::{ACKS, LINGER};
 
 /// The state machine that the module describes.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(super) struct Pace {
     /// A claim is made at least this often.
     safety: Duration,
     /// The last claim returned as many messages as it asked for: there may be more.
@@ -38,18 +25,18 @@ pub(crate) struct Pace {
 
 /// The state of the fetch loop when it asks for the next move.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct View {
+pub(super) struct View {
     /// How many messages may be claimed now.
-    pub(crate) room: usize,
+    pub(super) room: usize,
     /// How many messages may be held at any time.
-    pub(crate) limit: usize,
+    pub(super) limit: usize,
     /// How many acks wait.
-    pub(crate) acks: usize,
+    pub(super) acks: usize,
 }
 
 /// The next move of the fetch loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Move {
+pub(super) enum Move {
     /// Claim as many messages as there is room for, and send the acks.
     Claim,
     /// Wait until this time, or until an event.
@@ -57,7 +44,7 @@ pub(crate) enum Move {
 }
 
 impl Pace {
-    pub(crate) fn new(safety: Duration) -> Self {
+    pub(super) fn new(safety: Duration) -> Self {
         Pace {
             safety,
             hungry: true,
@@ -68,12 +55,12 @@ impl Pace {
     }
 
     /// Notes that the bell rang.
-    pub(crate) fn rang(&mut self) {
+    pub(super) fn rang(&mut self) {
         self.rung = true;
     }
 
     /// Notes the answer to a claim. `filled` is `true` if it returned all `want` messages.
-    pub(crate) fn claimed(&mut self, now: Instant, want: usize, filled: bool) {
+    pub(super) fn claimed(&mut self, now: Instant, want: usize, filled: bool) {
         self.waiting = None;
         if want > 0 {
             self.last = Some(now);
@@ -82,7 +69,7 @@ impl Pace {
         }
     }
 
-    pub(crate) fn next(&mut self, now: Instant, view: View) -> Move {
+    pub(super) fn next(&mut self, now: Instant, view: View) -> Move {
         if view.acks == 0 {
             self.waiting = None;
         } else {
@@ -102,7 +89,7 @@ impl Pace {
         if view.room > 0 {
             // There is plenty of room if half of the limit is free, or if a claim of the greatest
             // size fits. With less room, a short wait makes the claim larger.
-            let plenty = view.room >= (view.limit / 2).clamp(1, crate::broker::redis::MAX_CLAIM);
+            let plenty = view.room >= (view.limit / 2).clamp(1, MAX_CLAIM);
             if self.rung
                 || now >= last + self.safety
                 || (self.hungry && (plenty || now >= last + LINGER))
@@ -138,15 +125,6 @@ mod tests {
             limit: 400,
             acks,
         }
-    }
-
-    #[test]
-    fn verdicts_wait_only_while_others_can_join_them() {
-        assert!(is_complete(1, 1, ms(0)));
-        assert!(!is_complete(1, 2, ms(4)));
-        assert!(is_complete(1, 2, ms(5)));
-        assert!(!is_complete(0, 2, ms(5)));
-        assert!(!is_complete(ACKS - 1, 400, ms(0)) && is_complete(ACKS, 400, ms(0)));
     }
 
     #[test]

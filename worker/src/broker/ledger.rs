@@ -24,18 +24,22 @@ use celery_protocol::time::Timestamp;
 use tokio::sync::Notify;
 
 use super::revoked::Revoked;
-use crate::broker::Tag;
+use super::tag::Tag;
 
 /// When this many acknowledgements wait, the next claim is made at once and carries them.
 pub(crate) const ACKS: usize = 100;
+
+/// The longest time that an acknowledgement or a verdict waits for others. Under load, also the
+/// longest time that room for a message stays unused until there is room for more.
+pub(crate) const LINGER: Duration = Duration::from_millis(5);
 
 /// The account of the held messages.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     limit: usize,
     byte_limit: usize,
-    /// How long a lease is good without a renewal.
-    lease: Duration,
+    /// How long a lease is good without a renewal. `None`: until the broker says that it is lost.
+    lease: Option<Duration>,
     busy: AtomicUsize,
     bytes: AtomicUsize,
     parked: AtomicUsize,
@@ -102,7 +106,7 @@ enum Standing {
 }
 
 impl Ledger {
-    pub(crate) fn new(limit: usize, byte_limit: usize, lease: Duration) -> Self {
+    pub(crate) fn new(limit: usize, byte_limit: usize, lease: Option<Duration>) -> Self {
         Ledger {
             limit,
             byte_limit,
@@ -422,7 +426,9 @@ impl Ledger {
     fn standing(&self, tag: Tag) -> Standing {
         match self.lock().leases.get(&tag) {
             Some(lease) if lease.lost => Standing::Lost,
-            Some(lease) if lease.since.elapsed() >= self.lease => Standing::Unsure,
+            Some(lease) if self.lease.is_some_and(|good| lease.since.elapsed() >= good) => {
+                Standing::Unsure
+            }
             // A message that is not held has no lease to lose.
             _ => Standing::Ours,
         }
@@ -465,12 +471,12 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    fn tags(n: u16) -> Vec<Tag> {
+    fn tags(n: u64) -> Vec<Tag> {
         (1..=n).map(|index| Tag { call: 1, index }).collect()
     }
 
     fn ledger(limit: usize) -> Ledger {
-        Ledger::new(limit, 1_000, Duration::from_secs(30))
+        Ledger::new(limit, 1_000, Some(Duration::from_secs(30)))
     }
 
     fn hold(ledger: &Ledger, tags: &[Tag]) {
@@ -554,7 +560,7 @@ mod tests {
     async fn a_lease_in_doubt_waits_for_a_renewal() {
         let ledger = ledger(2);
         let tags = tags(2);
-        let then = Instant::now().checked_sub(ledger.lease).unwrap();
+        let then = Instant::now().checked_sub(ledger.lease.unwrap()).unwrap();
         ledger.hold(then, tags.iter().map(|tag| (*tag, 1)));
         let asked = async { tokio::join!(ledger.is_ours(tags[0]), ledger.is_ours(tags[1])) };
         let renewal = async {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::broker::control::{MOST_REVOKED, REVOKED_FOR};
+use super::control::{MOST_REVOKED, REVOKED_FOR};
 
 /// How long the first tasks wait for the list: longer than a busy broker takes to send it.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Reads the part of a message that is known before its body is read.
+//! The held message, as it came: what is known before its body is read, and its task.
 //!
 //! Reading a body can end a worker: it may be compressed, or large. A redelivered message of that
 //! kind is therefore counted before it is read, and the count is taken back afterwards. The count
@@ -7,8 +7,68 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use celery_protocol::message::{
+    DecodeError, DecodeOptions, Redelivery as Marked, Task, mark_redelivered,
+};
 use serde::Deserialize;
 use serde_json::Value;
+
+/// A message in the form in which a broker carries it.
+pub(crate) trait Held: Send + 'static {
+    /// Returns its size in bytes.
+    fn size(&self) -> usize;
+
+    /// Returns the names in a redelivered message whose body may be far larger than the message;
+    /// `None` for all others.
+    fn peek(&self) -> Option<Peek>;
+
+    /// Reads its task.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DecodeError`] if it is malformed, or has a content type that is not accepted.
+    fn decode(&self, options: &DecodeOptions<'_>) -> Result<Task, DecodeError>;
+
+    /// Returns its priority, without reading its body.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DecodeError`] if it has no readable envelope.
+    fn priority(&self) -> Result<u8, DecodeError>;
+}
+
+/// A message in kombu's JSON envelope, as Redis stores it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Envelope(pub(crate) Vec<u8>);
+
+impl Envelope {
+    /// Returns the envelope with the mark of a redelivered message.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DecodeError`] if it has no readable envelope.
+    pub(crate) fn marked(&self) -> Result<Marked, DecodeError> {
+        mark_redelivered(&self.0)
+    }
+}
+
+impl Held for Envelope {
+    fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    fn peek(&self) -> Option<Peek> {
+        Peek::at(&self.0)
+    }
+
+    fn decode(&self, options: &DecodeOptions<'_>) -> Result<Task, DecodeError> {
+        Task::decode_redis_with(&self.0, options)
+    }
+
+    fn priority(&self) -> Result<u8, DecodeError> {
+        Ok(self.marked()?.priority)
+    }
+}
 
 /// A message that is smaller than this, and not compressed, needs only a few times its size in
 /// memory when it is read.
@@ -16,16 +76,16 @@ const LARGE: usize = 1 << 20;
 
 /// The names in a message outside of its body.
 #[derive(Debug, Default)]
-pub(super) struct Peek {
-    pub(super) id: String,
-    pub(super) task: String,
+pub(crate) struct Peek {
+    pub(crate) id: String,
+    pub(crate) task: String,
     /// The name under which the attempts to read it are counted.
-    pub(super) count: String,
+    pub(crate) count: String,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Envelope {
+struct Parts {
     headers: Option<Headers>,
     properties: Option<Properties>,
 }
@@ -45,18 +105,16 @@ struct Properties {
 }
 
 impl Peek {
-    /// Returns the names in a redelivered message whose body may be far larger than the message;
-    /// `None` for all others.
-    pub(super) fn at(raw: &[u8]) -> Option<Peek> {
+    fn at(raw: &[u8]) -> Option<Peek> {
         // Every program that restores a message writes the mark in this form.
         let marked = std::str::from_utf8(raw).is_ok_and(|text| text.contains("\"redelivered\""));
         if !marked {
             return None;
         }
         // A message that is not strict JSON is not examined further, and is counted.
-        let envelope = serde_json::from_slice::<Envelope>(raw).ok();
+        let envelope = serde_json::from_slice::<Parts>(raw).ok();
         let strict = envelope.is_some();
-        let Envelope {
+        let Parts {
             headers,
             properties,
         } = envelope.unwrap_or_default();

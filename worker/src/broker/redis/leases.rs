@@ -7,10 +7,10 @@ use std::time::Duration;
 use celery_client::backoff::random;
 use tokio::time::Instant;
 
-use crate::broker::Source;
-use crate::broker::redis::RedisSource;
-use crate::broker::redis::sweep::Swept;
-use crate::delivery::Ledger;
+use super::session::Session;
+use super::sweep::Swept;
+use crate::broker::ledger::Ledger;
+use crate::broker::options::RedisOptions;
 use crate::failpoint::failpoint;
 use crate::monitor::{Lost, Observer, Observers, Pulse};
 
@@ -19,15 +19,15 @@ use crate::monitor::{Lost, Observer, Observers, Pulse};
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// Renews every lease, again and again. Does not return.
-pub(crate) async fn renew<S: Source>(
-    mut source: S,
+pub(super) async fn renew(
+    mut session: Session,
     ledger: Arc<Ledger>,
     period: Duration,
     pulse: Arc<Pulse>,
     observers: Observers,
 ) {
     let mut next = Instant::now() + period;
-    source.ready().await;
+    session.connect().await;
     loop {
         pulse
             .idle(async {
@@ -41,7 +41,7 @@ pub(crate) async fn renew<S: Source>(
         next = at + period;
         let scores = ledger.scores.lock().await;
         let tags = ledger.leases();
-        let lost = source.renew(&tags).await;
+        let lost = session.renew_leases(&tags).await;
         drop(scores);
         if !tags.is_empty() {
             failpoint!("renewed");
@@ -63,7 +63,7 @@ const JUMP: Duration = Duration::from_secs(5);
 /// It must not judge by a clock that has just jumped, or after it was frozen itself: the other
 /// workers need a moment to renew their leases by the new time.
 #[derive(Debug)]
-pub(crate) struct Sentry {
+struct Sentry {
     lease: Duration,
     period: Duration,
     trusted_from: Option<Instant>,
@@ -72,7 +72,7 @@ pub(crate) struct Sentry {
 }
 
 impl Sentry {
-    pub(crate) fn new(lease: Duration) -> Self {
+    fn new(lease: Duration) -> Self {
         Sentry {
             lease,
             period: SWEEP.min(lease / 2),
@@ -82,14 +82,14 @@ impl Sentry {
     }
 
     /// Notes that the connection is up since `now`.
-    pub(crate) fn connected(&mut self, now: Instant) {
+    fn connected(&mut self, now: Instant) {
         self.trusted_from = Some(now + self.lease);
         self.seen = None;
     }
 
     /// Notes that Redis's clock says `time` (Unix seconds). Returns `false` if leases cannot be
     /// judged by that time.
-    pub(crate) fn saw(&mut self, time: f64, now: Instant) -> bool {
+    fn saw(&mut self, time: f64, now: Instant) -> bool {
         let Some((then, at)) = self.seen.replace((time, now)) else {
             return true;
         };
@@ -105,39 +105,39 @@ impl Sentry {
     }
 
     /// Notes that the connection was lost.
-    pub(crate) fn lost(&mut self) {
+    fn lost(&mut self) {
         self.trusted_from = None;
     }
 
     /// Returns the time of the next sweep, or `None` without a connection. `random` is in 0..1; it
     /// keeps the sweepers of a fleet apart.
-    pub(crate) fn next(&self, now: Instant, random: f64) -> Option<Instant> {
+    fn next(&self, now: Instant, random: f64) -> Option<Instant> {
         let period = self.period.mul_f64(0.75 + random / 2.0);
         self.trusted_from.map(|from| from.max(now + period))
     }
 }
 
 /// Restores messages whose leases ran out, again and again. Does not return.
-pub(crate) async fn sweep(
-    mut source: RedisSource,
+pub(super) async fn sweep(
+    mut session: Session,
     ledger: Arc<Ledger>,
-    lease: Duration,
-    visibility_timeout: Duration,
+    options: RedisOptions,
     pulse: Arc<Pulse>,
     observers: Observers,
 ) {
+    let (lease, visibility_timeout) = (options.lease, options.visibility_timeout);
     let mut sentry = Sentry::new(lease);
     loop {
         let Some(next) = sentry.next(Instant::now(), random()) else {
-            source.ready().await;
+            session.connect().await;
             sentry.connected(Instant::now());
             continue;
         };
         pulse.idle(tokio::time::sleep_until(next)).await;
-        let swept = match source.time().await {
+        let swept = match session.time().await {
             Ok(time) if sentry.saw(time, Instant::now()) => {
                 let holds = |tag| ledger.holds(tag);
-                source.sweep(time, lease, visibility_timeout, holds).await
+                session.sweep(time, lease, visibility_timeout, holds).await
             }
             Ok(_) => continue,
             Err(failure) => Err(failure),

@@ -1,0 +1,45 @@
+//! The way of messages from the broker to the consumer.
+
+use std::sync::Arc;
+
+use super::held::Held;
+use super::tag::Tag;
+
+/// A message that this worker holds from now on.
+#[derive(Debug)]
+pub(crate) struct Claimed<M> {
+    pub(crate) tag: Tag,
+    pub(crate) queue: Arc<str>,
+    pub(crate) message: M,
+}
+
+/// The messages that came together.
+#[derive(Debug)]
+pub(crate) struct Batch<M> {
+    pub(crate) messages: Vec<Claimed<M>>,
+    /// The number of acknowledged deliveries that this worker no longer held.
+    pub(crate) lost: usize,
+    /// The number of messages that were not JSON objects and became dead letters.
+    pub(crate) dead: usize,
+}
+
+/// Brings messages, and carries the acknowledgements that wait in the ledger.
+///
+/// The fetch role owns it, and calls one method after the other. The two are apart because a wait
+/// may be given up at any time, but a call to the broker may not: its answer names the messages
+/// that this worker holds.
+pub(crate) trait Inbound: Send + 'static {
+    /// The message as this broker carries it.
+    type Message: Held;
+
+    /// Waits until [`take`](Self::take) should be called: there may be messages that there is room
+    /// for, or acknowledgements have waited long enough. Returns the room to call it with. The
+    /// future may be dropped at any time. Others take room meanwhile, so it asks for `room` anew
+    /// whenever something has happened.
+    fn due(&mut self, room: impl Fn() -> usize + Send + Sync)
+    -> impl Future<Output = usize> + Send;
+
+    /// Takes up to `room` messages, and acknowledges what waits for it. With no room, it only
+    /// acknowledges. It lasts until the broker has answered.
+    fn take(&mut self, room: usize) -> impl Future<Output = Batch<Self::Message>> + Send;
+}

@@ -1,0 +1,23 @@
+//! A broker in memory, for tests: it needs no server, and it can be cut off, frozen and crashed.
+//!
+//! It differs from Redis where RabbitMQ does, and thereby shows that the traits are not those of
+//! one broker:
+//!
+//! * A message is held until its connection ends, not for a lease.
+//! * A tag names a connection and a number in it. Tags of an earlier connection are lost.
+//! * The number of times that a message has begun is kept with the message: it is put back once,
+//!   and comes anew (`Begin::Again`).
+//! * If it [`delays`](Server::delaying), it keeps messages until they are due, and nothing is
+//!   fetched.
+//!
+//! * `server` – the server, as tests see it; `state` – what it holds; `chords` – the chords among it.
+//! * `client` – the parts of a worker.
+
+mod chords;
+mod client;
+mod server;
+mod state;
+
+pub(crate) use self::client::Client;
+pub use self::server::Server;
+pub use self::state::{Dead, Depth};

@@ -1,0 +1,67 @@
+//! The way of verdicts from the consumer to the broker.
+
+use std::sync::Arc;
+
+use super::backend::Backend;
+use super::held::Held;
+use super::settlement::{Settled, Settlement};
+use super::tag::Tag;
+
+/// A redelivered message whose task is about to begin, or whose body is about to be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun<'a> {
+    pub(crate) tag: Tag,
+    /// The name by which its beginnings are counted: all deliveries of a message share it.
+    pub(crate) name: &'a str,
+}
+
+/// The answer about a redelivered message that is about to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// It has been counted, and may begin.
+    Run,
+    /// It was put back with its count, and will come anew: it is no longer held.
+    Again,
+    /// It has begun this many times, which is more than the limit. It is still held.
+    Poison(u64),
+}
+
+/// Carries out verdicts, and decides about redelivered and waiting messages.
+///
+/// Each role has one of its own. Every call lasts until the broker has answered. A lost connection
+/// is opened again, and the call is repeated where that is safe.
+pub(crate) trait Outbound: Backend {
+    /// The message as this broker carries it.
+    type Message: Held;
+
+    /// Waits until the connection is open. Roles that may be idle for long call it first, so that a
+    /// worker reports ready only when every connection is open.
+    fn ready(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Settles a batch. If the broker keeps the results, each delivery is settled as one step;
+    /// otherwise it is acknowledged last.
+    fn settle(&mut self, batch: &[Settlement]) -> impl Future<Output = Settled> + Send;
+
+    /// Counts that these messages begin, each once for a delivery, and answers for each whether it
+    /// may. A message may begin `limit` times. A broker that cannot count says [`Begin::Run`].
+    fn begin(&mut self, begun: &[Begun<'_>], limit: u64)
+    -> impl Future<Output = Vec<Begin>> + Send;
+
+    /// Forgets how often the message of this name has begun.
+    fn forget_begun(&mut self, name: &str) -> impl Future<Output = ()> + Send;
+
+    /// Renews the leases of held deliveries. Returns the tags that the broker no longer knows.
+    fn renew(&mut self, tags: &[Tag]) -> impl Future<Output = Vec<Tag>> + Send;
+
+    /// Lets held messages wait for these numbers of microseconds. Returns the tags of messages that
+    /// this worker need not fetch: another worker has them, or the broker delivers them anew when
+    /// they are due. The others are fetched with [`fetch_parked`](Self::fetch_parked).
+    fn park(&mut self, messages: &[(Tag, i64)]) -> impl Future<Output = Vec<Tag>> + Send;
+
+    /// Returns parked messages that are due, and holds them again. Returns `None` for a message that
+    /// is gone.
+    fn fetch_parked(
+        &mut self,
+        tags: &[Tag],
+    ) -> impl Future<Output = Vec<Option<(Arc<str>, Self::Message)>>> + Send;
+}

@@ -1,0 +1,63 @@
+//! A session as the part that carries out verdicts, and as the store of results.
+
+use std::sync::Arc;
+
+use super::session::Session;
+use crate::broker::backend::Backend;
+use crate::broker::held::Envelope;
+use crate::broker::outbound::{Begin, Begun, Outbound};
+use crate::broker::settlement::{Chord, Complete, Document, Join, Part, Settled, Settlement};
+use crate::broker::tag::Tag;
+
+impl Outbound for Session {
+    type Message = Envelope;
+
+    async fn ready(&mut self) {
+        self.connect().await;
+    }
+
+    async fn settle(&mut self, batch: &[Settlement]) -> Settled {
+        self.settle_batch(batch).await
+    }
+
+    async fn begin(&mut self, begun: &[Begun<'_>], limit: u64) -> Vec<Begin> {
+        let counts = self.count_begun(begun, limit + 1).await;
+        counts
+            .into_iter()
+            .map(|count| match count {
+                count if count > limit => Begin::Poison(count),
+                _ => Begin::Run,
+            })
+            .collect()
+    }
+
+    async fn forget_begun(&mut self, name: &str) {
+        self.forget_count(name).await;
+    }
+
+    async fn renew(&mut self, tags: &[Tag]) -> Vec<Tag> {
+        self.renew_leases(tags).await
+    }
+
+    async fn park(&mut self, messages: &[(Tag, i64)]) -> Vec<Tag> {
+        self.park_messages(messages).await
+    }
+
+    async fn fetch_parked(&mut self, tags: &[Tag]) -> Vec<Option<(Arc<str>, Envelope)>> {
+        self.parked_messages(tags).await
+    }
+}
+
+impl Backend for Session {
+    async fn store(&mut self, documents: &[Document]) {
+        self.store_results(documents).await;
+    }
+
+    async fn count(&mut self, parts: &[Part]) -> Vec<Result<Option<Complete>, String>> {
+        self.count_parts(parts).await
+    }
+
+    async fn chords(&mut self, begin: &[Chord], end: &[Join]) {
+        self.change_chords(begin, end).await;
+    }
+}

@@ -1,0 +1,134 @@
+//! Redis as a broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use celery_protocol::message::{EncodeError, EncodeOptions, Task};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+
+use super::connector::{Connector, Store};
+use super::doorbell::{self, Bell};
+use super::inbound::Inbound;
+use super::layout::Layout;
+use super::leases;
+use super::session::Session;
+use crate::broker::contract::{Broker, Connectivity, Role, Upkeep};
+use crate::broker::control::AnyChannel;
+use crate::broker::held::Envelope;
+use crate::broker::ledger::Ledger;
+use crate::broker::options::{RedisOptions, Results, Subscription};
+use crate::broker::tag::Tag;
+use crate::monitor::Pulse;
+
+/// Redis, and the parts that all roles of a worker share.
+#[derive(Debug)]
+pub(crate) struct Server {
+    options: RedisOptions,
+    broker: Connector,
+    /// The server of the results, if it is another one.
+    results: Option<Store>,
+    bell: Arc<Bell>,
+    /// Notified when the bell rings.
+    rung: Arc<Notify>,
+}
+
+impl Server {
+    pub(crate) fn new(options: RedisOptions, subscription: &Subscription<'_>) -> Self {
+        let keys = match subscription.results {
+            Results::Server(server) => options.endpoint.keys_with_results(server.key_prefix()),
+            Results::Broker | Results::Disabled => options.endpoint.keys(),
+        };
+        let layout = Arc::new(Layout::new(keys, subscription));
+        let results = match subscription.results {
+            Results::Server(server) => Some(Store::with(server, Arc::clone(&layout))),
+            Results::Broker | Results::Disabled => None,
+        };
+        Server {
+            broker: Connector::new(&options.endpoint, layout),
+            results,
+            options,
+            bell: Arc::default(),
+            rung: Arc::default(),
+        }
+    }
+}
+
+impl Broker for Server {
+    type Message = Envelope;
+    type Inbound = Inbound;
+    type Outbound = Session;
+    type Elsewhere = Session;
+
+    fn encode(task: &Task, options: &EncodeOptions<'_>) -> Result<Vec<u8>, EncodeError> {
+        task.encode_redis(options)
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        Some(self.options.lease)
+    }
+
+    fn health(&self) -> Arc<dyn Connectivity> {
+        self.broker.health()
+    }
+
+    fn health_elsewhere(&self) -> Option<Arc<dyn Connectivity>> {
+        self.results.as_ref().map(Store::health)
+    }
+
+    fn inbound(&self, ledger: &Arc<Ledger>, pulse: &Arc<Pulse>) -> Inbound {
+        Inbound::new(
+            self.broker.watched("fetch", pulse),
+            Arc::clone(ledger),
+            self.options.safety_claim,
+            Arc::clone(&self.bell),
+            Arc::clone(&self.rung),
+        )
+    }
+
+    fn outbound(&self, role: &'static str, pulse: &Arc<Pulse>) -> Session {
+        self.broker.watched(role, pulse)
+    }
+
+    fn elsewhere(&self, pulse: &Arc<Pulse>) -> Option<Session> {
+        let results = self.results.as_ref()?;
+        Some(results.session(pulse))
+    }
+
+    fn upkeep(&self, upkeep: Upkeep) -> Vec<Role> {
+        let Upkeep {
+            ledger,
+            pulses,
+            observers,
+        } = upkeep;
+        let sweep = Role::new("sweep", &pulses, |pulse| {
+            let session = self.broker.watched("sweep", &pulse);
+            let (ledger, observers) = (Arc::clone(&ledger), observers.clone());
+            leases::sweep(session, ledger, self.options.clone(), pulse, observers)
+        });
+        let doorbell = Role::new("doorbell", &pulses, |pulse| {
+            let rung = Arc::clone(&self.rung);
+            let bell = Arc::clone(&self.bell);
+            doorbell::serve(self.broker.clone(), bell, pulse, move || rung.notify_one())
+        });
+        let lease = Role::new("lease", &pulses, |pulse| {
+            let session = self.broker.watched("lease", &pulse);
+            leases::renew(session, ledger, self.options.renewal(), pulse, observers)
+        });
+        vec![sweep, doorbell, lease]
+    }
+
+    fn control(&self, pulse: &Arc<Pulse>) -> AnyChannel {
+        AnyChannel::new(self.broker.control(self.results.as_ref(), pulse))
+    }
+
+    fn give_back(&self, tags: Vec<Tag>) -> BoxFuture<'static, usize> {
+        let mut session = self.broker.session("close");
+        async move {
+            let swept = session.abandon(&tags).await;
+            swept.map_or(0, |swept| swept.restored + swept.dead)
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,35 @@
+//! Names the broker of a consumer.
+
+use celery_client::redis::RedisEndpoint as Endpoint;
+
+use super::memory;
+use super::options::RedisOptions;
+
+/// The broker of a consumer, with the options that only this broker has.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "there is one a worker")]
+pub enum Transport {
+    /// Redis.
+    Redis(RedisOptions),
+    /// A server in memory, for tests.
+    Memory(memory::Server),
+}
+
+impl From<RedisOptions> for Transport {
+    fn from(options: RedisOptions) -> Self {
+        Transport::Redis(options)
+    }
+}
+
+impl From<Endpoint> for Transport {
+    fn from(endpoint: Endpoint) -> Self {
+        Transport::Redis(RedisOptions::new(endpoint))
+    }
+}
+
+impl From<memory::Server> for Transport {
+    fn from(server: memory::Server) -> Self {
+        Transport::Memory(server)
+    }
+}
