@@ -9,8 +9,10 @@
 //! * [`given`] – how a value is read from a source;
 //! * [`checked`], [`log`] – how a value is checked by its type and written;
 //! * [`combined`] – the checks of settings that depend on each other;
+//! * [`annotation`] – changes of tasks by their names;
 //! * [`file`], [`misplaced`], [`node`] – the file, URLs in the wrong setting, the node's name.
 
+mod annotation;
 mod checked;
 mod combined;
 mod declaration;

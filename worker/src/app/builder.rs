@@ -83,6 +83,8 @@ impl WorkerBuilder {
         if self.registry.iter().next().is_none() {
             return Err(StartError::NoTask);
         }
+        self.registry
+            .change_policies(|task, policy| config.complete_policy(task, policy));
         for task in self.registry.iter() {
             let Some(state) = task.lacks(&self.states) else {
                 continue;

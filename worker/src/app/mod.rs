@@ -28,7 +28,7 @@ use crate::consumer::{Consumer, ConsumerOptions, Left};
 use crate::control::Control;
 use crate::database::{Database, Kind};
 use crate::delivery::{TaskNames, held_limit};
-use crate::executor::{self, Ended, Stage};
+use crate::executor::{self, Ended, Recycling, Stage};
 use crate::health::systemd::Manager;
 use crate::health::{Vitals, http};
 use crate::lifecycle::ALWAYS;
@@ -97,6 +97,20 @@ pub enum Stopped {
         /// The number of stuck tasks.
         tasks: usize,
     },
+    /// The process has run as many tasks, or takes as much memory, as it may; the supervisor should
+    /// start another. Every running task was finished; the other messages went back.
+    Recycled,
+}
+
+impl Stopped {
+    /// Returns the end of a worker that reached this phase.
+    fn of(phase: Phase, recycling: &Recycling) -> Self {
+        match phase {
+            Phase::Cold => Stopped::Cold,
+            _ if recycling.is_due() => Stopped::Recycled,
+            _ => Stopped::Warm,
+        }
+    }
 }
 
 /// A worker that is ready to run.
@@ -174,8 +188,7 @@ impl Worker {
             let ready = async move { view.connected().await };
             tokio::spawn(manager.serve(ready, pulses, shutdown.clone()));
         }
-        let database = states.get::<Database>().ok();
-        let database = database.map(|database| (*database).clone());
+        let database = states.get::<Database>().ok().map(|it| (*it).clone());
         // A mistake in a statement is stored here before it stops the worker.
         let mistake = Arc::new(OnceLock::new());
         if let Some(database) = database.clone() {
@@ -215,7 +228,9 @@ impl Worker {
             hostname: config.hostname.as_str().into(),
             exactly_once: config.exactly_once,
         });
-        let stage = Stage::new(shared, shutdown.clone(), config.concurrency, tasks, monitor);
+        let mut stage = Stage::new(shared, shutdown.clone(), config.concurrency, tasks, monitor);
+        stage.recycling = recycling(&config, &shutdown);
+        let recycling = Arc::clone(&stage.recycling);
         let mut running = std::pin::pin!(executor::run(deliveries, &registry, stage));
         let ended = tokio::select! {
             biased;
@@ -245,10 +260,7 @@ impl Worker {
         if let Some(mistake) = mistake.get() {
             return Err(mistake.clone().into());
         }
-        Ok(match shutdown.phase() {
-            Phase::Cold => Stopped::Cold,
-            _ => Stopped::Warm,
-        })
+        Ok(Stopped::of(shutdown.phase(), &recycling))
     }
 }
 
@@ -260,6 +272,15 @@ fn report(left: Left) {
             left.held
         );
     }
+}
+
+/// Returns what one process may run, and watches its memory from now on.
+fn recycling(config: &Config, shutdown: &Shutdown) -> Arc<Recycling> {
+    let limits = Recycling::new(config.max_tasks_per_child, config.max_memory_per_child);
+    let recycling = Arc::new(limits);
+    let (watched, shutdown) = (Arc::clone(&recycling), shutdown.clone());
+    tokio::spawn(async move { watched.watch_memory(&shutdown).await });
+    recycling
 }
 
 /// Makes the consumer's options from the worker's settings.

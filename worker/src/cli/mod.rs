@@ -6,13 +6,16 @@
 //! * 1 – after a cold stop or an error.
 //! * 64 – the command line cannot be read.
 //! * 70 – stuck tasks stopped the worker.
+//! * 75 – the worker has run as many tasks, or takes as much memory, as one process may.
 //! * 78 – a setting cannot be used.
 
 mod banner;
+mod celery;
 mod check;
 mod dead;
 mod options;
 mod papers;
+mod pidfile;
 mod redis;
 mod rights;
 mod secrets;
@@ -26,11 +29,14 @@ use crate::config::value::ConfigError;
 use crate::config::{Config, Settings};
 use crate::logging;
 use options::{Command, Options};
+use pidfile::PidFile;
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
 /// `EX_SOFTWARE`.
 const STUCK: u8 = 70;
+/// `EX_TEMPFAIL`: the supervisor should start the program again.
+const RECYCLED: u8 = 75;
 /// `EX_CONFIG`.
 const CONFIG: u8 = 78;
 
@@ -105,6 +111,12 @@ async fn run(
 ) -> Result<ExitCode, StartError> {
     let print_config = options.print_config;
     let command = options.command.clone();
+    let without_effect = options.without_effect.clone();
+    if let Some(folder) = &options.workdir {
+        std::env::set_current_dir(folder).map_err(|error| {
+            ConfigError::new("--workdir", format!("{}: {error}", folder.display()))
+        })?;
+    }
     let file = match &options.config {
         None => Settings::default(),
         Some(path) => {
@@ -123,15 +135,20 @@ async fn run(
         Some(Command::Dead { command }) => {
             return Ok(dead::run(&Config::new(builder.settings)?, command).await);
         }
-        // Printed before the threads started.
-        Some(Command::Completion { .. } | Command::Man) | None => {}
+        // The other two are printed before the threads start.
+        Some(Command::Completion { .. } | Command::Man | Command::Worker) | None => {}
     }
     let worker = builder.build()?;
     if print_config {
         print!("{}", worker.config());
         return Ok(ExitCode::SUCCESS);
     }
+    let _pidfile = match &worker.config().pidfile {
+        Some(path) => Some(PidFile::create(path)?),
+        None => None,
+    };
     logging::start(worker.config())?;
+    without_effect.warn();
     check::check_logins(worker.config()).await?;
     worker.check_database().await?;
     banner::print(&worker);
@@ -141,5 +158,6 @@ async fn run(
         Stopped::Warm => ExitCode::SUCCESS,
         Stopped::Cold => ExitCode::FAILURE,
         Stopped::Stuck { .. } => ExitCode::from(STUCK),
+        Stopped::Recycled => ExitCode::from(RECYCLED),
     })
 }

@@ -9,6 +9,7 @@ use clap::builder::Resettable;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::celery::WithoutEffect;
 use crate::config::Settings;
 
 /// Runs Celery tasks: claims messages from Redis, runs them, stores the results.
@@ -24,6 +25,9 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) settings: Settings,
 
+    #[command(flatten)]
+    pub(crate) without_effect: WithoutEffect,
+
     /// A file with settings (TOML)
     #[arg(
         help_heading = "Configuration",
@@ -33,14 +37,21 @@ pub(crate) struct Options {
     )]
     pub(crate) config: Option<PathBuf>,
 
+    /// Change to this folder first
+    #[arg(help_heading = "Configuration", long, value_name = "FOLDER")]
+    pub(crate) workdir: Option<PathBuf>,
+
     /// Print the settings, without passwords, and exit
     #[arg(help_heading = "Configuration", long)]
     pub(crate) print_config: bool,
 }
 
-/// The subcommands, which Celery's command line does not have.
+/// The subcommands. Celery's command line has only `worker`.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run the worker, as without a subcommand
+    #[command(hide = true)]
+    Worker,
     /// Check the broker and the database for problems that could lose tasks
     ///
     /// Exits with 0 if nothing is wrong, 1 if something is, 78 if a setting can never work.

@@ -15,7 +15,7 @@ pub(crate) fn print(command: &Command) -> Option<ExitCode> {
             Ok(text)
         }
         Command::Man => manual(),
-        Command::Check { .. } | Command::Dead { .. } => return None,
+        Command::Worker | Command::Check { .. } | Command::Dead { .. } => return None,
     };
     let printed = text.and_then(|text| io::stdout().write_all(&text));
     Some(match printed {

@@ -79,6 +79,15 @@ pub(super) fn within(number: usize, range: &RangeInclusive<usize>) -> Result<(),
     Ok(())
 }
 
+/// Refuses zero.
+#[expect(clippy::ref_option, reason = "the type of the setting")]
+pub(super) fn at_least_one(number: &Option<usize>) -> Result<(), String> {
+    match number {
+        Some(0) => Err("less than 1".to_owned()),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses a prefix of keys with control characters.
 #[expect(clippy::ref_option, reason = "the type of the setting")]
 pub(super) fn no_control_character(prefix: &Option<String>) -> Result<(), String> {

@@ -5,7 +5,7 @@ use celery_protocol::redis_keys::Keys;
 
 use super::checked::strategy_name;
 use super::declaration::{Config, SETTINGS, Settings};
-use super::node::{host, node_name};
+use super::node::{host, node_name, of_node};
 use super::value::ConfigError;
 use crate::broker::{QueueOrder, Results};
 
@@ -21,7 +21,14 @@ impl Config {
         config.complete_results();
         config.complete_queues()?;
         config.check_weights()?;
+        config.check_annotations()?;
         config.hostname = node_name(&config.hostname, &host());
+        for file in [&mut config.logfile, &mut config.pidfile] {
+            *file = file.take().map(|path| of_node(path, &config.hostname));
+        }
+        if config.disable_prefetch {
+            config.prefetch_multiplier = 1;
+        }
         Ok(config)
     }
 
@@ -68,10 +75,16 @@ impl Config {
         };
     }
 
-    /// Fills in the queue to consume, and refuses queues that other keys would meet.
+    /// Fills in the queue to consume, leaves out the excluded ones, and refuses queues that other keys would meet.
     fn complete_queues(&mut self) -> Result<(), ConfigError> {
         if self.queues.is_empty() {
             self.queues.push(self.default_queue.clone());
+        }
+        let excluded = self.exclude_queues.take().unwrap_or_default();
+        self.queues.retain(|queue| !excluded.contains(queue));
+        if self.queues.is_empty() {
+            let cause = "they exclude every queue; at least one is needed";
+            return Err(ConfigError::new(&SETTINGS.exclude_queues, cause));
         }
         for queue in &self.queues {
             check_queue_name(queue).map_err(|error| ConfigError::new(&SETTINGS.queues, error))?;

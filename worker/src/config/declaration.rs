@@ -17,11 +17,12 @@ use celery_protocol::priorities::{PrioritySteps, Separator};
 use celery_protocol::serializer::Serializer;
 use clap::ArgMatches;
 
+use super::annotation::Annotation;
 use super::checked::{
-    Check, Checked, DatabaseUrl, a_queue, at_least_a_second, checked, no_control_character, within,
-    zero_or_a_second,
+    Check, Checked, DatabaseUrl, a_queue, at_least_a_second, at_least_one, checked,
+    no_control_character, within, zero_or_a_second,
 };
-use super::given::Given;
+use super::given::{Given, read_slots, slots};
 use super::log::LogFormat;
 use super::setting::{DefaultText, Group, Setting, declare_settings};
 use super::value::ConfigError;
@@ -165,6 +166,18 @@ declare_settings! {
         example: "[\"celery\", \"mails\"]",
     }
 
+    /// Sets queues that are not consumed, of those that would be.
+    exclude_queues: Option<Vec<String>> {
+        group: Queues,
+        short: 'X',
+        value: "QUEUES",
+        help: "Queues that are not consumed, of those that would be, separated by commas",
+        default: "none",
+        builder: |queues: impl IntoIterator<Item = impl Into<String>>|
+            queues.into_iter().map(Into::into).collect(),
+        example: "[\"mails\"]",
+    }
+
     /// Sets which queue goes first: `round_robin`, `sorted` (by name) or `priority` (as listed).
     queue_order_strategy: Option<QueueOrder> {
         group: Queues,
@@ -264,10 +277,12 @@ declare_settings! {
     concurrency: usize = 100 {
         group: Running,
         short: 'c',
+        read: "read_slots",
+        parse: slots,
         // A worker would never use more slots than it may hold messages.
         check: |slots| within(*slots, &(1..=MAX_HELD)),
         value: "N",
-        help: "How many tasks run at once",
+        help: "How many tasks run at once; `auto` is the number of cores",
         more: "They are futures, not processes. A batch counts as one",
         celery: "worker_concurrency",
         builder: |slots: usize| slots,
@@ -284,6 +299,97 @@ declare_settings! {
         celery: "worker_prefetch_multiplier",
         builder: |messages: usize| messages,
         example: "1",
+    }
+
+    /// Makes the worker claim a message only when a slot is free for it, like a prefetch multiplier
+    /// of 1.
+    disable_prefetch: bool = false {
+        group: Running,
+        alias: "worker_disable_prefetch",
+        value: "BOOL",
+        help: "Claim a message only when a slot is free for it, like `--prefetch-multiplier 1`",
+        celery: "worker_disable_prefetch",
+        builder: |disable: bool| disable,
+        example: "true",
+    }
+
+    /// Sets the time limit of tasks that have none, unless the message has one. A task that exceeds
+    /// it fails. Zero means no limit.
+    time_limit: Option<Duration> {
+        group: Running,
+        alias: "task_time_limit",
+        value: "TIME",
+        help: "Time limit of tasks that have none of their own, unless the message has one",
+        default: "no limit",
+        more: "See [time limits](outcomes.md#time-limits-and-stuck-tasks)",
+        celery: "task_time_limit",
+        builder: |time: Duration| time.into(),
+        example: "Duration::from_secs(60)",
+    }
+
+    /// Sets the soft time limit of tasks that have none, unless the message has one. The task
+    /// learns of it and can end in order. Zero means no limit.
+    soft_time_limit: Option<Duration> {
+        group: Running,
+        alias: "task_soft_time_limit",
+        value: "TIME",
+        help: "Soft time limit of tasks that have none of their own, unless the message has one",
+        default: "no limit",
+        celery: "task_soft_time_limit",
+        builder: |time: Duration| time.into(),
+        example: "Duration::from_secs(50)",
+    }
+
+    /// Sets after how many tasks the process stops warm and ends with code 75, so that its
+    /// supervisor starts another. The process counts as the only child: tasks of all slots count.
+    max_tasks_per_child: Option<usize> {
+        group: Running,
+        alias: "worker_max_tasks_per_child",
+        check: at_least_one,
+        value: "N",
+        help: "Stop after this number of tasks, with exit code 75 for the supervisor",
+        default: "no limit",
+        more: "See [a process that is replaced](operations.md#a-process-that-is-replaced)",
+        celery: "worker_max_tasks_per_child",
+        builder: |tasks: usize| tasks,
+        example: "1_000_000",
+    }
+
+    /// Sets at how many KiB of resident memory the process stops warm and ends with code 75, so that
+    /// its supervisor starts another.
+    max_memory_per_child: Option<usize> {
+        group: Running,
+        alias: "worker_max_memory_per_child",
+        check: at_least_one,
+        value: "KIB",
+        help: "Stop when the process takes this number of KiB, with exit code 75 for the supervisor",
+        default: "no limit",
+        more: "See [a process that is replaced](operations.md#a-process-that-is-replaced)",
+        celery: "worker_max_memory_per_child",
+        builder: |kib: usize| kib,
+        example: "2_000_000",
+    }
+
+    /// Makes results unstored, unless the message says otherwise.
+    ignore_result: bool = false {
+        group: Broker,
+        alias: "task_ignore_result",
+        value: "BOOL",
+        help: "Store no results, unless the message says otherwise",
+        celery: "task_ignore_result",
+        builder: |ignore: bool| ignore,
+        example: "true",
+    }
+
+    /// Makes failures, retries and revocations stored even if the result is ignored.
+    store_errors_even_if_ignored: bool = false {
+        group: Broker,
+        alias: "task_store_errors_even_if_ignored",
+        value: "BOOL",
+        help: "Store failures, retries and revocations even if results are ignored",
+        celery: "task_store_errors_even_if_ignored",
+        builder: |store: bool| store,
+        example: "true",
     }
 
     /// Sets the node's name. `%h` is the full host name, `%n` its first part, `%d` its domain.
@@ -315,8 +421,21 @@ declare_settings! {
         value: "FILE",
         help: "The log file",
         default: "standard error",
+        more: "`%h` is the host of the node's name, `%n` the part before its `@`, `%d` the domain",
         builder: |file: impl Into<PathBuf>| file.into(),
         example: "\"/var/log/celery/worker.log\"",
+    }
+
+    /// Sets the file with the process's number, which [`cli::main`](crate::cli::main) writes and
+    /// removes. A worker whose file names a running process does not start.
+    pidfile: Option<PathBuf> {
+        group: Log,
+        value: "FILE",
+        help: "The file with the number of the process",
+        default: "none",
+        more: "`%h`, `%n` and `%d` as in `--logfile`",
+        builder: |file: impl Into<PathBuf>| file.into(),
+        example: "\"/run/celery/worker.pid\"",
     }
 
     /// Sets the format of the log of [`cli::main`](crate::cli::main): `text` or `json`.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, value_parser};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::value::Text;
 use crate::consumer::{RouteError, Routes};
@@ -231,6 +231,32 @@ fn list(argument: Arg, parser: impl Into<ValueParser>) -> Arg {
         .value_parser(parser.into())
         .value_delimiter(',')
         .action(clap::ArgAction::Append)
+}
+
+/// Parses a number of slots: `auto` is the number of cores, within the process's CPU quota.
+pub(super) fn slots(text: &str) -> Result<usize, std::num::ParseIntError> {
+    match text {
+        "auto" => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        number => number.parse(),
+    }
+}
+
+/// Reads a number of slots, or `auto`, from a file.
+pub(super) fn read_slots<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<usize>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a number or auto")]
+    enum Slots {
+        Number(usize),
+        Word(String),
+    }
+    match Slots::deserialize(deserializer)? {
+        Slots::Number(slots) => Ok(Some(slots)),
+        Slots::Word(word) => slots(&word)
+            .map(Some)
+            .map_err(|_| serde::de::Error::custom("expected a number or auto")),
+    }
 }
 
 /// Parses `queue=weight`.

@@ -175,6 +175,7 @@ impl fmt::Display for Setting {
 ///     [variable: "DATABASE_URL",] the variable, if it is not CELERY_WORKER_ and the option
 ///     [alias: "worker_…",]        another name, for the file and the option
 ///     [read: "function",]         the function that reads it from the file, for serde
+///     [parse: function,]          the function that reads it from the command line
 ///     [hyphen: true,]             the value may begin with a hyphen
 ///     [check: |value| …,]         what a value must fulfil besides its type
 ///     value: "TIME",              the placeholder in the help; URL: it may contain a password
@@ -196,6 +197,7 @@ macro_rules! declare_settings {
             $(variable: $variable:literal,)?
             $(alias: $alias:literal,)?
             $(read: $read:literal,)?
+            $(parse: $parse:expr,)?
             $(hyphen: $hyphen:literal,)?
             $(check: $check:expr,)?
             value: $value:literal,
@@ -219,6 +221,9 @@ macro_rules! declare_settings {
             /// SQL tasks by name, which only the file can define.
             #[serde(default)]
             pub(crate) tasks: BTreeMap<String, SqlTask>,
+            /// Celery's `task_annotations`: changes of tasks by name, which only the file can define.
+            #[serde(default, alias = "task_annotations")]
+            pub(crate) annotations: BTreeMap<String, Annotation>,
         }
 
         impl Settings {
@@ -227,6 +232,11 @@ macro_rules! declare_settings {
                 Settings {
                     $($name: self.$name.or(other.$name),)+
                     tasks: if self.tasks.is_empty() { other.tasks } else { self.tasks },
+                    annotations: if self.annotations.is_empty() {
+                        other.annotations
+                    } else {
+                        self.annotations
+                    },
                 }
             }
 
@@ -260,6 +270,7 @@ macro_rules! declare_settings {
                 Ok(Settings {
                     $($name: Given::take(matches, stringify!($name)),)+
                     tasks: BTreeMap::new(),
+                    annotations: BTreeMap::new(),
                 })
             }
 
@@ -274,6 +285,7 @@ macro_rules! declare_settings {
         pub(crate) struct Config {
             $(pub(crate) $name: $type,)+
             pub(crate) tasks: BTreeMap<String, SqlTask>,
+            pub(crate) annotations: BTreeMap<String, Annotation>,
         }
 
         impl Config {
@@ -287,6 +299,7 @@ macro_rules! declare_settings {
                         )
                     },)+
                     tasks: settings.tasks,
+                    annotations: settings.annotations,
                 })
             }
 
@@ -333,7 +346,11 @@ macro_rules! declare_settings {
                 ),
                 more: declare_settings!(@option $($more)?),
                 celery: declare_settings!(@option $($celery)?),
-                reads: <<$type as Checked>::Given as Given>::reads,
+                reads: |argument| {
+                    let argument = <<$type as Checked>::Given as Given>::reads(argument);
+                    $(let argument = argument.value_parser($parse);)?
+                    argument
+                },
             },)+
         };
 

@@ -62,6 +62,12 @@ impl Rules {
                 .unwrap_or_else(|| self.names.ignores_result(&task.name))
     }
 
+    /// Returns `true` if a failure, a retry or a revocation of this task is stored. Celery's
+    /// `task_store_errors_even_if_ignored` counts here.
+    pub(crate) fn stores_errors(&self, task: &Task) -> bool {
+        self.stores(task) || (self.results && self.names.stores_errors(&task.name))
+    }
+
     /// Writes a task as a message for a queue.
     pub(crate) fn encode(&self, task: &Task, queue: &str) -> Result<Vec<u8>, String> {
         let tag = uuid::Uuid::new_v4().to_string();

@@ -81,7 +81,7 @@ impl Rules {
         let follow = canvas::after_failure(self, task, &exception, traceback.as_deref(), now);
         // As in Celery, clients see the failed task before the tasks that fail with it.
         let mut steps = Vec::with_capacity(follow.len() + 1);
-        if self.stores(task) {
+        if self.stores_errors(task) {
             let doc = ResultDoc::failure(&task.id, &exception, traceback, now);
             steps.push(result_step(task, doc));
         }
@@ -95,7 +95,7 @@ impl Rules {
         if let Some(Ok(exception)) = doc.exception() {
             steps.extend(canvas::after_revoke(self, task, &exception));
         }
-        if self.stores(task) {
+        if self.stores_errors(task) {
             steps.push(result_step(task, doc));
         }
         steps
@@ -103,7 +103,7 @@ impl Rules {
 
     fn retry(&self, task: &Task, again: Outgoing, reason: Option<Failure>) -> Vec<Step> {
         let mut steps = vec![Step::Publish(again)];
-        if self.stores(task) {
+        if self.stores_errors(task) {
             let (exception, traceback) = match reason {
                 Some(failure) => (Some(failure.exception), failure.traceback),
                 None => (None, None),

@@ -201,6 +201,12 @@ pub trait TaskNames: Send + Sync {
         let _ = name;
         false
     }
+
+    /// Returns `true` if the errors of this task are stored even where its results are not.
+    fn stores_errors(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
 }
 
 /// The reason why a state could not be stored.

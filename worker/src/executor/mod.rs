@@ -18,6 +18,7 @@ mod code;
 mod collect;
 mod engine;
 mod limits;
+mod recycling;
 mod stage;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use self::engine::Engine;
+pub(crate) use self::recycling::Recycling;
 pub(crate) use self::stage::{Ended, Stage};
 use crate::delivery::Delivery;
 use crate::shutdown::{Phase, Shutdown};

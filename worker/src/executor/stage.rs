@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::recycling::Recycling;
 use crate::delivery::{Delivery, Outcome, Settler};
 use crate::failpoint::failpoint;
 use crate::monitor::{Monitor, Observer, Observers};
@@ -47,6 +48,8 @@ pub(crate) struct Stage {
     blocked: AtomicUsize,
     pub(crate) monitor: Monitor,
     pub(crate) observers: Observers,
+    /// What one process may run.
+    pub(crate) recycling: Arc<Recycling>,
     /// As many permits as there are cores, for tasks that compute.
     pub(crate) cores: Arc<Semaphore>,
     pub(crate) binding_limit: Duration,
@@ -76,6 +79,7 @@ impl Stage {
             blocked: AtomicUsize::new(0),
             observers: monitor.observers(),
             monitor,
+            recycling: Arc::default(),
             cores: Arc::new(Semaphore::new(cores)),
             binding_limit: BINDING_LIMIT,
             waits: true,
@@ -164,6 +168,7 @@ impl Stage {
     pub(crate) fn finish(&self, delivery: Delivery, outcome: Outcome) {
         failpoint!("ran");
         self.settler.finish(delivery, outcome);
+        self.recycling.one_more(&self.shutdown);
     }
 
     /// Hands back a delivery whose code has not begun.

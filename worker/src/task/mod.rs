@@ -240,6 +240,15 @@ impl Registry {
         self.0.get(name)
     }
 
+    /// Changes the policy of each task. It must come before tasks are shared.
+    pub(crate) fn change_policies(&mut self, change: impl Fn(&str, &mut Policy)) {
+        for task in self.0.values_mut() {
+            if let Some(task) = Arc::get_mut(task) {
+                change(&task.name, &mut task.policy);
+            }
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<TaskDef>> {
         self.0.values()
     }
@@ -265,6 +274,18 @@ impl TaskNames for Registry {
             most: policy.max_retries?,
             delay: policy.retry_delay.unwrap_or(DEFAULT_RETRY_DELAY),
         })
+    }
+
+    fn ignores_result(&self, name: &str) -> bool {
+        self.0
+            .get(name)
+            .is_some_and(|task| task.policy.ignore_result)
+    }
+
+    fn stores_errors(&self, name: &str) -> bool {
+        self.0
+            .get(name)
+            .is_some_and(|task| task.policy.store_errors)
     }
 }
 

@@ -18,4 +18,8 @@ pub(crate) struct Policy {
     pub(crate) retry_delay: Option<Duration>,
     pub(crate) soft_time_limit: Option<Duration>,
     pub(crate) time_limit: Option<Duration>,
+    /// `true` if results are not stored unless the message asks for it.
+    pub(crate) ignore_result: bool,
+    /// `true` if errors are stored even where results are not.
+    pub(crate) store_errors: bool,
 }

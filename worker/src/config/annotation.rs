@@ -1,0 +1,152 @@
+//! Reads annotations: changes of tasks by their names, in the file of settings.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::declaration::Config;
+use super::value::{ConfigError, Text};
+use crate::duration;
+use crate::task::Policy;
+
+/// The key of annotations, as an error names it.
+const ANNOTATIONS: &str = "annotations (in the file of --config)";
+
+/// What an annotation changes of a task. The names are those of Celery's attributes.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Annotation {
+    time_limit: Option<Text>,
+    soft_time_limit: Option<Text>,
+    max_retries: Option<u32>,
+    default_retry_delay: Option<Text>,
+    ignore_result: Option<bool>,
+    store_errors_even_if_ignored: Option<bool>,
+}
+
+impl Annotation {
+    /// Changes the policy of a task. A time limit of zero means none.
+    fn apply(&self, policy: &mut Policy) -> Result<(), String> {
+        let time = |text: &Option<Text>| match text {
+            None => Ok(None),
+            Some(text) => match duration::parse(&text.to_string()) {
+                Ok(time) => Ok(Some(time)),
+                Err(error) => Err(error.to_string()),
+            },
+        };
+        let limit = |time: Duration| (!time.is_zero()).then_some(time);
+        if let Some(time) = time(&self.time_limit)? {
+            policy.time_limit = limit(time);
+        }
+        if let Some(time) = time(&self.soft_time_limit)? {
+            policy.soft_time_limit = limit(time);
+        }
+        if let Some(time) = time(&self.default_retry_delay)? {
+            policy.retry_delay = Some(time);
+        }
+        policy.max_retries = self.max_retries.or(policy.max_retries);
+        policy.ignore_result = self.ignore_result.unwrap_or(policy.ignore_result);
+        policy.store_errors = self
+            .store_errors_even_if_ignored
+            .unwrap_or(policy.store_errors);
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Refuses annotations that cannot be used.
+    pub(super) fn check_annotations(&self) -> Result<(), ConfigError> {
+        for (name, annotation) in &self.annotations {
+            annotation
+                .apply(&mut Policy::default())
+                .map_err(|cause| ConfigError::new(ANNOTATIONS, format!("{name}: {cause}")))?;
+        }
+        Ok(())
+    }
+
+    /// Completes the policy of a task with the settings for all tasks, and changes it by its
+    /// annotations. As in Celery, the annotation of `*` comes last and therefore prevails.
+    pub(crate) fn complete_policy(&self, task: &str, policy: &mut Policy) {
+        let limit = |limit: Option<Duration>| limit.filter(|limit| !limit.is_zero());
+        policy.time_limit = policy.time_limit.or(limit(self.time_limit));
+        policy.soft_time_limit = policy.soft_time_limit.or(limit(self.soft_time_limit));
+        policy.ignore_result |= self.ignore_result;
+        policy.store_errors |= self.store_errors_even_if_ignored;
+        for name in [task, "*"] {
+            if let Some(annotation) = self.annotations.get(name) {
+                // Every annotation was checked with the settings.
+                let _ = annotation.apply(policy);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+    use super::*;
+
+    fn policy(toml: &str, task: &str) -> Policy {
+        let config = Config::new(Settings::from_toml(toml).unwrap()).unwrap();
+        let mut policy = Policy {
+            max_retries: Some(3),
+            ..Policy::default()
+        };
+        config.complete_policy(task, &mut policy);
+        policy
+    }
+
+    #[test]
+    fn annotations_prevail_over_the_settings_for_all_tasks() {
+        let toml = "
+            time_limit = 60
+            task_ignore_result = true
+            [annotations.'proj.add']
+            time_limit = '2s'
+            max_retries = 5
+            ignore_result = false
+            [annotations.'proj.free']
+            time_limit = 0
+            default_retry_delay = 1.5
+        ";
+        let add = policy(toml, "proj.add");
+        assert_eq!(add.time_limit, Some(Duration::from_secs(2)));
+        assert_eq!((add.max_retries, add.ignore_result), (Some(5), false));
+        let free = policy(toml, "proj.free");
+        assert_eq!(free.time_limit, None);
+        assert_eq!(free.retry_delay, Some(Duration::from_millis(1500)));
+        let other = policy(toml, "proj.other");
+        assert_eq!(other.time_limit, Some(Duration::from_mins(1)));
+        assert_eq!((other.max_retries, other.ignore_result), (Some(3), true));
+    }
+
+    #[test]
+    fn the_annotation_of_all_tasks_comes_last() {
+        let toml = "
+            [task_annotations.'*']
+            soft_time_limit = 5
+            [task_annotations.'proj.add']
+            soft_time_limit = 1
+            store_errors_even_if_ignored = true
+        ";
+        let add = policy(toml, "proj.add");
+        assert_eq!(add.soft_time_limit, Some(Duration::from_secs(5)));
+        assert!(add.store_errors);
+    }
+
+    #[test]
+    fn a_wrong_annotation_is_named() {
+        for (toml, part) in [
+            ("[annotations.x]\nrate_limit = '10/m'", "rate_limit"),
+            (
+                "[annotations.x]\ntime_limit = 'soon'",
+                "x: \"soon\" is not a time",
+            ),
+            ("[annotations.x]\nmax_retries = -1", "line 2"),
+            ("[annotations]\nx = 5", "line 2"),
+        ] {
+            let error = Settings::from_toml(toml).and_then(Config::new).unwrap_err();
+            assert!(error.to_string().contains(part), "{toml}: {error}");
+        }
+    }
+}
