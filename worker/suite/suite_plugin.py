@@ -4,8 +4,9 @@ It changes the following in the suite, whose files stay unchanged:
 
 * No worker is embedded: the plugin starts the worker that `SUITE_COMMAND` names, and stops it
   at the end.
-* With our worker `assert_ping` and `wait_until_idle` do nothing, because both need remote control.
-  With Python's they take the first answer, which is the only one.
+* With our worker `assert_ping` and `wait_until_idle` do nothing: it runs two tasks at a time, so
+  that no test waits for the tasks of the previous one. With Python's they take the first answer,
+  which is the only one.
 * Waits for a message that must not come last `ABSENCE` seconds instead of ten, other waits
   `TIMEOUT` seconds instead of sixty. Each test has a limit of `PATIENCE` seconds.
 * Only functions with the verdict `runs` in the list are run.

@@ -191,6 +191,11 @@ impl Keys {
         self.broker("rs.revoked")
     }
 
+    /// Returns the sorted set of revoked stamps. The name is ours.
+    pub fn revoked_stamps(&self) -> String {
+        self.broker("rs.revoked.stamps")
+    }
+
     /// Returns the guard of a post that must happen once (`celery.publish=once`).
     pub fn published(&self, id: &str) -> String {
         format!("{}rs.published.{id}", self.prefix)

@@ -14,6 +14,15 @@ pub(crate) const MOST_REVOKED: usize = 50_000;
 /// How long a revocation is kept. Celery's three hours would forget a task that is due tomorrow.
 pub(crate) const REVOKED_FOR: Duration = Duration::from_hours(24);
 
+/// What is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// Tasks by their ids.
+    Ids,
+    /// Tasks by their stamps, each written as `header=value`.
+    Stamps,
+}
+
 /// What a control channel reports.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
@@ -45,17 +54,16 @@ pub(crate) trait ControlChannel: Send + 'static {
         tags: &[Tag],
     ) -> impl Future<Output = Vec<Option<(Arc<str>, Vec<u8>)>>> + Send;
 
-    /// Returns the ids of the revoked tasks that the broker keeps, oldest first. Returns `None` if
-    /// they cannot be read now.
-    fn revoked(&mut self) -> impl Future<Output = Option<Vec<String>>> + Send;
+    /// Returns the revocations that the broker keeps, oldest first. Returns `None` if they cannot be
+    /// read now.
+    fn revoked(&mut self, kind: Named) -> impl Future<Output = Option<Vec<String>>> + Send;
 
-    /// Keeps the ids of revoked tasks. Then stores the documents of the state REVOKED, each with
-    /// the id of its task, where the stored state says that no worker has begun the task.
-    fn revoke(
-        &mut self,
-        ids: &[&str],
-        documents: &[(&str, Vec<u8>)],
-    ) -> impl Future<Output = ()> + Send;
+    /// Keeps revocations.
+    fn revoke(&mut self, kind: Named, names: &[&str]) -> impl Future<Output = ()> + Send;
+
+    /// Stores the documents of the state REVOKED, each with the id of its task, where the stored
+    /// state says that no worker has begun the task.
+    fn store_revoked(&mut self, documents: &[(&str, Vec<u8>)]) -> impl Future<Output = ()> + Send;
 
     /// Tells the broker that nothing listens any more.
     fn close(self) -> impl Future<Output = ()> + Send;
@@ -78,12 +86,9 @@ trait Dispatched: Send {
     fn next(&mut self) -> BoxFuture<'_, Heard>;
     fn reply<'a>(&'a mut self, reply: &'a Reply, address: &'a ReplyTo) -> BoxFuture<'a, ()>;
     fn read_held<'a>(&'a mut self, tags: &'a [Tag]) -> BoxFuture<'a, Read>;
-    fn revoked(&mut self) -> BoxFuture<'_, Option<Vec<String>>>;
-    fn revoke<'a>(
-        &'a mut self,
-        ids: &'a [&'a str],
-        documents: &'a [(&'a str, Vec<u8>)],
-    ) -> BoxFuture<'a, ()>;
+    fn revoked(&mut self, kind: Named) -> BoxFuture<'_, Option<Vec<String>>>;
+    fn revoke<'a>(&'a mut self, kind: Named, names: &'a [&'a str]) -> BoxFuture<'a, ()>;
+    fn store_revoked<'a>(&'a mut self, documents: &'a [(&'a str, Vec<u8>)]) -> BoxFuture<'a, ()>;
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
@@ -100,16 +105,16 @@ impl<C: ControlChannel> Dispatched for C {
         ControlChannel::read_held(self, tags).boxed()
     }
 
-    fn revoked(&mut self) -> BoxFuture<'_, Option<Vec<String>>> {
-        ControlChannel::revoked(self).boxed()
+    fn revoked(&mut self, kind: Named) -> BoxFuture<'_, Option<Vec<String>>> {
+        ControlChannel::revoked(self, kind).boxed()
     }
 
-    fn revoke<'a>(
-        &'a mut self,
-        ids: &'a [&'a str],
-        documents: &'a [(&'a str, Vec<u8>)],
-    ) -> BoxFuture<'a, ()> {
-        ControlChannel::revoke(self, ids, documents).boxed()
+    fn revoke<'a>(&'a mut self, kind: Named, names: &'a [&'a str]) -> BoxFuture<'a, ()> {
+        ControlChannel::revoke(self, kind, names).boxed()
+    }
+
+    fn store_revoked<'a>(&'a mut self, documents: &'a [(&'a str, Vec<u8>)]) -> BoxFuture<'a, ()> {
+        ControlChannel::store_revoked(self, documents).boxed()
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
@@ -130,12 +135,16 @@ impl ControlChannel for AnyChannel {
         self.0.read_held(tags).await
     }
 
-    async fn revoked(&mut self) -> Option<Vec<String>> {
-        self.0.revoked().await
+    async fn revoked(&mut self, kind: Named) -> Option<Vec<String>> {
+        self.0.revoked(kind).await
     }
 
-    async fn revoke(&mut self, ids: &[&str], documents: &[(&str, Vec<u8>)]) {
-        self.0.revoke(ids, documents).await;
+    async fn revoke(&mut self, kind: Named, names: &[&str]) {
+        self.0.revoke(kind, names).await;
+    }
+
+    async fn store_revoked(&mut self, documents: &[(&str, Vec<u8>)]) {
+        self.0.store_revoked(documents).await;
     }
 
     async fn close(self) {
@@ -165,11 +174,13 @@ impl ControlChannel for Silence {
         vec![None; tags.len()]
     }
 
-    async fn revoked(&mut self) -> Option<Vec<String>> {
+    async fn revoked(&mut self, _: Named) -> Option<Vec<String>> {
         None
     }
 
-    async fn revoke(&mut self, _: &[&str], _: &[(&str, Vec<u8>)]) {}
+    async fn revoke(&mut self, _: Named, _: &[&str]) {}
+
+    async fn store_revoked(&mut self, _: &[(&str, Vec<u8>)]) {}
 
     async fn close(self) {}
 }

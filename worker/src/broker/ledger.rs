@@ -23,7 +23,7 @@ use celery_protocol::message::Task;
 use celery_protocol::time::Timestamp;
 use tokio::sync::Notify;
 
-use super::revoked::Revoked;
+use super::revoked::{Revoked, stamps};
 use super::tag::Tag;
 
 /// When this many acknowledgements wait, the next claim is made at once and carries them.
@@ -59,8 +59,10 @@ pub(crate) struct Ledger {
     settled: Notify,
     /// Wakes the running tasks: one of them is to end.
     terminations: Notify,
-    /// The tasks that must not run.
+    /// The tasks that must not run, by their ids.
     pub(crate) revoked: Revoked,
+    /// The tasks that must not run, by their stamps.
+    pub(crate) revoked_stamps: Revoked,
 }
 
 #[derive(Debug, Default)]
@@ -123,6 +125,7 @@ impl Ledger {
             settled: Notify::new(),
             terminations: Notify::new(),
             revoked: Revoked::default(),
+            revoked_stamps: Revoked::default(),
         }
     }
 
@@ -245,6 +248,13 @@ impl Ledger {
             }
             asked.await;
         }
+    }
+
+    /// Returns `true` if remote control has revoked a task by its id or by a stamp.
+    pub(crate) fn is_revoked(&self, task: &Task) -> bool {
+        self.revoked.contains(&task.id)
+            || (!self.revoked_stamps.is_empty()
+                && stamps(task).any(|stamp| self.revoked_stamps.contains(&stamp)))
     }
 
     /// Returns the tasks whose outcome is not known yet, in the order of their claims.

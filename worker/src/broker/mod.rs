@@ -38,7 +38,7 @@ pub(crate) use self::ledger::{ACKS, InHand, LINGER, Ledger};
 pub(crate) use self::options::Subscription;
 pub use self::options::{QueueOrder, RedisOptions, Results};
 pub(crate) use self::outbound::{Begin, Begun, Outbound};
-pub(crate) use self::revoked::Revoked;
+pub(crate) use self::revoked::{Revoked, stamp_text, stamps};
 pub(crate) use self::settlement::{
     Chord, Complete, Document, Fate, Join, Letter, Outgoing, Part, Redelivery, ResultStep,
     Settlement, Step,

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use celery_protocol::message::Task;
+use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use super::control::{MOST_REVOKED, REVOKED_FOR};
@@ -67,10 +70,14 @@ impl Revoked {
         self.count.store(inner.order.len(), Ordering::Release);
     }
 
+    /// Returns `true` if nothing is revoked.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
     /// Returns `true` if a task is revoked.
     pub(crate) fn contains(&self, id: &str) -> bool {
-        self.count.load(Ordering::Acquire) > 0
-            && (self.lock().ends.get(id)).is_some_and(|end| *end > Instant::now())
+        !self.is_empty() && (self.lock().ends.get(id)).is_some_and(|end| *end > Instant::now())
     }
 
     /// Returns all ids, oldest first.
@@ -104,6 +111,29 @@ impl Revoked {
         {
             self.end_loading();
         }
+    }
+}
+
+/// Returns the stamps of a task, each written as [`stamp_text`] does.
+pub(crate) fn stamps(task: &Task) -> impl Iterator<Item = String> + '_ {
+    let headers = task.stamped_headers.iter().flatten();
+    headers.flat_map(|header| {
+        let stamps = task.stamps.get(header).map(RawValue::get);
+        let stamps = stamps.and_then(|json| serde_json::from_str(json).ok());
+        let stamps = match stamps {
+            None => Vec::new(),
+            Some(Value::Array(stamps)) => stamps,
+            Some(stamp) => vec![stamp],
+        };
+        stamps.into_iter().map(|stamp| stamp_text(header, &stamp))
+    })
+}
+
+/// Returns a stamp as one text: the header, `=` and the value.
+pub(crate) fn stamp_text(header: &str, stamp: &Value) -> String {
+    match stamp {
+        Value::String(text) => format!("{header}={text}"),
+        other => format!("{header}={other}"),
     }
 }
 
@@ -148,5 +178,19 @@ mod tests {
         revoked.end_loading();
         waiting.await.unwrap();
         revoked.ready().await;
+    }
+
+    #[test]
+    fn each_stamp_is_one_text() {
+        let mut task = crate::task::testing::task("t", "[]");
+        let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
+        assert_eq!(stamps(&task).count(), 0);
+        task.stamps.insert("tenant", raw(r#"["acme", 7]"#));
+        task.stamps.insert("user", raw("\"me\""));
+        // A stamp that the list of headers does not name is not one.
+        task.stamps.insert("other", raw("\"x\""));
+        task.stamped_headers = Some(vec!["tenant".into(), "user".into(), "absent".into()]);
+        let found: Vec<String> = stamps(&task).collect();
+        assert_eq!(found, ["tenant=acme", "tenant=7", "user=me"]);
     }
 }

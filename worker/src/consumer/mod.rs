@@ -130,6 +130,11 @@ impl View {
         self.ledger.in_hand()
     }
 
+    /// Returns the list of the stamps whose tasks must not run.
+    pub(crate) fn revoked_stamps(&self) -> &Revoked {
+        &self.ledger.revoked_stamps
+    }
+
     /// Returns the list of the tasks that must not run.
     pub(crate) fn revoked(&self) -> &Revoked {
         &self.ledger.revoked

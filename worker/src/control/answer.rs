@@ -18,6 +18,11 @@ pub(crate) fn ok(text: &str) -> Answer {
     answer(&json!({"ok": text}))
 }
 
+/// Returns the answer of a command that refuses, without an exception.
+pub(crate) fn nok(text: &str) -> Answer {
+    answer(&json!({"error": text}))
+}
+
 /// Returns the answer of a command that failed.
 pub(crate) fn error(text: &str) -> Box<RawValue> {
     // A JSON object of one text can always be written.

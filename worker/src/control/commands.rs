@@ -6,6 +6,7 @@ mod clock;
 mod conf;
 mod hello;
 mod info;
+mod limits;
 mod memsample;
 mod ping;
 mod query_task;
@@ -13,12 +14,13 @@ mod registered;
 mod report;
 mod reserved;
 mod revoke;
+mod revoke_by_stamped_headers;
 mod revoked;
 mod scheduled;
 mod shutdown;
 mod stats;
 
-use super::answer::{Answer, quoted, raised};
+use super::answer::{Answer, answer, nok, quoted, raised};
 use super::arguments::Arguments;
 use super::node::Node;
 use crate::broker::control::ControlChannel;
@@ -45,6 +47,17 @@ pub(super) async fn run(
         "hello" => hello::run(node, arguments),
         "revoke" | "terminate" => revoke::run(node, arguments, channel).await,
         "revoked" | "dump_revoked" => revoked::run(node),
+        "revoke_by_stamped_headers" => {
+            revoke_by_stamped_headers::run(node, arguments, channel).await
+        }
+        // As a Python worker without gossip and without events.
+        "election" | "heartbeat" => answer(&()),
+        "enable_events" | "disable_events" => nok("event dispatcher unavailable"),
+        "rate_limit" | "time_limit" => limits::run(node, arguments),
+        "add_consumer" | "cancel_consumer" | "pool_grow" | "pool_shrink" => Err(raised(
+            "NotImplementedError",
+            "this worker changes neither its queues nor its slots while it runs",
+        )),
         "stats" => stats::run(node),
         "memsample" => memsample::run(),
         "memdump" | "objgraph" => Err(raised(

@@ -30,7 +30,7 @@ use self::arguments::Arguments;
 use self::node::Node;
 use crate::Shutdown;
 use crate::broker::Role;
-use crate::broker::control::{ControlChannel, Heard};
+use crate::broker::control::{ControlChannel, Heard, Named};
 use crate::config::Config;
 use crate::consumer::{Consumer, spawn};
 use crate::monitor::{Monitor, Pulse};
@@ -104,8 +104,11 @@ async fn serve(
         match heard {
             Heard::Open => {
                 // Revocations may have been missed while the channel was closed.
-                if let Some(ids) = channel.revoked().await {
+                if let Some(ids) = channel.revoked(Named::Ids).await {
                     node.view.revoked().add(ids, Instant::now());
+                }
+                if let Some(stamps) = channel.revoked(Named::Stamps).await {
+                    node.view.revoked_stamps().add(stamps, Instant::now());
                 }
                 node.view.revoked().end_loading();
                 tracing::debug!("Remote control listens");

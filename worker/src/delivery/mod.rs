@@ -274,7 +274,7 @@ impl Settler {
             return None;
         }
         self.ledger.revoked.ready().await;
-        if self.ledger.revoked.contains(&delivery.task.id) {
+        if self.ledger.is_revoked(&delivery.task) {
             self.finish(delivery, Outcome::Revoked);
             return None;
         }

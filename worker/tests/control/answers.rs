@@ -113,6 +113,21 @@ fn answers_have_the_shape_of_pythons() {
             json!({"task_id": ["unknown"], "terminate": true, "signal": "SIGKILL"}),
         ),
         ("terminate", json!({"task_id": "unknown", "signal": "TERM"})),
+        (
+            "revoke_by_stamped_headers",
+            json!({"headers": {"tenant": ["acme"]}}),
+        ),
+        (
+            "revoke_by_stamped_headers",
+            json!({"headers": {"tenant": "acme2"}, "terminate": true}),
+        ),
+        ("revoke_by_stamped_headers", json!({"headers": ["a=b"]})),
+        ("revoke_by_stamped_headers", json!({})),
+        ("time_limit", json!({"task_name": "unknown", "soft": 1})),
+        (
+            "rate_limit",
+            json!({"task_name": "unknown", "rate_limit": "1/s"}),
+        ),
         ("revoked", json!({})),
         ("dump_revoked", json!({})),
     ] {

@@ -1,9 +1,10 @@
 //! Revoked and terminated tasks.
 
 use celery_testkit::{Process, Redis, RedisOptions, wait_for};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::world::{Asking, OURS, PATIENCE, playground, post, start};
+use super::world::{Asking, OURS, PATIENCE, playground, post, post_with, start};
 
 fn result(redis: &Redis, id: &str) -> Value {
     let key = format!("celery-task-meta-{id}");
@@ -155,4 +156,42 @@ fn a_worker_that_starts_gets_revocations_from_the_others() {
         asking.ask(OURS, "hello", json!({"from_node": OURS})),
         Value::Null
     );
+}
+
+#[test]
+fn stamped_tasks_are_revoked_and_terminated_also_after_a_restart() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut asking) = Asking::start(&redis) else {
+        return;
+    };
+    let stamped = |id: &str, name: &str, args: &str, tenant: &str| {
+        post_with(&redis, "celery", id, name, args, |task| {
+            let stamp = RawValue::from_string(json!([tenant]).to_string()).unwrap();
+            task.stamps.insert("tenant", stamp);
+            task.stamped_headers = Some(vec!["tenant".to_owned()]);
+        });
+    };
+    let mut first = worker(&redis);
+    stamped("running", "proj.sleep", "[600]", "acme");
+    asking.wait_for(OURS, "active", |active| active[0]["id"] == "running");
+    let arguments = json!({"headers": {"tenant": ["acme", "other"]}, "terminate": true});
+    let answer = asking.ask(OURS, "revoke_by_stamped_headers", arguments);
+    assert_eq!(
+        answer["ok"],
+        "headers defaultdict(<class 'set'>, {'tenant': {'acme'}}) revoked"
+    );
+    wait_until_revoked(&redis, "running", "terminated");
+    first.stop();
+    stamped("later", "proj.echo", "[1]", "acme");
+    stamped("free", "proj.echo", "[1]", "third");
+    post(&redis, "celery", "plain", "proj.echo", "[1]");
+    let mut second = worker(&redis);
+    second
+        .wait_for_line(PATIENCE, "Discarding revoked task: proj.echo[later]")
+        .unwrap();
+    for id in ["free", "plain"] {
+        second
+            .wait_for_line(PATIENCE, &format!("[{id}] succeeded"))
+            .unwrap();
+    }
 }

@@ -16,7 +16,7 @@ use super::answer::bytes;
 use super::connector::{Connector, Store};
 use super::layout::Layout;
 use super::session::MAX_TAGS;
-use crate::broker::control::{ControlChannel, Heard, MOST_REVOKED, REVOKED_FOR};
+use crate::broker::control::{ControlChannel, Heard, MOST_REVOKED, Named, REVOKED_FOR};
 use crate::broker::tag::Tag;
 use crate::monitor::Pulse;
 
@@ -192,11 +192,18 @@ impl RedisControl {
         }
     }
 
-    async fn try_revoked(&mut self) -> Result<Vec<String>, Failure> {
+    fn revoked_key(&self, kind: Named) -> String {
+        match kind {
+            Named::Ids => self.layout.keys.revoked(),
+            Named::Stamps => self.layout.keys.revoked_stamps(),
+        }
+    }
+
+    async fn try_revoked(&mut self, kind: Named) -> Result<Vec<String>, Failure> {
         self.open().await?;
         let mut call = Cmd::new();
         call.arg("ZRANGE")
-            .arg(self.layout.keys.revoked())
+            .arg(self.revoked_key(kind))
             .arg(0)
             .arg(-1);
         let answer = self.link.connection().await.query(&call).await?;
@@ -208,9 +215,9 @@ impl RedisControl {
         Ok(ids.filter_map(|id| String::from_utf8(id).ok()).collect())
     }
 
-    async fn try_revoke(&mut self, ids: &[&str]) -> Result<(), Failure> {
+    async fn try_revoke(&mut self, kind: Named, ids: &[&str]) -> Result<(), Failure> {
         self.open().await?;
-        let key = self.layout.keys.revoked();
+        let key = self.revoked_key(kind);
         for chunk in ids.chunks(MAX_TAGS) {
             let mut call = scripts::call(&scripts::REVOKE, 1, 3 + chunk.len(), 40 * chunk.len());
             call.arg(&key)
@@ -336,8 +343,8 @@ impl ControlChannel for RedisControl {
         messages
     }
 
-    async fn revoked(&mut self) -> Option<Vec<String>> {
-        match self.try_revoked().await {
+    async fn revoked(&mut self, kind: Named) -> Option<Vec<String>> {
+        match self.try_revoked(kind).await {
             Ok(ids) => Some(ids),
             Err(failure) => {
                 self.failed(&failure);
@@ -346,11 +353,14 @@ impl ControlChannel for RedisControl {
         }
     }
 
-    async fn revoke(&mut self, ids: &[&str], documents: &[(&str, Vec<u8>)]) {
-        if let Err(failure) = self.try_revoke(ids).await {
+    async fn revoke(&mut self, kind: Named, names: &[&str]) {
+        if let Err(failure) = self.try_revoke(kind, names).await {
             tracing::warn!("Revocations are known until this worker ends: {failure}");
             self.failed(&failure);
         }
+    }
+
+    async fn store_revoked(&mut self, documents: &[(&str, Vec<u8>)]) {
         if let Err(failure) = self.try_store(documents).await {
             tracing::warn!("Failed to mark tasks as revoked in the backend: {failure}");
             match &mut self.results {

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::broker::Results;
-use crate::broker::control::ControlChannel;
+use crate::broker::control::{ControlChannel, Named};
 use crate::clock::now;
 use crate::control::answer::{Answer, ok, quoted, raised};
 use crate::control::arguments::Arguments;
@@ -51,7 +51,8 @@ pub(super) async fn run(
                 .collect()
         }
     };
-    channel.revoke(&ids, &documents).await;
+    channel.revoke(Named::Ids, &ids).await;
+    channel.store_revoked(&documents).await;
     if !terminate {
         tracing::info!("Tasks flagged as revoked: {}", ids.join(", "));
         return ok(&format!("tasks {} flagged as revoked", set(&ids)));
@@ -65,7 +66,7 @@ pub(super) async fn run(
 }
 
 /// Returns the number of a signal: `SIGTERM`, `TERM`, in any case, or 15.
-fn number(signal: &Value) -> Result<i32, String> {
+pub(super) fn number(signal: &Value) -> Result<i32, String> {
     let named = signal.as_str().and_then(|name| {
         let name = name.to_uppercase();
         let name = name.strip_prefix("SIG").unwrap_or(&name);
