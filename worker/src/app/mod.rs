@@ -18,6 +18,7 @@ mod builder;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use celery_client::Endpoint;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 
@@ -285,7 +286,8 @@ fn recycling(config: &Config, shutdown: &Shutdown) -> Arc<Recycling> {
 
 /// Makes the consumer's options from the worker's settings.
 fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> ConsumerOptions {
-    let mut redis = RedisOptions::new(config.broker.clone());
+    let Endpoint::Redis(broker) = &config.broker;
+    let mut redis = RedisOptions::new(Arc::clone(broker));
     redis.lease = config.lease;
     redis.visibility_timeout = config.visibility_timeout;
     let mut options = ConsumerOptions::new(redis, &config.hostname);

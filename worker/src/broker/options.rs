@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celery_client::redis::RedisEndpoint as Endpoint;
+use celery_client::Endpoint;
+use celery_client::redis::RedisEndpoint;
 
 /// The options of a consumer that only Redis has.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RedisOptions {
     /// The server.
-    pub endpoint: Endpoint,
+    pub endpoint: Arc<RedisEndpoint>,
     /// How old the lease of a worker of this library may become before other workers rescue its
     /// messages. Default: 30 s.
     pub lease: Duration,
@@ -25,7 +26,7 @@ pub struct RedisOptions {
 
 impl RedisOptions {
     /// Returns the defaults.
-    pub fn new(endpoint: Endpoint) -> Self {
+    pub fn new(endpoint: Arc<RedisEndpoint>) -> Self {
         RedisOptions {
             endpoint,
             lease: Duration::from_secs(30),

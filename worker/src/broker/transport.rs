@@ -1,6 +1,6 @@
 //! Names the broker of a consumer.
 
-use celery_client::redis::RedisEndpoint as Endpoint;
+use celery_client::Endpoint;
 
 use super::memory;
 use super::options::RedisOptions;
@@ -24,7 +24,9 @@ impl From<RedisOptions> for Transport {
 
 impl From<Endpoint> for Transport {
     fn from(endpoint: Endpoint) -> Self {
-        Transport::Redis(RedisOptions::new(endpoint))
+        match endpoint {
+            Endpoint::Redis(redis) => Transport::Redis(RedisOptions::new(redis)),
+        }
     }
 }
 

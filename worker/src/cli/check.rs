@@ -13,9 +13,9 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use celery_client::Endpoint;
 use celery_client::aio::{Connection, Failure};
 use celery_client::backoff::Backoff;
-use celery_client::redis::RedisEndpoint as Endpoint;
 use futures_util::future::join_all;
 
 use super::redis::{command, connect, items, text};

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use celery_client::Endpoint;
 use celery_client::aio::{Connection, Failure, Value, scripts};
 use celery_client::mask::mask_misplaced;
 use celery_protocol::message::Task;
@@ -64,7 +65,8 @@ fn shown<'v>(name: &str, value: &'v str) -> Cow<'v, str> {
 /// Runs the subcommand. Returns exit code 1 if Redis could not be reached or a letter could not be
 /// handled.
 pub(crate) async fn run(config: &Config, dead: Dead) -> ExitCode {
-    let keys = config.broker.keys();
+    let Endpoint::Redis(broker) = &config.broker;
+    let keys = broker.keys();
     let done = match connect(&config.broker).await {
         Ok(mut connection) => obey(&mut connection, &keys, dead).await,
         Err(failure) => Err(failure),

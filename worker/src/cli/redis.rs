@@ -1,10 +1,11 @@
 //! Helpers for the few commands that the command line sends to Redis itself.
 
+use celery_client::Endpoint;
 use celery_client::aio::{Cmd, ConnectOptions, Connection, Failure, Value};
-use celery_client::redis::RedisEndpoint as Endpoint;
 
 /// Opens a connection for one command of the command line.
 pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Connection, Failure> {
+    let Endpoint::Redis(endpoint) = endpoint;
     Connection::open(endpoint, &ConnectOptions::new("celery-worker/cli")).await
 }
 

@@ -7,8 +7,8 @@ use std::ops::{Deref, RangeInclusive};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use celery_client::Endpoint;
 use celery_client::mask::{mask, mask_misplaced};
-use celery_client::redis::RedisEndpoint as Endpoint;
 use celery_protocol::priorities::{PrioritySteps, Separator};
 use celery_protocol::serializer::Serializer;
 

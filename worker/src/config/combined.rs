@@ -1,5 +1,8 @@
 //! Checks settings that depend on each other, and lets each take effect on the others.
 
+use std::sync::Arc;
+
+use celery_client::Endpoint;
 use celery_protocol::names::check_queue_name;
 use celery_protocol::redis_keys::Keys;
 
@@ -36,7 +39,8 @@ impl Config {
     /// the URL may have named.
     fn complete_broker(&mut self) -> Result<(), ConfigError> {
         let prefix = self.key_prefix.clone().unwrap_or_default();
-        let mut broker = self.broker.clone().with_key_prefix(prefix);
+        let Endpoint::Redis(broker) = self.broker.clone();
+        let mut broker = Arc::unwrap_or_clone(broker).with_key_prefix(prefix);
         if let Some(steps) = self.priority_steps.take() {
             broker = broker
                 .with_priority_steps(steps)
@@ -50,7 +54,7 @@ impl Config {
         self.key_prefix = self.key_prefix.take().filter(|prefix| !prefix.is_empty());
         self.priority_steps = broker.priority_steps().cloned();
         self.sep = broker.separator().cloned();
-        self.broker = broker;
+        self.broker = broker.into();
         Ok(())
     }
 
@@ -58,20 +62,21 @@ impl Config {
     /// another server.
     fn complete_results(&mut self) {
         let given = self.result_key_prefix.take();
-        let prefix = given.unwrap_or_else(|| self.broker.key_prefix().to_owned());
+        let Endpoint::Redis(broker) = &self.broker;
+        let prefix = given.unwrap_or_else(|| broker.key_prefix().to_owned());
         let server = match &self.result_backend {
             Results::Disabled => return,
-            Results::Broker => self.broker.clone(),
-            Results::Server(server) => server.clone(),
+            Results::Broker => Arc::clone(broker),
+            Results::Server(Endpoint::Redis(server)) => Arc::clone(server),
         };
-        let server = server.with_key_prefix(prefix);
-        let is_other_prefix = server.key_prefix() != self.broker.key_prefix();
-        let is_broker = server.identity() == self.broker.identity() && !is_other_prefix;
+        let server = Arc::unwrap_or_clone(server).with_key_prefix(prefix);
+        let is_other_prefix = server.key_prefix() != broker.key_prefix();
+        let is_broker = server.identity() == broker.identity() && !is_other_prefix;
         self.result_key_prefix = is_other_prefix.then(|| server.key_prefix().to_owned());
         self.result_backend = if is_broker {
             Results::Broker
         } else {
-            Results::Server(server)
+            Results::Server(server.into())
         };
     }
 
@@ -94,7 +99,8 @@ impl Config {
                 return Err(ConfigError::new(&SETTINGS.queues, cause));
             }
         }
-        if let Some((one, other)) = self.broker.keys().overlap(&self.queues) {
+        let Endpoint::Redis(broker) = &self.broker;
+        if let Some((one, other)) = broker.keys().overlap(&self.queues) {
             let cause = format!(
                 "with these priority_steps and this sep, {other:?} names a list of the queue {one:?}"
             );
@@ -141,9 +147,12 @@ impl Config {
 
     /// Returns the names of all keys.
     pub(crate) fn keys(&self) -> Keys {
+        let Endpoint::Redis(broker) = &self.broker;
         match &self.result_backend {
-            Results::Server(server) => self.broker.keys_with_results(server.key_prefix()),
-            Results::Broker | Results::Disabled => self.broker.keys(),
+            Results::Server(Endpoint::Redis(server)) => {
+                broker.keys_with_results(server.key_prefix())
+            }
+            Results::Broker | Results::Disabled => broker.keys(),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use celery_client::redis::RedisEndpoint as Endpoint;
+use celery_client::Endpoint;
 use celery_protocol::names::check_queue_name;
 use celery_protocol::priorities::{PrioritySteps, Separator};
 use celery_protocol::serializer::Serializer;

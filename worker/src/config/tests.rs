@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use celery_client::Endpoint;
 use clap::{Args, FromArgMatches};
 
 use super::checked::Checked;
@@ -117,12 +118,13 @@ fn the_printed_settings_hide_passwords_and_can_be_read() {
 fn results_have_the_brokers_prefix_by_default() {
     let config = |toml: &str| Config::new(Settings::from_toml(toml).unwrap()).unwrap();
     let shop = config("key_prefix = 'shop:'");
-    assert_eq!(shop.broker.key_prefix(), "shop:");
+    let Endpoint::Redis(broker) = &shop.broker;
+    assert_eq!(broker.key_prefix(), "shop:");
     assert_eq!(shop.result_backend, Results::Broker);
     let elsewhere = config("key_prefix = 'shop:'\nresult_backend = 'redis://other'");
     let bare = config("key_prefix = 'shop:'\nresult_key_prefix = ''");
     for (config, prefix) in [(elsewhere, "shop:"), (bare, "")] {
-        let Results::Server(server) = config.result_backend else {
+        let Results::Server(Endpoint::Redis(server)) = config.result_backend else {
             panic!("{:?}", config.result_backend)
         };
         assert_eq!(server.key_prefix(), prefix);

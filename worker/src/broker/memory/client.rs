@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use celery_client::Endpoint;
 use celery_protocol::message::{EncodeError, EncodeOptions, Task};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -54,7 +55,7 @@ impl Client {
             }),
             queues: subscription.queues.clone(),
             results: match subscription.results {
-                Results::Server(server) => Some(Store::new(server, subscription)),
+                Results::Server(Endpoint::Redis(server)) => Some(Store::new(server, subscription)),
                 Results::Broker | Results::Disabled => None,
             },
         }

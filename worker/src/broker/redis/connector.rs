@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use celery_client::aio::{ConnectOptions, Health, Supervised};
-use celery_client::redis::RedisEndpoint as Endpoint;
+use celery_client::redis::RedisEndpoint;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
@@ -16,15 +16,15 @@ use crate::monitor::Pulse;
 /// A server, and what its sessions share.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
-    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) endpoint: Arc<RedisEndpoint>,
     pub(super) layout: Arc<Layout>,
     health: Arc<Health>,
 }
 
 impl Connector {
-    pub(super) fn new(endpoint: &Endpoint, layout: Arc<Layout>) -> Self {
+    pub(super) fn new(endpoint: &Arc<RedisEndpoint>, layout: Arc<Layout>) -> Self {
         Connector {
-            endpoint: Arc::new(endpoint.clone()),
+            endpoint: Arc::clone(endpoint),
             layout,
             health: Arc::default(),
         }
@@ -75,14 +75,14 @@ impl Connector {
 pub(crate) struct Store(Connector);
 
 impl Store {
-    pub(crate) fn new(server: &Endpoint, subscription: &Subscription<'_>) -> Self {
+    pub(crate) fn new(server: &Arc<RedisEndpoint>, subscription: &Subscription<'_>) -> Self {
         let keys = server.keys();
         let layout = Arc::new(Layout::new(keys, subscription));
         Store::with(server, layout)
     }
 
     /// Makes the store of a broker on Redis, with which it shares the layout.
-    pub(super) fn with(server: &Endpoint, layout: Arc<Layout>) -> Self {
+    pub(super) fn with(server: &Arc<RedisEndpoint>, layout: Arc<Layout>) -> Self {
         Store(Connector::new(server, layout))
     }
 

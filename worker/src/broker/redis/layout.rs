@@ -182,7 +182,7 @@ impl Layout {
 pub(super) mod testing {
     use std::time::Duration;
 
-    use celery_client::redis::RedisEndpoint as Endpoint;
+    use celery_client::redis::RedisEndpoint;
     use celery_testkit::Redis;
 
     use super::*;
@@ -214,7 +214,7 @@ pub(super) mod testing {
         queues: &[&str],
         order: &QueueOrder,
     ) -> Connector {
-        let endpoint = Endpoint::from_url(&redis.url()).unwrap();
+        let endpoint = Arc::new(RedisEndpoint::from_url(&redis.url()).unwrap());
         Connector::new(&endpoint, Arc::new(layout(keys, queues, order)))
     }
 }

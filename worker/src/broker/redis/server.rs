@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use celery_client::Endpoint;
 use celery_protocol::message::{EncodeError, EncodeOptions, Task};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -37,12 +38,16 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn new(options: RedisOptions, subscription: &Subscription<'_>) -> Self {
         let keys = match subscription.results {
-            Results::Server(server) => options.endpoint.keys_with_results(server.key_prefix()),
+            Results::Server(Endpoint::Redis(server)) => {
+                options.endpoint.keys_with_results(server.key_prefix())
+            }
             Results::Broker | Results::Disabled => options.endpoint.keys(),
         };
         let layout = Arc::new(Layout::new(keys, subscription));
         let results = match subscription.results {
-            Results::Server(server) => Some(Store::with(server, Arc::clone(&layout))),
+            Results::Server(Endpoint::Redis(server)) => {
+                Some(Store::with(server, Arc::clone(&layout)))
+            }
             Results::Broker | Results::Disabled => None,
         };
         Server {

@@ -1,5 +1,6 @@
 //! `conf`: the settings, by Celery's names where it has one. Passwords are hidden.
 
+use celery_client::Endpoint;
 use serde_json::{Map, Value, json};
 
 use crate::config::Config;
@@ -19,6 +20,7 @@ pub(super) fn run(node: &Node, arguments: Arguments<'_>) -> Answer {
 /// Returns the settings of this worker.
 pub(super) fn settings(config: &Config) -> Map<String, Value> {
     let accept: Vec<&str> = config.accept_content.iter().map(|it| it.name()).collect();
+    let Endpoint::Redis(broker) = &config.broker;
     let settings = json!({
         "broker_url": config.broker.display_url(),
         "result_backend": match &config.result_backend {
@@ -36,7 +38,7 @@ pub(super) fn settings(config: &Config) -> Map<String, Value> {
         "worker_soft_shutdown_timeout": config.soft_shutdown_timeout.as_secs_f64(),
         "broker_transport_options": {
             "visibility_timeout": config.visibility_timeout.as_secs(),
-            "global_keyprefix": config.broker.key_prefix(),
+            "global_keyprefix": broker.key_prefix(),
         },
         // Settings that Celery does not have.
         "lease": config.lease.as_secs_f64(),

@@ -1,6 +1,6 @@
 //! `stats`: what the worker has done and uses, with the members of Python's.
 
-use celery_client::endpoint::Address;
+use celery_client::endpoint::{Address, Endpoint};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ pub(super) fn run(node: &Node) -> Answer {
 }
 
 fn broker(node: &Node) -> Value {
-    let broker = &node.config.broker;
+    let Endpoint::Redis(broker) = &node.config.broker;
     let (host, port) = match broker.address() {
         Address::Tcp { host, port } => (host.clone(), Some(*port)),
         Address::Unix(path) => (path.to_string_lossy().into_owned(), None),

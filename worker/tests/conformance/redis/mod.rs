@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use celery_client::Endpoint;
 use celery_client::aio::{Cmd, ConnectOptions, Connection, Value};
-use celery_client::redis::RedisEndpoint as Endpoint;
 use celery_protocol::message::{EncodeOptions, Task};
 use celery_protocol::redis_keys::Keys;
 use celery_testkit::RedisOptions;
@@ -74,11 +74,12 @@ impl Redis {
         for word in words {
             cmd.arg(word.as_ref());
         }
+        let Endpoint::Redis(redis) = &self.endpoint;
         let asking = async {
             loop {
                 let connection = match self.connection.take() {
                     Some(connection) => Ok(connection),
-                    None => Connection::open(&self.endpoint, &ConnectOptions::new("test")).await,
+                    None => Connection::open(redis, &ConnectOptions::new("test")).await,
                 };
                 if let Ok(mut connection) = connection
                     && let Ok(answer) = connection.query(&cmd).await
