@@ -10,7 +10,7 @@
 //!       upkeep: the broker's own roles
 //! ```
 //!
-//! Each [`Role`] is a task with its own part of the broker, so that a large answer to one does not
+//! Each `Role` is a task with its own part of the broker, so that a large answer to one does not
 //! delay another. No role ends on an error: its part of the broker connects again for as long as it
 //! takes. The ledger lists the messages that are held. Its limit bounds every queue between the
 //! roles.
