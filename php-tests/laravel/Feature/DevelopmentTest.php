@@ -17,6 +17,7 @@ final class DevelopmentTest extends TestCase
     }
 
     /** @dataProvider pages */
+    #[\PHPUnit\Framework\Attributes\DataProvider('pages')] // PHPUnit 12 reads no comments.
     public function test_each_suite_that_a_page_names_exists(string $page): void
     {
         exec(escapeshellarg(self::root().'/scripts/test').' --help', $help);
@@ -32,6 +33,7 @@ final class DevelopmentTest extends TestCase
     }
 
     /** @dataProvider pages */
+    #[\PHPUnit\Framework\Attributes\DataProvider('pages')] // PHPUnit 12 reads no comments.
     public function test_no_page_expects_a_built_program_on_the_path(string $page): void
     {
         foreach (self::commands($page) as $command) {

@@ -67,6 +67,7 @@ final class PostingTest extends TestCase
     /**
      * @dataProvider farTimes
      */
+    #[\PHPUnit\Framework\Attributes\DataProvider('farTimes')] // PHPUnit 12 reads no comments.
     public function test_far_times_are_right(string $field, int|float $seconds): void
     {
         Celery::fake();
