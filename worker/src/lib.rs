@@ -57,6 +57,7 @@ mod database;
 #[doc(hidden)]
 pub mod delivery;
 mod duration;
+mod events;
 mod executor;
 mod failpoint;
 mod glob;

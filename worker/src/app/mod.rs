@@ -21,14 +21,16 @@ use std::time::Duration;
 use celery_client::Endpoint;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::oneshot;
 
-use crate::broker::RedisOptions;
+use crate::broker::{RedisOptions, Role};
 use crate::config::value::ConfigError;
 use crate::config::{Config, SETTINGS};
-use crate::consumer::{Consumer, ConsumerOptions, Left};
+use crate::consumer::{Consumer, ConsumerOptions, Left, spawn};
 use crate::control::Control;
 use crate::database::{Database, Kind};
 use crate::delivery::{TaskNames, held_limit};
+use crate::events::{self, Events};
 use crate::executor::{self, Ended, Recycling, Stage};
 use crate::health::systemd::Manager;
 use crate::health::{Vitals, http};
@@ -45,6 +47,9 @@ pub use builder::WorkerBuilder;
 const WARM_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the last verdicts may take at a cold stop, when a person may be pressing Ctrl-C.
 const COLD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long publishing the last events may take.
+const LAST_EVENTS: Duration = Duration::from_secs(1);
 
 /// Threads of the worker's own runtime: one may be busy with a large claim while the other renews
 /// leases.
@@ -178,7 +183,10 @@ impl Worker {
             Some(_) => Metrics::on(&config.hostname),
             None => Metrics::default(),
         };
-        let monitor = Monitor::new(metrics);
+        let monitor = Monitor::new(metrics, Events::of(&config.hostname));
+        if config.task_events {
+            monitor.events.enable();
+        }
         let options = consumer_options(&config, &registry, &monitor);
         let names: Arc<dyn TaskNames> = Arc::clone(&registry) as _;
         let (consumer, deliveries, settler) = Consumer::start(options, names, &shutdown);
@@ -192,19 +200,9 @@ impl Worker {
         let database = states.get::<Database>().ok().map(|it| (*it).clone());
         // A mistake in a statement is stored here before it stops the worker.
         let mistake = Arc::new(OnceLock::new());
-        if let Some(database) = database.clone() {
-            tokio::spawn(database.clone().look_after());
-            let (mistake, shutdown) = (Arc::clone(&mistake), shutdown.clone());
-            tokio::spawn(async move {
-                if let Err(error) = statements.prepare_when_reached(&database).await {
-                    tracing::error!("{error}");
-                    let _first = mistake.set(error);
-                    shutdown.advance(Phase::Warm);
-                }
-            });
-        }
-        if let Some(database) = database.clone().filter(|_| !config.inbox_expires.is_zero()) {
-            tokio::spawn(database.keep_inbox_small(config.inbox_expires));
+        if let Some(database) = &database {
+            look_after(database, config.inbox_expires);
+            prepare(database, statements, &mistake, &shutdown);
         }
         if let Some(listener) = pages {
             if let Some(database) = &database {
@@ -223,6 +221,7 @@ impl Worker {
 
         let control = (!config.without_control)
             .then(|| Control::start(&consumer, &config, &registry, &shutdown, &monitor));
+        let last_events = publish_events(&consumer, &monitor, &shutdown);
         let shared = Arc::new(Shared {
             states,
             settler,
@@ -246,6 +245,7 @@ impl Worker {
                 manager.stopping();
             }
             consumer.close(COLD_PATIENCE).await;
+            last_events.await;
             return Ok(Stopped::Stuck { tasks });
         }
         // A drained worker has finished everything, but perhaps no stop has been requested yet.
@@ -257,6 +257,7 @@ impl Worker {
         if let Some(control) = control {
             control.close().await;
         }
+        last_events.await;
         report(left);
         if let Some(mistake) = mistake.get() {
             return Err(mistake.clone().into());
@@ -282,6 +283,51 @@ fn recycling(config: &Config, shutdown: &Shutdown) -> Arc<Recycling> {
     let (watched, shutdown) = (Arc::clone(&recycling), shutdown.clone());
     tokio::spawn(async move { watched.watch_memory(&shutdown).await });
     recycling
+}
+
+/// Keeps the database's connections alive and its inbox small.
+fn look_after(database: &Database, inbox_expires: Duration) {
+    tokio::spawn(database.clone().look_after());
+    if !inbox_expires.is_zero() {
+        tokio::spawn(database.clone().keep_inbox_small(inbox_expires));
+    }
+}
+
+/// Prepares the statements as soon as the database is reached. A mistake in one stops the worker.
+fn prepare(
+    database: &Database,
+    statements: Arc<Statements>,
+    mistake: &Arc<OnceLock<ConfigError>>,
+    shutdown: &Shutdown,
+) {
+    let (database, mistake, shutdown) = (database.clone(), Arc::clone(mistake), shutdown.clone());
+    tokio::spawn(async move {
+        if let Err(error) = statements.prepare_when_reached(&database).await {
+            tracing::error!("{error}");
+            let _first = mistake.set(error);
+            shutdown.advance(Phase::Warm);
+        }
+    });
+}
+
+/// Starts the role that publishes events. The returned future publishes the last ones and ends the
+/// role; what the broker does not take at once is lost.
+fn publish_events(
+    consumer: &Consumer,
+    monitor: &Monitor,
+    shutdown: &Shutdown,
+) -> impl Future<Output = ()> + use<> {
+    let (end, ended) = oneshot::channel();
+    let role = Role::new("events", &monitor.pulses, |pulse| {
+        let channel = consumer.events(&pulse);
+        events::serve(monitor.events.clone(), channel, pulse, ended)
+    });
+    let role = spawn(role, shutdown);
+    async move {
+        drop(end);
+        // An error means that the broker is away.
+        let _ = tokio::time::timeout(LAST_EVENTS, role).await;
+    }
 }
 
 /// Makes the consumer's options from the worker's settings.

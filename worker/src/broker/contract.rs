@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 
 use super::backend::Backend;
 use super::control::AnyChannel;
+use super::events::EventChannel;
 use super::held::Held;
 use super::inbound::Inbound;
 use super::ledger::Ledger;
@@ -61,6 +62,9 @@ pub(crate) trait Broker: Send + Sync + 'static {
 
     /// Returns the channel of remote control.
     fn control(&self, pulse: &Arc<Pulse>) -> AnyChannel;
+
+    /// Returns the channel of events.
+    fn events(&self, pulse: &Arc<Pulse>) -> Box<dyn EventChannel>;
 
     /// Gives back messages that are still held, marked as redelivered, and returns their number. A
     /// worker calls it at its end, when no role runs any longer. It makes one try.

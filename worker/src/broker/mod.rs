@@ -18,6 +18,7 @@
 mod backend;
 mod contract;
 pub(crate) mod control;
+pub(crate) mod events;
 mod held;
 mod inbound;
 mod ledger;

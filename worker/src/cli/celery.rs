@@ -68,13 +68,13 @@ impl Word {
 
 const TASKS: &str = "tasks are compiled in, or come from the file of --config";
 const FUTURES: &str = "tasks are futures in one process, not child processes";
-const EVENTS: &str = "the worker sends no events yet";
+const EVENTS: &str = "with --task-events the worker sends a heartbeat every 2 seconds";
 const BEAT: &str = "the worker runs no schedules yet; run celery beat beside it";
 const USER: &str = "the worker keeps the user and the mask that it is started with; set them in \
     the unit of the supervisor";
 const CONTROL: &str = "the worker takes no part in gossip, and learns of revoked tasks from Redis";
 
-const WORDS: [Word; 25] = [
+const WORDS: [Word; 24] = [
     Word::valued("app", Some('A'), TASKS),
     Word::valued("include", Some('I'), TASKS),
     Word::valued("loader", None, TASKS),
@@ -92,7 +92,6 @@ const WORDS: [Word; 25] = [
         Some('O'),
         "a task always starts in a slot that is free, as with fair",
     ),
-    Word::flag("task-events", Some('E'), EVENTS).or(&["events"]),
     Word::valued("heartbeat-interval", None, EVENTS),
     Word::flag("without-heartbeat", None, EVENTS),
     Word::flag("without-gossip", None, CONTROL),

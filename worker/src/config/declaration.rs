@@ -483,6 +483,19 @@ declare_settings! {
         example: "10_000",
     }
 
+    /// Makes the worker send events to monitors such as Flower.
+    task_events: bool = false {
+        group: Log,
+        short: 'E',
+        alias: "events",
+        value: "BOOL",
+        help: "Send events to monitors such as Flower",
+        more: "`celery control enable_events` can follow later. See [events](events.md)",
+        celery: "worker_send_task_events",
+        builder: |events: bool| events,
+        example: "true",
+    }
+
     /// Makes `task_created` and SQL tasks apply each call once, with the help of the table
     /// `celery_inbox`. Other tasks use [`Database::once`](crate::Database::once).
     exactly_once: bool = false {

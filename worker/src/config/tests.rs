@@ -186,7 +186,7 @@ fn the_reference_lists_the_settings_as_they_are_declared() {
 }
 
 /// A value of each setting as an option and in a file, and as `--print-config` prints it.
-const SAMPLES: [(&str, &str, &str, &str); 40] = [
+const SAMPLES: [(&str, &str, &str, &str); 41] = [
     (
         "broker",
         "redis://h/1",
@@ -242,6 +242,7 @@ const SAMPLES: [(&str, &str, &str, &str); 40] = [
     ("visibility_timeout", "12h", "43200", "\"43200s\""),
     ("lease", "1500ms", "1.5", "\"1.5s\""),
     ("eta_task_limit", "9", "9", "9"),
+    ("task_events", "true", "true", "true"),
     ("exactly_once", "true", "true", "true"),
     ("inbox_expires", "0", "0", "\"0s\""),
     ("metrics_addr", "9808", "'9808'", "\"127.0.0.1:9808\""),

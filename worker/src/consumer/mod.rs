@@ -52,6 +52,7 @@ pub(crate) use self::rules::Rules;
 use self::settling::Settling;
 pub(crate) use self::verdict::{Failure, Verdict};
 use crate::broker::control::AnyChannel;
+use crate::broker::events::EventChannel;
 pub use crate::broker::memory;
 use crate::broker::{Broker, Connectivity, InHand, Ledger, Revoked, Role, Tag, Upkeep, redis};
 pub use crate::broker::{QueueOrder, RedisOptions, Results, Transport};
@@ -68,11 +69,15 @@ pub struct Consumer {
     intake: JoinHandle<()>,
     roles: Vec<AbortHandle>,
     control: OpenControl,
+    events: OpenEvents,
     give_back: GiveBack,
 }
 
 /// [`Broker::control`] of the broker in use.
 type OpenControl = Box<dyn Fn(&Arc<Pulse>) -> AnyChannel + Send + Sync>;
+
+/// [`Broker::events`] of the broker in use.
+type OpenEvents = Box<dyn Fn(&Arc<Pulse>) -> Box<dyn EventChannel> + Send + Sync>;
 
 /// [`Broker::give_back`] of the broker in use.
 type GiveBack = Box<dyn Fn(Vec<Tag>) -> BoxFuture<'static, usize> + Send + Sync>;
@@ -285,7 +290,7 @@ impl Consumer {
         }));
 
         let broker = Arc::new(broker);
-        let control = Arc::clone(&broker);
+        let (control, events) = (Arc::clone(&broker), Arc::clone(&broker));
         let view = View {
             ask,
             queues,
@@ -301,6 +306,7 @@ impl Consumer {
             intake,
             roles: roles.collect(),
             control: Box::new(move |pulse| control.control(pulse)),
+            events: Box::new(move |pulse| events.events(pulse)),
             give_back: Box::new(move |tags| broker.give_back(tags)),
         };
         (consumer, delivered, Settler { orders, ledger })
@@ -323,6 +329,11 @@ impl Consumer {
     /// Returns the channel of remote control.
     pub(crate) fn control(&self, pulse: &Arc<Pulse>) -> AnyChannel {
         (self.control)(pulse)
+    }
+
+    /// Returns the channel of events.
+    pub(crate) fn events(&self, pulse: &Arc<Pulse>) -> Box<dyn EventChannel> {
+        (self.events)(pulse)
     }
 
     /// Returns the number of deliveries that wait for their ETA.

@@ -4,6 +4,8 @@ mod active;
 mod active_queues;
 mod clock;
 mod conf;
+mod disable_events;
+mod enable_events;
 mod hello;
 mod info;
 mod limits;
@@ -59,6 +61,8 @@ pub(super) async fn run(
             "this worker changes neither its queues nor its slots while it runs",
         )),
         "stats" => stats::run(node),
+        "enable_events" => enable_events::run(node),
+        "disable_events" => disable_events::run(node),
         "memsample" => memsample::run(),
         "memdump" | "objgraph" => Err(raised(
             "NotImplementedError",

@@ -66,7 +66,8 @@ impl Control {
             registry: Arc::clone(registry),
             view: consumer.view(),
             shutdown: shutdown.clone(),
-            clock: Arc::default(),
+            clock: monitor.events.clock(),
+            events: monitor.events.clone(),
             started: Instant::now(),
         };
         node.view.revoked().begin_loading();

@@ -8,6 +8,7 @@ use celery_protocol::events::Clock;
 use crate::Shutdown;
 use crate::config::Config;
 use crate::consumer::View;
+use crate::events::Events;
 use crate::task::Registry;
 
 /// The parts of the worker that commands see and change.
@@ -16,6 +17,7 @@ pub(crate) struct Node {
     pub(crate) registry: Arc<Registry>,
     pub(crate) view: View,
     pub(crate) shutdown: Shutdown,
+    pub(crate) events: Events,
     pub(crate) clock: Arc<Clock>,
     pub(crate) started: Instant,
 }

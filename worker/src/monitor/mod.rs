@@ -5,6 +5,8 @@
 //! * `observer` – the interface for what reports on tasks and messages, one call a transition.
 //! * `log` – the log lines.
 //! * `metrics` – what is counted. Nothing is counted unless an address for the pages is set.
+//!
+//! The third observer is [`events`](crate::events).
 
 mod log;
 pub(crate) mod metrics;
@@ -18,9 +20,10 @@ use self::log::Log;
 use self::metrics::Metrics;
 pub(crate) use self::observer::{Lost, Observer, Of, Raised, Revocation};
 pub(crate) use self::pulse::{Pulse, Pulses};
+use crate::events::Events;
 
 /// The observers of a worker. Clones report to the same places.
-pub(crate) type Observers = (Log, Metrics);
+pub(crate) type Observers = (Log, (Metrics, Events));
 
 /// The place where the parts of a worker record their state. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -29,20 +32,22 @@ pub(crate) struct Monitor {
     /// try to reach the broker.
     pub(crate) pulses: Arc<Pulses>,
     pub(crate) metrics: Metrics,
+    pub(crate) events: Events,
     stuck: Arc<AtomicUsize>,
 }
 
 impl Monitor {
-    pub(crate) fn new(metrics: Metrics) -> Self {
+    pub(crate) fn new(metrics: Metrics, events: Events) -> Self {
         Monitor {
             metrics,
+            events,
             ..Self::default()
         }
     }
 
     /// Returns the observers of tasks and messages.
     pub(crate) fn observers(&self) -> Observers {
-        (Log, self.metrics.clone())
+        (Log, (self.metrics.clone(), self.events.clone()))
     }
 
     /// Counts one more task that does not end, and returns their number.

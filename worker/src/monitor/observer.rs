@@ -1,5 +1,4 @@
-//! The interface for what reports on tasks and messages: the log and the metrics do, and events
-//! will.
+//! The interface for what reports on tasks and messages: the log, the metrics and Celery's events.
 //!
 //! Consumer and executor make one call for each transition, at the moment when it happens. The
 //! methods of a task come in the order of its life, under the names of Celery's events:
@@ -19,8 +18,9 @@
 //!
 //! An observer is called on the runtimes of the worker, in the path of every task. It must not
 //! block, and while it reports nothing, it must not allocate. The calls are static; an observer
-//! whose methods are empty costs nothing. Long work, such as writing arguments as Python shows
-//! them, belongs into a task of its own: keep a clone of [`Of::task`] for it.
+//! whose methods are empty costs nothing. Work that grows with the message needs a limit: events
+//! cut the texts of values. What takes longer belongs into a task of its own, with a clone of
+//! [`Of::task`].
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,10 +1,12 @@
-//! Remote control: Python's client asks this worker, beside a worker of Celery 5.7.
+//! Remote control and events: Python's client asks this worker, and monitors listen to it, beside a
+//! worker of Celery 5.7.
 //!
 //! Without Celery 5.7 in `.venv`, the tests print why and pass.
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
 
 mod answers;
+mod events;
 mod faults;
 mod revocations;
 mod shapes;

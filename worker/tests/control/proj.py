@@ -10,6 +10,7 @@ import sys
 import time
 
 from celery import Celery
+from celery.exceptions import Reject
 
 URL = os.environ["REDIS_URL"]
 # Longer than a busy machine needs to answer; with the number of workers known, no call waits.
@@ -27,7 +28,28 @@ def sleep(seconds):
 
 @app.task(name="proj.echo")
 def echo(*args, **kwargs):
-    return {"args": args, "kwargs": kwargs}
+    return {"args": list(args), "kwargs": kwargs}
+
+
+@app.task(name="proj.add")
+def add(x, y):
+    return x + y
+
+
+@app.task(name="proj.fail")
+def fail(message):
+    raise ValueError(message)
+
+
+@app.task(name="proj.retry_noexc", bind=True)
+def retry_noexc(self, countdown):
+    raise self.retry(countdown=countdown)
+
+
+# A message that was acknowledged before its task began cannot be rejected.
+@app.task(name="proj.reject", acks_late=True)
+def reject():
+    raise Reject("no", requeue=False)
 
 
 def main():

@@ -148,7 +148,6 @@ fn options_without_effect_are_accepted_and_explained() {
         "-A/--app has no effect: ",
         "-P/--pool has no effect: tasks are futures",
         "-O/--optimization has no effect: ",
-        "-E/--task-events has no effect: the worker sends no events yet",
         "--without-gossip has no effect: ",
         "-B/--beat has no effect: the worker runs no schedules yet",
     ] {
@@ -157,7 +156,13 @@ fn options_without_effect_are_accepted_and_explained() {
             "{start} is not in {log}"
         );
     }
-    for word in ["--concurrency", "--exclude", "max-tasks", "time-limit"] {
+    for word in [
+        "--task-events",
+        "--concurrency",
+        "--exclude",
+        "max-tasks",
+        "time-limit",
+    ] {
         assert!(
             !log.contains(&format!("{word} has no effect")),
             "{word}: {log}"

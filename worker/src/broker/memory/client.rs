@@ -13,6 +13,7 @@ use super::state::State;
 use crate::broker::backend::Backend;
 use crate::broker::contract::{Broker, Connectivity, Role, Upkeep};
 use crate::broker::control::{AnyChannel, Silence};
+use crate::broker::events::{EventChannel, Unheard};
 use crate::broker::held::Envelope;
 use crate::broker::inbound::{self, Batch};
 use crate::broker::ledger::Ledger;
@@ -108,6 +109,10 @@ impl Broker for Client {
 
     fn control(&self, _: &Arc<Pulse>) -> AnyChannel {
         AnyChannel::new(Silence::default())
+    }
+
+    fn events(&self, _: &Arc<Pulse>) -> Box<dyn EventChannel> {
+        Box::new(Unheard)
     }
 
     fn give_back(&self, mut tags: Vec<Tag>) -> BoxFuture<'static, usize> {

@@ -74,6 +74,7 @@ mod claim;
 mod connector;
 mod control;
 mod doorbell;
+mod events;
 mod inbound;
 mod layout;
 mod leases;

@@ -17,6 +17,7 @@ use super::leases;
 use super::session::Session;
 use crate::broker::contract::{Broker, Connectivity, Role, Upkeep};
 use crate::broker::control::AnyChannel;
+use crate::broker::events::EventChannel;
 use crate::broker::held::Envelope;
 use crate::broker::ledger::Ledger;
 use crate::broker::options::{RedisOptions, Results, Subscription};
@@ -126,6 +127,10 @@ impl Broker for Server {
 
     fn control(&self, pulse: &Arc<Pulse>) -> AnyChannel {
         AnyChannel::new(self.broker.control(self.results.as_ref(), pulse))
+    }
+
+    fn events(&self, pulse: &Arc<Pulse>) -> Box<dyn EventChannel> {
+        Box::new(self.broker.events(pulse))
     }
 
     fn give_back(&self, tags: Vec<Tag>) -> BoxFuture<'static, usize> {

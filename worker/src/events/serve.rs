@@ -1,0 +1,154 @@
+//! The role that publishes events, and the worker's own: online, heartbeat, offline.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use celery_protocol::events::{Event, TASK_MULTI, WorkerState, encode_multi, encode_one};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{Events, Inner, utcoffset};
+use crate::broker::events::{EventChannel, EventMessage};
+use crate::monitor::Pulse;
+
+/// The time between two heartbeats: Celery's default.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How long the first event of a batch waits for others: short for a person who watches, long for a
+/// worker that runs a thousand tasks a second.
+const LINGER: Duration = Duration::from_millis(20);
+/// The most messages of one call, of up to 24 events each: about 300 KB.
+const MESSAGES: usize = 64;
+
+/// Publishes events until `end` is dropped. Then publishes those that wait, and `worker-offline`.
+pub(crate) async fn serve(
+    events: Events,
+    channel: Box<dyn EventChannel>,
+    pulse: Arc<Pulse>,
+    mut end: oneshot::Receiver<()>,
+) {
+    let Some(inner) = events.0 else { return };
+    let mut role = Role {
+        inner,
+        channel,
+        next_heartbeat: None,
+    };
+    let mut ended = false;
+    while !ended {
+        let inner = Arc::clone(&role.inner);
+        let next = role.next_heartbeat;
+        let wait = async {
+            tokio::select! {
+                biased;
+                _ = &mut end => true,
+                () = heartbeat(next) => false,
+                () = inner.news.notified() => {
+                    sleep(LINGER).await;
+                    false
+                }
+            }
+        };
+        ended = pulse.idle(wait).await;
+        role.turn().await;
+    }
+    if role.next_heartbeat.is_some() {
+        role.announce(Event::WorkerOffline).await;
+    }
+}
+
+/// Waits for the time of the next heartbeat, if there is one.
+async fn heartbeat(next: Option<Instant>) {
+    match next {
+        Some(next) => sleep_until(next).await,
+        None => std::future::pending().await,
+    }
+}
+
+struct Role {
+    inner: Arc<Inner>,
+    channel: Box<dyn EventChannel>,
+    /// `None` until the worker has announced itself.
+    next_heartbeat: Option<Instant>,
+}
+
+impl Role {
+    /// Publishes everything that is due.
+    async fn turn(&mut self) {
+        if self.inner.worker.load(Ordering::Acquire) {
+            match self.next_heartbeat {
+                None => self.announce(Event::WorkerOnline).await,
+                Some(next) if next <= Instant::now() => {
+                    self.announce(Event::WorkerHeartbeat).await;
+                }
+                Some(_) => {}
+            }
+        }
+        loop {
+            let (bodies, dropped) = {
+                let mut waiting = self.inner.waiting();
+                (waiting.take(MESSAGES), std::mem::take(&mut waiting.dropped))
+            };
+            if dropped > 0 {
+                tracing::warn!("{dropped} events were dropped: the broker does not take them");
+            }
+            if bodies.is_empty() {
+                return;
+            }
+            let sender = self.inner.sender();
+            let message = |body: Vec<u8>| EventMessage {
+                routing_key: TASK_MULTI.to_owned(),
+                payload: encode_multi(&body, &sender, &delivery_tag()),
+            };
+            let messages: Vec<EventMessage> = bodies.into_iter().map(message).collect();
+            self.channel.publish(&messages).await;
+        }
+    }
+
+    /// Publishes an event of the worker, and sets the time of the next heartbeat.
+    async fn announce(&mut self, event: fn(WorkerState<'static>) -> Event<'static>) {
+        let inner = &self.inner;
+        let sender = {
+            let sender = inner.sender.write();
+            let mut sender = sender.unwrap_or_else(std::sync::PoisonError::into_inner);
+            // The local time may have changed to summer time.
+            sender.utcoffset = utcoffset();
+            sender.clone()
+        };
+        let event = event(WorkerState {
+            freq: HEARTBEAT.as_secs_f64(),
+            active: u64::try_from(inner.active.load(Ordering::Relaxed)).unwrap_or(0),
+            processed: inner.processed.load(Ordering::Relaxed),
+            loadavg: load_average(),
+            sw_ident: "celery-worker",
+            sw_ver: env!("CARGO_PKG_VERSION"),
+            sw_sys: system(),
+        });
+        let message = EventMessage {
+            routing_key: event.routing_key(),
+            payload: encode_one(&event, &sender, inner.moment(), &delivery_tag()),
+        };
+        self.next_heartbeat = Some(Instant::now() + HEARTBEAT);
+        self.channel.publish(&[message]).await;
+    }
+}
+
+fn delivery_tag() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+/// Returns the load averages of the machine over 1, 5 and 15 minutes, or zeros where the system
+/// does not tell them as Linux does.
+fn load_average() -> [f64; 3] {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let mut loads = text.split(' ').map(|load| load.parse().unwrap_or(0.0));
+    std::array::from_fn(|_| loads.next().unwrap_or(0.0))
+}
+
+/// Returns the name of the operating system, as Python's `platform.system()` has it.
+fn system() -> &'static str {
+    match std::env::consts::OS {
+        "linux" => "Linux",
+        "macos" => "Darwin",
+        other => other,
+    }
+}
