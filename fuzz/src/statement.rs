@@ -5,10 +5,11 @@
 
 #[path = "../../worker/src/database/grammar.rs"]
 mod grammar;
-// rustfmt cannot find the tests of this module and of `purpose` from here.
+// rustfmt cannot find the files below this module, `places` and `purpose` from here.
 #[rustfmt::skip]
 #[path = "../../worker/src/database/params.rs"]
 mod params;
+#[rustfmt::skip]
 #[path = "../../worker/src/database/places.rs"]
 mod places;
 #[rustfmt::skip]
