@@ -22,7 +22,7 @@ mod scheduled;
 mod shutdown;
 mod stats;
 
-use super::answer::{Answer, answer, nok, quoted, raised};
+use super::answer::{Answer, answer, quoted, raised};
 use super::arguments::Arguments;
 use super::node::Node;
 use crate::broker::control::ControlChannel;
@@ -54,7 +54,6 @@ pub(super) async fn run(
         }
         // As a Python worker without gossip and without events.
         "election" | "heartbeat" => answer(&()),
-        "enable_events" | "disable_events" => nok("event dispatcher unavailable"),
         "rate_limit" | "time_limit" => limits::run(node, arguments),
         "add_consumer" | "cancel_consumer" | "pool_grow" | "pool_shrink" => Err(raised(
             "NotImplementedError",
