@@ -9,6 +9,8 @@ mod grammar;
 #[rustfmt::skip]
 #[path = "../../worker/src/database/params.rs"]
 mod params;
+#[path = "../../worker/src/database/place_words.rs"]
+mod place_words;
 #[rustfmt::skip]
 #[path = "../../worker/src/database/places.rs"]
 mod places;

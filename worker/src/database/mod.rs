@@ -21,6 +21,7 @@ mod health;
 mod inbox;
 mod options;
 mod params;
+mod place_words;
 mod places;
 mod pool;
 mod prepare;

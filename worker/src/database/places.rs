@@ -3,13 +3,11 @@
 use super::Dialect;
 use super::grammar::Grammar;
 use super::params::ParamError;
-use super::tokens::{Token, is_name, token};
-use words::{
+use super::place_words::{
     AFTER_CONDITION, BEFORE_CONDITION, COMPARE_AFTER, COMPARE_BEFORE, CONDITIONS, KEYWORDS,
     OPERATORS, PASS_ON, TAKE_DOCUMENTS,
 };
-
-mod words;
+use super::tokens::{Token, is_name, token};
 
 /// The place of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
