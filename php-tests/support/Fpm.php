@@ -4,8 +4,8 @@ namespace CeleryTests;
 
 /**
  * A private PHP-FPM, asked over FastCGI without a web server. A test sees what a web server sees,
- * even a worker process that dies. It loads the extension if `php` does (the service `php` of
- * `testkit`).
+ * even a worker process that dies. The FPM loads the extension if the command `php` does, which
+ * `testkit` arranges for tests that run with its service `php`.
  */
 final class Fpm
 {

@@ -60,7 +60,7 @@ abstract class FpmTestCase extends TestCase
     }
 
     /**
-     * Returns the ids of the pages' connections, which differ between a Redis and its successor.
+     * Returns the ids of the pages' connections. A connection that is opened again has a new id.
      *
      * @return list<int>
      */

@@ -17,7 +17,7 @@ use Illuminate\Queue\Connectors\ConnectorInterface;
  *         'connection' => 'default',   // of config/celery.php
  *         'queue' => 'celery',         // null: as the Celery connection says
  *         'after_commit' => true,      // null: as the Celery connection says
- *         'call_failed' => true,       // false if another connection takes over, as in a failover
+ *         'call_failed' => true,       // call failed() if a post fails; false in a failover
  *     ],
  */
 final class CeleryConnector implements ConnectorInterface

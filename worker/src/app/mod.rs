@@ -363,7 +363,7 @@ fn adopt_counters(metrics: &Metrics, database: &Database) {
     );
     metrics.adopt(
         "celery_worker_inbox_hits",
-        "Calls that were not applied because they had been before",
+        "Calls that were skipped because they had been applied before",
         database.known(),
     );
 }

@@ -4,21 +4,22 @@ use super::settlement::{Chord, Complete, Document, Join, Part};
 
 /// Stores results and chords.
 ///
-/// It takes only what is not part of a [`Settlement`](super::Settlement): states of running tasks,
-/// counts in chords, and everything if it is not the broker. Every call lasts until it is answered.
+/// If the broker is also the backend, a [`Settlement`](super::Settlement) carries most results, and
+/// only states of running tasks and counts of chord members come here. Otherwise everything does.
+/// Every call lasts until it is answered.
 pub(crate) trait Backend: Send + 'static {
     /// Stores and publishes documents, even if another worker holds the messages of their tasks. A
     /// document does not replace a SUCCESS.
     fn store(&mut self, documents: &[Document]) -> impl Future<Output = ()> + Send;
 
-    /// Counts members of headers, and returns an answer for each. A member that completes a chord
-    /// gets the chord's results if this worker publishes the body. A member that cannot be counted
-    /// gets the reason.
+    /// Counts ended members of chords, and returns an answer for each. A member that completes
+    /// a chord gets the chord's results if this worker publishes the body. A member that cannot be
+    /// counted gets the reason.
     fn count(
         &mut self,
         parts: &[Part],
     ) -> impl Future<Output = Vec<Result<Option<Complete>, String>>> + Send;
 
-    /// Begins chords and ends others. The steps of those that end are not its business.
+    /// Begins chords, and forgets chords that end. The steps of the latter are left to the caller.
     fn chords(&mut self, begin: &[Chord], end: &[Join]) -> impl Future<Output = ()> + Send;
 }

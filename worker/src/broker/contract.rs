@@ -38,7 +38,7 @@ pub(crate) trait Broker: Send + Sync + 'static {
     /// Returns [`EncodeError`] if the task cannot be written.
     fn encode(task: &Task, options: &EncodeOptions<'_>) -> Result<Vec<u8>, EncodeError>;
 
-    /// Returns how long a lease is good without a renewal. `None`: a message is held until its
+    /// Returns how long a lease lasts without a renewal. `None`: a message is held until its
     /// connection ends.
     fn lease(&self) -> Option<Duration>;
 
@@ -67,7 +67,7 @@ pub(crate) trait Broker: Send + Sync + 'static {
     fn events(&self, pulse: &Arc<Pulse>) -> Box<dyn EventChannel>;
 
     /// Gives back messages that are still held, marked as redelivered, and returns their number. A
-    /// worker calls it at its end, when no role runs any longer. It makes one try.
+    /// worker calls it at its end, when no role runs any longer. It tries only once.
     fn give_back(&self, tags: Vec<Tag>) -> BoxFuture<'static, usize>;
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct Upkeep {
 
 /// A loop of the consumer. It runs until the consumer ends.
 ///
-/// Its future holds its pulse, by which supervisors see whether the loop still turns.
+/// Its future holds its pulse, by which supervisors see whether the loop still runs.
 pub(crate) struct Role {
     /// The name in the log and of its pulse.
     pub(crate) name: &'static str,

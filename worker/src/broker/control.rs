@@ -54,8 +54,8 @@ pub(crate) trait ControlChannel: Send + 'static {
         tags: &[Tag],
     ) -> impl Future<Output = Vec<Option<(Arc<str>, Vec<u8>)>>> + Send;
 
-    /// Returns the revocations that the broker keeps, oldest first. Returns `None` if they cannot be
-    /// read now.
+    /// Returns the revocations that the broker keeps, oldest first. Returns `None` if they cannot
+    /// be read now.
     fn revoked(&mut self, kind: Named) -> impl Future<Output = Option<Vec<String>>> + Send;
 
     /// Keeps revocations.
@@ -65,11 +65,11 @@ pub(crate) trait ControlChannel: Send + 'static {
     /// state says that no worker has begun the task.
     fn store_revoked(&mut self, documents: &[(&str, Vec<u8>)]) -> impl Future<Output = ()> + Send;
 
-    /// Tells the broker that nothing listens any more.
+    /// Tells the broker that this worker no longer listens.
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
-/// The channel of any broker. A request is rare enough for a call that is dispatched at run time.
+/// The channel of any broker. Requests are rare, so that dispatch at run time costs little.
 pub(crate) struct AnyChannel(Box<dyn Dispatched>);
 
 impl AnyChannel {

@@ -18,8 +18,8 @@ pub(crate) trait Held: Send + 'static {
     /// Returns its size in bytes.
     fn size(&self) -> usize;
 
-    /// Returns the names in a redelivered message whose body may be far larger than the message;
-    /// `None` for all others.
+    /// Returns the names in a message that was redelivered and is large, or may become large when
+    /// its body is read. Returns `None` for all others.
     fn peek(&self) -> Option<Peek>;
 
     /// Reads its task.

@@ -13,7 +13,7 @@ pub(crate) struct Claimed<M> {
     pub(crate) message: M,
 }
 
-/// The messages that came together.
+/// What one call of [`Inbound::take`] brought.
 #[derive(Debug)]
 pub(crate) struct Batch<M> {
     pub(crate) messages: Vec<Claimed<M>>,
@@ -25,17 +25,17 @@ pub(crate) struct Batch<M> {
 
 /// Brings messages, and carries the acknowledgements that wait in the ledger.
 ///
-/// The fetch role owns it, and calls one method after the other. The two are apart because a wait
-/// may be given up at any time, but a call to the broker may not: its answer names the messages
-/// that this worker holds.
+/// The fetch role owns it, and calls one method after the other. They are two methods because a
+/// wait may be dropped at any time, but a call to the broker may not: its answer names the messages
+/// that this worker now holds.
 pub(crate) trait Inbound: Send + 'static {
     /// The message as this broker carries it.
     type Message: Held;
 
     /// Waits until [`take`](Self::take) should be called: there may be messages that there is room
     /// for, or acknowledgements have waited long enough. Returns the room to call it with. The
-    /// future may be dropped at any time. Others take room meanwhile, so it asks for `room` anew
-    /// whenever something has happened.
+    /// future may be dropped at any time. Other roles use room in the meantime, so it calls `room`
+    /// again after each event.
     fn due(&mut self, room: impl Fn() -> usize + Send + Sync)
     -> impl Future<Output = usize> + Send;
 

@@ -5,7 +5,7 @@
 //!   claimed ──► busy ──► acknowledgement waits ──► forgotten
 //!                │ ▲
 //!                ▼ │
-//!              parked (not here: no slot, no renewal)
+//!              parked (only counted: no slot, no renewal)
 //! ```
 //!
 //! There are two limits: one on the number of messages, and an approximate one on their memory. A
@@ -38,7 +38,7 @@ pub(crate) const LINGER: Duration = Duration::from_millis(5);
 pub(crate) struct Ledger {
     limit: usize,
     byte_limit: usize,
-    /// How long a lease is good without a renewal. `None`: until the broker says that it is lost.
+    /// How long a lease lasts without a renewal. `None`: until the broker says that it is lost.
     lease: Option<Duration>,
     busy: AtomicUsize,
     bytes: AtomicUsize,
@@ -53,11 +53,11 @@ pub(crate) struct Ledger {
     pub(crate) lighter: Notify,
     /// Wakes the role that renews leases: a task waits to know whether its lease is still good.
     pub(crate) doubt: Notify,
-    /// Wakes that task: a renewal was answered.
+    /// Wakes the tasks in doubt about their leases: a renewal was answered.
     renewed: Notify,
     /// Wakes the roles that wait until everything is settled.
     settled: Notify,
-    /// Wakes the running tasks: one of them is to end.
+    /// Wakes the running tasks: one of them must end.
     terminations: Notify,
     /// The tasks that must not run, by their ids.
     pub(crate) revoked: Revoked,
@@ -143,7 +143,8 @@ impl Ledger {
         }
     }
 
-    /// Returns how many held messages are neither parked nor done except for their acknowledgement.
+    /// Returns how many held messages are neither parked nor waiting only for their
+    /// acknowledgement.
     pub(crate) fn busy(&self) -> usize {
         self.busy.load(Ordering::Acquire)
     }
@@ -215,8 +216,8 @@ impl Ledger {
         }
     }
 
-    /// Ends tasks by their ids: the code of a running one is dropped. Returns the ids that are in
-    /// hand.
+    /// Ends tasks by their ids: the code of a running one is dropped. Returns the ids of those that
+    /// wait or run here.
     pub(crate) fn terminate(&self, ids: &[&str], signal: i32) -> Vec<String> {
         let mut inner = self.lock();
         let held = inner
@@ -233,7 +234,7 @@ impl Ledger {
         found
     }
 
-    /// Waits until a running task is to end, and returns the number of its signal.
+    /// Waits until a running task must end, and returns the number of its signal.
     pub(crate) async fn terminated(&self, tag: Tag) -> i32 {
         loop {
             let mut asked = std::pin::pin!(self.terminations.notified());
@@ -319,7 +320,7 @@ impl Ledger {
     }
 
     /// Records messages that are done except for their acknowledgement, which travels with the next
-    /// claim. It makes room at once, because that claim removes the messages that it replaces.
+    /// claim. They make room at once: the claim that fills the room also acknowledges them.
     pub(crate) fn acknowledge(&self, tags: &[Tag]) {
         let (before, after) = {
             let mut inner = self.lock();

@@ -1,4 +1,4 @@
-//! Says what is consumed, where results go, and what only one broker has.
+//! Defines what is consumed, where results go, and the options of single brokers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use celery_client::Endpoint;
 use celery_client::redis::RedisEndpoint;
 
-/// The options of a consumer that only Redis has.
+/// The options that only a consumer on Redis has.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RedisOptions {

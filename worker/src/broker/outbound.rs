@@ -11,7 +11,7 @@ use super::tag::Tag;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Begun<'a> {
     pub(crate) tag: Tag,
-    /// The name by which its beginnings are counted: all deliveries of a message share it.
+    /// The name under which its starts are counted. All deliveries of a message share it.
     pub(crate) name: &'a str,
 }
 
@@ -42,8 +42,9 @@ pub(crate) trait Outbound: Backend {
     /// otherwise it is acknowledged last.
     fn settle(&mut self, batch: &[Settlement]) -> impl Future<Output = Settled> + Send;
 
-    /// Counts that these messages begin, each once for a delivery, and answers for each whether it
-    /// may. A message may begin `limit` times. A broker that cannot count says [`Begin::Run`].
+    /// Counts that these messages begin, once for each delivery, and returns for each whether it
+    /// may begin. A message may begin `limit` times. A broker that cannot count says
+    /// [`Begin::Run`].
     fn begin(&mut self, begun: &[Begun<'_>], limit: u64)
     -> impl Future<Output = Vec<Begin>> + Send;
 
@@ -53,13 +54,13 @@ pub(crate) trait Outbound: Backend {
     /// Renews the leases of held deliveries. Returns the tags that the broker no longer knows.
     fn renew(&mut self, tags: &[Tag]) -> impl Future<Output = Vec<Tag>> + Send;
 
-    /// Lets held messages wait for these numbers of microseconds. Returns the tags of messages that
-    /// this worker need not fetch: another worker has them, or the broker delivers them anew when
-    /// they are due. The others are fetched with [`fetch_parked`](Self::fetch_parked).
+    /// Lets held messages wait, each for its number of microseconds. Returns the tags of messages
+    /// that this worker need not fetch: another worker has them, or the broker delivers them anew
+    /// when they are due. The others are fetched with [`fetch_parked`](Self::fetch_parked).
     fn park(&mut self, messages: &[(Tag, i64)]) -> impl Future<Output = Vec<Tag>> + Send;
 
-    /// Returns parked messages that are due, and holds them again. Returns `None` for a message that
-    /// is gone.
+    /// Returns parked messages that are due, and holds them again. Returns `None` for a message
+    /// that is gone.
     fn fetch_parked(
         &mut self,
         tags: &[Tag],

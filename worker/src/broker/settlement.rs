@@ -1,5 +1,5 @@
-//! The end of a delivery, split by what it is about: the held message, what is published, and the
-//! results.
+//! The end of a delivery. It says what happens to the held message, which messages are published,
+//! and how the results change.
 //!
 //! A broker that keeps results itself carries a settlement out as one atomic step. Where the
 //! results are elsewhere, the consumer takes the [`ResultStep`]s out and gives them to a
@@ -17,7 +17,7 @@ use super::Tag;
 #[derive(Debug, PartialEq)]
 pub(crate) struct Settlement {
     pub(crate) tag: Tag,
-    /// What happens to the held message. Whatever it is, the message is no longer held afterwards.
+    /// What happens to the held message. In each case the message is no longer held afterwards.
     pub(crate) fate: Fate,
     /// What else is done, in this order, and only while this worker holds the message.
     pub(crate) steps: Vec<Step>,
@@ -76,8 +76,8 @@ pub(crate) enum ResultStep {
     Store(Document),
     /// Begin a chord.
     Chord(Chord),
-    /// Count a member of a chord's header. This happens before the other steps, from which it is
-    /// removed first.
+    /// Count a member of a chord's header. The consumer takes this step out of a settlement, and
+    /// does it before the others.
     Count(Box<Part>),
     /// End a chord.
     Join(Join),
@@ -96,7 +96,7 @@ pub(crate) struct Chord {
     pub(crate) group: String,
     /// The number of members in its header.
     pub(crate) size: usize,
-    /// The saved group, if the results have its shape.
+    /// The saved result of the group, if its members are not plain tasks.
     pub(crate) saved: Option<Vec<u8>>,
 }
 

@@ -7,7 +7,7 @@
 //!
 //! * 0 – nothing was found, or only warnings.
 //! * 1 – something is wrong, or, with `--strict`, anything was found.
-//! * 78 – a setting can never work, as at the start of the worker.
+//! * 78 – a setting can never work. The worker does not start with it either, and exits with 78.
 
 use std::fmt;
 use std::process::ExitCode;

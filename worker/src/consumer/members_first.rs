@@ -1,4 +1,5 @@
-//! Holds failed chords until their members have been known for a moment.
+//! Holds back the failure of a chord's body until the results of the members have been visible for
+//! a moment.
 //!
 //! A Python client that waits for the body of a chord raises the exception of the member that
 //! failed. It looks at the members, then at the body, and again at the members when it is notified
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 use crate::broker::{Document, ResultStep, Settlement, Step};
 
 /// How long the results of the members are visible before the failure of the body. The two looks of
-/// a client are about a millisecond apart, on a busy machine a few. Meanwhile a failed chord
+/// a client are about a millisecond apart, or a few on a busy machine. Meanwhile a failed chord
 /// occupies a place in the worker.
 const HEAD_START: Duration = Duration::from_millis(25);
 
@@ -27,8 +28,8 @@ pub(crate) struct MembersFirst {
 }
 
 impl MembersFirst {
-    /// Takes the settlements that store the failure of a body out of a batch. Returns the documents
-    /// of their own tasks, which are to be stored at once.
+    /// Removes from a batch the settlements that store the failure of a body, and holds them.
+    /// Returns the results of their own tasks, which the caller stores at once.
     pub(crate) fn hold(&mut self, batch: &mut Vec<Settlement>, now: Instant) -> Vec<Document> {
         let mut documents = Vec::new();
         for mut settlement in batch.extract_if(.., |settlement| fails_a_body(settlement)) {
@@ -61,8 +62,8 @@ impl MembersFirst {
     }
 }
 
-/// Returns `true` if a result is stored at the end of a chord. A chord that succeeded only
-/// publishes its body.
+/// Returns `true` if the settlement ends a chord that failed. Only then does the end of the chord
+/// store a result: if the members succeeded, it just publishes the body.
 fn fails_a_body(settlement: &Settlement) -> bool {
     settlement.steps.iter().any(|step| match step {
         Step::Result(ResultStep::Join(join)) => join.steps.iter().any(is_stored),

@@ -1,8 +1,8 @@
 //! Decides what an outcome means, for single tasks and for batches. No other module does.
 //!
 //! The executor reports what happened (an [`Outcome`]). [`Rules::judge`] turns it into a
-//! [`Verdict`]. Then `report` hands the verdict to the observers, and `transition` turns it into steps for
-//! broker and result backend. docs/reference/outcomes.md has the table.
+//! [`Verdict`]. Then `report` hands the verdict to the observers, and `transition` turns it into
+//! steps for broker and result backend. docs/reference/outcomes.md has the table.
 //!
 //! The code here does no I/O and reads no clock.
 
@@ -184,7 +184,7 @@ fn success(value: Box<RawValue>, runtime: Duration, most: usize) -> Verdict {
     if bytes <= most {
         return Verdict::Success { value, runtime };
     }
-    let text = format!("the result has {bytes} bytes, of which {most} are allowed");
+    let text = format!("the result has {bytes} bytes, but at most {most} are allowed");
     let exception = ExceptionDoc::new("EncodeError", text, Some("kombu.exceptions"));
     Verdict::Failure(Failure::raised(exception))
 }

@@ -52,7 +52,7 @@ pub(super) async fn run(
         "revoke_by_stamped_headers" => {
             revoke_by_stamped_headers::run(node, arguments, channel).await
         }
-        // As a Python worker without gossip and without events.
+        // Answers as a Python worker without gossip and without events does.
         "election" | "heartbeat" => answer(&()),
         "rate_limit" | "time_limit" => limits::run(node, arguments),
         "add_consumer" | "cancel_consumer" | "pool_grow" | "pool_shrink" => Err(raised(

@@ -12,7 +12,7 @@ const MOST_BYTES: usize = 1 << 16;
 ///
 /// The kinds are `glob`, Python's `fnmatch`, and `pcre`, an expression that must match from the
 /// start of the name. An expression with a back reference or a look-around is refused: it could
-/// take longer than any request is worth.
+/// take very long.
 pub(super) fn matches(node: &str, pattern: &str, matcher: &str) -> Result<bool, String> {
     let expression = match matcher {
         "glob" => glob::expression(pattern),

@@ -81,7 +81,7 @@ impl Control {
         }
     }
 
-    /// Ends the role. The broker is told if it can be reached at once.
+    /// Ends the role, and signs off from the broker if it can be reached at once.
     pub(crate) async fn close(self) {
         drop(self.end);
         // A role that does not end in time ends with the process.

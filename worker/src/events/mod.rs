@@ -6,7 +6,7 @@
 //! never waits for that. While the broker is away, events stay in the buffer; when it is full, new
 //! ones are dropped and counted, and the log says how many.
 //!
-//! Nothing is sent before events are enabled, by `--task-events` or from afar.
+//! Nothing is sent before events are enabled, by `--task-events` or by remote control.
 
 mod observer;
 mod serve;
@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 pub(crate) use self::serve::serve;
 use crate::clock::now;
 
-/// About the most bytes of events that wait to be published: some ten thousand events.
+/// The most bytes of waiting events, roughly: about ten thousand events.
 const MOST_BYTES: usize = 4 << 20;
 
 /// The events of a worker. Clones share them. The default sends none.
@@ -147,7 +147,7 @@ impl Waiting {
         self.events.push_back(event);
     }
 
-    /// Takes the events of the next messages, up to `most` of them. Each message is a JSON array.
+    /// Takes the events for up to `most` messages. Each message is a JSON array of events.
     fn take(&mut self, most: usize) -> Vec<Vec<u8>> {
         let mut messages = Vec::new();
         while messages.len() < most && !self.events.is_empty() {

@@ -1,6 +1,6 @@
 //! Turns what observers see into Celery's events.
 //!
-//! Failures that Celery has no event for, such as a message that ended several workers, are
+//! Failures that Celery has no event for, such as a message that ended several workers, are sent as
 //! `task-failed`, with the exception that is stored.
 
 use std::sync::atomic::Ordering;

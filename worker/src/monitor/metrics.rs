@@ -344,7 +344,7 @@ impl Counted {
             ),
             (
                 "revoked",
-                "Tasks that were not run: they had expired",
+                "Tasks that had expired, or were revoked or terminated",
                 &self.revoked,
             ),
         ];

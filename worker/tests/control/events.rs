@@ -1,4 +1,4 @@
-//! Events beside Python's, as they are published on Redis.
+//! Compares the events that this worker and a Python worker publish on Redis.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::world::{Asking, OURS, PATIENCE, PYTHON, playground, post_with, start, start_python};
 
-/// The members whose values must be equal. Of the others, the kinds must be.
+/// The members whose values must be equal. The values of all others must be of equal kinds.
 const EQUAL: [&str; 13] = [
     "type",
     "name",
@@ -90,7 +90,7 @@ impl Listener {
             let mut channel = connection.as_pubsub();
             channel.psubscribe("/0.celeryev/*").unwrap();
             listening.send(()).unwrap();
-            // It ends with the server.
+            // The thread ends when the server does.
             while let Ok(message) = channel.get_message() {
                 let envelope = serde_json::from_slice(message.get_payload_bytes()).unwrap();
                 let name = message.get_channel_name().to_owned();

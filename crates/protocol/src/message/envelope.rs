@@ -11,8 +11,8 @@ use super::{Cause, DecodeError};
 use crate::fields::{Fields, Reading};
 use crate::json::{self, JsonError, Name, each_member};
 
-/// Returns an envelope as strict JSON, or an error if kombu could not read it. A message that a
-/// Python worker cannot read must not be held where Python workers look for orphans.
+/// Returns an envelope as strict JSON, or an error if kombu could not read it. Such a message must
+/// not be held: Python workers read held messages to restore those of lost workers, and would fail.
 ///
 /// Bytes that are not UTF-8 become U+FFFD, as in kombu's sweeper; this cannot change the body,
 /// which is base64.

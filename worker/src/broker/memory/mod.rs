@@ -1,7 +1,7 @@
 //! A broker in memory, for tests: it needs no server, and it can be cut off, frozen and crashed.
 //!
-//! It differs from Redis where RabbitMQ does, and thereby shows that the traits are not those of
-//! one broker:
+//! It differs from Redis where RabbitMQ does. The tests thus show that the traits fit more than one
+//! kind of broker:
 //!
 //! * A message is held until its connection ends, not for a lease.
 //! * A tag names a connection and a number in it. Tags of an earlier connection are lost.
@@ -10,7 +10,7 @@
 //! * If it [`delays`](Server::delaying), it keeps messages until they are due, and nothing is
 //!   fetched.
 //!
-//! * `server` – the server, as tests see it; `state` – what it holds; `chords` – the chords among it.
+//! * `server` – the server, as tests see it; `state` – what it holds; `chords` – its chords.
 //! * `client` – the parts of a worker.
 
 mod chords;

@@ -108,11 +108,11 @@ impl Server {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        // Only tests use this broker: the state of one that panicked is as good as any.
+        // Only tests use this broker. After a panic its state need not be right.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `look` returns something. It is called whenever the state has changed.
+    /// Waits until `look` returns something. Calls it again after each change of the state.
     pub(super) async fn until<T>(&self, mut look: impl FnMut(&mut State) -> Option<T>) -> T {
         loop {
             let changed = self.0.changed.notified();

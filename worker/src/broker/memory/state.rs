@@ -17,7 +17,7 @@ use crate::broker::tag::Tag;
 #[derive(Clone, Debug)]
 struct Message {
     envelope: Envelope,
-    /// How many times it has begun, as far as it was redelivered.
+    /// How many of its redeliveries have begun.
     begun: u64,
     /// `true` if a connection that held it has ended, and it has not been counted since.
     is_redelivered: bool,
@@ -238,8 +238,8 @@ impl State {
         lost.copied().collect()
     }
 
-    /// Counts that a redelivered message begins. It is put back with its count, which is the only
-    /// place where a count outlasts the worker.
+    /// Counts that a redelivered message begins. The message carries its count, so that the count
+    /// outlasts the worker, and is put back for that.
     pub(super) fn begin(&mut self, tag: Tag, limit: u64) -> Begin {
         let Some(taken) = self.taken.get_mut(&tag) else {
             return Begin::Run;

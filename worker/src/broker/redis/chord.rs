@@ -17,9 +17,9 @@ const CLAIM: u64 = 30;
 const REMEMBERED: u64 = 300;
 
 impl Session {
-    /// Counts members of headers, and returns an answer for each. A member that completes a chord
-    /// gets the chord's results if this worker publishes the body. A member that cannot be counted,
-    /// because a key of the chord has another type, gets the reason.
+    /// Counts ended members of chords, and returns an answer for each. A member that completes
+    /// a chord gets the chord's results if this worker publishes the body. A member that cannot be
+    /// counted, because a key of the chord has another type, gets the reason.
     pub(super) async fn count_parts(
         &mut self,
         parts: &[Part],

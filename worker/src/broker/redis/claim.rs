@@ -15,8 +15,8 @@ type Claimed = inbound::Claimed<Envelope>;
 /// tag's number also has only four digits.
 pub(super) const MAX_CLAIM: usize = 250;
 
-/// The size in bytes at which `ack_claim.lua` ends a claim, with the message that reaches it. The
-/// answer must arrive within the time-out of an answer.
+/// The size of a claim in bytes. `ack_claim.lua` ends the claim with the message that reaches it,
+/// so that the answer arrives before its time-out.
 const CLAIM_BYTES: usize = 4 << 20;
 
 /// The result of one claim.

@@ -1,8 +1,9 @@
 //! Remote control over Redis: requests arrive on a channel, replies go to a list of the client.
 //!
 //! kombu's fanout exchange is a channel that every worker subscribes to. In addition, kombu lists
-//! each worker's (never used) queue in the exchange's set of bindings, where tools can find it; so
-//! do we. A reply goes to the list of the client, as long as the client's own binding is there.
+//! each worker's (never used) queue in the exchange's set of bindings, where tools can find it.
+//! This module does so, too. A reply goes to the list of the client, as long as the client's own
+//! binding is there.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -355,7 +356,7 @@ impl ControlChannel for RedisControl {
 
     async fn revoke(&mut self, kind: Named, names: &[&str]) {
         if let Err(failure) = self.try_revoke(kind, names).await {
-            tracing::warn!("Revocations are known until this worker ends: {failure}");
+            tracing::warn!("Failed to store revocations; a restart will lose them: {failure}");
             self.failed(&failure);
         }
     }
@@ -378,7 +379,7 @@ impl ControlChannel for RedisControl {
         let mut forget = Cmd::new();
         let key = self.layout.keys.binding(CONTROL_EXCHANGE);
         forget.arg("SREM").arg(key).arg(self.binding());
-        // The binding of a worker that cannot say goodbye runs out by itself.
+        // If this fails, the binding runs out by itself.
         let _ = self.link.connection().await.query(&forget).await;
     }
 }

@@ -114,7 +114,7 @@ impl Layout {
     }
 
     fn passed_over(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        // A plain set: a thread that panicked while it held the lock left it whole.
+        // A thread that panics while it holds the lock cannot leave the set half changed.
         self.passed_over
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -15,7 +15,7 @@ use crate::failpoint::failpoint;
 use crate::monitor::{Lost, Observer, Observers, Pulse};
 
 /// The time between two sweeps. Far shorter than Python's hundred seconds, so that Python's
-/// sweepers find nothing to do: they block their worker while they compete with our writes.
+/// sweepers find nothing to do: a Python sweeper that competes with our writes blocks its worker.
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// Renews every lease, again and again. Does not return.

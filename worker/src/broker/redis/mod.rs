@@ -1,4 +1,4 @@
-//! Moves messages on Redis, in kombu's layout but without its gaps.
+//! Moves messages on Redis in kombu's layout, without the gaps in which kombu can lose messages.
 //!
 //! # States
 //!
@@ -48,11 +48,11 @@
 //!
 //! # What is refused
 //!
-//! A refusal that passes (a failover, a full memory, a rotated password) is waited for like an
-//! absence. So is a refusal that concerns the worker's own keys. A refusal that lasts can concern a
-//! single message: its key has another type, or the user may not touch it. Then the batch is
-//! divided, and the log reports the refused message. It is left to its lease, and the limit on its
-//! deliveries ends it.
+//! Some refusals pass by themselves (a failover, a full memory, a rotated password). The worker
+//! then waits, as for a server that is away. It also waits if its own keys are refused. A refusal
+//! that lasts can concern a single message: its key has another type, or the user may not touch it.
+//! Then the batch is divided, and the log reports the refused message. It is left to its lease, and
+//! the limit on its deliveries ends it.
 //!
 //! Scripts touch the hash `unacked` as seldom as possible, in large batches. Python's sweepers
 //! WATCH the whole hash, and many small writes starve them.

@@ -191,8 +191,8 @@ impl Session {
 /// A settlement, with its message if that is to be put back.
 struct Item<'a> {
     settlement: &'a Settlement,
-    /// The message, marked as redelivered. An error means that the message has vanished, because it
-    /// could be read before: its lease is lost, and the script does nothing.
+    /// The message, marked as redelivered. The message could be read when it was claimed, so an
+    /// error means that it has vanished: its lease is lost, and the script does nothing.
     marked: Option<Result<Marked, DecodeError>>,
 }
 

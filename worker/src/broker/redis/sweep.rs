@@ -20,8 +20,8 @@ use crate::failpoint::failpoint;
 
 /// The number of index entries that are read at a time.
 const PAGE: usize = 1_000;
-/// The most pages of one sweep; the next sweep continues there. A message of a Python worker may be
-/// older than a lease and still be held rightly; the sweep passes over such messages.
+/// The most pages of one sweep; the next sweep continues there. The pages can be full of messages
+/// of Python workers that are older than a lease but rightly held: Python's time-out is longer.
 const PAGES: usize = 50;
 /// How many bodies are read and moved at a time.
 const BATCH: usize = 100;

@@ -39,7 +39,8 @@ struct Origin<'a> {
 }
 
 impl<'a> Shown<'a> {
-    /// Describes a task that waits for a slot or runs. With `safe`, its arguments are shown as text.
+    /// Describes a task that waits for a slot or runs. With `safe`, its arguments are shown as
+    /// text.
     pub(super) fn of(held: &'a InHand, hostname: &'a str, safe: bool) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "Python's times are floats")]
         let time_start = held.began.map(|began| began.unix_micros() as f64 / 1e6);
@@ -84,7 +85,7 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// Returns a text as JSON: the one in the message, or else our own.
+/// Returns the text that the message carries, or else the one that `ours` makes, as JSON.
 fn shown(sent: Option<&str>, ours: impl FnOnce() -> String) -> Box<RawValue> {
     let text = sent.map_or_else(ours, str::to_owned);
     let text: String = text.chars().take(repr::MAX_CHARS).collect();

@@ -1,4 +1,4 @@
-//! `memsample`: the memory that the process has resident, as Celery writes it: `52.1MB`.
+//! `memsample`: the resident memory of the process, as Celery writes it: `52.1MB`.
 
 use crate::control::answer::{Answer, answer};
 

@@ -1,4 +1,4 @@
-//! `report`: the versions and settings that belong into a bug report.
+//! `report`: the versions and settings that belong in a bug report.
 
 use std::fmt::Write as _;
 

@@ -1,7 +1,8 @@
 //! `revoke` and `terminate`: tasks that must not run, and running ones that end.
 //!
 //! The ids are kept in Redis, too, so that they survive a restart. As in Celery 5.7, every worker
-//! that hears of a task that it does not run stores REVOKED, unless another worker has begun it.
+//! that hears the request and does not run the task stores REVOKED, unless another worker has begun
+//! the task.
 
 use std::collections::BTreeSet;
 use std::str::FromStr as _;

@@ -1,4 +1,4 @@
-//! `stats`: what the worker has done and uses, with the members of Python's.
+//! `stats`: what the worker has done and uses, with the members of Python's answer.
 
 use celery_client::endpoint::{Address, Endpoint};
 use nix::sys::resource::{UsageWho, getrusage};

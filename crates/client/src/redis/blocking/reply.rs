@@ -16,7 +16,8 @@ use scanner::Scanner;
 pub use shape::Shape;
 pub(super) use shape::unread;
 
-/// The size of an idle buffer: a read returns as much as Redis writes at once.
+/// The size of an idle buffer, in bytes. Redis collects this much before it writes, and one read
+/// takes it.
 const RESTING: usize = 16 << 10;
 /// The size above which an empty buffer is released.
 const LARGE: usize = 256 << 10;

@@ -23,7 +23,8 @@
 --         acknowledgements are done
 local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
 local want, base, worker, keep, acks = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
--- This write changes nothing. After its first write, a script may go on even if memory is full.
+-- Removes nothing, but counts as a write. Redis lets a script that has written go on when memory
+-- is full.
 redis.call('ZREM', index, '')
 local lost = {}
 if acks > 0 then

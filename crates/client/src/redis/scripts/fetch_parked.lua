@@ -5,7 +5,8 @@
 -- ARGV  the tags, 1..500
 -- returns for each tag the entry `[<message>,"","<queue>"]`, or false if its lease was lost
 local unacked, index = KEYS[1], KEYS[2]
--- This write changes nothing. After its first write, a script may go on even if memory is full.
+-- Removes nothing, but counts as a write. Redis lets a script that has written go on when memory
+-- is full.
 redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])

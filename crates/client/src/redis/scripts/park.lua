@@ -8,7 +8,8 @@
 -- ARGV  pairs: tag, seconds until the message is due; 1..500 of them
 -- returns the positions (of pairs) of the tags whose lease was lost
 local index = KEYS[1]
--- This write changes nothing. After its first write, a script may go on even if memory is full.
+-- Removes nothing, but counts as a write. Redis lets a script that has written go on when memory
+-- is full.
 redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6

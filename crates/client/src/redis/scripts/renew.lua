@@ -6,7 +6,8 @@
 -- ARGV  the tags, 1..1000
 -- returns the positions of the tags whose lease was lost
 local index = KEYS[1]
--- This write changes nothing. After its first write, a script may go on even if memory is full.
+-- Removes nothing, but counts as a write. Redis lets a script that has written go on when memory
+-- is full.
 redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])

@@ -13,7 +13,8 @@
 --       queue, its id, and for a dead letter its cause
 -- returns the number of messages moved
 local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
--- This write changes nothing. After its first write, a script may go on even if memory is full.
+-- Removes nothing, but counts as a write. Redis lets a script that has written go on when memory
+-- is full.
 redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])

@@ -37,7 +37,8 @@
 --         after it were not done
 local unacked, index, dead = KEYS[1], KEYS[2], KEYS[3]
 local ttl, worker, keep, n = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
--- This write changes nothing. After its first write, a script may go on even if memory is full.
+-- Removes nothing, but counts as a write. Redis lets a script that has written go on when memory
+-- is full.
 redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])
