@@ -53,32 +53,77 @@ pub(crate) fn resume() {
     put_off::raise();
 }
 
+/// Looks up the function that only some patch levels of PHP have. Call it when the module starts:
+/// later, memory may be short.
+pub(crate) fn prepare() {
+    put_off::prepare();
+}
+
 /// Support for a PHP that defers the fatal error of the memory limit. The build script detects it
 /// in PHP's headers.
+///
+/// Distributions add it within a minor version, so the extension may be loaded into a PHP that
+/// lacks it. Naming PHP's function in an `extern` block would keep the extension from loading
+/// there. It is looked up instead.
 #[cfg(php_delayed_oom)]
 mod put_off {
+    use std::ffi::{c_char, c_void};
+    use std::ptr;
+    use std::sync::OnceLock;
+
     use ext_php_rs::ffi;
 
+    /// `void zend_handle_delayed_oom(void)`. `ZEND_FASTCALL` changes nothing without arguments.
+    type Handler = unsafe extern "C" fn();
+
     unsafe extern "C" {
-        fn zend_handle_delayed_oom();
+        fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
+    }
+
+    /// `RTLD_DEFAULT`: every object that the process has loaded.
+    #[cfg(target_os = "linux")]
+    const EVERYWHERE: *mut c_void = ptr::null_mut();
+    #[cfg(not(target_os = "linux"))]
+    const EVERYWHERE: *mut c_void = ptr::without_provenance_mut(usize::MAX - 1);
+
+    pub(super) fn prepare() {
+        let _ = handler();
+    }
+
+    /// Returns PHP's function that raises the error, if this PHP has it.
+    fn handler() -> Option<Handler> {
+        static HANDLER: OnceLock<Option<Handler>> = OnceLock::new();
+        *HANDLER.get_or_init(|| {
+            // SAFETY: the name ends with a zero byte.
+            let found = unsafe { dlsym(EVERYWHERE, c"zend_handle_delayed_oom".as_ptr()) };
+            // SAFETY: a function of this name has this type in every PHP that has it.
+            (!found.is_null())
+                .then(|| unsafe { std::mem::transmute::<*mut c_void, Handler>(found) })
+        })
     }
 
     /// Returns `ZEND_HAS_OOM()`.
     pub(super) fn is_pending() -> bool {
-        // SAFETY: the executor's globals live as long as the thread, which alone sets the state.
-        unsafe {
-            let globals = ffi::ext_php_rs_executor_globals();
-            (&raw const (*globals).delayed_oom.state).read()
-                != ffi::_zend_oom_state_ZEND_OOM_STATE_NONE
-        }
+        // The state is the last field of the executor's globals. A PHP without the function has
+        // globals that end before it.
+        handler().is_some()
+            // SAFETY: this PHP has the field. The executor's globals live as long as the thread,
+            // which alone sets the state.
+            && unsafe {
+                let globals = ffi::ext_php_rs_executor_globals();
+                (&raw const (*globals).delayed_oom.state).read()
+                    != ffi::_zend_oom_state_ZEND_OOM_STATE_NONE
+            }
     }
 
     /// Raises the error. PHP then unwinds as after `exit`, or bails out if no PHP code is running.
     pub(super) fn raise() {
-        if is_pending() {
+        if is_pending()
+            && let Some(handler) = handler()
+        {
             // SAFETY: the caller holds nothing any more. The engine ignores an error that it has
             // raised before.
-            unsafe { zend_handle_delayed_oom() };
+            unsafe { handler() };
         }
     }
 }
@@ -86,6 +131,8 @@ mod put_off {
 /// Support for a PHP whose allocator bails out itself.
 #[cfg(not(php_delayed_oom))]
 mod put_off {
+    pub(super) fn prepare() {}
+
     pub(super) fn is_pending() -> bool {
         false
     }

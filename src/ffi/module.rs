@@ -90,6 +90,7 @@ pub(crate) extern "C" fn get_module() -> *mut ModuleEntry {
 unsafe extern "C" fn start(kind: c_int, module_number: c_int) -> c_int {
     let outcome = catch_unwind(|| {
         quiet_panics();
+        super::bailout::prepare();
         watch_forks();
         settings::register(module_number);
         let started = STARTUP
