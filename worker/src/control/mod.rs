@@ -105,13 +105,18 @@ async fn serve(
         match heard {
             Heard::Open => {
                 // Revocations may have been missed while the channel was closed.
-                if let Some(ids) = channel.revoked(Named::Ids).await {
-                    node.view.revoked().add(ids, Instant::now());
+                let ids = channel.revoked(Named::Ids).await;
+                let stamps = channel.revoked(Named::Stamps).await;
+                let known = ids.is_some() && stamps.is_some();
+                let now = Instant::now();
+                node.view.revoked().add(ids.unwrap_or_default(), now);
+                let stamps = stamps.unwrap_or_default();
+                node.view.revoked_stamps().add(stamps, now);
+                // After a failed read the channel opens again. Until then the first tasks wait, as
+                // long as their patience lasts.
+                if known {
+                    node.view.revoked().end_loading();
                 }
-                if let Some(stamps) = channel.revoked(Named::Stamps).await {
-                    node.view.revoked_stamps().add(stamps, Instant::now());
-                }
-                node.view.revoked().end_loading();
                 tracing::debug!("Remote control listens");
             }
             Heard::Refused => node.view.revoked().end_loading(),

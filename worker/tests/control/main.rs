@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
 
 mod answers;
+mod away;
 mod events;
 mod faults;
 mod revocations;

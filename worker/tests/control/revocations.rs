@@ -195,3 +195,26 @@ fn stamped_tasks_are_revoked_and_terminated_also_after_a_restart() {
             .unwrap();
     }
 }
+
+#[test]
+fn a_stamp_that_is_too_long_is_refused_not_passed_over() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut asking) = Asking::start(&redis) else {
+        return;
+    };
+    let _worker = worker(&redis);
+    let long = "x".repeat(1_024);
+    for headers in [
+        json!({"tenant": long}),
+        json!({"tenant": ["short", long]}),
+        json!({ &*long: 1 }),
+        json!([format!("tenant={long}")]),
+    ] {
+        let arguments = json!({"headers": headers});
+        let answer = asking.ask(OURS, "revoke_by_stamped_headers", arguments);
+        let error = answer["error"].as_str().unwrap();
+        assert!(error.contains("more than 1024 bytes"), "{answer}");
+    }
+    let kept = redis.cli(&["EXISTS", "rs.revoked.stamps"]).unwrap();
+    assert_eq!(kept.trim(), "0");
+}

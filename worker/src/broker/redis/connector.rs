@@ -36,6 +36,18 @@ impl Connector {
 
     /// Returns the connection of a role.
     pub(super) fn link(&self, role: &str) -> Supervised {
+        self.link_with(role, &self.health)
+    }
+
+    /// Returns the connection of a role without which the worker is ready. It opens at need.
+    ///
+    /// Such a role may have nothing to do for days after a failure, so that it would not notice
+    /// that the server is back. Its state therefore does not count in [`health`](Self::health).
+    pub(super) fn link_aside(&self, role: &str) -> Supervised {
+        self.link_with(role, &Arc::default()).at_need()
+    }
+
+    fn link_with(&self, role: &str, health: &Arc<Health>) -> Supervised {
         // Redis refuses spaces in a name.
         let node: String = self
             .layout
@@ -46,7 +58,7 @@ impl Connector {
         Supervised::new(
             Arc::clone(&self.endpoint),
             ConnectOptions::new(format!("{node}/{role}")),
-            Arc::clone(&self.health),
+            Arc::clone(health),
         )
     }
 
@@ -86,9 +98,9 @@ impl Store {
         Store(Connector::new(server, layout))
     }
 
-    /// Returns the connection of a role.
-    pub(super) fn link(&self, role: &str) -> Supervised {
-        self.0.link(role)
+    /// Returns the connection of a role without which the worker is ready.
+    pub(super) fn link_aside(&self, role: &str) -> Supervised {
+        self.0.link_aside(role)
     }
 
     pub(crate) fn session(&self, pulse: &Arc<Pulse>) -> Session {

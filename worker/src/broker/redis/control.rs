@@ -81,7 +81,7 @@ impl Connector {
                     Push::Disconnected => lost.notify_one(),
                     Push::Invalidated => {}
                 }),
-            results: results.map(|results| results.link("control").at_need()),
+            results: results.map(|results| results.link_aside("control")),
             channel: self.layout.keys.pidbox_channel(self.endpoint.database()),
             layout: Arc::clone(&self.layout),
             heard,

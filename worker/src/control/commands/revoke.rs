@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::str::FromStr as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use celery_protocol::names::check_task_id;
 use celery_protocol::result::ResultDoc;
@@ -20,6 +20,10 @@ use crate::control::answer::{Answer, ok, quoted, raised};
 use crate::control::arguments::Arguments;
 use crate::control::node::Node;
 
+/// How long the server of the results may take to store the state REVOKED. Meanwhile the worker
+/// serves no other request, and a result is stored anyway when the task's turn comes.
+const STORING: Duration = Duration::from_secs(2);
+
 pub(super) async fn run(
     node: &Node,
     arguments: Arguments<'_>,
@@ -32,10 +36,6 @@ pub(super) async fn run(
         .into_iter()
         .filter(|id| check_task_id(id).is_ok())
         .collect();
-    let signal = match arguments.get("signal") {
-        Some(signal) if terminate => number(signal)?,
-        _ => Signal::SIGTERM as i32,
-    };
     node.view.revoked().add(&ids, Instant::now());
     let held = node.view.in_hand();
     let active: BTreeSet<&str> = held
@@ -52,22 +52,42 @@ pub(super) async fn run(
                 .collect()
         }
     };
+    // Tasks end at once, however long a server needs to answer. As in Python, an unknown signal
+    // ends nothing, but the tasks are revoked.
+    let ended = terminate.then(|| {
+        let signal = number(arguments.get("signal"))?;
+        let ended = node.view.terminate(&ids, signal);
+        if !ended.is_empty() {
+            tracing::info!("Terminating {} ({signal})", ended.join(", "));
+        }
+        Ok::<_, String>(ended)
+    });
     channel.revoke(Named::Ids, &ids).await;
-    channel.store_revoked(&documents).await;
-    if !terminate {
+    let stored = channel.store_revoked(&documents);
+    if tokio::time::timeout(STORING, stored).await.is_err() {
+        tracing::warn!(
+            "Failed to mark tasks as revoked in the backend: it did not answer within {} s",
+            STORING.as_secs()
+        );
+    }
+    let Some(ended) = ended else {
         tracing::info!("Tasks flagged as revoked: {}", ids.join(", "));
         return ok(&format!("tasks {} flagged as revoked", set(&ids)));
+    };
+    match ended? {
+        ended if ended.is_empty() => ok("terminate: tasks unknown"),
+        ended => ok(&format!("terminate: {}", ended.join(", "))),
     }
-    let ended = node.view.terminate(&ids, signal);
-    if ended.is_empty() {
-        return ok("terminate: tasks unknown");
-    }
-    tracing::info!("Terminating {} ({signal})", ended.join(", "));
-    ok(&format!("terminate: {}", ended.join(", ")))
 }
 
-/// Returns the number of a signal: `SIGTERM`, `TERM`, in any case, or 15.
-pub(super) fn number(signal: &Value) -> Result<i32, String> {
+/// Returns the number of a signal: `SIGTERM`, `TERM`, in any case, or 15. As in Python, an absent,
+/// empty or zero signal is SIGTERM.
+pub(super) fn number(signal: Option<&Value>) -> Result<i32, String> {
+    let signal = match signal {
+        None => return Ok(Signal::SIGTERM as i32),
+        Some(signal) if signal == "" || signal == 0 => return Ok(Signal::SIGTERM as i32),
+        Some(signal) => signal,
+    };
     let named = signal.as_str().and_then(|name| {
         let name = name.to_uppercase();
         let name = name.strip_prefix("SIG").unwrap_or(&name);
@@ -105,13 +125,16 @@ mod tests {
             (json!("usr1"), Some(10)),
             (json!(2), Some(2)),
             (json!("NONE"), None),
-            (json!(""), None),
-            (json!(0), None),
+            (json!(""), Some(15)),
+            (json!(0), Some(15)),
+            (json!(" "), None),
+            (json!(-9), None),
             (json!(1_000_000_000_000_i64), None),
             (json!([9]), None),
         ] {
-            assert_eq!(number(&signal).ok(), wanted, "{signal}");
+            assert_eq!(number(Some(&signal)).ok(), wanted, "{signal}");
         }
+        assert_eq!(number(None), Ok(15));
     }
 
     #[test]

@@ -23,27 +23,43 @@ pub(super) async fn run(
     channel: &mut impl ControlChannel,
 ) -> Answer {
     let headers = headers(arguments.required("headers")?)?;
-    let signal = number(arguments.get("signal").unwrap_or(&Value::from("SIGTERM")))?;
+    let signal = number(arguments.get("signal"))?;
     let mut revoked = BTreeMap::new();
     for (header, values) in &headers {
         for value in each(values) {
             let text = stamp_text(header, value);
-            if text.len() <= LONGEST {
-                revoked.insert(text, (header, value));
+            if text.len() > LONGEST {
+                let message = format!("a stamp has more than {LONGEST} bytes");
+                return Err(raised("ValueError", &message));
             }
+            revoked.insert(text, (header, value));
         }
     }
     node.view
         .revoked_stamps()
         .add(revoked.keys(), Instant::now());
+    // Tasks end at once, however long the broker needs to answer.
+    let ended = arguments
+        .flag("terminate")
+        .then(|| terminate(node, &revoked, signal));
     let names: Vec<&str> = revoked.keys().map(String::as_str).collect();
     channel.revoke(Named::Stamps, &names).await;
     let shown = repr::value(&Value::from(headers.clone()).to_string(), repr::MAX_CHARS);
-    if !arguments.flag("terminate") {
-        return ok(&format!(
+    match ended {
+        None => ok(&format!(
             "headers {shown} flagged as revoked, but not terminated"
-        ));
+        )),
+        Some(ended) if ended.is_empty() => ok(&format!("headers {shown} were not terminated")),
+        Some(ended) => ok(&format!("headers {} revoked", mapping(&ended))),
     }
+}
+
+/// Ends the running tasks with one of these stamps. Returns the stamps that were found, by header.
+fn terminate<'a>(
+    node: &Node,
+    revoked: &BTreeMap<String, (&'a String, &'a Value)>,
+    signal: i32,
+) -> BTreeMap<&'a str, BTreeSet<String>> {
     let held = node.view.in_hand();
     let mut matched: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     let mut ids = Vec::new();
@@ -55,11 +71,10 @@ pub(super) async fn run(
             ids.push(&*task.task.id);
         }
     }
-    if ids.is_empty() {
-        return ok(&format!("headers {shown} were not terminated"));
+    if !ids.is_empty() {
+        node.view.terminate(&ids, signal);
     }
-    node.view.terminate(&ids, signal);
-    ok(&format!("headers {} revoked", mapping(&matched)))
+    matched
 }
 
 /// Returns the stamps by header. A list has texts such as `header=stamp`.
