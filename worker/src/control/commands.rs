@@ -6,6 +6,7 @@ mod clock;
 mod conf;
 mod disable_events;
 mod enable_events;
+mod heartbeat;
 mod hello;
 mod info;
 mod limits;
@@ -52,8 +53,9 @@ pub(super) async fn run(
         "revoke_by_stamped_headers" => {
             revoke_by_stamped_headers::run(node, arguments, channel).await
         }
-        // Answers as a Python worker without gossip and without events does.
-        "election" | "heartbeat" => answer(&()),
+        // Answers as a Python worker without gossip does.
+        "election" => answer(&()),
+        "heartbeat" => heartbeat::run(node),
         "rate_limit" | "time_limit" => limits::run(node, arguments),
         "add_consumer" | "cancel_consumer" | "pool_grow" | "pool_shrink" => Err(raised(
             "NotImplementedError",

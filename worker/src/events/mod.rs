@@ -34,10 +34,12 @@ struct Inner {
     worker: AtomicBool,
     /// `true` if events of tasks are sent.
     tasks: AtomicBool,
+    /// `true` if remote control wants a heartbeat at once.
+    heartbeat: AtomicBool,
     sender: RwLock<Sender>,
     clock: Arc<Clock>,
     waiting: Mutex<Waiting>,
-    /// Wakes the role that publishes: an event waits, or events were enabled.
+    /// Wakes the role that publishes: an event waits, events were enabled, or a heartbeat is wanted.
     news: Notify,
     /// The number of tasks that run.
     active: AtomicI64,
@@ -65,6 +67,7 @@ impl Events {
         Events(Some(Arc::new(Inner {
             worker: AtomicBool::new(false),
             tasks: AtomicBool::new(false),
+            heartbeat: AtomicBool::new(false),
             sender: RwLock::new(sender),
             clock: Arc::default(),
             waiting: Mutex::default(),
@@ -83,6 +86,16 @@ impl Events {
         let changed = !inner.tasks.swap(true, Ordering::AcqRel);
         inner.news.notify_one();
         changed
+    }
+
+    /// Sends a heartbeat at once, if events of the worker are enabled.
+    pub(crate) fn beat(&self) {
+        if let Some(inner) = &self.0
+            && inner.worker.load(Ordering::Acquire)
+        {
+            inner.heartbeat.store(true, Ordering::Release);
+            inner.news.notify_one();
+        }
     }
 
     /// Returns the logical clock of the node, which remote control advances, too.

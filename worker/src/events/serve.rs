@@ -72,18 +72,11 @@ struct Role {
 }
 
 impl Role {
-    /// Publishes everything that is due.
+    /// Publishes everything that is due. Events that come meanwhile are left for the next turn, so
+    /// that they wait for others, unless there are too many for one call.
     async fn turn(&mut self) {
-        if self.inner.worker.load(Ordering::Acquire) {
-            match self.next_heartbeat {
-                None => self.announce(Event::WorkerOnline).await,
-                Some(next) if next <= Instant::now() => {
-                    self.announce(Event::WorkerHeartbeat).await;
-                }
-                Some(_) => {}
-            }
-        }
         loop {
+            self.announce_if_due().await;
             let (bodies, dropped) = {
                 let mut waiting = self.inner.waiting();
                 (waiting.take(MESSAGES), std::mem::take(&mut waiting.dropped))
@@ -94,6 +87,7 @@ impl Role {
             if bodies.is_empty() {
                 return;
             }
+            let is_full = bodies.len() == MESSAGES;
             let sender = self.inner.sender();
             let message = |body: Vec<u8>| EventMessage {
                 routing_key: TASK_MULTI.to_owned(),
@@ -101,6 +95,24 @@ impl Role {
             };
             let messages: Vec<EventMessage> = bodies.into_iter().map(message).collect();
             self.channel.publish(&messages).await;
+            if !is_full {
+                return;
+            }
+        }
+    }
+
+    /// Publishes `worker-online` or a heartbeat, if it is time.
+    async fn announce_if_due(&mut self) {
+        if !self.inner.worker.load(Ordering::Acquire) {
+            return;
+        }
+        let wanted = self.inner.heartbeat.swap(false, Ordering::AcqRel);
+        match self.next_heartbeat {
+            None => self.announce(Event::WorkerOnline).await,
+            Some(next) if wanted || next <= Instant::now() => {
+                self.announce(Event::WorkerHeartbeat).await;
+            }
+            Some(_) => {}
         }
     }
 
@@ -150,5 +162,96 @@ fn system() -> &'static str {
         "linux" => "Linux",
         "macos" => "Darwin",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+
+    /// A channel during whose first calls another event comes and a heartbeat is asked for.
+    struct Busy {
+        events: Events,
+        calls: usize,
+        published: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl EventChannel for Busy {
+        fn publish<'a>(&'a mut self, messages: &'a [EventMessage]) -> BoxFuture<'a, ()> {
+            let keys = messages.iter().map(|message| message.routing_key.clone());
+            self.published.lock().unwrap().extend(keys);
+            self.calls += 1;
+            if self.calls < 10 {
+                add(&self.events, 1);
+                self.events.beat();
+            }
+            std::future::ready(()).boxed()
+        }
+    }
+
+    fn add(events: &Events, count: usize) {
+        let inner = events.0.as_ref().unwrap();
+        for _ in 0..count {
+            inner.add(&Event::Started { uuid: "id" });
+        }
+    }
+
+    fn role(events: &Events) -> (Role, Arc<Mutex<Vec<String>>>) {
+        let published = Arc::new(Mutex::new(Vec::new()));
+        let channel = Busy {
+            events: events.clone(),
+            calls: 0,
+            published: Arc::clone(&published),
+        };
+        let role = Role {
+            inner: events.0.clone().unwrap(),
+            channel: Box::new(channel),
+            next_heartbeat: None,
+        };
+        (role, published)
+    }
+
+    #[tokio::test]
+    async fn events_that_come_meanwhile_wait_for_the_next_turn() {
+        let events = Events::of("w@h");
+        // Nothing is asked for while events are off.
+        events.beat();
+        events.enable();
+        add(&events, 3);
+        let (mut role, published) = role(&events);
+        role.turn().await;
+        assert_eq!(
+            std::mem::take(&mut *published.lock().unwrap()),
+            ["worker.online", TASK_MULTI]
+        );
+        for _ in 0..3 {
+            role.turn().await;
+            assert_eq!(
+                std::mem::take(&mut *published.lock().unwrap()),
+                ["worker.heartbeat", TASK_MULTI]
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn heartbeats_go_out_between_the_calls_of_a_long_turn() {
+        let events = Events::of("w@h");
+        events.enable();
+        add(&events, 3 * MESSAGES * celery_protocol::events::MOST_IN_ONE);
+        let (mut role, published) = role(&events);
+        role.turn().await;
+        let published = std::mem::take(&mut *published.lock().unwrap());
+        let places = published.iter().enumerate();
+        let of_worker = places.filter(|(_, key)| *key != TASK_MULTI);
+        let places: Vec<usize> = of_worker.map(|(place, _)| place).collect();
+        assert_eq!(
+            places,
+            [0, 1 + MESSAGES, 2 + 2 * MESSAGES, 3 + 3 * MESSAGES]
+        );
     }
 }
