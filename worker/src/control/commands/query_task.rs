@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::info::Shown;
-use super::scheduled;
+use super::scheduled::for_each_waiting;
 use crate::broker::control::ControlChannel;
 use crate::control::answer::{Answer, answer};
 use crate::control::arguments::Arguments;
@@ -21,19 +21,19 @@ pub(super) async fn run(
     for held in &held {
         if ids.contains(&*held.task.id) {
             let state = held.began.map_or("reserved", |_| "active");
-            found.insert(&held.task.id, (state, Shown::of(held, name, false)));
+            let shown = answer(&(state, Shown::of(held, name, false)))?;
+            found.insert(held.task.id.clone(), shown);
         }
     }
-    let waiting = if found.len() < ids.len() {
-        scheduled::waiting(node, channel).await
-    } else {
-        Vec::new()
-    };
-    for task in &waiting {
-        if ids.contains(&*task.id) {
-            let info = Shown::waiting(task, name, false);
-            found.entry(&task.id).or_insert(("scheduled", info));
-        }
+    if found.len() < ids.len() {
+        for_each_waiting(node, channel, |task| {
+            if ids.contains(&*task.id) && !found.contains_key(&task.id) {
+                let shown = answer(&("scheduled", Shown::waiting(task, name, false)))?;
+                found.insert(task.id.clone(), shown);
+            }
+            Ok(())
+        })
+        .await?;
     }
     answer(&found)
 }

@@ -23,30 +23,40 @@ struct Scheduled<'a> {
 }
 
 pub(super) async fn run(node: &Node, channel: &mut impl ControlChannel) -> Answer {
-    let tasks = waiting(node, channel).await;
-    let scheduled: Vec<Scheduled<'_>> = tasks
-        .iter()
-        .map(|task| Scheduled {
+    let mut scheduled = Vec::new();
+    for_each_waiting(node, channel, |task| {
+        scheduled.push(answer(&Scheduled {
             eta: task.eta.map(|eta| eta.to_string()),
             priority: TIMER_PRIORITY,
             request: Shown::waiting(task, &node.config.hostname, false),
-        })
-        .collect();
+        })?);
+        Ok(())
+    })
+    .await?;
     answer(&scheduled)
 }
 
-/// Returns the tasks that wait for their ETA, in the order in which they are due.
-pub(super) async fn waiting(node: &Node, channel: &mut impl ControlChannel) -> Vec<Task> {
+/// Calls `see` with each task that waits for its ETA, in the order in which they are due.
+///
+/// A compressed body may be many times as large as its message. Only one task is therefore unpacked
+/// at a time, and other roles get their turn after each.
+pub(super) async fn for_each_waiting(
+    node: &Node,
+    channel: &mut impl ControlChannel,
+    mut see: impl FnMut(&Task) -> Result<(), String>,
+) -> Result<(), String> {
     let waiting = node.view.waiting().await;
     let tags: Vec<Tag> = waiting.iter().map(|waiting| waiting.tag).collect();
     if tags.is_empty() {
-        return Vec::new();
+        return Ok(());
     }
     let options = DecodeOptions::default().accept(&node.config.accept_content);
-    let messages = channel.read_held(&tags).await;
-    let tasks = messages.into_iter().flatten().filter_map(|(_, raw)| {
+    for (_, raw) in channel.read_held(&tags).await.into_iter().flatten() {
         // It was read once before, when it was claimed.
-        Task::decode_redis_with(&raw, &options).ok()
-    });
-    tasks.collect()
+        if let Ok(task) = Task::decode_redis_with(&raw, &options) {
+            see(&task)?;
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(())
 }
