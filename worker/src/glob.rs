@@ -36,11 +36,41 @@ fn set(text: &str) -> Option<(String, &str)> {
     let (inside, after) = (&inside[..end], &inside[end + 1..]);
     let mut set = format!("[{not}");
     for character in inside.chars() {
-        if !(character.is_alphanumeric() || character == '-') {
+        // These have a meaning in a set of the regular expression. A `-` has one here, too.
+        if matches!(character, '\\' | '[' | ']' | '^' | '&' | '~') {
             set.push('\\');
         }
         set.push(character);
     }
     set.push(']');
     Some((set, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_have_any_characters() {
+        for (pattern, text, wanted) in [
+            ("[<>]", "<", true),
+            ("[<>]", "=", false),
+            ("w[»-]1", "w»1", true),
+            ("[!\"'`@]", "a", true),
+            ("[!\"'`@]", "@", false),
+            ("[^a]", "^", true),
+            ("[^a]", "b", false),
+            ("[&&]", "&", true),
+            ("[a~~b]", "~", true),
+            ("[[:alpha:]]", ":]", true),
+            ("[\\d]", "\\", true),
+            ("[\\d]", "7", false),
+            ("[]a]", "]", true),
+            ("[a-c ]", "b", true),
+        ] {
+            let regex = regex::Regex::new(&expression(pattern));
+            let found = regex.map(|regex| regex.is_match(text));
+            assert_eq!(found, Ok(wanted), "{pattern} {text}");
+        }
+    }
 }
