@@ -120,7 +120,12 @@ async fn serve(
                 tracing::debug!("Remote control listens");
             }
             Heard::Refused => node.view.revoked().end_loading(),
-            Heard::Request(raw) => node.handle(&raw, &mut channel).await,
+            Heard::Request(raw) => {
+                let handled = AssertUnwindSafe(node.handle(&raw, &mut channel)).catch_unwind();
+                if handled.await.is_err() {
+                    tracing::error!("A control request was dropped because of a bug");
+                }
+            }
         }
     }
 }
