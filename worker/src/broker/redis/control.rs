@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use celery_client::aio::{Cmd, Failure, Pipeline, Push, Supervised, Value, scripts};
 use celery_protocol::control::{Reply, ReplyTo};
 use celery_protocol::names::CONTROL_EXCHANGE;
+use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc};
 
 use super::answer::bytes;
@@ -101,6 +102,11 @@ impl RedisControl {
             return Ok(());
         }
         self.subscribed = false;
+        if !self.link.is_open() {
+            // A command may have noticed the loss first. The report of the old connection's end
+            // must not close the new one.
+            let _ = self.closed.notified().now_or_never();
+        }
         let connection = self.link.connection().await;
         if !connection.hears() {
             return Err(Failure::Answer("HELLO 3"));
