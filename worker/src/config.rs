@@ -17,7 +17,7 @@ mod checked;
 mod combined;
 mod declaration;
 mod file;
-mod given;
+pub(crate) mod given;
 mod log;
 mod misplaced;
 mod node;

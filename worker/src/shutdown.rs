@@ -53,6 +53,8 @@ pub struct Shutdown {
     phase: Arc<watch::Sender<Phase>>,
     /// `true` once a soft shutdown has begun: the next signal ends it.
     soft: Arc<AtomicBool>,
+    /// `true` once a warm or cold stop was requested, rather than begun by the worker itself.
+    requested: Arc<AtomicBool>,
 }
 
 impl Default for Shutdown {
@@ -67,6 +69,7 @@ impl Shutdown {
         Shutdown {
             phase: Arc::new(watch::Sender::new(Phase::Running)),
             soft: Arc::default(),
+            requested: Arc::default(),
         }
     }
 
@@ -82,8 +85,27 @@ impl Shutdown {
 
     /// Goes on to `phase`. Does nothing if the worker has passed that phase already.
     pub fn advance(&self, phase: Phase) {
+        if phase >= Phase::Warm {
+            self.requested.store(true, Ordering::Release);
+        }
+        self.go(phase, |now| phase > now);
+    }
+
+    /// Begins a warm stop of the worker's own, without a request. Returns `false`, and does nothing, unless the
+    /// worker runs: a drain lasts until a stop is requested.
+    pub(crate) fn stop_of_itself(&self) -> bool {
+        self.go(Phase::Warm, |now| now == Phase::Running)
+    }
+
+    /// Returns `true` if a warm or cold stop was requested, even after the worker began its own.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.requested.load(Ordering::Acquire)
+    }
+
+    /// Goes on to `phase` if the present phase allows it, and returns whether it did.
+    fn go(&self, phase: Phase, allows: impl FnOnce(Phase) -> bool) -> bool {
         let advanced = self.phase.send_if_modified(|now| {
-            let further = phase > *now;
+            let further = allows(*now);
             if further {
                 *now = phase;
             }
@@ -102,6 +124,7 @@ impl Shutdown {
                 }
             }
         }
+        advanced
     }
 
     /// Requests a soft stop: warm now, cold after `patience`. A repeated request, or one without
@@ -227,6 +250,24 @@ mod tests {
         assert_eq!(other.phase(), Phase::Warm);
         other.advance(Phase::Cold);
         assert_eq!(shutdown.phase(), Phase::Cold);
+    }
+
+    #[test]
+    fn the_workers_own_stop_gives_way_to_requests() {
+        let shutdown = Shutdown::new();
+        assert!(shutdown.stop_of_itself());
+        assert_eq!(shutdown.phase(), Phase::Warm);
+        assert!(!shutdown.is_requested() && !shutdown.stop_of_itself());
+        shutdown.clone().advance(Phase::Draining);
+        assert!(!shutdown.is_requested());
+        shutdown.clone().advance(Phase::Warm);
+        assert!(shutdown.is_requested());
+        for phase in [Phase::Draining, Phase::Warm, Phase::Cold] {
+            let shutdown = Shutdown::new();
+            shutdown.advance(phase);
+            assert!(!shutdown.stop_of_itself(), "{phase:?}");
+            assert_eq!(shutdown.phase(), phase);
+        }
     }
 
     #[tokio::test]

@@ -109,11 +109,11 @@ pub enum Stopped {
 }
 
 impl Stopped {
-    /// Returns the end of a worker that reached this phase.
-    fn of(phase: Phase, recycling: &Recycling) -> Self {
-        match phase {
+    /// Returns the end of a worker that has stopped.
+    fn of(shutdown: &Shutdown, recycling: &Recycling) -> Self {
+        match shutdown.phase() {
             Phase::Cold => Stopped::Cold,
-            _ if recycling.is_due() => Stopped::Recycled,
+            _ if recycling.is_due(shutdown) => Stopped::Recycled,
             _ => Stopped::Warm,
         }
     }
@@ -262,7 +262,7 @@ impl Worker {
         if let Some(mistake) = mistake.get() {
             return Err(mistake.clone().into());
         }
-        Ok(Stopped::of(shutdown.phase(), &recycling))
+        Ok(Stopped::of(&shutdown, &recycling))
     }
 }
 

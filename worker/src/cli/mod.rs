@@ -112,8 +112,8 @@ async fn run(
     let print_config = options.print_config;
     let command = options.command.clone();
     let without_effect = options.without_effect.clone();
-    if let Some(folder) = &options.workdir {
-        std::env::set_current_dir(folder).map_err(|error| {
+    if let Some(folder) = options.workdir.filter(|folder| *folder != *"") {
+        std::env::set_current_dir(&folder).map_err(|error| {
             ConfigError::new("--workdir", format!("{}: {error}", folder.display()))
         })?;
     }

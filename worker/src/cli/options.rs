@@ -11,6 +11,7 @@ use clap_complete::Shell;
 
 use super::celery::WithoutEffect;
 use crate::config::Settings;
+use crate::config::given::path;
 
 /// Runs Celery tasks: claims messages from Redis, runs them, stores the results.
 ///
@@ -38,7 +39,12 @@ pub(crate) struct Options {
     pub(crate) config: Option<PathBuf>,
 
     /// Change to this folder first
-    #[arg(help_heading = "Configuration", long, value_name = "FOLDER")]
+    #[arg(
+        help_heading = "Configuration",
+        long,
+        value_name = "FOLDER",
+        value_parser = path()
+    )]
     pub(crate) workdir: Option<PathBuf>,
 
     /// Print the settings, without passwords, and exit
@@ -121,6 +127,7 @@ impl Options {
             // Not even the help may show a password.
             _ => arg.hide_env_values(true).global(true),
         };
-        Self::command().mut_args(adapt)
+        // An option that is given again replaces its value, as in Celery. Lists grow.
+        Self::command().args_override_self(true).mut_args(adapt)
     }
 }

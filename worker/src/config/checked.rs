@@ -154,13 +154,28 @@ macro_rules! as_given {
 as_given!(usize, |number| number.to_string());
 as_given!(bool, |switch| switch.to_string());
 as_given!(String, |text| quoted(text));
-as_given!(PathBuf, |path| quoted(&path.to_string_lossy()));
 as_given!(Vec<String>, |texts| listed(texts.clone()));
 as_given!(BTreeMap<String, u32>, |weights| {
     let weights = weights.iter();
     let weights = weights.map(|(queue, weight)| format!("{} = {weight}", quoted(queue)));
     format!("{{ {} }}", weights.collect::<Vec<_>>().join(", "))
 });
+
+impl Checked for PathBuf {
+    type Given = PathBuf;
+
+    fn check(given: PathBuf) -> Result<Self, String> {
+        Ok(given)
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(quoted(&self.to_string_lossy()))
+    }
+
+    fn is_unset(given: &PathBuf) -> bool {
+        given.as_os_str().is_empty()
+    }
+}
 
 impl Checked for NonZeroU16 {
     type Given = u16;

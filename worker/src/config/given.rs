@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use clap::builder::ValueParser;
+use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 use clap::{Arg, ArgMatches, value_parser};
 use serde::{Deserialize, Deserializer};
 
@@ -111,7 +111,7 @@ impl Given for PathBuf {
     }
 
     fn reads(argument: Arg) -> Arg {
-        argument.value_parser(value_parser!(PathBuf))
+        argument.value_parser(path())
     }
 
     fn take(matches: &mut ArgMatches, name: &str) -> Option<Self> {
@@ -223,6 +223,11 @@ impl Given for Result<Routes, RouteError> {
             Err(error) => error.to_string(),
         }]
     }
+}
+
+/// Reads a path. clap's own parser refuses an empty one, with which Celery turns a file off.
+pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// Reads a list with commas between its members. An option that is given again adds to the list.

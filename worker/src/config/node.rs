@@ -10,8 +10,8 @@ pub(super) fn host() -> String {
 /// Expands a node's name as Celery does: `%h` is the whole host name, `%n` its first part, `%d` the
 /// rest.
 pub(super) fn node_name(pattern: &str, host: &str) -> String {
-    let (first, _) = host.split_once('.').unwrap_or((host, ""));
-    let name = expanded(pattern, host, first);
+    let (first, domain) = host.split_once('.').unwrap_or((host, ""));
+    let name = expanded(pattern, &[('h', host), ('n', first), ('d', domain)]);
     if name.contains('@') {
         name
     } else {
@@ -23,17 +23,23 @@ pub(super) fn node_name(pattern: &str, host: &str) -> String {
 /// of its name before the `@`, `%d` the domain. `%i` and `%I`, the number of a child process, are
 /// those of the main process.
 pub(super) fn of_node(file: PathBuf, node: &str) -> PathBuf {
-    match file.to_str() {
-        Some(pattern) => {
-            let (name, host) = node.split_once('@').unwrap_or((node, ""));
-            expanded(&pattern.replace("%i", "0").replace("%I", ""), host, name).into()
-        }
-        None => file,
-    }
+    let Some(pattern) = file.to_str() else {
+        return file;
+    };
+    let (name, host) = node.split_once('@').unwrap_or((node, ""));
+    let (_, domain) = host.split_once('.').unwrap_or((host, ""));
+    let values = [
+        ('h', host),
+        ('n', name),
+        ('d', domain),
+        ('i', "0"),
+        ('I', ""),
+    ];
+    expanded(pattern, &values).into()
 }
 
-fn expanded(pattern: &str, host: &str, name: &str) -> String {
-    let (_, domain) = host.split_once('.').unwrap_or((host, ""));
+/// Replaces each `%` and letter by the letter's value, and `%%` by `%`. Others stay.
+fn expanded(pattern: &str, values: &[(char, &str)]) -> String {
     let mut text = String::new();
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
@@ -42,11 +48,11 @@ fn expanded(pattern: &str, host: &str, name: &str) -> String {
             continue;
         }
         match chars.next() {
-            Some('h') => text.push_str(host),
-            Some('n') => text.push_str(name),
-            Some('d') => text.push_str(domain),
             Some('%') | None => text.push('%'),
-            Some(other) => text.extend(['%', other]),
+            Some(letter) => match values.iter().find(|(known, _)| *known == letter) {
+                Some((_, value)) => text.push_str(value),
+                None => text.extend(['%', letter]),
+            },
         }
     }
     text
@@ -62,6 +68,7 @@ mod tests {
         assert_eq!(node_name("w1@%n", "a.b.c"), "w1@a");
         assert_eq!(node_name("%n@%d", "a.b.c"), "a@b.c");
         assert_eq!(node_name("w%%1", "a"), "w%1@a");
+        assert_eq!(node_name("w%i", "a"), "w%i@a");
     }
 
     #[test]
@@ -72,6 +79,10 @@ mod tests {
             ("/log/%n%I.log", "celery@a", "/log/celery.log"),
             ("/log/%n-%i.log", "celery@a", "/log/celery-0.log"),
             ("/log/100%%.log", "celery@a", "/log/100%.log"),
+            ("/log/100%%i.log", "celery@a", "/log/100%i.log"),
+            ("/log/%%I-%I.log", "celery@a", "/log/%I-.log"),
+            ("/log/%%%i%x.log", "celery@a", "/log/%0%x.log"),
+            ("/log/%i%", "celery@a", "/log/0%"),
         ] {
             assert_eq!(of_node(pattern.into(), node), PathBuf::from(file));
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::lifecycle::ALWAYS;
-use crate::shutdown::{Phase, Shutdown};
+use crate::shutdown::Shutdown;
 
 /// How often the memory of the process is read. Memory that tasks allocate rises within seconds.
 const LOOK: Duration = Duration::from_secs(1);
@@ -33,9 +33,9 @@ impl Recycling {
         }
     }
 
-    /// Returns `true` if a limit is reached.
-    pub(crate) fn is_due(&self) -> bool {
-        self.due.load(Ordering::Acquire)
+    /// Returns `true` if the worker has stopped for a limit, and a stop was not requested as well.
+    pub(crate) fn is_due(&self, shutdown: &Shutdown) -> bool {
+        self.due.load(Ordering::Acquire) && !shutdown.is_requested()
     }
 
     /// Counts a task that has run.
@@ -67,14 +67,15 @@ impl Recycling {
         }
     }
 
+    /// Stops the worker, unless it drains or stops already: a request keeps its own end.
     fn end(&self, shutdown: &Shutdown, cause: &str) {
-        // A stop that was requested before keeps its own exit code.
-        if shutdown.phase() >= Phase::Warm {
+        if !shutdown.is_running() {
             return;
         }
-        self.due.store(true, Ordering::Release);
         tracing::info!(target: ALWAYS, "{cause}; giving back what is held and stopping");
-        shutdown.advance(Phase::Warm);
+        if shutdown.stop_of_itself() {
+            self.due.store(true, Ordering::Release);
+        }
     }
 }
 
@@ -89,35 +90,49 @@ fn resident(status: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shutdown::Phase;
 
     #[test]
     fn the_limit_of_tasks_stops_the_worker_once() {
         let (recycling, shutdown) = (Recycling::new(Some(2), None), Shutdown::new());
         recycling.one_more(&shutdown);
-        assert!(!recycling.is_due() && shutdown.is_running());
+        assert!(!recycling.is_due(&shutdown) && shutdown.is_running());
         recycling.one_more(&shutdown);
-        assert!(recycling.is_due());
+        assert!(recycling.is_due(&shutdown));
         assert_eq!(shutdown.phase(), Phase::Warm);
     }
 
     #[test]
     fn a_stop_that_was_requested_before_stays_one() {
+        for phase in [Phase::Draining, Phase::Warm, Phase::Cold] {
+            let (recycling, shutdown) = (Recycling::new(Some(1), None), Shutdown::new());
+            shutdown.advance(phase);
+            recycling.one_more(&shutdown);
+            assert!(!recycling.is_due(&shutdown));
+            assert_eq!(shutdown.phase(), phase);
+        }
+        let (unlimited, shutdown) = (Recycling::default(), Shutdown::new());
+        unlimited.one_more(&shutdown);
+        assert!(!unlimited.is_due(&shutdown));
+    }
+
+    #[test]
+    fn a_stop_that_is_requested_later_takes_precedence() {
         let (recycling, shutdown) = (Recycling::new(Some(1), None), Shutdown::new());
-        shutdown.advance(Phase::Warm);
         recycling.one_more(&shutdown);
-        assert!(!recycling.is_due());
-        let unlimited = Recycling::default();
-        unlimited.one_more(&Shutdown::new());
-        assert!(!unlimited.is_due());
+        shutdown.advance(Phase::Draining);
+        assert!(recycling.is_due(&shutdown));
+        shutdown.advance(Phase::Warm);
+        assert!(!recycling.is_due(&shutdown));
     }
 
     #[tokio::test]
     async fn the_limit_of_memory_stops_the_worker() {
         let (recycling, shutdown) = (Recycling::new(None, Some(1)), Shutdown::new());
         recycling.one_more(&shutdown);
-        assert!(!recycling.is_due());
+        assert!(!recycling.is_due(&shutdown));
         recycling.watch_memory(&shutdown).await;
-        assert!(recycling.is_due());
+        assert!(recycling.is_due(&shutdown));
     }
 
     #[test]

@@ -203,6 +203,25 @@ fn words_of_celery_that_have_an_effect() {
             "pidfile = \"/run/w1.pid\"",
         ),
         (
+            &["-n", "w1@h", "--pidfile", "/run/100%%i.pid"],
+            "pidfile = \"/run/100%i.pid\"",
+        ),
+        // As in Celery, the last value counts. Lists grow.
+        (&["-c", "2", "-c", "5"], "concurrency = 5"),
+        (
+            &["-c", "auto", "worker", "--concurrency=4"],
+            "concurrency = 4",
+        ),
+        (
+            &["--time-limit=60", "--time-limit", "70"],
+            "time_limit = \"70s\"",
+        ),
+        (
+            &["--pidfile=/run/a", "--pidfile=/run/b"],
+            "pidfile = \"/run/b\"",
+        ),
+        (&["-Q", "a", "-Q", "b"], "queues = [\"a\", \"b\"]"),
+        (
             &["-n", "w1@h", "-f", "/log/%n%I.log"],
             "logfile = \"/log/w1.log\"",
         ),
@@ -217,6 +236,17 @@ fn words_of_celery_that_have_an_effect() {
             text.lines().any(|it| it == line),
             "{args:?}: {line} is not in {text}"
         );
+    }
+    // As in Celery, an empty path turns a file off.
+    for args in [
+        &["--pidfile="][..],
+        &["--pidfile", ""],
+        &["--logfile=", "--workdir="],
+        &["-f", "/log/a", "-f", ""],
+    ] {
+        let (code, text) = printed(args);
+        assert_eq!(code, Some(0), "{args:?}: {text}");
+        assert!(!text.contains("file = "), "{args:?}: {text}");
     }
     for (args, code, part) in [
         (&["-c", "most"][..], 64, "invalid digit"),
