@@ -202,18 +202,23 @@ impl Ledger {
         }
     }
 
-    /// Records that the code of a task begins.
-    pub(crate) fn begin(&self, tag: Tag, now: Timestamp) {
+    /// Records that the code of a task begins. Returns `false` if remote control has ended the task
+    /// before.
+    pub(crate) fn begin(&self, tag: Tag, now: Timestamp) -> bool {
         let mut inner = self.lock();
         let Inner { leases, begun, .. } = &mut *inner;
         let Some(held) = leases.get_mut(&tag).and_then(|lease| lease.task.as_mut()) else {
-            return;
+            return true;
         };
+        if held.signal.is_some() {
+            return false;
+        }
         held.began = Some(now);
         match begun.get_mut(&held.task.name) {
             Some(count) => *count += 1,
             None => drop(begun.insert(held.task.name.clone(), 1)),
         }
+        true
     }
 
     /// Ends tasks by their ids: the code of a running one is dropped. Returns the ids of those that
@@ -239,16 +244,16 @@ impl Ledger {
         loop {
             let mut asked = std::pin::pin!(self.terminations.notified());
             asked.as_mut().enable();
-            let signal = self
-                .lock()
-                .leases
-                .get(&tag)
-                .and_then(|lease| lease.task.as_ref()?.signal);
-            if let Some(signal) = signal {
+            if let Some(signal) = self.signal(tag) {
                 return signal;
             }
             asked.await;
         }
+    }
+
+    /// Returns the number of the signal that ends a task, once remote control has asked for that.
+    pub(crate) fn signal(&self, tag: Tag) -> Option<i32> {
+        self.lock().leases.get(&tag)?.task.as_ref()?.signal
     }
 
     /// Returns `true` if remote control has revoked a task by its id or by a stamp.

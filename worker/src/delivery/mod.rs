@@ -260,6 +260,15 @@ impl Settler {
         stop: impl Future<Output = ()>,
     ) -> Option<Delivery> {
         let mut stop = std::pin::pin!(stop);
+        let listed = tokio::select! {
+            biased;
+            () = self.ledger.revoked.ready() => true,
+            () = &mut stop => false,
+        };
+        if !listed {
+            self.finish(delivery, Outcome::NotStarted);
+            return None;
+        }
         let ours = tokio::select! {
             biased;
             ours = self.ledger.is_ours(delivery.tag) => ours,
@@ -273,14 +282,16 @@ impl Settler {
             self.finish(delivery, Outcome::Expired);
             return None;
         }
-        self.ledger.revoked.ready().await;
         if self.ledger.is_revoked(&delivery.task) {
             self.finish(delivery, Outcome::Revoked);
             return None;
         }
         let delivery = self.count_if_redelivered(delivery, stop).await?;
-        self.ledger.begin(delivery.tag, now());
-        Some(delivery)
+        if self.ledger.begin(delivery.tag, now()) {
+            return Some(delivery);
+        }
+        self.finish(delivery, Outcome::Revoked);
+        None
     }
 
     /// Counts a delivery whose message is marked as redelivered. Returns it if it may begin.
@@ -305,11 +316,13 @@ impl Settler {
     }
 
     /// Returns the outcome of a delivery whose code must not run once more, or `None` if it may. It
-    /// must not if another worker has the message or its `expires` has passed. It is for code that
-    /// waited for something that was away.
+    /// must not if another worker has the message, remote control has ended it, or its `expires` has
+    /// passed. It is for code that waited for something that was away.
     pub(crate) fn obstacle(&self, delivery: &Delivery) -> Option<Outcome> {
         if self.ledger.is_lost(delivery.tag) {
             Some(Outcome::NotStarted)
+        } else if let Some(signal) = self.ledger.signal(delivery.tag) {
+            Some(Outcome::Terminated { signal })
         } else if delivery.is_expired(now()) {
             Some(Outcome::Expired)
         } else {
@@ -358,7 +371,76 @@ impl Settler {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
+    use crate::shutdown::{Phase, Shutdown};
+    use crate::task::testing::task;
+    use crate::testing::delivery;
+
+    /// Polls a future once, so that it waits.
+    fn begin_to_wait<T>(future: &mut (impl Future<Output = T> + Unpin)) {
+        assert!(future.now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_the_wait_for_the_list_of_revoked_tasks() {
+        let started = None;
+        for (phase, expected) in [
+            (Phase::Warm, Some("NotStarted")),
+            (Phase::Cold, Some("NotStarted")),
+            // The worker goes on to run what it holds.
+            (Phase::Draining, started),
+            (Phase::Running, started),
+        ] {
+            let (orders, mut ordered) = mpsc::unbounded_channel();
+            let ledger = Arc::new(Ledger::new(1, 1, None));
+            let settler = Settler {
+                orders,
+                ledger: Arc::clone(&ledger),
+            };
+            let shutdown = Shutdown::new();
+            ledger.revoked.begin_loading();
+            let delivery = delivery(Tag { call: 1, index: 1 }, task("t", "[]"));
+            let stop = shutdown.reached(Phase::Warm);
+            let mut begin = std::pin::pin!(settler.begin(delivery, stop));
+            begin_to_wait(&mut begin);
+            shutdown.advance(phase);
+            if expected.is_none() {
+                begin_to_wait(&mut begin);
+                ledger.revoked.end_loading();
+            }
+            assert_eq!(begin.await.is_some(), expected.is_none(), "{phase:?}");
+            let outcome = match ordered.try_recv() {
+                Ok(Order::Finish(_, outcome)) => Some(format!("{outcome:?}")),
+                _ => None,
+            };
+            assert_eq!(outcome.as_deref(), expected, "{phase:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_terminated_just_before_its_code_begins_does_not_begin() {
+        for (terminated, expected) in [("id", None), ("another", Some("id"))] {
+            let (orders, mut ordered) = mpsc::unbounded_channel();
+            let ledger = Arc::new(Ledger::new(1, 1, None));
+            let settler = Settler {
+                orders,
+                ledger: Arc::clone(&ledger),
+            };
+            let mut task = task("t", "[]");
+            task.id = "id".to_owned();
+            let delivery = delivery(Tag { call: 1, index: 1 }, task);
+            ledger.hold(Instant::now(), [(delivery.tag, 1)].into_iter());
+            ledger.reserve(delivery.tag, &delivery.task);
+            ledger.terminate(&[terminated], 15);
+            let begun = settler.begin(delivery, std::future::pending()).await;
+            assert_eq!(begun.as_ref().map(|call| &*call.task.id), expected);
+            let revoked = matches!(ordered.try_recv(), Ok(Order::Finish(_, Outcome::Revoked)));
+            assert_eq!(revoked, expected.is_none());
+            assert_eq!(ledger.begun().is_empty(), expected.is_none());
+        }
+    }
 
     #[test]
     fn the_held_limit_follows_slots_and_batches() {
