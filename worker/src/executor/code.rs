@@ -22,10 +22,6 @@ use crate::shutdown::Phase;
 use crate::task::{Answer, Binding, Call, Context, Run, TaskDef, TaskError};
 use crate::task_log::Running;
 
-/// Code is stuck if it still runs this long after it was stopped (our choice: Celery kills a
-/// process).
-const STUCK_AFTER: Duration = Duration::from_secs(10);
-
 /// What code returns: an answer to each call in their order, or an error of the whole run.
 pub(super) type Returned = Result<Vec<Answer>, TaskError>;
 
@@ -46,6 +42,8 @@ pub(super) enum Ended {
     Terminated {
         /// The number of the signal that a process would have got.
         signal: i32,
+        /// `true` if the code did not end after it was stopped, and keeps its slot.
+        stuck: bool,
     },
     /// The worker stops cold, and dropped the code.
     Dropped,
@@ -173,14 +171,23 @@ impl Code {
 
     /// Runs the code until it ends, exceeds its hard limit, or the worker stops cold.
     pub(super) async fn run(self, calls: &[Delivery], stage: &Stage) -> Ended {
+        // Remote control may have ended a task that waited for a core.
+        if let ([call], Some(_)) = (calls, &self.core)
+            && let Some(signal) = stage.settler.ledger.signal(call.tag)
+        {
+            let stuck = false;
+            return Ended::Terminated { signal, stuck };
+        }
         let Limits { soft, hard } = self.limits;
         if self.limits.are_none() && self.binding.is_none() {
-            return tokio::select! {
+            // The future is dropped when the `select!` ends.
+            let signal = tokio::select! {
                 biased;
-                caught = self.future => Ended::Returned(caught),
-                () = stage.shutdown.reached(Phase::Cold) => Ended::Dropped,
-                signal = terminated(calls, stage) => Ended::Terminated { signal },
+                caught = self.future => return Ended::Returned(caught),
+                () = stage.shutdown.reached(Phase::Cold) => return Ended::Dropped,
+                signal = terminated(calls, stage) => signal,
             };
+            return end_terminated(self.end, self.core, calls, stage, signal).await;
         }
         let mut running = stage.tasks.spawn(self.future);
         let late = bound_late(self.binding, stage.binding_limit);
@@ -202,11 +209,7 @@ impl Code {
                 }
                 limit = &mut hard => {
                     running.abort();
-                    let stuck = timeout(STUCK_AFTER, self.end).await.is_err();
-                    if let Some(core) = self.core.filter(|_| stuck) {
-                        // Other tasks need the core, too.
-                        core.give_back();
-                    }
+                    let stuck = is_stuck(self.end, self.core.as_ref(), stage).await;
                     return Ended::TimedOut { limit, stuck };
                 }
                 limit = &mut soft, if !told => {
@@ -224,10 +227,7 @@ impl Code {
                 }
                 signal = &mut terminated => {
                     running.abort();
-                    if timeout(STUCK_AFTER, self.end).await.is_err() {
-                        return Ended::TimedOut { limit: STUCK_AFTER, stuck: true };
-                    }
-                    return Ended::Terminated { signal };
+                    return end_terminated(self.end, self.core, calls, stage, signal).await;
                 }
             }
         }
@@ -241,6 +241,38 @@ async fn terminated(calls: &[Delivery], stage: &Stage) -> i32 {
         [call] => stage.settler.ledger.terminated(call.tag).await,
         _ => std::future::pending().await,
     }
+}
+
+/// Waits until code that was stopped has ended. Returns `true` if it still runs after a while; then
+/// its core is free for other tasks.
+async fn is_stuck(end: oneshot::Receiver<()>, core: Option<&Core>, stage: &Stage) -> bool {
+    let stuck = timeout(stage.stuck_after, end).await.is_err();
+    if let Some(core) = core.filter(|_| stuck) {
+        core.give_back();
+    }
+    stuck
+}
+
+/// Waits until terminated code has ended, and returns how.
+///
+/// A blocking task that computes on is not stuck: it has a thread of its own. Its slot is free, so
+/// that remote control cannot take slots away until the worker stops.
+async fn end_terminated(
+    end: oneshot::Receiver<()>,
+    core: Option<Core>,
+    calls: &[Delivery],
+    stage: &Stage,
+    signal: i32,
+) -> Ended {
+    let runs_on = is_stuck(end, core.as_ref(), stage).await;
+    if runs_on && core.is_some() {
+        for call in calls {
+            let (name, id) = (&call.task.name, &call.task.id);
+            tracing::warn!("Task {name}[{id}] was terminated, but computes on until it returns");
+        }
+    }
+    let stuck = runs_on && core.is_none();
+    Ended::Terminated { signal, stuck }
 }
 
 /// Returns what a task that runs alone gets, and what tells it that its soft limit has passed.

@@ -71,10 +71,10 @@ impl Engine {
                     part.extend(parts.into_iter().rev().flatten());
                     return self.finish_all(part, outcome);
                 }
-                Ran::Stuck(limit) => {
+                Ran::Stuck(outcome) => {
                     // The outcome is reported before the slot is written off, because that may stop
                     // the worker.
-                    self.finish_all(part, Outcome::TimedOut(limit));
+                    self.finish_all(part, outcome);
                     self.stage.write_off(slot, &self.def.run);
                     return self.give_back(parts);
                 }
@@ -215,8 +215,8 @@ enum Ran {
     Failed { outcome: Outcome, divisible: bool },
     /// Something that all calls need is away.
     Unavailable { cause: String },
-    /// The run took longer than this and did not end when it was dropped.
-    Stuck(Duration),
+    /// The run was stopped but did not end; this is the outcome of all calls.
+    Stuck(Outcome),
     /// The worker stops; this is the outcome of all calls.
     Stopped(Outcome),
 }
@@ -225,13 +225,22 @@ impl From<Ended> for Ran {
     fn from(ended: Ended) -> Self {
         match ended {
             Ended::Returned(caught) => caught.into(),
-            Ended::TimedOut { limit, stuck: true } => Ran::Stuck(limit),
+            Ended::TimedOut { limit, stuck: true } => Ran::Stuck(Outcome::TimedOut(limit)),
             Ended::TimedOut { limit, .. } => Ran::Failed {
                 outcome: Outcome::TimedOut(limit),
                 divisible: true,
             },
             Ended::Dropped => Ran::Stopped(Outcome::Interrupted),
-            Ended::Terminated { signal } => Ran::Stopped(Outcome::Terminated { signal }),
+            Ended::Terminated { signal, stuck } => {
+                let outcome = Outcome::Terminated { signal };
+                if stuck {
+                    Ran::Stuck(outcome)
+                } else {
+                    // Remote control ended this call alone: the other parts still run.
+                    let divisible = false;
+                    Ran::Failed { outcome, divisible }
+                }
+            }
             Ended::NotStarted => Ran::Stopped(Outcome::NotStarted),
         }
     }

@@ -22,6 +22,10 @@ const STUCK_SHARE: usize = 4;
 /// places may take. The largest body takes about a second on an idle machine.
 const BINDING_LIMIT: Duration = Duration::from_secs(30);
 
+/// Code is stuck if it still runs this long after it was stopped (our choice: Celery kills a
+/// process).
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+
 /// The reason why the executor ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -53,6 +57,8 @@ pub(crate) struct Stage {
     /// As many permits as there are cores, for tasks that compute.
     pub(crate) cores: Arc<Semaphore>,
     pub(crate) binding_limit: Duration,
+    /// How long code may still run after it was stopped.
+    pub(crate) stuck_after: Duration,
     /// `true` if a call waits while something that it needs is away. A test ends the call instead.
     pub(crate) waits: bool,
 }
@@ -82,6 +88,7 @@ impl Stage {
             recycling: Arc::default(),
             cores: Arc::new(Semaphore::new(cores)),
             binding_limit: BINDING_LIMIT,
+            stuck_after: STUCK_AFTER,
             waits: true,
         }
     }

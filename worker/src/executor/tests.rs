@@ -1,5 +1,7 @@
 //! Tests of the executor alone: deliveries go in, outcomes come out, without a broker.
 
+mod terminations;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -74,6 +76,16 @@ impl Bench {
     async fn send(&mut self, name: &str, args: &str, retries: u32) {
         let delivery = self.delivery(name, args, |task| task.retries = retries);
         self.deliveries.send(delivery).await.unwrap();
+    }
+
+    /// Sends a task that remote control can find, and returns its id.
+    async fn send_held(&mut self, name: &str, args: &str) -> String {
+        let delivery = self.delivery(name, args, |_| {});
+        let (tag, id) = (delivery.tag, delivery.task.id.clone());
+        self.ledger.hold(Instant::now(), [(tag, 1)].into_iter());
+        self.ledger.reserve(tag, &delivery.task);
+        self.deliveries.send(delivery).await.unwrap();
+        id
     }
 
     /// Returns the next outcome, abbreviated, and the arguments of its task.
