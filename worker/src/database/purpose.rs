@@ -94,6 +94,11 @@ const TRANSACTION: [&str; 8] = [
 /// Words with which MySQL's and MariaDB's compound statements begin, besides `BEGIN`.
 const COMPOUND: [&str; 7] = ["IF", "CASE", "LOOP", "WHILE", "REPEAT", "FOR", "DECLARE"];
 
+/// PostgreSQL's names of its type of truth values.
+const BOOLEAN: [&str; 2] = ["BOOLEAN", "BOOL"];
+/// The texts that PostgreSQL reads as true.
+const TRUE: [&str; 9] = ["true", "tru", "tr", "t", "yes", "ye", "y", "on", "1"];
+
 /// Checks that a statement suits a task.
 pub(super) fn check(words: &[Word<'_>], dialect: Dialect) -> Result<(), PurposeError> {
     let Some(first) = words.first() else {
@@ -207,9 +212,49 @@ fn is_local(function: &str, arguments: &[Word<'_>]) -> bool {
     let close = arguments
         .iter()
         .position(|word| word.is(")") && word.depth == depth);
-    let last = close.and_then(|close| arguments.get(..close)?.last_chunk::<2>());
-    function.eq_ignore_ascii_case("set_config")
-        && last.is_some_and(|[comma, last]| comma.is(",") && last.is("TRUE"))
+    let inside = close.and_then(|close| arguments.get(1..close));
+    let last = inside.and_then(|inside| {
+        inside
+            .rsplit(|word| word.is(",") && word.depth == depth + 1)
+            .next()
+    });
+    function.eq_ignore_ascii_case("set_config") && last.is_some_and(is_true)
+}
+
+/// Returns `true` for a constant of PostgreSQL that is true, also with a cast: `true`, `'on'`,
+/// `'t'::bool`.
+fn is_true(mut value: &[Word<'_>]) -> bool {
+    loop {
+        value = match value {
+            // `is_local => true`, or `is_local := true`
+            [name, a, b, value @ ..]
+                if name.is("is_local") && (a.is("=") && b.is(">") || a.is(":") && b.is("=")) =>
+            {
+                value
+            }
+            [open, value @ .., close] if open.is("(") && close.is(")") => value,
+            [cast, open, value @ .., to, name, close]
+                if cast.is("CAST")
+                    && open.is("(")
+                    && to.is("AS")
+                    && name.is_one_of(&BOOLEAN)
+                    && close.is(")") =>
+            {
+                value
+            }
+            [value @ .., cast, name] if cast.is("::") && name.is_one_of(&BOOLEAN) => value,
+            [name, value] if name.is_one_of(&BOOLEAN) && value.text.starts_with('\'') => {
+                std::slice::from_ref(value)
+            }
+            [value] => {
+                let text = value.text.trim_matches('\'').trim();
+                return value.is("TRUE")
+                    || value.text.starts_with('\'')
+                        && TRUE.iter().any(|word| text.eq_ignore_ascii_case(word));
+            }
+            _ => return false,
+        };
+    }
 }
 
 /// Returns `true` for `ALTER TABLE … CHECK PARTITION` and its like.

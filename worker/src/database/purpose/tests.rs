@@ -172,12 +172,29 @@ fn functions_that_leave_something_in_the_session_are_refused() {
         "SELECT \"pg_try_advisory_lock_shared\"(1)",
         "SELECT set_config('search_path', :a, false)",
         "SELECT set_config('app.user', f(1, true), :b)",
+        "SELECT set_config('app.user', :a, 'f')",
+        "SELECT set_config('app.user', :a, false::bool)",
+        "SELECT set_config('app.user', :a, NOT true)",
+        "SELECT set_config('app.user', :a, true AND f())",
+        "SELECT set_config('app.user', :a, 'o'::bool)",
+        "SELECT set_config('app.user', :a, (true) = (false))",
     ] {
         refused(sql, &[Dialect::Postgres], "(…) works on a session");
     }
     for sql in [
         "SELECT pg_advisory_xact_lock(:a)",
         "SELECT set_config('app.user', :a, true)",
+        "SELECT set_config('app.user', :a, TRUE::bool)",
+        "SELECT set_config('app.user', :a, true::boolean)",
+        "SELECT set_config('app.user', :a, 't')",
+        "SELECT set_config('app.user', :a, 'ON')",
+        "SELECT set_config('app.user', :a, ' yes ')",
+        "SELECT set_config('app.user', :a, '1'::bool)",
+        "SELECT set_config('app.user', :a, bool 'y')",
+        "SELECT set_config('app.user', :a, CAST('true' AS boolean))",
+        "SELECT set_config('app.user', f(:a, false), ((true)))",
+        "SELECT set_config('app.user', :a, is_local => true)",
+        "SELECT pg_catalog.set_config('app.user', :a::text, true::bool)",
         "UPDATE t SET a = 'pg_advisory_lock(1)', set_config = 1",
         "UPDATE get_lock SET a = (1)",
     ] {
