@@ -258,6 +258,8 @@ fn values_in_columns_of_mariadb() {
         ("join", "UPDATE v SET v = CONCAT_WS('-', :x) WHERE id = 1"),
         ("differs", "UPDATE v SET b = 1 WHERE v <> :x"),
         ("equals", "UPDATE v SET b = 1 WHERE v = :x"),
+        ("same", "UPDATE v SET b = 5 WHERE j = JSON_COMPACT(:x)"),
+        ("given", "UPDATE v SET b = 5 + IF(:x IS NULL, 0, 1)"),
         (
             "passed",
             "UPDATE v SET j = JSON_ARRAY(COALESCE(:x, 1)) WHERE id = 1",
@@ -332,6 +334,13 @@ fn values_in_columns_of_mariadb() {
         assert_eq!(worker.call("limit", &json!([count])), Ok(1));
     }
     assert_eq!(worker.call("limit", &json!([0])), Ok(0));
+    for document in [json!({"a": [1, "ä/b"]}), json!(["a"]), json!([])] {
+        assert_eq!(worker.call("j", &json!([document])), Ok(1));
+        assert_eq!(worker.call("same", &json!([document])), Ok(1), "{document}");
+        assert_eq!(worker.call("given", &json!([document])), Ok(1));
+        assert_eq!(show("b"), "6");
+    }
+    assert_eq!(worker.call("same", &json!([{"a": 2}])), Ok(0));
     assert_eq!(worker.call("length", &json!([["a", "b"]])), Ok(1));
     assert_eq!(show("b"), "2");
 
@@ -422,6 +431,16 @@ fn values_in_columns_of_postgres() {
             "UPDATE v SET v = CASE WHEN :x IS NULL THEN 'null' ELSE 'some' END WHERE id = 1",
         ),
         ("text_id", "UPDATE v SET v = 'text' WHERE id = :x"),
+        ("same", "UPDATE v SET b = 5 WHERE v = CAST(:x AS text)"),
+        (
+            "range",
+            "UPDATE v SET b = 5 WHERE int8range(1, 2, '[]') = :x",
+        ),
+        (
+            "distance",
+            "UPDATE v SET b = 5 WHERE point(1, 1) <-> ((:x::jsonb ->> 0) || ',1')::point < 1",
+        ),
+        ("local", "SELECT set_config('app.user', :x, 't'::bool)"),
         ("j_in", "UPDATE v SET v = 'in' WHERE j IN (:x)"),
         (
             "limit",
@@ -539,9 +558,22 @@ fn values_in_columns_of_postgres() {
     }
     assert_eq!(worker.call("text_id", &json!(["3"])), Ok(1));
     assert_eq!(worker.call("text_id", &json!([3])), Ok(1));
+    for (name, value, matched) in [
+        ("v", json!({"a": ["ä/b"]}), 1),
+        ("same", json!({"a": ["ä/b"]}), 1),
+        ("same", json!({"a": []}), 0),
+        ("range", json!([1, 2]), 3),
+        ("range", json!([1, 3]), 0),
+        ("distance", json!([1]), 3),
+        ("local", json!("me"), 1),
+    ] {
+        assert_eq!(worker.call(name, &json!([value])), Ok(matched), "{name}");
+    }
+    assert!(worker.call("text_id", &json!([[3]])).is_err());
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn values_in_columns_of_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("v.db");
@@ -571,6 +603,18 @@ fn values_in_columns_of_sqlite() {
         ("id_in", "UPDATE v SET v = 'in' WHERE id IN (:x)"),
         ("id_not_in", "UPDATE v SET v = 'out' WHERE id NOT IN (:x)"),
         ("array", "UPDATE v SET v = json_array(:x) WHERE id = 1"),
+        ("same", "UPDATE v SET n = 5 WHERE v = json(:x)"),
+        ("equals", "UPDATE v SET n = 5 WHERE id = :x"),
+        ("member", "UPDATE v SET n = 5 WHERE id = :x ->> '$.id'"),
+        (
+            "members",
+            "UPDATE v SET n = 5 WHERE id IN (:x ->> 0, :x ->> 1)",
+        ),
+        (
+            "plus",
+            "UPDATE v SET n = n + :x ->> '$.n' WHERE id = :x ->> '$.id'",
+        ),
+        ("given", "UPDATE v SET n = 5 + iif(:x NOT NULL, 1, 0)"),
         (
             "each",
             "UPDATE v SET v = 'each' WHERE id IN (SELECT value FROM json_each(:x))",
@@ -616,6 +660,8 @@ fn values_in_columns_of_sqlite() {
         ("v", json!(["a", "b"]), Ok(r#"["a","b"]"#)),
         ("v", json!({"a": [1]}), Ok(r#"{"a":[1]}"#)),
         ("array", json!(["a"]), Err(":x is a list")),
+        ("equals", json!([1]), Err("is compared with json(:x)")),
+        ("equals", json!({"id": 1}), Err("is compared with json(:x)")),
     ];
     rows.extend(refused("at"));
     worker.set(show, rows);
@@ -625,6 +671,14 @@ fn values_in_columns_of_sqlite() {
         ("id_in", json!([1, 2, 3]), 3),
         ("id_in", json!([]), 0),
         ("id_not_in", json!([]), 3),
+        ("v", json!({"a": ["ä/b"]}), 1),
+        ("same", json!({"a": ["ä/b"]}), 1),
+        ("same", json!({"a": []}), 0),
+        ("member", json!({"id": 3}), 1),
+        ("member", json!({"id": 9}), 0),
+        ("members", json!([1, 2]), 2),
+        ("plus", json!({"id": 3, "n": 2}), 1),
+        ("given", json!({"id": 3}), 3),
         ("each", json!([2, 3]), 2),
     ] {
         assert_eq!(

@@ -49,7 +49,7 @@ pub(super) fn untyped(
             return Err(ParamError::list(&name, "as an argument"));
         }
         if let (Bound::Json(json), Place::Compared) = (&value, place) {
-            return Err(ParamError::compared(&name, json));
+            return Err(ParamError::compared(&name, json, dialect));
         }
         if let (Bound::Json(_), Place::In { .. } | Place::AmongOthers) = (&value, place) {
             return Err(ParamError::object(&name, "inside IN (…)"));
@@ -121,8 +121,8 @@ pub(super) fn typed(
                     &format!("as an argument that is {of}"),
                 ))
             }
-            Bound::Json(json) if !types::is_json(of) && place == Place::Compared => {
-                Err(ParamError::compared(&name, &json))
+            Bound::Json(json) if types::is_single(of) && place == Place::Compared => {
+                Err(ParamError::compared(&name, &json, Dialect::Postgres))
             }
             Bound::Json(_)
                 if !types::is_json(of)

@@ -67,13 +67,29 @@ impl ParamError {
     }
 
     /// Makes the error for a list or an object in a place where a single value is compared.
-    pub(super) fn compared(name: &str, json: &Value) -> Self {
-        let place = "where single values are compared";
-        if json.is_array() {
-            Self::list(name, place)
+    ///
+    /// MySQL, MariaDB and SQLite do not tell the type of a column. So the error names what compares
+    /// a column with a document.
+    pub(super) fn compared(name: &str, json: &Value, dialect: Dialect) -> Self {
+        let (what, instead) = if json.is_array() {
+            ("a list", "a list stands alone inside IN (…), and ")
         } else {
-            Self::object(name, place)
-        }
+            ("an object", "")
+        };
+        let document = match dialect {
+            Dialect::MySql => {
+                format!("CAST(:{name} AS JSON), or JSON_COMPACT(:{name}) on MariaDB")
+            }
+            Dialect::Sqlite => format!("json(:{name})"),
+            Dialect::Postgres => format!("CAST(:{name} AS text)"),
+        };
+        Self::value(
+            name,
+            format!(
+                "is {what}, and stands where single values are compared: {instead}a column that \
+                 holds JSON is compared with {document}"
+            ),
+        )
     }
 
     /// Makes the error for a list in a place where its text would be read as a plain string.

@@ -94,6 +94,17 @@ pub(super) const COMPARE_BEFORE: &[&str] = &[
 pub(super) const COMPARE_AFTER: &[&str] = &[
     "<", ">", "!", "~", "=", "IN", "NOT", "LIKE", "ILIKE", "GLOB", "REGEXP", "RLIKE", "BETWEEN",
 ];
+/// The characters of PostgreSQL's operators. Extensions define others with them, such as the
+/// distances `<->`, `<=>` and `<#>` of pgvector.
+pub(super) const IN_OPERATORS: &[&str] = &[
+    "+", "-", "*", "/", "<", ">", "=", "~", "!", "@", "#", "%", "^", "&", "|", "?",
+];
+/// The operators of PostgreSQL that compare single values. `~~` stands for `LIKE`.
+pub(super) const COMPARISONS: &[&str] = &[
+    "<", ">", "=", "<=", ">=", "<>", "!=", "~", "~*", "!~", "!~*", "~~", "~~*", "!~~", "!~~*",
+];
+/// What `IS` may test without another value.
+pub(super) const IS_TESTED_FOR: &[&str] = &["NULL", "TRUE", "FALSE", "UNKNOWN", "JSON"];
 /// Words after which `=` compares, until another word changes that.
 pub(super) const CONDITIONS: &[&str] = &["WHERE", "HAVING", "ON", "SELECT", "RETURNING"];
 /// Words around a condition.

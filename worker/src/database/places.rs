@@ -4,8 +4,8 @@ use super::Dialect;
 use super::grammar::Grammar;
 use super::params::ParamError;
 use super::place_words::{
-    AFTER_CONDITION, BEFORE_CONDITION, COMPARE_AFTER, COMPARE_BEFORE, CONDITIONS, KEYWORDS,
-    OPERATORS, PASS_ON, TAKE_DOCUMENTS,
+    AFTER_CONDITION, BEFORE_CONDITION, COMPARE_AFTER, COMPARE_BEFORE, COMPARISONS, CONDITIONS,
+    IN_OPERATORS, IS_TESTED_FOR, KEYWORDS, OPERATORS, PASS_ON, TAKE_DOCUMENTS,
 };
 use super::tokens::{Token, is_name, token};
 
@@ -19,7 +19,7 @@ pub(super) enum Place {
     AmongOthers,
     /// An argument of a function that is not known to take a JSON document.
     Argument,
-    /// An argument of a function that takes a JSON document.
+    /// An argument of a function that takes a JSON document, or before `->` or `->>`.
     Document,
     /// Inside `ANY (…)` or `ALL (…)`.
     Array,
@@ -153,7 +153,7 @@ impl<'s> Reader<'s> {
         let mut words: Vec<Word<'s>> = Vec::new();
         let mut open = Vec::new();
         for (piece, (text, is_parameter)) in pieces.iter().enumerate() {
-            if !matters(text) {
+            if !matters(text, dialect) {
                 continue;
             }
             let at = words.len();
@@ -233,6 +233,9 @@ impl<'s> Reader<'s> {
         let before = at.checked_sub(1);
         let word = self.word(before);
         let is_name = word.starts_with(|c: char| is_name(c) || c == '`' || c == '"');
+        let close = self.words.get(at).map_or(at, |word| word.close);
+        // `(:x)` stands for `:x`, unless a function is called.
+        let is_word = close == at + 2 && (!is_name || is(word, KEYWORDS));
         match () {
             // The parentheses of a query.
             () if is(
@@ -254,13 +257,14 @@ impl<'s> Reader<'s> {
             () if is(word, &["ANY", "ALL", "SOME"]) => Open::Array,
             () if is(word, TAKE_DOCUMENTS) => Open::Document,
             () if is(word, PASS_ON) => {
-                let close = self.words.get(at).map_or(at, |word| word.close);
                 Open::PassedTo(match self.place(before.unwrap_or(at), close) {
                     Place::In { .. } => Place::AmongOthers,
                     Place::Value => Place::Document,
                     place => place,
                 })
             }
+            () if is_word && self.reads_json(close) => Open::Document,
+            () if is_word && self.is_tested(at, close) => Open::Group,
             () if self.is_compared(at) => Open::Compared,
             () if is(word, KEYWORDS) => Open::Group,
             () if is_name => Open::Argument,
@@ -272,6 +276,12 @@ impl<'s> Reader<'s> {
 
     /// Returns the place of a value: a parameter or a call from the word `first` to the word `last`.
     fn place(&self, first: usize, last: usize) -> Place {
+        if self.reads_json(last) {
+            return Place::Document;
+        }
+        if self.is_tested(first, last) {
+            return Place::Value;
+        }
         let before = self.word(first.checked_sub(1));
         let after = self.words.get(last + 1);
         let ends = after.map_or("", |word| word.text);
@@ -303,18 +313,15 @@ impl<'s> Reader<'s> {
     /// Returns `place`, or a place that the words around the value show.
     fn narrow(&self, place: Place, first: usize, last: usize) -> Place {
         let [before, further, furthest] = [1, 2, 3].map(|back| self.word(first.checked_sub(back)));
-        let [after, behind] = [1, 2].map(|on| self.word(Some(last + on)));
+        let after = self.word(Some(last + 1));
         let counts = is(before, &["LIMIT", "OFFSET"])
             // `LIMIT 10, :count`
             || before == "," && is(furthest, &["LIMIT"])
             // `FETCH FIRST :count ROWS ONLY`
             || is(before, &["FIRST", "NEXT"]) && is(further, &["FETCH"]);
-        let calculates = is(before, OPERATORS)
-            || is(before, &["INTERVAL"])
-            // `->` reads JSON.
-            || is(after, OPERATORS) && !(after == "-" && behind == ">");
+        let calculates = is(before, OPERATORS) || is(before, &["INTERVAL"]) || is(after, OPERATORS);
         let compares = self.is_compared(first) && !is(after, &["IS"])
-            || is(after, COMPARE_AFTER)
+            || self.compares_after(last)
             || is(before, BEFORE_CONDITION) && is(after, AFTER_CONDITION);
         match () {
             () if counts => Place::Count,
@@ -326,16 +333,88 @@ impl<'s> Reader<'s> {
 
     /// Returns `true` if the words before this one compare a value with it.
     fn is_compared(&self, at: usize) -> bool {
-        // Operators are single characters here: `<>` is `<` and `>`.
         let [before, further, furthest] = [1, 2, 3].map(|back| self.word(at.checked_sub(back)));
+        if self.dialect == Dialect::Postgres && is(before, IN_OPERATORS) {
+            return match self.operator_before(at).as_str() {
+                "=" => self.compares_by_equals(further),
+                operator => is(operator, COMPARISONS),
+            };
+        }
+        // Operators are single characters here: `<>` is `<` and `>`.
         match before {
             // `->` reads JSON. `=>` names an argument, but `<=>` compares.
             "<" | ">" => further != "-" && (further != "=" || furthest == "<"),
             "=" if is(further, &["<", ">", "!"]) => true,
-            // `:=` assigns.
-            "=" => further != ":" && !self.level().assigns,
+            "=" => self.compares_by_equals(further),
             _ => is(before, COMPARE_BEFORE) || is(before, &["FROM"]) && is(further, &["DISTINCT"]),
         }
+    }
+
+    /// Returns `true` if an `=` after the word `before` compares. `:=` assigns.
+    fn compares_by_equals(&self, before: &str) -> bool {
+        before != ":" && !self.level().assigns
+    }
+
+    /// Returns `true` if the words after this one compare a value with it.
+    fn compares_after(&self, last: usize) -> bool {
+        let after = self.word(Some(last + 1));
+        if self.dialect == Dialect::Postgres && is(after, IN_OPERATORS) {
+            return is(&self.operator_after(last), COMPARISONS);
+        }
+        is(after, COMPARE_AFTER)
+    }
+
+    /// Returns PostgreSQL's operator that ends before this word.
+    fn operator_before(&self, at: usize) -> String {
+        let mut from = at;
+        while let Some(next) = from.checked_sub(1)
+            && is(self.word(Some(next)), IN_OPERATORS)
+            && (from == at || self.touches(next))
+        {
+            from = next;
+        }
+        (from..at).map(|at| self.word(Some(at))).collect()
+    }
+
+    /// Returns PostgreSQL's operator that begins after this word.
+    fn operator_after(&self, last: usize) -> String {
+        let mut to = last + 1;
+        while is(self.word(Some(to)), IN_OPERATORS) && (to == last + 1 || self.touches(to - 1)) {
+            to += 1;
+        }
+        let operator: String = (last + 1..to).map(|at| self.word(Some(at))).collect();
+        // A sign begins the next value, unless a character before it belongs to no operator of
+        // standard SQL: `<-1` is `<` and `-1`, but `<#-` is one operator.
+        if operator.contains(['~', '!', '@', '#', '%', '^', '&', '|', '?']) {
+            return operator;
+        }
+        operator.trim_end_matches(['+', '-']).to_owned()
+    }
+
+    /// Returns `true` if nothing is between this word and the next one.
+    fn touches(&self, at: usize) -> bool {
+        let piece = |at| self.words.get(at).map(|word: &Word<'_>| word.piece);
+        piece(at).map(|piece| piece + 1) == piece(at + 1)
+    }
+
+    /// Returns `true` if `->` or `->>` after this word reads JSON from its value. Both bind closer
+    /// than the operators of arithmetic and comparison.
+    fn reads_json(&self, last: usize) -> bool {
+        self.word(Some(last + 1)) == "-" && self.word(Some(last + 2)) == ">"
+    }
+
+    /// Returns `true` for a value that `IS NULL` or its like makes true or false. `IS` binds as
+    /// loosely as a comparison: in `a + :x IS NULL` and `a = :x IS NULL` it tests more than `:x`.
+    fn is_tested(&self, first: usize, last: usize) -> bool {
+        let before = self.word(first.checked_sub(1));
+        let [after, second, third] = [1, 2, 3].map(|on| self.word(Some(last + on)));
+        let what = if is(second, &["NOT"]) { third } else { second };
+        let tests = is(after, &["ISNULL", "NOTNULL"])
+            || is(after, &["NOT"]) && is(second, &["NULL"])
+            || is(after, &["IS"]) && is(what, IS_TESTED_FOR);
+        let is_operand = is(before, OPERATORS)
+            || self.is_compared(first) && !is(before, &["NOT", "CASE", "WHEN"]);
+        tests && !is_operand
     }
 }
 
@@ -345,9 +424,11 @@ fn is(word: &str, others: &[&str]) -> bool {
 }
 
 /// Returns `true` if a piece is neither white space nor a comment.
-fn matters(text: &str) -> bool {
+fn matters(text: &str, dialect: Dialect) -> bool {
     let blank = text.starts_with(char::is_whitespace);
-    !(blank || text.starts_with("--") || text.starts_with("/*") || text.starts_with('#'))
+    // In other databases `#` is an operator.
+    let is_hash_comment = dialect == Dialect::MySql && text.starts_with('#');
+    !(blank || text.starts_with("--") || text.starts_with("/*") || is_hash_comment)
 }
 
 #[cfg(test)]

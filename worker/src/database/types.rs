@@ -204,6 +204,40 @@ pub(super) fn is_json(name: &str) -> bool {
     matches!(name, "json" | "jsonb")
 }
 
+/// Returns `true` if a value of a type is single, so that a list or an object beside it is a
+/// mistake. Other types may have literals that look like JSON: ranges, the vectors of pgvector.
+pub(super) fn is_single(name: &str) -> bool {
+    let unqualified = name.rsplit('.').next().unwrap_or(name);
+    Clock::of(name).is_some()
+        || matches!(
+            unqualified,
+            TEXT | BYTES
+                | "character varying"
+                | "character"
+                | "bpchar"
+                | "\"char\""
+                | "name"
+                | "citext"
+                | "tsvector"
+                | "tsquery"
+                | "smallint"
+                | "integer"
+                | "bigint"
+                | "numeric"
+                | "real"
+                | "double precision"
+                | "money"
+                | "boolean"
+                | "uuid"
+                | "interval"
+                | "inet"
+                | "cidr"
+                | "bit"
+                | "bit varying"
+                | "oid"
+        )
+}
+
 /// Returns a list as PostgreSQL writes an array: `{1,NULL,"it's"}`.
 pub(super) fn array(list: &Value) -> String {
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));

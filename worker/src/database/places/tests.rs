@@ -1,7 +1,11 @@
 use super::*;
 
 fn place(sql: &str) -> Place {
-    let pieces = Pieces::of(sql, Dialect::MySql.into()).unwrap();
+    place_in(sql, Dialect::MySql)
+}
+
+fn place_in(sql: &str, dialect: Dialect) -> Place {
+    let pieces = Pieces::of(sql, dialect.into()).unwrap();
     pieces.parameters().next().unwrap().1
 }
 
@@ -78,7 +82,7 @@ fn other_places_are_distinguished() {
         ("x = :a * 2", Place::Number),
         ("f(:a DIV 2)", Place::Number),
         ("NOW() - INTERVAL :a DAY", Place::Number),
-        ("x = :a -> '$.b'", Place::Value),
+        ("x = :a -> '$.b'", Place::Document),
         ("f(y, :a)", Place::Argument),
         ("DELETE FROM t WHERE id <> :a", Place::Compared),
         ("DELETE FROM t WHERE id != :a", Place::Compared),
@@ -188,6 +192,124 @@ fn functions_that_pass_their_arguments_on_take_the_place_of_their_call() {
         ("DELETE FROM t WHERE COALESCE(:a, 1) > id", Place::Compared),
         ("UPDATE t SET n = IF(a = :a, 1, 2)", Place::Compared),
         ("UPDATE t SET n = n + COALESCE(:a, 1)", Place::Number),
+    ] {
+        assert_eq!(place(sql), expected, "{sql}");
+    }
+}
+
+#[test]
+fn operators_of_postgres_compare_if_they_are_comparisons() {
+    for operator in [
+        "<->", "<=>", "<#>", "<+>", "<~>", "<%>", "@>", "<@", "&&", "||", "?|", "->", "->>", "#>>",
+        "@@", "@?", "<<", ">>", "-|-", "<<->", "%>", "=>", "|=|",
+    ] {
+        for sql in [
+            format!("UPDATE t SET x = 1 WHERE id IN (SELECT id FROM u ORDER BY v {operator} :a)"),
+            format!("UPDATE t SET x = 1 WHERE v{operator}(:a) IS NOT NULL"),
+        ] {
+            assert_eq!(place_in(&sql, Dialect::Postgres), Place::Value, "{sql}");
+        }
+        if !operator.starts_with("->") {
+            let sql = format!("UPDATE t SET x = 1 WHERE y = 1 AND :a {operator} v < 5");
+            assert_eq!(place_in(&sql, Dialect::Postgres), Place::Value, "{sql}");
+        }
+    }
+    for operator in [
+        "<", ">", "=", "<=", ">=", "<>", "!=", "~", "~*", "!~", "!~*", "~~", "!~~*", " LIKE ",
+    ] {
+        for sql in [
+            format!("UPDATE t SET x = 1 WHERE v {operator} :a"),
+            format!("UPDATE t SET x = 1 WHERE v{operator}:a"),
+            format!("UPDATE t SET x = 1 WHERE v {operator} /* it */ (:a)"),
+            format!("UPDATE t SET x = 1 WHERE :a {operator} v"),
+            format!("UPDATE t SET x = 1 WHERE :a{operator} -1"),
+        ] {
+            assert_eq!(place_in(&sql, Dialect::Postgres), Place::Compared, "{sql}");
+        }
+    }
+    for (sql, expected) in [
+        ("UPDATE t SET x = 1 WHERE :a <-1", Place::Compared),
+        ("UPDATE t SET x = 1 WHERE :a >=+1", Place::Compared),
+        ("UPDATE t SET x = 1 WHERE :a = @ y", Place::Compared),
+        ("UPDATE t SET v=:a", Place::Value),
+        ("CALL p(v => :a)", Place::Value),
+        ("CALL p(v := :a)", Place::Value),
+    ] {
+        let found = match place_in(sql, Dialect::Postgres) {
+            Place::Argument => Place::Value,
+            place => place,
+        };
+        assert_eq!(found, expected, "{sql}");
+    }
+}
+
+#[test]
+fn an_arrow_reads_json_from_the_value_before_it() {
+    for sql in [
+        "UPDATE t SET n = 1 WHERE id = :a ->> '$.id'",
+        "UPDATE t SET n = 1 WHERE id = :a->'$.id'",
+        "UPDATE t SET n = 1 WHERE id <> :a ->> '$.id'",
+        "UPDATE t SET n = 1 WHERE id = (:a) ->> '$.id'",
+        "UPDATE t SET n = 1 WHERE id = (:a ->> '$.id')",
+        "UPDATE t SET n = 1 WHERE (id, n) = (:a ->> '$.id', 2)",
+        "UPDATE t SET n = 1 WHERE id IN (:a ->> '$.id', 2)",
+        "UPDATE t SET n = 1 WHERE id IN (:a ->> '$[0]')",
+        "UPDATE t SET n = 1 WHERE name LIKE :a ->> '$.name'",
+        "UPDATE t SET n = 1 WHERE n BETWEEN :a ->> '$.from' AND 5",
+        "UPDATE t SET n = 1 WHERE id = COALESCE(:a, '{}') ->> '$.id'",
+        "UPDATE t SET n = CASE id WHEN :a ->> '$.id' THEN 1 END",
+        "UPDATE t SET n = n + :a ->> '$.n'",
+        "UPDATE t SET n = n + (:a) ->> '$.n'",
+        "UPDATE t SET n = abs(:a ->> '$.n')",
+        "UPDATE t SET n = abs((:a) ->> '$.n')",
+        "DELETE FROM t LIMIT :a ->> '$.n'",
+    ] {
+        assert_eq!(place_in(sql, Dialect::Sqlite), Place::Document, "{sql}");
+    }
+    for (sql, expected) in [
+        ("UPDATE t SET n = :a - 1", Place::Number),
+        ("UPDATE t SET n = f(:a) ->> '$.n'", Place::Argument),
+        (
+            "UPDATE t SET n = 1 WHERE data ->> '$.id' = :a",
+            Place::Compared,
+        ),
+        ("UPDATE t SET n = 1 WHERE :a > 5", Place::Compared),
+    ] {
+        assert_eq!(place_in(sql, Dialect::Sqlite), expected, "{sql}");
+    }
+}
+
+#[test]
+fn a_value_that_is_only_tested_is_not_passed_on() {
+    for sql in [
+        "UPDATE t SET n = n + IF(:a IS NULL, 0, 1)",
+        "UPDATE t SET n = n + IIF(:a IS NOT NULL, 0, 1)",
+        "UPDATE t SET n = n + IF((:a) IS NULL, 0, 1)",
+        "UPDATE t SET n = n + IF(NOT :a IS NULL, 0, 1)",
+        "UPDATE t SET n = IIF(:a ISNULL, 0, 1) * 2",
+        "UPDATE t SET n = IIF(:a NOTNULL, 0, 1) * 2",
+        "UPDATE t SET n = IIF(:a NOT NULL, 0, 1) * 2",
+        "UPDATE t SET n = IF(b AND :a IS NULL, 0, 1) - 1",
+        "UPDATE t SET n = n + IF(:a IS TRUE, 0, 1)",
+        "DELETE FROM t WHERE id = IF(:a IS NULL, id, 5)",
+        "DELETE FROM t WHERE id <> COALESCE(:a IS NULL, 0)",
+        "DELETE FROM t WHERE id = 1 OR NOT (:a) IS NULL",
+        "DELETE FROM t WHERE id IN (:a IS NULL, 1)",
+        "DELETE FROM t WHERE id = f(:a IS NULL)",
+        "DELETE FROM t LIMIT :a IS NULL",
+        "UPDATE t SET n = CASE WHEN :a IS NULL THEN 0 ELSE 1 END",
+    ] {
+        assert_eq!(place(sql), Place::Value, "{sql}");
+    }
+    for (sql, expected) in [
+        ("UPDATE t SET n = n + IF(1, :a, 0)", Place::Number),
+        ("UPDATE t SET n = IF(n + :a IS NULL, 0, 1)", Place::Number),
+        ("DELETE FROM t WHERE id = IF(1, :a, 5)", Place::Compared),
+        ("DELETE FROM t WHERE id = (:a) IS NULL", Place::Compared),
+        (
+            "DELETE FROM t WHERE id = IF(id <> :a, 1, 5)",
+            Place::Compared,
+        ),
     ] {
         assert_eq!(place(sql), expected, "{sql}");
     }
