@@ -1,5 +1,6 @@
 //! Posts that replicas must confirm.
 
+use std::io::Write;
 use std::time::Duration;
 
 use celery_client::ClientError;
@@ -178,4 +179,31 @@ fn posts_without_confirmation_are_unknown_when_the_connection_dies() {
     let failures = within(Duration::from_secs(1), |wait| client.collect(wait));
     assert_eq!(failures.len(), 300);
     assert!(failures.iter().all(|failure| failure.outcome_unknown));
+}
+
+#[test]
+fn a_connection_on_which_wait_makes_no_sense_takes_no_other_post() {
+    // This server answers `WAIT 1 500` like `SET 1 500`.
+    let mut settings = tempfile::NamedTempFile::new().unwrap();
+    settings
+        .write_all(b"rename-command WAIT \"\"\nrename-command SET WAIT\n")
+        .unwrap();
+    let redis = RedisOptions::new()
+        .set("include", settings.path().to_str().unwrap())
+        .start()
+        .unwrap();
+    for window in [1, 2, 3] {
+        let mut options = options();
+        options.window_posts = window;
+        let mut client = client_with(&redis.url(), options);
+        for post in posts(6) {
+            at_leisure(|wait| client.publish_later(&post, wait)).unwrap();
+        }
+        let failures = at_leisure(|wait| client.collect(wait));
+        assert_eq!(failures.len(), 6, "{failures:?}");
+        for failure in failures {
+            let cause = failure.cause.to_string();
+            assert!(cause.contains("WAIT"), "{window}: {cause}");
+        }
+    }
 }
