@@ -14,7 +14,7 @@
 //!
 //! There is one lock, taken for whole batches. The counts can be read without it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -224,13 +224,14 @@ impl Ledger {
     /// Ends tasks by their ids: the code of a running one is dropped. Returns the ids of those that
     /// wait or run here.
     pub(crate) fn terminate(&self, ids: &[&str], signal: i32) -> Vec<String> {
+        let ids: HashSet<&str> = ids.iter().copied().collect();
         let mut inner = self.lock();
         let held = inner
             .leases
             .values_mut()
             .filter_map(|lease| lease.task.as_mut());
         let mut found = Vec::new();
-        for held in held.filter(|held| ids.contains(&&*held.task.id)) {
+        for held in held.filter(|held| ids.contains(held.task.id.as_str())) {
             held.signal = Some(signal);
             found.push(held.task.id.clone());
         }
@@ -282,12 +283,14 @@ impl Ledger {
 
     /// Records that the verdict on a message is known, and how many bytes it takes.
     pub(crate) fn answered(&self, tag: Tag, bytes: usize) {
-        if let Some(lease) = self.lock().leases.get_mut(&tag) {
+        // A task may be large: it is dropped without the lock.
+        let ended = self.lock().leases.get_mut(&tag).and_then(|lease| {
             lease.answered = true;
-            lease.task = None;
             self.reweigh(lease, bytes);
-        }
+            lease.task.take()
+        });
         self.lighter.notify_one();
+        drop(ended);
     }
 
     fn reweigh(&self, lease: &mut Lease, bytes: usize) {
@@ -303,12 +306,17 @@ impl Ledger {
     }
 
     fn remove(&self, tags: &[Tag]) {
+        // Tasks may be large: they are dropped without the lock.
+        let mut ended = Vec::new();
         let mut inner = self.lock();
         for tag in tags {
             if let Some(lease) = inner.leases.remove(tag) {
                 self.bytes.fetch_sub(lease.bytes, Ordering::AcqRel);
+                ended.extend(lease.task);
             }
         }
+        drop(inner);
+        drop(ended);
     }
 
     /// Records that these messages wait for their ETA from now on.
@@ -327,12 +335,14 @@ impl Ledger {
     /// Records messages that are done except for their acknowledgement, which travels with the next
     /// claim. They make room at once: the claim that fills the room also acknowledges them.
     pub(crate) fn acknowledge(&self, tags: &[Tag]) {
+        // Tasks may be large: they are dropped without the lock.
+        let mut ended = Vec::with_capacity(tags.len());
         let (before, after) = {
             let mut inner = self.lock();
             for tag in tags {
                 if let Some(lease) = inner.leases.get_mut(tag) {
                     lease.answered = true;
-                    lease.task = None;
+                    ended.extend(lease.task.take());
                     self.reweigh(lease, 0);
                 }
             }
@@ -340,6 +350,7 @@ impl Ledger {
             inner.acks.extend_from_slice(tags);
             (before, inner.acks.len())
         };
+        drop(ended);
         self.busy.fetch_sub(tags.len(), Ordering::AcqRel);
         self.lighter.notify_one();
         if before == 0 || (before < ACKS && after >= ACKS) {
