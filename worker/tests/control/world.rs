@@ -58,8 +58,11 @@ pub fn start(command: &mut Command) -> Process {
     worker
 }
 
-/// Starts a worker of Celery 5.7 with one process.
+/// Starts a worker of Celery 5.7 with one process, and waits until it hears requests: it says
+/// "ready" a moment before kombu subscribes, which it does with a pattern.
 pub fn start_python(redis: &Redis, queue: &str) -> Option<Process> {
+    let patterns = || redis.cli(&["PUBSUB", "NUMPAT"]).unwrap().trim().to_owned();
+    let before = patterns();
     let mut command = python(redis)?;
     command.args([
         "-m", "celery", "-A", "proj", "worker", "-c", "1", "-l", "info",
@@ -67,6 +70,10 @@ pub fn start_python(redis: &Redis, queue: &str) -> Option<Process> {
     command.args(["-n", PYTHON, "-Q", queue]);
     let mut worker = Process::spawn("python", &mut command).unwrap();
     worker.wait_for_line(PATIENCE, " ready.").unwrap();
+    wait_for(PATIENCE, "the subscription of Python's worker", || {
+        patterns() != before
+    })
+    .unwrap();
     Some(worker)
 }
 
