@@ -1,9 +1,11 @@
 <?php
 
 /**
- * Measures the highest possible speed: phpredis pushes the bytes that the extension sent for such a
- * task, which are in the key `bench:message`. Order: {posts, batch}; batch 0 means one LPUSH a
- * round trip, otherwise it is the number of messages in a pipeline. Answer: {seconds, processor}.
+ * Measures the highest possible speed: phpredis pushes a message that the extension wrote. The
+ * benchmark (bench/rows/post.py) keeps it in the key `bench:message`.
+ *
+ * Order: {posts, batch}. With batch 0, each LPUSH waits for its answer; otherwise batch is the
+ * number of messages in a pipeline. Answer: {seconds, processor}; processor is CPU seconds.
  */
 
 require __DIR__ . '/serve.php';

@@ -2,7 +2,7 @@
 
 /**
  * Posts tasks one at a time. Order: {posts, body}, the number of tasks and the bytes of their one
- * argument. Answer: {seconds, processor}, including the last flush if posting is pipelined.
+ * argument. Answer: {seconds, processor}; both include the last flush if posting is pipelined.
  */
 
 require __DIR__ . '/client.php';

@@ -23,7 +23,7 @@ function seconds(callable $work): float
     return (hrtime(true) - $begin) / 1e9;
 }
 
-/** Like seconds(), with the processor time of this process: {seconds, processor}. */
+/** Like seconds(), and also returns the CPU seconds of this process: {seconds, processor}. */
 function timed(callable $work): array
 {
     $before = processor();

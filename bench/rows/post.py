@@ -58,7 +58,7 @@ def measure(bench, title, body, **environment):
 
 
 def keep_message(bench, client, body, **order):
-    """Stores the bytes that the extension sends for such a task; phpredis pushes them."""
+    """Stores the message that the client posts with a body of this length; lpush.php pushes it."""
     client.order(posts=1, body=body, **order)
     bench.redis.set("bench:message", bench.redis.lpop("celery"))
     bench.redis.delete("celery")

@@ -93,7 +93,8 @@ pub use app::{StartError, Stopped, Worker, WorkerBuilder};
 /// let definition = greet::task();
 /// ```
 ///
-/// Types and modules share their names, so a module cannot be called like a task beside it.
+/// Types and modules share a namespace, so a module cannot have the name of a task in the same
+/// scope.
 ///
 /// **Options**, all optional:
 ///

@@ -91,8 +91,9 @@ impl Shutdown {
         self.go(phase, |now| phase > now);
     }
 
-    /// Begins a warm stop of the worker's own, without a request. Returns `false`, and does nothing, unless the
-    /// worker runs: a drain lasts until a stop is requested.
+    /// Begins a warm stop that the worker decided on itself, without a request. If the worker is
+    /// not in the phase `Running`, does nothing and returns `false`: a drain lasts until a stop is
+    /// requested.
     pub(crate) fn stop_of_itself(&self) -> bool {
         self.go(Phase::Warm, |now| now == Phase::Running)
     }

@@ -235,7 +235,7 @@ pub(crate) fn delivery(tag: Tag, task: Task) -> Delivery {
     }
 }
 
-/// Returns what tasks run in: these states, and the runtime of the caller.
+/// Returns the stage on which tasks run, with these states and the runtime of the caller.
 pub(crate) fn stage(
     states: States,
     settler: Settler,

@@ -155,7 +155,7 @@ impl ServerError {
     /// Returns `true` if the server refused for a reason that passes by itself: a failover, a
     /// start, a full memory.
     ///
-    /// Redis refuses before it executes, so a command with such an answer can be repeated.
+    /// Redis gives these answers before it executes a command, so the command can be repeated.
     pub fn is_transient(&self) -> bool {
         match self.code.as_str() {
             "LOADING" | "READONLY" | "MASTERDOWN" | "OOM" | "MISCONF" | "NOREPLICAS" | "BUSY" => {

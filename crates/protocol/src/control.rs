@@ -34,7 +34,8 @@ pub struct Request {
     pub arguments: Value,
     /// The node names of the workers that are addressed. `None` or an empty list: see `pattern`.
     pub destination: Option<Vec<String>>,
-    /// A pattern of node names, which counts if a matcher is named and no destination is.
+    /// A pattern of node names. It is used if `matcher` is set and `destination` is `None` or
+    /// empty.
     pub pattern: Option<String>,
     /// The kind of the pattern: `glob` or `pcre`.
     pub matcher: Option<String>,
@@ -141,8 +142,10 @@ impl Request {
         self
     }
 
-    /// Returns `true` if the worker of this name is addressed, by kombu's rules: by name, else by
-    /// pattern, else as one of all. `matches` compares the name with a pattern of a kind.
+    /// Returns `true` if the request addresses the worker of this name. As in kombu, `destination`
+    /// decides if it names a worker, otherwise the pattern if there is one. Without both, every
+    /// worker is addressed. `matches` gets the pattern and its kind, and returns `true` if the name
+    /// matches.
     pub fn addresses(&self, node: &str, matches: impl FnOnce(&str, &str) -> bool) -> bool {
         match (&self.destination, &self.pattern, &self.matcher) {
             (Some(nodes), _, _) if !nodes.is_empty() => nodes.iter().any(|name| name == node),
@@ -311,7 +314,7 @@ impl Reply {
                 serde_json::from_str(body).map_err(|error| refused(&error.to_string()))?;
             let mut answers = answers.into_iter();
             let (Some((node, answer)), None) = (answers.next(), answers.next()) else {
-                return Err(refused("it does not have the answer of one worker"));
+                return Err(refused("it must have the answer of exactly one worker"));
             };
             Ok(Self {
                 node,

@@ -203,10 +203,10 @@ fn arguments_are_shown_as_python_shows_them() {
         };
         let python = (task.argsrepr.take(), task.kwargsrepr.take());
         match fixture.name.as_str() {
-            // In these messages the texts of the arguments differ: the caller gave them, the value
-            // is a list and not a tuple, or JSON has no form for it.
+            // Here Python's text of the arguments differs from ours: the caller chose the text, the
+            // value is a list and not a tuple, or JSON cannot express it.
             "argsrepr_kwargsrepr" | "send_task" | "json_special_types" | "json_nan"
-            // Python shortens the text inside the string and then closes the quote.
+            // Python shortens a long string inside its quotes. Our text just ends with `...`.
             | "long_argsrepr" => continue,
             _ => {}
         }

@@ -14,8 +14,8 @@ final class TaskFailed extends RuntimeException implements CeleryBridgeException
 {
     /**
      * @param  string  $status  FAILURE or REVOKED
-     * @param  string|null  $type  the name of the worker's exception, such as ValueError: never
-     * used as a class
+     * @param  string|null  $type  the name of the worker's exception, such as ValueError. It is
+     * only text: no PHP class of this name is looked up
      * @param  string|null  $traceback  the worker's traceback
      */
     public function __construct(

@@ -1,5 +1,5 @@
 --TEST--
-A priority goes to kombu's list for its step
+A message with a priority goes to the list of its step in kombu's priority_steps
 --EXTENSIONS--
 celery
 --FILE--

@@ -109,7 +109,7 @@ pub enum Stopped {
 }
 
 impl Stopped {
-    /// Returns the end of a worker that has stopped.
+    /// Returns how a stopped worker ended.
     fn of(shutdown: &Shutdown, recycling: &Recycling) -> Self {
         match shutdown.phase() {
             Phase::Cold => Stopped::Cold,
@@ -276,7 +276,7 @@ fn report(left: Left) {
     }
 }
 
-/// Returns what one process may run, and watches its memory from now on.
+/// Returns the limits at which the process must be replaced, and starts to watch its memory.
 fn recycling(config: &Config, shutdown: &Shutdown) -> Arc<Recycling> {
     let limits = Recycling::new(config.max_tasks_per_child, config.max_memory_per_child);
     let recycling = Arc::new(limits);
@@ -460,7 +460,7 @@ impl Worker {
                     "the table celery_inbox cannot be used: {error}. Create it with: {}",
                     database.inbox_ddl()
                 );
-                let setting = format!("{}, or once of a task", SETTINGS.exactly_once);
+                let setting = format!("{}, or the option once of a task", SETTINGS.exactly_once);
                 Err(ConfigError::new(setting, cause))
             }
             _ => Ok(()),

@@ -4,9 +4,9 @@ use super::settlement::{Chord, Complete, Document, Join, Part};
 
 /// Stores results and chords.
 ///
-/// If the broker is also the backend, a [`Settlement`](super::Settlement) carries most results, and
-/// only states of running tasks and counts of chord members come here. Otherwise everything does.
-/// Every call lasts until it is answered.
+/// If the broker is also the backend, a [`Settlement`](super::Settlement) carries most results.
+/// Only states of running tasks and counts of chord members come here. With a separate backend,
+/// everything comes here. Every call lasts until it is answered.
 pub(crate) trait Backend: Send + 'static {
     /// Stores and publishes documents, even if another worker holds the messages of their tasks. A
     /// document does not replace a SUCCESS.

@@ -30,7 +30,7 @@ use crate::tasks::Statements;
 /// The first version of Redis with the commands that the scripts use.
 const OLDEST: (u64, u64) = (6, 2);
 /// The largest harmless difference between clocks. With a larger one, Python workers restore tasks
-/// that are not lost, or do not restore those that are.
+/// that are not lost, or do not restore tasks that are lost.
 const SKEW: Duration = Duration::from_secs(5);
 
 /// The severity of a finding. The order is from good to bad.

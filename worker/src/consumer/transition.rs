@@ -20,7 +20,7 @@ pub(super) const BUG: &str = "bug";
 const POISON: &str = "poison";
 
 impl Rules {
-    /// Turns a verdict into the end of its delivery.
+    /// Turns a verdict into the settlement of its delivery.
     pub(crate) fn plan(&self, delivery: &Delivery, verdict: Verdict, now: Timestamp) -> Settlement {
         let task = &delivery.task;
         let queue = || Arc::clone(&delivery.queue);
@@ -131,7 +131,7 @@ impl Rules {
         }
     }
 
-    /// Returns the end of a message that cannot be read.
+    /// Returns the settlement of a message that cannot be read.
     pub(crate) fn malformed(
         &self,
         tag: Tag,
@@ -160,7 +160,8 @@ impl Rules {
         }
     }
 
-    /// Returns the end of a task whose name is not registered, or `None` because of a bug.
+    /// Returns the settlement of a task whose name is not registered, or `None` if a bug prevents
+    /// it.
     pub(crate) fn unknown(&self, delivery: &Delivery, now: Timestamp) -> Option<Settlement> {
         caught(|| {
             let name = delivery.task.name.clone();
@@ -169,8 +170,8 @@ impl Rules {
         })
     }
 
-    /// Returns the end of a message whose follow-ups cannot be worked out because of a bug. The
-    /// follow-ups include its callbacks, its chain and its chord, which are not notified.
+    /// Returns the settlement of a message whose follow-ups cannot be worked out because of a bug.
+    /// The follow-ups include its callbacks, its chain and its chord, which are not notified.
     pub(crate) fn bug(&self, delivery: &Delivery, now: Timestamp) -> Settlement {
         let task = &*delivery.task;
         let mut steps = Vec::new();
@@ -189,7 +190,7 @@ impl Rules {
         }
     }
 
-    /// Returns the end of a message that ended `times` workers while they read it.
+    /// Returns the settlement of a message that ended `times` workers while they read it.
     pub(crate) fn unreadable(
         &self,
         tag: Tag,
@@ -218,8 +219,9 @@ impl Rules {
         }
     }
 
-    /// Returns the end of a poison message: one that was redelivered `times` times, each time to a
-    /// worker that ended before it had finished the task. Returns `None` because of a bug.
+    /// Returns the settlement of a poison message: one that was redelivered `times` times, each
+    /// time to a worker that ended before it had finished the task. Returns `None` if a bug
+    /// prevents it.
     pub(crate) fn poison(
         &self,
         delivery: &Delivery,

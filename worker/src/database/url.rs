@@ -223,8 +223,8 @@ fn check_options(
     })
 }
 
-/// Checks that the files in a URL can be read: the driver's error for such a file looks like that
-/// for a server that is away.
+/// Checks that the files in a URL can be read. The driver's error about an unreadable file looks
+/// like its error about a server that is away.
 fn check_files(url: &Url, text: &str) -> Result<(), DatabaseUrlError> {
     for (name, file) in url.query_pairs() {
         // The drivers also accept the text of a certificate.

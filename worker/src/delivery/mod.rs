@@ -315,9 +315,10 @@ impl Settler {
         }
     }
 
-    /// Returns the outcome of a delivery whose code must not run once more, or `None` if it may. It
-    /// must not if another worker has the message, remote control has ended it, or its `expires` has
-    /// passed. It is for code that waited for something that was away.
+    /// Returns the outcome of a delivery whose code must not run again, or `None` if the code may
+    /// run. It must not run if another worker has the message, remote control has ended the task,
+    /// or its `expires` has passed. This check is for calls that have waited since their start was
+    /// allowed.
     pub(crate) fn obstacle(&self, delivery: &Delivery) -> Option<Outcome> {
         if self.ledger.is_lost(delivery.tag) {
             Some(Outcome::NotStarted)

@@ -1,4 +1,5 @@
-//! The role that publishes events, and the worker's own: online, heartbeat, offline.
+//! The role that publishes events. It also makes the events about the worker itself: online,
+//! heartbeat, offline.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -148,8 +149,8 @@ fn delivery_tag() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-/// Returns the load averages of the machine over 1, 5 and 15 minutes, or zeros where the system
-/// does not tell them as Linux does.
+/// Returns the load averages of the machine over 1, 5 and 15 minutes, or zeros if the system
+/// does not have Linux's `/proc/loadavg`.
 fn load_average() -> [f64; 3] {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let mut loads = text.split(' ').map(|load| load.parse().unwrap_or(0.0));

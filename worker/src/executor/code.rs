@@ -275,7 +275,8 @@ async fn end_terminated(
     Ended::Terminated { signal, stuck }
 }
 
-/// Returns what a task that runs alone gets, and what tells it that its soft limit has passed.
+/// Returns the call of a task outside a batch, and the sender that tells the task when its soft
+/// limit has passed.
 fn one_call(
     def: &TaskDef,
     delivery: &Delivery,

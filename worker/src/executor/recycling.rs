@@ -13,7 +13,7 @@ use crate::shutdown::Shutdown;
 /// How often the memory of the process is read. Memory that tasks allocate rises within seconds.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The limits of a process, and how far it is.
+/// The limits of a process, and what it has used of them.
 #[derive(Debug, Default)]
 pub(crate) struct Recycling {
     /// The most tasks.
@@ -67,7 +67,8 @@ impl Recycling {
         }
     }
 
-    /// Stops the worker, unless it drains or stops already: a request keeps its own end.
+    /// Stops the worker. Does nothing if it drains or stops already, so that a requested stop is
+    /// still reported as such.
     fn end(&self, shutdown: &Shutdown, cause: &str) {
         if !shutdown.is_running() {
             return;

@@ -1,4 +1,5 @@
-//! Tests of `#[task]`: the function stays callable, and the type beside it has the definition.
+//! Tests of `#[task]`: the function stays callable, and the type of the same name gives the task's
+//! definition.
 
 use std::sync::Arc;
 

@@ -133,7 +133,7 @@ pub enum End {
 }
 
 impl End {
-    /// Returns the end that this outcome leads to by the worker's verdict.
+    /// Returns how a call with this outcome ends, as the worker judges it.
     pub(super) fn of(outcome: Outcome, judge: impl FnOnce(Outcome) -> Verdict) -> Self {
         if let Outcome::Unavailable { cause } = outcome {
             return End::Unavailable { cause };

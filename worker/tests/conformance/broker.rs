@@ -41,7 +41,7 @@ pub trait Broker: Sized {
     /// notice the death at once.
     fn rescue_after(options: &mut ConsumerOptions, time: Duration);
 
-    /// Stops a consumer from polling for messages, if it does.
+    /// Makes a consumer of this broker wait for messages without polling, if it polls by default.
     fn without_polling(options: &mut ConsumerOptions);
 
     fn message(task: &Task, options: &EncodeOptions<'_>) -> Self::Message;
@@ -58,9 +58,9 @@ pub trait Broker: Sized {
     /// declares the queue as the worker does.
     async fn push(&mut self, queue: &str, messages: &[Self::Message]);
 
-    /// Returns what is in a queue and with its consumers, read at one moment and not before this
-    /// call. If a broker does not count unacknowledged messages by queue, it returns those of all
-    /// queues.
+    /// Returns the numbers of messages in a queue and with its consumers. Both are counted at the
+    /// same moment, after this call began. If a broker does not count unacknowledged messages by
+    /// queue, it returns those of all queues.
     async fn depth(&mut self, queue: &str) -> Depth;
 
     /// Returns the dead letters of all queues, oldest first. They stay where they are.

@@ -47,7 +47,7 @@ pub fn post(redis: &Redis, id: &str, name: &str, args: &str, limit: Option<f64>)
     });
 }
 
-/// Posts a task after a change to its message.
+/// Posts a task whose message `change` has edited.
 pub fn post_with(redis: &Redis, id: &str, name: &str, args: &str, change: impl FnOnce(&mut Task)) {
     let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
     let mut task = Task::new(id, name, raw(args), raw("{}"));
@@ -83,7 +83,7 @@ pub fn wait_until_begun(worker: &mut Process, id: &str) {
     log.unwrap();
 }
 
-/// Waits until a task with this id is held: its queue is empty.
+/// Waits until the worker has received the task with this id and the queue is empty.
 pub fn wait_until_claimed(redis: &Redis, worker: &mut Process, id: &str) {
     worker
         .wait_for_line(PATIENCE, &format!("[{id}] received"))

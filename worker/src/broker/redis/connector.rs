@@ -39,7 +39,8 @@ impl Connector {
         self.link_with(role, &self.health)
     }
 
-    /// Returns the connection of a role without which the worker is ready. It opens at need.
+    /// Returns a connection for a role that the worker does not need in order to be ready. It opens
+    /// when it is first used.
     ///
     /// Such a role may have nothing to do for days after a failure, so that it would not notice
     /// that the server is back. Its state therefore does not count in [`health`](Self::health).
@@ -98,7 +99,7 @@ impl Store {
         Store(Connector::new(server, layout))
     }
 
-    /// Returns the connection of a role without which the worker is ready.
+    /// Returns a connection for a role that the worker does not need in order to be ready.
     pub(super) fn link_aside(&self, role: &str) -> Supervised {
         self.0.link_aside(role)
     }

@@ -207,7 +207,7 @@ pub(super) mod testing {
         layout
     }
 
-    /// Returns a connector of such a worker to a server.
+    /// Returns a connector to a server, with the layout that [`layout`] returns.
     pub(in crate::broker::redis) fn connector(
         redis: &Redis,
         keys: Keys,

@@ -104,7 +104,7 @@ fn each(values: &Value) -> &[Value] {
     }
 }
 
-/// Returns what was found as Python shows it.
+/// Returns the matched headers and their values, written as Python writes a dict of sets.
 fn mapping(matched: &BTreeMap<&str, BTreeSet<String>>) -> String {
     let members = matched.iter().map(|(header, values)| {
         let values: Vec<&str> = values.iter().map(String::as_str).collect();
