@@ -489,9 +489,12 @@ fn a_prefix_precedes_every_key_and_an_empty_variable_is_ignored() {
         .unwrap();
     let list = String::from_utf8_lossy(&list.stdout).into_owned();
     assert!(list.contains("not-an-object"), "{list}");
-    assert_eq!(
-        redis.cli(&["KEYS", "*"]).unwrap().trim(),
-        "shop:celery.dead"
+    // Remote control leaves kombu's list of deadlines behind, which kombu's own clients keep, too.
+    let keys = redis.cli(&["KEYS", "*"]).unwrap();
+    assert!(
+        keys.lines().any(|key| key == "shop:celery.dead")
+            && keys.lines().all(|key| key.starts_with("shop:")),
+        "{keys}"
     );
 }
 
