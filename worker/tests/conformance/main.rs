@@ -24,6 +24,8 @@
 mod suite;
 mod behaviour;
 mod broker;
+#[path = "../shared/documented.rs"]
+mod documented;
 mod memory;
 mod redis;
 mod rig;

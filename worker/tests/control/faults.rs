@@ -4,6 +4,7 @@ use celery_testkit::{Process, Redis, RedisOptions};
 use serde_json::json;
 
 use super::answers::occupy;
+use super::documented::worker_rights;
 use super::world::{Asking, OURS, PATIENCE, playground, post, start};
 
 #[test]
@@ -76,17 +77,6 @@ fn requests_are_heard_again_after_the_broker_was_away() {
     }
 }
 
-/// Returns the rules behind the user's name and password in `docs/reference/redis.md`.
-fn documented_rights() -> Vec<&'static str> {
-    let documentation = include_str!("../../../docs/reference/redis.md");
-    let (_, rule) = documentation
-        .split_once("ACL SETUSER worker on '>PASSWORD'")
-        .unwrap();
-    let (rule, _) = rule.split_once("```").unwrap();
-    let words = rule.split_whitespace().filter(|word| *word != "\\");
-    words.map(|word| word.trim_matches('\'')).collect()
-}
-
 /// Starts a worker whose Redis user has these rights. `line` is the line that it is to write.
 fn start_as(redis: &Redis, rights: &[&str], line: &str) -> Process {
     let user = ["ACL", "SETUSER", "limited", "on", ">secret"];
@@ -106,7 +96,7 @@ fn the_documented_rights_are_enough() {
     let Some(mut asking) = Asking::start(&redis) else {
         return;
     };
-    let mut worker = start_as(&redis, &documented_rights(), "Remote control listens");
+    let mut worker = start_as(&redis, &worker_rights(), "Remote control listens");
     occupy(&redis, &mut asking, OURS, "celery");
     let ids = json!({"task_id": ["celery-active", "celery-reserved"], "terminate": true});
     asking.ask(OURS, "revoke", ids);
@@ -123,7 +113,7 @@ fn the_documented_rights_are_enough() {
 #[test]
 fn a_worker_that_may_not_subscribe_serves_its_tasks() {
     let redis = Redis::start(RedisOptions::default()).unwrap();
-    let mut rights = documented_rights();
+    let mut rights = worker_rights();
     rights.push("resetchannels");
     let mut worker = start_as(
         &redis,

@@ -7,6 +7,8 @@
 
 mod answers;
 mod away;
+#[path = "../shared/documented.rs"]
+mod documented;
 mod events;
 mod faults;
 mod revocations;

@@ -13,18 +13,8 @@ use celery_worker::delivery::Outcome;
 
 use super::{Redis, redis};
 use crate::broker::{Backend, Broker};
+use crate::documented::worker_rights;
 use crate::rig::{Rig, json, message, post, succeeded, task};
-
-/// The rules behind the user's name and password in `docs/reference/redis.md`.
-fn rules() -> Vec<&'static str> {
-    let documentation = include_str!("../../../../docs/reference/redis.md");
-    let (_, rule) = documentation
-        .split_once("ACL SETUSER worker on '>PASSWORD'")
-        .unwrap();
-    let (rule, _) = rule.split_once("```").unwrap();
-    let words = rule.split_whitespace().filter(|word| *word != "\\");
-    words.map(|word| word.trim_matches('\'')).collect()
-}
 
 fn cli(url: &str, words: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_celery-worker"));
@@ -39,7 +29,7 @@ fn cli(url: &str, words: &[&str]) -> (Option<i32>, String) {
 #[tokio::test]
 async fn the_documented_rights_are_enough() {
     let mut broker = Redis::start_durable().await;
-    let mut options = broker.options_as(&rules()).await;
+    let mut options = broker.options_as(&worker_rights()).await;
     redis(&mut options).lease = Duration::from_millis(500);
     let time = broker.ask(&["TIME"]).await;
     let time = time.trim_start_matches('[').split(' ').next().unwrap();
