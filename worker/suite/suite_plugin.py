@@ -3,7 +3,10 @@
 It changes the following in the suite, whose files stay unchanged:
 
 * No worker is embedded: the plugin starts the worker that `SUITE_COMMAND` names, and stops it
-  at the end.
+  at the end. The tests of `test_inspect.py` and another try of a failed test get a new worker and
+  an empty Redis: they look at everything that the worker has, also what other tests left behind.
+* `inspect().scheduled()` is asked again until the answer names a task. A worker may read the
+  request before it takes the message that was sent earlier: upstream repeats the test.
 * With our worker `assert_ping` and `wait_until_idle` do nothing: it runs two tasks at a time, so
   that no test waits for the tasks of the previous one. With Python's they take the first answer,
   which is the only one.
@@ -30,6 +33,7 @@ from pathlib import Path
 
 import listing
 import pytest
+import redis
 from celery.utils.nodenames import default_nodename
 
 # Celery's own fixtures, which its `conftest.py` imports in part.
@@ -96,6 +100,7 @@ def pytest_configure(config):
     from celery.contrib.testing import manager, worker
 
     worker.start_worker = no_embedded_worker
+    control.Inspect.scheduled = until_it_names_a_task(control.Inspect.scheduled)
     if OURS:
         manager.ManagerMixin.wait_until_idle = nothing
     else:
@@ -135,6 +140,19 @@ def impatient(wait):
     return shorter
 
 
+def until_it_names_a_task(scheduled):
+    """Repeats `inspect().scheduled()` while its answer is empty, for at most `TIMEOUT` seconds."""
+
+    def repeated(*arguments, **options):
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            answers = scheduled(*arguments, **options)
+            if any((answers or {}).values()) or time.monotonic() > deadline:
+                return answers
+
+    return repeated
+
+
 def take(node_id):
     """Returns `True` if this run is the first to ask for the test."""
     name = node_id.replace("/", ".")
@@ -163,11 +181,20 @@ class Runner:
     def run(self, item, session):
         """Runs a test, and again if it failed and another try is left."""
         for self.attempt in range(ATTEMPTS):
+            if self.attempt > 0 or item.path.name == "test_inspect.py":
+                self.renew()
             failed = session.testsfailed
             # With the session as the next item, pytest keeps only the fixtures of the session.
             session.config.hook.pytest_runtest_protocol(item=item, nextitem=session)
             if session.testsfailed == failed:
                 return
+
+    def renew(self):
+        """Replaces the worker by a new one, and empties Redis meanwhile."""
+        self.worker.stop()
+        redis.Redis.from_url(os.environ["REDIS_URL"]).flushall()
+        self.worker = Worker()
+        self.worker.wait_until_ready()
 
     def pytest_runtest_logreport(self, report):
         told = {
