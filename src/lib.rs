@@ -10,7 +10,7 @@
 //! * `classes`: the PHP classes: the clients, `AsyncResult`, the exceptions.
 //! * `connection`: celery-php's connection arguments as an endpoint; `registry`: the connections of
 //!   a request, by name.
-//! * `values`: PHP values to JSON and back, and where a value is that cannot be sent.
+//! * `values`: PHP values to JSON and back, and the place of a value that cannot be sent.
 //! * `post`: from `PostTask`'s arguments to a message; `process`: the sender's fields of a message.
 //! * `broker`, `results`: calls to the two servers; `messages`: result documents; `errors`:
 //!   exceptions.

@@ -28,7 +28,7 @@ pub(crate) fn post(
     post: &Post,
     deadline: Deadline,
 ) -> Result<(), PublishError> {
-    // This comes before the wait, in which a signal handler may fork.
+    // The process is read before the wait, because a signal handler may fork during the wait.
     let owner = Process::current();
     let mut client = take(endpoint).unwrap_or_else(|| pool::take(endpoint));
     client.set_options(pool::client_options());

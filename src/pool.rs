@@ -1,9 +1,9 @@
 //! The idle connections of this process (of this thread, under ZTS), which outlive requests.
 //!
-//! A client is taken out, used and put back; the pool closes connections that are not in order.
+//! A client is taken out, used and put back; the pool closes connections that cannot be used again.
 //! Meanwhile the pool stays usable: a signal handler may post a task while a call waits for a
-//! result. PHP code runs only inside the interrupt, which turns a bailout into an error, so that
-//! the interrupted connection is closed.
+//! result. During a call, PHP code runs only inside the interrupt. The interrupt turns a bailout
+//! into an error, so that the connection of the call is closed.
 
 use std::cell::RefCell;
 
@@ -52,7 +52,7 @@ pub(crate) fn put(client: Client) {
     });
 }
 
-/// Runs a call on a client. The pool keeps the connection if it is in order afterwards.
+/// Runs a call on a client. The pool keeps the connection if it can be used again.
 pub(crate) fn with<T>(
     endpoint: &Endpoint,
     deadline: Deadline,

@@ -14,7 +14,7 @@ use InvalidArgumentException;
 use UnitEnum;
 
 /**
- * One task before its post: everything known of it before it is encoded. A plain value.
+ * One task before its post: all that is known before the task is encoded. A plain value.
  */
 final class TaskMessage
 {
@@ -123,8 +123,8 @@ final class TaskMessage
     }
 
     /**
-     * Returns a time in $seconds. It is added in two parts, because PHP's parser misreads a large
-     * number of microseconds.
+     * Returns the time that is $seconds from now. They are added in two parts, because PHP's parser
+     * misreads a large number of microseconds.
      */
     private static function after(DateTimeImmutable $now, float $seconds, string $field): DateTimeImmutable
     {

@@ -81,7 +81,7 @@ class ConnectionsTest extends FpmTestCase
         }
         $this->assertSame(5, $fpm->get('works.php')->told()['read']);
 
-        // It was unreachable only while it was stopped.
+        // Redis is unreachable only while it is stopped.
         $redis->stop();
         $away = $fpm->get('works.php');
         $this->assertSame(500, $away->status);

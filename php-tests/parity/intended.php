@@ -46,7 +46,7 @@ return [
         ],
     ],
     [
-        'why' => 'Databases may be written as in a URL; a name that is not a number is refused by name, not by the server.',
+        'why' => 'Databases may be written as in a URL; a name that is not a number is refused with an error that shows it, before the server is asked.',
         'cases' => [
             'connect: vhost a slash' => [
                 ...$returns('answer', true),

@@ -4,7 +4,8 @@ use crate::ffi::call::Call;
 use crate::ffi::throw::Thrown;
 use crate::values::{self, type_name};
 
-/// The API of celery-php that an object serves. Both return the error of a failed task as a value.
+/// The API of celery-php that an object serves. In both APIs the error of a failed task is returned
+/// as a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Api {
     /// The API of 2.1: reading a final result deletes it.

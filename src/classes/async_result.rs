@@ -63,7 +63,7 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
                 "__construct",
                 handler!(construct),
                 [
-                    // The connection details may be in the wrong place.
+                    // Both are hidden in traces: the connection details may be in the wrong place.
                     required("id").sensitive(),
                     required("connection_details").sensitive(),
                     optional("task_name", "null"),
@@ -171,8 +171,8 @@ fn fetch(call: &mut Call<'_>) -> Result<bool, Thrown> {
     Ok(ready.unwrap_or(false))
 }
 
-/// Keeps a document if it is final. It is decoded first: if PHP has no memory for it, it counts as
-/// not read.
+/// Keeps a final document. The document is decoded first. If PHP has no memory for the value, the
+/// result counts as not read.
 fn keep(call: &mut Call<'_>, document: Document) -> Result<bool, Thrown> {
     if !document.is_final() {
         return Ok(false);
@@ -320,7 +320,7 @@ fn get(call: &mut Call<'_>) -> Result<(), Thrown> {
     Ok(())
 }
 
-/// Returns the time allowed: null means the directive; 0 and less mean a single read.
+/// Returns the time for the wait: null means the directive; 0 and less mean a single read.
 fn timeout(call: &Call<'_>) -> Result<Duration, Thrown> {
     if call.argument(0).is_some_and(Zval::is_null) {
         return Ok(settings::current().result_timeout);

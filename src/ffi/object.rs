@@ -160,7 +160,7 @@ unsafe extern "C" fn get_gc<T: State>(
             return properties;
         };
         let buffer = zend_get_gc_buffer_create();
-        // Without a table of their own, the properties are in the returned table.
+        // If `count` is 0, all properties are in the returned table.
         let own = match usize::try_from(*count) {
             Ok(count) if count > 0 => std::slice::from_raw_parts(*table, count),
             _ => &[],

@@ -55,7 +55,7 @@ pub(crate) enum Thrown {
     /// PHP code has thrown or bailed out. The pending exception or bailout continues after the
     /// method has ended.
     Pending,
-    /// An exception of the extension, which is still to be thrown.
+    /// An exception of the extension that was not thrown yet.
     Ours(Box<Exception>),
 }
 
@@ -136,7 +136,7 @@ impl Thrown {
         if is_pending() {
             return;
         }
-        // A bailout in it continues after the call has ended.
+        // If it bails out, the bailout continues after the call has ended.
         let _ = bailout::catch(|| exception.throw());
     }
 }
@@ -239,6 +239,6 @@ pub(crate) fn warning(message: &str) {
     let raise = || unsafe {
         ffi::php_error_docref(ptr::null(), warning, c"%s".as_ptr(), text.as_ptr());
     };
-    // A bailout in it continues after the call has ended.
+    // If it bails out, the bailout continues after the call has ended.
     let _ = bailout::catch(raise);
 }

@@ -67,8 +67,8 @@ fn set(task: &mut Task, name: &str, value: &Zval) -> Result<(), Thrown> {
         "errbacks" => task.embed.errbacks = signatures(name, value)?,
         "chain" => task.embed.chain = signatures(name, value)?,
         "chord" => task.embed.chord = encoded(name, value)?,
-        // Scripts cannot set these fields: all times in a message carry their offset, and the
-        // extension describes itself.
+        // Scripts cannot set these fields. `utc` has no effect, because all times in a message
+        // carry their offset. The others describe the sender, which is the extension.
         "utc" | "lang" | "origin" | "correlation_id" => {}
         _ => task
             .headers

@@ -87,7 +87,7 @@ async fn fail(#[default("boom".to_owned())] msg: String) -> TaskResult<()> {
     Err(TaskError::value_error(msg))
 }
 
-/// Fails with an `OSError` twice more, a second apart, and then for good.
+/// Fails with an `OSError`. It is retried twice, a second apart, and fails each time.
 #[task(name = "proj.retrying", max_retries = 2)]
 async fn retrying(context: Context, _args: Args, _kwargs: Kwargs) -> TaskResult<()> {
     let error = Exception::with_args("OSError", vec![json!(5), json!("io failed")]);

@@ -91,8 +91,8 @@ impl TestWorker {
         }
     }
 
-    /// Adds a value that the task gets as `State<T>`. Without one that it asks for, calls end in a
-    /// `RuntimeError`.
+    /// Adds a value that the task gets as `State<T>`. If a value that the task asks for is missing,
+    /// its calls end in a `RuntimeError`.
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.states.insert(value);

@@ -8,8 +8,8 @@ It changes the following in the suite, whose files stay unchanged:
 * `inspect().scheduled()` is asked again until the answer names a task. A worker may read the
   request before it takes the message that was sent earlier: upstream repeats the test.
 * With our worker `assert_ping` and `wait_until_idle` do nothing: it runs two tasks at a time, so
-  that no test waits for the tasks of the previous one. With Python's they take the first answer,
-  which is the only one.
+  that no test waits for the tasks of the previous one. With Python's worker they take the first
+  answer, because there is only one.
 * Waits for a message that must not come last `ABSENCE` seconds instead of ten, other waits
   `TIMEOUT` seconds instead of sixty. Each test has a limit of `PATIENCE` seconds.
 * Only functions with the verdict `runs` in the list are run.

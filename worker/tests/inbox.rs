@@ -394,7 +394,10 @@ fn the_worker_applies_each_call_once() {
     wait_for(PATIENCE, "task_created", settled).unwrap();
     post(&redis, "t1", "task_created", "[1]");
     post(&redis, "end", "count_twice", "[1]");
-    wait_for(PATIENCE, "the last", || result(&redis, "end").is_some()).unwrap();
+    wait_for(PATIENCE, "the last result", || {
+        result(&redis, "end").is_some()
+    })
+    .unwrap();
     assert_eq!(
         server.sql("SELECT n FROM tasks ORDER BY id").unwrap(),
         "1\n1"
@@ -404,7 +407,7 @@ fn the_worker_applies_each_call_once() {
 
     // A task without `once` runs twice.
     post(&redis, "end", "count_twice", "[1]");
-    wait_for(PATIENCE, "the second", || counters()[0] == "3").unwrap();
+    wait_for(PATIENCE, "the second run", || counters()[0] == "3").unwrap();
     worker.terminate();
     assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
 }

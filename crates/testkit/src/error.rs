@@ -51,7 +51,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns a function that adds `what` was attempted to an I/O error.
+    /// Returns a function that turns an I/O error into an error that also names the failed action,
+    /// `what`.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
         let what = what.into();
         move |source| Error::Io { what, source }

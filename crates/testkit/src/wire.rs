@@ -1,8 +1,8 @@
 //! A wire between two network namespaces of its own; while it is cut, it drops packets.
 //!
-//! No FIN and no RST arrives, and no data is acknowledged. It behaves like a pulled plug, which a
-//! proxy cannot imitate. It needs root. The machine's own network is not touched: both ends and
-//! their addresses exist only in the namespaces.
+//! While the wire is cut, no FIN and no RST arrives, and no data is acknowledged. It behaves like a
+//! pulled plug, which a proxy cannot imitate. Making a wire needs root. The machine's own network
+//! is not touched: both ends and their addresses exist only in the namespaces.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -5,8 +5,8 @@ declare(strict_types=1);
 namespace CeleryBridge\Config;
 
 /**
- * The keys that config/celery.php may have. Any other is refused by name: if a misspelt `url` were
- * ignored, tasks would go to the default address.
+ * The keys that config/celery.php may have. Any other key is refused with an error that names it:
+ * if a misspelt `url` were ignored, tasks would go to the default address.
  */
 final class KnownKeys
 {

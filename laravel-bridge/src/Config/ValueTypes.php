@@ -8,8 +8,9 @@ use SensitiveParameter;
 use Stringable;
 
 /**
- * The types that values in config/celery.php may have. Any other is refused by name: with a list
- * instead of a URL, tasks would go to the default address.
+ * The types that values in config/celery.php may have. A value of any other type is refused with an
+ * error that names its key. Otherwise a list instead of a URL would send tasks to the default
+ * address.
  */
 final class ValueTypes
 {

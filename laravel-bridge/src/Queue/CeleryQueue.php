@@ -353,10 +353,10 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
             throw JobCannotRunOnCelery::unmapped($job);
         }
         if (! empty($job->chained)) {
-            throw JobCannotRunOnCelery::because($job, 'it begins a chain, and a Celery worker starts no next job');
+            throw JobCannotRunOnCelery::because($job, 'it begins a chain, and a Celery worker does not start the next job');
         }
         if (! empty($job->batchId)) {
-            throw JobCannotRunOnCelery::because($job, 'it belongs to a batch, and a Celery worker reports to none');
+            throw JobCannotRunOnCelery::because($job, 'it belongs to a batch, and a Celery worker does not report to a batch');
         }
         if ($job instanceof ShouldBeEncrypted) {
             throw JobCannotRunOnCelery::because($job, 'it must be encrypted, and a Celery worker cannot decrypt it');

@@ -29,7 +29,7 @@ final class UniqueLocks
             return;
         }
 
-        // Before Laravel 10 only Laravel's worker could do it:
+        // Before Laravel 10 only Laravel's worker could release the lock:
         // CallQueuedHandler::ensureUniqueJobLockIsReleased().
         $id = method_exists($job, 'uniqueId') ? $job->uniqueId() : ($job->uniqueId ?? '');
         $cache = method_exists($job, 'uniqueVia') ? $job->uniqueVia() : $cache;

@@ -61,7 +61,7 @@ final class FakeResult implements Result
 
     public function traceback(): ?string
     {
-        return $this->failed() ? 'Traceback (most recent call last): (laid down by a test)' : null;
+        return $this->failed() ? 'Traceback (most recent call last): (made by a test)' : null;
     }
 
     public function forget(): void

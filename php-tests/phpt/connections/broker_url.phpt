@@ -60,7 +60,7 @@ $advanced = new class(arguments(['vhost' => 4]), arguments(['vhost' => 4])) exte
 $result = $advanced->PostTask('proj.add', [2, 3]);
 store($result->getId(), 'SUCCESS', 10, null, 4);
 var_dump($result->get(5));
-echo "beside the URL of php.ini only what it says may be said:\n";
+echo "options beside the URL of php.ini must agree with it:\n";
 show(fn () => new Celery(null, 'user', null, null));
 show(fn () => new Celery(null, null, 'secret', null));
 show(fn () => new Celery(null, null, null, 3));
@@ -79,7 +79,7 @@ int(7)
 int(8)
 int(9)
 int(10)
-beside the URL of php.ini only what it says may be said:
+options beside the URL of php.ini must agree with it:
 CeleryException: These connection arguments cannot be used beside the directive celery.broker_url: contradicting options: a login beside a URL with another one.
 CeleryException: These connection arguments cannot be used beside the directive celery.broker_url: contradicting options: a password beside a URL with another one.
 CeleryException: These connection arguments cannot be used beside the directive celery.broker_url: contradicting options: a virtual host beside a URL with another one.

@@ -1,5 +1,5 @@
 --TEST--
-A node of a Redis Cluster, and a Sentinel, are refused by name on the first call, in every way of posting
+The first call to a node of a Redis Cluster or to a Sentinel throws an exception that names the cause, in every way of posting
 --EXTENSIONS--
 celery
 --FILE--

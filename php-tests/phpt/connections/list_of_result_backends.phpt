@@ -1,5 +1,5 @@
 --TEST--
-A list of servers in celery.result_backend is refused by name, as one in celery.broker_url is
+A list of servers is refused in celery.result_backend as in celery.broker_url, with an error that says so
 --INI--
 celery.broker_url=redis://127.0.0.1:1/0
 celery.result_backend="redis://a/0;redis://b/0"

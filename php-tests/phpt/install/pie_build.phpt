@@ -25,7 +25,7 @@ in_namespace(<<<'PHP'
     $copy = folder();
     exec("cp -a $folder/config.m4 $folder/Makefile.frag $copy && mount --bind $copy $folder");
     chdir($folder);
-    // Cargo has built the extension already, so that it finds its work done.
+    // The extension was built before, so Cargo has nothing left to do.
     $built = dirname(getenv('CELERY_EXTENSION'));
     $changes = ['CARGO_TARGET_DIR' => dirname($built)];
     $make = ['make', 'CELERY_PROFILE=' . strtr(basename($built), ['debug' => 'dev'])];

@@ -76,7 +76,7 @@ foreach ($cases as [$form, $count, $wanted, $limits]) {
     });
 }
 
-// Posts one after another, until the memory is full: each task that was sent has its result.
+// Posts one after another until the memory is full. Each task that was sent has its result object.
 outcomes('one by one', [4, 6], function (int $limit) {
     $queue = fresh('queue');
     $code = child($limit, function () use ($limit, $queue) {

@@ -28,7 +28,7 @@ try {
     $thrown = get_class($e) . ': ' . preg_replace('/ on redis:\S+ /', ': ', $e->getMessage());
 }
 if ($child === 0) {
-    redis()->rPush($heard, 'the child is out');
+    redis()->rPush($heard, 'the child has left get()');
     echo $thrown, "\n";
     exit(0);
 }

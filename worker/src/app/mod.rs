@@ -103,8 +103,8 @@ pub enum Stopped {
         /// The number of stuck tasks.
         tasks: usize,
     },
-    /// The process has run as many tasks, or takes as much memory, as it may; the supervisor should
-    /// start another. Every running task was finished; the other messages went back.
+    /// The process has reached its limit of tasks or memory; the supervisor should start another.
+    /// Every running task was finished; the other messages went back.
     Recycled,
 }
 
@@ -410,7 +410,8 @@ impl Drop for OwnRuntime {
     }
 }
 
-/// Lasts as long as the last verdicts may take. A cold stop during a warm one shortens it.
+/// Waits for the longest time that the last verdicts may take. A cold stop during a warm one
+/// shortens the wait.
 async fn patience(shutdown: &Shutdown) {
     let cold = async {
         shutdown.reached(Phase::Cold).await;

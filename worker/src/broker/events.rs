@@ -12,7 +12,7 @@ pub(crate) struct EventMessage {
 
 /// The channel on which a worker publishes events.
 ///
-/// Events may be lost: a program that does not listen at that moment does not get them.
+/// Events may be lost: a program that is not subscribed at that moment does not get them.
 pub(crate) trait EventChannel: Send + 'static {
     /// Publishes messages, in their order. Waits for the broker, however long that takes. Drops the
     /// messages if the broker refuses them, or if it is unknown whether it took them.

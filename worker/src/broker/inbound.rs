@@ -32,10 +32,10 @@ pub(crate) trait Inbound: Send + 'static {
     /// The message as this broker carries it.
     type Message: Held;
 
-    /// Waits until [`take`](Self::take) should be called: there may be messages that there is room
-    /// for, or acknowledgements have waited long enough. Returns the room to call it with. The
-    /// future may be dropped at any time. Other roles use room in the meantime, so it calls `room`
-    /// again after each event.
+    /// Waits until [`take`](Self::take) should be called: there is room and there may be messages,
+    /// or acknowledgements have waited long enough. Returns the room to call it with. The future
+    /// may be dropped at any time. Other roles use room in the meantime, so it calls `room` again
+    /// after each event.
     fn due(&mut self, room: impl Fn() -> usize + Send + Sync)
     -> impl Future<Output = usize> + Send;
 

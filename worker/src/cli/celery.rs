@@ -10,7 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 struct Word {
     long: &'static str,
     short: Option<char>,
-    /// Other names of the option, for which Celery has them.
+    /// Other names that Celery has for the option.
     aliases: &'static [&'static str],
     /// `true` if a value follows.
     valued: bool,

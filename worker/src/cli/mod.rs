@@ -6,7 +6,7 @@
 //! * 1 – after a cold stop or an error.
 //! * 64 – the command line cannot be read.
 //! * 70 – stuck tasks stopped the worker.
-//! * 75 – the worker has run as many tasks, or takes as much memory, as one process may.
+//! * 75 – the process has reached its limit of tasks or memory.
 //! * 78 – a setting cannot be used.
 
 mod banner;

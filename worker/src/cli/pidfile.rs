@@ -13,8 +13,8 @@ use nix::unistd::Pid;
 use crate::config::SETTINGS;
 use crate::config::value::ConfigError;
 
-/// How often the file is opened again because another worker removed it in between. Each time, one
-/// of those workers has ended.
+/// How often the file is opened again because another worker removed it in between. Each such
+/// removal means that another worker has ended.
 const ATTEMPTS: usize = 10;
 
 /// The most bytes that are read: a number has at most ten digits.
@@ -141,7 +141,8 @@ mod tests {
         assert_eq!(text, format!("{}\n", std::process::id()));
         drop(file);
         assert!(!path.exists());
-        // The number of a process that runs, of those that cannot exist, and none at all.
+        // The texts: the number of a process that runs, numbers of processes that cannot exist, and
+        // texts without a number.
         for (text, error) in [
             ("1\n", Some("the process 1 runs already")),
             ("4294967295", None),
@@ -170,7 +171,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("worker.pid");
         let file = PidFile::create(&path).unwrap();
-        // Even if the number tells nothing, because the process is in another namespace.
+        // The lock decides even if the number says nothing, as with a process in another namespace.
         for text in ["", "4294967295\n"] {
             std::fs::write(&path, text).unwrap();
             assert!(PidFile::create(&path).is_err(), "{text}");

@@ -166,12 +166,12 @@ declare_settings! {
         example: "[\"celery\", \"mails\"]",
     }
 
-    /// Sets queues that are not consumed, of those that would be.
+    /// Sets queues to leave out of the consumed ones.
     exclude_queues: Option<Vec<String>> {
         group: Queues,
         short: 'X',
         value: "QUEUES",
-        help: "Queues that are not consumed, of those that would be, separated by commas",
+        help: "Queues to leave out of the consumed ones, separated by commas",
         default: "none",
         builder: |queues: impl IntoIterator<Item = impl Into<String>>|
             queues.into_iter().map(Into::into).collect(),
@@ -264,8 +264,8 @@ declare_settings! {
         group: Queues,
         value: "TYPES",
         help: "Serializers accepted in message bodies: `json`, `msgpack`, `yaml`",
-        more: "In the file a list. Others are [dead letters](outcomes.md#dead-letters); pickle \
-               always is",
+        more: "In the file a list. Messages in any other become [dead \
+               letters](outcomes.md#dead-letters); pickle is never accepted",
         celery: "accept_content",
         builder: |types: impl IntoIterator<Item = impl Into<String>>|
             types.into_iter().map(Into::into).collect(),
@@ -370,7 +370,7 @@ declare_settings! {
         example: "2_000_000",
     }
 
-    /// Makes results unstored, unless the message says otherwise.
+    /// Turns off the storing of results, unless the message says otherwise.
     ignore_result: bool = false {
         group: Broker,
         alias: "task_ignore_result",
@@ -381,7 +381,7 @@ declare_settings! {
         example: "true",
     }
 
-    /// Makes failures, retries and revocations stored even if the result is ignored.
+    /// Makes the worker store failures, retries and revocations even if the result is ignored.
     store_errors_even_if_ignored: bool = false {
         group: Broker,
         alias: "task_store_errors_even_if_ignored",

@@ -19,7 +19,7 @@ pub(crate) trait Given: Sized {
     /// Makes the value of a default.
     fn of_default(default: Self::Default) -> Self;
 
-    /// Adds to an option how its value is read.
+    /// Tells an option how to read its value.
     fn reads(argument: Arg) -> Arg;
 
     /// Takes the value that the command line or the environment gives.

@@ -71,7 +71,7 @@ pub(crate) struct Setting {
         expect(dead_code, reason = "only a test reads the reference")
     )]
     pub(crate) celery: Option<&'static str>,
-    /// Adds to an option how its value is read.
+    /// Tells an option how to read its value.
     pub(crate) reads: fn(Arg) -> Arg,
 }
 

@@ -202,8 +202,7 @@ impl<O: Outbound> Intake<O> {
         self.sort(delivery, was_due, now).await
     }
 
-    /// Returns `true` if a message that may have ended workers while they read it is to be read
-    /// once more.
+    /// Returns `true` if a message may be read, although workers may have ended while they read it.
     async fn may_be_read(&mut self, peek: &Peek, tag: Tag, queue: &Arc<str>) -> bool {
         let limit = u64::from(self.redelivery_limit);
         let name = peek.count.as_str();

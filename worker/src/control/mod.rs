@@ -112,8 +112,8 @@ async fn serve(
                 node.view.revoked().add(ids.unwrap_or_default(), now);
                 let stamps = stamps.unwrap_or_default();
                 node.view.revoked_stamps().add(stamps, now);
-                // After a failed read the channel opens again. Until then the first tasks wait, as
-                // long as their patience lasts.
+                // After a failed read the channel opens again. Until then the first tasks wait, for
+                // a few seconds at most.
                 if known {
                     node.view.revoked().end_loading();
                 }

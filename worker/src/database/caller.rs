@@ -33,7 +33,7 @@ impl Drop for Waiting {
 }
 
 impl Caller {
-    /// Makes both halves of the link; the caller of this function is the one that may go.
+    /// Makes both halves of the link. The caller keeps [`Waiting`] for as long as it waits.
     pub(super) fn here() -> (Waiting, Arc<Caller>) {
         let caller = Arc::new(Caller {
             gone: AtomicBool::new(false),

@@ -226,8 +226,8 @@ impl DatabaseError {
         self.name == WRONG_VALUE
     }
 
-    /// Returns `true` if no single call of a batch is at fault. The statement was tried often
-    /// enough: with each half of the batch again, it would take hours.
+    /// Returns `true` if no single call of a batch is at fault. The batch is then not halved: every
+    /// half would fail in the same way, and all their retries would take hours.
     pub(crate) fn is_of_whole_batch(&self) -> bool {
         !self.is_permanent() && matches!(self.kind, Kind::Schema | Kind::Transient)
     }

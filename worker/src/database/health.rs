@@ -22,8 +22,8 @@ const QUIET: Duration = Duration::from_secs(6);
 /// the log in hours.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// Another reason is logged after this time already, because it needs another remedy. Two reasons
-/// that alternate still do not fill the log.
+/// A refusal for another reason is logged after this shorter time, because it needs another remedy.
+/// Two reasons that alternate still do not fill the log.
 const CHANGED: Duration = Duration::from_secs(5);
 
 /// The state of the database as the module describes it.
@@ -176,7 +176,7 @@ impl Health {
         let shown = &self.shown;
         let mut heard = self.heard();
         if let Some(error) = error.filter(|error| error.is_our_own()) {
-            // Without a code, the pool of the worker itself is full.
+            // An error without a code means that the worker's own pool is full.
             if error.code().is_some() && heard.lacks_room(Instant::now()) {
                 tracing::warn!(
                     "The database {shown} takes no further connection: {error}. Tasks wait for \

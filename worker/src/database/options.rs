@@ -1,5 +1,5 @@
-//! The options of a database's URL. Each is known, or refused by name: the drivers ignore unknown
-//! options without a word, or log their names and values.
+//! The options of a database's URL. An unknown option is refused with an error that names it. The
+//! drivers would ignore it silently, or log its name and value.
 
 use url::form_urlencoded;
 
@@ -25,8 +25,9 @@ const NOT_OF_POSTGRES: [&str; 1] = ["sslca"];
 /// nothing: the worker asks the server for its version, and what it sends is UTF-8.
 const OF_DOCTRINE: [&str; 2] = ["serverVersion", "charset"];
 
-/// Options of libpq in the URLs of providers and of other programs, with the values under which they
-/// change nothing here; any value if there is none. The worker has deadlines and keepalive of its own.
+/// Options of libpq that the URLs of providers and of other programs have. Each is accepted with
+/// the listed values, because with these it changes nothing here. An empty list means any value.
+/// The worker has deadlines and keepalive of its own.
 const OF_LIBPQ: [(&str, &[&str]); 9] = [
     ("client_encoding", &["utf8", "utf-8", "auto"]),
     ("connect_timeout", &[]),

@@ -1,7 +1,8 @@
 //! Named parameters: `:name` in a statement, bound by value, never pasted into the text.
 //!
 //! A list becomes several placeholders if its parameter is alone inside `IN (…)`. Elsewhere it is
-//! bound as JSON, or refused by name if that can only be a mistake (see [`Place`]).
+//! bound as JSON. Where JSON can only be a mistake, the list is refused with an error that names
+//! the parameter (see [`Place`]).
 
 use std::sync::Arc;
 
@@ -14,8 +15,9 @@ use super::values::{Bound, Dates};
 
 /// Values by name.
 ///
-/// Python's dates, decimals, UUIDs and bytes, as kombu wraps them, are bound as such values. A list
-/// becomes several placeholders if its parameter is alone inside `IN (…)`, and JSON elsewhere.
+/// Python's dates, decimals, UUIDs and bytes, which kombu wraps in objects, are bound as values of
+/// those types. A list becomes several placeholders if its parameter is alone inside `IN (…)`, and
+/// JSON elsewhere.
 pub type Params<'p> = &'p [(&'p str, Value)];
 
 /// An error in a statement or its parameters.
@@ -31,7 +33,7 @@ pub enum ParamError {
     /// A string, a quoted name or a comment does not end.
     #[error("the statement ends inside {0}")]
     Unterminated(&'static str),
-    /// A placeholder in the database's own syntax, for which there would not be a value.
+    /// A placeholder in the database's own syntax. It would get no value.
     #[error("the statement has the placeholder {0}; parameters are written :name")]
     Placeholder(String),
     /// The parameter of a batch is in a place that cannot take a list of values.
@@ -68,8 +70,8 @@ impl ParamError {
 
     /// Makes the error for a list or an object in a place where a single value is compared.
     ///
-    /// MySQL, MariaDB and SQLite do not tell the type of a column. So the error names what compares
-    /// a column with a document.
+    /// MySQL, MariaDB and SQLite do not report the type of a column. So the error shows how to
+    /// compare a column that holds JSON.
     pub(super) fn compared(name: &str, json: &Value, dialect: Dialect) -> Self {
         let (what, instead) = if json.is_array() {
             ("a list", "a list stands alone inside IN (…), and ")
@@ -112,10 +114,11 @@ pub(super) struct Statement {
     /// The text after the last placeholder.
     pub(super) rest: String,
     pub(super) values: Vec<Placed>,
-    /// `true` if the statement is kept prepared: its length is likely to come again.
+    /// `true` if the server should keep the prepared statement. Statements with very long lists are
+    /// not kept, because another list of that length is unlikely.
     pub(super) kept: bool,
-    /// `true` if every value is text and its place takes text, so that PostgreSQL need not be
-    /// asked.
+    /// `true` if every value is text and its place takes text. PostgreSQL then need not be asked
+    /// for the types.
     pub(super) is_text: bool,
 }
 
@@ -127,7 +130,8 @@ pub(super) struct Placed {
     pub(super) value: Bound,
 }
 
-/// The bytes that a server may count for a value besides its own: its type, its length.
+/// The bytes that a server may count for each value in addition to the value itself, for its type
+/// and length.
 pub(super) const AROUND_A_VALUE: usize = 16;
 /// The longest list that is padded. A list is padded to a power of two with its last value, so that
 /// lists of all lengths make few distinct statements: the server prepares and keeps each. Longer
@@ -158,7 +162,7 @@ impl Statement {
         });
     }
 
-    /// Returns about how many bytes are sent to the server.
+    /// Returns the approximate number of bytes that are sent to the server.
     pub(super) fn bytes(&self) -> usize {
         let values = self.values.iter();
         let values = values.map(|one| AROUND_A_VALUE + "?".len() + one.value.bytes());
@@ -166,11 +170,11 @@ impl Statement {
         texts.chain(values).sum::<usize>() + self.rest.len()
     }
 
-    /// Writes an empty list inside `IN (…)`: it contains no value, not even NULL. `start` is the
-    /// position of the word `IN`, or of the `NOT` before it, in the text since the last
-    /// placeholder.
+    /// Writes an empty list inside `IN (…)`. The written list contains no value, not even NULL.
+    /// `start` is the position of the word `IN`, or of the `NOT` before it, in the text since the
+    /// last placeholder.
     ///
-    /// Returns `true` if it has also written the closing parenthesis.
+    /// Returns `true` if the closing parenthesis is written, too.
     fn empty_list(&mut self, dialect: Dialect, start: usize, not: bool) -> bool {
         match dialect {
             // SQLite allows empty parentheses.

@@ -39,7 +39,7 @@ pub(super) const TAKE_DOCUMENTS: &[&str] = &[
     "OF",
 ];
 
-/// Functions that pass an argument on unchanged: the place of the call is that of its argument.
+/// Functions that return an argument unchanged. Such an argument has the place of the call.
 pub(super) const PASS_ON: &[&str] = &["COALESCE", "IF", "IFNULL", "IIF", "NULLIF", "NVL"];
 
 /// Words that may precede a parenthesis and are not the name of a function.
@@ -103,7 +103,7 @@ pub(super) const IN_OPERATORS: &[&str] = &[
 pub(super) const COMPARISONS: &[&str] = &[
     "<", ">", "=", "<=", ">=", "<>", "!=", "~", "~*", "!~", "!~*", "~~", "~~*", "!~~", "!~~*",
 ];
-/// What `IS` may test without another value.
+/// The words after `IS` that test a single value.
 pub(super) const IS_TESTED_FOR: &[&str] = &["NULL", "TRUE", "FALSE", "UNKNOWN", "JSON"];
 /// Words after which `=` compares, until another word changes that.
 pub(super) const CONDITIONS: &[&str] = &["WHERE", "HAVING", "ON", "SELECT", "RETURNING"];

@@ -41,8 +41,8 @@ impl Sample {
         match read(&self.sql, grammar, self.is_batch) {
             Ok(names) if names == self.names => None,
             Ok(names) => Some(format!(
-                "the quotes of the statement have two meanings: with the settings of the database \
-                 it has the parameters {}, and without a database {}",
+                "the quotes of the statement can be read in two ways: with the settings of the \
+                 database, the statement has the parameters {}, and without a database {}",
                 listed(&names),
                 listed(&self.names),
             )),

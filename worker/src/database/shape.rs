@@ -61,8 +61,8 @@ impl Word<'_> {
 /// Characters of a second statement that an error shows.
 const SHOWN: usize = 30;
 
-/// How deep comments that MySQL runs are read inside each other. Statements of people have one, and the
-/// reader calls itself for each.
+/// How deep comments that MySQL runs may be nested. People write one level. The limit exists
+/// because the reader calls itself for each level.
 const MOST_COMMENTS: u8 = 8;
 
 /// Checks that a statement can be a task.
@@ -115,7 +115,8 @@ fn words_inside(sql: &str, grammar: Grammar, comments: u8) -> Result<Vec<Word<'_
         }
         let run = run_by_mysql(text, grammar.dialect).filter(|_| comments < MOST_COMMENTS);
         if let Some(inside) = run {
-            // The words inside are at the place of the comment: an error shows it whole.
+            // The words inside count as standing where the comment begins, so that an error shows
+            // the whole comment.
             let inside = words_inside(inside, grammar, comments + 1)?.into_iter();
             words.extend(inside.map(|word| Word {
                 at,

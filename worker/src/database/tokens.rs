@@ -1,13 +1,13 @@
 //! The part of SQL's grammar that is needed to find the parameters of a statement.
 //!
-//! Text that only looks like a parameter is left alone: strings, quoted names, comments,
-//! PostgreSQL's casts and dollar quotes, MySQL's `:=`.
+//! A colon is not the beginning of a parameter inside strings, quoted names, comments and
+//! PostgreSQL's dollar quotes, nor in PostgreSQL's casts and MySQL's `:=`.
 
 use super::Dialect;
 use super::grammar::Grammar;
 use super::params::ParamError;
 
-/// A piece of a statement that is not divided.
+/// A piece of a statement that is not divided further.
 pub(super) struct Token {
     pub(super) length: usize,
     pub(super) is_parameter: bool,
@@ -93,8 +93,8 @@ fn begins_comment(rest: &str, dialect: Dialect) -> bool {
     })
 }
 
-/// Returns `true` for a comment that may hold others: any of PostgreSQL, and those whose text MySQL
-/// and MariaDB run.
+/// Returns `true` if this comment may contain other comments. In PostgreSQL all comments may. In
+/// MySQL and MariaDB, only comments whose text the server runs may.
 fn nests(comment: &str, dialect: Dialect) -> bool {
     match dialect {
         Dialect::Postgres => true,
@@ -119,8 +119,8 @@ fn nested_comment(rest: &str) -> Option<usize> {
     None
 }
 
-/// Returns the length of the quoted text with which `rest` begins; a doubled quote stands for
-/// itself.
+/// Returns the length of the quoted text with which `rest` begins; two quotes in a row stand for
+/// one quote in the text.
 fn quoted(rest: &str, quote: char, backslash: bool) -> Option<usize> {
     let mut chars = rest.char_indices().skip(1).peekable();
     while let Some((at, c)) = chars.next() {

@@ -153,7 +153,7 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// Like [`execute`](Self::execute), and if a value is not a whole number.
+    /// Those of [`execute`](Self::execute). A value that is not a whole number is an error, too.
     pub async fn keys(
         &mut self,
         sql: &str,

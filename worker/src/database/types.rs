@@ -97,7 +97,8 @@ async fn ask(
     oids: &mut [Oid],
 ) -> Result<Vec<String>, sqlx::Error> {
     let sql = AssertSqlSafe(sql).into_sql_str();
-    // A place of any type (`SELECT :a IS NULL`) is an error, which must not end the transaction.
+    // Preparing fails if a place takes any type (`SELECT :a IS NULL`). That must not end the
+    // transaction.
     open.execute("SAVEPOINT celery_types").await?;
     loop {
         let declared: Vec<PgTypeInfo> = oids.iter().map(|oid| PgTypeInfo::with_oid(*oid)).collect();

@@ -46,8 +46,8 @@ pub(super) struct AtWork(Mutex<Now>);
 #[derive(Debug, Default)]
 struct Now {
     session: Option<Session>,
-    /// The time since which the statement runs, without the time that its transfer may take. It
-    /// also distinguishes statements.
+    /// The time at which the statement counts as begun: its start plus the time that its transfer
+    /// may take. This value also distinguishes statements.
     since: Option<Instant>,
 }
 
@@ -182,8 +182,8 @@ impl Outside {
         .await;
     }
 
-    /// Makes the server end a session whose connection was dropped. It might not notice for hours,
-    /// and keep the locks.
+    /// Makes the server end a session whose connection was dropped. The server might not notice the
+    /// lost connection for hours, and the session would keep its locks.
     pub(super) async fn end(&self, address: &Address, session: &Session) {
         self.tell(address, session, |dialect, number| match dialect {
             Dialect::MySql => format!("KILL {number}"),

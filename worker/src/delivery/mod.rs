@@ -154,7 +154,7 @@ pub enum Outcome {
     Panicked(String),
     /// Its code was stopped because it ran longer than this, its hard time limit.
     TimedOut(Duration),
-    /// Its `expires` passed before its code began, or while its code waited for something that was
+    /// Its `expires` passed before its code began, or while its code waited for a server that was
     /// away.
     Expired,
     /// It was revoked before its code began.
@@ -166,10 +166,10 @@ pub enum Outcome {
     },
     /// Its code did not begin: the worker stops, or another worker has the message.
     NotStarted,
-    /// Its code needs something that is away, and the worker stops or has lost the message to
+    /// Its code needs a server that is away, and the worker stops or has lost the message to
     /// another worker.
     Unavailable {
-        /// What is away, and how that showed.
+        /// What is away, and the error that showed it.
         cause: String,
     },
     /// Its code was dropped unfinished because the worker stops.

@@ -119,7 +119,7 @@ impl Observer for Events {
         if let Some(raised) = raised {
             inner.add(&Event::Failed {
                 uuid: &of.task.id,
-                // As Celery's `Reject` shows itself.
+                // The text of Celery's `Reject`.
                 exception: &format!("reject requeue=False: {reason}"),
                 traceback: Some(raised.traceback.unwrap_or_default()),
             });
@@ -147,7 +147,7 @@ impl Observer for Events {
 
     fn unregistered(&self, of: Of<'_>) {
         self.imposed(of, || {
-            // As Python shows a text.
+            // The text as a Python literal.
             let name = serde_json::Value::from(of.task.name.as_str()).to_string();
             format!("NotRegistered({})", repr::value(&name, repr::MAX_CHARS))
         });

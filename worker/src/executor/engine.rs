@@ -1,9 +1,9 @@
 //! Runs calls of one task until each has its outcome: a single call, or the calls of a batch.
 //!
-//! Calls that run together are a *part*. A part runs again while something that it needs is away.
-//! If the worker stops meanwhile, its calls go back as if they had not begun. A part of a batch
-//! that fails as a whole, or exceeds its limit, is halved, and the halves run one after the other.
-//! All parts share one slot, which is free when each call has its outcome.
+//! Calls that run together are a *part*. A part runs again while a server that it needs is away. If
+//! the worker stops meanwhile, its calls go back as if they had not begun. A part of a batch that
+//! fails as a whole, or exceeds its limit, is halved, and the halves run one after the other. All
+//! parts share one slot, which is free when each call has its outcome.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

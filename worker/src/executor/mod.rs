@@ -81,7 +81,7 @@ pub(crate) async fn run(
         // Nothing is ever sent: `recv` returns when the last clone of `busy` is gone.
         _ = idle.recv() => {}
         () = last_moment(&stage.shutdown) => {
-            tracing::warn!("Some tasks did not end when they were dropped; their messages go back all the same");
+            tracing::warn!("Some tasks did not end when they were dropped; their messages go back nevertheless");
         }
     }
     stage.ended()

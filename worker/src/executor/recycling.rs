@@ -1,4 +1,4 @@
-//! Stops the worker when its process has run as many tasks, or takes as much memory, as it may.
+//! Stops the worker when its process reaches its limit of tasks or of memory.
 //!
 //! Celery replaces the child process that reaches `worker_max_tasks_per_child` or
 //! `worker_max_memory_per_child`. This worker has one process: it stops warm, gives back what it
@@ -10,15 +10,16 @@ use std::time::Duration;
 use crate::lifecycle::ALWAYS;
 use crate::shutdown::Shutdown;
 
-/// How often the memory of the process is read. Memory that tasks allocate rises within seconds.
+/// The time between two readings of the memory of the process. Tasks can allocate much memory
+/// within seconds.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The limits of a process, and what it has used of them.
 #[derive(Debug, Default)]
 pub(crate) struct Recycling {
-    /// The most tasks.
+    /// The number of tasks after which the worker stops.
     tasks: Option<usize>,
-    /// The most resident memory, in KiB.
+    /// The resident memory at which the worker stops, in KiB.
     memory: Option<usize>,
     done: AtomicUsize,
     due: AtomicBool,
@@ -33,7 +34,7 @@ impl Recycling {
         }
     }
 
-    /// Returns `true` if the worker has stopped for a limit, and a stop was not requested as well.
+    /// Returns `true` if the worker has stopped because of a limit and no stop was requested.
     pub(crate) fn is_due(&self, shutdown: &Shutdown) -> bool {
         self.due.load(Ordering::Acquire) && !shutdown.is_requested()
     }
@@ -47,7 +48,8 @@ impl Recycling {
         }
     }
 
-    /// Reads the memory of the process until it reaches the limit. Without a limit it ends at once.
+    /// Reads the memory of the process until it reaches the limit. Returns at once if there is no
+    /// limit.
     ///
     /// As in Celery, a process runs at least one task, so that a limit that is too small does not
     /// keep every task from running.
@@ -68,7 +70,7 @@ impl Recycling {
     }
 
     /// Stops the worker. Does nothing if it drains or stops already, so that a requested stop is
-    /// still reported as such.
+    /// reported as requested.
     fn end(&self, shutdown: &Shutdown, cause: &str) {
         if !shutdown.is_running() {
             return;

@@ -131,7 +131,7 @@ pub(crate) struct Now {
 }
 
 impl Metrics {
-    /// Returns metrics that are counted, for the node of this name.
+    /// Returns the metrics of the node with this name. They count from now on.
     pub(crate) fn on(node: &str) -> Self {
         Metrics(Some(Arc::new(Counted::new(node))))
     }

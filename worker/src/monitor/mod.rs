@@ -2,7 +2,8 @@
 //! probes and Prometheus.
 //!
 //! * `pulse` – whether loops still turn.
-//! * `observer` – the interface for what reports on tasks and messages, one call a transition.
+//! * `observer` – the interface of everything that reports on tasks and messages. Each transition
+//!   is one call.
 //! * `log` – the log lines.
 //! * `metrics` – what is counted. Nothing is counted unless an address for the pages is set.
 //!

@@ -1,4 +1,5 @@
-//! The interface for what reports on tasks and messages: the log, the metrics and Celery's events.
+//! The interface of everything that reports on tasks and messages: the log, the metrics and
+//! Celery's events.
 //!
 //! Consumer and executor make one call for each transition, at the moment when it happens. The
 //! methods of a task come in the order of its life, under the names of Celery's events:
@@ -13,14 +14,13 @@
 //!
 //! Implement [`Observer`] for a type that is cheap to clone, and override the methods that matter;
 //! the others do nothing. Then add the type to [`Observers`](super::Observers): a pair of observers
-//! is an observer. [`Of`] gives everything that the message says, among it what the fields of
-//! Celery's events are made of: id, name, arguments, retries, ETA, `expires`, root and parent.
+//! is an observer. [`Of`] gives everything that the message says. That includes the fields of
+//! Celery's events: id, name, arguments, retries, ETA, `expires`, root and parent.
 //!
 //! An observer is called on the runtimes of the worker, in the path of every task. It must not
 //! block, and while it reports nothing, it must not allocate. The calls are static; an observer
 //! whose methods are empty costs nothing. Work that grows with the message needs a limit: events
-//! cut the texts of values. What takes longer belongs into a task of its own, with a clone of
-//! [`Of::task`].
+//! cut the texts of values. Longer work belongs in a task of its own, with a clone of [`Of::task`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,11 +116,11 @@ observer! {
         /// once, before it waits.
         fn received(&self, of: Of<'_>);
 
-        /// The code of a task begins. It begins once for a delivery, even if it runs again
-        /// because something was away.
+        /// The code of a task begins. It begins once for a delivery, even if it runs again because
+        /// a server was away.
         fn started(&self, of: Of<'_>);
 
-        /// This many more tasks run (fewer, if negative). A task that waits for something that is
+        /// This many more tasks run (fewer, if negative). A task that waits for a server that is
         /// away does not run.
         fn running(&self, change: i64);
 
@@ -130,10 +130,10 @@ observer! {
         /// A task exceeded its soft time limit, and was asked to end.
         fn soft_limit(&self, of: Of<'_>, limit: Duration);
 
-        /// A task waits for something that is away, and then runs again.
+        /// A task waits for a server that is away, and then runs again.
         fn waits(&self, of: Of<'_>, cause: &str);
 
-        /// The calls of a batch wait for something that is away, and then run again.
+        /// The calls of a batch wait for a server that is away, and then run again.
         fn batch_waits(&self, task: &Arc<str>, calls: usize, cause: &str);
 
         /// A task returned this value after this time.
@@ -165,8 +165,8 @@ observer! {
         /// a dead letter.
         fn poison(&self, of: Of<'_>, times: u64);
 
-        /// A bug of this worker prevents that a task runs or that its end is recorded. Its message
-        /// becomes a dead letter.
+        /// Because of a bug of this worker, a task cannot run, or its end cannot be recorded. Its
+        /// message becomes a dead letter.
         fn bug(&self, of: Of<'_>);
 
         /// A claim was answered, and brought this many messages.
@@ -178,7 +178,7 @@ observer! {
         /// A message cannot be read. It becomes a dead letter.
         fn malformed(&self, queue: &str, error: &DecodeError);
 
-        /// A bug prevents that a message is read. It becomes a dead letter.
+        /// Because of a bug, a message cannot be read. It becomes a dead letter.
         fn unreadable(&self);
 
         /// A message ended this many workers while they read it. It becomes a dead letter.

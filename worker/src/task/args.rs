@@ -395,7 +395,7 @@ mod tests {
         );
     }
 
-    /// More members than code whose time grows with their square could handle within the suite's
+    /// With this number of members, code whose time grows with its square would exceed the suite's
     /// time limit.
     const VERY_MANY: usize = 200_000;
 

@@ -1,4 +1,4 @@
-//! Gives a running task what it may know and do besides its arguments.
+//! What a running task may know and do, besides its arguments.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;

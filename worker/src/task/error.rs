@@ -47,7 +47,7 @@ pub enum TaskError {
     /// Something that the task needs is away. The worker keeps the message, and runs the task again
     /// after a wait.
     Unavailable {
-        /// What is away, and how that showed.
+        /// What is away, and the error that showed it.
         cause: String,
     },
 }

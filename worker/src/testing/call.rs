@@ -125,7 +125,7 @@ pub enum End {
     /// Something that the task needs is away. A worker keeps the message and runs the task again
     /// after a wait.
     Unavailable {
-        /// What is away, and how that showed.
+        /// What is away, and the error that showed it.
         cause: String,
     },
     /// The run took longer than [`TestWorker::timeout`](super::TestWorker::timeout).

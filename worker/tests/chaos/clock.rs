@@ -12,8 +12,8 @@ use crate::world::{Kind, PATIENCE, World, by_scale, from_now};
 /// Sets the clock of a command's process wrong by `shift`. Returns `false` if this machine cannot
 /// do it.
 fn set_wrong(command: &mut Command, shift: &str) -> bool {
-    // Sets the variables that `faketime` sets, without running it: as the parent process, it would
-    // get the worker's signals.
+    // Asks `faketime` for its variables and sets them here. If `faketime` started the worker, it
+    // would be the process that gets the signals.
     let Ok(output) = Command::new("faketime").args(["-f", shift, "env"]).output() else {
         return false;
     };
@@ -34,7 +34,7 @@ fn set_wrong(command: &mut Command, shift: &str) -> bool {
 fn clocks_an_hour_apart_steal_nothing() {
     let tasks = by_scale(300, 1_000, 5_000);
     let mut world = World::new("worker clocks an hour off");
-    // The longest task takes this long.
+    // The longest task takes six seconds.
     world.fault = Duration::from_secs(6);
     // The lease is long enough not to run out on a busy machine: no task may run twice here.
     let more = ["-c", "4", "-l", "info", "--lease", "3s"];
@@ -101,7 +101,7 @@ fn a_clock_that_jumps_steals_nothing() {
         .env("FAKETIME_NO_CACHE", "1")
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     let jumps = Worker::start(&mut command);
-    // This worker serves another queue, and sweeps.
+    // This worker serves another queue. It also sweeps: it rescues the messages of dead workers.
     let right = world.worker(&["-l", "info", "--lease", "3s"]);
     for _ in 0..times {
         let long = world.post(Kind::Sleep(5.0), 4);
@@ -111,20 +111,24 @@ fn a_clock_that_jumps_steals_nothing() {
             let all: u64 = world.ask(&["ZCARD", "unacked_index"]);
             all == count
         };
-        wait_for(PATIENCE, "them to be held and parked", || {
+        wait_for(PATIENCE, "the messages to be held and parked", || {
             parked(&mut world, 10)
         })
         .unwrap();
         jump("-1h");
         assert!(world.one_more(Kind::Noop) < Duration::from_secs(10));
         assert!(early.iter().all(|id| world.is_open(id)));
-        // An ETA is a time of day, and the worker's clock decides that it has come.
+        // The worker compares an ETA with its own clock.
         jump("+1h");
         world.fault = Duration::from_secs(5);
-        wait_for(PATIENCE, "what is due by this clock", || {
-            world.observe();
-            !early.iter().chain(&long).any(|id| world.is_open(id))
-        })
+        wait_for(
+            PATIENCE,
+            "the tasks that are due by this clock to end",
+            || {
+                world.observe();
+                !early.iter().chain(&long).any(|id| world.is_open(id))
+            },
+        )
         .unwrap();
         assert!(late.iter().all(|id| world.is_open(id)));
         jump("+0");
@@ -139,7 +143,7 @@ fn a_clock_that_jumps_steals_nothing() {
     }
     assert!(
         !right.process.log().contains("Restored"),
-        "what was held was taken"
+        "a held message was taken from its worker"
     );
     world.finish(2 * times, vec![right, jumps]);
 }
@@ -156,7 +160,7 @@ fn odd_etas_are_kept() {
     let parked = |world: &mut World| {
         world.ask::<u64>(&["ZCOUNT", "unacked_index", "253402300000", "+inf"]) == 5
     };
-    wait_for(PATIENCE, "them to be parked", || parked(&mut world)).unwrap();
+    wait_for(PATIENCE, "the messages to be parked", || parked(&mut world)).unwrap();
     world.one_more_soon(Kind::Noop);
     worker.stop();
     world.invariant("with tasks of the year 9999");
@@ -165,10 +169,10 @@ fn odd_etas_are_kept() {
         late.iter().all(|id| queued.get(id) == Some(&"queued")),
         "{queued:?}"
     );
-    // The messages of a killed worker come back one lease after their ETA. That is never in this
-    // test, but the messages must still be held.
+    // The messages of a killed worker come back one lease after their ETA. That time does not come
+    // during this test, but the messages must still be held.
     let mut killed = world.playground(&[]);
-    wait_for(PATIENCE, "them to be parked", || parked(&mut world)).unwrap();
+    wait_for(PATIENCE, "the messages to be parked", || parked(&mut world)).unwrap();
     killed.process.kill9();
     world.invariant("after the kill");
     let another = world.playground(&[]);

@@ -113,7 +113,7 @@ pub const HOLD: &str = "SELECT SLEEP(60)";
 /// Returns the number of the connection that runs [`HOLD`].
 pub fn holder(database: &MariaDb) -> String {
     let sleeping = "SELECT id FROM information_schema.processlist WHERE state = 'User sleep'";
-    until(database, "the holder to hold", sleeping)
+    until(database, "the connection that holds the locks", sleeping)
 }
 
 /// Waits until a query returns a row, and returns it.
@@ -187,9 +187,9 @@ fn a_deadlocked_transaction_is_repeated() {
             scope.spawn(|| database.sql(&format!("SELECT GET_LOCK('go', 1); {HOLD}")));
             let holder = holder(&database);
             let adversary = scope.spawn(|| database.sql(&adversary));
-            until(&database, "the adversary to have its locks", HELD_UP);
+            until(&database, "the other connection to hold its locks", HELD_UP);
             world.post(Kind::Created, 2);
-            until(&database, "the worker to wait for them", WAITING);
+            until(&database, "the worker to wait for these locks", WAITING);
             let _ended = database.sql(&format!("KILL {holder}"));
             adversary.join().unwrap().unwrap();
         });
@@ -228,8 +228,8 @@ fn a_statement_past_the_limit_is_cancelled_and_repeated() {
                     .wait_for_line_after(PATIENCE, WAITS, said);
                 waits.unwrap();
                 // Now the next attempt waits, and the previous one has ended.
-                until(database, "the next try", WAITING);
-                wait_for(PATIENCE, "the ones before to be ended", || {
+                until(database, "the next attempt to wait for the lock", WAITING);
+                wait_for(PATIENCE, "the previous attempts to end", || {
                     let waiting = database.sql(WAITING).unwrap();
                     waiting.lines().count() <= 1
                 })
@@ -389,7 +389,7 @@ fn a_server_without_a_free_connection_is_waited_for() {
         // The worker's attempts compete with the administrator for that connection.
         let patiently = |statement: &str| {
             let mut answer = None;
-            let answered = wait_for(PATIENCE, "the one more connection", || {
+            let answered = wait_for(PATIENCE, "the additional connection", || {
                 answer = database.sql(statement).ok();
                 answer.is_some()
             });

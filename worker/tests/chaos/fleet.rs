@@ -46,7 +46,7 @@ fn a_mixed_fleet_does_everything_once() {
     let (theirs, mine) = (successes(&[python.log()]), successes(&[ours.process.log()]));
     assert!(
         !theirs.is_empty() && !mine.is_empty(),
-        "one of them did nothing"
+        "one of the workers did nothing"
     );
     world.note(format!("Python did {}, Rust {}", theirs.len(), mine.len()));
     let both = successes(&[python.log(), ours.process.log()]);
@@ -94,7 +94,7 @@ fn older_versions_take_over_and_are_taken_over_from() {
         world.fault = Duration::from_secs(3);
         let mut python = world.python_of(version, "play", 3_600);
         let ids = world.post(Kind::Sleep(1.0), 4);
-        wait_for(PATIENCE, "Python to hold them", || {
+        wait_for(PATIENCE, "the Python worker to hold the messages", || {
             received(&python.log(), &ids) == ids.len()
         })
         .unwrap();
@@ -103,7 +103,7 @@ fn older_versions_take_over_and_are_taken_over_from() {
         let mut ours = world.playground(&["-l", "info", "--visibility-timeout", "2s"]);
         world.drain(&[&ours]);
         let ids = world.post(Kind::Sleep(2.0), 4);
-        wait_for(PATIENCE, "ours to hold them", || {
+        wait_for(PATIENCE, "our worker to hold the messages", || {
             received(&ours.process.log(), &ids) == ids.len()
         })
         .unwrap();
@@ -164,7 +164,7 @@ fn a_killed_python_workers_tasks_are_done_by_ours() {
     for _ in 0..times {
         let mut python = world.python("play", 3_600);
         let ids = world.post(Kind::Sleep(1.0), 12);
-        wait_for(PATIENCE, "Python to hold them", || {
+        wait_for(PATIENCE, "the Python worker to hold the messages", || {
             received(&python.log(), &ids) == ids.len()
         })
         .unwrap();
@@ -185,7 +185,7 @@ fn a_killed_rust_workers_tasks_are_done_by_python() {
     for _ in 0..times {
         let mut ours = world.playground(&["-l", "info"]);
         let ids = world.post(Kind::Sleep(2.0), 12);
-        wait_for(PATIENCE, "ours to hold them", || {
+        wait_for(PATIENCE, "our worker to hold the messages", || {
             received(&ours.process.log(), &ids) == ids.len()
         })
         .unwrap();
@@ -210,14 +210,14 @@ fn a_killed_rust_workers_tasks_start_again_within_a_lease() {
     for _ in 0..times {
         let mut first = world.playground(&more);
         let ids = world.post(Kind::Sleep(1.0), 20);
-        wait_for(PATIENCE, "the first to hold them", || {
+        wait_for(PATIENCE, "the first worker to hold the messages", || {
             received(&first.process.log(), &ids) == ids.len()
         })
         .unwrap();
         let second = world.playground(&more);
         first.process.kill9();
         let killed = Instant::now();
-        wait_for(PATIENCE, "the second to get them", || {
+        wait_for(PATIENCE, "the second worker to get the messages", || {
             received(&second.process.log(), &ids) == ids.len()
         })
         .unwrap();
@@ -244,7 +244,7 @@ fn a_task_held_for_three_visibility_timeouts_runs_once() {
     // These workers sweep every second and would run the task; two of them serve the queue.
     let ours = world.playground(&["-l", "info", "--visibility-timeout", &format!("{timeout}s")]);
     let id = world.post(Kind::Sleep(f64::from(3 * timeout)), 1);
-    wait_for(PATIENCE, "ours to hold it", || {
+    wait_for(PATIENCE, "our worker to hold the message", || {
         received(&ours.process.log(), &id) == 1
     })
     .unwrap();

@@ -85,9 +85,9 @@ fn a_message_that_was_delivered_too_often_can_be_put_back() {
         let dead = |world: &mut World| world.ask::<usize>(&["XLEN", "celery.dead"]);
         let mut kills = 0..30;
         while dead(&mut world) < ids.len() {
-            assert!(kills.next().is_some(), "they never count as suspect");
+            assert!(kills.next().is_some(), "the messages never count as poison");
             let mut worker = world.playground(&more);
-            wait_for(PATIENCE, "it to have them all", || {
+            wait_for(PATIENCE, "the worker to hold all messages", || {
                 let log = worker.process.log();
                 let received = |id: &&String| log.contains(&format!("[{id}] received"));
                 ids.iter().filter(received).count() + dead(&mut world) >= ids.len()

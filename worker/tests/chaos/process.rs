@@ -26,7 +26,7 @@ fn a_frozen_worker_overwrites_nothing() {
         let other = world.playground(&more);
         assert!(
             world.wait_until_open(0, PATIENCE),
-            "the other did not take over"
+            "the other worker did not take over"
         );
         let results = documents(&mut world, &ids);
         let said = frozen.process.log_len();
@@ -60,13 +60,19 @@ fn a_frozen_worker_takes_nothing_from_the_workers_that_took_over() {
         long.iter()
             .all(|id| log.contains(&format!("[{id}] received")))
     };
-    wait_for(PATIENCE, "it to run them", || received(&frozen[1])).unwrap();
+    wait_for(PATIENCE, "the worker to run the tasks", || {
+        received(&frozen[1])
+    })
+    .unwrap();
     for worker in &frozen {
         worker.process.pause();
     }
     last(&mut world, Duration::from_secs(2 * u64::from(timeout)));
     let mut others = [world.worker(&more), world.playground(&more)];
-    wait_for(PATIENCE, "the other to run them", || received(&others[1])).unwrap();
+    wait_for(PATIENCE, "the other worker to run the tasks", || {
+        received(&others[1])
+    })
+    .unwrap();
     let [table, mut play] = frozen;
     let said = play.process.log_len();
     let held = tags(&mut world);
@@ -85,7 +91,7 @@ fn a_frozen_worker_takes_nothing_from_the_workers_that_took_over() {
     // No worker may run while the invariant is checked.
     table.process.pause();
     play.process.pause();
-    world.invariant("after the kill of those who had taken over");
+    world.invariant("after the kill of the workers that had taken over");
     table.process.resume();
     play.process.resume();
     world.drain(&[&table, &play]);
@@ -133,7 +139,7 @@ fn a_task_that_does_not_yield_does_not_delay_the_others() {
     // The task exceeds its limit by more than the ten seconds after which it counts as stuck.
     let id = world.post(Kind::Spin(30), 1).remove(0);
     let name = format!("[{id}] received");
-    wait_for(PATIENCE, "one of them to run it", || {
+    wait_for(PATIENCE, "a worker to run the task", || {
         worker.process.log().contains(&name) || other.process.log().contains(&name)
     })
     .unwrap();
@@ -141,11 +147,18 @@ fn a_task_that_does_not_yield_does_not_delay_the_others() {
     while world.is_open(&id) {
         world.post(Kind::Noop, 10);
         others += 10;
-        assert!(world.wait_until_open(1, PATIENCE), "the others wait for it");
+        assert!(
+            world.wait_until_open(1, PATIENCE),
+            "the other tasks wait for the stuck one"
+        );
     }
     world.note(format!("{others} others were done beside it"));
     let logs = worker.process.log() + &other.process.log();
-    assert_eq!(logs.matches(&name).count(), 1, "it lost its lease: {logs}");
+    assert_eq!(
+        logs.matches(&name).count(),
+        1,
+        "the stuck task lost its lease: {logs}"
+    );
     other.stop();
     // With two of eight slots lost, the worker gives up, and its supervisor starts another.
     world.post(Kind::Spin(3_600), 2);

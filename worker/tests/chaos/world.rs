@@ -582,7 +582,8 @@ impl World {
         })
     }
 
-    /// Puts back poison messages, as an operator does when only dying workers made them suspect.
+    /// Puts back poison messages, as an operator would: they are poison only because their workers
+    /// were killed.
     fn replay(&mut self) {
         let dead = self.poison();
         if dead.is_empty() {
@@ -737,7 +738,7 @@ impl World {
         let wanted: Vec<u32> = self.once.iter().copied().collect();
         assert!(
             once == wanted,
-            "effects that ask to happen once are not there once"
+            "effects that must happen once are missing or happened again"
         );
         effects.len() - distinct.len()
     }

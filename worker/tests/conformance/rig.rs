@@ -130,15 +130,16 @@ impl Rig {
             .expect("no delivery came")
     }
 
-    /// Begins a delivery, and returns it. A broker that keeps the count of redeliveries with the
-    /// message puts the message back once, and the delivery that then comes begins.
+    /// Begins a delivery, and returns it. A broker may keep the count of redeliveries in the
+    /// message. It then puts the message back with the new count, and this function begins the
+    /// delivery that follows.
     pub async fn begin(&mut self, delivery: Delivery) -> Delivery {
         if let Some(begun) = self.settler.begin(delivery, pending()).await {
             return begun;
         }
         let again = self.next().await;
         let begun = self.settler.begin(again, pending()).await;
-        begun.expect("it does not begin")
+        begun.expect("the delivery does not begin")
     }
 
     /// Lets the next deliveries succeed, and returns their ids.

@@ -1,5 +1,5 @@
 //! Integers beyond 64 bits: an integer that the worker only carries keeps every digit. One that it
-//! cannot hold is refused by name.
+//! cannot hold is refused with an error that names it.
 
 use celery_testkit::{Redis, RedisOptions, wait_for};
 use serde_json::json;

@@ -246,7 +246,10 @@ fn a_rejection_without_requeue_is_a_failure_and_a_dead_letter() {
 fn a_rejection_with_requeue_puts_the_message_back() {
     let mut scene = Scene::start(&[]);
     scene.post("r1", "proj.reject", "[true]");
-    wait_for(PATIENCE, "it to come again", || scene.log("r1").len() > 3).unwrap();
+    wait_for(PATIENCE, "the message to come again", || {
+        scene.log("r1").len() > 3
+    })
+    .unwrap();
     scene.worker.terminate();
     assert_eq!(scene.worker.wait(PATIENCE).unwrap().code(), Some(0));
     let warning = "WARNING Task proj.reject[r1] reject requeue=True: no";

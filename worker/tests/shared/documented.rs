@@ -1,4 +1,4 @@
-//! What the reference says and a test tries.
+//! Reads rules from the documentation, for tests that try them.
 
 /// Returns the rules of the worker's user in `docs/reference/redis.md`, without its name and
 /// password.

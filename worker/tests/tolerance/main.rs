@@ -1,9 +1,9 @@
 //! Compares this worker with one of Celery 5.7, on messages that are not as Celery writes them.
 //!
 //! Each line of `cases.txt` is a message with one member changed. It is pushed as it is to a list
-//! that the Python worker serves, and to one that the worker here serves. Both answers are a line
-//! of the table in `docs/reference/messages.md`, which must not differ from what is seen. Where the
-//! answers differ, the line gives the reason. `TOLERANCE_WRITE=1` writes the table anew.
+//! that the Python worker serves, and to one that the worker here serves. The two answers must be
+//! those in the table of `docs/reference/messages.md`. Where the answers differ, the line gives the
+//! reason. `TOLERANCE_WRITE=1` writes the table anew.
 
 #![allow(
     clippy::unwrap_used,

@@ -10,7 +10,8 @@ use crate::redis::{REDIS_SCHEMES, RedisEndpoint};
 /// The address of a broker or a result backend, the login to it, and its options.
 ///
 /// Each kind of server has a variant with an endpoint of its own, which its drivers take. A `match`
-/// without a wildcard chooses the driver, so that a new kind is missed nowhere.
+/// without a wildcard chooses the driver, so that the compiler finds every place that a new kind
+/// needs.
 ///
 /// ```
 /// use celery_client::Endpoint;

@@ -1,4 +1,4 @@
-//! The endpoint of a Redis as a checked value, and its URL in `url`.
+//! The endpoint of a Redis as a checked value. The module `url` reads it from a URL.
 
 pub(crate) mod url;
 

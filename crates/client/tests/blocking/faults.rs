@@ -177,7 +177,10 @@ fn a_post_that_is_cut_off_is_not_queued_and_not_unknown() {
     assert_eq!(unknown.collect::<Vec<_>>(), [true, false, false]);
     // The bytes already sent arrive, followed by the end of the stream.
     proxy.set(Fault::None);
-    wait_for(PLENTY, "the small one", || queued(&redis, "q") == ["small"]).unwrap();
+    wait_for(PLENTY, "the small message", || {
+        queued(&redis, "q") == ["small"]
+    })
+    .unwrap();
     proxy.reset_all();
     wait_for(PLENTY, "the end of the connection", || proxy.open() == 0).unwrap();
     assert_eq!(queued(&redis, "q"), ["small"]);

@@ -76,7 +76,7 @@ fn pipelined_posts_are_sent_although_their_answers_are_not_collected() {
     for post in posts(50) {
         at_leisure(|wait| client.publish_later(&post, wait)).unwrap();
     }
-    wait_for(PLENTY, "all of them", || queued(&redis, "q").len() == 50).unwrap();
+    wait_for(PLENTY, "all posts", || queued(&redis, "q").len() == 50).unwrap();
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn once_waits_for_the_replica_again_also_on_a_new_connection() {
             client.publish(&post("a"), Publish::Once, wait)
         })
     });
-    wait_for(PLENTY, "a second question", || {
+    wait_for(PLENTY, "a second WAIT", || {
         calls(&primary, "wait") > asked + 1
     })
     .unwrap();
@@ -174,7 +174,7 @@ fn posts_without_confirmation_are_unknown_when_the_connection_dies() {
     for post in posts(300) {
         at_leisure(|wait| client.publish_later(&post, wait)).unwrap();
     }
-    wait_for(PLENTY, "all of them", || queued(&primary, "q").len() == 300).unwrap();
+    wait_for(PLENTY, "all posts", || queued(&primary, "q").len() == 300).unwrap();
     proxy.strand_all();
     let failures = within(Duration::from_secs(1), |wait| client.collect(wait));
     assert_eq!(failures.len(), 300);

@@ -1,7 +1,7 @@
 //! Properties of the client's readers that hold for all bytes.
 //!
-//! The fuzz targets (`fuzz/`) and the test of the kept corpus run these functions. Each returns for
-//! any input.
+//! The fuzz targets (`fuzz/`) and the test of the kept corpus run these functions. Each function
+//! must return normally for any input.
 
 #![allow(dead_code, unreachable_pub, reason = "each user takes its own part")]
 #![allow(

@@ -1,7 +1,8 @@
 //! Properties that hold for any bytes: one function for each kind of reader.
 //!
 //! The fuzz targets (`fuzz/`), the kept corpus and the property tests run these functions. Each
-//! returns for any input. Its assertions are facts that the rest of the project relies on.
+//! function must return normally for any input. Its assertions are facts that the rest of the
+//! project relies on.
 
 #![allow(dead_code, unreachable_pub, reason = "each user takes its own part")]
 #![allow(

@@ -2,8 +2,7 @@
 //!
 //! The command finds the servers' addresses in its environment. It receives the signals sent to
 //! `testkit`, and its exit code becomes `testkit`'s own. When it ends, all servers are stopped and
-//! removed. Ctrl-C reaches the command alone: it may take its time to end, and its servers stay up
-//! until then.
+//! removed. Ctrl-C reaches only the command. The servers stay up until the command has ended.
 
 use std::env;
 use std::ffi::OsString;

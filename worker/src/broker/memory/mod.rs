@@ -5,8 +5,8 @@
 //!
 //! * A message is held until its connection ends, not for a lease.
 //! * A tag names a connection and a number in it. Tags of an earlier connection are lost.
-//! * The number of times that a message has begun is kept with the message: it is put back once,
-//!   and comes anew (`Begin::Again`).
+//! * A message carries the number of its starts. To change that number, the server puts the message
+//!   back, and it is delivered anew (`Begin::Again`).
 //! * If it [`delays`](Server::delaying), it keeps messages until they are due, and nothing is
 //!   fetched.
 //!

@@ -239,7 +239,7 @@ impl State {
     }
 
     /// Counts that a redelivered message begins. The message carries its count, so that the count
-    /// outlasts the worker, and is put back for that.
+    /// outlasts the worker. The message is put back with the new count.
     pub(super) fn begin(&mut self, tag: Tag, limit: u64) -> Begin {
         let Some(taken) = self.taken.get_mut(&tag) else {
             return Begin::Run;

@@ -19,7 +19,7 @@ pub(super) struct Pace {
     /// The bell rang since the last claim.
     rung: bool,
     last: Option<Instant>,
-    /// The time since which acks wait.
+    /// The time at which the first waiting ack arrived.
     waiting: Option<Instant>,
 }
 

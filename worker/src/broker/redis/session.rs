@@ -21,9 +21,9 @@ pub(crate) struct Session {
     pub(super) layout: Arc<Layout>,
     /// The number of the last claim.
     pub(super) calls: u64,
-    /// Decides which queue goes first at the next claim. The number of the call would not do,
-    /// because some calls only acknowledge. If every other call did, the same queue would always go
-    /// first.
+    /// Decides which queue goes first at the next claim. It is not the number of the call, because
+    /// some calls only acknowledge. If every second call only acknowledged, the same queue would
+    /// always go first.
     pub(super) turn: usize,
     /// A claim that may have been carried out although no answer came.
     pub(super) unanswered: Option<u64>,
@@ -99,8 +99,8 @@ impl Session {
         }
     }
 
-    /// Handles a batch in one call. If the server refuses that for good, it halves the batch until
-    /// each refused item stands alone. One message that names a forbidden key, or that is too
+    /// Handles a batch in one call. If the server refuses the call for good, the batch is halved
+    /// until each refused item stands alone. One message that names a forbidden key, or that is too
     /// large, thus does not stop the others. Returns the answers in order, each with the position
     /// of the first item that it is about.
     pub(super) async fn in_parts<I, T>(

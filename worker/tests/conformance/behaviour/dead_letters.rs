@@ -98,7 +98,7 @@ async fn dead(url: &str, words: &[&str]) -> String {
     command.arg("dead").args(words).args(["-b", url]);
     let run = tokio::task::spawn_blocking(move || command.output());
     let output = tokio::time::timeout(DEADLINE, run).await;
-    let output = output.expect("it does not end").unwrap().unwrap();
+    let output = output.expect("the command does not end").unwrap().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     String::from_utf8(output.stdout).unwrap()

@@ -208,7 +208,7 @@ pub async fn a_task_that_expires_before_it_begins_is_revoked<B: Broker>() {
     let delivery = rig.next().await;
     let expires = delivery.task.expires.unwrap().unix_micros();
     // The task expires while it waits for a slot.
-    until("its end", async || {
+    until("the task to expire", async || {
         let left = expires - from_now(Duration::ZERO).unix_micros();
         (left < 0).then_some(()).ok_or(left)
     })

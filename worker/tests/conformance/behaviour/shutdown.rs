@@ -65,7 +65,7 @@ pub async fn a_stop_without_a_broker_ends_and_reports_what_is_left<B: Broker>() 
     rig.shutdown.advance(Phase::Cold);
     let closing = rig.consumer.close(Duration::from_millis(50));
     let left = tokio::time::timeout(DEADLINE, closing).await;
-    assert_eq!(left.expect("it does not end").held, 1);
+    assert_eq!(left.expect("the consumer does not end").held, 1);
     drop((delivery, rig.settler, rig.deliveries));
     broker.restart().await;
     let mut rig = Rig::start(options);

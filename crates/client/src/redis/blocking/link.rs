@@ -1,4 +1,4 @@
-//! A connection to a Redis, by what it is doing.
+//! A connection to a Redis, with a type for each of its states.
 //!
 //! ```text
 //!            open
@@ -12,8 +12,8 @@
 //!                     the answer to UNSUBSCRIBE has arrived
 //! ```
 //!
-//! Each state is a type, and a step consumes it. A step that fails drops the connection: after an
-//! error in the middle of an exchange, the next answer could belong to another command.
+//! A step from one state to another consumes the old value. A step that fails drops the connection:
+//! after an error in the middle of an exchange, the next answer could belong to another command.
 //!
 //! * `wire`: the socket and its buffers;
 //! * `debts`: the answers that are owed to pipelined posts;

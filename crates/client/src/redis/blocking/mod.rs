@@ -32,7 +32,7 @@
 //!
 //! * `stream`: bytes, with or without TLS;
 //! * `reply`: reading answers;
-//! * `link`: a connection, by what it is doing;
+//! * `link`: a connection, with a type for each of its states;
 //! * `client`: repeating commands; `acquire`: its connection; `pool`: idle clients;
 //! * `post` and `attempt`: the commands of a post, and when it is repeated;
 //! * `publish`, `batch`, `pipeline`, `replicas`, `results` and `control`: the calls of a client.

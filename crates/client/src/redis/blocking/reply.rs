@@ -126,8 +126,8 @@ impl ReplyReader {
     }
 }
 
-/// Returns the answers in bytes that arrive in pieces, and the error after the last of them, if
-/// any.
+/// Reads answers from bytes that arrive in pieces. Returns the answers, and the error that follows
+/// the last one, if any.
 ///
 /// It is public only for the fuzz target and the test of its kept corpus, and is not part of the
 /// interface.

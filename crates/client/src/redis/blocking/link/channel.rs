@@ -30,14 +30,14 @@ pub(crate) struct Leaving(Box<Link>);
 pub(crate) type Subscribed = Result<Listening, (Box<Link>, ServerError)>;
 
 impl Resting {
-    /// Returns the connection, whatever it does.
+    /// Returns the connection in any state.
     pub(crate) fn link(&self) -> &Link {
         match self {
             Self::Ready(link) | Self::Leaving(Leaving(link)) => link,
         }
     }
 
-    /// Like [`link`](Self::link), to be changed.
+    /// Like [`link`](Self::link), but mutable.
     pub(crate) fn link_mut(&mut self) -> &mut Link {
         match self {
             Self::Ready(link) | Self::Leaving(Leaving(link)) => link,
