@@ -34,8 +34,8 @@ pub(crate) fn publish(broker: &Connection, message: &Message) -> Result<(), Thro
 
 /// Posts messages to a broker in one round trip, within `celery.post_timeout`.
 ///
-/// `reserve` holds as much PHP memory as an exception that names all of them needs. It is dropped
-/// before such an exception is made, and returned after success.
+/// `reserve` holds the PHP memory that an exception with the ids of all tasks needs. It is dropped
+/// before such an exception is made. After success it is returned.
 pub(crate) fn publish_batch<R>(
     broker: &Connection,
     messages: &[Message],

@@ -24,8 +24,8 @@ thread_local! {
     static KNOWN: RefCell<VecDeque<(String, Rc<Connection>)>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Remembers a connection under its name. A newer one replaces an older one of that name (a changed
-/// password).
+/// Remembers a connection under its name. It replaces an older connection with this name, whose
+/// password may be out of date.
 pub(crate) fn remember(connection: &Rc<Connection>) {
     let name = connection.endpoint.identity();
     KNOWN.with_borrow_mut(|known| {

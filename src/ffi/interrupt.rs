@@ -40,7 +40,7 @@ fn is_pending() -> bool {
     }
 }
 
-/// Runs the pending interrupts. It may leave by a bailout: a time limit.
+/// Runs the pending interrupts. A time limit ends the call with a bailout.
 fn run() {
     // SAFETY: the executor's globals live as long as the thread. A signal handler sets the flags,
     // which are accessed here by volatile reads and writes of single bytes. The engine's own

@@ -126,7 +126,7 @@ where
         };
         let (level, message) = (level_name(level), indented(&fields.message));
         write!(out, "{colour}[{time},{millis:03}: {level}/MainProcess] ")?;
-        // As in Celery's `worker_task_log_format`.
+        // The line names the task first, as in Celery's `worker_task_log_format`.
         if let Some([id, name, _]) = task_log::running() {
             write!(out, "{}[{}]: ", one_line(&name), one_line(&id))?;
         }

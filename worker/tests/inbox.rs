@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const COUNTERS: &str = "CREATE TABLE counters (id INT PRIMARY KEY, n INT NOT NULL)";
 const START: &str = "INSERT INTO counters (id, n) VALUES (1, 0), (2, 0), (3, 0)";
 const COUNT: &str = "UPDATE counters SET n = n + 1 WHERE id = :id";
-/// As `celery-worker check` prints it.
+/// The statement that `celery-worker check` prints.
 const MARIADB_INBOX: &str = "CREATE TABLE celery_inbox (task_id VARBINARY(255) NOT NULL PRIMARY KEY, \
     result LONGTEXT CHARACTER SET utf8mb4 NULL, \
     created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, \

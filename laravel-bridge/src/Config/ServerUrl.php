@@ -39,7 +39,7 @@ final class ServerUrl
         'socket_keepalive', 'socket_timeout', 'timeout',
     ];
 
-    private const EXPECTED = 'its url is not one: redis://[user]:[password]@host:port/database is expected';
+    private const EXPECTED = 'its url cannot be read: redis://[user]:[password]@host:port/database is expected';
 
     private const NOT_ENCODED =
         'a password in a URL must be percent-encoded (%23 for #, %2F for /, %3F for ?, %40 for @)';

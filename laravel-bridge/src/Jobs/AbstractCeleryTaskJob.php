@@ -19,8 +19,8 @@ use Illuminate\Container\Container;
  *         }
  *     }
  *
- * Beyond the original it has the named connections, posting after the commit, the events and the
- * fake. It throws if the task cannot be posted.
+ * In addition to the original, it has the named connections, posting after the commit, the events
+ * and the fake. It throws if the task cannot be posted.
  */
 abstract class AbstractCeleryTaskJob
 {

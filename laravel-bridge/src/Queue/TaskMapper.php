@@ -94,7 +94,8 @@ final class TaskMapper
 
     private static function attribute(object $job): ?CeleryTask
     {
-        // A child of a job is the parent's task by default; PHP itself does not inherit attributes.
+        // By default, a subclass of a job is the task of its parent. PHP itself does not inherit
+        // attributes.
         for ($class = new ReflectionClass($job); $class !== false; $class = $class->getParentClass()) {
             $found = $class->getAttributes(CeleryTask::class);
             if ($found !== []) {

@@ -275,7 +275,8 @@ def tidy(signature):
     if "subtask_type" in kept:
         kept["options"] = {n: v for n, v in (kept.get("options") or {}).items() if v is not None and n != "reply_to"}
         if kept["subtask_type"] == "chain":
-            # Python may write a chain in a chain as it is or spliced; the call splices it.
+            # Python may write an inner chain as it is, or replace it by its steps. A call replaces
+            # it.
             steps = (
                 [it] if it.get("subtask_type") != "chain" else it["kwargs"]["tasks"] for it in kept["kwargs"]["tasks"]
             )

@@ -1,7 +1,7 @@
 //! The connections of clients: the constructors, and `BuildConnection()`, which a subclass may
 //! override.
 //!
-//! The result backend is the one in the code, otherwise php.ini's `celery.result_backend`,
+//! The result backend is the one that the code names, otherwise php.ini's `celery.result_backend`,
 //! otherwise the broker. In the last case the client has no backend of its own. Nothing here
 //! connects.
 

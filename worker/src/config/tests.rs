@@ -277,7 +277,7 @@ fn each_setting_is_read_from_the_command_line_and_from_a_file() {
         let [given, filed] = [given, filed].map(|it| Config::new(it).unwrap().to_string());
         assert_eq!(given, filed, "{name}");
         if printed.is_empty() {
-            // It changes another setting.
+            // This setting only changes another one, which is printed instead.
             assert!(!given.contains(name), "{given}");
             continue;
         }

@@ -1,4 +1,4 @@
-//! Decides by its first words whether a statement suits a task.
+//! Decides whether a statement suits a task, mostly by its first words.
 //!
 //! A task runs inside a transaction of the worker, on a session that other tasks use before and
 //! after it. A statement that ends the transaction would separate the work from the row that
@@ -13,7 +13,7 @@ use super::shape::Word;
 pub(crate) enum PurposeError {
     /// It only returns rows.
     #[error(
-        "{verb} only answers rows, and a task has no use for them: its result is the number of \
+        "{verb} only returns rows, and a task has no use for them: its result is the number of \
          rows that it matched{hint}"
     )]
     OnlyAnswers {
@@ -24,7 +24,7 @@ pub(crate) enum PurposeError {
     },
     /// It reports in rows whether it worked.
     #[error(
-        "{0} reports errors only in the rows that it answers, which a task does not read: it would \
+        "{0} reports errors only in the rows that it returns, which a task does not read: it would \
          succeed whatever happened"
     )]
     ReportsInRows(String),

@@ -4,9 +4,9 @@
 //! dashboards and alerts fit. Those that only this worker has are called `celery_worker_…`.
 //! docs/reference/metrics.md has the table.
 //!
-//! Counting is off by default; then nothing is kept and every method returns at once. Labels are
-//! bounded: they name registered tasks, consumed queues, causes that the code fixes, and
-//! exceptions, which tasks choose.
+//! Counting is off by default; then nothing is kept and every method returns at once. The number of
+//! label values is bounded: they are names of registered tasks, consumed queues and causes from a
+//! fixed list. Only the names of exceptions come from the code of tasks.
 
 use std::fmt;
 use std::sync::Arc;

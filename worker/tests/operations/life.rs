@@ -62,7 +62,7 @@ fn tasks_that_block_every_thread_do_not_disturb_limits_leases_or_the_stop() {
     post(&redis, "free", "proj.spin", "[600]", None);
     let status = worker.wait(PATIENCE).unwrap();
     assert_eq!(status.code(), Some(70), "{}", worker.log());
-    // Its leases were renewed all the time.
+    // The worker renewed its leases all the time.
     assert!(!worker.log().contains("were lost"), "{}", worker.log());
     assert!(!worker.log().contains("Restored"), "{}", worker.log());
     // Each task has a failure as its result, or is back in its queue.

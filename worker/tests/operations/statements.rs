@@ -128,9 +128,9 @@ fn mistakes_that_are_found_without_a_database() {
         ("DELETE FROM a;\nDELETE FROM b;", &["line 2, column 1"]),
         (
             "SELECT s FROM t WHERE id = :id",
-            &["SELECT only answers rows"],
+            &["SELECT only returns rows"],
         ),
-        ("SHOW TABLES", &["SHOW only answers rows"]),
+        ("SHOW TABLES", &["SHOW only returns rows"]),
         ("-- nothing", &["empty"]),
         ("COMMIT", &["COMMIT controls a transaction"]),
         ("SET sql_mode = ''", &["SET works on a session"]),
@@ -396,7 +396,7 @@ fn all_room_is_ours(url: &str, sleep: &str) {
     let log = worker.log();
     assert!(log.contains("the task t1 will fail"), "{log}");
     assert!(!log.contains("unavailable"), "{log}");
-    // All refusals are one spell.
+    // The worker warns once about all refusals.
     let warned = log.matches("takes no further connection").count();
     assert_eq!(warned, 1, "{log}");
 }

@@ -25,7 +25,7 @@ fn with_nothing_held_a_stop_does_not_wait_for_the_broker() {
         let asked = Instant::now();
         worker.terminate();
         assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
-        // Far less than the patience of a warm stop.
+        // Far less than the time that a warm stop may take.
         assert!(asked.elapsed().as_secs() < 15, "{:?}", asked.elapsed());
         redis.restart().unwrap();
     }
@@ -66,7 +66,7 @@ fn a_hangup_is_a_warm_stop() {
 #[test]
 fn signals_that_are_ignored_leave_the_worker_running() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
-    // As `nohup` starts it.
+    // Starts the worker as `nohup` does.
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
     command.arg(playground()).args(["-b", &redis.url()]);

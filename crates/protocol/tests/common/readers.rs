@@ -106,7 +106,7 @@ pub fn body(bytes: &[u8]) {
     } else {
         ""
     };
-    // One number more than there are formats stands for no compression.
+    // The number after those of all formats means no compression.
     let compression = match COMPRESSIONS.get(usize::from(compression) % (COMPRESSIONS.len() + 1)) {
         None => String::new(),
         Some(format) => {

@@ -161,7 +161,7 @@ impl RedisControl {
             refresh.cmd("ZADD").arg(keys.binding_deadlines()).arg("GT");
             refresh.arg(deadline.to_string()).arg(CONTROL_EXCHANGE);
             match connection.pipeline(&refresh).await {
-                // Only tools read it.
+                // Only tools read the binding, so a refusal does no harm.
                 Ok(_) | Err(Failure::Refused(_)) => self.refreshed = Some(Instant::now()),
                 Err(failure) => return Err(failure),
             }

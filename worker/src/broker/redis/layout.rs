@@ -48,7 +48,7 @@ impl Layout {
     pub(super) fn new(keys: Keys, subscription: &Subscription<'_>) -> Self {
         let queues = &subscription.queues;
         let turns = Turns::new(queues, subscription.order);
-        // It is new for each start of a worker.
+        // The instance is new for each start of a worker.
         let instance = uuid::Uuid::new_v4().simple();
         // Redis counts in whole seconds. Rounding down to 0 would keep results without limit.
         let ttl = subscription.result_expires.as_millis().div_ceil(1000);

@@ -147,8 +147,8 @@ fn a_pragma_may_only_change_the_file() {
             "synchronous works on a session",
         ),
         ("PRAGMA busy_timeout = 1", "works on a session"),
-        ("PRAGMA user_version", "user_version only answers rows"),
-        ("PRAGMA table_list", "only answers rows"),
+        ("PRAGMA user_version", "user_version only returns rows"),
+        ("PRAGMA table_list", "only returns rows"),
     ] {
         refused(sql, &sqlite, part);
     }
@@ -206,11 +206,11 @@ fn functions_that_leave_something_in_the_session_are_refused() {
 #[test]
 fn what_mysql_runs_inside_a_comment_is_read() {
     for (sql, part) in [
-        ("/*! SELECT 1 */", "SELECT only answers rows"),
-        ("/*!50000 SELECT * FROM t */", "SELECT only answers rows"),
+        ("/*! SELECT 1 */", "SELECT only returns rows"),
+        ("/*!50000 SELECT * FROM t */", "SELECT only returns rows"),
         ("/*M!100000 COMMIT */", "COMMIT controls a transaction"),
         ("/*!80000SET @x = 1*/;", "SET works on a session"),
-        ("/*! SELECT /* inner */ 1 */", "SELECT only answers rows"),
+        ("/*! SELECT /* inner */ 1 */", "SELECT only returns rows"),
     ] {
         refused(sql, &[Dialect::MySql], part);
     }

@@ -63,7 +63,7 @@ impl Client {
                 Need::Room => self.make_room(&mut link, wait),
             };
             match prepared {
-                // One of the answers says that another connection may do better, or made no sense.
+                // An answer made no sense, or it says that another connection may do better.
                 Ok(()) if !link.wire.is_whole() => self.keep(link),
                 Ok(()) => return Ok(Resting::Ready(link)),
                 Err(error) => {
