@@ -3,6 +3,7 @@
     make bench                      all rows: half an hour or more
     make bench QUICK=1              fewer rounds and tasks: some minutes
     make bench ROW="post worker"    these rows only
+    make bench OUTPUT=folder        writes RESULTS.md, results.json and plots there too
 
 Runs under `testkit up redis mariadb`. README.md describes the method.
 """
@@ -16,8 +17,8 @@ from pathlib import Path
 import pymysql
 from harness import machine
 from harness.broker import Broker
-from harness.measure import progress
-from rows import batch, database, growth, memory, post, round_trip, worker
+from harness.report import Report
+from rows import batch, database, fleet, fpm, growth, instructions, memory, post, round_trip, worker
 
 HERE = Path(__file__).resolve().parent
 # Words in the names of other systems. Tasks that these lose do not make the benchmark fail.
@@ -30,6 +31,9 @@ ROWS = {
     "round-trip": round_trip,
     "memory": memory,
     "growth": growth,
+    "fleet": fleet,
+    "fpm": fpm,
+    "instructions": instructions,
 }
 
 
@@ -90,42 +94,33 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=" ".join(ROWS))
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--output", type=Path, help="a file that gets the text too")
+    parser.add_argument("--output", type=Path, help="a folder for RESULTS.md, results.json and plots")
     options = parser.parse_args()
     unknown = [name for name in options.rows if name not in ROWS]
     if unknown:
         parser.error(f"unknown row {unknown[0]}; there are {' '.join(ROWS)}")
     bench = Bench(options.quick)
-    written = []
-
-    def write(text):
-        progress("")
-        print(text, flush=True)
-        written.append(text)
-        if options.output:
-            options.output.write_text("\n".join(written))
-
+    report = Report(options.output)
     # MySQL's default: a commit is on disk when it is answered.
     bench.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
     kind = "quick" if bench.quick else "full"
-    write(f"# A {kind} reading by `make bench`, {bench.rounds} rounds\n")
-    write("".join(f"* {line}\n" for line in machine.describe(bench)))
+    report.head(f"A {kind} reading by `make bench`, {bench.rounds} rounds", machine.describe(bench))
     if not bench.celery_php:
-        write("celery-php is left out: CELERY_PHP_DIR does not name a folder with version 2.1.2 and predis.\n")
+        report.write("celery-php is left out: CELERY_PHP_DIR does not name a folder with version 2.1.2 and predis.\n")
     missed, faults = [], []
     for name in options.rows or ROWS:
         begin = time.monotonic()
         for table in ROWS[name].run(bench):
             table.notes += bench.notes
             bench.notes.clear()
-            write(str(table))
+            report.add(table)
             missed += [goal for goal in table.goals if not goal.met]
             faults += table.faults()
         bench.redis.flushall()
-        write(f"_{name}: {time.monotonic() - begin:.0f} s; the load is {machine.load()}_\n")
-    write(f"{len(missed)} goals missed.\n" + "".join(f"* {goal}\n" for goal in missed))
+        report.write(f"_{name}: {time.monotonic() - begin:.0f} s; the load is {machine.load()}_\n")
+    report.write(f"{len(missed)} goals missed.\n" + "".join(f"* {goal}\n" for goal in missed))
     ours = [fault for fault in faults if not any(peer in fault for peer in PEERS)]
-    write("No task was lost or done twice.\n" if not faults else "".join(f"* {fault}\n" for fault in faults))
+    report.write("No task was lost or done twice.\n" if not faults else "".join(f"* {fault}\n" for fault in faults))
     if ours:
         sys.exit("bench: tasks of our own were lost or done twice")
 

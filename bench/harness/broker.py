@@ -5,11 +5,14 @@ made once and kept in database 1. Each round copies them to database 0.
 """
 
 import base64
+import contextlib
 import json
 import os
 import uuid
 
 import redis
+
+from . import processors
 
 QUEUE = "celery"
 # The keys under which workers keep the messages of unfinished tasks: the first for kombu and this
@@ -66,6 +69,7 @@ class Broker:
     def __init__(self):
         self.redis = connect()
         self.store = connect(1)
+        self.redis_pid = int(os.environ["REDIS_PID"])
         self.messages = Messages()
         self.reads = 0
 
@@ -90,15 +94,26 @@ class Broker:
         """Moves all staged messages into the queue at once."""
         self.redis.rename("bench:staged", QUEUE)
 
-    def left(self):
+    @contextlib.contextmanager
+    def redis_on(self, chosen):
+        """Pins Redis to these processors meanwhile."""
+        before = os.sched_getaffinity(self.redis_pid)
+        processors.pin(self.redis_pid, chosen)
+        try:
+            yield
+        finally:
+            processors.pin(self.redis_pid, before)
+
+    def left(self, queues=(QUEUE,)):
         """Returns the number of waiting messages and of those that workers hold."""
         with self.redis.pipeline(transaction=False) as pipe:
-            pipe.llen(QUEUE)
+            for queue in queues:
+                pipe.llen(queue)
             for key in HELD:
                 pipe.hlen(key)
-            waiting, *held = pipe.execute()
+            counts = pipe.execute()
         self.reads += 1
-        return waiting, sum(held)
+        return sum(counts[: len(queues)]), sum(counts[len(queues) :])
 
     def queued_ids(self):
         """Returns the number of different ids of the messages in the queue."""

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import processors
 from .broker import QUEUE
 from .measure import Sample
 
@@ -124,6 +125,9 @@ class Drained:
     calls: dict
     reads: int
     worker: Worker
+    # The seconds of processor time of the worker with its children, and of Redis.
+    worker_time: float
+    redis_time: float
 
 
 def drain(broker, command, stage, count, warm_up="noop", **environment):
@@ -137,17 +141,20 @@ def drain(broker, command, stage, count, warm_up="noop", **environment):
     try:
         # The tasks for warming up have numbers above those of the measured tasks.
         broker.redis.lpush(QUEUE, *broker.messages.make(warm_up, range(count + 1, count + 1 + WARM_UP)))
-        wait_until_empty(broker, worker)
+        wait_until_empty(broker, [worker])
         broker.prepare(stage)
         before, reads_before = broker.calls()
+        pids = worker.process.pid, broker.redis_pid
+        used_before = [processors.used(pid) for pid in pids]
         broker.release()
         begin = wait_until_begun(broker, worker, count)
-        end, left = wait_until_empty(broker, worker)
+        end, left = wait_until_empty(broker, [worker])
+        used = [processors.used(pid) - seconds for pid, seconds in zip(pids, used_before, strict=True)]
         after, reads = broker.calls()
     finally:
         worker.stop()
     calls = {name: after[name] - before.get(name, 0) for name in after if after[name] > before.get(name, 0)}
-    return Drained(end - begin, left, calls, reads - reads_before, worker)
+    return Drained(end - begin, left, calls, reads - reads_before, worker, *used)
 
 
 def wait_until_begun(broker, worker, count):
@@ -161,22 +168,23 @@ def wait_until_begun(broker, worker, count):
         time.sleep(0.0005)
 
 
-def wait_until_empty(broker, worker):
+def wait_until_empty(broker, workers, queues=(QUEUE,)):
     """Waits until all messages are done or progress stops; returns the time and the number of messages left."""
     last, moved = None, time.perf_counter()
     while True:
-        left = sum(broker.left())
+        left = sum(broker.left(queues))
         now = time.perf_counter()
         if left == 0:
             # If a worker takes a message in two steps, no key holds the message between them.
             time.sleep(0.002)
-            if sum(broker.left()) == 0:
+            if sum(broker.left(queues)) == 0:
                 return now, 0
         if left != last:
             last, moved = left, now
         elif now > moved + STALLED:
             return moved, left
-        worker.check()
+        for worker in workers:
+            worker.check()
         time.sleep(0.002 if left < 5000 else 0.01)
 
 

@@ -33,9 +33,9 @@ def run(bench):
         systems[f"Python -P {pool}"] = worker(bench, command, few, BENCH_PREFETCH=str(prefetch))
     table = interleave(Table("Worker, task_created on MariaDB, results stored"), systems, bench.rounds)
     bench.sql("DROP TABLE tasks")
-    table.want("P5, celery-worker ÷ Python's default prefork", OURS, "Python -P prefork -c 2", 100)
+    table.want("P5, celery-worker ÷ Python's default prefork", OURS, "Python -P prefork -c 2", 120)
     table.note_best("celery-worker ÷ Python's best", OURS, [name for name in systems if name.startswith("Python")])
-    table.want("P5, celery-worker ÷ the limit", OURS, LIMIT, 0.3)
+    table.want("P5, celery-worker ÷ the limit", OURS, LIMIT, 0.4)
     yield table
 
 

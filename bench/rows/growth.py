@@ -27,12 +27,20 @@ def run(bench):
     )
     yield table
 
+    systems = {}
+    for lists, queues in {"4 lists": 1, "200 lists": 50}.items():
+        names = ",".join(["celery", *(f"empty-{number}" for number in range(1, queues))])
+        systems[lists] = draining(bench, [*command, "-Q", names], "noop 100000", 100_000)
+    table = interleave(Table("Worker, one full queue among several"), systems, rounds)
+    table.goals.append(Goal("P10, 200 lists ÷ 4 lists", table.ratios("200 lists", "4 lists"), 0.8))
+    yield table
+
     count = bench.count(5_000, quick=1_000)
     systems = {}
     for name, size in BODIES.items():
         bench.stage(f"noop {count} of {name}", "noop", range(count), size)
         systems[f"argument of {name}"] = draining(bench, command, f"noop {count} of {name}", count)
     table = interleave(Table("Worker, tasks of different sizes"), systems, rounds)
-    large = statistics.median(table.values("argument of 64 KiB"))
-    table.notes.append(f"64 KiB arguments: {figure(large * 64 / 1024)} MiB of arguments a second")
+    large = [value * 64 / 1024 for value in table.values("argument of 64 KiB")]
+    table.goals.append(Goal("P10, bytes of 64 KiB arguments a second", large, 500, unit="MiB"))
     yield table

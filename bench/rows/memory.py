@@ -24,9 +24,9 @@ def run(bench):
     }
     table = interleave(Table("Memory, resident, with all processes", unit="MB"), systems, 1 if bench.quick else 3)
     *_, full = systems
-    table.goals.append(Goal("P7, idle", table.values(IDLE), 20, at_most=True, unit="MB"))
+    table.goals.append(Goal("P7, idle", table.values(IDLE), 15, at_most=True, unit="MB"))
     each = [(a - b) * 1e6 / count for a, b in zip(table.values(full), table.values(IDLE), strict=True)]
-    table.goals.append(Goal("P7, a task waiting for its ETA", each, 300, at_most=True, unit="bytes"))
+    table.goals.append(Goal("P7, a task waiting for its ETA", each, 100, at_most=True, unit="bytes"))
     yield table
 
 

@@ -18,17 +18,21 @@ def run(bench):
     # While one of the two workers is measured, the other must not run.
     native, foreign = [bench.binary("examples/playground")], bench.python_worker("-P", "solo")
     latencies = {OURS: [], PYTHON: [], "PING": []}
+    reads = []
 
     def round_of(name, command, client, count, **order):
         def measure():
             worker = Worker(command)
             # The first posts wait for the worker's start.
             client.order(posts=5, **order)
+            _, before = bench.calls()
             answer = client.order(posts=count, **order)
+            _, after = bench.calls()
             worker.stop()
             latencies.setdefault(name, []).append(answer["latencies"])
             if name == OURS:
                 latencies["PING"].append(answer["pings"])
+                reads.append((after - before - len(answer["pings"])) / count)
             done = count - answer["wrong"]
             return Sample(1000 * statistics.median(answer["latencies"]), sent=count, done=done)
 
@@ -48,5 +52,8 @@ def run(bench):
     table.goals.append(Goal("P6, the median in Redis round trips", trips, 4, at_most=True, unit=""))
     late = [1000 * percentile(one, 0.99) for one in rounds]
     table.goals.append(Goal("P6, 99 % within", late, 5, at_most=True, unit="ms"))
+    # The first round warmed up.
+    title = "P9, reads of Redis from its clients, a task, one at a time"
+    table.goals.append(Goal(title, reads[1:], 4, at_most=True, unit=""))
     table.notes.append(f"a Redis round trip (PING by phpredis) takes {1e6 * statistics.median(sum(pings, [])):.0f} µs")
     yield table
