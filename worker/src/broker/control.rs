@@ -65,6 +65,9 @@ pub(crate) trait ControlChannel: Send + 'static {
     /// state says that no worker has begun the task.
     fn store_revoked(&mut self, documents: &[(&str, Vec<u8>)]) -> impl Future<Output = ()> + Send;
 
+    /// Returns why the broker does not let this worker consume a queue, if it does not.
+    fn obstacle(&mut self, queue: &str) -> impl Future<Output = Option<String>> + Send;
+
     /// Tells the broker that this worker no longer listens.
     fn close(self) -> impl Future<Output = ()> + Send;
 }
@@ -89,6 +92,7 @@ trait Dispatched: Send {
     fn revoked(&mut self, kind: Named) -> BoxFuture<'_, Option<Vec<String>>>;
     fn revoke<'a>(&'a mut self, kind: Named, names: &'a [&'a str]) -> BoxFuture<'a, ()>;
     fn store_revoked<'a>(&'a mut self, documents: &'a [(&'a str, Vec<u8>)]) -> BoxFuture<'a, ()>;
+    fn obstacle<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Option<String>>;
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
@@ -115,6 +119,10 @@ impl<C: ControlChannel> Dispatched for C {
 
     fn store_revoked<'a>(&'a mut self, documents: &'a [(&'a str, Vec<u8>)]) -> BoxFuture<'a, ()> {
         ControlChannel::store_revoked(self, documents).boxed()
+    }
+
+    fn obstacle<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Option<String>> {
+        ControlChannel::obstacle(self, queue).boxed()
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
@@ -145,6 +153,10 @@ impl ControlChannel for AnyChannel {
 
     async fn store_revoked(&mut self, documents: &[(&str, Vec<u8>)]) {
         self.0.store_revoked(documents).await;
+    }
+
+    async fn obstacle(&mut self, queue: &str) -> Option<String> {
+        self.0.obstacle(queue).await
     }
 
     async fn close(self) {
@@ -181,6 +193,10 @@ impl ControlChannel for Silence {
     async fn revoke(&mut self, _: Named, _: &[&str]) {}
 
     async fn store_revoked(&mut self, _: &[(&str, Vec<u8>)]) {}
+
+    async fn obstacle(&mut self, _: &str) -> Option<String> {
+        None
+    }
 
     async fn close(self) {}
 }

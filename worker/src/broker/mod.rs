@@ -25,6 +25,7 @@ mod ledger;
 pub mod memory;
 mod options;
 mod outbound;
+mod queues;
 pub(crate) mod redis;
 mod revoked;
 mod settlement;
@@ -39,6 +40,7 @@ pub(crate) use self::ledger::{ACKS, InHand, LINGER, Ledger};
 pub(crate) use self::options::Subscription;
 pub use self::options::{QueueOrder, RedisOptions, Results};
 pub(crate) use self::outbound::{Begin, Begun, Outbound};
+pub(crate) use self::queues::Queues;
 pub(crate) use self::revoked::{Revoked, stamp_text, stamps};
 pub(crate) use self::settlement::{
     Chord, Complete, Document, Fate, Join, Letter, Outgoing, Part, Redelivery, ResultStep,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use celery_client::Endpoint;
 use celery_client::redis::RedisEndpoint;
 
+use super::queues::Queues;
+
 /// The options that only a consumer on Redis has.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -47,8 +49,7 @@ impl RedisOptions {
 /// What a worker consumes, and where its results go: the options that every broker has.
 #[derive(Debug)]
 pub(crate) struct Subscription<'a> {
-    /// The queues, each once.
-    pub(crate) queues: Vec<Arc<str>>,
+    pub(crate) queues: &'a Arc<Queues>,
     pub(crate) order: &'a QueueOrder,
     /// The worker's node name.
     pub(crate) node: &'a str,

@@ -54,7 +54,9 @@ pub(crate) use self::verdict::{Failure, Verdict};
 use crate::broker::control::AnyChannel;
 use crate::broker::events::EventChannel;
 pub use crate::broker::memory;
-use crate::broker::{Broker, Connectivity, InHand, Ledger, Revoked, Role, Tag, Upkeep, redis};
+use crate::broker::{
+    Broker, Connectivity, InHand, Ledger, Queues, Revoked, Role, Tag, Upkeep, redis,
+};
 pub use crate::broker::{QueueOrder, RedisOptions, Results, Transport};
 use crate::delivery::{Delivery, Settler, TaskNames};
 use crate::monitor::Pulse;
@@ -89,7 +91,7 @@ type Ask = mpsc::Sender<oneshot::Sender<Vec<Waiting>>>;
 #[derive(Clone)]
 pub(crate) struct View {
     ask: Ask,
-    queues: Arc<[Arc<str>]>,
+    queues: Arc<Queues>,
     broker: Arc<dyn Connectivity>,
     /// The server of the results, if it is not the broker.
     elsewhere: Option<Arc<dyn Connectivity>>,
@@ -125,9 +127,9 @@ impl View {
         self.ledger.limit()
     }
 
-    /// Returns the names of the queues that are consumed.
-    pub(crate) fn queues(&self) -> Vec<Arc<str>> {
-        self.queues.to_vec()
+    /// Returns the queues that are consumed. They can change.
+    pub(crate) fn queues(&self) -> &Queues {
+        &self.queues
     }
 
     /// Returns the tasks that wait for a slot or run.
@@ -199,25 +201,27 @@ impl Consumer {
         names: Arc<dyn TaskNames>,
         shutdown: &Shutdown,
     ) -> (Consumer, mpsc::Receiver<Delivery>, Settler) {
+        let queues = Arc::new(Queues::new(&options.queues));
+        let subscription = options.subscription(&queues);
         match &options.transport {
             Transport::Redis(redis) => {
-                let server = redis::Server::new(redis.clone(), &options.subscription());
-                Consumer::start_on(server, options, names, shutdown)
+                let server = redis::Server::new(redis.clone(), &subscription);
+                Consumer::start_on(server, queues, options, names, shutdown)
             }
             Transport::Memory(server) => {
-                let client = memory::Client::new(server, &options.subscription());
-                Consumer::start_on(client, options, names, shutdown)
+                let client = memory::Client::new(server, &subscription);
+                Consumer::start_on(client, queues, options, names, shutdown)
             }
         }
     }
 
     fn start_on<B: Broker>(
         broker: B,
+        queues: Arc<Queues>,
         options: ConsumerOptions,
         names: Arc<dyn TaskNames>,
         shutdown: &Shutdown,
     ) -> (Consumer, mpsc::Receiver<Delivery>, Settler) {
-        let queues = Arc::from(options.subscription().queues);
         let held = options.held.max(1);
         let ledger = Arc::new(Ledger::new(held, options.held_bytes, broker.lease()));
         let pulses = Arc::clone(&options.monitor.pulses);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use celery_protocol::serializer::Serializer;
 
 use super::routes::Routes;
-use crate::broker::{QueueOrder, Results, Subscription, Transport};
+use crate::broker::{QueueOrder, Queues, Results, Subscription, Transport};
 use crate::delivery::MAX_HELD_BYTES;
 use crate::monitor::Monitor;
 
@@ -71,14 +71,7 @@ impl ConsumerOptions {
     }
 
     /// Returns the part of the options that is the broker's business, whatever the broker.
-    pub(super) fn subscription(&self) -> Subscription<'_> {
-        // A claim that named a list twice would take its messages twice.
-        let mut queues: Vec<Arc<str>> = Vec::with_capacity(self.queues.len());
-        for queue in &self.queues {
-            if !queues.iter().any(|known| **known == **queue) {
-                queues.push(Arc::from(queue.as_str()));
-            }
-        }
+    pub(super) fn subscription<'a>(&'a self, queues: &'a Arc<Queues>) -> Subscription<'a> {
         Subscription {
             queues,
             order: &self.queue_order,

@@ -39,6 +39,12 @@ impl<'a> Arguments<'a> {
         })
     }
 
+    /// Returns an argument that must be given and be a text.
+    pub(crate) fn text(&self, name: &str) -> Result<&'a str, String> {
+        let wrong = || raised("TypeError", &format!("{name} must be a text"));
+        self.required(name)?.as_str().ok_or_else(wrong)
+    }
+
     /// Returns `true` if an argument is given and Python takes it for true.
     pub(crate) fn flag(&self, name: &str) -> bool {
         match self.get(name) {

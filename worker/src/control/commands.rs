@@ -2,6 +2,8 @@
 
 mod active;
 mod active_queues;
+mod add_consumer;
+mod cancel_consumer;
 mod clock;
 mod conf;
 mod disable_events;
@@ -57,9 +59,11 @@ pub(super) async fn run(
         "election" => answer(&()),
         "heartbeat" => heartbeat::run(node),
         "rate_limit" | "time_limit" => limits::run(node, arguments),
-        "add_consumer" | "cancel_consumer" | "pool_grow" | "pool_shrink" => Err(raised(
+        "add_consumer" => add_consumer::run(node, arguments, channel).await,
+        "cancel_consumer" => cancel_consumer::run(node, arguments),
+        "pool_grow" | "pool_shrink" => Err(raised(
             "NotImplementedError",
-            "this worker changes neither its queues nor its slots while it runs",
+            "this worker does not change its slots while it runs",
         )),
         "stats" => stats::run(node),
         "enable_events" => enable_events::run(node),

@@ -130,6 +130,11 @@ fn answers_have_the_shape_of_pythons() {
         ),
         ("revoked", json!({})),
         ("dump_revoked", json!({})),
+        ("add_consumer", json!({"queue": "more"})),
+        ("add_consumer", json!({})),
+        ("cancel_consumer", json!({"queue": "more"})),
+        ("cancel_consumer", json!({"queue": "unknown"})),
+        ("cancel_consumer", json!({})),
     ] {
         let python = asking.ask(PYTHON, method, arguments.clone());
         let ours = asking.ask(OURS, method, arguments);

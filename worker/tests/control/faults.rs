@@ -78,7 +78,7 @@ fn requests_are_heard_again_after_the_broker_was_away() {
 }
 
 /// Starts a worker whose Redis user has these rights. `line` is the line that it is to write.
-fn start_as(redis: &Redis, rights: &[&str], line: &str) -> Process {
+pub fn start_as(redis: &Redis, rights: &[&str], line: &str) -> Process {
     let user = ["ACL", "SETUSER", "limited", "on", ">secret"];
     redis.cli(&[&user[..], rights].concat()).unwrap();
     let mut command = playground(redis, &["-c", "1"]);

@@ -19,6 +19,7 @@ use crate::broker::inbound::{self, Batch};
 use crate::broker::ledger::Ledger;
 use crate::broker::options::{Results, Subscription};
 use crate::broker::outbound::{self, Begin, Begun};
+use crate::broker::queues::Queues;
 use crate::broker::redis::{Session, Store};
 use crate::broker::settlement::{Chord, Complete, Document, Join, Part, Settled, Settlement};
 use crate::broker::tag::Tag;
@@ -28,7 +29,7 @@ use crate::monitor::Pulse;
 #[derive(Debug)]
 pub(crate) struct Client {
     connection: Arc<Connection>,
-    queues: Vec<Arc<str>>,
+    queues: Arc<Queues>,
     /// The server of the results, if it is another one.
     results: Option<Store>,
 }
@@ -54,7 +55,7 @@ impl Client {
                 worker: server.change(State::join),
                 server: server.clone(),
             }),
-            queues: subscription.queues.clone(),
+            queues: Arc::clone(subscription.queues),
             results: match subscription.results {
                 Results::Server(Endpoint::Redis(server)) => Some(Store::new(server, subscription)),
                 Results::Broker | Results::Disabled => None,
@@ -88,7 +89,7 @@ impl Broker for Client {
     fn inbound(&self, ledger: &Arc<Ledger>, _: &Arc<Pulse>) -> Inbound {
         Inbound {
             connection: Arc::clone(&self.connection),
-            queues: self.queues.clone(),
+            queues: Arc::clone(&self.queues),
             ledger: Arc::clone(ledger),
             cuts: 0,
         }
@@ -128,7 +129,7 @@ impl Broker for Client {
 /// The part that brings messages.
 pub(crate) struct Inbound {
     connection: Arc<Connection>,
-    queues: Vec<Arc<str>>,
+    queues: Arc<Queues>,
     ledger: Arc<Ledger>,
     /// How many times the connections had ended at the last call.
     cuts: u64,
@@ -147,13 +148,14 @@ impl inbound::Inbound for Inbound {
                 let is_due = state.answers()
                     && (state.cuts != self.cuts
                         || self.ledger.acks_waiting() > 0
-                        || (room > 0 && state.has_any(&self.queues)));
+                        || (room > 0 && state.has_any(&self.queues.names())));
                 (is_due || state.next_due() != next).then_some(is_due.then_some(room))
             });
             tokio::select! {
                 room = news => if let Some(room) = room {
                     return room;
                 },
+                () = self.queues.added.notified() => {}
                 () = tokio::time::sleep_until(sleep.into()) => {}
             }
         }
@@ -167,7 +169,11 @@ impl inbound::Inbound for Inbound {
             let lost = state.acknowledge(&acks);
             // Everything that was held before a cut is lost.
             let leases = state.lost(&self.ledger.leases());
-            (lost, leases, state.take(*worker, &self.queues, room))
+            (
+                lost,
+                leases,
+                state.take(*worker, &self.queues.names(), room),
+            )
         });
         let (lost, leases, (messages, dead)) = answer.await;
         let lost = self.ledger.lose(&lost);

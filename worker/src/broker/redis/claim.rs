@@ -1,8 +1,11 @@
 //! Claims messages, and recovers a claim that was not answered.
 
+use std::sync::Arc;
+
 use celery_client::aio::{Cmd, Failure, Value, scripts};
 
 use super::answer::{bytes, number, positions};
+use super::consumed::Consumed;
 use super::session::{DEAD_LETTERS, MAX_TAGS, Session};
 use crate::broker::held::Envelope;
 use crate::broker::inbound;
@@ -48,13 +51,14 @@ impl Session {
                 recovered.extend(found);
             }
             let number = self.calls + 1;
-            let call = self.claim_call(number, want, acks);
+            let consumed = self.layout.consumed();
+            let call = self.claim_call(&consumed, number, want, acks);
             let connection = self.link.connection().await;
             self.calls = number;
             self.unanswered = (want > 0).then_some(number);
             failpoint!("claim");
             let answer = connection.run(&scripts::ACK_CLAIM, &call).await;
-            match answer.and_then(|value| self.read(number, want, acks, value)) {
+            match answer.and_then(|value| self.read(&consumed, number, want, acks, value)) {
                 Ok(mut claim) => {
                     self.unanswered = None;
                     self.turn = self.turn.wrapping_add(usize::from(want > 0));
@@ -83,9 +87,9 @@ impl Session {
         }
     }
 
-    fn claim_call(&self, number: u64, want: usize, acks: &[Tag]) -> Cmd {
+    fn claim_call(&self, consumed: &Consumed, number: u64, want: usize, acks: &[Tag]) -> Cmd {
         let layout = &*self.layout;
-        let lists = if want == 0 { 0 } else { layout.lists() };
+        let lists = if want == 0 { 0 } else { consumed.lists() };
         let mut call = scripts::call(
             &scripts::ACK_CLAIM,
             3 + lists,
@@ -95,7 +99,7 @@ impl Session {
         call.arg(&layout.unacked)
             .arg(&layout.index)
             .arg(&layout.dead);
-        for (_, key) in layout.claim_order(self.turn).take(lists) {
+        for (_, key) in consumed.claim_order(self.turn).take(lists) {
             call.arg(key);
         }
         call.arg(want)
@@ -106,8 +110,8 @@ impl Session {
         for tag in acks {
             call.arg(layout.tag(*tag));
         }
-        for (queue, _) in layout.claim_order(self.turn).take(lists) {
-            let queue = &layout.queues[queue];
+        for (queue, _) in consumed.claim_order(self.turn).take(lists) {
+            let queue = &consumed.queues[queue];
             call.arg(&queue.tail).arg(&*queue.name);
         }
         call
@@ -115,16 +119,24 @@ impl Session {
 
     fn read(
         &self,
+        consumed: &Consumed,
         number_of_call: u64,
         want: usize,
         acks: &[Tag],
         answer: Value,
     ) -> Result<Claim, Failure> {
-        self.read_claim(number_of_call, want, acks, answer)
+        self.read_claim(consumed, number_of_call, want, acks, answer)
             .ok_or(Failure::Answer("ack_claim"))
     }
 
-    fn read_claim(&self, call: u64, want: usize, acks: &[Tag], answer: Value) -> Option<Claim> {
+    fn read_claim(
+        &self,
+        consumed: &Consumed,
+        call: u64,
+        want: usize,
+        acks: &[Tag],
+        answer: Value,
+    ) -> Option<Claim> {
         let Value::Array(items) = answer else {
             return None;
         };
@@ -136,7 +148,7 @@ impl Session {
         let dead = number(&items.next()?)?;
         let mut messages = Vec::with_capacity(items.len());
         let mut index = 0;
-        for ((queue, key), count) in self.layout.claim_order(self.turn).zip(from) {
+        for ((queue, key), count) in consumed.claim_order(self.turn).zip(from) {
             let count = match count {
                 Value::BulkString(why) => {
                     self.layout.pass_over(key, &String::from_utf8_lossy(&why));
@@ -151,7 +163,7 @@ impl Session {
                 index += 1;
                 messages.push(Claimed {
                     tag: Tag { call, index },
-                    queue: self.layout.queues[queue].name.clone(),
+                    queue: Arc::clone(&consumed.queues[queue].name),
                     message: Envelope(bytes(items.next()?)?),
                 });
             }

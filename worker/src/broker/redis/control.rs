@@ -270,6 +270,19 @@ impl RedisControl {
         Ok(())
     }
 
+    /// Reads the lists of a queue. Where the user may not touch them, Redis would refuse every claim
+    /// that names them.
+    async fn try_look(&mut self, queue: &str) -> Result<(), Failure> {
+        self.open().await?;
+        let mut exists = Cmd::new();
+        exists
+            .arg("EXISTS")
+            .arg(self.layout.keys.queue_lists(queue));
+        self.link.connection().await.query(&exists).await?;
+        self.link.worked();
+        Ok(())
+    }
+
     /// Notes a failure. It closes the connection, unless the server refuses the command for good.
     fn failed(&mut self, failure: &Failure) {
         if is_for_good(failure) {
@@ -374,6 +387,16 @@ impl ControlChannel for RedisControl {
                 Some(results) if !is_for_good(&failure) => results.failed(&failure),
                 Some(_) => {}
                 None => self.failed(&failure),
+            }
+        }
+    }
+
+    async fn obstacle(&mut self, queue: &str) -> Option<String> {
+        match self.try_look(queue).await {
+            Ok(()) => None,
+            Err(failure) => {
+                self.failed(&failure);
+                Some(failure.to_string())
             }
         }
     }

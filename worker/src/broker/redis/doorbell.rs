@@ -101,7 +101,15 @@ impl Doorbell {
         let mut polls = Backoff::between(POLL_FLOOR, POLL_CAP);
         while !self.look().await {
             if self.tracked {
-                let heard = tokio::time::timeout(CHECK, self.heard.notified());
+                // A queue that was added is not tracked yet.
+                let (heard, added) = (&self.heard, &self.layout.queues().added);
+                let heard = async {
+                    tokio::select! {
+                        () = heard.notified() => {}
+                        () = added.notified() => {}
+                    }
+                };
+                let heard = tokio::time::timeout(CHECK, heard);
                 let _ = self.pulse.idle(heard).await;
             } else {
                 tokio::time::sleep(polls.pause()).await;
@@ -148,7 +156,9 @@ impl Doorbell {
         let _ = self.heard.notified().now_or_never();
         // A key of another type would always exist, so the bell would ring without end: leave it
         // out.
-        let keys: Vec<&str> = self.layout.readable().collect();
+        let consumed = self.layout.consumed();
+        let keys = consumed.claim_order(0).map(|(_, key)| key);
+        let keys: Vec<&str> = keys.filter(|key| self.layout.is_readable(key)).collect();
         if keys.is_empty() {
             return Ok(false);
         }

@@ -6,24 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use celery_protocol::redis_keys::Keys;
 
-use super::order::Turns;
+use super::consumed::{Consumed, Following};
 use crate::broker::held::Envelope;
 use crate::broker::options::Subscription;
+use crate::broker::queues::Queues;
 use crate::broker::tag::Tag;
 
 /// The prefix of our tags. The tags of Python workers, which are UUIDs, never begin with it.
 pub(crate) const TAG_PREFIX: &str = "rs:";
-
-/// A queue that is consumed.
-#[derive(Debug)]
-pub(crate) struct Queue {
-    pub(crate) name: Arc<str>,
-    /// The text that follows the message in its entry: `,"","<name>"]`. The exchange is always the
-    /// anonymous one: kombu's restore silently drops a message whose named exchange has no binding.
-    pub(crate) tail: String,
-    /// The queue's lists, one for each priority step, the most urgent first.
-    lists: Vec<String>,
-}
 
 /// Everything that a call needs besides its own data. A worker has one, and its roles share it.
 #[derive(Debug)]
@@ -32,8 +22,7 @@ pub(crate) struct Layout {
     pub(crate) unacked: String,
     pub(crate) index: String,
     pub(crate) dead: String,
-    pub(crate) queues: Vec<Queue>,
-    turns: Turns,
+    queues: Following,
     /// `rs:<instance>:`, random for each start of a worker, so that a tag is never used twice.
     instance: String,
     /// The worker's node name, for dead letters.
@@ -46,26 +35,15 @@ pub(crate) struct Layout {
 
 impl Layout {
     pub(super) fn new(keys: Keys, subscription: &Subscription<'_>) -> Self {
-        let queues = &subscription.queues;
-        let turns = Turns::new(queues, subscription.order);
         // The instance is new for each start of a worker.
         let instance = uuid::Uuid::new_v4().simple();
         // Redis counts in whole seconds. Rounding down to 0 would keep results without limit.
         let ttl = subscription.result_expires.as_millis().div_ceil(1000);
-        let queues = queues
-            .iter()
-            .map(|name| Queue {
-                name: Arc::clone(name),
-                tail: format!(r#","",{}]"#, serde_json::Value::from(&**name)),
-                lists: keys.queue_lists(name),
-            })
-            .collect();
         Layout {
             unacked: keys.unacked(),
             index: keys.unacked_index(),
             dead: keys.dead(),
-            queues,
-            turns,
+            queues: Following::new(&keys, subscription.queues, subscription.order),
             instance: format!("{TAG_PREFIX}{instance}:"),
             node: subscription.node.to_owned(),
             result_ttl: u64::try_from(ttl).unwrap_or(u64::MAX),
@@ -74,21 +52,14 @@ impl Layout {
         }
     }
 
-    /// Returns the number of lists.
-    pub(crate) fn lists(&self) -> usize {
-        self.queues.len() * self.keys.steps()
+    /// Returns the queues that are consumed now.
+    pub(crate) fn consumed(&self) -> Arc<Consumed> {
+        self.queues.consumed(&self.keys)
     }
 
-    /// Returns the lists in the order in which a claim empties them, as (place of the queue, key).
-    /// As in kombu, all queues come at their most urgent step, then at the next one. Each turn has
-    /// its own order of queues.
-    pub(crate) fn claim_order(&self, turn: usize) -> impl Iterator<Item = (usize, &str)> + Clone {
-        let queues = self.turns.order(turn);
-        (0..self.keys.steps()).flat_map(move |step| {
-            queues
-                .clone()
-                .map(move |queue| (queue, self.queues[queue].lists[step].as_str()))
-        })
+    /// Returns the list of queues, which can change.
+    pub(crate) fn queues(&self) -> &Arc<Queues> {
+        &self.queues.list
     }
 
     /// Notes that messages cannot be claimed from this key, and logs it once.
@@ -106,11 +77,9 @@ impl Layout {
         self.passed_over().remove(key);
     }
 
-    /// Returns the lists from which messages can come.
-    pub(crate) fn readable(&self) -> impl Iterator<Item = &str> {
-        let passed_over = self.passed_over().clone();
-        let keys = self.claim_order(0).map(|(_, key)| key);
-        keys.filter(move |key| !passed_over.contains(*key))
+    /// Returns `true` if messages can come from this list of a queue.
+    pub(crate) fn is_readable(&self, key: &str) -> bool {
+        !self.passed_over().contains(key)
     }
 
     fn passed_over(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -150,20 +119,17 @@ impl Layout {
     }
 
     /// Returns the length of the text that follows a held message of this queue in its entry.
-    /// Returns 0 for a queue that is not consumed, because its messages are not held.
+    /// Returns 0 for a queue that was never consumed, because its messages are not held.
     pub(crate) fn tail_length(&self, queue: &str) -> usize {
-        self.queues
-            .iter()
-            .find(|q| &*q.name == queue)
-            .map_or(0, |q| q.tail.len())
+        let queue = self.queues.find(|known| &*known.name == queue);
+        queue.map_or(0, |queue| queue.tail.len())
     }
 
     /// Returns the queue and the message of an entry that a worker of this kind wrote.
     pub(crate) fn open_entry(&self, mut entry: Vec<u8>) -> Option<(Arc<str>, Envelope)> {
         let queue = self
             .queues
-            .iter()
-            .find(|q| entry.ends_with(q.tail.as_bytes()))?;
+            .find(|known| entry.ends_with(known.tail.as_bytes()))?;
         entry.truncate(entry.len() - queue.tail.len());
         if entry.first() != Some(&b'[') {
             return None;
@@ -196,7 +162,7 @@ pub(super) mod testing {
         order: &QueueOrder,
     ) -> Layout {
         let subscription = Subscription {
-            queues: queues.iter().map(|queue| Arc::from(*queue)).collect(),
+            queues: &Arc::new(Queues::new(queues)),
             order,
             node: "celery@test",
             results: &Results::Broker,
@@ -232,7 +198,8 @@ mod tests {
     fn queues_take_turns_within_a_step() {
         let layout = layout(&["a", "b"]);
         let names = |turn| {
-            layout
+            let consumed = layout.consumed();
+            consumed
                 .claim_order(turn)
                 .map(|(q, k)| (q, k.replace("\u{6}\u{16}", "/")))
                 .collect::<Vec<_>>()
@@ -252,9 +219,10 @@ mod tests {
     fn lists_follow_the_steps_and_the_separator() {
         let keys = Keys::new("p:").with_priorities("0,9".parse().unwrap(), ":".parse().unwrap());
         let layout = testing::layout(keys, &["a", "a:b"], &QueueOrder::Priority);
-        let lists: Vec<_> = layout.claim_order(0).map(|(_, list)| list).collect();
+        let consumed = layout.consumed();
+        let lists: Vec<_> = consumed.claim_order(0).map(|(_, list)| list).collect();
         assert_eq!(lists, ["p:a", "p:a:b", "p:a:9", "p:a:b:9"]);
-        assert_eq!((layout.lists(), &*layout.list("a:b", 8)), (4, "p:a:b"));
+        assert_eq!((consumed.lists(), &*layout.list("a:b", 8)), (4, "p:a:b"));
         assert_eq!(layout.list("a:b", 9), "p:a:b:9");
     }
 
@@ -262,10 +230,9 @@ mod tests {
     fn keys_that_are_not_lists_are_passed_over() {
         let layout = layout(&["a", "b"]);
         layout.pass_over("p:a", "WRONGTYPE");
-        assert_eq!(layout.readable().next(), Some("p:b"));
-        assert_eq!(layout.readable().count(), 7);
+        assert!(!layout.is_readable("p:a") && layout.is_readable("p:b"));
         layout.take_in("p:a");
-        assert_eq!(layout.readable().count(), 8);
+        assert!(layout.is_readable("p:a"));
     }
 
     #[test]
@@ -283,7 +250,32 @@ mod tests {
     #[test]
     fn the_prefix_is_not_part_of_the_routing_key() {
         let layout = layout(&["a\"b"]);
-        assert_eq!(layout.queues[0].tail, r#","","a\"b"]"#);
-        assert_eq!(layout.tail_length("a\"b"), layout.queues[0].tail.len());
+        let consumed = layout.consumed();
+        assert_eq!(consumed.queues[0].tail, r#","","a\"b"]"#);
+        let length = consumed.queues[0].tail.len();
+        assert_eq!(layout.tail_length("a\"b"), length);
+        assert_eq!(layout.tail_length("other"), 0);
+    }
+
+    #[test]
+    fn a_queue_that_was_cancelled_still_opens_its_entries() {
+        let layout = layout(&["a", "b"]);
+        let before = layout.consumed();
+        assert!(layout.queues().cancel("a"));
+        layout.queues().add("c").unwrap();
+        let after = layout.consumed();
+        assert!(Arc::ptr_eq(&after, &layout.consumed()));
+        let names = |consumed: &Consumed| -> Vec<String> {
+            let queues = consumed.queues.iter();
+            queues.map(|queue| queue.name.to_string()).collect()
+        };
+        // A claim that is under way keeps its own lists.
+        assert_eq!(names(&before), ["a", "b"]);
+        assert_eq!(names(&after), ["b", "c"]);
+        for queue in ["a", "b", "c"] {
+            let entry = format!(r#"[{{}},"","{queue}"]"#).into_bytes();
+            let (name, _) = layout.open_entry(entry).unwrap();
+            assert_eq!((&*name, layout.tail_length(queue)), (queue, 8));
+        }
     }
 }

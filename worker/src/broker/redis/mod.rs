@@ -72,6 +72,7 @@ mod binding;
 mod chord;
 mod claim;
 mod connector;
+mod consumed;
 mod control;
 mod doorbell;
 mod events;

@@ -6,7 +6,8 @@ use crate::control::answer::{Answer, answer};
 use crate::control::node::Node;
 
 pub(super) fn run(node: &Node) -> Answer {
-    let queues: Vec<Value> = node.view.queues().iter().map(|name| queue(name)).collect();
+    let names = node.view.queues().names();
+    let queues: Vec<Value> = names.iter().map(|name| queue(name)).collect();
     answer(&queues)
 }
 

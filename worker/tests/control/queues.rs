@@ -1,0 +1,120 @@
+//! Queues that come and go while the worker runs.
+
+use celery_testkit::{Process, Redis, RedisOptions, wait_for};
+use serde_json::{Value, json};
+
+use super::documented::worker_rights;
+use super::faults::start_as;
+use super::world::{Asking, OURS, PATIENCE, playground, post, start};
+
+fn queues(asking: &mut Asking) -> Vec<String> {
+    let queues = asking.ask(OURS, "active_queues", json!({}));
+    let names = queues.as_array().unwrap().iter();
+    names
+        .map(|queue| queue["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn succeeded(worker: &mut Process, id: &str) {
+    let line = format!("[{id}] succeeded");
+    worker.wait_for_line(PATIENCE, &line).unwrap();
+}
+
+fn change(asking: &mut Asking, method: &str, queue: &str) -> Value {
+    asking.ask(OURS, method, json!({"queue": queue}))
+}
+
+#[test]
+fn a_queue_is_consumed_from_the_moment_it_is_added() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut asking) = Asking::start(&redis) else {
+        return;
+    };
+    post(&redis, "late", "before", "proj.echo", "[1]");
+    let mut worker = start(&mut playground(&redis, &["-Q", "first"]));
+    let answer = change(&mut asking, "add_consumer", "late");
+    assert_eq!(answer, json!({"ok": "add consumer late"}));
+    succeeded(&mut worker, "before");
+    // Twice is once.
+    change(&mut asking, "add_consumer", "late");
+    assert_eq!(queues(&mut asking), ["first", "late"]);
+    post(&redis, "late", "after", "proj.echo", "[1]");
+    succeeded(&mut worker, "after");
+    post(&redis, "first", "other", "proj.echo", "[1]");
+    succeeded(&mut worker, "other");
+    // Without any queue the worker lives on, and can get one.
+    for queue in ["first", "late", "unknown"] {
+        let answer = change(&mut asking, "cancel_consumer", queue);
+        let text = format!("no longer consuming from {queue}");
+        assert_eq!(answer, json!({"ok": text}));
+    }
+    assert!(queues(&mut asking).is_empty());
+    post(&redis, "third", "last", "proj.echo", "[1]");
+    change(&mut asking, "add_consumer", "third");
+    succeeded(&mut worker, "last");
+    worker.stop();
+}
+
+#[test]
+fn what_is_held_of_a_cancelled_queue_still_runs() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut asking) = Asking::start(&redis) else {
+        return;
+    };
+    let mut worker = start(&mut playground(&redis, &["-c", "1", "-Q", "gone,stays"]));
+    post(&redis, "gone", "running", "proj.sleep", "[600]");
+    asking.wait_for(OURS, "active", |active| active[0]["id"] == "running");
+    post(&redis, "gone", "held", "proj.echo", "[1]");
+    asking.wait_for(OURS, "reserved", |held| held[0]["id"] == "held");
+    change(&mut asking, "cancel_consumer", "gone");
+    assert_eq!(queues(&mut asking), ["stays"]);
+    post(&redis, "gone", "left", "proj.echo", "[1]");
+    asking.ask(OURS, "terminate", json!({"task_id": "running"}));
+    succeeded(&mut worker, "held");
+    post(&redis, "stays", "here", "proj.echo", "[1]");
+    succeeded(&mut worker, "here");
+    let depth = |queue: &str| redis.cli(&["LLEN", queue]).unwrap().trim().to_owned();
+    assert_eq!(depth("gone"), "1");
+    change(&mut asking, "add_consumer", "gone");
+    succeeded(&mut worker, "left");
+    wait_for(PATIENCE, "an empty queue", || depth("gone") == "0").unwrap();
+    assert_eq!(redis.cli(&["HLEN", "unacked"]).unwrap().trim(), "0");
+    worker.stop();
+}
+
+#[test]
+fn a_queue_that_cannot_be_consumed_is_refused_and_changes_nothing() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut asking) = Asking::start(&redis) else {
+        return;
+    };
+    let mut worker = start_as(&redis, &worker_rights(), "Remote control listens");
+    for (arguments, part) in [
+        (json!({"queue": "mails"}), "PermissionError"),
+        (json!({"queue": ""}), "ValueError"),
+        (json!({"queue": "a\nb"}), "ValueError"),
+        (json!({"queue": 5}), "TypeError"),
+        (json!({"queue": null}), "TypeError"),
+        (
+            json!({"queue": "celery2", "exchange": "topics"}),
+            "NotImplementedError",
+        ),
+        (
+            json!({"queue": "celery2", "routing_key": "a.b"}),
+            "NotImplementedError",
+        ),
+    ] {
+        let answer = asking.ask(OURS, "add_consumer", arguments);
+        let error = answer["error"].as_str().unwrap();
+        assert!(error.starts_with(part), "{answer}");
+    }
+    assert_eq!(queues(&mut asking), ["celery"]);
+    let arguments = json!({"queue": "celery2", "exchange": "celery2", "routing_key": "celery2",
+        "exchange_type": "direct"});
+    asking.ask(OURS, "add_consumer", arguments);
+    for queue in ["celery", "celery2"] {
+        post(&redis, queue, queue, "proj.echo", "[1]");
+        succeeded(&mut worker, queue);
+    }
+    worker.stop();
+}
