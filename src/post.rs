@@ -1,4 +1,4 @@
-//! From the arguments of `PostTask` to an encoded message.
+//! Makes an encoded message from the arguments of `PostTask`.
 //!
 //! `$task_args` have celery-php's meaning: they are merged over the fields of a protocol-1 message
 //! (`eta`, `expires`, `retries`, `timelimit`, …). Those fields are mapped to their places in

@@ -87,8 +87,8 @@ impl Random {
     fn id(&mut self) -> String {
         if self.used == AHEAD {
             if getrandom::fill(&mut self.bytes).is_err() {
-                // Random bytes could not be fetched in advance. Let the library make the id, and
-                // fail in its own way.
+                // Random bytes could not be fetched in advance. The library makes the id, and
+                // reports the error if it cannot.
                 return Uuid::new_v4().to_string();
             }
             self.used = 0;

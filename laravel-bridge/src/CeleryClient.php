@@ -24,7 +24,7 @@ final class CeleryClient implements Client
     /**
      * @param  string  $queue  the queue of a task without a queue of its own
      * @param  bool  $afterCommit  true if a task waits for the commit by default
-     * @param  bool  $deferring  true if tasks may wait for a commit at all
+     * @param  bool  $deferring  false if tasks never wait for a commit
      */
     public function __construct(
         private readonly Container $container,

@@ -82,7 +82,7 @@ final class FastCgi
             $this->take();
         }
 
-        // PHP-FPM waits for this, and serves no other request before.
+        // PHP-FPM serves no other request before this end of the connection is closed.
         if (is_resource($this->stream)) {
             fclose($this->stream);
         }

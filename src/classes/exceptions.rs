@@ -1,5 +1,4 @@
-//! The exceptions. They are plain PHP exceptions, with declared properties for data beyond the
-//! message.
+//! The exceptions. They are plain PHP exceptions with declared properties for further data.
 
 use ext_php_rs::flags::{DataType, PropertyFlags};
 use ext_php_rs::types::Zval;

@@ -20,8 +20,8 @@ thread_local! {
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A bailout was caught, or a fatal error is deferred: return without running PHP code or
-/// allocating PHP memory.
+/// The error after a caught bailout or a deferred fatal error: the caller must return without
+/// running PHP code or allocating PHP memory.
 #[derive(Debug)]
 pub(crate) struct Bailout;
 
@@ -105,7 +105,7 @@ mod put_off {
     /// Returns `ZEND_HAS_OOM()`.
     pub(super) fn is_pending() -> bool {
         // The state is the last field of the executor's globals. A PHP without the function has
-        // globals that end before it.
+        // shorter globals, without this field.
         handler().is_some()
             // SAFETY: this PHP has the field. The executor's globals live as long as the thread,
             // which alone sets the state.

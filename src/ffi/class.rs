@@ -1,4 +1,4 @@
-//! Declares internal classes as a PHP library would have written them.
+//! Declares internal classes that look like classes of a PHP library.
 //!
 //! The tables are built by hand, because a drop-in library has special needs:
 //!

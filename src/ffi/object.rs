@@ -201,8 +201,8 @@ unsafe extern "C" fn clone<T: State>(original: *mut ZendObject) -> *mut ZendObje
     }
 }
 
-/// A new object of the class that `T` was attached to, whose state is set later. Setting it takes
-/// no PHP memory.
+/// A new object of the class that `T` was attached to. Its state is set later, which takes no PHP
+/// memory.
 pub(crate) struct Blank<T: State>(ZBox<ZendClassObject<T>>);
 
 impl<T: State> Blank<T> {

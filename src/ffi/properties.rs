@@ -1,4 +1,4 @@
-//! The PHP properties of an object as an array, and back.
+//! Converts the PHP properties of an object to an array, and sets them from one.
 //!
 //! Setting them follows the checks of PHP's own `unserialize()`. So a forged string can do no more
 //! than PHP code. It cannot give a property a value of a wrong type, set a readonly property twice,

@@ -105,8 +105,8 @@ fn is_packed_without_holes(array: &ZendHashTable) -> bool {
     flags & PACKED != 0 && array.nNumUsed == array.nNumOfElements
 }
 
-/// Creates a list of values, each in a step of its own. Returns an error once PHP has no memory
-/// left.
+/// Creates a list of values, and adds each one in a separate step. Returns an error once PHP has no
+/// memory left.
 pub(crate) fn list(values: impl IntoIterator<Item = Zval>) -> Result<Zval, Bailout> {
     let mut values = values.into_iter();
     let mut list = ZendHashTable::new();
@@ -155,7 +155,7 @@ pub(crate) fn array_key(key: &Zval) -> Zval {
     }
 }
 
-/// Creates an array whose keys are numbers or strings, with each entry in a step of its own.
+/// Creates an array with numbers or strings as keys, and adds each entry in a separate step.
 /// Returns an error once PHP has no memory left.
 pub(crate) fn map(entries: impl IntoIterator<Item = (Zval, Zval)>) -> Result<Zval, Bailout> {
     let mut entries = entries.into_iter();

@@ -1,8 +1,8 @@
 //! Finds the value that `json_encode` refused, and names its place as PHP code would write it.
 //!
-//! It runs only after a refusal, so it may be slow. It runs no PHP code, so it cannot inspect the
-//! value that a `jsonSerialize()` returned. If nothing else is wrong, the error names that object
-//! instead.
+//! The search runs only after a refusal, so it may be slow. It runs no PHP code, so it cannot
+//! inspect the value that a `jsonSerialize()` returned. If all other values are correct, the error
+//! names that object.
 
 use ext_php_rs::types::Zval;
 

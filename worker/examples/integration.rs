@@ -185,7 +185,7 @@ async fn ids(context: Context, i: Value) -> Value {
     lineage(&context, i)
 }
 
-/// Returns the result before it, beside what [`ids`] returns.
+/// Returns the result of the previous task, and what [`ids`] returns.
 #[task(name = "t.integration.tasks.collect_ids")]
 async fn collect_ids(context: Context, res: Value, i: Value) -> Value {
     json!([res, lineage(&context, i)])
@@ -317,7 +317,7 @@ async fn return_request_time_limits(context: Context) -> Value {
     limits(&context, None, None)
 }
 
-/// Returns the time limits that apply to it.
+/// Returns the time limits that apply to this task.
 #[task(
     name = "t.integration.tasks.task_with_declared_time_limits",
     time_limit = "60s",

@@ -28,8 +28,7 @@ mod points {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    /// A place, and a counter of its passes, which decreases to 0. The last pass causes the
-    /// failure.
+    /// A place, and the number of passes that are left until the failure.
     struct Place(Option<(String, AtomicUsize)>);
 
     impl Place {

@@ -1,9 +1,9 @@
 //! Makes text of unknown origin safe for a terminal and a log.
 //!
-//! Messages, tasks and servers choose names, arguments and error texts. Such text must not pass for
-//! a line of the worker or command a terminal. It must not hide characters either, or show them in
-//! another order than they are stored. Characters that could do that are written as Rust escapes
-//! (`\u{1b}`, `\r`), or as JSON escapes (`\u001b`) inside JSON.
+//! Messages, tasks and servers choose names, arguments and error texts. Such text must not look
+//! like a line of the worker or control a terminal. It must not hide characters either, or show
+//! them in another order than they are stored. Characters that could do that are written as Rust
+//! escapes (`\u{1b}`, `\r`), or as JSON escapes (`\u001b`) inside JSON.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

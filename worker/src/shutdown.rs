@@ -1,4 +1,4 @@
-//! Tracks how far the worker is on its way to stopping.
+//! Tracks the phase of the worker's stop.
 //!
 //! There is one value for the whole process, and every service shares it. It only goes forward,
 //! from [`Phase::Running`] towards [`Phase::Cold`], however often and in whatever order it is
@@ -53,7 +53,8 @@ pub struct Shutdown {
     phase: Arc<watch::Sender<Phase>>,
     /// `true` once a soft shutdown has begun: the next signal ends it.
     soft: Arc<AtomicBool>,
-    /// `true` once a warm or cold stop was requested, rather than begun by the worker itself.
+    /// `true` once a warm or cold stop was requested. A stop that the worker itself begins does not
+    /// count.
     requested: Arc<AtomicBool>,
 }
 

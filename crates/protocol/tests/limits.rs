@@ -14,7 +14,7 @@ use celery_protocol::result::{ResultDoc, ResultError};
 use celery_protocol::serializer::Serializer;
 use serde_json::json;
 
-/// A number whose square is too many steps to finish.
+/// The number of parts. A reader whose time grows with the square of it would not finish.
 const VERY_MANY: usize = 200_000;
 
 /// Returns the inside of an object of `count` members, each with its own name.
@@ -30,7 +30,7 @@ fn decode(headers: &str, properties: &str, embed: &str) -> Result<Task, DecodeEr
     let raw = format!(
         r#"{{"body":"{body}","headers":{{"task":"t","id":"1"{c1}{headers}}},"properties":{{"body_encoding":"base64"{c2}{properties}}}}}"#
     );
-    // A refusal must be fast too.
+    // Marking the message must be fast, too.
     mark_redelivered(raw.as_bytes()).unwrap();
     Task::decode_redis(raw.as_bytes())
 }

@@ -1,4 +1,5 @@
-//! PHP with the extension that was built, or without it, whatever the machine's settings enable.
+//! Runs PHP with the extension that was built, or without it. The settings of the machine do not
+//! matter.
 //!
 //! PHP would load an installed extension first, and refuse ours because it is already loaded.
 //! Therefore each PHP gets its own folder of ini files. It holds links to the ini files that PHP

@@ -1,4 +1,4 @@
-//! A TCP proxy on the loopback interface that misbehaves on request.
+//! A TCP proxy on the loopback interface that causes faults on request.
 //!
 //! Placed between a client and a server, it simulates the faults of a network: delay, a trickle,
 //! silence, a reset. A fault applies to connections that are open and to new ones. The proxy can
@@ -54,7 +54,7 @@ struct Shared {
     /// The text of the request at which to cut a connection, and the place of the cut.
     cut: Mutex<Option<(Vec<u8>, Cut)>>,
     cuts: AtomicU64,
-    /// A connection of an older generation resets itself.
+    /// The current generation. A connection of an older one resets itself.
     generation: AtomicU64,
     /// The number of stranded connections: the first ones accepted, which stay silent without
     /// limit.

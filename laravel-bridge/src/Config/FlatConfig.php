@@ -8,7 +8,8 @@ namespace CeleryBridge\Config;
  * Lets applications keep the flat config/celery.php for celery-php. Its keys are read as the
  * connection "default", and stay in place for code that reads `config('celery.host')` itself.
  *
- * `complete()` may be applied twice: under `config:cache` it gets its own output.
+ * `complete()` may run twice on one configuration: with `config:cache`, its input is its own
+ * earlier output.
  */
 final class FlatConfig
 {

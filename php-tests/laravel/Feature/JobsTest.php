@@ -42,7 +42,7 @@ final class JobsTest extends TestCase
         $this->assertSame(['dataset' => 'mnist'], TaskMapper::arguments(new TrainModel('mnist')));
         $this->assertFalse(TaskMapper::maps(new PlainJob()));
         $this->assertFalse(TaskMapper::maps('App\Jobs\Old@handle'));
-        $this->assertSame('task_created', TaskMapper::name(new ChildOfTaskCreated(1)), 'a child is the same task');
+        $this->assertSame('task_created', TaskMapper::name(new ChildOfTaskCreated(1)), 'a subclass has the task of its parent');
         $this->assertSame('reports', TaskMapper::queue(new OnItsOwnQueue(new Row())));
     }
 

@@ -1,5 +1,5 @@
 --TEST--
-get() whose time ends before a connection is open could not ask: CeleryConnectionException, in every way to wait
+If the time of get() ends before a connection is open, it throws a CeleryConnectionException, in every way to wait
 --EXTENSIONS--
 celery
 --FILE--

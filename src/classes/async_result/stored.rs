@@ -4,9 +4,9 @@
 //! among the connections of this process. So a forged string cannot make the extension connect to
 //! an address.
 //!
-//! It holds only strings, numbers and the properties that PHP itself stores. So it creates only the
-//! objects that PHP's own `unserialize()` creates, and the properties pass PHP's own checks
-//! ([`properties`]).
+//! The string holds only strings, numbers and the properties that PHP itself stores. So reading it
+//! creates only objects that PHP's own `unserialize()` would create, and the properties pass PHP's
+//! own checks ([`properties`]).
 
 use std::rc::Rc;
 

@@ -23,12 +23,12 @@ use crate::{broker, post, settings};
 use super::client::Client;
 use crate::classes::api::optional_text;
 
-/// Bytes of a message beside its texts: ids, queue, and the headers of the vectors.
+/// The bytes of a message in addition to its texts: ids, queue, and the headers of the vectors.
 const FRAME: usize = 512;
 
-/// Bytes of PHP memory that name a task that was not confirmed. Its id is in the message, in a
-/// string of its own, and in a list that doubles while it grows. The results take more memory than
-/// that, and are freed before.
+/// The bytes of PHP memory that an exception takes for each task that was not confirmed. The id of
+/// the task is in the message, in a string of its own, and in a list that doubles while it grows.
+/// The results take more memory, and are freed before the exception is made.
 const FAILURE: usize = 160;
 
 /// The beginning of every refusal: no task was sent.

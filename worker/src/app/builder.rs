@@ -105,7 +105,7 @@ impl WorkerBuilder {
         })
     }
 
-    /// Builds the worker, asks the database once, and serves until it is stopped.
+    /// Builds the worker, connects to the database once, and serves until it is stopped.
     ///
     /// # Errors
     ///

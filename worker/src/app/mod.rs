@@ -7,8 +7,8 @@
 //! mistake in the settings, and prevents the start.
 //!
 //! Run: there are two runtimes. The code of tasks runs on the runtime that the worker was started
-//! on; everything else runs on a small one of the worker's own. Whatever a task does to its
-//! threads, leases are renewed, limits kept, signals heard and probes answered.
+//! on; everything else runs on a small one of the worker's own. A task may block its threads, but
+//! leases are still renewed, limits kept, signals heard and probes answered.
 //!
 //! Stop: see [`Phase`]. The executor ends first, when every delivery has its outcome. Then the
 //! consumer ends, when every verdict is carried out and waiting messages have gone back.
@@ -62,7 +62,7 @@ pub enum StartError {
     /// A setting cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A task asks for a state that the program did not provide.
+    /// A task needs a state that the program did not provide.
     #[error("the task {task} needs a State<{state}>, which this worker was not given")]
     State {
         /// The task.
@@ -159,8 +159,8 @@ impl Worker {
             Ok(stopped) => stopped,
             Err(failed) => match failed.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // Only the end of the runtime could cancel this task, and the runtime does not end
-                // before it.
+                // Only the end of the runtime could cancel this task, and the runtime ends after
+                // it.
                 Err(_) => Ok(Stopped::Cold),
             },
         }
@@ -310,8 +310,8 @@ fn prepare(
     });
 }
 
-/// Starts the role that publishes events. The returned future publishes the last ones and ends the
-/// role; what the broker does not take at once is lost.
+/// Starts the role that publishes events. The returned future publishes the last events and ends
+/// the role. Events that the broker does not take at once are lost.
 fn publish_events(
     consumer: &Consumer,
     monitor: &Monitor,

@@ -21,8 +21,8 @@ use crate::monitor::{Observers, Pulse, Pulses};
 /// A broker, as a worker uses it.
 ///
 /// It moves messages and does not know about tasks: it receives a verdict as a finished settlement.
-/// The consumer takes a part for each of its roles, and is generic over this trait, so that no call
-/// about a message is dispatched at run time.
+/// The consumer takes a part for each of its roles. It is generic over this trait, so that calls
+/// about messages need no dispatch at run time.
 pub(crate) trait Broker: Send + Sync + 'static {
     /// The message as this broker carries it.
     type Message: Held;
@@ -67,7 +67,7 @@ pub(crate) trait Broker: Send + Sync + 'static {
     fn events(&self, pulse: &Arc<Pulse>) -> Box<dyn EventChannel>;
 
     /// Gives back messages that are still held, marked as redelivered, and returns their number. A
-    /// worker calls it at its end, when no role runs any longer. It tries only once.
+    /// worker calls this at its end, when no role runs any longer. It is tried only once.
     fn give_back(&self, tags: Vec<Tag>) -> BoxFuture<'static, usize>;
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct Upkeep {
 
 /// A loop of the consumer. It runs until the consumer ends.
 ///
-/// Its future holds its pulse, by which supervisors see whether the loop still runs.
+/// Its future holds its pulse, which shows supervisors whether the loop still runs.
 pub(crate) struct Role {
     /// The name in the log and of its pulse.
     pub(crate) name: &'static str,

@@ -58,11 +58,11 @@ pub(crate) trait ControlChannel: Send + 'static {
     /// be read now.
     fn revoked(&mut self, kind: Named) -> impl Future<Output = Option<Vec<String>>> + Send;
 
-    /// Keeps revocations.
+    /// Stores revocations.
     fn revoke(&mut self, kind: Named, names: &[&str]) -> impl Future<Output = ()> + Send;
 
-    /// Stores the documents of the state REVOKED, each with the id of its task, where the stored
-    /// state says that no worker has begun the task.
+    /// Stores the documents of the state REVOKED, each with the id of its task. It leaves out tasks
+    /// that a worker has begun, according to their stored state.
     fn store_revoked(&mut self, documents: &[(&str, Vec<u8>)]) -> impl Future<Output = ()> + Send;
 
     /// Returns why the broker does not let this worker consume a queue, if it does not.
@@ -167,7 +167,7 @@ impl ControlChannel for AnyChannel {
 /// The channel of a broker without remote control: no request comes.
 #[derive(Debug, Default)]
 pub(crate) struct Silence {
-    /// `true` once the caller knows that nothing can be heard.
+    /// `true` once the caller knows that no request can come.
     is_known: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The held message, as it came: what is known before its body is read, and its task.
+//! The held message as it arrived: the facts that are known before its body is read, and its task.
 //!
 //! Reading a body can end a worker: it may be compressed, or large. A redelivered message of that
 //! kind is therefore counted before it is read, and the count is taken back afterwards. The count
@@ -18,8 +18,8 @@ pub(crate) trait Held: Send + 'static {
     /// Returns its size in bytes.
     fn size(&self) -> usize;
 
-    /// Returns the names in a message that was redelivered and is large, or may become large when
-    /// its body is read. Returns `None` for all others.
+    /// Returns the names in a redelivered message that is large, or that may become large when its
+    /// body is read. Returns `None` for all other messages.
     fn peek(&self) -> Option<Peek>;
 
     /// Reads its task.

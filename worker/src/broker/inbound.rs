@@ -1,4 +1,4 @@
-//! The way of messages from the broker to the consumer.
+//! The part of a broker that brings messages to the consumer.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(crate) struct Batch<M> {
 
 /// Brings messages, and carries the acknowledgements that wait in the ledger.
 ///
-/// The fetch role owns it, and calls one method after the other. They are two methods because a
+/// The fetch role owns it, and calls one method after the other. There are two methods because a
 /// wait may be dropped at any time, but a call to the broker may not: its answer names the messages
 /// that this worker now holds.
 pub(crate) trait Inbound: Send + 'static {
@@ -33,13 +33,13 @@ pub(crate) trait Inbound: Send + 'static {
     type Message: Held;
 
     /// Waits until [`take`](Self::take) should be called: there is room and there may be messages,
-    /// or acknowledgements have waited long enough. Returns the room to call it with. The future
-    /// may be dropped at any time. Other roles use room in the meantime, so it calls `room` again
-    /// after each event.
+    /// or acknowledgements have waited long enough. Returns the room to pass to it. The future may
+    /// be dropped at any time. Other roles use room in the meantime, so this method calls `room`
+    /// again after each event.
     fn due(&mut self, room: impl Fn() -> usize + Send + Sync)
     -> impl Future<Output = usize> + Send;
 
-    /// Takes up to `room` messages, and acknowledges what waits for it. With no room, it only
-    /// acknowledges. It lasts until the broker has answered.
+    /// Takes up to `room` messages, and sends the acknowledgements that wait. With no room, it only
+    /// acknowledges. It ends when the broker has answered.
     fn take(&mut self, room: usize) -> impl Future<Output = Batch<Self::Message>> + Send;
 }

@@ -1,5 +1,5 @@
-//! Keeps account of the held messages: how much of them counts against the limit, which leases to
-//! renew, and what to acknowledge.
+//! Keeps account of the held messages: their number and size, the leases to renew, and the
+//! deliveries to acknowledge.
 //!
 //! ```text
 //!   claimed ──► busy ──► acknowledgement waits ──► forgotten
@@ -51,7 +51,7 @@ pub(crate) struct Ledger {
     pub(crate) nudge: Notify,
     /// Wakes the reader of messages: less memory is in use.
     pub(crate) lighter: Notify,
-    /// Wakes the role that renews leases: a task waits to know whether its lease is still good.
+    /// Wakes the role that renews leases: a task waits until its lease is known to be good or lost.
     pub(crate) doubt: Notify,
     /// Wakes the tasks in doubt about their leases: a renewal was answered.
     renewed: Notify,
@@ -130,7 +130,7 @@ impl Ledger {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic in a locked section cannot make the two collections contradict each other.
+        // Even if a thread panicked in a locked section, the two collections agree.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -332,8 +332,8 @@ impl Ledger {
         self.settled.notify_waiters();
     }
 
-    /// Records messages that are done except for their acknowledgement, which travels with the next
-    /// claim. They make room at once: the claim that fills the room also acknowledges them.
+    /// Records messages that only wait for their acknowledgement, which the next claim sends. Their
+    /// places are free at once: the claim that fills the places also acknowledges these messages.
     pub(crate) fn acknowledge(&self, tags: &[Tag]) {
         // Tasks may be large: they are dropped without the lock.
         let mut ended = Vec::with_capacity(tags.len());

@@ -1,4 +1,5 @@
-//! Defines what is consumed, where results go, and the options of single brokers.
+//! Defines the options of a consumer about its broker: the queues, the place of the results, and
+//! options that only one broker has.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

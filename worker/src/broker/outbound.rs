@@ -1,4 +1,4 @@
-//! The way of verdicts from the consumer to the broker.
+//! The part of a broker that carries out the consumer's verdicts.
 
 use std::sync::Arc;
 
@@ -20,16 +20,16 @@ pub(crate) struct Begun<'a> {
 pub(crate) enum Begin {
     /// It has been counted, and may begin.
     Run,
-    /// It was put back with its count, and will come anew: it is no longer held.
+    /// It was put back with its new count, and is no longer held. It will be delivered again.
     Again,
-    /// It has begun this many times, which is more than the limit. It is still held.
+    /// It has begun more often than the limit allows: this many times. It is still held.
     Poison(u64),
 }
 
 /// Carries out verdicts, and decides about redelivered and waiting messages.
 ///
-/// Each role has one of its own. Every call lasts until the broker has answered. A lost connection
-/// is opened again, and the call is repeated where that is safe.
+/// Each role has a part of its own. Every call lasts until the broker has answered. A lost
+/// connection is opened again, and the call is repeated where that is safe.
 pub(crate) trait Outbound: Backend {
     /// The message as this broker carries it.
     type Message: Held;

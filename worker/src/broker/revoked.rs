@@ -1,4 +1,5 @@
-//! The tasks that must not run. Remote control fills the list; the start of each task asks it.
+//! The tasks that must not run. Remote control fills the list. Each task is looked up in it before
+//! it starts.
 //!
 //! Redis keeps the list for restarts. When a worker starts, its first tasks wait until the list has
 //! been read, for a few seconds at most.

@@ -5,8 +5,8 @@ use std::fmt;
 /// The name of one claim of one message. The worker never reuses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag {
-    /// The number of the claim on Redis. With a broker that numbers the messages of each
-    /// connection, the number of the connection: tags of an earlier connection are then lost.
+    /// On Redis, the number of the claim. With a broker that numbers the messages of each
+    /// connection, the number of the connection. Tags of an earlier connection are then lost.
     pub(crate) call: u64,
     /// The message's position in the claim or in the connection, from 1.
     pub(crate) index: u64,

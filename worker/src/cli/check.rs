@@ -1,7 +1,8 @@
-//! `celery-worker check`, and the warnings at the start: finds what could lose tasks or results.
+//! `celery-worker check`, and the warnings at the start: finds settings and faults that could lose
+//! tasks or results.
 //!
-//! The check asks the broker, the result backend and the database, and changes nothing. It skips a
-//! question that Redis refuses to answer (CONFIG is often forbidden).
+//! The check reads from the broker, the result backend and the database, and changes nothing. It
+//! skips a question that Redis refuses to answer (CONFIG is often forbidden).
 //!
 //! Exit codes:
 //!

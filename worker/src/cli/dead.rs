@@ -145,8 +145,8 @@ async fn each(
 ) -> Result<bool, Failure> {
     let (mut count, mut good) = (0, true);
     if which.all {
-        // Stop at the letter that is the last one now: a letter that is put back may become a new
-        // one at once.
+        // The loop stops at the letter that is the last one now, because a letter that is put back
+        // may become a new one at once.
         let newest = command(&["XREVRANGE", &keys.dead(), "+", "-", "COUNT", "1"]);
         let newest = items(connection.query(&newest).await?);
         let until = newest.into_iter().find_map(Letter::read);

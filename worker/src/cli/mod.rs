@@ -135,7 +135,7 @@ async fn run(
         Some(Command::Dead { command }) => {
             return Ok(dead::run(&Config::new(builder.settings)?, command).await);
         }
-        // The other two are printed before the threads start.
+        // Completion and manual page were printed before the threads started.
         Some(Command::Completion { .. } | Command::Man | Command::Worker) | None => {}
     }
     let worker = builder.build()?;

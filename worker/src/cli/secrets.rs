@@ -1,4 +1,4 @@
-//! Masks URLs that the user gave in the messages about them.
+//! Masks the URLs that the user gave, in messages that quote them.
 //!
 //! A message may quote an argument or a variable in the wrong place, such as the broker's URL
 //! without `-b` before it. Settings that can hold a URL mask it themselves; this module masks the

@@ -37,7 +37,7 @@ pub(crate) trait Checked: Sized {
     }
 }
 
-/// What a value must fulfil besides its type. The error says only what is wrong.
+/// A condition that a value must meet in addition to its type. The error says only what is wrong.
 pub(super) type Check<V> = fn(&V) -> Result<(), String>;
 
 /// Checks the value of a setting by its type, and then with each of the checks.

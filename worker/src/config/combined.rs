@@ -80,7 +80,8 @@ impl Config {
         };
     }
 
-    /// Fills in the queue to consume, leaves out the excluded ones, and refuses queues that other keys would meet.
+    /// Fills in the queue to consume, removes the excluded queues, and refuses queues whose lists
+    /// would have the name of another key.
     fn complete_queues(&mut self) -> Result<(), ConfigError> {
         if self.queues.is_empty() {
             self.queues.push(self.default_queue.clone());

@@ -1,5 +1,5 @@
-//! Reads what a source gives for a setting, before anything is checked: from the command line, the
-//! environment or a file.
+//! Reads the value of a setting from the command line, the environment or a file, before anything
+//! is checked.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

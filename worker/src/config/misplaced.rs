@@ -9,7 +9,8 @@ use super::declaration::Settings;
 use super::value::ConfigError;
 
 impl Settings {
-    /// Returns an error that names the first setting with a URL that belongs in another one.
+    /// Returns an error that names the first setting whose value is a URL that belongs in another
+    /// setting.
     ///
     /// SQL tasks are not checked: a statement may have any text.
     pub(super) fn refuse_misplaced_urls(&self) -> Result<(), ConfigError> {

@@ -59,7 +59,7 @@ pub(crate) struct Setting {
     /// The text of the help, with Markdown's backquotes around code.
     pub(crate) help: &'static str,
     pub(crate) default: Option<DefaultText>,
-    /// What the reference says in addition to the help, as Markdown.
+    /// The text that the reference has in addition to the help, as Markdown.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "only a test reads the reference")

@@ -72,7 +72,7 @@ impl<I: Inbound> Fetch<I> {
         {
             let held = batch.messages.iter().map(|it| (it.tag, it.message.size()));
             self.ledger.hold(since, held);
-            // The reader ends only after this role's sender is gone.
+            // The intake role ends only after the sender of this role is dropped.
             let _ = claimed.send(batch.messages);
         }
     }

@@ -5,9 +5,9 @@
 //! after reading. Reading pauses while the held messages take more memory than allowed. The other
 //! messages wait unread, and go back unread when the worker stops.
 //!
-//! If a message makes this code panic, or the code that works out its follow-ups, the message
-//! becomes a dead letter and the worker goes on. A message that ends the process is counted (see
-//! `peek`).
+//! If this code panics because of a message, or the code that works out its follow-ups does, the
+//! message becomes a dead letter and the worker goes on. A message that ends the process is counted
+//! (see `peek`).
 //!
 //! ```text
 //!   read ──► not readable ─► dead letter          known ──► expired ─► REVOKED
@@ -104,8 +104,8 @@ impl<M: Held> Unread<M> {
 }
 
 impl<O: Outbound> Intake<O> {
-    /// Runs until no more can be claimed; then gives back the parked messages and ends the
-    /// deliveries.
+    /// Runs until the fetch role has closed `claimed` and all messages are read. Then gives back the
+    /// parked messages and ends the deliveries.
     pub(crate) async fn run(
         mut self,
         mut claimed: mpsc::UnboundedReceiver<Vec<Claimed<O::Message>>>,
@@ -285,8 +285,8 @@ impl<O: Outbound> Intake<O> {
             .map(|w| (w.tag, w.eta.saturating_sub(now)))
             .collect();
         let tags: Vec<Tag> = waiting.iter().map(|w| w.tag).collect();
-        // The messages are taken out of the leases to renew before their scores are set. The lock
-        // ensures that no renewal is under way, which would overwrite the scores.
+        // These messages are removed from the leases to renew before their scores are set. The lock
+        // ensures that no renewal is running: it would overwrite the scores.
         let scores = self.ledger.scores.lock().await;
         self.ledger.park(&tags);
         let gone = self.outbound.park(&waits).await;
@@ -304,8 +304,8 @@ impl<O: Outbound> Intake<O> {
     async fn fetch_due(&mut self) {
         let now = now();
         let mut due = self.parked.due(now.unix_micros(), FETCH, FETCH_BYTES);
-        // If they do not all fit, the others go to the head of their queue, where any worker with
-        // room finds them.
+        // Messages that do not fit go to the head of their queue, where any worker with room finds
+        // them.
         let mut beyond = due.split_off(due.len().min(self.ledger.free()));
         // These messages get their places before the first await, because the fetch role fills all
         // places that are free.

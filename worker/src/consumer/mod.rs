@@ -147,7 +147,7 @@ impl View {
         &self.ledger.revoked
     }
 
-    /// Ends tasks by their ids. Returns the ids that are in hand.
+    /// Ends tasks by their ids. Returns the ids of those that wait or run here.
     pub(crate) fn terminate(&self, ids: &[&str], signal: i32) -> Vec<String> {
         self.ledger.terminate(ids, signal)
     }
@@ -160,7 +160,7 @@ impl View {
     /// Returns the messages that wait for their ETA: the first thousand or 4 MiB of them.
     pub(crate) async fn waiting(&self) -> Vec<Waiting> {
         let (answer, answered) = oneshot::channel();
-        // An error means that the consumer has ended: nothing waits any more.
+        // An error means that the consumer has ended, so no message waits any more.
         if self.ask.send(answer).await.is_err() {
             return Vec::new();
         }
@@ -407,8 +407,8 @@ async fn deserted(broker: &dyn Connectivity, ledger: &Ledger) {
 
 /// Starts a role.
 ///
-/// A role that ended by a bug would leave a worker that looks alive and never finishes what it
-/// holds. The worker is therefore stopped, so that its supervisor starts it again.
+/// If a role ended because of a bug, the worker would look alive and never finish the messages that
+/// it holds. The worker is therefore stopped, so that its supervisor starts it again.
 pub(crate) fn spawn(role: Role, shutdown: &Shutdown) -> JoinHandle<()> {
     let Role { name, run } = role;
     let shutdown = shutdown.clone();
@@ -424,8 +424,8 @@ pub(crate) fn spawn(role: Role, shutdown: &Shutdown) -> JoinHandle<()> {
     })
 }
 
-/// How long giving back at the very end may take. It is short: if the broker is away, the leases of
-/// the messages run out within half a minute anyway.
+/// The limit for giving back messages at the very end. It is short: if the broker is away, the
+/// leases of the messages run out within half a minute anyway.
 const LAST_EFFORT: Duration = Duration::from_secs(2);
 
 impl Drop for Consumer {

@@ -70,7 +70,7 @@ impl ConsumerOptions {
         }
     }
 
-    /// Returns the part of the options that is the broker's business, whatever the broker.
+    /// Returns the options that every broker needs.
     pub(super) fn subscription<'a>(&'a self, queues: &'a Arc<Queues>) -> Subscription<'a> {
         Subscription {
             queues,

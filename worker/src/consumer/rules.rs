@@ -1,8 +1,7 @@
-//! The base of all decisions about messages: the settings they depend on, and how a task becomes a
-//! message.
+//! The common base of all decisions about messages: the settings, and how a task becomes a message.
 //!
-//! With it, `verdict` decides what an outcome means, `canvas` what follows, and `transition` which
-//! steps are due. This module imports none of them.
+//! `verdict` uses it to decide what an outcome means, `canvas` what follows, and `transition` which
+//! steps are due. This module imports none of these.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,8 +19,8 @@ pub(super) const BILLIARD: &str = "billiard.exceptions";
 
 /// Returns the result of `this`, or `None` if it panics. The process's panic hook logs the panic.
 ///
-/// If a bug that one message meets ended the worker, the message would go to the next worker and
-/// end that one, too.
+/// If a bug that one message triggers ended the worker, the message would go to the next worker and
+/// end it, too.
 pub(super) fn caught<T>(this: impl FnOnce() -> T) -> Option<T> {
     std::panic::catch_unwind(AssertUnwindSafe(this)).ok()
 }

@@ -1,4 +1,5 @@
-//! The settle role: has every outcome judged and reported, and carries the verdicts out in batches.
+//! The settle role: gets a verdict for every outcome, reports it, and carries out the verdicts in
+//! batches.
 //!
 //! * A verdict that needs only an ack goes to the ledger at once; the next claim carries it.
 //! * Other verdicts wait up to [`LINGER`] while more can join them, and are then settled in one
@@ -123,8 +124,7 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
                     pending.states.push(Document { id, json });
                     pending.stored.push(stored);
                 } else {
-                    // The states of this task are not stored, so the task that reports one goes on
-                    // at once.
+                    // The states of this task are not stored, so the task may go on at once.
                     let _ = stored.send(());
                 }
             }
@@ -284,8 +284,8 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
                 return;
             }
             if lost.is_none() {
-                // A task whose lease is lost is counted by the worker that has it now. As with
-                // results elsewhere, the lease can still be lost for a short time after this check.
+                // If the lease of a task is lost, the worker that has the task now counts it. As
+                // with results elsewhere, the lease can still be lost shortly after this check.
                 let tags: Vec<Tag> = places.iter().map(|place| batch[*place].tag).collect();
                 lost = Some(self.outbound.renew(&tags).await);
             }
@@ -316,8 +316,8 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
         }
     }
 
-    /// Stores the results of a batch on their own server, and takes them out of it. Returns the
-    /// chords that end with it, each with the position of its settlement.
+    /// Stores the results of a batch on their own server, and removes them from the batch. Returns
+    /// the chords that end with the batch, each with the position of its settlement.
     async fn store_elsewhere(&mut self, batch: &mut [Settlement]) -> Vec<(usize, Join)> {
         let tags: Vec<Tag> = batch.iter().map(|settlement| settlement.tag).collect();
         let mut ends = Vec::new();

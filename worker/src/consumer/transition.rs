@@ -171,7 +171,7 @@ impl Rules {
     }
 
     /// Returns the settlement of a message whose follow-ups cannot be worked out because of a bug.
-    /// The follow-ups include its callbacks, its chain and its chord, which are not notified.
+    /// Its callbacks, chain and chord are not notified.
     pub(crate) fn bug(&self, delivery: &Delivery, now: Timestamp) -> Settlement {
         let task = &*delivery.task;
         let mut steps = Vec::new();
@@ -261,8 +261,8 @@ fn letter(delivery: &Delivery, cause: &str) -> Letter {
     }
 }
 
-/// Returns the fate of a message that is put back and marked. The count of a task that asked to go
-/// to the end of its queue is cleared: it may do so without limit, as with Celery.
+/// Returns the fate of a message that is put back and marked. If its task asked to go to the end of
+/// the queue, its count is cleared: a task may ask for that without limit, as with Celery.
 fn redeliver(delivery: &Delivery, front: bool) -> Fate {
     let task = &delivery.task;
     let clear = !front && task.redelivered;

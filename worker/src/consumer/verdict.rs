@@ -23,7 +23,7 @@ use crate::monitor::{Raised, Revocation};
 const REJECTED: &str = "rejected";
 
 /// The cause of the dead letter of a task whose next run cannot be written as a message. Celery
-/// rejects these too.
+/// rejects such a task, too.
 const NOT_ENCODABLE: &str = "retry-not-encodable";
 
 /// The decision about a delivery.
@@ -57,7 +57,7 @@ pub(crate) enum Verdict {
     Ignored,
     /// Put at the end of its queue, because its task rejected it for this reason.
     Requeue { reason: String },
-    /// Put at the head of its queue; marked as redelivered if its code had begun.
+    /// Put at the head of its queue, and marked as redelivered if its code had begun.
     GiveBack { begun: bool },
 }
 

@@ -32,7 +32,7 @@ use crate::broker::control::ControlChannel;
 
 /// Runs a command. Returns `None` if the command is never answered.
 ///
-/// The older names that begin with `dump_` are those that Celery still accepts.
+/// Celery still accepts the older names that begin with `dump_`.
 pub(super) async fn run(
     node: &Node,
     arguments: Arguments<'_>,

@@ -2,11 +2,11 @@
 //!
 //! One role hears the requests of the whole fleet, runs those that address this worker one after
 //! the other, and answers them. A command is a function of the [`Node`] in a file of its own, below
-//! `commands`. What has no meaning here is answered with an error that says so.
+//! `commands`. A command without a meaning here is answered with an error that says so.
 //!
-//! No request can end the role: what cannot be read is logged, and a command that fails, panics or
-//! takes too long is answered with an error. Requests and replies may be lost while the broker is
-//! away, as in Celery.
+//! No request can end the role: a request that cannot be read is logged, and a command that fails,
+//! panics or takes too long is answered with an error. Requests and replies may be lost while the
+//! broker is away, as in Celery.
 
 mod answer;
 mod arguments;
@@ -37,8 +37,8 @@ use crate::monitor::{Monitor, Pulse};
 use crate::printable::one_line;
 use crate::task::Registry;
 
-/// How long a command may take. Clients wait for a second unless told otherwise, and no command
-/// waits for more than two answers of the broker.
+/// How long a command may take. Clients wait for a second by default, and no command waits for more
+/// than two answers of the broker.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The largest answer. `inspect active` of 4,000 tasks has about two megabytes.
 const MOST_BYTES: usize = 8 << 20;
@@ -132,7 +132,8 @@ async fn serve(
 
 impl Node {
     async fn handle(&self, raw: &[u8], channel: &mut impl ControlChannel) {
-        // Clients mostly have no clock worth adjusting to, so each request advances it.
+        // Most clients do not keep a logical clock, so every request advances the worker's own
+        // clock by one.
         self.clock.forward();
         let mut accept = self.config.accept_content.clone();
         // PHP clients send JSON, whatever the tasks of the app are written in.

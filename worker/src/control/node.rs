@@ -1,4 +1,4 @@
-//! What the commands work on.
+//! The parts of the worker that commands use.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,7 +1,7 @@
-//! A statement as its database reads it, and its values as the driver binds them.
+//! Writes a statement for its database, and its values for the driver.
 //!
-//! Dates, decimals and UUIDs are bound as text, which each database reads exactly. If the type of
-//! text would make a difference, the placeholder names another type: MySQL compares decimals with
+//! Dates, decimals and UUIDs are bound as text, which each database reads exactly. Where binding as
+//! text would change the meaning, the placeholder names another type: MySQL compares decimals with
 //! text as floating point, and PostgreSQL refuses text in a place of another type.
 
 use super::Dialect;

@@ -17,8 +17,8 @@ use super::types::Known;
 use super::url::{Address, Options};
 use super::{DatabaseError, Dialect, refusal};
 
-/// How long one attempt to connect, or to begin on a new connection, may take. The task tries
-/// again, so this only bounds how soon an outage is noticed.
+/// The limit for one attempt to connect, or to begin a transaction on a new connection. The task
+/// tries again, so this limit only decides how soon an outage is noticed.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Begins a transaction, and returns the session and its server in the same round trip: behind a
@@ -47,7 +47,7 @@ pub(super) struct Connection {
     pub(super) zone: SessionZone,
     /// How the session reads the quotes of a statement.
     pub(super) grammar: Grammar,
-    /// The types that PostgreSQL has given for the statements that ran here.
+    /// The types that PostgreSQL has reported for the statements of this connection.
     pub(super) types: Known,
     made: Instant,
     used: Instant,

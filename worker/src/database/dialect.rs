@@ -1,4 +1,4 @@
-//! The three databases, as far as their SQL differs.
+//! The differences between the three databases in their SQL.
 
 /// The SQL dialect of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -96,7 +96,7 @@ impl DatabaseError {
         }
     }
 
-    /// Makes an error about code that uses the database wrongly.
+    /// Makes the error for code that uses the database incorrectly.
     pub(super) fn misuse(message: String) -> Self {
         DatabaseError {
             kind: Kind::Schema,
@@ -171,9 +171,9 @@ impl DatabaseError {
         }
     }
 
-    /// Marks an error about a key that another transaction has taken since this one looked, or is
-    /// about to take. Another attempt will find the key. The task waits for that without limit,
-    /// because the other transaction does the work for it.
+    /// Marks an error about a key that another transaction has inserted, or is about to insert,
+    /// since this transaction looked for it. Another attempt will find the key. The task waits for
+    /// that without limit, because the other transaction does the work for it.
     pub(super) fn of_a_race(mut self) -> Self {
         if self.name == "IntegrityError" {
             self.kind = Kind::Transient;

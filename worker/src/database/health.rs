@@ -67,12 +67,12 @@ enum Line {
 /// The state of a spell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// It is over, and that is to be logged.
+    /// The spell is over, which must be logged now.
     Now,
-    /// It has to be checked again after this time.
+    /// The spell must be checked again after this time.
     After(Duration),
-    /// No spell has begun, or no success has followed the last refusal. The next success makes a
-    /// future watch it.
+    /// No spell has begun, or no success has followed the last refusal. After the next success, a
+    /// future watches for the end of the spell.
     Unknown,
 }
 

@@ -2,10 +2,10 @@
 //!
 //! Three invariants:
 //!
-//! * A statement is not abandoned. All work happens in tasks of its own on the runtime. If the
-//!   caller goes away, its statement is cancelled from another connection and its transaction
-//!   rolled back. A connection that is dropped during a statement is closed, and its session ended
-//!   in the server.
+//! * A statement is not abandoned. All work happens in separate tasks of the runtime. If the caller
+//!   goes away, its statement is cancelled from another connection and its transaction rolled back.
+//!   A connection that is dropped during a statement is closed, and its session ended in the
+//!   server.
 //! * The pool connects only when a connection is needed. A server that is away is an error of kind
 //!   [`Kind::Unavailable`], which makes the worker keep the task. The log says when the server goes
 //!   and when it is back.

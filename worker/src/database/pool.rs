@@ -134,7 +134,7 @@ impl Pool {
         Ok(begun.with(place))
     }
 
-    /// Makes a connection, which need not have a place.
+    /// Makes a connection, with or without a place.
     ///
     /// A server that refuses it while the worker has other connections open, or is making some, is
     /// not away: it is like a pool without a free place. If several are refused together, the last

@@ -20,7 +20,8 @@ use super::values::Dates;
 use super::{Database, DatabaseError, Dialect, Kind, Sample, params, shape, types};
 
 /// The statement that runs before a statement is prepared. A locked table must not block the check
-/// or the start of a worker. `LOCAL`, because a pooler may give the session to other clients.
+/// or the start of a worker. The setting is `LOCAL`, because a pooler may give the session to other
+/// clients.
 const MYSQL_BEFORE: &str = "SET SESSION lock_wait_timeout = 1";
 const POSTGRES_BEFORE: &str = "BEGIN; SET LOCAL lock_timeout = '1s'";
 /// The name of the statement that PostgreSQL explains.

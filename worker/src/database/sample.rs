@@ -1,4 +1,5 @@
-//! The statement of a task, before it is known how a session reads its quotes.
+//! The statement of a task, read before a session is open. The settings of a session decide what
+//! its quotes mean.
 
 use super::Dialect;
 use super::grammar::Grammar;

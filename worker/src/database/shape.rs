@@ -1,4 +1,4 @@
-//! Checks without a database that a statement can be a task.
+//! Checks whether a statement can be a task, without a database.
 //!
 //! A task is one statement that changes something. Two statements would be half applied, or run
 //! together if the driver allows it. The text alone shows that mistake in the settings, and it

@@ -30,9 +30,9 @@ pub(super) enum Bound {
     /// The digits of a decimal, or of an integer beyond 64 bits.
     Exact(String),
     Text(String),
-    /// A point in time in Unix microseconds, to be shown by the session's clock. If it was written
-    /// as text, also that text, which is bound unchanged if the database is known to take text
-    /// there.
+    /// A point in time in Unix microseconds, which is written by the session's clock. If the
+    /// message has it as text, the text is kept, too: it is bound unchanged where the database is
+    /// known to take text.
     Moment(i64, Option<String>),
     Bytes(Vec<u8>),
     /// A list or an object.

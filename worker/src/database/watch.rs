@@ -1,4 +1,4 @@
-//! Checks whether the server still runs a statement that takes long.
+//! Checks whether the server still runs a slow statement.
 //!
 //! A driver waits for its answer without limit, even over a link that loses everything or that a
 //! router has forgotten. The server is therefore asked over another connection. The link is dead if
@@ -24,7 +24,8 @@ use super::{DatabaseError, Dialect};
 
 /// The most connections besides those of the pool.
 const OUTSIDE: usize = 2;
-/// A statement is checked after this time. Few take longer, and a check costs a connection.
+/// A statement is checked after this time. A check costs a connection, and few statements take
+/// longer.
 const LONG: Duration = Duration::from_secs(10);
 /// Like [`LONG`], while other tasks wait for a connection.
 const LONG_FOR_OTHERS: Duration = Duration::from_secs(3);

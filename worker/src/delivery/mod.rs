@@ -28,8 +28,8 @@ use crate::monitor::Of;
 /// must be given back or run again when the worker ends.
 pub const MAX_HELD: usize = 4_000;
 
-/// About how many bytes the held messages may take before the worker reads and claims no more. That
-/// is two of the largest bodies, or 64 KiB for each of [`MAX_HELD`]. It is a small part of the
+/// The size in bytes of the held messages, roughly, at which the worker stops reading and claiming.
+/// That is two of the largest bodies, or 64 KiB for each of [`MAX_HELD`]. It is a small part of the
 /// memory of a machine that runs a hundred tasks.
 pub const MAX_HELD_BYTES: usize = 256 << 20;
 
@@ -76,8 +76,8 @@ impl Delivery {
         }
     }
 
-    /// Pairs the delivery with its outcome, so that it does not report another one when it is
-    /// dropped.
+    /// Pairs the delivery with its outcome. The delivery then does not report another outcome when
+    /// it is dropped.
     pub(crate) fn ended(mut self, outcome: Outcome) -> Order {
         self.orders = None;
         Order::Finish(self, outcome)
@@ -185,7 +185,7 @@ pub struct Retries {
     pub delay: Duration,
 }
 
-/// The facts about registered tasks that the consumer needs.
+/// What the consumer needs to know about registered tasks.
 pub trait TaskNames: Send + Sync {
     /// Returns `true` if a task of this name is registered.
     fn knows(&self, name: &str) -> bool;

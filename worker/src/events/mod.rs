@@ -2,9 +2,9 @@
 //! do.
 //!
 //! [`Events`] is an observer. It writes each event of a task into a buffer, which `serve` publishes
-//! in batches: everything that came while the last batch was under way goes into the next. A task
-//! never waits for that. While the broker is away, events stay in the buffer; when it is full, new
-//! ones are dropped and counted, and the log says how many.
+//! in batches. Events that come during one batch go into the next one. A task never waits for that.
+//! While the broker is away, events stay in the buffer; when it is full, new ones are dropped and
+//! counted, and the log says how many.
 //!
 //! Nothing is sent before events are enabled, by `--task-events` or by remote control.
 

@@ -73,8 +73,8 @@ struct Role {
 }
 
 impl Role {
-    /// Publishes everything that is due. Events that come meanwhile are left for the next turn, so
-    /// that they wait for others, unless there are too many for one call.
+    /// Publishes everything that is due, in more than one call if needed. Events that come during
+    /// the last call are left for the next turn, so that they can share a message with others.
     async fn turn(&mut self) {
         loop {
             self.announce_if_due().await;
@@ -175,7 +175,8 @@ mod tests {
 
     use super::*;
 
-    /// A channel during whose first calls another event comes and a heartbeat is asked for.
+    /// A channel for tests. During each of its first calls another event comes, and a heartbeat is
+    /// requested.
     struct Busy {
         events: Events,
         calls: usize,
@@ -220,7 +221,7 @@ mod tests {
     #[tokio::test]
     async fn events_that_come_meanwhile_wait_for_the_next_turn() {
         let events = Events::of("w@h");
-        // Nothing is asked for while events are off.
+        // `beat` does nothing while events are off.
         events.beat();
         events.enable();
         add(&events, 3);

@@ -35,14 +35,14 @@ pub(super) enum Ended {
     /// The code was stopped because it ran longer than `limit`.
     TimedOut {
         limit: Duration,
-        /// `true` if the code did not end after it was stopped, and keeps its slot.
+        /// `true` if the code did not end after it was stopped. It then keeps its slot.
         stuck: bool,
     },
     /// Remote control ended the code, which was dropped.
     Terminated {
         /// The number of the signal that a process would have got.
         signal: i32,
-        /// `true` if the code did not end after it was stopped, and keeps its slot.
+        /// `true` if the code did not end after it was stopped. It then keeps its slot.
         stuck: bool,
     },
     /// The worker stops cold, and dropped the code.
@@ -54,7 +54,7 @@ pub(super) enum Ended {
 /// The code of a run, ready to start.
 pub(super) struct Code {
     future: BoxFuture<'static, Caught>,
-    /// Ends when the code has ended, which can outlast the future: a blocking task computes on
+    /// Ends when the code has ended. The code can outlast the future: a blocking task computes on
     /// although no future waits for it.
     end: oneshot::Receiver<()>,
     core: Option<Core>,
@@ -163,8 +163,8 @@ impl Code {
         })
     }
 
-    /// Returns `true` if a run of these calls has to be watched while it runs, or while its
-    /// arguments are bound.
+    /// Returns `true` if a run of these calls must be watched, either for its time limit or while
+    /// its arguments are bound.
     pub(super) fn is_watched(def: &TaskDef, calls: &[Delivery]) -> bool {
         !Limits::of(def, calls).are_none() || binding(calls).is_some()
     }

@@ -20,8 +20,8 @@ use crate::monitor::{Observer, Observers};
 use crate::shutdown::Phase;
 use crate::task::{Answer, Run, TaskDef, TaskError};
 
-/// The first wait between two tries of a task whose database is away: short enough that a restart
-/// of the database goes unnoticed.
+/// The first wait between two tries of a task whose database is away. It is so short that a restart
+/// of the database hardly delays the task.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait between two tries of a task whose database is away: long enough not to flood a
 /// server that is starting.
@@ -116,8 +116,8 @@ impl Engine {
         None
     }
 
-    /// Reports the answers of a part's calls. Returns the calls that need something that is away,
-    /// and what is away.
+    /// Reports the answers of a part's calls. Returns the calls that need a server that is away,
+    /// and the cause.
     fn finish_each(
         &self,
         part: Vec<Delivery>,
@@ -184,8 +184,8 @@ impl Drop for RunningCalls<'_> {
     }
 }
 
-/// The waits while something is away. Their jitter keeps the slots of a worker, and the workers of
-/// a fleet, from asking at the same moment.
+/// The waits while a server is away. Their jitter keeps the slots of a worker, and the workers of a
+/// fleet, from trying at the same moment.
 struct Waits(Backoff);
 
 impl Waits {
@@ -213,7 +213,7 @@ enum Ran {
     /// The run failed for all calls. If `divisible`, only some of the calls may be at fault, so
     /// both halves of a batch are run again.
     Failed { outcome: Outcome, divisible: bool },
-    /// Something that all calls need is away.
+    /// A server that all calls need is away.
     Unavailable { cause: String },
     /// The run was stopped but did not end; this is the outcome of all calls.
     Stuck(Outcome),
@@ -236,7 +236,7 @@ impl From<Ended> for Ran {
                 if stuck {
                     Ran::Stuck(outcome)
                 } else {
-                    // Remote control ended this call alone: the other parts still run.
+                    // Remote control ended only this call: the other parts still run.
                     let divisible = false;
                     Ran::Failed { outcome, divisible }
                 }
@@ -255,7 +255,7 @@ impl From<Caught> for Ran {
                 let divisible = !exception.is_of_whole_batch();
                 (TaskError::Failed(exception).into(), divisible)
             }
-            // The code asked for this end itself, for all calls.
+            // The code itself asked for this end, for all calls.
             Ok(Err(error)) => (error.into(), false),
             Err(panic) => (Outcome::Panicked(panic), true),
         };

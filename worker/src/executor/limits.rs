@@ -60,7 +60,7 @@ pub(super) fn binding(calls: &[Delivery]) -> Option<Binding> {
     Binding::of(calls.iter().map(|call| &*call.task))
 }
 
-/// Waits for `limit` and returns it. Without a limit it never ends.
+/// Waits for `limit` and returns it. Never ends without a limit.
 pub(super) async fn after(limit: Option<Duration>) -> Duration {
     match limit {
         Some(limit) => {
@@ -71,8 +71,8 @@ pub(super) async fn after(limit: Option<Duration>) -> Duration {
     }
 }
 
-/// Returns `limit` when the arguments have not been bound within it. Without a binding to watch it
-/// never ends.
+/// Returns `limit` if the arguments have not been bound within it. Never ends if there is no
+/// binding to watch.
 pub(super) async fn bound_late(binding: Option<Binding>, limit: Duration) -> Duration {
     match binding {
         Some(binding) => {

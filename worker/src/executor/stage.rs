@@ -14,16 +14,16 @@ use crate::monitor::{Monitor, Observer, Observers};
 use crate::shutdown::{Phase, Shutdown};
 use crate::task::{Run, Shared};
 
-/// The worker stops when one in this many slots is lost to stuck tasks: a new process serves
-/// better.
+/// The worker stops when one in this many slots is lost to stuck tasks, because a new process has
+/// all slots again.
 const STUCK_SHARE: usize = 4;
 
-/// The longest time that putting the arguments of a call, or of the calls of a batch, in their
-/// places may take. The largest body takes about a second on an idle machine.
+/// The limit for binding: for putting the arguments of a call, or of all calls of a batch, in their
+/// places. The largest body takes about a second on an idle machine.
 const BINDING_LIMIT: Duration = Duration::from_secs(30);
 
-/// Code is stuck if it still runs this long after it was stopped (our choice: Celery kills a
-/// process).
+/// Code is stuck if it still runs this long after it was stopped (our choice; Celery kills the
+/// process of the task instead).
 const STUCK_AFTER: Duration = Duration::from_secs(10);
 
 /// The reason why the executor ended.
@@ -52,14 +52,14 @@ pub(crate) struct Stage {
     blocked: AtomicUsize,
     pub(crate) monitor: Monitor,
     pub(crate) observers: Observers,
-    /// What one process may run.
+    /// The limits of this process on tasks and memory.
     pub(crate) recycling: Arc<Recycling>,
     /// As many permits as there are cores, for tasks that compute.
     pub(crate) cores: Arc<Semaphore>,
     pub(crate) binding_limit: Duration,
     /// How long code may still run after it was stopped.
     pub(crate) stuck_after: Duration,
-    /// `true` if a call waits while something that it needs is away. A test ends the call instead.
+    /// `true` if a call waits while a server that it needs is away. A test ends the call instead.
     pub(crate) waits: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Serves three pages over HTTP/1: `/healthz`, `/readyz`, `/metrics`.
 //!
-//! The clients are probes and a Prometheus server near by, so everything is small and bounded.
-//! There are few connections, each with one request and one deadline, and no body is read. There is
+//! The clients are probes and a nearby Prometheus server, so everything is small and bounded. There
+//! are few connections, each with one request and one deadline, and no body is read. There is
 //! neither TLS nor a password, so the default address is on loopback.
 //!
 //! A new connection is always accepted at once. If that is one too many, the oldest open connection
@@ -99,7 +99,7 @@ async fn connection(stream: TcpStream, vitals: Arc<Vitals>) {
         .keep_alive(false)
         .max_buf_size(LARGEST)
         .max_headers(HEADERS)
-        // The deadline over the whole connection is enough.
+        // The deadline for the whole connection is enough.
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(stream), answer)
         .await;

@@ -18,9 +18,9 @@ use crate::monitor::metrics::Now;
 use crate::monitor::{Monitor, Pulse};
 use crate::shutdown::Shutdown;
 
-/// How often the threads that run tasks must give a sign of life.
+/// The interval at which the threads that run tasks must show that they are free.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
-/// An answer of the database that is not older than this still holds.
+/// The age up to which the last answer of the database still counts.
 const FRESH: Duration = Duration::from_secs(5);
 /// How long a probe waits for the database. Probes themselves have time-outs of seconds.
 const ANSWER: Duration = Duration::from_secs(2);

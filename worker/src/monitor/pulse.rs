@@ -1,4 +1,4 @@
-//! Tells whether loops still turn. A loop that has nothing to do still turns from time to time.
+//! Shows whether loops still turn. A loop that has nothing to do still turns from time to time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(hanging, ["lease"]);
         drop(lease);
         assert!(pulses.hanging(late).is_empty());
-        // Readings of the clock in the wrong order do not count as a hang.
+        // A clock that seems to go back does not count as a hang.
         assert_eq!(pulse.age(pulse.born), Duration::ZERO);
     }
 }

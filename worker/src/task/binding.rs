@@ -1,9 +1,8 @@
-//! Times the binding of a call's arguments (putting them in their places), for the executor to
-//! watch.
+//! Measures how long binding takes (putting a call's arguments in their places), so that the
+//! executor can limit it.
 //!
-//! Binding is work without an await, so nothing can interrupt it, and the message decides how much
-//! work it is. The work grows with the length of the arguments, so a call with small arguments
-//! needs no watch.
+//! Binding has no await, so nothing can interrupt it, and the message decides how much work it is.
+//! The work grows with the length of the arguments, so a call with small arguments needs no watch.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -63,7 +63,7 @@ impl TaskError {
         TaskError::Failed(Exception::new("RuntimeError", message))
     }
 
-    /// Returns the failure for a task that noticed its soft time limit and gave up.
+    /// Returns the failure of a task that ended because its soft time limit had passed.
     pub fn soft_time_limit_exceeded() -> Self {
         let exception = Exception::with_args("SoftTimeLimitExceeded", Vec::new());
         TaskError::Failed(exception.module("billiard.exceptions"))
@@ -117,7 +117,7 @@ impl<E: Error + 'static> From<E> for TaskError {
     }
 }
 
-/// Returns what an error of the database means for the task that met it.
+/// Returns the task's error for an error of its database.
 fn of_database(error: DatabaseError) -> TaskError {
     if error.is_absence() {
         return TaskError::Unavailable {

@@ -16,7 +16,7 @@ use crate::config::value::{ConfigError, TASKS};
 use crate::database::{Database, DatabaseError, Dialect, Finding, LONGEST_LOOK, Sample};
 
 /// The first wait while the database cannot be asked. It doubles up to [`LONGEST_LOOK`], with
-/// jitter: workers that were started together do not ask together.
+/// jitter, so that workers that were started together do not ask at the same moment.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
 /// The statements of the SQL tasks, and whether the database has prepared them.

@@ -96,7 +96,7 @@ fn up(names: &[&str], command: &[OsString]) -> Result<ExitCode, Error> {
     let target = pid(&child);
     thread::spawn(move || {
         for origin in signals.forever() {
-            // A signal without a sender comes from the terminal, so the command has received it
+            // A signal without a sender comes from the terminal, which sends it to the command,
             // too.
             if origin.process.is_some()
                 && let (Some(target), Some(signal)) =

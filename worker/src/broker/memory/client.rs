@@ -131,7 +131,7 @@ pub(crate) struct Inbound {
     connection: Arc<Connection>,
     queues: Arc<Queues>,
     ledger: Arc<Ledger>,
-    /// How many times the connections had ended at the last call.
+    /// The value of `cuts` at the last call.
     cuts: u64,
 }
 

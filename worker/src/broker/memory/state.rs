@@ -1,4 +1,4 @@
-//! What a server in memory holds. Every function is one step.
+//! The state of a server in memory. Every function is one step.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::broker::tag::Tag;
 #[derive(Clone, Debug)]
 struct Message {
     envelope: Envelope,
-    /// How many of its redeliveries have begun.
+    /// The number of its redeliveries that have begun.
     begun: u64,
     /// `true` if a connection that held it has ended, and it has not been counted since.
     is_redelivered: bool,
@@ -51,7 +51,7 @@ pub struct Dead {
     pub id: String,
     /// The name of its task, or nothing.
     pub task: String,
-    /// Why it is here.
+    /// The reason why it is a dead letter.
     pub cause: String,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct State {
     pub(super) dead: Vec<Dead>,
     pub(super) results: HashMap<String, Vec<u8>>,
     pub(super) chords: Chords,
-    /// How many times all connections have ended. Tags from before are lost.
+    /// How many times all connections have ended. Tags from before the last end are lost.
     pub(super) cuts: u64,
     workers: u64,
     queues: HashMap<Arc<str>, Queue>,

@@ -282,7 +282,7 @@ mod tests {
         let redis = RedisOptions::new().start().unwrap();
         let (mut source, first) = two_claimed(&redis).await;
         redis.cli(&["LPUSH", "q", "{3}"]).unwrap();
-        // As if the connection had been lost before the answer.
+        // Behaves as if the connection had been lost before the answer.
         source.unanswered = Some(source.calls);
         let again = source.claim(10, &[]).await;
         assert_eq!(texts(&again)[..2], both());
@@ -300,7 +300,7 @@ mod tests {
     async fn a_repeated_claim_finds_the_messages_of_the_first() {
         let redis = RedisOptions::new().start().unwrap();
         let (mut source, _) = two_claimed(&redis).await;
-        // As if the same call had been sent twice.
+        // Behaves as if the same call had been sent twice.
         source.calls -= 1;
         let again = source.claim(10, &[]).await;
         assert_eq!(texts(&again), both());

@@ -60,7 +60,7 @@ const JUMP: Duration = Duration::from_secs(5);
 /// Decides when a sweeper may judge leases. Reads no clock.
 ///
 /// A sweeper must not judge just after an outage, because the other workers could not renew either.
-/// It must not judge by a clock that has just jumped, or after it was frozen itself: the other
+/// It must not judge just after Redis's clock has jumped, or after it was frozen itself: the other
 /// workers need a moment to renew their leases by the new time.
 #[derive(Debug)]
 struct Sentry {

@@ -1,8 +1,8 @@
 //! Orders the queues for each claim.
 //!
-//! A claim takes all it can from the first queue before it looks at the next. With more work than
-//! slots, only the first queue is served. Whether a queue starves is therefore a question of how
-//! often it comes first.
+//! A claim empties the first queue, as far as there is room, before it looks at the next. With more
+//! work than slots, only the first queue is served. Whether a queue starves is therefore a question
+//! of how often it comes first.
 
 use crate::broker::options::QueueOrder;
 

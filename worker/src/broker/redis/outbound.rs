@@ -1,4 +1,4 @@
-//! A session as the part that carries out verdicts, and as the store of results.
+//! Makes a session the part that carries out verdicts, and the store of results.
 
 use std::sync::Arc;
 

@@ -20,8 +20,8 @@ const COUNT_TTL: u64 = 7 * 86_400;
 
 impl Session {
     /// Lets held messages wait for the given number of microseconds, and returns the tags that are
-    /// gone. It takes a wait rather than a time of day, because Redis's clock, not this machine's,
-    /// decides which messages are orphans.
+    /// gone. The call passes a duration and not a time of day, because Redis's clock, not this
+    /// machine's, decides which messages are orphans.
     pub(super) async fn park_messages(&mut self, messages: &[(Tag, i64)]) -> Vec<Tag> {
         let mut lost = Vec::new();
         for chunk in messages.chunks(MAX_PARKED) {

@@ -41,7 +41,7 @@ impl Session {
         settled
     }
 
-    /// Reads and marks the messages of a batch that are to be put back.
+    /// Reads the messages of a batch that must be put back, and marks them as redelivered.
     async fn with_redelivered<'a>(&mut self, batch: &'a [Settlement]) -> Vec<Item<'a>> {
         let mut items: Vec<Item<'_>> = batch.iter().map(Item::from).collect();
         let tags: Vec<Tag> = items.iter().filter_map(Item::redelivered).collect();

@@ -1,8 +1,7 @@
 //! Calls signatures: turns single tasks into messages, and takes composites apart.
 //!
-//! It follows `apply_async` and `run` in `celery/canvas.py` of 5.7: they decide which task gets
-//! whose options, and in which order. Options of a call override those of the signature; a null
-//! hides them.
+//! It follows `apply_async` and `run` in `celery/canvas.py` of 5.7, which decide the options of
+//! each task and their order. Options of a call override those of the signature; a null hides them.
 
 use std::sync::Arc;
 
@@ -147,8 +146,8 @@ impl<'a> Calling<'a> {
         }
     }
 
-    /// Runs a call that publishes either everything or nothing: a header without its last member
-    /// would never be complete.
+    /// Runs a call that publishes either everything or nothing: a header that lacks a member would
+    /// never be complete.
     fn whole(&mut self, text: &RawValue, call: impl FnOnce(&mut Self) -> Result<(), String>) {
         let (steps, children) = (self.follow.steps.len(), self.follow.children.len());
         let load = self.load.bytes();

@@ -1,4 +1,4 @@
-//! Calls a chord: publishes its header, each of whose members carries the body.
+//! Calls a chord: publishes the members of its header, each with the body.
 //!
 //! It follows `_chord.apply_async` and `run` in `celery/canvas.py` of 5.7.
 

@@ -82,8 +82,8 @@ impl<'a> Failing<'a> {
         }
     }
 
-    /// Fails the body of a chord: with the chord's error, or, if it is a group, with the exception
-    /// of the member.
+    /// Fails the body of a chord with the chord's error. A body that is a group fails with the
+    /// exception of the member of the header.
     pub(super) fn body(&mut self, body: &Signature, error: Raised<'_>, cause: Raised<'_>) {
         if let Kind::Group(members) = &body.kind {
             let group = &body.options;
@@ -131,8 +131,7 @@ impl<'a> Failing<'a> {
         self.document(&id, &Options::default(), cause, self.children.clone());
     }
 
-    /// Counts a failed body in the chord to whose header it belongs, as many times as that chord
-    /// expects.
+    /// Counts a failed body that is a member of another chord, as many times as that chord expects.
     fn count_leaves(&mut self, body: &Signature, raised: Raised<'_>) {
         match &body.kind {
             Kind::Task { .. } => self.count(&body.options, raised),

@@ -1,5 +1,5 @@
-//! Gives signatures their ids before they are called or sent along, so that a client that waits for
-//! a later step knows its id.
+//! Gives signatures their ids before they are called or sent in other messages, so that a client
+//! that waits for a later step knows its id.
 //!
 //! It follows `freeze` and `prepare_steps` in `celery/canvas.py` of 5.7. Unlike in Celery, the
 //! header of a chord does not get its body here. The call of the chord adds it; before that, it

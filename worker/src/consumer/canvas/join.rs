@@ -106,8 +106,8 @@ fn failed(
     failing.steps
 }
 
-/// Returns the step for a member of a chord that cannot be counted: its body goes to the dead
-/// letters. The task has been run, and another run would not turn those keys into a chord.
+/// Returns the step for a member of a chord that cannot be counted: the body of the chord goes to
+/// the dead letters. The task has been run, and another run would not repair the keys of the chord.
 pub(crate) fn not_counted(rules: &Rules, part: &Part, why: &str) -> Step {
     not_published(rules, &part.task, &part.body, why)
 }

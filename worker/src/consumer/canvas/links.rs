@@ -145,7 +145,7 @@ pub(super) fn unroll_chords(steps: Vec<Signature>, load: &Load) -> Result<Vec<Si
     Ok(unrolled)
 }
 
-/// Puts steps before others.
+/// Puts steps before the other steps.
 pub(super) fn prepend(pending: &mut VecDeque<Signature>, steps: Vec<Signature>) {
     for step in steps.into_iter().rev() {
         pending.push_front(step);

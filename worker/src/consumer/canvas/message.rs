@@ -214,7 +214,7 @@ fn stamp(task: &mut Task, options: &Options) {
     }
     let names = options.stamp_names();
     for name in &names {
-        // A name that is repeated very often must not copy its stamp each time.
+        // A name may be repeated very often. Its stamp must not be copied each time.
         if task.stamps.get(name).is_none()
             && let Some(value) = options.get(name)
         {

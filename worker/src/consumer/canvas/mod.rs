@@ -110,7 +110,7 @@ pub(crate) fn after_revoke(
     count_own(rules, task, State::Revoked, exception.to_json(), Vec::new())
 }
 
-/// Returns the step that counts a task in the chord to whose header it belongs.
+/// Returns the step that counts a task in its chord, if it is a member of one.
 fn count_own(
     rules: &Rules,
     task: &Arc<Task>,

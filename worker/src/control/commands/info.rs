@@ -7,8 +7,8 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::broker::InHand;
 
-/// The longest arguments that are shown as they are. Longer ones are shown as in log lines, as a
-/// shortened text: an answer about thousands of tasks must not carry their bodies.
+/// The longest arguments that are shown as they are. Longer ones are shown as a shortened text,
+/// because an answer about thousands of tasks must not carry their bodies.
 const LONG: usize = 16 << 10;
 
 /// A task, with the members of Python's `Request.info`.

@@ -1,7 +1,7 @@
 //! The byte stream to the server: TCP, TLS over TCP, or a unix socket.
 //!
-//! This module connects instead of redis-rs for two reasons. One deadline covers the lookup of the
-//! name, the connection and TLS; and both drivers use one implementation of TLS.
+//! This module, and not redis-rs, opens the connection. There are two reasons. One deadline covers
+//! the lookup of the name, the connection and TLS; and both drivers use one implementation of TLS.
 
 use std::io;
 use std::net::SocketAddr;
@@ -65,7 +65,7 @@ impl Transport {
         let config = tls::client_config(options).map_err(io::Error::other)?;
         let name = tls::server_name(options, host).map_err(io::Error::other)?;
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        // A server that expects plain text may stay silent. The reserved time is for reporting
+        // A server that expects plain text may stay silent. `SILENCE` leaves the time to report
         // that.
         let shaken = timeout_at(deadline - SILENCE, connector.connect(name, stream)).await;
         let shaken = shaken.map_err(|_| io::Error::other(TlsProblem::Silent))?;
