@@ -13,6 +13,7 @@ mod banner;
 mod celery;
 mod check;
 mod dead;
+mod letters;
 mod options;
 mod papers;
 mod pidfile;
