@@ -6,7 +6,9 @@
 //! published on [`Keys::event_channel`](crate::redis_keys::Keys::event_channel).
 //!
 //! Task events of workers travel as a list with the routing key [`TASK_MULTI`], even if there is
-//! only one; all others travel alone.
+//! only one; all others travel alone. [`decode_redis`] reads both forms.
+
+mod read;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,6 +16,8 @@ use crate::json::write::Object;
 use crate::message::{DeliveryMode, Document};
 use crate::names::EVENT_EXCHANGE;
 use crate::time::Timestamp;
+
+pub use self::read::{Received, decode_redis};
 
 /// The routing key of a list of task events.
 pub const TASK_MULTI: &str = "task.multi";

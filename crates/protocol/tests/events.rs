@@ -5,9 +5,10 @@
 mod common;
 
 use celery_protocol::events::{
-    Clock, Event, Moment, Route, Sender, TASK_MULTI, TaskInfo, WorkerState, encode_multi,
-    encode_one,
+    Clock, Event, Moment, Route, Sender, TASK_MULTI, TaskInfo, WorkerState, decode_redis,
+    encode_multi, encode_one,
 };
+use celery_protocol::message::DecodeOptions;
 use celery_protocol::redis_keys::Keys;
 use celery_protocol::time::Timestamp;
 use serde_json::{Value, json};
@@ -162,6 +163,17 @@ fn every_event_is_written_as_python_wrote_it() {
                 }
                 (ours, python) => assert_same(&ours, python),
             }
+            let read = decode_redis(raw, &DecodeOptions::default()).unwrap();
+            let events = body
+                .as_array()
+                .map_or(std::slice::from_ref(&body), |list| list);
+            assert_eq!(read.len(), events.len());
+            for (read, event) in read.iter().zip(events) {
+                assert_eq!(read.kind, event["type"]);
+                assert_eq!(read.hostname, event["hostname"]);
+                assert_eq!(read.text("uuid"), event["uuid"].as_str());
+                assert_eq!(read.number("timestamp"), event["timestamp"].as_f64());
+            }
             let (mut ours, mut python) = (parsed(&written), python);
             (ours["body"], python["body"]) = (Value::Null, Value::Null);
             assert_eq!(ours, python, "{}", fixture.name);
@@ -214,4 +226,31 @@ fn the_clock_never_goes_back() {
     assert_eq!(clock.adjust(u64::MAX), u64::MAX);
     assert_eq!(clock.forward(), u64::MAX);
     assert_eq!(json!(clock.value()), json!(u64::MAX));
+}
+
+#[test]
+fn what_is_no_event_is_refused_or_left_out() {
+    let sender = Sender {
+        hostname: "celery@web1".into(),
+        pid: 7,
+        utcoffset: 0.0,
+    };
+    let options = DecodeOptions::default();
+    for (body, kinds) in [
+        (
+            r#"[{"type":"task-sent"},{"hostname":"a"},7,null,{"type":"x"}]"#,
+            Some(vec!["task-sent", "x"]),
+        ),
+        ("[]", Some(vec![])),
+        ("7", None),
+        (r#""task-sent""#, None),
+        ("{", None),
+    ] {
+        let raw = encode_multi(body.as_bytes(), &sender, "a");
+        let read = decode_redis(&raw, &options).ok();
+        let read = read.map(|events| events.into_iter().map(|event| event.kind).collect());
+        let kinds = kinds.map(|kinds| kinds.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(read, kinds, "{body}");
+    }
+    assert!(decode_redis(b"not JSON", &options).is_err());
 }

@@ -113,7 +113,8 @@ impl From<RedisError> for Failure {
 pub enum Push {
     /// A tracked key changed.
     Invalidated,
-    /// A message was published on a channel that the connection has subscribed to.
+    /// A message was published on a channel that the connection has subscribed to, by its name or
+    /// by a pattern.
     Message(Vec<u8>),
     /// The connection was closed.
     Disconnected,
@@ -171,8 +172,8 @@ impl Connection {
         let sender = move |push: PushInfo| -> Result<(), ()> {
             match push.kind {
                 PushKind::Invalidate => heard(Push::Invalidated),
-                // The channel comes first, the message last.
-                PushKind::Message => {
+                // The pattern, if there is one, and the channel come first, the message last.
+                PushKind::Message | PushKind::PMessage => {
                     if let Some(redis::Value::BulkString(message)) = push.data.into_iter().last() {
                         heard(Push::Message(message));
                     }
