@@ -3,20 +3,25 @@
 //! `$task_args` have celery-php's meaning: they are merged over the fields of a protocol-1 message
 //! (`eta`, `expires`, `retries`, `timelimit`, …). Those fields are mapped to their places in
 //! protocol 2. Fields that Celery does not define become headers.
+//!
+//! Most posts have no `$task_args`. `templates` writes their messages, equal to those that the
+//! encoder of all tasks writes.
 
 mod options;
+mod templates;
 
 use celery_client::redis::blocking::Post;
 use celery_protocol::RawValue;
-use celery_protocol::message::{EncodeOptions, Task};
+use celery_protocol::message::{Call, Protocol, Task};
 use celery_protocol::names;
 use ext_php_rs::types::Zval;
 
 use crate::connection::Connection;
 use crate::errors::not_sent;
 use crate::ffi::throw::Thrown;
+use crate::process;
 use crate::settings::{self, Settings};
-use crate::{process, values};
+use crate::values::{self, Arguments};
 
 /// The default routing key of celery-php, which counts as not given.
 const DEFAULT_ROUTING_KEY: &str = "celery";
@@ -25,8 +30,23 @@ const DEFAULT_ROUTING_KEY: &str = "celery";
 pub(crate) struct Message {
     pub(crate) post: Post,
     pub(crate) task_name: String,
-    /// The positional arguments as JSON, for error messages and `AsyncResult`.
-    pub(crate) args: Box<RawValue>,
+    /// The positional arguments as JSON, for error messages and `AsyncResult`. `None` means `[]`.
+    pub(crate) args: Option<Box<RawValue>>,
+}
+
+impl Message {
+    /// Returns the number of bytes of the texts whose length the caller decides.
+    pub(crate) fn size(&self) -> usize {
+        let args = self.args.as_deref().map_or(0, |args| args.get().len());
+        self.post.envelope.len() + args
+    }
+}
+
+/// Gives the memory of the envelope to the next message.
+impl Drop for Message {
+    fn drop(&mut self) {
+        templates::reuse(std::mem::take(&mut self.post.envelope));
+    }
 }
 
 impl AsRef<Post> for Message {
@@ -44,27 +64,67 @@ pub(crate) fn prepare(
     broker: &Connection,
 ) -> Result<Message, Thrown> {
     let arguments = values::arguments(args)?;
-    let mut task = Task::new(
-        process::new_id(),
-        name,
-        arguments.positional,
-        arguments.keyword,
-    );
+    let task_id = process::new_id().to_owned();
+    let settings = settings::current();
+    if settings.protocol == Ok(Protocol::V2) && task_args.into_iter().all(options::are_none) {
+        let (positional, keyword) = match &arguments {
+            Arguments::Positional(args) => (Some(&**args), None),
+            Arguments::Keyword(kwargs) => (None, Some(&**kwargs)),
+        };
+        let call = Call {
+            id: &task_id,
+            delivery_tag: &process::new_id(),
+            args: positional,
+            kwargs: keyword,
+        };
+        let queue = queue(routing_key, broker, &settings);
+        if let Some((envelope, queue)) = templates::encode(&name, queue, &process::sender(), &call)
+        {
+            let post = Post {
+                queue,
+                priority: 0,
+                task_id,
+                envelope,
+            };
+            return Ok(Message {
+                post,
+                task_name: name,
+                args: arguments.positional(),
+            });
+        }
+    }
+    prepare_any(task_id, name, arguments, task_args, routing_key, broker)
+}
+
+/// Checks and encodes a task with any options.
+fn prepare_any(
+    task_id: String,
+    name: String,
+    arguments: Arguments,
+    task_args: [Option<&Zval>; 2],
+    routing_key: Option<&str>,
+    broker: &Connection,
+) -> Result<Message, Thrown> {
+    let empty = |json: &str| values::raw(json.to_owned());
+    let (positional, keyword) = match arguments {
+        Arguments::Positional(args) => (args, empty("{}")?),
+        Arguments::Keyword(kwargs) => (empty("[]")?, kwargs),
+    };
+    let mut task = Task::new(task_id, name, positional, keyword);
     for options in task_args {
         options::merge(&mut task, options)?;
     }
     names::check_task_name(&task.name).map_err(|error| unusable("task name", &error))?;
     names::check_task_id(&task.id).map_err(|error| unusable("task id", &error))?;
 
+    // PHP code that has run may have changed the directives.
     let settings = settings::current();
     let queue = queue(routing_key, broker, &settings);
-    names::check_queue_name(&queue).map_err(|error| unusable("queue", &error))?;
+    names::check_queue_name(queue).map_err(|error| unusable("queue", &error))?;
 
     let (delivery_tag, sender) = (process::new_id(), process::sender());
-    let options = EncodeOptions::new(&queue, &delivery_tag)
-        .lang("php")
-        .origin(&sender.origin)
-        .reply_to(&sender.reply_to)
+    let options = sender
+        .options(queue, &delivery_tag)
         .protocol(settings.protocol.clone().map_err(Thrown::celery)?);
     let envelope = task
         .encode_redis(&options)
@@ -72,25 +132,28 @@ pub(crate) fn prepare(
 
     let post = Post {
         priority: task.priority(),
-        queue,
+        queue: queue.into(),
         task_id: task.id,
         envelope,
     };
     Ok(Message {
         post,
         task_name: task.name,
-        args: task.args,
+        args: Some(task.args),
     })
 }
 
 /// Returns the queue on Redis: the routing key if given, otherwise the exchange (celery-php uses it
 /// alone), otherwise the default queue.
-fn queue(routing_key: Option<&str>, broker: &Connection, settings: &Settings) -> String {
+fn queue<'a>(
+    routing_key: Option<&'a str>,
+    broker: &'a Connection,
+    settings: &'a Settings,
+) -> &'a str {
     routing_key
         .filter(|key| !key.is_empty() && *key != DEFAULT_ROUTING_KEY)
         .or(broker.exchange.as_deref())
         .unwrap_or(&settings.default_queue)
-        .to_owned()
 }
 
 fn unusable(what: &str, reason: &dyn std::fmt::Display) -> Thrown {

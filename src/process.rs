@@ -4,9 +4,11 @@
 //! use the same id.
 
 use std::cell::RefCell;
+use std::ops::Deref;
 use std::rc::Rc;
 
 use celery_client::blocking::Process;
+use celery_protocol::message::EncodeOptions;
 use uuid::{Builder, Uuid};
 
 /// Number of random bytes fetched at once. A post needs two ids, and a system call costs more than
@@ -31,6 +33,20 @@ pub(crate) struct Sender {
     pub(crate) reply_to: String,
 }
 
+impl Sender {
+    /// Returns the options of a message from this sender.
+    pub(crate) fn options<'a>(
+        &'a self,
+        queue: &'a str,
+        delivery_tag: &'a str,
+    ) -> EncodeOptions<'a> {
+        EncodeOptions::new(queue, delivery_tag)
+            .lang("php")
+            .origin(&self.origin)
+            .reply_to(&self.reply_to)
+    }
+}
+
 impl Own {
     fn new() -> Self {
         let host = rustix::system::uname();
@@ -40,7 +56,7 @@ impl Own {
             process: Process::current(),
             sender: Rc::new(Sender {
                 origin: format!("php{}@{host}", std::process::id()),
-                reply_to: random.id(),
+                reply_to: random.id().to_owned(),
             }),
             random,
         }
@@ -64,8 +80,28 @@ pub(crate) fn sender() -> Rc<Sender> {
 }
 
 /// Returns a random id that cannot be guessed.
-pub(crate) fn new_id() -> String {
+pub(crate) fn new_id() -> Id {
     own(|own| own.random.id())
+}
+
+/// The text of a UUID.
+pub(crate) struct Id([u8; uuid::fmt::Hyphenated::LENGTH]);
+
+impl From<Uuid> for Id {
+    fn from(id: Uuid) -> Self {
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        id.hyphenated().encode_lower(&mut text);
+        Id(text)
+    }
+}
+
+impl Deref for Id {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        // The text is ASCII.
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 /// Random bytes of the system that are fetched ahead and used once.
@@ -84,12 +120,12 @@ impl Default for Random {
 }
 
 impl Random {
-    fn id(&mut self) -> String {
+    fn id(&mut self) -> Id {
         if self.used == AHEAD {
             if getrandom::fill(&mut self.bytes).is_err() {
                 // Random bytes could not be fetched in advance. The library makes the id, and
                 // reports the error if it cannot.
-                return Uuid::new_v4().to_string();
+                return Uuid::new_v4().into();
             }
             self.used = 0;
         }
@@ -99,6 +135,6 @@ impl Random {
         // Used bytes are erased, so that memory does not reveal them later.
         self.bytes[self.used..next].fill(0);
         self.used = next;
-        Builder::from_random_bytes(id).into_uuid().to_string()
+        Builder::from_random_bytes(id).into_uuid().into()
     }
 }

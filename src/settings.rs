@@ -193,21 +193,8 @@ impl Settings {
 /// Returns PHP's own `memory_limit` in bytes, or `None` without a limit. Larger data can never
 /// become a PHP value.
 pub(crate) fn memory_limit() -> Option<usize> {
-    ini::read_as(c"memory_limit", bytes)
-}
-
-/// Reads a size as PHP writes it, such as `128M`.
-fn bytes(text: &str) -> Option<usize> {
-    let text = text.trim();
-    let shift = match text.bytes().last()?.to_ascii_lowercase() {
-        b'k' => 10,
-        b'm' => 20,
-        b'g' => 30,
-        _ => 0,
-    };
-    let digits = text.trim_end_matches(|last: char| !last.is_ascii_digit());
-    let number: usize = digits.parse().ok().filter(|&number| number > 0)?;
-    number.checked_mul(1 << shift)
+    let limit = usize::try_from(ini::memory_limit()).ok();
+    limit.filter(|&limit| limit > 0)
 }
 
 fn text(name: &CStr) -> Option<String> {

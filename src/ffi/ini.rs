@@ -115,6 +115,12 @@ pub(crate) fn read_as<T>(name: &CStr, meaning: impl FnOnce(&str) -> T) -> T {
     meaning(&value.to_string_lossy())
 }
 
+/// Returns the `memory_limit` in effect, in bytes; -1 without a limit.
+pub(crate) fn memory_limit() -> i64 {
+    // SAFETY: the engine's globals live as long as the thread, which alone changes them.
+    unsafe { (&raw const (*ffi::ext_php_rs_process_globals()).memory_limit).read() }
+}
+
 /// Displays a directive that holds a URL.
 unsafe extern "C" fn display_masked(entry: *mut ffi::zend_ini_entry, kind: c_int) {
     // SAFETY: the engine passes a live entry.

@@ -97,6 +97,26 @@ pub(crate) fn is_list(array: &Zval) -> bool {
     gap.is_none()
 }
 
+/// Returns the elements of a list, some of which may be references. Hold them only while no PHP code
+/// can run.
+///
+/// Returns `None` for the few lists whose elements the engine keeps in another order.
+pub(crate) fn elements(array: &Zval) -> Option<&[Zval]> {
+    let table = array
+        .array()
+        .filter(|table| is_packed_without_holes(table))?;
+    let count = table.nNumUsed as usize;
+    if count == 0 {
+        return Some(&[]);
+    }
+    // SAFETY: a packed array has its elements side by side at this place, and no PHP code changes
+    // it meanwhile.
+    unsafe {
+        let first = table.__bindgen_anon_1.arPacked;
+        Some(std::slice::from_raw_parts(first.cast_const(), count))
+    }
+}
+
 /// Returns `true` if the engine keeps an array's elements in the order of their keys 0, 1, 2, …, as
 /// it does for most lists.
 fn is_packed_without_holes(array: &ZendHashTable) -> bool {

@@ -5,13 +5,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use celery_protocol::RawValue;
 use celery_protocol::message::Task;
 use celery_protocol::time::Timestamp;
-use ext_php_rs::types::Zval;
+use ext_php_rs::types::{ZendHashTable, Zval};
 
 use crate::errors::not_sent;
 use crate::ffi::bailout;
 use crate::ffi::throw::{self, Thrown};
 use crate::ffi::value::{self, Key};
 use crate::values::{self, Root, type_name};
+
+/// Returns `true` if there are no options to merge.
+pub(super) fn are_none(options: Option<&Zval>) -> bool {
+    options.is_none_or(|options| {
+        options.is_null()
+            || options.is_false()
+            || options.array().is_some_and(ZendHashTable::is_empty)
+    })
+}
 
 /// Merges the options into the task. Runs PHP code.
 pub(super) fn merge(task: &mut Task, options: Option<&Zval>) -> Result<(), Thrown> {
@@ -103,10 +112,7 @@ fn list(name: &str, value: &Zval) -> Result<Box<RawValue>, Thrown> {
 }
 
 fn object(name: &str, value: &Zval) -> Result<Box<RawValue>, Thrown> {
-    if value
-        .array()
-        .is_some_and(ext_php_rs::types::ZendHashTable::is_empty)
-    {
+    if value.array().is_some_and(ZendHashTable::is_empty) {
         return values::raw("{}".to_owned());
     }
     let text = values::encode(value, Root::Option(name))?;

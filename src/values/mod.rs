@@ -18,16 +18,25 @@ use crate::ffi::json::{self, DecodeError, Objects};
 use crate::ffi::throw::{self, Thrown};
 use crate::ffi::value;
 
-/// The arguments of a task as JSON texts.
-pub(crate) struct Arguments {
-    /// The positional arguments as a JSON array.
-    pub(crate) positional: Box<RawValue>,
-    /// The keyword arguments as a JSON object.
-    pub(crate) keyword: Box<RawValue>,
+/// The arguments of a task as JSON text.
+pub(crate) enum Arguments {
+    /// A JSON array.
+    Positional(Box<RawValue>),
+    /// A JSON object.
+    Keyword(Box<RawValue>),
 }
 
-/// Divides and encodes `$args`: a list holds positional arguments, any other array keyword
-/// arguments.
+impl Arguments {
+    /// Returns the positional arguments, if there are any.
+    pub(crate) fn positional(self) -> Option<Box<RawValue>> {
+        match self {
+            Arguments::Positional(args) => Some(args),
+            Arguments::Keyword(_) => None,
+        }
+    }
+}
+
+/// Encodes `$args`: a list holds positional arguments, any other array keyword arguments.
 pub(crate) fn arguments(args: &Zval) -> Result<Arguments, Thrown> {
     // PHP code that runs meanwhile may replace the value behind a reference.
     let args = &args.shallow_clone();
@@ -38,17 +47,13 @@ pub(crate) fn arguments(args: &Zval) -> Result<Arguments, Thrown> {
             type_name(args)
         )));
     }
-    if value::is_list(args) {
-        Ok(Arguments {
-            positional: encode(args, Root::Arguments)?,
-            keyword: raw("{}".to_owned())?,
-        })
+    let is_list = value::is_list(args);
+    let text = encode(args, Root::Arguments)?;
+    Ok(if is_list {
+        Arguments::Positional(text)
     } else {
-        Ok(Arguments {
-            positional: raw("[]".to_owned())?,
-            keyword: encode(args, Root::Arguments)?,
-        })
-    }
+        Arguments::Keyword(text)
+    })
 }
 
 /// Encodes a value exactly as `json_encode` does. Runs PHP code (`jsonSerialize`).

@@ -22,22 +22,34 @@ const MAX_LEVELS: usize = 3;
 /// assert_eq!(repr::value(r#"{"b": true}"#, 100), "{'b': True}");
 /// ```
 pub fn args(json: &str) -> String {
-    show(json, MAX_CHARS, true)
+    args_in(String::new(), json)
+}
+
+/// Like [`args`], in the memory of another text.
+pub(crate) fn args_in(text: String, json: &str) -> String {
+    show(text, json, MAX_CHARS, true)
 }
 
 /// Shows any JSON value as Python would. A text that is not JSON is shown up to its first error.
 pub fn value(json: &str, max_chars: usize) -> String {
-    show(json, max_chars, false)
+    value_in(String::new(), json, max_chars)
 }
 
-fn show(json: &str, max_chars: usize, as_tuple: bool) -> String {
+/// Like [`value`], in the memory of another text.
+pub(crate) fn value_in(text: String, json: &str, max_chars: usize) -> String {
+    show(text, json, max_chars, false)
+}
+
+fn show(mut text: String, json: &str, max_chars: usize, as_tuple: bool) -> String {
+    text.clear();
+    text.reserve(json.len().min(max_chars));
     let mut shown = Shown {
-        text: String::with_capacity(json.len().min(max_chars)),
+        text,
         room: max_chars,
         cut: false,
     };
     let mut at = 0;
-    let mut closers: Vec<&'static str> = Vec::with_capacity(MAX_LEVELS + 1);
+    let mut closers = Closers::default();
     let mut alone = true;
     while let Some(&byte) = json.as_bytes().get(at) {
         if shown.room == 0 {
@@ -46,19 +58,20 @@ fn show(json: &str, max_chars: usize, as_tuple: bool) -> String {
         match byte {
             b'[' | b'{' => {
                 let (open, close, hidden) = match byte {
-                    b'[' if closers.is_empty() && as_tuple => ("(", ")", "(...)"),
+                    b'[' if closers.len() == 0 && as_tuple => ("(", ")", "(...)"),
                     b'[' => ("[", "]", "[...]"),
                     _ => ("{", "}", "{...}"),
                 };
-                let empty = json[at + 1..].trim_start().starts_with(close);
+                let inside = json[at + 1..].trim_ascii_start();
+                let empty = inside.as_bytes().first() == close.as_bytes().first();
                 if closers.len() >= MAX_LEVELS && !empty {
-                    shown.push(hidden);
+                    shown.push_ascii(hidden);
                     let Ok(end) = skip_value(json.as_bytes(), at) else {
                         break;
                     };
                     at = end;
                 } else {
-                    shown.push(open);
+                    shown.push_ascii(open);
                     closers.push(close);
                     at += 1;
                 }
@@ -66,18 +79,18 @@ fn show(json: &str, max_chars: usize, as_tuple: bool) -> String {
             b']' | b'}' => {
                 let Some(close) = closers.pop() else { break };
                 if close == ")" && alone && !shown.text.ends_with('(') {
-                    shown.push(",");
+                    shown.push_ascii(",");
                 }
-                shown.push(close);
+                shown.push_ascii(close);
                 at += 1;
             }
             b',' => {
                 alone = alone && closers.len() != 1;
-                shown.push(", ");
+                shown.push_ascii(", ");
                 at += 1;
             }
             b':' => {
-                shown.push(": ");
+                shown.push_ascii(": ");
                 at += 1;
             }
             b'"' => at = show_string(&mut shown, json, at),
@@ -93,6 +106,32 @@ fn show(json: &str, max_chars: usize, as_tuple: bool) -> String {
         }
     }
     shown.finish(json[at.min(json.len())..].trim_start().is_empty())
+}
+
+/// The closing brackets of the open containers, the outermost first.
+#[derive(Default)]
+struct Closers {
+    /// An empty container is shown below the last level, too.
+    texts: [&'static str; MAX_LEVELS + 1],
+    count: usize,
+}
+
+impl Closers {
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn push(&mut self, text: &'static str) {
+        if let Some(next) = self.texts.get_mut(self.count) {
+            *next = text;
+            self.count += 1;
+        }
+    }
+
+    fn pop(&mut self) -> Option<&'static str> {
+        self.count = self.count.checked_sub(1)?;
+        Some(self.texts[self.count])
+    }
 }
 
 /// A text with a limit.

@@ -66,15 +66,18 @@ impl AsyncResult {
     /// Returns the result of a task just posted.
     pub(crate) fn posted(
         api: Api,
-        message: Message,
+        mut message: Message,
         broker: Rc<Connection>,
         backend: Rc<Connection>,
     ) -> Self {
         AsyncResult {
             api,
-            id: message.post.task_id,
-            task_name: Some(message.task_name),
-            args: Some(Box::<str>::from(message.args).into_string()),
+            id: std::mem::take(&mut message.post.task_id),
+            task_name: Some(std::mem::take(&mut message.task_name)),
+            args: Some(message.args.take().map_or_else(
+                || "[]".to_owned(),
+                |args| Box::<str>::from(args).into_string(),
+            )),
             backend: Place::Known(backend),
             broker: Place::Known(broker),
             document: None,

@@ -210,7 +210,7 @@ impl Room {
         let Some(left) = &mut self.left else {
             return Ok(());
         };
-        let size = message.post.envelope.len() + message.args.get().len() + FRAME;
+        let size = message.size() + FRAME;
         *left = left.checked_sub(size).ok_or_else(|| {
             Thrown::celery(
                 "the messages take more than PHP's memory_limit. Post the tasks in parts.",

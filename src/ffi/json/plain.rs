@@ -9,6 +9,8 @@
 //! left to `encode`: floats (which follow `serialize_precision`), objects, and all values that are
 //! or may become an error.
 
+use std::cell::Cell;
+
 use celery_protocol::RawValue;
 use celery_protocol::json::{write_integer, write_string};
 use ext_php_rs::types::Zval;
@@ -18,16 +20,32 @@ use crate::ffi::value::{self, Key};
 /// Arrays nested deeper are left to PHP, which detects too many levels and an array that contains
 /// itself.
 const MAX_DEPTH: usize = 32;
-/// Initial size of the buffer: enough for the arguments of most tasks.
-const ROOM: usize = 128;
+/// The largest text to copy out of the buffer, which then serves the next value. A larger one takes
+/// the buffer over.
+const SMALL: usize = 4 << 10;
+
+thread_local! {
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Returns the JSON of a value that is plain throughout. Runs no PHP code.
 pub(crate) fn encode_plain(value: &Zval) -> Option<Box<RawValue>> {
-    let mut out = Vec::with_capacity(ROOM);
-    write(&mut out, value, MAX_DEPTH)?;
+    let mut out = BUFFER.take();
+    let written = write(&mut out, value, MAX_DEPTH);
+    let text = written.map(|()| {
+        if out.len() <= SMALL {
+            out.as_slice().to_vec()
+        } else {
+            std::mem::take(&mut out)
+        }
+    });
+    if out.capacity() <= SMALL {
+        out.clear();
+        BUFFER.set(out);
+    }
     // SAFETY: the bytes are one JSON value without space around it, of ASCII and of texts checked
     // to be UTF-8.
-    Some(unsafe { RawValue::from_string_unchecked(String::from_utf8_unchecked(out)) })
+    text.map(|text| unsafe { RawValue::from_string_unchecked(String::from_utf8_unchecked(text)) })
 }
 
 fn write(out: &mut Vec<u8>, value: &Zval, depth: usize) -> Option<()> {
@@ -49,6 +67,17 @@ fn write(out: &mut Vec<u8>, value: &Zval, depth: usize) -> Option<()> {
 
 fn write_array(out: &mut Vec<u8>, array: &Zval, depth: usize) -> Option<()> {
     let is_list = value::is_list(array);
+    if let Some(elements) = value::elements(array) {
+        out.push(b'[');
+        for (index, element) in elements.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            write(out, element.dereference(), depth)?;
+        }
+        out.push(b']');
+        return Some(());
+    }
     let mut separator = if is_list { b'[' } else { b'{' };
     let left_to_php = value::find_in_array(array, |key, element| {
         out.push(separator);

@@ -133,10 +133,14 @@ impl Task {
     /// be serialized or compressed.
     pub fn encode_redis(&self, options: &EncodeOptions<'_>) -> Result<Vec<u8>, EncodeError> {
         self.check(options)?;
-        let body = self.encode_body(options)?;
+        Ok(self.write_envelope(&self.encode_body(options)?, options))
+    }
+
+    /// Writes the envelope around a body, after all checks.
+    pub(super) fn write_envelope(&self, body: &[u8], options: &EncodeOptions<'_>) -> Vec<u8> {
         let mut out = Vec::with_capacity(body.len() * 4 / 3 + ENVELOPE_BYTES);
         let mut envelope = Object::new(&mut out);
-        base64_string(envelope.name("body"), &body);
+        base64_string(envelope.name("body"), body);
         envelope.string("content-encoding", options.serializer.content_encoding());
         envelope.string("content-type", options.serializer.content_type());
         let headers = Object::new(envelope.name("headers"));
@@ -146,7 +150,7 @@ impl Task {
         }
         self.write_properties(Object::new(envelope.name("properties")), options);
         envelope.end();
-        Ok(out)
+        out
     }
 
     /// Refuses a task that would make a message that a worker cannot read.
@@ -236,7 +240,7 @@ impl Task {
         }
     }
 
-    fn write_body(&self, out: &mut Vec<u8>, [args, kwargs]: [&str; 2]) {
+    pub(super) fn write_body(&self, out: &mut Vec<u8>, [args, kwargs]: [&str; 2]) {
         out.push(b'[');
         out.extend_from_slice(args.as_bytes());
         out.push(b',');
@@ -371,11 +375,11 @@ fn base64_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
 }
 
-fn is_array(json: &RawValue) -> bool {
+pub(super) fn is_array(json: &RawValue) -> bool {
     json.get().starts_with('[')
 }
 
-fn is_object(json: &RawValue) -> bool {
+pub(super) fn is_object(json: &RawValue) -> bool {
     json.get().starts_with('{')
 }
 

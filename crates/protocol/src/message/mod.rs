@@ -21,6 +21,7 @@ mod redelivery;
 mod retry;
 mod size;
 mod task;
+mod template;
 
 pub(crate) use document::{DeliveryMode, Document, read_document};
 pub use encode::EncodeOptions;
@@ -31,3 +32,4 @@ pub use options::{DEFAULT_MAX_BODY, DEFAULT_MAX_UNPACKED, DecodeOptions};
 pub use redelivery::{Redelivery, Unacked, mark_redelivered, unacked_entry};
 pub(crate) use task::OriginalArguments;
 pub use task::{DeliveryInfo, Embed, Properties, Protocol, Task, TimeLimit};
+pub use template::{Call, Scratch, Template};

@@ -4,6 +4,8 @@
 //! A Python worker that restores a task needs the binding. A refused binding does not prevent the
 //! post.
 
+use std::sync::Arc;
+
 use celery_protocol::redis_keys::Keys;
 use redis::Value;
 
@@ -18,7 +20,7 @@ use crate::redis::{PUBLISH_ONCE, PUBLISH_ONCE_GUARD};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Post {
     /// The queue; `celery_protocol::names::check_queue_name` has checked its name.
-    pub queue: String,
+    pub queue: Arc<str>,
     /// The priority, 0 to 9; on Redis, 0 is the highest.
     pub priority: u8,
     /// The task's id, for error messages and for the guard of [`Publish::Once`].
@@ -37,10 +39,13 @@ impl Post {
     /// Packs the post and returns the position of its end. With `load`, [`Publish::Once`] sends the
     /// text of its script.
     pub(super) fn pack(&self, wire: &mut Wire, keys: &Keys, mode: Publish, load: bool) -> u64 {
-        let list = keys.queue(&self.queue, self.priority);
         match mode {
-            Publish::Confirmed => wire.pack_parts([b"LPUSH", list.as_bytes(), &self.envelope]),
+            Publish::Confirmed => {
+                let list = keys.queue_parts(&self.queue, self.priority);
+                wire.pack_push(&list, &self.envelope)
+            }
             Publish::Once => {
+                let list = keys.queue(&self.queue, self.priority);
                 let guard = keys.published(&self.task_id);
                 let keys = [list.as_str(), guard.as_str()];
                 let mut cmd = if load {
@@ -58,7 +63,7 @@ impl Post {
 
 /// Packs the commands that write a queue's own binding, unless this connection has done it before.
 /// Returns `true` if it packed them.
-pub(super) fn pack_binding(link: &mut Link, keys: &Keys, queue: &str) -> bool {
+pub(super) fn pack_binding(link: &mut Link, keys: &Keys, queue: &Arc<str>) -> bool {
     if !link.declare(queue) {
         return false;
     }

@@ -1,6 +1,7 @@
 //! A connection that answers commands, and what it has written before.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use redis::Cmd;
@@ -22,7 +23,10 @@ pub(crate) struct Link {
     /// The answers owed to pipelined posts.
     pub(crate) debts: Debts,
     /// Queues whose bindings were written on this link.
-    declared: HashSet<Box<str>>,
+    declared: HashSet<Arc<str>>,
+    /// The queue of the last post, whose binding was written. Most posts are to one queue, and
+    /// share its name.
+    last_declared: Option<Arc<str>>,
     last_used: Instant,
 }
 
@@ -33,6 +37,7 @@ impl Link {
             wire,
             debts: Debts::default(),
             declared: HashSet::new(),
+            last_declared: None,
             last_used: Instant::now(),
         }
     }
@@ -97,19 +102,25 @@ impl Link {
 
     /// Remembers that the binding of a queue is being written. Returns `true` if it was not
     /// remembered before.
-    pub(crate) fn declare(&mut self, queue: &str) -> bool {
+    pub(crate) fn declare(&mut self, queue: &Arc<str>) -> bool {
+        let last = self.last_declared.as_ref();
+        if last.is_some_and(|last| Arc::ptr_eq(last, queue)) {
+            return false;
+        }
+        self.last_declared = Some(Arc::clone(queue));
         if self.declared.contains(queue) {
             return false;
         }
         if self.declared.len() >= MAX_DECLARED {
             self.declared.clear();
         }
-        self.declared.insert(queue.into())
+        self.declared.insert(Arc::clone(queue))
     }
 
     /// Forgets all bindings, so that the next posts write them again: one was refused, or its
     /// outcome is unknown.
     pub(crate) fn undeclare_all(&mut self) {
         self.declared.clear();
+        self.last_declared = None;
     }
 }

@@ -98,16 +98,20 @@ impl Wire {
         self.packed()
     }
 
-    /// Packs a command like [`pack`](Self::pack), from parts that are copied only once.
-    pub(crate) fn pack_parts<const N: usize>(&mut self, parts: [&[u8]; N]) -> u64 {
-        let bytes: usize = parts.iter().map(|part| part.len() + FRAME).sum();
-        self.out.reserve(bytes + FRAME);
-        write_length(&mut self.out, b'*', N);
-        for part in parts {
-            write_length(&mut self.out, b'$', part.len());
-            self.out.extend_from_slice(part);
-            self.out.extend_from_slice(b"\r\n");
+    /// Packs `LPUSH` like [`pack`](Self::pack). The name of the list is in parts, and the value is
+    /// copied only once.
+    pub(crate) fn pack_push(&mut self, list: &[&str], value: &[u8]) -> u64 {
+        let length = list.iter().map(|part| part.len()).sum();
+        self.out.reserve(length + value.len() + 4 * FRAME);
+        self.out.extend_from_slice(b"*3\r\n$5\r\nLPUSH\r\n");
+        write_length(&mut self.out, b'$', length);
+        for part in list {
+            self.out.extend_from_slice(part.as_bytes());
         }
+        self.out.extend_from_slice(b"\r\n");
+        write_length(&mut self.out, b'$', value.len());
+        self.out.extend_from_slice(value);
+        self.out.extend_from_slice(b"\r\n");
         self.packed()
     }
 

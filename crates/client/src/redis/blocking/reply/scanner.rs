@@ -202,5 +202,12 @@ fn check_size(end: usize, limit: usize) -> Result<(), String> {
 
 /// Reads a number as Redis writes it.
 fn length(digits: &[u8]) -> Option<i64> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    match digits {
+        // Most numbers are short: the lengths of lists, and counts.
+        [b'1'..=b'9', rest @ ..] if rest.len() < 9 && rest.iter().all(u8::is_ascii_digit) => {
+            let digit = |number, digit: &u8| number * 10 + i64::from(digit - b'0');
+            Some(digits.iter().fold(0, digit))
+        }
+        _ => std::str::from_utf8(digits).ok()?.parse().ok(),
+    }
 }
