@@ -8,7 +8,8 @@
 //!   with the settlement.
 //! * [`control`] – the channel of remote control.
 //! * upkeep – roles that only one broker needs, such as renewing leases.
-//! * [`Held`] – the message as it came: what is known before it is read, and its task.
+//! * [`Held`] – the message as it arrived: the facts that are known before its body is read, and
+//!   its task.
 //!
 //! The account of the held messages, the [`Ledger`], is the same for all brokers.
 //!

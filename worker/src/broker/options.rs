@@ -74,9 +74,9 @@ pub enum Results {
     Disabled,
 }
 
-/// The queue that is emptied first when there is more work than slots. No order lets one queue
-/// starve another without limit. A message's priority counts within a queue, and comes before the
-/// order of queues.
+/// The queue that is emptied first when there is more work than slots. With each order, every queue
+/// gets its turn at some time. The priority of messages comes first: this order decides between
+/// lists of one priority.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueueOrder {
