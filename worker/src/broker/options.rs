@@ -62,7 +62,7 @@ pub(crate) struct Subscription<'a> {
 /// The place where results go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(clippy::large_enum_variant, reason = "there is one a worker")]
+#[allow(clippy::large_enum_variant, reason = "a worker has only one value")]
 pub enum Results {
     /// To the broker. A result and the acknowledgement of its message are then one step.
     #[default]
