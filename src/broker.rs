@@ -1,7 +1,7 @@
 //! Calls to a broker: posting a task or a batch, posting without waiting, and revoking.
 
 use celery_client::blocking::Deadline;
-use celery_client::redis::blocking::{Publish, Revoke};
+use celery_client::redis::blocking::{Outgoing, Publish, Revoke};
 use celery_client::{ClientError, PublishError};
 
 use crate::connection::Connection;
@@ -16,9 +16,9 @@ pub(crate) fn publish(broker: &Connection, message: &Message) -> Result<(), Thro
     let mode = settings.publish.clone().map_err(Thrown::celery)?;
     let deadline = Deadline::after(settings.post_timeout);
     let Some(mode) = confirmed(mode) else {
-        return pipeline::post(&broker.endpoint, &message.post, deadline).map_err(|error| {
+        return pipeline::post(&broker.endpoint, message, deadline).map_err(|error| {
             errors::publish(
-                &message.post.task_id,
+                message.task_id(),
                 &broker.endpoint,
                 ClientError::from(error),
             )
@@ -26,10 +26,10 @@ pub(crate) fn publish(broker: &Connection, message: &Message) -> Result<(), Thro
     };
     pool::with(&broker.endpoint, deadline, |client, wait| {
         client
-            .publish(&message.post, mode, wait)
+            .publish(message, mode, wait)
             .map_err(ClientError::from)
     })
-    .map_err(|error| errors::publish(&message.post.task_id, &broker.endpoint, error))
+    .map_err(|error| errors::publish(message.task_id(), &broker.endpoint, error))
 }
 
 /// Posts messages to a broker in one round trip, within `celery.post_timeout`.

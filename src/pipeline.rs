@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 
 use celery_client::blocking::{Deadline, Interrupt, NeverInterrupt, Process, Wait};
-use celery_client::redis::blocking::{Client, Post};
+use celery_client::redis::blocking::{Client, Outgoing};
 use celery_client::{Endpoint, PublishError};
 
 use crate::pool::{self, PhpInterrupt};
@@ -25,7 +25,7 @@ thread_local! {
 /// Writes a task. An error concerns this task alone.
 pub(crate) fn post(
     endpoint: &Endpoint,
-    post: &Post,
+    post: &impl Outgoing,
     deadline: Deadline,
 ) -> Result<(), PublishError> {
     // The process is read before the wait, because a signal handler may fork during the wait.

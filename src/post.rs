@@ -10,12 +10,16 @@
 mod options;
 mod templates;
 
-use celery_client::redis::blocking::Post;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use celery_client::redis::blocking::{Frame, Outgoing, Post};
 use celery_protocol::RawValue;
 use celery_protocol::message::{Call, Protocol, Task};
 use celery_protocol::names;
 use ext_php_rs::types::Zval;
 
+use self::templates::Known;
 use crate::connection::Connection;
 use crate::errors::not_sent;
 use crate::ffi::throw::Thrown;
@@ -27,37 +31,83 @@ use crate::values::{self, Arguments};
 const DEFAULT_ROUTING_KEY: &str = "celery";
 
 /// A message ready to be sent, with the data that its result needs.
-pub(crate) struct Message {
-    pub(crate) post: Post,
-    pub(crate) task_name: String,
-    /// The positional arguments as JSON, for error messages and `AsyncResult`. `None` means `[]`.
-    pub(crate) args: Option<Box<RawValue>>,
+pub(crate) enum Message {
+    /// A task with only a name and arguments, which is encoded as it is written.
+    Plain { known: Rc<Known>, call: Call },
+    /// Any other task, with its positional arguments as JSON.
+    Encoded {
+        post: Post,
+        task_name: Rc<str>,
+        args: Box<RawValue>,
+    },
 }
 
 impl Message {
-    /// Returns the number of bytes of the texts whose length the caller decides.
-    pub(crate) fn size(&self) -> usize {
-        let args = self.args.as_deref().map_or(0, |args| args.get().len());
-        self.post.envelope.len() + args
+    /// Returns the number of bytes of the texts that are held, whose length the caller decides.
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Self::Plain { call, .. } => call.held(),
+            Self::Encoded { post, args, .. } => post.envelope.len() + args.get().len(),
+        }
+    }
+
+    /// Returns the task's name, its id and its positional arguments as JSON. `None` means `[]`.
+    pub(crate) fn into_parts(self) -> (Rc<str>, String, Option<Box<RawValue>>) {
+        match self {
+            Self::Plain { known, call } => {
+                let (id, args) = call.into_parts();
+                (Rc::clone(&known.name), id, args)
+            }
+            Self::Encoded {
+                post,
+                task_name,
+                args,
+            } => (task_name, post.task_id, Some(args)),
+        }
     }
 }
 
-/// Gives the memory of the envelope to the next message.
-impl Drop for Message {
-    fn drop(&mut self) {
-        templates::reuse(std::mem::take(&mut self.post.envelope));
+impl Outgoing for Message {
+    fn queue(&self) -> &Arc<str> {
+        match self {
+            Self::Plain { known, .. } => &known.queue,
+            Self::Encoded { post, .. } => post.queue(),
+        }
+    }
+
+    fn priority(&self) -> u8 {
+        match self {
+            Self::Plain { .. } => 0,
+            Self::Encoded { post, .. } => post.priority(),
+        }
+    }
+
+    fn task_id(&self) -> &str {
+        match self {
+            Self::Plain { call, .. } => call.id(),
+            Self::Encoded { post, .. } => post.task_id(),
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Plain { known, call } => known.size(call),
+            Self::Encoded { post, .. } => post.size(),
+        }
+    }
+
+    fn write(&self, frame: Frame<'_>) {
+        match self {
+            Self::Plain { known, call } => known.write(call, frame),
+            Self::Encoded { post, .. } => post.write(frame),
+        }
     }
 }
 
-impl AsRef<Post> for Message {
-    fn as_ref(&self) -> &Post {
-        &self.post
-    }
-}
-
-/// Checks and encodes a task. Runs PHP code (`jsonSerialize`, `DateTimeInterface::format`).
+/// Checks a task and encodes its arguments. Runs PHP code (`jsonSerialize`,
+/// `DateTimeInterface::format`).
 pub(crate) fn prepare(
-    name: String,
+    name: &str,
     args: &Zval,
     task_args: [Option<&Zval>; 2],
     routing_key: Option<&str>,
@@ -67,30 +117,15 @@ pub(crate) fn prepare(
     let task_id = process::new_id().to_owned();
     let settings = settings::current();
     if settings.protocol == Ok(Protocol::V2) && task_args.into_iter().all(options::are_none) {
-        let (positional, keyword) = match &arguments {
-            Arguments::Positional(args) => (Some(&**args), None),
-            Arguments::Keyword(kwargs) => (None, Some(&**kwargs)),
-        };
-        let call = Call {
-            id: &task_id,
-            delivery_tag: &process::new_id(),
-            args: positional,
-            kwargs: keyword,
-        };
         let queue = queue(routing_key, broker, &settings);
-        if let Some((envelope, queue)) = templates::encode(&name, queue, &process::sender(), &call)
-        {
-            let post = Post {
-                queue,
-                priority: 0,
-                task_id,
-                envelope,
+        if let Some(known) = templates::find(name, queue, &process::sender()) {
+            let (args, kwargs) = match arguments {
+                Arguments::Positional(args) => (Some(args), None),
+                Arguments::Keyword(kwargs) => (None, Some(kwargs)),
             };
-            return Ok(Message {
-                post,
-                task_name: name,
-                args: arguments.positional(),
-            });
+            let call = Call::new(task_id, &*process::new_id(), args, kwargs)
+                .map_err(|error| not_sent(format!("{error}.")))?;
+            return Ok(Message::Plain { known, call });
         }
     }
     prepare_any(task_id, name, arguments, task_args, routing_key, broker)
@@ -99,7 +134,7 @@ pub(crate) fn prepare(
 /// Checks and encodes a task with any options.
 fn prepare_any(
     task_id: String,
-    name: String,
+    name: &str,
     arguments: Arguments,
     task_args: [Option<&Zval>; 2],
     routing_key: Option<&str>,
@@ -136,10 +171,10 @@ fn prepare_any(
         task_id: task.id,
         envelope,
     };
-    Ok(Message {
+    Ok(Message::Encoded {
         post,
-        task_name: task.name,
-        args: Some(task.args),
+        task_name: task.name.into(),
+        args: task.args,
     })
 }
 

@@ -10,8 +10,6 @@ use CeleryBridge\Contracts\Transport;
 use CeleryBridge\Events\TaskPosted;
 use CeleryBridge\Events\TaskPostFailed;
 use CeleryBridge\Events\TaskPosting;
-use CeleryBridge\Results\DeferredResult;
-use CeleryBridge\Transactions\AfterCommit;
 use Illuminate\Contracts\Container\Container;
 use Illuminate\Contracts\Events\Dispatcher;
 use InvalidArgumentException;
@@ -25,15 +23,16 @@ final class CeleryClient implements Client
 {
     /**
      * @param  string  $queue  the queue of a task without a queue of its own
-     * @param  bool  $waits  true if a task waits for the commit by default
+     * @param  bool  $afterCommit  true if a task waits for the commit by default
+     * @param  bool  $deferring  false if tasks never wait for a commit
      */
     public function __construct(
         private readonly Container $container,
         private readonly Transport $transport,
         private readonly string $name,
         private readonly string $queue,
-        private readonly bool $waits,
-        private readonly AfterCommit $afterCommit,
+        private readonly bool $afterCommit,
+        private readonly bool $deferring = true,
     ) {
     }
 
@@ -53,7 +52,7 @@ final class CeleryClient implements Client
 
     public function postMany(iterable $tasks): array
     {
-        $posted = [];
+        $results = [];
         $now = [];
         $later = [];
 
@@ -65,8 +64,8 @@ final class CeleryClient implements Client
                     'postMany() takes tasks made by task(), not '.get_debug_type($task),
                 ),
             });
-            $posted[$key] = $task;
-            if ($this->waits($task)) {
+            $results[$key] = $this->transport->result($task->id, $task->name);
+            if ($this->defers($task)) {
                 $later[] = $task;
             } else {
                 $now[] = $task;
@@ -76,11 +75,10 @@ final class CeleryClient implements Client
         $this->transport->ensureUsable();
         $this->deliverMany($now);
         if ($later !== []) {
-            $ids = array_map(static fn (TaskMessage $task): string => $task->id, $later);
-            $this->afterCommit->run($ids, fn () => $this->deliverMany($later));
+            $this->container->make('db.transactions')->addCallback(fn () => $this->deliverMany($later));
         }
 
-        return array_map(fn (TaskMessage $task): Result => $this->resultOf($task->id, $task->name), $posted);
+        return $results;
     }
 
     public function task(string $name, array $args = []): PendingTask
@@ -90,7 +88,7 @@ final class CeleryClient implements Client
 
     public function result(string $id): Result
     {
-        return $this->resultOf($id);
+        return $this->transport->result($id);
     }
 
     public function forget(string $id): void
@@ -110,21 +108,13 @@ final class CeleryClient implements Client
 
         $task = $this->complete($task);
 
-        if ($this->waits($task)) {
-            $this->afterCommit->run([$task->id], fn () => $this->deliver($task));
+        if ($this->defers($task)) {
+            $this->container->make('db.transactions')->addCallback(fn () => $this->deliver($task));
         } else {
             $this->deliver($task);
         }
 
-        return $this->resultOf($task->id, $task->name);
-    }
-
-    private function resultOf(string $id, ?string $task = null): Result
-    {
-        $result = $this->transport->result($id, $task);
-        $post = $this->afterCommit->find($id);
-
-        return $post === null ? $result : new DeferredResult($result, $post);
+        return $this->transport->result($task->id, $task->name);
     }
 
     private function complete(TaskMessage $task): TaskMessage
@@ -132,9 +122,14 @@ final class CeleryClient implements Client
         return $task->queue === null ? $task->withQueue($this->queue) : $task;
     }
 
-    private function waits(TaskMessage $task): bool
+    /**
+     * Returns true if a task waits for the commit. Outside a transaction it does not wait.
+     */
+    private function defers(TaskMessage $task): bool
     {
-        return $task->afterCommit ?? $this->waits;
+        return $this->deferring
+            && ($task->afterCommit ?? $this->afterCommit)
+            && $this->container->bound('db.transactions');
     }
 
     /**

@@ -9,7 +9,6 @@ use CeleryBridge\Contracts\Client;
 use CeleryBridge\Contracts\Factory;
 use CeleryBridge\Contracts\Result;
 use CeleryBridge\Contracts\Transport;
-use CeleryBridge\Transactions\AfterCommit;
 use CeleryBridge\Transport\ExtensionTransport;
 use Illuminate\Contracts\Config\Repository;
 use Illuminate\Contracts\Container\Container;
@@ -30,8 +29,6 @@ class CeleryManager implements Factory, Client
 
     /** @var array<string, ConnectionSettings> the configuration of the connections in use */
     private array $settings = [];
-
-    private ?AfterCommit $afterCommit = null;
 
     public function __construct(protected readonly Container $container)
     {
@@ -72,11 +69,11 @@ class CeleryManager implements Factory, Client
     }
 
     /**
-     * Returns the collaborator that lets posts wait for a commit, for all connections.
+     * Returns true if tasks posted inside a database transaction may wait for its commit.
      */
-    public function afterCommit(): AfterCommit
+    public function defersToCommit(): bool
     {
-        return $this->afterCommit ??= new AfterCommit($this->container);
+        return true;
     }
 
     public function post(
@@ -131,7 +128,7 @@ class CeleryManager implements Factory, Client
             $settings->name,
             $settings->queue,
             $settings->afterCommit,
-            $this->afterCommit(),
+            $this->defersToCommit(),
         );
     }
 

@@ -1,5 +1,9 @@
 //! What the classes of both families share: the API that an object serves, and arguments that are text.
 
+use std::borrow::Cow;
+
+use ext_php_rs::types::Zval;
+
 use crate::ffi::call::Call;
 use crate::ffi::throw::Thrown;
 use crate::values::{self, type_name};
@@ -17,10 +21,20 @@ pub(crate) enum Api {
 
 /// Returns a required argument as text; a number counts as text.
 pub(crate) fn text_argument(call: &Call<'_>, index: usize, what: &str) -> Result<String, Thrown> {
-    let value = call
-        .argument(index)
-        .ok_or_else(|| Thrown::celery(format!("The {what} is missing.")))?;
-    values::text(value)?.ok_or_else(|| {
+    let value = held_argument(call, index, what)?;
+    required_text(&value, what).map(Cow::into_owned)
+}
+
+/// Returns a required argument, which stays alive while PHP code runs.
+pub(crate) fn held_argument(call: &Call<'_>, index: usize, what: &str) -> Result<Zval, Thrown> {
+    call.argument(index)
+        .map(Zval::shallow_clone)
+        .ok_or_else(|| Thrown::celery(format!("The {what} is missing.")))
+}
+
+/// Returns a value as text; a number counts as text.
+pub(crate) fn required_text<'v>(value: &'v Zval, what: &str) -> Result<Cow<'v, str>, Thrown> {
+    values::text_of(value)?.ok_or_else(|| {
         Thrown::celery(format!(
             "The {what} must be a string of valid UTF-8, {} given.",
             type_name(value)

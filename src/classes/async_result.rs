@@ -130,7 +130,7 @@ fn construct(call: &mut Call<'_>) -> Result<(), Thrown> {
     *call.state::<AsyncResult>()? = AsyncResult {
         api: Api::DropIn,
         id,
-        task_name,
+        task_name: task_name.map(Into::into),
         args: args.map(|args| Box::<str>::from(args).into_string()),
         backend: Place::Known(Rc::clone(&connection)),
         broker: Place::Known(connection),

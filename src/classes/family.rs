@@ -17,7 +17,7 @@ use crate::ffi::object::{self, Blank, Serializable};
 use crate::ffi::throw::Thrown;
 
 use self::client::Client;
-use crate::classes::api::{Api, optional_text, text_argument};
+use crate::classes::api::{Api, held_argument, optional_text, required_text, text_argument};
 use crate::classes::async_result::{self, AsyncResult};
 use crate::results::{self, Reading};
 use crate::{broker, messages, post};
@@ -150,14 +150,15 @@ fn post_task(call: &mut Call<'_>) -> Result<(), Thrown> {
     let client = call.state::<Client>()?;
     let (api, broker, backend) = (client.api, client.broker()?, client.backend()?);
 
-    let name = text_argument(call, 0, "task name")?;
+    let name = held_argument(call, 0, "task name")?;
+    let name = required_text(&name, "task name")?;
     let args = call
         .argument(1)
         .ok_or_else(|| Thrown::celery("PostTask() needs arguments."))?;
     let wants_result = call.argument(2).is_none_or(Zval::coerce_to_bool);
     let routing_key = optional_text(call, 3, "routing key")?;
     let message = post::prepare(
-        name,
+        &name,
         args,
         [call.argument(4), None],
         routing_key.as_deref(),

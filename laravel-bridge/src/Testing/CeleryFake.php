@@ -8,7 +8,6 @@ use CeleryBridge\CeleryManager;
 use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Contracts\Transport;
 use CeleryBridge\TaskMessage;
-use CeleryBridge\Transactions\AfterCommit;
 use Closure;
 use Illuminate\Contracts\Container\Container;
 use Illuminate\Support\Collection;
@@ -36,7 +35,7 @@ final class CeleryFake extends CeleryManager
 
     private ?Throwable $postFailure = null;
 
-    private AfterCommit $waiting;
+    private bool $respectTransactions = false;
 
     /**
      * @param  array<string, mixed>  $results  by task name
@@ -44,7 +43,6 @@ final class CeleryFake extends CeleryManager
     public function __construct(Container $container, private array $results = [])
     {
         parent::__construct($container);
-        $this->waiting = new AfterCommit($container, false);
     }
 
     /**
@@ -73,15 +71,15 @@ final class CeleryFake extends CeleryManager
      */
     public function respectTransactions(): self
     {
-        $this->waiting = new AfterCommit($this->container);
+        $this->respectTransactions = true;
         $this->forgetConnections();
 
         return $this;
     }
 
-    public function afterCommit(): AfterCommit
+    public function defersToCommit(): bool
     {
-        return $this->waiting;
+        return $this->respectTransactions;
     }
 
     /**

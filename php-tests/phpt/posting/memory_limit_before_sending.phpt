@@ -55,7 +55,7 @@ $cases = [
     ['list', 30000, true, [4, 8, 12]],
     ['list', 60000, true, [4]],
     ['keys', 6000, true, [2, 4]],
-    ['generator', 3000, true, [2, 4]],
+    ['generator', 6000, true, [2, 4]],
     ['list', 30000, false, [2, 4, 6]],
 ];
 foreach ($cases as [$form, $count, $wanted, $limits]) {
@@ -135,7 +135,7 @@ list of 10000: all sent, fatal and nothing sent
 list of 30000: all sent, fatal and nothing sent
 list of 60000: fatal and nothing sent
 keys of 6000: all sent, fatal and nothing sent
-generator of 3000: all sent, fatal and nothing sent
+generator of 6000: all sent, fatal and nothing sent
 list of 30000 without results: all sent, fatal and nothing sent
 one by one: fatal, and each has its result
 5000 refused: exception, fatal and nothing sent

@@ -48,7 +48,7 @@ impl Place {
 pub(crate) struct AsyncResult {
     pub(super) api: Api,
     pub(super) id: String,
-    pub(super) task_name: Option<String>,
+    pub(super) task_name: Option<Rc<str>>,
     /// The positional arguments as JSON, shortened in a stored result.
     pub(super) args: Option<String>,
     pub(super) backend: Place,
@@ -66,18 +66,17 @@ impl AsyncResult {
     /// Returns the result of a task just posted.
     pub(crate) fn posted(
         api: Api,
-        mut message: Message,
+        message: Message,
         broker: Rc<Connection>,
         backend: Rc<Connection>,
     ) -> Self {
+        let (task_name, id, args) = message.into_parts();
+        let args = args.map(|args| Box::<str>::from(args).into_string());
         AsyncResult {
             api,
-            id: std::mem::take(&mut message.post.task_id),
-            task_name: Some(std::mem::take(&mut message.task_name)),
-            args: Some(message.args.take().map_or_else(
-                || "[]".to_owned(),
-                |args| Box::<str>::from(args).into_string(),
-            )),
+            id,
+            task_name: Some(task_name),
+            args: Some(args.unwrap_or_else(|| "[]".to_owned())),
             backend: Place::Known(backend),
             broker: Place::Known(broker),
             document: None,

@@ -101,7 +101,7 @@ pub(super) fn unserialize(call: &mut Call<'_>) -> Result<(), Thrown> {
             Api::DropIn
         },
         id,
-        task_name: field(array, "task")?,
+        task_name: field(array, "task")?.map(Into::into),
         args: field(array, "args")?,
         backend: field(array, "connection")?.map_or(Place::Unknown, Place::Named),
         broker: field(array, "broker")?.map_or(Place::Unknown, Place::Named),

@@ -109,12 +109,12 @@ fn one_of_many(
     routing_key: Option<&str>,
     broker: &Connection,
 ) -> Result<post::Message, Thrown> {
-    let place = place::cut(&format!("tasks{}", position(key)));
+    let place = || place::cut(&format!("tasks{}", position(key)));
     let wrong = |what: &str| {
         let why = format!(
             "each task of PostTasks() is [$task, $args] or [$task, $args, $task_args], and this one {what}."
         );
-        Thrown::celery(why).leading(NOT_SENT).at(&place)
+        Thrown::celery(why).leading(NOT_SENT).at(&place())
     };
     let task = task
         .array()
@@ -129,19 +129,27 @@ fn one_of_many(
     let (Some(name), Some(args)) = (name, args) else {
         return Err(wrong("lacks one of them"));
     };
-    let Some(name) = values::text(&name)? else {
+    let Some(name) = values::text_of(&name)? else {
         return Err(wrong(&if name.is_string() {
             "has a name that is not valid UTF-8".to_owned()
         } else {
             format!("has a name of the type {}", type_name(&name))
         }));
     };
-    let place = match names::check_task_name(&name) {
-        Ok(()) => format!("{place} ({name})"),
-        Err(_) => place,
-    };
-    post::prepare(name, &args, [common, options.as_ref()], routing_key, broker)
-        .map_err(|thrown| thrown.leading(NOT_SENT).at(&place))
+    post::prepare(
+        &name,
+        &args,
+        [common, options.as_ref()],
+        routing_key,
+        broker,
+    )
+    .map_err(|thrown| {
+        let place = match names::check_task_name(&name) {
+            Ok(()) => format!("{} ({name})", place()),
+            Err(_) => place(),
+        };
+        thrown.leading(NOT_SENT).at(&place)
+    })
 }
 
 /// Returns a key of the tasks as PHP code writes it.
@@ -210,7 +218,7 @@ impl Room {
         let Some(left) = &mut self.left else {
             return Ok(());
         };
-        let size = message.size() + FRAME;
+        let size = message.held() + FRAME;
         *left = left.checked_sub(size).ok_or_else(|| {
             Thrown::celery(
                 "the messages take more than PHP's memory_limit. Post the tasks in parts.",

@@ -12,7 +12,7 @@
 use std::cell::Cell;
 
 use celery_protocol::RawValue;
-use celery_protocol::json::{write_integer, write_string};
+use celery_protocol::json::{write_integer, write_utf8_string};
 use ext_php_rs::types::Zval;
 
 use crate::ffi::value::{self, Key};
@@ -50,7 +50,7 @@ pub(crate) fn encode_plain(value: &Zval) -> Option<Box<RawValue>> {
 
 fn write(out: &mut Vec<u8>, value: &Zval, depth: usize) -> Option<()> {
     if let Some(bytes) = value::bytes(value) {
-        write_string(out, str::from_utf8(bytes).ok()?);
+        write_utf8_string(out, bytes).ok()?;
     } else if let Some(number) = value.long() {
         write_integer(out, number);
     } else if let Some(truth) = value.bool() {
@@ -99,7 +99,7 @@ fn write_array(out: &mut Vec<u8>, array: &Zval, depth: usize) -> Option<()> {
 
 fn write_name(out: &mut Vec<u8>, key: Key<'_>) -> Option<()> {
     match key {
-        Key::Name(name) => write_string(out, str::from_utf8(name).ok()?),
+        Key::Name(name) => write_utf8_string(out, name).ok()?,
         Key::Index(index) => {
             out.push(b'"');
             write_integer(out, index);

@@ -30,7 +30,7 @@ const UNKNOWN: Oid = Oid(0);
 /// SQLSTATE of a parameter whose type cannot be inferred.
 const INDETERMINATE: &str = "42P18";
 
-/// The parameter types of the statements that have run on a connection.
+/// The types of statements that a connection has met.
 #[derive(Default)]
 pub(super) struct Known(HashMap<String, Arc<[String]>>);
 

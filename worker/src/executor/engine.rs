@@ -13,8 +13,7 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use super::code::{Caught, Code, Ended};
-use super::slots::Slot;
-use super::stage::Stage;
+use super::stage::{Slot, Stage};
 use crate::delivery::{Delivery, Outcome};
 use crate::failpoint::failpoint;
 use crate::monitor::{Observer, Observers};

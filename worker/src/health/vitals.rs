@@ -14,7 +14,6 @@ use tokio::runtime::Handle;
 
 use crate::consumer::View;
 use crate::database::Database;
-use crate::executor::Slots;
 use crate::monitor::metrics::Now;
 use crate::monitor::{Monitor, Pulse};
 use crate::shutdown::Shutdown;
@@ -33,7 +32,7 @@ pub(crate) struct Vitals {
     /// Beats while a thread that runs tasks is free.
     threads: Arc<Pulse>,
     database: Option<Database>,
-    slots: Arc<Slots>,
+    slots: usize,
     shutdown: Shutdown,
 }
 
@@ -61,7 +60,7 @@ impl Vitals {
         monitor: Monitor,
         consumer: View,
         database: Option<Database>,
-        slots: Arc<Slots>,
+        slots: usize,
         shutdown: Shutdown,
     ) -> Self {
         Vitals {
@@ -129,7 +128,7 @@ impl Vitals {
 
     pub(super) fn metrics(&self) -> String {
         self.monitor.metrics.text(&Now {
-            slots: self.slots.count(),
+            slots: self.slots,
             stuck: self.monitor.stuck(),
             held: self.consumer.held(),
             parked: self.consumer.parked(),

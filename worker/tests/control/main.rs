@@ -11,7 +11,6 @@ mod away;
 mod documented;
 mod events;
 mod faults;
-mod limits;
 mod queues;
 mod revocations;
 mod shapes;

@@ -6,6 +6,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod batch;
 mod connect;
 mod faults;
 mod hostile;

@@ -27,4 +27,6 @@ pub(crate) use python::check_python_reads;
 pub use python::has_large_integer;
 pub(crate) use scan::{Elements, Members, skip_value};
 pub use special::Special;
-pub use write::{integer as write_integer, string as write_string};
+pub use write::{
+    integer as write_integer, string as write_string, utf8_string as write_utf8_string,
+};

@@ -1,5 +1,7 @@
 //! Writing JSON text straight into a buffer.
 
+use std::str::Utf8Error;
+
 use serde_json::value::RawValue;
 
 use super::swar::{self, plain_run};
@@ -7,13 +9,56 @@ use crate::time::Timestamp;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
+/// Bytes that are looked at and copied together, while they are in the fastest cache.
+const BLOCK: usize = 1 << 10;
+
 /// Appends a string with its quotes. Escapes only what JSON requires, as Python and PHP do.
 pub fn string(out: &mut Vec<u8>, text: &str) {
-    let mut rest = text.as_bytes();
     // Also reserves room for the quotes and the next comma or bracket. Growing later would copy a
     // large text again.
-    out.reserve(rest.len() + 3);
+    out.reserve(text.len() + 3);
     out.push(b'"');
+    escape(out, text.as_bytes());
+    out.push(b'"');
+}
+
+/// Appends a string like [`string`], of bytes that need not be UTF-8. A long text of plain ASCII is
+/// read only once.
+///
+/// # Errors
+///
+/// [`Utf8Error`] if the bytes are not UTF-8. Then a part of the string may have been appended.
+pub fn utf8_string(out: &mut Vec<u8>, text: &[u8]) -> Result<(), Utf8Error> {
+    out.reserve(text.len() + 3);
+    out.push(b'"');
+    let mut rest = text;
+    while let Some((block, later)) = rest.split_at_checked(BLOCK) {
+        if !is_plain_ascii(block) {
+            break;
+        }
+        out.extend_from_slice(block);
+        rest = later;
+    }
+    escape(out, str::from_utf8(rest)?.as_bytes());
+    out.push(b'"');
+    Ok(())
+}
+
+/// Returns `true` if the bytes are ASCII without characters to escape.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "without branches, the compiler makes vector instructions of it"
+)]
+fn is_plain_ascii(bytes: &[u8]) -> bool {
+    let special = bytes.iter().fold(false, |special, &byte| {
+        // Bytes from 0x80 are negative.
+        special | (byte.cast_signed() < 0x20) | (byte == b'"') | (byte == b'\\')
+    });
+    !special
+}
+
+/// Appends text with escapes.
+fn escape(out: &mut Vec<u8>, mut rest: &[u8]) {
     loop {
         let plain = plain_run(rest, escaped);
         out.extend_from_slice(&rest[..plain]);
@@ -33,7 +78,6 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
             }
         }
     }
-    out.push(b'"');
 }
 
 fn escaped(word: u64) -> u64 {
@@ -221,6 +265,29 @@ mod tests {
         let mut out = Vec::new();
         super::string(&mut out, &text);
         assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+    }
+
+    #[test]
+    fn bytes_are_written_as_the_text_that_they_are() {
+        let plain = "x".repeat(super::BLOCK);
+        for odd in ["", "\"", "\\", "\u{1f}", "\u{7f}", " ", "é", "𝄞", "\n"] {
+            for before in [0, 1, super::BLOCK - 1, super::BLOCK, 3 * super::BLOCK - 1] {
+                let text = plain.repeat(4)[..before].to_owned() + odd + &plain + odd;
+                let (mut expected, mut out) = (Vec::new(), b"[".to_vec());
+                super::string(&mut expected, &text);
+                super::utf8_string(&mut out, text.as_bytes()).unwrap();
+                assert_eq!(&out[1..], expected, "{odd:?} after {before}");
+            }
+        }
+        for bad in [&b"\xff"[..], b"\xc3", b"\xed\xa0\x80", b"\x80"] {
+            for before in [0, super::BLOCK - 1, super::BLOCK, 2 * super::BLOCK + 5] {
+                let bytes = [&plain.repeat(3).as_bytes()[..before], bad, plain.as_bytes()].concat();
+                assert!(
+                    super::utf8_string(&mut Vec::new(), &bytes).is_err(),
+                    "{before}"
+                );
+            }
+        }
     }
 
     #[test]

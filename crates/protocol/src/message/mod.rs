@@ -32,4 +32,4 @@ pub use options::{DEFAULT_MAX_BODY, DEFAULT_MAX_UNPACKED, DecodeOptions};
 pub use redelivery::{Redelivery, Unacked, mark_redelivered, unacked_entry};
 pub(crate) use task::OriginalArguments;
 pub use task::{DeliveryInfo, Embed, Properties, Protocol, Task, TimeLimit};
-pub use template::{Call, Scratch, Template};
+pub use template::{Call, Message, Scratch, Template};

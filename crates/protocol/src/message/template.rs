@@ -4,6 +4,9 @@
 //! It is cut out of an envelope that [`Task::encode_redis`]'s own code has written around marks, so
 //! that both always write equal messages.
 
+#[cfg(test)]
+mod tests;
+
 use memchr::memmem;
 use serde_json::value::RawValue;
 
@@ -12,7 +15,7 @@ use super::{EncodeError, EncodeOptions, Protocol, Task};
 use crate::base64;
 use crate::json::swar::{self, plain_run};
 use crate::json::write;
-use crate::names::{self, MAX_NAME_BYTES, NameError};
+use crate::names::{self, MAX_NAME_BYTES};
 use crate::repr;
 use crate::serializer::Serializer;
 
@@ -49,21 +52,84 @@ pub struct Template {
     end: Box<[u8]>,
     /// The part of the body after the arguments.
     embed: Box<[u8]>,
-    /// The length of all texts.
+    /// The length of the envelope's texts.
     length: usize,
 }
 
 /// What a message has of its own.
-#[derive(Clone, Copy, Debug)]
-pub struct Call<'a> {
-    /// The task's id.
-    pub id: &'a str,
-    /// A fresh UUID, the broker's id of this message.
-    pub delivery_tag: &'a str,
-    /// The positional arguments, a JSON array, if there are any.
-    pub args: Option<&'a RawValue>,
-    /// The keyword arguments, a JSON object, if there are any.
-    pub kwargs: Option<&'a RawValue>,
+#[derive(Clone, Debug)]
+pub struct Call {
+    id: String,
+    delivery_tag: String,
+    args: Option<Box<RawValue>>,
+    kwargs: Option<Box<RawValue>>,
+    /// Whether JSON writes the id and the tag as they are.
+    plain_ids: bool,
+}
+
+impl Call {
+    /// Checks the parts of a message: the task's id, a fresh UUID as the broker's id of this message,
+    /// and the arguments, a JSON array and a JSON object, if there are any.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] if the id or the delivery tag cannot be used, or the arguments are not an
+    /// array and an object.
+    pub fn new(
+        id: impl Into<String>,
+        delivery_tag: impl Into<String>,
+        args: Option<Box<RawValue>>,
+        kwargs: Option<Box<RawValue>>,
+    ) -> Result<Self, EncodeError> {
+        let (id, delivery_tag) = (id.into(), delivery_tag.into());
+        let plain_ids = is_plain_id(&id) && is_plain_id(&delivery_tag);
+        if !plain_ids {
+            names::check_task_id(&id)?;
+            names::check_delivery_tag(&delivery_tag)?;
+        }
+        let call = Self {
+            id,
+            delivery_tag,
+            args,
+            kwargs,
+            plain_ids,
+        };
+        if call.args.as_deref().is_some_and(|args| !is_array(args)) {
+            return Err(EncodeError::Args);
+        }
+        if call
+            .kwargs
+            .as_deref()
+            .is_some_and(|kwargs| !is_object(kwargs))
+        {
+            return Err(EncodeError::Kwargs);
+        }
+        Ok(call)
+    }
+
+    /// Returns the task's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Returns the texts of the arguments: an array and an object.
+    fn arguments(&self) -> [&str; 2] {
+        [
+            self.args.as_deref().map_or("[]", RawValue::get),
+            self.kwargs.as_deref().map_or("{}", RawValue::get),
+        ]
+    }
+
+    /// Returns the number of bytes of the arguments.
+    pub fn held(&self) -> usize {
+        let arguments = [&self.args, &self.kwargs].into_iter().flatten();
+        arguments.map(|text| text.get().len()).sum()
+    }
+
+    /// Returns the task's id and its positional arguments.
+    pub fn into_parts(self) -> (String, Option<Box<RawValue>>) {
+        (self.id, self.args)
+    }
 }
 
 /// Memory that is used again for each message.
@@ -140,48 +206,47 @@ impl Template {
         if memmem::find(rest, MARK).is_some() {
             return None;
         }
+        let marks = GAPS.len() * (MARK.len() + 2);
         Some(Self {
             before,
             end: rest.into(),
             embed: embed.into(),
-            length: BEFORE_BODY.len() + envelope.len() + embed.len(),
+            length: BEFORE_BODY.len() + envelope.len() - marks,
         })
     }
 
-    /// Writes the message of a call in place of the contents of `out`: one element of a Redis queue,
-    /// as [`Task::encode_redis`] writes it.
-    ///
-    /// # Errors
-    ///
-    /// [`EncodeError`] if the id or the delivery tag cannot be used, or the arguments are not an
-    /// array and an object.
-    pub fn fill(
-        &self,
-        out: &mut Vec<u8>,
-        call: &Call<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<(), EncodeError> {
-        quote_id(&mut scratch.id, call.id, names::check_task_id)?;
-        quote_id(
-            &mut scratch.tag,
-            call.delivery_tag,
-            names::check_delivery_tag,
-        )?;
-        if call.args.is_some_and(|args| !is_array(args)) {
-            return Err(EncodeError::Args);
-        }
-        if call.kwargs.is_some_and(|kwargs| !is_object(kwargs)) {
-            return Err(EncodeError::Kwargs);
+    /// Returns about the number of bytes that the message of a call has.
+    pub fn size(&self, call: &Call) -> usize {
+        let arguments: usize = call.arguments().iter().map(|text| text.len()).sum();
+        self.length
+            + base64::encoded_len(arguments + self.embed.len())
+            + arguments.min(repr::MAX_CHARS)
+    }
+
+    /// Prepares the message of a call: one element of a Redis queue, as [`Task::encode_redis`] writes
+    /// it.
+    pub fn message<'a>(&'a self, call: &'a Call, scratch: &'a mut Scratch) -> Message<'a> {
+        for (out, id) in [
+            (&mut scratch.id, &call.id),
+            (&mut scratch.tag, &call.delivery_tag),
+        ] {
+            if call.plain_ids {
+                set(out, b"\"");
+                out.extend_from_slice(id.as_bytes());
+                out.push(b'"');
+            } else {
+                quote(out, id);
+            }
         }
         let mut shown = std::mem::take(&mut scratch.shown);
-        match call.args {
+        match &call.args {
             Some(args) => {
                 shown = repr::args_in(shown, args.get());
                 quote(&mut scratch.args, &shown);
             }
             None => set(&mut scratch.args, b"\"()\""),
         }
-        match call.kwargs {
+        match &call.kwargs {
             Some(kwargs) => {
                 shown = repr::value_in(shown, kwargs.get(), repr::MAX_CHARS);
                 quote(&mut scratch.kwargs, &shown);
@@ -190,50 +255,59 @@ impl Template {
         }
         scratch.shown = shown;
 
-        let args = call.args.map_or("[]", RawValue::get).as_bytes();
-        let kwargs = call.kwargs.map_or("{}", RawValue::get).as_bytes();
-        let body: [&[u8]; 5] = [b"[", args, b",", kwargs, &self.embed];
-        let length = body.iter().map(|part| part.len()).sum();
+        let [args, kwargs] = call.arguments();
+        let body: [&[u8]; 5] = [b"[", args.as_bytes(), b",", kwargs.as_bytes(), &self.embed];
+        let body_length = body.iter().map(|part| part.len()).sum();
         let own = scratch.args.len() + scratch.kwargs.len() + scratch.id.len() * 3;
-        let length = self.length + base64::encoded_len(length) + own + scratch.tag.len();
-        out.clear();
-        out.reserve(length);
-        out.extend_from_slice(BEFORE_BODY);
-        base64::encode_parts(out, &body);
-        for (text, gap) in self.before.iter().zip(GAPS) {
-            out.extend_from_slice(text);
-            out.extend_from_slice(match gap {
-                Gap::Id => &scratch.id,
-                Gap::Args => &scratch.args,
-                Gap::Kwargs => &scratch.kwargs,
-                Gap::Tag => &scratch.tag,
-            });
+        Message {
+            template: self,
+            body,
+            length: self.length + base64::encoded_len(body_length) + own + scratch.tag.len(),
+            own: scratch,
         }
-        out.extend_from_slice(&self.end);
-        Ok(())
     }
 }
 
-/// Writes a checked id as a JSON string. The usual id is printable ASCII without escapes, which
-/// makes it a valid name, too.
-fn quote_id(
-    out: &mut Vec<u8>,
-    id: &str,
-    check: fn(&str) -> Result<(), NameError>,
-) -> Result<(), EncodeError> {
+/// A message ready to be written.
+#[derive(Debug)]
+pub struct Message<'a> {
+    template: &'a Template,
+    body: [&'a [u8]; 5],
+    own: &'a Scratch,
+    length: usize,
+}
+
+impl Message<'_> {
+    /// Returns the number of bytes.
+    #[expect(clippy::len_without_is_empty, reason = "no message is empty")]
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Appends the message.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.reserve(self.length);
+        out.extend_from_slice(BEFORE_BODY);
+        base64::encode_parts(out, &self.body);
+        for (text, gap) in self.template.before.iter().zip(GAPS) {
+            out.extend_from_slice(text);
+            out.extend_from_slice(match gap {
+                Gap::Id => &self.own.id,
+                Gap::Args => &self.own.args,
+                Gap::Kwargs => &self.own.kwargs,
+                Gap::Tag => &self.own.tag,
+            });
+        }
+        out.extend_from_slice(&self.template.end);
+    }
+}
+
+/// Returns `true` for the usual id: printable ASCII without characters to escape, which is a valid
+/// name, too.
+fn is_plain_id(id: &str) -> bool {
     let special =
         |word| swar::unprintable(word) | swar::equal(word, b'"') | swar::equal(word, b'\\');
-    let length = id.len();
-    if (1..=MAX_NAME_BYTES).contains(&length) && plain_run(id.as_bytes(), special) == length {
-        out.clear();
-        out.push(b'"');
-        out.extend_from_slice(id.as_bytes());
-        out.push(b'"');
-    } else {
-        check(id)?;
-        quote(out, id);
-    }
-    Ok(())
+    (1..=MAX_NAME_BYTES).contains(&id.len()) && plain_run(id.as_bytes(), special) == id.len()
 }
 
 fn set(out: &mut Vec<u8>, text: &[u8]) {
@@ -244,148 +318,4 @@ fn set(out: &mut Vec<u8>, text: &[u8]) {
 fn quote(out: &mut Vec<u8>, text: &str) {
     out.clear();
     write::string(out, text);
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn raw(json: impl Into<String>) -> Box<RawValue> {
-        RawValue::from_string(json.into()).unwrap()
-    }
-
-    fn options<'a>(queue: &'a str, sender: [&'a str; 2]) -> EncodeOptions<'a> {
-        EncodeOptions::new(queue, "tag")
-            .lang("php")
-            .origin(sender[0])
-            .reply_to(sender[1])
-    }
-
-    /// Writes a message by its template, and by the encoder of all tasks.
-    fn both(
-        name: &str,
-        options: &EncodeOptions<'_>,
-        [id, tag]: [&str; 2],
-        args: &RawValue,
-        kwargs: &RawValue,
-    ) -> [Result<Vec<u8>, EncodeError>; 2] {
-        let call = Call {
-            id,
-            delivery_tag: tag,
-            args: Some(args).filter(|args| args.get() != "[]"),
-            kwargs: Some(kwargs).filter(|kwargs| kwargs.get() != "{}"),
-        };
-        let filled = Template::new(name, options).and_then(|template| {
-            let template = template.unwrap();
-            let mut scratch = Scratch::default();
-            // The memory of an earlier message changes nothing.
-            let (mut first, mut second) = (Vec::new(), b"an earlier message".to_vec());
-            template.fill(&mut first, &call, &mut scratch)?;
-            template.fill(&mut second, &call, &mut scratch)?;
-            assert_eq!(first, second);
-            Ok(first)
-        });
-        let mut options = options.clone();
-        options.delivery_tag = tag;
-        let task = Task::new(id, name, args.to_owned(), kwargs.to_owned());
-        [filled, task.encode_redis(&options)]
-    }
-
-    proptest! {
-        #[test]
-        fn a_template_writes_what_the_encoder_writes(
-            name in "\\PC{1,40}",
-            queue in "\\PC{1,20}",
-            id in "[ -~é]{1,40}",
-            tag in "[0-9a-f-]{36}|\\PC{1,9}",
-            origin in "\\PC{0,9}",
-            reply_to in "\\PC{0,9}",
-            texts in prop::collection::vec(".{0,900}", 0..4),
-            number in any::<i64>(),
-        ) {
-            let args = raw(serde_json::to_string(&texts).unwrap());
-            let kwargs = raw(serde_json::json!({ "n": number, "t": texts }).to_string());
-            let options = options(&queue, [&origin, &reply_to]);
-            for kwargs in [&kwargs, &raw("{}")] {
-                let [filled, encoded] = both(&name, &options, [&id, &tag], &args, kwargs);
-                prop_assert_eq!(filled.unwrap(), encoded.unwrap());
-            }
-        }
-    }
-
-    #[test]
-    fn odd_texts_are_written_as_by_the_encoder() {
-        let long = "x".repeat(70_000);
-        let deep = "[".repeat(40) + &"]".repeat(40);
-        for text in [
-            "",
-            "'",
-            "\\u0001",
-            "\"\\u0001\"",
-            "a\"b",
-            "\u{1}",
-            "é☃𝄞",
-            &long,
-        ] {
-            let args = raw(serde_json::to_string(&[text]).unwrap());
-            let name = format!("n{}", text.replace('\u{1}', ""))
-                .chars()
-                .take(60)
-                .collect::<String>();
-            let options = options(&name, ["php1@host", "reply"]);
-            for kwargs in ["{}", "{ }", r#"{"a":[{"b":[1.0,null]}]}"#] {
-                let [filled, encoded] = both(&name, &options, ["id", "tag"], &args, &raw(kwargs));
-                assert_eq!(filled.unwrap(), encoded.unwrap(), "{name}");
-            }
-        }
-        let options = options("q", ["", ""]);
-        let [filled, encoded] = both("n", &options, ["id", "t"], &raw(deep), &raw("{}"));
-        assert_eq!(filled.unwrap(), encoded.unwrap());
-    }
-
-    #[test]
-    fn what_the_encoder_refuses_is_refused() {
-        let (args, kwargs) = (raw("[]"), raw("{}"));
-        let long = "x".repeat(256);
-        for (name, queue, ids, arguments) in [
-            ("", "q", ["id", "tag"], [&args, &kwargs]),
-            ("a\u{1}", "q", ["id", "tag"], [&args, &kwargs]),
-            ("n", "", ["id", "tag"], [&args, &kwargs]),
-            ("n", "q\n", ["id", "tag"], [&args, &kwargs]),
-            ("n", &long, ["id", "tag"], [&args, &kwargs]),
-            ("n", "q", ["", "tag"], [&args, &kwargs]),
-            ("n", "q", ["i\u{7f}", "tag"], [&args, &kwargs]),
-            ("n", "q", [&long, "tag"], [&args, &kwargs]),
-            ("n", "q", ["id", ""], [&args, &kwargs]),
-            ("n", "q", ["id", "\u{2}"], [&args, &kwargs]),
-            ("n", "q", ["id", "tag"], [&kwargs, &kwargs]),
-            ("n", "q", ["id", "tag"], [&args, &args]),
-        ] {
-            let options = options(queue, ["o", "r"]);
-            let [filled, encoded] = both(name, &options, ids, arguments[0], arguments[1]);
-            assert_eq!(
-                filled.unwrap_err().to_string(),
-                encoded.unwrap_err().to_string()
-            );
-        }
-    }
-
-    #[test]
-    fn other_forms_have_no_template() {
-        let plain = options("q", ["o", "r"]);
-        let gzip = crate::compression::Compression::from_name("gzip");
-        for options in [
-            plain.clone().protocol(Protocol::V1),
-            plain.clone().serializer(Serializer::Msgpack),
-            plain.clone().compression(gzip),
-            // A sender whose name holds a mark.
-            plain.clone().origin("a\"\u{1}"),
-            plain.clone().reply_to("\u{3}"),
-        ] {
-            assert!(Template::new("n", &options).unwrap().is_none());
-        }
-        assert!(Template::new("n", &plain).unwrap().is_some());
-    }
 }

@@ -44,6 +44,7 @@ impl Publish {
 }
 
 /// The outcome of an attempt to post a task.
+#[derive(Clone)]
 pub(super) enum Try {
     /// The server accepted the post, and enough replicas confirmed it.
     Done,

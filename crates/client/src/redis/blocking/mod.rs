@@ -31,6 +31,7 @@
 //! The modules, from the bottom:
 //!
 //! * `stream`: bytes, with or without TLS;
+//! * `outgoing`: a message to post;
 //! * `reply`: reading answers;
 //! * `link`: a connection, with a type for each of its states;
 //! * `client`: repeating commands; `acquire`: its connection; `pool`: idle clients;
@@ -43,6 +44,7 @@ mod batch;
 mod client;
 mod control;
 mod link;
+mod outgoing;
 mod pipeline;
 mod pool;
 mod post;
@@ -55,7 +57,8 @@ mod stream;
 pub use attempt::Publish;
 pub use client::{Client, ClientOptions};
 pub use control::Revoke;
+pub use outgoing::{Frame, Outgoing, Post};
 pub use pool::{Pool, PoolOptions};
-pub use post::Post;
+
 #[doc(hidden)]
 pub use reply::{Shape, answers};

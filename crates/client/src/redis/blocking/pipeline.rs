@@ -12,7 +12,8 @@ use super::acquire::Need;
 use super::attempt::{Publish, may_repeat};
 use super::client::backoff;
 use super::link::{Link, Owed};
-use super::post::{Post, odd_answer, pack_binding};
+use super::outgoing::Outgoing;
+use super::post::{odd_answer, pack, pack_binding};
 use super::{Client, replicas};
 use crate::blocking::Wait;
 use crate::error::{ClientError, PublishError, ServerError};
@@ -27,7 +28,11 @@ impl Client {
     /// # Errors
     /// [`PublishError`] of this task if it could not be written. Failures of earlier tasks are kept
     /// for `collect`.
-    pub fn publish_later(&mut self, post: &Post, wait: &mut Wait<'_>) -> Result<(), PublishError> {
+    pub fn publish_later(
+        &mut self,
+        post: &impl Outgoing,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), PublishError> {
         let mut backoff = backoff();
         loop {
             let (error, sent) = match self.write_later(post, wait) {
@@ -36,27 +41,31 @@ impl Client {
             };
             if !may_repeat(&error, sent, Publish::Confirmed) || wait.back_off(&mut backoff).is_err()
             {
-                return Err(PublishError::new(&*post.task_id, sent, error));
+                return Err(PublishError::new(post.task_id(), sent, error));
             }
         }
     }
 
     /// Writes a post once. The error comes with `true` if the task may have been queued.
-    fn write_later(&mut self, post: &Post, wait: &mut Wait<'_>) -> Result<(), (ClientError, bool)> {
+    fn write_later(
+        &mut self,
+        post: &impl Outgoing,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), (ClientError, bool)> {
         let acquired = self.acquire(Need::Room, wait);
         let ready = acquired.and_then(|resting| resting.ready(wait));
         let mut link = ready.map_err(|error| (error, false))?;
-        if pack_binding(&mut link, self.keys(), &post.queue) {
+        if pack_binding(&mut link, self.keys(), post.queue()) {
             link.debts.owe(Owed::Binding);
             link.debts.owe(Owed::Binding);
         }
-        let end = post.pack(&mut link.wire, self.keys(), Publish::Confirmed, false);
+        let end = pack(post, &mut link.wire, self.keys(), Publish::Confirmed, false);
         link.wire.gather(true);
         match link.wire.flush(wait) {
             Ok(()) => {
                 link.debts.owe(Owed::Post {
-                    task_id: post.task_id.clone(),
-                    bytes: post.envelope.len(),
+                    task_id: post.task_id().to_owned(),
+                    bytes: post.size(),
                 });
                 self.keep(link);
                 Ok(())

@@ -11,52 +11,50 @@ use redis::Value;
 
 use super::attempt::{Publish, Try};
 use super::link::{Link, Wire};
+use super::outgoing::Outgoing;
 use super::reply::Shape;
 use crate::blocking::Wait;
 use crate::error::ClientError;
 use crate::redis::{PUBLISH_ONCE, PUBLISH_ONCE_GUARD};
 
-/// An encoded message and the queue that it goes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Post {
-    /// The queue; `celery_protocol::names::check_queue_name` has checked its name.
-    pub queue: Arc<str>,
-    /// The priority, 0 to 9; on Redis, 0 is the highest.
-    pub priority: u8,
-    /// The task's id, for error messages and for the guard of [`Publish::Once`].
-    pub task_id: String,
-    /// The message that `Task::encode_redis` returned.
-    pub envelope: Vec<u8>,
+/// Packs posts to one list as one command, and returns the position of its end. Redis executes the
+/// command as a whole or not at all.
+pub(super) fn pack_pushes(wire: &mut Wire, keys: &Keys, posts: &[&impl Outgoing]) -> u64 {
+    let list = posts
+        .first()
+        .map(|first| keys.queue(first.queue(), first.priority()));
+    let list = list.unwrap_or_default();
+    wire.pack_messages(&[b"LPUSH", list.as_bytes()], posts, &[])
 }
 
-impl AsRef<Post> for Post {
-    fn as_ref(&self) -> &Post {
-        self
-    }
-}
-
-impl Post {
-    /// Packs the post and returns the position of its end. With `load`, [`Publish::Once`] sends the
-    /// text of its script.
-    pub(super) fn pack(&self, wire: &mut Wire, keys: &Keys, mode: Publish, load: bool) -> u64 {
-        match mode {
-            Publish::Confirmed => {
-                let list = keys.queue_parts(&self.queue, self.priority);
-                wire.pack_push(&list, &self.envelope)
-            }
-            Publish::Once => {
-                let list = keys.queue(&self.queue, self.priority);
-                let guard = keys.published(&self.task_id);
-                let keys = [list.as_str(), guard.as_str()];
-                let mut cmd = if load {
-                    PUBLISH_ONCE.eval(&keys)
-                } else {
-                    PUBLISH_ONCE.evalsha(&keys)
-                };
-                cmd.arg(self.envelope.as_slice())
-                    .arg(PUBLISH_ONCE_GUARD.as_secs());
-                wire.pack(&cmd)
-            }
+/// Packs a post and returns the position of its end. With `load`, [`Publish::Once`] sends the text
+/// of its script.
+pub(super) fn pack(
+    post: &impl Outgoing,
+    wire: &mut Wire,
+    keys: &Keys,
+    mode: Publish,
+    load: bool,
+) -> u64 {
+    match mode {
+        Publish::Confirmed => pack_pushes(wire, keys, &[post]),
+        Publish::Once => {
+            let list = keys.queue(post.queue(), post.priority());
+            let guard = keys.published(post.task_id());
+            let (command, script): (&[u8], _) = if load {
+                (b"EVAL", PUBLISH_ONCE.source())
+            } else {
+                (b"EVALSHA", PUBLISH_ONCE.sha())
+            };
+            let head = [
+                command,
+                script.as_bytes(),
+                b"2",
+                list.as_bytes(),
+                guard.as_bytes(),
+            ];
+            let seconds = PUBLISH_ONCE_GUARD.as_secs().to_string();
+            wire.pack_messages(&head, &[post], &[seconds.as_bytes()])
         }
     }
 }

@@ -6,7 +6,8 @@ use super::Client;
 use super::attempt::{Next, Open, Publish, Try};
 use super::client::backoff;
 use super::link::Link;
-use super::post::{Post, pack_binding, read_answer};
+use super::outgoing::Outgoing;
+use super::post::{pack, pack_binding, read_answer};
 use super::replicas;
 use super::reply::Shape;
 use crate::blocking::Wait;
@@ -20,7 +21,7 @@ impl Client {
     /// nevertheless.
     pub fn publish(
         &mut self,
-        post: &Post,
+        post: &impl Outgoing,
         mode: Publish,
         wait: &mut Wait<'_>,
     ) -> Result<(), PublishError> {
@@ -32,14 +33,14 @@ impl Client {
                 Ok(link) => self.try_post(link, post, mode, load, wait),
                 Err(error) => Try::not_connected(error),
             };
-            match open.after(tried, mode, self.endpoint(), &post.task_id) {
+            match open.after(tried, mode, self.endpoint(), post.task_id()) {
                 Next::Done => return Ok(()),
                 Next::Fail(error) => return Err(error),
                 Next::Load => load = true,
                 Next::Again => {
                     load = false;
                     if let Err(ended) = wait.back_off(&mut backoff) {
-                        return Err(open.ended(&ended, wait, &post.task_id));
+                        return Err(open.ended(&ended, wait, post.task_id()));
                     }
                 }
             }
@@ -50,13 +51,13 @@ impl Client {
     fn try_post(
         &mut self,
         mut link: Box<Link>,
-        post: &Post,
+        post: &impl Outgoing,
         mode: Publish,
         load: bool,
         wait: &mut Wait<'_>,
     ) -> Try {
-        let bound = pack_binding(&mut link, self.keys(), &post.queue);
-        let end = post.pack(&mut link.wire, self.keys(), mode, load);
+        let bound = pack_binding(&mut link, self.keys(), post.queue());
+        let end = pack(post, &mut link.wire, self.keys(), mode, load);
         let wanted = self.options.replicas;
         let question = replicas::question(wanted, wait, mode);
         if let Some(question) = &question {

@@ -13,14 +13,13 @@ use crate::blocking::socket::Peek;
 use crate::endpoint::Address;
 use crate::error::{ClientError, ServerError, TlsProblem};
 use crate::redis::RedisEndpoint;
+use crate::redis::blocking::outgoing::{Frame, Outgoing, write_length};
 use crate::redis::blocking::reply::{ReplyReader, Shape, unread};
 use crate::redis::blocking::stream::{Broken, NotOpen, Stream};
 use crate::tls;
 
 /// Size above which the memory of the write buffer is released after use.
 const LARGE: usize = 256 << 10;
-/// Bytes that frame an argument of a command: its length in digits, and two line ends.
-const FRAME: usize = 25;
 
 /// An answer of Redis: a value, or a refusal.
 pub(crate) type Answer = Result<Value, ServerError>;
@@ -98,20 +97,26 @@ impl Wire {
         self.packed()
     }
 
-    /// Packs `LPUSH` like [`pack`](Self::pack). The name of the list is in parts, and the value is
-    /// copied only once.
-    pub(crate) fn pack_push(&mut self, list: &[&str], value: &[u8]) -> u64 {
-        let length = list.iter().map(|part| part.len()).sum();
-        self.out.reserve(length + value.len() + 4 * FRAME);
-        self.out.extend_from_slice(b"*3\r\n$5\r\nLPUSH\r\n");
-        write_length(&mut self.out, b'$', length);
-        for part in list {
-            self.out.extend_from_slice(part.as_bytes());
+    /// Packs a command like [`pack`](Self::pack), with messages among its arguments. They are written
+    /// straight into the buffer.
+    pub(crate) fn pack_messages(
+        &mut self,
+        head: &[&[u8]],
+        messages: &[&impl Outgoing],
+        tail: &[&[u8]],
+    ) -> u64 {
+        let out = &mut self.out;
+        write_length(out, b'*', head.len() + messages.len() + tail.len());
+        for argument in head {
+            write_argument(out, argument);
         }
-        self.out.extend_from_slice(b"\r\n");
-        write_length(&mut self.out, b'$', value.len());
-        self.out.extend_from_slice(value);
-        self.out.extend_from_slice(b"\r\n");
+        for message in messages {
+            message.write(Frame::new(out));
+            out.extend_from_slice(b"\r\n");
+        }
+        for argument in tail {
+            write_argument(out, argument);
+        }
         self.packed()
     }
 
@@ -292,18 +297,8 @@ impl Wire {
     }
 }
 
-/// Writes a protocol line that announces a length.
-#[expect(clippy::cast_possible_truncation, reason = "a digit is below 10")]
-#[inline]
-fn write_length(out: &mut Vec<u8>, kind: u8, length: usize) {
-    let mut digits = [0; 20];
-    let (mut at, mut rest) = (digits.len(), length);
-    while at == digits.len() || rest > 0 {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    out.push(kind);
-    out.extend_from_slice(&digits[at..]);
+fn write_argument(out: &mut Vec<u8>, argument: &[u8]) {
+    write_length(out, b'$', argument.len());
+    out.extend_from_slice(argument);
     out.extend_from_slice(b"\r\n");
 }
