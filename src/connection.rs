@@ -207,8 +207,8 @@ impl Details {
         }))
     }
 
-    /// Returns the endpoint of the arguments with `host` as the first of them. In errors, `beside`
-    /// says where the host came from.
+    /// Returns the endpoint of the arguments, with `host` in place of the first argument. In
+    /// errors, `beside` says where the host came from.
     fn endpoint(&self, host: &str, beside: &str) -> Result<Endpoint, Thrown> {
         let secure = self.speaks_tls(host)?;
         let is_url = host.contains("://");

@@ -138,7 +138,7 @@ class Table:
 
 
 def interleave(table, systems, rounds):
-    """Runs each system once a round, in turn, after a round that does not count."""
+    """Runs each system once in each round, in turn, after a round that does not count."""
     for number in range(rounds + 1):
         for name, run in systems.items():
             progress(f"{table.title}: {name}, {f'round {number} of {rounds}' if number else 'warming up'}")

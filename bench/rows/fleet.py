@@ -36,7 +36,9 @@ def run(bench):
 
 
 def draining(bench, processes, count, spent):
-    """Returns a function that measures so many workers; `spent` gets the processor time of Redis."""
+    """Returns a function that measures this number of workers; `spent` gets the processor time of
+    Redis.
+    """
     queues = [f"{QUEUE}-{number}" for number in range(processes)]
     share = count // processes
     for number, queue in enumerate(queues):

@@ -45,7 +45,7 @@ def without_results(bench):
     table.goals.append(Goal("P9, reads of Redis from its clients, a task", reads, 0.1, at_most=True, unit=""))
     calls = sorted(kept[-1].calls.items(), key=lambda item: -item[1])
     table.notes.append(
-        "commands a task, those in scripts included: "
+        "commands for each task, with those in scripts: "
         + ", ".join(f"{name} {figure(n / many)}" for name, n in calls[:8])
     )
     return table
@@ -88,7 +88,9 @@ def processor_goals(measured, count):
 
 
 def sizes(bench):
-    """Returns the tasks a round for us, for rusty-celery, and for Python; a task's cost does not depend on it."""
+    """Returns the numbers of tasks in a round: ours, rusty-celery's, Python's. They do not change
+    the cost of a task.
+    """
     chosen = bench.count(200_000, quick=50_000), bench.count(20_000, quick=5_000), bench.count(3_000, quick=800)
     for count in chosen:
         bench.stage(f"noop {count}", "noop", range(count))
@@ -118,7 +120,9 @@ def pools(bench, count, results):
 
 
 def redis_limit():
-    """Returns the most pops a second that the server does: short strings, 200 a round trip."""
+    """Returns the highest number of pops that the server does in a second, with short strings and
+    200 pops in a round trip.
+    """
     command = [
         "redis-benchmark",
         "-s",

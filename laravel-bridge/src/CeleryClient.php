@@ -10,6 +10,8 @@ use CeleryBridge\Contracts\Transport;
 use CeleryBridge\Events\TaskPosted;
 use CeleryBridge\Events\TaskPostFailed;
 use CeleryBridge\Events\TaskPosting;
+use CeleryBridge\Results\DeferredResult;
+use CeleryBridge\Transactions\AfterCommit;
 use Illuminate\Contracts\Container\Container;
 use Illuminate\Contracts\Events\Dispatcher;
 use InvalidArgumentException;
@@ -23,16 +25,15 @@ final class CeleryClient implements Client
 {
     /**
      * @param  string  $queue  the queue of a task without a queue of its own
-     * @param  bool  $afterCommit  true if a task waits for the commit by default
-     * @param  bool  $deferring  false if tasks never wait for a commit
+     * @param  bool  $waits  true if a task waits for the commit by default
      */
     public function __construct(
         private readonly Container $container,
         private readonly Transport $transport,
         private readonly string $name,
         private readonly string $queue,
-        private readonly bool $afterCommit,
-        private readonly bool $deferring = true,
+        private readonly bool $waits,
+        private readonly AfterCommit $afterCommit,
     ) {
     }
 
@@ -52,7 +53,7 @@ final class CeleryClient implements Client
 
     public function postMany(iterable $tasks): array
     {
-        $results = [];
+        $posted = [];
         $now = [];
         $later = [];
 
@@ -64,8 +65,8 @@ final class CeleryClient implements Client
                     'postMany() takes tasks made by task(), not '.get_debug_type($task),
                 ),
             });
-            $results[$key] = $this->transport->result($task->id, $task->name);
-            if ($this->defers($task)) {
+            $posted[$key] = $task;
+            if ($this->waits($task)) {
                 $later[] = $task;
             } else {
                 $now[] = $task;
@@ -75,10 +76,11 @@ final class CeleryClient implements Client
         $this->transport->ensureUsable();
         $this->deliverMany($now);
         if ($later !== []) {
-            $this->container->make('db.transactions')->addCallback(fn () => $this->deliverMany($later));
+            $ids = array_map(static fn (TaskMessage $task): string => $task->id, $later);
+            $this->afterCommit->run($ids, fn () => $this->deliverMany($later));
         }
 
-        return $results;
+        return array_map(fn (TaskMessage $task): Result => $this->resultOf($task->id, $task->name), $posted);
     }
 
     public function task(string $name, array $args = []): PendingTask
@@ -88,7 +90,7 @@ final class CeleryClient implements Client
 
     public function result(string $id): Result
     {
-        return $this->transport->result($id);
+        return $this->resultOf($id);
     }
 
     public function forget(string $id): void
@@ -108,13 +110,21 @@ final class CeleryClient implements Client
 
         $task = $this->complete($task);
 
-        if ($this->defers($task)) {
-            $this->container->make('db.transactions')->addCallback(fn () => $this->deliver($task));
+        if ($this->waits($task)) {
+            $this->afterCommit->run([$task->id], fn () => $this->deliver($task));
         } else {
             $this->deliver($task);
         }
 
-        return $this->transport->result($task->id, $task->name);
+        return $this->resultOf($task->id, $task->name);
+    }
+
+    private function resultOf(string $id, ?string $task = null): Result
+    {
+        $result = $this->transport->result($id, $task);
+        $post = $this->afterCommit->find($id);
+
+        return $post === null ? $result : new DeferredResult($result, $post);
     }
 
     private function complete(TaskMessage $task): TaskMessage
@@ -122,14 +132,9 @@ final class CeleryClient implements Client
         return $task->queue === null ? $task->withQueue($this->queue) : $task;
     }
 
-    /**
-     * Returns true if a task waits for the commit. Outside a transaction it does not wait.
-     */
-    private function defers(TaskMessage $task): bool
+    private function waits(TaskMessage $task): bool
     {
-        return $this->deferring
-            && ($task->afterCommit ?? $this->afterCommit)
-            && $this->container->bound('db.transactions');
+        return $task->afterCommit ?? $this->waits;
     }
 
     /**

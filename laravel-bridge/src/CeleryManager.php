@@ -9,6 +9,7 @@ use CeleryBridge\Contracts\Client;
 use CeleryBridge\Contracts\Factory;
 use CeleryBridge\Contracts\Result;
 use CeleryBridge\Contracts\Transport;
+use CeleryBridge\Transactions\AfterCommit;
 use CeleryBridge\Transport\ExtensionTransport;
 use Illuminate\Contracts\Config\Repository;
 use Illuminate\Contracts\Container\Container;
@@ -29,6 +30,8 @@ class CeleryManager implements Factory, Client
 
     /** @var array<string, ConnectionSettings> the configuration of the connections in use */
     private array $settings = [];
+
+    private ?AfterCommit $afterCommit = null;
 
     public function __construct(protected readonly Container $container)
     {
@@ -69,11 +72,11 @@ class CeleryManager implements Factory, Client
     }
 
     /**
-     * Returns true if tasks posted inside a database transaction may wait for its commit.
+     * Returns the collaborator that lets posts wait for a commit, for all connections.
      */
-    public function defersToCommit(): bool
+    public function afterCommit(): AfterCommit
     {
-        return true;
+        return $this->afterCommit ??= new AfterCommit($this->container);
     }
 
     public function post(
@@ -128,7 +131,7 @@ class CeleryManager implements Factory, Client
             $settings->name,
             $settings->queue,
             $settings->afterCommit,
-            $this->defersToCommit(),
+            $this->afterCommit(),
         );
     }
 

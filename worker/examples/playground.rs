@@ -5,9 +5,9 @@
 //! playground --broker redis://localhost/0 --loglevel INFO
 //! ```
 //!
-//! A call of `noop` with a number is counted. At its end the worker writes the counts into the
-//! folder that the variable `BENCH_TALLY` names, one byte a number. So a benchmark sees which calls
-//! ran twice and which did not run.
+//! A call of `noop` with a number is counted. When the worker ends, it writes the counts into the
+//! folder that the variable `BENCH_TALLY` names, one byte for each number. So a benchmark sees
+//! which calls ran twice and which did not run.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -56,7 +56,7 @@ use crate::broker::{Ledger, Tag};
 use crate::clock::now;
 use crate::consumer::{Routes, Rules};
 use crate::delivery::{Delivery, Order, Settler};
-use crate::executor::{self, Stage};
+use crate::executor::{self, Slots, Stage};
 use crate::monitor::Monitor;
 use crate::shutdown::{Phase, Shutdown};
 use crate::task::{Registry, Shared, States, TaskDef};
@@ -249,7 +249,8 @@ pub(crate) fn stage(
         exactly_once: false,
     });
     let (tasks, monitor) = (Handle::current(), Monitor::default());
-    Stage::new(shared, shutdown.clone(), concurrency, tasks, monitor)
+    let slots = Slots::new(concurrency);
+    Stage::new(shared, shutdown.clone(), slots, tasks, monitor)
 }
 
 impl std::fmt::Debug for TestWorker {

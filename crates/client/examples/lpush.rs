@@ -3,9 +3,9 @@
 //! `cargo run --release -p celery-client --features blocking --example lpush --
 //! redis://127.0.0.1:6379 [more URLs]`
 //!
-//! Each round measures all variants in turn. The output shows the median in µs a post and its ratio
-//! to the bare socket. Each measurement first deletes the server's list `bench`, so use a server
-//! without valuable data.
+//! Each round measures all variants in turn. The output shows the median time of a post in µs, and
+//! its ratio to the bare socket. Each measurement first deletes the server's list `bench`, so use a
+//! server without valuable data.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -154,7 +154,7 @@ fn clear(endpoint: &Arc<RedisEndpoint>) -> Result<(), Failure> {
         .map_err(Into::into)
 }
 
-/// Returns the mean µs a call.
+/// Returns the mean time of a call in µs.
 fn time(calls: u32, mut call: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
     let begin = Instant::now();
     for _ in 0..calls {

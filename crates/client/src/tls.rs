@@ -5,8 +5,8 @@
 //! they have in PHP's `ssl` stream context; by default, certificate chain and host name are
 //! checked.
 //!
-//! Files are read for every connection, so that a renewed certificate is used at once. The system's
-//! authorities are read once a process.
+//! Files are read for every connection, so that a renewed certificate is used at once. Each process
+//! reads the system's authorities once.
 
 mod file;
 mod key;

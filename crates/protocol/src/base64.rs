@@ -1,7 +1,7 @@
 //! The base64 encoding of a message's body.
 //!
 //! A large message is mostly base64, so the encoder uses the vector instructions of the processor,
-//! detected once a process. Its results equal those of the plain engine, which is used on
+//! which each process detects once. Its results equal those of the plain engine, which is used on
 //! processors without such instructions.
 
 use std::sync::LazyLock;

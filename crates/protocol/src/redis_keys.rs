@@ -182,7 +182,8 @@ impl Keys {
         self.broker("celery.dead")
     }
 
-    /// Returns the count of deliveries of a message marked redelivered, by its own delivery tag.
+    /// Returns the key that counts the deliveries of a message marked redelivered; the message's
+    /// own delivery tag is part of the key.
     pub fn redelivered(&self, delivery_tag: &str) -> String {
         format!("{}rs.redelivered.{delivery_tag}", self.prefix)
     }

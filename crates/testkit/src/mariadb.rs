@@ -1,8 +1,8 @@
 //! A private MariaDB server with one empty database and one user who owns it.
 //!
 //! Making the system tables takes seconds. It is therefore done once for each version of the server
-//! and kept under `target/`; every start copies that folder. Commits survive a killed server, not a
-//! power cut.
+//! and kept under `target/`; every start copies that folder. Commits survive if the server is
+//! killed, but not a power cut.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -169,7 +169,7 @@ fn spawn(port: u16, folder: &Path) -> Result<Process, Error> {
         .args(["-c", "listen_addresses=127.0.0.1"])
         .arg("-c")
         .arg(format!("unix_socket_directories={}", folder.display()))
-        // A killed server loses nothing; only a power cut would.
+        // A killed server loses nothing. Only a power cut would lose data.
         .args(["-c", "fsync=off", "-c", "shared_buffers=16MB"])
         .current_dir(folder);
     let log = folder.join("postgres.log");

@@ -8,6 +8,7 @@ use CeleryBridge\CeleryManager;
 use CeleryBridge\Queue\FailedCallback;
 use CeleryBridge\Queue\TaskMapper;
 use Illuminate\Container\Container;
+use Illuminate\Support\Str;
 use Throwable;
 
 /**
@@ -24,10 +25,10 @@ trait PostsCeleryTask
     public function handle(CeleryManager $celery): void
     {
         $connection = TaskMapper::connection($this);
-        $options = ['after_commit' => false];
-        if (isset($this->job)) {
-            $options['id'] = $this->job->uuid();
-        }
+        $options = [
+            'after_commit' => false,
+            'id' => (isset($this->job) ? $this->job->uuid() : null) ?? (string) Str::uuid(),
+        ];
 
         $post = fn () => $celery->connection($connection)->post(
             TaskMapper::name($this),
@@ -36,26 +37,16 @@ trait PostsCeleryTask
             $options,
         );
 
-        $container = Container::getInstance();
-        $afterCommit = ($this->afterCommit ?? $celery->settings($connection)->afterCommit) && $celery->defersToCommit();
-        if (! $afterCommit || ! $container->bound('db.transactions')) {
+        if (! ($this->afterCommit ?? $celery->settings($connection)->afterCommit)) {
             $post();
 
             return;
         }
 
-        $handled = false;
-        $container->make('db.transactions')->addCallback(function () use ($container, $post, &$handled): void {
-            try {
-                $post();
-            } catch (Throwable $e) {
-                if ($handled) {
-                    FailedCallback::call($container, $this, $e);
-                }
-
-                throw $e;
-            }
-        });
-        $handled = true;
+        $celery->afterCommit()->run(
+            [$options['id']],
+            $post,
+            fn (Throwable $e) => FailedCallback::call(Container::getInstance(), $this, $e),
+        );
     }
 }

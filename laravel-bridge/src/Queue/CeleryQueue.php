@@ -80,20 +80,12 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
      */
     public function bulk($jobs, $data = '', $queue = null)
     {
-        $now = $later = [];
+        $postings = [];
         foreach ((array) $jobs as $job) {
-            $posting = $this->prepare($job, $queue, $job->delay ?? null);
-            if ($this->shouldDispatchAfterCommit($job) && $this->container->bound('db.transactions')) {
-                $later[] = $posting;
-            } else {
-                $now[] = $posting;
-            }
+            $postings[] = $this->prepare($job, $queue, $job->delay ?? null);
         }
 
-        $this->postAll($now);
-        if ($later !== []) {
-            $this->container->make('db.transactions')->addCallback(fn () => $this->postAll($later));
-        }
+        $this->send($postings);
     }
 
     /**
@@ -188,30 +180,62 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
+     * Returns false: a post that must wait for a commit has waited before Laravel's part begins.
+     *
      * @param  mixed  $job
      * @return bool
      */
     protected function shouldDispatchAfterCommit($job)
     {
-        if (! ($this->manager)()->defersToCommit()) {
-            return false;
-        }
+        return false;
+    }
 
-        $this->dispatchAfterCommit = $this->afterCommit
-            ?? $this->settings(is_object($job) ? $job : null)->afterCommit;
+    private function waitsForCommit(object $job): bool
+    {
+        $this->dispatchAfterCommit = $this->afterCommit ?? $this->settings($job)->afterCommit;
 
         return (bool) parent::shouldDispatchAfterCommit($job);
     }
 
-    private function enqueue(mixed $job, mixed $queue, mixed $delay): mixed
+    /**
+     * @return string the task's id, which is known before a post that waits for a commit
+     */
+    private function enqueue(mixed $job, mixed $queue, mixed $delay): string
     {
         $posting = $this->prepare($job, $queue, $delay);
+        $this->send([$posting]);
 
-        return $this->queued($posting, function () use ($posting): string {
-            $this->post([$posting]);
+        return $posting->task->id;
+    }
 
-            return $posting->task->id;
-        });
+    /**
+     * Posts the jobs: each after the commit or at once, as it says.
+     *
+     * @param  list<Posting>  $postings
+     */
+    private function send(array $postings): void
+    {
+        $now = $later = [];
+        foreach ($postings as $posting) {
+            if ($this->waitsForCommit($posting->job)) {
+                $later[] = $posting;
+            } else {
+                $now[] = $posting;
+            }
+        }
+
+        $this->postAll($now);
+        if ($later !== []) {
+            ($this->manager)()->afterCommit()->run(
+                array_map(static fn (Posting $posting): string => $posting->task->id, $later),
+                fn () => $this->postAll($later),
+                rolledBack: function () use ($later): void {
+                    foreach ($later as $posting) {
+                        UniqueLocks::release($this->container, $posting->job);
+                    }
+                },
+            );
+        }
     }
 
     /**
@@ -245,6 +269,11 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
 
         while (($group = array_shift($groups)) !== null) {
             try {
+                if (count($group) === 1) {
+                    $this->queued($group[0], fn () => $this->post($group));
+
+                    continue;
+                }
                 $this->post($group);
             } catch (Throwable $e) {
                 foreach (array_merge(...array_values($groups)) as $posting) {
@@ -254,17 +283,18 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
                 throw $e;
             }
             foreach ($group as $posting) {
-                $this->queued($posting, static fn (): string => $posting->task->id);
+                $this->queued($posting);
             }
         }
     }
 
     /**
-     * Runs a post as Laravel's queues do: waits for the commit if it must, and fires the events.
+     * Posts a job, and raises Laravel's events before and after it. Their constructors differ
+     * between versions of Laravel, so that only `enqueueUsing()` can call them.
      *
-     * @param  Closure(): string  $post  returns the task's id
+     * @param  (Closure(): mixed)|null  $post  null: the job is posted already
      */
-    private function queued(Posting $posting, Closure $post): mixed
+    private function queued(Posting $posting, ?Closure $post = null): void
     {
         [$job, $task] = [$posting->job, $posting->task];
 
@@ -278,7 +308,13 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
             'data' => ['queue' => $task->queue],
         ], JSON_UNESCAPED_UNICODE | JSON_PARTIAL_OUTPUT_ON_ERROR);
 
-        return $this->enqueueUsing($job, $description, $task->queue, $posting->delay, $post);
+        $this->enqueueUsing($job, $description, $task->queue, $posting->delay, static function () use ($post, $task): string {
+            if ($post !== null) {
+                $post();
+            }
+
+            return $task->id;
+        });
     }
 
     /**
@@ -295,7 +331,7 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
             $unconfirmed = method_exists($e, 'taskIds') ? $e->taskIds() : [];
             foreach ($postings as $posting) {
                 if ($unconfirmed !== [] && ! in_array($posting->task->id, $unconfirmed, true)) {
-                    $this->queued($posting, static fn (): string => $posting->task->id);
+                    $this->queued($posting);
                 } else {
                     $this->failed($posting, $e);
                 }

@@ -8,6 +8,7 @@ use CeleryBridge\CeleryManager;
 use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Contracts\Transport;
 use CeleryBridge\TaskMessage;
+use CeleryBridge\Transactions\AfterCommit;
 use Closure;
 use Illuminate\Contracts\Container\Container;
 use Illuminate\Support\Collection;
@@ -35,7 +36,7 @@ final class CeleryFake extends CeleryManager
 
     private ?Throwable $postFailure = null;
 
-    private bool $respectTransactions = false;
+    private AfterCommit $waiting;
 
     /**
      * @param  array<string, mixed>  $results  by task name
@@ -43,6 +44,7 @@ final class CeleryFake extends CeleryManager
     public function __construct(Container $container, private array $results = [])
     {
         parent::__construct($container);
+        $this->waiting = new AfterCommit($container, false);
     }
 
     /**
@@ -71,15 +73,15 @@ final class CeleryFake extends CeleryManager
      */
     public function respectTransactions(): self
     {
-        $this->respectTransactions = true;
+        $this->waiting = new AfterCommit($this->container);
         $this->forgetConnections();
 
         return $this;
     }
 
-    public function defersToCommit(): bool
+    public function afterCommit(): AfterCommit
     {
-        return $this->respectTransactions;
+        return $this->waiting;
     }
 
     /**

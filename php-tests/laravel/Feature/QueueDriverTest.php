@@ -16,6 +16,7 @@ use CeleryBridge\Tests\Support\TestCase;
 use Closure;
 use DateTimeImmutable;
 use Illuminate\Bus\Batchable;
+use Illuminate\Contracts\Bus\Dispatcher;
 use Illuminate\Contracts\Queue\Queue as QueueContract;
 use Illuminate\Contracts\Queue\ShouldBeEncrypted;
 use Illuminate\Contracts\Queue\ShouldBeUnique;
@@ -71,6 +72,26 @@ final class QueueDriverTest extends TestCase
         $this->assertSame(Celery::posted()->last()->id, $id);
         $id = Queue::connection('celery')->pushOn('ml', new TaskCreated(1));
         $this->assertSame(Celery::posted()->last()->id, $id);
+    }
+
+    public function test_every_way_to_dispatch_gives_the_tasks_id_also_where_tasks_wait_for_commits(): void
+    {
+        $fake = Celery::fake()->respectTransactions();
+        $queue = Queue::connection('celery');
+        $dispatch = [
+            fn () => $queue->push(new TaskCreated(1)),
+            fn () => $queue->pushOn('ml', new TaskCreated(1)),
+            fn () => $queue->later(5, new TaskCreated(1)),
+            fn () => Bus::dispatch((new TaskCreated(1))->onConnection('celery')),
+            fn () => $this->app->make(Dispatcher::class)->dispatchToQueue((new TaskCreated(1))->onConnection('celery')),
+        ];
+
+        $ids = array_map(fn (Closure $way) => $way(), $dispatch);
+        $this->assertSame($fake->posted()->pluck('id')->all(), $ids);
+
+        $ids = [...$ids, ...DB::transaction(fn () => array_map(fn (Closure $way) => $way(), $dispatch))];
+        $this->assertCount(10, $ids);
+        $this->assertSame($fake->posted()->pluck('id')->all(), $ids, 'the ids are known before the commit');
     }
 
     public function test_the_connection_may_name_its_queue_and_celery_connection(): void

@@ -31,7 +31,7 @@ use crate::control::Control;
 use crate::database::{Database, Kind};
 use crate::delivery::{TaskNames, held_limit};
 use crate::events::{self, Events};
-use crate::executor::{self, Ended, Recycling, Stage};
+use crate::executor::{self, Ended, Recycling, Slots, Stage};
 use crate::health::systemd::Manager;
 use crate::health::{Vitals, http};
 use crate::lifecycle::ALWAYS;
@@ -191,6 +191,7 @@ impl Worker {
         let names: Arc<dyn TaskNames> = Arc::clone(&registry) as _;
         let (consumer, deliveries, settler) = Consumer::start(options, names, &shutdown);
 
+        let slots = Slots::new(config.concurrency);
         let manager = Manager::from_env();
         if let Some(manager) = manager.clone() {
             let (view, pulses) = (consumer.view(), Arc::clone(&monitor.pulses));
@@ -212,7 +213,7 @@ impl Worker {
                 monitor.clone(),
                 consumer.view(),
                 database,
-                config.concurrency,
+                Arc::clone(&slots),
                 shutdown.clone(),
             );
             vitals.watch(&tasks);
@@ -220,7 +221,7 @@ impl Worker {
         }
 
         let control = (!config.without_control)
-            .then(|| Control::start(&consumer, &config, &registry, &shutdown, &monitor));
+            .then(|| Control::start(&consumer, &config, &registry, &slots, &shutdown, &monitor));
         let last_events = publish_events(&consumer, &monitor, &shutdown);
         let shared = Arc::new(Shared {
             states,
@@ -228,7 +229,7 @@ impl Worker {
             hostname: config.hostname.as_str().into(),
             exactly_once: config.exactly_once,
         });
-        let mut stage = Stage::new(shared, shutdown.clone(), config.concurrency, tasks, monitor);
+        let mut stage = Stage::new(shared, shutdown.clone(), slots, tasks, monitor);
         stage.recycling = recycling(&config, &shutdown);
         let recycling = Arc::clone(&stage.recycling);
         let mut running = std::pin::pin!(executor::run(deliveries, &registry, stage));

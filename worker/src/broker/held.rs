@@ -1,8 +1,8 @@
 //! The held message as it arrived: the facts that are known before its body is read, and its task.
 //!
-//! Reading a body can end a worker: it may be compressed, or large. A redelivered message of that
-//! kind is therefore counted before it is read, and the count is taken back afterwards. The count
-//! that stays is the number of workers that ended while they read it. A message that only waited in
+//! Reading a body that is compressed or large can end a worker. A redelivered message of that kind
+//! is therefore counted before it is read, and the count is taken back afterwards. The count that
+//! stays is the number of workers that ended while they read it. A message that only waited in
 //! workers that ended is not counted.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,8 +18,8 @@ pub(crate) trait Held: Send + 'static {
     /// Returns its size in bytes.
     fn size(&self) -> usize;
 
-    /// Returns the names in a redelivered message that is large, or that may become large when its
-    /// body is read. Returns `None` for all other messages.
+    /// Returns the id and the task's name of a redelivered message, if the message is large or may
+    /// become large when its body is read. Returns `None` for all other messages.
     fn peek(&self) -> Option<Peek>;
 
     /// Reads its task.
@@ -74,12 +74,12 @@ impl Held for Envelope {
 /// memory when it is read.
 const LARGE: usize = 1 << 20;
 
-/// The names in a message outside of its body.
+/// What is known about a message before its body is read.
 #[derive(Debug, Default)]
 pub(crate) struct Peek {
     pub(crate) id: String,
     pub(crate) task: String,
-    /// The name under which the attempts to read it are counted.
+    /// The name under which the attempts to read the message are counted.
     pub(crate) count: String,
 }
 

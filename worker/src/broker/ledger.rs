@@ -33,11 +33,18 @@ pub(crate) const ACKS: usize = 100;
 /// longest time that room for a message stays unused until there is room for more.
 pub(crate) const LINGER: Duration = Duration::from_millis(5);
 
+/// The most messages that a worker holds, whatever its concurrency. It bounds how many messages
+/// must be given back or run again when the worker ends.
+pub const MAX_HELD: usize = 4_000;
+
 /// The account of the held messages.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    limit: usize,
+    limit: AtomicUsize,
     byte_limit: usize,
+    /// How many held messages wait for the rate of their task. They do not count against the
+    /// limit, only against [`MAX_HELD`].
+    waiting: AtomicUsize,
     /// How long a lease lasts without a renewal. `None`: until the broker says that it is lost.
     lease: Option<Duration>,
     busy: AtomicUsize,
@@ -107,11 +114,22 @@ enum Standing {
     Unsure,
 }
 
+/// The mark of a message that waits for the rate of its task.
+#[derive(Debug)]
+pub(crate) struct Waits(Arc<Ledger>);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl Ledger {
     pub(crate) fn new(limit: usize, byte_limit: usize, lease: Option<Duration>) -> Self {
         Ledger {
-            limit,
+            limit: AtomicUsize::new(limit),
             byte_limit,
+            waiting: AtomicUsize::new(0),
             lease,
             busy: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -136,11 +154,21 @@ impl Ledger {
 
     /// Returns how many more messages may be claimed: 0 while the held ones take too much memory.
     pub(crate) fn free(&self) -> usize {
-        if self.bytes() < self.byte_limit {
-            self.limit.saturating_sub(self.busy())
-        } else {
-            0
+        if self.bytes() >= self.byte_limit {
+            return 0;
         }
+        let (limit, busy) = (self.limit(), self.busy());
+        let waiting = self.waiting.load(Ordering::Acquire);
+        let most = limit.max(MAX_HELD);
+        (limit + waiting).min(most).saturating_sub(busy)
+    }
+
+    /// Records that a held message waits for the rate of its task, until the returned mark is
+    /// dropped.
+    pub(crate) fn waits(self: &Arc<Self>) -> Waits {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.nudge.notify_one();
+        Waits(Arc::clone(self))
     }
 
     /// Returns how many held messages are neither parked nor waiting only for their
@@ -150,7 +178,13 @@ impl Ledger {
     }
 
     pub(crate) fn limit(&self) -> usize {
-        self.limit
+        self.limit.load(Ordering::Acquire)
+    }
+
+    /// Sets how many messages may be held. Those beyond a lower limit stay held.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Release);
+        self.nudge.notify_one();
     }
 
     /// Returns about how many bytes the held messages take.
@@ -544,6 +578,30 @@ mod tests {
         );
         ledger.unpark(1);
         assert_eq!(ledger.parked_count(), 1);
+    }
+
+    #[test]
+    fn messages_that_wait_for_their_rate_take_no_place_of_others() {
+        let ledger = Arc::new(ledger(3));
+        hold(&ledger, &tags(3));
+        assert_eq!(ledger.free(), 0);
+        let waits = [ledger.waits(), ledger.waits()];
+        assert_eq!(ledger.free(), 2);
+        drop(waits);
+        assert_eq!(ledger.free(), 0);
+        let many: Vec<Waits> = (0..2 * MAX_HELD).map(|_| ledger.waits()).collect();
+        assert_eq!(ledger.free(), MAX_HELD - 3);
+        drop(many);
+    }
+
+    #[test]
+    fn the_limit_can_change() {
+        let ledger = ledger(1);
+        hold(&ledger, &tags(2));
+        ledger.set_limit(5);
+        assert_eq!((ledger.limit(), ledger.free()), (5, 3));
+        ledger.set_limit(1);
+        assert_eq!(ledger.free(), 0);
     }
 
     #[test]

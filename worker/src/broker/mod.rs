@@ -8,7 +8,8 @@
 //!   with the settlement.
 //! * [`control`] – the channel of remote control.
 //! * upkeep – roles that only one broker needs, such as renewing leases.
-//! * [`Held`] – the message as it came: what is known before it is read, and its task.
+//! * [`Held`] – the message as it arrived: the facts that are known before its body is read, and
+//!   its task.
 //!
 //! The account of the held messages, the [`Ledger`], is the same for all brokers.
 //!
@@ -36,7 +37,8 @@ pub(crate) use self::backend::Backend;
 pub(crate) use self::contract::{Broker, Connectivity, Role, Upkeep};
 pub(crate) use self::held::{Held, Peek};
 pub(crate) use self::inbound::{Claimed, Inbound};
-pub(crate) use self::ledger::{ACKS, InHand, LINGER, Ledger};
+pub use self::ledger::MAX_HELD;
+pub(crate) use self::ledger::{ACKS, InHand, LINGER, Ledger, Waits};
 pub(crate) use self::options::Subscription;
 pub use self::options::{QueueOrder, RedisOptions, Results};
 pub(crate) use self::outbound::{Begin, Begun, Outbound};

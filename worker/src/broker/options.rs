@@ -62,7 +62,7 @@ pub(crate) struct Subscription<'a> {
 /// The place where results go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(clippy::large_enum_variant, reason = "there is one a worker")]
+#[allow(clippy::large_enum_variant, reason = "a worker has only one value")]
 pub enum Results {
     /// To the broker. A result and the acknowledgement of its message are then one step.
     #[default]
@@ -74,9 +74,9 @@ pub enum Results {
     Disabled,
 }
 
-/// The queue that is emptied first when there is more work than slots. No order lets one queue
-/// starve another without limit. A message's priority counts within a queue, and comes before the
-/// order of queues.
+/// The queue that is emptied first when there is more work than slots. With each order, every queue
+/// gets its turn at some time. The priority of messages comes first: this order decides between
+/// lists of one priority.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueueOrder {

@@ -42,8 +42,8 @@ pub(crate) trait Outbound: Backend {
     /// otherwise it is acknowledged last.
     fn settle(&mut self, batch: &[Settlement]) -> impl Future<Output = Settled> + Send;
 
-    /// Counts that these messages begin, once for each delivery, and returns for each whether it
-    /// may begin. A message may begin `limit` times. A broker that cannot count says
+    /// Counts that these messages begin, once for each delivery, and returns, for each message,
+    /// whether it may begin. A message may begin `limit` times. A broker that cannot count says
     /// [`Begin::Run`].
     fn begin(&mut self, begun: &[Begun<'_>], limit: u64)
     -> impl Future<Output = Vec<Begin>> + Send;

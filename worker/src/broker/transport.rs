@@ -8,7 +8,7 @@ use super::options::RedisOptions;
 /// The broker of a consumer, with the options that only this broker has.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-#[allow(clippy::large_enum_variant, reason = "there is one a worker")]
+#[allow(clippy::large_enum_variant, reason = "a worker has only one value")]
 pub enum Transport {
     /// Redis.
     Redis(RedisOptions),

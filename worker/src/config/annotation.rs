@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::declaration::Config;
 use super::value::{ConfigError, Text};
 use crate::duration;
-use crate::task::Policy;
+use crate::task::{Policy, Rate};
 
 /// The key of annotations, as an error names it.
 const ANNOTATIONS: &str = "annotations (in the file of --config)";
@@ -18,6 +18,7 @@ const ANNOTATIONS: &str = "annotations (in the file of --config)";
 pub(crate) struct Annotation {
     time_limit: Option<Text>,
     soft_time_limit: Option<Text>,
+    rate_limit: Option<Text>,
     max_retries: Option<u32>,
     default_retry_delay: Option<Text>,
     ignore_result: Option<bool>,
@@ -43,6 +44,10 @@ impl Annotation {
         }
         if let Some(time) = time(&self.default_retry_delay)? {
             policy.retry_delay = Some(time);
+        }
+        if let Some(rate) = &self.rate_limit {
+            let rate = Rate::parse(&rate.to_string()).map_err(|error| error.to_string())?;
+            policy.rate_limit = rate;
         }
         policy.max_retries = self.max_retries.or(policy.max_retries);
         policy.ignore_result = self.ignore_result.unwrap_or(policy.ignore_result);
@@ -70,6 +75,7 @@ impl Config {
         let limit = |limit: Option<Duration>| limit.filter(|limit| !limit.is_zero());
         policy.time_limit = policy.time_limit.or(limit(self.time_limit));
         policy.soft_time_limit = policy.soft_time_limit.or(limit(self.soft_time_limit));
+        policy.rate_limit.clone_from(&self.default_rate_limit);
         policy.ignore_result |= self.ignore_result;
         policy.store_errors |= self.store_errors_even_if_ignored;
         for name in [task, "*"] {
@@ -77,6 +83,9 @@ impl Config {
                 // Every annotation was checked with the settings.
                 let _ = annotation.apply(policy);
             }
+        }
+        if self.disable_rate_limits {
+            policy.rate_limit = None;
         }
     }
 }
@@ -135,9 +144,35 @@ mod tests {
     }
 
     #[test]
+    fn rate_limits_come_from_the_setting_and_annotations() {
+        let rate = |toml: &str, task: &str| {
+            let rate = policy(toml, task).rate_limit;
+            rate.map(|rate| rate.to_string())
+        };
+        let toml = "
+            task_default_rate_limit = '100/m'
+            [annotations.'proj.add']
+            rate_limit = 5
+            [annotations.'proj.free']
+            rate_limit = 0
+        ";
+        assert_eq!(rate(toml, "proj.add").as_deref(), Some("5"));
+        assert_eq!(rate(toml, "proj.free"), None);
+        assert_eq!(rate(toml, "proj.other").as_deref(), Some("100/m"));
+        let disabled = format!("worker_disable_rate_limits = true\n{toml}");
+        for task in ["proj.add", "proj.free", "proj.other"] {
+            assert_eq!(rate(&disabled, task), None);
+        }
+    }
+
+    #[test]
     fn a_wrong_annotation_is_named() {
         for (toml, part) in [
-            ("[annotations.x]\nrate_limit = '10/m'", "rate_limit"),
+            ("[annotations.x]\nserializer = 'yaml'", "serializer"),
+            (
+                "[annotations.x]\nrate_limit = '10/d'",
+                "x: \"10/d\" is not a rate",
+            ),
             (
                 "[annotations.x]\ntime_limit = 'soon'",
                 "x: \"soon\" is not a time",

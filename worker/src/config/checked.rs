@@ -19,6 +19,7 @@ use crate::broker::{QueueOrder, Results};
 use crate::consumer::{RouteError, Routes};
 use crate::database::Zone;
 use crate::duration;
+use crate::task::Rate;
 
 /// The value of a setting in force.
 pub(crate) trait Checked: Sized {
@@ -198,6 +199,23 @@ impl Checked for Duration {
 
     fn written(&self) -> Option<String> {
         Some(quoted(&format!("{}s", self.as_secs_f64())))
+    }
+}
+
+impl Checked for Rate {
+    type Given = Text;
+
+    fn check(given: Text) -> Result<Self, String> {
+        let rate = Rate::parse(&given.to_string()).map_err(|error| error.to_string())?;
+        rate.ok_or_else(|| "write 0 for no limit".to_owned())
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(quoted(&self.to_string()))
+    }
+
+    fn is_unset(given: &Text) -> bool {
+        matches!(Rate::parse(&given.to_string()), Ok(None))
     }
 }
 

@@ -30,6 +30,7 @@ use crate::broker::{QueueOrder, Results};
 use crate::consumer::{Routes, read_routes};
 use crate::database::Zone;
 use crate::delivery::MAX_HELD;
+use crate::task::Rate;
 use crate::tasks::SqlTask;
 
 declare_settings! {
@@ -338,6 +339,32 @@ declare_settings! {
         celery: "task_soft_time_limit",
         builder: |time: Duration| time.into(),
         example: "Duration::from_secs(50)",
+    }
+
+    /// Sets how many of each task the worker begins in a time, such as `10/m`, unless an annotation
+    /// says otherwise. Zero means no limit.
+    default_rate_limit: Option<Rate> {
+        group: Running,
+        alias: "task_default_rate_limit",
+        value: "RATE",
+        help: "How many of each task the worker begins in a time, such as `10/s`, `100/m` or `3/h`",
+        default: "no limit",
+        more: "An [annotation](celery.md#annotations) is for one task. See \
+               [rate limits](outcomes.md#rate-limits)",
+        celery: "task_default_rate_limit",
+        builder: |rate: impl Into<String>| rate.into().into(),
+        example: "\"100/m\"",
+    }
+
+    /// Makes the worker ignore rate limits of settings and annotations, and requests to change them.
+    disable_rate_limits: bool = false {
+        group: Running,
+        alias: "worker_disable_rate_limits",
+        value: "BOOL",
+        help: "Ignore all rate limits, and requests to change them",
+        celery: "worker_disable_rate_limits",
+        builder: |disable: bool| disable,
+        example: "true",
     }
 
     /// Sets after how many tasks the process stops warm and ends with code 75, so that its

@@ -186,7 +186,7 @@ fn the_reference_lists_the_settings_as_they_are_declared() {
 }
 
 /// A value of each setting as an option and in a file, and as `--print-config` prints it.
-const SAMPLES: [(&str, &str, &str, &str); 41] = [
+const SAMPLES: [(&str, &str, &str, &str); 43] = [
     (
         "broker",
         "redis://h/1",
@@ -225,6 +225,8 @@ const SAMPLES: [(&str, &str, &str, &str); 41] = [
     ("disable_prefetch", "true", "true", "true"),
     ("time_limit", "1m", "60", "\"60s\""),
     ("soft_time_limit", "500ms", "0.5", "\"0.5s\""),
+    ("default_rate_limit", "100/m", "'100/m'", "\"100/m\""),
+    ("disable_rate_limits", "true", "true", "true"),
     ("max_tasks_per_child", "9", "9", "9"),
     ("max_memory_per_child", "9000", "9000", "9000"),
     ("ignore_result", "true", "true", "true"),

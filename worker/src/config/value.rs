@@ -30,6 +30,12 @@ impl From<Duration> for Text {
     }
 }
 
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Text::Written(text)
+    }
+}
+
 /// The key of SQL tasks, as an error names it.
 pub(crate) const TASKS: &str = "tasks (in the file of --config)";
 

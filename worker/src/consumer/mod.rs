@@ -55,7 +55,7 @@ use crate::broker::control::AnyChannel;
 use crate::broker::events::EventChannel;
 pub use crate::broker::memory;
 use crate::broker::{
-    Broker, Connectivity, InHand, Ledger, Queues, Revoked, Role, Tag, Upkeep, redis,
+    Broker, Connectivity, InHand, Ledger, MAX_HELD, Queues, Revoked, Role, Tag, Upkeep, redis,
 };
 pub use crate::broker::{QueueOrder, RedisOptions, Results, Transport};
 use crate::delivery::{Delivery, Settler, TaskNames};
@@ -125,6 +125,11 @@ impl View {
     /// Returns the most messages that may be held.
     pub(crate) fn limit(&self) -> usize {
         self.ledger.limit()
+    }
+
+    /// Sets the most messages that may be held.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.ledger.set_limit(limit);
     }
 
     /// Returns the queues that are consumed. They can change.
@@ -240,7 +245,7 @@ impl Consumer {
         let (claims, claimed) = mpsc::unbounded_channel();
         // The channel has room for every message that can be held, so intake never waits for the
         // executor.
-        let (deliveries, delivered) = mpsc::channel(held);
+        let (deliveries, delivered) = mpsc::channel(held.max(MAX_HELD));
         // One question at a time: remote control waits for each answer.
         let (ask, asked) = mpsc::channel(1);
 

@@ -1,6 +1,6 @@
 //! The messages that wait for their ETA, in the order in which they are due. Reads no clock.
 //!
-//! It keeps only what is needed to ask for the body again: some seventy bytes a message.
+//! It keeps only what is needed to ask for the body again: about seventy bytes for each message.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

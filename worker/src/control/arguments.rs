@@ -45,6 +45,16 @@ impl<'a> Arguments<'a> {
         self.required(name)?.as_str().ok_or_else(wrong)
     }
 
+    /// Returns an argument that is a whole number from 1, or `absent` if it is not given.
+    pub(crate) fn number(&self, name: &str, absent: usize) -> Result<usize, String> {
+        let Some(given) = self.get(name) else {
+            return Ok(absent);
+        };
+        let number = given.as_u64().and_then(|number| number.try_into().ok());
+        let wrong = || raised("ValueError", &format!("{name} must be a number from 1"));
+        number.filter(|number| *number >= 1).ok_or_else(wrong)
+    }
+
     /// Returns `true` if an argument is given and Python takes it for true.
     pub(crate) fn flag(&self, name: &str) -> bool {
         match self.get(name) {
@@ -96,6 +106,15 @@ mod tests {
             }
         }
         assert!(!arguments.flag("none"));
+        let given = json!({"n": 3, "none": null, "wrong": [0, -1, 1.5, "3", true, 1e30]});
+        let arguments = Arguments::new("pool_grow", &given).unwrap();
+        assert_eq!(arguments.number("n", 1), Ok(3));
+        assert_eq!(arguments.number("none", 1), Ok(1));
+        for wrong in given["wrong"].as_array().unwrap() {
+            let given = json!({"n": wrong});
+            let arguments = Arguments::new("pool_grow", &given).unwrap();
+            assert!(arguments.number("n", 1).is_err(), "{wrong}");
+        }
         for other in [json!([1]), json!("a"), json!(1), json!(true)] {
             assert!(Arguments::new("ping", &other).is_err(), "{other}");
         }

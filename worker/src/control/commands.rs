@@ -11,10 +11,11 @@ mod enable_events;
 mod heartbeat;
 mod hello;
 mod info;
-mod limits;
 mod memsample;
 mod ping;
+mod pool;
 mod query_task;
+mod rate_limit;
 mod registered;
 mod report;
 mod reserved;
@@ -24,6 +25,7 @@ mod revoked;
 mod scheduled;
 mod shutdown;
 mod stats;
+mod time_limit;
 
 use super::answer::{Answer, answer, quoted, raised};
 use super::arguments::Arguments;
@@ -58,13 +60,12 @@ pub(super) async fn run(
         // Answers as a Python worker without gossip does.
         "election" => answer(&()),
         "heartbeat" => heartbeat::run(node),
-        "rate_limit" | "time_limit" => limits::run(node, arguments),
+        "rate_limit" => rate_limit::run(node, arguments),
+        "time_limit" => time_limit::run(node, arguments),
         "add_consumer" => add_consumer::run(node, arguments, channel).await,
         "cancel_consumer" => cancel_consumer::run(node, arguments),
-        "pool_grow" | "pool_shrink" => Err(raised(
-            "NotImplementedError",
-            "this worker does not change its slots while it runs",
-        )),
+        "pool_grow" => pool::grow(node, arguments),
+        "pool_shrink" => pool::shrink(node, arguments),
         "stats" => stats::run(node),
         "enable_events" => enable_events::run(node),
         "disable_events" => disable_events::run(node),

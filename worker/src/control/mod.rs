@@ -33,6 +33,7 @@ use crate::broker::Role;
 use crate::broker::control::{ControlChannel, Heard, Named};
 use crate::config::Config;
 use crate::consumer::{Consumer, spawn};
+use crate::executor::Slots;
 use crate::monitor::{Monitor, Pulse};
 use crate::printable::one_line;
 use crate::task::Registry;
@@ -58,12 +59,14 @@ impl Control {
         consumer: &Consumer,
         config: &Config,
         registry: &Arc<Registry>,
+        slots: &Arc<Slots>,
         shutdown: &Shutdown,
         monitor: &Monitor,
     ) -> Self {
         let node = Node {
             config: config.clone(),
             registry: Arc::clone(registry),
+            slots: Arc::clone(slots),
             view: consumer.view(),
             shutdown: shutdown.clone(),
             clock: monitor.events.clock(),

@@ -110,8 +110,8 @@ impl Heard {
     }
 
     /// Notes that the server has no room for another connection, although the worker has one.
-    /// Returns `true` if that is to be logged: once a spell, which ends after [`AGAIN`] without
-    /// such a refusal.
+    /// Returns `true` if that must be logged. It is logged once, and again only after [`AGAIN`]
+    /// without such a refusal.
     fn lacks_room(&mut self, now: Instant) -> bool {
         let before = self.full.replace(now);
         before.is_none_or(|before| now.saturating_duration_since(before) >= AGAIN)

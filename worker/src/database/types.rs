@@ -30,7 +30,7 @@ const UNKNOWN: Oid = Oid(0);
 /// SQLSTATE of a parameter whose type cannot be inferred.
 const INDETERMINATE: &str = "42P18";
 
-/// The types of statements that a connection has met.
+/// The parameter types of the statements that have run on a connection.
 #[derive(Default)]
 pub(super) struct Known(HashMap<String, Arc<[String]>>);
 

@@ -19,14 +19,10 @@ use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
-pub use crate::broker::Tag;
 use crate::broker::{Ledger, Settlement};
+pub use crate::broker::{MAX_HELD, Tag};
 use crate::clock::now;
 use crate::monitor::Of;
-
-/// The most messages that a worker holds, whatever its concurrency. It bounds how many messages
-/// must be given back or run again when the worker ends.
-pub const MAX_HELD: usize = 4_000;
 
 /// The size in bytes of the held messages, roughly, at which the worker stops reading and claiming.
 /// That is two of the largest bodies, or 64 KiB for each of [`MAX_HELD`]. It is a small part of the
@@ -313,6 +309,12 @@ impl Settler {
             // A later answer finds no receiver, and the delivery goes back.
             () = stop => None,
         }
+    }
+
+    /// Returns `true` if the code of a delivery that waits will not run, as far as known:
+    /// [`begin`](Self::begin) settles it.
+    pub(crate) fn is_over(&self, delivery: &Delivery) -> bool {
+        self.obstacle(delivery).is_some() || self.ledger.is_revoked(&delivery.task)
     }
 
     /// Returns the outcome of a delivery whose code must not run again, or `None` if the code may

@@ -13,7 +13,8 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use super::code::{Caught, Code, Ended};
-use super::stage::{Slot, Stage};
+use super::slots::Slot;
+use super::stage::Stage;
 use crate::delivery::{Delivery, Outcome};
 use crate::failpoint::failpoint;
 use crate::monitor::{Observer, Observers};

@@ -9,7 +9,7 @@ use celery_protocol::message::Task;
 use tokio::time::sleep;
 
 use crate::delivery::Delivery;
-use crate::task::{Binding, Policy, Run, TaskDef};
+use crate::task::{Binding, Run, TaskDef, TimeLimits};
 
 /// The time limits of one run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,16 +26,16 @@ impl Limits {
     pub(super) fn of(def: &TaskDef, calls: &[Delivery]) -> Self {
         match (&def.run, calls) {
             (Run::Function(_) | Run::Blocking(_), [call]) => {
-                Limits::of_call(&call.task, &def.policy)
+                Limits::of_call(&call.task, def.time_limits())
             }
             _ => Limits {
                 soft: None,
-                hard: def.policy.time_limit,
+                hard: def.time_limits().hard,
             },
         }
     }
 
-    fn of_call(task: &Task, policy: &Policy) -> Self {
+    fn of_call(task: &Task, of_task: TimeLimits) -> Self {
         // Limits that are not a duration (negative, infinite) limit nothing; nor does 0, as in
         // Celery.
         let seconds = |limit: Option<f64>| {
@@ -44,8 +44,8 @@ impl Limits {
                 .filter(|limit| !limit.is_zero())
         };
         Limits {
-            soft: seconds(task.time_limit.soft).or(policy.soft_time_limit),
-            hard: seconds(task.time_limit.hard).or(policy.time_limit),
+            soft: seconds(task.time_limit.soft).or(of_task.soft),
+            hard: seconds(task.time_limit.hard).or(of_task.hard),
         }
     }
 
@@ -90,18 +90,18 @@ mod tests {
 
     #[test]
     fn the_limits_of_the_message_precede_those_of_the_task() {
-        let policy = Policy {
-            time_limit: Some(Duration::from_mins(1)),
-            ..Policy::default()
+        let of_task = TimeLimits {
+            soft: None,
+            hard: Some(Duration::from_mins(1)),
         };
         let mut task = testing::task("t", "[]");
         assert_eq!(
-            Limits::of_call(&task, &policy).hard,
+            Limits::of_call(&task, of_task).hard,
             Some(Duration::from_mins(1))
         );
         task.time_limit.hard = Some(1.5);
         task.time_limit.soft = Some(f64::NAN);
-        let limits = Limits::of_call(&task, &policy);
+        let limits = Limits::of_call(&task, of_task);
         assert_eq!(limits.hard, Some(Duration::from_millis(1500)));
         assert_eq!(limits.soft, None);
     }

@@ -17,8 +17,10 @@
 mod code;
 mod collect;
 mod engine;
+mod limited;
 mod limits;
 mod recycling;
+mod slots;
 mod stage;
 #[cfg(test)]
 mod tests;
@@ -30,11 +32,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use self::engine::Engine;
+use self::limited::Lines;
 pub(crate) use self::recycling::Recycling;
+pub(crate) use self::slots::Slots;
 pub(crate) use self::stage::{Ended, Stage};
 use crate::delivery::Delivery;
 use crate::shutdown::{Phase, Shutdown};
-use crate::task::{Registry, Run};
+use crate::task::{Registry, Run, TaskDef};
 
 /// How long a cold stop waits for tasks to be dropped. A task that yields at all has ended by then.
 /// A task that does not is left behind, and its message goes back with the rest.
@@ -62,6 +66,12 @@ pub(crate) async fn run(
             tokio::spawn(collect::collect(engine, *options, calls, busy.clone()));
         }
     }
+    let mut lines = {
+        let (started, batches, busy_one) = (Arc::clone(&stage), Arc::new(batches), busy.clone());
+        Lines::new(&stage, &busy, move |task, delivery| {
+            start(task, delivery, &started, &batches, &busy_one);
+        })
+    };
     loop {
         let delivery = tokio::select! {
             biased;
@@ -69,13 +79,18 @@ pub(crate) async fn run(
             delivery = deliveries.recv() => delivery,
         };
         let Some(delivery) = delivery else { break };
-        start(delivery, registry, &stage, &batches, &busy);
+        match registry.get(&delivery.task.name) {
+            Some(task) => lines.take(task, delivery),
+            // The consumer checks the registry first. If the two ever disagree, another worker may
+            // know the task.
+            None => stage.give_back(delivery),
+        }
     }
     deliveries.close();
     while let Some(delivery) = deliveries.recv().await {
         stage.give_back(delivery);
     }
-    drop(batches);
+    drop(lines);
     drop(busy);
     tokio::select! {
         // Nothing is ever sent: `recv` returns when the last clone of `busy` is gone.
@@ -92,18 +107,14 @@ async fn last_moment(shutdown: &Shutdown) {
     tokio::time::sleep(LAST_MOMENT).await;
 }
 
+/// Runs a call as soon as it has a slot.
 fn start(
+    task: &Arc<TaskDef>,
     delivery: Delivery,
-    registry: &Registry,
     stage: &Arc<Stage>,
     batches: &HashMap<Arc<str>, mpsc::UnboundedSender<Delivery>>,
     busy: &mpsc::Sender<()>,
 ) {
-    let Some(task) = registry.get(&delivery.task.name) else {
-        // The consumer checks the registry first. If the two ever disagree, another worker may know
-        // the task.
-        return stage.give_back(delivery);
-    };
     if let Some(batch) = batches.get(&task.name) {
         if let Err(refused) = batch.send(delivery) {
             stage.give_back(refused.0);

@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::recycling::Recycling;
+use super::slots::{Slot, Slots};
 use crate::delivery::{Delivery, Outcome, Settler};
 use crate::failpoint::failpoint;
 use crate::monitor::{Monitor, Observer, Observers};
@@ -46,8 +47,7 @@ pub(crate) struct Stage {
     pub(crate) shutdown: Shutdown,
     /// The runtime that runs the code of tasks.
     pub(crate) tasks: Handle,
-    slots: Arc<Semaphore>,
-    concurrency: usize,
+    slots: Arc<Slots>,
     /// Stuck tasks, each of which keeps a thread of `tasks` busy.
     blocked: AtomicUsize,
     pub(crate) monitor: Monitor,
@@ -63,14 +63,11 @@ pub(crate) struct Stage {
     pub(crate) waits: bool,
 }
 
-/// The right to run a task. Dropping it frees the slot.
-pub(crate) struct Slot(OwnedSemaphorePermit);
-
 impl Stage {
     pub(crate) fn new(
         shared: Arc<Shared>,
         shutdown: Shutdown,
-        concurrency: usize,
+        slots: Arc<Slots>,
         tasks: Handle,
         monitor: Monitor,
     ) -> Self {
@@ -80,8 +77,7 @@ impl Stage {
             shared,
             shutdown,
             tasks,
-            slots: Arc::new(Semaphore::new(concurrency)),
-            concurrency,
+            slots,
             blocked: AtomicUsize::new(0),
             observers: monitor.observers(),
             monitor,
@@ -98,13 +94,13 @@ impl Stage {
         if self.shutdown.phase() >= Phase::Warm {
             return None;
         }
-        if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
-            return Some(Slot(permit));
+        if let Some(slot) = self.slots.try_acquire() {
+            return Some(slot);
         }
         tokio::select! {
             biased;
             () = self.shutdown.reached(Phase::Warm) => None,
-            permit = Arc::clone(&self.slots).acquire_owned() => permit.ok().map(Slot),
+            slot = self.slots.acquire() => slot,
         }
     }
 
@@ -120,7 +116,7 @@ impl Stage {
     /// Writes off the slot of a task that does not end. A blocking task has a thread of its own;
     /// any other task blocks a thread that other tasks need.
     pub(super) fn write_off(&self, slot: Slot, run: &Run) {
-        slot.0.forget();
+        slot.write_off();
         if !matches!(run, Run::Blocking(_)) {
             self.blocked.fetch_add(1, Ordering::Relaxed);
         }
@@ -128,7 +124,7 @@ impl Stage {
         if self.is_beyond_hope() {
             tracing::error!(
                 "{stuck} of {} slots are lost to tasks that do not end; giving back what is held and stopping",
-                self.concurrency
+                self.slots.count()
             );
             self.shutdown.advance(Phase::Cold);
         }
@@ -137,7 +133,7 @@ impl Stage {
     fn is_beyond_hope(&self) -> bool {
         let (stuck, blocked) = (self.monitor.stuck(), self.blocked.load(Ordering::Relaxed));
         stuck > 0
-            && (stuck * STUCK_SHARE >= self.concurrency
+            && (stuck * STUCK_SHARE >= self.slots.count()
                 || blocked >= self.tasks.metrics().num_workers())
     }
 

@@ -28,7 +28,7 @@ use super::Vitals;
 
 /// The most connections at once. One more takes the place of the oldest.
 const CONNECTIONS: usize = 64;
-/// The time that a connection has for everything. A Prometheus server waits 10 s for an answer by
+/// The longest time that a connection may be open. A Prometheus server waits 10 s for an answer by
 /// default.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The most bytes of a request's line and headers. It is the least that hyper allows.

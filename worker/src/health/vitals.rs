@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 
 use crate::consumer::View;
 use crate::database::Database;
+use crate::executor::Slots;
 use crate::monitor::metrics::Now;
 use crate::monitor::{Monitor, Pulse};
 use crate::shutdown::Shutdown;
@@ -32,7 +33,7 @@ pub(crate) struct Vitals {
     /// Beats while a thread that runs tasks is free.
     threads: Arc<Pulse>,
     database: Option<Database>,
-    slots: usize,
+    slots: Arc<Slots>,
     shutdown: Shutdown,
 }
 
@@ -60,7 +61,7 @@ impl Vitals {
         monitor: Monitor,
         consumer: View,
         database: Option<Database>,
-        slots: usize,
+        slots: Arc<Slots>,
         shutdown: Shutdown,
     ) -> Self {
         Vitals {
@@ -128,7 +129,7 @@ impl Vitals {
 
     pub(super) fn metrics(&self) -> String {
         self.monitor.metrics.text(&Now {
-            slots: self.slots,
+            slots: self.slots.count(),
             stuck: self.monitor.stuck(),
             held: self.consumer.held(),
             parked: self.consumer.parked(),

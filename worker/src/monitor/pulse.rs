@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// A loop that has not turned for this long hangs. Every wait in the watched loops is shorter. The
-/// longest wait is for an answer of the broker, which has 80 s after several unanswered calls.
+/// longest wait is for an answer of the broker: up to 80 s, after several calls without an answer.
 const STALLED: Duration = Duration::from_secs(90);
 
 fn stalled() -> Duration {

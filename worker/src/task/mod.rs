@@ -11,13 +11,15 @@ mod batch;
 mod binding;
 mod context;
 mod error;
+mod live;
 mod policy;
+mod rate;
 
 use std::any::{TypeId, type_name};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use celery_protocol::message::Task;
 use futures_util::future::BoxFuture;
@@ -34,8 +36,10 @@ pub use context::{Call, Context, Extract, State};
 pub(crate) use context::{Shared, States};
 pub(crate) use error::Answer;
 pub use error::{Exception, Retry, TaskError, TaskResult};
+pub(crate) use live::{Live, TimeLimits};
 pub use policy::BatchOptions;
 pub(crate) use policy::Policy;
+pub(crate) use rate::Rate;
 
 use crate::delivery::{Retries, TaskNames};
 
@@ -52,6 +56,7 @@ pub(crate) type RunBatch = dyn Fn(
 pub struct TaskDef {
     pub(crate) name: Arc<str>,
     pub(crate) policy: Policy,
+    pub(crate) live: Live,
     pub(crate) run: Run,
     /// The types of the states that the task asks for, with their names.
     needs: Vec<(TypeId, &'static str)>,
@@ -72,6 +77,7 @@ impl TaskDef {
         TaskDef {
             name: name.into(),
             policy: Policy::default(),
+            live: Live::default(),
             run,
             needs: Vec::new(),
         }
@@ -205,6 +211,11 @@ impl TaskDef {
         self
     }
 
+    /// Returns the time limits of a run, unless the message has others.
+    pub(crate) fn time_limits(&self) -> TimeLimits {
+        self.live.time_limits(&self.policy)
+    }
+
     /// Declares that the task asks for a [`State`] of this type. A worker without one does not
     /// start.
     #[must_use]
@@ -245,6 +256,8 @@ impl Registry {
         for task in self.0.values_mut() {
             if let Some(task) = Arc::get_mut(task) {
                 change(&task.name, &mut task.policy);
+                let rate = task.policy.rate_limit.clone();
+                task.live.rate.set(rate, Instant::now());
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::rate::Rate;
+
 /// The options of a batch. It is complete with `size` calls, or `linger` after its first call.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchOptions {
@@ -18,6 +20,7 @@ pub(crate) struct Policy {
     pub(crate) retry_delay: Option<Duration>,
     pub(crate) soft_time_limit: Option<Duration>,
     pub(crate) time_limit: Option<Duration>,
+    pub(crate) rate_limit: Option<Rate>,
     /// `true` if results are not stored unless the message asks for it.
     pub(crate) ignore_result: bool,
     /// `true` if errors are stored even where results are not.

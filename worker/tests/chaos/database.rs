@@ -17,7 +17,7 @@ pub const OURS: &str = "SELECT id FROM information_schema.processlist WHERE user
 
 /// The log line of a worker that waits for its database: when an outage begins, and every half
 /// minute while it lasts. The outage may have begun before the fault: on a busy machine a server
-/// may need more than the 5 s that a connection has.
+/// may need more than the 5 s in which a connection has to be made.
 pub const WAITS: &str = "Tasks that need it wait";
 
 /// Waits until everything is done and the worker has logged that its database is back: the next

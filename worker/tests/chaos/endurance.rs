@@ -18,11 +18,11 @@ const FIRST: u32 = 10_000;
 const SETTLING: Duration = Duration::from_secs(10);
 /// A difference in connections up to this does not count as growth: the database pool adapts its
 /// size to the load, and a part of the worker whose connection was closed opens the next one when
-/// it has something to send, possibly after the first measurement. One connection lost per kill
-/// would exceed it.
+/// it has something to send, possibly after the first measurement. If each kill lost one
+/// connection, the difference would be greater.
 const MARGIN: usize = 3;
 /// An increase of memory up to this, beyond a fifth, does not count as growth: the allocator keeps
-/// it. A leak of ten bytes a task would exceed it.
+/// it. A leak of ten bytes in each task would exceed it.
 const SLACK: u64 = 8 << 20;
 
 /// The sizes of one worker that could grow.

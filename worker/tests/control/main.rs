@@ -11,6 +11,7 @@ mod away;
 mod documented;
 mod events;
 mod faults;
+mod limits;
 mod queues;
 mod revocations;
 mod shapes;

@@ -1,7 +1,7 @@
 """A Celery app: its worker has tasks of the playground, and run as a program it asks workers.
 
-As a program it reads requests from its input, one JSON object a line, and writes the answers, one
-object a line: the node names with their answers.
+As a program it reads requests from its input, with one JSON object in each line. For each request
+it writes a line with one object: the node names and their answers.
 """
 
 import json

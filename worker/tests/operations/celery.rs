@@ -8,7 +8,7 @@ use celery_testkit::{Process, Redis, RedisOptions};
 
 use crate::world::*;
 
-/// What Celery 5.7 has: its options and the settings of four of its groups, one a line.
+/// Prints the options of Celery 5.7 and the settings of four of its groups, one in each line.
 const LIST: &str = "
 from celery.app.defaults import NAMESPACES, flatten
 from celery.bin.celery import celery

@@ -316,7 +316,7 @@ fn a_self_signed_certificate_needs_the_option() {
         let (_redis, port) = serve(&files, None);
         refused(to("localhost", port), "certificate");
         ping(option(to("localhost", port), "allow_self_signed", "1")).unwrap();
-        // The same file as an authority makes the certificate trusted.
+        // If the file is also named as an authority, the certificate is trusted.
         ping(option(to("localhost", port), "cafile", &files.0)).unwrap();
     }
 }

@@ -36,8 +36,8 @@
 //! A renewal is a promise to other workers ("do not rescue this for another lease"), not a proof. A
 //! Python sweeper that has read an older score may still take the message. The code of a task that
 //! is frozen for longer than a lease goes on when it thaws, although another worker has the
-//! message. What it wrote elsewhere stays written, but the fence refuses what it settles. All
-//! scripts use Redis's time, so that only Python's clocks can be wrong.
+//! message. Its writes to other systems stay, but the fence refuses its settlement. All scripts use
+//! Redis's time, so that only Python's clocks can be wrong.
 //!
 //! # What is never repeated blindly
 //!
@@ -49,10 +49,10 @@
 //! # What is refused
 //!
 //! Some refusals pass by themselves (a failover, a full memory, a rotated password). The worker
-//! then waits, as for a server that is away. It also waits if its own keys are refused. A refusal
-//! that lasts can concern a single message: its key has another type, or the user may not touch it.
-//! Then the batch is divided, and the log reports the refused message. It is left to its lease, and
-//! the limit on its deliveries ends it.
+//! then waits, as for a server that is away. It also waits if its own keys are refused. A permanent
+//! refusal can concern a single message: its key has another type, or the user may not touch it.
+//! Then the batch is divided, and the log reports the refused message. The message stays held until
+//! its lease runs out. After too many deliveries it becomes a dead letter.
 //!
 //! Scripts touch the hash `unacked` as seldom as possible, in large batches. Python's sweepers
 //! WATCH the whole hash, and many small writes starve them.

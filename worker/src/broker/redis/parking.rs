@@ -71,13 +71,14 @@ impl Session {
         messages
     }
 
-    /// Counts that deliveries of redelivered messages begin. Returns for each how many deliveries
-    /// of its message have begun, by the message's own delivery tag, up to `most`.
+    /// Counts that deliveries of redelivered messages begin. Returns, for each delivery, how many
+    /// deliveries of its message have begun so far, but not more than `most`. The message's own
+    /// delivery tag identifies the message.
     ///
     /// A delivery counts once, even if the answer is lost and the call is repeated. The count
     /// cannot be kept in the message: Python restores without changing it, and copies unknown
-    /// headers into retries. Where Redis refuses to count (it is full, or forbids it), the answer
-    /// is 0, for unknown.
+    /// headers into retries. If Redis refuses to count (its memory is full, or the user has no
+    /// right), the answer is 0, which means unknown.
     pub(super) async fn count_begun(&mut self, begun: &[Begun<'_>], most: u64) -> Vec<u64> {
         let mut counts = Vec::with_capacity(begun.len());
         for chunk in begun.chunks(MAX_TAGS) {

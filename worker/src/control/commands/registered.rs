@@ -5,8 +5,8 @@ use crate::control::arguments::Arguments;
 use crate::control::node::Node;
 use crate::task::{DEFAULT_RETRY_DELAY, TaskDef};
 
-/// The attributes that Celery shows unless others are asked for. Tasks of this worker have none of
-/// them.
+/// The attributes that Celery shows unless others are asked for. Tasks of this worker have the last
+/// one of them.
 const DEFAULT: [&str; 3] = ["exchange", "routing_key", "rate_limit"];
 
 pub(super) fn run(node: &Node, arguments: Arguments<'_>) -> Answer {
@@ -48,8 +48,9 @@ fn attribute(task: &TaskDef, name: &str) -> Option<String> {
         "name" => Some(task.name.to_string()),
         "max_retries" => Some(policy.max_retries?.to_string()),
         "default_retry_delay" => Some(seconds(policy.retry_delay.unwrap_or(DEFAULT_RETRY_DELAY))),
-        "soft_time_limit" => policy.soft_time_limit.map(seconds),
-        "time_limit" => policy.time_limit.map(seconds),
+        "soft_time_limit" => task.time_limits().soft.map(seconds),
+        "time_limit" => task.time_limits().hard.map(seconds),
+        "rate_limit" => task.live.rate.rate().map(|rate| rate.to_string()),
         "acks_late" | "reject_on_worker_lost" => truth(true),
         "ignore_result" | "track_started" => truth(false),
         "serializer" => Some("json".to_owned()),

@@ -17,7 +17,7 @@ pub(super) fn run(node: &Node) -> Answer {
         "uptime": node.started.elapsed().as_secs(),
         "pool": {
             "implementation": "celery_worker.executor:Slots",
-            "max-concurrency": node.config.concurrency,
+            "max-concurrency": node.slots.count(),
             // Tasks are futures of this process.
             "processes": [std::process::id()],
             "max-tasks-per-child": "N/A",

@@ -10,8 +10,8 @@
 //! * `NOAUTH` after a change of the password;
 //! * `LOADING`: a pause is all that is needed.
 //!
-//! Roles share a [`Health`], which limits the log to two lines an outage. The first role that loses
-//! its server logs one, the last role that regains it the other.
+//! Roles share a [`Health`], which limits the log to two lines for each outage. The first role that
+//! loses its server logs one. The last role that regains it logs the other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

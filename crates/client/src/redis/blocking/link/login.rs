@@ -14,8 +14,8 @@ use crate::secret::Secret;
 impl Link {
     /// Opens a connection and logs in.
     ///
-    /// A server that accepts connections but does not answer is thereby found before any call
-    /// depends on it. The answer to HELLO shows which kind of server it is.
+    /// So a server that accepts connections but does not answer is noticed before any call depends
+    /// on it. The answer to HELLO shows which kind of server it is.
     pub(crate) fn open(
         endpoint: &Arc<RedisEndpoint>,
         max_reply: usize,
