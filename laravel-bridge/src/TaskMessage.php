@@ -29,7 +29,7 @@ final class TaskMessage
      * @param  array<string, mixed>  $fields  further fields of the message, by the names of celery-php's $task_args
      * @param  bool|null  $afterCommit  null: the connection's setting
      */
-    public function __construct(
+    private function __construct(
         public readonly string $id,
         public readonly string $name,
         public readonly array $args = [],
@@ -43,7 +43,7 @@ final class TaskMessage
     }
 
     /**
-     * @param  array<array-key, mixed>  $args
+     * @param  array<array-key, mixed>  $args  in the forms that {@see Arguments} knows
      * @param  array<string, mixed>  $options
      *     `id` string (a fresh UUID otherwise);
      *     `delay` or `countdown` seconds, DateInterval or a time; `eta` a time;
@@ -73,9 +73,9 @@ final class TaskMessage
         return new self(
             isset($options['id']) ? (string) $options['id'] : (string) Str::uuid(),
             $name,
-            $args,
+            Arguments::normalise($name, $args),
             self::queueName($queue ?? $options['queue'] ?? null),
-            $fields,
+            Arguments::normalise($name, $fields),
             isset($options['after_commit']) ? (bool) $options['after_commit'] : null,
         );
     }

@@ -7,6 +7,7 @@ namespace CeleryBridge\Concerns;
 use CeleryBridge\CeleryManager;
 use CeleryBridge\Queue\FailedCallback;
 use CeleryBridge\Queue\TaskMapper;
+use CeleryBridge\TaskMessage;
 use Illuminate\Container\Container;
 use Illuminate\Support\Str;
 use Throwable;
@@ -30,12 +31,14 @@ trait PostsCeleryTask
             'id' => (isset($this->job) ? $this->job->uuid() : null) ?? (string) Str::uuid(),
         ];
 
-        $post = fn () => $celery->connection($connection)->post(
+        // Refuses arguments that cannot be sent while the transaction can still roll back.
+        $task = TaskMessage::make(
             TaskMapper::name($this),
             TaskMapper::arguments($this),
             TaskMapper::queue($this),
             $options,
         );
+        $post = static fn () => $celery->connection($connection)->postMany([$task]);
 
         if (! ($this->afterCommit ?? $celery->settings($connection)->afterCommit)) {
             $post();
@@ -44,7 +47,7 @@ trait PostsCeleryTask
         }
 
         $celery->afterCommit()->run(
-            [$options['id']],
+            [$task->id],
             $post,
             fn (Throwable $e) => FailedCallback::call(Container::getInstance(), $this, $e),
         );

@@ -6,6 +6,7 @@ namespace CeleryBridge\Queue;
 
 use CeleryBridge\CeleryManager;
 use CeleryBridge\Config\ConnectionSettings;
+use CeleryBridge\Exceptions\ArgumentCannotBeSent;
 use CeleryBridge\Exceptions\JobCannotRunOnCelery;
 use CeleryBridge\TaskMessage;
 use Closure;
@@ -240,18 +241,19 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
 
     /**
      * @throws JobCannotRunOnCelery
+     * @throws ArgumentCannotBeSent
      */
     private function prepare(mixed $job, mixed $queue, mixed $delay): Posting
     {
         try {
             $this->refuseUnlessMapped($job);
-        } catch (JobCannotRunOnCelery $e) {
+
+            return new Posting($job, $this->toTask($job, TaskMessage::queueName($queue), $delay), $delay);
+        } catch (Throwable $e) {
             UniqueLocks::release($this->container, $job);
 
             throw $e;
         }
-
-        return new Posting($job, $this->toTask($job, TaskMessage::queueName($queue), $delay), $delay);
     }
 
     /**

@@ -6,7 +6,6 @@ namespace CeleryBridge\Queue;
 
 use CeleryBridge\Attributes\CeleryTask;
 use CeleryBridge\Exceptions\JobCannotRunOnCelery;
-use Illuminate\Contracts\Queue\QueueableEntity;
 use ReflectionClass;
 
 /**
@@ -38,8 +37,7 @@ final class TaskMapper
 
     /**
      * Returns the arguments: from the method `celeryArguments()`, otherwise the properties with the
-     * names of the constructor's parameters, in their order. Models among them are replaced by
-     * their keys.
+     * names of the constructor's parameters, in their order.
      *
      * @return array<array-key, mixed>
      *
@@ -47,19 +45,16 @@ final class TaskMapper
      */
     public static function arguments(object $job): array
     {
-        if (method_exists($job, 'celeryArguments')) {
-            $arguments = $job->celeryArguments();
-            if (! is_array($arguments)) {
-                throw JobCannotRunOnCelery::because($job, 'its celeryArguments() must return an array');
-            }
-        } else {
-            $arguments = self::constructorArguments($job);
+        if (! method_exists($job, 'celeryArguments')) {
+            return self::constructorArguments($job);
         }
 
-        return array_map(
-            static fn (mixed $value): mixed => $value instanceof QueueableEntity ? $value->getQueueableId() : $value,
-            $arguments,
-        );
+        $arguments = $job->celeryArguments();
+        if (! is_array($arguments)) {
+            throw JobCannotRunOnCelery::because($job, 'its celeryArguments() must return an array');
+        }
+
+        return $arguments;
     }
 
     public static function queue(object $job): ?string

@@ -46,14 +46,6 @@ final class JobsTest extends TestCase
         $this->assertSame('reports', TaskMapper::queue(new OnItsOwnQueue(new Row())));
     }
 
-    public function test_a_model_is_passed_as_its_key(): void
-    {
-        $row = new Row();
-        $row->id = 42;
-
-        $this->assertSame([42], TaskMapper::arguments(new OnItsOwnQueue($row)));
-    }
-
     public function test_a_constructor_without_matching_properties_is_explained(): void
     {
         $this->expectException(JobCannotRunOnCelery::class);
