@@ -36,7 +36,8 @@ fn set(text: &str) -> Option<(String, &str)> {
     let (inside, after) = (&inside[..end], &inside[end + 1..]);
     let mut set = format!("[{not}");
     for character in inside.chars() {
-        // These have a meaning in a set of the regular expression. A `-` has one here, too.
+        // These have a meaning in a set of a regular expression, but none in a set of `fnmatch`. A
+        // `-` means a range in both.
         if matches!(character, '\\' | '[' | ']' | '^' | '&' | '~') {
             set.push('\\');
         }

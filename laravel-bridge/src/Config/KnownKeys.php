@@ -100,7 +100,7 @@ final class KnownKeys
 
             return $meant !== null
                 ? "the key \"{$key}\" is not known; \"{$meant}\" is probably meant"
-                : "the key \"{$key}\" is not known; there are ".implode(', ', $known);
+                : "the key \"{$key}\" is not known; the known keys are ".implode(', ', $known);
         }
 
         return null;
@@ -111,7 +111,8 @@ final class KnownKeys
      */
     private static function meant(string $key, array $known): ?string
     {
-        // In the spelling of this file: brokerUrl, broker-url and BROKER_URL are broker_url.
+        // Changes brokerUrl, broker-url and BROKER_URL to broker_url, which is the spelling of the
+        // keys above.
         $word = strtolower((string) preg_replace(['/(?<=[a-z0-9])(?=[A-Z])/', '/[^A-Za-z0-9]+/'], '_', $key));
         $word = (string) preg_replace('/^celery_/', '', $word);
 

@@ -275,7 +275,7 @@ final class ConfigTest extends TestCase
             [['user_name' => 'u'], '"username"'],
             [['resultBackend' => 'redis://h'], '"result_backend"'],
             [['after-commit' => false], '"after_commit"'],
-            [['colour' => null], '"colour" is not known; there are url, redis, '],
+            [['colour' => null], '"colour" is not known; the known keys are url, redis, '],
             [['redis://s3cret@h'], '"0" is not known'],
             [['default' => 'x'], '"default" belongs to the file itself'],
             [['result_backend' => ['broker' => 'redis://h']], '"broker" is not known; "url" is probably meant', 'c.result_backend'],
@@ -300,7 +300,7 @@ final class ConfigTest extends TestCase
             [['conections' => []], '"conections" is not known; "connections" is probably meant'],
             [['defualt' => 'x'], '"default"'],
             [['timeout' => 3], '"timeout" belongs to connections.default'],
-            [['tenants' => []], '"tenants" is not known; there are default, connections'],
+            [['tenants' => []], '"tenants" is not known; the known keys are default, connections'],
             [['brokr_url' => 'redis://h'] + self::FLAT, '"brokr_url" is not known'],
             [['result_backnd' => 'redis://h'] + self::FLAT, '"result_backend"'],
         ];

@@ -30,9 +30,9 @@ pub(super) enum Bound {
     /// The digits of a decimal, or of an integer beyond 64 bits.
     Exact(String),
     Text(String),
-    /// A point in time in Unix microseconds, which is written by the session's clock. If the
-    /// message has it as text, the text is kept, too: it is bound unchanged where the database is
-    /// known to take text.
+    /// A point in time in Unix microseconds. It is sent to the database in the time zone of the
+    /// session. If the message has the time as text, the text is kept, too: it is bound unchanged
+    /// where the database is known to take text.
     Moment(i64, Option<String>),
     Bytes(Vec<u8>),
     /// A list or an object.
@@ -92,7 +92,7 @@ fn special(value: &Value) -> Result<Option<Special>, String> {
     let unknown = || {
         let kind = value.get("__type__").unwrap_or(&Value::Null);
         format!(
-            "has the __type__ {kind}, which is unknown, or whose __value__ does not fit it; known are \
+            "has the __type__ {kind}, which is unknown or does not fit the __value__; the known types are \
             datetime, date, time, decimal, uuid, bytes and base64"
         )
     };
@@ -203,8 +203,8 @@ fn php_date(value: &Value) -> Option<Result<i64, String>> {
     Some(php_moment(date, kind, zone))
 }
 
-/// Returns a point in time from PHP's date and zone, whose type is an offset, an abbreviation, or a
-/// name.
+/// Returns a point in time from PHP's date and zone. `kind` says whether the zone is an offset (1),
+/// an abbreviation (2), or a name (3).
 fn php_moment(date: &str, kind: u64, name: &str) -> Result<i64, String> {
     let unknown = |why: &str| format!("has the time zone {name:?}, which {why}");
     let zone = match kind {
@@ -298,7 +298,8 @@ mod tests {
             ] {
                 match read(&value) {
                     Err(error) => assert!(error.contains(part), "{error}"),
-                    // Inside a list it becomes text; the statement may know the date.
+                    // Inside a list, a time with an offset becomes text: there the statement may
+                    // combine it with a date.
                     Ok(bound) => assert_eq!(bound, Bound::Json(json!(["03:04:05+02:00"]))),
                 }
             }

@@ -77,7 +77,7 @@ impl Manager {
     }
 
     /// Reports, once, that the worker is about to end. Every part that notices the end calls this,
-    /// and the first call counts: an idle worker ends at once.
+    /// because an idle worker ends before some parts notice it. Only the first call reports.
     pub(crate) fn stopping(&self) {
         if !self.stopping.swap(true, Ordering::Relaxed) {
             self.tell("STOPPING=1\nSTATUS=Stopping");

@@ -80,8 +80,9 @@ impl Pool {
         }
     }
 
-    /// Takes a client back. A connection that is broken, in the middle of an exchange, or owes the
-    /// answers of pipelined posts is closed instead: [`collect`](Client::collect) those first.
+    /// Takes a client back. Its connection is closed instead if it is broken, if it is in the
+    /// middle of an exchange, or if answers of pipelined posts are missing:
+    /// [`collect`](Client::collect) the answers first.
     pub fn put(&mut self, client: Client) {
         // A client that was taken out before a fork belongs to the parent; the child drops it.
         if self.check_owner() && client.is_whole() && client.is_settled() {
@@ -154,7 +155,7 @@ mod tests {
             .unwrap();
     }
 
-    /// Returns the number of connections, without that of the command line that asks.
+    /// Returns the number of connections, not counting that of the `redis-cli` that asks.
     fn connections(redis: &Redis) -> usize {
         redis
             .cli(&["CLIENT", "LIST"])
@@ -179,7 +180,7 @@ mod tests {
             .find_map(|line| line.strip_prefix("total_connections_received:"))
             .unwrap();
         assert_eq!((pool.len(), connections(&redis)), (1, 1));
-        // One connection of the pool, one of each command line, and one or two from the check that
+        // One connection of the pool, one of each `redis-cli`, and one or two from the check that
         // the server has started.
         assert!(received.trim().parse::<u32>().unwrap() < 6, "{received}");
     }
