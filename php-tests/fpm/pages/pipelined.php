@@ -1,8 +1,8 @@
 <?php
 
 /**
- * Posts 5 tasks named after ?name without waiting, and ends by ?by. With ?finish it sends its
- * response first.
+ * Posts 5 tasks without waiting, whose ids begin with ?name, and then ends in the way that ?by
+ * names. With ?finish, it sends its response before it ends.
  */
 
 require __DIR__ . '/common.inc';

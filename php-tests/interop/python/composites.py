@@ -35,8 +35,8 @@ ACCEPTED = serialization.prepare_accept_content(["json"])
 # The longest time that a worker may take for one message, on a busy machine.
 WAIT = 60
 RUN = "run"
-# The prefix of names that no worker has. If Python's worker had an errback, it would call the
-# errback itself in the middle of other work.
+# The prefix of task names that no worker has. If Python's worker had the task of an errback, it
+# would call the task itself in the middle of other work.
 TOLD = "told"
 IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 SEPARATOR = "\x06\x16"
@@ -202,7 +202,9 @@ class Broker:
         self.redis = redis.Redis.from_url(os.environ["REDIS_URL"])
 
     def published(self):
-        """Returns the next message that a worker published, and its list, in the order of names."""
+        """Returns the next message that a worker published, and the list that had it. Lists are
+        searched in the order of their names.
+        """
         for key in sorted(self.redis.scan_iter(count=1000)):
             name = key.decode()
             if name.split(SEPARATOR)[0] != RUN and not OWN.match(name) and self.redis.type(key) == b"list":

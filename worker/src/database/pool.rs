@@ -1,9 +1,10 @@
 //! The connections that are kept, and the queue for them.
 //!
-//! A *place* is the right to have a connection. There are as many as the setting says, given in the
-//! order of the requests. Waiting for one says nothing about the server. A connection that goes
-//! back must be between two transactions; in any other state it is dropped, which closes it. So no
-//! connection can be handed on half-used, and a future that holds one may be dropped at any time.
+//! A *place* is the right to have a connection. The setting says how many places there are. They
+//! are given in the order of the requests. If a task has to wait for a place, this does not mean
+//! that the server is away. A connection that goes back must be between two transactions; in any
+//! other state it is dropped, which closes it. So no connection can be handed on half-used, and a
+//! future that holds one may be dropped at any time.
 //!
 //! After trouble with the server, all earlier connections are distrusted: idle ones are dropped at
 //! once, used ones when they come back. New ones look the server's name up again, and find the
@@ -24,8 +25,9 @@ const IDLE: Duration = Duration::from_mins(10);
 /// The longest life of a connection, so that the servers behind one name share the load again.
 const LIFE: Duration = Duration::from_mins(30);
 
-/// The longest time to begin on an idle connection. After it, the connection or its server is dead,
-/// and a new connection decides which.
+/// The longest time to begin a transaction on an idle connection. If it takes longer, the
+/// connection or its server is dead. A new connection is then tried, which finds out whether the
+/// server is dead.
 const ALIVE: Duration = Duration::from_secs(2);
 
 /// The kept connections of one database, and the queue for them.
@@ -115,8 +117,8 @@ impl Pool {
         self.places.available_permits() == 0
     }
 
-    /// Begins a transaction on an idle connection or a new one. An idle one may have died since:
-    /// nothing was done on it, so a new one can replace it.
+    /// Begins a transaction on an idle connection or a new one. If the idle connection turns out to
+    /// be dead, a new one replaces it: nothing was done on the dead one.
     pub(super) async fn begin(&self, place: Place) -> Result<Taken, DatabaseError> {
         let (idle, generation) = {
             let mut idle = self.idle();
@@ -136,9 +138,10 @@ impl Pool {
 
     /// Makes a connection, with or without a place.
     ///
-    /// A server that refuses it while the worker has other connections open, or is making some, is
-    /// not away: it is like a pool without a free place. If several are refused together, the last
-    /// of them finds no other connection, and counts as an outage.
+    /// If the server refuses the connection while the worker has other connections, or is making
+    /// some, the server is not away but full: the caller waits as for a free place. If the server
+    /// refuses several connections at the same time, there is no other connection when it refuses
+    /// the last of them, and that counts as an outage.
     pub(super) async fn make(&self) -> Result<Connection, DatabaseError> {
         let open = self.open.clone();
         let error = match Connection::make(&self.address).await {

@@ -119,8 +119,8 @@ fn check_kwargs(kwargs: &RawValue) -> Result<(), DecodeError> {
     }
 }
 
-/// Returns the positional arguments as Python passes them: the names of an object, the characters
-/// of a text.
+/// Returns the positional arguments as Python passes them: if `args` is an object, the arguments
+/// are its names; if it is a text, they are its characters.
 fn list(args: Cow<'_, RawValue>) -> Result<Cow<'_, RawValue>, DecodeError> {
     let elements: Vec<Cow<'_, str>> = match args.get().as_bytes().first() {
         Some(b'[') => return Ok(args),

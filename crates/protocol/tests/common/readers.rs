@@ -183,7 +183,8 @@ pub fn serializer(bytes: &[u8]) {
     };
     assert!(json.len() <= LIMIT);
     assert_eq!(normalise(json.as_bytes()).as_deref(), Ok(&*json));
-    // Numbers beyond every type are infinite where they are not text, and come back as null.
+    // A number that is too large for every type becomes infinite, except where it stays text, and
+    // is read back as null.
     let Some(strict) = value(&json) else {
         return;
     };
@@ -216,7 +217,7 @@ pub fn members(bytes: &[u8]) {
     let Ok(members) = unique_members(object) else {
         return assert!(strict.is_none());
     };
-    // serde_json cannot hold numbers beyond every type.
+    // serde_json cannot hold numbers that are too large for every type.
     if let Some(strict) = strict {
         assert_eq!(strict.len(), members.len());
         for (name, value) in members {
@@ -301,7 +302,7 @@ pub fn names(bytes: &[u8]) {
     }
 }
 
-/// Returns the text as a value; `None` if it has numbers beyond every type.
+/// Returns the text as a value; `None` if it has numbers that are too large for every type.
 fn value(json: &str) -> Option<Value> {
     let mut value = serde_json::from_str(json).ok()?;
     without_sign_of_zero(&mut value);
