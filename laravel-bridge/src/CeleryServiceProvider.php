@@ -12,12 +12,19 @@ use CeleryBridge\Console\ResultCommand;
 use CeleryBridge\Console\RevokeCommand;
 use CeleryBridge\Contracts\Client;
 use CeleryBridge\Contracts\Factory;
+use CeleryBridge\Exceptions\ServedByCelery;
 use CeleryBridge\Queue\CeleryConnector;
+use CeleryBridge\Queue\CeleryQueue;
+use CeleryBridge\Queue\InheritedQueues;
 use CeleryBridge\Transport\Extension;
 use Illuminate\Contracts\Config\Repository;
 use Illuminate\Contracts\Container\Container;
 use Illuminate\Contracts\Foundation\CachesConfiguration;
 use Illuminate\Foundation\Console\AboutCommand;
+use Illuminate\Queue\Console\ListenCommand;
+use Illuminate\Queue\Console\PauseCommand;
+use Illuminate\Queue\Console\WorkCommand;
+use Illuminate\Queue\Events\Looping;
 use Illuminate\Support\ServiceProvider;
 use Throwable;
 
@@ -52,6 +59,8 @@ final class CeleryServiceProvider extends ServiceProvider
         if ($this->app->runningInConsole()) {
             $this->publishes([self::CONFIG => $this->app->configPath('celery.php')], 'celery-config');
 
+            $this->adaptQueueCommands();
+            $this->app->booted(fn () => InheritedQueues::fillIn($this->config()));
             $this->commands([PostCommand::class, ResultCommand::class, RevokeCommand::class, DoctorCommand::class]);
         }
 
@@ -83,6 +92,37 @@ final class CeleryServiceProvider extends ServiceProvider
         if ($config->get('queue.connections.celery') === null) {
             $config->set('queue.connections.celery', ['driver' => 'celery']);
         }
+    }
+
+    /**
+     * Lets Laravel's commands for queues explain themselves on connections that Celery serves. An
+     * application's own commands stay as they are.
+     */
+    private function adaptQueueCommands(): void
+    {
+        $adapted = [
+            WorkCommand::class => fn (): WorkCommand => new Console\Queue\WorkCommand($this->app->make('queue.worker'), $this->app->make('cache.store')),
+            ListenCommand::class => fn (): ListenCommand => new Console\Queue\ListenCommand($this->app->make('queue.listener')),
+            PauseCommand::class => static fn (): PauseCommand => new Console\Queue\PauseCommand(),
+        ];
+        // Their names in the container before Laravel 9.
+        $names = [WorkCommand::class => 'command.queue.work', ListenCommand::class => 'command.queue.listen'];
+
+        foreach ($adapted as $class => $make) {
+            $adapt = static fn (object $command): object => get_class($command) === $class ? $make() : $command;
+            $this->app->extend($class, $adapt);
+            if (isset($names[$class])) {
+                $this->app->extend($names[$class], $adapt);
+            }
+        }
+
+        // The loops of other commands, such as Horizon's.
+        $this->app->make('events')->listen(Looping::class, function (Looping $event): void {
+            $queue = $this->app->make('queue')->connection($event->connectionName);
+            if ($queue instanceof CeleryQueue) {
+                throw new ServedByCelery($queue->howToServe($event->queue));
+            }
+        });
     }
 
     /**

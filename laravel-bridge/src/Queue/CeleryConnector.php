@@ -34,7 +34,7 @@ final class CeleryConnector implements ConnectorInterface
         return new CeleryQueue(
             fn (): CeleryManager => $this->container->make(Factory::class),
             $config['connection'] ?? null,
-            $config['queue'] ?? null,
+            empty($config[InheritedQueues::MARK]) ? $config['queue'] ?? null : null,
             $config['after_commit'] ?? null,
             (bool) ($config['call_failed'] ?? true),
         );

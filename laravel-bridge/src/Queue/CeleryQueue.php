@@ -8,6 +8,7 @@ use CeleryBridge\CeleryManager;
 use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Exceptions\ArgumentCannotBeSent;
 use CeleryBridge\Exceptions\JobCannotRunOnCelery;
+use CeleryBridge\Exceptions\ServedByCelery;
 use CeleryBridge\TaskMessage;
 use Closure;
 use Illuminate\Contracts\Queue\ClearableQueue;
@@ -19,7 +20,6 @@ use Illuminate\Queue\Attributes\Tries;
 use Illuminate\Queue\Attributes\UniqueFor;
 use Illuminate\Queue\Queue;
 use Illuminate\Support\Str;
-use LogicException;
 use Throwable;
 
 /**
@@ -107,12 +107,20 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
      */
     public function pop($queue = null)
     {
-        throw new LogicException(sprintf(
-            'The queue connection [%s] can only be posted to: its tasks are taken by Celery workers. Start one with '
-            .'`celery-worker -Q %s` (or `celery -A proj worker -Q %2$s`) instead of `queue:work`.',
+        throw new ServedByCelery($this->howToServe($queue));
+    }
+
+    /**
+     * Returns how tasks of this connection are taken, for a person who starts a PHP worker for it.
+     */
+    public function howToServe(mixed $queue = null): string
+    {
+        return sprintf(
+            'The queue connection [%s] can only be posted to: Celery workers take its tasks, not `queue:work`. '
+            .'Start one with `celery-worker -Q %s`, or in Python with `celery -A proj worker -Q %2$s`.',
             $this->connectionName,
             $this->queueFor($queue),
-        ));
+        );
     }
 
     /**
