@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace CeleryBridge;
 
+use CeleryBridge\Context\LaravelHeader;
 use CeleryBridge\Contracts\Client;
 use CeleryBridge\Contracts\Result;
 use CeleryBridge\Contracts\Transport;
@@ -48,7 +49,7 @@ final class CeleryClient implements Client
         string|UnitEnum|null $queue = null,
         array $options = [],
     ): Result {
-        return $this->send(TaskMessage::make($task, $args, $queue, $options));
+        return $this->send($this->withContext(TaskMessage::make($task, $args, $queue, $options)));
     }
 
     public function postMany(iterable $tasks): array
@@ -60,7 +61,7 @@ final class CeleryClient implements Client
         foreach ($tasks as $key => $task) {
             $task = $this->complete(match (true) {
                 $task instanceof TaskMessage => $task,
-                $task instanceof PendingTask => $task->toMessage(),
+                $task instanceof PendingTask => $this->withContext($task->toMessage()),
                 default => throw new InvalidArgumentException(
                     'postMany() takes tasks made by task(), not '.get_debug_type($task),
                 ),
@@ -125,6 +126,11 @@ final class CeleryClient implements Client
         $post = $this->afterCommit->find($id);
 
         return $post === null ? $result : new DeferredResult($result, $post);
+    }
+
+    private function withContext(TaskMessage $task): TaskMessage
+    {
+        return LaravelHeader::addContext($this->container, $task);
     }
 
     private function complete(TaskMessage $task): TaskMessage

@@ -89,6 +89,16 @@ final class TaskMessage
     }
 
     /**
+     * Returns this task with one field of the message set.
+     */
+    public function withField(string $name, mixed $value): self
+    {
+        $fields = [$name => $value] + $this->fields;
+
+        return new self($this->id, $this->name, $this->args, $this->queue, $fields, $this->afterCommit);
+    }
+
+    /**
      * Returns the name of a queue in any of the forms that Laravel allows; empty means none.
      */
     public static function queueName(mixed $queue): ?string

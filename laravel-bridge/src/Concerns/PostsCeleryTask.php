@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace CeleryBridge\Concerns;
 
 use CeleryBridge\CeleryManager;
+use CeleryBridge\Context\LaravelHeader;
 use CeleryBridge\Queue\FailedCallback;
 use CeleryBridge\Queue\TaskMapper;
 use CeleryBridge\TaskMessage;
@@ -32,12 +33,13 @@ trait PostsCeleryTask
         ];
 
         // Refuses arguments that cannot be sent while the transaction can still roll back.
-        $task = TaskMessage::make(
+        $container = Container::getInstance();
+        $task = LaravelHeader::addContext($container, TaskMessage::make(
             TaskMapper::name($this),
             TaskMapper::arguments($this),
             TaskMapper::queue($this),
             $options,
-        );
+        ));
         $post = static fn () => $celery->connection($connection)->postMany([$task]);
 
         if (! ($this->afterCommit ?? $celery->settings($connection)->afterCommit)) {
@@ -49,7 +51,7 @@ trait PostsCeleryTask
         $celery->afterCommit()->run(
             [$task->id],
             $post,
-            fn (Throwable $e) => FailedCallback::call(Container::getInstance(), $this, $e),
+            fn (Throwable $e) => FailedCallback::call($container, $this, $e),
         );
     }
 }

@@ -40,7 +40,8 @@ interface Client
      * Throws if not all could be posted; the events {@see \CeleryBridge\Events\TaskPosted} and
      * {@see \CeleryBridge\Events\TaskPostFailed} say which.
      *
-     * @param  iterable<array-key, PendingTask|TaskMessage>  $tasks
+     * @param  iterable<array-key, PendingTask|TaskMessage>  $tasks  a TaskMessage is posted as it
+     * is, without Laravel's Context
      * @return array<array-key, Result> under the keys of $tasks
      */
     public function postMany(iterable $tasks): array;

@@ -6,6 +6,7 @@ namespace CeleryBridge\Queue;
 
 use CeleryBridge\CeleryManager;
 use CeleryBridge\Config\ConnectionSettings;
+use CeleryBridge\Context\LaravelHeader;
 use CeleryBridge\Exceptions\ArgumentCannotBeSent;
 use CeleryBridge\Exceptions\JobCannotRunOnCelery;
 use CeleryBridge\Exceptions\ServedByCelery;
@@ -256,7 +257,9 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
         try {
             $this->refuseUnlessMapped($job);
 
-            return new Posting($job, $this->toTask($job, TaskMessage::queueName($queue), $delay), $delay);
+            $task = $this->toTask($job, TaskMessage::queueName($queue), $delay);
+
+            return new Posting($job, LaravelHeader::addContext($this->container, $task), $delay);
         } catch (Throwable $e) {
             UniqueLocks::release($this->container, $job);
 
@@ -375,12 +378,43 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
             $headers['timelimit'] = [$timeout, null];
         }
 
+        $id = (string) Str::uuid();
+        $queue ??= TaskMapper::queue($job) ?? $this->defaultQueue;
+        $added = $this->payloadAdditions($job, $id, $queue ?? $this->settings($job)->queue);
+        if ($added !== []) {
+            $headers[LaravelHeader::NAME] = $added;
+        }
+
         return TaskMessage::make(
             TaskMapper::name($job),
             TaskMapper::arguments($job),
-            $queue ?? TaskMapper::queue($job) ?? $this->defaultQueue,
-            ['id' => (string) Str::uuid(), 'delay' => $delay, 'after_commit' => false] + $headers,
+            $queue,
+            ['id' => $id, 'delay' => $delay, 'after_commit' => false] + $headers,
         );
+    }
+
+    /**
+     * Returns the keys that callbacks of `Queue::createPayloadUsing()` add to a job's payload. They
+     * get the payload that Laravel's own queues give them, with the job itself.
+     *
+     * @return array<string, mixed>
+     */
+    private function payloadAdditions(object $job, string $id, string $queue): array
+    {
+        $payload = [
+            'uuid' => $id,
+            'displayName' => $this->getDisplayName($job),
+            'job' => TaskMapper::name($job),
+            'maxTries' => $this->setting($job, 'tries', Tries::class),
+            'maxExceptions' => null,
+            'failOnTimeout' => false,
+            'backoff' => $this->getJobBackoff($job),
+            'timeout' => $this->setting($job, 'timeout', Timeout::class),
+            'retryUntil' => $this->getJobExpiration($job),
+            'data' => ['commandName' => get_class($job), 'command' => $job],
+        ];
+
+        return array_diff_key($this->withCreatePayloadHooks($queue, $payload), $payload);
     }
 
     /**
