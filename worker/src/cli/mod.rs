@@ -20,6 +20,7 @@ mod pidfile;
 mod redis;
 mod rights;
 mod secrets;
+mod top;
 
 use std::process::ExitCode;
 
@@ -135,6 +136,13 @@ async fn run(
         Some(Command::Check { strict }) => return check::run(builder.settings, strict).await,
         Some(Command::Dead { command }) => {
             return Ok(dead::run(&Config::new(builder.settings)?, command).await);
+        }
+        Some(Command::Top {
+            once,
+            no_enable_events,
+        }) => {
+            let config = Config::new(builder.settings)?;
+            return Ok(top::run(&config, once, !no_enable_events).await);
         }
         // Completion and manual page were printed before the threads started.
         Some(Command::Completion { .. } | Command::Man | Command::Worker) | None => {}

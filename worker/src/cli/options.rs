@@ -78,6 +78,18 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Dead,
     },
+    /// Show workers, queues and tasks while they change; revoke tasks, put dead letters back
+    ///
+    /// Shows every worker that answers remote control or sends events, Python's too. Keys: 1 to 6
+    /// choose the page, x revokes the selected task, p puts the selected dead letter back, q ends.
+    Top {
+        /// Print everything once as text, as without a terminal
+        #[arg(long)]
+        once: bool,
+        /// Leave events as they are; without this, workers are told to send them
+        #[arg(long)]
+        no_enable_events: bool,
+    },
 }
 
 /// The subcommands for dead letters.

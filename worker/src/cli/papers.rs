@@ -15,7 +15,9 @@ pub(crate) fn print(command: &Command) -> Option<ExitCode> {
             Ok(text)
         }
         Command::Man => manual(),
-        Command::Worker | Command::Check { .. } | Command::Dead { .. } => return None,
+        Command::Worker | Command::Check { .. } | Command::Dead { .. } | Command::Top { .. } => {
+            return None;
+        }
     };
     let printed = text.and_then(|text| io::stdout().write_all(&text));
     Some(match printed {

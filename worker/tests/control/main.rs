@@ -15,4 +15,5 @@ mod limits;
 mod queues;
 mod revocations;
 mod shapes;
+mod top;
 mod world;

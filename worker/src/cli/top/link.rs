@@ -1,0 +1,260 @@
+//! What `top` asks Redis, and what it hears there.
+//!
+//! Requests and replies take the way of Celery's own clients: a request is published to all
+//! workers, and each puts its reply into a list of this program.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use celery_client::Endpoint;
+use celery_client::aio::{Cmd, ConnectOptions, Connection, Failure, Pipeline, Push, Value};
+use celery_protocol::control::{Reply, ReplyTo, Request};
+use celery_protocol::events::{self, Received};
+use celery_protocol::message::DecodeOptions;
+use celery_protocol::names::CONTROL_REPLY_EXCHANGE;
+use celery_protocol::redis_keys::Keys;
+use celery_protocol::serializer::Serializer;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::super::letters::{Letter, Replayed, letter, replay};
+use super::super::redis::{command, items};
+use super::fleet::DeadLetter;
+
+/// The most messages that wait to be shown. Under a flood of events the screen shows a part of
+/// them.
+const WAITING: usize = 4096;
+/// The largest message of events.
+const MOST_BYTES: usize = 1 << 20;
+/// The most replies that are read at a time.
+const REPLIES: usize = 1000;
+/// The most dead letters that are shown.
+pub(super) const LETTERS: usize = 100;
+/// The seconds that the list of replies lives after the last reply, if this program dies.
+const REPLIES_TTL: usize = 60;
+
+/// Two connections: one asks, the other hears events.
+pub(super) struct Link {
+    endpoint: Endpoint,
+    keys: Keys,
+    database: u32,
+    address: ReplyTo,
+    connection: Connection,
+    /// The connection that hears. Dropping it ends the events.
+    events: Option<Connection>,
+    heard: mpsc::Receiver<Vec<u8>>,
+}
+
+/// What Redis holds at a moment.
+pub(super) struct Contents {
+    pub(super) queues: Vec<(String, u64)>,
+    pub(super) held: u64,
+    pub(super) dead: u64,
+    pub(super) letters: Vec<DeadLetter>,
+}
+
+impl Link {
+    /// Connects. Where Redis does not let this user subscribe, no events are heard.
+    pub(super) async fn open(endpoint: &Endpoint) -> Result<Self, Failure> {
+        let Endpoint::Redis(redis) = endpoint;
+        let options = ConnectOptions::new("celery-worker/top");
+        let (keys, database) = (redis.keys(), redis.database());
+        let mut connection = Connection::open(redis, &options).await?;
+        let (message, heard) = mpsc::channel(WAITING);
+        let mut events = Connection::open_listening(redis, &options, move |push| {
+            if let Push::Message(raw) = push
+                && raw.len() <= MOST_BYTES
+            {
+                // When the screen falls behind, events are lost rather than kept without limit.
+                let _ = message.try_send(raw);
+            }
+        })
+        .await?;
+        let pattern = format!("{}*", escaped(&keys.event_channel(database, "")));
+        let subscribed = match events.query(&command(&["PSUBSCRIBE", &pattern])).await {
+            Ok(_) => Some(events),
+            Err(refused) if refused.is_lasting() => None,
+            Err(failure) => return Err(failure),
+        };
+        let address = ReplyTo::new(Uuid::new_v4().to_string());
+        let queue = address.queue();
+        let mut bind = Cmd::new();
+        bind.arg("SADD")
+            .arg(keys.binding(CONTROL_REPLY_EXCHANGE))
+            .arg(keys.binding_member(&address.routing_key, "", &queue));
+        connection.query(&bind).await?;
+        Ok(Link {
+            endpoint: endpoint.clone(),
+            keys,
+            database,
+            address,
+            connection,
+            events: subscribed,
+            heard,
+        })
+    }
+
+    /// Returns `true` if events can be heard.
+    pub(super) fn hears(&self) -> bool {
+        self.events.as_ref().is_some_and(Connection::hears)
+    }
+
+    /// Opens new connections in place of lost ones.
+    pub(super) async fn reopen(&mut self) -> Result<(), Failure> {
+        *self = Link::open(&self.endpoint).await?;
+        Ok(())
+    }
+
+    /// Returns the events that have come, without waiting.
+    pub(super) fn take_events(&mut self) -> Vec<Received> {
+        let mut received = Vec::new();
+        for _ in 0..WAITING {
+            let Ok(raw) = self.heard.try_recv() else {
+                break;
+            };
+            // Other programs may publish anything there.
+            received.extend(events::decode_redis(&raw, &options()).unwrap_or_default());
+        }
+        received
+    }
+
+    /// Asks all workers. Their replies have the command as ticket.
+    pub(super) async fn ask(&mut self, method: &str) -> Result<(), Failure> {
+        let request = Request::new(method).reply_to(self.address.clone(), method);
+        self.send(&request).await
+    }
+
+    /// Sends a request to the workers.
+    pub(super) async fn send(&mut self, request: &Request) -> Result<(), Failure> {
+        let tag = Uuid::new_v4().to_string();
+        let mut publish = Cmd::new();
+        publish
+            .arg("PUBLISH")
+            .arg(self.keys.pidbox_channel(self.database))
+            .arg(request.encode_redis(&tag));
+        self.connection.query(&publish).await?;
+        Ok(())
+    }
+
+    /// Returns the replies that have come, without waiting: the command, the worker, the answer.
+    pub(super) async fn replies(
+        &mut self,
+    ) -> Result<Vec<(String, String, serde_json::Value)>, Failure> {
+        let list = self.keys.queue(&self.address.queue(), 0);
+        let mut take = Pipeline::new();
+        take.cmd("LPOP").arg(&list).arg(REPLIES);
+        take.cmd("EXPIRE").arg(&list).arg(REPLIES_TTL);
+        let mut answers = self.connection.pipeline(&take).await?.into_iter();
+        let replies = answers.next().map(items).unwrap_or_default();
+        let replies = replies.into_iter().filter_map(|raw| {
+            let Value::BulkString(raw) = raw else {
+                return None;
+            };
+            let reply = Reply::decode_redis(&raw, &options()).ok()?;
+            let answer = serde_json::from_str(reply.answer.get()).ok()?;
+            Some((reply.ticket?, reply.node, answer))
+        });
+        Ok(replies.collect())
+    }
+
+    /// Reads the lengths of queues, and the newest dead letters.
+    pub(super) async fn contents(&mut self, queues: &[String]) -> Result<Contents, Failure> {
+        let mut reads = Pipeline::new();
+        let lists: Vec<Vec<String>> = queues.iter().map(|it| self.keys.queue_lists(it)).collect();
+        for list in lists.iter().flatten() {
+            reads.cmd("LLEN").arg(list);
+        }
+        reads.cmd("HLEN").arg(self.keys.unacked());
+        reads.cmd("XLEN").arg(self.keys.dead());
+        reads
+            .cmd("XREVRANGE")
+            .arg(self.keys.dead())
+            .arg("+")
+            .arg("-")
+            .arg("COUNT")
+            .arg(LETTERS);
+        let mut answers = self.connection.pipeline(&reads).await?.into_iter();
+        let mut number = || answers.next().as_ref().map_or(0, integer);
+        let waiting = lists
+            .iter()
+            .map(|lists| lists.iter().map(|_| number()).sum());
+        let queues = queues.iter().cloned().zip(waiting).collect();
+        let (held, dead) = (number(), number());
+        let letters = answers.next().map(items).unwrap_or_default();
+        let letters = letters
+            .into_iter()
+            .filter_map(Letter::read)
+            .map(|letter| DeadLetter {
+                queue: letter.field("queue"),
+                id: letter.field("id"),
+                task: letter.field("task"),
+                cause: letter.field("cause"),
+                place: letter.place,
+            });
+        Ok(Contents {
+            queues,
+            held,
+            dead,
+            letters: letters.collect(),
+        })
+    }
+
+    /// Puts a dead letter back into its queue.
+    pub(super) async fn replay(&mut self, place: &str) -> Result<Replayed, Failure> {
+        match letter(&mut self.connection, &self.keys, place).await? {
+            Some(found) => replay(&mut self.connection, &self.keys, &found).await,
+            None => Ok(Replayed::Gone),
+        }
+    }
+
+    /// Revokes a task, and ends it where it runs.
+    pub(super) async fn revoke(&mut self, id: &str) -> Result<(), Failure> {
+        self.send(&Request::revoke(&[id], true, "SIGTERM")).await
+    }
+
+    /// Takes back what this program left in Redis for its replies.
+    pub(super) async fn close(mut self) {
+        let queue = self.address.queue();
+        let mut leave = Pipeline::new();
+        leave
+            .cmd("SREM")
+            .arg(self.keys.binding(CONTROL_REPLY_EXCHANGE))
+            .arg(
+                self.keys
+                    .binding_member(&self.address.routing_key, "", &queue),
+            );
+        leave.cmd("DEL").arg(self.keys.queue(&queue, 0));
+        // A server that has gone keeps nothing that matters: kombu's sweepers remove the rest.
+        let _ =
+            tokio::time::timeout(Duration::from_secs(1), self.connection.pipeline(&leave)).await;
+    }
+}
+
+/// Returns this machine's clock in Unix seconds, as events and answers have it.
+pub(super) fn clock() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
+}
+
+/// Events and replies are JSON, except from workers that are set to send something else.
+fn options() -> DecodeOptions<'static> {
+    DecodeOptions::default().accept(&[Serializer::Json])
+}
+
+fn integer(value: &Value) -> u64 {
+    match value {
+        Value::Int(number) => u64::try_from(*number).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Returns a name as a pattern that matches it alone.
+fn escaped(name: &str) -> String {
+    let mut pattern = String::with_capacity(name.len());
+    for character in name.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '^' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
