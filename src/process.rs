@@ -123,8 +123,8 @@ impl Random {
     fn id(&mut self) -> Id {
         if self.used == AHEAD {
             if getrandom::fill(&mut self.bytes).is_err() {
-                // Random bytes could not be fetched in advance. The library makes the id, and
-                // reports the error if it cannot.
+                // Random bytes could not be fetched in advance. The crate `uuid` fetches its own,
+                // and panics if it cannot.
                 return Uuid::new_v4().into();
             }
             self.used = 0;

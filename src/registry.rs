@@ -4,8 +4,8 @@
 //! so that a serialized string can never make the extension connect to an address.
 //!
 //! All connections are forgotten at the end of the request. The next request may belong to another
-//! site, with another key prefix for the same server. It must find the same connections in every
-//! process of a pool.
+//! site, with another key prefix for the same server. In every process of a pool, that request must
+//! find the same connections.
 //!
 //! The number of connections is limited, because a long-running process may use any number of
 //! databases, one after another. The oldest are forgotten first.

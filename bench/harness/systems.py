@@ -50,7 +50,8 @@ class Client:
 
 
 def posting(broker, client, posts, same_bytes=False, **order):
-    """Returns a function that measures a client, for `interleave`: posts a second into an empty queue.
+    """Returns a function for `interleave` that measures how many posts a client makes in a second,
+    into an empty queue.
 
     A program that pushes the same bytes again and again has no task ids, so its messages are only
     counted.

@@ -2,10 +2,11 @@
 
 /**
  * Posts a task and waits for its result, again and again. Order: {posts}. Answer: {latencies,
- * pings, wrong}: the seconds of each, the seconds of equally many PINGs, and the number of wrong
- * results.
+ * pings, wrong}: the seconds of each round trip, the seconds of equally many PINGs, and the number
+ * of wrong results.
  *
- * A pause comes before each, so that both find Redis and the worker asleep.
+ * A pause comes before each round trip and before each PING, so that Redis and the worker are
+ * asleep when it begins.
  */
 
 const PAUSE = 2000; // microseconds

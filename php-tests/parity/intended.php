@@ -12,12 +12,12 @@ declare(strict_types=1);
 
 namespace CeleryParity;
 
-/** Returns the places that change when a call throws that returned something before. */
+/** Returns the places that change when a call that returned something before now throws. */
 $throws = fn (string $call, string $class, array $parents = [], int $code = 0): array => array_combine(
     array_map(fn (string $part) => $call === '' ? $part : "$call > $part", ['returned', 'threw', 'parents', 'code']),
     [Transcript::ABSENT, $class, $parents, $code],
 );
-/** Returns the places that change when a call returns that threw before. */
+/** Returns the places that change when a call that threw before now returns. */
 $returns = fn (string $call, mixed $value): array => array_combine(
     array_map(fn (string $part) => $call === '' ? $part : "$call > $part", ['returned', 'threw', 'parents', 'code']),
     [$value, Transcript::ABSENT, Transcript::ABSENT, Transcript::ABSENT],

@@ -68,8 +68,8 @@ pub(crate) fn owns_privates(object: &ZendObject, properties: &Zval) -> bool {
 
 /// Sets the properties of an object from the result of [`properties`].
 ///
-/// Throws if PHP does not allow a property; the properties before it in the array are set then.
-/// Runs PHP code: an error handler, a destructor.
+/// Throws if PHP does not allow a property; the properties before it in the array are then already
+/// set. Runs PHP code: an error handler, a destructor.
 pub(crate) fn load(object: &mut ZendObject, properties: &Zval) -> Result<(), Thrown> {
     let failed = value::find_raw_in_array(properties, |key, value| {
         let set = bailout::catch(|| match key {

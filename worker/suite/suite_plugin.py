@@ -10,8 +10,8 @@ It changes the following in the suite, whose files stay unchanged:
 * With our worker `assert_ping` and `wait_until_idle` do nothing: it runs two tasks at a time, so
   that no test waits for the tasks of the previous one. With Python's worker they take the first
   answer, because there is only one.
-* Waits for a message that must not come last `ABSENCE` seconds instead of ten, other waits
-  `TIMEOUT` seconds instead of sixty. Each test has a limit of `PATIENCE` seconds.
+* A wait for a message that must not come takes `ABSENCE` seconds instead of ten. Every other wait
+  takes at most `TIMEOUT` seconds instead of sixty. Each test has a limit of `PATIENCE` seconds.
 * Only functions with the verdict `runs` in the list are run.
 * A test that fails with Python's worker is run once more. Its chords fail with the wrong exception
   once in a hundred times; `worker/src/consumer/members_first.rs` says why. Upstream's own runs
@@ -112,8 +112,8 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(config, items):
     entries = listing.read(Path(os.environ["SUITE_LIST"]))
     items[:] = [item for item in items if entries[listing.function_of(item.nodeid)].runs]
-    # The longest test comes first. Otherwise the other runs could be finished while one run still
-    # has it.
+    # The longest test comes first. Otherwise one run could still be busy with this test after all
+    # other runs have ended.
     items.sort(key=lambda item: "flag_allow_error_cb_on_chord_header" not in item.name)
     for item in items:
         item.add_marker(pytest.mark.timeout(PATIENCE), append=False)

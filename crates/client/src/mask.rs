@@ -41,8 +41,8 @@ pub fn mask(text: &str) -> String {
     let text = text.trim();
     match text.split_once("://") {
         Some((scheme, rest)) if is_scheme(scheme) => match rest.rsplit_once('@') {
-            // The `@` may belong to a value in the query. Then the text after it is part of that
-            // value.
+            // The `@` may belong to a value in the query. Then the text after the `@` is part of
+            // the value, and may be secret, too.
             Some((login, _)) if has_value(login) => format!("{scheme}://{}", user(login)),
             Some((login, place)) => format!("{scheme}://{}@{}", user(login), shown(place)),
             None => format!("{scheme}://{}", shown(rest)),

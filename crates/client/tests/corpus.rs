@@ -1,5 +1,5 @@
-//! Runs the kept corpus of the fuzz targets. Each input takes a path of its own or once made a
-//! reader fail.
+//! Runs the kept corpus of the fuzz targets. Each input takes a path of its own through a reader,
+//! or once made a reader fail.
 
 #[path = "common/readers.rs"]
 mod readers;

@@ -1,6 +1,6 @@
 <?php
 
-/** Ends by ?by in the middle of a call: while it posts, or while it reads the result ?reads. */
+/** Ends in the way that ?by names, in the middle of a call: while it posts, or while it reads the result ?reads. */
 
 require __DIR__ . '/common.inc';
 

@@ -1,7 +1,8 @@
 <?php
 
 /**
- * The classes in reflection: the facts on which code relies that extends, mocks or type-hints them.
+ * The classes in reflection: the facts that matter to code that extends, mocks or type-hints the
+ * classes.
  */
 
 declare(strict_types=1);

@@ -5,8 +5,8 @@ declare(strict_types=1);
 namespace CeleryParity;
 
 /**
- * A class in reflection: the facts on which code relies that extends, mocks or calls it by argument
- * names.
+ * A class in reflection: the facts that matter to code that extends or mocks the class, or calls it
+ * by argument names.
  */
 final class Shape
 {

@@ -101,8 +101,8 @@ foreach ([
 ] as $properties) {
     $text = serialize($properties);
     if (str_contains($text, "\0Parents") || str_contains($text, "\0parents")) {
-        // Names of private properties contain the class, and PHP's own class has a longer name: no
-        // comparison.
+        // Names of private properties contain the name of the class. PHP's own class has a longer
+        // name, so the two cannot be compared.
         echo 'ours: ', outcome(fn () => unserialize(forged('Report', $text))), "\n";
     } else {
         both($text);

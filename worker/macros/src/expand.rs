@@ -37,8 +37,8 @@ pub(crate) fn expand(options: Options, mut function: ItemFn) -> Result<TokenStre
         .filter(|attribute| attribute.path().is_ident("cfg"))
         .collect();
     let documentation = format!("The task of the function [`{ident}`](fn@{ident}).");
-    // A type without values takes its name only among types, so the function can have the name
-    // among values.
+    // An enum has a name in Rust's namespace of types only, so the function can have the same name
+    // in the namespace of values.
     Ok(quote! {
         // A task may be async although it awaits nothing, and takes arguments by value that it only
         // reads.

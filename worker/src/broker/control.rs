@@ -11,7 +11,8 @@ use super::tag::Tag;
 
 /// The most revocations that are kept: Celery's `REVOKES_MAX`.
 pub(crate) const MOST_REVOKED: usize = 50_000;
-/// How long a revocation is kept. Celery's three hours would forget a task that is due tomorrow.
+/// How long a revocation is kept. Celery keeps it for three hours, and so forgets it before a task
+/// that is due tomorrow.
 pub(crate) const REVOKED_FOR: Duration = Duration::from_hours(24);
 
 /// What is revoked.

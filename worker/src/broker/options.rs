@@ -76,7 +76,7 @@ pub enum Results {
 
 /// The queue that is emptied first when there is more work than slots. With each order, every queue
 /// gets its turn at some time. The priority of messages comes first: this order decides between
-/// lists of one priority.
+/// lists of equal priority.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueueOrder {

@@ -143,7 +143,7 @@ mod tests {
             assert!(queues.cancel(&name));
         }
         assert_eq!(queues.add("new"), Err(TooMany));
-        // A queue that was consumed before takes no other place.
+        // A queue that was consumed before gets its old place again.
         assert_eq!(queues.add("7"), Ok(true));
     }
 }

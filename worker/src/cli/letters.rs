@@ -92,7 +92,8 @@ pub(super) async fn replay(
     })
 }
 
-/// Reads up to `count` letters from a place on; `(PLACE` begins behind it.
+/// Reads up to `count` letters, beginning with the one at a place; `(PLACE` begins with the letter
+/// after that place.
 pub(super) async fn page(
     connection: &mut Connection,
     keys: &Keys,

@@ -1,7 +1,7 @@
 //! One connection to the database, over any of the three drivers.
 //!
 //! Each step of connecting and of beginning a transaction has a deadline. A statement that runs
-//! later has none here: see [`watch`](super::watch).
+//! later has no deadline here: see [`watch`](super::watch).
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -32,8 +32,8 @@ const POSTGRES_BEGIN: &str =
 /// Takes the write lock at once: taking it later can fail without a wait.
 const SQLITE_BEGIN: &str = "BEGIN IMMEDIATE";
 
-/// A session of a server. Its number has no meaning to another server that answers at the same
-/// address.
+/// A session of a server. The number of a session means nothing to another server, which may answer
+/// at the same address later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Session {
     pub(super) number: i64,

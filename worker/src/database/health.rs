@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 use super::DatabaseError;
 use super::Kind;
 
-/// A spell ends after this time without a refusal. A task that waits tries again within 5 s: this
-/// gives it the time to be refused.
+/// A spell ends after this time without a refusal. A task that waits tries again within 5 s. If the
+/// spell lasts, the task is therefore refused before this time has passed.
 const QUIET: Duration = Duration::from_secs(6);
 /// A spell is logged again after this time: two lines a minute are easy to find, and do not fill
 /// the log in hours.
@@ -51,7 +51,8 @@ struct Heard {
 struct Spell {
     refused: Instant,
     told: Instant,
-    /// The code of the refusal that was logged; `None` is silence.
+    /// The code of the refusal that was logged; `None` if the error had no code, for example
+    /// because the server did not answer.
     reason: Option<Value>,
     /// `true` while a future waits for its end, to log it.
     watched: bool,

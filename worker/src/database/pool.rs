@@ -140,8 +140,8 @@ impl Pool {
     ///
     /// If the server refuses the connection while the worker has other connections, or is making
     /// some, the server is not away but full: the caller waits as for a free place. If the server
-    /// refuses several connections at the same time, there is no other connection when it refuses
-    /// the last of them, and that counts as an outage.
+    /// refuses several connections at the same time, the last refusal counts as an outage, because
+    /// by then the worker has no other connection.
     pub(super) async fn make(&self) -> Result<Connection, DatabaseError> {
         let open = self.open.clone();
         let error = match Connection::make(&self.address).await {

@@ -282,7 +282,7 @@ mod tests {
             &[Dialect::Postgres],
             "ends inside a comment",
         );
-        // The depth of comments is limited, not that of the stack.
+        // The limit on the depth of comments is reached before the stack is used up.
         let deep = format!(
             "DELETE FROM a {}{}",
             "/*! ".repeat(100_000),

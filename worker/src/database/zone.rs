@@ -33,7 +33,8 @@ impl ZoneError {
         ))
     }
 
-    /// Makes the error for a server's machine whose abbreviation does not identify its zone.
+    /// Makes the error for a server whose machine names its zone by an abbreviation that does not
+    /// identify a zone.
     pub(super) fn of_a_machine(abbreviation: &str) -> Self {
         ZoneError(format!(
             "the database's clock runs in the zone of its machine, {abbreviation:?}, whose rules are \

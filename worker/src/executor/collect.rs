@@ -42,7 +42,8 @@ pub(super) async fn collect(
         engine.place(&batch).spawn(async move {
             let begun = batch.into_iter().map(|call| engine.stage.begin(call));
             let batch = join_all(begun).await.into_iter().flatten().collect();
-            // The calls that began first have waited for the others.
+            // The first calls had to wait until all had begun, so some of them may not run any
+            // more.
             let batch = engine.stage.still_to_run(batch);
             engine.run_until_done(batch, slot).await;
             drop(busy);

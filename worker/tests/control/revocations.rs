@@ -140,7 +140,8 @@ fn a_worker_that_starts_gets_revocations_from_the_others() {
         .unwrap();
     let revoked = asking.wait_for(super::world::PYTHON, "revoked", |ids| ids != &json!([]));
     assert_eq!(revoked, json!(["known"]), "{}", python.log());
-    // Ours takes what the other knows, too: as a list since 5.7, as an object before.
+    // Our worker also takes over what the other one knows, which is a list since Celery 5.7 and was
+    // an object before.
     for (revoked, id) in [(json!(["list"]), "list"), (json!({"dict": 12.5}), "dict")] {
         let arguments = json!({"from_node": "other@test", "revoked": revoked});
         let answer = asking.ask(OURS, "hello", arguments);

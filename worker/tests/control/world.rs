@@ -58,8 +58,8 @@ pub fn start(command: &mut Command) -> Process {
     worker
 }
 
-/// Starts a worker of Celery 5.7 with one process, and waits until it hears requests: it says
-/// "ready" a moment before kombu subscribes, which it does with a pattern.
+/// Starts a worker of Celery 5.7 with one process, and waits until it hears requests. It says
+/// "ready" a moment before kombu subscribes to a pattern, so this function counts the patterns.
 pub fn start_python(redis: &Redis, queue: &str) -> Option<Process> {
     let patterns = || redis.cli(&["PUBSUB", "NUMPAT"]).unwrap().trim().to_owned();
     let before = patterns();

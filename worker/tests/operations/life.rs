@@ -27,8 +27,8 @@ fn tasks_that_never_yield_fail_and_end_the_process_at_a_quarter_of_the_slots() {
     let (status, text) = pages.get("/healthz");
     assert_eq!(status, 503);
     assert!(text.contains("1 tasks did not end when told to"), "{text}");
-    // The second stuck task computes. With it, too many slots are lost: the worker stops, and tasks
-    // that run or wait go back.
+    // The second stuck task computes. Two lost slots are too many: the worker stops, and tasks that
+    // run or wait go back.
     post(&redis, "c1", "proj.compute", "[600]", Some(1.0));
     for id in ["w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8"] {
         post(&redis, id, "proj.sleep", "[600]", None);

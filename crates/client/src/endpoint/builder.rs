@@ -169,7 +169,7 @@ impl EndpointBuilder {
     }
 
     /// Builds the endpoint of a URL. Other options must agree with it. The exception: TLS options
-    /// may be added to a URL that uses TLS and names none.
+    /// may be added to a URL that uses TLS and has no TLS options.
     fn build_from_url(self) -> Result<Endpoint, ConfigError> {
         let Endpoint::Redis(endpoint) = Endpoint::from_url(&self.host)?;
         let mut endpoint = Arc::unwrap_or_clone(endpoint);

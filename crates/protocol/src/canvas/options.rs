@@ -118,8 +118,8 @@ impl Options {
             .unwrap_or_default()
     }
 
-    /// Returns an option as text. A number is taken as it is written, as Python would where it
-    /// needs text.
+    /// Returns an option as text. A number becomes the text in which it is written, as Python
+    /// converts it where text is needed.
     pub fn text(&self, name: &str) -> Option<String> {
         let value = self.get(name)?.get();
         let text = match value.as_bytes().first()? {
@@ -170,7 +170,7 @@ impl Options {
         self.set(name, &Raws(&all))
     }
 
-    /// Adds the values to a list that are not yet in it.
+    /// Adds to a list those of the values that are not yet in it.
     ///
     /// # Errors
     /// [`CanvasError::Json`] if a value has no JSON form.

@@ -5,8 +5,8 @@
 //! as in JavaScript's `JSON.stringify`; a lone surrogate becomes U+FFFD. [`MAX_DEPTH`] limits the
 //! depth of strict text too, so that no later parser can exhaust its stack.
 //!
-//! Numbers keep their text: `1e400` and integers of any length pass. The reader of the value must
-//! refuse what it cannot hold.
+//! Numbers keep their text: `1e400` and integers of any length pass. Code that reads such a number
+//! as a value must refuse it if its type cannot hold it.
 
 mod error;
 mod members;

@@ -181,8 +181,8 @@ impl Template {
             .and_then(|(embed, text)| Self::cut(text, embed)))
     }
 
-    /// Cuts an envelope at its marks. Returns `None` if they are not those expected: the sender's
-    /// own texts, which are not checked, could hold one.
+    /// Cuts an envelope at its marks. Returns `None` if the envelope has other marks than the
+    /// expected ones: the sender's own texts are not checked, so they could hold a mark.
     fn cut(envelope: &[u8], embed: &[u8]) -> Option<Self> {
         let mut before = [const { Vec::new() }; GAPS.len()].map(Vec::into_boxed_slice);
         let mut rest = envelope;

@@ -161,7 +161,7 @@ impl<'de> Visitor<'de> for ToJson<'_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
-        // Rust's debug form keeps a float a float: `1.0`.
+        // Rust's debug form always shows that a number is a float: it writes `1.0`, not `1`.
         if value.is_finite() {
             self.sink.raw(&format!("{value:?}"))
         } else {

@@ -17,7 +17,8 @@ use super::{Serializer, SerializerError};
 const MAX_TEXT: usize = 2 << 20;
 
 /// The most `[` and `{` accepted in a text. The parser's time grows with the square of their
-/// nesting, which only parsing could measure. PyYAML itself writes block style, without any.
+/// nesting, which only parsing could measure. PyYAML itself writes block style, which has neither
+/// of them.
 const MAX_FLOW: usize = 4_096;
 
 /// PyYAML accepts `key: value` only with keys shorter than this; longer keys need `? key : value`.

@@ -112,7 +112,7 @@ impl Server {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `look` returns something. Calls it again after each change of the state.
+    /// Waits until `look` returns something. Calls `look` again after each change of the state.
     pub(super) async fn until<T>(&self, mut look: impl FnMut(&mut State) -> Option<T>) -> T {
         loop {
             let changed = self.0.changed.notified();

@@ -112,8 +112,8 @@ impl State {
         }
     }
 
-    /// Puts a message back and marks it. At the end of a queue it is a new copy, and need not be
-    /// counted.
+    /// Puts a message back and marks it as redelivered. A message that goes to the end of its queue
+    /// counts as a new one: its next start is not counted.
     fn redeliver(&mut self, taken: Taken, front: bool) {
         let Taken { queue, message, .. } = taken;
         // A malformed message has no place for the mark.
@@ -274,7 +274,7 @@ impl State {
             gone.push(*tag);
             if let Some(Taken { queue, message, .. }) = self.taken.remove(tag) {
                 let wait = Duration::from_micros(u64::try_from(*wait).unwrap_or(0));
-                // A time that no clock reaches is as good as never.
+                // For a time that no clock reaches, an hour stands for "never".
                 let due = Instant::now().checked_add(wait);
                 let due = due.unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
                 self.delayed.push((due, queue, message));
@@ -283,8 +283,8 @@ impl State {
         gone
     }
 
-    /// Puts held messages back, marked as redelivered, unless workers get no answers. Returns their
-    /// number.
+    /// Puts held messages back, marked as redelivered, and returns their number. Does nothing while
+    /// the server answers no worker.
     pub(super) fn give_back(&mut self, tags: &[Tag]) -> usize {
         if !self.answers() {
             return 0;

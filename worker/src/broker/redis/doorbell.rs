@@ -5,10 +5,10 @@
 //! finds a message now, or Redis reports the next message, and the bell rings. The bell rings once
 //! for each arming. A busy worker does not arm it, so it causes no traffic.
 //!
-//! The connection does nothing else. If it wrote a key, the bell would no longer be armed, although
-//! it has not rung. If it called a script, the bell would be armed for the keys of the script, too.
-//! If tracking is refused, the lists are polled. In either case the consumer also claims once a
-//! second, because some faults of a link go unnoticed.
+//! The connection sends no other commands. If it wrote a key, the bell would no longer be armed,
+//! although it has not rung. If it called a script, the bell would be armed for the keys of the
+//! script, too. If tracking is refused, the lists are polled. In either case the consumer also
+//! claims once a second, because some faults of a link go unnoticed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -151,8 +151,8 @@ impl Doorbell {
                 }
             }
         }
-        // Forget earlier rings: the look below sees their messages. Most of them come from our own
-        // claims, which empty the lists.
+        // Forget earlier rings: the `EXISTS` below sees their messages. Most of them come from our
+        // own claims, which empty the lists.
         let _ = self.heard.notified().now_or_never();
         // A key of another type would always exist, so the bell would ring without end: leave it
         // out.

@@ -14,8 +14,8 @@ use crate::broker::options::RedisOptions;
 use crate::failpoint::failpoint;
 use crate::monitor::{Lost, Observer, Observers, Pulse};
 
-/// The time between two sweeps. Far shorter than Python's hundred seconds, so that Python's
-/// sweepers find nothing to do: a Python sweeper that competes with our writes blocks its worker.
+/// The time between two sweeps. Python's workers sweep every hundred seconds. A far shorter time
+/// leaves them nothing to do: a Python sweeper that competes with our writes blocks its worker.
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// Renews every lease, again and again. Does not return.

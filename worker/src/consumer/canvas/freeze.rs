@@ -232,7 +232,7 @@ impl Calling<'_> {
                     Signature { kind, ..step }
                 }
             };
-            // The body of a chord made here already has its place.
+            // If the last step became the body of a chord above, it has its place already.
             let is_last = made.tasks.is_empty() && upgraded.is_none();
             let outcome = self.freeze(&mut step, if is_last { last } else { root })?;
             if let Some(next) = next.filter(|next| self.outcomes.parent(*next).is_none())

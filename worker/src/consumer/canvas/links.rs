@@ -21,8 +21,8 @@ const OF_THE_CHAIN: [&str; 8] = [
     "task_id",
 ];
 
-/// Adds a callback: to the first member of a group, which cannot pass on the others' results; to a
-/// chord's body.
+/// Adds a callback. A chord gets it at its body. A group gets it at its first member; it then gets
+/// no result, because it could not get the results of the other members.
 pub(super) fn link(to: &mut Signature, callback: &Value, load: &Load) -> Result<(), String> {
     match &mut to.kind {
         Kind::Group(members) => match members.first_mut() {

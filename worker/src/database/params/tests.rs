@@ -198,7 +198,8 @@ fn mysql_takes_whole_numbers_of_rows_only() {
             assert!(error.contains(":a stands behind LIMIT"), "{value}: {error}");
         }
     }
-    // PostgreSQL and SQLite report wrong values themselves, and give a meaning to others.
+    // PostgreSQL and SQLite report wrong values themselves. Some values that MySQL refuses have a
+    // meaning there.
     let none: Params<'_> = &[("a", json!(null))];
     assert!(sent("SELECT 1 LIMIT :a", Dialect::Postgres, none).is_ok());
     let all: Params<'_> = &[("a", json!(-1))];

@@ -40,7 +40,8 @@ pub async fn a_message_that_is_held_for_long_is_not_delivered_to_another<B: Brok
         delivery = one.next() => (delivery, one.settler.clone()),
         delivery = two.next() => (delivery, two.settler.clone()),
     };
-    // The message is held for three times as long, while another worker could rescue it.
+    // The message is held for three times the lease, and another worker is there that could rescue
+    // it.
     tokio::select! {
         () = tokio::time::sleep(Duration::from_secs(6)) => {}
         _ = one.deliveries.recv() => panic!("delivered twice"),
@@ -112,7 +113,8 @@ async fn begin<B: Broker>(broker: &mut B, rig: &mut Rig, delivery: Delivery) -> 
     rig.settler.begin(again, pending()).await
 }
 
-/// Asserts that the message is the only dead letter, and that its result tells a waiting client.
+/// Asserts that the message is the only dead letter, and that the stored result says why, for a
+/// client that waits.
 async fn is_poison<B: Broker>(broker: &mut B) {
     broker.until_dead(1).await;
     broker.until_clean().await;

@@ -47,7 +47,7 @@ impl Debts {
         self.owed.push_back(owed);
     }
 
-    /// Removes the oldest answer, which has come, and returns what it answers.
+    /// Removes the oldest owed answer, which has now come, and returns what kind of answer it is.
     pub(super) fn pay(&mut self) -> Option<Owed> {
         let owed = self.owed.pop_front()?;
         self.posts -= owed.posts();
