@@ -11,8 +11,8 @@ use CeleryBridge\Transport\ExtensionTransport;
 use CeleryTimeoutException;
 
 /**
- * A result read through the extension. It holds no connection: its task may be posted later, or
- * never. Once the task has ended, the result is not read again.
+ * A result read through the extension. It holds no connection, because its task may be posted much
+ * later, or never. Once the task has ended, the result is not read again.
  */
 final class ExtensionResult implements Result
 {

@@ -1,7 +1,7 @@
 //! JSON text as a tree, one level at a time, and other formats written as JSON text.
 //!
 //! Both directions limit their depth: a [`Node`] is made only from text whose depth was checked,
-//! and [`to_json`] counts.
+//! and [`to_json`] counts the levels that it writes.
 
 use std::borrow::Cow;
 use std::fmt;
