@@ -8,6 +8,8 @@ use CeleryBridge\Contracts\Client;
 use CeleryBridge\Contracts\Result;
 use DateInterval;
 use DateTimeInterface;
+use Illuminate\Support\Traits\Conditionable;
+use Illuminate\Support\Traits\Macroable;
 use UnitEnum;
 
 /**
@@ -15,6 +17,9 @@ use UnitEnum;
  */
 final class PendingTask
 {
+    use Conditionable;
+    use Macroable;
+
     /** @var array<string, mixed> */
     private array $options = [];
 

@@ -21,6 +21,9 @@ final class TaskMessage
     /** Seconds, about 7,900 years: added to today, they give a year of four digits. */
     private const FAR = 250_000_000_000;
 
+    /** Options that are no fields of the message, or have another name there. */
+    private const NOT_SENT = ['id', 'queue', 'delay', 'countdown', 'eta', 'after_commit'];
+
     /**
      * @param  string  $id  the task's and its result's id
      * @param  string  $name  the task's name
@@ -28,6 +31,7 @@ final class TaskMessage
      * @param  string|null  $queue  null: the connection's queue
      * @param  array<string, mixed>  $fields  further fields of the message, by the names of celery-php's $task_args
      * @param  bool|null  $afterCommit  null: the connection's setting
+     * @param  object|null  $job  the job of Laravel's that is posted as this task
      */
     private function __construct(
         public readonly string $id,
@@ -36,6 +40,7 @@ final class TaskMessage
         public readonly ?string $queue = null,
         public readonly array $fields = [],
         public readonly ?bool $afterCommit = null,
+        public readonly ?object $job = null,
     ) {
         if ($name === '') {
             throw new InvalidArgumentException('a Celery task needs a name');
@@ -50,6 +55,7 @@ final class TaskMessage
      *     `expires` a time, or seconds from now;
      *     `after_commit` bool;
      *     `queue`, where the parameter is null;
+     *     `job`, an object that is posted as this task: not sent, but shown to events and tests;
      *     other names go into the message: `timelimit`, `retries`, `callbacks`, …; unknown names become headers
      */
     public static function make(
@@ -58,10 +64,14 @@ final class TaskMessage
         string|UnitEnum|null $queue = null,
         array $options = [],
     ): self {
-        $fields = array_diff_key($options, array_flip(['id', 'queue', 'delay', 'countdown', 'after_commit']));
+        $fields = array_diff_key($options, array_flip(self::NOT_SENT));
+
+        $job = is_object($options['job'] ?? null) ? $options['job'] : null;
+        if ($job !== null) {
+            unset($fields['job']);
+        }
 
         $delay = $options['eta'] ?? $options['delay'] ?? $options['countdown'] ?? null;
-        unset($fields['eta']);
         if ($delay !== null && $delay !== 0) {
             $fields['eta'] = self::time($delay, 'eta');
         }
@@ -77,6 +87,7 @@ final class TaskMessage
             self::queueName($queue ?? $options['queue'] ?? null),
             Arguments::normalise($name, $fields),
             isset($options['after_commit']) ? (bool) $options['after_commit'] : null,
+            $job,
         );
     }
 
@@ -85,7 +96,7 @@ final class TaskMessage
      */
     public function withQueue(string $queue): self
     {
-        return new self($this->id, $this->name, $this->args, $queue, $this->fields, $this->afterCommit);
+        return new self($this->id, $this->name, $this->args, $queue, $this->fields, $this->afterCommit, $this->job);
     }
 
     /**
@@ -95,7 +106,7 @@ final class TaskMessage
     {
         $fields = [$name => $value] + $this->fields;
 
-        return new self($this->id, $this->name, $this->args, $this->queue, $fields, $this->afterCommit);
+        return new self($this->id, $this->name, $this->args, $this->queue, $fields, $this->afterCommit, $this->job);
     }
 
     /**

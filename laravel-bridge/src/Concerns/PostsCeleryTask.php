@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Concerns;
 
-use CeleryBridge\CeleryManager;
+use CeleryBridge\Contracts\Factory;
 use CeleryBridge\Context\LaravelHeader;
 use CeleryBridge\Queue\FailedCallback;
 use CeleryBridge\Queue\TaskMapper;
@@ -24,11 +24,12 @@ use Throwable;
  */
 trait PostsCeleryTask
 {
-    public function handle(CeleryManager $celery): void
+    public function handle(Factory $celery): void
     {
         $connection = TaskMapper::connection($this);
         $options = [
             'after_commit' => false,
+            'job' => $this,
             'id' => (isset($this->job) ? $this->job->uuid() : null) ?? (string) Str::uuid(),
         ];
 

@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Console;
 
-use CeleryBridge\CeleryManager;
+use CeleryBridge\Contracts\Factory;
 use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Exceptions\ExtensionNotLoaded;
 use CeleryBridge\Transport\Extension;
@@ -30,7 +30,7 @@ final class DoctorCommand extends Command
     /** @var list<array{check: string, ok: bool, detail: string}> */
     private array $checks = [];
 
-    public function handle(CeleryManager $celery, Repository $config): int
+    public function handle(Factory $celery, Repository $config): int
     {
         $this->checks = [];
         $this->note('PHP', true, PHP_VERSION.' '.PHP_SAPI.', Laravel '.$this->laravel->version());
@@ -65,7 +65,7 @@ final class DoctorCommand extends Command
         return $healthy ? self::SUCCESS : self::FAILURE;
     }
 
-    private function examine(CeleryManager $celery, string $name): void
+    private function examine(Factory $celery, string $name): void
     {
         try {
             $settings = $celery->settings($name);

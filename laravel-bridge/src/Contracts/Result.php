@@ -29,6 +29,12 @@ interface Result
     public function failed(): bool;
 
     /**
+     * Returns what the task has reported with its present state, such as the meta of PROGRESS.
+     * Null if it has reported nothing, or has ended.
+     */
+    public function progress(): mixed;
+
+    /**
      * Waits until the task has ended and returns its value. Objects come as stdClass.
      *
      * @param  float|null  $timeout  seconds; 0 asks once; null: the INI setting

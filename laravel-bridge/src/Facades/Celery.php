@@ -23,11 +23,20 @@ use Illuminate\Support\Facades\Facade;
  * @method static \CeleryBridge\Contracts\Result result(string $id)
  * @method static void forget(string $id)
  * @method static void revoke(string $id)
+ * @method static void macro(string $name, object|callable $macro)
+ * @method static CeleryFake returning(string $task, mixed $result)
+ * @method static CeleryFake answer(string|\CeleryBridge\Contracts\Result|\CeleryBridge\Testing\PostedTask $task, mixed $outcome)
+ * @method static CeleryFake failPosting(?\Throwable $exception = null)
+ * @method static CeleryFake respectTransactions()
  * @method static void assertPosted(string|\Closure $task, \Closure|int|null $callback = null)
+ * @method static void assertPostedTimes(string|\Closure $task, int $times = 1)
  * @method static void assertPostedOn(string|\UnitEnum $queue, string|\Closure $task, \Closure|null $callback = null)
  * @method static void assertNotPosted(string|\Closure $task, \Closure|null $callback = null)
  * @method static void assertNothingPosted()
  * @method static void assertCount(int $count)
+ * @method static void assertRevoked(string|\Closure|\CeleryBridge\Contracts\Result|\CeleryBridge\Testing\PostedTask $task)
+ * @method static void assertNotRevoked(string|\Closure|\CeleryBridge\Contracts\Result|\CeleryBridge\Testing\PostedTask $task)
+ * @method static void assertNothingRevoked()
  * @method static \Illuminate\Support\Collection<int, \CeleryBridge\Testing\PostedTask> posted(string|\Closure|null $task = null, \Closure|null $callback = null)
  *
  * @see CeleryManager
@@ -41,8 +50,8 @@ final class Celery extends Facade
      *
      * @param  array<string, mixed>  $results  the results of tasks, by name: a value, a closure
      * that gets the
-     *     {@see \CeleryBridge\Testing\PostedTask}, or an exception for a failed task. Others stay
-     *     PENDING.
+     *     {@see \CeleryBridge\Testing\PostedTask}, an exception for a failed task, or a
+     *     {@see \CeleryBridge\Testing\FakeState} for one that has not ended. Others stay PENDING.
      */
     public static function fake(array $results = []): CeleryFake
     {

@@ -35,6 +35,6 @@ abstract class AbstractCeleryTaskJob
         return Container::getInstance()
             ->make(Factory::class)
             ->connection($this->celeryConnection)
-            ->post($taskName, $args);
+            ->post($taskName, $args, null, ['job' => $this]);
     }
 }

@@ -4,7 +4,6 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Queue;
 
-use CeleryBridge\CeleryManager;
 use CeleryBridge\Contracts\Factory;
 use Illuminate\Contracts\Container\Container;
 use Illuminate\Queue\Connectors\ConnectorInterface;
@@ -32,7 +31,7 @@ final class CeleryConnector implements ConnectorInterface
     public function connect(array $config): CeleryQueue
     {
         return new CeleryQueue(
-            fn (): CeleryManager => $this->container->make(Factory::class),
+            fn (): Factory => $this->container->make(Factory::class),
             $config['connection'] ?? null,
             empty($config[InheritedQueues::MARK]) ? $config['queue'] ?? null : null,
             $config['after_commit'] ?? null,

@@ -4,9 +4,9 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Queue;
 
-use CeleryBridge\CeleryManager;
 use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Context\LaravelHeader;
+use CeleryBridge\Contracts\Factory;
 use CeleryBridge\Exceptions\ArgumentCannotBeSent;
 use CeleryBridge\Exceptions\JobCannotRunOnCelery;
 use CeleryBridge\Exceptions\ServedByCelery;
@@ -32,7 +32,7 @@ use Throwable;
 final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
 {
     /**
-     * @param  Closure(): CeleryManager  $manager  called at each use, so that a later fake takes
+     * @param  Closure(): Factory  $manager  called at each use, so that a later fake takes
      * effect
      * @param  string|null  $celeryConnection  a name in config/celery.php; null: its default
      * @param  string|null  $defaultQueue  null: as the Celery connection says
@@ -389,7 +389,7 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
             TaskMapper::name($job),
             TaskMapper::arguments($job),
             $queue,
-            ['id' => $id, 'delay' => $delay, 'after_commit' => false] + $headers,
+            ['id' => $id, 'job' => $job, 'delay' => $delay, 'after_commit' => false] + $headers,
         );
     }
 

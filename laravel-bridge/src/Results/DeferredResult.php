@@ -43,6 +43,11 @@ final class DeferredResult implements Result
         return $this->result->failed();
     }
 
+    public function progress(): mixed
+    {
+        return $this->result->progress();
+    }
+
     public function get(?float $timeout = null): mixed
     {
         if (! $this->post->hasEnded()) {

@@ -54,6 +54,13 @@ final class ExtensionResult implements Result
         return $this->status() === 'FAILURE';
     }
 
+    public function progress(): mixed
+    {
+        $document = $this->document();
+
+        return $this->final === null ? $document['result'] ?? null : null;
+    }
+
     public function get(?float $timeout = null): mixed
     {
         $document = $this->final ?? $this->awaitDocument($timeout);

@@ -15,7 +15,7 @@ use Throwable;
  */
 final class FakeResult implements Result
 {
-    public function __construct(private readonly CeleryFake $fake, private readonly string $id)
+    public function __construct(private readonly Recorder $recorder, private readonly string $id)
     {
     }
 
@@ -26,17 +26,12 @@ final class FakeResult implements Result
 
     public function status(): string
     {
-        return match (true) {
-            $this->fake->isRevoked($this->id) => 'REVOKED',
-            ! $this->fake->hasOutcome($this->id) => 'PENDING',
-            $this->fake->outcome($this->id) instanceof Throwable => 'FAILURE',
-            default => 'SUCCESS',
-        };
+        return $this->recorder->status($this->id);
     }
 
     public function ready(): bool
     {
-        return $this->status() !== 'PENDING';
+        return in_array($this->status(), ['SUCCESS', 'FAILURE', 'REVOKED'], true);
     }
 
     public function successful(): bool
@@ -49,13 +44,20 @@ final class FakeResult implements Result
         return $this->status() === 'FAILURE';
     }
 
+    public function progress(): mixed
+    {
+        $outcome = $this->recorder->outcome($this->id);
+
+        return $outcome instanceof FakeState && ! $this->ready() ? $outcome->meta : null;
+    }
+
     public function get(?float $timeout = null): mixed
     {
         return match ($this->status()) {
-            'PENDING' => throw new ResultTimedOut($this->id, $timeout),
             'REVOKED' => throw new TaskFailed($this->id, 'REVOKED', 'TaskRevokedError', 'revoked'),
             'FAILURE' => throw $this->failure(),
-            default => $this->fake->outcome($this->id),
+            'SUCCESS' => $this->recorder->outcome($this->id),
+            default => throw new ResultTimedOut($this->id, $timeout),
         };
     }
 
@@ -66,17 +68,17 @@ final class FakeResult implements Result
 
     public function forget(): void
     {
-        $this->fake->forgetOutcome($this->id);
+        $this->recorder->forget($this->id);
     }
 
     public function revoke(): void
     {
-        $this->fake->markRevoked($this->id);
+        $this->recorder->revoke($this->id);
     }
 
     private function failure(): TaskFailed
     {
-        $exception = $this->fake->outcome($this->id);
+        $exception = $this->recorder->outcome($this->id);
         assert($exception instanceof Throwable);
 
         return new TaskFailed(

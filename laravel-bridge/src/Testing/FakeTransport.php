@@ -9,11 +9,11 @@ use CeleryBridge\Contracts\Transport;
 use CeleryBridge\TaskMessage;
 
 /**
- * Adds tasks to the fake's record.
+ * Adds tasks to the record instead of sending them.
  */
 final class FakeTransport implements Transport
 {
-    public function __construct(private readonly CeleryFake $fake, private readonly string $connection)
+    public function __construct(private readonly Recorder $recorder, private readonly string $connection)
     {
     }
 
@@ -23,7 +23,7 @@ final class FakeTransport implements Transport
 
     public function post(TaskMessage $task): void
     {
-        $this->fake->record(PostedTask::fromMessage($task, $this->connection));
+        $this->recorder->record(PostedTask::fromMessage($task, $this->connection));
     }
 
     public function postMany(string $queue, array $tasks): void
@@ -33,16 +33,16 @@ final class FakeTransport implements Transport
 
     public function forget(string $id): void
     {
-        $this->fake->forgetOutcome($id);
+        $this->recorder->forget($id);
     }
 
     public function revoke(string $id): void
     {
-        $this->fake->markRevoked($id);
+        $this->recorder->revoke($id);
     }
 
     public function result(string $id, ?string $task = null): Result
     {
-        return new FakeResult($this->fake, $id);
+        return new FakeResult($this->recorder, $id);
     }
 }

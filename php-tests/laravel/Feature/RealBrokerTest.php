@@ -174,10 +174,16 @@ final class RealBrokerTest extends TestCase
         $this->assertSame('STARTED', $result->status());
         $this->assertFalse($result->ready());
 
+        $this->assertEquals((object) ['pid' => 1], $result->progress());
+        $this->broker->finish($result->id(), 'PROGRESS', ['done' => 3]);
+        $this->assertSame('PROGRESS', $result->status());
+        $this->assertEquals((object) ['done' => 3], $result->progress());
+
         $this->broker->finish($result->id(), 'SUCCESS', ['sum' => 5, 'list' => [1]]);
         $this->assertEquals((object) ['sum' => 5, 'list' => [1]], $result->get(5));
         $this->assertTrue($result->successful());
         $this->assertNull($result->traceback());
+        $this->assertNull($result->progress());
         $this->assertTrue($this->broker->hasResult($result->id()));
 
         $again = Celery::result($result->id());
