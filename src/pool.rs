@@ -86,6 +86,7 @@ pub(crate) fn client_options() -> ClientOptions {
     client.command_timeout = settings.command_timeout;
     client.replicas = settings.replicas;
     client.idle_check = settings.idle_check;
+    client.spin = settings.spin;
     if let Some(limit) = settings::memory_limit() {
         client.max_reply = client.max_reply.min(limit);
     }

@@ -20,7 +20,7 @@ use crate::ffi::ini::{self, fixed, open, secret_url};
 
 /// The directives. Scripts may change all except where messages go: the URLs, the prefix and the
 /// names of lists belong to the administrator.
-static DIRECTIVES: IniEntryDefs<18> = IniEntryDefs::new([
+static DIRECTIVES: IniEntryDefs<19> = IniEntryDefs::new([
     secret_url(c"celery.broker_url"),
     secret_url(c"celery.result_backend"),
     open(c"celery.default_queue", c"celery"),
@@ -31,6 +31,7 @@ static DIRECTIVES: IniEntryDefs<18> = IniEntryDefs::new([
     open(c"celery.keep_results", c"0"),
     open(c"celery.max_connections", c"8"),
     open(c"celery.idle_check", c"30"),
+    open(c"celery.spin", c"1"),
     open(c"celery.publish", c"confirmed"),
     open(c"celery.replicas", c"0"),
     open(c"celery.task_protocol", c"2"),
@@ -127,6 +128,9 @@ pub(crate) struct Settings {
     /// The directive `celery.idle_check`: the idle time after which a connection is checked before
     /// use.
     pub(crate) idle_check: Duration,
+    /// The directive `celery.spin`: whether a call looks for an answer that is expected at once,
+    /// before it sleeps.
+    pub(crate) spin: bool,
     /// The directive `celery.replicas`: how many replicas must have a post before it counts as
     /// confirmed.
     pub(crate) replicas: u32,
@@ -158,16 +162,12 @@ impl Settings {
             post_timeout: seconds(c"celery.post_timeout", 5.0),
             command_timeout: seconds(c"celery.command_timeout", 5.0),
             result_timeout: seconds(c"celery.result_timeout", 60.0),
-            keep_results: ini::read_as(c"celery.keep_results", |value| {
-                matches!(
-                    value.trim().to_ascii_lowercase().as_str(),
-                    "1" | "on" | "yes" | "true"
-                )
-            }),
+            keep_results: is_on(c"celery.keep_results"),
             max_connections: number(c"celery.max_connections")
                 .filter(|&number| number >= 1)
                 .unwrap_or(8),
             idle_check: seconds(c"celery.idle_check", 30.0),
+            spin: is_on(c"celery.spin"),
             replicas: number(c"celery.replicas").unwrap_or(0),
             publish: ini::read_as(c"celery.publish", |value| match value.trim() {
                 "" | "confirmed" => Ok(Publish::Confirmed),
@@ -195,6 +195,15 @@ impl Settings {
 pub(crate) fn memory_limit() -> Option<usize> {
     let limit = usize::try_from(ini::memory_limit()).ok();
     limit.filter(|&limit| limit > 0)
+}
+
+fn is_on(name: &CStr) -> bool {
+    ini::read_as(name, |value| {
+        matches!(
+            value.trim().to_ascii_lowercase().as_str(),
+            "1" | "on" | "yes" | "true"
+        )
+    })
 }
 
 fn text(name: &CStr) -> Option<String> {

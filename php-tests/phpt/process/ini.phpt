@@ -35,6 +35,7 @@ celery.publish = 'confirmed', all
 celery.replicas = '0', all
 celery.result_backend = '', administrator
 celery.result_timeout = '60', all
+celery.spin = '1', all
 celery.task_protocol = '2', all
 celery.publish is "Confirmed"; it must be "confirmed", "once" or "pipelined".
 confirmed

@@ -7,11 +7,13 @@
 //!
 //! * `process`: recognizing forks;
 //! * `wait`: deadline and interrupt;
-//! * `resolve` and `socket`: names, and bytes in and out.
+//! * `resolve` and `socket`: names, and bytes in and out;
+//! * `spin`: whether a wait looks for its answer before it sleeps.
 
 mod process;
 pub(crate) mod resolve;
 pub(crate) mod socket;
+pub(crate) mod spin;
 pub(crate) mod wait;
 
 pub use process::Process;

@@ -15,6 +15,7 @@ mod publish;
 mod replicas;
 mod results;
 mod scripted;
+mod spin;
 mod tls;
 
 use std::sync::Arc;

@@ -168,6 +168,25 @@ fn a_server_of_the_right_authority_is_trusted() {
 }
 
 #[test]
+fn posts_over_tls_arrive_once_while_answers_are_looked_for() {
+    let authority = Authority::new();
+    let (redis, port) = serve(&authority.issue("localhost"), None);
+    let endpoint = built(option(to("localhost", port), "cafile", authority.ca()));
+    for spin in [true, false] {
+        let mut options = ClientOptions::default();
+        options.spin = spin;
+        let mut client = Client::new(endpoint.clone(), options);
+        for nth in 0..100 {
+            let post = post(&format!("t{nth}"));
+            at_leisure(|wait| client.publish(&post, Publish::Confirmed, wait)).unwrap();
+        }
+        let expected: Vec<String> = (0..100).map(|nth| format!("t{nth}")).collect();
+        assert_eq!(queued(&redis, "q"), expected);
+        cli(&redis, &["DEL", "q"]);
+    }
+}
+
+#[test]
 fn a_tls_connection_is_used_again() {
     let authority = Authority::new();
     let (redis, port) = serve(&authority.issue("localhost"), None);

@@ -91,7 +91,9 @@ impl Client {
         };
         let rested = resting.link().last_used().elapsed();
         // The connection may have been opened for a caller with another limit.
-        resting.link_mut().wire.accept_up_to(self.options.max_reply);
+        let wire = &mut resting.link_mut().wire;
+        wire.accept_up_to(self.options.max_reply);
+        wire.spin(self.options.spin);
         let alive = match resting {
             Resting::Ready(link) => self.if_alive(link, rested, wait)?,
             Resting::Leaving(leaving) => leaving.if_alive(),
@@ -204,7 +206,10 @@ impl Client {
         let mut pauses = CONNECT_PAUSES.iter();
         loop {
             match Link::open(&self.endpoint, self.options.max_reply, &mut wait) {
-                Ok(link) => return Ok(link),
+                Ok(mut link) => {
+                    link.wire.spin(self.options.spin);
+                    return Ok(link);
+                }
                 Err(NotOpen {
                     error: ClientError::Server(answer),
                     ..

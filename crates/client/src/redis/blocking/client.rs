@@ -33,6 +33,9 @@ pub struct ClientOptions {
     pub replicas: u32,
     /// Idle time after which a connection is checked by a PING before it is used.
     pub idle_check: Duration,
+    /// Whether the wait for an answer looks for it for up to 50 µs before it sleeps, on a connection
+    /// whose last answers came about that fast.
+    pub spin: bool,
     /// The largest result to accept, in bytes. Answers to other commands have a small limit of
     /// their own.
     pub max_reply: usize,
@@ -50,6 +53,7 @@ impl Default for ClientOptions {
             command_timeout: Duration::from_secs(5),
             replicas: 0,
             idle_check: Duration::from_secs(30),
+            spin: true,
             // Redis' limit for one value, plus room for the length and the line ends around it.
             max_reply: (512 << 20) + 1024,
             window_posts: 1000,

@@ -6,6 +6,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use nix::poll::PollFlags;
 use rustls::ClientConnection;
@@ -13,6 +14,7 @@ use rustls::ClientConnection;
 use super::reply::ReplyReader;
 use crate::blocking::resolve;
 use crate::blocking::socket::{Peek, Socket};
+use crate::blocking::spin::{self, Spin};
 use crate::blocking::wait::{SLICE, Wait};
 use crate::endpoint::Address;
 use crate::error::{ClientError, TlsProblem};
@@ -33,6 +35,7 @@ pub(super) struct NotOpen {
 pub(super) struct Stream {
     socket: Socket,
     tls: Option<Box<ClientConnection>>,
+    spin: Spin,
 }
 
 impl Stream {
@@ -40,7 +43,11 @@ impl Stream {
         let socket = open_socket(endpoint, wait)?;
         let (Some(options), Address::Tcp { host, .. }) = (endpoint.tls(), endpoint.address())
         else {
-            return Ok(Self { socket, tls: None });
+            return Ok(Self {
+                socket,
+                tls: None,
+                spin: Spin::default(),
+            });
         };
         let never = |error: ClientError| NotOpen {
             error,
@@ -53,6 +60,7 @@ impl Stream {
         let mut stream = Self {
             socket,
             tls: Some(Box::new(session)),
+            spin: Spin::default(),
         };
         stream.shake_hands(endpoint, wait)?;
         Ok(stream)
@@ -118,6 +126,11 @@ impl Stream {
             }
         }
         Ok(())
+    }
+
+    /// Sets whether a wait for an answer may look for it before it sleeps, see [`Spin`].
+    pub(super) fn spin(&mut self, on: bool) {
+        self.spin.enable(on);
     }
 
     /// Sets whether small writes are gathered, see [`Socket::gather`].
@@ -186,6 +199,41 @@ impl Stream {
             }
         }
         Ok(())
+    }
+
+    /// Reads at least one byte of an answer that is expected soon. It may look for the answer before
+    /// it sleeps.
+    pub(super) fn read_soon(
+        &mut self,
+        replies: &mut ReplyReader,
+        wait: &mut Wait<'_>,
+        what: &'static str,
+    ) -> Result<(), Broken> {
+        let start = Instant::now();
+        if self.spin.tries() && wait.slice(what)? > spin::LONGEST {
+            let found = self.look(start, replies)?;
+            self.spin.tried(found);
+            if found {
+                return Ok(());
+            }
+        }
+        self.read(replies, wait, what)?;
+        self.spin.slept(start, Instant::now());
+        Ok(())
+    }
+
+    /// Looks for bytes again and again for a moment. Returns `true` if there were some.
+    fn look(&mut self, start: Instant, replies: &mut ReplyReader) -> Result<bool, Broken> {
+        loop {
+            if self.read_available(replies)? > 0 {
+                return Ok(true);
+            }
+            if start.elapsed() >= spin::LONGEST {
+                return Ok(false);
+            }
+            // Without this, a server on the same processor could not answer.
+            std::thread::yield_now();
+        }
     }
 
     /// Reads at least one byte.

@@ -178,13 +178,20 @@ impl Wire {
         wait: &mut Wait<'_>,
         what: &'static str,
     ) -> Result<Answer, ClientError> {
+        // A message of a channel comes when a task has ended. The rest of a large answer is on its
+        // way already.
+        let mut is_soon = shape != Shape::Message;
         loop {
             if let Some(answer) = self.answer_at_hand(shape)? {
                 return Ok(answer);
             }
             // The command to be answered must have been sent.
             self.gather(false);
-            let read = self.stream.read(&mut self.replies, wait, what);
+            let read = if std::mem::take(&mut is_soon) {
+                self.stream.read_soon(&mut self.replies, wait, what)
+            } else {
+                self.stream.read(&mut self.replies, wait, what)
+            };
             read.map_err(|broken| self.lost(broken))?;
         }
     }
@@ -288,6 +295,11 @@ impl Wire {
                     && self.replies.is_empty()
             }
         }
+    }
+
+    /// Sets whether the wait for an answer may look for it before it sleeps.
+    pub(crate) fn spin(&mut self, on: bool) {
+        self.stream.spin(on);
     }
 
     /// Sets the largest result to accept from now on.
