@@ -20,6 +20,15 @@ final class JobCannotRunOnCelery extends LogicException implements CeleryBridgeE
 
     public static function unmapped(mixed $job): self
     {
+        // Queued mail, notifications, listeners, broadcasts, closures.
+        if (is_object($job) && str_starts_with($job::class, 'Illuminate\\')) {
+            $what = method_exists($job, 'displayName') ? $job->displayName() : $job::class;
+
+            return self::because($job, "it is a job of Laravel's own for [{$what}], which only PHP workers can run. Keep "
+                .'a connection that they serve as the default (`queue.default`), and name the connection of Celery in '
+                .'the jobs that are Celery tasks.');
+        }
+
         return self::because($job, 'it names no Celery task, and a Celery worker cannot unserialize PHP objects. '
             .'Give the class the attribute #[CeleryTask(\'name\')] or a method celeryTask(), or dispatch it to a '
             .'queue connection that PHP workers serve.');

@@ -7,7 +7,7 @@ namespace CeleryBridge\Queue;
 use CeleryBridge\TaskMessage;
 
 /**
- * A job and its task. A plain value.
+ * A job, its settings, and its task. A plain value.
  */
 final class Posting
 {
@@ -16,6 +16,7 @@ final class Posting
      */
     public function __construct(
         public readonly object $job,
+        public readonly JobSettings $settings,
         public readonly TaskMessage $task,
         public readonly mixed $delay,
     ) {

@@ -8,6 +8,7 @@ use CeleryBridge\Attributes\CeleryTask;
 use CeleryBridge\Events\TaskPostFailed;
 use CeleryBridge\Exceptions\JobCannotRunOnCelery;
 use CeleryBridge\Facades\Celery;
+use CeleryBridge\Jobs\CeleryTaskJob;
 use CeleryBridge\Testing\PostedTask;
 use CeleryBridge\Tests\fixtures\jobs\PlainJob;
 use CeleryBridge\Tests\fixtures\jobs\TaskCreated;
@@ -20,7 +21,9 @@ use Illuminate\Contracts\Bus\Dispatcher;
 use Illuminate\Contracts\Queue\Queue as QueueContract;
 use Illuminate\Contracts\Queue\ShouldBeEncrypted;
 use Illuminate\Contracts\Queue\ShouldBeUnique;
+use Illuminate\Contracts\Queue\ShouldBeUniqueUntilProcessing;
 use Illuminate\Queue\Events\JobQueued;
+use Illuminate\Queue\Middleware\WithoutOverlapping;
 use Illuminate\Support\Facades\Bus;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Event;
@@ -141,6 +144,56 @@ final class QueueDriverTest extends TestCase
         $this->assertRefused('names no Celery task', fn () => $queue->bulk([new TaskCreated(1), new PlainJob()]));
 
         Celery::assertNothingPosted();
+    }
+
+    /**
+     * @dataProvider unfit
+     */
+    #[\PHPUnit\Framework\Attributes\DataProvider('unfit')] // PHPUnit 12 reads no comments.
+    public function test_settings_that_no_celery_worker_keeps_are_refused(Closure $job, string $reason): void
+    {
+        Celery::fake();
+        $queue = Queue::connection('celery');
+
+        foreach ([
+            fn () => $queue->push($job()),
+            fn () => $queue->later(5, $job()),
+            fn () => $queue->bulk([new TaskCreated(1), $job()]),
+            fn () => dispatch($job())->onConnection('celery'),
+        ] as $way) {
+            $this->assertRefused($reason, $way);
+        }
+        Celery::assertNothingPosted();
+    }
+
+    /**
+     * @return iterable<string, array{Closure(): object, string}>
+     */
+    public static function unfit(): iterable
+    {
+        yield 'middleware by a method' => [fn () => new WithMiddleware(1), 'it has the middleware Illuminate\Queue\Middleware\WithoutOverlapping, which only a PHP worker runs'];
+        yield 'middleware by through()' => [fn () => (new TaskCreated(1))->through([new WithoutOverlapping('x'), 'App\Throttle']), 'WithoutOverlapping, App\Throttle'];
+        yield 'an exception limit' => [fn () => new StopsAfterExceptions(1), 'a Celery worker does not count exceptions'];
+        yield 'unique until its processing' => [fn () => new UniqueUntilItBegins(1), 'nothing here sees when a Celery worker begins it'];
+        yield 'encrypted by a property' => [fn () => new EncryptedByProperty(1), 'cannot decrypt it'];
+        yield 'unique without an end' => [fn () => new UniqueForEver(1), 'unique without an end'];
+    }
+
+    public function test_settings_that_hold_are_in_the_message(): void
+    {
+        Celery::fake();
+        $until = time() + 600;
+
+        Queue::connection('celery')->push(new TriesUntil(1, new DateTimeImmutable("@{$until}")));
+        Queue::connection('celery')->push(new TriesUntil(2, $until));
+        Queue::connection('celery')->push(new TimesOut(3, 30));
+        Queue::connection('celery')->push(new TimesOut(4, 0));
+
+        $expires = gmdate('Y-m-d\TH:i:s', $until).'.000000+00:00';
+        $this->assertSame(
+            [['expires' => $expires], ['expires' => $expires], ['timelimit' => [30, null]], []],
+            Celery::posted()->pluck('fields')->all(),
+        );
     }
 
     public function test_bulk_posts_all(): void
@@ -387,6 +440,61 @@ final class OnTheSecondConnection extends TaskCreated
 final class UniqueForAMinute extends TaskCreated implements ShouldBeUnique
 {
     public int $uniqueFor = 60;
+}
+
+final class WithMiddleware extends TaskCreated
+{
+    /**
+     * @return list<object>
+     */
+    public function middleware(): array
+    {
+        return [new WithoutOverlapping('x')];
+    }
+}
+
+final class StopsAfterExceptions extends TaskCreated
+{
+    public int $maxExceptions = 2;
+}
+
+final class UniqueUntilItBegins extends TaskCreated implements ShouldBeUniqueUntilProcessing
+{
+    public int $uniqueFor = 60;
+}
+
+final class EncryptedByProperty extends TaskCreated
+{
+    public bool $shouldBeEncrypted = true;
+}
+
+#[CeleryTask('task_created')]
+final class TriesUntil extends CeleryTaskJob
+{
+    public function __construct(public int $id, private readonly DateTimeImmutable|int $until)
+    {
+    }
+
+    public function retryUntil(): DateTimeImmutable|int
+    {
+        return $this->until;
+    }
+
+    /**
+     * @return list<int>
+     */
+    public function celeryArguments(): array
+    {
+        return [$this->id];
+    }
+}
+
+#[CeleryTask('task_created')]
+final class TimesOut extends CeleryTaskJob
+{
+    public function __construct(public int $id, public int $timeout)
+    {
+    }
 }
 
 final class UniqueForEver extends TaskCreated implements ShouldBeUnique

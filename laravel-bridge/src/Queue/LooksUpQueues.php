@@ -1,0 +1,80 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Queue;
+
+/**
+ * The part of Laravel's queue contract that reads and empties queues.
+ */
+trait LooksUpQueues
+{
+    /**
+     * Returns the number of messages waiting in the queue.
+     *
+     * @param  mixed  $queue
+     * @return int
+     */
+    public function size($queue = null)
+    {
+        return $this->redis()->size($this->queueFor($queue));
+    }
+
+    /**
+     * @param  mixed  $queue
+     * @return int
+     */
+    public function pendingSize($queue = null)
+    {
+        return $this->size($queue);
+    }
+
+    /**
+     * Returns 0 always: tasks with an ETA wait in the queue or at a worker, among the others.
+     *
+     * @param  mixed  $queue
+     * @return int
+     */
+    public function delayedSize($queue = null)
+    {
+        return 0;
+    }
+
+    /**
+     * Returns the number of tasks that workers hold, for all queues of the broker: Celery does not
+     * separate them by queue.
+     *
+     * @param  mixed  $queue
+     * @return int
+     */
+    public function reservedSize($queue = null)
+    {
+        return $this->redis()->heldByWorkers();
+    }
+
+    /**
+     * Returns null always: a Celery message does not contain the time of its post.
+     *
+     * @param  mixed  $queue
+     * @return int|null
+     */
+    public function creationTimeOfOldestPendingJob($queue = null)
+    {
+        return null;
+    }
+
+    /**
+     * Deletes the messages waiting in the queue; tasks at workers stay.
+     *
+     * @param  mixed  $queue
+     * @return int the number of deleted messages
+     */
+    public function clear($queue)
+    {
+        return $this->redis()->clear($this->queueFor($queue));
+    }
+
+    abstract protected function queueFor(mixed $queue): string;
+
+    abstract protected function redis(): RedisQueues;
+}
