@@ -19,6 +19,8 @@ use Throwable;
  */
 final class DoctorCommand extends Command
 {
+    use SpeaksInComponents;
+
     /** @var string */
     protected $signature = 'celery:doctor
         {--connection= : Only this connection of config/celery.php}
@@ -53,12 +55,7 @@ final class DoctorCommand extends Command
             ));
         } else {
             foreach ($this->checks as $check) {
-                $this->line(sprintf(
-                    '%s  %-28s %s',
-                    $check['ok'] ? '<info>ok  </info>' : '<error>FAIL</error>',
-                    $check['check'],
-                    $check['detail'],
-                ));
+                $this->report($check['check'], $check['ok'], $check['detail']);
             }
         }
 

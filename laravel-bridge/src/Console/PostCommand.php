@@ -46,7 +46,7 @@ final class PostCommand extends Command
             $wait = $this->number('wait');
 
             if ($wait === null) {
-                $this->answer(['id' => $result->id()], "Posted {$result->id()}");
+                $this->answer(['id' => $result->id()], "Posted [{$result->id()}]");
 
                 return self::SUCCESS;
             }

@@ -34,7 +34,7 @@ final class RevokeCommand extends Command
                 $client->revoke($id);
             }
 
-            $this->answer(['revoked' => $ids], 'Told the running workers: '.implode(', ', $ids));
+            $this->answer(['revoked' => $ids], 'Revoked ['.implode(', ', $ids).'] at the running workers');
 
             return self::SUCCESS;
         } catch (Throwable $e) {

@@ -17,6 +17,8 @@ use Throwable;
  */
 trait ShowsResults
 {
+    use SpeaksInComponents;
+
     private const NOT_ENDED = 2;
 
     private function showResult(Result $result, float $wait): int
@@ -25,11 +27,11 @@ trait ShowsResults
             $value = $result->get($wait);
         } catch (ResultTimedOut $e) {
             $status = $result->status();
-            $this->answer(['id' => $result->id(), 'status' => $status], "{$result->id()} {$status}");
+            $this->show(['id' => $result->id(), 'status' => $status], "{$result->id()} {$status}");
 
             return self::NOT_ENDED;
         } catch (TaskFailed $e) {
-            $this->answer(
+            $this->show(
                 [
                     'id' => $result->id(),
                     'status' => $e->status,
@@ -42,7 +44,7 @@ trait ShowsResults
             return self::FAILURE;
         }
 
-        $this->answer(
+        $this->show(
             ['id' => $result->id(), 'status' => 'SUCCESS', 'result' => $value],
             "{$result->id()} SUCCESS\n".$this->json($value, JSON_PRETTY_PRINT),
         );
@@ -55,9 +57,21 @@ trait ShowsResults
      */
     private function answer(array $data, string $words): void
     {
-        $this->line($this->option('json')
-            ? $this->json($data)
-            : $words);
+        if ($this->option('json')) {
+            $this->line($this->json($data));
+        } else {
+            $this->inform($words);
+        }
+    }
+
+    /**
+     * Shows the data of a result, which other programs may read from its lines.
+     *
+     * @param  array<string, mixed>  $data
+     */
+    private function show(array $data, string $lines): void
+    {
+        $this->line($this->option('json') ? $this->json($data) : $lines);
     }
 
     private function json(mixed $value, int $flags = 0): string
@@ -71,9 +85,9 @@ trait ShowsResults
     private function fault(Throwable $e): int
     {
         if ($this->option('json')) {
-            $this->answer(['error' => $e->getMessage()], '');
+            $this->line($this->json(['error' => $e->getMessage()]));
         } else {
-            $this->error($e->getMessage());
+            $this->complain($e->getMessage());
         }
 
         return self::FAILURE;

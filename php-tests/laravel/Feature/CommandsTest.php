@@ -22,7 +22,7 @@ final class CommandsTest extends TestCase
         ]);
 
         $this->assertSame(0, $code, $output);
-        $this->assertSame("Posted the-id\n", $output);
+        $this->assertStringContainsString('Posted [the-id]', $output);
         Celery::assertPostedOn('ml', 'proj.echo', function (PostedTask $task): bool {
             $this->assertEquals([2, 'text', (object) ['x' => [1]], true, '7'], $task->args);
 

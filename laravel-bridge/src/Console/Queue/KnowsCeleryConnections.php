@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Console\Queue;
 
+use CeleryBridge\Console\SpeaksInComponents;
 use CeleryBridge\Queue\CeleryQueue;
 
 /**
@@ -11,6 +12,8 @@ use CeleryBridge\Queue\CeleryQueue;
  */
 trait KnowsCeleryConnections
 {
+    use SpeaksInComponents;
+
     private function celeryQueue(?string $connection): ?CeleryQueue
     {
         $queue = $this->laravel->make('queue')->connection($connection);
@@ -20,11 +23,7 @@ trait KnowsCeleryConnections
 
     private function refuse(string $message): int
     {
-        if (isset($this->components)) {
-            $this->components->error($message);
-        } else {
-            $this->error($message);
-        }
+        $this->complain($message);
 
         return self::FAILURE;
     }
