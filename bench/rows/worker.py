@@ -1,8 +1,8 @@
 """Workers drain a full queue of tasks that do nothing, acknowledged late, with and without results.
 
 Python's worker is measured with each of its pools; `make bench` tries several prefetch multipliers
-and keeps the best. rusty-celery has one setting, its prefetch count. A message that it has popped
-is stored nowhere until its next command: it can lose tasks.
+and keeps the best. rusty-celery has one setting, its prefetch count. It pops a message, and stores
+it nowhere until its next command to Redis, so it can lose tasks.
 """
 
 import os
@@ -88,8 +88,8 @@ def processor_goals(measured, count):
 
 
 def sizes(bench):
-    """Returns the numbers of tasks in a round: ours, rusty-celery's, Python's. They do not change
-    the cost of a task.
+    """Returns the numbers of tasks in a round: ours, rusty-celery's, Python's. The cost of a task
+    does not depend on them.
     """
     chosen = bench.count(200_000, quick=50_000), bench.count(20_000, quick=5_000), bench.count(3_000, quick=800)
     for count in chosen:

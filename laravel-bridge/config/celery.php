@@ -23,14 +23,15 @@ return [
 
         'default' => [
 
-            // The address of the broker. The first of these three that is set counts:
-            // a URL (redis://, rediss://, unix:///path); the single values fill in what it lacks,
+            // The address of the broker, in one of three forms. The first form that is set counts.
+            // 1. A URL: redis://, rediss://, unix:///path. The single values below fill in the parts
+            // that the URL does not have.
             'url' => env('CELERY_BROKER_URL'),
 
-            // the name of one of Laravel's own connections ("default" is database.redis.default),
+            // 2. The name of one of Laravel's own connections: "default" is database.redis.default.
             'redis' => env('CELERY_REDIS'),
 
-            // or the single values. A host that begins with "/" is a unix socket.
+            // 3. Single values. A host that begins with "/" is a unix socket.
             'host' => env('CELERY_HOST', '127.0.0.1'),
             'port' => env('CELERY_PORT', 6379),
             'username' => env('CELERY_USERNAME'),

@@ -63,7 +63,8 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
                 "__construct",
                 handler!(construct),
                 [
-                    // Both are hidden in traces: the connection details may be in the wrong place.
+                    // Traces hide both: if a caller confuses their order, the id is the array of
+                    // connection details, with a password.
                     required("id").sensitive(),
                     required("connection_details").sensitive(),
                     optional("task_name", "null"),

@@ -31,7 +31,7 @@ final class DeferredPost
         $this->callback = WeakReference::create($callback);
     }
 
-    /** Notes that the caller goes on before the post. */
+    /** Notes that the caller continues before the task is posted. */
     public function wait(): void
     {
         $this->hasWaited = true;

@@ -181,7 +181,8 @@ impl Ledger {
         self.limit.load(Ordering::Acquire)
     }
 
-    /// Sets how many messages may be held. Those beyond a lower limit stay held.
+    /// Sets how many messages may be held. If the new limit is lower, messages that are held
+    /// already stay held.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Release);
         self.nudge.notify_one();

@@ -341,13 +341,13 @@ declare_settings! {
         example: "Duration::from_secs(50)",
     }
 
-    /// Sets how many of each task the worker begins in a time, such as `10/m`, unless an annotation
-    /// says otherwise. Zero means no limit.
+    /// Sets how often the worker may begin each task, such as `10/m`, unless an annotation says
+    /// otherwise. Zero means no limit.
     default_rate_limit: Option<Rate> {
         group: Running,
         alias: "task_default_rate_limit",
         value: "RATE",
-        help: "How many of each task the worker begins in a time, such as `10/s`, `100/m` or `3/h`",
+        help: "How often the worker may begin each task, such as `10/s`, `100/m` or `3/h`",
         default: "no limit",
         more: "An [annotation](celery.md#annotations) is for one task. See \
                [rate limits](outcomes.md#rate-limits)",

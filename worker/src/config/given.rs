@@ -11,7 +11,8 @@ use serde::{Deserialize, Deserializer};
 use super::value::Text;
 use crate::consumer::{RouteError, Routes};
 
-/// A value as a source gives it. The file's form is that of `Deserialize`.
+/// A value as a source gives it. `Deserialize` defines how a file writes it; the methods here
+/// define how the command line and the environment do.
 pub(crate) trait Given: Sized {
     /// The form of a default in the declaration.
     type Default;
@@ -225,7 +226,8 @@ impl Given for Result<Routes, RouteError> {
     }
 }
 
-/// Reads a path. clap's own parser refuses an empty one, with which Celery turns a file off.
+/// Reads a path, which may be empty: in Celery, an empty path turns the file off. clap's own parser
+/// refuses it.
 pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }

@@ -311,8 +311,8 @@ impl Settler {
         }
     }
 
-    /// Returns `true` if the code of a delivery that waits will not run, as far as known:
-    /// [`begin`](Self::begin) settles it.
+    /// Returns `true` if it is already known that the code of a waiting delivery will not run.
+    /// [`begin`](Self::begin) then settles the delivery.
     pub(crate) fn is_over(&self, delivery: &Delivery) -> bool {
         self.obstacle(delivery).is_some() || self.ledger.is_revoked(&delivery.task)
     }

@@ -255,8 +255,9 @@ async fn is_stuck(end: oneshot::Receiver<()>, core: Option<&Core>, stage: &Stage
 
 /// Waits until terminated code has ended, and returns how.
 ///
-/// A blocking task that computes on is not stuck: it has a thread of its own. Its slot is free, so
-/// that remote control cannot take slots away until the worker stops.
+/// A blocking task that computes on is not stuck: it has a thread of its own. Its slot becomes
+/// free. If the task kept its slot, remote control could take one slot after another, until the
+/// worker stops because too few slots are left.
 async fn end_terminated(
     end: oneshot::Receiver<()>,
     core: Option<Core>,

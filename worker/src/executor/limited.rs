@@ -60,8 +60,8 @@ impl<S: Fn(&Arc<TaskDef>, Delivery) + Clone + Send + Sync + 'static> Lines<S> {
     }
 }
 
-/// Starts the calls of a task in their order, each when its turn comes. Gives back those that still
-/// wait when the worker drains or stops: that may be for hours.
+/// Starts the calls of a task in their order, each when its turn comes. When the worker drains or
+/// stops, gives back those that still wait, because their turn may be hours away.
 async fn serve(
     stage: &Stage,
     task: &Arc<TaskDef>,

@@ -10,7 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(crate) struct Slots {
     permits: Arc<Semaphore>,
     count: AtomicUsize,
-    /// The number of slots that are to go, and are still taken. They go when their tasks end.
+    /// The number of slots that will be removed, but whose tasks still run. Each is removed when
+    /// its task ends.
     going: AtomicUsize,
 }
 
@@ -41,7 +42,7 @@ impl Slots {
         if self.change(grown).is_err() {
             return false;
         }
-        // Slots that are to go stay instead.
+        // Slots that were to be removed stay, and count as added.
         let going = self
             .going
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |going| {
@@ -52,8 +53,8 @@ impl Slots {
         true
     }
 
-    /// Takes slots away: free ones at once, taken ones when their tasks end. Returns `false` if
-    /// fewer than one would be left.
+    /// Takes slots away: free ones at once, taken ones when their tasks end. Returns `false` if no
+    /// slot would be left.
     pub(crate) fn shrink(&self, by: usize) -> bool {
         let shrunk = |count: usize| count.checked_sub(by).filter(|count| *count >= 1);
         if self.change(shrunk).is_err() {
@@ -142,7 +143,7 @@ mod tests {
         assert!(slots.shrink(2));
         taken.pop();
         assert_eq!((slots.count(), free(&slots)), (1, 0));
-        // A slot that is to go stays if others are added.
+        // A slot that was to be removed stays if others are added.
         assert!(slots.grow(2, 10));
         assert_eq!((slots.count(), free(&slots)), (3, 1));
         taken.clear();

@@ -1,4 +1,4 @@
-//! Rate limits of tasks: how many of a task a worker begins in a time.
+//! Rate limits of tasks: how often a worker may begin a task.
 //!
 //! As in Celery, each task has a token bucket of its own, which holds one token: tasks begin one by
 //! one, evenly spread, and a pause does not allow a burst.
@@ -148,7 +148,7 @@ mod tests {
         for wrong in ["", "x", "1/d", "1/M", "-1/s", "nan/s", "inf", "/s", "1/m/s"] {
             assert!(Rate::parse(wrong).is_err(), "{wrong}");
         }
-        // A rate that is almost nothing does not overflow a clock.
+        // A very low rate does not make the next point in time overflow.
         assert_eq!(rate("1e-300/h").unwrap().interval, LONGEST);
     }
 

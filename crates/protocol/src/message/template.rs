@@ -63,7 +63,7 @@ pub struct Call {
     delivery_tag: String,
     args: Option<Box<RawValue>>,
     kwargs: Option<Box<RawValue>>,
-    /// Whether JSON writes the id and the tag as they are.
+    /// Whether JSON writes the id and the tag without escapes.
     plain_ids: bool,
 }
 

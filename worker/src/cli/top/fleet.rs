@@ -60,7 +60,7 @@ pub(super) struct Worker {
     pub(super) load: Option<f64>,
     /// The queues that it serves.
     pub(super) queues: Vec<String>,
-    /// The tasks that it began in a second, between its last two answers.
+    /// The tasks that it began in each second, on average between its last two answers.
     pub(super) rate: f64,
     counted: Option<(Instant, u64)>,
 }
@@ -157,7 +157,7 @@ impl Fleet {
                 self.worker(&event.hostname, now).stopped = true;
                 self.running.retain(|_, task| task.worker != event.hostname);
             }
-            // A client's event: its sender is no worker.
+            // A client's event: its sender is not a worker.
             "task-sent" => {}
             kind if kind.starts_with("task-") => {
                 self.worker(&event.hostname, now);

@@ -223,7 +223,8 @@ impl Link {
                     .binding_member(&self.address.routing_key, "", &queue),
             );
         leave.cmd("DEL").arg(self.keys.queue(&queue, 0));
-        // A server that has gone keeps nothing that matters: kombu's sweepers remove the rest.
+        // If the server has gone, nothing needs to be done: kombu's sweepers remove what this
+        // program left.
         let _ =
             tokio::time::timeout(Duration::from_secs(1), self.connection.pipeline(&leave)).await;
     }

@@ -136,7 +136,7 @@ impl Top {
             terminal.draw(|frame| screen.draw(frame, &self.fleet, &self.broker, clock()))?;
             let key = match tokio::time::timeout(DRAW, keys.recv()).await {
                 Ok(Some(key)) => key,
-                // Without a terminal nobody could leave.
+                // Without a terminal, no key could end the program.
                 Ok(None) => return Ok(()),
                 Err(_) => continue,
             };

@@ -165,7 +165,7 @@ pub(super) fn summary(fleet: &Fleet, broker: &str, now: Instant) -> Line<'static
     ))
 }
 
-/// Returns the width of each column: of its longest cell, but the last takes what is left.
+/// Returns the width of each column: that of its longest cell. The last column takes the rest.
 fn widths(heads: &[&str], rows: &[Vec<String>]) -> Vec<Constraint> {
     let longest = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));

@@ -190,7 +190,7 @@ fn only_the_selected_row_of_its_page_is_acted_on_and_only_after_a_yes() {
         assert!(drawn(&mut screen, &fleet).contains("Put dead letter 1-0 back"));
         assert_eq!(press(&mut screen, &fleet, KeyCode::Char(answer)), wish);
     }
-    // There is no running task on this page.
+    // This page has no running tasks.
     assert_eq!(press(&mut screen, &fleet, KeyCode::Char('x')), None);
     assert_eq!(press(&mut screen, &fleet, KeyCode::Char('y')), None);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! `rate_limit`: changes how many of a task this worker begins in a time.
+//! `rate_limit`: changes how often this worker may begin a task.
 
 use std::time::Instant;
 

@@ -5,8 +5,8 @@ use crate::control::arguments::Arguments;
 use crate::control::node::Node;
 use crate::task::{DEFAULT_RETRY_DELAY, TaskDef};
 
-/// The attributes that Celery shows unless others are asked for. Tasks of this worker have the last
-/// one of them.
+/// The attributes that Celery shows unless others are asked for. Tasks of this worker have only the
+/// last of these attributes.
 const DEFAULT: [&str; 3] = ["exchange", "routing_key", "rate_limit"];
 
 pub(super) fn run(node: &Node, arguments: Arguments<'_>) -> Answer {

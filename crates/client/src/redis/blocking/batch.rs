@@ -1,8 +1,9 @@
 //! Posting a batch of tasks in one round trip.
 //!
 //! Tasks that follow one another to one list share commands: `LPUSH` takes many values, which costs
-//! Redis half of what as many commands cost. Redis executes a command as a whole or not at all, so
-//! the tasks of one command share their outcome. [`Publish::Once`] needs a command for each task.
+//! Redis half as much as a command for each value. Redis executes a command as a whole or not at
+//! all, so the tasks of one command share their outcome. [`Publish::Once`] needs a command for each
+//! task.
 //!
 //! `attempt` says when a post is repeated. A repeat writes only the tasks that are still open.
 
@@ -17,10 +18,11 @@ use super::reply::Shape;
 use crate::blocking::Wait;
 use crate::error::PublishError;
 
-/// Bytes of messages after which a command ends and what was packed is written. Redis then works on
-/// the first tasks while the last are encoded.
+/// A command ends when its messages have this many bytes, and the packed commands are then written.
+/// Redis then works on the first tasks while the last are encoded.
 const CHUNK: usize = 64 << 10;
-/// Bytes that a message counts beside its own. They bound the number of messages in a command.
+/// Bytes that are counted for each message in addition to its own. They bound the number of
+/// messages in a command.
 const FRAME: usize = 16;
 
 /// A command that was packed.
