@@ -98,7 +98,7 @@ def main():
     options = parser.parse_args()
     unknown = [name for name in options.rows if name not in ROWS]
     if unknown:
-        parser.error(f"unknown row {unknown[0]}; there are {' '.join(ROWS)}")
+        parser.error(f"unknown row {unknown[0]}; known: {' '.join(ROWS)}")
     bench = Bench(options.quick)
     report = Report(options.output)
     # MySQL's default: a commit is on disk when it is answered.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::message::{Cause, DecodeError, DecodeOptions, read_document};
 
-/// An event as a program that watches workers receives it, of any worker.
+/// An event of any worker, as a program that watches workers receives it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Received {
