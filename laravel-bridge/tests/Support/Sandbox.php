@@ -87,7 +87,7 @@ final class Sandbox
 
     public static function bridge(string $file): string
     {
-        return dirname(__DIR__, 3)."/laravel-bridge/{$file}";
+        return dirname(__DIR__, 2)."/{$file}";
     }
 
     /**

@@ -3,15 +3,15 @@
 declare(strict_types=1);
 
 /*
- * Loads the framework, the bridge and the fixtures. The framework is Debian's php-laravel-framework (on the include
- * path), or the Composer autoloader that LARAVEL_AUTOLOAD names.
+ * Loads the framework, the package and the fixtures. The framework is what Composer has installed in
+ * the package, the Composer autoloader that LARAVEL_AUTOLOAD names, or Debian's
+ * php-laravel-framework on the include path.
  *
- * The tests that talk to a broker need the extension and REDIS_URL:
- *
- *     scripts/test laravel
+ * The tests that talk to a broker need the extension and REDIS_URL; the others run without them.
  */
 
-require_once getenv('LARAVEL_AUTOLOAD') ?: 'Illuminate/autoload.php';
+$installed = dirname(__DIR__).'/vendor/autoload.php';
+require_once getenv('LARAVEL_AUTOLOAD') ?: (is_file($installed) ? $installed : 'Illuminate/autoload.php');
 
 if (! class_exists(Mockery::class)) {
     require_once 'Mockery/autoload.php';
@@ -28,7 +28,7 @@ foreach (array_keys(getenv()) as $name) {
 spl_autoload_register(static function (string $class): void {
     $roots = [
         'CeleryBridge\\Tests\\' => __DIR__.'/',
-        'CeleryBridge\\' => __DIR__.'/../../laravel-bridge/src/',
+        'CeleryBridge\\' => dirname(__DIR__).'/src/',
         'App\\' => __DIR__.'/fixtures/blog/app/',
     ];
 
