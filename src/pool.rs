@@ -70,11 +70,16 @@ pub(crate) fn with_listener<T>(
     deadline: Deadline,
     call: impl FnOnce(&mut Client, &mut Client, &mut Wait<'_>) -> Result<T, ClientError>,
 ) -> Result<T, ClientError> {
-    let mut listener = take(endpoint);
-    let outcome = with(endpoint, deadline, |client, wait| {
-        call(client, &mut listener, wait)
-    });
+    let (mut listener, mut client) = (take(endpoint), take(endpoint));
+    let outcome = call(
+        &mut client,
+        &mut listener,
+        &mut Wait::until(deadline, &mut PhpInterrupt),
+    );
+    // The next call takes the client that was put back last. The listener is still leaving its
+    // channel.
     put(listener);
+    put(client);
     outcome
 }
 

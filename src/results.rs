@@ -11,7 +11,7 @@ use crate::ffi::throw::{self, Thrown};
 use crate::messages::Document;
 use crate::{pool, settings};
 
-/// The time for deleting a result that came at the very end of a wait.
+/// The time for writing the deletion of a result that came at the very end of a wait.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 /// What to do with a final result that was read.
@@ -88,11 +88,11 @@ pub(crate) fn wait<T>(
     Ok(Some(taken))
 }
 
-/// Deletes a result that was handed over, unless it has changed since.
+/// Deletes a result that was handed over, unless it has changed since. The answer is not awaited.
 fn remove(backend: &Connection, id: &str, stored: &[u8], deadline: Deadline) -> Result<(), Thrown> {
     // The caller has its result. If the deletion fails, the result expires by itself.
     let _ = pool::with(&backend.endpoint, deadline, |client, wait| {
-        client.remove_result(id, stored, wait)
+        client.remove_result_later(id, stored, wait)
     });
     unless_pending()
 }

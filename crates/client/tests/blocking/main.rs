@@ -8,6 +8,7 @@
 
 mod batch;
 mod connect;
+mod deletions;
 mod faults;
 mod hostile;
 mod pipeline;

@@ -58,6 +58,17 @@ impl Client {
                 Some(leaving) => return Ok(leaving),
                 None => return self.open(wait).map(Resting::Ready),
             };
+            if link.debts.open_posts() == 0 && !link.debts.is_empty() {
+                // No post depends on these answers, so the next call need not wait for them on a
+                // connection that may have died. Half of the time is left for a new one.
+                let mut part = wait.share(2, Duration::ZERO);
+                let mut part = part.within(self.options.connect_timeout);
+                match self.settle(&mut link, &mut part) {
+                    Ok(()) => {}
+                    Err(error) if error.ends_call() => return Err(error),
+                    Err(_) => continue,
+                }
+            }
             let prepared = match need {
                 Need::Quiet => self.settle(&mut link, wait),
                 Need::Room => self.make_room(&mut link, wait),

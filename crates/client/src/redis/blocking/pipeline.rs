@@ -147,7 +147,8 @@ impl Client {
         answer: Result<Value, ServerError>,
     ) -> Result<(), ClientError> {
         match (owed, answer) {
-            (Owed::Binding, Ok(_)) => {}
+            // The caller has its result. If the deletion failed, the result expires by itself.
+            (Owed::Binding, Ok(_)) | (Owed::Deletion, _) => {}
             (Owed::Post { task_id, .. }, Ok(Value::Int(_))) => {
                 if self.options.replicas > 0 {
                     link.debts.accepted(task_id);

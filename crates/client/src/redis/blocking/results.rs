@@ -15,7 +15,7 @@ use redis::Value;
 use super::Client;
 use super::acquire::Need;
 use super::client::backoff;
-use super::link::Listening;
+use super::link::{Listening, Owed};
 use super::reply::Shape;
 use crate::blocking::Wait;
 use crate::error::ClientError;
@@ -113,6 +113,28 @@ impl Client {
             other => other,
         };
         Ok(matches!(answer?, Value::Int(1)))
+    }
+
+    /// Deletes a result like [`remove_result`](Self::remove_result), without waiting for the answer.
+    /// The next call on this client reads it first, so the calls of a client keep their order.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the command could not be written.
+    pub fn remove_result_later(
+        &mut self,
+        task_id: &str,
+        read: &[u8],
+        wait: &mut Wait<'_>,
+    ) -> Result<(), ClientError> {
+        let mut link = self.acquire_quiet(wait)?;
+        let key = self.keys().result(task_id);
+        // The text is short, and the answer NOSCRIPT would come when the result is forgotten here.
+        let mut eval = DELETE_UNCHANGED.eval(&[key.as_str()]);
+        link.wire.pack(eval.arg(sha1(read)));
+        link.wire.flush(wait)?;
+        link.debts.owe(Owed::Deletion);
+        self.keep(link);
+        Ok(())
     }
 
     /// Waits for a final result and returns it.

@@ -11,6 +11,8 @@ pub(crate) enum Owed {
     Post { task_id: String, bytes: usize },
     /// The answer to `WAIT`: the number of replicas that have all posts sent before the `WAIT`.
     Replicas,
+    /// The answer to the deletion of a result that was handed over.
+    Deletion,
 }
 
 impl Owed {
@@ -20,7 +22,7 @@ impl Owed {
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Binding | Self::Replicas => 0,
+            Self::Binding | Self::Replicas | Self::Deletion => 0,
             Self::Post { bytes, .. } => *bytes,
         }
     }
@@ -89,7 +91,7 @@ impl Debts {
     pub(crate) fn into_open_posts(self) -> impl Iterator<Item = String> {
         let owed = self.owed.into_iter().filter_map(|owed| match owed {
             Owed::Post { task_id, .. } => Some(task_id),
-            Owed::Binding | Owed::Replicas => None,
+            Owed::Binding | Owed::Replicas | Owed::Deletion => None,
         });
         self.accepted.into_iter().chain(owed)
     }
