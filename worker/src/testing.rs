@@ -185,6 +185,7 @@ impl TestWorker {
     fn rules(&self) -> Rules {
         Rules {
             results: true,
+            extended: false,
             default_queue: "celery".into(),
             routes: Routes::default(),
             origin: HOSTNAME.to_owned(),

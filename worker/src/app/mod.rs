@@ -352,6 +352,7 @@ fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> 
     options.eta_task_limit = config.eta_task_limit;
     options.results = config.result_backend.clone();
     options.result_expires = config.result_expires;
+    options.result_extended = config.result_extended;
     options
 }
 

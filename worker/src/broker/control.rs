@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celery_protocol::control::{Reply, ReplyTo};
+use celery_protocol::control::{Reply, ReplyTo, Request};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
@@ -66,6 +66,13 @@ pub(crate) trait ControlChannel: Send + 'static {
     /// that a worker has begun, according to their stored state.
     fn store_revoked(&mut self, documents: &[(&str, Vec<u8>)]) -> impl Future<Output = ()> + Send;
 
+    /// Sends a request of this worker's own to all workers, and listens for their replies. A loss on
+    /// the way is not noticed.
+    fn ask(&mut self, request: Request) -> impl Future<Output = ()> + Send;
+
+    /// Returns the replies to the last request that have come, and listens for no more.
+    fn replies(&mut self) -> impl Future<Output = Vec<Reply>> + Send;
+
     /// Returns why the broker does not let this worker consume a queue, if it does not.
     fn obstacle(&mut self, queue: &str) -> impl Future<Output = Option<String>> + Send;
 
@@ -93,6 +100,8 @@ trait Dispatched: Send {
     fn revoked(&mut self, kind: Named) -> BoxFuture<'_, Option<Vec<String>>>;
     fn revoke<'a>(&'a mut self, kind: Named, names: &'a [&'a str]) -> BoxFuture<'a, ()>;
     fn store_revoked<'a>(&'a mut self, documents: &'a [(&'a str, Vec<u8>)]) -> BoxFuture<'a, ()>;
+    fn ask(&mut self, request: Request) -> BoxFuture<'_, ()>;
+    fn replies(&mut self) -> BoxFuture<'_, Vec<Reply>>;
     fn obstacle<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Option<String>>;
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
@@ -120,6 +129,14 @@ impl<C: ControlChannel> Dispatched for C {
 
     fn store_revoked<'a>(&'a mut self, documents: &'a [(&'a str, Vec<u8>)]) -> BoxFuture<'a, ()> {
         ControlChannel::store_revoked(self, documents).boxed()
+    }
+
+    fn ask(&mut self, request: Request) -> BoxFuture<'_, ()> {
+        ControlChannel::ask(self, request).boxed()
+    }
+
+    fn replies(&mut self) -> BoxFuture<'_, Vec<Reply>> {
+        ControlChannel::replies(self).boxed()
     }
 
     fn obstacle<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Option<String>> {
@@ -154,6 +171,14 @@ impl ControlChannel for AnyChannel {
 
     async fn store_revoked(&mut self, documents: &[(&str, Vec<u8>)]) {
         self.0.store_revoked(documents).await;
+    }
+
+    async fn ask(&mut self, request: Request) {
+        self.0.ask(request).await;
+    }
+
+    async fn replies(&mut self) -> Vec<Reply> {
+        self.0.replies().await
     }
 
     async fn obstacle(&mut self, queue: &str) -> Option<String> {
@@ -194,6 +219,12 @@ impl ControlChannel for Silence {
     async fn revoke(&mut self, _: Named, _: &[&str]) {}
 
     async fn store_revoked(&mut self, _: &[(&str, Vec<u8>)]) {}
+
+    async fn ask(&mut self, _: Request) {}
+
+    async fn replies(&mut self) -> Vec<Reply> {
+        Vec::new()
+    }
 
     async fn obstacle(&mut self, _: &str) -> Option<String> {
         None

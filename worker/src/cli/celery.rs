@@ -72,9 +72,9 @@ const EVENTS: &str = "with --task-events the worker sends a heartbeat every 2 se
 const BEAT: &str = "the worker runs no schedules yet; run celery beat beside it";
 const USER: &str = "the worker keeps the user and the mask that it is started with; set them in \
     the unit of the supervisor";
-const CONTROL: &str = "the worker takes no part in gossip, and learns of revoked tasks from Redis";
+const CONTROL: &str = "the worker takes no part in gossip";
 
-const WORDS: [Word; 24] = [
+const WORDS: [Word; 23] = [
     Word::valued("app", Some('A'), TASKS),
     Word::valued("include", Some('I'), TASKS),
     Word::valued("loader", None, TASKS),
@@ -95,7 +95,6 @@ const WORDS: [Word; 24] = [
     Word::valued("heartbeat-interval", None, EVENTS),
     Word::flag("without-heartbeat", None, EVENTS),
     Word::flag("without-gossip", None, CONTROL),
-    Word::flag("without-mingle", None, CONTROL),
     Word::valued(
         "statedb",
         Some('S'),

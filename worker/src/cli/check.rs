@@ -126,6 +126,12 @@ pub(crate) async fn run(settings: Settings, strict: bool) -> Result<ExitCode, St
             Err(failure) => report(Finding::error(format!("{server}: {failure}"))),
         }
     }
+    if !config.without_control {
+        // A worker that starts finds out by itself, and logs it.
+        let Endpoint::Redis(broker) = &config.broker;
+        let findings = rights::of_control(broker, &config.keys()).await;
+        findings.into_iter().for_each(&mut report);
+    }
     if let Some(url) = &config.database {
         let database =
             Database::from_url(url).map_err(|error| ConfigError::new(&SETTINGS.database, error))?;

@@ -3,8 +3,10 @@
 //! It does not check which commands a script may call, because calling all of them would change
 //! something. The ACL rule in the worker's documentation lists them.
 
-use celery_client::aio::{Connection, Failure, scripts};
-use celery_client::redis::DELETE_UNCHANGED;
+use celery_client::aio::{ConnectOptions, Connection, Failure, scripts};
+use celery_client::redis::{DELETE_UNCHANGED, RedisEndpoint};
+use celery_protocol::control::ReplyTo;
+use celery_protocol::names::CONTROL_REPLY_EXCHANGE;
 use celery_protocol::redis_keys::Keys;
 
 use super::check::Finding;
@@ -36,6 +38,41 @@ pub(super) async fn of_broker(
         }
     }
     findings.extend(tracking(connection).await);
+    findings
+}
+
+/// Returns a finding for each right that remote control and events lack. Tasks run without them.
+pub(super) async fn of_control(endpoint: &RedisEndpoint, keys: &Keys) -> Vec<Finding> {
+    let options = ConnectOptions::new("celery-worker/cli");
+    // Only a connection that listens can go on after it has subscribed.
+    let Ok(mut connection) = Connection::open_listening(endpoint, &options, |_| {}).await else {
+        return Vec::new();
+    };
+    let db = endpoint.database();
+    let (pidbox, events) = (keys.pidbox_channel(db), keys.event_channel(db, UNUSED_ID));
+    let replies = keys.queue(&ReplyTo::new(UNUSED_ID).queue(), 0);
+    let mut tries = vec![(
+        // Monitors pass over an empty message.
+        vec!["PUBLISH", &events, ""],
+        format!("the user may not publish events on channels such as {events}"),
+    )];
+    let (revoked, stamps) = (keys.revoked(), keys.revoked_stamps());
+    let bindings = keys.binding(CONTROL_REPLY_EXCHANGE);
+    for key in [&revoked, &stamps, &replies, &bindings] {
+        let text = format!("remote control: the user may not touch the key {key}");
+        tries.push((vec!["EXISTS", key], text));
+    }
+    if connection.hears() {
+        let text = format!("no remote control: the user may not subscribe to {pidbox}");
+        tries.push((vec!["SUBSCRIBE", &pidbox], text));
+    }
+    let mut findings = Vec::new();
+    for (words, text) in tries {
+        let answer = connection.query(&command(&words)).await;
+        if let Err(refused @ Failure::Refused(_)) = answer {
+            findings.push(Finding::warning(format!("{text}: {refused}")));
+        }
+    }
     findings
 }
 

@@ -21,6 +21,7 @@ pub(crate) struct Annotation {
     rate_limit: Option<Text>,
     max_retries: Option<u32>,
     default_retry_delay: Option<Text>,
+    track_started: Option<bool>,
     ignore_result: Option<bool>,
     store_errors_even_if_ignored: Option<bool>,
 }
@@ -50,6 +51,7 @@ impl Annotation {
             policy.rate_limit = rate;
         }
         policy.max_retries = self.max_retries.or(policy.max_retries);
+        policy.track_started = self.track_started.unwrap_or(policy.track_started);
         policy.ignore_result = self.ignore_result.unwrap_or(policy.ignore_result);
         policy.store_errors = self
             .store_errors_even_if_ignored
@@ -76,6 +78,7 @@ impl Config {
         policy.time_limit = policy.time_limit.or(limit(self.time_limit));
         policy.soft_time_limit = policy.soft_time_limit.or(limit(self.soft_time_limit));
         policy.rate_limit.clone_from(&self.default_rate_limit);
+        policy.track_started |= self.track_started;
         policy.ignore_result |= self.ignore_result;
         policy.store_errors |= self.store_errors_even_if_ignored;
         for name in [task, "*"] {

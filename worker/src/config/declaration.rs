@@ -408,6 +408,29 @@ declare_settings! {
         example: "true",
     }
 
+    /// Makes the worker store the name, arguments, worker, retries and queue of a task with its
+    /// result.
+    result_extended: bool = false {
+        group: Broker,
+        value: "BOOL",
+        help: "Store also the name, arguments, worker, retries and queue of a task with its result",
+        celery: "result_extended",
+        builder: |extended: bool| extended,
+        example: "true",
+    }
+
+    /// Makes the worker store the state STARTED when the code of a task begins.
+    track_started: bool = false {
+        group: Broker,
+        alias: "task_track_started",
+        value: "BOOL",
+        help: "Store the state STARTED when the code of a task begins",
+        more: "The code waits until it is stored",
+        celery: "task_track_started",
+        builder: |track: bool| track,
+        example: "true",
+    }
+
     /// Makes the worker store failures, retries and revocations even if the result is ignored.
     store_errors_even_if_ignored: bool = false {
         group: Broker,
@@ -577,6 +600,16 @@ declare_settings! {
         help: "Ignore remote control: `celery inspect` and `celery control`",
         more: "The opposite of Celery's `worker_enable_remote_control`. See \
                [Remote control](control.md)",
+        builder: |without: bool| without,
+        example: "true",
+    }
+
+    /// Makes the worker start without asking the other workers for revoked tasks.
+    without_mingle: bool = false {
+        group: Running,
+        value: "BOOL",
+        help: "Do not ask the other workers for revoked tasks at the start",
+        more: "See [revoked tasks](control.md#revoked-tasks)",
         builder: |without: bool| without,
         example: "true",
     }

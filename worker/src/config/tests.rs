@@ -186,7 +186,7 @@ fn the_reference_lists_the_settings_as_they_are_declared() {
 }
 
 /// A value of each setting as an option and in a file, and as `--print-config` prints it.
-const SAMPLES: [(&str, &str, &str, &str); 43] = [
+const SAMPLES: [(&str, &str, &str, &str); 46] = [
     (
         "broker",
         "redis://h/1",
@@ -230,6 +230,8 @@ const SAMPLES: [(&str, &str, &str, &str); 43] = [
     ("max_tasks_per_child", "9", "9", "9"),
     ("max_memory_per_child", "9000", "9000", "9000"),
     ("ignore_result", "true", "true", "true"),
+    ("result_extended", "true", "true", "true"),
+    ("track_started", "true", "true", "true"),
     ("store_errors_even_if_ignored", "true", "true", "true"),
     ("hostname", "w@h", "'w@h'", "\"w@h\""),
     ("loglevel", "info", "'info'", "\"INFO\""),
@@ -250,6 +252,7 @@ const SAMPLES: [(&str, &str, &str, &str); 43] = [
     ("metrics_addr", "9808", "'9808'", "\"127.0.0.1:9808\""),
     ("soft_shutdown_timeout", "10", "10", "\"10s\""),
     ("without_control", "true", "true", "true"),
+    ("without_mingle", "true", "true", "true"),
 ];
 
 #[test]

@@ -16,7 +16,7 @@
 //!     └────► name unknown ─► dead letter            └────────────────────────────────────┴──► delivered
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ use celery_protocol::serializer::Serializer;
 use celery_protocol::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use super::parked::{Parked, Waiting};
+use super::parked::{Parked, Waiting, hash};
 use super::rules::{Rules, caught};
 use super::transition::BUG;
 use crate::broker::{
@@ -60,13 +60,22 @@ pub(crate) struct Intake<O: Outbound> {
     pub(crate) deliveries: mpsc::Sender<Delivery>,
     pub(crate) shutdown: Shutdown,
     pub(crate) parked: Parked,
-    /// Asks for a list of the parked messages, by remote control.
-    pub(crate) asked: mpsc::Receiver<oneshot::Sender<Vec<Waiting>>>,
+    /// What remote control asks about the parked messages.
+    pub(crate) asked: mpsc::Receiver<Asked>,
     pub(crate) unread: Unread<O::Message>,
     pub(crate) accept: Vec<Serializer>,
     pub(crate) redelivery_limit: u32,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) observers: Observers,
+}
+
+/// What remote control asks about the parked messages.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// To list them.
+    List(oneshot::Sender<Vec<Waiting>>),
+    /// To settle those of revoked tasks, whose ids are hashed.
+    Revoked(HashSet<u64>),
 }
 
 /// The messages that are held and not yet read, in the order in which they came.
@@ -119,10 +128,7 @@ impl<O: Outbound> Intake<O> {
                     Some(batch) => batch.into_iter().for_each(|it| self.unread.push(it, false)),
                     None => open = false,
                 },
-                Some(asked) = self.asked.recv() => {
-                    // An error means that the asking side has given up.
-                    let _ = asked.send(self.parked.first(MOST_LISTED, FETCH_BYTES));
-                }
+                Some(asked) = self.asked.recv() => self.answer(asked).await,
                 () = self.ledger.lighter.notified(), if !self.unread.is_empty() => {}
                 () = until_due(self.parked.next_eta()) => self.fetch_due().await,
                 () = self.shutdown.reached(Phase::Draining), if self.parked.next_eta().is_some() => {
@@ -136,6 +142,23 @@ impl<O: Outbound> Intake<O> {
             self.read().await;
         }
         self.give_back_parked().await;
+    }
+
+    async fn answer(&mut self, asked: Asked) {
+        match asked {
+            Asked::List(list) => {
+                // An error means that the asking side has given up.
+                let _ = list.send(self.parked.first(MOST_LISTED, FETCH_BYTES));
+            }
+            Asked::Revoked(ids) => {
+                for waiting in self.parked.of_tasks(&ids) {
+                    // It counts as newly claimed: if its id only has the hash of a revoked one, it
+                    // waits again. One at a time, because its body may be large.
+                    self.fetch_again(vec![waiting], false).await;
+                    self.read().await;
+                }
+            }
+        }
     }
 
     /// Reads as many messages as there is room for.
@@ -244,6 +267,12 @@ impl<O: Outbound> Intake<O> {
                 return None;
             }
         }
+        // As in Celery, a task that was revoked before it came sends no event that it was received.
+        // While the list of revoked tasks is being read, the start of the task checks it.
+        if self.ledger.is_revoked(task) {
+            self.ended(delivery, Outcome::Revoked);
+            return None;
+        }
         if !was_due {
             self.observers.received(delivery.of());
         }
@@ -261,6 +290,7 @@ impl<O: Outbound> Intake<O> {
                 queue: Arc::clone(&delivery.queue),
                 priority: task.priority(),
                 size: delivery.size,
+                id: hash(&task.id),
             });
         }
         delivery.orders = Some(self.orders.clone());
@@ -302,8 +332,13 @@ impl<O: Outbound> Intake<O> {
     }
 
     async fn fetch_due(&mut self) {
-        let now = now();
-        let mut due = self.parked.due(now.unix_micros(), FETCH, FETCH_BYTES);
+        let now = now().unix_micros();
+        let due = self.parked.due(now, FETCH, FETCH_BYTES);
+        self.fetch_again(due, true).await;
+    }
+
+    /// Holds parked messages again, and fetches their bodies.
+    async fn fetch_again(&mut self, mut due: Vec<Waiting>, was_due: bool) {
         // Messages that do not fit go to the head of their queue, where any worker with room finds
         // them.
         let mut beyond = due.split_off(due.len().min(self.ledger.free()));
@@ -332,7 +367,7 @@ impl<O: Outbound> Intake<O> {
                     queue,
                     message,
                 };
-                self.unread.push(claimed, true);
+                self.unread.push(claimed, was_due);
             }
         }
     }

@@ -32,7 +32,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -44,10 +44,10 @@ pub(crate) use routes::read as read_routes;
 pub use routes::{RouteError, Routes};
 
 use self::fetch::Fetch;
-use self::intake::{Intake, Unread};
+use self::intake::{Asked, Intake, Unread};
 use self::members_first::MembersFirst;
-use self::parked::Parked;
 pub(crate) use self::parked::Waiting;
+use self::parked::{Parked, hash};
 pub(crate) use self::rules::Rules;
 use self::settling::Settling;
 pub(crate) use self::verdict::{Failure, Verdict};
@@ -84,8 +84,8 @@ type OpenEvents = Box<dyn Fn(&Arc<Pulse>) -> Box<dyn EventChannel> + Send + Sync
 /// [`Broker::give_back`] of the broker in use.
 type GiveBack = Box<dyn Fn(Vec<Tag>) -> BoxFuture<'static, usize> + Send + Sync>;
 
-/// Asks the intake role for a list of the parked messages.
-type Ask = mpsc::Sender<oneshot::Sender<Vec<Waiting>>>;
+/// Asks the intake role about the parked messages.
+type Ask = mpsc::Sender<Asked>;
 
 /// A view of a running consumer for monitoring.
 #[derive(Clone)]
@@ -166,10 +166,21 @@ impl View {
     pub(crate) async fn waiting(&self) -> Vec<Waiting> {
         let (answer, answered) = oneshot::channel();
         // An error means that the consumer has ended, so no message waits any more.
-        if self.ask.send(answer).await.is_err() {
+        if self.ask.send(Asked::List(answer)).await.is_err() {
             return Vec::new();
         }
         answered.await.unwrap_or_default()
+    }
+
+    /// Revokes tasks by their ids. Those that wait for their ETA are settled at once.
+    pub(crate) async fn revoke<S: AsRef<str>>(&self, ids: &[S]) {
+        if ids.is_empty() {
+            return;
+        }
+        self.ledger.revoked.add(ids, Instant::now());
+        let hashed = ids.iter().map(|id| hash(id.as_ref())).collect();
+        // An error means that the consumer has ended: nothing waits any more.
+        let _ = self.ask.send(Asked::Revoked(hashed)).await;
     }
 
     fn servers(&self) -> impl Iterator<Item = &dyn Connectivity> {
@@ -233,6 +244,7 @@ impl Consumer {
         let observers = options.monitor.observers();
         let rules = Arc::new(Rules {
             results: options.results != Results::Disabled,
+            extended: options.result_extended,
             default_queue: Arc::from(options.default_queue.as_str()),
             routes: options.routes,
             origin: options.node,

@@ -41,6 +41,9 @@ pub struct ConsumerOptions {
     pub results: Results,
     /// How long results live; zero means without limit. Celery's `result_expires`.
     pub result_expires: Duration,
+    /// `true` if results also have the name, arguments, worker, retries and queue of their task.
+    /// Celery's `result_extended`.
+    pub result_extended: bool,
     /// How often the task of a redelivered message may begin before the message becomes a dead
     /// letter.
     pub redelivery_limit: u32,
@@ -65,6 +68,7 @@ impl ConsumerOptions {
             eta_task_limit: None,
             results: Results::Broker,
             result_expires: Duration::from_hours(24),
+            result_extended: false,
             redelivery_limit: 5,
             monitor: Monitor::default(),
         }

@@ -3,7 +3,8 @@
 //! It keeps only what is needed to ask for the body again: about seventy bytes for each message.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use crate::broker::Tag;
@@ -18,6 +19,15 @@ pub(crate) struct Waiting {
     pub(crate) priority: u8,
     /// The size of the claimed message in bytes.
     pub(crate) size: usize,
+    /// The hash of the task's id, by which a revoked task is found.
+    pub(crate) id: u64,
+}
+
+/// Returns the hash of a task's id. It is the same in one process only.
+pub(crate) fn hash(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The waiting messages, the first one that is due on top.
@@ -65,6 +75,17 @@ impl Parked {
         fits.cloned().collect()
     }
 
+    /// Takes the messages whose tasks have one of these hashed ids.
+    pub(crate) fn of_tasks(&mut self, ids: &HashSet<u64>) -> Vec<Waiting> {
+        if !self.heap.iter().any(|Reverse(it)| ids.contains(&it.id)) {
+            return Vec::new();
+        }
+        let all = self.drain().into_iter();
+        let (found, others) = all.partition(|waiting| ids.contains(&waiting.id));
+        self.heap = Vec::into_iter(others).map(Reverse).collect();
+        found
+    }
+
     /// Takes all messages, in no particular order.
     pub(crate) fn drain(&mut self) -> Vec<Waiting> {
         std::mem::take(&mut self.heap)
@@ -85,6 +106,7 @@ mod tests {
             queue: "celery".into(),
             priority: 0,
             size: 100,
+            id: index,
         }
     }
 
@@ -126,6 +148,22 @@ mod tests {
         assert_eq!(first(10, 101), [2, 3]);
         assert!(first(0, 1_000).is_empty());
         assert_eq!(parked.next_eta(), Some(10));
+    }
+
+    #[test]
+    fn revoked_tasks_are_taken_and_the_others_keep_their_order() {
+        let mut parked = Parked::default();
+        for (eta, index) in [(30, 1), (10, 2), (20, 3), (40, 2)] {
+            parked.push(waiting(eta, index));
+        }
+        assert!(parked.of_tasks(&HashSet::from([7])).is_empty());
+        let mut taken = parked.of_tasks(&HashSet::from([2, 7]));
+        taken.sort_unstable();
+        let etas = |waiting: &[Waiting]| -> Vec<i64> { waiting.iter().map(|w| w.eta).collect() };
+        assert_eq!(etas(&taken), [10, 40]);
+        assert_eq!(etas(&parked.due(i64::MAX, 9, 9_999)), [20, 30]);
+        assert_eq!(hash("an-id"), hash("an-id"));
+        assert_ne!(hash("an-id"), hash("another"));
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(super) fn caught<T>(this: impl FnOnce() -> T) -> Option<T> {
 pub(crate) struct Rules {
     /// `true` if results are stored at all.
     pub(crate) results: bool,
+    /// `true` if results also describe the request (`result_extended`).
+    pub(crate) extended: bool,
     /// The queue of follow-ups that name none and have no route (`task_default_queue`).
     pub(crate) default_queue: Arc<str>,
     /// The queues of follow-ups that name none (`task_routes`).

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use celery_protocol::message::{DecodeError, Task};
-use celery_protocol::result::{ExceptionDoc, ResultDoc, State};
+use celery_protocol::result::{ExceptionDoc, Extended, ResultDoc, State};
 use celery_protocol::time::Timestamp;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::canvas;
 use super::rules::{BILLIARD, CELERY, Rules, caught};
@@ -68,7 +68,7 @@ impl Rules {
         if self.stores(task) {
             let mut doc = ResultDoc::success(&task.id, value, now);
             doc.children = Some(follow.children);
-            follow.steps.push(result_step(task, doc));
+            follow.steps.push(self.result_step(task, doc));
         }
         follow.steps
     }
@@ -83,7 +83,7 @@ impl Rules {
         let mut steps = Vec::with_capacity(follow.len() + 1);
         if self.stores_errors(task) {
             let doc = ResultDoc::failure(&task.id, &exception, traceback, now);
-            steps.push(result_step(task, doc));
+            steps.push(self.result_step(task, doc));
         }
         steps.extend(follow);
         steps
@@ -96,7 +96,7 @@ impl Rules {
             steps.extend(canvas::after_revoke(self, task, &exception));
         }
         if self.stores_errors(task) {
-            steps.push(result_step(task, doc));
+            steps.push(self.result_step(task, doc));
         }
         steps
     }
@@ -108,7 +108,7 @@ impl Rules {
                 Some(failure) => (Some(failure.exception), failure.traceback),
                 None => (None, None),
             };
-            steps.push(result_step(
+            steps.push(self.result_step(
                 task,
                 ResultDoc::retry(&task.id, exception.as_ref(), traceback),
             ));
@@ -178,10 +178,7 @@ impl Rules {
         if self.results && task.ignore_result != Some(true) {
             let text = "a bug of the worker; its log says more";
             let exception = ExceptionDoc::new("RuntimeError", text, Some("builtins"));
-            steps.push(result_step(
-                task,
-                ResultDoc::failure(&task.id, &exception, None, now),
-            ));
+            steps.push(self.result_step(task, ResultDoc::failure(&task.id, &exception, None, now)));
         }
         Settlement {
             tag: delivery.tag,
@@ -243,12 +240,43 @@ impl Rules {
     ) -> Option<Vec<u8>> {
         self.stores(task).then(|| {
             let state = State::from_word(state);
-            with_family(
+            self.complete(
                 task,
                 ResultDoc::new(&task.id, state, meta, Some(now.to_string())),
             )
             .encode()
         })
+    }
+
+    /// Adds to a document what it has from the message: its family, and with `result_extended` the
+    /// members that describe the request.
+    fn complete(&self, task: &Task, mut doc: ResultDoc) -> ResultDoc {
+        doc.group_id.clone_from(&task.group);
+        doc.parent_id.clone_from(&task.parent_id);
+        if !self.extended {
+            return doc;
+        }
+        let mut extended = Extended::default();
+        extended.name = Some(task.name.clone());
+        extended.args = Some(task.args.clone());
+        extended.kwargs = Some(task.kwargs.clone());
+        extended.worker = Some(self.origin.clone());
+        extended.retries = Some(i64::from(task.retries));
+        extended.queue = Some(task.delivery_info.routing_key.clone());
+        doc.extended = Some(extended);
+        if let Some(headers) = task.stamped_headers.as_ref().filter(|it| !it.is_empty()) {
+            // A list of texts can always be written.
+            let names = to_raw_value(headers).unwrap_or_default();
+            doc.extra.insert("stamped_headers", names);
+            for (name, stamp) in task.stamps.iter() {
+                doc.extra.insert(name, stamp.to_owned());
+            }
+        }
+        doc
+    }
+
+    fn result_step(&self, task: &Task, doc: ResultDoc) -> Step {
+        Step::store(&task.id, self.complete(task, doc).encode())
     }
 }
 
@@ -274,14 +302,4 @@ fn redeliver(delivery: &Delivery, front: bool) -> Fate {
         clear: clear.then(|| redelivery_name(task).to_owned()),
         size: delivery.size,
     }))
-}
-
-fn with_family(task: &Task, mut doc: ResultDoc) -> ResultDoc {
-    doc.group_id.clone_from(&task.group);
-    doc.parent_id.clone_from(&task.parent_id);
-    doc
-}
-
-fn result_step(task: &Task, doc: ResultDoc) -> Step {
-    Step::store(&task.id, with_family(task, doc).encode())
 }

@@ -51,7 +51,7 @@ pub(super) async fn run(
         "active_queues" => active_queues::run(node),
         "conf" | "dump_conf" => conf::run(node, arguments),
         "report" => report::run(node),
-        "hello" => hello::run(node, arguments),
+        "hello" => hello::run(node, arguments).await,
         "revoke" | "terminate" => revoke::run(node, arguments, channel).await,
         "revoked" | "dump_revoked" => revoked::run(node),
         "revoke_by_stamped_headers" => {

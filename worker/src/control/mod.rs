@@ -12,6 +12,7 @@ mod answer;
 mod arguments;
 mod commands;
 mod matching;
+mod mingle;
 mod node;
 
 use std::panic::AssertUnwindSafe;
@@ -25,7 +26,7 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use self::answer::{Answer, error};
+use self::answer::{Answer, error, limited};
 use self::arguments::Arguments;
 use self::node::Node;
 use crate::Shutdown;
@@ -41,8 +42,6 @@ use crate::task::Registry;
 /// How long a command may take. Clients wait for a second by default, and no command waits for more
 /// than two answers of the broker.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// The largest answer. `inspect active` of 4,000 tasks has about two megabytes.
-const MOST_BYTES: usize = 8 << 20;
 
 /// How long the role may take to sign off from the broker.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -99,10 +98,17 @@ async fn serve(
     pulse: Arc<Pulse>,
     mut end: oneshot::Receiver<()>,
 ) {
+    // When the replies of the other workers are to be read.
+    let mut mingled = None;
     loop {
         let heard = tokio::select! {
             biased;
             _ = &mut end => return channel.close().await,
+            () = mingle::due(mingled) => {
+                mingled = None;
+                mingle::end(&node, &mut channel).await;
+                continue;
+            }
             heard = pulse.idle(channel.next()) => heard,
         };
         match heard {
@@ -112,7 +118,7 @@ async fn serve(
                 let stamps = channel.revoked(Named::Stamps).await;
                 let known = ids.is_some() && stamps.is_some();
                 let now = Instant::now();
-                node.view.revoked().add(ids.unwrap_or_default(), now);
+                node.view.revoke(&ids.unwrap_or_default()).await;
                 let stamps = stamps.unwrap_or_default();
                 node.view.revoked_stamps().add(stamps, now);
                 // After a failed read the channel opens again. Until then the first tasks wait, for
@@ -120,6 +126,7 @@ async fn serve(
                 if known {
                     node.view.revoked().end_loading();
                 }
+                mingled = mingle::begin(&node, &mut channel).await;
                 tracing::debug!("Remote control listens");
             }
             Heard::Refused => node.view.revoked().end_loading(),
@@ -194,15 +201,5 @@ impl Node {
             Ok(Err(_)) => Some(Err("RuntimeError('the command failed by a bug')".to_owned())),
             Err(_) => Some(Err("TimeoutError('the broker does not answer')".to_owned())),
         }
-    }
-}
-
-/// Returns the answer, or an error in its place if it is too large to be sent.
-fn limited(answer: Box<serde_json::value::RawValue>) -> Box<serde_json::value::RawValue> {
-    match answer.get().len() {
-        bytes if bytes > MOST_BYTES => error(&format!(
-            "ValueError('the answer has {bytes} bytes, more than {MOST_BYTES}')"
-        )),
-        _ => answer,
     }
 }

@@ -40,7 +40,10 @@ pub(super) async fn collect(
         }
         let (engine, busy) = (engine.clone(), busy.clone());
         engine.place(&batch).spawn(async move {
-            let begun = batch.into_iter().map(|call| engine.stage.begin(call));
+            let policy = &engine.def.policy;
+            let begun = batch
+                .into_iter()
+                .map(|call| engine.stage.begin(call, policy));
             let batch = join_all(begun).await.into_iter().flatten().collect();
             // The first calls had to wait until all had begun, so some of them may not run any
             // more.

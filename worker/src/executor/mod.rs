@@ -137,7 +137,7 @@ async fn run_one(delivery: Delivery, engine: &Engine) {
     let Some(slot) = engine.stage.slot().await else {
         return engine.stage.give_back(delivery);
     };
-    if let Some(delivery) = engine.stage.begin(delivery).await {
+    if let Some(delivery) = engine.stage.begin(delivery, &engine.def.policy).await {
         engine.run_until_done(vec![delivery], slot).await;
     }
 }

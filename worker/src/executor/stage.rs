@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use celery_protocol::result::State;
+use serde_json::json;
+use serde_json::value::to_raw_value;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -13,7 +16,7 @@ use crate::delivery::{Delivery, Outcome, Settler};
 use crate::failpoint::failpoint;
 use crate::monitor::{Monitor, Observer, Observers};
 use crate::shutdown::{Phase, Shutdown};
-use crate::task::{Run, Shared};
+use crate::task::{Policy, Run, Shared};
 
 /// The worker stops when one in this many slots is lost to stuck tasks, because a new process has
 /// all slots again.
@@ -147,12 +150,32 @@ impl Stage {
         }
     }
 
-    /// Returns the delivery if its code may run now; otherwise settles it and returns `None`.
-    pub(crate) async fn begin(&self, delivery: Delivery) -> Option<Delivery> {
+    /// Returns the delivery if its code may run now; otherwise settles it and returns `None`. Stores
+    /// the state STARTED if the policy of its task asks for that.
+    pub(crate) async fn begin(&self, delivery: Delivery, policy: &Policy) -> Option<Delivery> {
         let stop = self.shutdown.reached(Phase::Warm);
         let delivery = self.settler.begin(delivery, stop).await?;
+        if policy.track_started && !self.store_started(&delivery).await {
+            self.give_back(delivery);
+            return None;
+        }
         self.observers.started(delivery.of());
         Some(delivery)
+    }
+
+    /// Stores the state STARTED. Returns `false` if the worker stops first.
+    async fn store_started(&self, delivery: &Delivery) -> bool {
+        let process = json!({"pid": std::process::id(), "hostname": &*self.shared.hostname});
+        // A JSON object of texts and numbers can always be written.
+        let process = to_raw_value(&process).unwrap_or_default();
+        let stored = self
+            .settler
+            .store_state(&delivery.task, State::Started.as_str(), process);
+        tokio::select! {
+            biased;
+            stored = stored => stored.is_ok(),
+            () = self.shutdown.reached(Phase::Warm) => false,
+        }
     }
 
     /// Settles the calls that must not run any more, and returns the others.

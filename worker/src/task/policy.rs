@@ -21,6 +21,8 @@ pub(crate) struct Policy {
     pub(crate) soft_time_limit: Option<Duration>,
     pub(crate) time_limit: Option<Duration>,
     pub(crate) rate_limit: Option<Rate>,
+    /// `true` if the state STARTED is stored when the code begins.
+    pub(crate) track_started: bool,
     /// `true` if results are not stored unless the message asks for it.
     pub(crate) ignore_result: bool,
     /// `true` if errors are stored even where results are not.

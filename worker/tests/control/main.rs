@@ -13,6 +13,7 @@ mod events;
 mod faults;
 mod limits;
 mod queues;
+mod results;
 mod revocations;
 mod shapes;
 mod top;

@@ -19,6 +19,8 @@ PATIENCE = 30
 app = Celery("proj", broker=URL, backend=URL)
 app.conf.broker_connection_retry_on_startup = True
 app.conf.worker_hijack_root_logger = False
+if "DESCRIBED_RESULTS" in os.environ:
+    app.conf.update(result_extended=True, task_track_started=True)
 
 
 @app.task(name="proj.sleep")

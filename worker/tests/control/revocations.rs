@@ -160,6 +160,83 @@ fn a_worker_that_starts_gets_revocations_from_the_others() {
 }
 
 #[test]
+fn a_waiting_task_is_settled_when_it_is_revoked() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut asking) = Asking::start(&redis) else {
+        return;
+    };
+    let mut ours = worker(&redis);
+    let ids = ["one", "two", "three", "stays"];
+    for id in ids {
+        post_with(&redis, "celery", id, "proj.echo", "[1]", |task| {
+            task.eta = Some(super::world::in_an_hour());
+        });
+    }
+    asking.wait_for(OURS, "scheduled", |held| {
+        held.as_array().unwrap().len() == 4
+    });
+    asking.ask(OURS, "revoke", json!({"task_id": "one"}));
+    asking.ask(
+        OURS,
+        "revoke",
+        json!({"task_id": ["two", "three", "unknown"]}),
+    );
+    let left = asking.wait_for(OURS, "scheduled", |held| {
+        held.as_array().unwrap().len() == 1
+    });
+    assert_eq!(left[0]["request"]["id"], "stays");
+    for id in &ids[..3] {
+        let discarded = format!("Discarding revoked task: proj.echo[{id}]");
+        ours.wait_for_line(PATIENCE, &discarded).unwrap();
+        wait_until_revoked(&redis, id, "revoked");
+    }
+    let held = || redis.cli(&["HLEN", "unacked"]).unwrap().trim().to_owned();
+    wait_for(PATIENCE, "one held message", || held() == "1").unwrap();
+    // As in Python, a task that was revoked before it came is not received.
+    post(&redis, "celery", "unknown", "proj.echo", "[1]");
+    ours.wait_for_line(PATIENCE, "Discarding revoked task: proj.echo[unknown]")
+        .unwrap();
+    assert!(!ours.log().contains("proj.echo[unknown] received"));
+    ours.stop();
+}
+
+#[test]
+fn a_worker_of_ours_gets_revocations_from_python_when_it_starts() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut asking) = Asking::start(&redis) else {
+        return;
+    };
+    let _python = super::world::start_python(&redis, "theirs").unwrap();
+    let python = super::world::PYTHON;
+    asking.ask(python, "revoke", json!({"task_id": ["first", "second"]}));
+    assert_eq!(redis.cli(&["EXISTS", "rs.revoked"]).unwrap().trim(), "0");
+    let mut ours = worker(&redis);
+    ours.wait_for_line(PATIENCE, "mingle: sync with 1 nodes")
+        .unwrap();
+    let revoked = asking.ask(OURS, "revoked", json!({}));
+    assert_eq!(revoked.as_array().unwrap().len(), 2, "{revoked}");
+    for id in ["first", "second"] {
+        post(&redis, "celery", id, "proj.echo", "[1]");
+        let discarded = format!("Discarding revoked task: proj.echo[{id}]");
+        ours.wait_for_line(PATIENCE, &discarded).unwrap();
+    }
+    // Nothing of the request stays behind.
+    let left = redis.cli(&["KEYS", "*reply.celery.pidbox"]).unwrap();
+    let members = |key: &str| redis.cli(&["SMEMBERS", key]).unwrap();
+    for key in left.lines().filter(|key| key.starts_with("_kombu")) {
+        assert!(!members(key).contains("rust"), "{key}");
+    }
+    assert!(left.lines().all(|key| key.starts_with("_kombu")), "{left}");
+    ours.stop();
+
+    let mut command = playground(&redis, &["--without-mingle"]);
+    let mut alone = start(&mut command);
+    assert_eq!(asking.ask(OURS, "revoked", json!({})), json!([]));
+    assert!(!alone.log().contains("mingle"));
+    alone.stop();
+}
+
+#[test]
 fn stamped_tasks_are_revoked_and_terminated_also_after_a_restart() {
     let redis = Redis::start(RedisOptions::default()).unwrap();
     let Some(mut asking) = Asking::start(&redis) else {

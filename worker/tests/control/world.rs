@@ -61,6 +61,15 @@ pub fn start(command: &mut Command) -> Process {
 /// Starts a worker of Celery 5.7 with one process, and waits until it hears requests. It says
 /// "ready" a moment before kombu subscribes to a pattern, so this function counts the patterns.
 pub fn start_python(redis: &Redis, queue: &str) -> Option<Process> {
+    start_python_with(redis, queue, &[])
+}
+
+/// Starts a worker of Celery 5.7 like [`start_python`], with these variables.
+pub fn start_python_with(
+    redis: &Redis,
+    queue: &str,
+    variables: &[(&str, &str)],
+) -> Option<Process> {
     let patterns = || redis.cli(&["PUBSUB", "NUMPAT"]).unwrap().trim().to_owned();
     let before = patterns();
     let mut command = python(redis)?;
@@ -68,6 +77,7 @@ pub fn start_python(redis: &Redis, queue: &str) -> Option<Process> {
         "-m", "celery", "-A", "proj", "worker", "-c", "1", "-l", "info",
     ]);
     command.args(["-n", PYTHON, "-Q", queue]);
+    command.envs(variables.iter().copied());
     let mut worker = Process::spawn("python", &mut command).unwrap();
     worker.wait_for_line(PATIENCE, " ready.").unwrap();
     wait_for(PATIENCE, "the subscription of Python's worker", || {

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use celery_client::aio::{Cmd, Failure, Pipeline, Push, Supervised, Value, scripts};
-use celery_protocol::control::{Reply, ReplyTo};
+use celery_protocol::control::{Reply, ReplyTo, Request};
 use celery_protocol::names::CONTROL_EXCHANGE;
 use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc};
 
 use super::answer::bytes;
+use super::asking::Asked;
 use super::connector::{Connector, Store};
 use super::layout::Layout;
 use super::session::MAX_TAGS;
@@ -40,11 +41,11 @@ const REPLIES_TTL: u64 = 60;
 
 /// The connection of the control role.
 pub(super) struct RedisControl {
-    link: Supervised,
+    pub(super) link: Supervised,
     /// The connection to the server of the results, if it is not the broker.
     results: Option<Supervised>,
-    layout: Arc<Layout>,
-    channel: String,
+    pub(super) layout: Arc<Layout>,
+    pub(super) channel: String,
     heard: mpsc::Receiver<Vec<u8>>,
     closed: Arc<Notify>,
     /// `true` if the present connection has subscribed.
@@ -52,6 +53,8 @@ pub(super) struct RedisControl {
     /// `true` if the channel was opened and the caller does not know it yet.
     opened: bool,
     refreshed: Option<Instant>,
+    /// The request of this worker's own that is under way.
+    pub(super) asked: Option<Asked>,
     /// `true` once the log says that subscribing is refused.
     told: bool,
 }
@@ -90,6 +93,7 @@ impl Connector {
             subscribed: false,
             opened: false,
             refreshed: None,
+            asked: None,
             told: false,
         }
     }
@@ -97,7 +101,7 @@ impl Connector {
 
 impl RedisControl {
     /// Opens the connection if needed, and subscribes.
-    async fn open(&mut self) -> Result<(), Failure> {
+    pub(super) async fn open(&mut self) -> Result<(), Failure> {
         if self.subscribed && self.link.is_open() {
             return Ok(());
         }
@@ -387,6 +391,22 @@ impl ControlChannel for RedisControl {
                 Some(results) if !is_for_good(&failure) => results.failed(&failure),
                 Some(_) => {}
                 None => self.failed(&failure),
+            }
+        }
+    }
+
+    async fn ask(&mut self, request: Request) {
+        if let Err(failure) = self.try_ask(request).await {
+            self.failed(&failure);
+        }
+    }
+
+    async fn replies(&mut self) -> Vec<Reply> {
+        match self.try_replies().await {
+            Ok(replies) => replies,
+            Err(failure) => {
+                self.failed(&failure);
+                Vec::new()
             }
         }
     }

@@ -68,6 +68,7 @@
 //! * `layout`, `order`, `binding`, `answer` – names, turns, bindings, answers.
 
 mod answer;
+mod asking;
 mod binding;
 mod chord;
 mod claim;

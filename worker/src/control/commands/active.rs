@@ -1,15 +1,12 @@
 //! `active`: the tasks whose code runs.
 
-use super::info::Shown;
-use crate::control::answer::{Answer, answer};
+use super::info::list;
+use crate::control::answer::Answer;
 use crate::control::arguments::Arguments;
 use crate::control::node::Node;
 
 pub(super) fn run(node: &Node, arguments: Arguments<'_>) -> Answer {
-    let (held, safe) = (node.view.in_hand(), arguments.flag("safe"));
+    let held = node.view.in_hand();
     let active = held.iter().filter(|held| held.began.is_some());
-    let active: Vec<Shown<'_>> = active
-        .map(|held| Shown::of(held, &node.config.hostname, safe))
-        .collect();
-    answer(&active)
+    list(active, &node.config.hostname, arguments.flag("safe"))
 }

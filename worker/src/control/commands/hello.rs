@@ -1,16 +1,14 @@
 //! `hello`: exchanges revocations and clocks with a worker that starts (mingle).
 
-use std::time::Instant;
-
-use celery_protocol::names::check_task_id;
 use serde_json::{Value, json};
 
 use crate::control::answer::{Answer, answer};
 use crate::control::arguments::Arguments;
+use crate::control::mingle::NATIVE;
 use crate::control::node::Node;
 use crate::printable::one_line;
 
-pub(super) fn run(node: &Node, arguments: Arguments<'_>) -> Answer {
+pub(super) async fn run(node: &Node, arguments: Arguments<'_>) -> Answer {
     let from = arguments
         .required("from_node")?
         .as_str()
@@ -19,13 +17,12 @@ pub(super) fn run(node: &Node, arguments: Arguments<'_>) -> Answer {
         return answer(&Value::Null);
     }
     tracing::info!("sync with {}", one_line(from));
-    let revoked = node.view.revoked();
-    // A list since Celery 5.7; before, an object with the time of each revocation.
-    let ids: Vec<&str> = match arguments.get("revoked") {
-        Some(Value::Object(ids)) => ids.keys().map(String::as_str).collect(),
-        _ => arguments.texts("revoked"),
+    node.merge(arguments.get("revoked")).await;
+    // A worker of this kind reads the list in Redis.
+    let revoked = if arguments.flag(NATIVE) {
+        Vec::new()
+    } else {
+        node.view.revoked().list()
     };
-    let ids = ids.into_iter().filter(|id| check_task_id(id).is_ok());
-    revoked.add(ids, Instant::now());
-    answer(&json!({"revoked": revoked.list(), "clock": node.clock.forward()}))
+    answer(&json!({"revoked": revoked, "clock": node.clock.forward()}))
 }

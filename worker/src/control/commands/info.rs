@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::broker::InHand;
+use crate::control::answer::{Answer, Budget, answer};
 
 /// The longest arguments that are shown as they are. Longer ones are shown as a shortened text,
 /// because an answer about thousands of tasks must not carry their bodies.
@@ -83,6 +84,21 @@ impl<'a> Shown<'a> {
             worker_pid: None,
         }
     }
+}
+
+/// Describes tasks that wait for a slot or run. Where the answer becomes large, the arguments of
+/// further tasks are shown as text.
+pub(super) fn list<'a>(
+    tasks: impl Iterator<Item = &'a InHand>,
+    hostname: &str,
+    safe: bool,
+) -> Answer {
+    let mut budget = Budget::default();
+    let shown = tasks.map(|task| {
+        let safe = safe || budget.is_tight();
+        budget.spend(answer(&Shown::of(task, hostname, safe))?)
+    });
+    answer(&shown.collect::<Result<Vec<_>, String>>()?)
 }
 
 /// Returns the text that the message carries, or else the one that `ours` makes, as JSON.

@@ -52,7 +52,8 @@ fn attribute(task: &TaskDef, name: &str) -> Option<String> {
         "time_limit" => task.time_limits().hard.map(seconds),
         "rate_limit" => task.live.rate.rate().map(|rate| rate.to_string()),
         "acks_late" | "reject_on_worker_lost" => truth(true),
-        "ignore_result" | "track_started" => truth(false),
+        "ignore_result" => truth(policy.ignore_result),
+        "track_started" => truth(policy.track_started),
         "serializer" => Some("json".to_owned()),
         _ => None,
     }

@@ -1,14 +1,11 @@
-//! `reserved`: the tasks that wait for a slot.
+//! `reserved`: the tasks that wait for a slot, or for the rate of their task.
 
-use super::info::Shown;
-use crate::control::answer::{Answer, answer};
+use super::info::list;
+use crate::control::answer::Answer;
 use crate::control::node::Node;
 
 pub(super) fn run(node: &Node) -> Answer {
     let held = node.view.in_hand();
     let reserved = held.iter().filter(|held| held.began.is_none());
-    let reserved: Vec<Shown<'_>> = reserved
-        .map(|held| Shown::of(held, &node.config.hostname, false))
-        .collect();
-    answer(&reserved)
+    list(reserved, &node.config.hostname, false)
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::str::FromStr as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use celery_protocol::names::check_task_id;
 use celery_protocol::result::ResultDoc;
@@ -36,7 +36,7 @@ pub(super) async fn run(
         .into_iter()
         .filter(|id| check_task_id(id).is_ok())
         .collect();
-    node.view.revoked().add(&ids, Instant::now());
+    node.view.revoke(&ids).await;
     let held = node.view.in_hand();
     let active: BTreeSet<&str> = held
         .iter()

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::info::Shown;
 use crate::broker::Tag;
 use crate::broker::control::ControlChannel;
-use crate::control::answer::{Answer, answer};
+use crate::control::answer::{Answer, Budget, answer};
 use crate::control::node::Node;
 
 /// kombu's timer priority of tasks with an ETA, as Python's workers show it.
@@ -23,13 +23,14 @@ struct Scheduled<'a> {
 }
 
 pub(super) async fn run(node: &Node, channel: &mut impl ControlChannel) -> Answer {
-    let mut scheduled = Vec::new();
+    let (mut scheduled, mut budget) = (Vec::new(), Budget::default());
     for_each_waiting(node, channel, |task| {
-        scheduled.push(answer(&Scheduled {
+        let safe = budget.is_tight();
+        scheduled.push(budget.spend(answer(&Scheduled {
             eta: task.eta.map(|eta| eta.to_string()),
             priority: TIMER_PRIORITY,
-            request: Shown::waiting(task, &node.config.hostname, false),
-        })?);
+            request: Shown::waiting(task, &node.config.hostname, safe),
+        })?)?);
         Ok(())
     })
     .await?;

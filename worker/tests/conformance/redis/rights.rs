@@ -145,6 +145,20 @@ async fn the_check_names_missing_rights() {
             2,
         ),
         (
+            ["~*", "&celery-task-meta-*", "&/*.celeryev/*"],
+            "may not subscribe to /0.celery.pidbox",
+            0,
+            "WARNING",
+            1,
+        ),
+        (
+            ["~*", "&celery-task-meta-*", "&/*.celery.pidbox"],
+            "may not publish events",
+            0,
+            "WARNING",
+            1,
+        ),
+        (
             ["~*", "&*", "-client|tracking"],
             "CLIENT TRACKING",
             0,

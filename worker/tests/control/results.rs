@@ -1,0 +1,87 @@
+//! What results say of their tasks, beside Python's: `result_extended` and `task_track_started`.
+
+use celery_protocol::time::Timestamp;
+use celery_testkit::{Redis, RedisOptions, wait_for};
+use serde_json::{Value, json};
+
+use super::world::{
+    Asking, OURS, PATIENCE, PYTHON, playground, post_with, start, start_python_with,
+};
+
+fn result(redis: &Redis, id: &str) -> Value {
+    let key = format!("celery-task-meta-{id}");
+    serde_json::from_str(redis.cli(&["GET", &key]).unwrap().trim()).unwrap_or_default()
+}
+
+fn wait_for_state(redis: &Redis, id: &str, state: &str) -> Value {
+    let reached = || result(redis, id)["status"] == state;
+    wait_for(PATIENCE, &format!("{id} to be {state}"), reached).unwrap();
+    result(redis, id)
+}
+
+/// Returns the names of the members in their order, and the values that do not depend on the
+/// worker.
+fn comparable(document: &Value) -> (Vec<String>, Value) {
+    let members = document.as_object().unwrap();
+    let mut same = members.clone();
+    for own in ["worker", "queue", "task_id", "date_done", "traceback"] {
+        same.remove(own);
+    }
+    if document["status"] == "STARTED" {
+        same.remove("result");
+    }
+    (members.keys().cloned().collect(), Value::from(same))
+}
+
+#[test]
+fn results_describe_their_tasks_as_pythons_do() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut asking) = Asking::start(&redis) else {
+        return;
+    };
+    let options = ["-Q", "ours", "--track-started", "--result-extended"];
+    let mut ours = start(&mut playground(&redis, &options));
+    let python = start_python_with(&redis, "theirs", &[("DESCRIBED_RESULTS", "1")]).unwrap();
+    let expired = Timestamp::from_unix_micros(1);
+    for (id, name, args, state) in [
+        ("add", "proj.add", "[1, 2]", "SUCCESS"),
+        ("echo", "proj.echo", r#"[{"a": "é"}]"#, "SUCCESS"),
+        ("fail", "proj.fail", r#"["boom"]"#, "FAILURE"),
+        ("expired", "proj.add", "[1, 2]", "REVOKED"),
+        ("running", "proj.sleep", "[600]", "STARTED"),
+    ] {
+        let mut documents = Vec::new();
+        for queue in ["ours", "theirs"] {
+            let task = format!("{queue}-{id}");
+            post_with(&redis, queue, &task, name, args, |task| {
+                task.expires = (id == "expired").then_some(expired);
+                task.delivery_info.routing_key = queue.to_owned();
+            });
+            documents.push(wait_for_state(&redis, &task, state));
+        }
+        let log = python.log();
+        assert_eq!(
+            comparable(&documents[0]),
+            comparable(&documents[1]),
+            "{id}: {log}"
+        );
+        assert_eq!(
+            (&documents[0]["worker"], &documents[0]["queue"]),
+            (&json!(OURS), &json!("ours"))
+        );
+        assert_eq!(documents[1]["worker"], PYTHON);
+    }
+    let running = result(&redis, "ours-running");
+    assert_eq!(
+        running["result"],
+        json!({"pid": ours.pid(), "hostname": OURS})
+    );
+    asking.ask(OURS, "terminate", json!({"task_id": "ours-running"}));
+    let terminated = wait_for_state(&redis, "ours-running", "REVOKED");
+    assert_eq!(terminated["args"], json!([600]));
+    let attributes = json!({"taskinfoitems": ["track_started"]});
+    let registered = asking.ask(OURS, "registered", attributes);
+    let registered = registered.as_array().unwrap();
+    assert!(registered.contains(&json!("proj.add [track_started=True]")));
+    ours.stop();
+}
