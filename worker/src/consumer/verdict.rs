@@ -274,6 +274,7 @@ mod tests {
     fn judge_task(task: Task, outcome: Outcome) -> Verdict {
         let rules = Rules {
             results: true,
+            extended: false,
             default_queue: "celery".into(),
             routes: Routes::default(),
             origin: "celery@test".into(),

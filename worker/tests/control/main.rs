@@ -11,6 +11,7 @@ mod away;
 mod documented;
 mod events;
 mod faults;
+mod flower;
 mod limits;
 mod queues;
 mod results;

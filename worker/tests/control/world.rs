@@ -24,7 +24,12 @@ fn root() -> PathBuf {
 
 /// Returns a command of the Python that has Celery 5.7. Prints why there is none.
 pub fn python(redis: &Redis) -> Option<Command> {
-    let program = root().join(".venv/celery-5.7/bin/python");
+    python_of(redis, "celery-5.7")
+}
+
+/// Returns a command of the Python of this environment. Prints why there is none.
+pub fn python_of(redis: &Redis, environment: &str) -> Option<Command> {
+    let program = root().join(format!(".venv/{environment}/bin/python"));
     if !program.exists() {
         println!("skipped: {} is missing (scripts/setup)", program.display());
         return None;

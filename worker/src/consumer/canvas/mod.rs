@@ -159,6 +159,7 @@ mod testing {
     pub(super) fn rules() -> Rules {
         Rules {
             results: true,
+            extended: false,
             default_queue: "celery".into(),
             routes: crate::consumer::Routes::default(),
             origin: "celery@test".into(),

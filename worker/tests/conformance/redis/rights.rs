@@ -166,7 +166,7 @@ async fn the_check_names_missing_rights() {
             1,
         ),
     ] {
-        let user = [&["resetkeys", "+@all"], &rights[..]].concat();
+        let user = [&["resetkeys", "resetchannels", "+@all"], &rights[..]].concat();
         broker.options_as(&user).await;
         let (ended, text) = cli(&broker.limited_url(), &["check"]);
         assert_eq!(ended, Some(code), "{text}");

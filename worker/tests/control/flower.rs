@@ -1,0 +1,217 @@
+//! Flower shows and steers a fleet of a worker of this kind and a Python one. `celery events` prints
+//! what both send.
+//!
+//! Without Flower in `.venv/celery-5.7-flower`, its test prints why and passes.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use celery_testkit::{Process, Redis, RedisOptions, wait_for};
+use serde_json::{Value, json};
+
+use super::world::{
+    Asking, OURS, PATIENCE, PYTHON, playground, post, python, python_of, start, start_python,
+};
+
+/// How long Flower may take for one answer. It waits for workers itself.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// A running Flower.
+struct Flower {
+    port: u16,
+    _process: Process,
+}
+
+impl Flower {
+    fn start(redis: &Redis) -> Option<Self> {
+        let mut command = python_of(redis, "celery-5.7-flower")?;
+        // The port is free again at once, and no other program of this test takes it.
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        command.args(["-m", "celery", "-A", "proj", "flower"]);
+        command.args(["--address=127.0.0.1", &format!("--port={port}")]);
+        // Its API answers only to users, unless it is told otherwise.
+        command.env("FLOWER_UNAUTHENTICATED_API", "true");
+        let flower = Flower {
+            port,
+            _process: Process::spawn("flower", &mut command).unwrap(),
+        };
+        wait_for(PATIENCE, "Flower", || {
+            flower.try_ask("GET", "/healthcheck").is_some()
+        })
+        .unwrap();
+        Some(flower)
+    }
+
+    /// Returns the status and the body of an answer.
+    fn try_ask(&self, method: &str, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(ANSWER)).ok()?;
+        let head = "Host: flower\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        write!(stream, "{method} {path} HTTP/1.0\r\n{head}").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    }
+
+    fn get(&self, path: &str) -> String {
+        let (status, body) = self.try_ask("GET", path).unwrap();
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.get(path)).unwrap()
+    }
+
+    /// Presses a button: what its page sends.
+    fn press(&self, path: &str) -> (u16, String) {
+        self.try_ask("POST", &format!("/api/{path}")).unwrap()
+    }
+}
+
+#[test]
+fn flower_shows_and_steers_a_mixed_fleet() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut asking) = Asking::start(&redis) else {
+        return;
+    };
+    let mut ours = start(&mut playground(&redis, &["-Q", "ours", "-c", "2"]));
+    let _python = start_python(&redis, "theirs").unwrap();
+    let Some(flower) = Flower::start(&redis) else {
+        return;
+    };
+    let workers = || flower.json("/api/workers?refresh=1");
+    let both = |workers: &Value| {
+        [OURS, PYTHON]
+            .iter()
+            .all(|node| workers[node]["stats"].is_object())
+    };
+    wait_for(PATIENCE, "both workers", || both(&workers())).unwrap();
+    // Flower asks for events from time to time. Here they are wanted now.
+    for node in [OURS, PYTHON] {
+        asking.ask(node, "enable_events", json!({}));
+    }
+    for (queue, node) in [("ours", OURS), ("theirs", PYTHON)] {
+        let of = |kind: &str| format!("{queue}-{kind}");
+        post(&redis, queue, &of("add"), "proj.add", "[1, 2]");
+        post(&redis, queue, &of("fail"), "proj.fail", "[\"boom\"]");
+        for (kind, state) in [("add", "SUCCESS"), ("fail", "FAILURE")] {
+            let id = of(kind);
+            let task = || flower.json("/api/tasks")[&id].clone();
+            wait_for(PATIENCE, &id, || task()["state"] == state).unwrap();
+            let task = task();
+            assert_eq!(task["worker"], node, "{task}");
+            assert_eq!(task["name"], format!("proj.{kind}"), "{task}");
+        }
+    }
+    let shown = workers();
+    assert_eq!(
+        shown[OURS]["stats"]["total"],
+        json!({"proj.add": 1, "proj.fail": 1})
+    );
+    assert_eq!(shown[OURS]["active_queues"][0]["name"], "ours");
+    let metrics = flower.get("/metrics");
+    for node in [OURS, PYTHON] {
+        let series = format!("type=\"task-succeeded\",worker=\"{node}\"");
+        assert!(metrics.contains(&series), "{series}: {metrics}");
+        let online = format!("flower_worker_online{{worker=\"{node}\"}} 1.0");
+        assert!(metrics.contains(&online), "{online}: {metrics}");
+        for page in [format!("/worker/{node}"), "/workers".to_owned()] {
+            assert!(flower.get(&page).contains(node), "{page}");
+        }
+        steer(&flower, node);
+    }
+    let stats = asking.ask(OURS, "stats", json!({}));
+    assert_eq!(stats["pool"]["max-concurrency"], 3);
+    let registered = asking.ask(OURS, "registered", json!({}));
+    let registered = registered.as_array().unwrap();
+    assert!(
+        registered.contains(&json!("proj.echo [rate_limit=10/m]")),
+        "{registered:?}"
+    );
+
+    post(&redis, "ours", "long", "proj.sleep", "[600]");
+    asking.wait_for(OURS, "active", |active| active[0]["id"] == "long");
+    assert_eq!(flower.press("task/revoke/long?terminate=true").0, 200);
+    asking.wait_for(OURS, "active", |active| active == &json!([]));
+    let task = || flower.json("/api/tasks")["long"]["state"].clone();
+    wait_for(PATIENCE, "the revoked task", || task() == "REVOKED").unwrap();
+    assert_eq!(flower.press(&format!("worker/shutdown/{OURS}")).0, 200);
+    assert!(ours.wait(PATIENCE).unwrap().success());
+}
+
+/// Presses the buttons of a worker's page.
+fn steer(flower: &Flower, node: &str) {
+    for (path, status, text) in [
+        (format!("worker/pool/grow/{node}?n=2"), 200, "Growing"),
+        (
+            format!("worker/queue/add-consumer/{node}?queue=more"),
+            200,
+            "add consumer more",
+        ),
+        (
+            format!("worker/queue/cancel-consumer/{node}?queue=more"),
+            200,
+            "no longer consuming from more",
+        ),
+        (
+            format!("task/rate-limit/proj.echo?workername={node}&ratelimit=10/m"),
+            200,
+            "new rate limit set successfully",
+        ),
+        (
+            format!("task/timeout/proj.echo?workername={node}&hard=10&soft=5"),
+            200,
+            "time limits set successfully",
+        ),
+        (format!("worker/pool/shrink/{node}?n=1"), 200, "Shrinking"),
+        (
+            format!("worker/pool/autoscale/{node}?min=1&max=2"),
+            403,
+            "Autoscale not enabled",
+        ),
+        (
+            format!("worker/pool/restart/{node}"),
+            403,
+            "Pool restarts not enabled",
+        ),
+    ] {
+        let (answered, body) = flower.press(&path);
+        assert!(
+            answered == status && body.contains(text),
+            "{path}: {answered} {body}"
+        );
+    }
+}
+
+#[test]
+fn celery_events_prints_our_events() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut command) = python(&redis) else {
+        return;
+    };
+    let patterns = || redis.cli(&["PUBSUB", "NUMPAT"]).unwrap().trim().to_owned();
+    let before = patterns();
+    command.args(["-u", "-m", "celery", "-A", "proj", "events", "--dump"]);
+    let mut dump = Process::spawn("events", &mut command).unwrap();
+    wait_for(PATIENCE, "the monitor", || patterns() != before).unwrap();
+    let mut ours = start(&mut playground(&redis, &["-E"]));
+    post(&redis, "celery", "dumped", "proj.add", "[1, 2]");
+    for line in ["rust@test", "task succeeded"] {
+        dump.wait_for_line(PATIENCE, line).unwrap();
+    }
+    let log = dump.log();
+    for part in [
+        "started: ",
+        "task received: proj.add(dumped) args=(1, 2) kwargs={}",
+        "result=3, runtime=",
+    ] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    ours.stop();
+}
