@@ -188,7 +188,7 @@ async fn a_full_server_can_be_drained() {
         b.run(&scripts::RENEW, &["index"], &tags).await.unwrap(),
         "[]"
     );
-    let result = ["60", "w", "1000", "1", tags[0], "1", "result", "4", "{}"];
+    let result = ["60", "w", "1000", "1", "results", tags[0], "{}"];
     let keys = ["unacked", "index", "dead", "r"];
     assert_eq!(
         b.run(&scripts::SETTLE, &keys, &result).await.unwrap(),
@@ -395,7 +395,7 @@ async fn settle_does_every_step_and_acknowledges_last() {
     let keys = ["unacked", "index", "dead", "result", "next", "front", "q"];
     #[rustfmt::skip]
     let arguments = [
-        "60", "celery@test", "1000", "4",
+        "60", "celery@test", "1000", "4", "steps",
         "rs:a:1:0001", "rs:a:1:0002", "rs:a:1:0003", "rs:a:1:0009",
         "4", "push", "5", "{next}", "front", "6", "{front}", "result", "4", "{\"status\":\"SUCCESS\"}",
              "note", "q", "id", "task", "beside", "{raw}",
@@ -441,7 +441,7 @@ async fn settle_keeps_tasks_that_it_could_not_settle() {
     let keys = ["unacked", "index", "dead", "next", "r1", "r2"];
     #[rustfmt::skip]
     let arguments = [
-        "0", "celery@test", "1000", "2", "rs:a:1:0001", "rs:a:1:0002",
+        "0", "celery@test", "1000", "2", "steps", "rs:a:1:0001", "rs:a:1:0002",
         "2", "front", "4", "{next}", "result", "5", "{}",
         "1", "result", "6", "{}",
     ];
@@ -484,6 +484,7 @@ async fn a_stored_success_is_never_overwritten() {
         "w",
         "1000",
         "1",
+        "steps",
         "rs:a:1:0001",
         "1",
         "result",
@@ -497,6 +498,44 @@ async fn a_stored_success_is_never_overwritten() {
     );
     assert!(b.ask(&["GET", "python"]).await.contains("SUCCESS"));
     assert_eq!(b.ask(&["EXISTS", "unacked"]).await, "0");
+}
+
+#[tokio::test]
+async fn settle_stores_one_result_of_each_task() {
+    let mut b = Bench::new().await;
+    b.held(&["{1}", "{2}", "{3}", "{4}", "{5}"]).await;
+    let success = r#"{"status": "SUCCESS", "result": 1}"#;
+    b.ask(&["SET", "success", success, "EX", "600"]).await;
+    b.ask(&["SET", "started", r#"{"status": "STARTED"}"#, "EX", "600"])
+        .await;
+    b.ask(&["LPUSH", "list", "a list"]).await;
+    let keys = [
+        "unacked", "index", "dead", "new", "success", "started", "list", "lost", "new",
+    ];
+    #[rustfmt::skip]
+    let arguments = [
+        "60", "w", "1000", "6", "results", "rs:a:1:0001", "rs:a:1:0002", "rs:a:1:0003", "rs:a:1:0004",
+        "rs:a:1:0009", "rs:a:1:0005",
+        r#"{"status":"SUCCESS","n":1}"#, "{late}", "{3}", "{4}", "{never}", "{second}",
+    ];
+    assert_eq!(
+        b.run(&scripts::SETTLE, &keys, &arguments).await.unwrap(),
+        "[[5] []]"
+    );
+    // The second result of a task does not replace the SUCCESS that the first one stored.
+    assert_eq!(
+        b.ask(&["MGET", "new", "success", "started", "list", "lost"])
+            .await,
+        format!(r#"[{{"status":"SUCCESS","n":1}} {success} {{3}} {{4}} -]"#)
+    );
+    // Each document that was stored was published, and no other.
+    let commands = b.ask(&["INFO", "commandstats"]).await;
+    assert!(commands.contains("cmdstat_publish:calls=3,"), "{commands}");
+    for (key, least, most) in [("new", 50, 60), ("success", 590, 600), ("started", 50, 60)] {
+        let left: i64 = b.ask(&["TTL", key]).await.parse().unwrap();
+        assert!((least..=most).contains(&left), "{key}: {left}");
+    }
+    assert_eq!(b.ask(&["EXISTS", "unacked", "index"]).await, "0");
 }
 
 #[tokio::test]
@@ -525,7 +564,7 @@ async fn the_largest_calls_fit() {
         b.run(&scripts::RENEW, &["index"], &tags).await.unwrap(),
         "[]"
     );
-    let mut arguments = vec!["60", "w", "1000", "1000"];
+    let mut arguments = vec!["60", "w", "1000", "1000", "steps"];
     arguments.extend(&tags);
     for _ in &tags {
         arguments.extend(["1", "result", "4", "{}"]);
@@ -546,7 +585,7 @@ async fn results_are_stored_although_publishing_is_refused() {
     let keys = ["unacked", "index", "dead", "next", "r1"];
     #[rustfmt::skip]
     let arguments = [
-        "60", "w", "1000", "1", "rs:a:1:0001",
+        "60", "w", "1000", "1", "steps", "rs:a:1:0001",
         "2", "push", "4", "{next}", "result", "5", "{}",
     ];
     let answer = b.run(&scripts::SETTLE, &keys, &arguments).await.unwrap();

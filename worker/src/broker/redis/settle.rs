@@ -100,7 +100,7 @@ impl Session {
             .collect();
         let size: usize = batch.iter().map(|item| item.settlement.size()).sum();
         let arguments =
-            3 + keys.len() + 4 + flat.iter().map(|steps| 2 + 6 * steps.len()).sum::<usize>();
+            3 + keys.len() + 5 + flat.iter().map(|steps| 2 + 6 * steps.len()).sum::<usize>();
         let mut call = scripts::call(
             &scripts::SETTLE,
             3 + keys.len(),
@@ -115,8 +115,20 @@ impl Session {
             .arg(&layout.node)
             .arg(DEAD_LETTERS)
             .arg(batch.len());
+        let results = only_results(&flat);
+        call.arg(if results.is_some() {
+            "results"
+        } else {
+            "steps"
+        });
         for item in batch {
             call.arg(layout.tag(item.settlement.tag));
+        }
+        if let Some(documents) = results {
+            for document in documents {
+                call.arg(&document.json);
+            }
+            return call;
         }
         // The three fixed keys come first, and Lua counts from 1.
         let mut place = 4;
@@ -293,6 +305,15 @@ impl Item<'_> {
             }),
         }
     }
+}
+
+/// Returns the documents of these tasks, if each of them does nothing but store one result.
+fn only_results<'a>(tasks: &[Vec<Wire<'a>>]) -> Option<Vec<&'a Document>> {
+    let document = |steps: &Vec<Wire<'a>>| match steps[..] {
+        [Wire::Store(document)] => Some(document),
+        _ => None,
+    };
+    tasks.iter().map(document).collect()
 }
 
 /// Adds the steps to a flat list. The steps that depend on a condition come after the condition.

@@ -1,37 +1,46 @@
--- settle, version 4
+-- settle, version 5
 -- Settles tasks: results, follow-up messages, dead letters, and last of all the acknowledgement.
 -- The steps of a task are done only while its tag is held; otherwise none of them is. A call that
 -- is sent twice takes effect once. The tail of a held message is the text that follows it in the
 -- hash (see ack_claim).
 --
 -- KEYS  1 unacked (hash)  2 unacked_index (zset)  3 dead letters (stream)
---       4.. the keys of the steps
+--       4.. the keys of the steps. A step names the place of its first key; its other keys follow
+--       that one. A group has these keys: its own, which holds its saved result, and with a suffix
+--       .s the size of the header of its chord, .c the claim on the body of its chord, .j the
+--       results of its members, .t the number of its members that were added later, .d the ids of
+--       its counted members
 -- ARGV  1 seconds a result lives (0: without limit)  2 name of the worker
 --       3 approximate number of dead letters to keep
---       4 the number of tasks, 1..1000, then their tags,
---       then for each task: the number of its steps, then the steps:
---         'result' <place in KEYS> <document>
---                  stores and publishes the document unless a SUCCESS is stored already. If the
---                  server refuses to publish, the document is only stored: clients that wait for a
---                  result also read it from time to time
---         'push'   <place in KEYS> <message>
+--       4 the number of tasks, 1..1000
+--       5 the form of their steps: 'results' or 'steps'
+--       6.. the tags of the tasks, in their order. What follows depends on the form.
+--       Form 'results': each task has one step, which stores a result. For each task, its document.
+--       KEYS[3 + i] is the key of the result of task i
+--       Form 'steps': for each task, the number of its steps, then the steps:
+--         'result' <place> <document>
+--                  stores and publishes the document unless a SUCCESS is stored already, which
+--                  keeps its time to live. If the server refuses to publish, the document is only
+--                  stored: clients that wait for a result also read it from time to time
+--         'push'   <place> <message>
 --                  to the end of a list; if the key is not a list, to the dead letters
---         'front'  <place in KEYS> <message>
+--         'front'  <place> <message>
 --                  to the head of a list: next to be consumed
---         'return' <place in KEYS> <length of tail>
+--         'return' <place> <length of tail>
 --                  puts the held message itself, unchanged, to the head of a list
 --         'dead'   <length of tail> <queue> <id> <task> <cause>
 --                  puts the held message itself to the dead letters
 --         'note'   <queue> <id> <task> <cause> <raw>
 --                  adds another message to the dead letters
---         'chord'  <place of .s, before .c and the group's own key> <size> <saved>
---                  begins a chord: stores the size of its header, and the saved result of its group
---                  unless that is empty
---         'join'   <place of .c, before .j .t .s .d> <word> <steps>
---                  ends a chord: deletes its keys. If another member holds the claim on the body,
+--         'chord'  <place> <size> <saved>
+--                  begins a chord. Its keys: .s, .c, the group's own. Stores the size of its header,
+--                  and the saved result of its group unless that is empty
+--         'join'   <place> <word> <steps>
+--                  ends a chord. Its keys: .c, .j, .t, .s, .d. Deletes them, and keeps a claim that
+--                  says that the chord is done. If another member holds the claim on the body,
 --                  skips the given number of steps after this one
--- returns { positions of tasks whose lease was lost,
---           position and error in turn of tasks that could not be settled,
+-- returns { positions of the tasks whose lease was lost,
+--           for each task that could not be settled, its position, then its error,
 --           if the server refused to publish, the error }
 --         A task that could not be settled is still held. The step that failed and the steps
 --         after it were not done
@@ -43,10 +52,12 @@ redis.call('ZREM', index, '')
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])
 local tags = {}
-for i = 1, n do tags[i] = ARGV[4 + i] end
+for i = 1, n do tags[i] = ARGV[5 + i] end
 local scores = redis.call('ZMSCORE', index, unpack(tags))
 local operands = { result = 2, push = 2, front = 2, ['return'] = 2, dead = 5, note = 5, chord = 3, join = 3 }
-local remembered = 300 -- seconds, as in Celery; a member counted later begins the chord anew
+-- The seconds for which an ended chord is remembered, as in Celery. A member that is counted after
+-- these 300 s starts the count of the chord from the beginning.
+local remembered = 300
 local unheard -- why a result could not be published
 
 -- Returns true if the stored document begins with the status SUCCESS, as Celery and this project
@@ -54,6 +65,29 @@ local unheard -- why a result could not be published
 local function succeeded(key)
   local stored = redis.pcall('GET', key)
   return type(stored) == 'string' and stored:find('^{%s*"status"%s*:%s*"SUCCESS"') ~= nil
+end
+
+local function set(key, value)
+  if ttl == '0' then return redis.pcall('SET', key, value) end
+  return redis.pcall('SET', key, value, 'EX', ttl)
+end
+
+-- Stores and publishes a document unless a SUCCESS is stored. Most results have no document before
+-- them, so the first write tells whether the stored one has to be read. Returns an error or nil.
+local function store(key, document)
+  local done
+  if ttl == '0' then
+    done = redis.pcall('SET', key, document, 'NX')
+  else
+    done = redis.pcall('SET', key, document, 'NX', 'EX', ttl)
+  end
+  if not done then
+    if succeeded(key) then return end
+    done = set(key, document)
+  end
+  if done.err then return done end
+  local published = redis.pcall('PUBLISH', key, document)
+  if type(published) == 'table' then unheard = published.err end
 end
 
 local function letter(queue, id, task, cause, raw)
@@ -64,13 +98,7 @@ end
 local function step(tag, at)
   local kind, a, b = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if kind == 'result' then
-    local key = KEYS[tonumber(a)]
-    if succeeded(key) then return end
-    local done
-    if ttl == '0' then done = redis.pcall('SET', key, b) else done = redis.pcall('SET', key, b, 'EX', ttl) end
-    if type(done) == 'table' and done.err then return done end
-    local told = redis.pcall('PUBLISH', key, b)
-    if type(told) == 'table' then unheard = told.err end
+    return store(KEYS[tonumber(a)], b)
   elseif kind == 'push' then
     local key = KEYS[tonumber(a)]
     local pushed = redis.pcall('LPUSH', key, b)
@@ -86,10 +114,6 @@ local function step(tag, at)
     return entry and letter(b, ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], entry:sub(2, -1 - tonumber(a)))
   elseif kind == 'chord' then
     local size, saved = tonumber(a), ARGV[at + 3]
-    local function set(key, value)
-      if ttl == '0' then return redis.pcall('SET', key, value) end
-      return redis.pcall('SET', key, value, 'EX', ttl)
-    end
     redis.call('DEL', KEYS[size + 1])
     local done = saved ~= '' and set(KEYS[size + 2], saved)
     if type(done) == 'table' and done.err then return done end
@@ -107,26 +131,42 @@ local function step(tag, at)
 end
 
 local lost, failed, own = {}, {}, {}
-local at = 5 + n
-for i = 1, n do
-  local steps, skip = tonumber(ARGV[at]), 0
-  local problem
-  at = at + 1
-  if not scores[i] then lost[#lost + 1] = i end
-  for _ = 1, steps do
-    if skip > 0 then
-      skip = skip - 1
-    elseif scores[i] and not problem then
-      local done = step(tags[i], at)
-      if type(done) == 'table' then problem, skip = done.err, done.skip or 0 end
-    end
-    at = at + 1 + operands[ARGV[at]]
-  end
+
+-- Notes what became of a task whose tag is held.
+local function note(i, problem)
   if problem then
     failed[#failed + 1] = i
     failed[#failed + 1] = problem
-  elseif scores[i] then
+  else
     own[#own + 1] = tags[i]
+  end
+end
+
+if ARGV[5] == 'results' then
+  for i = 1, n do
+    if scores[i] then
+      local done = store(KEYS[3 + i], ARGV[5 + n + i])
+      note(i, done and done.err)
+    else
+      lost[#lost + 1] = i
+    end
+  end
+else
+  local at = 6 + n
+  for i = 1, n do
+    local steps, skip = tonumber(ARGV[at]), 0
+    local problem
+    at = at + 1
+    for _ = 1, steps do
+      if skip > 0 then
+        skip = skip - 1
+      elseif scores[i] and not problem then
+        local done = step(tags[i], at)
+        if type(done) == 'table' then problem, skip = done.err, done.skip or 0 end
+      end
+      at = at + 1 + operands[ARGV[at]]
+    end
+    if scores[i] then note(i, problem) else lost[#lost + 1] = i end
   end
 end
 if #own > 0 then
