@@ -21,6 +21,16 @@ use celery_worker::{
 use serde::Serialize;
 use serde_json::{Number, Value, json};
 
+/// The allocator of `celery-worker`, so that benchmarks measure what users run.
+#[cfg(all(
+    feature = "jemalloc",
+    target_os = "linux",
+    target_env = "gnu",
+    target_arch = "x86_64"
+))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How often `noop` ran with each number.
 static RUNS: [AtomicU8; 1 << 21] = [const { AtomicU8::new(0) }; 1 << 21];
 
