@@ -46,6 +46,13 @@ impl Engine {
         }
     }
 
+    /// Returns `true` if this call may end at its first poll: it does not compute on a thread of its
+    /// own, and is not watched.
+    pub(super) fn may_be_short(&self, call: &Delivery) -> bool {
+        matches!(self.def.run, Run::Function(_))
+            && !Code::is_watched(&self.def, std::slice::from_ref(call))
+    }
+
     /// Runs calls that have begun until each of them has its outcome.
     pub(super) async fn run_until_done(&self, calls: Vec<Delivery>, slot: Slot) {
         // The parts that are still to run, the next one last.

@@ -17,6 +17,7 @@
 mod code;
 mod collect;
 mod engine;
+mod lane;
 mod limited;
 mod limits;
 mod recycling;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use self::engine::Engine;
+use self::lane::{LOOK, Lane, Standing};
 use self::limited::Lines;
 pub(crate) use self::recycling::Recycling;
 pub(crate) use self::slots::Slots;
@@ -54,29 +56,27 @@ pub(crate) async fn run(
     let stage = Arc::new(stage);
     // Every started future holds a clone of `busy`; when the last clone is gone, `idle` ends.
     let (busy, mut idle) = mpsc::channel::<()>(1);
-    let mut batches: HashMap<Arc<str>, mpsc::UnboundedSender<Delivery>> = HashMap::new();
-    for task in registry.iter() {
-        if let Run::Batched(options, _) = &task.run {
-            let (sender, calls) = mpsc::unbounded_channel();
-            batches.insert(Arc::clone(&task.name), sender);
-            let engine = Engine {
-                def: Arc::clone(task),
-                stage: Arc::clone(&stage),
-            };
-            tokio::spawn(collect::collect(engine, *options, calls, busy.clone()));
-        }
-    }
+    let lane = Lane::new(stage.tasks.clone());
     let mut lines = {
-        let (started, batches, busy_one) = (Arc::clone(&stage), Arc::new(batches), busy.clone());
-        Lines::new(&stage, &busy, move |task, delivery| {
-            start(task, delivery, &started, &batches, &busy_one);
+        let places = Arc::new(places(registry, &stage, &busy));
+        let (stage, lane, busy) = (Arc::clone(&stage), lane.clone(), busy.clone());
+        Lines::new(&Arc::clone(&stage), &busy.clone(), move |task, delivery| {
+            if let Some(place) = places.get(&task.name) {
+                place.start(delivery, &stage, &lane, &busy);
+            }
         })
     };
+    let mut look = std::pin::pin!(tokio::time::sleep(LOOK));
     loop {
         let delivery = tokio::select! {
             biased;
             () = stage.shutdown.reached(Phase::Warm) => break,
             delivery = deliveries.recv() => delivery,
+            () = &mut look, if lane.is_open() => {
+                lane.rescue();
+                look.as_mut().reset(tokio::time::Instant::now() + LOOK);
+                continue;
+            }
         };
         let Some(delivery) = delivery else { break };
         match registry.get(&delivery.task.name) {
@@ -95,6 +95,7 @@ pub(crate) async fn run(
     tokio::select! {
         // Nothing is ever sent: `recv` returns when the last clone of `busy` is gone.
         _ = idle.recv() => {}
+        () = keep_clear(&lane) => {}
         () = last_moment(&stage.shutdown) => {
             tracing::warn!("Some tasks did not end when they were dropped; their messages go back nevertheless");
         }
@@ -102,35 +103,80 @@ pub(crate) async fn run(
     stage.ended()
 }
 
+/// Watches the lane without end, so that no task in it keeps the others from ending.
+async fn keep_clear(lane: &Lane) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        lane.rescue();
+    }
+}
+
 async fn last_moment(shutdown: &Shutdown) {
     shutdown.reached(Phase::Cold).await;
     tokio::time::sleep(LAST_MOMENT).await;
 }
 
-/// Runs a call as soon as it has a slot.
-fn start(
-    task: &Arc<TaskDef>,
-    delivery: Delivery,
+/// Starts the calls of one task.
+struct Place {
+    engine: Engine,
+    way: Way,
+}
+
+enum Way {
+    /// Calls are collected into batches.
+    Batches(mpsc::UnboundedSender<Delivery>),
+    /// Each call runs alone.
+    Alone(Standing),
+}
+
+/// Returns the place of each registered task, by its name.
+fn places(
+    registry: &Registry,
     stage: &Arc<Stage>,
-    batches: &HashMap<Arc<str>, mpsc::UnboundedSender<Delivery>>,
     busy: &mpsc::Sender<()>,
-) {
-    if let Some(batch) = batches.get(&task.name) {
-        if let Err(refused) = batch.send(delivery) {
-            stage.give_back(refused.0);
-        }
-        return;
-    }
-    let engine = Engine {
-        def: Arc::clone(task),
-        stage: Arc::clone(stage),
+) -> HashMap<Arc<str>, Place> {
+    let place = |task: &Arc<TaskDef>| {
+        let engine = Engine {
+            def: Arc::clone(task),
+            stage: Arc::clone(stage),
+        };
+        let way = if let Run::Batched(options, _) = &task.run {
+            let (sender, calls) = mpsc::unbounded_channel();
+            let collector = collect::collect(engine.clone(), *options, calls, busy.clone());
+            tokio::spawn(collector);
+            Way::Batches(sender)
+        } else {
+            Way::Alone(Standing::default())
+        };
+        (Arc::clone(&task.name), Place { engine, way })
     };
-    let busy = busy.clone();
-    let place = engine.place(std::slice::from_ref(&delivery));
-    place.spawn(async move {
-        run_one(delivery, &engine).await;
-        drop(busy);
-    });
+    registry.iter().map(place).collect()
+}
+
+impl Place {
+    /// Runs a call as soon as it has a slot.
+    fn start(&self, delivery: Delivery, stage: &Stage, lane: &Lane, busy: &mpsc::Sender<()>) {
+        let standing = match &self.way {
+            Way::Batches(batch) => {
+                if let Err(refused) = batch.send(delivery) {
+                    stage.give_back(refused.0);
+                }
+                return;
+            }
+            Way::Alone(standing) => standing,
+        };
+        let in_lane = self.engine.may_be_short(&delivery) && standing.is_short();
+        let place = (!in_lane).then(|| self.engine.place(std::slice::from_ref(&delivery)));
+        let (engine, busy) = (self.engine.clone(), busy.clone());
+        let run = async move {
+            run_one(delivery, &engine).await;
+            drop(busy);
+        };
+        match place {
+            Some(place) => drop(place.spawn(run)),
+            None => lane.run(standing, Box::pin(run)),
+        }
+    }
 }
 
 async fn run_one(delivery: Delivery, engine: &Engine) {

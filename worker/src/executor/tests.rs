@@ -438,6 +438,137 @@ async fn a_batch_that_never_yields_is_stuck() {
     assert_eq!(bench.ended.await.unwrap(), Ended::Stuck { tasks: 1 });
 }
 
+/// The side of the test that directs a task that keeps its thread.
+struct Spin {
+    /// Gets a message when the task begins.
+    begun: mpsc::UnboundedReceiver<()>,
+    /// Its drop ends the task.
+    release: std::sync::mpsc::Sender<()>,
+}
+
+/// Returns a task that keeps its thread until it is released.
+fn spinning() -> (TaskDef, Spin) {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Arc::new(std::sync::Mutex::new(released));
+    let (begins, begun) = mpsc::unbounded_channel();
+    let task = TaskDef::function("spins", move |_| {
+        let (released, begins) = (Arc::clone(&released), begins.clone());
+        async move {
+            let _ = begins.send(());
+            let _ = released.lock().unwrap().recv();
+            answer("released")
+        }
+    });
+    (task, Spin { begun, release })
+}
+
+/// A runtime for tasks, apart from that of the executor. It does not wait for its tasks to end.
+struct Apart(Option<tokio::runtime::Runtime>);
+
+impl Apart {
+    fn start(threads: usize) -> Self {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(threads).enable_all().build();
+        Apart(Some(runtime.unwrap()))
+    }
+
+    fn handle(&self) -> tokio::runtime::Handle {
+        self.0.as_ref().unwrap().handle().clone()
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        self.0.take().unwrap().shutdown_background();
+    }
+}
+
+/// Returns tasks of three kinds: one keeps its thread, one ends at once, one waits a little.
+fn mixed() -> (Vec<TaskDef>, Spin) {
+    let (spins, spin) = spinning();
+    let short = TaskDef::function("short", |_| async { answer("short") });
+    let waits = TaskDef::function("waits", |_| async {
+        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        answer("waited")
+    });
+    (vec![spins, short, waits], spin)
+}
+
+#[tokio::test]
+async fn a_task_that_never_yields_delays_no_other() {
+    let apart = Apart::start(1);
+    let (tasks, spin) = mixed();
+    let mut bench = Bench::with(200, tasks, |stage| stage.tasks = apart.handle());
+    // The last ones come when the first task has kept its thread for long.
+    for times in [0, 40, 3] {
+        if times == 0 {
+            bench.send("waits", "[]", 0).await;
+            bench.send("spins", "[]", 0).await;
+        }
+        for _ in 0..times {
+            bench.send("short", "[]", 0).await;
+            bench.send("waits", "[]", 0).await;
+        }
+        let expected = if times == 0 { 1 } else { 2 * times };
+        for _ in 0..expected {
+            let outcome = bench.outcome().await.1;
+            assert_ne!(outcome, "success \"released\"");
+        }
+    }
+    drop(spin.release);
+    assert_eq!(bench.outcome().await.1, "success \"released\"");
+    // The lane is free again.
+    bench.send("short", "[]", 0).await;
+    assert_eq!(bench.outcome().await.1, "success \"short\"");
+    bench.shutdown.advance(Phase::Warm);
+    assert_eq!(bench.ended.await.unwrap(), Ended::Asked);
+}
+
+#[tokio::test]
+async fn a_stop_gives_back_what_waits_behind_a_task_that_never_yields() {
+    for phase in [Phase::Warm, Phase::Cold] {
+        let apart = Apart::start(1);
+        let (tasks, mut spin) = mixed();
+        let mut bench = Bench::with(1, tasks, |stage| stage.tasks = apart.handle());
+        bench.send("spins", "[]", 0).await;
+        for _ in 0..20 {
+            bench.send("short", "[]", 0).await;
+            bench.send("waits", "[]", 0).await;
+        }
+        // The task that keeps its thread has the only slot.
+        spin.begun.recv().await.unwrap();
+        bench.shutdown.advance(phase);
+        for _ in 0..40 {
+            assert_eq!(bench.outcome().await.1, "NotStarted", "{phase:?}");
+        }
+        if phase == Phase::Warm {
+            drop(spin.release);
+            assert_eq!(bench.outcome().await.1, "success \"released\"");
+        }
+        assert_eq!(bench.ended.await.unwrap(), Ended::Asked, "{phase:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_task_in_the_lane_is_on_the_runtime_of_tasks() {
+    let apart = Apart::start(1);
+    let expected = apart.handle().id();
+    let here = TaskDef::function("here", move |_| async move {
+        let id = tokio::runtime::Handle::current().id();
+        // Panics outside a task of tokio.
+        let _ = tokio::task::id();
+        let spawned = tokio::spawn(async { tokio::runtime::Handle::current().id() });
+        let child = spawned.await.unwrap();
+        answer([id == expected, child == expected])
+    });
+    let mut bench = Bench::with(2, vec![here], |stage| stage.tasks = apart.handle());
+    for _ in 0..3 {
+        bench.send("here", "[]", 0).await;
+        assert_eq!(bench.outcome().await.1, "success [true,true]");
+    }
+}
+
 /// Returns arguments large enough to be watched while they are bound, followed by `more`.
 fn large(more: &str) -> String {
     format!("[\"{}\", {more}]", "x".repeat(2 << 20))
