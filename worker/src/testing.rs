@@ -52,7 +52,7 @@ use tokio::sync::mpsc;
 
 pub use self::call::{End, TestCall};
 use crate::Database;
-use crate::broker::{Ledger, Tag};
+use crate::broker::{HeldLimit, Ledger, Tag};
 use crate::clock::now;
 use crate::consumer::{Routes, Rules};
 use crate::delivery::{Delivery, Order, Settler};
@@ -148,7 +148,11 @@ impl TestWorker {
         let settler = Settler {
             orders,
             // No call here has a lease to lose.
-            ledger: Arc::new(Ledger::new(concurrency, usize::MAX, None)),
+            ledger: Arc::new(Ledger::with(
+                HeldLimit::between(concurrency, concurrency),
+                usize::MAX,
+                None,
+            )),
         };
         let mut stage = stage(self.states.clone(), settler, &shutdown, concurrency);
         stage.waits = false;

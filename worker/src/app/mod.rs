@@ -8,7 +8,8 @@
 //!
 //! Run: there are two runtimes. The code of tasks runs on the runtime that the worker was started
 //! on; everything else runs on a small one of the worker's own. A task may block its threads, but
-//! leases are still renewed, limits kept, signals heard and probes answered.
+//! leases are still renewed, limits kept, signals heard and probes answered. Short tasks run one
+//! after the other on a thread of the first runtime's pool; see `executor/lane.rs`.
 //!
 //! Stop: see [`Phase`]. The executor ends first, when every delivery has its outcome. Then the
 //! consumer ends, when every verdict is carried out and waiting messages have gone back.
@@ -29,7 +30,7 @@ use crate::config::{Config, SETTINGS};
 use crate::consumer::{Consumer, ConsumerOptions, Left, spawn};
 use crate::control::Control;
 use crate::database::{Database, Kind};
-use crate::delivery::{TaskNames, held_limit};
+use crate::delivery::{MAX_HELD_SHORT, PREFETCH_MULTIPLIER, TaskNames, held_limit};
 use crate::events::{self, Events};
 use crate::executor::{self, Ended, Recycling, Slots, Stage};
 use crate::health::systemd::Manager;
@@ -346,9 +347,13 @@ fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> 
     options.accept_content.clone_from(&config.accept_content);
     options.held = held_limit(
         config.concurrency,
-        config.prefetch_multiplier,
+        config.prefetch_multiplier.unwrap_or(PREFETCH_MULTIPLIER),
         registry.largest_batch(),
     );
+    options.held_most = match config.prefetch_multiplier {
+        Some(_) => 0,
+        None => MAX_HELD_SHORT,
+    };
     options.eta_task_limit = config.eta_task_limit;
     options.results = config.result_backend.clone();
     options.result_expires = config.result_expires;

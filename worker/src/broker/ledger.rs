@@ -23,6 +23,7 @@ use celery_protocol::message::Task;
 use celery_protocol::time::Timestamp;
 use tokio::sync::Notify;
 
+use super::held_limit::HeldLimit;
 use super::revoked::{Revoked, stamps};
 use super::tag::Tag;
 
@@ -40,7 +41,7 @@ pub const MAX_HELD: usize = 4_000;
 /// The account of the held messages.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    limit: AtomicUsize,
+    limit: HeldLimit,
     byte_limit: usize,
     /// How many held messages wait for the rate of their task. They do not count against the
     /// limit, only against [`MAX_HELD`].
@@ -125,9 +126,16 @@ impl Drop for Waits {
 }
 
 impl Ledger {
+    /// Returns an empty ledger with an exact limit.
+    #[cfg(test)]
     pub(crate) fn new(limit: usize, byte_limit: usize, lease: Option<Duration>) -> Self {
+        Self::with(HeldLimit::between(limit, limit), byte_limit, lease)
+    }
+
+    /// Returns an empty ledger.
+    pub(crate) fn with(limit: HeldLimit, byte_limit: usize, lease: Option<Duration>) -> Self {
         Ledger {
-            limit: AtomicUsize::new(limit),
+            limit,
             byte_limit,
             waiting: AtomicUsize::new(0),
             lease,
@@ -178,14 +186,19 @@ impl Ledger {
     }
 
     pub(crate) fn limit(&self) -> usize {
-        self.limit.load(Ordering::Acquire)
+        self.limit.get()
     }
 
     /// Sets how many messages may be held. If the new limit is lower, messages that are held
     /// already stay held.
     pub(crate) fn set_limit(&self, limit: usize) {
-        self.limit.store(limit, Ordering::Release);
+        self.limit.set_least(limit);
         self.nudge.notify_one();
+    }
+
+    /// Lets the limit follow the number of messages settled until now.
+    pub(crate) fn adapt(&self, now: Instant) {
+        self.limit.adapt(now);
     }
 
     /// Returns about how many bytes the held messages take.
@@ -318,6 +331,7 @@ impl Ledger {
 
     /// Records that the verdict on a message is known, and how many bytes it takes.
     pub(crate) fn answered(&self, tag: Tag, bytes: usize) {
+        self.limit.settled(1);
         // A task may be large: it is dropped without the lock.
         let ended = self.lock().leases.get_mut(&tag).and_then(|lease| {
             lease.answered = true;
@@ -370,6 +384,7 @@ impl Ledger {
     /// Records messages that only wait for their acknowledgement, which the next claim sends. Their
     /// places are free at once: the claim that fills the places also acknowledges these messages.
     pub(crate) fn acknowledge(&self, tags: &[Tag]) {
+        self.limit.settled(tags.len());
         // Tasks may be large: they are dropped without the lock.
         let mut ended = Vec::with_capacity(tags.len());
         let (before, after) = {

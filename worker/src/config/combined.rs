@@ -30,7 +30,7 @@ impl Config {
             *file = file.take().map(|path| of_node(path, &config.hostname));
         }
         if config.disable_prefetch {
-            config.prefetch_multiplier = 1;
+            config.prefetch_multiplier = Some(1);
         }
         Ok(config)
     }

@@ -291,12 +291,14 @@ declare_settings! {
     }
 
     /// Sets how many messages are held for each task that may run. Zero means no limit of its own:
-    /// a worker holds at most 4,000 messages.
-    prefetch_multiplier: usize = 4 {
+    /// a worker holds at most 4,000 messages. If it is not set, the worker holds 4 for each, and up
+    /// to 1,600 while its tasks end within 10 ms.
+    prefetch_multiplier: Option<usize> {
         group: Running,
         value: "N",
         help: "How many messages are held for each task that may run; 0 means no limit",
-        more: "At most 4,000 in all, and [256 MiB](operations.md#memory)",
+        default: "4, and up to 1,600 messages in all while tasks end within 10 ms",
+        more: "At most 4,000 in all, and [256 MiB](operations.md#memory). A given number is exact. Without one, a worker holds about what it does in 40 ms",
         celery: "worker_prefetch_multiplier",
         builder: |messages: usize| messages,
         example: "1",

@@ -55,6 +55,7 @@ impl<I: Inbound> Fetch<I> {
         claimed: Option<&mpsc::UnboundedSender<Vec<Claimed<I::Message>>>>,
     ) {
         let since = Instant::now();
+        self.ledger.adapt(since);
         let batch = self.inbound.take(room).await;
         self.observers.claimed(batch.messages.len());
         let lost = batch.lost;

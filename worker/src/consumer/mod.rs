@@ -55,7 +55,8 @@ use crate::broker::control::AnyChannel;
 use crate::broker::events::EventChannel;
 pub use crate::broker::memory;
 use crate::broker::{
-    Broker, Connectivity, InHand, Ledger, MAX_HELD, Queues, Revoked, Role, Tag, Upkeep, redis,
+    Broker, Connectivity, HeldLimit, InHand, Ledger, MAX_HELD, Queues, Revoked, Role, Tag, Upkeep,
+    redis,
 };
 pub use crate::broker::{QueueOrder, RedisOptions, Results, Transport};
 use crate::delivery::{Delivery, Settler, TaskNames};
@@ -122,7 +123,7 @@ impl View {
         self.ledger.parked_count()
     }
 
-    /// Returns the most messages that may be held.
+    /// Returns the most messages that may be held now.
     pub(crate) fn limit(&self) -> usize {
         self.ledger.limit()
     }
@@ -239,7 +240,8 @@ impl Consumer {
         shutdown: &Shutdown,
     ) -> (Consumer, mpsc::Receiver<Delivery>, Settler) {
         let held = options.held.max(1);
-        let ledger = Arc::new(Ledger::new(held, options.held_bytes, broker.lease()));
+        let limit = HeldLimit::between(held, options.held_most);
+        let ledger = Arc::new(Ledger::with(limit, options.held_bytes, broker.lease()));
         let pulses = Arc::clone(&options.monitor.pulses);
         let observers = options.monitor.observers();
         let rules = Arc::new(Rules {

@@ -31,6 +31,10 @@ pub struct ConsumerOptions {
     pub node: String,
     /// The most messages that may be held; see [`held_limit`](crate::delivery::held_limit).
     pub held: usize,
+    /// The most messages that may be held while tasks are short. Up to it, the number of held
+    /// messages follows the number of messages that the worker settles in 40 ms. If it is not
+    /// larger than `held`, as by default, `held` is exact.
+    pub held_most: usize,
     /// About how many bytes of memory the held messages may take. Beyond it, the consumer neither
     /// reads nor claims more; one message may exceed it.
     pub held_bytes: usize,
@@ -64,6 +68,7 @@ impl ConsumerOptions {
             routes: Routes::default(),
             node: node.into(),
             held: 400,
+            held_most: 0,
             held_bytes: MAX_HELD_BYTES,
             eta_task_limit: None,
             results: Results::Broker,

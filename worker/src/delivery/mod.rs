@@ -24,6 +24,15 @@ pub use crate::broker::{MAX_HELD, Tag};
 use crate::clock::now;
 use crate::monitor::Of;
 
+/// How many messages are held for each slot unless the setting `prefetch_multiplier` says
+/// otherwise. Celery has the same default.
+pub const PREFETCH_MULTIPLIER: usize = 4;
+
+/// The most messages that a worker holds while its tasks are short, unless the setting
+/// `prefetch_multiplier` is given. Holding more does not make a worker faster, and it gives back
+/// this many in less than a second when it stops.
+pub const MAX_HELD_SHORT: usize = 1_600;
+
 /// The size in bytes of the held messages, roughly, at which the worker stops reading and claiming.
 /// That is two of the largest bodies, or 64 KiB for each of [`MAX_HELD`]. It is a small part of the
 /// memory of a machine that runs a hundred tasks.

@@ -7,7 +7,8 @@
 //!
 //! There are two runtimes. The code of tasks runs on the runtime that the worker was started on;
 //! everything else runs on the worker's own. A task that never yields can therefore block other
-//! tasks, but neither its time limit nor a lease nor a signal.
+//! tasks, but neither its time limit nor a lease nor a signal. Short tasks run in the [`lane`], one
+//! after the other on one thread.
 //!
 //! How it ends: in [`Phase::Warm`], deliveries that have not begun go back, and the executor waits
 //! for the running ones. In [`Phase::Cold`], running tasks are dropped and their messages go back

@@ -8,6 +8,7 @@ use crate::consumer::Results;
 use crate::control::answer::{Answer, answer};
 use crate::control::arguments::Arguments;
 use crate::control::node::Node;
+use crate::delivery::PREFETCH_MULTIPLIER;
 
 pub(super) fn run(node: &Node, arguments: Arguments<'_>) -> Answer {
     let mut settings = settings(&node.config);
@@ -33,7 +34,7 @@ pub(super) fn settings(config: &Config) -> Map<String, Value> {
         "task_default_queue": config.default_queue,
         "task_queues": config.queues,
         "worker_concurrency": config.concurrency,
-        "worker_prefetch_multiplier": config.prefetch_multiplier,
+        "worker_prefetch_multiplier": config.prefetch_multiplier.unwrap_or(PREFETCH_MULTIPLIER),
         "worker_eta_task_limit": config.eta_task_limit,
         "worker_soft_shutdown_timeout": config.soft_shutdown_timeout.as_secs_f64(),
         "broker_transport_options": {

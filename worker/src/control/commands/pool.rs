@@ -3,7 +3,7 @@
 use crate::control::answer::{Answer, ok, raised};
 use crate::control::arguments::Arguments;
 use crate::control::node::Node;
-use crate::delivery::{MAX_HELD, held_limit};
+use crate::delivery::{MAX_HELD, PREFETCH_MULTIPLIER, held_limit};
 
 /// Adds slots.
 pub(super) fn grow(node: &Node, arguments: Arguments<'_>) -> Answer {
@@ -29,7 +29,11 @@ pub(super) fn shrink(node: &Node, arguments: Arguments<'_>) -> Answer {
 fn changed(node: &Node) {
     let slots = node.slots.count();
     let batch = node.registry.largest_batch();
-    let held = held_limit(slots, node.config.prefetch_multiplier, batch);
+    let multiplier = node
+        .config
+        .prefetch_multiplier
+        .unwrap_or(PREFETCH_MULTIPLIER);
+    let held = held_limit(slots, multiplier, batch);
     node.view.set_limit(held);
     tracing::info!("The worker has {slots} slots, by remote control");
 }

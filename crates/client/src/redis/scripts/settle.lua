@@ -15,7 +15,7 @@
 --       4 the number of tasks, 1..1000
 --       5 the form of their steps: 'results' or 'steps'
 --       6.. the tags of the tasks, in their order. What follows depends on the form.
---       Form 'results': each task has one step, which stores a result. For each task, its document.
+--       Form 'results': each task has one step, 'result'. For each task, its document.
 --       KEYS[3 + i] is the key of the result of task i
 --       Form 'steps': for each task, the number of its steps, then the steps:
 --         'result' <place> <document>
