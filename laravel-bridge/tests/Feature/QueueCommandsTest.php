@@ -61,8 +61,9 @@ final class QueueCommandsTest extends TestCase
     #[\PHPUnit\Framework\Attributes\DataProvider('connections')] // PHPUnit 12 reads no comments.
     public function test_work_and_listen_end_with_the_right_command(string $connection, string $queue): void
     {
-        foreach (['queue:work', 'queue:listen'] as $command) {
-            [$code, $output] = $this->command($command, ['connection' => $connection]);
+        // Without the refusal, `queue:work` would end by its limits, with exit code 0.
+        foreach (['queue:work' => ['--max-time' => 1], 'queue:listen' => []] as $command => $options) {
+            [$code, $output] = $this->command($command, ['connection' => $connection] + $options);
             $output = preg_replace('/\s+/', ' ', $output);
 
             $this->assertSame(1, $code, $command);
@@ -90,8 +91,8 @@ final class QueueCommandsTest extends TestCase
     {
         config(['queue.default' => 'celery']);
 
-        foreach (['queue:work', 'queue:listen'] as $command) {
-            [$code, $output] = $this->command($command);
+        foreach (['queue:work' => ['--max-time' => 1], 'queue:listen' => []] as $command => $options) {
+            [$code, $output] = $this->command($command, $options);
             $this->assertSame(1, $code);
             $this->assertStringContainsString('celery-worker -Q tasks', preg_replace('/\s+/', ' ', $output));
         }
@@ -108,7 +109,7 @@ final class QueueCommandsTest extends TestCase
 
         [$code] = $this->command('queue:work', ['connection' => 'sync', '--once' => true, '--sleep' => 0]);
         $this->assertSame(0, $code);
-        $this->command('queue:work', ['connection' => 'celery']);
+        $this->command('queue:work', ['connection' => 'celery', '--max-time' => 1]);
         $this->assertSame([], $reports);
     }
 
