@@ -21,6 +21,12 @@ final class UniqueLocks
             return;
         }
 
+        // Newer Laravels note the lock that a dispatch has taken. A job without one was pushed
+        // directly, and the lock may be that of another dispatch.
+        if (($job->uniqueLockOwner ?? null) === '') {
+            return;
+        }
+
         $cache = $container->make(Cache::class);
         $lock = new UniqueLock($cache);
         if (method_exists($lock, 'release')) {

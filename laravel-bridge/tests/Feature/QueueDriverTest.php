@@ -271,6 +271,39 @@ final class QueueDriverTest extends TestCase
         $fake->assertCount(1);
     }
 
+    public function test_a_unique_job_of_a_rolled_back_transaction_can_be_dispatched_again(): void
+    {
+        if (! method_exists($this->app->make('db.transactions'), 'addCallbackForRollback')) {
+            $this->markTestSkipped('this Laravel has no callbacks for rollbacks: it keeps the lock, also on its own queues');
+        }
+        $fake = Celery::fake()->respectTransactions();
+
+        DB::beginTransaction();
+        UniqueForAMinute::dispatch(1)->onConnection('celery');
+        DB::rollBack();
+        $fake->assertNothingPosted();
+        UniqueForAMinute::dispatch(1)->onConnection('celery');
+        UniqueForAMinute::dispatch(1)->onConnection('celery');
+
+        $fake->assertCount(1);
+    }
+
+    public function test_a_job_that_was_pushed_directly_releases_no_lock_of_another(): void
+    {
+        if (! property_exists(UniqueForAMinute::class, 'uniqueLockOwner')) {
+            $this->markTestSkipped('this Laravel does not note which dispatch took a lock');
+        }
+        $fake = Celery::fake();
+        UniqueForAMinute::dispatch(1)->onConnection('celery');
+        $fake->failPosting(new RuntimeException('broker down'));
+        $this->assertThrown('broker down', fn () => Queue::connection('celery')->push(new UniqueForAMinute(1)));
+        $fake->failPosting(null);
+
+        UniqueForAMinute::dispatch(1)->onConnection('celery');
+
+        $fake->assertCount(1);
+    }
+
     public function test_a_job_that_would_be_unique_for_ever_is_refused(): void
     {
         $fake = Celery::fake();
