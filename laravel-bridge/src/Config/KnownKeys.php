@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace CeleryBridge\Config;
 
 /**
- * The keys that config/celery.php may have. Any other key is refused with an error that names it:
+ * The keys that config/celery.php, and a connection to it in config/queue.php, may have. Any other key is refused with an error that names it:
  * if a misspelt `url` were ignored, tasks would go to the default address.
  */
 final class KnownKeys
@@ -23,6 +23,8 @@ final class KnownKeys
         'queue', 'exchange', 'result_backend', 'timeout', 'after_commit', 'priority_steps', 'sep',
         'binding', 'persistent_messages', 'result_expire',
     ];
+
+    private const QUEUE_CONNECTION = ['driver', 'connection', 'queue', 'after_commit', 'call_failed'];
 
     private const FILE = ['default', 'connections'];
 
@@ -69,6 +71,18 @@ final class KnownKeys
     public static function problemOfResultBackend(array $backend): ?string
     {
         return self::problem($backend, self::SERVER, ['the connection itself' => self::CONNECTION]);
+    }
+
+    /**
+     * Returns the fault in the keys of a connection of config/queue.php.
+     *
+     * @param  array<array-key, mixed>  $connection
+     */
+    public static function problemOfQueueConnection(array $connection): ?string
+    {
+        return self::problem($connection, self::QUEUE_CONNECTION, [
+            'a connection of config/celery.php' => [...self::SERVER, ...self::CONNECTION],
+        ]);
     }
 
     /**

@@ -18,6 +18,11 @@ final class InvalidConfiguration extends InvalidArgumentException implements Cel
         return new self("config/celery.php: {$problem}");
     }
 
+    public static function ofQueueConnection(string $problem): self
+    {
+        return new self("config/queue.php, a connection with the driver \"celery\": {$problem}");
+    }
+
     public static function in(#[SensitiveParameter] string $connection, string $problem): self
     {
         // The name may be a URL by mistake, such as the value of "default".

@@ -4,7 +4,9 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Queue;
 
+use CeleryBridge\Config\KnownKeys;
 use CeleryBridge\Contracts\Factory;
+use CeleryBridge\Exceptions\InvalidConfiguration;
 use Illuminate\Contracts\Container\Container;
 use Illuminate\Queue\Connectors\ConnectorInterface;
 
@@ -30,6 +32,11 @@ final class CeleryConnector implements ConnectorInterface
      */
     public function connect(array $config): CeleryQueue
     {
+        $problem = KnownKeys::problemOfQueueConnection(array_diff_key($config, [InheritedQueues::MARK => null]));
+        if ($problem !== null) {
+            throw InvalidConfiguration::ofQueueConnection($problem);
+        }
+
         return new CeleryQueue(
             fn (): Factory => $this->container->make(Factory::class),
             $config['connection'] ?? null,

@@ -12,6 +12,7 @@ use CeleryBridge\Exceptions\InvalidConfiguration;
 use CeleryBridge\Facades\Celery;
 use CeleryBridge\Tests\Support\Sandbox;
 use CeleryBridge\Tests\Support\TestCase;
+use Illuminate\Support\Facades\Queue;
 
 /**
  * The reading of config/celery.php, in each of its forms.
@@ -290,6 +291,31 @@ final class ConfigTest extends TestCase
                 $words,
             );
         }
+    }
+
+    public function test_unknown_keys_of_a_queue_connection_are_refused_with_what_was_meant(): void
+    {
+        foreach ([
+            [['qeue' => 'ml'], '"qeue" is not known; "queue" is probably meant'],
+            [['afterCommit' => false], '"afterCommit" is not known; "after_commit" is probably meant'],
+            [['url' => 'redis://s3cret@h'], 'the key "url" belongs to a connection of config/celery.php'],
+            [['retry_after' => 90], '"retry_after" is not known'],
+            [['failed' => true], '"failed" is not known'],
+        ] as $number => [$keys, $message]) {
+            config(["queue.connections.c{$number}" => ['driver' => 'celery'] + $keys]);
+            try {
+                Queue::connection("c{$number}");
+                $this->fail((string) json_encode($keys));
+            } catch (InvalidConfiguration $e) {
+                $this->assertStringContainsString('config/queue.php', $e->getMessage());
+                $this->assertStringContainsString($message, $e->getMessage());
+                $this->assertStringNotContainsString('s3cret', $e->getMessage());
+            }
+        }
+
+        $all = ['driver' => 'celery', 'connection' => 'default', 'queue' => 'q', 'after_commit' => true, 'call_failed' => false];
+        config(['queue.connections.all' => $all]);
+        $this->assertSame('all', Queue::connection('all')->getConnectionName());
     }
 
     public function test_unknown_keys_of_the_file_are_refused_with_what_was_meant(): void

@@ -65,6 +65,16 @@ final class QueueDriverTest extends TestCase
         Celery::assertPostedOn('celery', 'task_created', fn (PostedTask $task): bool => $task->args === [7] && $task->fields === []);
     }
 
+    public function test_a_job_may_name_its_connection_and_queue_itself(): void
+    {
+        Celery::fake();
+
+        NamesItsConnection::dispatch(1);
+
+        Celery::assertPostedOn('ml', NamesItsConnection::class, fn (PostedTask $task): bool => $task->fields === []);
+        $this->assertSame(['celery', 'ml'], [Celery::posted()->sole()->job->connection, Celery::posted()->sole()->job->queue]);
+    }
+
     public function test_pushing_gives_the_tasks_id(): void
     {
         Celery::fake();
@@ -468,6 +478,15 @@ final class QueueDriverTest extends TestCase
 #[CeleryTask('task_created', connection: 'second')]
 final class OnTheSecondConnection extends TaskCreated
 {
+}
+
+final class NamesItsConnection extends TaskCreated
+{
+    /** @var string */
+    public $connection = 'celery';
+
+    /** @var string */
+    public $queue = 'ml';
 }
 
 final class UniqueForAMinute extends TaskCreated implements ShouldBeUnique

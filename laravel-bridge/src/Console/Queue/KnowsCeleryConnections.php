@@ -16,6 +16,12 @@ trait KnowsCeleryConnections
 
     private function celeryQueue(?string $connection): ?CeleryQueue
     {
+        $config = $this->laravel->make('config');
+        $connection = $connection ?: $config->get('queue.default');
+        // A connection of another driver is not made here: it may need what this command does not.
+        if ($config->get("queue.connections.{$connection}.driver") !== 'celery') {
+            return null;
+        }
         $queue = $this->laravel->make('queue')->connection($connection);
 
         return $queue instanceof CeleryQueue ? $queue : null;
