@@ -56,11 +56,15 @@ final class CeleryServiceProvider extends ServiceProvider
         $config = $this->config();
         $config->set('celery', FlatConfig::complete((array) $config->get('celery', [])));
 
+        if (! $this->configurationIsCached()) {
+            // A cached configuration has these names already.
+            $this->app->booted(fn () => InheritedQueues::fillIn($this->config()));
+        }
+
         if ($this->app->runningInConsole()) {
             $this->publishes([self::CONFIG => $this->app->configPath('celery.php')], 'celery-config');
 
             $this->adaptQueueCommands();
-            $this->app->booted(fn () => InheritedQueues::fillIn($this->config()));
             $this->commands([PostCommand::class, ResultCommand::class, RevokeCommand::class, DoctorCommand::class]);
         }
 
@@ -75,7 +79,7 @@ final class CeleryServiceProvider extends ServiceProvider
      */
     private function registerConfig(): void
     {
-        if ($this->app instanceof CachesConfiguration && $this->app->configurationIsCached()) {
+        if ($this->configurationIsCached()) {
             return;
         }
 
@@ -101,8 +105,13 @@ final class CeleryServiceProvider extends ServiceProvider
     private function adaptQueueCommands(): void
     {
         $adapted = [
-            WorkCommand::class => fn (): WorkCommand => new Console\Queue\WorkCommand($this->app->make('queue.worker'), $this->app->make('cache.store')),
-            ListenCommand::class => fn (): ListenCommand => new Console\Queue\ListenCommand($this->app->make('queue.listener')),
+            WorkCommand::class => fn (): WorkCommand => new Console\Queue\WorkCommand(
+                $this->app->make('queue.worker'),
+                $this->app->make('cache.store'),
+            ),
+            ListenCommand::class => fn (): ListenCommand => new Console\Queue\ListenCommand(
+                $this->app->make('queue.listener'),
+            ),
             PauseCommand::class => static fn (): PauseCommand => new Console\Queue\PauseCommand(),
         ];
         // Their names in the container before Laravel 9.
@@ -145,6 +154,11 @@ final class CeleryServiceProvider extends ServiceProvider
         }
 
         return $section;
+    }
+
+    private function configurationIsCached(): bool
+    {
+        return $this->app instanceof CachesConfiguration && $this->app->configurationIsCached();
     }
 
     private function config(): Repository
