@@ -1,5 +1,5 @@
 --TEST--
-The extension names no function of PHP that some patch levels of a minor version lack
+The extension needs only functions that every patch level of PHP's minor version has
 --EXTENSIONS--
 celery
 --SKIPIF--

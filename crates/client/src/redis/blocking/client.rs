@@ -33,8 +33,8 @@ pub struct ClientOptions {
     pub replicas: u32,
     /// Idle time after which a connection is checked by a PING before it is used.
     pub idle_check: Duration,
-    /// Whether the wait for an answer looks for it for up to 50 µs before it sleeps, on a connection
-    /// whose last answers came about that fast.
+    /// Whether a wait for an answer first looks for the answer without sleeping, for up to 50 µs.
+    /// It does so only on a connection whose last answers came about as fast.
     pub spin: bool,
     /// The largest result to accept, in bytes. Answers to other commands have a small limit of
     /// their own.
