@@ -18,7 +18,7 @@ import pymysql
 from harness import machine
 from harness.broker import Broker
 from harness.report import Report
-from rows import batch, database, fleet, fpm, growth, instructions, memory, post, round_trip, worker
+from rows import batch, database, fleet, fpm, growth, instructions, memory, post, round_trip, sizes, worker
 
 HERE = Path(__file__).resolve().parent
 # Words in the names of other systems. Tasks that these lose do not make the benchmark fail.
@@ -31,6 +31,7 @@ ROWS = {
     "round-trip": round_trip,
     "memory": memory,
     "growth": growth,
+    "sizes": sizes,
     "fleet": fleet,
     "fpm": fpm,
     "instructions": instructions,

@@ -14,6 +14,7 @@
 
 mod annotation;
 mod checked;
+mod claim;
 mod combined;
 mod declaration;
 mod file;

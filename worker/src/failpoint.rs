@@ -5,7 +5,8 @@
 //!
 //! * `CELERY_FAIL_AT=settled` kills the process when it first passes `settled`,
 //!   `CELERY_FAIL_AT=settled:7` when it passes it for the seventh time.
-//! * `CELERY_PANIC_AT` causes a panic there instead.
+//! * `CELERY_PANIC_AT` causes a panic there instead, `CELERY_STOP_AT` stops the process as SIGSTOP
+//!   does.
 //! * `CELERY_HANG_AT=lease` makes the consumer's role `lease` do nothing. With `CELERY_STALLED=2`,
 //!   a role that does nothing counts as hanging after two seconds.
 
@@ -49,11 +50,12 @@ mod points {
     }
 
     #[allow(clippy::panic, reason = "a failpoint panics on purpose")]
-    /// Aborts the process or panics, if the test asks for it at this pass. Like `kill -9`, an abort
+    /// Aborts the process, panics or stops, if the test asks for it at this pass. Like `kill -9`, an abort
     /// comes at once, without a cleanup or a message.
     pub(crate) fn passed(name: &str) {
         static DEATH: OnceLock<Place> = OnceLock::new();
         static PANIC: OnceLock<Place> = OnceLock::new();
+        static STOP: OnceLock<Place> = OnceLock::new();
         if DEATH
             .get_or_init(|| Place::of("CELERY_FAIL_AT"))
             .is_now(name)
@@ -65,6 +67,13 @@ mod points {
             .is_now(name)
         {
             std::panic::panic_any("the test asked for this panic");
+        }
+        if STOP
+            .get_or_init(|| Place::of("CELERY_STOP_AT"))
+            .is_now(name)
+        {
+            // A process may always stop itself. If it did not, its test would wait in vain.
+            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
         }
     }
 

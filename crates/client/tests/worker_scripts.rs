@@ -743,3 +743,176 @@ async fn tasks_that_no_worker_has_begun_become_revoked() {
     assert_eq!(without_limit.unwrap(), "1");
     assert_eq!(b.ask(&["TTL", "other"]).await, "-1");
 }
+
+/// The header of the held list of the instance `a`, as its first claim writes it.
+const HEADER: &str = "rs:a:1:1700.5:q";
+
+impl Bench {
+    /// Moves messages to the held list of the instance `a`, the first one first.
+    async fn moved(&mut self, header: &str, messages: &[&str]) {
+        self.ask(&["SADD", "owners", "a"]).await;
+        let push = [&["LPUSH", "held", header], messages].concat();
+        self.ask(&push).await;
+    }
+
+    /// Writes entries of messages without scores, and runs the script that enters them.
+    async fn enter(
+        &mut self,
+        header: &str,
+        count: usize,
+        tags: &[&str],
+        bad: &[&str],
+    ) -> Result<String, Failure> {
+        for tag in tags {
+            let entry = r#"[{},"","q"]"#;
+            let mut write = Cmd::new();
+            write.arg(&["HSET", "unacked", tag, entry]);
+            // A key of another type refuses.
+            let _ = self.connection.query(&write).await;
+        }
+        let (count, number) = (count.to_string(), tags.len().to_string());
+        let mut arguments = vec!["a", header, &count, "celery@test", "1000", "q", &number];
+        arguments.extend(tags);
+        arguments.extend(bad);
+        let keys = ["held", "owners", "unacked", "index", "dead"];
+        self.run(&scripts::ENTER_HELD, &keys, &arguments).await
+    }
+
+    async fn give_back(&mut self, header: &str, list: &str) -> Result<String, Failure> {
+        let keys = ["held", "owners", "index", "dead", list];
+        let arguments = ["a", header, "rs:a:", "celery@test", "1000"];
+        self.run(&scripts::RETURN_HELD, &keys, &arguments).await
+    }
+
+    /// Returns how many elements the held list has, how many owners there are, and how many entries
+    /// and scores.
+    async fn counts(&mut self) -> String {
+        let commands = ["LLEN held", "SCARD owners", "HLEN unacked", "ZCARD index"];
+        let mut counts = Vec::new();
+        for command in commands {
+            let words: Vec<&str> = command.split(' ').collect();
+            counts.push(self.ask(&words).await);
+        }
+        counts.join(" ")
+    }
+}
+
+#[tokio::test]
+async fn enter_held_writes_scores_and_deletes_the_held_list() {
+    let mut b = Bench::new().await;
+    b.moved(HEADER, &["{1}", "[2]", "{3}", ""]).await;
+    let tags = ["rs:a:1:0001", "rs:a:1:0002"];
+    let entered = b.enter(HEADER, 4, &tags, &["2", "4"]).await.unwrap();
+    assert_eq!((&*entered, &*b.counts().await), ("1", "0 0 2 2"));
+    let score = b.ask(&["ZSCORE", "index", tags[1]]).await;
+    let now = b.ask(&["TIME"]).await;
+    assert_eq!(score.split('.').next(), now[1..].split(' ').next());
+    let letters = b.ask(&["XRANGE", "dead", "-", "+"]).await;
+    let wanted = "queue q id  task  cause not-an-object worker celery@test time 1";
+    assert_eq!(letters.matches(wanted).count(), 2, "{letters}");
+    assert!(letters.contains("raw [2]"), "{letters}");
+}
+
+#[tokio::test]
+async fn enter_held_without_messages_deletes_the_held_list() {
+    let mut b = Bench::new().await;
+    b.moved(HEADER, &[]).await;
+    assert_eq!(b.enter(HEADER, 0, &[], &[]).await.unwrap(), "1");
+    assert_eq!(b.counts().await, "0 0 0 0");
+}
+
+#[tokio::test]
+async fn enter_held_leaves_no_entry_if_the_held_list_is_another_one() {
+    let mut b = Bench::new().await;
+    let tags = ["rs:a:1:0001"];
+    // It is gone: another worker has returned it.
+    assert_eq!(b.enter(HEADER, 1, &tags, &[]).await.unwrap(), "0");
+    assert_eq!(b.counts().await, "0 0 0 0");
+    // It is that of a later claim, or has the messages of two claims.
+    b.moved("rs:a:2:1800.5:q", &["{1}"]).await;
+    assert_eq!(b.enter(HEADER, 1, &tags, &[]).await.unwrap(), "0");
+    assert_eq!(b.counts().await, "2 1 0 0");
+    b.ask(&["DEL", "held"]).await;
+    b.moved(HEADER, &["{1}"]).await;
+    b.moved("rs:a:2:1800.5:q", &["{2}"]).await;
+    assert_eq!(b.enter(HEADER, 1, &tags, &[]).await.unwrap(), "0");
+    assert_eq!(b.counts().await, "4 1 0 0");
+}
+
+#[tokio::test]
+async fn enter_held_that_is_sent_twice_changes_nothing_the_second_time() {
+    let mut b = Bench::new().await;
+    b.moved(HEADER, &["{1}", "{2}"]).await;
+    let tags = ["rs:a:1:0001", "rs:a:1:0002"];
+    assert_eq!(b.enter(HEADER, 2, &tags, &[]).await.unwrap(), "1");
+    // One of them is acknowledged before.
+    b.claim(0, "", &tags[..1]).await.unwrap();
+    assert_eq!(b.enter(HEADER, 2, &tags, &[]).await.unwrap(), "0");
+    assert_eq!(b.counts().await, "0 0 1 1");
+    assert_eq!(b.ask(&["HKEYS", "unacked"]).await, "[rs:a:1:0002]");
+}
+
+#[tokio::test]
+async fn enter_held_deletes_nothing_if_a_key_has_another_type() {
+    for key in ["unacked", "index", "dead"] {
+        let mut b = Bench::new().await;
+        b.moved(HEADER, &["{1}", "[2]"]).await;
+        b.ask(&["SET", key, "x"]).await;
+        let refused = b.enter(HEADER, 2, &["rs:a:1:0001"], &["2"]).await;
+        refused.unwrap_err();
+        let held = b.ask(&["LRANGE", "held", "0", "-1"]).await;
+        assert_eq!(held, format!("[[2] {{1}} {HEADER}]"), "{key}");
+        b.ask(&["DEL", key]).await;
+        assert_eq!(b.counts().await, "3 1 0 0", "{key}");
+    }
+}
+
+#[tokio::test]
+async fn return_held_puts_messages_to_the_head_in_their_order() {
+    let mut b = Bench::new().await;
+    b.ask(&["LPUSH", "q", "{3}", "{4}"]).await;
+    b.moved(HEADER, &["{1}", "2"]).await;
+    assert_eq!(b.give_back(HEADER, "q").await.unwrap(), "2");
+    assert_eq!(b.ask(&["LRANGE", "q", "0", "-1"]).await, "[{4} {3} 2 {1}]");
+    assert_eq!(b.counts().await, "0 0 0 0");
+    // The list is gone now, and an owner without a list is forgotten.
+    b.ask(&["SADD", "owners", "a"]).await;
+    assert_eq!(b.give_back(HEADER, "q").await.unwrap(), "0");
+    assert_eq!(b.counts().await, "0 0 0 0");
+}
+
+#[tokio::test]
+async fn return_held_returns_one_claim_at_a_time() {
+    let mut b = Bench::new().await;
+    b.moved(HEADER, &["{1}"]).await;
+    let later = "rs:a:2:1800.5:r";
+    b.moved(later, &["{2}", "{3}"]).await;
+    assert_eq!(b.give_back(later, "r").await.unwrap(), "0");
+    assert_eq!(b.give_back(HEADER, "q").await.unwrap(), "1");
+    assert_eq!(b.counts().await, "3 1 0 0");
+    assert_eq!(b.give_back(HEADER, "q").await.unwrap(), "0");
+    assert_eq!(b.give_back(later, "r").await.unwrap(), "2");
+    assert_eq!(b.counts().await, "0 0 0 0");
+    assert_eq!(b.ask(&["LRANGE", "q", "0", "-1"]).await, "[{1}]");
+    assert_eq!(b.ask(&["LRANGE", "r", "0", "-1"]).await, "[{3} {2}]");
+}
+
+#[tokio::test]
+async fn return_held_makes_dead_letters_where_the_destination_is_not_a_list() {
+    let mut b = Bench::new().await;
+    b.ask(&["SET", "q", "x"]).await;
+    b.moved(HEADER, &["{1}"]).await;
+    assert_eq!(b.give_back(HEADER, "q").await.unwrap(), "1");
+    assert_eq!(b.counts().await, "0 0 0 0");
+    let letters = b.ask(&["XRANGE", "dead", "-", "+"]).await;
+    assert!(letters.contains("cause not-a-list q"), "{letters}");
+}
+
+#[tokio::test]
+async fn return_held_runs_while_memory_is_full() {
+    let mut b = Bench::new().await;
+    b.moved(HEADER, &["{1}"]).await;
+    b.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    assert_eq!(b.give_back(HEADER, "q").await.unwrap(), "1");
+    assert_eq!(b.ask(&["LRANGE", "q", "0", "-1"]).await, "[{1}]");
+}

@@ -198,6 +198,17 @@ impl Keys {
         self.broker("rs.revoked.stamps")
     }
 
+    /// Returns the list of the messages that a worker moves at the moment: its held list. The name is
+    /// ours.
+    pub fn held(&self, instance: &str) -> String {
+        format!("{}rs.held.{instance}", self.prefix)
+    }
+
+    /// Returns the set of the instances that have a held list.
+    pub fn held_owners(&self) -> String {
+        self.broker("rs.held.owners")
+    }
+
     /// Returns the guard of a post that must happen once (`celery.publish=once`).
     pub fn published(&self, id: &str) -> String {
         format!("{}rs.published.{id}", self.prefix)

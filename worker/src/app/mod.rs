@@ -338,6 +338,7 @@ fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> 
     let mut redis = RedisOptions::new(Arc::clone(broker));
     redis.lease = config.lease;
     redis.visibility_timeout = config.visibility_timeout;
+    redis.claim = config.claim;
     let mut options = ConsumerOptions::new(redis, &config.hostname);
     options.monitor = monitor.clone();
     options.queues.clone_from(&config.queues);

@@ -42,7 +42,7 @@ pub(crate) use self::inbound::{Claimed, Inbound};
 pub use self::ledger::MAX_HELD;
 pub(crate) use self::ledger::{ACKS, InHand, LINGER, Ledger, Waits};
 pub(crate) use self::options::Subscription;
-pub use self::options::{QueueOrder, RedisOptions, Results};
+pub use self::options::{ClaimMode, QueueOrder, RedisOptions, Results};
 pub(crate) use self::outbound::{Begin, Begun, Outbound};
 pub(crate) use self::queues::Queues;
 pub(crate) use self::revoked::{Revoked, stamp_text, stamps};

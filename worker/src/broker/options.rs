@@ -25,6 +25,8 @@ pub struct RedisOptions {
     /// How often an idle worker claims although no bell has rung. A bell can be lost without an
     /// error: a slot moves, or a proxy drops pushes. Default: 1 s.
     pub safety_claim: Duration,
+    /// How messages are claimed. Default: by their size.
+    pub claim: ClaimMode,
 }
 
 impl RedisOptions {
@@ -35,6 +37,7 @@ impl RedisOptions {
             lease: Duration::from_secs(30),
             visibility_timeout: Duration::from_hours(1),
             safety_claim: Duration::from_secs(1),
+            claim: ClaimMode::default(),
         }
     }
 
@@ -45,6 +48,22 @@ impl RedisOptions {
             .min(self.visibility_timeout / 4)
             .min(self.lease / 3)
     }
+}
+
+/// How a worker on Redis claims messages.
+///
+/// A script claims in one step, but Redis's Lua reads each byte of a message several times. Native
+/// commands do not, but take three steps, and a message is in a list of the worker in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClaimMode {
+    /// Messages of queues with large messages by native commands, all others by script.
+    #[default]
+    Adaptive,
+    /// All messages by script.
+    Script,
+    /// All messages by native commands, wherever Redis allows them.
+    Native,
 }
 
 /// What a worker consumes, and where its results go: the options that every broker has.

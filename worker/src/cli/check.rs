@@ -17,12 +17,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use celery_client::Endpoint;
 use celery_client::aio::{Connection, Failure};
 use celery_client::backoff::Backoff;
+use celery_protocol::redis_keys::Keys;
 use futures_util::future::join_all;
 
+use super::held;
 use super::redis::{command, connect, items, text};
 use super::rights;
 use crate::app::StartError;
-use crate::broker::Results;
+use crate::broker::{ClaimMode, Results};
 use crate::config::value::ConfigError;
 use crate::config::{Config, SETTINGS, Settings};
 use crate::database::{Database, Kind};
@@ -245,8 +247,12 @@ impl<'c> Server<'c> {
                 let mut findings = of_both(&mut connection).await;
                 findings.extend(of_broker(&mut connection).await);
                 let keys = config.keys();
+                findings.extend(of_held_lists(&mut connection, &keys, config.lease).await);
                 let rights = rights::of_broker(&mut connection, &keys, &config.queues).await;
                 findings.extend(rights);
+                if config.claim != ClaimMode::Script {
+                    findings.extend(rights::of_native_claims(&mut connection, &keys).await);
+                }
                 if config.result_backend == Results::Broker {
                     findings.extend(rights::of_results(&mut connection, &keys).await);
                 }
@@ -336,6 +342,20 @@ async fn of_broker(connection: &mut Connection) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Reports messages in held lists whose owners are gone. Workers of this kind return them; others do
+/// not.
+async fn of_held_lists(connection: &mut Connection, keys: &Keys, lease: Duration) -> Vec<Finding> {
+    let abandoned = held::abandoned(connection, keys, lease).await;
+    let abandoned = abandoned.unwrap_or_default().into_iter();
+    let told = abandoned.map(|found| {
+        Finding::warning(format!(
+            "{found}. A worker that starts returns them after its lease; without one, \
+             `celery-worker dead replay --held` does"
+        ))
+    });
+    told.collect()
 }
 
 async fn setting_of(connection: &mut Connection, name: &str) -> Option<String> {

@@ -9,8 +9,9 @@ use celery_client::aio::{Connection, Failure, Value};
 use celery_client::mask::mask_misplaced;
 use celery_protocol::redis_keys::Keys;
 
+use super::held;
 use super::letters::{Letter, PAGE, RAW, Replayed, letter, page, page_until, replay};
-use super::options::{Dead, Which};
+use super::options::{Back, Dead, Which};
 use super::redis::{command, connect, items, text};
 use crate::config::Config;
 use crate::printable::one_line;
@@ -31,7 +32,16 @@ pub(crate) async fn run(config: &Config, dead: Dead) -> ExitCode {
     let Endpoint::Redis(broker) = &config.broker;
     let keys = broker.keys();
     let done = match connect(&config.broker).await {
-        Ok(mut connection) => obey(&mut connection, &keys, dead).await,
+        Ok(mut connection) => match dead {
+            Dead::Replay(Back { held: true, .. }) => {
+                let back = held::put_back(&mut connection, &keys, config).await;
+                back.map(|count| {
+                    println!("{count} put back");
+                    true
+                })
+            }
+            dead => obey(&mut connection, &keys, dead).await,
+        },
         Err(failure) => Err(failure),
     };
     match done {
@@ -70,7 +80,8 @@ async fn obey(connection: &mut Connection, keys: &Keys, dead: Dead) -> Result<bo
             }
             None => Ok(unknown(&place)),
         },
-        Dead::Replay(which) => {
+        Dead::Replay(Back { places, all, .. }) => {
+            let which = Which { places, all };
             each(
                 connection,
                 keys,

@@ -13,6 +13,7 @@ mod banner;
 mod celery;
 mod check;
 mod dead;
+mod held;
 mod letters;
 mod options;
 mod papers;

@@ -107,7 +107,7 @@ pub(crate) enum Dead {
         place: String,
     },
     /// Put them back into their queues
-    Replay(Which),
+    Replay(Back),
     /// Delete them
     Purge(Which),
 }
@@ -121,6 +121,21 @@ pub(crate) struct Which {
     /// All of them
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+/// What is put back: some dead letters, all, or what dead workers held.
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Back {
+    /// Their places, as `dead list` prints them
+    pub(crate) places: Vec<String>,
+    /// All of them
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Not dead letters, but messages that a dead worker has left in its held list: `check` reports
+    /// them
+    #[arg(long)]
+    pub(crate) held: bool,
 }
 
 impl Options {

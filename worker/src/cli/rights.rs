@@ -76,6 +76,23 @@ pub(super) async fn of_control(endpoint: &RedisEndpoint, keys: &Keys) -> Vec<Fin
     findings
 }
 
+/// Returns a finding if the user may not use the commands of claims without a script.
+pub(super) async fn of_native_claims(connection: &mut Connection, keys: &Keys) -> Option<Finding> {
+    let (held, owners) = (keys.held(UNUSED_ID), keys.held_owners());
+    // No list has this name, so nothing is moved.
+    let commands = [
+        command(&["LMOVE", &held, &held, "RIGHT", "LEFT"]),
+        command(&["EVAL", "return 0", "2", &held, &owners]),
+        command(&["SCARD", &owners]),
+    ];
+    let refused = connection.transaction(commands).await.err()?;
+    matches!(refused, Failure::Refused(_)).then(|| {
+        Finding::warning(format!(
+            "large messages will be claimed by script, which takes more of Redis's time: {refused}"
+        ))
+    })
+}
+
 /// Returns a finding for each right that the user lacks where results are stored.
 pub(super) async fn of_results(connection: &mut Connection, keys: &Keys) -> Vec<Finding> {
     let key = keys.result(UNUSED_ID);

@@ -26,7 +26,7 @@ use super::given::{Given, read_slots, slots};
 use super::log::LogFormat;
 use super::setting::{DefaultText, Group, Setting, declare_settings};
 use super::value::ConfigError;
-use crate::broker::{QueueOrder, Results};
+use crate::broker::{ClaimMode, QueueOrder, Results};
 use crate::consumer::{Routes, read_routes};
 use crate::database::Zone;
 use crate::delivery::MAX_HELD;
@@ -522,6 +522,16 @@ declare_settings! {
         help: "When messages held by a worker like this one count as lost",
         builder: |lease: Duration| lease.into(),
         example: "Duration::from_secs(60)",
+    }
+
+    /// Sets how messages are claimed: `adaptive` (by their size), `script` or `native`.
+    claim: ClaimMode = "adaptive" {
+        group: Lost,
+        value: "HOW",
+        help: "How messages are claimed: `adaptive` (by their size), `script`, `native`",
+        more: "See [Large messages](redis.md#large-messages)",
+        builder: |how: impl Into<String>| how.into(),
+        example: "\"script\"",
     }
 
     /// Sets how many messages may wait in memory for their ETA.

@@ -186,7 +186,7 @@ fn the_reference_lists_the_settings_as_they_are_declared() {
 }
 
 /// A value of each setting as an option and in a file, and as `--print-config` prints it.
-const SAMPLES: [(&str, &str, &str, &str); 46] = [
+const SAMPLES: [(&str, &str, &str, &str); 47] = [
     (
         "broker",
         "redis://h/1",
@@ -245,6 +245,7 @@ const SAMPLES: [(&str, &str, &str, &str); 46] = [
     ("log_format", "json", "'json'", "\"json\""),
     ("visibility_timeout", "12h", "43200", "\"43200s\""),
     ("lease", "1500ms", "1.5", "\"1.5s\""),
+    ("claim", "script", "'script'", "\"script\""),
     ("eta_task_limit", "9", "9", "9"),
     ("task_events", "true", "true", "true"),
     ("exactly_once", "true", "true", "true"),

@@ -58,7 +58,7 @@ use crate::broker::{
     Broker, Connectivity, HeldLimit, InHand, Ledger, MAX_HELD, Queues, Revoked, Role, Tag, Upkeep,
     redis,
 };
-pub use crate::broker::{QueueOrder, RedisOptions, Results, Transport};
+pub use crate::broker::{ClaimMode, QueueOrder, RedisOptions, Results, Transport};
 use crate::delivery::{Delivery, Settler, TaskNames};
 use crate::monitor::Pulse;
 use crate::{Phase, Shutdown};

@@ -20,6 +20,8 @@
 
 mod broker;
 mod busy;
+#[cfg(feature = "failpoints")]
+mod claims;
 mod clock;
 mod database;
 mod database_link;

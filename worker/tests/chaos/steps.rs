@@ -26,12 +26,12 @@ const STEPS: [(&str, u32); 9] = [
 ];
 
 /// The tasks of one turn: half of them run in batches, half one by one.
-const TASKS: u32 = 20;
+pub const TASKS: u32 = 20;
 
 /// The number of the signal SIGABRT.
 const ABORTED: i32 = 6;
 
-fn die_at(world: &mut World, step: &str, passes: u32, more: &[&str]) {
+pub fn die_at(world: &mut World, step: &str, passes: u32, more: &[&str]) {
     world.post(Kind::Created, TASKS / 2);
     world.post(Kind::Effect, TASKS / 4);
     world.post(Kind::Once, TASKS / 4);
@@ -41,7 +41,7 @@ fn die_at(world: &mut World, step: &str, passes: u32, more: &[&str]) {
 }
 
 /// Starts a worker that dies at this place, and asserts the invariant.
-fn die(world: &mut World, mut command: Command, place: &str) {
+pub fn die(world: &mut World, mut command: Command, place: &str) {
     let mut worker = Worker::spawn(command.env("CELERY_FAIL_AT", place));
     let status = worker.process.wait(PATIENCE).unwrap();
     assert_eq!(

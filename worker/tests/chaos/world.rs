@@ -112,6 +112,8 @@ pub enum Kind {
     Noop,
     /// Sleeps for this many seconds.
     Sleep(f64),
+    /// Does nothing, with an argument of this many bytes.
+    Large(u32),
     /// Does nothing, with an argument of 64 MiB.
     Huge,
     /// Asks for a retry twice, and must then fail.
@@ -131,6 +133,7 @@ impl Kind {
             Kind::Text(_) => 't',
             Kind::Noop => 'n',
             Kind::Huge => 'h',
+            Kind::Large(_) => 'b',
             Kind::Retrying => 'r',
             Kind::Sleep(_) => 's',
             Kind::Panic => 'p',
@@ -143,6 +146,7 @@ impl Kind {
             Kind::Created | Kind::Effect | Kind::Once | Kind::Text(_) => "celery",
             Kind::Noop
             | Kind::Huge
+            | Kind::Large(_)
             | Kind::Retrying
             | Kind::Sleep(_)
             | Kind::Panic
@@ -164,6 +168,7 @@ impl Kind {
             Kind::Once => ("effect_once", format!("[{number}]")),
             Kind::Text(bytes) => ("text", format!("[\"{}\"]", "x".repeat(bytes as usize))),
             Kind::Noop => ("noop", "[]".to_owned()),
+            Kind::Large(bytes) => ("noop", format!("[\"{}\"]", "x".repeat(bytes as usize))),
             Kind::Huge => ("noop", format!("[\"{}\"]", "x".repeat(64 << 20))),
             Kind::Sleep(seconds) => ("proj.sleep", format!("[{seconds}]")),
             Kind::Retrying => ("proj.retrying", "[]".to_owned()),
@@ -491,7 +496,12 @@ impl World {
     /// Returns the ids that are in Redis other than as a result, and where each is.
     pub fn places(&mut self) -> BTreeMap<String, &'static str> {
         let mut places = BTreeMap::new();
-        let texts: [(&str, Vec<Vec<u8>>); 3] = [
+        let lists: Vec<String> = self.ask(&["KEYS", "rs.held.*"]);
+        let mut moved: Vec<Vec<u8>> = Vec::new();
+        for list in lists.iter().filter(|list| *list != "rs.held.owners") {
+            moved.extend(self.ask::<Vec<_>>(&["LRANGE", list, "0", "-1"]));
+        }
+        let texts: [(&str, Vec<Vec<u8>>); 4] = [
             (
                 "queued",
                 [
@@ -500,6 +510,7 @@ impl World {
                 ]
                 .concat(),
             ),
+            ("moved", moved),
             ("held", self.ask(&["HVALS", "unacked"])),
             ("dead", self.dead_letters()),
         ];
@@ -573,6 +584,7 @@ impl World {
             "LLEN play",
             "HLEN unacked",
             "ZCARD unacked_index",
+            "SCARD rs.held.owners",
         ]
         .iter()
         .all(|command| {

@@ -1,18 +1,20 @@
 //! Claims messages, and recovers a claim that was not answered.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use celery_client::aio::{Cmd, Failure, Value, scripts};
 
 use super::answer::{bytes, number, positions};
 use super::consumed::Consumed;
+use super::moving::Next;
 use super::session::{DEAD_LETTERS, MAX_TAGS, Session};
 use crate::broker::held::Envelope;
 use crate::broker::inbound;
 use crate::broker::tag::Tag;
 use crate::failpoint::failpoint;
 
-type Claimed = inbound::Claimed<Envelope>;
+pub(super) type Claimed = inbound::Claimed<Envelope>;
 
 /// The most messages of one claim. Larger claims block Redis for milliseconds and gain nothing. A
 /// tag's number also has only four digits.
@@ -20,7 +22,7 @@ pub(super) const MAX_CLAIM: usize = 250;
 
 /// The size of a claim in bytes. `ack_claim.lua` ends the claim with the message that reaches it,
 /// so that the answer arrives before its time-out.
-const CLAIM_BYTES: usize = 4 << 20;
+pub(super) const CLAIM_BYTES: usize = 4 << 20;
 
 /// The result of one claim.
 #[derive(Debug, Default)]
@@ -35,59 +37,135 @@ pub(super) struct Claim {
     pub(super) filled: bool,
 }
 
+/// The acknowledgements that a claim carries.
+struct Acks<'a> {
+    /// Those that were not sent successfully yet.
+    tags: &'a [Tag],
+    /// `true` if an earlier call may have carried them out.
+    repeated: bool,
+    lost: Vec<Tag>,
+}
+
+impl Acks<'_> {
+    /// Notes that they were carried out. After a repeated call, a tag that is lost was perhaps
+    /// acknowledged by the first one.
+    fn done(&mut self, lost: Vec<Tag>) {
+        if !self.repeated && !self.tags.is_empty() {
+            self.lost = lost;
+        }
+        self.tags = &[];
+    }
+}
+
 impl Session {
-    /// Acknowledges `acks` and claims up to `want` messages, in one step. If the future is dropped,
-    /// the next claim recovers the messages.
+    /// Acknowledges `acks` and claims up to `want` messages. If the future is dropped, the next claim
+    /// recovers the messages.
     pub(super) async fn claim(&mut self, want: usize, acks: &[Tag]) -> Claim {
         let mut want = want.min(MAX_CLAIM);
-        let acks = &acks[..acks.len().min(MAX_TAGS)];
+        let mut acks = Acks {
+            tags: &acks[..acks.len().min(MAX_TAGS)],
+            repeated: false,
+            lost: Vec::new(),
+        };
         let mut recovered = Vec::new();
-        let mut repeated = false;
         loop {
+            if self.moving.is_suspect(Instant::now()) {
+                // This comes first: after it, an old call can no longer enter its messages.
+                self.return_own().await;
+            }
             if let Some(call) = self.unanswered {
                 let found = self.recover(call).await;
                 self.unanswered = None;
                 want = want.saturating_sub(found.len());
                 recovered.extend(found);
             }
-            let number = self.calls + 1;
             let consumed = self.layout.consumed();
-            let call = self.claim_call(&consumed, number, want, acks);
-            let connection = self.link.connection().await;
-            self.calls = number;
-            self.unanswered = (want > 0).then_some(number);
-            failpoint!("claim");
-            let answer = connection.run(&scripts::ACK_CLAIM, &call).await;
-            match answer.and_then(|value| self.read(&consumed, number, want, acks, value)) {
-                Ok(mut claim) => {
-                    self.unanswered = None;
+            let claim = if want > 0 && self.moving.is_on(&consumed, Instant::now()) {
+                self.claim_by_moving(&consumed, want, &mut acks).await
+            } else {
+                let claim = self.claim_by_script(&consumed, want, &mut acks).await;
+                claim.map(Some)
+            };
+            match claim {
+                Ok(Some(mut claim)) => {
                     self.turn = self.turn.wrapping_add(usize::from(want > 0));
                     self.link.worked();
-                    if repeated {
-                        // The first try may have acknowledged them.
-                        claim.lost.clear();
-                    }
+                    claim.lost = acks.lost;
                     if !recovered.is_empty() {
                         recovered.append(&mut claim.messages);
                         claim.messages = recovered;
                     }
                     return claim;
                 }
+                Ok(None) => {}
                 // The tags are in use, so this claim was carried out before. Its messages are found
                 // by these tags.
-                Err(failure) if failure.is_refusal("DUPCLAIM") => repeated = true,
+                Err(failure) if failure.is_refusal("DUPCLAIM") => acks.repeated = true,
                 Err(failure) => {
-                    repeated = true;
-                    if !failure.outcome_unknown() {
-                        self.unanswered = None;
-                    }
+                    acks.repeated = true;
                     self.link.failed(&failure);
                 }
             }
         }
     }
 
-    fn claim_call(&self, consumed: &Consumed, number: u64, want: usize, acks: &[Tag]) -> Cmd {
+    /// Claims by native commands what is to be claimed so. Returns `None` if nothing was claimed and
+    /// the claim is to begin anew.
+    async fn claim_by_moving(
+        &mut self,
+        consumed: &Consumed,
+        want: usize,
+        acks: &mut Acks<'_>,
+    ) -> Result<Option<Claim>, Failure> {
+        let view = self.look(consumed, want, acks.tags).await?;
+        acks.done(view.lost);
+        match view.next {
+            Next::Wait => Ok(Some(Claim::default())),
+            Next::ByScript => self.claim_by_script(consumed, want, acks).await.map(Some),
+            Next::Doubt => {
+                self.moving.doubt();
+                Ok(None)
+            }
+            Next::Move(plan) => match self.move_and_enter(&plan).await {
+                Err(failure) if self.moving.failed(&failure, Instant::now()) => Ok(None),
+                claim => claim,
+            },
+        }
+    }
+
+    /// Acknowledges and claims in one step.
+    async fn claim_by_script(
+        &mut self,
+        consumed: &Consumed,
+        want: usize,
+        acks: &mut Acks<'_>,
+    ) -> Result<Claim, Failure> {
+        let number = self.calls + 1;
+        let call = self.claim_call(consumed, number, want, acks.tags);
+        let connection = self.link.connection().await;
+        self.calls = number;
+        self.unanswered = (want > 0).then_some(number);
+        failpoint!("claim");
+        let answer = connection.run(&scripts::ACK_CLAIM, &call).await;
+        let claim = answer.and_then(|value| self.read(consumed, number, want, acks.tags, value));
+        match &claim {
+            Ok(claim) => acks.done(claim.lost.clone()),
+            Err(failure) if failure.outcome_unknown() || failure.is_refusal("DUPCLAIM") => {
+                return claim;
+            }
+            Err(_) => {}
+        }
+        self.unanswered = None;
+        claim
+    }
+
+    pub(super) fn claim_call(
+        &self,
+        consumed: &Consumed,
+        number: u64,
+        want: usize,
+        acks: &[Tag],
+    ) -> Cmd {
         let layout = &*self.layout;
         let lists = if want == 0 { 0 } else { consumed.lists() };
         let mut call = scripts::call(
@@ -161,10 +239,12 @@ impl Session {
             }
             for _ in 0..count {
                 index += 1;
+                let message = bytes(items.next()?)?;
+                consumed.queues[queue].saw(message.len());
                 messages.push(Claimed {
                     tag: Tag { call, index },
                     queue: Arc::clone(&consumed.queues[queue].name),
-                    message: Envelope(bytes(items.next()?)?),
+                    message: Envelope(message),
                 });
             }
         }

@@ -1,5 +1,6 @@
 //! The lists of the queues that are consumed, in the order in which claims empty them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use celery_protocol::redis_keys::Keys;
@@ -17,6 +18,8 @@ pub(crate) struct Queue {
     pub(crate) tail: String,
     /// The queue's lists, one for each priority step, the most urgent first.
     lists: Vec<String>,
+    /// The mean size of its last messages in bytes. Only the fetch role writes it.
+    size: AtomicUsize,
 }
 
 impl Queue {
@@ -25,7 +28,23 @@ impl Queue {
             name: Arc::clone(name),
             tail: format!(r#","",{}]"#, serde_json::Value::from(&**name)),
             lists: keys.queue_lists(name),
+            size: AtomicUsize::new(0),
         }
+    }
+
+    /// Notes the size of a message that was claimed.
+    pub(super) fn saw(&self, size: usize) {
+        let mean = match self.size() {
+            0 => size,
+            mean => mean - mean / 8 + size / 8,
+        };
+        self.size.store(mean, Ordering::Relaxed);
+    }
+
+    /// Returns the mean size of the last messages, each of which counts more than those before it.
+    /// 0: none has been claimed.
+    pub(super) fn size(&self) -> usize {
+        self.size.load(Ordering::Relaxed)
     }
 }
 

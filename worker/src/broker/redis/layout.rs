@@ -25,6 +25,10 @@ pub(crate) struct Layout {
     queues: Following,
     /// `rs:<instance>:`, random for each start of a worker, so that a tag is never used twice.
     instance: String,
+    /// The list of the messages that this worker moves at the moment.
+    pub(crate) held: String,
+    /// The set of the instances that have such a list.
+    pub(crate) owners: String,
     /// The worker's node name, for dead letters.
     pub(crate) node: String,
     /// How many seconds a result lives; 0 means without limit.
@@ -36,7 +40,11 @@ pub(crate) struct Layout {
 impl Layout {
     pub(super) fn new(keys: Keys, subscription: &Subscription<'_>) -> Self {
         // The instance is new for each start of a worker.
-        let instance = uuid::Uuid::new_v4().simple();
+        let instance = uuid::Uuid::new_v4().simple().to_string();
+        Layout::of_instance(keys, subscription, &instance)
+    }
+
+    fn of_instance(keys: Keys, subscription: &Subscription<'_>, instance: &str) -> Self {
         // Redis counts in whole seconds. Rounding down to 0 would keep results without limit.
         let ttl = subscription.result_expires.as_millis().div_ceil(1000);
         Layout {
@@ -45,6 +53,8 @@ impl Layout {
             dead: keys.dead(),
             queues: Following::new(&keys, subscription.queues, subscription.order),
             instance: format!("{TAG_PREFIX}{instance}:"),
+            held: keys.held(instance),
+            owners: keys.held_owners(),
             node: subscription.node.to_owned(),
             result_ttl: u64::try_from(ttl).unwrap_or(u64::MAX),
             passed_over: Mutex::default(),
@@ -101,6 +111,12 @@ impl Layout {
     /// Returns the text with which the tags of one claim begin.
     pub(crate) fn base(&self, call: u64) -> String {
         format!("{}{call}:", self.instance)
+    }
+
+    /// Returns the name of this start of the worker in the set of owners and in its tags.
+    pub(crate) fn instance(&self) -> &str {
+        let name = self.instance.strip_prefix(TAG_PREFIX);
+        name.unwrap_or_default().trim_end_matches(':')
     }
 
     /// Returns `true` if a worker of this kind made the tag.
@@ -168,9 +184,7 @@ pub(super) mod testing {
             results: &Results::Broker,
             result_expires: Duration::from_mins(1),
         };
-        let mut layout = Layout::new(keys, &subscription);
-        "rs:abc:".clone_into(&mut layout.instance);
-        layout
+        Layout::of_instance(keys, &subscription, "abc")
     }
 
     /// Returns a connector to a server, with the layout that [`layout`] returns.

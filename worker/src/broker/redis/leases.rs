@@ -137,7 +137,16 @@ pub(super) async fn sweep(
         let swept = match session.time().await {
             Ok(time) if sentry.saw(time, Instant::now()) => {
                 let holds = |tag| ledger.holds(tag);
-                session.sweep(time, lease, visibility_timeout, holds).await
+                match session.sweep_held(time, lease).await {
+                    Ok(returned) => {
+                        let swept = session.sweep(time, lease, visibility_timeout, holds).await;
+                        swept.map(|swept| Swept {
+                            restored: swept.restored + returned,
+                            ..swept
+                        })
+                    }
+                    Err(failure) => Err(failure),
+                }
             }
             Ok(_) => continue,
             Err(failure) => Err(failure),

@@ -2,8 +2,8 @@
 //!
 //! # States
 //!
-//! A message is always in exactly one of these places. Every arrow is one script, and therefore one
-//! step for Redis:
+//! A message is always in exactly one of these places. Every arrow is one script, or one
+//! transaction, and therefore one step for Redis:
 //!
 //! ```text
 //!                     claim                         settle: acknowledge (+ result, follow-ups)
@@ -20,7 +20,9 @@
 //! ```
 //!
 //! *Held* and *parked* messages each have an entry in the hash `unacked` and one in the sorted set
-//! `unacked_index`, as kombu has them. A Python worker can therefore restore and run what this
+//! `unacked_index`, as kombu has them. A claim of large messages has two arrows, with the worker's
+//! held list (`rs.held.<instance>`) between them: ARCHITECTURE.md has its steps and what can happen
+//! between them. A Python worker can therefore restore and run what this
 //! worker abandons, and the reverse.
 //!
 //! # Authority
@@ -61,8 +63,8 @@
 //!
 //! * `server` – [`Server`], the broker; `inbound` – when to claim (`pace`), and the bell
 //!   (`doorbell`).
-//! * `session` – the connection of a role; `claim`, `settle`, `parking`, `chord`, `sweep` – its
-//!   calls.
+//! * `session` – the connection of a role; `claim`, `native`, `held_list`, `settle`, `parking`,
+//!   `chord`, `sweep` – its calls; `moving` – which claims are native.
 //! * `leases` – the roles that renew leases and rescue messages; `control` – the channel of remote
 //!   control.
 //! * `layout`, `order`, `binding`, `answer` – names, turns, bindings, answers.
@@ -77,9 +79,12 @@ mod consumed;
 mod control;
 mod doorbell;
 mod events;
+mod held_list;
 mod inbound;
 mod layout;
 mod leases;
+mod moving;
+mod native;
 mod order;
 mod outbound;
 mod pace;
@@ -90,5 +95,6 @@ mod settle;
 mod sweep;
 
 pub(crate) use self::connector::Store;
+pub(crate) use self::held_list::{Header, header_of, only, return_call};
 pub(crate) use self::server::Server;
 pub(crate) use self::session::Session;

@@ -85,7 +85,9 @@ impl Broker for Server {
 
     fn inbound(&self, ledger: &Arc<Ledger>, pulse: &Arc<Pulse>) -> Inbound {
         Inbound::new(
-            self.broker.watched("fetch", pulse),
+            self.broker
+                .watched("fetch", pulse)
+                .claiming(self.options.claim),
             Arc::clone(ledger),
             self.options.safety_claim,
             Arc::clone(&self.bell),
@@ -136,6 +138,8 @@ impl Broker for Server {
     fn give_back(&self, tags: Vec<Tag>) -> BoxFuture<'static, usize> {
         let mut session = self.broker.session("close");
         async move {
+            // A claim may have been interrupted. If that fails, a sweeper finds its messages.
+            let _ = session.try_return_own().await;
             let swept = session.abandon(&tags).await;
             swept.map_or(0, |swept| swept.restored + swept.dead)
         }

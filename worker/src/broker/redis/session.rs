@@ -7,6 +7,8 @@ use celery_client::redis::Script;
 
 use super::answer::positions;
 use super::layout::Layout;
+use super::moving::Moving;
+use crate::broker::ClaimMode;
 use crate::broker::tag::Tag;
 
 /// About how many dead letters are kept.
@@ -27,6 +29,8 @@ pub(crate) struct Session {
     pub(super) turn: usize,
     /// A claim that may have been carried out although no answer came.
     pub(super) unanswered: Option<u64>,
+    /// The claims by native commands.
+    pub(super) moving: Moving,
     /// The offset in the index at which the next sweep begins.
     pub(super) passed_over: usize,
 }
@@ -36,11 +40,12 @@ impl Session {
     pub(super) fn new(link: Supervised, layout: Arc<Layout>) -> Self {
         Session {
             link,
-            layout,
             calls: 0,
             turn: 0,
             unanswered: None,
+            moving: Moving::new(ClaimMode::Script),
             passed_over: 0,
+            layout,
         }
     }
 

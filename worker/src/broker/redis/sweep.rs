@@ -86,7 +86,7 @@ impl Session {
         self.noted(swept)
     }
 
-    fn noted<T>(&mut self, outcome: Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) fn noted<T>(&mut self, outcome: Result<T, Failure>) -> Result<T, Failure> {
         match &outcome {
             Ok(_) => self.link.worked(),
             Err(failure) => self.link.failed(failure),

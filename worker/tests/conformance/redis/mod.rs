@@ -18,33 +18,45 @@ use celery_client::aio::{Cmd, ConnectOptions, Connection, Value};
 use celery_protocol::message::{EncodeOptions, Task};
 use celery_protocol::redis_keys::Keys;
 use celery_testkit::RedisOptions;
-use celery_worker::consumer::{ConsumerOptions, Transport};
+use celery_worker::consumer::{ClaimMode, ConsumerOptions, Transport};
 
 use crate::broker::{Backend, Broker, DeadLetter, Depth, Reachable, until};
 use crate::rig::NEVER;
 
 conformance!(crate::redis::Redis: holds_waiting_messages, is_reached_by_processes);
 
+mod native {
+    conformance!(crate::redis::Native: holds_waiting_messages, is_reached_by_processes);
+}
+
 /// Counts the ready and the unacknowledged messages at one moment: `KEYS` are the lists of a queue,
-/// `unacked` and its index.
+/// `unacked` and its index. A message in a held list is not acknowledged either.
 const DEPTH: &str = "local ready = 0
 for list = 1, #KEYS - 2 do ready = ready + redis.call('LLEN', KEYS[list]) end
-local held = redis.call('HLEN', KEYS[#KEYS - 1])
-return {ready, math.max(held, redis.call('ZCARD', KEYS[#KEYS]))}";
+local held = math.max(redis.call('HLEN', KEYS[#KEYS - 1]), redis.call('ZCARD', KEYS[#KEYS]))
+for _, owner in ipairs(redis.call('SMEMBERS', 'rs.held.owners')) do
+  held = held + redis.call('LLEN', 'rs.held.' .. owner)
+end
+return {ready, held}";
 
 /// The longest wait for a server that comes back.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub struct Redis {
+/// A consumer that claims by script, until it has seen large messages.
+pub type Redis = Harness<false>;
+/// A consumer that claims by native commands only.
+pub type Native = Harness<true>;
+
+pub struct Harness<const NATIVE: bool> {
     server: celery_testkit::Redis,
     pub endpoint: Endpoint,
     connection: Option<Connection>,
 }
 
-impl Redis {
+impl<const NATIVE: bool> Harness<NATIVE> {
     fn serve(options: RedisOptions) -> Self {
         let server = options.start().unwrap();
-        Redis {
+        Harness {
             endpoint: Endpoint::from_url(&server.url()).unwrap(),
             server,
             connection: None,
@@ -109,23 +121,27 @@ impl Redis {
     }
 }
 
-impl Broker for Redis {
+impl<const NATIVE: bool> Broker for Harness<NATIVE> {
     type Message = Vec<u8>;
-    type Backend = Redis;
+    type Backend = Self;
 
     const FIRST_PRIORITY: u8 = 0;
     const LAST_PRIORITY: u8 = 9;
 
     async fn start() -> Self {
-        Redis::serve(RedisOptions::new())
+        Self::serve(RedisOptions::new())
     }
 
     async fn start_durable() -> Self {
-        Redis::serve(RedisOptions::new().aof())
+        Self::serve(RedisOptions::new().aof())
     }
 
     fn options(&self) -> ConsumerOptions {
-        ConsumerOptions::new(self.endpoint.clone(), "celery@test")
+        let mut options = ConsumerOptions::new(self.endpoint.clone(), "celery@test");
+        if NATIVE {
+            redis(&mut options).claim = ClaimMode::Native;
+        }
+        options
     }
 
     fn rescue_after(options: &mut ConsumerOptions, time: Duration) {
@@ -232,7 +248,7 @@ impl Broker for Redis {
             .collect()
     }
 
-    fn backend(&mut self) -> &mut Redis {
+    fn backend(&mut self) -> &mut Self {
         self
     }
 
@@ -258,13 +274,13 @@ impl Broker for Redis {
     }
 }
 
-impl Reachable for Redis {
+impl<const NATIVE: bool> Reachable for Harness<NATIVE> {
     fn url(&self) -> String {
         self.server.url()
     }
 }
 
-impl Backend for Redis {
+impl<const NATIVE: bool> Backend for Harness<NATIVE> {
     async fn stored_result(&mut self, id: &str) -> serde_json::Value {
         let key = format!("celery-task-meta-{id}");
         serde_json::from_str(&self.ask(&["GET", &key]).await).unwrap_or_default()

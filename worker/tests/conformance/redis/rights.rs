@@ -9,6 +9,7 @@ use celery_protocol::message::mark_redelivered;
 use celery_protocol::redis_keys::Keys;
 use celery_protocol::time::Timestamp;
 use celery_worker::Phase;
+use celery_worker::consumer::ClaimMode;
 use celery_worker::delivery::Outcome;
 
 use super::{Redis, redis};
@@ -28,8 +29,18 @@ fn cli(url: &str, words: &[&str]) -> (Option<i32>, String) {
 
 #[tokio::test]
 async fn the_documented_rights_are_enough() {
+    in_all_actions(ClaimMode::Adaptive).await;
+}
+
+#[tokio::test]
+async fn the_documented_rights_are_enough_for_native_claims() {
+    in_all_actions(ClaimMode::Native).await;
+}
+
+async fn in_all_actions(claim: ClaimMode) {
     let mut broker = Redis::start_durable().await;
     let mut options = broker.options_as(&worker_rights()).await;
+    redis(&mut options).claim = claim;
     redis(&mut options).lease = Duration::from_millis(500);
     let time = broker.ask(&["TIME"]).await;
     let time = time.trim_start_matches('[').split(' ').next().unwrap();
@@ -112,7 +123,11 @@ async fn the_documented_rights_are_enough() {
         .await;
     let (code, text) = cli(&url, &["dead", "list"]);
     assert_eq!((code, text.lines().count()), (Some(0), 1), "{text}");
-    for words in [["dead", "replay", "--all"], ["dead", "purge", "--all"]] {
+    for words in [
+        ["dead", "replay", "--held"],
+        ["dead", "replay", "--all"],
+        ["dead", "purge", "--all"],
+    ] {
         let (code, text) = cli(&url, &words);
         assert_eq!(code, Some(0), "{text}");
     }
@@ -173,4 +188,71 @@ async fn the_check_names_missing_rights() {
         assert_eq!(text.matches(severity).count(), findings, "{text}");
         assert!(text.contains(lacking), "{lacking}: {text}");
     }
+}
+
+/// Rights that are missing in the rules of an older version. The messages are then claimed by
+/// script.
+#[tokio::test]
+async fn without_the_rights_of_native_claims_the_script_claims() {
+    for lacking in [
+        &["-multi"][..],
+        &["-exec"],
+        &["-eval"],
+        &["-lmove"],
+        &["-multi", "-exec", "-eval", "-lmove"],
+        &["-scard"],
+        &["-sadd"],
+    ] {
+        let mut broker = Redis::start().await;
+        let rights = [&worker_rights()[..], lacking].concat();
+        let mut options = broker.options_as(&rights).await;
+        redis(&mut options).claim = ClaimMode::Native;
+        post(&mut broker, "celery", &[task("a"), task("b")]).await;
+        let mut rig = Rig::start(options);
+        assert_eq!(rig.finish(2).await, ["a", "b"], "{lacking:?}");
+        broker.until_clean().await;
+        assert_eq!(
+            broker.ask(&["KEYS", "rs.held.*"]).await,
+            "[]",
+            "{lacking:?}"
+        );
+        broker
+            .ask(&["ACL", "SETUSER", "limited", "+info", "+config|get"])
+            .await;
+        let (_, text) = cli(&broker.limited_url(), &["check"]);
+        // The check cannot try SADD: it changes nothing.
+        let named = text.contains("claimed by script");
+        assert_eq!(named, lacking != ["-sadd"], "{lacking:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_held_list_of_a_queue_without_rights_is_left_to_others() {
+    let mut broker = Redis::start().await;
+    let mut options = broker.options_as(&worker_rights()).await;
+    redis(&mut options).lease = Duration::from_millis(500);
+    for (owner, list) in [("a", "mails"), ("b", "celery"), ("c", "celery")] {
+        broker.ask(&["SADD", "rs.held.owners", owner]).await;
+        let held = format!("rs.held.{owner}");
+        let header = format!("rs:{owner}:1:1000.5:{list}");
+        broker.ask(&["LPUSH", &held, &header]).await;
+        let message = message::<Redis>(&task(owner), list);
+        broker
+            .ask(&[b"LPUSH", held.as_bytes(), message.as_slice()])
+            .await;
+    }
+    let mut rig = Rig::start(options);
+    let mut done = rig.finish(2).await;
+    done.sort_unstable();
+    assert_eq!(done, ["b", "c"]);
+    assert_eq!(broker.ask(&["SMEMBERS", "rs.held.owners"]).await, "[a]");
+    assert_eq!(broker.ask(&["LLEN", "rs.held.a"]).await, "2");
+    let mut options = broker.options();
+    redis(&mut options).lease = Duration::from_millis(500);
+    options.queues = vec!["mails".to_owned()];
+    let mut rig = Rig::start(options);
+    assert_eq!(rig.finish(1).await, ["a"]);
+    broker
+        .until(&["EXISTS", "rs.held.owners", "rs.held.a"], "0")
+        .await;
 }

@@ -286,11 +286,55 @@ impl Connection {
     ///
     /// The first refusal, or the loss of the connection. See [`query`](Self::query).
     pub async fn pipeline(&mut self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
+        self.each(commands).await?.into_iter().collect()
+    }
+
+    /// Sends commands in one piece and returns the answer to each, or its refusal.
+    ///
+    /// # Errors
+    ///
+    /// The loss of the connection. See [`query`](Self::query).
+    pub async fn each(
+        &mut self,
+        commands: &Pipeline,
+    ) -> Result<Vec<Result<Value, Failure>>, Failure> {
         let answers = self
             .inner
             .send_packed_commands(commands, 0, commands.len())
             .await?;
-        answers.into_iter().map(checked).collect()
+        Ok(answers.into_iter().map(checked).collect())
+    }
+
+    /// Sends commands as one transaction (`MULTI` … `EXEC`) and returns the answer to each, or its
+    /// refusal.
+    ///
+    /// A command that is refused while it is carried out does not stop the others.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the server carried out nothing, or the loss of the connection. A server that
+    /// refuses `MULTI` itself carries out the commands one by one.
+    pub async fn transaction(
+        &mut self,
+        commands: impl IntoIterator<Item = Cmd>,
+    ) -> Result<Vec<Result<Value, Failure>>, Failure> {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("MULTI");
+        for command in commands {
+            pipeline.add_command(command);
+        }
+        pipeline.cmd("EXEC");
+        let mut answers = self.each(&pipeline).await?;
+        let executed = answers.pop();
+        // The refusal of a command is the reason; that of EXEC only says that there was one.
+        if let Some(refused) = answers.into_iter().find_map(Result::err) {
+            return Err(refused);
+        }
+        match executed {
+            Some(Ok(Value::Array(answers))) => Ok(answers.into_iter().map(checked).collect()),
+            Some(Err(refused)) => Err(refused),
+            _ => Err(Failure::Answer("EXEC")),
+        }
     }
 
     /// Calls a script; `call` must come from [`scripts::call`](super::scripts::call) for the same

@@ -20,7 +20,9 @@ pub use supervised::{Health, Supervised};
 
 /// The command builder of redis-rs, for [`Connection::query`] and [`Connection::run`].
 pub use redis::Cmd;
-/// Several commands, for [`Connection::pipeline`].
+/// Several commands, for [`Connection::pipeline`] and [`Connection::each`].
 pub use redis::Pipeline;
+/// Writes an argument of a [`Cmd`] in parts.
+pub use redis::RedisWrite;
 /// A decoded answer.
 pub use redis::Value;

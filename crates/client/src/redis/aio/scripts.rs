@@ -6,6 +6,11 @@ use crate::redis::Script;
 
 /// Acknowledges a finished batch and claims the next messages.
 pub static ACK_CLAIM: Script = Script::new(include_str!("../scripts/ack_claim.lua"));
+/// Enters the messages of a held list into the held messages. Always sent in full (`EVAL`): in a
+/// MULTI, an unknown script would leave entries without a score.
+pub static ENTER_HELD: Script = Script::new(include_str!("../scripts/enter_held.lua"));
+/// Puts the messages of a held list back into their list.
+pub static RETURN_HELD: Script = Script::new(include_str!("../scripts/return_held.lua"));
 /// Renews leases.
 pub static RENEW: Script = Script::new(include_str!("../scripts/renew.lua"));
 /// Lets claimed messages wait for their ETA.
