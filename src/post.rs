@@ -114,7 +114,7 @@ pub(crate) fn prepare(
     broker: &Connection,
 ) -> Result<Message, Thrown> {
     let arguments = values::arguments(args)?;
-    let task_id = process::new_id().to_owned();
+    let task_id = process::new_id();
     let settings = settings::current();
     if settings.protocol == Ok(Protocol::V2) && task_args.into_iter().all(options::are_none) {
         let queue = queue(routing_key, broker, &settings);
@@ -123,12 +123,20 @@ pub(crate) fn prepare(
                 Arguments::Positional(args) => (Some(args), None),
                 Arguments::Keyword(kwargs) => (None, Some(kwargs)),
             };
-            let call = Call::new(task_id, &*process::new_id(), args, kwargs)
+            let tag = process::new_id();
+            let call = Call::new(task_id.into_bytes(), tag.into_bytes(), args, kwargs)
                 .map_err(|error| not_sent(format!("{error}.")))?;
             return Ok(Message::Plain { known, call });
         }
     }
-    prepare_any(task_id, name, arguments, task_args, routing_key, broker)
+    prepare_any(
+        task_id.to_string(),
+        name,
+        arguments,
+        task_args,
+        routing_key,
+        broker,
+    )
 }
 
 /// Checks and encodes a task with any options.
@@ -157,7 +165,7 @@ fn prepare_any(
     let queue = queue(routing_key, broker, &settings);
     names::check_queue_name(queue).map_err(|error| unusable("queue", &error))?;
 
-    let (delivery_tag, sender) = (process::new_id(), process::sender());
+    let (delivery_tag, sender) = (process::new_id().to_string(), process::sender());
     let options = sender
         .options(queue, &delivery_tag)
         .protocol(settings.protocol.clone().map_err(Thrown::celery)?);

@@ -4,7 +4,6 @@
 //! use the same id.
 
 use std::cell::RefCell;
-use std::ops::Deref;
 use std::rc::Rc;
 
 use celery_client::blocking::Process;
@@ -56,7 +55,7 @@ impl Own {
             process: Process::current(),
             sender: Rc::new(Sender {
                 origin: format!("php{}@{host}", std::process::id()),
-                reply_to: random.id().to_owned(),
+                reply_to: random.id().to_string(),
             }),
             random,
         }
@@ -80,28 +79,8 @@ pub(crate) fn sender() -> Rc<Sender> {
 }
 
 /// Returns a random id that cannot be guessed.
-pub(crate) fn new_id() -> Id {
+pub(crate) fn new_id() -> Uuid {
     own(|own| own.random.id())
-}
-
-/// The text of a UUID.
-pub(crate) struct Id([u8; uuid::fmt::Hyphenated::LENGTH]);
-
-impl From<Uuid> for Id {
-    fn from(id: Uuid) -> Self {
-        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-        id.hyphenated().encode_lower(&mut text);
-        Id(text)
-    }
-}
-
-impl Deref for Id {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        // The text is ASCII.
-        str::from_utf8(&self.0).unwrap_or_default()
-    }
 }
 
 /// Random bytes of the system that are fetched ahead and used once.
@@ -120,12 +99,12 @@ impl Default for Random {
 }
 
 impl Random {
-    fn id(&mut self) -> Id {
+    fn id(&mut self) -> Uuid {
         if self.used == AHEAD {
             if getrandom::fill(&mut self.bytes).is_err() {
                 // Random bytes could not be fetched in advance. The crate `uuid` fetches its own,
                 // and panics if it cannot.
-                return Uuid::new_v4().into();
+                return Uuid::new_v4();
             }
             self.used = 0;
         }
@@ -135,6 +114,6 @@ impl Random {
         // Used bytes are erased, so that memory does not reveal them later.
         self.bytes[self.used..next].fill(0);
         self.used = next;
-        Builder::from_random_bytes(id).into_uuid().into()
+        Builder::from_random_bytes(id).into_uuid()
     }
 }

@@ -10,6 +10,9 @@ use crate::json::swar::{self, plain_run};
 /// The longest text written into a message, in characters (Celery's own limit is similar).
 pub const MAX_CHARS: usize = 1024;
 
+/// The length of a short string in bytes: to look for its end costs little, should it be longer.
+const SHORT: usize = 256;
+
 /// The levels of containers that are shown (Celery's setting `task_repr_maxlevels`).
 const MAX_LEVELS: usize = 3;
 
@@ -226,6 +229,19 @@ fn python_float(number: f64) -> String {
 
 /// Shows the string whose quote is at `start`; returns the index after it.
 fn show_string(shown: &mut Shown, json: &str, start: usize) -> usize {
+    // Most strings are short and need no escapes: they are read only once.
+    let bytes = &json.as_bytes()[start + 1..];
+    let plain = plain_run(&bytes[..bytes.len().min(SHORT)], |word| {
+        let quotes = swar::equal(word, b'\'') | swar::equal(word, b'"');
+        swar::unprintable(word) | quotes | swar::equal(word, b'\\')
+    });
+    if bytes.get(plain) == Some(&b'"') && plain + 2 <= shown.room {
+        let end = start + 1 + plain;
+        shown.push_ascii("'");
+        shown.push_ascii(&json[start + 1..end]);
+        shown.push_ascii("'");
+        return end + 1;
+    }
     let end = skip_value(json.as_bytes(), start).unwrap_or(json.len());
     let token = &json[start + 1..end];
     let inside = token.strip_suffix('"').unwrap_or(token);
@@ -370,6 +386,15 @@ mod tests {
             shown.starts_with("('éé") && shown.ends_with("é..."),
             "{shown}"
         );
+        for length in [SHORT - 1, SHORT, SHORT + 1, MAX_CHARS - 5, MAX_CHARS - 4] {
+            let text = "x".repeat(length);
+            let expected = format!("('{text}',)");
+            let shown = args(&format!("[\"{text}\"]"));
+            assert_eq!(shown == expected, length + 5 <= MAX_CHARS, "{length}");
+        }
+        for (room, text) in [(5, "'abc'"), (4, "'..."), (3, "..."), (6, "'abc'")] {
+            assert_eq!(value("\"abc\"", room), text, "{room}");
+        }
         assert_eq!(value("[1, 2, 3]", 9), "[1, 2, 3]");
         assert_eq!(value("[1, 2, 3]", 8), "[1, 2...");
         assert_eq!(value("[1, 2, 3]", 0), "...");

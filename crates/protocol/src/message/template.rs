@@ -13,9 +13,8 @@ use serde_json::value::RawValue;
 use super::encode::{is_array, is_object};
 use super::{EncodeError, EncodeOptions, Protocol, Task};
 use crate::base64;
-use crate::json::swar::{self, plain_run};
 use crate::json::write;
-use crate::names::{self, MAX_NAME_BYTES};
+use crate::names;
 use crate::repr;
 use crate::serializer::Serializer;
 
@@ -59,52 +58,42 @@ pub struct Template {
 /// What a message has of its own.
 #[derive(Clone, Debug)]
 pub struct Call {
+    /// The text of a UUID, which JSON writes as it is.
     id: String,
-    delivery_tag: String,
+    delivery_tag: [u8; 16],
     args: Option<Box<RawValue>>,
     kwargs: Option<Box<RawValue>>,
-    /// Whether JSON writes the id and the tag without escapes.
-    plain_ids: bool,
 }
 
 impl Call {
-    /// Checks the parts of a message: the task's id, a fresh UUID as the broker's id of this message,
-    /// and the arguments, a JSON array and a JSON object, if there are any.
+    /// Joins the parts of a message: the task's id and the broker's id of this message, both fresh
+    /// UUIDs, and the arguments, a JSON array and a JSON object, if there are any.
     ///
     /// # Errors
     ///
-    /// [`EncodeError`] if the id or the delivery tag cannot be used, or the arguments are not an
-    /// array and an object.
+    /// [`EncodeError`] if the arguments are not an array and an object.
     pub fn new(
-        id: impl Into<String>,
-        delivery_tag: impl Into<String>,
+        id: [u8; 16],
+        delivery_tag: [u8; 16],
         args: Option<Box<RawValue>>,
         kwargs: Option<Box<RawValue>>,
     ) -> Result<Self, EncodeError> {
-        let (id, delivery_tag) = (id.into(), delivery_tag.into());
-        let plain_ids = is_plain_id(&id) && is_plain_id(&delivery_tag);
-        if !plain_ids {
-            names::check_task_id(&id)?;
-            names::check_delivery_tag(&delivery_tag)?;
+        if args.as_deref().is_some_and(|args| !is_array(args)) {
+            return Err(EncodeError::Args);
         }
-        let call = Self {
+        if kwargs.as_deref().is_some_and(|kwargs| !is_object(kwargs)) {
+            return Err(EncodeError::Kwargs);
+        }
+        // The text is ASCII.
+        let id = str::from_utf8(&uuid_text(id))
+            .unwrap_or_default()
+            .to_owned();
+        Ok(Self {
             id,
             delivery_tag,
             args,
             kwargs,
-            plain_ids,
-        };
-        if call.args.as_deref().is_some_and(|args| !is_array(args)) {
-            return Err(EncodeError::Args);
-        }
-        if call
-            .kwargs
-            .as_deref()
-            .is_some_and(|kwargs| !is_object(kwargs))
-        {
-            return Err(EncodeError::Kwargs);
-        }
-        Ok(call)
+        })
     }
 
     /// Returns the task's id.
@@ -226,18 +215,8 @@ impl Template {
     /// Prepares the message of a call: one element of a Redis queue, as [`Task::encode_redis`] writes
     /// it.
     pub fn message<'a>(&'a self, call: &'a Call, scratch: &'a mut Scratch) -> Message<'a> {
-        for (out, id) in [
-            (&mut scratch.id, &call.id),
-            (&mut scratch.tag, &call.delivery_tag),
-        ] {
-            if call.plain_ids {
-                set(out, b"\"");
-                out.extend_from_slice(id.as_bytes());
-                out.push(b'"');
-            } else {
-                quote(out, id);
-            }
-        }
+        quote_plain(&mut scratch.id, call.id.as_bytes());
+        quote_plain(&mut scratch.tag, &uuid_text(call.delivery_tag));
         let mut shown = std::mem::take(&mut scratch.shown);
         match &call.args {
             Some(args) => {
@@ -302,12 +281,27 @@ impl Message<'_> {
     }
 }
 
-/// Returns `true` for the usual id: printable ASCII without characters to escape, which is a valid
-/// name, too.
-fn is_plain_id(id: &str) -> bool {
-    let special =
-        |word| swar::unprintable(word) | swar::equal(word, b'"') | swar::equal(word, b'\\');
-    (1..=MAX_NAME_BYTES).contains(&id.len()) && plain_run(id.as_bytes(), special) == id.len()
+/// Returns the text of a UUID.
+fn uuid_text(uuid: [u8; 16]) -> [u8; 36] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [b'-'; 36];
+    let mut at = 0;
+    for (nth, byte) in uuid.into_iter().enumerate() {
+        if matches!(nth, 4 | 6 | 8 | 10) {
+            at += 1;
+        }
+        text[at] = DIGITS[usize::from(byte >> 4)];
+        text[at + 1] = DIGITS[usize::from(byte & 15)];
+        at += 2;
+    }
+    text
+}
+
+/// Writes a text without characters to escape as a JSON string.
+fn quote_plain(out: &mut Vec<u8>, text: &[u8]) {
+    set(out, b"\"");
+    out.extend_from_slice(text);
+    out.push(b'"');
 }
 
 fn set(out: &mut Vec<u8>, text: &[u8]) {
