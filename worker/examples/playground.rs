@@ -21,7 +21,7 @@ use celery_worker::{
 use serde::Serialize;
 use serde_json::{Number, Value, json};
 
-/// The allocator of `celery-worker`, so that benchmarks measure what users run.
+/// The allocator of `celery-worker` with this feature, so that benchmarks measure what users run.
 #[cfg(all(
     feature = "jemalloc",
     target_os = "linux",
