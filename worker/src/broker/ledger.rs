@@ -73,10 +73,14 @@ pub(crate) struct Ledger {
     pub(crate) revoked_stamps: Revoked,
 }
 
+/// A hasher for tags, which are looked up several times for each task. They are two numbers that the
+/// worker chooses itself, so the map needs no protection against chosen keys.
+type QuickHash = foldhash::fast::RandomState;
+
 #[derive(Debug, Default)]
 struct Inner {
     /// Every lease: of busy messages, and of those that wait for their acknowledgement.
-    leases: HashMap<Tag, Lease>,
+    leases: HashMap<Tag, Lease, QuickHash>,
     acks: Vec<Tag>,
     /// How many tasks of each name have begun.
     begun: HashMap<String, u64>,

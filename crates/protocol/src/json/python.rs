@@ -7,7 +7,9 @@
 //! type holds, and a large text takes no additional memory.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use serde_json::value::RawValue;
 
 use super::error::MAX_DIGITS;
@@ -17,6 +19,10 @@ use super::{JsonError, Name, Special, each_member};
 /// Integers with fewer digits have at most 64 bits.
 const LARGE_DIGITS: usize = 19;
 
+/// The parts of a text that may belong to a special value. They are prepared once.
+static SUSPICIOUS: LazyLock<[Finder<'static>; 2]> =
+    LazyLock::new(|| ["__type__", "\\u00"].map(Finder::new));
+
 /// Refuses strict JSON that kombu could not read. The caller has checked the depth.
 pub(crate) fn check_python_reads(text: &str) -> Result<(), JsonError> {
     let bytes = text.as_bytes();
@@ -24,10 +30,7 @@ pub(crate) fn check_python_reads(text: &str) -> Result<(), JsonError> {
         return Err(JsonError::Digits);
     }
     // Escapes may hide the member names of a special value.
-    let suspicious = ["__type__", "\\u00"]
-        .iter()
-        .any(|part| memchr::memmem::find(bytes, part.as_bytes()).is_some());
-    if suspicious {
+    if SUSPICIOUS.iter().any(|part| part.find(bytes).is_some()) {
         check_special_values(text)
     } else {
         Ok(())
