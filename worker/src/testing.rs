@@ -190,6 +190,7 @@ impl TestWorker {
         Rules {
             results: true,
             extended: false,
+            inherit_priority: false,
             default_queue: "celery".into(),
             routes: Routes::default(),
             origin: HOSTNAME.to_owned(),

@@ -359,6 +359,7 @@ fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> 
     options.results = config.result_backend.clone();
     options.result_expires = config.result_expires;
     options.result_extended = config.result_extended;
+    options.inherit_parent_priority = config.inherit_parent_priority;
     options
 }
 

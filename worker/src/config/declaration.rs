@@ -259,6 +259,17 @@ declare_settings! {
         example: "celery_worker::Routes::new([(\"mail.*\", \"mails\")]).unwrap()",
     }
 
+    /// Gives callbacks and the next steps of chains the priority of the task that they follow.
+    inherit_parent_priority: bool = false {
+        group: Queues,
+        alias: "task_inherit_parent_priority",
+        value: "BOOL",
+        help: "Give callbacks and the next steps of chains the priority of the task that they follow",
+        celery: "task_inherit_parent_priority",
+        builder: |inherit: bool| inherit,
+        example: "true",
+    }
+
     /// Sets the serializers that message bodies may have: `json`, `msgpack`, `yaml`, or their
     /// content types. Other messages become dead letters. Pickle is never accepted.
     accept_content: Vec<Serializer> = "json" {

@@ -214,6 +214,7 @@ const SAMPLES: [(&str, &str, &str, &str); 47] = [
     ("sep", "-", "'-'", "\"-\""),
     ("default_queue", "shop", "'shop'", "\"shop\""),
     ("routes", "a.*=b", "{ 'a.*' = 'b' }", "{ \"a.*\" = \"b\" }"),
+    ("inherit_parent_priority", "true", "true", "true"),
     (
         "accept_content",
         "yaml,json",

@@ -247,6 +247,7 @@ impl Consumer {
         let rules = Arc::new(Rules {
             results: options.results != Results::Disabled,
             extended: options.result_extended,
+            inherit_priority: options.inherit_parent_priority,
             default_queue: Arc::from(options.default_queue.as_str()),
             routes: options.routes,
             origin: options.node,

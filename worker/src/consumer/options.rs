@@ -48,6 +48,9 @@ pub struct ConsumerOptions {
     /// `true` if results also have the name, arguments, worker, retries and queue of their task.
     /// Celery's `result_extended`.
     pub result_extended: bool,
+    /// `true` if callbacks and the next steps of chains get the priority of the task that they
+    /// follow. Celery's `task_inherit_parent_priority`.
+    pub inherit_parent_priority: bool,
     /// How often the task of a redelivered message may begin before the message becomes a dead
     /// letter.
     pub redelivery_limit: u32,
@@ -74,6 +77,7 @@ impl ConsumerOptions {
             results: Results::Broker,
             result_expires: Duration::from_hours(24),
             result_extended: false,
+            inherit_parent_priority: false,
             redelivery_limit: 5,
             monitor: Monitor::default(),
         }

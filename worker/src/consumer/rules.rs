@@ -31,6 +31,9 @@ pub(crate) struct Rules {
     pub(crate) results: bool,
     /// `true` if results also describe the request (`result_extended`).
     pub(crate) extended: bool,
+    /// `true` if callbacks and the next steps of chains get the priority of the task that they
+    /// follow (`task_inherit_parent_priority`).
+    pub(crate) inherit_priority: bool,
     /// The queue of follow-ups that name none and have no route (`task_default_queue`).
     pub(crate) default_queue: Arc<str>,
     /// The queues of follow-ups that name none (`task_routes`).

@@ -275,6 +275,7 @@ mod tests {
         let rules = Rules {
             results: true,
             extended: false,
+            inherit_priority: false,
             default_queue: "celery".into(),
             routes: Routes::default(),
             origin: "celery@test".into(),

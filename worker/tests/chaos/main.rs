@@ -23,6 +23,7 @@ mod busy;
 #[cfg(feature = "failpoints")]
 mod claims;
 mod clock;
+mod control;
 mod database;
 mod database_link;
 mod endurance;

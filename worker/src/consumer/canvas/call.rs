@@ -95,13 +95,16 @@ impl<'a> Calling<'a> {
         self.call(body, results, Options::default());
     }
 
-    /// Returns the options that Celery gives with every call of a callback. The null priority hides
-    /// the priority of a composite.
+    /// Returns the options that Celery gives with every call of a callback. The priority is that of
+    /// the task if it is inherited; otherwise it is null, which hides the priority of a composite.
     fn call_options(&self) -> Result<Options, String> {
         let mut options = Options::default();
         options.set("parent_id", &self.task.id)?;
         options.set("root_id", self.task.root())?;
-        options.set_null("priority");
+        match self.task.properties.priority {
+            Some(priority) if self.rules.inherit_priority => options.set("priority", &priority)?,
+            _ => options.set_null("priority"),
+        }
         Ok(options)
     }
 

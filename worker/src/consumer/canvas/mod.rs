@@ -160,6 +160,7 @@ mod testing {
         Rules {
             results: true,
             extended: false,
+            inherit_priority: false,
             default_queue: "celery".into(),
             routes: crate::consumer::Routes::default(),
             origin: "celery@test".into(),
@@ -224,6 +225,43 @@ mod tests {
             let task = task(|task| task.embed.callbacks = Some(raw(&callbacks)));
             let follow = after_success(&rules(), &task, result, crate::clock::now());
             assert_eq!(counts(&follow.steps), expected);
+        }
+    }
+
+    #[test]
+    fn follow_ups_inherit_the_priority_only_where_the_setting_says_so() {
+        let low = json!({ "task": "proj.echo", "options": { "priority": 3 } });
+        let pair = json!([low, { "task": "proj.echo" }]);
+        // What Celery 5.7 sends. Without a priority of the task, each signature keeps its own.
+        for (inherits, of_task, expected) in [
+            (false, Some(7), [3, 0]),
+            (true, Some(7), [7, 7]),
+            (true, Some(0), [0, 0]),
+            (true, None, [3, 0]),
+        ] {
+            let rules = Rules {
+                inherit_priority: inherits,
+                ..rules()
+            };
+            for chained in [false, true] {
+                let task = task(|task| {
+                    task.properties.priority = of_task;
+                    let follow = Some(raw(&if chained { json!([low]) } else { pair.clone() }));
+                    if chained {
+                        task.embed.chain = follow;
+                    } else {
+                        task.embed.callbacks = follow;
+                    }
+                });
+                let follow = after_success(&rules, &task, &raw(&json!(1)), crate::clock::now());
+                let sent = follow.steps.iter().filter_map(|step| match step {
+                    Step::Publish(sent) => Some(sent.priority),
+                    _ => None,
+                });
+                let sent: Vec<u8> = sent.collect();
+                let expected = &expected[..if chained { 1 } else { 2 }];
+                assert_eq!(sent, expected, "{inherits} {of_task:?}");
+            }
         }
     }
 
