@@ -47,6 +47,8 @@ impl HeldLimit {
 
     /// Changes the least number. The limit begins with it again.
     pub(crate) fn set_least(&self, least: usize) {
+        // `adapt` must not overwrite the change with what it has computed from the old number.
+        let _begin = self.begin.lock().unwrap_or_else(PoisonError::into_inner);
         self.least.store(least, Ordering::Relaxed);
         self.now.store(least, Ordering::Relaxed);
     }
@@ -59,11 +61,11 @@ impl HeldLimit {
     /// Sets the limit from what was settled in the window that ends now. It falls by half at most,
     /// so that a pause of the system does not undo it. Does nothing while the window is short.
     pub(crate) fn adapt(&self, now: Instant) {
+        let mut begin = self.begin.lock().unwrap_or_else(PoisonError::into_inner);
         let least = self.least.load(Ordering::Relaxed);
         if self.most <= least {
             return;
         }
-        let mut begin = self.begin.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed = begin.map_or(Duration::ZERO, |begin| now.saturating_duration_since(begin));
         if begin.is_some() && elapsed < WINDOW {
             return;

@@ -10,8 +10,10 @@
 //!
 //! A task in the lane delays those behind it, so the lane is for short tasks only. A name whose
 //! task waits for something, or takes longer than [`SHORT`], is kept out of the lane for its next
-//! [`OUT`] calls. If a task does not return at all, [`Lane::rescue`] gives the tasks behind it to
-//! the runtime, and the lane takes no more until it does.
+//! [`OUT`] calls; those that wait in the lane already go to the runtime. After a task that takes
+//! longer than [`LONG`], everything behind it does. If a task does not return at all,
+//! [`Lane::watch`] gives the tasks behind it to the runtime, and the lane takes no more until it
+//! does.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -22,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 /// A task that takes longer gains from a thread of its own more than it loses by waking it: that
 /// takes about this long on an idle machine.
@@ -31,11 +34,14 @@ const SHORT: Duration = Duration::from_micros(50);
 /// because the system may have paused the thread of a short task.
 const OUT: u32 = 100;
 
-/// How long a task may keep the lane before the tasks behind it leave.
+/// After a task that takes longer, the tasks behind it leave the lane: it may not be the only one.
+const LONG: Duration = Duration::from_millis(1);
+
+/// How long a task may keep the lane before the tasks behind it leave although it has not returned.
 const STUCK: Duration = Duration::from_millis(20);
 
 /// How often the lane is looked at while it is in use.
-pub(super) const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Tells whether the tasks of one name belong in the lane.
 ///
@@ -56,6 +62,11 @@ impl Standing {
         counted.is_err()
     }
 
+    /// Returns `true` if calls are kept out of the lane. Counts nothing.
+    fn is_out(&self) -> bool {
+        self.out.load(Ordering::Relaxed) > 0
+    }
+
     fn keep_out(&self) {
         self.out.store(OUT, Ordering::Relaxed);
     }
@@ -72,6 +83,7 @@ struct Call {
 pub(super) struct Lane {
     tasks: Handle,
     state: Arc<Mutex<State>>,
+    opened: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -86,6 +98,7 @@ impl Lane {
         Lane {
             tasks,
             state: Arc::default(),
+            opened: Arc::default(),
         }
     }
 
@@ -94,9 +107,22 @@ impl Lane {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns `true` while the lane runs tasks.
-    pub(super) fn is_open(&self) -> bool {
+    fn is_open(&self) -> bool {
         self.lock().since.is_some()
+    }
+
+    /// Watches the lane without end: gives the tasks behind one that does not return to the
+    /// runtime. It must run where no task can block it.
+    pub(super) async fn watch(self) {
+        loop {
+            self.opened.notified().await;
+            while self.is_open() {
+                tokio::time::sleep(LOOK).await;
+                if self.lock().is_stuck(Instant::now()) {
+                    self.empty();
+                }
+            }
+        }
     }
 
     /// Runs a call after those that wait already.
@@ -115,26 +141,28 @@ impl Lane {
             drop(state);
             let lane = self.clone();
             self.tasks.spawn_blocking(move || lane.drain());
+            self.opened.notify_one();
         }
     }
 
-    /// Gives the tasks behind one that does not return to the runtime.
-    pub(super) fn rescue(&self) {
-        let mut state = self.lock();
-        if state.is_stuck(Instant::now()) {
-            let behind = std::mem::take(&mut state.waiting);
-            drop(state);
-            for call in behind {
-                self.tasks.spawn(call.run);
-            }
+    /// Gives all waiting calls to the runtime.
+    fn empty(&self) {
+        let waiting = std::mem::take(&mut self.lock().waiting);
+        for call in waiting {
+            self.tasks.spawn(call.run);
         }
     }
 
     /// Runs the waiting calls until there are none.
     fn drain(self) {
+        let closing = Closing(&self);
         let mut began = Instant::now();
         while let Some(mut call) = self.next(began) {
-            let polled = poll_once(&mut call.run);
+            if call.standing.is_out() {
+                self.tasks.spawn(call.run);
+                continue;
+            }
+            let polled = self.poll_once(&mut call.run);
             let ended = Instant::now();
             if polled.is_pending() || ended > began + SHORT {
                 call.standing.keep_out();
@@ -143,8 +171,26 @@ impl Lane {
                 // The runtime polls it again at once, with a waker that works.
                 self.tasks.spawn(call.run);
             }
+            if ended > began + LONG {
+                self.empty();
+            }
             began = ended;
         }
+        std::mem::forget(closing);
+    }
+
+    /// Polls a call once. The code of a task does not panic here; a bug of the worker ends this call
+    /// alone.
+    ///
+    /// The call gets tokio's budget, as on the runtime: a task whose resources are always ready
+    /// returns after some of them, so that a stop and a revocation reach it.
+    fn poll_once(&self, run: &mut BoxFuture<'static, ()>) -> Poll<()> {
+        let once = std::future::poll_fn(|_| {
+            let mut context = Context::from_waker(Waker::noop());
+            Poll::Ready(run.as_mut().poll(&mut context))
+        });
+        let poll = AssertUnwindSafe(|| self.tasks.block_on(once));
+        std::panic::catch_unwind(poll).unwrap_or(Poll::Ready(()))
     }
 
     /// Returns the next call, whose poll begins now. If there is none, the lane is closed.
@@ -156,12 +202,14 @@ impl Lane {
     }
 }
 
-/// Polls a call once. The code of a task does not panic here; a bug of the worker ends this call
-/// alone.
-fn poll_once(run: &mut BoxFuture<'static, ()>) -> Poll<()> {
-    let mut context = Context::from_waker(Waker::noop());
-    let poll = AssertUnwindSafe(|| run.as_mut().poll(&mut context));
-    std::panic::catch_unwind(poll).unwrap_or(Poll::Ready(()))
+/// Closes the lane if its thread ends by a panic, such as that of a destructor.
+struct Closing<'l>(&'l Lane);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.empty();
+        self.0.lock().since = None;
+    }
 }
 
 impl State {
@@ -176,6 +224,62 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Waits until a condition holds.
+    async fn until(what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !condition() {
+            assert!(Instant::now() < deadline, "{what}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_watch_alone_frees_what_waits_behind_a_task_that_does_not_return() {
+        let lane = Lane::new(Handle::current());
+        let watch = tokio::spawn(lane.clone().watch());
+        // The lane may have been used before.
+        for _ in 0..3 {
+            let (release, released) = std::sync::mpsc::channel::<()>();
+            let (begins, begun) = std::sync::mpsc::channel();
+            let blocks = async move {
+                begins.send(()).unwrap();
+                let _ = released.recv();
+            };
+            lane.run(&Standing::default(), Box::pin(blocks));
+            tokio::task::spawn_blocking(move || begun.recv().unwrap())
+                .await
+                .unwrap();
+            let (done, ended) = tokio::sync::oneshot::channel();
+            let short = async move { done.send(()).unwrap() };
+            lane.run(&Standing::default(), Box::pin(short));
+            tokio::time::timeout(Duration::from_secs(30), ended)
+                .await
+                .expect("the task behind it runs")
+                .unwrap();
+            drop(release);
+            until("the lane closes", || !lane.is_open()).await;
+        }
+        watch.abort();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_task_whose_resources_are_always_ready_leaves_the_lane() {
+        let lane = Lane::new(Handle::current());
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (stopped, free) = (Arc::clone(&stop), tokio::sync::Semaphore::new(1));
+        let (done, ended) = tokio::sync::oneshot::channel();
+        let endless = async move {
+            while !stopped.load(Ordering::Relaxed) {
+                drop(free.acquire().await);
+            }
+            done.send(()).unwrap();
+        };
+        lane.run(&Standing::default(), Box::pin(endless));
+        until("the lane closes while the task goes on", || !lane.is_open()).await;
+        stop.store(true, Ordering::Relaxed);
+        ended.await.unwrap();
+    }
 
     #[test]
     fn a_name_that_is_not_short_is_kept_out_for_some_calls() {

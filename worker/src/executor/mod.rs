@@ -32,9 +32,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use self::engine::Engine;
-use self::lane::{LOOK, Lane, Standing};
+use self::lane::{Lane, Standing};
 use self::limited::Lines;
 pub(crate) use self::recycling::Recycling;
 pub(crate) use self::slots::Slots;
@@ -67,17 +68,14 @@ pub(crate) async fn run(
             }
         })
     };
-    let mut look = std::pin::pin!(tokio::time::sleep(LOOK));
+    // Its drop ends the watch.
+    let mut watch = JoinSet::new();
+    watch.spawn(lane.watch());
     loop {
         let delivery = tokio::select! {
             biased;
             () = stage.shutdown.reached(Phase::Warm) => break,
             delivery = deliveries.recv() => delivery,
-            () = &mut look, if lane.is_open() => {
-                lane.rescue();
-                look.as_mut().reset(tokio::time::Instant::now() + LOOK);
-                continue;
-            }
         };
         let Some(delivery) = delivery else { break };
         match registry.get(&delivery.task.name) {
@@ -96,20 +94,11 @@ pub(crate) async fn run(
     tokio::select! {
         // Nothing is ever sent: `recv` returns when the last clone of `busy` is gone.
         _ = idle.recv() => {}
-        () = keep_clear(&lane) => {}
         () = last_moment(&stage.shutdown) => {
             tracing::warn!("Some tasks did not end when they were dropped; their messages go back nevertheless");
         }
     }
     stage.ended()
-}
-
-/// Watches the lane without end, so that no task in it keeps the others from ending.
-async fn keep_clear(lane: &Lane) {
-    loop {
-        tokio::time::sleep(LOOK).await;
-        lane.rescue();
-    }
 }
 
 async fn last_moment(shutdown: &Shutdown) {

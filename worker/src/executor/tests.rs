@@ -551,6 +551,31 @@ async fn a_stop_gives_back_what_waits_behind_a_task_that_never_yields() {
 }
 
 #[tokio::test]
+async fn calls_that_wait_behind_a_long_one_of_their_name_leave_the_lane() {
+    let apart = Apart::start(2);
+    let threads = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&threads);
+    let computes = TaskDef::function("computes", move |_| {
+        let seen = Arc::clone(&seen);
+        async move {
+            seen.lock().unwrap().push(std::thread::current().id());
+            std::thread::sleep(Duration::from_millis(5));
+            answer("computed")
+        }
+    });
+    let mut bench = Bench::with(50, vec![computes], |stage| stage.tasks = apart.handle());
+    for _ in 0..20 {
+        bench.send("computes", "[]", 0).await;
+    }
+    for _ in 0..20 {
+        assert_eq!(bench.outcome().await.1, "success \"computed\"");
+    }
+    let threads = threads.lock().unwrap();
+    let (lane, others) = threads.split_first().unwrap();
+    assert!(!others.contains(lane), "{threads:?}");
+}
+
+#[tokio::test]
 async fn a_task_in_the_lane_is_on_the_runtime_of_tasks() {
     let apart = Apart::start(1);
     let expected = apart.handle().id();
