@@ -186,7 +186,7 @@ fn the_reference_lists_the_settings_as_they_are_declared() {
 }
 
 /// A value of each setting as an option and in a file, and as `--print-config` prints it.
-const SAMPLES: [(&str, &str, &str, &str); 47] = [
+const SAMPLES: [(&str, &str, &str, &str); 48] = [
     (
         "broker",
         "redis://h/1",
