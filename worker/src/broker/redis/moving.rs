@@ -10,7 +10,9 @@ use super::consumed::{Consumed, Queue};
 use crate::broker::ClaimMode;
 use crate::broker::tag::Tag;
 
-/// The mean size from which the messages of a queue are moved, in bytes.
+/// The mean size from which the messages of a queue are moved, in bytes. Below 3 KiB, the two ways
+/// cost Redis about the same, because a script claims more messages at once. From here on, native
+/// commands cost two thirds or less.
 pub(super) const LARGE: usize = 4 << 10;
 
 /// How long a claim by native commands is not tried again after Redis has refused one.
