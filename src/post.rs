@@ -43,10 +43,15 @@ pub(crate) enum Message {
 }
 
 impl Message {
-    /// Returns the number of bytes of the texts that are held, whose length the caller decides.
+    /// Returns the number of bytes of the texts that are held, whose length the caller decides. The
+    /// first message with a template counts it, because the message keeps the template alive.
     pub(crate) fn held(&self) -> usize {
         match self {
-            Self::Plain { call, .. } => call.held(),
+            Self::Plain { known, call } => {
+                // The other holder is the cache.
+                let is_first = Rc::strong_count(known) <= 2;
+                call.held() + if is_first { known.held() } else { 0 }
+            }
             Self::Encoded { post, args, .. } => post.envelope.len() + args.get().len(),
         }
     }

@@ -23,6 +23,11 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// Returns about the number of bytes that this keeps in memory.
+    pub(crate) fn held(&self) -> usize {
+        self.name.len() + self.queue.len() + self.template.held()
+    }
+
     /// Returns about the number of bytes that the message of a call has.
     pub(crate) fn size(&self, call: &Call) -> usize {
         self.template.size(call)

@@ -88,6 +88,12 @@ show(fn () => client(['exchange' => $queue])->PostTasks((function () {
         yield ['proj.row', [str_repeat('x', 1 << 20)]];
     }
 })(), false));
+// More names than templates are kept: each message then keeps one of its own.
+show(fn () => client(['exchange' => $queue])->PostTasks((function () {
+    for ($i = 0; $i < 25_000; ++$i) {
+        yield [str_repeat('n', 200) . $i, []];
+    }
+})(), false));
 var_dump(redis()->exists($queue));
 ?>
 --EXPECT--
@@ -125,5 +131,6 @@ Exception: Cannot traverse an already closed generator
 string(6) "[true]"
 [[1]]
 CeleryException: PostTasks() needs an array (or anything iterable) of tasks, each [$task, $args] or [$task, $args, $task_args].
+CeleryException: No task was sent: the messages take more than PHP's memory_limit. Post the tasks in parts.
 CeleryException: No task was sent: the messages take more than PHP's memory_limit. Post the tasks in parts.
 int(0)

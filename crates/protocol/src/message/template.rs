@@ -204,6 +204,11 @@ impl Template {
         })
     }
 
+    /// Returns about the number of bytes of the texts that the template keeps.
+    pub fn held(&self) -> usize {
+        self.length + self.embed.len()
+    }
+
     /// Returns about the number of bytes that the message of a call has.
     pub fn size(&self, call: &Call) -> usize {
         let arguments: usize = call.arguments().iter().map(|text| text.len()).sum();

@@ -15,7 +15,8 @@ use crate::broker::tag::Tag;
 /// commands cost two thirds or less.
 pub(super) const LARGE: usize = 4 << 10;
 
-/// How long a claim by native commands is not tried again after Redis has refused one.
+/// How long a claim by native commands is not tried again after Redis has refused or not answered
+/// one.
 const PAUSE: Duration = Duration::from_mins(1);
 
 /// How long a call that was not answered may be carried out later. For this long, each claim looks
@@ -87,6 +88,9 @@ impl Moving {
     pub(super) fn failed(&mut self, failure: &Failure, now: Instant) -> bool {
         if failure.outcome_unknown() {
             self.suspect_until = Some(now + SUSPICION);
+            // The messages may be larger than the connection can carry in the time for an answer.
+            // The script takes fewer of them, and the claim after it knows their size.
+            self.paused_until = Some(now + PAUSE);
         }
         if !matches!(failure, Failure::Refused(_)) {
             return false;

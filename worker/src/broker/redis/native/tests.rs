@@ -296,3 +296,32 @@ async fn keys_of_another_type_stop_only_native_claims() {
     assert_eq!(texts(&session.claim(10, &[]).await), ["{1}"]);
     assert_eq!(ask(&redis, &["LLEN", "rs.held.abc"]), "1");
 }
+
+#[tokio::test]
+async fn after_a_claim_without_an_answer_the_script_claims_for_a_while() {
+    let silent = Failure::Silent("no answer in 5 s".to_owned());
+    let lost = Failure::Lost("broken pipe".to_owned());
+    for failure in [silent, lost] {
+        let (redis, mut session) = start();
+        ask(
+            &redis,
+            &["LPUSH", "q", "{\"n\":1}", "{\"n\":2}", "{\"n\":3}"],
+        );
+        let first = session.claim(1, &[]).await;
+        assert_eq!(texts(&first), ["{\"n\":1}"]);
+        let moved = calls(&redis, "lmove");
+        assert!(moved > 0);
+
+        assert!(!session.moving.failed(&failure, Instant::now()));
+        let second = session.claim(1, &[]).await;
+        assert_eq!(texts(&second), ["{\"n\":2}"]);
+        assert_eq!(calls(&redis, "lmove"), moved, "{failure}");
+
+        // Later it is tried again.
+        session.moving.paused_until = None;
+        let third = session.claim(1, &[]).await;
+        assert_eq!(texts(&third), ["{\"n\":3}"]);
+        assert!(calls(&redis, "lmove") > moved);
+        held(&redis, 3);
+    }
+}
