@@ -13,7 +13,7 @@ pub trait Outgoing {
     /// Returns the priority, 0 to 9; on Redis, 0 is the highest.
     fn priority(&self) -> u8;
 
-    /// Returns the task's id, for error messages and for the guard of [`Publish::Once`].
+    /// Returns the task's id, for error messages and for the guard of [`Publish::Once`](super::Publish::Once).
     fn task_id(&self) -> &str;
 
     /// Returns about the number of bytes that the message has.
@@ -46,7 +46,7 @@ pub struct Post {
     pub queue: Arc<str>,
     /// The priority, 0 to 9; on Redis, 0 is the highest.
     pub priority: u8,
-    /// The task's id, for error messages and for the guard of [`Publish::Once`].
+    /// The task's id, for error messages and for the guard of [`Publish::Once`](super::Publish::Once).
     pub task_id: String,
     /// The message that `Task::encode_redis` returned.
     pub envelope: Vec<u8>,
