@@ -94,20 +94,9 @@ impl Config {
         }
         for queue in &self.queues {
             check_queue_name(queue).map_err(|error| ConfigError::new(&SETTINGS.queues, error))?;
-            let keys = Keys::default();
-            if [keys.unacked(), keys.unacked_index(), keys.dead()].contains(queue) {
-                let cause = format!("{queue:?} is the key of messages that are not in a queue");
-                return Err(ConfigError::new(&SETTINGS.queues, cause));
-            }
         }
-        let Endpoint::Redis(broker) = &self.broker;
-        if let Some((one, other)) = broker.keys().overlap(&self.queues) {
-            let cause = format!(
-                "with these priority_steps and this sep, {other:?} names a list of the queue {one:?}"
-            );
-            return Err(ConfigError::new(&SETTINGS.queues, cause));
-        }
-        Ok(())
+        check_keys(&self.broker, &self.queues)
+            .map_err(|cause| ConfigError::new(&SETTINGS.queues, cause))
     }
 
     fn check_weights(&self) -> Result<(), ConfigError> {
@@ -155,5 +144,27 @@ impl Config {
             }
             Results::Broker | Results::Disabled => broker.keys(),
         }
+    }
+}
+
+/// Checks that each of these queues has keys of its own in the broker.
+///
+/// # Errors
+///
+/// What is wrong.
+pub(crate) fn check_keys(broker: &Endpoint, queues: &[String]) -> Result<(), String> {
+    let keys = Keys::default();
+    let taken = [keys.unacked(), keys.unacked_index(), keys.dead()];
+    if let Some(queue) = queues.iter().find(|queue| taken.contains(queue)) {
+        return Err(format!(
+            "{queue:?} is the key of messages that are not in a queue"
+        ));
+    }
+    let Endpoint::Redis(broker) = broker;
+    match broker.keys().overlap(queues) {
+        Some((one, other)) => Err(format!(
+            "with these priority_steps and this sep, {other:?} names a list of the queue {one:?}"
+        )),
+        None => Ok(()),
     }
 }

@@ -26,6 +26,20 @@ fn the_first_source_wins() {
 }
 
 #[test]
+fn no_list_belongs_to_two_queues() {
+    let config = Settings::from_toml("sep = ':'").and_then(Config::new);
+    let broker = config.unwrap().broker;
+    let check = |queues: &[&str]| {
+        let queues: Vec<String> = queues.iter().map(ToString::to_string).collect();
+        check_keys(&broker, &queues).is_ok()
+    };
+    assert!(check(&["mail", "other"]) && check(&["mail:4", "other:3"]));
+    for queues in [["mail", "mail:3"], ["mail:9", "mail"], ["a", "unacked"]] {
+        assert!(!check(&queues), "{queues:?}");
+    }
+}
+
+#[test]
 fn wrong_settings_are_named() {
     let wrong = |toml: &str| {
         let error = Settings::from_toml(toml).and_then(Config::new);

@@ -265,6 +265,23 @@ impl Settler {
         stop: impl Future<Output = ()>,
     ) -> Option<Delivery> {
         let mut stop = std::pin::pin!(stop);
+        let delivery = self.may_run(delivery, &mut stop).await?;
+        let delivery = self.count_if_redelivered(delivery, stop).await?;
+        if self.ledger.begin(delivery.tag, now()) {
+            return Some(delivery);
+        }
+        self.finish(delivery, Outcome::Revoked);
+        None
+    }
+
+    /// Returns the delivery if its code may run as far as this worker knows: it still holds the
+    /// message, and the task is neither revoked nor expired. Otherwise settles it. It waits until
+    /// revocations and the lease are known, and gives the message back if `stop` ends before.
+    pub(crate) async fn may_run(
+        &self,
+        delivery: Delivery,
+        mut stop: impl Future<Output = ()> + Unpin,
+    ) -> Option<Delivery> {
         let listed = tokio::select! {
             biased;
             () = self.ledger.revoked.ready() => true,
@@ -291,12 +308,7 @@ impl Settler {
             self.finish(delivery, Outcome::Revoked);
             return None;
         }
-        let delivery = self.count_if_redelivered(delivery, stop).await?;
-        if self.ledger.begin(delivery.tag, now()) {
-            return Some(delivery);
-        }
-        self.finish(delivery, Outcome::Revoked);
-        None
+        Some(delivery)
     }
 
     /// Counts a delivery whose message is marked as redelivered. Returns it if it may begin.

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
@@ -69,7 +70,7 @@ async fn serve(
     start: impl Fn(&Arc<TaskDef>, Delivery),
 ) {
     while let Some((delivery, waits)) = calls.recv().await {
-        // A call that will not run needs no turn.
+        // A call that will not run needs no turn, and leaves it to the next one.
         if !stage.settler.is_over(&delivery) {
             tokio::select! {
                 biased;
@@ -78,6 +79,9 @@ async fn serve(
                     continue;
                 }
                 () = task.live.rate.turn() => {}
+            }
+            if !stage.settler.is_over(&delivery) {
+                task.live.rate.take(Instant::now());
             }
         }
         drop(waits);

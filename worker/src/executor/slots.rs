@@ -13,6 +13,8 @@ pub(crate) struct Slots {
     /// The number of slots that will be removed, but whose tasks still run. Each is removed when
     /// its task ends.
     going: AtomicUsize,
+    /// The number of slots that were written off. They count, but run nothing any more.
+    lost: AtomicUsize,
 }
 
 /// The right to run a task. Dropping it frees the slot.
@@ -28,6 +30,7 @@ impl Slots {
             permits: Arc::new(Semaphore::new(count)),
             count: AtomicUsize::new(count),
             going: AtomicUsize::new(0),
+            lost: AtomicUsize::new(0),
         })
     }
 
@@ -54,9 +57,10 @@ impl Slots {
     }
 
     /// Takes slots away: free ones at once, taken ones when their tasks end. Returns `false` if no
-    /// slot would be left.
+    /// slot would be left that can run a task.
     pub(crate) fn shrink(&self, by: usize) -> bool {
-        let shrunk = |count: usize| count.checked_sub(by).filter(|count| *count >= 1);
+        let lost = self.lost.load(Ordering::Acquire);
+        let shrunk = |count: usize| count.checked_sub(by).filter(|count| *count > lost);
         if self.change(shrunk).is_err() {
             return false;
         }
@@ -96,6 +100,7 @@ impl Slot {
     pub(super) fn write_off(mut self) {
         if let Some(permit) = self.permit.take() {
             permit.forget();
+            self.slots.lost.fetch_add(1, Ordering::AcqRel);
         }
     }
 }
@@ -154,6 +159,9 @@ mod tests {
     fn a_lost_slot_does_not_come_back() {
         let slots = Slots::new(2);
         slots.try_acquire().unwrap().write_off();
+        assert_eq!((slots.count(), free(&slots)), (2, 1));
+        // The other one has to stay.
+        assert!(!slots.shrink(1) && slots.grow(1, 10) && slots.shrink(1));
         assert_eq!((slots.count(), free(&slots)), (2, 1));
     }
 

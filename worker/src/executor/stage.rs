@@ -154,10 +154,17 @@ impl Stage {
     /// the state STARTED if the policy of its task asks for that.
     pub(crate) async fn begin(&self, delivery: Delivery, policy: &Policy) -> Option<Delivery> {
         let stop = self.shutdown.reached(Phase::Warm);
-        let delivery = self.settler.begin(delivery, stop).await?;
-        if policy.track_started && !self.store_started(&delivery).await {
-            self.give_back(delivery);
-            return None;
+        let mut delivery = self.settler.begin(delivery, stop).await?;
+        if policy.track_started {
+            if !self.store_started(&delivery).await {
+                self.give_back(delivery);
+                return None;
+            }
+            // The server of the results may have been away for long. Meanwhile the lease may have
+            // been lost, or the task revoked.
+            let stop = std::pin::pin!(self.shutdown.reached(Phase::Warm));
+            delivery = self.settler.may_run(delivery, stop).await?;
+            delivery = self.still_to_run(vec![delivery]).pop()?;
         }
         self.observers.started(delivery.of());
         Some(delivery)

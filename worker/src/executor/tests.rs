@@ -161,6 +161,40 @@ async fn requests_of_a_task_are_reported_unchanged() {
 }
 
 #[tokio::test]
+async fn what_is_revoked_or_lost_while_the_state_started_is_stored_does_not_run() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    let mut task = TaskDef::function("tracked", move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async { answer("ran") }
+    });
+    task.policy.track_started = true;
+    let mut bench = Bench::new(1, vec![task]);
+    for (change, expected) in [
+        ("revoked", "Revoked"),
+        ("lost", "NotStarted"),
+        ("nothing", "success \"ran\""),
+    ] {
+        let id = bench.send_held("tracked", "[]").await;
+        let Some(Order::State { stored, state, .. }) = bench.orders.recv().await else {
+            panic!("the state comes first");
+        };
+        assert_eq!(state, "STARTED");
+        match change {
+            "revoked" => bench.ledger.revoked.add(vec![id], Instant::now()),
+            "lost" => {
+                let (call, index) = (1, bench.sent);
+                assert_eq!(bench.ledger.lose(&[Tag { call, index }]), 1);
+            }
+            _ => {}
+        }
+        stored.send(()).unwrap();
+        assert_eq!(bench.outcome().await.1, expected, "{change}");
+    }
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
 async fn a_lost_delivery_is_not_started() {
     let mut bench = Bench::new(1, vec![TaskDef::function("t", |_| async { answer(1) })]);
     for lost in [false, true] {

@@ -11,6 +11,9 @@ use tokio::sync::Notify;
 
 use crate::duration::LONGEST;
 
+/// The most bytes of a rate's text. Requests choose it, and it is kept and shown.
+const MOST_TEXT: usize = 64;
+
 /// A rate, such as `10/m`. Celery's `rate_limit`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rate {
@@ -29,8 +32,12 @@ impl Rate {
     /// Reads a rate: a number of tasks, and the unit of time, `s`, `m` or `h`. Without a unit it is
     /// `s`. Returns `None` for 0, which means no limit.
     pub(crate) fn parse(text: &str) -> Result<Option<Self>, RateError> {
-        let wrong = || RateError(text.to_owned());
-        let (tasks, unit) = text.trim().split_once('/').unwrap_or((text.trim(), "s"));
+        let text = text.trim();
+        let wrong = || RateError(text.chars().take(MOST_TEXT).collect());
+        if text.len() > MOST_TEXT {
+            return Err(wrong());
+        }
+        let (tasks, unit) = text.split_once('/').unwrap_or((text, "s"));
         let seconds = match unit {
             "s" | "" => 1.0,
             "m" => 60.0,
@@ -95,22 +102,28 @@ impl RateLimit {
         self.lock().is_some()
     }
 
-    /// Takes a token. Returns how long to wait if there is none.
-    fn take(&self, now: Instant) -> Result<(), Duration> {
-        let mut bucket = self.lock();
-        let Some(bucket) = bucket.as_mut() else {
-            return Ok(());
-        };
-        if bucket.next > now {
-            return Err(bucket.next - now);
-        }
-        bucket.next = now + bucket.rate.interval;
-        Ok(())
+    /// Returns how long to wait until there is a token.
+    fn wait(&self, now: Instant) -> Duration {
+        let bucket = self.lock();
+        let next = bucket.as_ref().map(|bucket| bucket.next);
+        next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
     }
 
-    /// Waits until one more task may begin. One future at a time may wait.
+    /// Takes the token that [`turn`](Self::turn) has waited for.
+    pub(crate) fn take(&self, now: Instant) {
+        if let Some(bucket) = self.lock().as_mut() {
+            bucket.next = now + bucket.rate.interval;
+        }
+    }
+
+    /// Waits until one more task may begin, which then takes its token. One future at a time may
+    /// wait.
     pub(crate) async fn turn(&self) {
-        while let Err(wait) = self.take(Instant::now()) {
+        loop {
+            let wait = self.wait(Instant::now());
+            if wait.is_zero() {
+                return;
+            }
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.changed.notified() => {}
@@ -148,6 +161,15 @@ mod tests {
         for wrong in ["", "x", "1/d", "1/M", "-1/s", "nan/s", "inf", "/s", "1/m/s"] {
             assert!(Rate::parse(wrong).is_err(), "{wrong}");
         }
+        // The text is kept, so it is short.
+        assert_eq!(
+            rate(&format!(" 10/s{}", " ".repeat(100_000)))
+                .unwrap()
+                .to_string(),
+            "10/s"
+        );
+        let error = Rate::parse(&"1".repeat(100_000)).unwrap_err();
+        assert!(error.to_string().len() < 200, "{error}");
         // A very low rate does not make the next point in time overflow.
         assert_eq!(rate("1e-300/h").unwrap().interval, LONGEST);
     }
@@ -155,21 +177,22 @@ mod tests {
     #[test]
     fn tasks_are_spread_and_a_pause_allows_no_burst() {
         let (limit, now) = (RateLimit::default(), Instant::now());
-        assert_eq!((limit.take(now), limit.is_set()), (Ok(()), false));
+        assert_eq!((limit.wait(now), limit.is_set()), (Duration::ZERO, false));
+        limit.take(now);
+        assert!(limit.wait(now).is_zero());
         limit.set(rate("10/s"), now);
         let after = |millis| now + Duration::from_millis(millis);
-        for (at, taken) in [
-            (0, Ok(())),
-            (0, Err(Duration::from_millis(100))),
-            (99, Err(Duration::from_millis(1))),
-            (100, Ok(())),
-            (5_000, Ok(())),
-            (5_001, Err(Duration::from_millis(99))),
-        ] {
-            assert_eq!(limit.take(after(at)), taken, "after {at} ms");
+        for (at, wait) in [(0, 0), (0, 100), (99, 1), (100, 0), (5_000, 0), (5_001, 99)] {
+            let found = limit.wait(after(at));
+            assert_eq!(found, Duration::from_millis(wait), "after {at} ms");
+            if wait == 0 {
+                limit.take(after(at));
+            }
         }
+        // Waiting alone takes nothing.
+        assert!(limit.wait(after(5_100)).is_zero() && limit.wait(after(5_100)).is_zero());
         limit.set(None, after(5_001));
-        assert_eq!(limit.take(after(5_001)), Ok(()));
+        assert!(limit.wait(after(5_001)).is_zero());
     }
 
     #[tokio::test]
@@ -177,6 +200,7 @@ mod tests {
         let limit = std::sync::Arc::new(RateLimit::default());
         limit.set(rate("1/h"), Instant::now());
         limit.turn().await;
+        limit.take(Instant::now());
         let waiting = tokio::spawn({
             let limit = std::sync::Arc::clone(&limit);
             async move { limit.turn().await }

@@ -93,6 +93,9 @@ fn a_queue_that_cannot_be_consumed_is_refused_and_changes_nothing() {
         (json!({"queue": "mails"}), "PermissionError"),
         (json!({"queue": ""}), "ValueError"),
         (json!({"queue": "a\nb"}), "ValueError"),
+        (json!({"queue": "unacked"}), "ValueError"),
+        (json!({"queue": "unacked_index"}), "ValueError"),
+        (json!({"queue": "celery.dead"}), "ValueError"),
         (json!({"queue": 5}), "TypeError"),
         (json!({"queue": null}), "TypeError"),
         (

@@ -3,6 +3,7 @@
 use celery_protocol::names::check_queue_name;
 
 use crate::broker::control::ControlChannel;
+use crate::config::check_keys;
 use crate::control::answer::{Answer, ok, raised};
 use crate::control::arguments::Arguments;
 use crate::control::node::Node;
@@ -22,6 +23,12 @@ pub(super) async fn run(
             return Err(raised("NotImplementedError", &message));
         }
     }
+    // A list that belongs to two queues would be claimed twice.
+    let names = node.view.queues().names();
+    let others = names.iter().filter(|name| ***name != *queue);
+    let mut queues: Vec<String> = others.map(ToString::to_string).collect();
+    queues.push(queue.to_owned());
+    check_keys(&node.config.broker, &queues).map_err(|why| raised("ValueError", &why))?;
     if let Some(why) = channel.obstacle(queue).await {
         return Err(raised("PermissionError", &format!("{queue}: {why}")));
     }

@@ -18,7 +18,7 @@ pub(super) fn grow(node: &Node, arguments: Arguments<'_>) -> Answer {
 /// Takes slots away. Tasks that run keep theirs until they end.
 pub(super) fn shrink(node: &Node, arguments: Arguments<'_>) -> Answer {
     if !node.slots.shrink(arguments.number("n", 1)?) {
-        let message = "Can't shrink pool. At least one slot must stay!";
+        let message = "Can't shrink pool. At least one slot that can run tasks must stay!";
         return Err(raised("ValueError", message));
     }
     changed(node);

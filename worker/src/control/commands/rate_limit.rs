@@ -32,7 +32,10 @@ pub(super) fn run(node: &Node, arguments: Arguments<'_>) -> Answer {
         tracing::info!("Rate limits disabled for tasks of type {name}");
         return ok("rate limit disabled successfully");
     }
-    tracing::info!("New rate limit for tasks of type {name}: {given}.");
+    tracing::info!(
+        "New rate limit for tasks of type {name}: {}.",
+        one_line(&given.to_string())
+    );
     ok("new rate limit set successfully")
 }
 

@@ -1,5 +1,7 @@
 //! `registered`: the names of the tasks, each with the attributes that are asked for.
 
+use std::collections::HashSet;
+
 use crate::control::answer::{Answer, answer};
 use crate::control::arguments::Arguments;
 use crate::control::node::Node;
@@ -9,13 +11,18 @@ use crate::task::{DEFAULT_RETRY_DELAY, TaskDef};
 /// last of these attributes.
 const DEFAULT: [&str; 3] = ["exchange", "routing_key", "rate_limit"];
 
+/// The most attributes that are shown of each task: more than there are.
+const MOST_ITEMS: usize = 100;
+
 pub(super) fn run(node: &Node, arguments: Arguments<'_>) -> Answer {
-    let asked = arguments.texts("taskinfoitems");
-    let items = if asked.is_empty() {
-        DEFAULT.to_vec()
-    } else {
-        asked
-    };
+    let mut items = arguments.texts("taskinfoitems");
+    // A request may have any number of them; each is shown once.
+    let mut seen = HashSet::new();
+    items.retain(|item| seen.insert(*item));
+    items.truncate(MOST_ITEMS);
+    if items.is_empty() {
+        items = DEFAULT.to_vec();
+    }
     let builtins = arguments.flag("builtins");
     let tasks = node.registry.iter();
     let mut tasks: Vec<_> = tasks

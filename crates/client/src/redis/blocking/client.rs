@@ -13,7 +13,7 @@ use redis::{Cmd, Value};
 use super::link::Resting;
 use super::reply::Shape;
 use crate::backoff::Backoff;
-use crate::blocking::Wait;
+use crate::blocking::{Process, Wait};
 use crate::error::{ClientError, PublishError};
 use crate::redis::RedisEndpoint;
 
@@ -70,6 +70,8 @@ pub struct Client {
     pub(super) options: ClientOptions,
     /// The connection, between two calls.
     pub(super) kept: Option<Resting>,
+    /// The process that made this client. In a fork of it, the connection belongs to the parent.
+    owner: Process,
     /// Failures of pipelined posts that other calls have found.
     pub(super) late: Vec<PublishError>,
 }
@@ -83,8 +85,20 @@ impl Client {
             keys,
             options,
             kept: None,
+            owner: Process::current(),
             late: Vec::new(),
         }
+    }
+
+    /// Returns `true` in the process that made this client, and `false` in a fork of it.
+    pub(super) fn is_own(&self) -> bool {
+        self.owner == Process::current()
+    }
+
+    /// Makes the client look like one that the parent of this process made.
+    #[cfg(test)]
+    pub(super) fn pretend_fork(&mut self) {
+        self.owner = Process::another();
     }
 
     /// Returns the endpoint that the client connects to.

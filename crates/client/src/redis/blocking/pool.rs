@@ -84,8 +84,9 @@ impl Pool {
     /// middle of an exchange, or if answers of pipelined posts are missing:
     /// [`collect`](Client::collect) the answers first.
     pub fn put(&mut self, client: Client) {
+        self.check_owner();
         // A client that was taken out before a fork belongs to the parent; the child drops it.
-        if self.check_owner() && client.is_whole() && client.is_settled() {
+        if client.is_own() && client.is_whole() && client.is_settled() {
             self.resting.push(client);
             self.close_surplus();
         }
@@ -114,15 +115,13 @@ impl Pool {
         self.resting.drain(..surplus);
     }
 
-    /// Returns `false` in a process that has just found out that it is a fork.
-    fn check_owner(&mut self) -> bool {
+    /// Drops the connections of the parent in a process that has just found out that it is a fork.
+    fn check_owner(&mut self) {
         let process = Process::current();
-        if self.owner == process {
-            return true;
+        if self.owner != process {
+            self.owner = process;
+            self.resting.clear();
         }
-        self.owner = process;
-        self.resting.clear();
-        false
     }
 
     /// Makes the pool behave as in a fork of the process that filled it.
@@ -222,14 +221,24 @@ mod tests {
     fn a_fork_leaves_its_parents_connections_alone() {
         let (_redis, endpoint) = redis();
         let mut pool = Pool::new(PoolOptions::default());
-        let (mut resting, mut out) = (pool.take(&endpoint), pool.take(&endpoint));
+        let mut resting = pool.take(&endpoint);
+        let mut out = [pool.take(&endpoint), pool.take(&endpoint)];
         ping(&mut resting);
-        ping(&mut out);
+        out.iter_mut().for_each(ping);
         pool.put(resting);
         pool.pretend_fork();
-        // This client was taken before the fork, so the child does not take it back.
-        pool.put(out);
+        out.iter_mut().for_each(Client::pretend_fork);
+        // These clients were taken before the fork, so the child takes none of them back, also if
+        // it has used the pool in between.
+        let [first, second] = out;
+        pool.put(first);
         assert!(pool.is_empty());
+        let mut between = pool.take(&endpoint);
+        ping(&mut between);
+        pool.put(between);
+        pool.put(second);
+        assert_eq!(pool.len(), 1);
+        pool.clear();
         let mut own = pool.take(&endpoint);
         assert!(!own.is_whole());
         ping(&mut own);
