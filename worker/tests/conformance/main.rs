@@ -24,7 +24,7 @@
 mod suite;
 mod behaviour;
 mod broker;
-#[path = "../shared/documented.rs"]
+#[path = "../common/documented.rs"]
 mod documented;
 mod memory;
 mod redis;

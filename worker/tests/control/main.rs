@@ -7,7 +7,7 @@
 
 mod answers;
 mod away;
-#[path = "../shared/documented.rs"]
+#[path = "../common/documented.rs"]
 mod documented;
 mod events;
 mod faults;
