@@ -93,7 +93,10 @@ impl Top {
         let now = Instant::now();
         println!("{}", screen::summary(&self.fleet, &self.broker, now));
         for page in Page::ALL {
-            print!("\n{}", text(&page.table(&self.fleet, now, clock())));
+            print!(
+                "\n{}",
+                text(page.title(), &page.table(&self.fleet, now, clock()))
+            );
         }
         self.link.close().await;
         Ok(())
@@ -223,23 +226,12 @@ fn keys() -> mpsc::Receiver<KeyEvent> {
     keys
 }
 
-/// Returns a table as lines of text.
-fn text(table: &Table) -> String {
-    let mut lines = vec![table.heads.iter().map(|head| (*head).to_owned()).collect()];
-    lines.extend(table.rows.iter().cloned());
-    let columns = 0..table.heads.len();
-    let cell = |line: &Vec<String>, column: usize| line[column].chars().count();
-    let widths: Vec<usize> = columns
-        .map(|column| {
-            lines
-                .iter()
-                .map(|line| cell(line, column))
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    let mut out = format!("{}\n", table.title);
-    for line in lines {
+/// Returns a table as lines of text below its title.
+fn text(title: &str, table: &Table) -> String {
+    let heads = table.heads.iter().map(|head| (*head).to_owned()).collect();
+    let widths = table.widths();
+    let mut out = format!("{title}\n");
+    for line in std::iter::once(&heads).chain(&table.rows) {
         let cells: Vec<String> = line
             .iter()
             .zip(&widths)

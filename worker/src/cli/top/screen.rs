@@ -15,6 +15,9 @@ use crate::printable::one_line;
 
 const HELP: &str = "1-6 page  ↑↓ select  x revoke  p replay  q quit";
 
+/// The widest that a column may be. The last column takes the rest of the line.
+const WIDEST: u16 = 40;
+
 /// What the person at the screen wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
@@ -114,7 +117,14 @@ impl Screen {
         frame.render_widget(self.pages(), pages);
 
         let table = self.page.table(fleet, now, clock);
-        let widths = widths(table.heads, &table.rows);
+        let mut widths: Vec<Constraint> = table
+            .widths()
+            .into_iter()
+            .map(|width| Constraint::Length(u16::try_from(width).unwrap_or(u16::MAX).min(WIDEST)))
+            .collect();
+        if let Some(last) = widths.last_mut() {
+            *last = Constraint::Fill(1);
+        }
         let rows = table.rows.into_iter().map(Row::new);
         let drawn = Table::new(rows, widths)
             .header(Row::new(table.heads.iter().copied()).style(Style::new().underlined()))
@@ -131,17 +141,9 @@ impl Screen {
 
     /// Returns the line that names the pages and marks the present one.
     fn pages(&self) -> Line<'static> {
-        let names = [
-            "Workers",
-            "Queues",
-            "Running",
-            "Tasks",
-            "Failures",
-            "Dead letters",
-        ];
         let mut line = Line::default();
-        for (number, (page, name)) in Page::ALL.into_iter().zip(names).enumerate() {
-            let text = format!(" {} {name} ", number + 1);
+        for (number, page) in (1..).zip(Page::ALL) {
+            let text = format!(" {number} {} ", page.title());
             let style = if page == self.page {
                 Style::new().reversed()
             } else {
@@ -163,22 +165,4 @@ pub(super) fn summary(fleet: &Fleet, broker: &str, now: Instant) -> Line<'static
         fleet.dead,
         fleet.rate(now),
     ))
-}
-
-/// Returns the width of each column: that of its longest cell. The last column takes the rest.
-fn widths(heads: &[&str], rows: &[Vec<String>]) -> Vec<Constraint> {
-    let longest = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        let cells = cells.map(|cell| cell.chars().count());
-        cells.chain([heads[column].len()]).max().unwrap_or(0)
-    };
-    let mut widths: Vec<Constraint> = (0..heads.len())
-        .map(|column| {
-            Constraint::Length(u16::try_from(longest(column)).unwrap_or(u16::MAX).min(40))
-        })
-        .collect();
-    if let Some(last) = widths.last_mut() {
-        *last = Constraint::Fill(1);
-    }
-    widths
 }

@@ -5,12 +5,24 @@ use std::time::Instant;
 use super::fleet::{Fleet, State};
 use crate::printable::one_line;
 
-/// A table: its title, the heads of its columns, and its rows.
+/// A table: the heads of its columns, and its rows.
 #[derive(Debug, PartialEq)]
 pub(super) struct Table {
-    pub(super) title: &'static str,
     pub(super) heads: &'static [&'static str],
     pub(super) rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// Returns the width of each column in characters: that of its longest cell.
+    pub(super) fn widths(&self) -> Vec<usize> {
+        let mut widths: Vec<usize> = self.heads.iter().map(|head| head.len()).collect();
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        widths
+    }
 }
 
 /// What one page of the screen shows.
@@ -35,6 +47,18 @@ impl Page {
         Page::Failures,
         Page::Dead,
     ];
+
+    /// Returns the page's title.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Page::Workers => "Workers",
+            Page::Queues => "Queues",
+            Page::Running => "Running",
+            Page::Tasks => "Tasks",
+            Page::Failures => "Failures",
+            Page::Dead => "Dead letters",
+        }
+    }
 
     /// Returns the page's table. `clock` is the time in Unix seconds.
     pub(super) fn table(self, fleet: &Fleet, now: Instant, clock: f64) -> Table {
@@ -73,7 +97,6 @@ fn workers(fleet: &Fleet, now: Instant) -> Table {
         ]
     });
     Table {
-        title: "Workers",
         heads: &[
             "worker", "state", "software", "active", "slots", "begun", "per s", "load", "queues",
         ],
@@ -92,7 +115,6 @@ fn queues(fleet: &Fleet) -> Table {
         ]
     });
     Table {
-        title: "Queues",
         heads: &["queue", "waiting", "workers"],
         rows: rows.collect(),
     }
@@ -110,7 +132,6 @@ fn running(fleet: &Fleet, clock: f64) -> Table {
         ]
     });
     Table {
-        title: "Running",
         heads: &["id", "task", "worker", "for", "arguments"],
         rows: rows.collect(),
     }
@@ -135,7 +156,6 @@ fn tasks(fleet: &Fleet) -> Table {
         row
     });
     Table {
-        title: "Tasks",
         heads: &[
             "task",
             "received",
@@ -160,7 +180,6 @@ fn failures(fleet: &Fleet, clock: f64) -> Table {
         ]
     });
     Table {
-        title: "Failures",
         heads: &["age", "id", "task", "worker", "exception"],
         rows: rows.collect(),
     }
@@ -178,7 +197,6 @@ fn dead(fleet: &Fleet) -> Table {
         cells.map(|cell| one_line(cell).into_owned()).to_vec()
     });
     Table {
-        title: "Dead letters",
         heads: &["place", "queue", "id", "task", "cause"],
         rows: rows.collect(),
     }
