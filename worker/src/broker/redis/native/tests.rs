@@ -77,6 +77,15 @@ async fn only_move(session: &mut Session) -> (Plan, String, Vec<Vec<u8>>) {
     (plan, header, moved.unwrap())
 }
 
+/// Enters what [`only_move`] has moved, as that claim would.
+async fn only_enter(
+    session: &mut Session,
+    (plan, header, moved): (Plan, String, Vec<Vec<u8>>),
+) -> Result<Option<Claim>, Failure> {
+    let call = session.calls;
+    session.enter(call, &plan, &header, moved).await
+}
+
 #[tokio::test]
 async fn messages_are_claimed_in_order_and_written_as_the_script_does() {
     let (redis, mut session) = start();
@@ -188,15 +197,10 @@ async fn messages_of_an_unanswered_move_are_claimed_once() {
 async fn messages_of_an_unanswered_entering_are_found_by_their_tags() {
     let (redis, mut session) = start();
     ask(&redis, &["LPUSH", "q", "{1}", "{2}"]);
-    let (plan, header, moved) = only_move(&mut session).await;
-    let call = session.calls;
-    let entered = session
-        .enter(call, &plan, &header, moved)
-        .await
-        .unwrap()
-        .unwrap();
+    let moved = only_move(&mut session).await;
+    let entered = only_enter(&mut session, moved).await.unwrap().unwrap();
     // As if its answer had been lost: the list may have messages, and the tags may be in use.
-    session.unanswered = Some(call);
+    session.unanswered = Some(session.calls);
     ask(&redis, &["LPUSH", "q", "{3}"]);
     let again = session.claim(10, &[]).await;
     assert_eq!(texts(&again), ["{1}", "{2}", "{3}"]);
@@ -209,21 +213,15 @@ async fn what_a_sweeper_has_returned_is_not_entered() {
     let (redis, mut session) = start();
     let mut other = self::session(&redis, ClaimMode::Script);
     ask(&redis, &["LPUSH", "q", "{1}", "{2}", "{3}"]);
-    let (plan, header, moved) = only_move(&mut session).await;
+    let moved = only_move(&mut session).await;
     let now = other.time().await.unwrap();
     assert_eq!(other.sweep_held(now, LEASE).await.unwrap(), 0);
     let later = now + LEASE.as_secs_f64() + 1.0;
     assert_eq!(other.sweep_held(later, LEASE).await.unwrap(), 3);
     let taken = other.claim(2, &[]).await;
     assert_eq!(texts(&taken), ["{1}", "{2}"]);
-    let call = session.calls;
-    assert!(
-        session
-            .enter(call, &plan, &header, moved)
-            .await
-            .unwrap()
-            .is_none()
-    );
+    let entered = only_enter(&mut session, moved).await;
+    assert!(entered.unwrap().is_none());
     held(&redis, 2);
     assert_eq!(texts(&session.claim(10, &[]).await), ["{3}"]);
     held(&redis, 3);
@@ -237,14 +235,8 @@ async fn a_move_that_comes_late_is_found_by_the_next_claim() {
     // A server that was frozen carries out an older move, and then the new entering.
     let older = Header::text(&session.layout, 0, &plan.time, "r");
     ask(&redis, &["LPUSH", "rs.held.abc", &older, "{0}"]);
-    let call = session.calls;
-    assert!(
-        session
-            .enter(call, &plan, &header, moved)
-            .await
-            .unwrap()
-            .is_none()
-    );
+    let entered = only_enter(&mut session, (plan, header, moved)).await;
+    assert!(entered.unwrap().is_none());
     assert_eq!(texts(&session.claim(10, &[]).await), ["{1}", "{2}"]);
     assert_eq!(texts(&session.claim(10, &[]).await), ["{0}"]);
     held(&redis, 3);
@@ -266,13 +258,10 @@ async fn where_redis_refuses_the_script_claims() {
     session.moving.paused_until = None;
     ask(&redis, &["CONFIG", "SET", "maxmemory", "0"]);
     ask(&redis, &["LPUSH", "q", "{3}"]);
-    let (plan, header, moved) = only_move(&mut session).await;
+    let moved = only_move(&mut session).await;
     ask(&redis, &["CONFIG", "SET", "maxmemory", "1"]);
-    let call = session.calls;
-    let refused = session
-        .enter(call, &plan, &header, moved)
-        .await
-        .unwrap_err();
+    let refused = only_enter(&mut session, moved).await;
+    let refused = refused.unwrap_err();
     assert!(session.moving.failed(&refused, Instant::now()), "{refused}");
     assert_eq!(texts(&session.claim(10, &[]).await), ["{3}"]);
     held(&redis, 3);
