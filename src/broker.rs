@@ -1,69 +1,156 @@
 //! Calls to a broker: posting a task or a batch, posting without waiting, and revoking.
 
+use std::time::Duration;
+
 use celery_client::blocking::Deadline;
 use celery_client::redis::blocking::{Outgoing, Publish, Revoke};
 use celery_client::{ClientError, PublishError};
 
+use crate::classes::retry_policy::RetryPolicy;
 use crate::connection::Connection;
-use crate::ffi::throw::{self, Thrown};
-use crate::post::Message;
+use crate::ffi::interrupt;
+use crate::ffi::throw::{self, Kind, Thrown};
+use crate::pool::Limits;
 use crate::{errors, pipeline, pool, settings};
 
-/// Posts a message and waits for the broker's answer, within `celery.post_timeout`.
-pub(crate) fn publish(broker: &Connection, message: &Message) -> Result<(), Thrown> {
-    nothing_pending()?;
-    let settings = settings::current();
-    let mode = settings.publish.clone().map_err(Thrown::celery)?;
-    let deadline = Deadline::after(settings.post_timeout);
-    let Some(mode) = confirmed(mode) else {
-        return pipeline::post(&broker.endpoint, message, deadline).map_err(|error| {
-            errors::publish(
-                message.task_id(),
-                &broker.endpoint,
-                ClientError::from(error),
-            )
-        });
-    };
-    pool::with(&broker.endpoint, deadline, |client, wait| {
-        client
-            .publish(message, mode, wait)
-            .map_err(ClientError::from)
-    })
-    .map_err(|error| errors::publish(message.task_id(), &broker.endpoint, error))
+/// How a post is carried out.
+pub(crate) struct How {
+    pub(crate) mode: settings::Publish,
+    /// The time for everything, repetitions included.
+    pub(crate) timeout: Duration,
+    pub(crate) limits: Limits,
+    /// How often a post that did not reach the broker is repeated.
+    pub(crate) retry: Option<RetryPolicy>,
+    /// The exception of a post that was not confirmed.
+    pub(crate) failure: Kind,
 }
 
-/// Posts messages to a broker in one round trip, within `celery.post_timeout`.
+impl How {
+    /// Returns what php.ini says.
+    fn configured() -> Result<Self, Thrown> {
+        let settings = settings::current();
+        Ok(How {
+            mode: settings.publish.clone().map_err(Thrown::celery)?,
+            timeout: settings.post_timeout,
+            limits: Limits::default(),
+            retry: None,
+            failure: Kind::Publish,
+        })
+    }
+}
+
+/// Posts a message and waits for the broker's answer, as php.ini says.
+pub(crate) fn publish(broker: &Connection, message: &impl Outgoing) -> Result<(), Thrown> {
+    nothing_pending()?;
+    publish_as(broker, message, &How::configured()?)
+}
+
+/// Posts a message and waits for the broker's answer.
+pub(crate) fn publish_as(
+    broker: &Connection,
+    message: &impl Outgoing,
+    how: &How,
+) -> Result<(), Thrown> {
+    nothing_pending()?;
+    let deadline = Deadline::after(how.timeout);
+    let attempt = || match confirmed(how.mode) {
+        None => pipeline::post(&broker.endpoint, message, how.limits, deadline)
+            .map_err(ClientError::from),
+        Some(mode) => pool::with_limits(&broker.endpoint, how.limits, deadline, |client, wait| {
+            client
+                .publish(message, mode, wait)
+                .map_err(ClientError::from)
+        }),
+    };
+    let was_not_reached =
+        |outcome: &Result<(), ClientError>| outcome.as_ref().is_err_and(errors::was_not_reached);
+    repeated(how.retry, deadline, attempt, was_not_reached)?
+        .map_err(|error| errors::publish(how.failure, message.task_id(), &broker.endpoint, error))
+}
+
+/// Tries until the broker is reached, as the policy allows. `was_not_reached` says whether a try was
+/// in vain because of the network: a post that was written is not repeated here. An error means that
+/// PHP code has thrown.
+fn repeated<T>(
+    retry: Option<RetryPolicy>,
+    deadline: Deadline,
+    mut attempt: impl FnMut() -> T,
+    was_not_reached: impl Fn(&T) -> bool,
+) -> Result<T, Thrown> {
+    let mut repetition = 0;
+    loop {
+        let outcome = attempt();
+        let Some(policy) = retry else {
+            return Ok(outcome);
+        };
+        let pause = policy.pause(repetition);
+        let may_repeat = policy
+            .max_retries
+            .is_none_or(|most| u64::from(repetition) < most);
+        if throw::is_pending()
+            || !may_repeat
+            || !was_not_reached(&outcome)
+            || deadline.remaining() <= pause
+        {
+            return Ok(outcome);
+        }
+        interrupt::pause(pause).map_err(|interrupt::Raised| Thrown::Pending)?;
+        repetition += 1;
+    }
+}
+
+/// Posts messages to a broker in one round trip, as php.ini says.
 ///
 /// `reserve` holds the PHP memory that an exception with the ids of all tasks needs. It is dropped
 /// before such an exception is made. After success it is returned.
 pub(crate) fn publish_batch<R>(
     broker: &Connection,
-    messages: &[Message],
+    messages: &[impl Outgoing],
     reserve: R,
 ) -> Result<R, Thrown> {
     nothing_pending()?;
-    let settings = settings::current();
-    let mode = settings.publish.clone().map_err(Thrown::celery)?;
-    let deadline = Deadline::after(settings.post_timeout);
-    let outcomes = pool::with(&broker.endpoint, deadline, |client, wait| {
-        Ok(client.publish_batch(
-            messages,
-            confirmed(mode).unwrap_or(Publish::Confirmed),
-            wait,
-        ))
-    })
-    .map_err(|error| errors::command("post the tasks", &broker.endpoint, error))?;
-    let failures: Vec<PublishError> = outcomes.into_iter().filter_map(Result::err).collect();
+    let how = How::configured()?;
+    let failures = failures_of_batch(broker, messages, &how)?;
     nothing_pending()?;
     if failures.is_empty() {
         return Ok(reserve);
     }
     drop(reserve);
-    Err(if failures.len() == messages.len() {
-        errors::none_confirmed(&broker.endpoint, failures)
-    } else {
-        errors::unconfirmed(&broker.endpoint, failures)
-    })
+    Err(errors::of_batch(
+        how.failure,
+        &broker.endpoint,
+        failures,
+        messages.len(),
+    ))
+}
+
+/// Posts messages to a broker in one round trip. Returns the failures of those that were not
+/// confirmed.
+pub(crate) fn failures_of_batch(
+    broker: &Connection,
+    messages: &[impl Outgoing],
+    how: &How,
+) -> Result<Vec<PublishError>, Thrown> {
+    nothing_pending()?;
+    let deadline = Deadline::after(how.timeout);
+    let mode = confirmed(how.mode).unwrap_or(Publish::Confirmed);
+    let attempt = || {
+        let outcomes =
+            pool::with_limits(&broker.endpoint, how.limits, deadline, |client, wait| {
+                Ok(client.publish_batch(messages, mode, wait))
+            })?;
+        Ok(outcomes.into_iter().filter_map(Result::err).collect())
+    };
+    let was_not_reached = |outcome: &Result<Vec<PublishError>, ClientError>| match outcome {
+        Ok(failures) => {
+            !failures.is_empty()
+                && failures.len() == messages.len()
+                && failures.iter().all(errors::post_was_not_reached)
+        }
+        Err(error) => errors::was_not_reached(error),
+    };
+    repeated(how.retry, deadline, attempt, was_not_reached)?
+        .map_err(|error| errors::command("post the tasks", &broker.endpoint, error))
 }
 
 /// Ends the call if PHP code has thrown, or if a fatal error has been deferred.
@@ -88,7 +175,11 @@ pub(crate) fn flush(broker: &Connection) -> Result<(), Thrown> {
     if failures.is_empty() {
         Ok(())
     } else {
-        Err(errors::unconfirmed(&broker.endpoint, failures))
+        Err(errors::unconfirmed(
+            Kind::Publish,
+            &broker.endpoint,
+            failures,
+        ))
     }
 }
 
@@ -103,13 +194,27 @@ fn confirmed(mode: settings::Publish) -> Option<Publish> {
 
 /// Asks all workers to skip a task.
 pub(crate) fn revoke(broker: &Connection, task_id: &str) -> Result<(), Thrown> {
-    let deadline = Deadline::after(settings::current().command_timeout);
+    let time = settings::current().command_timeout;
+    let limits = Limits::default();
+    revoke_all(broker, limits, &[task_id], false, "SIGTERM", time)
+}
+
+/// Asks all workers to skip tasks, and to end those that run if `terminate` is set.
+pub(crate) fn revoke_all(
+    broker: &Connection,
+    limits: Limits,
+    task_ids: &[&str],
+    terminate: bool,
+    signal: &str,
+    time: Duration,
+) -> Result<(), Thrown> {
     let revoke = Revoke {
-        task_ids: &[task_id],
-        terminate: false,
-        signal: "SIGTERM",
+        task_ids,
+        terminate,
+        signal,
     };
-    pool::with(&broker.endpoint, deadline, |client, wait| {
+    let deadline = Deadline::after(time);
+    pool::with_limits(&broker.endpoint, limits, deadline, |client, wait| {
         client.revoke(&revoke, wait)
     })
     .map(|_| ())

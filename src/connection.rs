@@ -12,6 +12,7 @@ use std::sync::Arc;
 use celery_client::endpoint::{Endpoint, EndpointBuilder};
 use celery_client::error::ConfigError;
 use celery_client::mask::{is_scheme, mask};
+use celery_client::redis::RedisEndpoint;
 use celery_protocol::priorities::{PriorityError, PrioritySteps, Separator};
 use ext_php_rs::types::Zval;
 
@@ -28,12 +29,38 @@ const DEFAULT_PORT_OF_CELERY_PHP: u16 = 5672;
 /// A broker or a result backend.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
-    pub(crate) endpoint: Endpoint,
+    pub(crate) endpoint: Arc<RedisEndpoint>,
     /// The `$exchange` of celery-php, which on Redis is the queue.
     pub(crate) exchange: Option<String>,
 }
 
+/// What a `Celery\Client` says about a connection beside its URL.
+pub(crate) struct Extras {
+    /// The prefix of the keys, in place of that of php.ini.
+    pub(crate) key_prefix: Option<String>,
+    /// The TLS options, as in [`Details`].
+    pub(crate) tls: Vec<(String, Option<String>)>,
+}
+
 impl Connection {
+    /// Returns the connection of a URL, or the reason why it cannot be used.
+    pub(crate) fn of_url(url: &str, extras: &Extras) -> Result<Rc<Self>, String> {
+        let endpoint = if extras.tls.is_empty() {
+            Endpoint::from_url(url)
+        } else {
+            tls_options(&extras.tls, Endpoint::builder().host(url)).and_then(EndpointBuilder::build)
+        };
+        let endpoint = endpoint.map_err(|error| error.to_string())?;
+        let mut redis = configured(endpoint)?;
+        if let Some(prefix) = &extras.key_prefix {
+            redis = redis.with_key_prefix(prefix);
+        }
+        Ok(Rc::new(Connection {
+            endpoint: redis.into(),
+            exchange: None,
+        }))
+    }
+
     /// Returns the connection of a URL that `directive` of php.ini holds.
     fn configured(
         directive: &str,
@@ -68,13 +95,18 @@ impl Connection {
     }
 }
 
-fn with_settings(endpoint: Endpoint) -> Result<Endpoint, Thrown> {
+fn with_settings(endpoint: Endpoint) -> Result<Arc<RedisEndpoint>, Thrown> {
+    configured(endpoint)
+        .map(Arc::new)
+        .map_err(|why| Thrown::celery(format!("{why}.")))
+}
+
+/// Adds what php.ini says to an endpoint, or returns the reason why that cannot be used.
+///
+/// The kind of server is decided here alone: all calls take the endpoint of a Redis.
+fn configured(endpoint: Endpoint) -> Result<RedisEndpoint, String> {
     let wrong = |directive: &'static str| {
-        move |error: PriorityError| {
-            Thrown::celery(format!(
-                "The directive {directive} cannot be used: {error}."
-            ))
-        }
+        move |error: PriorityError| format!("The directive {directive} cannot be used: {error}")
     };
     let steps = settings::priority_steps().map_err(wrong("celery.priority_steps"))?;
     let separator = settings::priority_sep().map_err(wrong("celery.priority_sep"))?;
@@ -82,11 +114,26 @@ fn with_settings(endpoint: Endpoint) -> Result<Endpoint, Thrown> {
     let redis = Arc::unwrap_or_clone(redis)
         .with_key_prefix(settings::key_prefix())
         .with_default_priorities(steps, separator);
-    let redis = match settings::ca_file() {
+    Ok(match settings::ca_file() {
         Some(file) => redis.with_default_ca_file(Path::new(&file)),
         None => redis,
-    };
-    Ok(redis.into())
+    })
+}
+
+fn tls_options(
+    options: &[(String, Option<String>)],
+    mut builder: EndpointBuilder,
+) -> Result<EndpointBuilder, ConfigError> {
+    for (name, value) in options {
+        builder = if let Some(value) = value {
+            builder.tls_option(name, value)?
+        } else {
+            // Without a value, only the name is checked.
+            Endpoint::builder().tls_option(name, "")?;
+            builder.tls()
+        };
+    }
+    Ok(builder)
 }
 
 /// Connection arguments as given; only their types are checked.
@@ -234,26 +281,13 @@ impl Details {
         if secure && !is_url {
             builder = builder.tls();
         }
-        self.tls_options(builder)
+        tls_options(&self.ssl_options, builder)
             .and_then(EndpointBuilder::build)
             .map_err(|error| {
                 Thrown::celery(format!(
                     "These connection arguments cannot be used{beside}: {error}."
                 ))
             })
-    }
-
-    fn tls_options(&self, mut builder: EndpointBuilder) -> Result<EndpointBuilder, ConfigError> {
-        for (name, value) in &self.ssl_options {
-            builder = if let Some(value) = value {
-                builder.tls_option(name, value)?
-            } else {
-                // Without a value, only the name is checked.
-                Endpoint::builder().tls_option(name, "")?;
-                builder.tls()
-            };
-        }
-        Ok(builder)
     }
 
     /// Returns `true` if the arguments ask for TLS. Refuses connectors that are not for Redis.
@@ -374,7 +408,8 @@ fn unusable(error: PriorityError) -> Thrown {
     ))
 }
 
-fn ssl_options(value: &Zval) -> Result<Vec<(String, Option<String>)>, Thrown> {
+/// Reads TLS options, named as in PHP's `ssl` stream context.
+pub(crate) fn ssl_options(value: &Zval) -> Result<Vec<(String, Option<String>)>, Thrown> {
     if value.is_null() || value.is_false() {
         return Ok(Vec::new());
     }

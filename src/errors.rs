@@ -3,11 +3,16 @@
 //! Each message says what failed, where, why, and what to do about it. Endpoints are displayed
 //! without their passwords.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use celery_client::error::TlsProblem;
-use celery_client::{ClientError, Endpoint, PublishError};
+use celery_client::redis::RedisEndpoint;
+use celery_client::{ClientError, PublishError};
+use celery_protocol::time::Timestamp;
 use ext_php_rs::types::Zval;
 
-use crate::classes::exceptions::{OUTCOME_UNKNOWN, TASK_ID, TASK_IDS};
+use crate::classes::dropin::exceptions::{OUTCOME_UNKNOWN, TASK_ID, TASK_IDS};
+use crate::classes::exceptions::{CIRCUIT_OPEN, RETRY_AFTER};
 use crate::ffi::throw::{self, Kind, Thrown};
 use crate::ffi::value;
 
@@ -17,7 +22,12 @@ pub(crate) fn not_sent(why: impl Into<String>) -> Thrown {
 }
 
 /// Returns the exception for a task that could not be posted.
-pub(crate) fn publish(task_id: &str, endpoint: &Endpoint, error: ClientError) -> Thrown {
+pub(crate) fn publish(
+    failure: Kind,
+    task_id: &str,
+    endpoint: &RedisEndpoint,
+    error: ClientError,
+) -> Thrown {
     if throw::is_pending() {
         return Thrown::Pending;
     }
@@ -35,20 +45,43 @@ pub(crate) fn publish(task_id: &str, endpoint: &Endpoint, error: ClientError) ->
     }
     let why = reason(&cause);
     not_confirmed(
+        failure,
         format!("Task {task_id} was not confirmed by the broker {endpoint}: {why}. {advice}"),
         outcome_unknown,
         &[task_id],
     )
 }
 
-/// Returns a `CeleryPublishException` that names tasks.
-fn not_confirmed(message: String, outcome_unknown: bool, task_ids: &[&str]) -> Thrown {
+/// Returns `true` if a post did not reach the broker because of the network, so that it may be
+/// repeated.
+pub(crate) fn was_not_reached(error: &ClientError) -> bool {
+    match error {
+        ClientError::Publish(publish) => post_was_not_reached(publish),
+        ClientError::Connect { .. }
+        | ClientError::Timeout { .. }
+        | ClientError::Disconnected { .. } => true,
+        _ => false,
+    }
+}
+
+/// Returns `true` like [`was_not_reached`], of one post among several.
+pub(crate) fn post_was_not_reached(post: &PublishError) -> bool {
+    !post.outcome_unknown && was_not_reached(&post.cause)
+}
+
+/// Returns a `CeleryPublishException`, or one that extends it, that names tasks.
+fn not_confirmed(
+    failure: Kind,
+    message: String,
+    outcome_unknown: bool,
+    task_ids: &[&str],
+) -> Thrown {
     let mut unknown = Zval::new();
     unknown.set_bool(outcome_unknown);
     let first = task_ids.first().copied().unwrap_or_default();
     let ids = value::list(task_ids.iter().map(|id| value::string(id.as_bytes())));
     match ids {
-        Ok(ids) => Thrown::new(Kind::Publish, message)
+        Ok(ids) => Thrown::new(failure, message)
             .with_property(OUTCOME_UNKNOWN, unknown)
             .with_property(TASK_ID, value::string(first.as_bytes()))
             .with_property(TASK_IDS, ids),
@@ -56,9 +89,23 @@ fn not_confirmed(message: String, outcome_unknown: bool, task_ids: &[&str]) -> T
     }
 }
 
+/// Returns the exception for tasks of a batch that were not confirmed.
+pub(crate) fn of_batch(
+    failure: Kind,
+    endpoint: &RedisEndpoint,
+    failures: Vec<PublishError>,
+    sent: usize,
+) -> Thrown {
+    if failures.len() == sent {
+        none_confirmed(failure, endpoint, failures)
+    } else {
+        unconfirmed(failure, endpoint, failures)
+    }
+}
+
 /// Returns the exception for tasks of which none was confirmed. The broker may have been
 /// unreachable.
-pub(crate) fn none_confirmed(endpoint: &Endpoint, failures: Vec<PublishError>) -> Thrown {
+fn none_confirmed(failure: Kind, endpoint: &RedisEndpoint, failures: Vec<PublishError>) -> Thrown {
     match failures.first() {
         Some(first)
             if is_connection(&first.cause)
@@ -66,21 +113,33 @@ pub(crate) fn none_confirmed(endpoint: &Endpoint, failures: Vec<PublishError>) -
         {
             unreachable(endpoint, &first.cause, "No task was queued.")
         }
-        _ => unconfirmed(endpoint, failures),
+        _ => unconfirmed(failure, endpoint, failures),
     }
 }
 
 /// Returns the exception for a broker that could not be reached, so that nothing was posted.
-fn unreachable(endpoint: &Endpoint, cause: &ClientError, advice: &str) -> Thrown {
+fn unreachable(endpoint: &RedisEndpoint, cause: &ClientError, advice: &str) -> Thrown {
     let (why, hint) = (reason(cause), hint(cause));
-    Thrown::new(
-        Kind::Connection,
-        format!("Cannot reach the broker {endpoint}: {why}. {advice}{hint}"),
-    )
+    let message = format!("Cannot reach the broker {endpoint}: {why}. {advice}{hint}");
+    no_connection(message, cause)
+}
+
+/// Returns the exception for a server that could not be reached.
+fn no_connection(message: String, cause: &ClientError) -> Thrown {
+    let ClientError::CircuitOpen { retry_after, .. } = cause else {
+        return Thrown::new(Kind::Connection, message);
+    };
+    let mut seconds = Zval::new();
+    seconds.set_double(retry_after.as_secs_f64());
+    Thrown::new(CIRCUIT_OPEN, message).with_property(RETRY_AFTER, seconds)
 }
 
 /// Returns the exception for tasks of which at least one was not confirmed.
-pub(crate) fn unconfirmed(endpoint: &Endpoint, failures: Vec<PublishError>) -> Thrown {
+pub(crate) fn unconfirmed(
+    failure: Kind,
+    endpoint: &RedisEndpoint,
+    failures: Vec<PublishError>,
+) -> Thrown {
     let cause = failures.first().map(|first| reason(&first.cause));
     let message = format!(
         "{} (broker {endpoint}: {})",
@@ -92,7 +151,7 @@ pub(crate) fn unconfirmed(endpoint: &Endpoint, failures: Vec<PublishError>) -> T
         .iter()
         .map(|failure| failure.task_id.as_str())
         .collect();
-    not_confirmed(message, outcome_unknown, &ids)
+    not_confirmed(failure, message, outcome_unknown, &ids)
 }
 
 /// Describes which tasks were not confirmed.
@@ -119,20 +178,17 @@ pub(crate) fn summary(failures: &[PublishError]) -> String {
 }
 
 /// Returns the exception for another call that failed.
-pub(crate) fn command(what: &str, endpoint: &Endpoint, error: ClientError) -> Thrown {
+pub(crate) fn command(what: &str, endpoint: &RedisEndpoint, error: ClientError) -> Thrown {
     if throw::is_pending() {
         return Thrown::Pending;
     }
-    let why = reason(&error);
-    let kind = if is_connection(&error) {
-        Kind::Connection
+    let (why, hint) = (reason(&error), hint(&error));
+    let message = format!("Could not {what} on {endpoint}: {why}.{hint}");
+    if is_connection(&error) {
+        no_connection(message, &error)
     } else {
-        Kind::Celery
-    };
-    Thrown::new(
-        kind,
-        format!("Could not {what} on {endpoint}: {why}.{}", hint(&error)),
-    )
+        Thrown::celery(message)
+    }
 }
 
 /// Returns `true` if the server could not be reached, and `false` if it refused.
@@ -140,6 +196,7 @@ fn is_connection(error: &ClientError) -> bool {
     matches!(
         error,
         ClientError::Connect { .. }
+            | ClientError::CircuitOpen { .. }
             | ClientError::Auth { .. }
             | ClientError::Tls { .. }
             | ClientError::Unsupported { .. }
@@ -155,6 +212,17 @@ fn reason(error: &ClientError) -> String {
         ClientError::Connect { reason, .. } | ClientError::Disconnected { reason, .. } => {
             reason.clone()
         }
+        ClientError::CircuitOpen {
+            failures,
+            since,
+            reason,
+            retry_after,
+            ..
+        } => format!(
+            "{}, so it is not asked again for {:.1} s",
+            not_reached(*failures, *since, reason),
+            retry_after.as_secs_f64()
+        ),
         ClientError::Auth { answer, .. } => format!("it refused the credentials ({answer})"),
         ClientError::Tls { problem, .. } => problem.to_string(),
         ClientError::Unsupported { kind, .. } => format!("it is {kind}"),
@@ -163,6 +231,18 @@ fn reason(error: &ClientError) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// Describes a server that could not be reached: how often, since when and why.
+pub(crate) fn not_reached(failures: u32, since: SystemTime, reason: &str) -> String {
+    let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = Timestamp::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX), 0);
+    let times = if failures == 1 {
+        "call"
+    } else {
+        "calls in a row"
+    };
+    format!("{failures} {times} could not connect since {since} ({reason})")
 }
 
 fn hint(error: &ClientError) -> &'static str {

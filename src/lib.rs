@@ -7,13 +7,14 @@
 //! # Layout
 //!
 //! * `ffi`: everything that touches PHP's C interface; the only folder with `unsafe`.
-//! * `classes`: the PHP classes: the clients, `AsyncResult`, the exceptions.
+//! * `classes`: the PHP classes: those of the API for new code, and in `dropin` those that replace
+//!   celery-php's. `client`: the settings of a `Celery\Client`, which what it makes holds.
 //! * `connection`: celery-php's connection arguments as an endpoint; `registry`: the connections of
 //!   a request, by name.
 //! * `values`: PHP values to JSON and back, and the place of a value that cannot be sent.
 //! * `post`: from `PostTask`'s arguments to a message; `process`: the sender's fields of a message.
-//! * `broker`, `results`: calls to the two servers; `messages`: result documents; `errors`:
-//!   exceptions.
+//! * `broker`, `results`: calls to the two servers; `control`: to the workers; `messages`: result
+//!   documents; `errors`: exceptions.
 //! * `pool`: the idle connections, which outlive requests; `pipeline`: posts with outstanding
 //!   answers.
 //! * `settings`: php.ini; `lifecycle`: start and stop of module and requests.
@@ -23,16 +24,22 @@ compile_error!("Windows is not supported: the extension needs the sockets and si
 
 mod broker;
 mod classes;
+mod client;
 mod connection;
+mod control;
 mod errors;
 mod ffi;
+mod gather;
 mod lifecycle;
 mod messages;
 mod pipeline;
 mod pool;
 mod post;
 mod process;
+mod recorder;
 mod registry;
 mod results;
+mod routes;
+mod sending;
 mod settings;
 mod values;

@@ -1,6 +1,6 @@
 //! The start of the module, the end of a request, and the table of phpinfo.
 
-use celery_client::blocking::Deadline;
+use celery_client::blocking::{self, Deadline, Unreached};
 
 use crate::classes;
 use crate::ffi::class::DeclareError;
@@ -24,7 +24,7 @@ pub(crate) fn request_end() {
 
 /// Returns the rows of phpinfo's table.
 pub(crate) fn info() -> Vec<(String, String)> {
-    vec![
+    let mut rows = vec![
         ("Celery for PHP".to_owned(), "enabled".to_owned()),
         ("Version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         (
@@ -32,5 +32,29 @@ pub(crate) fn info() -> Vec<(String, String)> {
             "redis, rediss, redis+socket".to_owned(),
         ),
         ("Task message protocols".to_owned(), "2, 1".to_owned()),
-    ]
+    ];
+    rows.extend(circuits());
+    rows
+}
+
+/// Returns a row for each server that the last call of this process could not reach.
+fn circuits() -> Vec<(String, String)> {
+    let options = settings::current().circuit(settings::FAILURES_OF_CLIENT);
+    let rows = blocking::unreached(options)
+        .into_iter()
+        .map(|(server, state)| (format!("Circuit of {server}"), circuit(&state)));
+    let mut rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
+        return vec![("Circuits".to_owned(), "all closed".to_owned())];
+    }
+    rows.sort();
+    rows
+}
+
+fn circuit(state: &Unreached) -> String {
+    let why = errors::not_reached(state.failures, state.since, &state.reason);
+    match state.retry_after {
+        Some(left) => format!("open for {:.1} s: {why}", left.as_secs_f64()),
+        None => format!("closed: {why}"),
+    }
 }

@@ -5,12 +5,14 @@
 //! reported. A forked child drops the inherited posts, because their answers belong to its parent.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
+use celery_client::PublishError;
 use celery_client::blocking::{Deadline, Interrupt, NeverInterrupt, Process, Wait};
+use celery_client::redis::RedisEndpoint;
 use celery_client::redis::blocking::{Client, Outgoing};
-use celery_client::{Endpoint, PublishError};
 
-use crate::pool::{self, PhpInterrupt};
+use crate::pool::{self, Limits, PhpInterrupt};
 
 /// A client with outstanding answers, and the process that waits for them.
 struct Open {
@@ -24,14 +26,15 @@ thread_local! {
 
 /// Writes a task. An error concerns this task alone.
 pub(crate) fn post(
-    endpoint: &Endpoint,
+    endpoint: &Arc<RedisEndpoint>,
     post: &impl Outgoing,
+    limits: Limits,
     deadline: Deadline,
 ) -> Result<(), PublishError> {
     // The process is read before the wait, because a signal handler may fork during the wait.
     let owner = Process::current();
     let mut client = take(endpoint).unwrap_or_else(|| pool::take(endpoint));
-    client.set_options(pool::client_options());
+    client.set_options(limits.over(pool::client_options()));
     let outcome = client.publish_later(post, &mut Wait::until(deadline, &mut PhpInterrupt));
     let open = Open { owner, client };
     OPEN.with_borrow_mut(|all| all.push(open));
@@ -40,7 +43,7 @@ pub(crate) fn post(
 
 /// Reads the outstanding answers of a broker and returns the errors of tasks that were not
 /// accepted.
-pub(crate) fn flush(endpoint: &Endpoint, deadline: Deadline) -> Vec<PublishError> {
+pub(crate) fn flush(endpoint: &Arc<RedisEndpoint>, deadline: Deadline) -> Vec<PublishError> {
     // There are several clients if a signal handler posted in the middle of a post.
     std::iter::from_fn(|| take(endpoint))
         .flat_map(|client| collect(client, deadline, &mut PhpInterrupt))
@@ -66,12 +69,11 @@ fn collect(
     failures
 }
 
-fn take(endpoint: &Endpoint) -> Option<Client> {
-    let Endpoint::Redis(redis) = endpoint;
+fn take(endpoint: &Arc<RedisEndpoint>) -> Option<Client> {
     let found = OPEN.with_borrow_mut(|all| {
         let index = all
             .iter()
-            .position(|open| open.client.endpoint() == redis)?;
+            .position(|open| open.client.endpoint() == endpoint)?;
         Some(all.swap_remove(index))
     });
     own(found).next()

@@ -18,6 +18,7 @@ use celery_protocol::RawValue;
 use celery_protocol::message::{Call, Protocol, Task};
 use celery_protocol::names;
 use ext_php_rs::types::Zval;
+use uuid::Uuid;
 
 use self::templates::Known;
 use crate::connection::Connection;
@@ -128,10 +129,7 @@ pub(crate) fn prepare(
                 Arguments::Positional(args) => (Some(args), None),
                 Arguments::Keyword(kwargs) => (None, Some(kwargs)),
             };
-            let tag = process::new_id();
-            let call = Call::new(task_id.into_bytes(), tag.into_bytes(), args, kwargs)
-                .map_err(|error| not_sent(format!("{error}.")))?;
-            return Ok(Message::Plain { known, call });
+            return filled(known, task_id, args, kwargs);
         }
     }
     prepare_any(
@@ -142,6 +140,33 @@ pub(crate) fn prepare(
         routing_key,
         broker,
     )
+}
+
+/// Returns the message of a task that has only a name and arguments. Returns `None` if the name or
+/// the queue cannot be used.
+pub(crate) fn plain(
+    name: &str,
+    queue: &str,
+    args: Box<RawValue>,
+    kwargs: Option<Box<RawValue>>,
+) -> Result<Option<Message>, Thrown> {
+    let Some(known) = templates::find(name, queue, &process::sender()) else {
+        return Ok(None);
+    };
+    filled(known, process::new_id(), Some(args), kwargs).map(Some)
+}
+
+/// Returns the message of a call of a known task.
+fn filled(
+    known: Rc<Known>,
+    task_id: Uuid,
+    args: Option<Box<RawValue>>,
+    kwargs: Option<Box<RawValue>>,
+) -> Result<Message, Thrown> {
+    let tag = process::new_id();
+    let call = Call::new(task_id.into_bytes(), tag.into_bytes(), args, kwargs)
+        .map_err(|error| not_sent(format!("{error}.")))?;
+    Ok(Message::Plain { known, call })
 }
 
 /// Checks and encodes a task with any options.

@@ -5,10 +5,14 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use celery_client::blocking::Process;
+use celery_protocol::events;
 use celery_protocol::message::EncodeOptions;
 use uuid::{Builder, Uuid};
+
+use crate::ffi::clock;
 
 /// Number of random bytes fetched at once. A post needs two ids, and a system call costs more than
 /// the bytes.
@@ -21,6 +25,8 @@ struct Own {
     process: Process,
     sender: Rc<Sender>,
     random: Random,
+    /// The sender of events.
+    events: Arc<events::Sender>,
 }
 
 /// The sender's fields of a message, which stay the same while the process (the thread, under ZTS)
@@ -51,10 +57,17 @@ impl Own {
         let host = rustix::system::uname();
         let host = host.nodename().to_string_lossy();
         let mut random = Random::default();
+        let pid = std::process::id();
+        let origin = format!("php{pid}@{host}");
         Own {
             process: Process::current(),
+            events: Arc::new(events::Sender {
+                hostname: origin.clone(),
+                pid,
+                utcoffset: hours_west(clock::local_offset()),
+            }),
             sender: Rc::new(Sender {
-                origin: format!("php{}@{host}", std::process::id()),
+                origin,
                 reply_to: random.id().to_string(),
             }),
             random,
@@ -76,6 +89,17 @@ fn own<T>(ask: impl FnOnce(&mut Own) -> T) -> T {
 /// Returns this process as a sender.
 pub(crate) fn sender() -> Rc<Sender> {
     own(|own| Rc::clone(&own.sender))
+}
+
+/// Returns this process as a sender of events.
+pub(crate) fn event_sender() -> Arc<events::Sender> {
+    own(|own| Arc::clone(&own.events))
+}
+
+/// Returns an offset from UTC in seconds as events have it: in hours, positive west of Greenwich.
+fn hours_west(offset: i64) -> f64 {
+    // Without the addition it is -0.0 in UTC.
+    i32::try_from(offset).map_or(0.0, |offset| -f64::from(offset) / 3600.0 + 0.0)
 }
 
 /// Returns a random id that cannot be guessed.

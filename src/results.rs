@@ -67,7 +67,13 @@ pub(crate) fn wait<T>(
 ) -> Result<Option<T>, Thrown> {
     let deadline = Deadline::after(timeout);
     let awaited = pool::with_listener(&backend.endpoint, deadline, |client, listener, wait| {
-        client.wait_result(listener, id, interval, wait)
+        let stored = client.wait_result(listener, id, interval, wait);
+        // Otherwise the deletion brings the end of the subscription. A connection that fails here
+        // is dropped.
+        if reading == Reading::Keep || stored.is_err() {
+            let _ = client.leave_channels(wait);
+        }
+        stored
     });
     let stored = match awaited {
         Ok(stored) => stored,

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::str::FromStr;
 use std::time::Duration;
 
+use celery_client::blocking::CircuitOptions;
 use celery_client::mask::mask_misplaced;
 use celery_protocol::message::Protocol;
 use celery_protocol::priorities::{PriorityError, PrioritySteps, Separator};
@@ -20,7 +21,7 @@ use crate::ffi::ini::{self, fixed, open, secret_url};
 
 /// The directives. Scripts may change all except where messages go: the URLs, the prefix and the
 /// names of lists belong to the administrator.
-static DIRECTIVES: IniEntryDefs<19> = IniEntryDefs::new([
+static DIRECTIVES: IniEntryDefs<23> = IniEntryDefs::new([
     secret_url(c"celery.broker_url"),
     secret_url(c"celery.result_backend"),
     open(c"celery.default_queue", c"celery"),
@@ -28,12 +29,16 @@ static DIRECTIVES: IniEntryDefs<19> = IniEntryDefs::new([
     open(c"celery.post_timeout", c"5.0"),
     open(c"celery.command_timeout", c"5.0"),
     open(c"celery.result_timeout", c"60"),
+    open(c"celery.control_timeout", c"1.0"),
     open(c"celery.keep_results", c"0"),
     open(c"celery.max_connections", c"8"),
     open(c"celery.idle_check", c"30"),
     open(c"celery.spin", c"1"),
+    open(c"celery.breaker_failures", c""),
+    open(c"celery.breaker_cooldown", c"5.0"),
     open(c"celery.publish", c"confirmed"),
     open(c"celery.replicas", c"0"),
+    open(c"celery.send_sent_event", c"0"),
     open(c"celery.task_protocol", c"2"),
     fixed(c"celery.key_prefix", c""),
     fixed(c"celery.priority_steps", c"0,3,6,9"),
@@ -44,6 +49,14 @@ static DIRECTIVES: IniEntryDefs<19> = IniEntryDefs::new([
 
 /// The longest time that a directive may set: a year, far from any overflow.
 const LONGEST: f64 = 365.0 * 24.0 * 3600.0;
+
+/// The failures that open a circuit for the classes of celery-php unless php.ini says more: never,
+/// as in celery-php.
+pub(crate) const FAILURES_OF_DROP_IN: u32 = 0;
+
+/// The failures that open a circuit for `Celery\Client` unless php.ini says more. Two chance
+/// failures in a row do not stop posting.
+pub(crate) const FAILURES_OF_CLIENT: u32 = 3;
 
 /// Registers the directives with PHP.
 pub(crate) fn register(module_number: i32) {
@@ -119,6 +132,8 @@ pub(crate) struct Settings {
     pub(crate) command_timeout: Duration,
     /// The directive `celery.result_timeout`: for `get(null)`.
     pub(crate) result_timeout: Duration,
+    /// The directive `celery.control_timeout`: for the replies of workers.
+    pub(crate) control_timeout: Duration,
     /// The directive `celery.keep_results`: whether the drop-in classes leave a result that they
     /// have read in the backend.
     pub(crate) keep_results: bool,
@@ -131,9 +146,16 @@ pub(crate) struct Settings {
     /// The directive `celery.spin`: whether a call looks for an answer that is expected at once,
     /// before it sleeps.
     pub(crate) spin: bool,
+    /// The directive `celery.breaker_failures`: how many calls in a row fail to connect until the
+    /// circuit of a server opens. `None`: the default of the API that is used.
+    breaker_failures: Option<u32>,
+    /// The directive `celery.breaker_cooldown`: the time until one call tries to connect again.
+    breaker_cooldown: Duration,
     /// The directive `celery.replicas`: how many replicas must have a post before it counts as
     /// confirmed.
     pub(crate) replicas: u32,
+    /// The directive `celery.send_sent_event`: whether posts are followed by `task-sent` events.
+    pub(crate) sent_events: bool,
     /// The directive `celery.publish`, or an error text if its value is unknown.
     pub(crate) publish: Result<Publish, String>,
     /// The directive `celery.task_protocol`: 1 or 2, or an error text if it is neither.
@@ -162,13 +184,17 @@ impl Settings {
             post_timeout: seconds(c"celery.post_timeout", 5.0),
             command_timeout: seconds(c"celery.command_timeout", 5.0),
             result_timeout: seconds(c"celery.result_timeout", 60.0),
+            control_timeout: seconds(c"celery.control_timeout", 1.0),
             keep_results: is_on(c"celery.keep_results"),
             max_connections: number(c"celery.max_connections")
                 .filter(|&number| number >= 1)
                 .unwrap_or(8),
             idle_check: seconds(c"celery.idle_check", 30.0),
             spin: is_on(c"celery.spin"),
+            breaker_failures: number(c"celery.breaker_failures"),
+            breaker_cooldown: seconds(c"celery.breaker_cooldown", 5.0),
             replicas: number(c"celery.replicas").unwrap_or(0),
+            sent_events: is_on(c"celery.send_sent_event"),
             publish: ini::read_as(c"celery.publish", |value| match value.trim() {
                 "" | "confirmed" => Ok(Publish::Confirmed),
                 "once" => Ok(Publish::Once),
@@ -190,11 +216,14 @@ impl Settings {
     }
 }
 
-/// Returns PHP's own `memory_limit` in bytes, or `None` without a limit. Larger data can never
-/// become a PHP value.
-pub(crate) fn memory_limit() -> Option<usize> {
-    let limit = usize::try_from(ini::memory_limit()).ok();
-    limit.filter(|&limit| limit > 0)
+impl Settings {
+    /// Returns when circuits open, for an API with this default.
+    pub(crate) fn circuit(&self, failures: u32) -> CircuitOptions {
+        CircuitOptions {
+            failures: self.breaker_failures.unwrap_or(failures),
+            cooldown: self.breaker_cooldown,
+        }
+    }
 }
 
 fn is_on(name: &CStr) -> bool {

@@ -429,4 +429,1342 @@ namespace Celery {
         {
         }
     }
+
+    /**
+     * What application code needs of a client: type against it, replace it in tests, decorate it.
+     *
+     * It grows only in a major version. Options that a method of `Client` adds are not part of it: put them on the
+     * signature with `Canvas::set()`.
+     */
+    interface ClientInterface
+    {
+        /**
+         * Returns a signature that is bound to this client.
+         *
+         * @param list<mixed> $args
+         * @param array<string, mixed> $kwargs
+         * @return Signature<mixed>
+         */
+        public function signature(string $task, array $args = [], array $kwargs = []): Signature;
+
+        /**
+         * Sends a task by its name.
+         *
+         * @param list<mixed> $args
+         * @param array<string, mixed> $kwargs
+         * @return Result<mixed>
+         * @throws \CeleryException
+         */
+        public function sendTask(string $task, array $args = [], array $kwargs = []): Result;
+
+        /**
+         * Sends a signature, chain, group or chord. Every other way to send ends here.
+         *
+         * @template TResult of ResultInterface
+         * @param Canvas<TResult> $canvas
+         * @return TResult
+         * @throws \CeleryException
+         */
+        public function send(Canvas $canvas, float|\DateInterval|null $timeout = null, bool|RetryPolicy|null $retry = null, PublishMode|string|null $publish = null): ResultInterface;
+
+        /**
+         * Sends many in one round trip. All are encoded before the first is written.
+         *
+         * @template TKey of array-key
+         * @param iterable<TKey, Canvas> $tasks
+         * @return ResultSet<TKey, mixed> with the keys of $tasks
+         * @throws PublishFailed if the broker did not confirm all of them
+         * @throws \CeleryException
+         */
+        public function sendTasks(iterable $tasks, float|\DateInterval|null $timeout = null, bool|RetryPolicy|null $retry = null, PublishMode|string|null $publish = null): ResultSet;
+
+        /**
+         * Returns the result of a task sent earlier or elsewhere. Reads nothing.
+         *
+         * @return Result<mixed>
+         */
+        public function result(string $id): Result;
+
+        /**
+         * Returns the results of several tasks. Reads nothing.
+         *
+         * @template TKey of array-key
+         * @param iterable<TKey, string|Result> $ids
+         * @return ResultSet<TKey, mixed>
+         */
+        public function results(iterable $ids): ResultSet;
+
+        /**
+         * Restores a group that PHP or Python saved; null if the backend does not have it.
+         *
+         * @return GroupResult<mixed>|null
+         * @throws \CeleryException
+         */
+        public function groupResult(string $id): ?GroupResult;
+
+        /**
+         * Waits for the broker's answers to pipelined posts.
+         *
+         * @throws PublishFailed if some were not confirmed
+         * @throws \CeleryException
+         */
+        public function flush(): void;
+    }
+
+    /** A client of a broker and a result backend. Holds settings, not connections: those belong to the process. */
+    final class Client implements ClientInterface
+    {
+        /**
+         * Connects to nothing: the first call does. A setting that is null takes its INI directive, then Celery's default.
+         *
+         * @param string|list<string>|null $broker URL or URLs for failover: redis, rediss, redis+socket, sentinel (later amqp, amqps)
+         * @param string|list<string>|\PDO|null $backend URL; `'disabled'`; a PDO connection for Celery's database backend; null: the broker
+         * @param string|null $queue default queue (`task_default_queue`)
+         * @param array<string, string|array<string, mixed>|\Closure(string, list<mixed>, array<string, mixed>): (string|array<string, mixed>|null)> $routes glob of task names → queue, options, or a function; the first match counts
+         * @param int|null $replicas replicas that must have a post before it counts as confirmed
+         * @param int<1, 2>|null $protocol
+         * @param int<0, 255>|null $priority default priority
+         * @param array<string, mixed>|(\Closure(): array<string, mixed>)|null $headers added to every message that this client writes, e.g. trace context
+         * @param string|null $keyPrefix `global_keyprefix` of the broker
+         * @param string|null $resultKeyPrefix `global_keyprefix` of the result backend
+         * @param string|null $masterName name of the Sentinel master
+         * @param array<string, string|bool|null>|null $tls as PHP's `ssl` stream context
+         * @param string|null $name shown by `phpinfo()` and in messages
+         * @throws InvalidConfiguration if a URL or setting cannot be used
+         */
+        public function __construct(
+            #[\SensitiveParameter] string|array|null $broker = null,
+            #[\SensitiveParameter] string|array|\PDO|null $backend = null,
+            ?string $queue = null,
+            array $routes = [],
+            Serializer|string|null $serializer = null,
+            Compression|string|null $compression = null,
+            PublishMode|string|null $publish = null,
+            ?RetryPolicy $retryPolicy = null,
+            ?int $replicas = null,
+            ?int $protocol = null,
+            ?int $priority = null,
+            ?bool $ignoreResult = null,
+            array|\Closure|null $headers = null,
+            ?\DateTimeZone $timezone = null,
+            float|\DateInterval|null $connectTimeout = null,
+            float|\DateInterval|null $postTimeout = null,
+            float|\DateInterval|null $commandTimeout = null,
+            float|\DateInterval|null $resultTimeout = null,
+            ?string $keyPrefix = null,
+            ?string $resultKeyPrefix = null,
+            ?string $masterName = null,
+            ?string $sentinelUser = null,
+            #[\SensitiveParameter] ?string $sentinelPassword = null,
+            #[\SensitiveParameter] ?array $tls = null,
+            ?string $name = null,
+            bool $sentEvents = false,
+        ) {}
+
+        /** Returns a client of the connection and settings of a drop-in client. */
+        public static function fromCelery(\CeleryAbstract $celery): self {}
+
+        /**
+         * Returns a copy with other settings and the same connections. Arguments mean what the constructor's do.
+         *
+         * @phpstan-pure
+         */
+        public function with(
+            ?string $queue = null,
+            ?array $routes = null,
+            Serializer|string|null $serializer = null,
+            Compression|string|null $compression = null,
+            PublishMode|string|null $publish = null,
+            ?RetryPolicy $retryPolicy = null,
+            ?int $replicas = null,
+            ?int $protocol = null,
+            ?int $priority = null,
+            ?bool $ignoreResult = null,
+            array|\Closure|null $headers = null,
+            ?\DateTimeZone $timezone = null,
+            float|\DateInterval|null $connectTimeout = null,
+            float|\DateInterval|null $postTimeout = null,
+            float|\DateInterval|null $commandTimeout = null,
+            float|\DateInterval|null $resultTimeout = null,
+            ?string $name = null,
+            ?bool $sentEvents = null,
+        ): self {}
+
+        /**
+         * Returns a signature that is bound to this client. Options: §4.
+         *
+         * @param list<mixed> $args
+         * @param array<string, mixed> $kwargs
+         * @return Signature<mixed>
+         * @throws \ValueError if an option is impossible
+         */
+        public function signature(
+            string $task,
+            array $args = [],
+            array $kwargs = [],
+            bool $immutable = false,
+            float|\DateInterval|null $countdown = null,
+            ?\DateTimeInterface $eta = null,
+            \DateTimeInterface|\DateInterval|float|null $expires = null,
+            ?string $queue = null,
+            ?string $exchange = null,
+            ?string $routingKey = null,
+            ?int $priority = null,
+            Serializer|string|null $serializer = null,
+            Compression|string|null $compression = null,
+            ?array $headers = null,
+            ?string $taskId = null,
+            ?string $rootId = null,
+            ?string $parentId = null,
+            ?string $groupId = null,
+            ?int $groupIndex = null,
+            ?string $shadow = null,
+            ?string $replyTo = null,
+            ?bool $ignoreResult = null,
+            float|\DateInterval|null $timeLimit = null,
+            float|\DateInterval|null $softTimeLimit = null,
+            Canvas|array|null $link = null,
+            Canvas|array|null $linkError = null,
+            ?int $retries = null,
+            ?string $argsrepr = null,
+            ?string $kwargsrepr = null,
+            ?array $stamps = null,
+            ?bool $persistent = null,
+            ?int $protocol = null,
+        ): Signature {}
+
+        /**
+         * Sends a task by its name. Options: §4.
+         *
+         * @param list<mixed> $args
+         * @param array<string, mixed> $kwargs
+         * @return Result<mixed>
+         * @throws Unencodable if an argument cannot be sent; nothing was written
+         * @throws PublishFailed if the broker did not confirm it; `outcomeUnknown()` says whether it may be queued
+         * @throws \CeleryConnectionException if the broker was not reached; nothing was written
+         * @throws \ValueError if an option is impossible
+         */
+        public function sendTask(
+            string $task,
+            array $args = [],
+            array $kwargs = [],
+            float|\DateInterval|null $countdown = null,
+            ?\DateTimeInterface $eta = null,
+            \DateTimeInterface|\DateInterval|float|null $expires = null,
+            ?string $queue = null,
+            ?string $exchange = null,
+            ?string $routingKey = null,
+            ?int $priority = null,
+            Serializer|string|null $serializer = null,
+            Compression|string|null $compression = null,
+            ?array $headers = null,
+            ?string $taskId = null,
+            ?string $rootId = null,
+            ?string $parentId = null,
+            ?string $groupId = null,
+            ?int $groupIndex = null,
+            ?string $shadow = null,
+            ?string $replyTo = null,
+            ?bool $ignoreResult = null,
+            float|\DateInterval|null $timeLimit = null,
+            float|\DateInterval|null $softTimeLimit = null,
+            Canvas|array|null $link = null,
+            Canvas|array|null $linkError = null,
+            ?int $retries = null,
+            ?string $argsrepr = null,
+            ?string $kwargsrepr = null,
+            ?array $stamps = null,
+            ?bool $persistent = null,
+            ?int $protocol = null,
+            float|\DateInterval|null $timeout = null,
+            bool|RetryPolicy|null $retry = null,
+            PublishMode|string|null $publish = null,
+        ): Result {}
+
+        /** @throws \CeleryException */
+        public function send(Canvas $canvas, float|\DateInterval|null $timeout = null, bool|RetryPolicy|null $retry = null, PublishMode|string|null $publish = null): ResultInterface {}
+
+        /** @throws \CeleryException */
+        public function sendTasks(iterable $tasks, float|\DateInterval|null $timeout = null, bool|RetryPolicy|null $retry = null, PublishMode|string|null $publish = null): ResultSet {}
+
+        public function result(string $id): Result {}
+
+        public function results(iterable $ids): ResultSet {}
+
+        public function groupResult(string $id): ?GroupResult {}
+
+        public function flush(): void {}
+
+        /** Returns the remote control of all workers. */
+        public function control(): Control {}
+
+        /**
+         * Listens to the events of the workers.
+         *
+         * @param string|list<string> $types globs: `'task-*'`, `'worker-heartbeat'`
+         * @param float|\DateInterval|null $timeout of loops, in all; null: `celery.result_timeout`; INF: without limit
+         * @param int|null $limit ends loops after this number of events
+         * @param bool $enable asks the workers to send events
+         * @throws \CeleryException
+         */
+        public function events(string|array $types = '*', float|\DateInterval|null $timeout = null, ?int $limit = null, bool $enable = false): Events {}
+
+        /**
+         * Deletes the waiting tasks of the queues and returns their number. Without a name: the default queue.
+         *
+         * @throws \CeleryException
+         */
+        public function purge(string ...$queues): int {}
+
+        /**
+         * Returns the number of waiting tasks of each queue, all priorities together.
+         *
+         * @return array<string, int>
+         * @throws \CeleryException
+         */
+        public function queueLengths(string ...$queues): array {}
+
+        /** @return array<string, mixed> addresses without credentials, and settings */
+        public function __debugInfo(): array {}
+    }
+
+    /** The publishing retry of a client or a call. All of it happens inside the call's deadline. */
+    final class RetryPolicy
+    {
+        public readonly ?int $maxRetries;
+        public readonly float $intervalStart;
+        public readonly float $intervalStep;
+        public readonly float $intervalMax;
+
+        /**
+         * @param int|null $maxRetries null: until the deadline
+         * @throws \ValueError if a number is negative
+         */
+        public function __construct(?int $maxRetries = 3, float $intervalStart = 0.0, float $intervalStep = 0.2, float $intervalMax = 1.0) {}
+    }
+
+    /**
+     * Work that can be sent: a signature, a chain, a group, a chord. Immutable; every method that changes returns a copy.
+     *
+     * Only the classes of the extension extend it.
+     *
+     * @template-covariant TResult of ResultInterface
+     */
+    abstract class Canvas implements \JsonSerializable
+    {
+        /** The id its result will have: set by `freeze()` or `set(taskId:)`, else null. */
+        public readonly ?string $id;
+
+        /** Whether a result of a task before it is not passed on to it. */
+        public readonly bool $immutable;
+
+        /** @var array<string, mixed> options under Celery's names (`routing_key`, …) */
+        public readonly array $options;
+
+        /**
+         * Returns a copy with further arguments: positional ones go before those it has, named ones replace (Python's `partial`, `clone`).
+         *
+         * @return static
+         * @phpstan-pure
+         */
+        public function s(mixed ...$arguments): static {}
+
+        /**
+         * Returns a copy with other options. Options: §4.
+         *
+         * @throws \ValueError if an option is impossible
+         * @phpstan-pure
+         */
+        public function set(
+            ?bool $immutable = null,
+            float|\DateInterval|null $countdown = null,
+            ?\DateTimeInterface $eta = null,
+            \DateTimeInterface|\DateInterval|float|null $expires = null,
+            ?string $queue = null,
+            ?string $exchange = null,
+            ?string $routingKey = null,
+            ?int $priority = null,
+            Serializer|string|null $serializer = null,
+            Compression|string|null $compression = null,
+            ?array $headers = null,
+            ?string $taskId = null,
+            ?string $rootId = null,
+            ?string $parentId = null,
+            ?string $groupId = null,
+            ?int $groupIndex = null,
+            ?string $shadow = null,
+            ?string $replyTo = null,
+            ?bool $ignoreResult = null,
+            float|\DateInterval|null $timeLimit = null,
+            float|\DateInterval|null $softTimeLimit = null,
+            Canvas|array|null $link = null,
+            Canvas|array|null $linkError = null,
+            ?int $retries = null,
+            ?string $argsrepr = null,
+            ?string $kwargsrepr = null,
+            ?array $stamps = null,
+            ?bool $persistent = null,
+            ?int $protocol = null,
+        ): static {}
+
+        /**
+         * Returns a copy that does not take results of tasks before it (Python's `set_immutable`).
+         *
+         * @phpstan-pure
+         */
+        public function immutable(bool $immutable = true): static {}
+
+        /**
+         * Returns a copy that is followed by these tasks when it succeeds. A group refuses it: use `then()`.
+         *
+         * @phpstan-pure
+         */
+        public function link(Canvas ...$callbacks): static {}
+
+        /**
+         * Returns a copy that calls these tasks when it fails. Of a group: each member does.
+         *
+         * @phpstan-pure
+         */
+        public function linkError(Canvas ...$errbacks): static {}
+
+        /**
+         * Like `linkError()`, under the name that Celery's documentation uses in chains of calls.
+         *
+         * @phpstan-pure
+         */
+        public function onError(Canvas ...$errbacks): static {}
+
+        /**
+         * Returns a copy with stamps on every task in it: `stamp(tenant: 'acme')`.
+         *
+         * @phpstan-pure
+         */
+        public function stamp(mixed ...$stamps): static {}
+
+        /**
+         * Returns what runs the next ones after it, as Python's `|` does: a chain, or a chord where it is a group.
+         *
+         * @template TNext of ResultInterface
+         * @param Canvas<TNext> ...$next
+         * @return Canvas<TNext>
+         * @throws \ValueError if they are bound to different clients
+         * @throws \CeleryException if it would be nested too deep
+         * @phpstan-pure
+         */
+        public function then(Canvas ...$next): Canvas {}
+
+        /** Returns a copy in which every task has its id, so that the id is known before sending (Python's `freeze`). */
+        public function freeze(): static {}
+
+        /**
+         * Returns a copy that `delay()` and `applyAsync()` send through $client.
+         *
+         * @phpstan-pure
+         */
+        public function bind(ClientInterface $client): static {}
+
+        /**
+         * Sends it with these arguments: `$add->delay(2, y: 3)`.
+         *
+         * @return TResult
+         * @throws \CeleryException
+         * @throws \LogicException if it is not bound to a client
+         */
+        public function delay(mixed ...$arguments): ResultInterface {}
+
+        /**
+         * Sends it with further arguments and options. Options: §4.
+         *
+         * @param list<mixed> $args
+         * @param array<string, mixed> $kwargs
+         * @return TResult
+         * @throws \CeleryException
+         * @throws \LogicException if it is not bound to a client
+         * @throws \ValueError if an option is impossible
+         */
+        public function applyAsync(
+            array $args = [],
+            array $kwargs = [],
+            float|\DateInterval|null $countdown = null,
+            ?\DateTimeInterface $eta = null,
+            \DateTimeInterface|\DateInterval|float|null $expires = null,
+            ?string $queue = null,
+            ?string $exchange = null,
+            ?string $routingKey = null,
+            ?int $priority = null,
+            Serializer|string|null $serializer = null,
+            Compression|string|null $compression = null,
+            ?array $headers = null,
+            ?string $taskId = null,
+            ?string $rootId = null,
+            ?string $parentId = null,
+            ?string $groupId = null,
+            ?int $groupIndex = null,
+            ?string $shadow = null,
+            ?string $replyTo = null,
+            ?bool $ignoreResult = null,
+            float|\DateInterval|null $timeLimit = null,
+            float|\DateInterval|null $softTimeLimit = null,
+            Canvas|array|null $link = null,
+            Canvas|array|null $linkError = null,
+            ?int $retries = null,
+            ?string $argsrepr = null,
+            ?string $kwargsrepr = null,
+            ?array $stamps = null,
+            ?bool $persistent = null,
+            ?int $protocol = null,
+            float|\DateInterval|null $timeout = null,
+            bool|RetryPolicy|null $retry = null,
+            PublishMode|string|null $publish = null,
+        ): ResultInterface {}
+
+        /** @return array{task: string, args: list<mixed>, kwargs: array<string, mixed>, options: array<string, mixed>, subtask_type: ?string, immutable: bool} Celery's own form */
+        public function toArray(): array {}
+
+        /**
+         * Reads Celery's own form of any canvas, as Python writes it.
+         *
+         * @param array<string, mixed> $signature
+         * @return Signature|Chain|Group|Chord
+         * @throws \CeleryException if it is not a signature
+         */
+        public static function fromArray(array $signature): Canvas {}
+
+        /** @return array<string, mixed> as toArray() */
+        public function jsonSerialize(): array {}
+
+        /** @return array<string, mixed> as toArray(); not the client */
+        public function __serialize(): array {}
+
+        /** @param array<string, mixed> $data */
+        public function __unserialize(array $data): void {}
+    }
+
+    /**
+     * A call of one task.
+     *
+     * @template-covariant T what the task returns
+     * @extends Canvas<Result<T>>
+     */
+    final class Signature extends Canvas
+    {
+        public readonly string $task;
+
+        /** @var list<mixed> */
+        public readonly array $args;
+
+        /** @var array<string, mixed> */
+        public readonly array $kwargs;
+
+        /**
+         * Makes a signature without a client. Options: §4.
+         *
+         * @param list<mixed> $args
+         * @param array<string, mixed> $kwargs
+         * @throws \ValueError if the name or an option is impossible, or $args is not a list
+         */
+        public function __construct(
+            string $task,
+            array $args = [],
+            array $kwargs = [],
+            bool $immutable = false,
+            float|\DateInterval|null $countdown = null,
+            ?\DateTimeInterface $eta = null,
+            \DateTimeInterface|\DateInterval|float|null $expires = null,
+            ?string $queue = null,
+            ?string $exchange = null,
+            ?string $routingKey = null,
+            ?int $priority = null,
+            Serializer|string|null $serializer = null,
+            Compression|string|null $compression = null,
+            ?array $headers = null,
+            ?string $taskId = null,
+            ?string $rootId = null,
+            ?string $parentId = null,
+            ?string $groupId = null,
+            ?int $groupIndex = null,
+            ?string $shadow = null,
+            ?string $replyTo = null,
+            ?bool $ignoreResult = null,
+            float|\DateInterval|null $timeLimit = null,
+            float|\DateInterval|null $softTimeLimit = null,
+            Canvas|array|null $link = null,
+            Canvas|array|null $linkError = null,
+            ?int $retries = null,
+            ?string $argsrepr = null,
+            ?string $kwargsrepr = null,
+            ?array $stamps = null,
+            ?bool $persistent = null,
+            ?int $protocol = null,
+        ) {}
+
+        /**
+         * Like `s()`, and immutable.
+         *
+         * @phpstan-pure
+         */
+        public function si(mixed ...$arguments): static {}
+
+        /**
+         * Returns a task that calls this one for each item, in one worker, and returns the list.
+         *
+         * @param iterable<mixed> $items
+         * @return Signature<list<T>>
+         */
+        public function map(iterable $items): Signature {}
+
+        /**
+         * Like `map()`; each item is the list of positional arguments of a call.
+         *
+         * @param iterable<list<mixed>> $items
+         * @return Signature<list<T>>
+         */
+        public function starmap(iterable $items): Signature {}
+
+        /**
+         * Returns a group of `starmap()` tasks of $size calls each. $items may be a generator.
+         *
+         * @param iterable<list<mixed>> $items
+         * @return Group<list<T>>
+         * @throws \ValueError if $size is less than 1
+         */
+        public function chunks(iterable $items, int $size): Group {}
+    }
+
+    /**
+     * Tasks one after another; each gets the result of the one before.
+     *
+     * @template-covariant TResult of ResultInterface the last one's
+     * @extends Canvas<TResult>
+     */
+    final class Chain extends Canvas implements \Countable, \IteratorAggregate
+    {
+        /** @var list<Canvas> */
+        public readonly array $tasks;
+
+        /** @throws \ValueError without tasks, or if they are bound to different clients */
+        public function __construct(Canvas ...$tasks) {}
+
+        public function count(): int {}
+
+        /** @return \Traversable<int, Canvas> */
+        public function getIterator(): \Traversable {}
+    }
+
+    /**
+     * Tasks side by side.
+     *
+     * @template-covariant T what each returns
+     * @extends Canvas<GroupResult<T>>
+     */
+    final class Group extends Canvas implements \Countable, \IteratorAggregate
+    {
+        /** @var list<Canvas> */
+        public readonly array $tasks;
+
+        /** `new Group(...$tasks)` takes an array or a generator. It may be empty. */
+        public function __construct(Canvas ...$tasks) {}
+
+        public function count(): int {}
+
+        /** @return \Traversable<int, Canvas> */
+        public function getIterator(): \Traversable {}
+    }
+
+    /**
+     * A group, and a body that gets the list of its results.
+     *
+     * @template-covariant T what the body returns
+     * @extends Canvas<Result<T>>
+     */
+    final class Chord extends Canvas
+    {
+        public readonly Group $header;
+        public readonly Canvas $body;
+
+        /** @param Group|iterable<Canvas> $header */
+        public function __construct(iterable $header, Canvas $body) {}
+    }
+
+    /** What a single result and a collection of results have in common. Do not implement it: it may grow. */
+    interface ResultInterface extends \JsonSerializable
+    {
+        /**
+         * Waits and returns the value, or the list of values. PHP's signals and time limits are served meanwhile.
+         *
+         * @param float|\DateInterval|null $timeout null: `celery.result_timeout`; 0: one look; INF: without limit
+         * @param bool $propagate false: returns the TaskException in the place of the value
+         * @param (callable(TaskMeta): mixed)|null $onMessage called for every state that is published meanwhile (progress)
+         * @param float $interval between two looks where the backend cannot push
+         * @throws TaskException if a task failed or was revoked
+         * @throws ResultTimeout if it was not there in time
+         * @throws \CeleryConnectionException
+         * @throws Unreadable if what is stored is not a result
+         */
+        public function get(float|\DateInterval|null $timeout = null, bool $propagate = true, ?callable $onMessage = null, float $interval = 0.5): mixed;
+
+        /** Returns `true` if all of it has ended. Asks the backend once. */
+        public function ready(): bool;
+
+        /** Returns `true` if all of it has ended with success. */
+        public function successful(): bool;
+
+        /** Returns `true` if any of it has ended without success. */
+        public function failed(): bool;
+
+        /** Deletes what the backend stores for it and its parents. Nothing else ever does. */
+        public function forget(): void;
+
+        /** Tells the workers to skip it, and with $terminate to end it if it runs. */
+        public function revoke(bool $terminate = false, string $signal = 'SIGTERM'): void;
+    }
+
+    /**
+     * A task that was sent, and what came of it. Holds no connection; remembers a final state.
+     *
+     * @template-covariant T
+     */
+    final class Result implements ResultInterface
+    {
+        public readonly string $id;
+
+        /** The name of the task, where this process knows it without asking. */
+        public readonly ?string $name;
+
+        /** The task or group before it in its chain. */
+        public readonly Result|GroupResult|null $parent;
+
+        private function __construct() {}
+
+        /** Returns the result of a drop-in result. */
+        public static function fromAsyncResult(\AsyncResult $result): self {}
+
+        /** Returns a drop-in result that never deletes the stored result, as those of `Celery\Celery`. */
+        public function toAsyncResult(): \AsyncResult {}
+
+        /**
+         * Returns a result that has ended and never asks a backend. For tests.
+         *
+         * @template V
+         * @param V $value
+         * @return self<V>
+         */
+        public static function succeeded(mixed $value, string $id = 'test'): self {}
+
+        /** Returns a result that has failed and never asks a backend. For tests. */
+        public static function failedWith(TaskException $exception): self {}
+
+        /** @return T */
+        public function get(float|\DateInterval|null $timeout = null, bool $propagate = true, ?callable $onMessage = null, float $interval = 0.5): mixed {}
+
+        public function ready(): bool {}
+
+        public function successful(): bool {}
+
+        public function failed(): bool {}
+
+        /** Returns the state as it is stored, custom ones included; `'PENDING'` if nothing is. Compare with `State`. */
+        public function state(): string {}
+
+        /** Returns all that is stored, in one read. */
+        public function meta(): TaskMeta {}
+
+        /** @return list<Result|GroupResult> what the task sent while it ran */
+        public function children(): array {}
+
+        public function forget(): void {}
+
+        public function revoke(bool $terminate = false, string $signal = 'SIGTERM'): void {}
+
+        /** @return array{id: string} never asks the backend */
+        public function jsonSerialize(): array {}
+
+        /** @return array<string, mixed> id, name, a final state, the name of the connection: no address, no secret */
+        public function __serialize(): array {}
+
+        /** @param array<string, mixed> $data */
+        public function __unserialize(array $data): void {}
+    }
+
+    /**
+     * Results that are awaited together, over one connection.
+     *
+     * @template TKey of array-key
+     * @template-covariant T
+     * @implements \IteratorAggregate<TKey, Result<T>|GroupResult<T>>
+     * @implements \ArrayAccess<TKey, Result<T>|GroupResult<T>>
+     */
+    class ResultSet implements ResultInterface, \Countable, \IteratorAggregate, \ArrayAccess
+    {
+        /** @param iterable<TKey, Result|GroupResult> $results */
+        public function __construct(iterable $results = []) {}
+
+        /** @return array<TKey, T> the values under the results' keys */
+        public function get(float|\DateInterval|null $timeout = null, bool $propagate = true, ?callable $onMessage = null, float $interval = 0.5): array {}
+
+        /**
+         * Yields the results as they end, each under its key.
+         *
+         * @return \Traversable<TKey, Result<T>|GroupResult<T>>
+         * @throws ResultTimeout while iterating, with those that are missing
+         */
+        public function asCompleted(float|\DateInterval|null $timeout = null, float $interval = 0.5): \Traversable {}
+
+        public function ready(): bool {}
+
+        public function successful(): bool {}
+
+        public function failed(): bool {}
+
+        /** Returns `true` if any has not ended. */
+        public function waiting(): bool {}
+
+        /** Returns the number of those that ended with success. */
+        public function completedCount(): int {}
+
+        public function forget(): void {}
+
+        public function revoke(bool $terminate = false, string $signal = 'SIGTERM'): void {}
+
+        public function count(): int {}
+
+        /** @return \Traversable<TKey, Result<T>|GroupResult<T>> in order, without waiting */
+        public function getIterator(): \Traversable {}
+
+        public function offsetExists(mixed $offset): bool {}
+
+        /** @throws \OutOfBoundsException */
+        public function offsetGet(mixed $offset): Result|GroupResult {}
+
+        /** @throws \LogicException always: a set is read-only */
+        public function offsetSet(mixed $offset, mixed $value): void {}
+
+        /** @throws \LogicException always: a set is read-only */
+        public function offsetUnset(mixed $offset): void {}
+
+        /** @return list<array{id: string}> */
+        public function jsonSerialize(): array {}
+
+        /** @return array<string, mixed> */
+        public function __serialize(): array {}
+
+        /** @param array<string, mixed> $data */
+        public function __unserialize(array $data): void {}
+    }
+
+    /**
+     * The results of a group.
+     *
+     * @template-covariant T
+     * @extends ResultSet<int, T>
+     */
+    final class GroupResult extends ResultSet
+    {
+        public readonly string $id;
+        public readonly Result|GroupResult|null $parent;
+
+        /** @param iterable<Result|GroupResult> $results */
+        public function __construct(string $id, iterable $results = [], Result|GroupResult|null $parent = null) {}
+
+        /** Stores the ids in the backend, for `Client::groupResult()` and Python's `GroupResult.restore()`. */
+        public function save(): void {}
+
+        /** Deletes what `save()` stored; the tasks' results stay. */
+        public function delete(): void {}
+
+        /** @return array<string, mixed> */
+        public function __serialize(): array {}
+
+        /** @param array<string, mixed> $data */
+        public function __unserialize(array $data): void {}
+    }
+
+    /** What the backend stores for a task, at one moment. */
+    final class TaskMeta implements \JsonSerializable
+    {
+        public readonly string $id;
+        /** The state as stored: `'SUCCESS'`, `'PROGRESS'`, … */
+        public readonly string $state;
+        /** The value; of a failure the TaskException; of another state what the task said with it. */
+        public readonly mixed $result;
+        public readonly ?string $traceback;
+        public readonly ?\DateTimeImmutable $dateDone;
+        public readonly ?string $parentId;
+        public readonly ?string $groupId;
+        /** @var list<Result|GroupResult> */
+        public readonly array $children;
+        // Null unless the worker stores them (`result_extended`):
+        public readonly ?string $name;
+        /** @var list<mixed>|null */
+        public readonly ?array $args;
+        /** @var array<string, mixed>|null */
+        public readonly ?array $kwargs;
+        public readonly ?string $worker;
+        public readonly ?int $retries;
+        public readonly ?string $queue;
+        /** @var array<string, mixed> */
+        public readonly array $stamps;
+
+        private function __construct() {}
+
+        /** Returns the state as an enum; null if it is a custom one. */
+        public function known(): ?State {}
+
+        /** Returns `true` if the task has ended. */
+        public function ready(): bool {}
+
+        /** @return array<string, mixed> under Celery's names */
+        public function jsonSerialize(): array {}
+    }
+
+    /** Celery's own states. Tasks may store others, so states travel as strings. */
+    enum State: string
+    {
+        case Pending = 'PENDING';
+        case Received = 'RECEIVED';
+        case Started = 'STARTED';
+        case Retry = 'RETRY';
+        case Success = 'SUCCESS';
+        case Failure = 'FAILURE';
+        case Revoked = 'REVOKED';
+        case Rejected = 'REJECTED';
+        case Ignored = 'IGNORED';
+
+        /** Returns `true` for the states in which a task has ended. */
+        public function isReady(): bool {}
+    }
+
+    enum Serializer: string
+    {
+        case Json = 'json';
+        case Msgpack = 'msgpack';
+        case Yaml = 'yaml';
+    }
+
+    /** Strings may also be Celery's aliases: `zlib`, `bzip`, `lzma`, `zstandard`. */
+    enum Compression: string
+    {
+        case Gzip = 'gzip';
+        case Bzip2 = 'bzip2';
+        case Xz = 'xz';
+        case Zstd = 'zstd';
+        case Brotli = 'brotli';
+    }
+
+    /** How a post deals with the broker's answer. */
+    enum PublishMode: string
+    {
+        /** Waits for it. */
+        case Confirmed = 'confirmed';
+        /** Waits, and repeats safely if it is lost. */
+        case Once = 'once';
+        /** Goes on; `flush()` or the end of the request waits. */
+        case Pipelined = 'pipelined';
+    }
+
+    /**
+     * A value of a type that Python has and JSON lacks: kombu's `{"__type__": …, "__value__": …}`.
+     *
+     * It is JsonSerializable, so the drop-in classes send it as well. `DateTimeInterface` needs no wrapper.
+     */
+    final class Value implements \JsonSerializable
+    {
+        public readonly string $type;
+        public readonly mixed $value;
+
+        private function __construct() {}
+
+        /** Python's `bytes`, of any content. */
+        public static function bytes(string $bytes): self {}
+
+        /** Python's `Decimal`. @throws \ValueError if it is not a decimal number */
+        public static function decimal(string|int|\Stringable $number): self {}
+
+        /** Python's `UUID`, with or without dashes. @throws \ValueError if it is not a UUID */
+        public static function uuid(string|\Stringable $uuid): self {}
+
+        /** Python's `date`. */
+        public static function date(\DateTimeInterface $date): self {}
+
+        /** Python's `time`. */
+        public static function time(\DateTimeInterface $time): self {}
+
+        /** A type that the workers registered with `kombu.utils.json.register_type`. */
+        public static function of(string $type, mixed $value): self {}
+
+        /** @return array{__type__: string, __value__: mixed} */
+        public function jsonSerialize(): array {}
+    }
+
+    /**
+     * Remote control. Methods return the replies by node name; without $reply they wait for none and return [].
+     *
+     * $timeout is the time for the replies, null: `celery.control_timeout`. A call ends earlier when all workers that
+     * received the command have replied.
+     *
+     * @phpstan-type Nodes string|list<string>|null
+     * @phpstan-type Replies array<string, mixed>
+     */
+    final class Control
+    {
+        private function __construct() {}
+
+        /**
+         * Returns questions to the workers.
+         *
+         * @param float|\DateInterval|null $timeout for the answers; null: `celery.control_timeout`
+         * @param string|list<string>|null $destination node names; null: all
+         * @param int|null $limit ends the wait after this number of answers
+         */
+        public function inspect(string|array|null $destination = null, float|\DateInterval|null $timeout = null, ?int $limit = null, ?string $pattern = null, ?string $matcher = null): Inspect {}
+
+        /** @return array<string, array{ok: string}> */
+        public function ping(string|array|null $destination = null, float|\DateInterval|null $timeout = null, ?int $limit = null): array {}
+
+        /** @param string|ResultInterface|list<string|ResultInterface> $task */
+        public function revoke(string|array|ResultInterface $task, bool $terminate = false, string $signal = 'SIGTERM', string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
+
+        /** @param array<string, string|list<string>> $headers stamps and their values */
+        public function revokeByStampedHeaders(array $headers, bool $terminate = false, string $signal = 'SIGTERM', string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
+
+        /** Like `revoke()` with $terminate. */
+        public function terminate(string|array|ResultInterface $task, string $signal = 'SIGTERM', string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
+
+        /** Stops workers, which do not reply. */
+        public function shutdown(string|array|null $destination = null): void {}
+
+        /** @param string|int|float $rateLimit `'10/m'`, a number a second, 0 for none */
+        public function rateLimit(string $task, string|int|float $rateLimit, string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
+
+        public function timeLimit(string $task, float|\DateInterval|null $soft = null, float|\DateInterval|null $hard = null, string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
+
+        /** @param array<string, mixed> $options further settings of the queue */
+        public function addConsumer(string $queue, ?string $exchange = null, string $exchangeType = 'direct', ?string $routingKey = null, array $options = [], string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
+
+        public function cancelConsumer(string $queue, string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
+
+        public function poolGrow(int $n = 1, string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
+
+        public function poolShrink(int $n = 1, string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
+
+        public function autoscale(int $max, int $min, string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
+
+        /** @param list<string>|null $modules */
+        public function poolRestart(?array $modules = null, bool $reload = false, string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
+
+        public function enableEvents(string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
+
+        public function disableEvents(string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
+
+        public function heartbeat(string|array|null $destination = null): void {}
+
+        /**
+         * Sends any command, also one of the workers' own.
+         *
+         * @param array<string, mixed> $arguments
+         * @param int|null $limit ends the wait after this number of replies; by default the number of destinations
+         * @return array<string, mixed>
+         * @throws \CeleryException
+         */
+        public function broadcast(string $command, array $arguments = [], string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null, ?int $limit = null, ?string $pattern = null, ?string $matcher = null): array {}
+    }
+
+    /**
+     * Questions to the workers. Every answer is an array by node name, [] where no worker answered in time.
+     *
+     * @phpstan-type Request array{id: string, name: string, args: list<mixed>, kwargs: array<string, mixed>, type: string, hostname: string, time_start: ?float, acknowledged: bool, delivery_info: array<string, mixed>, worker_pid: ?int}
+     */
+    final class Inspect
+    {
+        private function __construct() {}
+
+        /** @return array<string, list<Request>> */
+        public function active(): array {}
+
+        /** @return array<string, list<Request>> */
+        public function reserved(): array {}
+
+        /** @return array<string, list<array{eta: string, priority: int, request: Request}>> */
+        public function scheduled(): array {}
+
+        /** @return array<string, list<string>> */
+        public function revoked(): array {}
+
+        /** @return array<string, list<string>> */
+        public function registered(string ...$taskInfoItems): array {}
+
+        /** @return array<string, array<string, mixed>> */
+        public function stats(): array {}
+
+        /** @return array<string, array<string, mixed>> */
+        public function conf(bool $withDefaults = false): array {}
+
+        /** @return array<string, list<array<string, mixed>>> */
+        public function activeQueues(): array {}
+
+        /** @return array<string, array<string, array{string, Request}>> */
+        public function queryTask(string|Result ...$ids): array {}
+
+        /** @return array<string, array{ok: string}> */
+        public function ping(): array {}
+
+        /** @return array<string, array{ok: string}> */
+        public function report(): array {}
+
+        /** @return array<string, array{clock: int}> */
+        public function clock(): array {}
+    }
+
+    /** A subscription to events, open from its creation to its destruction. @implements \IteratorAggregate<int, Event> */
+    final class Events implements \IteratorAggregate
+    {
+        private function __construct() {}
+
+        /** @return \Traversable<int, Event> until the deadline or the limit */
+        public function getIterator(): \Traversable {}
+
+        /** Returns the next event, or null after $timeout. For loops that do something else, too. */
+        public function next(float|\DateInterval $timeout = 1.0): ?Event {}
+
+        /** Ends the subscription. */
+        public function close(): void {}
+    }
+
+    /** An event of a worker. */
+    final class Event implements \JsonSerializable
+    {
+        /** `task-succeeded`, `worker-heartbeat`, … */
+        public readonly string $type;
+        public readonly string $hostname;
+        public readonly float $timestamp;
+        public readonly int $clock;
+        /** The task's id; null for events of workers. */
+        public readonly ?string $uuid;
+        /** @var array<string, mixed> all fields under Celery's names */
+        public readonly array $fields;
+
+        private function __construct() {}
+
+        /** @return array<string, mixed> the fields */
+        public function jsonSerialize(): array {}
+    }
+
+    /** A task that did not succeed. */
+    abstract class TaskException extends \CeleryException
+    {
+        /** @param list<mixed> $arguments */
+        public function __construct(string $message = '', string $taskId = 'test', string $type = 'Exception', ?string $module = 'builtins', array $arguments = [], ?string $traceback = null, ?\Throwable $previous = null) {}
+
+        public function taskId(): string {}
+
+        /** Returns the remote class without its module: `ValueError`. */
+        public function type(): string {}
+
+        /** Returns its module, e.g. `builtins`; null if it was not stored. */
+        public function module(): ?string {}
+
+        /** @return list<mixed> the remote exception's arguments */
+        public function arguments(): array {}
+
+        /** Returns the remote traceback as the worker wrote it. */
+        public function traceback(): ?string {}
+    }
+
+    /** The task raised an exception. `getPrevious()` is its cause where the traceback tells one. */
+    class TaskFailed extends TaskException {}
+
+    /** No worker knows the task. */
+    class NotRegistered extends TaskFailed {}
+
+    /** The task ran into its hard time limit. */
+    class TimeLimitExceeded extends TaskFailed {}
+
+    /** The task ran into its soft time limit and did not handle it. */
+    class SoftTimeLimitExceeded extends TaskFailed {}
+
+    /** The process that ran the task died. */
+    class WorkerLost extends TaskFailed {}
+
+    /** The task used up its retries without an exception of its own. */
+    class MaxRetriesExceeded extends TaskFailed {}
+
+    /** A task of a chord's header failed, so the body did not run. */
+    class ChordFailed extends TaskFailed
+    {
+        /** Returns the id of the task that failed. */
+        public function dependencyId(): ?string {}
+    }
+
+    /** The task was revoked, has expired, or was terminated. */
+    class TaskRevoked extends TaskException
+    {
+        /** Returns `'revoked'`, `'expired'` or `'terminated'`. */
+        public function reason(): string {}
+    }
+
+    /** Results were not there in time. Its code is 4, as its parent's. */
+    class ResultTimeout extends \CeleryTimeoutException
+    {
+        /** @return list<string> the ids that are missing */
+        public function pending(): array {}
+    }
+
+    /** Some posts were not confirmed. */
+    class PublishFailed extends \CeleryPublishException
+    {
+        /** @return list<array-key> the keys of those, where several were sent */
+        public function keys(): array {}
+
+        /** Returns the results of those that were confirmed. */
+        public function confirmed(): ResultSet {}
+    }
+
+    /** The broker or backend failed moments ago and is not asked again yet. */
+    class CircuitOpen extends \CeleryConnectionException
+    {
+        /** Returns the seconds until it is asked again. */
+        public function retryAfter(): float {}
+    }
+
+    /** An argument or option cannot be written in the message's serializer. Nothing was sent. */
+    class Unencodable extends \CeleryException
+    {
+        /** Returns the place: `args[0].customer.name`. */
+        public function path(): string {}
+    }
+
+    /** What the backend holds is not a result, or is pickled. It stays where it is. */
+    class Unreadable extends \CeleryException {}
+
+    /** A URL or setting cannot be used. */
+    class InvalidConfiguration extends \CeleryException {}
+}
+
+namespace Celery\Testing {
+    use Celery\{Canvas, ClientInterface, Compression, GroupResult, PublishMode, Result, ResultInterface, ResultSet, RetryPolicy, Serializer, Signature};
+
+    /** A client without a broker. It encodes every message as `Celery\Client` does, so a test meets the same errors. */
+    final class FakeClient implements ClientInterface
+    {
+        /** Takes the settings of `Celery\Client` that shape messages. */
+        public function __construct(?string $queue = null, array $routes = [], Serializer|string|null $serializer = null, ?int $protocol = null) {}
+
+        /**
+         * Says what results of a task return: a value, a TaskException, or a function of the message.
+         *
+         * @param string $task a name or a glob; the last one that matches counts; otherwise a result stays `PENDING`
+         */
+        public function willReturn(string $task, mixed $result): static {}
+
+        /** Makes the next sends throw. */
+        public function willThrow(\CeleryException $exception, int $times = 1): static {}
+
+        /** @return list<SentTask> the messages that would have been published, of this name or glob */
+        public function sent(?string $task = null): array {}
+
+        /** @return list<Canvas> what was sent, whole */
+        public function canvases(): array {}
+
+        /** @return list<string> the ids that were revoked */
+        public function revoked(): array {}
+
+        /** Forgets what was sent, and all answers. */
+        public function reset(): void {}
+
+        public function signature(string $task, array $args = [], array $kwargs = [], bool $immutable = false,
+            float|\DateInterval|null $countdown = null,
+            ?\DateTimeInterface $eta = null,
+            \DateTimeInterface|\DateInterval|float|null $expires = null,
+            ?string $queue = null,
+            ?string $exchange = null,
+            ?string $routingKey = null,
+            ?int $priority = null,
+            Serializer|string|null $serializer = null,
+            Compression|string|null $compression = null,
+            ?array $headers = null,
+            ?string $taskId = null,
+            ?string $rootId = null,
+            ?string $parentId = null,
+            ?string $groupId = null,
+            ?int $groupIndex = null,
+            ?string $shadow = null,
+            ?string $replyTo = null,
+            ?bool $ignoreResult = null,
+            float|\DateInterval|null $timeLimit = null,
+            float|\DateInterval|null $softTimeLimit = null,
+            Canvas|array|null $link = null,
+            Canvas|array|null $linkError = null,
+            ?int $retries = null,
+            ?string $argsrepr = null,
+            ?string $kwargsrepr = null,
+            ?array $stamps = null,
+            ?bool $persistent = null,
+            ?int $protocol = null,
+        ): Signature {}
+
+        public function sendTask(string $task, array $args = [], array $kwargs = [],
+            float|\DateInterval|null $countdown = null,
+            ?\DateTimeInterface $eta = null,
+            \DateTimeInterface|\DateInterval|float|null $expires = null,
+            ?string $queue = null,
+            ?string $exchange = null,
+            ?string $routingKey = null,
+            ?int $priority = null,
+            Serializer|string|null $serializer = null,
+            Compression|string|null $compression = null,
+            ?array $headers = null,
+            ?string $taskId = null,
+            ?string $rootId = null,
+            ?string $parentId = null,
+            ?string $groupId = null,
+            ?int $groupIndex = null,
+            ?string $shadow = null,
+            ?string $replyTo = null,
+            ?bool $ignoreResult = null,
+            float|\DateInterval|null $timeLimit = null,
+            float|\DateInterval|null $softTimeLimit = null,
+            Canvas|array|null $link = null,
+            Canvas|array|null $linkError = null,
+            ?int $retries = null,
+            ?string $argsrepr = null,
+            ?string $kwargsrepr = null,
+            ?array $stamps = null,
+            ?bool $persistent = null,
+            ?int $protocol = null,
+            float|\DateInterval|null $timeout = null,
+            bool|RetryPolicy|null $retry = null,
+            PublishMode|string|null $publish = null,
+        ): Result {}
+
+        public function send(Canvas $canvas, float|\DateInterval|null $timeout = null, bool|RetryPolicy|null $retry = null, PublishMode|string|null $publish = null): ResultInterface {}
+
+        public function sendTasks(iterable $tasks, float|\DateInterval|null $timeout = null, bool|RetryPolicy|null $retry = null, PublishMode|string|null $publish = null): ResultSet {}
+
+        public function result(string $id): Result {}
+
+        public function results(iterable $ids): ResultSet {}
+
+        public function groupResult(string $id): ?GroupResult {}
+
+        public function flush(): void {}
+    }
+
+    /** A message as the broker would have got it. */
+    final class SentTask
+    {
+        public readonly string $id;
+        public readonly string $task;
+        /** @var list<mixed> */
+        public readonly array $args;
+        /** @var array<string, mixed> */
+        public readonly array $kwargs;
+        public readonly string $queue;
+        /** @var array<string, mixed> the headers of the message */
+        public readonly array $headers;
+        /** @var array<string, mixed> the properties of the message */
+        public readonly array $properties;
+
+        private function __construct() {}
+    }
 }

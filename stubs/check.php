@@ -10,9 +10,10 @@
 
 declare(strict_types=1);
 
-const NAMES = [
-    'Celery', 'CeleryAbstract', 'CeleryAdvanced', 'AsyncResult', 'CeleryException', 'CeleryTimeoutException',
-    'CeleryPublishException', 'CeleryConnectionException',
+/** The names under `Celery\` that are second names of global classes. Reflection lists them under their first names. */
+const SECOND_NAMES = [
+    'CeleryAbstract', 'AsyncResult', 'CeleryException', 'CeleryTimeoutException', 'CeleryPublishException',
+    'CeleryConnectionException',
 ];
 
 function type(?ReflectionType $type): string
@@ -25,17 +26,21 @@ function describe_parameter(ReflectionParameter $parameter): string
     $attributes = array_map(fn (ReflectionAttribute $attribute) => '#[' . $attribute->getName() . ']', $parameter->getAttributes());
     $default = $parameter->isDefaultValueAvailable() ? ' = ' . var_export($parameter->getDefaultValue(), true) : '';
 
-    return trim(implode(' ', [...$attributes, type($parameter->getType()), '$' . $parameter->getName()])) . $default;
+    return trim(implode(' ', [...$attributes, type($parameter->getType()), ($parameter->isVariadic() ? '...$' : '$') . $parameter->getName()])) . $default;
 }
 
 /** @return list<string> */
 function describe_class(ReflectionClass $class): array
 {
     $modifiers = implode(' ', Reflection::getModifierNames($class->getModifiers() & ~ReflectionClass::IS_IMPLICIT_ABSTRACT));
+    $kind = $class->isInterface() ? 'interface' : ($class->isEnum() ? 'enum' : 'class');
     $parent = $class->getParentClass();
-    $lines = [trim("$modifiers class") . ($parent ? ' extends ' . $parent->getName() : '')];
+    $interfaces = $class->getInterfaceNames();
+    sort($interfaces);
+    $lines = [trim("$modifiers $kind") . ($parent ? ' extends ' . $parent->getName() : '')];
+    $lines[] = 'implements ' . implode(', ', $interfaces);
     foreach ($class->getMethods() as $method) {
-        if ($method->getDeclaringClass()->getName() !== $class->getName()) {
+        if ($method->getDeclaringClass()->getName() !== $class->getName() || ($class->isEnum() && in_array($method->getName(), ['cases', 'from', 'tryFrom'], true))) {
             continue;
         }
         $lines[] = sprintf(
@@ -47,9 +52,11 @@ function describe_class(ReflectionClass $class): array
         );
     }
     foreach ($class->getProperties() as $property) {
-        if ($property->getDeclaringClass()->getName() === $class->getName()) {
+        // Private properties are not a part of the API.
+        if ($property->getDeclaringClass()->getName() === $class->getName() && !$property->isPrivate() && !$class->isEnum()) {
             $modifiers = implode(' ', Reflection::getModifierNames($property->getModifiers()));
-            $lines[] = "$modifiers \${$property->getName()} = " . var_export($property->getDefaultValue(), true);
+            $name = trim(type($property->getType()) . " \${$property->getName()}");
+            $lines[] = "$modifiers $name = " . var_export($property->getDefaultValue(), true);
         }
     }
     foreach ($class->getConstants() as $name => $value) {
@@ -60,21 +67,21 @@ function describe_class(ReflectionClass $class): array
     return $lines;
 }
 
-/** @return array<string, list<string>> */
-function describe(): array
+/**
+ * @param list<string> $names
+ * @return array<string, list<string>>
+ */
+function describe(array $names): array
 {
     $described = [];
-    foreach (['', 'Celery\\'] as $namespace) {
-        foreach (NAMES as $name) {
-            $name = $namespace . $name;
-            if (!class_exists($name, false)) {
-                $described[$name] = ['(missing)'];
-                continue;
-            }
-            $class = new ReflectionClass($name);
-            $described[$name] = $class->getName() === $name ? describe_class($class) : ['is ' . $class->getName()];
-        }
+    foreach ($names as $name) {
+        $described[$name] = describe_class(new ReflectionClass($name));
     }
+    foreach (SECOND_NAMES as $name) {
+        $name = "Celery\\$name";
+        $described[$name] = ['is ' . (class_exists($name, false) ? (new ReflectionClass($name))->getName() : '(missing)')];
+    }
+    ksort($described);
 
     return $described;
 }
@@ -84,8 +91,11 @@ if (getenv('CELERY_STUB_CHECK') === 'stub') {
         fwrite(STDERR, "The extension is loaded by php.ini, so the stub cannot be loaded.\n");
         exit(2);
     }
+    $declared = fn (): array => [...get_declared_classes(), ...get_declared_interfaces()];
+    $others = $declared();
     require __DIR__ . '/celery.stub.php';
-    echo json_encode(describe(), JSON_THROW_ON_ERROR);
+    $names = array_filter(array_diff($declared(), $others), fn (string $name): bool => (new ReflectionClass($name))->getName() === $name);
+    echo json_encode(describe(array_values($names)), JSON_THROW_ON_ERROR);
     exit(0);
 }
 
@@ -93,14 +103,9 @@ if (!extension_loaded('celery')) {
     fwrite(STDERR, "Load the extension: php -d extension=/path/to/libcelery.so stubs/check.php\n");
     exit(2);
 }
-$extension = describe();
-$known = array_map(strtolower(...), array_keys($extension));
+$names = array_map(fn (string $name): string => (new ReflectionClass($name))->getName(), (new ReflectionExtension('celery'))->getClassNames());
+$extension = describe(array_values(array_unique($names)));
 $differences = [];
-foreach ((new ReflectionExtension('celery'))->getClassNames() as $name) {
-    if (!in_array(strtolower($name), $known, true)) {
-        $differences[] = "$name: not in the stub";
-    }
-}
 
 // Runs without php.ini, so that an extension enabled there is not loaded.
 putenv('CELERY_STUB_CHECK=stub');
@@ -111,11 +116,11 @@ if ($status !== 0) {
 }
 $stub = json_decode(implode("\n", $output), true, flags: JSON_THROW_ON_ERROR);
 
-foreach ($extension as $name => $lines) {
-    foreach (array_diff($lines, $stub[$name]) as $line) {
+foreach ($extension + $stub as $name => $_) {
+    foreach (array_diff($extension[$name] ?? [], $stub[$name] ?? []) as $line) {
         $differences[] = "$name: only in the extension: $line";
     }
-    foreach (array_diff($stub[$name], $lines) as $line) {
+    foreach (array_diff($stub[$name] ?? [], $extension[$name] ?? []) as $line) {
         $differences[] = "$name: only in the stub:      $line";
     }
 }

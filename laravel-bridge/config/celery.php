@@ -19,6 +19,20 @@ return [
     // The connection used when none is named.
     'default' => env('CELERY_CONNECTION', 'default'),
 
+    // Whether jobs of the queue connection are tracked in the table celery_jobs, so that celery:listen
+    // brings their outcomes: failed(), failed_jobs, events. Null: if the table exists.
+    'track' => env('CELERY_TRACK'),
+
+    // The web pages that show workers, queues and jobs. Outside the environment "local" the gate
+    // "viewCelery" decides who sees them; without that gate no user does.
+    'dashboard' => [
+        'enabled' => env('CELERY_DASHBOARD', false),
+        'path' => env('CELERY_DASHBOARD_PATH', 'celery'),
+        'domain' => env('CELERY_DASHBOARD_DOMAIN'),
+        // The first group must start the session and check the CSRF token, as "web" does.
+        'middleware' => ['web'],
+    ],
+
     'connections' => [
 
         'default' => [

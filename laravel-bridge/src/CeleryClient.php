@@ -4,14 +4,21 @@ declare(strict_types=1);
 
 namespace CeleryBridge;
 
+use CeleryBridge\Canvas\Canvas;
+use CeleryBridge\Canvas\Chain;
+use CeleryBridge\Canvas\Chord;
+use CeleryBridge\Canvas\Group;
+use CeleryBridge\Canvas\Members;
 use CeleryBridge\Context\LaravelHeader;
 use CeleryBridge\Contracts\Client;
 use CeleryBridge\Contracts\Result;
+use CeleryBridge\Contracts\Results;
 use CeleryBridge\Contracts\Transport;
 use CeleryBridge\Events\TaskPosted;
 use CeleryBridge\Events\TaskPostFailed;
 use CeleryBridge\Events\TaskPosting;
 use CeleryBridge\Results\DeferredResult;
+use CeleryBridge\Results\ManyResults;
 use CeleryBridge\Transactions\AfterCommit;
 use Illuminate\Contracts\Container\Container;
 use Illuminate\Contracts\Events\Dispatcher;
@@ -87,6 +94,63 @@ final class CeleryClient implements Client
     public function task(string $name, array $args = []): PendingTask
     {
         return new PendingTask($this, $name, $args);
+    }
+
+    public function chain(iterable $steps): PendingCanvas
+    {
+        $members = new Members($this->container);
+
+        return new PendingCanvas($this, $members, new Chain($members->all($steps)));
+    }
+
+    public function group(iterable $members): PendingCanvas
+    {
+        $read = new Members($this->container);
+
+        return new PendingCanvas($this, $read, new Group($read->all($members)));
+    }
+
+    public function chord(iterable $header, object $body): PendingCanvas
+    {
+        $members = new Members($this->container);
+        $chord = new Chord(new Group($members->all($header)), $members->one($body));
+
+        return new PendingCanvas($this, $members, $chord);
+    }
+
+    public function postCanvas(Canvas $canvas, ?bool $afterCommit = null): Result|Results
+    {
+        // Throws now, while the transaction can still roll back, not after the commit.
+        $this->transport->ensureUsable();
+
+        $canvas = $canvas->map(fn (TaskMessage $task): TaskMessage => $this->complete($this->withContext($task)));
+        $tasks = $canvas->tasks();
+        if ($tasks !== []) {
+            $post = fn () => $this->deliverCanvas($canvas);
+            if ($afterCommit ?? array_filter($tasks, $this->waits(...)) !== []) {
+                $this->afterCommit->run(array_map(static fn (TaskMessage $task): string => $task->id, $tasks), $post);
+            } else {
+                $post();
+            }
+        }
+
+        $last = $canvas->last();
+
+        return $last instanceof TaskMessage ? $this->resultOf($last->id, $last->name) : new ManyResults(
+            $this->transport,
+            array_map(fn (TaskMessage $task): Result => $this->resultOf($task->id, $task->name), $last->outcomes()),
+            $last->id,
+        );
+    }
+
+    public function results(iterable $tasks): Results
+    {
+        $results = [];
+        foreach ($tasks as $key => $task) {
+            $results[$key] = $task instanceof Result ? $task : $this->resultOf($task);
+        }
+
+        return new ManyResults($this->transport, $results);
     }
 
     public function result(string $id): Result
@@ -201,6 +265,28 @@ final class CeleryClient implements Client
         }
 
         $this->raise(new TaskPosted($task));
+    }
+
+    private function deliverCanvas(Canvas $canvas): void
+    {
+        $tasks = $canvas->tasks();
+        foreach ($tasks as $task) {
+            $this->raise(new TaskPosting($task));
+        }
+
+        try {
+            $this->transport->postCanvas($canvas);
+        } catch (Throwable $e) {
+            foreach ($tasks as $task) {
+                $this->raise(new TaskPostFailed($task, $e));
+            }
+
+            throw $e;
+        }
+
+        foreach ($tasks as $task) {
+            $this->raise(new TaskPosted($task));
+        }
     }
 
     private function raise(object $event): void

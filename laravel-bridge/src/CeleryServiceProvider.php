@@ -7,12 +7,15 @@ namespace CeleryBridge;
 use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Config\FlatConfig;
 use CeleryBridge\Console\DoctorCommand;
+use CeleryBridge\Console\ListenCommand as ListenToOutcomes;
 use CeleryBridge\Console\PostCommand;
 use CeleryBridge\Console\ResultCommand;
 use CeleryBridge\Console\RevokeCommand;
 use CeleryBridge\Contracts\Client;
 use CeleryBridge\Contracts\Factory;
+use CeleryBridge\Dashboard\Dashboard;
 use CeleryBridge\Exceptions\ServedByCelery;
+use CeleryBridge\Outcomes\TrackedJobs;
 use CeleryBridge\Queue\CeleryConnector;
 use CeleryBridge\Queue\CeleryQueue;
 use CeleryBridge\Queue\InheritedQueues;
@@ -36,12 +39,19 @@ final class CeleryServiceProvider extends ServiceProvider
 {
     private const CONFIG = __DIR__.'/../config/celery.php';
 
+    private const MIGRATIONS = __DIR__.'/../database/migrations';
+
+    private const VIEWS = __DIR__.'/../resources/views';
+
+    private const ROUTES = __DIR__.'/../routes/dashboard.php';
+
     public function register(): void
     {
         $this->registerConfig();
 
         $this->app->singleton(Factory::class, static fn (Container $app): CeleryManager => new CeleryManager($app));
         $this->app->alias(Factory::class, CeleryManager::class);
+        $this->app->singleton(TrackedJobs::class, fn (): TrackedJobs => new TrackedJobs($this->app, $this->config()));
         $this->app->bind(Client::class, static fn (Container $app): Client => $app->make(Factory::class)->connection());
 
         $this->callAfterResolving('queue', function ($queues): void {
@@ -61,11 +71,17 @@ final class CeleryServiceProvider extends ServiceProvider
             $this->app->booted(fn () => InheritedQueues::fillIn($this->config()));
         }
 
+        if (Dashboard::isEnabled($config)) {
+            $this->loadViewsFrom(self::VIEWS, 'celery');
+            $this->loadRoutesFrom(self::ROUTES);
+        }
+
         if ($this->app->runningInConsole()) {
             $this->publishes([self::CONFIG => $this->app->configPath('celery.php')], 'celery-config');
 
             $this->adaptQueueCommands();
-            $this->commands([PostCommand::class, ResultCommand::class, RevokeCommand::class, DoctorCommand::class]);
+            $this->commands([PostCommand::class, ResultCommand::class, RevokeCommand::class, DoctorCommand::class, ListenToOutcomes::class]);
+            $this->loadMigrationsFrom(self::MIGRATIONS);
         }
 
         if (class_exists(AboutCommand::class)) {

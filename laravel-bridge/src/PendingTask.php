@@ -55,6 +55,12 @@ final class PendingTask
         return $this->with(['expires' => $expires]);
     }
 
+    /** In a chain or chord, lets the task not get the result of the task before it. */
+    public function immutable(bool $immutable = true): self
+    {
+        return $this->with(['immutable' => $immutable]);
+    }
+
     /** Posts after the open transaction commits; not at all if it rolls back. */
     public function afterCommit(): self
     {

@@ -22,7 +22,7 @@ final class TaskMessage
     private const FAR = 250_000_000_000;
 
     /** Options that are no fields of the message, or have another name there. */
-    private const NOT_SENT = ['id', 'queue', 'delay', 'countdown', 'eta', 'after_commit'];
+    private const NOT_SENT = ['id', 'queue', 'delay', 'countdown', 'eta', 'after_commit', 'immutable'];
 
     /**
      * @param  string  $id  the task's and its result's id
@@ -32,6 +32,8 @@ final class TaskMessage
      * @param  array<string, mixed>  $fields  further fields of the message, by the names of celery-php's $task_args
      * @param  bool|null  $afterCommit  null: the connection's setting
      * @param  object|null  $job  the job of Laravel's that is posted as this task
+     * @param  bool  $immutable  in a canvas, true if it does not get the result of the task before it
+     * @param  bool  $once  true to post it so that, within an hour, a second post with its id queues nothing
      */
     private function __construct(
         public readonly string $id,
@@ -41,6 +43,8 @@ final class TaskMessage
         public readonly array $fields = [],
         public readonly ?bool $afterCommit = null,
         public readonly ?object $job = null,
+        public readonly bool $immutable = false,
+        public readonly bool $once = false,
     ) {
         if ($name === '') {
             throw new InvalidArgumentException('a Celery task needs a name');
@@ -55,6 +59,7 @@ final class TaskMessage
      *     `expires` a time, or seconds from now;
      *     `after_commit` bool;
      *     `queue`, where the parameter is null;
+     *     `immutable` bool: in a canvas, it does not get the result of the task before it;
      *     `job`, an object that is posted as this task: not sent, but shown to events and tests;
      *     other names go into the message: `timelimit`, `retries`, `callbacks`, …; unknown names become headers
      */
@@ -88,6 +93,7 @@ final class TaskMessage
             Arguments::normalise($name, $fields),
             isset($options['after_commit']) ? (bool) $options['after_commit'] : null,
             $job,
+            (bool) ($options['immutable'] ?? false),
         );
     }
 
@@ -96,7 +102,7 @@ final class TaskMessage
      */
     public function withQueue(string $queue): self
     {
-        return new self($this->id, $this->name, $this->args, $queue, $this->fields, $this->afterCommit, $this->job);
+        return $this->with(['queue' => $queue]);
     }
 
     /**
@@ -104,9 +110,47 @@ final class TaskMessage
      */
     public function withField(string $name, mixed $value): self
     {
-        $fields = [$name => $value] + $this->fields;
+        return $this->with(['fields' => [$name => $value] + $this->fields]);
+    }
 
-        return new self($this->id, $this->name, $this->args, $this->queue, $fields, $this->afterCommit, $this->job);
+    /**
+     * Returns this task with another rule for open transactions; null: the connection's setting.
+     */
+    public function withAfterCommit(?bool $afterCommit): self
+    {
+        return $this->with(['afterCommit' => $afterCommit]);
+    }
+
+    /**
+     * Returns this task so that, in a canvas, it does not get the result of the task before it.
+     */
+    public function immutable(): self
+    {
+        return $this->with(['immutable' => true]);
+    }
+
+    /**
+     * Returns this task so that, within an hour, a second post with its id queues nothing.
+     */
+    public function once(): self
+    {
+        return $this->with(['once' => true]);
+    }
+
+    /**
+     * @param  array<string, mixed>  $changes  by the names of the properties
+     */
+    private function with(array $changes): self
+    {
+        return new self(...array_merge(get_object_vars($this), $changes));
+    }
+
+    /**
+     * Returns a delay as the message's `eta`: seconds from now, an interval, or a time.
+     */
+    public static function eta(DateTimeInterface|DateInterval|int|float $delay): string
+    {
+        return self::time($delay, 'eta');
     }
 
     /**

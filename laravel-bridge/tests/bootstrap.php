@@ -17,9 +17,10 @@ if (! class_exists(Mockery::class)) {
     require_once 'Mockery/autoload.php';
 }
 
-// The tests' configuration must not depend on the brokers in this environment.
+// The tests' configuration must not depend on the brokers in this environment. CELERY_BIN is the folder
+// of built programs.
 foreach (array_keys(getenv()) as $name) {
-    if (str_starts_with($name, 'CELERY_')) {
+    if (str_starts_with($name, 'CELERY_') && $name !== 'CELERY_BIN') {
         putenv($name);
         unset($_ENV[$name], $_SERVER[$name]);
     }

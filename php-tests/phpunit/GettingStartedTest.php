@@ -16,7 +16,7 @@ class GettingStartedTest extends TestCase
     public function test_readme(): void
     {
         $worker = Programs::playground([], 10);
-        $this->assertSame([['5'], ['5']], $this->run_page('README.md', 10));
+        $this->assertSame([['5', '6'], ['5', '6']], $this->run_page('README.md', 10));
         $worker->stop();
     }
 
@@ -25,6 +25,15 @@ class GettingStartedTest extends TestCase
         $worker = Programs::playground([], 11);
         [$printed, $said] = $this->run_page('docs/getting-started/plain-php.md', 11);
         $this->assertSame(['5', '9', 'ValueError', '42'], $said);
+        $this->assertSame($said, $printed);
+        $worker->stop();
+    }
+
+    public function test_canvas(): void
+    {
+        $worker = Programs::playground([], 13);
+        [$printed, $said] = $this->run_page('docs/guides/canvas.md', 13, '.*\S');
+        $this->assertSame(['16', '2 4', '6', 'Celery\Chord 60', '10100', '9', '16 after 4', '5', '16'], $said);
         $this->assertSame($said, $printed);
         $worker->stop();
     }
@@ -97,10 +106,10 @@ class GettingStartedTest extends TestCase
      * @return array{list<string>, list<string>} the printed lines, and the lines that the page's
      * comments announce
      */
-    private function run_page(string $page, int $db): array
+    private function run_page(string $page, int $db, string $what = '\w+'): array
     {
         $code = implode('', array_map(self::bare(...), self::blocks($page, 'php')));
-        preg_match_all('~echo .*//\s+(\w+)~', $code, $said);
+        preg_match_all("~echo .*//\\s+($what)~", $code, $said);
         $this->assertStringContainsString(self::URL, $code);
         ob_start();
         try {

@@ -33,10 +33,10 @@ final class Programs
     /**
      * Starts a Python worker with the tasks `proj.*` and waits until it is ready.
      */
-    public static function pythonWorker(string $version, int $db = 0, array $transportOptions = []): Background
+    public static function pythonWorker(string $version, int $db = 0, array $transportOptions = [], array $options = []): Background
     {
         $worker = new Background(
-            [self::python($version), '-m', 'celery', '-A', 'proj', 'worker', '-l', 'info', '-P', 'threads', '-c', '4'],
+            [self::python($version), '-m', 'celery', '-A', 'proj', 'worker', '-l', 'info', '-P', 'threads', '-c', '4', ...$options],
             self::pythonEnvironment($db, $transportOptions),
             self::root() . '/php-tests/interop/python'
         );

@@ -41,8 +41,8 @@ $counts = array_count_values($lines);
 var_dump($status, $counts['answered'] ?? 0, ($counts['greedy'] ?? 0) > 0);
 unset($counts['answered'], $counts['greedy']);
 var_dump($counts, redis()->lLen($place['queue']));
-// A thread needs two connections, to send and to listen. A request that dies in a call does not
-// close its connections. The connections of this script count, too.
+// A thread needs one connection. A request that dies in a call may need another one. The connections
+// of this script count, too.
 $opened = redis()->info('stats')['total_connections_received'];
 echo $opened <= 2 * THREADS + 5 ? "few connections\n" : "$opened connections\n";
 redis()->rawCommand('ACL', 'DELUSER', $place['user']);

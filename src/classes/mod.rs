@@ -1,21 +1,57 @@
-//! The classes that PHP sees.
+//! The classes that PHP sees: one file for each, or for a few that belong together.
 //!
-//! `Celery`, `CeleryAdvanced` and `CeleryAbstract` are one family with one Rust state ([`family`]);
-//! `AsyncResult` has its own. The names under `Celery\` serve code written for celery-php's
-//! unreleased 3.0. They are aliases if the two APIs agree, and classes of their own if a signature
-//! differs: `Celery\Celery` lacks `$persistent_messages`, and the last parameter of `PostTask` is
-//! `$options`.
+//! Those that replace celery-php's are in [`dropin`]. All others belong to the API for new code,
+//! under `Celery\`. `ARCHITECTURE.md` says how to add one.
 
-pub(crate) mod api;
-pub(crate) mod async_result;
+pub(crate) mod canvas;
+mod chain;
+mod chord;
+pub(crate) mod client;
+mod control;
+pub(crate) mod dropin;
+pub(crate) mod durations;
+pub(crate) mod enums;
+mod events;
 pub(crate) mod exceptions;
-pub(crate) mod family;
+mod group;
+pub(crate) mod group_result;
+mod inspect;
+pub(crate) mod interfaces;
+mod members;
+pub(crate) mod option_names;
+pub(crate) mod options;
+pub(crate) mod private;
+mod remote;
+pub(crate) mod result;
+pub(crate) mod result_set;
+pub(crate) mod retry_policy;
+pub(crate) mod signature;
+pub(crate) mod task_meta;
+mod testing;
+pub(crate) mod value;
 
 use crate::ffi::class::DeclareError;
 
-/// Declares all classes and aliases: parents first.
+/// Declares all classes and aliases: parents and interfaces first.
 pub(crate) fn declare() -> Result<(), DeclareError> {
+    dropin::declare()?;
+    enums::declare()?;
     exceptions::declare()?;
-    family::declare()?;
-    async_result::declare()
+    interfaces::declare()?;
+    result::declare()?;
+    result_set::declare()?;
+    group_result::declare()?;
+    task_meta::declare()?;
+    retry_policy::declare()?;
+    canvas::declare()?;
+    signature::declare()?;
+    chain::declare()?;
+    group::declare()?;
+    chord::declare()?;
+    inspect::declare()?;
+    control::declare()?;
+    events::declare()?;
+    client::declare()?;
+    testing::declare()?;
+    value::declare()
 }

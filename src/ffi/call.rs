@@ -1,17 +1,18 @@
 //! A call of a method: its arguments, its object and its return value.
 //!
-//! Surplus arguments are ignored, as methods written in PHP do.
+//! The engine does not check the arguments of internal methods. [`run`] does, by the declared types
+//! ([`arguments`](super::arguments)), before the body runs. Surplus arguments are ignored, as
+//! methods written in PHP do.
 
 use std::panic::AssertUnwindSafe;
 
 use ext_php_rs::class::RegisteredClass;
-use ext_php_rs::convert::IntoZvalDyn;
 use ext_php_rs::ffi;
-use ext_php_rs::types::{ZendClassObject, ZendObject, Zval};
+use ext_php_rs::types::{ZendHashTable, ZendObject, Zval};
 use ext_php_rs::zend::{ExecuteData, run_handler};
 
-use super::bailout;
 use super::throw::Thrown;
+use super::{arguments, bailout, invoke, object};
 
 /// The body of a method: it sets the return value (otherwise null) or throws.
 pub(crate) type Body = fn(&mut Call<'_>) -> Result<(), Thrown>;
@@ -36,6 +37,8 @@ pub(crate) use handler;
 /// A call in progress.
 pub(crate) struct Call<'a> {
     arguments: &'a [Zval],
+    /// The arguments with names that no parameter has, for a variadic parameter.
+    named: Option<&'a ZendHashTable>,
     object: Option<&'a mut ZendObject>,
     return_value: &'a mut Zval,
 }
@@ -63,8 +66,14 @@ pub(crate) fn run(execute_data: &mut ExecuteData, return_value: &mut Zval, body:
             unsafe { ffi::zend_wrong_parameters_count_error(to_u32(required), u32::MAX) };
             return;
         }
+        // SAFETY: the frame is that of the call in progress.
+        if !unsafe { arguments::check(execute_data) } {
+            return;
+        }
         let mut call = Call {
             arguments,
+            // SAFETY: as above; the table outlives the call.
+            named: unsafe { arguments::named(execute_data).as_ref() },
             object: execute_data.This.object_mut(),
             return_value,
         };
@@ -90,6 +99,25 @@ impl<'a> Call<'a> {
         self.arguments.len()
     }
 
+    /// Returns the arguments of a variadic parameter that were passed without a name.
+    pub(crate) fn rest(&self, index: usize) -> &'a [Zval] {
+        self.arguments.get(index..).unwrap_or_default()
+    }
+
+    /// Returns the arguments of a variadic parameter that were passed by name.
+    pub(crate) fn named(&self) -> Option<&'a ZendHashTable> {
+        self.named
+    }
+
+    /// Throws a `ValueError` that names an argument, as the engine does: "Argument #1 ($task) …".
+    #[expect(
+        clippy::unused_self,
+        reason = "only during a call is there an argument to name"
+    )]
+    pub(crate) fn refuse(&self, index: usize, why: &str) -> Thrown {
+        arguments::refuse(index, why)
+    }
+
     /// Returns the object of the call.
     pub(crate) fn object(&mut self) -> Result<&mut ZendObject, Thrown> {
         self.object
@@ -99,12 +127,7 @@ impl<'a> Call<'a> {
 
     /// Returns the Rust state of the object. Hold it only while no PHP code can run.
     pub(crate) fn state<T: RegisteredClass>(&mut self) -> Result<&mut T, Thrown> {
-        let class = T::CLASS_NAME;
-        self.object
-            .as_deref_mut()
-            .and_then(ZendClassObject::<T>::from_zend_obj_mut)
-            .map(|object| &mut **object)
-            .ok_or_else(|| Thrown::celery(format!("This object is not a working {class}.")))
+        object::state_of(self.object()?)
     }
 
     /// Returns `true` if a subclass written in PHP has overridden a method.
@@ -144,26 +167,17 @@ impl<'a> Call<'a> {
         if !self.overrides(method)? {
             return Ok(None);
         }
-        let arguments = arguments
-            .iter()
-            .map(|argument| argument as &dyn IntoZvalDyn)
-            .collect();
-        if super::throw::is_pending() {
-            return Err(Thrown::Pending);
-        }
-        let object = self.object()?;
-        let answer = bailout::catch(|| object.try_call_method(method, arguments))?;
-        if super::throw::is_pending() {
-            return Err(Thrown::Pending);
-        }
-        answer
-            .map(Some)
-            .map_err(|error| Thrown::celery(format!("{method}() could not be called: {error}.")))
+        invoke::method(self.object()?, method, &arguments).map(Some)
     }
 
     /// Sets the return value.
     pub(crate) fn give(&mut self, value: Zval) {
         *self.return_value = value;
+    }
+
+    /// Returns an integer to PHP.
+    pub(crate) fn give_long(&mut self, value: i64) {
+        self.return_value.set_long(value);
     }
 
     /// Returns a boolean to PHP.

@@ -1,23 +1,28 @@
-//! Declares internal classes that look like classes of a PHP library.
+//! Declares internal classes, interfaces and enums, with the members of [`member`](super::member).
 //!
-//! The tables are built by hand, because a drop-in library has special needs:
-//!
-//! * untyped parameters, so that a subclass may override a method without types;
-//! * no return types;
-//! * default values that Reflection shows.
+//! The tables are built by hand. Classes that replace those of celery-php have untyped parameters
+//! and no return types, so that a subclass may override a method without types. The classes of the
+//! API for new code have exact types. The declaration is also what arguments are checked by
+//! ([`call`](super::call)), so that both cannot differ.
 //!
 //! Declared classes live as long as the module, so their tables are leaked on purpose.
 
-use std::ffi::{CString, NulError, c_char, c_int};
+use std::ffi::{c_char, c_int};
 use std::mem::MaybeUninit;
 use std::ptr;
 
 use ext_php_rs::ffi;
-use ext_php_rs::flags::{ClassFlags, DataType, MethodFlags, PropertyFlags};
+use ext_php_rs::flags::ClassFlags;
 use ext_php_rs::types::{ZendStr, Zval};
-use ext_php_rs::zend::{ClassEntry, FunctionEntry, ZendType};
+use ext_php_rs::zend::{ClassEntry, ZendType};
 
-use super::call::Handler;
+use super::member::{function_table, mark_sensitive};
+use super::types::leaked;
+
+pub(crate) use super::member::{
+    Method, Param, Property, abstract_method, method, optional, required, variadic,
+};
+pub(crate) use super::types::DeclareError;
 
 unsafe extern "C" {
     fn zend_register_class_alias_ex(
@@ -26,130 +31,34 @@ unsafe extern "C" {
         class: *mut ClassEntry,
         persistent: bool,
     ) -> c_int;
-    fn zend_add_attribute(
-        attributes: *mut *mut ffi::HashTable,
+    fn zend_class_implements(class: *mut ClassEntry, count: c_int, ...);
+    fn zend_declare_typed_property(
+        class: *mut ClassEntry,
         name: *mut ffi::zend_string,
-        arguments: u32,
-        flags: u32,
-        offset: u32,
-        line: u32,
-    ) -> *mut std::ffi::c_void;
+        default: *mut Zval,
+        access: c_int,
+        comment: *mut ffi::zend_string,
+        type_: ZendType,
+    ) -> *mut ffi::zend_property_info;
 }
 
-/// `ZEND_ATTRIBUTE_PERSISTENT`: the attribute belongs to an internal function.
-const ATTRIBUTE_PERSISTENT: u32 = 1;
-
-/// The error of a class that could not be declared. The module then refuses to load.
-#[derive(Debug)]
-pub(crate) struct DeclareError(pub(crate) String);
-
-impl From<NulError> for DeclareError {
-    fn from(error: NulError) -> Self {
-        DeclareError(error.to_string())
-    }
+/// The kind of a class.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Open,
+    Abstract,
+    Final,
+    Interface,
 }
 
-/// A parameter of a method, untyped except with [`Param::typed`].
-pub(crate) struct Param {
-    name: &'static str,
-    default: Option<&'static str>,
-    sensitive: bool,
-    data_type: Option<DataType>,
-}
-
-/// Declares a required parameter.
-pub(crate) const fn required(name: &'static str) -> Param {
-    Param {
-        name,
-        default: None,
-        sensitive: false,
-        data_type: None,
-    }
-}
-
-/// Declares an optional parameter. `default` is a PHP expression, evaluated when a named call skips
-/// the parameter.
-pub(crate) const fn optional(name: &'static str, default: &'static str) -> Param {
-    Param {
-        name,
-        default: Some(default),
-        sensitive: false,
-        data_type: None,
-    }
-}
-
-impl Param {
-    /// Returns the name, without the `$`.
-    pub(crate) fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// Hides the value in stack traces (`#[SensitiveParameter]`).
-    pub(crate) const fn sensitive(mut self) -> Self {
-        self.sensitive = true;
-        self
-    }
-
-    /// Gives the parameter a type.
-    pub(crate) const fn typed(mut self, data_type: DataType) -> Self {
-        self.data_type = Some(data_type);
-        self
-    }
-}
-
-/// A public method.
-pub(crate) struct Method {
-    name: &'static str,
-    handler: Handler,
-    params: Vec<Param>,
-    returns: Option<(DataType, bool)>,
-    is_static: bool,
-}
-
-/// Declares a public method without a return type, as in celery-php.
-pub(crate) fn method(
-    name: &'static str,
-    handler: Handler,
-    params: impl Into<Vec<Param>>,
-) -> Method {
-    Method {
-        name,
-        handler,
-        params: params.into(),
-        returns: None,
-        is_static: false,
-    }
-}
-
-impl Method {
-    /// Makes the method static.
-    pub(crate) fn made_static(mut self) -> Self {
-        self.is_static = true;
-        self
-    }
-
-    /// Declares a return type. Use it only for methods that celery-php does not have.
-    pub(crate) fn returning(mut self, data_type: DataType, nullable: bool) -> Self {
-        self.returns = Some((data_type, nullable));
-        self
-    }
-}
-
-/// A declared property with a scalar default.
-pub(crate) struct Property {
-    pub(crate) name: &'static str,
-    pub(crate) flags: PropertyFlags,
-    pub(crate) default: Zval,
-}
-
-/// A class to declare.
+/// A class or an interface to declare.
 pub(crate) struct Class {
-    pub(crate) name: &'static str,
-    /// The lower-case name of the parent.
-    pub(crate) parent: Option<&'static str>,
-    pub(crate) is_abstract: bool,
-    pub(crate) methods: Vec<Method>,
-    pub(crate) properties: Vec<Property>,
+    name: &'static str,
+    parent: Option<&'static str>,
+    sort: Sort,
+    interfaces: Vec<&'static str>,
+    methods: Vec<Method>,
+    properties: Vec<Property>,
 }
 
 impl Class {
@@ -158,16 +67,63 @@ impl Class {
         Class {
             name,
             parent: None,
-            is_abstract: false,
+            sort: Sort::Open,
+            interfaces: Vec::new(),
             methods: Vec::new(),
             properties: Vec::new(),
         }
     }
 
+    /// Creates a class that cannot be extended.
+    pub(crate) fn closed(name: &'static str) -> Self {
+        Class {
+            sort: Sort::Final,
+            ..Class::new(name)
+        }
+    }
+
+    /// Creates an interface.
+    pub(crate) fn interface(name: &'static str) -> Self {
+        Class {
+            sort: Sort::Interface,
+            ..Class::new(name)
+        }
+    }
+
+    /// Makes the class abstract, although none of its methods is.
+    pub(crate) fn made_abstract(mut self) -> Self {
+        self.sort = Sort::Abstract;
+        self
+    }
+
+    /// Sets the parent, by its lower-case name.
+    pub(crate) fn extending(mut self, parent: &'static str) -> Self {
+        self.parent = Some(parent);
+        self
+    }
+
+    /// Adds an interface, by its lower-case name.
+    pub(crate) fn implementing(mut self, interface: &'static str) -> Self {
+        self.interfaces.push(interface);
+        self
+    }
+
+    /// Adds methods.
+    pub(crate) fn with(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
+        self.methods.extend(methods);
+        self
+    }
+
+    /// Adds properties. The slots of an object are in their order, after those of the parent.
+    pub(crate) fn having(mut self, properties: impl IntoIterator<Item = Property>) -> Self {
+        self.properties.extend(properties);
+        self
+    }
+
     /// Declares the class. Call it only while the module starts.
     pub(crate) fn declare(self) -> Result<&'static mut ClassEntry, DeclareError> {
         let parent = match self.parent {
-            Some(name) => ptr::from_ref(declared(name)?).cast_mut(),
+            Some(name) => ptr::from_mut(declared(name)?),
             None => ptr::null_mut(),
         };
         let functions = function_table(&self.methods)?;
@@ -179,44 +135,94 @@ impl Class {
         entry.info.internal.builtin_functions = functions;
         // SAFETY: MINIT is running; the entry is initialised, the engine copies it, and its tables
         // are leaked.
-        let class =
-            unsafe { ffi::zend_register_internal_class_ex(&raw mut entry, parent).as_mut() };
+        let class = unsafe {
+            if self.sort == Sort::Interface {
+                ffi::zend_register_internal_interface(&raw mut entry).as_mut()
+            } else {
+                ffi::zend_register_internal_class_ex(&raw mut entry, parent).as_mut()
+            }
+        };
         let class =
             class.ok_or_else(|| DeclareError(format!("class {} was not registered", self.name)))?;
-        if self.is_abstract {
+        match self.sort {
             // Like a class written `abstract` in PHP, it cannot be instantiated although no method
             // is abstract.
-            class.ce_flags |= ClassFlags::Abstract.bits();
-        }
-
-        for property in self.properties {
-            let name = CString::new(property.name)?;
-            let mut default = property.default;
-            let flags =
-                c_int::try_from(property.flags.bits()).map_err(|e| DeclareError(e.to_string()))?;
-            // SAFETY: `class` is registered and still private to this thread. The engine copies
-            // name and default.
-            unsafe {
-                ffi::zend_declare_property(
-                    class,
-                    name.as_ptr(),
-                    property.name.len(),
-                    &raw mut default,
-                    flags,
-                );
+            Sort::Abstract => class.ce_flags |= ClassFlags::Abstract.bits(),
+            Sort::Final => {
+                class.ce_flags |= (ClassFlags::Final | ClassFlags::NoDynamicProperties).bits();
             }
+            Sort::Open | Sort::Interface => {}
+        }
+        for property in self.properties {
+            declare_property(class, property)?;
+        }
+        for interface in self.interfaces {
+            let interface = ptr::from_mut(declared(interface)?);
+            // SAFETY: both classes are registered, and the count is that of the interfaces.
+            unsafe { zend_class_implements(class, 1, interface) };
         }
         for method in &self.methods {
             for (offset, _) in method
                 .params
                 .iter()
                 .enumerate()
-                .filter(|(_, param)| param.sensitive)
+                .filter(|(_, param)| param.is_sensitive)
             {
                 mark_sensitive(class, method.name, offset)?;
             }
         }
         Ok(class)
+    }
+}
+
+fn declare_property(class: &mut ClassEntry, property: Property) -> Result<(), DeclareError> {
+    let flags = c_int::try_from(property.flags).map_err(|e| DeclareError(e.to_string()))?;
+    let of = property.of.of_property()?;
+    // A typed property without a default is uninitialised: its value has the type `IS_UNDEF`.
+    // SAFETY: all zeroes are the undefined value.
+    let undefined = || unsafe { std::mem::zeroed() };
+    let mut default: Zval = property.default.unwrap_or_else(undefined);
+    let name = ZendStr::new_interned(property.name, true).into_raw();
+    // SAFETY: `class` is registered and still private to this thread. The name is interned. The
+    // engine copies the default and takes over the type.
+    unsafe {
+        zend_declare_typed_property(class, name, &raw mut default, flags, ptr::null_mut(), of);
+    }
+    Ok(())
+}
+
+/// An enum with a text for each case.
+pub(crate) struct Enum {
+    pub(crate) name: &'static str,
+    /// The names of the cases and their texts.
+    pub(crate) cases: &'static [(&'static str, &'static str)],
+    pub(crate) methods: Vec<Method>,
+}
+
+impl Enum {
+    /// Declares the enum. Call it only while the module starts.
+    pub(crate) fn declare(self) -> Result<(), DeclareError> {
+        let functions = function_table(&self.methods)?;
+        let kind = u8::try_from(ffi::IS_STRING).map_err(|e| DeclareError(e.to_string()))?;
+        // SAFETY: MINIT is running; name and table are leaked.
+        let class =
+            unsafe { ffi::zend_register_internal_enum(leaked(self.name)?, kind, functions) };
+        // SAFETY: the engine returns the class just registered. As an enum written in PHP, it is
+        // final.
+        let class = unsafe { class.as_mut() };
+        let class =
+            class.ok_or_else(|| DeclareError(format!("{} was not registered", self.name)))?;
+        class.ce_flags |= ClassFlags::Final.bits();
+        for (name, text) in self.cases {
+            let mut value = Zval::new();
+            value
+                .set_interned_string(text, true)
+                .map_err(|error| DeclareError(error.to_string()))?;
+            let name = ZendStr::new_interned(name, true).into_raw();
+            // SAFETY: the enum is registered, and its name and text are interned.
+            unsafe { ffi::zend_enum_add_case(class, name, &raw mut value) };
+        }
+        Ok(())
     }
 }
 
@@ -234,7 +240,7 @@ pub(crate) fn alias(class: &mut ClassEntry, alias: &'static str) -> Result<(), D
 
 /// Finds a class by its lower-case name among those declared so far. Call it only while the module
 /// starts.
-fn declared(lower_name: &str) -> Result<&'static ClassEntry, DeclareError> {
+fn declared(lower_name: &str) -> Result<&'static mut ClassEntry, DeclareError> {
     // SAFETY: during MINIT, the compiler's class table is set. It maps lower-case names to class
     // entries, which outlive the module's start.
     let class = unsafe {
@@ -245,97 +251,7 @@ fn declared(lower_name: &str) -> Result<&'static ClassEntry, DeclareError> {
             lower_name.len(),
         )
         .as_ref()
-        .and_then(|slot| slot.value.ptr.cast::<ClassEntry>().as_ref())
+        .and_then(|slot| slot.value.ptr.cast::<ClassEntry>().as_mut())
     };
-    class.ok_or_else(|| DeclareError(format!("the parent class {lower_name} does not exist")))
-}
-
-fn function_table(methods: &[Method]) -> Result<*const FunctionEntry, DeclareError> {
-    let mut table = Vec::with_capacity(methods.len() + 1);
-    for method in methods {
-        let required = method
-            .params
-            .iter()
-            .take_while(|param| param.default.is_none())
-            .count();
-        let returns = match method.returns {
-            Some((data_type, nullable)) => zend_type(data_type, nullable)?,
-            None => ZendType::empty(false, false),
-        };
-        // The first element describes the function itself: its "name" is the number of required
-        // parameters.
-        let mut info = vec![ffi::zend_internal_arg_info {
-            name: ptr::without_provenance(required),
-            type_: returns,
-            default_value: ptr::null(),
-        }];
-        for param in &method.params {
-            info.push(ffi::zend_internal_arg_info {
-                name: CString::new(param.name)?.into_raw(),
-                type_: match param.data_type {
-                    Some(data_type) => zend_type(data_type, false)?,
-                    None => ZendType::empty(false, false),
-                },
-                default_value: match param.default {
-                    Some(default) => CString::new(default)?.into_raw(),
-                    None => ptr::null(),
-                },
-            });
-        }
-        let info: &'static [ffi::zend_internal_arg_info] = Box::leak(info.into_boxed_slice());
-
-        let mut entry = FunctionEntry::end();
-        entry.fname = CString::new(method.name)?.into_raw();
-        // SAFETY: a reference and a non-null pointer are passed alike, and PHP passes valid ones.
-        entry.handler = Some(unsafe {
-            std::mem::transmute::<Handler, extern "C" fn(*mut ffi::zend_execute_data, *mut Zval)>(
-                method.handler,
-            )
-        });
-        entry.arg_info = info.as_ptr();
-        entry.num_args =
-            u32::try_from(method.params.len()).map_err(|e| DeclareError(e.to_string()))?;
-        entry.flags = MethodFlags::Public.bits();
-        if method.is_static {
-            entry.flags |= MethodFlags::Static.bits();
-        }
-        table.push(entry);
-    }
-    table.push(FunctionEntry::end());
-    Ok(Box::leak(table.into_boxed_slice()).as_ptr())
-}
-
-fn zend_type(data_type: DataType, nullable: bool) -> Result<ZendType, DeclareError> {
-    ZendType::empty_from_type(data_type, false, false, nullable)
-        .ok_or_else(|| DeclareError(format!("the type {data_type} has no name")))
-}
-
-fn mark_sensitive(class: &mut ClassEntry, method: &str, offset: usize) -> Result<(), DeclareError> {
-    let lower = method.to_ascii_lowercase();
-    let offset = u32::try_from(offset).map_err(|e| DeclareError(e.to_string()))?;
-    // SAFETY: the function table of a class just registered maps lower-case names to its own
-    // functions, which no other thread can see yet. The attribute is persistent and its name
-    // interned.
-    unsafe {
-        let slot = ffi::zend_hash_str_find(
-            &raw const class.function_table,
-            lower.as_ptr().cast(),
-            lower.len(),
-        );
-        let function = slot
-            .as_ref()
-            .and_then(|slot| slot.value.func.as_mut())
-            .ok_or_else(|| DeclareError(format!("method {method} was not registered")))?;
-        let name = ZendStr::new_interned("SensitiveParameter", true).into_raw();
-        // The attribute's offset counts parameters from one: 0 is the function itself.
-        zend_add_attribute(
-            &raw mut function.common.attributes,
-            name,
-            0,
-            ATTRIBUTE_PERSISTENT,
-            offset + 1,
-            0,
-        );
-    }
-    Ok(())
+    class.ok_or_else(|| DeclareError(format!("the class {lower_name} does not exist")))
 }

@@ -1,5 +1,7 @@
 //! Serves PHP's interrupts during a wait: signals (`pcntl`), time limits, an `exit` in a handler.
 
+use std::time::{Duration, Instant};
+
 use ext_php_rs::ffi;
 
 use super::bailout;
@@ -27,6 +29,22 @@ pub(crate) fn serve() -> Result<(), Raised> {
     match bailout::catch(run) {
         Ok(()) if !throw::is_pending() => Ok(()),
         _ => Err(Raised),
+    }
+}
+
+/// The longest time for which a pause may keep PHP from serving signals.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// Sleeps, and serves interrupts meanwhile. It runs PHP code, so the caller must not hold a borrow.
+pub(crate) fn pause(duration: Duration) -> Result<(), Raised> {
+    let start = Instant::now();
+    loop {
+        let rest = duration.saturating_sub(start.elapsed());
+        if rest.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(rest.min(SLICE));
+        serve()?;
     }
 }
 

@@ -5,12 +5,16 @@ use ext_php_rs::types::Zval;
 use ext_php_rs::zend::ce;
 
 use super::bailout;
+use super::room::Room;
 use super::throw::{self, Thrown};
 use super::value;
 
 unsafe extern "C" {
     fn zend_iterator_dtor(iterator: *mut ffi::zend_object_iterator);
 }
+
+/// The bytes that a caller may keep of each element and its key, without the values themselves.
+const KEPT: usize = 128;
 
 /// `SUCCESS`
 const SUCCESS: ffi::zend_result = 0;
@@ -29,7 +33,8 @@ pub(crate) fn is_traversable(value: &Zval) -> bool {
 
 /// Calls `visit` with each key and element of an iterable value until it returns a value.
 ///
-/// For an object this runs PHP code. An error means that this code has thrown or bailed out.
+/// For an object this runs PHP code, which may have no end. An error means that this code has thrown
+/// or bailed out, or that there are more elements than PHP's `memory_limit` has room for.
 pub(crate) fn find<T>(
     iterable: &Zval,
     mut visit: impl FnMut(&Zval, &Zval) -> Option<T>,
@@ -48,7 +53,10 @@ pub(crate) fn find<T>(
             unsafe { rewind(iterator) };
         }
     })?;
+    let mut room = Room::new();
     while let Some((key, element)) = iterator.current()? {
+        room.take(KEPT)
+            .map_err(|full| Thrown::celery(format!("The elements of the iterable take {full}.")))?;
         if let Some(found) = visit(&key, &element) {
             return Ok(Some(found));
         }

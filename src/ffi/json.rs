@@ -13,7 +13,7 @@ use ext_php_rs::types::Zval;
 
 use super::bailout::{self, Bailout};
 
-pub(crate) use plain::encode_plain;
+pub(crate) use plain::{NotWritten, encode_plain};
 
 unsafe extern "C" {
     fn php_json_encode_ex(
@@ -82,6 +82,8 @@ pub(crate) const DEPTH: usize = 512;
 const COMPACT: c_int = (1 << 6) | (1 << 8) | (1 << 11);
 /// `JSON_OBJECT_AS_ARRAY`
 const AS_ARRAY: ffi::zend_long = 1;
+/// `JSON_BIGINT_AS_STRING`
+const BIGINT_AS_STRING: ffi::zend_long = 1 << 1;
 
 /// The error of a refused value, or of PHP code that has thrown or bailed out during the encoding.
 #[derive(Debug)]
@@ -122,11 +124,14 @@ pub(crate) fn encode(value: &Zval) -> Result<String, EncodeError> {
 
 /// The representation of objects.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "it reads as in a sentence")]
 pub(crate) enum Objects {
     /// As `stdClass`, which is PHP's default.
     AsObjects,
     /// As associative arrays.
     AsArrays,
+    /// As associative arrays, with integers of more than 64 bits as strings.
+    AsValues,
 }
 
 /// The reason why `json_decode` refused a text.
@@ -150,10 +155,10 @@ const ERROR_NAME: c_int = 9;
 /// Decodes a text as `json_decode` does.
 pub(crate) fn decode(text: &str, objects: Objects) -> Result<Zval, DecodeError> {
     let mut value = Zval::new();
-    let options = if objects == Objects::AsArrays {
-        AS_ARRAY
-    } else {
-        0
+    let options = match objects {
+        Objects::AsObjects => 0,
+        Objects::AsArrays => AS_ARRAY,
+        Objects::AsValues => AS_ARRAY | BIGINT_AS_STRING,
     };
     // PHP's scanner takes a NUL for the end of the text. It expects one there, as every string of
     // PHP has.

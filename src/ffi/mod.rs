@@ -10,16 +10,24 @@
 //! * PHP code and large allocations run inside [`bailout::catch`].
 #![allow(unsafe_code, reason = "PHP's interface is C")]
 
+mod arguments;
 pub(crate) mod bailout;
 pub(crate) mod call;
 pub(crate) mod class;
+pub(crate) mod clock;
 pub(crate) mod ini;
 pub(crate) mod interrupt;
+pub(crate) mod invoke;
 pub(crate) mod iterable;
+pub(crate) mod iterator;
 pub(crate) mod json;
+mod member;
 pub(crate) mod module;
 pub(crate) mod object;
 pub(crate) mod properties;
 pub(crate) mod reserve;
+pub(crate) mod room;
 pub(crate) mod throw;
+pub(crate) mod type_name;
+pub(crate) mod types;
 pub(crate) mod value;

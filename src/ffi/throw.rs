@@ -1,8 +1,10 @@
 //! Throwing PHP exceptions.
 
 use std::ffi::c_char;
+use std::mem::ManuallyDrop;
 use std::ptr;
 
+use ext_php_rs::boxed::ZBox;
 use ext_php_rs::ffi;
 use ext_php_rs::types::{ZendObject, ZendStr, Zval};
 use ext_php_rs::zend::{ClassEntry, ExecutorGlobals, ce};
@@ -19,7 +21,7 @@ unsafe extern "C" {
     );
 }
 
-/// The classes that the extension throws: its own, and one of PHP's.
+/// The class of an exception: one of the extension, or one of PHP's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Celery,
@@ -27,6 +29,18 @@ pub(crate) enum Kind {
     Publish,
     Connection,
     ArgumentCount,
+    /// PHP's `Error`, for what a correct program never does.
+    Error,
+    /// PHP's `ValueError`. Of an argument, [`Call::refuse`](super::call::Call::refuse) throws it.
+    Value,
+    /// PHP's `TypeError`.
+    Type,
+    /// PHP's `LogicException`.
+    Logic,
+    /// PHP's `OutOfBoundsException`.
+    OutOfBounds,
+    /// An exception of the API for new code, by its whole name.
+    Named(&'static str),
 }
 
 impl Kind {
@@ -37,13 +51,19 @@ impl Kind {
             Kind::Publish => "CeleryPublishException",
             Kind::Connection => "CeleryConnectionException",
             Kind::ArgumentCount => "ArgumentCountError",
+            Kind::Error => "Error",
+            Kind::Value => "ValueError",
+            Kind::Type => "TypeError",
+            Kind::Logic => "LogicException",
+            Kind::OutOfBounds => "OutOfBoundsException",
+            Kind::Named(name) => name,
         }
     }
 
     /// Returns the class that declares the message and the code.
     fn root(self) -> &'static ClassEntry {
         match self {
-            Kind::ArgumentCount => ce::error(),
+            Kind::ArgumentCount | Kind::Error | Kind::Value | Kind::Type => ce::error(),
             _ => ce::exception(),
         }
     }
@@ -69,6 +89,7 @@ pub(crate) struct Exception {
     place: String,
     message: String,
     code: i64,
+    previous: Option<Zval>,
     properties: Vec<(&'static str, Zval)>,
 }
 
@@ -87,8 +108,17 @@ impl Thrown {
             place: String::new(),
             message: message.into(),
             code: 0,
+            previous: None,
             properties: Vec::new(),
         }))
+    }
+
+    /// Makes the exception one of another kind.
+    pub(crate) fn of_kind(mut self, kind: Kind) -> Self {
+        if let Thrown::Ours(exception) = &mut self {
+            exception.kind = kind;
+        }
+        self
     }
 
     /// Creates a `CeleryException`.
@@ -112,6 +142,14 @@ impl Thrown {
         self
     }
 
+    /// Sets the exception that was the cause.
+    pub(crate) fn caused_by(mut self, previous: Zval) -> Self {
+        if let Thrown::Ours(exception) = &mut self {
+            exception.previous = Some(previous);
+        }
+        self
+    }
+
     /// Sets the exception's code.
     pub(crate) fn with_code(mut self, code: i64) -> Self {
         if let Thrown::Ours(exception) = &mut self {
@@ -126,6 +164,27 @@ impl Thrown {
             exception.properties.push((name, value));
         }
         self
+    }
+
+    /// Sets a property like [`with_property`](Self::with_property), if the exception is of this kind.
+    pub(crate) fn with_property_of(self, kind: Kind, name: &'static str, value: Zval) -> Self {
+        match &self {
+            Thrown::Ours(exception) if exception.kind == kind => self.with_property(name, value),
+            _ => self,
+        }
+    }
+
+    /// Returns the exception as a PHP value, without throwing it.
+    pub(crate) fn into_value(self) -> Result<Zval, Thrown> {
+        let Thrown::Ours(exception) = self else {
+            return Err(Thrown::Pending);
+        };
+        let made = bailout::catch(|| exception.make())?;
+        let mut value = Zval::null();
+        if let Some(mut object) = made {
+            value.set_object(&mut object);
+        }
+        Ok(value)
     }
 
     /// Throws, unless an exception or a fatal error is pending.
@@ -143,12 +202,20 @@ impl Thrown {
 
 impl Exception {
     fn throw(self) {
-        // The class is looked up each time, because a module may be stopped and started again,
-        // which frees its classes.
-        let name = self.kind.class_name();
-        let Some(class) = ClassEntry::try_find(name) else {
+        let Some(mut object) = self.make() else {
             return;
         };
+        let mut thrown = ManuallyDrop::new(Zval::new());
+        thrown.set_object(&mut object);
+        // SAFETY: the engine takes over the reference that `thrown` holds.
+        unsafe { ffi::zend_throw_exception_object(ptr::from_mut::<Zval>(&mut thrown)) };
+    }
+
+    /// Creates the object.
+    fn make(self) -> Option<ZBox<ZendObject>> {
+        // The class is looked up each time, because a module may be stopped and started again,
+        // which frees its classes.
+        let class = ClassEntry::try_find(self.kind.class_name())?;
         let mut object = class.new();
         let message = format!("{}{}{}", self.lead, self.place, self.message);
         let mut value = Zval::new();
@@ -160,19 +227,49 @@ impl Exception {
             set_property(self.kind.root(), &mut object, "code", value);
         }
         for (name, value) in self.properties {
-            set_property(class, &mut object, name, value);
+            set_property(declaring(class, name), &mut object, name, value);
         }
-        let mut thrown = std::mem::ManuallyDrop::new(Zval::new());
-        thrown.set_object(&mut object);
-        // SAFETY: the engine takes over the reference that `thrown` holds.
-        unsafe { ffi::zend_throw_exception_object(ptr::from_mut::<Zval>(&mut thrown)) };
+        if let Some(previous) = self.previous {
+            set_property(self.kind.root(), &mut object, "previous", previous);
+        }
+        Some(object)
     }
+}
+
+/// Throws an exception that exists already.
+pub(crate) fn object(exception: Zval) -> Thrown {
+    if !is_pending() && exception.is_object() {
+        let mut exception = ManuallyDrop::new(exception);
+        // SAFETY: the value is an object, and the engine takes over its reference.
+        let throw =
+            || unsafe { ffi::zend_throw_exception_object(ptr::from_mut::<Zval>(&mut exception)) };
+        // If it bails out, the bailout continues after the call has ended.
+        let _ = bailout::catch(throw);
+    }
+    Thrown::Pending
 }
 
 /// Returns `true` if PHP code has thrown or bailed out, or if a fatal error is deferred. Then no
 /// further PHP code may run.
 pub(crate) fn is_pending() -> bool {
     bailout::is_pending() || ExecutorGlobals::has_exception()
+}
+
+/// Returns the class that declares a property, among `class` and its parents.
+fn declaring<'a>(class: &'a ClassEntry, name: &str) -> &'a ClassEntry {
+    // SAFETY: the table of a linked class maps names to property infos, which live as long as the
+    // class.
+    unsafe {
+        ffi::zend_hash_str_find(
+            &raw const class.properties_info,
+            name.as_ptr().cast(),
+            name.len(),
+        )
+        .as_ref()
+        .and_then(|slot| slot.value.ptr.cast::<ffi::zend_property_info>().as_ref())
+        .and_then(|info| info.ce.as_ref())
+        .unwrap_or(class)
+    }
 }
 
 /// Sets a property from within the scope of `class`.
@@ -186,6 +283,13 @@ fn set_property(class: &ClassEntry, object: &mut ZendObject, name: &str, mut val
             name.len(),
             &raw mut value,
         );
+    }
+}
+
+/// Writes a property of an exception, from within the scope of its class.
+pub(crate) fn write_property(class_name: &str, object: &mut ZendObject, name: &str, value: Zval) {
+    if let Some(class) = ClassEntry::try_find(class_name) {
+        set_property(class, object, name, value);
     }
 }
 

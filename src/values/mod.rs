@@ -4,8 +4,9 @@
 //! into positional and keyword arguments, and an error that names the place of a value that cannot
 //! be sent.
 
+pub(crate) mod encode;
+pub(crate) mod incoming;
 pub(crate) mod place;
-mod type_name;
 
 use std::borrow::Cow;
 
@@ -13,11 +14,12 @@ use celery_protocol::RawValue;
 use ext_php_rs::types::Zval;
 
 pub(crate) use self::place::Root;
-pub(crate) use self::type_name::type_name;
 use crate::errors::not_sent;
 use crate::ffi::bailout;
-use crate::ffi::json::{self, DecodeError, Objects};
+use crate::ffi::json::{self, DecodeError, NotWritten, Objects};
+use crate::ffi::room::Full;
 use crate::ffi::throw::{self, Thrown};
+pub(crate) use crate::ffi::type_name::type_name;
 use crate::ffi::value;
 
 /// The arguments of a task as JSON text.
@@ -50,8 +52,12 @@ pub(crate) fn arguments(args: &Zval) -> Result<Arguments, Thrown> {
 
 /// Encodes a value exactly as `json_encode` does. Runs PHP code (`jsonSerialize`).
 pub(crate) fn encode(value: &Zval, root: Root<'_>) -> Result<Box<RawValue>, Thrown> {
-    if let Some(text) = json::encode_plain(value) {
-        return Ok(text);
+    match json::encode_plain(value) {
+        Ok(text) => return Ok(text),
+        Err(NotWritten::TooLarge) => {
+            return Err(not_sent(format!("{} {Full}, as JSON.", place::takes(root))));
+        }
+        Err(NotWritten::NotPlain) => {}
     }
     match json::encode(value) {
         Ok(text) => raw(text),

@@ -7,9 +7,8 @@
 use ext_php_rs::types::Zval;
 
 use crate::ffi::json::DEPTH;
+use crate::ffi::type_name::type_name;
 use crate::ffi::value::{self, JsonShape, Key};
-
-use super::type_name::type_name;
 
 /// The value from which a place in an error message is counted.
 #[derive(Clone, Copy)]
@@ -33,6 +32,14 @@ pub(super) fn problem(value: &Zval, root: Root<'_>) -> String {
             Root::Arguments => "the arguments cannot be encoded as JSON".to_owned(),
             Root::Option(name) => format!("the option {name:?} cannot be encoded as JSON"),
         },
+    }
+}
+
+/// Returns the subject and the verb of a clause about the size of a value.
+pub(super) fn takes(root: Root<'_>) -> String {
+    match root {
+        Root::Arguments => "the arguments take".to_owned(),
+        Root::Option(name) => format!("the option {name:?} takes"),
     }
 }
 

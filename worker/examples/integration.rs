@@ -2,8 +2,8 @@
 //! it.
 //!
 //! Each task has the name and the meaning of its namesake in `t/integration/tasks.py` of Celery
-//! 5.7. Tasks that replace themselves, send tasks or return signatures are missing: the list
-//! `worker/suite/tests.toml` names the tests that wait for them.
+//! 5.7. Tasks that return signatures are missing: they show nothing about a worker in Rust. The list
+//! `worker/suite/tests.toml` names the tests that need them.
 //!
 //! ```text
 //! integration --broker redis://localhost/0 --loglevel INFO
@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use celery_protocol::json::Special;
+use celery_worker::canvas::{Sent, Signature, chain, chord, group};
 use celery_worker::{Args, Context, Exception, Kwargs, Retry, TaskError, TaskResult, cli, task};
 use redis::Commands;
 use serde_json::{Map, Number, Value, json};
@@ -379,6 +380,155 @@ fn errback_new_style_with_args(request_id: String, label: Value) -> TaskResult<(
     echo(&label, &request_id)
 }
 
+/// Sends a chain of two additions.
+#[task(name = "t.integration.tasks.chain_add")]
+async fn chain_add(context: Context, x: Value, y: Value) -> TaskResult<()> {
+    context.send(chain([call("add").arg(&x).arg(&x), call("add").arg(y)]))?;
+    Ok(())
+}
+
+/// Sends a chord with one member in its header.
+#[task(name = "t.integration.tasks.chord_add")]
+async fn chord_add(context: Context, x: Value, y: Value) -> TaskResult<()> {
+    context.send(chord([call("add").arg(&x).arg(&x)], call("add").arg(y)))?;
+    Ok(())
+}
+
+/// Adds two numbers by another task.
+#[task(name = "t.integration.tasks.add_replaced")]
+async fn add_replaced(context: Context, x: Value, y: Value) -> TaskResult<()> {
+    Err(context.replace(call("add").arg(x).arg(y)))
+}
+
+/// Records how deep replacements are nested.
+#[task(name = "t.integration.tasks.record_replaced_task_nesting")]
+async fn record_replaced_task_nesting(
+    context: Context,
+    replacements: u32,
+    nesting: Option<Vec<i64>>,
+) -> TaskResult<Vec<i64>> {
+    let mut nesting = nesting.unwrap_or_default();
+    nesting.push(context.message().replaced_task_nesting);
+    if replacements == 0 {
+        return Ok(nesting);
+    }
+    let again = call("record_replaced_task_nesting");
+    Err(context.replace(again.arg(replacements - 1).arg(nesting)))
+}
+
+/// Adds two numbers by a chain.
+#[task(name = "t.integration.tasks.add_replaced_with_chain")]
+async fn add_replaced_with_chain(context: Context, x: Value, y: Value) -> TaskResult<()> {
+    Err(context.replace(chain([call("add").arg(x).arg(y), call("identity")])))
+}
+
+/// Is replaced by a chain with a callback.
+#[task(name = "t.integration.tasks.replace_with_chain")]
+async fn replace_with_chain(context: Context, args: Args, kwargs: Kwargs) -> TaskResult<()> {
+    let steps = chain([with_args("identity", args), call("identity")]);
+    Err(context.replace(steps.link(echo_of(&kwargs))))
+}
+
+/// Is replaced by a chain that fails, with an error callback.
+#[task(name = "t.integration.tasks.replace_with_chain_which_raises")]
+async fn replace_with_chain_which_raises(
+    context: Context,
+    args: Args,
+    kwargs: Kwargs,
+) -> TaskResult<()> {
+    let steps = chain([with_args("identity", args), call("raise_error")]);
+    Err(context.replace(steps.link_error(echo_of(&kwargs))))
+}
+
+/// Cannot be replaced.
+#[task(name = "t.integration.tasks.replace_with_empty_chain")]
+async fn replace_with_empty_chain(context: Context, _args: Args) -> TaskResult<()> {
+    Err(context.replace(chain(Vec::<Signature>::new())))
+}
+
+/// Is replaced by a chain that ends in a group.
+#[task(name = "t.integration.tasks.replace_with_chain_which_contains_a_group")]
+async fn replace_with_chain_which_contains_a_group(context: Context) -> TaskResult<()> {
+    let both = group([call("add").arg(1), call("add").arg(1)]);
+    Err(context.replace(chain([call("add").arg(1).arg(2), both])))
+}
+
+/// Adds a value to all numbers.
+#[task(name = "t.integration.tasks.add_to_all")]
+async fn add_to_all(context: Context, nums: Vec<Value>, val: Value) -> TaskResult<()> {
+    Err(context.replace(group(additions(nums, &val))))
+}
+
+/// Adds a value to all numbers, in the chord of this task.
+#[task(name = "t.integration.tasks.add_to_all_to_chord")]
+async fn add_to_all_to_chord(context: Context, nums: Vec<Value>, val: Value) -> TaskResult<u32> {
+    for addition in additions(nums, &val) {
+        context.add_to_chord(addition)?;
+    }
+    Ok(0)
+}
+
+/// Adds a chord to the chord of this task.
+#[task(name = "t.integration.tasks.add_chord_to_chord")]
+async fn add_chord_to_chord(context: Context, nums: Vec<Value>, val: Value) -> TaskResult<u32> {
+    context.add_to_chord(chord(additions(nums, &val), call("tsum")))?;
+    Ok(0)
+}
+
+/// Is replaced twice; leaves a trace.
+#[task(name = "t.integration.tasks.second_order_replace1")]
+async fn second_order_replace1(context: Context, #[default(false)] state: bool) -> TaskResult<()> {
+    if state {
+        return echo(&json!("Out A"), REDIS_ECHO);
+    }
+    echo(&json!("In A"), REDIS_ECHO)?;
+    let then = call("second_order_replace1").kwarg("state", true);
+    Err(context.replace(chain([call("second_order_replace2"), then.immutable()])))
+}
+
+/// Is replaced once; leaves a trace.
+#[task(name = "t.integration.tasks.second_order_replace2")]
+async fn second_order_replace2(context: Context, #[default(false)] state: bool) -> TaskResult<()> {
+    if state {
+        return echo(&json!("Out B"), REDIS_ECHO);
+    }
+    echo(&json!("In B"), REDIS_ECHO)?;
+    let then = call("second_order_replace2").kwarg("state", true);
+    let inner = call("redis_echo").arg("In/Out C");
+    Err(context.replace(chain([inner, then.immutable()])))
+}
+
+/// Sends a chain and returns its result, as clients see results.
+#[task(name = "t.integration.tasks.build_chain_inside_task")]
+async fn build_chain_inside_task(context: Context) -> TaskResult<Sent> {
+    let both = group([call("add").arg(3), call("add").arg(4)]);
+    let first = call("add").arg(1).arg(1);
+    context.send(chain([first, call("add").arg(2), both, call("add").arg(5)]))
+}
+
+/// Is replaced by a task that fails.
+#[task(name = "t.integration.tasks.fail_replaced")]
+async fn fail_replaced(context: Context, args: Args) -> TaskResult<()> {
+    Err(context.replace(with_args("fail", args).immutable()))
+}
+
+/// Returns `true`.
+#[task(name = "t.integration.tasks.replaced_with_me")]
+async fn replaced_with_me() -> bool {
+    true
+}
+
+/// Is replaced by a stamped task.
+#[task(name = "t.integration.tasks.replace_with_stamped_task")]
+async fn replace_with_stamped_task(
+    context: Context,
+    replace_with: Option<Signature>,
+) -> TaskResult<()> {
+    let instead = replace_with.unwrap_or_else(|| call("replaced_with_me"));
+    let stamped = instead.option("stamped_headers", ["StampOnReplace"]);
+    Err(context.replace(stamped.option("StampOnReplace", "This is the replaced task")))
+}
+
 /// The options of Python's `Task.retry` that callers of [`retry_unpickleable`] use.
 #[derive(serde::Deserialize)]
 struct Again {
@@ -416,6 +566,32 @@ fn once(
 /// Returns the countdown that the suite's `retry_once…` tasks have by default.
 fn short_wait() -> Number {
     Number::from_f64(0.1).unwrap_or_else(|| Number::from(0))
+}
+
+/// The list that tasks leave their traces in.
+const REDIS_ECHO: &str = "redis-echo";
+
+/// Returns the call of a task of this module.
+fn call(task: &str) -> Signature {
+    Signature::new(format!("{MODULE}.{task}"))
+}
+
+fn with_args(task: &str, args: Args) -> Signature {
+    args.0.into_iter().fold(call(task), Signature::arg)
+}
+
+/// Returns the additions of a value to each number.
+fn additions(nums: Vec<Value>, val: &Value) -> Vec<Signature> {
+    let add = |num| call("add").arg(num).arg(val);
+    nums.into_iter().map(add).collect()
+}
+
+/// Returns the call that leaves a trace: the keyword argument `link_msg`, or what it is given.
+fn echo_of(kwargs: &Kwargs) -> Signature {
+    match kwargs.0.get("link_msg") {
+        None | Some(Value::Null) => call("redis_echo"),
+        Some(message) => call("redis_echo").arg(message).immutable(),
+    }
 }
 
 fn expected(args: Vec<Value>) -> Exception {
@@ -530,7 +706,7 @@ fn connection() -> TaskResult<redis::Connection> {
 
 fn main() -> ExitCode {
     cli::main(|worker| {
-        [
+        vec![
             identity::task(),
             add::task(),
             add_not_typed::task(),
@@ -571,6 +747,24 @@ fn main() -> ExitCode {
             errback_new_style::task(),
             errback_old_style_with_args::task(),
             errback_new_style_with_args::task(),
+            chain_add::task(),
+            chord_add::task(),
+            add_replaced::task(),
+            record_replaced_task_nesting::task(),
+            add_replaced_with_chain::task(),
+            replace_with_chain::task(),
+            replace_with_chain_which_raises::task(),
+            replace_with_empty_chain::task(),
+            replace_with_chain_which_contains_a_group::task(),
+            add_to_all::task(),
+            add_to_all_to_chord::task(),
+            add_chord_to_chord::task(),
+            second_order_replace1::task(),
+            second_order_replace2::task(),
+            build_chain_inside_task::task(),
+            fail_replaced::task(),
+            replaced_with_me::task(),
+            replace_with_stamped_task::task(),
         ]
         .into_iter()
         .fold(worker, celery_worker::WorkerBuilder::register)

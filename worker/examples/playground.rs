@@ -20,6 +20,8 @@ use celery_worker::{
 };
 use serde::Serialize;
 use serde_json::{Number, Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// The allocator of `celery-worker` with this feature, so that benchmarks measure what users run.
 #[cfg(all(
@@ -122,6 +124,18 @@ async fn retry_noexc(
 async fn sleep(#[default(Number::from(1))] n: Number) -> TaskResult<Number> {
     tokio::time::sleep(seconds(&n)?).await;
     Ok(n)
+}
+
+/// Connects to an address, writes its process and a key there, and ends when the other side closes
+/// the connection. So a test sees which calls run, and decides when they end.
+#[task(name = "proj.occupy")]
+async fn occupy(address: String, #[default(String::new())] key: String) -> TaskResult<()> {
+    let mut door = TcpStream::connect(address).await?;
+    let line = format!("{} {key}\n", std::process::id());
+    door.write_all(line.as_bytes()).await?;
+    let mut nothing = Vec::new();
+    door.read_to_end(&mut nothing).await?;
+    Ok(())
 }
 
 /// Sleeps, but heeds its soft time limit.
@@ -272,6 +286,7 @@ fn serve() -> ExitCode {
             retrying::task(),
             retry_noexc::task(),
             sleep::task(),
+            occupy::task(),
             soft::task(),
             custom_state::task(),
             ignore::task(),

@@ -33,6 +33,7 @@
 //!   `check`, `dead`.
 //! * [`task`](macro@task), [`TaskDef`] – tasks with typed arguments. They can ask for a
 //!   [`Context`], a [`State`] or a [`Batch`].
+//! * [`canvas`] – signatures of tasks, chains, groups and chords, which a task can send.
 //! * [`TaskError`], [`Exception`], [`Retry`] – the ways in which a task ends without a value.
 //! * [`Database`] – MySQL, PostgreSQL or SQLite, with connections that survive outages.
 //! * [`tasks`] – the tasks that the shipped worker serves.
@@ -45,7 +46,9 @@ compile_error!("Windows is not supported: the worker needs the sockets and signa
 extern crate self as celery_worker;
 
 mod app;
+mod beat;
 mod broker;
+pub mod canvas;
 pub mod cli;
 mod clock;
 mod config;
@@ -60,7 +63,6 @@ mod duration;
 mod events;
 mod executor;
 mod failpoint;
-mod glob;
 mod health;
 mod lifecycle;
 mod logging;
@@ -71,6 +73,7 @@ mod task;
 mod task_log;
 pub mod tasks;
 pub mod testing;
+mod trace;
 
 pub use app::{StartError, Stopped, Worker, WorkerBuilder};
 /// Turns a function into a Celery task.
@@ -99,9 +102,17 @@ pub use app::{StartError, Stopped, Worker, WorkerBuilder};
 /// **Options**, all optional:
 ///
 /// * `name` – the task's name. Default: the function's.
-/// * `max_retries` – how often a failure is retried. Default: never.
+/// * `max_retries` – how often a failure is retried, or `"unlimited"`. Default: never.
 /// * `retry_delay` – the wait before a retry. Default: 180 s.
+/// * `retry_backoff`, `retry_backoff_max`, `retry_jitter` – a wait that doubles with each retry.
+/// * `autoretry_for("OSError")`, `dont_autoretry_for(…)` – which failures are retried.
+/// * `throws("KeyError")` – failures that are expected, and not logged as errors.
+/// * `acks_late`, `reject_on_worker_lost` – with `false`, the code of a message begins only once.
+/// * `acks_on_failure`, `acks_on_timeout` – with `false`, the message of a failed task is kept.
+/// * `ignore_result`, `store_errors_even_if_ignored`, `track_started` – what is stored.
 /// * `soft_time_limit`, `time_limit` – limits for a run. Default: none.
+/// * `max_concurrency = 2`, `fleet_rate_limit = "100/m"` – limits across all workers. Default: none.
+/// * `limit_by` – the argument, by name or position, for each value of which those are kept.
 /// * `batch(size = 500, linger = "5ms")` – one run for many calls; see below.
 ///
 /// Times are written as `"5ms"`, `"10s"`, `"2m"` or `"1h"`.

@@ -4,8 +4,8 @@
 //!   Text from messages, tasks and servers is escaped (see [`crate::printable`]). Lines after the
 //!   first, as of a traceback, are indented. A line that a task's code writes names the task first.
 //! * JSON: one object per line, with `timestamp` (ISO 8601, UTC), `level` (Celery's word),
-//!   `message` and `target`. A line about a task, or from a task's code, has `task_id`, `task_name`
-//!   and `queue`. Other fields follow.
+//!   `message` and `target`. A line about a task, or from a task's code, has `task_id`, `task_name`,
+//!   `queue` and, if its task belongs to a trace, `trace_id`. Other fields follow.
 //!
 //! The program's own lines follow the configured level; lines of libraries appear from `WARNING`
 //! on.
@@ -127,7 +127,7 @@ where
         let (level, message) = (level_name(level), indented(&fields.message));
         write!(out, "{colour}[{time},{millis:03}: {level}/MainProcess] ")?;
         // The line names the task first, as in Celery's `worker_task_log_format`.
-        if let Some([id, name, _]) = task_log::running() {
+        if let Some((name, id)) = task_log::running() {
             write!(out, "{}[{}]: ", one_line(&name), one_line(&id))?;
         }
         write!(out, "{message}")?;
@@ -162,10 +162,7 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         let mut line = serde_json::Map::new();
-        for (name, value) in task_log::FIELDS
-            .into_iter()
-            .zip(task_log::running().into_iter().flatten())
-        {
+        for (name, value) in task_log::fields() {
             line.insert(name.to_owned(), Value::String(value));
         }
         for (name, value) in fields.others {

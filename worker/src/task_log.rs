@@ -8,12 +8,20 @@ use std::sync::Arc;
 
 use celery_protocol::message::Task;
 
-/// The fields of a line about a task: its id, its name and its queue.
-pub(crate) const FIELDS: [&str; 3] = ["task_id", "task_name", "queue"];
+use crate::trace::SpanContext;
+
+/// The fields of a line about a task: its id, its name, its queue, and the trace that it belongs to,
+/// if any.
+pub(crate) const FIELDS: [&str; 4] = ["task_id", "task_name", "queue", "trace_id"];
 
 /// Returns a task's label, such as `proj.add[id]`.
 pub(crate) fn label(task: &Task) -> String {
     format!("{}[{}]", task.name, task.id)
+}
+
+/// Returns the number of the trace that a task belongs to.
+pub(crate) fn trace_id(task: &Task) -> Option<String> {
+    Some(SpanContext::of(task)?.trace.to_string())
 }
 
 tokio::task_local! {
@@ -21,7 +29,7 @@ tokio::task_local! {
 }
 
 /// The task whose code runs.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Running {
     task: Arc<Task>,
     queue: Arc<str>,
@@ -32,6 +40,19 @@ impl Running {
         Running {
             task: Arc::clone(task),
             queue: Arc::clone(queue),
+        }
+    }
+
+    /// Returns the task whose code calls this, if any.
+    pub(crate) fn here() -> Option<Self> {
+        RUNNING.try_with(Clone::clone).ok()
+    }
+
+    /// Runs `code` as the code of a task, if there is one.
+    pub(crate) async fn run_any<F: Future>(task: Option<Self>, code: F) -> F::Output {
+        match task {
+            Some(task) => task.run(code).await,
+            None => code.await,
         }
     }
 
@@ -46,11 +67,26 @@ impl Running {
     }
 }
 
-/// Returns the values of [`FIELDS`] for the task whose code calls this, if any.
-pub(crate) fn running() -> Option<[String; 3]> {
+/// Returns the label of the task whose code calls this, if any: its name and its id.
+pub(crate) fn running() -> Option<(String, String)> {
+    let label = |running: &Running| (running.task.name.clone(), running.task.id.clone());
+    RUNNING.try_with(label).ok()
+}
+
+/// Returns the [`FIELDS`] of the task whose code calls this, if any, with their values.
+pub(crate) fn fields() -> Vec<(&'static str, String)> {
     let fields = |running: &Running| {
         let (task, queue) = (&running.task, &running.queue);
-        [task.id.clone(), task.name.clone(), queue.to_string()]
+        let values = [
+            Some(task.id.clone()),
+            Some(task.name.clone()),
+            Some(queue.to_string()),
+            trace_id(task),
+        ];
+        let fields = FIELDS.into_iter().zip(values);
+        fields
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
     };
-    RUNNING.try_with(fields).ok()
+    RUNNING.try_with(fields).unwrap_or_default()
 }

@@ -40,6 +40,8 @@
 mod call;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod whole;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,10 +54,10 @@ use tokio::sync::mpsc;
 
 pub use self::call::{End, TestCall};
 use crate::Database;
-use crate::broker::{HeldLimit, Ledger, Tag};
+use crate::broker::{HeldLimit, Ledger, Step, Tag};
 use crate::clock::now;
-use crate::consumer::{Routes, Rules};
-use crate::delivery::{Delivery, Order, Settler};
+use crate::consumer::{MOST, Routes, Rules};
+use crate::delivery::{Delivery, Order, Outbox, Settler};
 use crate::executor::{self, Slots, Stage};
 use crate::monitor::Monitor;
 use crate::shutdown::{Phase, Shutdown};
@@ -74,6 +76,7 @@ pub struct TestWorker {
     states: States,
     timeout: Duration,
     updates: Mutex<Vec<(String, Value)>>,
+    sent: Mutex<Vec<Task>>,
 }
 
 impl TestWorker {
@@ -88,6 +91,7 @@ impl TestWorker {
             states: States::default(),
             timeout: TIMEOUT,
             updates: Mutex::default(),
+            sent: Mutex::default(),
         }
     }
 
@@ -153,8 +157,16 @@ impl TestWorker {
                 usize::MAX,
                 None,
             )),
+            caller: Arc::new(self.rules()),
         };
-        let mut stage = stage(self.states.clone(), settler, &shutdown, concurrency);
+        let registry = Arc::clone(&self.registry);
+        let mut stage = stage(
+            self.states.clone(),
+            registry,
+            settler,
+            &shutdown,
+            concurrency,
+        );
         stage.waits = false;
         let rules = self.rules();
         let mut ends = HashMap::new();
@@ -186,19 +198,24 @@ impl TestWorker {
         std::mem::take(&mut *self.updates.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Returns the messages of the calls that the task has sent, or put in its place, since the last
+    /// call of this function, in their order. A worker publishes them when the task has ended. A
+    /// message that a worker would move to the dead letters is missing.
+    pub fn take_sent(&self) -> Vec<Task> {
+        std::mem::take(&mut *self.sent.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn rules(&self) -> Rules {
-        Rules {
-            results: true,
-            extended: false,
-            inherit_priority: false,
-            default_queue: "celery".into(),
-            routes: Routes::default(),
-            origin: HOSTNAME.to_owned(),
-            reply_to: String::new(),
-            most: usize::MAX,
-            names: Arc::clone(&self.registry) as _,
-            encode: celery_protocol::message::Task::encode_redis,
-        }
+        rules(Arc::clone(&self.registry))
+    }
+
+    fn keep_sent(&self, steps: Vec<Step>) {
+        let messages = steps.into_iter().filter_map(|step| match step {
+            Step::Publish(outgoing) => Task::decode_redis(&outgoing.message).ok(),
+            _ => None,
+        });
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.extend(messages);
     }
 
     /// Does what a consumer would do, except for the broker.
@@ -207,6 +224,10 @@ impl TestWorker {
             Order::Finish(delivery, outcome) => {
                 let tag = delivery.tag;
                 let end = End::of(outcome, |outcome| rules.judge(&delivery, outcome, now()));
+                if end.publishes() {
+                    let sent = delivery.outbox.close(end == End::Replaced);
+                    self.keep_sent(sent.steps);
+                }
                 ends.insert(tag, end);
             }
             Order::State {
@@ -229,6 +250,29 @@ impl TestWorker {
     }
 }
 
+/// Returns the rules of a worker with these tasks.
+fn rules(registry: Arc<Registry>) -> Rules {
+    Rules {
+        results: true,
+        extended: false,
+        inherit_priority: false,
+        default_queue: "celery".into(),
+        routes: Routes::default(),
+        origin: HOSTNAME.to_owned(),
+        reply_to: String::new(),
+        most: MOST,
+        names: registry as _,
+        encode: Task::encode_redis,
+        traces: crate::trace::Traces::default(),
+    }
+}
+
+/// Returns what plans the calls of tasks, for a settler without a worker.
+#[cfg(test)]
+pub(crate) fn caller() -> Arc<dyn crate::delivery::Caller> {
+    Arc::new(rules(Arc::default()))
+}
+
 /// Returns the delivery of a message that no broker has sent.
 pub(crate) fn delivery(tag: Tag, task: Task) -> Delivery {
     Delivery {
@@ -237,6 +281,9 @@ pub(crate) fn delivery(tag: Tag, task: Task) -> Delivery {
         task: Arc::new(task),
         received: Instant::now(),
         size: 0,
+        outbox: Outbox::default(),
+        run: None,
+        is_noted: false,
         orders: None,
     }
 }
@@ -244,6 +291,7 @@ pub(crate) fn delivery(tag: Tag, task: Task) -> Delivery {
 /// Returns the stage on which tasks run, with these states and the runtime of the caller.
 pub(crate) fn stage(
     states: States,
+    registry: Arc<Registry>,
     settler: Settler,
     shutdown: &Shutdown,
     concurrency: usize,
@@ -251,6 +299,7 @@ pub(crate) fn stage(
     let shared = Arc::new(Shared {
         states,
         settler,
+        registry,
         hostname: HOSTNAME.into(),
         exactly_once: false,
     });

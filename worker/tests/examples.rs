@@ -230,6 +230,15 @@ fn progress() {
 }
 
 #[test]
+fn workflow() {
+    check(
+        include_str!("../examples/workflow.rs"),
+        "examples/workflow",
+        options,
+    );
+}
+
+#[test]
 fn shutdown() {
     let source = include_str!("../examples/shutdown.rs");
     check(source, "examples/shutdown", |command, redis, _| {

@@ -7,8 +7,9 @@
 //! No message repeats a password: endpoints appear as their masked URL.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use celery_protocol::amqp::{AmqpError, Close};
 use celery_protocol::priorities::PriorityError;
 
 use crate::secret::MASK;
@@ -112,11 +113,11 @@ pub struct ServerError {
 impl ServerError {
     /// Creates the error from its code (the first word of the answer) and the rest.
     ///
-    /// For an error that ended a script, the code is that of the inner error. Servers before Redis
-    /// 7 put words of their own before it.
+    /// For an error that ended a script or a transaction, the code is that of the inner error. Redis
+    /// puts words of its own before it.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         let (code, message) = (code.into(), message.into());
-        match end_of_script(&code, &message) {
+        match end_of_script(&code, &message).or_else(|| end_of_transaction(&code, &message)) {
             Some((code, message)) => Self {
                 code: code.to_owned(),
                 message: message.to_owned(),
@@ -208,10 +209,29 @@ fn end_of_script<'m>(code: &str, message: &'m str) -> Option<(&'m str, &'m str)>
     let (_, error) = told.rsplit_once("user_script")?;
     // Skips the line number and the minus of an error reply.
     let error = error.trim_start_matches(|c: char| c.is_ascii_digit() || ": -".contains(c));
+    coded(error)
+}
+
+/// Returns the code and the rest of the error for which the server refused `EXEC` itself, for
+/// example because it became a replica after `MULTI`: `EXECABORT Transaction discarded because of:
+/// READONLY You can't write …`.
+fn end_of_transaction<'m>(code: &str, message: &'m str) -> Option<(&'m str, &'m str)> {
+    let error = message
+        .strip_prefix("Transaction discarded because of: ")
+        .filter(|_| code == "EXECABORT")?;
+    coded(error)
+}
+
+/// Divides an error into its code and the rest.
+fn coded(error: &str) -> Option<(&str, &str)> {
     let (code, message) = error.split_once(' ')?;
     let is_code = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase());
     is_code.then_some((code, message))
 }
+
+/// RabbitMQ's codes for reasons that pass by themselves: a forced end of the connection, a lack of
+/// resources, an internal error.
+const PASSING: [u16; 3] = [320, 506, 541];
 
 /// The error of a call that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -227,6 +247,22 @@ pub enum ClientError {
         endpoint: String,
         /// The reason, as the system, the resolver or TLS gives it.
         reason: String,
+    },
+    /// The server could not be reached moments ago, and is not asked again yet.
+    #[error(
+        "{endpoint} is not asked again yet: it was not reached {failures} times in a row ({reason})"
+    )]
+    CircuitOpen {
+        /// The masked URL.
+        endpoint: String,
+        /// The number of calls in a row that failed to connect.
+        failures: u32,
+        /// The time of the first of these failures.
+        since: SystemTime,
+        /// The reason of the last failure.
+        reason: String,
+        /// The time until the server is asked again.
+        retry_after: Duration,
     },
     /// No connection could be opened, because the two ends disagree about TLS.
     #[error("cannot connect to {endpoint}: {problem}")]
@@ -282,6 +318,38 @@ pub enum ClientError {
     /// The server sent an answer that the command cannot have.
     #[error("unexpected answer from Redis: {0}")]
     Protocol(String),
+    /// RabbitMQ refused a request, or ended the connection.
+    #[error("RabbitMQ answered: {0}")]
+    Broker(Close),
+    /// RabbitMQ reads from no publisher, because it is short of memory or disk space.
+    #[error("{endpoint} blocks publishers: {reason}")]
+    Blocked {
+        /// The masked URL.
+        endpoint: String,
+        /// The reason, in the words of the server.
+        reason: String,
+    },
+    /// RabbitMQ has no queue for a message.
+    #[error(
+        "no queue is bound for the routing key `{routing_key}` of the exchange `{exchange}` ({reason})"
+    )]
+    Unroutable {
+        /// The exchange; empty if the routing key is the name of a queue.
+        exchange: String,
+        /// The routing key.
+        routing_key: String,
+        /// The server's code and words.
+        reason: String,
+    },
+    /// RabbitMQ did not take a message, mostly because its queue is full.
+    #[error("RabbitMQ did not take the message: the queue may be full")]
+    NotTaken,
+    /// A message or a name has no form in AMQP.
+    #[error("it cannot be sent to RabbitMQ: {0}")]
+    Unsendable(AmqpError),
+    /// RabbitMQ sent something that has no place there.
+    #[error("unexpected answer from RabbitMQ: {0}")]
+    Amqp(AmqpError),
     /// The caller's own interrupt (a signal, PHP's time limit) ended the wait.
     #[error("interrupted")]
     Interrupted,
@@ -299,9 +367,13 @@ impl ClientError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Connect { .. }
+            | Self::CircuitOpen { .. }
             | Self::Timeout { .. }
             | Self::Disconnected { .. }
+            | Self::Blocked { .. }
+            | Self::NotTaken
             | Self::Replicas { .. } => true,
+            Self::Broker(close) => PASSING.contains(&close.code),
             Self::Server(error) => error.is_transient(),
             Self::Publish(error) => error.cause.is_retryable(),
             Self::Config(_)
@@ -309,6 +381,9 @@ impl ClientError {
             | Self::Unsupported { .. }
             | Self::Auth { .. }
             | Self::Protocol(_)
+            | Self::Unroutable { .. }
+            | Self::Unsendable(_)
+            | Self::Amqp(_)
             | Self::Interrupted
             | Self::Forked => false,
         }
@@ -440,6 +515,43 @@ mod tests {
         let bug = of_script("attempt to compare nil with number");
         assert_eq!(bug.code(), "ERR");
         assert!(bug.message().starts_with("Error running script"), "{bug}");
+    }
+
+    #[test]
+    fn the_inner_error_of_a_transaction_counts() {
+        let of_exec = |why: &str| {
+            let message = format!("Transaction discarded because of{why}");
+            ServerError::new("EXECABORT", message)
+        };
+        for (why, code, passes) in [
+            (
+                ": READONLY You can't write against a read only replica.",
+                "READONLY",
+                true,
+            ),
+            (
+                ": OOM command not allowed when used memory > 'maxmemory'.",
+                "OOM",
+                true,
+            ),
+            (
+                ": LOADING Redis is loading the dataset in memory",
+                "LOADING",
+                true,
+            ),
+            (": NOPERM this user has no permissions", "NOPERM", false),
+            (" previous errors.", "EXECABORT", false),
+            (": what has no code", "EXECABORT", false),
+        ] {
+            let error = of_exec(why);
+            assert_eq!(
+                (error.code(), error.is_transient()),
+                (code, passes),
+                "{why}"
+            );
+        }
+        let other = "Transaction discarded because of: READONLY x";
+        assert_eq!(ServerError::new("ERR", other).code(), "ERR");
     }
 
     #[test]

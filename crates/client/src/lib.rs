@@ -10,11 +10,13 @@
 //! * [`tls`]: the configuration of rustls for an endpoint, on ring, never installed as a default.
 //! * `blocking` (feature `blocking`): deadlines, interrupts, forks, names and sockets for drivers
 //!   that block.
+//! * [`amqp`]: the client of RabbitMQ.
 //! * [`redis`]: the clients of Redis, a blocking and an async one, and their Lua scripts.
 
 #[cfg(windows)]
 compile_error!("Windows is not supported: the client needs the sockets and signals of Unix");
 
+pub mod amqp;
 pub mod backoff;
 pub mod endpoint;
 pub mod error;

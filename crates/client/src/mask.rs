@@ -9,10 +9,11 @@ use std::borrow::Cow;
 /// The text shown in place of a hidden part, as in Celery's own output.
 const HIDDEN: &str = "**";
 /// Query parameters that hold no secret and help to understand a connection.
-const SHOWN: [&str; 10] = [
+const SHOWN: [&str; 11] = [
     "charset",
     "collation",
     "db",
+    "heartbeat",
     "priority_steps",
     "socket",
     "ssl-mode",

@@ -255,6 +255,105 @@ async fn renew_sets_the_scores_of_held_messages_and_reports_lost_leases() {
     assert_eq!(b.ask(&["ZCARD", "index"]).await, "2");
 }
 
+/// Asks for calls of one set of places and one rate, each as `tag most interval`.
+async fn admit(b: &mut Bench, calls: &[&str]) -> String {
+    let mut arguments = vec!["60"];
+    for call in calls {
+        let parts: Vec<&str> = call.split(' ').collect();
+        let place = |limit: &str, place| if limit == "0" { "0" } else { place };
+        arguments.extend([parts[0], place(parts[1], "2"), parts[1]]);
+        arguments.extend([place(parts[2], "3"), parts[2]]);
+    }
+    let keys = ["index", "places", "rate"];
+    b.run(&scripts::ADMIT, &keys, &arguments).await.unwrap()
+}
+
+#[tokio::test]
+async fn admit_counts_only_places_of_held_messages() {
+    let mut b = Bench::new().await;
+    b.ask(&["ZADD", "index", "1", "a", "2", "b", "3", "c", "4", "d"])
+        .await;
+    assert_eq!(
+        admit(&mut b, &["a 2 0", "b 2 0", "c 2 0"]).await,
+        "[0 0 -1]"
+    );
+    assert_eq!(b.ask(&["ZRANGE", "places", "0", "-1"]).await, "[a b]");
+    assert_eq!(b.ask(&["TTL", "places"]).await, "60");
+    // The answer was lost: the call is sent again, and takes no second place.
+    assert_eq!(
+        admit(&mut b, &["a 2 0", "b 2 0", "c 2 0"]).await,
+        "[0 0 -1]"
+    );
+    // A message that is not held gets no place, and a place of one is free.
+    assert_eq!(admit(&mut b, &["gone 9 0"]).await, "[-2]");
+    b.ask(&["ZREM", "index", "a"]).await;
+    assert_eq!(admit(&mut b, &["c 2 0", "d 2 0"]).await, "[0 -1]");
+    assert_eq!(b.ask(&["ZRANGE", "places", "0", "-1"]).await, "[b c]");
+    // A lower limit counts at once, a higher one too.
+    assert_eq!(admit(&mut b, &["d 1 0"]).await, "[-1]");
+    assert_eq!(admit(&mut b, &["d 3 0"]).await, "[0]");
+    assert_eq!(b.ask(&["EXISTS", "rate"]).await, "0");
+}
+
+#[tokio::test]
+async fn admit_looks_at_more_places_than_lua_unpacks() {
+    let mut b = Bench::new().await;
+    let places: Vec<String> = (0..9_999).map(|n| format!("{n}")).collect();
+    for key in ["index", "places"] {
+        let mut add = vec!["ZADD", key];
+        add.extend(places.iter().flat_map(|place| ["1", place]));
+        b.ask(&add).await;
+    }
+    b.ask(&["ZADD", "index", "1", "a", "1", "b", "1", "c"])
+        .await;
+    assert_eq!(admit(&mut b, &["a 10000 0", "b 10000 0"]).await, "[0 -1]");
+    b.ask(&["ZREM", "index", "9998"]).await;
+    assert_eq!(admit(&mut b, &["b 10000 0", "c 10000 0"]).await, "[0 -1]");
+}
+
+#[tokio::test]
+async fn admit_spreads_calls_at_a_slow_rate() {
+    let mut b = Bench::new().await;
+    b.ask(&["ZADD", "index", "1", "a", "2", "b"]).await;
+    let answer = admit(&mut b, &["a 0 3600000000", "b 0 3600000000"]).await;
+    assert_eq!(answer, "[0 3600000000]");
+    let rest: u64 = admit(&mut b, &["b 0 3600000000"]).await[1..]
+        .trim_end_matches(']')
+        .parse()
+        .unwrap();
+    assert!((1..3_600_000_000).contains(&rest), "{rest}");
+    let left = b.ask(&["PTTL", "rate"]).await.parse::<u64>().unwrap();
+    assert!((3_000_000..3_602_000).contains(&left), "{left}");
+    // A higher rate counts at once, and so does a clock that was set back.
+    assert_eq!(admit(&mut b, &["b 0 1000000"]).await, "[0]");
+    b.ask(&["SET", "rate", "99999999999999999"]).await;
+    assert_eq!(admit(&mut b, &["b 0 3600000000"]).await, "[0]");
+}
+
+#[tokio::test]
+async fn admit_lets_a_fast_rate_begin_early() {
+    let mut b = Bench::new().await;
+    b.ask(&["ZADD", "index", "1", "a"]).await;
+    // Ten in a second: 100 ms are one call.
+    let answer = admit(&mut b, &["a 0 60000"; 5]).await;
+    assert_eq!(answer, "[0 0 20000 20000 20000]");
+}
+
+#[tokio::test]
+async fn admit_takes_neither_a_place_nor_a_turn_unless_it_has_both() {
+    let mut b = Bench::new().await;
+    b.ask(&["ZADD", "index", "1", "a", "2", "b", "3", "c"])
+        .await;
+    assert_eq!(admit(&mut b, &["a 1 3600000000"]).await, "[0]");
+    b.ask(&["DEL", "rate"]).await;
+    assert_eq!(admit(&mut b, &["b 1 3600000000"]).await, "[-1]");
+    assert_eq!(b.ask(&["EXISTS", "rate"]).await, "0");
+    assert_eq!(admit(&mut b, &["b 0 3600000000"]).await, "[0]");
+    // The set has a place, but the rate has no turn.
+    assert_ne!(admit(&mut b, &["c 2 3600000000"]).await, "[0]");
+    assert_eq!(b.ask(&["ZRANGE", "places", "0", "-1"]).await, "[a]");
+}
+
 async fn score(b: &mut Bench, tag: &str) -> f64 {
     b.ask(&["ZSCORE", "index", tag]).await.parse().unwrap()
 }
@@ -620,12 +719,62 @@ async fn a_claim_skips_a_key_that_is_not_a_list() {
 }
 
 /// Returns the keys and arguments that count member `place` of a chord's header.
-fn part(group: &str, place: &str) -> ([String; 6], [String; 5]) {
+fn part(group: &str, place: &str) -> ([String; 6], [String; 7]) {
     let keys = [".j", ".t", ".s", ".d", ".c", ""].map(|part| format!("{group}{part}"));
     let id = format!("id{place}");
     let member = format!("[1,{id}]");
     let word = format!("rs:{place}");
-    (keys, [id, place.to_owned(), member, word, "0".to_owned()])
+    let run = format!("rs+{id}:0:0:");
+    let (place, none) = (place.to_owned(), "0".to_owned());
+    (keys, [id, place, member, word, none.clone(), none, run])
+}
+
+#[tokio::test]
+async fn a_header_grows_once_for_each_run_that_adds_members() {
+    let mut b = Bench::new().await;
+    b.ask(&["SET", "g.s", "1"]).await;
+    // What a member reports: its place, whether it has ended, the members that it adds and its run.
+    // Then the answer, and how many members the chord has and expects.
+    for (place, ends, adds, run, answer, counted, expected) in [
+        ("0", false, "2", "retry 0", "-", "0", "2"),
+        // The run is repeated after a crash.
+        ("0", false, "2", "retry 0", "-", "0", "2"),
+        ("0", false, "1", "retry 1", "-", "0", "3"),
+        ("0", true, "1", "retry 2", "-", "1", "4"),
+        ("0", true, "1", "retry 2", "-", "1", "4"),
+        ("1", true, "0", "", "-", "2", "4"),
+        ("2", true, "0", "", "-", "3", "4"),
+        ("3", true, "0", "", "-", "4", "4"),
+        (
+            "4",
+            true,
+            "0",
+            "",
+            "[- [1,id0] [1,id1] [1,id2] [1,id3] [1,id4]]",
+            "5",
+            "4",
+        ),
+    ] {
+        let (keys, mut member) = part("g", place);
+        if !ends {
+            member[2].clear();
+        }
+        (member[5], member[6]) = (adds.to_owned(), run.to_owned());
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let member = member.iter().map(String::as_str);
+        let arguments: Vec<&str> = ["60", "30"].into_iter().chain(member).collect();
+        let given = b.run(&scripts::COUNT_PARTS, &keys, &arguments).await;
+        assert_eq!(given.unwrap(), format!("[{answer}]"), "{place} {run}");
+        assert_eq!(b.ask(&["ZCARD", "g.j"]).await, counted, "{place} {run}");
+        assert_eq!(b.ask(&["GET", "g.t"]).await, expected, "{place} {run}");
+        for key in ["g.t", "g.d"] {
+            assert_ne!(
+                b.ask(&["TTL", key]).await,
+                "-1",
+                "{key} lives without limit"
+            );
+        }
+    }
 }
 
 #[tokio::test]
@@ -915,4 +1064,176 @@ async fn return_held_runs_while_memory_is_full() {
     b.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
     assert_eq!(b.give_back(HEADER, "q").await.unwrap(), "1");
     assert_eq!(b.ask(&["LRANGE", "q", "0", "-1"]).await, "[{1}]");
+}
+
+/// The keys of schedules.
+const BEAT: [&str; 5] = ["leader", "due", "entries", "fence", "runs"];
+
+impl Bench {
+    async fn look(&mut self, instance: &str) -> String {
+        let [leader, due, entries, fence, _] = BEAT;
+        let keys = [leader, due, entries, fence];
+        let arguments = [instance, "10000", "2"];
+        let answer = self.run(&scripts::BEAT_LOOK, &keys, &arguments).await;
+        let answer = answer.unwrap();
+        // The time is another one each time.
+        let (_, rest) = answer.split_once(' ').unwrap();
+        format!("[{rest}")
+    }
+
+    async fn fire(&mut self, arguments: &[&str]) -> Result<String, Failure> {
+        let [leader, due, entries, _, runs] = BEAT;
+        let keys = [leader, due, entries, runs, "q"];
+        let keys = &keys[..if arguments.len() > 5 { 5 } else { 4 }];
+        self.run(&scripts::BEAT_FIRE, keys, arguments).await
+    }
+
+    async fn write(&mut self, arguments: &[&str]) -> String {
+        let [_, due, entries, _, runs] = BEAT;
+        let keys = [due, entries, runs];
+        let written = self.run(&scripts::BEAT_WRITE, &keys, arguments).await;
+        written.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn beat_look_gives_the_lease_to_one_instance_and_reports_what_is_due() {
+    let mut b = Bench::new().await;
+    assert_eq!(b.look("a").await, "[a:1 10000 ]");
+    let b_waits = b.look("b").await;
+    assert!(b_waits.starts_with("[a:1 ") && b_waits.split(' ').count() == 2);
+    // The same instance renews its lease, under its token.
+    b.ask(&["PEXPIRE", "leader", "60000"]).await;
+    assert_eq!(b.look("a").await, "[a:1 10000 ]");
+    let left: i64 = b.ask(&["PTTL", "leader"]).await.parse().unwrap();
+    assert!((1..=10_000).contains(&left), "{left}");
+    // An instance whose name begins like that of the leader is another one.
+    assert!(b.look("").await.starts_with("[a:1 "));
+    // After the end of a lease the fence is a new one, also for the last leader.
+    b.ask(&["DEL", "leader"]).await;
+    assert_eq!(b.look("a").await, "[a:2 10000 ]");
+    b.ask(&["DEL", "leader"]).await;
+    assert_eq!(b.look("b").await, "[b:3 10000 ]");
+    // At most two entries, the first ones that are due; and the next one that is not due yet.
+    b.ask(&[
+        "ZADD",
+        "due",
+        "3",
+        "x",
+        "1",
+        "y",
+        "2",
+        "z",
+        "99999999999999",
+        "w",
+    ])
+    .await;
+    b.ask(&["HSET", "entries", "y", "{}", "w", "{}"]).await;
+    assert_eq!(b.look("b").await, "[b:3 10000 99999999999999 y 1 {} z 2 ]");
+}
+
+#[tokio::test]
+async fn beat_fire_sends_once_and_only_for_the_leader() {
+    let mut b = Bench::new().await;
+    b.look("a").await;
+    b.ask(&["ZADD", "due", "1000", "x"]).await;
+    b.ask(&["HSET", "entries", "x", "{}"]).await;
+    let fire = ["a:1", "x", "1000", "2000", "{}", "m1", "m2"];
+    for token in ["a:0", "a:2", "b:1", ""] {
+        let stale = [&[token], &fire[1..]].concat();
+        assert_eq!(b.fire(&stale).await.unwrap(), "-1", "{token}");
+    }
+    let other = ["a:1", "x", "999", "2000", "{}", "m1"];
+    assert_eq!(b.fire(&other).await.unwrap(), "0");
+    for entry in ["{ }", ""] {
+        let other = ["a:1", "x", "1000", "2000", entry, "m1"];
+        assert_eq!(b.fire(&other).await.unwrap(), "0", "{entry}");
+    }
+    assert_eq!(b.ask(&["LLEN", "q"]).await, "0");
+    assert_eq!(b.fire(&fire).await.unwrap(), "1");
+    assert_eq!(b.fire(&fire).await.unwrap(), "0");
+    assert_eq!(b.ask(&["LRANGE", "q", "0", "-1"]).await, "[m2 m1]");
+    assert_eq!(b.ask(&["ZSCORE", "due", "x"]).await, "2000");
+    let runs = b.ask(&["HGET", "runs", "x"]).await;
+    assert!(runs.starts_with("2 ") && runs.len() == "2 1764370000000".len());
+    // Without messages only the due time moves, and an empty one ends it.
+    assert_eq!(
+        b.fire(&["a:1", "x", "2000", "2500", "{}"]).await.unwrap(),
+        "1"
+    );
+    assert_eq!(b.fire(&["a:1", "x", "2500", "", "{}"]).await.unwrap(), "1");
+    assert_eq!(b.ask(&["ZCARD", "due"]).await, "0");
+    assert_eq!(b.fire(&["a:1", "x", "2500", "", "{}"]).await.unwrap(), "0");
+    assert_eq!(b.ask(&["HGET", "runs", "x"]).await, runs);
+    // An entry that was removed is not sent; its due time can be removed.
+    b.ask(&["ZADD", "due", "1000", "gone"]).await;
+    let gone = ["a:1", "gone", "1000", "2000", "{}", "m"];
+    assert_eq!(b.fire(&gone).await.unwrap(), "0");
+    assert_eq!(b.fire(&["a:1", "gone", "1000", "", ""]).await.unwrap(), "1");
+    // After the end of the lease no instance can send.
+    b.ask(&["ZADD", "due", "1000", "x"]).await;
+    b.ask(&["DEL", "leader"]).await;
+    assert_eq!(b.fire(&fire).await.unwrap(), "-1");
+    assert_eq!(b.ask(&["LLEN", "q"]).await, "2");
+}
+
+#[tokio::test]
+async fn beat_fire_moves_the_due_time_although_the_queue_is_not_a_list() {
+    let mut b = Bench::new().await;
+    b.look("a").await;
+    b.ask(&["ZADD", "due", "1000", "x"]).await;
+    b.ask(&["HSET", "entries", "x", "{}"]).await;
+    b.ask(&["SET", "q", "text"]).await;
+    let answer = b
+        .fire(&["a:1", "x", "1000", "2000", "{}", "m"])
+        .await
+        .unwrap();
+    assert!(answer.starts_with("WRONGTYPE"), "{answer}");
+    assert_eq!(b.ask(&["ZSCORE", "due", "x"]).await, "2000");
+    assert_eq!(b.ask(&["EXISTS", "runs"]).await, "0");
+}
+
+#[tokio::test]
+async fn beat_write_changes_only_what_was_read() {
+    let mut b = Bench::new().await;
+    assert_eq!(b.write(&["x", "other", "e1", "compute"]).await, "0");
+    assert_eq!(b.write(&["x", "", "e1", "compute"]).await, "1");
+    assert_eq!(b.ask(&["ZSCORE", "due", "x"]).await, "0");
+    b.ask(&["ZADD", "due", "77", "x"]).await;
+    assert_eq!(b.write(&["x", "", "e2", "keep"]).await, "0");
+    assert_eq!(b.write(&["x", "e1", "e2", "keep"]).await, "1");
+    assert_eq!(b.ask(&["ZSCORE", "due", "x"]).await, "77");
+    assert_eq!(b.write(&["x", "e2", "e3", "stop"]).await, "1");
+    assert_eq!(b.ask(&["ZCARD", "due"]).await, "0");
+    // A due time that is missing is computed.
+    assert_eq!(b.write(&["x", "e3", "e4", "keep"]).await, "1");
+    assert_eq!(b.ask(&["ZSCORE", "due", "x"]).await, "0");
+    b.ask(&["HSET", "runs", "x", "1 2"]).await;
+    assert_eq!(b.write(&["x", "e4", "", "stop"]).await, "1");
+    for key in ["due", "entries", "runs"] {
+        assert_eq!(b.ask(&["EXISTS", key]).await, "0", "{key}");
+    }
+}
+
+#[tokio::test]
+async fn beat_resign_ends_only_the_callers_lease() {
+    let mut b = Bench::new().await;
+    b.look("a").await;
+    let resign = &scripts::BEAT_RESIGN;
+    assert_eq!(b.run(resign, &["leader"], &["a:2"]).await.unwrap(), "0");
+    assert_eq!(b.run(resign, &["leader"], &["a:1"]).await.unwrap(), "1");
+    assert_eq!(b.run(resign, &["leader"], &["a:1"]).await.unwrap(), "0");
+}
+
+#[tokio::test]
+async fn schedules_run_on_a_full_server() {
+    let mut b = Bench::new().await;
+    b.look("a").await;
+    b.ask(&["ZADD", "due", "1000", "x"]).await;
+    b.ask(&["HSET", "entries", "x", "{}"]).await;
+    b.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    assert!(b.look("a").await.starts_with("[a:1 10000 "));
+    let fire = ["a:1", "x", "1000", "2000", "{}", "m1"];
+    assert_eq!(b.fire(&fire).await.unwrap(), "1");
+    assert_eq!(b.write(&["x", "{}", "{ }", "keep"]).await, "1");
 }

@@ -35,7 +35,7 @@ const BLOCK: usize = 1440;
 const SMALL_BLOCK: usize = 240;
 
 /// Appends the base64 of `bytes`, with padding.
-pub(crate) fn encode(out: &mut Vec<u8>, bytes: &[u8]) {
+pub fn encode(out: &mut Vec<u8>, bytes: &[u8]) {
     out.reserve(encoded_len(bytes.len()));
     for block in bytes.chunks(BLOCK) {
         encode_block(out, block);

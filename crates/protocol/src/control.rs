@@ -15,6 +15,7 @@ use crate::message::{
     Cause, DecodeError, DecodeOptions, DeliveryMode, Document, is_falsy, read_document,
 };
 use crate::names::{CONTROL_EXCHANGE, CONTROL_REPLY_EXCHANGE};
+use crate::redis_keys::Keys;
 
 /// A request to workers.
 ///
@@ -66,6 +67,17 @@ impl ReplyTo {
             exchange: CONTROL_REPLY_EXCHANGE.to_owned(),
             routing_key: client.into(),
         }
+    }
+
+    /// Returns the list on Redis into which workers put their replies.
+    pub fn list(&self, keys: &Keys) -> String {
+        keys.queue(&self.queue(), 0)
+    }
+
+    /// Returns the member that binds this address's queue, in the set of the exchange's bindings.
+    /// Without it, no worker replies.
+    pub fn binding_member(&self, keys: &Keys) -> String {
+        keys.binding_member(&self.routing_key, "", &self.queue())
     }
 
     /// Returns the name of the queue that kombu binds to this address.

@@ -9,6 +9,7 @@
 //! only one; all others travel alone. [`decode_redis`] reads both forms.
 
 mod read;
+pub mod sent;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -7,6 +7,7 @@
 //!
 //! # Layout
 //!
+//! * [`amqp`]: AMQP 0-9-1, the protocol of RabbitMQ: a codec and the state of a connection.
 //! * [`message`]: a task message of protocol 1 or 2, read from and written into Redis's envelope,
 //!   and the change that marks a message as redelivered.
 //! * [`control`]: requests to workers and their replies, as kombu's pidbox sends them.
@@ -22,14 +23,17 @@
 //! * [`serializer`] and [`compression`]: content types, MessagePack and YAML to JSON and back,
 //!   decompression with a limit.
 //! * [`repr`]: values as Python shows them, for `argsrepr` and `kwargsrepr`.
+//! * [`glob`]: patterns of names, as Python's `fnmatch`.
 //! * [`time`]: the date formats that Celery's versions have written.
 
-mod base64;
+pub mod amqp;
+pub mod base64;
 pub mod canvas;
 pub mod compression;
 pub mod control;
 pub mod events;
 pub mod fields;
+pub mod glob;
 pub mod json;
 pub mod message;
 pub mod names;

@@ -177,6 +177,20 @@ impl Keys {
         format!("{}/{db}.{}/{routing_key}", self.prefix, EVENT_EXCHANGE)
     }
 
+    /// Returns the pattern for `PSUBSCRIBE` that matches the channels of all events whose routing key
+    /// begins with `prefix`.
+    pub fn event_pattern(&self, db: u32, prefix: &str) -> String {
+        let mut pattern = String::new();
+        for character in self.event_channel(db, prefix).chars() {
+            if matches!(character, '*' | '?' | '[' | ']' | '^' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        pattern.push('*');
+        pattern
+    }
+
     /// Returns the stream of dead letters. Celery has none; the name is ours.
     pub fn dead(&self) -> String {
         self.broker("celery.dead")
@@ -207,6 +221,50 @@ impl Keys {
     /// Returns the set of the instances that have a held list.
     pub fn held_owners(&self) -> String {
         self.broker("rs.held.owners")
+    }
+
+    /// Returns the hash of the entries of the schedules, by name. The name is ours.
+    pub fn beat(&self) -> String {
+        self.broker("rs.beat")
+    }
+
+    /// Returns the sorted set of the names of entries, by their next due time in Unix milliseconds.
+    pub fn beat_due(&self) -> String {
+        self.broker("rs.beat.due")
+    }
+
+    /// Returns the lease of the process that sends the tasks of the schedules.
+    pub fn beat_leader(&self) -> String {
+        self.broker("rs.beat.leader")
+    }
+
+    /// Returns the number of times that the lease of the leader was taken.
+    pub fn beat_fence(&self) -> String {
+        self.broker("rs.beat.fence")
+    }
+
+    /// Returns the hash of how often each entry was sent, and when.
+    pub fn beat_runs(&self) -> String {
+        self.broker("rs.beat.runs")
+    }
+
+    /// Returns the sorted set of the messages whose tasks run under a limit: all calls of a task, or
+    /// those with one key. The name is ours.
+    pub fn places(&self, task: &str, key: Option<&str>) -> String {
+        self.limit("rs.slots", task, key)
+    }
+
+    /// Returns the time from which the next call of a task may begin at its rate in all workers:
+    /// of all calls, or of those with one key. The name is ours.
+    pub fn rate(&self, task: &str, key: Option<&str>) -> String {
+        self.limit("rs.rate", task, key)
+    }
+
+    fn limit(&self, kind: &str, task: &str, key: Option<&str>) -> String {
+        match key {
+            Some(key) => format!("{}{kind}.{task}.{key}", self.prefix),
+            None => format!("{}{kind}.{task}", self.prefix),
+        }
     }
 
     /// Returns the guard of a post that must happen once (`celery.publish=once`).
@@ -268,6 +326,15 @@ mod tests {
             keys.chord("g", ChordPart::Joined),
             "celery-taskset-meta-g.j"
         );
+    }
+
+    #[test]
+    fn the_pattern_of_events_takes_the_prefix_as_it_is() {
+        let pattern = |prefix, key| Keys::new(prefix).event_pattern(3, key);
+        assert_eq!(pattern("", ""), "/3.celeryev/*");
+        assert_eq!(pattern("", "task."), "/3.celeryev/task.*");
+        assert_eq!(pattern("a*[b]?:", ""), "a\\*\\[b\\]\\?:/3.celeryev/*");
+        assert_eq!(pattern("", "w^\\"), "/3.celeryev/w\\^\\\\*");
     }
 
     #[test]

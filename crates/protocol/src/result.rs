@@ -2,6 +2,13 @@
 //!
 //! Members are written in Python's order. Values that only the task understands (the result, the
 //! arguments, stamps) stay JSON text.
+//!
+//! * `tree`: the results of a canvas as Celery writes them;
+//! * `causes`: the exceptions that led to a failure.
+
+mod causes;
+mod error;
+mod tree;
 
 use std::borrow::Cow;
 
@@ -9,13 +16,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::compression::{Compression, CompressionError};
+use crate::compression::Compression;
 use crate::fields::{Fields, Reading};
 use crate::json::write::Object;
 use crate::json::{self, Special, each_member, write};
 use crate::message::DecodeOptions;
 use crate::repr;
-use crate::serializer::{Serializer, SerializerError};
+use crate::serializer::Serializer;
+
+pub use causes::Cause;
+pub use error::ResultError;
+pub use tree::{ResultTree, child};
 
 /// A task's state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -116,6 +127,15 @@ impl ExceptionDoc {
         self
     }
 
+    /// Returns an exception with these arguments, a JSON list.
+    pub fn of_arguments(exc_type: &str, module: Option<&str>, arguments: &RawValue) -> Self {
+        Self {
+            exc_type: exc_type.to_owned(),
+            exc_message: serde_json::from_str(arguments.get()).unwrap_or_default(),
+            exc_module: module.map(str::to_owned),
+        }
+    }
+
     /// Reads an exception from a result. Accepts a message that is not a list and a module that is
     /// null or absent.
     ///
@@ -148,6 +168,22 @@ impl ExceptionDoc {
         to_raw_value(self).unwrap_or_else(|_| RawValue::NULL.to_owned())
     }
 
+    /// Returns the exception as Python's `str(exc)` shows it: one argument as text, several as a
+    /// tuple.
+    pub fn message(&self) -> String {
+        let shown = |arg: &RawValue| repr::value(arg.get(), MESSAGE_CHARS);
+        match &*self.exc_message {
+            [] => String::new(),
+            // A missing key is shown like in code.
+            [key] if self.exc_type == "KeyError" => shown(key),
+            [arg] => text(arg).unwrap_or_else(|| shown(arg)),
+            args => {
+                let args: Vec<String> = args.iter().map(|arg| shown(arg)).collect();
+                format!("({})", args.join(", "))
+            }
+        }
+    }
+
     /// Returns one line for logs, as Python shows an exception: `ValueError('boom')`.
     pub fn summary(&self) -> String {
         let args: Vec<_> = self
@@ -178,6 +214,9 @@ struct Raised<'a> {
     #[serde(default)]
     exc_module: Option<String>,
 }
+
+/// The most characters of an argument that is not a text, in an exception's message.
+const MESSAGE_CHARS: usize = 4096;
 
 /// The mark before compressed results; the content type of the compression and a zero byte follow.
 const COMPRESSED: &[u8] = b"\0celery-compressed\0";
@@ -231,25 +270,6 @@ pub struct Extended {
     pub retries: Option<i64>,
     /// The queue it came from.
     pub queue: Option<String>,
-}
-
-/// A stored result that cannot be read or written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ResultError {
-    /// The result is a Python pickle, which is never read. Set Celery's `result_serializer` to
-    /// `json`.
-    #[error("the stored result is a pickle, which is refused; set result_serializer to json")]
-    Pickle,
-    /// The bytes are not a result document.
-    #[error("not a result document: {0}")]
-    Invalid(String),
-    /// The compression is unknown, the data is damaged, or it becomes too large.
-    #[error(transparent)]
-    Compression(#[from] CompressionError),
-    /// The data cannot be read in its serializer.
-    #[error(transparent)]
-    Serializer(#[from] SerializerError),
 }
 
 impl ResultDoc {
@@ -346,6 +366,53 @@ impl ResultDoc {
             return None;
         }
         Some(ExceptionDoc::from_json(self.result.get()))
+    }
+
+    /// Returns the exception of a task that did not succeed, whatever was stored in its place.
+    pub fn failed_with(&self) -> ExceptionDoc {
+        match self.exception() {
+            Some(Ok(exception)) => exception,
+            // Some programs store a text.
+            Some(Err(_)) => {
+                let message = text(&self.result);
+                let message = message.unwrap_or_else(|| self.result.get().to_owned());
+                ExceptionDoc::new("Exception", message, None)
+            }
+            None if self.status == State::Revoked => {
+                ExceptionDoc::new("TaskRevokedError", "revoked", Some("celery.exceptions"))
+            }
+            None => ExceptionDoc::new("Exception", self.status.as_str(), None),
+        }
+    }
+
+    /// Returns the exceptions that led to the one in the result, the closest first. They are read
+    /// from the traceback's text, which is not a format: where it is not understood, there are none.
+    pub fn causes(&self) -> Vec<Cause> {
+        match (&self.traceback, self.exception()) {
+            (Some(traceback), Some(Ok(exception))) => {
+                causes::causes(traceback, &exception.exc_type)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns the results of the tasks that this task published. Those in another form than
+    /// Celery's are left out.
+    pub fn child_results(&self) -> Vec<ResultTree> {
+        let children = self.children.iter().flatten();
+        children
+            .filter_map(|child| ResultTree::from_json(child.get()).ok())
+            .collect()
+    }
+
+    /// Returns the stamps that `result_extended` adds, each with its name.
+    pub fn stamps(&self) -> Vec<(String, &RawValue)> {
+        let names = self.extra.get("stamped_headers");
+        let names: Vec<String> = names
+            .and_then(|names| serde_json::from_str(names.get()).ok())
+            .unwrap_or_default();
+        let stamp = |name: String| self.extra.get(&name).map(|value| (name, value));
+        names.into_iter().filter_map(stamp).collect()
     }
 
     /// Returns the document in compact JSON.
@@ -487,6 +554,23 @@ impl GroupDoc {
         out
     }
 
+    /// Returns a group to save, from its results.
+    pub fn of(group: &ResultTree) -> Self {
+        Self::new(group.to_json())
+    }
+
+    /// Returns the results of the group.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ResultError::Invalid`] if the result is not that of a group.
+    pub fn tree(&self) -> Result<ResultTree, ResultError> {
+        match ResultTree::from_json(self.result.get())? {
+            group if group.members.is_some() => Ok(group),
+            _ => Err(ResultError::Invalid("it is not a group".to_owned())),
+        }
+    }
+
     /// Reads a saved group in the backend's serializer, compressed or not.
     ///
     /// # Errors
@@ -494,9 +578,21 @@ impl GroupDoc {
     /// Returns [`ResultError`] if the document is a pickle, does not decompress, or does not
     /// have the form that a worker stores.
     pub fn decode_with(bytes: &[u8], serializer: Serializer) -> Result<Self, ResultError> {
-        let json = document(bytes, Some(serializer))?;
+        Self::from_document(&document(bytes, Some(serializer))?)
+    }
+
+    /// Reads a saved group in any of the serializers, compressed or not, for clients.
+    ///
+    /// # Errors
+    ///
+    /// Like [`decode_with`](Self::decode_with).
+    pub fn decode_any(bytes: &[u8]) -> Result<Self, ResultError> {
+        Self::from_document(&document(bytes, None)?)
+    }
+
+    fn from_document(json: &str) -> Result<Self, ResultError> {
         let mut result = None;
-        let members = each_member(&json, |name, value| {
+        let members = each_member(json, |name, value| {
             if name == "result" {
                 result = Some(value.to_owned());
             }
@@ -507,11 +603,6 @@ impl GroupDoc {
             None => Err(ResultError::Invalid("it has no result".to_owned())),
         }
     }
-}
-
-/// Returns a task without children of its own, as a member of `children`.
-pub fn child(task_id: &str) -> Option<Box<RawValue>> {
-    to_raw_value(&((task_id, None::<&str>), None::<&str>)).ok()
 }
 
 /// Returns the serializer of a stored map, by its first byte. A map of MessagePack begins with a

@@ -8,7 +8,7 @@ use celery_protocol::compression::Compression;
 use celery_protocol::message::{EncodeOptions, Task, Unacked};
 use celery_protocol::redis_keys::Keys;
 use celery_protocol::result::{
-    ExceptionDoc, Extended, GroupDoc, ResultDoc, ResultError, State, child,
+    ExceptionDoc, Extended, GroupDoc, ResultDoc, ResultError, ResultTree, State, child,
 };
 use celery_protocol::serializer::Serializer;
 use celery_protocol::time::Timestamp;
@@ -131,11 +131,190 @@ fn every_saved_group_is_read_and_written_again() {
             groups += 1;
             let group = GroupDoc::decode_with(&bytes, Serializer::Json).unwrap();
             assert_eq!(parsed(&group.encode()), parsed(&bytes));
-            let members: Value = serde_json::from_str(group.result.get()).unwrap();
-            assert_eq!(key, Keys::default().group(members[0][0].as_str().unwrap()));
+            let tree = group.tree().unwrap();
+            assert_eq!(key, Keys::default().group(&tree.id));
+            assert_eq!(parsed(&GroupDoc::of(&tree).encode()), parsed(&bytes));
+            let again = GroupDoc::decode_any(&bytes).unwrap();
+            assert_eq!(again.tree(), Ok(tree));
         }
     }
     assert_eq!(groups, 2);
+}
+
+#[test]
+fn trees_are_read_in_every_form_and_written_in_celerys() {
+    let task = ResultTree::task("a\"\\é");
+    let group = ResultTree::group("g", vec![task.clone(), ResultTree::group("h", vec![])]);
+    let chain = task
+        .clone()
+        .after(group.clone().after(ResultTree::task("b")));
+    for tree in [&task, &group, &chain] {
+        let json = tree.to_json();
+        assert_eq!(
+            ResultTree::from_json(json.get()).as_ref(),
+            Ok(tree),
+            "{json}"
+        );
+    }
+    assert_eq!(
+        chain.to_json().get(),
+        r#"[["a\"\\é",[["g",[["b",null],null]],[[["a\"\\é",null],null],[["h",null],[]]]]],null]"#
+    );
+    for (json, tree) in [
+        (r#""a""#, ResultTree::task("a")),
+        (r#" [ "a" , null ] "#, ResultTree::task("a")),
+        (
+            r#"["g", ["a", [["b", null], null]]]"#,
+            ResultTree::group("g", vec![ResultTree::task("a"), ResultTree::task("b")]),
+        ),
+        (
+            r#"[["\u0061", "p"], null]"#,
+            ResultTree::task("a").after(ResultTree::task("p")),
+        ),
+    ] {
+        assert_eq!(ResultTree::from_json(json), Ok(tree), "{json}");
+    }
+}
+
+#[test]
+fn what_is_no_tree_is_refused() {
+    for json in [
+        "",
+        "null",
+        "[]",
+        "{}",
+        "1",
+        r#"["a"]"#,
+        r#"["a",null,null]"#,
+        r#"["a",null] x"#,
+        r#"[["a"],null]"#,
+        r#"[["a",null],{}]"#,
+        r#"[["a",null],["b""c"]]"#,
+        r#"["a",[,"b"]]"#,
+        r#"["a",["b",]]"#,
+        "[[1,null],null]",
+        r#"[["a,null],null]"#,
+        r#"["a\"#,
+        r#"[["a",null],[null]]"#,
+    ] {
+        assert!(ResultTree::from_json(json).is_err(), "{json}");
+    }
+}
+
+#[test]
+fn a_tree_is_as_deep_as_pythons_at_most() {
+    let deep = |depth: usize| {
+        let chain = (1..depth).fold(ResultTree::task("a"), |chain, _| {
+            ResultTree::task("b").after(chain)
+        });
+        let nested = (1..depth).fold(ResultTree::task("a"), |inner, _| {
+            ResultTree::group("g", vec![inner])
+        });
+        [chain, nested]
+    };
+    for tree in deep(1000) {
+        assert_eq!(ResultTree::from_json(tree.to_json().get()), Ok(tree));
+    }
+    for tree in deep(1001) {
+        assert!(ResultTree::from_json(tree.to_json().get()).is_err());
+    }
+}
+
+#[test]
+fn children_are_pythons() {
+    let trees = |name: &str| -> Vec<ResultTree> {
+        let fixture = fixtures()
+            .into_iter()
+            .find(|each| each.name.ends_with(name))
+            .unwrap();
+        let stored = fixture.stored("celery-task-meta-").into_iter();
+        stored
+            .flat_map(|(_, bytes)| ResultDoc::decode(&bytes).unwrap().child_results())
+            .collect()
+    };
+    let linked = trees("link_callback");
+    assert!(!linked.is_empty() && linked.iter().all(|tree| tree.members.is_none()));
+    assert!(trees("children").iter().all(|tree| !tree.id.is_empty()));
+}
+
+#[test]
+fn the_causes_of_pythons_failures() {
+    let of = |name: &str, exc_type: &str| {
+        let fixture = fixtures()
+            .into_iter()
+            .find(|each| each.name.ends_with(name))
+            .unwrap();
+        let stored = fixture.stored("celery-task-meta-").into_iter();
+        let docs = stored.map(|(_, bytes)| ResultDoc::decode(&bytes).unwrap());
+        let mut docs = docs.filter(|doc| {
+            doc.exception()
+                .is_some_and(|exception| exception.unwrap().exc_type == exc_type)
+        });
+        docs.next().unwrap()
+    };
+    let doc = of("failure_chained_cause", "RuntimeError");
+    let causes = doc.causes();
+    assert_eq!(causes.len(), 1);
+    assert_eq!(
+        (
+            &*causes[0].exc_type,
+            &*causes[0].exc_module,
+            &*causes[0].message
+        ),
+        ("KeyError", "builtins", "'k'")
+    );
+    assert!(causes[0].traceback.contains("fail_chained"));
+    let doc = of("chord_header_failure", "ChordError");
+    let causes = doc.causes();
+    assert_eq!(
+        (&*causes[0].exc_type, &*causes[0].message),
+        ("ValueError", "boom")
+    );
+    for (name, exc_type, message) in [
+        ("failure_valueerror", "ValueError", "boom"),
+        (
+            "failure_custom_exception",
+            "MyError",
+            "(42, {'why': 'because'})",
+        ),
+        ("retry_then_failure", "OSError", "(5, 'io failed')"),
+    ] {
+        let doc = of(name, exc_type);
+        assert_eq!(doc.causes(), []);
+        assert_eq!(doc.exception().unwrap().unwrap().message(), message);
+    }
+}
+
+#[test]
+fn an_exception_is_shown_as_python_shows_it() {
+    for (exc_type, args, message) in [
+        ("ValueError", json!([]), ""),
+        ("ValueError", json!(["a b"]), "a b"),
+        ("ValueError", json!([1]), "1"),
+        ("ValueError", json!([null]), "None"),
+        ("ValueError", json!([["a", true]]), "['a', True]"),
+        ("ValueError", json!(["a", 2]), "('a', 2)"),
+        ("KeyError", json!(["k"]), "'k'"),
+    ] {
+        let exception =
+            json!({"exc_type": exc_type, "exc_message": args, "exc_module": "builtins"});
+        let exception = ExceptionDoc::from_json(&exception.to_string()).unwrap();
+        assert_eq!(exception.message(), message, "{args}");
+    }
+}
+
+#[test]
+fn stamps_are_found_by_their_names() {
+    let json = r#"{"status":"SUCCESS","result":1,"stamped_headers":["a","b","none"],"a":["x"],"b":2,"other":3,"task_id":"t"}"#;
+    let doc = ResultDoc::decode(json.as_bytes()).unwrap();
+    let stamps = doc.stamps();
+    let stamps: Vec<_> = stamps
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.get()))
+        .collect();
+    assert_eq!(stamps, [("a", r#"["x"]"#), ("b", "2")]);
+    let doc = ResultDoc::decode(br#"{"status":"SUCCESS","stamped_headers":7}"#).unwrap();
+    assert!(doc.stamps().is_empty());
 }
 
 fn document(fixture: &str, status: &str) -> Value {

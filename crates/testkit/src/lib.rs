@@ -8,12 +8,14 @@
 //!
 //! * [`Process`] – any program with its output captured; a test can wait for a line of it.
 //! * [`Redis`] – a Redis server; options add a password, persistence, a memory limit or a primary.
+//! * [`RabbitMq`] – a RabbitMQ node with virtual hosts, alarms and Erlang expressions on request.
 //! * [`MariaDb`] – a MariaDB server with an empty database.
 //! * [`Php`] – PHP with the extension that was built, or without it; [`Fpm`] – PHP-FPM and nginx
 //!   serving a folder with it.
 //! * [`Proxy`] – a TCP proxy that delays data, drips it, falls silent, resets or cuts a connection
 //!   at a request, or connects to another server.
 //! * [`Wire`] – two network namespaces and a wire between them; cutting it drops all packets.
+//! * [`OtlpCollector`] – a collector of OpenTelemetry that keeps the spans it gets.
 //! * [`Certificates`] – an authority and the certificates that it signed, for servers with TLS.
 //! * [`wait_for`] – the only way to wait for a condition: it needs a deadline and a name for
 //!   errors.
@@ -22,12 +24,15 @@
 
 mod error;
 mod fpm;
+mod guard;
 mod mariadb;
+mod otlp;
 mod php;
 mod ports;
 mod postgres;
 mod process;
 mod proxy;
+mod rabbitmq;
 mod redis;
 mod tls;
 mod wait;
@@ -39,11 +44,13 @@ use std::path::{Path, PathBuf};
 pub use error::Error;
 pub use fpm::Fpm;
 pub use mariadb::MariaDb;
+pub use otlp::{OtlpCollector, SeenSpan};
 pub use php::Php;
 pub use ports::free_port;
 pub use postgres::Postgres;
 pub use process::{Process, leave_terminal_group};
 pub use proxy::{Cut, Fault, Proxy};
+pub use rabbitmq::{RabbitMq, RabbitMqOptions};
 pub use redis::{Redis, RedisOptions};
 pub use tls::{Certificates, ServerName};
 pub use wait::wait_for;

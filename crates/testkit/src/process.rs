@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
+use crate::guard::Guard;
 use crate::{Error, wait_for};
 
 /// The time that a program has to end after SIGTERM before it is killed.
@@ -25,8 +26,8 @@ static OWN_GROUPS: AtomicBool = AtomicBool::new(false);
 
 /// Puts every program started from now on into its own process group, which Ctrl-C does not reach.
 ///
-/// Tests must not call it: a test runner that gives up on a test kills the test's process group,
-/// and with it the programs that the test started.
+/// A test has no terminal, and its programs may share its group. A runner that gives up on a test
+/// kills that group. Programs in groups of their own end with this process, too.
 pub fn leave_terminal_group() {
     OWN_GROUPS.store(true, Ordering::Relaxed);
 }
@@ -38,6 +39,9 @@ pub struct Process {
     child: Child,
     log: PathBuf,
     group: bool,
+    /// Kills the group of a running program when this process ends. A program without a group of its
+    /// own has none.
+    guard: Option<Guard>,
     ended: Option<ExitStatus>,
     /// The folder of the log, removed with the process.
     folder: Option<TempDir>,
@@ -57,7 +61,8 @@ impl Process {
         Ok(process)
     }
 
-    /// Like [`Process::spawn`], for a program that has children: signals go to all of them.
+    /// Like [`Process::spawn`], for a program that has children: signals go to all of them. If this
+    /// process is killed, so are they.
     ///
     /// # Errors
     ///
@@ -95,14 +100,19 @@ impl Process {
             .stderr(errors)
             .spawn()
             .map_err(Error::io(format!("starting {name}")))?;
-        Ok(Self {
+        let mut process = Self {
             name: name.to_owned(),
             child,
             log: log.to_owned(),
             group,
+            guard: None,
             ended: None,
             folder: None,
-        })
+        };
+        if group {
+            process.guard = Some(Guard::over(process.pid())?);
+        }
+        Ok(process)
     }
 
     /// Returns the process id.
@@ -244,7 +254,8 @@ impl Process {
     /// Returns how the program ended, or `None` while it runs.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
-            self.ended = self.child.try_wait().unwrap_or_default();
+            let status = self.child.try_wait().unwrap_or_default();
+            self.note(status);
         }
         self.ended
     }
@@ -301,7 +312,17 @@ impl Process {
 
     fn reap(&mut self) {
         if self.ended.is_none() {
-            self.ended = self.child.wait().ok();
+            let status = self.child.wait().ok();
+            self.note(status);
+        }
+    }
+
+    /// Notes how the program ended, if it did. Its group may then be another's, so nothing may kill
+    /// it any more.
+    fn note(&mut self, status: Option<ExitStatus>) {
+        self.ended = status;
+        if status.is_some() {
+            self.guard = None;
         }
     }
 }

@@ -246,10 +246,15 @@ fn serve(client: &TcpStream, number: u64, shared: &Shared) {
         || !over.load(Ordering::SeqCst) && shared.generation.load(Ordering::SeqCst) == generation;
     let silent =
         || *shared.fault() == Fault::Silence || number < shared.stranded.load(Ordering::SeqCst);
+    // A direction that breaks ends the other one, too, as a reset does.
+    let end_both = |_: &io::Error| over.store(true, Ordering::SeqCst);
     let outcome = TcpStream::connect(target).and_then(|server| {
         thread::scope(|scope| {
-            let back = scope.spawn(|| pass(&server, client, shared, wanted, silent, answer));
-            let there = pass(client, &server, shared, wanted, silent, request);
+            let back = scope.spawn(|| {
+                pass(&server, client, shared, wanted, silent, answer).inspect_err(end_both)
+            });
+            let there =
+                pass(client, &server, shared, wanted, silent, request).inspect_err(end_both);
             let back = back.join().unwrap_or_else(|_| Err(broken()));
             there.and(back)
         })

@@ -81,6 +81,15 @@ impl RedisOptions {
         self
     }
 
+    /// Takes a command away, as if the server were older. Without `HELLO`, it speaks only RESP2.
+    #[must_use]
+    pub fn without_command(mut self, name: &str) -> Self {
+        self.extra.push("--rename-command".to_owned());
+        self.extra.push(name.to_owned());
+        self.extra.push(format!("renamed-{name}"));
+        self
+    }
+
     /// Starts the server through another program, which runs the command in its last arguments:
     /// `ip netns exec NAME`.
     #[must_use]

@@ -6,7 +6,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use celery_testkit::Process;
+use celery_testkit::{Process, wait_for};
 
 const SOON: Duration = Duration::from_mins(1);
 
@@ -43,6 +43,25 @@ fn signals_reach_the_command() {
     kit.terminate();
     assert_eq!(kit.wait(SOON).unwrap().code(), Some(3));
     assert!(kit.log().contains("told to end"));
+}
+
+#[test]
+fn servers_end_with_a_kit_that_is_killed() {
+    // The command ends with the kit, so that the test leaves nothing behind.
+    let mut kit = up(
+        &["redis"],
+        "echo redis is $REDIS_PID; while kill -0 $PPID 2>/dev/null; do sleep 0.05; done",
+    );
+    let redis = kit.wait_for_line(SOON, "redis is ").unwrap();
+    let redis = redis.trim_start_matches("redis is ");
+    // A dead process may wait to be reaped by the process that inherits orphans.
+    let runs = || {
+        let state = fs::read_to_string(format!("/proc/{redis}/stat")).unwrap_or_default();
+        !state.is_empty() && !state.contains(") Z ")
+    };
+    assert!(runs());
+    kit.kill9();
+    wait_for(SOON, "the end of Redis", || !runs()).unwrap();
 }
 
 #[test]

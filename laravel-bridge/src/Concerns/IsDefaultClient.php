@@ -4,8 +4,11 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Concerns;
 
+use CeleryBridge\Canvas\Canvas;
 use CeleryBridge\Contracts\Client;
 use CeleryBridge\Contracts\Result;
+use CeleryBridge\Contracts\Results;
+use CeleryBridge\PendingCanvas;
 use CeleryBridge\PendingTask;
 use UnitEnum;
 
@@ -33,6 +36,31 @@ trait IsDefaultClient
     public function task(string $name, array $args = []): PendingTask
     {
         return $this->connection()->task($name, $args);
+    }
+
+    public function chain(iterable $steps): PendingCanvas
+    {
+        return $this->connection()->chain($steps);
+    }
+
+    public function group(iterable $members): PendingCanvas
+    {
+        return $this->connection()->group($members);
+    }
+
+    public function chord(iterable $header, object $body): PendingCanvas
+    {
+        return $this->connection()->chord($header, $body);
+    }
+
+    public function postCanvas(Canvas $canvas, ?bool $afterCommit = null): Result|Results
+    {
+        return $this->connection()->postCanvas($canvas, $afterCommit);
+    }
+
+    public function results(iterable $tasks): Results
+    {
+        return $this->connection()->results($tasks);
     }
 
     public function result(string $id): Result

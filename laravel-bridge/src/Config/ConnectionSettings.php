@@ -35,7 +35,7 @@ final class ConnectionSettings
 
         $connections = (array) ($all['connections'] ?? []);
         if (FlatConfig::isFlat($all)) {
-            $connections += ['default' => array_diff_key($all, ['default' => null, 'connections' => null])];
+            $connections += ['default' => array_diff_key($all, array_flip(KnownKeys::FILE))];
         }
 
         if (! is_array($connections[$name] ?? null)) {

@@ -26,7 +26,7 @@ final class KnownKeys
 
     private const QUEUE_CONNECTION = ['driver', 'connection', 'queue', 'after_commit', 'call_failed'];
 
-    private const FILE = ['default', 'connections'];
+    public const FILE = ['default', 'connections', 'track', 'dashboard'];
 
     /** Words that people write instead of a key. Other words are compared by their spelling. */
     private const MEANT = [

@@ -7,6 +7,7 @@ namespace CeleryBridge\Console;
 use CeleryBridge\Contracts\Factory;
 use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Exceptions\ExtensionNotLoaded;
+use CeleryBridge\Queue\ConfiguredQueues;
 use CeleryBridge\Transport\Extension;
 use CeleryBridge\Transport\ExtensionTransport;
 use Illuminate\Console\Command;
@@ -43,7 +44,7 @@ final class DoctorCommand extends Command
         );
 
         foreach ($this->connectionNames($config) as $name) {
-            $this->examine($celery, $name);
+            $this->examine($celery, $config, $name);
         }
 
         $healthy = ! in_array(false, array_column($this->checks, 'ok'), true);
@@ -62,7 +63,7 @@ final class DoctorCommand extends Command
         return $healthy ? self::SUCCESS : self::FAILURE;
     }
 
-    private function examine(Factory $celery, string $name): void
+    private function examine(Factory $celery, Repository $config, string $name): void
     {
         try {
             $settings = $celery->settings($name);
@@ -81,7 +82,10 @@ final class DoctorCommand extends Command
         }
 
         $transport = new ExtensionTransport($settings);
-        $this->attempt("{$name}: broker", $settings->broker->display(), $transport->pingBroker(...));
+        $reached = $this->attempt("{$name}: broker", $settings->broker->display(), $transport->pingBroker(...));
+        if ($reached) {
+            $this->askWorkers($transport, $settings, $config);
+        }
 
         if ($settings->resultBackend !== null) {
             $this->attempt(
@@ -92,15 +96,48 @@ final class DoctorCommand extends Command
         }
     }
 
-    private function attempt(string $check, string $address, callable $ping): void
+    /** Returns true if the server answers. */
+    private function attempt(string $check, string $address, callable $ping): bool
     {
         $begin = hrtime(true);
 
         try {
             $ping();
             $this->note($check, true, sprintf('%s answers in %.1f ms', $address, (hrtime(true) - $begin) / 1e6));
+
+            return true;
         } catch (Throwable $e) {
             $this->note($check, false, "{$address}: {$e->getMessage()}");
+
+            return false;
+        }
+    }
+
+    /**
+     * Asks the workers which queues they consume, and names those that none of them does.
+     */
+    private function askWorkers(ExtensionTransport $transport, ConnectionSettings $settings, Repository $config): void
+    {
+        try {
+            $consumed = $transport->client()->control()->inspect()->activeQueues();
+        } catch (Throwable $e) {
+            $this->note("{$settings->name}: workers", false, $e->getMessage());
+
+            return;
+        }
+
+        $nodes = array_keys($consumed);
+        $this->note("{$settings->name}: workers", $nodes !== [], $nodes !== []
+            ? count($nodes).' answered: '.implode(', ', $nodes)
+            : 'none answered. Start one with `celery-worker -Q '.$settings->queue.'`. A worker with '
+                .'--without-control does not answer');
+
+        $served = array_column(array_merge(...array_values($consumed)), 'name');
+        $unserved = array_diff(ConfiguredQueues::of($settings, $config), $served);
+        if ($nodes !== []) {
+            $this->note("{$settings->name}: consumers", $unserved === [], $unserved === []
+                ? 'each configured queue has a worker'
+                : 'no worker consumes the queue '.implode(', ', $unserved));
         }
     }
 
@@ -115,9 +152,7 @@ final class DoctorCommand extends Command
             return [$only];
         }
 
-        $names = array_map(strval(...), array_keys((array) $config->get('celery.connections', [])));
-
-        return $names === [] ? [ConnectionSettings::defaultName($config)] : $names;
+        return ConfiguredQueues::connections($config);
     }
 
     private function note(string $check, bool $ok, string $detail): void

@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Contracts;
 
+use CeleryBridge\Canvas\Canvas;
+use CeleryBridge\PendingCanvas;
 use CeleryBridge\PendingTask;
 use CeleryBridge\TaskMessage;
 use UnitEnum;
@@ -52,6 +54,47 @@ interface Client
      * @param  array<array-key, mixed>  $args
      */
     public function task(string $name, array $args = []): PendingTask;
+
+    /**
+     * Returns a chain: tasks one after another. A task gets the result of the one before as its first
+     * argument, unless it is `immutable()`. A job never gets it.
+     *
+     * @param  iterable<array-key, PendingTask|PendingCanvas|object>  $steps  tasks made by `task()`,
+     * chains, groups and chords, and jobs that name a Celery task
+     */
+    public function chain(iterable $steps): PendingCanvas;
+
+    /**
+     * Returns a group: tasks side by side. Its results have the keys of its members.
+     *
+     * @param  iterable<array-key, PendingTask|PendingCanvas|object>  $members  as for chain()
+     */
+    public function group(iterable $members): PendingCanvas;
+
+    /**
+     * Returns a chord: a group, and a task that begins when all its members have succeeded. It gets
+     * the list of their results as its first argument, unless it is `immutable()` or a job.
+     *
+     * @param  iterable<array-key, PendingTask|PendingCanvas|object>  $header  as for chain()
+     * @param  PendingTask|PendingCanvas|object  $body
+     */
+    public function chord(iterable $header, object $body): PendingCanvas;
+
+    /**
+     * Posts a chain, group or chord in one round trip; `PendingCanvas::post()` calls it.
+     *
+     * @param  bool|null  $afterCommit  null: it waits for the commit if one of its tasks would
+     * @return Result|Results  of the last task; of its members if a group is last
+     */
+    public function postCanvas(Canvas $canvas, ?bool $afterCommit = null): Result|Results;
+
+    /**
+     * Returns the results of several tasks. Makes no connection yet.
+     *
+     * @param  iterable<array-key, string|Result>  $tasks  ids or results
+     * @return Results under the keys of $tasks
+     */
+    public function results(iterable $tasks): Results;
 
     /**
      * Returns the result of a task that this or any other program posted. Makes no connection yet.

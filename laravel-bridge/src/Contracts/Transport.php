@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Contracts;
 
+use CeleryBridge\Canvas\Canvas;
 use CeleryBridge\TaskMessage;
 
 /**
@@ -26,6 +27,19 @@ interface Transport
      * @param  non-empty-list<TaskMessage>  $tasks
      */
     public function postMany(string $queue, array $tasks): void;
+
+    /** Sends a chain, group or chord whose tasks all have a queue, or throws. */
+    public function postCanvas(Canvas $canvas): void;
+
+    /**
+     * Waits until all of these tasks have ended or one of them has failed, at most `$timeout`
+     * seconds. Asks for all of them together.
+     *
+     * @param  non-empty-list<string>  $ids
+     * @param  float|null  $timeout  0 asks once; null: the INI setting celery.result_timeout
+     * @return array<string, string> the final states of those that have ended, by id
+     */
+    public function ended(array $ids, ?float $timeout): array;
 
     /** Deletes the stored result of a task. */
     public function forget(string $id): void;

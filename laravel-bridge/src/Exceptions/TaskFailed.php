@@ -33,6 +33,14 @@ final class TaskFailed extends RuntimeException implements CeleryBridgeException
         );
     }
 
+    /** Returns PHP's own text, with the worker's traceback before that of PHP. */
+    public function __toString(): string
+    {
+        return $this->traceback === null
+            ? parent::__toString()
+            : sprintf("%s: %s\n\n%s\n\n%s", self::class, $this->getMessage(), trim($this->traceback), $this->getTraceAsString());
+    }
+
     /**
      * Makes the exception from the stored result of a failed task: an object or array with exc_type
      * and exc_message.

@@ -14,6 +14,7 @@ use CeleryBridge\TaskMessage;
 use Closure;
 use Illuminate\Contracts\Queue\ClearableQueue;
 use Illuminate\Contracts\Queue\Queue as QueueContract;
+use Illuminate\Contracts\Queue\ShouldBeUnique;
 use Illuminate\Queue\Attributes\Delay;
 use Illuminate\Queue\Attributes\FailOnTimeout;
 use Illuminate\Queue\Attributes\MaxExceptions;
@@ -27,13 +28,14 @@ use Throwable;
 /**
  * Laravel's queue interface for Celery: a job that names a Celery task is posted as that task.
  *
- * A job is never serialized and never run here. PHP cannot take tasks from Celery's queues, so
+ * A job is never sent serialized and never run here. PHP cannot take tasks from Celery's queues, so
  * `pop()` throws. `push()` throws for a job that no Celery worker could run.
  */
 final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
 {
     use LooksUpQueues;
     use PostsJobs;
+    use TracksJobs;
 
     /**
      * @param  Closure(): Factory  $manager  called at each use, so that a later fake takes
@@ -95,15 +97,21 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     }
 
     /**
-     * @param  mixed  $payload
-     * @param  mixed  $queue
-     * @param  array<string, mixed>  $options
-     * @return never
+     * Returns the task that a job is in a canvas, with the queue, the delay and the rule for open
+     * transactions of the job. Nothing is posted.
+     *
+     * @throws JobCannotRunOnCelery
+     * @throws ArgumentCannotBeSent
      */
-    public function pushRaw($payload, $queue = null, array $options = [])
+    public function toMember(object $job): TaskMessage
     {
-        throw JobCannotRunOnCelery::because('a raw payload', 'it is a job of Laravel\'s, which only PHP workers '
-            .'understand. Post a task by its name: Celery::post($task, $args, $queue).');
+        if ($job instanceof ShouldBeUnique) {
+            throw JobCannotRunOnCelery::because($job, 'it is unique, and only a dispatch takes its lock, not a chain, '
+                .'group or chord');
+        }
+        $delay = $this->setting($job, 'delay', Delay::class);
+
+        return $this->prepare($job, $job->queue ?? null, $delay)->task->withAfterCommit($job->afterCommit ?? null);
     }
 
     /**
@@ -185,7 +193,19 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
      */
     private function payloadAdditions(object $job, JobSettings $settings, string $id, string $queue): array
     {
-        $payload = [
+        $payload = $this->payload($job, $settings, $id);
+
+        return array_diff_key($this->withCreatePayloadHooks($queue, $payload), $payload);
+    }
+
+    /**
+     * Returns the payload of a job with the job itself in it, as callbacks get it.
+     *
+     * @return array<string, mixed>
+     */
+    private function payload(object $job, JobSettings $settings, string $id): array
+    {
+        return [
             'uuid' => $id,
             'displayName' => $this->getDisplayName($job),
             'job' => TaskMapper::name($job),
@@ -197,8 +217,6 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
             'retryUntil' => $settings->retryUntil,
             'data' => ['commandName' => get_class($job), 'command' => $job],
         ];
-
-        return array_diff_key($this->withCreatePayloadHooks($queue, $payload), $payload);
     }
 
     private function settingsOf(object $job): JobSettings

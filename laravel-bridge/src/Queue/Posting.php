@@ -21,4 +21,10 @@ final class Posting
         public readonly mixed $delay,
     ) {
     }
+
+    /** Returns this job so that, within an hour, a second post of its task queues nothing. */
+    public function once(): self
+    {
+        return new self($this->job, $this->settings, $this->task->once(), $this->delay);
+    }
 }

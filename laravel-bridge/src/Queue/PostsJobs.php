@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Queue;
 
+use CeleryBridge\Outcomes\Outbox;
 use CeleryBridge\TaskMessage;
 use Closure;
 use Throwable;
@@ -21,6 +22,11 @@ trait PostsJobs
      */
     private function send(array $postings): void
     {
+        $outbox = $this->outbox();
+        if ($outbox->isOn()) {
+            $postings = array_map(static fn (Posting $posting): Posting => $posting->once(), $postings);
+        }
+
         $now = $later = [];
         foreach ($postings as $posting) {
             if ($this->waitsForCommit($posting->job)) {
@@ -30,12 +36,19 @@ trait PostsJobs
             }
         }
 
+        // Rows of jobs that wait are part of the transaction.
+        $outbox->write(array_map(fn (Posting $posting): array => $this->row(
+            $posting->task,
+            $this->connectionFor($posting->job),
+            $this->payloadOf($posting),
+        ), $outbox->isOn() ? $postings : []));
         $this->postAll($now);
         if ($later !== []) {
             ($this->manager)()->afterCommit()->run(
                 array_map(static fn (Posting $posting): string => $posting->task->id, $later),
                 fn () => $this->postAll($later),
-                rolledBack: function () use ($later): void {
+                rolledBack: function () use ($later, $outbox): void {
+                    $outbox->withdraw(self::tasksOf($later));
                     foreach ($later as $posting) {
                         UniqueLocks::release($this->container, $posting->job);
                     }
@@ -84,7 +97,9 @@ trait PostsJobs
                 }
                 $this->post($group);
             } catch (Throwable $e) {
-                foreach (array_merge(...array_values($groups)) as $posting) {
+                $untried = array_merge(...array_values($groups));
+                $this->outbox()->withdraw(self::tasksOf($untried));
+                foreach ($untried as $posting) {
                     $this->failed($posting, $e);
                 }
 
@@ -133,12 +148,11 @@ trait PostsJobs
         $client = ($this->manager)()->connection($this->connectionFor($postings[0]->job));
 
         try {
-            $client->postMany(array_map(static fn (Posting $posting): TaskMessage => $posting->task, $postings));
+            $tasks = self::tasksOf($postings);
+            $this->outbox()->post($tasks, static fn () => $client->postMany($tasks));
         } catch (Throwable $e) {
-            // Some exceptions name the tasks that were not confirmed; the others were posted.
-            $unconfirmed = method_exists($e, 'taskIds') ? $e->taskIds() : [];
             foreach ($postings as $posting) {
-                if ($unconfirmed !== [] && ! in_array($posting->task->id, $unconfirmed, true)) {
+                if (Outbox::isConfirmed($posting->task, $e)) {
                     $this->queued($posting);
                 } else {
                     $this->failed($posting, $e);
@@ -150,8 +164,8 @@ trait PostsJobs
     }
 
     /**
-     * Releases the job's lock and calls its `failed()`, because no program will retry it. It does
-     * neither if another connection takes over.
+     * Releases the job's lock and calls its `failed()`, because no program will retry it. It does neither
+     * if another connection takes over.
      */
     private function failed(Posting $posting, Throwable $reason): void
     {
@@ -159,5 +173,14 @@ trait PostsJobs
             UniqueLocks::release($this->container, $posting->job);
             FailedCallback::call($this->container, $posting->job, $reason);
         }
+    }
+
+    /**
+     * @param  list<Posting>  $postings
+     * @return list<TaskMessage>
+     */
+    private static function tasksOf(array $postings): array
+    {
+        return array_map(static fn (Posting $posting): TaskMessage => $posting->task, $postings);
     }
 }

@@ -50,13 +50,21 @@ final class DeferredResult implements Result
 
     public function get(?float $timeout = null): mixed
     {
+        $this->ensurePosted();
+
+        return $this->result->get($timeout);
+    }
+
+    /**
+     * @throws TaskNotPosted
+     */
+    public function ensurePosted(): void
+    {
         if (! $this->post->hasEnded()) {
             throw $this->post->isWaiting()
                 ? TaskNotPosted::beforeCommit($this->id())
                 : TaskNotPosted::rolledBack($this->id());
         }
-
-        return $this->result->get($timeout);
     }
 
     public function traceback(): ?string

@@ -24,6 +24,7 @@ use Throwable;
  */
 final class CeleryFake implements Factory, Client
 {
+    use AssertsCanvases;
     use AssertsTasks;
     use IsDefaultClient;
 

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Testing;
 
+use CeleryBridge\Canvas\Canvas;
 use CeleryBridge\Contracts\Result;
 use CeleryBridge\Contracts\Transport;
 use CeleryBridge\TaskMessage;
@@ -29,6 +30,19 @@ final class FakeTransport implements Transport
     public function postMany(string $queue, array $tasks): void
     {
         array_map($this->post(...), $tasks);
+    }
+
+    public function postCanvas(Canvas $canvas): void
+    {
+        array_map($this->post(...), $canvas->tasks());
+        $this->recorder->recordCanvas($canvas);
+    }
+
+    public function ended(array $ids, ?float $timeout): array
+    {
+        $states = array_combine($ids, array_map($this->recorder->status(...), $ids));
+
+        return array_intersect($states, ['SUCCESS', 'FAILURE', 'REVOKED']);
     }
 
     public function forget(string $id): void

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Testing;
 
+use CeleryBridge\Canvas\Canvas;
 use Closure;
 use Throwable;
 
@@ -14,6 +15,9 @@ final class Recorder
 {
     /** @var list<PostedTask> */
     private array $posted = [];
+
+    /** @var list<Canvas> the chains, groups and chords that were posted */
+    private array $canvases = [];
 
     /** @var array<string, mixed> the outcomes of posted tasks, by id */
     private array $outcomes = [];
@@ -58,6 +62,19 @@ final class Recorder
     public function posted(): array
     {
         return $this->posted;
+    }
+
+    public function recordCanvas(Canvas $canvas): void
+    {
+        $this->canvases[] = $canvas;
+    }
+
+    /**
+     * @return list<Canvas>
+     */
+    public function canvases(): array
+    {
+        return $this->canvases;
     }
 
     /** Sets the outcome of one task: a value, an exception, or a {@see FakeState}. */

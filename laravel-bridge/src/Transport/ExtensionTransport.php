@@ -5,7 +5,10 @@ declare(strict_types=1);
 namespace CeleryBridge\Transport;
 
 use AsyncResult;
+use Celery\ResultTimeout;
+use Celery\TaskException;
 use CeleryAdvanced;
+use CeleryBridge\Canvas\Canvas;
 use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Config\Endpoint;
 use CeleryBridge\Contracts\Result;
@@ -21,7 +24,10 @@ use Illuminate\Support\Str;
  */
 final class ExtensionTransport implements Transport
 {
-    private ?CeleryAdvanced $client = null;
+    /** Opens the circuit of a server after this number of failed connects, as `Celery\Client` does. */
+    private const BREAKER_FAILURES = 3;
+
+    private ?CeleryAdvanced $compatible = null;
 
     public function __construct(private readonly ConnectionSettings $settings)
     {
@@ -34,25 +40,79 @@ final class ExtensionTransport implements Transport
 
     public function post(TaskMessage $task): void
     {
-        $this->call(fn () => $this->client()->PostTask(
+        $this->call(fn () => $this->compatible()->PostTask(
             $task->name,
             $task->args,
             true,
             $task->queue ?? $this->settings->queue,
             ['id' => $task->id] + $task->fields,
-        ));
+        ), self::publishing([$task]));
     }
 
     public function postMany(string $queue, array $tasks): void
     {
-        $this->call(fn () => $this->client()->PostTasks(
+        $this->call(fn () => $this->compatible()->PostTasks(
             array_map(
                 static fn (TaskMessage $task): array => [$task->name, $task->args, ['id' => $task->id] + $task->fields],
                 $tasks,
             ),
             true,
             $queue,
-        ));
+        ), self::publishing($tasks));
+    }
+
+    /**
+     * Returns how the broker's answers are treated. A pipelined post would report its failure only at
+     * the end of the request, too late for a retry.
+     *
+     * @param  list<TaskMessage>  $tasks
+     */
+    private static function publishing(array $tasks): ?string
+    {
+        foreach ($tasks as $task) {
+            if ($task->once) {
+                return 'once';
+            }
+        }
+
+        return ini_get('celery.publish') === 'pipelined' ? 'confirmed' : null;
+    }
+
+    public function postCanvas(Canvas $canvas): void
+    {
+        $this->call(
+            fn () => \Celery\Client::fromCelery($this->compatible())->send(CanvasSignatures::of($canvas)),
+            self::publishing([]),
+        );
+    }
+
+    public function ended(array $ids, ?float $timeout): array
+    {
+        return $this->call(function () use ($ids, $timeout): array {
+            $results = \Celery\Client::fromCelery($this->compatible())->results($ids);
+            try {
+                if ($timeout !== 0.0) {
+                    $results->get($timeout);
+                }
+            } catch (ResultTimeout|TaskException) {
+            }
+
+            // One more request says which of them have ended. The results remember the answer.
+            $pending = [];
+            try {
+                $results->get(0.0, propagate: false);
+            } catch (ResultTimeout $e) {
+                $pending = array_flip($e->pending());
+            }
+            $ended = [];
+            foreach ($results as $result) {
+                if (! isset($pending[$result->id])) {
+                    $ended[$result->id] = $result->state();
+                }
+            }
+
+            return $ended;
+        });
     }
 
     public function result(string $id, ?string $task = null): Result
@@ -67,7 +127,7 @@ final class ExtensionTransport implements Transport
      */
     public function stored(string $id): ?array
     {
-        $message = $this->call(fn () => $this->client()->getAsyncResultMessage('', $id, null, false));
+        $message = $this->call(fn () => $this->compatible()->getAsyncResultMessage('', $id, null, false));
 
         return is_array($message) ? get_object_vars((object) json_decode((string) $message['body'])) : null;
     }
@@ -90,6 +150,14 @@ final class ExtensionTransport implements Transport
     public function revoke(string $id): void
     {
         $this->call(fn () => $this->handle($this->settings->broker->toArguments(), $id)->revoke());
+    }
+
+    /**
+     * Returns the extension's client for new code, with the servers and deadlines of this connection.
+     */
+    public function client(): \Celery\Client
+    {
+        return $this->call(fn (): \Celery\Client => \Celery\Client::fromCelery($this->compatible()));
     }
 
     /**
@@ -121,9 +189,10 @@ final class ExtensionTransport implements Transport
      * @template T
      *
      * @param  Closure(): T  $call
+     * @param  string|null  $publishing  null: as php.ini says
      * @return T
      */
-    private function call(Closure $call): mixed
+    private function call(Closure $call, ?string $publishing = null): mixed
     {
         Extension::ensureLoaded();
 
@@ -132,15 +201,15 @@ final class ExtensionTransport implements Transport
             'celery.command_timeout' => $this->settings->timeout,
             // Without this setting, reading a final result would delete it.
             'celery.keep_results' => 1,
-            // A pipelined post would report its failure only at the end of the request, too late
-            // for a retry.
-            'celery.publish' => ini_get('celery.publish') === 'pipelined' ? 'confirmed' : null,
+            'celery.publish' => $publishing,
+            // Empty: php.ini does not decide, and the extension's default for celery-php is off.
+            'celery.breaker_failures' => (string) ini_get('celery.breaker_failures') === '' ? self::BREAKER_FAILURES : null,
         ], $call);
     }
 
-    private function client(): CeleryAdvanced
+    private function compatible(): CeleryAdvanced
     {
-        return $this->client ??= new CeleryAdvanced($this->settings->broker->toArguments(), $this->results());
+        return $this->compatible ??= new CeleryAdvanced($this->settings->broker->toArguments(), $this->results());
     }
 
     /**

@@ -342,14 +342,17 @@ final class RealBrokerTest extends TestCase
         }
     }
 
-    public function test_the_doctor_finds_everything_well(): void
+    public function test_the_doctor_finds_the_servers_but_no_worker(): void
     {
         config(['celery.connections.default.result_backend' => $this->broker->database(5)]);
 
         [$code, $output] = $this->command('celery:doctor', ['--json' => true]);
         $checks = array_column(json_decode($output, true)['checks'], null, 'check');
 
-        $this->assertSame(0, $code, $output);
+        $this->assertSame(1, $code, $output);
+        $this->assertFalse($checks['default: workers']['ok']);
+        $this->assertStringContainsString('none answered', $checks['default: workers']['detail']);
+        $this->assertTrue($checks['default: broker']['ok']);
         $this->assertStringContainsString('answers in', $checks['default: broker']['detail']);
         $this->assertStringContainsString('answers in', $checks['default: result backend']['detail']);
     }

@@ -97,6 +97,22 @@ abstract class TestCase extends LaravelTestCase
     }
 
     /**
+     * Creates the table of failed jobs as Laravel's migration does.
+     */
+    protected function createFailedJobsTable(): void
+    {
+        Schema::create('failed_jobs', static function (Blueprint $table): void {
+            $table->id();
+            $table->string('uuid')->unique();
+            $table->text('connection');
+            $table->text('queue');
+            $table->longText('payload');
+            $table->longText('exception');
+            $table->timestamp('failed_at')->useCurrent();
+        });
+    }
+
+    /**
      * Returns a private Redis, emptied; skips the test without one, or without the extension.
      */
     protected function broker(): Broker

@@ -25,7 +25,7 @@ final class EndsWhenAsked extends AsyncResult
 client()->PostTask('proj.echo', [1]);
 result('known')->get(20);
 if (isset($_GET['reads'])) {
-    (new EndsWhenAsked('known', place()))->get(20);
+    (new EndsWhenAsked('known', results_place()))->get(20);
 } else {
     client()->PostTask('proj.echo', [new EndsWhenEncoded()]);
 }

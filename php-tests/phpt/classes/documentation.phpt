@@ -51,6 +51,10 @@ SUCCESS 5
 50 of 100
 SUCCESS
 5
-int(8)
+not reached
+not reached
+not reached
+asked again in 5 s
+int(9)
 int(1)
 NULL

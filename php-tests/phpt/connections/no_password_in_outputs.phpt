@@ -59,6 +59,10 @@ foreach (['cafile', 'capath', 'local_cert', 'local_pk', 'passphrase', 'peer_name
 }
 $ways['URL alone'] = fn () => new Celery($url);
 $ways['URL alone, namespaced'] = fn () => new Celery\Celery($url);
+$ways['the API, URL of the broker'] = fn () => new Celery\Client($url);
+$ways['the API, URL of the backend'] = fn () => new Celery\Client('redis://localhost', backend: $url);
+$ways['the API, URL in a list'] = fn () => new Celery\Client([$url, $url]);
+$ways['the API, URL elsewhere'] = fn () => new Celery\Client(masterName: $url);
 $ways['login beside a password'] = fn () => client(['login' => $url, 'password' => 'hunter']);
 $ways['BuildConnection'] = fn () => client()->BuildConnection(arguments(['host' => $url]));
 $ways['BuildConnection, the other way round'] = fn () => client()->BuildConnection(false, $url);
@@ -94,4 +98,5 @@ Celery: host, login, password, vhost, exchange, binding, port, connector, persis
 CeleryAdvanced: broker_connection, backend_connection
 Celery\Celery: host, login, password, vhost, exchange, binding, port, connector, result_expire, ssl_options
 Celery\CeleryAdvanced: broker_connection, backend_connection
+Celery\Client: broker, backend, sentinelPassword, tls
 searched

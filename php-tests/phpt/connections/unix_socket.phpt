@@ -32,11 +32,11 @@ foreach (['/nowhere/redis.sock', __FILE__, '/' . str_repeat('long', 50)] as $hos
 show(fn () => client(['host' => 'unix://run/redis.sock', 'port' => null])->PostTask('proj.add', [2, 3]));
 ?>
 --EXPECTF--
-path: [1,5,2,0]
-path with a port: [1,5,2,0]
-unix: [1,5,2,0]
-redis+unix: [1,5,2,0]
-redis+socket: [1,5,2,0]
+path: [1,5,1,0]
+path with a port: [1,5,1,0]
+unix: [1,5,1,0]
+redis+unix: [1,5,1,0]
+redis+socket: [1,5,1,0]
 CeleryConnectionException: Cannot reach the broker redis+socket:///nowhere/redis.sock%S: No such file or directory (os error 2). The task was not queued.%S
 CeleryConnectionException: Cannot reach the broker redis+socket://%sunix_socket.php%S: Connection refused (os error 111). The task was not queued.%S
 CeleryConnectionException: Cannot reach the broker redis+socket:///longlong%s. The task was not queued.%S

@@ -1,5 +1,5 @@
 --TEST--
-PostTask and PostTasks that end in PHP's memory limit have sent nothing
+PostTask and PostTasks that end in PHP's memory limit, or are refused because of it, have sent nothing
 --EXTENSIONS--
 celery
 pcntl
@@ -11,15 +11,19 @@ log_errors=0
 require __DIR__ . '/../support.inc';
 
 /**
- * Returns the exit code of a child process that runs a call: 0 after success, 255 after a fatal
- * error.
+ * Returns the exit code of a child process that runs a call: 0 after success, 3 after a refusal, 255
+ * after a fatal error.
  */
 function child(int $megabytes, callable $call): int
 {
     $child = pcntl_fork();
     if ($child === 0) {
         ini_set('memory_limit', "{$megabytes}M");
-        $call();
+        try {
+            $call();
+        } catch (CeleryException $e) {
+            exit(str_starts_with($e->getMessage(), 'No task was sent: the messages take more') ? 3 : 4);
+        }
         exit(0);
     }
     pcntl_waitpid($child, $status);
@@ -51,12 +55,12 @@ $tasks = [
 // These limits in megabytes are enough for the tasks but not for the results, or just below or
 // above that.
 $cases = [
-    ['list', 10000, true, [2, 4]],
-    ['list', 30000, true, [4, 8, 12]],
-    ['list', 60000, true, [4]],
+    ['list', 10000, true, [2, 3, 4, 6]],
+    ['list', 25000, true, [4, 8, 12]],
     ['keys', 6000, true, [2, 4]],
     ['generator', 6000, true, [2, 4]],
-    ['list', 30000, false, [2, 4, 6]],
+    ['list', 10000, false, [2, 3, 4]],
+    ['generator', 10000, false, [2, 3, 4]],
 ];
 foreach ($cases as [$form, $count, $wanted, $limits]) {
     $make = fn () => $tasks[$form]($count);
@@ -70,6 +74,7 @@ foreach ($cases as [$form, $count, $wanted, $limits]) {
 
         return match ([$code, $sent]) {
             [0, $count] => 'all sent',
+            [3, 0] => 'refused and nothing sent',
             [255, 0] => 'fatal and nothing sent',
             default => "exit code $code with $sent sent and $limit MB",
         };
@@ -105,7 +110,7 @@ outcomes('one by one', [4, 6], function (int $limit) {
 
 // The exception names all tasks. If there is not enough memory for it, nothing was sent. Otherwise
 // Redis would have logged the denied commands.
-$cases = [[5000, true, [2, 4]], [10000, false, [2, 4]], [20000, false, [2, 4, 6]]];
+$cases = [[5000, true, [2, 4]], [10000, false, [3, 4]]];
 foreach ($cases as [$count, $wanted, $limits]) {
     $what = "$count refused" . ($wanted ? '' : ' without results');
     outcomes($what, $limits, function (int $limit) use ($tasks, $count, $wanted) {
@@ -131,13 +136,12 @@ foreach ($cases as [$count, $wanted, $limits]) {
 }
 ?>
 --EXPECT--
-list of 10000: all sent, fatal and nothing sent
-list of 30000: all sent, fatal and nothing sent
-list of 60000: fatal and nothing sent
+list of 10000: all sent, fatal and nothing sent, refused and nothing sent
+list of 25000: all sent, refused and nothing sent
 keys of 6000: all sent, fatal and nothing sent
 generator of 6000: all sent, fatal and nothing sent
-list of 30000 without results: all sent, fatal and nothing sent
+list of 10000 without results: all sent, fatal and nothing sent, refused and nothing sent
+generator of 10000 without results: all sent, fatal and nothing sent, refused and nothing sent
 one by one: fatal, and each has its result
 5000 refused: exception, fatal and nothing sent
 10000 refused without results: exception, fatal and nothing sent
-20000 refused without results: exception, fatal and nothing sent

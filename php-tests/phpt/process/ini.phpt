@@ -19,10 +19,13 @@ foreach (['publish' => 'Confirmed', 'task_protocol' => '3'] as $name => $value) 
 }
 ?>
 --EXPECT--
+celery.breaker_cooldown = '5.0', all
+celery.breaker_failures = '', all
 celery.broker_url = '', administrator
 celery.ca_file = '', all
 celery.command_timeout = '5.0', all
 celery.connect_timeout = '2.0', all
+celery.control_timeout = '1.0', all
 celery.default_queue = 'celery', all
 celery.idle_check = '30', all
 celery.keep_results = '0', all
@@ -35,6 +38,7 @@ celery.publish = 'confirmed', all
 celery.replicas = '0', all
 celery.result_backend = '', administrator
 celery.result_timeout = '60', all
+celery.send_sent_event = '0', all
 celery.spin = '1', all
 celery.task_protocol = '2', all
 celery.publish is "Confirmed"; it must be "confirmed", "once" or "pipelined".

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{
@@ -15,7 +15,7 @@ use syn::{
     Type,
 };
 
-use crate::options::{Batch, Options};
+use crate::options::{Batch, LimitBy, MaxRetries, Options};
 
 pub(crate) fn expand(options: Options, mut function: ItemFn) -> Result<TokenStream> {
     let signature = &function.sig;
@@ -28,6 +28,7 @@ pub(crate) fn expand(options: Options, mut function: ItemFn) -> Result<TokenStre
         None => single(&options, &function, &parameters)?,
     };
     let policy = policy(&options);
+    let limits = limits(&options, &parameters)?;
     let needs = parameters.needs();
 
     let (visibility, ident) = (&function.vis, &function.sig.ident);
@@ -55,7 +56,7 @@ pub(crate) fn expand(options: Options, mut function: ItemFn) -> Result<TokenStre
             /// Returns the task's definition, for a worker to register.
             #[must_use]
             #visibility fn task() -> ::celery_worker::TaskDef {
-                #definition #policy #(#needs)*
+                #definition #policy #limits #(#needs)*
             }
         }
     })
@@ -69,18 +70,21 @@ fn single(options: &Options, function: &ItemFn, parameters: &Parameters) -> Resu
     let (mut list, mut bindings, mut passed) = (Vec::new(), Vec::new(), Vec::new());
     let (mut rest, mut keywords) = (false, false);
     let mut index = 0usize;
+    let mut has_default = false;
     for (number, parameter) in parameters.0.iter().enumerate() {
         let variable = format_ident!("value_{number}");
         let ty = &parameter.ty;
+        // The compiler shows an error about the parameter's type at that type.
+        let place = ty.span().resolved_at(Span::call_site());
         bindings.push(match parameter.kind {
-            Kind::Worker => quote!(let #variable: #ty = call.extract()?;),
+            Kind::Worker => quote_spanned!(place=> let #variable: #ty = call.extract()?;),
             Kind::Args => {
                 rest = true;
-                quote!(let #variable: #ty = bound.args()?;)
+                quote_spanned!(place=> let #variable: #ty = bound.args()?;)
             }
             Kind::Kwargs => {
                 keywords = true;
-                quote!(let #variable: #ty = bound.kwargs()?;)
+                quote_spanned!(place=> let #variable: #ty = bound.kwargs()?;)
             }
             Kind::Argument => {
                 let argument = parameter.name.as_deref().ok_or_else(|| {
@@ -90,18 +94,29 @@ fn single(options: &Options, function: &ItemFn, parameters: &Parameters) -> Resu
                     )
                 })?;
                 let required = parameter.default.is_none() && !is_named(ty, "Option");
+                if required && has_default {
+                    return Err(Error::new(
+                        ty.span(),
+                        "a required argument cannot follow one with a default",
+                    ));
+                }
+                has_default |= parameter.default.is_some();
                 list.push(quote!(::celery_worker::__private::Param { name: #argument, required: #required }));
                 let at = index;
                 index += 1;
                 match &parameter.default {
-                    Some(default) => quote! {
+                    Some(default) => quote_spanned! {place=>
                         let #variable: #ty = match bound.optional(#at)? {
                             ::core::option::Option::Some(value) => value,
                             ::core::option::Option::None => #default,
                         };
                     },
-                    None if required => quote!(let #variable: #ty = bound.required(#at)?;),
-                    None => quote!(let #variable: #ty = bound.optional(#at)?.flatten();),
+                    None if required => {
+                        quote_spanned!(place=> let #variable: #ty = bound.required(#at)?;)
+                    }
+                    None => {
+                        quote_spanned!(place=> let #variable: #ty = bound.optional(#at)?.flatten();)
+                    }
                 }
             }
             Kind::Batch => {
@@ -209,13 +224,30 @@ fn batched(
 
 fn policy(options: &Options) -> TokenStream {
     let mut policy = TokenStream::new();
-    if let Some(retries) = options.max_retries {
-        policy.extend(quote!(.max_retries(#retries)));
+    match options.max_retries {
+        Some(MaxRetries::Limited(retries)) => policy.extend(quote!(.max_retries(#retries))),
+        Some(MaxRetries::Unlimited) => policy.extend(quote!(.unlimited_retries())),
+        None => {}
+    }
+    if let Some(factor) = options.retry_backoff {
+        policy.extend(quote!(.retry_backoff(#factor)));
+    }
+    for (method, types) in &options.types {
+        let method = format_ident!("{method}");
+        policy.extend(quote!(.#method([#(#types),*])));
+    }
+    for (method, value) in &options.flags {
+        let method = format_ident!("{method}");
+        policy.extend(quote!(.#method(#value)));
     }
     let times = [
         ("retry_delay", options.retry_delay),
-        ("soft_time_limit", options.soft_time_limit),
-        ("time_limit", options.time_limit),
+        ("retry_backoff_max", options.retry_backoff_max),
+        (
+            "soft_time_limit",
+            options.soft_time_limit.map(|(limit, _)| limit),
+        ),
+        ("time_limit", options.time_limit.map(|(limit, _)| limit)),
     ];
     for (method, time) in times {
         if let Some(time) = time {
@@ -224,6 +256,38 @@ fn policy(options: &Options) -> TokenStream {
         }
     }
     policy
+}
+
+/// Generates the limits that hold across all workers.
+fn limits(options: &Options, parameters: &Parameters) -> Result<TokenStream> {
+    let mut limits = TokenStream::new();
+    if let Some(calls) = options.max_concurrency {
+        limits.extend(quote!(.max_concurrency(#calls)));
+    }
+    if let Some(rate) = &options.fleet_rate_limit {
+        limits.extend(quote!(.fleet_rate_limit(#rate)));
+    }
+    let by = match &options.limit_by {
+        None => return Ok(limits),
+        Some(LimitBy::Position(position)) => {
+            let position = position.to_string();
+            quote!(.limit_by(#position))
+        }
+        Some(LimitBy::Name(name)) => match parameters.position(&name.value()) {
+            Some(position) => quote!(.limit_by_parameter(#name, #position)),
+            None if parameters.takes_any_name() => quote!(.limit_by(#name)),
+            None => {
+                let message = "the function has no parameter of this name";
+                return Err(Error::new(name.span(), message));
+            }
+        },
+    };
+    if limits.is_empty() {
+        let message = "limit_by needs max_concurrency or fleet_rate_limit";
+        return Err(Error::new(Span::call_site(), message));
+    }
+    limits.extend(by);
+    Ok(limits)
 }
 
 fn nanos(time: Duration) -> u64 {
@@ -306,6 +370,18 @@ impl Parameters {
             });
         }
         Ok(Parameters(parameters))
+    }
+
+    /// Returns the position of an argument among the arguments of a message.
+    fn position(&self, name: &str) -> Option<usize> {
+        let mut arguments = self.0.iter().filter(|it| it.kind == Kind::Argument);
+        arguments.position(|it| it.name.as_deref() == Some(name))
+    }
+
+    /// Returns `true` if callers may pass arguments whose names the function does not have.
+    fn takes_any_name(&self) -> bool {
+        let any = [Kind::Kwargs, Kind::Batch];
+        self.0.iter().any(|it| any.contains(&it.kind))
     }
 
     /// Returns `.needs::<T>()` for each `State<T>`, so that a missing state is found at the start.

@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn misuse_is_told_of_in_words() {
+    fn misuse_is_explained() {
         for (attributes, item, words) in [
             (
                 "nam = \"x\"",
@@ -47,6 +47,80 @@ mod tests {
                 "async fn t() {}",
                 "expected a time such as",
             ),
+            (
+                "max_retries = \"never\"",
+                "fn t() {}",
+                "a number or \"unlimited\"",
+            ),
+            ("retry_backoff = 0", "fn t() {}", "at least one second"),
+            (
+                "retry_backoff = false",
+                "fn t() {}",
+                "leave retry_backoff out",
+            ),
+            ("autoretry_for()", "fn t() {}", "the name of an exception"),
+            ("throws(KeyError)", "fn t() {}", "expected string literal"),
+            (
+                "max_concurrency = 0",
+                "fn t() {}",
+                "a number from 1 to 10000",
+            ),
+            (
+                "fleet_rate_limit = \"10/d\"",
+                "fn t() {}",
+                "expected a rate such as",
+            ),
+            (
+                "max_concurrency = 1, limit_by = \"b\"",
+                "fn t(c: Context, a: u8) {}",
+                "no parameter of this name",
+            ),
+            (
+                "limit_by = 0",
+                "fn t(a: u8) {}",
+                "needs max_concurrency or fleet_rate_limit",
+            ),
+            ("acks_late = 1", "fn t() {}", "expected boolean literal"),
+            ("name = \"\"", "async fn t() {}", "a task needs a name"),
+            (
+                "name = \"a\\nb\"",
+                "async fn t() {}",
+                "no control characters",
+            ),
+            (
+                &format!("name = \"{}\"", "x".repeat(256)),
+                "async fn t() {}",
+                "at most 255 bytes",
+            ),
+            (
+                "soft_time_limit = \"2s\", time_limit = \"1s\"",
+                "async fn t() {}",
+                "must be less than or equal",
+            ),
+            (
+                "time_limit = \"999ms\", soft_time_limit = \"1s\"",
+                "fn t() {}",
+                "must be less than or equal",
+            ),
+            (
+                "",
+                "async fn t(#[default(1)] a: u8, b: u8) {}",
+                "cannot follow one with a default",
+            ),
+            (
+                "",
+                "fn t(a: u8, #[default(1)] b: u8, c: Context, d: String) {}",
+                "cannot follow one with a default",
+            ),
+        ] {
+            let told = told(attributes, item).expect_err(item);
+            assert!(told.contains(words), "{attributes} {item}: {told}");
+        }
+    }
+
+    #[test]
+    fn functions_that_cannot_be_tasks_are_explained() {
+        for (attributes, item, words) in [
             (
                 "batch(size = 0)",
                 "async fn t(b: Batch<(u64,)>) {}",
@@ -89,6 +163,10 @@ mod tests {
             let told = told(attributes, item).expect_err(item);
             assert!(told.contains(words), "{attributes} {item}: {told}");
         }
+    }
+
+    #[test]
+    fn tasks_have_options_and_parameters_of_each_kind() {
         for (attributes, item) in [
             (
                 "name = \"x\", max_retries = 3, retry_delay = \"1s\"",
@@ -101,6 +179,32 @@ mod tests {
             (
                 "",
                 "async fn t(c: Context, #[default(1)] a: u8, r: Args, k: Kwargs) {}",
+            ),
+            (
+                "max_retries = \"unlimited\", autoretry_for(\"OSError\", \"a.B\"), throws(\"X\"), \
+                 retry_backoff = true, retry_backoff_max = \"1m\", retry_jitter = false, \
+                 dont_autoretry_for(\"KeyError\"), acks_late = false, ignore_result = true",
+                "fn t(a: u8) {}",
+            ),
+            (
+                "retry_backoff = 5, acks_on_failure_or_timeout = false",
+                "fn t() {}",
+            ),
+            (
+                "max_concurrency = 2, limit_by = \"a\"",
+                "fn t(c: Context, a: u8) {}",
+            ),
+            (
+                "fleet_rate_limit = \"0.5/m\", limit_by = 1, max_concurrency = 1",
+                "fn t(a: Args) {}",
+            ),
+            (
+                "max_concurrency = 2, limit_by = \"a\"",
+                "fn t(k: Kwargs) {}",
+            ),
+            (
+                "soft_time_limit = \"1m\", time_limit = \"60s\"",
+                "fn t(#[default(1)] a: u8, s: State<u8>, b: Option<u8>) {}",
             ),
         ] {
             assert_eq!(told(attributes, item), Ok(()), "{item}");

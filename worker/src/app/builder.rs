@@ -11,7 +11,7 @@ use crate::consumer::Routes;
 use crate::database::Database;
 use crate::shutdown::Shutdown;
 use crate::task::{Registry, States, TaskDef};
-use crate::tasks::Statements;
+use crate::tasks::{Statements, builtin};
 
 /// Builds a [`Worker`].
 ///
@@ -21,6 +21,8 @@ use crate::tasks::Statements;
 pub struct WorkerBuilder {
     pub(crate) settings: Settings,
     registry: Registry,
+    /// The names that were registered more than once.
+    twice: Vec<Arc<str>>,
     states: States,
     shutdown: Shutdown,
 }
@@ -28,11 +30,18 @@ pub struct WorkerBuilder {
 builder_methods!();
 
 impl WorkerBuilder {
-    /// Adds a task. It replaces an earlier task of the same name.
+    /// Adds a task. [`build`](Self::build) refuses a second task of this name.
     #[must_use]
     pub fn register(mut self, task: TaskDef) -> Self {
-        self.registry.insert(task);
+        self.insert(task);
         self
+    }
+
+    fn insert(&mut self, task: TaskDef) {
+        if self.registry.get(&task.name).is_some() {
+            self.twice.push(Arc::clone(&task.name));
+        }
+        self.registry.insert(task);
     }
 
     /// Adds a value that tasks get as `State<T>`.
@@ -54,11 +63,12 @@ impl WorkerBuilder {
     ///
     /// # Errors
     ///
-    /// [`StartError`] if a setting cannot be used, no task is registered, or a task needs a state
+    /// [`StartError`] if a setting cannot be used, no task is registered, a task has an unusable
+    /// name, the name of another task or limits that contradict each other, or a task needs a state
     /// that the worker does not have.
     pub fn build(mut self) -> Result<Worker, StartError> {
         let mut statements = Statements::default();
-        let config = Config::new(self.settings)?;
+        let config = Config::new(std::mem::take(&mut self.settings))?;
         if let Some(url) = &config.database {
             let limit = config.database_timeout;
             let database = Database::from_url(url)
@@ -69,11 +79,8 @@ impl WorkerBuilder {
             statements = Statements::of(&config.tasks, database.dialect())?;
             for (name, task) in &config.tasks {
                 let once = config.exactly_once;
-                self.registry.insert(task.clone().define(
-                    name.clone(),
-                    database.dialect(),
-                    once,
-                )?);
+                let task = task.clone();
+                self.insert(task.define(name.clone(), database.dialect(), once)?);
             }
             self.states.insert(database);
         } else if let Some(name) = config.tasks.keys().next() {
@@ -82,6 +89,18 @@ impl WorkerBuilder {
         }
         if self.registry.iter().next().is_none() {
             return Err(StartError::NoTask);
+        }
+        if let Some(task) = self.twice.first() {
+            return Err(unusable(task, "two tasks have this name"));
+        }
+        for task in self.registry.iter() {
+            task.check().map_err(|cause| unusable(&task.name, cause))?;
+        }
+        for task in builtin() {
+            // A program may have its own.
+            if self.registry.get(&task.name).is_none() {
+                self.registry.insert(task);
+            }
         }
         self.registry
             .change_policies(|task, policy| config.complete_policy(task, policy));
@@ -118,6 +137,13 @@ impl WorkerBuilder {
     }
 }
 
+fn unusable(task: &str, cause: impl ToString) -> StartError {
+    StartError::Task {
+        task: task.to_owned(),
+        cause: cause.to_string(),
+    }
+}
+
 impl std::fmt::Debug for WorkerBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "WorkerBuilder({:?})", self.registry)
@@ -127,6 +153,53 @@ impl std::fmt::Debug for WorkerBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task;
+
+    #[task(name = "proj.one")]
+    async fn one() {}
+
+    #[tokio::test]
+    async fn tasks_that_cannot_be_told_apart_or_run_are_refused() {
+        let named = |name: &'static str| TaskDef::function(name, |_| async { Ok(null()) });
+        let limited = |soft: u64, hard: u64| {
+            let task = named("proj.limited").soft_time_limit(Duration::from_secs(soft));
+            task.time_limit(Duration::from_secs(hard))
+        };
+        for (tasks, words) in [
+            (vec![one::task(), one::task()], Some("proj.one: two tasks")),
+            (
+                vec![one::task(), named("proj.two"), named("proj.one")],
+                Some("proj.one: two tasks"),
+            ),
+            (vec![named("")], Some("is empty")),
+            (vec![named("a\nb")], Some("control")),
+            (
+                vec![limited(2, 1)],
+                Some("proj.limited: the soft time limit"),
+            ),
+            (vec![limited(1, 1), one::task(), named("proj.two")], None),
+            // A limit of all tasks does not contradict that of one: the shorter one ends it.
+            (
+                vec![named("proj.short").time_limit(Duration::from_secs(1))],
+                None,
+            ),
+            // A program may replace a built-in task.
+            (vec![named("celery.map")], None),
+        ] {
+            let builder = Worker::builder().broker("redis://h/1");
+            let builder = builder.soft_time_limit(Duration::from_secs(2));
+            let builder = tasks.into_iter().fold(builder, WorkerBuilder::register);
+            let refused = builder.build().err().map(|error| error.to_string());
+            match (words, &refused) {
+                (Some(words), Some(refused)) => assert!(refused.contains(words), "{refused}"),
+                (words, refused) => assert_eq!((words, refused), (None, &None)),
+            }
+        }
+    }
+
+    fn null() -> Box<serde_json::value::RawValue> {
+        serde_json::value::RawValue::NULL.to_owned()
+    }
 
     #[test]
     fn the_methods_reach_the_settings() {

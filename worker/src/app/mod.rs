@@ -14,24 +14,26 @@
 //! Stop: see [`Phase`]. The executor ends first, when every delivery has its outcome. Then the
 //! consumer ends, when every verdict is carried out and waiting messages have gone back.
 
+mod admission;
+mod beat;
 mod builder;
+mod memory;
+mod reports;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use celery_client::Endpoint;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::oneshot;
 
-use crate::broker::{RedisOptions, Role};
+use self::beat::Scheduling;
+use crate::broker::RedisOptions;
 use crate::config::value::ConfigError;
 use crate::config::{Config, SETTINGS};
-use crate::consumer::{Consumer, ConsumerOptions, Left, spawn};
+use crate::consumer::{Consumer, ConsumerOptions, Left};
 use crate::control::Control;
 use crate::database::{Database, Kind};
 use crate::delivery::{MAX_HELD_SHORT, PREFETCH_MULTIPLIER, TaskNames, held_limit};
-use crate::events::{self, Events};
 use crate::executor::{self, Ended, Recycling, Slots, Stage};
 use crate::health::systemd::Manager;
 use crate::health::{Vitals, http};
@@ -42,15 +44,13 @@ use crate::shutdown::{Phase, Shutdown};
 use crate::task::{Registry, Shared, States};
 use crate::tasks::Statements;
 
+pub(crate) use beat::run_beat;
 pub use builder::WorkerBuilder;
 
 /// How long the last verdicts may take at a warm stop: longer than a short outage of the broker.
 const WARM_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the last verdicts may take at a cold stop, when a person may be pressing Ctrl-C.
 const COLD_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long publishing the last events may take.
-const LAST_EVENTS: Duration = Duration::from_secs(1);
 
 /// Threads of the worker's own runtime: one may be busy with a large claim while the other renews
 /// leases.
@@ -70,6 +70,14 @@ pub enum StartError {
         task: String,
         /// The type of the state.
         state: &'static str,
+    },
+    /// A task cannot be served.
+    #[error("the task {task}: {cause}")]
+    Task {
+        /// The task.
+        task: String,
+        /// Why not.
+        cause: String,
     },
     /// No task is registered.
     #[error("no task is registered")]
@@ -135,9 +143,11 @@ impl Worker {
         WorkerBuilder::default()
     }
 
-    /// Returns the sorted names of the worker's tasks.
+    /// Returns the sorted names of the worker's tasks. As in Celery's list, the built-in tasks are
+    /// missing.
     pub(crate) fn task_names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.registry.iter().map(|task| &*task.name).collect();
+        let names = self.registry.iter().map(|task| &*task.name);
+        let mut names: Vec<&str> = names.filter(|name| !name.starts_with("celery.")).collect();
         names.sort_unstable();
         names
     }
@@ -155,6 +165,7 @@ impl Worker {
     /// for metrics, or if a statement can never work. The worker waits for a broker or database
     /// that is away.
     pub async fn run(self) -> Result<Stopped, StartError> {
+        memory::keep_freed_blocks();
         let own = OwnRuntime::start().map_err(StartError::Threads)?;
         match own.handle.spawn(self.serve(Handle::current())).await {
             Ok(stopped) => stopped,
@@ -180,14 +191,7 @@ impl Worker {
             .listen(config.soft_shutdown_timeout)
             .map_err(StartError::Signals)?;
         let pages = listen(&config).await?;
-        let metrics = match pages {
-            Some(_) => Metrics::on(&config.hostname),
-            None => Metrics::default(),
-        };
-        let monitor = Monitor::new(metrics, Events::of(&config.hostname));
-        if config.task_events {
-            monitor.events.enable();
-        }
+        let (monitor, last_spans) = reports::start(&config, pages.is_some());
         let options = consumer_options(&config, &registry, &monitor);
         let names: Arc<dyn TaskNames> = Arc::clone(&registry) as _;
         let (consumer, deliveries, settler) = Consumer::start(options, names, &shutdown);
@@ -206,32 +210,36 @@ impl Worker {
             look_after(database, config.inbox_expires);
             prepare(database, statements, &mistake, &shutdown);
         }
+        let scheduling = (config.beat).then(|| Scheduling::start(&config, &monitor, &shutdown));
         if let Some(listener) = pages {
             if let Some(database) = &database {
                 adopt_counters(&monitor.metrics, database);
             }
-            let vitals = Vitals::new(
-                monitor.clone(),
+            let mut vitals = Vitals::new(monitor.clone(), shutdown.clone()).with_tasks(
                 consumer.view(),
                 database,
                 Arc::clone(&slots),
-                shutdown.clone(),
             );
+            if let Some(scheduling) = &scheduling {
+                vitals = vitals.with_schedules(scheduling.vital());
+            }
             vitals.watch(&tasks);
             tokio::spawn(http::serve(listener, Arc::new(vitals)));
         }
 
         let control = (!config.without_control)
             .then(|| Control::start(&consumer, &config, &registry, &slots, &shutdown, &monitor));
-        let last_events = publish_events(&consumer, &monitor, &shutdown);
+        let last_events = reports::publish_events(&consumer, &monitor, &shutdown);
         let shared = Arc::new(Shared {
             states,
             settler,
+            registry: Arc::clone(&registry),
             hostname: config.hostname.as_str().into(),
             exactly_once: config.exactly_once,
         });
         let mut stage = Stage::new(shared, shutdown.clone(), slots, tasks, monitor);
         stage.recycling = recycling(&config, &shutdown);
+        stage.admission = admission::start(&consumer, &stage, &shutdown);
         let recycling = Arc::clone(&stage.recycling);
         let mut running = std::pin::pin!(executor::run(deliveries, &registry, stage));
         let ended = tokio::select! {
@@ -248,6 +256,7 @@ impl Worker {
             }
             consumer.close(COLD_PATIENCE).await;
             last_events.await;
+            last_spans.await;
             return Ok(Stopped::Stuck { tasks });
         }
         // A drained worker has finished everything, but perhaps no stop has been requested yet.
@@ -256,10 +265,14 @@ impl Worker {
             manager.stopping();
         }
         let left = consumer.close_before(patience(&shutdown)).await;
+        if let Some(scheduling) = scheduling {
+            scheduling.ended().await;
+        }
         if let Some(control) = control {
             control.close().await;
         }
         last_events.await;
+        last_spans.await;
         report(left);
         if let Some(mistake) = mistake.get() {
             return Err(mistake.clone().into());
@@ -312,30 +325,9 @@ fn prepare(
     });
 }
 
-/// Starts the role that publishes events. The returned future publishes the last events and ends
-/// the role. Events that the broker does not take at once are lost.
-fn publish_events(
-    consumer: &Consumer,
-    monitor: &Monitor,
-    shutdown: &Shutdown,
-) -> impl Future<Output = ()> + use<> {
-    let (end, ended) = oneshot::channel();
-    let role = Role::new("events", &monitor.pulses, |pulse| {
-        let channel = consumer.events(&pulse);
-        events::serve(monitor.events.clone(), channel, pulse, ended)
-    });
-    let role = spawn(role, shutdown);
-    async move {
-        drop(end);
-        // An error means that the broker is away.
-        let _ = tokio::time::timeout(LAST_EVENTS, role).await;
-    }
-}
-
 /// Makes the consumer's options from the worker's settings.
 fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> ConsumerOptions {
-    let Endpoint::Redis(broker) = &config.broker;
-    let mut redis = RedisOptions::new(Arc::clone(broker));
+    let mut redis = RedisOptions::new(Arc::clone(&config.broker));
     redis.lease = config.lease;
     redis.visibility_timeout = config.visibility_timeout;
     redis.claim = config.claim;

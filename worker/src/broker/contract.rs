@@ -8,6 +8,7 @@ use std::time::Duration;
 use celery_protocol::message::{EncodeError, EncodeOptions, Task};
 use futures_util::future::BoxFuture;
 
+use super::admission::Admission;
 use super::backend::Backend;
 use super::control::AnyChannel;
 use super::events::EventChannel;
@@ -65,6 +66,9 @@ pub(crate) trait Broker: Send + Sync + 'static {
 
     /// Returns the channel of events.
     fn events(&self, pulse: &Arc<Pulse>) -> Box<dyn EventChannel>;
+
+    /// Returns the channel on which calls of limited tasks ask to begin.
+    fn admission(&self, pulse: &Arc<Pulse>) -> Box<dyn Admission>;
 
     /// Gives back messages that are still held, marked as redelivered, and returns their number. A
     /// worker calls this at its end, when no role runs any longer. It is tried only once.

@@ -8,7 +8,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use celery_protocol::message::{
-    DecodeError, DecodeOptions, Redelivery as Marked, Task, mark_redelivered,
+    DecodeError, DecodeOptions, Redelivery as Marked, Task, mark_redelivered, may_be_redelivered,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -106,9 +106,7 @@ struct Properties {
 
 impl Peek {
     fn at(raw: &[u8]) -> Option<Peek> {
-        // Every program that restores a message writes the mark in this form.
-        let marked = std::str::from_utf8(raw).is_ok_and(|text| text.contains("\"redelivered\""));
-        if !marked {
+        if !may_be_redelivered(raw) {
             return None;
         }
         // A message that is not strict JSON is not examined further, and is counted.

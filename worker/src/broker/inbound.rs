@@ -23,6 +23,16 @@ pub(crate) struct Batch<M> {
     pub(crate) dead: usize,
 }
 
+impl<M> Default for Batch<M> {
+    fn default() -> Self {
+        Batch {
+            messages: Vec::new(),
+            lost: 0,
+            dead: 0,
+        }
+    }
+}
+
 /// Brings messages, and carries the acknowledgements that wait in the ledger.
 ///
 /// The fetch role owns it, and calls one method after the other. There are two methods because a

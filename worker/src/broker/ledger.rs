@@ -43,7 +43,7 @@ pub const MAX_HELD: usize = 4_000;
 pub(crate) struct Ledger {
     limit: HeldLimit,
     byte_limit: usize,
-    /// How many held messages wait for the rate of their task. They do not count against the
+    /// How many held messages wait for a limit of their task. They do not count against the
     /// limit, only against [`MAX_HELD`].
     waiting: AtomicUsize,
     /// How long a lease lasts without a renewal. `None`: until the broker says that it is lost.
@@ -65,6 +65,8 @@ pub(crate) struct Ledger {
     renewed: Notify,
     /// Wakes the roles that wait until everything is settled.
     settled: Notify,
+    /// Wakes the role that lets limited tasks begin: messages are no longer held.
+    pub(crate) ended: Notify,
     /// Wakes the running tasks: one of them must end.
     terminations: Notify,
     /// The tasks that must not run, by their ids.
@@ -119,7 +121,7 @@ enum Standing {
     Unsure,
 }
 
-/// The mark of a message that waits for the rate of its task.
+/// The mark of a message that waits for a limit of its task.
 #[derive(Debug)]
 pub(crate) struct Waits(Arc<Ledger>);
 
@@ -153,6 +155,7 @@ impl Ledger {
             doubt: Notify::new(),
             renewed: Notify::new(),
             settled: Notify::new(),
+            ended: Notify::new(),
             terminations: Notify::new(),
             revoked: Revoked::default(),
             revoked_stamps: Revoked::default(),
@@ -175,7 +178,7 @@ impl Ledger {
         (limit + waiting).min(most).saturating_sub(busy)
     }
 
-    /// Records that a held message waits for the rate of its task, until the returned mark is
+    /// Records that a held message waits for a limit of its task, until the returned mark is
     /// dropped.
     pub(crate) fn waits(self: &Arc<Self>) -> Waits {
         self.waiting.fetch_add(1, Ordering::AcqRel);
@@ -370,6 +373,18 @@ impl Ledger {
         }
         drop(inner);
         drop(ended);
+        self.ended.notify_one();
+    }
+
+    /// Returns those of these messages that are no longer held.
+    pub(crate) fn gone(&self, tags: impl Iterator<Item = Tag>) -> Vec<Tag> {
+        let inner = self.lock();
+        tags.filter(|tag| !inner.leases.contains_key(tag)).collect()
+    }
+
+    /// Returns how many held messages wait for a limit of their task.
+    pub(crate) fn waiting_count(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
     }
 
     /// Records that these messages wait for their ETA from now on.

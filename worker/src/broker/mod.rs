@@ -7,6 +7,8 @@
 //! * [`Backend`] – stores results and chords. A broker that stores them itself does so in one step
 //!   with the settlement.
 //! * [`control`] – the channel of remote control.
+//! * [`admission`] – asks whether calls of limited tasks may begin.
+//! * [`schedules`] – the store of schedules, which a process without a consumer can use, too.
 //! * upkeep – roles that only one broker needs, such as renewing leases.
 //! * [`Held`] – the message as it arrived: the facts that are known before its body is read, and
 //!   its task.
@@ -16,6 +18,7 @@
 //! [`Transport`] names the broker and its own options. There are two: [`redis`], and [`memory`]
 //! for tests.
 
+pub(crate) mod admission;
 mod backend;
 mod contract;
 pub(crate) mod control;
@@ -30,6 +33,7 @@ mod outbound;
 mod queues;
 pub(crate) mod redis;
 mod revoked;
+pub(crate) mod schedules;
 mod settlement;
 mod tag;
 mod transport;
@@ -47,7 +51,7 @@ pub(crate) use self::outbound::{Begin, Begun, Outbound};
 pub(crate) use self::queues::Queues;
 pub(crate) use self::revoked::{Revoked, stamp_text, stamps};
 pub(crate) use self::settlement::{
-    Chord, Complete, Document, Fate, Join, Letter, Outgoing, Part, Redelivery, ResultStep,
+    Chord, Complete, Document, Fate, Join, Letter, Outgoing, Part, Redelivery, ResultStep, Settled,
     Settlement, Step,
 };
 pub use self::tag::Tag;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use celery_client::Endpoint;
 use celery_client::redis::RedisEndpoint;
 
 use super::queues::Queues;
@@ -88,7 +87,7 @@ pub enum Results {
     Broker,
     /// To another server. A result is stored before its message is acknowledged, so it may be
     /// stored twice but is never lost.
-    Server(Endpoint),
+    Server(Arc<RedisEndpoint>),
     /// Nowhere.
     Disabled,
 }

@@ -7,12 +7,17 @@ use super::held::Held;
 use super::settlement::{Settled, Settlement};
 use super::tag::Tag;
 
-/// A redelivered message whose task is about to begin, or whose body is about to be read.
+/// A message whose task is about to begin, or whose body is about to be read. It was redelivered, or
+/// may begin only once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Begun<'a> {
     pub(crate) tag: Tag,
     /// The name under which its starts are counted. All deliveries of a message share it.
     pub(crate) name: &'a str,
+    /// How often it may begin.
+    pub(crate) limit: u64,
+    /// `true` if its first start counts, too, and not only those after a redelivery.
+    pub(crate) from_first: bool,
 }
 
 /// The answer about a redelivered message that is about to begin.
@@ -43,13 +48,11 @@ pub(crate) trait Outbound: Backend {
     fn settle(&mut self, batch: &[Settlement]) -> impl Future<Output = Settled> + Send;
 
     /// Counts that these messages begin, once for each delivery, and returns, for each message,
-    /// whether it may begin. A message may begin `limit` times. A broker that cannot count says
-    /// [`Begin::Run`].
-    fn begin(&mut self, begun: &[Begun<'_>], limit: u64)
-    -> impl Future<Output = Vec<Begin>> + Send;
+    /// whether it may begin. A broker that cannot count says [`Begin::Run`].
+    fn begin(&mut self, begun: &[Begun<'_>]) -> impl Future<Output = Vec<Begin>> + Send;
 
-    /// Forgets how often the message of this name has begun.
-    fn forget_begun(&mut self, name: &str) -> impl Future<Output = ()> + Send;
+    /// Forgets how often the messages of these names have begun.
+    fn forget_begun(&mut self, names: &[String]) -> impl Future<Output = ()> + Send;
 
     /// Renews the leases of held deliveries. Returns the tags that the broker no longer knows.
     fn renew(&mut self, tags: &[Tag]) -> impl Future<Output = Vec<Tag>> + Send;

@@ -12,6 +12,7 @@ use celery_protocol::result::State;
 use serde_json::value::RawValue;
 
 use super::Tag;
+use crate::trace::Produced;
 
 /// The end of one delivery.
 #[derive(Debug, PartialEq)]
@@ -67,6 +68,8 @@ pub(crate) struct Outgoing {
     pub(crate) queue: Arc<str>,
     pub(crate) priority: u8,
     pub(crate) message: Vec<u8>,
+    /// Its span, if it has one.
+    pub(crate) span: Option<Box<Produced>>,
 }
 
 /// A step that changes the results.
@@ -128,6 +131,10 @@ pub(crate) struct Part {
     pub(crate) task: Arc<Task>,
     /// The tasks that it has published, in the form that results use.
     pub(crate) children: Vec<Box<RawValue>>,
+    /// The number of members that this member has added to the header.
+    pub(crate) added: usize,
+    /// `false` if the member has not ended: it only adds others.
+    pub(crate) has_ended: bool,
 }
 
 impl PartialEq for Part {
@@ -143,6 +150,15 @@ impl Part {
             .index
             .map_or_else(String::new, |index| index.to_string());
         format!("rs:{}:{index}", self.id)
+    }
+
+    /// Returns the name of the run that added members. The members of a run are added once, however
+    /// often the run is repeated after a crash. It cannot be the entry of a counted member, which
+    /// ends with its place or `+inf`.
+    pub(crate) fn run(&self) -> String {
+        let task = &self.task;
+        let (retries, nesting) = (task.retries, task.replaced_task_nesting);
+        format!("rs+{}:{retries}:{nesting}:", task.id)
     }
 }
 
@@ -229,6 +245,14 @@ impl Settlement {
 }
 
 impl Step {
+    /// Returns the span of the message that this step publishes, with its queue.
+    pub(crate) fn span(&self) -> Option<(&Produced, &str)> {
+        match self {
+            Step::Publish(outgoing) => Some((outgoing.span.as_deref()?, &outgoing.queue)),
+            _ => None,
+        }
+    }
+
     /// Makes the step that stores a document.
     pub(crate) fn store(id: impl Into<String>, json: Vec<u8>) -> Step {
         let id = id.into();

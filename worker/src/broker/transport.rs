@@ -1,6 +1,8 @@
 //! Names the broker of a consumer.
 
-use celery_client::Endpoint;
+use std::sync::Arc;
+
+use celery_client::redis::RedisEndpoint;
 
 use super::memory;
 use super::options::RedisOptions;
@@ -22,11 +24,9 @@ impl From<RedisOptions> for Transport {
     }
 }
 
-impl From<Endpoint> for Transport {
-    fn from(endpoint: Endpoint) -> Self {
-        match endpoint {
-            Endpoint::Redis(redis) => Transport::Redis(RedisOptions::new(redis)),
-        }
+impl From<Arc<RedisEndpoint>> for Transport {
+    fn from(endpoint: Arc<RedisEndpoint>) -> Self {
+        Transport::Redis(RedisOptions::new(endpoint))
     }
 }
 

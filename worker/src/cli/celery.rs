@@ -69,12 +69,12 @@ impl Word {
 const TASKS: &str = "tasks are compiled in, or come from the file of --config";
 const FUTURES: &str = "tasks are futures in one process, not child processes";
 const EVENTS: &str = "with --task-events the worker sends a heartbeat every 2 seconds";
-const BEAT: &str = "the worker runs no schedules yet; run celery beat beside it";
+const BEAT: &str = "schedules are kept in Redis, for all processes that run them";
 const USER: &str = "the worker keeps the user and the mask that it is started with; set them in \
     the unit of the supervisor";
 const CONTROL: &str = "the worker takes no part in gossip";
 
-const WORDS: [Word; 23] = [
+const WORDS: [Word; 22] = [
     Word::valued("app", Some('A'), TASKS),
     Word::valued("include", Some('I'), TASKS),
     Word::valued("loader", None, TASKS),
@@ -100,7 +100,6 @@ const WORDS: [Word; 23] = [
         Some('S'),
         "revoked tasks are kept in Redis, for all workers",
     ),
-    Word::flag("beat", Some('B'), BEAT),
     Word::valued("schedule-filename", Some('s'), BEAT).or(&["schedule"]),
     Word::valued("scheduler", None, BEAT),
     Word::flag(

@@ -14,9 +14,9 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use celery_client::Endpoint;
 use celery_client::aio::{Connection, Failure};
 use celery_client::backoff::Backoff;
+use celery_client::redis::RedisEndpoint;
 use celery_protocol::redis_keys::Keys;
 use futures_util::future::join_all;
 
@@ -130,8 +130,7 @@ pub(crate) async fn run(settings: Settings, strict: bool) -> Result<ExitCode, St
     }
     if !config.without_control {
         // A worker that starts finds out by itself, and logs it.
-        let Endpoint::Redis(broker) = &config.broker;
-        let findings = rights::of_control(broker, &config.keys()).await;
+        let findings = rights::of_control(&config.broker, &config.keys()).await;
         findings.into_iter().for_each(&mut report);
     }
     if let Some(url) = &config.database {
@@ -218,8 +217,8 @@ pub(crate) async fn check_logins(config: &Config) -> Result<(), ConfigError> {
 /// A Redis server, and its role for the worker.
 #[derive(Clone, Copy)]
 enum Server<'c> {
-    Broker(&'c Endpoint),
-    Results(&'c Endpoint),
+    Broker(&'c RedisEndpoint),
+    Results(&'c RedisEndpoint),
 }
 
 impl fmt::Display for Server<'_> {
@@ -250,6 +249,9 @@ impl<'c> Server<'c> {
                 findings.extend(of_held_lists(&mut connection, &keys, config.lease).await);
                 let rights = rights::of_broker(&mut connection, &keys, &config.queues).await;
                 findings.extend(rights);
+                if config.beat {
+                    findings.extend(rights::of_schedules(&mut connection, &keys).await);
+                }
                 if config.claim != ClaimMode::Script {
                     findings.extend(rights::of_native_claims(&mut connection, &keys).await);
                 }

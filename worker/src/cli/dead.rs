@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use celery_client::Endpoint;
 use celery_client::aio::{Connection, Failure, Value};
 use celery_client::mask::mask_misplaced;
 use celery_protocol::redis_keys::Keys;
@@ -29,8 +28,7 @@ fn shown<'v>(name: &str, value: &'v str) -> Cow<'v, str> {
 /// Runs the subcommand. Returns exit code 1 if Redis could not be reached or a letter could not be
 /// handled.
 pub(crate) async fn run(config: &Config, dead: Dead) -> ExitCode {
-    let Endpoint::Redis(broker) = &config.broker;
-    let keys = broker.keys();
+    let keys = config.broker.keys();
     let done = match connect(&config.broker).await {
         Ok(mut connection) => match dead {
             Dead::Replay(Back { held: true, .. }) => {

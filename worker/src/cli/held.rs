@@ -1,5 +1,6 @@
 //! Finds and returns the messages in the held lists of workers that are gone.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -81,29 +82,48 @@ pub(super) async fn abandoned(
 }
 
 /// Puts back the messages of all held lists whose owners are gone, and returns their number.
+///
+/// A list may have several headers, and a call returns what belongs to one of them. This therefore
+/// goes on until it has tried each header.
 pub(super) async fn put_back(
     connection: &mut Connection,
     keys: &Keys,
     config: &Config,
 ) -> Result<usize, Failure> {
-    let mut count = 0;
-    for found in abandoned(connection, keys, config.lease).await? {
-        let Some(header) = &found.header else {
-            eprintln!("celery-worker: {found}");
-            continue;
-        };
-        let (owners, index, dead) = (keys.held_owners(), keys.unacked_index(), keys.dead());
-        let call = return_call(
-            [&found.key, &owners, &index, &dead],
-            &found.instance,
-            Some((&found.raw, header)),
-            &config.hostname,
-        );
-        if let Value::Int(moved) = connection.run(&scripts::RETURN_HELD, &call).await? {
-            count += usize::try_from(moved).unwrap_or(0);
+    let (mut count, mut tried) = (0, HashSet::new());
+    loop {
+        let mut found = abandoned(connection, keys, config.lease).await?;
+        found.retain(|list| tried.insert((list.instance.clone(), list.raw.clone())));
+        if found.is_empty() {
+            return Ok(count);
+        }
+        for list in found {
+            count += put_back_one(connection, keys, config, &list).await?;
         }
     }
-    Ok(count)
+}
+
+async fn put_back_one(
+    connection: &mut Connection,
+    keys: &Keys,
+    config: &Config,
+    found: &Abandoned,
+) -> Result<usize, Failure> {
+    let Some(header) = &found.header else {
+        eprintln!("celery-worker: {found}");
+        return Ok(0);
+    };
+    let (owners, index, dead) = (keys.held_owners(), keys.unacked_index(), keys.dead());
+    let call = return_call(
+        [&found.key, &owners, &index, &dead],
+        &found.instance,
+        Some((&found.raw, header)),
+        &config.hostname,
+    );
+    match connection.run(&scripts::RETURN_HELD, &call).await? {
+        Value::Int(moved) => Ok(usize::try_from(moved).unwrap_or(0)),
+        _ => Err(Failure::Answer("return_held")),
+    }
 }
 
 fn seconds(time: Value) -> f64 {

@@ -10,6 +10,7 @@
 //! * 78 – a setting cannot be used.
 
 mod banner;
+mod beat;
 mod celery;
 mod check;
 mod dead;
@@ -18,6 +19,7 @@ mod letters;
 mod options;
 mod papers;
 mod pidfile;
+mod redbeat;
 mod redis;
 mod rights;
 mod secrets;
@@ -27,10 +29,12 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
-use crate::app::{StartError, Stopped, Worker, WorkerBuilder};
+use crate::app::{StartError, Stopped, Worker, WorkerBuilder, run_beat};
 use crate::config::value::ConfigError;
 use crate::config::{Config, Settings};
 use crate::logging;
+use crate::shutdown::Shutdown;
+use celery::WithoutEffect;
 use options::{Command, Options};
 use pidfile::PidFile;
 
@@ -108,6 +112,27 @@ pub fn main(tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> ExitCode {
     }
 }
 
+/// Runs schedules without tasks.
+async fn run_schedules(
+    config: Config,
+    print_config: bool,
+    without_effect: &WithoutEffect,
+) -> Result<ExitCode, StartError> {
+    if print_config {
+        print!("{config}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let _pidfile = match &config.pidfile {
+        Some(path) => Some(PidFile::create(path)?),
+        None => None,
+    };
+    logging::start(&config)?;
+    without_effect.warn();
+    check::check_logins(&config).await?;
+    run_beat(config, Shutdown::default()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn run(
     options: Options,
     tasks: impl FnOnce(WorkerBuilder) -> WorkerBuilder,
@@ -144,6 +169,13 @@ async fn run(
         }) => {
             let config = Config::new(builder.settings)?;
             return Ok(top::run(&config, once, !no_enable_events).await);
+        }
+        Some(Command::Beat { command }) => {
+            let config = Config::new(builder.settings)?;
+            return match command {
+                Some(command) => Ok(beat::run(&config, command).await),
+                None => run_schedules(config, print_config, &without_effect).await,
+            };
         }
         // Completion and manual page were printed before the threads started.
         Some(Command::Completion { .. } | Command::Man | Command::Worker) | None => {}

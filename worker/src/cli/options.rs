@@ -78,6 +78,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Dead,
     },
+    /// Send the tasks of schedules, without running tasks; or handle the entries of the schedules
+    Beat {
+        #[command(subcommand)]
+        command: Option<Beat>,
+    },
     /// Show workers, queues and tasks while they change; revoke tasks, put dead letters back
     ///
     /// Shows every worker that answers remote control or sends events, Python's too. Keys: 1 to 6
@@ -110,6 +115,36 @@ pub(crate) enum Dead {
     Replay(Back),
     /// Delete them
     Purge(Which),
+}
+
+/// The subcommands for schedules.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Beat {
+    /// List the entries, and the process that sends their tasks
+    List,
+    /// Send the task of an entry now; its next due time stays
+    Run {
+        /// The entry
+        name: String,
+    },
+    /// Let entries be due again, from now on
+    Enable {
+        /// The entries
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Let entries not be due any more
+    Disable {
+        /// The entries
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Copy the entries of RedBeat that do not exist here yet
+    ImportRedbeat {
+        /// What RedBeat's keys begin with, as its settings have it
+        #[arg(default_value = "redbeat:")]
+        prefix: String,
+    },
 }
 
 /// Some dead letters, or all.

@@ -15,9 +15,11 @@ pub(crate) fn print(command: &Command) -> Option<ExitCode> {
             Ok(text)
         }
         Command::Man => manual(),
-        Command::Worker | Command::Check { .. } | Command::Dead { .. } | Command::Top { .. } => {
-            return None;
-        }
+        Command::Worker
+        | Command::Beat { .. }
+        | Command::Check { .. }
+        | Command::Dead { .. }
+        | Command::Top { .. } => return None,
     };
     let printed = text.and_then(|text| io::stdout().write_all(&text));
     Some(match printed {

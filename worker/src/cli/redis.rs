@@ -1,11 +1,10 @@
 //! Helpers for the few commands that the command line sends to Redis itself.
 
-use celery_client::Endpoint;
 use celery_client::aio::{Cmd, ConnectOptions, Connection, Failure, Value};
+use celery_client::redis::RedisEndpoint;
 
 /// Opens a connection for one command of the command line.
-pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Connection, Failure> {
-    let Endpoint::Redis(endpoint) = endpoint;
+pub(crate) async fn connect(endpoint: &RedisEndpoint) -> Result<Connection, Failure> {
     Connection::open(endpoint, &ConnectOptions::new("celery-worker/cli")).await
 }
 
@@ -26,6 +25,14 @@ pub(crate) fn text(value: &Value) -> String {
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => text.clone(),
         Value::Int(number) => number.to_string(),
         _ => String::new(),
+    }
+}
+
+/// Returns the bytes of an answer, or none if it has none.
+pub(crate) fn raw(value: Value) -> Vec<u8> {
+    match value {
+        Value::BulkString(bytes) => bytes,
+        other => text(&other).into_bytes(),
     }
 }
 

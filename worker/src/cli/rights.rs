@@ -93,6 +93,32 @@ pub(super) async fn of_native_claims(connection: &mut Connection, keys: &Keys) -
     })
 }
 
+/// Returns a finding if the user lacks rights for schedules.
+pub(super) async fn of_schedules(connection: &mut Connection, keys: &Keys) -> Option<Finding> {
+    // No process leads under this token, so nothing is done.
+    let mut fire = scripts::call(&scripts::BEAT_FIRE, 4, 9, 256);
+    fire.arg(keys.beat_leader())
+        .arg(keys.beat_due())
+        .arg(keys.beat())
+        .arg(keys.beat_runs());
+    fire.arg(UNUSED_ID).arg("").arg(0).arg("").arg("");
+    let unused = keys.redelivered(UNUSED_ID);
+    let fired = connection.run(&scripts::BEAT_FIRE, &fire).await;
+    let mut refused = fired.err();
+    for words in [
+        ["PTTL", &keys.beat_leader()],
+        ["EXISTS", &keys.beat_fence()],
+        ["HGETALL", &unused],
+    ] {
+        let answer = connection.query(&command(&words)).await;
+        refused = refused.or(answer.err());
+    }
+    let refused = refused.filter(|failure| matches!(failure, Failure::Refused(_)))?;
+    Some(Finding::error(format!(
+        "the user lacks rights for schedules (--beat): {refused}"
+    )))
+}
+
 /// Returns a finding for each right that the user lacks where results are stored.
 pub(super) async fn of_results(connection: &mut Connection, keys: &Keys) -> Vec<Finding> {
     let key = keys.result(UNUSED_ID);
@@ -131,12 +157,21 @@ async fn claim_nothing(
 }
 
 async fn tracking(connection: &mut Connection) -> Option<Finding> {
-    // Tracking is off on this connection anyway.
-    let off = command(&["CLIENT", "TRACKING", "OFF"]);
-    match connection.query(&off).await {
-        Err(refused @ Failure::Refused(_)) => Some(Finding::warning(format!(
-            "the queues will be polled, because CLIENT TRACKING is refused: {refused}"
-        ))),
-        _ => None,
+    // Tracking is off on this connection anyway. The second command therefore always fails, but
+    // only a user without the right gets `NOPERM`.
+    for (words, code) in [
+        (["TRACKING", "OFF"], None),
+        (["CACHING", "YES"], Some("NOPERM")),
+    ] {
+        let call = command(&["CLIENT", words[0], words[1]]);
+        if let Err(refused @ Failure::Refused(_)) = connection.query(&call).await
+            && code.is_none_or(|code| refused.is_refusal(code))
+        {
+            return Some(Finding::warning(format!(
+                "the queues will be polled, because CLIENT {} is refused: {refused}",
+                words[0]
+            )));
+        }
     }
+    None
 }

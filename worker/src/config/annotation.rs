@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::declaration::Config;
 use super::value::{ConfigError, Text};
 use crate::duration;
-use crate::task::{Policy, Rate};
+use crate::task::{FleetLimits, LimitBy, MaxRetries, Policy, Rate};
 
 /// The key of annotations, as an error names it.
 const ANNOTATIONS: &str = "annotations (in the file of --config)";
@@ -19,11 +19,19 @@ pub(crate) struct Annotation {
     time_limit: Option<Text>,
     soft_time_limit: Option<Text>,
     rate_limit: Option<Text>,
+    max_concurrency: Option<u32>,
+    fleet_rate_limit: Option<Text>,
+    limit_by: Option<Text>,
     max_retries: Option<u32>,
     default_retry_delay: Option<Text>,
     track_started: Option<bool>,
     ignore_result: Option<bool>,
     store_errors_even_if_ignored: Option<bool>,
+    acks_late: Option<bool>,
+    reject_on_worker_lost: Option<bool>,
+    acks_on_failure: Option<bool>,
+    acks_on_timeout: Option<bool>,
+    acks_on_failure_or_timeout: Option<bool>,
 }
 
 impl Annotation {
@@ -50,13 +58,39 @@ impl Annotation {
             let rate = Rate::parse(&rate.to_string()).map_err(|error| error.to_string())?;
             policy.rate_limit = rate;
         }
-        policy.max_retries = self.max_retries.or(policy.max_retries);
+        self.limit_fleet(&mut policy.fleet)?;
+        let most = self.max_retries.map(MaxRetries::Limited);
+        policy.max_retries = most.or(policy.max_retries);
+        let early = self.acks_late.map(|late| !late);
+        policy.acks_early = early.unwrap_or(policy.acks_early);
+        let fails = self.reject_on_worker_lost.map(|rejects| !rejects);
+        policy.fails_when_lost = fails.unwrap_or(policy.fails_when_lost);
+        let both = self.acks_on_failure_or_timeout;
+        let kept = self.acks_on_failure.or(both).map(|acks| !acks);
+        policy.keeps_failed = kept.unwrap_or(policy.keeps_failed);
+        let requeued = self.acks_on_timeout.or(both).map(|acks| !acks);
+        policy.requeues_late = requeued.unwrap_or(policy.requeues_late);
         policy.track_started = self.track_started.unwrap_or(policy.track_started);
         policy.ignore_result = self.ignore_result.unwrap_or(policy.ignore_result);
         policy.store_errors = self
             .store_errors_even_if_ignored
             .unwrap_or(policy.store_errors);
         Ok(())
+    }
+
+    /// Changes the limits that hold across all workers.
+    fn limit_fleet(&self, limits: &mut FleetLimits) -> Result<(), String> {
+        if let Some(most) = self.max_concurrency {
+            limits.max_concurrency = (most > 0).then_some(most);
+        }
+        if let Some(rate) = &self.fleet_rate_limit {
+            let rate = Rate::parse(&rate.to_string()).map_err(|error| error.to_string())?;
+            limits.rate = rate;
+        }
+        if let Some(by) = &self.limit_by {
+            limits.by = Some(LimitBy::parse(&by.to_string()));
+        }
+        limits.check_size()
     }
 }
 
@@ -101,7 +135,7 @@ mod tests {
     fn policy(toml: &str, task: &str) -> Policy {
         let config = Config::new(Settings::from_toml(toml).unwrap()).unwrap();
         let mut policy = Policy {
-            max_retries: Some(3),
+            max_retries: Some(MaxRetries::Limited(3)),
             ..Policy::default()
         };
         config.complete_policy(task, &mut policy);
@@ -123,13 +157,19 @@ mod tests {
         ";
         let add = policy(toml, "proj.add");
         assert_eq!(add.time_limit, Some(Duration::from_secs(2)));
-        assert_eq!((add.max_retries, add.ignore_result), (Some(5), false));
+        assert_eq!(
+            (add.max_retries, add.ignore_result),
+            (Some(MaxRetries::Limited(5)), false)
+        );
         let free = policy(toml, "proj.free");
         assert_eq!(free.time_limit, None);
         assert_eq!(free.retry_delay, Some(Duration::from_millis(1500)));
         let other = policy(toml, "proj.other");
         assert_eq!(other.time_limit, Some(Duration::from_mins(1)));
-        assert_eq!((other.max_retries, other.ignore_result), (Some(3), true));
+        assert_eq!(
+            (other.max_retries, other.ignore_result),
+            (Some(MaxRetries::Limited(3)), true)
+        );
     }
 
     #[test]
@@ -169,6 +209,30 @@ mod tests {
     }
 
     #[test]
+    fn limits_across_all_workers_come_from_annotations() {
+        let toml = "
+            [annotations.'proj.add']
+            max_concurrency = 2
+            limit_by = 1
+            [annotations.'proj.mail']
+            fleet_rate_limit = '100/m'
+            limit_by = 'tenant'
+            [annotations.'proj.free']
+            max_concurrency = 0
+            fleet_rate_limit = 0
+        ";
+        let add = policy(toml, "proj.add").fleet;
+        assert_eq!((add.max_concurrency, add.interval()), (Some(2), None));
+        assert_eq!(add.by, Some(LimitBy::parse("1")));
+        let mail = policy(toml, "proj.mail").fleet;
+        assert_eq!(mail.interval(), Some(Duration::from_millis(600)));
+        assert_eq!(mail.by, Some(LimitBy::parse("tenant")));
+        for task in ["proj.free", "proj.other"] {
+            assert!(!policy(toml, task).fleet.are_set(), "{task}");
+        }
+    }
+
+    #[test]
     fn a_wrong_annotation_is_named() {
         for (toml, part) in [
             ("[annotations.x]\nserializer = 'yaml'", "serializer"),
@@ -179,6 +243,14 @@ mod tests {
             (
                 "[annotations.x]\ntime_limit = 'soon'",
                 "x: \"soon\" is not a time",
+            ),
+            (
+                "[annotations.x]\nmax_concurrency = 10001",
+                "x: max_concurrency (10001) is above 10000",
+            ),
+            (
+                "[annotations.x]\nfleet_rate_limit = '1/d'",
+                "x: \"1/d\" is not a rate",
             ),
             ("[annotations.x]\nmax_retries = -1", "line 2"),
             ("[annotations]\nx = 5", "line 2"),

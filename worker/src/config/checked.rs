@@ -5,10 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::ops::{Deref, RangeInclusive};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use celery_client::Endpoint;
 use celery_client::mask::{mask, mask_misplaced};
+use celery_client::redis::RedisEndpoint;
 use celery_protocol::priorities::{PrioritySteps, Separator};
 use celery_protocol::serializer::Serializer;
 
@@ -20,6 +21,7 @@ use crate::consumer::{RouteError, Routes};
 use crate::database::Zone;
 use crate::duration;
 use crate::task::Rate;
+use crate::trace::{Collector, Pairs, Ratio};
 
 /// The value of a setting in force.
 pub(crate) trait Checked: Sized {
@@ -219,11 +221,13 @@ impl Checked for Rate {
     }
 }
 
-impl Checked for Endpoint {
+impl Checked for Arc<RedisEndpoint> {
     type Given = String;
 
     fn check(given: String) -> Result<Self, String> {
-        Endpoint::from_url(&given).map_err(|error| error.to_string())
+        RedisEndpoint::from_url(&given)
+            .map(Arc::new)
+            .map_err(|error| error.to_string())
     }
 
     fn written(&self) -> Option<String> {
@@ -238,8 +242,8 @@ impl Checked for Results {
         match given.as_str() {
             "" => Ok(Results::Broker),
             "disabled" | "disabled://" => Ok(Results::Disabled),
-            url => Endpoint::from_url(url)
-                .map(Results::Server)
+            url => RedisEndpoint::from_url(url)
+                .map(|server| Results::Server(Arc::new(server)))
                 .map_err(|error| error.of_result_backend().to_string()),
         }
     }
@@ -372,6 +376,77 @@ impl Checked for Routes {
 
     fn written(&self) -> Option<String> {
         (!self.is_empty()).then(|| self.to_string())
+    }
+}
+
+/// The URL of a collector of OpenTelemetry.
+impl Checked for Collector {
+    type Given = String;
+
+    fn check(given: String) -> Result<Self, String> {
+        if cfg!(not(feature = "otlp")) {
+            return Err("this worker was built without the feature `otlp`".to_owned());
+        }
+        Collector::parse(&given)
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(quoted(&self.to_string()))
+    }
+
+    fn is_unset(given: &String) -> bool {
+        given.is_empty()
+    }
+}
+
+impl Checked for Pairs {
+    type Given = String;
+
+    fn check(given: String) -> Result<Self, String> {
+        Pairs::parse(&given)
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(quoted(&self.to_string()))
+    }
+
+    fn is_unset(given: &String) -> bool {
+        given.is_empty()
+    }
+}
+
+/// Pairs whose values may be secret.
+#[derive(Clone, Debug)]
+pub(crate) struct Headers(pub(crate) Pairs);
+
+impl Checked for Headers {
+    type Given = String;
+
+    fn check(given: String) -> Result<Self, String> {
+        Pairs::parse(&given).map(Headers)
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(quoted(&self.0.masked()))
+    }
+
+    fn is_unset(given: &String) -> bool {
+        given.is_empty()
+    }
+}
+
+impl Checked for Ratio {
+    type Given = Text;
+
+    fn check(given: Text) -> Result<Self, String> {
+        let share = given.to_string().parse();
+        share
+            .map_err(|_| "not a number".to_owned())
+            .and_then(Ratio::new)
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(self.to_string())
     }
 }
 

@@ -1,8 +1,9 @@
 //! Checks settings that depend on each other, and lets each take effect on the others.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use celery_client::Endpoint;
+use celery_client::redis::RedisEndpoint;
 use celery_protocol::names::check_queue_name;
 use celery_protocol::redis_keys::Keys;
 
@@ -10,10 +11,15 @@ use super::checked::strategy_name;
 use super::declaration::{Config, SETTINGS, Settings};
 use super::node::{host, node_name, of_node};
 use super::value::ConfigError;
+use crate::beat::{self, Section};
 use crate::broker::{QueueOrder, Results};
+use crate::database::Zone;
 
 /// The largest weight. A larger one is a mistake: only the proportion of weights counts.
 const MOST_WEIGHT: u32 = 100;
+
+/// The key of entries of the schedules, as an error names it.
+const SCHEDULES: &str = "schedules (in the file of --config)";
 
 impl Config {
     /// Checks settings and fills in the defaults.
@@ -35,12 +41,23 @@ impl Config {
         Ok(config)
     }
 
+    /// Checks the entries of the schedules, which may depend on the zone.
+    pub(super) fn read_schedules(
+        &mut self,
+        sections: Option<&BTreeMap<String, Section>>,
+    ) -> Result<(), ConfigError> {
+        let zone = self.timezone.clone().unwrap_or_else(Zone::utc);
+        let entries = sections.map(|sections| beat::check_file(sections, &zone));
+        let entries = entries.transpose();
+        self.schedules = entries.map_err(|cause| ConfigError::new(SCHEDULES, cause))?;
+        Ok(())
+    }
+
     /// Gives the broker its prefix, and kombu's transport options `priority_steps` and `sep`, which
     /// the URL may have named.
     fn complete_broker(&mut self) -> Result<(), ConfigError> {
         let prefix = self.key_prefix.clone().unwrap_or_default();
-        let Endpoint::Redis(broker) = self.broker.clone();
-        let mut broker = Arc::unwrap_or_clone(broker).with_key_prefix(prefix);
+        let mut broker = RedisEndpoint::clone(&self.broker).with_key_prefix(prefix);
         if let Some(steps) = self.priority_steps.take() {
             broker = broker
                 .with_priority_steps(steps)
@@ -62,12 +79,12 @@ impl Config {
     /// another server.
     fn complete_results(&mut self) {
         let given = self.result_key_prefix.take();
-        let Endpoint::Redis(broker) = &self.broker;
+        let broker = &self.broker;
         let prefix = given.unwrap_or_else(|| broker.key_prefix().to_owned());
         let server = match &self.result_backend {
             Results::Disabled => return,
             Results::Broker => Arc::clone(broker),
-            Results::Server(Endpoint::Redis(server)) => Arc::clone(server),
+            Results::Server(server) => Arc::clone(server),
         };
         let server = Arc::unwrap_or_clone(server).with_key_prefix(prefix);
         let is_other_prefix = server.key_prefix() != broker.key_prefix();
@@ -137,11 +154,9 @@ impl Config {
 
     /// Returns the names of all keys.
     pub(crate) fn keys(&self) -> Keys {
-        let Endpoint::Redis(broker) = &self.broker;
+        let broker = &self.broker;
         match &self.result_backend {
-            Results::Server(Endpoint::Redis(server)) => {
-                broker.keys_with_results(server.key_prefix())
-            }
+            Results::Server(server) => broker.keys_with_results(server.key_prefix()),
             Results::Broker | Results::Disabled => broker.keys(),
         }
     }
@@ -152,7 +167,7 @@ impl Config {
 /// # Errors
 ///
 /// What is wrong.
-pub(crate) fn check_keys(broker: &Endpoint, queues: &[String]) -> Result<(), String> {
+pub(crate) fn check_keys(broker: &RedisEndpoint, queues: &[String]) -> Result<(), String> {
     let keys = Keys::default();
     let taken = [keys.unacked(), keys.unacked_index(), keys.dead()];
     if let Some(queue) = queues.iter().find(|queue| taken.contains(queue)) {
@@ -160,7 +175,6 @@ pub(crate) fn check_keys(broker: &Endpoint, queues: &[String]) -> Result<(), Str
             "{queue:?} is the key of messages that are not in a queue"
         ));
     }
-    let Endpoint::Redis(broker) = broker;
     match broker.keys().overlap(queues) {
         Some((one, other)) => Err(format!(
             "with these priority_steps and this sep, {other:?} names a list of the queue {one:?}"

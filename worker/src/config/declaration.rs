@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use celery_client::Endpoint;
+use celery_client::redis::RedisEndpoint;
 use celery_protocol::names::check_queue_name;
 use celery_protocol::priorities::{PrioritySteps, Separator};
 use celery_protocol::serializer::Serializer;
@@ -19,24 +20,26 @@ use clap::ArgMatches;
 
 use super::annotation::Annotation;
 use super::checked::{
-    Check, Checked, DatabaseUrl, a_queue, at_least_a_second, at_least_one, checked,
+    Check, Checked, DatabaseUrl, Headers, a_queue, at_least_a_second, at_least_one, checked,
     no_control_character, within, zero_or_a_second,
 };
 use super::given::{Given, read_slots, slots};
 use super::log::LogFormat;
 use super::setting::{DefaultText, Group, Setting, declare_settings};
 use super::value::ConfigError;
+use crate::beat::{FileEntry, Section};
 use crate::broker::{ClaimMode, QueueOrder, Results};
 use crate::consumer::{Routes, read_routes};
 use crate::database::Zone;
 use crate::delivery::MAX_HELD;
 use crate::task::Rate;
 use crate::tasks::SqlTask;
+use crate::trace::{Collector, Pairs, Ratio};
 
 declare_settings! {
     /// Sets the URL of the broker: `redis://[user:password@]host[:port][/db]`, `rediss://`, or
     /// `redis+socket://`.
-    broker: Endpoint = "redis://localhost:6379/0" {
+    broker: Arc<RedisEndpoint> = "redis://localhost:6379/0" {
         group: Broker,
         short: 'b',
         variable: "CELERY_BROKER_URL",
@@ -569,6 +572,30 @@ declare_settings! {
         example: "true",
     }
 
+    /// Makes the worker send the tasks of schedules, too, if no other process does.
+    beat: bool = false {
+        group: Schedules,
+        short: 'B',
+        value: "BOOL",
+        help: "Also send the tasks of schedules: one of the processes that may do it does",
+        more: "`celery-worker beat` runs schedules without tasks. See \
+               [Schedules](schedules.md)",
+        builder: |beat: bool| beat,
+        example: "true",
+    }
+
+    /// Sets the time zone of schedules that name none: an IANA name, or an offset such as `+00:00`.
+    timezone: Option<Zone> {
+        group: Schedules,
+        hyphen: true,
+        value: "ZONE",
+        help: "The time zone of schedules that name none: an IANA name or `±hh:mm`",
+        default: "`UTC`",
+        celery: "timezone",
+        builder: |zone: impl Into<String>| zone.into(),
+        example: "\"Europe/Berlin\"",
+    }
+
     /// Makes `task_created` and SQL tasks apply each call once, with the help of the table
     /// `celery_inbox`. Other tasks use [`Database::once`](crate::Database::once).
     exactly_once: bool = false {
@@ -602,6 +629,70 @@ declare_settings! {
         more: "[The pages](metrics.md) need it. Port 0 is a free one, which the log names",
         builder: |address: impl Into<String>| address.into(),
         example: "\"127.0.0.1:9808\"",
+    }
+
+    /// Sets the collector of OpenTelemetry that gets the spans of tasks, by OTLP over HTTP:
+    /// `http://host:4318`. Without it no spans are made, but messages continue their traces.
+    otlp_endpoint: Option<Collector> {
+        group: Log,
+        variable: "OTEL_EXPORTER_OTLP_ENDPOINT",
+        value: "URL",
+        help: "The collector of OpenTelemetry that gets the spans of tasks, such as \
+               `http://localhost:4318`",
+        default: "none",
+        more: "OTLP over HTTP. `/v1/traces` is appended, unless it is there. See \
+               [Tracing](../guides/tracing.md)",
+        builder: |url: impl Into<String>| url.into(),
+        example: "\"http://localhost:4318\"",
+    }
+
+    /// Sets headers of the requests to the collector, such as a key: `name=value,name=value`, with
+    /// percent-encoded values. They are never shown.
+    otlp_headers: Option<Headers> {
+        group: Log,
+        variable: "OTEL_EXPORTER_OTLP_HEADERS",
+        value: "PAIRS",
+        help: "Headers for the collector, such as a key: `name=value,name=value`",
+        default: "none",
+        more: "Values are percent-encoded. Set them in the environment: other users of the machine \
+               can see options",
+        builder: |pairs: impl Into<String>| pairs.into(),
+        example: "\"api-key=secret\"",
+    }
+
+    /// Sets the name of the service in traces.
+    otlp_service: String = "celery-worker" {
+        group: Log,
+        variable: "OTEL_SERVICE_NAME",
+        value: "NAME",
+        help: "The name of the service in traces: `service.name`",
+        builder: |name: impl Into<String>| name.into(),
+        example: "\"mails\"",
+    }
+
+    /// Sets attributes that describe the worker in traces: `name=value,name=value`.
+    otlp_resource: Option<Pairs> {
+        group: Log,
+        variable: "OTEL_RESOURCE_ATTRIBUTES",
+        value: "PAIRS",
+        help: "Attributes of the worker in traces, such as `deployment.environment.name=prod`",
+        default: "none",
+        more: "As for the headers. A `service.name` here counts before `--otlp-service`",
+        builder: |pairs: impl Into<String>| pairs.into(),
+        example: "\"deployment.environment.name=prod\"",
+    }
+
+    /// Sets the share of traces that are recorded, from 0 to 1, if they begin in this worker. For
+    /// others, the sender has decided.
+    otlp_ratio: Ratio = "1" {
+        group: Log,
+        variable: "OTEL_TRACES_SAMPLER_ARG",
+        value: "SHARE",
+        help: "The share of the traces that begin in this worker and are recorded, from 0 to 1",
+        more: "For other traces the sender has decided, as with OpenTelemetry's sampler \
+               `parentbased_traceidratio`",
+        builder: |share: f64| share.into(),
+        example: "0.1",
     }
 
     /// Sets how long running tasks may go on at a cold shutdown before they are dropped. Zero drops

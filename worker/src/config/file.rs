@@ -6,7 +6,7 @@ use super::value::ConfigError;
 impl Settings {
     /// Reads the settings of a file.
     pub(crate) fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| {
+        let mut settings: Settings = toml::from_str(text).map_err(|error| {
             // The cause is only the error's message, because the excerpt of the file that `Display`
             // prints could show a password.
             let cause = without_values(error.message());
@@ -18,7 +18,10 @@ impl Settings {
                 None => cause,
             };
             ConfigError::new("--config", cause)
-        })
+        })?;
+        // A file without entries removes those of earlier files.
+        settings.schedules.get_or_insert_default();
+        Ok(settings)
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) enum Group {
     Queues,
     Running,
     Lost,
+    Schedules,
     Log,
 }
 
@@ -26,6 +27,7 @@ impl Group {
             Group::Queues => "Queues and messages",
             Group::Running => "Running tasks",
             Group::Lost => "Lost workers",
+            Group::Schedules => "Schedules",
             Group::Log => "Log and monitoring",
         }
     }
@@ -224,6 +226,10 @@ macro_rules! declare_settings {
             /// Celery's `task_annotations`: changes of tasks by name, which only the file can define.
             #[serde(default, alias = "task_annotations")]
             pub(crate) annotations: BTreeMap<String, Annotation>,
+            /// Celery's `beat_schedule`: entries of the schedules, which only the file can define.
+            /// `None`: without a file.
+            #[serde(default, alias = "beat_schedule")]
+            pub(crate) schedules: Option<BTreeMap<String, Section>>,
         }
 
         impl Settings {
@@ -237,6 +243,7 @@ macro_rules! declare_settings {
                     } else {
                         self.annotations
                     },
+                    schedules: self.schedules.or(other.schedules),
                 }
             }
 
@@ -271,6 +278,7 @@ macro_rules! declare_settings {
                     $($name: Given::take(matches, stringify!($name)),)+
                     tasks: BTreeMap::new(),
                     annotations: BTreeMap::new(),
+                    schedules: None,
                 })
             }
 
@@ -286,12 +294,15 @@ macro_rules! declare_settings {
             $(pub(crate) $name: $type,)+
             pub(crate) tasks: BTreeMap<String, SqlTask>,
             pub(crate) annotations: BTreeMap<String, Annotation>,
+            /// The entries of the file, if there is one.
+            pub(crate) schedules: Option<Vec<(String, FileEntry)>>,
         }
 
         impl Config {
             /// Checks each setting by itself and fills in the defaults.
             pub(super) fn of_each(settings: Settings) -> Result<Self, ConfigError> {
-                Ok(Config {
+                let sections = settings.schedules;
+                let mut config = Config {
                     $($name: {
                         let checks: &[Check<$type>] = &[$($check)?];
                         declare_settings!(
@@ -300,7 +311,10 @@ macro_rules! declare_settings {
                     },)+
                     tasks: settings.tasks,
                     annotations: settings.annotations,
-                })
+                    schedules: None,
+                };
+                config.read_schedules(sections.as_ref())?;
+                Ok(config)
             }
 
             /// Returns each setting as a value of the file, unless it is not set.

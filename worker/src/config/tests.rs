@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use celery_client::Endpoint;
 use clap::{Args, FromArgMatches};
 
 use super::checked::Checked;
@@ -132,13 +131,12 @@ fn the_printed_settings_hide_passwords_and_can_be_read() {
 fn results_have_the_brokers_prefix_by_default() {
     let config = |toml: &str| Config::new(Settings::from_toml(toml).unwrap()).unwrap();
     let shop = config("key_prefix = 'shop:'");
-    let Endpoint::Redis(broker) = &shop.broker;
-    assert_eq!(broker.key_prefix(), "shop:");
+    assert_eq!(shop.broker.key_prefix(), "shop:");
     assert_eq!(shop.result_backend, Results::Broker);
     let elsewhere = config("key_prefix = 'shop:'\nresult_backend = 'redis://other'");
     let bare = config("key_prefix = 'shop:'\nresult_key_prefix = ''");
     for (config, prefix) in [(elsewhere, "shop:"), (bare, "")] {
-        let Results::Server(Endpoint::Redis(server)) = config.result_backend else {
+        let Results::Server(server) = config.result_backend else {
             panic!("{:?}", config.result_backend)
         };
         assert_eq!(server.key_prefix(), prefix);
@@ -200,7 +198,7 @@ fn the_reference_lists_the_settings_as_they_are_declared() {
 }
 
 /// A value of each setting as an option and in a file, and as `--print-config` prints it.
-const SAMPLES: [(&str, &str, &str, &str); 48] = [
+const SAMPLES: [(&str, &str, &str, &str); 55] = [
     (
         "broker",
         "redis://h/1",
@@ -263,9 +261,26 @@ const SAMPLES: [(&str, &str, &str, &str); 48] = [
     ("claim", "script", "'script'", "\"script\""),
     ("eta_task_limit", "9", "9", "9"),
     ("task_events", "true", "true", "true"),
+    ("beat", "true", "true", "true"),
+    (
+        "timezone",
+        "Europe/Berlin",
+        "'Europe/Berlin'",
+        "\"Europe/Berlin\"",
+    ),
     ("exactly_once", "true", "true", "true"),
     ("inbox_expires", "0", "0", "\"0s\""),
     ("metrics_addr", "9808", "'9808'", "\"127.0.0.1:9808\""),
+    (
+        "otlp_endpoint",
+        "http://h:4318/",
+        "'http://h:4318'",
+        "\"http://h:4318/v1/traces\"",
+    ),
+    ("otlp_headers", "key=s", "'key=s'", "\"key=***\""),
+    ("otlp_service", "mails", "'mails'", "\"mails\""),
+    ("otlp_resource", "a=b,c=d", "'a=b,c=d'", "\"a=b,c=d\""),
+    ("otlp_ratio", "0.5", "0.5", "0.5"),
     ("soft_shutdown_timeout", "10", "10", "\"10s\""),
     ("without_control", "true", "true", "true"),
     ("without_mingle", "true", "true", "true"),

@@ -30,6 +30,12 @@ impl From<Duration> for Text {
     }
 }
 
+impl From<f64> for Text {
+    fn from(number: f64) -> Self {
+        Text::Real(number)
+    }
+}
+
 impl From<String> for Text {
     fn from(text: String) -> Self {
         Text::Written(text)

@@ -32,9 +32,10 @@ use crate::broker::{
     Begin, Begun, Claimed, Fate, Held, Ledger, Letter, Outbound, Peek, Settlement, Tag,
 };
 use crate::clock::now;
-use crate::delivery::{Delivery, Order, Outcome};
+use crate::delivery::{Delivery, Order, Outbox, Outcome};
 use crate::failpoint::failpoint;
 use crate::monitor::{Observer, Observers, Pulse};
+use crate::trace::Traces;
 use crate::{Phase, Shutdown};
 
 /// How often the wall clock is read while a message waits for its ETA, so that a corrected clock is
@@ -67,6 +68,7 @@ pub(crate) struct Intake<O: Outbound> {
     pub(crate) redelivery_limit: u32,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) observers: Observers,
+    pub(crate) traces: Traces,
 }
 
 /// What remote control asks about the parked messages.
@@ -197,10 +199,12 @@ impl<O: Outbound> Intake<O> {
             message.decode(&DecodeOptions::default().accept(&self.accept))
         });
         if let Some(peek) = peek {
-            self.outbound.forget_begun(&peek.count).await;
+            self.outbound
+                .forget_begun(std::slice::from_ref(&peek.count))
+                .await;
         }
         let now = now();
-        let task = match task {
+        let mut task = match task {
             Some(Ok(task)) => task,
             Some(Err(error)) => {
                 self.malformed(tag, &queue, &error, now);
@@ -213,12 +217,16 @@ impl<O: Outbound> Intake<O> {
             }
         };
         self.ledger.weigh(tag, task.size());
+        let run = self.traces.enter(&mut task);
         let delivery = Delivery {
             tag,
             queue,
             task: Arc::new(task),
             received: Instant::now(),
             size: message.size(),
+            outbox: Outbox::default(),
+            run,
+            is_noted: false,
             orders: None,
         };
         drop(message);
@@ -229,7 +237,13 @@ impl<O: Outbound> Intake<O> {
     async fn may_be_read(&mut self, peek: &Peek, tag: Tag, queue: &Arc<str>) -> bool {
         let limit = u64::from(self.redelivery_limit);
         let name = peek.count.as_str();
-        let answer = self.outbound.begin(&[Begun { tag, name }], limit).await;
+        let begun = Begun {
+            tag,
+            name,
+            limit,
+            from_first: false,
+        };
+        let answer = self.outbound.begin(&[begun]).await;
         let count = match answer.first() {
             Some(Begin::Poison(count)) => *count,
             Some(Begin::Again) => {

@@ -106,6 +106,7 @@ mod tests {
             queue: "celery".into(),
             priority: 0,
             message: Vec::new(),
+            span: None,
         })
     }
 

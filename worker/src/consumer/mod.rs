@@ -39,6 +39,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 
+pub(crate) use canvas::MOST;
 pub use options::ConsumerOptions;
 pub(crate) use routes::read as read_routes;
 pub use routes::{RouteError, Routes};
@@ -50,7 +51,8 @@ pub(crate) use self::parked::Waiting;
 use self::parked::{Parked, hash};
 pub(crate) use self::rules::Rules;
 use self::settling::Settling;
-pub(crate) use self::verdict::{Failure, Verdict};
+pub(crate) use self::verdict::{FAILED, Failure, Verdict};
+use crate::broker::admission::Admission;
 use crate::broker::control::AnyChannel;
 use crate::broker::events::EventChannel;
 pub use crate::broker::memory;
@@ -73,6 +75,7 @@ pub struct Consumer {
     roles: Vec<AbortHandle>,
     control: OpenControl,
     events: OpenEvents,
+    admission: OpenAdmission,
     give_back: GiveBack,
 }
 
@@ -81,6 +84,9 @@ type OpenControl = Box<dyn Fn(&Arc<Pulse>) -> AnyChannel + Send + Sync>;
 
 /// [`Broker::events`] of the broker in use.
 type OpenEvents = Box<dyn Fn(&Arc<Pulse>) -> Box<dyn EventChannel> + Send + Sync>;
+
+/// [`Broker::admission`] of the broker in use.
+type OpenAdmission = Box<dyn Fn(&Arc<Pulse>) -> Box<dyn Admission> + Send + Sync>;
 
 /// [`Broker::give_back`] of the broker in use.
 type GiveBack = Box<dyn Fn(Vec<Tag>) -> BoxFuture<'static, usize> + Send + Sync>;
@@ -121,6 +127,11 @@ impl View {
 
     pub(crate) fn parked(&self) -> usize {
         self.ledger.parked_count()
+    }
+
+    /// Returns the number of messages that wait for a limit of their task.
+    pub(crate) fn waiting_for_limits(&self) -> usize {
+        self.ledger.waiting_count()
     }
 
     /// Returns the most messages that may be held now.
@@ -244,6 +255,7 @@ impl Consumer {
         let ledger = Arc::new(Ledger::with(limit, options.held_bytes, broker.lease()));
         let pulses = Arc::clone(&options.monitor.pulses);
         let observers = options.monitor.observers();
+        let traces = options.monitor.traces.clone();
         let rules = Arc::new(Rules {
             results: options.results != Results::Disabled,
             extended: options.result_extended,
@@ -252,9 +264,10 @@ impl Consumer {
             routes: options.routes,
             origin: options.node,
             reply_to: uuid::Uuid::new_v4().to_string(),
-            most: canvas::MOST,
+            most: MOST,
             names,
             encode: B::encode,
+            traces: traces.clone(),
         });
         let (orders, ordered) = mpsc::unbounded_channel();
         let (claims, claimed) = mpsc::unbounded_channel();
@@ -290,6 +303,7 @@ impl Consumer {
                 redelivery_limit: options.redelivery_limit,
                 pulse,
                 observers: observers.clone(),
+                traces,
             };
             intake.run(claimed)
         });
@@ -298,10 +312,11 @@ impl Consumer {
                 outbound: broker.outbound("complete", &pulse),
                 elsewhere: broker.elsewhere(&pulse),
                 ledger: Arc::clone(&ledger),
-                rules,
+                rules: Arc::clone(&rules),
                 redelivery_limit: options.redelivery_limit,
                 pulse,
                 observers: observers.clone(),
+                noted: HashMap::new(),
                 failed_chords: MembersFirst::default(),
             };
             settling.run(ordered)
@@ -314,7 +329,7 @@ impl Consumer {
         }));
 
         let broker = Arc::new(broker);
-        let (control, events) = (Arc::clone(&broker), Arc::clone(&broker));
+        let [control, events, admission] = std::array::from_fn(|_| Arc::clone(&broker));
         let view = View {
             ask,
             queues,
@@ -331,9 +346,15 @@ impl Consumer {
             roles: roles.collect(),
             control: Box::new(move |pulse| control.control(pulse)),
             events: Box::new(move |pulse| events.events(pulse)),
+            admission: Box::new(move |pulse| admission.admission(pulse)),
             give_back: Box::new(move |tags| broker.give_back(tags)),
         };
-        (consumer, delivered, Settler { orders, ledger })
+        let settler = Settler {
+            orders,
+            ledger,
+            caller: rules,
+        };
+        (consumer, delivered, settler)
     }
 
     /// Waits until every connection to the broker is up.
@@ -358,6 +379,11 @@ impl Consumer {
     /// Returns the channel of events.
     pub(crate) fn events(&self, pulse: &Arc<Pulse>) -> Box<dyn EventChannel> {
         (self.events)(pulse)
+    }
+
+    /// Returns the channel on which calls of limited tasks ask to begin.
+    pub(crate) fn admission(&self, pulse: &Arc<Pulse>) -> Box<dyn Admission> {
+        (self.admission)(pulse)
     }
 
     /// Returns the number of deliveries that wait for their ETA.

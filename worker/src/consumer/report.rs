@@ -1,5 +1,5 @@
 //! Reports the verdict on a task to the observers, once. A verdict that gives a message back does
-//! not end the task, and is not reported.
+//! not end the task.
 
 use super::verdict::{Failure, Verdict};
 use crate::delivery::Delivery;
@@ -11,7 +11,7 @@ pub(super) fn verdict(delivery: &Delivery, verdict: &Verdict, observers: &impl O
     match verdict {
         Verdict::Success { value, runtime } => observers.succeeded(of, *runtime, value),
         Verdict::Failure(failure) => observers.failed(of, failure.seen()),
-        Verdict::TimeLimit { limit, failure } => {
+        Verdict::TimeLimit { limit, failure, .. } => {
             observers.timed_out(of, *limit, failure.seen());
         }
         Verdict::Dead {
@@ -25,7 +25,8 @@ pub(super) fn verdict(delivery: &Delivery, verdict: &Verdict, observers: &impl O
             observers.retried(of, *countdown, raised);
         }
         Verdict::Revoked(revocation) => observers.revoked(of, *revocation),
-        Verdict::Ignored => observers.ignored(of),
-        Verdict::GiveBack { .. } => {}
+        // As in Celery, a task that was replaced is logged as ignored.
+        Verdict::Ignored | Verdict::Replaced => observers.ignored(of),
+        Verdict::GiveBack { .. } => observers.given_back(of),
     }
 }

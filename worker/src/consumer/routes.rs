@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use celery_protocol::glob::Glob;
 use celery_protocol::names::{NameError, check_queue_name};
-use regex::Regex;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 /// Queues by the names of tasks. Celery's `task_routes`.
@@ -24,7 +24,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 pub struct Routes {
     written: Vec<(String, Arc<str>)>,
     names: HashMap<String, Arc<str>>,
-    patterns: Vec<(Regex, Arc<str>)>,
+    patterns: Vec<(Glob, Arc<str>)>,
 }
 
 /// A route that cannot be used.
@@ -57,9 +57,8 @@ impl Routes {
                 return Err(RouteError::Queue(pattern, error));
             }
             if pattern.contains('*') {
-                let regex = Regex::new(&crate::glob::expression(&pattern));
-                let regex = regex.map_err(|_| RouteError::Pattern(pattern.clone()))?;
-                made.patterns.push((regex, Arc::clone(&queue)));
+                let glob = Glob::new(&pattern).map_err(|_| RouteError::Pattern(pattern.clone()))?;
+                made.patterns.push((glob, Arc::clone(&queue)));
             } else {
                 made.names.insert(pattern.clone(), Arc::clone(&queue));
             }
@@ -79,7 +78,7 @@ impl Routes {
             return Some(queue);
         }
         let mut patterns = self.patterns.iter();
-        let (_, queue) = patterns.find(|(pattern, _)| pattern.is_match(task))?;
+        let (_, queue) = patterns.find(|(pattern, _)| pattern.matches(task))?;
         Some(queue)
     }
 }

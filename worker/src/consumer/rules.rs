@@ -10,6 +10,7 @@ use celery_protocol::message::{EncodeError, EncodeOptions, Task};
 
 use super::routes::Routes;
 use crate::delivery::TaskNames;
+use crate::trace::Traces;
 
 /// The module of Celery's own exceptions, as results name it.
 pub(super) const CELERY: &str = "celery.exceptions";
@@ -46,6 +47,8 @@ pub(crate) struct Rules {
     pub(crate) names: Arc<dyn TaskNames>,
     /// Writes a task in the form in which the broker carries messages.
     pub(crate) encode: Encode,
+    /// If they are on, messages that a traced task sends get spans of their own.
+    pub(crate) traces: Traces,
 }
 
 /// The function [`Broker::encode`](crate::broker::Broker::encode) of the broker in use.
@@ -73,7 +76,7 @@ impl Rules {
     }
 
     /// Writes a task as a message for a queue.
-    pub(crate) fn encode(&self, task: &Task, queue: &str) -> Result<Vec<u8>, String> {
+    pub(crate) fn encode(&self, task: &Task, queue: &str) -> Result<Vec<u8>, EncodeError> {
         let tag = uuid::Uuid::new_v4().to_string();
         let options = EncodeOptions::new(queue, &tag)
             .origin(&self.origin)
@@ -81,6 +84,6 @@ impl Rules {
             .protocol(task.protocol)
             .serializer(task.serializer)
             .compression(task.compression);
-        (self.encode)(task, &options).map_err(|error| error.to_string())
+        (self.encode)(task, &options)
     }
 }

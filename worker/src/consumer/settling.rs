@@ -11,10 +11,11 @@
 //! keeps its place until it is settled. While the broker or the result backend is away, the worker
 //! soon claims nothing more.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use celery_protocol::message::Task;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -23,8 +24,8 @@ use super::members_first::MembersFirst;
 use super::report;
 use super::rules::{Rules, caught};
 use crate::broker::{
-    ACKS, Backend, Begin, Begun, Chord, Document, Join, LINGER, Ledger, Outbound, Part, ResultStep,
-    Settlement, Step, Tag,
+    ACKS, Backend, Begin, Begun, Chord, Document, Fate, Join, LINGER, Ledger, Outbound, Part,
+    ResultStep, Settled, Settlement, Step, Tag,
 };
 use crate::clock::now;
 use crate::delivery::{Delivery, Order, Outcome, redelivery_name};
@@ -47,6 +48,9 @@ pub(crate) struct Settling<O, E> {
     pub(crate) redelivery_limit: u32,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) observers: Observers,
+    /// The messages whose start is noted because they may begin only once: the name of the count,
+    /// by the tag of the delivery.
+    pub(crate) noted: HashMap<Tag, String>,
     /// Settlements that wait until the members of their chords have been known for a moment.
     pub(crate) failed_chords: MembersFirst,
 }
@@ -147,7 +151,8 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
     }
 
     fn enqueue(&self, settlement: Settlement, pending: &mut Pending) {
-        if settlement.is_ack() {
+        // The count of a noted message is forgotten after its settlement.
+        if settlement.is_ack() && !self.noted.contains_key(&settlement.tag) {
             return pending.acks.push(settlement.tag);
         }
         self.ledger.answered(settlement.tag, settlement.size());
@@ -160,29 +165,75 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
         let deliveries = std::mem::take(&mut pending.begin);
         let begun: Vec<Begun<'_>> = deliveries
             .iter()
-            .map(|(delivery, _)| Begun {
-                tag: delivery.tag,
-                name: redelivery_name(&delivery.task),
+            .map(|(delivery, _)| {
+                let from_first = self.begins_once(&delivery.task);
+                let limit = if from_first { 1 } else { self.redelivery_limit };
+                Begun {
+                    tag: delivery.tag,
+                    name: redelivery_name(&delivery.task),
+                    limit: limit.into(),
+                    from_first,
+                }
             })
             .collect();
-        let limit = u64::from(self.redelivery_limit);
-        let answers = self.outbound.begin(&begun, limit).await;
+        let answers = self.outbound.begin(&begun).await;
         for ((mut delivery, begun), answer) in deliveries.into_iter().zip(answers) {
             if answer == Begin::Again {
                 delivery.orders = None;
                 self.ledger.forget(&[delivery.tag]);
+            } else if answer != Begin::Run && self.begins_once(&delivery.task) {
+                delivery.orders = None;
+                self.finish(delivery, Outcome::WorkerLost, pending);
             } else if let Begin::Poison(count) = answer {
                 self.observers.poison(delivery.of(), count);
                 let end = self.rules.poison(&delivery, count, now());
                 let end = end.unwrap_or_else(|| self.bug(&delivery));
                 delivery.orders = None;
                 self.enqueue(end, pending);
-            } else if let Err(mut delivery) = begun.send(delivery) {
+            } else if let Err(mut delivery) = begun.send(self.note(delivery)) {
                 // An error means that the worker no longer waits for this delivery.
                 delivery.orders = None;
                 self.finish(delivery, Outcome::NotStarted, pending);
             }
         }
+    }
+
+    /// Remembers that the start of a message is noted, if it may begin only once.
+    fn note(&mut self, mut delivery: Delivery) -> Delivery {
+        delivery.is_noted = self.begins_once(&delivery.task);
+        if delivery.is_noted {
+            let name = redelivery_name(&delivery.task).to_owned();
+            self.noted.insert(delivery.tag, name);
+        }
+        delivery
+    }
+
+    /// Forgets that messages may begin only once, if these settlements have ended them. `settled`
+    /// is what the broker says about them.
+    async fn forget_noted(&mut self, batch: &[Settlement], settled: &Settled) {
+        if self.noted.is_empty() {
+            return;
+        }
+        let mut names = Vec::new();
+        for (at, settlement) in batch.iter().enumerate() {
+            let Some(name) = self.noted.remove(&settlement.tag) else {
+                continue;
+            };
+            let has_failed = settled.failed.iter().any(|(failed, _)| *failed == at);
+            let has_ended = matches!(settlement.fate, Fate::Ack | Fate::Dead(_));
+            if has_ended && !has_failed && !settled.lost.contains(&at) {
+                names.push(name);
+            }
+        }
+        if !names.is_empty() {
+            self.outbound.forget_begun(&names).await;
+        }
+    }
+
+    /// Returns `true` if the code of a message of this task begins at most once.
+    fn begins_once(&self, task: &Task) -> bool {
+        // A task whose name makes the registry fail runs into that bug later.
+        caught(|| self.rules.names.at_most_once(&task.name)) == Some(true)
     }
 
     async fn do_at_once(&mut self, pending: &mut Pending) {
@@ -253,6 +304,8 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
                 self.observers.lost(lost, Lost::Settled);
             }
         }
+        self.report_published(&batch, &settled);
+        self.forget_noted(&batch, &settled).await;
         for (position, why) in &settled.failed {
             let tag = batch
                 .get(*position)
@@ -265,6 +318,22 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
             backend.chords(&[], &ends).await;
         }
         self.ledger.forget(&tags);
+    }
+
+    /// Reports the messages that a call has published, as far as they have spans.
+    fn report_published(&self, batch: &[Settlement], settled: &Settled) {
+        if !self.rules.traces.are_on() {
+            return;
+        }
+        for (at, settlement) in batch.iter().enumerate() {
+            let failed = settled.failed.iter().any(|(failed, _)| *failed == at);
+            if failed || settled.lost.contains(&at) {
+                continue;
+            }
+            for (span, queue) in settlement.steps.iter().filter_map(Step::span) {
+                self.observers.published(span, queue);
+            }
+        }
     }
 
     /// Counts the members of chords in a batch, and adds what follows from chords that are
@@ -281,6 +350,9 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
                 }
             }
             if parts.is_empty() {
+                if lost.is_some() {
+                    failpoint!("counted");
+                }
                 return;
             }
             if lost.is_none() {

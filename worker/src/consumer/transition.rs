@@ -12,7 +12,7 @@ use super::canvas;
 use super::rules::{BILLIARD, CELERY, Rules, caught};
 use super::verdict::{Failure, Verdict};
 use crate::broker::{Fate, Letter, Outgoing, Redelivery, Settlement, Step, Tag};
-use crate::delivery::{Delivery, redelivery_name};
+use crate::delivery::{Delivery, Sent, redelivery_name};
 
 /// Causes of dead letters. `BUG`: this worker's code failed. `POISON`: workers ended again and
 /// again while they held the message.
@@ -24,38 +24,65 @@ impl Rules {
     pub(crate) fn plan(&self, delivery: &Delivery, verdict: Verdict, now: Timestamp) -> Settlement {
         let task = &delivery.task;
         let queue = || Arc::clone(&delivery.queue);
-        let (fate, steps) = match verdict {
-            Verdict::Success { value, .. } => (Fate::Ack, self.success(task, value, now)),
+        let is_counted = task.redelivered || delivery.is_noted;
+        let mut sent = delivery.outbox.close(matches!(verdict, Verdict::Replaced));
+        let before = std::mem::take(&mut sent.steps);
+        let (fate, mut steps) = match verdict {
+            Verdict::Success { value, .. } => (Fate::Ack, self.success(task, value, sent, now)),
+            // As in Celery, the failure is stored although the task runs again.
+            Verdict::TimeLimit {
+                failure,
+                requeue: true,
+                ..
+            } => {
+                let steps = self.failure(task, failure, sent, now);
+                (redeliver(delivery, false, false), steps)
+            }
             Verdict::Failure(failure) | Verdict::TimeLimit { failure, .. } => {
-                (Fate::Ack, self.failure(task, failure, now))
+                (Fate::Ack, self.failure(task, failure, sent, now))
             }
             Verdict::Dead { cause, failure, .. } => {
-                return self.dead(delivery, failure, cause, now);
+                let fate = Fate::Dead(letter(delivery, cause));
+                (fate, self.failure(task, failure, sent, now))
             }
             Verdict::Retry {
                 reason,
                 priority,
                 message,
+                span,
                 ..
             } => {
                 let again = Outgoing {
                     queue: queue(),
                     priority,
                     message,
+                    span,
                 };
-                (Fate::Ack, self.retry(task, again, reason))
+                (Fate::Ack, self.retry(task, again, reason, sent))
             }
             Verdict::Revoked(revocation) => {
-                (Fate::Ack, self.revoked(task, revocation.reason(), now))
+                let steps = self.revoked(task, revocation.reason(), sent, now);
+                (Fate::Ack, steps)
             }
-            Verdict::Ignored => (Fate::Ack, Vec::new()),
-            Verdict::Requeue { .. } => (redeliver(delivery, false), Vec::new()),
-            Verdict::GiveBack { begun: true } => (redeliver(delivery, true), Vec::new()),
+            Verdict::Ignored | Verdict::Replaced => (Fate::Ack, canvas::added(self, task, &sent)),
+            // The run does not count, so what it has sent is not published.
+            Verdict::Requeue { .. } => {
+                return unsent(delivery, redeliver(delivery, false, is_counted));
+            }
+            Verdict::GiveBack { begun: true } => {
+                return unsent(delivery, redeliver(delivery, true, false));
+            }
+            // Its code has not begun, although that was noted.
+            Verdict::GiveBack { begun: false } if delivery.is_noted => {
+                return unsent(delivery, redeliver(delivery, true, true));
+            }
             Verdict::GiveBack { begun: false } => {
                 let (queue, priority) = (queue(), task.priority());
-                (Fate::Return { queue, priority }, Vec::new())
+                return unsent(delivery, Fate::Return { queue, priority });
             }
         };
+        // As in Celery, what the task has sent is published before what follows from its end.
+        steps.splice(0..0, before);
         Settlement {
             tag: delivery.tag,
             fate,
@@ -63,8 +90,14 @@ impl Rules {
         }
     }
 
-    fn success(&self, task: &Arc<Task>, value: Box<RawValue>, now: Timestamp) -> Vec<Step> {
-        let mut follow = canvas::after_success(self, task, &value, now);
+    fn success(
+        &self,
+        task: &Arc<Task>,
+        value: Box<RawValue>,
+        sent: Sent,
+        now: Timestamp,
+    ) -> Vec<Step> {
+        let mut follow = canvas::after_success(self, task, &value, sent, now);
         if self.stores(task) {
             let mut doc = ResultDoc::success(&task.id, value, now);
             doc.children = Some(follow.children);
@@ -73,45 +106,57 @@ impl Rules {
         follow.steps
     }
 
-    fn failure(&self, task: &Arc<Task>, failure: Failure, now: Timestamp) -> Vec<Step> {
+    fn failure(&self, task: &Arc<Task>, failure: Failure, sent: Sent, now: Timestamp) -> Vec<Step> {
         let Failure {
             exception,
             traceback,
+            ..
         } = failure;
-        let follow = canvas::after_failure(self, task, &exception, traceback.as_deref(), now);
+        let raised = (&exception, traceback.as_deref());
+        let follow = canvas::after_failure(self, task, raised, &sent, now);
         // As in Celery, clients see the failed task before the tasks that fail with it.
         let mut steps = Vec::with_capacity(follow.len() + 1);
         if self.stores_errors(task) {
-            let doc = ResultDoc::failure(&task.id, &exception, traceback, now);
+            let mut doc = ResultDoc::failure(&task.id, &exception, traceback, now);
+            doc.children = Some(sent.children);
             steps.push(self.result_step(task, doc));
         }
         steps.extend(follow);
         steps
     }
 
-    fn revoked(&self, task: &Arc<Task>, reason: &str, now: Timestamp) -> Vec<Step> {
-        let doc = ResultDoc::revoked(&task.id, reason, now);
+    fn revoked(&self, task: &Arc<Task>, reason: &str, sent: Sent, now: Timestamp) -> Vec<Step> {
+        let mut doc = ResultDoc::revoked(&task.id, reason, now);
         let mut steps = Vec::new();
         if let Some(Ok(exception)) = doc.exception() {
-            steps.extend(canvas::after_revoke(self, task, &exception));
+            steps.extend(canvas::after_revoke(self, task, &exception, &sent));
         }
+        doc.children = Some(sent.children);
         if self.stores_errors(task) {
             steps.push(self.result_step(task, doc));
         }
         steps
     }
 
-    fn retry(&self, task: &Task, again: Outgoing, reason: Option<Failure>) -> Vec<Step> {
-        let mut steps = vec![Step::Publish(again)];
+    fn retry(
+        &self,
+        task: &Arc<Task>,
+        again: Outgoing,
+        reason: Option<Failure>,
+        sent: Sent,
+    ) -> Vec<Step> {
+        let mut steps = canvas::added(self, task, &sent);
+        steps.push(Step::Publish(again));
         if self.stores_errors(task) {
             let (exception, traceback) = match reason {
                 Some(failure) => (Some(failure.exception), failure.traceback),
                 None => (None, None),
             };
-            steps.push(self.result_step(
-                task,
-                ResultDoc::retry(&task.id, exception.as_ref(), traceback),
-            ));
+            let mut doc = ResultDoc::retry(&task.id, exception.as_ref(), traceback);
+            doc.children
+                .get_or_insert_default()
+                .splice(0..0, sent.children);
+            steps.push(self.result_step(task, doc));
         }
         steps
     }
@@ -127,7 +172,7 @@ impl Rules {
         Settlement {
             tag: delivery.tag,
             fate: Fate::Dead(letter(delivery, cause)),
-            steps: self.failure(&delivery.task, failure, now),
+            steps: self.failure(&delivery.task, failure, Sent::default(), now),
         }
     }
 
@@ -280,6 +325,15 @@ impl Rules {
     }
 }
 
+/// Returns the settlement of a message that goes back.
+fn unsent(delivery: &Delivery, fate: Fate) -> Settlement {
+    Settlement {
+        tag: delivery.tag,
+        fate,
+        steps: Vec::new(),
+    }
+}
+
 fn letter(delivery: &Delivery, cause: &str) -> Letter {
     Letter {
         queue: Arc::clone(&delivery.queue),
@@ -289,11 +343,10 @@ fn letter(delivery: &Delivery, cause: &str) -> Letter {
     }
 }
 
-/// Returns the fate of a message that is put back and marked. If its task asked to go to the end of
-/// the queue, its count is cleared: a task may ask for that without limit, as with Celery.
-fn redeliver(delivery: &Delivery, front: bool) -> Fate {
+/// Returns the fate of a message that is put back and marked. With `clear` the count of its starts
+/// is cleared: a task may put itself back without limit, as with Celery.
+fn redeliver(delivery: &Delivery, front: bool, clear: bool) -> Fate {
     let task = &delivery.task;
-    let clear = !front && task.redelivered;
     Fate::Redeliver(Box::new(Redelivery {
         queue: Arc::clone(&delivery.queue),
         id: task.id.clone(),

@@ -18,9 +18,13 @@ use serde_json::value::RawValue;
 use super::rules::{BILLIARD, CELERY, Rules};
 use crate::delivery::{Delivery, Outcome};
 use crate::monitor::{Raised, Revocation};
+use crate::trace::{self, Produced, SpanContext};
 
 /// The cause of the dead letter of a message that its task rejected.
 const REJECTED: &str = "rejected";
+
+/// The cause of the dead letter of a task that failed, and does not acknowledge failures.
+pub(crate) const FAILED: &str = "failed";
 
 /// The cause of the dead letter of a task whose next run cannot be written as a message. Celery
 /// rejects such a task, too.
@@ -36,8 +40,13 @@ pub(crate) enum Verdict {
     },
     /// Stored as FAILURE; error callbacks are called.
     Failure(Failure),
-    /// Like a failure, after the hard time limit.
-    TimeLimit { limit: Duration, failure: Failure },
+    /// Like a failure, after the hard time limit. With `requeue` the message then goes to the end of
+    /// its queue.
+    TimeLimit {
+        limit: Duration,
+        failure: Failure,
+        requeue: bool,
+    },
     /// Like a failure, and the message becomes a dead letter with this cause.
     Dead {
         reason: String,
@@ -50,11 +59,14 @@ pub(crate) enum Verdict {
         reason: Option<Failure>,
         priority: u8,
         message: Vec<u8>,
+        span: Option<Box<Produced>>,
     },
     /// Stored as REVOKED, for this reason.
     Revoked(Revocation),
     /// Only acknowledged.
     Ignored,
+    /// Acknowledged; the replacement is published and goes on under the task's id.
+    Replaced,
     /// Put at the end of its queue, because its task rejected it for this reason.
     Requeue { reason: String },
     /// Put at the head of its queue, and marked as redelivered if its code had begun.
@@ -66,6 +78,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Failure {
     pub(crate) exception: ExceptionDoc,
     pub(crate) traceback: Option<String>,
+    /// `true` if the task declares that it may raise this exception.
+    pub(crate) is_expected: bool,
 }
 
 impl Failure {
@@ -76,6 +90,7 @@ impl Failure {
         Failure {
             exception,
             traceback,
+            is_expected: false,
         }
     }
 
@@ -84,6 +99,7 @@ impl Failure {
         Raised {
             exception: &self.exception,
             traceback: self.traceback.as_deref(),
+            is_expected: self.is_expected,
         }
     }
 
@@ -92,6 +108,7 @@ impl Failure {
         Failure {
             exception: ExceptionDoc::new(exc_type, Value::Null, Some(module)).with_args(args),
             traceback: None,
+            is_expected: false,
         }
     }
 }
@@ -105,11 +122,14 @@ impl Rules {
             Outcome::Raised {
                 exception,
                 retryable,
-            } => match self.names.retries(&task.name) {
-                Some(retries) if retryable && task.retries < retries.most => {
-                    self.another_run(delivery, retries.delay, Some(exception), now)
+            } => match self.names.retries(&task.name, &exception) {
+                Some(retries)
+                    if retryable && retries.most.is_none_or(|most| task.retries < most) =>
+                {
+                    let wait = retries.wait(task.retries, random());
+                    self.another_run(delivery, wait, Some(exception), now)
                 }
-                _ => Verdict::Failure(Failure::raised(exception)),
+                _ => self.failed(task, exception),
             },
             Outcome::Retry {
                 reason,
@@ -117,7 +137,7 @@ impl Rules {
                 ..
             } if task.retries >= most => {
                 let exception = reason.unwrap_or_else(|| retries_exceeded(task));
-                Verdict::Failure(Failure::raised(exception))
+                self.failed(task, exception)
             }
             Outcome::Retry {
                 countdown, reason, ..
@@ -125,13 +145,16 @@ impl Rules {
             // A panic is a bug, which another run does not mend.
             Outcome::Panicked(message) => {
                 let text = format!("the task panicked: {message}");
-                let exception = ExceptionDoc::new("RuntimeError", text, Some("builtins"));
-                Verdict::Failure(Failure::raised(exception))
+                self.failed(
+                    task,
+                    ExceptionDoc::new("RuntimeError", text, Some("builtins")),
+                )
             }
-            // A task that exceeded its limit is not run again.
+            // A task that exceeded its limit is not run again, unless it asks for that.
             Outcome::TimedOut(limit) => Verdict::TimeLimit {
                 limit,
                 failure: Failure::imposed("TimeLimitExceeded", BILLIARD, vec![seconds(limit)]),
+                requeue: self.names.requeues_late(&task.name),
             },
             Outcome::Rejected {
                 reason,
@@ -142,6 +165,12 @@ impl Rules {
                 requeue: false,
             } => dead(reason, REJECTED),
             Outcome::Ignored => Verdict::Ignored,
+            Outcome::Replaced => Verdict::Replaced,
+            Outcome::WorkerLost => {
+                let text = "Worker exited prematurely: the task is not run again.";
+                let args = vec![text.into()];
+                Verdict::Failure(Failure::imposed("WorkerLostError", BILLIARD, args))
+            }
             Outcome::Expired => Verdict::Revoked(Revocation::Expired),
             Outcome::Revoked => Verdict::Revoked(Revocation::Revoked),
             Outcome::Terminated { signal } => Verdict::Revoked(Revocation::Terminated { signal }),
@@ -150,6 +179,22 @@ impl Rules {
             Outcome::NotStarted | Outcome::Unavailable { .. } => Verdict::GiveBack { begun: false },
             Outcome::Interrupted => Verdict::GiveBack { begun: true },
         }
+    }
+
+    /// Decides about a failure that is not retried.
+    fn failed(&self, task: &Task, exception: ExceptionDoc) -> Verdict {
+        let mut failure = Failure::raised(exception);
+        failure.is_expected = self.names.expects(&task.name, &failure.exception);
+        if self.names.keeps_failed(&task.name) {
+            let reason = failure.exception.summary();
+            let cause = FAILED;
+            return Verdict::Dead {
+                reason,
+                cause,
+                failure,
+            };
+        }
+        Verdict::Failure(failure)
     }
 
     /// Makes the message of the next run. If it cannot be written, the delivery becomes a dead
@@ -164,17 +209,33 @@ impl Rules {
         // As in Celery, a countdown of zero sets no ETA.
         let wait = i64::try_from(countdown.as_micros()).unwrap_or(i64::MAX);
         let eta = (wait > 0).then(|| now.plus_micros(wait));
-        let next = delivery.task.retry(eta, now, &self.origin);
+        let mut next = delivery.task.retry(eta, now, &self.origin);
+        trace::carry(&delivery.task, &mut next, self.traces.are_on());
         match self.encode(&next, &delivery.queue) {
             Ok(message) => Verdict::Retry {
                 countdown,
                 reason: reason.map(Failure::raised),
                 priority: next.priority(),
+                span: {
+                    let header = SpanContext::of(&next);
+                    Produced::of(&delivery.task, &next.id, &next.name, header)
+                },
                 message,
             },
             Err(why) => dead(format!("it cannot be retried: {why}"), NOT_ENCODABLE),
         }
     }
+}
+
+/// Returns a random number in 0..1.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "53 bits fit into the number exactly"
+)]
+fn random() -> f64 {
+    const BITS: u32 = 53;
+    let random = uuid::Uuid::new_v4().as_u128() & ((1 << BITS) - 1);
+    random as f64 / (1_u64 << BITS) as f64
 }
 
 /// Returns a success, or a failure if the value has more than `most` bytes: Redis would close the
@@ -257,11 +318,24 @@ mod tests {
             true
         }
 
-        fn retries(&self, name: &str) -> Option<Retries> {
-            (name == "stubborn").then_some(Retries {
-                most: 2,
+        fn retries(&self, name: &str, _: &ExceptionDoc) -> Option<Retries> {
+            matches!(name, "stubborn" | "endless").then_some(Retries {
+                most: (name == "stubborn").then_some(2),
                 delay: Duration::from_secs(7),
+                backoff: None,
             })
+        }
+
+        fn expects(&self, name: &str, exception: &ExceptionDoc) -> bool {
+            name == "expecting" && exception.exc_type == "ValueError"
+        }
+
+        fn keeps_failed(&self, name: &str) -> bool {
+            name == "kept"
+        }
+
+        fn requeues_late(&self, name: &str) -> bool {
+            name == "requeued"
         }
     }
 
@@ -283,6 +357,7 @@ mod tests {
             most: usize::MAX,
             names: Arc::new(Names),
             encode: Task::encode_redis,
+            traces: crate::trace::Traces::default(),
         };
         let delivery = delivery(Tag { call: 1, index: 1 }, task);
         rules.judge(&delivery, outcome, Timestamp::from_unix(0, 0))
@@ -310,6 +385,9 @@ mod tests {
                 false,
             ),
             ("other", 0, boom(true), false),
+            ("endless", 2, boom(true), true),
+            ("endless", u32::MAX - 1, boom(true), true),
+            ("endless", 2, boom(false), false),
         ] {
             let said = format!("{name} {retries} {outcome:?}");
             match judge(name, retries, outcome) {
@@ -319,6 +397,42 @@ mod tests {
                 Verdict::Failure(_) | Verdict::TimeLimit { .. } => assert!(!again, "{said}"),
                 other => panic!("{said}: {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn the_policy_says_what_becomes_of_a_failure() {
+        let late = || Outcome::TimedOut(Duration::from_secs(1));
+        let spent = || Outcome::Retry {
+            countdown: Duration::ZERO,
+            reason: None,
+            max_retries: Some(0),
+        };
+        for (name, outcome, expected) in [
+            ("other", boom(true), "failed unexpected"),
+            ("expecting", boom(true), "failed expected"),
+            ("expecting", spent(), "failed unexpected"),
+            ("kept", boom(true), "dead failed"),
+            ("kept", Outcome::Panicked("oh".into()), "dead failed"),
+            ("kept", spent(), "dead failed"),
+            ("kept", late(), "late"),
+            ("other", late(), "late"),
+            ("requeued", late(), "late requeued"),
+            ("requeued", boom(true), "failed unexpected"),
+        ] {
+            let said = format!("{name} {outcome:?}");
+            let found = match judge(name, 0, outcome) {
+                Verdict::Failure(failure) if failure.is_expected => "failed expected".to_owned(),
+                Verdict::Failure(_) => "failed unexpected".to_owned(),
+                Verdict::Dead { cause, failure, .. } => {
+                    assert_ne!(failure.exception.exc_type, "Reject", "{said}");
+                    format!("dead {cause}")
+                }
+                Verdict::TimeLimit { requeue: true, .. } => "late requeued".to_owned(),
+                Verdict::TimeLimit { .. } => "late".to_owned(),
+                other => format!("{other:?}"),
+            };
+            assert_eq!(found, expected, "{said}");
         }
     }
 

@@ -1,9 +1,9 @@
 //! Compares the worker's name with the pattern of a request, as kombu's matchers do.
 
+use celery_protocol::glob::Glob;
 use regex::RegexBuilder;
 
 use super::answer::{quoted, raised};
-use crate::glob;
 
 /// The most memory of a compiled pattern: names are short, and so are their patterns.
 const MOST_BYTES: usize = 1 << 16;
@@ -14,21 +14,19 @@ const MOST_BYTES: usize = 1 << 16;
 /// start of the name. An expression with a back reference or a look-around is refused: it could
 /// take very long.
 pub(super) fn matches(node: &str, pattern: &str, matcher: &str) -> Result<bool, String> {
-    let expression = match matcher {
-        "glob" => glob::expression(pattern),
-        "pcre" => format!("^(?:{pattern})"),
+    let is_match = match matcher {
+        "glob" => Glob::new(pattern).ok().map(|glob| glob.matches(node)),
+        "pcre" => RegexBuilder::new(&format!("^(?:{pattern})"))
+            .size_limit(MOST_BYTES)
+            .build()
+            .ok()
+            .map(|regex| regex.is_match(node)),
         other => {
             let message = format!("No matcher installed for {other}");
             return Err(raised("MatcherNotInstalled", &message));
         }
     };
-    let regex = RegexBuilder::new(&expression)
-        .size_limit(MOST_BYTES)
-        .build();
-    match regex {
-        Ok(regex) => Ok(regex.is_match(node)),
-        Err(_) => Err(format!("the pattern {} cannot be used", quoted(pattern))),
-    }
+    is_match.ok_or_else(|| format!("the pattern {} cannot be used", quoted(pattern)))
 }
 
 #[cfg(test)]

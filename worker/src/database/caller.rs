@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
 use super::watch::AtWork;
+use crate::task_log::Running;
+use crate::trace::Current;
 
 /// The link between a transaction and its caller.
 #[derive(Debug)]
@@ -20,6 +22,10 @@ pub(super) struct Caller {
     left: Notify,
     /// The work that is done for the caller.
     pub(super) work: Arc<AtWork>,
+    /// The task whose code the caller is, if any.
+    pub(super) task: Option<Running>,
+    /// The spans of the caller, if it is traced.
+    pub(super) spans: Option<Current>,
 }
 
 /// The caller's half. Dropping it means that the caller has gone.
@@ -33,12 +39,15 @@ impl Drop for Waiting {
 }
 
 impl Caller {
-    /// Makes both halves of the link. The caller keeps [`Waiting`] for as long as it waits.
+    /// Makes both halves of the link. The caller keeps [`Waiting`] for as long as it waits. The
+    /// transaction has the task and the spans of the code that calls this.
     pub(super) fn here() -> (Waiting, Arc<Caller>) {
         let caller = Arc::new(Caller {
             gone: AtomicBool::new(false),
             left: Notify::new(),
             work: Arc::default(),
+            task: Running::here(),
+            spans: Current::here(),
         });
         (Waiting(Arc::clone(&caller)), caller)
     }

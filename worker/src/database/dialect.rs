@@ -9,6 +9,15 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
+    /// Returns OpenTelemetry's name of the database.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Dialect::MySql => "mysql",
+            Dialect::Postgres => "postgresql",
+            Dialect::Sqlite => "sqlite",
+        }
+    }
+
     /// Returns the most values that a statement can have.
     pub(super) fn most_placeholders(self) -> usize {
         match self {

@@ -53,6 +53,8 @@ use prometheus_client::metrics::counter::Counter;
 use watch::Outside;
 
 use crate::failpoint::failpoint;
+use crate::task_log::Running;
+use crate::trace;
 pub(crate) use dialect::Dialect;
 pub use error::{DatabaseError, Kind};
 pub use params::{ParamError, Params};
@@ -403,12 +405,26 @@ impl Database {
     where
         F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, DatabaseError>>,
     {
+        let spans = caller.spans.clone();
+        trace::run(spans, self.open_transaction(place, work, caller)).await
+    }
+
+    async fn open_transaction<T, F>(
+        &self,
+        place: pool::Place,
+        work: &F,
+        caller: &Caller,
+    ) -> Result<T, DatabaseError>
+    where
+        F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, DatabaseError>>,
+    {
         let mut transaction = Transaction::begin(&self.inner.pool, place, &caller.work).await?;
         if caller.is_gone() {
             transaction.roll_back().await;
             return Err(DatabaseError::stopped());
         }
-        let outcome = match work(&mut transaction).await {
+        let outcome = Running::run_any(caller.task.clone(), work(&mut transaction)).await;
+        let outcome = match outcome {
             // The task was stopped meanwhile: it has failed, or will be run again.
             Ok(_) if caller.is_gone() => Err(DatabaseError::stopped()),
             outcome => outcome,

@@ -162,6 +162,22 @@ impl Statement {
         });
     }
 
+    /// Returns the text with the names of its parameters, for people. It has no value of a
+    /// parameter, and ends after the first parameter beyond `most` bytes.
+    pub(super) fn shown(&self, most: usize) -> String {
+        let mut shown = String::new();
+        for (text, placed) in self.texts.iter().zip(&self.values) {
+            shown.push_str(text);
+            shown.push(':');
+            shown.push_str(&placed.name);
+            if shown.len() > most {
+                return shown;
+            }
+        }
+        shown.push_str(&self.rest);
+        shown
+    }
+
     /// Returns the approximate number of bytes that are sent to the server.
     pub(super) fn bytes(&self) -> usize {
         let values = self.values.iter();

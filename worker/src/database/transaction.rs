@@ -15,6 +15,7 @@ use super::pool::{Place, Pool, Taken};
 use super::values::Dates;
 use super::watch::{AtWork, Running};
 use super::{DatabaseError, Dialect, Kind, error, types};
+use crate::trace;
 
 /// A transaction that is open. See [`Database::transaction`](super::Database::transaction).
 pub struct Transaction {
@@ -104,6 +105,8 @@ impl Transaction {
     pub(super) async fn run(&mut self, statement: Statement) -> Result<u64, DatabaseError> {
         let work = Arc::clone(&self.work);
         let _running = self.runs(&statement, &work)?;
+        let span =
+            trace::Statement::begin(self.dialect().word(), || statement.shown(trace::MOST_TEXT));
         let ready = self.ready(statement).await?;
         let outcome = match &mut self.taken.connection.raw {
             Raw::MySql(open) => matched(open.fetch_many(bound!(ready))).await,
@@ -116,7 +119,7 @@ impl Transaction {
                 done.map(|done| done.rows_affected())
             }
         };
-        self.heard(outcome)
+        finished(span, self.heard(outcome))
     }
 
     /// Writes a statement for its database. PostgreSQL has to be asked for the types.
@@ -140,13 +143,15 @@ impl Transaction {
     async fn fetch(&mut self, statement: Statement) -> Result<Rows, DatabaseError> {
         let work = Arc::clone(&self.work);
         let _running = self.runs(&statement, &work)?;
+        let span =
+            trace::Statement::begin(self.dialect().word(), || statement.shown(trace::MOST_TEXT));
         let ready = self.ready(statement).await?;
         let outcome = match &mut self.taken.connection.raw {
             Raw::MySql(open) => bound!(ready).fetch_all(open).await.map(Rows::MySql),
             Raw::Postgres(open) => bound!(ready).fetch_all(open).await.map(Rows::Postgres),
             Raw::Sqlite(open) => bound!(ready).fetch_all(open).await.map(Rows::Sqlite),
         };
-        self.heard(outcome)
+        finished(span, self.heard(outcome))
     }
 
     /// Returns the first column of a query whose values are whole numbers, such as keys.
@@ -276,7 +281,8 @@ impl Transaction {
     async fn end(mut self, word: &'static str) -> Result<(), DatabaseError> {
         let outcome = {
             let _running = self.work.runs(word.len());
-            self.taken.connection.end(word).await
+            let span = trace::Statement::begin(self.dialect().word(), || word.to_owned());
+            finished(span, self.taken.connection.end(word).await)
         };
         self.work.in_session(None);
         match outcome {
@@ -291,6 +297,18 @@ impl Transaction {
         }
         Ok(())
     }
+}
+
+/// Ends the span of a statement with its outcome.
+fn finished<T>(
+    span: Option<trace::Statement>,
+    outcome: Result<T, DatabaseError>,
+) -> Result<T, DatabaseError> {
+    if let Some(span) = span {
+        let kind = |error: &DatabaseError| format!("{:?}", error.kind()).to_ascii_lowercase();
+        span.finish(outcome.as_ref().err().map(kind));
+    }
+    outcome
 }
 
 /// Returns how many rows a statement of MySQL or MariaDB matched. With `RETURNING`, MariaDB sends

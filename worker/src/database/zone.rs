@@ -45,7 +45,7 @@ impl ZoneError {
 
 impl Zone {
     /// Returns the zone UTC.
-    pub(super) fn utc() -> Self {
+    pub(crate) fn utc() -> Self {
         Zone {
             name: "UTC".to_owned(),
             rules: TimeZone::UTC,
@@ -68,6 +68,11 @@ impl Zone {
     /// Returns `true` if the zone is an offset from UTC rather than a name.
     pub(super) fn is_offset(&self) -> bool {
         self.name.starts_with(['+', '-'])
+    }
+
+    /// Returns the rules of the zone.
+    pub(crate) fn rules(&self) -> &TimeZone {
+        &self.rules
     }
 
     /// Returns `true` if the clock always shows UTC.

@@ -10,6 +10,8 @@
 //! claims no more than [`held_limit`] allows. The queues between the two therefore cannot grow
 //! beyond that. An executor or a backend that is slow also slows down the claims.
 
+mod outbox;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,10 +21,12 @@ use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use self::outbox::{Caller, Manner, Outbox, Planned, Sending, Sent};
 use crate::broker::{Ledger, Settlement};
 pub use crate::broker::{MAX_HELD, Tag};
 use crate::clock::now;
 use crate::monitor::Of;
+use crate::trace::Run;
 
 /// How many messages are held for each slot unless the setting `prefetch_multiplier` says
 /// otherwise. Celery has the same default.
@@ -68,6 +72,12 @@ pub struct Delivery {
     pub received: Instant,
     /// The size of the message in bytes, as it was claimed.
     pub(crate) size: usize,
+    /// What its task has sent.
+    pub(crate) outbox: Outbox,
+    /// The span of its run, if its trace is recorded.
+    pub(crate) run: Option<Arc<Run>>,
+    /// `true` if the broker has noted that its task begins, which may begin only once.
+    pub(crate) is_noted: bool,
     /// The channel for its outcome, until the outcome is known.
     pub(crate) orders: Option<mpsc::UnboundedSender<Order>>,
 }
@@ -78,6 +88,7 @@ impl Delivery {
         Of {
             task: &self.task,
             queue: &self.queue,
+            run: self.run.as_deref(),
         }
     }
 
@@ -106,6 +117,9 @@ impl Drop for Delivery {
             task: Arc::clone(&self.task),
             received: self.received,
             size: self.size,
+            outbox: self.outbox.clone(),
+            run: self.run.clone(),
+            is_noted: self.is_noted,
             orders: None,
         };
         // The send fails only after the consumer has closed; then the lease returns the message to
@@ -155,6 +169,10 @@ pub enum Outcome {
     },
     /// Its code asked not to record how it ended.
     Ignored,
+    /// Its code put another call in its place, which goes on under its id.
+    Replaced,
+    /// Its code had begun in a worker that was lost, and must not begin again.
+    WorkerLost,
     /// Its code panicked with this message.
     Panicked(String),
     /// Its code was stopped because it ran longer than this, its hard time limit.
@@ -184,10 +202,66 @@ pub enum Outcome {
 /// The way in which failures of a task are retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
-    /// The largest number of retries.
-    pub most: u32,
-    /// How long to wait before each.
+    /// The largest number of retries. `None` means no limit.
+    pub most: Option<u32>,
+    /// How long to wait before each, unless there is a backoff.
     pub delay: Duration,
+    /// A wait that grows.
+    pub backoff: Option<Backoff>,
+}
+
+impl Retries {
+    /// Returns how long to wait before the next retry of a task that was retried this often.
+    /// `random` is in 0..1.
+    pub(crate) fn wait(&self, retries: u32, random: f64) -> Duration {
+        let wait = self.backoff.map(|backoff| backoff.wait(retries, random));
+        wait.unwrap_or(self.delay)
+    }
+}
+
+/// A wait that doubles with each retry. The fields are Celery's `retry_backoff`,
+/// `retry_backoff_max` and `retry_jitter`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The first wait, in seconds.
+    pub factor: u32,
+    /// The longest wait.
+    pub most: Duration,
+    /// `true` if the wait is a random number of seconds from 0 to its length.
+    pub jitter: bool,
+}
+
+impl Default for Backoff {
+    /// Returns Celery's defaults: from 1 second to 10 minutes, with jitter.
+    fn default() -> Self {
+        Backoff {
+            factor: 1,
+            most: Duration::from_mins(10),
+            jitter: true,
+        }
+    }
+}
+
+impl Backoff {
+    /// Returns the wait as Celery computes it (`get_exponential_backoff_interval` in
+    /// `celery/utils/time.py`): whole seconds.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "`as` saturates, and a wait of 2^53 s is never reached"
+    )]
+    fn wait(&self, retries: u32, random: f64) -> Duration {
+        let doubled = 2_u64.saturating_pow(retries);
+        let wait = doubled.saturating_mul(u64::from(self.factor));
+        let wait = wait.min(self.most.as_secs());
+        let wait = if self.jitter {
+            (random * wait.saturating_add(1) as f64) as u64
+        } else {
+            wait
+        };
+        Duration::from_secs(wait)
+    }
 }
 
 /// What the consumer needs to know about registered tasks.
@@ -195,10 +269,34 @@ pub trait TaskNames: Send + Sync {
     /// Returns `true` if a task of this name is registered.
     fn knows(&self, name: &str) -> bool;
 
-    /// Returns how failures of this task are retried, or `None` if they are final.
-    fn retries(&self, name: &str) -> Option<Retries> {
-        let _ = name;
+    /// Returns how this failure of a task is retried, or `None` if it is final.
+    fn retries(&self, name: &str, exception: &ExceptionDoc) -> Option<Retries> {
+        let _ = (name, exception);
         None
+    }
+
+    /// Returns `true` if this failure of a task is expected.
+    fn expects(&self, name: &str, exception: &ExceptionDoc) -> bool {
+        let _ = (name, exception);
+        false
+    }
+
+    /// Returns `true` if the message of a failed task becomes a dead letter.
+    fn keeps_failed(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
+
+    /// Returns `true` if the message of a task over its time limit goes back to its queue.
+    fn requeues_late(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
+
+    /// Returns `true` if this task is not run again after a worker was lost that had begun it.
+    fn at_most_once(&self, name: &str) -> bool {
+        let _ = name;
+        false
     }
 
     /// Returns `true` if the results of this task are not stored unless the message asks for it.
@@ -227,10 +325,20 @@ pub enum StateError {
 }
 
 /// The handle that takes outcomes. It is cheap to clone, and all clones feed one buffer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settler {
     pub(crate) orders: mpsc::UnboundedSender<Order>,
     pub(crate) ledger: Arc<Ledger>,
+    /// Plans the calls that tasks make.
+    pub(crate) caller: Arc<dyn Caller>,
+}
+
+impl std::fmt::Debug for Settler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settler")
+            .field("ledger", &self.ledger)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A request to the settle buffer.
@@ -264,9 +372,20 @@ impl Settler {
         delivery: Delivery,
         stop: impl Future<Output = ()>,
     ) -> Option<Delivery> {
+        self.begin_counted(delivery, false, stop).await
+    }
+
+    /// Like [`begin`](Self::begin), but with `always` also counts a message that was not
+    /// redelivered. The starts of a task that may begin only once are counted from the first.
+    pub(crate) async fn begin_counted(
+        &self,
+        delivery: Delivery,
+        always: bool,
+        stop: impl Future<Output = ()>,
+    ) -> Option<Delivery> {
         let mut stop = std::pin::pin!(stop);
         let delivery = self.may_run(delivery, &mut stop).await?;
-        let delivery = self.count_if_redelivered(delivery, stop).await?;
+        let delivery = self.count(delivery, always, stop).await?;
         if self.ledger.begin(delivery.tag, now()) {
             return Some(delivery);
         }
@@ -311,13 +430,15 @@ impl Settler {
         Some(delivery)
     }
 
-    /// Counts a delivery whose message is marked as redelivered. Returns it if it may begin.
-    async fn count_if_redelivered(
+    /// Counts a delivery whose message is marked as redelivered, or each. Returns it if it may
+    /// begin.
+    async fn count(
         &self,
         delivery: Delivery,
+        always: bool,
         stop: impl Future<Output = ()>,
     ) -> Option<Delivery> {
-        if !delivery.task.redelivered {
+        if !delivery.task.redelivered && !always {
             return Some(delivery);
         }
         let (begun, begin) = oneshot::channel();
@@ -422,6 +543,7 @@ mod tests {
             let settler = Settler {
                 orders,
                 ledger: Arc::clone(&ledger),
+                caller: crate::testing::caller(),
             };
             let shutdown = Shutdown::new();
             ledger.revoked.begin_loading();
@@ -451,6 +573,7 @@ mod tests {
             let settler = Settler {
                 orders,
                 ledger: Arc::clone(&ledger),
+                caller: crate::testing::caller(),
             };
             let mut task = task("t", "[]");
             task.id = "id".to_owned();
@@ -463,6 +586,38 @@ mod tests {
             let revoked = matches!(ordered.try_recv(), Ok(Order::Finish(_, Outcome::Revoked)));
             assert_eq!(revoked, expected.is_none());
             assert_eq!(ledger.begun().is_empty(), expected.is_none());
+        }
+    }
+
+    #[test]
+    fn waits_double_up_to_a_limit() {
+        let backoff = |factor, most, jitter| Backoff {
+            factor,
+            most: Duration::from_secs(most),
+            jitter,
+        };
+        for (backoff, retries, random, seconds) in [
+            (backoff(1, 600, false), 0, 0.9, 1),
+            (backoff(1, 600, false), 3, 0.9, 8),
+            (backoff(5, 600, false), 2, 0.0, 20),
+            (backoff(1, 600, false), 10, 0.0, 600),
+            (backoff(1, 600, false), u32::MAX, 0.0, 600),
+            (backoff(u32::MAX, u64::MAX, false), 63, 0.0, u64::MAX),
+            (backoff(1, 600, true), 3, 0.0, 0),
+            (backoff(1, 600, true), 3, 0.5, 4),
+            (backoff(1, 600, true), 3, 0.999, 8),
+            (backoff(u32::MAX, u64::MAX, true), 99, 0.0, 0),
+        ] {
+            let retries_of = Retries {
+                most: None,
+                delay: Duration::ZERO,
+                backoff: Some(backoff),
+            };
+            assert_eq!(
+                retries_of.wait(retries, random).as_secs(),
+                seconds,
+                "{backoff:?}"
+            );
         }
     }
 

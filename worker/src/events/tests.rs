@@ -59,6 +59,7 @@ fn nothing_is_kept_until_events_are_enabled() {
     let of = Of {
         task: &task,
         queue: &queue,
+        run: None,
     };
     let waiting = || events.0.as_ref().unwrap().waiting().events.len();
     events.received(of);
@@ -119,6 +120,7 @@ async fn a_worker_announces_itself_and_its_tasks_and_signs_off() {
         let of = Of {
             task: &task,
             queue: &queue,
+            run: None,
         };
         events.received(of);
         events.started(of);

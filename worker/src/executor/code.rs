@@ -21,6 +21,7 @@ use crate::monitor::Observer;
 use crate::shutdown::Phase;
 use crate::task::{Answer, Binding, Call, Context, Run, TaskDef, TaskError};
 use crate::task_log::Running;
+use crate::trace::{self, Current};
 
 /// What code returns: an answer to each call in their order, or an error of the whole run.
 pub(super) type Returned = Result<Vec<Answer>, TaskError>;
@@ -99,6 +100,8 @@ impl Code {
     pub(super) async fn of(def: &TaskDef, calls: &[Delivery], stage: &Stage) -> Option<Self> {
         let limits = Limits::of(def, calls);
         let binding = binding(calls);
+        let runs = calls.iter().filter_map(|call| call.run.as_deref());
+        let current = Current::of(&stage.monitor.traces, runs);
         let (end, ended) = oneshot::channel();
         let mut life = Life {
             core: None,
@@ -114,7 +117,8 @@ impl Code {
                 let running = Running::new(&delivery.task, &delivery.queue);
                 caught(async move {
                     let _life = life;
-                    running.run(run(call)).await.map(one_answer)
+                    let code = running.run(run(call));
+                    trace::run(current, code).await.map(one_answer)
                 })
                 .boxed()
             }
@@ -131,7 +135,8 @@ impl Code {
                     // Dropped when the code has ended, before the answer is known.
                     let _life = life;
                     std::panic::catch_unwind(AssertUnwindSafe(|| {
-                        running.run_blocking(|| run(call)).map(one_answer)
+                        let code = || running.run_blocking(|| run(call));
+                        trace::run_blocking(current, code).map(one_answer)
                     }))
                     .map_err(|panic| panic_message(&*panic))
                 };
@@ -148,7 +153,7 @@ impl Code {
                 let binding = binding.clone();
                 caught(async move {
                     let _life = life;
-                    run(tasks, shared, binding).await
+                    trace::run(current, run(tasks, shared, binding)).await
                 })
                 .boxed()
             }
@@ -287,7 +292,8 @@ fn one_call(
 ) -> (Call, Option<watch::Sender<bool>>) {
     let (cancel, cancelled) = limits.soft.map(|_| watch::channel(false)).unzip();
     let (task, shared) = (Arc::clone(&delivery.task), Arc::clone(&stage.shared));
-    let context = Context::new(task, shared, cancelled, &def.policy);
+    let sending = delivery.outbox.begin();
+    let context = Context::new(task, shared, sending, cancelled, &def.policy);
     (Call { context, binding }, cancel)
 }
 

@@ -18,6 +18,7 @@
 mod code;
 mod collect;
 mod engine;
+mod gate;
 mod lane;
 mod limited;
 mod limits;
@@ -35,9 +36,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::engine::Engine;
+use self::gate::{Gate, Limited};
 use self::lane::{Lane, Standing};
 use self::limited::Lines;
 pub(crate) use self::recycling::Recycling;
+use self::slots::Slot;
 pub(crate) use self::slots::Slots;
 pub(crate) use self::stage::{Ended, Stage};
 use crate::delivery::Delivery;
@@ -61,11 +64,19 @@ pub(crate) async fn run(
     let lane = Lane::new(stage.tasks.clone());
     let mut lines = {
         let places = Arc::new(places(registry, &stage, &busy));
-        let (stage, lane, busy) = (Arc::clone(&stage), lane.clone(), busy.clone());
-        Lines::new(&Arc::clone(&stage), &busy.clone(), move |task, delivery| {
+        let (of_lines, lane, of_calls) = (Arc::clone(&stage), lane.clone(), busy.clone());
+        let start = move |task: &Arc<TaskDef>, delivery, slot| {
             if let Some(place) = places.get(&task.name) {
-                place.start(delivery, &stage, &lane, &busy);
+                place.start(delivery, slot, &of_lines, &lane, &of_calls);
             }
+        };
+        let gate = open_gate(&stage, &busy, start.clone());
+        Lines::new(&stage, &busy, move |task, delivery| match &gate {
+            Some(gate) if task.policy.fleet.are_set() => {
+                // The gate ends only after its sender.
+                let _ = gate.send((Arc::clone(task), delivery));
+            }
+            _ => start(task, delivery, None),
         })
     };
     // Its drop ends the watch.
@@ -99,6 +110,25 @@ pub(crate) async fn run(
         }
     }
     stage.ended()
+}
+
+/// Starts the gate for tasks with limits that hold across all workers, if those are kept.
+fn open_gate<S>(
+    stage: &Arc<Stage>,
+    busy: &mpsc::Sender<()>,
+    start: S,
+) -> Option<mpsc::UnboundedSender<Limited>>
+where
+    S: Fn(&Arc<TaskDef>, Delivery, Option<Slot>) + Send + Sync + 'static,
+{
+    let requests = stage.admission.clone()?;
+    let (gate, calls) = mpsc::unbounded_channel();
+    let (through, busy) = (Gate::new(stage, requests, start), busy.clone());
+    tokio::spawn(async move {
+        through.run(calls).await;
+        drop(busy);
+    });
+    Some(gate)
 }
 
 async fn last_moment(shutdown: &Shutdown) {
@@ -144,8 +174,16 @@ fn places(
 }
 
 impl Place {
-    /// Runs a call as soon as it has a slot.
-    fn start(&self, delivery: Delivery, stage: &Stage, lane: &Lane, busy: &mpsc::Sender<()>) {
+    /// Runs a call in this slot, or as soon as it has one. A call for a batch waits for its batch,
+    /// which needs a slot only once it is complete.
+    fn start(
+        &self,
+        delivery: Delivery,
+        slot: Option<Slot>,
+        stage: &Stage,
+        lane: &Lane,
+        busy: &mpsc::Sender<()>,
+    ) {
         let standing = match &self.way {
             Way::Batches(batch) => {
                 if let Err(refused) = batch.send(delivery) {
@@ -159,7 +197,7 @@ impl Place {
         let place = (!in_lane).then(|| self.engine.place(std::slice::from_ref(&delivery)));
         let (engine, busy) = (self.engine.clone(), busy.clone());
         let run = async move {
-            run_one(delivery, &engine).await;
+            run_one(delivery, slot, &engine).await;
             drop(busy);
         };
         match place {
@@ -169,8 +207,12 @@ impl Place {
     }
 }
 
-async fn run_one(delivery: Delivery, engine: &Engine) {
-    let Some(slot) = engine.stage.slot().await else {
+async fn run_one(delivery: Delivery, slot: Option<Slot>, engine: &Engine) {
+    let slot = match slot {
+        Some(slot) => Some(slot),
+        None => engine.stage.slot().await,
+    };
+    let Some(slot) = slot else {
         return engine.stage.give_back(delivery);
     };
     if let Some(delivery) = engine.stage.begin(delivery, &engine.def.policy).await {

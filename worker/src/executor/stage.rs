@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use celery_protocol::result::State;
+use prometheus_client::metrics::counter::Counter;
 use serde_json::json;
 use serde_json::value::to_raw_value;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::recycling::Recycling;
 use super::slots::{Slot, Slots};
+use crate::broker::admission::Request;
 use crate::delivery::{Delivery, Outcome, Settler};
 use crate::failpoint::failpoint;
 use crate::monitor::{Monitor, Observer, Observers};
@@ -59,6 +61,10 @@ pub(crate) struct Stage {
     pub(crate) recycling: Arc<Recycling>,
     /// As many permits as there are cores, for tasks that compute.
     pub(crate) cores: Arc<Semaphore>,
+    /// Asks the broker whether calls of limited tasks may begin. `None`: those limits are not kept.
+    pub(crate) admission: Option<mpsc::Sender<Request>>,
+    /// How often a call could not begin because of a limit that holds across all workers.
+    pub(crate) limit_waits: Counter,
     pub(crate) binding_limit: Duration,
     /// How long code may still run after it was stopped.
     pub(crate) stuck_after: Duration,
@@ -86,10 +92,20 @@ impl Stage {
             monitor,
             recycling: Arc::default(),
             cores: Arc::new(Semaphore::new(cores)),
+            admission: None,
+            limit_waits: Counter::default(),
             binding_limit: BINDING_LIMIT,
             stuck_after: STUCK_AFTER,
             waits: true,
         }
+    }
+
+    /// Takes a slot if one is free and the worker does not stop.
+    pub(super) fn try_slot(&self) -> Option<Slot> {
+        if self.shutdown.phase() >= Phase::Warm {
+            return None;
+        }
+        self.slots.try_acquire()
     }
 
     /// Waits for a slot. Returns `None` if the worker stops first.
@@ -154,7 +170,10 @@ impl Stage {
     /// the state STARTED if the policy of its task asks for that.
     pub(crate) async fn begin(&self, delivery: Delivery, policy: &Policy) -> Option<Delivery> {
         let stop = self.shutdown.reached(Phase::Warm);
-        let mut delivery = self.settler.begin(delivery, stop).await?;
+        let begin = self
+            .settler
+            .begin_counted(delivery, policy.at_most_once(), stop);
+        let mut delivery = begin.await?;
         if policy.track_started {
             if !self.store_started(&delivery).await {
                 self.give_back(delivery);

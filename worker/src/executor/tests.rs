@@ -1,5 +1,6 @@
 //! Tests of the executor alone: deliveries go in, outcomes come out, without a broker.
 
+mod gate;
 mod terminations;
 
 use std::sync::Arc;
@@ -44,9 +45,17 @@ impl Bench {
         let settler = Settler {
             orders: settler,
             ledger: Arc::clone(&ledger),
+            caller: crate::testing::caller(),
         };
         let shutdown = Shutdown::new();
-        let mut stage = stage(States::default(), settler, &shutdown, concurrency);
+        let registry = Arc::new(registry);
+        let mut stage = stage(
+            States::default(),
+            Arc::clone(&registry),
+            settler,
+            &shutdown,
+            concurrency,
+        );
         change(&mut stage);
         let (deliveries, delivered) = mpsc::channel(1000);
         let ended = tokio::spawn(async move { run(delivered, &registry, stage).await });

@@ -116,11 +116,19 @@ async fn answer(method: &Method, path: &str, vitals: &Vitals) -> Response<Full<B
         }
         "/healthz" => {
             let complaints = vitals.health();
-            (status(complaints.none()), PLAIN, complaints.to_string())
+            (
+                status(complaints.none()),
+                PLAIN,
+                format!("{complaints}{}", vitals.notes()),
+            )
         }
         "/readyz" => {
             let complaints = vitals.readiness().await;
-            (status(complaints.none()), PLAIN, complaints.to_string())
+            (
+                status(complaints.none()),
+                PLAIN,
+                format!("{complaints}{}", vitals.notes()),
+            )
         }
         "/metrics" => (StatusCode::OK, OPEN_METRICS, vitals.metrics()),
         _ => {

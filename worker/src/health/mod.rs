@@ -11,4 +11,4 @@ pub(crate) mod http;
 pub(crate) mod systemd;
 mod vitals;
 
-pub(crate) use self::vitals::Vitals;
+pub(crate) use self::vitals::{Schedules, Vitals};

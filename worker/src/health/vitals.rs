@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use crate::beat::Status;
+use crate::broker::Connectivity;
 use crate::consumer::View;
 use crate::database::Database;
 use crate::executor::Slots;
@@ -29,12 +31,19 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// A view of every part of a worker.
 pub(crate) struct Vitals {
     monitor: Monitor,
-    consumer: View,
+    consumer: Option<View>,
+    schedules: Option<Schedules>,
     /// Beats while a thread that runs tasks is free.
     threads: Arc<Pulse>,
     database: Option<Database>,
-    slots: Arc<Slots>,
+    slots: Option<Arc<Slots>>,
     shutdown: Shutdown,
+}
+
+/// What the pages show of the role that sends the tasks of schedules.
+pub(crate) struct Schedules {
+    pub(crate) status: Arc<Status>,
+    pub(crate) broker: Arc<dyn Connectivity>,
 }
 
 /// The problems found, one line each. Empty if all is well.
@@ -57,21 +66,51 @@ impl fmt::Display for Complaints {
 }
 
 impl Vitals {
-    pub(crate) fn new(
-        monitor: Monitor,
+    /// Returns the view of a process that has neither tasks nor schedules.
+    pub(crate) fn new(monitor: Monitor, shutdown: Shutdown) -> Self {
+        Vitals {
+            monitor,
+            consumer: None,
+            schedules: None,
+            threads: Arc::default(),
+            database: None,
+            slots: None,
+            shutdown,
+        }
+    }
+
+    /// Adds the parts that run tasks.
+    pub(crate) fn with_tasks(
+        mut self,
         consumer: View,
         database: Option<Database>,
         slots: Arc<Slots>,
-        shutdown: Shutdown,
     ) -> Self {
-        Vitals {
-            monitor,
-            consumer,
-            threads: Arc::default(),
-            database,
-            slots,
-            shutdown,
+        self.consumer = Some(consumer);
+        self.database = database;
+        self.slots = Some(slots);
+        self
+    }
+
+    /// Adds the role that sends the tasks of schedules.
+    pub(crate) fn with_schedules(mut self, schedules: Schedules) -> Self {
+        self.schedules = Some(schedules);
+        self
+    }
+
+    /// Returns the lines that the pages have besides problems.
+    pub(super) fn notes(&self) -> String {
+        match &self.schedules {
+            Some(schedules) => format!("{}\n", schedules.status.known()),
+            None => String::new(),
         }
+    }
+
+    /// Returns `true` if every connection to a broker is up.
+    fn is_connected(&self) -> bool {
+        let consumer = self.consumer.as_ref().is_none_or(View::is_connected);
+        let schedules = self.schedules.as_ref();
+        consumer && schedules.is_none_or(|schedules| schedules.broker.is_up())
     }
 
     /// Watches the threads of a runtime until the process ends.
@@ -111,7 +150,7 @@ impl Vitals {
         if !self.shutdown.is_running() {
             complaints.push("the worker no longer claims messages".to_owned());
         }
-        if !self.consumer.is_connected() {
+        if !self.is_connected() {
             complaints.push("the broker cannot be reached".to_owned());
         }
         if let Some(database) = &self.database {
@@ -128,13 +167,17 @@ impl Vitals {
     }
 
     pub(super) fn metrics(&self) -> String {
+        let consumer = self.consumer.as_ref();
+        let schedules = self.schedules.as_ref();
+        let reconnects = schedules.map_or(0, |schedules| schedules.broker.reconnects());
         self.monitor.metrics.text(&Now {
-            slots: self.slots.count(),
+            slots: self.slots.as_ref().map_or(0, |slots| slots.count()),
             stuck: self.monitor.stuck(),
-            held: self.consumer.held(),
-            parked: self.consumer.parked(),
-            broker_up: self.consumer.is_connected(),
-            reconnects: self.consumer.reconnects(),
+            held: consumer.map_or(0, View::held),
+            parked: consumer.map_or(0, View::parked),
+            waiting: consumer.map_or(0, View::waiting_for_limits),
+            broker_up: self.is_connected(),
+            reconnects: consumer.map_or(0, View::reconnects) + reconnects,
             database_up: self.database.as_ref().map(Database::is_up),
         })
     }

@@ -11,7 +11,7 @@ use celery_protocol::repr;
 use serde_json::value::RawValue;
 
 use super::observer::{Lost, Observer, Of, Raised, Revocation};
-use crate::task_log::label;
+use crate::task_log::{label, trace_id};
 
 /// The longest result shown, in characters, as Celery cuts results in its log.
 const RESULT_CHARS: usize = 46;
@@ -29,6 +29,7 @@ macro_rules! log_task {
             task_id = $of.task.id.as_str(),
             task_name = $of.task.name.as_str(),
             queue = &**$of.queue,
+            trace_id = trace_id($of.task),
             $($message)+
         )
     };
@@ -75,6 +76,11 @@ impl Observer for Log {
     }
 
     fn failed(&self, of: Of<'_>, raised: Raised<'_>) {
+        if raised.is_expected {
+            let summary = raised.exception.summary();
+            let label = label(of.task);
+            return log_task!(info, of, "Task {label} raised expected: {summary}");
+        }
         let traceback = raised.traceback.unwrap_or_default().trim_end();
         log_task!(
             error,

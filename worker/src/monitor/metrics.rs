@@ -18,7 +18,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 use serde_json::value::RawValue;
 
 use super::observer::{Lost, Observer, Of, Raised, Revocation};
@@ -111,6 +111,7 @@ struct Present {
     stuck: Gauge,
     held: Gauge,
     parked: Gauge,
+    waiting: Gauge,
     broker_up: Gauge,
     /// A counter that the connections increase themselves.
     reconnects: Counter,
@@ -124,6 +125,8 @@ pub(crate) struct Now {
     pub(crate) stuck: usize,
     pub(crate) held: usize,
     pub(crate) parked: usize,
+    /// Messages that wait for a limit of their task.
+    pub(crate) waiting: usize,
     pub(crate) broker_up: bool,
     pub(crate) reconnects: u64,
     /// `None` if the worker has no database.
@@ -136,10 +139,10 @@ impl Metrics {
         Metrics(Some(Arc::new(Counted::new(node))))
     }
 
-    /// Registers a counter that another module keeps.
-    pub(crate) fn adopt(&self, name: &str, help: &str, counter: Counter) {
+    /// Registers a metric that another module keeps.
+    pub(crate) fn adopt(&self, name: &str, help: &str, metric: impl Metric) {
         if let Some(counted) = &self.0 {
-            counted.registry().register(name, help, counter);
+            counted.registry().register(name, help, metric);
         }
     }
 
@@ -421,6 +424,11 @@ impl Present {
                 &self.parked,
             ),
             (
+                "waiting_messages",
+                "Messages that wait here for a limit of their task",
+                &self.waiting,
+            ),
+            (
                 "broker_up",
                 "1 while every connection to the broker stands",
                 &self.broker_up,
@@ -446,6 +454,7 @@ impl Present {
         self.stuck.set(number(now.stuck));
         self.held.set(number(now.held));
         self.parked.set(number(now.parked));
+        self.waiting.set(number(now.waiting));
         self.broker_up.set(now.broker_up.into());
         let reconnects = self.reconnects.inner();
         reconnects.store(now.reconnects, Ordering::Relaxed);
@@ -469,6 +478,7 @@ mod tests {
         let of = Of {
             task: &task,
             queue: &queue,
+            run: None,
         };
         let exception = ExceptionDoc::new("ValueError", "no", None);
         metrics.received(of);
@@ -476,6 +486,7 @@ mod tests {
         let raised = Raised {
             exception: &exception,
             traceback: None,
+            is_expected: false,
         };
         metrics.failed(of, raised);
         metrics.dead("poison", 2);

@@ -7,7 +7,7 @@
 //! * `log` – the log lines.
 //! * `metrics` – what is counted. Nothing is counted unless an address for the pages is set.
 //!
-//! The third observer is [`events`](crate::events).
+//! The other observers are [`events`](crate::events) and [`trace`](crate::trace).
 
 mod log;
 pub(crate) mod metrics;
@@ -22,9 +22,10 @@ use self::metrics::Metrics;
 pub(crate) use self::observer::{Lost, Observer, Of, Raised, Revocation};
 pub(crate) use self::pulse::{Pulse, Pulses};
 use crate::events::Events;
+use crate::trace::Traces;
 
 /// The observers of a worker. Clones report to the same places.
-pub(crate) type Observers = (Log, (Metrics, Events));
+pub(crate) type Observers = (Log, (Metrics, (Events, Traces)));
 
 /// The place where the parts of a worker record their state. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,7 @@ pub(crate) struct Monitor {
     pub(crate) pulses: Arc<Pulses>,
     pub(crate) metrics: Metrics,
     pub(crate) events: Events,
+    pub(crate) traces: Traces,
     stuck: Arc<AtomicUsize>,
 }
 
@@ -48,7 +50,13 @@ impl Monitor {
 
     /// Returns the observers of tasks and messages.
     pub(crate) fn observers(&self) -> Observers {
-        (Log, (self.metrics.clone(), self.events.clone()))
+        let Monitor {
+            metrics,
+            events,
+            traces,
+            ..
+        } = self;
+        (Log, (metrics.clone(), (events.clone(), traces.clone())))
     }
 
     /// Counts one more task that does not end, and returns their number.

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   received ──► started ──┬──► succeeded, failed, retried, rejected, ignored
-//!       │                  └──► (none: the message goes back, and is received again)
+//!       │                  └──► given_back: the message is received again
 //!       └──► revoked, unregistered, poison, bug
 //! ```
 //!
@@ -29,11 +29,15 @@ use celery_protocol::message::{DecodeError, Task};
 use celery_protocol::result::ExceptionDoc;
 use serde_json::value::RawValue;
 
+use crate::trace::{Produced, Run};
+
 /// A task, and the queue that its message came from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Of<'a> {
     pub(crate) task: &'a Arc<Task>,
     pub(crate) queue: &'a Arc<str>,
+    /// The span of its run, if its trace is recorded.
+    pub(crate) run: Option<&'a Run>,
 }
 
 /// An exception as it is stored.
@@ -42,6 +46,8 @@ pub(crate) struct Raised<'a> {
     pub(crate) exception: &'a ExceptionDoc,
     /// `None` for an exception that no code raised.
     pub(crate) traceback: Option<&'a str>,
+    /// `true` if the task declares that it may raise this exception.
+    pub(crate) is_expected: bool,
 }
 
 /// The reason why a task was revoked.
@@ -158,6 +164,12 @@ observer! {
         /// A task asked not to record how it ended.
         fn ignored(&self, of: Of<'_>);
 
+        /// The message of a task goes back; its code may have begun.
+        fn given_back(&self, of: Of<'_>);
+
+        /// A message for this queue, which has this span, was published.
+        fn published(&self, span: &Produced, queue: &str);
+
         /// A message names a task that is not registered. It becomes a dead letter.
         fn unregistered(&self, of: Of<'_>);
 
@@ -244,6 +256,7 @@ mod tests {
         let of = Of {
             task: &task,
             queue: &queue,
+            run: None,
         };
         observers.received(of);
         observers.started(of);

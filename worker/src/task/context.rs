@@ -11,20 +11,26 @@ use celery_protocol::message::Task;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::Registry;
 use super::args::{Bound, Signature};
 use super::binding::Binding;
-use super::error::{Retry, TaskError};
-use crate::delivery::Settler;
+use super::error::{Exception, Retry, TaskError, TaskResult};
+use super::policy::MaxRetries;
+use crate::canvas::{Sent, Signature as Canvas};
+use crate::delivery::{Manner, Sending, Settler};
+use crate::trace::SpanContext;
 
 /// The default of Celery's `default_retry_delay`.
 pub(crate) const DEFAULT_RETRY_DELAY: Duration = Duration::from_mins(3);
 /// The default of Celery's `max_retries`.
-const DEFAULT_MAX_RETRIES: u32 = 3;
+pub(crate) const DEFAULT_MAX_RETRIES: MaxRetries = MaxRetries::Limited(3);
 
 /// The values that all tasks of a worker share.
 pub(crate) struct Shared {
     pub(crate) states: States,
     pub(crate) settler: Settler,
+    /// The tasks of the worker, for tasks that call others.
+    pub(crate) registry: Arc<Registry>,
     pub(crate) hostname: Arc<str>,
     /// `true` if each call is applied exactly once by tasks that support it.
     pub(crate) exactly_once: bool,
@@ -73,9 +79,10 @@ impl<T> Deref for State<T> {
 pub struct Context {
     task: Arc<Task>,
     shared: Arc<Shared>,
+    sending: Sending,
     /// `None` without a soft time limit.
     cancelled: Option<watch::Receiver<bool>>,
-    max_retries: Option<u32>,
+    max_retries: Option<MaxRetries>,
     retry_delay: Option<Duration>,
 }
 
@@ -83,16 +90,36 @@ impl Context {
     pub(crate) fn new(
         task: Arc<Task>,
         shared: Arc<Shared>,
+        sending: Sending,
         cancelled: Option<watch::Receiver<bool>>,
         policy: &super::Policy,
     ) -> Self {
         Context {
             task,
             shared,
+            sending,
             cancelled,
             max_retries: policy.max_retries,
             retry_delay: policy.retry_delay,
         }
+    }
+
+    /// Returns the context of a call that is a part of this one.
+    pub(crate) fn inside(&self, task: Arc<Task>, policy: &super::Policy) -> Self {
+        Context {
+            task,
+            max_retries: policy.max_retries,
+            retry_delay: policy.retry_delay,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.shared.registry
     }
 
     /// Returns the task's id.
@@ -120,6 +147,12 @@ impl Context {
         &self.task
     }
 
+    /// Returns the header `traceparent` that continues the trace of this task, for example in an
+    /// HTTP request; `None` if the task belongs to no trace.
+    pub fn traceparent(&self) -> Option<String> {
+        SpanContext::of(&self.task).map(|context| context.to_string())
+    }
+
     /// Stores a state that the task defines, such as `PROGRESS`, for clients that wait for the
     /// result.
     ///
@@ -132,6 +165,64 @@ impl Context {
         Ok(settler.store_state(&self.task, state, meta).await?)
     }
 
+    /// Sends a call: a task, a chain, a group or a chord. Celery's `apply_async` in a task.
+    ///
+    /// The messages are published in the step that settles this task: with its acknowledgement, and
+    /// after its result is known. They are published even if the task then fails, is retried or
+    /// ignored, as in Celery. If the task does not end, because its worker dies or loses its
+    /// database, nothing is published, and the next run sends again. The same holds for a task that
+    /// puts its message back with `requeue`.
+    ///
+    /// The calls are among the `children` of the task's result, and have the task as their parent.
+    ///
+    /// # Errors
+    ///
+    /// A `ValueError` if the call cannot be written as a message, if more than 64 MiB follow from
+    /// this task, or if the task has ended.
+    pub fn send(&self, call: impl Into<Canvas>) -> TaskResult<Sent> {
+        self.call(call.into(), Manner::Send)
+    }
+
+    /// Adds a call to the header of the chord that this task is a member of. The body then also
+    /// waits for that call, and gets its result. Celery's `add_to_chord`.
+    ///
+    /// The call is sent as by [`send`](Self::send).
+    ///
+    /// # Errors
+    ///
+    /// A `ValueError` if this task is not a member of a chord, or for the reasons of
+    /// [`send`](Self::send).
+    pub fn add_to_chord(&self, call: impl Into<Canvas>) -> TaskResult<Sent> {
+        self.call(call.into(), Manner::AddToChord)
+    }
+
+    /// Puts a call in the place of this task. Celery's `replace`.
+    ///
+    /// The task returns the value as its error: `return Err(context.replace(call))`. The call goes
+    /// on under the id of this task, so clients that wait for the task get the result of the call.
+    /// It also takes over the callbacks and the place in a chain, a group or a chord. The result of
+    /// a group is the list of its members' results. The task itself stores no result. If it returns
+    /// something else, nothing is replaced.
+    #[must_use = "the task is replaced only if it returns this error"]
+    pub fn replace(&self, call: impl Into<Canvas>) -> TaskError {
+        match self.call(call.into(), Manner::Replace) {
+            Ok(_) => TaskError::Replaced,
+            Err(error) => error,
+        }
+    }
+
+    fn call(&self, call: Canvas, manner: Manner) -> TaskResult<Sent> {
+        let wrong = |why| TaskError::Failed(Exception::new("ValueError", why).permanent());
+        let signature = call.into_inner().map_err(wrong)?;
+        let caller = &self.shared.settler.caller;
+        let plan = |bytes| caller.plan_call(&self.task, signature, manner, bytes);
+        match self.sending.add(manner, plan) {
+            Some(Ok((id, tuple))) => Ok(Sent { id, tuple }),
+            Some(Err(exception)) => Err(TaskError::Failed(Exception::of(exception).permanent())),
+            None => Err(wrong("the task has ended".to_owned())),
+        }
+    }
+
     /// Returns a request to run the task again. The task returns it as its error:
     /// `return Err(context.retry().into())`.
     ///
@@ -141,7 +232,7 @@ impl Context {
         Retry {
             countdown: self.retry_delay.unwrap_or(DEFAULT_RETRY_DELAY),
             reason: None,
-            max_retries: Some(self.max_retries.unwrap_or(DEFAULT_MAX_RETRIES)),
+            max_retries: self.max_retries.unwrap_or(DEFAULT_MAX_RETRIES).number(),
         }
     }
 

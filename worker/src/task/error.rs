@@ -37,6 +37,9 @@ pub enum TaskError {
     /// The task ends neither in success nor in failure. The worker acknowledges the message and
     /// stores nothing.
     Ignore,
+    /// Another call goes on in place of the task, under its id. Only
+    /// [`Context::replace`](crate::Context::replace) makes this error.
+    Replaced,
     /// The task refuses the message.
     Reject {
         /// Why; it is stored and logged.
@@ -83,6 +86,7 @@ impl From<TaskError> for Outcome {
                 max_retries: retry.max_retries,
             },
             TaskError::Ignore => Outcome::Ignored,
+            TaskError::Replaced => Outcome::Replaced,
             TaskError::Reject { reason, requeue } => Outcome::Rejected { reason, requeue },
             TaskError::Unavailable { cause } => Outcome::Unavailable { cause },
         }

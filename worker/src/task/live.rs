@@ -1,5 +1,6 @@
 //! What remote control can change of a task while the worker runs.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub(crate) struct Live {
     limits: RwLock<Option<TimeLimits>>,
     /// The rate limit, from the start.
     pub(crate) rate: RateLimit,
+    /// How many calls wait here for a limit that holds across all workers.
+    pub(crate) waiting: AtomicUsize,
 }
 
 impl Live {

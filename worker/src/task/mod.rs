@@ -11,6 +11,7 @@ mod batch;
 mod binding;
 mod context;
 mod error;
+mod fleet;
 mod live;
 mod policy;
 mod rate;
@@ -22,6 +23,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use celery_protocol::message::Task;
+use celery_protocol::names::check_task_name;
+use celery_protocol::result::ExceptionDoc;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,17 +34,18 @@ pub(crate) use args::type_error;
 pub use args::{Args, Bound, Kwargs, Param, Raw, Signature};
 pub use batch::{Answers, Batch};
 pub(crate) use binding::Binding;
-pub(crate) use context::DEFAULT_RETRY_DELAY;
 pub use context::{Call, Context, Extract, State};
+pub(crate) use context::{DEFAULT_MAX_RETRIES, DEFAULT_RETRY_DELAY};
 pub(crate) use context::{Shared, States};
 pub(crate) use error::Answer;
 pub use error::{Exception, Retry, TaskError, TaskResult};
+pub(crate) use fleet::{FleetLimits, LimitBy};
 pub(crate) use live::{Live, TimeLimits};
 pub use policy::BatchOptions;
-pub(crate) use policy::Policy;
+pub(crate) use policy::{ExceptionTypes, MaxRetries, Policy};
 pub(crate) use rate::Rate;
 
-use crate::delivery::{Retries, TaskNames};
+use crate::delivery::{Backoff, Retries, TaskNames};
 
 /// Runs many calls. It returns an answer for each, in their order.
 pub(crate) type RunBatch = dyn Fn(
@@ -184,7 +188,120 @@ impl TaskDef {
     /// Sets how often a failure is retried.
     #[must_use]
     pub fn max_retries(mut self, retries: u32) -> Self {
-        self.policy.max_retries = Some(retries);
+        self.policy.max_retries = Some(MaxRetries::Limited(retries));
+        self
+    }
+
+    /// Sets that failures are retried without limit. Celery's `max_retries = None`.
+    #[must_use]
+    pub fn unlimited_retries(mut self) -> Self {
+        self.policy.max_retries = Some(MaxRetries::Unlimited);
+        self
+    }
+
+    /// Sets which failures are retried, by the names of their types, with or without the module;
+    /// `Exception` stands for all. Without `max_retries`, there are at most 3 retries. Celery's
+    /// `autoretry_for`.
+    #[must_use]
+    pub fn autoretry_for<S: Into<String>>(mut self, types: impl IntoIterator<Item = S>) -> Self {
+        self.policy.autoretry_for = Some(ExceptionTypes::new(types));
+        self
+    }
+
+    /// Sets which failures are not retried. Celery's `dont_autoretry_for`.
+    #[must_use]
+    pub fn dont_autoretry_for<S: Into<String>>(
+        mut self,
+        types: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.policy.dont_autoretry_for = ExceptionTypes::new(types);
+        self
+    }
+
+    /// Sets that the wait before a retry of a failure doubles with each retry, from `factor`
+    /// seconds. Celery's `retry_backoff`, where `true` is a factor of 1.
+    #[must_use]
+    pub fn retry_backoff(mut self, factor: u32) -> Self {
+        self.policy.backoff_factor = Some(factor.max(1));
+        self
+    }
+
+    /// Sets the longest wait of [`retry_backoff`](Self::retry_backoff). Default: 10 minutes.
+    /// Celery's `retry_backoff_max`.
+    #[must_use]
+    pub fn retry_backoff_max(mut self, most: Duration) -> Self {
+        self.policy.backoff.most = most;
+        self
+    }
+
+    /// Sets whether the wait of [`retry_backoff`](Self::retry_backoff) is a random number of
+    /// seconds from 0 to its length. Default: `true`. Celery's `retry_jitter`.
+    #[must_use]
+    pub fn retry_jitter(mut self, jitter: bool) -> Self {
+        self.policy.backoff.jitter = jitter;
+        self
+    }
+
+    /// Sets which failures are expected: they are logged at the level INFO. Celery's `throws`.
+    #[must_use]
+    pub fn throws<S: Into<String>>(mut self, types: impl IntoIterator<Item = S>) -> Self {
+        self.policy.throws = ExceptionTypes::new(types);
+        self
+    }
+
+    /// Sets whether the message is acknowledged after the task has ended. Default: `true`; in Celery
+    /// `false`. With `false`, the code of a message begins at most once: if its worker is lost
+    /// meanwhile, the task fails with `WorkerLostError`. Celery's `acks_late`.
+    #[must_use]
+    pub fn acks_late(mut self, late: bool) -> Self {
+        self.policy.acks_early = !late;
+        self
+    }
+
+    /// Sets whether a task that had begun runs again after its worker was lost. Default: `true`; in
+    /// Celery `false`. With `false` it fails with `WorkerLostError`. Celery's
+    /// `reject_on_worker_lost`.
+    #[must_use]
+    pub fn reject_on_worker_lost(mut self, reject: bool) -> Self {
+        self.policy.fails_when_lost = !reject;
+        self
+    }
+
+    /// Sets whether the message of a failed task is acknowledged. Default: `true`. With `false` it
+    /// becomes a dead letter with the cause `failed`. Celery's `acks_on_failure`.
+    #[must_use]
+    pub fn acks_on_failure(mut self, acks: bool) -> Self {
+        self.policy.keeps_failed = !acks;
+        self
+    }
+
+    /// Sets whether the message of a task over its hard time limit is acknowledged. Default: `true`.
+    /// With `false` it goes to the end of its queue. Celery's `acks_on_timeout`.
+    #[must_use]
+    pub fn acks_on_timeout(mut self, acks: bool) -> Self {
+        self.policy.requeues_late = !acks;
+        self
+    }
+
+    /// Sets that the result is not stored, unless the message asks for it. Celery's `ignore_result`.
+    #[must_use]
+    pub fn ignore_result(mut self, ignore: bool) -> Self {
+        self.policy.ignore_result = ignore;
+        self
+    }
+
+    /// Sets that errors are stored even where results are not. Celery's
+    /// `store_errors_even_if_ignored`.
+    #[must_use]
+    pub fn store_errors_even_if_ignored(mut self, store: bool) -> Self {
+        self.policy.store_errors = store;
+        self
+    }
+
+    /// Sets that the state STARTED is stored when the code begins. Celery's `track_started`.
+    #[must_use]
+    pub fn track_started(mut self, track: bool) -> Self {
+        self.policy.track_started = track;
         self
     }
 
@@ -211,6 +328,49 @@ impl TaskDef {
         self
     }
 
+    /// Sets how many calls run at once in all workers. 0 means no limit.
+    #[must_use]
+    pub fn max_concurrency(mut self, calls: u32) -> Self {
+        self.policy.fleet.max_concurrency = (calls > 0).then_some(calls);
+        self
+    }
+
+    /// Sets how often a call may begin in all workers, such as `10/s`, `100/m` or `3/h`. 0 means no
+    /// limit.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the text is not a rate.
+    #[must_use]
+    #[expect(
+        clippy::panic,
+        reason = "a mistake in the code of the program, found at its start"
+    )]
+    pub fn fleet_rate_limit(mut self, rate: &str) -> Self {
+        self.policy.fleet.rate = Rate::parse(rate).unwrap_or_else(|error| panic!("{error}"));
+        self
+    }
+
+    /// Sets the argument for each value of which [`max_concurrency`](Self::max_concurrency) and
+    /// [`fleet_rate_limit`](Self::fleet_rate_limit) are kept: its name or its position, from 0.
+    #[must_use]
+    pub fn limit_by(mut self, argument: &str) -> Self {
+        self.policy.fleet.by = Some(LimitBy::parse(argument));
+        self
+    }
+
+    /// Like [`limit_by`](Self::limit_by), for an argument that callers pass by its name or by its
+    /// position.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn limit_by_parameter(mut self, name: &str, position: usize) -> Self {
+        self.policy.fleet.by = Some(LimitBy {
+            name: Some(name.to_owned()),
+            position: Some(position),
+        });
+        self
+    }
+
     /// Returns the time limits of a run, unless the message has others.
     pub(crate) fn time_limits(&self) -> TimeLimits {
         self.live.time_limits(&self.policy)
@@ -222,6 +382,21 @@ impl TaskDef {
     pub fn needs<S: 'static>(mut self) -> Self {
         self.needs.push((TypeId::of::<S>(), type_name::<S>()));
         self
+    }
+
+    /// Returns an error if the task cannot be served: its name is unusable, or its soft time limit
+    /// is above its hard one. Call it before the settings complete the limits.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        check_task_name(&self.name).map_err(|error| error.to_string())?;
+        self.policy.fleet.check()?;
+        match (self.policy.soft_time_limit, self.policy.time_limit) {
+            (Some(soft), Some(hard)) if soft > hard => Err(format!(
+                "the soft time limit ({}s) is above the time limit ({}s)",
+                soft.as_secs_f64(),
+                hard.as_secs_f64()
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the first state that the task asks for and the worker lacks.
@@ -262,6 +437,15 @@ impl Registry {
         }
     }
 
+    /// Returns `true` if a task has a limit that holds across all workers.
+    pub(crate) fn has_fleet_limits(&self) -> bool {
+        self.iter().any(|task| task.policy.fleet.are_set())
+    }
+
+    fn policy_has(&self, name: &str, has: impl FnOnce(&Policy) -> bool) -> bool {
+        self.get(name).is_some_and(|task| has(&task.policy))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<TaskDef>> {
         self.0.values()
     }
@@ -281,24 +465,48 @@ impl TaskNames for Registry {
         self.0.contains_key(name)
     }
 
-    fn retries(&self, name: &str) -> Option<Retries> {
+    fn retries(&self, name: &str, exception: &ExceptionDoc) -> Option<Retries> {
         let policy = &self.0.get(name)?.policy;
-        Some(Retries {
-            most: policy.max_retries?,
+        let most = match &policy.autoretry_for {
+            Some(types) if types.has(exception) => {
+                policy.max_retries.unwrap_or(DEFAULT_MAX_RETRIES)
+            }
+            Some(_) => return None,
+            None => policy.max_retries?,
+        };
+        let is_retried = !policy.dont_autoretry_for.has(exception);
+        is_retried.then(|| Retries {
+            most: most.number(),
             delay: policy.retry_delay.unwrap_or(DEFAULT_RETRY_DELAY),
+            backoff: policy.backoff_factor.map(|factor| Backoff {
+                factor,
+                ..policy.backoff
+            }),
         })
     }
 
+    fn expects(&self, name: &str, exception: &ExceptionDoc) -> bool {
+        self.policy_has(name, |policy| policy.throws.has(exception))
+    }
+
+    fn keeps_failed(&self, name: &str) -> bool {
+        self.policy_has(name, |policy| policy.keeps_failed)
+    }
+
+    fn requeues_late(&self, name: &str) -> bool {
+        self.policy_has(name, |policy| policy.requeues_late)
+    }
+
+    fn at_most_once(&self, name: &str) -> bool {
+        self.policy_has(name, Policy::at_most_once)
+    }
+
     fn ignores_result(&self, name: &str) -> bool {
-        self.0
-            .get(name)
-            .is_some_and(|task| task.policy.ignore_result)
+        self.policy_has(name, |policy| policy.ignore_result)
     }
 
     fn stores_errors(&self, name: &str) -> bool {
-        self.0
-            .get(name)
-            .is_some_and(|task| task.policy.store_errors)
+        self.policy_has(name, |policy| policy.store_errors)
     }
 }
 

@@ -59,6 +59,13 @@ impl Rate {
     }
 }
 
+impl Rate {
+    /// Returns the time between two tasks.
+    pub(crate) fn interval(&self) -> Duration {
+        self.interval
+    }
+}
+
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

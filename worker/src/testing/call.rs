@@ -6,7 +6,7 @@ use celery_protocol::message::Task;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::consumer::{Failure, Verdict};
+use crate::consumer::{FAILED, Failure, Verdict};
 use crate::delivery::Outcome;
 use crate::task::Exception;
 
@@ -115,6 +115,9 @@ pub enum End {
     },
     /// The task asked that its end is not recorded.
     Ignored,
+    /// The task put another call in its place;
+    /// [`take_sent`](super::TestWorker::take_sent) returns that call.
+    Replaced,
     /// The task refused the message.
     Rejected {
         /// Why.
@@ -133,6 +136,14 @@ pub enum End {
 }
 
 impl End {
+    /// Returns `true` if a worker publishes what the task has sent.
+    pub(super) fn publishes(&self) -> bool {
+        !matches!(
+            self,
+            End::Unavailable { .. } | End::Interrupted | End::Rejected { requeue: true, .. }
+        )
+    }
+
     /// Returns how a call with this outcome ends, as the worker judges it.
     pub(super) fn of(outcome: Outcome, judge: impl FnOnce(Outcome) -> Verdict) -> Self {
         if let Outcome::Unavailable { cause } = outcome {
@@ -147,6 +158,11 @@ impl End {
             Verdict::Failure(failure) | Verdict::TimeLimit { failure, .. } => {
                 End::Failure(failure.into())
             }
+            Verdict::Dead {
+                cause: FAILED,
+                failure,
+                ..
+            } => End::Failure(failure.into()),
             Verdict::Dead { reason, .. } => End::Rejected {
                 reason,
                 requeue: false,
@@ -162,6 +178,7 @@ impl End {
                 reason: reason.map(Into::into),
             },
             Verdict::Ignored => End::Ignored,
+            Verdict::Replaced => End::Replaced,
             Verdict::Revoked(_) | Verdict::GiveBack { .. } => End::Interrupted,
         }
     }

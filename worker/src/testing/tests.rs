@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{End, TestCall, TestWorker};
+use crate::canvas::{Signature, chain, chord, group};
 use crate::{
     Answers, Args, Batch, Context, Database, Exception, State, TaskError, TaskResult, task,
 };
@@ -250,5 +251,172 @@ async fn a_task_uses_a_database() {
     for (id, rows) in [(1, 1), (2, 1), (3, 0)] {
         let end = worker.run(TestCall::new().arg(id)).await;
         assert_eq!(end, End::Success(json!(rows)));
+    }
+}
+
+/// Sends calls, and ends as the caller asks.
+#[task(max_retries = 1)]
+async fn send(context: Context, how: String) -> TaskResult<String> {
+    let echo = |n: u32| Signature::new("echo").arg(n);
+    let first = context.send(echo(1).option("task_id", "one"))?;
+    assert_eq!(first.id(), "one");
+    context.send(group([echo(2), echo(3)]))?;
+    match &*how {
+        "fail" => return Err(TaskError::value_error("no")),
+        "requeue" => {
+            let reason = String::new();
+            let requeue = true;
+            return Err(TaskError::Reject { reason, requeue });
+        }
+        "replace" => return Err(context.replace(chain([echo(4), echo(5)]))),
+        "unreplaced" => drop(context.replace(echo(4))),
+        "wrong" => {
+            context.send(echo(4).option("serializer", "pickle"))?;
+        }
+        "chord" => {
+            context.add_to_chord(echo(4))?;
+        }
+        "away" => {
+            let cause = "gone".to_owned();
+            return Err(TaskError::Unavailable { cause });
+        }
+        _ => {}
+    }
+    Ok(how)
+}
+
+#[tokio::test]
+async fn what_a_task_sends_follows_its_end() {
+    let worker = TestWorker::new(send::task());
+    for (how, sent) in [
+        ("value", vec!["[1]", "[2]", "[3]"]),
+        ("fail", vec!["[1]", "[2]", "[3]"]),
+        ("requeue", vec![]),
+        ("away", vec![]),
+        ("replace", vec!["[1]", "[2]", "[3]", "[4]"]),
+        ("unreplaced", vec!["[1]", "[2]", "[3]"]),
+        // What was sent before a mistake is sent.
+        ("wrong", vec!["[1]", "[2]", "[3]"]),
+        ("chord", vec!["[1]", "[2]", "[3]"]),
+    ] {
+        let end = worker.run(TestCall::new().arg(how).id("parent")).await;
+        let kind = |kind| matches!(&end, End::Failure(error) if error.document().exc_type == kind);
+        match how {
+            "value" | "unreplaced" => assert_eq!(end, End::Success(json!(how))),
+            "replace" => assert_eq!(end, End::Replaced),
+            "wrong" | "chord" => assert!(kind("ValueError"), "{how}: {end:?}"),
+            _ => {}
+        }
+        let messages = worker.take_sent();
+        let args: Vec<&str> = messages.iter().map(|task| task.args.get()).collect();
+        assert_eq!(args, sent, "{how}");
+        for message in &messages {
+            assert_eq!(message.parent_id.as_deref(), Some("parent"), "{how}");
+            assert_eq!(message.root(), "parent", "{how}");
+        }
+        if let [_, two, three, ..] = messages.as_slice() {
+            assert!(two.group.is_some() && two.group == three.group);
+            assert_eq!((two.group_index, three.group_index), (Some(0), Some(1)));
+        }
+        if let [.., replacement] = messages.as_slice()
+            && how == "replace"
+        {
+            assert_eq!(replacement.replaced_task_nesting, 1);
+            let rest = replacement.embed.chain.as_ref().unwrap().get();
+            assert!(rest.contains(r#""task_id":"parent""#), "{rest}");
+        }
+    }
+}
+
+/// Is replaced by what its caller sent.
+#[task]
+async fn become_(context: Context, instead: Signature) -> TaskResult<()> {
+    Err(context.replace(instead))
+}
+
+#[tokio::test]
+async fn what_cannot_replace_a_task_is_refused() {
+    let worker = TestWorker::new(become_::task());
+    let echo = || Signature::new("echo");
+    for (instead, ends) in [
+        (echo(), None),
+        (group([echo(), echo()]), None),
+        (chord([echo()], echo()), None),
+        (chain([echo(), group([echo(), echo()])]), None),
+        (chain(Vec::<Signature>::new()), Some("ImproperlyConfigured")),
+        (echo().option("chord", echo()), Some("ImproperlyConfigured")),
+        (echo().option("compression", "gz"), Some("ValueError")),
+        (echo().option("countdown", "soon"), Some("ValueError")),
+    ] {
+        let instead = serde_json::to_value(&instead).unwrap();
+        let end = worker.run(TestCall::new().arg(instead.clone())).await;
+        match (ends, &end) {
+            (None, End::Replaced) => assert!(!worker.take_sent().is_empty()),
+            (Some(kind), End::Failure(error)) => {
+                assert_eq!(error.document().exc_type, kind, "{instead}");
+                assert!(worker.take_sent().is_empty());
+            }
+            _ => panic!("{instead}: {end:?}"),
+        }
+    }
+}
+
+/// Fails with the type that the caller names.
+#[task(
+    autoretry_for("OSError", "shop.Busy"),
+    dont_autoretry_for("shop.Full"),
+    max_retries = "unlimited",
+    retry_backoff = 2,
+    retry_backoff_max = "10s",
+    retry_jitter = false,
+    throws("KeyError")
+)]
+async fn fails(kind: String, module: String) -> TaskResult<()> {
+    Err(error(&kind, "no").module(module).into())
+}
+
+#[task(
+    autoretry_for("Exception"),
+    dont_autoretry_for("KeyError"),
+    retry_delay = "7s"
+)]
+async fn fails_with_all(kind: String) -> TaskResult<()> {
+    Err(error(&kind, "no").into())
+}
+
+#[tokio::test]
+async fn failures_are_retried_by_their_types() {
+    let worker = TestWorker::new(fails::task());
+    for (kind, module, retries, wait) in [
+        ("OSError", "builtins", 0, Some(2)),
+        ("OSError", "builtins", 1, Some(4)),
+        ("OSError", "builtins", 1_000, Some(10)),
+        ("Busy", "shop", 0, Some(2)),
+        ("Busy", "other", 0, None),
+        ("Full", "shop", 0, None),
+        ("KeyError", "builtins", 0, None),
+    ] {
+        let call = TestCall::new().arg(kind).arg(module).retries(retries);
+        let found = match worker.run(call).await {
+            End::Retry { countdown, .. } => Some(countdown.as_secs()),
+            End::Failure(_) => None,
+            end => panic!("{end:?}"),
+        };
+        assert_eq!(found, wait, "{kind} {module} {retries}");
+    }
+    let worker = TestWorker::new(fails_with_all::task());
+    for (kind, retries, wait) in [
+        ("OSError", 0, Some(7)),
+        ("ValueError", 2, Some(7)),
+        // Celery's default is three retries.
+        ("ValueError", 3, None),
+        ("KeyError", 0, None),
+    ] {
+        let found = match worker.run(TestCall::new().arg(kind).retries(retries)).await {
+            End::Retry { countdown, .. } => Some(countdown.as_secs()),
+            End::Failure(_) => None,
+            end => panic!("{end:?}"),
+        };
+        assert_eq!(found, wait, "{kind} {retries}");
     }
 }

@@ -33,7 +33,7 @@ fn moved(world: &mut World) -> usize {
 }
 
 /// Starts a worker that stops itself at this step, and waits until it has.
-fn stops_at(world: &mut World, step: &str, mut command: Command) -> Worker {
+pub fn stops_at(world: &mut World, step: &str, mut command: Command) -> Worker {
     let worker = Worker::spawn(command.env("CELERY_STOP_AT", step));
     wait_for(PATIENCE, "it to stop", || is_stopped(&worker.process)).unwrap();
     world.observe();

@@ -15,10 +15,11 @@ const EPISODE: usize = 10;
 const RESCUED: u64 = 4_000;
 
 /// The tasks of one round: more than the workers can do before they are killed.
-const LOAD: [(Kind, u32); 5] = [
+const LOAD: [(Kind, u32); 6] = [
     (Kind::Created, 60),
     (Kind::Effect, 40),
     (Kind::Once, 40),
+    (Kind::Early, 20),
     (Kind::Noop, 100),
     (Kind::Sleep(0.02), 40),
 ];
@@ -29,6 +30,7 @@ fn killed_workers_lose_nothing() {
     let mut world = World::new("kill -9 under load").with_database(&[]);
     let more = ["-c", "4", "--prefetch-multiplier", "10"];
     let (mut killed, mut rescues) = (0, 0);
+    let mut early = Vec::new();
     while killed < kills {
         world.exactly_once = (killed / EPISODE) % 2 == 1;
         let mut pair = if world.random.u8(0..8) == 0 {
@@ -43,7 +45,10 @@ fn killed_workers_lose_nothing() {
         };
         world.random.shuffle(&mut pair);
         for (kind, count) in LOAD {
-            world.post(kind, count);
+            let ids = world.post(kind, count);
+            if kind == Kind::Early {
+                early.extend(ids);
+            }
         }
         // In one of four rounds the workers live long enough to rescue the messages of their
         // predecessors, and are killed while they do.
@@ -70,6 +75,10 @@ fn killed_workers_lose_nothing() {
     }
     world.note(format!("{rescues} rescues by workers that were killed"));
     let workers = vec![world.worker(&more), world.playground(&more)];
+    world.drain(&[&workers[0], &workers[1]]);
+    let (failed, _) = world.early_failed(&early);
+    let all = early.len();
+    world.note(format!("{failed} of {all} with acks_late = false failed"));
     world.finish(killed, workers);
 }
 

@@ -8,7 +8,8 @@
 //!
 //! As an ordinary test, each scenario runs in small numbers. `make chaos` runs the large ones:
 //! `CHAOS_SCALE` is `short` (the default), `middle` or `long`. Each scenario adds its line to the
-//! file `CHAOS_REPORT`. `CHAOS_SEED` repeats the random choices of a run.
+//! file `CHAOS_REPORT`. `CHAOS_SEED` repeats the random choices of a run. `CHAOS_OLD_WORKER` is the path
+//! of a `celery-worker` of an older version.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,6 +21,8 @@
 
 mod broker;
 mod busy;
+#[cfg(feature = "failpoints")]
+mod chords;
 #[cfg(feature = "failpoints")]
 mod claims;
 mod clock;
@@ -34,7 +37,9 @@ mod network;
 mod process;
 mod programs;
 mod refusals;
+mod schedules;
 #[cfg(feature = "failpoints")]
 mod steps;
 mod tls;
+mod versions;
 mod world;

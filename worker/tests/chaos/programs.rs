@@ -43,6 +43,16 @@ impl World {
         command
     }
 
+    /// Starts a worker of an older version, as [`worker`](Self::worker) starts one of this version.
+    pub fn older_worker(&self, program: &Path, more: &[&str]) -> Worker {
+        let mut command = Command::new(program);
+        command.args(["--queues", "celery", "--config"]);
+        command.arg(self.older_settings());
+        command.args(["--broker", &self.broker]).args(more);
+        command.env("CELERY_WORKER_LEASE", LEASE);
+        Worker::start(&mut command)
+    }
+
     /// Starts the example worker, with tasks that need no table; it serves the queue `play`.
     pub fn playground(&self, more: &[&str]) -> Worker {
         Worker::start(&mut self.playground_command(more))

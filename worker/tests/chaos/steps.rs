@@ -129,3 +129,30 @@ fn with_results_elsewhere_death_at_any_step_loses_nothing() {
     }
     world.finish(turns * steps.len(), vec![]);
 }
+
+#[test]
+fn code_that_begins_at_most_once_fails_with_its_worker() {
+    let turns = by_scale(1, 5, 30);
+    // Nothing is noted; that the code begins is noted; it is about to begin; it has ended; its
+    // verdict is about to be settled; it is settled.
+    let steps = ["deliver", "begun", "run", "ran", "settle", "settled"];
+    let mut world = World::new("death with acks_late = false").with_database(&[]);
+    for _ in 0..turns {
+        for step in steps {
+            let ids = world.post(Kind::Early, TASKS / 2);
+            let command = world.worker_command(&[]);
+            die(&mut world, command, step);
+            let worker = world.worker(&[]);
+            world.drain(&[&worker]);
+            worker.stop();
+            let (failed, with_effect) = world.early_failed(&ids);
+            match step {
+                "deliver" => assert_eq!(failed, 0, "{step}"),
+                "begun" | "run" => assert!(failed > with_effect, "{step}"),
+                "ran" | "settle" => assert!(with_effect > 0, "{step}"),
+                _ => {}
+            }
+        }
+    }
+    world.finish(turns * steps.len(), vec![]);
+}

@@ -14,6 +14,8 @@ use tempfile::TempDir;
 
 use crate::programs::{Worker, seconds};
 
+mod chords;
+
 /// The longest wait for anything in these tests. It is generous: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 /// The longest time for a task that is sent after an outage. It takes two seconds; a busy machine
@@ -32,6 +34,7 @@ const TABLES: &str = "CREATE TABLE tasks (id INT UNSIGNED AUTO_INCREMENT PRIMARY
     FOR EACH ROW SET NEW.n = OLD.n + (NEW.status = 'completed'); \
     CREATE TABLE effects (task INT UNSIGNED NOT NULL, KEY (task)); \
     CREATE TABLE effects_once (task INT UNSIGNED NOT NULL, KEY (task)); \
+    CREATE TABLE effects_early (task INT UNSIGNED NOT NULL, KEY (task)); \
     CREATE TABLE celery_inbox (task_id VARBINARY(255) NOT NULL PRIMARY KEY, \
     result LONGTEXT CHARACTER SET utf8mb4 NULL, \
     created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, \
@@ -46,6 +49,13 @@ once = true
 [tasks.text]
 sql = 'DO NULL IN (:text)'
 batch = { size = 500, linger = '100ms' }
+";
+/// The task whose code begins at most once. Workers older than the setting refuse it.
+const EARLY: &str = "\
+[tasks.effect_early]
+sql = 'INSERT INTO effects_early (task) VALUES (:task)'
+[annotations.effect_early]
+acks_late = false
 ";
 /// MySQL's `max_allowed_packet` in the scenario of texts.
 pub const LARGEST: u32 = 1 << 20;
@@ -105,6 +115,9 @@ pub enum Kind {
     Effect,
     /// Adds a row to `effects_once`, and asks that this happens once.
     Once,
+    /// Adds a row to `effects_early`. Its code begins at most once, so it fails if its worker dies
+    /// after that.
+    Early,
     /// Sends a text of this many bytes to the database, in a batch with others. The database
     /// refuses more than [`LARGEST`] bytes; the task must then fail.
     Text(u32),
@@ -130,6 +143,7 @@ impl Kind {
             Kind::Created => 'c',
             Kind::Effect => 'e',
             Kind::Once => 'o',
+            Kind::Early => 'a',
             Kind::Text(_) => 't',
             Kind::Noop => 'n',
             Kind::Huge => 'h',
@@ -143,7 +157,7 @@ impl Kind {
 
     fn queue(self) -> &'static str {
         match self {
-            Kind::Created | Kind::Effect | Kind::Once | Kind::Text(_) => "celery",
+            Kind::Created | Kind::Effect | Kind::Once | Kind::Early | Kind::Text(_) => "celery",
             Kind::Noop
             | Kind::Huge
             | Kind::Large(_)
@@ -161,11 +175,17 @@ impl Kind {
         }
     }
 
+    /// Returns `true` if a task of this kind may fail, or may succeed.
+    fn may_end(self, failed: bool) -> bool {
+        self == Kind::Early || self.fails() == failed
+    }
+
     fn name_and_args(self, number: u32) -> (&'static str, String) {
         match self {
             Kind::Created => ("task_created", format!("[{number}]")),
             Kind::Effect => ("effect", format!("[{number}]")),
             Kind::Once => ("effect_once", format!("[{number}]")),
+            Kind::Early => ("effect_early", format!("[{number}]")),
             Kind::Text(bytes) => ("text", format!("[\"{}\"]", "x".repeat(bytes as usize))),
             Kind::Noop => ("noop", "[]".to_owned()),
             Kind::Large(bytes) => ("noop", format!("[\"{}\"]", "x".repeat(bytes as usize))),
@@ -209,6 +229,11 @@ pub struct World {
     created_once: BTreeSet<u32>,
     effects: BTreeSet<u32>,
     once: BTreeSet<u32>,
+    early: BTreeSet<u32>,
+    /// The tasks among `early` that failed because their workers died.
+    early_failed: BTreeSet<u32>,
+    /// The bodies of chords, each with the members of its header.
+    bodies: BTreeMap<String, Vec<String>>,
     sent: u32,
     /// The last number given, by the letter of the kind.
     numbers: BTreeMap<char, u32>,
@@ -259,6 +284,9 @@ impl World {
             created_once: BTreeSet::new(),
             effects: BTreeSet::new(),
             once: BTreeSet::new(),
+            early: BTreeSet::new(),
+            early_failed: BTreeSet::new(),
+            bodies: BTreeMap::new(),
             sent: 0,
             numbers: BTreeMap::new(),
             done: 0,
@@ -290,8 +318,17 @@ impl World {
 
     /// Writes the workers' file of settings, and returns its path.
     pub fn settings(&self) -> PathBuf {
-        let file = self.folder.path().join("worker.toml");
-        let text = format!("database = '{}'\n{TASKS}", self.database_url);
+        self.settings_with("worker.toml", EARLY)
+    }
+
+    /// Writes a file of settings that workers of older versions can read, and returns its path.
+    pub fn older_settings(&self) -> PathBuf {
+        self.settings_with("older.toml", "")
+    }
+
+    fn settings_with(&self, name: &str, more: &str) -> PathBuf {
+        let file = self.folder.path().join(name);
+        let text = format!("database = '{}'\n{TASKS}{more}", self.database_url);
         std::fs::write(&file, text).unwrap();
         file
     }
@@ -348,11 +385,7 @@ impl World {
         let mut push = redis::cmd("LPUSH");
         push.arg(kind.queue());
         for _ in 0..count {
-            self.sent += 1;
-            let counter = self.numbers.entry(kind.letter()).or_default();
-            *counter += 1;
-            let number = *counter;
-            let id = format!("{}{number}", kind.letter());
+            let (id, number) = self.next_id(kind);
             let (name, args) = kind.name_and_args(number);
             let mut task = Task::new(&id, name, raw(&args), raw("{}"));
             task.eta = eta;
@@ -366,6 +399,13 @@ impl World {
             );
             ids.push(id);
         }
+        self.sends(kind, &ids);
+        let _length: u64 = self.try_ask(&push).unwrap();
+        ids
+    }
+
+    /// Notes that tasks are about to be sent.
+    fn sends(&mut self, kind: Kind, ids: &[String]) {
         if self.open.is_empty() {
             self.progress = Instant::now();
         }
@@ -374,14 +414,20 @@ impl World {
             Kind::Created => self.created.extend(ids.iter().map(number)),
             Kind::Effect => self.effects.extend(ids.iter().map(number)),
             Kind::Once => self.once.extend(ids.iter().map(number)),
+            Kind::Early => self.early.extend(ids.iter().map(number)),
             _ => {}
         }
         if kind == Kind::Created && self.exactly_once {
             self.created_once.extend(ids.iter().map(number));
         }
         self.open.extend(ids.iter().map(|id| (id.clone(), kind)));
-        let _length: u64 = self.try_ask(&push).unwrap();
-        ids
+    }
+
+    fn next_id(&mut self, kind: Kind) -> (String, u32) {
+        self.sent += 1;
+        let counter = self.numbers.entry(kind.letter()).or_default();
+        *counter += 1;
+        (format!("{}{counter}", kind.letter()), *counter)
     }
 
     /// Returns `true` if a task was not yet seen done.
@@ -418,11 +464,13 @@ impl World {
         }
         for (id, failed) in done {
             let kind = self.open.remove(id).unwrap();
-            assert_eq!(
-                kind.fails(),
-                failed,
+            assert!(
+                kind.may_end(failed),
                 "{id} has ended otherwise than it should"
             );
+            if kind == Kind::Early && failed {
+                self.early_failed.insert(id[1..].parse().unwrap());
+            }
             if kind == Kind::Created {
                 self.unchecked.push(id[1..].parse().unwrap());
             }
@@ -432,13 +480,13 @@ impl World {
 
     /// Ignores the failures of poison messages: they last only until the message is put back.
     fn pass_over_poison(&mut self, done: &mut Vec<(&String, bool)>) {
-        let fails = |world: &World, id: &String| world.open[id].fails();
-        if done.iter().all(|(id, failed)| *failed == fails(self, id)) {
+        let may_end = |world: &World, id: &String, failed| world.open[id].may_end(failed);
+        if done.iter().all(|(id, failed)| may_end(self, id, *failed)) {
             return;
         }
         let dead = self.poison();
         done.retain(|(id, failed)| {
-            *failed == fails(self, id) || !(dead.contains_key(*id) || self.replayed.contains(*id))
+            may_end(self, id, *failed) || !(dead.contains_key(*id) || self.replayed.contains(*id))
         });
     }
 
@@ -480,10 +528,15 @@ impl World {
     pub fn invariant(&mut self, when: &str) {
         self.observe();
         let seen = self.places();
+        // The body of a chord is called by the member that ends last.
+        let is_to_be_called = |id: &String| {
+            let members = self.bodies.get(id);
+            members.is_some_and(|members| members.iter().any(|id| seen.contains_key(id)))
+        };
         let missing: Vec<&String> = self
             .open
             .keys()
-            .filter(|id| !seen.contains_key(*id))
+            .filter(|id| !seen.contains_key(*id) && !is_to_be_called(id))
             .collect();
         assert!(
             missing.is_empty(),
@@ -752,7 +805,30 @@ impl World {
             once == wanted,
             "effects that must happen once are missing or happened again"
         );
+        let early = numbers(self.sql("SELECT task FROM effects_early"));
+        let begun: BTreeSet<u32> = early.iter().copied().collect();
+        assert_eq!(early.len(), begun.len(), "code began more than once");
+        let without: Vec<_> = self.early.difference(&begun).collect();
+        let excused = without.iter().all(|id| self.early_failed.contains(id));
+        assert!(excused, "{without:?} have no effect, but did not fail");
         effects.len() - distinct.len()
+    }
+
+    /// Returns how many of these tasks failed because their worker died, and how many of those had
+    /// an effect.
+    pub fn early_failed(&self, ids: &[String]) -> (usize, usize) {
+        let number = |id: &String| id[1..].parse::<u32>().unwrap();
+        let failed = ids
+            .iter()
+            .map(number)
+            .filter(|id| self.early_failed.contains(id));
+        let failed: Vec<String> = failed.map(|id| id.to_string()).collect();
+        let list = failed.join(",");
+        let effects = self.sql(&format!(
+            "SELECT COUNT(*) FROM effects_early WHERE task IN (0{}{list})",
+            if list.is_empty() { "" } else { "," }
+        ));
+        (failed.len(), effects.trim().parse().unwrap())
     }
 }
 

@@ -30,10 +30,11 @@ impl TaskNames for Names {
         name != "unknown"
     }
 
-    fn retries(&self, name: &str) -> Option<Retries> {
+    fn retries(&self, name: &str, _: &ExceptionDoc) -> Option<Retries> {
         (name == "stubborn").then_some(Retries {
-            most: 1,
+            most: Some(1),
             delay: Duration::from_millis(50),
+            backoff: None,
         })
     }
 

@@ -138,6 +138,48 @@ fn what_waits_for_its_rate_goes_back_when_the_worker_stops() {
 }
 
 #[test]
+fn limits_across_all_workers_are_shown() {
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let Some(mut asking) = Asking::start(&redis) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("worker.toml");
+    let settings = "[annotations.'proj.sleep']\nmax_concurrency = 1\nfleet_rate_limit = '6e3/m'\nlimit_by = 'n'\n";
+    std::fs::write(&file, settings).unwrap();
+    let mut worker = start(&mut playground(
+        &redis,
+        &["--config", file.to_str().unwrap()],
+    ));
+    for id in ["a", "b", "c"] {
+        post(&redis, "celery", id, "proj.sleep", "[600]");
+    }
+    asking.wait_for(OURS, "active", |active| ids(active).len() == 1);
+    let stats = asking.wait_for(OURS, "stats", |stats| {
+        stats["limits"]["proj.sleep"]["waiting"] == json!(2)
+    });
+    let shown = json!({"proj.sleep": {
+        "max_concurrency": 1, "fleet_rate_limit": "6e3/m", "limit_by": "n", "waiting": 2,
+    }});
+    assert_eq!(stats["limits"], shown);
+    let items = ["max_concurrency", "fleet_rate_limit", "limit_by"];
+    let registered = asking.ask(OURS, "registered", json!({"taskinfoitems": items}));
+    let line = json!("proj.sleep [max_concurrency=1 fleet_rate_limit=6e3/m limit_by=n]");
+    assert!(
+        registered.as_array().unwrap().contains(&line),
+        "{registered}"
+    );
+    // A revoked call that waits is discarded when it is next in its line.
+    let waiting = asking.ask(OURS, "reserved", json!({}));
+    let first = ids(&waiting)[0].to_owned();
+    asking.ask(OURS, "revoke", json!({"task_id": first}));
+    let discarded = format!("Discarding revoked task: proj.sleep[{first}]");
+    worker.wait_for_line(PATIENCE, &discarded).unwrap();
+    worker.quit();
+    worker.wait(PATIENCE).unwrap();
+}
+
+#[test]
 fn new_time_limits_count_for_the_next_call() {
     let redis = Redis::start(RedisOptions::default()).unwrap();
     let Some(mut asking) = Asking::start(&redis) else {

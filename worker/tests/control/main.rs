@@ -7,6 +7,7 @@
 
 mod answers;
 mod away;
+mod beat;
 #[path = "../common/documented.rs"]
 mod documented;
 mod events;

@@ -149,7 +149,6 @@ fn options_without_effect_are_accepted_and_explained() {
         "-P/--pool has no effect: tasks are futures",
         "-O/--optimization has no effect: ",
         "--without-gossip has no effect: ",
-        "-B/--beat has no effect: the worker runs no schedules yet",
     ] {
         assert!(
             log.contains(&format!("] {start}")),

@@ -3,16 +3,22 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
 
+mod beat_clock;
 mod celery;
+#[path = "../common/documented.rs"]
+mod documented;
 mod first_worker;
+mod fleet_limits;
 mod leases;
 mod life;
 mod logins;
 mod numbers;
+mod schedules;
 mod secrets;
 mod settings;
 mod statements;
 mod stopping;
 mod tls;
+mod traces;
 mod verdicts;
 mod world;

@@ -74,7 +74,7 @@ fn options() -> Vec<Given> {
     }
     assert!(options.len() > 25, "{help}");
     let urls = options.iter().filter(|given| given.is_url).count();
-    assert_eq!(urls, 3, "{options:?}");
+    assert_eq!(urls, 4, "{options:?}");
     options
 }
 

@@ -19,6 +19,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 
 use super::process::Process;
 use super::wait::Wait;
+use crate::endpoint::Address;
 use crate::error::ClientError;
 
 /// The time for which an answer is used. A failover by name is noticed sooner, because a caller
@@ -97,6 +98,13 @@ pub(crate) fn addresses(host: &str, wait: &mut Wait<'_>) -> Result<Answer, Clien
 /// Forgets a name, so that the next caller looks it up again.
 pub(crate) fn forget(host: &str) {
     NAMES.with_borrow_mut(|names| names.known.remove(host));
+}
+
+/// Forgets the name in an address, if there is one.
+pub(crate) fn forget_address(address: &Address) {
+    if let Address::Tcp { host, .. } = address {
+        forget(host);
+    }
 }
 
 fn known(host: &str) -> Option<Vec<IpAddr>> {

@@ -135,6 +135,12 @@ impl Socket {
         Ok(recv(self.0.as_raw_fd(), room, MsgFlags::empty())?)
     }
 
+    /// Makes the end of the connection a reset: bytes that the other end has not read are lost.
+    pub(crate) fn reset_on_drop(&self) {
+        // After a failure, the connection ends in the usual way.
+        let _ = self.0.set_linger(Some(Duration::ZERO));
+    }
+
     /// Looks at the connection without consuming bytes.
     pub(crate) fn peek(&self) -> Peek {
         match recv(

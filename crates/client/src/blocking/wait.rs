@@ -24,6 +24,7 @@ const LAST_ATTEMPT: Duration = Duration::from_millis(100);
 /// An absolute point in time, and the total time from its creation to that point.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
+    since: Instant,
     at: Instant,
     total: Duration,
 }
@@ -36,8 +37,10 @@ impl Deadline {
     /// Returns the deadline that passes after `total`.
     pub fn after(total: Duration) -> Self {
         let total = total.min(FOREVER);
+        let since = Instant::now();
         Self {
-            at: Instant::now() + total,
+            since,
+            at: since + total,
             total,
         }
     }
@@ -57,6 +60,11 @@ impl Deadline {
     /// Returns `true` if the deadline has passed.
     pub fn has_passed(&self) -> bool {
         self.remaining().is_zero()
+    }
+
+    /// Returns the time at which the deadline was set.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
     }
 
     /// Returns the total time that the deadline allowed.
@@ -93,7 +101,7 @@ impl Interrupt for NeverInterrupt {
 pub struct Wait<'a> {
     deadline: Deadline,
     interrupt: &'a mut dyn Interrupt,
-    /// The time of the last check.
+    /// The time of the last check; before the first one, the start of the deadline.
     asked: Instant,
     /// The process that began to wait. An interrupt may run any PHP function, which may fork.
     process: Process,
@@ -110,7 +118,7 @@ impl<'a> Wait<'a> {
         Self {
             deadline,
             interrupt,
-            asked: Instant::now(),
+            asked: deadline.since,
             process: Process::current(),
         }
     }
@@ -160,10 +168,12 @@ impl<'a> Wait<'a> {
     /// A loop that never sleeps, because there is always something to do, calls this method, too.
     /// The interrupt is checked here once every slice.
     pub(crate) fn slice(&mut self, what: &'static str) -> Result<Duration, ClientError> {
-        if self.asked.elapsed() >= SLICE {
+        let mut now = Instant::now();
+        if now.saturating_duration_since(self.asked) >= SLICE {
             self.check()?;
+            now = Instant::now();
         }
-        match self.deadline.remaining() {
+        match self.deadline.at.saturating_duration_since(now) {
             Duration::ZERO => Err(self.timeout(what)),
             left => Ok(left.min(SLICE)),
         }

@@ -8,6 +8,8 @@ use std::path::Path;
 use celery_protocol::priorities::{PrioritySteps, Separator};
 use celery_protocol::redis_keys::Keys;
 
+#[cfg(feature = "blocking")]
+use crate::blocking::stream::Server;
 use crate::endpoint::address::Address;
 use crate::endpoint::parts::{identity, masked_login};
 use crate::endpoint::tls_options::TlsOptions;
@@ -226,6 +228,21 @@ impl RedisEndpoint {
             (_, Some(_)) => "rediss",
             (_, None) => "redis",
         }
+    }
+}
+
+#[cfg(feature = "blocking")]
+impl Server for RedisEndpoint {
+    fn address(&self) -> &Address {
+        self.address()
+    }
+
+    fn tls(&self) -> Option<&TlsOptions> {
+        self.tls()
+    }
+
+    fn display_url(&self) -> String {
+        self.display_url()
     }
 }
 

@@ -24,4 +24,4 @@ pub mod blocking;
 pub(crate) use endpoint::database;
 pub(crate) use endpoint::url::SCHEMES as REDIS_SCHEMES;
 pub use endpoint::{DEFAULT_PORT, RedisEndpoint};
-pub use script::{DELETE_UNCHANGED, PUBLISH_ONCE, PUBLISH_ONCE_GUARD, Script, sha1};
+pub use script::{CHORDS, DELETE_UNCHANGED, PUBLISH_ONCE, PUBLISH_ONCE_GUARD, Script, sha1};

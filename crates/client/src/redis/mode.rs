@@ -1,7 +1,7 @@
 //! Detects Redis Cluster and Redis Sentinel, neither of which can hold the key layout of kombu.
 //!
-//! The drivers send `HELLO` without arguments once on each connection. Redis allows it to every
-//! user, whatever the user's permissions. A server that does not know the command counts as usable.
+//! The drivers send `HELLO` once on each connection. Redis allows it to every user, whatever the
+//! user's permissions. A server that does not know the command counts as usable.
 
 use redis::Value;
 

@@ -22,6 +22,13 @@ pub const PUBLISH_ONCE_GUARD: Duration = Duration::from_hours(1);
 /// Deletes a value that has not changed since it was read. KEYS: key. ARGV: SHA-1 of the value.
 pub static DELETE_UNCHANGED: Script = Script::new(include_str!("scripts/delete_unchanged.lua"));
 
+/// Begins and ends chords where no other change has to be in the same step. The head of the script
+/// lists KEYS and ARGV.
+pub static CHORDS: Script = Script::new(include_str!("scripts/chords.lua"));
+
+/// Deletes the waiting tasks of a queue.
+pub static PURGE: Script = Script::new(include_str!("scripts/purge.lua"));
+
 /// A Lua script and its name in Redis' cache.
 pub struct Script {
     source: &'static str,

@@ -1,7 +1,7 @@
 //! Results that are deleted without waiting: the owed answers, and connections that die with them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use celery_client::ClientError;
 use celery_client::blocking::Wait;
@@ -23,6 +23,15 @@ fn store(redis: &Redis, value: &str) {
 /// Deletes the result of `id-1` if it still has this value.
 fn delete(client: &mut Client, read: &str, wait: &mut Wait<'_>) -> Result<(), ClientError> {
     client.remove_result_later("id-1", read.as_bytes(), wait)
+}
+
+/// Lets the time pass for which a connection counts as alive after an answer.
+fn wait_until_doubtful() {
+    let begin = Instant::now();
+    wait_for(PLENTY, "a doubtful connection", || {
+        begin.elapsed() > Duration::from_millis(2)
+    })
+    .unwrap();
 }
 
 fn wait_until_deleted(redis: &Redis) {
@@ -121,6 +130,7 @@ fn a_late_answer_to_a_deletion_is_not_taken_for_another() {
     store(&redis, "x");
     at_leisure(|wait| client.ping(wait)).unwrap();
     redis.pause();
+    wait_until_doubtful();
     within(Duration::from_millis(300), |wait| {
         delete(&mut client, "x", wait)
     })
@@ -146,6 +156,7 @@ fn an_answer_that_no_deletion_has_ends_the_connection() {
     ]);
     let mut client = client_of(&url);
     at_leisure(|wait| delete(&mut client, "x", wait)).unwrap();
+    wait_until_doubtful();
     at_leisure(|wait| client.publish(&post("a"), Publish::Confirmed, wait)).unwrap();
 }
 

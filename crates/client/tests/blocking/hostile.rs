@@ -26,12 +26,22 @@ fn flooding(
     begin: &'static str,
     rest: &'static str,
 ) -> (String, JoinHandle<usize>) {
+    flooding_after("+PONG\r\n", command, begin, rest)
+}
+
+/// Starts a server like [`flooding`], which answers the login with `greeting`.
+fn flooding_after(
+    greeting: &'static str,
+    command: &'static str,
+    begin: &'static str,
+    rest: &'static str,
+) -> (String, JoinHandle<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
         let mut stream = listener.accept().unwrap().0;
         wait_for(&mut stream, "HELLO\r\n");
-        stream.write_all(b"+PONG\r\n").unwrap();
+        stream.write_all(greeting.as_bytes()).unwrap();
         wait_for(&mut stream, command);
         let mut written = 0;
         let mut next = begin.as_bytes().to_vec();
@@ -161,6 +171,7 @@ fn an_answer_that_is_not_a_text_is_not_a_result() {
 
 #[test]
 fn too_large_messages_of_a_channel_are_refused() {
+    let redis = super::old_redis();
     for flood in [
         ("*20000000\r\n", ":1\r\n"),
         ("*4\r\n", ":1\r\n"),
@@ -168,7 +179,7 @@ fn too_large_messages_of_a_channel_are_refused() {
         ("*1\r\n*1\r\n", "*1\r\n"),
     ] {
         let (url, server) = flooding("SUBSCRIBE", flood.0, flood.1);
-        let (mut client, mut listener) = (client_of(&url), client_of(&url));
+        let (mut client, mut listener) = (super::client(&redis), client_of(&url));
         let pause = std::time::Duration::from_millis(10);
         let waited = at_leisure(|wait| client.wait_result(&mut listener, "x", pause, wait));
         assert!(
@@ -178,6 +189,31 @@ fn too_large_messages_of_a_channel_are_refused() {
         drop((client, listener));
         let written = server.join().unwrap();
         assert!(written < SEEN, "{flood:?}: {written} bytes");
+    }
+}
+
+#[test]
+fn too_large_pushes_are_refused() {
+    for (begin, rest) in [
+        (">20000000\r\n", ":1\r\n"),
+        (">3\r\n*20000000\r\n", ":1\r\n"),
+        (">1\r\n>1\r\n", ">1\r\n"),
+        (">3\r\n+message\r\n+x\r\n$80000000\r\n", "xxxxxxxxxxxxxxxx"),
+        (">3\r\n+message\r\n+", "xxxxxxxxxxxxxxxx"),
+    ] {
+        let (url, server) = flooding_after("%1\r\n+proto\r\n:3\r\n", "GET", begin, rest);
+        let mut options = ClientOptions::default();
+        options.max_reply = 100_000;
+        let (mut client, mut listener) = (client_with(&url, options), client_of(&url));
+        let pause = std::time::Duration::from_millis(10);
+        let waited = at_leisure(|wait| client.wait_result(&mut listener, "x", pause, wait));
+        assert!(
+            matches!(waited, Err(ClientError::Protocol(_))),
+            "{begin:?}: {waited:?}"
+        );
+        drop((client, listener));
+        let written = server.join().unwrap();
+        assert!(written < SEEN, "{begin:?}: {written} bytes");
     }
 }
 

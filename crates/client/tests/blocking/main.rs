@@ -6,18 +6,25 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod announce;
 mod batch;
+mod chords;
+mod circuit;
 mod connect;
+mod control;
 mod deletions;
+mod events;
 mod faults;
 mod hostile;
 mod pipeline;
 mod publish;
+mod queues;
 mod replicas;
 mod results;
 mod scripted;
 mod spin;
 mod tls;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,6 +43,14 @@ const SLACK: Duration = Duration::from_secs(10);
 
 fn redis() -> Redis {
     Redis::start(RedisOptions::new()).unwrap()
+}
+
+/// Starts a server like those before Redis 6, which speaks only RESP2.
+fn old_redis() -> Redis {
+    RedisOptions::new()
+        .without_command("HELLO")
+        .start()
+        .unwrap()
 }
 
 fn client_of(url: &str) -> Client {
@@ -73,6 +88,10 @@ fn within<T>(limit: Duration, call: impl FnOnce(&mut Wait<'_>) -> T) -> T {
     let begin = Instant::now();
     let result = call(&mut Wait::new(limit, &mut NeverInterrupt));
     let took = begin.elapsed();
+    println!(
+        "a deadline of {limit:?} was exceeded by {:?}",
+        took.saturating_sub(limit)
+    );
     assert!(took < limit + SLACK, "{took:?} for a deadline of {limit:?}");
     result
 }

@@ -10,7 +10,7 @@ use celery_client::endpoint::{Endpoint, EndpointBuilder};
 use celery_client::error::TlsProblem;
 use celery_client::redis::RedisEndpoint;
 use celery_client::redis::blocking::{Client, ClientOptions, PoolOptions, Post, Publish};
-use celery_testkit::{Redis, RedisOptions, free_port};
+use celery_testkit::{Fault, Proxy, Redis, RedisOptions, free_port};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
@@ -453,4 +453,35 @@ fn a_handshake_without_an_answer_ends_in_time() {
             ),
         "{error}"
     );
+}
+
+#[test]
+fn a_slow_handshake_ends_in_time() {
+    let authority = Authority::new();
+    let (_redis, port) = serve(&authority.issue("localhost"), None);
+    let proxy = Proxy::to_port(port).unwrap();
+    for fault in [
+        Fault::Drip(Duration::from_millis(50)),
+        Fault::Latency(Duration::from_secs(30)),
+    ] {
+        proxy.set(fault);
+        let builder = option(to("localhost", proxy.port()), "cafile", authority.ca());
+        let mut client = Client::new(built(builder), ClientOptions::default());
+        let error = within(Duration::from_millis(300), |wait| {
+            client.publish(&post("a"), Publish::Confirmed, wait)
+        })
+        .unwrap_err();
+        assert!(!error.outcome_unknown, "{error}");
+        assert!(
+            matches!(
+                &*error.cause,
+                ClientError::Connect { .. } | ClientError::Tls { .. }
+            ),
+            "{fault:?}: {error}"
+        );
+    }
+    // The server itself is fine.
+    proxy.set(Fault::None);
+    let builder = option(to("localhost", proxy.port()), "cafile", authority.ca());
+    ping(builder).unwrap();
 }

@@ -10,6 +10,7 @@
 )]
 
 use celery_client::Endpoint;
+use celery_client::amqp::AmqpEndpoint;
 use celery_client::endpoint::Address;
 use celery_client::redis::blocking::{Shape, answers};
 
@@ -28,6 +29,7 @@ pub fn endpoint(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
+    amqp_endpoint(text);
     let Ok(Endpoint::Redis(endpoint)) = Endpoint::from_url(text) else {
         return;
     };
@@ -41,6 +43,18 @@ pub fn endpoint(bytes: &[u8]) {
     assert_eq!(again.identity(), endpoint.identity(), "{shown}");
     let mask = again.password().map(celery_client::Secret::reveal);
     assert_eq!(mask, endpoint.password().map(|_| "********"), "{shown}");
+}
+
+/// Like [`endpoint`], for RabbitMQ.
+fn amqp_endpoint(text: &str) {
+    let Ok(endpoint) = AmqpEndpoint::from_url(text) else {
+        return;
+    };
+    let shown = endpoint.display_url();
+    assert!(!shown.contains(char::is_control), "{shown:?}");
+    let again = AmqpEndpoint::from_url(&shown).unwrap();
+    assert_eq!(again.identity(), endpoint.identity(), "{shown}");
+    assert_eq!(again.password().reveal(), "********", "{shown}");
 }
 
 /// Reads answers of Redis. The first byte sets the size of the pieces in which they arrive; it must

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::string::{next_lone_surrogate, string_end};
+use super::error::MAX_DIGITS;
+use super::python::{check_python_reads, check_special_values, may_hide_names};
+use super::string::{next_lone_surrogate, string_end, string_span};
 use super::{JsonError, MAX_DEPTH};
 
 /// Returns a text that Python wrote as strict JSON. Borrows if nothing had to change.
@@ -21,31 +23,79 @@ use super::{JsonError, MAX_DEPTH};
 /// Returns [`JsonError`] if the text is not UTF-8, nests deeper than [`MAX_DEPTH`], or breaks a
 /// rule of JSON that this pass sees.
 pub fn normalise(text: &[u8]) -> Result<Cow<'_, str>, JsonError> {
-    let text = std::str::from_utf8(text).map_err(|error| JsonError::Utf8 {
-        at: error.valid_up_to(),
-    })?;
-    normalise_text(text)
+    normalise_text(utf8(text)?)
 }
 
 /// Like [`normalise`], for a text that is known to be UTF-8.
 pub(crate) fn normalise_text(text: &str) -> Result<Cow<'_, str>, JsonError> {
-    if is_strict(text.as_bytes())? {
+    if scan::<false>(text.as_bytes())?.strict {
         return Ok(Cow::Borrowed(text));
     }
     Ok(Cow::Owned(rewritten(text)))
 }
 
-/// Checks the depth; returns `true` if nothing in the text has to change.
-fn is_strict(text: &[u8]) -> Result<bool, JsonError> {
-    let mut depth = 0_usize;
-    let mut strict = true;
-    let mut at = 0;
+/// Like [`normalise`]. Refuses text that Python could not read, too.
+pub(crate) fn normalise_for_python(text: &[u8]) -> Result<Cow<'_, str>, JsonError> {
+    let text = utf8(text)?;
+    let found = if text.len() > MAX_DIGITS {
+        scan::<true>(text.as_bytes())?
+    } else {
+        scan::<false>(text.as_bytes())?
+    };
+    if !found.strict {
+        let strict = rewritten(text);
+        check_python_reads(&strict)?;
+        return Ok(Cow::Owned(strict));
+    }
+    if found.digits > MAX_DIGITS {
+        return Err(JsonError::Digits);
+    }
+    if found.special {
+        check_special_values(text)?;
+    }
+    Ok(Cow::Borrowed(text))
+}
+
+fn utf8(text: &[u8]) -> Result<&str, JsonError> {
+    std::str::from_utf8(text).map_err(|error| JsonError::Utf8 {
+        at: error.valid_up_to(),
+    })
+}
+
+/// What a pass over a text has found.
+struct Found {
+    /// Nothing has to change.
+    strict: bool,
+    /// The length of the longest run of digits outside strings. 0 if they are not counted.
+    digits: usize,
+    /// The text may have a special value: a member may have the name `__type__`.
+    special: bool,
+}
+
+/// Looks at each part of a text once, and checks the depth.
+fn scan<const DIGITS: bool>(text: &[u8]) -> Result<Found, JsonError> {
+    let (mut depth, mut run, mut at) = (0_usize, 0, 0);
+    let mut found = Found {
+        strict: true,
+        digits: 0,
+        special: false,
+    };
     while let Some(&byte) = text.get(at) {
         at += 1;
+        if DIGITS {
+            run = if byte.is_ascii_digit() { run + 1 } else { 0 };
+            found.digits = found.digits.max(run);
+        }
         match byte {
             b'"' => {
-                let end = string_end(text, at);
-                strict = strict && next_lone_surrogate(text, at, end).is_none();
+                let (end, escaped) = string_span(text, at);
+                let string = text.get(at..end).unwrap_or_default();
+                if escaped {
+                    found.strict &= next_lone_surrogate(text, at, end).is_none();
+                    // Escapes may hide the name of a special value.
+                    found.special |= may_hide_names(string);
+                }
+                found.special |= string == b"__type__\"";
                 at = end;
             }
             b'[' | b'{' => {
@@ -55,11 +105,11 @@ fn is_strict(text: &[u8]) -> Result<bool, JsonError> {
                 }
             }
             b']' | b'}' => depth = depth.saturating_sub(1),
-            b'N' | b'I' => strict = false,
+            b'N' | b'I' => found.strict = false,
             _ => {}
         }
     }
-    Ok(strict)
+    Ok(found)
 }
 
 fn rewritten(text: &str) -> String {

@@ -152,18 +152,26 @@ impl<'a> Members<'a> {
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<Member<'a>>, JsonError> {
+        let Some([name, value]) = self.next_places()? else {
+            return Ok(None);
+        };
+        let name = unquoted(&self.0.text[name])?;
+        Ok(Some((name, value)))
+    }
+
+    /// Returns the ranges of the next member's name, with its quotes, and value.
+    pub(crate) fn next_places(&mut self) -> Result<Option<[Range<usize>; 2]>, JsonError> {
         let parts = &mut self.0;
         if !parts.advance()? {
             return Ok(None);
         }
         let name = parts.value()?;
-        let name = unquoted(&parts.text[name])?;
         parts.at = skip_space(parts.text, parts.at);
         if parts.text.get(parts.at) != Some(&b':') {
             return unexpected(parts.text, parts.at);
         }
         parts.at = skip_space(parts.text, parts.at + 1);
-        Ok(Some((name, parts.value()?)))
+        Ok(Some([name, parts.value()?]))
     }
 
     /// Returns the range of a member's value; the last one if the name is repeated.

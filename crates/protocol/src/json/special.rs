@@ -46,7 +46,7 @@ impl Special {
     }
 
     /// Reads the text of a special value of this kind; for a UUID it is the member `hex`.
-    pub(super) fn read(kind: &str, text: &str) -> Option<Self> {
+    pub fn read(kind: &str, text: &str) -> Option<Self> {
         match kind {
             "uuid" => {
                 let valid = text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit());

@@ -3,18 +3,25 @@
 /// Returns the index after a string's closing quote, or the text's end if the string is not closed.
 /// `inside` is the index after its opening quote.
 pub(super) fn string_end(text: &[u8], inside: usize) -> usize {
+    string_span(text, inside).0
+}
+
+/// Like [`string_end`]. The `bool` is `true` if the string has escapes.
+pub(super) fn string_span(text: &[u8], inside: usize) -> (usize, bool) {
     let mut at = inside;
+    let mut escaped = false;
     while let Some(found) = text
         .get(at..)
         .and_then(|rest| memchr::memchr2(b'"', b'\\', rest))
     {
         at += found + 1;
         if text[at - 1] == b'"' {
-            return at;
+            return (at, escaped);
         }
+        escaped = true;
         at += 1;
     }
-    text.len()
+    (text.len(), escaped)
 }
 
 /// Returns the position of the next escape in a string that is half of a surrogate pair without its

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::body::BodyParts;
-use super::envelope::{Envelope, Meta, envelope_text, is_falsy, quoted, string};
+use super::envelope::{Envelope, Meta, RawBody, envelope_text, is_falsy, quoted, string};
 use super::{Cause, DecodeError, DecodeOptions, OriginalArguments, Protocol, Task, glimpse};
 use crate::base64;
 use crate::compression::{Compression, CompressionError};
@@ -37,7 +37,15 @@ impl Task {
             let detail = format!("the message is not JSON: {error}");
             glimpse::add_to(DecodeError::new(Cause::Envelope, detail), raw)
         })?;
-        let mut envelope = Envelope::read(&text).map_err(|error| glimpse::add_to(error, raw))?;
+        let envelope = Envelope::read(&text).map_err(|error| glimpse::add_to(error, raw))?;
+        Self::of_envelope(envelope, options)
+    }
+
+    /// Reads the parts of an envelope.
+    pub(super) fn of_envelope(
+        mut envelope: Envelope<'_>,
+        options: &DecodeOptions<'_>,
+    ) -> Result<Task, DecodeError> {
         let mut meta = Meta::default();
         // Headers and properties are both read before an error of either is returned: the headers
         // have the id, the properties the delivery tag.
@@ -52,7 +60,7 @@ impl Task {
         };
         let custom = headers.map_err(|error| known(error, &meta))?;
         properties.map_err(|error| known(error, &meta))?;
-        let body = read_body(&envelope, &meta, options).map_err(|error| known(error, &meta))?;
+        let body = read_body(&mut envelope, &meta, options).map_err(|error| known(error, &meta))?;
         let parts = BodyParts::read(&body.json, &mut meta).map_err(|error| known(error, &meta))?;
         let original_arguments = body.original_arguments(&parts);
         let task = meta
@@ -106,9 +114,10 @@ impl Body<'_> {
     }
 }
 
-/// Reads the body of any message, as its content type and the headers say.
+/// Reads the body of any message, as its content type and the headers say. Takes it out of the
+/// envelope.
 pub(super) fn read_body<'a>(
-    envelope: &Envelope<'a>,
+    envelope: &mut Envelope<'a>,
     meta: &Meta<'_>,
     options: &DecodeOptions<'_>,
 ) -> Result<Body<'a>, DecodeError> {
@@ -117,14 +126,20 @@ pub(super) fn read_body<'a>(
         None => None,
         Some(value) => Some(known_compression(value)?),
     };
-    let Some(body) = envelope.body else {
-        return Err(DecodeError::new(Cause::Envelope, "the message has no body"));
+    let bytes = match std::mem::take(&mut envelope.body) {
+        RawBody::Missing => {
+            return Err(DecodeError::new(Cause::Envelope, "the message has no body"));
+        }
+        RawBody::Other => {
+            let detail = "the body is not a string";
+            return Err(DecodeError::new(Cause::Envelope, detail));
+        }
+        RawBody::Bytes(bytes) if bytes.len() > options.max_body => {
+            return Err(too_large(options.max_body));
+        }
+        RawBody::Bytes(bytes) => Cow::Borrowed(bytes),
+        RawBody::Text(body) => unpack(body, envelope.body_encoding.as_deref(), options.max_body)?,
     };
-    let Some(body) = string(body) else {
-        let detail = "the body is not a string";
-        return Err(DecodeError::new(Cause::Envelope, detail));
-    };
-    let bytes = unpack(body, envelope.body_encoding.as_deref(), options.max_body)?;
     let limit = options.limit(serializer, compression);
     let bytes = match compression {
         None => bytes,
@@ -176,22 +191,23 @@ fn known_compression(value: &RawValue) -> Result<Compression, DecodeError> {
         })
 }
 
+fn too_large(limit: usize) -> DecodeError {
+    DecodeError::new(
+        Cause::TooLarge,
+        format!("the body is larger than {limit} bytes"),
+    )
+}
+
 /// Decodes the transport's encoding of the body.
 fn unpack<'a>(
     body: Cow<'a, str>,
     encoding: Option<&str>,
     limit: usize,
 ) -> Result<Cow<'a, [u8]>, DecodeError> {
-    let too_large = || {
-        DecodeError::new(
-            Cause::TooLarge,
-            format!("the body is larger than {limit} bytes"),
-        )
-    };
     match encoding {
         Some("base64") => {
             if body.len() / 4 * 3 > limit.saturating_add(2) {
-                return Err(too_large());
+                return Err(too_large(limit));
             }
             let bytes = base64::decode(body.as_bytes()).or_else(|error| {
                 // Python skips line breaks and other foreign characters; only messages that have
@@ -210,7 +226,7 @@ fn unpack<'a>(
                 DecodeError::new(Cause::Encoding, format!("the body is not base64: {error}"))
             })
         }
-        None if body.len() > limit => Err(too_large()),
+        None if body.len() > limit => Err(too_large(limit)),
         None => Ok(match body {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),

@@ -75,6 +75,6 @@ pub(crate) fn read_document<T>(
     envelope.read_properties()?;
     let mut meta = Meta::default();
     meta.read_headers(envelope.headers)?;
-    let body = read_body(&envelope, &meta, options)?;
+    let body = read_body(&mut envelope, &meta, options)?;
     read(envelope.headers, &body.json)
 }

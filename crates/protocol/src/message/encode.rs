@@ -20,7 +20,7 @@ const ENVELOPE_BYTES: usize = 1_024;
 /// The space for a body without its arguments: four empty members, or protocol 1's metadata.
 const EMBED_BYTES: usize = 384;
 /// kombu's delivery mode for messages that survive a restart of the broker.
-const PERSISTENT: u8 = 2;
+pub(super) const PERSISTENT: u8 = 2;
 
 /// The options for writing a task.
 ///
@@ -39,7 +39,7 @@ pub struct EncodeOptions<'a> {
     /// The exchange named in the message. Leave it empty: kombu drops a restored message whose
     /// named exchange has no binding.
     pub exchange: &'a str,
-    /// A fresh UUID, the broker's id of this message. Never use the task's id.
+    /// A fresh UUID, the broker's id of this message. Never use the task's id. Only Redis needs it.
     pub delivery_tag: &'a str,
     /// The sender, as `php<pid>@<host>`.
     pub origin: &'a str,
@@ -132,6 +132,7 @@ impl Task {
     /// Returns [`EncodeError`] if a name or a number is not valid in a message, or the body cannot
     /// be serialized or compressed.
     pub fn encode_redis(&self, options: &EncodeOptions<'_>) -> Result<Vec<u8>, EncodeError> {
+        names::check_delivery_tag(options.delivery_tag)?;
         self.check(options)?;
         Ok(self.write_envelope(&self.encode_body(options)?, options))
     }
@@ -154,11 +155,10 @@ impl Task {
     }
 
     /// Refuses a task that would make a message that a worker cannot read.
-    fn check(&self, options: &EncodeOptions<'_>) -> Result<(), EncodeError> {
+    pub(super) fn check(&self, options: &EncodeOptions<'_>) -> Result<(), EncodeError> {
         names::check_task_id(&self.id)?;
         names::check_task_name(&self.name)?;
         names::check_queue_name(options.queue)?;
-        names::check_delivery_tag(options.delivery_tag)?;
         if !options.exchange.is_empty() {
             names::check_queue_name(options.exchange)?;
         }
@@ -209,7 +209,7 @@ impl Task {
     }
 
     /// Returns the body in its serializer, compressed if the options say so.
-    fn encode_body(&self, options: &EncodeOptions<'_>) -> Result<Vec<u8>, EncodeError> {
+    pub(super) fn encode_body(&self, options: &EncodeOptions<'_>) -> Result<Vec<u8>, EncodeError> {
         let arguments = match options.serializer {
             Serializer::Json => self.arguments_as_received(),
             Serializer::Msgpack | Serializer::Yaml => [self.args.get(), self.kwargs.get()],
@@ -278,7 +278,7 @@ impl Task {
         body.end();
     }
 
-    fn write_headers(&self, mut headers: Object<'_>, options: &EncodeOptions<'_>) {
+    pub(super) fn write_headers(&self, mut headers: Object<'_>, options: &EncodeOptions<'_>) {
         headers.string("lang", options.lang);
         headers.string("task", &self.name);
         headers.string("id", &self.id);
@@ -323,7 +323,11 @@ impl Task {
     }
 
     /// Writes the headers that both protocols have, and ends the object.
-    fn write_custom_headers(&self, mut headers: Object<'_>, options: &EncodeOptions<'_>) {
+    pub(super) fn write_custom_headers(
+        &self,
+        mut headers: Object<'_>,
+        options: &EncodeOptions<'_>,
+    ) {
         headers.present(
             "compression",
             options.compression.map(Compression::content_type),

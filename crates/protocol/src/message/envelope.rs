@@ -4,12 +4,13 @@
 //! is needed. The id of a task can thus be reported even if its `eta` is not a date.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde_json::value::RawValue;
 
 use super::{Cause, DecodeError};
 use crate::fields::{Fields, Reading};
-use crate::json::{self, JsonError, Name, each_member};
+use crate::json::{self, JsonError, Members, Name, each_member};
 
 /// Returns an envelope as strict JSON, or an error if kombu could not read it. Such a message must
 /// not be held: Python workers read held messages to restore those of lost workers, and would fail.
@@ -17,22 +18,71 @@ use crate::json::{self, JsonError, Name, each_member};
 /// Bytes that are not UTF-8 become U+FFFD, as in kombu's sweeper; this cannot change the body,
 /// which is base64.
 pub(super) fn envelope_text(raw: &[u8]) -> Result<Cow<'_, str>, JsonError> {
-    let text = match json::normalise(raw) {
+    match json::normalise_for_python(raw) {
         Err(JsonError::Utf8 { .. }) => {
             let lossy = String::from_utf8_lossy(raw);
-            Cow::Owned(json::normalise(lossy.as_bytes())?.into_owned())
+            let text = json::normalise_for_python(lossy.as_bytes())?;
+            Ok(Cow::Owned(text.into_owned()))
         }
-        other => other?,
+        other => other,
+    }
+}
+
+/// From this size, it is faster to look for the ends of the members first, and to parse all of them
+/// but the body.
+const LARGE: usize = 4 << 10;
+
+/// A body before its content type is looked at.
+#[derive(Default)]
+pub(super) enum RawBody<'a> {
+    #[default]
+    Missing,
+    /// A member of an envelope: the value of a JSON string, which has an encoding.
+    Text(Cow<'a, str>),
+    /// A member of an envelope that is not a string.
+    Other,
+    /// The bytes themselves.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> RawBody<'a> {
+    /// Reads the body. It is most of a message, so a plain string is not parsed again: the caller has
+    /// found its end, and it only must not have control characters.
+    fn read(json: &'a str) -> Result<Self, serde_json::Error> {
+        let inside = json.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+        if let Some(inside) = inside
+            && memchr::memchr(b'\\', inside.as_bytes()).is_none()
+            && !has_control(inside.as_bytes())
+        {
+            return Ok(RawBody::Text(Cow::Borrowed(inside)));
+        }
+        serde_json::from_str(json).map(Self::of)
+    }
+
+    fn of(value: &'a RawValue) -> Self {
+        string(value).map_or(RawBody::Other, RawBody::Text)
+    }
+}
+
+/// Returns `true` if a text has characters that a JSON string must not have.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "without branches, the compiler makes vector instructions of it"
+)]
+fn has_control(text: &[u8]) -> bool {
+    let block = |block: &[u8]| {
+        block
+            .iter()
+            .fold(false, |found, &byte| found | (byte < b' '))
     };
-    json::check_python_reads(&text)?;
-    Ok(text)
+    text.chunks(256).any(block)
 }
 
 /// An element of a queue. A member that is missing or of the wrong kind is an error only where it
 /// is needed. The error can then report as much as possible.
 #[derive(Default)]
 pub(super) struct Envelope<'a> {
-    pub(super) body: Option<&'a RawValue>,
+    pub(super) body: RawBody<'a>,
     pub(super) content_type: Option<Cow<'a, str>>,
     pub(super) headers: Option<&'a RawValue>,
     properties: Option<&'a RawValue>,
@@ -52,16 +102,61 @@ pub(super) struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     /// Finds the envelope's members.
     pub(super) fn read(text: &'a str) -> Result<Self, DecodeError> {
+        let read = if text.len() < LARGE {
+            Self::read_small(text).map_err(|error| error.to_string())
+        } else {
+            Self::read_large(text).map_err(|error| error.to_string())
+        };
+        read.map_err(|error| refused("the message is not a JSON object", &error))
+    }
+
+    fn read_small(text: &'a str) -> Result<Self, serde_json::Error> {
         let mut envelope = Self::default();
-        let members = each_member(text, |name, value| match &*name {
-            "body" => envelope.body = Some(value),
-            "content-type" => envelope.content_type = present(value).map(text_of),
-            "headers" => envelope.headers = Some(value).filter(|value| !is_falsy(value)),
-            "properties" => envelope.properties = present(value),
-            _ => {}
-        });
-        members.map_err(|error| refused("the message is not a JSON object", &error))?;
+        each_member(text, |name, value| envelope.take(&name, value))?;
         Ok(envelope)
+    }
+
+    /// Makes the envelope of a message that its broker keeps in parts.
+    pub(super) fn of_parts(
+        content_type: Option<Cow<'a, str>>,
+        headers: Option<&'a RawValue>,
+        properties: &'a RawValue,
+        body: &'a [u8],
+    ) -> Self {
+        Self {
+            body: RawBody::Bytes(body),
+            content_type,
+            headers: headers.filter(|value| !is_falsy(value)),
+            properties: Some(properties),
+            ..Self::default()
+        }
+    }
+
+    /// Like [`read_small`](Self::read_small), but does not parse the body.
+    fn read_large(text: &'a str) -> Result<Self, JsonError> {
+        let mut envelope = Self::default();
+        let mut members = Members::new(text.as_bytes())?;
+        while let Some(places) = members.next_places()? {
+            // The ends of a part are between characters.
+            let [name, value] = places.map(|place| text.get(place).unwrap_or_default());
+            let Name(name) = serde_json::from_str(name)?;
+            if name == "body" {
+                envelope.body = RawBody::read(value)?;
+            } else {
+                envelope.take(&name, serde_json::from_str(value)?);
+            }
+        }
+        Ok(envelope)
+    }
+
+    fn take(&mut self, name: &str, value: &'a RawValue) {
+        match name {
+            "body" => self.body = RawBody::of(value),
+            "content-type" => self.content_type = present(value).map(text_of),
+            "headers" => self.headers = Some(value).filter(|value| !is_falsy(value)),
+            "properties" => self.properties = present(value),
+            _ => {}
+        }
     }
 
     /// Finds the members of the properties. After an error, keeps the members found so far.
@@ -107,7 +202,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-fn refused(what: &str, error: &serde_json::Error) -> DecodeError {
+fn refused(what: &str, error: &impl fmt::Display) -> DecodeError {
     DecodeError::new(Cause::Envelope, format!("{what}: {error}"))
 }
 
@@ -257,4 +352,98 @@ pub(super) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
 pub(super) fn quoted(text: &str) -> String {
     let cut: String = text.chars().take(64).collect();
     format!("{cut:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asserts that an envelope is read exactly if its text is an object of strict JSON.
+    fn agrees_with_the_parser(text: &str) {
+        let small = Envelope::read_small(text);
+        let large = Envelope::read_large(text);
+        let why = small.as_ref().err();
+        assert_eq!(large.is_ok(), small.is_ok(), "{text:?}: {why:?}");
+    }
+
+    #[test]
+    fn only_strict_json_is_an_envelope() {
+        let plain = "x".repeat(1_000);
+        for text in [
+            "{}",
+            " { } ",
+            "{\"body\":\"eA==\"}",
+            "\n{ \"body\" :\t\"eA==\" ,\r\"headers\":{}}",
+            "{\"b\\u006fdy\":\"eA==\",\"\":1,\"a\\u0001\":2}",
+            "{\"body\":\"a\\u0001\\n\\\"\"}",
+            "{\"body\":1,\"body\":\"x\"}",
+            "{\"body\":\"\u{7f}é𝄞\"}",
+            "{\"body\":-0.5e+3,\"x\":[1,{\"y\":[]}]}",
+            "",
+            "[]",
+            "\"body\"",
+            "{",
+            "{}}",
+            "{} x",
+            "{\"body\"}",
+            "{\"body\":}",
+            "{\"body\":\"x\"",
+            "{\"body\":\"x}",
+            "{\"body\":\"x\"y}",
+            "{\"body\":\"x\",}",
+            "{,\"body\":\"x\"}",
+            "{\"body\":\"x\",,\"a\":1}",
+            "{\"body\" \"x\"}",
+            "{\"body\":\"x\" \"a\":1}",
+            "{body:\"x\"}",
+            "{1:\"x\"}",
+            "{\"body\":\"\\q\"}",
+            "{\"body\":\"\\u12\"}",
+            "{\"a\nb\":1}",
+            "{\"a\u{1}\":1,\"body\":\"x\"}",
+            "{\"x\":\"\u{1}\"}",
+            "{\"x\":[\"\n\"]}",
+            "{\"x\":01}",
+            "{\"x\":+1}",
+            "{\"x\":[1,]}",
+            "{\"x\":{\"y\" 1}}",
+            "{\"x\":tru}",
+            "{\"x\":[1}]",
+            "{\"x\":1]",
+        ] {
+            agrees_with_the_parser(text);
+        }
+        // A control character anywhere in a large body.
+        for control in ["\n", "\r", "\t", "\0", "\u{1f}", " ", "\u{7f}"] {
+            for before in [0, 1, 255, 256, 257, 999, 1_000] {
+                let (first, last) = plain.split_at(before);
+                agrees_with_the_parser(&format!("{{\"body\":\"{first}{control}{last}\"}}"));
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_body_counts_and_is_the_text_that_a_parser_reads() {
+        let body = |text: &'static str| {
+            let (small, large) = (Envelope::read_small(text), Envelope::read_large(text));
+            let bodies = [small.unwrap().body, large.unwrap().body];
+            bodies.map(|body| match body {
+                RawBody::Text(text) => Ok(Some(text)),
+                RawBody::Other => Ok(None),
+                RawBody::Missing | RawBody::Bytes(_) => Err(()),
+            })
+        };
+        for (text, expected) in [
+            ("{\"body\":1,\"body\":\"x\"}", "x"),
+            ("{\"body\":\"x\",\"body\":\"y\\n\"}", "y\n"),
+            ("{\"body\":\"\\u0041\\\\\"}", "A\\"),
+            ("{\"body\":\"é\"}", "é"),
+            ("{\"body\":\"\"}", ""),
+        ] {
+            let expected = Ok(Some(Cow::Borrowed(expected)));
+            assert_eq!(body(text), [expected.clone(), expected], "{text}");
+        }
+        assert_eq!(body("{\"body\":\"x\",\"body\":null}"), [Ok(None), Ok(None)]);
+        assert_eq!(body("{\"x\":\"body\"}"), [Err(()), Err(())]);
+    }
 }

@@ -4,6 +4,7 @@
 //! can be stored for the caller that waits for the task. It also names the Python exception that
 //! Celery would have shown.
 
+use crate::amqp::AmqpError;
 use crate::compression::CompressionError;
 use crate::fields::TooManyMembers;
 use crate::names::NameError;
@@ -171,4 +172,7 @@ pub enum EncodeError {
     /// The body could not be compressed.
     #[error(transparent)]
     Compression(#[from] CompressionError),
+    /// A header or a property has no form in AMQP.
+    #[error(transparent)]
+    Amqp(#[from] AmqpError),
 }

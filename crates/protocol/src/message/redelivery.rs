@@ -5,7 +5,9 @@
 //! of the message stays byte for byte, even where this crate does not understand it.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
@@ -24,6 +26,15 @@ pub struct Redelivery {
     pub priority: u8,
     /// The message's own delivery tag, if it has one.
     pub delivery_tag: Option<String>,
+}
+
+/// The mark as every program that restores a message writes it.
+static MARK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"redelivered\""));
+
+/// Returns `true` if a message may be marked as redelivered. Reads nothing else of it, so the mark
+/// may also be a part of its texts.
+pub fn may_be_redelivered(raw: &[u8]) -> bool {
+    MARK.find(raw).is_some()
 }
 
 /// Sets `headers.redelivered` and `properties.delivery_info.redelivered` in an envelope.

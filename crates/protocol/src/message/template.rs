@@ -30,6 +30,21 @@ const TAG_MARK: &str = "\u{2}";
 const ARGS_MARK: &str = "\u{3}";
 const KWARGS_MARK: &str = "\u{4}";
 
+/// The number of characters of a UUID.
+const UUID: usize = 36;
+
+/// The two hexadecimal digits of each byte. Every post looks up two UUIDs.
+static HEX: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
 /// A place in the envelope that is filled for each message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gap {
@@ -58,8 +73,8 @@ pub struct Template {
 /// What a message has of its own.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The text of a UUID, which JSON writes as it is.
-    id: String,
+    /// The text of a UUID, which is ASCII.
+    id: [u8; UUID],
     delivery_tag: [u8; 16],
     args: Option<Box<RawValue>>,
     kwargs: Option<Box<RawValue>>,
@@ -84,12 +99,8 @@ impl Call {
         if kwargs.as_deref().is_some_and(|kwargs| !is_object(kwargs)) {
             return Err(EncodeError::Kwargs);
         }
-        // The text is ASCII.
-        let id = str::from_utf8(&uuid_text(id))
-            .unwrap_or_default()
-            .to_owned();
         Ok(Self {
-            id,
+            id: uuid_text(id),
             delivery_tag,
             args,
             kwargs,
@@ -98,7 +109,7 @@ impl Call {
 
     /// Returns the task's id.
     pub fn id(&self) -> &str {
-        &self.id
+        str::from_utf8(&self.id).unwrap_or_default()
     }
 
     /// Returns the texts of the arguments: an array and an object.
@@ -117,7 +128,7 @@ impl Call {
 
     /// Returns the task's id and its positional arguments.
     pub fn into_parts(self) -> (String, Option<Box<RawValue>>) {
-        (self.id, self.args)
+        (self.id().to_owned(), self.args)
     }
 }
 
@@ -125,8 +136,6 @@ impl Call {
 #[derive(Debug, Default)]
 pub struct Scratch {
     shown: String,
-    id: Vec<u8>,
-    tag: Vec<u8>,
     args: Vec<u8>,
     kwargs: Vec<u8>,
 }
@@ -220,8 +229,6 @@ impl Template {
     /// Prepares the message of a call: one element of a Redis queue, as [`Task::encode_redis`] writes
     /// it.
     pub fn message<'a>(&'a self, call: &'a Call, scratch: &'a mut Scratch) -> Message<'a> {
-        quote_plain(&mut scratch.id, call.id.as_bytes());
-        quote_plain(&mut scratch.tag, &uuid_text(call.delivery_tag));
         let mut shown = std::mem::take(&mut scratch.shown);
         match &call.args {
             Some(args) => {
@@ -242,11 +249,14 @@ impl Template {
         let [args, kwargs] = call.arguments();
         let body: [&[u8]; 5] = [b"[", args.as_bytes(), b",", kwargs.as_bytes(), &self.embed];
         let body_length = body.iter().map(|part| part.len()).sum();
-        let own = scratch.args.len() + scratch.kwargs.len() + scratch.id.len() * 3;
+        let uuids = GAPS.len() - 2;
+        let own = scratch.args.len() + scratch.kwargs.len() + uuids * (UUID + 2);
         Message {
             template: self,
             body,
-            length: self.length + base64::encoded_len(body_length) + own + scratch.tag.len(),
+            length: self.length + base64::encoded_len(body_length) + own,
+            id: quote_uuid(call.id),
+            tag: quote_uuid(uuid_text(call.delivery_tag)),
             own: scratch,
         }
     }
@@ -257,6 +267,8 @@ impl Template {
 pub struct Message<'a> {
     template: &'a Template,
     body: [&'a [u8]; 5],
+    id: [u8; UUID + 2],
+    tag: [u8; UUID + 2],
     own: &'a Scratch,
     length: usize,
 }
@@ -276,10 +288,10 @@ impl Message<'_> {
         for (text, gap) in self.template.before.iter().zip(GAPS) {
             out.extend_from_slice(text);
             out.extend_from_slice(match gap {
-                Gap::Id => &self.own.id,
+                Gap::Id => &self.id[..],
                 Gap::Args => &self.own.args,
                 Gap::Kwargs => &self.own.kwargs,
-                Gap::Tag => &self.own.tag,
+                Gap::Tag => &self.tag,
             });
         }
         out.extend_from_slice(&self.template.end);
@@ -287,26 +299,29 @@ impl Message<'_> {
 }
 
 /// Returns the text of a UUID.
-fn uuid_text(uuid: [u8; 16]) -> [u8; 36] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [b'-'; 36];
-    let mut at = 0;
-    for (nth, byte) in uuid.into_iter().enumerate() {
-        if matches!(nth, 4 | 6 | 8 | 10) {
-            at += 1;
-        }
-        text[at] = DIGITS[usize::from(byte >> 4)];
-        text[at + 1] = DIGITS[usize::from(byte & 15)];
-        at += 2;
+fn uuid_text(uuid: [u8; 16]) -> [u8; UUID] {
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(uuid) {
+        pair.copy_from_slice(&HEX[usize::from(byte)]);
+    }
+    let mut text = [b'-'; UUID];
+    for (place, group) in [
+        (0, 0..8),
+        (9, 8..12),
+        (14, 12..16),
+        (19, 16..20),
+        (24, 20..32),
+    ] {
+        text[place..place + group.len()].copy_from_slice(&digits[group]);
     }
     text
 }
 
-/// Writes a text without characters to escape as a JSON string.
-fn quote_plain(out: &mut Vec<u8>, text: &[u8]) {
-    set(out, b"\"");
-    out.extend_from_slice(text);
-    out.push(b'"');
+/// Returns the text of a UUID as a JSON string. It has no characters to escape.
+fn quote_uuid(text: [u8; UUID]) -> [u8; UUID + 2] {
+    let mut quoted = [b'"'; UUID + 2];
+    quoted[1..=UUID].copy_from_slice(&text);
+    quoted
 }
 
 fn set(out: &mut Vec<u8>, text: &[u8]) {

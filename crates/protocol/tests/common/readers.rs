@@ -11,6 +11,9 @@
     reason = "a property that does not hold is a failed test"
 )]
 
+mod amqp_readers;
+mod canvas_readers;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use celery_protocol::compression::Compression;
@@ -36,6 +39,9 @@ const COMPRESSIONS: &[Compression] = &[
     Compression::Brotli,
 ];
 
+pub use amqp_readers::{amqp, amqp_session};
+pub use canvas_readers::canvas;
+
 /// The largest text that a reader may produce.
 const LIMIT: usize = 1 << 20;
 
@@ -53,6 +59,9 @@ pub const READERS: &[Reader] = &[
     ("json", json),
     ("text", text),
     ("names", names),
+    ("amqp", amqp),
+    ("amqp_session", amqp_session),
+    ("canvas", canvas),
 ];
 
 /// Reads an element of a queue. A task that was read can be marked as redelivered, held, restored

@@ -1,6 +1,6 @@
 //! The chords of a server in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::value::to_raw_value;
 
@@ -18,6 +18,8 @@ struct Chord {
     /// The members that were counted, in the order of the header. A member without a place comes
     /// last.
     members: BTreeMap<(i64, String), Vec<u8>>,
+    /// The runs that added members, and how many these are together.
+    growth: (HashSet<String>, usize),
     /// The word of the member that publishes the body.
     claim: Option<String>,
 }
@@ -36,9 +38,15 @@ impl Chords {
         begun.count()
     }
 
-    /// Counts a member once. Returns the chord if it is complete and this member has claimed it.
+    /// Counts a member once, after the members that it adds. Returns the chord if it is complete and this member has claimed it.
     pub(super) fn count(&mut self, part: &Part) -> Option<Complete> {
         let chord = self.0.entry(part.group.clone()).or_default();
+        if part.added > 0 && chord.growth.0.insert(part.run()) {
+            chord.growth.1 += part.added;
+        }
+        if !part.has_ended {
+            return None;
+        }
         let place = (part.index.unwrap_or(i64::MAX), part.id.clone());
         chord.members.entry(place).or_insert_with(|| {
             let member = (1, &part.id, part.state.as_str(), &part.result);
@@ -46,7 +54,8 @@ impl Chords {
             member.map_or_else(|_| b"null".to_vec(), |it| it.get().as_bytes().to_vec())
         });
         let word = part.word();
-        let is_complete = chord.size == Some(chord.members.len());
+        let whole = chord.size.map(|size| size + chord.growth.1);
+        let is_complete = whole == Some(chord.members.len());
         (is_complete && *chord.claim.get_or_insert_with(|| word.clone()) == word).then(|| {
             Complete {
                 saved: chord.saved.clone(),

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use celery_client::Endpoint;
 use celery_protocol::message::{EncodeError, EncodeOptions, Task};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::server::Server;
 use super::state::State;
+use crate::broker::admission::{Admission, Unlimited};
 use crate::broker::backend::Backend;
 use crate::broker::contract::{Broker, Connectivity, Role, Upkeep};
 use crate::broker::control::{AnyChannel, Silence};
@@ -57,7 +57,7 @@ impl Client {
             }),
             queues: Arc::clone(subscription.queues),
             results: match subscription.results {
-                Results::Server(Endpoint::Redis(server)) => Some(Store::new(server, subscription)),
+                Results::Server(server) => Some(Store::new(server, subscription)),
                 Results::Broker | Results::Disabled => None,
             },
         }
@@ -114,6 +114,10 @@ impl Broker for Client {
 
     fn events(&self, _: &Arc<Pulse>) -> Box<dyn EventChannel> {
         Box::new(Unheard)
+    }
+
+    fn admission(&self, _: &Arc<Pulse>) -> Box<dyn Admission> {
+        Box::new(Unlimited)
     }
 
     fn give_back(&self, mut tags: Vec<Tag>) -> BoxFuture<'static, usize> {
@@ -210,15 +214,15 @@ impl outbound::Outbound for Outbound {
         }
     }
 
-    async fn begin(&mut self, begun: &[Begun<'_>], limit: u64) -> Vec<Begin> {
+    async fn begin(&mut self, begun: &[Begun<'_>]) -> Vec<Begin> {
         let answers = self.0.server.call(|state| {
-            let begun = begun.iter().map(|begun| state.begin(begun.tag, limit));
+            let begun = begun.iter().map(|it| state.begin(it));
             begun.collect()
         });
         answers.await
     }
 
-    async fn forget_begun(&mut self, _: &str) {
+    async fn forget_begun(&mut self, _: &[String]) {
         // The count is kept with the message.
     }
 

@@ -88,6 +88,20 @@ impl Server {
         self.change(|state| state.is_frozen = frozen);
     }
 
+    /// Waits until `look` returns something. Calls it again after each change.
+    #[cfg(test)]
+    pub(crate) async fn seen<T>(&self, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+        loop {
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(seen) = look(self) {
+                return seen;
+            }
+            changed.await;
+        }
+    }
+
     /// Changes the state, whether or not the server answers workers.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let changed = change(&mut self.state());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::chords::Chords;
 use crate::broker::held::{Envelope, Held};
 use crate::broker::inbound::Claimed;
-use crate::broker::outbound::Begin;
+use crate::broker::outbound::{Begin, Begun};
 use crate::broker::settlement::{
     Document, Fate, Letter, Outgoing, Redelivery, ResultStep, Settlement, Step,
 };
@@ -238,13 +238,16 @@ impl State {
         lost.copied().collect()
     }
 
-    /// Counts that a redelivered message begins. The message carries its count, so that the count
-    /// outlasts the worker. The message is put back with the new count.
-    pub(super) fn begin(&mut self, tag: Tag, limit: u64) -> Begin {
+    /// Counts that a message begins. The message carries its count, so that the count outlasts the
+    /// worker. The message is put back with the new count.
+    pub(super) fn begin(&mut self, begun: &Begun<'_>) -> Begin {
+        let Begun { tag, limit, .. } = *begun;
         let Some(taken) = self.taken.get_mut(&tag) else {
             return Begin::Run;
         };
-        if !taken.message.is_redelivered {
+        // A message that has a count was put back with it.
+        let is_counted = taken.message.begun > 0 || !begun.from_first;
+        if !taken.message.is_redelivered && is_counted {
             return Begin::Run;
         }
         let count = taken.message.begun + 1;

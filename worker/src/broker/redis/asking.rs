@@ -42,7 +42,7 @@ impl RedisControl {
             return Ok(Vec::new());
         };
         self.open().await?;
-        let list = self.layout.keys.queue(&address.queue(), 0);
+        let list = address.list(&self.layout.keys);
         let mut read = Cmd::new();
         read.arg("LRANGE").arg(&list).arg(0).arg(MOST_REPLIES - 1);
         let answer = self.link.connection().await.query(&read).await?;
@@ -67,7 +67,7 @@ impl RedisControl {
     /// Returns the bindings of the exchange for replies, and the member for this address.
     fn reply_binding(&self, address: &ReplyTo) -> (String, String) {
         let keys = &self.layout.keys;
-        let member = keys.binding_member(&address.routing_key, "", &address.queue());
+        let member = address.binding_member(keys);
         (keys.binding(&address.exchange), member)
     }
 }

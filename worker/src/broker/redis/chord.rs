@@ -50,7 +50,7 @@ impl Session {
 
     fn count_call(&self, parts: &[Part]) -> Cmd {
         let size = parts.iter().map(|part| part.result.get().len() + 512).sum();
-        let arguments = 2 + 11 * parts.len();
+        let arguments = 2 + 13 * parts.len();
         let mut call = scripts::call(&scripts::COUNT_PARTS, 6 * parts.len(), arguments, size);
         for part in parts {
             let key = |which| self.layout.keys.chord(&part.group, which);
@@ -66,14 +66,19 @@ impl Session {
             let place = part
                 .index
                 .map_or_else(|| "+inf".to_owned(), |index| index.to_string());
-            let member = to_raw_value(&(1, &part.id, part.state.as_str(), &part.result));
-            let member =
-                member.map_or_else(|_| "null".to_owned(), |member| member.get().to_owned());
+            let member = if part.has_ended {
+                let member = to_raw_value(&(1, &part.id, part.state.as_str(), &part.result));
+                member.map_or_else(|_| "null".to_owned(), |member| member.get().to_owned())
+            } else {
+                String::new()
+            };
             call.arg(&part.id)
                 .arg(place)
                 .arg(member)
                 .arg(part.word())
-                .arg(u8::from(part.task.redelivered));
+                .arg(u8::from(part.task.redelivered))
+                .arg(part.added)
+                .arg(part.run());
         }
         call
     }

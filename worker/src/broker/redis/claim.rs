@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use celery_client::aio::{Cmd, Failure, Value, scripts};
+use celery_client::aio::{Cmd, Failure, Pipeline, Value, scripts};
 
 use super::answer::{bytes, number, positions};
 use super::consumed::Consumed;
+use super::doorbell::Bell;
 use super::moving::Next;
 use super::session::{DEAD_LETTERS, MAX_TAGS, Session};
 use crate::broker::held::Envelope;
@@ -35,6 +36,25 @@ pub(super) struct Claim {
     pub(super) dead: usize,
     /// `true` if there may be more messages: the claim found everything that it asked for.
     pub(super) filled: bool,
+    /// The state of the bell after the claim.
+    pub(super) bell: Bell,
+}
+
+/// What a claim asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    /// How many messages.
+    pub(super) want: usize,
+    /// Whether the bell is to be armed.
+    pub(super) arm: bool,
+}
+
+#[cfg(test)]
+impl Ask {
+    /// Returns a claim that does not arm the bell.
+    pub(super) fn only(want: usize) -> Self {
+        Ask { want, arm: false }
+    }
 }
 
 /// The acknowledgements that a claim carries.
@@ -58,10 +78,10 @@ impl Acks<'_> {
 }
 
 impl Session {
-    /// Acknowledges `acks` and claims up to `want` messages. If the future is dropped, the next claim
-    /// recovers the messages.
-    pub(super) async fn claim(&mut self, want: usize, acks: &[Tag]) -> Claim {
-        let mut want = want.min(MAX_CLAIM);
+    /// Acknowledges `acks` and claims messages. If the future is dropped, the next claim recovers the
+    /// messages.
+    pub(super) async fn claim(&mut self, ask: Ask, acks: &[Tag]) -> Claim {
+        let mut want = ask.want.min(MAX_CLAIM);
         let mut acks = Acks {
             tags: &acks[..acks.len().min(MAX_TAGS)],
             repeated: false,
@@ -80,10 +100,13 @@ impl Session {
                 recovered.extend(found);
             }
             let consumed = self.layout.consumed();
+            // Without lists, there is nothing that could ring.
+            let arm = ask.arm && want > 0;
+            let ask = Ask { want, arm };
             let claim = if want > 0 && self.moving.is_on(&consumed, Instant::now()) {
-                self.claim_by_moving(&consumed, want, &mut acks).await
+                self.claim_by_moving(&consumed, ask, &mut acks).await
             } else {
-                let claim = self.claim_by_script(&consumed, want, &mut acks).await;
+                let claim = self.claim_by_script(&consumed, ask, &mut acks).await;
                 claim.map(Some)
             };
             match claim {
@@ -114,14 +137,17 @@ impl Session {
     async fn claim_by_moving(
         &mut self,
         consumed: &Consumed,
-        want: usize,
+        ask: Ask,
         acks: &mut Acks<'_>,
     ) -> Result<Option<Claim>, Failure> {
-        let view = self.look(consumed, want, acks.tags).await?;
+        let view = self.look(consumed, ask, acks.tags).await?;
         acks.done(view.lost);
         match view.next {
-            Next::Wait => Ok(Some(Claim::default())),
-            Next::ByScript => self.claim_by_script(consumed, want, acks).await.map(Some),
+            Next::Wait => Ok(Some(Claim {
+                bell: view.bell,
+                ..Claim::default()
+            })),
+            Next::ByScript => self.claim_by_script(consumed, ask, acks).await.map(Some),
             Next::Doubt => {
                 self.moving.doubt();
                 Ok(None)
@@ -137,7 +163,7 @@ impl Session {
     async fn claim_by_script(
         &mut self,
         consumed: &Consumed,
-        want: usize,
+        Ask { want, arm }: Ask,
         acks: &mut Acks<'_>,
     ) -> Result<Claim, Failure> {
         let number = self.calls + 1;
@@ -145,9 +171,27 @@ impl Session {
         let connection = self.link.connection().await;
         self.calls = number;
         self.unanswered = (want > 0).then_some(number);
+        let mut calls = Pipeline::with_capacity(4);
+        calls.add_command(call);
+        let armed = arm.then(|| {
+            self.doorbell
+                .arm(connection, &self.layout, consumed, &mut calls)
+        });
         failpoint!("claim");
-        let answer = connection.run(&scripts::ACK_CLAIM, &call).await;
+        let answers = connection.run_first(&scripts::ACK_CLAIM, &calls).await;
+        let mut bell = Bell::Unarmed;
+        let answer = answers.and_then(|answers| {
+            let mut answers = answers.into_iter();
+            let claimed = answers.next().unwrap_or(Err(Failure::Answer("ack_claim")));
+            bell = match armed {
+                None => Bell::Unarmed,
+                Some(0) => Bell::Mute,
+                Some(_) => self.doorbell.armed(connection, answers),
+            };
+            claimed
+        });
         let claim = answer.and_then(|value| self.read(consumed, number, want, acks.tags, value));
+        let claim = claim.map(|claim| Claim { bell, ..claim });
         match &claim {
             Ok(claim) => acks.done(claim.lost.clone()),
             Err(failure) if failure.outcome_unknown() || failure.is_refusal("DUPCLAIM") => {
@@ -236,6 +280,7 @@ impl Session {
             };
             if count > 0 {
                 self.layout.take_in(key);
+                consumed.queues[queue].was_claimed(Instant::now());
             }
             for _ in 0..count {
                 index += 1;
@@ -257,21 +302,27 @@ impl Session {
             filled: want > 0 && (messages.len() + dead >= want || bytes >= CLAIM_BYTES),
             dead,
             messages,
+            bell: Bell::Unarmed,
         })
     }
 
     /// Returns the messages that a claim without an answer took.
+    ///
+    /// An entry without a score is not held: the end of a claim by native commands has refused it,
+    /// and its message is back in its list.
     async fn recover(&mut self, call: u64) -> Vec<Claimed> {
         let tags: Vec<Tag> = (1..=MAX_CLAIM as u64)
             .map(|index| Tag { call, index })
             .collect();
+        let scores = self.scores(&tags).await;
         let entries = self.entries(&tags).await;
         let found: Vec<Claimed> = tags
             .into_iter()
             .zip(entries)
-            .filter_map(|(tag, entry)| {
+            .zip(scores)
+            .filter_map(|((tag, entry), is_held)| {
                 let (queue, message) = self.layout.open_entry(entry?)?;
-                Some(Claimed {
+                is_held.then_some(Claimed {
                     tag,
                     queue,
                     message,
@@ -285,6 +336,25 @@ impl Session {
             );
         }
         found
+    }
+
+    /// Returns, for each of these tags, `true` if it is held.
+    async fn scores(&mut self, tags: &[Tag]) -> Vec<bool> {
+        let mut get = Cmd::with_capacity(2 + tags.len(), 40 * tags.len());
+        get.arg("ZMSCORE").arg(&self.layout.index);
+        for tag in tags {
+            get.arg(self.layout.tag(*tag));
+        }
+        loop {
+            match self.link.connection().await.query(&get).await {
+                Ok(Value::Array(scores)) => {
+                    self.link.worked();
+                    return scores.iter().map(|it| *it != Value::Nil).collect();
+                }
+                Ok(_) => self.link.failed(&Failure::Answer("ZMSCORE")),
+                Err(failure) => self.link.failed(&failure),
+            }
+        }
     }
 
     /// Returns the entries of held messages, and `None` for messages that are gone.
@@ -351,7 +421,7 @@ mod tests {
         redis.cli(&["LPUSH", "q", "{1}"]).unwrap();
         redis.cli(&["LPUSH", "r", "{2}"]).unwrap();
         let mut source = source(redis);
-        let claim = source.claim(10, &[]).await;
+        let claim = source.claim(Ask::only(10), &[]).await;
         assert_eq!(texts(&claim), both());
         assert!(!claim.filled);
         (source, claim)
@@ -364,7 +434,7 @@ mod tests {
         redis.cli(&["LPUSH", "q", "{3}"]).unwrap();
         // Behaves as if the connection had been lost before the answer.
         source.unanswered = Some(source.calls);
-        let again = source.claim(10, &[]).await;
+        let again = source.claim(Ask::only(10), &[]).await;
         assert_eq!(texts(&again)[..2], both());
         assert_eq!(texts(&again)[2], ("q", "{3}".into()));
         let tags = |claim: &Claim| {
@@ -377,12 +447,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_messages_with_a_lease_are_recovered() {
+        let redis = RedisOptions::new().start().unwrap();
+        let (mut source, first) = two_claimed(&redis).await;
+        let tag = source.layout.tag(first.messages[0].tag);
+        redis.cli(&["ZREM", "unacked_index", &tag]).unwrap();
+        source.unanswered = Some(source.calls);
+        let again = source.claim(Ask::only(10), &[]).await;
+        assert_eq!(texts(&again), both()[1..]);
+        redis.cli(&["DEL", "unacked_index"]).unwrap();
+        source.unanswered = Some(first.messages[0].tag.call);
+        assert!(source.claim(Ask::only(10), &[]).await.messages.is_empty());
+        // The entries stay: they may be the only ones.
+        assert_eq!(redis.cli(&["HLEN", "unacked"]).unwrap().trim(), "2");
+    }
+
+    #[tokio::test]
     async fn a_repeated_claim_finds_the_messages_of_the_first() {
         let redis = RedisOptions::new().start().unwrap();
         let (mut source, _) = two_claimed(&redis).await;
         // Behaves as if the same call had been sent twice.
         source.calls -= 1;
-        let again = source.claim(10, &[]).await;
+        let again = source.claim(Ask::only(10), &[]).await;
         assert_eq!(texts(&again), both());
         assert_eq!(redis.cli(&["HLEN", "unacked"]).unwrap().trim(), "2");
     }
@@ -392,15 +478,15 @@ mod tests {
         let redis = RedisOptions::new().start().unwrap();
         redis.cli(&["LPUSH", "q", "{1}", "{2}", "[3]"]).unwrap();
         let mut source = source(&redis);
-        let claim = source.claim(2, &[]).await;
+        let claim = source.claim(Ask::only(2), &[]).await;
         assert!(claim.filled);
         let acks: Vec<Tag> = claim.messages.iter().map(|m| m.tag).collect();
-        let rest = source.claim(2, &acks).await;
+        let rest = source.claim(Ask::only(2), &acks).await;
         assert_eq!(
             (rest.messages.len(), rest.dead, rest.filled, rest.lost.len()),
             (0, 1, false, 0)
         );
-        let lost = source.claim(0, &acks[..1]).await.lost;
+        let lost = source.claim(Ask::only(0), &acks[..1]).await.lost;
         assert_eq!(lost, acks[..1]);
         assert_eq!(redis.cli(&["XLEN", "celery.dead"]).unwrap().trim(), "1");
     }

@@ -1,7 +1,8 @@
 //! The lists of the queues that are consumed, in the order in which claims empty them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use celery_protocol::redis_keys::Keys;
 
@@ -20,7 +21,12 @@ pub(crate) struct Queue {
     lists: Vec<String>,
     /// The mean size of its last messages in bytes. Only the fetch role writes it.
     size: AtomicUsize,
+    /// When its last message was claimed.
+    last: Mutex<Option<Instant>>,
 }
+
+/// For how long the size of messages is known after the last one. Other messages may follow a pause.
+const KNOWN: Duration = Duration::from_secs(1);
 
 impl Queue {
     fn new(keys: &Keys, name: &Arc<str>) -> Self {
@@ -29,6 +35,7 @@ impl Queue {
             tail: format!(r#","",{}]"#, serde_json::Value::from(&**name)),
             lists: keys.queue_lists(name),
             size: AtomicUsize::new(0),
+            last: Mutex::default(),
         }
     }
 
@@ -39,6 +46,17 @@ impl Queue {
             mean => mean - mean / 8 + size / 8,
         };
         self.size.store(mean, Ordering::Relaxed);
+    }
+
+    /// Notes that messages were claimed.
+    pub(super) fn was_claimed(&self, now: Instant) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Returns `true` if the size of the next messages is probably that of the last ones.
+    pub(super) fn knows_size(&self, now: Instant) -> bool {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| now.saturating_duration_since(last) < KNOWN)
     }
 
     /// Returns the mean size of the last messages, each of which counts more than those before it.

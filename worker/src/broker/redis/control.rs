@@ -328,13 +328,12 @@ impl ControlChannel for RedisControl {
     }
 
     async fn reply(&mut self, reply: &Reply, address: &ReplyTo) {
-        let queue = address.queue();
         let message = reply.encode_redis(address, &uuid::Uuid::new_v4().to_string());
         let keys = &self.layout.keys;
         let mut call = scripts::call(&scripts::CONTROL_REPLY, 2, 5, message.len() + 256);
         call.arg(keys.binding(&address.exchange));
-        call.arg(keys.queue(&queue, 0));
-        call.arg(keys.binding_member(&address.routing_key, "", &queue));
+        call.arg(address.list(keys));
+        call.arg(address.binding_member(keys));
         call.arg(&message).arg(REPLIES_TTL);
         // The second try is for a connection that was lost unnoticed.
         for _ in 0..2 {

@@ -66,9 +66,10 @@
 //! * `session` – the connection of a role; `claim`, `native`, `held_list`, `settle`, `parking`,
 //!   `chord`, `sweep` – its calls; `moving` – which claims are native.
 //! * `leases` – the roles that renew leases and rescue messages; `control` – the channel of remote
-//!   control.
+//!   control; `schedules` – the store of schedules.
 //! * `layout`, `order`, `binding`, `answer` – names, turns, bindings, answers.
 
+mod admission;
 mod answer;
 mod asking;
 mod binding;
@@ -89,6 +90,7 @@ mod order;
 mod outbound;
 mod pace;
 mod parking;
+mod schedules;
 mod server;
 mod session;
 mod settle;
@@ -96,5 +98,6 @@ mod sweep;
 
 pub(crate) use self::connector::Store;
 pub(crate) use self::held_list::{Header, header_of, only, return_call};
+pub(crate) use self::schedules::{read_written, schedules, write_call};
 pub(crate) use self::server::Server;
 pub(crate) use self::session::Session;

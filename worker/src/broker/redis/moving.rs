@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use celery_client::aio::Failure;
 
 use super::consumed::{Consumed, Queue};
+use super::doorbell::Bell;
 use crate::broker::ClaimMode;
 use crate::broker::tag::Tag;
 
@@ -111,6 +112,8 @@ impl Moving {
 pub(super) struct View {
     pub(super) lost: Vec<Tag>,
     pub(super) next: Next,
+    /// The state of the bell.
+    pub(super) bell: Bell,
 }
 
 /// How to go on after a look.

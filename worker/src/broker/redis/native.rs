@@ -16,8 +16,9 @@ use std::time::Instant;
 use celery_client::aio::{Cmd, Failure, Pipeline, RedisWrite, Value, scripts};
 
 use super::answer::{bytes, number, positions};
-use super::claim::{CLAIM_BYTES, Claim, Claimed};
+use super::claim::{Ask, CLAIM_BYTES, Claim, Claimed};
 use super::consumed::Consumed;
+use super::doorbell::Bell;
 use super::held_list::Header;
 use super::moving::{Moving, Next, Plan, View};
 use super::session::{DEAD_LETTERS, Session};
@@ -31,7 +32,8 @@ use crate::failpoint::failpoint;
 /// cost of three calls.
 const MOST_MOVED: usize = 64;
 
-/// The most messages that are moved while the size of the messages of a queue is not known.
+/// The most messages that are moved while the size of the messages of a queue is not known: at
+/// first, and after a pause.
 const FIRST_MOVED: usize = 8;
 
 impl Session {
@@ -62,10 +64,13 @@ impl Session {
     }
 
     /// Sends the acknowledgements, and looks where there is something to claim.
+    ///
+    /// The bell is armed before the lengths are read, so that it counts as armed only if all lists
+    /// are empty.
     pub(super) async fn look(
         &mut self,
         consumed: &Consumed,
-        want: usize,
+        Ask { want, arm }: Ask,
         acks: &[Tag],
     ) -> Result<View, Failure> {
         let layout = Arc::clone(&self.layout);
@@ -74,13 +79,14 @@ impl Session {
         if let Some(call) = &ack {
             look.add_command(call.clone());
         }
+        let connection = self.link.connection().await;
+        let armed = arm.then(|| self.doorbell.arm(connection, &layout, consumed, &mut look));
         look.cmd("TIME");
         look.cmd("SCARD").arg(&layout.owners);
         look.cmd("LLEN").arg(&layout.held);
         for (_, list) in consumed.claim_order(self.turn) {
             look.cmd("LLEN").arg(list);
         }
-        let connection = self.link.connection().await;
         let mut answers = connection.each(&look).await?.into_iter();
         let mut lost = Vec::new();
         if let Some(call) = ack {
@@ -98,8 +104,15 @@ impl Session {
             let places = places.ok_or(Failure::Answer("ack_claim"))?;
             lost.extend(places.into_iter().filter_map(|i| acks.get(i).copied()));
         }
+        let bell = match armed {
+            None => Bell::Unarmed,
+            Some(0) => Bell::Mute,
+            Some(count) => self
+                .doorbell
+                .armed(connection, answers.by_ref().take(count)),
+        };
         let next = self.judge_lengths(consumed, want, answers);
-        Ok(View { lost, next })
+        Ok(View { lost, next, bell })
     }
 
     fn judge_lengths(
@@ -147,8 +160,8 @@ impl Session {
             return Next::ByScript;
         }
         let fit = match queue.size() {
-            0 => FIRST_MOVED,
-            size => (CLAIM_BYTES / size).max(1),
+            size if queue.knows_size(Instant::now()) => (CLAIM_BYTES / size.max(1)).max(1),
+            _ => FIRST_MOVED,
         };
         let count = want.min(MOST_MOVED).min(fit).min(length);
         Next::Move(Plan {
@@ -225,6 +238,7 @@ impl Session {
         let layout = Arc::clone(&self.layout);
         let queue = &plan.queue;
         let count = moved.len();
+        queue.was_claimed(Instant::now());
         let (mut messages, mut bad) = (Vec::with_capacity(count), Vec::new());
         for (place, message) in (1_usize..).zip(moved) {
             queue.saw(message.len());
@@ -283,6 +297,7 @@ impl Session {
                 lost: Vec::new(),
                 dead: bad.len(),
                 filled: plan.more,
+                bell: Bell::Unarmed,
             })),
             // No entry remains.
             Value::Int(0) => {

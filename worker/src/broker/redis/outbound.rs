@@ -20,19 +20,21 @@ impl Outbound for Session {
         self.settle_batch(batch).await
     }
 
-    async fn begin(&mut self, begun: &[Begun<'_>], limit: u64) -> Vec<Begin> {
-        let counts = self.count_begun(begun, limit + 1).await;
+    async fn begin(&mut self, begun: &[Begun<'_>]) -> Vec<Begin> {
+        let most = begun.iter().map(|begun| begun.limit).max().unwrap_or(0);
+        let counts = self.count_begun(begun, most + 1).await;
         counts
             .into_iter()
-            .map(|count| match count {
-                count if count > limit => Begin::Poison(count),
+            .zip(begun)
+            .map(|(count, begun)| match count {
+                count if count > begun.limit => Begin::Poison(count),
                 _ => Begin::Run,
             })
             .collect()
     }
 
-    async fn forget_begun(&mut self, name: &str) {
-        self.forget_count(name).await;
+    async fn forget_begun(&mut self, names: &[String]) {
+        self.forget_counts(names).await;
     }
 
     async fn renew(&mut self, tags: &[Tag]) -> Vec<Tag> {

@@ -126,11 +126,15 @@ impl Session {
     }
 
     /// Forgets the count of this message. Where Redis refuses, the count stays.
-    pub(super) async fn forget_count(&mut self, delivery_tag: &str) {
+    pub(super) async fn forget_counts(&mut self, delivery_tags: &[String]) {
+        if delivery_tags.is_empty() {
+            return;
+        }
         let mut forget = Cmd::new();
-        forget
-            .arg("DEL")
-            .arg(self.layout.keys.redelivered(delivery_tag));
+        forget.arg("DEL");
+        for tag in delivery_tags {
+            forget.arg(self.layout.keys.redelivered(tag));
+        }
         loop {
             match self.link.connection().await.query(&forget).await {
                 Ok(_) | Err(Failure::Refused { .. }) => return self.link.worked(),

@@ -3,18 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use celery_client::Endpoint;
 use celery_protocol::message::{EncodeError, EncodeOptions, Task};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::Notify;
 
 use super::connector::{Connector, Store};
-use super::doorbell::{self, Bell};
 use super::inbound::Inbound;
 use super::layout::Layout;
 use super::leases;
 use super::session::Session;
+use crate::broker::admission::Admission;
 use crate::broker::contract::{Broker, Connectivity, Role, Upkeep};
 use crate::broker::control::AnyChannel;
 use crate::broker::events::EventChannel;
@@ -24,39 +22,30 @@ use crate::broker::options::{RedisOptions, Results, Subscription};
 use crate::broker::tag::Tag;
 use crate::monitor::Pulse;
 
-/// Redis, and the parts that all roles of a worker share.
+/// Redis, and what all roles of a worker share.
 #[derive(Debug)]
 pub(crate) struct Server {
     options: RedisOptions,
     broker: Connector,
     /// The server of the results, if it is another one.
     results: Option<Store>,
-    bell: Arc<Bell>,
-    /// Notified when the bell rings.
-    rung: Arc<Notify>,
 }
 
 impl Server {
     pub(crate) fn new(options: RedisOptions, subscription: &Subscription<'_>) -> Self {
         let keys = match subscription.results {
-            Results::Server(Endpoint::Redis(server)) => {
-                options.endpoint.keys_with_results(server.key_prefix())
-            }
+            Results::Server(server) => options.endpoint.keys_with_results(server.key_prefix()),
             Results::Broker | Results::Disabled => options.endpoint.keys(),
         };
         let layout = Arc::new(Layout::new(keys, subscription));
         let results = match subscription.results {
-            Results::Server(Endpoint::Redis(server)) => {
-                Some(Store::with(server, Arc::clone(&layout)))
-            }
+            Results::Server(server) => Some(Store::with(server, Arc::clone(&layout))),
             Results::Broker | Results::Disabled => None,
         };
         Server {
             broker: Connector::new(&options.endpoint, layout),
             results,
             options,
-            bell: Arc::default(),
-            rung: Arc::default(),
         }
     }
 }
@@ -87,11 +76,10 @@ impl Broker for Server {
         Inbound::new(
             self.broker
                 .watched("fetch", pulse)
-                .claiming(self.options.claim),
+                .claiming(self.options.claim)
+                .listening(),
             Arc::clone(ledger),
             self.options.safety_claim,
-            Arc::clone(&self.bell),
-            Arc::clone(&self.rung),
         )
     }
 
@@ -115,16 +103,11 @@ impl Broker for Server {
             let (ledger, observers) = (Arc::clone(&ledger), observers.clone());
             leases::sweep(session, ledger, self.options.clone(), pulse, observers)
         });
-        let doorbell = Role::new("doorbell", &pulses, |pulse| {
-            let rung = Arc::clone(&self.rung);
-            let bell = Arc::clone(&self.bell);
-            doorbell::serve(self.broker.clone(), bell, pulse, move || rung.notify_one())
-        });
         let lease = Role::new("lease", &pulses, |pulse| {
             let session = self.broker.watched("lease", &pulse);
             leases::renew(session, ledger, self.options.renewal(), pulse, observers)
         });
-        vec![sweep, doorbell, lease]
+        vec![sweep, lease]
     }
 
     fn control(&self, pulse: &Arc<Pulse>) -> AnyChannel {
@@ -133,6 +116,10 @@ impl Broker for Server {
 
     fn events(&self, pulse: &Arc<Pulse>) -> Box<dyn EventChannel> {
         Box::new(self.broker.events(pulse))
+    }
+
+    fn admission(&self, pulse: &Arc<Pulse>) -> Box<dyn Admission> {
+        Box::new(self.broker.watched("admission", pulse))
     }
 
     fn give_back(&self, tags: Vec<Tag>) -> BoxFuture<'static, usize> {

@@ -6,6 +6,7 @@ use celery_client::aio::{Cmd, Failure, Supervised, Value, scripts};
 use celery_client::redis::Script;
 
 use super::answer::positions;
+use super::doorbell::Doorbell;
 use super::layout::Layout;
 use super::moving::Moving;
 use crate::broker::ClaimMode;
@@ -31,6 +32,8 @@ pub(crate) struct Session {
     pub(super) unanswered: Option<u64>,
     /// The claims by native commands.
     pub(super) moving: Moving,
+    /// The bell of the role that claims.
+    pub(super) doorbell: Doorbell,
     /// The offset in the index at which the next sweep begins.
     pub(super) passed_over: usize,
 }
@@ -44,6 +47,7 @@ impl Session {
             turn: 0,
             unanswered: None,
             moving: Moving::new(ClaimMode::Script),
+            doorbell: Doorbell::default(),
             passed_over: 0,
             layout,
         }

@@ -52,7 +52,7 @@ impl Session {
             if let Fate::Redeliver(redelivery) = &item.settlement.fate
                 && let Some(name) = &redelivery.clear
             {
-                self.forget_count(name).await;
+                self.forget_counts(std::slice::from_ref(name)).await;
             }
         }
         let mut bodies = self.bodies(&tags).await.into_iter();

@@ -433,6 +433,7 @@ mod tests {
 
     use super::*;
     use crate::broker::QueueOrder;
+    use crate::broker::redis::claim::Ask;
     use crate::broker::redis::connector::Connector;
     use crate::broker::redis::layout::testing::connector;
 
@@ -451,7 +452,11 @@ mod tests {
             .cli(&["LPUSH", "celery", "{\"a\":1}", "{\"b\":2}"])
             .unwrap();
         let broker = broker(&redis);
-        let held = broker.session("fetch").claim(10, &[]).await.messages;
+        let held = broker
+            .session("fetch")
+            .claim(Ask::only(10), &[])
+            .await
+            .messages;
         let late = Duration::ZERO;
         let mut source = broker.session("sweep");
         let now = source.time().await.unwrap();

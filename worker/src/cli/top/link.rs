@@ -3,10 +3,11 @@
 //! Requests and replies take the way of Celery's own clients: a request is published to all
 //! workers, and each puts its reply into a list of this program.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use celery_client::Endpoint;
 use celery_client::aio::{Cmd, ConnectOptions, Connection, Failure, Pipeline, Push, Value};
+use celery_client::redis::RedisEndpoint;
 use celery_protocol::control::{Reply, ReplyTo, Request};
 use celery_protocol::events::{self, Received};
 use celery_protocol::message::DecodeOptions;
@@ -34,7 +35,7 @@ const REPLIES_TTL: usize = 60;
 
 /// Two connections: one asks, the other hears events.
 pub(super) struct Link {
-    endpoint: Endpoint,
+    endpoint: Arc<RedisEndpoint>,
     keys: Keys,
     database: u32,
     address: ReplyTo,
@@ -54,13 +55,12 @@ pub(super) struct Contents {
 
 impl Link {
     /// Connects. Where Redis does not let this user subscribe, no events are heard.
-    pub(super) async fn open(endpoint: &Endpoint) -> Result<Self, Failure> {
-        let Endpoint::Redis(redis) = endpoint;
+    pub(super) async fn open(endpoint: &Arc<RedisEndpoint>) -> Result<Self, Failure> {
         let options = ConnectOptions::new("celery-worker/top");
-        let (keys, database) = (redis.keys(), redis.database());
-        let mut connection = Connection::open(redis, &options).await?;
+        let (keys, database) = (endpoint.keys(), endpoint.database());
+        let mut connection = Connection::open(endpoint, &options).await?;
         let (message, heard) = mpsc::channel(WAITING);
-        let mut events = Connection::open_listening(redis, &options, move |push| {
+        let mut events = Connection::open_listening(endpoint, &options, move |push| {
             if let Push::Message(raw) = push
                 && raw.len() <= MOST_BYTES
             {
@@ -69,18 +69,17 @@ impl Link {
             }
         })
         .await?;
-        let pattern = format!("{}*", escaped(&keys.event_channel(database, "")));
+        let pattern = keys.event_pattern(database, "");
         let subscribed = match events.query(&command(&["PSUBSCRIBE", &pattern])).await {
             Ok(_) => Some(events),
             Err(refused) if refused.is_lasting() => None,
             Err(failure) => return Err(failure),
         };
         let address = ReplyTo::new(Uuid::new_v4().to_string());
-        let queue = address.queue();
         let mut bind = Cmd::new();
         bind.arg("SADD")
             .arg(keys.binding(CONTROL_REPLY_EXCHANGE))
-            .arg(keys.binding_member(&address.routing_key, "", &queue));
+            .arg(address.binding_member(&keys));
         connection.query(&bind).await?;
         Ok(Link {
             endpoint: endpoint.clone(),
@@ -139,7 +138,7 @@ impl Link {
     pub(super) async fn replies(
         &mut self,
     ) -> Result<Vec<(String, String, serde_json::Value)>, Failure> {
-        let list = self.keys.queue(&self.address.queue(), 0);
+        let list = self.address.list(&self.keys);
         let mut take = Pipeline::new();
         take.cmd("LPOP").arg(&list).arg(REPLIES);
         take.cmd("EXPIRE").arg(&list).arg(REPLIES_TTL);
@@ -213,16 +212,12 @@ impl Link {
 
     /// Takes back what this program left in Redis for its replies.
     pub(super) async fn close(mut self) {
-        let queue = self.address.queue();
         let mut leave = Pipeline::new();
         leave
             .cmd("SREM")
             .arg(self.keys.binding(CONTROL_REPLY_EXCHANGE))
-            .arg(
-                self.keys
-                    .binding_member(&self.address.routing_key, "", &queue),
-            );
-        leave.cmd("DEL").arg(self.keys.queue(&queue, 0));
+            .arg(self.address.binding_member(&self.keys));
+        leave.cmd("DEL").arg(self.address.list(&self.keys));
         // If the server has gone, nothing needs to be done: kombu's sweepers remove what this
         // program left.
         let _ =
@@ -246,16 +241,4 @@ fn integer(value: &Value) -> u64 {
         Value::Int(number) => u64::try_from(*number).unwrap_or(0),
         _ => 0,
     }
-}
-
-/// Returns a name as a pattern that matches it alone.
-fn escaped(name: &str) -> String {
-    let mut pattern = String::with_capacity(name.len());
-    for character in name.chars() {
-        if matches!(character, '*' | '?' | '[' | ']' | '^' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern
 }

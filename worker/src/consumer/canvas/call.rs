@@ -1,44 +1,121 @@
-//! Calls signatures: turns single tasks into messages, and takes composites apart.
+//! Calls the signatures that follow a task, and collects what they publish.
 //!
-//! It follows `apply_async` and `run` in `celery/canvas.py` of 5.7, which decide the options of
-//! each task and their order. Options of a call override those of the signature; a null hides them.
+//! How signatures are called is in `celery_protocol::canvas`. This module adds what only a worker
+//! knows: the task that was run is their parent, and what cannot be published becomes a dead
+//! letter.
 
 use std::sync::Arc;
 
-use celery_protocol::canvas::{Kind, Options, Raws, Signature, Value, json};
-use celery_protocol::message::Task;
+use celery_protocol::canvas::{
+    Call, Caller, Calling, CanvasError, Kind, Load, Options, Raws, Signature, Value, json, unrolled,
+};
+use celery_protocol::message::{EncodeError, Task};
 use celery_protocol::time::Timestamp;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::follow_up::{FollowUps, Load};
-use super::freeze::{Given, Place};
-use super::outcome::{Outcome, Outcomes};
-use crate::broker::{Letter, Step};
+use super::follow_up::FollowUps;
+use crate::broker::{Chord, Letter, Outgoing, ResultStep, Step};
 use crate::consumer::rules::Rules;
+use crate::trace::{self, Produced, SpanContext};
 
-/// About how many bytes a value takes besides its text.
-const AROUND: usize = 16;
-
-/// The calls that follow from one task.
-pub(super) struct Calling<'a> {
+/// The worker as the caller of the signatures that follow a task.
+#[derive(Clone, Copy)]
+pub(super) struct Following<'a> {
     pub(super) rules: &'a Rules,
-    /// The task that was run: the parent of the called tasks, unless the call names another.
     pub(super) task: &'a Task,
-    pub(super) now: Timestamp,
-    pub(super) load: Load,
-    pub(super) outcomes: Outcomes,
-    pub(super) follow: FollowUps,
+    /// `true` if the task itself makes the calls, and does not only cause them by its end.
+    pub(super) sends: bool,
 }
 
-impl<'a> Calling<'a> {
+impl Caller for Following<'_> {
+    fn new_id(&self) -> String {
+        uuid::Uuid::new_v4().to_string()
+    }
+
+    fn reply_to(&self) -> &str {
+        &self.rules.reply_to
+    }
+
+    fn has_results(&self) -> bool {
+        self.rules.results
+    }
+
+    fn parent(&self) -> Option<&Task> {
+        Some(self.task)
+    }
+
+    fn queue_of(&self, task: &str) -> Arc<str> {
+        self.rules.queue_of(task)
+    }
+
+    fn encode(&self, task: &Task, queue: &str) -> Result<Vec<u8>, EncodeError> {
+        self.rules.encode(task, queue)
+    }
+
+    /// Gives the priority of the task to a call without one. Calls that follow the end of the task
+    /// have it from [`Follow::call_options`].
+    fn complete(&self, called: &mut Signature) -> Result<(), CanvasError> {
+        if self.sends && self.rules.inherit_priority && !called.options.has("priority") {
+            let priority = self.task.properties.priority;
+            called.options.set("priority", &priority)?;
+        }
+        Ok(())
+    }
+
+    fn carry(&self, message: &mut Task) {
+        trace::carry(self.task, message, self.rules.traces.are_on());
+    }
+
+    fn left_out(&self, header: &str) {
+        tracing::warn!(
+            "Task {}[{}]: the header {header:?} of a follow-up belongs to the protocol and is left out",
+            self.task.name,
+            self.task.id,
+        );
+    }
+}
+
+impl Following<'_> {
+    /// Returns the step of a settlement that does what a call asks for.
+    pub(super) fn step(&self, call: Call) -> Step {
+        match call {
+            Call::Publish(message) => Step::Publish(Outgoing {
+                span: message.traceparent.as_deref().and_then(|header| {
+                    let header = SpanContext::parse(header);
+                    Produced::of(self.task, &message.id, &message.task, header)
+                }),
+                queue: message.queue,
+                priority: message.priority,
+                message: message.message,
+            }),
+            Call::Begin(chord) => Step::Result(ResultStep::Chord(Chord {
+                group: chord.group,
+                size: chord.size,
+                saved: chord.saved,
+            })),
+        }
+    }
+}
+
+/// The calls that follow from one task.
+pub(super) struct Follow<'a> {
+    following: Following<'a>,
+    now: Timestamp,
+    load: Load,
+    pub(super) ups: FollowUps,
+}
+
+impl<'a> Follow<'a> {
     pub(super) fn new(rules: &'a Rules, task: &'a Task, now: Timestamp, load: Load) -> Self {
-        Calling {
-            rules,
-            task,
+        Follow {
+            following: Following {
+                rules,
+                task,
+                sends: false,
+            },
             now,
             load,
-            outcomes: Outcomes::default(),
-            follow: FollowUps::default(),
+            ups: FollowUps::default(),
         }
     }
 
@@ -97,12 +174,14 @@ impl<'a> Calling<'a> {
 
     /// Returns the options that Celery gives with every call of a callback. The priority is that of
     /// the task if it is inherited; otherwise it is null, which hides the priority of a composite.
-    fn call_options(&self) -> Result<Options, String> {
+    fn call_options(&self) -> Result<Options, CanvasError> {
         let mut options = Options::default();
-        options.set("parent_id", &self.task.id)?;
-        options.set("root_id", self.task.root())?;
-        match self.task.properties.priority {
-            Some(priority) if self.rules.inherit_priority => options.set("priority", &priority)?,
+        options.set("parent_id", &self.following.task.id)?;
+        options.set("root_id", self.following.task.root())?;
+        match self.following.task.properties.priority {
+            Some(priority) if self.following.rules.inherit_priority => {
+                options.set("priority", &priority)?;
+            }
             _ => options.set_null("priority"),
         }
         Ok(options)
@@ -111,10 +190,16 @@ impl<'a> Calling<'a> {
     /// Calls a signature. If any part of it cannot be published, the whole signature goes to the
     /// dead letters.
     fn call(&mut self, text: &Value, given: &Value, options: Options) {
-        self.whole(text, |calling| {
+        let following = self.following;
+        let mut calling = Calling::new(&following, self.now, self.load.clone());
+        let called = calling.whole(|calling| {
             let args = std::slice::from_ref(given);
             calling.apply(Signature::read(text)?, args, None, options)
         });
+        self.add(calling);
+        if let Err(why) = called {
+            self.not_published(text, &why);
+        }
     }
 
     /// Calls signatures as the members of one group with an id of its own. A group among them is
@@ -123,10 +208,13 @@ impl<'a> Calling<'a> {
         if signatures.is_empty() {
             return;
         }
-        let group = new_id();
+        let following = self.following;
+        let group = following.new_id();
+        let mut calling = Calling::new(&following, self.now, self.load.clone());
         let mut outcomes = Vec::with_capacity(signatures.len());
+        let mut refused = Vec::new();
         for (index, text) in signatures.iter().enumerate() {
-            self.whole(text, |calling| {
+            let called = calling.whole(|calling| {
                 let mut options = options.clone();
                 options.set("group_id", &group)?;
                 let args = std::slice::from_ref(given);
@@ -139,212 +227,38 @@ impl<'a> Calling<'a> {
                     }
                     called.extend(calling.member(member, index, &group, args, None, &options)?);
                 }
-                outcomes.append(&mut called);
-                Ok(())
+                Ok(called)
             });
+            match called {
+                Ok(mut called) => outcomes.append(&mut called),
+                Err(why) => refused.push((text, why)),
+            }
         }
         if !outcomes.is_empty() {
-            let outcome = self.outcomes.group(&group, outcomes);
-            self.add_child(outcome);
+            let outcome = calling.outcomes.group(&group, outcomes);
+            calling.children.push(outcome);
+        }
+        self.add(calling);
+        for (text, why) in refused {
+            self.not_published(text, &why);
         }
     }
 
-    /// Runs a call that publishes either everything or nothing: a header that lacks a member would
-    /// never be complete.
-    fn whole(&mut self, text: &RawValue, call: impl FnOnce(&mut Self) -> Result<(), String>) {
-        let (steps, children) = (self.follow.steps.len(), self.follow.children.len());
-        let load = self.load.bytes();
-        if let Err(why) = call(self) {
-            self.follow.steps.truncate(steps);
-            self.follow.children.truncate(children);
-            self.load.put_back(load);
-            let letter = not_published(self.rules, self.task, text, &why);
-            self.follow.steps.push(letter);
-        }
+    /// Adds the steps of calls and the results that belong to the task.
+    fn add(&mut self, calling: Calling<'_>) {
+        let outcomes = calling.outcomes;
+        let following = self.following;
+        let steps = calling.calls.into_iter().map(|call| following.step(call));
+        self.ups.steps.extend(steps);
+        let tuples = calling.children.iter();
+        let tuples = tuples.filter_map(|child| to_raw_value(&outcomes.tuple(*child)).ok());
+        self.ups.children.extend(tuples);
     }
 
-    pub(super) fn apply(
-        &mut self,
-        it: Signature,
-        args: &[Value],
-        kwargs: Option<&Value>,
-        call: Options,
-    ) -> Result<(), String> {
-        let weight: usize = args.iter().map(|arg| AROUND + arg.get().len()).sum();
-        if !matches!(it.kind, Kind::Task { .. }) {
-            self.load.copy(weight + call.size())?;
-        }
-        match it.kind {
-            Kind::Task { .. } => self.apply_task(it, args, kwargs, call),
-            Kind::Chain(_) => self.apply_chain(it, args, kwargs, call),
-            Kind::Group(_) => self.apply_group(it, args, kwargs, call),
-            Kind::Chord(_) => self.apply_chord(it, args, kwargs, call),
-        }
-    }
-
-    fn apply_task(
-        &mut self,
-        mut it: Signature,
-        args: &[Value],
-        kwargs: Option<&Value>,
-        call: Options,
-    ) -> Result<(), String> {
-        it.prepend(args);
-        it.add_kwargs(kwargs)?;
-        it.options.merge(&call.given());
-        let is_child = it.options.truth("add_to_parent").unwrap_or(true);
-        let (outgoing, id) = self.message(&it)?;
-        self.follow.steps.push(Step::Publish(outgoing));
-        if is_child {
-            let outcome = self.outcomes.task(&id);
-            self.add_child(outcome);
-        }
-        Ok(())
-    }
-
-    /// Calls a chain: callbacks go to the last task, error callbacks to each, other options to the
-    /// first.
-    fn apply_chain(
-        &mut self,
-        it: Signature,
-        args: &[Value],
-        kwargs: Option<&Value>,
-        call: Options,
-    ) -> Result<(), String> {
-        let Kind::Chain(steps) = it.kind else {
-            return Ok(());
-        };
-        let mut options = it.options;
-        options.update(&call);
-        let text = |name: &str, options: &Options| options.text(name);
-        let (id, root) = (text("task_id", &options), text("root_id", &options));
-        let group = text("group_id", &options);
-        let index = options.integer("group_index");
-        let chord = options.get("chord").cloned();
-        let (links, errbacks) = (options.list("link"), options.list("link_error"));
-        options.remove(&[
-            "task_id",
-            "root_id",
-            "parent_id",
-            "group_id",
-            "group_index",
-            "chord",
-            "link",
-            "link_error",
-        ]);
-        let last = Place {
-            id: id.as_deref(),
-            root: root.as_deref(),
-            group: group.as_deref(),
-            index: index.and_then(|index| usize::try_from(index).ok()),
-            chord: chord.as_ref(),
-        };
-        let mut steps = self.steps(steps, Given { args, kwargs }, last, &errbacks, None)?;
-        if let (Some(last), false) = (steps.tasks.first_mut(), links.is_empty()) {
-            last.options.extend("link", links)?;
-        }
-        let Some(first) = steps.tasks.pop() else {
-            return Ok(());
-        };
-        let mut chain = options.list("chain");
-        for task in &steps.tasks {
-            chain.push(task.json()?);
-        }
-        options.set("chain", &Raws(&chain))?;
-        self.apply(first, &[], None, options)
-    }
-
-    /// Calls a group: every member gets the arguments and all options.
-    fn apply_group(
-        &mut self,
-        it: Signature,
-        args: &[Value],
-        kwargs: Option<&Value>,
-        mut call: Options,
-    ) -> Result<(), String> {
-        let Kind::Group(members) = it.kind else {
-            return Ok(());
-        };
-        if call.get("link").or(call.get("link_error")).is_some() {
-            return Err("a callback of a group as a whole".to_owned());
-        }
-        let is_child = call.truth("add_to_parent").unwrap_or(true);
-        call.remove(&["add_to_parent", "link", "link_error"]);
-        let mut options = it.options;
-        options.merge_into_group(&call);
-        let group = options.text("task_id").unwrap_or_else(new_id);
-        options.remove(&["task_id", "add_to_parent", "group_index"]);
-        options.set("group_id", &group)?;
-        let mut outcomes = Vec::with_capacity(members.len());
-        for (index, member) in flat(members) {
-            self.load.copy(options.size())?;
-            outcomes.extend(self.member(member, index, &group, args, kwargs, &options)?);
-        }
-        if outcomes.is_empty() || !is_child {
-            return Ok(());
-        }
-        // As in Celery, if the only member of a group ends in a group, the outer group counts as
-        // the inner one.
-        let outcome = match outcomes.as_slice() {
-            [only] if self.outcomes.is_group(*only) => *only,
-            _ => self.outcomes.group(&group, outcomes),
-        };
-        self.add_child(outcome);
-        Ok(())
-    }
-
-    /// Calls a member of a group with the options of the group, and returns its result.
-    fn member(
-        &mut self,
-        mut it: Signature,
-        index: usize,
-        group: &str,
-        args: &[Value],
-        kwargs: Option<&Value>,
-        options: &Options,
-    ) -> Result<Option<Outcome>, String> {
-        if it.is_empty_chain() {
-            return Ok(None);
-        }
-        let root = options.text("root_id");
-        let place = Place {
-            group: Some(group),
-            root: root.as_deref(),
-            index: Some(index),
-            ..Place::default()
-        };
-        let outcome = self.freeze(&mut it, place)?;
-        let mut call = options.clone();
-        call.set("add_to_parent", &false)?;
-        if let (None, Some(chord)) = (call.get("chord"), it.options.get("chord")) {
-            call.insert("chord", Arc::clone(chord));
-        }
-        self.apply(it, args, kwargs, call)?;
-        Ok(Some(outcome))
-    }
-
-    fn add_child(&mut self, outcome: Outcome) {
-        let tuple = to_raw_value(&self.outcomes.tuple(outcome));
-        self.follow.children.extend(tuple);
-    }
-}
-
-/// Returns the members of a group and of the groups in it. As in Celery, each group numbers its own
-/// members.
-fn flat(members: Vec<Signature>) -> Vec<(usize, Signature)> {
-    let mut all = Vec::with_capacity(members.len());
-    for (index, member) in members.into_iter().enumerate() {
-        all.extend(unrolled(index, member));
-    }
-    all
-}
-
-/// Returns the tasks that a member of a header stands for: the members of a group, or the member
-/// itself with its index.
-fn unrolled(index: usize, member: Signature) -> Vec<(usize, Signature)> {
-    match member.kind {
-        Kind::Group(inner) => flat(inner),
-        _ => vec![(index, member)],
+    fn not_published(&mut self, text: &RawValue, why: &CanvasError) {
+        let Following { rules, task, .. } = self.following;
+        let letter = not_published(rules, task, text, &why.to_string());
+        self.ups.steps.push(letter);
     }
 }
 
@@ -370,6 +284,110 @@ pub(super) fn not_published(rules: &Rules, task: &Task, signature: &RawValue, wh
     Step::Note(letter, signature.get().as_bytes().to_vec())
 }
 
-pub(super) fn new_id() -> String {
-    uuid::Uuid::new_v4().to_string()
+#[cfg(test)]
+mod tests {
+    use celery_protocol::canvas::json as shared;
+    use celery_protocol::compression::Compression;
+    use celery_protocol::message::DecodeOptions;
+    use celery_protocol::serializer::Serializer;
+    use serde_json::{Value, json};
+
+    use super::super::testing;
+    use super::*;
+    use crate::consumer::Routes;
+
+    /// Returns the list, the priority and the message of `proj.echo` with these options, or why
+    /// there is none.
+    fn sent(options: Value) -> Result<(String, u8, Task), String> {
+        let mut rules = testing::rules();
+        rules.default_queue = "shop".into();
+        rules.routes = Routes::new([("proj.e*", "echoes"), ("proj.mul", "products")]).unwrap();
+        let parent = crate::task::testing::task("proj.add", "[]");
+        let following = Following {
+            rules: &rules,
+            task: &parent,
+            sends: false,
+        };
+        let load = Load::new(rules.most);
+        let mut calling = Calling::new(&following, crate::clock::now(), load);
+        let text = shared(&json!({ "task": "proj.echo", "options": options })).unwrap();
+        calling.apply(Signature::read(&text)?, &[], None, Options::default())?;
+        let Some(Call::Publish(sent)) = calling.calls.pop() else {
+            return Err("no message".to_owned());
+        };
+        let accept = [Serializer::Json, Serializer::Msgpack, Serializer::Yaml];
+        let task =
+            Task::decode_redis_with(&sent.message, &DecodeOptions::default().accept(&accept))
+                .unwrap();
+        Ok((sent.queue.to_string(), sent.priority, task))
+    }
+
+    #[test]
+    fn odd_options_do_not_stop_the_message() {
+        for (priority, expected) in [
+            (json!(-1), 0),
+            (json!(15), 9),
+            (json!("4"), 4),
+            (json!(3.9), 3),
+            (json!([]), 0),
+            (json!("high"), 0),
+            (json!(null), 0),
+        ] {
+            let (_, sent, _) = sent(json!({ "priority": priority })).unwrap();
+            assert_eq!(sent, expected, "{priority}");
+        }
+        let (_, _, task) = sent(json!({
+            "time_limit": "60", "soft_time_limit": {}, "ignore_result": 0, "shadow": 7, "group_index": "x",
+            "headers": null, "retries": -1, "expires": null, "countdown": 0, "task_id": 5,
+        }))
+        .unwrap();
+        assert_eq!(
+            (task.time_limit.hard, task.time_limit.soft),
+            (Some(60.0), None)
+        );
+        assert_eq!((task.id.as_str(), task.shadow.as_deref()), ("5", Some("7")));
+        assert_eq!((task.ignore_result, task.retries), (Some(false), 0));
+        assert!(task.eta.is_none() && task.expires.is_none());
+    }
+
+    #[test]
+    fn the_queue_is_named_or_routed_or_the_default() {
+        for (options, queue) in [
+            (json!({ "queue": "mails" }), "mails"),
+            (
+                json!({ "queue": "mails", "exchange": "x", "routing_key": "y" }),
+                "mails",
+            ),
+            (json!({ "queue": null }), "echoes"),
+            (json!({ "queue": "" }), "echoes"),
+            (json!({ "routing_key": "mails" }), "echoes"),
+            (json!({ "exchange": "mails" }), "echoes"),
+            (json!({ "exchange": "x", "routing_key": "mails" }), "mails"),
+        ] {
+            assert_eq!(sent(options.clone()).unwrap().0, queue, "{options}");
+        }
+        assert!(sent(json!({ "queue": { "name": "mails" } })).is_err());
+    }
+
+    #[test]
+    fn serializer_and_compression_come_from_the_signature() {
+        for (serializer, expected) in [
+            ("json", Serializer::Json),
+            ("msgpack", Serializer::Msgpack),
+            ("yaml", Serializer::Yaml),
+        ] {
+            for (compression, compressed) in [
+                (json!("gzip"), Some(Compression::Zlib)),
+                (json!("zstd"), Some(Compression::Zstd)),
+                (json!(null), None),
+                (json!(""), None),
+            ] {
+                let options = json!({ "serializer": serializer, "compression": compression });
+                let (_, _, task) = sent(options).unwrap();
+                assert_eq!((task.serializer, task.compression), (expected, compressed));
+            }
+        }
+        assert!(sent(json!({ "serializer": "pickle" })).is_err());
+        assert!(sent(json!({ "compression": "gz" })).is_err());
+    }
 }

@@ -11,14 +11,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use celery_protocol::canvas::{Kind, Options, Signature, Value};
+use celery_protocol::canvas::{Kind, Load, Options, Signature, Value};
 use celery_protocol::message::Task;
 use celery_protocol::result::{ExceptionDoc, ResultDoc, State};
 use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
 
-use super::call::{Calling, not_published};
-use super::follow_up::Load;
+use super::call::{Follow, not_published};
 use crate::broker::{Part, ResultStep, Step};
 use crate::consumer::rules::Rules;
 
@@ -54,7 +53,7 @@ impl<'a> Failing<'a> {
             rules,
             task,
             now,
-            load: Load::new(rules),
+            load: Load::new(rules.most),
             children,
             steps: Vec::new(),
             full: false,
@@ -163,6 +162,8 @@ impl<'a> Failing<'a> {
                 body: (**body).to_owned(),
                 task: Arc::clone(self.task),
                 children: self.children.clone(),
+                added: 0,
+                has_ended: true,
             };
             self.steps
                 .push(Step::Result(ResultStep::Count(Box::new(part))));
@@ -188,7 +189,7 @@ impl<'a> Failing<'a> {
         if let Err(why) = self.load.add(document.len()) {
             // This task and the tasks after it are not failed.
             self.full = true;
-            let letter = not_published(self.rules, self.task, RawValue::NULL, &why);
+            let letter = not_published(self.rules, self.task, RawValue::NULL, &why.to_string());
             return self.steps.push(letter);
         }
         self.steps.push(Step::store(id, document));
@@ -199,10 +200,10 @@ impl<'a> Failing<'a> {
         if self.full {
             return;
         }
-        let mut calling = Calling::new(self.rules, self.task, self.now, self.load.clone());
+        let mut calling = Follow::new(self.rules, self.task, self.now, self.load.clone());
         calling.errbacks(errbacks, id, root);
-        self.steps.append(&mut calling.follow.steps);
-        self.children.append(&mut calling.follow.children);
+        self.steps.append(&mut calling.ups.steps);
+        self.children.append(&mut calling.ups.children);
     }
 }
 

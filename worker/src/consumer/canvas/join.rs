@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use celery_protocol::canvas::{DEPTH, Signature};
+use celery_protocol::canvas::{DEPTH, Load, Signature};
 use celery_protocol::json;
 use celery_protocol::message::DEFAULT_MAX_BODY;
 use celery_protocol::result::{ExceptionDoc, State};
@@ -10,9 +10,8 @@ use celery_protocol::time::Timestamp;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::call::{Calling, not_published};
+use super::call::{Follow, not_published};
 use super::fail::{Failing, Raised};
-use super::follow_up::Load;
 use crate::broker::{Complete, Join, Part, ResultStep, Step};
 use crate::consumer::rules::{CELERY, Rules, caught};
 use crate::consumer::verdict::traceback;
@@ -47,9 +46,9 @@ fn join(rules: &Rules, part: &Part, complete: &Complete, now: Timestamp) -> Vec<
     let has_failed = results.is_err();
     let (counted, steps) = match results {
         Ok(results) => {
-            let mut calling = Calling::new(rules, &part.task, now, Load::new(rules));
+            let mut calling = Follow::new(rules, &part.task, now, Load::new(rules.most));
             calling.body(&part.body.clone().into(), &results.into());
-            (Vec::new(), calling.follow.steps)
+            (Vec::new(), calling.ups.steps)
         }
         Err(broken) => {
             let error = ExceptionDoc::new("ChordError", broken.why, Some(CELERY));

@@ -10,38 +10,33 @@
 //! nothing is dropped in silence. Examples are a signature that cannot be read, a chord without a
 //! result backend, and more than [`MOST`] bytes.
 //!
-//! * `links` – attaches the callbacks of composites.
-//! * `freeze`, `outcome` – ids of the tasks still to come, and the results that they will have.
-//! * `call`, `chord` – call signatures; `message` – makes the message of a single task.
+//! * `call` – calls signatures, as `celery_protocol::canvas` does it.
 //! * `fail` – fails the tasks that will not be run.
+//! * `send` – plans the calls that a running task makes.
 //! * `join` – calls or fails the body of a chord.
-//! * `follow_up` – the messages that are published, and the limit on their bytes.
+//! * `follow_up` – the messages that are published.
 
 mod call;
-mod chord;
 mod fail;
 mod follow_up;
-mod freeze;
 mod join;
-mod links;
-mod message;
-mod outcome;
+mod send;
 
 use std::sync::Arc;
 
-use celery_protocol::canvas::list;
+use celery_protocol::canvas::{Load, list};
 use celery_protocol::message::Task;
 use celery_protocol::result::{ExceptionDoc, State};
 use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
 
-use self::call::{Calling, not_published};
+use self::call::{Follow, not_published};
 use self::fail::{Failing, Raised};
-use self::follow_up::Load;
 pub(crate) use self::follow_up::{FollowUps, MOST};
 pub(crate) use self::join::{after_chord, not_counted};
 use super::rules::Rules;
 use crate::broker::{Part, ResultStep, Step};
+use crate::delivery::Sent;
 
 /// Returns what follows a success: callbacks and the next step of the chain, with the result as
 /// their first argument; then the count in the chord.
@@ -49,13 +44,19 @@ pub(crate) fn after_success(
     rules: &Rules,
     task: &Arc<Task>,
     result: &RawValue,
+    sent: Sent,
     now: Timestamp,
 ) -> FollowUps {
     let embed = &task.embed;
+    let Sent {
+        children, added, ..
+    } = sent;
     if embed.callbacks.is_none() && embed.chain.is_none() && embed.chord.is_none() {
-        return FollowUps::default();
+        let steps = Vec::new();
+        return FollowUps { steps, children };
     }
-    let mut calling = Calling::new(rules, task, now, Load::new(rules));
+    let mut calling = Follow::new(rules, task, now, Load::new(rules.most));
+    calling.ups.children = children;
     let given = result.to_owned().into();
     if let Some(callbacks) = &embed.callbacks {
         calling.callbacks(&list(callbacks), &given);
@@ -65,10 +66,10 @@ pub(crate) fn after_success(
     {
         calling.next(next, rest, &given);
     }
-    let mut follow = calling.follow;
+    let mut follow = calling.ups;
     let children = follow.children.clone();
-    let counted = count_own(rules, task, State::Success, result.to_owned(), children);
-    follow.steps.extend(counted);
+    let counted = own_part(task, State::Success, result.to_owned(), children, added);
+    follow.steps.extend(count_own(rules, counted));
     follow
 }
 
@@ -77,17 +78,24 @@ pub(crate) fn after_success(
 pub(crate) fn after_failure(
     rules: &Rules,
     task: &Arc<Task>,
-    exception: &ExceptionDoc,
-    traceback: Option<&str>,
+    (exception, traceback): (&ExceptionDoc, Option<&str>),
+    sent: &Sent,
     now: Timestamp,
 ) -> Vec<Step> {
     let embed = &task.embed;
     if embed.errbacks.is_none() && embed.chain.is_none() && embed.chord.is_none() {
         return Vec::new();
     }
-    let mut failing = Failing::new(rules, task, now, Vec::new());
-    let own = count_own(rules, task, State::Failure, exception.to_json(), Vec::new());
-    failing.steps.extend(own);
+    let mut failing = Failing::new(rules, task, now, sent.children.clone());
+    let result = exception.to_json();
+    let own = own_part(
+        task,
+        State::Failure,
+        result,
+        sent.children.clone(),
+        sent.added,
+    );
+    failing.steps.extend(count_own(rules, own));
     let raised = Raised {
         exception,
         traceback,
@@ -106,35 +114,58 @@ pub(crate) fn after_revoke(
     rules: &Rules,
     task: &Arc<Task>,
     exception: &ExceptionDoc,
+    sent: &Sent,
 ) -> Option<Step> {
-    count_own(rules, task, State::Revoked, exception.to_json(), Vec::new())
+    let (result, children) = (exception.to_json(), sent.children.clone());
+    let own = own_part(task, State::Revoked, result, children, sent.added);
+    count_own(rules, own)
 }
 
-/// Returns the step that counts a task in its chord, if it is a member of one.
-fn count_own(
-    rules: &Rules,
+/// Returns the step that adds members to the chord of a task that goes on.
+pub(crate) fn added(rules: &Rules, task: &Arc<Task>, sent: &Sent) -> Vec<Step> {
+    if sent.added == 0 {
+        return Vec::new();
+    }
+    let null = RawValue::NULL.to_owned();
+    let own = own_part(task, State::Retry, null, Vec::new(), sent.added);
+    let own = own.map(|part| Part {
+        has_ended: false,
+        ..part
+    });
+    count_own(rules, own).into_iter().collect()
+}
+
+/// Returns a task as a member of its chord, if it is a member of one.
+fn own_part(
     task: &Arc<Task>,
     state: State,
     result: Box<RawValue>,
     children: Vec<Box<RawValue>>,
-) -> Option<Step> {
+    added: usize,
+) -> Option<Part> {
     let body = task.embed.chord.as_deref()?;
-    match &task.group {
-        Some(group) if rules.results => Some(Step::Result(ResultStep::Count(Box::new(Part {
-            group: group.clone(),
-            index: task.group_index,
-            id: task.id.clone(),
-            state,
-            result,
-            body: body.to_owned(),
-            task: Arc::clone(task),
-            children,
-        })))),
-        _ => {
-            let why = "a chord needs a group and a result backend";
-            Some(not_published(rules, task, body, why))
-        }
+    Some(Part {
+        group: task.group.clone().unwrap_or_default(),
+        index: task.group_index,
+        id: task.id.clone(),
+        state,
+        result,
+        body: body.to_owned(),
+        task: Arc::clone(task),
+        children,
+        added,
+        has_ended: true,
+    })
+}
+
+/// Returns the step that counts a member of a chord.
+fn count_own(rules: &Rules, part: Option<Part>) -> Option<Step> {
+    let part = part?;
+    if rules.results && part.task.group.is_some() {
+        return Some(Step::Result(ResultStep::Count(Box::new(part))));
     }
+    let why = "a chord needs a group and a result backend";
+    Some(not_published(rules, &part.task, &part.body, why))
 }
 
 #[cfg(test)]
@@ -168,6 +199,7 @@ mod testing {
             most: MIB,
             names: Arc::new(Names),
             encode: Task::encode_redis,
+            traces: crate::trace::Traces::default(),
         }
     }
 }
@@ -223,7 +255,13 @@ mod tests {
             (json!([signature.clone(), signature.clone()]), &much, (1, 1)),
         ] {
             let task = task(|task| task.embed.callbacks = Some(raw(&callbacks)));
-            let follow = after_success(&rules(), &task, result, crate::clock::now());
+            let follow = after_success(
+                &rules(),
+                &task,
+                result,
+                Sent::default(),
+                crate::clock::now(),
+            );
             assert_eq!(counts(&follow.steps), expected);
         }
     }
@@ -253,7 +291,13 @@ mod tests {
                         task.embed.callbacks = follow;
                     }
                 });
-                let follow = after_success(&rules, &task, &raw(&json!(1)), crate::clock::now());
+                let follow = after_success(
+                    &rules,
+                    &task,
+                    &raw(&json!(1)),
+                    Sent::default(),
+                    crate::clock::now(),
+                );
                 let sent = follow.steps.iter().filter_map(|step| match step {
                     Step::Publish(sent) => Some(sent.priority),
                     _ => None,
@@ -280,7 +324,8 @@ mod tests {
             let many = json!([of("group", json!(vec![&empty; 1_000])), { "task": "proj.echo" }]);
             for (callbacks, expected) in [(few, (1, 0)), (many, (1, refused))] {
                 let task = task(|task| task.embed.callbacks = Some(raw(&callbacks)));
-                let follow = after_success(&rules(), &task, &some, crate::clock::now());
+                let follow =
+                    after_success(&rules(), &task, &some, Sent::default(), crate::clock::now());
                 assert_eq!(counts(&follow.steps), expected, "{empty}");
             }
         }
@@ -295,7 +340,13 @@ mod tests {
         });
         let task = task(|task| task.embed.callbacks = Some(raw(&json!([signature]))));
         let result = raw(&json!(1));
-        let follow = after_success(&rules(), &task, &result, crate::clock::now());
+        let follow = after_success(
+            &rules(),
+            &task,
+            &result,
+            Sent::default(),
+            crate::clock::now(),
+        );
         assert_eq!(counts(&follow.steps), (1, 0));
     }
 
@@ -306,7 +357,13 @@ mod tests {
         let steps: Vec<_> = (0..1_000).map(step).collect();
         let task = task(|task| task.embed.chain = Some(raw(&json!(steps))));
         let exception = ExceptionDoc::new("ValueError", "x".repeat(MIB / 64), None);
-        let steps = after_failure(&rules(), &task, &exception, None, crate::clock::now());
+        let steps = after_failure(
+            &rules(),
+            &task,
+            (&exception, None),
+            &Sent::default(),
+            crate::clock::now(),
+        );
         let (results, letters) = counts(&steps);
         assert!((50..=64).contains(&results), "{results}");
         assert_eq!(letters, 1);

@@ -1,6 +1,5 @@
 //! `conf`: the settings, by Celery's names where it has one. Passwords are hidden.
 
-use celery_client::Endpoint;
 use serde_json::{Map, Value, json};
 
 use crate::config::Config;
@@ -21,7 +20,7 @@ pub(super) fn run(node: &Node, arguments: Arguments<'_>) -> Answer {
 /// Returns the settings of this worker.
 pub(super) fn settings(config: &Config) -> Map<String, Value> {
     let accept: Vec<&str> = config.accept_content.iter().map(|it| it.name()).collect();
-    let Endpoint::Redis(broker) = &config.broker;
+    let broker = &config.broker;
     let settings = json!({
         "broker_url": config.broker.display_url(),
         "result_backend": match &config.result_backend {

@@ -1,15 +1,17 @@
 //! `stats`: what the worker has done and uses, with the members of Python's answer.
 
-use celery_client::endpoint::{Address, Endpoint};
+use std::sync::atomic::Ordering;
+
+use celery_client::endpoint::Address;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::control::answer::{Answer, answer};
 use crate::control::node::Node;
 
 pub(super) fn run(node: &Node) -> Answer {
-    answer(&json!({
+    let mut stats = json!({
         "total": node.view.begun(),
         "pid": std::process::id(),
         // A text, as in Python.
@@ -28,11 +30,37 @@ pub(super) fn run(node: &Node) -> Answer {
         "broker": broker(node),
         "prefetch_count": node.view.limit(),
         "rusage": usage(),
-    }))
+    });
+    // Python has no such limits, so its answer has no such member.
+    if node.registry.has_fleet_limits() {
+        stats["limits"] = limits(node);
+    }
+    answer(&stats)
+}
+
+/// Returns the tasks with limits that hold across all workers, each with the number of its calls
+/// that wait here.
+fn limits(node: &Node) -> Value {
+    let limited = node
+        .registry
+        .iter()
+        .filter(|task| task.policy.fleet.are_set());
+    let limits = limited.map(|task| {
+        let fleet = &task.policy.fleet;
+        let text = |it: Option<String>| it.map_or(Value::Null, Value::from);
+        let limits = json!({
+            "max_concurrency": fleet.max_concurrency,
+            "fleet_rate_limit": text(fleet.rate.as_ref().map(ToString::to_string)),
+            "limit_by": text(fleet.by.as_ref().map(ToString::to_string)),
+            "waiting": task.live.waiting.load(Ordering::Relaxed),
+        });
+        (task.name.to_string(), limits)
+    });
+    limits.collect::<Map<String, Value>>().into()
 }
 
 fn broker(node: &Node) -> Value {
-    let Endpoint::Redis(broker) = &node.config.broker;
+    let broker = &*node.config.broker;
     let (host, port) = match broker.address() {
         Address::Tcp { host, port } => (host.clone(), Some(*port)),
         Address::Unix(path) => (path.to_string_lossy().into_owned(), None),

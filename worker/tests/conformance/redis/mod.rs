@@ -1,20 +1,21 @@
 //! Redis: the harness of the suite, and the tests of Redis's own behaviour.
 
+mod bell;
 mod chords;
-
 mod layout;
 mod refusals;
 mod rescue;
 mod rights;
-mod scripts_and_bell;
+mod scripts;
 mod turns;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use celery_client::Endpoint;
 use celery_client::aio::{Cmd, ConnectOptions, Connection, Value};
+use celery_client::redis::RedisEndpoint;
 use celery_protocol::message::{EncodeOptions, Task};
 use celery_protocol::redis_keys::Keys;
 use celery_testkit::RedisOptions;
@@ -49,7 +50,7 @@ pub type Native = Harness<true>;
 
 pub struct Harness<const NATIVE: bool> {
     server: celery_testkit::Redis,
-    pub endpoint: Endpoint,
+    pub endpoint: Arc<RedisEndpoint>,
     connection: Option<Connection>,
 }
 
@@ -57,7 +58,7 @@ impl<const NATIVE: bool> Harness<NATIVE> {
     fn serve(options: RedisOptions) -> Self {
         let server = options.start().unwrap();
         Harness {
-            endpoint: Endpoint::from_url(&server.url()).unwrap(),
+            endpoint: RedisEndpoint::from_url(&server.url()).unwrap().into(),
             server,
             connection: None,
         }
@@ -65,7 +66,10 @@ impl<const NATIVE: bool> Harness<NATIVE> {
 
     /// Returns the options of a consumer that uses another URL of the server, or another user.
     fn options_by(url: &str) -> ConsumerOptions {
-        ConsumerOptions::new(Endpoint::from_url(url).unwrap(), "celery@test")
+        ConsumerOptions::new(
+            Arc::new(RedisEndpoint::from_url(url).unwrap()),
+            "celery@test",
+        )
     }
 
     /// Returns the options of a consumer whose user has exactly these rights.
@@ -86,12 +90,11 @@ impl<const NATIVE: bool> Harness<NATIVE> {
         for word in words {
             cmd.arg(word.as_ref());
         }
-        let Endpoint::Redis(redis) = &self.endpoint;
         let asking = async {
             loop {
                 let connection = match self.connection.take() {
                     Some(connection) => Ok(connection),
-                    None => Connection::open(redis, &ConnectOptions::new("test")).await,
+                    None => Connection::open(&self.endpoint, &ConnectOptions::new("test")).await,
                 };
                 if let Ok(mut connection) = connection
                     && let Ok(answer) = connection.query(&cmd).await

@@ -180,6 +180,13 @@ async fn the_check_names_missing_rights() {
             "WARNING",
             1,
         ),
+        (
+            ["~*", "&*", "-client|caching"],
+            "CLIENT CACHING",
+            0,
+            "WARNING",
+            1,
+        ),
     ] {
         let user = [&["resetkeys", "resetchannels", "+@all"], &rights[..]].concat();
         broker.options_as(&user).await;

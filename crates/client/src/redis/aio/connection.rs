@@ -120,11 +120,25 @@ pub enum Push {
     Disconnected,
 }
 
+/// What is known about `CLIENT TRACKING` on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tracking {
+    /// It was not asked for yet.
+    #[default]
+    Untried,
+    /// The server reports changes of keys.
+    On,
+    /// The server refuses to report them.
+    Refused,
+}
+
 /// An open connection. Dropping it closes it.
 pub struct Connection {
     inner: MultiplexedConnection,
     driver: JoinHandle<()>,
     hears: bool,
+    /// What the owner of the connection has found out about tracking.
+    pub tracking: Tracking,
 }
 
 impl fmt::Debug for Connection {
@@ -223,6 +237,7 @@ impl Connection {
                 .map_err(|error| not_let_in(error, endpoint))?;
             let mut connection = Connection {
                 hears: matches!(protocol, ProtocolVersion::RESP3),
+                tracking: Tracking::default(),
                 inner,
                 driver: tokio::spawn(driver),
             };
@@ -349,13 +364,41 @@ impl Connection {
     pub async fn run(&mut self, script: &Script, call: &Cmd) -> Result<Value, Failure> {
         match self.query(call).await {
             Err(failure) if failure.is_refusal("NOSCRIPT") => {
-                let mut load = Cmd::new();
-                load.arg("SCRIPT").arg("LOAD").arg(script.source());
-                self.query(&load).await?;
+                self.load(script).await?;
                 self.query(call).await
             }
             other => other,
         }
+    }
+
+    /// Sends commands like [`each`](Self::each). The first one calls a script, as for
+    /// [`run`](Self::run).
+    ///
+    /// If the server does not know the script, all commands are sent a second time. The others must
+    /// be safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// Like [`each`](Self::each).
+    pub async fn run_first(
+        &mut self,
+        script: &Script,
+        commands: &Pipeline,
+    ) -> Result<Vec<Result<Value, Failure>>, Failure> {
+        let answers = self.each(commands).await?;
+        match answers.first() {
+            Some(Err(failure)) if failure.is_refusal("NOSCRIPT") => {
+                self.load(script).await?;
+                self.each(commands).await
+            }
+            _ => Ok(answers),
+        }
+    }
+
+    async fn load(&mut self, script: &Script) -> Result<(), Failure> {
+        let mut load = Cmd::new();
+        load.arg("SCRIPT").arg("LOAD").arg(script.source());
+        self.query(&load).await.map(drop)
     }
 }
 

@@ -15,7 +15,7 @@ pub mod scripts;
 mod supervised;
 mod transport;
 
-pub use connection::{ConnectOptions, Connection, Failure, Push};
+pub use connection::{ConnectOptions, Connection, Failure, Push, Tracking};
 pub use supervised::{Health, Supervised};
 
 /// The command builder of redis-rs, for [`Connection::query`] and [`Connection::run`].

@@ -3,6 +3,7 @@
 use redis::Cmd;
 
 use crate::redis::Script;
+pub use crate::redis::script::CHORDS;
 
 /// Acknowledges a finished batch and claims the next messages.
 pub static ACK_CLAIM: Script = Script::new(include_str!("../scripts/ack_claim.lua"));
@@ -13,6 +14,8 @@ pub static ENTER_HELD: Script = Script::new(include_str!("../scripts/enter_held.
 pub static RETURN_HELD: Script = Script::new(include_str!("../scripts/return_held.lua"));
 /// Renews leases.
 pub static RENEW: Script = Script::new(include_str!("../scripts/renew.lua"));
+/// Lets calls of limited tasks begin.
+pub static ADMIT: Script = Script::new(include_str!("../scripts/admit.lua"));
 /// Lets claimed messages wait for their ETA.
 pub static PARK: Script = Script::new(include_str!("../scripts/park.lua"));
 /// Returns the parked messages that are due.
@@ -25,8 +28,6 @@ pub static SETTLE: Script = Script::new(include_str!("../scripts/settle.lua"));
 pub static COUNT_BEGUN: Script = Script::new(include_str!("../scripts/count_begun.lua"));
 /// Counts ended header members of chords.
 pub static COUNT_PARTS: Script = Script::new(include_str!("../scripts/count_parts.lua"));
-/// Begins and ends chords on a server that is not the broker.
-pub static CHORDS: Script = Script::new(include_str!("../scripts/chords.lua"));
 /// Stores results on a server that is not the broker.
 pub static STORE_RESULTS: Script = Script::new(include_str!("../scripts/store_results.lua"));
 /// Puts a dead letter back into its queue.
@@ -38,6 +39,14 @@ pub static CONTROL_REPLY: Script = Script::new(include_str!("../scripts/control_
 pub static REVOKE: Script = Script::new(include_str!("../scripts/revoke.lua"));
 /// Stores the state of revoked tasks that no worker has begun.
 pub static REVOKE_RESULTS: Script = Script::new(include_str!("../scripts/revoke_results.lua"));
+/// Takes the lease of the leader of schedules, and returns the entries that are due.
+pub static BEAT_LOOK: Script = Script::new(include_str!("../scripts/beat_look.lua"));
+/// Sends the messages of an entry of the schedules that is due.
+pub static BEAT_FIRE: Script = Script::new(include_str!("../scripts/beat_fire.lua"));
+/// Ends the lease of the leader of schedules.
+pub static BEAT_RESIGN: Script = Script::new(include_str!("../scripts/beat_resign.lua"));
+/// Adds, changes or removes an entry of the schedules.
+pub static BEAT_WRITE: Script = Script::new(include_str!("../scripts/beat_write.lua"));
 
 /// Begins a call of `script` with `keys` keys; the caller appends the keys and then the other
 /// arguments.

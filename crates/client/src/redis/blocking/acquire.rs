@@ -9,26 +9,13 @@ use std::time::Duration;
 use super::client::Client;
 use super::link::{Link, Resting};
 use super::reply::Shape;
-use super::stream::NotOpen;
-use crate::backoff::random;
+use crate::blocking::connect::Connect;
 use crate::blocking::{Wait, resolve};
-use crate::endpoint::Address;
 use crate::error::{ClientError, PublishError};
 use crate::redis::RedisEndpoint;
 
-/// Pauses between attempts to connect, as in Celery's `task_publish_retry_policy` (start 0, step
-/// 0.2 s, 3 attempts).
-///
-/// They outlast the restart of a server, and an absent server is reported in well under a second.
-/// Each pause varies by up to a quarter. The processes of a pool lose their server at the same
-/// moment, but should not reconnect in step.
-const CONNECT_PAUSES: [Duration; 3] = [
-    Duration::ZERO,
-    Duration::from_millis(200),
-    Duration::from_millis(400),
-];
-
-/// The longest gap between the pipelined posts of a loop.
+/// The longest gap between the pipelined posts of a loop, and the time for which a connection counts
+/// as alive after something has arrived on it.
 ///
 /// Within a loop, the connection is not checked before each post. A check makes the system send the
 /// small writes that it gathers, and the answers show a broken connection anyway.
@@ -58,15 +45,22 @@ impl Client {
                 Some(leaving) => return Ok(leaving),
                 None => return self.open(wait).map(Resting::Ready),
             };
-            if link.debts.open_posts() == 0 && !link.debts.is_empty() {
-                // No post depends on these answers, so the next call need not wait for them on a
-                // connection that may have died. Half of the time is left for a new one.
+            // Nothing depends on these answers. If the connection has just shown that it is alive,
+            // they are read together with those of the next call. Otherwise it may have died, and
+            // half of the time is left for a new one.
+            if link.wire.lacks_unawaited() && !link.wire.heard_within(LOOP) {
                 let mut part = wait.share(2, Duration::ZERO);
                 let mut part = part.within(self.options.connect_timeout);
-                match self.settle(&mut link, &mut part) {
+                match link.wire.skip_unawaited(&mut part) {
                     Ok(()) => {}
-                    Err(error) if error.ends_call() => return Err(error),
-                    Err(_) => continue,
+                    Err(error) if error.ends_call() => {
+                        self.abandon(link, &error);
+                        return Err(error);
+                    }
+                    Err(error) => {
+                        self.abandon(link, &error);
+                        continue;
+                    }
                 }
             }
             let prepared = match need {
@@ -100,7 +94,11 @@ impl Client {
         let Some(mut resting) = self.kept.take() else {
             return Ok(None);
         };
-        let rested = resting.link().last_used().elapsed();
+        // Until the start of this call, or zero after another try of it.
+        let rested = wait
+            .deadline()
+            .since()
+            .saturating_duration_since(resting.link().last_used());
         // The connection may have been opened for a caller with another limit.
         let wire = &mut resting.link_mut().wire;
         wire.accept_up_to(self.options.max_reply);
@@ -178,7 +176,8 @@ impl Client {
         let mut resting = connection.into();
         let link = resting.link_mut();
         if link.wire.is_retired() {
-            self.forget_name();
+            // The name may now lead to another server.
+            resolve::forget_address(self.endpoint.address());
             if link.debts.open_posts() == 0 {
                 return;
             }
@@ -212,61 +211,19 @@ impl Client {
             .take_if(|kept| kept.link().debts.open_posts() == 0);
     }
 
+    /// Opens a connection, unless the circuit of the server is open.
     fn open(&mut self, wait: &mut Wait<'_>) -> Result<Box<Link>, ClientError> {
-        let mut wait = wait.within(self.options.connect_timeout);
-        let mut pauses = CONNECT_PAUSES.iter();
-        loop {
-            match Link::open(&self.endpoint, self.options.max_reply, &mut wait) {
-                Ok(mut link) => {
-                    link.wire.spin(self.options.spin);
-                    return Ok(link);
-                }
-                Err(NotOpen {
-                    error: ClientError::Server(answer),
-                    ..
-                }) => {
-                    if answer.wants_new_connection() {
-                        self.forget_name();
-                    }
-                    return Err(ClientError::Server(answer));
-                }
-                Err(NotOpen {
-                    error: ClientError::Timeout { what, after },
-                    ..
-                }) => {
-                    self.forget_name();
-                    let reason = format!("{what} took longer than {after:?}");
-                    return Err(ClientError::Connect {
-                        endpoint: self.endpoint.display_url(),
-                        reason,
-                    });
-                }
-                Err(NotOpen {
-                    error: error @ ClientError::Tls { .. },
-                    ..
-                }) => {
-                    self.forget_name();
-                    return Err(error);
-                }
-                Err(NotOpen { error, again }) => match pauses.next().filter(|_| again) {
-                    Some(pause) => {
-                        let pause = pause.mul_f64(0.75 + random() / 2.0);
-                        if pause >= wait.deadline().remaining() {
-                            return Err(error);
-                        }
-                        wait.pause(pause, "connecting")?;
-                    }
-                    None => return Err(error),
-                },
-            }
-        }
-    }
-
-    /// Forgets the addresses of the host, because the name may now lead to another server.
-    fn forget_name(&self) {
-        if let Address::Tcp { host, .. } = self.endpoint.address() {
-            resolve::forget(host);
-        }
+        let options = &self.options;
+        let connect = Connect {
+            server: &*self.endpoint,
+            timeout: options.connect_timeout,
+            circuit: options.circuit,
+        };
+        let mut link = connect.run(wait, |wait| {
+            Link::open(&self.endpoint, options.max_reply, wait)
+        })?;
+        link.wire.spin(options.spin);
+        Ok(link)
     }
 }
 

@@ -157,6 +157,12 @@ pub(super) fn may_repeat(cause: &ClientError, maybe: bool, mode: Publish) -> boo
         // server until the deadline.
         (true, Publish::Once) => cause.is_retryable(),
         // Connecting has attempts and a timeout of its own.
-        (false, _) => cause.is_retryable() && !matches!(cause, ClientError::Connect { .. }),
+        (false, _) => {
+            let is_connecting = matches!(
+                cause,
+                ClientError::Connect { .. } | ClientError::CircuitOpen { .. }
+            );
+            cause.is_retryable() && !is_connecting
+        }
     }
 }

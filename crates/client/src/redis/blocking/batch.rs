@@ -159,6 +159,9 @@ impl Client {
             // Tasks after a failed write were not even packed.
             tries.extend(rest.iter().map(|_| Try::NotSent(error.clone())));
         } else {
+            let done = posts.iter().zip(&tries);
+            let done = done.filter(|(_, tried)| matches!(tried, Try::Done));
+            self.announce(&mut link, done.map(|(post, _)| *post), wait);
             self.keep(link);
         }
         tries

@@ -7,15 +7,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use celery_protocol::events::Sender;
 use celery_protocol::redis_keys::Keys;
 use redis::{Cmd, Value};
 
 use super::link::Resting;
 use super::reply::Shape;
 use crate::backoff::Backoff;
-use crate::blocking::{Process, Wait};
+use crate::blocking::{CircuitOptions, Process, Wait};
 use crate::error::{ClientError, PublishError};
-use crate::redis::RedisEndpoint;
+use crate::redis::{RedisEndpoint, Script};
 
 /// The limits and timeouts of a client.
 #[derive(Clone, Debug)]
@@ -24,6 +25,9 @@ pub struct ClientOptions {
     /// Limit for everything up to an accepted connection: name, TCP, TLS, AUTH, SELECT. The
     /// deadline of the call applies as well.
     pub connect_timeout: Duration,
+    /// When a server that could not be reached is not asked again for a while. By default, every
+    /// call asks.
+    pub circuit: CircuitOptions,
     /// Limit for one step of a wait for a result: subscribing, or reading the key.
     ///
     /// A connection that takes longer is dropped as dead. The wait continues on a new one, whose
@@ -31,6 +35,8 @@ pub struct ClientOptions {
     pub command_timeout: Duration,
     /// Number of replicas that must confirm a post (`WAIT`); 0: no replica is asked.
     pub replicas: u32,
+    /// The sender of `task-sent` events; `None`: no events are sent.
+    pub sent_events: Option<Arc<Sender>>,
     /// Idle time after which a connection is checked by a PING before it is used.
     pub idle_check: Duration,
     /// Whether a wait for an answer first looks for the answer without sleeping, for up to 50 µs.
@@ -50,8 +56,10 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(2),
+            circuit: CircuitOptions::default(),
             command_timeout: Duration::from_secs(5),
             replicas: 0,
+            sent_events: None,
             idle_check: Duration::from_secs(30),
             spin: true,
             // Redis' limit for one value, plus room for the length and the line ends around it.
@@ -88,6 +96,11 @@ impl Client {
             owner: Process::current(),
             late: Vec::new(),
         }
+    }
+
+    /// Returns a client of the same endpoint that has not connected yet.
+    pub(super) fn another(&self) -> Self {
+        Self::new(Arc::clone(&self.endpoint), self.options.clone())
     }
 
     /// Returns `true` in the process that made this client, and `false` in a fork of it.
@@ -177,6 +190,25 @@ impl Client {
                 }
                 other => return other,
             }
+        }
+    }
+}
+
+impl Client {
+    /// Runs a script that may be repeated with these keys and arguments, and returns its answer.
+    pub(super) fn run_script(
+        &mut self,
+        script: &Script,
+        (keys, arguments): (&[&str], &[&[u8]]),
+        wait: &mut Wait<'_>,
+        what: &'static str,
+    ) -> Result<Value, ClientError> {
+        let mut call = script.evalsha(keys);
+        match self.ask(call.arg(arguments), Shape::Short, wait, what) {
+            Err(ClientError::Server(refused)) if refused.code() == "NOSCRIPT" => {
+                self.ask(script.eval(keys).arg(arguments), Shape::Short, wait, what)
+            }
+            answer => answer,
         }
     }
 }

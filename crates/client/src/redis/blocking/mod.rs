@@ -30,35 +30,48 @@
 //!
 //! The modules, from the bottom:
 //!
-//! * `stream`: bytes, with or without TLS;
 //! * `outgoing`: a message to post;
 //! * `reply`: reading answers;
 //! * `link`: a connection, with a type for each of its states;
 //! * `client`: repeating commands; `acquire`: its connection; `pool`: idle clients;
 //! * `post` and `attempt`: the commands of a post, and when it is repeated;
-//! * `publish`, `batch`, `pipeline`, `replicas`, `results` and `control`: the calls of a client.
+//! * `watch` and `awaiting`: waiting for results; `groups`: many results, and groups;
+//! * `publish`, `batch`, `pipeline`, `replicas`, `results`, `chords`, `queues` and `control`: the
+//!   calls of a client;
+//! * `announce`: the events of posts;
+//! * `events`: a subscription that lasts longer than a call.
 
 mod acquire;
+mod announce;
 mod attempt;
+mod awaiting;
 mod batch;
+mod chords;
 mod client;
 mod control;
+mod events;
+mod groups;
 mod link;
 mod outgoing;
 mod pipeline;
 mod pool;
 mod post;
 mod publish;
+mod queues;
 mod replicas;
 mod reply;
 mod results;
-mod stream;
+mod stored;
+mod watch;
 
 pub use attempt::Publish;
+pub use awaiting::Awaiting;
 pub use client::{Client, ClientOptions};
 pub use control::Revoke;
+pub use events::Events;
 pub use outgoing::{Frame, Outgoing, Post};
 pub use pool::{Pool, PoolOptions};
+pub use watch::Stored;
 
 #[doc(hidden)]
 pub use reply::{Shape, answers};

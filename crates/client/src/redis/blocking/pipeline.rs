@@ -60,6 +60,10 @@ impl Client {
             link.debts.owe(Owed::Binding);
         }
         let end = pack(post, &mut link.wire, self.keys(), Publish::Confirmed, false);
+        let event = self.announcement(post);
+        if let Some(event) = &event {
+            link.wire.pack(event);
+        }
         link.wire.gather(true);
         match link.wire.flush(wait) {
             Ok(()) => {
@@ -67,6 +71,9 @@ impl Client {
                     task_id: post.task_id().to_owned(),
                     bytes: post.size(),
                 });
+                if event.is_some() {
+                    link.debts.owe(Owed::Event);
+                }
                 self.keep(link);
                 Ok(())
             }
@@ -147,8 +154,7 @@ impl Client {
         answer: Result<Value, ServerError>,
     ) -> Result<(), ClientError> {
         match (owed, answer) {
-            // The caller has its result. If the deletion failed, the result expires by itself.
-            (Owed::Binding, Ok(_)) | (Owed::Deletion, _) => {}
+            (Owed::Binding, Ok(_)) | (Owed::Event, _) => {}
             (Owed::Post { task_id, .. }, Ok(Value::Int(_))) => {
                 if self.options.replicas > 0 {
                     link.debts.accepted(task_id);

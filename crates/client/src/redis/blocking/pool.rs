@@ -1,133 +1,36 @@
-//! The idle connections of a process, or of a thread if PHP is thread-safe.
-//!
-//! The pool is a plain value: it takes no locks, and its only I/O is closing sockets. A client is
-//! taken out before it is used and put back after, so that the caller may be aborted at any point.
-//! A forked child finds the connections of its parent here and only closes its copies of the
-//! descriptors. It sends nothing on them, so the parent is not disturbed.
+//! The pool of clients of Redis.
 
 use std::sync::Arc;
 
 use super::client::{Client, ClientOptions};
-use crate::blocking::Process;
+use crate::blocking::pool::{self, Pooled};
 use crate::redis::RedisEndpoint;
 
 /// The number of idle connections, and the options of the clients.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct PoolOptions {
-    /// Limit for idle connections to all endpoints. The one unused for longest is closed first.
-    pub max_connections: usize,
-    /// Options of every client that is taken.
-    pub client: ClientOptions,
-}
+pub type PoolOptions = pool::PoolOptions<ClientOptions>;
 
-impl Default for PoolOptions {
-    fn default() -> Self {
-        Self {
-            max_connections: 8,
-            client: ClientOptions::default(),
-        }
-    }
-}
+/// A pool of idle connections. It closes a connection that owes answers of pipelined posts:
+/// [`collect`](Client::collect) the answers first.
+pub type Pool = pool::Pool<Client>;
 
-/// A pool of idle connections.
-pub struct Pool {
-    options: PoolOptions,
-    /// Idle clients; the most recently used is the last.
-    resting: Vec<Client>,
-    /// The process that opened these connections.
-    owner: Process,
-}
+impl Pooled for Client {
+    type Endpoint = RedisEndpoint;
+    type Options = ClientOptions;
 
-impl Pool {
-    /// Creates an empty pool, without opening a connection.
-    pub fn new(options: PoolOptions) -> Self {
-        Self {
-            options,
-            resting: Vec::new(),
-            owner: Process::current(),
-        }
+    fn unconnected(endpoint: Arc<RedisEndpoint>, options: ClientOptions) -> Self {
+        Self::new(endpoint, options)
     }
 
-    /// Sets the options of all later `take` and `put` calls.
-    pub fn set_options(&mut self, options: PoolOptions) {
-        self.options = options;
+    fn endpoint(&self) -> &Arc<RedisEndpoint> {
+        self.endpoint()
     }
 
-    /// Returns the options.
-    pub fn options(&self) -> &PoolOptions {
-        &self.options
+    fn set_options(&mut self, options: ClientOptions) {
+        self.set_options(options);
     }
 
-    /// Returns a client for `endpoint`, with an idle connection if there is one. Otherwise it
-    /// connects at its first call.
-    ///
-    /// Only equal endpoints share a connection: two passwords for one database need two
-    /// connections.
-    pub fn take(&mut self, endpoint: &Arc<RedisEndpoint>) -> Client {
-        self.check_owner();
-        let same = |client: &Client| {
-            Arc::ptr_eq(client.endpoint(), endpoint) || client.endpoint() == endpoint
-        };
-        // The most recently used connection is most likely alive.
-        match self.resting.iter().rposition(same) {
-            Some(index) => {
-                let mut client = self.resting.remove(index);
-                client.options = self.options.client.clone();
-                client
-            }
-            None => Client::new(endpoint.clone(), self.options.client.clone()),
-        }
-    }
-
-    /// Takes a client back. Its connection is closed instead if it is broken, if it is in the
-    /// middle of an exchange, or if answers of pipelined posts are missing:
-    /// [`collect`](Client::collect) the answers first.
-    pub fn put(&mut self, client: Client) {
-        self.check_owner();
-        // A client that was taken out before a fork belongs to the parent; the child drops it.
-        if client.is_own() && client.is_whole() && client.is_settled() {
-            self.resting.push(client);
-            self.close_surplus();
-        }
-    }
-
-    /// Returns the number of idle connections.
-    pub fn len(&self) -> usize {
-        self.resting.len()
-    }
-
-    /// Returns `true` if the pool holds no idle connection.
-    pub fn is_empty(&self) -> bool {
-        self.resting.is_empty()
-    }
-
-    /// Closes all idle connections.
-    pub fn clear(&mut self) {
-        self.resting.clear();
-    }
-
-    fn close_surplus(&mut self) {
-        let surplus = self
-            .resting
-            .len()
-            .saturating_sub(self.options.max_connections);
-        self.resting.drain(..surplus);
-    }
-
-    /// Drops the connections of the parent in a process that has just found out that it is a fork.
-    fn check_owner(&mut self) {
-        let process = Process::current();
-        if self.owner != process {
-            self.owner = process;
-            self.resting.clear();
-        }
-    }
-
-    /// Makes the pool behave as in a fork of the process that filled it.
-    #[cfg(test)]
-    pub(super) fn pretend_fork(&mut self) {
-        self.owner = Process::another();
+    fn may_rest(&self) -> bool {
+        self.is_own() && self.is_whole() && self.is_settled()
     }
 }
 

@@ -71,6 +71,9 @@ impl Client {
             Err(error) => return Try::Unconfirmed(error),
         };
         if question.is_none() {
+            if matches!(tried, Try::Done) {
+                self.announce(&mut link, [post], wait);
+            }
             self.keep(link);
             return tried;
         }
@@ -78,6 +81,9 @@ impl Client {
         let confirmed = match link.wire.answer(Shape::Short, &mut mode.step(wait), what) {
             Ok(answer) => {
                 let confirmed = replicas::check(&mut link, wanted, answer);
+                if confirmed.is_ok() && matches!(tried, Try::Done) {
+                    self.announce(&mut link, [post], wait);
+                }
                 self.keep(link);
                 confirmed
             }

@@ -1,9 +1,12 @@
 //! Reads the answers of Redis from bytes that arrive in any pieces.
 //!
 //! The first step *checks* where an answer ends: a small [scanner](Scanner) follows the lengths of
-//! RESP2 and refuses answers that the command cannot have ([`Shape`]). The second step *parses* the
-//! whole answer with redis-rs. An integer (the answer to a post) and a text (such as a stored
-//! result) do not need the parser.
+//! RESP2, and the forms of RESP3 that the driver's commands cause. It refuses answers that the
+//! command cannot have ([`Shape`]). The second step *parses* the whole answer with redis-rs. An
+//! integer (the answer to a post) and a text (such as a stored result) do not need the parser.
+//!
+//! In RESP3, *pushes* come between the answers: the messages of channels, and the confirmations of
+//! subscriptions. They are returned in their place, as [`Value::Push`].
 
 mod scanner;
 mod shape;
@@ -15,6 +18,8 @@ use redis::Value;
 use scanner::Scanner;
 pub use shape::Shape;
 pub(super) use shape::unread;
+
+use crate::blocking::stream::Inbox;
 
 /// The size of an idle buffer, in bytes. Redis collects this much before it writes, and one read
 /// takes it.
@@ -69,13 +74,27 @@ impl ReplyReader {
         &self.buffer[self.start..self.filled]
     }
 
-    /// Returns `true` if more bytes wait unread than are allowed.
-    pub(super) fn is_overfull(&self) -> bool {
-        self.filled - self.start > self.unread
+    /// Returns the next answer or push if it is complete, or an error if the bytes cannot become an
+    /// answer of this shape, or a push.
+    pub(super) fn next(&mut self, shape: Shape) -> Result<Option<Value>, String> {
+        let bytes = &self.buffer[self.start..self.filled];
+        let Some(answer) = self.scanner.scan(bytes, shape, self.max_reply)? else {
+            return Ok(None);
+        };
+        let value = match answer.value {
+            Some(value) => value,
+            None => {
+                redis::parse_redis_value(&bytes[..answer.end]).map_err(|error| error.to_string())?
+            }
+        };
+        self.start += answer.end;
+        self.scanner = Scanner::default();
+        Ok(Some(value))
     }
+}
 
-    /// Returns room to read into. Report with [`filled`](Self::filled) how much was used.
-    pub(super) fn room(&mut self) -> &mut [u8] {
+impl Inbox for ReplyReader {
+    fn room(&mut self) -> &mut [u8] {
         if self.is_empty() {
             (self.filled, self.start) = (0, 0);
             if self.buffer.len() > LARGE {
@@ -101,28 +120,12 @@ impl ReplyReader {
         &mut self.buffer[self.filled..]
     }
 
-    /// Notes that `count` more bytes were read into the room.
-    pub(super) fn filled(&mut self, count: usize) {
+    fn filled(&mut self, count: usize) {
         self.filled += count;
     }
 
-    /// Returns the next answer if it is complete, or an error if the bytes cannot become an answer
-    /// of this shape.
-    pub(super) fn next(&mut self, shape: Shape) -> Result<Option<Value>, String> {
-        let bytes = &self.buffer[self.start..self.filled];
-        let limit = shape.limit(self.max_reply);
-        let Some(answer) = self.scanner.scan(bytes, shape, limit)? else {
-            return Ok(None);
-        };
-        let value = match answer.value {
-            Some(value) => value,
-            None => {
-                redis::parse_redis_value(&bytes[..answer.end]).map_err(|error| error.to_string())?
-            }
-        };
-        self.start += answer.end;
-        self.scanner = Scanner::default();
-        Ok(Some(value))
+    fn is_overfull(&self) -> bool {
+        self.filled - self.start > self.unread
     }
 }
 

@@ -3,50 +3,20 @@
 //! A result is returned as the bytes that were stored. The client decodes them only to see whether
 //! the result is final.
 //!
-//! To wait for a final result, it subscribes to the result's channel on a second connection
-//! *before* it reads the key. So it cannot miss a state between the two. Only the states that
-//! Celery calls ready end a wait.
+//! The module `watch` waits for results. Only the states that Celery calls ready end a wait.
 
 use std::time::Duration;
 
-use celery_protocol::result::ResultDoc;
 use redis::Value;
 
 use super::Client;
-use super::acquire::Need;
-use super::client::backoff;
-use super::link::{Listening, Owed};
+use super::link::Resting;
 use super::reply::Shape;
+use super::stored::{Standing, standing, text};
+use super::watch::Watch;
 use crate::blocking::Wait;
 use crate::error::ClientError;
 use crate::redis::{DELETE_UNCHANGED, sha1};
-
-/// The interval at which the key is read while its channel is silent. A message can be lost with a
-/// connection that died unnoticed.
-const REREAD: Duration = Duration::from_secs(5);
-/// The pause before the second read if subscribing is not permitted. It doubles up to the caller's
-/// interval.
-const FIRST_POLL: Duration = Duration::from_millis(10);
-
-/// The state that the bytes of a result hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// `SUCCESS`, `FAILURE` or `REVOKED`.
-    Final,
-    /// Any other state.
-    Underway,
-    /// The client cannot decode the result. A wait ends here, too, because waiting would not change
-    /// it.
-    Unreadable,
-}
-
-fn standing(bytes: &[u8]) -> Standing {
-    match ResultDoc::decode_any(bytes) {
-        Ok(result) if result.status.ready() => Standing::Final,
-        Ok(_) => Standing::Underway,
-        Err(_) => Standing::Unreadable,
-    }
-}
 
 impl Client {
     /// Returns the stored result of a task as it was written, or `None` if there is none yet.
@@ -95,28 +65,15 @@ impl Client {
         wait: &mut Wait<'_>,
     ) -> Result<bool, ClientError> {
         let key = self.keys().result(task_id);
-        let keys = [key.as_str()];
         let digest = sha1(read);
-        let what = "deleting the result";
-        let answer = match self.ask(
-            DELETE_UNCHANGED.evalsha(&keys).arg(&digest),
-            Shape::Short,
-            wait,
-            what,
-        ) {
-            Err(ClientError::Server(refused)) if refused.code() == "NOSCRIPT" => self.ask(
-                DELETE_UNCHANGED.eval(&keys).arg(&digest),
-                Shape::Short,
-                wait,
-                what,
-            ),
-            other => other,
-        };
-        Ok(matches!(answer?, Value::Int(1)))
+        let call = (&[key.as_str()] as &[_], &[digest.as_bytes()] as &[_]);
+        let answer = self.run_script(&DELETE_UNCHANGED, call, wait, "deleting the result")?;
+        Ok(matches!(answer, Value::Int(1)))
     }
 
     /// Deletes a result like [`remove_result`](Self::remove_result), without waiting for the answer.
-    /// The next call on this client reads it first, so the calls of a client keep their order.
+    /// The next call on this client skips it, so the calls of a client keep their order. An
+    /// UNSUBSCRIBE that a wait has left goes out in the same write.
     ///
     /// # Errors
     /// [`ClientError`] if the command could not be written.
@@ -132,15 +89,17 @@ impl Client {
         let mut eval = DELETE_UNCHANGED.eval(&[key.as_str()]);
         link.wire.pack(eval.arg(sha1(read)));
         link.wire.flush(wait)?;
-        link.debts.owe(Owed::Deletion);
+        link.wire.expect_unawaited(1);
         self.keep(link);
         Ok(())
     }
 
     /// Waits for a final result and returns it.
     ///
-    /// `listener` is another client of the same endpoint: it subscribes to the result's channel. If
-    /// subscribing is not permitted, the key is read instead, at intervals of at most `interval`.
+    /// On a server that speaks RESP3, one connection listens and reads. It stays subscribed until
+    /// its next command, or until [`leave_channels`](Self::leave_channels). Otherwise `listener`,
+    /// another client of the same endpoint, subscribes to the result's channel. If subscribing is
+    /// not permitted, the key is read at intervals of at most `interval`.
     ///
     /// # Errors
     /// [`ClientError::Timeout`] at the deadline, otherwise the error that prevented the read.
@@ -151,99 +110,31 @@ impl Client {
         interval: Duration,
         wait: &mut Wait<'_>,
     ) -> Result<Vec<u8>, ClientError> {
-        let channel = self.keys().result(task_id);
-        let mut backoff = backoff();
-        let mut may_listen = true;
-        let mut step = self.options.command_timeout;
-        loop {
-            let heard = if may_listen {
-                self.listen(listener, &channel, task_id, step, wait)
-            } else {
-                self.poll(task_id, interval, step, wait).map(Heard::Result)
-            };
-            match heard {
-                Ok(Heard::Result(bytes)) => return Ok(bytes),
-                Ok(Heard::NotPermitted) => may_listen = false,
-                Err(error) if error.is_retryable() && !wait.deadline().has_passed() => {
-                    if !matches!(error, ClientError::Server(_)) {
-                        // A fault that broke one connection has most likely broken both.
-                        self.doubt();
-                        listener.doubt();
-                    }
-                    if matches!(error, ClientError::Timeout { .. }) {
-                        // The connection may not be dead but slow, or the result large.
-                        step = step.saturating_mul(2);
-                    }
-                    if let Err(ended) = wait.back_off(&mut backoff) {
-                        // The error that prevented success says more than the timeout of the whole
-                        // wait.
-                        return Err(if matches!(ended, ClientError::Timeout { .. }) {
-                            error
-                        } else {
-                            ended
-                        });
-                    }
+        let mut watch = Watch::new(self, [task_id.to_owned()], interval);
+        let stored = watch.next(self, listener, wait);
+        watch.leave(self, listener, wait);
+        match stored? {
+            Some(stored) => Ok(stored.document),
+            None => Err(wait.timeout("the result")),
+        }
+    }
+
+    /// Sends the UNSUBSCRIBE that a wait has left for the next command. Its answer is not awaited.
+    ///
+    /// # Errors
+    /// [`ClientError`] if it could not be written; the connection is dropped then.
+    pub fn leave_channels(&mut self, wait: &mut Wait<'_>) -> Result<(), ClientError> {
+        match self.kept.take() {
+            Some(Resting::Ready(mut link)) if link.wire.defers() => match link.wire.flush(wait) {
+                Ok(()) => self.keep(link),
+                Err(error) => {
+                    self.abandon(link, &error);
+                    return Err(error);
                 }
-                Err(error) => return Err(error),
-            }
+            },
+            kept => self.kept = kept,
         }
-    }
-
-    /// Subscribes, reads the key and listens, for as long as the listening connection lasts. Each
-    /// command has the time of one `step`, so that a connection that died unnoticed does not use up
-    /// the whole wait.
-    fn listen(
-        &mut self,
-        listener: &mut Client,
-        channel: &str,
-        task_id: &str,
-        step: Duration,
-        wait: &mut Wait<'_>,
-    ) -> Result<Heard, ClientError> {
-        let mut entering = wait.within(step);
-        let resting = listener.acquire(Need::Quiet, &mut entering)?;
-        let mut listening = match resting.subscribe(channel, &mut entering)? {
-            Ok(listening) => listening,
-            Err((link, refused)) => {
-                listener.keep(link);
-                return match refused.code() {
-                    "NOPERM" | "ERR" => Ok(Heard::NotPermitted),
-                    _ => Err(listener.endpoint().refused(refused)),
-                };
-            }
-        };
-        let heard = loop {
-            let read = self.get_result(task_id, &mut wait.within(step));
-            if let Some(bytes) = read?.filter(|bytes| standing(bytes) != Standing::Underway) {
-                break bytes;
-            }
-            if let Some(bytes) = next_final_message(&mut listening, wait)? {
-                break bytes;
-            }
-        };
-        if let Ok(leaving) = listening.unsubscribe(wait) {
-            listener.keep(leaving);
-        }
-        Ok(Heard::Result(heard))
-    }
-
-    /// Reads the key at intervals until the result is final.
-    fn poll(
-        &mut self,
-        task_id: &str,
-        interval: Duration,
-        step: Duration,
-        wait: &mut Wait<'_>,
-    ) -> Result<Vec<u8>, ClientError> {
-        let mut pause = FIRST_POLL;
-        loop {
-            let read = self.get_result(task_id, &mut wait.within(step));
-            if let Some(bytes) = read?.filter(|bytes| standing(bytes) != Standing::Underway) {
-                return Ok(bytes);
-            }
-            wait.pause(pause, "the result")?;
-            pause = (pause * 2).min(interval.max(FIRST_POLL));
-        }
+        Ok(())
     }
 
     /// Deletes the result of a task, final or not. Returns `true` if there was one.
@@ -257,44 +148,5 @@ impl Client {
             self.ask(&del, Shape::Short, wait, "forgetting the result")?,
             Value::Int(1..)
         ))
-    }
-}
-
-/// The outcome of listening.
-enum Heard {
-    Result(Vec<u8>),
-    /// The user may not subscribe.
-    NotPermitted,
-}
-
-/// Returns the next message with a final state, or `None` when it is time to read the key again.
-fn next_final_message(
-    listening: &mut Listening,
-    wait: &mut Wait<'_>,
-) -> Result<Option<Vec<u8>>, ClientError> {
-    let mut part = wait.within(REREAD);
-    loop {
-        match listening.message(&mut part) {
-            Ok(bytes) if standing(&bytes) != Standing::Underway => return Ok(Some(bytes)),
-            Ok(_) => {}
-            Err(ClientError::Timeout { what, .. }) => {
-                return if wait.deadline().has_passed() {
-                    Err(wait.timeout(what))
-                } else {
-                    Ok(None)
-                };
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn text(value: Value) -> Result<Option<Vec<u8>>, ClientError> {
-    match value {
-        Value::Nil => Ok(None),
-        Value::BulkString(bytes) => Ok(Some(bytes)),
-        _ => Err(ClientError::Protocol(
-            "a result that is not a text".to_owned(),
-        )),
     }
 }

@@ -1,6 +1,6 @@
 -- chords, version 3
 -- Stores the sizes of chords that begin and deletes the keys of chords whose body was published. It
--- is for a result backend on another server than the broker.
+-- is for clients, and for workers whose result backend is on another server than the broker.
 --
 -- KEYS  for each chord that begins: its .s, its .c, and the group's own key
 --       then for each chord that ends: its .c, .j, .t, .s, .d

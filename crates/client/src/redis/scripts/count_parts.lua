@@ -1,5 +1,5 @@
--- count_parts, version 3
--- Counts ended header members of chords.
+-- count_parts, version 4
+-- Counts ended header members of chords, and the members that members have added to the header.
 --
 -- It uses the keys of Celery 5.7 and has the effects of Celery's script, so that Python workers and
 -- this one count into one chord. Each member counts once, however often it is reported. The worker
@@ -13,6 +13,9 @@
 -- to the previous run. A member that a producer sends twice looks like the first member of a new
 -- run: its entries in .j and .d stay until they expire.
 --
+-- Members are added to the header once for each run of the task that adds them, before that task
+-- counts as ended. A run that is repeated after a crash adds nothing.
+--
 -- KEYS  six for each member, the keys of its group:
 --       .j  the counted members (zset, or list where results are not ordered)
 --       .t  the number of members that were added to the header later
@@ -21,8 +24,9 @@
 --       .c  the claim on the body
 --       and the group's own key, with its saved result
 -- ARGV  1 seconds all of them live (0: without limit)  2 seconds a claim lives
---       then five for each member: its id, its place in the header or +inf,
---       '[1,<id>,<state>,<result>]', the claim's word, and 1 if its message was redelivered, else 0
+--       then seven for each member: its id, its place in the header or +inf,
+--       '[1,<id>,<state>,<result>]' or '' if it has not ended, the claim's word, 1 if its message
+--       was redelivered, else 0, the number of members that it adds, and the name of its run
 -- returns for each member one of
 --         { saved group or false, member 1, .. }  if the caller must publish the body
 --         the error as text                       if it cannot be counted, for example because
@@ -42,12 +46,25 @@ local function problem(keys)
   end
 end
 
-local function count(keys, id, place, part, word, redelivered)
+local function count(keys, id, place, part, word, redelivered, more, run)
   local j, t, s, d, c, g = keys.j, keys.t, keys.s, keys.d, keys.c, keys.g
   -- Reads like GET but counts as a write. Once a script has written, Redis lets it go on even when
   -- memory is full.
   local claim = redis.call('GETEX', c)
   if claim == 'done' and redelivered == '1' then return false end
+  if more ~= '0' then
+    if redis.call('SADD', d, run) == 1 then
+      local grown = redis.pcall('INCRBY', t, more)
+      if type(grown) == 'table' then return 'ERR ' .. t .. ' is not a number' end
+    end
+    if part == '' then
+      if ttl > 0 then
+        redis.call('EXPIRE', d, ttl)
+        redis.call('EXPIRE', t, ttl)
+      end
+      return false
+    end
+  end
   local listed = redis.call('TYPE', j)['ok'] == 'list'
   if redis.call('SADD', d, id .. ':' .. place) == 1 then
     if listed then redis.call('RPUSH', j, part) else redis.call('ZADD', j, place, part) end
@@ -72,8 +89,8 @@ end
 
 local answers = {}
 for i = 1, #KEYS / 6 do
-  local k, a = 6 * i - 6, 5 * i - 3
+  local k, a = 6 * i - 6, 7 * i - 5
   local keys = { j = KEYS[k + 1], t = KEYS[k + 2], s = KEYS[k + 3], d = KEYS[k + 4], c = KEYS[k + 5], g = KEYS[k + 6] }
-  answers[i] = problem(keys) or count(keys, unpack(ARGV, a + 1, a + 5))
+  answers[i] = problem(keys) or count(keys, unpack(ARGV, a + 1, a + 7))
 end
 return answers

@@ -58,7 +58,7 @@ fn calls(redis: &Redis, command: &str) -> usize {
 
 async fn plan(session: &mut Session) -> Plan {
     match session
-        .look(&session.layout.consumed(), 10, &[])
+        .look(&session.layout.consumed(), Ask::only(10), &[])
         .await
         .unwrap()
         .next
@@ -91,19 +91,19 @@ async fn messages_are_claimed_in_order_and_written_as_the_script_does() {
     let (redis, mut session) = start();
     ask(&redis, &["LPUSH", "q", "{1}", "[2]", "{3}"]);
     ask(&redis, &["LPUSH", "r", "{4}"]);
-    let first = session.claim(10, &[]).await;
+    let first = session.claim(Ask::only(10), &[]).await;
     assert_eq!(
         (texts(&first), first.dead, first.filled),
         (vec!["{1}".into(), "{3}".into()], 1, true)
     );
     let acks = [first.messages[0].tag];
-    let second = session.claim(10, &acks).await;
+    let second = session.claim(Ask::only(10), &acks).await;
     assert_eq!(
         (texts(&second), second.dead, second.filled),
         (vec!["{4}".into()], 0, false)
     );
     held(&redis, 2);
-    let third = session.claim(10, &acks).await;
+    let third = session.claim(Ask::only(10), &acks).await;
     assert_eq!((texts(&third).len(), &*third.lost), (0, &acks[..]));
     let entries = ask(&redis, &["HVALS", "unacked"]);
     assert!(entries.contains(r#"[{3},"","q"]"#) && entries.contains(r#"[{4},"","r"]"#));
@@ -114,7 +114,7 @@ async fn messages_are_claimed_in_order_and_written_as_the_script_does() {
 async fn no_more_is_claimed_than_there_is_room_for() {
     let (redis, mut session) = start();
     ask(&redis, &["LPUSH", "q", "{1}", "{2}", "{3}"]);
-    let claim = session.claim(2, &[]).await;
+    let claim = session.claim(Ask::only(2), &[]).await;
     assert_eq!((texts(&claim).len(), claim.filled), (2, true));
     assert_eq!(ask(&redis, &["LRANGE", "q", "0", "-1"]), "{3}");
 }
@@ -126,17 +126,17 @@ async fn only_queues_with_large_messages_are_moved() {
     let large = format!("{{{}}}", "x".repeat(LARGE));
     for _ in 0..2 {
         ask(&redis, &["LPUSH", "q", &large]);
-        assert_eq!(session.claim(10, &[]).await.messages.len(), 1);
+        assert_eq!(session.claim(Ask::only(10), &[]).await.messages.len(), 1);
     }
     // The first one showed the size of the queue's messages.
     assert_eq!(calls(&redis, "lmove"), 1);
     ask(&redis, &["LPUSH", "r", "{1}", "{2}"]);
-    assert_eq!(session.claim(10, &[]).await.messages.len(), 2);
+    assert_eq!(session.claim(Ask::only(10), &[]).await.messages.len(), 2);
     assert_eq!(calls(&redis, "lmove"), 1);
     // Its messages become small: the mean follows.
     for _ in 0..8 {
         ask(&redis, &["LPUSH", "q", "{}"]);
-        session.claim(10, &[]).await;
+        session.claim(Ask::only(10), &[]).await;
     }
     assert!(
         !session
@@ -154,7 +154,7 @@ async fn a_claim_that_is_dropped_at_any_point_loses_nothing_and_takes_nothing_tw
     for polls in 1..40 {
         ask(&redis, &["LPUSH", "q", "{1}", "{2}", "{3}"]);
         let done = {
-            let mut claim = pin!(session.claim(10, &[]));
+            let mut claim = pin!(session.claim(Ask::only(10), &[]));
             let mut cx = Context::from_waker(Waker::noop());
             let mut done = None;
             for _ in 0..polls {
@@ -169,14 +169,14 @@ async fn a_claim_that_is_dropped_at_any_point_loses_nothing_and_takes_nothing_tw
         finished += usize::from(done.is_some());
         let mut taken = done.map(|claim| claim.messages).unwrap_or_default();
         while taken.len() < 3 {
-            taken.extend(session.claim(10, &[]).await.messages);
+            taken.extend(session.claim(Ask::only(10), &[]).await.messages);
         }
         let tags: BTreeSet<Tag> = taken.iter().map(|it| it.tag).collect();
         assert_eq!((taken.len(), tags.len()), (3, 3), "after {polls} polls");
         assert_eq!(ask(&redis, &["LLEN", "q"]), "0");
         held(&redis, 3);
         session
-            .claim(0, &tags.into_iter().collect::<Vec<_>>())
+            .claim(Ask::only(0), &tags.into_iter().collect::<Vec<_>>())
             .await;
         held(&redis, 0);
     }
@@ -189,7 +189,10 @@ async fn messages_of_an_unanswered_move_are_claimed_once() {
     ask(&redis, &["LPUSH", "q", "{1}", "{2}"]);
     only_move(&mut session).await;
     assert_eq!(ask(&redis, &["SMEMBERS", "rs.held.owners"]), "abc");
-    assert_eq!(texts(&session.claim(10, &[]).await), ["{1}", "{2}"]);
+    assert_eq!(
+        texts(&session.claim(Ask::only(10), &[]).await),
+        ["{1}", "{2}"]
+    );
     held(&redis, 2);
 }
 
@@ -202,7 +205,7 @@ async fn messages_of_an_unanswered_entering_are_found_by_their_tags() {
     // As if its answer had been lost: the list may have messages, and the tags may be in use.
     session.unanswered = Some(session.calls);
     ask(&redis, &["LPUSH", "q", "{3}"]);
-    let again = session.claim(10, &[]).await;
+    let again = session.claim(Ask::only(10), &[]).await;
     assert_eq!(texts(&again), ["{1}", "{2}", "{3}"]);
     assert_eq!(again.messages[0].tag, entered.messages[0].tag);
     held(&redis, 3);
@@ -218,12 +221,12 @@ async fn what_a_sweeper_has_returned_is_not_entered() {
     assert_eq!(other.sweep_held(now, LEASE).await.unwrap(), 0);
     let later = now + LEASE.as_secs_f64() + 1.0;
     assert_eq!(other.sweep_held(later, LEASE).await.unwrap(), 3);
-    let taken = other.claim(2, &[]).await;
+    let taken = other.claim(Ask::only(2), &[]).await;
     assert_eq!(texts(&taken), ["{1}", "{2}"]);
     let entered = only_enter(&mut session, moved).await;
     assert!(entered.unwrap().is_none());
     held(&redis, 2);
-    assert_eq!(texts(&session.claim(10, &[]).await), ["{3}"]);
+    assert_eq!(texts(&session.claim(Ask::only(10), &[]).await), ["{3}"]);
     held(&redis, 3);
 }
 
@@ -237,13 +240,16 @@ async fn a_move_that_comes_late_is_found_by_the_next_claim() {
     ask(&redis, &["LPUSH", "rs.held.abc", &older, "{0}"]);
     let entered = only_enter(&mut session, (plan, header, moved)).await;
     assert!(entered.unwrap().is_none());
-    assert_eq!(texts(&session.claim(10, &[]).await), ["{1}", "{2}"]);
-    assert_eq!(texts(&session.claim(10, &[]).await), ["{0}"]);
+    assert_eq!(
+        texts(&session.claim(Ask::only(10), &[]).await),
+        ["{1}", "{2}"]
+    );
+    assert_eq!(texts(&session.claim(Ask::only(10), &[]).await), ["{0}"]);
     held(&redis, 3);
     // It comes while nothing is claimed.
     ask(&redis, &["SADD", "rs.held.owners", "abc"]);
     ask(&redis, &["LPUSH", "rs.held.abc", &older, "{4}"]);
-    assert_eq!(texts(&session.claim(10, &[]).await), ["{4}"]);
+    assert_eq!(texts(&session.claim(Ask::only(10), &[]).await), ["{4}"]);
     held(&redis, 4);
 }
 
@@ -252,7 +258,10 @@ async fn where_redis_refuses_the_script_claims() {
     let (redis, mut session) = start();
     ask(&redis, &["LPUSH", "q", "{1}", "{2}"]);
     ask(&redis, &["CONFIG", "SET", "maxmemory", "1"]);
-    assert_eq!(texts(&session.claim(10, &[]).await), ["{1}", "{2}"]);
+    assert_eq!(
+        texts(&session.claim(Ask::only(10), &[]).await),
+        ["{1}", "{2}"]
+    );
     held(&redis, 2);
     // Memory becomes full after the messages were moved.
     session.moving.paused_until = None;
@@ -263,7 +272,7 @@ async fn where_redis_refuses_the_script_claims() {
     let refused = only_enter(&mut session, moved).await;
     let refused = refused.unwrap_err();
     assert!(session.moving.failed(&refused, Instant::now()), "{refused}");
-    assert_eq!(texts(&session.claim(10, &[]).await), ["{3}"]);
+    assert_eq!(texts(&session.claim(Ask::only(10), &[]).await), ["{3}"]);
     held(&redis, 3);
 }
 
@@ -273,7 +282,11 @@ async fn keys_of_another_type_stop_only_native_claims() {
         let (redis, mut session) = start();
         ask(&redis, &["SET", key, "x"]);
         ask(&redis, &["LPUSH", "q", "{1}"]);
-        assert_eq!(texts(&session.claim(10, &[]).await), ["{1}"], "{key}");
+        assert_eq!(
+            texts(&session.claim(Ask::only(10), &[]).await),
+            ["{1}"],
+            "{key}"
+        );
         assert_eq!(ask(&redis, &["GET", key]), "x");
         let mut sweeper = self::session(&redis, ClaimMode::Script);
         assert_eq!(sweeper.sweep_held(1e12, LEASE).await.unwrap(), 0);
@@ -282,7 +295,7 @@ async fn keys_of_another_type_stop_only_native_claims() {
     let (redis, mut session) = start();
     ask(&redis, &["LPUSH", "rs.held.abc", "{0}"]);
     ask(&redis, &["LPUSH", "q", "{1}"]);
-    assert_eq!(texts(&session.claim(10, &[]).await), ["{1}"]);
+    assert_eq!(texts(&session.claim(Ask::only(10), &[]).await), ["{1}"]);
     assert_eq!(ask(&redis, &["LLEN", "rs.held.abc"]), "1");
 }
 
@@ -296,19 +309,19 @@ async fn after_a_claim_without_an_answer_the_script_claims_for_a_while() {
             &redis,
             &["LPUSH", "q", "{\"n\":1}", "{\"n\":2}", "{\"n\":3}"],
         );
-        let first = session.claim(1, &[]).await;
+        let first = session.claim(Ask::only(1), &[]).await;
         assert_eq!(texts(&first), ["{\"n\":1}"]);
         let moved = calls(&redis, "lmove");
         assert!(moved > 0);
 
         assert!(!session.moving.failed(&failure, Instant::now()));
-        let second = session.claim(1, &[]).await;
+        let second = session.claim(Ask::only(1), &[]).await;
         assert_eq!(texts(&second), ["{\"n\":2}"]);
         assert_eq!(calls(&redis, "lmove"), moved, "{failure}");
 
         // Later it is tried again.
         session.moving.paused_until = None;
-        let third = session.claim(1, &[]).await;
+        let third = session.claim(Ask::only(1), &[]).await;
         assert_eq!(texts(&third), ["{\"n\":3}"]);
         assert!(calls(&redis, "lmove") > moved);
         held(&redis, 3);

@@ -1,5 +1,6 @@
-//! A connection that listens to a channel, and one that is leaving it.
+//! A connection of RESP2 that listens to channels, and one that is leaving them.
 //!
+//! In RESP2, a connection that listens answers no other command. (In RESP3, a [`Link`] does both.)
 //! The client does not wait for the answer to UNSUBSCRIBE. The next user of the connection reads up
 //! to that answer, possibly together with the answer to the next subscription.
 
@@ -15,15 +16,15 @@ use crate::redis::blocking::reply::Shape;
 pub(crate) enum Resting {
     /// It answers commands.
     Ready(Box<Link>),
-    /// It may still send messages of a channel, and owes no answers to posts.
+    /// It may still send messages of channels, and owes no answers to posts.
     Leaving(Leaving),
 }
 
-/// A connection that receives the messages of a channel, and answers no other commands.
+/// A connection that receives the messages of channels, and answers no other commands.
 pub(crate) struct Listening(Box<Link>);
 
-/// A connection on which UNSUBSCRIBE was sent. Messages of the channel may still precede its
-/// answer.
+/// A connection on which UNSUBSCRIBE was sent. Messages of the channels may still precede its
+/// answers.
 pub(crate) struct Leaving(Box<Link>);
 
 /// The outcome of a subscription: the listening connection, or the connection and the refusal.
@@ -52,36 +53,41 @@ impl Resting {
         }
     }
 
-    /// Subscribes to a channel. The connection must not owe any answer.
+    /// Subscribes to channels. The connection must not owe any answer.
+    ///
+    /// Messages that arrive before the last confirmation are dropped.
     pub(crate) fn subscribe(
         self,
-        channel: &str,
+        channels: &[&str],
         wait: &mut Wait<'_>,
     ) -> Result<Subscribed, ClientError> {
-        let mut subscribe = redis::cmd("SUBSCRIBE");
-        subscribe.arg(channel);
         let mut link = match self {
             Self::Ready(mut link) => {
-                link.wire.pack(&subscribe);
+                link.wire.pack_subscribe(channels.iter().copied());
                 link.wire.flush(wait)?;
                 link
             }
             Self::Leaving(Leaving(mut link)) => {
-                link.wire.pack(&subscribe);
+                link.wire.pack_subscribe(channels.iter().copied());
                 link.wire.flush_on_channel(wait)?;
                 Leaving(link).arrive(wait)?
             }
         };
-        let what = "the answer to SUBSCRIBE";
-        match link.wire.answer(Shape::Message, wait, what)? {
-            Ok(Value::Array(parts)) if is_text(parts.first(), b"subscribe") => {
-                Ok(Ok(Listening(link)))
+        let mut missing = channels.len();
+        while missing > 0 {
+            let what = "the answer to SUBSCRIBE";
+            match link.wire.answer(Shape::Message, wait, what)? {
+                Ok(Value::Array(parts)) if is_text(parts.first(), b"subscribe") => missing -= 1,
+                Ok(Value::Array(parts)) if is_text(parts.first(), b"message") => {}
+                Ok(_) => {
+                    return Err(ClientError::Protocol(
+                        "SUBSCRIBE was answered with something else".to_owned(),
+                    ));
+                }
+                Err(refused) => return Ok(Err((link, refused))),
             }
-            Ok(_) => Err(ClientError::Protocol(
-                "SUBSCRIBE was answered with something else".to_owned(),
-            )),
-            Err(refused) => Ok(Err((link, refused))),
         }
+        Ok(Ok(Listening(link)))
     }
 }
 
@@ -98,33 +104,41 @@ impl From<Leaving> for Resting {
 }
 
 impl Listening {
-    /// Returns the next message of the channel. After a timeout, it can be called again: a partly
-    /// received message is kept.
-    pub(crate) fn message(&mut self, wait: &mut Wait<'_>) -> Result<Vec<u8>, ClientError> {
+    /// Returns the next message: its channel and its payload. After a timeout, it can be called
+    /// again: a partly received message is kept.
+    pub(crate) fn message(
+        &mut self,
+        wait: &mut Wait<'_>,
+    ) -> Result<(Vec<u8>, Vec<u8>), ClientError> {
         loop {
             let answer = self.0.wire.answer(Shape::Message, wait, "the result");
             if let Err(ClientError::Timeout { .. }) = answer {
                 self.0.wire.recover();
             }
-            let Ok(Value::Array(mut parts)) = answer? else {
+            let Ok(Value::Array(parts)) = answer? else {
                 return Err(ClientError::Protocol(
                     "a channel sent something that is not a message".to_owned(),
                 ));
             };
-            if let (true, Some(Value::BulkString(payload))) =
-                (is_text(parts.first(), b"message"), parts.pop())
+            if let Ok([kind, Value::BulkString(channel), Value::BulkString(payload)]) =
+                <[Value; 3]>::try_from(parts)
+                && is_text(Some(&kind), b"message")
             {
-                return Ok(payload);
+                return Ok((channel, payload));
             }
         }
     }
 
-    /// Leaves the channel without waiting for the answer.
-    pub(crate) fn unsubscribe(self, wait: &mut Wait<'_>) -> Result<Leaving, ClientError> {
+    /// Leaves all channels without waiting for the answers. Returns `None` if the connection cannot
+    /// be used any longer.
+    pub(crate) fn unsubscribe(self, wait: &mut Wait<'_>) -> Option<Leaving> {
         let Self(mut link) = self;
+        if !link.wire.is_whole() {
+            return None;
+        }
         link.wire.pack(&redis::cmd("UNSUBSCRIBE"));
-        link.wire.flush_on_channel(wait)?;
-        Ok(Leaving(link))
+        link.wire.flush_on_channel(wait).ok()?;
+        Some(Leaving(link))
     }
 }
 
@@ -162,9 +176,11 @@ impl Leaving {
     }
 }
 
-/// Returns `true` for the answer to UNSUBSCRIBE. Messages before it belong to the channel.
+/// Returns `true` for the last answer to UNSUBSCRIBE: no channel is left. Messages before it belong
+/// to the channels.
 fn has_left(answer: &Answer) -> bool {
-    matches!(answer, Ok(Value::Array(parts)) if is_text(parts.first(), b"unsubscribe"))
+    matches!(answer, Ok(Value::Array(parts))
+        if is_text(parts.first(), b"unsubscribe") && parts.last() == Some(&Value::Int(0)))
 }
 
 fn is_text(value: Option<&Value>, text: &[u8]) -> bool {

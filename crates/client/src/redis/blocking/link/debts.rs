@@ -9,10 +9,10 @@ pub(crate) enum Owed {
     Binding,
     /// The answer to the post of this task.
     Post { task_id: String, bytes: usize },
+    /// The answer to the event of a post.
+    Event,
     /// The answer to `WAIT`: the number of replicas that have all posts sent before the `WAIT`.
     Replicas,
-    /// The answer to the deletion of a result that was handed over.
-    Deletion,
 }
 
 impl Owed {
@@ -22,7 +22,7 @@ impl Owed {
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Binding | Self::Replicas | Self::Deletion => 0,
+            Self::Binding | Self::Event | Self::Replicas => 0,
             Self::Post { bytes, .. } => *bytes,
         }
     }
@@ -91,7 +91,7 @@ impl Debts {
     pub(crate) fn into_open_posts(self) -> impl Iterator<Item = String> {
         let owed = self.owed.into_iter().filter_map(|owed| match owed {
             Owed::Post { task_id, .. } => Some(task_id),
-            Owed::Binding | Owed::Replicas | Owed::Deletion => None,
+            Owed::Binding | Owed::Event | Owed::Replicas => None,
         });
         self.accepted.into_iter().chain(owed)
     }

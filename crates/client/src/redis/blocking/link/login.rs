@@ -1,13 +1,18 @@
 //! Opening a connection and logging in: AUTH, SELECT and HELLO in one round trip.
+//!
+//! HELLO asks for RESP3. An old server, a renamed command or a proxy refuses it; the connection then
+//! speaks RESP2.
 
 use std::sync::Arc;
+
+use redis::Value;
 
 use super::ready::Link;
 use super::wire::Wire;
 use crate::blocking::Wait;
+use crate::blocking::not_open::NotOpen;
 use crate::error::{ClientError, ConfigError};
 use crate::redis::blocking::reply::Shape;
-use crate::redis::blocking::stream::NotOpen;
 use crate::redis::{RedisEndpoint, mode};
 use crate::secret::Secret;
 
@@ -24,31 +29,24 @@ impl Link {
         let mut wire = Wire::open(endpoint, max_reply, wait)?;
         let entered = enter(&mut wire, endpoint, wait);
         entered.map_err(|error| match (error, wire.tls_problem()) {
-            (ClientError::Disconnected { endpoint, .. }, Some(problem)) => NotOpen {
-                error: ClientError::Tls { endpoint, problem },
-                again: false,
-            },
+            (ClientError::Disconnected { endpoint, .. }, Some(problem)) => {
+                NotOpen::for_good(ClientError::Tls { endpoint, problem })
+            }
             // The server may speak TLS: its alert can be lost with the connection.
             (ClientError::Disconnected { endpoint, reason }, None) if wire.may_be_tls() => {
-                NotOpen {
-                    error: ClientError::Connect {
-                        endpoint,
-                        reason: format!(
-                            "{reason}; if the server speaks TLS on this port, use rediss://"
-                        ),
-                    },
-                    again: true,
-                }
+                NotOpen::for_now(ClientError::Connect {
+                    endpoint,
+                    reason: format!(
+                        "{reason}; if the server speaks TLS on this port, use rediss://"
+                    ),
+                })
             }
             // No command was sent yet, so only the connection failed.
-            (ClientError::Disconnected { endpoint, reason }, None) => NotOpen {
-                error: ClientError::Connect { endpoint, reason },
-                again: true,
-            },
-            (error, _) => NotOpen {
-                again: error.is_retryable(),
-                error,
-            },
+            (ClientError::Disconnected { endpoint, reason }, None) => {
+                NotOpen::for_now(ClientError::Connect { endpoint, reason })
+            }
+            // The time is over, or the server has answered. The caller decides about an answer.
+            (error, _) => NotOpen::for_good(error),
         })?;
         Ok(Box::new(Link::new(wire)))
     }
@@ -73,7 +71,9 @@ fn enter(
         select.arg(endpoint.database());
         select
     });
-    for cmd in [auth.as_ref(), select.as_ref(), Some(&redis::cmd("HELLO"))]
+    let mut hello = redis::cmd("HELLO");
+    hello.arg("3");
+    for cmd in [auth.as_ref(), select.as_ref(), Some(&hello)]
         .into_iter()
         .flatten()
     {
@@ -109,6 +109,10 @@ fn enter(
     match hello {
         // An old server does not know HELLO. Its error still shows that it answers.
         Err(answer) if answer.is_auth() || answer.is_transient() => Err(endpoint.refused(answer)),
+        Ok(Value::Map(_)) => {
+            wire.agree_on_resp3();
+            Ok(())
+        }
         _ => Ok(()),
     }
 }

@@ -17,7 +17,7 @@ use crate::redis::blocking::reply::Shape;
 const MAX_DECLARED: usize = 1024;
 
 /// A connection that answers commands. The answers that it owes to pipelined posts come before
-/// those to all later commands.
+/// those to all later commands. In RESP3, it may listen to channels meanwhile.
 pub(crate) struct Link {
     pub(crate) wire: Wire,
     /// The answers owed to pipelined posts.

@@ -1,21 +1,24 @@
 //! The two directions of a connection: packed commands out, answers in, in order.
 //!
-//! It knows no command. After a failure in the middle of an exchange it is *broken*, and no further
+//! It knows no command. In RESP3, *pushes* arrive among the answers: messages of channels, and the
+//! confirmations of subscriptions. A call that waits for an answer skips them. After a failure in the middle of an exchange it is *broken*, and no further
 //! command may be sent on it. Dropping it sends nothing, not even a QUIT: after a fork the
 //! connection belongs to the parent.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use redis::{Cmd, Value};
+use redis::{Cmd, PushKind, Value};
 
 use crate::blocking::Wait;
+use crate::blocking::not_open::NotOpen;
 use crate::blocking::socket::Peek;
+use crate::blocking::stream::{Broken, Stream};
 use crate::endpoint::Address;
 use crate::error::{ClientError, ServerError, TlsProblem};
 use crate::redis::RedisEndpoint;
 use crate::redis::blocking::outgoing::{Frame, Outgoing, write_length};
 use crate::redis::blocking::reply::{ReplyReader, Shape, unread};
-use crate::redis::blocking::stream::{Broken, NotOpen, Stream};
 use crate::tls;
 
 /// Size above which the memory of the write buffer is released after use.
@@ -23,6 +26,43 @@ const LARGE: usize = 256 << 10;
 
 /// An answer of Redis: a value, or a refusal.
 pub(crate) type Answer = Result<Value, ServerError>;
+
+/// What arrives on a connection.
+pub(crate) enum Arrival {
+    /// The answer to the oldest command without one.
+    Answer(Answer),
+    /// A push of RESP3.
+    Push(Push),
+}
+
+/// A push of RESP3: it answers no command, except for a confirmation.
+pub(crate) enum Push {
+    /// A message of a channel.
+    Message { channel: Vec<u8>, payload: Vec<u8> },
+    /// The confirmation of a subscription to one channel or pattern.
+    Subscribed,
+    /// Anything else, such as the end of a subscription.
+    Other,
+}
+
+impl Push {
+    fn new(kind: &PushKind, data: Vec<Value>) -> Self {
+        let mut parts = data.into_iter();
+        if *kind == PushKind::PMessage {
+            // The pattern comes first.
+            parts.next();
+        }
+        match (kind, parts.next(), parts.next()) {
+            (
+                PushKind::Message | PushKind::PMessage,
+                Some(Value::BulkString(channel)),
+                Some(Value::BulkString(payload)),
+            ) => Self::Message { channel, payload },
+            (PushKind::Subscribe | PushKind::PSubscribe, ..) => Self::Subscribed,
+            _ => Self::Other,
+        }
+    }
+}
 
 /// A stream to a Redis with its buffers.
 pub(crate) struct Wire {
@@ -33,14 +73,32 @@ pub(crate) struct Wire {
     out: Vec<u8>,
     /// Number of bytes that may have been sent so far.
     sent: u64,
-    /// Number of packed commands without an answer, which limits the answers that may arrive
-    /// unread.
+    /// Number of packed commands without an answer, and of channels without a confirmation. It
+    /// limits what may arrive unread. A message of a channel decreases the number, too, although it
+    /// answers no command; the number stops at 0.
     questions: usize,
     /// The largest result to accept.
     max_reply: usize,
     /// Whether the stream gathers small writes, as it does while posts are pipelined.
     gathering: bool,
+    protocol: Protocol,
+    /// Whether the connection has ever subscribed, so that pushes may arrive.
+    hears: bool,
+    /// Whether packed commands may stay unsent until the next command.
+    defers: bool,
+    /// The number of answers that no call waits for. They come before all others.
+    unawaited: usize,
+    /// The time at which bytes last arrived, once the connection has subscribed.
+    heard: Instant,
     standing: Standing,
+}
+
+/// The version of the protocol that a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Resp2,
+    /// It can listen and answer commands at once.
+    Resp3,
 }
 
 /// What may still be done with a connection.
@@ -63,15 +121,78 @@ impl Wire {
     ) -> Result<Self, NotOpen> {
         Ok(Self {
             endpoint: endpoint.clone(),
-            stream: Stream::open(endpoint, wait)?,
+            stream: Stream::open(&**endpoint, wait)?,
             replies: ReplyReader::new(max_reply),
             out: Vec::new(),
             sent: 0,
             questions: 0,
             max_reply,
             gathering: false,
+            protocol: Protocol::Resp2,
+            hears: false,
+            defers: false,
+            unawaited: 0,
+            heard: Instant::now(),
             standing: Standing::Whole,
         })
+    }
+
+    /// Notes that the server has agreed to speak RESP3.
+    pub(super) fn agree_on_resp3(&mut self) {
+        self.protocol = Protocol::Resp3;
+    }
+
+    /// Returns `true` if the connection can listen to channels and answer commands at once.
+    pub(crate) fn speaks_resp3(&self) -> bool {
+        self.protocol == Protocol::Resp3
+    }
+
+    /// Packs a subscription to these channels. In RESP3, a push confirms each of them; only a
+    /// refusal is an answer.
+    pub(crate) fn pack_subscribe<'c>(&mut self, channels: impl IntoIterator<Item = &'c str>) {
+        let mut subscribe = redis::cmd("SUBSCRIBE");
+        for channel in channels {
+            subscribe.arg(channel);
+            // Each channel is confirmed.
+            self.questions += 1;
+        }
+        self.pack(&subscribe);
+        self.hears = true;
+    }
+
+    /// Packs a subscription to all channels of a pattern, which is confirmed once.
+    pub(super) fn pack_subscribe_to_pattern(&mut self, pattern: &str) {
+        self.pack(redis::cmd("PSUBSCRIBE").arg(pattern));
+        self.hears = true;
+    }
+
+    /// Packs a command of RESP3 that is confirmed by pushes. It is sent together with the next
+    /// command.
+    pub(crate) fn pack_for_later(&mut self, cmd: &Cmd) {
+        self.pack(cmd);
+        self.defers = true;
+    }
+
+    /// Returns `true` if a packed command waits for the next one.
+    pub(crate) fn defers(&self) -> bool {
+        self.defers
+    }
+
+    /// Notes that no call will wait for the next `count` answers. All answers before them must have
+    /// been read.
+    pub(crate) fn expect_unawaited(&mut self, count: usize) {
+        self.unawaited += count;
+    }
+
+    /// Returns `true` if answers are missing that no call waits for.
+    pub(crate) fn lacks_unawaited(&self) -> bool {
+        self.unawaited > 0
+    }
+
+    /// Returns `true` if bytes have arrived within this time, so that the connection has not died
+    /// long ago.
+    pub(crate) fn heard_within(&self, time: Duration) -> bool {
+        self.heard.elapsed() < time
     }
 
     /// Returns the disagreement about TLS that ended the connection, if any.
@@ -158,8 +279,10 @@ impl Wire {
 
     fn write(&mut self, on_channel: bool, wait: &mut Wait<'_>) -> Result<(), ClientError> {
         let mut out = std::mem::take(&mut self.out);
+        let listens = on_channel || self.hears;
         self.replies
-            .allow_unread(unread(self.questions, on_channel, self.max_reply));
+            .allow_unread(unread(self.questions, listens, self.max_reply));
+        self.defers = false;
         let written = self
             .stream
             .write(&out, &mut self.sent, &mut self.replies, wait);
@@ -178,12 +301,26 @@ impl Wire {
         wait: &mut Wait<'_>,
         what: &'static str,
     ) -> Result<Answer, ClientError> {
-        // A message of a channel comes when a task has ended. The rest of a large answer is on its
-        // way already.
+        loop {
+            if let Arrival::Answer(answer) = self.arrival(shape, wait, what)? {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Returns the next answer or push. A message, of a channel or of RESP3, comes when a task has
+    /// ended: the wait for it sleeps at once.
+    pub(crate) fn arrival(
+        &mut self,
+        shape: Shape,
+        wait: &mut Wait<'_>,
+        what: &'static str,
+    ) -> Result<Arrival, ClientError> {
+        // The rest of a large answer is on its way already.
         let mut is_soon = shape != Shape::Message;
         loop {
-            if let Some(answer) = self.answer_at_hand(shape)? {
-                return Ok(answer);
+            if let Some(arrival) = self.arrival_at_hand(shape)? {
+                return Ok(arrival);
             }
             // The command to be answered must have been sent.
             self.gather(false);
@@ -193,29 +330,54 @@ impl Wire {
                 self.stream.read(&mut self.replies, wait, what)
             };
             read.map_err(|broken| self.lost(broken))?;
+            if self.hears {
+                self.heard = Instant::now();
+            }
         }
     }
 
     /// Returns the next answer if it has arrived.
     pub(super) fn answer_at_hand(&mut self, shape: Shape) -> Result<Option<Answer>, ClientError> {
-        let answer = self.replies.next(shape);
-        if matches!(answer, Ok(Some(_))) {
-            // A message of a channel decreases the count, too, although it answers no command; the
-            // count stops at 0.
-            self.questions = self.questions.saturating_sub(1);
-        }
-        match answer {
-            Ok(Some(Value::ServerError(error))) => {
-                let code = error.code().to_owned();
-                let answer = ServerError::new(code, error.details().unwrap_or_default());
-                if answer.wants_new_connection() && self.is_whole() {
-                    self.standing = Standing::Retired;
-                }
-                // The refusal may quote the command's arguments, such as a task or a password. They
-                // are removed.
-                Ok(Some(Err(answer.without(""))))
+        loop {
+            match self.arrival_at_hand(shape)? {
+                Some(Arrival::Answer(answer)) => return Ok(Some(answer)),
+                Some(Arrival::Push(_)) => {}
+                None => return Ok(None),
             }
-            Ok(Some(value)) => Ok(Some(Ok(value))),
+        }
+    }
+
+    /// Returns the next answer or push if it has arrived. Answers that no call waits for are
+    /// dropped.
+    fn arrival_at_hand(&mut self, shape: Shape) -> Result<Option<Arrival>, ClientError> {
+        loop {
+            // An answer that no call waits for may be a stored result.
+            let unawaited = self.unawaited > 0;
+            let shape = if unawaited { Shape::Text } else { shape };
+            match self.next_at_hand(shape)? {
+                Some(Arrival::Answer(_)) if unawaited => {}
+                arrival => return Ok(arrival),
+            }
+        }
+    }
+
+    /// Returns the next answer or push if it has arrived, also an answer that no call waits for.
+    fn next_at_hand(&mut self, shape: Shape) -> Result<Option<Arrival>, ClientError> {
+        match self.replies.next(shape) {
+            Ok(Some(Value::Push { kind, data })) if self.speaks_resp3() => {
+                self.questions = self.questions.saturating_sub(1);
+                Ok(Some(Arrival::Push(Push::new(&kind, data))))
+            }
+            Ok(Some(Value::Push { .. })) => {
+                self.give_up();
+                Err(ClientError::Protocol(
+                    "a push on a connection that speaks RESP2".to_owned(),
+                ))
+            }
+            Ok(Some(value)) => {
+                self.unawaited = self.unawaited.saturating_sub(1);
+                Ok(Some(Arrival::Answer(self.received(value))))
+            }
             Ok(None) => Ok(None),
             Err(reason) => {
                 self.give_up();
@@ -224,11 +386,64 @@ impl Wire {
         }
     }
 
+    /// Counts an answer, and returns a refusal as an error.
+    fn received(&mut self, value: Value) -> Answer {
+        self.questions = self.questions.saturating_sub(1);
+        let Value::ServerError(error) = value else {
+            return Ok(value);
+        };
+        let code = error.code().to_owned();
+        let answer = ServerError::new(code, error.details().unwrap_or_default());
+        if answer.wants_new_connection() && self.is_whole() {
+            self.standing = Standing::Retired;
+        }
+        // The refusal may quote the command's arguments, such as a task or a password. They are
+        // removed.
+        Err(answer.without(""))
+    }
+
+    /// Waits for the answers that no call has waited for.
+    pub(crate) fn skip_unawaited(&mut self, wait: &mut Wait<'_>) -> Result<(), ClientError> {
+        while self.unawaited > 0 {
+            if self.next_at_hand(Shape::Text)?.is_none() {
+                let what = "the answers to earlier commands";
+                let read = self.stream.read_soon(&mut self.replies, wait, what);
+                read.map_err(|broken| self.lost(broken))?;
+                self.heard = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the pushes and the unawaited answers that have arrived. Returns `false` if anything
+    /// else has arrived, or if the connection is closed.
+    fn skip_at_hand(&mut self) -> bool {
+        loop {
+            match self.arrival_at_hand(Shape::Short) {
+                Ok(Some(Arrival::Push(_))) => {}
+                Ok(None) => match self.read_at_hand() {
+                    Ok(true) => {}
+                    // The rest of a push or of an unawaited answer is on its way.
+                    Ok(false) => {
+                        return self.replies.is_empty()
+                            || self.unawaited > 0
+                            || self.replies.rest().first() == Some(&b'>');
+                    }
+                    Err(_) => return false,
+                },
+                Ok(Some(Arrival::Answer(_))) | Err(_) => return false,
+            }
+        }
+    }
+
     /// Reads the bytes that have arrived. Returns `false` if there are none.
     pub(super) fn read_at_hand(&mut self) -> Result<bool, ClientError> {
         let read = self.stream.read_available(&mut self.replies);
-        read.map(|count| count > 0)
-            .map_err(|broken| self.lost(broken))
+        let count = read.map_err(|broken| self.lost(broken))?;
+        if count > 0 {
+            self.heard = Instant::now();
+        }
+        Ok(count > 0)
     }
 
     /// Notes that an exchange failed in the middle, and returns the error for it.
@@ -260,7 +475,7 @@ impl Wire {
 
     /// Marks the connection as whole again after a timeout between two messages, which broke
     /// nothing.
-    pub(super) fn recover(&mut self) {
+    pub(crate) fn recover(&mut self) {
         if self.standing == Standing::Broken(None) {
             self.standing = Standing::Whole;
         }
@@ -268,7 +483,7 @@ impl Wire {
 
     /// Returns `true` if the next command may be sent.
     pub(crate) fn is_whole(&self) -> bool {
-        self.standing == Standing::Whole && self.out.is_empty()
+        self.standing == Standing::Whole && (self.out.is_empty() || self.defers)
     }
 
     /// Returns `true` if the next command should use another connection.
@@ -279,6 +494,9 @@ impl Wire {
     /// Returns `true` if the connection is still open and holds no unexpected data. It does not
     /// wait.
     pub(super) fn is_alive(&mut self, expects_data: bool) -> bool {
+        if !expects_data && (self.hears || self.unawaited > 0) {
+            return self.skip_at_hand();
+        }
         if !expects_data && !self.replies.is_empty() {
             // Data after the last answer does not answer any command.
             return false;

@@ -18,6 +18,8 @@ pub(super) struct Scanner {
     text_end: Option<usize>,
     /// The number of elements that the open arrays still lack.
     missing: Option<usize>,
+    /// Whether the bytes are a push of RESP3, which answers no command.
+    is_push: bool,
     /// The number of bytes that were looked at.
     #[cfg(test)]
     pub(super) looked_at: usize,
@@ -49,13 +51,18 @@ impl Scanner {
     }
 
     /// Returns the answer if `bytes` holds all of it. `bytes` must begin with those of the previous
-    /// call.
+    /// call. A push has the shape of a message, whatever answer is expected.
     pub(super) fn scan(
         &mut self,
         bytes: &[u8],
         shape: Shape,
-        limit: usize,
+        max_reply: usize,
     ) -> Result<Option<Whole>, String> {
+        if self.next == 0 && bytes.first() == Some(&b'>') {
+            self.is_push = true;
+        }
+        let shape = if self.is_push { Shape::Message } else { shape };
+        let limit = shape.limit(max_reply);
         loop {
             let found = match self.text_end {
                 Some(end) => self.text(bytes, end)?,
@@ -92,7 +99,7 @@ impl Scanner {
         Ok(Found::Element(value))
     }
 
-    /// Reads a line: an element, or the length of a text or an array.
+    /// Reads a line: an element, or the length of a text, an array, a push or a map.
     fn line(&mut self, bytes: &[u8], shape: Shape, limit: usize) -> Result<Found, String> {
         let Some(line_end) = self.line_end(bytes)? else {
             return Ok(Found::Unfinished);
@@ -118,8 +125,18 @@ impl Scanner {
                     Found::Length
                 }
             },
+            Some(b'_') if line.len() == 1 => Found::Element(Some(Value::Nil)),
             Some(b'*') => {
                 let count = length(&line[1..]).ok_or("an invalid length")?;
+                self.open_array(count, shape)?
+            }
+            Some(b'>') if self.next == 0 => match length(&line[1..]) {
+                Some(count @ 1..) => self.open_array(count, shape)?,
+                _ => return Err("an invalid push".to_owned()),
+            },
+            Some(b'%') if shape.nests() => {
+                let pairs = length(&line[1..]).ok_or("an invalid length")?;
+                let count = pairs.checked_mul(2).ok_or("an invalid length")?;
                 self.open_array(count, shape)?
             }
             _ => return Err("bytes that are not an answer of Redis".to_owned()),

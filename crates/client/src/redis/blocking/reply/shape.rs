@@ -3,8 +3,9 @@
 /// The longest line: a status, an error or a length. Redis' longest error messages have a few
 /// hundred bytes.
 pub(super) const MAX_LINE: usize = 64 << 10;
-/// The parts of a channel's message: its kind, the channel, and a payload or a count.
-const MESSAGE_PARTS: usize = 3;
+/// The parts of a channel's message: its kind, a pattern if one was subscribed to, the channel, and
+/// a payload or a count.
+const MESSAGE_PARTS: usize = 4;
 /// The most parts of an answer to HELLO: seven names and values, and room for the modules of a
 /// large installation.
 const HELLO_PARTS: usize = 1 << 10;
@@ -25,7 +26,8 @@ pub enum Shape {
     Hello,
     /// A text: a stored result, as large as the caller accepts.
     Text,
-    /// A message of a channel: a small array, whose payload may be as large as a stored result.
+    /// A message of a channel, or an element of a list with the list's name: a small array, whose
+    /// payload may be as large as a stored result.
     Message,
 }
 

@@ -111,7 +111,7 @@ fn a_too_large_answer_is_refused_before_it_is_allocated() {
         "+a\n",
         ":x\r\n",
         "$1\r\nabc",
-        "*4\r\n",
+        "*5\r\n",
         "*1\r\n*1\r\n",
         "*2\r\n:1\r\n*0\r\n",
     ] {
@@ -149,6 +149,82 @@ fn an_answer_has_the_shape_of_its_command() {
         let got = shapes.map(|shape| !refused(shape, &bytes));
         let begin = String::from_utf8_lossy(&bytes[..bytes.len().min(20)]).into_owned();
         assert_eq!(got, accepted, "{begin:?} of {}", bytes.len());
+    }
+}
+
+/// Returns what a reader of small answers makes of these bytes.
+fn read_short(bytes: &[u8]) -> Result<Option<Value>, String> {
+    let mut reader = ReplyReader::new(LIMIT);
+    feed(&mut reader, bytes);
+    reader.next(Shape::Short)
+}
+
+#[test]
+fn a_push_is_returned_in_its_place() {
+    let payload = "x".repeat(MAX_LINE * 2);
+    let push = format!(
+        ">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n${}\r\n{payload}\r\n",
+        payload.len()
+    );
+    let bytes = format!(":1\r\n{push}_\r\n{push}$1\r\na\r\n");
+    for piece in [1, 7, 1000, bytes.len()] {
+        let (got, outcome) = super::answers(bytes.as_bytes().chunks(piece), Shape::Short, LIMIT);
+        assert_eq!(outcome, Ok(()));
+        assert!(
+            matches!(
+                &*got,
+                [
+                    Value::Int(1),
+                    Value::Push { .. },
+                    Value::Nil,
+                    Value::Push { data, .. },
+                    Value::BulkString(_),
+                ] if data[1] == Value::BulkString(payload.clone().into_bytes())
+            ),
+            "{piece}"
+        );
+    }
+}
+
+#[test]
+fn an_odd_or_too_large_push_is_refused() {
+    let text = |size: usize| format!("${size}\r\n{}\r\n", "x".repeat(size));
+    let too_large = format!(">2\r\n+message\r\n{}", text(LIMIT + MAX_LINE));
+    for bytes in [
+        ">0\r\n",
+        ">-1\r\n",
+        ">x\r\n",
+        ">5\r\n",
+        ">99999999999\r\n",
+        ">1\r\n>1\r\n",
+        ">1\r\n*1\r\n",
+        "*1\r\n>1\r\n:1\r\n",
+        "%1\r\n:1\r\n:2\r\n",
+        "_x\r\n",
+        &too_large,
+    ] {
+        let begin: String = bytes.chars().take(20).collect();
+        assert!(read_short(bytes.as_bytes()).is_err(), "{begin:?}");
+    }
+    for bytes in [">1\r\n", ">3\r\n+message\r\n", "_\r", ">"] {
+        assert_eq!(read_short(bytes.as_bytes()), Ok(None), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_greeting_may_be_a_map() {
+    let mut reader = ReplyReader::new(LIMIT);
+    let modules = "*1\r\n%2\r\n+name\r\n+a\r\n+args\r\n*0\r\n";
+    feed(
+        &mut reader,
+        format!("%2\r\n+proto\r\n:3\r\n+modules\r\n{modules}:7\r\n").as_bytes(),
+    );
+    assert!(matches!(reader.next(Shape::Hello), Ok(Some(Value::Map(_)))));
+    assert_eq!(reader.next(Shape::Short), Ok(Some(Value::Int(7))));
+    for bytes in ["%600\r\n", "%9999999999999999999\r\n", "%-2\r\n"] {
+        let mut reader = ReplyReader::new(LIMIT);
+        feed(&mut reader, bytes.as_bytes());
+        assert!(reader.next(Shape::Hello).is_err(), "{bytes:?}");
     }
 }
 
@@ -200,7 +276,7 @@ fn looked_at(answer: &[u8], piece: usize, shape: Shape) -> usize {
     let mut arrived = 0;
     while arrived < answer.len() {
         arrived = (arrived + piece).min(answer.len());
-        let whole = scanner.scan(&answer[..arrived], shape, shape.limit(LIMIT));
+        let whole = scanner.scan(&answer[..arrived], shape, LIMIT);
         let end = whole.map(|whole| whole.map(|whole| whole.end));
         assert_eq!(end, Ok((arrived == answer.len()).then_some(arrived)));
     }

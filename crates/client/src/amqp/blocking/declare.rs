@@ -1,0 +1,241 @@
+//! Queues: declared, looked at, deleted.
+//!
+//! A queue that may exist is never declared with guessed arguments, because the broker refuses
+//! arguments that differ from those of the queue (406). It is looked at first.
+
+use celery_protocol::amqp::{Method, Reply, Reserved, Short, Table, TableBuf};
+
+use super::client::Client;
+use super::link::{Link, unexpected_reply};
+use super::post::{Home, Post};
+use super::queue::{Queue, QueueState, QueueType};
+use crate::blocking::Wait;
+use crate::error::ClientError;
+
+/// RabbitMQ's code for something that does not exist.
+const NOT_FOUND: u16 = 404;
+/// RabbitMQ's code for a queue that exists with other arguments.
+const PRECONDITION_FAILED: u16 = 406;
+
+impl Client {
+    /// Declares a queue.
+    ///
+    /// # Errors
+    /// [`ClientError::Broker`] with the code 406 if the queue exists with other arguments.
+    pub fn declare_queue(
+        &mut self,
+        queue: &Queue<'_>,
+        wait: &mut Wait<'_>,
+    ) -> Result<QueueState, ClientError> {
+        self.call(wait, |link, wait| declare(link, queue, wait))
+    }
+
+    /// Returns the state of a queue, or `None` if it does not exist.
+    ///
+    /// # Errors
+    /// Any [`ClientError`] that prevents an answer.
+    pub fn queue_state(
+        &mut self,
+        name: &str,
+        wait: &mut Wait<'_>,
+    ) -> Result<Option<QueueState>, ClientError> {
+        self.call(wait, |link, wait| look(link, name, wait))
+    }
+
+    /// Deletes a queue with its messages. Returns the number of messages that were ready; it is 0
+    /// for a queue that does not exist.
+    ///
+    /// # Errors
+    /// Any [`ClientError`] that prevents an answer.
+    pub fn delete_queue(&mut self, name: &str, wait: &mut Wait<'_>) -> Result<u32, ClientError> {
+        self.call(wait, |link, wait| {
+            let delete = Method::QueueDelete {
+                ticket: Reserved::default(),
+                queue: short(name)?,
+                if_unused: false,
+                if_empty: false,
+                no_wait: false,
+            };
+            match link.ask(&delete, wait, "the answer to the deletion of a queue")? {
+                Ok(Reply::Removed(messages)) => Ok(messages),
+                Ok(other) => Err(unexpected_reply(&other)),
+                Err(close) => Err(ClientError::Broker(close)),
+            }
+        })
+    }
+
+    /// Creates what a returned post has missed, as Celery does: a direct exchange, and a queue bound
+    /// by its name. A queue that exists already stays as it is.
+    pub(super) fn create_missing(
+        &mut self,
+        home: Home<'_>,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), ClientError> {
+        let kind = self.options.create_missing;
+        self.call(wait, |link, wait| create(link, home, kind, wait))
+    }
+
+    /// Looks for the named exchanges of posts, and creates those that are missing if the post says
+    /// how. A connection asks once for each exchange. A post to an exchange that does not exist
+    /// would close the channel, and leave the outcome of the posts before it unknown.
+    pub(super) fn find_exchanges(
+        &self,
+        link: &mut Link,
+        posts: &[&Post],
+        wait: &mut Wait<'_>,
+    ) -> Result<(), ClientError> {
+        let Some(kind) = self.options.create_missing else {
+            return Ok(());
+        };
+        for post in posts.iter().filter(|post| !post.exchange.is_empty()) {
+            let Some(home) = post.home() else { continue };
+            if link.exchanges.contains(home.exchange) {
+                continue;
+            }
+            if !exchange_exists(link, home.exchange, wait)? {
+                create(link, home, Some(kind), wait)?;
+            }
+            link.exchanges.insert(home.exchange.to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn short(name: &str) -> Result<Short<'_>, ClientError> {
+    Short::new(name).map_err(ClientError::Unsendable)
+}
+
+/// Creates a queue, its exchange and the binding, as far as they are missing.
+fn create(
+    link: &mut Link,
+    home: Home<'_>,
+    kind: Option<QueueType>,
+    wait: &mut Wait<'_>,
+) -> Result<(), ClientError> {
+    let mut exists = look(link, home.queue, wait)?.is_some();
+    if !exists {
+        let mut queue = Queue::durable(home.queue);
+        if kind == Some(QueueType::Quorum) {
+            let kind = queue.arguments.set("x-queue-type", "quorum");
+            kind.map_err(|error| ClientError::Protocol(error.to_string()))?;
+        }
+        exists = match declare(link, &queue, wait) {
+            Ok(_) => false,
+            // Another program was faster, and declared it otherwise.
+            Err(ClientError::Broker(close)) if close.code == PRECONDITION_FAILED => true,
+            Err(error) => return Err(error),
+        };
+    }
+    // A post without an exchange needs no binding, and another program's queue stays as it is.
+    if exists && home.exchange == home.queue {
+        return Ok(());
+    }
+    bind_as_celery(link, home, wait)
+}
+
+/// Returns `true` if an exchange of this name exists, whatever its kind.
+fn exchange_exists(link: &mut Link, name: &str, wait: &mut Wait<'_>) -> Result<bool, ClientError> {
+    let look = declaration_of_exchange(name, true)?;
+    match link.ask(&look, wait, "the answer to the look at an exchange")? {
+        Ok(Reply::Done) => Ok(true),
+        Ok(other) => Err(unexpected_reply(&other)),
+        Err(close) if close.code == NOT_FOUND => Ok(false),
+        Err(close) => Err(ClientError::Broker(close)),
+    }
+}
+
+fn declaration_of_exchange(name: &str, passive: bool) -> Result<Method<'_>, ClientError> {
+    Ok(Method::ExchangeDeclare {
+        ticket: Reserved::default(),
+        exchange: short(name)?,
+        kind: short("direct")?,
+        passive,
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        no_wait: false,
+        arguments: Table::default(),
+    })
+}
+
+fn declare(
+    link: &mut Link,
+    queue: &Queue<'_>,
+    wait: &mut Wait<'_>,
+) -> Result<QueueState, ClientError> {
+    let arguments = TableBuf::from_fields(&queue.arguments).map_err(ClientError::Unsendable)?;
+    let declare = Method::QueueDeclare {
+        ticket: Reserved::default(),
+        queue: short(queue.name)?,
+        passive: false,
+        durable: queue.durable,
+        exclusive: queue.exclusive,
+        auto_delete: queue.auto_delete,
+        no_wait: false,
+        arguments: arguments.as_table(),
+    };
+    match link.ask(&declare, wait, "the answer to the declaration of a queue")? {
+        Ok(reply) => state(reply),
+        Err(close) => Err(ClientError::Broker(close)),
+    }
+}
+
+fn look(
+    link: &mut Link,
+    name: &str,
+    wait: &mut Wait<'_>,
+) -> Result<Option<QueueState>, ClientError> {
+    let look = Method::QueueDeclare {
+        ticket: Reserved::default(),
+        queue: short(name)?,
+        passive: true,
+        durable: false,
+        exclusive: false,
+        auto_delete: false,
+        no_wait: false,
+        arguments: Table::default(),
+    };
+    match link.ask(&look, wait, "the answer to the look at a queue")? {
+        Ok(reply) => state(reply).map(Some),
+        Err(close) if close.code == NOT_FOUND => Ok(None),
+        Err(close) => Err(ClientError::Broker(close)),
+    }
+}
+
+fn state(reply: Reply) -> Result<QueueState, ClientError> {
+    match reply {
+        Reply::Queue {
+            name,
+            messages,
+            consumers,
+        } => Ok(QueueState {
+            name,
+            messages,
+            consumers,
+        }),
+        other => Err(unexpected_reply(&other)),
+    }
+}
+
+/// Binds a queue to its exchange, which it declares unless one of this name exists.
+fn bind_as_celery(link: &mut Link, home: Home<'_>, wait: &mut Wait<'_>) -> Result<(), ClientError> {
+    let exchange = declaration_of_exchange(home.exchange, false)?;
+    let binding = Method::QueueBind {
+        ticket: Reserved::default(),
+        queue: short(home.queue)?,
+        exchange: short(home.exchange)?,
+        routing_key: short(home.queue)?,
+        no_wait: false,
+        arguments: Table::default(),
+    };
+    let exists = home.exchange != home.queue && exchange_exists(link, home.exchange, wait)?;
+    let exchange = Some(exchange).filter(|_| !exists);
+    for request in exchange.iter().chain([&binding]) {
+        match link.ask(request, wait, "the answer to the binding of a queue")? {
+            Ok(Reply::Done) => {}
+            Ok(other) => return Err(unexpected_reply(&other)),
+            Err(close) => return Err(ClientError::Broker(close)),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! A client of RabbitMQ whose calls block the thread, but never beyond a deadline.
+//!
+//! Every call takes a [`Wait`](crate::blocking::Wait). Its deadline covers the whole call: name,
+//! connection, TLS, login, repeats, confirm.
+//!
+//! A post is published with `mandatory` on a channel with confirms. The broker then answers each
+//! post: it has the message in a queue, it has no queue for it, or it does not take it. Without an
+//! answer the outcome is unknown, and the post is not repeated.
+//!
+//! ```no_run
+//! # use std::{sync::Arc, time::Duration};
+//! # use celery_client::amqp::{AmqpEndpoint, blocking::*};
+//! # use celery_client::blocking::{NeverInterrupt, Wait};
+//! # use celery_protocol::message::AmqpMessage;
+//! # fn post(message: AmqpMessage) -> Result<(), celery_client::ClientError> {
+//! let endpoint = Arc::new(AmqpEndpoint::from_url("amqp://localhost")?);
+//! let mut client = Client::new(endpoint, ClientOptions::default());
+//! let post = Post {
+//!     exchange: String::new(),
+//!     routing_key: "celery".into(),
+//!     queue: None,
+//!     task_id: "id".into(),
+//!     message,
+//! };
+//! let mut never = NeverInterrupt;
+//! client.publish(&post, &mut Wait::new(Duration::from_secs(5), &mut never))?;
+//! # Ok(()) }
+//! ```
+//!
+//! The modules, from the bottom:
+//!
+//! * `post` and `queue`: what to post, and what to declare;
+//! * `link`: a connection, opened and logged in;
+//! * `client`: the connection of a client, and requests that may be repeated;
+//! * `publish`: posts, one or many; `outcome`: what the answers to posts mean;
+//! * `receive`: messages from a queue; `declare`: queues;
+//! * `pool`: idle connections.
+
+mod client;
+mod declare;
+mod link;
+mod outcome;
+mod pool;
+mod post;
+mod publish;
+mod queue;
+mod receive;
+
+pub use client::{Client, ClientOptions};
+pub use pool::{Pool, PoolOptions};
+pub use post::Post;
+pub use queue::{Queue, QueueState, QueueType};
+pub use receive::Flow;

@@ -1,0 +1,418 @@
+//! A private RabbitMQ node.
+//!
+//! Erlang nodes find each other through a name server, epmd. A private epmd on a free port of the
+//! loopback interface serves the private node, so that no other node of the machine is involved.
+//! Erlang code can be run in the node by `erl_call`, which answers within milliseconds;
+//! `rabbitmqctl` would start an Erlang system for each command.
+
+use std::fs;
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::ports::{find_program, on_a_free_port};
+use crate::{Certificates, Error, Process, ServerName, free_port, wait_for};
+
+/// The Debian package that contains the server.
+const PACKAGE: &str = "rabbitmq-server";
+/// The program of the package that may run as any user. The one on the `PATH` insists on its own.
+const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+/// Time for a start, which takes about five seconds on an idle machine.
+const START: Duration = Duration::from_mins(2);
+/// The line that the node logs once it accepts connections.
+const READY: &str = "Server startup complete";
+/// The secret that Erlang nodes share. It protects nothing here: the ports are on loopback.
+const COOKIE: &str = "celerytestkit";
+/// One scheduler that does not spin while it waits, because tests share the machine's processors.
+const ERLANG: &str =
+    "+S 1:1 +sbwt none -start_epmd false -kernel inet_dist_use_interface {127,0,0,1}";
+
+/// The options of a private RabbitMQ. Default: a plain node.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct RabbitMqOptions {
+    tls: Option<ServerName>,
+    extra: Vec<String>,
+}
+
+impl RabbitMqOptions {
+    /// Returns the default options.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Accepts encrypted connections too, on a port of their own; see [`RabbitMq::tls_url`].
+    #[must_use]
+    pub fn tls(mut self, name: ServerName) -> Self {
+        self.tls = Some(name);
+        self
+    }
+
+    /// Adds a setting of `rabbitmq.conf`: `("heartbeat", "2")`.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.extra.push(format!("{name} = {value}"));
+        self
+    }
+
+    /// Starts the node.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`RabbitMq::start`].
+    pub fn start(self) -> Result<RabbitMq, Error> {
+        RabbitMq::start(self)
+    }
+}
+
+/// A private RabbitMQ node. Dropping it kills the node and removes its folder.
+#[derive(Debug)]
+pub struct RabbitMq {
+    // The node ends before its name server.
+    process: Process,
+    _epmd: Process,
+    ports: Ports,
+    certificates: Option<Certificates>,
+    vhosts: AtomicU32,
+    folder: TempDir,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    amqp: u16,
+    tls: u16,
+    nodes: u16,
+    epmd: u16,
+}
+
+impl RabbitMq {
+    /// Starts a node and waits until it accepts connections. Its user `guest` may do everything.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Missing`] when RabbitMQ is not installed, [`Error::Ended`] when it refuses
+    /// its settings.
+    pub fn start(options: RabbitMqOptions) -> Result<Self, Error> {
+        let folder = tempfile::Builder::new()
+            .prefix("rabbitmq-")
+            .tempdir()
+            .map_err(Error::io("making a temporary folder"))?;
+        let certificates = match options.tls {
+            Some(name) => Some(Certificates::generate(folder.path(), name)?),
+            None => None,
+        };
+        let (ports, epmd, process) = on_a_free_port("already in use", |amqp| {
+            let ports = Ports {
+                amqp,
+                tls: free_port()?,
+                nodes: free_port()?,
+                epmd: free_port()?,
+            };
+            configure(folder.path(), &options, certificates.as_ref(), ports)?;
+            let epmd = name_server(ports.epmd)?;
+            Ok((ports, epmd, node(folder.path(), ports)?))
+        })?;
+        Ok(Self {
+            process,
+            _epmd: epmd,
+            ports,
+            certificates,
+            vhosts: AtomicU32::new(0),
+            folder,
+        })
+    }
+
+    /// Returns `amqp://guest:guest@127.0.0.1:port//`, the address of the virtual host `/`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url_of("/")
+    }
+
+    /// Returns the address of a virtual host, whose name must not need percent-encoding.
+    #[must_use]
+    pub fn url_of(&self, vhost: &str) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", self.ports.amqp)
+    }
+
+    /// Returns `amqps://guest:guest@localhost:port//`, or `None` without [`RabbitMqOptions::tls`].
+    #[must_use]
+    pub fn tls_url(&self) -> Option<String> {
+        self.certificates.as_ref()?;
+        Some(format!(
+            "amqps://guest:guest@localhost:{}//",
+            self.ports.tls
+        ))
+    }
+
+    /// Returns the files of the authority, the server and a client, or `None` without
+    /// [`RabbitMqOptions::tls`].
+    #[must_use]
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_ref()
+    }
+
+    /// Returns the port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.ports.amqp
+    }
+
+    /// Returns the process id of the script that runs the node.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Returns the node's log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Makes a virtual host that the user `guest` may use, and returns its name. So tests that
+    /// share a node have queues of their own.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`RabbitMq::eval`].
+    pub fn add_vhost(&self) -> Result<String, Error> {
+        let name = format!("v{}", self.vhosts.fetch_add(1, Ordering::Relaxed));
+        self.eval(&format!(
+            "rabbit_vhost:add(<<\"{name}\">>, <<\"test\">>), \
+             rabbit_auth_backend_internal:set_permissions(<<\"guest\">>, <<\"{name}\">>, \
+             <<\".*\">>, <<\".*\">>, <<\".*\">>, <<\"test\">>)"
+        ))?;
+        Ok(name)
+    }
+
+    /// Returns the number of messages that are ready in a queue of the virtual host, or `None` if
+    /// the queue does not exist.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`RabbitMq::eval`].
+    pub fn ready_messages(&self, vhost: &str, queue: &str) -> Result<Option<u64>, Error> {
+        let answer = self.eval(&format!(
+            "case rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, <<\"{queue}\">>)) of \
+             {{ok, Q}} -> {{ok, N, _}} = rabbit_amqqueue:stat(Q), N; _ -> none end"
+        ))?;
+        if answer == "none" {
+            return Ok(None);
+        }
+        let count = answer.parse().map(Some);
+        count.map_err(|_| Error::Failed(format!("the length of {queue}: {answer}")))
+    }
+
+    /// Raises or ends the alarm that memory is short: RabbitMQ then reads from no publisher.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`RabbitMq::eval`].
+    pub fn alarm(&self, raised: bool) -> Result<(), Error> {
+        let alarm = "{resource_limit, memory, node()}";
+        self.eval(&if raised {
+            format!("rabbit_alarm:set_alarm({{{alarm}, []}})")
+        } else {
+            format!("rabbit_alarm:clear_alarm({alarm})")
+        })
+        .map(drop)
+    }
+
+    /// Closes all connections of clients by `connection.close` with the code 320.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`RabbitMq::eval`].
+    pub fn close_connections(&self) -> Result<(), Error> {
+        self.eval(
+            "[rabbit_networking:close_connection(P, \"closed by a test\") \
+             || P <- rabbit_networking:local_connections()]",
+        )
+        .map(drop)
+    }
+
+    /// Returns the number of open connections of clients.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`RabbitMq::eval`].
+    pub fn connections(&self) -> Result<usize, Error> {
+        let answer = self.eval("length(rabbit_networking:local_connections())")?;
+        let count = answer.parse();
+        count.map_err(|_| Error::Failed(format!("the number of connections: {answer}")))
+    }
+
+    /// Runs an Erlang expression in the node and returns its value as Erlang writes it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Failed`] when the expression fails or the node does not answer.
+    pub fn eval(&self, expression: &str) -> Result<String, Error> {
+        let mut call = Command::new(find_program("erl_call", "erlang-base")?);
+        call.args(["-sname", &node_name(self.ports), "-c", COOKIE, "-e"])
+            .env("ERL_EPMD_PORT", self.ports.epmd.to_string())
+            .env("HOME", self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let running = Error::io("running erl_call");
+        let output = call.spawn().and_then(|mut child| {
+            if let Some(mut input) = child.stdin.take() {
+                writeln!(input, "{expression}.")?;
+            }
+            child.wait_with_output()
+        });
+        let output = output.map_err(running)?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let value = text
+            .strip_prefix("{ok, ")
+            .and_then(|text| text.strip_suffix('}'));
+        value.map(str::to_owned).ok_or_else(|| {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            Error::Failed(format!("erl_call: {text}{errors}"))
+        })
+    }
+
+    /// Kills the node with SIGKILL, as a crash would. [`RabbitMq::restart`] starts it again.
+    pub fn kill9(&mut self) {
+        self.process.kill9();
+        self.wait_until_gone();
+    }
+
+    /// Ends the node with SIGTERM, as its operator would.
+    pub fn stop(&mut self) {
+        self.process.stop();
+        self.wait_until_gone();
+    }
+
+    /// Starts the node again with its old ports and files; ends it first if it runs.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`RabbitMq::start`].
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.stop();
+        self.process = node(self.folder.path(), self.ports)?;
+        Ok(())
+    }
+
+    /// Waits until the node has given back its port. It is a grandchild of this process, and may end
+    /// a moment after the script that runs it.
+    fn wait_until_gone(&self) {
+        let port = self.ports.amqp;
+        let gone = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err();
+        // A node that stays shows in the next start, which cannot have the port.
+        let _gone = wait_for(START, "the end of the node", gone);
+    }
+
+    /// Freezes the node: connections stay open but get no answer.
+    pub fn pause(&self) {
+        self.process.pause();
+    }
+
+    /// Lets a frozen node continue.
+    pub fn resume(&self) {
+        self.process.resume();
+    }
+}
+
+fn node_name(ports: Ports) -> String {
+    format!("testkit{}@localhost", ports.amqp)
+}
+
+/// Writes the files that the node reads.
+fn configure(
+    folder: &Path,
+    options: &RabbitMqOptions,
+    certificates: Option<&Certificates>,
+    ports: Ports,
+) -> Result<(), Error> {
+    let mut lines = vec![
+        format!("listeners.tcp.default = 127.0.0.1:{}", ports.amqp),
+        "vm_memory_high_watermark.absolute = 1GB".to_owned(),
+        "disk_free_limit.absolute = 50MB".to_owned(),
+        "log.console = true".to_owned(),
+        "log.console.level = info".to_owned(),
+        "log.file = false".to_owned(),
+    ];
+    if let Some(certificates) = certificates {
+        let (certificate, key) = certificates.server();
+        lines.extend([
+            format!("listeners.ssl.default = 127.0.0.1:{}", ports.tls),
+            format!("ssl_options.cacertfile = {}", certificates.ca().display()),
+            format!("ssl_options.certfile = {}", certificate.display()),
+            format!("ssl_options.keyfile = {}", key.display()),
+            "ssl_options.verify = verify_none".to_owned(),
+        ]);
+    }
+    lines.extend_from_slice(&options.extra);
+    let write = |name: &str, text: &str| {
+        let file = folder.join(name);
+        fs::write(&file, text).map_err(Error::io(format!("writing {}", file.display())))
+    };
+    write("rabbitmq.conf", &(lines.join("\n") + "\n"))?;
+    write("enabled_plugins", "[].\n")?;
+    write("environment", "")?;
+    let cookie = folder.join(".erlang.cookie");
+    if !cookie.exists() {
+        write(".erlang.cookie", COOKIE)?;
+        // Erlang refuses a cookie that others may read.
+        fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400))
+            .map_err(Error::io("protecting the cookie"))?;
+    }
+    Ok(())
+}
+
+/// Starts the name server and waits until it accepts connections.
+fn name_server(port: u16) -> Result<Process, Error> {
+    let mut command = Command::new(find_program("epmd", "erlang-base")?);
+    command.args(["-port", &port.to_string(), "-address", "127.0.0.1"]);
+    let mut process = Process::spawn("epmd", &mut command)?;
+    let waited = wait_for(START, "epmd", || {
+        process.exit_status().is_some() || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+    });
+    match process.exit_status() {
+        Some(status) => Err(Error::Ended {
+            name: "epmd".to_owned(),
+            status: status.to_string(),
+            log: process.log(),
+        }),
+        None => waited.map(|()| process),
+    }
+}
+
+/// Starts the node and waits until it accepts connections.
+fn node(folder: &Path, ports: Ports) -> Result<Process, Error> {
+    let mut command = Command::new(find_program(SERVER, PACKAGE)?);
+    command
+        .current_dir(folder)
+        .env("HOME", folder)
+        .env("LC_ALL", "C.UTF-8")
+        .env("ERL_EPMD_PORT", ports.epmd.to_string())
+        .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+        .env("RABBITMQ_NODENAME", node_name(ports))
+        .env("RABBITMQ_DIST_PORT", ports.nodes.to_string())
+        .env("RABBITMQ_MNESIA_BASE", folder.join("mnesia"))
+        .env("RABBITMQ_LOG_BASE", folder.join("log"))
+        .env("RABBITMQ_CONF_ENV_FILE", folder.join("environment"))
+        .env("RABBITMQ_CONFIG_FILE", folder.join("rabbitmq"))
+        .env(
+            "RABBITMQ_ENABLED_PLUGINS_FILE",
+            folder.join("enabled_plugins"),
+        )
+        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", ERLANG);
+    let log = folder.join("node.log");
+    let before = fs::metadata(&log).map_or(0, |file| file.len());
+    // The node is a child of a script.
+    let mut process = Process::spawn_logged("rabbitmq-server", &mut command, &log, true)?;
+    let offset = usize::try_from(before).unwrap_or_default();
+    process.wait_for_line_after(START, READY, offset)?;
+    Ok(process)
+}

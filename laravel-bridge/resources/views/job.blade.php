@@ -1,0 +1,5 @@
+@extends('celery::layout')
+@section('title', 'Job')
+@section('live')
+    @include('celery::live.job')
+@endsection

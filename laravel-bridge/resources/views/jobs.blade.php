@@ -1,0 +1,5 @@
+@extends('celery::layout')
+@section('title', 'Jobs')
+@section('live')
+    @include('celery::live.jobs')
+@endsection

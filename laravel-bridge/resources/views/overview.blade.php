@@ -1,0 +1,5 @@
+@extends('celery::layout')
+@section('title', 'Overview')
+@section('live')
+    @include('celery::live.overview')
+@endsection

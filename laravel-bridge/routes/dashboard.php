@@ -1,0 +1,18 @@
+<?php
+
+declare(strict_types=1);
+
+use CeleryBridge\Dashboard\ActionController;
+use CeleryBridge\Dashboard\AssetController;
+use CeleryBridge\Dashboard\Dashboard;
+use CeleryBridge\Dashboard\PageController;
+use Illuminate\Support\Facades\Route;
+
+Route::group(Dashboard::group(app('config')), static function (): void {
+    Route::get('/', ['as' => 'overview', 'uses' => PageController::class.'@overview']);
+    Route::get('/jobs', ['as' => 'jobs', 'uses' => PageController::class.'@jobs']);
+    Route::get('/jobs/{id}', ['as' => 'job', 'uses' => PageController::class.'@job']);
+    Route::post('/jobs/{id}/retry', ['as' => 'retry', 'uses' => ActionController::class.'@retry']);
+    Route::post('/revoke', ['as' => 'revoke', 'uses' => ActionController::class.'@revoke']);
+    Route::get('/assets/{file}', ['as' => 'asset', 'uses' => AssetController::class]);
+});

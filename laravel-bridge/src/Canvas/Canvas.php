@@ -1,0 +1,90 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Canvas;
+
+use CeleryBridge\TaskMessage;
+use Closure;
+
+/**
+ * Work that consists of several tasks, before its post. A plain value: it needs no extension.
+ *
+ * Each task has its id already, so the results are known before anything is sent.
+ */
+abstract class Canvas
+{
+    /** @var list<TaskMessage> */
+    private array $errbacks = [];
+
+    /**
+     * Returns all tasks, in their order, without the error callbacks.
+     *
+     * @return list<TaskMessage>
+     */
+    abstract public function tasks(): array;
+
+    /** Returns the task whose result is the result of all, or the group whose results are. */
+    abstract public function last(): TaskMessage|Group;
+
+    /**
+     * Returns a copy in which each task was changed, also the error callbacks.
+     *
+     * @param  Closure(TaskMessage): TaskMessage  $change
+     */
+    abstract public function map(Closure $change): static;
+
+    /**
+     * Returns a copy in which each task was changed that begins at once.
+     *
+     * @param  Closure(TaskMessage): TaskMessage  $change
+     */
+    abstract public function mapFirst(Closure $change): static;
+
+    /** Returns a copy that also calls these tasks if one of its tasks fails. */
+    final public function withErrbacks(TaskMessage ...$errbacks): static
+    {
+        $copy = clone $this;
+        $copy->errbacks = [...$this->errbacks, ...array_values($errbacks)];
+
+        return $copy;
+    }
+
+    /**
+     * @return list<TaskMessage>
+     */
+    final public function errbacks(): array
+    {
+        return $this->errbacks;
+    }
+
+    /**
+     * @param  Closure(TaskMessage): TaskMessage  $change
+     */
+    final protected static function changed(TaskMessage|self $member, Closure $change): TaskMessage|self
+    {
+        return $member instanceof TaskMessage ? $change($member) : $member->map($change);
+    }
+
+    /**
+     * @param  Closure(TaskMessage): TaskMessage  $change
+     */
+    final protected static function firstChanged(TaskMessage|self $member, Closure $change): TaskMessage|self
+    {
+        return $member instanceof TaskMessage ? $change($member) : $member->mapFirst($change);
+    }
+
+    /**
+     * @param  iterable<TaskMessage|self>  $members
+     * @return list<TaskMessage>
+     */
+    final protected static function tasksOf(iterable $members): array
+    {
+        $tasks = [];
+        foreach ($members as $member) {
+            array_push($tasks, ...($member instanceof TaskMessage ? [$member] : $member->tasks()));
+        }
+
+        return $tasks;
+    }
+}

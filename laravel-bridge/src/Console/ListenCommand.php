@@ -1,0 +1,117 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Console;
+
+use CeleryBridge\Contracts\Factory;
+use CeleryBridge\Outcomes\Listener;
+use CeleryBridge\Outcomes\ListenerHeartbeat;
+use CeleryBridge\Outcomes\Settlement;
+use CeleryBridge\Outcomes\TrackedJobs;
+use CeleryBridge\TaskMessage;
+use CeleryBridge\Transport\ExtensionTransport;
+use Illuminate\Console\Command;
+use Illuminate\Contracts\Debug\ExceptionHandler;
+use Throwable;
+
+/**
+ * Brings the ends of jobs on Celery workers into Laravel: `failed()`, `failed_jobs`, and events. It
+ * goes on through outages of the broker and the database, until it gets SIGTERM or SIGINT.
+ */
+final class ListenCommand extends Command
+{
+    use SpeaksInComponents;
+
+    /** The longest pause after a failure, in microseconds. */
+    private const LONGEST_PAUSE = 5_000_000;
+
+    /** @var string */
+    protected $signature = 'celery:listen
+        {--connection= : A connection of config/celery.php}
+        {--interval=10 : Seconds between two readings of stored results}
+        {--keep=7 : Days that the rows of ended jobs stay in the table}
+        {--once : Read the stored results once, and end}';
+
+    /** @var string */
+    protected $description = 'Bring the outcomes of jobs on Celery into Laravel: failed(), failed_jobs, events';
+
+    private bool $ends = false;
+
+    public function handle(Factory $celery, TrackedJobs $jobs): int
+    {
+        $interval = (float) $this->option('interval');
+        $keep = $this->option('keep');
+        if ($interval <= 0 || ! is_numeric($keep) || $keep < 0) {
+            $this->complain('--interval must be a number of seconds above 0, and --keep a number of days');
+
+            return self::FAILURE;
+        }
+
+        try {
+            if (! $jobs->exist()) {
+                $this->complain('The table '.TrackedJobs::TABLE.' does not exist, or the database cannot be reached. '
+                    .'`php artisan migrate` creates it.');
+
+                return self::FAILURE;
+            }
+            $settings = $celery->settings($this->option('connection'));
+            $transport = new ExtensionTransport($settings);
+            $transport->ensureUsable();
+            $heartbeat = new ListenerHeartbeat($this->laravel->make('cache')->store(), $settings->name);
+            $settlement = new Settlement($this->laravel);
+            $listener = new Listener(
+                $transport->client(...),
+                $settings->name,
+                $jobs,
+                $settlement,
+                $interval,
+                (float) $keep * 86_400,
+                static fn (TaskMessage $task): array => $celery->connection($settings->name)->postMany([$task]),
+                60.0 + (float) $settings->timeout,
+            );
+
+            if ($this->option('once')) {
+                $listener->read();
+                $heartbeat->beat();
+
+                return self::SUCCESS;
+            }
+        } catch (Throwable $e) {
+            $this->complain($e->getMessage());
+
+            return self::FAILURE;
+        }
+
+        $this->obeySignals();
+        $this->inform("Listening to the outcomes of [{$settings->name}]");
+        $failures = 0;
+        while (! $this->ends) {
+            try {
+                $listener->turn();
+                $heartbeat->beat();
+                $failures = 0;
+            } catch (Throwable $e) {
+                $listener->reset();
+                $this->laravel->make(ExceptionHandler::class)->report($e);
+                $longest = min(self::LONGEST_PAUSE, 100_000 * 2 ** min($failures++, 10));
+                usleep(random_int(intdiv($longest, 2), $longest));
+            }
+        }
+
+        return self::SUCCESS;
+    }
+
+    private function obeySignals(): void
+    {
+        if (! function_exists('pcntl_async_signals')) {
+            return;
+        }
+        pcntl_async_signals(true);
+        foreach ([SIGTERM, SIGINT] as $signal) {
+            pcntl_signal($signal, function (): void {
+                $this->ends = true;
+            });
+        }
+    }
+}

@@ -1,0 +1,175 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Dashboard;
+
+use Celery\Inspect;
+use CeleryBridge\Config\ConnectionSettings;
+use CeleryBridge\Queue\ConfiguredQueues;
+use CeleryBridge\Queue\RedisQueues;
+use CeleryBridge\Transport\ExtensionTransport;
+use Illuminate\Contracts\Cache\Repository as Cache;
+use Illuminate\Contracts\Config\Repository;
+use Throwable;
+
+/**
+ * What the workers of one connection do now, and how long its queues are.
+ *
+ * The workers are asked at most every two seconds, for all viewers together: one of them asks, and
+ * the others get the last answer meanwhile.
+ *
+ * @phpstan-type Task array{id: string, name: string, arguments: string, worker: string, since: ?float, eta: ?string}
+ * @phpstan-type State array{at: float, error: ?string, queues_error: ?string, workers: list<array{name: string, concurrency: ?int, done: int, uptime: ?int, queues: list<string>}>, running: list<Task>, waiting: list<Task>, queues: list<array{name: string, length: ?int, consumers: int}>}
+ */
+final class LiveState
+{
+    private const FRESH = 2.0;
+
+    /** Seconds for which the viewers get the last answer while one of them asks. */
+    private const STALE = 30;
+
+    /** Seconds that one question waits for the workers. */
+    private const PATIENCE = 1.0;
+
+    /** The tasks of one list, at most. */
+    public const TASKS = 200;
+
+    public function __construct(private readonly Cache $cache, private readonly Repository $config)
+    {
+    }
+
+    /**
+     * @return State
+     */
+    public function of(ConnectionSettings $settings): array
+    {
+        $key = "celery:dashboard:{$settings->name}";
+        $last = $this->cached(fn (): mixed => $this->cache->get($key));
+        $last = is_array($last) ? $last : null;
+        if ($last !== null && microtime(true) - $last['at'] < self::FRESH) {
+            return $last;
+        }
+        if ($last !== null && ! $this->cached(fn (): bool => $this->cache->add("{$key}:asking", 1, 10), true)) {
+            return $last;
+        }
+
+        $state = $this->ask($settings);
+        $this->cached(fn (): bool => $this->cache->put($key, $state, self::STALE));
+        $this->cached(fn (): bool => $this->cache->forget("{$key}:asking"));
+
+        return $state;
+    }
+
+    /**
+     * Calls the cache; a cache that fails makes the page slower, no more.
+     */
+    private function cached(callable $call, mixed $otherwise = null): mixed
+    {
+        try {
+            return $call();
+        } catch (Throwable) {
+            return $otherwise;
+        }
+    }
+
+    /**
+     * @return State
+     */
+    private function ask(ConnectionSettings $settings): array
+    {
+        $state = [
+            'at' => microtime(true), 'error' => null, 'queues_error' => null,
+            'workers' => [], 'running' => [], 'waiting' => [], 'queues' => [],
+        ];
+        try {
+            $inspect = (new ExtensionTransport($settings))->client()->control()->inspect(timeout: self::PATIENCE);
+            $state = $this->workers($inspect) + $state;
+        } catch (Throwable $e) {
+            $state['error'] = $e->getMessage();
+        }
+
+        $consumers = array_count_values(array_merge(...array_column($state['workers'], 'queues')));
+        $names = array_unique([...ConfiguredQueues::of($settings, $this->config), ...array_map(strval(...), array_keys($consumers))]);
+        sort($names);
+        $redis = new RedisQueues($settings);
+        foreach ($names as $name) {
+            $length = null;
+            if ($state['queues_error'] === null) {
+                try {
+                    $length = $redis->size($name);
+                } catch (Throwable $e) {
+                    $state['queues_error'] = $e->getMessage();
+                }
+            }
+            $state['queues'][] = ['name' => $name, 'length' => $length, 'consumers' => $consumers[$name] ?? 0];
+        }
+        $state['at'] = microtime(true);
+
+        return $state;
+    }
+
+    /**
+     * @return array{workers?: list<mixed>, running?: list<Task>, waiting?: list<Task>}
+     */
+    private function workers(Inspect $inspect): array
+    {
+        $stats = $inspect->stats();
+        if ($stats === []) {
+            return [];
+        }
+        $queues = $inspect->activeQueues();
+        $running = $waiting = $workers = [];
+        foreach ($inspect->active() as $worker => $requests) {
+            foreach ($requests as $request) {
+                $running[] = self::task((array) $request, (string) $worker);
+            }
+        }
+        foreach ($inspect->reserved() as $worker => $requests) {
+            foreach ($requests as $request) {
+                $waiting[] = self::task((array) $request, (string) $worker);
+            }
+        }
+        foreach ($inspect->scheduled() as $worker => $entries) {
+            foreach ($entries as $entry) {
+                $waiting[] = self::task((array) $entry['request'], (string) $worker, (string) $entry['eta']);
+            }
+        }
+        ksort($stats);
+        foreach ($stats as $name => $stat) {
+            $stat = (array) json_decode((string) json_encode($stat), true);
+            $workers[] = [
+                'name' => (string) $name,
+                'concurrency' => isset($stat['pool']['max-concurrency']) ? (int) $stat['pool']['max-concurrency'] : null,
+                'done' => (int) array_sum((array) ($stat['total'] ?? [])),
+                'uptime' => isset($stat['uptime']) ? (int) $stat['uptime'] : null,
+                'queues' => array_map(strval(...), array_column($queues[$name] ?? [], 'name')),
+            ];
+        }
+
+        // A worker lists a task that it runs among the reserved ones, too.
+        $waiting = array_diff_key(array_column($waiting, null, 'id'), array_column($running, null, 'id'));
+
+        return [
+            'workers' => $workers,
+            'running' => array_slice($running, 0, self::TASKS),
+            'waiting' => array_slice(array_values($waiting), 0, self::TASKS),
+        ];
+    }
+
+    /**
+     * @param  array<string, mixed>  $request
+     * @return Task
+     */
+    private static function task(array $request, string $worker, ?string $eta = null): array
+    {
+        return [
+            'id' => (string) ($request['id'] ?? ''),
+            'name' => (string) ($request['name'] ?? ''),
+            'arguments' => Arguments::show($request['args'] ?? [], $request['kwargs'] ?? []),
+            'worker' => $worker,
+            'since' => isset($request['time_start']) ? (float) $request['time_start'] : null,
+            'eta' => $eta,
+        ];
+    }
+}

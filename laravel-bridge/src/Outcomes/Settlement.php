@@ -1,0 +1,65 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Outcomes;
+
+use CeleryBridge\Events\TaskFailed;
+use CeleryBridge\Events\TaskRetried;
+use CeleryBridge\Events\TaskRevoked;
+use CeleryBridge\Events\TaskSucceeded;
+use Illuminate\Container\Container;
+use Illuminate\Contracts\Debug\ExceptionHandler;
+use Illuminate\Contracts\Events\Dispatcher;
+use Illuminate\Queue\Events\JobProcessed;
+use stdClass;
+use Throwable;
+
+/**
+ * Runs what the application has for the end of a task: `failed()` of the job, and events. Its
+ * exceptions are reported and change nothing else.
+ */
+final class Settlement
+{
+    public function __construct(private readonly Container $container)
+    {
+    }
+
+    public function run(stdClass $row, Outcome $outcome): void
+    {
+        $job = new CeleryJob($this->container, $row);
+        $this->guarded(function () use ($row, $outcome, $job): void {
+            if ($outcome->isFailure()) {
+                // Calls failed(), and raises Laravel's JobFailed in any case.
+                $job->fail($outcome->exception($row->id));
+            } elseif ($outcome->state === Outcome::SUCCESS) {
+                $this->raise(new JobProcessed($row->queue_connection, $job));
+            }
+        });
+        $this->guarded(fn () => $this->raise(match (true) {
+            $outcome->state === Outcome::SUCCESS => new TaskSucceeded($row->id, $row->task, $job, $outcome->result),
+            $outcome->state === Outcome::REVOKED => new TaskRevoked($row->id, $row->task, $job, $outcome->message),
+            default => new TaskFailed($row->id, $row->task, $job, $outcome->exception($row->id)),
+        }));
+    }
+
+    public function retried(stdClass $row, ?string $reason): void
+    {
+        $job = new CeleryJob($this->container, $row);
+        $this->guarded(fn () => $this->raise(new TaskRetried($row->id, $row->task, $job, $reason)));
+    }
+
+    private function raise(object $event): void
+    {
+        $this->container->make(Dispatcher::class)->dispatch($event);
+    }
+
+    private function guarded(callable $call): void
+    {
+        try {
+            $call();
+        } catch (Throwable $e) {
+            $this->container->make(ExceptionHandler::class)->report($e);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Outcomes;
+
+use CeleryBridge\Exceptions\JobCannotRunOnCelery;
+use CeleryBridge\TaskMessage;
+use DateTimeImmutable;
+
+/**
+ * The message in the payload of a tracked job, from which the task can be posted again.
+ */
+final class StoredMessage
+{
+    /** The key of a payload that has the message. */
+    public const KEY = 'celery';
+
+    /**
+     * @param  array<string, mixed>  $payload  the whole payload, with objects as stdClass
+     * @param  array<string, mixed>  $message
+     */
+    private function __construct(
+        public readonly array $payload,
+        private readonly array $message,
+        public readonly ?string $connection,
+    ) {
+    }
+
+    /**
+     * @throws JobCannotRunOnCelery the payload is not that of a tracked job
+     */
+    public static function of(string $payload): self
+    {
+        // Objects stay objects: an empty one would become a list.
+        $payload = get_object_vars((object) json_decode($payload));
+        $message = get_object_vars((object) ($payload[self::KEY] ?? null));
+        if (! is_string($message['task'] ?? null)) {
+            throw JobCannotRunOnCelery::because('a raw payload', 'it is a job of Laravel\'s, which only PHP workers '
+                .'understand. Post a task by its name: Celery::post($task, $args, $queue).');
+        }
+
+        return new self($payload, $message, isset($message['connection']) ? (string) $message['connection'] : null);
+    }
+
+    /**
+     * Returns what a payload has under {@see StoredMessage::KEY}.
+     *
+     * @param  string|null  $connection  a name in config/celery.php; null: its default
+     * @return array<string, mixed>
+     */
+    public static function toArray(TaskMessage $task, ?string $connection): array
+    {
+        return [
+            'connection' => $connection,
+            'task' => $task->name,
+            'args' => $task->args,
+            'queue' => $task->queue,
+            'fields' => $task->fields,
+        ];
+    }
+
+    /** Returns the task as it was to be posted. */
+    public function task(string $id): TaskMessage
+    {
+        return $this->make($id, null, $this->fields());
+    }
+
+    /** Returns the task for another run, without the times that have passed. */
+    public function again(string $id, ?string $queue): TaskMessage
+    {
+        $fields = array_diff_key($this->fields(), ['eta' => 0, 'expires' => 0]);
+        if (isset($this->payload['retryUntil'])) {
+            $fields['expires'] = new DateTimeImmutable('@'.(int) $this->payload['retryUntil']);
+        }
+
+        return $this->make($id, $queue, $fields);
+    }
+
+    /**
+     * @param  array<string, mixed>  $fields
+     */
+    private function make(string $id, ?string $queue, array $fields): TaskMessage
+    {
+        $args = $this->message['args'] ?? [];
+
+        return TaskMessage::make(
+            $this->message['task'],
+            is_object($args) ? get_object_vars($args) : (array) $args,
+            $queue ?? $this->message['queue'] ?? null,
+            ['id' => $id, 'after_commit' => false] + $fields,
+        );
+    }
+
+    /**
+     * @return array<string, mixed>
+     */
+    private function fields(): array
+    {
+        $fields = $this->message['fields'] ?? [];
+
+        return is_object($fields) ? get_object_vars($fields) : (array) $fields;
+    }
+}

@@ -1,0 +1,107 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Queue;
+
+use CeleryBridge\Context\LaravelHeader;
+use CeleryBridge\Exceptions\JobCannotRunOnCelery;
+use CeleryBridge\Outcomes\Outbox;
+use CeleryBridge\Outcomes\StoredMessage;
+use CeleryBridge\Outcomes\TrackedJobs;
+use CeleryBridge\TaskMessage;
+use Illuminate\Support\Str;
+use Throwable;
+
+/**
+ * Writes the rows by which `celery:listen` knows the jobs of this connection, and sends a failed job
+ * again from its row.
+ */
+trait TracksJobs
+{
+    /**
+     * Posts the task of a payload of `failed_jobs` once more, with a fresh id. `queue:retry` calls it.
+     *
+     * @param  mixed  $payload
+     * @param  mixed  $queue
+     * @param  array<string, mixed>  $options
+     * @return string the task's id
+     *
+     * @throws JobCannotRunOnCelery the payload is not that of a tracked job
+     */
+    public function pushRaw($payload, $queue = null, array $options = [])
+    {
+        $message = StoredMessage::of((string) $payload);
+        $id = (string) Str::uuid();
+        $task = $message->again($id, TaskMessage::queueName($queue));
+
+        $outbox = $this->outbox();
+        if ($outbox->isOn()) {
+            $task = $task->once();
+        }
+        $payload = ['uuid' => $id, StoredMessage::KEY => StoredMessage::toArray($task, $message->connection)] + $message->payload;
+        $outbox->write([$this->row($task, $message->connection, $payload)]);
+        $outbox->post([$task], fn () => ($this->manager)()->connection($message->connection)->postMany([$task]));
+
+        return $id;
+    }
+
+    /**
+     * @param  array<string, mixed>  $payload
+     * @return array<string, mixed>
+     */
+    private function row(TaskMessage $task, ?string $connection, array $payload): array
+    {
+        $settings = ($this->manager)()->settings($connection);
+        $text = json_encode($payload);
+
+        return [
+            'id' => $task->id,
+            'celery_connection' => $settings->name,
+            'queue_connection' => (string) $this->connectionName,
+            'queue' => $task->queue ?? $settings->queue,
+            'task' => $task->name,
+            'payload' => (string) ($text ?: json_encode($payload, JSON_INVALID_UTF8_SUBSTITUTE | JSON_PARTIAL_OUTPUT_ON_ERROR)),
+            // A row that does not hold the exact message is not posted by a listener.
+            'state' => $text === false ? 'PENDING' : TrackedJobs::POSTING,
+            'created_at' => microtime(true),
+        ];
+    }
+
+    /**
+     * Returns a payload as Laravel's own queues write it, with the message beside it.
+     *
+     * @return array<string, mixed>
+     */
+    private function payloadOf(Posting $posting): array
+    {
+        [$job, $task] = [$posting->job, $posting->task];
+        $command = self::serialized($job);
+        $payload = ['job' => $command === null ? $task->name : 'Illuminate\Queue\CallQueuedHandler@call']
+            + $this->payload($job, $posting->settings, $task->id);
+        $payload['data'] = ['commandName' => $job::class] + ($command === null ? [] : ['command' => $command]);
+
+        return $payload + [StoredMessage::KEY => StoredMessage::toArray($task, $this->connectionFor($job))]
+            + (array) ($task->fields[LaravelHeader::NAME] ?? []);
+    }
+
+    /**
+     * Returns the job as Laravel's workers unserialize it; null if that is impossible. Such a job is
+     * sent and tracked nevertheless, but its `failed()` cannot be called.
+     */
+    private static function serialized(object $job): ?string
+    {
+        try {
+            $text = serialize(clone $job);
+        } catch (Throwable) {
+            return null;
+        }
+
+        return json_encode($text) === false ? null : $text;
+    }
+
+    private function outbox(): Outbox
+    {
+        return $this->container->make(Outbox::class);
+    }
+}

@@ -1,0 +1,242 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Tests\Feature;
+
+use CeleryBridge\Contracts\Factory;
+use CeleryBridge\Events\TaskFailed;
+use CeleryBridge\Events\TaskRevoked;
+use CeleryBridge\Events\TaskSucceeded;
+use CeleryBridge\Outcomes\Listener;
+use CeleryBridge\Outcomes\Settlement;
+use CeleryBridge\Outcomes\TrackedJobs;
+use CeleryBridge\Tests\fixtures\jobs\TaskCreated;
+use CeleryBridge\Tests\Support\Broker;
+use CeleryBridge\Tests\Support\TestCase;
+use CeleryBridge\Transport\ExtensionTransport;
+use Illuminate\Queue\Events\JobFailed;
+use Illuminate\Queue\Events\JobProcessed;
+use Illuminate\Support\Facades\DB;
+use Illuminate\Support\Facades\Event;
+use Illuminate\Support\Facades\Queue;
+use Illuminate\Support\Facades\Schema;
+use RuntimeException;
+use stdClass;
+
+/**
+ * What `celery:listen` makes of the ends of jobs, with a real Redis in which the test ends them.
+ */
+final class OutcomesTest extends TestCase
+{
+    private Broker $broker;
+
+    protected function config(): array
+    {
+        return ['queue' => [
+            'default' => 'sync',
+            'connections' => ['sync' => ['driver' => 'sync'], 'celery' => ['driver' => 'celery']],
+            'failed' => ['driver' => 'database-uuids', 'database' => 'sqlite', 'table' => 'failed_jobs'],
+        ]];
+    }
+
+    protected function setUp(): void
+    {
+        parent::setUp();
+        $this->broker = $this->broker();
+        config(['celery.connections.default.url' => $this->broker->url]);
+        $this->command('migrate', ['--force' => true]);
+        $this->createFailedJobsTable();
+        $this->createTasksTable();
+        DB::table('tasks')->insert(['name' => 'a']);
+    }
+
+    public function test_a_failure_calls_failed_and_is_in_failed_jobs_once(): void
+    {
+        Event::fake([TaskFailed::class, JobFailed::class]);
+        $id = $this->dispatched();
+        $this->assertSame('PENDING', $this->row($id)->state);
+
+        $this->fails($id);
+        $this->command('celery:listen', ['--once' => true]);
+        $this->command('celery:listen', ['--once' => true]);
+
+        $failed = DB::table('failed_jobs')->get();
+        $this->assertCount(1, $failed);
+        $this->assertSame([$id, 'celery', 'celery'], [$failed[0]->uuid, $failed[0]->connection, $failed[0]->queue]);
+        $this->assertStringContainsString('ValueError: no such row', $failed[0]->exception);
+        $this->assertStringContainsString('in the worker', $failed[0]->exception);
+        $this->assertStringContainsString('no such row', DB::table('tasks')->value('message'));
+        Event::assertDispatchedTimes(TaskFailed::class, 1);
+        Event::assertDispatchedTimes(JobFailed::class, 1);
+        $this->assertFalse($this->broker->hasResult($id));
+        $this->assertNotNull($this->row($id)->settled_at);
+    }
+
+    public function test_queue_retry_posts_the_task_again(): void
+    {
+        $id = $this->dispatched();
+        $this->fails($id);
+        $this->command('celery:listen', ['--once' => true]);
+        [, $list] = $this->command('queue:failed');
+        $this->assertStringContainsString(TaskCreated::class, $list);
+        $this->broker->flush();
+
+        $this->command('queue:retry', ['id' => [$id]]);
+
+        [$message] = $this->broker->messages('celery');
+        $this->assertSame(['task_created', [1]], [$message->headers->task, $message->args]);
+        $this->assertNotSame($id, $message->headers->id);
+        $this->assertSame(0, DB::table('failed_jobs')->count());
+        $this->assertSame('PENDING', $this->row($message->headers->id)->state);
+
+        $this->fails($message->headers->id);
+        $this->command('celery:listen', ['--once' => true]);
+        $this->assertSame([$message->headers->id], DB::table('failed_jobs')->pluck('uuid')->all());
+    }
+
+    public function test_a_success_raises_its_events(): void
+    {
+        Event::fake([TaskSucceeded::class, JobProcessed::class]);
+        $id = $this->dispatched();
+        $this->broker->finish($id, 'SUCCESS', 5);
+
+        $this->command('celery:listen', ['--once' => true]);
+
+        Event::assertDispatched(TaskSucceeded::class, static fn (TaskSucceeded $event): bool => $event->result === 5
+            && $event->id === $id && $event->job->resolveName() === TaskCreated::class);
+        Event::assertDispatchedTimes(JobProcessed::class, 1);
+        $this->assertSame(0, DB::table('failed_jobs')->count());
+    }
+
+    public function test_a_revoked_task_is_no_failure_but_an_expired_one_is(): void
+    {
+        Event::fake([TaskRevoked::class]);
+        [$revoked, $expired] = [$this->dispatched(), $this->dispatched()];
+        foreach ([$revoked => 'revoked', $expired => 'expired'] as $id => $reason) {
+            $this->broker->finish((string) $id, 'REVOKED', $this->exception('TaskRevokedError', $reason, 'celery.exceptions'));
+        }
+
+        $this->command('celery:listen', ['--once' => true]);
+
+        Event::assertDispatchedTimes(TaskRevoked::class, 2);
+        $this->assertSame([$expired], DB::table('failed_jobs')->pluck('uuid')->all());
+    }
+
+    public function test_a_listener_that_died_is_taken_over_after_its_lease(): void
+    {
+        $jobs = $this->app->make(TrackedJobs::class);
+        $id = $this->dispatched();
+        $this->fails($id);
+        $end = new \CeleryBridge\Outcomes\Outcome('FAILURE', null, 'ValueError', 'no such row');
+        // Two listeners write the end; the first dies before it calls failed().
+        $this->assertTrue($jobs->end($this->row($id), $end, -1.0));
+        $this->assertFalse($jobs->end($this->row($id), $end, -1.0));
+        $this->assertNull(DB::table('tasks')->value('message'));
+
+        $this->listener()->read();
+        $this->assertStringContainsString('no such row', DB::table('tasks')->value('message'));
+        $this->assertSame(1, DB::table('failed_jobs')->count());
+    }
+
+    public function test_an_exception_of_failed_jobs_leaves_the_row_open(): void
+    {
+        $id = $this->dispatched();
+        $this->fails($id);
+        Schema::rename('failed_jobs', 'elsewhere');
+        [$code] = $this->command('celery:listen', ['--once' => true]);
+        $this->assertSame(1, $code);
+        $this->assertNull($this->row($id)->ended_at);
+
+        Schema::rename('elsewhere', 'failed_jobs');
+        $this->command('celery:listen', ['--once' => true]);
+        $this->assertSame(1, DB::table('failed_jobs')->count());
+    }
+
+    public function test_a_row_comes_and_goes_with_the_transaction_and_the_post(): void
+    {
+        try {
+            DB::transaction(function (): void {
+                $this->dispatched();
+                throw new RuntimeException('rolled back');
+            });
+        } catch (RuntimeException) {
+        }
+        $this->assertSame(0, DB::table('celery_jobs')->count());
+
+        config(['celery.connections.default.url' => 'redis://127.0.0.1:1']);
+        $this->app->make(Factory::class)->forgetConnections();
+        try {
+            $this->dispatched();
+            $this->fail('the post must fail');
+        } catch (\CeleryConnectionException) {
+        }
+        $this->assertSame(0, DB::table('celery_jobs')->count());
+    }
+
+    public function test_jobs_are_not_tracked_without_the_table_or_if_switched_off(): void
+    {
+        config(['celery.track' => false]);
+        $this->dispatched();
+        $this->assertSame(0, DB::table('celery_jobs')->count());
+
+        config(['celery.track' => null]);
+        Schema::drop('celery_jobs');
+        $this->app->forgetInstance(TrackedJobs::class);
+        $this->dispatched();
+        [$code, $text] = $this->command('celery:listen', ['--once' => true]);
+        $this->assertSame(1, $code);
+        $this->assertStringContainsString('php artisan migrate', $text);
+        $this->assertCount(2, $this->broker->messages('celery'));
+    }
+
+    public function test_rows_of_jobs_that_ended_long_ago_are_deleted(): void
+    {
+        [$ended, $open] = [$this->dispatched(), $this->dispatched()];
+        $this->broker->finish($ended, 'SUCCESS', 5);
+        $this->command('celery:listen', ['--once' => true]);
+        DB::table('celery_jobs')->where('id', $ended)->update(['ended_at' => microtime(true) - 3 * 86_400]);
+        DB::table('celery_jobs')->where('id', $open)->update(['created_at' => 1.0]);
+
+        $this->command('celery:listen', ['--once' => true, '--keep' => '4']);
+        $this->assertSame(2, DB::table('celery_jobs')->count());
+
+        $this->command('celery:listen', ['--once' => true, '--keep' => '2']);
+        $this->assertSame([$open], DB::table('celery_jobs')->pluck('id')->all());
+    }
+
+    private function dispatched(): string
+    {
+        return (string) Queue::connection('celery')->push(new TaskCreated(1));
+    }
+
+    private function fails(string $id): void
+    {
+        $this->broker->finish($id, 'FAILURE', $this->exception('ValueError', 'no such row', 'builtins'), 'in the worker');
+    }
+
+    /**
+     * @return array<string, mixed>
+     */
+    private function exception(string $type, string $message, string $module): array
+    {
+        return ['exc_type' => $type, 'exc_message' => [$message], 'exc_module' => $module];
+    }
+
+    private function row(string $id): stdClass
+    {
+        return DB::table('celery_jobs')->where('id', $id)->first() ?? throw new RuntimeException("{$id} is not tracked");
+    }
+
+    private function listener(): Listener
+    {
+        $transport = new ExtensionTransport($this->app->make(Factory::class)->settings());
+
+        return new Listener(
+            $transport->client(...),
+            'default',
+            $this->app->make(TrackedJobs::class),
+            new Settlement($this->app),
+        );
+    }
+}

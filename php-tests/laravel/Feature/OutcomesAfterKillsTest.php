@@ -1,0 +1,135 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Tests\Feature;
+
+use CeleryBridge\Tests\fixtures\jobs\FailsOnWorker;
+use CeleryBridge\Tests\Support\Sandbox;
+use CeleryBridge\Tests\Support\TestCase;
+use CeleryBridge\Transport\Extension;
+use CeleryTests\Background;
+use CeleryTests\Programs;
+use CeleryTests\Wait;
+use Illuminate\Database\Schema\Blueprint;
+use Illuminate\Support\Facades\DB;
+use Illuminate\Support\Facades\Queue;
+use Illuminate\Support\Facades\Schema;
+use RuntimeException;
+
+foreach (['Background', 'Programs', 'Wait'] as $class) {
+    require_once dirname(__DIR__, 2)."/support/{$class}.php";
+}
+
+/**
+ * Jobs that fail on a worker, while the listeners, the worker and a Redis with AOF are killed.
+ */
+final class OutcomesAfterKillsTest extends TestCase
+{
+    private const JOBS = 60;
+
+    private const KILLS = 9;
+
+    protected function config(): array
+    {
+        return ['queue' => [
+            'default' => 'sync',
+            'connections' => ['sync' => ['driver' => 'sync'], 'celery' => ['driver' => 'celery']],
+            'failed' => ['driver' => 'database-uuids', 'database' => 'sqlite', 'table' => 'failed_jobs'],
+        ]];
+    }
+
+    public function test_each_failed_task_has_exactly_one_row(): void
+    {
+        if (! Extension::loaded()) {
+            $this->markTestSkipped('the extension is not loaded');
+        }
+        try {
+            Programs::path('examples/playground');
+        } catch (RuntimeException $e) {
+            $this->markTestSkipped($e->getMessage());
+        }
+        DB::statement('PRAGMA journal_mode = WAL');
+        DB::statement('PRAGMA busy_timeout = 20000');
+        $this->command('migrate', ['--force' => true]);
+        $this->createTasksTable();
+        Schema::create('failed_jobs', static function (Blueprint $table): void {
+            $table->id();
+            // Not unique: the database must not hide a second row.
+            $table->string('uuid');
+            $table->text('connection');
+            $table->text('queue');
+            $table->longText('payload');
+            $table->longText('exception');
+            $table->timestamp('failed_at')->useCurrent();
+        });
+
+        $socket = stream_socket_server('tcp://127.0.0.1:0');
+        $port = (int) substr((string) strrchr((string) stream_socket_get_name($socket, false), ':'), 1);
+        fclose($socket);
+        $url = "redis://127.0.0.1:{$port}/0";
+        $start = [
+            'redis' => fn (): Background => self::begun('Ready to accept connections', [
+                'redis-server', '--bind', '127.0.0.1', '--port', (string) $port, '--dir', $this->sandbox->path, '--save', '',
+                '--appendonly', 'yes', '--appendfsync', 'always',
+            ]),
+            'worker' => fn (): Background => self::begun(' ready.', [
+                Programs::path('examples/playground'), '-b', $url, '--result-backend', $url, '-E', '--lease', '2', '-l', 'info',
+            ]),
+            'first' => fn (): Background => $this->listener($url),
+            'second' => fn (): Background => $this->listener($url),
+        ];
+        $running = array_map(static fn (callable $begin): Background => $begin(), $start);
+
+        config(['celery.connections.default.url' => $url]);
+        $ids = [];
+        for ($round = 0; $round < self::KILLS; $round++) {
+            for ($job = 0; $job < intdiv(self::JOBS, self::KILLS); $job++) {
+                $ids[] = (string) Queue::connection('celery')->push(new FailsOnWorker("job {$round}.{$job}"));
+            }
+            $victim = array_keys($start)[$round % count($start)];
+            $running[$victim]->signal(SIGKILL);
+            Wait::until("the end of {$victim}", 20, static fn (): bool => ! $running[$victim]->isRunning());
+            $running[$victim] = $start[$victim]();
+        }
+
+        Wait::until('the ends of all jobs', 120, static fn (): bool => DB::table('celery_jobs')->whereNull('settled_at')->doesntExist());
+        $failed = DB::table('failed_jobs')->pluck('uuid')->all();
+        sort($ids);
+        sort($failed);
+        $this->assertSame($ids, $failed);
+        $this->assertSame(count($ids), DB::table('tasks')->distinct()->count('name'), 'failed() of each job ran');
+    }
+
+    private function listener(string $url): Background
+    {
+        return self::begun('Listening', [
+            PHP_BINARY, ...self::extension(), Sandbox::bridge('tests/fixtures/app/artisan.php'),
+            $this->sandbox->path, $url, 'celery:listen', '--interval=1',
+        ]);
+    }
+
+    /**
+     * Returns the options that load the extension into another PHP, if those of this one did.
+     *
+     * @return list<string>
+     */
+    private static function extension(): array
+    {
+        $own = explode("\0", (string) file_get_contents('/proc/self/cmdline'));
+        $found = array_values(array_filter($own, static fn (string $option): bool => str_starts_with($option, 'extension=')));
+
+        return $found === [] ? [] : ['-d', $found[0]];
+    }
+
+    /**
+     * @param  list<string>  $command
+     */
+    private static function begun(string $sign, array $command): Background
+    {
+        $program = new Background($command);
+        $program->waitForText($sign, 60);
+
+        return $program;
+    }
+}

@@ -1,0 +1,85 @@
+//! Makes the message of a due time. It has the fields of a message of Python's beat.
+
+use std::sync::Arc;
+
+use celery_protocol::fields::Fields;
+use celery_protocol::message::{EncodeOptions, Task};
+use celery_protocol::repr;
+use celery_protocol::time::Timestamp;
+use uuid::Uuid;
+
+use super::entry::Entry;
+use crate::consumer::Routes;
+
+/// The namespace of the ids of tasks that schedules send, as UUIDs of version 5 have one.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6c1f_0f6e_2a55_4d6a_9d0b_6f1d_7f0c_8a11);
+
+/// The process that sends, and where it sends to.
+#[derive(Clone, Debug)]
+pub(crate) struct Sender {
+    /// The node's name.
+    pub(crate) origin: String,
+    pub(crate) reply_to: String,
+    /// The queues of tasks that name none.
+    pub(crate) routes: Routes,
+    pub(crate) default_queue: String,
+}
+
+/// The place of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) queue: Arc<str>,
+    pub(crate) priority: u8,
+}
+
+/// Returns the id of the task of a due time. It is always the same one, so that a message that is
+/// sent again can be recognised.
+pub(crate) fn task_id(name: &[u8], due: i64) -> String {
+    let text = [name, b"\n", due.to_string().as_bytes()].concat();
+    Uuid::new_v5(&NAMESPACE, &text).to_string()
+}
+
+impl Sender {
+    /// Returns the place and the message of an entry that is sent now.
+    pub(crate) fn message(
+        &self,
+        entry: &Entry,
+        id: String,
+        now: i64,
+    ) -> Result<(Place, Vec<u8>), String> {
+        let now = Timestamp::from_unix_micros(now.saturating_mul(1_000));
+        let args = entry.args.clone();
+        let mut task = Task::new(id, entry.task.as_str(), args, entry.kwargs.clone());
+        entry.options.apply(&mut task, now)?;
+        // Python's beat has its arguments in a list, where other clients show a tuple.
+        task.argsrepr = Some(repr::value(entry.args.get(), repr::MAX_CHARS));
+        // Python's beat marks its messages with this header.
+        let mut headers = Fields::new();
+        headers.insert("celery_beat_task", super::entry::raw("true"));
+        for (name, value) in task.headers.iter() {
+            headers.insert(name, value.to_owned());
+        }
+        task.headers = headers;
+        let queue = self.queue(entry);
+        let tag = Uuid::new_v4().to_string();
+        let options = EncodeOptions::new(&queue, &tag)
+            .origin(&self.origin)
+            .reply_to(&self.reply_to)
+            .serializer(task.serializer)
+            .compression(task.compression);
+        let message = task.encode_redis(&options);
+        let message = message.map_err(|error| error.to_string())?;
+        let priority = task.priority();
+        Ok((Place { queue, priority }, message))
+    }
+
+    fn queue(&self, entry: &Entry) -> Arc<str> {
+        match &entry.options.queue {
+            Some(queue) => Arc::from(queue.as_str()),
+            None => match self.routes.queue(&entry.task) {
+                Some(queue) => Arc::clone(queue),
+                None => Arc::from(self.default_queue.as_str()),
+            },
+        }
+    }
+}
