@@ -15,9 +15,9 @@ help: ## this list
 setup: ## install what a bare Debian 12 lacks (root or sudo); again: a second
 	@scripts/setup
 
-build: ## target/release: libcelery.so, celery-worker, examples/playground, testkit
+build: ## target/release: libcelery.so, celery-worker, examples, testkit
 	cargo build --release -p celery-php
-	cargo build --release -p celery-worker --bins --example playground --example integration
+	cargo build --release -p celery-worker --bins --example playground --example integration --example work_page
 	cargo build --release -p celery-testkit --bins
 
 install: ## put the extension into PHP, enabled, and the worker under PREFIX (root; DESTDIR=... for packagers)
@@ -33,7 +33,9 @@ deb: ## Debian packages of the extension and the worker: target/deb
 	@scripts/deb
 
 demo: export APP_KEY := base64:$(shell head -c 32 /dev/urandom | base64)
-demo: setup build ## Laravel page, Redis, worker and MySQL at work (WORKER=python: Python's worker)
+# The folder is this run's own: the number is that of make.
+demo: export DEMO_WORKERS := $(abspath $(TARGET))/demo-workers-$(shell echo $$PPID)
+demo: setup build ## Laravel page, Redis, workers and MySQL at work (WORKER=rust|python; OPEN=1: stay up for a browser)
 	@$(TESTKIT) up redis mariadb fpm=examples/laravel-tasks/public -- scripts/demo
 
 test: setup build ## every suite, with totals

@@ -34,6 +34,18 @@ final class Browser
     }
 
     /**
+     * Sends fields to the address without the token of a form. Returns the status of the answer.
+     *
+     * @param array<string, string> $fields
+     */
+    public function send(array $fields): int
+    {
+        $this->request('POST', http_build_query($fields));
+
+        return $this->status;
+    }
+
+    /**
      * Returns the rows of the page's table: id, name, status, message.
      *
      * @return list<array{string, string, string, string}>

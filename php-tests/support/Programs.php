@@ -31,6 +31,42 @@ final class Programs
     }
 
     /**
+     * Starts a worker of the example's page /work, as `make demo` does. The page knows it by $name.
+     */
+    public static function workPage(string $name, array $options = []): Background
+    {
+        $program = self::path('examples/work_page');
+        $options = ['-Q', 'work', '--result-extended', '--lease', '5s', ...self::named($name), ...$options];
+        $worker = new Background([$program, '-b', self::redisUrl(), '-l', 'info', ...$options]);
+        $worker->waitForText(' ready.', 60);
+
+        return $worker;
+    }
+
+    /**
+     * Starts the example's Python worker.
+     */
+    public static function pythonWorkPage(string $name): Background
+    {
+        $worker = new Background(
+            [self::python('5.7'), '-m', 'celery', '-A', 'worker', 'worker', '-l', 'info', '-P', 'threads', '-c', '4', '-Q', 'work', ...self::named($name)],
+            ['CELERY_BROKER_URL' => self::redisUrl(), 'PYTHONDONTWRITEBYTECODE' => '1', 'PYTHONUNBUFFERED' => '1'],
+            self::root() . '/examples/laravel-tasks/python'
+        );
+        $worker->waitForText(' ready.', 120);
+
+        return $worker;
+    }
+
+    /**
+     * @return list<string>
+     */
+    private static function named(string $name): array
+    {
+        return ['-n', "$name@demo", '--pidfile=' . getenv('DEMO_WORKERS') . "/$name.pid"];
+    }
+
+    /**
      * Starts a Python worker with the tasks `proj.*` and waits until it is ready.
      */
     public static function pythonWorker(string $version, int $db = 0, array $transportOptions = [], array $options = []): Background

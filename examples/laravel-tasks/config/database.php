@@ -22,4 +22,16 @@ return [
         ],
     ],
     'migrations' => 'migrations',
+
+    // The broker of config/celery.php: the page /work counts what waits there.
+    'redis' => [
+        'client' => extension_loaded('redis') ? 'phpredis' : 'predis',
+        'default' => [
+            'host' => env('CELERY_HOST', env('REDIS_HOST', 'redis')),
+            'username' => env('CELERY_USER'),
+            'password' => env('CELERY_PASSWORD', env('REDIS_PASSWORD')),
+            'port' => env('CELERY_PORT', env('REDIS_PORT', 6379)),
+            'database' => env('CELERY_VHOST', 0),
+        ],
+    ],
 ];

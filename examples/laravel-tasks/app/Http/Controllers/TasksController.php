@@ -25,6 +25,6 @@ class TasksController extends Controller
         $name = $request->validate(['name' => 'required|string|max:255'])['name'];
         $task = $this->tasks->createTask($name);
 
-        return redirect()->route('tasks.index')->with('created', $task->id);
+        return back()->with('created', $task->id);
     }
 }
