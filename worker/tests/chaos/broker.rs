@@ -118,7 +118,7 @@ fn a_paused_server_is_waited_for() {
     world.broker = format!("redis://127.0.0.1:{}/0", proxy.port());
     let workers = busy(&mut world);
     // The pause is longer than a worker waits for an answer.
-    let seconds = by_scale(8, 15, 30);
+    let seconds = by_scale(10, 15, 30);
     let milliseconds = (seconds * 1000).to_string();
     world.fault = Duration::from_secs(seconds);
     let connections = proxy.accepted();

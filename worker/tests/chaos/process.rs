@@ -169,9 +169,9 @@ fn a_task_that_does_not_yield_does_not_delay_the_others() {
     world.finish(1, vec![next]);
 }
 
-/// The longest time that a stop may take while all tasks end at once. Beyond it, the worker waits
-/// for an event that will not come.
-const STOPPED: Duration = Duration::from_secs(4);
+/// The longest time that a stop may take while all tasks end at once. It takes less than a second; a
+/// busy machine gets this. Beyond it, the worker waits for an event that will not come.
+const STOPPED: Duration = Duration::from_secs(30);
 
 /// Stops workers under load by a signal. Asserts that what they give back is in the queues, and
 /// that nothing is held.
