@@ -4,6 +4,10 @@
 //! microseconds, that costs more than the task. The lane therefore polls the future of a task once.
 //! If the task has not ended by then, the runtime of tasks gets it like any other.
 //!
+//! Calls begin in the order of their arrival: each takes its slot, or joins the line for one, when
+//! its turn in the lane comes. A call for another thread is handed over at once while no call waits
+//! in the lane, and otherwise when its turn comes.
+//!
 //! The thread is one of that runtime's pool for blocking code. What a task does there happens in the
 //! context of the runtime, but the runtime's own threads stay free. A future that a task wakes, or
 //! that the lane hands over, goes to a queue that all of them serve.
@@ -72,37 +76,69 @@ impl Standing {
     }
 }
 
-/// A task that waits for the lane.
-struct Call {
-    standing: Standing,
-    run: BoxFuture<'static, ()>,
+/// A call that the lane runs or hands over.
+pub(super) trait Runs: Send + 'static {
+    /// Takes a slot, or joins the line for one. The lane calls this once for each call, in the order
+    /// of their arrival, before it calls one of the other methods.
+    fn line_up(&mut self);
+
+    /// Returns the future that runs the call.
+    fn run(self) -> BoxFuture<'static, ()>;
+
+    /// Spawns that future where the call belongs if the lane does not run it.
+    fn hand_over(self);
+}
+
+/// A call that waits for its turn in the lane.
+struct Call<R> {
+    /// `None`: the call does not run in the lane. It waits here only to keep the order.
+    standing: Option<Standing>,
+    call: R,
+}
+
+impl<R: Runs> Call<R> {
+    fn leave(mut self) {
+        self.call.line_up();
+        self.call.hand_over();
+    }
 }
 
 /// The lane. Clones are handles of one lane.
-#[derive(Clone)]
-pub(super) struct Lane {
+pub(super) struct Lane<R> {
     tasks: Handle,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<State<R>>>,
     opened: Arc<Notify>,
 }
 
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<Call>,
+impl<R> Clone for Lane<R> {
+    fn clone(&self) -> Self {
+        Lane {
+            tasks: self.tasks.clone(),
+            state: Arc::clone(&self.state),
+            opened: Arc::clone(&self.opened),
+        }
+    }
+}
+
+struct State<R> {
+    waiting: VecDeque<Call<R>>,
     /// While the lane is open: when it was opened, or when the present poll began.
     since: Option<Instant>,
 }
 
-impl Lane {
+impl<R: Runs> Lane<R> {
     pub(super) fn new(tasks: Handle) -> Self {
         Lane {
             tasks,
-            state: Arc::default(),
+            state: Arc::new(Mutex::new(State {
+                waiting: VecDeque::new(),
+                since: None,
+            })),
             opened: Arc::default(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
         // No locked section can panic between two changes.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,24 +154,24 @@ impl Lane {
             self.opened.notified().await;
             while self.is_open() {
                 tokio::time::sleep(LOOK).await;
-                if self.lock().is_stuck(Instant::now()) {
-                    self.empty();
+                let mut state = self.lock();
+                if state.is_stuck(Instant::now()) {
+                    state.empty();
                 }
             }
         }
     }
 
-    /// Runs a call after those that wait already.
-    pub(super) fn run(&self, standing: &Standing, run: BoxFuture<'static, ()>) {
+    /// Runs a call in the lane, after those that wait already.
+    pub(super) fn run(&self, standing: &Standing, call: R) {
+        let standing = Some(standing.clone());
         let now = Instant::now();
         let mut state = self.lock();
         if state.is_stuck(now) {
-            drop(state);
-            self.tasks.spawn(run);
-            return;
+            state.empty();
+            return Call { standing, call }.leave();
         }
-        let standing = standing.clone();
-        state.waiting.push_back(Call { standing, run });
+        state.waiting.push_back(Call { standing, call });
         if state.since.is_none() {
             state.since = Some(now);
             drop(state);
@@ -145,11 +181,18 @@ impl Lane {
         }
     }
 
-    /// Gives all waiting calls to the runtime.
-    fn empty(&self) {
-        let waiting = std::mem::take(&mut self.lock().waiting);
-        for call in waiting {
-            self.tasks.spawn(call.run);
+    /// Hands a call over that is not for the lane, after those that wait already.
+    pub(super) fn pass(&self, call: R) {
+        let standing = None;
+        let mut state = self.lock();
+        if state.is_stuck(Instant::now()) {
+            state.empty();
+        }
+        if state.waiting.is_empty() {
+            // The call that is being polled, if any, has its slot or stands in the line.
+            Call { standing, call }.leave();
+        } else {
+            state.waiting.push_back(Call { standing, call });
         }
     }
 
@@ -157,22 +200,23 @@ impl Lane {
     fn drain(self) {
         let closing = Closing(&self);
         let mut began = Instant::now();
-        while let Some(mut call) = self.next(began) {
-            if call.standing.is_out() {
-                self.tasks.spawn(call.run);
+        while let Some(Call { standing, call }) = self.next(began) {
+            let Some(standing) = standing.filter(|standing| !standing.is_out()) else {
+                call.hand_over();
                 continue;
-            }
-            let polled = self.poll_once(&mut call.run);
+            };
+            let mut run = call.run();
+            let polled = self.poll_once(&mut run);
             let ended = Instant::now();
             if polled.is_pending() || ended > began + SHORT {
-                call.standing.keep_out();
+                standing.keep_out();
             }
             if polled.is_pending() {
                 // The runtime polls it again at once, with a waker that works.
-                self.tasks.spawn(call.run);
+                self.tasks.spawn(run);
             }
             if ended > began + LONG {
-                self.empty();
+                self.lock().empty();
             }
             began = ended;
         }
@@ -193,37 +237,63 @@ impl Lane {
         std::panic::catch_unwind(poll).unwrap_or(Poll::Ready(()))
     }
 
-    /// Returns the next call, whose poll begins now. If there is none, the lane is closed.
-    fn next(&self, now: Instant) -> Option<Call> {
+    /// Returns the next call, whose turn it is and whose poll begins now. If there is none, the lane
+    /// is closed.
+    fn next(&self, now: Instant) -> Option<Call<R>> {
         let mut state = self.lock();
-        let call = state.waiting.pop_front();
-        state.since = call.is_some().then_some(now);
-        call
+        let mut next = state.waiting.pop_front();
+        if let Some(next) = &mut next {
+            next.call.line_up();
+        }
+        state.since = next.is_some().then_some(now);
+        next
     }
 }
 
 /// Closes the lane if its thread ends by a panic, such as that of a destructor.
-struct Closing<'l>(&'l Lane);
+struct Closing<'l, R: Runs>(&'l Lane<R>);
 
-impl Drop for Closing<'_> {
+impl<R: Runs> Drop for Closing<'_, R> {
     fn drop(&mut self) {
-        self.0.empty();
-        self.0.lock().since = None;
+        let mut state = self.0.lock();
+        state.empty();
+        state.since = None;
     }
 }
 
-impl State {
+impl<R: Runs> State<R> {
     /// Returns `true` if the task that is being polled does not return, or if the runtime has not
     /// given the lane a thread.
     fn is_stuck(&self, now: Instant) -> bool {
         let since = self.since;
         since.is_some_and(|since| now.saturating_duration_since(since) > STUCK)
     }
+
+    /// Hands all waiting calls over.
+    fn empty(&mut self) {
+        for call in self.waiting.drain(..) {
+            call.leave();
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type Future = BoxFuture<'static, ()>;
+
+    impl Runs for Future {
+        fn line_up(&mut self) {}
+
+        fn run(self) -> Future {
+            self
+        }
+
+        fn hand_over(self) {
+            tokio::spawn(self);
+        }
+    }
 
     /// Waits until a condition holds.
     async fn until(what: &str, condition: impl Fn() -> bool) {
@@ -236,7 +306,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn the_watch_alone_frees_what_waits_behind_a_task_that_does_not_return() {
-        let lane = Lane::new(Handle::current());
+        let lane: Lane<Future> = Lane::new(Handle::current());
         let watch = tokio::spawn(lane.clone().watch());
         // The lane may have been used before.
         for _ in 0..3 {
@@ -265,7 +335,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_task_whose_resources_are_always_ready_leaves_the_lane() {
-        let lane = Lane::new(Handle::current());
+        let lane: Lane<Future> = Lane::new(Handle::current());
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (stopped, free) = (Arc::clone(&stop), tokio::sync::Semaphore::new(1));
         let (done, ended) = tokio::sync::oneshot::channel();

@@ -32,16 +32,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::engine::Engine;
 use self::gate::{Gate, Limited};
-use self::lane::{Lane, Standing};
+use self::lane::{Lane, Runs, Standing};
 use self::limited::Lines;
 pub(crate) use self::recycling::Recycling;
-use self::slots::Slot;
 pub(crate) use self::slots::Slots;
+use self::slots::{Slot, Turn};
 pub(crate) use self::stage::{Ended, Stage};
 use crate::delivery::Delivery;
 use crate::shutdown::{Phase, Shutdown};
@@ -181,7 +183,7 @@ impl Place {
         delivery: Delivery,
         slot: Option<Slot>,
         stage: &Stage,
-        lane: &Lane,
+        lane: &Lane<Single>,
         busy: &mpsc::Sender<()>,
     ) {
         let standing = match &self.way {
@@ -195,27 +197,63 @@ impl Place {
         };
         let in_lane = self.engine.may_be_short(&delivery) && standing.is_short();
         let place = (!in_lane).then(|| self.engine.place(std::slice::from_ref(&delivery)));
-        let (engine, busy) = (self.engine.clone(), busy.clone());
-        let run = async move {
-            run_one(delivery, slot, &engine).await;
-            drop(busy);
+        let call = Single {
+            delivery,
+            engine: self.engine.clone(),
+            turn: slot.map_or(Turn::Unasked, |slot| Turn::Ready(Some(slot))),
+            place,
+            busy: busy.clone(),
         };
-        match place {
-            Some(place) => drop(place.spawn(run)),
-            None => lane.run(standing, Box::pin(run)),
+        if in_lane {
+            lane.run(standing, call);
+        } else {
+            lane.pass(call);
         }
     }
 }
 
-async fn run_one(delivery: Delivery, slot: Option<Slot>, engine: &Engine) {
-    let slot = match slot {
-        Some(slot) => Some(slot),
-        None => engine.stage.slot().await,
-    };
-    let Some(slot) = slot else {
-        return engine.stage.give_back(delivery);
-    };
-    if let Some(delivery) = engine.stage.begin(delivery, &engine.def.policy).await {
-        engine.run_until_done(vec![delivery], slot).await;
+/// A call that runs alone.
+struct Single {
+    delivery: Delivery,
+    engine: Engine,
+    turn: Turn,
+    /// The runtime for the call. `None`: the lane, or that of tasks.
+    place: Option<Handle>,
+    /// Is dropped when the call has ended.
+    busy: mpsc::Sender<()>,
+}
+
+impl Single {
+    async fn go(self) {
+        let (delivery, engine) = (self.delivery, self.engine);
+        match engine.stage.slot_of(self.turn).await {
+            None => engine.stage.give_back(delivery),
+            Some(slot) => {
+                let begun = engine.stage.begin(delivery, &engine.def.policy).await;
+                if let Some(delivery) = begun {
+                    engine.run_until_done(vec![delivery], slot).await;
+                }
+            }
+        }
+        drop(self.busy);
+    }
+}
+
+impl Runs for Single {
+    fn line_up(&mut self) {
+        if matches!(self.turn, Turn::Unasked) {
+            self.turn = self.engine.stage.line_up();
+        }
+    }
+
+    fn run(self) -> BoxFuture<'static, ()> {
+        Box::pin(self.go())
+    }
+
+    fn hand_over(mut self) {
+        let place = self.place.take();
+        let place = place.unwrap_or_else(|| self.engine.stage.tasks.clone());
+        // The call reports its own end.
+        drop(place.spawn(self.go()));
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The slots of a worker.
@@ -22,6 +23,16 @@ pub(crate) struct Slots {
 pub(crate) struct Slot {
     permit: Option<OwnedSemaphorePermit>,
     slots: Arc<Slots>,
+}
+
+/// How a call gets its slot.
+pub(super) enum Turn {
+    /// It has not asked for one yet.
+    Unasked,
+    /// It has one, or gets none because the worker stops.
+    Ready(Option<Slot>),
+    /// It stands in the line for one.
+    Waits(BoxFuture<'static, Option<Slot>>),
 }
 
 impl Slots {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use celery_protocol::result::State;
@@ -12,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::recycling::Recycling;
-use super::slots::{Slot, Slots};
+use super::slots::{Slot, Slots, Turn};
 use crate::broker::admission::Request;
 use crate::delivery::{Delivery, Outcome, Settler};
 use crate::failpoint::failpoint;
@@ -120,6 +121,32 @@ impl Stage {
             biased;
             () = self.shutdown.reached(Phase::Warm) => None,
             slot = self.slots.acquire() => slot,
+        }
+    }
+
+    /// Takes a slot, or joins the line for one at once. Slots are given in the order in which they
+    /// were asked for.
+    pub(super) fn line_up(self: &Arc<Self>) -> Turn {
+        if let Some(slot) = self.try_slot() {
+            return Turn::Ready(Some(slot));
+        }
+        let stage = Arc::clone(self);
+        // The future joins the line at its first poll. Where the budget of tokio's tasks is used
+        // up, it would not.
+        let wait = tokio::task::unconstrained(async move { stage.slot().await });
+        let mut wait = Box::pin(wait);
+        match wait.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(slot) => Turn::Ready(slot),
+            Poll::Pending => Turn::Waits(wait),
+        }
+    }
+
+    /// Returns the slot of a call, as soon as it has one. Returns `None` if the worker stops first.
+    pub(super) async fn slot_of(self: &Arc<Self>, turn: Turn) -> Option<Slot> {
+        match turn {
+            Turn::Unasked => self.slot().await,
+            Turn::Ready(slot) => slot,
+            Turn::Waits(wait) => wait.await,
         }
     }
 

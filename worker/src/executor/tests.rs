@@ -1,6 +1,7 @@
 //! Tests of the executor alone: deliveries go in, outcomes come out, without a broker.
 
 mod gate;
+mod order;
 mod terminations;
 
 use std::sync::Arc;
