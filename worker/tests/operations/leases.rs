@@ -10,7 +10,7 @@ fn deliveries_that_others_took_are_not_begun() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
     let more = ["-l", "info", "--lease", "1"];
     let mut frozen = start(command(&redis, &more).args(["-c", "1"]));
-    post(&redis, "s1", "proj.sleep", "[1]", None);
+    post(&redis, "s1", "proj.sleep", "[10]", None);
     wait_until_claimed(&redis, &mut frozen, "s1");
     let ids = ["a1", "a2", "a3"];
     for id in ids {
