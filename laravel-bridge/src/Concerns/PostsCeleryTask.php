@@ -4,8 +4,8 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Concerns;
 
-use CeleryBridge\Contracts\Factory;
 use CeleryBridge\Context\LaravelHeader;
+use CeleryBridge\Contracts\Factory;
 use CeleryBridge\Queue\FailedCallback;
 use CeleryBridge\Queue\TaskMapper;
 use CeleryBridge\TaskMessage;

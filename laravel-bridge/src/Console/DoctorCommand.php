@@ -4,8 +4,8 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Console;
 
-use CeleryBridge\Contracts\Factory;
 use CeleryBridge\Config\ConnectionSettings;
+use CeleryBridge\Contracts\Factory;
 use CeleryBridge\Exceptions\ExtensionNotLoaded;
 use CeleryBridge\Queue\ConfiguredQueues;
 use CeleryBridge\Transport\Extension;

@@ -110,7 +110,7 @@ final class ArgumentsTest extends TestCase
     public static function unfit(): iterable
     {
         yield 'a closure' => [static fn (): int => 1, 'it is a Closure'];
-        yield 'an object without properties' => [new class() {
+        yield 'an object without properties' => [new class () {
             private int $hidden = 1;
         }, 'would arrive empty'];
         yield 'an interval' => [new DateInterval('PT1M'), 'pass seconds'];

@@ -116,7 +116,7 @@ final class CanvasTest extends TestCase
             $this->assertStringContainsString('inner group', $e->getMessage());
         }
 
-        $unique = new class(1) extends TaskCreated implements ShouldBeUnique {
+        $unique = new class (1) extends TaskCreated implements ShouldBeUnique {
             public int $uniqueFor = 60;
         };
         $this->expectException(JobCannotRunOnCelery::class);
@@ -198,6 +198,7 @@ final class CanvasTest extends TestCase
         try {
             DB::transaction(function (): void {
                 Celery::chain([Celery::task('a')])->post();
+
                 throw new RuntimeException('rolled back');
             });
         } catch (RuntimeException) {

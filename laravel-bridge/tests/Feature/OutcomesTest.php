@@ -158,6 +158,7 @@ final class OutcomesTest extends TestCase
         try {
             DB::transaction(function (): void {
                 $this->dispatched();
+
                 throw new RuntimeException('rolled back');
             });
         } catch (RuntimeException) {
