@@ -73,6 +73,7 @@ final class ListenCommand extends Command
 
             if ($this->option('once')) {
                 $listener->read();
+                $settlement->storeRecords();
                 $heartbeat->beat();
 
                 return self::SUCCESS;
@@ -89,6 +90,7 @@ final class ListenCommand extends Command
         while (! $this->ends) {
             try {
                 $listener->turn();
+                $settlement->storeRecords();
                 $heartbeat->beat();
                 $failures = 0;
             } catch (Throwable $e) {

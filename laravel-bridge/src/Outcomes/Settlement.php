@@ -12,6 +12,8 @@ use Illuminate\Container\Container;
 use Illuminate\Contracts\Debug\ExceptionHandler;
 use Illuminate\Contracts\Events\Dispatcher;
 use Illuminate\Queue\Events\JobProcessed;
+use Illuminate\Queue\Events\JobProcessing;
+use Laravel\Pulse\Pulse;
 use stdClass;
 use Throwable;
 
@@ -29,6 +31,10 @@ final class Settlement
     {
         $job = new CeleryJob($this->container, $row);
         $this->guarded(function () use ($row, $outcome, $job): void {
+            if ($outcome->isFailure() || $outcome->state === Outcome::SUCCESS) {
+                // Telescope records what comes after this event, and stores it at the next one.
+                $this->raise(new JobProcessing($row->queue_connection, $job));
+            }
             if ($outcome->isFailure()) {
                 // Calls failed(), and raises Laravel's JobFailed in any case.
                 $job->fail($outcome->exception($row->id));
@@ -47,6 +53,19 @@ final class Settlement
     {
         $job = new CeleryJob($this->container, $row);
         $this->guarded(fn () => $this->raise(new TaskRetried($row->id, $row->task, $job, $reason)));
+    }
+
+    /**
+     * Lets Pulse store what it has recorded, where it is installed. Otherwise it would wait for the end
+     * of the process.
+     */
+    public function storeRecords(): void
+    {
+        $this->guarded(function (): void {
+            if ($this->container->bound(Pulse::class)) {
+                $this->container->make(Pulse::class)->ingest();
+            }
+        });
     }
 
     private function raise(object $event): void

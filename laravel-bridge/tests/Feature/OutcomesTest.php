@@ -17,6 +17,7 @@ use CeleryBridge\Tests\Support\TestCase;
 use CeleryBridge\Transport\ExtensionTransport;
 use Illuminate\Queue\Events\JobFailed;
 use Illuminate\Queue\Events\JobProcessed;
+use Illuminate\Queue\Events\JobProcessing;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Event;
 use Illuminate\Support\Facades\Queue;
@@ -107,6 +108,48 @@ final class OutcomesTest extends TestCase
             && $event->id === $id && $event->job->resolveName() === TaskCreated::class);
         Event::assertDispatchedTimes(JobProcessed::class, 1);
         $this->assertSame(0, DB::table('failed_jobs')->count());
+    }
+
+    public function test_each_end_is_announced_as_laravels_workers_do(): void
+    {
+        $seen = [];
+        foreach ([JobProcessing::class, JobProcessed::class, JobFailed::class] as $event) {
+            Event::listen($event, static function (object $event) use (&$seen): void {
+                $seen[] = [$event::class, $event->connectionName, $event->job->uuid(), $event->job->getQueue(), $event->job->resolveName()];
+            });
+        }
+        [$done, $failed, $revoked] = [$this->dispatched(), $this->dispatched(), $this->dispatched()];
+        $this->broker->finish($done, 'SUCCESS', 5);
+        $this->command('celery:listen', ['--once' => true]);
+        $this->fails($failed);
+        $this->command('celery:listen', ['--once' => true]);
+        $this->broker->finish($revoked, 'REVOKED', $this->exception('TaskRevokedError', 'revoked', 'celery.exceptions'));
+        $this->command('celery:listen', ['--once' => true]);
+
+        $of = static fn (string $event, string $id): array => [$event, 'celery', $id, 'celery', TaskCreated::class];
+        $this->assertSame([
+            $of(JobProcessing::class, $done), $of(JobProcessed::class, $done),
+            $of(JobProcessing::class, $failed), $of(JobFailed::class, $failed),
+        ], $seen);
+    }
+
+    /** Pulse itself is not here: this is the one method of it that the listener calls. */
+    public function test_pulse_stores_what_it_has_recorded(): void
+    {
+        $pulse = new class () {
+            public int $stored = 0;
+
+            public function ingest(): int
+            {
+                return $this->stored++;
+            }
+        };
+        $this->command('celery:listen', ['--once' => true]);
+        $this->app->instance('Laravel\Pulse\Pulse', $pulse);
+
+        [$code] = $this->command('celery:listen', ['--once' => true]);
+
+        $this->assertSame([0, 1], [$code, $pulse->stored]);
     }
 
     public function test_a_revoked_task_is_no_failure_but_an_expired_one_is(): void
