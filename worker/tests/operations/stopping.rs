@@ -25,8 +25,8 @@ fn with_nothing_held_a_stop_does_not_wait_for_the_broker() {
         let asked = Instant::now();
         worker.terminate();
         assert_eq!(worker.wait(PATIENCE).unwrap().code(), Some(0));
-        // Far less than the time that a warm stop may take.
-        assert!(asked.elapsed().as_secs() < 15, "{:?}", asked.elapsed());
+        // Less than the half minute that a warm stop may take.
+        assert!(asked.elapsed().as_secs() < 25, "{:?}", asked.elapsed());
         redis.restart().unwrap();
     }
 }
