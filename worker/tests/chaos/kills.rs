@@ -86,20 +86,19 @@ fn killed_workers_lose_nothing() {
 fn a_message_that_was_delivered_too_often_can_be_put_back() {
     let times = by_scale(1, 3, 10);
     let mut world = World::new("kill -9 until suspect");
-    let more = ["-l", "info"];
+    let more = ["-l", "debug"];
     for _ in 0..times {
-        let ids = world.post(Kind::Sleep(0.5), 5);
-        // A kill before the task has begun does not count, so workers are killed until it is a dead
-        // letter.
+        let ids = world.post(Kind::Sleep(5.0), 5);
+        // The tasks have begun before each kill, and end long after it.
         let dead = |world: &mut World| world.ask::<usize>(&["XLEN", "celery.dead"]);
         let mut kills = 0..30;
         while dead(&mut world) < ids.len() {
             assert!(kills.next().is_some(), "the messages never count as poison");
             let mut worker = world.playground(&more);
-            wait_for(PATIENCE, "the worker to hold all messages", || {
+            wait_for(PATIENCE, "the worker to run all tasks", || {
                 let log = worker.process.log();
-                let received = |id: &&String| log.contains(&format!("[{id}] received"));
-                ids.iter().filter(received).count() + dead(&mut world) >= ids.len()
+                let begun = |id: &&String| log.contains(&format!("[{id}] pid:"));
+                ids.iter().filter(begun).count() + dead(&mut world) >= ids.len()
             })
             .unwrap();
             worker.process.kill9();

@@ -84,7 +84,7 @@ fn death_while_holding_loses_nothing() {
     for _ in 0..turns {
         for step in steps {
             world.post(Kind::Sleep(0.7), 10);
-            world.post_at(Kind::Noop, 10, Some(from_now(Duration::from_secs(1))));
+            world.post_at(Kind::Noop, 10, Some(from_now(Duration::from_secs(8))));
             let command = world.playground_command(&["-c", "5"]);
             die(&mut world, command, step);
         }
