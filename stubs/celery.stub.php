@@ -724,6 +724,21 @@ namespace Celery {
          */
         public function queueLengths(string ...$queues): array {}
 
+        /**
+         * Returns the first waiting tasks of a queue, in the order in which workers take them. They stay in the queue.
+         *
+         * If workers take tasks meanwhile, some may be left out or appear twice.
+         *
+         * @param string|null $queue null: the default queue
+         * @param int<1, 1000> $limit
+         * @return list<WaitingTask>
+         * @throws \CeleryException
+         */
+        public function waitingTasks(?string $queue = null, int $limit = 100): array {}
+
+        /** Returns the dead letters of the broker. Reads nothing. */
+        public function deadLetters(): DeadLetters {}
+
         /** @return array<string, mixed> addresses without credentials, and settings */
         public function __debugInfo(): array {}
     }
@@ -1529,6 +1544,104 @@ namespace Celery {
 
         /** Ends the subscription. */
         public function close(): void {}
+    }
+
+    /** A task in a queue that no worker has taken. What the message does not say readably is null. */
+    final class WaitingTask
+    {
+        public readonly ?string $id;
+        public readonly ?string $task;
+        /** The arguments as text, at most 1,024 characters: what the sender wrote for people, or Python's way to show them. */
+        public readonly ?string $argsrepr;
+        public readonly ?string $kwargsrepr;
+        /** The time before which the task must not run. */
+        public readonly ?\DateTimeImmutable $eta;
+        public readonly int $priority;
+        /** Bytes of the message. */
+        public readonly int $size;
+
+        private function __construct() {}
+    }
+
+    /**
+     * The messages that Rust workers could not run (`celery-worker dead`). Each has a place, such as `1700000000000-0`.
+     *
+     * If an answer is lost, a call is repeated. A repeated `replay()` or `delete()` may then return false although the
+     * first one did its work.
+     */
+    final class DeadLetters implements \Countable
+    {
+        private function __construct() {}
+
+        /**
+         * Returns the number of dead letters.
+         *
+         * @throws \CeleryException
+         */
+        public function count(): int {}
+
+        /**
+         * Returns the newest dead letters, the newest first.
+         *
+         * @param int<1, 1000> $limit
+         * @param string|null $before only those that are older than the one at this place
+         * @return list<DeadLetter>
+         * @throws \CeleryException
+         * @throws \ValueError if $before is not a place
+         */
+        public function newest(int $limit = 100, ?string $before = null): array {}
+
+        /**
+         * Returns the dead letter at a place, or null if it was put back or deleted.
+         *
+         * @throws \CeleryException
+         */
+        public function find(string $place): ?DeadLetter {}
+
+        /**
+         * Returns the message of the dead letter at a place as the worker received it, or null.
+         *
+         * @throws \CeleryException
+         */
+        public function message(string $place): ?string {}
+
+        /**
+         * Puts the message back into its queue, unchanged, and deletes the dead letter: both or neither, and once.
+         *
+         * @return bool false if the dead letter was put back or deleted before
+         * @throws \CeleryException if it cannot be put back, because its queue is unknown or it is the signature of a follow-up
+         */
+        public function replay(string $place): bool {}
+
+        /**
+         * Deletes the dead letter at a place; returns false if it was put back or deleted before.
+         *
+         * @throws \CeleryException
+         */
+        public function delete(string $place): bool {}
+    }
+
+    /** A message that a worker could not run. */
+    final class DeadLetter
+    {
+        /** Its id in the stream of dead letters. */
+        public readonly string $place;
+        /** Empty if it is unknown. */
+        public readonly string $queue;
+        public readonly ?string $id;
+        public readonly ?string $task;
+        /** Why it could not be run: `not-registered`, `poison`, `rejected`, … */
+        public readonly string $cause;
+        public readonly string $worker;
+        /** When it became a dead letter, in Unix seconds by the clock of Redis. */
+        public readonly float $timestamp;
+        /** As in `WaitingTask`. */
+        public readonly ?string $argsrepr;
+        public readonly ?string $kwargsrepr;
+        /** Bytes of the message. */
+        public readonly int $size;
+
+        private function __construct() {}
     }
 
     /** An event of a worker. */

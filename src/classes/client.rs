@@ -24,7 +24,9 @@ use crate::ffi::throw::Thrown;
 use crate::ffi::types::Type;
 use crate::ffi::value;
 
-use super::{control, dropin, events, interfaces, options, result, signature};
+use super::{
+    control, dead_letters, dropin, events, interfaces, options, result, signature, waiting_task,
+};
 
 /// Declares the class.
 pub(super) fn declare() -> Result<(), DeclareError> {
@@ -71,6 +73,14 @@ pub(super) fn declare() -> Result<(), DeclareError> {
             .returning(Type::SELF),
             method("purge", handler!(queues::purge), queue_names()).returning(Type::INT),
             method("queueLengths", handler!(queues::lengths), queue_names()).returning(Type::ARRAY),
+            method(
+                "waitingTasks",
+                handler!(waiting_task::of_client),
+                waiting_task::parameters(),
+            )
+            .returning(Type::ARRAY),
+            method("deadLetters", handler!(dead_letters::of_client), [])
+                .returning(dead_letters::TYPE),
             method("flush", handler!(flush), []).returning(Type::VOID),
             method("control", handler!(control::of_client), []).returning(control::TYPE),
             method("events", handler!(events::of_client), events::parameters())

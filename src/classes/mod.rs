@@ -8,6 +8,7 @@ mod chain;
 mod chord;
 pub(crate) mod client;
 mod control;
+mod dead_letters;
 pub(crate) mod dropin;
 pub(crate) mod durations;
 pub(crate) mod enums;
@@ -26,9 +27,11 @@ pub(crate) mod result;
 pub(crate) mod result_set;
 pub(crate) mod retry_policy;
 pub(crate) mod signature;
+mod summary;
 pub(crate) mod task_meta;
 mod testing;
 pub(crate) mod value;
+mod waiting_task;
 
 use crate::ffi::class::DeclareError;
 
@@ -51,6 +54,8 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
     inspect::declare()?;
     control::declare()?;
     events::declare()?;
+    dead_letters::declare()?;
+    waiting_task::declare()?;
     client::declare()?;
     testing::declare()?;
     value::declare()

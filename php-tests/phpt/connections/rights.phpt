@@ -11,9 +11,13 @@ $user = fresh('user');
 $documentation = file_get_contents(__DIR__ . '/../../../docs/reference/php.md');
 preg_match('/ACL SETUSER shop on \'>PASSWORD\'(.*?)^```/ms', $documentation, $rule);
 $rights = array_map(fn ($word) => trim($word, "'"), preg_split('/[\s\\\\]+/', trim($rule[1])));
+preg_match('/purges waiting tasks and handles dead letters needs\s+`(.*?)`/', $documentation, $more);
+array_push($rights, ...explode(' ', $more[1]));
 $redis = redis(5);
 $redis->flushDB();
 $place = arguments(['login' => $user, 'password' => 'x', 'vhost' => 5]);
+
+$api = fn () => new Celery\Client("redis://$user:x@127.0.0.1:" . redis_port() . '/5');
 
 /** All calls that need a right. */
 $do = [
@@ -45,6 +49,24 @@ $do = [
     },
     'forget' => fn () => (new AsyncResult('known', $place))->forget(),
     'revoke' => fn () => (new AsyncResult('known', $place))->revoke(),
+    'list and purge a queue' => function () use ($api) {
+        $api()->sendTask('proj.add', [2, 3]);
+        $api()->waitingTasks();
+        $api()->queueLengths();
+        $api()->purge();
+    },
+    'handle dead letters' => function () use ($api, $redis) {
+        foreach (['1-0', '2-0'] as $letter) {
+            $redis->del('celery.dead');
+            $redis->xAdd('celery.dead', $letter, ['queue' => 'celery', 'cause' => 'poison', 'raw' => '{}']);
+        }
+        $letters = $api()->deadLetters();
+        count($letters);
+        $letters->newest();
+        $letters->find('2-0');
+        $letters->replay('2-0');
+        $letters->delete('2-0');
+    },
 ];
 
 /**
@@ -111,4 +133,4 @@ post: done
 post many: done
 post without waiting: done
 forget: NOPERM %s 'del' %s
-18 rights
+26 rights

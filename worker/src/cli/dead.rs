@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use celery_client::aio::{Connection, Failure, Value};
 use celery_client::mask::mask_misplaced;
+use celery_client::redis::dead_letters::{self, Letter, RAW, Replayed};
 use celery_protocol::redis_keys::Keys;
 
 use super::held;
-use super::letters::{Letter, PAGE, RAW, Replayed, letter, page, page_until, replay};
+use super::letters::{PAGE, letter, line, page, replay};
 use super::options::{Back, Dead, Which};
-use super::redis::{command, connect, items, text};
+use super::redis::{connect, text};
 use crate::config::Config;
 use crate::printable::one_line;
 
@@ -58,12 +59,12 @@ async fn obey(connection: &mut Connection, keys: &Keys, dead: Dead) -> Result<bo
             let mut after = "-".to_owned();
             let mut left = limit;
             while left > 0 {
-                let letters = page(connection, keys, &after, left.min(PAGE)).await?;
+                let letters = page(connection, keys, &after, "+", left.min(PAGE)).await?;
                 let Some(last) = letters.last() else { break };
                 after = format!("({}", last.place);
                 left -= letters.len();
                 for letter in &letters {
-                    println!("{}", letter.line());
+                    println!("{}", line(letter));
                 }
             }
             Ok(true)
@@ -105,10 +106,8 @@ async fn obey(connection: &mut Connection, keys: &Keys, dead: Dead) -> Result<bo
                 which,
                 "deleted",
                 async |connection, letter| {
-                    let deleted = connection
-                        .query(&command(&["XDEL", &keys.dead(), &letter.place]))
-                        .await?;
-                    Ok(deleted == Value::Int(1))
+                    let deletion = dead_letters::deletion(keys, &letter.place);
+                    Ok(connection.query(&deletion).await? == Value::Int(1))
                 },
             )
             .await
@@ -128,13 +127,14 @@ async fn each(
     if which.all {
         // The loop stops at the letter that is the last one now, because a letter that is put back
         // may become a new one at once.
-        let newest = command(&["XREVRANGE", &keys.dead(), "+", "-", "COUNT", "1"]);
-        let newest = items(connection.query(&newest).await?);
-        let until = newest.into_iter().find_map(Letter::read);
+        let newest = connection
+            .query(&dead_letters::newest(keys, "+", 1))
+            .await?;
+        let until = Letter::read_all(newest).pop();
         let until = until.map_or_else(|| "-".to_owned(), |letter| letter.place);
         let mut after = "-".to_owned();
         loop {
-            let letters = page_until(connection, keys, &after, &until, PAGE).await?;
+            let letters = page(connection, keys, &after, &until, PAGE).await?;
             let Some(last) = letters.last() else { break };
             after = format!("({}", last.place);
             for letter in &letters {

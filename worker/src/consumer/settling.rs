@@ -28,7 +28,7 @@ use crate::broker::{
     ResultStep, Settled, Settlement, Step, Tag,
 };
 use crate::clock::now;
-use crate::delivery::{Delivery, Order, Outcome, redelivery_name};
+use crate::delivery::{Delivery, Order, Outcome};
 use crate::failpoint::failpoint;
 use crate::monitor::{Lost, Observer, Observers, Pulse};
 
@@ -170,7 +170,7 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
                 let limit = if from_first { 1 } else { self.redelivery_limit };
                 Begun {
                     tag: delivery.tag,
-                    name: redelivery_name(&delivery.task),
+                    name: delivery.task.redelivery_name(),
                     limit: limit.into(),
                     from_first,
                 }
@@ -202,7 +202,7 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
     fn note(&mut self, mut delivery: Delivery) -> Delivery {
         delivery.is_noted = self.begins_once(&delivery.task);
         if delivery.is_noted {
-            let name = redelivery_name(&delivery.task).to_owned();
+            let name = delivery.task.redelivery_name().to_owned();
             self.noted.insert(delivery.tag, name);
         }
         delivery

@@ -12,7 +12,7 @@ use super::canvas;
 use super::rules::{BILLIARD, CELERY, Rules, caught};
 use super::verdict::{Failure, Verdict};
 use crate::broker::{Fate, Letter, Outgoing, Redelivery, Settlement, Step, Tag};
-use crate::delivery::{Delivery, Sent, redelivery_name};
+use crate::delivery::{Delivery, Sent};
 
 /// Causes of dead letters. `BUG`: this worker's code failed. `POISON`: workers ended again and
 /// again while they held the message.
@@ -352,7 +352,7 @@ fn redeliver(delivery: &Delivery, front: bool, clear: bool) -> Fate {
         id: task.id.clone(),
         task: task.name.clone(),
         front,
-        clear: clear.then(|| redelivery_name(task).to_owned()),
+        clear: clear.then(|| task.redelivery_name().to_owned()),
         size: delivery.size,
     }))
 }

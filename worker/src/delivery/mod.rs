@@ -128,12 +128,6 @@ impl Drop for Delivery {
     }
 }
 
-/// Returns the name by which redeliveries of a message are counted: its own delivery tag, which all
-/// of them share.
-pub(crate) fn redelivery_name(task: &Task) -> &str {
-    task.delivery_tag.as_deref().unwrap_or(&task.id)
-}
-
 /// The end of a delivery, as far as the executor can see.
 #[derive(Clone, Debug)]
 pub enum Outcome {

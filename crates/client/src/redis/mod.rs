@@ -5,6 +5,7 @@
 //! * `endpoint`: the address of a Redis and the login to it, from a URL.
 //! * [`script`]: the Lua scripts that both drivers send. Each has a file of its own under
 //!   `scripts/`.
+//! * [`dead_letters`]: reading dead letters and putting them back.
 //! * [`mode`]: detects kinds of Redis that cannot be used.
 //! * `blocking` (feature `blocking`): the client of the PHP extension, without a runtime and with
 //!   one deadline for each call.
@@ -12,6 +13,7 @@
 //!
 //! Commands are packed by redis-rs.
 
+pub mod dead_letters;
 mod endpoint;
 pub mod mode;
 pub mod script;

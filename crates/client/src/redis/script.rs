@@ -29,6 +29,9 @@ pub static CHORDS: Script = Script::new(include_str!("scripts/chords.lua"));
 /// Deletes the waiting tasks of a queue.
 pub static PURGE: Script = Script::new(include_str!("scripts/purge.lua"));
 
+/// Puts a dead letter back into its queue.
+pub static REPLAY: Script = Script::new(include_str!("scripts/replay.lua"));
+
 /// A Lua script and its name in Redis' cache.
 pub struct Script {
     source: &'static str,

@@ -12,6 +12,7 @@ mod chords;
 mod circuit;
 mod connect;
 mod control;
+mod dead_letters;
 mod deletions;
 mod events;
 mod faults;

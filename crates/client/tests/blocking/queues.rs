@@ -64,3 +64,26 @@ fn a_key_of_another_type_is_an_error() {
     assert!(purged.unwrap_err().to_string().contains("WRONGTYPE"));
     assert_eq!(cli(&redis, &["GET", "q"]), "text");
 }
+
+#[test]
+fn waiting_messages_are_read_in_the_order_of_their_claim() {
+    let redis = redis();
+    fill(&redis, 9, 2);
+    fill(&redis, 0, 120);
+    let mut all: Vec<String> = (0..120).map(|nth| format!("{{\"t{nth}\":1}}")).collect();
+    all.extend(["{\"t0\":1}".to_owned(), "{\"t1\":1}".to_owned()]);
+    let mut client = client(&redis);
+    for limit in [0, 1, 49, 50, 51, 119, 120, 121, 122, 1000] {
+        let mut messages = Vec::new();
+        at_leisure(|wait| {
+            let take = |message| messages.push(String::from_utf8(message).unwrap());
+            client.waiting_messages("q", limit, wait, take)
+        })
+        .unwrap();
+        assert_eq!(messages, all[..limit.min(all.len())], "{limit}");
+    }
+    assert_eq!(
+        at_leisure(|wait| client.queue_length("q", wait)).unwrap(),
+        122
+    );
+}

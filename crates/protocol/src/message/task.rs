@@ -203,6 +203,12 @@ impl Task {
         self.root_id.as_deref().unwrap_or(&self.id)
     }
 
+    /// Returns the name by which redeliveries of the message are counted: its own delivery tag,
+    /// which all of them share, or the task's id if it has none.
+    pub fn redelivery_name(&self) -> &str {
+        self.delivery_tag.as_deref().unwrap_or(&self.id)
+    }
+
     /// Returns the priority from 0 to 9. Default: 0.
     pub fn priority(&self) -> u8 {
         self.properties.priority.unwrap_or(0).min(9)

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use celery_client::aio::{Cmd, ConnectOptions, Connection, Failure, Pipeline, Push, Value};
 use celery_client::redis::RedisEndpoint;
+use celery_client::redis::dead_letters::{self, Letter, Replayed};
 use celery_protocol::control::{Reply, ReplyTo, Request};
 use celery_protocol::events::{self, Received};
 use celery_protocol::message::DecodeOptions;
@@ -17,7 +18,7 @@ use celery_protocol::serializer::Serializer;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::super::letters::{Letter, Replayed, letter, replay};
+use super::super::letters::{letter, replay};
 use super::super::redis::{command, items};
 use super::fleet::DeadLetter;
 
@@ -163,14 +164,8 @@ impl Link {
             reads.cmd("LLEN").arg(list);
         }
         reads.cmd("HLEN").arg(self.keys.unacked());
-        reads.cmd("XLEN").arg(self.keys.dead());
-        reads
-            .cmd("XREVRANGE")
-            .arg(self.keys.dead())
-            .arg("+")
-            .arg("-")
-            .arg("COUNT")
-            .arg(LETTERS);
+        reads.add_command(dead_letters::count(&self.keys));
+        reads.add_command(dead_letters::newest(&self.keys, "+", LETTERS));
         let mut answers = self.connection.pipeline(&reads).await?.into_iter();
         let mut number = || answers.next().as_ref().map_or(0, integer);
         let waiting = lists
@@ -178,17 +173,17 @@ impl Link {
             .map(|lists| lists.iter().map(|_| number()).sum());
         let queues = queues.iter().cloned().zip(waiting).collect();
         let (held, dead) = (number(), number());
-        let letters = answers.next().map(items).unwrap_or_default();
-        let letters = letters
-            .into_iter()
-            .filter_map(Letter::read)
-            .map(|letter| DeadLetter {
-                queue: letter.field("queue"),
-                id: letter.field("id"),
-                task: letter.field("task"),
-                cause: letter.field("cause"),
+        let letters = answers.next().map(Letter::read_all).unwrap_or_default();
+        let letters = letters.into_iter().map(|letter| {
+            let field = |name| letter.field(name).into_owned();
+            DeadLetter {
+                queue: field("queue"),
+                id: field("id"),
+                task: field("task"),
+                cause: field("cause"),
                 place: letter.place,
-            });
+            }
+        });
         Ok(Contents {
             queues,
             held,

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use celery_client::aio::Failure;
+use celery_client::redis::dead_letters::Replayed;
 use celery_protocol::control::Request;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
@@ -27,7 +28,6 @@ use self::fleet::Fleet;
 use self::link::{Link, clock};
 use self::screen::{Screen, Wish};
 use self::tables::{Page, Table};
-use super::letters::Replayed;
 use crate::config::Config;
 
 /// How often the screen is drawn, and replies and events are read.

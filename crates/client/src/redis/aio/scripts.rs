@@ -3,7 +3,7 @@
 use redis::Cmd;
 
 use crate::redis::Script;
-pub use crate::redis::script::CHORDS;
+pub use crate::redis::script::{CHORDS, REPLAY};
 
 /// Acknowledges a finished batch and claims the next messages.
 pub static ACK_CLAIM: Script = Script::new(include_str!("../scripts/ack_claim.lua"));
@@ -30,8 +30,6 @@ pub static COUNT_BEGUN: Script = Script::new(include_str!("../scripts/count_begu
 pub static COUNT_PARTS: Script = Script::new(include_str!("../scripts/count_parts.lua"));
 /// Stores results on a server that is not the broker.
 pub static STORE_RESULTS: Script = Script::new(include_str!("../scripts/store_results.lua"));
-/// Puts a dead letter back into its queue.
-pub static REPLAY: Script = Script::new(include_str!("../scripts/replay.lua"));
 /// Sends a reply of remote control to a client that still waits.
 pub static CONTROL_REPLY: Script = Script::new(include_str!("../scripts/control_reply.lua"));
 

@@ -36,8 +36,8 @@
 //! * `client`: repeating commands; `acquire`: its connection; `pool`: idle clients;
 //! * `post` and `attempt`: the commands of a post, and when it is repeated;
 //! * `watch` and `awaiting`: waiting for results; `groups`: many results, and groups;
-//! * `publish`, `batch`, `pipeline`, `replicas`, `results`, `chords`, `queues` and `control`: the
-//!   calls of a client;
+//! * `publish`, `batch`, `pipeline`, `replicas`, `results`, `chords`, `queues`, `dead_letters` and
+//!   `control`: the calls of a client;
 //! * `announce`: the events of posts;
 //! * `events`: a subscription that lasts longer than a call.
 
@@ -49,6 +49,7 @@ mod batch;
 mod chords;
 mod client;
 mod control;
+mod dead_letters;
 mod events;
 mod groups;
 mod link;

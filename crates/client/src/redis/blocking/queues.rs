@@ -8,6 +8,9 @@ use crate::blocking::Wait;
 use crate::error::ClientError;
 use crate::redis::script::PURGE;
 
+/// How many messages one command reads.
+const PAGE: usize = 50;
+
 impl Client {
     /// Returns the number of waiting tasks of a queue, in all its lists together.
     ///
@@ -21,6 +24,50 @@ impl Client {
             length += number(&answer)?;
         }
         Ok(length)
+    }
+
+    /// Calls `take` for the messages of up to `limit` waiting tasks of a queue: the most urgent list
+    /// first, and of each list the oldest message first. They stay where they are. If workers take
+    /// messages meanwhile, some may be left out or appear twice.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the server could not be asked.
+    pub fn waiting_messages(
+        &mut self,
+        queue: &str,
+        limit: usize,
+        wait: &mut Wait<'_>,
+        mut take: impl FnMut(Vec<u8>),
+    ) -> Result<(), ClientError> {
+        let mut left = limit;
+        for list in self.keys().queue_lists(queue) {
+            let mut seen = 0;
+            while left > 0 {
+                let count = left.min(PAGE);
+                let mut lrange = redis::cmd("LRANGE");
+                // A message is pushed at the head, and taken from the tail.
+                let (from, to) = (-signed(seen + count), -signed(seen + 1));
+                lrange.arg(&list).arg(from).arg(to);
+                let answer = self.ask(&lrange, Shape::Listing, wait, "reading the queue")?;
+                let Value::Array(messages) = answer else {
+                    return Err(ClientError::Protocol(
+                        "LRANGE was answered with something that is not a list".to_owned(),
+                    ));
+                };
+                let found = messages.len();
+                for message in messages.into_iter().rev() {
+                    if let Value::BulkString(message) = message {
+                        take(message);
+                    }
+                }
+                left -= found.min(left);
+                seen += found;
+                if found < count {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Deletes the waiting tasks of a queue and returns their number. Tasks that a worker holds
@@ -39,7 +86,11 @@ impl Client {
     }
 }
 
-fn number(answer: &Value) -> Result<u64, ClientError> {
+fn signed(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn number(answer: &Value) -> Result<u64, ClientError> {
     match answer {
         Value::Int(number) => Ok(u64::try_from(*number).unwrap_or(0)),
         _ => Err(ClientError::Protocol(

@@ -9,6 +9,9 @@ const MESSAGE_PARTS: usize = 4;
 /// The most parts of an answer to HELLO: seven names and values, and room for the modules of a
 /// large installation.
 const HELLO_PARTS: usize = 1 << 10;
+/// The parts of a listing: a page of 50 entries with room for more fields than they have, or the
+/// messages of a list that are read at a time.
+const LISTING_PARTS: usize = 1 << 12;
 /// The size expected of an unread short answer. Redis' longest error messages have a few hundred
 /// bytes.
 const SHORT: usize = 1 << 10;
@@ -29,6 +32,9 @@ pub enum Shape {
     /// A message of a channel, or an element of a list with the list's name: a small array, whose
     /// payload may be as large as a stored result.
     Message,
+    /// Texts, or entries of a stream: arrays in an array, which together may be as large as a stored
+    /// result.
+    Listing,
 }
 
 impl Shape {
@@ -38,7 +44,7 @@ impl Shape {
             Self::Short => MAX_LINE.min(max_reply),
             Self::Hello => MAX_LINE,
             Self::Text => max_reply,
-            Self::Message => max_reply.saturating_add(MAX_LINE),
+            Self::Message | Self::Listing => max_reply.saturating_add(MAX_LINE),
         }
     }
 
@@ -48,13 +54,14 @@ impl Shape {
             Self::Short | Self::Text => 0,
             Self::Message => MESSAGE_PARTS,
             Self::Hello => HELLO_PARTS,
+            Self::Listing => LISTING_PARTS,
         }
     }
 
     /// Returns `true` if arrays may contain arrays. The limit then counts the elements of all of
     /// them.
     pub(super) fn nests(self) -> bool {
-        self == Self::Hello
+        matches!(self, Self::Hello | Self::Listing)
     }
 }
 
