@@ -5,6 +5,7 @@ declare(strict_types=1);
 use CeleryBridge\Dashboard\ActionController;
 use CeleryBridge\Dashboard\AssetController;
 use CeleryBridge\Dashboard\Dashboard;
+use CeleryBridge\Dashboard\DeadLetterController;
 use CeleryBridge\Dashboard\PageController;
 use Illuminate\Support\Facades\Route;
 
@@ -14,5 +15,8 @@ Route::group(Dashboard::group(app('config')), static function (): void {
     Route::get('/jobs/{id}', ['as' => 'job', 'uses' => PageController::class.'@job']);
     Route::post('/jobs/{id}/retry', ['as' => 'retry', 'uses' => ActionController::class.'@retry']);
     Route::post('/revoke', ['as' => 'revoke', 'uses' => ActionController::class.'@revoke']);
+    Route::get('/dead', ['as' => 'dead', 'uses' => DeadLetterController::class.'@index']);
+    Route::get('/dead/{place}', ['as' => 'letter', 'uses' => DeadLetterController::class.'@show']);
+    Route::post('/dead/replay', ['as' => 'replay', 'uses' => DeadLetterController::class.'@replay']);
     Route::get('/assets/{file}', ['as' => 'asset', 'uses' => AssetController::class]);
 });

@@ -6,6 +6,7 @@ namespace CeleryBridge;
 
 use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Config\FlatConfig;
+use CeleryBridge\Console\DeadCommand;
 use CeleryBridge\Console\DoctorCommand;
 use CeleryBridge\Console\ListenCommand as ListenToOutcomes;
 use CeleryBridge\Console\PostCommand;
@@ -80,7 +81,7 @@ final class CeleryServiceProvider extends ServiceProvider
             $this->publishes([self::CONFIG => $this->app->configPath('celery.php')], 'celery-config');
 
             $this->adaptQueueCommands();
-            $this->commands([PostCommand::class, ResultCommand::class, RevokeCommand::class, DoctorCommand::class, ListenToOutcomes::class]);
+            $this->commands([PostCommand::class, ResultCommand::class, RevokeCommand::class, DeadCommand::class, DoctorCommand::class, ListenToOutcomes::class]);
             $this->loadMigrationsFrom(self::MIGRATIONS);
         }
 

@@ -26,12 +26,21 @@
 
     function show(html) {
         var focused = live.contains(document.activeElement) ? document.activeElement.id : '';
+        var checked = Array.prototype.map.call(live.querySelectorAll('input:checked'), function (box) {
+            return box.id;
+        });
         var scrolled = Array.prototype.map.call(live.querySelectorAll('.scroll, pre'), function (box) {
             return box.scrollLeft;
         });
         live.innerHTML = html;
         Array.prototype.forEach.call(live.querySelectorAll('.scroll, pre'), function (box, index) {
             box.scrollLeft = scrolled[index] || 0;
+        });
+        checked.forEach(function (id) {
+            var box = document.getElementById(id);
+            if (box !== null) {
+                box.checked = true;
+            }
         });
         var again = focused === '' ? null : document.getElementById(focused);
         if (again !== null) {

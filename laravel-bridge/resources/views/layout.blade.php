@@ -14,8 +14,9 @@
 <header>
     <strong>Celery</strong>
     <nav aria-label="Pages">
-        <a href="{{ route('celery.overview', ['connection' => $connection]) }}" @if ($current === 'overview') aria-current="page" @endif>Overview</a>
-        <a href="{{ route('celery.jobs', ['connection' => $connection]) }}" @if ($current !== 'overview') aria-current="page" @endif>Jobs</a>
+        <a href="{{ route('celery.overview', ['connection' => $connection]) }}" @if ($section === 'overview') aria-current="page" @endif>Overview</a>
+        <a href="{{ route('celery.jobs', ['connection' => $connection]) }}" @if ($section === 'jobs') aria-current="page" @endif>Jobs</a>
+        <a href="{{ route('celery.dead', ['connection' => $connection]) }}" @if ($section === 'dead') aria-current="page" @endif>Dead letters</a>
     </nav>
     @if (count($connections) > 1)
         <nav aria-label="Connections">

@@ -85,6 +85,7 @@ final class DoctorCommand extends Command
         $reached = $this->attempt("{$name}: broker", $settings->broker->display(), $transport->pingBroker(...));
         if ($reached) {
             $this->askWorkers($transport, $settings, $config);
+            $this->countDeadLetters($transport, $name);
         }
 
         if ($settings->resultBackend !== null) {
@@ -138,6 +139,17 @@ final class DoctorCommand extends Command
             $this->note("{$settings->name}: consumers", $unserved === [], $unserved === []
                 ? 'each configured queue has a worker'
                 : 'no worker consumes the queue '.implode(', ', $unserved));
+        }
+    }
+
+    /** Dead letters are not a fault of the set-up, so they do not fail the check. */
+    private function countDeadLetters(ExtensionTransport $transport, string $name): void
+    {
+        try {
+            $count = count($transport->client()->deadLetters());
+            $this->note("{$name}: dead letters", true, $count === 0 ? 'none' : "{$count}; `php artisan celery:dead` lists them");
+        } catch (Throwable $e) {
+            $this->note("{$name}: dead letters", true, "not counted: {$e->getMessage()}");
         }
     }
 

@@ -14,15 +14,14 @@ use Illuminate\Http\Request;
 use Throwable;
 
 /**
- * What a user of the dashboard can do to tasks. Each action answers with JSON, or leads back to a
- * page that shows how it went.
+ * What a user of the dashboard can do to tasks.
  */
 final class ActionController
 {
     /** Seconds during which a second click on *Retry* is ignored. */
     private const ONCE = 60;
 
-    public function __construct(private readonly Chosen $chosen)
+    public function __construct(private readonly Chosen $chosen, private readonly Answers $answers)
     {
     }
 
@@ -38,20 +37,20 @@ final class ActionController
 
         // Two clicks must not post the task twice.
         if (! $cache->add($lock, 1, self::ONCE)) {
-            return $this->answer($request, $back, 409, 'This job is being retried already.');
+            return $this->answers->action($request, $back, 409, 'This job is being retried already.');
         }
         try {
             if (! $view->canRetry($id)) {
-                return $this->answer($request, $back, 409, 'The job is not in failed_jobs, or has been retried already.');
+                return $this->answers->action($request, $back, 409, 'The job is not in failed_jobs, or has been retried already.');
             }
             $artisan->call('queue:retry', ['id' => [$id]]);
 
             // The command forgets a job only after it has posted the task.
             return $view->canRetry($id)
-                ? $this->answer($request, $back, 502, 'The job was not retried: '.trim($artisan->output()))
-                : $this->answer($request, $back, 200, 'The job was sent again, with a new id.');
+                ? $this->answers->action($request, $back, 502, 'The job was not retried: '.trim($artisan->output()))
+                : $this->answers->action($request, $back, 200, 'The job was sent again, with a new id.');
         } catch (Throwable $e) {
-            return $this->answer($request, $back, 502, "The job was not retried: {$e->getMessage()}");
+            return $this->answers->action($request, $back, 502, "The job was not retried: {$e->getMessage()}");
         } finally {
             $cache->forget($lock);
         }
@@ -70,23 +69,11 @@ final class ActionController
         try {
             (new ExtensionTransport($settings))->client()->control()->revoke($id, terminate: $terminate);
         } catch (Throwable $e) {
-            return $this->answer($request, $back, 502, "The task was not revoked: {$e->getMessage()}");
+            return $this->answers->action($request, $back, 502, "The task was not revoked: {$e->getMessage()}");
         }
 
-        return $this->answer($request, $back, 200, $terminate
+        return $this->answers->action($request, $back, 200, $terminate
             ? "The workers were told to stop the task {$id}."
             : "The workers were told not to run the task {$id}.");
-    }
-
-    /**
-     * @param  array{string, array<string, string>}  $back  the name of a route and its parameters
-     */
-    private function answer(Request $request, array $back, int $status, string $message): RedirectResponse|JsonResponse
-    {
-        if ($request->wantsJson()) {
-            return new JsonResponse(['ok' => $status === 200, 'message' => $message], $status);
-        }
-
-        return redirect()->route(...$back)->with($status === 200 ? 'celery.done' : 'celery.fault', $message);
     }
 }

@@ -9,33 +9,24 @@ use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Queue\ConfiguredQueues;
 use CeleryBridge\Queue\RedisQueues;
 use CeleryBridge\Transport\ExtensionTransport;
-use Illuminate\Contracts\Cache\Repository as Cache;
 use Illuminate\Contracts\Config\Repository;
 use Throwable;
 
 /**
  * What the workers of one connection do now, and how long its queues are.
  *
- * The workers are asked at most every two seconds, for all viewers together: one of them asks, and
- * the others get the last answer meanwhile.
- *
  * @phpstan-type Task array{id: string, name: string, arguments: string, worker: string, since: ?float, eta: ?string}
- * @phpstan-type State array{at: float, error: ?string, queues_error: ?string, workers: list<array{name: string, concurrency: ?int, done: int, uptime: ?int, queues: list<string>}>, running: list<Task>, waiting: list<Task>, queues: list<array{name: string, length: ?int, consumers: int}>}
+ * @phpstan-type State array{at: float, error: ?string, queues_error: ?string, dead: ?int, workers: list<array{name: string, concurrency: ?int, done: int, uptime: ?int, queues: list<string>}>, running: list<Task>, waiting: list<Task>, queues: list<array{name: string, length: ?int, consumers: int}>}
  */
 final class LiveState
 {
-    private const FRESH = 2.0;
-
-    /** Seconds for which the viewers get the last answer while one of them asks. */
-    private const STALE = 30;
-
     /** Seconds that one question waits for the workers. */
     private const PATIENCE = 1.0;
 
     /** The tasks of one list, at most. */
     public const TASKS = 200;
 
-    public function __construct(private readonly Cache $cache, private readonly Repository $config)
+    public function __construct(private readonly SharedAnswers $shared, private readonly Repository $config)
     {
     }
 
@@ -44,33 +35,7 @@ final class LiveState
      */
     public function of(ConnectionSettings $settings): array
     {
-        $key = "celery:dashboard:{$settings->name}";
-        $last = $this->cached(fn (): mixed => $this->cache->get($key));
-        $last = is_array($last) ? $last : null;
-        if ($last !== null && microtime(true) - $last['at'] < self::FRESH) {
-            return $last;
-        }
-        if ($last !== null && ! $this->cached(fn (): bool => $this->cache->add("{$key}:asking", 1, 10), true)) {
-            return $last;
-        }
-
-        $state = $this->ask($settings);
-        $this->cached(fn (): bool => $this->cache->put($key, $state, self::STALE));
-        $this->cached(fn (): bool => $this->cache->forget("{$key}:asking"));
-
-        return $state;
-    }
-
-    /**
-     * Calls the cache; a cache that fails makes the page slower, no more.
-     */
-    private function cached(callable $call, mixed $otherwise = null): mixed
-    {
-        try {
-            return $call();
-        } catch (Throwable) {
-            return $otherwise;
-        }
+        return $this->shared->get("live:{$settings->name}", fn (): array => $this->ask($settings));
     }
 
     /**
@@ -79,7 +44,7 @@ final class LiveState
     private function ask(ConnectionSettings $settings): array
     {
         $state = [
-            'at' => microtime(true), 'error' => null, 'queues_error' => null,
+            'error' => null, 'queues_error' => null, 'dead' => null,
             'workers' => [], 'running' => [], 'waiting' => [], 'queues' => [],
         ];
         try {
@@ -104,9 +69,19 @@ final class LiveState
             }
             $state['queues'][] = ['name' => $name, 'length' => $length, 'consumers' => $consumers[$name] ?? 0];
         }
-        $state['at'] = microtime(true);
+        $state['dead'] = $this->deadLetters($settings);
 
         return $state;
+    }
+
+    /** Returns the number of dead letters; null if it cannot be read. */
+    private function deadLetters(ConnectionSettings $settings): ?int
+    {
+        try {
+            return count((new ExtensionTransport($settings))->client()->deadLetters());
+        } catch (Throwable) {
+            return null;
+        }
     }
 
     /**

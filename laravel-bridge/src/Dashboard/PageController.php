@@ -4,7 +4,6 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Dashboard;
 
-use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Outcomes\ListenerHeartbeat;
 use CeleryBridge\Outcomes\TrackedJobs;
 use Illuminate\Contracts\Cache\Repository as Cache;
@@ -14,8 +13,7 @@ use Illuminate\Http\Request;
 use Illuminate\Http\Response;
 
 /**
- * The pages. A request that accepts JSON gets the data of its page; `fragment=1` gets only the part
- * that changes, with which the script renews the page.
+ * The pages of workers, queues and jobs.
  */
 final class PageController
 {
@@ -34,6 +32,7 @@ final class PageController
     public function __construct(
         private readonly Container $container,
         private readonly Chosen $chosen,
+        private readonly Answers $answers,
         private readonly TrackedJobs $jobs,
         private readonly Cache $cache,
     ) {
@@ -43,7 +42,7 @@ final class PageController
     {
         $settings = $this->chosen->settings($request);
 
-        return $this->show('overview', $request, $settings, $live->of($settings));
+        return $this->answers->page('overview', 'overview', $request, $settings, $live->of($settings));
     }
 
     public function jobs(Request $request): Response|JsonResponse
@@ -58,7 +57,7 @@ final class PageController
             : collect();
         $view = $this->container->make(JobView::class);
 
-        return $this->show('jobs', $request, $settings, [
+        return $this->answers->page('jobs', 'jobs', $request, $settings, [
             'recorded' => $recorded,
             'listening' => (new ListenerHeartbeat($this->cache, $settings->name))->isAlive(),
             'filter' => $filter,
@@ -75,27 +74,6 @@ final class PageController
         $row = $this->jobs->exist() ? $this->jobs->find($settings->name, $id) : null;
         abort_if($row === null, 404);
 
-        return $this->show('job', $request, $settings, ['job' => $this->container->make(JobView::class)->whole($row)]);
-    }
-
-    /**
-     * @param  array<string, mixed>  $data
-     */
-    private function show(string $page, Request $request, ConnectionSettings $settings, array $data): Response|JsonResponse
-    {
-        if ($request->wantsJson()) {
-            return new JsonResponse(
-                ['connection' => $settings->name] + $data,
-                options: JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE,
-            );
-        }
-        $data += [
-            'connection' => $settings->name,
-            'connections' => $this->chosen->names(),
-            'broker' => $settings->broker->display(),
-            'current' => $page,
-        ];
-
-        return new Response(view($request->boolean('fragment') ? "celery::live.{$page}" : "celery::{$page}", $data)->render());
+        return $this->answers->page('job', 'jobs', $request, $settings, ['job' => $this->container->make(JobView::class)->whole($row)]);
     }
 }

@@ -126,6 +126,49 @@ final class DashboardInChromiumTest extends TestCase
         }
     }
 
+    /** @dataProvider kinds */
+    #[\PHPUnit\Framework\Attributes\DataProvider('kinds')] // PHPUnit 12 reads no comments.
+    public function test_a_user_puts_dead_letters_back(string $kind): void
+    {
+        // A worker that does not know the tasks.
+        $stranger = $this->worker('stranger', "only-{$kind}");
+        foreach (['one', 'two', 'three'] as $id) {
+            Celery::post('proj.echo', [self::MARKUP, $id], "only-{$kind}", ['id' => $id]);
+        }
+        [$server, $address] = $this->server('local');
+        $browser = new Chromium();
+        $browser->open("{$address}/celery/dead");
+        $browser->waitFor('document.querySelectorAll("tbody tr").length === 3');
+        $stranger->stop();
+        $worker = $this->worker($kind);
+
+        // One, from its own page.
+        $browser->click("tbody tr:last-child th a");
+        $browser->waitFor('document.querySelector("#live pre")?.innerText.includes("one")');
+        $this->assertStringContainsString('<script>document.title = ', $browser->evaluate('document.querySelector("#live pre").innerText'));
+        $this->assertSame(0, $browser->evaluate('document.querySelectorAll("#live script, #live img").length'));
+        $this->screenshot($browser, [$kind], 'letter');
+        $browser->click('#live form button');
+        $browser->waitFor('document.querySelector(".done")?.innerText.includes("1 message was put back")');
+        Wait::until('the replayed task', 60, static fn (): bool => Celery::result('one')->status() === 'SUCCESS');
+
+        // A selection, which stays while the page renews itself.
+        $browser->waitFor('document.querySelectorAll("tbody tr").length === 2');
+        $browser->evaluate('document.querySelectorAll("tbody input").forEach(box => { box.checked = true; box.renewed = false; }), 1');
+        $browser->waitFor('[...document.querySelectorAll("tbody input")].every(box => box.renewed === undefined)');
+        $this->assertSame(2, $browser->evaluate('document.querySelectorAll("tbody input:checked").length'));
+        $this->screenshot($browser, [$kind], 'dead');
+        $browser->click('#replay-selected');
+        $browser->waitFor('document.querySelector(".done")?.innerText.includes("2 messages were put back")');
+        foreach (['two', 'three'] as $id) {
+            Wait::until('the replayed task', 60, static fn (): bool => Celery::result($id)->status() === 'SUCCESS');
+        }
+        $browser->waitFor('document.getElementById("live").innerText.includes("No dead letters")');
+
+        $server->stop();
+        $worker->stop();
+    }
+
     public function test_without_the_gate_a_user_is_refused(): void
     {
         [$server, $address] = $this->server('production');
@@ -144,6 +187,13 @@ final class DashboardInChromiumTest extends TestCase
         yield 'mixed' => ['rust', 'python'];
     }
 
+    /** @return iterable<string, list<string>> */
+    public static function kinds(): iterable
+    {
+        yield 'Rust' => ['rust'];
+        yield 'Python' => ['python'];
+    }
+
     /** @return array{Background, string} the server and its address */
     private function server(string $environment): array
     {
@@ -158,17 +208,24 @@ final class DashboardInChromiumTest extends TestCase
         return [$server, "http://{$address}"];
     }
 
-    private function worker(string $kind): Background
+    /**
+     * @param  string  $kind  python, rust, or stranger: a worker in Rust that has none of `proj.*`
+     */
+    private function worker(string $kind, ?string $queue = null): Background
     {
         try {
             $command = $kind === 'python'
                 ? [Programs::python('5.7'), '-m', 'celery', '-A', 'proj', 'worker', '-P', 'prefork']
-                : [Programs::path('examples/playground'), '-b', $this->url, '--result-backend', $this->url];
+                : [
+                    Programs::path($kind === 'rust' ? 'examples/playground' : 'celery-worker'),
+                    '-b', $this->url, '--result-backend', $this->url,
+                    ...($kind === 'stranger' ? ['--database', "sqlite://{$this->sandbox->path}/database/database.sqlite"] : []),
+                ];
         } catch (RuntimeException $e) {
             $this->markTestSkipped($e->getMessage());
         }
         $worker = new Background(
-            [...$command, '-l', 'info', '-E', '-c', '1', '-Q', "only-{$kind}", '-n', "{$kind}@%h"],
+            [...$command, '-l', 'info', '-E', '-c', '1', '-Q', $queue ?? "only-{$kind}", '-n', "{$kind}@%h"],
             ['REDIS_URL' => $this->url, 'TRANSPORT_OPTIONS' => '{}', 'PYTHONDONTWRITEBYTECODE' => '1', 'PYTHONUNBUFFERED' => '1'],
             Programs::root().'/php-tests/interop/python',
         );

@@ -16,6 +16,9 @@
         @endforeach
         </tbody>
     </table></div>
+    @if ($dead !== null && $dead > 0)
+        <p class="warn"><a id="dead" href="{{ route('celery.dead', ['connection' => $connection]) }}">{{ $dead === 1 ? '1 dead letter' : "{$dead} dead letters" }}</a>: messages that no worker could run.</p>
+    @endif
 </section>
 <section aria-labelledby="workers">
     <h2 id="workers">Workers ({{ count($workers) }})</h2>

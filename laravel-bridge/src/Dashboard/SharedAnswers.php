@@ -1,0 +1,69 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Dashboard;
+
+use Closure;
+use Illuminate\Contracts\Cache\Repository as Cache;
+use Throwable;
+
+/**
+ * Answers of a broker, workers or a database that all viewers of a page share, through the
+ * application's cache.
+ *
+ * A question is asked at most every two seconds: one viewer asks, and the others get the last
+ * answer meanwhile. A cache that fails makes the pages slower, no more.
+ */
+final class SharedAnswers
+{
+    private const FRESH = 2.0;
+
+    /** Seconds for which the viewers get the last answer while one of them asks. */
+    private const STALE = 30;
+
+    public function __construct(private readonly Cache $cache)
+    {
+    }
+
+    /**
+     * @template T of array<string, mixed>
+     *
+     * @param  Closure(): T  $ask
+     * @return T with `at`, the Unix time of the answer
+     */
+    public function get(string $question, Closure $ask): array
+    {
+        $key = "celery:dashboard:{$question}";
+        $last = $this->cached(fn (): mixed => $this->cache->get($key));
+        $last = is_array($last) ? $last : null;
+        if ($last !== null && microtime(true) - $last['at'] < self::FRESH) {
+            return $last;
+        }
+        if ($last !== null && ! $this->cached(fn (): bool => $this->cache->add("{$key}:asking", 1, 10), true)) {
+            return $last;
+        }
+
+        $answer = $ask();
+        $answer['at'] = microtime(true);
+        $this->cached(fn (): bool => $this->cache->put($key, $answer, self::STALE));
+        $this->cached(fn (): bool => $this->cache->forget("{$key}:asking"));
+
+        return $answer;
+    }
+
+    /** Makes the next question ask again. */
+    public function forget(string $question): void
+    {
+        $this->cached(fn (): bool => $this->cache->forget("celery:dashboard:{$question}"));
+    }
+
+    private function cached(callable $call, mixed $otherwise = null): mixed
+    {
+        try {
+            return $call();
+        } catch (Throwable) {
+            return $otherwise;
+        }
+    }
+}
