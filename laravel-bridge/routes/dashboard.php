@@ -7,6 +7,7 @@ use CeleryBridge\Dashboard\AssetController;
 use CeleryBridge\Dashboard\Dashboard;
 use CeleryBridge\Dashboard\DeadLetterController;
 use CeleryBridge\Dashboard\PageController;
+use CeleryBridge\Dashboard\QueueController;
 use Illuminate\Support\Facades\Route;
 
 Route::group(Dashboard::group(app('config')), static function (): void {
@@ -15,6 +16,7 @@ Route::group(Dashboard::group(app('config')), static function (): void {
     Route::get('/jobs/{id}', ['as' => 'job', 'uses' => PageController::class.'@job']);
     Route::post('/jobs/{id}/retry', ['as' => 'retry', 'uses' => ActionController::class.'@retry']);
     Route::post('/revoke', ['as' => 'revoke', 'uses' => ActionController::class.'@revoke']);
+    Route::get('/queue', ['as' => 'queue', 'uses' => QueueController::class]);
     Route::get('/dead', ['as' => 'dead', 'uses' => DeadLetterController::class.'@index']);
     Route::get('/dead/{place}', ['as' => 'letter', 'uses' => DeadLetterController::class.'@show']);
     Route::post('/dead/replay', ['as' => 'replay', 'uses' => DeadLetterController::class.'@replay']);

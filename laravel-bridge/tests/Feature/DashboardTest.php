@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace CeleryBridge\Tests\Feature;
 
 use CeleryBridge\Dashboard\Authorize;
+use CeleryBridge\Facades\Celery;
 use CeleryBridge\Tests\fixtures\jobs\TaskCreated;
 use CeleryBridge\Tests\Support\Broker;
 use CeleryBridge\Tests\Support\TestCase;
@@ -261,6 +262,32 @@ final class DashboardTest extends TestCase
         $reads = $broker->reads();
         $this->assertSame($state['at'], $this->getJson('/celery')->json()['at']);
         $this->assertSame($reads + 1, $broker->reads());
+    }
+
+    public function test_the_page_of_a_queue_counts_what_waits_by_name(): void
+    {
+        $broker = $this->connect();
+        $this->getJson('/celery/queue?queue=other')->assertOk()->assertJson(['length' => 0, 'tasks' => []]);
+        for ($task = 0; $task < 205; $task++) {
+            Celery::post($task % 2 === 0 ? 'even' : 'odd', [self::MARKUP, $task], 'mails', $task === 0 ? ['countdown' => 600] : []);
+        }
+        Celery::post('later', [], 'mails', ['priority' => 9]);
+        $broker->redis()->rPush('mails', 'no message');
+
+        $page = $this->getJson('/celery/queue?queue=mails')->assertOk()->json();
+        $this->assertSame([207, 200, 50], [$page['length'], $page['read'], count($page['tasks'])]);
+        $this->assertSame(['even' => 100, 'odd' => 99, 'unreadable' => 1], $page['names']);
+        $this->assertSame([null, 'even', 'odd'], array_column(array_slice($page['tasks'], 0, 3), 'task'));
+        $this->assertNotNull($page['tasks'][1]['eta']);
+
+        $html = (string) $this->get('/celery/queue?queue=mails')->assertOk()->assertSee('207 tasks wait')->getContent();
+        $this->assertStringContainsString('&lt;script&gt;alert(', $html);
+        $this->assertStringNotContainsString('<script>alert', $html);
+        $this->assertSame(206, $broker->redis()->lLen('mails'));
+        $this->get('/celery/queue')->assertStatus(404);
+        $this->get('/celery/queue?queue[]=a')->assertStatus(404);
+        $broker->redis()->set('text', '1');
+        $this->get('/celery/queue?queue=text')->assertOk()->assertSee('The queue cannot be read');
     }
 
     private function connect(): Broker

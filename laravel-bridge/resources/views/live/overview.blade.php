@@ -9,7 +9,7 @@
         <tbody>
         @foreach ($queues as $queue)
             <tr>
-                <th scope="row">{{ $queue['name'] }}</th>
+                <th scope="row"><a id="queue-{{ $queue['name'] }}" href="{{ route('celery.queue', ['queue' => $queue['name'], 'connection' => $connection]) }}">{{ $queue['name'] }}</a></th>
                 <td class="number">{{ $queue['length'] ?? 'unknown' }}</td>
                 <td class="number">{{ $queue['consumers'] }}@if ($queue['consumers'] === 0 && $error === null) <span class="warn">no worker</span>@endif</td>
             </tr>

@@ -1,0 +1,5 @@
+@extends('celery::layout')
+@section('title', "Queue {$queue}")
+@section('live')
+    @include('celery::live.queue')
+@endsection
