@@ -6,6 +6,7 @@ use CeleryBridge\Dashboard\ActionController;
 use CeleryBridge\Dashboard\AssetController;
 use CeleryBridge\Dashboard\Dashboard;
 use CeleryBridge\Dashboard\DeadLetterController;
+use CeleryBridge\Dashboard\HistoryController;
 use CeleryBridge\Dashboard\PageController;
 use CeleryBridge\Dashboard\QueueController;
 use Illuminate\Support\Facades\Route;
@@ -16,6 +17,7 @@ Route::group(Dashboard::group(app('config')), static function (): void {
     Route::get('/jobs/{id}', ['as' => 'job', 'uses' => PageController::class.'@job']);
     Route::post('/jobs/{id}/retry', ['as' => 'retry', 'uses' => ActionController::class.'@retry']);
     Route::post('/revoke', ['as' => 'revoke', 'uses' => ActionController::class.'@revoke']);
+    Route::get('/history', ['as' => 'history', 'uses' => HistoryController::class]);
     Route::get('/queue', ['as' => 'queue', 'uses' => QueueController::class]);
     Route::get('/dead', ['as' => 'dead', 'uses' => DeadLetterController::class.'@index']);
     Route::get('/dead/{place}', ['as' => 'letter', 'uses' => DeadLetterController::class.'@show']);

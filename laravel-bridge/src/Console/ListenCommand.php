@@ -4,7 +4,11 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Console;
 
+use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Contracts\Factory;
+use CeleryBridge\History\Minutes;
+use CeleryBridge\History\QueueLengths;
+use CeleryBridge\History\Recorder;
 use CeleryBridge\Outcomes\Listener;
 use CeleryBridge\Outcomes\ListenerHeartbeat;
 use CeleryBridge\Outcomes\Settlement;
@@ -30,11 +34,11 @@ final class ListenCommand extends Command
     protected $signature = 'celery:listen
         {--connection= : A connection of config/celery.php}
         {--interval=10 : Seconds between two readings of stored results}
-        {--keep=7 : Days that the rows of ended jobs stay in the table}
+        {--keep=7 : Days that the rows of ended jobs and of the history stay}
         {--once : Read the stored results once, and end}';
 
     /** @var string */
-    protected $description = 'Bring the outcomes of jobs on Celery into Laravel: failed(), failed_jobs, events';
+    protected $description = 'Bring the outcomes of jobs on Celery into Laravel: failed(), failed_jobs, events, and the history of the dashboard';
 
     private bool $ends = false;
 
@@ -60,6 +64,7 @@ final class ListenCommand extends Command
             $transport->ensureUsable();
             $heartbeat = new ListenerHeartbeat($this->laravel->make('cache')->store(), $settings->name);
             $settlement = new Settlement($this->laravel);
+            $recorder = $this->recorder($settings, (float) $keep * 86_400);
             $listener = new Listener(
                 $transport->client(...),
                 $settings->name,
@@ -69,6 +74,7 @@ final class ListenCommand extends Command
                 (float) $keep * 86_400,
                 static fn (TaskMessage $task): array => $celery->connection($settings->name)->postMany([$task]),
                 60.0 + (float) $settings->timeout,
+                $recorder,
             );
 
             if ($this->option('once')) {
@@ -101,7 +107,25 @@ final class ListenCommand extends Command
             }
         }
 
+        try {
+            $recorder?->stop();
+        } catch (Throwable $e) {
+            $this->laravel->make(ExceptionHandler::class)->report($e);
+        }
+
         return self::SUCCESS;
+    }
+
+    /** Returns what writes the history, if its table exists. */
+    private function recorder(ConnectionSettings $settings, float $keep): ?Recorder
+    {
+        $minutes = $this->laravel->make(Minutes::class);
+        if (! $minutes->exist()) {
+            return null;
+        }
+        $lengths = new QueueLengths($settings, $this->laravel->make('config'));
+
+        return new Recorder($minutes, $settings->name, $lengths->read(...), $keep, min(10.0, (float) $this->option('interval')));
     }
 
     private function obeySignals(): void

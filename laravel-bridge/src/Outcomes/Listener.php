@@ -9,6 +9,7 @@ use Celery\Event;
 use Celery\Events;
 use Celery\ResultTimeout;
 use Celery\Unreadable;
+use CeleryBridge\History\Recorder;
 use CeleryBridge\TaskMessage;
 use CeleryConnectionException;
 use CeleryPublishException;
@@ -49,6 +50,7 @@ final class Listener
      * @param  float  $keep  seconds that the rows of ended jobs stay
      * @param  (Closure(TaskMessage): mixed)|null  $post  posts the task of a row; null: does not post
      * @param  float  $patience  seconds in which a program posts the task after it has written the row
+     * @param  Recorder|null  $recorder  counts the events for the history
      */
     public function __construct(
         private readonly Closure $client,
@@ -59,6 +61,7 @@ final class Listener
         private readonly float $keep = INF,
         private readonly ?Closure $post = null,
         private readonly float $patience = 60.0,
+        private readonly ?Recorder $recorder = null,
     ) {
         $this->lease = 3 * $interval;
     }
@@ -69,6 +72,8 @@ final class Listener
      */
     public function turn(): void
     {
+        // Before the subscription, so that a new writer counts all that it hears.
+        $this->recorder?->turn();
         if (microtime(true) >= $this->nextReading) {
             // Before the reading, so that no end falls between the two.
             $this->events ??= ($this->client)()->events('task-*', INF);
@@ -81,8 +86,18 @@ final class Listener
         while (count($batch) < self::BATCH && ($event = $this->events?->next($batch === [] ? $wait : 0.0)) !== null) {
             $batch[] = $event;
         }
+        $this->recorder?->hear($batch, count($batch) < self::BATCH, $this->nameOf(...));
         if ($batch !== []) {
             $this->hear($batch);
+        }
+    }
+
+    private function nameOf(string $id): ?string
+    {
+        try {
+            return $this->jobs->find($this->connection, $id)?->task;
+        } catch (Throwable) {
+            return null;
         }
     }
 

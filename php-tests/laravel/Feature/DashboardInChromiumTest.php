@@ -121,6 +121,18 @@ final class DashboardInChromiumTest extends TestCase
             Wait::until('the stored end', 30, static fn (): bool => Celery::result("long-{$kind}")->status() === 'REVOKED');
         }
 
+        // The listener has counted the runs of all workers by the name of the task.
+        $browser->window(1200, 800);
+        $browser->open("{$address}/celery/history");
+        $cell = static fn (string $task, int $column): string => 'document.getElementById("task-'.$task.'")?.closest("tr").cells['.$column.'].innerText';
+        $browser->waitFor($cell('proj.fail', 2).' === "'. 2 * count($fleet).'"');
+        $browser->waitFor($cell('proj.sleep', 4).' === "'.count($fleet).'"');
+        $this->assertGreaterThan(0, $browser->evaluate('document.querySelectorAll("svg .fill-1").length'));
+        $this->assertGreaterThan(0, $browser->evaluate('document.querySelectorAll("svg .line-0").length'));
+        $browser->click('[id="task-proj.fail"]');
+        $browser->waitFor('document.getElementById("all") !== null');
+        $this->screenshot($browser, $fleet, 'history');
+
         foreach ([$listener, $server, ...$workers] as $program) {
             $program->stop();
         }

@@ -1,0 +1,5 @@
+@extends('celery::layout')
+@section('title', 'History')
+@section('live')
+    @include('celery::live.history')
+@endsection

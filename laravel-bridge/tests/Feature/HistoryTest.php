@@ -1,0 +1,344 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Tests\Feature;
+
+use CeleryBridge\Contracts\Factory;
+use CeleryBridge\Dashboard\Chart;
+use CeleryBridge\Dashboard\Seconds;
+use CeleryBridge\History\Minutes;
+use CeleryBridge\History\Recorder;
+use CeleryBridge\History\Row;
+use CeleryBridge\History\Runtimes;
+use CeleryBridge\History\TaskNames;
+use CeleryBridge\Outcomes\Listener;
+use CeleryBridge\Outcomes\Settlement;
+use CeleryBridge\Outcomes\TrackedJobs;
+use CeleryBridge\Tests\Support\Broker;
+use CeleryBridge\Tests\Support\TestCase;
+use CeleryBridge\Transport\ExtensionTransport;
+use Illuminate\Session\Middleware\StartSession;
+use Illuminate\Support\Facades\DB;
+use Illuminate\Support\Facades\Schema;
+use PDOException;
+
+/**
+ * What listeners count of events, with a real Redis on which the test sends them, and the page that
+ * shows it.
+ */
+final class HistoryTest extends TestCase
+{
+    private const FAR = 1_000.0;
+
+    private Broker $broker;
+
+    protected function config(): array
+    {
+        return [
+            'celery' => ['dashboard' => ['enabled' => true]],
+            'session' => [
+                'driver' => 'array', 'lifetime' => 120, 'expire_on_close' => false, 'lottery' => [0, 1], 'cookie' => 'sandbox',
+                'path' => '/', 'domain' => null, 'secure' => false, 'http_only' => true, 'same_site' => 'lax',
+            ],
+        ];
+    }
+
+    protected function setUp(): void
+    {
+        parent::setUp();
+        $this->broker = $this->broker();
+        config(['celery.connections.default.url' => $this->broker->url]);
+        $this->app->make('router')->middlewareGroup('web', [StartSession::class]);
+        $this->app->instance('env', 'local');
+    }
+
+    public function test_several_listeners_count_each_event_once(): void
+    {
+        $this->command('migrate', ['--force' => true]);
+        [$one, $two] = [$this->recorder(), $this->recorder()];
+        $listeners = [$this->listener($one), $this->listener($two)];
+        $this->turn($listeners);
+
+        $this->send(['received', 'a', 'name' => 'mail'], ['received', 'b', 'name' => 'mail'], ['received', 'c', 'name' => 'video'], ['started', 'a']);
+        $this->send(['succeeded', 'a', 'runtime' => 0.2], ['failed', 'b'], ['retried', 'c'], ['succeeded', 'unknown', 'runtime' => 1], ['revoked', 'c']);
+        $this->turnUntil($listeners, ['mail' => [2, 1, 1, 0, 0], 'video' => [1, 0, 0, 1, 1], '(other)' => [0, 1, 0, 0, 0]]);
+
+        // The writer ends. The other one goes on, and knows the names from before.
+        $one->stop();
+        $two = [$listeners[1]];
+        $this->turn($two);
+        $this->turn($two);
+        $this->send(['succeeded', 'c', 'runtime' => 3.0], ['received', 'd', 'name' => 'mail']);
+        $this->turnUntil($two, ['mail' => [3, 1, 1, 0, 0], 'video' => [1, 1, 0, 1, 1], '(other)' => [0, 1, 0, 0, 0]]);
+        $this->turn($listeners);
+        $this->assertSame(['mail' => [3, 1, 1, 0, 0], 'video' => [1, 1, 0, 1, 1], '(other)' => [0, 1, 0, 0, 0]], $this->counts());
+        $queue = DB::table('celery_minutes')->where('kind', 'queue')->get();
+        $this->assertSame(['celery', 7], [$queue[0]->name, (int) $queue->max('length')]);
+    }
+
+    public function test_a_writer_that_has_lost_its_place_writes_nothing(): void
+    {
+        $this->command('migrate', ['--force' => true]);
+        $minutes = $this->app->make(Minutes::class);
+        $row = new Row(5, Row::TASK, 'mail');
+        $row->received = 3;
+
+        $this->assertTrue($minutes->claim('default', 'one', -1.0));
+        $this->assertTrue($minutes->write('default', 'one', 1, [$row]));
+        $this->assertTrue($minutes->claim('default', 'two', self::FAR));
+        $this->assertFalse($minutes->write('default', 'one', 2, [$row]));
+        $this->assertFalse($minutes->claim('default', 'one', self::FAR));
+        $this->assertSame(['mail' => [3, 0, 0, 0, 0]], $this->counts());
+
+        // A write whose answer was lost is repeated.
+        $this->assertTrue($minutes->write('default', 'two', 1, [$row]));
+        $this->assertTrue($minutes->write('default', 'two', 1, [$row]));
+        $this->assertSame(['mail' => [6, 0, 0, 0, 0]], $this->counts());
+
+        $minutes->release('default', 'one');
+        $this->assertFalse($minutes->claim('default', 'one', self::FAR));
+        $minutes->release('default', 'two');
+        $this->assertTrue($minutes->claim('default', 'one', self::FAR));
+        $this->assertTrue($minutes->claim('other', 'two', self::FAR));
+    }
+
+    public function test_what_was_counted_waits_while_the_database_fails(): void
+    {
+        $this->command('migrate', ['--force' => true]);
+        $recorder = $this->recorder();
+        $listener = $this->listener($recorder);
+        $this->turn([$listener]);
+        Schema::rename('celery_minutes', 'elsewhere');
+        $this->send(['received', 'a', 'name' => 'mail'], ['succeeded', 'a', 'runtime' => 0.1]);
+        $failed = 0;
+        for ($turn = 0; $turn < 3; $turn++) {
+            try {
+                $listener->turn();
+            } catch (PDOException) {
+                $failed++;
+            }
+        }
+        $this->assertGreaterThan(0, $failed);
+
+        Schema::rename('elsewhere', 'celery_minutes');
+        $this->turnUntil([$listener], ['mail' => [1, 1, 0, 0, 0]]);
+    }
+
+    public function test_old_minutes_are_deleted(): void
+    {
+        $this->command('migrate', ['--force' => true]);
+        $minutes = $this->app->make(Minutes::class);
+        $minutes->claim('default', 'one', self::FAR);
+        $minutes->claim('other', 'one', self::FAR);
+        $rows = static fn (int ...$at): array => array_map(static fn (int $minute): Row => new Row($minute, Row::TASK, 'mail'), $at);
+        $minutes->write('default', 'one', 1, $rows(1, 2, 5, 6));
+        $minutes->write('other', 'one', 1, $rows(1));
+        $minutes->prune('default', 6);
+
+        $this->assertSame([['default', 6], ['other', 1]], DB::table('celery_minutes')->orderBy('celery_connection')->get()
+            ->map(static fn ($row): array => [$row->celery_connection, (int) $row->minute])->all());
+    }
+
+    public function test_runtimes_of_several_minutes_are_added_up(): void
+    {
+        $this->assertNull((new Runtimes())->percentile(0.5));
+        $this->assertNull((new Runtimes())->toJson());
+        $fast = new Runtimes();
+        $slow = new Runtimes();
+        for ($run = 0; $run < 95; $run++) {
+            $fast->add(0.01);
+        }
+        foreach ([10.0, 10.0, 10.0, 10.0, 1e9] as $seconds) {
+            $slow->add($seconds);
+        }
+        $all = Runtimes::fromJson($fast->toJson());
+        $all->merge(Runtimes::fromJson($slow->toJson()));
+
+        $this->assertSame(100, $all->count());
+        $this->assertEqualsWithDelta(0.01, $all->percentile(0.5), 0.0019);
+        $this->assertEqualsWithDelta(0.01, $all->percentile(0.95), 0.0019);
+        $this->assertEqualsWithDelta(10.0, $all->percentile(0.96), 1.9);
+        $this->assertGreaterThanOrEqual(10.0, $all->percentile(0.99));
+        $this->assertLessThan(120_000.0, $all->percentile(1.0));
+        $tiny = new Runtimes();
+        $tiny->add(0.0);
+        $tiny->add(-1.0);
+        $this->assertSame(0.0001, $tiny->percentile(1.0));
+        $this->assertSame(2, Runtimes::fromJson('{"0":2,"-1":5,"999":5,"x":5,"3":"y"}')->count());
+        $this->assertSame(0, Runtimes::fromJson('nonsense')->count());
+    }
+
+    public function test_the_names_of_tasks_are_bounded(): void
+    {
+        $names = new TaskNames(10);
+        for ($task = 0; $task < 1_000; $task++) {
+            $names->remember((string) $task, "name {$task}");
+        }
+
+        $this->assertLessThanOrEqual(20, $names->count());
+        $this->assertSame(['name 999', 'name 990', null], [$names->of('999'), $names->of('990'), $names->of('5')]);
+    }
+
+    public function test_names_beyond_the_limit_of_a_minute_share_a_row(): void
+    {
+        $this->command('migrate', ['--force' => true]);
+        $listener = $this->listener($recorder = $this->recorder());
+        $this->turn([$listener]);
+        $this->send(...array_map(static fn (int $task): array => ['received', "id-{$task}", 'name' => "task-{$task}"], range(1, 300)));
+        $this->turnUntil([$listener], null, 300);
+
+        $names = DB::table('celery_minutes')->where('kind', 'task')->where('name', '!=', Recorder::OTHER);
+        // The minute may change in between; the second one has at most the rest.
+        $largest = (int) $names->selectRaw('count(*) as n')->groupBy('minute')->get()->max('n');
+        $this->assertTrue($largest >= 150 && $largest <= 199, (string) $largest);
+    }
+
+    public function test_the_page_says_that_history_is_not_recorded(): void
+    {
+        $this->get('/celery/history')->assertOk()->assertSee('celery_minutes does not exist');
+        $this->command('migrate', ['--force' => true]);
+        $this->get('/celery/history')->assertOk()->assertSee('celery:listen')->assertSee('Nothing was recorded');
+        foreach (['span=year', 'span[]=day', 'task=', 'task[]=a', 'task='.str_repeat('a', 192), 'connection=other'] as $query) {
+            $this->get("/celery/history?{$query}")->assertStatus(404);
+        }
+    }
+
+    public function test_the_page_shows_counts_percentiles_and_charts(): void
+    {
+        $this->command('migrate', ['--force' => true]);
+        $minutes = $this->app->make(Minutes::class);
+        $minutes->claim('default', 'one', self::FAR);
+        $now = intdiv(time(), 60);
+        $mail = new Row($now - 2, Row::TASK, 'mail');
+        [$mail->received, $mail->succeeded, $mail->failed] = [3, 2, 1];
+        $mail->runtimes->add(0.5);
+        $mail->runtimes->add(2.0);
+        $later = new Row($now - 1, Row::TASK, 'mail');
+        $later->succeeded = 1;
+        $later->runtimes->add(0.5);
+        $markup = new Row($now - 1, Row::TASK, '<script>alert("x")</script>');
+        $markup->retried = 1;
+        $old = new Row($now - 90, Row::TASK, 'mail');
+        $old->succeeded = 100;
+        $queue = new Row($now - 1, Row::QUEUE, 'celery');
+        $queue->length = 40;
+        $minutes->write('default', 'one', 1, [$mail, $later, $markup, $old, $queue]);
+
+        $page = $this->getJson('/celery/history')->assertOk()->json();
+        $this->assertSame(['mail', $markup->name], array_column($page['tasks'], 'name'));
+        $task = $page['tasks'][0];
+        $this->assertSame([3, 1, 0.07], [$task['succeeded'], $task['failed'], $task['per_minute']]);
+        $this->assertEqualsWithDelta(0.5, $task['p50'], 0.1);
+        $this->assertEqualsWithDelta(2.0, $task['p95'], 0.4);
+        $this->assertSame([60, 3, 1], [count($page['points']), array_sum(array_column($page['points'], 'succeeded')), array_sum(array_column($page['points'], 'failed'))]);
+        $this->assertSame([40], array_values(array_filter($page['queues']['celery'])));
+        foreach (['6-hours' => 72, 'day' => 96, 'week' => 84] as $span => $steps) {
+            $long = $this->getJson("/celery/history?span={$span}")->assertOk()->json();
+            $this->assertSame([$steps, 103], [count($long['points']), array_sum(array_column($long['points'], 'succeeded'))]);
+        }
+        $only = $this->getJson('/celery/history?task='.rawurlencode($markup->name))->json();
+        $this->assertSame(0, array_sum(array_column($only['points'], 'succeeded')));
+        $this->assertCount(2, $only['tasks']);
+
+        foreach (['/celery/history', '/celery/history?span=week&fragment=1', '/celery/history?task=mail'] as $address) {
+            $html = (string) $this->get($address)->assertOk()->getContent();
+            $this->assertStringContainsString('<rect class="fill-1"', $html);
+            $this->assertStringContainsString('<polyline class="line-0"', $html);
+            $this->assertStringContainsString('&lt;script&gt;alert(', $html);
+            $this->assertDoesNotMatchRegularExpression('/<script>alert| style=/', $html);
+        }
+    }
+
+    public function test_shapes_fit_the_chart(): void
+    {
+        $bars = Chart::bars(['good' => [0, 3, 1], 'bad' => [0, 1, 0]]);
+        $this->assertSame(4.0, $bars->highest);
+        $this->assertSame([['x' => 240.0, 'y' => 30.0, 'width' => 192.0, 'height' => 90.0], ['x' => 480.0, 'y' => 90.0, 'width' => 192.0, 'height' => 30.0]], $bars->bars['good']);
+        $this->assertSame([['x' => 240.0, 'y' => 0.0, 'width' => 192.0, 'height' => 30.0]], $bars->bars['bad']);
+        $lines = Chart::lines(['a' => [null, 1, 2, null, 4], 'b' => [null, null, null, null, null]]);
+        $this->assertSame(4.0, $lines->highest);
+        $this->assertSame([['201.6,90 345.6,60', '633.6,0 633.6,0'], []], array_values($lines->lines));
+        $this->assertSame([1.0, 1.0], [Chart::bars(['a' => [], 'b' => []])->highest, Chart::lines([])->highest]);
+        $this->assertSame(
+            ['0.10 ms', '37 ms', '1.2 s', '12 s', '12 min', '30 h'],
+            array_map(Seconds::show(...), [0.0001, 0.037, 1.21, 12.3, 720.0, 108_000.0]),
+        );
+    }
+
+    private function recorder(): Recorder
+    {
+        return new Recorder($this->app->make(Minutes::class), 'default', static fn (): array => ['celery' => 7], self::FAR, 0.0, self::FAR);
+    }
+
+    private function listener(Recorder $recorder): Listener
+    {
+        $transport = new ExtensionTransport($this->app->make(Factory::class)->settings());
+
+        return new Listener(
+            $transport->client(...),
+            'default',
+            $this->app->make(TrackedJobs::class),
+            new Settlement($this->app),
+            recorder: $recorder,
+        );
+    }
+
+    /** @param  list<Listener>  $listeners */
+    private function turn(array $listeners): void
+    {
+        foreach ($listeners as $listener) {
+            $listener->turn();
+        }
+    }
+
+    /**
+     * @param  list<Listener>  $listeners
+     * @param  array<string, list<int>>|null  $counts  null: any of this number of received tasks
+     */
+    private function turnUntil(array $listeners, ?array $counts, int $received = 0): void
+    {
+        $deadline = microtime(true) + 60;
+        while (microtime(true) < $deadline) {
+            $this->turn($listeners);
+            if ($counts === null ? array_sum(array_column($this->counts(), 0)) === $received : $this->counts() === $counts) {
+                return;
+            }
+        }
+        $this->assertSame($counts ?? $received, $this->counts());
+    }
+
+    /** @return array<string, list<int>> received, succeeded, failed, retried and revoked by name */
+    private function counts(): array
+    {
+        $counts = [];
+        foreach (DB::table('celery_minutes')->where('kind', 'task')->get() as $row) {
+            foreach ([$row->received, $row->succeeded, $row->failed, $row->retried, $row->revoked] as $index => $count) {
+                $counts[$row->name][$index] = ($counts[$row->name][$index] ?? 0) + (int) $count;
+            }
+        }
+        uksort($counts, static fn (string $a, string $b): int => [$a === Recorder::OTHER, $a] <=> [$b === Recorder::OTHER, $b]);
+
+        return $counts;
+    }
+
+    /**
+     * Sends events as workers do: several in one message.
+     *
+     * @param  array<array-key, mixed>  ...$events  type and id, then named fields
+     */
+    private function send(array ...$events): void
+    {
+        $body = array_map(static fn (array $event): array => [
+            'type' => "task-{$event[0]}", 'uuid' => $event[1], 'hostname' => 'w@h', 'timestamp' => microtime(true), 'clock' => 1,
+        ] + array_filter($event, is_string(...), ARRAY_FILTER_USE_KEY), $events);
+        $this->broker->redis()->publish('/0.celeryev/task.multi', (string) json_encode([
+            'body' => base64_encode((string) json_encode($body)), 'content-type' => 'application/json', 'content-encoding' => 'utf-8',
+            'headers' => ['hostname' => 'w@h'],
+            'properties' => [
+                'body_encoding' => 'base64', 'delivery_mode' => 1, 'delivery_tag' => 'tag', 'priority' => 0,
+                'delivery_info' => ['exchange' => 'celeryev', 'routing_key' => 'task.multi'],
+            ],
+        ]));
+    }
+}
