@@ -33,6 +33,11 @@ final class Answers
                 options: JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE,
             );
         }
+        $isFragment = $request->boolean('fragment');
+        if ($isFragment && $request->hasSession()) {
+            // The message of an action is for the next whole page.
+            $request->session()->reflash();
+        }
         $data += [
             'connection' => $settings->name,
             'connections' => $this->chosen->names(),
@@ -40,7 +45,7 @@ final class Answers
             'section' => $section,
         ];
 
-        return new Response(view($request->boolean('fragment') ? "celery::live.{$page}" : "celery::{$page}", $data)->render());
+        return new Response(view($isFragment ? "celery::live.{$page}" : "celery::{$page}", $data)->render());
     }
 
     /**

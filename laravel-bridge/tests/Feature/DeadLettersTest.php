@@ -103,6 +103,14 @@ final class DeadLettersTest extends TestCase
             ->assertRedirect(route('celery.dead', ['connection' => 'default']));
     }
 
+    public function test_the_message_of_an_action_is_shown_by_the_next_whole_page(): void
+    {
+        $this->post('/celery/dead/replay', ['_token' => $this->token()])->assertRedirect();
+        $this->get('/celery/dead?fragment=1')->assertOk()->assertDontSee('is selected');
+        $this->get('/celery/dead')->assertSee('No dead letter is selected.');
+        $this->get('/celery/dead')->assertDontSee('is selected');
+    }
+
     public function test_a_letter_that_cannot_be_put_back_stays(): void
     {
         $this->add('1-0', cause: 'follow-up');
