@@ -17,6 +17,7 @@ use CeleryBridge\Contracts\Factory;
 use CeleryBridge\Dashboard\Dashboard;
 use CeleryBridge\Exceptions\ServedByCelery;
 use CeleryBridge\History\Minutes;
+use CeleryBridge\History\RecentTasks;
 use CeleryBridge\Outcomes\TrackedJobs;
 use CeleryBridge\Queue\CeleryConnector;
 use CeleryBridge\Queue\CeleryQueue;
@@ -54,7 +55,8 @@ final class CeleryServiceProvider extends ServiceProvider
         $this->app->singleton(Factory::class, static fn (Container $app): CeleryManager => new CeleryManager($app));
         $this->app->alias(Factory::class, CeleryManager::class);
         $this->app->singleton(TrackedJobs::class, fn (): TrackedJobs => new TrackedJobs($this->app, $this->config()));
-        $this->app->singleton(Minutes::class, static fn (Container $app): Minutes => new Minutes($app));
+        $this->app->singleton(RecentTasks::class, static fn (Container $app): RecentTasks => new RecentTasks($app));
+        $this->app->singleton(Minutes::class, static fn (Container $app): Minutes => new Minutes($app, $app->make(RecentTasks::class)));
         $this->app->bind(Client::class, static fn (Container $app): Client => $app->make(Factory::class)->connection());
 
         $this->callAfterResolving('queue', function ($queues): void {

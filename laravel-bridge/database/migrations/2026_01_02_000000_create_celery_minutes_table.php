@@ -3,6 +3,7 @@
 declare(strict_types=1);
 
 use CeleryBridge\History\Minutes;
+use CeleryBridge\History\RecentTasks;
 use Illuminate\Database\Migrations\Migration;
 use Illuminate\Database\Schema\Blueprint;
 use Illuminate\Support\Facades\Schema;
@@ -31,6 +32,26 @@ return new class extends Migration
             $table->primary(['celery_connection', 'minute', 'kind', 'name']);
         });
 
+        // The newest tasks that ended or failed, of all producers.
+        Schema::create(RecentTasks::TABLE, static function (Blueprint $table): void {
+            $table->string('celery_connection', 64);
+            $table->string('id', 191);
+            $table->string('name', 191);
+            $table->text('arguments')->nullable();
+            $table->string('state', 32);
+            $table->string('worker', 191);
+            $table->text('exception')->nullable();
+            $table->longText('traceback')->nullable();
+            // Seconds.
+            $table->double('runtime')->nullable();
+            // Unix time with fractions, by the worker's clock.
+            $table->double('at');
+
+            $table->primary(['celery_connection', 'id']);
+            $table->index(['celery_connection', 'at']);
+            $table->index(['celery_connection', 'state', 'at']);
+        });
+
         // The one listener of each connection that writes the minutes.
         Schema::create(Minutes::RECORDERS, static function (Blueprint $table): void {
             $table->string('celery_connection', 64)->primary();
@@ -44,6 +65,7 @@ return new class extends Migration
     public function down(): void
     {
         Schema::dropIfExists(Minutes::RECORDERS);
+        Schema::dropIfExists(RecentTasks::TABLE);
         Schema::dropIfExists(Minutes::TABLE);
     }
 };

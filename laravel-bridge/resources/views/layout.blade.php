@@ -16,6 +16,7 @@
     <nav aria-label="Pages">
         <a href="{{ route('celery.overview', ['connection' => $connection]) }}" @if ($section === 'overview') aria-current="page" @endif>Overview</a>
         <a href="{{ route('celery.jobs', ['connection' => $connection]) }}" @if ($section === 'jobs') aria-current="page" @endif>Jobs</a>
+        <a href="{{ route('celery.tasks', ['connection' => $connection]) }}" @if ($section === 'tasks') aria-current="page" @endif>Tasks</a>
         <a href="{{ route('celery.history', ['connection' => $connection]) }}" @if ($section === 'history') aria-current="page" @endif>History</a>
         <a href="{{ route('celery.dead', ['connection' => $connection]) }}" @if ($section === 'dead') aria-current="page" @endif>Dead letters</a>
     </nav>

@@ -10,7 +10,7 @@ use Illuminate\Database\Query\Builder;
 use Throwable;
 
 /**
- * The tables `celery_minutes` and `celery_recorders`.
+ * The tables `celery_minutes` and `celery_recorders`, and the one way to write the history.
  *
  * Every listener hears every event, so one of them alone may write: the owner of the connection's
  * row in `celery_recorders`. Each of its writes is one transaction that changes this row first. So
@@ -26,7 +26,7 @@ final class Minutes
     /** The rows that one statement deletes. */
     private const BATCH = 1_000;
 
-    public function __construct(private readonly Container $container)
+    public function __construct(private readonly Container $container, private readonly RecentTasks $recent)
     {
     }
 
@@ -64,15 +64,16 @@ final class Minutes
     }
 
     /**
-     * Adds rows to those of the table. Returns false, and adds nothing, if `$owner` is not the
-     * writer any more.
+     * Adds rows to those of the table, and notes tasks in `celery_recent_tasks`. Returns false, and
+     * writes nothing, if `$owner` is not the writer any more.
      *
      * @param  int  $number  of this write, one more than the owner's last one
      * @param  list<Row>  $rows
+     * @param  list<RecentTask>  $tasks
      */
-    public function write(string $connection, string $owner, int $number, array $rows): bool
+    public function write(string $connection, string $owner, int $number, array $rows, array $tasks = []): bool
     {
-        return $this->db()->transaction(function () use ($connection, $owner, $number, $rows): bool {
+        return $this->db()->transaction(function () use ($connection, $owner, $number, $rows, $tasks): bool {
             $isNew = $this->recorder($connection)->where('owner', $owner)->where('written', $number - 1)
                 ->update(['written' => $number]) === 1;
             if (! $isNew) {
@@ -89,6 +90,8 @@ final class Minutes
                     $this->table()->where($key)->update($sum->columns());
                 }
             }
+
+            $this->recent->note($connection, $tasks);
 
             return true;
         }, 3);

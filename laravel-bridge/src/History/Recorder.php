@@ -5,12 +5,13 @@ declare(strict_types=1);
 namespace CeleryBridge\History;
 
 use Celery\Event;
+use CeleryBridge\Dashboard\Arguments;
 use Closure;
 use Illuminate\Support\Str;
 
 /**
  * Counts the events that a listener hears, by minute and task, and writes the counts to
- * `celery_minutes`. Of several listeners, one writes; the others are ready to take over.
+ * `celery_minutes`, and the newest tasks to `celery_recent_tasks`. Of several listeners, one writes; the others are ready to take over.
  *
  * Counts wait at most `$pause` seconds in memory. If the listener is killed, they are lost.
  */
@@ -25,9 +26,17 @@ final class Recorder
     /** The minutes that wait while the database cannot be written. */
     private const WAITING = 10;
 
+    /** The tasks of one write, of those that failed and of the others each. */
+    private const RECENT = 100;
+
+    private const NO_TASKS = ['failed' => [], 'others' => []];
+
+    /** The bytes of the arguments of a task that is under way. */
+    private const ARGUMENTS = 300;
+
     private readonly string $owner;
 
-    private readonly TaskNames $names;
+    private readonly KnownTasks $known;
 
     /** @var array<int, array<string, Row>> by minute and name */
     private array $counts = [];
@@ -37,8 +46,11 @@ final class Recorder
     /** @var array<string, true> the rows that the current minute has */
     private array $used = [];
 
-    /** @var list<Row> what a write that failed had taken */
-    private array $taken = [];
+    /** @var array{failed: array<array-key, RecentTask>, others: array<array-key, RecentTask>} by id */
+    private array $recent = self::NO_TASKS;
+
+    /** @var array{list<Row>, list<RecentTask>}|null what a write that failed had taken */
+    private ?array $taken = null;
 
     private int $written = 0;
 
@@ -67,7 +79,7 @@ final class Recorder
         private readonly ?float $lease = null,
     ) {
         $this->owner = (string) Str::uuid();
-        $this->names = new TaskNames();
+        $this->known = new KnownTasks();
     }
 
     /**
@@ -81,7 +93,8 @@ final class Recorder
         foreach ($events as $event) {
             $name = $event->fields['name'] ?? null;
             if ($event->uuid !== null && is_string($name) && $name !== '') {
-                $this->names->remember($event->uuid, mb_strcut(mb_scrub($name), 0, 191));
+                $arguments = Arguments::show($event->fields['args'] ?? '', $event->fields['kwargs'] ?? '');
+                $this->known->remember($event->uuid, self::cut($name, 191), self::cut($arguments, self::ARGUMENTS));
             }
             if ($this->records && $this->isDrained) {
                 $this->count($event, $nameOf);
@@ -141,12 +154,35 @@ final class Recorder
         if ($counter === null || $event->uuid === null) {
             return;
         }
-        $row = $this->row(Row::TASK, $this->names->of($event->uuid) ?? $nameOf($event->uuid) ?? self::OTHER);
+        $name = $this->known->nameOf($event->uuid) ?? $nameOf($event->uuid) ?? self::OTHER;
+        $row = $this->row(Row::TASK, $name);
         $row->$counter++;
         $runtime = $event->fields['runtime'] ?? null;
         if ($counter === 'succeeded' && (is_float($runtime) || is_int($runtime))) {
             $row->runtimes->add((float) $runtime);
         }
+        if ($counter !== 'received') {
+            $this->note(RecentTask::of($event, $name, $this->known->argumentsOf($event->uuid)));
+        }
+    }
+
+    /** Keeps the newest tasks until the next write: failures do not make room for others. */
+    private function note(RecentTask $task): void
+    {
+        $list = $task->isFailure() ? 'failed' : 'others';
+        unset($this->recent['failed'][$task->id], $this->recent['others'][$task->id]);
+        $this->recent[$list][$task->id] = $task;
+        if (count($this->recent[$list]) > 2 * self::RECENT) {
+            $this->recent[$list] = array_slice($this->recent[$list], -self::RECENT, null, true);
+        }
+    }
+
+    /** @return list<RecentTask> */
+    private function recent(): array
+    {
+        $newest = array_map(static fn (array $tasks): array => array_slice(array_values($tasks), -self::RECENT), $this->recent);
+
+        return [...$newest['failed'], ...$newest['others']];
     }
 
     private function row(string $kind, string $name): Row
@@ -168,7 +204,7 @@ final class Recorder
     private function measure(): void
     {
         foreach (($this->lengths)() as $queue => $length) {
-            $row = $this->row(Row::QUEUE, mb_strcut(mb_scrub((string) $queue), 0, 191));
+            $row = $this->row(Row::QUEUE, self::cut((string) $queue, 191));
             $row->length = max($row->length ?? 0, $length);
         }
     }
@@ -176,26 +212,31 @@ final class Recorder
     private function write(): void
     {
         // A write that failed is repeated as it was, because the database may have it.
-        if ($this->taken === []) {
-            $this->taken = array_merge(...array_map(array_values(...), array_values($this->counts)));
-            $this->counts = [];
+        if ($this->taken === null && $this->counts !== []) {
+            $this->taken = [array_merge(...array_map(array_values(...), array_values($this->counts))), $this->recent()];
+            [$this->counts, $this->recent] = [[], self::NO_TASKS];
         }
-        if ($this->taken === []) {
+        if ($this->taken === null) {
             return;
         }
-        if (! $this->minutes->write($this->connection, $this->owner, $this->written + 1, $this->taken)) {
+        if (! $this->minutes->write($this->connection, $this->owner, $this->written + 1, ...$this->taken)) {
             $this->records = false;
             $this->drop();
 
             return;
         }
         $this->written++;
-        $this->taken = [];
+        $this->taken = null;
     }
 
     private function drop(): void
     {
-        $this->counts = $this->taken = [];
+        [$this->counts, $this->recent, $this->taken] = [[], self::NO_TASKS, null];
+    }
+
+    private static function cut(string $text, int $bytes): string
+    {
+        return mb_strcut(mb_scrub($text), 0, $bytes);
     }
 
     /** Forgets the oldest minutes of a long outage. */

@@ -7,11 +7,13 @@ namespace CeleryBridge\Tests\Feature;
 use CeleryBridge\Contracts\Factory;
 use CeleryBridge\Dashboard\Chart;
 use CeleryBridge\Dashboard\Seconds;
+use CeleryBridge\History\KnownTasks;
 use CeleryBridge\History\Minutes;
+use CeleryBridge\History\RecentTask;
+use CeleryBridge\History\RecentTasks;
 use CeleryBridge\History\Recorder;
 use CeleryBridge\History\Row;
 use CeleryBridge\History\Runtimes;
-use CeleryBridge\History\TaskNames;
 use CeleryBridge\Outcomes\Listener;
 use CeleryBridge\Outcomes\Settlement;
 use CeleryBridge\Outcomes\TrackedJobs;
@@ -171,13 +173,13 @@ final class HistoryTest extends TestCase
 
     public function test_the_names_of_tasks_are_bounded(): void
     {
-        $names = new TaskNames(10);
+        $names = new KnownTasks(10);
         for ($task = 0; $task < 1_000; $task++) {
             $names->remember((string) $task, "name {$task}");
         }
 
         $this->assertLessThanOrEqual(20, $names->count());
-        $this->assertSame(['name 999', 'name 990', null], [$names->of('999'), $names->of('990'), $names->of('5')]);
+        $this->assertSame(['name 999', 'name 990', null], [$names->nameOf('999'), $names->nameOf('990'), $names->nameOf('5')]);
     }
 
     public function test_names_beyond_the_limit_of_a_minute_share_a_row(): void
@@ -192,6 +194,86 @@ final class HistoryTest extends TestCase
         // The minute may change in between; the second one has at most the rest.
         $largest = (int) $names->selectRaw('count(*) as n')->groupBy('minute')->get()->max('n');
         $this->assertTrue($largest >= 150 && $largest <= 199, (string) $largest);
+    }
+
+    public function test_the_newest_tasks_of_all_programs_are_shown(): void
+    {
+        $this->get('/celery/tasks')->assertOk()->assertSee('celery_recent_tasks does not exist');
+        $this->get('/celery/task?id=a')->assertStatus(404);
+        $this->command('migrate', ['--force' => true]);
+        $this->get('/celery/tasks')->assertSee('No tasks');
+        $listener = $this->listener($this->recorder());
+        $this->turn([$listener]);
+        $markup = '<script>alert("x")</script>';
+        $this->send(
+            ['received', 'a', 'name' => 'mail', 'args' => "('{$markup}',)", 'kwargs' => '{}'],
+            ['received', 'b', 'name' => 'mail', 'args' => '(7,)', 'kwargs' => "{'to': 'x'}"],
+            ['succeeded', 'b', 'runtime' => 0.25],
+            ['retried', 'a', 'exception' => 'OSError()'],
+            ['failed', 'a', 'exception' => "ValueError('{$markup}')", 'traceback' => "line 7 {$markup}"],
+        );
+        $this->turnUntil([$listener], ['mail' => [2, 1, 1, 1, 0]]);
+
+        $page = $this->getJson('/celery/tasks')->assertOk()->json();
+        $tasks = array_column($page['tasks'], null, 'id');
+        $this->assertSame(['SUCCESS', "(7,) {'to': 'x'}", 0.25, 'w@h'], [$tasks['b']['state'], $tasks['b']['arguments'], $tasks['b']['runtime'], $tasks['b']['worker']]);
+        $this->assertSame(['FAILURE', "ValueError('{$markup}')"], [$tasks['a']['state'], $tasks['a']['exception']]);
+        $this->assertSame(['a'], array_column($this->getJson('/celery/tasks?filter=failed')->json()['tasks'], 'id'));
+        foreach (['/celery/tasks', '/celery/task?id=a', '/celery/task?id=a&fragment=1'] as $address) {
+            $html = (string) $this->get($address)->assertOk()->getContent();
+            $this->assertStringContainsString('&lt;script&gt;alert(', $html, $address);
+            $this->assertStringNotContainsString('<script>alert', $html, $address);
+        }
+        $this->get('/celery/task?id=a')->assertSee('line 7')->assertDontSee('id="repeat"', false);
+        foreach (['tasks?filter=open', 'tasks?filter[]=all', 'task', 'task?id[]=a', 'task?id=c'] as $address) {
+            $this->get("/celery/{$address}")->assertStatus(404);
+        }
+    }
+
+    public function test_a_task_whose_result_has_its_arguments_is_sent_again_once(): void
+    {
+        $this->command('migrate', ['--force' => true]);
+        $minutes = $this->app->make(Minutes::class);
+        $minutes->claim('default', 'one', self::FAR);
+        $minutes->write('default', 'one', 1, [], array_map(static fn (string $id): RecentTask => new RecentTask(
+            $id, 'mail', '(7,)', 'FAILURE', 'w@h', 'ValueError()', null, null, 5.0,
+        ), ['a', 'b']));
+        $this->broker->finish('a', 'FAILURE', ['exc_type' => 'ValueError', 'exc_message' => [], 'exc_module' => 'builtins'], null, [
+            'name' => 'mail', 'args' => [7], 'kwargs' => ['to' => 'x'], 'queue' => 'mails', 'worker' => 'w@h', 'retries' => 0,
+        ]);
+        $this->broker->finish('b', 'FAILURE', ['exc_type' => 'ValueError', 'exc_message' => [], 'exc_module' => 'builtins']);
+
+        $this->get('/celery/task?id=a')->assertSee('id="repeat"', false);
+        $this->get('/celery/task?id=b')->assertDontSee('id="repeat"', false)->assertSee('result_extended');
+        $this->postJson('/celery/task/repeat', ['id' => 'a'])->assertOk();
+        $this->postJson('/celery/task/repeat', ['id' => 'a'])->assertStatus(409);
+        $this->postJson('/celery/task/repeat', ['id' => 'b'])->assertStatus(409);
+        $this->postJson('/celery/task/repeat', ['id' => 'c'])->assertStatus(404);
+
+        $sent = $this->broker->messages('mails');
+        $this->assertCount(1, $sent);
+        $this->assertSame(['mail', [7], 'x'], [$sent[0]->headers->task, $sent[0]->args, $sent[0]->kwargs->to]);
+        $this->assertNotSame('a', $sent[0]->headers->id);
+        $this->assertSame([], $this->broker->messages('celery'));
+    }
+
+    public function test_the_newest_failures_stay_longer_than_other_tasks(): void
+    {
+        $this->command('migrate', ['--force' => true]);
+        $recent = new RecentTasks($this->app, 3);
+        $task = static fn (string $id, string $state, float $at): RecentTask => new RecentTask($id, 'mail', '', $state, 'w@h', null, null, null, $at);
+        $recent->note('default', [$task('failed', 'FAILURE', 1.0)]);
+        for ($number = 2; $number < 9; $number++) {
+            $recent->note('default', [$task("id-{$number}", 'SUCCESS', (float) $number)]);
+        }
+        $recent->note('other', [$task('id-2', 'SUCCESS', 2.0)]);
+        // The end of a task replaces its retry.
+        $recent->note('default', [$task('id-8', 'SUCCESS', 9.0)]);
+
+        $ids = static fn (string $connection, bool $failed): array => array_map(static fn (RecentTask $task): string => $task->id, $recent->newest($connection, $failed, 50));
+        $this->assertSame(['id-8', 'id-7', 'id-6', 'failed'], $ids('default', false));
+        $this->assertSame(['failed'], $ids('default', true));
+        $this->assertSame(['id-2'], $ids('other', false));
     }
 
     public function test_the_page_says_that_history_is_not_recorded(): void

@@ -72,8 +72,10 @@ final class Broker
 
     /**
      * Ends a task as a worker does.
+     *
+     * @param  array<string, mixed>  $extended  what a worker with `result_extended` adds
      */
-    public function finish(string $id, string $status, mixed $result, ?string $traceback = null): void
+    public function finish(string $id, string $status, mixed $result, ?string $traceback = null, array $extended = []): void
     {
         $document = (string) json_encode([
             'status' => $status,
@@ -82,7 +84,7 @@ final class Broker
             'children' => [],
             'date_done' => '2026-11-22T07:40:20.996002+00:00',
             'task_id' => $id,
-        ]);
+        ] + $extended);
         $this->redis->setex("celery-task-meta-{$id}", 86400, $document);
         $this->redis->publish("celery-task-meta-{$id}", $document);
     }

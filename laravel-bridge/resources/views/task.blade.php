@@ -1,0 +1,5 @@
+@extends('celery::layout')
+@section('title', 'Task')
+@section('live')
+    @include('celery::live.task')
+@endsection

@@ -1,0 +1,5 @@
+@extends('celery::layout')
+@section('title', 'Tasks')
+@section('live')
+    @include('celery::live.tasks')
+@endsection
