@@ -14,12 +14,27 @@ final class Chart
 
     public const HEIGHT = 120;
 
+    public readonly bool $isEmpty;
+
     /**
      * @param  array<array-key, list<array{x: float, y: float, width: float, height: float}>>  $bars  by series
      * @param  array<array-key, list<string>>  $lines  by series: the points of each unbroken piece
      */
     private function __construct(public readonly float $highest, public readonly array $bars, public readonly array $lines)
     {
+        $this->isEmpty = array_filter([...$bars, ...$lines]) === [];
+    }
+
+    /** @return list<array-key> */
+    public function names(): array
+    {
+        return array_keys($this->bars === [] ? $this->lines : $this->bars);
+    }
+
+    /** Returns the number of a series' colour. Bars have those of success and failure. */
+    public function colour(int $series): int
+    {
+        return $this->bars === [] ? $series + 2 : $series;
     }
 
     /** @param  array<array-key, list<int>>  $series  the first one is at the bottom */

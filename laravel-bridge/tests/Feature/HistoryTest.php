@@ -333,8 +333,8 @@ final class HistoryTest extends TestCase
 
         foreach (['/celery/history', '/celery/history?span=week&fragment=1', '/celery/history?task=mail'] as $address) {
             $html = (string) $this->get($address)->assertOk()->getContent();
-            $this->assertStringContainsString('<rect class="fill-1"', $html);
-            $this->assertStringContainsString('<polyline class="line-0"', $html);
+            $this->assertStringContainsString('<rect class="key-1"', $html);
+            $this->assertStringContainsString('<polyline class="key-2"', $html);
             $this->assertStringContainsString('&lt;script&gt;alert(', $html);
             $this->assertDoesNotMatchRegularExpression('/<script>alert| style=/', $html);
         }
@@ -349,6 +349,9 @@ final class HistoryTest extends TestCase
         $lines = Chart::lines(['a' => [null, 1, 2, null, 4], 'b' => [null, null, null, null, null]]);
         $this->assertSame(4.0, $lines->highest);
         $this->assertSame([['201.6,90 345.6,60', '633.6,0 633.6,0'], []], array_values($lines->lines));
+        $this->assertFalse($lines->isEmpty);
+        $this->assertTrue(Chart::lines(['a' => [null]])->isEmpty);
+        $this->assertSame([[0, 1], [2, 3]], [array_map($bars->colour(...), [0, 1]), array_map($lines->colour(...), [0, 1])]);
         $this->assertSame([1.0, 1.0], [Chart::bars(['a' => [], 'b' => []])->highest, Chart::lines([])->highest]);
         $this->assertSame(
             ['0.10 ms', '37 ms', '1.2 s', '12 s', '12 min', '30 h'],

@@ -127,8 +127,8 @@ final class DashboardInChromiumTest extends TestCase
         $cell = static fn (string $task, int $column): string => 'document.getElementById("task-'.$task.'")?.closest("tr").cells['.$column.'].innerText';
         $browser->waitFor($cell('proj.fail', 2).' === "'. 2 * count($fleet).'"');
         $browser->waitFor($cell('proj.sleep', 4).' === "'.count($fleet).'"');
-        $this->assertGreaterThan(0, $browser->evaluate('document.querySelectorAll("svg .fill-1").length'));
-        $this->assertGreaterThan(0, $browser->evaluate('document.querySelectorAll("svg .line-0").length'));
+        $this->assertGreaterThan(0, $browser->evaluate('document.querySelectorAll("svg rect.key-1").length'));
+        $this->assertGreaterThan(0, $browser->evaluate('document.querySelectorAll("svg polyline.key-2").length'));
         $browser->click('[id="task-proj.fail"]');
         $browser->waitFor('document.getElementById("all") !== null');
         $this->screenshot($browser, $fleet, 'history');
