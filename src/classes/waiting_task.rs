@@ -48,13 +48,11 @@ pub(super) fn parameters() -> [Param; 2] {
 pub(super) fn of_client(call: &mut Call<'_>) -> Result<(), Thrown> {
     let config = call.state::<Client>()?.config()?;
     let limit = limit(call, 1)?;
-    let queue = match call.argument(0).and_then(value::bytes) {
-        Some(queue) => String::from_utf8_lossy(queue).into_owned(),
-        None => {
-            let default = || settings::current().default_queue.clone();
-            config.queue.clone().unwrap_or_else(default)
-        }
-    };
+    let given = call.argument(0).and_then(value::bytes);
+    let given = given.map(|queue| String::from_utf8_lossy(queue).into_owned());
+    let queue = given
+        .or_else(|| config.queue.clone())
+        .unwrap_or_else(|| settings::current().default_queue.clone());
     names::check_queue_name(&queue)
         .map_err(|error| call.refuse(0, &format!("cannot be used: {error}")))?;
     let endpoint = &config.broker.endpoint;
