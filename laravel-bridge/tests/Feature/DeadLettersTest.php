@@ -8,6 +8,7 @@ use CeleryBridge\Tests\Support\Broker;
 use CeleryBridge\Tests\Support\TestCase;
 use Illuminate\Foundation\Http\Middleware\VerifyCsrfToken;
 use Illuminate\Session\Middleware\StartSession;
+use Illuminate\Testing\TestResponse;
 
 /**
  * Dead letters on the dashboard, in `celery:dead` and in `celery:doctor`.
@@ -208,7 +209,7 @@ final class DeadLettersTest extends TestCase
     }
 
     /** @param  list<string>  $places */
-    private function replay(array $places): \Illuminate\Testing\TestResponse
+    private function replay(array $places): TestResponse
     {
         return $this->postJson('/celery/dead/replay', ['_token' => $this->token()] + ($places === [] ? [] : ['places' => $places]));
     }
