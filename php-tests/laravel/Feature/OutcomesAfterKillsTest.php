@@ -22,21 +22,32 @@ foreach (['Background', 'Programs', 'Wait'] as $class) {
 }
 
 /**
- * Jobs that fail on a worker, while the listeners, the worker and a Redis with AOF are killed.
+ * Jobs that fail on a worker, while the listeners, the worker and a Redis with AOF are killed at
+ * random moments. CELERY_TEST_KILLS is the number of kills; CELERY_TEST_SEED repeats the choices of a
+ * run that failed.
  */
-final class OutcomesAfterKillsTest extends TestCase
+class OutcomesAfterKillsTest extends TestCase
 {
-    private const JOBS = 60;
-
     private const KILLS = 9;
+
+    private const JOBS_A_KILL = 6;
+
+    /** The longest wait before a kill, in microseconds. */
+    private const LONGEST_WAIT = 300_000;
 
     protected function config(): array
     {
         return ['queue' => [
             'default' => 'sync',
             'connections' => ['sync' => ['driver' => 'sync'], 'celery' => ['driver' => 'celery']],
-            'failed' => ['driver' => 'database-uuids', 'database' => 'sqlite', 'table' => 'failed_jobs'],
+            'failed' => ['driver' => 'database-uuids', 'database' => null, 'table' => 'failed_jobs'],
         ]];
+    }
+
+    protected function prepareDatabase(): void
+    {
+        DB::statement('PRAGMA journal_mode = WAL');
+        DB::statement('PRAGMA busy_timeout = 20000');
     }
 
     public function test_each_failed_task_has_exactly_one_row(): void
@@ -49,8 +60,7 @@ final class OutcomesAfterKillsTest extends TestCase
         } catch (RuntimeException $e) {
             $this->markTestSkipped($e->getMessage());
         }
-        DB::statement('PRAGMA journal_mode = WAL');
-        DB::statement('PRAGMA busy_timeout = 20000');
+        $this->prepareDatabase();
         $this->command('migrate', ['--force' => true]);
         $this->createTasksTable();
         Schema::create('failed_jobs', static function (Blueprint $table): void {
@@ -82,23 +92,40 @@ final class OutcomesAfterKillsTest extends TestCase
         $running = array_map(static fn (callable $begin): Background => $begin(), $start);
 
         config(['celery.connections.default.url' => $url]);
+        $seed = (int) (getenv('CELERY_TEST_SEED') ?: random_int(1, 1_000_000));
+        mt_srand($seed);
         $ids = [];
-        for ($round = 0; $round < self::KILLS; $round++) {
-            for ($job = 0; $job < intdiv(self::JOBS, self::KILLS); $job++) {
-                $ids[] = (string) Queue::connection('celery')->push(new FailsOnWorker("job {$round}.{$job}"));
+        for ($kill = 0; $kill < (int) (getenv('CELERY_TEST_KILLS') ?: self::KILLS); $kill++) {
+            for ($job = 0; $job < self::JOBS_A_KILL; $job++) {
+                $ids[] = (string) Queue::connection('celery')->push(new FailsOnWorker("job {$kill}.{$job}"));
             }
-            $victim = array_keys($start)[$round % count($start)];
+            // Each of them dies in a round of four, in an order of its own.
+            $order = $kill % count($start) === 0 ? self::shuffled(array_keys($start)) : $order;
+            $victim = $order[$kill % count($start)];
+            usleep(mt_rand(0, self::LONGEST_WAIT));
             $running[$victim]->signal(SIGKILL);
-            Wait::until("the end of {$victim}", 20, static fn (): bool => ! $running[$victim]->isRunning());
+            Wait::until("the end of {$victim}", 60, static fn (): bool => ! $running[$victim]->isRunning());
             $running[$victim] = $start[$victim]();
         }
 
-        Wait::until('the ends of all jobs', 120, static fn (): bool => DB::table('celery_jobs')->whereNull('settled_at')->doesntExist());
+        Wait::until("the ends of all jobs (seed {$seed})", 300, static fn (): bool => DB::table('celery_jobs')->whereNull('settled_at')->doesntExist());
         $failed = DB::table('failed_jobs')->pluck('uuid')->all();
         sort($ids);
         sort($failed);
-        $this->assertSame($ids, $failed);
+        $this->assertSame($ids, $failed, "seed {$seed}");
         $this->assertSame(count($ids), DB::table('tasks')->distinct()->count('name'), 'failed() of each job ran');
+    }
+
+    /**
+     * @param  list<string>  $names
+     * @return list<string>
+     */
+    private static function shuffled(array $names): array
+    {
+        $numbered = array_map(static fn (string $name): array => [mt_rand(), $name], $names);
+        sort($numbered);
+
+        return array_column($numbered, 1);
     }
 
     private function listener(string $url): Background
