@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use celery_worker::canvas::Signature;
 use celery_worker::{
     Answers, Args, Batch, Context, Exception, Kwargs, Raw, TaskError, TaskResult, cli, task,
 };
@@ -117,6 +118,17 @@ async fn retry_noexc(
     #[default(Number::from(600))] countdown: Number,
 ) -> TaskResult<()> {
     Err(context.retry().countdown(seconds(&countdown)?).into())
+}
+
+/// Returns the header `laravel` of its message. With `sends` it first sends itself once more, and
+/// returns the id of that call.
+#[task(name = "proj.laravel")]
+async fn laravel(context: Context, #[default(false)] sends: bool) -> TaskResult<Value> {
+    if sends {
+        let sent = context.send(Signature::new("proj.laravel"))?;
+        return Ok(sent.id().into());
+    }
+    Ok(context.header("laravel")?.unwrap_or_default())
 }
 
 /// Sleeps for `n` seconds.
@@ -283,6 +295,7 @@ fn serve() -> ExitCode {
             fail::task(),
             log::task(),
             log_blocking::task(),
+            laravel::task(),
             retrying::task(),
             retry_noexc::task(),
             sleep::task(),

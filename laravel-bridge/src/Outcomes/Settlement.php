@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Outcomes;
 
+use CeleryBridge\Context\LaravelHeader;
 use CeleryBridge\Events\TaskFailed;
 use CeleryBridge\Events\TaskRetried;
 use CeleryBridge\Events\TaskRevoked;
@@ -18,8 +19,8 @@ use stdClass;
 use Throwable;
 
 /**
- * Runs what the application has for the end of a task: `failed()` of the job, and events. Its
- * exceptions are reported and change nothing else.
+ * Runs what the application has for the end of a task: `failed()` of the job, and events. Both see
+ * the Context of the dispatch. Their exceptions are reported and change nothing else.
  */
 final class Settlement
 {
@@ -30,6 +31,13 @@ final class Settlement
     public function run(stdClass $row, Outcome $outcome): void
     {
         $job = new CeleryJob($this->container, $row);
+        $this->guarded(fn () => LaravelHeader::restoreContext($this->container, $job->payload()));
+        $this->end($row, $outcome, $job);
+        $this->guarded(fn () => LaravelHeader::forgetContext($this->container));
+    }
+
+    private function end(stdClass $row, Outcome $outcome, CeleryJob $job): void
+    {
         $this->guarded(function () use ($row, $outcome, $job): void {
             if ($outcome->isFailure() || $outcome->state === Outcome::SUCCESS) {
                 // Telescope records what comes after this event, and stores it at the next one.

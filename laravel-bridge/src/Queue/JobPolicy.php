@@ -33,7 +33,9 @@ final class JobPolicy
      */
     public static function fields(JobSettings $settings): array
     {
-        $fields = ['tries' => $settings->tries, 'backoff' => $settings->backoff];
+        // As in Laravel, a job with an end in time may be tried without limit until then.
+        $tries = $settings->retryUntil === null ? $settings->tries : 0;
+        $fields = ['tries' => $tries === null ? null : max(0, $tries), 'backoff' => self::waits($settings->backoff)];
         // In Laravel, 0 lifts the limit of the PHP worker. A Celery worker's own limits stay.
         if ($settings->timeout !== null && $settings->timeout > 0) {
             $fields['timelimit'] = [$settings->timeout, null];
@@ -43,6 +45,18 @@ final class JobPolicy
         }
 
         return array_filter($fields, static fn (mixed $value): bool => $value !== null);
+    }
+
+    /**
+     * Returns the seconds before each retry, as a Celery worker reads them.
+     *
+     * @return non-empty-list<int>|null
+     */
+    private static function waits(?string $backoff): ?array
+    {
+        return $backoff === null || $backoff === ''
+            ? null
+            : array_map(static fn (string $seconds): int => max(0, (int) $seconds), explode(',', $backoff));
     }
 
     private static function reasonAgainst(object $job, JobSettings $settings): ?string

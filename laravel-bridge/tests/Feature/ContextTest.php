@@ -76,6 +76,50 @@ final class ContextTest extends TestCase
         Queue::connection('celery')->push(new TaskCreated(1));
     }
 
+    public function test_the_header_has_a_largest_size(): void
+    {
+        Celery::fake();
+        $fits = str_repeat('x', 65_536 - strlen('{"large":""}'));
+        LaravelQueue::createPayloadUsing(function () use (&$fits): array {
+            return ['large' => $fits];
+        });
+        $queue = Queue::connection('celery');
+
+        $queue->push(new TaskCreated(1));
+        $fits .= 'x';
+        try {
+            $queue->push(new TaskCreated(2));
+            $this->fail('the header is too large');
+        } catch (ArgumentCannotBeSent $e) {
+            $this->assertStringContainsString('the argument laravel of the task [task_created] cannot be sent', $e->getMessage());
+            $this->assertStringContainsString('have 65537 bytes, and a header takes 65536', $e->getMessage());
+        }
+        Celery::assertCount(1);
+    }
+
+    public function test_a_large_context_is_refused_by_every_way_to_post(): void
+    {
+        if (! class_exists(Context::class)) {
+            $this->markTestSkipped('this Laravel has no Context');
+        }
+        Celery::fake();
+        Context::add('large', str_repeat('x', 65_536));
+
+        foreach ([
+            fn () => TaskCreated::dispatch(1)->onConnection('celery'),
+            fn () => Celery::post('a'),
+            fn () => Celery::chain([Celery::task('a'), Celery::task('b')])->post(),
+        ] as $way) {
+            try {
+                $way();
+                $this->fail('the header is too large');
+            } catch (ArgumentCannotBeSent $e) {
+                $this->assertStringContainsString('a header takes 65536', $e->getMessage());
+            }
+        }
+        Celery::assertNothingPosted();
+    }
+
     public function test_without_callbacks_and_context_there_is_no_header(): void
     {
         Celery::fake();

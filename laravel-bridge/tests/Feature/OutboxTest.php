@@ -54,7 +54,7 @@ final class OutboxTest extends TestCase
         $this->assertCount(1, $this->broker->messages('celery'));
         $this->assertSame([$row->id, 'ml.train'], [$message->headers->id, $message->headers->task]);
         $this->assertEquals((object) ['dataset' => 'mnist'], $message->kwargs);
-        $this->assertSame([5, '1,5'], [$message->headers->tries, $message->headers->backoff]);
+        $this->assertSame([5, [1, 5]], [$message->headers->tries, $message->headers->backoff]);
         $this->assertEquals([30, null], $message->headers->timelimit);
         $this->assertSame('PENDING', DB::table('celery_jobs')->value('state'));
     }

@@ -18,6 +18,7 @@ use CeleryBridge\Transport\ExtensionTransport;
 use Illuminate\Queue\Events\JobFailed;
 use Illuminate\Queue\Events\JobProcessed;
 use Illuminate\Queue\Events\JobProcessing;
+use Illuminate\Support\Facades\Context;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Event;
 use Illuminate\Support\Facades\Queue;
@@ -72,6 +73,31 @@ final class OutcomesTest extends TestCase
         Event::assertDispatchedTimes(JobFailed::class, 1);
         $this->assertFalse($this->broker->hasResult($id));
         $this->assertNotNull($this->row($id)->settled_at);
+    }
+
+    public function test_failed_and_events_have_the_context_of_the_dispatch(): void
+    {
+        if (! class_exists(Context::class)) {
+            $this->markTestSkipped('this Laravel has no Context');
+        }
+        $seen = [];
+        Event::listen(JobFailed::class, static function () use (&$seen): void {
+            $seen[] = Context::get('trace');
+        });
+        Event::listen(TaskFailed::class, static function () use (&$seen): void {
+            $seen[] = Context::get('trace');
+        });
+        Context::add('trace', 'abc');
+        $ids = [$this->dispatched()];
+        Context::flush();
+        $ids[] = $this->dispatched();
+        array_map($this->fails(...), $ids);
+
+        $this->command('celery:listen', ['--once' => true]);
+
+        sort($seen);
+        $this->assertSame([null, null, 'abc', 'abc'], $seen);
+        $this->assertNull(Context::get('trace'));
     }
 
     public function test_queue_retry_posts_the_task_again(): void

@@ -54,7 +54,7 @@ final class QueueDriverTest extends TestCase
         Celery::assertPostedOn('ml', 'ml.train', function (PostedTask $task) use ($begin): bool {
             $this->assertSame(['dataset' => 'mnist'], $task->args);
             $this->assertSame(5, $task->fields['tries']);
-            $this->assertSame('1,5', $task->fields['backoff']);
+            $this->assertSame([1, 5], $task->fields['backoff']);
             $this->assertSame([30, null], $task->fields['timelimit']);
             $seconds = (float) (new DateTimeImmutable($task->fields['eta']))->format('U.u') - $begin;
             $this->assertGreaterThanOrEqual(59.999, $seconds);
@@ -201,9 +201,39 @@ final class QueueDriverTest extends TestCase
 
         $expires = gmdate('Y-m-d\TH:i:s', $until).'.000000+00:00';
         $this->assertSame(
-            [['expires' => $expires], ['expires' => $expires], ['timelimit' => [30, null]], []],
+            [['tries' => 0, 'expires' => $expires], ['tries' => 0, 'expires' => $expires], ['timelimit' => [30, null]], []],
             Celery::posted()->pluck('fields')->all(),
         );
+    }
+
+    /**
+     * @dataProvider waits
+     *
+     * @param  list<int>|null  $sent
+     */
+    #[\PHPUnit\Framework\Attributes\DataProvider('waits')] // PHPUnit 12 reads no comments.
+    public function test_the_waits_before_retries_are_sent_as_seconds(mixed $backoff, ?array $sent): void
+    {
+        Celery::fake();
+        $job = new Waits(1);
+        $job->backoff = $backoff;
+
+        Queue::connection('celery')->push($job);
+
+        Celery::assertPosted('task_created', static fn (PostedTask $task): bool => ($task->fields['backoff'] ?? null) === $sent);
+    }
+
+    /**
+     * @return iterable<string, array{mixed, list<int>|null}>
+     */
+    public static function waits(): iterable
+    {
+        yield 'one' => [7, [7]];
+        yield 'zero' => [0, [0]];
+        yield 'a list' => [[1, '5', 10], [1, 5, 10]];
+        yield 'text' => ['1,5', [1, 5]];
+        yield 'less than nothing' => [[-1, 2], [0, 2]];
+        yield 'none' => [null, null];
     }
 
     public function test_bulk_posts_all(): void
@@ -539,6 +569,11 @@ final class TriesUntil extends CeleryTaskJob
     {
         return [$this->id];
     }
+}
+
+final class Waits extends TaskCreated
+{
+    public mixed $backoff = null;
 }
 
 #[CeleryTask('task_created')]

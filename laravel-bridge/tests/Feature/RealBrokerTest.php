@@ -92,7 +92,7 @@ final class RealBrokerTest extends TestCase
         $this->assertEquals((object) ['dataset' => 'mnist'], $message->kwargs);
         $this->assertEquals([30, null], $message->headers->timelimit);
         $this->assertSame(5, $message->headers->tries);
-        $this->assertSame('1,5', $message->headers->backoff);
+        $this->assertSame([1, 5], $message->headers->backoff);
         $this->assertGreaterThan(time() + 30, (new DateTimeImmutable($message->headers->eta))->getTimestamp());
     }
 

@@ -7,10 +7,12 @@ namespace CeleryBridge\Tests\Feature;
 use CeleryBridge\Contracts\Factory;
 use CeleryBridge\Events\TaskFailed;
 use CeleryBridge\Events\TaskRetried;
+use CeleryBridge\Facades\Celery;
 use CeleryBridge\Outcomes\Listener;
 use CeleryBridge\Outcomes\Settlement;
 use CeleryBridge\Outcomes\TrackedJobs;
 use CeleryBridge\Tests\fixtures\jobs\RetriesOnWorker;
+use CeleryBridge\Tests\fixtures\jobs\TriesThrice;
 use CeleryBridge\Tests\Support\TestCase;
 use CeleryBridge\Transport\ExtensionTransport;
 use CeleryTests\Background;
@@ -40,10 +42,26 @@ final class OutcomesOnPythonTest extends TestCase
         $this->assertOutcomes([], 0, 1.0);
     }
 
+    public function test_it_runs_a_job_once_that_asks_for_three_tries(): void
+    {
+        $worker = $this->worker([]);
+
+        $result = Celery::result((string) Queue::connection('celery')->push(new TriesThrice('the job')));
+        try {
+            $result->get(60);
+            $this->fail('the task fails');
+        } catch (\CeleryBridge\Exceptions\TaskFailed $e) {
+            $this->assertStringContainsString('the job', $e->getMessage());
+        }
+
+        $this->assertStringNotContainsString('Retry in', $worker->log());
+        $worker->stop(60);
+    }
+
     /**
      * @param  list<string>  $options
      */
-    private function assertOutcomes(array $options, int $retries, float $interval): void
+    private function worker(array $options): Background
     {
         $url = $this->broker()->url;
         try {
@@ -52,13 +70,23 @@ final class OutcomesOnPythonTest extends TestCase
             $this->markTestSkipped($e->getMessage());
         }
         config(['celery.connections.default.url' => $url]);
-        $this->command('migrate', ['--force' => true]);
         $worker = new Background(
             [$python, '-m', 'celery', '-A', 'proj', 'worker', '-l', 'info', '-P', 'threads', '-c', '2', ...$options],
             ['REDIS_URL' => $url, 'TRANSPORT_OPTIONS' => '{}', 'PYTHONDONTWRITEBYTECODE' => '1', 'PYTHONUNBUFFERED' => '1'],
             Programs::root().'/php-tests/interop/python',
         );
         $worker->waitForText(' ready.', 60);
+
+        return $worker;
+    }
+
+    /**
+     * @param  list<string>  $options
+     */
+    private function assertOutcomes(array $options, int $retries, float $interval): void
+    {
+        $worker = $this->worker($options);
+        $this->command('migrate', ['--force' => true]);
         Event::fake([TaskRetried::class, TaskFailed::class]);
         $transport = new ExtensionTransport($this->app->make(Factory::class)->settings());
         $jobs = $this->app->make(TrackedJobs::class);

@@ -122,7 +122,7 @@ impl Rules {
             Outcome::Raised {
                 exception,
                 retryable,
-            } => match self.names.retries(&task.name, &exception) {
+            } => match self.names.retries(task, &exception) {
                 Some(retries)
                     if retryable && retries.most.is_none_or(|most| task.retries < most) =>
                 {
@@ -318,7 +318,8 @@ mod tests {
             true
         }
 
-        fn retries(&self, name: &str, _: &ExceptionDoc) -> Option<Retries> {
+        fn retries(&self, task: &Task, _: &ExceptionDoc) -> Option<Retries> {
+            let name = task.name.as_str();
             matches!(name, "stubborn" | "endless").then_some(Retries {
                 most: (name == "stubborn").then_some(2),
                 delay: Duration::from_secs(7),

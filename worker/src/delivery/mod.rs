@@ -11,6 +11,7 @@
 //! beyond that. An executor or a backend that is slow also slows down the claims.
 
 mod outbox;
+mod retries;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::outbox::{Caller, Manner, Outbox, Planned, Sending, Sent};
+pub use self::retries::{Backoff, Retries};
+pub(crate) use self::retries::{MaxRetries, RetryHeaders};
 use crate::broker::{Ledger, Settlement};
 pub use crate::broker::{MAX_HELD, Tag};
 use crate::clock::now;
@@ -193,79 +196,14 @@ pub enum Outcome {
     Interrupted,
 }
 
-/// The way in which failures of a task are retried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retries {
-    /// The largest number of retries. `None` means no limit.
-    pub most: Option<u32>,
-    /// How long to wait before each, unless there is a backoff.
-    pub delay: Duration,
-    /// A wait that grows.
-    pub backoff: Option<Backoff>,
-}
-
-impl Retries {
-    /// Returns how long to wait before the next retry of a task that was retried this often.
-    /// `random` is in 0..1.
-    pub(crate) fn wait(&self, retries: u32, random: f64) -> Duration {
-        let wait = self.backoff.map(|backoff| backoff.wait(retries, random));
-        wait.unwrap_or(self.delay)
-    }
-}
-
-/// A wait that doubles with each retry. The fields are Celery's `retry_backoff`,
-/// `retry_backoff_max` and `retry_jitter`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backoff {
-    /// The first wait, in seconds.
-    pub factor: u32,
-    /// The longest wait.
-    pub most: Duration,
-    /// `true` if the wait is a random number of seconds from 0 to its length.
-    pub jitter: bool,
-}
-
-impl Default for Backoff {
-    /// Returns Celery's defaults: from 1 second to 10 minutes, with jitter.
-    fn default() -> Self {
-        Backoff {
-            factor: 1,
-            most: Duration::from_mins(10),
-            jitter: true,
-        }
-    }
-}
-
-impl Backoff {
-    /// Returns the wait as Celery computes it (`get_exponential_backoff_interval` in
-    /// `celery/utils/time.py`): whole seconds.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "`as` saturates, and a wait of 2^53 s is never reached"
-    )]
-    fn wait(&self, retries: u32, random: f64) -> Duration {
-        let doubled = 2_u64.saturating_pow(retries);
-        let wait = doubled.saturating_mul(u64::from(self.factor));
-        let wait = wait.min(self.most.as_secs());
-        let wait = if self.jitter {
-            (random * wait.saturating_add(1) as f64) as u64
-        } else {
-            wait
-        };
-        Duration::from_secs(wait)
-    }
-}
-
 /// What the consumer needs to know about registered tasks.
 pub trait TaskNames: Send + Sync {
     /// Returns `true` if a task of this name is registered.
     fn knows(&self, name: &str) -> bool;
 
     /// Returns how this failure of a task is retried, or `None` if it is final.
-    fn retries(&self, name: &str, exception: &ExceptionDoc) -> Option<Retries> {
-        let _ = (name, exception);
+    fn retries(&self, task: &Task, exception: &ExceptionDoc) -> Option<Retries> {
+        let _ = (task, exception);
         None
     }
 

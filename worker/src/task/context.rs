@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use celery_protocol::message::Task;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::Registry;
 use super::args::{Bound, Signature};
 use super::binding::Binding;
 use super::error::{Exception, Retry, TaskError, TaskResult};
-use super::policy::MaxRetries;
 use crate::canvas::{Sent, Signature as Canvas};
-use crate::delivery::{Manner, Sending, Settler};
+use crate::delivery::{Manner, MaxRetries, RetryHeaders, Sending, Settler};
 use crate::trace::SpanContext;
 
 /// The default of Celery's `default_retry_delay`.
@@ -147,6 +147,23 @@ impl Context {
         &self.task
     }
 
+    /// Returns a header of the message that Celery does not define, such as `laravel` with the
+    /// Context of a Laravel application; `None` if the message does not have it.
+    ///
+    /// # Errors
+    ///
+    /// A `ValueError` if the header is not a `T`.
+    pub fn header<T: DeserializeOwned>(&self, name: &str) -> TaskResult<Option<T>> {
+        let Some(value) = self.task.headers.get(name) else {
+            return Ok(None);
+        };
+        let value = serde_json::from_str(value.get());
+        value.map(Some).map_err(|why| {
+            let text = format!("the header {name:?} of the message cannot be read: {why}");
+            TaskError::Failed(Exception::new("ValueError", text).permanent())
+        })
+    }
+
     /// Returns the header `traceparent` that continues the trace of this task, for example in an
     /// HTTP request; `None` if the task belongs to no trace.
     pub fn traceparent(&self) -> Option<String> {
@@ -227,12 +244,16 @@ impl Context {
     /// `return Err(context.retry().into())`.
     ///
     /// As in Celery, the task's `retry_delay` (default: 180 s) and `max_retries` (default: 3)
-    /// apply. The methods of [`Retry`] change them.
+    /// apply, unless the message has the headers `backoff` and `tries` of a Laravel job. The methods
+    /// of [`Retry`] change them.
     pub fn retry(&self) -> Retry {
+        let asked = RetryHeaders::of(&self.task);
+        let most = asked.most.or(self.max_retries);
+        let delay = self.retry_delay.unwrap_or(DEFAULT_RETRY_DELAY);
         Retry {
-            countdown: self.retry_delay.unwrap_or(DEFAULT_RETRY_DELAY),
+            countdown: asked.wait.unwrap_or(delay),
             reason: None,
-            max_retries: self.max_retries.unwrap_or(DEFAULT_MAX_RETRIES).number(),
+            max_retries: most.unwrap_or(DEFAULT_MAX_RETRIES).number(),
         }
     }
 

@@ -42,10 +42,11 @@ pub use error::{Exception, Retry, TaskError, TaskResult};
 pub(crate) use fleet::{FleetLimits, LimitBy};
 pub(crate) use live::{Live, TimeLimits};
 pub use policy::BatchOptions;
-pub(crate) use policy::{ExceptionTypes, MaxRetries, Policy};
+pub(crate) use policy::{ExceptionTypes, Policy};
 pub(crate) use rate::Rate;
 
-use crate::delivery::{Backoff, Retries, TaskNames};
+pub(crate) use crate::delivery::MaxRetries;
+use crate::delivery::{Backoff, Retries, RetryHeaders, TaskNames};
 
 /// Runs many calls. It returns an answer for each, in their order.
 pub(crate) type RunBatch = dyn Fn(
@@ -465,23 +466,27 @@ impl TaskNames for Registry {
         self.0.contains_key(name)
     }
 
-    fn retries(&self, name: &str, exception: &ExceptionDoc) -> Option<Retries> {
-        let policy = &self.0.get(name)?.policy;
+    fn retries(&self, task: &Task, exception: &ExceptionDoc) -> Option<Retries> {
+        let policy = &self.0.get(task.name.as_str())?.policy;
+        if policy.dont_autoretry_for.has(exception) {
+            return None;
+        }
+        let asked = RetryHeaders::of(task);
+        let most = asked.most.or(policy.max_retries);
         let most = match &policy.autoretry_for {
-            Some(types) if types.has(exception) => {
-                policy.max_retries.unwrap_or(DEFAULT_MAX_RETRIES)
-            }
-            Some(_) => return None,
-            None => policy.max_retries?,
+            Some(types) if !types.has(exception) => return None,
+            Some(_) => most.unwrap_or(DEFAULT_MAX_RETRIES),
+            None => most?,
         };
-        let is_retried = !policy.dont_autoretry_for.has(exception);
-        is_retried.then(|| Retries {
+        let growing = policy.backoff_factor.map(|factor| Backoff {
+            factor,
+            ..policy.backoff
+        });
+        let of_task = policy.retry_delay.unwrap_or(DEFAULT_RETRY_DELAY);
+        Some(Retries {
             most: most.number(),
-            delay: policy.retry_delay.unwrap_or(DEFAULT_RETRY_DELAY),
-            backoff: policy.backoff_factor.map(|factor| Backoff {
-                factor,
-                ..policy.backoff
-            }),
+            delay: asked.wait.unwrap_or(of_task),
+            backoff: growing.filter(|_| asked.wait.is_none()),
         })
     }
 

@@ -6,7 +6,7 @@ use celery_protocol::result::ExceptionDoc;
 
 use super::fleet::FleetLimits;
 use super::rate::Rate;
-use crate::delivery::Backoff;
+use crate::delivery::{Backoff, MaxRetries};
 
 /// The options of a batch. It is complete with `size` calls, or `linger` after its first call.
 #[derive(Clone, Copy, Debug)]
@@ -15,23 +15,6 @@ pub struct BatchOptions {
     pub size: usize,
     /// How long after its first call a batch is complete, whatever its size.
     pub linger: Duration,
-}
-
-/// The largest number of retries of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MaxRetries {
-    Limited(u32),
-    Unlimited,
-}
-
-impl MaxRetries {
-    /// Returns the number; `None` means no limit.
-    pub(crate) fn number(self) -> Option<u32> {
-        match self {
-            MaxRetries::Limited(most) => Some(most),
-            MaxRetries::Unlimited => None,
-        }
-    }
 }
 
 /// The types of exceptions that a setting is about, by their names.

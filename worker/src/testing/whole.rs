@@ -1,6 +1,7 @@
 //! Tests of a whole worker, consumer and executor, on the broker in memory: what tasks send.
 
 mod builtin;
+mod headers;
 mod policies;
 
 use std::sync::Arc;

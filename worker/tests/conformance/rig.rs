@@ -30,8 +30,8 @@ impl TaskNames for Names {
         name != "unknown"
     }
 
-    fn retries(&self, name: &str, _: &ExceptionDoc) -> Option<Retries> {
-        (name == "stubborn").then_some(Retries {
+    fn retries(&self, task: &Task, _: &ExceptionDoc) -> Option<Retries> {
+        (task.name == "stubborn").then_some(Retries {
             most: Some(1),
             delay: Duration::from_millis(50),
             backoff: None,

@@ -14,6 +14,7 @@ use celery_protocol::time::Timestamp;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::follow_up::FollowUps;
+use super::laravel;
 use crate::broker::{Chord, Letter, Outgoing, ResultStep, Step};
 use crate::consumer::rules::Rules;
 use crate::trace::{self, Produced, SpanContext};
@@ -64,6 +65,7 @@ impl Caller for Following<'_> {
 
     fn carry(&self, message: &mut Task) {
         trace::carry(self.task, message, self.rules.traces.are_on());
+        laravel::carry(self.task, message);
     }
 
     fn left_out(&self, header: &str) {

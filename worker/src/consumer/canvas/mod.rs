@@ -20,6 +20,7 @@ mod call;
 mod fail;
 mod follow_up;
 mod join;
+mod laravel;
 mod send;
 
 use std::sync::Arc;

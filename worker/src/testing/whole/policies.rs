@@ -4,7 +4,7 @@ use tokio::sync::Semaphore;
 
 use super::{Runs, Whole, call, json};
 use crate::task;
-use crate::task::{State, States, TaskDef, TaskError, TaskResult};
+use crate::task::{Context, State, States, TaskDef, TaskError, TaskResult};
 use std::sync::atomic::Ordering;
 
 /// Where a test and its task wait for each other.
@@ -145,4 +145,52 @@ async fn a_task_over_its_limit_may_run_again() {
         .await
         .unwrap();
     assert_eq!(worker.stop().await, [""; 0]);
+}
+
+/// Fails, as if a server was away, or asks for a retry.
+#[task(max_retries = 1, retry_delay = "1h")]
+async fn failing(runs: State<Runs>, context: Context, asks: bool) -> TaskResult<()> {
+    runs.0.0.fetch_add(1, Ordering::SeqCst);
+    if asks {
+        return Err(context.retry().into());
+    }
+    Err(TaskError::value_error("deliberate"))
+}
+
+#[task(autoretry_for("OSError"))]
+async fn picky(runs: State<Runs>) -> TaskResult<()> {
+    runs.0.0.fetch_add(1, Ordering::SeqCst);
+    Err(TaskError::value_error("deliberate"))
+}
+
+#[tokio::test]
+async fn the_message_says_how_often_and_when_its_task_is_tried() {
+    for (task, args, tries, backoff, runs) in [
+        (
+            failing::task as fn() -> TaskDef,
+            json!([false]),
+            json!(3),
+            json!([0]),
+            3,
+        ),
+        (failing::task, json!([true]), json!(3), json!([0, 0]), 3),
+        (failing::task, json!([false]), json!(1), json!(null), 1),
+        (failing::task, json!([false]), json!(null), json!(0), 2),
+        (failing::task, json!([true]), json!("no"), json!(0), 2),
+        // The definition says which failures are retried at all.
+        (picky::task, json!([]), json!(3), json!(0), 1),
+    ] {
+        let mut states = States::default();
+        states.insert(Runs::default());
+        let counted = states.get::<Runs>().unwrap();
+        let worker = Whole::with(states, [task()]);
+        let mut message = call(&task().name, &args);
+        message.headers.set("tries", &tries).unwrap();
+        message.headers.set("backoff", &backoff).unwrap();
+        let ended = worker.call(&message).await;
+        assert_eq!(ended["status"], "FAILURE", "{ended}");
+        let said = format!("{} {args} {tries} {backoff}", message.name);
+        assert_eq!(counted.0.0.load(Ordering::SeqCst), runs, "{said}");
+        assert_eq!(worker.stop().await, [""; 0]);
+    }
 }
