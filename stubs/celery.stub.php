@@ -565,6 +565,16 @@ namespace Celery {
         public static function fromCelery(\CeleryAbstract $celery): self {}
 
         /**
+         * Returns the parts of a server's URL, as a client reads it, without connecting. What the URL does not have is
+         * null. `path` is that of a unix socket; `ssl` has the TLS options that the URL sets, named as in PHP's `ssl`
+         * stream context.
+         *
+         * @return array{tls: bool, host: ?string, port: ?int, path: ?string, username: ?string, password: ?string, database: ?int, ssl: array<string, string|bool>, priority_steps: list<int>|null, sep: ?string}
+         * @throws \CeleryException The URL cannot be used. The message does not repeat it.
+         */
+        public static function parseUrl(#[\SensitiveParameter] string $url): array {}
+
+        /**
          * Returns a copy with other settings and the same connections. Arguments mean what the constructor's do.
          *
          * @phpstan-pure

@@ -9,6 +9,7 @@ mod queues;
 pub(crate) mod sending;
 pub(crate) mod settings;
 pub(crate) mod state;
+mod url;
 
 use std::rc::Rc;
 
@@ -71,6 +72,9 @@ pub(super) fn declare() -> Result<(), DeclareError> {
             )
             .made_static()
             .returning(Type::SELF),
+            method("parseUrl", handler!(url::parse), url::parameters())
+                .made_static()
+                .returning(Type::ARRAY),
             method("purge", handler!(queues::purge), queue_names()).returning(Type::INT),
             method("queueLengths", handler!(queues::lengths), queue_names()).returning(Type::ARRAY),
             method(

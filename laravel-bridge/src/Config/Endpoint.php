@@ -4,7 +4,9 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Config;
 
+use CeleryBridge\Exceptions\ExtensionNotLoaded;
 use CeleryBridge\Exceptions\InvalidConfiguration;
+use CeleryBridge\Transport\Extension;
 use JsonSerializable;
 use LogicException;
 use SensitiveParameter;
@@ -26,6 +28,9 @@ final class Endpoint implements JsonSerializable
      * be a token.
      */
     private readonly SensitiveParameterValue $secrets;
+
+    /** False if the address is a URL, and the extension that reads it is not loaded. */
+    private bool $isRead = true;
 
     /**
      * @param  string  $host  a name, an address, or the path of a unix socket
@@ -61,7 +66,11 @@ final class Endpoint implements JsonSerializable
 
         $asHost = empty($config['url']) ? self::urlAsHost($config['host'] ?? null) : null;
         $url = $asHost ?? $config['url'] ?? null;
-        $given = is_string($url) && $url !== '' ? ServerUrl::parse($name, $url) : [];
+        $hasUrl = is_string($url) && $url !== '';
+        if ($hasUrl && ! Extension::loaded()) {
+            return self::unread();
+        }
+        $given = $hasUrl ? ServerUrl::parse($name, $url) : [];
         if ($given !== []) {
             // Other keys fill in what a `url` lacks, as in Laravel. A URL in the place of the host stands
             // beside celery-php's own default port, which does not count.
@@ -112,6 +121,17 @@ final class Endpoint implements JsonSerializable
     }
 
     /**
+     * Returns an endpoint that can only be shown.
+     */
+    private static function unread(): self
+    {
+        $endpoint = new self('redis', '', 0, null, null, 0, [], null, null);
+        $endpoint->isRead = false;
+
+        return $endpoint;
+    }
+
+    /**
      * Returns the arguments of celery-php's constructor, by name. The exchange is Celery's default:
      * each post names its queue.
      *
@@ -130,9 +150,12 @@ final class Endpoint implements JsonSerializable
      *     priority_steps?: list<int>,
      *     sep?: string,
      * }
+     *
+     * @throws ExtensionNotLoaded the address is a URL, and the extension is not loaded
      */
     public function toArguments(): array
     {
+        $this->ensureRead();
         [$username, $password] = $this->secrets->getValue();
 
         return [
@@ -155,9 +178,12 @@ final class Endpoint implements JsonSerializable
      * key prefix.
      *
      * @return array<string, mixed>
+     *
+     * @throws ExtensionNotLoaded the address is a URL, and the extension is not loaded
      */
     public function toLaravelRedis(float $timeout): array
     {
+        $this->ensureRead();
         $config = [
             'host' => $this->host,
             'port' => $this->isSocket() ? 0 : $this->port,
@@ -195,6 +221,9 @@ final class Endpoint implements JsonSerializable
      */
     public function display(): string
     {
+        if (! $this->isRead) {
+            return 'a URL, which only the extension reads';
+        }
         [$username, $password] = $this->secrets->getValue();
         $login = match (true) {
             // A whole login may have been given as the user by mistake.
@@ -235,6 +264,13 @@ final class Endpoint implements JsonSerializable
     public function __serialize(): array
     {
         throw new LogicException('A Celery connection cannot be serialized: it holds a password. Name the connection instead.');
+    }
+
+    private function ensureRead(): void
+    {
+        if (! $this->isRead) {
+            Extension::ensureLoaded();
+        }
     }
 
     /**

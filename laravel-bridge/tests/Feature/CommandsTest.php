@@ -118,6 +118,7 @@ final class CommandsTest extends TestCase
 
     public function test_the_doctor_reports_every_connection_and_hides_secrets(): void
     {
+        $this->needExtension();
         config(['celery.connections' => [
             // No server listens on port 1.
             'default' => ['url' => 'redis://user:s3cret@127.0.0.1:1/0', 'timeout' => 2],

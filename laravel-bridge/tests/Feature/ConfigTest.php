@@ -111,6 +111,7 @@ final class ConfigTest extends TestCase
 
     public function test_laravels_own_redis_connections_can_be_referred_to(): void
     {
+        $this->needExtension();
         config(['database.redis.queues' => [
             'url' => 'tls://laravel:pw@redis.test:6400/5',
             'host' => 'not-this',
@@ -143,6 +144,7 @@ final class ConfigTest extends TestCase
 
     public function test_addresses(): void
     {
+        $this->needExtension();
         $cases = [
             [['url' => 'redis://h'], 'redis://h:6379/0'],
             [['url' => 'redis://h:1/2'], 'redis://h:1/2'],
@@ -182,6 +184,7 @@ final class ConfigTest extends TestCase
 
     public function test_the_lists_of_a_queue(): void
     {
+        $this->needExtension();
         $cases = [
             [[], ['q', "q\x06\x163", "q\x06\x166", "q\x06\x169"], []],
             [['priority_steps' => [0, 9], 'sep' => ':'], ['q', 'q:9'], ['priority_steps' => [0, 9], 'sep' => ':']],
@@ -205,9 +208,10 @@ final class ConfigTest extends TestCase
 
     public function test_what_cannot_be_right_is_refused(): void
     {
+        $this->needExtension();
         $cases = [
             [['url' => 'amqp://h'], 'amqp'],
-            [['url' => 'nonsense'], 'its url'],
+            [['url' => 'nonsense'], 'The URL cannot be used: this is not a URL of a Redis server'],
             [['url' => 'redis://h?colour=red'], 'colour'],
             [['vhost' => 'name'], 'is a number'],
             [['timeout' => 0], 'timeout'],
@@ -218,7 +222,7 @@ final class ConfigTest extends TestCase
             [['priority_steps' => '0,10'], 'numbers from 0 to 9'],
             [['priority_steps' => 5.5], 'numbers from 0 to 9'],
             [['sep' => '123456789'], '1 to 8 bytes'],
-            [['url' => 'redis://h?priority_steps=9'], 'must ascend from 0'],
+            [['url' => 'redis://h?priority_steps=9'], 'the first of the priority_steps must be 0'],
         ];
 
         foreach ($cases as [$config, $words]) {
@@ -368,10 +372,11 @@ final class ConfigTest extends TestCase
 
     public function test_a_url_that_would_be_cut_is_refused_with_what_to_write(): void
     {
+        $this->needExtension();
         foreach ([
             'redis://:p/w@h' => '%2F for /', 'redis://:p?w@h/0' => '%3F for ?', 'rediss://u:p#w@h' => '%23 for #',
             'unix://:p/w@/r.sock' => '%2F for /', 'redis://h/0?db=a@b' => 'percent-encoded', 'redis://u:p@h/x@y' => 'percent-encoded',
-            'redis://a/0;redis://b/0' => 'several servers', 'redis://a,b/0' => 'several servers', '"redis://h"' => 'quotes',
+            'redis://a/0;redis://b/0' => 'name one server', 'redis://a,b/0' => 'name one server', '"redis://h"' => 'quotes',
         ] as $url => $words) {
             $this->assertRefused(static fn () => ConnectionSettings::fromArray('c', ['url' => $url]), 'Celery connection [c]: ', $words);
         }

@@ -27,7 +27,9 @@ final class ExtensionMissingTest extends TestCase
 
     public function test_the_fake_needs_no_extension(): void
     {
-        $this->assertSame(5, $this->withoutExtension()['fake']);
+        $answer = $this->withoutExtension();
+
+        $this->assertSame([5, 1], [$answer['fake'], $answer['posted']]);
     }
 
     public function test_the_doctor_works_and_says_so(): void
@@ -36,6 +38,20 @@ final class ExtensionMissingTest extends TestCase
 
         $this->assertSame(1, $answer['doctor']['code']);
         $this->assertStringContainsString('sudo make install', $answer['doctor']['output']);
+    }
+
+    public function test_a_url_is_not_read_and_nothing_of_it_is_shown(): void
+    {
+        $answer = $this->withoutExtension()['with a url'];
+
+        $this->assertSame('a URL, which only the extension reads', $answer['about']['Broker']);
+        $this->assertSame('celery', $answer['about']['Queue']);
+        $this->assertSame(1, $answer['doctor']['code']);
+        $this->assertStringContainsString('a URL, which only the extension reads: not tried', $answer['doctor']['output']);
+        foreach (['post', 'size'] as $use) {
+            $this->assertSame('CeleryBridge\Exceptions\ExtensionNotLoaded', $answer[$use]['class'] ?? null, $use);
+        }
+        $this->assertStringNotContainsString('hunter', (string) json_encode($answer));
     }
 
     /**

@@ -55,6 +55,7 @@ final class ProviderTest extends TestCase
 
     public function test_every_value_comes_from_the_environment_and_survives_config_cache(): void
     {
+        $this->needExtension();
         $this->sandbox->write('.env', implode("\n", [
             'CELERY_BROKER_URL=rediss://worker:s3cret@broker.test:6390/4',
             'CELERY_RESULT_BACKEND=redis://results.test/2',

@@ -113,13 +113,21 @@ abstract class TestCase extends LaravelTestCase
     }
 
     /**
-     * Returns a private Redis, emptied; skips the test without one, or without the extension.
+     * Skips the test without the extension, which reads the URLs of servers.
      */
-    protected function broker(): Broker
+    protected function needExtension(): void
     {
         if (! Extension::loaded()) {
             $this->markTestSkipped('the extension is not loaded: run under `testkit up redis php --`');
         }
+    }
+
+    /**
+     * Returns a private Redis, emptied; skips the test without one, or without the extension.
+     */
+    protected function broker(): Broker
+    {
+        $this->needExtension();
         $url = getenv('REDIS_URL');
         if (! is_string($url) || $url === '') {
             $this->markTestSkipped('REDIS_URL is not set: run under `testkit up redis --`');

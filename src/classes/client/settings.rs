@@ -375,7 +375,7 @@ fn check_routes(call: &Call<'_>, index: usize, routes: &Zval) -> Result<(), Thro
     }
 }
 
-fn unusable(why: &str) -> Thrown {
+pub(super) fn unusable(why: &str) -> Thrown {
     Thrown::new(INVALID_CONFIGURATION, why)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::url::UrlText;
 use crate::error::ConfigError;
-use crate::redis::{REDIS_SCHEMES, RedisEndpoint};
+use crate::redis::{REDIS_SCHEMES, RedisEndpoint, RedisUrl};
 
 /// The address of a broker or a result backend, the login to it, and its options.
 ///
@@ -36,7 +36,9 @@ impl Endpoint {
     pub fn from_url(text: &str) -> Result<Self, ConfigError> {
         let url = UrlText::split(text)?;
         match url.scheme() {
-            redis if REDIS_SCHEMES.contains(&redis) => RedisEndpoint::read(&url).map(Self::from),
+            redis if REDIS_SCHEMES.contains(&redis) => {
+                RedisUrl::read(&url).map(|url| url.endpoint().into())
+            }
             _ => Err(url.unknown_scheme()),
         }
     }

@@ -73,14 +73,21 @@ impl TlsOptions {
     }
 
     /// Sets an option by the name of its parameter in Celery's URLs: `ssl_cert_reqs` and the like.
-    pub(crate) fn set_parameter(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
-        match name {
+    /// Returns what was set, as for [`set_option`](Self::set_option).
+    pub(crate) fn set_parameter(
+        &mut self,
+        name: &str,
+        value: &str,
+    ) -> Result<Vec<(&'static str, String)>, ConfigError> {
+        let given = |option| vec![(option, value.to_owned())];
+        let said = |option, truth| (option, if truth { "1" } else { "" }.to_owned());
+        let options = match name {
             "ssl_cert_reqs" => {
                 let word = value.to_ascii_lowercase();
                 match word.strip_prefix("cert_").unwrap_or(&word) {
                     // A client of Python's ssl module treats `optional` as `required`.
-                    "required" | "optional" => self.verify_peer = true,
-                    "none" => (self.verify_peer, self.verify_peer_name) = (false, false),
+                    "required" | "optional" => vec![said("verify_peer", true)],
+                    "none" => vec![said("verify_peer", false), said("verify_peer_name", false)],
                     _ => {
                         return Err(ConfigError::Value {
                             name: "ssl_cert_reqs",
@@ -89,18 +96,21 @@ impl TlsOptions {
                     }
                 }
             }
-            "ssl_ca_certs" => self.ca_file = path(value),
-            "ssl_ca_path" => self.ca_path = path(value),
-            "ssl_certfile" => self.local_cert = path(value),
-            "ssl_keyfile" => self.local_pk = path(value),
-            "ssl_check_hostname" => self.verify_peer_name = truth(name, value)?,
+            "ssl_ca_certs" => given("cafile"),
+            "ssl_ca_path" => given("capath"),
+            "ssl_certfile" => given("local_cert"),
+            "ssl_keyfile" => given("local_pk"),
+            "ssl_check_hostname" => vec![said("verify_peer_name", truth(name, value)?)],
             _ => {
                 return Err(ConfigError::UnknownOption {
                     name: name.to_owned(),
                 });
             }
+        };
+        for (option, value) in &options {
+            self.set_option(option, value)?;
         }
-        Ok(())
+        Ok(options)
     }
 }
 

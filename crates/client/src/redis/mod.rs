@@ -24,6 +24,7 @@ pub mod aio;
 pub mod blocking;
 
 pub(crate) use endpoint::database;
+pub use endpoint::url::RedisUrl;
 pub(crate) use endpoint::url::SCHEMES as REDIS_SCHEMES;
 pub use endpoint::{DEFAULT_PORT, RedisEndpoint};
 pub use script::{CHORDS, DELETE_UNCHANGED, PUBLISH_ONCE, PUBLISH_ONCE_GUARD, Script, sha1};

@@ -15,6 +15,7 @@ use crate::endpoint::tls_options::TlsOptions;
 use crate::endpoint::url::UrlText;
 use crate::error::ConfigError;
 use crate::mask::cuts_login;
+use crate::secret::Secret;
 
 /// Parameters of redis-py and kombu that are ignored, because a URL may be shared with Python.
 ///
@@ -41,6 +42,33 @@ pub(crate) const SCHEMES: [&str; 6] = [
     "socket",
 ];
 
+/// The parts of a URL, checked. What the URL does not have is `None`.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct RedisUrl {
+    /// The name or address of the server.
+    pub host: Option<String>,
+    /// The port of the server.
+    pub port: Option<u16>,
+    /// The path of a unix socket, in place of a host.
+    pub socket: Option<String>,
+    /// The user.
+    pub username: Option<String>,
+    /// The password.
+    pub password: Option<Secret>,
+    /// The number of the database, from the path or the query.
+    pub database: Option<u32>,
+    /// The TLS options if the connection uses TLS.
+    pub tls: Option<TlsOptions>,
+    /// The TLS options that the URL sets, by their names in PHP's `ssl` stream context. The values
+    /// of those that are true or false are `1` and the empty text.
+    pub tls_given: Vec<(&'static str, String)>,
+    /// kombu's `priority_steps`.
+    pub priority_steps: Option<PrioritySteps>,
+    /// kombu's `sep`.
+    pub separator: Option<Separator>,
+}
+
 impl RedisEndpoint {
     /// Reads a URL.
     ///
@@ -48,6 +76,17 @@ impl RedisEndpoint {
     /// [`ConfigError`] says what cannot be used. It never repeats the URL, which may hold a
     /// password.
     pub fn from_url(text: &str) -> Result<Self, ConfigError> {
+        RedisUrl::parse(text).map(RedisUrl::endpoint)
+    }
+}
+
+impl RedisUrl {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says what cannot be used. It never repeats the URL, which may hold a
+    /// password.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let url = UrlText::split(text)?;
         if SCHEMES.contains(&url.scheme()) {
             Self::read(&url)
@@ -67,39 +106,83 @@ impl RedisEndpoint {
             _ => unix(url.rest()),
         }
     }
+
+    /// Returns the endpoint, with the defaults of Redis for what the URL does not have.
+    pub(crate) fn endpoint(self) -> RedisEndpoint {
+        let address = match self.socket {
+            Some(path) => Address::Unix(path.into()),
+            None => Address::Tcp {
+                host: self.host.unwrap_or_else(|| "localhost".to_owned()),
+                port: self.port.unwrap_or(DEFAULT_PORT),
+            },
+        };
+        RedisEndpoint {
+            address,
+            tls: self.tls,
+            username: self.username,
+            password: self.password,
+            database: self.database.unwrap_or_default(),
+            key_prefix: String::new(),
+            priority_steps: self.priority_steps,
+            separator: self.separator,
+        }
+    }
+
+    fn read_query(&mut self, url: &Url) -> Result<(), ConfigError> {
+        for (name, value) in url.query_pairs() {
+            if name == "sep" {
+                // The default of kombu has control characters, so this value is not checked for
+                // them.
+                self.separator = Some(value.parse()?);
+                continue;
+            }
+            check("URL", &value)?;
+            match &*name {
+                "priority_steps" => self.priority_steps = Some(value.parse()?),
+                "virtual_host" | "db" => self.database = Some(database(&value)?),
+                name if name.starts_with("ssl_") => {
+                    let tls = self.tls.as_mut().ok_or(ConfigError::Contradiction {
+                        what: "ssl_ parameters in a URL that is not rediss://",
+                    })?;
+                    let options = tls.set_parameter(name, &value)?;
+                    self.tls_given.extend(options);
+                }
+                name if PASSED_OVER.contains(&name) => {}
+                name => {
+                    return Err(ConfigError::UnknownOption {
+                        name: name.to_owned(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-fn tcp(rest: &str, secure: bool) -> Result<RedisEndpoint, ConfigError> {
+fn tcp(rest: &str, secure: bool) -> Result<RedisUrl, ConfigError> {
     if cuts_login(rest) {
         return Err(ConfigError::NotEncoded);
     }
     // The scheme is `redis` for all, because the URL standard has no special rules for it.
     let url = Url::parse(&format!("redis://{rest}")).map_err(|_| ConfigError::NotAUrl)?;
     let host = match url.host_str() {
-        None | Some("") => "localhost".to_owned(),
-        Some(host) => host_name(&decode("host", host)?)?,
+        None | Some("") => None,
+        Some(host) => Some(host_name(&decode("host", host)?)?),
     };
-    let mut query = Query {
+    let mut parts = RedisUrl {
+        host,
+        port: url.port(),
         tls: secure.then(TlsOptions::default),
-        ..Query::default()
-    };
-    query.read(&url)?;
-    Ok(RedisEndpoint {
-        address: Address::Tcp {
-            host,
-            port: url.port().unwrap_or(DEFAULT_PORT),
-        },
-        tls: query.tls,
         username: username(&url)?,
         password: password(&url)?,
-        database: one_database(&decode("path", url.path())?, query.database)?,
-        key_prefix: String::new(),
-        priority_steps: query.priority_steps,
-        separator: query.separator,
-    })
+        ..RedisUrl::default()
+    };
+    parts.read_query(&url)?;
+    parts.database = one_database(&decode("path", url.path())?, parts.database)?;
+    Ok(parts)
 }
 
-fn unix(rest: &str) -> Result<RedisEndpoint, ConfigError> {
+fn unix(rest: &str) -> Result<RedisUrl, ConfigError> {
     // `user:password@/path` has no host, which the URL standard does not allow with credentials.
     let with_host = match rest.split_once('/') {
         Some((authority, path)) if authority.is_empty() || authority.ends_with('@') => {
@@ -120,72 +203,27 @@ fn unix(rest: &str) -> Result<RedisEndpoint, ConfigError> {
         }
     };
     let url = Url::parse(&with_host).map_err(|_| ConfigError::NotAUrl)?;
-    let mut query = Query::default();
-    query.read(&url)?;
-    Ok(RedisEndpoint {
-        address: Address::Unix(decode("path", url.path())?.into()),
-        tls: None,
+    let mut parts = RedisUrl {
+        socket: Some(decode("path", url.path())?),
         username: username(&url)?,
         password: password(&url)?,
-        database: query.database.unwrap_or_default(),
-        key_prefix: String::new(),
-        priority_steps: query.priority_steps,
-        separator: query.separator,
-    })
+        ..RedisUrl::default()
+    };
+    parts.read_query(&url)?;
+    Ok(parts)
 }
 
-fn one_database(path: &str, of_query: Option<u32>) -> Result<u32, ConfigError> {
+fn one_database(path: &str, of_query: Option<u32>) -> Result<Option<u32>, ConfigError> {
     // The virtual host follows the first slash. It may begin with a slash itself, as in kombu.
     let path = path.strip_prefix('/').unwrap_or(path);
     let of_path = database(path)?;
+    let names_one = !path.trim_matches('/').is_empty();
     match of_query {
-        Some(number) if !path.trim_matches('/').is_empty() && number != of_path => {
-            Err(ConfigError::Contradiction {
-                what: "a path and a virtual_host that name different databases",
-            })
-        }
-        Some(number) => Ok(number),
-        None => Ok(of_path),
-    }
-}
-
-/// The values of the URL's query.
-#[derive(Default)]
-struct Query {
-    tls: Option<TlsOptions>,
-    database: Option<u32>,
-    priority_steps: Option<PrioritySteps>,
-    separator: Option<Separator>,
-}
-
-impl Query {
-    fn read(&mut self, url: &Url) -> Result<(), ConfigError> {
-        for (name, value) in url.query_pairs() {
-            if name == "sep" {
-                // The default of kombu has control characters, so this value is not checked for
-                // them.
-                self.separator = Some(value.parse()?);
-                continue;
-            }
-            check("URL", &value)?;
-            match &*name {
-                "priority_steps" => self.priority_steps = Some(value.parse()?),
-                "virtual_host" | "db" => self.database = Some(database(&value)?),
-                name if name.starts_with("ssl_") => {
-                    let tls = self.tls.as_mut().ok_or(ConfigError::Contradiction {
-                        what: "ssl_ parameters in a URL that is not rediss://",
-                    })?;
-                    tls.set_parameter(name, &value)?;
-                }
-                name if PASSED_OVER.contains(&name) => {}
-                name => {
-                    return Err(ConfigError::UnknownOption {
-                        name: name.to_owned(),
-                    });
-                }
-            }
-        }
-        Ok(())
+        Some(number) if names_one && number != of_path => Err(ConfigError::Contradiction {
+            what: "a path and a virtual_host that name different databases",
+        }),
+        Some(number) => Ok(Some(number)),
+        None => Ok(names_one.then_some(of_path)),
     }
 }
 
@@ -194,7 +232,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::secret::Secret;
 
     fn endpoint(url: &str) -> RedisEndpoint {
         RedisEndpoint::from_url(url).unwrap_or_else(|error| panic!("{url}: {error}"))
@@ -225,6 +262,44 @@ mod tests {
                 "{url}"
             );
         }
+    }
+
+    #[test]
+    fn parts_that_a_url_lacks_are_absent() {
+        let parts = |url| RedisUrl::parse(url).unwrap();
+        for url in ["redis://", "redis:///", "rediss://?timeout=1"] {
+            let bare = parts(url);
+            assert_eq!(
+                (bare.host, bare.port, bare.socket),
+                (None, None, None),
+                "{url}"
+            );
+            assert_eq!((bare.username, bare.database), (None, None), "{url}");
+            assert!(
+                bare.password.is_none() && bare.tls_given.is_empty(),
+                "{url}"
+            );
+            assert_eq!(bare.tls.is_some(), url.starts_with("rediss"), "{url}");
+        }
+        for (url, database) in [
+            ("redis://h/0", Some(0)),
+            ("redis://h?db=0", Some(0)),
+            ("redis://h//", None),
+            ("unix:///r.sock?virtual_host=2", Some(2)),
+        ] {
+            assert_eq!(parts(url).database, database, "{url}");
+        }
+        let full = parts("rediss://h:1?ssl_cert_reqs=none&ssl_ca_certs=/ca.pem");
+        assert_eq!((full.host.as_deref(), full.port), (Some("h"), Some(1)));
+        let options = [
+            ("verify_peer", ""),
+            ("verify_peer_name", ""),
+            ("cafile", "/ca.pem"),
+        ];
+        assert_eq!(
+            full.tls_given,
+            options.map(|(name, value)| (name, value.to_owned()))
+        );
     }
 
     #[test]
