@@ -25,4 +25,4 @@ foreach ($printed as $number => $line) {
 }
 ?>
 --EXPECT--
-9 examples, 9 lines
+10 examples, 11 lines
