@@ -91,7 +91,7 @@ impl Letter {
     }
 }
 
-/// The arguments of [`REPLAY`](super::script::REPLAY) for one letter.
+/// The arguments of the script [`REPLAY`] for one letter.
 #[derive(Clone, Debug)]
 pub struct Replay {
     keys: [String; 3],
