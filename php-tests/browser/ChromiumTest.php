@@ -61,7 +61,7 @@ class ChromiumTest extends TestCase
         $pending = $this->screenshot('pending');
 
         $worker = Programs::worker(['--database', getenv('DATABASE_URL')]);
-        Wait::until('completed tasks', 20, fn () => !str_contains($visitor->get(), 'class="status pending"'));
+        Wait::until('completed tasks', 60, fn () => !str_contains($visitor->get(), 'class="status pending"'));
         $rows = Browser::rows($this->chromium('--dump-dom'));
         $this->assertSame(
             [

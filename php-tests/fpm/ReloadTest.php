@@ -40,7 +40,7 @@ class ReloadTest extends FpmTestCase
         $waiting = $fpm->begin('waits.php', ['id' => 'slow']);
         $this->waitForReader('slow');
         $fpm->reload();
-        Wait::until('the reload', 20, fn () => str_contains($fpm->log(), 'Reloading in progress'));
+        Wait::until('the reload', 60, fn () => str_contains($fpm->log(), 'Reloading in progress'));
         self::store($this->redis, 'slow', 6);
         $this->assertSame(['read' => 6, 'pid' => $pid], $waiting->answer()->told());
         Wait::until('the end of the reload', self::DEADLINE, fn () => $fpm->reloads() === 1);

@@ -125,7 +125,7 @@ class ControlTest extends TestCase
     {
         $running = $this->post('proj.sleep', [8]);
         $inspect = self::control()->inspect();
-        Wait::until('running tasks', 20, fn () => count(array_filter($inspect->active())) === 2);
+        Wait::until('running tasks', 60, fn () => count(array_filter($inspect->active())) === 2);
         $active = $this->both($inspect->active());
         foreach ($active as $node => [$request]) {
             $this->assertSame($running[$node], $request['id']);
@@ -143,7 +143,7 @@ class ControlTest extends TestCase
         $this->both($inspect->reserved());
 
         $later = $this->post('proj.add', [1, 2], ['countdown' => 600]);
-        Wait::until('scheduled tasks', 20, fn () => count(array_filter($inspect->scheduled())) === 2);
+        Wait::until('scheduled tasks', 60, fn () => count(array_filter($inspect->scheduled())) === 2);
         $scheduled = $this->both($inspect->scheduled());
         foreach ($scheduled as $node => [$entry]) {
             $this->assertSame($later[$node], $entry['request']['id']);
@@ -223,7 +223,7 @@ class ControlTest extends TestCase
     {
         $client = self::client();
         $events = $client->events(['task-s*', 'task-received'], timeout: 20, limit: 6, enable: true);
-        Wait::until('events', 20, fn () => count($client->control()->enableEvents(reply: true)) === 2);
+        Wait::until('events', 60, fn () => count($client->control()->enableEvents(reply: true)) === 2);
         $ids = $this->post('proj.add', [2, 3]);
         $seen = [];
         foreach ($events as $key => $event) {

@@ -36,7 +36,7 @@ class ExamplePageTest extends TestCase
         $this->assertStringContainsString('http-equiv="refresh"', $html);
 
         $worker = Programs::worker(['--database', getenv('DATABASE_URL')]);
-        $rows = Wait::until('a completed task', 20, function () {
+        $rows = Wait::until('a completed task', 60, function () {
             $rows = Browser::rows($this->browser->get());
 
             return $rows[0][2] === 'completed' ? $rows : null;

@@ -47,7 +47,7 @@ abstract class FpmTestCase extends TestCase
     protected function waitForReader(string $id): void
     {
         $channel = "celery-task-meta-$id";
-        Wait::until("a reader of $id", 20, fn () => $this->redis->pubsub('NUMSUB', [$channel])[$channel] > 0);
+        Wait::until("a reader of $id", 60, fn () => $this->redis->pubsub('NUMSUB', [$channel])[$channel] > 0);
     }
 
     /**
