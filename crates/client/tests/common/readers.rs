@@ -63,7 +63,13 @@ pub fn reply(bytes: &[u8]) {
     let Some((size, bytes)) = bytes.split_first() else {
         return;
     };
-    for shape in [Shape::Short, Shape::Hello, Shape::Text, Shape::Message] {
+    for shape in [
+        Shape::Short,
+        Shape::Hello,
+        Shape::Text,
+        Shape::Message,
+        Shape::Listing,
+    ] {
         let (whole, outcome) = answers([bytes], shape, LIMIT);
         let (pieces, same) = answers(bytes.chunks(usize::from(*size) + 1), shape, LIMIT);
         assert_eq!(pieces, whole);
