@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use celery_client::blocking::Deadline;
-use celery_client::redis::blocking::{Outgoing, Publish, Revoke};
-use celery_client::{ClientError, PublishError};
+use celery_client::redis::blocking::{Publish, Revoke};
+use celery_client::{ClientError, Endpoint, PublishError};
 
 use crate::classes::retry_policy::RetryPolicy;
 use crate::connection::Connection;
+use crate::control::REMOTE_CONTROL;
 use crate::ffi::interrupt;
 use crate::ffi::throw::{self, Kind, Thrown};
 use crate::pool::Limits;
+use crate::post::{self, Message};
 use crate::{errors, pipeline, pool, settings};
 
 /// How a post is carried out.
@@ -37,35 +39,114 @@ impl How {
             failure: Kind::Publish,
         })
     }
+
+    /// Refuses what the broker cannot do.
+    fn check(&self, broker: &Connection) -> Result<(), Thrown> {
+        if !broker.is_rabbitmq() {
+            return Ok(());
+        }
+        let settings = settings::current();
+        let queue_type = settings.create_missing.clone();
+        queue_type.map_err(Thrown::celery)?;
+        if self.limits.sent_events || settings.sent_events {
+            return Err(not_on_rabbitmq(
+                "sending events (sentEvents, celery.send_sent_event)",
+                "Switch it off for this broker.",
+            ));
+        }
+        match self.mode {
+            settings::Publish::Confirmed | settings::Publish::Pipelined => Ok(()),
+            settings::Publish::Once => Err(not_on_rabbitmq(
+                "publishing a task once (celery.publish=once)",
+                "RabbitMQ cannot find out that it has a task already. Use confirmed.",
+            )),
+        }
+    }
+}
+
+fn not_on_rabbitmq(what: &str, instead: &str) -> Thrown {
+    errors::not_sent(format!("{what} is not supported with RabbitMQ. {instead}"))
 }
 
 /// Posts a message and waits for the broker's answer, as php.ini says.
-pub(crate) fn publish(broker: &Connection, message: &impl Outgoing) -> Result<(), Thrown> {
+pub(crate) fn publish(broker: &Connection, message: &Message) -> Result<(), Thrown> {
     nothing_pending()?;
     publish_as(broker, message, &How::configured()?)
 }
 
 /// Posts a message and waits for the broker's answer.
-pub(crate) fn publish_as(
-    broker: &Connection,
-    message: &impl Outgoing,
-    how: &How,
-) -> Result<(), Thrown> {
+pub(crate) fn publish_as(broker: &Connection, message: &Message, how: &How) -> Result<(), Thrown> {
     nothing_pending()?;
+    how.check(broker)?;
     let deadline = Deadline::after(how.timeout);
-    let attempt = || match confirmed(how.mode) {
-        None => pipeline::post(&broker.endpoint, message, how.limits, deadline)
-            .map_err(ClientError::from),
-        Some(mode) => pool::with_limits(&broker.endpoint, how.limits, deadline, |client, wait| {
-            client
-                .publish(message, mode, wait)
-                .map_err(ClientError::from)
-        }),
-    };
+    let attempt = || publish_now(broker, message, how, deadline);
     let was_not_reached =
         |outcome: &Result<(), ClientError>| outcome.as_ref().is_err_and(errors::was_not_reached);
     repeated(how.retry, deadline, attempt, was_not_reached)?
-        .map_err(|error| errors::publish(how.failure, message.task_id(), &broker.endpoint, error))
+        .map_err(|error| errors::publish(how.failure, message.task_id(), broker, error))
+}
+
+/// Posts a message once, by the driver of its broker.
+fn publish_now(
+    broker: &Connection,
+    message: &Message,
+    how: &How,
+    deadline: Deadline,
+) -> Result<(), ClientError> {
+    match (&broker.endpoint, message) {
+        (Endpoint::Redis(endpoint), Message::Redis(message)) => match confirmed(how.mode) {
+            None => pipeline::post(endpoint, how.limits, deadline, |client, wait| {
+                client.publish_later(message, wait)
+            })
+            .map_err(Into::into),
+            Some(mode) => pool::with_limits(endpoint, how.limits, deadline, |client, wait| {
+                client.publish(message, mode, wait).map_err(Into::into)
+            }),
+        },
+        (Endpoint::Amqp(endpoint), Message::Amqp(message)) => match confirmed(how.mode) {
+            None => pipeline::post(endpoint, how.limits, deadline, |client, wait| {
+                client.publish_later(&message.post, wait)
+            })
+            .map_err(Into::into),
+            Some(_) => pool::with_limits(endpoint, how.limits, deadline, |client, wait| {
+                client.publish(&message.post, wait).map_err(Into::into)
+            }),
+        },
+        _ => Err(other_broker()),
+    }
+}
+
+/// Posts messages once, by the driver of their broker.
+fn publish_all_now(
+    broker: &Connection,
+    messages: &[Message],
+    how: &How,
+    deadline: Deadline,
+) -> Result<Vec<Result<(), PublishError>>, ClientError> {
+    match &broker.endpoint {
+        Endpoint::Redis(endpoint) => {
+            let posts: Option<Vec<&post::OnRedis>> =
+                messages.iter().map(Message::on_redis).collect();
+            let posts = posts.ok_or_else(other_broker)?;
+            let mode = confirmed(how.mode).unwrap_or(Publish::Confirmed);
+            pool::with_limits(endpoint, how.limits, deadline, |client, wait| {
+                Ok(client.publish_batch(&posts, mode, wait))
+            })
+        }
+        Endpoint::Amqp(endpoint) => {
+            let posts: Option<Vec<_>> = messages.iter().map(Message::on_rabbitmq).collect();
+            let posts = posts.ok_or_else(other_broker)?;
+            pool::with_limits(endpoint, how.limits, deadline, |client, wait| {
+                Ok(client.publish_batch(&posts, wait))
+            })
+        }
+    }
+}
+
+/// Returns the error of a message that was written for another kind of broker. Each message is
+/// written for the broker that it is then posted to.
+fn other_broker() -> ClientError {
+    ClientError::Protocol("the message was written for another kind of broker".to_owned())
 }
 
 /// Tries until the broker is reached, as the policy allows. `was_not_reached` says whether a try was
@@ -105,7 +186,7 @@ fn repeated<T>(
 /// before such an exception is made. After success it is returned.
 pub(crate) fn publish_batch<R>(
     broker: &Connection,
-    messages: &[impl Outgoing],
+    messages: &[Message],
     reserve: R,
 ) -> Result<R, Thrown> {
     nothing_pending()?;
@@ -118,7 +199,7 @@ pub(crate) fn publish_batch<R>(
     drop(reserve);
     Err(errors::of_batch(
         how.failure,
-        &broker.endpoint,
+        broker,
         failures,
         messages.len(),
     ))
@@ -128,17 +209,14 @@ pub(crate) fn publish_batch<R>(
 /// confirmed.
 pub(crate) fn failures_of_batch(
     broker: &Connection,
-    messages: &[impl Outgoing],
+    messages: &[Message],
     how: &How,
 ) -> Result<Vec<PublishError>, Thrown> {
     nothing_pending()?;
+    how.check(broker)?;
     let deadline = Deadline::after(how.timeout);
-    let mode = confirmed(how.mode).unwrap_or(Publish::Confirmed);
     let attempt = || {
-        let outcomes =
-            pool::with_limits(&broker.endpoint, how.limits, deadline, |client, wait| {
-                Ok(client.publish_batch(messages, mode, wait))
-            })?;
+        let outcomes = publish_all_now(broker, messages, how, deadline)?;
         Ok(outcomes.into_iter().filter_map(Result::err).collect())
     };
     let was_not_reached = |outcome: &Result<Vec<PublishError>, ClientError>| match outcome {
@@ -150,7 +228,7 @@ pub(crate) fn failures_of_batch(
         Err(error) => errors::was_not_reached(error),
     };
     repeated(how.retry, deadline, attempt, was_not_reached)?
-        .map_err(|error| errors::command("post the tasks", &broker.endpoint, error))
+        .map_err(|error| errors::command("post the tasks", broker, error))
 }
 
 /// Ends the call if PHP code has thrown, or if a fatal error has been deferred.
@@ -167,19 +245,16 @@ fn nothing_pending() -> Result<(), Thrown> {
 
 /// Reads the answers of pipelined posts, within `celery.post_timeout`.
 pub(crate) fn flush(broker: &Connection) -> Result<(), Thrown> {
-    let failures = pipeline::flush(
-        &broker.endpoint,
-        Deadline::after(settings::current().post_timeout),
-    );
+    let deadline = Deadline::after(settings::current().post_timeout);
+    let failures = match &broker.endpoint {
+        Endpoint::Redis(endpoint) => pipeline::flush(endpoint, deadline),
+        Endpoint::Amqp(endpoint) => pipeline::flush(endpoint, deadline),
+    };
     nothing_pending()?;
     if failures.is_empty() {
         Ok(())
     } else {
-        Err(errors::unconfirmed(
-            Kind::Publish,
-            &broker.endpoint,
-            failures,
-        ))
+        Err(errors::unconfirmed(Kind::Publish, broker, failures))
     }
 }
 
@@ -213,10 +288,11 @@ pub(crate) fn revoke_all(
         terminate,
         signal,
     };
+    let endpoint = broker.redis(REMOTE_CONTROL)?;
     let deadline = Deadline::after(time);
-    pool::with_limits(&broker.endpoint, limits, deadline, |client, wait| {
+    pool::with_limits(endpoint, limits, deadline, |client, wait| {
         client.revoke(&revoke, wait)
     })
     .map(|_| ())
-    .map_err(|error| errors::command("revoke the task", &broker.endpoint, error))
+    .map_err(|error| errors::command("revoke the task", broker, error))
 }

@@ -1,37 +1,36 @@
-//! Celery-php's connection arguments as the endpoint of a broker or a result backend.
+//! A broker or a result backend: its endpoint, and what php.ini says about it.
 //!
-//! The arguments may come from a framework's configuration. So null and the empty string always
-//! count as not given, and numbers may be strings. Arguments that cannot be right are refused
-//! before anything is sent, with a message that says what to write instead.
+//! `details` makes one of celery-php's connection arguments.
 
-use std::borrow::Cow;
+pub(crate) mod details;
+
+use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use celery_client::endpoint::{Endpoint, EndpointBuilder};
 use celery_client::error::ConfigError;
-use celery_client::mask::{is_scheme, mask};
 use celery_client::redis::RedisEndpoint;
-use celery_protocol::priorities::{PriorityError, PrioritySteps, Separator};
-use ext_php_rs::types::Zval;
+use celery_protocol::priorities::PriorityError;
 
-use crate::ffi::call::Call;
+use crate::errors;
 use crate::ffi::throw::Thrown;
-use crate::ffi::value::{self, Key};
 use crate::settings;
-use crate::values::{text, type_name};
 
-/// The default port of celery-php, which is RabbitMQ's. With a Redis connector it means that no
-/// port was given.
-const DEFAULT_PORT_OF_CELERY_PHP: u16 = 5672;
+/// The default exchange and binding of celery-php, which count as not given.
+const DEFAULT_NAME: &str = "celery";
 
 /// A broker or a result backend.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
-    pub(crate) endpoint: Arc<RedisEndpoint>,
+    pub(crate) endpoint: Endpoint,
     /// The `$exchange` of celery-php, which on Redis is the queue.
     pub(crate) exchange: Option<String>,
+    /// The `$binding` of celery-php, which has no meaning on Redis.
+    pub(crate) binding: Option<String>,
+    /// Whether it is a RabbitMQ because no connector was given.
+    is_assumed: bool,
 }
 
 /// What a `Celery\Client` says about a connection beside its URL.
@@ -43,6 +42,65 @@ pub(crate) struct Extras {
 }
 
 impl Connection {
+    fn of(endpoint: Endpoint) -> Self {
+        Connection {
+            endpoint,
+            exchange: None,
+            binding: None,
+            is_assumed: false,
+        }
+    }
+
+    /// Returns `true` for a RabbitMQ.
+    pub(crate) fn is_rabbitmq(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Amqp(_))
+    }
+
+    /// Returns the Redis that serves a call. `what` names the call in the error for a RabbitMQ.
+    pub(crate) fn redis(&self, what: &str) -> Result<&Arc<RedisEndpoint>, Thrown> {
+        match &self.endpoint {
+            Endpoint::Redis(redis) => Ok(redis),
+            Endpoint::Amqp(rabbitmq) => Err(Thrown::celery(format!(
+                "{what} is not supported with RabbitMQ as broker ({rabbitmq}), only with Redis."
+            ))),
+        }
+    }
+
+    /// Returns the Redis that keeps results.
+    pub(crate) fn results(&self) -> Result<&Arc<RedisEndpoint>, Thrown> {
+        match &self.endpoint {
+            Endpoint::Redis(redis) => Ok(redis),
+            Endpoint::Amqp(_) => Err(Thrown::celery(NO_RESULTS)),
+        }
+    }
+
+    /// Returns the queue of a `Celery\Client` with this connection, if the arguments name one.
+    pub(crate) fn queue_of_client(&self) -> Result<Option<String>, Thrown> {
+        if !self.is_rabbitmq() {
+            return Ok(self.exchange.clone());
+        }
+        let given = |name: &Option<String>| {
+            let name = name.as_deref().filter(|name| *name != DEFAULT_NAME);
+            name.map(str::to_owned)
+        };
+        let binding = given(&self.binding);
+        if given(&self.exchange) == binding {
+            return Ok(binding);
+        }
+        Err(Thrown::celery(
+            "This client has an $exchange and a $binding that differ. A Celery\\Client names both for each task, with \
+             the options exchange and routingKey: construct it with the URL of the broker.",
+        ))
+    }
+
+    /// Refuses a result backend that keeps no results.
+    pub(crate) fn check_backend(&self) -> Result<(), &'static str> {
+        if self.is_rabbitmq() {
+            return Err(NO_RESULTS_THERE);
+        }
+        Ok(())
+    }
+
     /// Returns the connection of a URL, or the reason why it cannot be used.
     pub(crate) fn of_url(url: &str, extras: &Extras) -> Result<Rc<Self>, String> {
         let endpoint = if extras.tls.is_empty() {
@@ -51,14 +109,20 @@ impl Connection {
             tls_options(&extras.tls, Endpoint::builder().host(url)).and_then(EndpointBuilder::build)
         };
         let endpoint = endpoint.map_err(|error| error.to_string())?;
-        let mut redis = configured(endpoint)?;
-        if let Some(prefix) = &extras.key_prefix {
-            redis = redis.with_key_prefix(prefix);
-        }
-        Ok(Rc::new(Connection {
-            endpoint: redis.into(),
-            exchange: None,
-        }))
+        let endpoint = match (configured(endpoint)?, &extras.key_prefix) {
+            (endpoint, None) => endpoint,
+            (Endpoint::Redis(redis), Some(prefix)) => {
+                Arc::unwrap_or_clone(redis).with_key_prefix(prefix).into()
+            }
+            (Endpoint::Amqp(_), Some(_)) => {
+                return Err(
+                    "RabbitMQ has no keys, so keyPrefix has no meaning; for results in Redis use \
+                     resultKeyPrefix"
+                        .to_owned(),
+                );
+            }
+        };
+        Ok(Rc::new(Self::of(endpoint)))
     }
 
     /// Returns the connection of a URL that `directive` of php.ini holds.
@@ -71,10 +135,7 @@ impl Connection {
                 "The directive {directive} cannot be used: {error}."
             ))
         })?;
-        Ok(Rc::new(Connection {
-            endpoint: with_settings(endpoint)?,
-            exchange: None,
-        }))
+        Ok(Rc::new(Self::of(with_settings(endpoint)?)))
     }
 
     /// Returns the broker that php.ini names, if any.
@@ -89,34 +150,73 @@ impl Connection {
         settings::result_backend()
             .map(|url| {
                 let endpoint = Endpoint::from_url(&url).map_err(ConfigError::of_result_backend);
-                Self::configured("celery.result_backend", endpoint)
+                let backend = Self::configured("celery.result_backend", endpoint)?;
+                backend.check_backend().map_err(|why| {
+                    Thrown::celery(format!(
+                        "The directive celery.result_backend cannot be used: {why}."
+                    ))
+                })?;
+                Ok(backend)
             })
             .transpose()
     }
 }
 
-fn with_settings(endpoint: Endpoint) -> Result<Arc<RedisEndpoint>, Thrown> {
-    configured(endpoint)
-        .map(Arc::new)
-        .map_err(|why| Thrown::celery(format!("{why}.")))
+/// Shows the address, without the password.
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.endpoint.fmt(f)
+    }
+}
+
+impl errors::Server for Connection {
+    fn is_rabbitmq(&self) -> bool {
+        self.is_rabbitmq()
+    }
+
+    fn is_assumed_rabbitmq(&self) -> bool {
+        self.is_assumed
+    }
+}
+
+/// Why a call for results fails if RabbitMQ is the broker and nothing else was named.
+const NO_RESULTS: &str = "No result backend is configured: RabbitMQ is the broker, and results are read only from Redis. Name a Redis: for \
+     Celery\\Client the argument backend, for CeleryAdvanced the second array, or the directive celery.result_backend. \
+     The workers must have the same result backend.";
+
+/// Why RabbitMQ cannot be a result backend.
+const NO_RESULTS_THERE: &str = "results are not read from RabbitMQ, only from Redis: name a Redis there, and for the workers the same";
+
+fn with_settings(endpoint: Endpoint) -> Result<Endpoint, Thrown> {
+    configured(endpoint).map_err(|why| Thrown::celery(format!("{why}.")))
 }
 
 /// Adds what php.ini says to an endpoint, or returns the reason why that cannot be used.
-///
-/// The kind of server is decided here alone: all calls take the endpoint of a Redis.
-fn configured(endpoint: Endpoint) -> Result<RedisEndpoint, String> {
+fn configured(endpoint: Endpoint) -> Result<Endpoint, String> {
+    let ca_file = settings::ca_file();
+    let ca_file = ca_file.as_ref().map(Path::new);
+    let redis = match endpoint {
+        Endpoint::Redis(redis) => redis,
+        Endpoint::Amqp(rabbitmq) => {
+            return Ok(match ca_file {
+                Some(file) => Arc::unwrap_or_clone(rabbitmq)
+                    .with_default_ca_file(file)
+                    .into(),
+                None => Endpoint::Amqp(rabbitmq),
+            });
+        }
+    };
     let wrong = |directive: &'static str| {
         move |error: PriorityError| format!("The directive {directive} cannot be used: {error}")
     };
     let steps = settings::priority_steps().map_err(wrong("celery.priority_steps"))?;
     let separator = settings::priority_sep().map_err(wrong("celery.priority_sep"))?;
-    let Endpoint::Redis(redis) = endpoint;
     let redis = Arc::unwrap_or_clone(redis)
         .with_key_prefix(settings::key_prefix())
         .with_default_priorities(steps, separator);
-    Ok(match settings::ca_file() {
-        Some(file) => redis.with_default_ca_file(Path::new(&file)),
-        None => redis,
+    Ok(match ca_file {
+        Some(file) => redis.with_default_ca_file(file).into(),
+        None => redis.into(),
     })
 }
 
@@ -134,317 +234,4 @@ fn tls_options(
         };
     }
     Ok(builder)
-}
-
-/// Connection arguments as given; only their types are checked.
-#[derive(Default)]
-pub(crate) struct Details {
-    host: Option<String>,
-    login: Option<String>,
-    password: Option<String>,
-    vhost: Option<String>,
-    exchange: Option<String>,
-    port: Option<u16>,
-    connector: Option<String>,
-    /// The TLS options, named as in PHP's `ssl` stream context. Booleans are `"1"` and `""`, null
-    /// is `None`.
-    ///
-    /// Any entry requires TLS, even without a value: if the value was left out by mistake, the
-    /// password must not be sent in the clear.
-    ssl_options: Vec<(String, Option<String>)>,
-    /// The `priority_steps` of kombu, accepted only in an array.
-    priority_steps: Option<PrioritySteps>,
-    /// The `sep` of kombu, accepted only in an array.
-    separator: Option<Separator>,
-}
-
-impl Details {
-    /// Reads the arguments of `Celery::__construct`; those of `Celery\Celery` lack
-    /// `$persistent_messages`.
-    pub(crate) fn from_arguments(
-        call: &Call<'_>,
-        persistent_messages: bool,
-    ) -> Result<Self, Thrown> {
-        // On Redis, `$binding` (5), `$persistent_messages` (8) and `$result_expire` have no
-        // meaning.
-        let ssl_options = if persistent_messages { 10 } else { 9 };
-        let names = [
-            ("host", 0),
-            ("login", 1),
-            ("password", 2),
-            ("vhost", 3),
-            ("exchange", 4),
-            ("port", 6),
-            ("connector", 7),
-        ];
-        let mut details = Details::default();
-        for (name, index) in names.into_iter().chain([("ssl_options", ssl_options)]) {
-            details.set(name, call.argument(index))?;
-        }
-        Ok(details)
-    }
-
-    /// Reads an array with celery-php's keys. Other keys are ignored, as in celery-php.
-    pub(crate) fn from_array(value: Option<&Zval>, what: &str) -> Result<Self, Thrown> {
-        let Some(array) = value.and_then(Zval::array) else {
-            let given = value.map_or("nothing".to_owned(), type_name);
-            return Err(Thrown::celery(format!(
-                "{what} must be an array with the keys host, login, password, vhost, exchange, port and connector; \
-                 {given} given."
-            )));
-        };
-        let mut details = Details::default();
-        for name in [
-            "host",
-            "login",
-            "password",
-            "vhost",
-            "exchange",
-            "port",
-            "connector",
-            "ssl_options",
-            "priority_steps",
-            "sep",
-        ] {
-            details.set(name, array.get(name).map(Zval::dereference))?;
-        }
-        Ok(details)
-    }
-
-    fn set(&mut self, name: &str, value: Option<&Zval>) -> Result<(), Thrown> {
-        let Some(value) = value else { return Ok(()) };
-        match name {
-            "ssl_options" => self.ssl_options = ssl_options(value)?,
-            "priority_steps" => self.priority_steps = priority_steps(value)?,
-            "sep" => self.separator = separator(value)?,
-            "port" => self.port = port(value)?,
-            _ => {
-                let text = given_text(name, value)?;
-                match name {
-                    "host" => self.host = text,
-                    "login" => self.login = text,
-                    "password" => self.password = text,
-                    "vhost" => self.vhost = text,
-                    "exchange" => self.exchange = text,
-                    _ => self.connector = text,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Checks all arguments and returns the connection, without connecting. Without a host, the
-    /// broker in php.ini is used.
-    pub(crate) fn connect_later(&self) -> Result<Rc<Connection>, Thrown> {
-        let endpoint = if let Some(host) = &self.host {
-            self.endpoint(host, "")?
-        } else {
-            let Some(url) = settings::broker_url() else {
-                return Err(Thrown::celery(
-                    "No broker is configured: $host is empty and the directive celery.broker_url is not \
-                     set.",
-                ));
-            };
-            Connection::configured("celery.broker_url", Endpoint::from_url(&url))?;
-            self.endpoint(&url, " beside the directive celery.broker_url")?
-        };
-        Ok(Rc::new(Connection {
-            endpoint: with_settings(endpoint)?,
-            exchange: self.exchange.clone(),
-        }))
-    }
-
-    /// Returns the endpoint of the arguments, with `host` in place of the first argument. In
-    /// errors, `beside` says where the host came from.
-    fn endpoint(&self, host: &str, beside: &str) -> Result<Endpoint, Thrown> {
-        let secure = self.speaks_tls(host)?;
-        let is_url = host.contains("://");
-        let mut builder = Endpoint::builder().host(host);
-        if let Some(port) = self.port.filter(|&port| port != DEFAULT_PORT_OF_CELERY_PHP) {
-            builder = builder.port(port);
-        }
-        if let Some(login) = &self.login {
-            builder = builder.login(login.as_str());
-        }
-        if let Some(password) = &self.password {
-            builder = builder.password(password.as_str());
-        }
-        if let Some(vhost) = &self.vhost {
-            builder = builder.vhost(vhost.as_str());
-        }
-        if let Some(steps) = &self.priority_steps {
-            builder = builder.priority_steps(steps.clone());
-        }
-        if let Some(separator) = &self.separator {
-            builder = builder.separator(separator.clone());
-        }
-        if secure && !is_url {
-            builder = builder.tls();
-        }
-        tls_options(&self.ssl_options, builder)
-            .and_then(EndpointBuilder::build)
-            .map_err(|error| {
-                Thrown::celery(format!(
-                    "These connection arguments cannot be used{beside}: {error}."
-                ))
-            })
-    }
-
-    /// Returns `true` if the arguments ask for TLS. Refuses connectors that are not for Redis.
-    fn speaks_tls(&self, host: &str) -> Result<bool, Thrown> {
-        let options = !self.ssl_options.is_empty();
-        let scheme = host
-            .split_once("://")
-            .map(|(scheme, _)| scheme.to_ascii_lowercase());
-        let amqp = |scheme: &&str| scheme.contains("amqp") && is_scheme(scheme);
-        if let Some(scheme) = scheme.as_deref().filter(amqp) {
-            return Err(only_redis(&format!("the URL's scheme is {scheme}")));
-        }
-        match self
-            .connector
-            .as_deref()
-            .map(str::to_ascii_lowercase)
-            .as_deref()
-        {
-            Some("redis") => Ok(options),
-            Some("rediss") if scheme.as_deref().is_some_and(|scheme| scheme != "rediss") => {
-                Err(Thrown::celery(
-                    "The connector 'rediss' contradicts the URL of the broker, which does not use TLS. Write rediss:// there.",
-                ))
-            }
-            Some("rediss") => Ok(true),
-            Some(other) => Err(only_redis(&format!(
-                "the connector {:?} was asked for",
-                without_secret(other)
-            ))),
-            None if scheme.is_some() || host.starts_with('/') => Ok(options),
-            None => Err(only_redis(
-                "no connector was given, which means AMQP in celery-php",
-            )),
-        }
-    }
-}
-
-/// Returns an argument as given, or masked if it may be a misplaced URL.
-fn without_secret(text: &str) -> Cow<'_, str> {
-    if text.contains([':', '@']) {
-        mask(text).into()
-    } else {
-        text.into()
-    }
-}
-
-fn only_redis(reason: &str) -> Thrown {
-    Thrown::celery(format!(
-        "Only Redis is supported so far, and {reason}. Pass the connector 'redis' (or 'rediss' for TLS) and the port \
-         of your Redis, for example new Celery('localhost', '', '', 0, 'celery', 'celery', 6379, 'redis'), or a URL \
-         such as redis://localhost:6379/0 as the host."
-    ))
-}
-
-/// Returns a text or number as text; null, false and '' count as not given.
-fn given_text(name: &str, value: &Zval) -> Result<Option<String>, Thrown> {
-    if value.is_null() || value.is_false() {
-        return Ok(None);
-    }
-    match text(value)? {
-        Some(text) => Ok(Some(text).filter(|text| !text.is_empty())),
-        None => Err(Thrown::celery(format!(
-            "The connection argument {name} must be a string of valid UTF-8, {} given.",
-            type_name(value)
-        ))),
-    }
-}
-
-fn port(value: &Zval) -> Result<Option<u16>, Thrown> {
-    let Some(text) = given_text("port", value)? else {
-        return Ok(None);
-    };
-    match text.trim().parse::<u16>() {
-        // Some configurations write 0 together with a unix socket.
-        Ok(0) => Ok(None),
-        Ok(port) => Ok(Some(port)),
-        Err(_) => Err(Thrown::celery(format!(
-            "The port must be a number from 1 to 65535, {:?} given.",
-            without_secret(&text)
-        ))),
-    }
-}
-
-/// Reads a list of numbers, or text with commas between them; null and false count as not given.
-fn priority_steps(value: &Zval) -> Result<Option<PrioritySteps>, Thrown> {
-    let steps = match value.array() {
-        None => match given_text("priority_steps", value)? {
-            Some(text) => text.parse(),
-            None => return Ok(None),
-        },
-        Some(array) => {
-            // Only numbers and texts are read, so that no PHP code runs while the array is read.
-            let number = |step: &Zval| match step.long() {
-                Some(number) => Some(number),
-                None => std::str::from_utf8(value::bytes(step)?)
-                    .ok()?
-                    .trim()
-                    .parse()
-                    .ok(),
-            };
-            let numbers: Option<Vec<i64>> =
-                array.values().map(Zval::dereference).map(number).collect();
-            numbers.map_or(Err(PriorityError::NotSteps), PrioritySteps::new)
-        }
-    };
-    steps.map(Some).map_err(unusable)
-}
-
-fn separator(value: &Zval) -> Result<Option<Separator>, Thrown> {
-    let text = given_text("sep", value)?;
-    let separator = text.map(Separator::new).transpose();
-    separator.map_err(unusable)
-}
-
-fn unusable(error: PriorityError) -> Thrown {
-    Thrown::celery(format!(
-        "These connection arguments cannot be used: {error}."
-    ))
-}
-
-/// Reads TLS options, named as in PHP's `ssl` stream context.
-pub(crate) fn ssl_options(value: &Zval) -> Result<Vec<(String, Option<String>)>, Thrown> {
-    if value.is_null() || value.is_false() {
-        return Ok(Vec::new());
-    }
-    if !value.is_array() {
-        return Err(Thrown::celery(format!(
-            "The connection argument ssl_options must be an array, {} given.",
-            type_name(value)
-        )));
-    }
-    let mut options = Vec::new();
-    let problem = value::find_in_array(value, |key, value| {
-        let name = match key {
-            Key::Name(name) => String::from_utf8_lossy(name).into_owned(),
-            Key::Index(index) => index.to_string(),
-        };
-        let given = if value.is_null() {
-            Some(None)
-        } else if value.is_bool() {
-            Some(Some(if value.is_true() { "1" } else { "" }.to_owned()))
-        } else {
-            match text(value) {
-                Ok(text) => text.map(Some),
-                Err(thrown) => return Some(thrown),
-            }
-        };
-        match given {
-            Some(given) => {
-                options.push((name, given));
-                None
-            }
-            None => Some(Thrown::celery(format!(
-                "The TLS option {name:?} must be a string or a bool, {} given.",
-                type_name(value)
-            ))),
-        }
-    });
-    problem.map_or(Ok(options), Err)
 }

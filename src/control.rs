@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use celery_client::ClientError;
-use celery_client::blocking::{Deadline, Wait};
+use celery_client::blocking::Deadline;
 use celery_client::redis::blocking::Client;
 use celery_protocol::control::{Reply, Request};
 use ext_php_rs::types::Zval;
@@ -15,11 +15,15 @@ use crate::ffi::throw::{self, Thrown};
 use crate::ffi::value;
 use crate::{pool, values};
 
+/// What needs a Redis, for errors.
+pub(crate) const REMOTE_CONTROL: &str = "Remote control, such as revoke(),";
+
 /// Sends a command without waiting for replies.
 pub(crate) fn broadcast(config: &Config, request: &Request) -> Result<(), Thrown> {
     nothing_pending()?;
     let deadline = Deadline::after(config.command_timeout());
-    with_broker(config, deadline, |client, wait| {
+    let endpoint = config.broker.redis(REMOTE_CONTROL)?;
+    pool::with_limits(endpoint, config.limits(), deadline, |client, wait| {
         client.broadcast(request, wait)
     })
     .map(drop)
@@ -38,10 +42,11 @@ pub(crate) fn ask(
     // The time for replies begins when the command was sent.
     let deadline = Deadline::after(config.command_timeout().saturating_add(timeout));
     let command = request.clone();
-    let mut replies = with_broker(config, deadline, |client, wait| {
+    let endpoint = config.broker.redis(REMOTE_CONTROL)?;
+    let asked = pool::with_limits(endpoint, config.limits(), deadline, |client, wait| {
         client.ask_workers(request, limit, timeout, wait)
-    })
-    .map_err(|error| failed(config, &command, error))?;
+    });
+    let mut replies = asked.map_err(|error| failed(config, &command, error))?;
     nothing_pending()?;
     // The order in which they came is chance.
     replies.sort_by(|one, other| one.node.cmp(&other.node));
@@ -54,23 +59,14 @@ pub(crate) fn ask(
 }
 
 /// Returns a connection that no other call uses.
-pub(crate) fn connection(config: &Config) -> Client {
-    let mut client = pool::take(&config.broker.endpoint);
-    client.set_options(config.limits().over(pool::client_options()));
-    client
-}
-
-fn with_broker<T>(
-    config: &Config,
-    deadline: Deadline,
-    call: impl FnOnce(&mut Client, &mut Wait<'_>) -> Result<T, ClientError>,
-) -> Result<T, ClientError> {
-    pool::with_limits(&config.broker.endpoint, config.limits(), deadline, call)
+pub(crate) fn connection(config: &Config) -> Result<Client, Thrown> {
+    let endpoint = config.broker.redis("Celery\\Events")?;
+    Ok(pool::take_with(endpoint, config.limits()))
 }
 
 fn failed(config: &Config, request: &Request, error: ClientError) -> Thrown {
     let what = format!("send the command {} to the workers", request.method);
-    errors::command(&what, &config.broker.endpoint, error)
+    errors::command(&what, &config.broker, error)
 }
 
 fn nothing_pending() -> Result<(), Thrown> {

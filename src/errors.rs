@@ -3,10 +3,11 @@
 //! Each message says what failed, where, why, and what to do about it. Endpoints are displayed
 //! without their passwords.
 
+use std::fmt::Display;
+use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use celery_client::error::TlsProblem;
-use celery_client::redis::RedisEndpoint;
 use celery_client::{ClientError, PublishError};
 use celery_protocol::time::Timestamp;
 use ext_php_rs::types::Zval;
@@ -15,6 +16,25 @@ use crate::classes::dropin::exceptions::{OUTCOME_UNKNOWN, TASK_ID, TASK_IDS};
 use crate::classes::exceptions::{CIRCUIT_OPEN, RETRY_AFTER};
 use crate::ffi::throw::{self, Kind, Thrown};
 use crate::ffi::value;
+
+/// The server that a call was made to, which is displayed without its password.
+pub(crate) trait Server: Display {
+    /// Returns `true` for a RabbitMQ.
+    fn is_rabbitmq(&self) -> bool;
+
+    /// Returns `true` if it is a RabbitMQ because no connector was given.
+    fn is_assumed_rabbitmq(&self) -> bool;
+}
+
+impl<S: Server> Server for Rc<S> {
+    fn is_rabbitmq(&self) -> bool {
+        (**self).is_rabbitmq()
+    }
+
+    fn is_assumed_rabbitmq(&self) -> bool {
+        (**self).is_assumed_rabbitmq()
+    }
+}
 
 /// Returns an exception for a task that cannot be sent in this form.
 pub(crate) fn not_sent(why: impl Into<String>) -> Thrown {
@@ -25,7 +45,7 @@ pub(crate) fn not_sent(why: impl Into<String>) -> Thrown {
 pub(crate) fn publish(
     failure: Kind,
     task_id: &str,
-    endpoint: &RedisEndpoint,
+    server: &dyn Server,
     error: ClientError,
 ) -> Thrown {
     if throw::is_pending() {
@@ -41,12 +61,12 @@ pub(crate) fn publish(
         "The task was not queued."
     };
     if !outcome_unknown && is_connection(&cause) {
-        return unreachable(endpoint, &cause, advice);
+        return unreachable(server, &cause, advice);
     }
     let why = reason(&cause);
     not_confirmed(
         failure,
-        format!("Task {task_id} was not confirmed by the broker {endpoint}: {why}. {advice}"),
+        format!("Task {task_id} was not confirmed by the broker {server}: {why}. {advice}"),
         outcome_unknown,
         &[task_id],
     )
@@ -92,35 +112,35 @@ fn not_confirmed(
 /// Returns the exception for tasks of a batch that were not confirmed.
 pub(crate) fn of_batch(
     failure: Kind,
-    endpoint: &RedisEndpoint,
+    server: &dyn Server,
     failures: Vec<PublishError>,
     sent: usize,
 ) -> Thrown {
     if failures.len() == sent {
-        none_confirmed(failure, endpoint, failures)
+        none_confirmed(failure, server, failures)
     } else {
-        unconfirmed(failure, endpoint, failures)
+        unconfirmed(failure, server, failures)
     }
 }
 
 /// Returns the exception for tasks of which none was confirmed. The broker may have been
 /// unreachable.
-fn none_confirmed(failure: Kind, endpoint: &RedisEndpoint, failures: Vec<PublishError>) -> Thrown {
+fn none_confirmed(failure: Kind, server: &dyn Server, failures: Vec<PublishError>) -> Thrown {
     match failures.first() {
         Some(first)
             if is_connection(&first.cause)
                 && failures.iter().all(|failure| !failure.outcome_unknown) =>
         {
-            unreachable(endpoint, &first.cause, "No task was queued.")
+            unreachable(server, &first.cause, "No task was queued.")
         }
-        _ => unconfirmed(failure, endpoint, failures),
+        _ => unconfirmed(failure, server, failures),
     }
 }
 
 /// Returns the exception for a broker that could not be reached, so that nothing was posted.
-fn unreachable(endpoint: &RedisEndpoint, cause: &ClientError, advice: &str) -> Thrown {
-    let (why, hint) = (reason(cause), hint(cause));
-    let message = format!("Cannot reach the broker {endpoint}: {why}. {advice}{hint}");
+fn unreachable(server: &dyn Server, cause: &ClientError, advice: &str) -> Thrown {
+    let (why, hint) = (reason(cause), hint(server, cause));
+    let message = format!("Cannot reach the broker {server}: {why}. {advice}{hint}");
     no_connection(message, cause)
 }
 
@@ -137,12 +157,12 @@ fn no_connection(message: String, cause: &ClientError) -> Thrown {
 /// Returns the exception for tasks of which at least one was not confirmed.
 pub(crate) fn unconfirmed(
     failure: Kind,
-    endpoint: &RedisEndpoint,
+    server: &dyn Server,
     failures: Vec<PublishError>,
 ) -> Thrown {
     let cause = failures.first().map(|first| reason(&first.cause));
     let message = format!(
-        "{} (broker {endpoint}: {})",
+        "{} (broker {server}: {})",
         summary(&failures),
         cause.unwrap_or_default()
     );
@@ -178,12 +198,12 @@ pub(crate) fn summary(failures: &[PublishError]) -> String {
 }
 
 /// Returns the exception for another call that failed.
-pub(crate) fn command(what: &str, endpoint: &RedisEndpoint, error: ClientError) -> Thrown {
+pub(crate) fn command(what: &str, server: &dyn Server, error: ClientError) -> Thrown {
     if throw::is_pending() {
         return Thrown::Pending;
     }
-    let (why, hint) = (reason(&error), hint(&error));
-    let message = format!("Could not {what} on {endpoint}: {why}.{hint}");
+    let (why, hint) = (reason(&error), hint(server, &error));
+    let message = format!("Could not {what} on {server}: {why}.{hint}");
     if is_connection(&error) {
         no_connection(message, &error)
     } else {
@@ -202,6 +222,7 @@ fn is_connection(error: &ClientError) -> bool {
             | ClientError::Unsupported { .. }
             | ClientError::Timeout { .. }
             | ClientError::Disconnected { .. }
+            | ClientError::Blocked { .. }
             | ClientError::Config(_)
     )
 }
@@ -226,6 +247,7 @@ fn reason(error: &ClientError) -> String {
         ClientError::Auth { answer, .. } => format!("it refused the credentials ({answer})"),
         ClientError::Tls { problem, .. } => problem.to_string(),
         ClientError::Unsupported { kind, .. } => format!("it is {kind}"),
+        ClientError::Blocked { reason, .. } => format!("it blocks publishers: {reason}"),
         ClientError::Timeout { what, after } => {
             format!("{what} took longer than {} s", after.as_secs_f64())
         }
@@ -245,7 +267,8 @@ pub(crate) fn not_reached(failures: u32, since: SystemTime, reason: &str) -> Str
     format!("{failures} {times} could not connect since {since} ({reason})")
 }
 
-fn hint(error: &ClientError) -> &'static str {
+fn hint(server: &dyn Server, error: &ClientError) -> &'static str {
+    let is_rabbitmq = server.is_rabbitmq();
     match error {
         ClientError::Auth { .. } => {
             " Check the login and the password; in a URL they must be percent-encoded."
@@ -254,7 +277,11 @@ fn hint(error: &ClientError) -> &'static str {
             TlsProblem::UnknownAuthority(_) => {
                 " Without a URL: the key cafile of $ssl_options, or the directive celery.ca_file."
             }
+            TlsProblem::Spoken if is_rabbitmq => " Without a URL: the connector 'amqps'.",
             TlsProblem::Spoken => " Without a URL: the connector 'rediss'.",
+            TlsProblem::NotSpoken | TlsProblem::Silent if is_rabbitmq => {
+                " Without a URL: the connector 'amqp', and no $ssl_options."
+            }
             TlsProblem::NotSpoken | TlsProblem::Silent => {
                 " Without a URL: the connector 'redis', and no $ssl_options."
             }
@@ -264,6 +291,12 @@ fn hint(error: &ClientError) -> &'static str {
             }
             _ => "",
         },
+        ClientError::Connect { .. } if server.is_assumed_rabbitmq() => {
+            " No connector was given, which means RabbitMQ, as in celery-php; for Redis pass the connector 'redis'."
+        }
+        ClientError::Connect { .. } if is_rabbitmq => {
+            " Check that RabbitMQ runs there, and the host and the port."
+        }
         ClientError::Connect { .. } => " Check that Redis runs there, and the host and the port.",
         _ => "",
     }

@@ -41,19 +41,16 @@ impl Gather {
         ids: Vec<String>,
         timeout: Duration,
         interval: Duration,
-    ) -> Self {
-        let take = || {
-            let mut client = pool::take(&backend.endpoint);
-            client.set_options(limits.over(pool::client_options()));
-            client
-        };
+    ) -> Result<Self, Thrown> {
+        let endpoint = backend.results()?;
+        let take = || pool::take_with(endpoint, limits);
         // The first one taken has an idle connection, if there is any. On RESP3, it needs no other.
         let (reader, listener) = (take(), take());
-        Gather {
+        Ok(Gather {
             deadline: Deadline::after(timeout),
             awaiting: Some(Awaiting::new(reader, listener, ids, interval)),
             backend,
-        }
+        })
     }
 
     /// Reports the states that are not final, too.
@@ -71,11 +68,7 @@ impl Gather {
             Ok(Some(stored)) => Ok(News::Stored(stored)),
             Ok(None) => Ok(News::Done),
             Err(ClientError::Timeout { .. }) if self.deadline.has_passed() => Ok(News::TooLate),
-            Err(error) => Err(errors::command(
-                "wait for the result",
-                &self.backend.endpoint,
-                error,
-            )),
+            Err(error) => Err(errors::command("wait for the result", &self.backend, error)),
         }
     }
 

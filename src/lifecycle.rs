@@ -28,7 +28,11 @@ pub(crate) fn info() -> Vec<(String, String)> {
         ("Celery for PHP".to_owned(), "enabled".to_owned()),
         ("Version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         (
-            "Brokers and result backends".to_owned(),
+            "Brokers".to_owned(),
+            "redis, rediss, redis+socket, amqp, amqps".to_owned(),
+        ),
+        (
+            "Result backends".to_owned(),
             "redis, rediss, redis+socket".to_owned(),
         ),
         ("Task message protocols".to_owned(), "2, 1".to_owned()),

@@ -6,71 +6,111 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::thread::LocalKey;
 
 use celery_client::PublishError;
+use celery_client::amqp::{self, AmqpEndpoint};
+use celery_client::blocking::pool::Pooled as _;
 use celery_client::blocking::{Deadline, Interrupt, NeverInterrupt, Process, Wait};
-use celery_client::redis::RedisEndpoint;
-use celery_client::redis::blocking::{Client, Outgoing};
+use celery_client::redis::{self, RedisEndpoint};
 
-use crate::pool::{self, Limits, PhpInterrupt};
+use crate::pool::{self, Limits, PhpInterrupt, Server};
 
 /// A client with outstanding answers, and the process that waits for them.
-struct Open {
+pub(crate) struct Open<C> {
     owner: Process,
-    client: Client,
+    client: C,
+}
+
+/// The clients of one kind of server that have outstanding answers.
+type All<C> = RefCell<Vec<Open<C>>>;
+
+/// A kind of server that answers pipelined posts.
+pub(crate) trait Pipelined: Server + PartialEq {
+    /// Returns the clients of this thread.
+    fn open() -> &'static LocalKey<All<Self::Client>>;
+
+    /// Reads the outstanding answers, and returns the errors of tasks that were not accepted.
+    fn collect(client: &mut Self::Client, wait: &mut Wait<'_>) -> Vec<PublishError>;
 }
 
 thread_local! {
-    static OPEN: RefCell<Vec<Open>> = const { RefCell::new(Vec::new()) };
+    static REDIS: All<redis::blocking::Client> = const { RefCell::new(Vec::new()) };
+    static AMQP: All<amqp::blocking::Client> = const { RefCell::new(Vec::new()) };
 }
 
-/// Writes a task. An error concerns this task alone.
-pub(crate) fn post(
-    endpoint: &Arc<RedisEndpoint>,
-    post: &impl Outgoing,
+impl Pipelined for RedisEndpoint {
+    fn open() -> &'static LocalKey<All<Self::Client>> {
+        &REDIS
+    }
+
+    fn collect(client: &mut Self::Client, wait: &mut Wait<'_>) -> Vec<PublishError> {
+        client.collect(wait)
+    }
+}
+
+impl Pipelined for AmqpEndpoint {
+    fn open() -> &'static LocalKey<All<Self::Client>> {
+        &AMQP
+    }
+
+    fn collect(client: &mut Self::Client, wait: &mut Wait<'_>) -> Vec<PublishError> {
+        client.collect(wait)
+    }
+}
+
+/// Writes a task by `write`. An error concerns this task alone.
+pub(crate) fn post<S: Pipelined>(
+    endpoint: &Arc<S>,
     limits: Limits,
     deadline: Deadline,
+    write: impl FnOnce(&mut S::Client, &mut Wait<'_>) -> Result<(), PublishError>,
 ) -> Result<(), PublishError> {
     // The process is read before the wait, because a signal handler may fork during the wait.
     let owner = Process::current();
     let mut client = take(endpoint).unwrap_or_else(|| pool::take(endpoint));
-    client.set_options(limits.over(pool::client_options()));
-    let outcome = client.publish_later(post, &mut Wait::until(deadline, &mut PhpInterrupt));
+    pool::set_limits::<S>(&mut client, limits);
+    let outcome = write(&mut client, &mut Wait::until(deadline, &mut PhpInterrupt));
     let open = Open { owner, client };
-    OPEN.with_borrow_mut(|all| all.push(open));
+    S::open().with_borrow_mut(|all| all.push(open));
     outcome
 }
 
 /// Reads the outstanding answers of a broker and returns the errors of tasks that were not
 /// accepted.
-pub(crate) fn flush(endpoint: &Arc<RedisEndpoint>, deadline: Deadline) -> Vec<PublishError> {
+pub(crate) fn flush<S: Pipelined>(endpoint: &Arc<S>, deadline: Deadline) -> Vec<PublishError> {
     // There are several clients if a signal handler posted in the middle of a post.
     std::iter::from_fn(|| take(endpoint))
-        .flat_map(|client| collect(client, deadline, &mut PhpInterrupt))
+        .flat_map(|client| collect::<S>(client, deadline, &mut PhpInterrupt))
         .collect()
 }
 
 /// Reads the answers of all brokers, like [`flush`]. It is for the end of a request, when no PHP
 /// code may run any more.
 pub(crate) fn flush_all(deadline: Deadline) -> Vec<PublishError> {
-    let all = OPEN.take();
-    own(all)
-        .flat_map(|client| collect(client, deadline, &mut NeverInterrupt))
-        .collect()
-}
-
-fn collect(
-    mut client: Client,
-    deadline: Deadline,
-    interrupt: &mut dyn Interrupt,
-) -> Vec<PublishError> {
-    let failures = client.collect(&mut Wait::until(deadline, interrupt));
-    pool::put(client);
+    let mut failures = flush_kind::<RedisEndpoint>(deadline);
+    failures.extend(flush_kind::<AmqpEndpoint>(deadline));
     failures
 }
 
-fn take(endpoint: &Arc<RedisEndpoint>) -> Option<Client> {
-    let found = OPEN.with_borrow_mut(|all| {
+fn flush_kind<S: Pipelined>(deadline: Deadline) -> Vec<PublishError> {
+    own(S::open().take())
+        .flat_map(|client| collect::<S>(client, deadline, &mut NeverInterrupt))
+        .collect()
+}
+
+fn collect<S: Pipelined>(
+    mut client: S::Client,
+    deadline: Deadline,
+    interrupt: &mut dyn Interrupt,
+) -> Vec<PublishError> {
+    let failures = S::collect(&mut client, &mut Wait::until(deadline, interrupt));
+    pool::put_of::<S>(client);
+    failures
+}
+
+fn take<S: Pipelined>(endpoint: &Arc<S>) -> Option<S::Client> {
+    let found = S::open().with_borrow_mut(|all| {
         let index = all
             .iter()
             .position(|open| open.client.endpoint() == endpoint)?;
@@ -80,7 +120,7 @@ fn take(endpoint: &Arc<RedisEndpoint>) -> Option<Client> {
 }
 
 /// Returns the clients that this process opened, and closes the sockets of the others.
-fn own(open: impl IntoIterator<Item = Open>) -> impl Iterator<Item = Client> {
+fn own<C>(open: impl IntoIterator<Item = Open<C>>) -> impl Iterator<Item = C> {
     let process = Process::current();
     open.into_iter()
         .filter(move |open| open.owner == process)

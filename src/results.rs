@@ -35,10 +35,10 @@ pub(crate) fn read<T>(
     hand_over: impl FnOnce(Document) -> Result<T, Thrown>,
 ) -> Result<Option<T>, Thrown> {
     let deadline = Deadline::after(settings::current().command_timeout);
-    let stored = pool::with(&backend.endpoint, deadline, |client, wait| {
+    let stored = pool::with(backend.results()?, deadline, |client, wait| {
         client.get_result(id, wait)
     })
-    .map_err(|error| errors::command("read the result", &backend.endpoint, error))?;
+    .map_err(|error| errors::command("read the result", backend, error))?;
     unless_pending()?;
     let Some(stored) = stored else {
         return Ok(None);
@@ -66,7 +66,7 @@ pub(crate) fn wait<T>(
     hand_over: impl FnOnce(Document) -> Result<T, Thrown>,
 ) -> Result<Option<T>, Thrown> {
     let deadline = Deadline::after(timeout);
-    let awaited = pool::with_listener(&backend.endpoint, deadline, |client, listener, wait| {
+    let awaited = pool::with_listener(backend.results()?, deadline, |client, listener, wait| {
         let stored = client.wait_result(listener, id, interval, wait);
         // Otherwise the deletion brings the end of the subscription. A connection that fails here
         // is dropped.
@@ -79,11 +79,7 @@ pub(crate) fn wait<T>(
         Ok(stored) => stored,
         Err(ClientError::Timeout { .. }) if deadline.has_passed() => return Ok(None),
         Err(error) => {
-            return Err(errors::command(
-                "wait for the result",
-                &backend.endpoint,
-                error,
-            ));
+            return Err(errors::command("wait for the result", backend, error));
         }
     };
     let taken = hand_over(Document::read(id, &stored)?)?;
@@ -97,7 +93,7 @@ pub(crate) fn wait<T>(
 /// Deletes a result that was handed over, unless it has changed since. The answer is not awaited.
 fn remove(backend: &Connection, id: &str, stored: &[u8], deadline: Deadline) -> Result<(), Thrown> {
     // The caller has its result. If the deletion fails, the result expires by itself.
-    let _ = pool::with(&backend.endpoint, deadline, |client, wait| {
+    let _ = pool::with(backend.results()?, deadline, |client, wait| {
         client.remove_result_later(id, stored, wait)
     });
     unless_pending()
@@ -115,9 +111,9 @@ fn unless_pending() -> Result<(), Thrown> {
 /// Deletes a result, whatever its state.
 pub(crate) fn forget(backend: &Connection, id: &str) -> Result<(), Thrown> {
     let deadline = Deadline::after(settings::current().command_timeout);
-    pool::with(&backend.endpoint, deadline, |client, wait| {
+    pool::with(backend.results()?, deadline, |client, wait| {
         client.forget(id, wait)
     })
     .map(|_| ())
-    .map_err(|error| errors::command("forget the result", &backend.endpoint, error))
+    .map_err(|error| errors::command("forget the result", backend, error))
 }

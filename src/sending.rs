@@ -22,6 +22,7 @@ use crate::ffi::object;
 use crate::ffi::room;
 use crate::ffi::throw::{self, Thrown};
 use crate::ffi::value;
+use crate::post::Wire;
 use crate::process::{self, Sender};
 use crate::settings::{self, Settings};
 use crate::values::encode;
@@ -65,7 +66,7 @@ pub(crate) fn plan(
     config: &Config,
     closures: &Closures,
     canvas: &RawValue,
-) -> Result<Plan, Thrown> {
+) -> Result<Plan<Wire>, Thrown> {
     let signature = Signature::read(canvas).map_err(|error| refused(&error))?;
     let client = Client {
         config,
@@ -117,7 +118,7 @@ struct Client<'a> {
     thrown: RefCell<Option<Thrown>>,
 }
 
-impl Caller for Client<'_> {
+impl Caller<Wire> for Client<'_> {
     fn new_id(&self) -> String {
         process::new_id().to_string()
     }
@@ -127,7 +128,11 @@ impl Caller for Client<'_> {
     }
 
     fn has_results(&self) -> bool {
-        !matches!(self.config.backend, Backend::Disabled)
+        match &self.config.backend {
+            Backend::Disabled => false,
+            Backend::Other(_) => true,
+            Backend::Broker => !self.config.broker.is_rabbitmq(),
+        }
     }
 
     fn queue_of(&self, _task: &str) -> Arc<str> {
@@ -138,7 +143,7 @@ impl Caller for Client<'_> {
             .into()
     }
 
-    fn encode(&self, task: &Task, queue: &str) -> Result<Vec<u8>, EncodeError> {
+    fn encode(&self, task: &Task, queue: &str) -> Result<Wire, EncodeError> {
         let tag = process::new_id().to_string();
         let options = self
             .sender
@@ -146,7 +151,7 @@ impl Caller for Client<'_> {
             .protocol(task.protocol)
             .serializer(task.serializer)
             .compression(task.compression);
-        task.encode_redis(&options)
+        Wire::write(task, &options, &self.config.broker)
     }
 
     /// Refuses the header. It would be lost without a word.
@@ -279,9 +284,11 @@ pub(crate) fn call_form(
     ))
 }
 
-/// Returns `true` if nothing but name, arguments and queue decides the messages of a client.
+/// Returns `true` if nothing but name, arguments and queue decides the messages of a client, and
+/// templates write them.
 pub(crate) fn are_plain(config: &Config, closures: &Closures) -> bool {
-    config.serializer.is_none()
+    !config.broker.is_rabbitmq()
+        && config.serializer.is_none()
         && config.compression.is_none()
         && config.priority.is_none()
         && config.ignore_result.is_none()

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::str::FromStr;
 use std::time::Duration;
 
+use celery_client::amqp::blocking::QueueType;
 use celery_client::blocking::CircuitOptions;
 use celery_client::mask::mask_misplaced;
 use celery_protocol::message::Protocol;
@@ -21,7 +22,7 @@ use crate::ffi::ini::{self, fixed, open, secret_url};
 
 /// The directives. Scripts may change all except where messages go: the URLs, the prefix and the
 /// names of lists belong to the administrator.
-static DIRECTIVES: IniEntryDefs<23> = IniEntryDefs::new([
+static DIRECTIVES: IniEntryDefs<25> = IniEntryDefs::new([
     secret_url(c"celery.broker_url"),
     secret_url(c"celery.result_backend"),
     open(c"celery.default_queue", c"celery"),
@@ -40,6 +41,8 @@ static DIRECTIVES: IniEntryDefs<23> = IniEntryDefs::new([
     open(c"celery.replicas", c"0"),
     open(c"celery.send_sent_event", c"0"),
     open(c"celery.task_protocol", c"2"),
+    open(c"celery.create_missing_queues", c"1"),
+    open(c"celery.queue_type", c"classic"),
     fixed(c"celery.key_prefix", c""),
     fixed(c"celery.priority_steps", c"0,3,6,9"),
     fixed(c"celery.priority_sep", c""),
@@ -156,6 +159,10 @@ pub(crate) struct Settings {
     pub(crate) replicas: u32,
     /// The directive `celery.send_sent_event`: whether posts are followed by `task-sent` events.
     pub(crate) sent_events: bool,
+    /// The type of a queue that is created on RabbitMQ if a post finds none; `None`: no queue is
+    /// created. From the directives `celery.create_missing_queues` and `celery.queue_type`. An error
+    /// text if the type is unknown.
+    pub(crate) create_missing: Result<Option<QueueType>, String>,
     /// The directive `celery.publish`, or an error text if its value is unknown.
     pub(crate) publish: Result<Publish, String>,
     /// The directive `celery.task_protocol`: 1 or 2, or an error text if it is neither.
@@ -195,6 +202,15 @@ impl Settings {
             breaker_cooldown: seconds(c"celery.breaker_cooldown", 5.0),
             replicas: number(c"celery.replicas").unwrap_or(0),
             sent_events: is_on(c"celery.send_sent_event"),
+            create_missing: ini::read_as(c"celery.queue_type", |value| match value.trim() {
+                _ if !is_on(c"celery.create_missing_queues") => Ok(None),
+                "" | "classic" => Ok(Some(QueueType::Classic)),
+                "quorum" => Ok(Some(QueueType::Quorum)),
+                other => Err(format!(
+                    "celery.queue_type is {:?}; it must be \"classic\" or \"quorum\".",
+                    mask_misplaced(other)
+                )),
+            }),
             publish: ini::read_as(c"celery.publish", |value| match value.trim() {
                 "" | "confirmed" => Ok(Publish::Confirmed),
                 "once" => Ok(Publish::Once),

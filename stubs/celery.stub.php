@@ -160,7 +160,7 @@ namespace {
          * @param string|null $exchange the queue
          * @param string|null $binding no effect on Redis
          * @param int|string|null $port 5672, celery-php's default, means 6379 here
-         * @param string|false|null $connector `'redis'`, or `'rediss'` for TLS
+         * @param string|false|null $connector none, `'amqp'`, `'amqps'`, `'pecl'`, `'php-amqplib'` or `'php-amqplib-ssl'` for RabbitMQ; `'redis'`, or `'rediss'` for TLS
          * @param bool|null $persistent_messages no effect on Redis
          * @param int|null $result_expire no effect on Redis
          * @param array<string, string|bool|null>|null $ssl_options TLS, as in PHP's `ssl` stream context
@@ -376,7 +376,7 @@ namespace Celery {
          * @param string|null $exchange the queue
          * @param string|null $binding no effect on Redis
          * @param int|string|null $port 5672, celery-php's default, means 6379 here
-         * @param string|false|null $connector `'redis'`, or `'rediss'` for TLS
+         * @param string|false|null $connector none, `'amqp'`, `'amqps'`, `'pecl'`, `'php-amqplib'` or `'php-amqplib-ssl'` for RabbitMQ; `'redis'`, or `'rediss'` for TLS
          * @param int|null $result_expire no effect on Redis
          * @param array<string, string|bool|null>|null $ssl_options TLS, as in PHP's `ssl` stream context
          * @throws \CeleryException if the arguments cannot be used
@@ -517,8 +517,8 @@ namespace Celery {
         /**
          * Connects to nothing: the first call does. A setting that is null takes its INI directive, then Celery's default.
          *
-         * @param string|list<string>|null $broker URL or URLs for failover: redis, rediss, redis+socket, sentinel (later amqp, amqps)
-         * @param string|list<string>|\PDO|null $backend URL; `'disabled'`; a PDO connection for Celery's database backend; null: the broker
+         * @param string|list<string>|null $broker URL or URLs for failover: redis, rediss, redis+socket, amqp, amqps
+         * @param string|list<string>|\PDO|null $backend URL; `'disabled'`; a PDO connection for Celery's database backend; null: the broker if it is a Redis
          * @param string|null $queue default queue (`task_default_queue`)
          * @param array<string, string|array<string, mixed>|\Closure(string, list<mixed>, array<string, mixed>): (string|array<string, mixed>|null)> $routes glob of task names → queue, options, or a function; the first match counts
          * @param int|null $replicas replicas that must have a post before it counts as confirmed

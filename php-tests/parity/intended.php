@@ -71,11 +71,18 @@ return [
             'connect: connector unknown' => [
                 'answer > threw' => 'CeleryException',
             ],
+        ],
+    ],
+    [
+        'why' => 'Without a connector it is a RabbitMQ, which is not at the port of a Redis: a connection that fails is a CeleryConnectionException.',
+        'cases' => [
             'connect: connector left to choose' => [
-                'answer > threw' => 'CeleryException',
+                'answer > parents > 0' => 'CeleryException',
+                'answer > threw' => 'CeleryConnectionException',
             ],
             'connect: connector null' => [
-                'answer > threw' => 'CeleryException',
+                'answer > parents > 0' => 'CeleryException',
+                'answer > threw' => 'CeleryConnectionException',
             ],
         ],
     ],

@@ -82,6 +82,22 @@ final class Programs
     }
 
     /**
+     * Starts a Python worker like {@see pythonWorker()}, on a queue of the private RabbitMQ. Its
+     * results are in database $db of the private Redis.
+     */
+    public static function pythonWorkerOnRabbitMq(string $version, string $queue, int $db): Background
+    {
+        $worker = new Background(
+            [self::python($version), '-m', 'celery', '-A', 'proj', 'worker', '-l', 'info', '-P', 'threads', '-c', '4', '-Q', $queue, '-n', "$queue@%h"],
+            ['BROKER_URL' => getenv('AMQP_URL')] + self::pythonEnvironment($db),
+            self::root() . '/php-tests/interop/python'
+        );
+        $worker->waitForText(' ready.', 60);
+
+        return $worker;
+    }
+
+    /**
      * Returns the variables that the modules in php-tests/interop/python need.
      *
      * @param array<string, mixed> $transportOptions Celery's broker_transport_options

@@ -124,8 +124,9 @@ fn from_celery(call: &mut Call<'_>) -> Result<(), Thrown> {
         return Ok(());
     };
     let (broker, backend) = object::state_of::<dropin::family::Client>(old)?.connections()?;
+    let queue = broker.queue_of_client()?;
     let config = Config {
-        queue: broker.exchange.clone(),
+        queue,
         ..Config::of(broker, backend)
     };
     give(call, Client::of(config)?)

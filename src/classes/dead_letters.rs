@@ -108,10 +108,10 @@ fn ask<T>(
     let config = call.state::<State>()?.client.clone();
     let config =
         config.ok_or_else(|| Thrown::new(Kind::Error, "This object was not made by a client."))?;
-    let endpoint = &config.broker.endpoint;
+    let endpoint = config.broker.redis("deadLetters()")?;
     let deadline = Deadline::after(config.command_timeout());
     let answer = pool::with_limits(endpoint, config.limits(), deadline, ask)
-        .map_err(|error| errors::command(what, endpoint, error))?;
+        .map_err(|error| errors::command(what, &config.broker, error))?;
     if throw::is_pending() {
         return Err(Thrown::Pending);
     }

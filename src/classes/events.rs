@@ -121,7 +121,7 @@ pub(super) fn of_client(call: &mut Call<'_>) -> Result<(), Thrown> {
     let limit = remote::limit(call, 2)?;
     let enable = call.argument(3).is_some_and(Zval::is_true);
     let deadline = Deadline::after(client.command_timeout());
-    let connection = control::connection(&client);
+    let connection = control::connection(&client)?;
     let mut interrupt = PhpInterrupt;
     let subscription = Subscription::open(
         connection,
@@ -174,7 +174,7 @@ fn types(call: &Call<'_>, index: usize) -> Result<Vec<Glob>, Thrown> {
 }
 
 fn failed(client: &Config, error: ClientError) -> Thrown {
-    errors::command("listen to events", &client.broker.endpoint, error)
+    errors::command("listen to events", &client.broker, error)
 }
 
 impl Open {

@@ -65,13 +65,12 @@ pub(crate) fn restore(client: &Rc<Config>, id: &str) -> Result<Zval, Thrown> {
     let backend = client.backend()?;
     let deadline = Deadline::after(client.command_timeout());
     let stored = pool::with_limits(
-        &backend.endpoint,
+        backend.results()?,
         client.limits(),
         deadline,
         |client, wait| client.get_group(id, wait),
     );
-    let stored =
-        stored.map_err(|error| errors::command("read the group", &backend.endpoint, error))?;
+    let stored = stored.map_err(|error| errors::command("read the group", &backend, error))?;
     let Some(stored) = stored else {
         return Ok(Zval::null());
     };
@@ -151,12 +150,12 @@ fn save(call: &mut Call<'_>) -> Result<(), Thrown> {
     let backend = place.backend()?;
     let deadline = Deadline::after(place.command_timeout());
     pool::with_limits(
-        &backend.endpoint,
+        backend.results()?,
         place.limits(),
         deadline,
         |client, wait| client.save_group(&tree.id, &document, EXPIRES, wait),
     )
-    .map_err(|error| errors::command("save the group", &backend.endpoint, error))
+    .map_err(|error| errors::command("save the group", &backend, error))
 }
 
 fn delete(call: &mut Call<'_>) -> Result<(), Thrown> {
@@ -167,13 +166,13 @@ fn delete(call: &mut Call<'_>) -> Result<(), Thrown> {
     let backend = place.backend()?;
     let deadline = Deadline::after(place.command_timeout());
     pool::with_limits(
-        &backend.endpoint,
+        backend.results()?,
         place.limits(),
         deadline,
         |client, wait| client.delete_group(id, wait),
     )
     .map(|_| ())
-    .map_err(|error| errors::command("delete the group", &backend.endpoint, error))
+    .map_err(|error| errors::command("delete the group", &backend, error))
 }
 
 fn serialize(call: &mut Call<'_>) -> Result<(), Thrown> {

@@ -111,13 +111,12 @@ fn look(result: &Zval) -> Result<Option<Rc<Document>>, Thrown> {
     let backend = state.place.backend()?;
     let deadline = Deadline::after(state.place.command_timeout());
     let stored = pool::with_limits(
-        &backend.endpoint,
+        backend.results()?,
         state.place.limits(),
         deadline,
         |client, wait| client.get_result(&id, wait),
     );
-    let stored =
-        stored.map_err(|error| errors::command("read the result", &backend.endpoint, error))?;
+    let stored = stored.map_err(|error| errors::command("read the result", &backend, error))?;
     let Some(stored) = stored else {
         return Ok(None);
     };
@@ -182,7 +181,7 @@ fn await_end(this: &Zval, options: &Get) -> Result<(), Thrown> {
         ids,
         timeout,
         options.interval,
-    );
+    )?;
     if options.on_message.is_some() {
         gather = gather.with_every_state();
     }

@@ -244,7 +244,7 @@ fn await_all(leaves: &[Zval], options: &Get) -> Result<(), Thrown> {
         open.ids.clone(),
         timeout,
         options.interval,
-    );
+    )?;
     if options.on_message.is_some() {
         gather = gather.with_every_state();
     }

@@ -55,13 +55,13 @@ pub(super) fn of_client(call: &mut Call<'_>) -> Result<(), Thrown> {
         .unwrap_or_else(|| settings::current().default_queue.clone());
     names::check_queue_name(&queue)
         .map_err(|error| call.refuse(0, &format!("cannot be used: {error}")))?;
-    let endpoint = &config.broker.endpoint;
+    let endpoint = config.broker.redis("waitingTasks()")?;
     let deadline = Deadline::after(config.command_timeout());
     let mut found = Vec::new();
     pool::with_limits(endpoint, config.limits(), deadline, |client, wait| {
         client.waiting_messages(&queue, limit, wait, |raw| found.push(Summary::of(&raw)))
     })
-    .map_err(|error| errors::command("read the waiting tasks", endpoint, error))?;
+    .map_err(|error| errors::command("read the waiting tasks", &config.broker, error))?;
     if throw::is_pending() {
         return Err(Thrown::Pending);
     }

@@ -39,8 +39,10 @@ pub enum ConfigError {
     /// The text names several servers as result backends.
     #[error("a list of result backends is not supported: name one server")]
     SeveralBackends,
-    /// The scheme is not one for Redis.
-    #[error("the scheme `{scheme}` is not supported: use redis, rediss or redis+socket")]
+    /// The scheme is not one that the program can use.
+    #[error(
+        "the scheme `{scheme}` is not supported: use redis, rediss or redis+socket, or in PHP for RabbitMQ amqp or amqps"
+    )]
     Scheme {
         /// The scheme as given.
         scheme: String,

@@ -6,7 +6,8 @@ import time
 
 from celery import Celery
 
-app = Celery("proj", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
+RESULTS = os.environ["REDIS_URL"]
+app = Celery("proj", broker=os.environ.get("BROKER_URL", RESULTS), backend=RESULTS)
 app.conf.broker_connection_retry_on_startup = True
 # The options that a test sets for all programs alike, such as priority_steps and sep.
 app.conf.broker_transport_options = json.loads(os.environ.get("TRANSPORT_OPTIONS", "{}"))

@@ -84,8 +84,8 @@ CeleryException: These connection arguments cannot be used beside the directive 
 CeleryException: These connection arguments cannot be used beside the directive celery.broker_url: contradicting options: a password beside a URL with another one.
 CeleryException: These connection arguments cannot be used beside the directive celery.broker_url: contradicting options: a virtual host beside a URL with another one.
 CeleryException: These connection arguments cannot be used beside the directive celery.broker_url: contradicting options: a port beside a URL with another one.
-CeleryException: The connector 'rediss' contradicts the URL of the broker, which does not use TLS. Write rediss:// there.
-CeleryException: Only Redis is supported so far, and the connector "amqp" was asked for.%s
+CeleryException: The connector 'rediss' contradicts the URL of the broker, whose scheme is redis. %s
+CeleryException: The connector 'amqp' contradicts the URL of the broker, whose scheme is redis. %s
 CeleryException: These connection arguments cannot be used beside the directive celery.broker_url: contradicting options: TLS options beside a URL without TLS.
 string(6) "Celery"
 bool(false)

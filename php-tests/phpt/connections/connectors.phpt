@@ -1,24 +1,74 @@
 --TEST--
-Connectors other than Redis's are refused with advice on what to write
+The connector, the URL, or their absence decide the kind of broker; contradictions are refused
 --EXTENSIONS--
 celery
 --FILE--
 <?php
 require __DIR__ . '/../support.inc';
-foreach ([false, null, '', 'pecl', 'amqp', 'php-amqplib', 'php-amqplib-ssl', 'carrier-pigeon'] as $connector) {
-    show(fn () => client(['connector' => $connector]));
+$port = closed_port();
+$at = fn (array $changes) => ['host' => '127.0.0.1', 'port' => $port, 'vhost' => '/'] + $changes;
+echo "without a connector and with those of celery-php, it is a RabbitMQ:\n";
+foreach ([false, null, '', 'pecl', 'AMQP', 'pyamqp', 'php-amqplib', 'php-amqplib-ssl', 'amqps'] as $connector) {
+    show(fn () => (new CeleryAdvanced($at(['connector' => $connector])))->PostTask('proj.add', [1]));
 }
-show(fn () => new Celery('localhost', 'guest', 'guest', '/'));
-show(fn () => new Celery('amqp://guest:guest@localhost//', '', '', ''));
+show(fn () => (new Celery('127.0.0.1', 'u', 'hunter2', 'shop', port: $port))->PostTask('proj.add', [1]));
+show(fn () => (new Celery("amqp://u:hunter2@127.0.0.1:$port/shop"))->PostTask('proj.add', [1]));
+// The third failure in a row for this scheme.
+show(fn () => (new Celery\Client("amqps://127.0.0.1:$port"))->sendTask('proj.add'));
+echo "and otherwise a Redis:\n";
+foreach (['redis', 'rediss'] as $connector) {
+    show(fn () => (new CeleryAdvanced($at(['connector' => $connector])))->PostTask('proj.add', [1]));
+}
+echo "refused:\n";
+show(fn () => client(['connector' => 'carrier-pigeon']));
+show(fn () => new Celery('localhost', '', '', '', port: 6379));
+show(fn () => get_class(new Celery('localhost', '', '', '', port: 6379, connector: 'amqp')));
+show(fn () => new Celery('amqp://localhost', connector: 'redis'));
+show(fn () => new Celery('redis://localhost', connector: 'pecl'));
+show(fn () => new Celery('redis://localhost', connector: 'rediss'));
+show(fn () => new Celery('amqp://localhost', connector: 'amqps'));
+show(fn () => new Celery('amqp://localhost', ssl_options: ['cafile' => null]));
+show(fn () => new CeleryAdvanced($at(['priority_steps' => [0, 9]])));
+show(fn () => new CeleryAdvanced($at([]), $at([])));
+show(fn () => new Celery\Client('amqp://localhost', 'amqp://localhost'));
+show(fn () => new Celery\Client('amqp://localhost', keyPrefix: 'p'));
+show(fn () => new Celery\Client('amqp://localhost', replicas: 1));
+show(fn () => new Celery\Client(['amqp://a', 'amqp://b']));
+show(fn () => Celery\Client::fromCelery(new CeleryAdvanced($at(['exchange' => 'a', 'binding' => 'b']))));
+ini_set('celery.queue_type', 'qourum');
+show(fn () => (new CeleryAdvanced($at([])))->PostTask('proj.add', [1]));
 ?>
 --EXPECTF--
-CeleryException: Only Redis is supported so far, and no connector was given, which means AMQP in celery-php. Pass the connector 'redis' %s
-CeleryException: Only Redis is supported so far, and no connector was given, %s
-CeleryException: Only Redis is supported so far, and no connector was given, %s
-CeleryException: Only Redis is supported so far, and the connector "pecl" was asked for. %s
-CeleryException: Only Redis is supported so far, and the connector "amqp" was asked for. %s
-CeleryException: Only Redis is supported so far, and the connector "php-amqplib" was asked for. %s
-CeleryException: Only Redis is supported so far, and the connector "php-amqplib-ssl" was asked for. %s
-CeleryException: Only Redis is supported so far, and the connector "carrier-pigeon" was asked for. %s
-CeleryException: Only Redis is supported so far, %s
-CeleryException: Only Redis is supported so far, and the URL's scheme is amqp. %s
+without a connector and with those of celery-php, it is a RabbitMQ:
+CeleryConnectionException: Cannot reach the broker amqp://guest:********@127.0.0.1:%d//: %srefused%s The task was not queued. No connector was given, which means RabbitMQ, as in celery-php; for Redis pass the connector 'redis'.
+CeleryConnectionException: %s No connector was given, %s
+CeleryConnectionException: %s No connector was given, %s
+CeleryConnectionException: Cannot reach the broker amqp://guest:********@127.0.0.1:%d//: %srefused%s The task was not queued. Check that RabbitMQ runs there, and the host and the port.
+CeleryConnectionException: Cannot reach the broker amqp://%s
+CeleryConnectionException: Cannot reach the broker amqp://%s
+CeleryConnectionException: Cannot reach the broker amqp://%s
+CeleryConnectionException: Cannot reach the broker amqps://%s
+CeleryConnectionException: Cannot reach the broker amqps://%s
+CeleryConnectionException: Cannot reach the broker amqp://u:********@127.0.0.1:%d/shop: %s No connector was given, %s
+CeleryConnectionException: Cannot reach the broker amqp://u:********@127.0.0.1:%d/shop: %s Check that RabbitMQ runs there, %s
+Celery\CircuitOpen: Cannot reach the broker amqps://guest:********@127.0.0.1:%d//: 3 calls in a row could not connect %s
+and otherwise a Redis:
+CeleryConnectionException: Cannot reach the broker redis://127.0.0.1:%d/0: %s Check that Redis runs there, %s
+CeleryConnectionException: Cannot reach the broker rediss://127.0.0.1:%d/0: %s
+refused:
+CeleryException: The connector "carrier-pigeon" is unknown. For RabbitMQ it is 'amqp' or 'amqps' %s, for Redis 'redis' or 'rediss'.
+CeleryException: No connector was given, which means RabbitMQ, as in celery-php, and the port 6379 is that of Redis. For Redis pass the connector 'redis' %s
+string(6) "Celery"
+CeleryException: The connector 'redis' contradicts the URL of the broker, whose scheme is amqp. %s
+CeleryException: The connector 'pecl' contradicts the URL of the broker, whose scheme is redis. %s
+CeleryException: The connector 'rediss' contradicts the URL of the broker, whose scheme is redis. %s
+CeleryException: The connector 'amqps' contradicts the URL of the broker, whose scheme is amqp. %s
+CeleryException: These connection arguments cannot be used: contradicting options: TLS options beside a URL without TLS.
+CeleryException: These connection arguments cannot be used: contradicting options: priority_steps, which only Redis has, beside RabbitMQ.
+CeleryException: The result backend amqp://guest:********@127.0.0.1:%d// cannot be used: results are not read from RabbitMQ, only from Redis%s
+Celery\InvalidConfiguration: The result backend cannot be used: results are not read from RabbitMQ, only from Redis%s
+Celery\InvalidConfiguration: The broker cannot be used: RabbitMQ has no keys, so keyPrefix has no meaning; for results in Redis use resultKeyPrefix.
+Celery\InvalidConfiguration: replicas is a setting for Redis. %s
+Celery\InvalidConfiguration: A list of URLs for failover is not supported yet: name one server.
+CeleryException: This client has an $exchange and a $binding that differ. %s
+CeleryException: celery.queue_type is "qourum"; it must be "classic" or "quorum".

@@ -36,7 +36,7 @@ foreach (['Celery', 'Celery\Celery'] as $class) {
     ] as $given) {
         show(fn () => new $class(...$given));
     }
-    show(fn () => new $class('amqp://guest@localhost//'));
+    show(fn () => new $class('carrier://guest@localhost//'));
     show(fn () => new $class($url, null, null, 'x'));
 }
 $mine = new Mine($url);
@@ -59,7 +59,7 @@ ArgumentCountError: Too few arguments, 3 passed %s
 ArgumentCountError: Too few arguments, 1 passed %s
 ArgumentCountError: Too few arguments, 1 passed %s
 ArgumentCountError: Too few arguments, 1 passed %s
-CeleryException: Only Redis is supported so far, and the URL's scheme is amqp.%s
+CeleryException: %s: the scheme `carrier` is not supported: %s
 CeleryException: %s
 proj.add proj.add proj.add proj.add proj.add proj.add 
 ArgumentCountError: %s
@@ -72,7 +72,7 @@ ArgumentCountError: Too few arguments, 3 passed %s
 ArgumentCountError: Too few arguments, 1 passed %s
 ArgumentCountError: Too few arguments, 1 passed %s
 ArgumentCountError: Too few arguments, 1 passed %s
-CeleryException: Only Redis is supported so far, and the URL's scheme is amqp.%s
+CeleryException: %s: the scheme `carrier` is not supported: %s
 CeleryException: %s
 [["host"],["host"]]
 ArgumentCountError: Too few arguments, 1 passed %s

@@ -3,11 +3,10 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use celery_client::redis::blocking::Outgoing as _;
 use celery_protocol::canvas::NewChord;
 use ext_php_rs::types::Zval;
 
-use super::prepared::{Prepared, Ready, begin};
+use super::prepared::{Prepared, begin};
 use super::sending::how;
 use super::state::Client;
 use crate::classes::canvas::form;
@@ -21,13 +20,14 @@ use crate::ffi::room::Room;
 use crate::ffi::throw::Thrown;
 use crate::ffi::type_name::type_name;
 use crate::ffi::value;
+use crate::post::Message;
 use crate::{broker, errors};
 
 /// What a batch sends.
 struct Batch {
     /// The keys of the results, and the results.
     results: Vec<(Zval, Zval)>,
-    messages: Vec<Ready>,
+    messages: Vec<Message>,
     /// For each message, the index of its result.
     owners: Vec<usize>,
     chords: Vec<NewChord>,
@@ -82,7 +82,7 @@ pub(super) fn send_tasks(call: &mut Call<'_>) -> Result<(), Thrown> {
     let (keys, confirmed) = batch.outcome(&failed)?;
     let confirmed = make_set(place, confirmed)?;
     let sent = batch.messages.len();
-    let thrown = errors::of_batch(how.failure, &config.broker.endpoint, failures, sent);
+    let thrown = errors::of_batch(how.failure, &config.broker, failures, sent);
     Err(thrown
         .with_property_of(PUBLISH_FAILED, KEYS, keys)
         .with_property_of(PUBLISH_FAILED, CONFIRMED, confirmed))
@@ -117,7 +117,7 @@ impl Batch {
     fn take(&mut self, key: Zval, prepared: Prepared) -> Result<(), Thrown> {
         let (messages, chords, result) = prepared.into_parts();
         self.room
-            .take(messages.iter().map(Ready::size).sum())
+            .take(messages.iter().map(Message::size).sum())
             .map_err(|full| {
                 errors::not_sent(format!(
                     "the messages take {full}. Send the tasks in parts."

@@ -5,12 +5,10 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use celery_client::blocking::Deadline;
-use celery_client::redis::blocking::{Frame, Outgoing};
 use celery_protocol::RawValue;
-use celery_protocol::canvas::{self, NewChord, Outcome, Plan};
+use celery_protocol::canvas::{NewChord, Outcome, Plan};
 use ext_php_rs::types::{ZendHashTable, Zval};
 
 use crate::broker::How;
@@ -22,58 +20,14 @@ use crate::client::Config;
 use crate::ffi::object;
 use crate::ffi::throw::Thrown;
 use crate::ffi::value;
+use crate::post::{Message, Wire};
 use crate::sending::{self, Closures};
 use crate::values::encode;
 use crate::{errors, pool, post, settings};
 
-/// A message.
-pub(crate) enum Ready {
-    /// Of a task that has only a name and arguments.
-    Plain(post::Message),
-    /// Of any task.
-    Planned(canvas::Outgoing),
-}
-
-impl Outgoing for Ready {
-    fn queue(&self) -> &Arc<str> {
-        match self {
-            Ready::Plain(message) => message.queue(),
-            Ready::Planned(message) => message.queue(),
-        }
-    }
-
-    fn priority(&self) -> u8 {
-        match self {
-            Ready::Plain(message) => message.priority(),
-            Ready::Planned(message) => message.priority(),
-        }
-    }
-
-    fn task_id(&self) -> &str {
-        match self {
-            Ready::Plain(message) => message.task_id(),
-            Ready::Planned(message) => message.task_id(),
-        }
-    }
-
-    fn size(&self) -> usize {
-        match self {
-            Ready::Plain(message) => message.size(),
-            Ready::Planned(message) => message.size(),
-        }
-    }
-
-    fn write(&self, frame: Frame<'_>) {
-        match self {
-            Ready::Plain(message) => message.write(frame),
-            Ready::Planned(message) => message.write(frame),
-        }
-    }
-}
-
 /// What a call sends.
 pub(crate) struct Prepared {
-    pub(crate) messages: Vec<Ready>,
+    pub(crate) messages: Vec<Message>,
     /// The chords that begin before the messages are sent.
     chords: Vec<NewChord>,
     pub(crate) result: Zval,
@@ -96,7 +50,7 @@ impl Prepared {
         let place = Place::Client(Rc::clone(config));
         let result = model::at(place, message.task_id(), Some(name), Zval::null())?;
         Ok(Some(Prepared {
-            messages: vec![Ready::Plain(message)],
+            messages: vec![message],
             chords: Vec::new(),
             result,
         }))
@@ -125,7 +79,7 @@ impl Prepared {
         let plan = sending::plan(config, closures, form)?;
         let result = results(&Place::Client(Rc::clone(config)), &plan)?;
         Ok(Prepared {
-            messages: plan.messages.into_iter().map(Ready::Planned).collect(),
+            messages: plan.messages.into_iter().map(Message::planned).collect(),
             chords: plan.chords,
             result,
         })
@@ -137,7 +91,7 @@ impl Prepared {
     }
 
     /// Returns the parts, for a batch.
-    pub(super) fn into_parts(self) -> (Vec<Ready>, Vec<NewChord>, Zval) {
+    pub(super) fn into_parts(self) -> (Vec<Message>, Vec<NewChord>, Zval) {
         (self.messages, self.chords, self.result)
     }
 }
@@ -149,10 +103,10 @@ pub(super) fn begin(config: &Config, chords: &[NewChord], how: &How) -> Result<(
     }
     let backend = config.backend()?;
     let deadline = Deadline::after(how.timeout);
-    pool::with_limits(&backend.endpoint, how.limits, deadline, |client, wait| {
+    pool::with_limits(backend.results()?, how.limits, deadline, |client, wait| {
         client.begin_chords(chords, wait)
     })
-    .map_err(|error| errors::command("begin a chord", &backend.endpoint, error))
+    .map_err(|error| errors::command("begin a chord", &backend, error))
 }
 
 /// Prepares a signature that has only a name and arguments.
@@ -180,7 +134,7 @@ fn plain_signature(config: &Rc<Config>, canvas: &Zval) -> Result<Option<Prepared
 }
 
 /// Returns the result of a plan.
-pub(crate) fn results(place: &Place, plan: &Plan) -> Result<Zval, Thrown> {
+pub(crate) fn results(place: &Place, plan: &Plan<Wire>) -> Result<Zval, Thrown> {
     let names = plan.messages.iter();
     let names = names.map(|message| (message.id.as_str(), message.task.as_str()));
     of_outcome(place, plan, &names.collect(), plan.result)
@@ -188,7 +142,7 @@ pub(crate) fn results(place: &Place, plan: &Plan) -> Result<Zval, Thrown> {
 
 fn of_outcome(
     place: &Place,
-    plan: &Plan,
+    plan: &Plan<Wire>,
     names: &HashMap<&str, &str>,
     of: Outcome,
 ) -> Result<Zval, Thrown> {

@@ -71,10 +71,10 @@ fn ask(
     what: &str,
     call: impl FnOnce(&mut redis::Client, &mut blocking::Wait<'_>) -> Result<u64, ClientError>,
 ) -> Result<u64, Thrown> {
-    let endpoint = &config.broker.endpoint;
+    let endpoint = config.broker.redis("purge() and queueLengths()")?;
     let deadline = Deadline::after(config.command_timeout());
     let answer = pool::with_limits(endpoint, config.limits(), deadline, call)
-        .map_err(|error| errors::command(what, endpoint, error))?;
+        .map_err(|error| errors::command(what, &config.broker, error))?;
     if throw::is_pending() {
         return Err(Thrown::Pending);
     }

@@ -123,10 +123,9 @@ fn publish(config: &Config, prepared: Prepared, how: &How) -> Result<Zval, Throw
         several => {
             let failures = broker::failures_of_batch(&config.broker, several, how)?;
             if !failures.is_empty() {
-                let endpoint = &config.broker.endpoint;
                 return Err(errors::of_batch(
                     how.failure,
-                    endpoint,
+                    &config.broker,
                     failures,
                     several.len(),
                 ));

@@ -36,6 +36,7 @@ pub(crate) struct Draft {
 const BROKER: usize = 0;
 const BACKEND: usize = 1;
 const COMMON: usize = 2;
+const REPLICAS: usize = COMMON + 6;
 const KEY_PREFIX: usize = 18;
 const RESULT_KEY_PREFIX: usize = 19;
 const SENTINEL: [usize; 3] = [20, 21, 22];
@@ -112,7 +113,7 @@ pub(super) fn read(call: &Call<'_>) -> Result<Draft, Thrown> {
         }
     }
     let tls = match given(call, TLS) {
-        Some(tls) => crate::connection::ssl_options(tls)?,
+        Some(tls) => crate::connection::details::ssl_options(tls)?,
         None => Vec::new(),
     };
     let broker = Extras {
@@ -125,6 +126,7 @@ pub(super) fn read(call: &Call<'_>) -> Result<Draft, Thrown> {
     };
     let broker = connect(call, BROKER, &broker)?;
     let config = Config::of(broker, self::backend(call, &backend)?);
+    check_rabbitmq(call, &config)?;
     let mut draft = Draft {
         config,
         routes: value::list([])?,
@@ -133,6 +135,17 @@ pub(super) fn read(call: &Call<'_>) -> Result<Draft, Thrown> {
     change_common(call, COMMON, &mut draft)?;
     change_name(call, NAME, &mut draft)?;
     Ok(draft)
+}
+
+/// Refuses settings that only Redis has.
+fn check_rabbitmq(call: &Call<'_>, config: &Config) -> Result<(), Thrown> {
+    if config.broker.is_rabbitmq() && given(call, REPLICAS).is_some() {
+        return Err(unusable(
+            "replicas is a setting for Redis. With RabbitMQ, the type of the queue decides how many nodes have a \
+             message before it is confirmed.",
+        ));
+    }
+    Ok(())
 }
 
 /// Changes the settings by the arguments of `with()`.
@@ -214,9 +227,10 @@ fn backend(call: &Call<'_>, extras: &Extras) -> Result<Backend, Thrown> {
     if url == "disabled" {
         return Ok(Backend::Disabled);
     }
-    Connection::of_url(&url, extras)
-        .map(Backend::Other)
-        .map_err(|why| unusable(&format!("The result backend cannot be used: {why}.")))
+    let cannot = |why: &str| unusable(&format!("The result backend cannot be used: {why}."));
+    let backend = Connection::of_url(&url, extras).map_err(|why| cannot(&why))?;
+    backend.check_backend().map_err(cannot)?;
+    Ok(Backend::Other(backend))
 }
 
 /// Returns the URL of an argument that may be a list with one URL.
@@ -388,6 +402,7 @@ pub(super) fn shown(config: &Config) -> Vec<(&'static str, Zval)> {
         value
     };
     let backend = match &config.backend {
+        Backend::Broker if config.broker.is_rabbitmq() => text("disabled"),
         Backend::Broker => text(&config.broker.endpoint.display_url()),
         Backend::Other(backend) => text(&backend.endpoint.display_url()),
         Backend::Disabled => text("disabled"),

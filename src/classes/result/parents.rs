@@ -79,7 +79,7 @@ impl Parents {
         let deadline = Deadline::after(place.command_timeout());
         let mut found = Vec::new();
         pool::with_limits(
-            &backend.endpoint,
+            backend.results()?,
             place.limits(),
             deadline,
             |client, wait| {
@@ -91,7 +91,7 @@ impl Parents {
                 )
             },
         )
-        .map_err(|error| errors::command("read the results", &backend.endpoint, error))?;
+        .map_err(|error| errors::command("read the results", &backend, error))?;
         for (index, stored) in found {
             self.note(&ids[index], &stored)?;
         }

@@ -161,13 +161,12 @@ pub(crate) fn forget_all(results: &[Zval]) -> Result<(), Thrown> {
         let backend = place.backend()?;
         let deadline = Deadline::after(place.command_timeout());
         let forgotten = pool::with_limits(
-            &backend.endpoint,
+            backend.results()?,
             place.limits(),
             deadline,
             |client, wait| client.forget_all(&ids, wait),
         );
-        forgotten
-            .map_err(|error| errors::command("forget the result", &backend.endpoint, error))?;
+        forgotten.map_err(|error| errors::command("forget the result", &backend, error))?;
     }
     for result in &all {
         if !state_of(result)?.place.is_nowhere() {

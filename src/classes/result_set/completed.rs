@@ -111,7 +111,7 @@ impl Steps for Completed {
                     ids,
                     timeout,
                     self.interval,
-                ));
+                )?);
             }
             let Some(gather) = &mut self.gather else {
                 return Ok(None);

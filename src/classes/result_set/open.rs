@@ -78,7 +78,7 @@ impl Open {
         let ids = std::mem::take(&mut self.ids);
         let mut failed = None;
         let read = pool::with_limits(
-            &backend.endpoint,
+            backend.results()?,
             self.place.limits(),
             deadline,
             |client, wait| {
@@ -97,7 +97,7 @@ impl Open {
                 )
             },
         );
-        read.map_err(|error| errors::command("read the results", &backend.endpoint, error))?;
+        read.map_err(|error| errors::command("read the results", &backend, error))?;
         failed.map_or(Ok(()), Err)
     }
 }

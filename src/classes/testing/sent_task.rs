@@ -14,6 +14,7 @@ use crate::ffi::object;
 use crate::ffi::throw::Thrown;
 use crate::ffi::types::Type;
 use crate::ffi::value;
+use crate::post::Wire;
 use crate::values::{decode_as, incoming};
 
 const NAME: &str = "Celery\\Testing\\SentTask";
@@ -48,14 +49,16 @@ pub(super) struct Sent {
 
 impl Sent {
     /// Reads a message that is ready to be sent.
-    pub(super) fn read(message: &Outgoing) -> Result<Self, Thrown> {
+    pub(super) fn read(message: &Outgoing<Wire>) -> Result<Self, Thrown> {
         let unreadable = |error: &dyn std::fmt::Display| not_sent(format!("{error}."));
+        let Wire::Redis(envelope) = &message.message else {
+            return Err(not_sent("a FakeClient writes messages for Redis."));
+        };
         let all = [Serializer::Json, Serializer::Msgpack, Serializer::Yaml];
-        let task =
-            Task::decode_redis_with(&message.message, &DecodeOptions::default().accept(&all));
+        let task = Task::decode_redis_with(envelope, &DecodeOptions::default().accept(&all));
         let task = task.map_err(|error| unreadable(&error))?;
         let envelope: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_slice(&message.message).map_err(|error| unreadable(&error))?;
+            serde_json::from_slice(envelope).map_err(|error| unreadable(&error))?;
         let part = |name: &str| match envelope.get(name) {
             Some(part) => decode_as(&part.to_string(), Objects::AsArrays),
             None => Ok(value::list([])?),

@@ -9,6 +9,7 @@
 //! Parameters that tune py-amqp's sockets are ignored; any other parameter is an error.
 
 use std::fmt;
+use std::path::Path;
 
 use url::Url;
 
@@ -22,6 +23,8 @@ use crate::error::ConfigError;
 use crate::mask::cuts_login;
 use crate::secret::Secret;
 
+/// The schemes of URLs of a RabbitMQ.
+pub(crate) const AMQP_SCHEMES: [&str; 3] = ["amqp", "pyamqp", "amqps"];
 /// The port of RabbitMQ if none is given.
 pub(crate) const DEFAULT_PORT: u16 = 5672;
 /// The port of RabbitMQ with TLS if none is given.
@@ -52,13 +55,13 @@ const PASSED_OVER: [&str; 5] = [
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct AmqpEndpoint {
-    address: Address,
-    tls: Option<TlsOptions>,
-    username: String,
-    password: Secret,
+    pub(crate) address: Address,
+    pub(crate) tls: Option<TlsOptions>,
+    pub(crate) username: String,
+    pub(crate) password: Secret,
     /// `true` if the client's certificate is the login.
     external: bool,
-    vhost: String,
+    pub(crate) vhost: String,
     heartbeat: u16,
 }
 
@@ -69,7 +72,10 @@ impl AmqpEndpoint {
     /// [`ConfigError`] says what cannot be used. It never repeats the URL, which may hold a
     /// password.
     pub fn from_url(text: &str) -> Result<Self, ConfigError> {
-        let url = UrlText::split(text)?;
+        Self::read(&UrlText::split(text)?)
+    }
+
+    pub(crate) fn read(url: &UrlText<'_>) -> Result<Self, ConfigError> {
         let secure = match url.scheme() {
             "amqp" | "pyamqp" => false,
             "amqps" => true,
@@ -81,10 +87,10 @@ impl AmqpEndpoint {
         if cuts_login(url.rest()) {
             return Err(ConfigError::NotEncoded);
         }
-        Self::read(url.rest(), secure)
+        Self::read_rest(url.rest(), secure)
     }
 
-    fn read(rest: &str, secure: bool) -> Result<Self, ConfigError> {
+    fn read_rest(rest: &str, secure: bool) -> Result<Self, ConfigError> {
         const NOT_A_URL: ConfigError = ConfigError::Value {
             name: "URL",
             reason: "it is not a URL of RabbitMQ, such as amqp://user:password@host:5672/vhost",
@@ -101,33 +107,37 @@ impl AmqpEndpoint {
             DEFAULT_PORT
         };
         let path = decode("path", url.path())?;
-        let vhost = match path.strip_prefix('/').unwrap_or(&path) {
-            "" => "/",
-            vhost => vhost,
+        let vhost = path.strip_prefix('/').unwrap_or(&path);
+        let address = Address::Tcp {
+            host,
+            port: url.port().unwrap_or(default_port),
         };
-        if vhost.len() > MAX_VHOST {
-            return Err(ConfigError::Value {
-                name: "virtual host",
-                reason: "it is longer than 255 bytes",
-            });
+        let tls = secure.then(TlsOptions::default);
+        let mut endpoint = Self::of(address, tls, self::vhost(vhost)?);
+        if let Some(username) = username(&url)? {
+            endpoint.username = username;
         }
-        let mut endpoint = Self {
-            address: Address::Tcp {
-                host,
-                port: url.port().unwrap_or(default_port),
-            },
-            tls: secure.then(TlsOptions::default),
-            username: username(&url)?.unwrap_or_else(|| GUEST.to_owned()),
-            password: password(&url)?.unwrap_or_else(|| Secret::new(GUEST)),
-            external: false,
-            vhost: vhost.to_owned(),
-            heartbeat: 0,
-        };
+        if let Some(password) = password(&url)? {
+            endpoint.password = password;
+        }
         for (name, value) in url.query_pairs() {
             check("URL", &value)?;
             endpoint.set_parameter(&name, &value)?;
         }
         Ok(endpoint)
+    }
+
+    /// Returns an endpoint with the login that RabbitMQ has at first.
+    pub(crate) fn of(address: Address, tls: Option<TlsOptions>, vhost: String) -> Self {
+        Self {
+            address,
+            tls,
+            username: GUEST.to_owned(),
+            password: Secret::new(GUEST),
+            external: false,
+            vhost,
+            heartbeat: 0,
+        }
     }
 
     fn set_parameter(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
@@ -174,6 +184,15 @@ impl AmqpEndpoint {
     /// Returns the TLS options if the connection uses TLS.
     pub fn tls(&self) -> Option<&TlsOptions> {
         self.tls.as_ref()
+    }
+
+    /// Sets the authority to trust if the endpoint uses TLS and names none.
+    #[must_use]
+    pub fn with_default_ca_file(mut self, file: &Path) -> Self {
+        if let Some(tls) = &mut self.tls {
+            tls.set_default_ca_file(file);
+        }
+        self
     }
 
     /// Returns the user.
@@ -236,6 +255,21 @@ impl AmqpEndpoint {
     fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "amqps" } else { "amqp" }
     }
+}
+
+/// Returns the name of a virtual host, whose default is `/`.
+///
+/// # Errors
+/// [`ConfigError`] for a name that AMQP cannot carry.
+pub(crate) fn vhost(name: &str) -> Result<String, ConfigError> {
+    check("virtual host", name)?;
+    if name.len() > MAX_VHOST {
+        return Err(ConfigError::Value {
+            name: "virtual host",
+            reason: "it is longer than 255 bytes",
+        });
+    }
+    Ok(if name.is_empty() { "/" } else { name }.to_owned())
 }
 
 impl fmt::Display for AmqpEndpoint {

@@ -14,3 +14,4 @@ mod endpoint;
 pub mod blocking;
 
 pub use endpoint::AmqpEndpoint;
+pub(crate) use endpoint::{AMQP_SCHEMES, DEFAULT_PORT, DEFAULT_TLS_PORT, vhost};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::url::UrlText;
+use crate::amqp::{AMQP_SCHEMES, AmqpEndpoint};
 use crate::error::ConfigError;
 use crate::redis::{REDIS_SCHEMES, RedisEndpoint, RedisUrl};
 
@@ -16,15 +17,20 @@ use crate::redis::{REDIS_SCHEMES, RedisEndpoint, RedisUrl};
 /// ```
 /// use celery_client::Endpoint;
 ///
-/// let Endpoint::Redis(redis) = Endpoint::from_url("redis://:secret@cache.local/3")?;
-/// assert_eq!(redis.database(), 3);
-/// assert_eq!(Endpoint::Redis(redis).display_url(), "redis://:********@cache.local:6379/3");
+/// match Endpoint::from_url("redis://:secret@cache.local/3")? {
+///     Endpoint::Redis(redis) => assert_eq!(redis.database(), 3),
+///     Endpoint::Amqp(rabbitmq) => unreachable!("{rabbitmq}"),
+/// }
+/// let rabbitmq = Endpoint::from_url("amqp://worker:secret@mq.local/shop")?;
+/// assert_eq!(rabbitmq.display_url(), "amqp://worker:********@mq.local:5672/shop");
 /// # Ok::<(), celery_client::error::ConfigError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// One Redis.
     Redis(Arc<RedisEndpoint>),
+    /// One RabbitMQ.
+    Amqp(Arc<AmqpEndpoint>),
 }
 
 impl Endpoint {
@@ -39,15 +45,17 @@ impl Endpoint {
             redis if REDIS_SCHEMES.contains(&redis) => {
                 RedisUrl::read(&url).map(|url| url.endpoint().into())
             }
+            amqp if AMQP_SCHEMES.contains(&amqp) => AmqpEndpoint::read(&url).map(Self::from),
             _ => Err(url.unknown_scheme()),
         }
     }
 
-    /// Returns a name for this connection: a hash of scheme, host, port, database and user. It is
-    /// equal in every process and for every password.
+    /// Returns a name for this connection: a hash of scheme, host, port, database or virtual
+    /// host, and user. It is equal in every process and for every password.
     pub fn identity(&self) -> String {
         match self {
             Self::Redis(redis) => redis.identity(),
+            Self::Amqp(rabbitmq) => rabbitmq.identity(),
         }
     }
 
@@ -55,6 +63,7 @@ impl Endpoint {
     pub fn display_url(&self) -> String {
         match self {
             Self::Redis(redis) => redis.display_url(),
+            Self::Amqp(rabbitmq) => rabbitmq.display_url(),
         }
     }
 }
@@ -62,6 +71,12 @@ impl Endpoint {
 impl From<RedisEndpoint> for Endpoint {
     fn from(endpoint: RedisEndpoint) -> Self {
         Self::Redis(Arc::new(endpoint))
+    }
+}
+
+impl From<AmqpEndpoint> for Endpoint {
+    fn from(endpoint: AmqpEndpoint) -> Self {
+        Self::Amqp(Arc::new(endpoint))
     }
 }
 
@@ -86,13 +101,26 @@ mod tests {
                 "redis+socket:///r.sock?virtual_host=2",
             ),
         ] {
-            let Endpoint::Redis(redis) = Endpoint::from_url(url).unwrap();
+            let Endpoint::Redis(redis) = Endpoint::from_url(url).unwrap() else {
+                panic!("{url} is not that of a Redis");
+            };
             assert_eq!(redis.display_url(), shown, "{url}");
             assert_eq!(Ok(&*redis), RedisEndpoint::from_url(url).as_ref(), "{url}");
             assert_eq!(Endpoint::Redis(redis.clone()).identity(), redis.identity());
         }
+        for url in ["AMQP://u:p@h/v", "pyamqp://h", "amqps://h//"] {
+            let Endpoint::Amqp(rabbitmq) = Endpoint::from_url(url).unwrap() else {
+                panic!("{url} is not that of a RabbitMQ");
+            };
+            let read = AmqpEndpoint::from_url(url).unwrap();
+            assert_eq!(*rabbitmq, read, "{url}");
+            let (name, shown) = (read.identity(), read.display_url());
+            let endpoint = Endpoint::Amqp(rabbitmq);
+            assert_eq!((endpoint.identity(), endpoint.display_url()), (name, shown));
+            assert!(RedisEndpoint::from_url(url).is_err(), "{url}");
+        }
         for (url, scheme) in [
-            ("AMQP://u:hunter2@h//", "AMQP"),
+            ("AMQP1://u:hunter2@h//", "AMQP1"),
             ("redis+tls://h", "redis+tls"),
             ("https://u:hunter2@h", "https"),
             ("sentinel://a:26379;sentinel://b:26379", "sentinel"),

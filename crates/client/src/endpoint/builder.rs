@@ -4,6 +4,8 @@
 //! name, an address, a path, or a whole URL. Empty options do not count, and an option that
 //! contradicts the URL is an error.
 
+mod amqp;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,6 +24,8 @@ use crate::secret::Secret;
 #[derive(Clone, Debug, Default)]
 pub struct EndpointBuilder {
     host: String,
+    /// Whether a host that is not a URL is a RabbitMQ.
+    is_rabbitmq: bool,
     port: Option<u16>,
     login: Option<String>,
     password: Option<Secret>,
@@ -48,7 +52,15 @@ impl EndpointBuilder {
         self
     }
 
-    /// Sets the port. It has no effect if the host is a path. Default: 6379.
+    /// Makes a host that is not a URL that of a RabbitMQ. Without this, it is that of a Redis.
+    #[must_use]
+    pub fn rabbitmq(mut self) -> Self {
+        self.is_rabbitmq = true;
+        self
+    }
+
+    /// Sets the port. It has no effect if the host is a path. Default: 6379; for RabbitMQ 5672, or
+    /// 5671 with TLS.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
@@ -72,13 +84,14 @@ impl EndpointBuilder {
     }
 
     /// Sets the database as Celery's virtual host: `''` and `'/'` are 0, `'3'` and `'/3'` are 3.
+    /// For RabbitMQ, it is the name of the virtual host as it is, and `''` is `/`.
     #[must_use]
     pub fn vhost(mut self, vhost: impl Into<String>) -> Self {
         self.vhost = Some(vhost.into()).filter(|vhost| !vhost.is_empty());
         self
     }
 
-    /// Turns TLS on (connector `rediss`), with the options set so far or the defaults.
+    /// Turns TLS on (connector `rediss` or `amqps`), with the options set so far or the defaults.
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls.get_or_insert_default();
@@ -140,6 +153,9 @@ impl EndpointBuilder {
         if self.host.contains("://") {
             return self.build_from_url();
         }
+        if self.is_rabbitmq {
+            return self.build_amqp();
+        }
         let database = database(self.vhost.as_deref().unwrap_or_default())?;
         let address = if self.host.starts_with('/') {
             check("host", &self.host)?;
@@ -171,7 +187,10 @@ impl EndpointBuilder {
     /// Builds the endpoint of a URL. Other options must agree with it. The exception: TLS options
     /// may be added to a URL that uses TLS and has no TLS options.
     fn build_from_url(self) -> Result<Endpoint, ConfigError> {
-        let Endpoint::Redis(endpoint) = Endpoint::from_url(&self.host)?;
+        let endpoint = match Endpoint::from_url(&self.host)? {
+            Endpoint::Redis(endpoint) => endpoint,
+            Endpoint::Amqp(endpoint) => return self.beside_amqp(endpoint),
+        };
         let mut endpoint = Arc::unwrap_or_clone(endpoint);
         let differs = |what| Err(ConfigError::Contradiction { what });
         if let (Some(port), Address::Tcp { port: of_url, .. }) = (self.port, &endpoint.address)
@@ -219,8 +238,10 @@ mod tests {
     }
 
     fn redis(builder: EndpointBuilder) -> Arc<RedisEndpoint> {
-        let Endpoint::Redis(redis) = builder.build().unwrap();
-        redis
+        match builder.build().unwrap() {
+            Endpoint::Redis(redis) => redis,
+            Endpoint::Amqp(rabbitmq) => panic!("{rabbitmq} is not a Redis"),
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The TLS options of an endpoint, and their names in PHP and in Celery's URLs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::ConfigError;
 use crate::secret::Secret;
@@ -70,6 +70,13 @@ impl TlsOptions {
             }
         }
         Ok(())
+    }
+
+    /// Sets the authority to trust if the options name none.
+    pub(crate) fn set_default_ca_file(&mut self, file: &Path) {
+        if self.ca_file.is_none() && self.ca_path.is_none() {
+            self.ca_file = Some(file.to_owned());
+        }
     }
 
     /// Sets an option by the name of its parameter in Celery's URLs: `ssl_cert_reqs` and the like.

@@ -154,11 +154,8 @@ impl RedisEndpoint {
     /// Sets the authority to trust if the endpoint uses TLS and names none.
     #[must_use]
     pub fn with_default_ca_file(mut self, file: &Path) -> Self {
-        if let Some(tls) = &mut self.tls
-            && tls.ca_file.is_none()
-            && tls.ca_path.is_none()
-        {
-            tls.ca_file = Some(file.to_owned());
+        if let Some(tls) = &mut self.tls {
+            tls.set_default_ca_file(file);
         }
         self
     }

@@ -214,3 +214,95 @@ fn a_batch_is_confirmed_post_by_post() {
     }
     assert_eq!(node.connections().unwrap(), 1);
 }
+
+#[test]
+fn pipelined_posts_are_confirmed_when_they_are_collected() {
+    let node = node();
+    let mut client = with_options(&node.url(), |options| options.window_posts = 100);
+
+    // The queue does not exist: the first window creates it, and every task is in it once.
+    let ids: Vec<String> = (0..250).map(|number| number.to_string()).collect();
+    for id in &ids {
+        within(LONG, |wait| client.publish_later(&post("new", id), wait)).unwrap();
+    }
+    assert_eq!(client.outstanding(), 50);
+    assert_eq!(within(LONG, |wait| client.collect(wait)), []);
+    assert_eq!(client.outstanding(), 0);
+    let mut found = drain(&mut client, "new");
+    found.sort_by_key(|id| id.parse::<u32>().unwrap());
+    assert_eq!(found, ids);
+
+    // A full queue refuses some, which are named; the others are queued.
+    let mut full = Queue::durable("full");
+    full.arguments.set("x-max-length", &2).unwrap();
+    full.arguments.set("x-overflow", "reject-publish").unwrap();
+    within(LONG, |wait| client.declare_queue(&full, wait)).unwrap();
+    for id in ["a", "b", "c", "d"] {
+        let queue = if id == "d" { "new" } else { "full" };
+        within(LONG, |wait| client.publish_later(&post(queue, id), wait)).unwrap();
+    }
+    let refused = within(Duration::from_secs(1), |wait| client.collect(wait));
+    let refused: Vec<_> = refused
+        .iter()
+        .map(|error| (&*error.task_id, error.outcome_unknown, &*error.cause))
+        .collect();
+    assert_eq!(refused, [("c", false, &ClientError::NotTaken)]);
+    assert_eq!(drain(&mut client, "full"), ["a", "b"]);
+    assert_eq!(drain(&mut client, "new"), ["d"]);
+
+    // Without the right to create a queue, a task without one is named.
+    let mut client = with_options(&node.url(), |options| options.create_missing = None);
+    within(LONG, |wait| client.publish_later(&post("none", "e"), wait)).unwrap();
+    let refused = within(LONG, |wait| client.collect(wait));
+    assert!(
+        matches!(&refused[..], [one] if !one.outcome_unknown
+            && matches!(*one.cause, ClientError::Unroutable { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn pipelined_posts_on_a_lost_connection_are_reported_or_repeated() {
+    let mut node = node();
+    let mut client = client(&node.url());
+    within(LONG, |wait| {
+        client.declare_queue(&Queue::durable("q"), wait)
+    })
+    .unwrap();
+    within(LONG, |wait| client.publish_later(&post("q", "first"), wait)).unwrap();
+    node.kill9();
+    // The first was written; a frozen or killed server may have it.
+    let failures = within(LONG, |wait| client.collect(wait));
+    node.restart().unwrap();
+    let queued = drain(&mut client, "q");
+    match &failures[..] {
+        // It was confirmed before the end.
+        [] => assert_eq!(queued, ["first"]),
+        [one] => assert!(one.outcome_unknown && &*one.task_id == "first", "{one:?}"),
+        _ => panic!("{failures:?}"),
+    }
+    // The next post finds the connection closed, and goes over a new one.
+    within(LONG, |wait| {
+        client.publish_later(&post("q", "second"), wait)
+    })
+    .unwrap();
+    assert_eq!(within(LONG, |wait| client.collect(wait)), []);
+    within(LONG, |wait| client.publish_later(&post("q", "third"), wait)).unwrap();
+    node.close_connections().unwrap();
+    let fourth = within(LONG, |wait| {
+        client.publish_later(&post("q", "fourth"), wait)
+    });
+    let mut unknown = within(LONG, |wait| client.collect(wait));
+    unknown.extend(fourth.err());
+    let queued = drain(&mut client, "q");
+    for id in ["third", "fourth"] {
+        let is_unknown = unknown
+            .iter()
+            .any(|it| &*it.task_id == id && it.outcome_unknown);
+        assert!(
+            queued.iter().any(|it| it == id) || is_unknown,
+            "{id}: {unknown:?}"
+        );
+        assert!(queued.iter().filter(|it| *it == id).count() <= 1, "{id}");
+    }
+}

@@ -122,8 +122,10 @@ fn option(builder: EndpointBuilder, name: &str, value: impl AsRef<Path>) -> Endp
 }
 
 fn built(builder: EndpointBuilder) -> Arc<RedisEndpoint> {
-    let Endpoint::Redis(endpoint) = builder.build().unwrap();
-    endpoint
+    match builder.build().unwrap() {
+        Endpoint::Redis(endpoint) => endpoint,
+        Endpoint::Amqp(rabbitmq) => panic!("{rabbitmq} is not a Redis"),
+    }
 }
 
 fn ping(builder: EndpointBuilder) -> Result<(), ClientError> {

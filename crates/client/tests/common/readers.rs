@@ -12,6 +12,7 @@
 use celery_client::Endpoint;
 use celery_client::amqp::AmqpEndpoint;
 use celery_client::endpoint::Address;
+use celery_client::redis::RedisEndpoint;
 use celery_client::redis::blocking::{Shape, answers};
 
 /// The largest answer to accept, in bytes.
@@ -39,7 +40,7 @@ pub fn endpoint(bytes: &[u8]) {
     if matches!(endpoint.address(), Address::Unix(_)) {
         return;
     }
-    let Endpoint::Redis(again) = Endpoint::from_url(&shown).unwrap();
+    let again = RedisEndpoint::from_url(&shown).unwrap();
     assert_eq!(again.identity(), endpoint.identity(), "{shown}");
     let mask = again.password().map(celery_client::Secret::reveal);
     assert_eq!(mask, endpoint.password().map(|_| "********"), "{shown}");

@@ -78,6 +78,12 @@ impl TableBuf {
         Self::from_json(&json)
     }
 
+    /// Returns the number of bytes.
+    #[expect(clippy::len_without_is_empty, reason = "a table has no use for it")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Returns the table.
     pub fn as_table(&self) -> Table<'_> {
         Table(&self.0)

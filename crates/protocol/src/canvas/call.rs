@@ -10,11 +10,12 @@ use super::error::CanvasError;
 use super::options::{Options, Raws, Value};
 use super::outcome::Outcome;
 use super::signature::{Kind, Signature};
+use crate::message::Carried;
 
 /// About how many bytes a value takes besides its text.
 const AROUND: usize = 16;
 
-impl Calling<'_> {
+impl<M: Carried> Calling<'_, M> {
     /// Calls a signature with further arguments and options, and returns its result.
     ///
     /// # Errors

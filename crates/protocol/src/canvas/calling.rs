@@ -11,7 +11,9 @@ use crate::message::{EncodeError, Task};
 use crate::time::Timestamp;
 
 /// The program that calls signatures: its settings, and the task that it runs if it is a worker.
-pub trait Caller {
+///
+/// `M` is the message as its broker carries it. On Redis that is text.
+pub trait Caller<M = Vec<u8>> {
     /// Returns a new UUID.
     fn new_id(&self) -> String;
 
@@ -34,7 +36,7 @@ pub trait Caller {
     ///
     /// # Errors
     /// [`EncodeError`] if the task cannot be written.
-    fn encode(&self, task: &Task, queue: &str) -> Result<Vec<u8>, EncodeError>;
+    fn encode(&self, task: &Task, queue: &str) -> Result<M, EncodeError>;
 
     /// Completes the options of a single task before its message is made, e.g. by those of its
     /// route.
@@ -54,9 +56,9 @@ pub trait Caller {
 
 /// One thing that a call does, in the order in which it must be done.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Call {
+pub enum Call<M = Vec<u8>> {
     /// Publish a message.
-    Publish(Outgoing),
+    Publish(Outgoing<M>),
     /// Begin a chord. The messages of its members follow.
     Begin(NewChord),
 }
@@ -64,17 +66,20 @@ pub enum Call {
 /// A message to be published, written in the form of the broker.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Outgoing {
+pub struct Outgoing<M = Vec<u8>> {
     /// The id of the task.
     pub id: String,
     /// The name of the task.
     pub task: String,
     /// The queue.
     pub queue: Arc<str>,
+    /// The exchange that the options name together with a routing key, which is then in `queue`.
+    /// Brokers that have exchanges publish to it.
+    pub exchange: Option<String>,
     /// The priority from 0 to 9.
     pub priority: u8,
     /// The message.
-    pub message: Vec<u8>,
+    pub message: M,
     /// Its header `traceparent`, if that is a text.
     pub traceparent: Option<String>,
 }
@@ -92,23 +97,23 @@ pub struct NewChord {
 }
 
 /// The calls of signatures by one caller.
-pub struct Calling<'a> {
+pub struct Calling<'a, M = Vec<u8>> {
     /// The caller.
-    pub(super) caller: &'a dyn Caller,
+    pub(super) caller: &'a dyn Caller<M>,
     pub(super) now: Timestamp,
     /// The limits.
     pub load: Load,
     /// The results that the called tasks will have.
     pub outcomes: Outcomes,
     /// What is to be done.
-    pub calls: Vec<Call>,
+    pub calls: Vec<Call<M>>,
     /// The results that belong to the task that calls.
     pub children: Vec<Outcome>,
 }
 
-impl<'a> Calling<'a> {
+impl<'a, M> Calling<'a, M> {
     /// Returns calls that have not begun.
-    pub fn new(caller: &'a dyn Caller, now: Timestamp, load: Load) -> Self {
+    pub fn new(caller: &'a dyn Caller<M>, now: Timestamp, load: Load) -> Self {
         Calling {
             caller,
             now,

@@ -8,8 +8,9 @@ use super::links::{add_body_callbacks, strip_header_links, unroll_chords};
 use super::options::{Options, Value, json};
 use super::outcome::Outcome;
 use super::signature::{Kind, Signature};
+use crate::message::Carried;
 
-impl Calling<'_> {
+impl<M: Carried> Calling<'_, M> {
     /// Calls a chord: callbacks go to the body, a delay to the header, other options to both.
     pub(super) fn apply_chord(
         &mut self,

@@ -13,6 +13,7 @@ use super::links::{Unrolled, link_errors, prepend, strip_header_links, unroll_bo
 use super::options::{Options, Value};
 use super::outcome::Outcome;
 use super::signature::{Chord, Kind, Signature};
+use crate::message::Carried;
 
 /// The steps of a chain, the last one first, and their results in the same order.
 #[derive(Default)]
@@ -21,7 +22,7 @@ pub(super) struct Steps {
     pub(super) outcomes: Vec<Outcome>,
 }
 
-impl Calling<'_> {
+impl<M: Carried> Calling<'_, M> {
     /// Gives a signature and its parts their ids and their place, and returns the result to come.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use super::options::{Options, Raws, STAMPED_HEADERS, json};
 use super::signature::{Kind, Signature};
 use crate::compression::Compression;
 use crate::fields::Fields;
-use crate::message::{Protocol, Task, TimeLimit, is_known_header, is_known_property};
+use crate::message::{Carried, Protocol, Task, TimeLimit, is_known_header, is_known_property};
 use crate::serializer::Serializer;
 use crate::time::Timestamp;
 
@@ -71,9 +71,9 @@ const NO_PROPERTIES: [&str; 42] = [
 const TRANSIENT: u8 = 1;
 const PERSISTENT: u8 = 2;
 
-impl Calling<'_> {
+impl<M: Carried> Calling<'_, M> {
     /// Returns the message of a task.
-    pub(super) fn message(&self, it: &mut Signature) -> Result<Outgoing, CanvasError> {
+    pub(super) fn message(&self, it: &mut Signature) -> Result<Outgoing<M>, CanvasError> {
         self.caller.complete(it)?;
         let options = &it.options;
         let Kind::Task { kwargs, .. } = &it.kind else {
@@ -125,11 +125,12 @@ impl Calling<'_> {
             task.protocol = Protocol::V1;
         }
         let inner = mapped(it);
-        let queue = self.queue(inner.as_deref().unwrap_or(&it.task), options)?;
+        let (queue, exchange) = self.queue(inner.as_deref().unwrap_or(&it.task), options)?;
         let message = self.caller.encode(&task, &queue)?;
-        self.load.add(message.len())?;
+        self.load.add(message.size())?;
         Ok(Outgoing {
             queue,
+            exchange,
             priority: task.priority(),
             message,
             traceparent: traceparent(&task),
@@ -141,17 +142,22 @@ impl Calling<'_> {
     /// Returns the queue of a task: the named one, that of a route, or the default.
     ///
     /// An exchange and a routing key count only together. They stand for the queue that is bound to
-    /// them: the one with the routing key's name, as Celery creates queues.
-    fn queue(&self, task: &str, options: &Options) -> Result<Arc<str>, CanvasError> {
+    /// them: the one with the routing key's name, as Celery creates queues. The exchange is returned
+    /// as well.
+    fn queue(
+        &self,
+        task: &str,
+        options: &Options,
+    ) -> Result<(Arc<str>, Option<String>), CanvasError> {
         if let Some(queue) = options.text("queue") {
-            return Ok(Arc::from(queue));
+            return Ok((Arc::from(queue), None));
         }
         if options.truth("queue") == Some(true) {
             return Err(CanvasError::Option("the queue is not a name".to_owned()));
         }
         match (options.text("exchange"), options.text("routing_key")) {
-            (Some(_), Some(key)) => Ok(Arc::from(key)),
-            _ => Ok(self.caller.queue_of(task)),
+            (Some(exchange), Some(key)) => Ok((Arc::from(key), Some(exchange))),
+            _ => Ok((self.caller.queue_of(task), None)),
         }
     }
 

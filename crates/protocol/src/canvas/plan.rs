@@ -6,31 +6,32 @@ use super::load::Load;
 use super::options::{Options, Value};
 use super::outcome::{Outcome, Outcomes};
 use super::signature::Signature;
+use crate::message::Carried;
 use crate::time::Timestamp;
 
 /// The messages of a canvas, the chords that begin before them, and the results to come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[non_exhaustive]
-pub struct Plan {
+pub struct Plan<M = Vec<u8>> {
     /// The chords. Each must have begun before a message is sent: a member that ends before would
     /// not be counted.
     pub chords: Vec<NewChord>,
     /// The messages, in the order in which Celery sends them.
-    pub messages: Vec<Outgoing>,
+    pub messages: Vec<Outgoing<M>>,
     /// The results that the tasks will have.
     pub outcomes: Outcomes,
     /// The result of the whole: of a chain the last task's, of a chord the body's.
     pub result: Outcome,
 }
 
-impl Plan {
+impl<M: Carried> Plan<M> {
     /// Returns the plan for a call of a canvas with further arguments and options. At most `most`
     /// bytes are sent, unless it is a single message.
     ///
     /// # Errors
     /// [`CanvasError`] if a part of the canvas cannot be sent.
     pub fn new(
-        caller: &dyn Caller,
+        caller: &dyn Caller<M>,
         canvas: Signature,
         (args, kwargs, options): (&[Value], Option<&Value>, Options),
         now: Timestamp,
@@ -38,18 +39,19 @@ impl Plan {
     ) -> Result<Self, CanvasError> {
         let mut calling = Calling::new(caller, now, Load::new(most));
         let result = calling.apply(canvas, args, kwargs, options)?;
-        let mut plan = Plan {
-            result,
-            ..Plan::default()
-        };
+        let (mut chords, mut messages) = (Vec::new(), Vec::new());
         for call in calling.calls {
             match call {
-                Call::Begin(chord) => plan.chords.push(chord),
-                Call::Publish(message) => plan.messages.push(message),
+                Call::Begin(chord) => chords.push(chord),
+                Call::Publish(message) => messages.push(message),
             }
         }
-        plan.outcomes = calling.outcomes;
-        Ok(plan)
+        Ok(Plan {
+            chords,
+            messages,
+            outcomes: calling.outcomes,
+            result,
+        })
     }
 }
 

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use super::encode::PERSISTENT;
 use super::envelope::Envelope;
 use super::{
-    Cause, DecodeError, DecodeOptions, DeliveryInfo, EncodeError, EncodeOptions, Protocol, Task,
+    Carried, Cause, DecodeError, DecodeOptions, DeliveryInfo, EncodeError, EncodeOptions, Protocol,
+    Task,
 };
 use crate::amqp::{AmqpError, Properties, Short, TableBuf};
 use crate::fields::Fields;
@@ -68,6 +69,12 @@ impl AmqpMessage {
             user_id: None,
             cluster_id: None,
         })
+    }
+}
+
+impl Carried for AmqpMessage {
+    fn size(&self) -> usize {
+        self.headers.len() + self.body.len()
     }
 }
 

@@ -33,6 +33,7 @@ pub use envelope::{is_known_header, is_known_property};
 pub use error::{Cause, DecodeError, EncodeError};
 pub use options::{DEFAULT_MAX_BODY, DEFAULT_MAX_UNPACKED, DecodeOptions};
 pub use redelivery::{Redelivery, Unacked, mark_redelivered, may_be_redelivered, unacked_entry};
+pub use size::Carried;
 pub(crate) use task::OriginalArguments;
 pub use task::{DeliveryInfo, Embed, Properties, Protocol, Task, TimeLimit};
 pub use template::{Call, Message, Scratch, Template};

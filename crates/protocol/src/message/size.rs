@@ -2,6 +2,18 @@
 
 use super::Task;
 
+/// A message as a broker carries it.
+pub trait Carried {
+    /// Returns about the number of bytes of the message.
+    fn size(&self) -> usize;
+}
+
+impl Carried for Vec<u8> {
+    fn size(&self) -> usize {
+        self.len()
+    }
+}
+
 impl Task {
     /// Returns the number of bytes of all its texts, each of which can be of any length. Rust's own
     /// overhead is not counted.

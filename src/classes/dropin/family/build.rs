@@ -11,7 +11,8 @@ use ext_php_rs::types::Zval;
 
 use super::client::Client;
 use crate::classes::dropin::api::Api;
-use crate::connection::{Connection, Details};
+use crate::connection::Connection;
+use crate::connection::details::Details;
 use crate::ffi::call::Call;
 use crate::ffi::class::{Param, optional, required};
 use crate::ffi::throw::{Kind, Thrown};
@@ -176,6 +177,16 @@ fn configured_backend() -> Result<Option<Rc<Connection>>, Thrown> {
     Ok(configured)
 }
 
+/// Refuses a backend that the code names and that keeps no results.
+fn check_backend(backend: &Connection) -> Result<(), Thrown> {
+    let refused = |why| {
+        Thrown::celery(format!(
+            "The result backend {backend} cannot be used: {why}."
+        ))
+    };
+    backend.check_backend().map_err(refused)
+}
+
 fn build_both(
     call: &mut Call<'_>,
     api: Api,
@@ -186,6 +197,7 @@ fn build_both(
     let backend = match backend {
         Some(details) => {
             let backend = details.connect_later()?;
+            check_backend(&backend)?;
             registry::remember(&backend);
             Some(backend)
         }

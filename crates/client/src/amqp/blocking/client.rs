@@ -7,11 +7,12 @@ use celery_protocol::amqp::limits::MAX_BODY;
 use celery_protocol::amqp::{Method, Reply};
 
 use super::link::{Link, unexpected_reply};
+use super::owing::Owing;
 use super::queue::QueueType;
 use crate::amqp::AmqpEndpoint;
 use crate::blocking::connect::Connect;
 use crate::blocking::{CircuitOptions, Process, Wait};
-use crate::error::ClientError;
+use crate::error::{ClientError, PublishError};
 
 /// The limits and timeouts of a client.
 #[derive(Clone, Debug)]
@@ -32,6 +33,10 @@ pub struct ClientOptions {
     /// The type of queue that is created if a post by a queue's name finds none, or `None` to
     /// report such a post as an error.
     pub create_missing: Option<QueueType>,
+    /// Limit for pipelined posts whose outcomes were not collected.
+    pub window_posts: usize,
+    /// Limit for the bytes of these posts, which the client keeps.
+    pub window_bytes: usize,
 }
 
 impl Default for ClientOptions {
@@ -43,6 +48,8 @@ impl Default for ClientOptions {
             spin: true,
             max_body: MAX_BODY,
             create_missing: Some(QueueType::Classic),
+            window_posts: 1000,
+            window_bytes: 4 << 20,
         }
     }
 }
@@ -54,6 +61,10 @@ pub struct Client {
     pub(super) options: ClientOptions,
     /// The connection, between two calls.
     kept: Option<Box<Link>>,
+    /// The connection of pipelined posts whose outcomes were not collected.
+    pub(super) owing: Option<Owing>,
+    /// Failures of pipelined posts.
+    pub(super) late: Vec<PublishError>,
     /// The process that made the connection. In a fork of it, the connection belongs to the parent.
     owner: Process,
 }
@@ -65,6 +76,8 @@ impl Client {
             endpoint,
             options,
             kept: None,
+            owing: None,
+            late: Vec::new(),
             owner: Process::current(),
         }
     }
@@ -85,9 +98,11 @@ impl Client {
         self.kept.as_mut().is_some_and(|link| link.is_alive())
     }
 
-    /// Returns `true` if this process made a connection that is kept.
-    pub(super) fn has_own_connection(&self) -> bool {
-        self.kept.is_some() && self.owner == Process::current()
+    /// Returns `true` if this process made a connection that is kept, and no outcome of a pipelined
+    /// post remains to be collected.
+    pub(super) fn may_rest(&self) -> bool {
+        let is_settled = self.owing.is_none() && self.late.is_empty();
+        self.kept.is_some() && is_settled && self.owner == Process::current()
     }
 
     /// Checks that the server answers.
@@ -182,11 +197,13 @@ impl Client {
     }
 
     /// Drops the connection of the parent in a process that has just found out that it is a fork.
-    fn check_owner(&mut self) {
+    pub(super) fn check_owner(&mut self) {
         let process = Process::current();
         if self.owner != process {
             self.owner = process;
             self.kept = None;
+            self.owing = None;
+            self.late.clear();
         }
     }
 

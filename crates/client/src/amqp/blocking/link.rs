@@ -273,6 +273,25 @@ impl Link {
         read.is_ok() && matches!(self.event_at_hand(), Ok(None))
     }
 
+    /// Reads what has arrived, without waiting.
+    pub(super) fn read_at_hand(&mut self) -> Result<(), ClientError> {
+        let inbox = &mut Incoming::new(&mut self.session, self.sent);
+        match self.stream.read_available(inbox) {
+            Ok(_) => Ok(()),
+            Err(broken) => Err(self.lost(broken)),
+        }
+    }
+
+    /// Returns `true` if the server has said that it reads from no publisher.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.is_some()
+    }
+
+    /// Returns `true` if a post to an exchange needs no question first.
+    pub(super) fn knows_exchange(&self, name: &str) -> bool {
+        name.is_empty() || self.exchanges.contains(name)
+    }
+
     /// Notes that a call has ended well.
     pub(super) fn touch(&mut self) {
         self.last_used = Instant::now();

@@ -32,7 +32,7 @@
 //! * `post` and `queue`: what to post, and what to declare;
 //! * `link`: a connection, opened and logged in;
 //! * `client`: the connection of a client, and requests that may be repeated;
-//! * `publish`: posts, one or many; `outcome`: what the answers to posts mean;
+//! * `publish`: posts, one or many; `pipeline` and `owing`: posts that are confirmed later; `outcome`: what the answers to posts mean;
 //! * `receive`: messages from a queue; `declare`: queues;
 //! * `pool`: idle connections.
 
@@ -40,6 +40,8 @@ mod client;
 mod declare;
 mod link;
 mod outcome;
+mod owing;
+mod pipeline;
 mod pool;
 mod post;
 mod publish;

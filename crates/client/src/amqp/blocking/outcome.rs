@@ -6,6 +6,7 @@
 //! * The message was not written completely: it is not queued.
 //! * It was written, and no answer came: the outcome is unknown.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use celery_protocol::amqp::{Event, Short};
@@ -38,20 +39,33 @@ struct Open {
 }
 
 /// The posts that were written together on a connection, and their outcomes.
-pub(super) struct Round<'p> {
-    posts: &'p [&'p Post],
+pub(super) struct Round<P> {
+    posts: Vec<P>,
     outcomes: Vec<Option<Outcome>>,
     /// The posts without an answer by their numbers.
     open: BTreeMap<u64, Open>,
 }
 
-impl<'p> Round<'p> {
-    pub(super) fn new(posts: &'p [&'p Post]) -> Self {
+impl<P: Borrow<Post>> Round<P> {
+    pub(super) fn new(posts: Vec<P>) -> Self {
         Self {
-            posts,
             outcomes: vec![None; posts.len()],
+            posts,
             open: BTreeMap::new(),
         }
+    }
+
+    /// Returns the number of posts.
+    pub(super) fn len(&self) -> usize {
+        self.posts.len()
+    }
+
+    /// Adds a post, like [`published`](Self::published).
+    pub(super) fn published_next(&mut self, post: P, number: u64, end: u64) {
+        let index = self.posts.len();
+        self.posts.push(post);
+        self.outcomes.push(None);
+        self.published(index, number, end);
     }
 
     /// Notes that a post has its number, and that its bytes end at `end`.
@@ -101,9 +115,9 @@ impl<'p> Round<'p> {
                     .correlation_id
                     .map(Short::bytes)
                     .unwrap_or_default();
-                let posts = self.posts;
+                let posts = &self.posts;
                 let is_it = |open: &&mut Open| {
-                    let post = posts.get(open.index);
+                    let post = posts.get(open.index).map(Borrow::<Post>::borrow);
                     open.returned.is_none()
                         && post.is_some_and(|post| {
                             post.message.correlation_id.as_bytes() == id
@@ -154,13 +168,13 @@ impl<'p> Round<'p> {
         self.open.values().any(|open| has_sent(open.end))
     }
 
-    /// Returns an outcome for each post. Those without an answer have the error that ended the
+    /// Returns each post with its outcome. Those without an answer have the error that ended the
     /// round.
     pub(super) fn end(
         mut self,
         error: Option<ClientError>,
         has_sent: impl Fn(u64) -> bool,
-    ) -> Vec<Outcome> {
+    ) -> Vec<(P, Outcome)> {
         let error = error.unwrap_or(ClientError::NotTaken);
         for open in std::mem::take(&mut self.open).into_values() {
             let outcome = match open.returned {
@@ -171,8 +185,8 @@ impl<'p> Round<'p> {
             self.decide(open.index, outcome);
         }
         let outcomes = self.outcomes.into_iter();
-        outcomes
-            .map(|outcome| outcome.unwrap_or_else(|| Outcome::Not(error.clone())))
-            .collect()
+        let outcomes =
+            outcomes.map(|outcome| outcome.unwrap_or_else(|| Outcome::Not(error.clone())));
+        self.posts.into_iter().zip(outcomes).collect()
     }
 }

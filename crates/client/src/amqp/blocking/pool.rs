@@ -29,7 +29,7 @@ impl Pooled for Client {
     }
 
     fn may_rest(&self) -> bool {
-        self.has_own_connection()
+        self.may_rest()
     }
 }
 

@@ -1,6 +1,6 @@
 //! A message on its way to the broker.
 
-use celery_protocol::message::AmqpMessage;
+use celery_protocol::message::{AmqpMessage, Carried as _};
 
 /// A message to post, and where it goes.
 ///
@@ -22,6 +22,11 @@ pub struct Post {
 }
 
 impl Post {
+    /// Returns about the number of bytes of the message.
+    pub(super) fn size(&self) -> usize {
+        self.message.size()
+    }
+
     /// Returns the exchange and the queue to create if they are missing.
     pub(super) fn home(&self) -> Option<Home<'_>> {
         if self.exchange.is_empty() {

@@ -3,6 +3,7 @@
 //! A post is repeated until the deadline while it is certain that it is not queued and the reason
 //! passes by itself. After an unknown outcome it is never repeated.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ impl Client {
     /// Posts tasks without waiting between them. Returns an outcome for each task, in their order.
     pub fn publish_batch(
         &mut self,
-        posts: &[Post],
+        posts: &[impl Borrow<Post>],
         wait: &mut Wait<'_>,
     ) -> Vec<Result<(), PublishError>> {
         let mut results: Vec<Result<(), PublishError>> = posts.iter().map(|_| Ok(())).collect();
@@ -59,12 +60,19 @@ impl Client {
                 created: false,
             })
             .collect();
-        let mut backoff = Backoff::between(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut backoff = backoff();
         let mut fail = |index: usize, unknown, cause| {
-            results[index] = Err(PublishError::new(&*posts[index].task_id, unknown, cause));
+            results[index] = Err(PublishError::new(
+                &*posts[index].borrow().task_id,
+                unknown,
+                cause,
+            ));
         };
         while !pending.is_empty() {
-            let now: Vec<&Post> = pending.iter().map(|one| &posts[one.index]).collect();
+            let now: Vec<&Post> = pending
+                .iter()
+                .map(|one| posts[one.index].borrow())
+                .collect();
             let outcomes = self.try_posts(&now, wait);
             let mut missing = BTreeSet::new();
             let mut again = Vec::new();
@@ -73,7 +81,7 @@ impl Client {
                     Outcome::Done => {}
                     Outcome::Unknown(cause) => fail(one.index, true, cause),
                     Outcome::Not(cause @ ClientError::Unroutable { .. }) => {
-                        let post = &posts[one.index];
+                        let post = posts[one.index].borrow();
                         let may_create = !one.created && self.options.create_missing.is_some();
                         if let Some(home) = post.home().filter(|_| may_create) {
                             one.created = true;
@@ -125,11 +133,12 @@ impl Client {
             }
             return vec![Outcome::Not(error); posts.len()];
         }
-        let mut round = Round::new(posts);
+        let mut round = Round::new(posts.to_vec());
+        let outcomes = |ended: Vec<(&Post, Outcome)>| ended.into_iter().map(|(_, it)| it).collect();
         match write_and_wait(&mut link, posts, &mut round, wait) {
             Ok(()) => {
                 self.keep(link);
-                round.end(None, |_| true)
+                outcomes(round.end(None, |_| true))
             }
             Err(error) => {
                 let error = link.explained(error);
@@ -137,7 +146,7 @@ impl Client {
                 if round.is_in_doubt(sent) && error != ClientError::Forked {
                     link.reset_on_drop();
                 }
-                round.end(Some(error), sent)
+                outcomes(round.end(Some(error), sent))
             }
         }
     }
@@ -146,7 +155,7 @@ impl Client {
 fn write_and_wait(
     link: &mut Link,
     posts: &[&Post],
-    round: &mut Round<'_>,
+    round: &mut Round<&Post>,
     wait: &mut Wait<'_>,
 ) -> Result<(), ClientError> {
     link.wait_until_unblocked(wait)?;
@@ -170,8 +179,13 @@ fn write_and_wait(
     Ok(())
 }
 
+/// Returns the pauses before a post is repeated.
+pub(super) fn backoff() -> Backoff {
+    Backoff::between(FIRST_PAUSE, LONGEST_PAUSE)
+}
+
 /// Packs a post. Returns its number on the channel.
-fn pack(link: &mut Link, post: &Post) -> Result<u64, ClientError> {
+pub(super) fn pack(link: &mut Link, post: &Post) -> Result<u64, ClientError> {
     let route = |exchange, routing_key| Route {
         exchange,
         routing_key,
@@ -190,7 +204,7 @@ fn pack(link: &mut Link, post: &Post) -> Result<u64, ClientError> {
 
 /// Returns `true` if a post that is not queued may be repeated after this error. Connecting has
 /// attempts and a timeout of its own, and an alarm has lasted until the deadline.
-fn may_repeat(cause: &ClientError) -> bool {
+pub(super) fn may_repeat(cause: &ClientError) -> bool {
     let is_final = matches!(
         cause,
         ClientError::Connect { .. } | ClientError::CircuitOpen { .. } | ClientError::Blocked { .. }

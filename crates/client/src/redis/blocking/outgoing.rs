@@ -23,6 +23,28 @@ pub trait Outgoing {
     fn write(&self, frame: Frame<'_>);
 }
 
+impl<O: Outgoing> Outgoing for &O {
+    fn queue(&self) -> &Arc<str> {
+        (**self).queue()
+    }
+
+    fn priority(&self) -> u8 {
+        (**self).priority()
+    }
+
+    fn task_id(&self) -> &str {
+        (**self).task_id()
+    }
+
+    fn size(&self) -> usize {
+        (**self).size()
+    }
+
+    fn write(&self, frame: Frame<'_>) {
+        (**self).write(frame);
+    }
+}
+
 /// The place for a message in a command.
 pub struct Frame<'w>(&'w mut Vec<u8>);
 
