@@ -113,6 +113,8 @@ pub use app::{StartError, Stopped, Worker, WorkerBuilder};
 /// * `soft_time_limit`, `time_limit` – limits for a run. Default: none.
 /// * `max_concurrency = 2`, `fleet_rate_limit = "100/m"` – limits across all workers. Default: none.
 /// * `limit_by` – the argument, by name or position, for each value of which those are kept.
+/// * `unique = "until_done"`, `unique_by(…)` – one call of those with the same arguments waits or
+///   runs in all workers. Default: not unique.
 /// * `batch(size = 500, linger = "5ms")` – one run for many calls; see below.
 ///
 /// Times are written as `"5ms"`, `"10s"`, `"2m"` or `"1h"`.

@@ -245,6 +245,9 @@ impl TestWorker {
                 // An error means that the run has been given up.
                 let _ = begun.send(delivery);
             }
+            Order::Unlock(_, _, freed) => {
+                let _ = freed.send(());
+            }
             Order::Settle(_) => {}
         }
     }
@@ -283,6 +286,7 @@ pub(crate) fn delivery(tag: Tag, task: Task) -> Delivery {
         size: 0,
         outbox: Outbox::default(),
         run: None,
+        unique: None,
         is_noted: false,
         orders: None,
     }

@@ -326,7 +326,7 @@ async fn admit_spreads_calls_at_a_slow_rate() {
     assert!((3_000_000..3_602_000).contains(&left), "{left}");
     // A higher rate counts at once, and so does a clock that was set back.
     assert_eq!(admit(&mut b, &["b 0 1000000"]).await, "[0]");
-    b.ask(&["SET", "rate", "99999999999999999"]).await;
+    b.ask(&["SET", "rate", "90000000000000009"]).await;
     assert_eq!(admit(&mut b, &["b 0 3600000000"]).await, "[0]");
 }
 
@@ -352,6 +352,117 @@ async fn admit_takes_neither_a_place_nor_a_turn_unless_it_has_both() {
     // The set has a place, but the rate has no turn.
     assert_ne!(admit(&mut b, &["c 2 3600000000"]).await, "[0]");
     assert_eq!(b.ask(&["ZRANGE", "places", "0", "-1"]).await, "[a]");
+}
+
+/// Asks for one lock, as `word tag id wait time`.
+async fn lock(b: &mut Bench, calls: &[&str]) -> String {
+    let mut keys = vec!["index"];
+    let mut arguments = vec!["60"];
+    for call in calls {
+        keys.push("lock");
+        arguments.extend(call.split(' '));
+    }
+    b.run(&scripts::LOCK, &keys, &arguments).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_lock_belongs_to_a_held_message() {
+    let mut b = Bench::new().await;
+    b.ask(&["ZADD", "index", "1", "a", "2", "b", "3", "c"])
+        .await;
+    let calls = ["take a one 0 0", "take b two 0 0", "take gone two 0 0"];
+    assert_eq!(lock(&mut b, &calls).await, "[ one -]");
+    assert_eq!(b.ask(&["GET", "lock"]).await, "a 0 one");
+    assert_eq!(b.ask(&["TTL", "lock"]).await, "60");
+    // The answer was lost, and the call is sent again.
+    assert_eq!(lock(&mut b, &calls[..2]).await, "[ one]");
+    // The message of the lock goes back to its queue, and comes again.
+    b.ask(&["ZREM", "index", "a"]).await;
+    assert_eq!(lock(&mut b, &["take b one 0 0"]).await, "[]");
+    assert_eq!(lock(&mut b, &["take c two 0 0"]).await, "[one]");
+    // The same task under another tag, while the first is held.
+    assert_eq!(lock(&mut b, &["take c one 0 0"]).await, "[one]");
+    // Only the owner frees it.
+    lock(&mut b, &["free c  0 0"]).await;
+    assert_eq!(b.ask(&["GET", "lock"]).await, "b 0 one");
+    lock(&mut b, &["free b  0 0"]).await;
+    assert_eq!(b.ask(&["EXISTS", "lock"]).await, "0");
+    // It is kept for as long as its call waits.
+    assert_eq!(lock(&mut b, &["take c two 40000000 0"]).await, "[]");
+    assert_eq!(b.ask(&["TTL", "lock"]).await, "100");
+}
+
+#[tokio::test]
+async fn a_lock_with_a_time_outlives_its_message() {
+    let mut b = Bench::new().await;
+    b.ask(&["ZADD", "index", "1", "a", "2", "b"]).await;
+    assert_eq!(lock(&mut b, &["take a one 0 3600000000"]).await, "[]");
+    b.ask(&["ZREM", "index", "a"]).await;
+    let second = ["take b two 0 3600000000"];
+    assert_eq!(lock(&mut b, &second).await, "[one]");
+    let value = b.ask(&["GET", "lock"]).await;
+    // The task itself may come again, and its time does not begin again.
+    assert_eq!(lock(&mut b, &["take b one 0 7200000000"]).await, "[]");
+    assert_eq!(b.ask(&["GET", "lock"]).await, value.replacen("a ", "b ", 1));
+    b.ask(&["SET", "lock", "a 1 one"]).await;
+    assert_eq!(lock(&mut b, &second).await, "[]");
+    // A value that is not a lock counts as none.
+    b.ask(&["SET", "lock", "something"]).await;
+    assert_eq!(lock(&mut b, &second).await, "[]");
+}
+
+#[tokio::test]
+async fn a_settlement_ends_a_lock_or_keeps_it_for_a_retry() {
+    let mut b = Bench::new().await;
+    for (value, micros, expected) in [
+        ("TAG 0 one", "0", None),
+        // A retry.
+        ("TAG 0 one", "60000000", Some("- ")),
+        // A lock with a time.
+        ("TAG 99999999999999 one", "0", None),
+        (
+            "TAG 9000000000000000 one",
+            "0",
+            Some("- 9000000000000000 one"),
+        ),
+        (
+            "TAG 9000000000000000 one",
+            "1",
+            Some("- 9000000000000000 one"),
+        ),
+        // Another message has it.
+        ("other 0 two", "0", Some("other 0 two")),
+        ("something", "0", Some("something")),
+    ] {
+        b.ask(&["DEL", "unacked", "index"]).await;
+        b.held(&["{1}"]).await;
+        let tag = "rs:a:1:0001";
+        b.ask(&["SET", "lock", &value.replace("TAG", tag)]).await;
+        let arguments = [
+            "60", "w", "1000", "1", "steps", tag, "1", "lock", "4", micros,
+        ];
+        let keys = ["unacked", "index", "dead", "lock"];
+        assert_eq!(
+            b.run(&scripts::SETTLE, &keys, &arguments).await.unwrap(),
+            "[[] []]"
+        );
+        assert_eq!(b.ask(&["EXISTS", "unacked"]).await, "0");
+        let left = b.ask(&["GET", "lock"]).await;
+        match expected {
+            None => assert_eq!(left, "-", "{value}"),
+            Some(start) => assert!(left.starts_with(start), "{value}: {left}"),
+        }
+        if micros == "60000000" {
+            assert!(left.ends_with(" one"), "{left}");
+            assert_eq!(b.ask(&["TTL", "lock"]).await, "60");
+            b.ask(&["ZADD", "index", "1", "b"]).await;
+            assert_eq!(lock(&mut b, &["take b two 0 0"]).await, "[one]");
+            // The next run of the task has it until it ends.
+            assert_eq!(lock(&mut b, &["take b one 0 0"]).await, "[]");
+            assert_eq!(b.ask(&["GET", "lock"]).await, "b 0 one");
+        }
+        b.ask(&["DEL", "lock"]).await;
+    }
 }
 
 async fn score(b: &mut Bench, tag: &str) -> f64 {

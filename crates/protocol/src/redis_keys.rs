@@ -260,6 +260,12 @@ impl Keys {
         self.limit("rs.rate", task, key)
     }
 
+    /// Returns the lock of the unique calls of a task with these arguments, whose digest is given.
+    /// The name is ours.
+    pub fn unique(&self, task: &str, digest: &str) -> String {
+        self.limit("rs.unique", task, Some(digest))
+    }
+
     fn limit(&self, kind: &str, task: &str, key: Option<&str>) -> String {
         match key {
             Some(key) => format!("{}{kind}.{task}.{key}", self.prefix),

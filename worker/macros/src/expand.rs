@@ -15,7 +15,7 @@ use syn::{
     Type,
 };
 
-use crate::options::{Batch, LimitBy, MaxRetries, Options};
+use crate::options::{Argument, Batch, MaxRetries, Options};
 
 pub(crate) fn expand(options: Options, mut function: ItemFn) -> Result<TokenStream> {
     let signature = &function.sig;
@@ -267,27 +267,48 @@ fn limits(options: &Options, parameters: &Parameters) -> Result<TokenStream> {
     if let Some(rate) = &options.fleet_rate_limit {
         limits.extend(quote!(.fleet_rate_limit(#rate)));
     }
-    let by = match &options.limit_by {
-        None => return Ok(limits),
-        Some(LimitBy::Position(position)) => {
-            let position = position.to_string();
-            quote!(.limit_by(#position))
+    if let Some(by) = &options.limit_by {
+        if limits.is_empty() {
+            let message = "limit_by needs max_concurrency or fleet_rate_limit";
+            return Err(Error::new(Span::call_site(), message));
         }
-        Some(LimitBy::Name(name)) => match parameters.position(&name.value()) {
-            Some(position) => quote!(.limit_by_parameter(#name, #position)),
-            None if parameters.takes_any_name() => quote!(.limit_by(#name)),
-            None => {
-                let message = "the function has no parameter of this name";
-                return Err(Error::new(name.span(), message));
-            }
-        },
-    };
-    if limits.is_empty() {
-        let message = "limit_by needs max_concurrency or fleet_rate_limit";
-        return Err(Error::new(Span::call_site(), message));
+        limits.extend(by_argument("limit_by", by, parameters)?);
     }
-    limits.extend(by);
+    if let Some(until) = &options.unique {
+        limits.extend(quote!(.unique(#until)));
+    } else if !options.unique_by.is_empty() {
+        return Err(Error::new(Span::call_site(), "unique_by needs unique"));
+    }
+    for by in &options.unique_by {
+        limits.extend(by_argument("unique_by", by, parameters)?);
+    }
     Ok(limits)
+}
+
+/// Generates the call of the method that takes an argument's position, or of the one that takes a
+/// parameter.
+fn by_argument(method: &str, argument: &Argument, parameters: &Parameters) -> Result<TokenStream> {
+    let placed = format_ident!("{method}");
+    let name = match argument {
+        Argument::Position(position) => {
+            let position = position.to_string();
+            return Ok(quote!(.#placed(#position)));
+        }
+        Argument::Name(name) => name,
+    };
+    let text = name.value();
+    // What follows a dot is inside the argument.
+    let parameter = text.split('.').next().unwrap_or_default();
+    if let Some(position) = parameters.position(parameter) {
+        let of_parameter = format_ident!("{method}_parameter");
+        return Ok(quote!(.#of_parameter(#name, #position)));
+    }
+    let is_position = parameter.parse::<usize>().is_ok();
+    if is_position || parameters.takes_any_name() {
+        return Ok(quote!(.#placed(#name)));
+    }
+    let message = "the function has no parameter of this name";
+    Err(Error::new(name.span(), message))
 }
 
 fn nanos(time: Duration) -> u64 {

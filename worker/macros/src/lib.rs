@@ -80,6 +80,19 @@ mod tests {
                 "fn t(a: u8) {}",
                 "needs max_concurrency or fleet_rate_limit",
             ),
+            ("unique_by = 0", "fn t(a: u8) {}", "unique_by needs unique"),
+            ("unique = \"always\"", "fn t(a: u8) {}", "a time such as"),
+            ("unique = \"0s\"", "fn t(a: u8) {}", "a time such as"),
+            (
+                "unique = \"1m\", unique_by(\"a\", \"b.c\")",
+                "fn t(a: u8) {}",
+                "no parameter of this name",
+            ),
+            (
+                "unique = \"1m\", unique_by()",
+                "fn t(a: u8) {}",
+                "expected an argument",
+            ),
             ("acks_late = 1", "fn t() {}", "expected boolean literal"),
             ("name = \"\"", "async fn t() {}", "a task needs a name"),
             (
@@ -202,6 +215,11 @@ mod tests {
                 "max_concurrency = 2, limit_by = \"a\"",
                 "fn t(k: Kwargs) {}",
             ),
+            (
+                "unique = \"until_done\", unique_by(\"a.id\", 1, \"0.id\")",
+                "fn t(c: Context, a: Raw, b: u8) {}",
+            ),
+            ("unique = \"10m\", unique_by = \"a\"", "fn t(a: u8) {}"),
             (
                 "soft_time_limit = \"1m\", time_limit = \"60s\"",
                 "fn t(#[default(1)] a: u8, s: State<u8>, b: Option<u8>) {}",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proc_macro2::{Span, TokenStream};
 use syn::meta::ParseNestedMeta;
-use syn::parse::Parser;
+use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{LitBool, LitInt, LitStr, Result, Token};
 
@@ -25,7 +25,10 @@ pub(crate) struct Options {
     pub(crate) time_limit: Option<(Duration, Span)>,
     pub(crate) max_concurrency: Option<u32>,
     pub(crate) fleet_rate_limit: Option<LitStr>,
-    pub(crate) limit_by: Option<LimitBy>,
+    pub(crate) limit_by: Option<Argument>,
+    pub(crate) unique: Option<LitStr>,
+    /// The arguments that are compared. Empty: all.
+    pub(crate) unique_by: Vec<Argument>,
     pub(crate) batch: Option<Batch>,
 }
 
@@ -36,8 +39,8 @@ pub(crate) enum MaxRetries {
     Unlimited,
 }
 
-/// The option `limit_by`: a parameter's name, or an argument's position.
-pub(crate) enum LimitBy {
+/// A parameter's name, or an argument's position.
+pub(crate) enum Argument {
     Name(LitStr),
     Position(usize),
 }
@@ -121,7 +124,11 @@ impl Options {
         } else if meta.path.is_ident("fleet_rate_limit") {
             self.fleet_rate_limit = Some(rate(meta)?);
         } else if meta.path.is_ident("limit_by") {
-            self.limit_by = Some(limit_by(meta)?);
+            self.limit_by = Some(argument(meta.value()?)?);
+        } else if meta.path.is_ident("unique") {
+            self.unique = Some(unique(meta)?);
+        } else if meta.path.is_ident("unique_by") {
+            self.unique_by = unique_by(meta)?;
         } else if meta.path.is_ident("batch") {
             let mut batch = Batch::default();
             meta.parse_nested_meta(|meta| batch.read(&meta))?;
@@ -133,7 +140,7 @@ impl Options {
                 acks_on_failure, acks_on_timeout, acks_on_failure_or_timeout, \
                 reject_on_worker_lost, ignore_result, store_errors_even_if_ignored, \
                 track_started, soft_time_limit, time_limit, max_concurrency, fleet_rate_limit, \
-                limit_by or batch(…)",
+                limit_by, unique, unique_by or batch(…)",
             ));
         }
         Ok(())
@@ -245,14 +252,42 @@ fn rate(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
     }
 }
 
-/// Parses the argument by which calls are limited: `"tenant"`, or `0`.
-fn limit_by(meta: &ParseNestedMeta<'_>) -> Result<LimitBy> {
-    let value = meta.value()?;
+/// Parses an argument: `"tenant"`, or `0`.
+fn argument(value: ParseStream<'_>) -> Result<Argument> {
     if value.peek(LitStr) {
-        return Ok(LimitBy::Name(value.parse()?));
+        return Ok(Argument::Name(value.parse()?));
     }
     let position = value.parse::<LitInt>()?;
-    Ok(LimitBy::Position(position.base10_parse()?))
+    Ok(Argument::Position(position.base10_parse()?))
+}
+
+/// Parses one argument, `unique_by = "order"`, or several, `unique_by("order", 1)`.
+fn unique_by(meta: &ParseNestedMeta<'_>) -> Result<Vec<Argument>> {
+    if meta.input.peek(Token![=]) {
+        return Ok(vec![argument(meta.value()?)?]);
+    }
+    let inner;
+    let brackets = syn::parenthesized!(inner in meta.input);
+    let all = Punctuated::<Argument, Token![,]>::parse_terminated_with(&inner, argument)?;
+    if all.is_empty() {
+        let message = "expected an argument, such as \"order\" or 0";
+        return Err(syn::Error::new(brackets.span.join(), message));
+    }
+    Ok(all.into_iter().collect())
+}
+
+/// Parses how long a call is unique: `"until_started"`, `"until_done"`, `"10m"`.
+fn unique(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
+    let text = meta.value()?.parse::<LitStr>()?;
+    let value = text.value();
+    let is_time = || parse_duration(&value).is_some_and(|time| !time.is_zero());
+    if ["until_started", "until_done"].contains(&value.as_str()) || is_time() {
+        return Ok(text);
+    }
+    Err(syn::Error::new(
+        text.span(),
+        "expected \"until_started\", \"until_done\" or a time such as \"10m\"",
+    ))
 }
 
 /// The most bytes of a name: clients and workers refuse longer ones.

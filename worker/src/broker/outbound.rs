@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::backend::Backend;
 use super::held::Held;
+use super::lock::{Lock, Locked, Locking};
 use super::settlement::{Settled, Settlement};
 use super::tag::Tag;
 
@@ -53,6 +54,19 @@ pub(crate) trait Outbound: Backend {
 
     /// Forgets how often the messages of these names have begun.
     fn forget_begun(&mut self, names: &[String]) -> impl Future<Output = ()> + Send;
+
+    /// Takes the locks of unique tasks for their messages. Returns an answer for each.
+    ///
+    /// A broker with a single worker need not know locks: each message has its own then.
+    fn lock(&mut self, calls: &[Locking<'_>]) -> impl Future<Output = Vec<Locked>> + Send {
+        std::future::ready(vec![Locked::Ours; calls.len()])
+    }
+
+    /// Frees the locks that these messages have.
+    fn unlock(&mut self, locks: &[(Tag, Lock)]) -> impl Future<Output = ()> + Send {
+        let _ = locks;
+        std::future::ready(())
+    }
 
     /// Renews the leases of held deliveries. Returns the tags that the broker no longer knows.
     fn renew(&mut self, tags: &[Tag]) -> impl Future<Output = Vec<Tag>> + Send;

@@ -6,12 +6,13 @@
 //! [`Backend`](super::Backend) first.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use celery_protocol::message::Task;
 use celery_protocol::result::State;
 use serde_json::value::RawValue;
 
-use super::Tag;
+use super::{Lock, Tag};
 use crate::trace::Produced;
 
 /// The end of one delivery.
@@ -60,6 +61,9 @@ pub(crate) enum Step {
     Note(Letter, Vec<u8>),
     /// Change the results.
     Result(ResultStep),
+    /// Free the lock of a unique task, unless it is live for a time in any case. It is then still
+    /// live for at least this time.
+    Unlock(Lock, Duration),
 }
 
 /// A message to be published, written in the form of the broker.
@@ -264,6 +268,7 @@ impl Step {
         match self {
             Step::Publish(outgoing) => outgoing.message.len(),
             Step::Note(_, bytes) => bytes.len(),
+            Step::Unlock(..) => 0,
             Step::Result(ResultStep::Store(document)) => document.json.len(),
             Step::Result(ResultStep::Count(part)) => part.result.get().len(),
             Step::Result(ResultStep::Join(join)) => join.steps.iter().map(Step::size).sum(),

@@ -37,6 +37,20 @@ pub(super) async fn of_broker(
             findings.push(Finding::error(text));
         }
     }
+    let limits = [
+        keys.places(UNUSED_ID, None),
+        keys.rate(UNUSED_ID, None),
+        keys.unique(UNUSED_ID, UNUSED_ID),
+    ];
+    for key in limits {
+        if let Some(refused) = claim_nothing(connection, &fixed, Some(&key)).await {
+            let text = format!(
+                "limits across all workers and unique tasks do not work: the user may not touch \
+                 the key {key}: {refused}"
+            );
+            findings.push(Finding::warning(text));
+        }
+    }
     findings.extend(tracking(connection).await);
     findings
 }

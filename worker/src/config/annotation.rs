@@ -6,11 +6,31 @@ use serde::Deserialize;
 
 use super::declaration::Config;
 use super::value::{ConfigError, Text};
+use crate::delivery::Until;
 use crate::duration;
-use crate::task::{FleetLimits, LimitBy, MaxRetries, Policy, Rate};
+use crate::task::{ArgumentPath, FleetLimits, MaxRetries, Policy, Rate, Uniqueness};
 
 /// The key of annotations, as an error names it.
 const ANNOTATIONS: &str = "annotations (in the file of --config)";
+
+/// One argument or several.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Arguments {
+    One(Text),
+    Several(Vec<Text>),
+}
+
+impl Arguments {
+    fn paths(&self) -> Vec<ArgumentPath> {
+        let texts = match self {
+            Arguments::One(text) => std::slice::from_ref(text),
+            Arguments::Several(texts) => texts,
+        };
+        let path = |text: &Text| ArgumentPath::parse(&text.to_string());
+        texts.iter().map(path).collect()
+    }
+}
 
 /// What an annotation changes of a task. The names are those of Celery's attributes.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -22,6 +42,8 @@ pub(crate) struct Annotation {
     max_concurrency: Option<u32>,
     fleet_rate_limit: Option<Text>,
     limit_by: Option<Text>,
+    unique: Option<Text>,
+    unique_by: Option<Arguments>,
     max_retries: Option<u32>,
     default_retry_delay: Option<Text>,
     track_started: Option<bool>,
@@ -59,6 +81,7 @@ impl Annotation {
             policy.rate_limit = rate;
         }
         self.limit_fleet(&mut policy.fleet)?;
+        self.unify(&mut policy.unique)?;
         let most = self.max_retries.map(MaxRetries::Limited);
         policy.max_retries = most.or(policy.max_retries);
         let early = self.acks_late.map(|late| !late);
@@ -88,9 +111,23 @@ impl Annotation {
             limits.rate = rate;
         }
         if let Some(by) = &self.limit_by {
-            limits.by = Some(LimitBy::parse(&by.to_string()));
+            limits.by = Some(ArgumentPath::parse(&by.to_string()));
         }
         limits.check_size()
+    }
+
+    /// Changes what makes the calls unique.
+    fn unify(&self, unique: &mut Uniqueness) -> Result<(), String> {
+        if let Some(until) = &self.unique {
+            unique.until = match until.to_string().as_str() {
+                "0" => None,
+                text => Some(Until::parse(text)?),
+            };
+        }
+        if let Some(by) = &self.unique_by {
+            unique.by = by.paths();
+        }
+        Ok(())
     }
 }
 
@@ -223,12 +260,35 @@ mod tests {
         ";
         let add = policy(toml, "proj.add").fleet;
         assert_eq!((add.max_concurrency, add.interval()), (Some(2), None));
-        assert_eq!(add.by, Some(LimitBy::parse("1")));
+        assert_eq!(add.by, Some(ArgumentPath::parse("1")));
         let mail = policy(toml, "proj.mail").fleet;
         assert_eq!(mail.interval(), Some(Duration::from_millis(600)));
-        assert_eq!(mail.by, Some(LimitBy::parse("tenant")));
+        assert_eq!(mail.by, Some(ArgumentPath::parse("tenant")));
         for task in ["proj.free", "proj.other"] {
             assert!(!policy(toml, task).fleet.are_set(), "{task}");
+        }
+    }
+
+    #[test]
+    fn annotations_make_tasks_unique() {
+        let toml = "
+            [annotations.'proj.add']
+            unique = 'until_done'
+            unique_by = [0, 'order.id']
+            [annotations.'proj.mail']
+            unique = 90
+            unique_by = 'order'
+            [annotations.'proj.free']
+            unique = 0
+        ";
+        let add = policy(toml, "proj.add").unique;
+        assert_eq!(add.until, Some(Until::Done));
+        assert_eq!(add.by_text().as_deref(), Some("0,order.id"));
+        let mail = policy(toml, "proj.mail").unique;
+        assert_eq!(mail.until, Some(Until::Time(Duration::from_secs(90))));
+        assert_eq!(mail.by_text().as_deref(), Some("order"));
+        for task in ["proj.free", "proj.other"] {
+            assert_eq!(policy(toml, task).unique, Uniqueness::default(), "{task}");
         }
     }
 
@@ -251,6 +311,10 @@ mod tests {
             (
                 "[annotations.x]\nfleet_rate_limit = '1/d'",
                 "x: \"1/d\" is not a rate",
+            ),
+            (
+                "[annotations.x]\nunique = 'always'",
+                "x: \"always\" is not a value of unique",
             ),
             ("[annotations.x]\nmax_retries = -1", "line 2"),
             ("[annotations]\nx = 5", "line 2"),

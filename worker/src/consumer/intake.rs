@@ -12,6 +12,7 @@
 //! ```text
 //!   read ──► not readable ─► dead letter          known ──► expired ─► REVOKED
 //!     │                                             │
+//!     │                                             ├─────► unique, and a duplicate ─► REVOKED
 //!     │                                             ├─────► ETA ahead ─► parked ──► due ─┐
 //!     └────► name unknown ─► dead letter            └────────────────────────────────────┴──► delivered
 //! ```
@@ -165,11 +166,20 @@ impl<O: Outbound> Intake<O> {
 
     /// Reads as many messages as there is room for.
     async fn read(&mut self) {
-        let mut park = Vec::new();
+        let (mut park, mut locking) = (Vec::new(), Vec::new());
         while self.has_room()
             && let Some((claimed, was_due)) = self.unread.pop()
         {
-            park.extend(self.receive(claimed, was_due).await);
+            let Some(delivery) = self.receive(claimed, was_due).await else {
+                continue;
+            };
+            match caught(|| self.rules.names.unique(&delivery.task)) {
+                Some(Some(unique)) => locking.push((delivery, unique, was_due)),
+                _ => park.extend(self.pass_on(delivery, was_due).await),
+            }
+        }
+        for (delivery, was_due) in self.lock(locking).await {
+            park.extend(self.pass_on(delivery, was_due).await);
         }
         self.park(park).await;
     }
@@ -181,8 +191,8 @@ impl<O: Outbound> Intake<O> {
         read < self.ledger.byte_limit()
     }
 
-    /// Reads one message. Returns it if it is to be parked.
-    async fn receive(&mut self, claimed: Claimed<O::Message>, was_due: bool) -> Option<Waiting> {
+    /// Reads one message. Returns it if its task can run now or at its ETA.
+    async fn receive(&mut self, claimed: Claimed<O::Message>, was_due: bool) -> Option<Delivery> {
         let Claimed {
             tag,
             queue,
@@ -226,11 +236,12 @@ impl<O: Outbound> Intake<O> {
             size: message.size(),
             outbox: Outbox::default(),
             run,
+            unique: None,
             is_noted: false,
             orders: None,
         };
         drop(message);
-        self.sort(delivery, was_due, now).await
+        self.sort(delivery, was_due, now)
     }
 
     /// Returns `true` if a message may be read, although workers may have ended while they read it.
@@ -261,12 +272,8 @@ impl<O: Outbound> Intake<O> {
         false
     }
 
-    async fn sort(
-        &mut self,
-        mut delivery: Delivery,
-        was_due: bool,
-        now: Timestamp,
-    ) -> Option<Waiting> {
+    /// Returns the message if its task can run now or at its ETA.
+    fn sort(&self, delivery: Delivery, was_due: bool, now: Timestamp) -> Option<Delivery> {
         let task = &delivery.task;
         match caught(|| self.rules.names.knows(&task.name)) {
             Some(true) => {}
@@ -294,6 +301,12 @@ impl<O: Outbound> Intake<O> {
             self.ended(delivery, Outcome::Expired);
             return None;
         }
+        Some(delivery)
+    }
+
+    /// Hands a message to the executor. Returns it if it is to be parked.
+    async fn pass_on(&mut self, mut delivery: Delivery, was_due: bool) -> Option<Waiting> {
+        let (task, now) = (&delivery.task, now());
         if let Some(eta) = task.eta.map(|eta| eta.unix_micros())
             && !was_due
             && eta > now.unix_micros()
@@ -446,7 +459,7 @@ impl<O: Outbound> Intake<O> {
         self.rules.bug(delivery, now)
     }
 
-    fn ended(&self, delivery: Delivery, outcome: Outcome) {
+    pub(super) fn ended(&self, delivery: Delivery, outcome: Outcome) {
         // The settle role ends after this one.
         let _ = self.orders.send(delivery.ended(outcome));
     }

@@ -18,6 +18,7 @@
 mod canvas;
 mod fetch;
 mod intake;
+mod locks;
 mod members_first;
 mod options;
 mod parked;

@@ -24,7 +24,7 @@ pub(super) fn verdict(delivery: &Delivery, verdict: &Verdict, observers: &impl O
             let raised = reason.as_ref().map(Failure::seen);
             observers.retried(of, *countdown, raised);
         }
-        Verdict::Revoked(revocation) => observers.revoked(of, *revocation),
+        Verdict::Revoked(revocation) => observers.revoked(of, revocation),
         // As in Celery, a task that was replaced is logged as ignored.
         Verdict::Ignored | Verdict::Replaced => observers.ignored(of),
         Verdict::GiveBack { .. } => observers.given_back(of),

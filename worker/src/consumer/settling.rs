@@ -24,7 +24,7 @@ use super::members_first::MembersFirst;
 use super::report;
 use super::rules::{Rules, caught};
 use crate::broker::{
-    ACKS, Backend, Begin, Begun, Chord, Document, Fate, Join, LINGER, Ledger, Outbound, Part,
+    ACKS, Backend, Begin, Begun, Chord, Document, Fate, Join, LINGER, Ledger, Lock, Outbound, Part,
     ResultStep, Settled, Settlement, Step, Tag,
 };
 use crate::clock::now;
@@ -64,6 +64,9 @@ struct Pending {
     begin: Vec<(Delivery, oneshot::Sender<Delivery>)>,
     states: Vec<Document>,
     stored: Vec<oneshot::Sender<()>>,
+    /// Locks to be freed before the code of their messages begins.
+    locks: Vec<(Tag, Lock)>,
+    freed: Vec<oneshot::Sender<()>>,
 }
 
 impl<O: Outbound, E: Backend> Settling<O, E> {
@@ -117,6 +120,10 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
             Order::Finish(delivery, outcome) => self.finish(delivery, outcome, pending),
             Order::Begin(delivery, begun) => pending.begin.push((delivery, begun)),
             Order::Settle(settlement) => self.enqueue(settlement, pending),
+            Order::Unlock(tag, lock, freed) => {
+                pending.locks.push((tag, lock));
+                pending.freed.push(freed);
+            }
             Order::State {
                 task,
                 state,
@@ -239,6 +246,13 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
     async fn do_at_once(&mut self, pending: &mut Pending) {
         if !pending.begin.is_empty() {
             self.begin(pending).await;
+        }
+        if !pending.locks.is_empty() {
+            self.outbound.unlock(&pending.locks).await;
+            pending.locks.clear();
+            for freed in pending.freed.drain(..) {
+                let _ = freed.send(());
+            }
         }
         if !pending.acks.is_empty() {
             self.ledger.acknowledge(&pending.acks);

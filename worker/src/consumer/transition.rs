@@ -2,6 +2,7 @@
 //! result backend. `verdict` has made the decision. The code here does no I/O and reads no clock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use celery_protocol::message::{DecodeError, Task};
 use celery_protocol::result::{ExceptionDoc, Extended, ResultDoc, State};
@@ -12,12 +13,16 @@ use super::canvas;
 use super::rules::{BILLIARD, CELERY, Rules, caught};
 use super::verdict::{Failure, Verdict};
 use crate::broker::{Fate, Letter, Outgoing, Redelivery, Settlement, Step, Tag};
-use crate::delivery::{Delivery, Sent};
+use crate::delivery::{Delivery, Sent, Unique, Until};
 
 /// Causes of dead letters. `BUG`: this worker's code failed. `POISON`: workers ended again and
 /// again while they held the message.
 pub(super) const BUG: &str = "bug";
 const POISON: &str = "poison";
+
+/// How long the lock of a unique call is kept after its retry is due. The message of the retry is
+/// then in its queue, and takes the lock again when a worker receives it.
+const KEPT_FOR_RETRY: Duration = Duration::from_hours(1);
 
 impl Rules {
     /// Turns a verdict into the settlement of its delivery.
@@ -27,6 +32,10 @@ impl Rules {
         let is_counted = task.redelivered || delivery.is_noted;
         let mut sent = delivery.outbox.close(matches!(verdict, Verdict::Replaced));
         let before = std::mem::take(&mut sent.steps);
+        let unlock = delivery
+            .unique
+            .as_ref()
+            .map(|unique| unlock(unique, &verdict));
         let (fate, mut steps) = match verdict {
             Verdict::Success { value, .. } => (Fate::Ack, self.success(task, value, sent, now)),
             // As in Celery, the failure is stored although the task runs again.
@@ -61,7 +70,7 @@ impl Rules {
                 (Fate::Ack, self.retry(task, again, reason, sent))
             }
             Verdict::Revoked(revocation) => {
-                let steps = self.revoked(task, revocation.reason(), sent, now);
+                let steps = self.revoked(task, &revocation.reason(), sent, now);
                 (Fate::Ack, steps)
             }
             Verdict::Ignored | Verdict::Replaced => (Fate::Ack, canvas::added(self, task, &sent)),
@@ -83,6 +92,7 @@ impl Rules {
         };
         // As in Celery, what the task has sent is published before what follows from its end.
         steps.splice(0..0, before);
+        steps.extend(unlock);
         Settlement {
             tag: delivery.tag,
             fate,
@@ -325,6 +335,17 @@ impl Rules {
     }
 }
 
+/// Returns the step that ends the lock of a unique call, or keeps it for the next run.
+fn unlock(unique: &Unique, verdict: &Verdict) -> Step {
+    let keep = match verdict {
+        Verdict::Retry { countdown, .. } if unique.until == Until::Done => {
+            countdown.saturating_add(KEPT_FOR_RETRY)
+        }
+        _ => Duration::ZERO,
+    };
+    Step::Unlock(unique.lock.clone(), keep)
+}
+
 /// Returns the settlement of a message that goes back.
 fn unsent(delivery: &Delivery, fate: Fate) -> Settlement {
     Settlement {
@@ -355,4 +376,38 @@ fn redeliver(delivery: &Delivery, front: bool, clear: bool) -> Fate {
         clear: clear.then(|| task.redelivery_name().to_owned()),
         size: delivery.size,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Lock;
+
+    #[test]
+    fn only_a_retry_of_a_call_that_is_unique_until_it_is_done_keeps_its_lock() {
+        let lock = Lock {
+            task: "t".into(),
+            digest: "0a".into(),
+        };
+        let retry = || Verdict::Retry {
+            countdown: Duration::from_mins(1),
+            reason: None,
+            priority: 0,
+            message: Vec::new(),
+            span: None,
+        };
+        let kept = Duration::from_mins(1) + KEPT_FOR_RETRY;
+        for (until, verdict, keep) in [
+            (Until::Done, retry(), kept),
+            (Until::Done, Verdict::Ignored, Duration::ZERO),
+            (Until::Started, retry(), Duration::ZERO),
+            (Until::Time(Duration::from_secs(9)), retry(), Duration::ZERO),
+        ] {
+            let unique = Unique {
+                lock: lock.clone(),
+                until,
+            };
+            assert_eq!(unlock(&unique, &verdict), Step::Unlock(lock.clone(), keep));
+        }
+    }
 }

@@ -173,6 +173,10 @@ impl Rules {
             }
             Outcome::Expired => Verdict::Revoked(Revocation::Expired),
             Outcome::Revoked => Verdict::Revoked(Revocation::Revoked),
+            // The message of this very call was sent twice. The other one goes on, and a state of
+            // this one would be taken for its state.
+            Outcome::Duplicate { of } if of == task.id => Verdict::Ignored,
+            Outcome::Duplicate { of } => Verdict::Revoked(Revocation::Duplicate { of }),
             Outcome::Terminated { signal } => Verdict::Revoked(Revocation::Terminated { signal }),
             // The message goes back as if its task had not begun: a broken database must not count
             // against it.
@@ -399,6 +403,16 @@ mod tests {
                 other => panic!("{said}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_duplicate_is_revoked_unless_it_is_the_same_call() {
+        let of = |id: &str| judge("other", 0, Outcome::Duplicate { of: id.into() });
+        let Verdict::Revoked(revocation) = of("another-id") else {
+            panic!("it is not revoked");
+        };
+        assert_eq!(revocation.reason(), "duplicate of another-id");
+        assert!(matches!(of("an-id"), Verdict::Ignored));
     }
 
     #[test]

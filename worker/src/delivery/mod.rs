@@ -12,6 +12,7 @@
 
 mod outbox;
 mod retries;
+mod unique;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,8 +26,9 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) use self::outbox::{Caller, Manner, Outbox, Planned, Sending, Sent};
 pub use self::retries::{Backoff, Retries};
 pub(crate) use self::retries::{MaxRetries, RetryHeaders};
+pub use self::unique::{Unique, Until};
 use crate::broker::{Ledger, Settlement};
-pub use crate::broker::{MAX_HELD, Tag};
+pub use crate::broker::{Lock, MAX_HELD, Tag};
 use crate::clock::now;
 use crate::monitor::Of;
 use crate::trace::Run;
@@ -79,6 +81,8 @@ pub struct Delivery {
     pub(crate) outbox: Outbox,
     /// The span of its run, if its trace is recorded.
     pub(crate) run: Option<Arc<Run>>,
+    /// The lock that it has, if its task is unique.
+    pub(crate) unique: Option<Unique>,
     /// `true` if the broker has noted that its task begins, which may begin only once.
     pub(crate) is_noted: bool,
     /// The channel for its outcome, until the outcome is known.
@@ -122,6 +126,7 @@ impl Drop for Delivery {
             size: self.size,
             outbox: self.outbox.clone(),
             run: self.run.clone(),
+            unique: self.unique.clone(),
             is_noted: self.is_noted,
             orders: None,
         };
@@ -179,6 +184,11 @@ pub enum Outcome {
     Expired,
     /// It was revoked before its code began.
     Revoked,
+    /// Its task is unique, and another call with the same arguments waits or runs.
+    Duplicate {
+        /// The id of that call.
+        of: String,
+    },
     /// Its code was ended by remote control.
     Terminated {
         /// The number of the signal that a process would have got.
@@ -200,6 +210,12 @@ pub enum Outcome {
 pub trait TaskNames: Send + Sync {
     /// Returns `true` if a task of this name is registered.
     fn knows(&self, name: &str) -> bool;
+
+    /// Returns what makes a call unique, or `None` if its task is not.
+    fn unique(&self, task: &Task) -> Option<Unique> {
+        let _ = task;
+        None
+    }
 
     /// Returns how this failure of a task is retried, or `None` if it is final.
     fn retries(&self, task: &Task, exception: &ExceptionDoc) -> Option<Retries> {
@@ -289,6 +305,8 @@ pub(crate) enum Order {
         meta: Box<RawValue>,
         stored: oneshot::Sender<()>,
     },
+    /// Free the lock of a message whose code is about to begin.
+    Unlock(Tag, Lock, oneshot::Sender<()>),
 }
 
 impl Settler {
@@ -413,6 +431,15 @@ impl Settler {
         // The send fails only after the consumer has closed; then the lease returns the message to
         // its queue.
         let _ = self.orders.send(delivery.ended(outcome));
+    }
+
+    /// Frees the lock that a delivery has. Returns once it is free, or when the consumer stops.
+    pub(crate) async fn unlock(&self, tag: Tag, lock: Lock) {
+        let (freed, done) = oneshot::channel();
+        // An error means that the consumer stops: the lock ends with the hold of the message.
+        if self.orders.send(Order::Unlock(tag, lock, freed)).is_ok() {
+            let _ = done.await;
+        }
     }
 
     /// Stores an intermediate state (`STARTED`, `PROGRESS`, …) and publishes it, as Celery's

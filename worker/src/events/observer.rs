@@ -130,17 +130,17 @@ impl Observer for Events {
         });
     }
 
-    fn revoked(&self, of: Of<'_>, revocation: Revocation) {
+    fn revoked(&self, of: Of<'_>, revocation: &Revocation) {
         if let Some(inner) = self.tasks() {
             let signum = match revocation {
-                Revocation::Terminated { signal } => Some(signal),
-                Revocation::Expired | Revocation::Revoked => None,
+                Revocation::Terminated { signal } => Some(*signal),
+                Revocation::Expired | Revocation::Revoked | Revocation::Duplicate { .. } => None,
             };
             inner.add(&Event::Revoked {
                 uuid: &of.task.id,
                 terminated: signum.is_some(),
                 signum,
-                expired: revocation == Revocation::Expired,
+                expired: *revocation == Revocation::Expired,
             });
         }
     }

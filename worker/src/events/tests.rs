@@ -72,7 +72,7 @@ fn nothing_is_kept_until_events_are_enabled() {
     assert!(events.disable());
     assert!(!events.disable());
     events.ignored(of);
-    events.revoked(of, crate::monitor::Revocation::Expired);
+    events.revoked(of, &crate::monitor::Revocation::Expired);
     assert_eq!(waiting(), 2);
     Events::default().received(of);
     assert!(!Events::default().enable());

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::recycling::Recycling;
 use super::slots::{Slot, Slots, Turn};
 use crate::broker::admission::Request;
-use crate::delivery::{Delivery, Outcome, Settler};
+use crate::delivery::{Delivery, Outcome, Settler, Unique, Until};
 use crate::failpoint::failpoint;
 use crate::monitor::{Monitor, Observer, Observers};
 use crate::shutdown::{Phase, Shutdown};
@@ -201,12 +201,16 @@ impl Stage {
             .settler
             .begin_counted(delivery, policy.at_most_once(), stop);
         let mut delivery = begin.await?;
-        if policy.track_started {
-            if !self.store_started(&delivery).await {
+        let freed = delivery
+            .unique
+            .take_if(|unique| unique.until == Until::Started);
+        if policy.track_started || freed.is_some() {
+            let unlocked = self.unlock(&delivery, freed).await;
+            if !unlocked || (policy.track_started && !self.store_started(&delivery).await) {
                 self.give_back(delivery);
                 return None;
             }
-            // The server of the results may have been away for long. Meanwhile the lease may have
+            // A server may have been away for long. Meanwhile the lease may have
             // been lost, or the task revoked.
             let stop = std::pin::pin!(self.shutdown.reached(Phase::Warm));
             delivery = self.settler.may_run(delivery, stop).await?;
@@ -214,6 +218,17 @@ impl Stage {
         }
         self.observers.started(delivery.of());
         Some(delivery)
+    }
+
+    /// Frees the lock of a call that is unique until it starts. Returns `false` if the worker stops
+    /// first.
+    async fn unlock(&self, delivery: &Delivery, freed: Option<Unique>) -> bool {
+        let Some(unique) = freed else { return true };
+        tokio::select! {
+            biased;
+            () = self.settler.unlock(delivery.tag, unique.lock) => true,
+            () = self.shutdown.reached(Phase::Warm) => false,
+        }
     }
 
     /// Stores the state STARTED. Returns `false` if the worker stops first.

@@ -115,7 +115,7 @@ impl Observer for Log {
         log_task!(warn, of, "Task {label} reject requeue={requeue}: {reason}");
     }
 
-    fn revoked(&self, of: Of<'_>, revocation: Revocation) {
+    fn revoked(&self, of: Of<'_>, revocation: &Revocation) {
         if let Revocation::Terminated { signal } = revocation {
             return log_task!(
                 info,
@@ -123,6 +123,10 @@ impl Observer for Log {
                 "Task {} terminated (signal {signal})",
                 label(of.task)
             );
+        }
+        if let Revocation::Duplicate { of: other } = revocation {
+            let label = label(of.task);
+            return log_task!(info, of, "Discarding duplicate task: {label}, of {other}");
         }
         log_task!(info, of, "Discarding revoked task: {}", label(of.task));
     }

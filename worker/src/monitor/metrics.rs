@@ -92,6 +92,7 @@ struct Counted {
     retried: ByTask,
     rejected: ByTask,
     revoked: ByTask,
+    duplicates: ByTask,
     runtime: Family<OfTask, Histogram, Buckets>,
     running: AtomicI64,
     batches: Family<OfBatch, Histogram, Buckets>,
@@ -240,8 +241,11 @@ impl Observer for Metrics {
         self.count(of, |counted| &counted.rejected);
     }
 
-    fn revoked(&self, of: Of<'_>, _revocation: Revocation) {
+    fn revoked(&self, of: Of<'_>, revocation: &Revocation) {
         self.count(of, |counted| &counted.revoked);
+        if matches!(revocation, Revocation::Duplicate { .. }) {
+            self.count(of, |counted| &counted.duplicates);
+        }
     }
 
     fn claimed(&self, messages: usize) {
@@ -299,6 +303,7 @@ impl Counted {
             retried: Family::default(),
             rejected: Family::default(),
             revoked: Family::default(),
+            duplicates: Family::default(),
             runtime: Family::new_with_constructor(Buckets(&RUNTIMES)),
             running: AtomicI64::default(),
             batches: Family::new_with_constructor(Buckets(&BATCHES)),
@@ -347,8 +352,13 @@ impl Counted {
             ),
             (
                 "revoked",
-                "Tasks that had expired, or were revoked or terminated",
+                "Tasks that had expired, were revoked or terminated, or were duplicates",
                 &self.revoked,
+            ),
+            (
+                "duplicate",
+                "Calls of unique tasks that were revoked because another one waits or runs",
+                &self.duplicates,
             ),
         ];
         for (state, help, family) in by_task {

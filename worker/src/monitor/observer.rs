@@ -22,6 +22,7 @@
 //! whose methods are empty costs nothing. Work that grows with the message needs a limit: events
 //! cut the texts of values. Longer work belongs in a task of its own, with a clone of [`Of::task`].
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ pub(crate) struct Raised<'a> {
 }
 
 /// The reason why a task was revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Revocation {
     /// Its `expires` passed before its code began.
     Expired,
@@ -62,15 +63,22 @@ pub(crate) enum Revocation {
         /// The number of the signal that a process would have got.
         signal: i32,
     },
+    /// Its task is unique, and another call with the same arguments waits or runs.
+    Duplicate {
+        /// The id of that call.
+        of: String,
+    },
 }
 
 impl Revocation {
     /// Returns the reason as Celery stores it.
-    pub(crate) fn reason(self) -> &'static str {
+    pub(crate) fn reason(&self) -> Cow<'static, str> {
         match self {
-            Revocation::Expired => "expired",
-            Revocation::Revoked => "revoked",
-            Revocation::Terminated { .. } => "terminated",
+            Revocation::Expired => "expired".into(),
+            Revocation::Revoked => "revoked".into(),
+            Revocation::Terminated { .. } => "terminated".into(),
+            // Celery has no unique tasks.
+            Revocation::Duplicate { of } => format!("duplicate of {of}").into(),
         }
     }
 }
@@ -159,7 +167,7 @@ observer! {
         fn rejected(&self, of: Of<'_>, reason: &str, raised: Option<Raised<'_>>);
 
         /// A task is not run, and is stored as revoked.
-        fn revoked(&self, of: Of<'_>, revocation: Revocation);
+        fn revoked(&self, of: Of<'_>, revocation: &Revocation);
 
         /// A task asked not to record how it ended.
         fn ignored(&self, of: Of<'_>);

@@ -12,9 +12,11 @@ mod binding;
 mod context;
 mod error;
 mod fleet;
+mod key;
 mod live;
 mod policy;
 mod rate;
+mod unique;
 
 use std::any::{TypeId, type_name};
 use std::collections::HashMap;
@@ -39,14 +41,16 @@ pub(crate) use context::{DEFAULT_MAX_RETRIES, DEFAULT_RETRY_DELAY};
 pub(crate) use context::{Shared, States};
 pub(crate) use error::Answer;
 pub use error::{Exception, Retry, TaskError, TaskResult};
-pub(crate) use fleet::{FleetLimits, LimitBy};
+pub(crate) use fleet::FleetLimits;
+pub(crate) use key::ArgumentPath;
 pub(crate) use live::{Live, TimeLimits};
 pub use policy::BatchOptions;
 pub(crate) use policy::{ExceptionTypes, Policy};
 pub(crate) use rate::Rate;
+pub(crate) use unique::Uniqueness;
 
 pub(crate) use crate::delivery::MaxRetries;
-use crate::delivery::{Backoff, Retries, RetryHeaders, TaskNames};
+use crate::delivery::{Backoff, Retries, RetryHeaders, TaskNames, Unique, Until};
 
 /// Runs many calls. It returns an answer for each, in their order.
 pub(crate) type RunBatch = dyn Fn(
@@ -356,7 +360,7 @@ impl TaskDef {
     /// [`fleet_rate_limit`](Self::fleet_rate_limit) are kept: its name or its position, from 0.
     #[must_use]
     pub fn limit_by(mut self, argument: &str) -> Self {
-        self.policy.fleet.by = Some(LimitBy::parse(argument));
+        self.policy.fleet.by = Some(ArgumentPath::parse(argument));
         self
     }
 
@@ -365,10 +369,42 @@ impl TaskDef {
     #[doc(hidden)]
     #[must_use]
     pub fn limit_by_parameter(mut self, name: &str, position: usize) -> Self {
-        self.policy.fleet.by = Some(LimitBy {
-            name: Some(name.to_owned()),
-            position: Some(position),
-        });
+        self.policy.fleet.by = Some(ArgumentPath::of_parameter(name, position));
+        self
+    }
+
+    /// Lets one call of those with the same arguments wait or run in all workers: `until_started`,
+    /// `until_done`, or a time such as `10m`. The others end as revoked.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the text is none of these.
+    #[must_use]
+    #[expect(
+        clippy::panic,
+        reason = "a mistake in the code of the program, found at its start"
+    )]
+    pub fn unique(mut self, until: &str) -> Self {
+        let until = Until::parse(until).unwrap_or_else(|error| panic!("{error}"));
+        self.policy.unique.until = Some(until);
+        self
+    }
+
+    /// Adds an argument by which [`unique`](Self::unique) compares calls: its name or its position,
+    /// from 0, and what is inside it, such as `order.id`. Without one, all arguments are compared.
+    #[must_use]
+    pub fn unique_by(mut self, argument: &str) -> Self {
+        self.policy.unique.by.push(ArgumentPath::parse(argument));
+        self
+    }
+
+    /// Like [`unique_by`](Self::unique_by), for an argument that callers pass by its name or by its
+    /// position.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn unique_by_parameter(mut self, name: &str, position: usize) -> Self {
+        let argument = ArgumentPath::of_parameter(name, position);
+        self.policy.unique.by.push(argument);
         self
     }
 
@@ -390,6 +426,7 @@ impl TaskDef {
     pub(crate) fn check(&self) -> Result<(), String> {
         check_task_name(&self.name).map_err(|error| error.to_string())?;
         self.policy.fleet.check()?;
+        self.policy.unique.check()?;
         match (self.policy.soft_time_limit, self.policy.time_limit) {
             (Some(soft), Some(hard)) if soft > hard => Err(format!(
                 "the soft time limit ({}s) is above the time limit ({}s)",
@@ -441,6 +478,11 @@ impl Registry {
     /// Returns `true` if a task has a limit that holds across all workers.
     pub(crate) fn has_fleet_limits(&self) -> bool {
         self.iter().any(|task| task.policy.fleet.are_set())
+    }
+
+    /// Returns `true` if a task has a limit that holds across all workers, or is unique.
+    pub(crate) fn has_limits(&self) -> bool {
+        self.has_fleet_limits() || self.iter().any(|task| task.policy.unique.until.is_some())
     }
 
     fn policy_has(&self, name: &str, has: impl FnOnce(&Policy) -> bool) -> bool {
@@ -504,6 +546,10 @@ impl TaskNames for Registry {
 
     fn at_most_once(&self, name: &str) -> bool {
         self.policy_has(name, Policy::at_most_once)
+    }
+
+    fn unique(&self, task: &Task) -> Option<Unique> {
+        self.get(&task.name)?.policy.unique.of(task)
     }
 
     fn ignores_result(&self, name: &str) -> bool {

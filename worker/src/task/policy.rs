@@ -6,6 +6,7 @@ use celery_protocol::result::ExceptionDoc;
 
 use super::fleet::FleetLimits;
 use super::rate::Rate;
+use super::unique::Uniqueness;
 use crate::delivery::{Backoff, MaxRetries};
 
 /// The options of a batch. It is complete with `size` calls, or `linger` after its first call.
@@ -74,6 +75,8 @@ pub(crate) struct Policy {
     pub(crate) rate_limit: Option<Rate>,
     /// The limits that hold across all workers.
     pub(crate) fleet: FleetLimits,
+    /// What makes its calls unique in all workers.
+    pub(crate) unique: Uniqueness,
     /// `true` if the state STARTED is stored when the code begins.
     pub(crate) track_started: bool,
     /// `true` if results are not stored unless the message asks for it.

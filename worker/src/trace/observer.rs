@@ -146,15 +146,18 @@ impl Observer for Traces {
         });
     }
 
-    fn revoked(&self, of: Of<'_>, revocation: Revocation) {
+    fn revoked(&self, of: Of<'_>, revocation: &Revocation) {
         self.end(of, || {
-            let mut more: Attributes = vec![("celery.revoked.reason", revocation.reason().into())];
+            let mut more: Attributes = vec![(
+                "celery.revoked.reason",
+                revocation.reason().into_owned().into(),
+            )];
             if let Revocation::Terminated { signal } = revocation {
-                more.push(("celery.terminated.signal", Value::Whole(signal.into())));
+                more.push(("celery.terminated.signal", Value::Whole((*signal).into())));
             }
             End {
                 state: "REVOKED",
-                error: Some(revocation.reason().to_owned()),
+                error: Some(revocation.reason().into_owned()),
                 more,
                 raised: None,
             }

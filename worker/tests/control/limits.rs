@@ -145,7 +145,8 @@ fn limits_across_all_workers_are_shown() {
     };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("worker.toml");
-    let settings = "[annotations.'proj.sleep']\nmax_concurrency = 1\nfleet_rate_limit = '6e3/m'\nlimit_by = 'n'\n";
+    let settings = "[annotations.'proj.sleep']\nmax_concurrency = 1\nfleet_rate_limit = '6e3/m'\nlimit_by = 'n'\n\
+        [annotations.'proj.add']\nunique = 'until_done'\nunique_by = [0, 'order.id']\n";
     std::fs::write(&file, settings).unwrap();
     let mut worker = start(&mut playground(
         &redis,
@@ -158,17 +159,32 @@ fn limits_across_all_workers_are_shown() {
     let stats = asking.wait_for(OURS, "stats", |stats| {
         stats["limits"]["proj.sleep"]["waiting"] == json!(2)
     });
-    let shown = json!({"proj.sleep": {
-        "max_concurrency": 1, "fleet_rate_limit": "6e3/m", "limit_by": "n", "waiting": 2,
-    }});
+    let shown = json!({
+        "proj.sleep": {
+            "max_concurrency": 1, "fleet_rate_limit": "6e3/m", "limit_by": "n",
+            "unique": null, "unique_by": null, "waiting": 2,
+        },
+        "proj.add": {
+            "max_concurrency": null, "fleet_rate_limit": null, "limit_by": null,
+            "unique": "until_done", "unique_by": "0,order.id", "waiting": 0,
+        },
+    });
     assert_eq!(stats["limits"], shown);
-    let items = ["max_concurrency", "fleet_rate_limit", "limit_by"];
+    let items = [
+        "max_concurrency",
+        "fleet_rate_limit",
+        "limit_by",
+        "unique",
+        "unique_by",
+    ];
     let registered = asking.ask(OURS, "registered", json!({"taskinfoitems": items}));
-    let line = json!("proj.sleep [max_concurrency=1 fleet_rate_limit=6e3/m limit_by=n]");
-    assert!(
-        registered.as_array().unwrap().contains(&line),
-        "{registered}"
-    );
+    for line in [
+        "proj.sleep [max_concurrency=1 fleet_rate_limit=6e3/m limit_by=n]",
+        "proj.add [unique=until_done unique_by=0,order.id]",
+    ] {
+        let lines = registered.as_array().unwrap();
+        assert!(lines.contains(&json!(line)), "{registered}");
+    }
     // A revoked call that waits is discarded when it is next in its line.
     let waiting = asking.ask(OURS, "reserved", json!({}));
     let first = ids(&waiting)[0].to_owned();

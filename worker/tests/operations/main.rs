@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
 
 mod beat_clock;
+mod bench;
 mod celery;
 #[path = "../common/documented.rs"]
 mod documented;
+#[path = "../common/door.rs"]
+mod door;
 mod first_worker;
 mod fleet_limits;
 mod leases;
@@ -20,5 +23,6 @@ mod statements;
 mod stopping;
 mod tls;
 mod traces;
+mod unique;
 mod verdicts;
 mod world;

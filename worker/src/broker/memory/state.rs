@@ -350,8 +350,8 @@ impl State {
                         self.follow(&join.steps);
                     }
                 }
-                // The members of chords were counted before.
-                Step::Result(ResultStep::Count(_)) => {}
+                // The members of chords were counted before, and there are no locks.
+                Step::Result(ResultStep::Count(_)) | Step::Unlock(..) => {}
             }
         }
     }

@@ -84,6 +84,7 @@ mod held_list;
 mod inbound;
 mod layout;
 mod leases;
+mod locking;
 mod moving;
 mod native;
 mod order;

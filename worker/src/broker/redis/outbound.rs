@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::session::Session;
 use crate::broker::backend::Backend;
 use crate::broker::held::Envelope;
+use crate::broker::lock::{Lock, Locked, Locking};
 use crate::broker::outbound::{Begin, Begun, Outbound};
 use crate::broker::settlement::{Chord, Complete, Document, Join, Part, Settled, Settlement};
 use crate::broker::tag::Tag;
@@ -35,6 +36,14 @@ impl Outbound for Session {
 
     async fn forget_begun(&mut self, names: &[String]) {
         self.forget_counts(names).await;
+    }
+
+    async fn lock(&mut self, calls: &[Locking<'_>]) -> Vec<Locked> {
+        self.take_locks(calls).await
+    }
+
+    async fn unlock(&mut self, locks: &[(Tag, Lock)]) {
+        self.free_locks(locks).await;
     }
 
     async fn renew(&mut self, tags: &[Tag]) -> Vec<Tag> {

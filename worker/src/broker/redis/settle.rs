@@ -1,12 +1,15 @@
 //! Carries out verdicts.
 
 use std::sync::Once;
+use std::time::Duration;
 
 use celery_client::aio::{Cmd, Value, scripts};
 use celery_protocol::message::{DecodeError, Redelivery as Marked};
 
 use super::answer::{bytes, number, positions};
+use super::locking::micros;
 use super::session::{DEAD_LETTERS, MAX_TAGS, Session};
+use crate::broker::lock::Lock;
 use crate::broker::settlement::{
     Chord, Document, Fate, Join, Letter, ResultStep, Settled, Settlement, Step,
 };
@@ -167,6 +170,7 @@ impl Session {
                         .arg(&letter.task)
                         .arg(&letter.cause)
                         .arg(raw),
+                    Wire::Unlock(_, keep) => call.arg("lock").arg(next()).arg(micros(keep)),
                     Wire::Chord(chord) => call
                         .arg("chord")
                         .arg(skip(3))
@@ -193,6 +197,7 @@ impl Session {
                 queue, priority, ..
             }
             | Wire::Return { queue, priority } => vec![self.layout.list(queue, priority)],
+            Wire::Unlock(lock, _) => vec![keys.unique(&lock.task, &lock.digest)],
             Wire::Chord(chord) => self.begin_keys(&chord.group),
             Wire::Join(join, _) => self.end_keys(&join.group, join.failed),
             Wire::Dead { .. } | Wire::Note(..) => Vec::new(),
@@ -242,6 +247,7 @@ enum Wire<'a> {
         cause: &'a str,
     },
     Note(&'a Letter, &'a [u8]),
+    Unlock(&'a Lock, Duration),
     Chord(&'a Chord),
     /// The end of a chord, and the number of the steps after it that depend on it.
     Join(&'a Join, usize),
@@ -326,6 +332,7 @@ fn flatten<'a>(steps: &'a [Step], flat: &mut Vec<Wire<'a>>) {
                 message: &outgoing.message,
             }),
             Step::Note(letter, raw) => flat.push(Wire::Note(letter, raw)),
+            Step::Unlock(lock, keep) => flat.push(Wire::Unlock(lock, *keep)),
             Step::Result(ResultStep::Store(document)) => flat.push(Wire::Store(document)),
             Step::Result(ResultStep::Chord(chord)) => flat.push(Wire::Chord(chord)),
             Step::Result(ResultStep::Join(join)) => {

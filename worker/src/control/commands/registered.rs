@@ -61,6 +61,8 @@ fn attribute(task: &TaskDef, name: &str) -> Option<String> {
         "max_concurrency" => Some(policy.fleet.max_concurrency?.to_string()),
         "fleet_rate_limit" => policy.fleet.rate.as_ref().map(ToString::to_string),
         "limit_by" => policy.fleet.by.as_ref().map(ToString::to_string),
+        "unique" => Some(policy.unique.until?.to_string()),
+        "unique_by" => policy.unique.by_text(),
         "acks_late" => truth(!policy.acks_early),
         "reject_on_worker_lost" => truth(!policy.fails_when_lost),
         "acks_on_failure" => truth(!policy.keeps_failed),

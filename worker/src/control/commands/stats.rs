@@ -32,7 +32,7 @@ pub(super) fn run(node: &Node) -> Answer {
         "rusage": usage(),
     });
     // Python has no such limits, so its answer has no such member.
-    if node.registry.has_fleet_limits() {
+    if node.registry.has_limits() {
         stats["limits"] = limits(node);
     }
     answer(&stats)
@@ -44,14 +44,16 @@ fn limits(node: &Node) -> Value {
     let limited = node
         .registry
         .iter()
-        .filter(|task| task.policy.fleet.are_set());
+        .filter(|task| task.policy.fleet.are_set() || task.policy.unique.until.is_some());
     let limits = limited.map(|task| {
-        let fleet = &task.policy.fleet;
+        let (fleet, unique) = (&task.policy.fleet, &task.policy.unique);
         let text = |it: Option<String>| it.map_or(Value::Null, Value::from);
         let limits = json!({
             "max_concurrency": fleet.max_concurrency,
             "fleet_rate_limit": text(fleet.rate.as_ref().map(ToString::to_string)),
             "limit_by": text(fleet.by.as_ref().map(ToString::to_string)),
+            "unique": text(unique.until.map(|until| until.to_string())),
+            "unique_by": text(unique.by_text()),
             "waiting": task.live.waiting.load(Ordering::Relaxed),
         });
         (task.name.to_string(), limits)

@@ -16,6 +16,8 @@ pub static RETURN_HELD: Script = Script::new(include_str!("../scripts/return_hel
 pub static RENEW: Script = Script::new(include_str!("../scripts/renew.lua"));
 /// Lets calls of limited tasks begin.
 pub static ADMIT: Script = Script::new(include_str!("../scripts/admit.lua"));
+/// Takes and frees the locks of unique tasks.
+pub static LOCK: Script = Script::new(include_str!("../scripts/lock.lua"));
 /// Lets claimed messages wait for their ETA.
 pub static PARK: Script = Script::new(include_str!("../scripts/park.lua"));
 /// Returns the parked messages that are due.

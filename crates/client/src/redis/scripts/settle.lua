@@ -1,4 +1,4 @@
--- settle, version 5
+-- settle, version 6
 -- Settles tasks: results, follow-up messages, dead letters, and last of all the acknowledgement.
 -- The steps of a task are done only while its tag is held; otherwise none of them is. A call that
 -- is sent twice takes effect once. The tail of a held message is the text that follows it in the
@@ -39,6 +39,9 @@
 --                  ends a chord. Its keys: .c, .j, .t, .s, .d. Deletes them, and keeps a claim that
 --                  says that the chord is done. If another member holds the claim on the body,
 --                  skips the given number of steps after this one
+--         'lock'   <place> <microseconds>
+--                  frees a lock of the message (see lock.lua), unless it has a time. With
+--                  microseconds, it stays live for at least these, for the next run of the task
 -- returns { positions of the tasks whose lease was lost,
 --           for each task that could not be settled, its position, then its error,
 --           if the server refused to publish, the error }
@@ -54,7 +57,7 @@ local now = string.format('%d.%06d', time[1], time[2])
 local tags = {}
 for i = 1, n do tags[i] = ARGV[5 + i] end
 local scores = redis.call('ZMSCORE', index, unpack(tags))
-local operands = { result = 2, push = 2, front = 2, ['return'] = 2, dead = 5, note = 5, chord = 3, join = 3 }
+local operands = { result = 2, push = 2, front = 2, ['return'] = 2, dead = 5, note = 5, chord = 3, join = 3, lock = 2 }
 -- The seconds for which an ended chord is remembered, as in Celery. A member that is counted after
 -- these 300 s starts the count of the chord from the beginning.
 local remembered = 300
@@ -95,6 +98,19 @@ local function letter(queue, id, task, cause, raw)
     'cause', cause, 'worker', worker, 'time', now, 'raw', raw)
 end
 
+-- Frees a lock of this tag, or keeps it without a tag until its time.
+local function unlock(key, tag, micros)
+  local value = redis.pcall('GET', key)
+  local owner, ends, id
+  if type(value) == 'string' then owner, ends, id = value:match('^(%S+) (%d+) (.*)$') end
+  if owner ~= tag then return end
+  local present = time[1] * 1000000 + time[2]
+  local last = math.max(tonumber(ends), micros > 0 and present + micros or 0)
+  if last <= present then return redis.call('DEL', key) end
+  redis.call('SET', key, '- ' .. string.format('%.0f', last) .. ' ' .. id, 'PX',
+    string.format('%.0f', math.ceil((last - present) / 1000)))
+end
+
 local function step(tag, at)
   local kind, a, b = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if kind == 'result' then
@@ -118,6 +134,8 @@ local function step(tag, at)
     local done = saved ~= '' and set(KEYS[size + 2], saved)
     if type(done) == 'table' and done.err then return done end
     return set(KEYS[size], b)
+  elseif kind == 'lock' then
+    unlock(KEYS[tonumber(a)], tag, tonumber(b))
   elseif kind == 'join' then
     local c = tonumber(a)
     local claim = redis.pcall('GET', KEYS[c])
