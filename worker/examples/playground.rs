@@ -142,6 +142,16 @@ async fn sleep(#[default(Number::from(1))] n: Number) -> TaskResult<Number> {
 /// the connection. So a test sees which calls run, and decides when they end.
 #[task(name = "proj.occupy")]
 async fn occupy(address: String, #[default(String::new())] key: String) -> TaskResult<()> {
+    stay(&address, &key).await
+}
+
+/// Like `proj.occupy`, but of the calls with one key, one waits or runs.
+#[task(name = "proj.alone", unique = "until_done", unique_by = "key")]
+async fn alone(address: String, #[default(String::new())] key: String) -> TaskResult<()> {
+    stay(&address, &key).await
+}
+
+async fn stay(address: &str, key: &str) -> TaskResult<()> {
     let mut door = TcpStream::connect(address).await?;
     let line = format!("{} {key}\n", std::process::id());
     door.write_all(line.as_bytes()).await?;
@@ -299,6 +309,7 @@ fn serve() -> ExitCode {
             retrying::task(),
             retry_noexc::task(),
             sleep::task(),
+            alone::task(),
             occupy::task(),
             soft::task(),
             custom_state::task(),

@@ -29,9 +29,13 @@ mod clock;
 mod control;
 mod database;
 mod database_link;
+#[path = "../common/door.rs"]
+#[allow(dead_code, reason = "other tests use all of it")]
+mod door;
 mod endurance;
 mod fleet;
 mod kills;
+mod limits;
 mod machine;
 mod network;
 mod process;

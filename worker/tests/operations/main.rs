@@ -10,6 +10,7 @@ mod celery;
 mod documented;
 #[path = "../common/door.rs"]
 mod door;
+mod fair;
 mod first_worker;
 mod fleet_limits;
 mod leases;
