@@ -59,7 +59,6 @@ mod control;
 mod database;
 #[doc(hidden)]
 pub mod delivery;
-mod duration;
 mod events;
 mod executor;
 mod failpoint;

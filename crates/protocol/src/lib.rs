@@ -14,6 +14,7 @@
 //! * [`events`]: what workers and clients report while they work, and the logical clock.
 //! * [`result`]: the document a worker stores for each state of a task, and exceptions inside it.
 //! * [`canvas`]: signatures of tasks, chains, groups and chords.
+//! * [`schedule`]: the entries of schedules, as Redis has them, and when they are due.
 //! * [`names`]: what the name of a queue or a task, and an id, may be.
 //! * [`redis_keys`]: the names of all Redis keys and channels.
 //! * [`priorities`]: the lists that a queue on Redis has.
@@ -25,12 +26,14 @@
 //! * [`repr`]: values as Python shows them, for `argsrepr` and `kwargsrepr`.
 //! * [`glob`]: patterns of names, as Python's `fnmatch`.
 //! * [`time`]: the date formats that Celery's versions have written.
+//! * [`duration`]: lengths of time as people write them in settings.
 
 pub mod amqp;
 pub mod base64;
 pub mod canvas;
 pub mod compression;
 pub mod control;
+pub mod duration;
 pub mod events;
 pub mod fields;
 pub mod glob;
@@ -41,6 +44,7 @@ pub mod priorities;
 pub mod redis_keys;
 pub mod repr;
 pub mod result;
+pub mod schedule;
 pub mod serializer;
 pub mod time;
 

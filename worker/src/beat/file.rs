@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use celery_protocol::RawValue;
+use celery_protocol::schedule::{
+    Entry, EntryError, Form, Missed, NextDue, Options, Schedule, check_name,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::entry::{Entry, EntryError, Missed, check_name, raw, zone};
-use super::options::Options;
-use super::schedule::{Form, Schedule};
-use crate::broker::schedules::{Change, NextDue, ScheduleStore};
+use super::entry::Zoned;
+use crate::broker::schedules::{Change, ScheduleStore};
 use crate::database::Zone;
 use crate::printable::one_line;
 
@@ -40,7 +42,7 @@ pub(crate) struct Section {
 /// An entry of the file that was checked.
 #[derive(Clone, Debug)]
 pub(crate) struct FileEntry {
-    entry: Entry,
+    entry: Zoned,
     /// What the file says about it. Without it, the last `beat enable` or `beat disable` counts.
     enabled: Option<bool>,
 }
@@ -76,15 +78,15 @@ impl Section {
             }
         };
         let text = |name: &str, value: &Option<Value>, none: &str| match value {
-            None => Ok(raw(none)),
-            Some(value) => json(name, value).map(|text| raw(&text)),
+            None => Ok(raw(none.to_owned())),
+            Some(value) => json(name, value).map(raw),
         };
         let entry = Entry {
             task: self.task.clone(),
             schedule,
             zone: match &self.timezone {
-                Some(name) => zone(name)?,
-                None => default.clone(),
+                Some(name) => name.clone(),
+                None => default.to_string(),
             },
             args: text("args", &self.args, "[]")?,
             kwargs: text("kwargs", &self.kwargs, "{}")?,
@@ -95,7 +97,7 @@ impl Section {
         };
         entry.check()?;
         Ok(FileEntry {
-            entry,
+            entry: Zoned::new(entry)?,
             enabled: self.enabled,
         })
     }
@@ -180,7 +182,7 @@ fn changes(stored: &HashMap<Vec<u8>, Vec<u8>>, file: &[(String, FileEntry)]) -> 
                 name: name.as_bytes().to_vec(),
                 read,
                 entry: json,
-                due: next_due(old.as_ref(), &entry),
+                due: NextDue::of(old.as_ref(), &entry),
             });
         }
     }
@@ -198,13 +200,9 @@ fn changes(stored: &HashMap<Vec<u8>, Vec<u8>>, file: &[(String, FileEntry)]) -> 
     needed
 }
 
-/// Returns what becomes of the due time of an entry that replaces another one.
-pub(crate) fn next_due(old: Option<&Entry>, new: &Entry) -> NextDue {
-    match old {
-        _ if !new.enabled => NextDue::Stop,
-        Some(old) if old.enabled && old.has_times_of(new) => NextDue::Keep,
-        _ => NextDue::Compute,
-    }
+/// Returns this text, which is valid JSON.
+fn raw(text: String) -> Box<RawValue> {
+    RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entry::{Entry, EntryError};
+use celery_protocol::schedule::EntryError;
+
+use super::entry::Zoned;
 use super::file::{FileEntry, synchronize};
 use super::message::{Place, Sender, task_id};
 use super::plan::{Plan, plan};
@@ -129,7 +131,7 @@ impl Beat {
         let entry = if due.entry.is_empty() {
             Err(None)
         } else {
-            Entry::read(&due.entry).map_err(Some)
+            Zoned::read(&due.entry).map_err(Some)
         };
         let entry = match entry {
             Ok(entry) if entry.enabled => entry,
@@ -171,7 +173,7 @@ impl Beat {
         &self,
         look: &Look,
         due: &Due,
-        entry: &Entry,
+        entry: &Zoned,
         plan: &Plan,
     ) -> Result<(Place, Vec<Vec<u8>>), String> {
         let mut place = None;
@@ -190,7 +192,7 @@ impl Beat {
         &mut self,
         look: &Look,
         due: &Due,
-        entry: &Entry,
+        entry: &Zoned,
         plan: &Plan,
         place: &Place,
         messages: &[Vec<u8>],

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use celery_protocol::RawValue;
 use celery_protocol::fields::Fields;
 use celery_protocol::message::{EncodeOptions, Task};
 use celery_protocol::repr;
+use celery_protocol::schedule::Entry;
 use celery_protocol::time::Timestamp;
 use uuid::Uuid;
 
-use super::entry::Entry;
 use crate::consumer::Routes;
 
 /// The namespace of the ids of tasks that schedules send, as UUIDs of version 5 have one.
@@ -55,7 +56,7 @@ impl Sender {
         task.argsrepr = Some(repr::value(entry.args.get(), repr::MAX_CHARS));
         // Python's beat marks its messages with this header.
         let mut headers = Fields::new();
-        headers.insert("celery_beat_task", super::entry::raw("true"));
+        headers.insert("celery_beat_task", RawValue::TRUE.to_owned());
         for (name, value) in task.headers.iter() {
             headers.insert(name, value.to_owned());
         }

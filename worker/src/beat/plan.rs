@@ -1,9 +1,9 @@
 //! Decides what an entry that is due means: which due times are sent, and which one is next.
 
+use celery_protocol::schedule::{Missed, Schedule};
 use jiff::tz::TimeZone;
 
-use super::entry::Missed;
-use super::schedule::Schedule;
+use super::schedule;
 use crate::broker::schedules::MOST_MESSAGES;
 
 /// How late a due time may be to count as kept, in milliseconds. It is longer than the time in which
@@ -34,30 +34,30 @@ pub(super) fn plan(
 ) -> Plan {
     if due <= 0 {
         return Plan {
-            next: schedule.after(zone, now),
+            next: schedule::after(schedule, zone, now),
             ..Plan::default()
         };
     }
     match missed {
         Missed::None if now.saturating_sub(due) > PUNCTUAL => Plan {
-            next: schedule.resume(zone, due, now),
+            next: schedule::resume(schedule, zone, due, now),
             skips: true,
             ..Plan::default()
         },
         Missed::Once | Missed::None => Plan {
             send: vec![due],
-            next: schedule.resume(zone, due, now),
+            next: schedule::resume(schedule, zone, due, now),
             skips: false,
         },
         Missed::All => {
             let oldest = now.saturating_sub(OLDEST);
             let skips = due < oldest;
             let first = if skips {
-                schedule.resume(zone, due, oldest)
+                schedule::resume(schedule, zone, due, oldest)
             } else {
                 Some(due)
             };
-            let following = |due: &i64| schedule.after(zone, *due);
+            let following = |due: &i64| schedule::after(schedule, zone, *due);
             let mut all = std::iter::successors(first, following).peekable();
             let mut send = Vec::new();
             while send.len() < MOST_MESSAGES
@@ -76,7 +76,8 @@ pub(super) fn plan(
 
 #[cfg(test)]
 mod tests {
-    use super::super::schedule::Form;
+    use celery_protocol::schedule::Form;
+
     use super::*;
 
     const DAY: i64 = 86_400_000;

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use celery_client::redis::RedisEndpoint;
+use celery_protocol::schedule::NextDue;
 use futures_util::future::BoxFuture;
 
 use super::contract::Connectivity;
@@ -111,17 +112,6 @@ pub(crate) struct Change<'a> {
     /// The new entry; empty to remove it.
     pub(crate) entry: &'a [u8],
     pub(crate) due: NextDue,
-}
-
-/// What becomes of the due time of an entry that is changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NextDue {
-    /// It stays.
-    Keep,
-    /// The leader computes it anew.
-    Compute,
-    /// The entry is not due any more.
-    Stop,
 }
 
 /// A store that was opened, and the state of its connection.

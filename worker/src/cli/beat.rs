@@ -6,14 +6,15 @@ use std::process::ExitCode;
 use celery_client::aio::{Connection, Failure, Value, scripts};
 use celery_client::mask::mask_misplaced;
 use celery_protocol::redis_keys::Keys;
+use celery_protocol::schedule::NextDue;
 use jiff::Timestamp;
 
 use super::options::Beat;
 use super::redbeat;
 use super::redis::{command, connect, items, raw, text};
-use crate::beat::{Entry, Sender};
+use crate::beat::{Sender, Zoned};
 use crate::broker::redis::{read_written, write_call};
-use crate::broker::schedules::{Change, NextDue};
+use crate::broker::schedules::Change;
 use crate::config::Config;
 use crate::printable::one_line;
 
@@ -80,7 +81,7 @@ impl Schedules {
         for name in names {
             let shown = String::from_utf8_lossy(name);
             let shown = one_line(&shown);
-            match Entry::read(&entries[name]) {
+            match Zoned::read(&entries[name]) {
                 Ok(entry) => {
                     let next = due.get(name).map(|score| moment(score));
                     let run = runs.get(name).map(Vec::as_slice);
@@ -168,7 +169,7 @@ impl Schedules {
     }
 
     /// Returns an entry, or `None` after an error about it was printed.
-    async fn entry(&mut self, name: &str) -> Result<Option<Entry>, Failure> {
+    async fn entry(&mut self, name: &str) -> Result<Option<Zoned>, Failure> {
         let read = self.read(name).await?;
         Ok(understood(name, &read))
     }
@@ -210,13 +211,13 @@ fn named(name: &str) -> String {
 }
 
 /// Reads an entry. Prints an error if that is not possible.
-fn understood(name: &str, read: &[u8]) -> Option<Entry> {
+fn understood(name: &str, read: &[u8]) -> Option<Zoned> {
     let name = named(name);
     if read.is_empty() {
         eprintln!("celery-worker: no such entry: {name}");
         return None;
     }
-    match Entry::read(read) {
+    match Zoned::read(read) {
         Ok(entry) => Some(entry),
         Err(error) => {
             let error = error.to_string();
@@ -227,7 +228,7 @@ fn understood(name: &str, read: &[u8]) -> Option<Entry> {
 }
 
 /// Describes an entry in one line.
-fn line(entry: &Entry, next: Option<i64>, run: Option<&[u8]>) -> String {
+fn line(entry: &Zoned, next: Option<i64>, run: Option<&[u8]>) -> String {
     let schedule = serde_json::to_string(&entry.schedule.table()).unwrap_or_default();
     let next = match next {
         _ if !entry.enabled => "disabled".to_owned(),
@@ -245,7 +246,7 @@ fn line(entry: &Entry, next: Option<i64>, run: Option<&[u8]>) -> String {
     } else {
         ""
     };
-    let (task, zone) = (one_line(&entry.task), entry.zone.to_string());
+    let (task, zone) = (one_line(&entry.task), one_line(&entry.zone));
     let schedule = one_line(&schedule).into_owned();
     format!("{task}  {schedule}  {zone}  {next}  {last}{origin}")
 }

@@ -5,32 +5,17 @@
 //! not store.
 
 use celery_client::aio::{Failure, Value};
+use celery_protocol::schedule::{NextDue, Options, check_name};
 use serde_json::{Map, Value as Json, json};
 
 use super::beat::Schedules;
 use super::redis::{items, raw, text};
-use crate::beat::{Entry, check_name};
-use crate::broker::schedules::NextDue;
+use crate::beat::Zoned;
 use crate::database::Zone;
 use crate::printable::one_line;
 
 /// The keys that one call of `SCAN` looks at.
 const COUNT: &str = "1000";
-
-/// The options that have a meaning here.
-const OPTIONS: [&str; 11] = [
-    "queue",
-    "priority",
-    "expires",
-    "countdown",
-    "headers",
-    "serializer",
-    "compression",
-    "time_limit",
-    "soft_time_limit",
-    "ignore_result",
-    "shadow",
-];
 
 /// Copies the entries below a prefix that do not exist yet. Returns `false` if one was not copied.
 pub(super) async fn import(
@@ -98,7 +83,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// Reads a definition. Returns the name, the entry, and the options that were left out.
-fn read(definition: &[u8], zone: Option<&Zone>) -> Result<(String, Entry, Vec<String>), String> {
+fn read(definition: &[u8], zone: Option<&Zone>) -> Result<(String, Zoned, Vec<String>), String> {
     let mut found: Map<String, Json> =
         serde_json::from_slice(definition).map_err(|error| error.to_string())?;
     let mut take = |name: &str| found.remove(name).filter(|value| !value.is_null());
@@ -118,7 +103,7 @@ fn read(definition: &[u8], zone: Option<&Zone>) -> Result<(String, Entry, Vec<St
         "options": options,
         "enabled": take("enabled").unwrap_or(Json::Bool(true)),
     });
-    let entry = Entry::read(entry.to_string().as_bytes());
+    let entry = Zoned::read(entry.to_string().as_bytes());
     Ok((name, entry.map_err(|error| error.to_string())?, left_out))
 }
 
@@ -155,7 +140,7 @@ fn options(value: Option<Json>) -> Result<(Json, Vec<String>), String> {
         if value.is_null() {
             continue;
         }
-        if OPTIONS.contains(&&*name) {
+        if Options::NAMES.contains(&&*name) {
             kept.insert(name, value);
         } else {
             left_out.push(name);

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use celery_protocol::duration;
 use serde::Deserialize;
 
 use super::declaration::Config;
 use super::value::{ConfigError, Text};
 use crate::delivery::Until;
-use crate::duration;
 use crate::task::{ArgumentPath, FleetLimits, MaxRetries, Policy, Rate, Uniqueness};
 
 /// The key of annotations, as an error names it.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use celery_client::mask::{mask, mask_misplaced};
 use celery_client::redis::RedisEndpoint;
+use celery_protocol::duration;
 use celery_protocol::priorities::{PrioritySteps, Separator};
 use celery_protocol::serializer::Serializer;
 
@@ -19,7 +20,6 @@ use super::value::{ConfigError, Text};
 use crate::broker::{QueueOrder, Results};
 use crate::consumer::{RouteError, Routes};
 use crate::database::Zone;
-use crate::duration;
 use crate::task::Rate;
 use crate::trace::{Collector, Pairs, Ratio};
 

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use celery_protocol::duration;
+
 use crate::broker::Lock;
-use crate::duration;
 
 /// What makes a call unique: the lock of its arguments, and for how long it has the lock.
 #[derive(Clone, Debug, PartialEq, Eq)]

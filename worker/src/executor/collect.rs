@@ -6,8 +6,8 @@ use tokio::time::timeout_at;
 
 use super::engine::Engine;
 use crate::delivery::Delivery;
-use crate::duration::LONGEST;
 use crate::task::BatchOptions;
+use celery_protocol::duration::LONGEST;
 
 /// Collects calls into batches until the executor hands over no more. Every batch holds a clone of
 /// `busy` until it is done.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::duration::LONGEST;
+use celery_protocol::duration::LONGEST;
 
 /// The most bytes of a rate's text. Requests choose it, and it is kept and shown.
 const MOST_TEXT: usize = 64;

@@ -7,12 +7,12 @@
 
 use std::sync::Arc;
 
+use celery_protocol::duration;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::config::value::{ConfigError, TASKS, Text};
 use crate::database::{Database, DatabaseError, Dates, Dialect, Params, Sample, Transaction};
-use crate::duration;
 use crate::task::{
     Answers, Batch, BatchOptions, Context, Exception, Param, Signature, State, TaskDef, TaskError,
     type_error,

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::Form;
+use celery_protocol::schedule::Form;
+
+use super::after as due_after;
 
 /// Written by `worker/tests/fixtures/schedules.py`, which says what the columns are.
 const TABLE: &str = include_str!("../../../tests/fixtures/schedules.tsv");
@@ -33,7 +35,7 @@ fn due_times_are_those_of_celery_except_where_a_clock_changes() {
         };
         let due = if other.is_empty() { celery } else { other };
         let schedule = form(text).read().unwrap();
-        let found = schedule.after(&zone(name), moment(after));
+        let found = due_after(&schedule, &zone(name), moment(after));
         assert_eq!(found, Some(moment(due)), "{line}");
         lines += 1;
         others += usize::from(!other.is_empty());
@@ -104,8 +106,8 @@ fn due_times_ascend_through_changes_of_the_clock() {
         ),
     ] {
         let (schedule, zone) = (form(text).read().unwrap(), zone(name));
-        let first = schedule.after(&zone, moment(from)).unwrap();
-        let all = std::iter::successors(Some(first), |due| schedule.after(&zone, *due));
+        let first = due_after(&schedule, &zone, moment(from)).unwrap();
+        let all = std::iter::successors(Some(first), |due| due_after(&schedule, &zone, *due));
         let all: Vec<i64> = all.take(count).collect();
         for pair in all.windows(2) {
             let distance = (pair[1] - pair[0]) / 60_000;

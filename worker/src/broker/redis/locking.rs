@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use celery_client::aio::{Cmd, Value, scripts};
+use celery_protocol::duration::LONGEST;
 
 use super::answer::bytes;
 use super::session::Session;
 use crate::broker::lock::{Lock, Locked, Locking};
 use crate::broker::tag::Tag;
-use crate::duration::LONGEST;
 
 /// How many seconds a lock is stored beyond the time that its call waits: a week. The settlement
 /// removes it, so only what dead workers have left expires.

@@ -14,7 +14,7 @@ use super::layout::Layout;
 use crate::broker::options::{QueueOrder, Results, Subscription};
 use crate::broker::queues::Queues;
 use crate::broker::schedules::{
-    Change, Due, Fired, Firing, Lead, Look, MOST_DUE, NextDue, Opened, ScheduleStore,
+    Change, Due, Fired, Firing, Lead, Look, MOST_DUE, Opened, ScheduleStore,
 };
 use crate::monitor::Pulse;
 
@@ -197,11 +197,7 @@ pub(crate) fn write_call(keys: &Keys, change: &Change<'_>) -> Cmd {
         .arg(keys.beat())
         .arg(keys.beat_runs());
     call.arg(change.name).arg(change.read).arg(change.entry);
-    call.arg(match change.due {
-        NextDue::Keep => "keep",
-        NextDue::Compute => "compute",
-        NextDue::Stop => "stop",
-    });
+    call.arg(change.due.as_str());
     call
 }
 

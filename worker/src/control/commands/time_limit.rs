@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::control::answer::{Answer, nok, ok, raised};
 use crate::control::arguments::Arguments;
 use crate::control::node::Node;
-use crate::duration::LONGEST;
 use crate::printable::one_line;
 use crate::task::TimeLimits;
+use celery_protocol::duration::LONGEST;
 
 pub(super) fn run(node: &Node, arguments: Arguments<'_>) -> Answer {
     let name = arguments.get("task_name").and_then(|name| name.as_str());

@@ -1,12 +1,12 @@
 //! The options of an entry: those of `apply_async` that a scheduled task can have, with Celery's
 //! names.
 
-use celery_protocol::compression::Compression;
-use celery_protocol::fields::Fields;
-use celery_protocol::message::{Task, is_known_header};
-use celery_protocol::names::check_queue_name;
-use celery_protocol::serializer::Serializer;
-use celery_protocol::time::Timestamp;
+use crate::compression::Compression;
+use crate::fields::Fields;
+use crate::message::{Task, is_known_header};
+use crate::names::check_queue_name;
+use crate::serializer::Serializer;
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The longest time in an option: a hundred years, in seconds.
@@ -15,10 +15,10 @@ const LONGEST: f64 = 36_525.0 * 86_400.0;
 /// The options of an entry. Times are in seconds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Options {
+pub struct Options {
     /// The queue. Default: by the routes of the process that sends.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) queue: Option<String>,
+    pub queue: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     priority: Option<u8>,
     /// The time from sending on after which the task is not run.
@@ -44,6 +44,21 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// The names of all options.
+    pub const NAMES: [&'static str; 11] = [
+        "queue",
+        "priority",
+        "expires",
+        "countdown",
+        "headers",
+        "serializer",
+        "compression",
+        "time_limit",
+        "soft_time_limit",
+        "ignore_result",
+        "shadow",
+    ];
+
     /// Refuses values that no message can have.
     pub(super) fn check(&self) -> Result<(), String> {
         if let Some(queue) = &self.queue {
@@ -90,8 +105,11 @@ impl Options {
         }
     }
 
-    /// Sets the options of a task that is sent now.
-    pub(super) fn apply(&self, task: &mut Task, now: Timestamp) -> Result<(), String> {
+    /// Sets the options of a task that is sent now, except the queue.
+    ///
+    /// # Errors
+    /// A sentence that names an option which no message can have.
+    pub fn apply(&self, task: &mut Task, now: Timestamp) -> Result<(), String> {
         #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
         let after = |seconds: f64| now.plus_micros((seconds * 1e6) as i64);
         task.properties.priority = self.priority;
@@ -121,6 +139,16 @@ mod tests {
     fn check(value: Value) -> Result<(), String> {
         let options: Options = serde_json::from_value(value).map_err(|error| error.to_string())?;
         options.check()
+    }
+
+    #[test]
+    fn exactly_these_options_are_accepted() {
+        for name in Options::NAMES {
+            assert_eq!(check(json!({ name: null })), Ok(()), "{name}");
+        }
+        let error = check(json!({ "link": null })).unwrap_err();
+        let expected = Options::NAMES.map(|name| format!("`{name}`")).join(", ");
+        assert!(error.contains(&expected), "{error}");
     }
 
     #[test]

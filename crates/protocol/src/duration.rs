@@ -4,15 +4,18 @@
 use std::time::Duration;
 
 /// The longest time, a hundred years: adding it to any clock does not overflow.
-pub(crate) const LONGEST: Duration = Duration::from_hours(36_525 * 24);
+pub const LONGEST: Duration = Duration::from_hours(36_525 * 24);
 
 /// A text that is not a time.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is not a time; write for example 30, 1.5s, 500ms, 2m or 1h, and at most 36525d")]
-pub(crate) struct DurationError(String);
+pub struct DurationError(String);
 
 /// Reads a time.
-pub(crate) fn parse(text: &str) -> Result<Duration, DurationError> {
+///
+/// # Errors
+/// [`DurationError`] if the text is not a time, or a longer one than [`LONGEST`].
+pub fn parse(text: &str) -> Result<Duration, DurationError> {
     let wrong = || DurationError(text.to_owned());
     let text = text.trim();
     let unit_at = text

@@ -5,15 +5,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::crontab::Fields;
+use super::crontab::{Crontab, Fields};
 use super::fields::Field;
-use super::{Crontab, Interval, Schedule};
+use super::interval::Interval;
+use super::when::Schedule;
 use crate::duration;
 
 /// A schedule as it is written.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum Form {
+pub enum Form {
     /// An interval in whole seconds.
     Whole(u64),
     /// An interval in seconds.
@@ -27,7 +28,7 @@ pub(crate) enum Form {
 /// The parts of a schedule, with the names of Celery's arguments.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Table {
+pub struct Table {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     every: Option<Every>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,7 +62,10 @@ enum Every {
 
 impl Form {
     /// Checks the schedule.
-    pub(crate) fn read(&self) -> Result<Schedule, String> {
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub fn read(&self) -> Result<Schedule, String> {
         match self {
             #[expect(clippy::cast_precision_loss, reason = "longer than any interval")]
             Form::Whole(seconds) => interval(*seconds as f64, false),
@@ -74,16 +78,16 @@ impl Form {
 
 impl Schedule {
     /// Returns the schedule as Redis has it.
-    pub(crate) fn table(&self) -> Table {
+    pub fn table(&self) -> Table {
         match self {
             #[expect(clippy::cast_precision_loss, reason = "an interval is below 2^53 ms")]
             Schedule::Interval(interval) => Table {
-                every: Some(Every::Seconds(interval.every as f64 / 1_000.0)),
-                relative: Some(interval.relative),
+                every: Some(Every::Seconds(interval.every() as f64 / 1_000.0)),
+                relative: Some(interval.is_relative()),
                 ..Table::default()
             },
-            Schedule::Crontab(Crontab { fields, .. }) => {
-                let fields = fields.clone();
+            Schedule::Crontab(crontab) => {
+                let fields = crontab.fields().clone();
                 Table {
                     minute: Some(fields.minute),
                     hour: Some(fields.hour),

@@ -9,9 +9,12 @@ use serde::{Deserialize, Serialize};
 /// A field as it is written: text, a number, or a list of numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum Field {
+pub enum Field {
+    /// One number.
     Number(i64),
+    /// Parts with commas between them.
     Text(String),
+    /// Several numbers.
     Listed(Vec<i64>),
 }
 
