@@ -719,6 +719,9 @@ namespace Celery {
          */
         public function events(string|array $types = '*', float|\DateInterval|null $timeout = null, ?int $limit = null, bool $enable = false): Events {}
 
+        /** Returns the entries that workers with `-B` send at their times. */
+        public function schedules(): Schedules {}
+
         /**
          * Deletes the waiting tasks of the queues and returns their number. Without a name: the default queue.
          *
@@ -756,9 +759,13 @@ namespace Celery {
     /** The publishing retry of a client or a call. All of it happens inside the call's deadline. */
     final class RetryPolicy
     {
+        /** How often a post is repeated at most; null: until its deadline. */
         public readonly ?int $maxRetries;
+        /** The pause before the first repetition, in seconds. */
         public readonly float $intervalStart;
+        /** By how many seconds each pause is longer than the one before. */
         public readonly float $intervalStep;
+        /** The longest pause, in seconds. */
         public readonly float $intervalMax;
 
         /**
@@ -1105,7 +1112,9 @@ namespace Celery {
      */
     final class Chord extends Canvas
     {
+        /** The tasks that run at once. */
         public readonly Group $header;
+        /** What gets the list of their results. */
         public readonly Canvas $body;
 
         /** @param Group|iterable<Canvas> $header */
@@ -1287,6 +1296,7 @@ namespace Celery {
     final class GroupResult extends ResultSet
     {
         public readonly string $id;
+        /** The result of the step before the group in a chain. */
         public readonly Result|GroupResult|null $parent;
 
         /** @param iterable<Result|GroupResult> $results */
@@ -1313,20 +1323,28 @@ namespace Celery {
         public readonly string $state;
         /** The value; of a failure the TaskException; of another state what the task said with it. */
         public readonly mixed $result;
+        /** The traceback of a failure, as text. */
         public readonly ?string $traceback;
+        /** When the state was stored, by the clock of the worker. */
         public readonly ?\DateTimeImmutable $dateDone;
+        /** The id of the task that sent this one. */
         public readonly ?string $parentId;
+        /** The id of the group that the task belongs to. */
         public readonly ?string $groupId;
         /** @var list<Result|GroupResult> */
         public readonly array $children;
         // Null unless the worker stores them (`result_extended`):
+        /** The name of the task. Like all that follow: only with the setting `result_extended` of the worker. */
         public readonly ?string $name;
         /** @var list<mixed>|null */
         public readonly ?array $args;
         /** @var array<string, mixed>|null */
         public readonly ?array $kwargs;
+        /** The node that ran the task. */
         public readonly ?string $worker;
+        /** How often the task was retried. */
         public readonly ?int $retries;
+        /** The queue from which the task came. */
         public readonly ?string $queue;
         /** @var array<string, mixed> */
         public readonly array $stamps;
@@ -1346,14 +1364,23 @@ namespace Celery {
     /** Celery's own states. Tasks may store others, so states travel as strings. */
     enum State: string
     {
+        /** No state is stored: the task waits, or its id is not known. */
         case Pending = 'PENDING';
+        /** A worker has the task. */
         case Received = 'RECEIVED';
+        /** A worker runs the task; only with the setting `task_track_started`. */
         case Started = 'STARTED';
+        /** The task failed and will run again. */
         case Retry = 'RETRY';
+        /** The task returned. */
         case Success = 'SUCCESS';
+        /** The task failed for good. */
         case Failure = 'FAILURE';
+        /** The task was revoked or has expired. */
         case Revoked = 'REVOKED';
+        /** A worker rejected the task. */
         case Rejected = 'REJECTED';
+        /** The task asked not to store a result. */
         case Ignored = 'IGNORED';
 
         /** Returns `true` for the states in which a task has ended. */
@@ -1395,7 +1422,9 @@ namespace Celery {
      */
     final class Value implements \JsonSerializable
     {
+        /** kombu's name of the type: `decimal`, `uuid`, `datetime`, … */
         public readonly string $type;
+        /** The value as JSON has it. */
         public readonly mixed $value;
 
         private function __construct() {}
@@ -1462,26 +1491,34 @@ namespace Celery {
         /** @param string|int|float $rateLimit `'10/m'`, a number a second, 0 for none */
         public function rateLimit(string $task, string|int|float $rateLimit, string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
 
+        /** Sets time limits of a task, in seconds; null: none. */
         public function timeLimit(string $task, float|\DateInterval|null $soft = null, float|\DateInterval|null $hard = null, string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
 
         /** @param array<string, mixed> $options further settings of the queue */
         public function addConsumer(string $queue, ?string $exchange = null, string $exchangeType = 'direct', ?string $routingKey = null, array $options = [], string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
 
+        /** Lets workers take no more tasks from a queue. */
         public function cancelConsumer(string $queue, string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
 
+        /** Lets workers run $n more tasks at once. */
         public function poolGrow(int $n = 1, string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
 
+        /** Lets workers run $n fewer tasks at once. */
         public function poolShrink(int $n = 1, string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
 
+        /** Sets the limits between which workers adapt the number of tasks that run at once. Only workers with an autoscaler accept it. */
         public function autoscale(int $max, int $min, string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
 
         /** @param list<string>|null $modules */
         public function poolRestart(?array $modules = null, bool $reload = false, string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
 
+        /** Lets workers send events. */
         public function enableEvents(string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
 
+        /** Lets workers send no more events. */
         public function disableEvents(string|array|null $destination = null, bool $reply = false, float|\DateInterval|null $timeout = null): array {}
 
+        /** Lets workers send a `worker-heartbeat` event now; they do not reply. */
         public function heartbeat(string|array|null $destination = null): void {}
 
         /**
@@ -1504,41 +1541,246 @@ namespace Celery {
     {
         private function __construct() {}
 
-        /** @return array<string, list<Request>> */
+        /**
+         * Returns the requests that run.
+         *
+         * @return array<string, list<Request>>
+         */
         public function active(): array {}
 
-        /** @return array<string, list<Request>> */
+        /**
+         * Returns the requests that workers hold and have not begun.
+         *
+         * @return array<string, list<Request>>
+         */
         public function reserved(): array {}
 
-        /** @return array<string, list<array{eta: string, priority: int, request: Request}>> */
+        /**
+         * Returns the requests that wait for their ETA.
+         *
+         * @return array<string, list<array{eta: string, priority: int, request: Request}>>
+         */
         public function scheduled(): array {}
 
-        /** @return array<string, list<string>> */
+        /**
+         * Returns the ids that workers remember as revoked.
+         *
+         * @return array<string, list<string>>
+         */
         public function revoked(): array {}
 
-        /** @return array<string, list<string>> */
+        /**
+         * Returns the names of the tasks, with these items of each task: `'rate_limit'`.
+         *
+         * @return array<string, list<string>>
+         */
         public function registered(string ...$taskInfoItems): array {}
 
-        /** @return array<string, array<string, mixed>> */
+        /**
+         * Returns counts, the pool, the broker and resources of each worker.
+         *
+         * @return array<string, array<string, mixed>>
+         */
         public function stats(): array {}
 
-        /** @return array<string, array<string, mixed>> */
+        /**
+         * Returns the settings; $withDefaults: also those at their defaults.
+         *
+         * @return array<string, array<string, mixed>>
+         */
         public function conf(bool $withDefaults = false): array {}
 
-        /** @return array<string, list<array<string, mixed>>> */
+        /**
+         * Returns the queues from which workers take tasks.
+         *
+         * @return array<string, list<array<string, mixed>>>
+         */
         public function activeQueues(): array {}
 
-        /** @return array<string, array<string, array{string, Request}>> */
+        /**
+         * Returns what workers know of tasks: where each is (`active`, `reserved`, `ready`), and its request.
+         *
+         * @return array<string, array<string, array{string, Request}>>
+         */
         public function queryTask(string|Result ...$ids): array {}
 
-        /** @return array<string, array{ok: string}> */
+        /**
+         * Returns a `pong` of each worker.
+         *
+         * @return array<string, array{ok: string}>
+         */
         public function ping(): array {}
 
-        /** @return array<string, array{ok: string}> */
+        /**
+         * Returns a description of each worker as text.
+         *
+         * @return array<string, array{ok: string}>
+         */
         public function report(): array {}
 
-        /** @return array<string, array{clock: int}> */
+        /**
+         * Returns the logical clocks.
+         *
+         * @return array<string, array{clock: int}>
+         */
         public function clock(): array {}
+    }
+
+    /** What happens to due times that passed while no worker led. */
+    enum Missed: string
+    {
+        /** The task is sent once for all of them. */
+        case Once = 'once';
+        /** The task is sent for each of the last day. */
+        case All = 'all';
+        /** The task is not sent if its due time was more than a minute ago. */
+        case None = 'none';
+    }
+
+    /**
+     * Times of a clock, as Celery's `crontab`. A day counts only if day of the month, month and day of the week match.
+     *
+     * A field is a number, a list of numbers, or text: parts with commas between them. A part is `*`, a number, a name
+     * (`mon`, `jan`), a range (`mon-fri`), or `*` or a range with a step (`*​/15`). Sunday is 0.
+     */
+    final class Crontab implements \JsonSerializable
+    {
+        /** @var int|string|list<int> 0 to 59 */
+        public readonly int|string|array $minute;
+        /** @var int|string|list<int> 0 to 23 */
+        public readonly int|string|array $hour;
+        /** @var int|string|list<int> 1 to 31 */
+        public readonly int|string|array $dayOfMonth;
+        /** @var int|string|list<int> 1 to 12 */
+        public readonly int|string|array $monthOfYear;
+        /** @var int|string|list<int> 0 to 6 */
+        public readonly int|string|array $dayOfWeek;
+
+        /**
+         * @param int|string|list<int> $minute
+         * @param int|string|list<int> $hour
+         * @param int|string|list<int> $dayOfMonth
+         * @param int|string|list<int> $monthOfYear
+         * @param int|string|list<int> $dayOfWeek
+         * @throws \ValueError if a field cannot be used, or no such day exists
+         */
+        public function __construct(int|string|array $minute = '*', int|string|array $hour = '*', int|string|array $dayOfMonth = '*', int|string|array $monthOfYear = '*', int|string|array $dayOfWeek = '*') {}
+
+        /**
+         * Reads a line of five fields: minute, hour, day of the month, month, day of the week.
+         *
+         * @throws \ValueError if it cannot be used
+         */
+        public static function fromString(string $crontab): self {}
+
+        /** @return array<string, int|string|list<int>> under Celery's names (`day_of_week`) */
+        public function jsonSerialize(): array {}
+    }
+
+    /** A time that passes between two due times. The first one is that long after the entry is added or enabled. */
+    final class Interval implements \JsonSerializable
+    {
+        /** Seconds. */
+        public readonly float $every;
+        /** Whether due times are rounded down to the clock: to days, hours, minutes or seconds. */
+        public readonly bool $relative;
+
+        /**
+         * @param float|\DateInterval $every seconds, from 0.1 to 36525 days
+         * @throws \ValueError if it is too short or too long
+         */
+        public function __construct(float|\DateInterval $every, bool $relative = false) {}
+
+        /** @return array{every: float, relative: bool} */
+        public function jsonSerialize(): array {}
+    }
+
+    /** An entry of the schedules, as it was when it was read. */
+    final class ScheduleEntry implements \JsonSerializable
+    {
+        public readonly string $name;
+        public readonly string $task;
+        public readonly Crontab|Interval $schedule;
+        /** @var list<mixed> */
+        public readonly array $args;
+        /** @var array<string, mixed> */
+        public readonly array $kwargs;
+        /** @var array<string, mixed> options of the messages under Celery's names: `queue`, `priority`, `expires`, … */
+        public readonly array $options;
+        /** An IANA name or `±hh:mm`. */
+        public readonly string $timezone;
+        /** What becomes of due times that passed while no worker led. */
+        public readonly Missed $missed;
+        /** Whether it is due at all. */
+        public readonly bool $enabled;
+        /** Whether it is from the settings file of a worker. Such entries can be enabled and disabled only. */
+        public readonly bool $fromFile;
+        /** Null if it is not due, or if no worker has computed the time yet, which takes a second. */
+        public readonly ?\DateTimeImmutable $nextDue;
+        /** The number of messages that were sent. */
+        public readonly int $sent;
+        /** When the last message was sent, by the clock of the broker; null: never. */
+        public readonly ?\DateTimeImmutable $lastSent;
+
+        private function __construct() {}
+
+        /** @return array<string, mixed> */
+        public function jsonSerialize(): array {}
+    }
+
+    /**
+     * The entries that workers with `-B` (`celery-worker beat`) send at their times. They are on the broker.
+     *
+     * Methods throw a `\CeleryException` if the broker cannot be asked, and a `\ValueError` for a name that no entry can
+     * have: names have 1 to 255 bytes and no control characters.
+     */
+    final class Schedules
+    {
+        private function __construct() {}
+
+        /**
+         * Adds an entry, or replaces the one of this name. A due time that is known stays, unless schedule, zone or state change.
+         *
+         * @param Signature<mixed> $task with its arguments and options. An entry can have `queue`, `priority`, `expires` and
+         *     `countdown` (seconds), `headers`, `serializer`, `compression`, `timeLimit`, `softTimeLimit`, `ignoreResult`
+         *     and `shadow`. Without a queue, the routes of the worker that sends decide
+         * @param \DateTimeZone|null $timezone for crontabs, with an IANA name or an offset; null: UTC
+         * @param Missed|'once'|'all'|'none'|null $missed null: once
+         * @return ScheduleEntry as it is stored now
+         * @throws \ValueError if a worker could not use the entry
+         * @throws \CeleryException also if the entry of this name is from the settings file of a worker
+         */
+        public function add(string $name, Crontab|Interval $schedule, Signature $task, ?\DateTimeZone $timezone = null, Missed|string|null $missed = null, bool $enabled = true): ScheduleEntry {}
+
+        /**
+         * Removes an entry. Returns false if there is none.
+         *
+         * @throws \CeleryException also if the entry is from the settings file of a worker
+         */
+        public function remove(string $name): bool {}
+
+        /**
+         * Lets entries be due again, from now on.
+         *
+         * @throws \CeleryException also if an entry does not exist
+         */
+        public function enable(string ...$names): void {}
+
+        /**
+         * Lets entries not be due any more. An entry of a settings file stays disabled unless the file enables it.
+         *
+         * @throws \CeleryException also if an entry does not exist
+         */
+        public function disable(string ...$names): void {}
+
+        /** @throws \CeleryException also if the entry cannot be read */
+        public function get(string $name): ?ScheduleEntry {}
+
+        /** @return array<string, ScheduleEntry> by name, in the order of the names, without those that cannot be read */
+        public function list(): array {}
+
+        /** @return array<string, string> why entries cannot be read, by name: they were written by another program */
+        public function unreadable(): array {}
     }
 
     /** A subscription to events, open from its creation to its destruction. @implements \IteratorAggregate<int, Event> */
@@ -1659,8 +1901,11 @@ namespace Celery {
     {
         /** `task-succeeded`, `worker-heartbeat`, … */
         public readonly string $type;
+        /** The node that sent it. */
         public readonly string $hostname;
+        /** Unix time in seconds, by the clock of the node. */
         public readonly float $timestamp;
+        /** The logical clock of the node, by which events of several nodes can be ordered. */
         public readonly int $clock;
         /** The task's id; null for events of workers. */
         public readonly ?string $uuid;
@@ -1679,6 +1924,7 @@ namespace Celery {
         /** @param list<mixed> $arguments */
         public function __construct(string $message = '', string $taskId = 'test', string $type = 'Exception', ?string $module = 'builtins', array $arguments = [], ?string $traceback = null, ?\Throwable $previous = null) {}
 
+        /** Returns the id of the task that failed. */
         public function taskId(): string {}
 
         /** Returns the remote class without its module: `ValueError`. */
@@ -1765,7 +2011,7 @@ namespace Celery {
 }
 
 namespace Celery\Testing {
-    use Celery\{Canvas, ClientInterface, Compression, GroupResult, PublishMode, Result, ResultInterface, ResultSet, RetryPolicy, Serializer, Signature};
+    use Celery\{Canvas, ClientInterface, Compression, GroupResult, PublishMode, Result, ResultInterface, ResultSet, RetryPolicy, Schedules, Serializer, Signature};
 
     /** A client without a broker. It encodes every message as `Celery\Client` does, so a test meets the same errors. */
     final class FakeClient implements ClientInterface
@@ -1871,6 +2117,9 @@ namespace Celery\Testing {
         public function groupResult(string $id): ?GroupResult {}
 
         public function flush(): void {}
+
+        /** Returns schedules that are in memory: nothing is sent, and `nextDue` stays null. `reset()` empties them. */
+        public function schedules(): Schedules {}
     }
 
     /** A message as the broker would have got it. */

@@ -26,7 +26,8 @@ use crate::ffi::types::Type;
 use crate::ffi::value;
 
 use super::{
-    control, dead_letters, dropin, events, interfaces, options, result, signature, waiting_task,
+    control, dead_letters, dropin, events, interfaces, options, result, schedules, signature,
+    waiting_task,
 };
 
 /// Declares the class.
@@ -89,6 +90,7 @@ pub(super) fn declare() -> Result<(), DeclareError> {
             method("control", handler!(control::of_client), []).returning(control::TYPE),
             method("events", handler!(events::of_client), events::parameters())
                 .returning(events::TYPE),
+            method("schedules", handler!(schedules::of_client), []).returning(schedules::TYPE),
             method("__debugInfo", handler!(debug_info), []).returning(Type::ARRAY),
         ])
         .declare()?;

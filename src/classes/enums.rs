@@ -1,4 +1,5 @@
-//! The enums of the API for new code: `State`, `Serializer`, `Compression`, `PublishMode`.
+//! The enums of the API for new code: `State`, `Serializer`, `Compression`, `PublishMode`,
+//! `Missed`.
 
 use celery_protocol::result;
 use ext_php_rs::types::Zval;
@@ -12,6 +13,9 @@ use crate::ffi::value;
 
 /// The slot of a case's text, after its name.
 const TEXT: usize = 1;
+
+/// The name of the enum for missed due times of schedules.
+pub(crate) const MISSED: &str = "Celery\\Missed";
 
 /// Celery's own states.
 const STATES: &[(&str, &str)] = &[
@@ -59,6 +63,12 @@ pub(super) fn declare() -> Result<(), DeclareError> {
             ("Once", "once"),
             ("Pipelined", "pipelined"),
         ],
+        methods: Vec::new(),
+    }
+    .declare()?;
+    Enum {
+        name: MISSED,
+        cases: &[("Once", "once"), ("All", "all"), ("None", "none")],
         methods: Vec::new(),
     }
     .declare()

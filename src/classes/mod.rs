@@ -26,6 +26,7 @@ mod remote;
 pub(crate) mod result;
 pub(crate) mod result_set;
 pub(crate) mod retry_policy;
+mod schedules;
 pub(crate) mod signature;
 mod summary;
 pub(crate) mod task_meta;
@@ -56,6 +57,7 @@ pub(crate) fn declare() -> Result<(), DeclareError> {
     events::declare()?;
     dead_letters::declare()?;
     waiting_task::declare()?;
+    schedules::declare()?;
     client::declare()?;
     testing::declare()?;
     value::declare()

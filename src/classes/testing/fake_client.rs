@@ -17,6 +17,7 @@ use crate::classes::result::model::{
     End, GROUP_PARENT, PARENT, SET, State, entries, id_of, is_result, make_set,
 };
 use crate::classes::result::place::Place;
+use crate::classes::schedules::{self, Memory, Store};
 use crate::classes::{canvas, interfaces, options, signature};
 use crate::client::{Backend, Config};
 use crate::connection::{Connection, Extras};
@@ -52,6 +53,7 @@ const PLACES: usize = 5;
 pub(super) struct FakeClient {
     config: Option<Rc<Config>>,
     recorder: Rc<Recorder>,
+    schedules: Memory,
     held: Option<Held>,
 }
 
@@ -104,6 +106,7 @@ pub(super) fn declare() -> Result<(), DeclareError> {
             method("groupResult", handler!(group_result), interfaces::id())
                 .returning(interfaces::GROUP_RESULT.nullable()),
             method("flush", handler!(flush), []).returning(Type::VOID),
+            method("schedules", handler!(schedules_of), []).returning(schedules::TYPE),
         ])
         .declare()?;
     object::attach::<FakeClient>(class, Serializable::No);
@@ -280,8 +283,16 @@ fn reset(call: &mut Call<'_>) -> Result<(), Thrown> {
     for place in [ANSWERS, THROWS, CANVASES, SENT] {
         keep(call, place, Vec::new())?;
     }
-    call.state::<FakeClient>()?.recorder.reset();
+    let state = call.state::<FakeClient>()?;
+    state.recorder.reset();
+    state.schedules.borrow_mut().clear();
     Ok(())
+}
+
+/// Implements `schedules()`: entries in memory.
+fn schedules_of(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let entries = Rc::clone(&call.state::<FakeClient>()?.schedules);
+    schedules::give(call, Store::Memory(entries))
 }
 
 fn signature(call: &mut Call<'_>) -> Result<(), Thrown> {

@@ -32,6 +32,12 @@ pub static PURGE: Script = Script::new(include_str!("scripts/purge.lua"));
 /// Puts a dead letter back into its queue.
 pub static REPLAY: Script = Script::new(include_str!("scripts/replay.lua"));
 
+/// Reads entries of the schedules.
+pub static BEAT_LIST: Script = Script::new(include_str!("scripts/beat_list.lua"));
+
+/// Adds, changes or removes an entry of the schedules.
+pub static BEAT_WRITE: Script = Script::new(include_str!("scripts/beat_write.lua"));
+
 /// A Lua script and its name in Redis' cache.
 pub struct Script {
     source: &'static str,

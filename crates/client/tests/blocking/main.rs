@@ -22,6 +22,7 @@ mod publish;
 mod queues;
 mod replicas;
 mod results;
+mod schedules;
 mod scripted;
 mod spin;
 mod tls;

@@ -3,7 +3,7 @@
 use redis::Cmd;
 
 use crate::redis::Script;
-pub use crate::redis::script::{CHORDS, REPLAY};
+pub use crate::redis::script::{BEAT_WRITE, CHORDS, REPLAY};
 
 /// Acknowledges a finished batch and claims the next messages.
 pub static ACK_CLAIM: Script = Script::new(include_str!("../scripts/ack_claim.lua"));
@@ -45,8 +45,6 @@ pub static BEAT_LOOK: Script = Script::new(include_str!("../scripts/beat_look.lu
 pub static BEAT_FIRE: Script = Script::new(include_str!("../scripts/beat_fire.lua"));
 /// Ends the lease of the leader of schedules.
 pub static BEAT_RESIGN: Script = Script::new(include_str!("../scripts/beat_resign.lua"));
-/// Adds, changes or removes an entry of the schedules.
-pub static BEAT_WRITE: Script = Script::new(include_str!("../scripts/beat_write.lua"));
 
 /// Begins a call of `script` with `keys` keys; the caller appends the keys and then the other
 /// arguments.

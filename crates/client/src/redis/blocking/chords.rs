@@ -12,6 +12,7 @@ use redis::Value;
 
 use super::Client;
 use super::outgoing::{Frame, Outgoing};
+use super::reply::Shape;
 use crate::blocking::Wait;
 use crate::error::ClientError;
 use crate::redis::CHORDS;
@@ -52,7 +53,13 @@ impl Client {
             arguments.push(chord.saved.clone().unwrap_or_default());
         }
         let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-        match self.run_script(&CHORDS, (&keys, &arguments), wait, "beginning the chords")? {
+        match self.run_script(
+            &CHORDS,
+            (&keys, &arguments),
+            Shape::Short,
+            wait,
+            "beginning the chords",
+        )? {
             Value::Int(_) => Ok(()),
             _ => Err(ClientError::Protocol(
                 "the script that begins chords was answered with something that is not a number"

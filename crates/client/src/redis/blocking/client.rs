@@ -200,13 +200,14 @@ impl Client {
         &mut self,
         script: &Script,
         (keys, arguments): (&[&str], &[&[u8]]),
+        shape: Shape,
         wait: &mut Wait<'_>,
         what: &'static str,
     ) -> Result<Value, ClientError> {
         let mut call = script.evalsha(keys);
-        match self.ask(call.arg(arguments), Shape::Short, wait, what) {
+        match self.ask(call.arg(arguments), shape, wait, what) {
             Err(ClientError::Server(refused)) if refused.code() == "NOSCRIPT" => {
-                self.ask(script.eval(keys).arg(arguments), Shape::Short, wait, what)
+                self.ask(script.eval(keys).arg(arguments), shape, wait, what)
             }
             answer => answer,
         }

@@ -87,7 +87,13 @@ impl Client {
             Err(why) => return Ok(Replayed::Impossible(why)),
         };
         let arguments = (&replay.keys()[..], &[replay.place().as_bytes()][..]);
-        let answer = self.run_script(&REPLAY, arguments, wait, "replaying the dead letter")?;
+        let answer = self.run_script(
+            &REPLAY,
+            arguments,
+            Shape::Short,
+            wait,
+            "replaying the dead letter",
+        )?;
         Ok(Replay::outcome(&answer))
     }
 

@@ -36,8 +36,8 @@
 //! * `client`: repeating commands; `acquire`: its connection; `pool`: idle clients;
 //! * `post` and `attempt`: the commands of a post, and when it is repeated;
 //! * `watch` and `awaiting`: waiting for results; `groups`: many results, and groups;
-//! * `publish`, `batch`, `pipeline`, `replicas`, `results`, `chords`, `queues`, `dead_letters` and
-//!   `control`: the calls of a client;
+//! * `publish`, `batch`, `pipeline`, `replicas`, `results`, `chords`, `queues`, `dead_letters`,
+//!   `schedules` and `control`: the calls of a client;
 //! * `announce`: the events of posts;
 //! * `events`: a subscription that lasts longer than a call.
 
@@ -62,6 +62,7 @@ mod queues;
 mod replicas;
 mod reply;
 mod results;
+mod schedules;
 mod stored;
 mod watch;
 
@@ -72,6 +73,7 @@ pub use control::Revoke;
 pub use events::Events;
 pub use outgoing::{Frame, Outgoing, Post};
 pub use pool::{Pool, PoolOptions};
+pub use schedules::{EntryChange, StoredEntry};
 pub use watch::Stored;
 
 #[doc(hidden)]

@@ -81,7 +81,13 @@ impl Client {
     pub fn purge(&mut self, queue: &str, wait: &mut Wait<'_>) -> Result<u64, ClientError> {
         let lists = self.keys().queue_lists(queue);
         let lists: Vec<&str> = lists.iter().map(String::as_str).collect();
-        let answer = self.run_script(&PURGE, (&lists, &[]), wait, "purging the queue")?;
+        let answer = self.run_script(
+            &PURGE,
+            (&lists, &[]),
+            Shape::Short,
+            wait,
+            "purging the queue",
+        )?;
         number(&answer)
     }
 }

@@ -67,7 +67,13 @@ impl Client {
         let key = self.keys().result(task_id);
         let digest = sha1(read);
         let call = (&[key.as_str()] as &[_], &[digest.as_bytes()] as &[_]);
-        let answer = self.run_script(&DELETE_UNCHANGED, call, wait, "deleting the result")?;
+        let answer = self.run_script(
+            &DELETE_UNCHANGED,
+            call,
+            Shape::Short,
+            wait,
+            "deleting the result",
+        )?;
         Ok(matches!(answer, Value::Int(1)))
     }
 
