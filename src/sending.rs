@@ -143,6 +143,11 @@ impl Caller<Wire> for Client<'_> {
             .into()
     }
 
+    fn links_chains(&self) -> bool {
+        let configured = || self.settings.protocol.as_ref().ok().copied();
+        self.config.protocol.or_else(configured) == Some(Protocol::V1)
+    }
+
     fn encode(&self, task: &Task, queue: &str) -> Result<Wire, EncodeError> {
         let tag = process::new_id().to_string();
         let options = self

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::calling::{Call, Calling, Given, Place};
 use super::error::CanvasError;
+use super::links::linked;
 use super::options::{Options, Raws, Value};
 use super::outcome::Outcome;
 use super::signature::{Kind, Signature};
@@ -101,18 +102,30 @@ impl<M: Carried> Calling<'_, M> {
         if let (Some(last), false) = (steps.tasks.first_mut(), links.is_empty()) {
             last.options.extend("link", links)?;
         }
-        let first = steps.tasks.pop().ok_or(CanvasError::NoSteps)?;
         let result = steps.outcomes.first().copied();
-        let mut chain = options.list("chain");
-        for task in &steps.tasks {
-            chain.push(task.json()?);
-        }
-        options.set("chain", &Raws(&chain))?;
+        let is_single = steps.tasks.len() == 1;
+        let first = if self.links(&options) {
+            linked(steps.tasks, &self.load)?
+        } else {
+            let first = steps.tasks.pop().ok_or(CanvasError::NoSteps)?;
+            let mut chain = options.list("chain");
+            for task in &steps.tasks {
+                chain.push(task.json()?);
+            }
+            options.set("chain", &Raws(&chain))?;
+            first
+        };
         let of_first = self.apply(first, &[], None, options)?;
         // As in Celery, the only task of a chain gives its own result.
-        Ok(result
-            .filter(|_| !steps.tasks.is_empty())
-            .unwrap_or(of_first))
+        Ok(result.filter(|_| !is_single).unwrap_or(of_first))
+    }
+
+    /// Returns `true` if a chain with these options is sent in protocol 1.
+    fn links(&self, options: &Options) -> bool {
+        match options.integer("task_protocol") {
+            Some(protocol) => protocol == 1,
+            None => self.caller.links_chains(),
+        }
     }
 
     /// Calls a group: every member gets the arguments and all options.

@@ -38,6 +38,12 @@ pub trait Caller<M = Vec<u8>> {
     /// [`EncodeError`] if the task cannot be written.
     fn encode(&self, task: &Task, queue: &str) -> Result<M, EncodeError>;
 
+    /// Returns `true` if messages have protocol 1 unless an option says otherwise. That has no place
+    /// for a chain: each task is a callback of the one before it.
+    fn links_chains(&self) -> bool {
+        false
+    }
+
     /// Completes the options of a single task before its message is made, e.g. by those of its
     /// route.
     ///

@@ -5,6 +5,10 @@ use crate::message::EncodeError;
 /// Signatures nested deeper than this are refused. No client writes them.
 pub const DEPTH: usize = 48;
 
+/// The most tasks of a chain in a message of protocol 1, where each task is nested in the one before
+/// it. Readers of JSON limit the depth.
+pub(super) const MOST_LINKED: usize = 40;
+
 /// The reason why a signature cannot be read, written or called.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -18,6 +22,9 @@ pub enum CanvasError {
     /// More than [`DEPTH`] groups follow each other, so that their chords would be nested as deep.
     #[error("more than {DEPTH} groups after each other")]
     TooManyGroups,
+    /// A chain has more tasks than protocol 1 can hold and is sent in protocol 1.
+    #[error("a chain of more than {MOST_LINKED} tasks, which protocol 1 cannot hold")]
+    TooManyLinked,
     /// The messages of one call have more bytes than the limit.
     #[error("the messages have more than {0} bytes together")]
     TooManyBytes(usize),

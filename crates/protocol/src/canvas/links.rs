@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::error::CanvasError;
+use super::error::{CanvasError, MOST_LINKED};
 use super::load::Load;
 use super::options::{Options, Value};
 use super::signature::{Kind, Signature};
@@ -40,6 +40,21 @@ pub(super) fn link(to: &mut Signature, callback: &Value, load: &Load) -> Result<
             to.options.append("link", std::slice::from_ref(callback))
         }
     }
+}
+
+/// Makes each task of a chain a callback of the one before it, and returns the first. The last one
+/// comes first.
+pub(super) fn linked(tasks: Vec<Signature>, load: &Load) -> Result<Signature, CanvasError> {
+    if tasks.len() > MOST_LINKED {
+        return Err(CanvasError::TooManyLinked);
+    }
+    let mut tasks = tasks.into_iter();
+    let mut first = tasks.next().ok_or(CanvasError::NoSteps)?;
+    for mut before in tasks {
+        link(&mut before, &first.json()?, load)?;
+        first = before;
+    }
+    Ok(first)
 }
 
 /// Adds error callbacks: to every member of a group; to a chord's body and the bodies of chords in
