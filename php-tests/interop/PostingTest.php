@@ -2,8 +2,11 @@
 
 namespace CeleryTests\Interop;
 
+use Celery\Chain;
+use Celery\Chord;
 use Celery\Client;
 use Celery\Compression;
+use Celery\Group;
 use Celery\Serializer;
 use Celery\Value;
 use CeleryTests\Background;
@@ -62,10 +65,11 @@ class PostingTest extends TestCase
     {
         $client = $this->client($worker, $db);
         $echo = $client->signature('proj.echo', ['žluťoučký 🎉', 0.5, null, [1, ['a' => []]]], ['key' => 'value']);
-        $compressions = [null, Compression::Gzip, Compression::Bzip2, Compression::Xz, 'zlib'];
         // The environments of the Python workers have no libraries for the others. Their messages are
         // compared with Python's in php-tests/phpt/api/messages.phpt.
-        $serializers = $worker === self::OURS ? Serializer::cases() : [Serializer::Json];
+        $ours = $worker === self::OURS;
+        $compressions = [null, 'zlib', ...$ours ? Compression::cases() : [Compression::Gzip, Compression::Bzip2, Compression::Xz]];
+        $serializers = $ours ? Serializer::cases() : [Serializer::Json];
         foreach ($serializers as $serializer) {
             foreach ($compressions as $compression) {
                 $results[] = $echo->applyAsync(serializer: $serializer, compression: $compression);
@@ -85,6 +89,41 @@ class PostingTest extends TestCase
         foreach ([1, 2] as $protocol) {
             $this->assertSame(5, $this->value($client->sendTask('proj.add', [2, 3], protocol: $protocol), $db));
             $this->assertSame(42, $this->value($client->with(protocol: $protocol)->sendTask('proj.mul', kwargs: ['x' => 6, 'y' => 7]), $db));
+        }
+    }
+
+    /** @dataProvider workers */
+    public function test_canvases_in_both_protocols(string $worker, int $db): void
+    {
+        foreach ([1, 2] as $protocol) {
+            $client = $this->client($worker, $db)->with(protocol: $protocol);
+            [$add, $mul, $xsum] = array_map($client->signature(...), ['proj.add', 'proj.mul', 'proj.xsum']);
+            $chain = new Chain($add->s(2, 3), $mul->s(4), $add->s(1), $mul->s(2));
+            $this->assertSame(42, $this->value($chain->delay(), $db));
+            $this->assertSame(25, $this->value((new Chain($add->s(2, 3), $mul->s(4), new Chain($add->s(1), $add->s(4))))->delay(), $db));
+            $upgraded = new Chain($add->s(1, 1), new Group($add->s(1), $mul->s(10)), $xsum->s(), $mul->s(2));
+            $this->assertSame(46, $this->value($upgraded->delay(), $db));
+            $chord = new Chord([new Chain($add->s(1, 2), $mul->s(3)), $add->s(3, 4)], new Chain($xsum->s(), $mul->s(10)));
+            $this->assertSame(160, $this->value($chord->delay(), $db));
+        }
+        $plain = $this->client($worker, $db)->signature('proj.add');
+        $this->assertSame(6, $this->value((new Chain($plain->s(1, 2), $plain->s(3)))->applyAsync(protocol: 1), $db));
+    }
+
+    public function test_bytes_in_messagepack_and_yaml(): void
+    {
+        [$worker, $db] = $this->workers()[self::OURS];
+        $echo = $this->client($worker, $db)->signature('proj.echo', [Value::bytes("\xff\x00"), Value::bytes('abc')]);
+        $msgpack = $this->value($echo->applyAsync(serializer: 'msgpack'), $db)->args;
+        $this->assertEquals([(object) ['__type__' => 'base64', '__value__' => '/wA='], (object) ['__type__' => 'bytes', '__value__' => 'abc']], $msgpack);
+        $this->assertSame(['/wA=', 'YWJj'], $this->value($echo->applyAsync(serializer: 'yaml'), $db)->args);
+        foreach (['msgpack', 'yaml'] as $serializer) {
+            try {
+                $echo->s(Value::decimal('1.10'))->applyAsync(serializer: $serializer);
+                $this->fail("$serializer: it was sent");
+            } catch (\CeleryException $e) {
+                $this->assertStringContainsString('has no form for a decimal', $e->getMessage());
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod common;
 use celery_protocol::json::Special;
 use celery_protocol::message::Task;
 use celery_protocol::result::ResultDoc;
+use celery_protocol::serializer::Serializer;
 use celery_protocol::time::Timestamp;
 use common::{Fixture, folder};
 use serde_json::Value;
@@ -82,5 +83,84 @@ fn pythons_result_is_what_it_was_in_python() {
         ];
         assert_eq!(result.as_object().unwrap().len(), names.len());
         check(names.map(|name| &result[name]));
+    }
+}
+
+/// A value that kombu wraps in JSON, and what kombu 5.7 makes of it in MessagePack (msgpack 1.1) and
+/// YAML (PyYAML 6.0); `None` where it raises `EncodeError`.
+type Written = (Special, Option<&'static [u8]>, Option<&'static str>);
+
+#[test]
+fn other_formats_have_what_kombu_writes() {
+    let time = |text| Special::Datetime(Timestamp::parse(text).unwrap());
+    let utc = "2026-01-02T03:04:05.678901+00:00";
+    let all: [Written; 9] = [
+        (
+            Special::Bytes(b"abc".to_vec()),
+            Some(b"\xc4\x03abc"),
+            Some("!!binary \"YWJj\""),
+        ),
+        (
+            Special::Bytes(b"\xff\0".to_vec()),
+            Some(b"\xc4\x02\xff\0"),
+            Some("!!binary \"/wA=\""),
+        ),
+        (time(utc), None, Some(utc)),
+        (
+            time("2026-01-02T03:04:05"),
+            None,
+            Some("2026-01-02T03:04:05"),
+        ),
+        (
+            time("2026-01-02T03:04:05+02:00"),
+            None,
+            Some("2026-01-02T03:04:05+02:00"),
+        ),
+        (
+            Special::Date("2026-01-02".to_owned()),
+            None,
+            Some("2026-01-02"),
+        ),
+        (Special::Time("03:04:05".to_owned()), None, None),
+        (Special::Decimal("1.10".to_owned()), None, None),
+        (
+            Special::Uuid("12345678123456781234567812345678".to_owned()),
+            None,
+            None,
+        ),
+    ];
+    for (special, msgpack, yaml) in all {
+        let json = serde_json::to_vec(&[special.to_value()]).unwrap();
+        let written = Serializer::Msgpack.from_json(&json).ok();
+        let expected = msgpack.map(|value| [b"\x91", value].concat());
+        assert_eq!(written, expected, "{special:?}");
+        let written = Serializer::Yaml
+            .from_json(&json)
+            .map_err(|error| error.to_string());
+        if let Some(yaml) = yaml {
+            assert_eq!(written, Ok(format!("[{yaml}]\n").into_bytes()));
+        } else {
+            let error = written.unwrap_err();
+            let part = format!("no form for a {}", special.kind());
+            assert!(error.contains(&part), "{error}");
+        }
+    }
+    // An object that only looks like one stays an object.
+    for odd in [
+        r#"[{"__type__":"decimal","__value__":"x"}]"#,
+        r#"[{"__type__":1,"__value__":2}]"#,
+    ] {
+        assert!(
+            Serializer::Msgpack
+                .from_json(odd.as_bytes())
+                .unwrap()
+                .starts_with(b"\x91\x82")
+        );
+        assert!(
+            Serializer::Yaml
+                .from_json(odd.as_bytes())
+                .unwrap()
+                .starts_with(b"[{")
+        );
     }
 }

@@ -31,7 +31,8 @@ echo count($celery->sent()), count($celery->sent('mail.*')), count($celery->canv
 
 // Settings that shape messages, and the errors of a real client.
 $shaped = new FakeClient('shop', ['mail.*' => ['queue' => 'mails', 'priority' => 3]], 'yaml', 1);
-$shaped->sendTask('mail.send', [Value::decimal('1.5')], ['a' => 1], headers: ['x' => 1]);
+$shaped->sendTask('mail.send', ['1.5'], ['a' => 1], headers: ['x' => 1]);
+show(fn () => $shaped->sendTask('mail.send', [Value::decimal('1.5')]));
 $shaped->signature('other', [1])->delay(2);
 foreach ($shaped->sent() as $task) {
     echo $task->task, ' in ', $task->queue, ' ', json_encode($task->args), json_encode($task->kwargs), ' ', $task->properties['priority'], ' ', json_encode($task->headers), "\n";
@@ -89,6 +90,7 @@ show(fn () => new SentTask());
 19.90 for 7
 ["invoice.total",[7],[],"celery","invoice.total",true]
 101 Celery\Signature
+CeleryException: The task was not sent: application/x-yaml has no form for a decimal; send it as text, or in JSON.
 mail.send in mails ["1.5"]{"a":1} 3 {"x":1}
 other in shop [2,1][] 0 []
 Celery\Unencodable: The task was not sent: args[0] is not a finite number.

@@ -71,6 +71,18 @@ impl Special {
         }
     }
 
+    /// Returns kombu's name of its type.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Datetime(_) => "datetime",
+            Self::Date(_) => "date",
+            Self::Time(_) => "time",
+            Self::Decimal(_) => "decimal",
+            Self::Uuid(_) => "uuid",
+            Self::Bytes(_) => "bytes",
+        }
+    }
+
     /// Returns the value as text, as kombu writes it; `None` for bytes that are not UTF-8.
     pub fn text(&self) -> Option<Cow<'_, str>> {
         match self {

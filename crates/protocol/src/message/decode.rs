@@ -275,7 +275,7 @@ impl From<SerializerError> for DecodeError {
     fn from(error: SerializerError) -> Self {
         let cause = match error {
             SerializerError::TooLarge { .. } => Cause::TooLarge,
-            SerializerError::Invalid { .. } => Cause::Body,
+            SerializerError::Invalid { .. } | SerializerError::NoForm { .. } => Cause::Body,
         };
         Self::new(cause, error.to_string())
     }

@@ -1,5 +1,7 @@
 //! The formats by name and content type, and the error of data that is not in its format.
 
+use crate::json::Special;
+
 /// A format of bodies and results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Serializer {
@@ -23,6 +25,14 @@ pub enum SerializerError {
         format: Serializer,
         /// The error.
         detail: String,
+    },
+    /// The format has no form for a value of this type, in Python either.
+    #[error("{} has no form for a {kind}; send it as text, or in JSON", format.content_type())]
+    NoForm {
+        /// The format.
+        format: Serializer,
+        /// kombu's name of the type: `datetime`, `decimal`, `uuid`.
+        kind: &'static str,
     },
     /// The data becomes larger than permitted, for example by YAML aliases.
     #[error("data becomes larger than {limit} bytes")]
@@ -66,6 +76,13 @@ impl Serializer {
         match self {
             Self::Json | Self::Yaml => "utf-8",
             Self::Msgpack => "binary",
+        }
+    }
+
+    pub(super) fn has_no(self, special: &Special) -> SerializerError {
+        SerializerError::NoForm {
+            format: self,
+            kind: special.kind(),
         }
     }
 

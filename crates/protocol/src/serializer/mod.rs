@@ -18,8 +18,9 @@ use crate::json;
 impl Serializer {
     /// Converts JSON into this format.
     ///
-    /// The values of the message are kept. MessagePack has no integers beyond 64 bits, so such an
-    /// integer is an error.
+    /// The values of the message are kept. A value that kombu wraps in JSON becomes what Python writes:
+    /// bytes in both formats, datetimes and dates in YAML. MessagePack has no integers beyond 64 bits,
+    /// so such an integer is an error.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::tree::{Node, to_json};
 use super::{Serializer, SerializerError};
-use crate::json::MAX_DEPTH;
+use crate::json::{MAX_DEPTH, Special};
 
 pub(super) fn read(data: &[u8], limit: usize) -> Result<String, SerializerError> {
     let mut rest = data;
@@ -40,6 +40,10 @@ fn write_value(out: &mut Vec<u8>, value: &RawValue) -> Result<(), SerializerErro
                 .into_iter()
                 .try_for_each(|element| write_value(out, element))
         }
+        Node::Special(Special::Bytes(bytes)) => {
+            pack::write_bin(out, &bytes).map_err(|error| invalid(&error))
+        }
+        Node::Special(other) => Err(Serializer::Msgpack.has_no(&other)),
         Node::Object(members) => {
             let length = length(members.len())?;
             pack::write_map_len(out, length).map_err(|error| invalid(&error))?;

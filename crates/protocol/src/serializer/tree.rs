@@ -12,7 +12,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Se
 use serde_json::value::RawValue;
 
 use super::{Serializer, SerializerError};
-use crate::json::{MAX_DEPTH, Name, each_member, write};
+use crate::json::{MAX_DEPTH, Name, Special, each_member, write};
 
 /// One level of a JSON value.
 pub(super) enum Node<'a> {
@@ -23,6 +23,8 @@ pub(super) enum Node<'a> {
     String(Cow<'a, str>),
     Array(Vec<&'a RawValue>),
     Object(Vec<(Cow<'a, str>, &'a RawValue)>),
+    /// A value that kombu wraps in JSON.
+    Special(Special),
 }
 
 impl<'a> Node<'a> {
@@ -37,11 +39,20 @@ impl<'a> Node<'a> {
             Some(b'{') => {
                 let mut members = Vec::new();
                 each_member(json, |name, value| members.push((name, value)))?;
-                Self::Object(members)
+                let is_wrapped = members.len() == 2 && json.contains("__type__");
+                match is_wrapped.then(|| special(json)).flatten() {
+                    Some(special) => Self::Special(special),
+                    None => Self::Object(members),
+                }
             }
             _ => Self::Number(json),
         })
     }
+}
+
+/// Reads a wrapped value; `None` for any other object.
+fn special(json: &str) -> Option<Special> {
+    Special::from_value(&serde_json::from_str(json).ok()?)?.ok()
 }
 
 /// Writes the values of a deserializer as JSON of at most `limit` bytes.

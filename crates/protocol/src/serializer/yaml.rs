@@ -7,10 +7,13 @@
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
 
 use super::tree::{Node, to_json};
 use super::{Serializer, SerializerError};
+use crate::json::Special;
 
 /// The longest YAML text accepted. The parser keeps about a hundred bytes for each byte of the
 /// worst text.
@@ -58,14 +61,15 @@ fn has_directives(data: &[u8]) -> bool {
 
 pub(super) fn write(value: &RawValue) -> Result<Vec<u8>, SerializerError> {
     let mut out = String::with_capacity(value.get().len() + 1);
-    write_value(&mut out, value).map_err(|error| Serializer::Yaml.invalid(error))?;
+    write_value(&mut out, value)?;
     out.push('\n');
     Ok(out.into_bytes())
 }
 
 /// Writes a value. Recurses as deep as the text nests, which the caller has limited.
-fn write_value(out: &mut String, value: &RawValue) -> Result<(), serde_json::Error> {
-    match Node::of(value)? {
+fn write_value(out: &mut String, value: &RawValue) -> Result<(), SerializerError> {
+    match Node::of(value).map_err(|error| Serializer::Yaml.invalid(error))? {
+        Node::Special(special) => write_special(out, &special)?,
         Node::Null => out.push_str("null"),
         Node::Bool(value) => out.push_str(if value { "true" } else { "false" }),
         Node::Number(text) => write_number(out, text),
@@ -87,6 +91,21 @@ fn write_value(out: &mut String, value: &RawValue) -> Result<(), serde_json::Err
             }
             out.push('}');
         }
+    }
+    Ok(())
+}
+
+/// Writes a value for which PyYAML has a tag or a form without quotes.
+fn write_special(out: &mut String, special: &Special) -> Result<(), SerializerError> {
+    match special {
+        Special::Datetime(time) => out.push_str(&time.to_string()),
+        Special::Date(date) => out.push_str(date),
+        Special::Bytes(bytes) => {
+            out.push_str("!!binary \"");
+            out.push_str(&STANDARD.encode(bytes));
+            out.push('"');
+        }
+        other => return Err(Serializer::Yaml.has_no(other)),
     }
     Ok(())
 }
