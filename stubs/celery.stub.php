@@ -579,6 +579,7 @@ namespace Celery {
          *
          * @phpstan-pure
          */
+        #[\NoDiscard]
         public function with(
             ?string $queue = null,
             ?array $routes = null,
@@ -799,6 +800,7 @@ namespace Celery {
          * @return static
          * @phpstan-pure
          */
+        #[\NoDiscard]
         public function s(mixed ...$arguments): static {}
 
         /**
@@ -807,6 +809,7 @@ namespace Celery {
          * @throws \ValueError if an option is impossible
          * @phpstan-pure
          */
+        #[\NoDiscard]
         public function set(
             ?bool $immutable = null,
             float|\DateInterval|null $countdown = null,
@@ -844,6 +847,7 @@ namespace Celery {
          *
          * @phpstan-pure
          */
+        #[\NoDiscard]
         public function immutable(bool $immutable = true): static {}
 
         /**
@@ -851,6 +855,7 @@ namespace Celery {
          *
          * @phpstan-pure
          */
+        #[\NoDiscard]
         public function link(Canvas ...$callbacks): static {}
 
         /**
@@ -858,6 +863,7 @@ namespace Celery {
          *
          * @phpstan-pure
          */
+        #[\NoDiscard]
         public function linkError(Canvas ...$errbacks): static {}
 
         /**
@@ -865,6 +871,7 @@ namespace Celery {
          *
          * @phpstan-pure
          */
+        #[\NoDiscard]
         public function onError(Canvas ...$errbacks): static {}
 
         /**
@@ -872,6 +879,7 @@ namespace Celery {
          *
          * @phpstan-pure
          */
+        #[\NoDiscard]
         public function stamp(mixed ...$stamps): static {}
 
         /**
@@ -884,9 +892,11 @@ namespace Celery {
          * @throws \CeleryException if it would be nested too deep
          * @phpstan-pure
          */
+        #[\NoDiscard]
         public function then(Canvas ...$next): Canvas {}
 
         /** Returns a copy in which every task has its id, so that the id is known before sending (Python's `freeze`). */
+        #[\NoDiscard]
         public function freeze(): static {}
 
         /**
@@ -894,6 +904,7 @@ namespace Celery {
          *
          * @phpstan-pure
          */
+        #[\NoDiscard]
         public function bind(ClientInterface $client): static {}
 
         /**
@@ -1036,6 +1047,7 @@ namespace Celery {
          *
          * @phpstan-pure
          */
+        #[\NoDiscard]
         public function si(mixed ...$arguments): static {}
 
         /**
@@ -1044,6 +1056,7 @@ namespace Celery {
          * @param iterable<mixed> $items
          * @return Signature<list<T>>
          */
+        #[\NoDiscard]
         public function map(iterable $items): Signature {}
 
         /**
@@ -1052,6 +1065,7 @@ namespace Celery {
          * @param iterable<list<mixed>> $items
          * @return Signature<list<T>>
          */
+        #[\NoDiscard]
         public function starmap(iterable $items): Signature {}
 
         /**
@@ -1061,6 +1075,7 @@ namespace Celery {
          * @return Group<list<T>>
          * @throws \ValueError if $size is less than 1
          */
+        #[\NoDiscard]
         public function chunks(iterable $items, int $size): Group {}
     }
 

@@ -21,9 +21,15 @@ function type(?ReflectionType $type): string
     return $type === null ? '' : (string) $type;
 }
 
+/** @return list<string> */
+function describe_attributes(ReflectionMethod|ReflectionParameter $of): array
+{
+    return array_map(fn (ReflectionAttribute $attribute) => '#[' . $attribute->getName() . ']', $of->getAttributes());
+}
+
 function describe_parameter(ReflectionParameter $parameter): string
 {
-    $attributes = array_map(fn (ReflectionAttribute $attribute) => '#[' . $attribute->getName() . ']', $parameter->getAttributes());
+    $attributes = describe_attributes($parameter);
     $default = $parameter->isDefaultValueAvailable() ? ' = ' . var_export($parameter->getDefaultValue(), true) : '';
 
     return trim(implode(' ', [...$attributes, type($parameter->getType()), ($parameter->isVariadic() ? '...$' : '$') . $parameter->getName()])) . $default;
@@ -45,7 +51,7 @@ function describe_class(ReflectionClass $class): array
         }
         $lines[] = sprintf(
             '%s function %s(%s)%s',
-            implode(' ', Reflection::getModifierNames($method->getModifiers())),
+            implode(' ', [...describe_attributes($method), ...Reflection::getModifierNames($method->getModifiers())]),
             $method->getName(),
             implode(', ', array_map(describe_parameter(...), $method->getParameters())),
             $method->hasReturnType() ? ': ' . type($method->getReturnType()) : '',

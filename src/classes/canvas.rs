@@ -41,26 +41,44 @@ pub(super) fn declare() -> Result<(), DeclareError> {
             Property::readonly("options", Type::ARRAY),
         ])
         .with([
-            method("s", handler!(s), parts::parameter("arguments")).returning(Type::STATIC),
-            method("set", handler!(set), parameters_of_set()).returning(Type::STATIC),
+            method("s", handler!(s), parts::parameter("arguments"))
+                .returning(Type::STATIC)
+                .made_kept(),
+            method("set", handler!(set), parameters_of_set())
+                .returning(Type::STATIC)
+                .made_kept(),
             method(
                 "immutable",
                 handler!(immutable),
                 [optional("immutable", "true").typed(Type::BOOL)],
             )
-            .returning(Type::STATIC),
-            method("link", handler!(link), canvases("callbacks")).returning(Type::STATIC),
-            method("linkError", handler!(link_error), canvases("errbacks")).returning(Type::STATIC),
-            method("onError", handler!(link_error), canvases("errbacks")).returning(Type::STATIC),
-            method("stamp", handler!(stamp), parts::parameter("stamps")).returning(Type::STATIC),
-            method("then", handler!(then), canvases("next")).returning(CANVAS),
-            method("freeze", handler!(freeze), []).returning(Type::STATIC),
+            .returning(Type::STATIC)
+            .made_kept(),
+            method("link", handler!(link), canvases("callbacks"))
+                .returning(Type::STATIC)
+                .made_kept(),
+            method("linkError", handler!(link_error), canvases("errbacks"))
+                .returning(Type::STATIC)
+                .made_kept(),
+            method("onError", handler!(link_error), canvases("errbacks"))
+                .returning(Type::STATIC)
+                .made_kept(),
+            method("stamp", handler!(stamp), parts::parameter("stamps"))
+                .returning(Type::STATIC)
+                .made_kept(),
+            method("then", handler!(then), canvases("next"))
+                .returning(CANVAS)
+                .made_kept(),
+            method("freeze", handler!(freeze), [])
+                .returning(Type::STATIC)
+                .made_kept(),
             method(
                 "bind",
                 handler!(bind),
                 [required("client").typed(Type::class("Celery\\ClientInterface"))],
             )
-            .returning(Type::STATIC),
+            .returning(Type::STATIC)
+            .made_kept(),
             method("delay", handler!(delay), parts::parameter("arguments"))
                 .returning(RESULT_INTERFACE),
             method("applyAsync", handler!(apply_async), parameters_of_apply())

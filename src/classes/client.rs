@@ -36,7 +36,9 @@ pub(super) fn declare() -> Result<(), DeclareError> {
         .implementing("celery\\clientinterface")
         .with([
             method("__construct", handler!(construct), settings::parameters()),
-            method("with", handler!(with), settings::parameters_of_copy()).returning(Type::SELF),
+            method("with", handler!(with), settings::parameters_of_copy())
+                .returning(Type::SELF)
+                .made_kept(),
             method("signature", handler!(signature), signature::parameters())
                 .returning(interfaces::SIGNATURE),
             method(

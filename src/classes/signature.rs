@@ -31,19 +31,23 @@ pub(super) fn declare() -> Result<(), DeclareError> {
         ])
         .with([
             method("__construct", handler!(construct), parameters()),
-            method("si", handler!(si), parts::parameter("arguments")).returning(Type::STATIC),
+            method("si", handler!(si), parts::parameter("arguments"))
+                .returning(Type::STATIC)
+                .made_kept(),
             method(
                 "map",
                 handler!(map),
                 [required("items").typed(Type::ITERABLE)],
             )
-            .returning(interfaces::SIGNATURE),
+            .returning(interfaces::SIGNATURE)
+            .made_kept(),
             method(
                 "starmap",
                 handler!(starmap),
                 [required("items").typed(Type::ITERABLE)],
             )
-            .returning(interfaces::SIGNATURE),
+            .returning(interfaces::SIGNATURE)
+            .made_kept(),
             method(
                 "chunks",
                 handler!(chunks),
@@ -52,7 +56,8 @@ pub(super) fn declare() -> Result<(), DeclareError> {
                     required("size").typed(Type::INT),
                 ],
             )
-            .returning(Type::class(GROUP)),
+            .returning(Type::class(GROUP))
+            .made_kept(),
         ])
         .declare()?;
     Ok(())

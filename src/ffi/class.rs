@@ -16,7 +16,7 @@ use ext_php_rs::flags::ClassFlags;
 use ext_php_rs::types::{ZendStr, Zval};
 use ext_php_rs::zend::{ClassEntry, ZendType};
 
-use super::member::{function_table, mark_sensitive};
+use super::member::{add_attribute, function_table};
 use super::types::leaked;
 
 pub(crate) use super::member::{
@@ -168,7 +168,10 @@ impl Class {
                 .enumerate()
                 .filter(|(_, param)| param.is_sensitive)
             {
-                mark_sensitive(class, method.name, offset)?;
+                add_attribute(class, method.name, "SensitiveParameter", Some(offset))?;
+            }
+            if method.is_kept {
+                add_attribute(class, method.name, "NoDiscard", None)?;
             }
         }
         Ok(class)

@@ -25,6 +25,13 @@ unsafe extern "C" {
 const ATTRIBUTE_PERSISTENT: u32 = 1;
 /// `ZEND_ACC_READONLY`, which is the same in every PHP since 8.1.
 const READONLY: u32 = 1 << 7;
+/// `ZEND_ACC_NODISCARD`, which PHP has since 8.5. It sets the flag itself only for methods written in
+/// PHP.
+const NO_DISCARD: u32 = if ffi::ZEND_MODULE_API_NO >= 20_250_925 {
+    1 << 29
+} else {
+    0
+};
 
 /// A [`Handler`] as the engine declares it.
 type CHandler = unsafe extern "C" fn(*mut ffi::zend_execute_data, *mut Zval);
@@ -93,6 +100,7 @@ pub(crate) struct Method {
     pub(super) params: Vec<Param>,
     returns: Type,
     flags: MethodFlags,
+    pub(super) is_kept: bool,
 }
 
 /// Declares a public method without a return type, as in celery-php.
@@ -107,6 +115,7 @@ pub(crate) fn method(
         params: params.into(),
         returns: Type::NONE,
         flags: MethodFlags::Public,
+        is_kept: false,
     }
 }
 
@@ -118,6 +127,7 @@ pub(crate) fn abstract_method(name: &'static str, params: impl Into<Vec<Param>>)
         params: params.into(),
         returns: Type::NONE,
         flags: MethodFlags::Public.union(MethodFlags::Abstract),
+        is_kept: false,
     }
 }
 
@@ -132,6 +142,13 @@ impl Method {
     pub(crate) fn made_private(mut self) -> Self {
         self.flags.remove(MethodFlags::Public);
         self.flags |= MethodFlags::Private;
+        self
+    }
+
+    /// Declares that dropping what the method returns is a mistake: `#[\NoDiscard]`, for which PHP warns
+    /// since 8.5.
+    pub(crate) fn made_kept(mut self) -> Self {
+        self.is_kept = true;
         self
     }
 
@@ -214,20 +231,24 @@ pub(super) fn function_table(methods: &[Method]) -> Result<*const FunctionEntry,
         entry.arg_info = info.as_ptr();
         entry.num_args =
             u32::try_from(method.params.len()).map_err(|e| DeclareError(e.to_string()))?;
-        entry.flags = method.flags.bits();
+        let kept = if method.is_kept { NO_DISCARD } else { 0 };
+        entry.flags = method.flags.bits() | kept;
         table.push(entry);
     }
     table.push(FunctionEntry::end());
     Ok(Box::leak(table.into_boxed_slice()).as_ptr())
 }
 
-/// Hides a parameter of a method in stack traces.
-pub(super) fn mark_sensitive(
+/// Adds an attribute without arguments to a method, or to its parameter of this number.
+pub(super) fn add_attribute(
     class: &mut ClassEntry,
     method: &str,
-    offset: usize,
+    attribute: &str,
+    parameter: Option<usize>,
 ) -> Result<(), DeclareError> {
     let lower = method.to_ascii_lowercase();
+    // The attribute's offset counts parameters from one: 0 is the function itself.
+    let offset = parameter.map_or(0, |number| number + 1);
     let offset = u32::try_from(offset).map_err(|e| DeclareError(e.to_string()))?;
     // SAFETY: the function table of a class just registered maps lower-case names to its own
     // functions, which no other thread can see yet. The attribute is persistent and its name
@@ -242,14 +263,13 @@ pub(super) fn mark_sensitive(
             .as_ref()
             .and_then(|slot| slot.value.func.as_mut())
             .ok_or_else(|| DeclareError(format!("method {method} was not registered")))?;
-        let name = ZendStr::new_interned("SensitiveParameter", true).into_raw();
-        // The attribute's offset counts parameters from one: 0 is the function itself.
+        let name = ZendStr::new_interned(attribute, true).into_raw();
         zend_add_attribute(
             &raw mut function.common.attributes,
             name,
             0,
             ATTRIBUTE_PERSISTENT,
-            offset + 1,
+            offset,
             0,
         );
     }
