@@ -34,11 +34,31 @@ pub(crate) struct Connection {
 }
 
 /// What a `Celery\Client` says about a connection beside its URL.
+#[derive(Default)]
 pub(crate) struct Extras {
     /// The prefix of the keys, in place of that of php.ini.
     pub(crate) key_prefix: Option<String>,
     /// The TLS options, as in [`Details`].
     pub(crate) tls: Vec<(String, Option<String>)>,
+    /// What it says about Sentinels.
+    pub(crate) sentinel: SentinelExtras,
+}
+
+/// What a `Celery\Client` says about Sentinels beside its URL.
+#[derive(Clone, Default)]
+pub(crate) struct SentinelExtras {
+    /// The name of the master, in place of that of php.ini.
+    pub(crate) master: Option<String>,
+    /// The login to the Sentinels themselves.
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<String>,
+}
+
+impl SentinelExtras {
+    /// Returns `true` if it says nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.master.is_none() && self.user.is_none() && self.password.is_none()
+    }
 }
 
 impl Connection {
@@ -54,6 +74,11 @@ impl Connection {
     /// Returns `true` for a RabbitMQ.
     pub(crate) fn is_rabbitmq(&self) -> bool {
         matches!(self.endpoint, Endpoint::Amqp(_))
+    }
+
+    /// Returns `true` if Sentinels say where the server is.
+    pub(crate) fn has_sentinels(&self) -> bool {
+        matches!(&self.endpoint, Endpoint::Redis(redis) if redis.sentinels().is_some())
     }
 
     /// Returns the Redis that serves a call. `what` names the call in the error for a RabbitMQ.
@@ -109,7 +134,7 @@ impl Connection {
             tls_options(&extras.tls, Endpoint::builder().host(url)).and_then(EndpointBuilder::build)
         };
         let endpoint = endpoint.map_err(|error| error.to_string())?;
-        let endpoint = match (configured(endpoint)?, &extras.key_prefix) {
+        let endpoint = match (configured(endpoint, &extras.sentinel)?, &extras.key_prefix) {
             (endpoint, None) => endpoint,
             (Endpoint::Redis(redis), Some(prefix)) => {
                 Arc::unwrap_or_clone(redis).with_key_prefix(prefix).into()
@@ -188,11 +213,12 @@ const NO_RESULTS: &str = "No result backend is configured: RabbitMQ is the broke
 const NO_RESULTS_THERE: &str = "results are not read from RabbitMQ, only from Redis: name a Redis there, and for the workers the same";
 
 fn with_settings(endpoint: Endpoint) -> Result<Endpoint, Thrown> {
-    configured(endpoint).map_err(|why| Thrown::celery(format!("{why}.")))
+    configured(endpoint, &SentinelExtras::default())
+        .map_err(|why| Thrown::celery(format!("{why}.")))
 }
 
 /// Adds what php.ini says to an endpoint, or returns the reason why that cannot be used.
-fn configured(endpoint: Endpoint) -> Result<Endpoint, String> {
+fn configured(endpoint: Endpoint, sentinel: &SentinelExtras) -> Result<Endpoint, String> {
     let ca_file = settings::ca_file();
     let ca_file = ca_file.as_ref().map(Path::new);
     let redis = match endpoint {
@@ -211,9 +237,13 @@ fn configured(endpoint: Endpoint) -> Result<Endpoint, String> {
     };
     let steps = settings::priority_steps().map_err(wrong("celery.priority_steps"))?;
     let separator = settings::priority_sep().map_err(wrong("celery.priority_sep"))?;
+    let master = sentinel.master.clone().or_else(settings::master_name);
     let redis = Arc::unwrap_or_clone(redis)
         .with_key_prefix(settings::key_prefix())
-        .with_default_priorities(steps, separator);
+        .with_default_priorities(steps, separator)
+        .with_sentinel_login(sentinel.user.as_deref(), sentinel.password.as_deref())
+        .with_master_name(master.as_deref())
+        .map_err(|error| format!("The connection cannot be used: {error}"))?;
     Ok(match ca_file {
         Some(file) => redis.with_default_ca_file(file).into(),
         None => redis.into(),

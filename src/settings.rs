@@ -20,9 +20,9 @@ use ext_php_rs::zend::{IniEntryDef, IniEntryDefs};
 
 use crate::ffi::ini::{self, fixed, open, secret_url};
 
-/// The directives. Scripts may change all except where messages go: the URLs, the prefix and the
-/// names of lists belong to the administrator.
-static DIRECTIVES: IniEntryDefs<25> = IniEntryDefs::new([
+/// The directives. Scripts may change all except where messages go: the URLs, the prefix, the names
+/// of lists and the master of Sentinels belong to the administrator.
+static DIRECTIVES: IniEntryDefs<26> = IniEntryDefs::new([
     secret_url(c"celery.broker_url"),
     secret_url(c"celery.result_backend"),
     open(c"celery.default_queue", c"celery"),
@@ -46,6 +46,7 @@ static DIRECTIVES: IniEntryDefs<25> = IniEntryDefs::new([
     fixed(c"celery.key_prefix", c""),
     fixed(c"celery.priority_steps", c"0,3,6,9"),
     fixed(c"celery.priority_sep", c""),
+    fixed(c"celery.master_name", c""),
     open(c"celery.ca_file", c""),
     IniEntryDef::end(),
 ]);
@@ -104,6 +105,12 @@ pub(crate) fn priority_sep() -> Result<Option<Separator>, PriorityError> {
         let value = Some(value).filter(|value| !value.is_empty());
         value.map(Separator::new).transpose()
     })
+}
+
+/// Returns `celery.master_name`: the group of servers that Sentinels watch, if a URL of Sentinels
+/// names none.
+pub(crate) fn master_name() -> Option<String> {
+    text(c"celery.master_name")
 }
 
 /// Returns `celery.ca_file`: the authorities to trust for TLS if the code names none.

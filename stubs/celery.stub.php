@@ -517,7 +517,7 @@ namespace Celery {
         /**
          * Connects to nothing: the first call does. A setting that is null takes its INI directive, then Celery's default.
          *
-         * @param string|list<string>|null $broker URL or URLs for failover: redis, rediss, redis+socket, amqp, amqps
+         * @param string|list<string>|null $broker URL: redis, rediss, redis+socket, sentinel, amqp, amqps; a list of the URLs of several Sentinels
          * @param string|list<string>|\PDO|null $backend URL; `'disabled'`; a PDO connection for Celery's database backend; null: the broker if it is a Redis
          * @param string|null $queue default queue (`task_default_queue`)
          * @param array<string, string|array<string, mixed>|\Closure(string, list<mixed>, array<string, mixed>): (string|array<string, mixed>|null)> $routes glob of task names → queue, options, or a function; the first match counts
@@ -527,7 +527,9 @@ namespace Celery {
          * @param array<string, mixed>|(\Closure(): array<string, mixed>)|null $headers added to every message that this client writes, e.g. trace context
          * @param string|null $keyPrefix `global_keyprefix` of the broker
          * @param string|null $resultKeyPrefix `global_keyprefix` of the result backend
-         * @param string|null $masterName name of the Sentinel master
+         * @param string|null $masterName name of the master that Sentinels watch, if the URL has no `master_name` (kombu's transport option); null: `celery.master_name`
+         * @param string|null $sentinelUser login to the Sentinels themselves, if the URL has no `sentinel_username`
+         * @param string|null $sentinelPassword their password, if the URL has no `sentinel_password`
          * @param array<string, string|bool|null>|null $tls as PHP's `ssl` stream context
          * @param string|null $name shown by `phpinfo()` and in messages
          * @throws InvalidConfiguration if a URL or setting cannot be used

@@ -41,12 +41,17 @@ pub enum ConfigError {
     SeveralBackends,
     /// The scheme is not one that the program can use.
     #[error(
-        "the scheme `{scheme}` is not supported: use redis, rediss or redis+socket, or in PHP for RabbitMQ amqp or amqps"
+        "the scheme `{scheme}` is not supported: use redis, rediss, redis+socket or sentinel, or in PHP for RabbitMQ amqp or amqps"
     )]
     Scheme {
         /// The scheme as given.
         scheme: String,
     },
+    /// Sentinels are given without the name of the group of servers that they watch.
+    #[error(
+        "a URL of Sentinels needs the name of their master: add ?master_name=NAME, or set master_name"
+    )]
+    NoMasterName,
     /// A part has an impossible value.
     #[error("the {name} cannot be used: {reason}")]
     Value {
@@ -172,8 +177,10 @@ impl ServerError {
 
     /// Returns `true` if another connection may do better: the server is no longer the right one
     /// (after a failover), or accepts no more clients.
+    ///
+    /// A master that a failover has replaced, and that does not know it yet, has no replicas.
     pub fn wants_new_connection(&self) -> bool {
-        matches!(self.code.as_str(), "READONLY" | "MASTERDOWN")
+        matches!(self.code.as_str(), "READONLY" | "MASTERDOWN" | "NOREPLICAS")
             || (self.code == "ERR" && self.message.starts_with("max number of clients"))
     }
 

@@ -9,11 +9,12 @@ use std::borrow::Cow;
 /// The text shown in place of a hidden part, as in Celery's own output.
 const HIDDEN: &str = "**";
 /// Query parameters that hold no secret and help to understand a connection.
-const SHOWN: [&str; 11] = [
+const SHOWN: [&str; 12] = [
     "charset",
     "collation",
     "db",
     "heartbeat",
+    "master_name",
     "priority_steps",
     "socket",
     "ssl-mode",

@@ -16,7 +16,7 @@ use celery_client::aio::{
     Cmd, ConnectOptions, Connection, Failure, Health, Push, Supervised, Value,
 };
 use celery_client::redis::RedisEndpoint;
-use celery_testkit::{Fault, Proxy, RedisOptions, ServerName};
+use celery_testkit::{Fault, MASTER, Proxy, RedisOptions, Sentinels, ServerName};
 
 fn command(words: &[&str]) -> Cmd {
     let mut cmd = Cmd::new();
@@ -262,4 +262,87 @@ async fn an_error_says_that_the_port_speaks_tls_only() {
             assert!(!error.contains("secret"), "{error}");
         }
     }
+}
+
+/// Returns the role of the server of a connection, and its port.
+async fn role_and_port(connection: &mut Connection) -> (String, String) {
+    let mut answers = Vec::new();
+    for section in ["replication", "server"] {
+        let info = connection
+            .query(&command(&["INFO", section]))
+            .await
+            .unwrap();
+        let Value::BulkString(info) = info else {
+            panic!("{info:?}")
+        };
+        answers.push(String::from_utf8(info).unwrap());
+    }
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim().to_owned()
+    };
+    (field(&answers[0], "role:"), field(&answers[1], "tcp_port:"))
+}
+
+#[tokio::test]
+async fn a_role_follows_the_master_that_sentinels_name() {
+    let options = RedisOptions::new().password("secret");
+    let mut master = options.clone().start().unwrap();
+    let replica = options.replica_of(master.port()).start().unwrap();
+    let mut sentinels = Sentinels::watch(&master, 1).unwrap();
+    let endpoint = Arc::new(RedisEndpoint::from_url(&sentinels.url()).unwrap());
+    let health = Arc::new(Health::default());
+    let mut role = Supervised::new(endpoint, ConnectOptions::new("test"), Arc::clone(&health));
+    let at = |port: u16| ("master".to_owned(), port.to_string());
+    assert_eq!(
+        role_and_port(role.connection().await).await,
+        at(master.port())
+    );
+    role.worked();
+    sentinels.expect_fault(true).unwrap();
+    // The Sentinel that is asked first is away, too.
+    sentinels.sentinel(0).pause();
+    master.kill9();
+    let lost = role.connection().await.query(&command(&["PING"])).await;
+    role.failed(&lost.unwrap_err());
+    let connecting = tokio::time::timeout(Duration::from_mins(1), role.connection());
+    let connection = connecting.await.unwrap();
+    assert_eq!(role_and_port(connection).await, at(replica.port()));
+    sentinels.sentinel(0).resume();
+}
+
+#[tokio::test]
+async fn what_sentinels_say_is_in_the_failure() {
+    let options = RedisOptions::new().password("hunter2");
+    let master = options.clone().start().unwrap();
+    let replica = options.replica_of(master.port()).start().unwrap();
+    let mut sentinels = Sentinels::watch(&master, 1).unwrap();
+    let right = sentinels.url();
+    let no_login = right.split("&sentinel_password").next().unwrap();
+    let other = right.replace(&format!("={MASTER}"), "=other");
+    // Without a master name, no Sentinel is asked.
+    let unnamed = why_denied("sentinel://localhost:1").await;
+    assert!(unnamed.contains("master_name"), "{unnamed}");
+    let mut failures = vec![why_not(no_login).await, why_not(&other).await];
+    for index in 0..3 {
+        sentinels.sentinel(index).pause();
+    }
+    failures.push(why_not(&right).await);
+    for index in 0..3 {
+        sentinels.sentinel(index).resume();
+    }
+    let said = [
+        "Authentication",
+        "it watches no master of this name",
+        "no answer within",
+    ];
+    for (failure, said) in failures.iter().zip(said) {
+        assert_eq!(failure.matches(said).count(), 3, "{failure}");
+        assert!(!failure.contains("hunter2"), "{failure}");
+    }
+    // The Sentinels have not noticed that the roles have changed.
+    let port = replica.port().to_string();
+    master.cli(&["REPLICAOF", "127.0.0.1", &port]).unwrap();
+    let replica = why_not(&right).await;
+    assert!(replica.contains("it is a replica"), "{replica}");
 }

@@ -8,6 +8,7 @@
 //!
 //! * [`Process`] – any program with its output captured; a test can wait for a line of it.
 //! * [`Redis`] – a Redis server; options add a password, persistence, a memory limit or a primary.
+//! * [`Sentinels`] – three Sentinels that watch a Redis and its replicas.
 //! * [`RabbitMq`] – a RabbitMQ node with virtual hosts, alarms and Erlang expressions on request.
 //! * [`MariaDb`] – a MariaDB server with an empty database.
 //! * [`Php`] – PHP with the extension that was built, or without it; [`Fpm`] – PHP-FPM and nginx
@@ -34,6 +35,7 @@ mod process;
 mod proxy;
 mod rabbitmq;
 mod redis;
+mod sentinel;
 mod tls;
 mod wait;
 mod wire;
@@ -52,6 +54,7 @@ pub use process::{Process, leave_terminal_group};
 pub use proxy::{Cut, Fault, Proxy};
 pub use rabbitmq::{RabbitMq, RabbitMqOptions};
 pub use redis::{Redis, RedisOptions};
+pub use sentinel::{MASTER, Sentinels};
 pub use tls::{Certificates, ServerName};
 pub use wait::wait_for;
 pub use wire::Wire;

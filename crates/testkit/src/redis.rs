@@ -14,9 +14,9 @@ use crate::ports::{find_program, on_a_free_port};
 use crate::{Certificates, Error, Process, ServerName, free_port};
 
 /// The Debian package that contains the server.
-const PACKAGE: &str = "redis-server";
+pub(crate) const PACKAGE: &str = "redis-server";
 /// Time for a start, which on a busy machine includes reading an append-only file.
-const START: Duration = Duration::from_secs(30);
+pub(crate) const START: Duration = Duration::from_secs(30);
 
 /// The options of a private Redis. Default: a plain server.
 #[derive(Debug, Clone, Default)]
@@ -203,6 +203,12 @@ impl Redis {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Returns the password, if it has one.
+    #[must_use]
+    pub fn password(&self) -> Option<&str> {
+        self.options.password.as_deref()
     }
 
     /// Returns the path of the unix socket.

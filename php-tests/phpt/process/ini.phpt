@@ -31,6 +31,7 @@ celery.default_queue = 'celery', all
 celery.idle_check = '30', all
 celery.keep_results = '0', all
 celery.key_prefix = '', administrator
+celery.master_name = '', administrator
 celery.max_connections = '8', all
 celery.post_timeout = '5.0', all
 celery.priority_sep = '', administrator

@@ -15,7 +15,7 @@ use crate::classes::interfaces::DURATION;
 use crate::classes::retry_policy::RetryPolicy;
 use crate::classes::{durations, enums};
 use crate::client::{Backend, Config};
-use crate::connection::{Connection, Extras};
+use crate::connection::{Connection, Extras, SentinelExtras};
 use crate::ffi::call::Call;
 use crate::ffi::class::{Param, optional};
 use crate::ffi::throw::Thrown;
@@ -39,7 +39,9 @@ const COMMON: usize = 2;
 const REPLICAS: usize = COMMON + 6;
 const KEY_PREFIX: usize = 18;
 const RESULT_KEY_PREFIX: usize = 19;
-const SENTINEL: [usize; 3] = [20, 21, 22];
+const MASTER_NAME: usize = 20;
+const SENTINEL_USER: usize = 21;
+const SENTINEL_PASSWORD: usize = 22;
 const TLS: usize = 23;
 const NAME: usize = 24;
 
@@ -107,11 +109,11 @@ pub(super) fn parameters_of_copy() -> Vec<Param> {
 
 /// Reads the arguments of the constructor.
 pub(super) fn read(call: &Call<'_>) -> Result<Draft, Thrown> {
-    for index in SENTINEL {
-        if given(call, index).is_some() {
-            return Err(unusable("Redis Sentinel is not supported yet."));
-        }
-    }
+    let sentinel = SentinelExtras {
+        master: text(call, MASTER_NAME)?,
+        user: text(call, SENTINEL_USER)?,
+        password: text(call, SENTINEL_PASSWORD)?,
+    };
     let tls = match given(call, TLS) {
         Some(tls) => crate::connection::details::ssl_options(tls)?,
         None => Vec::new(),
@@ -119,14 +121,26 @@ pub(super) fn read(call: &Call<'_>) -> Result<Draft, Thrown> {
     let broker = Extras {
         key_prefix: text(call, KEY_PREFIX)?,
         tls,
+        sentinel,
     };
     let backend = Extras {
         key_prefix: text(call, RESULT_KEY_PREFIX)?.or_else(|| broker.key_prefix.clone()),
         tls: broker.tls.clone(),
+        sentinel: broker.sentinel.clone(),
     };
     let broker = connect(call, BROKER, &broker)?;
+    let has_sentinels = broker.has_sentinels();
     let config = Config::of(broker, self::backend(call, &backend)?);
     check_rabbitmq(call, &config)?;
+    let results = match &config.backend {
+        Backend::Other(results) => results.has_sentinels(),
+        Backend::Broker | Backend::Disabled => false,
+    };
+    if !backend.sentinel.is_empty() && !has_sentinels && !results {
+        return Err(unusable(
+            "$masterName, $sentinelUser and $sentinelPassword need a URL sentinel://…",
+        ));
+    }
     let mut draft = Draft {
         config,
         routes: value::list([])?,
@@ -233,21 +247,26 @@ fn backend(call: &Call<'_>, extras: &Extras) -> Result<Backend, Thrown> {
     Ok(Backend::Other(backend))
 }
 
-/// Returns the URL of an argument that may be a list with one URL.
+/// Returns the URL of an argument, which may be a list: one URL, or those of several Sentinels.
 fn url(call: &Call<'_>, index: usize, server: &Zval) -> Result<String, Thrown> {
-    let list = value::elements(server);
-    let bytes = match list {
-        None => value::bytes(server),
-        Some([only]) => value::bytes(only.dereference()),
-        Some(_) => {
-            return Err(unusable(
-                "A list of URLs for failover is not supported yet: name one server.",
-            ));
-        }
+    let list = value::elements(server).unwrap_or(std::slice::from_ref(server));
+    let urls = list.iter().map(|url| value::bytes(url.dereference()));
+    let urls = urls.map(|url| url.and_then(|url| std::str::from_utf8(url).ok()));
+    let Some(urls) = urls.collect::<Option<Vec<_>>>() else {
+        return Err(call.refuse(index, "must be a URL or a list of URLs"));
     };
-    match bytes.map(std::str::from_utf8) {
-        Some(Ok(url)) => Ok(url.to_owned()),
-        _ => Err(call.refuse(index, "must be a URL or a list of URLs")),
+    let of_sentinel = |url: &&str| {
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+        scheme.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("sentinel"))
+    };
+    match urls.as_slice() {
+        [only] => Ok((*only).to_owned()),
+        [_, ..] if urls.iter().all(of_sentinel) => Ok(urls.join(";")),
+        [_, ..] => Err(unusable(
+            "A list of URLs for failover is not supported yet, except those of Sentinels: name one \
+             server.",
+        )),
+        [] => Err(call.refuse(index, "must be a URL or a list of URLs")),
     }
 }
 

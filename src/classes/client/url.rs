@@ -23,6 +23,11 @@ pub(super) fn parse(call: &mut Call<'_>) -> Result<(), Thrown> {
     };
     let url = RedisUrl::parse(text)
         .map_err(|why| unusable(&format!("The URL cannot be used: {why}.")))?;
+    if url.sentinels.is_some() {
+        return Err(unusable(
+            "The URL names Sentinels, and not a server with a host: parseUrl() has no parts for them.",
+        ));
+    }
     let text = |text: Option<String>| text.map(|text| value::string(text.as_bytes()));
     let number = |number: Option<i64>| number.map(long);
     let steps = |steps: &[u8]| value::list(steps.iter().map(|&step| long(step.into())));

@@ -127,11 +127,7 @@ fn construct(call: &mut Call<'_>) -> Result<(), Thrown> {
     if call.state::<FakeClient>()?.config.is_some() {
         return Err(object::is_constructed());
     }
-    let extras = Extras {
-        key_prefix: None,
-        tls: Vec::new(),
-    };
-    let broker = Connection::of_url(NO_SERVER, &extras).map_err(Thrown::celery)?;
+    let broker = Connection::of_url(NO_SERVER, &Extras::default()).map_err(Thrown::celery)?;
     let mut draft = Draft {
         config: Config::of(broker, Backend::Broker),
         routes: value::list([])?,

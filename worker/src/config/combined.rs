@@ -10,6 +10,7 @@ use celery_protocol::redis_keys::Keys;
 use super::checked::strategy_name;
 use super::declaration::{Config, SETTINGS, Settings};
 use super::node::{host, node_name, of_node};
+use super::setting::Setting;
 use super::value::ConfigError;
 use crate::beat::{self, Section};
 use crate::broker::{QueueOrder, Results};
@@ -27,7 +28,7 @@ impl Config {
         settings.refuse_misplaced_urls()?;
         let mut config = Config::of_each(settings)?;
         config.complete_broker()?;
-        config.complete_results();
+        config.complete_results()?;
         config.complete_queues()?;
         config.check_weights()?;
         config.check_annotations()?;
@@ -53,11 +54,13 @@ impl Config {
         Ok(())
     }
 
-    /// Gives the broker its prefix, and kombu's transport options `priority_steps` and `sep`, which
-    /// the URL may have named.
+    /// Gives the broker its prefix, and kombu's transport options `priority_steps`, `sep` and
+    /// `master_name`, which the URL may have named.
     fn complete_broker(&mut self) -> Result<(), ConfigError> {
         let prefix = self.key_prefix.clone().unwrap_or_default();
-        let mut broker = RedisEndpoint::clone(&self.broker).with_key_prefix(prefix);
+        let mut broker = self
+            .found_by_name(&self.broker, &SETTINGS.broker)?
+            .with_key_prefix(prefix);
         if let Some(steps) = self.priority_steps.take() {
             broker = broker
                 .with_priority_steps(steps)
@@ -75,18 +78,31 @@ impl Config {
         Ok(())
     }
 
+    /// Gives an endpoint the name of the master that its Sentinels watch, if it has Sentinels.
+    fn found_by_name(
+        &self,
+        endpoint: &RedisEndpoint,
+        setting: &Setting,
+    ) -> Result<RedisEndpoint, ConfigError> {
+        let name = self.master_name.as_deref();
+        let named = endpoint.clone().with_master_name(name);
+        named.map_err(|cause| ConfigError::new(setting, cause))
+    }
+
     /// Gives the result backend its prefix. With another prefix than the broker's it counts as
     /// another server.
-    fn complete_results(&mut self) {
+    fn complete_results(&mut self) -> Result<(), ConfigError> {
         let given = self.result_key_prefix.take();
         let broker = &self.broker;
         let prefix = given.unwrap_or_else(|| broker.key_prefix().to_owned());
         let server = match &self.result_backend {
-            Results::Disabled => return,
+            Results::Disabled => return Ok(()),
             Results::Broker => Arc::clone(broker),
             Results::Server(server) => Arc::clone(server),
         };
-        let server = Arc::unwrap_or_clone(server).with_key_prefix(prefix);
+        let server = self
+            .found_by_name(&server, &SETTINGS.result_backend)?
+            .with_key_prefix(prefix);
         let is_other_prefix = server.key_prefix() != broker.key_prefix();
         let is_broker = server.identity() == broker.identity() && !is_other_prefix;
         self.result_key_prefix = is_other_prefix.then(|| server.key_prefix().to_owned());
@@ -95,6 +111,7 @@ impl Config {
         } else {
             Results::Server(server.into())
         };
+        Ok(())
     }
 
     /// Fills in the queue to consume, removes the excluded queues, and refuses queues whose lists

@@ -93,6 +93,18 @@ declare_settings! {
         example: "\"results:\"",
     }
 
+    /// Sets the name of the group of servers that Sentinels watch, if a URL `sentinel://` names
+    /// none. Default: none.
+    master_name: Option<String> {
+        group: Broker,
+        value: "NAME",
+        help: "The master that the Sentinels of a URL `sentinel://` watch",
+        more: "See [Sentinel](redis.md#sentinel)",
+        celery: "broker_transport_options.master_name",
+        builder: |name: impl Into<String>| name.into(),
+        example: "\"mymaster\"",
+    }
+
     /// Sets how long results are kept, from 1 s. Zero keeps them without limit.
     result_expires: Duration = "1d" {
         group: Broker,

@@ -198,7 +198,7 @@ fn the_reference_lists_the_settings_as_they_are_declared() {
 }
 
 /// A value of each setting as an option and in a file, and as `--print-config` prints it.
-const SAMPLES: [(&str, &str, &str, &str); 55] = [
+const SAMPLES: [(&str, &str, &str, &str); 56] = [
     (
         "broker",
         "redis://h/1",
@@ -208,6 +208,7 @@ const SAMPLES: [(&str, &str, &str, &str); 55] = [
     ("key_prefix", "-shop:", "'-shop:'", "\"-shop:\""),
     ("result_backend", "disabled", "'disabled'", "\"disabled\""),
     ("result_key_prefix", "r:", "'r:'", "\"r:\""),
+    ("master_name", "m", "'m'", "\"m\""),
     ("result_expires", "2h", "7200", "\"7200s\""),
     ("database", "sqlite:x", "'sqlite:x'", "\"sqlite:x\""),
     ("database_timeout", "1m", "60.0", "\"60s\""),

@@ -42,6 +42,7 @@ mod process;
 mod programs;
 mod refusals;
 mod schedules;
+mod sentinel;
 #[cfg(feature = "failpoints")]
 mod steps;
 mod tls;

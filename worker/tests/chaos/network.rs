@@ -76,6 +76,13 @@ fn a_byte_a_second_is_an_outage() {
 /// Makes a replica the primary, with everything that was written. Writes wait meanwhile, and are
 /// refused by the old primary from then on.
 fn promote(world: &mut World, replica: &Redis) {
+    catch_up(world, replica);
+    replica.cli(&["REPLICAOF", "NO", "ONE"]).unwrap();
+}
+
+/// Holds all writes for a minute at most, and waits until a replica has everything that was written
+/// before.
+pub fn catch_up(world: &mut World, replica: &Redis) {
     let _ok: String = world.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]);
     let offset = |text: &str, name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -88,7 +95,6 @@ fn promote(world: &mut World, replica: &Redis) {
             && offset(&theirs, "slave_repl_offset:") == offset(&ours, "master_repl_offset:")
     })
     .unwrap();
-    replica.cli(&["REPLICAOF", "NO", "ONE"]).unwrap();
 }
 
 #[test]

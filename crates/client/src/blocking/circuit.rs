@@ -10,7 +10,7 @@
 //!        the server answers
 //! ```
 //!
-//! There is one circuit for each server address and process (thread, if PHP is thread-safe). It
+//! There is one circuit for each server and process (thread, if PHP is thread-safe). It
 //! concerns opening connections only. A connection that is open already is used as before.
 //!
 //! | Outcome of connecting | Its meaning |
@@ -37,7 +37,6 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::process::Process;
-use crate::endpoint::Address;
 
 /// Limit for the servers with failures that are remembered. A process rarely talks to more than a
 /// few servers.
@@ -132,11 +131,11 @@ thread_local! {
 }
 
 /// Returns the permission to connect, or the reason why the circuit is open.
-pub(crate) fn enter(address: &Address, options: CircuitOptions) -> Result<Passage, Unreached> {
+pub(crate) fn enter(server: &str, options: CircuitOptions) -> Result<Passage, Unreached> {
     let now = Instant::now();
-    let kind = CIRCUITS.with_borrow_mut(|all| all.enter(address, options, now))?;
+    let kind = CIRCUITS.with_borrow_mut(|all| all.enter(server, options, now))?;
     Ok(Passage {
-        address: address.clone(),
+        server: server.to_owned(),
         options,
         kind,
         shown: Shown::Nothing,
@@ -144,7 +143,7 @@ pub(crate) fn enter(address: &Address, options: CircuitOptions) -> Result<Passag
 }
 
 /// Returns the servers that the last call could not reach, for display.
-pub fn unreached(options: CircuitOptions) -> Vec<(Address, Unreached)> {
+pub fn unreached(options: CircuitOptions) -> Vec<(String, Unreached)> {
     let now = Instant::now();
     CIRCUITS.with_borrow(|all| all.list(options, now))
 }
@@ -152,7 +151,7 @@ pub fn unreached(options: CircuitOptions) -> Vec<(Address, Unreached)> {
 /// The permission of one call to connect. Dropping it tells the circuit what the call showed.
 #[derive(Debug)]
 pub(crate) struct Passage {
-    address: Address,
+    server: String,
     options: CircuitOptions,
     kind: Kind,
     shown: Shown,
@@ -178,7 +177,7 @@ impl Drop for Passage {
         // At the end of a thread, the circuits may be gone already.
         let _ = CIRCUITS.try_with(|all| {
             all.borrow_mut()
-                .leave(&self.address, self.options, self.kind, shown, now);
+                .leave(&self.server, self.options, self.kind, shown, now);
         });
     }
 }
@@ -230,19 +229,19 @@ impl Circuit {
 
 /// The circuits of all servers.
 #[derive(Debug, Default)]
-struct Circuits(HashMap<Address, Circuit>);
+struct Circuits(HashMap<String, Circuit>);
 
 impl Circuits {
     fn enter(
         &mut self,
-        address: &Address,
+        server: &str,
         options: CircuitOptions,
         now: Instant,
     ) -> Result<Kind, Unreached> {
         if options.failures == 0 {
             return Ok(Kind::Closed);
         }
-        let Some(circuit) = self.0.get_mut(address) else {
+        let Some(circuit) = self.0.get_mut(server) else {
             return Ok(Kind::Closed);
         };
         if !circuit.is_open(options) {
@@ -259,7 +258,7 @@ impl Circuits {
 
     fn leave(
         &mut self,
-        address: &Address,
+        server: &str,
         options: CircuitOptions,
         kind: Kind,
         shown: Shown,
@@ -268,11 +267,11 @@ impl Circuits {
         let is_silent = matches!(shown, Shown::Silent(_));
         match shown {
             Shown::Reached => {
-                self.0.remove(address);
+                self.0.remove(server);
             }
             Shown::Unreached(reason) | Shown::Silent(reason) if options.failures > 0 => {
-                self.make_room(address);
-                let circuit = self.0.entry(address.clone()).or_insert(Circuit {
+                self.make_room(server);
+                let circuit = self.0.entry(server.to_owned()).or_insert(Circuit {
                     failures: 0,
                     was_silent: false,
                     first: now,
@@ -287,7 +286,7 @@ impl Circuits {
             }
             Shown::Unreached(_) | Shown::Silent(_) | Shown::Nothing => {
                 if kind == Kind::Probe
-                    && let Some(circuit) = self.0.get_mut(address)
+                    && let Some(circuit) = self.0.get_mut(server)
                 {
                     circuit.probe = None;
                 }
@@ -296,19 +295,19 @@ impl Circuits {
     }
 
     /// Forgets the server that failed longest ago if the limit is reached.
-    fn make_room(&mut self, address: &Address) {
-        if self.0.len() < MOST || self.0.contains_key(address) {
+    fn make_room(&mut self, server: &str) {
+        if self.0.len() < MOST || self.0.contains_key(server) {
             return;
         }
         let oldest = self.0.iter().min_by_key(|(_, circuit)| circuit.last);
-        if let Some(oldest) = oldest.map(|(address, _)| address.clone()) {
+        if let Some(oldest) = oldest.map(|(server, _)| server.clone()) {
             self.0.remove(&oldest);
         }
     }
 
-    fn list(&self, options: CircuitOptions, now: Instant) -> Vec<(Address, Unreached)> {
+    fn list(&self, options: CircuitOptions, now: Instant) -> Vec<(String, Unreached)> {
         let all = self.0.iter();
-        all.map(|(address, circuit)| (address.clone(), circuit.unreached(options, now)))
+        all.map(|(server, circuit)| (server.clone(), circuit.unreached(options, now)))
             .collect()
     }
 }

@@ -40,7 +40,7 @@ impl<S: Server> Connect<'_, S> {
         wait: &mut Wait<'_>,
         open: impl FnMut(&mut Wait<'_>) -> Result<L, NotOpen>,
     ) -> Result<L, ClientError> {
-        let passage = circuit::enter(self.server.address(), self.circuit)
+        let passage = circuit::enter(&self.server.place(), self.circuit)
             .map_err(|unreached| self.not_asked(unreached))?;
         let mut wait = wait.within(self.timeout);
         let patience = Patience::of(wait.deadline().remaining(), self.timeout);

@@ -29,6 +29,11 @@ pub(crate) trait Server {
     /// Returns the address to connect to.
     fn address(&self) -> &Address;
 
+    /// Returns what tells the server from all others, without a login.
+    fn place(&self) -> String {
+        self.address().to_string()
+    }
+
     /// Returns the TLS options if the connection uses TLS.
     fn tls(&self) -> Option<&TlsOptions>;
 

@@ -100,6 +100,10 @@ mod tests {
                 "Unix:///r.sock?db=2",
                 "redis+socket:///r.sock?virtual_host=2",
             ),
+            (
+                "sentinel://:p@a;sentinel://b:1/2?master_name=m",
+                "sentinel://:********@a:26379;sentinel://b:1/2?master_name=m",
+            ),
         ] {
             let Endpoint::Redis(redis) = Endpoint::from_url(url).unwrap() else {
                 panic!("{url} is not that of a Redis");
@@ -123,7 +127,6 @@ mod tests {
             ("AMQP1://u:hunter2@h//", "AMQP1"),
             ("redis+tls://h", "redis+tls"),
             ("https://u:hunter2@h", "https"),
-            ("sentinel://a:26379;sentinel://b:26379", "sentinel"),
         ] {
             let scheme = scheme.to_owned();
             let refused = ConfigError::Scheme { scheme };

@@ -16,7 +16,7 @@ use super::any::Endpoint;
 use super::parts::{check, host_name};
 use super::tls_options::TlsOptions;
 use crate::error::ConfigError;
-use crate::redis::{DEFAULT_PORT, RedisEndpoint, database};
+use crate::redis::{DEFAULT_PORT, Place, RedisEndpoint, database};
 use crate::secret::Secret;
 
 /// Collects the options, which [`build`](Self::build) checks. Each method documents the rules of
@@ -172,7 +172,7 @@ impl EndpointBuilder {
             }
         };
         let endpoint = RedisEndpoint {
-            address,
+            place: Place::Fixed(address),
             tls: self.tls,
             username: self.login,
             password: self.password,
@@ -193,7 +193,8 @@ impl EndpointBuilder {
         };
         let mut endpoint = Arc::unwrap_or_clone(endpoint);
         let differs = |what| Err(ConfigError::Contradiction { what });
-        if let (Some(port), Address::Tcp { port: of_url, .. }) = (self.port, &endpoint.address)
+        if let (Some(port), Place::Fixed(Address::Tcp { port: of_url, .. })) =
+            (self.port, &endpoint.place)
             && port != *of_url
         {
             return differs("a port beside a URL with another one");
@@ -210,6 +211,12 @@ impl EndpointBuilder {
             return differs("a virtual host beside a URL with another one");
         }
         if let Some(tls) = self.tls {
+            // No scheme turns TLS on for a server that Sentinels name.
+            if let Place::Watched(sentinels) = &mut endpoint.place {
+                endpoint.tls.get_or_insert_default();
+                let of_sentinels = &mut sentinels.tls;
+                *of_sentinels = of_sentinels.take().map(|_| tls.clone());
+            }
             match &mut endpoint.tls {
                 None => return differs("TLS options beside a URL without TLS"),
                 Some(of_url) if *of_url == TlsOptions::default() => *of_url = tls,
@@ -289,6 +296,8 @@ mod tests {
         assert!(options("redis://h?priority_steps=0,9", "0,3", ":").is_err());
         assert!(options("redis://h?sep=-", "0,9", ":").is_err());
         assert!(build("rediss://h").tls().build().is_ok());
+        let sentinels = redis(build("sentinel://h?sentinel_ssl=1").tls());
+        assert!(sentinels.tls().is_some());
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn path(value: &str) -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-fn truth(name: &str, value: &str) -> Result<bool, ConfigError> {
+pub(crate) fn truth(name: &str, value: &str) -> Result<bool, ConfigError> {
     match value.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
         "" | "0" | "false" | "no" | "off" => Ok(false),

@@ -1,5 +1,7 @@
-//! The endpoint of a Redis as a checked value. The module `url` reads it from a URL.
+//! The endpoint of a Redis as a checked value. The module `url` reads it from a URL, and `sentinel`
+//! from a URL of Sentinels.
 
+mod sentinel;
 pub(crate) mod url;
 
 use std::fmt;
@@ -11,13 +13,14 @@ use celery_protocol::redis_keys::Keys;
 #[cfg(feature = "blocking")]
 use crate::blocking::stream::Server;
 use crate::endpoint::address::Address;
-use crate::endpoint::parts::{identity, masked_login};
+use crate::endpoint::parts::{check, encode, identity, masked_login};
 use crate::endpoint::tls_options::TlsOptions;
 use crate::error::ConfigError;
 #[cfg(feature = "blocking")]
 use crate::error::{ClientError, ServerError};
 #[cfg(feature = "blocking")]
 use crate::redis::mode::CLUSTER;
+use crate::redis::sentinel::{Place, Sentinels};
 use crate::secret::Secret;
 
 /// The port of Redis if none is given.
@@ -34,7 +37,7 @@ pub const DEFAULT_PORT: u16 = 6379;
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisEndpoint {
-    pub(crate) address: Address,
+    pub(crate) place: Place,
     pub(crate) tls: Option<TlsOptions>,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<Secret>,
@@ -47,9 +50,64 @@ pub struct RedisEndpoint {
 }
 
 impl RedisEndpoint {
-    /// Returns the address to connect to.
+    /// Returns the address to connect to: that of the server, or of its first Sentinel.
     pub fn address(&self) -> &Address {
-        &self.address
+        match &self.place {
+            Place::Fixed(address) => address,
+            Place::Watched(sentinels) => &sentinels.nodes[0],
+        }
+    }
+
+    /// Returns the Sentinels that say where the server is, if it is found by them.
+    pub fn sentinels(&self) -> Option<&Sentinels> {
+        match &self.place {
+            Place::Fixed(_) => None,
+            Place::Watched(sentinels) => Some(sentinels),
+        }
+    }
+
+    /// Sets the name of the group that the Sentinels watch (kombu's `master_name`), if the URL has
+    /// none. A server with a fixed address needs no name.
+    ///
+    /// # Errors
+    /// [`ConfigError::NoMasterName`] if there are Sentinels and neither gives a name.
+    /// [`ConfigError::Value`] if the name cannot be used.
+    pub fn with_master_name(mut self, name: Option<&str>) -> Result<Self, ConfigError> {
+        let Place::Watched(sentinels) = &mut self.place else {
+            return Ok(self);
+        };
+        if sentinels.master.is_none() {
+            sentinels.master = name.filter(|name| !name.is_empty()).map(str::to_owned);
+        }
+        let name = sentinels
+            .master
+            .as_deref()
+            .ok_or(ConfigError::NoMasterName)?;
+        check("master_name", name)?;
+        Ok(self)
+    }
+
+    /// Sets the login to the Sentinels themselves, if there are any and the URL has none.
+    #[must_use]
+    pub fn with_sentinel_login(mut self, user: Option<&str>, password: Option<&str>) -> Self {
+        if let Place::Watched(sentinels) = &mut self.place
+            && sentinels.username.is_none()
+            && sentinels.password.is_none()
+        {
+            let given = |text: &&str| !text.is_empty();
+            sentinels.username = user.filter(given).map(str::to_owned);
+            sentinels.password = password.filter(given).map(Secret::new);
+        }
+        self
+    }
+
+    /// Returns the endpoint of the server at this address, which Sentinels have named.
+    #[cfg(any(feature = "blocking", feature = "aio"))]
+    pub(crate) fn at(&self, address: Address) -> Self {
+        Self {
+            place: Place::Fixed(address),
+            ..self.clone()
+        }
     }
 
     /// Returns the TLS options if the connection uses TLS.
@@ -163,9 +221,16 @@ impl RedisEndpoint {
     /// Returns a name for this connection: a hash of scheme, host, port, database and user. It is
     /// equal in every process and for every password.
     pub fn identity(&self) -> String {
-        let (host, port) = match &self.address {
-            Address::Tcp { host, port } => (host.to_ascii_lowercase(), port.to_string()),
-            Address::Unix(path) => (path.display().to_string(), String::new()),
+        let (host, port) = match &self.place {
+            Place::Fixed(Address::Tcp { host, port }) => {
+                (host.to_ascii_lowercase(), port.to_string())
+            }
+            Place::Fixed(Address::Unix(path)) => (path.display().to_string(), String::new()),
+            // Any order of the Sentinels leads to the same server.
+            Place::Watched(sentinels) => (
+                sentinels.list_sorted(),
+                sentinels.master.clone().unwrap_or_default(),
+            ),
         };
         let database = self.database.to_string();
         let user = self.username.as_deref().unwrap_or_default();
@@ -176,19 +241,22 @@ impl RedisEndpoint {
     pub fn display_url(&self) -> String {
         let credentials = masked_login(self.username(), self.password.is_some());
         let scheme = self.scheme();
-        match &self.address {
-            Address::Tcp { host, port } if host.contains(':') => {
-                format!("{scheme}://{credentials}[{host}]:{port}/{}", self.database)
+        let database = self.database;
+        match &self.place {
+            Place::Fixed(address @ Address::Tcp { .. }) => {
+                format!("{scheme}://{credentials}{address}/{database}")
             }
-            Address::Tcp { host, port } => {
-                format!("{scheme}://{credentials}{host}:{port}/{}", self.database)
+            Place::Fixed(Address::Unix(path)) => {
+                let path = path.display();
+                format!("{scheme}://{credentials}{path}?virtual_host={database}")
             }
-            Address::Unix(path) => {
-                format!(
-                    "{scheme}://{credentials}{}?virtual_host={}",
-                    path.display(),
-                    self.database
-                )
+            Place::Watched(sentinels) => {
+                let servers = sentinels.nodes.iter().map(Address::to_string);
+                let servers = servers.collect::<Vec<_>>().join(&format!(";{scheme}://"));
+                let name = sentinels.master.as_deref().map(encode);
+                let name = name.map(|name| format!("?master_name={name}"));
+                let name = name.unwrap_or_default();
+                format!("{scheme}://{credentials}{servers}/{database}{name}")
             }
         }
     }
@@ -220,8 +288,9 @@ impl RedisEndpoint {
     }
 
     fn scheme(&self) -> &'static str {
-        match (&self.address, &self.tls) {
-            (Address::Unix(_), _) => "redis+socket",
+        match (&self.place, &self.tls) {
+            (Place::Watched(_), _) => "sentinel",
+            (Place::Fixed(Address::Unix(_)), _) => "redis+socket",
             (_, Some(_)) => "rediss",
             (_, None) => "redis",
         }
@@ -230,6 +299,13 @@ impl RedisEndpoint {
 
 #[cfg(feature = "blocking")]
 impl Server for RedisEndpoint {
+    fn place(&self) -> String {
+        match &self.place {
+            Place::Fixed(address) => address.to_string(),
+            Place::Watched(sentinels) => sentinels.to_string(),
+        }
+    }
+
     fn address(&self) -> &Address {
         self.address()
     }

@@ -6,7 +6,8 @@
 //! * [`script`]: the Lua scripts that both drivers send. Each has a file of its own under
 //!   `scripts/`.
 //! * [`dead_letters`]: reading dead letters and putting them back.
-//! * [`mode`]: detects kinds of Redis that cannot be used.
+//! * [`mode`]: what a server says of itself: kinds of Redis that cannot be used, and its role.
+//! * `sentinel`: finding the master of a group of servers.
 //! * `blocking` (feature `blocking`): the client of the PHP extension, without a runtime and with
 //!   one deadline for each call.
 //! * `aio` (feature `aio`): the connections of the worker, on tokio.
@@ -17,6 +18,7 @@ pub mod dead_letters;
 mod endpoint;
 pub mod mode;
 pub mod script;
+mod sentinel;
 
 #[cfg(feature = "aio")]
 pub mod aio;
@@ -28,3 +30,5 @@ pub use endpoint::url::RedisUrl;
 pub(crate) use endpoint::url::SCHEMES as REDIS_SCHEMES;
 pub use endpoint::{DEFAULT_PORT, RedisEndpoint};
 pub use script::{CHORDS, DELETE_UNCHANGED, PUBLISH_ONCE, PUBLISH_ONCE_GUARD, Script, sha1};
+pub(crate) use sentinel::Place;
+pub use sentinel::Sentinels;

@@ -1,4 +1,6 @@
-//! Detects Redis Cluster and Redis Sentinel, neither of which can hold the key layout of kombu.
+//! What a server says of itself: its kind and its role.
+//!
+//! Neither a node of a Redis Cluster nor a Sentinel can hold the key layout of kombu.
 //!
 //! The drivers send `HELLO` once on each connection. Redis allows it to every user, whatever the
 //! user's permissions. A server that does not know the command counts as usable.
@@ -13,30 +15,45 @@ pub const CLUSTER: &str =
     "a node of a Redis Cluster, which is not supported: use a Redis without cluster mode";
 /// Describes a Sentinel in an error message.
 pub const SENTINEL: &str =
-    "a Redis Sentinel, which holds no queues: use the address of the Redis that it watches";
+    "a Redis Sentinel, which holds no queues: use sentinel://host:port?master_name=NAME";
 
 /// Returns a description of the server if its answer to `HELLO` shows that it cannot be used.
 pub fn unsupported(hello: &Value) -> Option<&'static str> {
-    let mode = match hello {
-        Value::Map(pairs) => pairs
-            .iter()
-            .find_map(|(name, value)| is_text(name, "mode").then_some(value)),
-        Value::Array(items) => items
-            .chunks_exact(2)
-            .find_map(|pair| is_text(&pair[0], "mode").then_some(&pair[1])),
+    match part(hello, "mode")? {
+        "cluster" => Some(CLUSTER),
+        "sentinel" => Some(SENTINEL),
         _ => None,
-    }?;
-    if is_text(mode, "cluster") {
-        return Some(CLUSTER);
     }
-    is_text(mode, "sentinel").then_some(SENTINEL)
 }
 
-fn is_text(value: &Value, wanted: &str) -> bool {
+/// Returns the role of the server, `master` or `replica`, if its answer to `HELLO` has it.
+#[cfg_attr(
+    not(any(feature = "blocking", feature = "aio")),
+    allow(dead_code, reason = "only the drivers hear answers")
+)]
+pub(crate) fn role(hello: &Value) -> Option<&str> {
+    part(hello, "role")
+}
+
+/// Returns a named part of an answer to `HELLO`, in either protocol.
+fn part<'v>(hello: &'v Value, wanted: &str) -> Option<&'v str> {
+    let value = match hello {
+        Value::Map(pairs) => pairs
+            .iter()
+            .find_map(|(name, value)| (text(name) == Some(wanted)).then_some(value)),
+        Value::Array(items) => items
+            .chunks_exact(2)
+            .find_map(|pair| (text(&pair[0]) == Some(wanted)).then_some(&pair[1])),
+        _ => None,
+    }?;
+    text(value)
+}
+
+fn text(value: &Value) -> Option<&str> {
     match value {
-        Value::BulkString(bytes) => bytes == wanted.as_bytes(),
-        Value::SimpleString(text) | Value::VerbatimString { text, .. } => text == wanted,
-        _ => false,
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text),
+        _ => None,
     }
 }
 
@@ -65,12 +82,14 @@ mod tests {
             ("", None),
         ] {
             for hello in answer(mode) {
+                assert_eq!(role(&hello), Some("master"));
                 assert_eq!(unsupported(&hello), expected, "{hello:?}");
             }
         }
         let odd = Value::Array(vec![Value::Int(1)]);
         for hello in [Value::Nil, Value::SimpleString("PONG".into()), odd] {
             assert_eq!(unsupported(&hello), None, "{hello:?}");
+            assert_eq!(role(&hello), None, "{hello:?}");
         }
     }
 }

@@ -63,7 +63,7 @@ fn a_thousand_posts_to_a_dead_broker_make_six_attempts() {
     let [(server, state)] = &unreached(options.circuit)[..] else {
         panic!("one server is away");
     };
-    assert_eq!(server.to_string(), format!("127.0.0.1:{}", proxy.port()));
+    assert_eq!(*server, format!("127.0.0.1:{}", proxy.port()));
     assert!(state.retry_after.is_some_and(|left| left <= PLENTY));
     let Some(Some(ClientError::CircuitOpen {
         failures, reason, ..

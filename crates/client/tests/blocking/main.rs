@@ -24,6 +24,7 @@ mod replicas;
 mod results;
 mod schedules;
 mod scripted;
+mod sentinel;
 mod spin;
 mod tls;
 mod waiting;

@@ -7,11 +7,8 @@ const OPTIONS: CircuitOptions = CircuitOptions {
     cooldown: Duration::from_secs(5),
 };
 
-fn server(port: u16) -> Address {
-    Address::Tcp {
-        host: "redis".to_owned(),
-        port,
-    }
+fn server(port: u16) -> String {
+    format!("redis:{port}")
 }
 
 /// Circuits whose clock the test turns.

@@ -12,11 +12,12 @@ use redis::{
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::locate::locate;
 use super::transport::Transport;
 use crate::endpoint::Address;
 use crate::error::ServerError;
-use crate::redis::RedisEndpoint;
-use crate::redis::{Script, mode};
+use crate::redis::sentinel::not_the_master;
+use crate::redis::{RedisEndpoint, Script, mode};
 use crate::secret::Secret;
 
 /// The options for opening a connection and for waiting for its answers.
@@ -217,6 +218,45 @@ impl Connection {
         protocol: ProtocolVersion,
         config: AsyncConnectionConfig,
     ) -> Result<Self, Failure> {
+        let config = config.set_response_timeout(Some(options.response_timeout));
+        let deadline = Instant::now() + options.connect_timeout;
+        let opening = async {
+            let located = locate(endpoint, deadline).await?;
+            let entering = Self::enter(&located, options, protocol, config, deadline);
+            match (entering.await, endpoint.sentinels()) {
+                (Ok((_, role)), Some(sentinels)) if role.as_deref() != Some("master") => {
+                    sentinels.misled();
+                    let why = not_the_master(located.address(), role.as_deref());
+                    Err(Failure::Connect(why))
+                }
+                (Err(failure), Some(sentinels)) => {
+                    sentinels.misled();
+                    Err(failure)
+                }
+                (entered, _) => Ok(entered?.0),
+            }
+        };
+        tokio::time::timeout_at(deadline, opening)
+            .await
+            .unwrap_or_else(|_| Err(Failure::Connect("timed out while connecting".into())))
+    }
+
+    /// Opens a connection to a Sentinel, which holds no data.
+    pub(super) async fn to_sentinel(
+        endpoint: &RedisEndpoint,
+        deadline: Instant,
+    ) -> Result<Self, Failure> {
+        let config = AsyncConnectionConfig::new();
+        Self::log_in(endpoint, ProtocolVersion::RESP2, config, deadline).await
+    }
+
+    /// Opens a connection to this server itself and authenticates.
+    async fn log_in(
+        endpoint: &RedisEndpoint,
+        protocol: ProtocolVersion,
+        config: AsyncConnectionConfig,
+        deadline: Instant,
+    ) -> Result<Self, Failure> {
         let mut info = RedisConnectionInfo::default()
             .set_protocol(protocol)
             .set_lib_name("celery-native", env!("CARGO_PKG_VERSION"));
@@ -226,56 +266,62 @@ impl Connection {
         if let Some(password) = endpoint.password() {
             info = info.set_password(password.reveal());
         }
-        let config = config.set_response_timeout(Some(options.response_timeout));
-        let deadline = Instant::now() + options.connect_timeout;
-        let opening = async {
-            let stream = Transport::open(endpoint, deadline)
-                .await
-                .map_err(|e| Failure::Connect(e.to_string()))?;
-            let (inner, driver) = MultiplexedConnection::new_with_config(&info, stream, config)
-                .await
-                .map_err(|error| not_let_in(error, endpoint))?;
-            let mut connection = Connection {
-                hears: matches!(protocol, ProtocolVersion::RESP3),
-                tracking: Tracking::default(),
-                inner,
-                driver: tokio::spawn(driver),
-            };
-            // The commands take one round trip. The name only helps operators, so a server that
-            // forbids it is still accepted. The driver does not select the database, because then
-            // its error would hide the kind of the server, which may not know the command.
-            let mut greeting = Pipeline::new();
-            let selects = endpoint.database() > 0;
-            if selects {
-                greeting.cmd("SELECT").arg(endpoint.database());
-            }
-            greeting.cmd("CLIENT").arg("SETNAME").arg(&options.name);
-            greeting.cmd("HELLO");
-            let count = greeting.len();
-            let sent = connection.inner.send_packed_commands(&greeting, 0, count);
-            let mut answers = sent.await.map_err(|error| closed(error, endpoint))?;
-            if let Some(kind) = answers.last().and_then(mode::unsupported) {
-                return Err(Failure::Denied(format!("it is {kind}")));
-            }
-            // A server with a password lets a client connect without one, but refuses each of its
-            // commands.
-            if let Some(Err(Failure::Refused(answer))) = answers.pop().map(checked)
-                && answer.is_auth()
-            {
-                let asks = format!("it asks for a password ({answer})");
-                return Err(Failure::Denied(asks));
-            }
-            match answers.into_iter().next().filter(|_| selects) {
-                Some(Value::ServerError(error)) => Err(not_entered(
-                    ServerError::new(error.code(), error.details().unwrap_or_default()),
-                    false,
-                )),
-                _ => Ok(connection),
-            }
-        };
-        tokio::time::timeout_at(deadline, opening)
+        let stream = Transport::open(endpoint, deadline)
             .await
-            .unwrap_or_else(|_| Err(Failure::Connect("timed out while connecting".into())))
+            .map_err(|e| Failure::Connect(e.to_string()))?;
+        let (inner, driver) = MultiplexedConnection::new_with_config(&info, stream, config)
+            .await
+            .map_err(|error| not_let_in(error, endpoint))?;
+        Ok(Connection {
+            hears: matches!(protocol, ProtocolVersion::RESP3),
+            tracking: Tracking::default(),
+            inner,
+            driver: tokio::spawn(driver),
+        })
+    }
+
+    /// Opens a connection to this server itself, authenticates and selects the database. Returns
+    /// the connection and the role of the server, if it says one.
+    async fn enter(
+        endpoint: &RedisEndpoint,
+        options: &ConnectOptions,
+        protocol: ProtocolVersion,
+        config: AsyncConnectionConfig,
+        deadline: Instant,
+    ) -> Result<(Self, Option<String>), Failure> {
+        let mut connection = Self::log_in(endpoint, protocol, config, deadline).await?;
+        // The commands take one round trip. The name only helps operators, so a server that
+        // forbids it is still accepted. The driver does not select the database, because then
+        // its error would hide the kind of the server, which may not know the command.
+        let mut greeting = Pipeline::new();
+        let selects = endpoint.database() > 0;
+        if selects {
+            greeting.cmd("SELECT").arg(endpoint.database());
+        }
+        greeting.cmd("CLIENT").arg("SETNAME").arg(&options.name);
+        greeting.cmd("HELLO");
+        let count = greeting.len();
+        let sent = connection.inner.send_packed_commands(&greeting, 0, count);
+        let mut answers = sent.await.map_err(|error| closed(error, endpoint))?;
+        if let Some(kind) = answers.last().and_then(mode::unsupported) {
+            return Err(Failure::Denied(format!("it is {kind}")));
+        }
+        let role = answers.last().and_then(mode::role).map(str::to_owned);
+        // A server with a password lets a client connect without one, but refuses each of its
+        // commands.
+        if let Some(Err(Failure::Refused(answer))) = answers.pop().map(checked)
+            && answer.is_auth()
+        {
+            let asks = format!("it asks for a password ({answer})");
+            return Err(Failure::Denied(asks));
+        }
+        match answers.into_iter().next().filter(|_| selects) {
+            Some(Value::ServerError(error)) => Err(not_entered(
+                ServerError::new(error.code(), error.details().unwrap_or_default()),
+                false,
+            )),
+            _ => Ok((connection, role)),
+        }
     }
 
     /// Sets the time limit of the answers to all later commands.

@@ -11,6 +11,7 @@
 //! safe. The one exception is `NOSCRIPT`: that answer means that nothing was executed.
 
 mod connection;
+mod locate;
 pub mod scripts;
 mod supervised;
 mod transport;

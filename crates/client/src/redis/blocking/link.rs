@@ -28,6 +28,7 @@
 mod channel;
 mod debts;
 mod hearing;
+mod locate;
 mod login;
 mod ready;
 mod wire;

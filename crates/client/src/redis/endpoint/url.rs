@@ -1,20 +1,21 @@
 //! The endpoint of a Redis from a URL in Celery's form.
 //!
-//! The schemes are `redis://`, `rediss://` and `redis+socket://` (also `unix://` and
-//! `redis+unix://`). The URL may have `user:password@`, the database as path or as `virtual_host=`,
+//! The schemes are `redis://`, `rediss://`, `redis+socket://` (also `unix://` and `redis+unix://`)
+//! and `sentinel://`, which the module `sentinel` reads. The URL may have `user:password@`, the database as path or as `virtual_host=`,
 //! and Celery's `ssl_…` parameters. All parts are percent-decoded. Parameters that tune redis-py's
 //! sockets have no meaning here and are ignored; any other unknown parameter is an error.
 
 use celery_protocol::priorities::{PrioritySteps, Separator};
 use url::Url;
 
-use super::{DEFAULT_PORT, RedisEndpoint, database};
+use super::{DEFAULT_PORT, RedisEndpoint, database, sentinel};
 use crate::endpoint::address::Address;
 use crate::endpoint::parts::{check, decode, host_name, password, username};
 use crate::endpoint::tls_options::TlsOptions;
 use crate::endpoint::url::UrlText;
 use crate::error::ConfigError;
 use crate::mask::cuts_login;
+use crate::redis::sentinel::{Place, Sentinels};
 use crate::secret::Secret;
 
 /// Parameters of redis-py and kombu that are ignored, because a URL may be shared with Python.
@@ -32,14 +33,15 @@ const PASSED_OVER: [&str; 8] = [
     "timeout",
 ];
 
-/// The schemes of URLs of a Redis: TCP, TCP with TLS, and four names of a unix socket.
-pub(crate) const SCHEMES: [&str; 6] = [
+/// The schemes of URLs of a Redis: TCP, TCP with TLS, four names of a unix socket, and Sentinels.
+pub(crate) const SCHEMES: [&str; 7] = [
     "redis",
     "rediss",
     "redis+socket",
     "redis+unix",
     "unix",
     "socket",
+    sentinel::SCHEME,
 ];
 
 /// The parts of a URL, checked. What the URL does not have is `None`.
@@ -67,6 +69,8 @@ pub struct RedisUrl {
     pub priority_steps: Option<PrioritySteps>,
     /// kombu's `sep`.
     pub separator: Option<Separator>,
+    /// The Sentinels that say where the server is, in place of a host.
+    pub sentinels: Option<Box<Sentinels>>,
 }
 
 impl RedisEndpoint {
@@ -97,10 +101,9 @@ impl RedisUrl {
 
     /// Reads a URL of one of the [`SCHEMES`].
     pub(crate) fn read(url: &UrlText<'_>) -> Result<Self, ConfigError> {
-        if url.is_list() {
-            return Err(ConfigError::SeveralServers);
-        }
         match url.scheme() {
+            sentinel::SCHEME => sentinel::read(url.rest()),
+            _ if url.is_list() => Err(ConfigError::SeveralServers),
             "redis" => tcp(url.rest(), false),
             "rediss" => tcp(url.rest(), true),
             _ => unix(url.rest()),
@@ -109,15 +112,13 @@ impl RedisUrl {
 
     /// Returns the endpoint, with the defaults of Redis for what the URL does not have.
     pub(crate) fn endpoint(self) -> RedisEndpoint {
-        let address = match self.socket {
-            Some(path) => Address::Unix(path.into()),
-            None => Address::Tcp {
-                host: self.host.unwrap_or_else(|| "localhost".to_owned()),
-                port: self.port.unwrap_or(DEFAULT_PORT),
-            },
+        let place = match (self.sentinels, self.socket) {
+            (Some(sentinels), _) => Place::Watched(sentinels),
+            (None, Some(path)) => Place::Fixed(Address::Unix(path.into())),
+            (None, None) => Place::Fixed(address(self.host, self.port, DEFAULT_PORT)),
         };
         RedisEndpoint {
-            address,
+            place,
             tls: self.tls,
             username: self.username,
             password: self.password,
@@ -128,7 +129,7 @@ impl RedisUrl {
         }
     }
 
-    fn read_query(&mut self, url: &Url) -> Result<(), ConfigError> {
+    pub(super) fn read_query(&mut self, url: &Url) -> Result<(), ConfigError> {
         for (name, value) in url.query_pairs() {
             if name == "sep" {
                 // The default of kombu has control characters, so this value is not checked for
@@ -141,25 +142,48 @@ impl RedisUrl {
                 "priority_steps" => self.priority_steps = Some(value.parse()?),
                 "virtual_host" | "db" => self.database = Some(database(&value)?),
                 name if name.starts_with("ssl_") => {
-                    let tls = self.tls.as_mut().ok_or(ConfigError::Contradiction {
-                        what: "ssl_ parameters in a URL that is not rediss://",
-                    })?;
-                    let options = tls.set_parameter(name, &value)?;
+                    let options = self.tls()?.set_parameter(name, &value)?;
                     self.tls_given.extend(options);
                 }
                 name if PASSED_OVER.contains(&name) => {}
-                name => {
-                    return Err(ConfigError::UnknownOption {
-                        name: name.to_owned(),
-                    });
-                }
+                name => match &mut self.sentinels {
+                    Some(sentinels) => sentinel::set(sentinels, name, &value)?,
+                    None => return Err(unknown(name)),
+                },
             }
         }
         Ok(())
     }
+
+    /// Returns the TLS options. No scheme turns TLS on for a server that Sentinels name, so its
+    /// parameters do.
+    fn tls(&mut self) -> Result<&mut TlsOptions, ConfigError> {
+        if self.sentinels.is_some() {
+            return Ok(self.tls.get_or_insert_default());
+        }
+        self.tls.as_mut().ok_or(ConfigError::Contradiction {
+            what: "ssl_ parameters in a URL that is not rediss://",
+        })
+    }
 }
 
-fn tcp(rest: &str, secure: bool) -> Result<RedisUrl, ConfigError> {
+/// Returns the error for a parameter that no URL has.
+pub(super) fn unknown(name: &str) -> ConfigError {
+    ConfigError::UnknownOption {
+        name: name.to_owned(),
+    }
+}
+
+/// Returns an address, with the defaults for what the URL does not have.
+pub(super) fn address(host: Option<String>, port: Option<u16>, default_port: u16) -> Address {
+    Address::Tcp {
+        host: host.unwrap_or_else(|| "localhost".to_owned()),
+        port: port.unwrap_or(default_port),
+    }
+}
+
+/// Reads the text after `://` of a URL of a server. Returns it with its host.
+pub(super) fn server(rest: &str) -> Result<(Url, Option<String>), ConfigError> {
     if cuts_login(rest) {
         return Err(ConfigError::NotEncoded);
     }
@@ -169,6 +193,11 @@ fn tcp(rest: &str, secure: bool) -> Result<RedisUrl, ConfigError> {
         None | Some("") => None,
         Some(host) => Some(host_name(&decode("host", host)?)?),
     };
+    Ok((url, host))
+}
+
+fn tcp(rest: &str, secure: bool) -> Result<RedisUrl, ConfigError> {
+    let (url, host) = server(rest)?;
     let mut parts = RedisUrl {
         host,
         port: url.port(),
@@ -213,7 +242,7 @@ fn unix(rest: &str) -> Result<RedisUrl, ConfigError> {
     Ok(parts)
 }
 
-fn one_database(path: &str, of_query: Option<u32>) -> Result<Option<u32>, ConfigError> {
+pub(super) fn one_database(path: &str, of_query: Option<u32>) -> Result<Option<u32>, ConfigError> {
     // The virtual host follows the first slash. It may begin with a slash itself, as in kombu.
     let path = path.strip_prefix('/').unwrap_or(path);
     let of_path = database(path)?;
@@ -396,7 +425,6 @@ mod tests {
             assert_eq!(RedisEndpoint::from_url(url), Err(error), "{url}");
         }
         for (url, scheme) in [
-            ("sentinel://a;sentinel://b", "sentinel"),
             ("rpc://", "rpc"),
             ("rpc", "rpc"),
             ("django-db", "django-db"),
@@ -465,7 +493,6 @@ mod tests {
             "",
             "h:6379",
             "amqp://h",
-            "sentinel://h",
             "redis://h/x",
             "redis://h/-1",
             "redis://h:99999",

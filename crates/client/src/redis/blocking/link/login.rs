@@ -5,14 +5,16 @@
 
 use std::sync::Arc;
 
-use redis::Value;
+use redis::{Cmd, Value};
 
+use super::locate::locate;
 use super::ready::Link;
 use super::wire::Wire;
 use crate::blocking::Wait;
 use crate::blocking::not_open::NotOpen;
-use crate::error::{ClientError, ConfigError};
+use crate::error::{ClientError, ConfigError, ServerError};
 use crate::redis::blocking::reply::Shape;
+use crate::redis::sentinel::not_the_master;
 use crate::redis::{RedisEndpoint, mode};
 use crate::secret::Secret;
 
@@ -20,52 +22,61 @@ impl Link {
     /// Opens a connection and logs in.
     ///
     /// So a server that accepts connections but does not answer is noticed before any call depends
-    /// on it. The answer to HELLO shows which kind of server it is.
+    /// on it. The answer to HELLO shows which kind of server it is. A server that Sentinels have
+    /// named must also be the master.
     pub(crate) fn open(
         endpoint: &Arc<RedisEndpoint>,
         max_reply: usize,
         wait: &mut Wait<'_>,
     ) -> Result<Box<Self>, NotOpen> {
-        let mut wire = Wire::open(endpoint, max_reply, wait)?;
-        let entered = enter(&mut wire, endpoint, wait);
-        entered.map_err(|error| match (error, wire.tls_problem()) {
-            (ClientError::Disconnected { endpoint, .. }, Some(problem)) => {
-                NotOpen::for_good(ClientError::Tls { endpoint, problem })
-            }
-            // The server may speak TLS: its alert can be lost with the connection.
-            (ClientError::Disconnected { endpoint, reason }, None) if wire.may_be_tls() => {
-                NotOpen::for_now(ClientError::Connect {
-                    endpoint,
-                    reason: format!(
-                        "{reason}; if the server speaks TLS on this port, use rediss://"
-                    ),
-                })
-            }
-            // No command was sent yet, so only the connection failed.
-            (ClientError::Disconnected { endpoint, reason }, None) => {
-                NotOpen::for_now(ClientError::Connect { endpoint, reason })
-            }
-            // The time is over, or the server has answered. The caller decides about an answer.
-            (error, _) => NotOpen::for_good(error),
-        })?;
-        Ok(Box::new(Link::new(wire)))
+        let located = locate(endpoint, wait)?;
+        let opened = log_in(&located, endpoint.sentinels().is_some(), max_reply, wait);
+        if let (Err(_), Some(sentinels)) = (&opened, endpoint.sentinels()) {
+            sentinels.misled();
+        }
+        opened.map(|wire| Box::new(Link::new(wire)))
     }
+}
+
+/// Opens a stream to a server and logs in.
+fn log_in(
+    endpoint: &Arc<RedisEndpoint>,
+    must_be_master: bool,
+    max_reply: usize,
+    wait: &mut Wait<'_>,
+) -> Result<Wire, NotOpen> {
+    let mut wire = Wire::open(endpoint, max_reply, wait)?;
+    let entered = enter(&mut wire, endpoint, must_be_master, wait);
+    entered.map_err(|error| match (error, wire.tls_problem()) {
+        (ClientError::Disconnected { endpoint, .. }, Some(problem)) => {
+            NotOpen::for_good(ClientError::Tls { endpoint, problem })
+        }
+        // The server may speak TLS: its alert can be lost with the connection.
+        (ClientError::Disconnected { endpoint, reason }, None) if wire.may_be_tls() => {
+            NotOpen::for_now(ClientError::Connect {
+                endpoint,
+                reason: format!("{reason}; if the server speaks TLS on this port, use rediss://"),
+            })
+        }
+        // No command was sent yet, so only the connection failed.
+        (ClientError::Disconnected { endpoint, reason }, None) => {
+            NotOpen::for_now(ClientError::Connect { endpoint, reason })
+        }
+        (error @ ClientError::Connect { .. }, _) => NotOpen::for_now(error),
+        // The time is over, or the server has answered. The caller decides about an answer.
+        (error, _) => NotOpen::for_good(error),
+    })?;
+    Ok(wire)
 }
 
 /// Logs in on a new connection.
 fn enter(
     wire: &mut Wire,
     endpoint: &RedisEndpoint,
+    must_be_master: bool,
     wait: &mut Wait<'_>,
 ) -> Result<(), ClientError> {
-    let auth = endpoint.password().map(|password| {
-        let mut auth = redis::cmd("AUTH");
-        if let Some(user) = endpoint.username() {
-            auth.arg(user);
-        }
-        auth.arg(password.reveal());
-        auth
-    });
+    let auth = auth(endpoint);
     let select = (endpoint.database() > 0).then(|| {
         let mut select = redis::cmd("SELECT");
         select.arg(endpoint.database());
@@ -82,8 +93,7 @@ fn enter(
     wire.flush(wait)?;
     if auth.is_some() {
         let answer = wire.answer(Shape::Short, wait, "the answer to AUTH")?;
-        let secret = endpoint.password().map_or("", Secret::reveal);
-        answer.map_err(|answer| endpoint.refused(answer.without(secret)))?;
+        answer.map_err(|answer| refused(endpoint, answer))?;
     }
     let selected = match select {
         Some(_) => wire
@@ -106,13 +116,44 @@ fn enter(
         Err(answer) => return Err(endpoint.refused(answer)),
         Ok(()) => {}
     }
+    if must_be_master {
+        let role = hello.as_ref().ok().and_then(mode::role);
+        if role != Some("master") && !matches!(&hello, Err(answer) if is_reason(answer)) {
+            return Err(ClientError::Connect {
+                endpoint: endpoint.display_url(),
+                reason: not_the_master(endpoint.address(), role),
+            });
+        }
+    }
     match hello {
         // An old server does not know HELLO. Its error still shows that it answers.
-        Err(answer) if answer.is_auth() || answer.is_transient() => Err(endpoint.refused(answer)),
+        Err(answer) if is_reason(&answer) => Err(endpoint.refused(answer)),
         Ok(Value::Map(_)) => {
             wire.agree_on_resp3();
             Ok(())
         }
         _ => Ok(()),
     }
+}
+
+/// Returns `true` if a refusal of HELLO is the reason why the connection cannot be used.
+fn is_reason(answer: &ServerError) -> bool {
+    answer.is_auth() || answer.is_transient()
+}
+
+/// Returns the command that logs in, if there is a password.
+pub(super) fn auth(endpoint: &RedisEndpoint) -> Option<Cmd> {
+    let password = endpoint.password()?;
+    let mut auth = redis::cmd("AUTH");
+    if let Some(user) = endpoint.username() {
+        auth.arg(user);
+    }
+    auth.arg(password.reveal());
+    Some(auth)
+}
+
+/// Returns the error for a login that was refused. Some servers repeat the password.
+pub(super) fn refused(endpoint: &RedisEndpoint, answer: ServerError) -> ClientError {
+    let secret = endpoint.password().map_or("", Secret::reveal);
+    endpoint.refused(answer.without(secret))
 }

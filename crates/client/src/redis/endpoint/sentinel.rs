@@ -1,0 +1,197 @@
+//! The endpoint of a Redis that Sentinels watch, from a URL in kombu's form:
+//! `sentinel://[user:password@]a:26379;sentinel://b:26379/0?master_name=mymaster`.
+//!
+//! Login, database and parameters are those of the Redis, and may be with any of the Sentinels. As
+//! in Celery, the login to the Sentinels themselves is separate: `sentinel_username` and
+//! `sentinel_password`. A parameter `ssl_…` turns TLS on to the Redis, and `sentinel_ssl` turns it
+//! on to the Sentinels, with the same options.
+
+use super::url::{RedisUrl, address, one_database, server, unknown};
+use crate::endpoint::parts::{decode, password, username};
+use crate::endpoint::tls_options::truth;
+use crate::error::ConfigError;
+use crate::redis::sentinel::{DEFAULT_PORT, Sentinels};
+use crate::secret::Secret;
+
+/// The scheme of kombu's transport.
+pub(super) const SCHEME: &str = "sentinel";
+
+/// Sets a parameter that only a URL of Sentinels has.
+pub(super) fn set(sentinels: &mut Sentinels, name: &str, value: &str) -> Result<(), ConfigError> {
+    let given = || Some(value).filter(|value| !value.is_empty());
+    match name {
+        "master_name" => sentinels.master = given().map(str::to_owned),
+        "sentinel_username" => sentinels.username = given().map(str::to_owned),
+        "sentinel_password" => sentinels.password = given().map(Secret::new),
+        "sentinel_ssl" => sentinels.tls = truth(name, value)?.then(Default::default),
+        _ => return Err(unknown(name)),
+    }
+    Ok(())
+}
+
+/// Reads the text after the first `sentinel://`.
+pub(super) fn read(rest: &str) -> Result<RedisUrl, ConfigError> {
+    let mut parts = RedisUrl {
+        sentinels: Some(Box::default()),
+        ..RedisUrl::default()
+    };
+    let mut nodes = Vec::new();
+    let mut login = None;
+    let mut path = String::new();
+    for (index, node) in rest.split(';').enumerate() {
+        let node = match index {
+            0 => node,
+            _ => own_scheme(node)?,
+        };
+        let (url, host) = server(node)?;
+        nodes.push(address(host, url.port(), DEFAULT_PORT));
+        parts.read_query(&url)?;
+        let of_node = (username(&url)?, password(&url)?);
+        if of_node != (None, None) {
+            agree(&mut login, of_node, "two Sentinels with different logins")?;
+        }
+        let of_node = decode("path", url.path())?;
+        if !of_node.trim_matches('/').is_empty() {
+            let what = "two Sentinels with different databases";
+            if !path.is_empty() && path != of_node {
+                return Err(ConfigError::Contradiction { what });
+            }
+            path = of_node;
+        }
+    }
+    (parts.username, parts.password) = login.unwrap_or_default();
+    parts.database = one_database(&path, parts.database)?;
+    if let Some(sentinels) = &mut parts.sentinels {
+        sentinels.nodes = nodes;
+        if let (Some(own), Some(tls)) = (&mut sentinels.tls, &parts.tls) {
+            *own = tls.clone();
+        }
+    }
+    Ok(parts)
+}
+
+/// Returns the text after the scheme of a Sentinel that is not the first one.
+fn own_scheme(node: &str) -> Result<&str, ConfigError> {
+    match node.trim().split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(SCHEME) => Ok(rest),
+        _ => Err(ConfigError::Value {
+            name: "list of Sentinels",
+            reason: "each of them needs its scheme, as in sentinel://a:26379;sentinel://b:26379",
+        }),
+    }
+}
+
+/// Notes a value that several Sentinels may have, if they have the same one.
+fn agree<T: PartialEq>(
+    known: &mut Option<T>,
+    value: T,
+    what: &'static str,
+) -> Result<(), ConfigError> {
+    match known {
+        Some(known) if *known != value => Err(ConfigError::Contradiction { what }),
+        _ => {
+            *known = Some(value);
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis::RedisEndpoint;
+
+    fn read(url: &str) -> RedisEndpoint {
+        RedisEndpoint::from_url(url).unwrap_or_else(|error| panic!("{url}: {error}"))
+    }
+
+    #[test]
+    fn the_parts_may_be_with_any_sentinel() {
+        let shown = "sentinel://u:********@a:1;sentinel://b:26379;sentinel://[::1]:3/2\
+                     ?master_name=my%20master";
+        for url in [
+            "sentinel://u:p@a:1/2;sentinel://b/2;sentinel://[::1]:3?master_name=my%20master",
+            "sentinel://a:1;sentinel://u:p@b;SENTINEL://[::1]:3/2?master_name=my+master",
+            "sentinel://u:p@a:1?master_name=my+master; sentinel://u:p@b; sentinel://[::1]:3?db=2",
+        ] {
+            let endpoint = read(url);
+            assert_eq!(endpoint.display_url(), shown, "{url}");
+            let sentinels = endpoint.sentinels().unwrap();
+            assert_eq!(sentinels.master(), Some("my master"));
+            assert_eq!(sentinels.endpoint(1).display_url(), "redis://b:26379/0");
+            assert_eq!(endpoint.tls(), None);
+        }
+    }
+
+    #[test]
+    fn the_sentinels_have_a_login_and_tls_of_their_own() {
+        let endpoint = read(
+            "sentinel://u:p@a?sentinel_username=watch&sentinel_password=hunter2&sentinel_ssl=1\
+             &ssl_cert_reqs=none",
+        );
+        let of_sentinel = endpoint.sentinels().unwrap().endpoint(0);
+        assert_eq!(
+            of_sentinel.display_url(),
+            "rediss://watch:********@a:26379/0"
+        );
+        assert!(!of_sentinel.tls().unwrap().verify_peer);
+        assert!(!endpoint.tls().unwrap().verify_peer);
+        assert!(!format!("{endpoint:?} {endpoint}").contains("hunter2"));
+        let there = endpoint.at(of_sentinel.address().clone());
+        assert_eq!(there.display_url(), "rediss://u:********@a:26379/0");
+    }
+
+    #[test]
+    fn a_name_of_the_master_is_needed() {
+        let named = |url, name| read(url).with_master_name(name);
+        assert_eq!(named("sentinel://a", None), Err(ConfigError::NoMasterName));
+        assert_eq!(
+            named("sentinel://a?master_name=", Some("")),
+            Err(ConfigError::NoMasterName)
+        );
+        assert!(named("sentinel://a", Some("a\r\nb")).is_err());
+        assert!(named("redis://a", None).is_ok());
+        for (url, name) in [
+            ("sentinel://a", "b"),
+            ("sentinel://a?master_name=b", "other"),
+        ] {
+            let endpoint = named(url, Some(name)).unwrap();
+            assert_eq!(endpoint.sentinels().unwrap().master(), Some("b"));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_refused() {
+        for url in [
+            "sentinel://a;b",
+            "sentinel://a;redis://b",
+            "sentinel://a;",
+            "sentinel://u:p@a;sentinel://u:q@b",
+            "sentinel://a/1;sentinel://b/2",
+            "sentinel://a/1?db=2",
+            "sentinel://a/x",
+            "sentinel://a?service_name=m",
+            "sentinel://a?sentinel_ssl=perhaps",
+            "sentinel://:a;b@h",
+            "sentinel://:a/b@h",
+            "redis://a?master_name=m",
+        ] {
+            let refused = RedisEndpoint::from_url(url).unwrap_err();
+            assert!(!refused.to_string().contains("q@"), "{url}: {refused}");
+        }
+    }
+
+    #[test]
+    fn the_identity_does_not_depend_on_the_order() {
+        let name = |url| read(url).identity();
+        let one = name("sentinel://A;sentinel://b/1?master_name=m");
+        assert_eq!(one, name("sentinel://b;sentinel://:pw@a/1?master_name=m"));
+        for other in [
+            "sentinel://a;sentinel://b/1?master_name=n",
+            "sentinel://a;sentinel://b/2?master_name=m",
+            "sentinel://a;sentinel://c/1?master_name=m",
+        ] {
+            assert_ne!(one, name(other), "{other}");
+        }
+    }
+}

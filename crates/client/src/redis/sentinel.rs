@@ -1,0 +1,251 @@
+//! Redis Sentinel: finding the master of a group of servers.
+//!
+//! A Sentinel holds no queues. It watches a master and its replicas, makes a replica the master when
+//! the master is away, and tells clients where the master is. So each connection begins with a
+//! question to a Sentinel, and the server that it names must say that it is the master.
+//!
+//! This module decides whom to ask, what to ask, and what an answer means. Both drivers ask.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+
+use super::RedisEndpoint;
+use crate::endpoint::address::Address;
+use crate::endpoint::tls_options::TlsOptions;
+use crate::secret::Secret;
+
+/// The port of a Sentinel if none is given.
+pub(crate) const DEFAULT_PORT: u16 = 26379;
+
+/// The longest time for one Sentinel to answer. A Sentinel that is away leaves time for the others.
+const ANSWER: Duration = Duration::from_millis(500);
+
+/// The Sentinels that watch a master, and the login to them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sentinels {
+    /// Their addresses, in the order in which they were given. There is at least one.
+    pub(crate) nodes: Vec<Address>,
+    /// The name of the group, `master_name` in kombu.
+    pub(crate) master: Option<String>,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) tls: Option<TlsOptions>,
+    pub(crate) first: First,
+}
+
+/// The place in the list of the Sentinel to ask first. All connections of an endpoint share it.
+///
+/// It says nothing about the endpoint, so two endpoints are equal whatever it is.
+#[derive(Debug, Default)]
+pub(crate) struct First(AtomicUsize);
+
+impl Clone for First {
+    fn clone(&self) -> Self {
+        Self(AtomicUsize::new(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+impl PartialEq for First {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for First {}
+
+impl Sentinels {
+    /// Returns their addresses, in the order in which they were given.
+    pub fn nodes(&self) -> &[Address] {
+        &self.nodes
+    }
+
+    /// Returns the name of the group of servers that they watch.
+    pub fn master(&self) -> Option<&str> {
+        self.master.as_deref()
+    }
+
+    /// Returns their addresses in a fixed order, as one text.
+    pub(crate) fn list_sorted(&self) -> String {
+        let mut nodes: Vec<_> = self.nodes.iter().map(Address::to_string).collect();
+        nodes.sort_unstable();
+        nodes.join(";").to_ascii_lowercase()
+    }
+
+    /// Returns the places of all Sentinels in the order to ask them: first the one that answered
+    /// last.
+    pub(crate) fn in_turn(&self) -> impl Iterator<Item = usize> + use<> {
+        let count = self.nodes.len();
+        let first = self.first.0.load(Ordering::Relaxed);
+        (0..count).map(move |index| (first % count + index) % count)
+    }
+
+    /// Returns the time for the next Sentinel to answer, if `left` have not been asked yet.
+    pub(crate) fn share(remaining: Duration, left: usize) -> Duration {
+        let left = u32::try_from(left.max(1)).unwrap_or(u32::MAX);
+        ANSWER.min(remaining / left)
+    }
+
+    /// Notes that this Sentinel has named the master, so that it is asked first.
+    pub(crate) fn answered(&self, place: usize) {
+        self.first.0.store(place, Ordering::Relaxed);
+    }
+
+    /// Notes that the server that the last answer named is not the master, so that another Sentinel
+    /// is asked first.
+    pub(crate) fn misled(&self) {
+        self.first.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the endpoint of a Sentinel itself.
+    pub(crate) fn endpoint(&self, place: usize) -> RedisEndpoint {
+        RedisEndpoint {
+            place: Place::Fixed(self.nodes[place % self.nodes.len()].clone()),
+            tls: self.tls.clone(),
+            username: self.username.clone(),
+            password: self.password.clone(),
+            database: 0,
+            key_prefix: String::new(),
+            priority_steps: None,
+            separator: None,
+        }
+    }
+
+    /// Returns the question for the address of the master.
+    pub(crate) fn question(master: &str) -> Cmd {
+        let mut question = redis::cmd("SENTINEL");
+        question.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
+        question
+    }
+
+    /// Returns the address that an answer names. `None` means that the Sentinel does not know the
+    /// group, or the answer makes no sense.
+    pub(crate) fn named(answer: &Value) -> Option<Address> {
+        let Value::Array(parts) = answer else {
+            return None;
+        };
+        let [Value::BulkString(host), Value::BulkString(port)] = parts.as_slice() else {
+            return None;
+        };
+        let host = std::str::from_utf8(host).ok()?;
+        Some(Address::Tcp {
+            host: crate::endpoint::parts::host_name(host).ok()?,
+            port: std::str::from_utf8(port).ok()?.parse().ok()?,
+        })
+    }
+}
+
+impl fmt::Display for Sentinels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let master = self.master.as_deref().unwrap_or_default();
+        write!(f, "{master} of the Sentinels {}", self.list_sorted())
+    }
+}
+
+/// Where a Redis is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// At this address.
+    Fixed(Address),
+    /// Where Sentinels say.
+    Watched(Box<Sentinels>),
+}
+
+/// What all Sentinels had to say when none of them named the master.
+#[derive(Default)]
+pub(crate) struct Answers(Vec<String>);
+
+impl Answers {
+    /// Adds the reason why a Sentinel did not name the master.
+    pub(crate) fn add(&mut self, node: &Address, reason: impl fmt::Display) {
+        self.0.push(format!("{node}: {reason}"));
+    }
+
+    /// Returns the reason why the master was not found.
+    pub(crate) fn reason(&self, master: &str) -> String {
+        let said = self.0.join("; ");
+        let said = said.trim_end_matches('.');
+        format!("no Sentinel knows where the master `{master}` is: {said}")
+    }
+}
+
+/// The reason of a Sentinel that watches no group of this name.
+pub(crate) const UNKNOWN: &str = "it watches no master of this name";
+
+/// Returns the reason why a server that a Sentinel named is not used.
+pub(crate) fn not_the_master(address: &Address, role: Option<&str>) -> String {
+    match role {
+        Some(role) => format!(
+            "the Sentinels name {address} as the master, and it is a {role}: a failover is under way"
+        ),
+        None => format!("{address} does not say whether it is the master: use Redis 6 or newer"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sentinels(count: u16) -> Sentinels {
+        Sentinels {
+            nodes: (0..count)
+                .map(|port| Address::Tcp {
+                    host: "h".to_owned(),
+                    port,
+                })
+                .collect(),
+            master: Some("m".to_owned()),
+            username: None,
+            password: None,
+            tls: None,
+            first: First::default(),
+        }
+    }
+
+    #[test]
+    fn the_one_that_answered_is_asked_first_until_it_misleads() {
+        let sentinels = sentinels(3);
+        let turn = || sentinels.in_turn().collect::<Vec<_>>();
+        assert_eq!(turn(), [0, 1, 2]);
+        sentinels.answered(1);
+        assert_eq!(turn(), [1, 2, 0]);
+        sentinels.misled();
+        assert_eq!(turn(), [2, 0, 1]);
+        assert_eq!(sentinels.clone(), self::sentinels(3));
+    }
+
+    #[test]
+    fn each_one_leaves_time_for_the_others() {
+        let second = Duration::from_secs(1);
+        assert_eq!(Sentinels::share(second, 4), second / 4);
+        assert_eq!(Sentinels::share(second, 1), ANSWER);
+        assert_eq!(Sentinels::share(second, 0), ANSWER);
+    }
+
+    #[test]
+    fn an_answer_names_an_address_or_none() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let address = |host: &str| Address::Tcp {
+            host: host.to_owned(),
+            port: 6380,
+        };
+        for host in ["10.0.0.1", "redis-1.local", "::1"] {
+            let answer = Value::Array(vec![text(host), text("6380")]);
+            assert_eq!(Sentinels::named(&answer), Some(address(host)));
+        }
+        for answer in [
+            Value::Nil,
+            Value::Array(vec![]),
+            Value::Array(vec![text("h")]),
+            Value::Array(vec![text("h"), text("0x1")]),
+            Value::Array(vec![text("h"), text("70000")]),
+            Value::Array(vec![text("a b"), text("1")]),
+            Value::Array(vec![text(""), text("1")]),
+            Value::SimpleString("OK".to_owned()),
+        ] {
+            assert_eq!(Sentinels::named(&answer), None, "{answer:?}");
+        }
+    }
+}
