@@ -69,6 +69,6 @@ CeleryException: The result backend amqp://guest:********@127.0.0.1:%d// cannot 
 Celery\InvalidConfiguration: The result backend cannot be used: results are not read from RabbitMQ, only from Redis%s
 Celery\InvalidConfiguration: The broker cannot be used: RabbitMQ has no keys, so keyPrefix has no meaning; for results in Redis use resultKeyPrefix.
 Celery\InvalidConfiguration: replicas is a setting for Redis. %s
-Celery\InvalidConfiguration: A list of URLs for failover is not supported yet: name one server.
+Celery\InvalidConfiguration: A list of URLs for failover is not supported yet, except those of Sentinels: name one server.
 CeleryException: This client has an $exchange and a $binding that differ. %s
 CeleryException: celery.queue_type is "qourum"; it must be "classic" or "quorum".

@@ -15,11 +15,12 @@ $parts('rediss://us%40er:p%2Fa@[::1]:7/0');
 $parts('unix://:pw@/run/r%20s.sock?virtual_host=2');
 $parts('rediss://h?ssl_cert_reqs=none&ssl_ca_certs=/ca.pem&ssl_check_hostname=true');
 $parts('rediss://h?ssl_cert_reqs=required&priority_steps=0,9&sep=%3A&socket_timeout=5');
-foreach (['amqp://h', 'redis://:hunter#2@h', 'redis://h/x', 'redis://h?colour=red', 'redis://a,b', "redis://\xff"] as $url) {
+foreach (['mongodb://h', 'redis://:hunter#2@h', 'redis://h/x', 'redis://h?colour=red', 'redis://a,b', "redis://\xff"] as $url) {
     foreach ([fn () => Client::parseUrl($url), fn () => new Client($url)] as $use) {
         show($use);
     }
 }
+show(fn () => Client::parseUrl('sentinel://h?master_name=m'));
 ?>
 --EXPECT--
 tls host port path username password database ssl priority_steps sep
@@ -28,8 +29,8 @@ tls host port path username password database ssl priority_steps sep
 {"tls":false,"path":"/run/r s.sock","password":"pw","database":2,"ssl":[]}
 {"tls":true,"host":"h","ssl":{"verify_peer":false,"verify_peer_name":true,"cafile":"/ca.pem"}}
 {"tls":true,"host":"h","ssl":{"verify_peer":true},"priority_steps":[0,9],"sep":":"}
-Celery\InvalidConfiguration: The URL cannot be used: the scheme `amqp` is not supported: use redis, rediss or redis+socket.
-Celery\InvalidConfiguration: The broker cannot be used: the scheme `amqp` is not supported: use redis, rediss or redis+socket.
+Celery\InvalidConfiguration: The URL cannot be used: the scheme `mongodb` is not supported: use redis, rediss, redis+socket or sentinel, or in PHP for RabbitMQ amqp or amqps.
+Celery\InvalidConfiguration: The broker cannot be used: the scheme `mongodb` is not supported: use redis, rediss, redis+socket or sentinel, or in PHP for RabbitMQ amqp or amqps.
 Celery\InvalidConfiguration: The URL cannot be used: the URL has an @ after the first /, ? or #; a password in a URL must be percent-encoded (%23 for #, %2F for /, %3F for ?, %40 for @).
 Celery\InvalidConfiguration: The broker cannot be used: the URL has an @ after the first /, ? or #; a password in a URL must be percent-encoded (%23 for #, %2F for /, %3F for ?, %40 for @).
 Celery\InvalidConfiguration: The URL cannot be used: the virtual host cannot be used: Redis' databases are numbers: '', '/', '3' or '/3'.
@@ -40,3 +41,4 @@ Celery\InvalidConfiguration: The URL cannot be used: a list of brokers is not su
 Celery\InvalidConfiguration: The broker cannot be used: a list of brokers is not supported: name one server.
 ValueError: Celery\Client::parseUrl(): Argument #1 ($url) must be valid UTF-8
 ValueError: Celery\Client::__construct(): Argument #1 ($broker) must be a URL or a list of URLs
+Celery\InvalidConfiguration: The URL names Sentinels, and not a server with a host: parseUrl() has no parts for them.

@@ -157,8 +157,15 @@ fn an_alarm_is_reported_as_such() {
     within(LONG, |wait| client.publish(&post("q", "before"), wait)).unwrap();
     node.alarm(true).unwrap();
 
-    // The first post finds out: it was written, so its outcome is unknown.
-    let failed = within(SHORT, |wait| client.publish(&post("q", "blocked"), wait)).unwrap_err();
+    // A post finds out: it was written, so its outcome is unknown. The alarm takes a moment to reach
+    // the connection.
+    let mut failed = None;
+    wait_for(LONG, "a post that is blocked", || {
+        failed = within(SHORT, |wait| client.publish(&post("q", "blocked"), wait)).err();
+        failed.is_some()
+    })
+    .unwrap();
+    let failed = failed.unwrap();
     assert!(failed.outcome_unknown, "{failed}");
     assert!(
         matches!(*failed.cause, ClientError::Blocked { .. }),
