@@ -101,6 +101,21 @@ impl RedisEndpoint {
         self
     }
 
+    /// Returns the endpoint of one of these Sentinels itself.
+    #[cfg(any(feature = "blocking", feature = "aio"))]
+    pub(crate) fn of_sentinel(sentinels: &Sentinels, place: usize) -> Self {
+        Self {
+            place: Place::Fixed(sentinels.nodes[place].clone()),
+            tls: sentinels.tls.clone(),
+            username: sentinels.username.clone(),
+            password: sentinels.password.clone(),
+            database: 0,
+            key_prefix: String::new(),
+            priority_steps: None,
+            separator: None,
+        }
+    }
+
     /// Returns the endpoint of the server at this address, which Sentinels have named.
     #[cfg(any(feature = "blocking", feature = "aio"))]
     pub(crate) fn at(&self, address: Address) -> Self {

@@ -18,6 +18,10 @@ pub mod dead_letters;
 mod endpoint;
 pub mod mode;
 pub mod script;
+#[cfg_attr(
+    not(any(feature = "blocking", feature = "aio")),
+    allow(dead_code, reason = "only the drivers ask Sentinels")
+)]
 mod sentinel;
 
 #[cfg(feature = "aio")]

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
-use super::RedisEndpoint;
 use crate::endpoint::address::Address;
 use crate::endpoint::tls_options::TlsOptions;
 use crate::secret::Secret;
@@ -97,20 +96,6 @@ impl Sentinels {
     /// is asked first.
     pub(crate) fn misled(&self) {
         self.first.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Returns the endpoint of a Sentinel itself.
-    pub(crate) fn endpoint(&self, place: usize) -> RedisEndpoint {
-        RedisEndpoint {
-            place: Place::Fixed(self.nodes[place % self.nodes.len()].clone()),
-            tls: self.tls.clone(),
-            username: self.username.clone(),
-            password: self.password.clone(),
-            database: 0,
-            key_prefix: String::new(),
-            priority_steps: None,
-            separator: None,
-        }
     }
 
     /// Returns the question for the address of the master.

@@ -29,7 +29,7 @@ pub(super) async fn locate(
         let left = sentinels.nodes().len() - asked;
         let now = Instant::now();
         let share = Sentinels::share(deadline.saturating_duration_since(now), left);
-        let node = sentinels.endpoint(place);
+        let node = RedisEndpoint::of_sentinel(sentinels, place);
         let asking = ask(&node, master, now + share);
         match timeout_at(now + share, asking).await {
             Ok(Ok(Some(address))) => {

@@ -12,6 +12,7 @@
 
 mod connection;
 mod locate;
+mod opening;
 pub mod scripts;
 mod supervised;
 mod transport;

@@ -25,6 +25,7 @@
 //! * `channel`: listening and leaving in RESP2;
 //! * `hearing`: hearing all channels of a pattern.
 
+mod auth;
 mod channel;
 mod debts;
 mod hearing;

@@ -1,4 +1,4 @@
-//! The endpoint of a Redis that Sentinels watch, from a URL in kombu's form:
+//! What only a URL of Sentinels has. It has kombu's form:
 //! `sentinel://[user:password@]a:26379;sentinel://b:26379/0?master_name=mymaster`.
 //!
 //! Login, database and parameters are those of the Redis, and may be with any of the Sentinels. As
@@ -6,11 +6,9 @@
 //! `sentinel_password`. A parameter `ssl_…` turns TLS on to the Redis, and `sentinel_ssl` turns it
 //! on to the Sentinels, with the same options.
 
-use super::url::{RedisUrl, address, one_database, server, unknown};
-use crate::endpoint::parts::{decode, password, username};
 use crate::endpoint::tls_options::truth;
 use crate::error::ConfigError;
-use crate::redis::sentinel::{DEFAULT_PORT, Sentinels};
+use crate::redis::sentinel::Sentinels;
 use crate::secret::Secret;
 
 /// The scheme of kombu's transport.
@@ -24,54 +22,17 @@ pub(super) fn set(sentinels: &mut Sentinels, name: &str, value: &str) -> Result<
         "sentinel_username" => sentinels.username = given().map(str::to_owned),
         "sentinel_password" => sentinels.password = given().map(Secret::new),
         "sentinel_ssl" => sentinels.tls = truth(name, value)?.then(Default::default),
-        _ => return Err(unknown(name)),
+        _ => {
+            return Err(ConfigError::UnknownOption {
+                name: name.to_owned(),
+            });
+        }
     }
     Ok(())
 }
 
-/// Reads the text after the first `sentinel://`.
-pub(super) fn read(rest: &str) -> Result<RedisUrl, ConfigError> {
-    let mut parts = RedisUrl {
-        sentinels: Some(Box::default()),
-        ..RedisUrl::default()
-    };
-    let mut nodes = Vec::new();
-    let mut login = None;
-    let mut path = String::new();
-    for (index, node) in rest.split(';').enumerate() {
-        let node = match index {
-            0 => node,
-            _ => own_scheme(node)?,
-        };
-        let (url, host) = server(node)?;
-        nodes.push(address(host, url.port(), DEFAULT_PORT));
-        parts.read_query(&url)?;
-        let of_node = (username(&url)?, password(&url)?);
-        if of_node != (None, None) {
-            agree(&mut login, of_node, "two Sentinels with different logins")?;
-        }
-        let of_node = decode("path", url.path())?;
-        if !of_node.trim_matches('/').is_empty() {
-            let what = "two Sentinels with different databases";
-            if !path.is_empty() && path != of_node {
-                return Err(ConfigError::Contradiction { what });
-            }
-            path = of_node;
-        }
-    }
-    (parts.username, parts.password) = login.unwrap_or_default();
-    parts.database = one_database(&path, parts.database)?;
-    if let Some(sentinels) = &mut parts.sentinels {
-        sentinels.nodes = nodes;
-        if let (Some(own), Some(tls)) = (&mut sentinels.tls, &parts.tls) {
-            *own = tls.clone();
-        }
-    }
-    Ok(parts)
-}
-
 /// Returns the text after the scheme of a Sentinel that is not the first one.
-fn own_scheme(node: &str) -> Result<&str, ConfigError> {
+pub(super) fn own_scheme(node: &str) -> Result<&str, ConfigError> {
     match node.trim().split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case(SCHEME) => Ok(rest),
         _ => Err(ConfigError::Value {
@@ -82,7 +43,7 @@ fn own_scheme(node: &str) -> Result<&str, ConfigError> {
 }
 
 /// Notes a value that several Sentinels may have, if they have the same one.
-fn agree<T: PartialEq>(
+pub(super) fn agree<T: PartialEq>(
     known: &mut Option<T>,
     value: T,
     what: &'static str,
@@ -118,7 +79,10 @@ mod tests {
             assert_eq!(endpoint.display_url(), shown, "{url}");
             let sentinels = endpoint.sentinels().unwrap();
             assert_eq!(sentinels.master(), Some("my master"));
-            assert_eq!(sentinels.endpoint(1).display_url(), "redis://b:26379/0");
+            assert_eq!(
+                RedisEndpoint::of_sentinel(sentinels, 1).display_url(),
+                "redis://b:26379/0"
+            );
             assert_eq!(endpoint.tls(), None);
         }
     }
@@ -129,7 +93,7 @@ mod tests {
             "sentinel://u:p@a?sentinel_username=watch&sentinel_password=hunter2&sentinel_ssl=1\
              &ssl_cert_reqs=none",
         );
-        let of_sentinel = endpoint.sentinels().unwrap().endpoint(0);
+        let of_sentinel = RedisEndpoint::of_sentinel(endpoint.sentinels().unwrap(), 0);
         assert_eq!(
             of_sentinel.display_url(),
             "rediss://watch:********@a:26379/0"

@@ -15,7 +15,7 @@ use crate::endpoint::tls_options::TlsOptions;
 use crate::endpoint::url::UrlText;
 use crate::error::ConfigError;
 use crate::mask::cuts_login;
-use crate::redis::sentinel::{Place, Sentinels};
+use crate::redis::sentinel::{DEFAULT_PORT as SENTINEL_PORT, Place, Sentinels};
 use crate::secret::Secret;
 
 /// Parameters of redis-py and kombu that are ignored, because a URL may be shared with Python.
@@ -102,7 +102,7 @@ impl RedisUrl {
     /// Reads a URL of one of the [`SCHEMES`].
     pub(crate) fn read(url: &UrlText<'_>) -> Result<Self, ConfigError> {
         match url.scheme() {
-            sentinel::SCHEME => sentinel::read(url.rest()),
+            sentinel::SCHEME => watched(url.rest()),
             _ if url.is_list() => Err(ConfigError::SeveralServers),
             "redis" => tcp(url.rest(), false),
             "rediss" => tcp(url.rest(), true),
@@ -129,7 +129,7 @@ impl RedisUrl {
         }
     }
 
-    pub(super) fn read_query(&mut self, url: &Url) -> Result<(), ConfigError> {
+    fn read_query(&mut self, url: &Url) -> Result<(), ConfigError> {
         for (name, value) in url.query_pairs() {
             if name == "sep" {
                 // The default of kombu has control characters, so this value is not checked for
@@ -168,14 +168,14 @@ impl RedisUrl {
 }
 
 /// Returns the error for a parameter that no URL has.
-pub(super) fn unknown(name: &str) -> ConfigError {
+fn unknown(name: &str) -> ConfigError {
     ConfigError::UnknownOption {
         name: name.to_owned(),
     }
 }
 
 /// Returns an address, with the defaults for what the URL does not have.
-pub(super) fn address(host: Option<String>, port: Option<u16>, default_port: u16) -> Address {
+fn address(host: Option<String>, port: Option<u16>, default_port: u16) -> Address {
     Address::Tcp {
         host: host.unwrap_or_else(|| "localhost".to_owned()),
         port: port.unwrap_or(default_port),
@@ -183,7 +183,7 @@ pub(super) fn address(host: Option<String>, port: Option<u16>, default_port: u16
 }
 
 /// Reads the text after `://` of a URL of a server. Returns it with its host.
-pub(super) fn server(rest: &str) -> Result<(Url, Option<String>), ConfigError> {
+fn server(rest: &str) -> Result<(Url, Option<String>), ConfigError> {
     if cuts_login(rest) {
         return Err(ConfigError::NotEncoded);
     }
@@ -208,6 +208,47 @@ fn tcp(rest: &str, secure: bool) -> Result<RedisUrl, ConfigError> {
     };
     parts.read_query(&url)?;
     parts.database = one_database(&decode("path", url.path())?, parts.database)?;
+    Ok(parts)
+}
+
+/// Reads the text after the first `sentinel://`.
+fn watched(rest: &str) -> Result<RedisUrl, ConfigError> {
+    let mut parts = RedisUrl {
+        sentinels: Some(Box::default()),
+        ..RedisUrl::default()
+    };
+    let mut nodes = Vec::new();
+    let mut login = None;
+    let mut path = String::new();
+    for (index, node) in rest.split(';').enumerate() {
+        let node = match index {
+            0 => node,
+            _ => sentinel::own_scheme(node)?,
+        };
+        let (url, host) = server(node)?;
+        nodes.push(address(host, url.port(), SENTINEL_PORT));
+        parts.read_query(&url)?;
+        let of_node = (username(&url)?, password(&url)?);
+        if of_node != (None, None) {
+            sentinel::agree(&mut login, of_node, "two Sentinels with different logins")?;
+        }
+        let of_node = decode("path", url.path())?;
+        if !of_node.trim_matches('/').is_empty() {
+            let what = "two Sentinels with different databases";
+            if !path.is_empty() && path != of_node {
+                return Err(ConfigError::Contradiction { what });
+            }
+            path = of_node;
+        }
+    }
+    (parts.username, parts.password) = login.unwrap_or_default();
+    parts.database = one_database(&path, parts.database)?;
+    if let Some(sentinels) = &mut parts.sentinels {
+        sentinels.nodes = nodes;
+        if let (Some(own), Some(tls)) = (&mut sentinels.tls, &parts.tls) {
+            *own = tls.clone();
+        }
+    }
     Ok(parts)
 }
 
@@ -242,7 +283,7 @@ fn unix(rest: &str) -> Result<RedisUrl, ConfigError> {
     Ok(parts)
 }
 
-pub(super) fn one_database(path: &str, of_query: Option<u32>) -> Result<Option<u32>, ConfigError> {
+fn one_database(path: &str, of_query: Option<u32>) -> Result<Option<u32>, ConfigError> {
     // The virtual host follows the first slash. It may begin with a slash itself, as in kombu.
     let path = path.strip_prefix('/').unwrap_or(path);
     let of_path = database(path)?;

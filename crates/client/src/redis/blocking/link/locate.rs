@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::login::{auth, refused};
+use super::auth::{auth, refused};
 use super::wire::Wire;
 use crate::blocking::Wait;
 use crate::blocking::not_open::NotOpen;
@@ -34,7 +34,7 @@ pub(super) fn locate(
     for (asked, place) in sentinels.in_turn().enumerate() {
         let left = sentinels.nodes().len() - asked;
         let share = Sentinels::share(wait.deadline().remaining(), left);
-        let node = Arc::new(sentinels.endpoint(place));
+        let node = Arc::new(RedisEndpoint::of_sentinel(sentinels, place));
         match ask(&node, master, &mut wait.within(share)) {
             Ok(Some(address)) => {
                 sentinels.answered(place);

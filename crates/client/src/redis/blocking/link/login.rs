@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
-use redis::{Cmd, Value};
+use redis::Value;
 
+use super::auth::{auth, refused};
 use super::locate::locate;
 use super::ready::Link;
 use super::wire::Wire;
@@ -16,7 +17,6 @@ use crate::error::{ClientError, ConfigError, ServerError};
 use crate::redis::blocking::reply::Shape;
 use crate::redis::sentinel::not_the_master;
 use crate::redis::{RedisEndpoint, mode};
-use crate::secret::Secret;
 
 impl Link {
     /// Opens a connection and logs in.
@@ -139,21 +139,4 @@ fn enter(
 /// Returns `true` if a refusal of HELLO is the reason why the connection cannot be used.
 fn is_reason(answer: &ServerError) -> bool {
     answer.is_auth() || answer.is_transient()
-}
-
-/// Returns the command that logs in, if there is a password.
-pub(super) fn auth(endpoint: &RedisEndpoint) -> Option<Cmd> {
-    let password = endpoint.password()?;
-    let mut auth = redis::cmd("AUTH");
-    if let Some(user) = endpoint.username() {
-        auth.arg(user);
-    }
-    auth.arg(password.reveal());
-    Some(auth)
-}
-
-/// Returns the error for a login that was refused. Some servers repeat the password.
-pub(super) fn refused(endpoint: &RedisEndpoint, answer: ServerError) -> ClientError {
-    let secret = endpoint.password().map_or("", Secret::reveal);
-    endpoint.refused(answer.without(secret))
 }

@@ -1,0 +1,140 @@
+//! Opening a connection: finding the server, login, and the greeting that shows its kind, all before
+//! one deadline.
+
+use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, PushInfo, PushKind, Value};
+use tokio::time::Instant;
+
+use super::connection::{
+    ConnectOptions, Connection, Failure, NO_RESP3, Push, checked, closed, not_entered,
+};
+use super::locate::locate;
+use crate::error::ServerError;
+use crate::redis::sentinel::not_the_master;
+use crate::redis::{RedisEndpoint, mode};
+
+impl Connection {
+    /// Connects, authenticates and selects the database, all before one deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Denied`] if the server rejects the login, has no such database, or is a node of a
+    /// Redis Cluster; [`Failure::Connect`] for everything else, including the deadline.
+    pub async fn open(endpoint: &RedisEndpoint, options: &ConnectOptions) -> Result<Self, Failure> {
+        Self::open_with(
+            endpoint,
+            options,
+            ProtocolVersion::RESP2,
+            AsyncConnectionConfig::new(),
+        )
+        .await
+    }
+
+    /// Opens a connection like [`open`](Self::open) and calls `heard` for each push of the server.
+    ///
+    /// Pushes need RESP3. If the server (or a proxy before it) speaks only RESP2, the connection
+    /// opens without them, and [`hears`](Self::hears) returns `false`.
+    ///
+    /// # Errors
+    ///
+    /// Like [`open`](Self::open).
+    pub async fn open_listening(
+        endpoint: &RedisEndpoint,
+        options: &ConnectOptions,
+        heard: impl Fn(Push) + Send + Sync + 'static,
+    ) -> Result<Self, Failure> {
+        let sender = move |push: PushInfo| -> Result<(), ()> {
+            match push.kind {
+                PushKind::Invalidate => heard(Push::Invalidated),
+                // The pattern, if there is one, and the channel come first, the message last.
+                PushKind::Message | PushKind::PMessage => {
+                    if let Some(redis::Value::BulkString(message)) = push.data.into_iter().last() {
+                        heard(Push::Message(message));
+                    }
+                }
+                PushKind::Disconnection => heard(Push::Disconnected),
+                _ => {}
+            }
+            Ok(())
+        };
+        let config = AsyncConnectionConfig::new().set_push_sender(sender);
+        match Self::open_with(endpoint, options, ProtocolVersion::RESP3, config).await {
+            Err(Failure::Connect(why)) if why.starts_with(NO_RESP3) => {
+                Self::open(endpoint, options).await
+            }
+            other => other,
+        }
+    }
+
+    async fn open_with(
+        endpoint: &RedisEndpoint,
+        options: &ConnectOptions,
+        protocol: ProtocolVersion,
+        config: AsyncConnectionConfig,
+    ) -> Result<Self, Failure> {
+        let config = config.set_response_timeout(Some(options.response_timeout));
+        let deadline = Instant::now() + options.connect_timeout;
+        let opening = async {
+            let located = locate(endpoint, deadline).await?;
+            let entering = Self::enter(&located, options, protocol, config, deadline);
+            match (entering.await, endpoint.sentinels()) {
+                (Ok((_, role)), Some(sentinels)) if role.as_deref() != Some("master") => {
+                    sentinels.misled();
+                    let why = not_the_master(located.address(), role.as_deref());
+                    Err(Failure::Connect(why))
+                }
+                (Err(failure), Some(sentinels)) => {
+                    sentinels.misled();
+                    Err(failure)
+                }
+                (entered, _) => Ok(entered?.0),
+            }
+        };
+        tokio::time::timeout_at(deadline, opening)
+            .await
+            .unwrap_or_else(|_| Err(Failure::Connect("timed out while connecting".into())))
+    }
+
+    /// Opens a connection to this server itself, authenticates and selects the database. Returns
+    /// the connection and the role of the server, if it says one.
+    async fn enter(
+        endpoint: &RedisEndpoint,
+        options: &ConnectOptions,
+        protocol: ProtocolVersion,
+        config: AsyncConnectionConfig,
+        deadline: Instant,
+    ) -> Result<(Self, Option<String>), Failure> {
+        let mut connection = Self::log_in(endpoint, protocol, config, deadline).await?;
+        // The commands take one round trip. The name only helps operators, so a server that
+        // forbids it is still accepted. The driver does not select the database, because then
+        // its error would hide the kind of the server, which may not know the command.
+        let mut greeting = Pipeline::new();
+        let selects = endpoint.database() > 0;
+        if selects {
+            greeting.cmd("SELECT").arg(endpoint.database());
+        }
+        greeting.cmd("CLIENT").arg("SETNAME").arg(&options.name);
+        greeting.cmd("HELLO");
+        let count = greeting.len();
+        let sent = connection.inner.send_packed_commands(&greeting, 0, count);
+        let mut answers = sent.await.map_err(|error| closed(error, endpoint))?;
+        if let Some(kind) = answers.last().and_then(mode::unsupported) {
+            return Err(Failure::Denied(format!("it is {kind}")));
+        }
+        let role = answers.last().and_then(mode::role).map(str::to_owned);
+        // A server with a password lets a client connect without one, but refuses each of its
+        // commands.
+        if let Some(Err(Failure::Refused(answer))) = answers.pop().map(checked)
+            && answer.is_auth()
+        {
+            let asks = format!("it asks for a password ({answer})");
+            return Err(Failure::Denied(asks));
+        }
+        match answers.into_iter().next().filter(|_| selects) {
+            Some(Value::ServerError(error)) => Err(not_entered(
+                ServerError::new(error.code(), error.details().unwrap_or_default()),
+                false,
+            )),
+            _ => Ok((connection, role)),
+        }
+    }
+}
