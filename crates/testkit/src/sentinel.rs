@@ -117,7 +117,7 @@ impl Sentinels {
     ///
     /// # Errors
     ///
-    /// Fails like [`Sentinels::start`].
+    /// Fails like [`Sentinels::watch`].
     pub fn restart(&mut self, index: usize) -> Result<(), Error> {
         let sentinel = &mut self.sentinels[index];
         sentinel.process.stop();
