@@ -105,19 +105,18 @@ fn a_failover_is_followed() {
     world.broker = format!("redis://127.0.0.1:{}/0", proxy.port());
     let options = RedisOptions::new().aof().replica_of(world.redis.port());
     let mut replica = options.start().unwrap();
-    let mut workers = busy(&mut world);
+    let workers = busy(&mut world);
     for _ in 0..times {
         at_work(&mut world);
-        let said = workers[0].process.log_len();
         promote(&mut world, &replica);
         let port = replica.port();
         let _ok: String = world.ask(&["REPLICAOF", "127.0.0.1", &port.to_string()]);
         let _ok: String = world.ask(&["CLIENT", "UNPAUSE"]);
-        // Connections to the old primary stay: it answers, and refuses writes.
+        // Connections to the old primary stay: it answers, and refuses writes. A slow worker may have
+        // given up on them before, during the pause.
         proxy.retarget(([127, 0, 0, 1], port).into());
         replica = world.moves_to(replica);
         world.one_more_soon(Kind::Noop);
-        says(&mut workers, "READONLY", said);
     }
     world.finish(times, workers);
 }

@@ -148,8 +148,8 @@ fn answers_have_the_shape_of_pythons() {
         ("registered", json!({"taskinfoitems": ["acks_late"]}), &[]),
         ("active_queues", json!({}), &[]),
         ("report", json!({}), &[]),
-        // Counts by task; a pool without pipes.
-        ("stats", json!({}), &[".total", ".pool.writes"]),
+        // Counts by task; a pool without pipes; the limits of tasks, which only this worker has.
+        ("stats", json!({}), &[".total", ".pool.writes", ".limits"]),
         (
             "hello",
             json!({"from_node": "other@test", "revoked": ["unknown"]}),

@@ -168,6 +168,11 @@ fn limits_across_all_workers_are_shown() {
             "max_concurrency": null, "fleet_rate_limit": null, "limit_by": null,
             "unique": "until_done", "unique_by": "0,order.id", "waiting": 0,
         },
+        // The playground declares it so.
+        "proj.alone": {
+            "max_concurrency": null, "fleet_rate_limit": null, "limit_by": null,
+            "unique": "until_done", "unique_by": "key", "waiting": 0,
+        },
     });
     assert_eq!(stats["limits"], shown);
     let items = [
