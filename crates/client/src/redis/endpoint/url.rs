@@ -219,7 +219,7 @@ fn watched(rest: &str) -> Result<RedisUrl, ConfigError> {
     };
     let mut nodes = Vec::new();
     let mut login = None;
-    let mut path = String::new();
+    let mut path = None;
     for (index, node) in rest.split(';').enumerate() {
         let node = match index {
             0 => node,
@@ -234,15 +234,11 @@ fn watched(rest: &str) -> Result<RedisUrl, ConfigError> {
         }
         let of_node = decode("path", url.path())?;
         if !of_node.trim_matches('/').is_empty() {
-            let what = "two Sentinels with different databases";
-            if !path.is_empty() && path != of_node {
-                return Err(ConfigError::Contradiction { what });
-            }
-            path = of_node;
+            sentinel::agree(&mut path, of_node, "two Sentinels with different databases")?;
         }
     }
     (parts.username, parts.password) = login.unwrap_or_default();
-    parts.database = one_database(&path, parts.database)?;
+    parts.database = one_database(path.as_deref().unwrap_or_default(), parts.database)?;
     if let Some(sentinels) = &mut parts.sentinels {
         sentinels.nodes = nodes;
         if let (Some(own), Some(tls)) = (&mut sentinels.tls, &parts.tls) {
