@@ -2,8 +2,8 @@
 
 namespace CeleryTests\Interop;
 
-use CeleryTests\Background;
 use CeleryTests\Programs;
+use CeleryTests\WithEachWorker;
 use PHPUnit\Framework\TestCase;
 
 /**
@@ -12,30 +12,14 @@ use PHPUnit\Framework\TestCase;
  */
 class PhpToWorkersTest extends TestCase
 {
+    use WithEachWorker;
+
     private const OURS = 'playground';
-    /** @var array<string, Background> the workers, each on its own database */
-    private static array $workers = [];
-
-    public static function tearDownAfterClass(): void
-    {
-        self::$workers = [];
-    }
-
-    public function workers(): array
-    {
-        $sets = [];
-        foreach ([self::OURS, ...Programs::PYTHONS] as $number => $worker) {
-            $sets[$worker] = [$worker, $number + 1];
-        }
-
-        return $sets;
-    }
+    private const FIRST = 1;
 
     private function client(string $worker, int $db): \Celery
     {
-        self::$workers[$worker] ??= $worker === self::OURS
-            ? Programs::playground([], $db)
-            : Programs::pythonWorker($worker, $db);
+        self::start($worker, $db);
 
         return new \Celery(
             getenv('REDIS_HOST'),

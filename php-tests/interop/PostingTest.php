@@ -9,8 +9,8 @@ use Celery\Compression;
 use Celery\Group;
 use Celery\Serializer;
 use Celery\Value;
-use CeleryTests\Background;
 use CeleryTests\Programs;
+use CeleryTests\WithEachWorker;
 use PHPUnit\Framework\TestCase;
 
 /**
@@ -19,32 +19,14 @@ use PHPUnit\Framework\TestCase;
  */
 class PostingTest extends TestCase
 {
+    use WithEachWorker;
+
     private const OURS = 'playground';
-    /** The first database of these workers: those before belong to other tests. */
     private const FIRST = 10;
-    /** @var array<string, Background> the workers, each on its own database */
-    private static array $workers = [];
-
-    public static function tearDownAfterClass(): void
-    {
-        self::$workers = [];
-    }
-
-    public function workers(): array
-    {
-        $sets = [];
-        foreach ([self::OURS, ...Programs::PYTHONS] as $number => $worker) {
-            $sets[$worker] = [$worker, self::FIRST + $number];
-        }
-
-        return $sets;
-    }
 
     private function client(string $worker, int $db): Client
     {
-        self::$workers[$worker] ??= $worker === self::OURS
-            ? Programs::playground(['--accept-content', 'json,msgpack,yaml'], $db)
-            : Programs::pythonWorker($worker, $db);
+        self::start($worker, $db, ['--accept-content', 'json,msgpack,yaml']);
 
         return new Client(Programs::redisUrl($db));
     }

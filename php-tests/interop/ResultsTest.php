@@ -9,8 +9,8 @@ use Celery\GroupResult;
 use Celery\Result;
 use Celery\ResultSet;
 use Celery\TaskFailed;
-use CeleryTests\Background;
 use CeleryTests\Programs;
+use CeleryTests\WithEachWorker;
 use PHPUnit\Framework\TestCase;
 
 /**
@@ -18,30 +18,14 @@ use PHPUnit\Framework\TestCase;
  */
 class ResultsTest extends TestCase
 {
+    use WithEachWorker;
+
     private const OURS = 'playground';
-    /** The first database of these workers: those before belong to other tests. */
     private const FIRST = 3;
-    /** @var array<string, Background> the workers, each on its own database */
-    private static array $workers = [];
-
-    public static function tearDownAfterClass(): void
-    {
-        self::$workers = [];
-    }
-
-    public function workers(): array
-    {
-        $sets = [];
-        foreach ([self::OURS, ...Programs::PYTHONS] as $number => $worker) {
-            $sets[$worker] = [$worker, self::FIRST + $number];
-        }
-
-        return $sets;
-    }
 
     private function client(string $worker, int $db): Client
     {
-        self::$workers[$worker] ??= $worker === self::OURS ? Programs::playground([], $db) : Programs::pythonWorker($worker, $db);
+        self::start($worker, $db);
 
         return new Client(Programs::redisUrl($db));
     }

@@ -14,9 +14,7 @@ use Illuminate\Auth\GenericUser;
 use Illuminate\Contracts\Auth\Access\Gate;
 use Illuminate\Contracts\Http\Kernel;
 use Illuminate\Foundation\Application;
-use Illuminate\Foundation\Http\Middleware\VerifyCsrfToken;
 use Illuminate\Routing\Router;
-use Illuminate\Session\Middleware\StartSession;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Queue;
 
@@ -36,15 +34,8 @@ final class DashboardTest extends TestCase
                 'defaults' => ['guard' => 'web'],
                 'guards' => ['web' => ['driver' => 'header']],
             ],
-            'session' => [
-                'driver' => 'array', 'lifetime' => 120, 'expire_on_close' => false, 'lottery' => [0, 1], 'cookie' => 'sandbox',
-                'path' => '/', 'domain' => null, 'secure' => false, 'http_only' => true, 'same_site' => 'lax',
-            ],
-            'queue' => [
-                'default' => 'sync',
-                'connections' => ['sync' => ['driver' => 'sync'], 'celery' => ['driver' => 'celery']],
-                'failed' => ['driver' => 'database-uuids', 'database' => 'sqlite', 'table' => 'failed_jobs'],
-            ],
+            'session' => self::sessionConfig('array'),
+            'queue' => self::queueConfig(),
         ];
     }
 
@@ -55,8 +46,7 @@ final class DashboardTest extends TestCase
         $this->app->make('auth')->viaRequest('header', static fn ($request) => $request->header('X-User') === null
             ? null
             : new GenericUser(['id' => $request->header('X-User')]));
-        $this->app->make('router')->middlewareGroup('web', [StartSession::class, VerifyCsrfToken::class]);
-        $this->environment('local');
+        $this->openDashboard();
     }
 
     public function test_it_is_off_by_default(): void
@@ -320,14 +310,6 @@ final class DashboardTest extends TestCase
     private function dispatched(): string
     {
         return (string) Queue::connection('celery')->push(new TaskCreated(1));
-    }
-
-    private function token(): string
-    {
-        $session = $this->app->make('session')->driver();
-        $session->start();
-
-        return $session->token();
     }
 
     /** Outside "testing", so that the token of a form is checked. */

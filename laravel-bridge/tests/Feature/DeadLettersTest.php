@@ -4,10 +4,8 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Tests\Feature;
 
-use CeleryBridge\Tests\Support\Broker;
 use CeleryBridge\Tests\Support\TestCase;
-use Illuminate\Foundation\Http\Middleware\VerifyCsrfToken;
-use Illuminate\Session\Middleware\StartSession;
+use CeleryBridge\Tests\Support\WithDashboard;
 use Illuminate\Testing\TestResponse;
 
 /**
@@ -15,29 +13,9 @@ use Illuminate\Testing\TestResponse;
  */
 final class DeadLettersTest extends TestCase
 {
+    use WithDashboard;
+
     private const MARKUP = '<script>alert("x")</script>';
-
-    private Broker $broker;
-
-    protected function config(): array
-    {
-        return [
-            'celery' => ['dashboard' => ['enabled' => true]],
-            'session' => [
-                'driver' => 'array', 'lifetime' => 120, 'expire_on_close' => false, 'lottery' => [0, 1], 'cookie' => 'sandbox',
-                'path' => '/', 'domain' => null, 'secure' => false, 'http_only' => true, 'same_site' => 'lax',
-            ],
-        ];
-    }
-
-    protected function setUp(): void
-    {
-        parent::setUp();
-        $this->broker = $this->broker();
-        config(['celery.connections.default.url' => $this->broker->url]);
-        $this->app->make('router')->middlewareGroup('web', [StartSession::class, VerifyCsrfToken::class]);
-        $this->app->instance('env', 'local');
-    }
 
     public function test_the_page_lists_the_newest_first_in_pages(): void
     {
@@ -212,13 +190,5 @@ final class DeadLettersTest extends TestCase
     private function replay(array $places): TestResponse
     {
         return $this->postJson('/celery/dead/replay', ['_token' => $this->token()] + ($places === [] ? [] : ['places' => $places]));
-    }
-
-    private function token(): string
-    {
-        $session = $this->app->make('session')->driver();
-        $session->start();
-
-        return $session->token();
     }
 }

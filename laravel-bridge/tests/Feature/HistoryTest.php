@@ -17,10 +17,9 @@ use CeleryBridge\History\Runtimes;
 use CeleryBridge\Outcomes\Listener;
 use CeleryBridge\Outcomes\Settlement;
 use CeleryBridge\Outcomes\TrackedJobs;
-use CeleryBridge\Tests\Support\Broker;
 use CeleryBridge\Tests\Support\TestCase;
+use CeleryBridge\Tests\Support\WithDashboard;
 use CeleryBridge\Transport\ExtensionTransport;
-use Illuminate\Session\Middleware\StartSession;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Schema;
 use PDOException;
@@ -31,29 +30,9 @@ use PDOException;
  */
 final class HistoryTest extends TestCase
 {
+    use WithDashboard;
+
     private const FAR = 1_000.0;
-
-    private Broker $broker;
-
-    protected function config(): array
-    {
-        return [
-            'celery' => ['dashboard' => ['enabled' => true]],
-            'session' => [
-                'driver' => 'array', 'lifetime' => 120, 'expire_on_close' => false, 'lottery' => [0, 1], 'cookie' => 'sandbox',
-                'path' => '/', 'domain' => null, 'secure' => false, 'http_only' => true, 'same_site' => 'lax',
-            ],
-        ];
-    }
-
-    protected function setUp(): void
-    {
-        parent::setUp();
-        $this->broker = $this->broker();
-        config(['celery.connections.default.url' => $this->broker->url]);
-        $this->app->make('router')->middlewareGroup('web', [StartSession::class]);
-        $this->app->instance('env', 'local');
-    }
 
     public function test_several_listeners_count_each_event_once(): void
     {
@@ -253,10 +232,10 @@ final class HistoryTest extends TestCase
 
         $this->get('/celery/task?id=a')->assertSee('id="repeat"', false);
         $this->get('/celery/task?id=b')->assertDontSee('id="repeat"', false)->assertSee('result_extended');
-        $this->postJson('/celery/task/repeat', ['id' => 'a'])->assertOk();
-        $this->postJson('/celery/task/repeat', ['id' => 'a'])->assertStatus(409);
-        $this->postJson('/celery/task/repeat', ['id' => 'b'])->assertStatus(409);
-        $this->postJson('/celery/task/repeat', ['id' => 'c'])->assertStatus(404);
+        $this->postJson('/celery/task/repeat', ['id' => 'a', '_token' => $this->token()])->assertOk();
+        $this->postJson('/celery/task/repeat', ['id' => 'a', '_token' => $this->token()])->assertStatus(409);
+        $this->postJson('/celery/task/repeat', ['id' => 'b', '_token' => $this->token()])->assertStatus(409);
+        $this->postJson('/celery/task/repeat', ['id' => 'c', '_token' => $this->token()])->assertStatus(404);
 
         $sent = $this->broker->messages('mails');
         $this->assertCount(1, $sent);

@@ -35,11 +35,7 @@ final class OutcomesTest extends TestCase
 
     protected function config(): array
     {
-        return ['queue' => [
-            'default' => 'sync',
-            'connections' => ['sync' => ['driver' => 'sync'], 'celery' => ['driver' => 'celery']],
-            'failed' => ['driver' => 'database-uuids', 'database' => 'sqlite', 'table' => 'failed_jobs'],
-        ]];
+        return ['queue' => self::queueConfig()];
     }
 
     protected function setUp(): void

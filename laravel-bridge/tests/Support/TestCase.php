@@ -7,7 +7,9 @@ namespace CeleryBridge\Tests\Support;
 use CeleryBridge\Transport\Extension;
 use Illuminate\Contracts\Console\Kernel;
 use Illuminate\Database\Schema\Blueprint;
+use Illuminate\Foundation\Http\Middleware\VerifyCsrfToken;
 use Illuminate\Foundation\Testing\TestCase as LaravelTestCase;
+use Illuminate\Session\Middleware\StartSession;
 use Illuminate\Support\Facades\Schema;
 
 /**
@@ -69,6 +71,59 @@ abstract class TestCase extends LaravelTestCase
     protected function config(): array
     {
         return [];
+    }
+
+    /**
+     * Returns the file `queue` of an application that keeps its failed jobs in a table.
+     *
+     * @param  string|null  $database  the connection of that table; null: the default one
+     * @return array<string, mixed>
+     */
+    protected static function queueConfig(?string $database = 'sqlite'): array
+    {
+        return [
+            'default' => 'sync',
+            'connections' => ['sync' => ['driver' => 'sync'], 'celery' => ['driver' => 'celery']],
+            'failed' => ['driver' => 'database-uuids', 'database' => $database, 'table' => 'failed_jobs'],
+        ];
+    }
+
+    /**
+     * Returns the files of an application whose dashboard is on.
+     *
+     * @return array<string, array<string, mixed>>
+     */
+    protected static function dashboardConfig(): array
+    {
+        return ['celery' => ['dashboard' => ['enabled' => true]], 'session' => self::sessionConfig('array')];
+    }
+
+    /**
+     * @param  array<string, mixed>  $more  settings of the driver
+     * @return array<string, mixed>
+     */
+    protected static function sessionConfig(string $driver, array $more = []): array
+    {
+        return $more + [
+            'driver' => $driver, 'lifetime' => 120, 'expire_on_close' => false, 'lottery' => [0, 1], 'cookie' => 'sandbox',
+            'path' => '/', 'domain' => null, 'secure' => false, 'http_only' => true, 'same_site' => 'lax',
+        ];
+    }
+
+    /** Lets each visitor see the dashboard, with a session. */
+    protected function openDashboard(): void
+    {
+        $this->app->make('router')->middlewareGroup('web', [StartSession::class, VerifyCsrfToken::class]);
+        $this->app->instance('env', 'local');
+    }
+
+    /** Begins the session of the visitor; returns the token of its forms. */
+    protected function token(): string
+    {
+        $session = $this->app->make('session')->driver();
+        $session->start();
+
+        return $session->token();
     }
 
     /**

@@ -34,11 +34,7 @@ final class DashboardInChromiumTest extends TestCase
     {
         return [
             'celery' => ['dashboard' => ['enabled' => true]],
-            'queue' => [
-                'default' => 'sync',
-                'connections' => ['sync' => ['driver' => 'sync'], 'celery' => ['driver' => 'celery']],
-                'failed' => ['driver' => 'database-uuids', 'database' => 'sqlite', 'table' => 'failed_jobs'],
-            ],
+            'queue' => self::queueConfig(),
         ];
     }
 
@@ -55,10 +51,8 @@ final class DashboardInChromiumTest extends TestCase
         $this->sandbox->write('config/cache.php', '<?php return '.var_export([
             'default' => 'file', 'stores' => ['file' => ['driver' => 'file', 'path' => "{$storage}/cache"]], 'prefix' => 'sandbox',
         ], true).';');
-        $this->sandbox->write('config/session.php', '<?php return '.var_export([
-            'driver' => 'file', 'files' => "{$storage}/sessions", 'lifetime' => 120, 'expire_on_close' => false, 'lottery' => [0, 1],
-            'cookie' => 'sandbox', 'path' => '/', 'domain' => null, 'secure' => false, 'http_only' => true, 'same_site' => 'lax',
-        ], true).';');
+        $session = self::sessionConfig('file', ['files' => "{$storage}/sessions"]);
+        $this->sandbox->write('config/session.php', '<?php return '.var_export($session, true).';');
         DB::statement('PRAGMA journal_mode = WAL');
         DB::statement('PRAGMA busy_timeout = 20000');
         $this->command('migrate', ['--force' => true]);

@@ -10,8 +10,6 @@ use CeleryBridge\Transport\ExtensionTransport;
 use CeleryTests\Background;
 use CeleryTests\Programs;
 use CeleryTests\Wait;
-use Illuminate\Foundation\Http\Middleware\VerifyCsrfToken;
-use Illuminate\Session\Middleware\StartSession;
 use RuntimeException;
 
 foreach (['Background', 'Programs', 'Wait'] as $class) {
@@ -27,13 +25,7 @@ final class DashboardOnWorkersTest extends TestCase
 
     protected function config(): array
     {
-        return [
-            'celery' => ['dashboard' => ['enabled' => true]],
-            'session' => [
-                'driver' => 'array', 'lifetime' => 120, 'expire_on_close' => false, 'lottery' => [0, 1], 'cookie' => 'sandbox',
-                'path' => '/', 'domain' => null, 'secure' => false, 'http_only' => true, 'same_site' => 'lax',
-            ],
-        ];
+        return self::dashboardConfig();
     }
 
     protected function setUp(): void
@@ -41,8 +33,7 @@ final class DashboardOnWorkersTest extends TestCase
         parent::setUp();
         $this->url = $this->broker()->url;
         config(['celery.connections.default.url' => $this->url]);
-        $this->app->make('router')->middlewareGroup('web', [StartSession::class, VerifyCsrfToken::class]);
-        $this->app->instance('env', 'local');
+        $this->openDashboard();
     }
 
     /** @dataProvider fleets */
@@ -75,10 +66,8 @@ final class DashboardOnWorkersTest extends TestCase
         $this->assertStringContainsString('&lt;script&gt;x', $html);
         $this->assertStringNotContainsString('<script>x', $html);
 
-        $session = $this->app->make('session')->driver();
-        $session->start();
         foreach ($fleet as $kind) {
-            $this->postJson('/celery/revoke', ['_token' => $session->token(), 'id' => "late-{$kind}"])->assertOk();
+            $this->postJson('/celery/revoke', ['_token' => $this->token(), 'id' => "late-{$kind}"])->assertOk();
         }
         foreach ($workers as $index => $worker) {
             $revoked = Wait::until('the revocation', 30, function () use ($fleet, $index): ?array {
@@ -87,7 +76,7 @@ final class DashboardOnWorkersTest extends TestCase
                 return in_array("late-{$fleet[$index]}", $revoked, true) ? $revoked : null;
             });
             $this->assertNotContains("long-{$fleet[$index]}", $revoked);
-            $this->postJson('/celery/revoke', ['_token' => $session->token(), 'id' => "long-{$fleet[$index]}", 'terminate' => '1'])->assertOk();
+            $this->postJson('/celery/revoke', ['_token' => $this->token(), 'id' => "long-{$fleet[$index]}", 'terminate' => '1'])->assertOk();
         }
         $this->state(static fn (array $state): bool => $state['running'] === []);
         foreach ($workers as $worker) {
@@ -103,9 +92,7 @@ final class DashboardOnWorkersTest extends TestCase
         $result = Celery::post('proj.sleep', [600], "only-{$kind}", ['id' => 'long']);
         $this->state(static fn (array $state): bool => array_column($state['running'], 'id') === ['long']);
 
-        $session = $this->app->make('session')->driver();
-        $session->start();
-        $this->post('/celery/revoke', ['_token' => $session->token(), 'id' => 'long', 'terminate' => '1'])
+        $this->post('/celery/revoke', ['_token' => $this->token(), 'id' => 'long', 'terminate' => '1'])
             ->assertRedirect(route('celery.overview', ['connection' => 'default']));
 
         Wait::until('the end of the task', 60, static fn (): bool => $result->status() === 'REVOKED');

@@ -37,11 +37,7 @@ class OutcomesAfterKillsTest extends TestCase
 
     protected function config(): array
     {
-        return ['queue' => [
-            'default' => 'sync',
-            'connections' => ['sync' => ['driver' => 'sync'], 'celery' => ['driver' => 'celery']],
-            'failed' => ['driver' => 'database-uuids', 'database' => null, 'table' => 'failed_jobs'],
-        ]];
+        return ['queue' => self::queueConfig(null)];
     }
 
     protected function prepareDatabase(): void
