@@ -15,6 +15,7 @@ use CeleryBridge\Tests\fixtures\jobs\TaskCreated;
 use CeleryBridge\Tests\Support\Broker;
 use CeleryBridge\Tests\Support\TestCase;
 use CeleryBridge\Transport\ExtensionTransport;
+use Illuminate\Database\Events\TransactionBeginning;
 use Illuminate\Queue\Events\JobFailed;
 use Illuminate\Queue\Events\JobProcessed;
 use Illuminate\Queue\Events\JobProcessing;
@@ -202,6 +203,27 @@ final class OutcomesTest extends TestCase
         $this->listener()->read();
         $this->assertStringContainsString('no such row', DB::table('tasks')->value('message'));
         $this->assertSame(1, DB::table('failed_jobs')->count());
+    }
+
+    public function test_of_two_listeners_with_one_end_in_their_hands_one_writes_it(): void
+    {
+        Event::fake([TaskFailed::class]);
+        $id = $this->dispatched();
+        $this->fails($id);
+        $other = $this->listener();
+        $turns = 0;
+        // The first listener has read the result and begins to write. The other one does all of it then.
+        Event::listen(TransactionBeginning::class, static function () use ($other, &$turns): void {
+            if (++$turns === 1) {
+                $other->read();
+            }
+        });
+
+        $this->listener()->read();
+
+        $this->assertSame(2, $turns, 'each of them wrote an end');
+        $this->assertSame([$id], DB::table('failed_jobs')->pluck('uuid')->all());
+        Event::assertDispatchedTimes(TaskFailed::class, 1);
     }
 
     public function test_an_exception_of_failed_jobs_leaves_the_row_open(): void
