@@ -17,9 +17,11 @@ use CeleryBridge\Contracts\Transport;
 use CeleryBridge\Events\TaskPosted;
 use CeleryBridge\Events\TaskPostFailed;
 use CeleryBridge\Events\TaskPosting;
+use CeleryBridge\Outcomes\TrackedTasks;
 use CeleryBridge\Results\DeferredResult;
 use CeleryBridge\Results\ManyResults;
 use CeleryBridge\Transactions\AfterCommit;
+use Closure;
 use Illuminate\Contracts\Container\Container;
 use Illuminate\Contracts\Events\Dispatcher;
 use InvalidArgumentException;
@@ -34,6 +36,7 @@ final class CeleryClient implements Client
     /**
      * @param  string  $queue  the queue of a task without a queue of its own
      * @param  bool  $waits  true if a task waits for the commit by default
+     * @param  TrackedTasks|null  $tracked  null: no task is tracked, as in the fake
      */
     public function __construct(
         private readonly Container $container,
@@ -42,6 +45,7 @@ final class CeleryClient implements Client
         private readonly string $queue,
         private readonly bool $waits,
         private readonly AfterCommit $afterCommit,
+        private readonly ?TrackedTasks $tracked = null,
     ) {
     }
 
@@ -82,10 +86,10 @@ final class CeleryClient implements Client
         }
 
         $this->transport->ensureUsable();
-        $this->deliverMany($now);
+        [$now, $later] = [$this->tracked($now), $this->tracked($later)];
+        $this->withRows(self::onRequest($now), fn () => $this->deliverMany($now));
         if ($later !== []) {
-            $ids = array_map(static fn (TaskMessage $task): string => $task->id, $later);
-            $this->afterCommit->run($ids, fn () => $this->deliverMany($later));
+            $this->postLater($later, self::onRequest($later), fn () => $this->deliverMany($later));
         }
 
         return array_map(fn (TaskMessage $task): Result => $this->resultOf($task->id, $task->name), $posted);
@@ -126,11 +130,12 @@ final class CeleryClient implements Client
         $canvas = $canvas->map(fn (TaskMessage $task): TaskMessage => $this->complete($this->withContext($task)));
         $tasks = $canvas->tasks();
         if ($tasks !== []) {
+            $tracked = $this->tracked?->beginCanvas($this->name, $canvas) ?? [];
             $post = fn () => $this->deliverCanvas($canvas);
             if ($afterCommit ?? array_filter($tasks, $this->waits(...)) !== []) {
-                $this->afterCommit->run(array_map(static fn (TaskMessage $task): string => $task->id, $tasks), $post);
+                $this->postLater($tasks, $tracked, $post);
             } else {
-                $post();
+                $this->withRows($tracked, $post);
             }
         }
 
@@ -173,15 +178,68 @@ final class CeleryClient implements Client
         // Throws now, while the transaction can still roll back, not after the commit.
         $this->transport->ensureUsable();
 
-        $task = $this->complete($task);
+        [$task] = $this->tracked([$this->complete($task)]);
 
         if ($this->waits($task)) {
-            $this->afterCommit->run([$task->id], fn () => $this->deliver($task));
+            $this->postLater([$task], self::onRequest([$task]), fn () => $this->deliver($task));
         } else {
-            $this->deliver($task);
+            $this->withRows(self::onRequest([$task]), fn () => $this->deliver($task));
         }
 
         return $this->resultOf($task->id, $task->name);
+    }
+
+    /**
+     * Writes the rows of tasks that are tracked on request.
+     *
+     * @param  list<TaskMessage>  $tasks
+     * @return list<TaskMessage> the tasks as they are to be posted
+     */
+    private function tracked(array $tasks): array
+    {
+        return $this->tracked === null ? $tasks : $this->tracked->begin($this->name, $tasks);
+    }
+
+    /**
+     * Posts after the commit.
+     *
+     * @param  list<TaskMessage>  $tasks
+     * @param  list<TaskMessage>  $tracked  those that have rows
+     * @param  Closure(): mixed  $post
+     */
+    private function postLater(array $tasks, array $tracked, Closure $post): void
+    {
+        $this->afterCommit->run(
+            array_map(static fn (TaskMessage $task): string => $task->id, $tasks),
+            fn () => $this->withRows($tracked, $post),
+            rolledBack: fn () => $this->tracked?->withdraw($tracked),
+        );
+    }
+
+    /**
+     * Posts, and notes in the rows of the tracked tasks how it went.
+     *
+     * @param  list<TaskMessage>  $tracked
+     * @param  Closure(): mixed  $post
+     */
+    private function withRows(array $tracked, Closure $post): void
+    {
+        if ($this->tracked === null || $tracked === []) {
+            $post();
+        } else {
+            $this->tracked->post($tracked, $post);
+        }
+    }
+
+    /**
+     * Returns the tasks that are tracked on request. The queue "celery" writes the rows of jobs.
+     *
+     * @param  list<TaskMessage>  $tasks
+     * @return list<TaskMessage>
+     */
+    private static function onRequest(array $tasks): array
+    {
+        return array_values(array_filter($tasks, static fn (TaskMessage $task): bool => $task->tracked));
     }
 
     private function resultOf(string $id, ?string $task = null): Result

@@ -9,6 +9,7 @@ use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Contracts\Client;
 use CeleryBridge\Contracts\Factory;
 use CeleryBridge\Contracts\Transport;
+use CeleryBridge\Outcomes\TrackedTasks;
 use CeleryBridge\Transactions\AfterCommit;
 use CeleryBridge\Transport\ExtensionTransport;
 use Closure;
@@ -32,6 +33,9 @@ final class CeleryManager implements Factory, Client
 
     private readonly AfterCommit $afterCommit;
 
+    /** Null in the fake, which writes no rows. */
+    private readonly ?TrackedTasks $tracked;
+
     /** @var Closure(ConnectionSettings): Transport */
     private readonly Closure $transport;
 
@@ -43,6 +47,7 @@ final class CeleryManager implements Factory, Client
         ?Closure $transport = null,
         ?AfterCommit $afterCommit = null,
     ) {
+        $this->tracked = $transport === null ? new TrackedTasks($container) : null;
         $this->transport = $transport ?? static fn (ConnectionSettings $settings): Transport => new ExtensionTransport($settings);
         $this->afterCommit = $afterCommit ?? new AfterCommit($container);
     }
@@ -58,6 +63,7 @@ final class CeleryManager implements Factory, Client
             $settings->queue,
             $settings->afterCommit,
             $this->afterCommit,
+            $this->tracked,
         );
     }
 

@@ -76,6 +76,17 @@ final class PendingCanvas
         return $this;
     }
 
+    /**
+     * Lets `celery:listen` bring the outcomes of all its tasks, as those of jobs. Jobs are tracked
+     * without it, if jobs are tracked at all.
+     */
+    public function tracked(): self
+    {
+        $this->canvas = $this->canvas->map(static fn (TaskMessage $task): TaskMessage => $task->tracked());
+
+        return $this;
+    }
+
     /** Posts after the open transaction commits; not at all if it rolls back. */
     public function afterCommit(): self
     {

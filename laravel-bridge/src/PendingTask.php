@@ -73,6 +73,15 @@ final class PendingTask
         return $this->with(['after_commit' => false]);
     }
 
+    /**
+     * Lets `celery:listen` bring the outcome, as that of a job: events, `failed_jobs`, the dashboard's
+     * page of jobs. Needs the table `celery_jobs`.
+     */
+    public function tracked(): self
+    {
+        return $this->with(['tracked' => true]);
+    }
+
     /** Sets the id of the task. Default: a fresh UUID. */
     public function withId(string $id): self
     {

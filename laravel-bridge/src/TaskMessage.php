@@ -22,7 +22,7 @@ final class TaskMessage
     private const FAR = 250_000_000_000;
 
     /** Options that are no fields of the message, or have another name there. */
-    private const NOT_SENT = ['id', 'queue', 'delay', 'countdown', 'eta', 'after_commit', 'immutable'];
+    private const NOT_SENT = ['id', 'queue', 'delay', 'countdown', 'eta', 'after_commit', 'immutable', 'tracked'];
 
     /**
      * @param  string  $id  the task's and its result's id
@@ -34,6 +34,7 @@ final class TaskMessage
      * @param  object|null  $job  the job of Laravel's that is posted as this task
      * @param  bool  $immutable  in a canvas, true if it does not get the result of the task before it
      * @param  bool  $once  true to post it so that, within an hour, a second post with its id queues nothing
+     * @param  bool  $tracked  true to track it as a job of the connection "celery" is
      */
     private function __construct(
         public readonly string $id,
@@ -45,6 +46,7 @@ final class TaskMessage
         public readonly ?object $job = null,
         public readonly bool $immutable = false,
         public readonly bool $once = false,
+        public readonly bool $tracked = false,
     ) {
         if ($name === '') {
             throw new InvalidArgumentException('a Celery task needs a name');
@@ -60,6 +62,7 @@ final class TaskMessage
      *     `after_commit` bool;
      *     `queue`, where the parameter is null;
      *     `immutable` bool: in a canvas, it does not get the result of the task before it;
+     *     `tracked` bool: `celery:listen` brings its outcome, as that of a job;
      *     `job`, an object that is posted as this task: not sent, but shown to events and tests;
      *     other names go into the message: `timelimit`, `retries`, `callbacks`, …; unknown names become headers
      */
@@ -94,6 +97,7 @@ final class TaskMessage
             isset($options['after_commit']) ? (bool) $options['after_commit'] : null,
             $job,
             (bool) ($options['immutable'] ?? false),
+            tracked: (bool) ($options['tracked'] ?? false),
         );
     }
 
@@ -135,6 +139,14 @@ final class TaskMessage
     public function once(): self
     {
         return $this->with(['once' => true]);
+    }
+
+    /**
+     * Returns this task so that `celery:listen` brings its outcome, as that of a job.
+     */
+    public function tracked(): self
+    {
+        return $this->with(['tracked' => true]);
     }
 
     /**

@@ -59,6 +59,49 @@ abstract class Canvas
     }
 
     /**
+     * Returns which tasks begin when a task has ended, by the id of that task. A task that waits for
+     * several others is not in it: it is the body of a chord.
+     *
+     * @return array<string, list<string>>
+     */
+    final public function followers(): array
+    {
+        $followers = [];
+        self::walk($this, [], $followers);
+
+        return $followers;
+    }
+
+    /**
+     * @param  list<string>  $before  the tasks that end before this part begins
+     * @param  array<string, list<string>>  $followers
+     * @return list<string> the tasks that end it
+     */
+    private static function walk(TaskMessage|self $part, array $before, array &$followers): array
+    {
+        if ($part instanceof TaskMessage) {
+            if (count($before) === 1) {
+                $followers[$before[0]][] = $part->id;
+            }
+
+            return [$part->id];
+        }
+        if ($part instanceof Group) {
+            $ends = [];
+            foreach ($part->members as $member) {
+                array_push($ends, ...self::walk($member, $before, $followers));
+            }
+
+            return $ends;
+        }
+        foreach ($part instanceof Chord ? [$part->header, $part->body] : ($part instanceof Chain ? $part->steps : []) as $step) {
+            $before = self::walk($step, $before, $followers) ?: $before;
+        }
+
+        return $before;
+    }
+
+    /**
      * @param  Closure(TaskMessage): TaskMessage  $change
      */
     final protected static function changed(TaskMessage|self $member, Closure $change): TaskMessage|self

@@ -4,7 +4,6 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Canvas;
 
-use CeleryBridge\Contracts\Factory;
 use CeleryBridge\PendingCanvas;
 use CeleryBridge\PendingTask;
 use CeleryBridge\Queue\CeleryQueue;
@@ -48,18 +47,9 @@ final class Members
             $member instanceof TaskMessage, $member instanceof Canvas => $member,
             $member instanceof PendingTask => $member->toMessage(),
             $member instanceof PendingCanvas => $member->toCanvas(),
-            TaskMapper::maps($member) => $this->queue()->toMember($member)->immutable(),
+            TaskMapper::maps($member) => CeleryQueue::of($this->container)->toMember($member)->immutable(),
             default => throw new InvalidArgumentException('a canvas consists of tasks made by task(), of chains, groups '
                 .'and chords, and of jobs that name a Celery task; not of '.get_debug_type($member)),
         };
-    }
-
-    private function queue(): CeleryQueue
-    {
-        $queue = new CeleryQueue(fn (): Factory => $this->container->make(Factory::class));
-        $queue->setContainer($this->container);
-        $queue->setConnectionName('celery');
-
-        return $queue;
     }
 }

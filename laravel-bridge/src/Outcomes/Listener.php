@@ -9,6 +9,7 @@ use Celery\Event;
 use Celery\Events;
 use Celery\ResultTimeout;
 use Celery\Unreadable;
+use CeleryBridge\Exceptions\JobCannotRunOnCelery;
 use CeleryBridge\History\Recorder;
 use CeleryBridge\TaskMessage;
 use CeleryConnectionException;
@@ -51,6 +52,7 @@ final class Listener
      * @param  (Closure(TaskMessage): mixed)|null  $post  posts the task of a row; null: does not post
      * @param  float  $patience  seconds in which a program posts the task after it has written the row
      * @param  Recorder|null  $recorder  counts the events for the history
+     * @param  bool  $hasEvents  false if the broker has none for PHP, as RabbitMQ
      */
     public function __construct(
         private readonly Closure $client,
@@ -62,6 +64,7 @@ final class Listener
         private readonly ?Closure $post = null,
         private readonly float $patience = 60.0,
         private readonly ?Recorder $recorder = null,
+        private readonly bool $hasEvents = true,
     ) {
         $this->lease = 3 * $interval;
     }
@@ -76,12 +79,17 @@ final class Listener
         $this->recorder?->turn();
         if (microtime(true) >= $this->nextReading) {
             // Before the reading, so that no end falls between the two.
-            $this->events ??= ($this->client)()->events('task-*', INF);
+            if ($this->hasEvents) {
+                $this->events ??= ($this->client)()->events('task-*', INF);
+            }
             $this->read();
             $this->nextReading = microtime(true) + $this->interval;
         }
 
         $wait = max(0.0, min(1.0, $this->nextReading - microtime(true)));
+        if ($this->events === null) {
+            usleep((int) ($wait * 1_000_000));
+        }
         $batch = [];
         while (count($batch) < self::BATCH && ($event = $this->events?->next($batch === [] ? $wait : 0.0)) !== null) {
             $batch[] = $event;
@@ -242,6 +250,7 @@ final class Listener
 
     private function end(stdClass $row, Outcome $outcome): void
     {
+        $outcome = $this->skipped($row, $outcome) ?? $outcome;
         if ($this->jobs->end($row, $outcome, $this->lease)) {
             $this->settle($row, $outcome);
         }
@@ -250,7 +259,49 @@ final class Listener
     private function settle(stdClass $row, Outcome $outcome): void
     {
         $this->settlement->run($row, $outcome);
+        $message = self::messageOf($row);
+        if ($outcome->state !== Outcome::SUCCESS && $message?->after()) {
+            // No worker says of each of them that it will not run.
+            foreach ($this->jobs->openOf($this->connection, $message->after()) as $follower) {
+                $this->end($follower, Outcome::skipped($row->task));
+            }
+        }
         $this->jobs->settled($row->id);
-        ($this->client)()->result($row->id)->forget();
+        if (! $message?->keepsResult()) {
+            ($this->client)()->result($row->id)->forget();
+        }
+    }
+
+    /**
+     * Returns the end of a task that a worker calls a failure although it never began: the one before
+     * it failed. Null for a failure of its own.
+     */
+    private function skipped(stdClass $row, Outcome $outcome): ?Outcome
+    {
+        $message = $outcome->state === Outcome::FAILURE ? self::messageOf($row) : null;
+        if (! $message?->isOfCanvas()) {
+            return null;
+        }
+        if ($outcome->type === Outcome::OF_CHORD) {
+            return Outcome::skipped($row->task, $outcome->message);
+        }
+        $before = $message->before();
+        if ($before === null) {
+            return null;
+        }
+        $known = $this->jobs->find($this->connection, $before);
+        $end = $known?->ended_at === null ? ($this->outcomes([$before])[$before] ?? null)?->state : $known->state;
+
+        return in_array($end, [Outcome::FAILURE, Outcome::REVOKED], true) ? Outcome::skipped($known?->task ?? $before) : null;
+    }
+
+    /** Returns the message of a row; null if its payload cannot be read. */
+    private static function messageOf(stdClass $row): ?StoredMessage
+    {
+        try {
+            return StoredMessage::of((string) $row->payload);
+        } catch (JobCannotRunOnCelery) {
+            return null;
+        }
     }
 }

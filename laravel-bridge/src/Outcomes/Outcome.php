@@ -19,6 +19,11 @@ final class Outcome
 
     public const REVOKED = 'REVOKED';
 
+    /** The exception of the body of a chord that did not begin: a task of its header has failed. */
+    public const OF_CHORD = 'ChordError';
+
+    private const SKIPPED = 'it did not begin: ';
+
     /** What Celery stores for a task that was not begun before its `expires`. */
     private const EXPIRED = 'expired';
 
@@ -82,13 +87,26 @@ final class Outcome
     }
 
     /**
+     * Returns the end of a task that did not begin, because another one of its chain or chord has
+     * failed. That is not a failure of its own.
+     *
+     * @param  string  $task  the task that has failed
+     * @param  string|null  $reason  null: the task before it
+     */
+    public static function skipped(string $task, ?string $reason = null): self
+    {
+        return new self(self::REVOKED, null, null, self::SKIPPED.($reason ?? "{$task}, the task before it, has no result"));
+    }
+
+    /**
      * Returns true if Laravel calls this end a failure. A task that expired has passed the job's
      * `retryUntil()`, which is a failure in Laravel; a task that was revoked is not.
      */
     public function isFailure(): bool
     {
         return $this->state === self::FAILURE
-            || $this->state === self::REVOKED && str_contains($this->message, self::EXPIRED);
+            || $this->state === self::REVOKED && str_contains($this->message, self::EXPIRED)
+                && ! str_starts_with($this->message, self::SKIPPED);
     }
 
     public function exception(string $id): TaskFailed

@@ -16,6 +16,14 @@ final class StoredMessage
     /** The key of a payload that has the message. */
     public const KEY = 'celery';
 
+    /** Beside the message: the application reads the stored result, so it must stay. */
+    public const KEEPS_RESULT = 'keeps_result';
+
+    /** Beside the message: the ids of the task before it, and of those that begin after it. */
+    public const BEFORE = 'before';
+
+    public const AFTER = 'after';
+
     /**
      * @param  array<string, mixed>  $payload  the whole payload, with objects as stdClass
      * @param  array<string, mixed>  $message
@@ -58,6 +66,34 @@ final class StoredMessage
             'queue' => $task->queue,
             'fields' => $task->fields,
         ];
+    }
+
+    /** Returns true if the application reads the stored result. */
+    public function keepsResult(): bool
+    {
+        return ! empty($this->message[self::KEEPS_RESULT]);
+    }
+
+    /** Returns true if the task is part of a chain, group or chord. */
+    public function isOfCanvas(): bool
+    {
+        return isset($this->message[self::AFTER]);
+    }
+
+    /** Returns the id of the task that must succeed before this one begins; null if there is none. */
+    public function before(): ?string
+    {
+        return isset($this->message[self::BEFORE]) ? (string) $this->message[self::BEFORE] : null;
+    }
+
+    /**
+     * Returns the ids of the tasks that begin when this one has succeeded.
+     *
+     * @return list<string>
+     */
+    public function after(): array
+    {
+        return array_values(array_map(strval(...), (array) ($this->message[self::AFTER] ?? [])));
     }
 
     /** Returns the task as it was to be posted. */

@@ -6,9 +6,11 @@ namespace CeleryBridge\Outcomes;
 
 use Illuminate\Contracts\Config\Repository;
 use Illuminate\Contracts\Container\Container;
+use Illuminate\Database\Connection;
 use Illuminate\Database\ConnectionInterface;
 use Illuminate\Database\Query\Builder;
 use Illuminate\Queue\Failed\DatabaseUuidFailedJobProvider;
+use Illuminate\Support\Carbon;
 use Illuminate\Support\Collection;
 use stdClass;
 use Throwable;
@@ -30,7 +32,14 @@ final class TrackedJobs
     /** The number of rows of one statement. */
     private const BATCH = 500;
 
-    private ?bool $exists = null;
+    /** Seconds after which a table that was missing is looked for again. */
+    private const LOOK_AGAIN = 10;
+
+    /** The databases of tenants that are remembered. */
+    private const DATABASES = 1_000;
+
+    /** @var array<string, int|true> by database: true, or the time until which the table counts as missing */
+    private array $found = [];
 
     public function __construct(private readonly Container $container, private readonly Repository $config)
     {
@@ -49,18 +58,34 @@ final class TrackedJobs
         return $this->exist();
     }
 
-    /** Returns true if the table exists. A database that cannot be asked has none. */
+    /**
+     * Returns true if the table exists in the default database of this moment. A database that cannot
+     * be asked has none.
+     *
+     * A process may live for days, and a migration may run meanwhile. So a table that was found is not
+     * looked for again, and a missing one is after some seconds.
+     */
     public function exist(): bool
     {
-        if ($this->exists !== true && $this->container->bound('db')) {
-            try {
-                $this->exists ??= $this->db()->getSchemaBuilder()->hasTable(self::TABLE);
-            } catch (Throwable) {
-                $this->exists = null;
+        try {
+            if (! $this->container->bound('db')) {
+                return false;
             }
-        }
+            $database = $this->db();
+            assert($database instanceof Connection);
+            $key = "{$database->getName()}\0{$database->getDatabaseName()}";
+            $now = Carbon::now()->getTimestamp();
+            $found = $this->found[$key] ?? 0;
+            if ($found !== true && $found <= $now) {
+                $found = $database->getSchemaBuilder()->hasTable(self::TABLE) ?: $now + self::LOOK_AGAIN;
+                $this->found = array_slice($this->found, 1 - self::DATABASES, null, true);
+                $this->found[$key] = $found;
+            }
 
-        return $this->exists ?? false;
+            return $found === true;
+        } catch (Throwable) {
+            return false;
+        }
     }
 
     /**

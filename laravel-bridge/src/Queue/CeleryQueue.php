@@ -11,7 +11,9 @@ use CeleryBridge\Exceptions\ArgumentCannotBeSent;
 use CeleryBridge\Exceptions\JobCannotRunOnCelery;
 use CeleryBridge\Exceptions\ServedByCelery;
 use CeleryBridge\TaskMessage;
+use CeleryBridge\Transport\ExtensionTransport;
 use Closure;
+use Illuminate\Container\Container;
 use Illuminate\Contracts\Queue\ClearableQueue;
 use Illuminate\Contracts\Queue\Queue as QueueContract;
 use Illuminate\Contracts\Queue\ShouldBeUnique;
@@ -52,6 +54,18 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
         private readonly ?bool $afterCommit = null,
         private readonly bool $callFailed = true,
     ) {
+    }
+
+    /**
+     * Returns the queue "celery" without a configuration of its own.
+     */
+    public static function of(Container $container): self
+    {
+        $queue = new self(static fn (): Factory => $container->make(Factory::class));
+        $queue->setContainer($container);
+        $queue->setConnectionName('celery');
+
+        return $queue;
     }
 
     /**

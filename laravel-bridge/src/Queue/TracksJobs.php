@@ -47,6 +47,23 @@ trait TracksJobs
     }
 
     /**
+     * Returns the row of a task that this queue does not post: of a canvas, or tracked on request.
+     *
+     * @param  array<string, mixed>  $more  what the payload has beside the message
+     * @return array<string, mixed>
+     */
+    public function rowOf(TaskMessage $task, string $connection, array $more): array
+    {
+        $payload = $task->job !== null
+            ? $this->payloadOf(new Posting($task->job, $this->settingsOf($task->job), $task, null))
+            : ['uuid' => $task->id, 'displayName' => $task->name, 'job' => $task->name, 'data' => ['commandName' => $task->name]]
+                + (array) ($task->fields[LaravelHeader::NAME] ?? []);
+        $payload[StoredMessage::KEY] = $more + StoredMessage::toArray($task, $connection);
+
+        return $this->row($task, $connection, $payload);
+    }
+
+    /**
      * @param  array<string, mixed>  $payload
      * @return array<string, mixed>
      */

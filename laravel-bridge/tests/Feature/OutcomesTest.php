@@ -278,6 +278,28 @@ final class OutcomesTest extends TestCase
         $this->assertCount(2, $this->broker->messages('celery'));
     }
 
+    public function test_a_running_process_notices_the_table_and_asks_in_each_database(): void
+    {
+        $jobs = $this->app->make(TrackedJobs::class);
+        Schema::rename('celery_jobs', 'elsewhere');
+        $this->assertFalse($jobs->exist());
+        Schema::rename('elsewhere', 'celery_jobs');
+        $this->assertFalse($jobs->exist(), 'not each dispatch asks');
+
+        $this->travel(11)->seconds();
+        $this->assertTrue($jobs->exist());
+        $id = $this->dispatched();
+        $this->assertSame('PENDING', $this->row($id)->state);
+
+        // A tenant whose database has no such table.
+        touch("{$this->sandbox->path}/database/tenant.sqlite");
+        config(['database.connections.tenant' => ['database' => "{$this->sandbox->path}/database/tenant.sqlite"] + config('database.connections.sqlite')]);
+        DB::setDefaultConnection('tenant');
+        $this->assertFalse($jobs->exist());
+        DB::setDefaultConnection('sqlite');
+        $this->assertTrue($jobs->exist());
+    }
+
     public function test_rows_of_jobs_that_ended_long_ago_are_deleted(): void
     {
         [$ended, $open] = [$this->dispatched(), $this->dispatched()];

@@ -8,12 +8,15 @@ use CeleryBridge\Attributes\CeleryTask;
 use CeleryBridge\Exceptions\TaskFailed;
 use CeleryBridge\Facades\Celery;
 use CeleryBridge\Jobs\CeleryTaskJob;
+use CeleryBridge\Tests\fixtures\jobs\FailsOnWorker;
 use CeleryBridge\Tests\Support\TestCase;
 use CeleryTests\Background;
 use CeleryTests\Programs;
+use CeleryTests\Wait;
+use Illuminate\Support\Facades\DB;
 use RuntimeException;
 
-foreach (['Background', 'Programs'] as $class) {
+foreach (['Background', 'Programs', 'Wait'] as $class) {
     require_once dirname(__DIR__, 2)."/support/{$class}.php";
 }
 
@@ -30,6 +33,11 @@ final class AddsNumbers extends CeleryTaskJob
  */
 final class CanvasOnWorkersTest extends TestCase
 {
+    protected function config(): array
+    {
+        return ['queue' => self::queueConfig()];
+    }
+
     public function test_on_a_python_worker(): void
     {
         $this->assertAnswers(['python']);
@@ -43,6 +51,42 @@ final class CanvasOnWorkersTest extends TestCase
     public function test_on_both(): void
     {
         $this->assertAnswers(['python', 'ours']);
+    }
+
+    public function test_the_outcomes_of_a_chain_on_a_python_worker(): void
+    {
+        $this->assertOutcomes('python');
+    }
+
+    public function test_the_outcomes_of_a_chain_on_our_worker(): void
+    {
+        $this->assertOutcomes('ours');
+    }
+
+    private function assertOutcomes(string $kind): void
+    {
+        $url = $this->broker()->url;
+        config(['celery.connections.default.url' => $url]);
+        $this->command('migrate', ['--force' => true]);
+        $this->createFailedJobsTable();
+        $this->createTasksTable();
+        $worker = $this->worker($kind, $url);
+        $add = Celery::task('proj.add', [1, 2])->immutable();
+
+        Celery::chain([new AddsNumbers(1, 1), new FailsOnWorker('alas'), new FailsOnWorker('never begun'), $add])->tracked()->post();
+        Celery::chord([new AddsNumbers(1, 1), new FailsOnWorker('in a header')], new FailsOnWorker('a body'))->post();
+        Wait::until('the ends of all tasks', 60, function (): bool {
+            $this->command('celery:listen', ['--once' => true]);
+
+            return ! DB::table('celery_jobs')->whereNull('settled_at')->exists();
+        });
+
+        $states = array_count_values(DB::table('celery_jobs')->pluck('state')->all());
+        ksort($states);
+        $this->assertSame(['FAILURE' => 2, 'REVOKED' => 3, 'SUCCESS' => 2], $states);
+        $this->assertSame(['alas', 'in a header'], DB::table('tasks')->orderBy('name')->pluck('name')->all(), 'failed() of what ran');
+        $this->assertSame(2, DB::table('failed_jobs')->count());
+        $worker->stop();
     }
 
     /**
