@@ -569,9 +569,11 @@ namespace Celery {
         /**
          * Returns the parts of a server's URL, as a client reads it, without connecting. What the URL does not have is
          * null. `path` is that of a unix socket; `ssl` has the TLS options that the URL sets, named as in PHP's `ssl`
-         * stream context.
+         * stream context. `sentinels` are the addresses of Sentinels, which stand in place of a host. Of a RabbitMQ,
+         * `scheme` is `amqp` or `amqps`, and only `tls` and `display` are given. `display` is the whole address for
+         * people, with a masked password.
          *
-         * @return array{tls: bool, host: ?string, port: ?int, path: ?string, username: ?string, password: ?string, database: ?int, ssl: array<string, string|bool>, priority_steps: list<int>|null, sep: ?string}
+         * @return array{tls: bool, host: ?string, port: ?int, path: ?string, username: ?string, password: ?string, database: ?int, ssl: array<string, string|bool>, priority_steps: list<int>|null, sep: ?string, scheme: string, display: string, sentinels: list<string>|null, master_name: ?string}
          * @throws \CeleryException The URL cannot be used. The message does not repeat it.
          */
         public static function parseUrl(#[\SensitiveParameter] string $url): array {}
@@ -739,6 +741,13 @@ namespace Celery {
          * @throws \CeleryException
          */
         public function queueLengths(string ...$queues): array {}
+
+        /**
+         * Returns the number of tasks that workers hold and have not acknowledged, of all queues.
+         *
+         * @throws \CeleryException
+         */
+        public function heldTasks(): int {}
 
         /**
          * Returns the first waiting tasks of a queue, in the order in which workers take them. They stay in the queue.

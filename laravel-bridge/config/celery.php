@@ -38,9 +38,11 @@ return [
         'default' => [
 
             // The address of the broker, in one of three forms. The first form that is set counts.
-            // 1. A URL: redis://, rediss://, unix:///path. The single values below fill in the parts
-            // that the URL does not have.
+            // 1. A URL: redis://, rediss://, unix:///path, sentinel://, amqp://. The single values below
+            // fill in the parts that the URL does not have. Several Sentinels are one text with
+            // semicolons, or an array.
             'url' => env('CELERY_BROKER_URL'),
+            'master_name' => env('CELERY_MASTER_NAME'),
 
             // 2. The name of one of Laravel's own connections: "default" is database.redis.default.
             'redis' => env('CELERY_REDIS'),

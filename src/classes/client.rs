@@ -80,6 +80,7 @@ pub(super) fn declare() -> Result<(), DeclareError> {
                 .returning(Type::ARRAY),
             method("purge", handler!(queues::purge), queue_names()).returning(Type::INT),
             method("queueLengths", handler!(queues::lengths), queue_names()).returning(Type::ARRAY),
+            method("heldTasks", handler!(queues::held), []).returning(Type::INT),
             method(
                 "waitingTasks",
                 handler!(waiting_task::of_client),

@@ -70,7 +70,7 @@ final class ConnectionSettings
         }
 
         $backend = $config['result_backend'] ?? null;
-        if (is_string($backend) && $backend !== '') {
+        if (is_string($backend) && $backend !== '' || is_array($backend) && $backend !== [] && array_is_list($backend)) {
             $backend = ['url' => $backend];
         }
         if (! is_array($backend) && ! in_array($backend, [null, false, ''], true)) {
@@ -116,7 +116,12 @@ final class ConnectionSettings
 
         unset($redis['options'], $redis['clusters']);
         if (! is_string($reference) || ! is_array($redis[$reference] ?? null)) {
-            $said = is_string($reference) ? $reference : get_debug_type($reference);
+            // An address that was written here by mistake may have a login.
+            $said = match (true) {
+                ! is_string($reference) => get_debug_type($reference),
+                strpbrk($reference, '@:') !== false => '**',
+                default => $reference,
+            };
 
             throw InvalidConfiguration::in($name, "config/database.php has no redis connection [{$said}]");
         }

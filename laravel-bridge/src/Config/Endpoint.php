@@ -13,7 +13,7 @@ use SensitiveParameter;
 use SensitiveParameterValue;
 
 /**
- * The address of one server and the login. It is made from the array of one connection, in any of
+ * The address of a server and the login. It is made from the array of one connection, in any of
  * the spellings that config/celery.php, Laravel's database.redis.* and celery-php use.
  *
  * No dump, cast, export or trace shows the login or the passphrase of a key, and it cannot be
@@ -23,6 +23,9 @@ final class Endpoint implements JsonSerializable
 {
     private const DEFAULT_PORT = 6379;
 
+    /** The keys of a RabbitMQ that its URL does not hold. */
+    private const BESIDE_RABBITMQ = ['ssl', 'ssl_options', 'sslOptions', 'context', 'priority_steps', 'sep'];
+
     /**
      * The hidden values: [username, password, passphrase of the key]. A user without a password may
      * be a token.
@@ -31,6 +34,9 @@ final class Endpoint implements JsonSerializable
 
     /** False if the address is a URL, and the extension that reads it is not loaded. */
     private bool $isRead = true;
+
+    /** The URL of a RabbitMQ or of Sentinels, in place of the single values. */
+    private ?WholeUrl $whole = null;
 
     /**
      * @param  string  $host  a name, an address, or the path of a unix socket
@@ -65,13 +71,24 @@ final class Endpoint implements JsonSerializable
         }
 
         $asHost = empty($config['url']) ? self::urlAsHost($config['host'] ?? null) : null;
-        $url = $asHost ?? $config['url'] ?? null;
-        $hasUrl = is_string($url) && $url !== '';
-        if ($hasUrl && ! Extension::loaded()) {
+        $url = $asHost ?? $config['url'] ?? '';
+        $url = is_array($url) ? implode(';', $url) : (string) $url;
+        if ($url === '') {
+            WholeUrl::refuseKeysOfSentinels($name, $config);
+            $tls = filter_var($config['tls'] ?? false, FILTER_VALIDATE_BOOL) || self::sslOptions($name, $config) !== [];
+            $url = (string) WholeUrl::ofRabbitMq($config, $tls);
+            $config = $url === '' ? $config : array_intersect_key($config, array_flip(self::BESIDE_RABBITMQ));
+        }
+        if ($url !== '' && ! Extension::loaded()) {
             return self::unread();
         }
-        $given = $hasUrl ? ServerUrl::parse($name, $url) : [];
+        $given = $url === '' ? [] : ServerUrl::read($name, $url);
+        $whole = $given === [] ? null : WholeUrl::of($name, $url, $given, $config);
+        if ($whole !== null) {
+            return self::ofWhole($name, $whole, $given, $config);
+        }
         if ($given !== []) {
+            $given = ServerUrl::keys($given);
             // Other keys fill in what a `url` lacks, as in Laravel. A URL in the place of the host stands
             // beside celery-php's own default port, which does not count.
             $keys = $asHost === null ? $config : [];
@@ -121,6 +138,40 @@ final class Endpoint implements JsonSerializable
     }
 
     /**
+     * @param  array<string, mixed>  $given  the parts of the URL
+     * @param  array<string, mixed>  $config
+     */
+    private static function ofWhole(
+        string $name,
+        WholeUrl $whole,
+        #[SensitiveParameter] array $given,
+        #[SensitiveParameter] array $config,
+    ): self {
+        // The URL has them already. The extension refuses others beside them.
+        $ssl = $given['ssl'] === [] ? self::sslOptions($name, $config) : [];
+        if ($ssl === [] && ! $given['tls'] && filter_var($config['tls'] ?? false, FILTER_VALIDATE_BOOL)) {
+            if ($whole->isRabbitMq) {
+                throw InvalidConfiguration::in($name, '"tls" stands beside a URL amqp://; with TLS, the URL begins with amqps://');
+            }
+            $ssl = ['verify_peer' => true];
+        }
+        $endpoint = new self(
+            $given['scheme'],
+            '',
+            0,
+            null,
+            null,
+            0,
+            array_diff_key($ssl, ['passphrase' => 0]),
+            self::text($ssl['passphrase'] ?? null),
+            PriorityLists::fromConfig($name, $config['priority_steps'] ?? null, $config['sep'] ?? null),
+        );
+        $endpoint->whole = $whole;
+
+        return $endpoint;
+    }
+
+    /**
      * Returns an endpoint that can only be shown.
      */
     private static function unread(): self
@@ -137,13 +188,13 @@ final class Endpoint implements JsonSerializable
      *
      * @return array{
      *     host: string,
-     *     login: string|null,
-     *     password: string|null,
-     *     vhost: int,
+     *     login?: string|null,
+     *     password?: string|null,
+     *     vhost?: int,
      *     exchange: string,
      *     binding: string,
-     *     port: int,
-     *     connector: string,
+     *     port?: int,
+     *     connector?: string,
      *     persistent_messages: bool,
      *     result_expire: int,
      *     ssl_options: array<string, mixed>,
@@ -157,53 +208,28 @@ final class Endpoint implements JsonSerializable
     {
         $this->ensureRead();
         [$username, $password] = $this->secrets->getValue();
-
-        return [
+        $server = $this->whole !== null ? ['host' => $this->whole->reveal()] : [
             'host' => $this->host,
             'login' => $username,
             'password' => $password,
             'vhost' => $this->database,
-            'exchange' => 'celery',
-            'binding' => 'celery',
             'port' => $this->port,
             'connector' => $this->connector,
+        ];
+
+        return $server + [
+            'exchange' => 'celery',
+            'binding' => 'celery',
             'persistent_messages' => false,
             'result_expire' => 0,
             'ssl_options' => $this->ssl(),
         ] + ($this->priorities?->toArguments() ?? []);
     }
 
-    /**
-     * Returns the connection in the form of Laravel's Redis component, without the application's
-     * key prefix.
-     *
-     * @return array<string, mixed>
-     *
-     * @throws ExtensionNotLoaded the address is a URL, and the extension is not loaded
-     */
-    public function toLaravelRedis(float $timeout): array
+    /** Returns true for a RabbitMQ. */
+    public function isRabbitMq(): bool
     {
-        $this->ensureRead();
-        $config = [
-            'host' => $this->host,
-            'port' => $this->isSocket() ? 0 : $this->port,
-            'database' => $this->database,
-            'timeout' => $timeout,
-            'read_timeout' => $timeout,
-            'read_write_timeout' => $timeout,
-        ];
-
-        if ($this->isSocket()) {
-            $config += ['scheme' => 'unix', 'path' => $this->host];
-        } elseif ($this->isTls()) {
-            $config += ['scheme' => 'tls', 'context' => ['stream' => $this->ssl()], 'ssl' => $this->ssl()];
-        }
-        [$username, $password] = $this->secrets->getValue();
-
-        return $config + array_filter(
-            ['username' => $username, 'password' => $password],
-            static fn (?string $value): bool => $value !== null,
-        );
+        return $this->whole !== null && $this->whole->isRabbitMq;
     }
 
     public function isSocket(): bool
@@ -223,6 +249,9 @@ final class Endpoint implements JsonSerializable
     {
         if (! $this->isRead) {
             return 'a URL, which only the extension reads';
+        }
+        if ($this->whole !== null) {
+            return $this->whole->display;
         }
         [$username, $password] = $this->secrets->getValue();
         $login = match (true) {
@@ -289,7 +318,7 @@ final class Endpoint implements JsonSerializable
      */
     private static function urlAsHost(#[SensitiveParameter] mixed $host): ?string
     {
-        return is_string($host) && preg_match('#^(?:(?:rediss?|tls|tcp)://.*[@/?]|(?:redis\+socket|redis\+unix|socket|unix)://)#i', $host) === 1 ? $host : null;
+        return is_string($host) && preg_match('#^(?:(?:rediss?|tls|tcp)://.*[@/?]|(?:redis\+socket|redis\+unix|socket|unix|sentinel|amqps?|pyamqp)://)#i', $host) === 1 ? $host : null;
     }
 
     /**

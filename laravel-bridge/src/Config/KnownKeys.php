@@ -13,7 +13,8 @@ final class KnownKeys
     /** The keys of a server's address and login: for a connection, or its result backend. */
     private const SERVER = [
         'url', 'redis', 'connector', 'scheme', 'host', 'path', 'port', 'username', 'user', 'login', 'password', 'database',
-        'db', 'vhost', 'tls', 'ssl', 'ssl_options', 'sslOptions', 'context',
+        'db', 'vhost', 'tls', 'ssl', 'ssl_options', 'sslOptions', 'context', 'master_name', 'sentinel_username',
+        'sentinel_password',
     ];
 
     /**
@@ -34,7 +35,7 @@ final class KnownKeys
         'address' => 'host', 'server' => 'host', 'hostname' => 'host', 'socket' => 'path', 'unix_socket' => 'path',
         'driver' => 'connector', 'client' => 'connector', 'transport' => 'connector',
         'name' => 'username', 'pass' => 'password', 'passwd' => 'password', 'secret' => 'password', 'auth' => 'password',
-        'virtual_host' => 'database', 'index' => 'database',
+        'virtual_host' => 'database', 'index' => 'database', 'service' => 'master_name', 'service_name' => 'master_name',
         'backend' => 'result_backend', 'results' => 'result_backend', 'result' => 'result_backend',
         'result_url' => 'result_backend', 'queues' => 'queue', 'routing_key' => 'queue', 'default_queue' => 'queue',
         'read_timeout' => 'timeout', 'connect_timeout' => 'timeout', 'post_timeout' => 'timeout', 'encryption' => 'tls',

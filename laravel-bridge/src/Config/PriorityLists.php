@@ -8,15 +8,11 @@ use CeleryBridge\Exceptions\InvalidConfiguration;
 use SensitiveParameter;
 
 /**
- * Names the lists of a queue on Redis: kombu's transport options priority_steps and sep. They must
- * be equal in every program that uses the queue. A missing option has the value of php.ini.
+ * How the lists of a queue on Redis are named: kombu's transport options priority_steps and sep. They
+ * must be equal in every program that uses the queue. A missing option has the value of php.ini.
  */
 final class PriorityLists
 {
-    private const DEFAULT_STEPS = '0,3,6,9';
-
-    private const DEFAULT_SEPARATOR = "\x06\x16";
-
     /**
      * @param  list<int>|null  $steps
      */
@@ -42,25 +38,6 @@ final class PriorityLists
         }
 
         return $steps === null && $separator === null ? null : new self($steps, $separator);
-    }
-
-    /**
-     * Returns the lists of a queue, the most urgent first. A connection without settings has those
-     * of php.ini.
-     *
-     * @return list<string>
-     */
-    public static function of(?self $priorities, string $queue): array
-    {
-        $directive = static fn (string $name): string => (string) ini_get("celery.{$name}");
-        $steps = $priorities?->steps ?? explode(',', $directive('priority_steps') ?: self::DEFAULT_STEPS);
-        $separator = $priorities?->separator ?? $directive('priority_sep');
-        $separator = $separator === '' ? self::DEFAULT_SEPARATOR : $separator;
-
-        return array_map(
-            static fn (int|string $step): string => (int) $step === 0 ? $queue : $queue.$separator.(int) $step,
-            array_values($steps),
-        );
     }
 
     /**

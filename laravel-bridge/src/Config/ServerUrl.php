@@ -19,26 +19,37 @@ final class ServerUrl
     private const OF_PHPREDIS = ['tcp' => 'redis', 'tls' => 'rediss'];
 
     /**
-     * @return array<string, mixed> the keys of a connection's array that the URL gives
+     * Returns the parts of a URL, as the extension names them.
+     *
+     * @return array<string, mixed>
      *
      * @throws InvalidConfiguration the extension refuses the URL; its message has no part of it that may be secret
      */
-    public static function parse(string $name, #[SensitiveParameter] string $url): array
+    public static function read(string $name, #[SensitiveParameter] string $url): array
     {
         if (preg_match('~^\s*(tcp|tls)(://.*)$~is', $url, $parts) === 1) {
             $url = self::OF_PHPREDIS[strtolower($parts[1])].$parts[2];
         }
         try {
-            $given = Client::parseUrl($url);
+            return Client::parseUrl($url);
         } catch (UnusableUrl|ValueError $e) {
             throw InvalidConfiguration::in($name, $e->getMessage());
         }
+    }
 
-        if ($given['path'] !== null) {
-            $given = ['host' => $given['path'], 'database' => $given['database'] ?? 0] + $given;
+    /**
+     * Returns the keys of a connection's array that the URL of one Redis gives.
+     *
+     * @param  array<string, mixed>  $parts
+     * @return array<string, mixed>
+     */
+    public static function keys(#[SensitiveParameter] array $parts): array
+    {
+        if ($parts['path'] !== null) {
+            $parts = ['host' => $parts['path'], 'database' => $parts['database'] ?? 0] + $parts;
         }
-        unset($given['path']);
+        unset($parts['path'], $parts['scheme'], $parts['display']);
 
-        return ['connector' => 'redis'] + array_filter($given, static fn (mixed $value): bool => $value !== null && $value !== []);
+        return ['connector' => 'redis'] + array_filter($parts, static fn (mixed $value): bool => $value !== null && $value !== []);
     }
 }

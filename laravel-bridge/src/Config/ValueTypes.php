@@ -14,15 +14,22 @@ use Stringable;
  */
 final class ValueTypes
 {
-    private const TEXT = ['url', 'redis', 'connector', 'scheme', 'host', 'path', 'queue', 'exchange'];
+    private const TEXT = ['redis', 'connector', 'scheme', 'host', 'path', 'queue', 'exchange', 'master_name', 'sentinel_username'];
 
     /**
      * Text, or a number that was written without quotes. False means no value, as in celery-php.
      */
-    private const LOGIN = ['username', 'user', 'login', 'password'];
+    private const LOGIN = ['username', 'user', 'login', 'password', 'sentinel_password'];
 
     /** Keys whose text may be a URL, or any text. */
-    private const ANY = ['url', 'host', 'password', 'result_backend'];
+    private const ANY = ['url', 'host', 'password', 'sentinel_password', 'result_backend'];
+
+    /** Returns true for the URLs of several Sentinels. An empty list would mean the default address. */
+    private static function isListOfText(mixed $value): bool
+    {
+        return is_array($value) && $value !== [] && array_is_list($value)
+            && array_filter($value, static fn (mixed $url): bool => ! is_string($url) || trim($url) === '') === [];
+    }
 
     /**
      * Returns true if a text may be a URL with a login or a query, either of which may have a
@@ -44,6 +51,7 @@ final class ValueTypes
         foreach ($config as $key => $value) {
             $isText = $value === null || is_string($value) || $value instanceof Stringable;
             $isFit = match (true) {
+                $key === 'url' => $isText || self::isListOfText($value),
                 in_array($key, self::TEXT, true) => $isText,
                 in_array($key, self::LOGIN, true) => $isText || is_int($value) || $value === false,
                 default => true,

@@ -64,7 +64,7 @@ final class ListenCommand extends Command
             $transport->ensureUsable();
             $heartbeat = new ListenerHeartbeat($this->laravel->make('cache')->store(), $settings->name);
             $settlement = new Settlement($this->laravel);
-            $recorder = $this->recorder($settings, (float) $keep * 86_400);
+            $recorder = $settings->broker->isRabbitMq() ? null : $this->recorder($settings, (float) $keep * 86_400);
             $listener = new Listener(
                 $transport->client(...),
                 $settings->name,
@@ -75,6 +75,7 @@ final class ListenCommand extends Command
                 static fn (TaskMessage $task): array => $celery->connection($settings->name)->postMany([$task]),
                 60.0 + (float) $settings->timeout,
                 $recorder,
+                ! $settings->broker->isRabbitMq(),
             );
 
             if ($this->option('once')) {
@@ -91,7 +92,9 @@ final class ListenCommand extends Command
         }
 
         $this->obeySignals();
-        $this->inform("Listening to the outcomes of [{$settings->name}]");
+        $this->inform("Listening to the outcomes of [{$settings->name}]".($settings->broker->isRabbitMq()
+            ? '. RabbitMQ: only by their stored results, without events and history'
+            : ''));
         $failures = 0;
         while (! $this->ends) {
             try {

@@ -7,7 +7,6 @@ namespace CeleryBridge\Dashboard;
 use Celery\Inspect;
 use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Queue\ConfiguredQueues;
-use CeleryBridge\Queue\RedisQueues;
 use CeleryBridge\Transport\ExtensionTransport;
 use Illuminate\Contracts\Config\Repository;
 use Throwable;
@@ -57,17 +56,14 @@ final class LiveState
         $consumers = array_count_values(array_merge(...array_column($state['workers'], 'queues')));
         $names = array_unique([...ConfiguredQueues::of($settings, $this->config), ...array_map(strval(...), array_keys($consumers))]);
         sort($names);
-        $redis = new RedisQueues($settings);
+        $lengths = [];
+        try {
+            $lengths = (new ExtensionTransport($settings))->client()->queueLengths(...$names);
+        } catch (Throwable $e) {
+            $state['queues_error'] = $e->getMessage();
+        }
         foreach ($names as $name) {
-            $length = null;
-            if ($state['queues_error'] === null) {
-                try {
-                    $length = $redis->size($name);
-                } catch (Throwable $e) {
-                    $state['queues_error'] = $e->getMessage();
-                }
-            }
-            $state['queues'][] = ['name' => $name, 'length' => $length, 'consumers' => $consumers[$name] ?? 0];
+            $state['queues'][] = ['name' => $name, 'length' => $lengths[$name] ?? null, 'consumers' => $consumers[$name] ?? 0];
         }
         $state['dead'] = $this->deadLetters($settings);
 

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Queue;
 
+use Celery\Client;
 use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Context\LaravelHeader;
 use CeleryBridge\Contracts\Factory;
@@ -283,8 +284,8 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
         return ($this->manager)()->settings($this->connectionFor($job));
     }
 
-    protected function redis(): RedisQueues
+    protected function broker(): Client
     {
-        return new RedisQueues($this->settings());
+        return (new ExtensionTransport($this->settings()))->client();
     }
 }

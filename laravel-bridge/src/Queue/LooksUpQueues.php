@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Queue;
 
+use Celery\Client;
+
 /**
  * The part of Laravel's queue contract that reads and empties queues.
  */
@@ -17,7 +19,7 @@ trait LooksUpQueues
      */
     public function size($queue = null)
     {
-        return $this->redis()->size($this->queueFor($queue));
+        return array_sum($this->broker()->queueLengths($this->queueFor($queue)));
     }
 
     /**
@@ -49,7 +51,7 @@ trait LooksUpQueues
      */
     public function reservedSize($queue = null)
     {
-        return $this->redis()->heldByWorkers();
+        return $this->broker()->heldTasks();
     }
 
     /**
@@ -71,10 +73,10 @@ trait LooksUpQueues
      */
     public function clear($queue)
     {
-        return $this->redis()->clear($this->queueFor($queue));
+        return $this->broker()->purge($this->queueFor($queue));
     }
 
     abstract protected function queueFor(mixed $queue): string;
 
-    abstract protected function redis(): RedisQueues;
+    abstract protected function broker(): Client;
 }

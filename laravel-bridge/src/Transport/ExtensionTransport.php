@@ -15,6 +15,7 @@ use CeleryBridge\Contracts\Result;
 use CeleryBridge\Contracts\Transport;
 use CeleryBridge\Results\ExtensionResult;
 use CeleryBridge\TaskMessage;
+use CeleryPublishException;
 use Closure;
 use Illuminate\Support\Str;
 
@@ -46,7 +47,7 @@ final class ExtensionTransport implements Transport
             true,
             $task->queue ?? $this->settings->queue,
             ['id' => $task->id] + $task->fields,
-        ), self::publishing([$task]));
+        ), $this->publishing([$task]));
     }
 
     public function postMany(string $queue, array $tasks): void
@@ -58,17 +59,21 @@ final class ExtensionTransport implements Transport
             ),
             true,
             $queue,
-        ), self::publishing($tasks));
+        ), $this->publishing($tasks));
     }
 
     /**
      * Returns how the broker's answers are treated. A pipelined post would report its failure only at
-     * the end of the request, too late for a retry.
+     * the end of the request, too late for a retry. A RabbitMQ does not find out that it has a task
+     * already.
      *
      * @param  list<TaskMessage>  $tasks
      */
-    private static function publishing(array $tasks): ?string
+    private function publishing(array $tasks): ?string
     {
+        if ($this->settings->broker->isRabbitMq()) {
+            return 'confirmed';
+        }
         foreach ($tasks as $task) {
             if ($task->once) {
                 return 'once';
@@ -82,7 +87,7 @@ final class ExtensionTransport implements Transport
     {
         $this->call(
             fn () => \Celery\Client::fromCelery($this->compatible())->send(CanvasSignatures::of($canvas)),
-            self::publishing([]),
+            $this->publishing([]),
         );
     }
 
@@ -157,7 +162,12 @@ final class ExtensionTransport implements Transport
      */
     public function client(): \Celery\Client
     {
-        return $this->call(fn (): \Celery\Client => \Celery\Client::fromCelery($this->compatible()));
+        return $this->call(function (): \Celery\Client {
+            $client = \Celery\Client::fromCelery($this->compatible());
+            $timeout = $this->settings->timeout;
+
+            return $timeout === null ? $client : $client->with(postTimeout: $timeout, commandTimeout: $timeout);
+        });
     }
 
     /**
@@ -166,7 +176,30 @@ final class ExtensionTransport implements Transport
      */
     public function pingBroker(): void
     {
-        $this->ping($this->settings->broker);
+        if ($this->settings->broker->isRabbitMq()) {
+            $this->pingRabbitMq();
+        } else {
+            $this->ping($this->settings->broker);
+        }
+    }
+
+    /**
+     * Posts to a queue that does not exist, without creating it: a RabbitMQ that lets us in returns the
+     * message.
+     */
+    private function pingRabbitMq(): void
+    {
+        $queue = 'celery-doctor-'.Str::uuid();
+        try {
+            Extension::with(
+                ['celery.create_missing_queues' => 0],
+                fn () => $this->call(fn () => $this->compatible()->PostTask('celery.ping', [], false, $queue), 'confirmed'),
+            );
+        } catch (CeleryPublishException $e) {
+            if (! str_contains($e->getMessage(), $queue)) {
+                throw $e;
+            }
+        }
     }
 
     /**
@@ -209,7 +242,11 @@ final class ExtensionTransport implements Transport
 
     private function compatible(): CeleryAdvanced
     {
-        return $this->compatible ??= new CeleryAdvanced($this->settings->broker->toArguments(), $this->results());
+        return $this->compatible ??= new CeleryAdvanced(
+            $this->settings->broker->toArguments(),
+            // Without one, the extension takes that of php.ini, otherwise the broker.
+            $this->settings->resultBackend?->toArguments() ?? false,
+        );
     }
 
     /**

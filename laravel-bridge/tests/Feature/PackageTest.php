@@ -25,7 +25,7 @@ final class PackageTest extends TestCase
     {
         $suggested = $this->composer()['suggest'];
 
-        foreach ($this->packages('Celery', 'Laravel\\Pulse\\', 'PHPUnit\\', 'Predis\\', 'pcntl_') as $package) {
+        foreach ($this->packages('Celery', 'Laravel\\Pulse\\', 'PHPUnit\\', 'pcntl_') as $package) {
             $this->assertArrayHasKey($package, $suggested);
             $this->assertArrayNotHasKey($package, $this->composer()['require']);
         }
@@ -56,7 +56,7 @@ final class PackageTest extends TestCase
      */
     private function packages(string ...$prefixes): array
     {
-        $known = ['CeleryBridge\\', 'Illuminate\\', 'Symfony\\', 'Celery', 'Laravel\\Pulse\\', 'PHPUnit\\', 'Predis\\', 'pcntl_'];
+        $known = ['CeleryBridge\\', 'Illuminate\\', 'Symfony\\', 'Celery', 'Laravel\\Pulse\\', 'PHPUnit\\', 'pcntl_'];
         $packages = [];
 
         foreach ($this->names() as $name) {
@@ -79,7 +79,6 @@ final class PackageTest extends TestCase
             'Symfony\\' => 'symfony/'.strtolower((string) preg_replace('/(?<!^)[A-Z]/', '-$0', explode('\\', $name)[2])),
             'Laravel\\Pulse\\' => 'laravel/pulse',
             'PHPUnit\\' => 'phpunit/phpunit',
-            'Predis\\' => 'predis/predis',
             'pcntl_' => 'ext-pcntl',
             default => 'ext-celery',
         };

@@ -1,5 +1,5 @@
 --TEST--
-Client::queueLengths() and purge() count and delete waiting tasks of all priorities; fromCelery()
+Client::queueLengths(), heldTasks() and purge() count and delete tasks; fromCelery()
 --EXTENSIONS--
 celery
 --FILE--
@@ -21,6 +21,12 @@ $show($client->queueLengths(...['a' => $other]));
 var_dump(array_keys($client->queueLengths('123')));
 var_dump($client->purge(), $client->purge(), $client->purge($other, 'nothing'));
 $show($client->queueLengths($queue, $other));
+$there = new Client('redis://127.0.0.1:' . redis_port() . '/4');
+redis(4)->del('unacked_index');
+var_dump($there->heldTasks());
+redis(4)->zAdd('unacked_index', 1, 'a', 2, 'b');
+var_dump($there->heldTasks());
+redis(4)->del('unacked_index');
 show(fn () => $client->purge(''));
 show(fn () => $client->queueLengths('a', str_repeat('b', 1000)));
 show(fn () => (new Client('redis://127.0.0.1:1'))->purge());
@@ -49,6 +55,8 @@ int(4)
 int(0)
 int(1)
 {"default":0,"other":0}
+int(0)
+int(2)
 ValueError: Celery\Client::purge(): Argument #1 cannot be used: queue name is empty
 ValueError: %s
 CeleryConnectionException: Could not purge the queue on redis://127.0.0.1:1/0: Connection refused (os error 111). Check that Redis runs there, and the host and the port.

@@ -53,6 +53,7 @@ $do = [
         $api()->sendTask('proj.add', [2, 3]);
         $api()->waitingTasks();
         $api()->queueLengths();
+        $api()->heldTasks();
         $api()->purge();
     },
     'handle dead letters' => function () use ($api, $redis) {
@@ -133,4 +134,4 @@ post: done
 post many: done
 post without waiting: done
 forget: NOPERM %s 'del' %s
-26 rights
+28 rights

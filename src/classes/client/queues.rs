@@ -1,4 +1,4 @@
-//! `purge()` and `queueLengths()`.
+//! `purge()`, `queueLengths()` and `heldTasks()`.
 
 use std::rc::Rc;
 
@@ -43,6 +43,14 @@ pub(super) fn lengths(call: &mut Call<'_>) -> Result<(), Thrown> {
     Ok(())
 }
 
+/// Implements `heldTasks()`.
+pub(super) fn held(call: &mut Call<'_>) -> Result<(), Thrown> {
+    let config = call.state::<Client>()?.config()?;
+    let held = ask(&config, "count the tasks", redis::Client::held_tasks)?;
+    call.give(long(held));
+    Ok(())
+}
+
 /// Returns the queues of the arguments, or the default queue.
 fn queues(call: &Call<'_>, config: &Config) -> Result<Vec<String>, Thrown> {
     let named = call.named().map(|named| named.values());
@@ -71,7 +79,9 @@ fn ask(
     what: &str,
     call: impl FnOnce(&mut redis::Client, &mut blocking::Wait<'_>) -> Result<u64, ClientError>,
 ) -> Result<u64, Thrown> {
-    let endpoint = config.broker.redis("purge() and queueLengths()")?;
+    let endpoint = config
+        .broker
+        .redis("purge(), queueLengths() and heldTasks()")?;
     let deadline = Deadline::after(config.command_timeout());
     let answer = pool::with_limits(endpoint, config.limits(), deadline, call)
         .map_err(|error| errors::command(what, &config.broker, error))?;

@@ -1,7 +1,8 @@
 //! `parseUrl()`: the parts of a server's URL.
 
-use celery_client::Secret;
+use celery_client::mask::mask;
 use celery_client::redis::RedisUrl;
+use celery_client::{Endpoint, Secret};
 use ext_php_rs::types::Zval;
 
 use super::settings::unusable;
@@ -10,6 +11,9 @@ use crate::ffi::class::{Param, required};
 use crate::ffi::throw::Thrown;
 use crate::ffi::types::Type;
 use crate::ffi::value::{self, Key};
+
+/// The user and the password of RabbitMQ if a URL has none.
+const GUEST: &str = "guest";
 
 pub(super) fn parameters() -> [Param; 1] {
     [required("url").typed(Type::STRING).sensitive()]
@@ -21,18 +25,32 @@ pub(super) fn parse(call: &mut Call<'_>) -> Result<(), Thrown> {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Err(call.refuse(0, "must be valid UTF-8"));
     };
-    let url = RedisUrl::parse(text)
-        .map_err(|why| unusable(&format!("The URL cannot be used: {why}.")))?;
-    if url.sentinels.is_some() {
-        return Err(unusable(
-            "The URL names Sentinels, and not a server with a host: parseUrl() has no parts for them.",
-        ));
-    }
+    let wrong = |why| unusable(&format!("The URL cannot be used: {why}."));
+    let endpoint = Endpoint::from_url(text).map_err(wrong)?;
+    let display = display(&endpoint, text);
+    let url = match &endpoint {
+        Endpoint::Redis(_) => RedisUrl::parse(text).map_err(wrong)?,
+        Endpoint::Amqp(_) => RedisUrl::default(),
+    };
+    let tls = match &endpoint {
+        Endpoint::Redis(redis) => redis.tls().is_some(),
+        Endpoint::Amqp(rabbitmq) => rabbitmq.tls().is_some(),
+    };
+    let scheme = display.split("://").next().unwrap_or_default();
+    let (sentinels, master) = match url.sentinels.as_deref() {
+        Some(sentinels) => (
+            Some(sentinels.nodes().iter().map(ToString::to_string)),
+            sentinels.master().map(str::to_owned),
+        ),
+        None => (None, None),
+    };
+    let texts =
+        |texts: Vec<String>| value::list(texts.iter().map(|it| value::string(it.as_bytes())));
     let text = |text: Option<String>| text.map(|text| value::string(text.as_bytes()));
     let number = |number: Option<i64>| number.map(long);
     let steps = |steps: &[u8]| value::list(steps.iter().map(|&step| long(step.into())));
     let parts = [
-        ("tls", Some(truth(url.tls.is_some()))),
+        ("tls", Some(truth(tls))),
         ("host", text(url.host)),
         ("port", number(url.port.map(i64::from))),
         ("path", text(url.socket)),
@@ -57,6 +75,13 @@ pub(super) fn parse(call: &mut Call<'_>) -> Result<(), Thrown> {
             url.separator
                 .map(|it| value::string(it.as_str().as_bytes())),
         ),
+        ("scheme", text(Some(scheme.to_owned()))),
+        ("display", text(Some(display.clone()))),
+        (
+            "sentinels",
+            sentinels.map(|it| texts(it.collect())).transpose()?,
+        ),
+        ("master_name", text(master)),
     ];
     let entries = parts.into_iter().map(|(name, part)| {
         (
@@ -66,6 +91,19 @@ pub(super) fn parse(call: &mut Call<'_>) -> Result<(), Thrown> {
     });
     call.give(value::map(entries)?);
     Ok(())
+}
+
+/// Returns the address for people.
+fn display(endpoint: &Endpoint, url: &str) -> String {
+    match endpoint {
+        // The login has kombu's password, so the URL has a user alone, which may be a token.
+        Endpoint::Amqp(rabbitmq)
+            if rabbitmq.password().reveal() == GUEST && rabbitmq.username() != GUEST =>
+        {
+            mask(url)
+        }
+        _ => endpoint.display_url(),
+    }
 }
 
 /// Returns TLS options under their names, those of truth values as such.

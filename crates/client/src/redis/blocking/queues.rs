@@ -26,6 +26,16 @@ impl Client {
         Ok(length)
     }
 
+    /// Returns the number of tasks that workers hold and have not acknowledged, of all queues.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the server could not be asked.
+    pub fn held_tasks(&mut self, wait: &mut Wait<'_>) -> Result<u64, ClientError> {
+        let mut zcard = redis::cmd("ZCARD");
+        zcard.arg(self.keys().unacked_index());
+        number(&self.ask(&zcard, Shape::Short, wait, "counting the tasks")?)
+    }
+
     /// Calls `take` for the messages of up to `limit` waiting tasks of a queue: the most urgent list
     /// first, and of each list the oldest message first. They stay where they are. If workers take
     /// messages meanwhile, some may be left out or appear twice.

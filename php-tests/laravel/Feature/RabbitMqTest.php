@@ -1,0 +1,136 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Tests\Feature;
+
+use CeleryBridge\Events\TaskFailed;
+use CeleryBridge\Facades\Celery;
+use CeleryBridge\Outcomes\Listener;
+use CeleryBridge\Outcomes\Settlement;
+use CeleryBridge\Outcomes\TrackedJobs;
+use CeleryBridge\Tests\fixtures\jobs\FailsOnWorker;
+use CeleryBridge\Tests\Support\TestCase;
+use CeleryBridge\Transport\ExtensionTransport;
+use CeleryTests\Background;
+use CeleryTests\Programs;
+use CeleryTests\Wait;
+use Illuminate\Support\Facades\DB;
+use Illuminate\Support\Facades\Event;
+use Illuminate\Support\Facades\Queue;
+use RuntimeException;
+
+foreach (['Background', 'Programs', 'Wait'] as $class) {
+    require_once dirname(__DIR__, 2)."/support/{$class}.php";
+}
+
+/**
+ * Tasks and jobs through a real RabbitMQ to a Python worker, with the results in Redis.
+ */
+final class RabbitMqTest extends TestCase
+{
+    private Background $rabbitMq;
+
+    private string $url;
+
+    protected function config(): array
+    {
+        return ['queue' => self::queueConfig()];
+    }
+
+    protected function setUp(): void
+    {
+        parent::setUp();
+        $results = $this->broker()->url;
+        if (trim((string) shell_exec('command -v rabbitmq-server')) === '') {
+            $this->markTestSkipped('rabbitmq-server is not installed');
+        }
+        try {
+            $testkit = Programs::path('testkit');
+        } catch (RuntimeException $e) {
+            $this->markTestSkipped($e->getMessage());
+        }
+        $this->rabbitMq = new Background([$testkit, 'up', 'rabbitmq', '--', 'sh', '-c', 'echo "at <$AMQP_URL>"; exec sleep 600']);
+        $this->rabbitMq->waitForText('at <amqp', 120);
+        preg_match('/at <(\S+)>/', $this->rabbitMq->log(), $found);
+        $this->url = $found[1];
+        config(['celery.connections.default' => ['url' => $this->url, 'result_backend' => $results, 'queue' => 'shop']]);
+    }
+
+    protected function tearDown(): void
+    {
+        if (isset($this->rabbitMq)) {
+            $this->rabbitMq->stop(60);
+        }
+        parent::tearDown();
+    }
+
+    public function test_tasks_jobs_and_the_doctor(): void
+    {
+        $this->command('migrate', ['--force' => true]);
+        $this->createFailedJobsTable();
+        $this->createTasksTable();
+        Event::fake([TaskFailed::class]);
+        // The first post creates the queue as Celery does.
+        $result = Celery::post('proj.add', [2, 3]);
+        $worker = $this->worker();
+        $this->assertSame(5, $result->get(60));
+        $this->assertSame(['a' => 3, 'b' => 7], Celery::group([
+            'a' => Celery::task('proj.add', [1, 2]), 'b' => Celery::task('proj.add', [3, 4]),
+        ])->post()->get(60));
+
+        $id = (string) Queue::connection('celery')->push(new FailsOnWorker('alas'));
+        $this->assertSame('PENDING', $this->app->make(TrackedJobs::class)->find('default', $id)?->state);
+        $settings = Celery::settings();
+        $listener = new Listener(
+            (new ExtensionTransport($settings))->client(...),
+            'default',
+            $this->app->make(TrackedJobs::class),
+            new Settlement($this->app),
+            0.5,
+            hasEvents: ! $settings->broker->isRabbitMq(),
+        );
+        Wait::until('the failure', 60, static function () use ($listener): bool {
+            $listener->turn();
+
+            return DB::table('failed_jobs')->exists();
+        });
+        $this->assertSame([$id], DB::table('failed_jobs')->pluck('uuid')->all());
+        Event::assertDispatchedTimes(TaskFailed::class, 1);
+        [$code, $output] = $this->command('celery:listen', ['--once' => true]);
+        $this->assertSame(0, $code, $output);
+        $worker->stop(60);
+
+        [$code, $output] = $this->command('celery:doctor', ['--json' => true]);
+        $this->assertSame(0, $code, $output);
+        $this->assertStringContainsString('"default: broker","ok":true', $output);
+
+        $wrong = str_replace('://', '://shop:hunterhush@', (string) preg_replace('~://[^@]*@~', '://', $this->url));
+        config(['celery.connections.default.url' => $wrong]);
+        Celery::forgetConnections();
+        [$code, $output] = $this->command('celery:doctor', ['--json' => true]);
+        $this->assertSame(1, $code, $output);
+        $this->assertStringContainsString('"default: broker","ok":false', $output);
+        $this->assertStringNotContainsString('hunterhush', $output);
+    }
+
+    private function worker(): Background
+    {
+        try {
+            $python = Programs::python('5.7');
+        } catch (RuntimeException $e) {
+            $this->markTestSkipped($e->getMessage());
+        }
+        $worker = new Background(
+            [$python, '-m', 'celery', '-A', 'proj', 'worker', '-l', 'info', '-P', 'threads', '-c', '2', '-Q', 'shop'],
+            [
+                'BROKER_URL' => $this->url, 'REDIS_URL' => (string) getenv('REDIS_URL'), 'TRANSPORT_OPTIONS' => '{}',
+                'PYTHONDONTWRITEBYTECODE' => '1', 'PYTHONUNBUFFERED' => '1',
+            ],
+            Programs::root().'/php-tests/interop/python',
+        );
+        $worker->waitForText(' ready.', 60);
+
+        return $worker;
+    }
+}
