@@ -8,6 +8,7 @@
 //! * [`mask`]: shows text that may hold a URL without its password.
 //! * [`secret`]: passwords that cannot be printed by accident.
 //! * [`tls`]: the configuration of rustls for an endpoint, on ring, never installed as a default.
+//! * `health` and `transport` (feature `aio`): what the async drivers share.
 //! * `blocking` (feature `blocking`): deadlines, interrupts, forks, names and sockets for drivers
 //!   that block.
 //! * [`amqp`]: the client of RabbitMQ.
@@ -20,10 +21,14 @@ pub mod amqp;
 pub mod backoff;
 pub mod endpoint;
 pub mod error;
+#[cfg(feature = "aio")]
+mod health;
 pub mod mask;
 pub mod redis;
 pub mod secret;
 pub mod tls;
+#[cfg(feature = "aio")]
+mod transport;
 
 #[cfg(feature = "blocking")]
 pub mod blocking;

@@ -13,7 +13,7 @@
 //! * [`limits`]: all limits, with their reasons.
 //! * `frame` and `wire`: frames, and the elements inside them.
 //! * [`Method`]: every method that a client needs, for reading and for writing.
-//! * [`Table`]: tables as JSON and JSON as tables. [`Properties`]: the header of a message.
+//! * [`Table`]: tables as JSON and JSON as tables; `members`: single members. [`Properties`]: the header of a message.
 //! * [`Session`]: handshake, channels, confirms, contents. [`Confirms`] and [`Heartbeats`] are
 //!   parts that it or its driver uses.
 //!
@@ -24,6 +24,7 @@ mod error;
 mod frame;
 mod heartbeat;
 pub mod limits;
+mod members;
 mod method;
 mod properties;
 mod session;

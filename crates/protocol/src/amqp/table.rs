@@ -49,7 +49,7 @@ impl<'a> Table<'a> {
 
 /// A table that was made of JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TableBuf(Vec<u8>);
+pub struct TableBuf(pub(super) Vec<u8>);
 
 impl TableBuf {
     /// Makes the table of a JSON object.

@@ -8,8 +8,8 @@ use celery_protocol::amqp::{Method, Reply};
 
 use super::link::{Link, unexpected_reply};
 use super::owing::Owing;
-use super::queue::QueueType;
 use crate::amqp::AmqpEndpoint;
+use crate::amqp::QueueType;
 use crate::blocking::connect::Connect;
 use crate::blocking::{CircuitOptions, Process, Wait};
 use crate::error::{ClientError, PublishError};

@@ -3,19 +3,15 @@
 //! A queue that may exist is never declared with guessed arguments, because the broker refuses
 //! arguments that differ from those of the queue (406). It is looked at first.
 
-use celery_protocol::amqp::{Method, Reply, Reserved, Short, Table, TableBuf};
+use celery_protocol::amqp::{Method, Reply, Reserved, Short, TableBuf};
 
 use super::client::Client;
 use super::link::{Link, unexpected_reply};
 use super::post::{Home, Post};
-use super::queue::{Queue, QueueState, QueueType};
+use crate::amqp::declaration::{self, NOT_FOUND, PRECONDITION_FAILED};
+use crate::amqp::{Queue, QueueState, QueueType};
 use crate::blocking::Wait;
 use crate::error::ClientError;
-
-/// RabbitMQ's code for something that does not exist.
-const NOT_FOUND: u16 = 404;
-/// RabbitMQ's code for a queue that exists with other arguments.
-const PRECONDITION_FAILED: u16 = 406;
 
 impl Client {
     /// Declares a queue.
@@ -115,10 +111,7 @@ fn create(
     let mut exists = look(link, home.queue, wait)?.is_some();
     if !exists {
         let mut queue = Queue::durable(home.queue);
-        if kind == Some(QueueType::Quorum) {
-            let kind = queue.arguments.set("x-queue-type", "quorum");
-            kind.map_err(|error| ClientError::Protocol(error.to_string()))?;
-        }
+        queue.set_type(kind.unwrap_or(QueueType::Classic));
         exists = match declare(link, &queue, wait) {
             Ok(_) => false,
             // Another program was faster, and declared it otherwise.
@@ -135,7 +128,7 @@ fn create(
 
 /// Returns `true` if an exchange of this name exists, whatever its kind.
 fn exchange_exists(link: &mut Link, name: &str, wait: &mut Wait<'_>) -> Result<bool, ClientError> {
-    let look = declaration_of_exchange(name, true)?;
+    let look = declaration::exchange(name, true).map_err(ClientError::Unsendable)?;
     match link.ask(&look, wait, "the answer to the look at an exchange")? {
         Ok(Reply::Done) => Ok(true),
         Ok(other) => Err(unexpected_reply(&other)),
@@ -144,36 +137,13 @@ fn exchange_exists(link: &mut Link, name: &str, wait: &mut Wait<'_>) -> Result<b
     }
 }
 
-fn declaration_of_exchange(name: &str, passive: bool) -> Result<Method<'_>, ClientError> {
-    Ok(Method::ExchangeDeclare {
-        ticket: Reserved::default(),
-        exchange: short(name)?,
-        kind: short("direct")?,
-        passive,
-        durable: true,
-        auto_delete: false,
-        internal: false,
-        no_wait: false,
-        arguments: Table::default(),
-    })
-}
-
 fn declare(
     link: &mut Link,
     queue: &Queue<'_>,
     wait: &mut Wait<'_>,
 ) -> Result<QueueState, ClientError> {
     let arguments = TableBuf::from_fields(&queue.arguments).map_err(ClientError::Unsendable)?;
-    let declare = Method::QueueDeclare {
-        ticket: Reserved::default(),
-        queue: short(queue.name)?,
-        passive: false,
-        durable: queue.durable,
-        exclusive: queue.exclusive,
-        auto_delete: queue.auto_delete,
-        no_wait: false,
-        arguments: arguments.as_table(),
-    };
+    let declare = declaration::queue(queue, &arguments).map_err(ClientError::Unsendable)?;
     match link.ask(&declare, wait, "the answer to the declaration of a queue")? {
         Ok(reply) => state(reply),
         Err(close) => Err(ClientError::Broker(close)),
@@ -185,16 +155,7 @@ fn look(
     name: &str,
     wait: &mut Wait<'_>,
 ) -> Result<Option<QueueState>, ClientError> {
-    let look = Method::QueueDeclare {
-        ticket: Reserved::default(),
-        queue: short(name)?,
-        passive: true,
-        durable: false,
-        exclusive: false,
-        auto_delete: false,
-        no_wait: false,
-        arguments: Table::default(),
-    };
+    let look = declaration::look_at_queue(name).map_err(ClientError::Unsendable)?;
     match link.ask(&look, wait, "the answer to the look at a queue")? {
         Ok(reply) => state(reply).map(Some),
         Err(close) if close.code == NOT_FOUND => Ok(None),
@@ -203,31 +164,14 @@ fn look(
 }
 
 fn state(reply: Reply) -> Result<QueueState, ClientError> {
-    match reply {
-        Reply::Queue {
-            name,
-            messages,
-            consumers,
-        } => Ok(QueueState {
-            name,
-            messages,
-            consumers,
-        }),
-        other => Err(unexpected_reply(&other)),
-    }
+    declaration::state(reply).map_err(|other| unexpected_reply(&other))
 }
 
 /// Binds a queue to its exchange, which it declares unless one of this name exists.
 fn bind_as_celery(link: &mut Link, home: Home<'_>, wait: &mut Wait<'_>) -> Result<(), ClientError> {
-    let exchange = declaration_of_exchange(home.exchange, false)?;
-    let binding = Method::QueueBind {
-        ticket: Reserved::default(),
-        queue: short(home.queue)?,
-        exchange: short(home.exchange)?,
-        routing_key: short(home.queue)?,
-        no_wait: false,
-        arguments: Table::default(),
-    };
+    let exchange = declaration::exchange(home.exchange, false).map_err(ClientError::Unsendable)?;
+    let binding = declaration::binding(home.queue, home.exchange, home.queue);
+    let binding = binding.map_err(ClientError::Unsendable)?;
     let exists = home.exchange != home.queue && exchange_exists(link, home.exchange, wait)?;
     let exchange = Some(exchange).filter(|_| !exists);
     for request in exchange.iter().chain([&binding]) {

@@ -29,7 +29,7 @@
 //!
 //! The modules, from the bottom:
 //!
-//! * `post` and `queue`: what to post, and what to declare;
+//! * `post`: what to post;
 //! * `link`: a connection, opened and logged in;
 //! * `client`: the connection of a client, and requests that may be repeated;
 //! * `publish`: posts, one or many; `pipeline` and `owing`: posts that are confirmed later; `outcome`: what the answers to posts mean;
@@ -45,11 +45,11 @@ mod pipeline;
 mod pool;
 mod post;
 mod publish;
-mod queue;
 mod receive;
 
 pub use client::{Client, ClientOptions};
 pub use pool::{Pool, PoolOptions};
 pub use post::Post;
-pub use queue::{Queue, QueueState, QueueType};
 pub use receive::Flow;
+
+pub use super::{Queue, QueueState, QueueType};

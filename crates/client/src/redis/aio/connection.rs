@@ -12,11 +12,11 @@ use redis::{
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::transport::Transport;
 use crate::endpoint::Address;
 use crate::error::ServerError;
 use crate::redis::{RedisEndpoint, Script, mode};
 use crate::secret::Secret;
+use crate::transport::Transport;
 
 /// The options for opening a connection and for waiting for its answers.
 #[derive(Clone, Debug)]
@@ -183,7 +183,7 @@ impl Connection {
         if let Some(password) = endpoint.password() {
             info = info.set_password(password.reveal());
         }
-        let stream = Transport::open(endpoint, deadline)
+        let stream = Transport::open(endpoint.address(), endpoint.tls(), deadline)
             .await
             .map_err(|e| Failure::Connect(e.to_string()))?;
         let (inner, driver) = MultiplexedConnection::new_with_config(&info, stream, config)

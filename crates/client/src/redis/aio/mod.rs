@@ -15,10 +15,11 @@ mod locate;
 mod opening;
 pub mod scripts;
 mod supervised;
-mod transport;
 
 pub use connection::{ConnectOptions, Connection, Failure, Push, Tracking};
-pub use supervised::{Health, Supervised};
+pub use supervised::Supervised;
+
+pub use crate::health::{Health, Problem, Standing};
 
 /// The command builder of redis-rs, for [`Connection::query`] and [`Connection::run`].
 pub use redis::Cmd;

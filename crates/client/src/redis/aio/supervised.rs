@@ -10,71 +10,15 @@
 //! * `NOAUTH` after a change of the password;
 //! * `LOADING`: a pause is all that is needed.
 //!
-//! Roles share a [`Health`], which limits the log to two lines for each outage. The first role that
-//! loses its server logs one. The last role that regains it logs the other.
+//! Roles share a [`Health`], which limits the log to two lines for each outage.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::connection::{ConnectOptions, Connection, Failure, Heard, Push};
 use crate::backoff::Backoff;
+use crate::health::{Health, Problem, Standing};
 use crate::redis::RedisEndpoint;
-
-/// The number of roles without their server, shared by these roles.
-#[derive(Debug, Default)]
-pub struct Health {
-    down: AtomicUsize,
-    /// Whether the present outage has been logged.
-    told: AtomicBool,
-    reconnects: AtomicU64,
-    changed: tokio::sync::Notify,
-}
-
-impl Health {
-    /// Returns `true` if every role has its server, as far as it knows.
-    pub fn is_up(&self) -> bool {
-        self.down.load(Ordering::Acquire) == 0
-    }
-
-    /// Returns how often a role regained a server that it had lost.
-    pub fn reconnects(&self) -> u64 {
-        self.reconnects.load(Ordering::Relaxed)
-    }
-
-    /// Waits until every role has its server.
-    pub async fn up(&self) {
-        loop {
-            let changed = self.changed.notified();
-            if self.is_up() {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    fn lost(&self, server: &str, failure: &Failure) {
-        if self.told.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        match failure {
-            Failure::Refused(answer) => {
-                tracing::error!("consumer: {server} refuses: {answer}. Trying again...");
-            }
-            _ => {
-                tracing::error!("consumer: Cannot connect to {server}: {failure}. Trying again...");
-            }
-        }
-    }
-
-    fn back(&self, server: &str) {
-        if self.down.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.told.store(false, Ordering::Release);
-            tracing::info!("Connected to {server}");
-        }
-        self.changed.notify_waiters();
-    }
-}
 
 /// A connection that reopens whenever it is lost.
 pub struct Supervised {
@@ -82,7 +26,7 @@ pub struct Supervised {
     options: ConnectOptions,
     heard: Option<Heard>,
     turned: Option<Box<dyn Fn() + Send + Sync>>,
-    health: Arc<Health>,
+    standing: Standing,
     open: Option<Connection>,
     backoff: Backoff,
     pause: Option<Duration>,
@@ -90,9 +34,6 @@ pub struct Supervised {
     /// the next one: a call that needs longer than its limit would otherwise be repeated without
     /// end. The first answer resets it.
     unanswered: u32,
-    down: bool,
-    /// Whether a failure caused `down`; `false` if the role has not begun yet.
-    lost: bool,
 }
 
 /// The time limit of an answer is doubled at most this often, to 16 times its first value.
@@ -104,19 +45,16 @@ impl Supervised {
     /// Until then the role counts as without its server, so that a start can wait for
     /// [`Health::up`].
     pub fn new(endpoint: Arc<RedisEndpoint>, options: ConnectOptions, health: Arc<Health>) -> Self {
-        health.down.fetch_add(1, Ordering::AcqRel);
         Supervised {
             endpoint,
             options,
             heard: None,
             turned: None,
-            health,
+            standing: Standing::new(health),
             open: None,
             backoff: Backoff::new(),
             pause: None,
             unanswered: 0,
-            down: true,
-            lost: false,
         }
     }
 
@@ -124,10 +62,7 @@ impl Supervised {
     /// failure.
     #[must_use]
     pub fn at_need(mut self) -> Self {
-        if self.down {
-            self.down = false;
-            self.health.down.fetch_sub(1, Ordering::AcqRel);
-        }
+        self.standing = self.standing.at_need();
         self
     }
 
@@ -190,18 +125,18 @@ impl Supervised {
     /// pause.
     pub fn failed(&mut self, failure: &Failure) {
         self.turned();
-        self.lost = true;
         self.open = None;
         if matches!(failure, Failure::Silent(_)) {
             self.unanswered = (self.unanswered + 1).min(MOST_DOUBLINGS);
         }
         self.pause = Some(self.backoff.pause());
         tracing::debug!(role = %self.options.name, "{failure}");
-        if !self.down {
-            self.down = true;
-            self.health.down.fetch_add(1, Ordering::AcqRel);
-        }
-        self.health.lost(&self.endpoint.display_url(), failure);
+        let problem = match failure {
+            Failure::Refused(answer) => Problem::Refused(answer),
+            _ => Problem::Away(failure),
+        };
+        let server = self.endpoint.display_url();
+        self.standing.failed(&server, &problem);
     }
 
     /// Notes that a command was answered as expected.
@@ -213,13 +148,8 @@ impl Supervised {
         {
             connection.set_response_timeout(self.options.response_timeout);
         }
-        if std::mem::take(&mut self.lost) {
-            self.health.reconnects.fetch_add(1, Ordering::Relaxed);
-        }
-        if self.down {
-            self.down = false;
-            self.health.back(&self.endpoint.display_url());
-        }
+        let endpoint = &self.endpoint;
+        self.standing.worked(|| endpoint.display_url());
     }
 }
 
@@ -227,15 +157,6 @@ impl Supervised {
     fn turned(&self) {
         if let Some(turned) = &self.turned {
             turned();
-        }
-    }
-}
-
-impl Drop for Supervised {
-    fn drop(&mut self) {
-        if self.down {
-            self.health.down.fetch_sub(1, Ordering::AcqRel);
-            self.health.changed.notify_waiters();
         }
     }
 }

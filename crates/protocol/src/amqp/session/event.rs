@@ -13,6 +13,11 @@ pub struct Content {
 }
 
 impl Content {
+    /// Returns the number of bytes of header and body.
+    pub fn size(&self) -> usize {
+        self.header.len() + self.body.len()
+    }
+
     /// Returns the properties.
     ///
     /// # Errors

@@ -3,18 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use celery_protocol::amqp::{Event, Heartbeats, Login, Session, SessionOptions};
+use celery_protocol::amqp::{Event, Heartbeats, Session, SessionOptions};
 
 use super::{Link, OTHERS, POSTS, odd, unexpected};
-use crate::amqp::AmqpEndpoint;
+use crate::amqp::{ACCESS_REFUSED, AmqpEndpoint, SPEAKS_TLS, tls_words};
 use crate::blocking::Wait;
 use crate::blocking::not_open::NotOpen;
 use crate::blocking::stream::Stream;
-use crate::error::{ClientError, ServerError, TlsProblem};
+use crate::error::{ClientError, ServerError};
 use crate::tls;
-
-/// RabbitMQ's code for a refused login.
-const ACCESS_REFUSED: u16 = 403;
 
 impl Link {
     /// Opens a connection and logs in: two round trips after TCP and TLS.
@@ -24,15 +21,7 @@ impl Link {
         wait: &mut Wait<'_>,
     ) -> Result<Self, NotOpen> {
         let stream = Stream::open(endpoint, wait).map_err(named_for_amqp)?;
-        let login = if endpoint.is_external() {
-            Login::External
-        } else {
-            Login::Plain {
-                user: endpoint.username().to_owned(),
-                password: endpoint.password().reveal().to_owned(),
-            }
-        };
-        let mut options = SessionOptions::new(login, endpoint.vhost());
+        let mut options = SessionOptions::new(endpoint.login(), endpoint.vhost());
         options.heartbeat = endpoint.heartbeat();
         options.channel_max = OTHERS;
         options.max_body = max_body;
@@ -83,7 +72,7 @@ impl Link {
     fn not_entered(&self, error: ClientError) -> NotOpen {
         let endpoint = self.shown.clone();
         if tls::is_alert(self.session.rest()) {
-            let reason = "the server speaks TLS on this port: use amqps://".to_owned();
+            let reason = SPEAKS_TLS.to_owned();
             return NotOpen::for_good(ClientError::Connect { endpoint, reason });
         }
         match error {
@@ -107,15 +96,8 @@ fn named_for_amqp(mut not_open: NotOpen) -> NotOpen {
     let ClientError::Tls { endpoint, problem } = &not_open.error else {
         return not_open;
     };
-    let reason = match problem {
-        TlsProblem::NotSpoken => {
-            "the server does not speak TLS on this port: use amqp:// there, or the port for TLS"
-        }
-        TlsProblem::Silent => {
-            "no answer to the TLS handshake: if the server does not speak TLS on this port, use \
-             amqp://"
-        }
-        _ => return not_open,
+    let Some(reason) = tls_words(problem) else {
+        return not_open;
     };
     not_open.error = ClientError::Connect {
         endpoint: endpoint.clone(),

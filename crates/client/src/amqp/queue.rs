@@ -38,6 +38,14 @@ impl<'n> Queue<'n> {
             arguments: Fields::new(),
         }
     }
+
+    /// Sets the type. A classic queue gets no argument, like Celery's.
+    pub fn set_type(&mut self, kind: QueueType) {
+        if kind == QueueType::Quorum {
+            // A text always has a JSON form.
+            let _ = self.arguments.set("x-queue-type", "quorum");
+        }
+    }
 }
 
 /// What the server says of a queue.

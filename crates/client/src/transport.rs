@@ -1,6 +1,6 @@
 //! The byte stream to the server: TCP, TLS over TCP, or a unix socket.
 //!
-//! This module, and not redis-rs, opens the connection. There are two reasons. One deadline covers
+//! This module, and not redis-rs, opens connections to Redis. There are two reasons. One deadline covers
 //! the lookup of the name, the connection and TLS; and both drivers use one implementation of TLS.
 
 use std::io;
@@ -15,9 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
-use crate::endpoint::Address;
+use crate::endpoint::{Address, TlsOptions};
 use crate::error::TlsProblem;
-use crate::redis::RedisEndpoint;
 use crate::tls;
 
 /// Idle time before the kernel probes a connection. A worker that waits for pushes may receive
@@ -30,7 +29,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_millis(50);
 
 /// A connected stream.
-pub(super) enum Transport {
+pub(crate) enum Transport {
     Tcp(Plain),
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
     Unix(UnixStream),
@@ -41,8 +40,12 @@ impl Transport {
     ///
     /// The caller enforces the deadline. This function uses it only to give each address of the host
     /// name a share of the time that is left.
-    pub(super) async fn open(endpoint: &RedisEndpoint, deadline: Instant) -> io::Result<Self> {
-        let (host, port) = match endpoint.address() {
+    pub(crate) async fn open(
+        address: &Address,
+        tls: Option<&TlsOptions>,
+        deadline: Instant,
+    ) -> io::Result<Self> {
+        let (host, port) = match address {
             Address::Unix(path) => return UnixStream::connect(path).await.map(Transport::Unix),
             Address::Tcp { host, port } => (host.as_str(), *port),
         };
@@ -56,7 +59,7 @@ impl Transport {
             .with_interval(KEEPALIVE_INTERVAL)
             .with_retries(3);
         SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-        let Some(options) = endpoint.tls() else {
+        let Some(options) = tls else {
             return Ok(Transport::Tcp(Plain {
                 stream,
                 heard: false,
@@ -83,7 +86,7 @@ fn in_words(error: io::Error) -> io::Error {
 }
 
 /// A TCP stream without TLS.
-pub(super) struct Plain {
+pub(crate) struct Plain {
     stream: TcpStream,
     /// `true` once the server has sent anything.
     heard: bool,

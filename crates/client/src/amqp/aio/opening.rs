@@ -1,0 +1,90 @@
+//! Opening a connection and logging in, all before one deadline.
+
+use std::time::Duration;
+
+use celery_protocol::amqp::{Event, Heartbeats, Session, SessionOptions};
+use tokio::time::{Instant, timeout_at};
+
+use super::connection::{ConnectOptions, Connection};
+use super::failure::{Failure, in_words};
+use crate::amqp::{ACCESS_REFUSED, AmqpEndpoint, SPEAKS_TLS};
+use crate::error::TlsProblem;
+use crate::tls;
+use crate::transport::Transport;
+
+/// RabbitMQ's code for a virtual host that does not exist.
+const NOT_ALLOWED: u16 = 530;
+
+impl Connection {
+    /// Connects, logs in and chooses the virtual host, all before one deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Denied`] if the server rejects the login or has no such virtual host;
+    /// [`Failure::Connect`] for everything else, including the deadline.
+    pub async fn open(endpoint: &AmqpEndpoint, options: &ConnectOptions) -> Result<Self, Failure> {
+        let deadline = Instant::now() + options.connect_timeout;
+        let opening = Self::try_open(endpoint, options, deadline);
+        match timeout_at(deadline, opening).await {
+            Ok(opened) => opened,
+            Err(_) => Err(Failure::Connect("timed out while connecting".to_owned())),
+        }
+    }
+
+    async fn try_open(
+        endpoint: &AmqpEndpoint,
+        options: &ConnectOptions,
+        deadline: Instant,
+    ) -> Result<Self, Failure> {
+        let stream = Transport::open(endpoint.address(), endpoint.tls(), deadline).await;
+        let stream = stream.map_err(|error| Failure::Connect(in_words(&error)))?;
+        let mut session = SessionOptions::new(endpoint.login(), endpoint.vhost());
+        session.name.clone_from(&options.name);
+        session.heartbeat = match endpoint.heartbeat() {
+            0 => options.heartbeat,
+            of_url => of_url,
+        };
+        session.channel_max = options.channel_max;
+        session.max_body = options.max_body;
+        let session = Session::new(session);
+        let mut connection = Connection::new(stream, session, options.response_timeout);
+        match connection.log_in().await {
+            Ok(()) => Ok(connection),
+            Err(failure) => Err(connection.not_entered(failure)),
+        }
+    }
+
+    async fn log_in(&mut self) -> Result<(), Failure> {
+        while !self.session.is_open() {
+            match self.new_event().await? {
+                Event::Tuned => {
+                    let interval = self.session.tuned().heartbeat;
+                    let start = Instant::now();
+                    self.beats = (interval > 0).then(|| {
+                        let interval = Duration::from_secs(interval.into());
+                        (Heartbeats::new(interval, start.elapsed()), start)
+                    });
+                }
+                Event::Opened => {}
+                other => self.put_off.push_back(other),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the failure of a login. Nothing was executed.
+    fn not_entered(&self, failure: Failure) -> Failure {
+        if tls::is_alert(self.session.rest()) {
+            return Failure::Connect(SPEAKS_TLS.to_owned());
+        }
+        match failure {
+            Failure::Closed(close) if matches!(close.code, ACCESS_REFUSED | NOT_ALLOWED) => {
+                Failure::Denied(close.to_string())
+            }
+            Failure::Lost(reason) if reason == TlsProblem::Spoken.to_string() => {
+                Failure::Connect(SPEAKS_TLS.to_owned())
+            }
+            failure => Failure::Connect(failure.to_string()),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The async client of RabbitMQ against a real server.
+//!
+//! A private node takes seconds to start, so each test looks at several things.
+
+#![cfg(feature = "aio")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failure here is a failed test"
+)]
+
+use std::time::Duration;
+
+use celery_client::amqp::aio::{Confirm, ConnectOptions, Connection, Failure, Publication};
+use celery_client::amqp::{AmqpEndpoint, Queue, QueueType};
+use celery_protocol::amqp::{Event, Method, Properties, Reply, Reserved, Short, Table};
+use celery_testkit::{RabbitMq, RabbitMqOptions, ServerName, free_port};
+use tokio::time::timeout;
+
+/// Time for a call that should succeed, also on a busy machine.
+const LONG: Duration = Duration::from_mins(1);
+
+/// The channel of publications, that of looks, and that of the consumer.
+const POSTS: u16 = 1;
+const LOOKS: u16 = 2;
+const CONSUMER: u16 = 3;
+
+async fn open(url: &str) -> Result<Connection, Failure> {
+    let endpoint = AmqpEndpoint::from_url(url).unwrap();
+    let mut options = ConnectOptions::new("test/role");
+    options.connect_timeout = LONG;
+    Connection::open(&endpoint, &options).await
+}
+
+async fn confirming(url: &str) -> Connection {
+    let mut connection = open(url).await.unwrap();
+    connection.open_confirming(POSTS).await.unwrap();
+    connection
+}
+
+fn message<'m>(queue: &'m str, id: &'m str, body: &'m [u8]) -> Publication<'m> {
+    Publication {
+        routing_key: queue,
+        properties: Properties {
+            correlation_id: Some(Short::new(id).unwrap()),
+            ..Properties::default()
+        },
+        body,
+        ..Publication::default()
+    }
+}
+
+async fn publish(connection: &mut Connection, messages: &[Publication<'_>]) -> Vec<Confirm> {
+    let mut answers = vec![None; messages.len()];
+    let published = connection.publish_all(POSTS, messages, &mut answers);
+    timeout(LONG, published).await.unwrap().unwrap();
+    answers.into_iter().flatten().collect()
+}
+
+fn short(text: &str) -> Short<'_> {
+    Short::new(text).unwrap()
+}
+
+fn consume(queue: &str) -> Method<'_> {
+    Method::BasicConsume {
+        ticket: Reserved::default(),
+        queue: short(queue),
+        consumer_tag: short("c"),
+        no_local: false,
+        no_ack: false,
+        exclusive: false,
+        no_wait: false,
+        arguments: Table::default(),
+    }
+}
+
+fn ack(delivery_tag: u64) -> Method<'static> {
+    Method::BasicAck {
+        delivery_tag,
+        multiple: true,
+    }
+}
+
+/// Returns a request that changes nothing: its answer shows that the server has read all before it.
+fn barrier() -> Method<'static> {
+    Method::BasicQos {
+        prefetch_size: 0,
+        prefetch_count: 100,
+        global: false,
+    }
+}
+
+#[tokio::test]
+async fn queues_are_found_and_messages_come_through() {
+    let node = RabbitMq::start(RabbitMqOptions::new()).unwrap();
+    let mut connection = confirming(&node.url()).await;
+
+    // A message for a queue that does not exist is not lost silently, and stops no other.
+    assert_eq!(connection.look_at_queue(LOOKS, "a").await, Ok(Ok(None)));
+    let mut quorum = Queue::durable("q");
+    quorum.set_type(QueueType::Quorum);
+    let declared = connection.declare_queue(LOOKS, &quorum).await;
+    assert_eq!(declared, Ok(Ok(())));
+    let answers = publish(
+        &mut connection,
+        &[
+            message("a", "1", b"x"),
+            message("q", "2", b"y"),
+            message("a", "1", b"x"),
+            Publication {
+                may_be_lost: true,
+                ..message("nobody", "3", b"z")
+            },
+            message(&"n".repeat(256), "4", b""),
+        ],
+    )
+    .await;
+    let missing = Confirm::Unroutable("312 NO_ROUTE".to_owned());
+    let wanted = [missing.clone(), Confirm::Taken, missing, Confirm::Taken];
+    assert_eq!(answers[..4], wanted);
+    assert!(matches!(answers[4], Confirm::Refused(_)), "{answers:?}");
+
+    // A missing queue is created as Celery does; an existing one stays as it is.
+    for name in ["a", "a", "q"] {
+        let found = connection.find_queue(LOOKS, &Queue::durable(name)).await;
+        assert_eq!(found, Ok(Ok(())));
+    }
+    let through = Publication {
+        exchange: "a",
+        ..message("a", "5", b"by the exchange")
+    };
+    assert_eq!(publish(&mut connection, &[through]).await, [Confirm::Taken]);
+    let state = connection.look_at_queue(LOOKS, "a").await.unwrap().unwrap();
+    assert_eq!(state.unwrap().messages, 1);
+
+    // The server answers while the client still writes: 64 MB do not fit any buffer between.
+    let body = vec![7; 64 << 10];
+    let many: Vec<Publication<'_>> = (0..1_000).map(|_| message("a", "6", &body)).collect();
+    let answers = publish(&mut connection, &many).await;
+    assert_eq!(answers, vec![Confirm::Taken; 1_000]);
+
+    // An exchange that does not exist ends the channel, and the message alone is refused.
+    let astray = Publication {
+        exchange: "none",
+        ..message("a", "7", b"")
+    };
+    let mut answers = [None];
+    let failed = connection.publish_all(POSTS, &[astray], &mut answers).await;
+    assert!(
+        matches!(&failed, Err(Failure::Closed(close)) if close.code == 404),
+        "{failed:?}"
+    );
+    assert!(matches!(&answers[0], Some(Confirm::Refused(_))));
+
+    // Messages come as they were published, and requests can be asked in between.
+    connection.open_channel(CONSUMER).await.unwrap();
+    let limited = connection.ask(CONSUMER, &barrier()).await;
+    assert_eq!(limited, Ok(Ok(Reply::Done)));
+    let started = connection.ask(CONSUMER, &consume("a")).await;
+    assert_eq!(started, Ok(Ok(Reply::Consuming("c".to_owned()))));
+    let mut count = 0;
+    while count < 1_001 {
+        let event = timeout(LONG, connection.event()).await.unwrap().unwrap();
+        let Event::Delivered { delivery, .. } = event else {
+            panic!("{event:?}");
+        };
+        count += 1;
+        assert_eq!(delivery.tag, count);
+        if count % 50 == 0 || count == 1_001 {
+            connection.tell(CONSUMER, &ack(count)).unwrap();
+            let looked = connection.look_at_queue(LOOKS, "a").await;
+            assert!(matches!(looked, Ok(Ok(Some(_)))), "{looked:?}");
+        }
+    }
+    connection.ask(CONSUMER, &barrier()).await.unwrap().unwrap();
+    assert_eq!(connection.event_at_hand(), Ok(None));
+
+    // A refusal closes its channel only. The end of a queue ends its consumer.
+    let refused = connection.ask_opening(4, &consume("none")).await.unwrap();
+    assert_eq!(refused.unwrap_err().code, 404);
+    let delete = Method::QueueDelete {
+        ticket: Reserved::default(),
+        queue: short("a"),
+        if_unused: false,
+        if_empty: false,
+        no_wait: false,
+    };
+    let deleted = connection.ask_opening(LOOKS, &delete).await;
+    assert_eq!(deleted, Ok(Ok(Reply::Removed(0))));
+    let event = timeout(LONG, connection.event()).await.unwrap();
+    let cancelled = Event::ConsumerCancelled(CONSUMER, "c".to_owned());
+    assert_eq!(event, Ok(cancelled));
+
+    // The operator's end of the connection is told with its reason.
+    node.close_connections().unwrap();
+    let ended = timeout(LONG, connection.event()).await.unwrap();
+    assert!(
+        matches!(&ended, Err(Failure::Closed(close)) if close.code == 320),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn alarms_freezes_and_refusals() {
+    let node = RabbitMq::start(RabbitMqOptions::new()).unwrap();
+    let url = node.url();
+
+    for (wrong, is_refusal) in [
+        (url.replace("guest:guest", "guest:wrong"), true),
+        (node.url_of("none"), true),
+        (format!("amqp://127.0.0.1:{}", free_port().unwrap()), false),
+        (url.replace("amqp://", "amqps://"), false),
+    ] {
+        let failure = open(&wrong).await.unwrap_err();
+        assert_eq!(failure.is_refusal(), is_refusal, "{wrong}: {failure}");
+        assert!(!failure.to_string().contains("redis"), "{failure}");
+    }
+
+    // While the alarm lasts, nothing is confirmed. The call waits for its end.
+    let mut connection = confirming(&url).await;
+    let found = connection.find_queue(LOOKS, &Queue::durable("a")).await;
+    assert_eq!(found, Ok(Ok(())));
+    node.alarm(true).unwrap();
+    let late = [message("a", "1", b"x")];
+    let mut answers = [None];
+    {
+        let publishing = connection.publish_all(POSTS, &late, &mut answers);
+        tokio::pin!(publishing);
+        let early = timeout(Duration::from_millis(500), &mut publishing).await;
+        assert!(early.is_err(), "{early:?}");
+        node.alarm(false).unwrap();
+        timeout(LONG, publishing).await.unwrap().unwrap();
+    }
+    assert_eq!(answers, [Some(Confirm::Taken)]);
+    assert_eq!(connection.blocked(), None);
+
+    // Heartbeats keep an idle connection, and show that a server is frozen.
+    let mut beating = open(&format!("{url}?heartbeat=1")).await.unwrap();
+    let idle = timeout(Duration::from_secs(5), beating.event()).await;
+    assert!(idle.is_err(), "{idle:?}");
+    node.pause();
+    let frozen = timeout(LONG, beating.event()).await.unwrap();
+    node.resume();
+    assert!(
+        matches!(&frozen, Err(Failure::Lost(why)) if why.contains("heartbeat")),
+        "{frozen:?}"
+    );
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn tls_is_verified() {
+    let options = RabbitMqOptions::new().tls(ServerName::Right);
+    let node = RabbitMq::start(options).unwrap();
+    let url = node.tls_url().unwrap();
+    let ca = node.certificates().unwrap().ca().display().to_string();
+    let mut connection = confirming(&format!("{url}?ssl_ca_certs={ca}")).await;
+    let found = connection.find_queue(LOOKS, &Queue::durable("a")).await;
+    assert_eq!(found, Ok(Ok(())));
+    let body = vec![7; 1 << 20];
+    let many: Vec<Publication<'_>> = (0..20).map(|_| message("a", "1", &body)).collect();
+    let answers = publish(&mut connection, &many).await;
+    assert_eq!(answers, vec![Confirm::Taken; 20]);
+    connection.close().await.unwrap();
+
+    let failure = open(&url).await.unwrap_err().to_string();
+    assert!(failure.contains("trusted authority"), "{failure}");
+    let plain = url.replace("amqps://", "amqp://");
+    let failure = open(&plain).await.unwrap_err().to_string();
+    assert!(failure.contains("use amqps://"), "{failure}");
+}
