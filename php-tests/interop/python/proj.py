@@ -9,6 +9,7 @@ from celery import Celery
 RESULTS = os.environ["REDIS_URL"]
 app = Celery("proj", broker=os.environ.get("BROKER_URL", RESULTS), backend=RESULTS)
 app.conf.broker_connection_retry_on_startup = True
+app.conf.accept_content = ["json", "msgpack", "yaml"]
 # The options that a test sets for all programs alike, such as priority_steps and sep.
 app.conf.broker_transport_options = json.loads(os.environ.get("TRANSPORT_OPTIONS", "{}"))
 
