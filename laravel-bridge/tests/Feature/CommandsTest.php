@@ -148,6 +148,7 @@ final class CommandsTest extends TestCase
         if (! class_exists(\Illuminate\Foundation\Console\AboutCommand::class)) {
             $this->markTestSkipped('this Laravel has no `about` command');
         }
+        $this->needExtension();
         config(['celery.connections.default' => ['url' => 'redis://user:s3cret@127.0.0.1:1/0']]);
 
         [$code, $output] = $this->command('about', ['--only' => 'celery', '--json' => true]);

@@ -11,8 +11,8 @@ use Illuminate\Filesystem\Filesystem;
 use Illuminate\Foundation\Application;
 
 /**
- * A minimal Laravel application in its own folder: the framework's own kernels, six configuration
- * files, and the bridge as Composer installs it (found by package discovery).
+ * A minimal Laravel application in its own folder: the framework's own kernels, seven
+ * configuration files, and the bridge as Composer installs it (found by package discovery).
  */
 final class Sandbox
 {
@@ -131,6 +131,12 @@ final class Sandbox
                 'null' => ['driver' => 'monolog', 'handler' => \Monolog\Handler\NullHandler::class],
             ]],
             'session' => ['driver' => 'array', 'lifetime' => 120, 'cookie' => 'sandbox'],
+            // Since Laravel 10, the default providers include the one that asks for the user.
+            'auth' => [
+                'defaults' => ['guard' => 'web'],
+                'guards' => ['web' => ['driver' => 'session', 'provider' => 'users']],
+                'providers' => ['users' => ['driver' => 'database', 'table' => 'users']],
+            ],
         ];
     }
 

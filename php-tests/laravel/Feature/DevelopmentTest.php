@@ -4,7 +4,12 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Tests\Feature;
 
+use FilesystemIterator;
 use PHPUnit\Framework\TestCase;
+use RecursiveCallbackFilterIterator;
+use RecursiveDirectoryIterator;
+use RecursiveIteratorIterator;
+use SplFileInfo;
 
 /**
  * The commands with which the pages run tests can be copied: they name programs that are there.
@@ -45,9 +50,14 @@ final class DevelopmentTest extends TestCase
     /** @return iterable<string, list<string>> */
     public static function pages(): iterable
     {
-        exec('git -C '.escapeshellarg(self::root()).' ls-files "*.md"', $pages);
-        foreach ($pages as $page) {
-            yield $page => [$page];
+        // Git does not know its files in a copy, and is not installed everywhere. What is built is left out.
+        $own = static fn (SplFileInfo $file): bool => preg_match('/^(\.(?!github$)|(target|vendor|node_modules)$)/', $file->getFilename()) === 0;
+        $folder = new RecursiveDirectoryIterator(self::root(), FilesystemIterator::SKIP_DOTS);
+        foreach (new RecursiveIteratorIterator(new RecursiveCallbackFilterIterator($folder, $own)) as $file) {
+            if ($file->getExtension() === 'md') {
+                $page = substr($file->getPathname(), strlen(self::root()) + 1);
+                yield $page => [$page];
+            }
         }
     }
 
