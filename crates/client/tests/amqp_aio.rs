@@ -109,7 +109,7 @@ async fn queues_are_found_and_messages_come_through() {
             message("a", "1", b"x"),
             Publication {
                 may_be_lost: true,
-                ..message("nobody", "3", b"z")
+                ..message("nowhere", "3", b"z")
             },
             message(&"n".repeat(256), "4", b""),
         ],
