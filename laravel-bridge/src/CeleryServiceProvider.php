@@ -19,6 +19,7 @@ use CeleryBridge\Exceptions\ServedByCelery;
 use CeleryBridge\History\Minutes;
 use CeleryBridge\History\RecentTasks;
 use CeleryBridge\Outcomes\TrackedJobs;
+use CeleryBridge\Pulse\CeleryTasks;
 use CeleryBridge\Queue\CeleryConnector;
 use CeleryBridge\Queue\CeleryQueue;
 use CeleryBridge\Queue\InheritedQueues;
@@ -32,6 +33,7 @@ use Illuminate\Queue\Console\PauseCommand;
 use Illuminate\Queue\Console\WorkCommand;
 use Illuminate\Queue\Events\Looping;
 use Illuminate\Support\ServiceProvider;
+use Laravel\Pulse\Livewire\Card;
 use Throwable;
 
 /**
@@ -45,6 +47,8 @@ final class CeleryServiceProvider extends ServiceProvider
     private const MIGRATIONS = __DIR__.'/../database/migrations';
 
     private const VIEWS = __DIR__.'/../resources/views';
+
+    private const PULSE = __DIR__.'/../resources/pulse';
 
     private const ROUTES = __DIR__.'/../routes/dashboard.php';
 
@@ -79,6 +83,12 @@ final class CeleryServiceProvider extends ServiceProvider
         if (Dashboard::isEnabled($config)) {
             $this->loadViewsFrom(self::VIEWS, 'celery');
             $this->loadRoutesFrom(self::ROUTES);
+        }
+
+        if (class_exists(Card::class)) {
+            // A folder of its own: without Pulse, `view:cache` could not compile what is in it.
+            $this->loadViewsFrom(self::PULSE, 'celery-pulse');
+            $this->callAfterResolving('livewire', static fn ($livewire) => $livewire->component('celery.tasks', CeleryTasks::class));
         }
 
         if ($this->app->runningInConsole()) {

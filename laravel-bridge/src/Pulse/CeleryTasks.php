@@ -1,0 +1,36 @@
+<?php
+
+declare(strict_types=1);
+
+namespace CeleryBridge\Pulse;
+
+use Illuminate\Contracts\Support\Renderable;
+use Illuminate\Support\Facades\App;
+use Illuminate\Support\Facades\View;
+use Laravel\Pulse\Livewire\Card;
+use Livewire\Attributes\Lazy;
+
+/**
+ * The card `<livewire:celery.tasks />` of Pulse: runs, failures and runtimes of tasks on Celery workers.
+ */
+#[Lazy]
+class CeleryTasks extends Card
+{
+    /** A connection of config/celery.php; null: its default. */
+    public ?string $connection = null;
+
+    public function render(): Renderable
+    {
+        [$tasks, $time, $runAt] = $this->remember(
+            fn ($period): ?array => App::make(TaskCounts::class)->of($this->connection, (int) $period->totalHours),
+            (string) $this->connection,
+        );
+
+        return View::make('celery-pulse::tasks', [
+            'tasks' => $tasks,
+            'time' => $time,
+            'runAt' => $runAt,
+            'span' => $this->periodForHumans(),
+        ]);
+    }
+}
