@@ -8,10 +8,14 @@ use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Config\FlatConfig;
 use CeleryBridge\Console\DeadCommand;
 use CeleryBridge\Console\DoctorCommand;
+use CeleryBridge\Console\InspectCommand;
+use CeleryBridge\Console\InstallCommand;
 use CeleryBridge\Console\ListenCommand as ListenToOutcomes;
 use CeleryBridge\Console\PostCommand;
+use CeleryBridge\Console\PurgeCommand;
 use CeleryBridge\Console\ResultCommand;
 use CeleryBridge\Console\RevokeCommand;
+use CeleryBridge\Console\StatusCommand;
 use CeleryBridge\Contracts\Client;
 use CeleryBridge\Contracts\Factory;
 use CeleryBridge\Dashboard\Dashboard;
@@ -95,7 +99,10 @@ final class CeleryServiceProvider extends ServiceProvider
             $this->publishes([self::CONFIG => $this->app->configPath('celery.php')], 'celery-config');
 
             $this->adaptQueueCommands();
-            $this->commands([PostCommand::class, ResultCommand::class, RevokeCommand::class, DeadCommand::class, DoctorCommand::class, ListenToOutcomes::class]);
+            $this->commands([
+                DeadCommand::class, DoctorCommand::class, InspectCommand::class, InstallCommand::class, ListenToOutcomes::class,
+                PostCommand::class, PurgeCommand::class, ResultCommand::class, RevokeCommand::class, StatusCommand::class,
+            ]);
             $this->loadMigrationsFrom(self::MIGRATIONS);
         }
 

@@ -10,7 +10,6 @@ use CeleryBridge\DeadLetters\Replays;
 use CeleryBridge\Transport\ExtensionTransport;
 use Illuminate\Console\Command;
 use InvalidArgumentException;
-use Symfony\Component\Console\Formatter\OutputFormatter;
 use Throwable;
 
 /**
@@ -96,11 +95,5 @@ final class DeadCommand extends Command
             $line['size'],
         ], $lines));
         $this->inform("{$total} in all. `php artisan celery:dead --replay=PLACE` puts one back");
-    }
-
-    /** A message cannot write to the terminal with the texts in it. */
-    private static function printable(string $text): string
-    {
-        return OutputFormatter::escape((string) preg_replace('/\p{C}/u', '?', mb_scrub($text)));
     }
 }

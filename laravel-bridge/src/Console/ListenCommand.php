@@ -38,7 +38,7 @@ final class ListenCommand extends Command
         {--once : Read the stored results once, and end}';
 
     /** @var string */
-    protected $description = 'Bring the outcomes of jobs on Celery into Laravel: failed(), failed_jobs, events, and the history of the dashboard';
+    protected $description = 'Bring the outcomes of jobs on Celery into Laravel, and write the history of the dashboard';
 
     private bool $ends = false;
 

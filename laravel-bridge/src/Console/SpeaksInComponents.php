@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Console;
 
+use Symfony\Component\Console\Formatter\OutputFormatter;
+
 /**
  * Answers people in the style of Laravel's own commands: with the console components that Laravel
  * has since version 9, otherwise in plain lines.
@@ -26,6 +28,12 @@ trait SpeaksInComponents
         } else {
             $this->error($message);
         }
+    }
+
+    /** Texts of other programs cannot control the terminal. */
+    private static function printable(string $text): string
+    {
+        return OutputFormatter::escape((string) preg_replace('/[^\P{C}\n]/u', '?', mb_scrub($text)));
     }
 
     /** Shows one check with its outcome. */

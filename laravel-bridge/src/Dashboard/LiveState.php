@@ -38,9 +38,11 @@ final class LiveState
     }
 
     /**
+     * Asks now. {@see LiveState::of()} shares one answer among viewers.
+     *
      * @return State
      */
-    private function ask(ConnectionSettings $settings): array
+    public function ask(ConnectionSettings $settings): array
     {
         $state = [
             'error' => null, 'queues_error' => null, 'dead' => null,

@@ -149,6 +149,24 @@ final class RealBrokerTest extends TestCase
         $this->assertSame([0, 1], [$queue->size(), $queue->size('ml')]);
     }
 
+    public function test_purge_asks_and_deletes_what_waits(): void
+    {
+        Celery::post('a');
+        Celery::post('b', [], 'ml');
+        Celery::post('c', [], 'ml', ['priority' => 9]);
+        $queue = Queue::connection('celery');
+
+        [$code, $output] = $this->command('celery:purge', ['queues' => ['ml'], '--no-interaction' => true]);
+        $this->assertSame([1, 2], [$code, $queue->size('ml')], $output);
+
+        [$code, $output] = $this->command('celery:purge', ['queues' => ['ml'], '--force' => true, '--json' => true]);
+        $this->assertSame([0, ['deleted' => 2, 'queues' => ['ml']]], [$code, json_decode($output, true)]);
+        $this->assertSame([1, 0], [$queue->size(), $queue->size('ml')]);
+
+        $this->command('celery:purge', ['--force' => true]);
+        $this->assertSame(0, $queue->size());
+    }
+
     public function test_the_lists_of_a_queue_are_those_of_the_configuration(): void
     {
         config([

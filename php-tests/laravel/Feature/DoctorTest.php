@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Tests\Feature;
 
+use CeleryBridge\Facades\Celery;
 use CeleryBridge\Tests\Support\TestCase;
 use CeleryTests\Background;
 use CeleryTests\Programs;
@@ -15,7 +16,7 @@ foreach (['Background', 'Programs', 'Wait'] as $class) {
 }
 
 /**
- * `celery:doctor` asks a real worker.
+ * `celery:doctor`, `celery:status` and `celery:inspect` ask a real worker.
  */
 final class DoctorTest extends TestCase
 {
@@ -52,6 +53,52 @@ final class DoctorTest extends TestCase
         $this->assertFalse($checks['default: consumers']['ok']);
         $this->assertStringContainsString('no worker consumes the queue reports', $checks['default: consumers']['detail']);
         $worker->stop();
+    }
+
+    public function test_status_and_inspect_show_what_a_worker_says(): void
+    {
+        $url = $this->broker()->url;
+        try {
+            $program = Programs::path('examples/playground');
+        } catch (RuntimeException $e) {
+            $this->markTestSkipped($e->getMessage());
+        }
+        config(['celery.connections.default.url' => $url]);
+        [$code, $output] = $this->command('celery:status');
+        $this->assertSame(1, $code, $output);
+        $this->assertStringContainsString('No worker answered', $output);
+        $this->assertStringContainsString('| celery | 0       | 0 ', $output);
+        [$code, $output] = $this->command('celery:inspect', ['question' => 'ping', '--timeout' => '0.2']);
+        $this->assertSame(1, $code, $output);
+
+        $worker = new Background([$program, '-b', $url, '--result-backend', $url, '-Q', 'celery', '-n', 'asked@%h', '-l', 'info']);
+        $worker->waitForText(' ready.', 30);
+        $id = Celery::post('proj.sleep', [120])->id();
+
+        $state = Wait::until('the running task', 30, function (): ?array {
+            [$code, $output] = $this->command('celery:status', ['--json' => true]);
+            $state = json_decode($output, true);
+
+            return $code === 0 && $state['running'] !== [] ? $state : null;
+        });
+        $this->assertSame($id, $state['running'][0]['id']);
+        [$code, $output] = $this->command('celery:status');
+        $this->assertSame(0, $code, $output);
+        $this->assertMatchesRegularExpression('/asked@\S+ +\| celery +\| \d+ +\| 1 /', $output);
+
+        [$code, $output] = $this->command('celery:inspect', ['question' => 'active', '--json' => true]);
+        $answers = json_decode($output, true);
+        $this->assertSame([0, $id], [$code, array_values($answers)[0][0]['id'] ?? null], $output);
+        [, $output] = $this->command('celery:inspect', ['question' => 'active_queues']);
+        $this->assertStringContainsString('"name": "celery"', $output);
+        [$code] = $this->command('celery:inspect', ['question' => 'active', '--destination' => ['other@host'], '--timeout' => '0.2']);
+        $this->assertSame(1, $code);
+        [$code, $output] = $this->command('celery:inspect', ['question' => 'shutdown']);
+        $this->assertSame(1, $code);
+        $this->assertStringContainsString('active_queues', $output);
+
+        $this->command('celery:revoke', ['id' => [$id]]);
+        $worker->signal(SIGKILL);
     }
 
     /**
