@@ -41,7 +41,7 @@ final class InspectCommand extends Command
         try {
             $question = (string) $this->argument('question');
             $method = self::QUESTIONS[$question] ?? throw new InvalidArgumentException(
-                "There is no question \"{$question}\". Ask one of: ".implode(', ', array_keys(self::QUESTIONS)),
+                "The question \"{$question}\" is unknown. Ask one of: ".implode(', ', array_keys(self::QUESTIONS)),
             );
             $destination = array_map(strval(...), (array) $this->option('destination'));
             $inspect = (new ExtensionTransport($celery->settings($this->option('connection'))))->client()->control()->inspect(
