@@ -10,6 +10,7 @@ use CeleryBridge\Canvas\Chord;
 use CeleryBridge\Canvas\Group;
 use CeleryBridge\Canvas\Members;
 use CeleryBridge\Context\LaravelHeader;
+use CeleryBridge\Context\TraceHeaders;
 use CeleryBridge\Contracts\Client;
 use CeleryBridge\Contracts\Result;
 use CeleryBridge\Contracts\Results;
@@ -252,7 +253,7 @@ final class CeleryClient implements Client
 
     private function withContext(TaskMessage $task): TaskMessage
     {
-        return LaravelHeader::addContext($this->container, $task);
+        return TraceHeaders::add(LaravelHeader::addContext($this->container, $task));
     }
 
     private function complete(TaskMessage $task): TaskMessage

@@ -7,6 +7,7 @@ namespace CeleryBridge\Queue;
 use Celery\Client;
 use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Context\LaravelHeader;
+use CeleryBridge\Context\TraceHeaders;
 use CeleryBridge\Contracts\Factory;
 use CeleryBridge\Exceptions\ArgumentCannotBeSent;
 use CeleryBridge\Exceptions\JobCannotRunOnCelery;
@@ -176,7 +177,7 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
             JobPolicy::refuseUnfit($job, $settings);
             $task = $this->toTask($job, $settings, TaskMessage::queueName($queue), $delay);
 
-            return new Posting($job, $settings, LaravelHeader::addContext($this->container, $task), $delay);
+            return new Posting($job, $settings, TraceHeaders::add(LaravelHeader::addContext($this->container, $task)), $delay);
         } catch (Throwable $e) {
             UniqueLocks::release($this->container, $job);
 
