@@ -13,6 +13,7 @@ use crate::ffi::interrupt;
 use crate::ffi::throw::{self, Kind, Thrown};
 use crate::pool::Limits;
 use crate::post::{self, Message};
+use crate::replies::{self, Wanted};
 use crate::{errors, pipeline, pool, settings};
 
 /// How a post is carried out.
@@ -69,21 +70,54 @@ fn not_on_rabbitmq(what: &str, instead: &str) -> Thrown {
 }
 
 /// Posts a message and waits for the broker's answer, as php.ini says.
-pub(crate) fn publish(broker: &Connection, message: &Message) -> Result<(), Thrown> {
+pub(crate) fn publish(
+    broker: &Connection,
+    message: &Message,
+    wanted: &Wanted,
+) -> Result<(), Thrown> {
     nothing_pending()?;
-    publish_as(broker, message, &How::configured()?)
+    publish_as(broker, message, wanted, &How::configured()?)
 }
 
-/// Posts a message and waits for the broker's answer.
-pub(crate) fn publish_as(broker: &Connection, message: &Message, how: &How) -> Result<(), Thrown> {
+/// Posts a message and waits for the broker's answer. The queues for the replies that are wanted
+/// exist before.
+pub(crate) fn publish_as(
+    broker: &Connection,
+    message: &Message,
+    wanted: &Wanted,
+    how: &How,
+) -> Result<(), Thrown> {
     nothing_pending()?;
     how.check(broker)?;
     let deadline = Deadline::after(how.timeout);
-    let attempt = || publish_now(broker, message, how, deadline);
+    let attempt = || {
+        prepare_replies(broker, wanted, how, deadline)?;
+        publish_now(broker, message, how, deadline)
+    };
     let was_not_reached =
         |outcome: &Result<(), ClientError>| outcome.as_ref().is_err_and(errors::was_not_reached);
     repeated(how.retry, deadline, attempt, was_not_reached)?
         .map_err(|error| errors::publish(how.failure, message.task_id(), broker, error))
+}
+
+/// Makes sure that the queues for replies exist.
+fn prepare_replies(
+    broker: &Connection,
+    wanted: &Wanted,
+    how: &How,
+    deadline: Deadline,
+) -> Result<(), ClientError> {
+    match &broker.endpoint {
+        Endpoint::Redis(_) => Ok(()),
+        Endpoint::Amqp(endpoint) => {
+            let source = replies::Source {
+                connection: broker,
+                endpoint,
+                limits: how.limits,
+            };
+            replies::prepare(source, wanted, deadline)
+        }
+    }
 }
 
 /// Posts a message once, by the driver of its broker.
@@ -187,11 +221,12 @@ fn repeated<T>(
 pub(crate) fn publish_batch<R>(
     broker: &Connection,
     messages: &[Message],
+    wanted: &Wanted,
     reserve: R,
 ) -> Result<R, Thrown> {
     nothing_pending()?;
     let how = How::configured()?;
-    let failures = failures_of_batch(broker, messages, &how)?;
+    let failures = failures_of_batch(broker, messages, wanted, &how)?;
     nothing_pending()?;
     if failures.is_empty() {
         return Ok(reserve);
@@ -210,12 +245,14 @@ pub(crate) fn publish_batch<R>(
 pub(crate) fn failures_of_batch(
     broker: &Connection,
     messages: &[Message],
+    wanted: &Wanted,
     how: &How,
 ) -> Result<Vec<PublishError>, Thrown> {
     nothing_pending()?;
     how.check(broker)?;
     let deadline = Deadline::after(how.timeout);
     let attempt = || {
+        prepare_replies(broker, wanted, how, deadline)?;
         let outcomes = publish_all_now(broker, messages, how, deadline)?;
         Ok(outcomes.into_iter().filter_map(Result::err).collect())
     };

@@ -90,6 +90,15 @@ impl Config {
         }
     }
 
+    /// Returns `true` if results come as replies over the broker.
+    pub(crate) fn has_replies(&self) -> bool {
+        match &self.backend {
+            Backend::Disabled => false,
+            Backend::Other(backend) => backend.is_rabbitmq(),
+            Backend::Broker => self.broker.is_rabbitmq(),
+        }
+    }
+
     /// Returns the limits of connections for this client.
     pub(crate) fn limits(&self) -> Limits {
         Limits {

@@ -8,7 +8,9 @@ use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use celery_client::amqp::AmqpEndpoint;
 use celery_client::endpoint::{Endpoint, EndpointBuilder};
 use celery_client::error::ConfigError;
 use celery_client::redis::RedisEndpoint;
@@ -29,8 +31,20 @@ pub(crate) struct Connection {
     pub(crate) exchange: Option<String>,
     /// The `$binding` of celery-php, which has no meaning on Redis.
     pub(crate) binding: Option<String>,
+    /// The `$result_expire` of celery-php, in place of `celery.reply_expires`. It has no meaning on
+    /// Redis.
+    pub(crate) reply_expires: Option<Duration>,
     /// Whether it is a RabbitMQ because no connector was given.
     is_assumed: bool,
+}
+
+/// How the results of a backend come.
+#[derive(Clone, Copy)]
+pub(crate) enum Store<'a> {
+    /// They are kept in a Redis.
+    Redis(&'a Arc<RedisEndpoint>),
+    /// As replies over the broker.
+    Replies(&'a Arc<AmqpEndpoint>),
 }
 
 /// What a `Celery\Client` says about a connection beside its URL.
@@ -67,6 +81,7 @@ impl Connection {
             endpoint,
             exchange: None,
             binding: None,
+            reply_expires: None,
             is_assumed: false,
         }
     }
@@ -91,11 +106,25 @@ impl Connection {
         }
     }
 
-    /// Returns the Redis that keeps results.
-    pub(crate) fn results(&self) -> Result<&Arc<RedisEndpoint>, Thrown> {
+    /// Returns the way in which results come.
+    pub(crate) fn store(&self) -> Store<'_> {
+        match &self.endpoint {
+            Endpoint::Redis(redis) => Store::Redis(redis),
+            Endpoint::Amqp(rabbitmq) => Store::Replies(rabbitmq),
+        }
+    }
+
+    /// Returns the Redis that keeps results. `what` names, in the error for a RabbitMQ, what needs
+    /// it.
+    pub(crate) fn kept_results(&self, what: &str) -> Result<&Arc<RedisEndpoint>, Thrown> {
         match &self.endpoint {
             Endpoint::Redis(redis) => Ok(redis),
-            Endpoint::Amqp(_) => Err(Thrown::celery(NO_RESULTS)),
+            Endpoint::Amqp(_) => Err(Thrown::celery(format!(
+                "The result backend rpc:// does not support {what}: results come as replies over RabbitMQ, and are \
+                 not kept. Name a Redis as result backend: for Celery\\Client the argument backend, for \
+                 CeleryAdvanced the second array, or the directive celery.result_backend. The workers must have the \
+                 same one."
+            ))),
         }
     }
 
@@ -118,12 +147,19 @@ impl Connection {
         ))
     }
 
-    /// Refuses a result backend that keeps no results.
-    pub(crate) fn check_backend(&self) -> Result<(), &'static str> {
-        if self.is_rabbitmq() {
-            return Err(NO_RESULTS_THERE);
+    /// Returns the result backend of a client with this broker that names this connection as its
+    /// backend, or `None` if results come as replies over the broker itself.
+    pub(crate) fn backend_beside(
+        self: Rc<Self>,
+        broker: &Connection,
+    ) -> Result<Option<Rc<Self>>, &'static str> {
+        if !self.is_rabbitmq() {
+            return Ok(Some(self));
         }
-        Ok(())
+        if self.endpoint.identity() == broker.endpoint.identity() {
+            return Ok(None);
+        }
+        Err(REPLIES_COME_OVER_THE_BROKER)
     }
 
     /// Returns the connection of a URL, or the reason why it cannot be used.
@@ -170,21 +206,49 @@ impl Connection {
             .transpose()
     }
 
-    /// Returns the result backend that php.ini names, if any.
-    pub(crate) fn configured_backend() -> Result<Option<Rc<Self>>, Thrown> {
-        settings::result_backend()
-            .map(|url| {
-                let endpoint = Endpoint::from_url(&url).map_err(ConfigError::of_result_backend);
-                let backend = Self::configured("celery.result_backend", endpoint)?;
-                backend.check_backend().map_err(|why| {
-                    Thrown::celery(format!(
-                        "The directive celery.result_backend cannot be used: {why}."
-                    ))
-                })?;
-                Ok(backend)
-            })
-            .transpose()
+    /// Returns the result backend that php.ini names for a client with this broker. `None`: none,
+    /// or replies over the broker.
+    pub(crate) fn configured_backend(
+        broker: Option<&Connection>,
+    ) -> Result<Option<Rc<Self>>, Thrown> {
+        let Some(url) = settings::result_backend() else {
+            return Ok(None);
+        };
+        let refused = |why: &str| {
+            Thrown::celery(format!(
+                "The directive celery.result_backend cannot be used: {why}."
+            ))
+        };
+        if is_rpc(&url) {
+            return match broker {
+                Some(broker) => check_rpc(broker).map(|()| None).map_err(refused),
+                None => Ok(None),
+            };
+        }
+        let endpoint = Endpoint::from_url(&url).map_err(ConfigError::of_result_backend);
+        let backend = Self::configured("celery.result_backend", endpoint)?;
+        match broker {
+            Some(broker) => backend.backend_beside(broker).map_err(refused),
+            None => Ok(Some(backend)),
+        }
     }
+}
+
+/// Returns `true` for the URL of Celery's result backend `rpc`, whose other parts have no meaning.
+pub(crate) fn is_rpc(url: &str) -> bool {
+    let scheme = url
+        .trim()
+        .split_once("://")
+        .map_or(url.trim(), |(scheme, _)| scheme);
+    scheme.eq_ignore_ascii_case("rpc")
+}
+
+/// Refuses results as replies over a broker that does not carry them.
+pub(crate) fn check_rpc(broker: &Connection) -> Result<(), &'static str> {
+    if broker.is_rabbitmq() {
+        return Ok(());
+    }
+    Err("rpc:// means replies over RabbitMQ, and the broker is a Redis, which keeps results itself")
 }
 
 /// Shows the address, without the password.
@@ -204,13 +268,8 @@ impl errors::Server for Connection {
     }
 }
 
-/// Why a call for results fails if RabbitMQ is the broker and nothing else was named.
-const NO_RESULTS: &str = "No result backend is configured: RabbitMQ is the broker, and results are read only from Redis. Name a Redis: for \
-     Celery\\Client the argument backend, for CeleryAdvanced the second array, or the directive celery.result_backend. \
-     The workers must have the same result backend.";
-
-/// Why RabbitMQ cannot be a result backend.
-const NO_RESULTS_THERE: &str = "results are not read from RabbitMQ, only from Redis: name a Redis there, and for the workers the same";
+/// Why another RabbitMQ cannot be the result backend.
+const REPLIES_COME_OVER_THE_BROKER: &str = "replies come over the broker of the task, and this is another RabbitMQ: write rpc:// for replies, or name a Redis";
 
 fn with_settings(endpoint: Endpoint) -> Result<Endpoint, Thrown> {
     configured(endpoint, &SentinelExtras::default())

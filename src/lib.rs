@@ -13,8 +13,8 @@
 //!   a request, by name.
 //! * `values`: PHP values to JSON and back, and the place of a value that cannot be sent.
 //! * `post`: from `PostTask`'s arguments to a message; `process`: the sender's fields of a message.
-//! * `broker`, `results`: calls to the two servers; `control`: to the workers; `messages`: result
-//!   documents; `errors`: exceptions.
+//! * `broker`, `results`: calls to the two servers; `replies`: results that RabbitMQ carries;
+//!   `control`: calls to the workers; `messages`: result documents; `errors`: exceptions.
 //! * `pool`: the idle connections, which outlive requests; `pipeline`: posts with outstanding
 //!   answers.
 //! * `settings`: php.ini; `lifecycle`: start and stop of module and requests.
@@ -32,12 +32,14 @@ mod ffi;
 mod gather;
 mod lifecycle;
 mod messages;
+mod news;
 mod pipeline;
 mod pool;
 mod post;
 mod process;
 mod recorder;
 mod registry;
+mod replies;
 mod results;
 mod routes;
 mod sending;

@@ -5,7 +5,7 @@ use celery_client::blocking::{self, Deadline, Unreached};
 use crate::classes;
 use crate::ffi::class::DeclareError;
 use crate::ffi::throw::late_warning;
-use crate::{errors, pipeline, registry, settings};
+use crate::{errors, pipeline, registry, replies, settings};
 
 /// Declares the classes.
 pub(crate) fn module_start() -> Result<(), DeclareError> {
@@ -20,6 +20,7 @@ pub(crate) fn request_end() {
     if let Some(first) = failures.first() {
         late_warning(&format!("{}: {}", errors::summary(&failures), first.cause));
     }
+    replies::request_end();
 }
 
 /// Returns the rows of phpinfo's table.
@@ -33,7 +34,7 @@ pub(crate) fn info() -> Vec<(String, String)> {
         ),
         (
             "Result backends".to_owned(),
-            "redis, rediss, redis+socket".to_owned(),
+            "redis, rediss, redis+socket, rpc".to_owned(),
         ),
         ("Task message protocols".to_owned(), "2, 1".to_owned()),
     ];

@@ -29,9 +29,9 @@ use self::templates::Known;
 use crate::connection::Connection;
 use crate::errors::not_sent;
 use crate::ffi::throw::Thrown;
-use crate::process;
 use crate::settings::{self, Settings};
 use crate::values::{self, Arguments};
+use crate::{process, replies};
 
 /// The default routing key of celery-php, which counts as not given.
 const DEFAULT_ROUTING_KEY: &str = "celery";
@@ -236,13 +236,14 @@ impl Outgoing for OnRedis {
 }
 
 /// Checks a task and encodes its arguments. Runs PHP code (`jsonSerialize`,
-/// `DateTimeInterface::format`).
+/// `DateTimeInterface::format`). `wants_reply` says whether the result comes as a reply.
 pub(crate) fn prepare(
     name: &str,
     args: &Zval,
     task_args: [Option<&Zval>; 2],
     routing_key: Option<&str>,
     broker: &Connection,
+    wants_reply: bool,
 ) -> Result<Message, Thrown> {
     let arguments = values::arguments(args)?;
     let task_id = process::new_id();
@@ -266,7 +267,7 @@ pub(crate) fn prepare(
         arguments,
         task_args,
         routing_key,
-        broker,
+        (broker, wants_reply),
     )
 }
 
@@ -304,7 +305,7 @@ fn prepare_any(
     arguments: Arguments,
     task_args: [Option<&Zval>; 2],
     routing_key: Option<&str>,
-    broker: &Connection,
+    (broker, wants_reply): (&Connection, bool),
 ) -> Result<Message, Thrown> {
     let empty = |json: &str| values::raw(json.to_owned());
     let (positional, keyword) = match arguments {
@@ -318,6 +319,9 @@ fn prepare_any(
     names::check_task_name(&task.name).map_err(|error| unusable("task name", &error))?;
     names::check_task_id(&task.id).map_err(|error| unusable("task id", &error))?;
 
+    if wants_reply && task.properties.reply_to.is_none() {
+        task.properties.reply_to = replies::address(&task.id);
+    }
     // PHP code that has run may have changed the directives.
     let settings = settings::current();
     let way = Way::new(routing_key, broker, &settings);

@@ -47,7 +47,8 @@ pub(crate) fn backend(name: &str) -> Result<Rc<Connection>, Thrown> {
     if let Some(connection) = known(name) {
         return Ok(connection);
     }
-    Connection::configured_backend()?.ok_or_else(|| unknown("celery.result_backend"))
+    let configured = Connection::configured_backend(None)?;
+    configured.ok_or_else(|| unknown("celery.result_backend"))
 }
 
 /// Returns the broker with this name, otherwise that of php.ini.

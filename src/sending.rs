@@ -3,13 +3,15 @@
 //! [`celery_protocol::canvas`] decides what is published. This module supplies the client's part:
 //! routes, defaults, headers, and the sender's name.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use celery_protocol::RawValue;
-use celery_protocol::canvas::{Caller, CanvasError, Options, Plan, Signature, json};
+use celery_protocol::canvas::{Caller, CanvasError, Options, Outcome, Plan, Signature, json};
 use celery_protocol::fields::Fields;
 use celery_protocol::message::{EncodeError, Protocol, Task};
 use celery_protocol::time::Timestamp;
@@ -26,7 +28,7 @@ use crate::post::Wire;
 use crate::process::{self, Sender};
 use crate::settings::{self, Settings};
 use crate::values::encode;
-use crate::{routes, values};
+use crate::{replies, routes, values};
 
 /// The parts of a client that may hold closures.
 pub(crate) struct Closures {
@@ -60,13 +62,13 @@ fn fields(text: &RawValue) -> Result<Fields, Thrown> {
         .map_err(|error| not_sent(format!("the headers cannot be used: {error}.")))
 }
 
-/// Returns what is to be published for a canvas, which is Celery's form as JSON. Runs PHP code:
-/// the closures of routes and headers.
+/// Returns what is to be published for a canvas, which is Celery's form as JSON, and the tasks whose
+/// replies are wanted. Runs PHP code: the closures of routes and headers.
 pub(crate) fn plan(
     config: &Config,
     closures: &Closures,
     canvas: &RawValue,
-) -> Result<Plan<Wire>, Thrown> {
+) -> Result<(Plan<Wire>, Vec<String>), Thrown> {
     let signature = Signature::read(canvas).map_err(|error| refused(&error))?;
     let client = Client {
         config,
@@ -75,6 +77,7 @@ pub(crate) fn plan(
         sender: process::sender(),
         settings: settings::current(),
         thrown: RefCell::default(),
+        ignored: RefCell::default(),
     };
     let plan = Plan::new(
         &client,
@@ -87,7 +90,30 @@ pub(crate) fn plan(
     if let Some(thrown) = client.thrown.take() {
         return Err(thrown);
     }
-    plan.map_err(|error| refused(&error))
+    let plan = plan.map_err(|error| refused(&error))?;
+    let mut wanted = Vec::new();
+    if config.has_replies() {
+        add_tasks(&plan, plan.result, &mut wanted);
+        let ignored = client.ignored.take();
+        wanted.retain(|id| !ignored.contains(id));
+    }
+    Ok((plan, wanted))
+}
+
+/// Adds the ids of all tasks that lead to a result.
+fn add_tasks(plan: &Plan<Wire>, of: Outcome, ids: &mut Vec<String>) {
+    let outcomes = &plan.outcomes;
+    let mut next = Some(of);
+    while let Some(of) = next {
+        if outcomes.is_group(of) {
+            for member in outcomes.members(of) {
+                add_tasks(plan, *member, ids);
+            }
+        } else {
+            ids.push(outcomes.id(of).to_owned());
+        }
+        next = outcomes.parent(of);
+    }
 }
 
 fn refused(error: &CanvasError) -> Thrown {
@@ -116,6 +142,8 @@ struct Client<'a> {
     settings: Rc<Settings>,
     /// What PHP code has thrown.
     thrown: RefCell<Option<Thrown>>,
+    /// The tasks whose results are ignored.
+    ignored: RefCell<HashSet<String>>,
 }
 
 impl Caller<Wire> for Client<'_> {
@@ -127,12 +155,16 @@ impl Caller<Wire> for Client<'_> {
         &self.sender.reply_to
     }
 
-    fn has_results(&self) -> bool {
-        match &self.config.backend {
-            Backend::Disabled => false,
-            Backend::Other(_) => true,
-            Backend::Broker => !self.config.broker.is_rabbitmq(),
+    fn reply_to_task(&self, task_id: &str) -> Cow<'_, str> {
+        let own = self.config.has_replies().then(|| replies::address(task_id));
+        match own.flatten() {
+            Some(own) => Cow::Owned(own),
+            None => Cow::Borrowed(self.reply_to()),
         }
+    }
+
+    fn has_results(&self) -> bool {
+        !matches!(self.config.backend, Backend::Disabled)
     }
 
     fn queue_of(&self, _task: &str) -> Arc<str> {
@@ -149,10 +181,15 @@ impl Caller<Wire> for Client<'_> {
     }
 
     fn encode(&self, task: &Task, queue: &str) -> Result<Wire, EncodeError> {
+        if task.ignore_result == Some(true) {
+            self.ignored.borrow_mut().insert(task.id.clone());
+        }
         let tag = process::new_id().to_string();
+        let reply_to = self.reply_to_task(&task.id);
         let options = self
             .sender
             .options(queue, &tag)
+            .reply_to(&reply_to)
             .protocol(task.protocol)
             .serializer(task.serializer)
             .compression(task.compression);

@@ -22,7 +22,7 @@ use crate::ffi::ini::{self, fixed, open, secret_url};
 
 /// The directives. Scripts may change all except where messages go: the URLs, the prefix, the names
 /// of lists and the master of Sentinels belong to the administrator.
-static DIRECTIVES: IniEntryDefs<26> = IniEntryDefs::new([
+static DIRECTIVES: IniEntryDefs<28> = IniEntryDefs::new([
     secret_url(c"celery.broker_url"),
     secret_url(c"celery.result_backend"),
     open(c"celery.default_queue", c"celery"),
@@ -43,6 +43,8 @@ static DIRECTIVES: IniEntryDefs<26> = IniEntryDefs::new([
     open(c"celery.task_protocol", c"2"),
     open(c"celery.create_missing_queues", c"1"),
     open(c"celery.queue_type", c"classic"),
+    open(c"celery.reply_queue", c"process"),
+    open(c"celery.reply_expires", c"3600"),
     fixed(c"celery.key_prefix", c""),
     fixed(c"celery.priority_steps", c"0,3,6,9"),
     fixed(c"celery.priority_sep", c""),
@@ -130,6 +132,16 @@ pub(crate) enum Publish {
     Pipelined,
 }
 
+/// The queue for the replies to a task, if RabbitMQ is the result backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ReplyQueue {
+    /// That of the process, which only the request that posted the task reads.
+    #[default]
+    Process,
+    /// One for each task, which any process can read.
+    Task,
+}
+
 /// The directives that every call needs.
 pub(crate) struct Settings {
     /// The directive `celery.default_queue`: the queue of a post that names none.
@@ -170,6 +182,11 @@ pub(crate) struct Settings {
     /// created. From the directives `celery.create_missing_queues` and `celery.queue_type`. An error
     /// text if the type is unknown.
     pub(crate) create_missing: Result<Option<QueueType>, String>,
+    /// The directive `celery.reply_queue`, or an error text if its value is unknown.
+    pub(crate) reply_queue: Result<ReplyQueue, String>,
+    /// The directive `celery.reply_expires`: the time after which a queue for replies is deleted if
+    /// it is not used.
+    pub(crate) reply_expires: Duration,
     /// The directive `celery.publish`, or an error text if its value is unknown.
     pub(crate) publish: Result<Publish, String>,
     /// The directive `celery.task_protocol`: 1 or 2, or an error text if it is neither.
@@ -218,6 +235,15 @@ impl Settings {
                     mask_misplaced(other)
                 )),
             }),
+            reply_queue: ini::read_as(c"celery.reply_queue", |value| match value.trim() {
+                "" | "process" => Ok(ReplyQueue::Process),
+                "task" => Ok(ReplyQueue::Task),
+                other => Err(format!(
+                    "celery.reply_queue is {:?}; it must be \"process\" or \"task\".",
+                    mask_misplaced(other)
+                )),
+            }),
+            reply_expires: seconds(c"celery.reply_expires", 3600.0),
             publish: ini::read_as(c"celery.publish", |value| match value.trim() {
                 "" | "confirmed" => Ok(Publish::Confirmed),
                 "once" => Ok(Publish::Once),

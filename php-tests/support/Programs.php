@@ -83,13 +83,14 @@ final class Programs
 
     /**
      * Starts a Python worker like {@see pythonWorker()}, on a queue of the private RabbitMQ. Its
-     * results are in database $db of the private Redis.
+     * results are in database $db of the private Redis, or in $backend.
      */
-    public static function pythonWorkerOnRabbitMq(string $version, string $queue, int $db): Background
+    public static function pythonWorkerOnRabbitMq(string $version, string $queue, int $db, ?string $backend = null): Background
     {
+        $results = $backend === null ? [] : ['RESULT_BACKEND' => $backend];
         $worker = new Background(
             [self::python($version), '-m', 'celery', '-A', 'proj', 'worker', '-l', 'info', '-P', 'threads', '-c', '4', '-Q', $queue, '-n', "$queue@%h"],
-            ['BROKER_URL' => getenv('AMQP_URL')] + self::pythonEnvironment($db),
+            ['BROKER_URL' => getenv('AMQP_URL')] + $results + self::pythonEnvironment($db),
             self::root() . '/php-tests/interop/python'
         );
         $worker->waitForText(' ready.', 60);

@@ -27,6 +27,9 @@ use crate::{errors, pool, values};
 /// The time for which a group is stored: the default of Celery's `result_expires`.
 const EXPIRES: Duration = Duration::from_hours(24);
 
+/// What needs a Redis, for errors.
+const SAVED_GROUPS: &str = "saved groups";
+
 /// Declares the class, after its parent.
 pub(super) fn declare() -> Result<(), DeclareError> {
     let relative = Type::class("Celery\\Result|Celery\\GroupResult").nullable();
@@ -65,7 +68,7 @@ pub(crate) fn restore(client: &Rc<Config>, id: &str) -> Result<Zval, Thrown> {
     let backend = client.backend()?;
     let deadline = Deadline::after(client.command_timeout());
     let stored = pool::with_limits(
-        backend.results()?,
+        backend.kept_results(SAVED_GROUPS)?,
         client.limits(),
         deadline,
         |client, wait| client.get_group(id, wait),
@@ -150,7 +153,7 @@ fn save(call: &mut Call<'_>) -> Result<(), Thrown> {
     let backend = place.backend()?;
     let deadline = Deadline::after(place.command_timeout());
     pool::with_limits(
-        backend.results()?,
+        backend.kept_results(SAVED_GROUPS)?,
         place.limits(),
         deadline,
         |client, wait| client.save_group(&tree.id, &document, EXPIRES, wait),
@@ -166,7 +169,7 @@ fn delete(call: &mut Call<'_>) -> Result<(), Thrown> {
     let backend = place.backend()?;
     let deadline = Deadline::after(place.command_timeout());
     pool::with_limits(
-        backend.results()?,
+        backend.kept_results(SAVED_GROUPS)?,
         place.limits(),
         deadline,
         |client, wait| client.delete_group(id, wait),

@@ -31,9 +31,10 @@ use crate::ffi::object::{self, Serializable};
 use crate::ffi::throw::{self, Thrown};
 use crate::ffi::types::Type;
 use crate::ffi::value;
-use crate::gather::{Gather, News};
+use crate::gather::Gather;
 use crate::messages::Document;
-use crate::{errors, pool};
+use crate::news::News;
+use crate::results;
 
 /// Declares the class.
 pub(super) fn declare() -> Result<(), DeclareError> {
@@ -110,13 +111,7 @@ fn look(result: &Zval) -> Result<Option<Rc<Document>>, Thrown> {
     }
     let backend = state.place.backend()?;
     let deadline = Deadline::after(state.place.command_timeout());
-    let stored = pool::with_limits(
-        backend.results()?,
-        state.place.limits(),
-        deadline,
-        |client, wait| client.get_result(&id, wait),
-    );
-    let stored = stored.map_err(|error| errors::command("read the result", &backend, error))?;
+    let stored = results::stored(&backend, state.place.limits(), deadline, &id)?;
     let Some(stored) = stored else {
         return Ok(None);
     };
@@ -181,7 +176,7 @@ fn await_end(this: &Zval, options: &Get) -> Result<(), Thrown> {
         ids,
         timeout,
         options.interval,
-    )?;
+    );
     if options.on_message.is_some() {
         gather = gather.with_every_state();
     }

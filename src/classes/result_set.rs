@@ -32,7 +32,8 @@ use crate::ffi::throw::{self, Kind, Thrown};
 use crate::ffi::type_name::type_name;
 use crate::ffi::types::Type;
 use crate::ffi::value::{self, Key};
-use crate::gather::{Gather, News};
+use crate::gather::Gather;
+use crate::news::News;
 
 /// Declares the class.
 pub(super) fn declare() -> Result<(), DeclareError> {
@@ -244,7 +245,7 @@ fn await_all(leaves: &[Zval], options: &Get) -> Result<(), Thrown> {
         open.ids.clone(),
         timeout,
         options.interval,
-    )?;
+    );
     if options.on_message.is_some() {
         gather = gather.with_every_state();
     }

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
+use std::time::Duration;
 
 use celery_client::endpoint::{Endpoint, EndpointBuilder};
 use celery_client::mask::{is_scheme, mask};
@@ -36,6 +37,8 @@ pub(crate) struct Details {
     binding: Option<String>,
     port: Option<u16>,
     connector: Option<String>,
+    /// Milliseconds.
+    result_expire: Option<u64>,
     /// The TLS options, named as in PHP's `ssl` stream context. Booleans are `"1"` and `""`, null
     /// is `None`.
     ///
@@ -55,8 +58,8 @@ impl Details {
         call: &Call<'_>,
         persistent_messages: bool,
     ) -> Result<Self, Thrown> {
-        // `$persistent_messages` (8) and `$result_expire` have no meaning.
-        let ssl_options = if persistent_messages { 10 } else { 9 };
+        // `$persistent_messages` (8) has no meaning.
+        let result_expire = if persistent_messages { 9 } else { 8 };
         let names = [
             ("host", 0),
             ("login", 1),
@@ -68,7 +71,11 @@ impl Details {
             ("connector", 7),
         ];
         let mut details = Details::default();
-        for (name, index) in names.into_iter().chain([("ssl_options", ssl_options)]) {
+        let last = [
+            ("result_expire", result_expire),
+            ("ssl_options", result_expire + 1),
+        ];
+        for (name, index) in names.into_iter().chain(last) {
             details.set(name, call.argument(index))?;
         }
         Ok(details)
@@ -93,6 +100,7 @@ impl Details {
             "binding",
             "port",
             "connector",
+            "result_expire",
             "ssl_options",
             "priority_steps",
             "sep",
@@ -109,6 +117,11 @@ impl Details {
             "priority_steps" => self.priority_steps = priority_steps(value)?,
             "sep" => self.separator = separator(value)?,
             "port" => self.port = port(value)?,
+            // As in celery-php, 0 and what is not a number mean that the argument was not given.
+            "result_expire" => {
+                let millis = text(value)?.and_then(|text| text.trim().parse().ok());
+                self.result_expire = millis.filter(|&millis| millis > 0);
+            }
             _ => {
                 let text = given_text(name, value)?;
                 match name {
@@ -144,6 +157,7 @@ impl Details {
             endpoint: with_settings(endpoint)?,
             exchange: self.exchange.clone(),
             binding: self.binding.clone(),
+            reply_expires: self.result_expire.map(Duration::from_millis),
             is_assumed,
         }))
     }

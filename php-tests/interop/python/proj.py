@@ -7,7 +7,7 @@ import time
 from celery import Celery
 
 RESULTS = os.environ["REDIS_URL"]
-app = Celery("proj", broker=os.environ.get("BROKER_URL", RESULTS), backend=RESULTS)
+app = Celery("proj", broker=os.environ.get("BROKER_URL", RESULTS), backend=os.environ.get("RESULT_BACKEND", RESULTS))
 app.conf.broker_connection_retry_on_startup = True
 app.conf.accept_content = ["json", "msgpack", "yaml"]
 # The options that a test sets for all programs alike, such as priority_steps and sep.

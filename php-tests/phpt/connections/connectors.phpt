@@ -29,11 +29,20 @@ show(fn () => new Celery('redis://localhost', connector: 'rediss'));
 show(fn () => new Celery('amqp://localhost', connector: 'amqps'));
 show(fn () => new Celery('amqp://localhost', ssl_options: ['cafile' => null]));
 show(fn () => new CeleryAdvanced($at(['priority_steps' => [0, 9]])));
-show(fn () => new CeleryAdvanced($at([]), $at([])));
-show(fn () => new Celery\Client('amqp://localhost', 'amqp://localhost'));
+show(fn () => new CeleryAdvanced($at([]), ['vhost' => 'other'] + $at([])));
+show(fn () => new Celery\Client('amqp://localhost', 'amqp://elsewhere'));
+show(fn () => new Celery\Client('redis://localhost', 'rpc://'));
+ini_set('celery.reply_queue', 'many');
+show(fn () => (new CeleryAdvanced($at([])))->PostTask('proj.add', [1]));
+ini_restore('celery.reply_queue');
 show(fn () => new Celery\Client('amqp://localhost', keyPrefix: 'p'));
 show(fn () => new Celery\Client('amqp://localhost', replicas: 1));
 show(fn () => new Celery\Client(['amqp://a', 'amqp://b']));
+echo "the results of these come as replies:\n";
+foreach ([new Celery\Client('amqp://localhost'), new Celery\Client('amqp://localhost', 'amqp://localhost'), new Celery\Client('amqp://localhost', 'rpc://')] as $client) {
+    var_dump($client->__debugInfo()['backend']);
+}
+show(fn () => get_class(new CeleryAdvanced($at([]), $at([]))));
 show(fn () => Celery\Client::fromCelery(new CeleryAdvanced($at(['exchange' => 'a', 'binding' => 'b']))));
 ini_set('celery.queue_type', 'qourum');
 show(fn () => (new CeleryAdvanced($at([])))->PostTask('proj.add', [1]));
@@ -65,10 +74,17 @@ CeleryException: The connector 'rediss' contradicts the URL of the broker, whose
 CeleryException: The connector 'amqps' contradicts the URL of the broker, whose scheme is amqp. %s
 CeleryException: These connection arguments cannot be used: contradicting options: TLS options beside a URL without TLS.
 CeleryException: These connection arguments cannot be used: contradicting options: priority_steps, which only Redis has, beside RabbitMQ.
-CeleryException: The result backend amqp://guest:********@127.0.0.1:%d// cannot be used: results are not read from RabbitMQ, only from Redis%s
-Celery\InvalidConfiguration: The result backend cannot be used: results are not read from RabbitMQ, only from Redis%s
+CeleryException: The result backend amqp://guest:********@127.0.0.1:%d/other cannot be used: replies come over the broker of the task, and this is another RabbitMQ: write rpc:// for replies, or name a Redis.
+Celery\InvalidConfiguration: The result backend cannot be used: replies come over the broker %s
+Celery\InvalidConfiguration: The result backend cannot be used: rpc:// means replies over RabbitMQ, and the broker is a Redis, which keeps results itself.
+CeleryException: celery.reply_queue is "many"; it must be "process" or "task".
 Celery\InvalidConfiguration: The broker cannot be used: RabbitMQ has no keys, so keyPrefix has no meaning; for results in Redis use resultKeyPrefix.
 Celery\InvalidConfiguration: replicas is a setting for Redis. %s
 Celery\InvalidConfiguration: A list of URLs for failover is not supported yet, except those of Sentinels: name one server.
+the results of these come as replies:
+string(6) "rpc://"
+string(6) "rpc://"
+string(6) "rpc://"
+string(14) "CeleryAdvanced"
 CeleryException: This client has an $exchange and a $binding that differ. %s
 CeleryException: celery.queue_type is "qourum"; it must be "classic" or "quorum".

@@ -5,6 +5,7 @@
 //! argument. So the rules get a copy of the canvas in which the only argument of each part is the
 //! number of its PHP object.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use celery_protocol::canvas::{self, Caller, Chord, Kind, Options, Signature, json};
@@ -18,8 +19,8 @@ use crate::ffi::json::{Objects, decode};
 use crate::ffi::object;
 use crate::ffi::throw::Thrown;
 use crate::ffi::value;
-use crate::process;
 use crate::values::encode;
+use crate::{process, replies};
 
 /// The options that freezing reads and sets.
 const FROZEN: [&str; 6] = [
@@ -43,6 +44,10 @@ impl Caller for Process {
 
     fn reply_to(&self) -> &str {
         &self.reply_to
+    }
+
+    fn reply_to_task(&self, task_id: &str) -> Cow<'_, str> {
+        replies::address(task_id).map_or_else(|| Cow::Borrowed(self.reply_to()), Cow::Owned)
     }
 
     fn has_results(&self) -> bool {

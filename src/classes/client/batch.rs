@@ -21,6 +21,7 @@ use crate::ffi::throw::Thrown;
 use crate::ffi::type_name::type_name;
 use crate::ffi::value;
 use crate::post::Message;
+use crate::replies::Wanted;
 use crate::{broker, errors};
 
 /// What a batch sends.
@@ -31,6 +32,8 @@ struct Batch {
     /// For each message, the index of its result.
     owners: Vec<usize>,
     chords: Vec<NewChord>,
+    /// The tasks whose replies are wanted.
+    wanted: Vec<String>,
     /// The memory that is left for the messages.
     room: Room,
     seen: HashSet<Vec<u8>>,
@@ -72,7 +75,8 @@ pub(super) fn send_tasks(call: &mut Call<'_>) -> Result<(), Thrown> {
         return Ok(());
     }
     begin(&config, &batch.chords, &how)?;
-    let failures = broker::failures_of_batch(&config.broker, &batch.messages, &how)?;
+    let wanted = Wanted::of(std::mem::take(&mut batch.wanted))?;
+    let failures = broker::failures_of_batch(&config.broker, &batch.messages, &wanted, &how)?;
     if failures.is_empty() {
         call.give(set);
         return Ok(());
@@ -95,6 +99,7 @@ impl Batch {
             messages: Vec::new(),
             owners: Vec::new(),
             chords: Vec::new(),
+            wanted: Vec::new(),
             room: Room::new(),
             seen: HashSet::new(),
         }
@@ -114,7 +119,8 @@ impl Batch {
         }
     }
 
-    fn take(&mut self, key: Zval, prepared: Prepared) -> Result<(), Thrown> {
+    fn take(&mut self, key: Zval, mut prepared: Prepared) -> Result<(), Thrown> {
+        self.wanted.extend(prepared.take_wanted());
         let (messages, chords, result) = prepared.into_parts();
         self.room
             .take(messages.iter().map(Message::size).sum())

@@ -30,6 +30,8 @@ pub(crate) struct Prepared {
     pub(crate) messages: Vec<Message>,
     /// The chords that begin before the messages are sent.
     chords: Vec<NewChord>,
+    /// The tasks whose replies are wanted.
+    wanted: Vec<String>,
     pub(crate) result: Zval,
 }
 
@@ -52,6 +54,7 @@ impl Prepared {
         Ok(Some(Prepared {
             messages: vec![message],
             chords: Vec::new(),
+            wanted: Vec::new(),
             result,
         }))
     }
@@ -76,11 +79,12 @@ impl Prepared {
         closures: &Closures,
         form: &RawValue,
     ) -> Result<Self, Thrown> {
-        let plan = sending::plan(config, closures, form)?;
+        let (plan, wanted) = sending::plan(config, closures, form)?;
         let result = results(&Place::Client(Rc::clone(config)), &plan)?;
         Ok(Prepared {
             messages: plan.messages.into_iter().map(Message::planned).collect(),
             chords: plan.chords,
+            wanted,
             result,
         })
     }
@@ -88,6 +92,11 @@ impl Prepared {
     /// Begins the chords in the result backend.
     pub(super) fn begin(&self, config: &Config, how: &How) -> Result<(), Thrown> {
         begin(config, &self.chords, how)
+    }
+
+    /// Takes the tasks whose replies are wanted.
+    pub(super) fn take_wanted(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.wanted)
     }
 
     /// Returns the parts, for a batch.
@@ -103,7 +112,8 @@ pub(super) fn begin(config: &Config, chords: &[NewChord], how: &How) -> Result<(
     }
     let backend = config.backend()?;
     let deadline = Deadline::after(how.timeout);
-    pool::with_limits(backend.results()?, how.limits, deadline, |client, wait| {
+    let store = backend.kept_results("chords (a group with a task after it is one, too)")?;
+    pool::with_limits(store, how.limits, deadline, |client, wait| {
         client.begin_chords(chords, wait)
     })
     .map_err(|error| errors::command("begin a chord", &backend, error))

@@ -16,6 +16,7 @@ use crate::client::Config;
 use crate::ffi::call::Call;
 use crate::ffi::throw::Thrown;
 use crate::ffi::value;
+use crate::replies::Wanted;
 use crate::values::encode;
 use crate::{errors, sending};
 
@@ -116,12 +117,13 @@ pub(crate) fn how(call: &Call<'_>, first: usize, config: &Config) -> Result<How,
 }
 
 /// Publishes what is prepared, and returns its result.
-fn publish(config: &Config, prepared: Prepared, how: &How) -> Result<Zval, Thrown> {
+fn publish(config: &Config, mut prepared: Prepared, how: &How) -> Result<Zval, Thrown> {
+    let wanted = Wanted::of(prepared.take_wanted())?;
     prepared.begin(config, how)?;
     match prepared.messages.as_slice() {
-        [only] => broker::publish_as(&config.broker, only, how)?,
+        [only] => broker::publish_as(&config.broker, only, &wanted, how)?,
         several => {
-            let failures = broker::failures_of_batch(&config.broker, several, how)?;
+            let failures = broker::failures_of_batch(&config.broker, several, &wanted, how)?;
             if !failures.is_empty() {
                 return Err(errors::of_batch(
                     how.failure,

@@ -15,7 +15,7 @@ use crate::classes::interfaces::DURATION;
 use crate::classes::retry_policy::RetryPolicy;
 use crate::classes::{durations, enums};
 use crate::client::{Backend, Config};
-use crate::connection::{Connection, Extras, SentinelExtras};
+use crate::connection::{self, Connection, Extras, SentinelExtras};
 use crate::ffi::call::Call;
 use crate::ffi::class::{Param, optional};
 use crate::ffi::throw::Thrown;
@@ -130,7 +130,8 @@ pub(super) fn read(call: &Call<'_>) -> Result<Draft, Thrown> {
     };
     let broker = connect(call, BROKER, &broker)?;
     let has_sentinels = broker.has_sentinels();
-    let config = Config::of(broker, self::backend(call, &backend)?);
+    let results = self::backend(call, &broker, &backend)?;
+    let config = Config::of(broker, results);
     check_rabbitmq(call, &config)?;
     let results = match &config.backend {
         Backend::Other(results) => results.has_sentinels(),
@@ -225,7 +226,7 @@ fn connect(call: &Call<'_>, index: usize, extras: &Extras) -> Result<Rc<Connecti
         .map_err(|why| unusable(&format!("The broker cannot be used: {why}.")))
 }
 
-fn backend(call: &Call<'_>, extras: &Extras) -> Result<Backend, Thrown> {
+fn backend(call: &Call<'_>, broker: &Connection, extras: &Extras) -> Result<Backend, Thrown> {
     let url = match given(call, BACKEND) {
         Some(pdo) if pdo.is_object() => {
             return Err(unusable(
@@ -242,9 +243,13 @@ fn backend(call: &Call<'_>, extras: &Extras) -> Result<Backend, Thrown> {
         return Ok(Backend::Disabled);
     }
     let cannot = |why: &str| unusable(&format!("The result backend cannot be used: {why}."));
+    if connection::is_rpc(&url) {
+        connection::check_rpc(broker).map_err(cannot)?;
+        return Ok(Backend::Broker);
+    }
     let backend = Connection::of_url(&url, extras).map_err(|why| cannot(&why))?;
-    backend.check_backend().map_err(cannot)?;
-    Ok(Backend::Other(backend))
+    let backend = backend.backend_beside(broker).map_err(cannot)?;
+    Ok(backend.map_or(Backend::Broker, Backend::Other))
 }
 
 /// Returns the URL of an argument, which may be a list: one URL, or those of several Sentinels.
@@ -421,7 +426,7 @@ pub(super) fn shown(config: &Config) -> Vec<(&'static str, Zval)> {
         value
     };
     let backend = match &config.backend {
-        Backend::Broker if config.broker.is_rabbitmq() => text("disabled"),
+        Backend::Broker if config.broker.is_rabbitmq() => text("rpc://"),
         Backend::Broker => text(&config.broker.endpoint.display_url()),
         Backend::Other(backend) => text(&backend.endpoint.display_url()),
         Backend::Disabled => text("disabled"),

@@ -21,6 +21,7 @@ use crate::classes::dropin::api::{
     Api, held_argument, optional_text, required_text, text_argument,
 };
 use crate::classes::dropin::async_result::{self, AsyncResult};
+use crate::replies::Wanted;
 use crate::results::{self, Reading};
 use crate::{broker, messages, post};
 
@@ -147,23 +148,30 @@ fn post_task(call: &mut Call<'_>) -> Result<(), Thrown> {
         .ok_or_else(|| Thrown::celery("PostTask() needs arguments."))?;
     let wants_result = call.argument(2).is_none_or(Zval::coerce_to_bool);
     let routing_key = optional_text(call, 3, "routing key")?;
+    let wants_reply = wants_result && backend.is_rabbitmq();
     let message = post::prepare(
         &name,
         args,
         [call.argument(4), None],
         routing_key.as_deref(),
         &broker,
+        wants_reply,
     )?;
 
     if !wants_result {
-        broker::publish(&broker, &message)?;
+        broker::publish(&broker, &message, &Wanted::default())?;
         call.give_bool(true);
         return Ok(());
     }
     // The result object is created before anything is sent, because PHP ends the script if it has
     // no memory for it.
     let mut result = bailout::catch(Blank::<AsyncResult>::new)?;
-    broker::publish(&broker, &message)?;
+    let wanted = if wants_reply {
+        Wanted::of(vec![message.task_id().to_owned()])?
+    } else {
+        Wanted::default()
+    };
+    broker::publish(&broker, &message, &wanted)?;
     call.give(result.value());
     result.fill(AsyncResult::posted(api, message, broker, backend));
     Ok(())

@@ -16,7 +16,7 @@ use super::place::Place;
 use super::shared::{Outcome, outcome};
 use crate::ffi::object::{self, is_instance};
 use crate::ffi::throw::{self, Thrown};
-use crate::{errors, pool};
+use crate::results;
 
 /// The parents of a task that have not ended, as far as that is known. The earliest comes first.
 #[derive(Default)]
@@ -78,20 +78,9 @@ impl Parents {
         let backend = place.backend()?;
         let deadline = Deadline::after(place.command_timeout());
         let mut found = Vec::new();
-        pool::with_limits(
-            backend.results()?,
-            place.limits(),
-            deadline,
-            |client, wait| {
-                found.clear();
-                client.get_results(
-                    &ids,
-                    |index, stored| found.extend(stored.map(|stored| (index, stored))),
-                    wait,
-                )
-            },
-        )
-        .map_err(|error| errors::command("read the results", &backend, error))?;
+        results::all_stored(&backend, place.limits(), deadline, &ids, |index, stored| {
+            found.push((index, stored));
+        })?;
         for (index, stored) in found {
             self.note(&ids[index], &stored)?;
         }

@@ -19,8 +19,8 @@ use crate::ffi::object::{self, Held};
 use crate::ffi::throw::Thrown;
 use crate::ffi::value;
 use crate::messages::Document;
+use crate::results;
 use crate::values::incoming;
-use crate::{errors, pool};
 
 /// The code of a timeout, as in the drop-in classes.
 const TIMEOUT_CODE: i64 = 4;
@@ -160,13 +160,7 @@ pub(crate) fn forget_all(results: &[Zval]) -> Result<(), Thrown> {
     if !ids.is_empty() && place.fake().is_none() {
         let backend = place.backend()?;
         let deadline = Deadline::after(place.command_timeout());
-        let forgotten = pool::with_limits(
-            backend.results()?,
-            place.limits(),
-            deadline,
-            |client, wait| client.forget_all(&ids, wait),
-        );
-        forgotten.map_err(|error| errors::command("forget the result", &backend, error))?;
+        results::forget_all(&backend, place.limits(), deadline, &ids)?;
     }
     for result in &all {
         if !state_of(result)?.place.is_nowhere() {

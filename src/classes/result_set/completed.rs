@@ -12,7 +12,8 @@ use crate::classes::result::model::{id_of, leaves, read_document, state_of};
 use crate::classes::result::shared::too_late;
 use crate::ffi::iterator::Steps;
 use crate::ffi::throw::{Kind, Thrown};
-use crate::gather::{Gather, News};
+use crate::gather::Gather;
+use crate::news::News;
 
 /// An entry of the set.
 struct Entry {
@@ -111,7 +112,7 @@ impl Steps for Completed {
                     ids,
                     timeout,
                     self.interval,
-                )?);
+                ));
             }
             let Some(gather) = &mut self.gather else {
                 return Ok(None);

@@ -11,7 +11,7 @@ use crate::classes::result::Place;
 use crate::classes::result::model::{id_of, read_document, settle, state_of};
 use crate::ffi::throw::{Kind, Thrown};
 use crate::messages::Document;
-use crate::{errors, pool};
+use crate::results;
 
 /// The results of single tasks that have not ended, as far as that is known.
 pub(super) struct Open {
@@ -77,27 +77,19 @@ impl Open {
         let deadline = Deadline::after(self.place.command_timeout());
         let ids = std::mem::take(&mut self.ids);
         let mut failed = None;
-        let read = pool::with_limits(
-            backend.results()?,
+        results::all_stored(
+            &backend,
             self.place.limits(),
             deadline,
-            |client, wait| {
-                client.get_results(
-                    &ids,
-                    |index, stored| {
-                        let (Some(stored), None) = (stored, &failed) else {
-                            return;
-                        };
-                        let document = read_document(&ids[index], &stored).map(Rc::new);
-                        let kept =
-                            document.and_then(|document| self.settle(&ids[index], &document));
-                        failed = kept.err();
-                    },
-                    wait,
-                )
+            &ids,
+            |index, stored| {
+                if failed.is_none() {
+                    let document = read_document(&ids[index], &stored).map(Rc::new);
+                    let kept = document.and_then(|document| self.settle(&ids[index], &document));
+                    failed = kept.err();
+                }
             },
-        );
-        read.map_err(|error| errors::command("read the results", &backend, error))?;
+        )?;
         failed.map_or(Ok(()), Err)
     }
 }

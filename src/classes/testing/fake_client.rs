@@ -349,7 +349,7 @@ fn deliver(call: &mut Call<'_>, canvas: &Zval) -> Result<Zval, Thrown> {
         routes,
         headers: Zval::null(),
     };
-    let plan = sending::plan(&config, &closures, &encode::encode(canvas, "")?)?;
+    let (plan, _) = sending::plan(&config, &closures, &encode::encode(canvas, "")?)?;
     let result = results(&place(call)?, &plan)?;
     let (mut messages, mut tasks) = (Vec::new(), Vec::new());
     for message in &plan.messages {

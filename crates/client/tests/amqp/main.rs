@@ -13,6 +13,7 @@ mod faults;
 mod publish;
 mod python;
 mod receive;
+mod replies;
 mod scripted;
 
 use std::sync::Arc;

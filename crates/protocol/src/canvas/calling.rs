@@ -1,5 +1,6 @@
 //! What a call of signatures depends on, and what comes out of it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::error::CanvasError;
@@ -19,6 +20,11 @@ pub trait Caller<M = Vec<u8>> {
 
     /// Returns the address for replies, which signatures keep.
     fn reply_to(&self) -> &str;
+
+    /// Returns the address for the replies to this task, if each task has its own.
+    fn reply_to_task(&self, _task_id: &str) -> Cow<'_, str> {
+        Cow::Borrowed(self.reply_to())
+    }
 
     /// Returns `true` if results are stored, without which there are no chords.
     fn has_results(&self) -> bool;

@@ -64,7 +64,7 @@ impl<M: Carried> Calling<'_, M> {
             options.set("root_id", root)?;
         }
         if !options.has("reply_to") {
-            options.set("reply_to", self.caller.reply_to())?;
+            options.set("reply_to", &*self.caller.reply_to_task(&id))?;
         }
         if let (Some(group), false) = (place.group, options.has("group_id")) {
             options.set("group_id", group)?;

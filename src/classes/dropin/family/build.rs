@@ -162,29 +162,33 @@ fn prefer_configured_backend(call: &mut Call<'_>) -> Result<(), Thrown> {
         (Some(broker), Some(backend)) => broker.endpoint.identity() != backend.endpoint.identity(),
         (_, backend) => backend.is_some(),
     };
-    if !is_named && let Some(configured) = configured_backend()? {
+    let broker = client.broker.clone();
+    if !is_named && let Some(configured) = configured_backend(broker.as_deref())? {
         call.state::<Client>()?.backend = Some(configured);
     }
     Ok(())
 }
 
 /// Returns the backend of php.ini, if any, and remembers it for stored results.
-fn configured_backend() -> Result<Option<Rc<Connection>>, Thrown> {
-    let configured = Connection::configured_backend()?;
+fn configured_backend(broker: Option<&Connection>) -> Result<Option<Rc<Connection>>, Thrown> {
+    let configured = Connection::configured_backend(broker)?;
     if let Some(backend) = &configured {
         registry::remember(backend);
     }
     Ok(configured)
 }
 
-/// Refuses a backend that the code names and that keeps no results.
-fn check_backend(backend: &Connection) -> Result<(), Thrown> {
-    let refused = |why| {
-        Thrown::celery(format!(
-            "The result backend {backend} cannot be used: {why}."
-        ))
-    };
-    backend.check_backend().map_err(refused)
+/// Returns the backend that the code names, or `None` if that is the broker itself.
+fn named_backend(details: &Details, broker: &Connection) -> Result<Option<Rc<Connection>>, Thrown> {
+    let backend = details.connect_later()?;
+    let shown = backend.to_string();
+    let backend = backend.backend_beside(broker).map_err(|why| {
+        Thrown::celery(format!("The result backend {shown} cannot be used: {why}."))
+    })?;
+    if let Some(backend) = &backend {
+        registry::remember(backend);
+    }
+    Ok(backend)
 }
 
 fn build_both(
@@ -195,13 +199,8 @@ fn build_both(
 ) -> Result<(), Thrown> {
     let broker = broker.connect_later()?;
     let backend = match backend {
-        Some(details) => {
-            let backend = details.connect_later()?;
-            check_backend(&backend)?;
-            registry::remember(&backend);
-            Some(backend)
-        }
-        None => configured_backend()?,
+        Some(details) => named_backend(details, &broker)?,
+        None => configured_backend(Some(&broker))?,
     };
     registry::remember(&broker);
     *call.state::<Client>()? = Client {
@@ -226,7 +225,7 @@ pub(super) fn build_connection(call: &mut Call<'_>) -> Result<(), Thrown> {
     let client = call.state::<Client>()?;
     client.broker = Some(connection);
     if client.backend.is_none() {
-        client.backend = configured_backend()?;
+        client.backend = configured_backend(client.broker.as_deref())?;
     }
     Ok(())
 }

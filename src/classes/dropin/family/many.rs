@@ -17,6 +17,7 @@ use crate::ffi::reserve::Reserve;
 use crate::ffi::room::Room;
 use crate::ffi::throw::Thrown;
 use crate::ffi::value::{self, Key};
+use crate::replies::Wanted;
 use crate::values::{self, place, type_name};
 use crate::{broker, post};
 
@@ -53,6 +54,7 @@ pub(super) fn post_tasks(call: &mut Call<'_>) -> Result<(), Thrown> {
         )
     })?;
     let wants_results = call.argument(1).is_none_or(Zval::coerce_to_bool);
+    let wants_replies = wants_results && backend.is_rabbitmq();
     let routing_key = optional_text(call, 2, "routing key")?;
 
     let mut keys = Keys::of(tasks);
@@ -63,8 +65,13 @@ pub(super) fn post_tasks(call: &mut Call<'_>) -> Result<(), Thrown> {
             if wants_results {
                 keys.push(key)?;
             }
-            let message =
-                one_of_many(key, task, call.argument(3), routing_key.as_deref(), &broker)?;
+            let message = one_of_many(
+                key,
+                task,
+                call.argument(3),
+                routing_key.as_deref(),
+                (&broker, wants_replies),
+            )?;
             room.take(message.held() + FRAME).map_err(|full| {
                 let why = format!("the messages take {full}. Post the tasks in parts.");
                 Thrown::celery(why).leading(NOT_SENT)
@@ -81,7 +88,7 @@ pub(super) fn post_tasks(call: &mut Call<'_>) -> Result<(), Thrown> {
     // later, the caller could not know what was posted.
     if !wants_results {
         let reserve = Reserve::new(messages.len() * FAILURE)?;
-        broker::publish_batch(&broker, &messages, reserve)?;
+        broker::publish_batch(&broker, &messages, &Wanted::default(), reserve)?;
         call.give_bool(true);
         return Ok(());
     }
@@ -93,7 +100,12 @@ pub(super) fn post_tasks(call: &mut Call<'_>) -> Result<(), Thrown> {
         (key, value)
     };
     let results = value::map(keys.keys.into_iter().map(blank))?;
-    let (results, blanks) = broker::publish_batch(&broker, &messages, (results, blanks))?;
+    let wanted = if wants_replies {
+        Wanted::of(messages.iter().map(|it| it.task_id().to_owned()).collect())?
+    } else {
+        Wanted::default()
+    };
+    let (results, blanks) = broker::publish_batch(&broker, &messages, &wanted, (results, blanks))?;
     for (blank, message) in blanks.into_iter().zip(messages) {
         blank.fill(AsyncResult::posted(
             api,
@@ -111,7 +123,7 @@ fn one_of_many(
     task: &Zval,
     common: Option<&Zval>,
     routing_key: Option<&str>,
-    broker: &Connection,
+    (broker, wants_reply): (&Connection, bool),
 ) -> Result<post::Message, Thrown> {
     let place = || place::cut(&format!("tasks{}", position(key)));
     let wrong = |what: &str| {
@@ -146,6 +158,7 @@ fn one_of_many(
         [common, options.as_ref()],
         routing_key,
         broker,
+        wants_reply,
     )
     .map_err(|thrown| {
         let place = match names::check_task_name(&name) {

@@ -6,12 +6,17 @@
 use celery_protocol::amqp::{Method, Reply, Reserved, Short, TableBuf};
 
 use super::client::Client;
-use super::link::{Link, unexpected_reply};
+use super::link::{Link, OTHERS, unexpected_reply};
 use super::post::{Home, Post};
 use crate::amqp::declaration::{self, NOT_FOUND, PRECONDITION_FAILED};
 use crate::amqp::{Queue, QueueState, QueueType};
 use crate::blocking::Wait;
 use crate::error::ClientError;
+
+/// What a declaration of a queue waits for.
+const DECLARED: &str = "the answer to the declaration of a queue";
+/// The number of declarations that are sent before an answer is read.
+const AT_ONCE: usize = 200;
 
 impl Client {
     /// Declares a queue.
@@ -24,6 +29,46 @@ impl Client {
         wait: &mut Wait<'_>,
     ) -> Result<QueueState, ClientError> {
         self.call(wait, |link, wait| declare(link, queue, wait))
+    }
+
+    /// Declares queues in one go. One that exists with other arguments stays as it is.
+    ///
+    /// # Errors
+    /// [`ClientError::Broker`] with the code 403 if the user may not declare one of them.
+    pub fn declare_queues(
+        &mut self,
+        queues: &[Queue<'_>],
+        wait: &mut Wait<'_>,
+    ) -> Result<(), ClientError> {
+        self.call(wait, |link, wait| {
+            queues
+                .chunks(AT_ONCE)
+                .try_for_each(|some| declare_some(link, some, wait))
+        })
+    }
+
+    /// Removes all messages of a queue. Returns their number, or `None` if the queue does not exist.
+    ///
+    /// # Errors
+    /// Any [`ClientError`] that prevents an answer.
+    pub fn purge_queue(
+        &mut self,
+        name: &str,
+        wait: &mut Wait<'_>,
+    ) -> Result<Option<u32>, ClientError> {
+        self.call(wait, |link, wait| {
+            let purge = Method::QueuePurge {
+                ticket: Reserved::default(),
+                queue: short(name)?,
+                no_wait: false,
+            };
+            match link.ask(&purge, wait, "the answer to the purge of a queue")? {
+                Ok(Reply::Removed(messages)) => Ok(Some(messages)),
+                Ok(other) => Err(unexpected_reply(&other)),
+                Err(close) if close.code == NOT_FOUND => Ok(None),
+                Err(close) => Err(ClientError::Broker(close)),
+            }
+        })
     }
 
     /// Returns the state of a queue, or `None` if it does not exist.
@@ -137,6 +182,33 @@ fn exchange_exists(link: &mut Link, name: &str, wait: &mut Wait<'_>) -> Result<b
     }
 }
 
+/// Declares queues without waiting between them.
+fn declare_some(
+    link: &mut Link,
+    queues: &[Queue<'_>],
+    wait: &mut Wait<'_>,
+) -> Result<(), ClientError> {
+    link.open_others()?;
+    for queue in queues {
+        let arguments = TableBuf::from_fields(&queue.arguments).map_err(ClientError::Unsendable)?;
+        let declare = declaration::queue(queue, &arguments);
+        let packed = declare.and_then(|declare| link.session.request(OTHERS, &declare));
+        packed.map_err(ClientError::Unsendable)?;
+    }
+    for (done, _) in queues.iter().enumerate() {
+        match link.wait_for_reply(OTHERS, wait, DECLARED)? {
+            Ok(Reply::Queue { .. }) => {}
+            Ok(other) => return Err(unexpected_reply(&other)),
+            // The channel has ended, and with it all declarations that follow.
+            Err(close) if close.code == PRECONDITION_FAILED => {
+                return declare_some(link, queues.get(done + 1..).unwrap_or_default(), wait);
+            }
+            Err(close) => return Err(ClientError::Broker(close)),
+        }
+    }
+    Ok(())
+}
+
 fn declare(
     link: &mut Link,
     queue: &Queue<'_>,
@@ -144,7 +216,7 @@ fn declare(
 ) -> Result<QueueState, ClientError> {
     let arguments = TableBuf::from_fields(&queue.arguments).map_err(ClientError::Unsendable)?;
     let declare = declaration::queue(queue, &arguments).map_err(ClientError::Unsendable)?;
-    match link.ask(&declare, wait, "the answer to the declaration of a queue")? {
+    match link.ask(&declare, wait, DECLARED)? {
         Ok(reply) => state(reply),
         Err(close) => Err(ClientError::Broker(close)),
     }

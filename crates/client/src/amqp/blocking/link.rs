@@ -6,7 +6,7 @@
 mod login;
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use celery_protocol::amqp::{AmqpError, Close, Event, Heartbeats, Method, Pulse, Reply, Session};
 
@@ -143,6 +143,29 @@ impl Link {
                 return Ok(event);
             }
             self.step(wait, what)?;
+        }
+    }
+
+    /// Returns what has happened next, waiting at most `time` for it, or `None` if nothing has. The
+    /// connection can be used afterwards, also at the deadline.
+    pub(super) fn event_within(
+        &mut self,
+        time: Duration,
+        wait: &mut Wait<'_>,
+        what: &'static str,
+    ) -> Result<Option<Event>, ClientError> {
+        // Nothing is half written when the time is over.
+        self.flush(wait)?;
+        match self.event(&mut wait.within(time), what) {
+            Ok(event) => Ok(Some(event)),
+            Err(ClientError::Timeout { .. }) if self.session.output().is_empty() => {
+                self.broken = false;
+                if wait.deadline().has_passed() {
+                    return Err(wait.timeout(what));
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
     }
 

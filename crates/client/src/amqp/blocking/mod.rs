@@ -33,11 +33,13 @@
 //! * `link`: a connection, opened and logged in;
 //! * `client`: the connection of a client, and requests that may be repeated;
 //! * `publish`: posts, one or many; `pipeline` and `owing`: posts that are confirmed later; `outcome`: what the answers to posts mean;
-//! * `receive`: messages from a queue; `declare`: queues;
+//! * `receive`: messages from a queue; `declare`: queues; `follow`: replies of workers;
+//! * `replies`: replies that have arrived and were not asked for yet;
 //! * `pool`: idle connections.
 
 mod client;
 mod declare;
+mod follow;
 mod link;
 mod outcome;
 mod owing;
@@ -46,10 +48,13 @@ mod pool;
 mod post;
 mod publish;
 mod receive;
+mod replies;
 
 pub use client::{Client, ClientOptions};
+pub use follow::Remains;
 pub use pool::{Pool, PoolOptions};
 pub use post::Post;
 pub use receive::Flow;
+pub use replies::{Arrived, Known, Replies};
 
 pub use super::{Queue, QueueState, QueueType};

@@ -20,7 +20,7 @@ const CONSUMER: &str = "celery";
 
 /// When the broker forgets a message that it has delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Forgotten {
+pub(super) enum Forgotten {
     /// When the caller has seen it.
     Seen,
     /// When it is sent.
@@ -69,7 +69,7 @@ impl Client {
         wait: &mut Wait<'_>,
     ) -> Result<Option<Delivery>, ClientError> {
         self.call(wait, |link, wait| {
-            let got = get(link, queue, wait)?;
+            let got = get(link, queue, wait)?.map(|(delivery, _)| delivery);
             if let Some(delivery) = &got {
                 settle(link, delivery.tag, taken)?;
                 link.flush(wait)?;
@@ -157,14 +157,28 @@ fn short(name: &str) -> Result<Short<'_>, ClientError> {
     Short::new(name).map_err(ClientError::Unsendable)
 }
 
-fn get(link: &mut Link, queue: &str, wait: &mut Wait<'_>) -> Result<Option<Delivery>, ClientError> {
-    let get = Method::BasicGet {
+/// Asks for a message of a queue. Returns it with the number of those that are left.
+pub(super) fn get(
+    link: &mut Link,
+    queue: &str,
+    wait: &mut Wait<'_>,
+) -> Result<Option<(Delivery, u32)>, ClientError> {
+    got(link.ask(&get_from(queue)?, wait, "a message")?)
+}
+
+/// Returns the request for a message of a queue.
+pub(super) fn get_from(queue: &str) -> Result<Method<'_>, ClientError> {
+    Ok(Method::BasicGet {
         ticket: Reserved::default(),
         queue: short(queue)?,
         no_ack: false,
-    };
-    match link.ask(&get, wait, "a message")? {
-        Ok(Reply::Got(delivery, _)) => Ok(Some(delivery)),
+    })
+}
+
+/// Reads the answer to such a request.
+pub(super) fn got(answer: Result<Reply, Close>) -> Result<Option<(Delivery, u32)>, ClientError> {
+    match answer {
+        Ok(Reply::Got(delivery, left)) => Ok(Some((delivery, left))),
         Ok(Reply::Empty) => Ok(None),
         Ok(other) => Err(unexpected_reply(&other)),
         Err(close) => Err(ClientError::Broker(close)),
@@ -172,7 +186,7 @@ fn get(link: &mut Link, queue: &str, wait: &mut Wait<'_>) -> Result<Option<Deliv
 }
 
 /// Acknowledges a delivery, or puts it back.
-fn settle(link: &mut Link, delivery_tag: u64, taken: bool) -> Result<(), ClientError> {
+pub(super) fn settle(link: &mut Link, delivery_tag: u64, taken: bool) -> Result<(), ClientError> {
     let method = if taken {
         Method::BasicAck {
             delivery_tag,
@@ -190,7 +204,7 @@ fn settle(link: &mut Link, delivery_tag: u64, taken: bool) -> Result<(), ClientE
 }
 
 /// Starts the consumer.
-fn start(
+pub(super) fn start(
     link: &mut Link,
     queue: &str,
     forgotten: Forgotten,
@@ -223,7 +237,7 @@ fn start(
 }
 
 /// Ends the consumer. Hands the messages that arrive before its end to `late`.
-fn stop(
+pub(super) fn stop(
     link: &mut Link,
     wait: &mut Wait<'_>,
     mut late: impl FnMut(&mut Link, Delivery) -> Result<(), ClientError>,
@@ -247,7 +261,7 @@ fn stop(
     }
 }
 
-fn queue_is_gone(queue: &str) -> ClientError {
+pub(super) fn queue_is_gone(queue: &str) -> ClientError {
     ClientError::Broker(Close {
         code: 404,
         text: format!("the consumer of queue '{queue}' was cancelled: the queue was deleted"),
