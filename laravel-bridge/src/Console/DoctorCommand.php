@@ -7,11 +7,14 @@ namespace CeleryBridge\Console;
 use CeleryBridge\Config\ConnectionSettings;
 use CeleryBridge\Contracts\Factory;
 use CeleryBridge\Exceptions\ExtensionNotLoaded;
+use CeleryBridge\Outcomes\ListenerHeartbeat;
+use CeleryBridge\Outcomes\TrackedJobs;
 use CeleryBridge\Queue\ConfiguredQueues;
 use CeleryBridge\Transport\Extension;
 use CeleryBridge\Transport\ExtensionTransport;
 use Illuminate\Console\Command;
 use Illuminate\Contracts\Config\Repository;
+use Illuminate\Queue\Failed\NullFailedJobProvider;
 use Throwable;
 
 /**
@@ -43,9 +46,11 @@ final class DoctorCommand extends Command
             Extension::loaded() ? 'celery '.(Extension::version() ?? '') : ExtensionNotLoaded::make()->getMessage(),
         );
 
-        foreach ($this->connectionNames($config) as $name) {
+        $names = $this->connectionNames($config);
+        foreach ($names as $name) {
             $this->examine($celery, $config, $name);
         }
+        $this->examineOutcomes($names);
 
         $healthy = ! in_array(false, array_column($this->checks, 'ok'), true);
 
@@ -94,6 +99,37 @@ final class DoctorCommand extends Command
                 $settings->resultBackend->display(),
                 $transport->pingResultBackend(...),
             );
+        }
+    }
+
+    /**
+     * Says whether jobs are tracked, whether their failures can be stored, and whether a listener runs.
+     *
+     * @param  list<string>  $connections
+     */
+    private function examineOutcomes(array $connections): void
+    {
+        if (! $this->laravel->make(TrackedJobs::class)->areOn()) {
+            $this->note('outcomes', true, 'jobs are not tracked: `php artisan migrate` creates the table '
+                .TrackedJobs::TABLE.', for failed(), failed_jobs and events');
+
+            return;
+        }
+        try {
+            $failed = $this->laravel->make('queue.failer');
+            $failed->find('celery-doctor');
+            $this->note('outcomes', true, 'jobs are tracked'.($failed instanceof NullFailedJobProvider
+                ? ', and failed jobs are not stored: queue.failed.driver is "null"' : ''));
+        } catch (Throwable $e) {
+            $this->note('outcomes', false, "failed jobs cannot be stored: {$e->getMessage()}. Their table is made by "
+                .'`php artisan queue:failed-table` and `php artisan migrate`');
+        }
+        foreach ($connections as $name) {
+            $isAlive = (new ListenerHeartbeat($this->laravel->make('cache')->store(), $name))->isAlive();
+            // A cache that processes do not share hides a listener, so this does not fail the check.
+            $this->note("{$name}: listener", true, $isAlive
+                ? 'celery:listen runs'
+                : '`php artisan celery:listen` was not seen in the last minutes. Without it, no outcome arrives');
         }
     }
 

@@ -278,6 +278,28 @@ final class OutcomesTest extends TestCase
         $this->assertCount(2, $this->broker->messages('celery'));
     }
 
+    public function test_the_doctor_says_whether_outcomes_arrive(): void
+    {
+        $checks = function (): array {
+            [, $output] = $this->command('celery:doctor', ['--json' => true]);
+
+            return array_column(json_decode($output, true)['checks'], null, 'check');
+        };
+        $this->assertTrue($checks()['outcomes']['ok']);
+        $this->assertStringContainsString('was not seen', $checks()['default: listener']['detail']);
+        $this->command('celery:listen', ['--once' => true]);
+        $this->assertStringContainsString('celery:listen runs', $checks()['default: listener']['detail']);
+
+        Schema::rename('failed_jobs', 'elsewhere');
+        $this->assertFalse($checks()['outcomes']['ok']);
+        $this->assertStringContainsString('queue:failed-table', $checks()['outcomes']['detail']);
+        Schema::rename('elsewhere', 'failed_jobs');
+
+        config(['celery.track' => false]);
+        $this->assertStringContainsString('not tracked', $checks()['outcomes']['detail']);
+        $this->assertArrayNotHasKey('default: listener', $checks());
+    }
+
     public function test_a_running_process_notices_the_table_and_asks_in_each_database(): void
     {
         $jobs = $this->app->make(TrackedJobs::class);
