@@ -223,7 +223,15 @@ final class HistoryTest extends TestCase
         $minutes = $this->app->make(Minutes::class);
         $minutes->claim('default', 'one', self::FAR);
         $minutes->write('default', 'one', 1, [], array_map(static fn (string $id): RecentTask => new RecentTask(
-            $id, 'mail', '(7,)', 'FAILURE', 'w@h', 'ValueError()', null, null, 5.0,
+            $id,
+            'mail',
+            '(7,)',
+            'FAILURE',
+            'w@h',
+            'ValueError()',
+            null,
+            null,
+            5.0,
         ), ['a', 'b']));
         $this->broker->finish('a', 'FAILURE', ['exc_type' => 'ValueError', 'exc_message' => [], 'exc_module' => 'builtins'], null, [
             'name' => 'mail', 'args' => [7], 'kwargs' => ['to' => 'x'], 'queue' => 'mails', 'worker' => 'w@h', 'retries' => 0,
