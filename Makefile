@@ -47,7 +47,7 @@ integration: setup build ## Celery's own suite on Python's worker and ours (WORK
 chaos: setup ## the fault suite in large numbers, with a table at the end (SCALE=short|middle|long, default long)
 	@scripts/chaos $(or $(SCALE),long)
 
-matrix: ## the suites on PHP 8.4, Laravel 10 and 13, Redis 8 and MySQL 9.7, in newer Debians of their own (root; ONLY=...)
+matrix: ## the suites on PHP 8.4, Laravel 10 to 13, Redis 8, MySQL 9.7 and RabbitMQ 4.3, in newer Debians (root; ONLY=...)
 	@scripts/matrix $(ONLY)
 
 fuzz: ## made-up bytes for everything that reads bytes (FUZZ_SECONDS for each target, default 60; ONLY=...)
