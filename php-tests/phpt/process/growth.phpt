@@ -20,6 +20,8 @@ function resident(): int
 $queue = fresh('queue');
 $id = fresh('id');
 store($id, 'SUCCESS', ['a' => [1, 2.5, 'text']]);
+// A million posts may take longer than a stored result is kept.
+redis()->persist("celery-task-meta-$id");
 ini_set('celery.keep_results', '1');
 $old = client(['exchange' => $queue]);
 $new = new Client(redis_url(), queue: $queue);
