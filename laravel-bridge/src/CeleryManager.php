@@ -67,6 +67,11 @@ final class CeleryManager implements Factory, Client
         );
     }
 
+    public function native(?string $name = null): \Celery\Client
+    {
+        return (new ExtensionTransport($this->settings($name)))->client();
+    }
+
     public function settings(?string $name = null): ConnectionSettings
     {
         $name ??= $this->defaultName();

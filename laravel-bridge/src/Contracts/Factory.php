@@ -23,6 +23,14 @@ interface Factory
     public function connection(?string $name = null): Client;
 
     /**
+     * Returns the extension's own client of a connection, for what has no method here: remote control,
+     * events, schedules, dead letters. It knows nothing of transactions and of Laravel's events.
+     *
+     * @throws \CeleryBridge\Exceptions\ExtensionNotLoaded
+     */
+    public function native(?string $name = null): \Celery\Client;
+
+    /**
      * Returns the configuration that config/celery.php had for a connection at its first use.
      */
     public function settings(?string $name = null): ConnectionSettings;

@@ -14,6 +14,7 @@ use Illuminate\Support\Facades\Facade;
  * global class `Celery`, so no alias is registered.
  *
  * @method static \CeleryBridge\Contracts\Client connection(?string $name = null)
+ * @method static \Celery\Client native(?string $name = null)
  * @method static \CeleryBridge\Config\ConnectionSettings settings(?string $name = null)
  * @method static void purge(?string $name = null)
  * @method static void forgetConnections()

@@ -13,6 +13,7 @@ use CeleryBridge\Contracts\Result;
 use CeleryBridge\Contracts\Transport;
 use CeleryBridge\Transactions\AfterCommit;
 use Illuminate\Contracts\Container\Container;
+use LogicException;
 use RuntimeException;
 use Throwable;
 
@@ -102,6 +103,15 @@ final class CeleryFake implements Factory, Client
     public function connection(?string $name = null): Client
     {
         return $this->manager->connection($name);
+    }
+
+    /**
+     * @throws LogicException always: that client would send
+     */
+    public function native(?string $name = null): \Celery\Client
+    {
+        throw new LogicException('Celery::native() is the extension\'s client, which sends, and Celery::fake() sends nothing. '
+            .'Let the code under test take a Celery\ClientInterface, and give it a Celery\Testing\FakeClient.');
     }
 
     public function settings(?string $name = null): ConnectionSettings

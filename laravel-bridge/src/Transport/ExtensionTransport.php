@@ -158,15 +158,16 @@ final class ExtensionTransport implements Transport
     }
 
     /**
-     * Returns the extension's client for new code, with the servers and deadlines of this connection.
+     * Returns the extension's client for new code, with the servers, the queue and the deadlines of this
+     * connection.
      */
     public function client(): \Celery\Client
     {
         return $this->call(function (): \Celery\Client {
-            $client = \Celery\Client::fromCelery($this->compatible());
             $timeout = $this->settings->timeout;
 
-            return $timeout === null ? $client : $client->with(postTimeout: $timeout, commandTimeout: $timeout);
+            return \Celery\Client::fromCelery($this->compatible())
+                ->with(queue: $this->settings->queue, postTimeout: $timeout, commandTimeout: $timeout);
         });
     }
 

@@ -19,6 +19,7 @@ use DateTimeImmutable;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Event;
 use Illuminate\Support\Facades\Queue;
+use LogicException;
 use RuntimeException;
 use stdClass;
 
@@ -147,6 +148,21 @@ final class RealBrokerTest extends TestCase
         $this->assertSame(0, $code, $output);
         $this->assertStringContainsString('4', $output);
         $this->assertSame([0, 1], [$queue->size(), $queue->size('ml')]);
+    }
+
+    public function test_the_extensions_own_client_has_the_connection_of_the_configuration(): void
+    {
+        config(['celery.connections.third' => ['url' => $this->broker->database(3), 'queue' => 'ml', 'timeout' => 0.25]]);
+        Celery::native('third')->sendTask('a');
+
+        $this->assertSame(['a'], array_map(static fn (object $message): string => $message->headers->task, $this->broker->messages('ml', 3)));
+        $this->assertSame(['ml' => 1], Celery::native('third')->queueLengths('ml'));
+        $this->assertSame([], Celery::native()->control()->inspect(timeout: 0.1)->ping());
+
+        Celery::fake();
+        $this->expectException(LogicException::class);
+        $this->expectExceptionMessage('FakeClient');
+        Celery::native();
     }
 
     public function test_purge_asks_and_deletes_what_waits(): void
