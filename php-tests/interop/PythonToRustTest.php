@@ -12,24 +12,31 @@ use PHPUnit\Framework\TestCase;
 class PythonToRustTest extends TestCase
 {
     private static ?Background $worker = null;
+    private static ?Background $compressing = null;
     /** @var array<string, array<string, mixed>> the answers to each version's client */
     private static array $answers = [];
 
     private const DB = 5;
+    private const DB_COMPRESSED = 11;
+    /** Celery reads compressed results from 5.7 on, without a setting. */
+    private const COMPRESSED = '5.7 with compressed results';
 
     public static function setUpBeforeClass(): void
     {
         self::$worker = Programs::playground([], self::DB);
+        self::$compressing = Programs::playground(['--result-compression', 'gzip'], self::DB_COMPRESSED);
     }
 
     public static function tearDownAfterClass(): void
     {
-        self::$worker = null;
+        self::$worker = self::$compressing = null;
     }
 
     public function versions(): array
     {
-        return array_combine(Programs::PYTHONS, array_map(fn ($version) => [$version], Programs::PYTHONS));
+        $versions = [...Programs::PYTHONS, self::COMPRESSED];
+
+        return array_combine($versions, array_map(fn ($version) => [$version], $versions));
     }
 
     /**
@@ -39,8 +46,9 @@ class PythonToRustTest extends TestCase
     {
         if (!isset(self::$answers[$version])) {
             $folder = Programs::root() . '/php-tests/interop/python';
-            $command = [Programs::python($version), 'client.py'];
-            $environment = ['REDIS_URL' => Programs::redisUrl(self::DB), 'PYTHONDONTWRITEBYTECODE' => '1'];
+            $command = [Programs::python(strtok($version, ' ')), 'client.py'];
+            $db = $version === self::COMPRESSED ? self::DB_COMPRESSED : self::DB;
+            $environment = ['REDIS_URL' => Programs::redisUrl($db), 'PYTHONDONTWRITEBYTECODE' => '1'];
             $process = proc_open($command, [1 => ['pipe', 'w']], $pipes, $folder, $environment + getenv());
             $output = stream_get_contents($pipes[1]);
             proc_close($process);
@@ -108,5 +116,18 @@ class PythonToRustTest extends TestCase
         $answer = $this->answers($version)['unknown'];
         $this->assertSame('FAILURE', $answer['state'] ?? json_encode($answer));
         $this->assertSame('NotRegistered', $answer['type']);
+    }
+
+    public function test_results_are_compressed_where_the_setting_says_so(): void
+    {
+        $this->answers(self::COMPRESSED);
+        $redis = Programs::redis(self::DB_COMPRESSED);
+        $keys = $redis->keys('celery-task-meta-*');
+        $this->assertGreaterThan(200, count($keys));
+        foreach ($keys as $key) {
+            $this->assertStringStartsWith("\0celery-compressed\0application/x-gzip\0", $redis->get($key));
+        }
+        $client = new \Celery\Client(Programs::redisUrl(self::DB_COMPRESSED));
+        $this->assertSame(7, $client->sendTask('proj.add', [3, 4])->get(30));
     }
 }

@@ -216,6 +216,35 @@ async fn retry_unpickleable(
     Err(again.because(unpickleable(foo)).into())
 }
 
+/// Is retried once with positional arguments and returns its arguments.
+#[task(name = "t.integration.tasks.retry_with_args_after_kwargs")]
+async fn retry_with_args_after_kwargs(
+    context: Context,
+    foo: i64,
+    bar: i64,
+    label: Option<Value>,
+) -> TaskResult<Value> {
+    let retries = context.retries();
+    if retries == 0 {
+        let again = context.retry().countdown(Duration::ZERO);
+        return Err(again.args((foo + 1, bar + 1)).into());
+    }
+    Ok(json!({
+        "foo": foo, "bar": bar, "label": label, "retries": retries, "is_eager": false,
+    }))
+}
+
+/// Is retried once with a keyword argument and returns its arguments.
+#[task(name = "t.integration.tasks.retry_with_kwargs_after_args")]
+async fn retry_with_kwargs_after_args(context: Context, foo: i64, bar: i64) -> TaskResult<Value> {
+    let retries = context.retries();
+    if retries == 0 {
+        let again = context.retry().countdown(Duration::ZERO);
+        return Err(again.kwargs(json!({ "foo": foo + 1 })).into());
+    }
+    Ok(json!({ "foo": foo, "bar": bar, "retries": retries, "is_eager": false }))
+}
+
 /// Is retried once and returns the number of retries.
 #[task(name = "t.integration.tasks.retry_once")]
 async fn retry_once(
@@ -729,6 +758,8 @@ fn main() -> ExitCode {
             collect_ids::task(),
             retry::task(),
             retry_unpickleable::task(),
+            retry_with_args_after_kwargs::task(),
+            retry_with_kwargs_after_args::task(),
             retry_once::task(),
             retry_once_priority::task(),
             retry_once_headers::task(),

@@ -245,6 +245,9 @@ impl TestWorker {
                 // An error means that the run has been given up.
                 let _ = begun.send(delivery);
             }
+            Order::Read(ids, answer) => {
+                let _ = answer.send(vec![None; ids.len()]);
+            }
             Order::Unlock(_, _, freed) => {
                 let _ = freed.send(());
             }
@@ -258,7 +261,10 @@ fn rules(registry: Arc<Registry>) -> Rules {
     Rules {
         results: true,
         extended: false,
+        form: celery_protocol::result::StoredForm::default(),
         inherit_priority: false,
+        deduplicates: false,
+        default_priority: None,
         default_queue: "celery".into(),
         routes: Routes::default(),
         origin: HOSTNAME.to_owned(),

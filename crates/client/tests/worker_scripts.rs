@@ -215,6 +215,29 @@ async fn states_are_stored_on_a_full_server() {
 }
 
 #[tokio::test]
+async fn an_empty_document_is_not_stored() {
+    let mut b = Bench::new().await;
+    b.ask(&["SET", "r", "a SUCCESS in another form"]).await;
+    let stored = b.run(&scripts::STORE_RESULTS, &["r", "s"], &["60", "", "{}"]);
+    assert_eq!(stored.await.unwrap(), "[[1]]");
+    for form in ["results", "steps"] {
+        b.held(&["{1}"]).await;
+        let keys = ["unacked", "index", "dead", "r"];
+        let mut arguments = vec!["60", "w", "1000", "1", form, "rs:a:1:0001"];
+        if form == "steps" {
+            arguments.extend(["1", "result", "4"]);
+        }
+        arguments.push("");
+        let settled = b.run(&scripts::SETTLE, &keys, &arguments).await;
+        assert_eq!(settled.unwrap(), "[[] []]");
+        assert_eq!(b.ask(&["EXISTS", "unacked"]).await, "0");
+    }
+    let values = b.ask(&["MGET", "r", "s"]).await;
+    assert_eq!(values, "[a SUCCESS in another form {}]");
+    assert_eq!(b.ask(&["TTL", "r"]).await, "-1");
+}
+
+#[tokio::test]
 async fn a_claim_ends_once_its_messages_are_large() {
     let mut b = Bench::new().await;
     let message = format!("{{{}}}", "x".repeat(1 << 20));

@@ -73,6 +73,17 @@ impl Compression {
         })
     }
 
+    /// Returns kombu's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zlib => "gzip",
+            Self::Bzip2 => "bzip2",
+            Self::Xz => "lzma",
+            Self::Zstd => "zstd",
+            Self::Brotli => "brotli",
+        }
+    }
+
     /// Returns the value of the header `compression`.
     pub fn content_type(self) -> &'static str {
         match self {

@@ -3,29 +3,29 @@
 //! Members are written in Python's order. Values that only the task understands (the result, the
 //! arguments, stamps) stay JSON text.
 //!
+//! * `stored`: the serializer and the compression of what is stored;
 //! * `tree`: the results of a canvas as Celery writes them;
 //! * `causes`: the exceptions that led to a failure.
 
 mod causes;
 mod error;
+mod stored;
 mod tree;
-
-use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::compression::Compression;
 use crate::fields::{Fields, Reading};
 use crate::json::write::Object;
-use crate::json::{self, Special, each_member, write};
-use crate::message::DecodeOptions;
+use crate::json::{Special, each_member, write};
 use crate::repr;
 use crate::serializer::Serializer;
 
 pub use causes::Cause;
 pub use error::ResultError;
+pub use stored::StoredForm;
+use stored::document;
 pub use tree::{ResultTree, child};
 
 /// A task's state.
@@ -217,15 +217,6 @@ struct Raised<'a> {
 
 /// The most characters of an argument that is not a text, in an exception's message.
 const MESSAGE_CHARS: usize = 4096;
-
-/// The mark before compressed results; the content type of the compression and a zero byte follow.
-const COMPRESSED: &[u8] = b"\0celery-compressed\0";
-
-/// Returns `true` for a pickle of protocol 2 or later, as Celery writes them. No document in
-/// another format begins like that: in MessagePack the bytes are an empty map with data after it.
-fn is_pickle(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x80, 2..=5, ..])
-}
 
 /// The document that a worker stores for a task.
 #[derive(Clone, Debug)]
@@ -602,54 +593,6 @@ impl GroupDoc {
             Some(result) => Ok(Self { result }),
             None => Err(ResultError::Invalid("it has no result".to_owned())),
         }
-    }
-}
-
-/// Returns the serializer of a stored map, by its first byte. A map of MessagePack begins with a
-/// byte that cannot begin a text, a map of JSON with a brace. A map of YAML, as Python writes it,
-/// begins with its first name.
-fn recognised(bytes: &[u8]) -> Serializer {
-    match bytes.first() {
-        Some(0x80..=0x8f | 0xde | 0xdf) => Serializer::Msgpack,
-        Some(first) if first.is_ascii_alphabetic() => Serializer::Yaml,
-        _ => Serializer::Json,
-    }
-}
-
-/// Returns a stored document as strict JSON. It may become as large as a message's body.
-fn document(bytes: &[u8], serializer: Option<Serializer>) -> Result<String, ResultError> {
-    let limits = DecodeOptions::default();
-    let (bytes, compression) = match bytes.strip_prefix(COMPRESSED) {
-        None => (Cow::Borrowed(bytes), None),
-        Some(rest) => {
-            let (compression, data) = compressed(rest)?;
-            let limit = limits.limit(serializer.unwrap_or_default(), Some(compression));
-            (
-                Cow::Owned(compression.decompress(data, limit)?),
-                Some(compression),
-            )
-        }
-    };
-    if is_pickle(&bytes) {
-        return Err(ResultError::Pickle);
-    }
-    match serializer.unwrap_or_else(|| recognised(&bytes)) {
-        Serializer::Json => match json::normalise(&bytes) {
-            Ok(json) => Ok(json.into_owned()),
-            Err(error) => Err(ResultError::Invalid(error.to_string())),
-        },
-        other => Ok(other.to_json(&bytes, limits.limit(other, compression))?),
-    }
-}
-
-/// Splits the text after the mark of compressed results: a content type, a zero byte and the data.
-fn compressed(marked: &[u8]) -> Result<(Compression, &[u8]), ResultError> {
-    let mut parts = marked.splitn(2, |byte| *byte == 0);
-    let name = parts.next().and_then(|name| str::from_utf8(name).ok());
-    let compression = name.and_then(Compression::from_name);
-    match (compression, parts.next()) {
-        (Some(compression), Some(data)) => Ok((compression, data)),
-        _ => Err(ResultError::Invalid("unknown compression".to_owned())),
     }
 }
 

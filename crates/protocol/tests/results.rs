@@ -8,7 +8,7 @@ use celery_protocol::compression::Compression;
 use celery_protocol::message::{EncodeOptions, Task, Unacked};
 use celery_protocol::redis_keys::Keys;
 use celery_protocol::result::{
-    ExceptionDoc, Extended, GroupDoc, ResultDoc, ResultError, ResultTree, State, child,
+    ExceptionDoc, Extended, GroupDoc, ResultDoc, ResultError, ResultTree, State, StoredForm, child,
 };
 use celery_protocol::serializer::Serializer;
 use celery_protocol::time::Timestamp;
@@ -532,4 +532,46 @@ fn what_is_no_document_is_an_error() {
         (odd.result.get(), odd.date_done.as_deref()),
         ("null", Some("2026-01-02T03:04:05"))
     );
+}
+
+#[test]
+fn what_is_stored_in_a_form_is_recognised() {
+    let document = br#"{"status":"SUCCESS","result":{"a":[1,"\u00e4",null,1.5]},"task_id":"x"}"#;
+    let member = br#"[1,"x","SUCCESS",["\u00e4"]]"#;
+    let compressions = [None, Some(Compression::Zlib), Some(Compression::Zstd)];
+    for serializer in [Serializer::Json, Serializer::Msgpack, Serializer::Yaml] {
+        for compression in compressions {
+            let form = StoredForm {
+                serializer,
+                compression,
+            };
+            assert_eq!(form.is_plain(), form == StoredForm::default());
+            for json in [&document[..], member] {
+                let stored = form.write(json).unwrap();
+                let read = StoredForm::read(&stored).unwrap();
+                assert_eq!(parsed(read.as_bytes()), parsed(json), "{form:?}");
+            }
+            let stored = form.write(document).unwrap();
+            let read = ResultDoc::decode_any(&stored).unwrap();
+            assert_eq!((read.status, &*read.task_id), (State::Success, "x"));
+        }
+    }
+    // Lists as Python's modules write them.
+    for (stored, serializer) in [
+        (&b"- 1\n- x\n"[..], Serializer::Yaml),
+        (b"\x92\x01\xa1x", Serializer::Msgpack),
+        (b"[1, \"x\"]", Serializer::Json),
+    ] {
+        let read = StoredForm::read(stored).unwrap();
+        assert_eq!(
+            parsed(read.as_bytes()),
+            parsed(b"[1,\"x\"]"),
+            "{serializer:?}"
+        );
+    }
+    let huge = StoredForm {
+        serializer: Serializer::Msgpack,
+        compression: None,
+    };
+    assert!(huge.write(b"[123456789012345678901234567890]").is_err());
 }

@@ -36,6 +36,7 @@ impl Scheduling {
             reply_to: uuid::Uuid::new_v4().to_string(),
             routes: config.routes.clone(),
             default_queue: config.default_queue.clone(),
+            default_priority: config.default_priority,
         };
         let beat = Beat::new(store, sender, Arc::clone(&status), pulse);
         let (file, shutdown) = (config.schedules.clone(), shutdown.clone());

@@ -23,6 +23,7 @@ mod reports;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use celery_protocol::result::StoredForm;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 
@@ -351,7 +352,14 @@ fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> 
     options.results = config.result_backend.clone();
     options.result_expires = config.result_expires;
     options.result_extended = config.result_extended;
+    options.result_form = StoredForm {
+        serializer: config.result_serializer,
+        compression: config.result_compression,
+    };
     options.inherit_parent_priority = config.inherit_parent_priority;
+    options.default_priority = config.default_priority;
+    options.purge = config.purge;
+    options.deduplicate_successful_tasks = config.deduplicate_successful_tasks;
     options
 }
 

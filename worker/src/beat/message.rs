@@ -24,6 +24,8 @@ pub(crate) struct Sender {
     /// The queues of tasks that name none.
     pub(crate) routes: Routes,
     pub(crate) default_queue: String,
+    /// The priority of tasks that name none.
+    pub(crate) default_priority: Option<u8>,
 }
 
 /// The place of a message.
@@ -52,6 +54,7 @@ impl Sender {
         let args = entry.args.clone();
         let mut task = Task::new(id, entry.task.as_str(), args, entry.kwargs.clone());
         entry.options.apply(&mut task, now)?;
+        task.properties.priority = task.properties.priority.or(self.default_priority);
         // Python's beat has its arguments in a list, where other clients show a tuple.
         task.argsrepr = Some(repr::value(entry.args.get(), repr::MAX_CHARS));
         // Python's beat marks its messages with this header.

@@ -52,4 +52,8 @@ pub(crate) trait Inbound: Send + 'static {
     /// Takes up to `room` messages, and sends the acknowledgements that wait. With no room, it only
     /// acknowledges. It ends when the broker has answered.
     fn take(&mut self, room: usize) -> impl Future<Output = Batch<Self::Message>> + Send;
+
+    /// Deletes the messages that wait in the consumed queues, and returns their number. It ends when
+    /// the broker has answered.
+    fn purge(&mut self) -> impl Future<Output = usize> + Send;
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celery_client::redis::RedisEndpoint;
+use celery_protocol::result::StoredForm;
 
 use super::queues::Queues;
 
@@ -75,6 +76,8 @@ pub(crate) struct Subscription<'a> {
     pub(crate) results: &'a Results,
     /// How long results live; zero means without limit.
     pub(crate) result_expires: Duration,
+    /// The form in which results are stored.
+    pub(crate) form: StoredForm,
 }
 
 /// The place where results go.

@@ -106,6 +106,7 @@ impl Schedules {
             reply_to: uuid::Uuid::new_v4().to_string(),
             routes: config.routes.clone(),
             default_queue: config.default_queue.clone(),
+            default_priority: config.default_priority,
         };
         let id = uuid::Uuid::new_v4().to_string();
         let time = items(self.ask(&["TIME"]).await?);

@@ -74,7 +74,7 @@ const USER: &str = "the worker keeps the user and the mask that it is started wi
     the unit of the supervisor";
 const CONTROL: &str = "the worker takes no part in gossip";
 
-const WORDS: [Word; 22] = [
+const WORDS: [Word; 21] = [
     Word::valued("app", Some('A'), TASKS),
     Word::valued("include", Some('I'), TASKS),
     Word::valued("loader", None, TASKS),
@@ -110,7 +110,6 @@ const WORDS: [Word; 22] = [
     Word::valued("uid", None, USER),
     Word::valued("gid", None, USER),
     Word::valued("umask", None, USER),
-    Word::flag("purge", None, "the worker deletes no messages at its start").or(&["discard"]),
     Word::flag("no-color", Some('C'), "the log has no colours"),
     Word::flag(
         "quiet",

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use celery_client::mask::{mask, mask_misplaced};
 use celery_client::redis::RedisEndpoint;
+use celery_protocol::compression::Compression;
 use celery_protocol::duration;
 use celery_protocol::priorities::{PrioritySteps, Separator};
 use celery_protocol::serializer::Serializer;
@@ -91,6 +92,19 @@ pub(super) fn at_least_one(number: &Option<usize>) -> Result<(), String> {
     }
 }
 
+/// Refuses numbers that are not priorities of Celery.
+#[expect(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the type of the setting"
+)]
+pub(super) fn a_priority(priority: &Option<u8>) -> Result<(), String> {
+    match priority {
+        Some(priority @ 10..) => Err(format!("{priority} is not between 0 and 9")),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses a prefix of keys with control characters.
 #[expect(clippy::ref_option, reason = "the type of the setting")]
 pub(super) fn no_control_character(prefix: &Option<String>) -> Result<(), String> {
@@ -154,6 +168,7 @@ macro_rules! as_given {
     };
 }
 
+as_given!(u8, |number| number.to_string());
 as_given!(usize, |number| number.to_string());
 as_given!(bool, |switch| switch.to_string());
 as_given!(String, |text| quoted(text));
@@ -450,6 +465,48 @@ impl Checked for Ratio {
     }
 }
 
+/// Celery's `result_serializer`.
+impl Checked for Serializer {
+    type Given = String;
+
+    fn check(given: String) -> Result<Self, String> {
+        serializer(&given)
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(quoted(self.name()))
+    }
+}
+
+/// Celery's `result_compression`.
+impl Checked for Compression {
+    type Given = String;
+
+    fn check(given: String) -> Result<Self, String> {
+        Compression::from_name(given.trim())
+            .ok_or_else(|| format!("{given:?} is not one of gzip, bzip2, lzma, zstd, brotli"))
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(quoted(self.name()))
+    }
+
+    fn is_unset(given: &String) -> bool {
+        given.is_empty()
+    }
+}
+
+/// Returns the serializer of this name or content type.
+fn serializer(name: &str) -> Result<Serializer, String> {
+    Serializer::from_name(name.trim()).ok_or_else(|| {
+        if name.contains("pickle") {
+            "pickle is never accepted: it runs code that the sender chooses".to_owned()
+        } else {
+            format!("{name:?} is not one of json, msgpack, yaml")
+        }
+    })
+}
+
 /// Celery's `accept_content`: names of serializers, or content types.
 impl Checked for Vec<Serializer> {
     type Given = Vec<String>;
@@ -458,16 +515,7 @@ impl Checked for Vec<Serializer> {
         if given.is_empty() {
             return Err("at least one is needed".to_owned());
         }
-        let known = |name: &String| {
-            Serializer::from_name(name.trim()).ok_or_else(|| {
-                if name.contains("pickle") {
-                    "pickle is never accepted: it runs code that the sender chooses".to_owned()
-                } else {
-                    format!("{name:?} is not one of json, msgpack, yaml")
-                }
-            })
-        };
-        given.iter().map(known).collect()
+        given.iter().map(|name| serializer(name)).collect()
     }
 
     fn written(&self) -> Option<String> {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celery_client::redis::RedisEndpoint;
+use celery_protocol::compression::Compression;
 use celery_protocol::names::check_queue_name;
 use celery_protocol::priorities::{PrioritySteps, Separator};
 use celery_protocol::serializer::Serializer;
@@ -20,8 +21,8 @@ use clap::ArgMatches;
 
 use super::annotation::Annotation;
 use super::checked::{
-    Check, Checked, DatabaseUrl, Headers, a_queue, at_least_a_second, at_least_one, checked,
-    no_control_character, within, zero_or_a_second,
+    Check, Checked, DatabaseUrl, Headers, a_priority, a_queue, at_least_a_second, at_least_one,
+    checked, no_control_character, within, zero_or_a_second,
 };
 use super::given::{Given, read_slots, slots};
 use super::log::LogFormat;
@@ -285,6 +286,35 @@ declare_settings! {
         example: "true",
     }
 
+    /// Sets the priority, from 0 to 9, of calls and callbacks that have none of their own. Default:
+    /// none, which Redis takes as 0.
+    default_priority: Option<u8> {
+        group: Queues,
+        alias: "task_default_priority",
+        check: a_priority,
+        value: "N",
+        help: "The priority of calls, callbacks and next steps of chains that have none of their own",
+        default: "none",
+        more: "From 0 to 9. Also for tasks of schedules. See \
+               [the priority of a follow-up](canvas.md#the-priority-of-a-follow-up)",
+        celery: "task_default_priority",
+        builder: |priority: u8| priority,
+        example: "3",
+    }
+
+    /// Deletes the messages that wait in the consumed queues, each time the worker starts, before it
+    /// claims the first one.
+    purge: bool = false {
+        group: Queues,
+        alias: "discard",
+        value: "BOOL",
+        help: "Delete the messages that wait in the consumed queues, before the first one is claimed",
+        more: "At each start. The option is Celery's `--purge`. Messages that other workers hold are not \
+               deleted",
+        builder: |purge: bool| purge,
+        example: "true",
+    }
+
     /// Sets the serializers that message bodies may have: `json`, `msgpack`, `yaml`, or their
     /// content types. Other messages become dead letters. Pickle is never accepted.
     accept_content: Vec<Serializer> = "json" {
@@ -395,6 +425,19 @@ declare_settings! {
         example: "true",
     }
 
+    /// Makes the worker acknowledge a redelivered message without running its task, if the stored
+    /// result says that the task has succeeded.
+    deduplicate_successful_tasks: bool = false {
+        group: Running,
+        alias: "worker_deduplicate_successful_tasks",
+        value: "BOOL",
+        help: "Do not run the task of a redelivered message again if its success is stored",
+        more: "See [a success that is delivered again](outcomes.md#a-success-that-is-delivered-again)",
+        celery: "worker_deduplicate_successful_tasks",
+        builder: |deduplicate: bool| deduplicate,
+        example: "true",
+    }
+
     /// Sets after how many tasks the process stops warm and ends with code 75, so that its
     /// supervisor starts another. The process counts as the only child: tasks of all slots count.
     max_tasks_per_child: Option<usize> {
@@ -434,6 +477,29 @@ declare_settings! {
         celery: "task_ignore_result",
         builder: |ignore: bool| ignore,
         example: "true",
+    }
+
+    /// Sets the serializer of results: `json`, `msgpack` or `yaml`.
+    result_serializer: Serializer = "json" {
+        group: Broker,
+        value: "TYPE",
+        help: "The serializer of results: `json`, `msgpack` or `yaml`",
+        more: "See [the form of results](outcomes.md#the-form-of-results)",
+        celery: "result_serializer",
+        builder: |serializer: impl Into<String>| serializer.into(),
+        example: "\"msgpack\"",
+    }
+
+    /// Sets the compression of results: `gzip`, `bzip2`, `lzma`, `zstd` or `brotli`. Default: none.
+    result_compression: Option<Compression> {
+        group: Broker,
+        value: "NAME",
+        help: "The compression of results: `gzip`, `bzip2`, `lzma`, `zstd` or `brotli`",
+        default: "none",
+        more: "Python reads it from Celery 5.7 on",
+        celery: "result_compression",
+        builder: |compression: impl Into<String>| compression.into(),
+        example: "\"gzip\"",
     }
 
     /// Makes the worker store the name, arguments, worker, retries and queue of a task with its

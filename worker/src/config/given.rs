@@ -146,6 +146,7 @@ macro_rules! plain {
     };
 }
 
+plain!(u8, |argument| argument.value_parser(value_parser!(u8)));
 plain!(u16, |argument| argument.value_parser(value_parser!(u16)));
 plain!(usize, |argument| argument
     .value_parser(value_parser!(usize)));

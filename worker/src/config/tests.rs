@@ -54,6 +54,9 @@ fn wrong_settings_are_named() {
         ("queues = []", "--queues"),
         ("accept_content = []", "--accept-content"),
         ("accept_content = ['json', 'pickle']", "--accept-content"),
+        ("result_serializer = 'pickle'", "--result-serializer"),
+        ("result_compression = 'gz'", "--result-compression"),
+        ("default_priority = 10", "--default-priority"),
         ("queues = ['unacked_index']", "--queues"),
         ("queues = [\"a\\r\\nb\"]", "--queues"),
         ("queue_order_strategy = 'best'", "--queue-order-strategy"),
@@ -198,7 +201,7 @@ fn the_reference_lists_the_settings_as_they_are_declared() {
 }
 
 /// A value of each setting as an option and in a file, and as `--print-config` prints it.
-const SAMPLES: [(&str, &str, &str, &str); 56] = [
+const SAMPLES: [(&str, &str, &str, &str); 61] = [
     (
         "broker",
         "redis://h/1",
@@ -228,6 +231,8 @@ const SAMPLES: [(&str, &str, &str, &str); 56] = [
     ("default_queue", "shop", "'shop'", "\"shop\""),
     ("routes", "a.*=b", "{ 'a.*' = 'b' }", "{ \"a.*\" = \"b\" }"),
     ("inherit_parent_priority", "true", "true", "true"),
+    ("default_priority", "3", "3", "3"),
+    ("purge", "true", "true", "true"),
     (
         "accept_content",
         "yaml,json",
@@ -241,9 +246,12 @@ const SAMPLES: [(&str, &str, &str, &str); 56] = [
     ("soft_time_limit", "500ms", "0.5", "\"0.5s\""),
     ("default_rate_limit", "100/m", "'100/m'", "\"100/m\""),
     ("disable_rate_limits", "true", "true", "true"),
+    ("deduplicate_successful_tasks", "true", "true", "true"),
     ("max_tasks_per_child", "9", "9", "9"),
     ("max_memory_per_child", "9000", "9000", "9000"),
     ("ignore_result", "true", "true", "true"),
+    ("result_serializer", "yaml", "'yaml'", "\"yaml\""),
+    ("result_compression", "zlib", "'gzip'", "\"gzip\""),
     ("result_extended", "true", "true", "true"),
     ("track_started", "true", "true", "true"),
     ("store_errors_even_if_ignored", "true", "true", "true"),

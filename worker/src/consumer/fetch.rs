@@ -15,6 +15,8 @@ pub(crate) struct Fetch<I: Inbound> {
     pub(crate) inbound: I,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) eta_limit: usize,
+    /// `true` if the waiting messages are deleted before the first one is taken.
+    pub(crate) purges: bool,
     pub(crate) shutdown: Shutdown,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) observers: Observers,
@@ -25,6 +27,10 @@ impl<I: Inbound> Fetch<I> {
     /// sends acks until the process ends.
     pub(crate) async fn run(mut self, claimed: mpsc::UnboundedSender<Vec<Claimed<I::Message>>>) {
         let mut claimed = Some(claimed);
+        if self.purges {
+            let count = self.inbound.purge().await;
+            tracing::warn!("Deleted {count} waiting messages (--purge)");
+        }
         loop {
             self.pulse.beat();
             if !self.shutdown.is_running() {

@@ -257,19 +257,8 @@ impl Consumer {
         let pulses = Arc::clone(&options.monitor.pulses);
         let observers = options.monitor.observers();
         let traces = options.monitor.traces.clone();
-        let rules = Arc::new(Rules {
-            results: options.results != Results::Disabled,
-            extended: options.result_extended,
-            inherit_priority: options.inherit_parent_priority,
-            default_queue: Arc::from(options.default_queue.as_str()),
-            routes: options.routes,
-            origin: options.node,
-            reply_to: uuid::Uuid::new_v4().to_string(),
-            most: MOST,
-            names,
-            encode: B::encode,
-            traces: traces.clone(),
-        });
+        let rules = options.rules(names, B::encode, traces.clone());
+        let rules = Arc::new(rules);
         let (orders, ordered) = mpsc::unbounded_channel();
         let (claims, claimed) = mpsc::unbounded_channel();
         // The channel has room for every message that can be held, so intake never waits for the
@@ -283,6 +272,7 @@ impl Consumer {
                 inbound: broker.inbound(&ledger, &pulse),
                 ledger: Arc::clone(&ledger),
                 eta_limit: options.eta_task_limit.unwrap_or(usize::MAX),
+                purges: options.purge,
                 shutdown: shutdown.clone(),
                 pulse,
                 observers: observers.clone(),

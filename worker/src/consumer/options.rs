@@ -3,16 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use celery_protocol::result::StoredForm;
 use celery_protocol::serializer::Serializer;
 
+use super::canvas::MOST;
 use super::routes::Routes;
+use super::rules::{Encode, Rules};
 use crate::broker::{QueueOrder, Queues, Results, Subscription, Transport};
-use crate::delivery::MAX_HELD_BYTES;
+use crate::delivery::{MAX_HELD_BYTES, TaskNames};
 use crate::monitor::Monitor;
+use crate::trace::Traces;
 
 /// The options of a consumer: what it consumes, how much it holds, and by which broker.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting")]
 pub struct ConsumerOptions {
     /// The broker, with its own options.
     pub transport: Transport,
@@ -45,12 +50,24 @@ pub struct ConsumerOptions {
     pub results: Results,
     /// How long results live; zero means without limit. Celery's `result_expires`.
     pub result_expires: Duration,
+    /// The serializer and the compression of results. Celery's `result_serializer` and
+    /// `result_compression`.
+    pub result_form: StoredForm,
     /// `true` if results also have the name, arguments, worker, retries and queue of their task.
     /// Celery's `result_extended`.
     pub result_extended: bool,
     /// `true` if callbacks and the next steps of chains get the priority of the task that they
     /// follow. Celery's `task_inherit_parent_priority`.
     pub inherit_parent_priority: bool,
+    /// The priority of calls and callbacks that have none of their own. Celery's
+    /// `task_default_priority`.
+    pub default_priority: Option<u8>,
+    /// `true` if the messages that wait in the queues are deleted before the first one is taken.
+    /// Celery's option `--purge`.
+    pub purge: bool,
+    /// `true` if a redelivered message is not run again if a success of its task is stored. Celery's
+    /// `worker_deduplicate_successful_tasks`.
+    pub deduplicate_successful_tasks: bool,
     /// How often the task of a redelivered message may begin before the message becomes a dead
     /// letter.
     pub redelivery_limit: u32,
@@ -76,10 +93,34 @@ impl ConsumerOptions {
             eta_task_limit: None,
             results: Results::Broker,
             result_expires: Duration::from_hours(24),
+            result_form: StoredForm::default(),
             result_extended: false,
             inherit_parent_priority: false,
+            default_priority: None,
+            purge: false,
+            deduplicate_successful_tasks: false,
             redelivery_limit: 5,
             monitor: Monitor::default(),
+        }
+    }
+
+    /// Returns the settings that decisions about messages depend on.
+    pub(super) fn rules(&self, names: Arc<dyn TaskNames>, encode: Encode, traces: Traces) -> Rules {
+        Rules {
+            results: self.results != Results::Disabled,
+            form: self.result_form,
+            extended: self.result_extended,
+            inherit_priority: self.inherit_parent_priority,
+            deduplicates: self.deduplicate_successful_tasks,
+            default_priority: self.default_priority,
+            default_queue: Arc::from(self.default_queue.as_str()),
+            routes: self.routes.clone(),
+            origin: self.node.clone(),
+            reply_to: uuid::Uuid::new_v4().to_string(),
+            most: MOST,
+            names,
+            encode,
+            traces,
         }
     }
 
@@ -91,6 +132,7 @@ impl ConsumerOptions {
             node: &self.node,
             results: &self.results,
             result_expires: self.result_expires,
+            form: self.result_form,
         }
     }
 }

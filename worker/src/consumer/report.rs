@@ -25,6 +25,7 @@ pub(super) fn verdict(delivery: &Delivery, verdict: &Verdict, observers: &impl O
             observers.retried(of, *countdown, raised);
         }
         Verdict::Revoked(revocation) => observers.revoked(of, revocation),
+        Verdict::SucceededBefore(_) => observers.succeeded_before(of),
         // As in Celery, a task that was replaced is logged as ignored.
         Verdict::Ignored | Verdict::Replaced => observers.ignored(of),
         Verdict::GiveBack { .. } => observers.given_back(of),

@@ -7,6 +7,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use celery_protocol::message::{EncodeError, EncodeOptions, Task};
+use celery_protocol::result::StoredForm;
+use celery_protocol::serializer::{Serializer, SerializerError};
+use serde_json::value::RawValue;
 
 use super::routes::Routes;
 use crate::delivery::TaskNames;
@@ -27,14 +30,22 @@ pub(super) fn caught<T>(this: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// The settings that all decisions of a worker about messages depend on.
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting")]
 pub(crate) struct Rules {
     /// `true` if results are stored at all.
     pub(crate) results: bool,
+    /// The form in which results are stored (`result_serializer`, `result_compression`).
+    pub(crate) form: StoredForm,
     /// `true` if results also describe the request (`result_extended`).
     pub(crate) extended: bool,
+    /// `true` if a redelivered message whose task has succeeded is not run again
+    /// (`worker_deduplicate_successful_tasks`).
+    pub(crate) deduplicates: bool,
     /// `true` if callbacks and the next steps of chains get the priority of the task that they
     /// follow (`task_inherit_parent_priority`).
     pub(crate) inherit_priority: bool,
+    /// The priority of calls that have none (`task_default_priority`).
+    pub(crate) default_priority: Option<u8>,
     /// The queue of follow-ups that name none and have no route (`task_default_queue`).
     pub(crate) default_queue: Arc<str>,
     /// The queues of follow-ups that name none (`task_routes`).
@@ -73,6 +84,19 @@ impl Rules {
     /// `task_store_errors_even_if_ignored` counts here.
     pub(crate) fn stores_errors(&self, task: &Task) -> bool {
         self.stores(task) || (self.results && self.names.stores_errors(&task.name))
+    }
+
+    /// Checks that the serializer of results has a form for this value.
+    pub(super) fn check_storable(&self, value: &RawValue) -> Result<(), SerializerError> {
+        match self.form.serializer {
+            Serializer::Json => Ok(()),
+            other => other.from_json(value.get().as_bytes()).map(drop),
+        }
+    }
+
+    /// Returns `true` if the serializer of results has a form for this value.
+    pub(super) fn can_store(&self, value: &RawValue) -> bool {
+        self.check_storable(value).is_ok()
     }
 
     /// Writes a task as a message for a queue.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celery_protocol::message::Task;
+use celery_protocol::result::{ResultDoc, State};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -67,7 +68,12 @@ struct Pending {
     /// Locks to be freed before the code of their messages begins.
     locks: Vec<(Tag, Lock)>,
     freed: Vec<oneshot::Sender<()>>,
+    /// Documents to be read.
+    reads: Vec<Read>,
 }
+
+/// The ids of tasks whose documents are to be read, and where these go.
+type Read = (Vec<String>, oneshot::Sender<Vec<Option<ResultDoc>>>);
 
 impl<O: Outbound, E: Backend> Settling<O, E> {
     pub(crate) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
@@ -120,6 +126,7 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
             Order::Finish(delivery, outcome) => self.finish(delivery, outcome, pending),
             Order::Begin(delivery, begun) => pending.begin.push((delivery, begun)),
             Order::Settle(settlement) => self.enqueue(settlement, pending),
+            Order::Read(ids, answer) => pending.reads.push((ids, answer)),
             Order::Unlock(tag, lock, freed) => {
                 pending.locks.push((tag, lock));
                 pending.freed.push(freed);
@@ -184,8 +191,19 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
             })
             .collect();
         let answers = self.outbound.begin(&begun).await;
+        let mut succeeded = self.succeeded_before(&deliveries, &answers).await;
         for ((mut delivery, begun), answer) in deliveries.into_iter().zip(answers) {
-            if answer == Begin::Again {
+            if let Some(document) = succeeded.remove(&delivery.tag) {
+                delivery.orders = None;
+                // Python's worker publishes what follows before it stores the result. With results on
+                // another server, this worker publishes it after that.
+                let children = document.children.is_some_and(|them| !them.is_empty());
+                let outcome = Outcome::SucceededBefore {
+                    value: document.result,
+                    has_followed: self.elsewhere.is_none() && children,
+                };
+                self.finish(delivery, outcome, pending);
+            } else if answer == Begin::Again {
                 delivery.orders = None;
                 self.ledger.forget(&[delivery.tag]);
             } else if answer != Begin::Run && self.begins_once(&delivery.task) {
@@ -203,6 +221,33 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
                 self.finish(delivery, Outcome::NotStarted, pending);
             }
         }
+    }
+
+    /// Returns the results of the redelivered messages that may begin although they have succeeded,
+    /// if such messages are not run again.
+    async fn succeeded_before(
+        &mut self,
+        deliveries: &[(Delivery, oneshot::Sender<Delivery>)],
+        answers: &[Begin],
+    ) -> HashMap<Tag, ResultDoc> {
+        if !self.rules.deduplicates || !self.rules.results {
+            return HashMap::new();
+        }
+        let again = deliveries.iter().zip(answers);
+        let again = again
+            .filter(|((delivery, _), answer)| delivery.task.redelivered && **answer == Begin::Run);
+        let (tags, ids): (Vec<Tag>, Vec<String>) = again
+            .map(|((delivery, _), _)| (delivery.tag, delivery.task.id.clone()))
+            .unzip();
+        if ids.is_empty() {
+            return HashMap::new();
+        }
+        let documents = self.read(&ids).await;
+        let found = tags.into_iter().zip(documents);
+        let found = found.filter_map(|(tag, document)| Some((tag, document?)));
+        found
+            .filter(|(_, document)| document.status == State::Success)
+            .collect()
     }
 
     /// Remembers that the start of a message is noted, if it may begin only once.
@@ -254,6 +299,10 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
                 let _ = freed.send(());
             }
         }
+        for (ids, answer) in std::mem::take(&mut pending.reads) {
+            // An error means that the task has ended meanwhile.
+            let _ = answer.send(self.read(&ids).await);
+        }
         if !pending.acks.is_empty() {
             self.ledger.acknowledge(&pending.acks);
             pending.acks.clear();
@@ -264,6 +313,13 @@ impl<O: Outbound, E: Backend> Settling<O, E> {
             for stored in pending.stored.drain(..) {
                 let _ = stored.send(());
             }
+        }
+    }
+
+    async fn read(&mut self, ids: &[String]) -> Vec<Option<ResultDoc>> {
+        match &mut self.elsewhere {
+            Some(backend) => backend.read(ids).await,
+            None => self.outbound.read(ids).await,
         }
     }
 

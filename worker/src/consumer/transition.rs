@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celery_protocol::message::{DecodeError, Task};
+use celery_protocol::repr;
 use celery_protocol::result::{ExceptionDoc, Extended, ResultDoc, State};
 use celery_protocol::time::Timestamp;
 use serde_json::value::{RawValue, to_raw_value};
@@ -37,7 +38,10 @@ impl Rules {
             .as_ref()
             .map(|unique| unlock(unique, &verdict));
         let (fate, mut steps) = match verdict {
-            Verdict::Success { value, .. } => (Fate::Ack, self.success(task, value, sent, now)),
+            Verdict::Success { value, .. } | Verdict::SucceededBefore(Some(value)) => {
+                (Fate::Ack, self.success(task, value, sent, now))
+            }
+            Verdict::SucceededBefore(None) => (Fate::Ack, Vec::new()),
             // As in Celery, the failure is stored although the task runs again.
             Verdict::TimeLimit {
                 failure,
@@ -308,13 +312,17 @@ impl Rules {
     fn complete(&self, task: &Task, mut doc: ResultDoc) -> ResultDoc {
         doc.group_id.clone_from(&task.group);
         doc.parent_id.clone_from(&task.parent_id);
+        if !self.can_store(&doc.result) {
+            doc.result = shown(&doc, |value| self.can_store(value));
+        }
         if !self.extended {
             return doc;
         }
         let mut extended = Extended::default();
         extended.name = Some(task.name.clone());
-        extended.args = Some(task.args.clone());
-        extended.kwargs = Some(task.kwargs.clone());
+        let storable = |value: &RawValue| self.can_store(value).then(|| value.to_owned());
+        extended.args = storable(&task.args);
+        extended.kwargs = storable(&task.kwargs);
         extended.worker = Some(self.origin.clone());
         extended.retries = Some(i64::from(task.retries));
         extended.queue = Some(task.delivery_info.routing_key.clone());
@@ -335,12 +343,34 @@ impl Rules {
     }
 }
 
+/// Returns the result of a document in which texts replace what the serializer has no form for. As
+/// in Celery, the arguments of an exception become the texts that show them.
+fn shown(doc: &ResultDoc, can_store: impl Fn(&RawValue) -> bool) -> Box<RawValue> {
+    let text = |value: &RawValue| {
+        let shown = repr::value(value.get(), repr::MAX_CHARS);
+        to_raw_value(&shown).unwrap_or_default()
+    };
+    match doc.exception() {
+        Some(Ok(mut exception)) => {
+            for argument in &mut exception.exc_message {
+                if !can_store(argument) {
+                    *argument = text(argument);
+                }
+            }
+            exception.to_json()
+        }
+        _ => text(&doc.result),
+    }
+}
+
 /// Returns the step that ends the lock of a unique call, or keeps it for the next run.
 fn unlock(unique: &Unique, verdict: &Verdict) -> Step {
     let keep = match verdict {
-        Verdict::Retry { countdown, .. } if unique.until == Until::Done => {
-            countdown.saturating_add(KEPT_FOR_RETRY)
-        }
+        Verdict::Retry {
+            countdown,
+            keeps_lock: true,
+            ..
+        } if unique.until == Until::Done => countdown.saturating_add(KEPT_FOR_RETRY),
         _ => Duration::ZERO,
     };
     Step::Unlock(unique.lock.clone(), keep)
@@ -389,7 +419,8 @@ mod tests {
             task: "t".into(),
             digest: "0a".into(),
         };
-        let retry = || Verdict::Retry {
+        let retry = |keeps_lock| Verdict::Retry {
+            keeps_lock,
             countdown: Duration::from_mins(1),
             reason: None,
             priority: 0,
@@ -398,10 +429,15 @@ mod tests {
         };
         let kept = Duration::from_mins(1) + KEPT_FOR_RETRY;
         for (until, verdict, keep) in [
-            (Until::Done, retry(), kept),
+            (Until::Done, retry(true), kept),
+            (Until::Done, retry(false), Duration::ZERO),
             (Until::Done, Verdict::Ignored, Duration::ZERO),
-            (Until::Started, retry(), Duration::ZERO),
-            (Until::Time(Duration::from_secs(9)), retry(), Duration::ZERO),
+            (Until::Started, retry(true), Duration::ZERO),
+            (
+                Until::Time(Duration::from_secs(9)),
+                retry(true),
+                Duration::ZERO,
+            ),
         ] {
             let unique = Unique {
                 lock: lock.clone(),

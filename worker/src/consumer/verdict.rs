@@ -60,9 +60,14 @@ pub(crate) enum Verdict {
         priority: u8,
         message: Vec<u8>,
         span: Option<Box<Produced>>,
+        /// `true` if the next run needs the lock of this unique call.
+        keeps_lock: bool,
     },
     /// Stored as REVOKED, for this reason.
     Revoked(Revocation),
+    /// Acknowledged, because an earlier delivery has succeeded. With the stored value, what follows
+    /// from that is published.
+    SucceededBefore(Option<Box<RawValue>>),
     /// Only acknowledged.
     Ignored,
     /// Acknowledged; the replacement is published and goes on under the task's id.
@@ -118,7 +123,14 @@ impl Rules {
     pub(crate) fn judge(&self, delivery: &Delivery, outcome: Outcome, now: Timestamp) -> Verdict {
         let task = &*delivery.task;
         match outcome {
-            Outcome::Succeeded { value, runtime } => success(value, runtime, DEFAULT_MAX_BODY),
+            Outcome::Succeeded { value, runtime } => {
+                if self.stores(task)
+                    && let Err(why) = self.check_storable(&value)
+                {
+                    return encode_error(why);
+                }
+                success(value, runtime, DEFAULT_MAX_BODY)
+            }
             Outcome::Raised {
                 exception,
                 retryable,
@@ -127,21 +139,24 @@ impl Rules {
                     if retryable && retries.most.is_none_or(|most| task.retries < most) =>
                 {
                     let wait = retries.wait(task.retries, random());
-                    self.another_run(delivery, wait, Some(exception), now)
+                    self.another_run(delivery, task, (wait, Some(exception)), now)
                 }
                 _ => self.failed(task, exception),
             },
             Outcome::Retry {
+                countdown,
                 reason,
-                max_retries: Some(most),
-                ..
-            } if task.retries >= most => {
-                let exception = reason.unwrap_or_else(|| retries_exceeded(task));
-                self.failed(task, exception)
+                max_retries,
+                arguments,
+            } => {
+                let changed = arguments.map(|new| new.put_into(task));
+                let next = changed.as_ref().unwrap_or(task);
+                if max_retries.is_some_and(|most| task.retries >= most) {
+                    let exception = reason.unwrap_or_else(|| retries_exceeded(next));
+                    return self.failed(task, exception);
+                }
+                self.another_run(delivery, next, (countdown, reason), now)
             }
-            Outcome::Retry {
-                countdown, reason, ..
-            } => self.another_run(delivery, countdown, reason, now),
             // A panic is a bug, which another run does not mend.
             Outcome::Panicked(message) => {
                 let text = format!("the task panicked: {message}");
@@ -164,6 +179,10 @@ impl Rules {
                 reason,
                 requeue: false,
             } => dead(reason, REJECTED),
+            Outcome::SucceededBefore {
+                value,
+                has_followed,
+            } => Verdict::SucceededBefore((!has_followed).then_some(value)),
             Outcome::Ignored => Verdict::Ignored,
             Outcome::Replaced => Verdict::Replaced,
             Outcome::WorkerLost => {
@@ -201,19 +220,19 @@ impl Rules {
         Verdict::Failure(failure)
     }
 
-    /// Makes the message of the next run. If it cannot be written, the delivery becomes a dead
-    /// letter.
+    /// Makes the message of the next run of `task`: that of the delivery, perhaps with other
+    /// arguments. If it cannot be written, the delivery becomes a dead letter.
     fn another_run(
         &self,
         delivery: &Delivery,
-        countdown: Duration,
-        reason: Option<ExceptionDoc>,
+        task: &Task,
+        (countdown, reason): (Duration, Option<ExceptionDoc>),
         now: Timestamp,
     ) -> Verdict {
         // As in Celery, a countdown of zero sets no ETA.
         let wait = i64::try_from(countdown.as_micros()).unwrap_or(i64::MAX);
         let eta = (wait > 0).then(|| now.plus_micros(wait));
-        let mut next = delivery.task.retry(eta, now, &self.origin);
+        let mut next = task.retry(eta, now, &self.origin);
         trace::carry(&delivery.task, &mut next, self.traces.are_on());
         match self.encode(&next, &delivery.queue) {
             Ok(message) => Verdict::Retry {
@@ -225,6 +244,10 @@ impl Rules {
                     Produced::of(&delivery.task, &next.id, &next.name, header)
                 },
                 message,
+                keeps_lock: delivery.unique.as_ref().is_some_and(|unique| {
+                    let next = self.names.unique(&next);
+                    next.is_some_and(|next| next.lock == unique.lock)
+                }),
             },
             Err(why) => dead(format!("it cannot be retried: {why}"), NOT_ENCODABLE),
         }
@@ -249,8 +272,14 @@ fn success(value: Box<RawValue>, runtime: Duration, most: usize) -> Verdict {
     if bytes <= most {
         return Verdict::Success { value, runtime };
     }
-    let text = format!("the result has {bytes} bytes, but at most {most} are allowed");
-    let exception = ExceptionDoc::new("EncodeError", text, Some("kombu.exceptions"));
+    encode_error(format!(
+        "the result has {bytes} bytes, but at most {most} are allowed"
+    ))
+}
+
+/// Returns the failure of a task whose value cannot be stored.
+fn encode_error(why: impl ToString) -> Verdict {
+    let exception = ExceptionDoc::new("EncodeError", why.to_string(), Some("kombu.exceptions"));
     Verdict::Failure(Failure::raised(exception))
 }
 
@@ -354,7 +383,10 @@ mod tests {
         let rules = Rules {
             results: true,
             extended: false,
+            form: celery_protocol::result::StoredForm::default(),
             inherit_priority: false,
+            deduplicates: false,
+            default_priority: None,
             default_queue: "celery".into(),
             routes: Routes::default(),
             origin: "celery@test".into(),
@@ -422,6 +454,7 @@ mod tests {
             countdown: Duration::ZERO,
             reason: None,
             max_retries: Some(0),
+            arguments: None,
         };
         for (name, outcome, expected) in [
             ("other", boom(true), "failed unexpected"),
@@ -459,6 +492,7 @@ mod tests {
             countdown: Duration::ZERO,
             reason: None,
             max_retries: None,
+            arguments: None,
         };
         match judge_task(task, retry) {
             Verdict::Dead {

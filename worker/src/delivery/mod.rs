@@ -11,6 +11,7 @@
 //! beyond that. An executor or a backend that is slow also slows down the claims.
 
 mod outbox;
+mod rerun;
 mod retries;
 mod unique;
 
@@ -18,12 +19,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use celery_protocol::message::Task;
-use celery_protocol::result::ExceptionDoc;
+use celery_protocol::result::{ExceptionDoc, ResultDoc};
 use celery_protocol::time::Timestamp;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::outbox::{Caller, Manner, Outbox, Planned, Sending, Sent};
+pub use self::rerun::NewArguments;
 pub use self::retries::{Backoff, Retries};
 pub(crate) use self::retries::{MaxRetries, RetryHeaders};
 pub use self::unique::{Unique, Until};
@@ -161,6 +163,8 @@ pub enum Outcome {
         reason: Option<ExceptionDoc>,
         /// The largest number of retries that the code allows. `None` means no limit.
         max_retries: Option<u32>,
+        /// The arguments of that run. `None`: they stay.
+        arguments: Option<Box<NewArguments>>,
     },
     /// Its code refused the message.
     Rejected {
@@ -196,6 +200,14 @@ pub enum Outcome {
     },
     /// Its code did not begin: the worker stops, or another worker has the message.
     NotStarted,
+    /// Its code does not begin: an earlier delivery of this message has succeeded, as its stored
+    /// result says.
+    SucceededBefore {
+        /// The stored value.
+        value: Box<RawValue>,
+        /// `true` if the calls that follow from it have been published.
+        has_followed: bool,
+    },
     /// Its code needs a server that is away, and the worker stops or has lost the message to
     /// another worker.
     Unavailable {
@@ -305,6 +317,8 @@ pub(crate) enum Order {
         meta: Box<RawValue>,
         stored: oneshot::Sender<()>,
     },
+    /// Read the documents of tasks.
+    Read(Vec<String>, oneshot::Sender<Vec<Option<ResultDoc>>>),
     /// Free the lock of a message whose code is about to begin.
     Unlock(Tag, Lock, oneshot::Sender<()>),
 }
@@ -440,6 +454,19 @@ impl Settler {
         if self.orders.send(Order::Unlock(tag, lock, freed)).is_ok() {
             let _ = done.await;
         }
+    }
+
+    /// Returns the documents of tasks; `None` for one that has none, or none that can be read. Returns
+    /// `None` for all if the consumer stops.
+    pub(crate) async fn read_results(&self, ids: Vec<String>) -> Vec<Option<ResultDoc>> {
+        let count = ids.len();
+        let (answer, answered) = oneshot::channel();
+        if self.orders.send(Order::Read(ids, answer)).is_ok()
+            && let Ok(documents) = answered.await
+        {
+            return documents;
+        }
+        vec![None; count]
     }
 
     /// Stores an intermediate state (`STARTED`, `PROGRESS`, …) and publishes it, as Celery's

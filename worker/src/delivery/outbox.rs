@@ -55,6 +55,19 @@ pub(crate) trait Caller: Send + Sync {
         manner: Manner,
         bytes: usize,
     ) -> Result<Planned, ExceptionDoc>;
+
+    /// Plans the failure of a chord's body, and of what follows it. `cause` is the exception of the
+    /// member that failed.
+    fn plan_failure(
+        &self,
+        task: &Arc<Task>,
+        body: &Signature,
+        why: String,
+        cause: Option<ExceptionDoc>,
+    ) -> Planned;
+
+    /// Returns `true` if results are stored.
+    fn has_results(&self) -> bool;
 }
 
 /// The outbox of a delivery. Clones share it.

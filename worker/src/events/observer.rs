@@ -95,6 +95,17 @@ impl Observer for Events {
         }
     }
 
+    /// Python's worker sends this event with the text of an unknown result.
+    fn succeeded_before(&self, of: Of<'_>) {
+        if let Some(inner) = self.tasks() {
+            inner.add(&Event::Succeeded {
+                uuid: &of.task.id,
+                result: "",
+                runtime: 0.0,
+            });
+        }
+    }
+
     fn failed(&self, of: Of<'_>, raised: Raised<'_>) {
         self.failure(of, raised);
     }

@@ -160,7 +160,7 @@ async fn requests_of_a_task_are_reported_unchanged() {
     for (name, outcome) in [
         (
             "retries",
-            "Retry { countdown: 7s, reason: None, max_retries: Some(2) }",
+            "Retry { countdown: 7s, reason: None, max_retries: Some(2), arguments: None }",
         ),
         ("rejects", "Rejected { reason: \"why\", requeue: true }"),
         ("ignores", "Ignored"),

@@ -75,6 +75,15 @@ impl Observer for Log {
         );
     }
 
+    fn succeeded_before(&self, of: Of<'_>) {
+        let label = label(of.task);
+        log_task!(
+            info,
+            of,
+            "Task {label} Task already completed successfully."
+        );
+    }
+
     fn failed(&self, of: Of<'_>, raised: Raised<'_>) {
         if raised.is_expected {
             let summary = raised.exception.summary();

@@ -153,6 +153,9 @@ observer! {
         /// A task returned this value after this time.
         fn succeeded(&self, of: Of<'_>, runtime: Duration, value: &RawValue);
 
+        /// A redelivered message is not run again: its task has succeeded.
+        fn succeeded_before(&self, of: Of<'_>);
+
         /// A task failed, and is not run again.
         fn failed(&self, of: Of<'_>, raised: Raised<'_>);
 

@@ -4,10 +4,11 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use celery_protocol::message::Task;
+use celery_protocol::result::{ExceptionDoc, ResultDoc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -84,6 +85,8 @@ pub struct Context {
     cancelled: Option<watch::Receiver<bool>>,
     max_retries: Option<MaxRetries>,
     retry_delay: Option<Duration>,
+    /// The task's parameters, once the arguments have been put in their places.
+    signature: OnceLock<&'static Signature>,
 }
 
 impl Context {
@@ -101,6 +104,7 @@ impl Context {
             cancelled,
             max_retries: policy.max_retries,
             retry_delay: policy.retry_delay,
+            signature: OnceLock::new(),
         }
     }
 
@@ -110,6 +114,7 @@ impl Context {
             task,
             max_retries: policy.max_retries,
             retry_delay: policy.retry_delay,
+            signature: OnceLock::new(),
             ..self.clone()
         }
     }
@@ -240,6 +245,35 @@ impl Context {
         }
     }
 
+    /// Returns the documents of other tasks.
+    pub(crate) async fn results(&self, ids: Vec<String>) -> Vec<Option<ResultDoc>> {
+        self.shared.settler.read_results(ids).await
+    }
+
+    /// Returns `true` if the worker stores results.
+    pub(crate) fn has_results(&self) -> bool {
+        self.shared.settler.caller.has_results()
+    }
+
+    /// Fails the body of a chord with a `ChordError`, and the tasks that follow it. `cause` is the
+    /// exception of the member that failed.
+    pub(crate) fn fail_body(
+        &self,
+        body: Canvas,
+        why: String,
+        cause: Option<ExceptionDoc>,
+    ) -> TaskResult<()> {
+        let wrong = |why| TaskError::Failed(Exception::new("ValueError", why).permanent());
+        let body = body.into_inner().map_err(wrong)?;
+        let caller = &self.shared.settler.caller;
+        let fail = |_| Ok(caller.plan_failure(&self.task, &body, why, cause));
+        match self.sending.add(Manner::Send, fail) {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(exception)) => Err(TaskError::Failed(Exception::of(exception).permanent())),
+            None => Err(wrong("the task has ended".to_owned())),
+        }
+    }
+
     /// Returns a request to run the task again. The task returns it as its error:
     /// `return Err(context.retry().into())`.
     ///
@@ -254,6 +288,8 @@ impl Context {
             countdown: asked.wait.unwrap_or(delay),
             reason: None,
             max_retries: most.unwrap_or(DEFAULT_MAX_RETRIES).number(),
+            signature: self.signature.get().copied(),
+            arguments: None,
         }
     }
 
@@ -298,6 +334,8 @@ impl Call {
     /// A `TypeError` if the message has too many arguments or unknown ones.
     pub fn bind(&self, signature: &'static Signature) -> Result<Bound<'_>, TaskError> {
         let underway = self.binding.as_ref().map(Binding::begin);
+        // A call is bound once.
+        let _ = self.context.signature.set(signature);
         let task = &self.context.task;
         let mut bound = Bound::new(signature, &task.args, &task.kwargs)?;
         bound.underway = underway;

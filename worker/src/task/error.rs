@@ -14,11 +14,13 @@ use std::fmt;
 use std::time::Duration;
 
 use celery_protocol::result::ExceptionDoc;
+use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
+use super::args::Signature;
 use crate::database::DatabaseError;
-use crate::delivery::Outcome;
+use crate::delivery::{NewArguments, Outcome};
 
 /// The `Result` of a task.
 pub type TaskResult<T> = Result<T, TaskError>;
@@ -80,10 +82,14 @@ impl From<TaskError> for Outcome {
                 exception: exception.document,
                 retryable: exception.retryable,
             },
-            TaskError::Retry(retry) => Outcome::Retry {
-                countdown: retry.countdown,
-                reason: retry.reason.map(|reason| reason.document),
-                max_retries: retry.max_retries,
+            TaskError::Retry(retry) => match retry.arguments.map(|it| *it).transpose() {
+                Ok(arguments) => Outcome::Retry {
+                    countdown: retry.countdown,
+                    reason: retry.reason.map(|reason| reason.document),
+                    max_retries: retry.max_retries,
+                    arguments: arguments.map(Box::new),
+                },
+                Err(why) => TaskError::Failed(Exception::new("ValueError", why).permanent()).into(),
             },
             TaskError::Ignore => Outcome::Ignored,
             TaskError::Replaced => Outcome::Replaced,
@@ -248,6 +254,10 @@ pub struct Retry {
     pub(crate) countdown: Duration,
     pub(crate) reason: Option<Exception>,
     pub(crate) max_retries: Option<u32>,
+    /// The names of the task's parameters, if they are known.
+    pub(crate) signature: Option<&'static Signature>,
+    /// The arguments of the next run, or why they cannot be used.
+    pub(crate) arguments: Option<Box<Result<NewArguments, String>>>,
 }
 
 impl Retry {
@@ -263,6 +273,56 @@ impl Retry {
     #[must_use]
     pub fn because(mut self, reason: Exception) -> Self {
         self.reason = Some(reason);
+        self
+    }
+
+    /// Sets the positional arguments of the next run: a tuple, a `Vec`, or what else is a list in
+    /// JSON. Keyword arguments of parameters that get a value by this are dropped; the others stay.
+    /// Celery's `retry(args=…)`.
+    ///
+    /// If the value is not a list, the task fails with a `ValueError`.
+    #[must_use]
+    pub fn args(self, args: impl Serialize) -> Self {
+        self.change(&args, '[', |new, args| new.args = Some(args))
+    }
+
+    /// Sets the keyword arguments of the next run: a map, a struct, or what else is an object in
+    /// JSON. Those of the last run are dropped. Positional arguments stay, with the new values of
+    /// parameters that are named here. Celery's `retry(kwargs=…)`.
+    ///
+    /// If the value is not an object, the task fails with a `ValueError`.
+    #[must_use]
+    pub fn kwargs(self, kwargs: impl Serialize) -> Self {
+        self.change(&kwargs, '{', |new, kwargs| new.kwargs = Some(kwargs))
+    }
+
+    fn change(
+        mut self,
+        value: &impl Serialize,
+        opening: char,
+        set: impl FnOnce(&mut NewArguments, Box<RawValue>),
+    ) -> Self {
+        let given = self
+            .arguments
+            .take()
+            .map_or(Ok(NewArguments::default()), |it| *it);
+        let changed = given.and_then(|mut new| {
+            let json = to_raw_value(value);
+            let json = json.map_err(|why| format!("the arguments of a retry: {why}"))?;
+            if !json.get().starts_with(opening) {
+                let what = if opening == '[' {
+                    "a list"
+                } else {
+                    "an object"
+                };
+                return Err(format!("the arguments of a retry are not {what}"));
+            }
+            let parameters = self.signature.into_iter().flat_map(|it| it.params);
+            new.parameters = parameters.map(|parameter| parameter.name).collect();
+            set(&mut new, json);
+            Ok(new)
+        });
+        self.arguments = Some(Box::new(changed));
         self
     }
 
@@ -316,6 +376,8 @@ mod tests {
             countdown: Duration::from_secs(10),
             reason: None,
             max_retries: Some(3),
+            signature: None,
+            arguments: None,
         };
         assert_eq!(retry.to_string(), "Retry in 10s");
         assert_eq!(

@@ -4,7 +4,7 @@
 use serde_json::json;
 use serde_json::value::to_raw_value;
 
-use super::map;
+use super::{map, unlock};
 use crate::canvas::{Sent, Signature};
 use crate::task;
 use crate::task::{Args, Context, Exception, Kwargs, Raw, TaskDef, TaskError, TaskResult};
@@ -16,6 +16,7 @@ pub(crate) fn builtin() -> Vec<TaskDef> {
         backend_cleanup::task(),
         chain::task(),
         chord::task(),
+        unlock::chord_unlock::task(),
         chunks::task(),
         group_task::task(),
         map::map::task(),

@@ -6,6 +6,7 @@ mod created;
 mod map;
 mod sql;
 mod statements;
+mod unlock;
 
 pub(crate) use builtin::builtin;
 pub(crate) use sql::SqlTask;

@@ -177,7 +177,7 @@ impl End {
                 countdown,
                 reason: reason.map(Into::into),
             },
-            Verdict::Ignored => End::Ignored,
+            Verdict::Ignored | Verdict::SucceededBefore(_) => End::Ignored,
             Verdict::Replaced => End::Replaced,
             Verdict::Revoked(_) | Verdict::GiveBack { .. } => End::Interrupted,
         }

@@ -3,6 +3,7 @@
 mod builtin;
 mod headers;
 mod policies;
+mod retries;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

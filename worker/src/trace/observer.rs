@@ -116,6 +116,13 @@ impl Observer for Traces {
         });
     }
 
+    fn succeeded_before(&self, of: Of<'_>) {
+        self.end(of, || End {
+            state: "SUCCESS",
+            ..End::default()
+        });
+    }
+
     fn failed(&self, of: Of<'_>, raised: Raised<'_>) {
         self.end_raised(of, "FAILURE", raised);
     }

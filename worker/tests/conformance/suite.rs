@@ -60,6 +60,7 @@ macro_rules! conformance {
                 a_message_that_waited_beside_one_that_kills_is_not_counted
                 a_delivery_that_is_dropped_goes_back_as_if_it_had_begun
                 two_workers_share_the_work_and_each_task_is_done_once
+                a_success_that_is_delivered_again_is_not_run_again_if_asked
             }
             eta {
                 a_message_with_an_eta_waits_without_a_place
@@ -70,6 +71,7 @@ macro_rules! conformance {
             queues {
                 no_queue_is_starved_by_a_full_one
                 a_queue_named_twice_is_consumed_once
+                waiting_messages_are_deleted_at_the_start_if_asked
                 the_number_held_from_all_queues_is_limited
             }
             priorities {

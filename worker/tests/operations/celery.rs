@@ -328,6 +328,27 @@ fn a_file_with_the_number_of_the_process() {
 }
 
 #[test]
+fn waiting_messages_can_be_deleted_at_the_start() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    for id in ["a", "b"] {
+        post(&redis, id, "proj.add", "[1, 2]", None);
+    }
+    for option in ["--purge", "--discard"] {
+        let mut worker = start(&mut command(&redis, &["-l", "info", option]));
+        let deleted = if option == "--purge" { 2 } else { 1 };
+        let line = format!("Deleted {deleted} waiting messages (--purge)");
+        worker.wait_for_line(PATIENCE, &line).unwrap();
+        post(&redis, "c", "proj.add", "[1, 2]", None);
+        wait_for_status(&redis, "c", "SUCCESS", &worker);
+        worker.terminate();
+        worker.wait(PATIENCE).unwrap();
+        post(&redis, "a", "proj.add", "[1, 2]", None);
+    }
+    assert_eq!(result(&redis, "a"), None);
+    assert_eq!(count(&redis, &["LLEN", "celery"]), 1);
+}
+
+#[test]
 fn results_and_limits_for_all_tasks() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("worker.toml");

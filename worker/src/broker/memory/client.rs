@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use celery_protocol::message::{EncodeError, EncodeOptions, Task};
+use celery_protocol::result::ResultDoc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
@@ -189,6 +190,11 @@ impl inbound::Inbound for Inbound {
             dead,
         }
     }
+
+    async fn purge(&mut self) -> usize {
+        let server = &self.connection.server;
+        server.call(|state| state.purge(&self.queues.names())).await
+    }
 }
 
 /// The part with which a role carries out verdicts.
@@ -247,6 +253,15 @@ impl Backend for Outbound {
             }
         };
         self.0.server.call(stored).await;
+    }
+
+    async fn read(&mut self, ids: &[String]) -> Vec<Option<ResultDoc>> {
+        let read = |state: &mut State| {
+            let documents = ids.iter().map(|id| state.results.get(id));
+            let documents = documents.map(|stored| ResultDoc::decode(stored?).ok());
+            documents.collect()
+        };
+        self.0.server.call(read).await
     }
 
     async fn count(&mut self, parts: &[Part]) -> Vec<Result<Option<Complete>, String>> {

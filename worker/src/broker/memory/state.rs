@@ -182,6 +182,12 @@ impl State {
         lists.flatten().any(|(_, list)| !list.is_empty())
     }
 
+    /// Deletes the messages that wait in these queues, and returns their number.
+    pub(super) fn purge(&mut self, queues: &[Arc<str>]) -> usize {
+        let purged = queues.iter().filter_map(|queue| self.queues.remove(queue));
+        purged.flatten().map(|(_, list)| list.len()).sum()
+    }
+
     /// Takes up to `room` messages for a worker. Returns them, and how many became dead letters.
     pub(super) fn take(
         &mut self,

@@ -2,9 +2,10 @@
 
 use celery_client::aio::{Cmd, Value, scripts};
 use celery_protocol::redis_keys::ChordPart;
-use serde_json::value::to_raw_value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::answer::{bytes, number};
+use super::forms::as_json;
 use super::session::Session;
 use crate::broker::settlement::{Chord, Complete, Join, Part};
 
@@ -68,13 +69,15 @@ impl Session {
                 .map_or_else(|| "+inf".to_owned(), |index| index.to_string());
             let member = if part.has_ended {
                 let member = to_raw_value(&(1, &part.id, part.state.as_str(), &part.result));
-                member.map_or_else(|_| "null".to_owned(), |member| member.get().to_owned())
+                Some(member.unwrap_or_else(|_| RawValue::NULL.to_owned()))
             } else {
-                String::new()
+                None
             };
+            let member = member.as_ref().map(|member| member.get().as_bytes());
+            let member = member.map(|member| self.layout.in_form(member));
             call.arg(&part.id)
                 .arg(place)
-                .arg(member)
+                .arg(member.as_deref().unwrap_or_default())
                 .arg(part.word())
                 .arg(u8::from(part.task.redelivered))
                 .arg(part.added)
@@ -102,8 +105,7 @@ impl Session {
             .arg(REMEMBERED)
             .arg(begin.len());
         for chord in begin {
-            call.arg(chord.size)
-                .arg(chord.saved.as_deref().unwrap_or_default());
+            call.arg(chord.size).arg(&*self.layout.saved(chord));
         }
         for join in end {
             call.arg(&join.word);
@@ -143,8 +145,8 @@ fn complete(answer: Value) -> Result<Option<Complete>, String> {
         Value::Array(parts) => {
             let mut parts = parts.into_iter();
             Ok(Some(Complete {
-                saved: parts.next().and_then(bytes),
-                members: parts.filter_map(bytes).collect(),
+                saved: parts.next().and_then(bytes).map(as_json),
+                members: parts.filter_map(bytes).map(as_json).collect(),
             }))
         }
         Value::BulkString(why) => Err(String::from_utf8_lossy(&why).into_owned()),

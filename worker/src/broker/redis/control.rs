@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use celery_client::aio::{Cmd, Failure, Pipeline, Push, Supervised, Value, scripts};
 use celery_protocol::control::{Reply, ReplyTo, Request};
 use celery_protocol::names::CONTROL_EXCHANGE;
+use celery_protocol::result::ResultDoc;
 use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc};
 
@@ -38,6 +39,9 @@ const BINDING_TTL: Duration = Duration::from_hours(1);
 const REFRESH: Duration = Duration::from_mins(20);
 /// How many seconds a list of replies lives if its client dies: longer than a client waits.
 const REPLIES_TTL: u64 = 60;
+
+/// The states of tasks that no worker has begun.
+const OPEN: [&str; 4] = ["PENDING", "RECEIVED", "RETRY", "REJECTED"];
 
 /// The connection of the control role.
 pub(super) struct RedisControl {
@@ -246,32 +250,72 @@ impl RedisControl {
     }
 
     async fn try_store(&mut self, documents: &[(&str, Vec<u8>)]) -> Result<(), Failure> {
+        let documents = self.not_begun(documents).await?;
+        let script = if self.layout.form.is_plain() {
+            &scripts::REVOKE_RESULTS
+        } else {
+            &scripts::STORE_RESULTS
+        };
         for chunk in documents.chunks(MAX_TAGS) {
             let arguments = 1 + 2 * chunk.len();
-            let mut call = scripts::call(
-                &scripts::REVOKE_RESULTS,
-                chunk.len(),
-                arguments,
-                400 * chunk.len(),
-            );
+            let mut call = scripts::call(script, chunk.len(), arguments, 400 * chunk.len());
             for (id, _) in chunk {
                 call.arg(self.layout.keys.result(id));
             }
             call.arg(self.layout.result_ttl);
             for (_, document) in chunk {
-                call.arg(document);
+                call.arg(&*self.layout.in_form(document));
             }
-            if self.results.is_none() {
-                self.open().await?;
-            }
-            let link = self.results.as_mut().unwrap_or(&mut self.link);
-            link.connection()
-                .await
-                .run(&scripts::REVOKE_RESULTS, &call)
-                .await?;
+            let link = self.link_to_results().await?;
+            link.connection().await.run(script, &call).await?;
             link.worked();
         }
         Ok(())
+    }
+
+    /// Returns the connection to the server of the results.
+    async fn link_to_results(&mut self) -> Result<&mut Supervised, Failure> {
+        if self.results.is_none() {
+            self.open().await?;
+        }
+        Ok(self.results.as_mut().unwrap_or(&mut self.link))
+    }
+
+    /// Returns the documents of tasks that no worker has begun, if results are not stored as plain
+    /// JSON. Plain JSON is left to the script.
+    async fn not_begun<'d, 'i>(
+        &mut self,
+        documents: &'d [(&'i str, Vec<u8>)],
+    ) -> Result<Vec<&'d (&'i str, Vec<u8>)>, Failure> {
+        if self.layout.form.is_plain() {
+            return Ok(documents.iter().collect());
+        }
+        let mut open = Vec::with_capacity(documents.len());
+        for chunk in documents.chunks(MAX_TAGS) {
+            let mut call = Pipeline::new();
+            for (id, _) in chunk {
+                call.cmd("GET").arg(self.layout.keys.result(id));
+            }
+            let answers = self
+                .link_to_results()
+                .await?
+                .connection()
+                .await
+                .each(&call)
+                .await?;
+            for (document, answer) in chunk.iter().zip(answers) {
+                let is_open = match answer.map(bytes) {
+                    Ok(None) => true,
+                    Ok(Some(stored)) => ResultDoc::decode_any(&stored)
+                        .is_ok_and(|stored| OPEN.contains(&stored.status.as_str())),
+                    Err(_) => false,
+                };
+                if is_open {
+                    open.push(document);
+                }
+            }
+        }
+        Ok(open)
     }
 
     /// Reads the lists of a queue. Where the user may not touch them, Redis would refuse every claim

@@ -105,4 +105,8 @@ impl inbound::Inbound for Inbound {
             dead: claim.dead,
         }
     }
+
+    async fn purge(&mut self) -> usize {
+        self.session.purge_queues().await
+    }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use celery_protocol::redis_keys::Keys;
+use celery_protocol::result::StoredForm;
 
 use super::consumed::{Consumed, Following};
 use crate::broker::held::Envelope;
@@ -33,6 +34,8 @@ pub(crate) struct Layout {
     pub(crate) node: String,
     /// How many seconds a result lives; 0 means without limit.
     pub(crate) result_ttl: u64,
+    /// The form in which results are stored.
+    pub(super) form: StoredForm,
     /// Keys of queues that were not lists at the last claim.
     passed_over: Mutex<BTreeSet<String>>,
 }
@@ -57,6 +60,7 @@ impl Layout {
             owners: keys.held_owners(),
             node: subscription.node.to_owned(),
             result_ttl: u64::try_from(ttl).unwrap_or(u64::MAX),
+            form: subscription.form,
             passed_over: Mutex::default(),
             keys,
         }
@@ -183,6 +187,7 @@ pub(super) mod testing {
             node: "celery@test",
             results: &Results::Broker,
             result_expires: Duration::from_mins(1),
+            form: StoredForm::default(),
         };
         Layout::of_instance(keys, &subscription, "abc")
     }

@@ -80,6 +80,7 @@ mod consumed;
 mod control;
 mod doorbell;
 mod events;
+mod forms;
 mod held_list;
 mod inbound;
 mod layout;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use celery_protocol::result::ResultDoc;
+
 use super::session::Session;
 use crate::broker::backend::Backend;
 use crate::broker::held::Envelope;
@@ -62,6 +64,10 @@ impl Outbound for Session {
 impl Backend for Session {
     async fn store(&mut self, documents: &[Document]) {
         self.store_results(documents).await;
+    }
+
+    async fn read(&mut self, ids: &[String]) -> Vec<Option<ResultDoc>> {
+        self.read_results(ids).await
     }
 
     async fn count(&mut self, parts: &[Part]) -> Vec<Result<Option<Complete>, String>> {

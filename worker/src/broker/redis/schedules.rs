@@ -5,6 +5,7 @@ use std::sync::Arc;
 use celery_client::aio::{Cmd, Failure, Supervised, Value, scripts};
 use celery_client::redis::{RedisEndpoint, Script};
 use celery_protocol::redis_keys::Keys;
+use celery_protocol::result::StoredForm;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
@@ -41,6 +42,7 @@ pub(crate) fn schedules(endpoint: &Arc<RedisEndpoint>, node: &str, pulse: &Arc<P
         node,
         results: &Results::Broker,
         result_expires: std::time::Duration::ZERO,
+        form: StoredForm::default(),
     };
     let layout = Arc::new(Layout::new(endpoint.keys(), &subscription));
     let connector = Connector::new(endpoint, layout);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use celery_client::aio::{Cmd, Failure, Supervised, Value, scripts};
 use celery_client::redis::Script;
 
-use super::answer::positions;
+use super::answer::{number, positions};
 use super::doorbell::Doorbell;
 use super::layout::Layout;
 use super::moving::Moving;
@@ -144,6 +144,20 @@ impl Session {
             }
         }
         answers
+    }
+
+    /// Deletes the messages that wait in the consumed queues, and returns their number. If an answer
+    /// is lost, those that the unanswered call has deleted are not counted.
+    pub(super) async fn purge_queues(&mut self) -> usize {
+        let mut count = 0;
+        for queue in &*self.layout.queues().names() {
+            let lists = self.layout.keys.queue_lists(queue);
+            let mut call = scripts::call(&scripts::PURGE, lists.len(), lists.len(), 0);
+            call.arg(&lists);
+            let deleted = |answer| number(&answer);
+            count += self.insist(&scripts::PURGE, &call, deleted, "purge").await;
+        }
+        count
     }
 
     /// Renews the leases of held deliveries. Returns the tags that Redis no longer knows.

@@ -3,10 +3,12 @@
 use std::sync::Once;
 use std::time::Duration;
 
-use celery_client::aio::{Cmd, Value, scripts};
+use celery_client::aio::{Cmd, Pipeline, Value, scripts};
 use celery_protocol::message::{DecodeError, Redelivery as Marked};
+use celery_protocol::result::ResultDoc;
 
 use super::answer::{bytes, number, positions};
+use super::forms::{Kept, documents};
 use super::locking::micros;
 use super::session::{DEAD_LETTERS, MAX_TAGS, Session};
 use crate::broker::lock::Lock;
@@ -17,12 +19,13 @@ use crate::broker::tag::Tag;
 
 impl Session {
     pub(super) async fn settle_batch(&mut self, batch: &[Settlement]) -> Settled {
+        let kept = self.succeeded(documents(batch)).await;
         let batch = self.with_redelivered(batch).await;
         let answers = self
             .in_parts(
                 &batch,
                 &scripts::SETTLE,
-                Self::settle_call,
+                |session, batch| session.settle_call(batch, &kept),
                 |value, _| read_settled(value),
                 "settle",
             )
@@ -70,6 +73,7 @@ impl Session {
 
     /// Stores results and states, and publishes them, even if another worker holds the messages.
     pub(super) async fn store_results(&mut self, documents: &[Document]) {
+        let kept = self.succeeded(documents.iter()).await;
         for chunk in documents.chunks(MAX_TAGS) {
             let size = chunk
                 .iter()
@@ -86,14 +90,38 @@ impl Session {
             }
             call.arg(self.layout.result_ttl);
             for document in chunk {
-                call.arg(&document.json);
+                call.arg(&*self.layout.stored(document, &kept));
             }
             self.insist(&scripts::STORE_RESULTS, &call, read_stored, "store_results")
                 .await;
         }
     }
 
-    fn settle_call(&self, batch: &[Item<'_>]) -> Cmd {
+    /// Returns the documents of tasks. A document in any of the serializers is understood.
+    pub(super) async fn read_results(&mut self, ids: &[String]) -> Vec<Option<ResultDoc>> {
+        let mut documents = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(MAX_TAGS) {
+            let mut call = Pipeline::new();
+            for id in chunk {
+                call.cmd("GET").arg(self.layout.keys.result(id));
+            }
+            let answers = loop {
+                match self.link.connection().await.each(&call).await {
+                    Ok(answers) => break answers,
+                    Err(failure) => self.link.failed(&failure),
+                }
+            };
+            self.link.worked();
+            // A key that cannot be read, such as a list, has no document.
+            documents.extend(answers.into_iter().map(|answer| {
+                let stored = answer.ok().and_then(bytes)?;
+                ResultDoc::decode_any(&stored).ok()
+            }));
+        }
+        documents
+    }
+
+    fn settle_call(&self, batch: &[Item<'_>], kept: &Kept) -> Cmd {
         let layout = &*self.layout;
         let flat: Vec<Vec<Wire<'_>>> = batch.iter().map(Item::steps).collect();
         let keys: Vec<String> = flat
@@ -129,7 +157,7 @@ impl Session {
         }
         if let Some(documents) = results {
             for document in documents {
-                call.arg(&document.json);
+                call.arg(&*layout.stored(document, kept));
             }
             return call;
         }
@@ -144,7 +172,10 @@ impl Session {
             for step in steps {
                 let mut next = || skip(1);
                 match step {
-                    Wire::Store(document) => call.arg("result").arg(next()).arg(&document.json),
+                    Wire::Store(document) => call
+                        .arg("result")
+                        .arg(next())
+                        .arg(&*layout.stored(document, kept)),
                     Wire::Push { message, .. } => call.arg("push").arg(next()).arg(message),
                     Wire::Front { message, .. } => call.arg("front").arg(next()).arg(message),
                     Wire::Return { queue, .. } => call
@@ -175,7 +206,7 @@ impl Session {
                         .arg("chord")
                         .arg(skip(3))
                         .arg(chord.size)
-                        .arg(chord.saved.as_deref().unwrap_or_default()),
+                        .arg(&*layout.saved(chord)),
                     Wire::Join(join, steps) => {
                         call.arg("join").arg(skip(5)).arg(&join.word).arg(steps)
                     }

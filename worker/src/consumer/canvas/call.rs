@@ -53,14 +53,19 @@ impl Caller for Following<'_> {
         self.rules.encode(task, queue)
     }
 
-    /// Gives the priority of the task to a call without one. Calls that follow the end of the task
-    /// have it from [`Follow::call_options`].
+    /// Gives a call without a priority the default one, or that of the task which makes it. As in
+    /// Celery, the default goes first. Calls that follow the end of the task have the priority of
+    /// the task from [`Follow::call_options`].
     fn complete(&self, called: &mut Signature) -> Result<(), CanvasError> {
-        if self.sends && self.rules.inherit_priority && !called.options.has("priority") {
-            let priority = self.task.properties.priority;
-            called.options.set("priority", &priority)?;
+        if called.options.has("priority") {
+            return Ok(());
         }
-        Ok(())
+        let inherits = self.sends && self.rules.inherit_priority;
+        let inherited = self.task.properties.priority.filter(|_| inherits);
+        match self.rules.default_priority.or(inherited) {
+            Some(priority) => called.options.set("priority", &priority),
+            None => Ok(()),
+        }
     }
 
     fn carry(&self, message: &mut Task) {

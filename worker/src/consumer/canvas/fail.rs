@@ -20,6 +20,7 @@ use serde_json::value::RawValue;
 use super::call::{Follow, not_published};
 use crate::broker::{Part, ResultStep, Step};
 use crate::consumer::rules::Rules;
+use crate::consumer::verdict::traceback;
 
 /// The failure of the tasks that will not be run.
 pub(super) struct Failing<'a> {
@@ -81,9 +82,26 @@ impl<'a> Failing<'a> {
         }
     }
 
+    /// Fails the body of a chord with the chord's error. A body that is a group fails with `cause`, if
+    /// that is known.
+    pub(super) fn chord(
+        &mut self,
+        body: &Signature,
+        error: &ExceptionDoc,
+        cause: Option<&ExceptionDoc>,
+    ) {
+        let cause = cause.unwrap_or(error);
+        let (error_text, cause_text) = (traceback(error), traceback(cause));
+        let raised = |exception, traceback| Raised {
+            exception,
+            traceback: Some(traceback),
+        };
+        self.body(body, raised(error, &error_text), raised(cause, &cause_text));
+    }
+
     /// Fails the body of a chord with the chord's error. A body that is a group fails with the
     /// exception of the member of the header.
-    pub(super) fn body(&mut self, body: &Signature, error: Raised<'_>, cause: Raised<'_>) {
+    fn body(&mut self, body: &Signature, error: Raised<'_>, cause: Raised<'_>) {
         if let Kind::Group(members) = &body.kind {
             let group = &body.options;
             for member in members {

@@ -11,10 +11,9 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::call::{Follow, not_published};
-use super::fail::{Failing, Raised};
+use super::fail::Failing;
 use crate::broker::{Complete, Join, Part, ResultStep, Step};
 use crate::consumer::rules::{CELERY, Rules, caught};
-use crate::consumer::verdict::traceback;
 
 /// Returns the steps for a chord whose members have all ended. Its body is called with their
 /// results, or fails with the exception of the first member that failed.
@@ -90,18 +89,8 @@ fn failed(
             )];
         }
     };
-    let cause = cause.unwrap_or(error);
-    let (error_text, cause_text) = (traceback(error), traceback(cause));
-    let raised = |exception, traceback| Raised {
-        exception,
-        traceback: Some(traceback),
-    };
     let mut failing = Failing::new(rules, &part.task, now, part.children.clone());
-    failing.body(
-        &body,
-        raised(error, &error_text),
-        raised(cause, &cause_text),
-    );
+    failing.chord(&body, error, cause);
     failing.steps
 }
 

@@ -192,7 +192,10 @@ mod testing {
         Rules {
             results: true,
             extended: false,
+            form: celery_protocol::result::StoredForm::default(),
             inherit_priority: false,
+            deduplicates: false,
+            default_priority: None,
             default_queue: "celery".into(),
             routes: crate::consumer::Routes::default(),
             origin: "celery@test".into(),
@@ -212,6 +215,7 @@ mod tests {
 
     use super::testing::{MIB, rules};
     use super::*;
+    use crate::delivery::{Caller, Manner};
     use crate::task::testing;
 
     fn task(change: impl FnOnce(&mut Task)) -> Arc<Task> {
@@ -232,6 +236,15 @@ mod tests {
             .iter()
             .filter(|step| matches!(step, Step::Result(ResultStep::Chord(_))));
         (steps.len() - letters - chords.count(), letters)
+    }
+
+    /// Returns the priorities of the messages.
+    fn priorities(steps: &[Step]) -> Vec<u8> {
+        let sent = steps.iter().filter_map(|step| match step {
+            Step::Publish(sent) => Some(sent.priority),
+            _ => None,
+        });
+        sent.collect()
     }
 
     #[test]
@@ -299,14 +312,38 @@ mod tests {
                     Sent::default(),
                     crate::clock::now(),
                 );
-                let sent = follow.steps.iter().filter_map(|step| match step {
-                    Step::Publish(sent) => Some(sent.priority),
-                    _ => None,
-                });
-                let sent: Vec<u8> = sent.collect();
+                let sent = priorities(&follow.steps);
                 let expected = &expected[..if chained { 1 } else { 2 }];
                 assert_eq!(sent, expected, "{inherits} {of_task:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_default_priority_counts_where_no_other_is_named() {
+        let plain = json!({ "task": "proj.echo" });
+        let low = json!({ "task": "proj.echo", "options": { "priority": 3 } });
+        let hidden = json!({ "task": "proj.echo", "options": { "priority": null } });
+        let callbacks = json!([plain, low, hidden]);
+        // What Celery 5.7 sends for tasks that the calling worker has registered.
+        for (inherits, expected) in [(false, [5, 3, 0]), (true, [7, 7, 7])] {
+            let rules = Rules {
+                inherit_priority: inherits,
+                default_priority: Some(5),
+                ..rules()
+            };
+            let task = task(|task| {
+                task.properties.priority = Some(7);
+                task.embed.callbacks = Some(raw(&callbacks));
+            });
+            let (one, now) = (raw(&json!(1)), crate::clock::now());
+            let follow = after_success(&rules, &task, &one, Sent::default(), now);
+            assert_eq!(priorities(&follow.steps), expected, "{inherits}");
+            // A task that calls another one: the default goes before the inherited priority.
+            let call = crate::canvas::Signature::new("proj.echo");
+            let call = call.into_inner().unwrap();
+            let planned = rules.plan_call(&task, call, Manner::Send, 0).unwrap();
+            assert_eq!(priorities(&planned.sent.steps), [5]);
         }
     }
 

@@ -11,9 +11,10 @@ use celery_protocol::canvas::{
 };
 use celery_protocol::message::Task;
 use celery_protocol::result::ExceptionDoc;
-use serde_json::value::to_raw_value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::call::Following;
+use super::fail::Failing;
 use crate::clock::now;
 use crate::consumer::rules::{CELERY, Rules};
 use crate::delivery::{Caller, Manner, Planned, Sent};
@@ -64,6 +65,31 @@ impl Caller for Rules {
                 },
             },
         })
+    }
+
+    fn plan_failure(
+        &self,
+        task: &Arc<Task>,
+        body: &Signature,
+        why: String,
+        cause: Option<ExceptionDoc>,
+    ) -> Planned {
+        let error = ExceptionDoc::new("ChordError", why, Some(CELERY));
+        let mut failing = Failing::new(self, task, now(), Vec::new());
+        failing.chord(body, &error, cause.as_ref());
+        Planned {
+            id: String::new(),
+            tuple: RawValue::NULL.to_owned(),
+            sent: Sent {
+                steps: failing.steps,
+                children: failing.children,
+                ..Sent::default()
+            },
+        }
+    }
+
+    fn has_results(&self) -> bool {
+        self.results
     }
 }
 

@@ -1,7 +1,8 @@
 //! Tests of Celery's built-in tasks.
 
 use super::{
-    Whole, add, add_of, again, batched_add, blocking_add, call, echo, echo_of, fail, json, replaced,
+    Signature, Whole, add, add_of, again, batched_add, blocking_add, call, echo, echo_of, fail,
+    json, replaced,
 };
 use serde_json::Value;
 use serde_json::value::to_raw_value;
@@ -87,6 +88,64 @@ async fn maps_call_the_task_with_each_item() {
         Err("TypeError"),
     )
     .await;
+}
+
+/// A chord whose members no worker counts: `celery.chord_unlock` looks for their results.
+#[tokio::test]
+async fn a_chord_is_unlocked_when_its_header_is_done() {
+    let tuple = |id: &str| json!([[id, null], null]);
+    for (second, expected) in [
+        (add_of(json!([2, 2])), Ok(json!([[3, [4]]]))),
+        (
+            Signature::new("fail"),
+            Err("Dependency b raised ValueError('deliberate')"),
+        ),
+    ] {
+        let worker = Whole::start([add::task(), echo::task(), fail::task()]);
+        let errback = echo_of("errback");
+        let body = echo_of("body").link_error(errback);
+        let mut unlock = call("celery.chord_unlock", &json!(["group", body]));
+        let header = json!([tuple("a"), [["inner", null], [tuple("b")]]]);
+        let kwargs =
+            json!({ "result": header, "interval": 0.05, "_chord_unlock_exchange_type": "direct" });
+        unlock.kwargs = to_raw_value(&kwargs).unwrap();
+        worker.post(&unlock);
+        // It has looked in vain, and looks again.
+        let members = [add_of(json!([1, 2])), second];
+        for (id, member) in ["a", "b"].into_iter().zip(members) {
+            let sends = json!([[member.option("task_id", id)], [["g", null], []], "g", []]);
+            let mut sender = call("celery.group", &sends);
+            sender.id = format!("sends {id}");
+            worker.post(&sender);
+        }
+        let ended = worker.end_of("body").await;
+        match expected {
+            Ok(value) => assert_eq!(ended["result"], value),
+            Err(why) => {
+                assert_eq!(ended["result"]["exc_type"], "ChordError");
+                assert_eq!(ended["result"]["exc_message"], json!([why]));
+                assert_eq!(worker.end_of("errback").await["result"], json!(["body"]));
+            }
+        }
+        // As in Celery, its own result is ignored.
+        assert!(worker.server.result(&unlock.id).is_none());
+        assert_eq!(worker.stop().await, [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_chord_whose_header_does_not_end_fails_when_no_look_is_left() {
+    let worker = Whole::start([echo::task()]);
+    let header = json!([[["a", null], null]]);
+    let unlock = json!(["group", echo_of("body"), 0.01, 2, header]);
+    worker.post(&call("celery.chord_unlock", &unlock));
+    let ended = worker.end_of("body").await;
+    let why = ended["result"]["exc_message"][0].as_str().unwrap();
+    assert!(
+        why.starts_with("chord_unlock could not be retried: MaxRetries"),
+        "{why}"
+    );
+    assert_eq!(worker.stop().await, [""; 0]);
 }
 
 #[tokio::test]

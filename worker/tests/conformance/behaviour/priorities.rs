@@ -56,6 +56,7 @@ pub async fn a_retry_keeps_its_priority<B: Broker>() {
         countdown: Duration::ZERO,
         reason: None,
         max_retries: None,
+        arguments: None,
     })
     .await;
 }

@@ -41,6 +41,24 @@ pub async fn a_queue_named_twice_is_consumed_once<B: Broker>() {
     is_bounded::<B>(&["a", "a"], &["a"]).await;
 }
 
+pub async fn waiting_messages_are_deleted_at_the_start_if_asked<B: Broker>() {
+    let mut broker = B::start().await;
+    let mut old = tasks(20);
+    old[7].properties.priority = Some(B::LAST_PRIORITY);
+    post(&mut broker, "celery", &old).await;
+    post(&mut broker, "second", &[task("old")]).await;
+    post(&mut broker, "other", &[task("kept")]).await;
+    let mut options = broker.options();
+    options.queues = vec!["celery".into(), "second".into()];
+    options.purge = true;
+    let mut rig = Rig::start(options);
+    broker.until_depth("celery", 0, 0).await;
+    broker.until_depth("second", 0, 0).await;
+    post(&mut broker, "celery", &[task("new")]).await;
+    assert_eq!(rig.finish(1).await, ["new"]);
+    broker.until_depth("other", 1, 0).await;
+}
+
 pub async fn the_number_held_from_all_queues_is_limited<B: Broker>() {
     is_bounded::<B>(&["a", "b"], &["a", "b"]).await;
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use celery_worker::delivery::{Delivery, Outcome};
 
 use crate::broker::{Broker, DeadLetter};
-use crate::rig::{Rig, post, succeeded, task, tasks};
+use crate::rig::{Rig, json, post, succeeded, task, tasks};
 
 pub async fn messages_of_a_dead_worker_are_delivered_to_another<B: Broker>() {
     let mut broker = B::start().await;
@@ -28,6 +28,46 @@ pub async fn messages_of_a_dead_worker_are_delivered_to_another<B: Broker>() {
     rig.settler.finish(delivery, succeeded("2"));
     broker.until_clean().await;
     assert_eq!(broker.result("a").await["result"], 2);
+}
+
+pub async fn a_success_that_is_delivered_again_is_not_run_again_if_asked<B: Broker>() {
+    for deduplicates in [true, false] {
+        let mut broker = B::start().await;
+        let mut options = broker.options();
+        B::rescue_after(&mut options, Duration::from_millis(500));
+        options.deduplicate_successful_tasks = deduplicates;
+        let mut dying = Rig::start(options.clone());
+        post(&mut broker, "celery", &[task("a")]).await;
+        assert_eq!(dying.finish(1).await, ["a"]);
+        broker.until_status("a", "SUCCESS").await;
+        // The stored result has no children, so the callback has not been published.
+        let mut copy = task("a");
+        copy.embed.callbacks = Some(json(r#"[{"task":"proj.echo","options":{"task_id":"b"}}]"#));
+        post(&mut broker, "celery", &[copy]).await;
+        let lost = dying.next().await;
+        drop(dying);
+        drop(lost);
+        let mut rig = Rig::start(options);
+        let copy = rig.next().await;
+        assert!(copy.task.redelivered);
+        if deduplicates {
+            // A broker may deliver the message once more to count its start.
+            rig.settler.begin(copy, pending()).await;
+            let mut next = rig.next().await;
+            if next.task.id == "a" {
+                rig.settler.begin(next, pending()).await;
+                next = rig.next().await;
+            }
+            assert_eq!((&*next.task.id, next.task.args.get()), ("b", "[5]"));
+            rig.settler.finish(next, succeeded("6"));
+        } else {
+            let copy = rig.begin(copy).await;
+            rig.settler.finish(copy, succeeded("7"));
+            assert_eq!(rig.finish(1).await, ["b"]);
+        }
+        broker.until_clean().await;
+        assert_eq!(broker.result("a").await["result"], 5);
+    }
 }
 
 pub async fn a_message_that_is_held_for_long_is_not_delivered_to_another<B: Broker>() {

@@ -182,6 +182,7 @@ pub async fn a_retry_publishes_the_task_again_until_its_limit<B: Broker>() {
                     last.clone()
                 },
                 max_retries: Some(2),
+                arguments: None,
             };
             rig.settler.finish(delivery, retry);
             if retries < 2 {

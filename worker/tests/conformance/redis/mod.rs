@@ -2,6 +2,7 @@
 
 mod bell;
 mod chords;
+mod forms;
 mod layout;
 mod refusals;
 mod rescue;

@@ -132,6 +132,7 @@ async fn a_verdict_after_the_lease_was_lost_changes_nothing() {
             countdown,
             reason: None,
             max_retries: None,
+            arguments: None,
         },
     );
     rig.shutdown.advance(Phase::Warm);

@@ -131,6 +131,11 @@ async fn in_all_actions(claim: ClaimMode) {
         let (code, text) = cli(&url, &words);
         assert_eq!(code, Some(0), "{text}");
     }
+    broker.ask(&["ACL", "SETUSER", "limited", "+unlink"]).await;
+    post(&mut broker, "celery", &[task("old")]).await;
+    options.purge = true;
+    let _rig = Rig::start(options);
+    broker.until_clean().await;
     assert_eq!(broker.ask(&["ACL", "LOG"]).await, "[]");
 }
 

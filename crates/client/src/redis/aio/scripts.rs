@@ -3,7 +3,7 @@
 use redis::Cmd;
 
 use crate::redis::Script;
-pub use crate::redis::script::{BEAT_WRITE, CHORDS, REPLAY};
+pub use crate::redis::script::{BEAT_WRITE, CHORDS, PURGE, REPLAY};
 
 /// Acknowledges a finished batch and claims the next messages.
 pub static ACK_CLAIM: Script = Script::new(include_str!("../scripts/ack_claim.lua"));

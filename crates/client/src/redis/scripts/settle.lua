@@ -1,4 +1,4 @@
--- settle, version 6
+-- settle, version 7
 -- Settles tasks: results, follow-up messages, dead letters, and last of all the acknowledgement.
 -- The steps of a task are done only while its tag is held; otherwise none of them is. A call that
 -- is sent twice takes effect once. The tail of a held message is the text that follows it in the
@@ -21,7 +21,9 @@
 --         'result' <place> <document>
 --                  stores and publishes the document unless a SUCCESS is stored already, which
 --                  keeps its time to live. If the server refuses to publish, the document is only
---                  stored: clients that wait for a result also read it from time to time
+--                  stored: clients that wait for a result also read it from time to time. With an
+--                  empty document nothing is done: the caller has found a SUCCESS in a form that the
+--                  script cannot read
 --         'push'   <place> <message>
 --                  to the end of a list; if the key is not a list, to the dead letters
 --         'front'  <place> <message>
@@ -78,6 +80,7 @@ end
 -- Stores and publishes a document unless a SUCCESS is stored. Most results have no document before
 -- them, so the first write tells whether the stored one has to be read. Returns an error or nil.
 local function store(key, document)
+  if document == '' then return end
   local done
   if ttl == '0' then
     done = redis.pcall('SET', key, document, 'NX')
