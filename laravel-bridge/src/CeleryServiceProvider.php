@@ -184,7 +184,7 @@ final class CeleryServiceProvider extends ServiceProvider
             $section += [
                 'Connection' => $settings->name,
                 'Broker' => $settings->broker->display(),
-                'Result backend' => $settings->resultBackend?->display() ?? 'the broker',
+                'Result backend' => $settings->displayResults(),
                 'Queue' => $settings->queue,
             ];
         } catch (Throwable $e) {

@@ -14,6 +14,10 @@ use SensitiveParameter;
  */
 final class ConnectionSettings
 {
+    /**
+     * @param  Endpoint|null  $resultBackend  null: that of php.ini, otherwise the broker; on a RabbitMQ
+     * results are replies then, as with Celery's `rpc://`
+     */
     private function __construct(
         public readonly string $name,
         public readonly Endpoint $broker,
@@ -22,6 +26,22 @@ final class ConnectionSettings
         public readonly ?float $timeout,
         public readonly bool $afterCommit,
     ) {
+    }
+
+    /**
+     * Returns true if only the request that posts a task can read its result: results are replies over
+     * RabbitMQ, in a queue of the process.
+     */
+    public function hasOwnResultsOnly(): bool
+    {
+        return $this->broker->isRabbitMq() && $this->resultBackend === null
+            && (string) ini_get('celery.result_backend') === '' && ini_get('celery.reply_queue') !== 'task';
+    }
+
+    /** Returns where results are, for people. */
+    public function displayResults(): string
+    {
+        return $this->resultBackend?->display() ?? ($this->broker->isRabbitMq() ? 'replies over the broker' : 'the broker');
     }
 
     public static function fromRepository(Repository $config, ?string $name = null): self
@@ -70,6 +90,8 @@ final class ConnectionSettings
         }
 
         $backend = $config['result_backend'] ?? null;
+        $isRpc = is_string($backend) && preg_match('~^rpc(://.*)?$~iD', $backend) === 1;
+        $backend = $isRpc ? null : $backend;
         if (is_string($backend) && $backend !== '' || is_array($backend) && $backend !== [] && array_is_list($backend)) {
             $backend = ['url' => $backend];
         }
@@ -89,9 +111,15 @@ final class ConnectionSettings
             throw InvalidConfiguration::in($name, 'timeout must be a number of seconds above 0');
         }
 
+        $broker = self::endpoint($name, $config, $redis);
+        if ($isRpc && ! $broker->isRabbitMq()) {
+            throw InvalidConfiguration::in($name, '"result_backend" rpc:// means replies over RabbitMQ, and the broker is a Redis, '
+                .'which keeps results itself');
+        }
+
         return new self(
             $name,
-            self::endpoint($name, $config, $redis),
+            $broker,
             is_array($backend) && $backend !== [] ? self::endpoint("{$name}.result_backend", $backend, $redis) : null,
             (string) (($config['queue'] ?? null) ?: ($config['exchange'] ?? null) ?: 'celery'),
             is_numeric($timeout) ? (float) $timeout : null,

@@ -62,6 +62,12 @@ final class ListenCommand extends Command
             $settings = $celery->settings($this->option('connection'));
             $transport = new ExtensionTransport($settings);
             $transport->ensureUsable();
+            if ($settings->hasOwnResultsOnly()) {
+                $this->complain('Results are replies over RabbitMQ, which only the process that posted a task can read. Name a '
+                    .'Redis as result_backend, for the workers too, or set celery.reply_queue = task in php.ini.');
+
+                return self::FAILURE;
+            }
             $heartbeat = new ListenerHeartbeat($this->laravel->make('cache')->store(), $settings->name);
             $settlement = new Settlement($this->laravel);
             $recorder = $settings->broker->isRabbitMq() ? null : $this->recorder($settings, (float) $keep * 86_400);

@@ -40,6 +40,25 @@ final class WholeUrlTest extends TestCase
         }
     }
 
+    public function test_results_as_replies_are_those_of_one_process(): void
+    {
+        foreach ([null, 'rpc', 'RPC://'] as $backend) {
+            $settings = ConnectionSettings::fromArray('c', ['url' => 'amqp://h', 'result_backend' => $backend] + self::DEFAULTS);
+            $this->assertSame([null, true, 'replies over the broker'], [$settings->resultBackend, $settings->hasOwnResultsOnly(), $settings->displayResults()]);
+        }
+        ini_set('celery.reply_queue', 'task');
+        $this->assertFalse($settings->hasOwnResultsOnly());
+        ini_restore('celery.reply_queue');
+
+        $settings = ConnectionSettings::fromArray('c', ['url' => 'amqp://h', 'result_backend' => 'redis://r/1'] + self::DEFAULTS);
+        $this->assertSame([false, 'redis://r:6379/1'], [$settings->hasOwnResultsOnly(), $settings->displayResults()]);
+        config(['celery.connections.default' => ['url' => 'amqp://h']]);
+        $this->command('migrate', ['--force' => true]);
+        [$code, $output] = $this->command('celery:listen', ['--once' => true]);
+        $this->assertSame(1, $code);
+        $this->assertStringContainsString('celery.reply_queue = task', (string) preg_replace('/\s+/', ' ', $output));
+    }
+
     public function test_several_sentinels_may_be_a_list(): void
     {
         $settings = ConnectionSettings::fromArray('c', [
@@ -97,6 +116,7 @@ final class WholeUrlTest extends TestCase
             [['url' => 'amqp://h', 'password' => 'hunterhush'], '"password" stands beside the URL of a RabbitMQ'],
             [['url' => 'amqp://h', 'database' => 3], '"database" is a number of Redis'],
             [['url' => 'amqp://h', 'tls' => true], 'begins with amqps://'],
+            [['url' => 'redis://h', 'result_backend' => 'rpc://'], 'means replies over RabbitMQ'],
             [['url' => 'sentinel://a;b'], 'each of them needs its scheme'],
             [['url' => ['redis://a', 'redis://b']], 'a list of brokers is not supported'],
             [['url' => 'sentinel://a', 'database' => 'x'], 'are numbers'],

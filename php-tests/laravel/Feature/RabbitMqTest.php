@@ -4,7 +4,9 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Tests\Feature;
 
+use CeleryBridge\Contracts\Result;
 use CeleryBridge\Events\TaskFailed;
+use CeleryBridge\Exceptions\TaskFailed as TaskRaised;
 use CeleryBridge\Facades\Celery;
 use CeleryBridge\Outcomes\Listener;
 use CeleryBridge\Outcomes\Settlement;
@@ -105,6 +107,16 @@ final class RabbitMqTest extends TestCase
         $this->assertSame(0, $code, $output);
         $this->assertStringContainsString('"default: broker","ok":true', $output);
 
+        // Results as replies, which need no Redis.
+        config(['celery.track' => false, 'celery.connections.default.result_backend' => 'rpc://', 'celery.connections.default.queue' => 'replies']);
+        Celery::forgetConnections();
+        $result = Celery::post('proj.add', [4, 5]);
+        $worker = $this->worker('replies', ['RESULT_BACKEND' => 'rpc://']);
+        $this->assertSame(9, $result->get(60));
+        $this->assertSame([3, 7], Celery::group([Celery::task('proj.add', [1, 2]), Celery::task('proj.add', [3, 4])])->post()->get(60));
+        $this->assertSame('FAILURE', $this->failed(Celery::post('proj.fail', ['alas'])));
+        $worker->stop(60);
+
         $wrong = str_replace('://', '://shop:hunterhush@', (string) preg_replace('~://[^@]*@~', '://', $this->url));
         config(['celery.connections.default.url' => $wrong]);
         Celery::forgetConnections();
@@ -114,7 +126,21 @@ final class RabbitMqTest extends TestCase
         $this->assertStringNotContainsString('hunterhush', $output);
     }
 
-    private function worker(): Background
+    private function failed(Result $result): string
+    {
+        try {
+            $result->get(60);
+
+            return 'SUCCESS';
+        } catch (TaskRaised $e) {
+            $this->assertStringContainsString('alas', $e->getMessage());
+
+            return $e->status;
+        }
+    }
+
+    /** @param  array<string, string>  $environment */
+    private function worker(string $queue = 'shop', array $environment = []): Background
     {
         try {
             $python = Programs::python('5.7');
@@ -122,8 +148,8 @@ final class RabbitMqTest extends TestCase
             $this->markTestSkipped($e->getMessage());
         }
         $worker = new Background(
-            [$python, '-m', 'celery', '-A', 'proj', 'worker', '-l', 'info', '-P', 'threads', '-c', '2', '-Q', 'shop'],
-            [
+            [$python, '-m', 'celery', '-A', 'proj', 'worker', '-l', 'info', '-P', 'threads', '-c', '2', '-Q', $queue],
+            $environment + [
                 'BROKER_URL' => $this->url, 'REDIS_URL' => (string) getenv('REDIS_URL'), 'TRANSPORT_OPTIONS' => '{}',
                 'PYTHONDONTWRITEBYTECODE' => '1', 'PYTHONUNBUFFERED' => '1',
             ],
