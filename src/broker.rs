@@ -5,10 +5,10 @@ use std::time::Duration;
 use celery_client::blocking::Deadline;
 use celery_client::redis::blocking::{Publish, Revoke};
 use celery_client::{ClientError, Endpoint, PublishError};
+use celery_protocol::control::Request;
 
 use crate::classes::retry_policy::RetryPolicy;
 use crate::connection::Connection;
-use crate::control::REMOTE_CONTROL;
 use crate::ffi::interrupt;
 use crate::ffi::throw::{self, Kind, Thrown};
 use crate::pool::Limits;
@@ -320,16 +320,25 @@ pub(crate) fn revoke_all(
     signal: &str,
     time: Duration,
 ) -> Result<(), Thrown> {
-    let revoke = Revoke {
-        task_ids,
-        terminate,
-        signal,
-    };
-    let endpoint = broker.redis(REMOTE_CONTROL)?;
+    let request = Request::revoke(task_ids, terminate, signal);
     let deadline = Deadline::after(time);
-    pool::with_limits(endpoint, limits, deadline, |client, wait| {
-        client.revoke(&revoke, wait)
-    })
-    .map(|_| ())
-    .map_err(|error| errors::command("revoke the task", broker, error))
+    let sent = match &broker.endpoint {
+        // A repeated revocation changes nothing, so that a lost answer is no error on Redis.
+        Endpoint::Redis(endpoint) => {
+            let revoke = Revoke {
+                task_ids,
+                terminate,
+                signal,
+            };
+            pool::with_limits(endpoint, limits, deadline, |client, wait| {
+                client.revoke(&revoke, wait).map(drop)
+            })
+        }
+        Endpoint::Amqp(endpoint) => {
+            pool::with_limits(endpoint, limits, deadline, |client, wait| {
+                client.broadcast(&request, wait).map(drop)
+            })
+        }
+    };
+    sent.map_err(|error| errors::command("revoke the task", broker, error))
 }

@@ -14,7 +14,8 @@
 //! * `values`: PHP values to JSON and back, and the place of a value that cannot be sent.
 //! * `post`: from `PostTask`'s arguments to a message; `process`: the sender's fields of a message.
 //! * `broker`, `results`: calls to the two servers; `replies`: results that RabbitMQ carries;
-//!   `control`: calls to the workers; `messages`: result documents; `errors`: exceptions.
+//!   `control`: calls to the workers; `messages`: result documents; `news`: what a wait brings;
+//!   `errors`: exceptions.
 //! * `pool`: the idle connections, which outlive requests; `pipeline`: posts with outstanding
 //!   answers.
 //! * `settings`: php.ini; `lifecycle`: start and stop of module and requests.

@@ -8,7 +8,6 @@ use std::rc::Rc;
 
 use celery_client::ClientError;
 use celery_client::blocking::{Deadline, Wait};
-use celery_client::redis::blocking::Events as Subscription;
 use celery_protocol::control::Request;
 use celery_protocol::events::Received;
 use celery_protocol::glob::Glob;
@@ -18,7 +17,7 @@ use super::client::state::Client;
 use super::interfaces::DURATION;
 use super::{durations, private, remote};
 use crate::client::Config;
-use crate::control::{self, broadcast};
+use crate::control::{Subscription, broadcast};
 use crate::errors;
 use crate::ffi::call::{Call, handler};
 use crate::ffi::class::{Class, DeclareError, Param, Property, method, optional};
@@ -121,14 +120,10 @@ pub(super) fn of_client(call: &mut Call<'_>) -> Result<(), Thrown> {
     let limit = remote::limit(call, 2)?;
     let enable = call.argument(3).is_some_and(Zval::is_true);
     let deadline = Deadline::after(client.command_timeout());
-    let connection = control::connection(&client)?;
     let mut interrupt = PhpInterrupt;
-    let subscription = Subscription::open(
-        connection,
-        types,
-        &mut Wait::until(deadline, &mut interrupt),
-    )
-    .map_err(|error| failed(&client, error))?;
+    let wait = &mut Wait::until(deadline, &mut interrupt);
+    let subscription =
+        Subscription::open(&client, types, wait).map_err(|error| failed(&client, error))?;
     // A worker that gets this sends a heartbeat at once, as for Celery's own receivers. A user who
     // may not send commands can listen nevertheless.
     let woken = broadcast(&client, &Request::new("heartbeat"));

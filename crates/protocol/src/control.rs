@@ -10,9 +10,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::amqp::{AmqpError, Properties};
 use crate::json::write::{Object, strings};
 use crate::message::{
-    Cause, DecodeError, DecodeOptions, DeliveryMode, Document, is_falsy, read_document,
+    AmqpMessage, Cause, DecodeError, DecodeOptions, DeliveryMode, Document, is_falsy, read_amqp,
+    read_document,
 };
 use crate::names::{CONTROL_EXCHANGE, CONTROL_REPLY_EXCHANGE};
 use crate::redis_keys::Keys;
@@ -173,6 +175,37 @@ impl Request {
     ///
     /// [channel]: crate::redis_keys::Keys::pidbox_channel
     pub fn encode_redis(&self, delivery_tag: &str) -> Vec<u8> {
+        let body = self.body();
+        Self::document(&body, delivery_tag).encode_redis(|headers| self.write_headers(headers))
+    }
+
+    /// Writes the request as a message for the exchange
+    /// [`CONTROL_EXCHANGE`](crate::names::CONTROL_EXCHANGE) of RabbitMQ.
+    ///
+    /// # Errors
+    ///
+    /// [`AmqpError`] if the headers cannot be written.
+    pub fn encode_amqp(&self) -> Result<AmqpMessage, AmqpError> {
+        let body = self.body();
+        Self::document(&body, "").encode_amqp(|headers| self.write_headers(headers))
+    }
+
+    fn document<'a>(body: &'a [u8], delivery_tag: &'a str) -> Document<'a> {
+        Document {
+            exchange: CONTROL_EXCHANGE,
+            routing_key: "",
+            delivery_mode: DeliveryMode::Persistent,
+            delivery_tag,
+            body,
+        }
+    }
+
+    fn write_headers(&self, headers: &mut Object<'_>) {
+        json(headers.name("clock"), &self.clock);
+        headers.float("expires", self.expires);
+    }
+
+    fn body(&self) -> Vec<u8> {
         let mut body = Vec::new();
         let mut written = Object::new(&mut body);
         written.string("method", &self.method);
@@ -191,17 +224,7 @@ impl Request {
             reply_to.end();
         }
         written.end();
-        let document = Document {
-            exchange: CONTROL_EXCHANGE,
-            routing_key: "",
-            delivery_mode: DeliveryMode::Persistent,
-            delivery_tag,
-            body: &body,
-        };
-        document.encode_redis(|headers| {
-            json(headers.name("clock"), &self.clock);
-            headers.float("expires", self.expires);
-        })
+        body
     }
 
     /// Reads a request as it was published.
@@ -211,24 +234,39 @@ impl Request {
     /// [`DecodeError`] if the message is not kombu's, its content type is not accepted, or its body
     /// does not name a command.
     pub fn decode_redis(raw: &[u8], options: &DecodeOptions<'_>) -> Result<Self, DecodeError> {
-        read_document(raw, options, |headers, body| {
-            let read: RequestBody = serde_json::from_str(body).map_err(|error| {
-                DecodeError::new(Cause::Body, format!("not a control request: {error}"))
-            })?;
-            Ok(Self {
-                method: read.method,
-                arguments: match read.arguments.as_deref().filter(|it| !is_falsy(it)) {
-                    Some(given) => serde_json::from_str(given.get()).unwrap_or(Value::Null),
-                    None => Value::Object(Map::new()),
-                },
-                destination: read.destination.map(Nodes::into_list),
-                pattern: read.pattern,
-                matcher: read.matcher,
-                reply_to: read.reply_to,
-                ticket: read.ticket,
-                clock: header(headers, "clock").unwrap_or(0),
-                expires: header(headers, "expires").unwrap_or(0.0),
-            })
+        read_document(raw, options, Self::read)
+    }
+
+    /// Reads a request that RabbitMQ delivered.
+    ///
+    /// # Errors
+    ///
+    /// Like [`decode_redis`](Self::decode_redis).
+    pub fn decode_amqp(
+        properties: &Properties<'_>,
+        body: &[u8],
+        options: &DecodeOptions<'_>,
+    ) -> Result<Self, DecodeError> {
+        read_amqp(properties, body, options, Self::read)
+    }
+
+    fn read(headers: Option<&RawValue>, body: &str) -> Result<Self, DecodeError> {
+        let read: RequestBody = serde_json::from_str(body).map_err(|error| {
+            DecodeError::new(Cause::Body, format!("not a control request: {error}"))
+        })?;
+        Ok(Self {
+            method: read.method,
+            arguments: match read.arguments.as_deref().filter(|it| !is_falsy(it)) {
+                Some(given) => serde_json::from_str(given.get()).unwrap_or(Value::Null),
+                None => Value::Object(Map::new()),
+            },
+            destination: read.destination.map(Nodes::into_list),
+            pattern: read.pattern,
+            matcher: read.matcher,
+            reply_to: read.reply_to,
+            ticket: read.ticket,
+            clock: header(headers, "clock").unwrap_or(0),
+            expires: header(headers, "expires").unwrap_or(0.0),
         })
     }
 }
@@ -296,21 +334,42 @@ impl Reply {
     /// Writes the reply as an element of the list of [`ReplyTo::queue`]. `delivery_tag` is a fresh
     /// UUID.
     pub fn encode_redis(&self, address: &ReplyTo, delivery_tag: &str) -> Vec<u8> {
-        let mut body = Vec::new();
-        let mut written = Object::new(&mut body);
-        written.other(&self.node, &self.answer);
-        written.end();
-        let document = Document {
+        let body = self.body();
+        let document = Self::document(address, &body, delivery_tag);
+        document.encode_redis(|headers| self.write_headers(headers))
+    }
+
+    /// Writes the reply as a message for the address on RabbitMQ.
+    ///
+    /// # Errors
+    ///
+    /// [`AmqpError`] if the headers cannot be written.
+    pub fn encode_amqp(&self, address: &ReplyTo) -> Result<AmqpMessage, AmqpError> {
+        let body = self.body();
+        Self::document(address, &body, "").encode_amqp(|headers| self.write_headers(headers))
+    }
+
+    fn document<'a>(address: &'a ReplyTo, body: &'a [u8], delivery_tag: &'a str) -> Document<'a> {
+        Document {
             exchange: &address.exchange,
             routing_key: &address.routing_key,
             delivery_mode: DeliveryMode::Transient,
             delivery_tag,
-            body: &body,
-        };
-        document.encode_redis(|headers| {
-            headers.optional("ticket", self.ticket.as_deref());
-            json(headers.name("clock"), &self.clock);
-        })
+            body,
+        }
+    }
+
+    fn write_headers(&self, headers: &mut Object<'_>) {
+        headers.optional("ticket", self.ticket.as_deref());
+        json(headers.name("clock"), &self.clock);
+    }
+
+    fn body(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        let mut written = Object::new(&mut body);
+        written.other(&self.node, &self.answer);
+        written.end();
+        body
     }
 
     /// Reads an element of the list of replies.
@@ -319,21 +378,36 @@ impl Reply {
     ///
     /// [`DecodeError`] if the message is not kombu's, or its body is not an object of one member.
     pub fn decode_redis(raw: &[u8], options: &DecodeOptions<'_>) -> Result<Self, DecodeError> {
-        read_document(raw, options, |headers, body| {
-            let refused =
-                |why: &str| DecodeError::new(Cause::Body, format!("not a control reply: {why}"));
-            let answers: std::collections::BTreeMap<String, Box<RawValue>> =
-                serde_json::from_str(body).map_err(|error| refused(&error.to_string()))?;
-            let mut answers = answers.into_iter();
-            let (Some((node, answer)), None) = (answers.next(), answers.next()) else {
-                return Err(refused("it must have the answer of exactly one worker"));
-            };
-            Ok(Self {
-                node,
-                answer,
-                ticket: header(headers, "ticket"),
-                clock: header(headers, "clock").unwrap_or(0),
-            })
+        read_document(raw, options, Self::read)
+    }
+
+    /// Reads a reply that RabbitMQ delivered.
+    ///
+    /// # Errors
+    ///
+    /// Like [`decode_redis`](Self::decode_redis).
+    pub fn decode_amqp(
+        properties: &Properties<'_>,
+        body: &[u8],
+        options: &DecodeOptions<'_>,
+    ) -> Result<Self, DecodeError> {
+        read_amqp(properties, body, options, Self::read)
+    }
+
+    fn read(headers: Option<&RawValue>, body: &str) -> Result<Self, DecodeError> {
+        let refused =
+            |why: &str| DecodeError::new(Cause::Body, format!("not a control reply: {why}"));
+        let answers: std::collections::BTreeMap<String, Box<RawValue>> =
+            serde_json::from_str(body).map_err(|error| refused(&error.to_string()))?;
+        let mut answers = answers.into_iter();
+        let (Some((node, answer)), None) = (answers.next(), answers.next()) else {
+            return Err(refused("it must have the answer of exactly one worker"));
+        };
+        Ok(Self {
+            node,
+            answer,
+            ticket: header(headers, "ticket"),
+            clock: header(headers, "clock").unwrap_or(0),
         })
     }
 }

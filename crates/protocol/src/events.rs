@@ -18,7 +18,7 @@ use crate::message::{DeliveryMode, Document};
 use crate::names::EVENT_EXCHANGE;
 use crate::time::Timestamp;
 
-pub use self::read::{Received, decode_redis};
+pub use self::read::{Received, decode_amqp, decode_redis};
 
 /// The routing key of a list of task events.
 pub const TASK_MULTI: &str = "task.multi";

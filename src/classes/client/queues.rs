@@ -1,10 +1,9 @@
 //! `purge()`, `queueLengths()` and `heldTasks()`.
 
-use std::rc::Rc;
-
-use celery_client::blocking::Deadline;
+use celery_client::amqp::blocking as rabbitmq;
+use celery_client::blocking::{Deadline, Wait};
 use celery_client::redis::blocking as redis;
-use celery_client::{ClientError, blocking};
+use celery_client::{ClientError, Endpoint};
 use celery_protocol::names;
 use ext_php_rs::types::Zval;
 
@@ -15,13 +14,18 @@ use crate::ffi::throw::{self, Thrown};
 use crate::ffi::value::{self, Key};
 use crate::{errors, pool, settings};
 
+/// What a count does, for errors.
+const COUNT: &str = "count the tasks";
+
 /// Implements `purge()`.
 pub(super) fn purge(call: &mut Call<'_>) -> Result<(), Thrown> {
     let config = call.state::<Client>()?.config()?;
     let mut deleted = 0;
     for queue in queues(call, &config)? {
-        deleted += ask(&config, "purge the queue", |client, wait| {
-            client.purge(&queue, wait)
+        let on_redis = |client: &mut redis::Client, wait: &mut Wait<'_>| client.purge(&queue, wait);
+        deleted += ask(&config, "purge the queue", on_redis, |client, wait| {
+            let purged = client.purge_queue(&queue, wait)?;
+            Ok(u64::from(purged.unwrap_or(0)))
         })?;
     }
     call.give(long(deleted));
@@ -33,8 +37,11 @@ pub(super) fn lengths(call: &mut Call<'_>) -> Result<(), Thrown> {
     let config = call.state::<Client>()?.config()?;
     let mut lengths = Vec::new();
     for queue in queues(call, &config)? {
-        let length = ask(&config, "count the tasks", |client, wait| {
-            client.queue_length(&queue, wait)
+        let on_redis =
+            |client: &mut redis::Client, wait: &mut Wait<'_>| client.queue_length(&queue, wait);
+        let length = ask(&config, COUNT, on_redis, |client, wait| {
+            let state = client.queue_state(&queue, wait)?;
+            Ok(state.map_or(0, |state| state.messages.into()))
         })?;
         let name = value::array_key(&value::string(queue.as_bytes()));
         lengths.push((name, long(length)));
@@ -46,7 +53,15 @@ pub(super) fn lengths(call: &mut Call<'_>) -> Result<(), Thrown> {
 /// Implements `heldTasks()`.
 pub(super) fn held(call: &mut Call<'_>) -> Result<(), Thrown> {
     let config = call.state::<Client>()?.config()?;
-    let held = ask(&config, "count the tasks", redis::Client::held_tasks)?;
+    let endpoint = config.broker.redis("heldTasks()")?;
+    let deadline = Deadline::after(config.command_timeout());
+    let held = pool::with_limits(
+        endpoint,
+        config.limits(),
+        deadline,
+        redis::Client::held_tasks,
+    );
+    let held = answered(&config, COUNT, held)?;
     call.give(long(held));
     Ok(())
 }
@@ -74,17 +89,23 @@ fn queues(call: &Call<'_>, config: &Config) -> Result<Vec<String>, Thrown> {
     Ok(queues)
 }
 
+/// Asks the broker, by the call for its kind.
 fn ask(
-    config: &Rc<Config>,
+    config: &Config,
     what: &str,
-    call: impl FnOnce(&mut redis::Client, &mut blocking::Wait<'_>) -> Result<u64, ClientError>,
+    on_redis: impl FnOnce(&mut redis::Client, &mut Wait<'_>) -> Result<u64, ClientError>,
+    on_rabbitmq: impl FnOnce(&mut rabbitmq::Client, &mut Wait<'_>) -> Result<u64, ClientError>,
 ) -> Result<u64, Thrown> {
-    let endpoint = config
-        .broker
-        .redis("purge(), queueLengths() and heldTasks()")?;
-    let deadline = Deadline::after(config.command_timeout());
-    let answer = pool::with_limits(endpoint, config.limits(), deadline, call)
-        .map_err(|error| errors::command(what, &config.broker, error))?;
+    let (limits, deadline) = (config.limits(), Deadline::after(config.command_timeout()));
+    let answer = match &config.broker.endpoint {
+        Endpoint::Redis(endpoint) => pool::with_limits(endpoint, limits, deadline, on_redis),
+        Endpoint::Amqp(endpoint) => pool::with_limits(endpoint, limits, deadline, on_rabbitmq),
+    };
+    answered(config, what, answer)
+}
+
+fn answered(config: &Config, what: &str, answer: Result<u64, ClientError>) -> Result<u64, Thrown> {
+    let answer = answer.map_err(|error| errors::command(what, &config.broker, error))?;
     if throw::is_pending() {
         return Err(Thrown::Pending);
     }

@@ -11,12 +11,22 @@ pub(super) const PRECONDITION_FAILED: u16 = 406;
 
 /// Returns the declaration of a direct exchange, or a look at it.
 pub(super) fn exchange(name: &str, passive: bool) -> Result<Method<'_>, AmqpError> {
+    exchange_of(name, "direct", true, passive)
+}
+
+/// Returns the declaration of an exchange of any kind, or a look at it.
+pub(super) fn exchange_of<'a>(
+    name: &'a str,
+    kind: &'a str,
+    durable: bool,
+    passive: bool,
+) -> Result<Method<'a>, AmqpError> {
     Ok(Method::ExchangeDeclare {
         ticket: Reserved::default(),
         exchange: Short::new(name)?,
-        kind: Short::new("direct")?,
+        kind: Short::new(kind)?,
         passive,
-        durable: true,
+        durable,
         auto_delete: false,
         internal: false,
         no_wait: false,

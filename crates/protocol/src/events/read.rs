@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::message::{Cause, DecodeError, DecodeOptions, read_document};
+use crate::amqp::Properties;
+use crate::message::{Cause, DecodeError, DecodeOptions, read_amqp, read_document};
 
 /// An event of any worker, as a program that watches workers receives it.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,13 +61,28 @@ impl Received {
 ///
 /// [`DecodeError`] if the message is not kombu's, or its body is neither an object nor a list.
 pub fn decode_redis(raw: &[u8], options: &DecodeOptions<'_>) -> Result<Vec<Received>, DecodeError> {
-    read_document(raw, options, |_, body| {
-        let refused = |why: String| DecodeError::new(Cause::Body, format!("not an event: {why}"));
-        let body = serde_json::from_str(body).map_err(|error| refused(error.to_string()))?;
-        match body {
-            Value::Array(events) => Ok(events.into_iter().filter_map(Received::new).collect()),
-            event @ Value::Object(_) => Ok(Received::new(event).into_iter().collect()),
-            _ => Err(refused("it is neither an object nor a list".to_owned())),
-        }
-    })
+    read_document(raw, options, |_, body| read(body))
+}
+
+/// Reads a message of events that RabbitMQ delivered, like [`decode_redis`].
+///
+/// # Errors
+///
+/// Like [`decode_redis`].
+pub fn decode_amqp(
+    properties: &Properties<'_>,
+    body: &[u8],
+    options: &DecodeOptions<'_>,
+) -> Result<Vec<Received>, DecodeError> {
+    read_amqp(properties, body, options, |_, body| read(body))
+}
+
+fn read(body: &str) -> Result<Vec<Received>, DecodeError> {
+    let refused = |why: String| DecodeError::new(Cause::Body, format!("not an event: {why}"));
+    let body = serde_json::from_str(body).map_err(|error| refused(error.to_string()))?;
+    match body {
+        Value::Array(events) => Ok(events.into_iter().filter_map(Received::new).collect()),
+        event @ Value::Object(_) => Ok(Received::new(event).into_iter().collect()),
+        _ => Err(refused("it is neither an object nor a list".to_owned())),
+    }
 }

@@ -29,7 +29,7 @@ pub struct AmqpMessage {
     pub delivery_mode: u8,
     /// The priority; bigger is sooner. It has an effect in queues with priorities only.
     pub priority: Option<u8>,
-    /// The task's id.
+    /// The task's id; empty if the message is not a task.
     pub correlation_id: String,
     /// The queue for the result.
     pub reply_to: Option<String>,
@@ -59,7 +59,7 @@ impl AmqpMessage {
             headers: Some(self.headers.as_table()),
             delivery_mode: Some(self.delivery_mode),
             priority: self.priority,
-            correlation_id: Some(Short::new(&self.correlation_id)?),
+            correlation_id: optional(Some(&*self.correlation_id).filter(|id| !id.is_empty()))?,
             reply_to: optional(self.reply_to.as_deref())?,
             expiration: optional(self.expiration.as_deref())?,
             message_id: optional(self.message_id.as_deref())?,

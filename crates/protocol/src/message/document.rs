@@ -5,7 +5,8 @@ use serde_json::value::RawValue;
 
 use super::decode::read_body;
 use super::envelope::{Envelope, Meta, envelope_text};
-use super::{Cause, DecodeError, DecodeOptions};
+use super::{AmqpMessage, Cause, DecodeError, DecodeOptions};
+use crate::amqp::{AmqpError, Properties, Short, TableBuf};
 use crate::base64;
 use crate::json::write::Object;
 
@@ -59,6 +60,29 @@ impl Document<'_> {
         envelope.end();
         out
     }
+
+    /// Writes a message for RabbitMQ, with the headers that `headers` writes. It has no delivery
+    /// tag: RabbitMQ gives it one.
+    pub(crate) fn encode_amqp(
+        &self,
+        headers: impl FnOnce(&mut Object<'_>),
+    ) -> Result<AmqpMessage, AmqpError> {
+        let mut table = Vec::new();
+        let mut written = Object::new(&mut table);
+        headers(&mut written);
+        written.end();
+        let table = String::from_utf8(table)
+            .map_err(|_| AmqpError::Malformed("the headers are not UTF-8"))?;
+        Ok(AmqpMessage {
+            content_type: "application/json".to_owned(),
+            content_encoding: "utf-8".to_owned(),
+            headers: TableBuf::from_json(&table)?,
+            delivery_mode: self.delivery_mode as u8,
+            priority: Some(0),
+            body: self.body.to_vec(),
+            ..AmqpMessage::default()
+        })
+    }
 }
 
 /// Reads a document: hands its headers (a JSON object, if there are any) and its body (strict JSON)
@@ -71,7 +95,38 @@ pub(crate) fn read_document<T>(
     let text = envelope_text(raw).map_err(|error| {
         DecodeError::new(Cause::Envelope, format!("the message is not JSON: {error}"))
     })?;
-    let mut envelope = Envelope::read(&text)?;
+    read_parts(Envelope::read(&text)?, options, read)
+}
+
+/// Reads a document like [`read_document`], from a message of RabbitMQ.
+pub(crate) fn read_amqp<T>(
+    properties: &Properties<'_>,
+    body: &[u8],
+    options: &DecodeOptions<'_>,
+    read: impl FnOnce(Option<&RawValue>, &str) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
+    let bad = |error: AmqpError| {
+        let detail = format!("the headers cannot be read: {error}");
+        DecodeError::new(Cause::Envelope, detail)
+    };
+    let raw = |json: String| {
+        RawValue::from_string(json).map_err(|error| bad(AmqpError::Json(error.to_string())))
+    };
+    let headers = match properties.headers {
+        Some(table) => Some(raw(table.to_json().map_err(bad)?)?),
+        None => None,
+    };
+    let members = raw("{}".to_owned())?;
+    let content_type = properties.content_type.map(Short::text);
+    let envelope = Envelope::of_parts(content_type, headers.as_deref(), &members, body);
+    read_parts(envelope, options, read)
+}
+
+fn read_parts<T>(
+    mut envelope: Envelope<'_>,
+    options: &DecodeOptions<'_>,
+    read: impl FnOnce(Option<&RawValue>, &str) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
     envelope.read_properties()?;
     let mut meta = Meta::default();
     meta.read_headers(envelope.headers)?;

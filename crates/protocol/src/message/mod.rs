@@ -26,7 +26,7 @@ mod task;
 mod template;
 
 pub use amqp::AmqpMessage;
-pub(crate) use document::{DeliveryMode, Document, read_document};
+pub(crate) use document::{DeliveryMode, Document, read_amqp, read_document};
 pub use encode::EncodeOptions;
 pub(crate) use envelope::is_falsy;
 pub use envelope::{is_known_header, is_known_property};

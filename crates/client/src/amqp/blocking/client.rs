@@ -197,14 +197,17 @@ impl Client {
     }
 
     /// Drops the connection of the parent in a process that has just found out that it is a fork.
-    pub(super) fn check_owner(&mut self) {
+    /// Returns `true` in that case.
+    pub(super) fn check_owner(&mut self) -> bool {
         let process = Process::current();
-        if self.owner != process {
+        let is_fork = self.owner != process;
+        if is_fork {
             self.owner = process;
             self.kept = None;
             self.owing = None;
             self.late.clear();
         }
+        is_fork
     }
 
     /// Makes the client look like one that the parent of this process made.

@@ -34,11 +34,14 @@
 //! * `client`: the connection of a client, and requests that may be repeated;
 //! * `publish`: posts, one or many; `pipeline` and `owing`: posts that are confirmed later; `outcome`: what the answers to posts mean;
 //! * `receive`: messages from a queue; `declare`: queues; `follow`: replies of workers;
+//! * `control`: remote control of workers; `events`: their events; `temporary`: the queues for both;
 //! * `replies`: replies that have arrived and were not asked for yet;
 //! * `pool`: idle connections.
 
 mod client;
+mod control;
 mod declare;
+mod events;
 mod follow;
 mod link;
 mod outcome;
@@ -49,8 +52,10 @@ mod post;
 mod publish;
 mod receive;
 mod replies;
+mod temporary;
 
 pub use client::{Client, ClientOptions};
+pub use events::Events;
 pub use follow::Remains;
 pub use pool::{Pool, PoolOptions};
 pub use post::Post;
