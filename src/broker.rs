@@ -320,10 +320,9 @@ pub(crate) fn revoke_all(
     signal: &str,
     time: Duration,
 ) -> Result<(), Thrown> {
-    let request = Request::revoke(task_ids, terminate, signal);
     let deadline = Deadline::after(time);
     let sent = match &broker.endpoint {
-        // A repeated revocation changes nothing, so that a lost answer is no error on Redis.
+        // On Redis, a revocation is repeated if its answer is lost.
         Endpoint::Redis(endpoint) => {
             let revoke = Revoke {
                 task_ids,
@@ -336,6 +335,7 @@ pub(crate) fn revoke_all(
         }
         Endpoint::Amqp(endpoint) => {
             pool::with_limits(endpoint, limits, deadline, |client, wait| {
+                let request = Request::revoke(task_ids, terminate, signal);
                 client.broadcast(&request, wait).map(drop)
             })
         }

@@ -180,7 +180,7 @@ impl Request {
     }
 
     /// Writes the request as a message for the exchange
-    /// [`CONTROL_EXCHANGE`](crate::names::CONTROL_EXCHANGE) of RabbitMQ.
+    /// [`CONTROL_EXCHANGE`] of RabbitMQ.
     ///
     /// # Errors
     ///
