@@ -37,6 +37,9 @@ use Illuminate\Queue\Console\PauseCommand;
 use Illuminate\Queue\Console\WorkCommand;
 use Illuminate\Queue\Events\Looping;
 use Illuminate\Support\ServiceProvider;
+use Laravel\Octane\Events\RequestReceived;
+use Laravel\Octane\Events\TaskReceived;
+use Laravel\Octane\Events\TickReceived;
 use Laravel\Pulse\Livewire\Card;
 use Throwable;
 
@@ -56,19 +59,22 @@ final class CeleryServiceProvider extends ServiceProvider
 
     private const ROUTES = __DIR__.'/../routes/dashboard.php';
 
+    private ?TrackedJobs $trackedJobs = null;
+
     public function register(): void
     {
         $this->registerConfig();
 
         $this->app->singleton(Factory::class, static fn (Container $app): CeleryManager => new CeleryManager($app));
         $this->app->alias(Factory::class, CeleryManager::class);
-        $this->app->singleton(TrackedJobs::class, fn (): TrackedJobs => new TrackedJobs($this->app, $this->config()));
+        // One object for the process, also where each request has a container of its own.
+        $this->app->singleton(TrackedJobs::class, fn (): TrackedJobs => $this->trackedJobs ??= new TrackedJobs($this->app, $this->config()));
         $this->app->singleton(RecentTasks::class, static fn (Container $app): RecentTasks => new RecentTasks($app));
         $this->app->singleton(Minutes::class, static fn (Container $app): Minutes => new Minutes($app, $app->make(RecentTasks::class)));
         $this->app->bind(Client::class, static fn (Container $app): Client => $app->make(Factory::class)->connection());
 
-        $this->callAfterResolving('queue', function ($queues): void {
-            $queues->addConnector('celery', fn (): CeleryConnector => new CeleryConnector($this->app));
+        $this->callAfterResolving('queue', static function ($queues): void {
+            $queues->addConnector('celery', static fn (): CeleryConnector => new CeleryConnector());
         });
     }
 
@@ -94,6 +100,12 @@ final class CeleryServiceProvider extends ServiceProvider
             $this->loadViewsFrom(self::PULSE, 'celery-pulse');
             $this->callAfterResolving('livewire', static fn ($livewire) => $livewire->component('celery.tasks', CeleryTasks::class));
         }
+
+        // Under Octane, a request may have a configuration of its own, which no other request may get.
+        $this->app->make('events')->listen(
+            [RequestReceived::class, TaskReceived::class, TickReceived::class],
+            static fn (object $event) => $event->sandbox->forgetInstance(Factory::class),
+        );
 
         if ($this->app->runningInConsole()) {
             $this->publishes([self::CONFIG => $this->app->configPath('celery.php')], 'celery-config');

@@ -23,10 +23,6 @@ use Illuminate\Queue\Connectors\ConnectorInterface;
  */
 final class CeleryConnector implements ConnectorInterface
 {
-    public function __construct(private readonly Container $container)
-    {
-    }
-
     /**
      * @param  array<string, mixed>  $config
      */
@@ -38,7 +34,7 @@ final class CeleryConnector implements ConnectorInterface
         }
 
         return new CeleryQueue(
-            fn (): Factory => $this->container->make(Factory::class),
+            static fn (Container $container): Factory => $container->make(Factory::class),
             $config['connection'] ?? null,
             empty($config[InheritedQueues::MARK]) ? $config['queue'] ?? null : null,
             $config['after_commit'] ?? null,

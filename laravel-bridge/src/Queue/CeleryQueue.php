@@ -42,8 +42,8 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
     use TracksJobs;
 
     /**
-     * @param  Closure(): Factory  $manager  called at each use, so that a later fake takes
-     * effect
+     * @param  Closure(Container): Factory  $manager  called at each use, so that a later fake takes
+     * effect, and under Octane the container of the present request
      * @param  string|null  $celeryConnection  a name in config/celery.php; null: its default
      * @param  string|null  $defaultQueue  null: as the Celery connection says
      * @param  bool|null  $afterCommit  null: as the Celery connection says
@@ -63,7 +63,7 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
      */
     public static function of(Container $container): self
     {
-        $queue = new self(static fn (): Factory => $container->make(Factory::class));
+        $queue = new self(static fn (Container $container): Factory => $container->make(Factory::class));
         $queue->setContainer($container);
         $queue->setConnectionName('celery');
 
@@ -282,7 +282,12 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
 
     private function settings(?object $job = null): ConnectionSettings
     {
-        return ($this->manager)()->settings($this->connectionFor($job));
+        return $this->factory()->settings($this->connectionFor($job));
+    }
+
+    private function factory(): Factory
+    {
+        return ($this->manager)($this->container);
     }
 
     protected function broker(): Client

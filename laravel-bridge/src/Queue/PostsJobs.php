@@ -44,7 +44,7 @@ trait PostsJobs
         ), $outbox->isOn() ? $postings : []));
         $this->postAll($now);
         if ($later !== []) {
-            ($this->manager)()->afterCommit()->run(
+            $this->factory()->afterCommit()->run(
                 array_map(static fn (Posting $posting): string => $posting->task->id, $later),
                 fn () => $this->postAll($later),
                 rolledBack: function () use ($later, $outbox): void {
@@ -145,7 +145,7 @@ trait PostsJobs
      */
     private function post(array $postings): void
     {
-        $client = ($this->manager)()->connection($this->connectionFor($postings[0]->job));
+        $client = $this->factory()->connection($this->connectionFor($postings[0]->job));
 
         try {
             $tasks = self::tasksOf($postings);

@@ -41,7 +41,7 @@ trait TracksJobs
         }
         $payload = ['uuid' => $id, StoredMessage::KEY => StoredMessage::toArray($task, $message->connection)] + $message->payload;
         $outbox->write([$this->row($task, $message->connection, $payload)]);
-        $outbox->post([$task], fn () => ($this->manager)()->connection($message->connection)->postMany([$task]));
+        $outbox->post([$task], fn () => $this->factory()->connection($message->connection)->postMany([$task]));
 
         return $id;
     }
@@ -69,7 +69,7 @@ trait TracksJobs
      */
     private function row(TaskMessage $task, ?string $connection, array $payload): array
     {
-        $settings = ($this->manager)()->settings($connection);
+        $settings = $this->factory()->settings($connection);
         $text = json_encode($payload);
 
         return [

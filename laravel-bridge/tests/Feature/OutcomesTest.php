@@ -270,7 +270,7 @@ final class OutcomesTest extends TestCase
 
         config(['celery.track' => null]);
         Schema::drop('celery_jobs');
-        $this->app->forgetInstance(TrackedJobs::class);
+        $this->app->instance(TrackedJobs::class, new TrackedJobs($this->app, $this->app->make('config')));
         $this->dispatched();
         [$code, $text] = $this->command('celery:listen', ['--once' => true]);
         $this->assertSame(1, $code);

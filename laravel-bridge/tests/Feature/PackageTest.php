@@ -25,7 +25,7 @@ final class PackageTest extends TestCase
     {
         $suggested = $this->composer()['suggest'];
 
-        foreach ($this->packages('Celery', 'Laravel\\Pulse\\', 'Livewire\\', 'OpenTelemetry\\', 'PHPUnit\\', 'pcntl_') as $package) {
+        foreach ($this->packages('Celery', 'Laravel\\Octane\\', 'Laravel\\Pulse\\', 'Livewire\\', 'OpenTelemetry\\', 'PHPUnit\\', 'pcntl_') as $package) {
             $this->assertArrayHasKey($package, $suggested);
             $this->assertArrayNotHasKey($package, $this->composer()['require']);
         }
@@ -56,7 +56,7 @@ final class PackageTest extends TestCase
      */
     private function packages(string ...$prefixes): array
     {
-        $known = ['CeleryBridge\\', 'Illuminate\\', 'Symfony\\', 'Celery', 'Laravel\\Pulse\\', 'Livewire\\', 'OpenTelemetry\\', 'PHPUnit\\', 'pcntl_'];
+        $known = ['CeleryBridge\\', 'Illuminate\\', 'Symfony\\', 'Celery', 'Laravel\\Octane\\', 'Laravel\\Pulse\\', 'Livewire\\', 'OpenTelemetry\\', 'PHPUnit\\', 'pcntl_'];
         $packages = [];
 
         foreach ($this->names() as $name) {
@@ -77,6 +77,7 @@ final class PackageTest extends TestCase
             // Its components have no package for what the framework has in Illuminate\Foundation.
             'Illuminate\\' => 'laravel/framework',
             'Symfony\\' => 'symfony/'.strtolower((string) preg_replace('/(?<!^)[A-Z]/', '-$0', explode('\\', $name)[2])),
+            'Laravel\\Octane\\' => 'laravel/octane',
             'Laravel\\Pulse\\', 'Livewire\\' => 'laravel/pulse',
             'OpenTelemetry\\' => 'open-telemetry/api',
             'PHPUnit\\' => 'phpunit/phpunit',
