@@ -142,7 +142,7 @@ echo unserialize(serialize($made))->show(), "\n";
 same: TypeError: Cannot assign string to property Parents::$n of type int
 same: TypeError: Cannot assign string to property Parents::$n of type int
 same: TypeError: Cannot assign float to property Parents::$n of type int
-same: TypeError: Cannot assign bool to property Parents::$n of type int
+same: TypeError: Cannot assign %r(bool|true)%r to property Parents::$n of type int
 same: TypeError: Cannot assign null to property Parents::$n of type int
 same: TypeError: Cannot assign array to property Parents::$n of type int
 same: {%s}
