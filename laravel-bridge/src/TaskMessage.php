@@ -142,6 +142,22 @@ final class TaskMessage
     }
 
     /**
+     * Returns this task with one more argument, before the others.
+     */
+    public function withFirstArgument(mixed $value): self
+    {
+        return $this->with(['args' => [$value, ...array_values($this->args)]]);
+    }
+
+    /**
+     * Returns this task as that of a job.
+     */
+    public function withJob(object $job): self
+    {
+        return $this->with(['job' => $job]);
+    }
+
+    /**
      * Returns this task so that `celery:listen` brings its outcome, as that of a job.
      */
     public function tracked(): self

@@ -59,29 +59,30 @@ abstract class Canvas
     }
 
     /**
-     * Returns which tasks begin when a task has ended, by the id of that task. A task that waits for
-     * several others is not in it: it is the body of a chord.
+     * Returns the tasks that must succeed before a task begins, by its id. Those that begin at once are
+     * not in it. `true` says that the task gets the list of their results, and not the result of one.
      *
-     * @return array<string, list<string>>
+     * @return array<string, array{non-empty-list<string>, bool}>
      */
-    final public function followers(): array
+    final public function predecessors(): array
     {
-        $followers = [];
-        self::walk($this, [], $followers);
+        $predecessors = [];
+        self::walk($this, [], $predecessors);
 
-        return $followers;
+        return $predecessors;
     }
 
     /**
      * @param  list<string>  $before  the tasks that end before this part begins
-     * @param  array<string, list<string>>  $followers
+     * @param  array<string, array{non-empty-list<string>, bool}>  $predecessors
+     * @param  bool  $isBody  true for the body of a chord, which gets a list also of one result
      * @return list<string> the tasks that end it
      */
-    private static function walk(TaskMessage|self $part, array $before, array &$followers): array
+    private static function walk(TaskMessage|self $part, array $before, array &$predecessors, bool $isBody = false): array
     {
         if ($part instanceof TaskMessage) {
-            if (count($before) === 1) {
-                $followers[$before[0]][] = $part->id;
+            if ($before !== []) {
+                $predecessors[$part->id] = [$before, $isBody || count($before) > 1];
             }
 
             return [$part->id];
@@ -89,13 +90,18 @@ abstract class Canvas
         if ($part instanceof Group) {
             $ends = [];
             foreach ($part->members as $member) {
-                array_push($ends, ...self::walk($member, $before, $followers));
+                array_push($ends, ...self::walk($member, $before, $predecessors, $isBody));
             }
 
             return $ends;
         }
-        foreach ($part instanceof Chord ? [$part->header, $part->body] : ($part instanceof Chain ? $part->steps : []) as $step) {
-            $before = self::walk($step, $before, $followers) ?: $before;
+        if ($part instanceof Chord) {
+            $before = self::walk($part->header, $before, $predecessors, $isBody);
+
+            return self::walk($part->body, $before, $predecessors, true);
+        }
+        foreach ($part instanceof Chain ? $part->steps : [] as $place => $step) {
+            $before = self::walk($step, $before, $predecessors, $isBody && $place === 0) ?: $before;
         }
 
         return $before;

@@ -285,10 +285,10 @@ final class Listener
         if ($outcome->type === Outcome::OF_CHORD) {
             return Outcome::skipped($row->task, $outcome->message);
         }
-        $before = $message->before();
-        if ($before === null) {
+        if (count($message->before()) !== 1) {
             return null;
         }
+        [$before] = $message->before();
         $known = $this->jobs->find($this->connection, $before);
         $end = $known?->ended_at === null ? ($this->outcomes([$before])[$before] ?? null)?->state : $known->state;
 

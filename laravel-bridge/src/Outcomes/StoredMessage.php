@@ -4,9 +4,11 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Outcomes;
 
+use CeleryBridge\Canvas\Chain;
 use CeleryBridge\Exceptions\JobCannotRunOnCelery;
 use CeleryBridge\TaskMessage;
 use DateTimeImmutable;
+use stdClass;
 
 /**
  * The message in the payload of a tracked job, from which the task can be posted again.
@@ -19,10 +21,23 @@ final class StoredMessage
     /** Beside the message: the application reads the stored result, so it must stay. */
     public const KEEPS_RESULT = 'keeps_result';
 
-    /** Beside the message: the ids of the task before it, and of those that begin after it. */
+    /** Beside the message: the ids of the tasks before it, and of those that begin after it. */
     public const BEFORE = 'before';
 
     public const AFTER = 'after';
+
+    /** Beside the message: the task gets the result of the task before it, or a list of results. */
+    public const TAKES = 'takes';
+
+    public const ONE = 'result';
+
+    public const LIST = 'list';
+
+    /** The most tasks before another one whose results a retry reads. */
+    public const MOST_BEFORE = 100;
+
+    /** Beside the message: the steps of the chain behind the task. */
+    public const REST = 'rest';
 
     /**
      * @param  array<string, mixed>  $payload  the whole payload, with objects as stdClass
@@ -51,6 +66,12 @@ final class StoredMessage
         return new self($payload, $message, isset($message['connection']) ? (string) $message['connection'] : null);
     }
 
+    /** Returns a message that is a part of a payload. */
+    public static function ofMessage(stdClass $message): self
+    {
+        return new self([], get_object_vars($message), null);
+    }
+
     /**
      * Returns what a payload has under {@see StoredMessage::KEY}.
      *
@@ -68,6 +89,23 @@ final class StoredMessage
         ];
     }
 
+    /** Returns the steps of the chain behind the task, with fresh ids; null if it is not followed by any. */
+    public function rest(): ?Chain
+    {
+        $rest = $this->message[self::REST] ?? null;
+        $rest = $rest instanceof stdClass ? StoredCanvas::read($rest) : null;
+
+        return $rest instanceof Chain ? $rest : null;
+    }
+
+    /** Returns the job of the payload; null if it has none, or if its class is gone. */
+    public function job(): ?object
+    {
+        $data = (array) ($this->payload['data'] ?? []);
+
+        return StoredCanvas::job(isset($data['command']) ? (string) $data['command'] : null);
+    }
+
     /** Returns true if the application reads the stored result. */
     public function keepsResult(): bool
     {
@@ -80,10 +118,20 @@ final class StoredMessage
         return isset($this->message[self::AFTER]);
     }
 
-    /** Returns the id of the task that must succeed before this one begins; null if there is none. */
-    public function before(): ?string
+    /**
+     * Returns the ids of the tasks that must succeed before this one begins.
+     *
+     * @return list<string>
+     */
+    public function before(): array
     {
-        return isset($this->message[self::BEFORE]) ? (string) $this->message[self::BEFORE] : null;
+        return array_values(array_map(strval(...), (array) ($this->message[self::BEFORE] ?? [])));
+    }
+
+    /** Returns what the task gets of those before it: ONE, LIST or null. */
+    public function takes(): ?string
+    {
+        return isset($this->message[self::TAKES]) ? (string) $this->message[self::TAKES] : null;
     }
 
     /**

@@ -56,17 +56,26 @@ final class TrackedTasks
         if ($tracked === []) {
             return [];
         }
-        $after = $canvas->followers();
-        $before = [];
-        foreach ($after as $id => $followers) {
-            $before += array_fill_keys($followers, (string) $id);
+        $before = $canvas->predecessors();
+        $after = [];
+        foreach ($before as $id => [$ids]) {
+            // Of a group, a worker ends the task that waits for it.
+            if (count($ids) === 1) {
+                $after[$ids[0]][] = (string) $id;
+            }
         }
         $queue = CeleryQueue::of($this->container);
+        $rests = StoredCanvas::rests($canvas, CeleryQueue::serialized(...));
         $this->outbox()->write(array_map(static fn (TaskMessage $task): array => ['state' => 'PENDING'] + $queue->rowOf($task, $connection, [
             StoredMessage::KEEPS_RESULT => true,
-            StoredMessage::BEFORE => $before[$task->id] ?? null,
+            StoredMessage::BEFORE => array_slice($before[$task->id][0] ?? [], 0, StoredMessage::MOST_BEFORE + 1),
             StoredMessage::AFTER => $after[$task->id] ?? [],
-        ]), $tracked));
+            StoredMessage::TAKES => match (true) {
+                $task->immutable || ! isset($before[$task->id]) => null,
+                $before[$task->id][1] => StoredMessage::LIST,
+                default => StoredMessage::ONE,
+            },
+        ] + (isset($rests[$task->id]) ? [StoredMessage::REST => $rests[$task->id]] : [])), $tracked));
 
         return $tracked;
     }

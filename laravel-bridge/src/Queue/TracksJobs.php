@@ -4,8 +4,10 @@ declare(strict_types=1);
 
 namespace CeleryBridge\Queue;
 
+use CeleryBridge\Canvas\Chain;
 use CeleryBridge\Context\LaravelHeader;
 use CeleryBridge\Exceptions\JobCannotRunOnCelery;
+use CeleryBridge\Exceptions\ResultTimedOut;
 use CeleryBridge\Outcomes\Outbox;
 use CeleryBridge\Outcomes\StoredMessage;
 use CeleryBridge\Outcomes\TrackedJobs;
@@ -33,7 +35,13 @@ trait TracksJobs
     {
         $message = StoredMessage::of((string) $payload);
         $id = (string) Str::uuid();
-        $task = $message->again($id, TaskMessage::queueName($queue));
+        $task = $this->withResultsBefore($message, $message->again($id, TaskMessage::queueName($queue)));
+        $rest = $message->rest();
+        if ($rest !== null) {
+            $this->resume($message, $task, $rest);
+
+            return $id;
+        }
 
         $outbox = $this->outbox();
         if ($outbox->isOn()) {
@@ -44,6 +52,43 @@ trait TracksJobs
         $outbox->post([$task], fn () => $this->factory()->connection($message->connection)->postMany([$task]));
 
         return $id;
+    }
+
+    /**
+     * Returns a task of a canvas with the results that its worker gave it, which the message lacks.
+     *
+     * @throws JobCannotRunOnCelery they are not to be had
+     */
+    private function withResultsBefore(StoredMessage $message, TaskMessage $task): TaskMessage
+    {
+        if ($message->takes() === null) {
+            return $task;
+        }
+        $before = $message->before();
+        $cannot = static fn (string $why): JobCannotRunOnCelery => JobCannotRunOnCelery::because("a retry of {$task->name}", $why);
+        if (! array_is_list($task->args)) {
+            throw $cannot('it has keyword arguments beside the result of the task before it. Post its chain again.');
+        }
+        if (count($before) > StoredMessage::MOST_BEFORE) {
+            throw $cannot('it gets more than '.StoredMessage::MOST_BEFORE.' results of a group. Post its chord again.');
+        }
+        $client = $this->factory()->connection($message->connection);
+        try {
+            $values = array_map(static fn (string $id): mixed => $client->result($id)->get(0.0), $before);
+        } catch (ResultTimedOut) {
+            throw $cannot('it gets the result of the task before it, which is not stored any more. Post its chain again.');
+        }
+
+        return $task->withFirstArgument($message->takes() === StoredMessage::LIST ? $values : $values[0] ?? null);
+    }
+
+    /** Posts a task of a chain once more, with the steps behind it. */
+    private function resume(StoredMessage $message, TaskMessage $task, Chain $rest): void
+    {
+        $job = $message->job();
+        $task = $job === null ? $task->tracked() : $task->withJob($job);
+        $chain = (new Chain([$task, ...$rest->steps]))->withErrbacks(...$rest->errbacks());
+        $this->factory()->connection($message->connection)->postCanvas($chain, false);
     }
 
     /**
@@ -106,7 +151,7 @@ trait TracksJobs
      * Returns the job as Laravel's workers unserialize it; null if that is impossible. Such a job is
      * sent and tracked nevertheless, but its `failed()` cannot be called.
      */
-    private static function serialized(object $job): ?string
+    public static function serialized(object $job): ?string
     {
         try {
             $text = serialize(clone $job);

@@ -10,6 +10,7 @@ use CeleryBridge\Events\TaskPosting;
 use CeleryBridge\Events\TaskRevoked;
 use CeleryBridge\Events\TaskSucceeded;
 use CeleryBridge\Exceptions\InvalidConfiguration;
+use CeleryBridge\Exceptions\JobCannotRunOnCelery;
 use CeleryBridge\Facades\Celery;
 use CeleryBridge\Queue\CeleryQueue;
 use CeleryBridge\TaskMessage;
@@ -70,7 +71,7 @@ final class TrackedCanvasTest extends TestCase
             Celery::task('first')->withId($ids[0]),
             $this->named($ids[1], new FailsOnWorker('of its own')),
             $this->named($ids[2], new FailsOnWorker('never begun')),
-            Celery::task('last')->withId($ids[3]),
+            Celery::task('last', [7])->withId($ids[3]),
         ])->tracked()->post();
         $this->broker->finish($ids[0], 'SUCCESS', 1);
         // As Celery stores them: the failure of a step is also that of the steps behind it.
@@ -90,12 +91,87 @@ final class TrackedCanvasTest extends TestCase
         // The application has the result in its hands.
         $this->assertTrue($last->failed());
 
-        // One task, and not the chain, is sent again.
+        // A retry goes on with the chain, and tracks it.
         $this->broker->flush();
         $this->command('queue:retry', ['id' => ['it-fails']]);
         [$message] = $this->broker->messages('celery');
-        $this->assertSame('proj.fail', $message->headers->task);
-        $this->assertEmpty(json_decode(base64_decode($message->body))[2]->chain);
+        $this->assertSame(['proj.fail', ['of its own']], [$message->headers->task, $message->args]);
+        $rest = array_reverse(json_decode(base64_decode($message->body))[2]->chain);
+        $this->assertSame([['proj.fail', ['never begun'], true], ['last', [7], false]], array_map(
+            static fn (object $task): array => [$task->task, $task->args, $task->immutable],
+            $rest,
+        ));
+        $again = [$message->headers->id, $rest[0]->options->task_id, $rest[1]->options->task_id];
+        $this->assertSame([], array_intersect($again, $ids));
+        $this->assertSame(3, DB::table('celery_jobs')->whereIn('id', $again)->where('state', 'PENDING')->count());
+        $this->assertSame(0, DB::table('failed_jobs')->count());
+
+        $this->broker->finish($again[0], 'SUCCESS', null);
+        $this->broker->finish($again[1], 'FAILURE', ['exc_type' => 'ValueError', 'exc_message' => ['later'], 'exc_module' => 'builtins']);
+        $this->listen();
+        $this->assertSame(['of its own', 'never begun'], DB::table('tasks')->orderBy('id')->pluck('name')->all(), 'failed() of the later job');
+        $this->assertSame([$again[1]], DB::table('failed_jobs')->pluck('uuid')->all());
+    }
+
+    public function test_a_retry_has_the_results_that_the_task_was_given(): void
+    {
+        $fail = fn (string $id) => $this->broker->finish($id, 'FAILURE', ['exc_type' => 'ValueError', 'exc_message' => ['alas'], 'exc_module' => 'builtins']);
+        $named = static fn (string $id, mixed ...$args) => Celery::task($id, $args)->withId($id);
+        Celery::chain([$named('a'), $named('b', 'own')])->tracked()->post();
+        Celery::chain([Celery::group([$named('g1'), $named('g2')]), $named('c', 'own')])->tracked()->post();
+        Celery::chord([$named('h')], $named('d'))->tracked()->post();
+        Celery::chain([$named('e'), Celery::task('f', ['key' => 1])->withId('f')])->tracked()->post();
+        foreach (['a' => 1, 'g1' => 2, 'g2' => ['x' => 3], 'h' => 4, 'e' => 5] as $id => $result) {
+            $this->broker->finish($id, 'SUCCESS', $result);
+        }
+        array_map($fail, ['b', 'c', 'd', 'f']);
+        $this->listen();
+        $this->broker->redis()->del('celery');
+
+        $this->command('queue:retry', ['id' => ['b', 'c', 'd']]);
+        $this->assertEquals([[1, 'own'], [[2, (object) ['x' => 3]], 'own'], [[4]]], array_column($this->broker->messages('celery'), 'args'));
+
+        foreach (['f' => 'keyword arguments', 'b' => 'not stored any more'] as $id => $why) {
+            if ($id === 'b') {
+                $this->broker->flush();
+                $fail('b');
+                DB::table('celery_jobs')->where('id', 'b')->update(['ended_at' => null, 'settled_at' => null, 'state' => 'PENDING']);
+                $this->listen();
+            }
+            try {
+                $this->command('queue:retry', ['id' => [$id]]);
+                $this->fail("{$id} was sent again");
+            } catch (JobCannotRunOnCelery $e) {
+                $this->assertStringContainsString($why, $e->getMessage());
+            }
+            $this->assertTrue(DB::table('failed_jobs')->where('uuid', $id)->exists());
+        }
+    }
+
+    public function test_the_rest_of_a_chain_may_be_of_any_kind(): void
+    {
+        Celery::chain([
+            $this->named('begin', new FailsOnWorker('first')),
+            Celery::group(['x' => Celery::task('a', [1]), 'y' => new FailsOnWorker('in a group')]),
+            Celery::chord([Celery::task('b')], Celery::task('sum', ['start' => 1])->onQueue('math')),
+        ])->onError(Celery::task('report'))->onQueue('ml')->post();
+        $this->broker->finish('begin', 'FAILURE', ['exc_type' => 'ValueError', 'exc_message' => ['alas'], 'exc_module' => 'builtins']);
+        $this->listen();
+        $bodies = fn (): array => array_map(static fn (object $message): mixed => self::withoutIds(json_decode(base64_decode($message->body))), $this->broker->messages('ml'));
+        [$first] = $bodies();
+        $this->broker->redis()->del('ml');
+
+        $this->command('queue:retry', ['id' => ['begin']]);
+        $this->assertEquals([$first], $bodies());
+    }
+
+    private static function withoutIds(mixed $part): mixed
+    {
+        if (! is_array($part) && ! is_object($part)) {
+            return is_string($part) && preg_match('/^[0-9a-f]{8}-[0-9a-f-]{27}$/', $part) === 1 ? 'an id' : $part;
+        }
+
+        return array_map(self::withoutIds(...), (array) $part);
     }
 
     public function test_the_tasks_behind_a_revoked_one_have_no_result_and_end_nevertheless(): void
