@@ -72,7 +72,7 @@ impl Held for Envelope {
 
 /// A message that is smaller than this, and not compressed, needs only a few times its size in
 /// memory when it is read.
-const LARGE: usize = 1 << 20;
+pub(crate) const LARGE: usize = 1 << 20;
 
 /// What is known about a message before its body is read.
 #[derive(Debug, Default)]

@@ -56,4 +56,10 @@ pub(crate) trait Inbound: Send + 'static {
     /// Deletes the messages that wait in the consumed queues, and returns their number. It ends when
     /// the broker has answered.
     fn purge(&mut self) -> impl Future<Output = usize> + Send;
+
+    /// Notes that this worker takes no more messages: there is never room again. A broker that
+    /// pushes messages is told to stop, and gets those back that were not taken.
+    fn stop(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }

@@ -15,10 +15,11 @@
 //!
 //! The account of the held messages, the [`Ledger`], is the same for all brokers.
 //!
-//! [`Transport`] names the broker and its own options. There are two: [`redis`], and [`memory`]
-//! for tests.
+//! [`Transport`] names the broker and its own options. There are three: [`redis`], [`amqp`] for
+//! RabbitMQ, and [`memory`] for tests.
 
 pub(crate) mod admission;
+pub(crate) mod amqp;
 mod backend;
 mod contract;
 pub(crate) mod control;
@@ -30,6 +31,7 @@ mod ledger;
 mod lock;
 pub mod memory;
 mod options;
+mod order;
 mod outbound;
 mod queues;
 pub(crate) mod redis;
@@ -49,7 +51,7 @@ pub(crate) use self::ledger::{ACKS, InHand, LINGER, Ledger, Waits};
 pub use self::lock::Lock;
 pub(crate) use self::lock::{Locked, Locking};
 pub(crate) use self::options::Subscription;
-pub use self::options::{ClaimMode, QueueOrder, RedisOptions, Results};
+pub use self::options::{AmqpOptions, ClaimMode, QueueOrder, RedisOptions, Results};
 pub(crate) use self::outbound::{Begin, Begun, Outbound};
 pub(crate) use self::queues::Queues;
 pub(crate) use self::revoked::{Revoked, stamp_text, stamps};

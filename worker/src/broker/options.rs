@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use celery_client::amqp::{AmqpEndpoint, QueueType};
 use celery_client::redis::RedisEndpoint;
 use celery_protocol::result::StoredForm;
 
@@ -47,6 +48,35 @@ impl RedisOptions {
         Duration::from_secs(10)
             .min(self.visibility_timeout / 4)
             .min(self.lease / 3)
+    }
+}
+
+/// The options that only a consumer on RabbitMQ has.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AmqpOptions {
+    /// The server.
+    pub endpoint: Arc<AmqpEndpoint>,
+    /// The interval of heartbeats in seconds, unless the URL names one; 0 for none. Default: 60 s,
+    /// which the server proposes, too.
+    pub heartbeat: u16,
+    /// `true` if queues that are missing are created as Celery does: Celery's
+    /// `task_create_missing_queues`. Default: `true`.
+    pub creates_queues: bool,
+    /// The type of the queues that are created: Celery's `task_create_missing_queue_type`. Default:
+    /// classic.
+    pub queue_type: QueueType,
+}
+
+impl AmqpOptions {
+    /// Returns the defaults.
+    pub fn new(endpoint: Arc<AmqpEndpoint>) -> Self {
+        AmqpOptions {
+            endpoint,
+            heartbeat: 60,
+            creates_queues: true,
+            queue_type: QueueType::Classic,
+        }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use celery_client::amqp::AmqpEndpoint;
 use celery_client::redis::RedisEndpoint;
 
 use super::memory;
-use super::options::RedisOptions;
+use super::options::{AmqpOptions, RedisOptions};
 
 /// The broker of a consumer, with the options that only this broker has.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ use super::options::RedisOptions;
 pub enum Transport {
     /// Redis.
     Redis(RedisOptions),
+    /// RabbitMQ.
+    Amqp(AmqpOptions),
     /// A server in memory, for tests.
     Memory(memory::Server),
 }
@@ -21,6 +24,18 @@ pub enum Transport {
 impl From<RedisOptions> for Transport {
     fn from(options: RedisOptions) -> Self {
         Transport::Redis(options)
+    }
+}
+
+impl From<AmqpOptions> for Transport {
+    fn from(options: AmqpOptions) -> Self {
+        Transport::Amqp(options)
+    }
+}
+
+impl From<Arc<AmqpEndpoint>> for Transport {
+    fn from(endpoint: Arc<AmqpEndpoint>) -> Self {
+        Transport::Amqp(AmqpOptions::new(endpoint))
     }
 }
 

@@ -33,8 +33,8 @@ impl<I: Inbound> Fetch<I> {
         }
         loop {
             self.pulse.beat();
-            if !self.shutdown.is_running() {
-                claimed = None;
+            if !self.shutdown.is_running() && claimed.take().is_some() {
+                self.inbound.stop().await;
             }
             let is_open = claimed.is_some();
             let room = || {

@@ -57,11 +57,11 @@ use crate::broker::admission::Admission;
 use crate::broker::control::AnyChannel;
 use crate::broker::events::EventChannel;
 pub use crate::broker::memory;
+pub use crate::broker::{AmqpOptions, ClaimMode, QueueOrder, RedisOptions, Results, Transport};
 use crate::broker::{
     Broker, Connectivity, HeldLimit, InHand, Ledger, MAX_HELD, Queues, Revoked, Role, Tag, Upkeep,
-    redis,
+    amqp, redis,
 };
-pub use crate::broker::{ClaimMode, QueueOrder, RedisOptions, Results, Transport};
 use crate::delivery::{Delivery, Settler, TaskNames};
 use crate::monitor::Pulse;
 use crate::{Phase, Shutdown};
@@ -235,6 +235,10 @@ impl Consumer {
         match &options.transport {
             Transport::Redis(redis) => {
                 let server = redis::Server::new(redis.clone(), &subscription);
+                Consumer::start_on(server, queues, options, names, shutdown)
+            }
+            Transport::Amqp(amqp) => {
+                let server = amqp::Server::new(amqp.clone(), &subscription);
                 Consumer::start_on(server, queues, options, names, shutdown)
             }
             Transport::Memory(server) => {

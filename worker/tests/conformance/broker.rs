@@ -27,6 +27,10 @@ pub trait Broker: Sized {
     /// The priority that is delivered last; see [`FIRST_PRIORITY`](Broker::FIRST_PRIORITY).
     const LAST_PRIORITY: u8;
 
+    /// `true` if the broker sends messages for those that wait for their ETA, so that a worker may
+    /// have more messages than it holds.
+    const PREFETCHES: bool = false;
+
     /// Starts a broker that has no other user; a namespace of a server is enough.
     async fn start() -> Self;
 

@@ -5,6 +5,7 @@
 //! * [`behaviour`] – what has to hold on every broker, one module for each subject;
 //! * [`suite`] – the list of these behaviours;
 //! * [`memory`] – the harness of the broker in memory;
+//! * [`amqp`] – the harness of RabbitMQ;
 //! * [`redis`] – the harness of Redis, and the tests of its keys, its clock, its scripts and its
 //!   refusals.
 //!
@@ -22,6 +23,7 @@
 
 #[macro_use]
 mod suite;
+mod amqp;
 mod behaviour;
 mod broker;
 #[path = "../common/documented.rs"]

@@ -13,10 +13,10 @@ use crate::broker::{Backend, Broker, DeadLetter, Depth};
 use crate::redis::Redis;
 use crate::rig::Rig;
 
-conformance!(crate::memory::Memory<false>: holds_waiting_messages);
+conformance!(crate::memory::Memory<false>: holds_waiting_messages, has_priorities);
 
 mod delaying {
-    conformance!(crate::memory::Memory<true>);
+    conformance!(crate::memory::Memory<true>: has_priorities);
 }
 
 /// A broker in memory. If it `DELAYS`, it keeps messages until they are due, as RabbitMQ can.

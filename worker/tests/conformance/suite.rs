@@ -3,29 +3,45 @@
 //!
 //! * `holds_waiting_messages` – workers hold the messages that wait for their ETA. Where the broker
 //!   itself keeps them, their number has no limit.
+//! * `has_priorities` – urgent messages overtake others.
 //! * `is_reached_by_processes` – the broker has an address for the commands of `celery-worker`.
 
 /// Makes a test of each [`behaviour`](crate::behaviour) for a broker, a type that implements
 /// [`Broker`](crate::broker::Broker). The tests of each subject are in a module of their own. The
 /// capabilities of the broker follow its type.
+///
+/// With `by subject`, the behaviours of a subject are one test, which checks them in turn: the server
+/// of a broker may take long to start, and a test is a process.
 macro_rules! conformance {
-    (@holds_waiting_messages $broker:ty) => {
-        conformance! { @tests holds_waiting_messages $broker:
+    (@$kind:ident holds_waiting_messages $broker:ty) => {
+        conformance! { @tests $kind holds_waiting_messages $broker:
             eta {
                 the_number_that_waits_for_an_eta_is_limited
             }
         }
     };
-    (@is_reached_by_processes $broker:ty) => {
-        conformance! { @tests is_reached_by_processes $broker:
+    (@$kind:ident has_priorities $broker:ty) => {
+        conformance! { @tests $kind has_priorities $broker:
+            priorities {
+                urgent_messages_come_first
+                a_message_that_goes_back_keeps_its_priority
+                a_retry_keeps_its_priority
+            }
+        }
+    };
+    (@$kind:ident is_reached_by_processes $broker:ty) => {
+        conformance! { @tests $kind is_reached_by_processes $broker:
             dead_letters {
                 the_command_dead_replay_puts_letters_back
             }
         }
     };
-    ($broker:ty $(: $($capability:ident),+)?) => {
-        $($(conformance! { @$capability $broker })+)?
-        conformance! { @tests conformance $broker:
+    (by subject $broker:ty $(: $($capability:ident),+)?) => {
+        conformance! { @all by_subject $broker $(: $($capability),+)? }
+    };
+    (@all $kind:ident $broker:ty $(: $($capability:ident),+)?) => {
+        $($(conformance! { @$kind $capability $broker })+)?
+        conformance! { @tests $kind conformance $broker:
             settlement {
                 a_success_is_stored_and_acknowledged
                 nothing_is_acknowledged_before_its_verdict
@@ -74,11 +90,8 @@ macro_rules! conformance {
                 waiting_messages_are_deleted_at_the_start_if_asked
                 the_number_held_from_all_queues_is_limited
             }
-            priorities {
-                urgent_messages_come_first
+            order {
                 messages_of_one_priority_keep_their_order
-                a_message_that_goes_back_keeps_its_priority
-                a_retry_keeps_its_priority
             }
             shutdown {
                 tasks_that_have_not_begun_go_back
@@ -118,7 +131,7 @@ macro_rules! conformance {
             }
         }
     };
-    (@tests $name:ident $broker:ty: $($subject:ident { $($behaviour:ident)+ })+) => {
+    (@tests each $name:ident $broker:ty: $($subject:ident { $($behaviour:ident)+ })+) => {
         mod $name {
             $(mod $subject {
                 $(#[tokio::test]
@@ -127,5 +140,19 @@ macro_rules! conformance {
                 })+
             })+
         }
+    };
+    (@tests by_subject $name:ident $broker:ty: $($subject:ident { $($behaviour:ident)+ })+) => {
+        mod $name {
+            $(#[tokio::test]
+            async fn $subject() {
+                $(
+                    eprintln!("{}", stringify!($behaviour));
+                    crate::behaviour::$subject::$behaviour::<$broker>().await;
+                )+
+            })+
+        }
+    };
+    ($broker:ty $(: $($capability:ident),+)?) => {
+        conformance! { @all each $broker $(: $($capability),+)? }
     };
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use celery_protocol::redis_keys::Keys;
 
-use super::order::Turns;
 use crate::broker::options::QueueOrder;
+use crate::broker::order::Turns;
 use crate::broker::queues::{Names, Queues};
 
 /// A queue that is or was consumed.

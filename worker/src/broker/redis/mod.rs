@@ -67,7 +67,7 @@
 //!   `chord`, `sweep` – its calls; `moving` – which claims are native.
 //! * `leases` – the roles that renew leases and rescue messages; `control` – the channel of remote
 //!   control; `schedules` – the store of schedules.
-//! * `layout`, `order`, `binding`, `answer` – names, turns, bindings, answers.
+//! * `layout`, `binding`, `answer` – names, bindings, answers.
 
 mod admission;
 mod answer;
@@ -88,7 +88,6 @@ mod leases;
 mod locking;
 mod moving;
 mod native;
-mod order;
 mod outbound;
 mod pace;
 mod parking;

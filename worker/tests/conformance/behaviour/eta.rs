@@ -65,7 +65,7 @@ pub async fn no_task_runs_before_its_eta_and_all_run_then<B: Broker>() {
         let delivery = rig.next().await;
         assert!(now_micros() >= then);
         let depth = broker.depth("celery").await;
-        assert!(depth.unacknowledged <= 2, "{depth:?}");
+        assert!(depth.unacknowledged <= 2 || B::PREFETCHES, "{depth:?}");
         ids.push(delivery.task.id.clone());
         rig.settler.finish(delivery, succeeded("1"));
     }

@@ -4,6 +4,7 @@ pub mod chords;
 pub mod dead_letters;
 pub mod eta;
 pub mod follow_ups;
+pub mod order;
 pub mod outages;
 pub mod priorities;
 pub mod queues;

@@ -25,10 +25,10 @@ use celery_worker::consumer::{ClaimMode, ConsumerOptions, Transport};
 use crate::broker::{Backend, Broker, DeadLetter, Depth, Reachable, until};
 use crate::rig::NEVER;
 
-conformance!(crate::redis::Redis: holds_waiting_messages, is_reached_by_processes);
+conformance!(crate::redis::Redis: holds_waiting_messages, has_priorities, is_reached_by_processes);
 
 mod native {
-    conformance!(crate::redis::Native: holds_waiting_messages, is_reached_by_processes);
+    conformance!(crate::redis::Native: holds_waiting_messages, has_priorities, is_reached_by_processes);
 }
 
 /// Counts the ready and the unacknowledged messages at one moment: `KEYS` are the lists of a queue,

@@ -13,7 +13,7 @@ const FAIR_TURN: usize = 10;
 
 /// The orders of the queues for successive turns, repeated without end.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     /// All queues, as places in the given list.
     base: Vec<usize>,
     /// The first queue of each turn, as places in `base`.
@@ -23,7 +23,7 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    pub(super) fn new(queues: &[impl AsRef<str>], order: &QueueOrder) -> Self {
+    pub(crate) fn new(queues: &[impl AsRef<str>], order: &QueueOrder) -> Self {
         let mut base: Vec<usize> = (0..queues.len()).collect();
         let name = |queue: usize| queues[queue].as_ref();
         let firsts = match order {
@@ -46,7 +46,7 @@ impl Turns {
     }
 
     /// Returns the queues in the order of this turn.
-    pub(super) fn order(&self, turn: usize) -> impl Iterator<Item = usize> + Clone {
+    pub(crate) fn order(&self, turn: usize) -> impl Iterator<Item = usize> + Clone {
         let n = self.base.len();
         let first = match self.firsts.len() {
             0 => 0,

@@ -1,0 +1,362 @@
+//! The part that carries out verdicts: first what follows is published and confirmed, then the
+//! delivery ends.
+//!
+//! If the worker ends between the two, the message comes again: its result and what follows may
+//! then exist twice, but nothing is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use celery_client::amqp::aio::{Confirm, Publication};
+use celery_protocol::amqp::{AmqpError, Properties, TableBuf};
+
+use super::dead;
+use super::delay;
+use super::lane::End;
+use super::message::{self, Message};
+use super::publisher::Publisher;
+use super::shared::Shared;
+use crate::broker::backend::Backend;
+use crate::broker::outbound::{self, Begin, Begun};
+use crate::broker::settlement::{
+    Chord, Complete, Document, Fate, Join, Letter, Part, Redelivery, Settled, Settlement, Step,
+};
+use crate::broker::tag::Tag;
+use crate::monitor::Pulse;
+
+/// The part with which a role carries out verdicts.
+pub(crate) struct Outbound {
+    shared: Arc<Shared>,
+    publisher: Publisher,
+}
+
+/// A message that is published for a settlement.
+enum Piece<'b> {
+    /// A message that the consumer has written.
+    Written(&'b str, &'b [u8]),
+    /// A held message, for a queue and with other headers.
+    Copy(Message, &'b str, TableBuf),
+    /// A text that becomes a dead letter.
+    Note(&'b [u8], TableBuf),
+}
+
+impl Piece<'_> {
+    fn publication(&self) -> Result<Publication<'_>, AmqpError> {
+        match self {
+            Piece::Written(queue, bytes) => message::publication(queue, bytes),
+            Piece::Copy(message, queue, headers) => Ok(message.copy(queue, headers)),
+            Piece::Note(body, headers) => Ok(Publication {
+                routing_key: dead::QUEUE,
+                properties: Properties {
+                    headers: Some(headers.as_table()),
+                    // It outlives a restart of the server.
+                    delivery_mode: Some(2),
+                    ..Properties::default()
+                },
+                body,
+                ..Publication::default()
+            }),
+        }
+    }
+}
+
+impl Outbound {
+    pub(super) fn new(shared: &Arc<Shared>, role: &'static str, pulse: &Arc<Pulse>) -> Self {
+        Outbound {
+            shared: Arc::clone(shared),
+            publisher: Publisher::new(shared, role, pulse),
+        }
+    }
+
+    /// Returns what is published for a settlement, and how its delivery ends then.
+    fn plan<'b>(
+        &self,
+        message: &Message,
+        settlement: &'b Settlement,
+    ) -> Result<(Vec<Piece<'b>>, End), AmqpError> {
+        let mut pieces = Vec::new();
+        let end = match &settlement.fate {
+            Fate::Ack => End::Ack,
+            Fate::Return { .. } => End::Requeue,
+            Fate::Redeliver(redelivery) => match &**redelivery {
+                // The broker puts it where it was, and marks it.
+                Redelivery {
+                    front: true,
+                    clear: None,
+                    ..
+                } => End::Requeue,
+                // A copy goes to the end of the queue. The broker does not mark it, but its count
+                // does.
+                Redelivery { queue, clear, .. } => {
+                    let begun = if clear.is_some() {
+                        0
+                    } else {
+                        message.begun().unwrap_or(0)
+                    };
+                    let headers = message.headers_with(begun)?;
+                    pieces.push(Piece::Copy(message.clone(), queue, headers));
+                    End::Ack
+                }
+            },
+            Fate::Dead(letter) => {
+                let headers = message.headers_of_letter(self.describe(letter)?);
+                pieces.push(Piece::Copy(message.clone(), dead::QUEUE, headers));
+                End::Ack
+            }
+        };
+        for step in &settlement.steps {
+            match step {
+                Step::Publish(outgoing) => {
+                    pieces.push(Piece::Written(&outgoing.queue, &outgoing.message));
+                }
+                Step::Note(letter, text) => pieces.push(Piece::Note(text, self.describe(letter)?)),
+                // The results are elsewhere or nowhere, and there are no locks.
+                Step::Result(_) | Step::Unlock(..) => {}
+            }
+        }
+        Ok((pieces, end))
+    }
+
+    fn describe(&self, letter: &Letter) -> Result<TableBuf, AmqpError> {
+        dead::headers(letter, &self.shared.node)
+    }
+
+    /// Publishes copies of held messages. Returns, for each, why that failed.
+    async fn republish(&mut self, copies: &[Copy]) -> Vec<Result<(), String>> {
+        if copies.is_empty() {
+            return Vec::new();
+        }
+        let publications: Vec<Publication<'_>> = copies.iter().map(Copy::publication).collect();
+        let published = self.publisher.publish(&publications).await;
+        let answers = published.answers.iter().map(|answer| match answer {
+            Confirm::Taken => Ok(()),
+            answer => Err(reason(answer)),
+        });
+        answers.collect()
+    }
+}
+
+/// A held message that is published again, and its place in a call.
+struct Copy {
+    place: usize,
+    message: Message,
+    exchange: String,
+    routing_key: String,
+    headers: TableBuf,
+}
+
+impl Copy {
+    fn publication(&self) -> Publication<'_> {
+        Publication {
+            exchange: &self.exchange,
+            ..self.message.copy(&self.routing_key, &self.headers)
+        }
+    }
+}
+
+/// Returns why a message was not published.
+fn reason(answer: &Confirm) -> String {
+    match answer {
+        Confirm::Unroutable(reason) | Confirm::Refused(reason) => reason.clone(),
+        Confirm::NotTaken => "the broker does not take the message".to_owned(),
+        _ => "no answer".to_owned(),
+    }
+}
+
+impl outbound::Outbound for Outbound {
+    type Message = Message;
+
+    async fn ready(&mut self) {
+        self.publisher.ready().await;
+    }
+
+    async fn settle(&mut self, batch: &[Settlement]) -> Settled {
+        let mut settled = Settled::default();
+        let (mut pieces, mut owners, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, settlement) in batch.iter().enumerate() {
+            let Some(message) = self.shared.held(settlement.tag) else {
+                settled.lost.push(at);
+                continue;
+            };
+            match self.plan(&message, settlement) {
+                Ok((planned, end)) => {
+                    owners.extend(planned.iter().map(|_| at));
+                    pieces.extend(planned);
+                    ends.push((at, end));
+                }
+                Err(error) => settled.failed.push((at, error.to_string())),
+            }
+        }
+        let mut publications = Vec::with_capacity(pieces.len());
+        for (piece, at) in pieces.iter().zip(&owners) {
+            match piece.publication() {
+                Ok(publication) => publications.push((*at, publication)),
+                Err(error) => settled.failed.push((*at, error.to_string())),
+            }
+        }
+        let (owners, publications): (Vec<usize>, Vec<Publication<'_>>) =
+            publications.into_iter().unzip();
+        if !publications.is_empty() {
+            let published = self.publisher.publish(&publications).await;
+            settled.repeated = published.repeated;
+            for (at, answer) in owners.iter().zip(&published.answers) {
+                if *answer != Confirm::Taken {
+                    settled.failed.push((*at, reason(answer)));
+                }
+            }
+        }
+        // A message whose end failed goes back, and runs again. Its redeliveries are counted.
+        let has_failed = |at: &usize| settled.failed.iter().any(|(failed, _)| failed == at);
+        let failed = settled.failed.iter().map(|(at, _)| (*at, End::Requeue));
+        let ends = ends.into_iter().filter(|(at, _)| !has_failed(at));
+        let mut ends: Vec<(usize, End)> = ends.chain(failed).collect();
+        ends.sort_unstable_by_key(|(at, _)| *at);
+        ends.dedup_by_key(|(at, _)| *at);
+        let tags = ends.iter().map(|(at, end)| (batch[*at].tag, *end));
+        let lost = self.shared.end(tags.collect()).await;
+        if !lost.is_empty() {
+            let lost = ends.iter().filter(|(at, _)| lost.contains(&batch[*at].tag));
+            settled.lost.extend(lost.map(|(at, _)| *at));
+        }
+        settled
+    }
+
+    async fn begin(&mut self, begun: &[Begun<'_>]) -> Vec<Begin> {
+        let mut answers = Vec::with_capacity(begun.len());
+        let mut copies = Vec::new();
+        for (place, it) in begun.iter().enumerate() {
+            let (answer, copy) = self.next_count(place, it);
+            answers.push(answer);
+            copies.extend(copy);
+        }
+        let republished = self.republish(&copies).await;
+        let mut ends = Vec::new();
+        for (copy, republished) in copies.iter().zip(republished) {
+            match republished {
+                Ok(()) => {
+                    answers[copy.place] = Begin::Again;
+                    ends.push((begun[copy.place].tag, End::Ack));
+                }
+                Err(reason) => cannot_count(&copy.message, &reason),
+            }
+        }
+        self.shared.end(ends).await;
+        answers
+    }
+
+    async fn forget_begun(&mut self, _: &[String]) {
+        // The count is kept with the message.
+    }
+
+    async fn renew(&mut self, tags: &[Tag]) -> Vec<Tag> {
+        self.shared.lost(tags)
+    }
+
+    async fn park(&mut self, messages: &[(Tag, i64)]) -> Vec<Tag> {
+        let (mut gone, mut copies) = (Vec::new(), Vec::new());
+        for (place, (tag, wait)) in messages.iter().enumerate() {
+            let wait = Duration::from_micros(u64::try_from(*wait).unwrap_or(0));
+            let Some(message) = self.shared.held(*tag) else {
+                gone.push(*tag);
+                continue;
+            };
+            if wait >= delay::SOON && self.publisher.delays(message.queue()).await {
+                copies.extend(delayed(place, &message, wait));
+            }
+        }
+        let republished = self.republish(&copies).await;
+        let mut ends = Vec::new();
+        for (copy, republished) in copies.iter().zip(republished) {
+            let tag = messages[copy.place].0;
+            match republished {
+                Ok(()) => ends.push((tag, End::Ack)),
+                Err(reason) => tracing::warn!(
+                    "RabbitMQ does not keep a message of {} until its ETA: {reason}. It waits in \
+                     this worker",
+                    copy.message.queue()
+                ),
+            }
+        }
+        gone.extend(ends.iter().map(|(tag, _)| *tag));
+        self.shared.end(ends).await;
+        gone
+    }
+
+    async fn fetch_parked(&mut self, tags: &[Tag]) -> Vec<Option<(Arc<str>, Message)>> {
+        let held = tags.iter().map(|tag| self.shared.held(*tag));
+        held.map(|held| held.map(|message| (Arc::clone(message.queue()), message)))
+            .collect()
+    }
+}
+
+impl Outbound {
+    /// Decides whether a message may begin. A message that the broker delivered again is published
+    /// anew with the next count; the copy begins when it comes.
+    fn next_count(&self, place: usize, begun: &Begun<'_>) -> (Begin, Option<Copy>) {
+        let Some(message) = self.shared.held(begun.tag) else {
+            return (Begin::Run, None);
+        };
+        let before = message.begun();
+        // A message with a count was published with it, unless the broker has delivered it again.
+        let is_counted = before.is_some_and(|count| count > 0) || !begun.from_first;
+        if !message.is_redelivered_by_broker() && is_counted {
+            return (Begin::Run, None);
+        }
+        let count = before.unwrap_or(0) + 1;
+        if count > begun.limit {
+            return (Begin::Poison(count), None);
+        }
+        match message.headers_with(count) {
+            Ok(headers) => {
+                let copy = Copy {
+                    place,
+                    exchange: String::new(),
+                    routing_key: message.queue().to_string(),
+                    message,
+                    headers,
+                };
+                (Begin::Run, Some(copy))
+            }
+            Err(error) => {
+                cannot_count(&message, &error.to_string());
+                (Begin::Run, None)
+            }
+        }
+    }
+}
+
+fn cannot_count(message: &Message, reason: &str) {
+    tracing::warn!(
+        "The start of a message of {} cannot be counted, and it starts: {reason}",
+        message.queue()
+    );
+}
+
+/// Returns the copy with which the broker keeps a message until it is due. `None`: its headers cannot
+/// be read.
+fn delayed(place: usize, message: &Message, wait: Duration) -> Option<Copy> {
+    let headers = match message.begun() {
+        Some(count) => message.headers_with(count),
+        None => message.headers(),
+    };
+    Some(Copy {
+        place,
+        message: message.clone(),
+        exchange: delay::entrance(),
+        routing_key: delay::routing_key(wait, message.queue()),
+        headers: headers.ok()?,
+    })
+}
+
+impl Backend for Outbound {
+    async fn store(&mut self, _: &[Document]) {
+        // The results are elsewhere or nowhere.
+    }
+
+    async fn count(&mut self, parts: &[Part]) -> Vec<Result<Option<Complete>, String>> {
+        let why = "RabbitMQ keeps no chords: they need a result backend on Redis";
+        parts.iter().map(|_| Err(why.to_owned())).collect()
+    }
+
+    async fn chords(&mut self, _: &[Chord], _: &[Join]) {}
+}
