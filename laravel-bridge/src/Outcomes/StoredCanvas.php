@@ -31,16 +31,18 @@ final class StoredCanvas
      */
     public static function rests(Canvas $canvas, Closure $serialize): array
     {
-        $rests = [];
-        foreach ($canvas instanceof Chain ? $canvas->steps : [] as $place => $step) {
-            $rest = array_slice($canvas->steps, $place + 1);
-            if ($rest === [] || ! $step instanceof TaskMessage) {
-                continue;
-            }
-            $stored = self::write((new Chain($rest))->withErrbacks(...$canvas->errbacks()), $serialize);
-            $bytes = strlen((string) json_encode($stored, JSON_PARTIAL_OUTPUT_ON_ERROR));
-            if ($bytes > 0 && $bytes <= self::MOST_BYTES && json_encode($stored) !== false) {
-                $rests[$step->id] = $stored;
+        $rests = $rest = [];
+        $steps = $canvas instanceof Chain ? $canvas->steps : [];
+        $errbacks = array_map(static fn (TaskMessage $task): array => self::write($task, $serialize), $canvas->errbacks());
+        $left = self::MOST_BYTES - strlen((string) json_encode($errbacks));
+        // From the end, where the rests are short.
+        for ($place = count($steps) - 1; $place > 0 && $left > 0; $place--) {
+            $step = self::write($steps[$place], $serialize);
+            $text = json_encode($step);
+            $left -= $text === false ? self::MOST_BYTES : strlen($text) + 1;
+            $rest = [$step, ...$rest];
+            if ($left > 0 && $steps[$place - 1] instanceof TaskMessage) {
+                $rests[$steps[$place - 1]->id] = ['chain' => $rest] + ($errbacks === [] ? [] : ['errbacks' => $errbacks]);
             }
         }
 

@@ -148,6 +148,17 @@ final class TrackedCanvasTest extends TestCase
         }
     }
 
+    public function test_the_rest_of_a_long_chain_is_limited(): void
+    {
+        $steps = array_map(static fn (int $n) => Celery::task('step', [str_repeat('x', 1_000)])->withId(sprintf('step-%03d', $n)), range(0, 299));
+        Celery::chain($steps)->tracked()->post();
+
+        $sizes = DB::table('celery_jobs')->orderBy('id')->pluck('payload')->map(static fn (string $text): int => count(json_decode($text, true)['celery']['rest']['chain'] ?? []))->all();
+        $this->assertSame([0, 3, 2, 1, 0], [$sizes[0], ...array_slice($sizes, -4)]);
+        $this->assertGreaterThan(40, max($sizes));
+        $this->assertLessThan(80_000, max(array_map(strlen(...), DB::table('celery_jobs')->pluck('payload')->all())));
+    }
+
     public function test_the_rest_of_a_chain_may_be_of_any_kind(): void
     {
         Celery::chain([
