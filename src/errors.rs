@@ -245,7 +245,7 @@ fn reason(error: &ClientError) -> String {
             retry_after.as_secs_f64()
         ),
         ClientError::Auth { answer, .. } => format!("it refused the credentials ({answer})"),
-        ClientError::Tls { problem, .. } => problem.to_string(),
+        ClientError::Tls { endpoint, problem } => problem.named_for(endpoint),
         ClientError::Unsupported { kind, .. } => format!("it is {kind}"),
         ClientError::Blocked { reason, .. } => format!("it blocks publishers: {reason}"),
         ClientError::Timeout { what, after } => {

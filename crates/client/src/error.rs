@@ -274,7 +274,7 @@ pub enum ClientError {
         retry_after: Duration,
     },
     /// No connection could be opened, because the two ends disagree about TLS.
-    #[error("cannot connect to {endpoint}: {problem}")]
+    #[error("cannot connect to {endpoint}: {}", problem.named_for(endpoint))]
     Tls {
         /// The masked URL.
         endpoint: String,
@@ -453,6 +453,18 @@ pub enum TlsProblem {
     /// Any other disagreement about TLS.
     #[error("TLS: {0}")]
     Other(String),
+}
+
+impl TlsProblem {
+    /// Describes the problem with the schemes of the server's URL. `Display` names those of Redis.
+    pub fn named_for(&self, url: &str) -> String {
+        let words = self.to_string();
+        if url.starts_with("amqp") {
+            words.replace("redis", "amqp")
+        } else {
+            words
+        }
+    }
 }
 
 /// A task whose post was not confirmed.

@@ -38,6 +38,7 @@ const ERLANG: &str =
 #[non_exhaustive]
 pub struct RabbitMqOptions {
     tls: Option<ServerName>,
+    client_certificates: bool,
     extra: Vec<String>,
 }
 
@@ -52,6 +53,13 @@ impl RabbitMqOptions {
     #[must_use]
     pub fn tls(mut self, name: ServerName) -> Self {
         self.tls = Some(name);
+        self
+    }
+
+    /// Accepts encrypted connections only of clients with a certificate of the authority.
+    #[must_use]
+    pub fn client_certificates(mut self) -> Self {
+        self.client_certificates = true;
         self
     }
 
@@ -162,6 +170,12 @@ impl RabbitMq {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.ports.amqp
+    }
+
+    /// Returns the port for encrypted connections, which is in use with [`RabbitMqOptions::tls`].
+    #[must_use]
+    pub fn tls_port(&self) -> u16 {
+        self.ports.tls
     }
 
     /// Returns the process id of the script that runs the node.
@@ -349,8 +363,13 @@ fn configure(
             format!("ssl_options.cacertfile = {}", certificates.ca().display()),
             format!("ssl_options.certfile = {}", certificate.display()),
             format!("ssl_options.keyfile = {}", key.display()),
-            "ssl_options.verify = verify_none".to_owned(),
         ]);
+        if options.client_certificates {
+            lines.push("ssl_options.verify = verify_peer".to_owned());
+            lines.push("ssl_options.fail_if_no_peer_cert = true".to_owned());
+        } else {
+            lines.push("ssl_options.verify = verify_none".to_owned());
+        }
     }
     lines.extend_from_slice(&options.extra);
     let write = |name: &str, text: &str| {

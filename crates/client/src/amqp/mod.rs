@@ -26,5 +26,5 @@ pub mod blocking;
 pub use endpoint::AmqpEndpoint;
 pub(crate) use endpoint::{AMQP_SCHEMES, DEFAULT_PORT, DEFAULT_TLS_PORT, vhost};
 #[cfg(any(feature = "aio", feature = "blocking"))]
-pub(crate) use login::{ACCESS_REFUSED, SPEAKS_TLS, tls_words};
+pub(crate) use login::ACCESS_REFUSED;
 pub use queue::{Queue, QueueState, QueueType};

@@ -4,7 +4,6 @@ use std::io;
 
 use celery_protocol::amqp::{AmqpError, Close};
 
-use crate::amqp::tls_words;
 use crate::error::TlsProblem;
 
 /// The reason why a connection has ended, or did not open.
@@ -52,8 +51,8 @@ impl Failure {
 /// Describes an error of the stream. An error about TLS names the schemes of RabbitMQ.
 pub(super) fn in_words(error: &io::Error) -> String {
     let problem = error.get_ref().and_then(|inner| inner.downcast_ref());
-    match problem.and_then(|problem: &TlsProblem| tls_words(problem)) {
-        Some(words) => words.to_owned(),
+    match problem {
+        Some(problem) => TlsProblem::named_for(problem, "amqp://"),
         None => error.to_string(),
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::{ConnectOptions, Connection};
 use super::failure::{Failure, in_words};
-use crate::amqp::{ACCESS_REFUSED, AmqpEndpoint, SPEAKS_TLS};
+use crate::amqp::{ACCESS_REFUSED, AmqpEndpoint};
 use crate::error::TlsProblem;
 use crate::tls;
 use crate::transport::Transport;
@@ -75,14 +75,14 @@ impl Connection {
     /// Returns the failure of a login. Nothing was executed.
     fn not_entered(&self, failure: Failure) -> Failure {
         if tls::is_alert(self.session.rest()) {
-            return Failure::Connect(SPEAKS_TLS.to_owned());
+            return Failure::Connect(TlsProblem::Spoken.named_for("amqp://"));
         }
         match failure {
             Failure::Closed(close) if matches!(close.code, ACCESS_REFUSED | NOT_ALLOWED) => {
                 Failure::Denied(close.to_string())
             }
             Failure::Lost(reason) if reason == TlsProblem::Spoken.to_string() => {
-                Failure::Connect(SPEAKS_TLS.to_owned())
+                Failure::Connect(TlsProblem::Spoken.named_for("amqp://"))
             }
             failure => Failure::Connect(failure.to_string()),
         }

@@ -15,7 +15,7 @@ use crate::blocking::Wait;
 use crate::blocking::socket::Peek;
 use crate::blocking::stream::{Broken, Inbox, Server, Stream};
 use crate::endpoint::{Address, TlsOptions};
-use crate::error::ClientError;
+use crate::error::{ClientError, TlsProblem};
 
 /// The channel for posts, which has confirms.
 pub(super) const POSTS: u16 = 1;
@@ -80,6 +80,11 @@ pub(super) struct Link {
     /// The reason for which the server reads from no publisher, if it does not.
     blocked: Option<String>,
     broken: bool,
+    /// The disagreement about TLS that ended the connection.
+    tls_problem: Option<TlsProblem>,
+    is_plain: bool,
+    /// Whether the server has sent anything.
+    heard: bool,
     /// The named exchanges that exist, as far as this connection has asked.
     pub(super) exchanges: BTreeSet<String>,
     /// The heartbeats, if client and server have agreed on some, and the beginning of their time.
@@ -329,6 +334,7 @@ impl Link {
         let inbox = &mut Incoming::new(&mut self.session, self.sent);
         let read = self.stream.read_soon(inbox, wait, what);
         read.map_err(|broken| self.lost(broken))?;
+        self.heard = true;
         if let Some((beats, start)) = &mut self.beats {
             beats.received(start.elapsed());
         }
@@ -341,7 +347,11 @@ impl Link {
         let reason = match broken {
             Broken::Ended(error) => return error,
             Broken::Lost(reason) => reason,
-            Broken::Tls(problem) => problem.to_string(),
+            Broken::Tls(problem) => {
+                let reason = problem.named_for(&self.shown);
+                self.tls_problem = Some(problem);
+                reason
+            }
         };
         ClientError::Disconnected {
             endpoint: self.shown.clone(),

@@ -15,7 +15,7 @@ use std::thread;
 
 use celery_testkit::{
     Error, Fpm, MariaDb, OtlpCollector, Php, Process, RabbitMq, RabbitMqOptions, Redis,
-    RedisOptions,
+    RedisOptions, ServerName,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -31,7 +31,8 @@ Starts private servers on free ports, runs COMMAND, and stops everything when it
 services, and the variables that COMMAND finds:
   redis         REDIS_URL REDIS_HOST REDIS_PORT REDIS_SOCKET REDIS_PID
   redis=aof     as redis, and a kill loses nothing
-  rabbitmq      AMQP_URL AMQP_PORT AMQP_PID
+  rabbitmq      AMQP_URL AMQP_PORT AMQP_PID, and with certificates of clients AMQP_TLS_PORT;
+                AMQP_CERTIFICATES: the folder with ca.crt, client.crt and client.key
   mariadb       DATABASE_URL DB_HOST DB_PORT DB_SOCKET DB_USERNAME DB_PASSWORD DB_DATABASE DB_PID
   otlp          OTLP_URL: a collector of OpenTelemetry; its path /spans shows what it got
   php           every `php` loads the extension that was built last, or $CELERY_EXTENSION
@@ -194,10 +195,16 @@ impl Services {
     }
 
     fn rabbitmq(&mut self) -> Result<(), Error> {
-        let rabbitmq = RabbitMq::start(RabbitMqOptions::new())?;
+        let options = RabbitMqOptions::new().tls(ServerName::Right);
+        let rabbitmq = RabbitMq::start(options.client_certificates())?;
         self.export("AMQP_URL", rabbitmq.url());
         self.export("AMQP_PORT", rabbitmq.port().to_string());
         self.export("AMQP_PID", rabbitmq.pid().to_string());
+        if let Some(certificates) = rabbitmq.certificates() {
+            self.export("AMQP_TLS_PORT", rabbitmq.tls_port().to_string());
+            let ca = certificates.ca();
+            self.export("AMQP_CERTIFICATES", ca.parent().unwrap_or(&ca));
+        }
         self.rabbitmq.push(rabbitmq);
         Ok(())
     }

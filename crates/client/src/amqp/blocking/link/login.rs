@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use celery_protocol::amqp::{Event, Heartbeats, Session, SessionOptions};
 
 use super::{Link, OTHERS, POSTS, odd, unexpected};
-use crate::amqp::{ACCESS_REFUSED, AmqpEndpoint, SPEAKS_TLS, tls_words};
+use crate::amqp::{ACCESS_REFUSED, AmqpEndpoint};
 use crate::blocking::Wait;
 use crate::blocking::not_open::NotOpen;
 use crate::blocking::stream::Stream;
-use crate::error::{ClientError, ServerError};
+use crate::error::{ClientError, ServerError, TlsProblem};
 use crate::tls;
 
 impl Link {
@@ -20,7 +20,7 @@ impl Link {
         max_body: usize,
         wait: &mut Wait<'_>,
     ) -> Result<Self, NotOpen> {
-        let stream = Stream::open(endpoint, wait).map_err(named_for_amqp)?;
+        let stream = Stream::open(endpoint, wait)?;
         let mut options = SessionOptions::new(endpoint.login(), endpoint.vhost());
         options.heartbeat = endpoint.heartbeat();
         options.channel_max = OTHERS;
@@ -32,6 +32,9 @@ impl Link {
             sent: 0,
             blocked: None,
             broken: false,
+            tls_problem: None,
+            is_plain: endpoint.tls().is_none(),
+            heard: false,
             exchanges: BTreeSet::new(),
             beats: None,
             last_used: Instant::now(),
@@ -72,13 +75,22 @@ impl Link {
     fn not_entered(&self, error: ClientError) -> NotOpen {
         let endpoint = self.shown.clone();
         if tls::is_alert(self.session.rest()) {
-            let reason = SPEAKS_TLS.to_owned();
-            return NotOpen::for_good(ClientError::Connect { endpoint, reason });
+            let problem = TlsProblem::Spoken;
+            return NotOpen::for_good(ClientError::Tls { endpoint, problem });
+        }
+        if let Some(problem) = self.tls_problem.clone() {
+            return NotOpen::for_good(ClientError::Tls { endpoint, problem });
         }
         match error {
             ClientError::Broker(close) if close.code == ACCESS_REFUSED => {
                 let answer = ServerError::new(close.code.to_string(), close.text);
                 NotOpen::for_good(ClientError::Auth { endpoint, answer })
+            }
+            // The server may speak TLS: its alert can be lost with the connection.
+            ClientError::Disconnected { reason, .. } if self.is_plain && !self.heard => {
+                let reason =
+                    format!("{reason}; if the server speaks TLS on this port, use amqps://");
+                NotOpen::for_now(ClientError::Connect { endpoint, reason })
             }
             ClientError::Disconnected { reason, .. } => {
                 NotOpen::for_now(ClientError::Connect { endpoint, reason })
@@ -89,19 +101,4 @@ impl Link {
             error => NotOpen::for_good(error),
         }
     }
-}
-
-/// Names the schemes of RabbitMQ in an error about TLS.
-fn named_for_amqp(mut not_open: NotOpen) -> NotOpen {
-    let ClientError::Tls { endpoint, problem } = &not_open.error else {
-        return not_open;
-    };
-    let Some(reason) = tls_words(problem) else {
-        return not_open;
-    };
-    not_open.error = ClientError::Connect {
-        endpoint: endpoint.clone(),
-        reason: reason.to_owned(),
-    };
-    not_open
 }
