@@ -56,7 +56,10 @@ final class RabbitMqTest extends TestCase
         $this->rabbitMq->waitForText('at <amqp', 120);
         preg_match('/at <(\S+)>/', $this->rabbitMq->log(), $found);
         $this->url = $found[1];
-        config(['celery.connections.default' => ['url' => $this->url, 'result_backend' => $results, 'queue' => 'shop']]);
+        config([
+            'celery.connections.default' => ['url' => $this->url, 'result_backend' => $results, 'queue' => 'shop'],
+            'queue.connections.celery.queue' => 'shop',
+        ]);
     }
 
     protected function tearDown(): void
@@ -101,11 +104,10 @@ final class RabbitMqTest extends TestCase
         Event::assertDispatchedTimes(TaskFailed::class, 1);
         [$code, $output] = $this->command('celery:listen', ['--once' => true]);
         $this->assertSame(0, $code, $output);
-        $worker->stop(60);
-
         [$code, $output] = $this->command('celery:doctor', ['--json' => true]);
         $this->assertSame(0, $code, $output);
         $this->assertStringContainsString('"default: broker","ok":true', $output);
+        $worker->stop(60);
 
         // Results as replies, which need no Redis.
         config(['celery.track' => false, 'celery.connections.default.result_backend' => 'rpc://', 'celery.connections.default.queue' => 'replies']);
