@@ -88,7 +88,7 @@ final class CeleryClient implements Client
 
         $this->transport->ensureUsable();
         [$now, $later] = [$this->tracked($now), $this->tracked($later)];
-        $this->withRows(self::onRequest($now), fn () => $this->deliverMany($now));
+        $this->deliverMany($now);
         if ($later !== []) {
             $this->postLater($later, self::onRequest($later), fn () => $this->deliverMany($later));
         }
@@ -132,11 +132,11 @@ final class CeleryClient implements Client
         $tasks = $canvas->tasks();
         if ($tasks !== []) {
             $tracked = $this->tracked?->beginCanvas($this->name, $canvas) ?? [];
-            $post = fn () => $this->deliverCanvas($canvas);
+            $post = fn () => $this->withRows($tracked, fn () => $this->deliverCanvas($canvas));
             if ($afterCommit ?? array_filter($tasks, $this->waits(...)) !== []) {
                 $this->postLater($tasks, $tracked, $post);
             } else {
-                $this->withRows($tracked, $post);
+                $post();
             }
         }
 
@@ -184,7 +184,7 @@ final class CeleryClient implements Client
         if ($this->waits($task)) {
             $this->postLater([$task], self::onRequest([$task]), fn () => $this->deliver($task));
         } else {
-            $this->withRows(self::onRequest([$task]), fn () => $this->deliver($task));
+            $this->deliver($task);
         }
 
         return $this->resultOf($task->id, $task->name);
@@ -205,14 +205,14 @@ final class CeleryClient implements Client
      * Posts after the commit.
      *
      * @param  list<TaskMessage>  $tasks
-     * @param  list<TaskMessage>  $tracked  those that have rows
+     * @param  list<TaskMessage>  $tracked  those that have rows, which go with a rollback
      * @param  Closure(): mixed  $post
      */
     private function postLater(array $tasks, array $tracked, Closure $post): void
     {
         $this->afterCommit->run(
             array_map(static fn (TaskMessage $task): string => $task->id, $tasks),
-            fn () => $this->withRows($tracked, $post),
+            $post,
             rolledBack: fn () => $this->tracked?->withdraw($tracked),
         );
     }
@@ -288,7 +288,7 @@ final class CeleryClient implements Client
             $queue = (string) array_key_first($queues);
 
             try {
-                $this->transport->postMany($queue, $queues[$queue]);
+                $this->withRows(self::onRequest($queues[$queue]), fn () => $this->transport->postMany($queue, $queues[$queue]));
             } catch (Throwable $e) {
                 // Some exceptions name the tasks that were not confirmed; the others of this queue were posted.
                 $unconfirmed = method_exists($e, 'taskIds') ? $e->taskIds() : [];
@@ -297,7 +297,9 @@ final class CeleryClient implements Client
                     $this->raise($posted ? new TaskPosted($task) : new TaskPostFailed($task, $e));
                 }
                 unset($queues[$queue]);
-                foreach (array_merge(...array_values($queues)) as $task) {
+                $untried = array_merge(...array_values($queues));
+                $this->tracked?->withdraw(self::onRequest($untried));
+                foreach ($untried as $task) {
                     $this->raise(new TaskPostFailed($task, $e));
                 }
 
@@ -316,7 +318,7 @@ final class CeleryClient implements Client
         $this->raise(new TaskPosting($task));
 
         try {
-            $this->transport->post($task);
+            $this->withRows(self::onRequest([$task]), fn () => $this->transport->post($task));
         } catch (Throwable $e) {
             $this->raise(new TaskPostFailed($task, $e));
 

@@ -18,6 +18,7 @@ use CeleryBridge\Tests\fixtures\jobs\FailsOnWorker;
 use CeleryBridge\Tests\fixtures\jobs\TaskCreated;
 use CeleryBridge\Tests\Support\Broker;
 use CeleryBridge\Tests\Support\TestCase;
+use CeleryPublishException;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Event;
 use RuntimeException;
@@ -61,6 +62,27 @@ final class TrackedCanvasTest extends TestCase
 
         Celery::group([Celery::task('x'), Celery::task('y')])->tracked()->post();
         $this->assertCount(4, $this->states());
+    }
+
+    public function test_a_failed_post_to_one_of_several_queues_keeps_the_rows_of_posted_tasks_only(): void
+    {
+        // A key that is not a list takes no task.
+        $this->broker->finish('taken', 'SUCCESS', 1);
+        foreach ([1, 2] as $refused) {
+            try {
+                Celery::postMany([
+                    Celery::task("posted {$refused}")->onQueue('one')->tracked(),
+                    ...array_fill(0, $refused, Celery::task('refused')->onQueue('celery-task-meta-taken')->tracked()),
+                    Celery::task('untried')->onQueue('three')->tracked(),
+                ]);
+                $this->fail('the post did not fail');
+            } catch (CeleryPublishException) {
+            }
+            $this->assertCount($refused, $this->broker->messages('one'));
+        }
+
+        $this->assertSame([], $this->broker->messages('three'));
+        $this->assertSame(['posted 1' => 'PENDING', 'posted 2' => 'PENDING'], $this->states());
     }
 
     public function test_a_failure_ends_the_tasks_behind_it_as_not_begun(): void
