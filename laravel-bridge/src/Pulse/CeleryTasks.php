@@ -16,14 +16,20 @@ use Livewire\Attributes\Lazy;
 #[Lazy]
 class CeleryTasks extends Card
 {
+    /** The longest time, in seconds, for which an answer counts. */
+    private const LONGEST = 120;
+
     /** A connection of config/celery.php; null: its default. */
     public ?string $connection = null;
 
     public function render(): Renderable
     {
+        // Every viewer asks each 5 seconds. The minutes of a week take longer than that to add up.
+        $seconds = max(5, min(self::LONGEST, (int) $this->periodAsInterval()->totalHours));
         [$tasks, $time, $runAt] = $this->remember(
             fn ($period): ?array => App::make(TaskCounts::class)->of($this->connection, (int) $period->totalHours),
             (string) $this->connection,
+            $seconds,
         );
 
         return View::make('celery-pulse::tasks', [

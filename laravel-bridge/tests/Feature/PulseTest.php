@@ -86,7 +86,11 @@ final class PulseTest extends TestCase
         }
         $this->assertStringNotContainsString('<script>mail', $html);
         $this->assertStringNotContainsString('weekly', $html);
-        $this->assertStringContainsString('weekly', $this->rendered('7_days'));
+        $this->assertStringContainsString('for 5 s', $html);
+        $week = $this->rendered('7_days');
+        foreach (['weekly', 'for 120 s'] as $text) {
+            $this->assertStringContainsString($text, $week);
+        }
     }
 
     private function rendered(string $period): string
