@@ -158,8 +158,7 @@ final class DoctorCommand extends Command
         try {
             $consumed = $transport->client()->control()->inspect()->activeQueues();
         } catch (Throwable $e) {
-            // Workers cannot be asked over RabbitMQ, which does not make the set-up wrong.
-            $this->note("{$settings->name}: workers", $settings->broker->isRabbitMq(), $e->getMessage());
+            $this->note("{$settings->name}: workers", false, $e->getMessage());
 
             return;
         }

@@ -70,7 +70,7 @@ final class ListenCommand extends Command
             }
             $heartbeat = new ListenerHeartbeat($this->laravel->make('cache')->store(), $settings->name);
             $settlement = new Settlement($this->laravel);
-            $recorder = $settings->broker->isRabbitMq() ? null : $this->recorder($settings, (float) $keep * 86_400);
+            $recorder = $this->recorder($settings, (float) $keep * 86_400);
             $listener = new Listener(
                 $transport->client(...),
                 $settings->name,
@@ -81,7 +81,6 @@ final class ListenCommand extends Command
                 static fn (TaskMessage $task): array => $celery->connection($settings->name)->postMany([$task]),
                 60.0 + (float) $settings->timeout,
                 $recorder,
-                ! $settings->broker->isRabbitMq(),
             );
 
             if ($this->option('once')) {
@@ -98,9 +97,7 @@ final class ListenCommand extends Command
         }
 
         $this->obeySignals();
-        $this->inform("Listening to the outcomes of [{$settings->name}]".($settings->broker->isRabbitMq()
-            ? '. RabbitMQ: only by their stored results, without events and history'
-            : ''));
+        $this->inform("Listening to the outcomes of [{$settings->name}]");
         $failures = 0;
         while (! $this->ends) {
             try {

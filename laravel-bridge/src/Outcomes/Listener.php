@@ -52,7 +52,6 @@ final class Listener
      * @param  (Closure(TaskMessage): mixed)|null  $post  posts the task of a row; null: does not post
      * @param  float  $patience  seconds in which a program posts the task after it has written the row
      * @param  Recorder|null  $recorder  counts the events for the history
-     * @param  bool  $hasEvents  false if the broker has none for PHP, as RabbitMQ
      */
     public function __construct(
         private readonly Closure $client,
@@ -64,7 +63,6 @@ final class Listener
         private readonly ?Closure $post = null,
         private readonly float $patience = 60.0,
         private readonly ?Recorder $recorder = null,
-        private readonly bool $hasEvents = true,
     ) {
         $this->lease = 3 * $interval;
     }
@@ -79,17 +77,12 @@ final class Listener
         $this->recorder?->turn();
         if (microtime(true) >= $this->nextReading) {
             // Before the reading, so that no end falls between the two.
-            if ($this->hasEvents) {
-                $this->events ??= ($this->client)()->events('task-*', INF);
-            }
+            $this->events ??= ($this->client)()->events('task-*', INF);
             $this->read();
             $this->nextReading = microtime(true) + $this->interval;
         }
 
         $wait = max(0.0, min(1.0, $this->nextReading - microtime(true)));
-        if ($this->events === null) {
-            usleep((int) ($wait * 1_000_000));
-        }
         $batch = [];
         while (count($batch) < self::BATCH && ($event = $this->events?->next($batch === [] ? $wait : 0.0)) !== null) {
             $batch[] = $event;

@@ -290,6 +290,11 @@ final class CeleryQueue extends Queue implements QueueContract, ClearableQueue
         return ($this->manager)($this->container);
     }
 
+    protected function isOnRabbitMq(): bool
+    {
+        return $this->settings()->broker->isRabbitMq();
+    }
+
     protected function broker(): Client
     {
         return (new ExtensionTransport($this->settings()))->client();

@@ -44,14 +44,14 @@ trait LooksUpQueues
 
     /**
      * Returns the number of tasks that workers hold, for all queues of the broker: Celery does not
-     * separate them by queue.
+     * separate them by queue. 0 on a RabbitMQ, which does not say it.
      *
      * @param  mixed  $queue
      * @return int
      */
     public function reservedSize($queue = null)
     {
-        return $this->broker()->heldTasks();
+        return $this->isOnRabbitMq() ? 0 : $this->broker()->heldTasks();
     }
 
     /**
@@ -79,4 +79,6 @@ trait LooksUpQueues
     abstract protected function queueFor(mixed $queue): string;
 
     abstract protected function broker(): Client;
+
+    abstract protected function isOnRabbitMq(): bool;
 }

@@ -84,17 +84,18 @@ final class RabbitMqTest extends TestCase
             'a' => Celery::task('proj.add', [1, 2]), 'b' => Celery::task('proj.add', [3, 4]),
         ])->post()->get(60));
 
-        $id = (string) Queue::connection('celery')->push(new FailsOnWorker('alas'));
-        $this->assertSame('PENDING', $this->app->make(TrackedJobs::class)->find('default', $id)?->state);
         $settings = Celery::settings();
         $listener = new Listener(
             (new ExtensionTransport($settings))->client(...),
             'default',
             $this->app->make(TrackedJobs::class),
             new Settlement($this->app),
-            0.5,
-            hasEvents: ! $settings->broker->isRabbitMq(),
+            600.0,
         );
+        // Only events can end the job: the next reading of results is far away.
+        $listener->turn();
+        $id = (string) Queue::connection('celery')->push(new FailsOnWorker('alas'));
+        $this->assertContains($this->app->make(TrackedJobs::class)->find('default', $id)?->state, ['PENDING', 'FAILURE']);
         Wait::until('the failure', 60, static function () use ($listener): bool {
             $listener->turn();
 
@@ -107,7 +108,14 @@ final class RabbitMqTest extends TestCase
         [$code, $output] = $this->command('celery:doctor', ['--json' => true]);
         $this->assertSame(0, $code, $output);
         $this->assertStringContainsString('"default: broker","ok":true', $output);
+        [$code, $output] = $this->command('celery:status', ['--json' => true]);
+        $this->assertSame([0, ['shop']], [$code, array_column(json_decode($output, true)['queues'], 'name')], $output);
         $worker->stop(60);
+        Celery::post('proj.add', [1, 2]);
+        $queue = Queue::connection('celery');
+        $this->assertSame([1, 0], [$queue->size(), $queue->reservedSize()]);
+        $this->command('queue:clear', ['connection' => 'celery', '--force' => true]);
+        $this->assertSame(0, $queue->size());
 
         // Results as replies, which need no Redis.
         config(['celery.track' => false, 'celery.connections.default.result_backend' => 'rpc://', 'celery.connections.default.queue' => 'replies']);
@@ -150,7 +158,7 @@ final class RabbitMqTest extends TestCase
             $this->markTestSkipped($e->getMessage());
         }
         $worker = new Background(
-            [$python, '-m', 'celery', '-A', 'proj', 'worker', '-l', 'info', '-P', 'threads', '-c', '2', '-Q', $queue],
+            [$python, '-m', 'celery', '-A', 'proj', 'worker', '-l', 'info', '-P', 'threads', '-c', '2', '-E', '-Q', $queue],
             $environment + [
                 'BROKER_URL' => $this->url, 'REDIS_URL' => (string) getenv('REDIS_URL'), 'TRANSPORT_OPTIONS' => '{}',
                 'PYTHONDONTWRITEBYTECODE' => '1', 'PYTHONUNBUFFERED' => '1',
