@@ -21,7 +21,8 @@ use Throwable;
 
 /**
  * Brings the ends of jobs on Celery workers into Laravel: `failed()`, `failed_jobs`, and events. It
- * goes on through outages of the broker and the database, until it gets SIGTERM or SIGINT.
+ * goes on through outages of the broker and the database, until it gets SIGTERM or SIGINT, or until
+ * `queue:restart` is called.
  */
 final class ListenCommand extends Command
 {
@@ -41,6 +42,8 @@ final class ListenCommand extends Command
     protected $description = 'Bring the outcomes of jobs on Celery into Laravel, and write the history of the dashboard';
 
     private bool $ends = false;
+
+    private mixed $known = null;
 
     public function handle(Factory $celery, TrackedJobs $jobs): int
     {
@@ -99,7 +102,12 @@ final class ListenCommand extends Command
         $this->obeySignals();
         $this->inform("Listening to the outcomes of [{$settings->name}]");
         $failures = 0;
+        $restart = $this->restart();
         while (! $this->ends) {
+            if ($this->restart() !== $restart) {
+                $this->inform('`queue:restart` was called');
+                break;
+            }
             try {
                 $listener->turn();
                 $settlement->storeRecords();
@@ -132,6 +140,17 @@ final class ListenCommand extends Command
         $lengths = new QueueLengths($settings, $this->laravel->make('config'));
 
         return new Recorder($minutes, $settings->name, $lengths->read(...), $keep, min(10.0, (float) $this->option('interval')));
+    }
+
+    /** Returns when `queue:restart` was called last. Laravel's workers end when that changes. */
+    private function restart(): mixed
+    {
+        try {
+            return $this->known = $this->laravel->make('cache')->store()->get('illuminate:queue:restart');
+        } catch (Throwable) {
+            // A cache that cannot be asked must not end the listener.
+            return $this->known;
+        }
     }
 
     private function obeySignals(): void

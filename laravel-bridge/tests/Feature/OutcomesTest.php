@@ -278,6 +278,31 @@ final class OutcomesTest extends TestCase
         $this->assertCount(2, $this->broker->messages('celery'));
     }
 
+    public function test_the_listener_ends_as_laravels_workers_do_at_queue_restart(): void
+    {
+        if (! function_exists('pcntl_alarm')) {
+            $this->markTestSkipped('this PHP has no signals');
+        }
+        $this->broker->finish($this->dispatched(), 'SUCCESS', 5);
+        Event::listen(TaskSucceeded::class, function (): void {
+            $this->app->make('cache')->store()->forever('illuminate:queue:restart', time());
+        });
+        $isLate = false;
+        pcntl_async_signals(true);
+        pcntl_signal(SIGALRM, static function () use (&$isLate): void {
+            $isLate = true;
+            posix_kill(getmypid(), SIGTERM);
+        });
+        pcntl_alarm(60);
+
+        [$code, $output] = $this->command('celery:listen');
+        pcntl_alarm(0);
+        array_map(static fn (int $signal) => pcntl_signal($signal, SIG_DFL), [SIGALRM, SIGTERM, SIGINT]);
+
+        $this->assertSame([0, false], [$code, $isLate]);
+        $this->assertStringContainsString('queue:restart', $output);
+    }
+
     public function test_the_doctor_says_whether_outcomes_arrive(): void
     {
         $checks = function (): array {
