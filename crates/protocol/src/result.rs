@@ -245,6 +245,25 @@ pub struct ResultDoc {
     pub extra: Fields,
 }
 
+/// The defined members. A stamp with such a name is left out: it would be read in place of the
+/// member.
+const MEMBERS: [&str; 14] = [
+    "status",
+    "result",
+    "traceback",
+    "children",
+    "date_done",
+    "group_id",
+    "parent_id",
+    "name",
+    "args",
+    "kwargs",
+    "worker",
+    "retries",
+    "queue",
+    "task_id",
+];
+
 /// The members that Celery's setting `result_extended` adds to a result.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -431,7 +450,9 @@ impl ResultDoc {
             doc.optional("queue", extended.queue.as_deref());
         }
         for (name, value) in self.extra.iter() {
-            doc.other(name, value);
+            if !MEMBERS.contains(&name) {
+                doc.other(name, value);
+            }
         }
         doc.string("task_id", &self.task_id);
         doc.end();

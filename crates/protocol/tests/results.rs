@@ -575,3 +575,18 @@ fn what_is_stored_in_a_form_is_recognised() {
     };
     assert!(huge.write(b"[123456789012345678901234567890]").is_err());
 }
+
+#[test]
+fn a_stamp_does_not_take_the_place_of_a_member() {
+    let mut doc = ResultDoc::success("x", to_raw_value(&1).unwrap(), "d");
+    for name in ["stamped_headers", "status", "task_id", "queue", "tenant"] {
+        doc.extra.insert(name, to_raw_value("FAILURE").unwrap());
+    }
+    let text = String::from_utf8(doc.encode()).unwrap();
+    assert_eq!(text.matches("\"status\"").count(), 1, "{text}");
+    assert_eq!(text.matches("\"task_id\"").count(), 1, "{text}");
+    assert!(
+        text.contains("\"tenant\"") && !text.contains("\"queue\""),
+        "{text}"
+    );
+}

@@ -9,7 +9,7 @@ use celery_protocol::redis_keys::Keys;
 
 use super::checked::strategy_name;
 use super::declaration::{Config, SETTINGS, Settings};
-use super::node::{host, node_name, of_node};
+use super::node::{direct_queue, host, node_name, of_node};
 use super::setting::Setting;
 use super::value::ConfigError;
 use crate::beat::{self, Section};
@@ -29,10 +29,10 @@ impl Config {
         let mut config = Config::of_each(settings)?;
         config.complete_broker()?;
         config.complete_results()?;
+        config.hostname = node_name(&config.hostname, &host());
         config.complete_queues()?;
         config.check_weights()?;
         config.check_annotations()?;
-        config.hostname = node_name(&config.hostname, &host());
         for file in [&mut config.logfile, &mut config.pidfile] {
             *file = file.take().map(|path| of_node(path, &config.hostname));
         }
@@ -121,6 +121,10 @@ impl Config {
             self.queues.push(self.default_queue.clone());
         }
         let excluded = self.exclude_queues.take().unwrap_or_default();
+        let own = direct_queue(&self.hostname);
+        if self.direct && !self.queues.contains(&own) {
+            self.queues.push(own);
+        }
         self.queues.retain(|queue| !excluded.contains(queue));
         if self.queues.is_empty() {
             let cause = "they exclude every queue; at least one is needed";

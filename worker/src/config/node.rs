@@ -19,6 +19,11 @@ pub(super) fn node_name(pattern: &str, host: &str) -> String {
     }
 }
 
+/// Returns the queue of a node alone, as Celery's `worker_direct` names it.
+pub(crate) fn direct_queue(node: &str) -> String {
+    format!("{node}.dq")
+}
+
 /// Expands the name of a node's file as Celery does: `%h` is the host of the node, `%n` the part
 /// of its name before the `@`, `%d` the domain. `%i` and `%I`, the number of a child process, are
 /// those of the main process.

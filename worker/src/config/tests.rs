@@ -201,7 +201,7 @@ fn the_reference_lists_the_settings_as_they_are_declared() {
 }
 
 /// A value of each setting as an option and in a file, and as `--print-config` prints it.
-const SAMPLES: [(&str, &str, &str, &str); 61] = [
+const SAMPLES: [(&str, &str, &str, &str); 62] = [
     (
         "broker",
         "redis://h/1",
@@ -219,6 +219,7 @@ const SAMPLES: [(&str, &str, &str, &str); 61] = [
     ("database_time_zone", "-02:00", "'-02:00'", "\"-02:00\""),
     ("queues", "a,b", "['a', 'b']", "[\"a\", \"b\"]"),
     ("exclude_queues", "b", "['b']", ""),
+    ("direct", "true", "true", "true"),
     ("queue_order_strategy", "sorted", "'sorted'", "\"sorted\""),
     (
         "queue_weights",
@@ -356,4 +357,18 @@ fn each_setting_has_names_of_its_own() {
 fn a_database_has_the_declared_number_of_connections_by_default() {
     let config = Config::new(Settings::default()).unwrap();
     assert_eq!(config.database_connections, crate::database::CONNECTIONS);
+}
+
+#[test]
+fn a_direct_queue_has_the_name_of_its_node() {
+    let queues = |toml: &str| {
+        let config = Settings::from_toml(toml).and_then(Config::new).unwrap();
+        (config.queues.clone(), config.to_string())
+    };
+    let (names, printed) = queues("direct = true\nhostname = 'w1@web'");
+    assert_eq!(names, ["celery", "w1@web.dq"]);
+    assert_eq!(queues(&printed).0, names);
+    let (names, _) = queues("worker_direct = true\nhostname = 'w1@web'\nqueues = ['mails']");
+    assert_eq!(names, ["mails", "w1@web.dq"]);
+    assert_eq!(queues("hostname = 'w1@web'").0, ["celery"]);
 }

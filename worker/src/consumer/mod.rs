@@ -187,10 +187,21 @@ impl View {
 
     /// Revokes tasks by their ids. Those that wait for their ETA are settled at once.
     pub(crate) async fn revoke<S: AsRef<str>>(&self, ids: &[S]) {
+        self.note_revoked(ids);
+        self.settle_revoked(ids).await;
+    }
+
+    /// Notes that tasks are revoked: from now on their code does not begin.
+    pub(crate) fn note_revoked<S: AsRef<str>>(&self, ids: &[S]) {
+        self.ledger.revoked.add(ids, Instant::now());
+    }
+
+    /// Settles the revoked tasks that wait for their ETA. Waits for the intake role, which may be
+    /// reading a large message.
+    pub(crate) async fn settle_revoked<S: AsRef<str>>(&self, ids: &[S]) {
         if ids.is_empty() {
             return;
         }
-        self.ledger.revoked.add(ids, Instant::now());
         let hashed = ids.iter().map(|id| hash(id.as_ref())).collect();
         // An error means that the consumer has ended: nothing waits any more.
         let _ = self.ask.send(Asked::Revoked(hashed)).await;

@@ -88,9 +88,12 @@ fn a_queue_that_cannot_be_consumed_is_refused_and_changes_nothing() {
     let Some(mut asking) = Asking::start(&redis) else {
         return;
     };
-    let mut worker = start_as(&redis, &worker_rights(), "Remote control listens");
+    // A queue that the user may read, and not change.
+    let rights = [&worker_rights()[..], &["%R~readable*"]].concat();
+    let mut worker = start_as(&redis, &rights, "Remote control listens");
     for (arguments, part) in [
         (json!({"queue": "mails"}), "PermissionError"),
+        (json!({"queue": "readable"}), "PermissionError"),
         (json!({"queue": ""}), "ValueError"),
         (json!({"queue": "a\nb"}), "ValueError"),
         (json!({"queue": "unacked"}), "ValueError"),

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
+use celery_protocol::message::{EncodeOptions, Task};
 use celery_testkit::{Process, Redis, RedisOptions};
+use serde_json::value::RawValue;
 
 use crate::world::*;
 
@@ -346,6 +348,25 @@ fn waiting_messages_can_be_deleted_at_the_start() {
     }
     assert_eq!(result(&redis, "a"), None);
     assert_eq!(count(&redis, &["LLEN", "celery"]), 1);
+}
+
+#[test]
+fn a_worker_can_have_a_queue_of_its_own() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let own = "w1@web.dq";
+    let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
+    let task = Task::new("direct", "proj.add", raw("[1, 2]"), raw("{}"));
+    let message = task.encode_redis(&EncodeOptions::new(own, "t")).unwrap();
+    let message = String::from_utf8(message).unwrap();
+    redis.cli(&["LPUSH", own, &message]).unwrap();
+    let other = start(&mut command(&redis, &["-n", "w2@web", "--direct"]));
+    let first = start(&mut command(
+        &redis,
+        &["-n", "w1@web", "--direct", "-l", "info"],
+    ));
+    wait_for_status(&redis, "direct", "SUCCESS", &first);
+    assert!(first.log().contains("[direct] received"), "{}", first.log());
+    drop(other);
 }
 
 #[test]

@@ -13,6 +13,7 @@
 
 mod amqp_readers;
 mod canvas_readers;
+mod control_readers;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -41,6 +42,7 @@ const COMPRESSIONS: &[Compression] = &[
 
 pub use amqp_readers::{amqp, amqp_session};
 pub use canvas_readers::canvas;
+pub use control_readers::control;
 
 /// The largest text that a reader may produce.
 const LIMIT: usize = 1 << 20;
@@ -62,6 +64,7 @@ pub const READERS: &[Reader] = &[
     ("amqp", amqp),
     ("amqp_session", amqp_session),
     ("canvas", canvas),
+    ("control", control),
 ];
 
 /// Reads an element of a queue. A task that was read can be marked as redelivered, held, restored

@@ -318,15 +318,27 @@ impl RedisControl {
         Ok(open)
     }
 
-    /// Reads the lists of a queue. Where the user may not touch them, Redis would refuse every claim
-    /// that names them.
+    /// Claims nothing from the lists of a queue. Where the user may not read or change them, Redis
+    /// would refuse every claim that names them.
     async fn try_look(&mut self, queue: &str) -> Result<(), Failure> {
         self.open().await?;
-        let mut exists = Cmd::new();
-        exists
-            .arg("EXISTS")
-            .arg(self.layout.keys.queue_lists(queue));
-        self.link.connection().await.query(&exists).await?;
+        let lists = self.layout.keys.queue_lists(queue);
+        let (keys, layout) = (3 + lists.len(), &self.layout);
+        let mut call = scripts::call(&scripts::ACK_CLAIM, keys, keys + 5 + 2 * lists.len(), 256);
+        call.arg(&layout.unacked)
+            .arg(&layout.index)
+            .arg(&layout.dead)
+            .arg(&lists);
+        // No messages, no tags, no acknowledgements.
+        call.arg(0).arg("").arg("").arg(0).arg(0);
+        for _ in &lists {
+            call.arg("").arg("");
+        }
+        self.link
+            .connection()
+            .await
+            .run(&scripts::ACK_CLAIM, &call)
+            .await?;
         self.link.worked();
         Ok(())
     }

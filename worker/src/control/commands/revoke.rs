@@ -36,7 +36,8 @@ pub(super) async fn run(
         .into_iter()
         .filter(|id| check_task_id(id).is_ok())
         .collect();
-    node.view.revoke(&ids).await;
+    // Running tasks end before anything is waited for.
+    node.view.note_revoked(&ids);
     let held = node.view.in_hand();
     let active: BTreeSet<&str> = held
         .iter()
@@ -62,6 +63,7 @@ pub(super) async fn run(
         }
         Ok::<_, String>(ended)
     });
+    node.view.settle_revoked(&ids).await;
     channel.revoke(Named::Ids, &ids).await;
     let stored = channel.store_revoked(&documents);
     if tokio::time::timeout(STORING, stored).await.is_err() {
