@@ -11,6 +11,7 @@ use CeleryBridge\Console\DoctorCommand;
 use CeleryBridge\Console\InspectCommand;
 use CeleryBridge\Console\InstallCommand;
 use CeleryBridge\Console\ListenCommand as ListenToOutcomes;
+use CeleryBridge\Console\MakeJobCommand;
 use CeleryBridge\Console\PostCommand;
 use CeleryBridge\Console\PurgeCommand;
 use CeleryBridge\Console\ResultCommand;
@@ -113,7 +114,7 @@ final class CeleryServiceProvider extends ServiceProvider
             $this->adaptQueueCommands();
             $this->commands([
                 DeadCommand::class, DoctorCommand::class, InspectCommand::class, InstallCommand::class, ListenToOutcomes::class,
-                PostCommand::class, PurgeCommand::class, ResultCommand::class, RevokeCommand::class, StatusCommand::class,
+                MakeJobCommand::class, PostCommand::class, PurgeCommand::class, ResultCommand::class, RevokeCommand::class, StatusCommand::class,
             ]);
             $this->loadMigrationsFrom(self::MIGRATIONS);
         }
