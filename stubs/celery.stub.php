@@ -517,7 +517,7 @@ namespace Celery {
         /**
          * Connects to nothing: the first call does. A setting that is null takes its INI directive, then Celery's default.
          *
-         * @param string|list<string>|null $broker URL: redis, rediss, redis+socket, sentinel, amqp, amqps; a list of the URLs of several Sentinels
+         * @param string|list<string>|null $broker URL: redis, rediss, redis+socket, sentinel, amqp, amqps; a list of the URLs of several Sentinels, or of the nodes of a RabbitMQ
          * @param string|list<string>|\PDO|null $backend URL; `'rpc://'` for replies over RabbitMQ; `'disabled'`; a PDO connection for Celery's database backend; null: the broker
          * @param string|null $queue default queue (`task_default_queue`)
          * @param array<string, string|array<string, mixed>|\Closure(string, list<mixed>, array<string, mixed>): (string|array<string, mixed>|null)> $routes glob of task names → queue, options, or a function; the first match counts

@@ -139,6 +139,21 @@ class RabbitMqTest extends TestCase
         ]));
     }
 
+    public function test_a_list_of_servers_is_tried_in_turn(): void
+    {
+        [$version, $db] = ['5.7', 1];
+        $queue = self::worker($version, $db);
+        $away = 'amqp://guest:guest@127.0.0.1:1//';
+        $lists = ["$away;" . getenv('AMQP_URL'), [$away, getenv('AMQP_URL')]];
+        foreach ($lists as $list) {
+            $client = new Client($list, Programs::redisUrl($db), queue: $queue);
+            $this->assertSame(5, $client->sendTask('proj.add', [2, 3])->get(60));
+            $this->assertContains($queue, array_column($client->control()->inspect(limit: 1, timeout: 60)->activeQueues()["$queue@" . gethostname()] ?? [], 'name'));
+        }
+        $celery = new \Celery($lists[0]);
+        $this->assertTrue($celery->PostTask('proj.add', [1, 1], false, $queue));
+    }
+
     public function test_pipelined_posts(): void
     {
         [$version, $db] = ['5.7', 1];

@@ -37,7 +37,11 @@ show(fn () => (new CeleryAdvanced($at([])))->PostTask('proj.add', [1]));
 ini_restore('celery.reply_queue');
 show(fn () => new Celery\Client('amqp://localhost', keyPrefix: 'p'));
 show(fn () => new Celery\Client('amqp://localhost', replicas: 1));
-show(fn () => new Celery\Client(['amqp://a', 'amqp://b']));
+show(fn () => new Celery\Client(['amqp://a', 'redis://b']));
+show(fn () => new Celery\Client('amqp://a;b'));
+echo "several servers are tried in turn:\n";
+show(fn () => (new Celery("amqp://u:hunter2@127.0.0.1:$port/shop;amqp://u:hunter2@localhost:$port/shop"))->PostTask('proj.add', [1]));
+show(fn () => (new Celery\Client(["amqp://127.0.0.1:$port", "amqps://[::1]:$port"]))->sendTask('proj.add'));
 echo "the results of these come as replies:\n";
 foreach ([new Celery\Client('amqp://localhost'), new Celery\Client('amqp://localhost', 'amqp://localhost'), new Celery\Client('amqp://localhost', 'rpc://')] as $client) {
     var_dump($client->__debugInfo()['backend']);
@@ -80,7 +84,11 @@ Celery\InvalidConfiguration: The result backend cannot be used: rpc:// means rep
 CeleryException: celery.reply_queue is "many"; it must be "process" or "task".
 Celery\InvalidConfiguration: The broker cannot be used: RabbitMQ has no keys, so keyPrefix has no meaning; for results in Redis use resultKeyPrefix.
 Celery\InvalidConfiguration: replicas is a setting for Redis. %s
-Celery\InvalidConfiguration: A list of URLs for failover is not supported yet, except those of Sentinels: name one server.
+Celery\InvalidConfiguration: A list of URLs is one of Sentinels, or of RabbitMQs of one cluster. Name one server.
+Celery\InvalidConfiguration: The broker cannot be used: %s whole URLs with a semicolon between them, as in amqp://a;amqp://b%s
+several servers are tried in turn:
+CeleryConnectionException: Cannot reach the broker amqp://u:********@127.0.0.1:%d/shop;amqp://u:********@localhost:%d/shop: 127.0.0.1:%d: %srefused%s; localhost:%d: %s The task was not queued. Check that RabbitMQ runs there, and the host and the port.
+Celery\CircuitOpen: Cannot reach the broker amqp://guest:********@127.0.0.1:%d//;amqps://guest:********@[::1]:%d//: 3 calls in a row could not connect %s (127.0.0.1:%d: %s; [::1]:%d: %s), %s
 the results of these come as replies:
 string(6) "rpc://"
 string(6) "rpc://"

@@ -252,7 +252,8 @@ fn backend(call: &Call<'_>, broker: &Connection, extras: &Extras) -> Result<Back
     Ok(backend.map_or(Backend::Broker, Backend::Other))
 }
 
-/// Returns the URL of an argument, which may be a list: one URL, or those of several Sentinels.
+/// Returns the URL of an argument, which may be a list: one URL, or those of several Sentinels,
+/// or of the nodes of a RabbitMQ.
 fn url(call: &Call<'_>, index: usize, server: &Zval) -> Result<String, Thrown> {
     let list = value::elements(server).unwrap_or(std::slice::from_ref(server));
     let urls = list.iter().map(|url| value::bytes(url.dereference()));
@@ -260,16 +261,20 @@ fn url(call: &Call<'_>, index: usize, server: &Zval) -> Result<String, Thrown> {
     let Some(urls) = urls.collect::<Option<Vec<_>>>() else {
         return Err(call.refuse(index, "must be a URL or a list of URLs"));
     };
-    let of_sentinel = |url: &&str| {
-        let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-        scheme.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("sentinel"))
+    let all_of = |schemes: &[&str]| {
+        urls.iter().all(|url| {
+            let scheme = url.split_once("://").map(|(scheme, _)| scheme.trim());
+            let is = |one: &&str| scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(one));
+            schemes.iter().any(is)
+        })
     };
     match urls.as_slice() {
         [only] => Ok((*only).to_owned()),
-        [_, ..] if urls.iter().all(of_sentinel) => Ok(urls.join(";")),
+        [_, ..] if all_of(&["sentinel"]) || all_of(&["amqp", "amqps", "pyamqp"]) => {
+            Ok(urls.join(";"))
+        }
         [_, ..] => Err(unusable(
-            "A list of URLs for failover is not supported yet, except those of Sentinels: name one \
-             server.",
+            "A list of URLs is one of Sentinels, or of RabbitMQs of one cluster. Name one server.",
         )),
         [] => Err(call.refuse(index, "must be a URL or a list of URLs")),
     }

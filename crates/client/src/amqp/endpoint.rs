@@ -4,9 +4,15 @@
 //! in kombu: `guest:guest@localhost:5672//`. The virtual host follows the first slash and may
 //! begin with a slash itself. All parts are percent-decoded.
 //!
+//! Several URLs with `;` between them are a list: the nodes of a cluster. As in kombu, a client uses
+//! one of them, and tries the others in turn if it cannot be reached. Each has its own login and
+//! parameters.
+//!
 //! Parameters are `heartbeat` (seconds; 0, the default, switches heartbeats off), `login_method`
 //! (`PLAIN`, or `EXTERNAL` for a login by the client's certificate) and Celery's `ssl_…`.
 //! Parameters that tune py-amqp's sockets are ignored; any other parameter is an error.
+
+mod list;
 
 use std::fmt;
 use std::path::Path;
@@ -63,6 +69,8 @@ pub struct AmqpEndpoint {
     external: bool,
     pub(crate) vhost: String,
     heartbeat: u16,
+    /// The other servers of a list.
+    pub(crate) others: Vec<AmqpEndpoint>,
 }
 
 impl AmqpEndpoint {
@@ -76,14 +84,14 @@ impl AmqpEndpoint {
     }
 
     pub(crate) fn read(url: &UrlText<'_>) -> Result<Self, ConfigError> {
+        if url.is_list() {
+            return Self::read_list(url.text());
+        }
         let secure = match url.scheme() {
             "amqp" | "pyamqp" => false,
             "amqps" => true,
             _ => return Err(url.unknown_scheme()),
         };
-        if url.is_list() {
-            return Err(ConfigError::SeveralServers);
-        }
         if cuts_login(url.rest()) {
             return Err(ConfigError::NotEncoded);
         }
@@ -137,7 +145,14 @@ impl AmqpEndpoint {
             external: false,
             vhost,
             heartbeat: 0,
+            others: Vec::new(),
         }
+    }
+
+    /// Returns host and port.
+    pub(crate) fn host_and_port(&self) -> String {
+        let (host, port) = self.place();
+        format!("{}:{port}", bracketed(host))
     }
 
     fn set_parameter(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
@@ -176,7 +191,7 @@ impl AmqpEndpoint {
         Ok(())
     }
 
-    /// Returns the address to connect to.
+    /// Returns the address to connect to: of a list, that of its first server.
     pub fn address(&self) -> &Address {
         &self.address
     }
@@ -189,7 +204,8 @@ impl AmqpEndpoint {
     /// Sets the authority to trust if the endpoint uses TLS and names none.
     #[must_use]
     pub fn with_default_ca_file(mut self, file: &Path) -> Self {
-        if let Some(tls) = &mut self.tls {
+        let others = self.others.iter_mut().map(|other| &mut other.tls);
+        for tls in std::iter::once(&mut self.tls).chain(others).flatten() {
             tls.set_default_ca_file(file);
         }
         self
@@ -221,27 +237,38 @@ impl AmqpEndpoint {
     }
 
     /// Returns a name for this connection: a hash of scheme, host, port, virtual host and user. It
-    /// is equal in every process and for every password.
+    /// is equal in every process and for every password. The order of a list does not matter.
     pub fn identity(&self) -> String {
+        let mut names: Vec<String> = self.hosts().map(Self::identity_of_one).collect();
+        if names.len() == 1 {
+            return names.remove(0);
+        }
+        names.sort_unstable();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        identity(&names)
+    }
+
+    fn identity_of_one(&self) -> String {
         let (host, port) = self.place();
         let parts = [self.scheme(), &host.to_ascii_lowercase(), &port];
         identity(&[&parts[..], &[&self.vhost, &self.username]].concat())
     }
 
-    /// Returns the URL with a masked password, for messages and logs.
+    /// Returns the URL with a masked password, for messages and logs. Of a list, it returns all URLs.
     pub fn display_url(&self) -> String {
-        let (host, port) = self.place();
-        let host = if host.contains(':') {
-            format!("[{host}]")
-        } else {
-            host.to_owned()
-        };
+        let urls: Vec<String> = self.hosts().map(Self::display_url_of_one).collect();
+        urls.join(";")
+    }
+
+    /// Returns the URL of the first server of a list.
+    pub(crate) fn display_url_of_one(&self) -> String {
         let vhost = match &*self.vhost {
             "/" => "/".to_owned(),
             vhost => encode(vhost),
         };
         let login = masked_login(Some(&self.username), true);
-        format!("{}://{login}{host}:{port}/{vhost}", self.scheme())
+        let place = self.host_and_port();
+        format!("{}://{login}{place}/{vhost}", self.scheme())
     }
 
     fn place(&self) -> (&str, String) {
@@ -254,6 +281,14 @@ impl AmqpEndpoint {
 
     fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "amqps" } else { "amqp" }
+    }
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
     }
 }
 
@@ -355,7 +390,10 @@ mod tests {
             "amqp+tls://h",
             "amqp://h:port",
             "amqp://h:99999",
-            "amqp://a;amqp://b",
+            "amqp://a;b",
+            "amqp://a;",
+            "amqp://a;redis://b",
+            "amqp://a;amqp://b?unknown=1",
             "amqp://a,b//",
             "amqp://u:p#w@h",
             "amqp://u:p/w@h//",

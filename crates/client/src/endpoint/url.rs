@@ -34,6 +34,7 @@ const OTHER_BACKENDS: [&str; 22] = [
 
 /// A URL as text, divided at `://`.
 pub(crate) struct UrlText<'t> {
+    text: &'t str,
     /// The scheme as it was written.
     written: &'t str,
     /// The scheme in lower case.
@@ -61,6 +62,7 @@ impl<'t> UrlText<'t> {
             _ => return Err(ConfigError::NotAUrl),
         };
         Ok(Self {
+            text,
             written,
             scheme: written.to_ascii_lowercase(),
             rest,
@@ -70,6 +72,11 @@ impl<'t> UrlText<'t> {
     /// Returns the scheme in lower case.
     pub(crate) fn scheme(&self) -> &str {
         &self.scheme
+    }
+
+    /// Returns the whole text, without white space around it.
+    pub(crate) fn text(&self) -> &'t str {
+        self.text
     }
 
     /// Returns the text after `://`.

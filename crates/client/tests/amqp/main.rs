@@ -10,6 +10,7 @@
 
 mod connect;
 mod faults;
+mod lists;
 mod publish;
 mod python;
 mod receive;

@@ -16,14 +16,44 @@ use crate::transport::Transport;
 const NOT_ALLOWED: u16 = 530;
 
 impl Connection {
-    /// Connects, logs in and chooses the virtual host, all before one deadline.
+    /// Connects, logs in and chooses the virtual host, all before one deadline. The servers of a
+    /// list are tried in turn, each for an equal part of the time left.
     ///
     /// # Errors
     ///
     /// [`Failure::Denied`] if the server rejects the login or has no such virtual host;
     /// [`Failure::Connect`] for everything else, including the deadline.
     pub async fn open(endpoint: &AmqpEndpoint, options: &ConnectOptions) -> Result<Self, Failure> {
-        let deadline = Instant::now() + options.connect_timeout;
+        let end = Instant::now() + options.connect_timeout;
+        if !endpoint.is_list() {
+            return Self::open_before(endpoint, options, end).await;
+        }
+        let hosts: Vec<&AmqpEndpoint> = endpoint.hosts().collect();
+        let (mut reasons, mut denied) = (Vec::new(), 0);
+        for (host, left) in hosts.iter().zip((1..=hosts.len()).rev()) {
+            let now = Instant::now();
+            let part = end.saturating_duration_since(now) / u32::try_from(left).unwrap_or(1);
+            match Self::open_before(host, options, now + part).await {
+                Ok(opened) => return Ok(opened),
+                Err(failure) => {
+                    denied += usize::from(matches!(failure, Failure::Denied(_)));
+                    reasons.push(format!("{}: {failure}", host.host_and_port()));
+                }
+            }
+        }
+        let reason = reasons.join("; ");
+        Err(if denied == hosts.len() {
+            Failure::Denied(reason)
+        } else {
+            Failure::Connect(reason)
+        })
+    }
+
+    async fn open_before(
+        endpoint: &AmqpEndpoint,
+        options: &ConnectOptions,
+        deadline: Instant,
+    ) -> Result<Self, Failure> {
         let opening = Self::try_open(endpoint, options, deadline);
         match timeout_at(deadline, opening).await {
             Ok(opened) => opened,

@@ -11,6 +11,8 @@ use super::owing::Owing;
 use crate::amqp::AmqpEndpoint;
 use crate::amqp::QueueType;
 use crate::blocking::connect::Connect;
+use crate::blocking::not_open::{NotOpen, took_longer};
+use crate::blocking::resolve;
 use crate::blocking::{CircuitOptions, Process, Wait};
 use crate::error::{ClientError, PublishError};
 
@@ -65,6 +67,8 @@ pub struct Client {
     pub(super) owing: Option<Owing>,
     /// Failures of pipelined posts.
     pub(super) late: Vec<PublishError>,
+    /// The index of the server that was reached last, if the endpoint is a list.
+    preferred: usize,
     /// The process that made the connection. In a fork of it, the connection belongs to the parent.
     owner: Process,
 }
@@ -78,6 +82,7 @@ impl Client {
             kept: None,
             owing: None,
             late: Vec::new(),
+            preferred: 0,
             owner: Process::current(),
         }
     }
@@ -189,8 +194,9 @@ impl Client {
             timeout: options.connect_timeout,
             circuit: options.circuit,
         };
+        let preferred = &mut self.preferred;
         let mut link = connect.run(wait, |wait| {
-            Link::open(&self.endpoint, options.max_body, wait)
+            open_one_of(&self.endpoint, preferred, options.max_body, wait)
         })?;
         link.spin(options.spin);
         Ok(Box::new(link))
@@ -215,6 +221,68 @@ impl Client {
     pub(super) fn pretend_fork(&mut self) {
         self.owner = Process::another();
     }
+}
+
+/// Opens a connection to one of the servers of an endpoint. They are tried in turn, first the one
+/// that was reached last. Each gets an equal part of the time left.
+fn open_one_of(
+    endpoint: &AmqpEndpoint,
+    preferred: &mut usize,
+    max_body: usize,
+    wait: &mut Wait<'_>,
+) -> Result<Link, NotOpen> {
+    if !endpoint.is_list() {
+        return Link::open(endpoint, max_body, wait);
+    }
+    let hosts: Vec<&AmqpEndpoint> = endpoint.hosts().collect();
+    let (mut reasons, mut again) = (Vec::new(), false);
+    let mut refusals = Vec::new();
+    let turns = (0..hosts.len()).map(|turn| (*preferred + turn) % hosts.len());
+    for (index, left) in turns.zip((1..=hosts.len()).rev()) {
+        let nth = u32::try_from(left).unwrap_or(u32::MAX);
+        let host = hosts[index];
+        let not_open = match Link::open(host, max_body, &mut wait.share(nth, Duration::ZERO)) {
+            Ok(link) => {
+                *preferred = index;
+                return Ok(link);
+            }
+            Err(not_open) => not_open,
+        };
+        if not_open.error.ends_call() {
+            return Err(not_open);
+        }
+        // The name may lead to another server now.
+        resolve::forget_address(host.address());
+        again |= not_open.again;
+        let reason = match &not_open.error {
+            ClientError::Connect { reason, .. } => reason.clone(),
+            ClientError::Timeout { what, after } => took_longer(what, *after),
+            ClientError::Tls { endpoint, problem } => problem.named_for(endpoint),
+            ClientError::Auth { answer, .. } => {
+                let reason = format!("it refused the credentials ({answer})");
+                refusals.push(answer.clone());
+                reason
+            }
+            other => other.to_string(),
+        };
+        reasons.push(format!("{}: {reason}", host.host_and_port()));
+    }
+    let shown = endpoint.display_url();
+    if refusals.len() == hosts.len()
+        && let Some(answer) = refusals.pop()
+    {
+        let endpoint = shown;
+        return Err(NotOpen::for_good(ClientError::Auth { endpoint, answer }));
+    }
+    let error = ClientError::Connect {
+        endpoint: shown,
+        reason: reasons.join("; "),
+    };
+    Err(if again {
+        NotOpen::for_now(error)
+    } else {
+        NotOpen::for_good(error)
+    })
 }
 
 /// Asks for an answer that changes nothing: the limit of deliveries, which this client sets before

@@ -31,6 +31,14 @@ impl Server for AmqpEndpoint {
         self.address()
     }
 
+    fn place(&self) -> String {
+        let places: Vec<String> = self
+            .hosts()
+            .map(|host| host.address().to_string())
+            .collect();
+        places.join(";")
+    }
+
     fn tls(&self) -> Option<&TlsOptions> {
         self.tls()
     }

@@ -43,18 +43,29 @@ impl EndpointBuilder {
     pub(super) fn beside_amqp(self, endpoint: Arc<AmqpEndpoint>) -> Result<Endpoint, ConfigError> {
         self.refuse_options_of_redis()?;
         let mut endpoint = Arc::unwrap_or_clone(endpoint);
+        for mut other in std::mem::take(&mut endpoint.others) {
+            self.agree(&mut other)?;
+            endpoint.others.push(other);
+        }
+        self.agree(&mut endpoint)?;
+        Ok(endpoint.into())
+    }
+
+    /// Compares these options with those of one URL, and adds TLS options to it.
+    fn agree(&self, endpoint: &mut AmqpEndpoint) -> Result<(), ConfigError> {
         let differs = |what| Err(ConfigError::Contradiction { what });
         if let (Some(port), Address::Tcp { port: of_url, .. }) = (self.port, &endpoint.address)
             && port != *of_url
         {
             return differs("a port beside a URL with another one");
         }
-        if self.login.is_some_and(|login| login != endpoint.username) {
+        if let Some(login) = &self.login
+            && *login != endpoint.username
+        {
             return differs("a login beside a URL with another one");
         }
-        if self
-            .password
-            .is_some_and(|password| password != endpoint.password)
+        if let Some(password) = &self.password
+            && *password != endpoint.password
         {
             return differs("a password beside a URL with another one");
         }
@@ -63,17 +74,17 @@ impl EndpointBuilder {
         {
             return differs("a virtual host beside a URL with another one");
         }
-        if let Some(tls) = self.tls {
+        if let Some(tls) = &self.tls {
             match &mut endpoint.tls {
                 None => return differs("TLS options beside a URL without TLS"),
-                Some(of_url) if *of_url == TlsOptions::default() => *of_url = tls,
-                Some(of_url) if tls != TlsOptions::default() && tls != *of_url => {
+                Some(of_url) if *of_url == TlsOptions::default() => *of_url = tls.clone(),
+                Some(of_url) if *tls != TlsOptions::default() && tls != of_url => {
                     return differs("TLS options beside a URL with others");
                 }
                 Some(_) => {}
             }
         }
-        Ok(endpoint.into())
+        Ok(())
     }
 
     /// Refuses options that only Redis has.
@@ -136,6 +147,11 @@ mod tests {
         let builder = build("amqps://h").tls_option("cafile", "/ca.pem").unwrap();
         let ca = rabbitmq(builder).tls.clone().and_then(|tls| tls.ca_file);
         assert_eq!(ca.as_deref(), Some(std::path::Path::new("/ca.pem")));
+        let list = build("amqps://a;amqps://b").tls_option("cafile", "/ca.pem");
+        let of_last = rabbitmq(list.unwrap()).others[0].tls.clone();
+        assert!(of_last.is_some_and(|tls| tls.ca_file.is_some()));
+        assert!(build("amqps://a;amqp://b").tls().build().is_err());
+        assert!(build("amqp://a;amqp://u@b").login("guest").build().is_err());
         let other = build("amqps://h?ssl_ca_certs=/a.pem").tls_option("cafile", "/ca.pem");
         assert!(other.unwrap().build().is_err());
     }

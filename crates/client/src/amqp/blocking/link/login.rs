@@ -26,7 +26,7 @@ impl Link {
         options.channel_max = OTHERS;
         options.max_body = max_body;
         let mut link = Self {
-            shown: endpoint.display_url(),
+            shown: endpoint.display_url_of_one(),
             stream,
             session: Session::new(options),
             sent: 0,
