@@ -7,6 +7,7 @@ use Celery\Chord;
 use Celery\Client;
 use Celery\Group;
 use CeleryTests\Background;
+use CeleryTests\Fpm;
 use CeleryTests\Programs;
 use CeleryTests\Wait;
 use PHPUnit\Framework\TestCase;
@@ -268,6 +269,28 @@ class RabbitMqResultsTest extends TestCase
         // It is declared as the guide says.
         $arguments = "{'x-queue-type': 'classic', 'x-expires': 3600000, 'x-max-length': 100000, 'x-message-ttl': 3600000}";
         self::python("channel.queue_declare('$body', durable=True, auto_delete=False, arguments=$arguments)");
+    }
+
+    public function test_a_request_reads_and_keeps_nothing_of_an_earlier_one_of_its_process(): void
+    {
+        $queue = self::queue();
+        $pages = new Fpm(Programs::root() . '/php-tests/fpm/pages');
+        $ready = fn (string $queue) => (int) self::python("print(channel.queue_declare('$queue', passive=True).message_count)");
+        // The address of the process.
+        $pages->get('replies.php', ['posts' => 1, 'queue' => 'unread.fpm']);
+        $address = self::python("print(channel.basic_get('unread.fpm', no_ack=True).properties['reply_to'])");
+        $first = $pages->get('replies.php', ['posts' => 5, 'queue' => $queue])->told();
+        Wait::until('the replies', 60, fn () => $ready($address) === 5);
+        $second = $pages->get('replies.php', ['read' => 'state', 'id' => $first['id']])->told();
+        $this->assertSame($first['pid'], $second['pid']);
+        $this->assertStringContainsString('is not known here', $second['read']);
+        // The first post of a request removes what earlier ones did not read.
+        $pages->get('replies.php', ['posts' => 6, 'queue' => $queue]);
+        Wait::until('all replies', 60, fn () => $ready($address) === 6);
+        $this->assertSame($first['pid'], $pages->get('replies.php', ['posts' => 1, 'queue' => 'unread.fpm'])->told()['pid']);
+        $this->assertSame(0, $ready($address));
+        $third = $pages->get('replies.php', ['posts' => 3, 'queue' => $queue, 'read' => 'last'])->told();
+        $this->assertSame([$first['pid'], 4], [$third['pid'], $third['read']]);
     }
 
     public function test_a_queue_that_is_gone_and_a_server_that_does_not_answer(): void
