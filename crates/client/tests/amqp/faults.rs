@@ -192,6 +192,38 @@ fn an_alarm_is_reported_as_such() {
 }
 
 #[test]
+fn a_withdrawn_permission_refuses_posts_until_it_is_given_back() {
+    let node = node();
+    let may_write = |pattern: &str| {
+        let everything = "<<\".*\">>";
+        node.eval(&format!(
+            "rabbit_auth_backend_internal:set_permissions(<<\"guest\">>, <<\"/\">>, {everything}, \
+             <<\"{pattern}\">>, {everything}, <<\"test\">>)"
+        ))
+        .unwrap();
+    };
+    let mut client = client(&node.url());
+    within(LONG, |wait| {
+        client.declare_queue(&Queue::durable("q"), wait)
+    })
+    .unwrap();
+    within(LONG, |wait| client.publish(&post("q", "before"), wait)).unwrap();
+
+    // A channel remembers what it was allowed; another connection asks the server.
+    may_write("^nothing$");
+    let mut other = super::client(&node.url());
+    for id in ["refused", "again"] {
+        let refused = within(LONG, |wait| other.publish(&post("q", id), wait)).unwrap_err();
+        let closed = matches!(&*refused.cause, ClientError::Broker(close) if close.code == 403);
+        assert!(closed && !refused.outcome_unknown, "{refused}");
+    }
+
+    may_write(".*");
+    within(LONG, |wait| other.publish(&post("q", "after"), wait)).unwrap();
+    assert_eq!(drain(&mut client, "q"), ["before", "after"]);
+}
+
+#[test]
 fn heartbeats_keep_a_waiting_connection_and_end_a_dead_one() {
     let node = RabbitMqOptions::new()
         .set("heartbeat", "2")
