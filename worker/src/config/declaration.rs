@@ -195,13 +195,13 @@ declare_settings! {
         example: "[\"mails\"]",
     }
 
-    /// Makes the worker also consume a queue of its own: its node's name with `.dq` after it.
+    /// Makes the worker also consume a queue of its own: its node's name with `.dq2` after it.
     direct: bool = false {
         group: Queues,
         alias: "worker_direct",
         value: "BOOL",
-        help: "Also consume a queue of this worker alone: the node's name with `.dq` after it",
-        more: "Such as `celery@web1.dq`, for tasks that this worker must run",
+        help: "Also consume a queue of this worker alone: the node's name with `.dq2` after it",
+        more: "Such as `celery@web1.dq2`, for tasks that this worker must run",
         celery: "worker_direct",
         builder: |direct: bool| direct,
         example: "true",

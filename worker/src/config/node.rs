@@ -19,9 +19,10 @@ pub(super) fn node_name(pattern: &str, host: &str) -> String {
     }
 }
 
-/// Returns the queue of a node alone, as Celery's `worker_direct` names it.
+/// Returns the queue of a node alone: Celery's `WORKER_DIRECT_QUEUE_FORMAT`, which is the same from 5.2
+/// to 5.7. Celery's documentation says `.dq`.
 pub(crate) fn direct_queue(node: &str) -> String {
-    format!("{node}.dq")
+    format!("{node}.dq2")
 }
 
 /// Expands the name of a node's file as Celery does: `%h` is the host of the node, `%n` the part

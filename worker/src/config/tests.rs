@@ -366,9 +366,9 @@ fn a_direct_queue_has_the_name_of_its_node() {
         (config.queues.clone(), config.to_string())
     };
     let (names, printed) = queues("direct = true\nhostname = 'w1@web'");
-    assert_eq!(names, ["celery", "w1@web.dq"]);
+    assert_eq!(names, ["celery", "w1@web.dq2"]);
     assert_eq!(queues(&printed).0, names);
     let (names, _) = queues("worker_direct = true\nhostname = 'w1@web'\nqueues = ['mails']");
-    assert_eq!(names, ["mails", "w1@web.dq"]);
+    assert_eq!(names, ["mails", "w1@web.dq2"]);
     assert_eq!(queues("hostname = 'w1@web'").0, ["celery"]);
 }

@@ -353,7 +353,7 @@ fn waiting_messages_can_be_deleted_at_the_start() {
 #[test]
 fn a_worker_can_have_a_queue_of_its_own() {
     let redis = Redis::start(RedisOptions::new()).unwrap();
-    let own = "w1@web.dq";
+    let own = "w1@web.dq2";
     let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
     let task = Task::new("direct", "proj.add", raw("[1, 2]"), raw("{}"));
     let message = task.encode_redis(&EncodeOptions::new(own, "t")).unwrap();

@@ -18,7 +18,7 @@ pub(super) fn run(node: &Node) -> Answer {
 }
 
 /// The exchange of the queues of single workers: Celery's `WORKER_DIRECT_EXCHANGE`.
-const DIRECT: &str = "C.dq";
+const DIRECT: &str = "C.dq2";
 
 /// Describes a queue as Celery declares it on Redis: bound to a direct exchange, which has the name
 /// of the queue unless it belongs to one worker alone.
