@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use celery_testkit::{Fault, MariaDb, Postgres, Proxy};
 use celery_worker::{Database, Kind};
+use serde::Deserialize;
 use serde_json::json;
 
 const TABLE: &str = "CREATE TABLE t (id INT UNSIGNED PRIMARY KEY, name VARCHAR(20))";
@@ -46,6 +47,141 @@ async fn same_everywhere(database: &Database) {
     let params = [("id", json!(1)), ("name", json!("twice"))];
     let twice = database.execute("INSERT INTO t (id, name) VALUES (:id, :name)", &params);
     assert_eq!(twice.await.unwrap_err().kind(), Kind::Statement);
+}
+
+/// A row of [`TYPES_MYSQL`] or [`TYPES_POSTGRES`].
+#[derive(Debug, Deserialize, PartialEq)]
+struct Typed {
+    id: u64,
+    flag: bool,
+    small: Option<i16>,
+    exact: String,
+    real: f64,
+    word: String,
+    raw: Vec<u8>,
+    day: String,
+    moment: String,
+    clock: String,
+    tree: Tree,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+struct Tree {
+    a: Vec<Option<i64>>,
+}
+
+const TYPES_MYSQL: &str = "CREATE TABLE typed (id BIGINT UNSIGNED, flag BOOLEAN, small SMALLINT, \
+    exact DECIMAL(20, 4), `real` FLOAT, word ENUM('open', 'ü'), raw VARBINARY(9), day DATE, \
+    moment DATETIME(6), clock TIME, tree JSON)";
+const TYPES_POSTGRES: &str = "CREATE TYPE words AS ENUM ('open', 'ü'); \
+    CREATE TABLE typed (id bigint, flag boolean, small smallint, \
+    exact numeric(20, 4), \"real\" real, word words, raw bytea, day date, moment timestamp, \
+    clock time, tree jsonb)";
+
+/// Reads rows of many types, and refuses what does not fit.
+async fn rows_are_read(database: &Database, real: &str, raw: &str) {
+    let sql = format!(
+        "INSERT INTO typed VALUES (9007199254740993, true, NULL, -12345678901.5, 0.1, 'ü', {raw}, \
+         '2026-05-02', '2026-05-02 03:04:05.5', '03:04:05', '{{\"a\": [1, null]}}')"
+    );
+    database.execute(&sql, &[]).await.unwrap();
+    let all = format!(
+        "SELECT id, flag, small, exact, {real}, word, raw, day, moment, clock, tree FROM typed \
+         WHERE id = :id"
+    );
+    let params = [("id", json!(9_007_199_254_740_993_u64))];
+    let expected = Typed {
+        id: 9_007_199_254_740_993,
+        flag: true,
+        small: None,
+        exact: "-12345678901.5000".to_owned(),
+        real: 0.1,
+        word: "ü".to_owned(),
+        raw: vec![0, 255],
+        day: "2026-05-02".to_owned(),
+        moment: "2026-05-02T03:04:05.500000".to_owned(),
+        clock: "03:04:05".to_owned(),
+        tree: Tree {
+            a: vec![Some(1), None],
+        },
+    };
+    let read: Vec<Typed> = database.rows(&all, &params).await.unwrap();
+    assert_eq!(read, [expected]);
+    let none: Option<Typed> = database.one(&all, &[("id", json!(1))]).await.unwrap();
+    assert_eq!(none, None);
+    // The sum of integers is a decimal in MySQL.
+    let sum: Option<i64> = database
+        .one(
+            "SELECT SUM(n) FROM (SELECT 3 AS n UNION ALL SELECT 4) AS t",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(sum, Some(7));
+    // The connection goes on after a query of which only the first row was read.
+    let many =
+        "SELECT a.n FROM (SELECT 1 AS n UNION ALL SELECT 2 UNION ALL SELECT 3) AS a ORDER BY n";
+    let both = database.transaction(move |open| {
+        Box::pin(async move {
+            let first: Option<i64> = open.one(many, &[]).await?;
+            let all: Vec<(i64,)> = open.rows(many, &[]).await?;
+            Ok((first, all))
+        })
+    });
+    assert_eq!(both.await.unwrap(), (Some(1), vec![(1,), (2,), (3,)]));
+    let wrong = database.rows::<(u8,)>("SELECT 300 AS n", &[]).await;
+    let wrong = wrong.unwrap_err().to_string();
+    assert!(wrong.starts_with("the column n: invalid value"), "{wrong}");
+}
+
+#[tokio::test]
+async fn rows_of_mariadb() {
+    let server = MariaDb::start().unwrap();
+    server.sql(TYPES_MYSQL).unwrap();
+    let database = Database::from_url(&server.url()).unwrap();
+    rows_are_read(&database, "`real`", "x'00ff'").await;
+}
+
+#[tokio::test]
+async fn rows_of_postgres() {
+    let server = Postgres::start().unwrap();
+    server.sql(TYPES_POSTGRES).unwrap();
+    let database = Database::from_url(&server.url()).unwrap();
+    rows_are_read(&database, "\"real\"", "'\\x00ff'").await;
+    let moment = "SELECT TIMESTAMPTZ '2026-05-02 03:04:05+02' AS at, \
+        '6f9619ff-8b86-d011-b42d-00cf4fc964ff'::uuid AS id";
+    let row: Option<(String, String)> = database.one(moment, &[]).await.unwrap();
+    let (at, id) = row.unwrap();
+    assert_eq!(at, "2026-05-02T01:04:05+00:00");
+    assert_eq!(id, "6f9619ff-8b86-d011-b42d-00cf4fc964ff");
+    let unread = database
+        .rows::<(String,)>("SELECT point(1, 2) AS p", &[])
+        .await;
+    let unread = unread.unwrap_err().to_string();
+    assert!(
+        unread.contains("column p:") && unread.contains("POINT"),
+        "{unread}"
+    );
+}
+
+/// A row of SQLite, with a value of each of its types.
+type Row = (i64, f64, String, Vec<u8>, Option<bool>);
+
+#[tokio::test]
+async fn rows_of_sqlite() {
+    let database = Database::from_url("sqlite::memory:").unwrap();
+    let rows: Vec<Row> = database
+        .rows(
+            "SELECT 1, 2.5, 'ü', x'00ff', NULL UNION ALL SELECT 2, 0.0, '', x'', 1",
+            &[],
+        )
+        .await
+        .unwrap();
+    let expected = vec![
+        (1, 2.5, "ü".to_owned(), vec![0, 255], None),
+        (2, 0.0, String::new(), vec![], Some(true)),
+    ];
+    assert_eq!(rows, expected);
 }
 
 #[tokio::test]

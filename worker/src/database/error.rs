@@ -107,6 +107,17 @@ impl DatabaseError {
         }
     }
 
+    /// Makes the error for a row whose values do not fit the type that the task reads.
+    pub(super) fn unreadable(message: String) -> Self {
+        DatabaseError {
+            kind: Kind::Statement,
+            name: WRONG_VALUE,
+            code: None,
+            message,
+            waits_for: None,
+        }
+    }
+
     /// Makes the error for a wait in which all connections were in use.
     pub(super) fn busy(waited: Duration) -> Self {
         DatabaseError {

@@ -13,6 +13,7 @@
 
 mod binding;
 mod caller;
+mod cells;
 mod connection;
 mod dialect;
 mod error;
@@ -27,6 +28,7 @@ mod pool;
 mod prepare;
 mod purpose;
 mod refusal;
+mod rows;
 mod sample;
 mod session;
 mod shape;
@@ -50,6 +52,7 @@ use futures_util::future::BoxFuture;
 use health::Health;
 use pool::Pool;
 use prometheus_client::metrics::counter::Counter;
+use serde::de::DeserializeOwned;
 use watch::Outside;
 
 use crate::failpoint::failpoint;
@@ -263,20 +266,73 @@ impl Database {
         params: Params<'_>,
         dates: Dates,
     ) -> Result<u64, DatabaseError> {
-        let sql: Arc<str> = Arc::from(sql);
-        let params: Arc<[(String, serde_json::Value)]> = params
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect();
+        let call = Call::of(sql, params);
         self.transaction(move |transaction| {
-            let (sql, params) = (Arc::clone(&sql), Arc::clone(&params));
+            let call = call.clone();
             Box::pin(async move {
-                let params: Vec<_> = params
-                    .iter()
-                    .map(|(name, value)| (name.as_str(), value.clone()))
-                    .collect();
-                transaction.execute_with(&sql, &params, dates).await
+                transaction
+                    .execute_with(&call.sql, &call.params(), dates)
+                    .await
             })
+        })
+        .await
+    }
+
+    /// Runs one query in a transaction and returns its rows as values of a type that serde can read.
+    ///
+    /// A struct takes columns by their names, a tuple by their order. Any other type takes the only
+    /// column. NULL is `None`. Decimals are text; a number takes them if it can. Dates and times are
+    /// text in the form of ISO 8601. JSON columns can be read as lists, maps and structs.
+    ///
+    /// ```no_run
+    /// use celery_worker::{Database, State, TaskResult, task};
+    /// use serde::Deserialize;
+    /// use serde_json::json;
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Line {
+    ///     product: String,
+    ///     pieces: u32,
+    ///     note: Option<String>,
+    /// }
+    ///
+    /// #[task]
+    /// async fn pack(database: State<Database>, order: u64) -> TaskResult<u32> {
+    ///     let sql = "SELECT product, pieces, note FROM lines WHERE order_id = :order";
+    ///     let lines: Vec<Line> = database.rows(sql, &[("order", json!(order))]).await?;
+    ///     Ok(lines.iter().map(|line| line.pieces).sum())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`execute`](Self::execute). A `DataError` if a value does not fit its type. An error
+    /// also for a type of the database that is not read, and for more than 64 MiB of rows.
+    pub async fn rows<T>(&self, sql: &str, params: Params<'_>) -> Result<Vec<T>, DatabaseError>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let call = Call::of(sql, params);
+        self.transaction(move |transaction| {
+            let call = call.clone();
+            Box::pin(async move { transaction.rows(&call.sql, &call.params()).await })
+        })
+        .await
+    }
+
+    /// Like [`rows`](Self::rows), for the first row; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`rows`](Self::rows).
+    pub async fn one<T>(&self, sql: &str, params: Params<'_>) -> Result<Option<T>, DatabaseError>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let call = Call::of(sql, params);
+        self.transaction(move |transaction| {
+            let call = call.clone();
+            Box::pin(async move { transaction.one(&call.sql, &call.params()).await })
         })
         .await
     }
@@ -461,6 +517,31 @@ impl Database {
     /// Returns the counter of calls that were not applied because they had been applied before.
     pub(crate) fn known(&self) -> Counter {
         self.inner.known.clone()
+    }
+}
+
+/// A statement and its values, for a transaction that may have to be repeated.
+#[derive(Clone)]
+struct Call {
+    sql: Arc<str>,
+    values: Arc<[(String, serde_json::Value)]>,
+}
+
+impl Call {
+    fn of(sql: &str, params: Params<'_>) -> Self {
+        let values = params.iter();
+        let values = values.map(|(name, value)| ((*name).to_owned(), value.clone()));
+        Call {
+            sql: Arc::from(sql),
+            values: values.collect(),
+        }
+    }
+
+    fn params(&self) -> Vec<(&str, serde_json::Value)> {
+        let values = self.values.iter();
+        values
+            .map(|(name, value)| (name.as_str(), value.clone()))
+            .collect()
     }
 }
 

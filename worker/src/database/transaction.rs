@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
+use serde::de::DeserializeOwned;
 use sqlx::mysql::{MySqlQueryResult, MySqlRow};
 use sqlx::{AssertSqlSafe, Either, Executor as _, Row};
 
@@ -12,9 +13,10 @@ use super::connection::{Connection, Raw};
 use super::grammar::Grammar;
 use super::params::{self, Params, Statement};
 use super::pool::{Place, Pool, Taken};
+use super::rows::Table;
 use super::values::Dates;
 use super::watch::{AtWork, Running};
-use super::{DatabaseError, Dialect, Kind, error, types};
+use super::{DatabaseError, Dialect, Kind, cells, error, types};
 use crate::trace;
 
 /// A transaction that is open. See [`Database::transaction`](super::Database::transaction).
@@ -48,6 +50,22 @@ macro_rules! bound {
             };
         }
         query
+    }};
+}
+
+/// Adds the rows of a query to a table until it has enough.
+macro_rules! collected {
+    ($rows:expr, $read:path, $table:ident, $most:ident) => {{
+        let collecting = async {
+            let mut rows = $rows;
+            while $table.len() < $most
+                && let Some(row) = rows.try_next().await?
+            {
+                $table.add(|| cells::names(&row), $read(&row)?)?;
+            }
+            Ok(())
+        };
+        collecting.await
     }};
 }
 
@@ -152,6 +170,62 @@ impl Transaction {
             Raw::Sqlite(open) => bound!(ready).fetch_all(open).await.map(Rows::Sqlite),
         };
         finished(span, self.heard(outcome))
+    }
+
+    /// Returns the rows of a query as values of a type that serde can read; see
+    /// [`Database::rows`](super::Database::rows).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Database::rows`](super::Database::rows), after which the transaction can only be
+    /// rolled back.
+    pub async fn rows<T>(&mut self, sql: &str, params: Params<'_>) -> Result<Vec<T>, DatabaseError>
+    where
+        T: DeserializeOwned,
+    {
+        self.table(sql, params, usize::MAX).await?.read()
+    }
+
+    /// Like [`rows`](Self::rows), for the first row; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`rows`](Self::rows).
+    pub async fn one<T>(
+        &mut self,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<Option<T>, DatabaseError>
+    where
+        T: DeserializeOwned,
+    {
+        let rows = self.table(sql, params, 1).await?.read()?;
+        Ok(rows.into_iter().next())
+    }
+
+    /// Returns the first rows of a query, at most `most`.
+    async fn table(
+        &mut self,
+        sql: &str,
+        params: Params<'_>,
+        most: usize,
+    ) -> Result<Table, DatabaseError> {
+        let statement = params::rewrite(sql, self.grammar(), params, Dates::Kept)?;
+        let work = Arc::clone(&self.work);
+        let _running = self.runs(&statement, &work)?;
+        let span =
+            trace::Statement::begin(self.dialect().word(), || statement.shown(trace::MOST_TEXT));
+        let ready = self.ready(statement).await?;
+        let mut table = Table::default();
+        let outcome = match &mut self.taken.connection.raw {
+            Raw::MySql(open) => collected!(bound!(ready).fetch(open), cells::mysql, table, most),
+            Raw::Postgres(open) => {
+                collected!(bound!(ready).fetch(open), cells::postgres, table, most)
+            }
+            Raw::Sqlite(open) => collected!(bound!(ready).fetch(open), cells::sqlite, table, most),
+        };
+        finished(span, self.heard(outcome))?;
+        Ok(table)
     }
 
     /// Returns the first column of a query whose values are whole numbers, such as keys.
