@@ -43,7 +43,8 @@ final class ListenCommand extends Command
 
     private bool $ends = false;
 
-    private mixed $known = null;
+    /** @var array{mixed}|null when `queue:restart` was called last; null until the cache has said it */
+    private ?array $restarted = null;
 
     public function handle(Factory $celery, TrackedJobs $jobs): int
     {
@@ -102,9 +103,9 @@ final class ListenCommand extends Command
         $this->obeySignals();
         $this->inform("Listening to the outcomes of [{$settings->name}]");
         $failures = 0;
-        $restart = $this->restart();
+        $this->restarted = null;
         while (! $this->ends) {
-            if ($this->restart() !== $restart) {
+            if ($this->isToRestart()) {
                 $this->inform('`queue:restart` was called');
                 break;
             }
@@ -142,15 +143,18 @@ final class ListenCommand extends Command
         return new Recorder($minutes, $settings->name, $lengths->read(...), $keep, min(10.0, (float) $this->option('interval')));
     }
 
-    /** Returns when `queue:restart` was called last. Laravel's workers end when that changes. */
-    private function restart(): mixed
+    /** Returns true if `queue:restart` was called since the first look, as Laravel's workers see it. */
+    private function isToRestart(): bool
     {
         try {
-            return $this->known = $this->laravel->make('cache')->store()->get('illuminate:queue:restart');
+            $last = [$this->laravel->make('cache')->store()->get('illuminate:queue:restart')];
         } catch (Throwable) {
             // A cache that cannot be asked must not end the listener.
-            return $this->known;
+            return false;
         }
+        $this->restarted ??= $last;
+
+        return $this->restarted !== $last;
     }
 
     private function obeySignals(): void

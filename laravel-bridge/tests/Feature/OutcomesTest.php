@@ -15,6 +15,7 @@ use CeleryBridge\Tests\fixtures\jobs\TaskCreated;
 use CeleryBridge\Tests\Support\Broker;
 use CeleryBridge\Tests\Support\TestCase;
 use CeleryBridge\Transport\ExtensionTransport;
+use Illuminate\Cache\ArrayStore;
 use Illuminate\Database\Events\TransactionBeginning;
 use Illuminate\Queue\Events\JobFailed;
 use Illuminate\Queue\Events\JobProcessed;
@@ -301,6 +302,40 @@ final class OutcomesTest extends TestCase
 
         $this->assertSame([0, false], [$code, $isLate]);
         $this->assertStringContainsString('queue:restart', $output);
+    }
+
+    public function test_a_cache_that_is_away_at_first_does_not_end_the_listener(): void
+    {
+        if (! function_exists('pcntl_alarm')) {
+            $this->markTestSkipped('this PHP has no signals');
+        }
+        $store = new class extends ArrayStore {
+            public bool $isAway = true;
+
+            public function get($key)
+            {
+                return $this->isAway ? throw new RuntimeException('the cache is away') : parent::get($key);
+            }
+        };
+        $store->forever('illuminate:queue:restart', time() - 3_600);
+        $this->app->make('cache')->extend('away', fn () => $this->app->make('cache')->repository($store));
+        config(['cache.default' => 'away', 'cache.stores.away' => ['driver' => 'away']]);
+        $this->broker->finish($this->dispatched(), 'SUCCESS', 5);
+        pcntl_async_signals(true);
+        pcntl_signal(SIGALRM, static fn () => posix_kill(getmypid(), SIGTERM));
+        Event::listen(TaskSucceeded::class, static function () use ($store): void {
+            $store->isAway = false;
+            // A few turns more.
+            pcntl_alarm(3);
+        });
+
+        [$code, $output] = $this->command('celery:listen');
+        pcntl_alarm(0);
+        array_map(static fn (int $signal) => pcntl_signal($signal, SIG_DFL), [SIGALRM, SIGTERM, SIGINT]);
+
+        $this->assertSame(0, $code);
+        $this->assertFalse($store->isAway);
+        $this->assertStringNotContainsString('queue:restart', $output);
     }
 
     public function test_the_doctor_says_whether_outcomes_arrive(): void
