@@ -90,6 +90,27 @@ fn barrier() -> Method<'static> {
     }
 }
 
+/// A message that comes back is told from others of its id and routing key.
+async fn messages_alike_are_told_apart(connection: &mut Connection) {
+    let lost = Publication {
+        may_be_lost: true,
+        ..message("nowhere", "8", b"x")
+    };
+    let alike = [
+        message("q", "8", b"x"),
+        Publication {
+            exchange: "amq.direct",
+            ..message("q", "8", b"x")
+        },
+        lost,
+        message("nowhere", "8", b"x"),
+    ];
+    let answers = publish(connection, &alike).await;
+    let missing = Confirm::Unroutable("312 NO_ROUTE".to_owned());
+    let wanted = [Confirm::Taken, missing.clone(), Confirm::Taken, missing];
+    assert_eq!(answers, wanted);
+}
+
 #[tokio::test]
 async fn queues_are_found_and_messages_come_through() {
     let node = RabbitMq::start(RabbitMqOptions::new()).unwrap();
@@ -119,6 +140,8 @@ async fn queues_are_found_and_messages_come_through() {
     let wanted = [missing.clone(), Confirm::Taken, missing, Confirm::Taken];
     assert_eq!(answers[..4], wanted);
     assert!(matches!(answers[4], Confirm::Refused(_)), "{answers:?}");
+
+    messages_alike_are_told_apart(&mut connection).await;
 
     // A missing queue is created as Celery does; an existing one stays as it is.
     for name in ["a", "a", "q"] {

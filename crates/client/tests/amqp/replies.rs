@@ -1,5 +1,8 @@
 //! Queues for the replies of workers.
 
+use std::panic::resume_unwind;
+use std::sync::mpsc;
+
 use celery_client::ClientError;
 use celery_client::amqp::blocking::{Flow, Queue, QueueState, Remains};
 
@@ -154,5 +157,86 @@ fn a_consumer_of_replies_tells_the_time_and_can_be_used_again() {
     assert!(matches!(gone, Err(ClientError::Broker(close)) if close.code == 404));
     let (missing, _) = follow(&mut client, Remains::Nothing, LONG, "none");
     assert!(matches!(missing, Err(ClientError::Broker(close)) if close.code == 404));
+    assert!(client.is_connected());
+}
+
+#[test]
+fn an_older_state_that_goes_back_never_replaces_the_last() {
+    let node = node();
+    let mut client = client(&node.url());
+    let mut watch = super::client(&node.url());
+    within(LONG, |wait| watch.declare_queue(&Queue::durable("r"), wait)).unwrap();
+    publish(&mut watch, "r", 0..1);
+    // Another reader holds the first state, and ends without a word.
+    let (holds_it, held) = mpsc::channel();
+    let (end, may_end) = mpsc::channel::<()>();
+    let mut other = super::client(&node.url());
+    let reading = std::thread::spawn(move || {
+        let received = within(LONG, |wait| {
+            other.receive("r", wait, |_| {
+                holds_it.send(()).unwrap();
+                may_end.recv_timeout(LONG).unwrap();
+                resume_unwind(Box::new(()))
+            })
+        });
+        received.unwrap();
+    });
+    held.recv_timeout(LONG).unwrap();
+    let (mut is_published, mut taken) = (false, 0);
+    let followed = within(LONG, |wait| {
+        client.follow("r", Remains::Newest, TICK, wait, |delivery| {
+            if delivery.is_some() {
+                taken += 1;
+                end.send(()).unwrap();
+                // What the other reader held comes to this one.
+                celery_testkit::wait_for(LONG, "the end of the other reader", || {
+                    state(&mut watch, "r").is_some_and(|it| it.consumers == 1)
+                })
+                .unwrap();
+                return Flow::Stop;
+            }
+            // Each of the two readers gets one of these.
+            if !std::mem::replace(&mut is_published, true) {
+                publish(&mut watch, "r", 1..3);
+            }
+            Flow::More
+        })
+    });
+    assert_eq!((followed, taken), (Ok(()), 1));
+    assert!(reading.join().is_err());
+    holds(&mut watch, "r", 3);
+    let newest = within(LONG, |wait| watch.newest("r", wait)).unwrap();
+    assert_eq!(newest.map(|it| task(&it).id).as_deref(), Some("id-2"));
+}
+
+#[test]
+fn a_state_may_be_held_longer_than_the_server_waits_for_its_acknowledgement() {
+    let node = node();
+    node.eval(
+        "application:set_env(rabbit, consumer_timeout, 1000), \
+         application:set_env(rabbit, channel_tick_interval, 500)",
+    )
+    .unwrap();
+    let mut client = client(&node.url());
+    let mut other = super::client(&node.url());
+    within(LONG, |wait| other.declare_queue(&Queue::durable("r"), wait)).unwrap();
+    publish(&mut other, "r", 0..1);
+    let mut ids = Vec::new();
+    let followed = within(LONG, |wait| {
+        client.follow("r", Remains::Newest, TICK, wait, |delivery| {
+            let Some(delivery) = delivery else {
+                return Flow::More;
+            };
+            ids.push(task(&delivery).id);
+            match ids.len() {
+                2 => publish(&mut other, "r", 1..2),
+                3 => return Flow::Stop,
+                _ => {}
+            }
+            Flow::More
+        })
+    });
+    assert_eq!(followed, Ok(()));
+    assert_eq!(ids, ["id-0", "id-0", "id-1"]);
     assert!(client.is_connected());
 }

@@ -217,6 +217,9 @@ impl Connection {
             }
             match transport.poll_write(cx, rest).map_err(lost)? {
                 Poll::Pending => return Ok(()),
+                Poll::Ready(0) => {
+                    return Err(Failure::Lost("nothing more can be written".to_owned()));
+                }
                 Poll::Ready(count) => {
                     self.written += count;
                     self.note(Heartbeats::sent);

@@ -48,8 +48,7 @@ pub enum Confirm {
 /// A publication without an answer.
 struct Open<'m> {
     place: usize,
-    routing_key: &'m [u8],
-    id: Option<Short<'m>>,
+    message: &'m Publication<'m>,
     returned: Option<String>,
 }
 
@@ -89,8 +88,7 @@ impl Connection {
                 Ok(number) => {
                     let waiting = Open {
                         place,
-                        routing_key: message.routing_key.as_bytes(),
-                        id: message.properties.correlation_id,
+                        message,
                         returned: None,
                     };
                     open.insert(number, waiting);
@@ -181,14 +179,18 @@ impl Connection {
 }
 
 /// Notes that the broker gave a message back. Its confirm follows. A return has no number: it
-/// belongs to the first open publication with this routing key and id.
+/// belongs to the first open publication to this exchange with this routing key and id that the
+/// broker may give back.
 fn note_return(returned: &Returned, open: &mut BTreeMap<u64, Open<'_>>) {
     let properties = returned.content.properties().unwrap_or_default();
     let id = properties.correlation_id;
     let is_it = |it: &&mut Open<'_>| {
+        let message = it.message;
         it.returned.is_none()
-            && it.routing_key == returned.routing_key.as_bytes()
-            && it.id.map(Short::bytes) == id.map(Short::bytes)
+            && !message.may_be_lost
+            && message.exchange == returned.exchange
+            && message.routing_key == returned.routing_key
+            && message.properties.correlation_id.map(Short::bytes) == id.map(Short::bytes)
     };
     if let Some(it) = open.values_mut().find(is_it) {
         it.returned = Some(format!("{} {}", returned.code, returned.text));

@@ -9,6 +9,7 @@ use celery_protocol::amqp::{Delivery, Event, Method};
 use super::client::Client;
 use super::link::{Link, OTHERS, unexpected};
 use super::receive::{Flow, Forgotten, get, get_from, got, queue_is_gone, settle, start, stop};
+use crate::amqp::declaration::PRECONDITION_FAILED;
 use crate::blocking::{NeverInterrupt, Wait};
 use crate::error::ClientError;
 
@@ -28,10 +29,12 @@ pub enum Remains {
 
 impl Client {
     /// Hands each message of a queue to `take` as it arrives, until `take` returns
-    /// [`Flow::Stop`]. Whenever `tick` passes without a message, `take` gets `None`.
+    /// [`Flow::Stop`]. `take` gets `None` once the consumer has started, and whenever `tick` passes
+    /// without a message.
     ///
-    /// `take` gets every message that arrives, also those that arrive after it has returned
-    /// [`Flow::Stop`]. If the connection breaks, messages that were handed over may come again.
+    /// Messages that arrive after `take` has returned [`Flow::Stop`] are handed over as well if
+    /// nothing shall remain. Otherwise they go back: another reader may have held an older one. If
+    /// the connection breaks, messages that were handed over may come again.
     ///
     /// # Errors
     /// [`ClientError::Timeout`] at the deadline, [`ClientError::Broker`] with the code 404 if the
@@ -56,7 +59,11 @@ impl Client {
             remains,
             newest: None,
         };
+        let first = take(None);
         let ended = loop {
+            if first == Flow::Stop {
+                break Ok(());
+            }
             match link.event_within(tick, wait, "a reply") {
                 Ok(Some(Event::Delivered {
                     channel: OTHERS,
@@ -69,6 +76,14 @@ impl Client {
                     }
                 }
                 Ok(Some(Event::ConsumerCancelled(OTHERS, _))) => return Err(queue_is_gone(queue)),
+                // The server waits for an acknowledgement for a limited time (`consumer_timeout`).
+                // What was held goes back, and comes again.
+                Ok(Some(Event::ChannelClosed(OTHERS, close)))
+                    if close.code == PRECONDITION_FAILED && seen.newest.is_some() =>
+                {
+                    seen.newest = None;
+                    start(&mut link, queue, Forgotten::Seen, wait)?;
+                }
                 Ok(Some(Event::ChannelClosed(OTHERS, close))) => {
                     return Err(ClientError::Broker(close));
                 }
@@ -79,10 +94,13 @@ impl Client {
                 Err(error) => return Err(error),
             }
         };
-        let late = |link: &mut Link, delivery: Delivery| {
-            seen.note(link, delivery.tag)?;
-            take(Some(delivery));
-            Ok(())
+        let late = |link: &mut Link, delivery: Delivery| match remains {
+            Remains::Nothing => {
+                seen.note(link, delivery.tag)?;
+                take(Some(delivery));
+                Ok(())
+            }
+            Remains::Newest => settle(link, delivery.tag, false),
         };
         let mut never = NeverInterrupt;
         let stopped = match ended {

@@ -121,6 +121,7 @@ impl<P: Borrow<Post>> Round<P> {
                     open.returned.is_none()
                         && post.is_some_and(|post| {
                             post.message.correlation_id.as_bytes() == id
+                                && post.exchange == returned.exchange
                                 && post.routing_key == returned.routing_key
                         })
                 };
