@@ -31,7 +31,7 @@ enum Way {
     /// By a subscription. `None` only while the value is dropped.
     Redis(Option<Box<Awaiting>>),
     /// As replies.
-    Replies(replies::Awaiting),
+    Replies(Box<replies::Awaiting>),
 }
 
 impl Gather {
@@ -52,7 +52,7 @@ impl Gather {
                 let awaiting = Awaiting::new(reader, listener, ids, interval);
                 Way::Redis(Some(Box::new(awaiting)))
             }
-            Store::Replies(_) => Way::Replies(replies::Awaiting::new(ids, interval)),
+            Store::Replies(_) => Way::Replies(Box::new(replies::Awaiting::new(ids, interval))),
         };
         Gather {
             deadline: Deadline::after(timeout),

@@ -96,6 +96,18 @@ class RabbitMqResultsTest extends TestCase
         $this->fail("no exception: $why");
     }
 
+    private function assertTimesOut(callable $call): void
+    {
+        try {
+            $call();
+        } catch (\Celery\ResultTimeout $exception) {
+            $this->assertStringContainsString('not there after', $exception->getMessage());
+
+            return;
+        }
+        $this->fail('the result was there');
+    }
+
     /** @dataProvider pythons */
     public function test_the_compatible_api_needs_nothing_but_rabbitmq(string $version): void
     {
@@ -253,6 +265,38 @@ class RabbitMqResultsTest extends TestCase
         $this->assertTrue($celery->PostTask('proj.add', [1, 1], false, $queue));
         $ignored = $client->sendTask('proj.add', [1, 1], ignoreResult: true);
         $this->assertThrows('has no queue for replies', fn () => $ignored->get(60));
+    }
+
+    public function test_one_server_under_two_names_has_one_queue(): void
+    {
+        $one = self::client();
+        $other = new Client(str_replace('127.0.0.1', 'localhost', getenv('AMQP_URL')), queue: self::queue());
+        $first = $one->sendTask('proj.add', [1, 1]);
+        $slow = $other->sendTask('proj.sleep', [1]);
+        // The wait for the second takes the reply to the first out of the queue.
+        $this->assertSame(1, $slow->get(60));
+        $this->assertSame(2, $first->get(5));
+    }
+
+    public function test_a_wait_ends_at_its_deadline_whatever_happened_before(): void
+    {
+        $port = getenv('AMQP_PORT');
+        $proxy = proc_open([Programs::path('testkit'), 'proxy', $port], [['pipe', 'r'], ['pipe', 'w']], $pipes);
+        $url = str_replace(":$port", ':' . (int) fgets($pipes[1]), getenv('AMQP_URL'));
+        $client = new Client($url, queue: 'never', postTimeout: 60);
+        pcntl_async_signals(true);
+        pcntl_signal(SIGALRM, fn () => fwrite($pipes[0], "reset-all\n"));
+        foreach (['process', 'task'] as $kind) {
+            ini_set('celery.reply_queue', $kind);
+            $result = $client->sendTask('proj.add', [1, 1]);
+            pcntl_alarm(1);
+            $this->assertTimesOut(fn () => $result->get(2.5));
+        }
+        // The first look at the queues of all tasks takes longer.
+        $set = $client->sendTasks(array_fill(0, 200, $client->signature('proj.add', [1, 1])));
+        $this->assertTimesOut(fn () => $set->get(0.01));
+        pcntl_signal(SIGALRM, SIG_DFL);
+        proc_terminate($proxy);
     }
 
     public function test_one_queue_for_all_posts_of_a_process(): void

@@ -8,8 +8,8 @@ use celery_client::amqp::blocking::{Arrived, Flow, Known, Remains};
 use celery_client::blocking::Deadline;
 use celery_protocol::result::ResultDoc;
 
-use super::letterbox::{State, with_letterbox};
-use super::look::look;
+use super::letterbox::{State, deliver, with_letterbox};
+use super::look::try_look;
 use super::queues;
 use super::source::{NOT_FOUND, Source, dropped, elsewhere, failed, kind, no_queue, refused};
 use crate::ffi::interrupt;
@@ -38,6 +38,8 @@ pub(crate) struct Awaiting {
     /// The number of the last arrival that was looked at.
     since: u64,
     pause: Duration,
+    /// Why the last connection was lost, until another one has been opened.
+    lost: Option<ClientError>,
 }
 
 impl Awaiting {
@@ -50,6 +52,7 @@ impl Awaiting {
             interval,
             since: 0,
             pause: FIRST_PAUSE,
+            lost: None,
         }
     }
 
@@ -64,10 +67,10 @@ impl Awaiting {
         open.cloned().collect()
     }
 
-    /// Waits for the next state.
+    /// Waits for the next state. A connection that was lost is replaced, unless another one fails
+    /// until the deadline.
     pub(crate) fn next(&mut self, source: Source<'_>, deadline: Deadline) -> Result<News, Thrown> {
-        // A connection that was lost is replaced, unless another one fails until the deadline.
-        let mut lost: Option<ClientError> = None;
+        self.lost = None;
         loop {
             if self.open.is_empty() {
                 return Ok(News::Done);
@@ -76,7 +79,7 @@ impl Awaiting {
                 return Ok(News::Stored(stored));
             }
             if deadline.has_passed() {
-                return match lost {
+                return match self.lost.take() {
                     Some(error) => Err(failed(source, WHAT, error)),
                     None => Ok(News::TooLate),
                 };
@@ -86,10 +89,10 @@ impl Awaiting {
                 return Err(Thrown::Pending);
             }
             match waited {
-                Ok(()) => lost = None,
+                Ok(()) => self.lost = None,
                 Err(ClientError::Timeout { .. }) if deadline.has_passed() => {}
                 Err(error @ (ClientError::Disconnected { .. } | ClientError::Connect { .. })) => {
-                    lost = Some(error);
+                    self.lost = Some(error);
                     self.pause(LONGEST_PAUSE, deadline)?;
                 }
                 Err(error) => return Err(failed(source, WHAT, error)),
@@ -165,7 +168,7 @@ impl Awaiting {
             (Some(first), _, 1..) if kind()? == ReplyQueue::Process => Err(elsewhere(first)),
             (Some(only), 0, 1) => self.follow_task(source, only, deadline),
             (_, _, 0) => Ok(self.follow_process(source, deadline)),
-            _ => self.poll(source, &pending, deadline).map(Ok),
+            _ => self.poll(source, &pending, deadline),
         }
     }
 
@@ -180,14 +183,16 @@ impl Awaiting {
         } = source;
         let queue = with_letterbox(endpoint, |letterbox| letterbox.queue.clone());
         let tick = self.interval;
-        pool::with_limits(endpoint, limits, deadline, |client, wait| {
+        let mut reached = false;
+        let followed = pool::with_limits(endpoint, limits, deadline, |client, wait| {
             client.follow(&queue, Remains::Nothing, tick, wait, |delivery| {
+                reached = true;
+                if let Some(delivery) = delivery {
+                    deliver(delivery);
+                }
+                // A signal handler may have taken replies over another connection, so that this
+                // wait looks at all that came since its last look.
                 with_letterbox(endpoint, |letterbox| {
-                    // A signal handler may have taken replies over another connection, so that this
-                    // wait looks at all that came since its last look.
-                    if let Some(delivery) = delivery {
-                        letterbox.replies.take(delivery);
-                    }
                     let mut later = letterbox.replies.since(self.since);
                     if later.any(|reply| self.wants(&reply)) {
                         Flow::Stop
@@ -196,7 +201,11 @@ impl Awaiting {
                     }
                 })
             })
-        })
+        });
+        if reached {
+            self.lost = None;
+        }
+        followed
     }
 
     /// Follows the queue of a task until a state comes that the caller wants.
@@ -210,9 +219,11 @@ impl Awaiting {
         let every_state = self.every_state;
         let old = self.open.get(id).cloned().unwrap_or_default();
         let mut newest = None;
+        let mut reached = false;
         let followed =
             pool::with_limits(source.endpoint, source.limits, deadline, |client, wait| {
                 client.follow(&queue, Remains::Newest, self.interval, wait, |delivery| {
+                    reached = true;
                     let Some(delivery) = delivery else {
                         return Flow::More;
                     };
@@ -222,6 +233,9 @@ impl Awaiting {
                     if wanted { Flow::Stop } else { Flow::More }
                 })
             });
+        if reached {
+            self.lost = None;
+        }
         match (followed, newest) {
             (Err(ClientError::Broker(close)), _) if close.code == NOT_FOUND => Err(no_queue(id)),
             (Ok(()), Some(document)) => {
@@ -238,11 +252,15 @@ impl Awaiting {
         source: Source<'_>,
         ids: &[String],
         deadline: Deadline,
-    ) -> Result<(), Thrown> {
+    ) -> Result<Result<(), ClientError>, Thrown> {
         let own =
-            |id: &&String| with_letterbox(source.endpoint, |it| it.state(id)) == State::Elsewhere;
-        let own: Vec<String> = ids.iter().filter(own).cloned().collect();
-        for (id, found) in own.iter().zip(look(source, &own, deadline)?) {
+            |id: &String| with_letterbox(source.endpoint, |it| it.state(id)) == State::Elsewhere;
+        let (own, here): (Vec<String>, Vec<String>) = ids.iter().cloned().partition(own);
+        let found = match try_look(source, &own, deadline)? {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
+        for (id, found) in own.iter().zip(found) {
             if let Some(document) = found
                 && self.open.get(id).is_some_and(|old| *old != document)
                 && (self.every_state || is_last(&document))
@@ -250,14 +268,15 @@ impl Awaiting {
                 self.note(id, document);
             }
         }
-        if own.len() < ids.len() {
-            look(source, ids, deadline)?;
+        if let Err(error) = try_look(source, &here, deadline)? {
+            return Ok(Err(error));
         }
         if self.found.is_empty() {
-            return self.pause(self.interval, deadline);
+            self.pause(self.interval, deadline)?;
+        } else {
+            self.pause = FIRST_PAUSE;
         }
-        self.pause = FIRST_PAUSE;
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Keeps a state that was found in the queue of its task.

@@ -1,7 +1,8 @@
 //! The queue for the replies to this process, and the replies that have arrived.
 //!
-//! There is one for each broker. A forked child has its own: it never reads the replies of its
-//! parent. At the end of a request all replies are forgotten, so that a later request cannot depend
+//! There is one for each broker. Two of them may be one server under two names, or for two users, and
+//! then they share the queue: a reply goes to the one that awaits it. A forked child has its own
+//! queue: it never reads the replies of its parent. At the end of a request all replies are forgotten, so that a later request cannot depend
 //! on the process that serves it.
 
 use std::cell::RefCell;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use celery_client::amqp::AmqpEndpoint;
 use celery_client::amqp::blocking::{Known, Replies};
 use celery_client::blocking::Process;
+use celery_protocol::amqp::Delivery;
 
 use crate::process;
 
@@ -58,25 +60,57 @@ pub(super) enum State {
     Elsewhere,
 }
 
+/// Lends the letterboxes of this process.
+fn with_letterboxes<T>(lent: impl FnOnce(&mut Vec<Letterbox>) -> T) -> T {
+    LETTERBOXES.with_borrow_mut(|all| {
+        let process = Process::current();
+        all.retain(|one| one.process == process);
+        lent(all)
+    })
+}
+
 /// Lends the letterbox of a broker.
 pub(super) fn with_letterbox<T>(
     endpoint: &AmqpEndpoint,
     lent: impl FnOnce(&mut Letterbox) -> T,
 ) -> T {
     let broker = endpoint.identity();
-    LETTERBOXES.with_borrow_mut(|all| {
-        let process = Process::current();
-        all.retain(|one| one.process == process);
+    with_letterboxes(|all| {
         let known = all.iter().position(|one| one.broker == broker);
         let index = known.unwrap_or_else(|| {
             if all.len() >= MOST {
                 all.remove(0);
             }
-            all.push(Letterbox::new(broker, process));
+            all.push(Letterbox::new(broker));
             all.len() - 1
         });
         lent(&mut all[index])
     })
+}
+
+/// Keeps a reply in the letterbox that awaits it.
+pub(super) fn deliver(delivery: Delivery) {
+    with_letterboxes(|all| {
+        let mut left = Some(delivery);
+        for letterbox in all {
+            left = left.and_then(|delivery| letterbox.replies.take(delivery).err());
+        }
+    });
+}
+
+/// Returns what has to be done before the next post.
+pub(super) fn must(endpoint: &AmqpEndpoint, expires: Duration) -> Must {
+    let may_purge = with_letterboxes(|all| all.iter().all(|one| one.replies.is_empty()));
+    with_letterbox(endpoint, |letterbox| letterbox.must(expires, may_purge))
+}
+
+/// Notes that a queue is gone.
+pub(super) fn lost() {
+    with_letterboxes(|all| {
+        for letterbox in all {
+            letterbox.declared = None;
+        }
+    });
 }
 
 /// Forgets the tasks and the replies of this request. The queues stay.
@@ -91,10 +125,10 @@ pub(crate) fn request_end() {
 }
 
 impl Letterbox {
-    fn new(broker: String, process: Process) -> Self {
+    fn new(broker: String) -> Self {
         Letterbox {
             broker,
-            process,
+            process: Process::current(),
             queue: process::sender().reply_to.clone(),
             expires: Duration::ZERO,
             declared: None,
@@ -104,8 +138,7 @@ impl Letterbox {
         }
     }
 
-    /// Returns what has to be done before the next post.
-    pub(super) fn must(&mut self, expires: Duration) -> Must {
+    fn must(&mut self, expires: Duration, may_purge: bool) -> Must {
         if self.declared.is_none() {
             self.expires = expires;
         }
@@ -115,7 +148,7 @@ impl Letterbox {
             .is_some_and(|declared| declared.elapsed() < self.expires / 3);
         match (is_there, &self.refused) {
             (false, None) => Must::Declare,
-            (true, None) if self.has_old && self.replies.is_empty() => Must::Purge,
+            (true, None) if self.has_old && may_purge => Must::Purge,
             (_, Some(_)) | (true, None) => Must::Nothing,
         }
     }
@@ -140,11 +173,6 @@ impl Letterbox {
     /// Returns the queue if it may be read.
     pub(super) fn usable(&self) -> Option<String> {
         self.refused.is_none().then(|| self.queue.clone())
-    }
-
-    /// Notes that the queue is gone.
-    pub(super) fn lost(&mut self) {
-        self.declared = None;
     }
 
     pub(super) fn state(&self, id: &str) -> State {

@@ -5,36 +5,53 @@ use celery_client::amqp::AmqpEndpoint;
 use celery_client::amqp::blocking::Known;
 use celery_client::blocking::Deadline;
 
-use super::letterbox::{State, with_letterbox};
+use super::letterbox::{State, deliver, with_letterbox};
 use super::queues;
 use super::source::{NOT_FOUND, Source, dropped, elsewhere, failed, kind, refused};
 use crate::ffi::throw::{self, Thrown};
 use crate::pool;
 use crate::settings::{self, ReplyQueue};
 
+/// The newest state of each task, if one has arrived.
+type Found = Vec<Option<Vec<u8>>>;
+
 /// Returns the newest state of each task that has arrived.
 pub(crate) fn look(
     source: Source<'_>,
     ids: &[String],
     deadline: Deadline,
-) -> Result<Vec<Option<Vec<u8>>>, Thrown> {
-    const WHAT: &str = "read the replies of workers";
+) -> Result<Found, Thrown> {
+    try_look(source, ids, deadline)?
+        .map_err(|error| failed(source, "read the replies of workers", error))
+}
+
+/// Like [`look`]. The outer error is one that PHP code sees.
+pub(super) fn try_look(
+    source: Source<'_>,
+    ids: &[String],
+    deadline: Deadline,
+) -> Result<Result<Found, ClientError>, Thrown> {
     let states = with_letterbox(source.endpoint, |letterbox| {
         let states = ids.iter().map(|id| letterbox.state(id));
         states.collect::<Vec<_>>()
     });
-    if states.contains(&State::Open) {
-        drain(source, deadline).map_err(|error| failed(source, WHAT, error))?;
+    if states.contains(&State::Open)
+        && let Err(error) = drain(source, deadline)
+    {
+        return Ok(Err(error));
     }
     let mut found = Vec::with_capacity(ids.len());
     for (id, state) in ids.iter().zip(states) {
         found.push(match state {
-            State::Elsewhere => of_task(source, id, deadline, WHAT)?,
+            State::Elsewhere => match of_task(source, id, deadline)? {
+                Ok(found) => found,
+                Err(error) => return Ok(Err(error)),
+            },
             _ => kept(source.endpoint, id)?,
         });
     }
     unless_pending()?;
-    Ok(found)
+    Ok(Ok(found))
 }
 
 /// Returns what has arrived for a task in its own queue. A queue that does not exist has nothing.
@@ -42,8 +59,7 @@ fn of_task(
     source: Source<'_>,
     id: &str,
     deadline: Deadline,
-    what: &str,
-) -> Result<Option<Vec<u8>>, Thrown> {
+) -> Result<Result<Option<Vec<u8>>, ClientError>, Thrown> {
     if kind()? == ReplyQueue::Process {
         return Err(elsewhere(id));
     }
@@ -51,11 +67,11 @@ fn of_task(
     let newest = pool::with_limits(source.endpoint, source.limits, deadline, |client, wait| {
         client.newest(&queue, wait)
     });
-    match newest {
+    Ok(match newest {
         Ok(newest) => Ok(newest.map(|delivery| delivery.content.body)),
         Err(ClientError::Broker(close)) if close.code == NOT_FOUND => Ok(None),
-        Err(error) => Err(failed(source, what, error)),
-    }
+        Err(error) => Err(error),
+    })
 }
 
 /// Returns what is kept for a task that this request posted.
@@ -80,9 +96,7 @@ fn drain(source: Source<'_>, deadline: Deadline) -> Result<(), ClientError> {
     };
     let (endpoint, limits) = (source.endpoint, source.limits);
     pool::with_limits(endpoint, limits, deadline, |client, wait| {
-        client.take_ready(&queue, wait, |delivery| {
-            with_letterbox(endpoint, |letterbox| letterbox.replies.take(delivery));
-        })
+        client.take_ready(&queue, wait, deliver)
     })
 }
 

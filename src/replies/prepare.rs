@@ -3,7 +3,7 @@
 use celery_client::ClientError;
 use celery_client::blocking::Deadline;
 
-use super::letterbox::{Must, with_letterbox};
+use super::letterbox::{self, Must, with_letterbox};
 use super::queues;
 use super::source::{Source, kind};
 use crate::ffi::throw::Thrown;
@@ -64,12 +64,9 @@ pub(crate) fn prepare(
             client.declare_queues(&queues, wait)
         });
     }
-    let (must, queue, expires) = with_letterbox(endpoint, |letterbox| {
-        (
-            letterbox.must(expires),
-            letterbox.queue.clone(),
-            letterbox.expires,
-        )
+    let must = letterbox::must(endpoint, expires);
+    let (queue, expires) = with_letterbox(endpoint, |letterbox| {
+        (letterbox.queue.clone(), letterbox.expires)
     });
     let done = match must {
         Must::Nothing => Ok(()),

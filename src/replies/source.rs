@@ -5,7 +5,7 @@ use std::sync::Arc;
 use celery_client::ClientError;
 use celery_client::amqp::AmqpEndpoint;
 
-use super::letterbox::{Letterbox, with_letterbox};
+use super::letterbox;
 use crate::connection::Connection;
 use crate::errors;
 use crate::ffi::throw::{self, Thrown};
@@ -41,7 +41,7 @@ pub(super) fn failed(source: Source<'_>, what: &str, error: ClientError) -> Thro
 
 /// Returns the exception of a queue that is gone. The next post declares it again.
 pub(super) fn gone(endpoint: &AmqpEndpoint) -> Thrown {
-    with_letterbox(endpoint, Letterbox::lost);
+    letterbox::lost();
     if throw::is_pending() {
         return Thrown::Pending;
     }

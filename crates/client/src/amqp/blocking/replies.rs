@@ -104,13 +104,21 @@ impl Replies {
         self.tasks.is_empty()
     }
 
-    /// Keeps a message from the queue for replies, if its task is awaited. An older state never
-    /// replaces the last one, which a broken connection may let happen.
-    pub fn take(&mut self, delivery: Delivery) {
+    /// Keeps a message from the queue for replies. An older state never replaces the last one, which
+    /// a broken connection may let happen.
+    ///
+    /// # Errors
+    /// The message itself if its task is not awaited here.
+    pub fn take(&mut self, delivery: Delivery) -> Result<(), Delivery> {
         let id = delivery.content.properties().ok();
         let id = id.and_then(|it| it.correlation_id.map(Short::text));
-        if let Some(id) = id.map(std::borrow::Cow::into_owned) {
-            self.keep(id, delivery.content.body);
+        let id = id.map(std::borrow::Cow::into_owned);
+        match id {
+            Some(id) if self.get(&id) != Known::Nothing => {
+                self.keep(id, delivery.content.body);
+                Ok(())
+            }
+            _ => Err(delivery),
         }
     }
 
