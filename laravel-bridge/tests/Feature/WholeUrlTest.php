@@ -59,8 +59,13 @@ final class WholeUrlTest extends TestCase
         $this->assertStringContainsString('celery.reply_queue = task', (string) preg_replace('/\s+/', ' ', $output));
     }
 
-    public function test_several_sentinels_may_be_a_list(): void
+    public function test_several_servers_may_be_a_list(): void
     {
+        $settings = ConnectionSettings::fromArray('c', ['url' => ['amqp://u:pw@a/v', 'amqp://u:pw@b:1/v']] + self::DEFAULTS);
+        $this->assertSame('amqp://u:pw@a/v;amqp://u:pw@b:1/v', $settings->broker->toArguments()['host']);
+        $this->assertSame('amqp://u:********@a:5672/v;amqp://u:********@b:1/v', $settings->broker->display());
+        $this->assertTrue($settings->broker->isRabbitMq());
+
         $settings = ConnectionSettings::fromArray('c', [
             'url' => ['sentinel://a', 'sentinel://b?master_name=m'], 'result_backend' => ['sentinel://c', 'sentinel://d?master_name=n'],
         ] + self::DEFAULTS);

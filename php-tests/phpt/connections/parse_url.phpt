@@ -25,6 +25,8 @@ $parts('sentinel://h?ssl_ca_certs=/ca.pem');
 $parts('amqps://u:pw@h/v');
 $parts('amqp://');
 $parts('amqp://token@h');
+$parts('amqp://u:pw@a;amqp://v:pw@b:1/v');
+$parts('amqp://u:pw@a;amqp://token@b');
 ?>
 --EXPECT--
 tls host port path username password database ssl priority_steps sep scheme display sentinels master_name
@@ -50,3 +52,5 @@ ValueError: Celery\Client::__construct(): Argument #1 ($broker) must be a URL or
 {"tls":true,"ssl":[],"scheme":"amqps","display":"amqps://u:********@h:5671/v"}
 {"tls":false,"ssl":[],"scheme":"amqp","display":"amqp://guest:********@localhost:5672//"}
 {"tls":false,"ssl":[],"scheme":"amqp","display":"amqp://**@h"}
+{"tls":false,"ssl":[],"scheme":"amqp","display":"amqp://u:********@a:5672//;amqp://v:********@b:1/v"}
+{"tls":false,"ssl":[],"scheme":"amqp","display":"amqp://u:**@b"}

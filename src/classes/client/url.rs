@@ -12,9 +12,6 @@ use crate::ffi::throw::Thrown;
 use crate::ffi::types::Type;
 use crate::ffi::value::{self, Key};
 
-/// The user and the password of RabbitMQ if a URL has none.
-const GUEST: &str = "guest";
-
 pub(super) fn parameters() -> [Param; 1] {
     [required("url").typed(Type::STRING).sensitive()]
 }
@@ -96,14 +93,19 @@ pub(super) fn parse(call: &mut Call<'_>) -> Result<(), Thrown> {
 /// Returns the address for people.
 fn display(endpoint: &Endpoint, url: &str) -> String {
     match endpoint {
-        // The login has kombu's password, so the URL has a user alone, which may be a token.
-        Endpoint::Amqp(rabbitmq)
-            if rabbitmq.password().reveal() == GUEST && rabbitmq.username() != GUEST =>
-        {
+        // With kombu's password, a user alone would be shown, and it may be a token.
+        Endpoint::Amqp(_) if has_only_a_user(url) || url.split(';').any(has_only_a_user) => {
             mask(url)
         }
         _ => endpoint.display_url(),
     }
+}
+
+/// Returns `true` if the login of a URL, or of a part of a list, has no password.
+fn has_only_a_user(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.rsplit_once('@')
+        .is_some_and(|(login, _)| !login.contains(':'))
 }
 
 /// Returns TLS options under their names, those of truth values as such.
