@@ -55,7 +55,7 @@ fuzz: ## made-up bytes for everything that reads bytes (FUZZ_SECONDS for each ta
 
 bench: setup build ## speed, ours and others' (half an hour; QUICK=1: minutes; ROW="post worker")
 	cargo build --release --manifest-path bench/Cargo.toml --target-dir bench/target
-	@$(TESTKIT) up redis mariadb -- .venv/celery-5.7/bin/python -B bench/run.py $(if $(QUICK),--quick) $(if $(OUTPUT),--output $(OUTPUT)) $(ROW)
+	@$(TESTKIT) up redis rabbitmq mariadb -- .venv/celery-5.7/bin/python -B bench/run.py $(if $(QUICK),--quick) $(if $(OUTPUT),--output $(OUTPUT)) $(ROW)
 
 check: setup ## format, lints, docs, stubs: what has to be clean before a commit
 	@scripts/check

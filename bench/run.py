@@ -5,7 +5,7 @@
     make bench ROW="post worker"    these rows only
     make bench OUTPUT=folder        writes RESULTS.md, results.json and plots there too
 
-Runs under `testkit up redis mariadb`. README.md describes the method.
+Runs under `testkit up redis rabbitmq mariadb`. README.md describes the method.
 """
 
 import argparse
@@ -18,11 +18,11 @@ import pymysql
 from harness import machine
 from harness.broker import Broker
 from harness.report import Report
-from rows import batch, database, fleet, fpm, growth, instructions, memory, post, round_trip, sizes, worker
+from rows import batch, database, fleet, fpm, growth, instructions, memory, post, rabbitmq, round_trip, sizes, worker
 
 HERE = Path(__file__).resolve().parent
 # Words in the names of other systems. Tasks that these lose do not make the benchmark fail.
-PEERS = ("Python", "rusty-celery", "celery-php", "phpredis")
+PEERS = ("Python", "rusty-celery", "celery-php", "phpredis", "ext-amqp")
 ROWS = {
     "post": post,
     "batch": batch,
@@ -35,6 +35,7 @@ ROWS = {
     "fleet": fleet,
     "fpm": fpm,
     "instructions": instructions,
+    "rabbitmq": rabbitmq,
 }
 
 
