@@ -111,6 +111,40 @@ async fn messages_alike_are_told_apart(connection: &mut Connection) {
     assert_eq!(answers, wanted);
 }
 
+/// What came over a channel that the server has closed does not show once the channel is open again:
+/// the tags of its deliveries would mean other messages.
+async fn a_new_channel_has_nothing_of_the_old_one(connection: &mut Connection) {
+    const AGAIN: u16 = 5;
+    let queue = Queue::durable("again");
+    let declared = connection.declare_queue(LOOKS, &queue).await;
+    assert_eq!(declared, Ok(Ok(())));
+    connection.open_channel(AGAIN).await.unwrap();
+    connection
+        .ask(AGAIN, &consume("again"))
+        .await
+        .unwrap()
+        .unwrap();
+    connection.open_confirming(6).await.unwrap();
+    let mut answers = [None];
+    let one = [message("again", "9", b"x")];
+    connection.publish_all(6, &one, &mut answers).await.unwrap();
+    // A tag that was never delivered ends the channel.
+    connection.tell(AGAIN, &ack(1_000)).unwrap();
+    while connection.is_channel_open(AGAIN) {
+        connection.ask(CONSUMER, &barrier()).await.unwrap().unwrap();
+    }
+    connection.open_channel(AGAIN).await.unwrap();
+    assert_eq!(connection.event_at_hand(), Ok(None));
+
+    // An answer may come while that of another channel is awaited.
+    connection.tell(AGAIN, &barrier()).unwrap();
+    for _ in 0..100 {
+        connection.ask(CONSUMER, &barrier()).await.unwrap().unwrap();
+    }
+    let answer = connection.answer(AGAIN, "the answer before").await;
+    assert_eq!(answer, Ok(Ok(Reply::Done)));
+}
+
 #[tokio::test]
 async fn queues_are_found_and_messages_come_through() {
     let node = RabbitMq::start(RabbitMqOptions::new()).unwrap();
@@ -197,6 +231,8 @@ async fn queues_are_found_and_messages_come_through() {
     }
     connection.ask(CONSUMER, &barrier()).await.unwrap().unwrap();
     assert_eq!(connection.event_at_hand(), Ok(None));
+
+    a_new_channel_has_nothing_of_the_old_one(&mut connection).await;
 
     // A refusal closes its channel only. The end of a queue ends its consumer.
     let refused = connection.ask_opening(4, &consume("none")).await.unwrap();

@@ -237,13 +237,15 @@ impl Connection {
         poll_fn(|cx| Poll::Ready(self.poll_write(cx))).await
     }
 
-    /// Opens a channel.
+    /// Opens a channel. If the server has closed it before, [`event`](Self::event) reports nothing
+    /// more of that time: the tags of its deliveries would mean other messages.
     ///
     /// # Errors
     /// Any [`Failure`] ends the connection.
     pub async fn open_channel(&mut self, channel: u16) -> Result<(), Failure> {
         let opened = self.session.open_channel(channel);
         opened.map_err(Failure::Unsendable)?;
+        self.put_off.retain(|event| channel_of(event) != channel);
         let is_it = |event: &Event| matches!(event, Event::ChannelOpened(of) if *of == channel);
         self.wait_for("a new channel", is_it).await.map(drop)
     }
@@ -295,12 +297,16 @@ impl Connection {
         })
     }
 
-    /// Waits for an event, and puts the others off.
+    /// Waits for an event, unless it was put off before, and puts the others off.
     pub(super) async fn wait_for(
         &mut self,
         what: &str,
         is_it: impl Fn(&Event) -> bool,
     ) -> Result<Event, Failure> {
+        let before = self.put_off.iter().position(&is_it);
+        if let Some(event) = before.and_then(|place| self.put_off.remove(place)) {
+            return Ok(event);
+        }
         let deadline = Instant::now() + self.response_timeout;
         loop {
             let event = timeout_at(deadline, self.new_event()).await;
@@ -328,5 +334,20 @@ impl Connection {
         self.wait_for("the end of the connection", ended)
             .await
             .map(drop)
+    }
+}
+
+/// Returns the channel that an event belongs to; 0 for the connection itself.
+fn channel_of(event: &Event) -> u16 {
+    match event {
+        Event::ChannelOpened(channel)
+        | Event::ChannelClosed(channel, _)
+        | Event::ChannelEnded(channel)
+        | Event::Returned(channel, _)
+        | Event::Replied(channel, _)
+        | Event::ConsumerCancelled(channel, _)
+        | Event::Confirmed { channel, .. }
+        | Event::Delivered { channel, .. } => *channel,
+        _ => 0,
     }
 }
