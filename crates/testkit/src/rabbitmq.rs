@@ -1,4 +1,4 @@
-//! A private RabbitMQ node.
+//! A private RabbitMQ: a node, or a cluster of nodes.
 //!
 //! Erlang nodes find each other through a name server, epmd. A private epmd on a free port of the
 //! loopback interface serves the private node, so that no other node of the machine is involved.
@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -78,14 +79,35 @@ impl RabbitMqOptions {
     pub fn start(self) -> Result<RabbitMq, Error> {
         RabbitMq::start(self)
     }
+
+    /// Starts a cluster of `nodes` nodes with these options, each of which may be killed and
+    /// started again while the others run. They share a name server.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`RabbitMq::start`], and with [`Error::Timeout`] when the nodes do not find each
+    /// other.
+    pub fn start_cluster(self, nodes: usize) -> Result<Vec<RabbitMq>, Error> {
+        let mut cluster: Vec<RabbitMq> = Vec::with_capacity(nodes);
+        for number in 1..=nodes {
+            let node = RabbitMq::start_beside(self.clone(), cluster.first())?;
+            let members = "length(rabbit_nodes:all_running())";
+            wait_for(START, "the node to join the cluster", || {
+                let known = node.eval(members);
+                known.is_ok_and(|known| known == number.to_string())
+            })?;
+            cluster.push(node);
+        }
+        Ok(cluster)
+    }
 }
 
 /// A private RabbitMQ node. Dropping it kills the node and removes its folder.
 #[derive(Debug)]
 pub struct RabbitMq {
-    // The node ends before its name server.
+    // The node ends before its name server, which the nodes of a cluster share.
     process: Process,
-    _epmd: Process,
+    epmd: Arc<Process>,
     ports: Ports,
     certificates: Option<Certificates>,
     vhosts: AtomicU32,
@@ -108,6 +130,18 @@ impl RabbitMq {
     /// Returns [`Error::Missing`] when RabbitMQ is not installed, [`Error::Ended`] when it refuses
     /// its settings.
     pub fn start(options: RabbitMqOptions) -> Result<Self, Error> {
+        Self::start_beside(options, None)
+    }
+
+    /// Starts a node that joins the cluster of another one, if there is one.
+    fn start_beside(mut options: RabbitMqOptions, first: Option<&RabbitMq>) -> Result<Self, Error> {
+        if let Some(first) = first {
+            let peers = "cluster_formation.peer_discovery_backend";
+            options = options.set(peers, "classic_config").set(
+                "cluster_formation.classic_config.nodes.1",
+                &node_name(first.ports),
+            );
+        }
         let folder = tempfile::Builder::new()
             .prefix("rabbitmq-")
             .tempdir()
@@ -121,15 +155,21 @@ impl RabbitMq {
                 amqp,
                 tls: free_port()?,
                 nodes: free_port()?,
-                epmd: free_port()?,
+                epmd: match first {
+                    Some(first) => first.ports.epmd,
+                    None => free_port()?,
+                },
             };
             configure(folder.path(), &options, certificates.as_ref(), ports)?;
-            let epmd = name_server(ports.epmd)?;
+            let epmd = match first {
+                Some(first) => Arc::clone(&first.epmd),
+                None => Arc::new(name_server(ports.epmd)?),
+            };
             Ok((ports, epmd, node(folder.path(), ports)?))
         })?;
         Ok(Self {
             process,
-            _epmd: epmd,
+            epmd,
             ports,
             certificates,
             vhosts: AtomicU32::new(0),
@@ -222,6 +262,38 @@ impl RabbitMq {
         }
         let count = answer.parse().map(Some);
         count.map_err(|_| Error::Failed(format!("the length of {queue}: {answer}")))
+    }
+
+    /// Returns how many messages of these queues of the virtual host together are ready, and how
+    /// many are delivered and not acknowledged. A queue that does not exist has none.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`RabbitMq::eval`], also while a quorum queue has no leader.
+    pub fn depth(&self, vhost: &str, queues: &[&str]) -> Result<(usize, usize), Error> {
+        let names: Vec<String> = queues.iter().map(|it| format!("<<\"{it}\">>")).collect();
+        let names = names.join(", ");
+        // The counts of a quorum queue elsewhere are renewed only now and then.
+        let answer = self.eval(&format!(
+            "Size = fun(X) when is_map(X) -> maps:size(X); (X) -> X end, \
+             Of = fun(Q) -> case amqqueue:get_type(Q) of \
+                 rabbit_quorum_queue -> \
+                   {{ok, {{Ready, Held}}, _}} = ra:consistent_query(amqqueue:get_pid(Q), \
+                     fun(S) -> {{rabbit_fifo:query_messages_ready(S), \
+                                rabbit_fifo:query_messages_checked_out(S)}} end), \
+                   {{Size(Ready), Size(Held)}}; \
+                 _ -> [{{_, Ready}}, {{_, Held}}] = rabbit_amqqueue:info(Q, \
+                   [messages_ready, messages_unacknowledged]), {{Ready, Held}} end end, \
+             All = [case rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, Name)) of \
+                 {{ok, Q}} -> Of(Q); _ -> {{0, 0}} end || Name <- [{names}]], \
+             {{lists:sum([R || {{R, _}} <- All]), lists:sum([H || {{_, H}} <- All])}}"
+        ))?;
+        let words = answer.split(|c: char| !c.is_ascii_digit());
+        let numbers: Vec<usize> = words.filter_map(|word| word.parse().ok()).collect();
+        match numbers[..] {
+            [ready, held] => Ok((ready, held)),
+            _ => Err(Error::Failed(format!("the depth of {queues:?}: {answer}"))),
+        }
     }
 
     /// Raises or ends the alarm that memory is short: RabbitMQ then reads from no publisher.

@@ -51,3 +51,17 @@ fn a_wrong_setting_is_reported_with_the_nodes_words() {
     let error = options.start().unwrap_err();
     assert!(error.to_string().contains("no.such.setting"), "{error}");
 }
+
+#[test]
+fn nodes_of_a_cluster_can_be_killed_one_at_a_time() {
+    let options = celery_testkit::RabbitMqOptions::new();
+    let mut nodes = options.start_cluster(3).unwrap();
+    let running = |node: &RabbitMq| node.eval("length(rabbit_nodes:all_running())").unwrap();
+    nodes[0].kill9();
+    assert_eq!(running(&nodes[1]), "2");
+    nodes[0].restart().unwrap();
+    for node in &nodes {
+        assert_eq!(running(node), "3");
+        greeting(node.port());
+    }
+}

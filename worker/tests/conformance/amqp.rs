@@ -142,38 +142,15 @@ impl<const QUORUM: bool> Harness<QUORUM> {
     /// Returns the numbers of ready and of unacknowledged messages of these queues together. A queue
     /// that does not exist has none.
     fn depth_of<S: AsRef<str>>(&self, queues: &[S]) -> Depth {
-        let vhost = &self.vhost;
-        let names: Vec<String> = queues
-            .iter()
-            .map(|queue| format!("<<\"{}\">>", queue.as_ref()))
-            .collect();
-        let answer = self.node.eval(&format!(
-            "Size = fun(X) when is_map(X) -> maps:size(X); (X) -> X end, \
-             Of = fun(Q) -> case amqqueue:get_type(Q) of \
-                 rabbit_quorum_queue -> \
-                   {{ok, {{Ready, Held}}, _}} = ra:consistent_query(amqqueue:get_pid(Q), \
-                     fun(S) -> {{rabbit_fifo:query_messages_ready(S), \
-                                rabbit_fifo:query_messages_checked_out(S)}} end), \
-                   {{Size(Ready), Size(Held)}}; \
-                 _ -> [{{_, Ready}}, {{_, Held}}] = rabbit_amqqueue:info(Q, \
-                   [messages_ready, messages_unacknowledged]), {{Ready, Held}} end end, \
-             All = [case rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, Name)) of \
-                 {{ok, Q}} -> Of(Q); _ -> {{0, 0}} end || Name <- [{}]], \
-             {{lists:sum([R || {{R, _}} <- All]), lists:sum([H || {{_, H}} <- All])}}",
-            names.join(", ")
-        ));
+        let queues: Vec<&str> = queues.iter().map(AsRef::as_ref).collect();
         // The server may be away, and its queues may have no leader yet.
-        let numbers = numbers(&answer.unwrap_or_default());
+        let depth = self.node.depth(&self.vhost, &queues);
+        let (ready, unacknowledged) = depth.unwrap_or((usize::MAX, usize::MAX));
         Depth {
-            ready: numbers.first().copied().unwrap_or(usize::MAX),
-            unacknowledged: numbers.get(1).copied().unwrap_or(usize::MAX),
+            ready,
+            unacknowledged,
         }
     }
-}
-
-fn numbers(text: &str) -> Vec<usize> {
-    let words = text.split(|c: char| !c.is_ascii_digit());
-    words.filter_map(|word| word.parse().ok()).collect()
 }
 
 impl<const QUORUM: bool> Broker for Harness<QUORUM> {
