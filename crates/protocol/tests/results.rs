@@ -590,3 +590,30 @@ fn a_stamp_does_not_take_the_place_of_a_member() {
         "{text}"
     );
 }
+
+#[test]
+fn a_large_document_in_a_form_is_read() {
+    let pairs = "[\"a\\u00e4\\ud83d\\ude00\\\\x41\",1.5e30],".repeat(3_000);
+    let flow = format!("[{pairs}null]");
+    let long = format!("[\"{}\"]", "x".repeat(3 << 20));
+    let huge = format!("[\"{}\"]", "x".repeat(33 << 20));
+    for (json, serializer, compression) in [
+        (&flow, Serializer::Yaml, None),
+        (&long, Serializer::Yaml, None),
+        (&long, Serializer::Yaml, Some(Compression::Zlib)),
+        (&huge, Serializer::Json, Some(Compression::Zlib)),
+        (&huge, Serializer::Msgpack, Some(Compression::Zstd)),
+    ] {
+        let form = StoredForm {
+            serializer,
+            compression,
+        };
+        let stored = form.write(json.as_bytes()).unwrap();
+        let read = StoredForm::read(&stored);
+        let read = read.unwrap_or_else(|why| panic!("{form:?}: {why}"));
+        assert!(
+            parsed(read.as_bytes()) == parsed(json.as_bytes()),
+            "{form:?}"
+        );
+    }
+}

@@ -64,7 +64,8 @@ pub(super) async fn chord_unlock(
         context.fail_body(callback, why, None)?;
         return Err(again.because(spent).into());
     };
-    match joined(&members, &mut documents.into_iter()) {
+    let documents = documents.map(Vec::into_iter);
+    match documents.and_then(|mut documents| joined(&members, &mut documents)) {
         Ok(results) => {
             let body = callback.clone().before(&[results])?;
             if let Err(error) = context.send(body) {
@@ -85,16 +86,53 @@ pub(super) async fn chord_unlock(
 }
 
 /// Returns the documents of all tasks of a header, in its order; `None` if one has not ended.
-async fn documents(context: &Context, members: &[ResultTree]) -> Option<Vec<ResultDoc>> {
+async fn documents(
+    context: &Context,
+    members: &[ResultTree],
+) -> Option<Result<Vec<ResultDoc>, Broken>> {
     let mut ids = Vec::new();
     tasks(members, &mut ids);
-    let mut documents = Vec::with_capacity(ids.len());
+    let mut ended = Ended::up_to(DEFAULT_MAX_BODY);
     for chunk in ids.chunks(AT_ONCE) {
         for document in context.results(chunk.to_vec()).await {
-            documents.push(document.filter(|document| document.status.ready())?);
+            if let Err(broken) = ended.add(document.filter(|document| document.status.ready())?) {
+                return Some(Err(broken));
+            }
         }
     }
-    Some(documents)
+    Some(Ok(ended.documents))
+}
+
+/// The documents of the tasks that have ended, whose results have a limit together.
+struct Ended {
+    documents: Vec<ResultDoc>,
+    bytes: usize,
+    most: usize,
+}
+
+impl Ended {
+    fn up_to(most: usize) -> Self {
+        Ended {
+            documents: Vec::new(),
+            bytes: 0,
+            most,
+        }
+    }
+
+    fn add(&mut self, document: ResultDoc) -> Result<(), Broken> {
+        self.bytes += document.result.get().len();
+        if self.bytes > self.most {
+            let (bytes, most) = (self.bytes, self.most);
+            return Err(Broken {
+                why: format!(
+                    "Join error: the results have {bytes} bytes or more, but at most {most} are allowed"
+                ),
+                cause: None,
+            });
+        }
+        self.documents.push(document);
+        Ok(())
+    }
 }
 
 /// Collects the ids of the tasks of a header. The reader of trees has limited their nesting.
@@ -121,7 +159,6 @@ fn joined(
 ) -> Result<Box<RawValue>, Broken> {
     let broken = |why: String| Broken { why, cause: None };
     let mut results = Vec::with_capacity(members.len());
-    let mut bytes = 0;
     for member in members {
         let result = if let Some(members) = &member.members {
             joined(members, documents)?
@@ -137,13 +174,31 @@ fn joined(
             }
             document.result
         };
-        bytes += result.get().len();
-        if bytes > DEFAULT_MAX_BODY {
-            return Err(broken(format!(
-                "Join error: the results have {bytes} bytes"
-            )));
-        }
         results.push(result);
     }
     to_raw_value(&results).map_err(|error| broken(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_results_of_a_header_have_a_limit_together() {
+        let document = |id: &str| {
+            let json = format!(r#"{{"status":"SUCCESS","result":"12345678","task_id":"{id}"}}"#);
+            ResultDoc::decode(json.as_bytes()).unwrap()
+        };
+        let mut ended = Ended::up_to(25);
+        for id in ["a", "b"] {
+            assert!(ended.add(document(id)).is_ok());
+        }
+        let broken = ended.add(document("c")).unwrap_err();
+        assert!(
+            broken
+                .why
+                .starts_with("Join error: the results have 30 bytes")
+        );
+        assert_eq!(ended.documents.len(), 2);
+    }
 }

@@ -4,11 +4,14 @@
 //! group have this form, as in Celery's Redis backend.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use serde::de::IgnoredAny;
 
 use super::error::ResultError;
 use crate::compression::Compression;
 use crate::json;
-use crate::message::DecodeOptions;
+use crate::message::{DEFAULT_MAX_UNPACKED, DecodeOptions};
 use crate::serializer::Serializer;
 
 /// The mark before compressed results; the content type of the compression and a zero byte follow.
@@ -33,7 +36,8 @@ impl StoredForm {
         self == Self::default()
     }
 
-    /// Returns a document in this form.
+    /// Returns a document in this form. One that readers would not decompress, because it is larger than
+    /// [`DEFAULT_MAX_UNPACKED`], is not compressed.
     ///
     /// # Errors
     ///
@@ -52,6 +56,9 @@ impl StoredForm {
         let Some(compression) = self.compression else {
             return Ok(written);
         };
+        if written.len() > DEFAULT_MAX_UNPACKED {
+            return Ok(written);
+        }
         let mut marked = COMPRESSED.to_vec();
         marked.extend(compression.content_type().as_bytes());
         marked.push(0);
@@ -106,13 +113,54 @@ pub(super) fn document(
     if is_pickle(&bytes) {
         return Err(ResultError::Pickle);
     }
-    match serializer.unwrap_or_else(|| recognised(&bytes)) {
+    let serializer = serializer.unwrap_or_else(|| recognised(&bytes));
+    if serializer == Serializer::Yaml
+        && let Some(json) = bytes.strip_prefix(YAML).and_then(flow_as_json)
+    {
+        return Ok(json);
+    }
+    match serializer {
         Serializer::Json => match json::normalise(&bytes) {
             Ok(json) => Ok(json.into_owned()),
             Err(error) => Err(ResultError::Invalid(error.to_string())),
         },
         other => Ok(other.to_json(&bytes, limits.limit(other, compression))?),
     }
+}
+
+/// Returns the YAML that [`StoredForm::write`] makes as JSON: that is what it is, except for some
+/// escapes. `None` if it has values that JSON has not, such as datetimes.
+///
+/// The parser of YAML would refuse large results, because its time and its memory grow fast.
+fn flow_as_json(yaml: &[u8]) -> Option<String> {
+    let mut rest = str::from_utf8(yaml).ok()?;
+    let mut json = String::with_capacity(rest.len());
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        json.push_str(before);
+        let digits = match escape.as_bytes().get(1)? {
+            b'x' => 2,
+            b'U' => 8,
+            _ => 0,
+        };
+        let (escape, after) = escape.split_at_checked(2 + digits)?;
+        rest = after;
+        if digits == 0 {
+            json.push_str(escape);
+            continue;
+        }
+        let code = u32::from_str_radix(escape.get(2..)?, 16).ok()?;
+        let character = char::from_u32(code)?;
+        if code < 0x1_0000 {
+            // Writing into a string cannot fail.
+            let _ = write!(json, "\\u{code:04X}");
+        } else {
+            json.push(character);
+        }
+    }
+    json.push_str(rest);
+    serde_json::from_str::<IgnoredAny>(&json).ok()?;
+    Some(json::normalise(json.as_bytes()).ok()?.into_owned())
 }
 
 /// Splits the text after the mark of compressed results: a content type, a zero byte and the data.

@@ -15,7 +15,7 @@ use celery_protocol::result::ResultDoc;
 use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc};
 
-use super::answer::bytes;
+use super::answer::{bytes, readable};
 use super::asking::Asked;
 use super::connector::{Connector, Store};
 use super::layout::Layout;
@@ -303,12 +303,12 @@ impl RedisControl {
                 .await
                 .each(&call)
                 .await?;
-            for (document, answer) in chunk.iter().zip(answers) {
+            for (document, answer) in chunk.iter().zip(readable(answers)?) {
                 let is_open = match answer.map(bytes) {
-                    Ok(None) => true,
-                    Ok(Some(stored)) => ResultDoc::decode_any(&stored)
+                    Some(None) => true,
+                    Some(Some(stored)) => ResultDoc::decode_any(&stored)
                         .is_ok_and(|stored| OPEN.contains(&stored.status.as_str())),
-                    Err(_) => false,
+                    None => false,
                 };
                 if is_open {
                     open.push(document);

@@ -64,6 +64,38 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// Cuts a batch so that no part has two documents of one task: the look before a part does not see
+    /// what the part itself stores. Plain JSON needs no cut, because the scripts look for themselves.
+    pub(super) fn parts_without_repeats<'b, T, D>(
+        &self,
+        batch: &'b [T],
+        documents: impl Fn(&'b [T]) -> D,
+    ) -> Vec<&'b [T]>
+    where
+        D: Iterator<Item = &'b Document>,
+    {
+        if self.form.is_plain() {
+            return vec![batch];
+        }
+        let mut parts = Vec::with_capacity(1);
+        let (mut begin, mut seen) = (0, HashSet::new());
+        for (at, item) in batch.iter().enumerate() {
+            let ids: Vec<&str> = documents(std::slice::from_ref(item))
+                .map(|document| &*document.id)
+                .collect();
+            if ids.iter().any(|id| seen.contains(id)) {
+                parts.push(batch.get(begin..at).unwrap_or_default());
+                begin = at;
+                seen.clear();
+            }
+            seen.extend(ids);
+        }
+        parts.push(batch.get(begin..).unwrap_or_default());
+        parts
+    }
+}
+
 /// Returns the documents that a batch stores.
 pub(super) fn documents(batch: &[Settlement]) -> impl Iterator<Item = &Document> {
     batch.iter().flat_map(|settlement| {

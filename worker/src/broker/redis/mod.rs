@@ -91,6 +91,7 @@ mod native;
 mod outbound;
 mod pace;
 mod parking;
+mod results;
 mod schedules;
 mod server;
 mod session;

@@ -151,13 +151,31 @@ impl Session {
     pub(super) async fn purge_queues(&mut self) -> usize {
         let mut count = 0;
         for queue in &*self.layout.queues().names() {
-            let lists = self.layout.keys.queue_lists(queue);
-            let mut call = scripts::call(&scripts::PURGE, lists.len(), lists.len(), 0);
-            call.arg(&lists);
-            let deleted = |answer| number(&answer);
-            count += self.insist(&scripts::PURGE, &call, deleted, "purge").await;
+            for list in self.layout.keys.queue_lists(queue) {
+                count += self.purge_list(&list).await;
+            }
         }
         count
+    }
+
+    /// Deletes a list. A key that is not a list is passed over, as by a claim.
+    async fn purge_list(&mut self, list: &str) -> usize {
+        let mut call = scripts::call(&scripts::PURGE, 1, 1, list.len());
+        call.arg(list);
+        let deleted = |answer| number(&answer);
+        loop {
+            match self
+                .until_told(&scripts::PURGE, &call, deleted, "purge")
+                .await
+            {
+                Ok((count, _)) => return count,
+                Err(refused) if refused.is_refusal("WRONGTYPE") => {
+                    self.layout.pass_over(list, &refused.to_string());
+                    return 0;
+                }
+                Err(refused) => self.link.failed(&refused),
+            }
+        }
     }
 
     /// Renews the leases of held deliveries. Returns the tags that Redis no longer knows.

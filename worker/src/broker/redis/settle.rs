@@ -1,16 +1,15 @@
 //! Carries out verdicts.
 
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use celery_client::aio::{Cmd, Pipeline, Value, scripts};
+use celery_client::aio::{Cmd, Value, scripts};
 use celery_protocol::message::{DecodeError, Redelivery as Marked};
-use celery_protocol::result::ResultDoc;
 
 use super::answer::{bytes, number, positions};
 use super::forms::{Kept, documents};
 use super::locking::micros;
-use super::session::{DEAD_LETTERS, MAX_TAGS, Session};
+use super::session::{DEAD_LETTERS, Session};
 use crate::broker::lock::Lock;
 use crate::broker::settlement::{
     Chord, Document, Fate, Join, Letter, ResultStep, Settled, Settlement, Step,
@@ -19,8 +18,20 @@ use crate::broker::tag::Tag;
 
 impl Session {
     pub(super) async fn settle_batch(&mut self, batch: &[Settlement]) -> Settled {
-        let kept = self.succeeded(documents(batch)).await;
-        let batch = self.with_redelivered(batch).await;
+        let mut settled = Settled::default();
+        let mut start = 0;
+        let layout = Arc::clone(&self.layout);
+        for part in layout.parts_without_repeats(batch, documents) {
+            self.settle_part(start, part, &mut settled).await;
+            start += part.len();
+        }
+        settled
+    }
+
+    /// Settles the part of a batch that begins at `start`.
+    async fn settle_part(&mut self, start: usize, part: &[Settlement], settled: &mut Settled) {
+        let kept = self.succeeded(documents(part)).await;
+        let batch = self.with_redelivered(part).await;
         let answers = self
             .in_parts(
                 &batch,
@@ -30,8 +41,8 @@ impl Session {
                 "settle",
             )
             .await;
-        let mut settled = Settled::default();
-        for (start, answer) in answers {
+        for (place, answer) in answers {
+            let start = start + place;
             match answer {
                 Ok((answer, repeated)) => {
                     let lost = answer.lost.into_iter().map(|place| start + place);
@@ -44,7 +55,6 @@ impl Session {
                 Err(refused) => settled.failed.push((start, refused.to_string())),
             }
         }
-        settled
     }
 
     /// Reads the messages of a batch that must be put back, and marks them as redelivered.
@@ -69,56 +79,6 @@ impl Session {
             }
         }
         items
-    }
-
-    /// Stores results and states, and publishes them, even if another worker holds the messages.
-    pub(super) async fn store_results(&mut self, documents: &[Document]) {
-        let kept = self.succeeded(documents.iter()).await;
-        for chunk in documents.chunks(MAX_TAGS) {
-            let size = chunk
-                .iter()
-                .map(|document| document.id.len() + document.json.len() + 64)
-                .sum();
-            let mut call = scripts::call(
-                &scripts::STORE_RESULTS,
-                chunk.len(),
-                1 + 2 * chunk.len(),
-                size,
-            );
-            for document in chunk {
-                call.arg(self.layout.keys.result(&document.id));
-            }
-            call.arg(self.layout.result_ttl);
-            for document in chunk {
-                call.arg(&*self.layout.stored(document, &kept));
-            }
-            self.insist(&scripts::STORE_RESULTS, &call, read_stored, "store_results")
-                .await;
-        }
-    }
-
-    /// Returns the documents of tasks. A document in any of the serializers is understood.
-    pub(super) async fn read_results(&mut self, ids: &[String]) -> Vec<Option<ResultDoc>> {
-        let mut documents = Vec::with_capacity(ids.len());
-        for chunk in ids.chunks(MAX_TAGS) {
-            let mut call = Pipeline::new();
-            for id in chunk {
-                call.cmd("GET").arg(self.layout.keys.result(id));
-            }
-            let answers = loop {
-                match self.link.connection().await.each(&call).await {
-                    Ok(answers) => break answers,
-                    Err(failure) => self.link.failed(&failure),
-                }
-            };
-            self.link.worked();
-            // A key that cannot be read, such as a list, has no document.
-            documents.extend(answers.into_iter().map(|answer| {
-                let stored = answer.ok().and_then(bytes)?;
-                ResultDoc::decode_any(&stored).ok()
-            }));
-        }
-        documents
     }
 
     fn settle_call(&self, batch: &[Item<'_>], kept: &Kept) -> Cmd {
@@ -379,7 +339,7 @@ fn flatten<'a>(steps: &'a [Step], flat: &mut Vec<Wire<'a>>) {
 }
 
 /// Logs, once, that results are stored but not published.
-fn warn_unpublished(error: Option<Value>) {
+pub(super) fn warn_unpublished(error: Option<Value>) {
     static LOGGED: Once = Once::new();
     if let Some(error) = error.and_then(bytes) {
         let error = String::from_utf8_lossy(&error).into_owned();
@@ -390,16 +350,6 @@ fn warn_unpublished(error: Option<Value>) {
             );
         });
     }
-}
-
-fn read_stored(answer: Value) -> Option<Vec<usize>> {
-    let Value::Array(parts) = answer else {
-        return None;
-    };
-    let mut parts = parts.into_iter();
-    let kept = positions(parts.next()?)?;
-    warn_unpublished(parts.next());
-    Some(kept)
 }
 
 fn read_settled(answer: Value) -> Option<Settled> {

@@ -1,11 +1,13 @@
 //! Results in other forms than plain JSON.
 
-use celery_client::aio::Value;
+use celery_client::aio::{Cmd, ConnectOptions, Connection, Value as Answer};
 use celery_protocol::compression::Compression;
 use celery_protocol::result::{ResultDoc, State, StoredForm};
 use celery_protocol::serializer::Serializer;
 use celery_worker::consumer::Results;
 use celery_worker::delivery::Outcome;
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::Redis;
 use crate::behaviour::chords::{body, member, the_body_comes_and_ends_the_chord};
@@ -36,7 +38,7 @@ async fn stored(broker: &mut Redis, form: StoredForm, id: &str, state: State) ->
     let key = format!("celery-task-meta-{id}");
     let mut found = None;
     until(&format!("{id}: {state}"), async || {
-        let Value::BulkString(bytes) = broker.query(&["GET", &key]).await else {
+        let Answer::BulkString(bytes) = broker.query(&["GET", &key]).await else {
             return Err("nothing".to_owned());
         };
         let document = ResultDoc::decode_any(&bytes).map_err(|error| error.to_string())?;
@@ -56,6 +58,10 @@ async fn stored(broker: &mut Redis, form: StoredForm, id: &str, state: State) ->
     document
 }
 
+fn value(json: &RawValue) -> Value {
+    serde_json::from_str(json.get()).unwrap()
+}
+
 #[tokio::test]
 async fn each_state_has_the_form_and_a_success_stays() {
     for form in FORMS {
@@ -72,8 +78,9 @@ async fn each_state_has_the_form_and_a_success_stays() {
         progress.await.unwrap();
         let progress = State::Custom("PROGRESS".to_owned());
         let document = stored(&mut broker, form, "a", progress).await;
-        assert_eq!(document.result.get(), meta.get());
+        assert_eq!(value(&document.result), value(&meta));
         rig.settler.finish(delivery, succeeded(r#"{"ä":[1,null]}"#));
+        let returned = serde_json::json!({ "ä": [1, null] });
         let other = rig.next().await;
         rig.settler.finish(other, failed());
         let document = stored(&mut broker, form, "b", State::Failure).await;
@@ -81,7 +88,7 @@ async fn each_state_has_the_form_and_a_success_stays() {
         // Copies of a task that has succeeded: their states and ends do not replace the success.
         for outcome in [failed(), succeeded("2"), Outcome::Expired] {
             let document = stored(&mut broker, form, "a", State::Success).await;
-            assert_eq!(document.result.get(), r#"{"ä":[1,null]}"#);
+            assert_eq!(value(&document.result), returned);
             post(&mut broker, "celery", &[task("a")]).await;
             let copy = rig.next().await;
             let started = rig.settler.store_state(&copy.task, "STARTED", json("{}"));
@@ -90,7 +97,7 @@ async fn each_state_has_the_form_and_a_success_stays() {
             broker.until_clean().await;
         }
         let document = stored(&mut broker, form, "a", State::Success).await;
-        assert_eq!(document.result.get(), r#"{"ä":[1,null]}"#);
+        assert_eq!(value(&document.result), returned);
         // A failure may be followed by a success.
         post(&mut broker, "celery", &[task("b")]).await;
         assert_eq!(rig.finish(1).await, ["b"]);
@@ -168,4 +175,69 @@ async fn a_value_that_the_serializer_has_no_form_for_is_a_failure() {
         .map(|it| it.get().to_owned())
         .collect();
     assert_eq!(args, [&format!("\"{huge}\"")[..], "\"x\""]);
+}
+
+#[tokio::test]
+async fn of_two_ends_of_one_task_that_come_together_the_success_stays() {
+    for elsewhere in [false, true] {
+        let mut broker = Redis::start().await;
+        let mut backend = Redis::start().await;
+        let form = FORMS[0];
+        let mut options = broker.options();
+        options.result_form = form;
+        if elsewhere {
+            options.results = Results::Server(backend.endpoint.clone());
+        }
+        let mut rig = Rig::start(options);
+        post(&mut broker, "celery", &[task("a"), task("a")]).await;
+        let (first, second) = (rig.next().await, rig.next().await);
+        rig.settler.finish(first, succeeded("7"));
+        rig.settler.finish(second, failed());
+        broker.until_clean().await;
+        let store = if elsewhere { &mut backend } else { &mut broker };
+        stored(store, form, "a", State::Success).await;
+    }
+}
+
+/// A server that is busy with a script refuses each command for that time.
+#[tokio::test]
+async fn a_success_stays_although_the_server_refuses_to_read_it_for_a_while() {
+    let mut broker = Redis::start().await;
+    let form = FORMS[0];
+    let mut options = broker.options();
+    options.result_form = form;
+    let mut rig = Rig::start(options);
+    post(&mut broker, "celery", &[task("a")]).await;
+    assert_eq!(rig.finish(1).await, ["a"]);
+    stored(&mut broker, form, "a", State::Success).await;
+    post(&mut broker, "celery", &[task("a")]).await;
+    let copy = rig.next().await;
+    let limit = ["CONFIG", "SET", "lua-time-limit", "1"];
+    assert_eq!(broker.ask(&limit).await, "OK");
+    let busy = "local t = redis.call('TIME')
+        repeat local n = redis.call('TIME') until n[1] - t[1] >= 3";
+    let mut script = Cmd::new();
+    script.arg("EVAL").arg(busy).arg("0");
+    let options = ConnectOptions::new("busy");
+    let open = Connection::open(&broker.endpoint, &options);
+    let mut other = open.await.unwrap();
+    let running = tokio::spawn(async move { other.query(&script).await });
+    // The server answers this one only after the script, or refuses it because of that.
+    while !refuses(&broker).await {}
+    rig.settler.finish(copy, failed());
+    let _ = running.await;
+    broker.until_clean().await;
+    let document = stored(&mut broker, form, "a", State::Success).await;
+    assert_eq!(document.result.get(), "5");
+}
+
+/// Returns `true` if the server is busy with a script.
+async fn refuses(broker: &Redis) -> bool {
+    let open = Connection::open(&broker.endpoint, &ConnectOptions::new("asks")).await;
+    let Ok(mut connection) = open else {
+        return true;
+    };
+    let mut ping = Cmd::new();
+    ping.arg("GET").arg("x");
+    connection.query(&ping).await.is_err()
 }

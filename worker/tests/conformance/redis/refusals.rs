@@ -77,6 +77,21 @@ fn member(id: &str, group: &str) -> Task {
 }
 
 #[tokio::test]
+async fn a_queue_whose_key_is_not_a_list_is_not_deleted_at_the_start() {
+    let mut broker = Redis::start().await;
+    broker.ask(&["SET", "string", "x"]).await;
+    post(&mut broker, "celery", &[task("old")]).await;
+    let mut options = broker.options();
+    options.queues = vec!["string".into(), "celery".into()];
+    options.purge = true;
+    let mut rig = Rig::start(options);
+    broker.until_depth("celery", 0, 0).await;
+    post(&mut broker, "celery", &[task("new")]).await;
+    assert_eq!(rig.finish(1).await, ["new"]);
+    assert_eq!(broker.ask(&["GET", "string"]).await, "x");
+}
+
+#[tokio::test]
 async fn a_malformed_group_stops_no_other_chord() {
     let mut broker = Redis::start().await;
     broker

@@ -1,12 +1,15 @@
--- purge, version 1
+-- purge, version 2
 -- Deletes the waiting tasks of a queue.
 --
 -- KEYS  the lists of the queue
 -- ARGV  none
--- returns how many tasks the lists had
+-- returns how many tasks the lists had. A key that is not a list is an error; the lists before it are
+-- deleted
 local tasks = 0
 for _, list in ipairs(KEYS) do
-  tasks = tasks + redis.call('LLEN', list)
+  local length = redis.pcall('LLEN', list)
+  if type(length) == 'table' then return length end
+  tasks = tasks + length
   redis.call('UNLINK', list)
 end
 return tasks

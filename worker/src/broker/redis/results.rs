@@ -1,0 +1,90 @@
+//! Stores and reads results outside settlements.
+
+use std::sync::Arc;
+
+use celery_client::aio::{Failure, Pipeline, Value, scripts};
+use celery_protocol::result::ResultDoc;
+
+use super::answer::{bytes, positions, readable};
+use super::session::{MAX_TAGS, Session};
+use super::settle::warn_unpublished;
+use crate::broker::settlement::Document;
+
+impl Session {
+    /// Stores results and states, and publishes them, even if another worker holds the messages.
+    pub(super) async fn store_results(&mut self, documents: &[Document]) {
+        let layout = Arc::clone(&self.layout);
+        for part in layout.parts_without_repeats(documents, |one| one.iter()) {
+            for chunk in part.chunks(MAX_TAGS) {
+                self.store_chunk(chunk).await;
+            }
+        }
+    }
+
+    /// Stores results of different tasks. Before each attempt it looks which of them have succeeded:
+    /// another worker can have done such a task while the server was away.
+    async fn store_chunk(&mut self, chunk: &[Document]) {
+        loop {
+            let kept = self.succeeded(chunk.iter()).await;
+            let size = chunk
+                .iter()
+                .map(|document| document.id.len() + document.json.len() + 64)
+                .sum();
+            let mut call = scripts::call(
+                &scripts::STORE_RESULTS,
+                chunk.len(),
+                1 + 2 * chunk.len(),
+                size,
+            );
+            for document in chunk {
+                call.arg(self.layout.keys.result(&document.id));
+            }
+            call.arg(self.layout.result_ttl);
+            for document in chunk {
+                call.arg(&*self.layout.stored(document, &kept));
+            }
+            let connection = self.link.connection().await;
+            let answer = connection.run(&scripts::STORE_RESULTS, &call).await;
+            let stored =
+                answer.and_then(|value| read_stored(value).ok_or(Failure::Answer("store_results")));
+            match stored {
+                Ok(_) => return self.link.worked(),
+                Err(failure) => self.link.failed(&failure),
+            }
+        }
+    }
+
+    /// Returns the documents of tasks. A document in any of the serializers is understood.
+    pub(super) async fn read_results(&mut self, ids: &[String]) -> Vec<Option<ResultDoc>> {
+        let mut documents = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(MAX_TAGS) {
+            let mut call = Pipeline::new();
+            for id in chunk {
+                call.cmd("GET").arg(self.layout.keys.result(id));
+            }
+            let answers = loop {
+                let answers = self.link.connection().await.each(&call).await;
+                match answers.and_then(readable) {
+                    Ok(answers) => break answers,
+                    Err(failure) => self.link.failed(&failure),
+                }
+            };
+            self.link.worked();
+            documents.extend(answers.into_iter().map(|answer| {
+                let stored = answer.and_then(bytes)?;
+                ResultDoc::decode_any(&stored).ok()
+            }));
+        }
+        documents
+    }
+}
+
+fn read_stored(answer: Value) -> Option<Vec<usize>> {
+    let Value::Array(parts) = answer else {
+        return None;
+    };
+    let mut parts = parts.into_iter();
+    let kept = positions(parts.next()?)?;
+    warn_unpublished(parts.next());
+    Some(kept)
+}
