@@ -210,9 +210,12 @@ impl Process {
         self.reap();
     }
 
-    /// Freezes the program: SIGSTOP.
+    /// Freezes the program: SIGSTOP. Waits until none of its threads runs, because on a busy machine
+    /// the others go on until one of them has taken the signal.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        // A thread that waits for a disk stops later.
+        let _late = wait_for(GRACE, "the program to stop", || self.is_stopped());
     }
 
     /// Lets a frozen program continue: SIGCONT.
@@ -302,6 +305,22 @@ impl Process {
         };
     }
 
+    /// Returns `true` if each thread of the program, or of its group, has stopped or ended.
+    fn is_stopped(&self) -> bool {
+        let own = self.child.id().to_string();
+        let members = numbered(Path::new("/proc")).into_iter().filter(|folder| {
+            if self.group {
+                stat(folder).is_some_and(|fields| fields.get(2) == Some(&own))
+            } else {
+                folder.ends_with(&own)
+            }
+        });
+        members
+            .flat_map(|folder| numbered(&folder.join("task")))
+            .filter_map(|thread| stat(&thread))
+            .all(|fields| matches!(fields[0].as_str(), "T" | "t" | "Z" | "X"))
+    }
+
     fn line_with(&self, text: &str, offset: usize) -> Option<String> {
         let bytes = fs::read(&self.log).ok()?;
         String::from_utf8_lossy(bytes.get(offset..)?)
@@ -333,4 +352,26 @@ impl Drop for Process {
             self.kill9();
         }
     }
+}
+
+/// Returns the folders in `folder` whose names are numbers.
+fn numbered(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_number = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.parse::<u32>().is_ok())
+    };
+    entries
+        .map(|entry| entry.path())
+        .filter(is_number)
+        .collect()
+}
+
+/// Returns the state of a process or thread and what follows: its parent, its group. `None` if it is
+/// gone.
+fn stat(folder: &Path) -> Option<Vec<String>> {
+    let text = fs::read_to_string(folder.join("stat")).ok()?;
+    // The name before may contain anything.
+    let (_, rest) = text.rsplit_once(") ")?;
+    Some(rest.split(' ').map(str::to_owned).collect())
 }

@@ -60,3 +60,32 @@ fn a_group_goes_with_its_children() {
     })
     .unwrap();
 }
+
+#[test]
+fn a_frozen_program_does_nothing_more() {
+    let script = "while :; do :; done & while :; do :; done & echo begun; wait";
+    let mut process =
+        Process::spawn_group("a shell", Command::new("sh").args(["-c", script])).unwrap();
+    process.wait_for_line(SOON, "begun").unwrap();
+    let group = process.pid();
+    let states = || {
+        let mut found = String::new();
+        for entry in fs::read_dir("/proc").unwrap() {
+            let stat = fs::read_to_string(entry.unwrap().path().join("stat")).unwrap_or_default();
+            let Some((_, rest)) = stat.rsplit_once(") ") else {
+                continue;
+            };
+            let fields: Vec<&str> = rest.split(' ').collect();
+            if fields[2] == group.to_string() {
+                found.push_str(fields[0]);
+            }
+        }
+        found
+    };
+    for _ in 0..20 {
+        process.pause();
+        assert_eq!(states(), "TTT");
+        process.resume();
+        wait_for(SOON, "work", || states().contains('R')).unwrap();
+    }
+}
