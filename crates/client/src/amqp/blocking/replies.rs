@@ -13,7 +13,7 @@ use celery_protocol::result::ResultDoc;
 /// Limit for the tasks whose replies are known to be awaited. Each costs about 50 bytes.
 const MOST_TASKS: usize = 100_000;
 /// Limit for the number of replies that are kept.
-const MOST_REPLIES: usize = 1000;
+const MOST_REPLIES: usize = 10_000;
 /// Limit for their bytes.
 const MOST_BYTES: usize = 16 << 20;
 
