@@ -8,8 +8,8 @@ require __DIR__ . '/../install.inc';
 if (!is_executable(testkit())) {
     die('skip needs testkit: make build');
 }
-if (!glob('/usr/sbin/php-fpm*') || !is_file('/usr/sbin/nginx')) {
-    die('skip needs php-fpm and nginx');
+if (PHP_BINDIR !== '/usr/bin' || !glob('/usr/sbin/php-fpm*') || !is_file('/usr/sbin/nginx')) {
+    die('skip needs nginx, and php-fpm beside this PHP');
 }
 die(cannot_install());
 ?>
