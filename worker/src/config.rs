@@ -22,6 +22,7 @@ pub(crate) mod given;
 mod log;
 mod misplaced;
 mod node;
+mod rabbitmq;
 mod setting;
 pub(crate) mod value;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use celery_client::redis::RedisEndpoint;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -26,11 +27,16 @@ pub(super) struct Scheduling {
 
 impl Scheduling {
     /// Starts the role. It ends when the process begins to stop, so that another one can lead.
-    pub(super) fn start(config: &Config, monitor: &Monitor, shutdown: &Shutdown) -> Self {
+    pub(super) fn start(
+        redis: &Arc<RedisEndpoint>,
+        config: &Config,
+        monitor: &Monitor,
+        shutdown: &Shutdown,
+    ) -> Self {
         let status = Arc::new(Status::default());
         status.adopted_by(&monitor.metrics);
         let pulse = monitor.pulses.watch("beat");
-        let (store, broker) = schedules::open(&config.broker, &config.hostname, &pulse);
+        let (store, broker) = schedules::open(redis, &config.hostname, &pulse);
         let sender = Sender {
             origin: config.hostname.clone(),
             reply_to: uuid::Uuid::new_v4().to_string(),
@@ -88,7 +94,8 @@ async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
         None => Metrics::default(),
     };
     let monitor = Monitor::new(metrics, Events::default());
-    let scheduling = Scheduling::start(&config, &monitor, &shutdown);
+    let redis = config.redis_for("beat")?;
+    let scheduling = Scheduling::start(redis, &config, &monitor, &shutdown);
     let manager = Manager::from_env();
     if let Some(manager) = manager.clone() {
         let broker = Arc::clone(&scheduling.broker);

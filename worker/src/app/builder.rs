@@ -104,6 +104,14 @@ impl WorkerBuilder {
         }
         self.registry
             .change_policies(|task, policy| config.complete_policy(task, policy));
+        if config.redis().is_none() {
+            for task in self.registry.iter() {
+                if let Some(what) = task.policy.needs_redis() {
+                    let cause = format!("{what} needs a broker on Redis; this one is RabbitMQ");
+                    return Err(unusable(&task.name, cause));
+                }
+            }
+        }
         for task in self.registry.iter() {
             let Some(state) = task.lacks(&self.states) else {
                 continue;

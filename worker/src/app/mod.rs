@@ -23,12 +23,13 @@ mod reports;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use celery_client::Endpoint;
 use celery_protocol::result::StoredForm;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 
 use self::beat::Scheduling;
-use crate::broker::RedisOptions;
+use crate::broker::{AmqpOptions, RedisOptions, Transport};
 use crate::config::value::ConfigError;
 use crate::config::{Config, SETTINGS};
 use crate::consumer::{Consumer, ConsumerOptions, Left};
@@ -211,7 +212,9 @@ impl Worker {
             look_after(database, config.inbox_expires);
             prepare(database, statements, &mistake, &shutdown);
         }
-        let scheduling = (config.beat).then(|| Scheduling::start(&config, &monitor, &shutdown));
+        let scheduling = config.redis().filter(|_| config.beat);
+        let scheduling =
+            scheduling.map(|redis| Scheduling::start(redis, &config, &monitor, &shutdown));
         if let Some(listener) = pages {
             if let Some(database) = &database {
                 adopt_counters(&monitor.metrics, database);
@@ -228,7 +231,7 @@ impl Worker {
             tokio::spawn(http::serve(listener, Arc::new(vitals)));
         }
 
-        let control = (!config.without_control)
+        let control = (!config.without_control && config.redis().is_some())
             .then(|| Control::start(&consumer, &config, &registry, &slots, &shutdown, &monitor));
         let last_events = reports::publish_events(&consumer, &monitor, &shutdown);
         let shared = Arc::new(Shared {
@@ -326,13 +329,27 @@ fn prepare(
     });
 }
 
+/// Returns the broker with its own options.
+fn transport(config: &Config) -> Transport {
+    match &config.broker {
+        Endpoint::Redis(endpoint) => {
+            let mut redis = RedisOptions::new(Arc::clone(endpoint));
+            redis.lease = config.lease;
+            redis.visibility_timeout = config.visibility_timeout;
+            redis.claim = config.claim;
+            redis.into()
+        }
+        Endpoint::Amqp(endpoint) => {
+            let mut rabbitmq = AmqpOptions::new(Arc::clone(endpoint));
+            rabbitmq.create_missing = config.create_queues.0;
+            rabbitmq.into()
+        }
+    }
+}
+
 /// Makes the consumer's options from the worker's settings.
 fn consumer_options(config: &Config, registry: &Registry, monitor: &Monitor) -> ConsumerOptions {
-    let mut redis = RedisOptions::new(Arc::clone(&config.broker));
-    redis.lease = config.lease;
-    redis.visibility_timeout = config.visibility_timeout;
-    redis.claim = config.claim;
-    let mut options = ConsumerOptions::new(redis, &config.hostname);
+    let mut options = ConsumerOptions::new(transport(config), &config.hostname);
     options.monitor = monitor.clone();
     options.queues.clone_from(&config.queues);
     options.queue_order = config.queue_order();

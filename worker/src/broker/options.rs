@@ -60,12 +60,10 @@ pub struct AmqpOptions {
     /// The interval of heartbeats in seconds, unless the URL names one; 0 for none. Default: 60 s,
     /// which the server proposes, too.
     pub heartbeat: u16,
-    /// `true` if queues that are missing are created as Celery does: Celery's
-    /// `task_create_missing_queues`. Default: `true`.
-    pub creates_queues: bool,
-    /// The type of the queues that are created: Celery's `task_create_missing_queue_type`. Default:
-    /// classic.
-    pub queue_type: QueueType,
+    /// The type of the queues that are created because they are missing: Celery's
+    /// `task_create_missing_queue_type`. `None`: none is created, like with Celery's
+    /// `task_create_missing_queues = False`. Default: classic.
+    pub create_missing: Option<QueueType>,
 }
 
 impl AmqpOptions {
@@ -74,8 +72,7 @@ impl AmqpOptions {
         AmqpOptions {
             endpoint,
             heartbeat: 60,
-            creates_queues: true,
-            queue_type: QueueType::Classic,
+            create_missing: Some(QueueType::Classic),
         }
     }
 }

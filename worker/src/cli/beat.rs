@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use celery_client::aio::{Connection, Failure, Value, scripts};
 use celery_client::mask::mask_misplaced;
+use celery_client::redis::RedisEndpoint;
 use celery_protocol::redis_keys::Keys;
 use celery_protocol::schedule::NextDue;
 use jiff::Timestamp;
@@ -23,12 +24,12 @@ const TRIES: usize = 5;
 
 /// Runs the subcommand. Returns exit code 1 if Redis could not be reached or an entry could not be
 /// handled.
-pub(crate) async fn run(config: &Config, command: Beat) -> ExitCode {
-    let done = match connect(&config.broker).await {
+pub(crate) async fn run(config: &Config, redis: &RedisEndpoint, command: Beat) -> ExitCode {
+    let done = match connect(redis).await {
         Ok(connection) => {
             let mut schedules = Schedules {
                 connection,
-                keys: config.broker.keys(),
+                keys: redis.keys(),
             };
             schedules.obey(config, command).await
         }

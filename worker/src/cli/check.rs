@@ -14,13 +14,16 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use celery_client::Endpoint;
 use celery_client::aio::{Connection, Failure};
+use celery_client::amqp::AmqpEndpoint;
 use celery_client::backoff::Backoff;
 use celery_client::redis::RedisEndpoint;
 use celery_protocol::redis_keys::Keys;
 use futures_util::future::join_all;
 
 use super::held;
+use super::rabbitmq;
 use super::redis::{command, connect, items, text};
 use super::rights;
 use crate::app::StartError;
@@ -130,8 +133,13 @@ pub(crate) async fn run(settings: Settings, strict: bool) -> Result<ExitCode, St
     }
     if !config.without_control {
         // A worker that starts finds out by itself, and logs it.
-        let findings = rights::of_control(&config.broker, &config.keys()).await;
-        findings.into_iter().for_each(&mut report);
+        match &config.broker {
+            Endpoint::Redis(redis) => {
+                let findings = rights::of_control(redis, &config.keys()).await;
+                findings.into_iter().for_each(&mut report);
+            }
+            Endpoint::Amqp(_) => report(Finding::warning(rabbitmq::NO_CONTROL)),
+        }
     }
     if let Some(url) = &config.database {
         let database =
@@ -214,10 +222,11 @@ pub(crate) async fn check_logins(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// A Redis server, and its role for the worker.
+/// A server, and its role for the worker.
 #[derive(Clone, Copy)]
 enum Server<'c> {
     Broker(&'c RedisEndpoint),
+    Rabbitmq(&'c AmqpEndpoint),
     Results(&'c RedisEndpoint),
 }
 
@@ -225,6 +234,7 @@ impl fmt::Display for Server<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Server::Broker(endpoint) => write!(f, "broker {endpoint}"),
+            Server::Rabbitmq(endpoint) => write!(f, "broker {endpoint}"),
             Server::Results(endpoint) => write!(f, "result backend {endpoint}"),
         }
     }
@@ -236,7 +246,11 @@ impl<'c> Server<'c> {
             Results::Server(server) => Some(Server::Results(server)),
             Results::Broker | Results::Disabled => None,
         };
-        std::iter::once(Server::Broker(&config.broker)).chain(results)
+        let broker = match &config.broker {
+            Endpoint::Redis(redis) => Server::Broker(redis),
+            Endpoint::Amqp(rabbitmq) => Server::Rabbitmq(rabbitmq),
+        };
+        std::iter::once(broker).chain(results)
     }
 
     async fn findings(self, config: &Config) -> Result<Vec<Finding>, Failure> {
@@ -259,6 +273,10 @@ impl<'c> Server<'c> {
                     findings.extend(rights::of_results(&mut connection, &keys).await);
                 }
                 Ok(findings)
+            }
+            Server::Rabbitmq(endpoint) => {
+                let problems = rabbitmq::problems(endpoint, config).await?;
+                Ok(problems.into_iter().map(Finding::error).collect())
             }
             Server::Results(endpoint) => {
                 let mut connection = connect(endpoint).await?;
@@ -285,13 +303,20 @@ impl<'c> Server<'c> {
     }
 
     async fn check_login(self) -> Result<(), ConfigError> {
-        let (endpoint, setting) = match self {
-            Server::Broker(endpoint) => (endpoint, &SETTINGS.broker),
-            Server::Results(endpoint) => (endpoint, &SETTINGS.result_backend),
+        let (tried, setting) = match self {
+            Server::Broker(endpoint) => (connect(endpoint).await.map(drop), &SETTINGS.broker),
+            Server::Rabbitmq(endpoint) => (rabbitmq::log_in(endpoint).await, &SETTINGS.broker),
+            Server::Results(endpoint) => {
+                (connect(endpoint).await.map(drop), &SETTINGS.result_backend)
+            }
         };
-        match connect(endpoint).await {
+        match tried {
             Err(Failure::Denied(why)) => {
-                Err(ConfigError::new(setting, format!("{endpoint}: {why}")))
+                let server = match self {
+                    Server::Broker(endpoint) | Server::Results(endpoint) => endpoint.to_string(),
+                    Server::Rabbitmq(endpoint) => endpoint.to_string(),
+                };
+                Err(ConfigError::new(setting, format!("{server}: {why}")))
             }
             _ => Ok(()),
         }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use celery_client::aio::{Connection, Failure, Value};
 use celery_client::mask::mask_misplaced;
+use celery_client::redis::RedisEndpoint;
 use celery_client::redis::dead_letters::{self, Letter, RAW, Replayed};
 use celery_protocol::redis_keys::Keys;
 
@@ -28,9 +29,9 @@ fn shown<'v>(name: &str, value: &'v str) -> Cow<'v, str> {
 
 /// Runs the subcommand. Returns exit code 1 if Redis could not be reached or a letter could not be
 /// handled.
-pub(crate) async fn run(config: &Config, dead: Dead) -> ExitCode {
-    let keys = config.broker.keys();
-    let done = match connect(&config.broker).await {
+pub(crate) async fn run(config: &Config, redis: &RedisEndpoint, dead: Dead) -> ExitCode {
+    let keys = redis.keys();
+    let done = match connect(redis).await {
         Ok(mut connection) => match dead {
             Dead::Replay(Back { held: true, .. }) => {
                 let back = held::put_back(&mut connection, &keys, config).await;

@@ -19,6 +19,7 @@ mod letters;
 mod options;
 mod papers;
 mod pidfile;
+mod rabbitmq;
 mod redbeat;
 mod redis;
 mod rights;
@@ -161,19 +162,25 @@ async fn run(
     match command {
         Some(Command::Check { strict }) => return check::run(builder.settings, strict).await,
         Some(Command::Dead { command }) => {
-            return Ok(dead::run(&Config::new(builder.settings)?, command).await);
+            let config = Config::new(builder.settings)?;
+            let redis = config.redis_for("dead")?;
+            return Ok(dead::run(&config, redis, command).await);
         }
         Some(Command::Top {
             once,
             no_enable_events,
         }) => {
             let config = Config::new(builder.settings)?;
-            return Ok(top::run(&config, once, !no_enable_events).await);
+            let redis = config.redis_for("top")?;
+            return Ok(top::run(&config, redis, once, !no_enable_events).await);
         }
         Some(Command::Beat { command }) => {
             let config = Config::new(builder.settings)?;
             return match command {
-                Some(command) => Ok(beat::run(&config, command).await),
+                Some(command) => {
+                    let redis = config.redis_for("beat")?;
+                    Ok(beat::run(&config, redis, command).await)
+                }
                 None => run_schedules(config, print_config, &without_effect).await,
             };
         }
@@ -194,6 +201,9 @@ async fn run(
     check::check_logins(worker.config()).await?;
     worker.check_database().await?;
     banner::print(&worker);
+    if worker.config().redis().is_none() && !worker.config().without_control {
+        tracing::warn!("{}", rabbitmq::NO_CONTROL);
+    }
     tokio::spawn(check::warn(worker.config().clone()));
     let stopped = worker.run().await?;
     Ok(match stopped {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use celery_client::Endpoint;
 use celery_client::mask::{mask, mask_misplaced};
 use celery_client::redis::RedisEndpoint;
 use celery_protocol::compression::Compression;
@@ -233,6 +234,18 @@ impl Checked for Rate {
 
     fn is_unset(given: &Text) -> bool {
         matches!(Rate::parse(&given.to_string()), Ok(None))
+    }
+}
+
+impl Checked for Endpoint {
+    type Given = String;
+
+    fn check(given: String) -> Result<Self, String> {
+        Endpoint::from_url(&given).map_err(|error| error.to_string())
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(quoted(&self.display_url()))
     }
 }
 

@@ -27,6 +27,7 @@ impl Config {
     pub(crate) fn new(settings: Settings) -> Result<Self, ConfigError> {
         settings.refuse_misplaced_urls()?;
         let mut config = Config::of_each(settings)?;
+        config.complete_rabbitmq()?;
         config.complete_broker()?;
         config.complete_results()?;
         config.hostname = node_name(&config.hostname, &host());
@@ -57,9 +58,12 @@ impl Config {
     /// Gives the broker its prefix, and kombu's transport options `priority_steps`, `sep` and
     /// `master_name`, which the URL may have named.
     fn complete_broker(&mut self) -> Result<(), ConfigError> {
+        let Some(redis) = self.redis() else {
+            return Ok(());
+        };
         let prefix = self.key_prefix.clone().unwrap_or_default();
         let mut broker = self
-            .found_by_name(&self.broker, &SETTINGS.broker)?
+            .found_by_name(redis, &SETTINGS.broker)?
             .with_key_prefix(prefix);
         if let Some(steps) = self.priority_steps.take() {
             broker = broker
@@ -93,18 +97,20 @@ impl Config {
     /// another server.
     fn complete_results(&mut self) -> Result<(), ConfigError> {
         let given = self.result_key_prefix.take();
-        let broker = &self.broker;
-        let prefix = given.unwrap_or_else(|| broker.key_prefix().to_owned());
-        let server = match &self.result_backend {
-            Results::Disabled => return Ok(()),
-            Results::Broker => Arc::clone(broker),
-            Results::Server(server) => Arc::clone(server),
+        let broker = self.redis();
+        let of_broker = broker.map_or("", |broker| broker.key_prefix());
+        let prefix = given.unwrap_or_else(|| of_broker.to_owned());
+        let server = match (&self.result_backend, broker) {
+            (Results::Disabled, _) | (Results::Broker, None) => return Ok(()),
+            (Results::Broker, Some(broker)) => Arc::clone(broker),
+            (Results::Server(server), _) => Arc::clone(server),
         };
         let server = self
             .found_by_name(&server, &SETTINGS.result_backend)?
             .with_key_prefix(prefix);
-        let is_other_prefix = server.key_prefix() != broker.key_prefix();
-        let is_broker = server.identity() == broker.identity() && !is_other_prefix;
+        let is_other_prefix = server.key_prefix() != of_broker;
+        let is_broker =
+            broker.is_some_and(|broker| server.identity() == broker.identity()) && !is_other_prefix;
         self.result_key_prefix = is_other_prefix.then(|| server.key_prefix().to_owned());
         self.result_backend = if is_broker {
             Results::Broker
@@ -133,8 +139,11 @@ impl Config {
         for queue in &self.queues {
             check_queue_name(queue).map_err(|error| ConfigError::new(&SETTINGS.queues, error))?;
         }
-        check_keys(&self.broker, &self.queues)
-            .map_err(|cause| ConfigError::new(&SETTINGS.queues, cause))
+        match self.redis() {
+            Some(redis) => check_keys(redis, &self.queues)
+                .map_err(|cause| ConfigError::new(&SETTINGS.queues, cause)),
+            None => self.check_rabbitmq_queues(),
+        }
     }
 
     fn check_weights(&self) -> Result<(), ConfigError> {
@@ -175,10 +184,13 @@ impl Config {
 
     /// Returns the names of all keys.
     pub(crate) fn keys(&self) -> Keys {
-        let broker = &self.broker;
-        match &self.result_backend {
-            Results::Server(server) => broker.keys_with_results(server.key_prefix()),
-            Results::Broker | Results::Disabled => broker.keys(),
+        match (self.redis(), &self.result_backend) {
+            (Some(broker), Results::Server(server)) => {
+                broker.keys_with_results(server.key_prefix())
+            }
+            (Some(broker), Results::Broker | Results::Disabled) => broker.keys(),
+            (None, Results::Server(server)) => server.keys(),
+            (None, Results::Broker | Results::Disabled) => Keys::default(),
         }
     }
 }

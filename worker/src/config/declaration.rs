@@ -9,10 +9,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use celery_client::redis::RedisEndpoint;
+use celery_client::Endpoint;
 use celery_protocol::compression::Compression;
 use celery_protocol::names::check_queue_name;
 use celery_protocol::priorities::{PrioritySteps, Separator};
@@ -26,6 +25,7 @@ use super::checked::{
 };
 use super::given::{Given, read_slots, slots};
 use super::log::LogFormat;
+use super::rabbitmq::CreateQueues;
 use super::setting::{DefaultText, Group, Setting, declare_settings};
 use super::value::ConfigError;
 use crate::beat::{FileEntry, Section};
@@ -38,15 +38,17 @@ use crate::tasks::SqlTask;
 use crate::trace::{Collector, Pairs, Ratio};
 
 declare_settings! {
-    /// Sets the URL of the broker: `redis://[user:password@]host[:port][/db]`, `rediss://`, or
-    /// `redis+socket://`.
-    broker: Arc<RedisEndpoint> = "redis://localhost:6379/0" {
+    /// Sets the URL of the broker: `redis://[user:password@]host[:port][/db]`, `rediss://`,
+    /// `redis+socket://`, or `amqp://[user:password@]host[:port][/vhost]` and `amqps://` for
+    /// RabbitMQ.
+    broker: Endpoint = "redis://localhost:6379/0" {
         group: Broker,
         short: 'b',
         variable: "CELERY_BROKER_URL",
         value: "URL",
         help: "The broker",
-        more: "Schemes: `redis://`, `rediss://`, `redis+socket://`",
+        more: "Schemes: `redis://`, `rediss://`, `redis+socket://`; `amqp://` and `amqps://` for \
+               [RabbitMQ](../guides/rabbitmq.md)",
         celery: "broker_url",
         builder: |url: impl Into<String>| url.into(),
         example: "\"redis://localhost/1\"",
@@ -73,7 +75,7 @@ declare_settings! {
         value: "URL",
         help: "Where results go: a URL, or \"disabled\"",
         default: "the broker",
-        more: "Celery's default is none",
+        more: "Celery's default is none. With RabbitMQ, the default is none, too",
         celery: "result_backend",
         builder: |url: impl Into<String>| url.into(),
         example: "\"redis://localhost/2\"",
@@ -636,6 +638,17 @@ declare_settings! {
         more: "See [Large messages](redis.md#large-messages)",
         builder: |how: impl Into<String>| how.into(),
         example: "\"script\"",
+    }
+
+    /// Sets the type of the queues that the worker creates on RabbitMQ.
+    create_queues: CreateQueues = "classic" {
+        group: Broker,
+        value: "TYPE",
+        help: "The type of queues that are missing on RabbitMQ: `classic`, `quorum`, or `none` to \
+               create none",
+        celery: "task_create_missing_queue_type",
+        builder: |kind: impl Into<String>| kind.into(),
+        example: "\"quorum\"",
     }
 
     /// Sets how many messages may wait in memory for their ETA.

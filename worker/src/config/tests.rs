@@ -27,10 +27,11 @@ fn the_first_source_wins() {
 #[test]
 fn no_list_belongs_to_two_queues() {
     let config = Settings::from_toml("sep = ':'").and_then(Config::new);
-    let broker = config.unwrap().broker;
+    let config = config.unwrap();
+    let broker = config.redis().unwrap();
     let check = |queues: &[&str]| {
         let queues: Vec<String> = queues.iter().map(ToString::to_string).collect();
-        check_keys(&broker, &queues).is_ok()
+        check_keys(broker, &queues).is_ok()
     };
     assert!(check(&["mail", "other"]) && check(&["mail:4", "other:3"]));
     for queues in [["mail", "mail:3"], ["mail:9", "mail"], ["a", "unacked"]] {
@@ -134,7 +135,7 @@ fn the_printed_settings_hide_passwords_and_can_be_read() {
 fn results_have_the_brokers_prefix_by_default() {
     let config = |toml: &str| Config::new(Settings::from_toml(toml).unwrap()).unwrap();
     let shop = config("key_prefix = 'shop:'");
-    assert_eq!(shop.broker.key_prefix(), "shop:");
+    assert_eq!(shop.redis().unwrap().key_prefix(), "shop:");
     assert_eq!(shop.result_backend, Results::Broker);
     let elsewhere = config("key_prefix = 'shop:'\nresult_backend = 'redis://other'");
     let bare = config("key_prefix = 'shop:'\nresult_key_prefix = ''");
@@ -201,7 +202,7 @@ fn the_reference_lists_the_settings_as_they_are_declared() {
 }
 
 /// A value of each setting as an option and in a file, and as `--print-config` prints it.
-const SAMPLES: [(&str, &str, &str, &str); 62] = [
+const SAMPLES: [(&str, &str, &str, &str); 63] = [
     (
         "broker",
         "redis://h/1",
@@ -269,6 +270,7 @@ const SAMPLES: [(&str, &str, &str, &str); 62] = [
     ("visibility_timeout", "12h", "43200", "\"43200s\""),
     ("lease", "1500ms", "1.5", "\"1.5s\""),
     ("claim", "script", "'script'", "\"script\""),
+    ("create_queues", "quorum", "'quorum'", "\"quorum\""),
     ("eta_task_limit", "9", "9", "9"),
     ("task_events", "true", "true", "true"),
     ("beat", "true", "true", "true"),

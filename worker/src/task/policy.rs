@@ -86,6 +86,17 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
+    /// Returns what this task has that only a broker on Redis can do.
+    pub(crate) fn needs_redis(&self) -> Option<&'static str> {
+        if self.fleet.are_set() {
+            Some("a limit across all workers")
+        } else if self.unique.until.is_some() {
+            Some("a unique task")
+        } else {
+            None
+        }
+    }
+
     /// Returns `true` if the code of a message begins only once. Celery runs it again only if the
     /// message is acknowledged late and rejected when its worker is lost.
     pub(crate) fn at_most_once(&self) -> bool {

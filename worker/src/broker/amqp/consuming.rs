@@ -112,15 +112,15 @@ async fn find(
         Ok(None) => {}
         Err(close) => return Ok(Err(close)),
     }
-    if !options.creates_queues {
+    let Some(kind) = options.create_missing else {
         return Ok(Err(Close {
-            code: 404,
-            text: "it does not exist, and task_create_missing_queues is off".to_owned(),
+            code: NOT_FOUND,
+            text: "it does not exist, and missing queues are not created".to_owned(),
             method: (0, 0),
         }));
-    }
+    };
     let mut queue = Queue::durable(name);
-    queue.set_type(options.queue_type);
+    queue.set_type(kind);
     let found = connection.find_queue(ASKING, &queue).await?;
     Ok(found.map(|()| true))
 }

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use celery_client::aio::{Problem, Standing};
-use celery_client::amqp::Queue;
 use celery_client::amqp::aio::{Confirm, Connection, Failure, Publication};
+use celery_client::amqp::{Queue, QueueType};
 use celery_client::backoff::Backoff;
 
 use super::dead;
@@ -193,11 +193,12 @@ impl Publisher {
     /// Creates a queue that no message reaches. Returns `false` if it cannot be created.
     async fn create(&mut self, name: &str) -> bool {
         let mut queue = Queue::durable(name);
+        let kind = self.shared.options.create_missing;
         let is_dead_letters = name == dead::QUEUE;
         if is_dead_letters {
-            queue.arguments = dead::arguments(self.shared.options.queue_type);
-        } else if self.shared.options.creates_queues {
-            queue.set_type(self.shared.options.queue_type);
+            queue.arguments = dead::arguments(kind.unwrap_or(QueueType::Classic));
+        } else if let Some(kind) = kind {
+            queue.set_type(kind);
         } else {
             return false;
         }

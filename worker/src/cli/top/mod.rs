@@ -15,9 +15,11 @@ mod tests;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use celery_client::aio::Failure;
+use celery_client::redis::RedisEndpoint;
 use celery_client::redis::dead_letters::Replayed;
 use celery_protocol::control::Request;
 use ratatui::DefaultTerminal;
@@ -42,8 +44,13 @@ const AGAIN: Duration = Duration::from_secs(1);
 const COMMANDS: [&str; 3] = ["stats", "active", "active_queues"];
 
 /// Runs the subcommand. Returns exit code 1 if Redis or the terminal cannot be used.
-pub(super) async fn run(config: &Config, once: bool, events: bool) -> ExitCode {
-    let ended = match Link::open(&config.broker).await {
+pub(super) async fn run(
+    config: &Config,
+    redis: &Arc<RedisEndpoint>,
+    once: bool,
+    events: bool,
+) -> ExitCode {
+    let ended = match Link::open(redis).await {
         Err(failure) => Err(failure.to_string()),
         Ok(link) => {
             let top = Top {

@@ -28,7 +28,9 @@ pub(super) async fn run(
     let others = names.iter().filter(|name| ***name != *queue);
     let mut queues: Vec<String> = others.map(ToString::to_string).collect();
     queues.push(queue.to_owned());
-    check_keys(&node.config.broker, &queues).map_err(|why| raised("ValueError", &why))?;
+    if let Some(redis) = node.config.redis() {
+        check_keys(redis, &queues).map_err(|why| raised("ValueError", &why))?;
+    }
     if let Some(why) = channel.obstacle(queue).await {
         return Err(raised("PermissionError", &format!("{queue}: {why}")));
     }

@@ -20,7 +20,6 @@ pub(super) fn run(node: &Node, arguments: Arguments<'_>) -> Answer {
 /// Returns the settings of this worker.
 pub(super) fn settings(config: &Config) -> Map<String, Value> {
     let accept: Vec<&str> = config.accept_content.iter().map(|it| it.name()).collect();
-    let broker = &config.broker;
     let settings = json!({
         "broker_url": config.broker.display_url(),
         "result_backend": match &config.result_backend {
@@ -38,7 +37,7 @@ pub(super) fn settings(config: &Config) -> Map<String, Value> {
         "worker_soft_shutdown_timeout": config.soft_shutdown_timeout.as_secs_f64(),
         "broker_transport_options": {
             "visibility_timeout": config.visibility_timeout.as_secs(),
-            "global_keyprefix": broker.key_prefix(),
+            "global_keyprefix": config.redis().map_or("", |redis| redis.key_prefix()),
         },
         // Settings that Celery does not have.
         "lease": config.lease.as_secs_f64(),

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use celery_client::Endpoint;
 use celery_client::endpoint::Address;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -62,15 +63,30 @@ fn limits(node: &Node) -> Value {
 }
 
 fn broker(node: &Node) -> Value {
-    let broker = &*node.config.broker;
-    let (host, port) = match broker.address() {
+    let (address, user, vhost, tls, transport) = match &node.config.broker {
+        Endpoint::Redis(redis) => {
+            let database = redis.database().to_string();
+            (
+                redis.address(),
+                redis.username(),
+                database,
+                redis.tls(),
+                "redis",
+            )
+        }
+        Endpoint::Amqp(rabbitmq) => {
+            let (user, vhost) = (Some(rabbitmq.username()), rabbitmq.vhost().to_owned());
+            (rabbitmq.address(), user, vhost, rabbitmq.tls(), "amqp")
+        }
+    };
+    let (host, port) = match address {
         Address::Tcp { host, port } => (host.clone(), Some(*port)),
         Address::Unix(path) => (path.to_string_lossy().into_owned(), None),
     };
     json!({
-        "hostname": host, "userid": broker.username(),
-        "virtual_host": broker.database().to_string(), "port": port, "insist": false,
-        "ssl": broker.tls().is_some(), "transport": "redis", "connect_timeout": 4,
+        "hostname": host, "userid": user,
+        "virtual_host": vhost, "port": port, "insist": false,
+        "ssl": tls.is_some(), "transport": transport, "connect_timeout": 4,
         "transport_options": {}, "login_method": null, "uri_prefix": null, "heartbeat": 120.0,
         "failover_strategy": "round-robin", "alternates": [], "credential_provider": null,
     })
