@@ -6,7 +6,7 @@ use celery_client::redis::RedisEndpoint;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::{OwnRuntime, StartError, listen};
+use super::{OwnRuntime, StartError, listen, reports};
 use crate::beat::{Beat, Sender, Status};
 use crate::broker::{Connectivity, schedules};
 use crate::config::Config;
@@ -43,6 +43,7 @@ impl Scheduling {
             routes: config.routes.clone(),
             default_queue: config.default_queue.clone(),
             default_priority: config.default_priority,
+            traces: monitor.traces.clone(),
         };
         let beat = Beat::new(store, sender, Arc::clone(&status), pulse);
         let (file, shutdown) = (config.schedules.clone(), shutdown.clone());
@@ -93,8 +94,9 @@ async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
         Some(_) => Metrics::on(&config.hostname),
         None => Metrics::default(),
     };
-    let monitor = Monitor::new(metrics, Events::default());
+    let mut monitor = Monitor::new(metrics, Events::default());
     let redis = config.redis_for("beat")?;
+    let last_spans = reports::export_spans(&config, &mut monitor);
     let scheduling = Scheduling::start(redis, &config, &monitor, &shutdown);
     let manager = Manager::from_env();
     if let Some(manager) = manager.clone() {
@@ -122,5 +124,6 @@ async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
         manager.stopping();
     }
     scheduling.ended().await;
+    last_spans.await;
     Ok(())
 }

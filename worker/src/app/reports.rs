@@ -58,7 +58,10 @@ pub(super) fn publish_events(
 
 /// Starts the exporter of spans, if there is a collector. The returned future sends the last spans
 /// and ends it. Spans that the collector does not take at once are lost.
-fn export_spans(config: &Config, monitor: &mut Monitor) -> impl Future<Output = ()> + use<> {
+pub(super) fn export_spans(
+    config: &Config,
+    monitor: &mut Monitor,
+) -> impl Future<Output = ()> + use<> {
     let (end, ended) = oneshot::channel::<()>();
     let exporter = config.otlp_endpoint.clone().map(|collector| {
         if std::env::var("OTEL_EXPORTER_OTLP_PROTOCOL").is_ok_and(|name| name == "grpc") {

@@ -21,8 +21,9 @@ use super::plan::{Plan, plan};
 use super::status::Status;
 use crate::broker::schedules::{Due, Fired, Firing, Look, MOST_DUE, ScheduleStore};
 use crate::failpoint::failpoint;
-use crate::monitor::Pulse;
+use crate::monitor::{Observer, Pulse};
 use crate::printable::one_line;
+use crate::trace::Produced;
 
 /// How long a leader sleeps at most. An entry that another program adds is seen after this time, and
 /// the lease lasts ten times as long.
@@ -37,6 +38,14 @@ const AGAIN: i64 = 60_000;
 const SOON: i64 = 100;
 /// The most entries whose faults are remembered, so that the log has them once.
 const MOST_FAULTS: usize = 1_000;
+
+/// The messages of an entry that is due, which have one place.
+struct Sending {
+    place: Place,
+    messages: Vec<Vec<u8>>,
+    /// Their spans, as far as their traces are recorded.
+    spans: Vec<Produced>,
+}
 
 /// A process that can send due tasks.
 pub(crate) struct Beat {
@@ -160,7 +169,7 @@ impl Beat {
             return self.move_to(look, due, plan.next).await;
         }
         match self.messages(look, due, &entry, &plan) {
-            Ok((place, messages)) => self.fire(look, due, &entry, &plan, &place, &messages).await,
+            Ok(sending) => self.fire(look, due, &entry, &plan, &sending).await,
             Err(cause) => {
                 self.fault(due, EntryError(cause));
                 self.move_to(look, due, plan.next).await
@@ -175,17 +184,23 @@ impl Beat {
         due: &Due,
         entry: &Zoned,
         plan: &Plan,
-    ) -> Result<(Place, Vec<Vec<u8>>), String> {
+    ) -> Result<Sending, String> {
         let mut place = None;
         let mut messages = Vec::with_capacity(plan.send.len());
+        let mut spans = Vec::new();
         for at in &plan.send {
             let id = task_id(&due.name, *at);
-            let (to, message) = self.sender.message(entry, id, look.now)?;
-            place = Some(to);
-            messages.push(message);
+            let outgoing = self.sender.message(entry, id, look.now)?;
+            place = Some(outgoing.place);
+            messages.push(outgoing.message);
+            spans.extend(outgoing.span.map(|span| *span));
         }
         let place = place.ok_or("no message")?;
-        Ok((place, messages))
+        Ok(Sending {
+            place,
+            messages,
+            spans,
+        })
     }
 
     async fn fire(
@@ -194,9 +209,13 @@ impl Beat {
         due: &Due,
         entry: &Zoned,
         plan: &Plan,
-        place: &Place,
-        messages: &[Vec<u8>],
+        sending: &Sending,
     ) -> Handled {
+        let Sending {
+            place,
+            messages,
+            spans,
+        } = sending;
         let name = String::from_utf8_lossy(&due.name).into_owned();
         let (name, task) = (one_line(&name), one_line(&entry.task));
         let firing = Firing {
@@ -213,6 +232,9 @@ impl Beat {
         match fired {
             Fired::Done => {
                 self.status.sent(messages.len());
+                for span in spans {
+                    self.sender.traces.published(span, &place.queue);
+                }
                 tracing::info!("Scheduler: Sending due task {name} ({task})");
                 for at in &plan.send {
                     tracing::debug!("{task} sent. id->{}", task_id(&due.name, *at));

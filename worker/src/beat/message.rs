@@ -11,6 +11,7 @@ use celery_protocol::time::Timestamp;
 use uuid::Uuid;
 
 use crate::consumer::Routes;
+use crate::trace::{Produced, Traces};
 
 /// The namespace of the ids of tasks that schedules send, as UUIDs of version 5 have one.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6c1f_0f6e_2a55_4d6a_9d0b_6f1d_7f0c_8a11);
@@ -26,6 +27,17 @@ pub(crate) struct Sender {
     pub(crate) default_queue: String,
     /// The priority of tasks that name none.
     pub(crate) default_priority: Option<u8>,
+    /// If they are on, each message begins a trace.
+    pub(crate) traces: Traces,
+}
+
+/// A message to be sent.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) place: Place,
+    pub(crate) message: Vec<u8>,
+    /// Its span, if its trace is recorded.
+    pub(crate) span: Option<Box<Produced>>,
 }
 
 /// The place of a message.
@@ -43,13 +55,8 @@ pub(crate) fn task_id(name: &[u8], due: i64) -> String {
 }
 
 impl Sender {
-    /// Returns the place and the message of an entry that is sent now.
-    pub(crate) fn message(
-        &self,
-        entry: &Entry,
-        id: String,
-        now: i64,
-    ) -> Result<(Place, Vec<u8>), String> {
+    /// Returns the message of an entry that is sent now.
+    pub(crate) fn message(&self, entry: &Entry, id: String, now: i64) -> Result<Outgoing, String> {
         let now = Timestamp::from_unix_micros(now.saturating_mul(1_000));
         let args = entry.args.clone();
         let mut task = Task::new(id, entry.task.as_str(), args, entry.kwargs.clone());
@@ -64,6 +71,7 @@ impl Sender {
             headers.insert(name, value.to_owned());
         }
         task.headers = headers;
+        let span = self.traces.begin(&mut task);
         let queue = self.queue(entry);
         let tag = Uuid::new_v4().to_string();
         let options = EncodeOptions::new(&queue, &tag)
@@ -74,7 +82,11 @@ impl Sender {
         let message = task.encode_redis(&options);
         let message = message.map_err(|error| error.to_string())?;
         let priority = task.priority();
-        Ok((Place { queue, priority }, message))
+        Ok(Outgoing {
+            place: Place { queue, priority },
+            message,
+            span,
+        })
     }
 
     fn queue(&self, entry: &Entry) -> Arc<str> {

@@ -21,5 +21,5 @@ mod status;
 pub(crate) use self::entry::Zoned;
 pub(crate) use self::file::{FileEntry, Section, check as check_file};
 pub(crate) use self::leader::Beat;
-pub(crate) use self::message::Sender;
+pub(crate) use self::message::{Outgoing, Sender};
 pub(crate) use self::status::Status;

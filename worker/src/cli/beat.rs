@@ -13,11 +13,12 @@ use jiff::Timestamp;
 use super::options::Beat;
 use super::redbeat;
 use super::redis::{command, connect, items, raw, text};
-use crate::beat::{Sender, Zoned};
+use crate::beat::{Outgoing, Sender, Zoned};
 use crate::broker::redis::{read_written, write_call};
 use crate::broker::schedules::Change;
 use crate::config::Config;
 use crate::printable::one_line;
+use crate::trace::Traces;
 
 /// How often a change is tried again that another program has overtaken.
 const TRIES: usize = 5;
@@ -108,6 +109,7 @@ impl Schedules {
             routes: config.routes.clone(),
             default_queue: config.default_queue.clone(),
             default_priority: config.default_priority,
+            traces: Traces::default(),
         };
         let id = uuid::Uuid::new_v4().to_string();
         let time = items(self.ask(&["TIME"]).await?);
@@ -117,7 +119,7 @@ impl Schedules {
             .and_then(|seconds| seconds.parse().ok());
         let now: i64 = seconds.unwrap_or(0);
         match sender.message(&entry, id.clone(), now.saturating_mul(1_000)) {
-            Ok((place, message)) => {
+            Ok(Outgoing { place, message, .. }) => {
                 let list = self.keys.queue(&place.queue, place.priority);
                 let mut push = command(&["LPUSH", &list]);
                 push.arg(message);

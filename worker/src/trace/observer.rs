@@ -202,7 +202,7 @@ impl Observer for Traces {
         ];
         self.add(&Span {
             context: span.context,
-            parent: Some(span.parent),
+            parent: span.parent,
             state: "",
             name: &format!("apply_async/{}", span.task),
             kind: Kind::Producer,

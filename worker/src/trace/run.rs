@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use celery_protocol::message::Task;
 
-use super::buffer::{Traces, now};
+use super::buffer::{Inner, Traces, now};
 use super::context::{self, SpanContext, SpanId, TRACESTATE};
 
 /// The span of one delivery of a task.
@@ -50,14 +50,7 @@ impl Traces {
             Some(sender) if sender.is_sampled() => sender.next(SpanId::random()),
             // The decision of the sender holds for the whole trace.
             Some(_) => return None,
-            None => {
-                let root = SpanContext::root(true);
-                if inner.ratio.takes(root.trace) {
-                    root
-                } else {
-                    SpanContext::root(false)
-                }
-            }
+            None => inner.root(),
         };
         context.write(&mut task.headers);
         let state = context::state(&task.headers).filter(|_| sender.is_some());
@@ -67,11 +60,46 @@ impl Traces {
     }
 }
 
+impl Traces {
+    /// Begins a trace with a message that no task sends, and names it in the message's headers, unless
+    /// they name one. Returns the span of the message, if the trace is recorded.
+    pub(crate) fn begin(&self, message: &mut Task) -> Option<Box<Produced>> {
+        let inner = self.0.as_ref()?;
+        if SpanContext::of(message).is_some() {
+            return None;
+        }
+        let context = inner.root();
+        context.write(&mut message.headers);
+        context.is_sampled().then(|| {
+            Box::new(Produced {
+                context,
+                parent: None,
+                id: message.id.clone(),
+                task: message.name.clone(),
+                began: now(),
+            })
+        })
+    }
+}
+
+impl Inner {
+    /// Returns the first span of a new trace, which is recorded or not as the ratio says.
+    fn root(&self) -> SpanContext {
+        let root = SpanContext::root(true);
+        if self.ratio.takes(root.trace) {
+            root
+        } else {
+            SpanContext::root(false)
+        }
+    }
+}
+
 /// The span of a message that a worker publishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Produced {
     pub(super) context: SpanContext,
-    pub(super) parent: SpanId,
+    /// The span of the run that sends it; `None` for a schedule.
+    pub(super) parent: Option<SpanId>,
     pub(super) id: String,
     pub(super) task: String,
     /// When the message was made, in nanoseconds since 1970.
@@ -93,7 +121,7 @@ impl Produced {
         is_made.then(|| {
             Box::new(Produced {
                 context,
-                parent: parent.span,
+                parent: Some(parent.span),
                 id: id.to_owned(),
                 task: task.to_owned(),
                 began: now(),

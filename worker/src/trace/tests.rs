@@ -82,7 +82,7 @@ fn messages_continue_the_trace_of_the_task_that_sends_them() {
     carry(&from, &mut spanned, true);
     let context = SpanContext::of(&spanned).unwrap();
     let span = Produced::of(&from, &spanned.id, &spanned.name, Some(context)).unwrap();
-    assert_eq!((span.context, span.parent), (context, sender.span));
+    assert_eq!((span.context, span.parent), (context, Some(sender.span)));
     let other = "00-11111111111111111111111111111111-b7ad6b7169203331-01";
     let mut foreign = task_in(Some(other));
     carry(&from, &mut foreign, true);
@@ -226,4 +226,24 @@ async fn a_collector_that_falls_silent_delays_only_the_exporter() {
     drop(end);
     exporter.await.unwrap();
     assert_eq!(traces.dropped().get(), 0);
+}
+
+#[test]
+fn a_schedule_begins_a_trace_unless_its_entry_names_one() {
+    let message = || testing::task("t", "[]");
+    for (share, is_recorded) in [(1.0, true), (0.0, false)] {
+        let traces = traces(share);
+        let mut begun = message();
+        let span = traces.begin(&mut begun);
+        let context = SpanContext::of(&begun).unwrap();
+        assert_eq!(context.is_sampled(), is_recorded);
+        let span = span.map(|span| (span.context, span.parent));
+        assert_eq!(span, is_recorded.then_some((context, None)));
+        // The entry has its own header.
+        assert_eq!(traces.begin(&mut begun), None);
+        assert_eq!(SpanContext::of(&begun), Some(context));
+    }
+    let mut plain = message();
+    assert_eq!(Traces::default().begin(&mut plain), None);
+    assert!(SpanContext::of(&plain).is_none());
 }

@@ -299,3 +299,32 @@ fn a_worker_that_stops_sends_the_last_spans_and_one_without_a_collector_passes_t
     assert_eq!(headers["traceparent"], format!("00-{TRACE}-{SENDER}-01"));
     assert_eq!(headers["tracestate"], "vendor=1");
 }
+
+#[test]
+fn a_schedule_starts_a_trace() {
+    let redis = Redis::start(RedisOptions::new()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("worker.toml");
+    let entry = "[schedules.often]\ntask = \"proj.add\"\nschedule = 1\nargs = [1, 2]\n";
+    std::fs::write(&file, entry).unwrap();
+    let collector = OtlpCollector::start().unwrap();
+    let mut command = command(&redis, &["--config", &file.to_string_lossy(), "--beat"]);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url());
+    let worker = start(&mut command);
+    let ran = || {
+        collector
+            .spans()
+            .iter()
+            .any(|span| span.name == "run/proj.add")
+    };
+    if let Err(error) = wait_for(PATIENCE, "the run of a schedule", ran) {
+        panic!("{error}; the worker said:\n{}", worker.log());
+    }
+    let spans = collector.spans();
+    let run = spans.iter().find(|span| span.name == "run/proj.add");
+    let run = run.unwrap();
+    let sent = spans.iter().find(|span| span.id == run.parent);
+    let sent = sent.unwrap_or_else(|| panic!("{spans:#?}"));
+    assert_eq!((&*sent.name, &*sent.parent), ("apply_async/proj.add", ""));
+    assert_eq!(sent.trace, run.trace);
+}

@@ -8,9 +8,10 @@ use uuid::Uuid;
 use super::answer::bytes;
 use super::control::RedisControl;
 
-/// The most replies that are read. Workers of one fleet know mostly the same, and each reply may
-/// have two megabytes.
+/// The most replies that are read. Workers of one fleet know mostly the same.
 const MOST_REPLIES: i64 = 32;
+/// About the most bytes of replies that are read. One of 50,000 revoked tasks has two megabytes.
+const MOST_BYTES: usize = 4 << 20;
 
 /// The address and the ticket of a request that is under way.
 #[derive(Debug)]
@@ -36,32 +37,54 @@ impl RedisControl {
         Ok(())
     }
 
-    /// Reads the replies and removes their list.
+    /// Reads the replies and removes their list. If that fails, the list is removed with the next
+    /// connection: see `check`.
     pub(super) async fn try_replies(&mut self) -> Result<Vec<Reply>, Failure> {
-        let Some(Asked { address, ticket }) = self.asked.take() else {
+        let Some(asked) = &self.asked else {
             return Ok(Vec::new());
         };
+        let (list, ticket) = (asked.address.list(&self.layout.keys), asked.ticket.clone());
         self.open().await?;
-        let list = address.list(&self.layout.keys);
-        let mut read = Cmd::new();
-        read.arg("LRANGE").arg(&list).arg(0).arg(MOST_REPLIES - 1);
-        let answer = self.link.connection().await.query(&read).await?;
-        let (binding, member) = self.reply_binding(&address);
+        let (mut replies, mut size) = (Vec::new(), 0);
+        for at in 0..MOST_REPLIES {
+            let mut read = Cmd::new();
+            read.arg("LRANGE").arg(&list).arg(at).arg(at);
+            let Value::Array(one) = self.link.connection().await.query(&read).await? else {
+                return Err(Failure::Answer("LRANGE"));
+            };
+            let Some(raw) = one.into_iter().find_map(bytes) else {
+                break;
+            };
+            size += raw.len();
+            replies.push(raw);
+            if size > MOST_BYTES {
+                break;
+            }
+        }
+        self.forget().await?;
+        let options = DecodeOptions::default();
+        // A reply that cannot be read is like one that did not come.
+        let replies = replies.iter();
+        let replies = replies.filter_map(|raw| Reply::decode_redis(raw, &options).ok());
+        Ok(replies
+            .filter(|reply| reply.ticket.as_deref() == Some(&*ticket))
+            .collect())
+    }
+
+    /// Removes the list of replies to the last request, if it is still there.
+    pub(super) async fn forget(&mut self) -> Result<(), Failure> {
+        let Some(asked) = &self.asked else {
+            return Ok(());
+        };
+        let list = asked.address.list(&self.layout.keys);
+        let (binding, member) = self.reply_binding(&asked.address);
         let mut forget = Pipeline::new();
         forget.cmd("SREM").arg(binding).arg(member);
         forget.cmd("DEL").arg(&list);
         self.link.connection().await.pipeline(&forget).await?;
         self.link.worked();
-        let Value::Array(replies) = answer else {
-            return Err(Failure::Answer("LRANGE"));
-        };
-        let options = DecodeOptions::default();
-        let replies = replies.into_iter().filter_map(bytes);
-        // A reply that cannot be read is like one that did not come.
-        let replies = replies.filter_map(|raw| Reply::decode_redis(&raw, &options).ok());
-        Ok(replies
-            .filter(|reply| reply.ticket.as_deref() == Some(&*ticket))
-            .collect())
+        self.asked = None;
+        Ok(())
     }
 
     /// Returns the bindings of the exchange for replies, and the member for this address.

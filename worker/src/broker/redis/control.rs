@@ -44,6 +44,7 @@ const REPLIES_TTL: u64 = 60;
 const OPEN: [&str; 4] = ["PENDING", "RECEIVED", "RETRY", "REJECTED"];
 
 /// The connection of the control role.
+#[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 pub(super) struct RedisControl {
     pub(super) link: Supervised,
     /// The connection to the server of the results, if it is not the broker.
@@ -59,6 +60,8 @@ pub(super) struct RedisControl {
     refreshed: Option<Instant>,
     /// The request of this worker's own that is under way.
     pub(super) asked: Option<Asked>,
+    /// `true` if the list of its replies could not be removed.
+    leftover: bool,
     /// `true` once the log says that subscribing is refused.
     told: bool,
 }
@@ -98,6 +101,7 @@ impl Connector {
             opened: false,
             refreshed: None,
             asked: None,
+            leftover: false,
             told: false,
         }
     }
@@ -173,6 +177,10 @@ impl RedisControl {
                 Ok(_) | Err(Failure::Refused(_)) => self.refreshed = Some(Instant::now()),
                 Err(failure) => return Err(failure),
             }
+        }
+        if self.leftover {
+            self.forget().await?;
+            self.leftover = false;
         }
         self.link.worked();
         Ok(())
@@ -461,6 +469,7 @@ impl ControlChannel for RedisControl {
             Ok(replies) => replies,
             Err(failure) => {
                 self.failed(&failure);
+                self.leftover = true;
                 Vec::new()
             }
         }
