@@ -40,6 +40,8 @@ mod machine;
 mod network;
 mod process;
 mod programs;
+mod rabbitmq;
+mod rabbitmq_cluster;
 mod refusals;
 mod schedules;
 mod sentinel;

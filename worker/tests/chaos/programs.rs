@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use celery_testkit::Process;
 
-use crate::world::{PATIENCE, World};
+use crate::world::{PATIENCE, Rabbit, World};
 
 /// A worker, and the number of files that it had open when it was ready.
 pub struct Worker {
@@ -38,7 +38,7 @@ impl World {
         command.args(["--queues", "celery", "--config"]);
         command.arg(self.settings());
         command.args(["--broker", &self.broker]).args(more);
-        command.env("CELERY_WORKER_LEASE", LEASE);
+        self.set_broker_options(&mut command);
         command.env("CELERY_WORKER_EXACTLY_ONCE", self.exactly_once.to_string());
         command
     }
@@ -61,9 +61,32 @@ impl World {
     pub fn playground_command(&self, more: &[&str]) -> Command {
         let mut command = Command::new(example("playground"));
         command.args(["--queues", "play", "--broker", &self.broker]);
-        command.args(more).env("CELERY_WORKER_LEASE", LEASE);
-        command.env("CELERY_WORKER_KEY_PREFIX", self.prefix);
+        command.args(more);
+        if self.rabbit.is_some() {
+            command.arg("--config").arg(self.without_unique_tasks());
+        }
+        self.set_broker_options(&mut command);
         command
+    }
+
+    /// Returns the address of the results.
+    fn redis_url(&self) -> String {
+        match &self.rabbit {
+            None => self.broker.clone(),
+            Some(_) => self.redis.url(),
+        }
+    }
+
+    /// Sets what depends on the kind of the broker.
+    fn set_broker_options(&self, command: &mut Command) {
+        match &self.rabbit {
+            None => command
+                .env("CELERY_WORKER_LEASE", LEASE)
+                .env("CELERY_WORKER_KEY_PREFIX", self.prefix),
+            Some(rabbit) => command
+                .env("CELERY_RESULT_BACKEND", self.redis_url())
+                .env("CELERY_WORKER_CREATE_QUEUES", rabbit.kind_name()),
+        };
     }
 
     /// Starts a worker of Python Celery 5.7 with the tasks `proj.*`, on these queues. It sweeps
@@ -100,7 +123,12 @@ impl World {
             )
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("PYTHONUNBUFFERED", "1")
-            .env("REDIS_URL", &self.broker)
+            .env("REDIS_URL", self.redis_url())
+            .env("BROKER_URL", &self.broker)
+            .env(
+                "QUEUE_TYPE",
+                self.rabbit.as_ref().map_or("", Rabbit::kind_name),
+            )
             .env("KEY_PREFIX", self.prefix)
             .env("VISIBILITY_TIMEOUT", visibility_timeout.to_string());
         let mut process = Process::spawn_group("python worker", &mut command).unwrap();

@@ -15,6 +15,9 @@ use tempfile::TempDir;
 use crate::programs::{Worker, seconds};
 
 mod chords;
+mod rabbitmq;
+
+pub use self::rabbitmq::Rabbit;
 
 /// The longest wait for anything in these tests. It is generous: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_mins(2);
@@ -182,6 +185,16 @@ impl Kind {
         self == Kind::Early || self.fails() == failed
     }
 
+    fn to_task(self, id: &str, number: u32) -> Task {
+        let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
+        let (name, args) = self.name_and_args(number);
+        let mut task = Task::new(id, name, raw(&args), raw("{}"));
+        if matches!(self, Kind::Spin(_)) {
+            task.time_limit.hard = Some(1.0);
+        }
+        task
+    }
+
     fn name_and_args(self, number: u32) -> (&'static str, String) {
         match self {
             Kind::Created => ("task_created", format!("[{number}]")),
@@ -202,7 +215,10 @@ impl Kind {
 
 /// The servers, the tasks that were sent, and the counts for the report.
 pub struct World {
+    /// The broker, or the result backend of a world whose broker is RabbitMQ.
     pub redis: Redis,
+    /// The broker, if it is RabbitMQ.
+    pub rabbit: Option<Rabbit>,
     pub database: Option<MariaDb>,
     /// The broker's address for the workers; a scenario may put a proxy there.
     pub broker: String,
@@ -275,6 +291,7 @@ impl World {
             broker: redis.url(),
             prefix: "",
             redis,
+            rabbit: None,
             database: None,
             database_url: "sqlite::memory:".to_owned(),
             random: fastrand::Rng::with_seed(seed),
@@ -343,6 +360,14 @@ impl World {
         file
     }
 
+    /// Writes settings for the example worker on a broker that has no unique tasks, and returns
+    /// their path.
+    pub fn without_unique_tasks(&self) -> PathBuf {
+        let file = self.folder.path().join("playground.toml");
+        std::fs::write(&file, "[annotations.'proj.alone']\nunique = 0\n").unwrap();
+        file
+    }
+
     pub fn sql(&self, statements: &str) -> String {
         self.database.as_ref().unwrap().sql(statements).unwrap()
     }
@@ -390,26 +415,26 @@ impl World {
 
     /// Like [`post`](Self::post), for tasks that must not run before `eta`.
     pub fn post_at(&mut self, kind: Kind, count: u32, eta: Option<Timestamp>) -> Vec<String> {
-        let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
-        let mut ids = Vec::new();
-        let mut push = redis::cmd("LPUSH");
-        push.arg(kind.queue());
+        let mut tasks = Vec::new();
         for _ in 0..count {
             let (id, number) = self.next_id(kind);
-            let (name, args) = kind.name_and_args(number);
-            let mut task = Task::new(&id, name, raw(&args), raw("{}"));
+            let mut task = kind.to_task(&id, number);
             task.eta = eta;
-            if matches!(kind, Kind::Spin(_)) {
-                task.time_limit.hard = Some(1.0);
-            }
-            let tag = format!("tag-{id}");
-            push.arg(
-                task.encode_redis(&EncodeOptions::new(kind.queue(), &tag))
-                    .unwrap(),
-            );
-            ids.push(id);
+            tasks.push(task);
         }
+        let ids: Vec<String> = tasks.iter().map(|task| task.id.clone()).collect();
         self.sends(kind, &ids);
+        if let Some(rabbit) = &self.rabbit {
+            rabbit.publish(kind.queue(), &tasks);
+            return ids;
+        }
+        let mut push = redis::cmd("LPUSH");
+        push.arg(kind.queue());
+        for task in &tasks {
+            let tag = format!("tag-{}", task.id);
+            let options = EncodeOptions::new(kind.queue(), &tag);
+            push.arg(task.encode_redis(&options).unwrap());
+        }
         let _length: u64 = self.try_ask(&push).unwrap();
         ids
     }
@@ -499,6 +524,10 @@ impl World {
         if done.iter().all(|(id, failed)| may_end(self, id, *failed)) {
             return;
         }
+        if self.rabbit.is_some() {
+            // The letter may come after the failure.
+            return done.retain(|(id, failed)| may_end(self, id, *failed));
+        }
         let dead = self.poison();
         done.retain(|(id, failed)| {
             may_end(self, id, *failed) || !(dead.contains_key(*id) || self.replayed.contains(*id))
@@ -542,6 +571,10 @@ impl World {
     /// Asserts the invariant. No worker may be running.
     pub fn invariant(&mut self, when: &str) {
         self.observe();
+        if let Some(rabbit) = &self.rabbit {
+            rabbit.assert_has(self.open.len(), when);
+            return self.check_rows();
+        }
         let seen = self.places();
         // The body of a chord is called by the member that ends last.
         let is_to_be_called = |id: &String| {
@@ -628,6 +661,9 @@ impl World {
             self.open.is_empty() && self.is_idle()
         });
         if clean.is_err() {
+            if let Some(rabbit) = &self.rabbit {
+                println!("{}", rabbit.describe());
+            }
             let places = self.places();
             let tags: Vec<String> = self.ask(&["HKEYS", "unacked"]);
             let leases: Vec<String> =
@@ -647,6 +683,9 @@ impl World {
     }
 
     fn is_idle(&mut self) -> bool {
+        if let Some(rabbit) = &self.rabbit {
+            return rabbit.messages() == Some(0);
+        }
         [
             "LLEN celery",
             "LLEN play",
@@ -665,6 +704,9 @@ impl World {
     /// Puts back poison messages, as an operator would: they are poison only because their workers
     /// were killed.
     fn replay(&mut self) {
+        if self.rabbit.is_some() {
+            return self.replay_on_rabbitmq();
+        }
         let dead = self.poison();
         if dead.is_empty() {
             return;

@@ -1,0 +1,260 @@
+//! RabbitMQ as the broker of a world. The results are in the world's Redis, to which nothing
+//! happens.
+
+use std::time::Duration;
+
+use celery_client::amqp::aio::{Confirm, ConnectOptions, Connection, Failure, Publication};
+use celery_client::amqp::{AmqpEndpoint, Queue, QueueType};
+use celery_protocol::amqp::{Method, Properties, Reply, Reserved, Short};
+use celery_protocol::message::{EncodeOptions, Task};
+use celery_testkit::{RabbitMq, RabbitMqOptions, RedisOptions};
+use tokio::runtime::Runtime;
+
+use super::{Kind, PATIENCE, World};
+
+/// The queues of a world.
+const QUEUES: [&str; 2] = ["celery", "play"];
+/// The queue of dead letters.
+const DEAD: &str = "celery.dead";
+/// The number of levels of Celery's native delay.
+const LEVELS: usize = 28;
+/// The channels of the test's connections.
+const POSTS: u16 = 1;
+const LOOKS: u16 = 2;
+/// The pause before the next try on another connection.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The nodes of a RabbitMQ, of which a test may kill some, and the kind of its queues.
+pub struct Rabbit {
+    pub nodes: Vec<RabbitMq>,
+    kind: QueueType,
+    runtime: Runtime,
+}
+
+impl World {
+    /// Makes a world whose broker is a RabbitMQ of one node with queues of this kind, and without a
+    /// database.
+    pub fn on_rabbitmq(scenario: &'static str, kind: QueueType) -> World {
+        let node = RabbitMqOptions::new().start().unwrap();
+        World::on_nodes(scenario, kind, vec![node])
+    }
+
+    /// Makes a world whose broker are these nodes, and without a database.
+    pub fn on_nodes(scenario: &'static str, kind: QueueType, nodes: Vec<RabbitMq>) -> World {
+        let mut world = World::on(scenario, RedisOptions::new());
+        let urls: Vec<String> = nodes.iter().map(RabbitMq::url).collect();
+        world.broker = urls.join(";");
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let rabbit = Rabbit {
+            nodes,
+            kind,
+            runtime: { runtime }.enable_all().build().unwrap(),
+        };
+        rabbit.declare();
+        world.rabbit = Some(rabbit);
+        world
+    }
+
+    /// Returns the broker.
+    pub fn rabbit(&mut self) -> &mut Rabbit {
+        self.rabbit.as_mut().unwrap()
+    }
+
+    /// Returns the node of a RabbitMQ of one node.
+    pub fn node(&mut self) -> &mut RabbitMq {
+        &mut self.rabbit().nodes[0]
+    }
+
+    /// Notes that another program is about to send tasks of a kind. Returns the number of the first and
+    /// how many they are; the ids are the letter of the kind and these numbers.
+    pub fn expect_posts(&mut self, kind: Kind, count: u32) -> (u32, u32) {
+        let (ids, numbers): (Vec<_>, Vec<_>) = (0..count).map(|_| self.next_id(kind)).unzip();
+        self.sends(kind, &ids);
+        (numbers[0], count)
+    }
+
+    /// Posts the tasks of dead letters again, as an operator would. Their only cause here is
+    /// `poison`.
+    pub(super) fn replay_on_rabbitmq(&mut self) {
+        let Some(rabbit) = &self.rabbit else { return };
+        if rabbit.depth(&[DEAD]).is_none_or(|depth| depth == 0) {
+            return;
+        }
+        for (id, cause) in rabbit.take_dead_letters() {
+            assert_eq!(cause, "poison", "{id} is a dead letter");
+            let kind = self.open[&id];
+            let task = kind.task(&id);
+            rabbit.publish(kind.queue(), &[task]);
+            self.replayed.insert(id);
+        }
+    }
+}
+
+impl Kind {
+    /// Returns the task of this kind that has this id.
+    fn task(self, id: &str) -> Task {
+        self.to_task(id, id[1..].parse().unwrap())
+    }
+}
+
+impl Rabbit {
+    /// Returns the kind of the queues as `--create-queues` names it.
+    pub fn kind_name(&self) -> &'static str {
+        match self.kind {
+            QueueType::Classic => "classic",
+            QueueType::Quorum => "quorum",
+        }
+    }
+
+    /// Declares the queues of the world.
+    pub fn declare(&self) {
+        self.with(async |connection| {
+            for name in QUEUES {
+                let mut queue = Queue::durable(name);
+                queue.set_type(self.kind);
+                connection.find_queue(LOOKS, &queue).await?.unwrap();
+            }
+            Ok(())
+        });
+    }
+
+    /// Deletes a queue with what is in it.
+    pub fn delete(&self, name: &str) {
+        self.with(async |connection| {
+            let delete = Method::QueueDelete {
+                ticket: Reserved::default(),
+                queue: Short::new(name).unwrap(),
+                if_unused: false,
+                if_empty: false,
+                no_wait: false,
+            };
+            connection.ask_opening(LOOKS, &delete).await?.unwrap();
+            Ok(())
+        });
+    }
+
+    /// Sends tasks, and returns once the broker has confirmed them. A task may be sent twice if the
+    /// connection is lost meanwhile.
+    pub fn publish(&self, queue: &str, tasks: &[Task]) {
+        let messages: Vec<_> = tasks
+            .iter()
+            .map(|task| {
+                let options = EncodeOptions::new(queue, "");
+                task.encode_amqp(&options).unwrap()
+            })
+            .collect();
+        let publications: Vec<_> = messages
+            .iter()
+            .map(|message| Publication {
+                routing_key: queue,
+                properties: Properties {
+                    content_type: Some(Short::new(&message.content_type).unwrap()),
+                    content_encoding: Some(Short::new(&message.content_encoding).unwrap()),
+                    correlation_id: Some(Short::new(&message.correlation_id).unwrap()),
+                    delivery_mode: Some(2),
+                    headers: Some(message.headers.as_table()),
+                    ..Properties::default()
+                },
+                body: &message.body,
+                ..Publication::default()
+            })
+            .collect();
+        self.with(async |connection| {
+            let mut answers = vec![None; publications.len()];
+            connection
+                .publish_all(POSTS, &publications, &mut answers)
+                .await?;
+            assert!(answers.iter().all(|it| *it == Some(Confirm::Taken)));
+            Ok(())
+        });
+    }
+
+    /// Takes the dead letters out of their queue. Returns the id and the cause of each.
+    fn take_dead_letters(&self) -> Vec<(String, String)> {
+        self.with(async |connection| {
+            let mut letters = Vec::new();
+            let get = Method::BasicGet {
+                ticket: Reserved::default(),
+                queue: Short::new(DEAD).unwrap(),
+                no_ack: true,
+            };
+            while let Ok(Reply::Got(delivery, _)) = connection.ask_opening(LOOKS, &get).await? {
+                let headers = delivery.content.properties().unwrap().headers.unwrap();
+                let text = |name: &str| {
+                    let text = headers.text(name).unwrap().unwrap();
+                    String::from_utf8_lossy(text).into_owned()
+                };
+                letters.push((text("rs-id"), text("rs-cause")));
+            }
+            Ok(letters)
+        })
+    }
+
+    /// Returns the number of all messages: in the queues, held, waiting for their ETA, and dead.
+    /// `None`: the broker does not answer.
+    pub fn messages(&self) -> Option<usize> {
+        let levels: Vec<String> = (0..LEVELS)
+            .map(|it| format!("celery_delayed_{it}"))
+            .collect();
+        let levels = levels.iter().map(String::as_str);
+        let queues: Vec<&str> = QUEUES.into_iter().chain([DEAD]).chain(levels).collect();
+        self.depth(&queues)
+    }
+
+    fn depth(&self, queues: &[&str]) -> Option<usize> {
+        let mut depths = self.nodes.iter().map(|node| node.depth("/", queues));
+        let (ready, held) = depths.find_map(Result::ok)?;
+        Some(ready + held)
+    }
+
+    /// Asserts that the broker has at least one message for each open task. No worker may be
+    /// running. A look at the messages themselves would mark them as redelivered, so that
+    /// they are only counted.
+    pub fn assert_has(&self, open: usize, when: &str) {
+        let messages = self.messages();
+        let enough = messages.is_some_and(|messages| messages >= open);
+        assert!(
+            enough,
+            "{when}: {open} tasks are open, {messages:?} messages are there"
+        );
+    }
+
+    /// Describes where messages are.
+    pub fn describe(&self) -> String {
+        let of = |queue: &str| format!("{queue}: {:?}", self.depth(&[queue]));
+        let queues = QUEUES.into_iter().chain([DEAD]).map(of);
+        let logs = self.nodes.iter().map(RabbitMq::log);
+        let texts: Vec<String> = queues.chain(logs).collect();
+        texts.join("\n")
+    }
+
+    /// Uses a new connection, to another node each time, until that succeeds.
+    fn with<T>(&self, call: impl AsyncFn(&mut Connection) -> Result<T, Failure>) -> T {
+        let trying = async {
+            for node in self.nodes.iter().cycle() {
+                if let Ok(mut connection) = open(node).await
+                    && let Ok(done) = call(&mut connection).await
+                {
+                    // What was asked for is done, so that this may fail.
+                    let _closed = connection.close().await;
+                    return done;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            unreachable!("a cycle over no nodes")
+        };
+        let done = async { tokio::time::timeout(PATIENCE, trying).await };
+        self.runtime
+            .block_on(done)
+            .expect("no answer from RabbitMQ")
+    }
+}
+
+async fn open(node: &RabbitMq) -> Result<Connection, Failure> {
+    let endpoint = AmqpEndpoint::from_url(&node.url()).unwrap();
+    let mut options = ConnectOptions::new("test");
+    options.response_timeout = PATIENCE;
+    let mut connection = Connection::open(&endpoint, &options).await?;
+    connection.open_confirming(POSTS).await?;
+    Ok(connection)
+}
