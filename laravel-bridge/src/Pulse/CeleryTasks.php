@@ -9,6 +9,7 @@ use Illuminate\Support\Facades\App;
 use Illuminate\Support\Facades\View;
 use Laravel\Pulse\Livewire\Card;
 use Livewire\Attributes\Lazy;
+use Livewire\Attributes\Locked;
 
 /**
  * The card `<livewire:celery.tasks />` of Pulse: runs, failures and runtimes of tasks on Celery workers.
@@ -19,7 +20,8 @@ class CeleryTasks extends Card
     /** The longest time, in seconds, for which an answer counts. */
     private const LONGEST = 120;
 
-    /** A connection of config/celery.php; null: its default. */
+    /** A connection of config/celery.php; null: its default. A browser cannot change it. */
+    #[Locked]
     public ?string $connection = null;
 
     public function render(): Renderable

@@ -12,6 +12,8 @@ use CeleryBridge\Pulse\TaskCounts;
 use CeleryBridge\Tests\Support\TestCase;
 use Illuminate\Support\Facades\View;
 use Laravel\Pulse\Livewire\Card;
+use Livewire\Attributes\Locked;
+use ReflectionProperty;
 
 /**
  * The card of Pulse. Pulse and Livewire are not here: in the last test, small classes and views stand for
@@ -67,6 +69,8 @@ final class PulseTest extends TestCase
         (new CeleryServiceProvider($this->app))->boot();
         $this->app->make('livewire');
         $this->assertSame(['celery.tasks' => CeleryTasks::class], $livewire->components);
+        $connection = new ReflectionProperty(CeleryTasks::class, 'connection');
+        $this->assertCount(1, $connection->getAttributes(Locked::class), 'a browser could choose the connection');
 
         mkdir("{$this->sandbox->path}/pulse/components/icons", 0700, true);
         foreach (['card', 'card-header', 'scroll', 'table', 'thead', 'th', 'td', 'no-results', 'icons/queue-list'] as $name) {
