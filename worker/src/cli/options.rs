@@ -13,7 +13,7 @@ use super::celery::WithoutEffect;
 use crate::config::Settings;
 use crate::config::given::path;
 
-/// Runs Celery tasks: claims messages from Redis, runs their tasks, stores the results.
+/// Runs Celery tasks: takes messages from Redis or RabbitMQ, runs their tasks, stores the results.
 ///
 /// Settings come from the command line, the environment, the file given with --config, and the
 /// defaults, in this order. Times are in seconds, or have a unit: 500ms, 10s, 2m, 1h.

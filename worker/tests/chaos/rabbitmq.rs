@@ -165,10 +165,12 @@ fn a_restart_loses_nothing(scenario: &'static str, kind: QueueType) {
     let mut slowest = Duration::ZERO;
     for turn in 0..times {
         load(&mut world);
+        // The first end is orderly. RabbitMQ 3.10 may never start a quorum queue again if its node is
+        // killed a moment after the declaration.
         if turn % 2 == 0 {
-            world.node().kill9();
-        } else {
             world.node().stop();
+        } else {
+            world.node().kill9();
         }
         let begun = Instant::now();
         world.node().restart().unwrap();

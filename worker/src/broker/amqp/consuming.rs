@@ -151,12 +151,16 @@ pub(super) async fn purge(
     Ok(count)
 }
 
-/// Ends a consumer, without waiting for an answer.
+/// Ends a consumer, without waiting for an answer. A channel that the server has closed has
+/// no consumer.
 pub(super) fn cancel(
     connection: &mut Connection,
     channel: u16,
     consumer: &str,
 ) -> Result<(), Failure> {
+    if !connection.is_channel_open(channel) {
+        return Ok(());
+    }
     let cancel = Method::BasicCancel {
         consumer_tag: short(consumer)?,
         no_wait: true,

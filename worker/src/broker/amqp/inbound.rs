@@ -366,6 +366,7 @@ impl Inbound {
         let mut touched = Vec::new();
         for lane in &mut self.lanes {
             if let Some(call) = lane.call
+                && connection.is_channel_open(lane.channel)
                 && let Some(ends) = by_call.remove(&call)
             {
                 lane.end(ends, connection)?;

@@ -129,7 +129,7 @@ impl Lane {
 
     /// Puts a message back that comes too late.
     pub(super) fn refuse(&self, tag: u64, connection: &mut Connection) -> Result<(), Failure> {
-        connection.tell(self.channel, &requeue(tag))
+        self.tell(connection, &requeue(tag))
     }
 
     /// Hands out the message that came first.
@@ -150,7 +150,7 @@ impl Lane {
         // The message that was delivered first comes first again.
         for (tag, _) in std::mem::take(&mut self.waiting).into_iter().rev() {
             self.outstanding.remove(&tag);
-            connection.tell(self.channel, &requeue(tag))?;
+            self.tell(connection, &requeue(tag))?;
         }
         Ok(())
     }
@@ -173,12 +173,22 @@ impl Lane {
             }
         }
         for tag in &back {
-            connection.tell(self.channel, &requeue(*tag))?;
+            self.tell(connection, &requeue(*tag))?;
         }
         for method in acknowledgements(&acks, self.outstanding.first().copied()) {
-            connection.tell(self.channel, &method)?;
+            self.tell(connection, &method)?;
         }
         Ok(())
+    }
+
+    /// Sends a request on the channel, unless the server has closed it. The server has then put back
+    /// all that was delivered on it, and the event that says so may not have been taken yet.
+    fn tell(&self, connection: &mut Connection, method: &Method<'_>) -> Result<(), Failure> {
+        if connection.is_channel_open(self.channel) {
+            connection.tell(self.channel, method)
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -133,8 +133,8 @@ impl Rabbit {
         });
     }
 
-    /// Sends tasks, and returns once the broker has confirmed them. A task may be sent twice if the
-    /// connection is lost meanwhile.
+    /// Sends tasks, and returns once the broker has confirmed them. Those that it does not take are
+    /// sent again. A task may be sent twice if the connection is lost meanwhile.
     pub fn publish(&self, queue: &str, tasks: &[Task]) {
         let messages: Vec<_> = tasks
             .iter()
@@ -161,11 +161,20 @@ impl Rabbit {
             .collect();
         self.with(async |connection| {
             let mut answers = vec![None; publications.len()];
-            connection
-                .publish_all(POSTS, &publications, &mut answers)
-                .await?;
-            assert!(answers.iter().all(|it| *it == Some(Confirm::Taken)));
-            Ok(())
+            loop {
+                let published = connection.publish_all(POSTS, &publications, &mut answers);
+                published.await?;
+                for answer in &mut answers {
+                    // A queue may not take messages yet, just after the start of its server.
+                    answer.take_if(|it| matches!(it, Confirm::NotTaken | Confirm::Unroutable(_)));
+                }
+                if answers.iter().all(|it| *it == Some(Confirm::Taken)) {
+                    return Ok(());
+                }
+                let open = answers.iter().any(Option::is_none);
+                assert!(open, "RabbitMQ refuses the tasks: {answers:?}");
+                tokio::time::sleep(PAUSE).await;
+            }
         });
     }
 
