@@ -24,6 +24,8 @@ class PythonToRustTest extends TestCase
     public static function setUpBeforeClass(): void
     {
         self::$worker = Programs::playground([], self::DB);
+        // Another test has left results in this database.
+        Programs::redis(self::DB_COMPRESSED)->flushDB();
         self::$compressing = Programs::playground(['--result-compression', 'gzip'], self::DB_COMPRESSED);
     }
 
