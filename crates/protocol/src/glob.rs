@@ -105,6 +105,19 @@ impl Glob {
         });
         literals.collect()
     }
+
+    /// Returns the text with which everything that matches one of these patterns begins. Without a
+    /// pattern, it is empty.
+    pub fn common_prefix(globs: &[Glob]) -> String {
+        let mut prefixes = globs.iter().map(Glob::prefix);
+        let first = prefixes.next().unwrap_or_default();
+        prefixes.fold(first, |common, other| {
+            let same = common.chars().zip(other.chars());
+            same.take_while(|(one, other)| one == other)
+                .map(|(one, _)| one)
+                .collect()
+        })
+    }
 }
 
 impl Part {

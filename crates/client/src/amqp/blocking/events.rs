@@ -191,14 +191,7 @@ fn ask_for_life(link: &mut Link) -> Result<(), ClientError> {
 /// Returns a binding that covers all these types. Celery writes a dot for each dash of a type. Task
 /// events of workers have the key `task.multi`.
 fn routing_key(types: &[Glob]) -> String {
-    let mut prefixes = types.iter().map(Glob::prefix);
-    let first = prefixes.next().unwrap_or_default();
-    let common = prefixes.fold(first, |common, other| {
-        let same = common.chars().zip(other.chars());
-        same.take_while(|(one, other)| one == other)
-            .map(|(one, _)| one)
-            .collect()
-    });
+    let common = Glob::common_prefix(types);
     // A binding compares whole words.
     match common.rsplit_once('-') {
         Some(_) if common.starts_with("task-") => "task.#".to_owned(),

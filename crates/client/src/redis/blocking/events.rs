@@ -151,14 +151,7 @@ impl Events {
 /// Returns the text with which the routing keys of all these types begin. Celery writes a dot for
 /// each dash of a type. Task events may be on the channel `task.multi`.
 fn routing_prefix(types: &[Glob]) -> String {
-    let mut prefixes = types.iter().map(Glob::prefix);
-    let first = prefixes.next().unwrap_or_default();
-    let common = prefixes.fold(first, |common, other| {
-        let same = common.chars().zip(other.chars());
-        same.take_while(|(one, other)| one == other)
-            .map(|(one, _)| one)
-            .collect()
-    });
+    let common = Glob::common_prefix(types);
     match common.strip_prefix("task-") {
         Some(_) => "task.".to_owned(),
         None => common.replace('-', "."),
